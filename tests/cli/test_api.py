@@ -103,7 +103,7 @@ def test_what_exists_and_is_no_promise_is_refused(in_process: Run, folder: Path)
 
     assert other.returncode == nowhere.returncode == 1
     assert other.stderr.startswith(
-        "mlops: other.json is not a promise of requests as mlops api schema writes it: $schema"
+        "mlops: other.json is not a promise of requests as written by mlops api schema: $schema"
     )
     assert "cannot use none/request.schema.json: No such file or directory" in nowhere.stderr
 

@@ -90,7 +90,7 @@ def test_the_plan_ends_with_the_price(on_cloud: Run, assembly: Callable[..., str
     shown = on_cloud("plan", "--app", folder).stdout.splitlines()
     price = json.loads(on_cloud("plan", "--app", folder, "--json").stdout)["price"]
 
-    assert shown[1].startswith("price a month in us-east-1, USD, list prices of 20")
+    assert shown[1].startswith("monthly price in us-east-1, USD, list prices of 20")
     assert shown[-1].strip() == "idle 2.00, serving 2.00"
     assert (price["region"], price["total"]) == (
         "us-east-1",

@@ -265,7 +265,7 @@ def test_a_unit_that_is_not_of_the_fleet_is_named_with_the_fix(fleet: Fleet) -> 
 
     assert [each for each in found["models"] if each["unit"] == "apart"] == []
     assert (
-        "; FleetReader reads units whose platform asks for it: PlatformDefaults(fleet=True)"
+        "; FleetReader reads only units whose platform enables it: PlatformDefaults(fleet=True)"
         in found["unread"]["build/apart"]
     )
 

@@ -34,7 +34,7 @@ def test_environments_keep_their_order() -> None:
         ([{**BUILD, "role": "arn:aws:iam::222222222222:role/R"}], ["of account 222222222222"]),
         ([{**BUILD, "role": "arn:aws:iam::111111111111:role/R", "profile": "p"}], ["not both"]),
         ([{**BUILD, "console": "http://console"}], ["https:// and a host", "got 'http://console'"]),
-        ([BUILD, BUILD], ["2 environments are named 'build'", "111111111111 eu-west-1; name it once"]),
+        ([BUILD, BUILD], ["2 environments are named 'build'", "111111111111 eu-west-1; list it once"]),
     ],
 )
 def test_each_problem_is_named(environments: list[Any], problems: list[str]) -> None:

@@ -154,5 +154,5 @@ def test_a_registry_out_of_reach_names_the_endpoint() -> None:
     config = Config(connect_timeout=1, retries={"total_max_attempts": 1})
     unreachable = boto3.client("ecr", endpoint_url="http://127.0.0.1:9", config=config, **KEYS)
 
-    with pytest.raises(MissingImageError, match=r"does not answer .* add the interface endpoint ecr\.api"):
+    with pytest.raises(MissingImageError, match=r"does not respond .* add the interface endpoint ecr\.api"):
         check_images(unreachable, [f"{REGISTRY}/team/model:1"])

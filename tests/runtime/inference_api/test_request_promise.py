@@ -154,9 +154,9 @@ def test_every_problem_of_a_candidate_at_once() -> None:
 
     assert promise_problems(promise, new) == [
         f"{FILE} allows column 'gone', which the model does not have; publish v2",
-        f"{FILE} says that column 'price' is a number, the model takes text; publish v2",
+        f"{FILE} declares column 'price' as a number, the model takes text; publish v2",
         f"{FILE} does not require column 'week', which the model needs; publish v2",
-        f"{FILE} allows null in column 'week', which the model refuses; publish v2",
+        f"{FILE} allows null in column 'week', which the model rejects; publish v2",
         f"{FILE} does not require column 'stock', which the model needs; publish v2",
     ]
 
@@ -213,7 +213,7 @@ def test_every_problem_of_a_schema_at_once() -> None:
         read_promise(json.dumps(schema), FILE)
 
     message = str(refused.value)
-    assert message.startswith(f"{FILE} is not a promise of requests as mlops api schema writes it: ")
+    assert message.startswith(f"{FILE} is not a promise of requests as written by mlops api schema: ")
     for part in ("required must be", "maxItems", "minItems", "additionalProperties", "required of a row"):
         assert part in message
 
@@ -364,7 +364,7 @@ def test_a_model_that_begins_to_look_features_up_needs_its_keys() -> None:
     assert promise_problems(read_promise(json.dumps(loose), FILE)[1], LOOKING) == [
         f"{FILE} does not require column 'store', by which the model looks features up; publish v2",
         f"{FILE} allows null in column 'day', by which the model looks features up; publish v2",
-        f"{FILE} says that column 'day' is an integer, the model looks features up by text; publish v2",
+        f"{FILE} declares column 'day' as an integer, the model looks features up by text; publish v2",
     ]
 
 

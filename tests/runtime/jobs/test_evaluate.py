@@ -263,7 +263,7 @@ def test_a_holdout_that_could_not_be_served_is_a_failure_of_the_candidate(inputs
     holdout = inputs.holdout.set_column(0, "price", pa.array(price, pa.float64()))
     evaluation, _ = evaluate(PLAN, replace(inputs, holdout=holdout), URI, timer=lambda: 0.0)
     assert evaluation.failures == (
-        f"the holdout has nulls where signature.json allows none: 'price' in 1 of {len(price)} rows (1 from 0); say "
+        f"the holdout has nulls where signature.json allows none: 'price' in 1 of {len(price)} rows (1 from 0); set "
         '"nullable": true if the model accepts missing values, else fill them before training and in every request',
     )
     assert evaluation.milliseconds_a_row is None
@@ -610,7 +610,7 @@ def test_a_candidate_behind_its_own_server_is_measured_by_what_it_answered(input
 @pytest.mark.parametrize(
     ("change", "pickled", "reason"),
     [
-        (lambda a: a[:-1], False, "candidate could not predict the holdout: the server answered 301 predictions"),
+        (lambda a: a[:-1], False, "candidate could not predict the holdout: the server returned 301 predictions"),
         (lambda a: ["n/a", *a[1:]], False, "the server returned 'n/a' for row 0, expected a number"),
         (lambda a: [*a[:-1], a[-1] + 1], False, "when repeated; rows must not depend on each other"),
         (lambda a: a, True, "model.joblib is a pickle, and the container is declared with trust 'code'"),

@@ -55,7 +55,7 @@ def test_the_row_that_differs_most_is_named_with_both_values() -> None:
     [
         (pa.table({"score": [1.0]}), "must have a column 'prediction', got score"),
         (pa.table({"prediction": [1.0]}), "1 predictions were given for 3 rows of the holdout; provide one per row"),
-        (pa.table({"shop": [7], "prediction": [1.0]}), "name rows by shop, which the holdout does not have"),
+        (pa.table({"shop": [7], "prediction": [1.0]}), "identify rows by shop, which the holdout does not have"),
         (
             pa.table({"store": [5], "prediction": [1.0]}),
             "1 of 1 predictions match no row of the holdout, such as store=5",

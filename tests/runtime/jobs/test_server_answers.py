@@ -60,15 +60,15 @@ def test_answers_are_predictions(text: str, signature: ModelSignature, expected:
 @pytest.mark.parametrize(
     ("text", "signature", "reason"),
     [
-        ('{"predictions": [1, 2]}', NUMBER, "the server answered 2 predictions for 3 rows"),
-        ("", NUMBER, "the server answered 0 predictions for 3 rows"),
+        ('{"predictions": [1, 2]}', NUMBER, "the server returned 2 predictions for 3 rows"),
+        ("", NUMBER, "the server returned 0 predictions for 3 rows"),
         ('{"predictions": [1, "yes", 3]}', NUMBER, "the server returned 'yes' for row 1, expected a number"),
         ('{"predictions": [1, true, 3]}', NUMBER, "the server returned 'True' for row 1, expected a number"),
         ('{"predictions": [1, {"a": 1}, 3]}', NUMBER, "for row 1, expected a number"),
         ("1\nyes\n3\n", NUMBER, "the server returned 'yes' for row 1, expected a number"),
         ('{"predictions": [[1, 2], [1, 2], [1]]}', NUMBER, "the server returned predictions of 1 and 2 values"),
         ('{"predictions": [[1, 2], [1, 2], [1, 2]]}', NUMBER, "output 'units' has shape (3, 2) for 3 rows"),
-        ('{"predictions": [1, 2, 3]}', CLASSES, "output 'kind' has shape (3, 1) for 3 rows; 3 a row are expected"),
+        ('{"predictions": [1, 2, 3]}', CLASSES, "output 'kind' has shape (3, 1) for 3 rows; expected 3 values per row"),
         (
             '{"error": "out of memory"}',
             NUMBER,
@@ -98,7 +98,7 @@ def test_answers_that_are_no_predictions_are_nan_with_the_reason(tmp_path: Path)
     """As those of a model that fails."""
     found = read(lay_down(tmp_path / "few", json.dumps({"predictions": [1, 2, 3, 1]})))
     assert np.isnan(found.predicted.values).all()
-    assert found.predicted.of.failure == "the server answered 4 predictions for 5 rows"
+    assert found.predicted.of.failure == "the server returned 4 predictions for 5 rows"
     with pytest.raises(ModelError, match="4 predictions for 5 rows"):
         AnsweredModel(answers=found).predict(np.zeros((3, 1)))
 

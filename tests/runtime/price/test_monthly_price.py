@@ -26,7 +26,7 @@ SPEC: dict[str, Any] = {
 TABLE_OF_IRELAND = price_table("eu-west-1")
 OLD = MonthlyPrice(lines=(PriceLine(what="1 key", resources=("Key",), low=1.0, high=3.0),), unpriced=())
 FLEET = PriceLine(what="1 ml.m5.large of a-b", resources=("Spec",), low=93.44, high=93.44, is_serving=True)
-NEW = MonthlyPrice(lines=(*OLD.lines, FLEET), unpriced=("a-c: no price of ml.x in eu-west-1",))
+NEW = MonthlyPrice(lines=(*OLD.lines, FLEET), unpriced=("a-c: no price for ml.x in eu-west-1",))
 
 
 def priced(**resources: dict[str, Any]) -> MonthlyPrice:
@@ -101,7 +101,7 @@ def test_what_has_no_price_is_named() -> None:
     unknown = priced(Spec={"Type": "Custom::MLOpsServingSpec", "Properties": {"Spec": {"Ref": "Parameter"}}})
 
     assert served(instance_type="ml.p5.48xlarge").unpriced == (
-        "demand-forecast: no price of ml.p5.48xlarge in us-east-1",
+        "demand-forecast: no price for ml.p5.48xlarge in us-east-1",
     )
     assert unknown.unpriced == ("Spec: its instances are only known at deployment",)
 
@@ -113,11 +113,11 @@ def test_what_is_paid_by_time_elsewhere_is_named() -> None:
     variant = {"ServerlessConfig": {"ProvisionedConcurrency": 1}}
     config = {"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ShadowProductionVariants": [variant]}}
 
-    assert gateway.unpriced == ("Gateway: the table has no price of AWS::EC2::NatGateway",)
+    assert gateway.unpriced == ("Gateway: the table has no price for AWS::EC2::NatGateway",)
     assert served(instance_type="", instance_count=0, serverless=warm).unpriced == (
-        "demand-forecast: the table has no price of 2 calls kept warm at 2048 MB",
+        "demand-forecast: the table has no price for 2 concurrent calls provisioned at 2048 MB",
     )
-    assert priced(Config=config).unpriced == ("Config: the table has no price of calls that are kept warm",)
+    assert priced(Config=config).unpriced == ("Config: the table has no price for provisioned concurrency",)
 
 
 def test_an_endpoint_without_instances_has_no_fleet() -> None:
@@ -161,9 +161,9 @@ def test_a_change_shows_both_totals() -> None:
     """What it costs now stands behind what it will cost."""
     shown = list(price_lines({"Demand": OLD}, {"Demand": NEW}, TABLE_OF_IRELAND))
 
-    assert shown[0].startswith("price a month in eu-west-1, USD, list prices of ")
+    assert shown[0].startswith("monthly price in eu-west-1, USD, list prices of ")
     assert shown[3].split() == ["1", "ml.m5.large", "of", "a-b", "93.44", "while", "serving"]
-    assert shown[4].strip() == "not counted: a-c: no price of ml.x in eu-west-1"
+    assert shown[4].strip() == "not counted: a-c: no price for ml.x in eu-west-1"
     assert shown[5].strip() == (
         "idle 1.00 to 3.00, serving 94.44 to 96.44; before: idle 1.00 to 3.00, serving 1.00 to 3.00"
     )
@@ -201,7 +201,7 @@ def test_an_api_costs_its_firewall_and_its_calls() -> None:
         "1 web firewall with 3 rules",
         "up to a million calls of 1 API at 4.10",
     ]
-    assert price.unpriced == ("Link: the table has no price of AWS::ApiGatewayV2::VpcLink",)
+    assert price.unpriced == ("Link: the table has no price for AWS::ApiGatewayV2::VpcLink",)
 
 
 def test_a_console_costs_its_answers() -> None:
@@ -220,6 +220,6 @@ def test_a_console_costs_its_answers() -> None:
 
     assert (price.idle, price.serving) == ((8.0, 8.0), (8.0, 20.63))
     assert price.unpriced == (
-        "Pool: people who sign in are paid a head and month, by the pool's plan",
-        "Site: requests and traffic of a distribution are paid by where viewers are, beyond its free tier",
+        "Pool: users of the pool are billed per month, by the pool's plan",
+        "Site: requests and traffic of a distribution are billed by the viewers' location, beyond its free tier",
     )

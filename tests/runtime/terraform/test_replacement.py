@@ -40,7 +40,7 @@ def test_no_module_can_replace_what_it_should_change(text: str) -> None:
     [
         ("aws_cloudformation_stack", {"timeout_in_minutes": "var.minutes"}, "timeout_in_minutes replaces the resource"),
         ("aws_cloudformation_stack", {"on_failure": '"DELETE"'}, "on_failure replaces the resource"),
-        ("aws_s3_object", {"bucket": "data.aws_s3_bucket.assets.id"}, "bucket names the resource by a data source"),
+        ("aws_s3_object", {"bucket": "data.aws_s3_bucket.assets.id"}, "bucket names the resource with a data source"),
         ("aws_sns_topic", {}, "aws_sns_topic is not among the kinds"),
     ],
 )

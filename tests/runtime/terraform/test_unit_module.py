@@ -276,7 +276,7 @@ def test_a_named_role_needs_the_stronger_capability() -> None:
     ("value", "message"),
     [
         ("cdk-hnb659fds-container-assets-1-eu-west-1", "refers to cdk-hnb659fds-container-assets-1-eu-west-1"),
-        ("x" * 1_000_000, r"has 1,0\d\d,\d\d\d bytes, CloudFormation takes 1,000,000; split the stack"),
+        ("x" * 1_000_000, r"has 1,0\d\d,\d\d\d bytes, CloudFormation accepts 1,000,000; split the stack"),
     ],
 )
 def test_what_a_module_cannot_carry_is_refused(value: str, message: str) -> None:
@@ -404,7 +404,7 @@ def test_a_call_that_was_copied_from_another_account_uploads_nothing(tmp_path: P
 
     said = " ".join(f"{result.error} {result.value}".split())
     assert result.retcode == 1
-    assert "account_id is 111122223333, but the provider works in account 444455556666" in said
+    assert "account_id is 111122223333, but the provider uses account 444455556666" in said
     assert keys(tmp_path) == set()
 
 

@@ -54,7 +54,7 @@ def test_versions_and_aliases(server: MlflowStandIn) -> None:
     assert list(mlflow.versions("forecast")) == [made]
     assert mlflow.version("forecast", "1") == mlflow.version_of_alias("forecast", "live") == made
     with pytest.raises(
-        TrackingRefusedError, match=r"MLflow refuses /api/2.0/mlflow/registered-models/alias \(404\): no alias x"
+        TrackingRefusedError, match=r"MLflow rejected /api/2.0/mlflow/registered-models/alias \(404\): no alias x"
     ):
         mlflow.version_of_alias("forecast", "x")
 
@@ -83,7 +83,7 @@ def test_fails_for_now_where_the_server_is_not_itself(server: MlflowStandIn, sta
     """Errors of the server, too many requests, rights that are missing: the same request may succeed later."""
     server.status = status
     with pytest.raises(
-        TrackingAwayError, match=rf"answers {status} to /api/2.0/mlflow/experiments/get-by-name: not now"
+        TrackingAwayError, match=rf"returned {status} for /api/2.0/mlflow/experiments/get-by-name: not now"
     ):
         MlflowRest(server.uri).experiment("demand")
 
@@ -94,7 +94,7 @@ def test_fails_for_now_without_an_answer(server: MlflowStandIn) -> None:
         MlflowRest("http://127.0.0.1:9").experiment("demand")
     server.files["x"] = b"<html>"
     mlflow = MlflowRest(server.uri)
-    with pytest.raises(TrackingAwayError, match="answers no JSON: is it MLflow"):
+    with pytest.raises(TrackingAwayError, match="does not return JSON: is it MLflow"):
         mlflow.json("GET", "/api/2.0/mlflow-artifacts/artifacts/x", None)
 
 
@@ -102,17 +102,17 @@ def test_fails_on_an_address_that_is_none() -> None:
     """Or a managed one without credentials."""
     with pytest.raises(ValueError, match=r"must be http://, https:// or the ARN of a managed one, got 'mlflow:5000'"):
         MlflowRest("mlflow:5000")
-    with pytest.raises(ValueError, match="must have no user and password") as caught:
+    with pytest.raises(ValueError, match="must not contain user and password") as caught:
         MlflowRest("https://ci:secret@mlflow.internal")
     assert "secret" not in str(caught.value)
-    with pytest.raises(ValueError, match="are signed, and there are no credentials"):
+    with pytest.raises(ValueError, match="must be signed, but there are no credentials"):
         MlflowRest(APP)
 
 
 def test_fails_for_now_on_a_write_that_is_redirected(server: MlflowStandIn) -> None:
     """It would arrive as a read, and be refused for ever; a read is followed, a signed one is not."""
     server.status, server.answered = 301, {"Location": "https://mlflow.internal/login?from=x"}
-    says = r"redirects /api/2.0/mlflow/runs/update to https://mlflow.internal; give that address"
+    says = r"redirects /api/2.0/mlflow/runs/update to https://mlflow.internal; use that address"
     with pytest.raises(TrackingAwayError, match=says):
         MlflowRest(server.uri).end_run("r", status="FINISHED", ended=1)
     signed = MlflowRest(APP, credentials=lambda: Credentials("AKIAEXAMPLE", "secret", "token"))
@@ -139,7 +139,7 @@ def test_a_password_goes_with_every_call_and_is_read_again_where_it_is_refused(s
     words = iter(["old", "new"])
     mlflow = MlflowRest(server.uri, password=MlflowPassword(lambda: ("ann", next(words))))
     server.status = 401
-    with pytest.raises(TrackingAwayError, match="answers 401 to") as error:
+    with pytest.raises(TrackingAwayError, match="returned 401 for") as error:
         mlflow.experiment("demand")
     assert "old" not in str(error.value)
     server.status = 200
@@ -161,7 +161,7 @@ def test_a_password_never_goes_in_the_clear(host: str) -> None:
     def read() -> tuple[str, str]:
         raise AssertionError
 
-    with pytest.raises(TrackingAwayError, match=r"in the clear; give an https:// address, or no user and password$"):
+    with pytest.raises(TrackingAwayError, match=r"in clear text; use an https:// address, or no user and password$"):
         MlflowRest(f"http://{host}", password=MlflowPassword(read)).experiment("demand")
 
 
@@ -176,7 +176,7 @@ def test_fails_for_now_where_something_else_answers(server: MlflowStandIn) -> No
     """A path below which MLflow is not; what MLflow itself does not have is its refusal."""
     server.prefix = "/ml"
     with pytest.raises(
-        TrackingAwayError, match=r"answers 404 to /api/.*, and not as MLflow does: give the address whose path"
+        TrackingAwayError, match=r"returned 404 for /api/.*, unlike MLflow: use the address for which the path"
     ):
         MlflowRest(server.uri).versions("churn").__next__()
     server.prefix = ""

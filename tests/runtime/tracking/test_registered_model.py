@@ -73,21 +73,21 @@ def test_files_come_from_s3_with_the_callers_rights(server: MlflowStandIn, tmp_p
 @pytest.mark.parametrize("uri", ["models:/churn", "models:/churn/Production", "models:/churn/1/2", "runs:/a/model"])
 def test_fails_on_another_form(uri: str, server: MlflowStandIn, tmp_path: Path) -> None:
     """Stages are gone from MLflow, and a name alone says no version."""
-    with pytest.raises(RegisteredModelError, match="is models:/NAME/VERSION or models:/NAME@ALIAS, got"):
+    with pytest.raises(RegisteredModelError, match="must be models:/NAME/VERSION or models:/NAME@ALIAS, got"):
         _models(server).download(uri, tmp_path)
 
 
 def test_fails_where_the_files_cannot_be_read(server: MlflowStandIn, tmp_path: Path) -> None:
     """On the server's own disk, nowhere, or under a name that leads out of the folder."""
     _version(server, "/srv/mlruns/1/artifacts")
-    with pytest.raises(RegisteredModelError, match="lie at /srv/mlruns/1/artifacts, which is read neither from S3 nor"):
+    with pytest.raises(RegisteredModelError, match="are at /srv/mlruns/1/artifacts, which is neither S3 nor"):
         _models(server).download("models:/churn/1", tmp_path)
     _version(server, "mlflow-artifacts:/1/none")
     with pytest.raises(RegisteredModelError, match="has no files at mlflow-artifacts:/1/none"):
         _models(server).download("models:/churn/1", tmp_path)
     _version(server, "mlflow-artifacts:/1/x")
     server.artifacts = lambda *_: (200, b'{"files": [{"path": "../../evil", "is_dir": false}]}')  # type: ignore[method-assign]
-    with pytest.raises(RegisteredModelError, match=r"has the path '\.\./\.\./evil', which leads out of its folder"):
+    with pytest.raises(RegisteredModelError, match=r"has the path '\.\./\.\./evil', which leads outside its folder"):
         _models(server).download("models:/churn/1", tmp_path)
     with pytest.raises(TrackingRefusedError, match="no alias best"):
         _models(server).download("models:/churn@best", tmp_path)
@@ -106,18 +106,18 @@ def test_fails_before_a_download_on_more_than_a_model_may_have(server: MlflowSta
     _version(server, "mlflow-artifacts:/1/x")
     server.files |= {f"1/x/{number}": b"123" for number in range(4)}
     with pytest.raises(
-        RegisteredModelError, match=r"/1/x has more than 3 files or .*; register the model alone|, 1/x has more"
+        RegisteredModelError, match=r"/1/x has more than 3 files or .*; register only the model|, 1/x has more"
     ):
         models(max_files=3).download("models:/churn/1", tmp_path / "a")
-    with pytest.raises(RegisteredModelError, match="files or 9 bytes; register the model alone"):
+    with pytest.raises(RegisteredModelError, match="files or 9 bytes; register only the model"):
         models(max_bytes=9).download("models:/churn/1", tmp_path / "a")
     endless = b'{"files": [{"path": "again", "is_dir": true}]}'
     server.artifacts = lambda *_: (200, endless)  # type: ignore[method-assign]
-    with pytest.raises(RegisteredModelError, match="has more than 20 folders in each other"):
+    with pytest.raises(RegisteredModelError, match="has more than 20 nested folders"):
         models().download("models:/churn/1", tmp_path / "a")
     lying = [(200, b'{"files": [{"path": "m", "is_dir": false}]}'), (200, b"0123456789")]
     server.artifacts = lambda *_: lying.pop(0)  # type: ignore[method-assign]
-    with pytest.raises(TrackingRefusedError, match="sends more than the 9 bytes that are left for"):
+    with pytest.raises(TrackingRefusedError, match="sends more than the remaining 9 bytes for"):
         models(max_bytes=9).download("models:/churn/1", tmp_path / "b")
     _version(server, "s3://team/models/churn")
     with mock_aws():
@@ -138,5 +138,5 @@ def test_fails_with_the_place_in_s3_that_cannot_be_read(server: MlflowStandIn, t
     with mock_aws(), pytest.raises(RegisteredModelError) as error:
         _models(server).download("models:/churn/1", tmp_path)
     said = str(error.value)
-    assert said.startswith("the model's files lie at s3://nowhere/models/churn, which you cannot read: ")
-    assert said.endswith("ask for s3:ListBucket and s3:GetObject there")
+    assert said.startswith("the model's files are at s3://nowhere/models/churn, which you cannot read: ")
+    assert said.endswith("request s3:ListBucket and s3:GetObject there")

@@ -101,7 +101,7 @@ def test_what_mlflow_refuses_does_not_hold_up_the_rest(world: World) -> None:
     (key,) = _keys(s3)
     kept = json.loads(s3.get_object(Bucket="artifacts", Key=key)["Body"].read())
     assert key.startswith("tracking/demand-forecast/refused/")
-    assert "MLflow refuses /api/2.0/mlflow/experiments/get-by-name (400): not now" in kept["reason"]
+    assert "MLflow rejected /api/2.0/mlflow/experiments/get-by-name (400): not now" in kept["reason"]
     assert kept["event"]["detail"]["id"] == EXECUTION
 
 

@@ -49,7 +49,9 @@ def test_thousands_of_an_english_sheet_are_numbers(tmp_path: Path) -> None:
 def test_numbers_of_two_countries_are_refused(tmp_path: Path) -> None:
     """A thousand and one would be the same text."""
     path = write(tmp_path, ["a", "b"], [["1,5", "1.234"], ["2,5", "3.5"]], delimiter=";")
-    with pytest.raises(TableError, match="numbers of 'a' have decimal commas, those of 'b' points; write all with"):
+    with pytest.raises(
+        TableError, match="numbers of 'a' have decimal commas, those of 'b' decimal points; write all with"
+    ):
         kinds(path)
 
 

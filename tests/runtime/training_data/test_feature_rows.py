@@ -142,7 +142,7 @@ def test_rows_of_one_key_and_time_need_what_tells_them_apart(tmp_path: Path) -> 
         product=[f"p{n:04}" for n in range(STORES * DAYS)], store_id=[n % STORES % 12 for n in range(STORES * DAYS)]
     )
     path = written(tmp_path, columns)
-    with pytest.raises(TableError, match="1200 rows are of 720 values of store_id and day") as raised:
+    with pytest.raises(TableError, match="1200 rows have only 720 values of store_id and day") as raised:
         read(path)
     assert "add --row-key product" in str(raised.value)
     schema = read(path, row_key=("product",))

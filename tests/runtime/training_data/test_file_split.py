@@ -78,7 +78,7 @@ def test_a_file_of_other_columns_is_refused_with_all_of_them(first: Path, tmp_pa
         "the column 'shelf' is missing",
         "column 'price' must be a number, got VARCHAR",
         "column 'day' must have times, dates or integers that count them, got BOOLEAN",
-        "label 'units' must hold numbers, got VARCHAR",
+        "label 'units' must be numbers, got VARCHAR",
     ]
 
 

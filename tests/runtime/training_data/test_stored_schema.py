@@ -38,7 +38,7 @@ def test_codes_that_are_integers_are_text(tmp_path: Path) -> None:
             {"key": None, "holdout_from": "2025-10-01"},
             "--feature-store needs --key",
         ),
-        ({"Shelf size": [1.5, 2.0] * 600}, {}, "rename in the file 'Shelf size' to 'shelf_size', or leave"),
+        ({"Shelf size": [1.5, 2.0] * 600}, {}, "rename in the file 'Shelf size' to 'shelf_size', or omit"),
         ({"split": [1.5, 2.0] * 600}, {}, "rename in the file 'split' to 'split_of_file'"),
         ({}, {"row_key": ("aisle",)}, "--row-key must be a column of the file, got 'aisle'; it has store_id, day"),
         ({}, {"row_key": ("day",)}, "--row-key must be neither label nor time, got 'day'"),

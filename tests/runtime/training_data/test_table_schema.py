@@ -176,7 +176,7 @@ def test_labels_have_kinds(table: Callable[..., Path]) -> None:
     assert schema(table(units=RANDOM.normal(0, 1, ROWS))).metric == "mae"
     assert "has the two values 'no' and 'yes': write 1 for the value" in problems(table(units=["no", "yes"] * 600))
     assert "has one value in all 1200 rows" in problems(table(units=[1] * ROWS))
-    assert "has more than 100 texts" in problems(table(units=[f"t{number % 300}" for number in range(ROWS)]))
+    assert "has more than 100 different texts" in problems(table(units=[f"t{number % 300}" for number in range(ROWS)]))
 
 
 def test_a_class_that_the_holdout_lacks_is_named(table: Callable[..., Path]) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a ``fleet.json``, all of it at once."""
+"""Read and validate ``fleet.json``; every problem is reported at once."""
 
 import re
 from collections import Counter
@@ -15,18 +15,18 @@ _ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):role/[\x21-\x7e]+")
 
 
 class FleetFileError(ValueError):
-    """A ``fleet.json`` cannot be used; the message names every problem."""
+    """A ``fleet.json`` is invalid; the message has every problem."""
 
 
 def read_fleet(content: str | bytes, *, name: str) -> FleetFile:
     """Return the environments of a file.
 
     Args:
-        content: The file's.
-        name: What the file is called in an error.
+        content: Content of the file.
+        name: Name of the file in error messages.
 
     Raises:
-        FleetFileError: If it is not ``mlops.fleet/1``, or an environment is not possible.
+        FleetFileError: If it is not ``mlops.fleet/1``, or an environment is invalid.
 
     Example:
         >>> import json
@@ -52,10 +52,10 @@ def _problems(found: FleetFile) -> Iterator[str]:
         yield from (f"environment {each.name!r}: {problem}" for problem in _of(each))
     for name, count in Counter(each.name for each in found.environments).items():
         if count > 1:
-            yield f"{count} environments are named {name!r}; give each a name of its own"
+            yield f"{count} environments are named {name!r}; give each a unique name"
     for (account, region), count in Counter((each.account, each.region) for each in found.environments).items():
         if count > 1:
-            yield f"{count} environments are {account} {region}; name it once"
+            yield f"{count} environments are {account} {region}; list it once"
 
 
 def _of(each: FleetEnvironment) -> Iterator[str]:
@@ -64,7 +64,7 @@ def _of(each: FleetEnvironment) -> Iterator[str]:
     if not _ACCOUNT.fullmatch(each.account):
         yield f"account must be 12 digits, got {each.account!r}"
     if not _REGION.fullmatch(each.region):
-        yield f"region must be one such as 'eu-west-1', got {each.region!r}"
+        yield f"region must be an AWS Region such as 'eu-west-1', got {each.region!r}"
     if each.console is not None and not _CONSOLE.fullmatch(each.console):
         yield f"console must be https:// and a host, such as 'https://console.example.com', got {each.console!r}"
     if each.role is not None and each.profile is not None:

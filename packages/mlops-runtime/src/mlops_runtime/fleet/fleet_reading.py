@@ -1,4 +1,4 @@
-"""Reads every environment of a fleet at once: its units, and each model in the words of the console."""
+"""Read all environments of a fleet in parallel: units, and the state of each model as in the console."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +19,14 @@ from mlops_runtime.refused_calls import DENIED, refusal
 
 _ENVIRONMENTS_AT_ONCE = 8
 _UNITS_AT_ONCE = 4
-_ASKED_FOR = "FleetReader reads units whose platform asks for it: PlatformDefaults(fleet=True)"
-# what one environment may answer, without which the others are shown
+_ASKED_FOR = "FleetReader reads only units whose platform enables it: PlatformDefaults(fleet=True)"
+# errors of one environment, despite which the others are shown
 _NOT_READABLE = (ClientError, BotoCoreError, NotDeployedError, ContractError, EmbeddedCloudError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """One environment: pages of its units, why others are missing, and its costs where they were asked for."""
+    """Result of one environment: pages of its units, reasons why others are missing, and its costs if requested."""
 
     environment: FleetEnvironment
     pages: Sequence[UnitPage] = ()
@@ -51,14 +51,14 @@ def read_environments(
     unit: str | None = None,
     has_costs: bool = False,
 ) -> FleetView:
-    """Return every model of the environments; one that cannot be read is named with the reason, and the others are shown.
+    """Return every model of the environments. Environments that cannot be read are listed with the reason.
 
     Args:
-        environments: Where to read.
-        connect: Returns an environment as its reader has it.
+        environments: The environments to read.
+        connect: Returns a connection with the environment's reader credentials.
         now: The time in the cloud.
-        unit: The one to read. Default: all.
-        has_costs: Whether to ask Cost Explorer, one query an environment. Default: costs are not asked for.
+        unit: The unit to read. Default: all.
+        has_costs: Whether to query Cost Explorer, once per environment. Default: costs are not queried.
     """
     with ThreadPoolExecutor(_ENVIRONMENTS_AT_ONCE) as pool:
         found = list(

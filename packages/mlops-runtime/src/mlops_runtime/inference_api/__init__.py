@@ -1,1 +1,1 @@
-"""The front door for predictions: the promise that an API makes to its callers, and its description for them."""
+"""Inference APIs: the request format that an API promises its callers, and its OpenAPI description."""

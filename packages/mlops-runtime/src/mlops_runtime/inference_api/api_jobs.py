@@ -1,7 +1,7 @@
-"""Jobs of an API's callers: requests that API Gateway put into S3 ask an asynchronous endpoint, and their ends get their ids.
+"""Jobs of an API's callers: pass requests from S3 to an asynchronous endpoint, and publish the results under the job's id.
 
-API Gateway puts a request at ``requests/<endpoint>/api/<id>``. SageMaker's answer or failure has a name that begins with ``api-``
-and the id. What callers read is ``jobs/<endpoint>/<id>``: the model's answer, or an empty object where the job failed.
+API Gateway writes a request to ``requests/<endpoint>/api/<id>``. SageMaker's response or failure has a name that begins with
+``api-`` and the id. Callers read ``jobs/<endpoint>/<id>``: the model's response, or an empty object if the job failed.
 """
 
 import json
@@ -26,29 +26,29 @@ _log = logging.getLogger("mlops.jobs")
 
 
 class ApiJobs:
-    """What the function of an API's jobs does for one endpoint.
+    """Handler of an API's jobs for one endpoint.
 
     Args:
         runtime: Client of SageMaker's runtime.
         s3: Client of S3.
         endpoint: The endpoint.
-        bucket: Its bucket of requests, answers and failures.
+        bucket: Its bucket of requests, responses and failures.
     """
 
     def __init__(self, runtime: "SageMakerRuntimeClient", s3: "S3Client", *, endpoint: str, bucket: str) -> None:
         self._runtime, self._s3, self._endpoint, self._bucket = runtime, s3, endpoint, bucket
 
     def follow(self, body: str) -> str:
-        """Do what an event "Object Created" asks for; a second delivery does the same again.
+        """Handle an "Object Created" event; a second delivery repeats the same actions.
 
         Args:
             body: The event, as JSON.
 
         Returns:
-            What was done, for a log.
+            Description of the action, for a log.
 
         Raises:
-            ClientError: AWS refuses something that may work later; the message is delivered again.
+            ClientError: If AWS returns an error that may be temporary; the message is delivered again.
             KeyError: If the event names no object.
         """
         key = str(json.loads(body)["detail"]["object"]["key"])
@@ -77,14 +77,14 @@ class ApiJobs:
                 Accept=JSON,
             )
         except ClientError as error:
-            # there is no such endpoint, or it is not asynchronous: a later delivery would find the same
+            # the endpoint does not exist, or is not asynchronous: another delivery would have the same result
             if error.response["Error"]["Code"] not in _REFUSED:
                 raise
-            _log.warning("job %s is not taken: %s", job, error)
+            _log.warning("job %s is rejected: %s", job, error)
             return self._fail(job, "before it began")
         return f"job {job} waits for the model"
 
     def _fail(self, job: str, when: str) -> str:
-        # the text of SageMaker names account and container, and is not for callers
+        # SageMaker's message names account and container, which callers must not see
         self._s3.put_object(Bucket=self._bucket, Key=job_key(self._endpoint, job), Body=b"")
         return f"job {job} failed {when}"

@@ -1,13 +1,13 @@
-"""Names of a job of an API: its id, and the keys of its request, answer, failure and end in the endpoint's bucket."""
+"""Names of an API's jobs: the job id, and the keys of request, response, failure and result in the endpoint's bucket."""
 
-# of the gateway's ids, without the padding that a key would need encoded
+# request ids of API Gateway, without the padding that a key would have to encode
 JOB_ID = "[A-Za-z0-9_-]{8,64}"
-# how names of answers and failures begin; those of clients of their own do not
+# prefix of responses and failures of API jobs, which those of other clients do not have
 NAME = "api-"
 
 
 def job_key(endpoint: str, job: str) -> str:
-    """Return the key of what callers read of a job.
+    """Return the key of a job's result, which callers read.
 
     Example:
         >>> job_key("demand-forecast", "JKJaXmPLvHcESHA")

@@ -1,6 +1,6 @@
-"""The API of a unit for its callers: OpenAPI 3.1, made from what the construct writes into its template.
+"""OpenAPI 3.1 document of a unit's API, generated from what the construct writes to its template.
 
-Schemas of OpenAPI 3.1 are of JSON Schema 2020-12, those of API Gateway of draft-04.
+Schemas in OpenAPI 3.1 are JSON Schema 2020-12, those of API Gateway draft-04.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,22 +8,22 @@ from typing import Any
 
 from mlops_runtime.inference_api.job_names import JOB_ID
 
-# where the construct writes the value objects of an API: metadata of its resource in the template
+# metadata key of the API's resource in the template, with the API's value objects
 METADATA = "mlops-constructs:InferenceApi"
 STAGE = "live"
 
 _JSON, _PROBLEM = "application/json", "application/problem+json"
 _SIGNED, _TOKEN, _KEY = "signed", "token", "key"
 _REFUSALS = {
-    "400": "The body breaks the schema, or the model refuses a row; problems says why.",
+    "400": "The body violates the schema, or the model rejects a row; problems has the reasons.",
     "401": "The token is missing, has expired, or lacks the scope.",
-    "403": "The caller may not ask, or the body is larger than the API takes.",
+    "403": "The caller is not allowed, or the body is larger than the API accepts.",
     "413": "The body is larger than 10 MB.",
     "415": "The body is not application/json.",
     "429": "There are more calls than the model or the plan allows.",
     "502": "The model failed on this request.",
-    "503": "The model is not served now.",
-    "504": "The model did not answer in time; it may have counted the call.",
+    "503": "No model is served now.",
+    "504": "The model did not respond in time; it may have counted the call.",
 }
 
 
@@ -43,7 +43,7 @@ def open_api(described: Mapping[str, Any]) -> dict[str, Any]:
         "info": {
             "title": f"Models of {described['unit']}",
             "version": "1",
-            "description": "Predictions. X-Inference-Id of an answer is the id by which its labels are sent.",
+            "description": "Predictions. X-Inference-Id of a response is the id for sending its labels.",
         },
         "servers": [_server(described["domain"])],
         "paths": {
@@ -57,7 +57,7 @@ def open_api(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_schema(schema: Any) -> Any:
-    """Return a schema of draft-04 in 2020-12: items by place are named apart.
+    """Convert a schema of draft-04 to 2020-12, where items by position have another name.
 
     Example:
         >>> current_schema({"type": "array", "items": [{"type": "null"}], "additionalItems": False})
@@ -67,7 +67,7 @@ def current_schema(schema: Any) -> Any:
         return [current_schema(each) for each in schema] if isinstance(schema, list) else schema
     found: dict[str, Any] = {}
     for name, value in schema.items():
-        if name == "properties":  # names of columns, which may be those of keywords
+        if name == "properties":  # column names, which may equal keywords
             found[name] = {column: current_schema(each) for column, each in value.items()}
         elif name == "items" and isinstance(value, list):
             found["prefixItems"] = current_schema(value)
@@ -85,14 +85,14 @@ def _server(domain: str | None) -> dict[str, Any]:
     return {
         "url": f"https://{{api}}.execute-api.{{region}}.amazonaws.com/{STAGE}",
         "variables": {
-            "api": {"default": "api-id", "description": "Id of the API, as its stack was given it."},
+            "api": {"default": "api-id", "description": "Id of the API."},
             "region": {"default": "us-east-1"},
         },
     }
 
 
 def _trees(described: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return where models stand, each with how its callers are known beside a key."""
+    """Return the path prefixes of models, each with the security scheme of its callers in addition to a key."""
     if described["signs"]:
         signed: list[tuple[str, str | None]] = [("/v1/models", _SIGNED)]
         return [*signed, ("/v1/token/models", _TOKEN)] if described["scope"] is not None else signed
@@ -141,7 +141,7 @@ def _paths(
         {
             "get": {
                 "operationId": f"show_{suffix}",
-                "summary": f"Show what {name} takes",
+                "summary": f"Show the requests that {name} accepts",
                 "security": security,
                 "responses": {"200": shown, **_only(refusals, "401", "403", "415", "429")},
             }
@@ -163,8 +163,8 @@ def _predictions_path(
         {
             "post": {
                 "operationId": f"predict_{suffix}",
-                "summary": f"Ask {name} for predictions, one a row",
-                "description": f"Answers within {model['seconds']:g} seconds, or not at all.",
+                "summary": f"Request predictions of {name}, one per row",
+                "description": f"Responds within {model['seconds']:g} seconds, or with an error.",
                 "security": security,
                 "requestBody": {"required": True, "content": {_JSON: {"schema": current_schema(model["schema"])}}},
                 "responses": {
@@ -207,7 +207,7 @@ def _jobs(
                 "security": security,
                 "requestBody": {"required": True, "content": {_JSON: {"schema": current_schema(model["schema"])}}},
                 "responses": {
-                    "202": {"description": "The job is taken.", **waits},
+                    "202": {"description": "The job is accepted.", **waits},
                     **_only(refusals, "400", "401", "403", "413", "415", "429", "503", "504"),
                 },
             }
@@ -226,8 +226,8 @@ def _jobs(
                 "parameters": [given],
                 "responses": {
                     "200": {"description": "The predictions, in the order of the rows.", **answered},
-                    "202": {"description": "The job runs, or the id was never given.", "headers": retry, **waits},
-                    "404": _refusal("This cannot be an id."),
+                    "202": {"description": "The job is running, or the id does not exist.", "headers": retry, **waits},
+                    "404": _refusal("The id is not valid."),
                     **_only(refusals, "401", "403", "415", "429", "503", "504"),
                     "502": _refusal("The job failed."),
                 },
@@ -254,7 +254,7 @@ def _problem() -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "type": "object",
-        "description": "RFC 9457; where the model refuses a request, error and problems are its own words.",
+        "description": "RFC 9457; if the model rejects a request, error and problems are its own messages.",
         "properties": {
             "type": text,
             "title": text,

@@ -1,6 +1,6 @@
-"""What an API promises to take: a JSON schema of draft-04, which is what API Gateway checks bodies by.
+"""Request format that an API promises to accept: a JSON schema of draft-04, with which API Gateway validates bodies.
 
-The schema lies in git and does not follow the live model. What a candidate would refuse of it is found before it gets traffic.
+The schema is in git and independent of the live model. Candidates that would reject valid requests are found before traffic.
 See: https://docs.aws.amazon.com/apigateway/latest/developerguide/models-mappings-models.html
 """
 
@@ -12,15 +12,15 @@ from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.serving import PromisedColumn, PromisedKind, RequestPromise
 
 DRAFT = "http://json-schema.org/draft-04/schema#"
-# rows of a call, where nothing else is said
+# default maximum rows per call
 MAX_ROWS = 100
-# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: bytes of a model of an API
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: maximum bytes of an API's model
 MAX_BYTES = 400_000
 
-_LARGEST = 2**53  # of the integers below, a 64-bit float has each
-# the largest number of 32 bits, which is what a model gets that does not pass values
+_LARGEST = 2**53  # up to it, 64-bit floats represent every integer
+# the largest 32-bit float, which models get unless they pass values
 _LARGEST_FLOAT = 3.4028234663852886e38
-# of a key, which a model takes without the bounds of a 64-bit float; the calendar is the server's to check
+# schemas of keys, which are not limited to 64-bit floats; only the server validates dates
 _KEYS: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "int": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
@@ -40,7 +40,7 @@ _WORDS: dict[PromisedKind, str] = {
     "text": "text",
     "integer text": "an integer or its text",
 }
-# what else a model takes that takes the first
+# kinds that a model also accepts, by the kind of its column
 _TAKES: dict[PromisedKind, tuple[PromisedKind, ...]] = {
     "number": ("number", "integer"),
     "text": ("text",),
@@ -49,20 +49,21 @@ _TAKES: dict[PromisedKind, tuple[PromisedKind, ...]] = {
 
 
 class PromiseError(ValueError):
-    """A schema is not a promise of an API; the message has every problem."""
+    """A schema is not a valid promise of an API; the message has every problem."""
 
 
 def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, arrays: bool = True) -> dict[str, Any]:
-    """Return the schema of the requests of a model: ``{"instances": [...]}``, each row an object by column or an array in order.
+    """Return the schema of a model's requests: ``{"instances": [...]}``, each row an object by column or an array in order.
 
-    A column that is not nullable is required. Categories are not enumerated: a model takes an unknown one. Of a model that looks
-    features up the key columns are required, also those that the model does not take, and what is looked up may be left out.
+    A column that is not nullable is required. Categories are not enumerated, because models accept unknown ones. If the model
+    looks up features, the key columns are required, even those that are not inputs, and columns that are looked up may be
+    omitted.
 
     Args:
-        signature: The model's columns.
-        max_rows: Rows of a call at most.
-        arrays: Whether rows may be arrays. Then a later model cannot have further columns. A model that looks features up has
-            rows as objects alone: an array has every column. Default: they may.
+        signature: The model's signature.
+        max_rows: Maximum rows per call.
+        arrays: Whether rows may be arrays; later models then cannot have additional columns. Default: they may. Ignored for a
+            model with lookups, whose rows are always objects, because an array has every column.
 
     Raises:
         PromiseError: If ``max_rows`` is below 1.
@@ -106,7 +107,7 @@ def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, array
 
 
 def _key_types(signature: ModelSignature) -> dict[str, str]:
-    """Return the key columns of requests by which a model looks up columns that it takes, with their types."""
+    """Return the key columns of requests that the model's lookups use, with their types."""
     if signature.lookup is None:
         return {}
     names, inputs = signature.lookup.keys, {column.name for column in signature.inputs}
@@ -131,7 +132,7 @@ def _column_schema(column: SignatureColumn, signature: ModelSignature) -> dict[s
         whole = {"type": "integer"}
         return {"anyOf": [whole, {"type": "string", "pattern": _INTEGER_TEXT}, *null]}
     if column.kind == "boolean":
-        # as numbers too, which is how data sets hold them
+        # also as numbers, which is how data sets store booleans
         return {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 1}, *null]}
     if column.type == "number" and column.kind == "integer":
         return {"type": _or_null("integer", column), "minimum": -_LARGEST, "maximum": _LARGEST}
@@ -147,16 +148,16 @@ def _or_null(kind: str, column: SignatureColumn) -> str | list[str]:
 
 
 def read_promise(content: str | bytes, name: str) -> tuple[dict[str, Any], RequestPromise]:
-    """Return a schema from a file and what it promises.
+    """Read a schema from a file and return it with its promise.
 
-    It may be narrower than `request_schema` wrote it: bounds and enumerations of a column are kept as they are.
+    It may be narrower than the output of `request_schema`: bounds and enumerations of a column are allowed.
 
     Args:
         content: JSON.
-        name: Of the file, for messages.
+        name: Name of the file, for messages.
 
     Raises:
-        PromiseError: With everything for which it is not such a schema.
+        PromiseError: With every problem of the schema.
     """
     try:
         schema = json.loads(content)
@@ -165,9 +166,9 @@ def read_promise(content: str | bytes, name: str) -> tuple[dict[str, Any], Reque
     problems: list[str] = []
     promise = _promise(schema, name, problems)
     if len(content) > MAX_BYTES:
-        problems.append(f"it has {len(content)} bytes, API Gateway takes {MAX_BYTES}")
+        problems.append(f"it has {len(content)} bytes, API Gateway accepts {MAX_BYTES}")
     if problems or promise is None:
-        raise PromiseError(f"{name} is not a promise of requests as mlops api schema writes it: {'; '.join(problems)}")
+        raise PromiseError(f"{name} is not a promise of requests as written by mlops api schema: {'; '.join(problems)}")
     return schema, promise
 
 
@@ -176,7 +177,7 @@ def _promise(schema: Any, name: str, problems: list[str]) -> RequestPromise | No
         problems.append("it must be a JSON object")
         return None
     if schema.get("$schema") != DRAFT:
-        problems.append(f"$schema must be {DRAFT!r}, which API Gateway knows, got {schema.get('$schema')!r}")
+        problems.append(f"$schema must be {DRAFT!r}, which API Gateway supports, got {schema.get('$schema')!r}")
     if schema.get("required") != ["instances"]:
         problems.append(f"required must be ['instances'], got {schema.get('required')!r}")
     if schema.get("type") != "object":
@@ -188,7 +189,7 @@ def _promise(schema: Any, name: str, problems: list[str]) -> RequestPromise | No
         return None
     most = instances.get("maxItems")
     if type(most) is not int or most < 1:
-        problems.append(f"maxItems of instances must say how many rows a call may have, got {most!r}")
+        problems.append(f"maxItems of instances must be the maximum rows of a call, got {most!r}")
     if type(instances.get("minItems")) is not int or instances["minItems"] < 1:
         problems.append(f"minItems of instances must be 1 or more, got {instances.get('minItems')!r}")
     items = instances.get("items")
@@ -206,12 +207,12 @@ def _promise(schema: Any, name: str, problems: list[str]) -> RequestPromise | No
 def _columns(row: Mapping[str, Any], problems: list[str]) -> Iterator[PromisedColumn]:
     properties, required = row.get("properties"), row.get("required", [])
     if row.get("additionalProperties") is not False:
-        problems.append("additionalProperties of a row must be false: a model refuses columns that it does not know")
+        problems.append("additionalProperties of a row must be false: a model rejects unknown columns")
     if not isinstance(properties, dict) or not properties:
-        problems.append("properties of a row must name its columns")
+        problems.append("properties of a row must be its columns")
         return
     if not isinstance(required, list) or any(name not in properties for name in required):
-        problems.append(f"required of a row must name columns, got {required!r}")
+        problems.append(f"required of a row must have names of columns, got {required!r}")
         return
     for name, schema in properties.items():
         kind, is_nullable = _kind(schema)
@@ -222,7 +223,7 @@ def _columns(row: Mapping[str, Any], problems: list[str]) -> Iterator[PromisedCo
 
 
 def _kind(schema: Any) -> tuple[PromisedKind | None, bool]:
-    """Return what values a column's schema allows, None if it is not one of ours."""
+    """Return the kind of values that a column's schema allows, None if unsupported, and whether null is allowed."""
     if not isinstance(schema, dict):
         return None, False
     parts = schema.get("anyOf", [schema])
@@ -247,19 +248,19 @@ def _array_names(form: Mapping[str, Any], columns: set[str], problems: list[str]
     items = form.get("items")
     names = [str(each.get("title")) for each in items if isinstance(each, dict)] if isinstance(items, list) else []
     if set(names) != columns or len(names) != len(columns):
-        problems.append("items of a row that is an array must have each column once, its name as title")
+        problems.append("items of an array row must have each column once, with its name as title")
         return
     if (form.get("minItems"), form.get("maxItems")) != (len(names), len(names)):
-        problems.append(f"minItems and maxItems of a row that is an array must be {len(names)}")
+        problems.append(f"minItems and maxItems of an array row must be {len(names)}")
     yield from names
 
 
 def promise_problems(promise: RequestPromise, signature: ModelSignature) -> list[str]:
-    """Return every reason why a model would refuse a request that the promise allows; empty if it takes all of them.
+    """Return every reason why a model would reject a request that the promise allows; empty if it accepts all of them.
 
     Args:
-        promise: What the API promises.
-        signature: Of the model that is to serve.
+        promise: Promise of the API.
+        signature: Signature of the model to serve.
 
     Example:
         >>> old = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
@@ -287,10 +288,10 @@ def promise_problems(promise: RequestPromise, signature: ModelSignature) -> list
 
 
 def broken_promises(promises: Sequence[RequestPromise], signature: ModelSignature | None) -> list[str]:
-    """Return every reason why a candidate would refuse what APIs allow of its endpoint; empty if it takes all of it.
+    """Return every reason why a candidate would reject requests that the endpoint's APIs allow; empty if it accepts all.
 
     Args:
-        promises: What APIs promise of the endpoint.
+        promises: Promises of the endpoint's APIs.
         signature: The candidate's. Default: its evaluation has none, so that nothing can be compared.
 
     Example:
@@ -310,10 +311,10 @@ def _column_problems(promised: PromisedColumn | None, column: SignatureColumn, n
     if promised is None:
         return
     if not column.nullable and promised.is_nullable:
-        yield f"{name} allows null in column {column.name!r}, which the model refuses; publish v2"
+        yield f"{name} allows null in column {column.name!r}, which the model rejects; publish v2"
     kind = _kind_of(column)
     if promised.kind not in _TAKES.get(kind, (kind,)):
-        yield f"{name} says that column {column.name!r} is {_WORDS[promised.kind]}, the model takes {_WORDS[kind]}; publish v2"
+        yield f"{name} declares column {column.name!r} as {_WORDS[promised.kind]}, the model takes {_WORDS[kind]}; publish v2"
 
 
 def _key_problems(promised: PromisedColumn | None, key: str, kind: str, name: str) -> Iterator[str]:
@@ -325,7 +326,7 @@ def _key_problems(promised: PromisedColumn | None, key: str, kind: str, name: st
         yield f"{name} allows null in column {key!r}, by which the model looks features up; publish v2"
     wanted: PromisedKind = "integer" if _KEYS[kind]["type"] == "integer" else "text"
     if promised.kind != wanted:
-        said = f"{name} says that column {key!r} is {_WORDS[promised.kind]}"
+        said = f"{name} declares column {key!r} as {_WORDS[promised.kind]}"
         yield f"{said}, the model looks features up by {_WORDS[wanted]}; publish v2"
 
 

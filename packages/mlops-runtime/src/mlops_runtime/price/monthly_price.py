@@ -1,4 +1,4 @@
-"""Estimate what the resources of a template cost a month, as an interval, before and after a deployment."""
+"""Estimate the monthly price of a template's resources, as an interval, before and after a deployment."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,9 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.price.price_table import PriceTable
 from mlops_runtime.retraining.decision_metric import COUNTED
 
-# hours of a month, as AWS's calculator counts them: https://docs.aws.amazon.com/pricing-calculator/latest/userguide/ec2-estimates.html
+# hours per month in AWS's calculator: https://docs.aws.amazon.com/pricing-calculator/latest/userguide/ec2-estimates.html
 HOURS = 730
-# assumptions of the upper bounds
-# of other services, paid by time as well: the table has no prices of these, and a plan says so
+# resources of other services that are billed by time without a price in the table; a plan lists them
 _UNPRICED_TYPES = (
     "AWS::ApiGatewayV2::VpcLink",
     "AWS::DirectoryService::MicrosoftAD",
@@ -35,11 +34,12 @@ _UNPRICED_TYPES = (
     "AWS::SageMaker::NotebookInstance",
     "AWS::SecretsManager::Secret",
 )
-ROLLOUTS = 5  # a month: about one a week
-LOG_GB = 0.1  # that each log group of an idle unit takes in a month
-# five pollers ask each 20 seconds: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+# assumptions of the upper bounds
+ROLLOUTS = 5  # per month: about one a week
+LOG_GB = 0.1  # ingested per month by each log group of an idle unit
+# five pollers poll every 20 seconds: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 POLLS = 5 * 3 * 60 * HOURS
-# of a console's function a call, over some 30 calls of AWS
+# duration of a call of the console's function, with about 30 calls of AWS
 ANSWER_SECONDS = 0.5
 _CONSOLE = {"READER_ROLE", "ON_CALL_ROLE", "APPROVER_ROLE"}
 _Kind = TypeVar("_Kind")
@@ -49,14 +49,14 @@ FORMAT = "mlops.price/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceLine:
-    """What resources of one kind cost a month.
+    """Monthly price of resources of one kind.
 
     Args:
-        what: Their number and kind, for people.
+        what: Their number and kind, for display.
         resources: Their logical ids.
-        low: USD a month at least.
-        high: USD a month at most.
-        is_serving: Whether it is only paid while a model serves.
+        low: Minimum USD per month.
+        high: Maximum USD per month.
+        is_serving: Whether it is only billed while a model is served.
     """
 
     what: str
@@ -68,11 +68,11 @@ class PriceLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthlyPrice:
-    """What a template costs a month.
+    """Monthly price of a template.
 
     Args:
         lines: By kind of resource.
-        unpriced: What is paid by time and has no price in the table, each as a sentence.
+        unpriced: Resources billed by time without a price in the table, one sentence each.
     """
 
     lines: tuple[PriceLine, ...]
@@ -80,12 +80,12 @@ class MonthlyPrice:
 
     @property
     def idle(self) -> tuple[float, float]:
-        """USD a month at least and at most while no model serves."""
+        """Minimum and maximum USD per month while no model is served."""
         return self._sum([line for line in self.lines if not line.is_serving])
 
     @property
     def serving(self) -> tuple[float, float]:
-        """USD a month at least and at most while a model serves."""
+        """Minimum and maximum USD per month while a model is served."""
         return self._sum(list(self.lines))
 
     @staticmethod
@@ -94,10 +94,10 @@ class MonthlyPrice:
 
 
 def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
-    """Estimate a template's price a month.
+    """Estimate the monthly price of a template.
 
     Args:
-        template: The template; values of parameters that are not known count as unknown.
+        template: The template; parameters without a value count as unknown.
         table: Prices of the region.
 
     Example:
@@ -111,13 +111,13 @@ def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
         by_type[str(body["Type"])][name] = template.properties(body)
     lines = [*_network(by_type, table), *_keys(by_type, table), *_watching(by_type, table), *_standing(by_type, table)]
     lines += _doors(by_type, table)
-    unpriced = [f"{name}: the table has no price of {kind}" for kind in _UNPRICED_TYPES for name in by_type[kind]]
+    unpriced = [f"{name}: the table has no price for {kind}" for kind in _UNPRICED_TYPES for name in by_type[kind]]
     unpriced += [
-        f"{name}: people who sign in are paid a head and month, by the pool's plan"
+        f"{name}: users of the pool are billed per month, by the pool's plan"
         for name in by_type["AWS::Cognito::UserPool"]
     ]
     unpriced += [
-        f"{name}: requests and traffic of a distribution are paid by where viewers are, beyond its free tier"
+        f"{name}: requests and traffic of a distribution are billed by the viewers' location, beyond its free tier"
         for name in by_type["AWS::CloudFront::Distribution"]
     ]
     for name, properties in by_type["Custom::MLOpsServingSpec"].items():
@@ -151,7 +151,7 @@ def _keys(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterat
     keys = by_type["AWS::KMS::Key"]
     if keys:
         price = table.usd["key_month"]
-        # the first two rotations of a key cost as much as a key each: https://aws.amazon.com/kms/pricing/
+        # the first two rotations of a key each cost as much as another key: https://aws.amazon.com/kms/pricing/
         rotated = sum(str(properties.get("EnableKeyRotation")).lower() == "true" for properties in keys.values())
         yield PriceLine(
             what=_counted(len(keys), "key") + (", up to two rotations each" if rotated else ""),
@@ -202,7 +202,7 @@ def _standing(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> It
 
 
 def _doors(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
-    """Yield firewalls, and what the first million calls of APIs cost where they are made; bodies over 16 KB cost more."""
+    """Yield firewalls, and the first million calls of APIs in the stack that defines them; bodies over 16 KB cost more."""
     firewalls = by_type["AWS::WAFv2::WebACL"]
     if firewalls:
         rules = sum(_length(properties.get("Rules")) for properties in firewalls.values())
@@ -218,18 +218,18 @@ def _doors(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Itera
         if set(properties.get("Environment", {}).get("Variables", {})) >= _CONSOLE:
             seconds = ANSWER_SECONDS * float(properties.get("MemorySize", 128)) / 1024
             high = seconds * table.usd["function_million_gb_seconds"] + table.usd["function_million_requests"]
-            what = f"up to a million answers of a console, of {ANSWER_SECONDS:g} seconds: some 20 people all day"
+            what = f"up to a million calls of a console, of {ANSWER_SECONDS:g} seconds: about 20 people all day"
             yield PriceLine(what=what, resources=(name,), low=0.0, high=round(high, 2), is_serving=True)
 
 
 def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
-    """Yield the instances that serve, and the second fleet of rollouts."""
+    """Yield the serving instances, and the second fleet of rollouts."""
     if spec.eks is not None:
-        unpriced.append(f"{spec.endpoint}: its pods are paid with the nodes of the cluster")
+        unpriced.append(f"{spec.endpoint}: its pods are billed with the nodes of the cluster")
     if spec.serverless is not None and spec.serverless.provisioned_concurrency:
-        kept = _counted(spec.serverless.provisioned_concurrency, "call")
+        kept = _counted(spec.serverless.provisioned_concurrency, "concurrent call")
         unpriced.append(
-            f"{spec.endpoint}: the table has no price of {kept} kept warm at {spec.serverless.memory_mb} MB"
+            f"{spec.endpoint}: the table has no price for {kept} provisioned at {spec.serverless.memory_mb} MB"
         )
     fleets = Counter({spec.instance_type: spec.instance_count})
     for variant in spec.variants or ():
@@ -238,7 +238,7 @@ def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str])
         if not kind:  # serverless, or on EKS
             continue
         if kind not in table.hosting_hour:
-            unpriced.append(f"{spec.endpoint}: no price of {kind} in {table.region}")
+            unpriced.append(f"{spec.endpoint}: no price for {kind} in {table.region}")
             continue
         bounds = (count, count)
         if spec.scaling is not None and kind == spec.instance_type:
@@ -265,15 +265,15 @@ def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str])
 
 
 def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
-    """Yield the instances of an endpoint that CloudFormation owns."""
+    """Yield the instances of an endpoint that CloudFormation manages."""
     for variant in (*properties.get("ProductionVariants", ()), *properties.get("ShadowProductionVariants", ())):
         if variant.get("ServerlessConfig", {}).get("ProvisionedConcurrency"):
-            unpriced.append(f"{name}: the table has no price of calls that are kept warm")
+            unpriced.append(f"{name}: the table has no price for provisioned concurrency")
         kind, count = variant.get("InstanceType"), variant.get("InitialInstanceCount")
         if kind is None:
             continue
         if unknown(kind) or not str(count).isdigit() or kind not in table.hosting_hour:
-            unpriced.append(f"{name}: no price of {kind} in {table.region}")
+            unpriced.append(f"{name}: no price for {kind} in {table.region}")
             continue
         price = round(int(count) * HOURS * table.hosting_hour[kind], 2)
         what = f"{_counted(int(count), kind)} of {name}"
@@ -281,13 +281,13 @@ def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpri
 
 
 def _serving_spec(value: Any) -> ServingSpec | None:
-    """Read a serving spec whose names of resources are only known at deployment."""
+    """Read a serving spec in which names of resources are only known at deployment."""
     parts = value.get("Fn::Join", ["", []])[1] if isinstance(value, Mapping) else [value]
     return _read(ServingSpec, "".join(part if isinstance(part, str) else "unknown" for part in parts))
 
 
 def _read(kind: type[_Kind], text: object) -> _Kind | None:
-    """Read a value of ours; what has only its place in the template is not one."""
+    """Read a contract from a template; None if the value is only known at deployment or invalid."""
     try:
         return from_json(kind, text) if isinstance(text, str) else None
     except ContractError:
@@ -295,7 +295,7 @@ def _read(kind: type[_Kind], text: object) -> _Kind | None:
 
 
 def _watched(properties: Mapping[str, Any]) -> float:
-    """Return how many metrics an alarm is paid for; below a minute each costs three times as much."""
+    """Return the number of metrics that an alarm is billed for; with a period below a minute, each counts three times."""
     queries = properties.get("Metrics")
     if queries is None:
         return _per_metric(properties.get("Period"))
@@ -329,8 +329,8 @@ def _counted(count: float, noun: str) -> str:
 def price_lines(
     before: Mapping[str, MonthlyPrice], after: Mapping[str, MonthlyPrice], table: PriceTable
 ) -> Iterator[str]:
-    """Yield what a person reads: each stack by kind of resource, then the total."""
-    yield f"price a month in {table.region}, USD, list prices of {table.date}; usage (calls, bytes, jobs) comes on top"
+    """Yield the text for people: each stack by kind of resource, then the total."""
+    yield f"monthly price in {table.region}, USD, list prices of {table.date}; usage (calls, bytes, jobs) is additional"
     for stack, price in after.items():
         yield f"  {stack}"
         for line in price.lines:
@@ -345,7 +345,7 @@ def price_lines(
 def price_document(
     before: Mapping[str, MonthlyPrice], after: Mapping[str, MonthlyPrice], table: PriceTable
 ) -> dict[str, object]:
-    """Return what a program reads, as JSON values."""
+    """Return the prices for programs, as JSON values."""
     return {
         "format": FORMAT,
         "region": table.region,
@@ -361,7 +361,7 @@ def price_document(
 
 
 def span(bounds: tuple[float, float]) -> str:
-    """Return an interval of USD as text.
+    """Return an interval of USD as a string.
 
     Example:
         >>> span((58.4, 58.4)), span((1.0, 3.0))

@@ -1,6 +1,6 @@
-"""The package's price table beside AWS's own list, which ``pricing:GetProducts`` gives an account.
+"""Compare the package's price table with AWS's own list, which ``pricing:GetProducts`` returns to an account.
 
-Each row of the table is one usage type of a service. GetProducts answers with products as JSON texts: a usage type among the
+Each row of the table is one usage type of a service. GetProducts returns products as JSON strings, with the usage type among the
 attributes, and terms whose dimensions have a unit, a range and a price in USD:
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
 """
@@ -13,24 +13,24 @@ from typing import Any, Literal
 
 from mlops_runtime.price.price_table import PriceTable
 
-# GetProducts has endpoints in these Regions, and answers for all: https://docs.aws.amazon.com/general/latest/gr/billing.html
+# GetProducts has endpoints in few Regions, which cover all: https://docs.aws.amazon.com/general/latest/gr/billing.html
 PRICING_REGION = "us-east-1"
-OLD_DAYS = 180  # after which list prices are worth another look
-_TOLERANCE = 0.001  # of a price: the table is rounded as the pages are
-_PAGES = 10  # of one usage type; it has a handful of products
+OLD_DAYS = 180  # age after which list prices should be checked again
+_TOLERANCE = 0.001  # relative; the table is rounded like AWS's pages
+_PAGES = 10  # maximum per usage type, which has only a few products
 
 State = Literal["same", "differs", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedUsage:
-    """How AWS's list names a row of the table.
+    """Name of a row of the table in AWS's list.
 
     Args:
         service: Service code.
-        usage: How its usage type ends, behind the code of a Region.
-        times: Units of the list in one of the table's. Default: one.
-        family: Product family, where usage types of several are alike. Default: any.
+        usage: Usage type without the prefix for the Region.
+        times: Units of the list per unit of the table. Default: one.
+        family: Product family, if several have similar usage types. Default: any.
     """
 
     service: str
@@ -62,7 +62,7 @@ _HOSTING = "hosting_hour/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedPrice:
-    """A row of the table beside the list: what each says in USD, and what the list's says where it has several or none."""
+    """A row of the table beside the list: both prices in USD, and a detail if the list has several prices or none."""
 
     row: str
     ours: float
@@ -82,12 +82,12 @@ class ComparedPrices:
 
     @property
     def is_old(self) -> bool:
-        """Whether prices may have moved, also where all rows are the same."""
+        """Whether prices may have changed, even if all rows are equal."""
         return self.days > OLD_DAYS
 
 
 def usage_of(row: str) -> PricedUsage:
-    """Return how the list names a row.
+    """Return the name of a row in AWS's list.
 
     Example:
         >>> usage_of("hosting_hour/ml.m5.large").usage
@@ -144,7 +144,7 @@ def _products(usage: PricedUsage, region: str, pricing: Any) -> Iterator[Mapping
         for text in page["PriceList"]:
             product = json.loads(text)
             named = str(product["product"]["attributes"].get("usagetype", ""))
-            # that of another usage type may end alike: m5.large and r5m5.large
+            # usage types may have the same ending: m5.large and r5m5.large
             is_it = named == usage.usage or named.endswith(f"-{usage.usage}")
             if is_it and usage.family in (None, product["product"].get("productFamily")):
                 yield product
@@ -154,7 +154,7 @@ def _products(usage: PricedUsage, region: str, pricing: Any) -> Iterator[Mapping
 
 
 def _first_prices(product: Mapping[str, Any]) -> Iterator[float]:
-    """Yield what the first unit costs on demand; a free tier before it is left out, as in the table."""
+    """Yield the on-demand price of the first unit after a free tier, as in the table."""
     for term in product["terms"].get("OnDemand", {}).values():
         priced = [
             (float(each.get("beginRange") or 0), float(each["pricePerUnit"]["USD"]))

@@ -1,8 +1,8 @@
-"""List prices of one region, read from the package's dated table ``prices.json``.
+"""List prices of one region, from the package's dated table ``prices.json``.
 
-The table is kept by hand from AWS's price pages, which it names by key, and is as old as its date: list prices move. ``source``
-says how they were obtained, ``checked`` which rows public text confirmed later. It has few regions and instance types: what is
-missing is reported, never guessed.
+The table is maintained by hand from AWS's price pages, which it links by key, and is only as current as its date. ``source`` is
+how the prices were obtained, ``checked`` the rows that public text confirmed later. It has few regions and instance types:
+missing prices are reported, never guessed.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class PriceError(ValueError):
-    """The table has no prices for a region; the message names those that it has."""
+    """The table has no prices for a region; the message names the regions that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class PriceTable:
         sources: AWS's price page by key.
         usd: Price by key. The key ends with the unit: ``_hour``, ``_month``, ``_gb``, ``_million_requests``,
             ``_million_gb_seconds``.
-        hosting_hour: Price of one instance of an endpoint and hour, by instance type.
+        hosting_hour: Price of one endpoint instance per hour, by instance type.
     """
 
     region: str
@@ -46,7 +46,7 @@ def _document() -> Mapping[str, Any]:
 
 
 def priced_regions() -> tuple[str, ...]:
-    """Return the regions that the table has prices for, sorted."""
+    """Return the regions with prices in the table, sorted."""
     return tuple(sorted(_document()["regions"]))
 
 
@@ -65,7 +65,7 @@ def price_table(region: str) -> PriceTable:
         known = ", ".join(priced_regions())
         raise PriceError(
             f"the price table of {document['date']} has no prices for region {region!r}; it has {known}: "
-            "look the region up on the pages that mlops_runtime/price/prices.json names"
+            "look the region up on the pages listed in mlops_runtime/price/prices.json"
         )
     found = document["regions"][region]
     return PriceTable(

@@ -1,1 +1,1 @@
-"""Terraform beside CDK: units as modules, and the parameters by which an estate and its units know each other."""
+"""Use with Terraform: units as modules, and the parameters that an estate and its units exchange."""

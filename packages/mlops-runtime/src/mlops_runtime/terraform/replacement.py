@@ -1,8 +1,8 @@
-"""What makes Terraform replace a resource instead of changing it, and which of that a module may set.
+"""Arguments that make Terraform replace a resource instead of updating it, and which of them a module may set.
 
-``ForceNew`` in the schemas of the provider hashicorp/aws, read from its source at the commits below. An argument that names the
-resource may be one of them: a new name is a new thing. Any other that forces a replacement is a setting: a change of it would
-delete the stack and its data.
+They have ``ForceNew`` in the schemas of the provider hashicorp/aws, read from its source at the commits below. Arguments that
+name the resource may be among them: another name is another resource. All others are settings, and changing one would delete the
+stack and its data.
 
 See: https://developer.hashicorp.com/terraform/plugin/sdkv2/schemas/schema-behaviors#forcenew
 """
@@ -19,7 +19,7 @@ class ForcedReplacement:
         source: The schema's file in hashicorp/terraform-provider-aws.
         commit: The commit at which it was read.
         identity: Arguments that name the resource.
-        settings: All others; a module sets none of them.
+        settings: All others, which a module must not set.
     """
 
     source: str
@@ -53,23 +53,23 @@ FORCED_REPLACEMENTS: Mapping[str, ForcedReplacement] = {
 
 
 def replacement_problems(kind: str, arguments: Mapping[str, str]) -> list[str]:
-    """Return why a resource could be replaced by a change that is not one of its name.
+    """Return why a resource could be replaced by a change other than of its name.
 
     Example:
         >>> replacement_problems("aws_cloudformation_stack", {"name": "var.name", "timeout_in_minutes": "30"})
-        ['aws_cloudformation_stack.timeout_in_minutes replaces the resource when it changes; leave it out']
+        ['aws_cloudformation_stack.timeout_in_minutes replaces the resource when it changes; remove it']
     """
     known = FORCED_REPLACEMENTS.get(kind)
     if known is None:
-        return [f"{kind} is not among the kinds whose forced replacements are known; read its schema first"]
+        return [f"{kind} is not among the kinds with known forced replacements; read its schema first"]
     problems = [
-        f"{kind}.{name} replaces the resource when it changes; leave it out"
+        f"{kind}.{name} replaces the resource when it changes; remove it"
         for name in known.settings
         if name in arguments
     ]
-    # a data source is read late where the module has `depends_on`: the name is then unknown in the plan, and that replaces too
+    # with `depends_on` on the module, data sources are read late: the name is then unknown in the plan, which also replaces
     return problems + [
-        f"{kind}.{name} names the resource by a data source, which a plan may not know; use a variable"
+        f"{kind}.{name} names the resource with a data source, which a plan may not know; use a variable"
         for name in known.identity
         if "data." in arguments.get(name, "")
     ]

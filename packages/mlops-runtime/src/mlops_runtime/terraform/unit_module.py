@@ -1,4 +1,4 @@
-"""A synthesized stack as a Terraform module: template, files, variables and outputs, as ``terraform fmt`` writes them."""
+"""Export a synthesized stack as a Terraform module: template, files, variables and outputs, in the format of ``terraform fmt``."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from mlops_runtime.terraform.replacement import FORCED_REPLACEMENTS, replacement
 ASSETS_PARAMETER, PREFIX_PARAMETER = "AssetsBucket", "AssetsPrefix"
 TEMPLATE_FILE = "template.json"
 MARK = "# written by mlops terraform export: change the stack, not this file\n"
-# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: a template in S3
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: limit of a template in S3
 MAXIMUM_TEMPLATE = 1_000_000
 # variables of every module, for any template
 _OWN = (
@@ -26,17 +26,17 @@ _OWN = (
     "timeout_minutes",
 )
 _GIVEN = {ASSETS_PARAMETER: "var.assets_bucket", PREFIX_PARAMETER: "local.prefix"}
-# of variables alone, as a plan must know the keys of objects; each object holds the account to the caller's before it is uploaded
+# from variables only, because a plan must know object keys; each object verifies the account before it is uploaded
 _PREFIX = '"${var.assets_prefix == null ? "" : "${var.assets_prefix}/"}${var.account_id}/${var.name}/"'
 _IN_ACCOUNT = "data.aws_caller_identity.current.account_id == var.account_id"
 _ELSEWHERE = (
-    "account_id is ${var.account_id}, but the provider works in account ${data.aws_caller_identity.current.account_id}: "
+    "account_id is ${var.account_id}, but the provider uses account ${data.aws_caller_identity.current.account_id}: "
     "accounts that share a bucket would own the same files, and destroying one would delete those of the other. "
-    "Give the account of the provider."
+    "Set account_id to the provider's account."
 )
 _OWN_OUTPUTS = ("stack_id",)
-# Minutes. The provider counts CloudFormation's rollback as part of the wait, and taints a new stack when it gives up, so that the
-# next apply deletes it. A custom resource that does not answer takes an hour on the way there and another on the way back:
+# Minutes. The provider's timeout includes CloudFormation's rollback; when it expires, a new stack is tainted, so that the next
+# apply deletes it. A custom resource that does not respond takes an hour to time out, and another during the rollback:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudformation-customresource.html (ServiceTimeout)
 # claim: terraform-waits-for-the-rollback
 _SHORTEST_WAIT, _WAIT, _LONGEST_WAIT = 120, 180, 720
@@ -54,7 +54,7 @@ _TYPES = {"Number": "number", "CommaDelimitedList": "list(string)"}
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression as it is written, such as ``var.name``."""
+    """An expression that is rendered verbatim, such as ``var.name``."""
 
     text: str
 
@@ -64,7 +64,7 @@ Value = str | int | bool | None | Expression | Sequence["Value"] | Mapping[str, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A block: its kind, its labels, its arguments and the blocks in it.
+    """An HCL block: its type, labels, arguments and nested blocks.
 
     Example:
         >>> print(render([Block(kind="variable", labels=("name",), arguments={"type": Expression("string")})]), end="")
@@ -80,12 +80,12 @@ class Block:
 
 
 def render(blocks: Sequence[Block]) -> str:
-    """Return blocks as a file, one empty line between them."""
+    """Return blocks as a file, separated by empty lines."""
     return "\n".join("\n".join(_block(block)) + "\n" for block in blocks)
 
 
 def quote(text: str) -> str:
-    """Return a string literal; what looks like a template in it stays text.
+    """Return a string literal in which template sequences are escaped.
 
     Example:
         >>> print(quote("${a}"))
@@ -95,7 +95,7 @@ def quote(text: str) -> str:
 
 
 def expressions(arguments: Mapping[str, Value]) -> dict[str, str]:
-    """Return each argument as the expression that is rendered.
+    """Return each argument as its rendered expression.
 
     Example:
         >>> expressions({"name": Expression("var.name"), "minutes": 3})
@@ -117,7 +117,7 @@ def _block(block: Block) -> Iterator[str]:
 
 
 def _arguments(arguments: Mapping[str, Value], *, equals: str) -> Iterator[str]:
-    """Yield the lines of arguments: neighbours of one line are aligned, longer ones stand between empty lines."""
+    """Yield the lines of arguments: consecutive one-line arguments are aligned, longer ones are between empty lines."""
     short: list[tuple[str, str]] = []
     is_first = True
     for name, value in arguments.items():
@@ -172,7 +172,7 @@ def _mapping(value: Mapping[str, Value]) -> Iterator[str]:
 
 
 class ExportError(Exception):
-    """A stack that cannot become a module; the message says what it holds, what is allowed and the fix."""
+    """A stack cannot be exported as a module; the message has the reason, what is allowed and the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +182,8 @@ class UnitStack:
     Args:
         name: The stack's name.
         template: Its template.
-        bucket: The bucket that the template names for its files, as it is written there.
-        files: Object key of each file, and where the module keeps it. The template may refer to some of them alone.
+        bucket: The assets bucket, as written in the template.
+        files: Object key of each file, and its path in the module. The template may refer to only some of them.
         tags: Tags of the stack.
     """
 
@@ -198,8 +198,8 @@ def unit_module(stack: UnitStack) -> dict[str, str]:
     """Return the text of each file of the module.
 
     Raises:
-        ExportError: If the template is too large, refers to a bootstrap that a module has not, has a parameter whose variable is
-            there already, or if a resource of the module had an argument whose change replaces it.
+        ExportError: If the template is too large, refers to CDK bootstrap resources, has a parameter whose variable already
+            exists, or if a resource of the module had an argument whose change replaces it.
 
     Example:
         >>> stack = UnitStack(name="Demand", template={"Resources": {}}, bucket="b", files={}, tags={})
@@ -210,7 +210,7 @@ def unit_module(stack: UnitStack) -> dict[str, str]:
     body = json.dumps(template, separators=(",", ":"), sort_keys=True)
     if len(body.encode()) > MAXIMUM_TEMPLATE:
         raise ExportError(
-            f"the template of {stack.name} has {len(body.encode()):,} bytes, CloudFormation takes {MAXIMUM_TEMPLATE:,}; "
+            f"the template of {stack.name} has {len(body.encode()):,} bytes, CloudFormation accepts {MAXIMUM_TEMPLATE:,}; "
             "split the stack"
         )
     parameters = {name: p for name, p in template.get("Parameters", {}).items() if name not in _GIVEN}
@@ -236,7 +236,7 @@ def variable_name(parameter: str) -> str:
 
 
 def _check_names(stack: UnitStack, parameters: Mapping[str, object]) -> None:
-    """Hold parameters and outputs to names that differ in the module, from each other and from its own."""
+    """Check that names of parameters and outputs are unique in the module, including its own."""
     declared = {*parameters, *stack.template.get("Parameters", {})} - {_VERSION_PARAMETER}
     twice = [
         *_twice("variable", "parameter", _OWN, declared),
@@ -262,21 +262,21 @@ def _without_bootstrap(stack: UnitStack) -> dict[str, Any]:
     template = _moved(template, _places(stack), in_sub=False)
     described = {
         ASSETS_PARAMETER: "Bucket of the files that this template refers to",
-        PREFIX_PARAMETER: "Folder of these files in the bucket, with a slash at its end",
+        PREFIX_PARAMETER: "Folder of these files in the bucket, with a trailing slash",
     }
     for name, description in described.items():
         template.setdefault("Parameters", {})[name] = {"Type": "String", "Description": description}
     left = sorted(set(re.findall(r"/cdk-bootstrap/[\w/-]+|cdk-[a-z0-9]{1,10}-[\w-]+", json.dumps(template))))
     if left:
         raise ExportError(
-            f"the template of {stack.name} refers to {', '.join(left)} of the CDK bootstrap, which a module has not; "
-            "name images by digest and keep to file assets"
+            f"the template of {stack.name} refers to {', '.join(left)} of the CDK bootstrap, which a module does not have; "
+            "pin images by digest and only use file assets"
         )
     return dict(template)
 
 
 def _places(stack: UnitStack) -> re.Pattern[str]:
-    """Return what is moved: the bucket, and each file's key where it is not part of a longer name."""
+    """Return a pattern of strings to replace: the bucket, and each file's key unless it is part of a longer name."""
     keys = "|".join(re.escape(key) for key in sorted(stack.files))
     return re.compile(
         f"(?P<bucket>{re.escape(stack.bucket)})" + (f"|(?<![\\w.-])(?:{keys})(?![\\w.-])" if keys else "")
@@ -284,7 +284,7 @@ def _places(stack: UnitStack) -> re.Pattern[str]:
 
 
 def _moved(value: Any, places: re.Pattern[str], *, in_sub: bool) -> Any:
-    """Return a part of the template with bucket and folder named by the parameters."""
+    """Return part of the template with bucket and folder replaced by the parameters."""
     if isinstance(value, Mapping):
         return {key: _moved(item, places, in_sub=key == "Fn::Sub") for key, item in value.items()}
     if isinstance(value, list):
@@ -324,9 +324,9 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "account_id",
             "string",
-            "Account of the stack, in the name of its files' folder. A literal, or known to the plan: it is part of their keys.",
+            "Account of the stack, part of its files' keys. It must be a literal, or known at plan time.",
             condition='can(regex("^[0-9]{12}$", var.account_id))',
-            allowed="account_id must be the 12 digits of the account that the stack is in",
+            allowed="account_id must be the 12 digits of the stack's account",
         ),
         _variable(
             "assets_bucket",
@@ -338,7 +338,7 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "assets_prefix",
             "string",
-            "Folder of that bucket in which the files' own folder, <account>/<stack>, lies. Default: the bucket itself.",
+            "Folder of that bucket for the files' own folder, <account>/<stack>. Default: the bucket itself.",
             default=None,
             condition='var.assets_prefix == null || can(regex("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", var.assets_prefix))',
             allowed="assets_prefix must be letters, digits, hyphens and underscores, with single slashes between",
@@ -346,7 +346,7 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "assets_key_arn",
             "string",
-            "Key that the files are encrypted with; its policy must let the unit decrypt through S3. Default: SSE-S3.",
+            "Key that the files are encrypted with; its policy must allow the unit to decrypt through S3. Default: SSE-S3.",
             default=None,
             condition='var.assets_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-f-]{36}$", '
             "var.assets_key_arn))",
@@ -355,7 +355,7 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "cloudformation_role_arn",
             "string",
-            "Role that CloudFormation works in. Default: the caller's own permissions.",
+            "Role that CloudFormation assumes. Default: the caller's own permissions.",
             default=None,
             condition='var.cloudformation_role_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", '
             "var.cloudformation_role_arn))",
@@ -364,14 +364,14 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "timeout_minutes",
             "number",
-            "Minutes that Terraform waits for CloudFormation, a rollback included.",
+            "Minutes that Terraform waits for CloudFormation, including a rollback.",
             default=_WAIT,
             condition=f"var.timeout_minutes >= {_SHORTEST_WAIT} && var.timeout_minutes <= {_LONGEST_WAIT} && "
             "floor(var.timeout_minutes) == var.timeout_minutes",
             allowed=f"timeout_minutes must be a whole number from {_SHORTEST_WAIT} to {_LONGEST_WAIT}: a resource may take "
             "an hour, and so may its rollback",
         ),
-        _variable("tags", "map(string)", "Further tags of the stack and its files.", default={}),
+        _variable("tags", "map(string)", "Additional tags of the stack and its files.", default={}),
     ]
     return found + [_parameter(name, parameters[name]) for name in sorted(parameters)]
 
@@ -449,7 +449,7 @@ def _resources(stack: UnitStack, template: Mapping[str, Any], parameters: Sequen
     resources = [block for block in blocks if block.kind == "resource"]
     found = [problem for r in resources for problem in replacement_problems(r.labels[0], expressions(r.arguments))]
     if found:
-        raise ExportError(f"the module of {stack.name} could replace what it should change: {'; '.join(found)}")
+        raise ExportError(f"the module of {stack.name} could replace resources instead of updating: {'; '.join(found)}")
     return blocks
 
 
@@ -493,14 +493,14 @@ def _stack(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[s
     }
     minutes = Expression('"${var.timeout_minutes}m"')
     timeouts = Block(kind="timeouts", arguments={"create": minutes, "update": minutes, "delete": minutes})
-    # what an earlier export or the CDK gave when it made the stack, and no update can change
+    # set when the stack was created, by an earlier export or CDK; no update can change them
     settings = Expression(f"[{', '.join(FORCED_REPLACEMENTS[_STACK].settings)}]")
     lifecycle = Block(kind="lifecycle", arguments={"ignore_changes": settings})
     return Block(kind="resource", labels=(_STACK, "this"), arguments=arguments, blocks=(timeouts, lifecycle))
 
 
 def _policy_text(template: Mapping[str, Any]) -> str:
-    """Return the stack policy: what keeps data is neither replaced nor deleted by an update.
+    """Return the stack policy: resources that are retained on deletion may be neither replaced nor deleted by an update.
 
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
     """

@@ -1,1 +1,1 @@
-"""MLflow as a mirror of retrainings and as a source of models; nothing on the way to traffic asks it."""
+"""MLflow as a mirror of retrainings and as a source of models; promotion and serving never depend on it."""

@@ -1,4 +1,4 @@
-"""How a managed MLflow is named.
+"""ARNs of a managed MLflow.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/mlflow.html
 """
@@ -13,7 +13,7 @@ _ARN = re.compile(
 
 
 def managed_app(uri: str) -> Mapping[str, str] | None:
-    """Return partition, region and kind of a managed MLflow that is named by its ARN; None for any other address.
+    """Return partition, region and kind of a managed MLflow from its ARN; None for any other address.
 
     Example:
         >>> managed_app("arn:aws:sagemaker:eu-west-1:111122223333:mlflow-app/app-1")["kind"]

@@ -1,4 +1,4 @@
-"""The password of a self-hosted MLflow: basic authentication, by a secret that is read when it is first needed.
+"""Password of a self-hosted MLflow: basic authentication with a secret that is read on first use.
 
 See: https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/
 """
@@ -17,11 +17,11 @@ _NAMES = ("username", "password")
 
 
 class PasswordError(Exception):
-    """A password cannot be had; the message names the secret and never its value."""
+    """A password cannot be read; the message names the secret and never its value."""
 
 
 class MlflowPassword:
-    """User and password of a caller of MLflow. They are shown nowhere: neither in an error nor by ``repr``.
+    """User and password of an MLflow client. They never appear in errors or in ``repr``.
 
     Args:
         read: Returns user and password.
@@ -55,10 +55,10 @@ class MlflowPassword:
         return cls(read)
 
     def header(self) -> str:
-        """Return the value of ``Authorization``.
+        """Return the value of the header ``Authorization``.
 
         Raises:
-            PasswordError: If it cannot be had.
+            PasswordError: If the secret cannot be read.
         """
         if not self._header:
             user, password = self._read()
@@ -66,7 +66,7 @@ class MlflowPassword:
         return self._header
 
     def forget(self) -> None:
-        """Read it again before the next call: MLflow did not take this one, and it may have been changed."""
+        """Read the secret again before the next call, because MLflow rejected this password and it may have been rotated."""
         self._header = ""
 
     def __repr__(self) -> str:

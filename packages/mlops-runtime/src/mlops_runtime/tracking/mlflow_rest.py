@@ -1,4 +1,4 @@
-"""What the platform needs of MLflow's REST API, with the standard library; managed MLflow by botocore's signer.
+"""Client of MLflow's REST API with the standard library; calls of managed MLflow are signed with botocore.
 
 See: https://mlflow.org/docs/latest/rest-api.html
 """
@@ -24,21 +24,21 @@ from mlops_runtime.tracking.mlflow_password import MlflowPassword, PasswordError
 
 _API = "/api/2.0/mlflow/"
 _SECONDS = 30
-# statuses that say nothing about the request itself: rights that are missing, timeouts, too many requests
+# errors independent of the request itself: missing permissions, timeouts, too many requests
 _TRY_LATER = (401, 403, 408, 429)
-# MLflow names an error code where something is missing; without one it is another server, or a path below which MLflow is not
+# MLflow returns an error code for missing resources; without one, the server or path is not MLflow's
 _ABSENT = (404, 405)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
-# of one log-batch request
+# limits of one log-batch request
 _METRICS, _PARAMS, _TAGS = 1000, 100, 100
 _PAGE = 200
-_CHUNK = 1024 * 1024  # bytes of a file at once
+_CHUNK = 1024 * 1024  # bytes per read of a file
 
 
 class _PlainReads(urllib.request.HTTPRedirectHandler):
-    """Follows redirects of reads alone: a write would become a read, and a signature would go to another host."""
+    """Follows redirects of plain reads only: writes would become reads, and signatures would be sent to another host."""
 
     def redirect_request(self, req: urllib.request.Request, *given: Any) -> urllib.request.Request | None:
         is_plain = req.get_method() == "GET" and not req.has_header("Authorization")
@@ -49,14 +49,14 @@ _OPENER = urllib.request.build_opener(_PlainReads)
 
 
 class TrackingAwayError(Exception):
-    """MLflow did not answer, or does not admit the caller; the same request may succeed later."""
+    """MLflow did not respond or denied access; the same request may succeed later."""
 
 
 class TrackingRefusedError(Exception):
-    """MLflow refuses a request; to repeat it would change nothing.
+    """MLflow rejected a request; retrying it does not help.
 
     Args:
-        message: What it said.
+        message: MLflow's message.
         code: Its error code.
     """
 
@@ -66,7 +66,7 @@ class TrackingRefusedError(Exception):
 
 
 class Metric(NamedTuple):
-    """A value of a run: of a step, at a time in milliseconds."""
+    """A metric value of a run at a step, with a time in milliseconds."""
 
     key: str
     value: float
@@ -76,7 +76,7 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
-    """A version of a registered model: its number, where its files lie, and its tags."""
+    """A version of a registered model: its number, the location of its files, and its tags."""
 
     name: str
     version: str
@@ -86,15 +86,15 @@ class ModelVersion:
 
 
 class MlflowRest:
-    """An MLflow server.
+    """Client of an MLflow server.
 
     Args:
         uri: ``http://`` or ``https://``, or the ARN of a managed MLflow app or tracking server.
-        credentials: Gives the credentials that calls of a managed MLflow are signed with. Default: none, for any other.
-        password: User and password, for a server that asks for them. Default: it asks for none.
+        credentials: Returns the credentials that sign calls of a managed MLflow. Default: none, for other servers.
+        password: User and password, for a server that requires them. Default: none.
 
     Raises:
-        ValueError: If the address is neither, or managed MLflow gets no credentials.
+        ValueError: If the address has another form, or managed MLflow gets no credentials.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class MlflowRest:
         self._password = password
         if self._arn is None:
             parts = urllib.parse.urlsplit(uri)
-            if "@" in parts.netloc:  # the value is not shown
-                raise ValueError("MLflow's address must have no user and password; give them apart from it")
+            if "@" in parts.netloc:  # the message must not contain the password
+                raise ValueError("MLflow's address must not contain user and password; pass them separately")
             if parts.scheme not in ("http", "https"):
                 raise ValueError(f"MLflow's address must be http://, https:// or the ARN of a managed one, got {uri!r}")
             self._base = uri.rstrip("/")
@@ -121,13 +121,13 @@ class MlflowRest:
         )
         self._headers = {"x-sm-mlflow-app-arn" if is_app else "x-mlflow-sm-tracking-server-arn": uri}
         if credentials is None:
-            raise ValueError(f"calls of {uri} are signed, and there are no credentials")
+            raise ValueError(f"calls of {uri} must be signed, but there are no credentials")
 
     def __str__(self) -> str:
         return self._base
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, which is made if it is missing."""
+        """Return the id of an experiment, creating it if it is missing."""
         try:
             return str(self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
         except TrackingRefusedError as error:
@@ -135,7 +135,7 @@ class MlflowRest:
                 raise
         try:
             return str(self.post("experiments/create", {"name": name})["experiment_id"])
-        except TrackingRefusedError as error:  # another made it in between
+        except TrackingRefusedError as error:  # created concurrently
             if error.code != _EXISTS:
                 raise
         return str(self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
@@ -151,7 +151,7 @@ class MlflowRest:
         return dict(runs[0]) if runs else None
 
     def start_run(self, experiment: str, *, name: str, started: int, tags: Mapping[str, str]) -> str:
-        """Make a run and return its id."""
+        """Create a run and return its id."""
         made = self.post(
             "runs/create",
             {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)},
@@ -159,7 +159,7 @@ class MlflowRest:
         return str(made["run"]["info"]["run_id"])
 
     def log(self, run: str, *, metrics: Sequence[Metric], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Write metrics, parameters and tags of a run; the same ones again change nothing."""
+        """Write metrics, parameters and tags of a run; repeating the call changes nothing."""
         pairs, labels = _pairs(params), _pairs(tags)
         size = max(-(-len(metrics) // _METRICS), -(-len(pairs) // _PARAMS), -(-len(labels) // _TAGS))
         for part in range(size):
@@ -178,7 +178,7 @@ class MlflowRest:
         self.post("runs/update", {"run_id": run, "status": status, "end_time": ended})
 
     def registered_model(self, name: str, *, description: str) -> None:
-        """Make a registered model if it is missing."""
+        """Create a registered model if it is missing."""
         try:
             self.post("registered-models/create", {"name": name, "description": description})
         except TrackingRefusedError as error:
@@ -199,7 +199,7 @@ class MlflowRest:
     def make_version(
         self, name: str, *, source: str, run: str | None, tags: Mapping[str, str], description: str
     ) -> ModelVersion:
-        """Make a version of a registered model."""
+        """Create a version of a registered model."""
         given = {} if run is None else {"run_id": run}
         made = self.post(
             "model-versions/create",
@@ -212,65 +212,65 @@ class MlflowRest:
         return _version(self.get("model-versions/get", name=name, version=version)["model_version"])
 
     def version_of_alias(self, name: str, alias: str) -> ModelVersion:
-        """Return the version that an alias names."""
+        """Return the version that an alias points to."""
         return _version(self.get("registered-models/alias", name=name, alias=alias)["model_version"])
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Let an alias name a version."""
+        """Point an alias to a version."""
         self.post("registered-models/alias", {"name": name, "alias": alias, "version": version})
 
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
-        """Ask for something below ``/api/2.0/mlflow/``."""
+        """Send a GET request below ``/api/2.0/mlflow/``."""
         query = urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)
         return self.json("GET", f"{_API}{path}?{query}", None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask for a change below ``/api/2.0/mlflow/``."""
+        """Send a POST request below ``/api/2.0/mlflow/``."""
         return self.json("POST", f"{_API}{path}", json.dumps(body).encode())
 
     def json(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
-        """Return the document that an address answers.
+        """Return the JSON response of a request.
 
         Raises:
-            TrackingAwayError: If it does not answer with one, or does not admit the caller.
-            TrackingRefusedError: If it refuses the request.
+            TrackingAwayError: If the server does not respond with JSON, or denies access.
+            TrackingRefusedError: If it rejects the request.
         """
         try:
             found = json.loads(self.content(method, path, body) or b"{}")
         except ValueError as error:
-            raise TrackingAwayError(f"{self._base}{path} answers no JSON: is it MLflow?") from error
+            raise TrackingAwayError(f"{self._base}{path} does not return JSON: is it MLflow?") from error
         return dict(found)
 
     def content(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """Return what an address answers.
+        """Return the response body of a request.
 
         Raises:
-            TrackingAwayError: If it does not answer, or does not admit the caller.
-            TrackingRefusedError: If it refuses the request.
+            TrackingAwayError: If the server does not respond, or denies access.
+            TrackingRefusedError: If it rejects the request.
         """
         with self._answer(method, path, body) as answer:
             return bytes(answer.read())
 
     def save(self, path: str, target: Path, *, max_bytes: int) -> None:
-        """Write what an address answers to a file.
+        """Download a file.
 
         Args:
-            path: The address, below the server's.
-            target: The file.
-            max_bytes: Bytes at most; a longer answer is not read to its end.
+            path: Path and query, relative to the server's address.
+            target: The file to write.
+            max_bytes: Maximum bytes; a longer response is aborted.
 
         Raises:
-            TrackingAwayError: If it does not answer, or does not admit the caller.
-            TrackingRefusedError: If it refuses the request, or answers more.
+            TrackingAwayError: If the server does not respond, or denies access.
+            TrackingRefusedError: If it rejects the request, or sends too many bytes.
         """
         with self._answer("GET", path, None) as answer, target.open("wb") as file:
             while chunk := answer.read(_CHUNK):
                 if file.tell() + len(chunk) > max_bytes:
                     raise TrackingRefusedError(
-                        f"{self._base} sends more than the {max_bytes} bytes that are left for {path.partition('?')[0]}"
+                        f"{self._base} sends more than the remaining {max_bytes} bytes for {path.partition('?')[0]}"
                     )
                 file.write(chunk)
-            # http.client reports a connection that is cut only where a body is read at once
+            # http.client only reports a truncated body if it is read with a single call
             size, announced = file.tell(), answer.headers.get("Content-Length")
         if announced is not None and size != int(announced):
             raise TrackingAwayError(
@@ -299,32 +299,32 @@ class MlflowRest:
             if error.code in _REDIRECTS:
                 place = urllib.parse.urlsplit(error.headers.get("Location", ""))
                 raise TrackingAwayError(
-                    f"{self._base} redirects {where} to {place.scheme}://{place.netloc}; give that address"
+                    f"{self._base} redirects {where} to {place.scheme}://{place.netloc}; use that address"
                 ) from error
             if error.code == 401 and self._password is not None:
                 self._password.forget()
             if error.code in _ABSENT and not code and where.startswith(_API):
                 raise TrackingAwayError(
-                    f"{self._base} answers {error.code} to {where}, and not as MLflow does: give the address whose "
-                    f"path, with {where} behind it, is MLflow's"
+                    f"{self._base} returned {error.code} for {where}, unlike MLflow: use the address for which "
+                    f"the path {where}, appended to it, is MLflow's"
                 ) from error
             if error.code >= 500 or error.code in _TRY_LATER:
-                raise TrackingAwayError(f"{self._base} answers {error.code} to {where}: {message}") from error
-            raise TrackingRefusedError(f"MLflow refuses {where} ({error.code}): {message}", code=code) from error
+                raise TrackingAwayError(f"{self._base} returned {error.code} for {where}: {message}") from error
+            raise TrackingRefusedError(f"MLflow rejected {where} ({error.code}): {message}", code=code) from error
         except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise TrackingAwayError(f"{self._base} cannot be reached: {reason}") from error
 
     def _check_way(self) -> None:
-        """Refuse to send a password in the clear; as an MLflow that is away, so that events wait for another address.
+        """Check that the password is not sent in clear text. Reported like an unavailable server, so that events are retried.
 
         Raises:
-            TrackingAwayError: If calls are neither encrypted nor stay on this machine.
+            TrackingAwayError: If calls are neither encrypted nor local to this machine.
         """
         parts = urllib.parse.urlsplit(self._base)
         if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
             raise TrackingAwayError(
-                f"{self._base} would get the password in the clear; give an https:// address, or no user and password"
+                f"{self._base} would receive the password in clear text; use an https:// address, or no user and password"
             )
 
     def _signed(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, str]:
@@ -333,7 +333,9 @@ class MlflowRest:
             return dict(headers)
         found = self._credentials()
         if found is None:
-            raise TrackingAwayError("calls of managed MLflow are signed, and there are no credentials; sign in to AWS")
+            raise TrackingAwayError(
+                "calls of managed MLflow must be signed, but there are no credentials; sign in to AWS"
+            )
         signed = AWSRequest(method, self._base + path, data=body, headers=dict(headers))
         SigV4Auth(found, SERVICE, self._arn["region"]).add_auth(signed)
         return dict(signed.headers.items())
@@ -361,7 +363,7 @@ def _version(found: Mapping[str, Any]) -> ModelVersion:
 
 
 def _said(text: str) -> tuple[str, str]:
-    """Return message and code of an error's body."""
+    """Return message and code of an error response."""
     try:
         found = json.loads(text)
         return " ".join(str(found["message"]).split())[:500], str(found.get("error_code", ""))

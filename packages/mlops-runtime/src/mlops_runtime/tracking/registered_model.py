@@ -1,4 +1,4 @@
-"""A model of MLflow's registry as a folder: resolved by REST, downloaded by the caller."""
+"""Download a model of MLflow's registry to a folder, resolving it with the REST API."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,22 +12,22 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mlops_runtime.jobs.script_process import sized
 from mlops_runtime.tracking.mlflow_rest import MlflowRest, ModelVersion
 
-# a name may hold anything but slashes, colons and quotes, says MLflow; versions are numbers
+# MLflow's names exclude slashes, colons and quotes; versions are numbers
 _URI = re.compile(r"models:/(?P<name>[^/:@'\"]+)(?:/(?P<version>\d+)|@(?P<alias>[^/:@]+))")
 _LOGGED = "models:/m-"
 _PROXIED = "/api/2.0/mlflow-artifacts/artifacts"
-_HOPS = 5  # from a version to where its files lie
-# what packing takes of a model, unpacked; its archive has at most 5 GiB
+_HOPS = 5  # maximum redirections from a version to the location of its files
+# limits of an unpacked model, whose archive has at most 5 GiB
 _MAX_FILES, _MAX_DEPTH, _MAX_BYTES = 10_000, 20, 10 * 1024**3
 
 
 class RegisteredModelError(ValueError):
-    """A model of MLflow's registry that cannot be taken; the message says why, and what can be."""
+    """A model of MLflow's registry cannot be downloaded; the message has the reason and what is supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file of a model: its path in the model's folder, and how many bytes the listing says it has."""
+    """A file of a model: its path in the model's folder, and its size according to the listing."""
 
     name: str
     size: int
@@ -38,9 +38,9 @@ class RegisteredModels:
 
     Args:
         mlflow: The server.
-        s3: Gives a client of S3, for models whose files lie there.
-        max_files: Files that a model may have. Default: 10,000.
-        max_bytes: Bytes that it may have, as its listing says and as they come. Default: 10 GiB.
+        s3: Returns a client of S3, for models whose files are there.
+        max_files: Maximum files of a model. Default: 10,000.
+        max_bytes: Maximum bytes of a model, in the listing and as downloaded. Default: 10 GiB.
     """
 
     def __init__(
@@ -59,21 +59,21 @@ class RegisteredModels:
 
         Args:
             uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
-            folder: Where its files go; it is made.
+            folder: Target folder, which is created.
 
         Returns:
             The version.
 
         Raises:
-            RegisteredModelError: If the URI is of another form, its files lie where the caller cannot read them, or they are more,
-                or larger, than a model may have; of these none is downloaded.
-            TrackingAwayError: If MLflow does not answer.
-            TrackingRefusedError: If it has no such version or alias.
+            RegisteredModelError: If the URI has another form, the caller cannot read the files, or they exceed a limit, in which
+                case none is downloaded.
+            TrackingAwayError: If MLflow does not respond.
+            TrackingRefusedError: If there is no such version or alias.
         """
         found = _URI.fullmatch(uri)
         if found is None:
             raise RegisteredModelError(
-                f"a model of MLflow's registry is models:/NAME/VERSION or models:/NAME@ALIAS, got {uri!r}"
+                f"a model of MLflow's registry must be models:/NAME/VERSION or models:/NAME@ALIAS, got {uri!r}"
             )
         name, number, alias = found["name"], found["version"], found["alias"]
         version = self._mlflow.version_of_alias(name, alias) if number is None else self._mlflow.version(name, number)
@@ -86,7 +86,7 @@ class RegisteredModels:
             count = self._from_server(unquote(parts.path).strip("/"), folder)
         else:
             raise RegisteredModelError(
-                f"the files of {uri} lie at {place}, which is read neither from S3 nor through MLflow; start the server with "
+                f"the files of {uri} are at {place}, which is neither S3 nor served by MLflow; start the server with "
                 "--artifacts-destination, or download the folder and give its path"
             )
         if count == 0:
@@ -94,7 +94,7 @@ class RegisteredModels:
         return version
 
     def _place(self, version: ModelVersion) -> str:
-        """Return where the files of a version lie."""
+        """Return the location of a version's files."""
         answer = self._mlflow.get("model-versions/get-download-uri", name=version.name, version=version.version)
         place = str(answer["artifact_uri"])
         for _ in range(_HOPS):
@@ -112,7 +112,7 @@ class RegisteredModels:
                 s3.download_file(bucket, f"{prefix}/{file.name}", str(_target(folder, file.name)))
         except (ClientError, BotoCoreError) as error:
             raise RegisteredModelError(
-                f"the model's files lie at {place}, which you cannot read: {error}; ask for s3:ListBucket and s3:GetObject there"
+                f"the model's files are at {place}, which you cannot read: {error}; request s3:ListBucket and s3:GetObject there"
             ) from error
         return len(files)
 
@@ -126,22 +126,22 @@ class RegisteredModels:
         return len(files)
 
     def _bounded(self, found: Iterator[_File], place: str) -> list[_File]:
-        """Return all files of a listing, which is not read further than the bounds allow."""
+        """Return all files of a listing, or raise as soon as they exceed a limit."""
         files, size = list[_File](), 0
         for file in found:
             files.append(file)
             size += file.size
             if len(files) > self._max_files or size > self._max_bytes:
                 raise RegisteredModelError(
-                    f"the model at {place} has more than {self._max_files} files or {sized(self._max_bytes)}; register the model "
-                    "alone, without data or checkpoints beside it"
+                    f"the model at {place} has more than {self._max_files} files or {sized(self._max_bytes)}; register only the "
+                    "model, without data or checkpoints beside it"
                 )
         return files
 
     def _files(self, path: str, below: str, depth: int) -> Iterator[_File]:
-        """Yield the files of a folder of the server, with the folders in it."""
+        """Yield the files of a folder on the server, recursively."""
         if depth > _MAX_DEPTH:
-            raise RegisteredModelError(f"the model's folder {path} has more than {_MAX_DEPTH} folders in each other")
+            raise RegisteredModelError(f"the model's folder {path} has more than {_MAX_DEPTH} nested folders")
         where = f"{path}/{below}".rstrip("/")
         listed: Mapping[str, Any] = self._mlflow.json("GET", f"{_PROXIED}?path={quote(where, safe='')}", None)
         for each in listed.get("files", []):
@@ -161,14 +161,14 @@ def _objects(s3: Any, bucket: str, prefix: str) -> Iterator[_File]:
 
 
 def _target(folder: Path, name: str) -> Path:
-    """Return where a file goes, which is never outside the folder.
+    """Return the target path of a file, never outside the folder.
 
     Raises:
-        RegisteredModelError: If its name leads out of it.
+        RegisteredModelError: If the file's name leads outside it.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise RegisteredModelError(f"a file of the model has the path {name!r}, which leads out of its folder")
+        raise RegisteredModelError(f"a file of the model has the path {name!r}, which leads outside its folder")
     target = folder.joinpath(*path.parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     return target

@@ -1,4 +1,4 @@
-"""A retraining as a run of MLflow, its package as a version, the live one by an alias."""
+"""Mirror a retraining as an MLflow run, its package as a model version, and the live version as an alias."""
 
 import math
 import re
@@ -20,7 +20,7 @@ _FAILED = "FAILED"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirroredPackage:
-    """A model package: its ARN, where its archive lies, and its metadata."""
+    """A model package: its ARN, the location of its archive, and its metadata."""
 
     arn: str
     source: str
@@ -35,12 +35,12 @@ class MirroredRun:
         pipeline: Name of the pipeline.
         execution: ARN of the execution.
         outcome: ``REGISTERED``, ``APPROVED``, ``REJECTED``, or ``FAILED``.
-        reason: Why it came out so.
-        trigger: What asked for it.
+        reason: Reason of the outcome.
+        trigger: Trigger of the retraining.
         ended: When it ended.
-        evaluation: What was measured; None where it did not come to that.
-        training: What the training script wrote of itself.
-        hyperparameters: Of the training job.
+        evaluation: The evaluation; None if the retraining ended before it.
+        training: Metrics reported by the training script.
+        hyperparameters: Hyperparameters of the training job.
         package: The package that it registered.
     """
 
@@ -57,11 +57,11 @@ class MirroredRun:
 
     @property
     def name(self) -> str:
-        """Name of the execution, which is the run's."""
+        """Name of the execution and of the run."""
         return self.execution.rpartition(":")[2]
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield losses by rival and by segment, and what the script wrote, with its curves."""
+        """Yield losses by rival and by segment, and the script's own metrics and curves."""
         at = int(self.ended.timestamp() * 1000)
         found: list[tuple[str, float, int]] = []
         if self.evaluation is not None:
@@ -83,7 +83,7 @@ class MirroredRun:
                 yield Metric(_key(key), float(value), step, at)
 
     def tags(self) -> dict[str, str]:
-        """Return what names the run elsewhere."""
+        """Return tags that identify the run in other systems."""
         found = {
             EXECUTION: self.execution,
             "mlops.pipeline": self.pipeline,
@@ -107,12 +107,12 @@ class MirroredRun:
 
 
 class RunMirror:
-    """Writes what became of retrainings to MLflow; the same thing twice changes nothing.
+    """Writes results of retrainings to MLflow; repeating a write changes nothing.
 
     Args:
         mlflow: The server.
         experiment: Name of the experiment of all runs.
-        model: Name of the registered model, which is that of the package group.
+        model: Name of the registered model, the same as the package group.
     """
 
     def __init__(self, mlflow: MlflowRest, *, experiment: str, model: str) -> None:
@@ -122,8 +122,8 @@ class RunMirror:
         """Write a run, and a version for its package.
 
         Raises:
-            TrackingAwayError: If MLflow is away.
-            TrackingRefusedError: If it refuses.
+            TrackingAwayError: If MLflow is unavailable.
+            TrackingRefusedError: If it rejects a request.
         """
         experiment = self._mlflow.experiment(self._experiment)
         known = self._mlflow.run(experiment, EXECUTION, run.execution)
@@ -140,16 +140,16 @@ class RunMirror:
             self._version(run.package, made)
 
     def point(self, package: MirroredPackage) -> None:
-        """Let the alias name the version of the package that serves.
+        """Point the alias to the version of the live package.
 
         Raises:
-            TrackingAwayError: If MLflow is away.
-            TrackingRefusedError: If it refuses.
+            TrackingAwayError: If MLflow is unavailable.
+            TrackingRefusedError: If it rejects a request.
         """
         self._mlflow.set_alias(self._model, LIVE, self._version(package, None).version)
 
     def _version(self, package: MirroredPackage, run: str | None) -> ModelVersion:
-        """Return the version of a package, which is made if it is missing."""
+        """Return the version of a package, creating it if it is missing."""
         self._mlflow.registered_model(self._model, description=f"Packages of {self._model} in the model registry")
         known = next(
             (each for each in self._mlflow.versions(self._model) if each.tags.get(PACKAGE) == package.arn), None
@@ -166,5 +166,5 @@ class RunMirror:
 
 
 def _key(text: str) -> str:
-    """Return a name as MLflow takes it."""
+    """Return a valid MLflow key."""
     return _NOT_OF_KEYS.sub("_", text)[:_LONGEST_KEY]

@@ -1,4 +1,4 @@
-"""Events of retrainings and rollouts that MLflow is still to get: kept in S3 first, delivered in their order, by one at a time."""
+"""Outbox of events for MLflow: events of retrainings and rollouts are stored in S3, then delivered in order under a lock."""
 
 import hashlib
 import json
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("mlops.tracking")
 
-_AT_ONCE = 50  # events of one call
-_LOCK_SECONDS = 300  # longer than a call of the function lasts
+_AT_ONCE = 50  # maximum events per call
+_LOCK_SECONDS = 300  # longer than the function's timeout
 _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
-_CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
+_CONTAINERS = "sagemaker_"  # prefix of hyperparameters of the container instead of the script
 _ABSENT = ("NoSuchKey", "404")
 _NOT_THERE = ("ValidationException", "ResourceNotFound")
 T = TypeVar("T")
@@ -40,15 +40,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingSettings:
-    """What is mirrored.
+    """Names and locations of what is mirrored.
 
     Args:
         pipeline: Name of the pipeline.
         endpoint: Name of its endpoint.
         artifacts: Bucket of evaluations, and of the outbox.
-        table: The pipeline's table, in which a lock keeps two deliveries apart.
-        rollout_table: The endpoint's table, which names what is live.
-        place: Where MLflow is, and the experiment there; what another place refused is delivered again.
+        table: The pipeline's table, with the lock that prevents concurrent deliveries.
+        rollout_table: The endpoint's table, with the live model.
+        place: MLflow's address and experiment; events that another place rejected are delivered again.
     """
 
     pipeline: str
@@ -60,7 +60,7 @@ class TrackingSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "TrackingSettings":
-        """Return what a function's environment says."""
+        """Read the settings from a function's environment."""
         return cls(
             pipeline=environment["PIPELINE"],
             endpoint=environment["ENDPOINT"],
@@ -76,7 +76,7 @@ class TrackingOutbox:
 
     Args:
         settings: What is mirrored.
-        mirror: Where to.
+        mirror: The destination.
         s3: Client.
         dynamodb: Client.
         sagemaker: Client.
@@ -97,13 +97,13 @@ class TrackingOutbox:
         self._refused = f"{self._prefix}refused/{hashlib.sha256(settings.place.encode()).hexdigest()[:8]}/"
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, int]:
-        """Keep an event of the bus, and deliver all that were kept.
+        """Store an event of the bus, and deliver all stored events.
 
         Args:
-            event: As EventBridge delivers it; one of a schedule only delivers.
+            event: The event from EventBridge; an event of the schedule only triggers the delivery.
 
         Returns:
-            How many events were delivered, refused, and still wait.
+            Numbers of events that were delivered, rejected, and are still waiting.
         """
         at = datetime.fromisoformat(event["time"]).astimezone(UTC)
         if event["detail-type"] in (DetailType.RETRAINING_FINISHED.value, DetailType.ROLLOUT_FINISHED.value):
@@ -126,9 +126,9 @@ class TrackingOutbox:
         return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
 
     def _ask_again(self) -> None:
-        """Let events wait again that another MLflow refused, or this one as another experiment: its declaration was changed since.
+        """Queue events again that another MLflow or experiment rejected, after the declaration has changed.
 
-        What this MLflow refused is not asked again, so that an event is refused once by each.
+        Events that this MLflow rejected are not retried, so that each MLflow rejects an event once.
         """
         bucket, moved = self._settings.artifacts, 0
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{self._prefix}refused/")
@@ -146,7 +146,7 @@ class TrackingOutbox:
                 moved += 1
 
     def _deliver(self) -> dict[str, int]:
-        """Deliver events, the oldest first, until MLflow is away."""
+        """Deliver events, oldest first, until MLflow is unavailable."""
         delivered = refused = 0
         for key in self._waiting()[:_AT_ONCE]:
             body = self._s3.get_object(Bucket=self._settings.artifacts, Key=key)["Body"].read()
@@ -154,7 +154,7 @@ class TrackingOutbox:
                 self._mirrored(json.loads(body))
                 delivered += 1
             except TrackingAwayError as error:
-                LOGGER.warning("MLflow is away: %s", error)
+                LOGGER.warning("MLflow is unavailable: %s", error)
                 break
             except (TrackingRefusedError, ContractError) as error:
                 LOGGER.error("not mirrored, %s: %s", key, error)  # noqa: TRY400 - the message says what was refused
@@ -172,7 +172,7 @@ class TrackingOutbox:
         if event["detail-type"] == DetailType.RETRAINING_FINISHED.value:
             self._mirror.record(self._run(detail, datetime.fromisoformat(event["time"])))
             return
-        # the pointer of now: of several rollouts the last one counts
+        # the current pointer: of several rollouts only the last one matters
         live = RolloutTable(self._dynamodb, self._settings.rollout_table, self._settings.endpoint).read().live
         if live is not None:
             package = self._package(from_json(LivePointer, live).model_package_arn)
@@ -199,7 +199,7 @@ class TrackingOutbox:
         try:
             return from_json(kind, self._s3.get_object(Bucket=self._settings.artifacts, Key=key)["Body"].read())
         except ClientError as error:
-            # without the right to list, S3 answers for a key that is not there as for one that may not be read
+            # without permission to list, S3 returns AccessDenied for a missing key
             if error.response["Error"]["Code"] in (*_ABSENT, "AccessDenied"):
                 return None
             raise
@@ -230,7 +230,7 @@ class TrackingOutbox:
 
     @contextmanager
     def _alone(self, at: datetime) -> Iterator[bool]:
-        """Take the lock for the block; tell whether it was free. What finds it taken waits for the next event."""
+        """Hold the lock during the block; yield whether it was free. If it was taken, the next event delivers."""
         me, now = str(uuid.uuid4()), int(at.timestamp())
         key = {"pipeline": {"S": f"{self._settings.pipeline}#tracking"}, "item": {"S": "LOCK"}}
         try:
