@@ -159,7 +159,7 @@ def test_a_file_that_does_not_fit_publishes_nothing(s3: Any, sales: Path) -> Non
     """With every problem of it."""
     with pytest.raises(UserError, match="nothing was published: --label must be a column of the file, got 'sold'"):
         publish_file(s3, replace(ENTRY, label="sold"), sales, holdout_from=None)
-    with pytest.raises(UserError, match="nothing was published: baseline 'guess' is not a column"):
+    with pytest.raises(UserError, match="nothing was published: baseline 'guess' is neither a column nor"):
         publish_file(s3, replace(ENTRY, baselines=("guess",)), sales, holdout_from=None)
     assert "Contents" not in s3.list_objects_v2(Bucket="sets")
 

@@ -66,9 +66,9 @@ def test_what_it_prints_is_no_answer(tmp_path: Path, capfd: pytest.CaptureFixtur
         ("def loss(label):\n    return 0.0", "row 3 of the holdout: TypeError: loss() takes 1 positional argument"),
         (
             "def loss(label, prediction):\n    return float('nan')",
-            "gave nan for row 3 of the holdout; a loss is a finite",
+            "returned nan for row 3 of the holdout; a loss is a finite",
         ),
-        ("def loss(label, prediction):\n    return -0.5", "gave -0.5 for row 3 of the holdout"),
+        ("def loss(label, prediction):\n    return -0.5", "returned -0.5 for row 3 of the holdout"),
         ("def loss(label, prediction):\n    return [0.1, 0.2]", "row 3 of the holdout: TypeError: float() argument"),
         ("def loss(label, prediction):\n    return None", "row 3 of the holdout: TypeError: float() argument"),
         ("def loss(label, prediction):\n    raise SystemExit('enough')", "row 3 of the holdout: SystemExit: enough"),
@@ -110,7 +110,7 @@ def loss(label, prediction):
     wire.sendall(struct.pack("<qqd", 8, 0, 0.0))
     return 0.0
 """
-    with pytest.raises(JobError, match="gave 1 losses for 2 rows"):
+    with pytest.raises(JobError, match="returned 1 losses for 2 rows"):
         _losses(tmp_path, text, [[0.0]] * 2, [[1.0]] * 2)
 
 

@@ -177,7 +177,7 @@ def test_what_cannot_be_explained_says_why(s3, lines, put_live, monkeypatch):
     for digest in ("0" * 64, None):
         changed = explain(replace(live, artifact_sha256=digest), asked, put(s3, lines, 1, 20), **how)
         assert (changed.state, changed.ndcg) == (MonitorState.MONITOR_NOT_RUN, None)
-        assert next(iter(changed.problems)).endswith(f"the live pointer names {digest}")
+        assert next(iter(changed.problems)).endswith(f"the live pointer has {digest}")
     monkeypatch.setitem(sys.modules, "shap", None)
     missing = explain(live, asked, put(s3, lines, 2, 100), **how)
     assert missing.state is MonitorState.MONITOR_NOT_RUN

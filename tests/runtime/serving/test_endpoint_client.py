@@ -211,7 +211,7 @@ def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, said: str) -
     }
     with pytest.raises(EndpointError) as refused:
         EndpointClient(ENTRY, client=Aws(ClientError(response, "InvokeEndpoint")).client).predict([{}])
-    assert str(refused.value) == f"the model of crm-churn answers 400: {said}"
+    assert str(refused.value) == f"the model of crm-churn returned 400: {said}"
     assert (refused.value.status, refused.value.said) == ("400", said)
 
 

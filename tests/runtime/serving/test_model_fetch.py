@@ -108,7 +108,7 @@ def test_credentials_are_waited_for(tmp_path: Path) -> None:
 def test_fails_with_the_fix_when_waiting_does_not_help(tmp_path: Path, error: Exception, fix: str) -> None:
     """After eight tries, in a minute and a half."""
     bucket = Bucket(*[error] * 8)
-    with pytest.raises(FetchError, match=rf"^{URI}: .* after 8 tries; {fix}"):
+    with pytest.raises(FetchError, match=rf"^{URI}: .* after 8 attempts; {fix}"):
         run(bucket, tmp_path)
     assert bucket.answers == []
     assert list(tmp_path.iterdir()) == []

@@ -131,7 +131,7 @@ def test_a_folder_is_what_its_manifest_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: (f / "factor.txt").write_text("4"), r"factor\.txt has SHA-256 [0-9a-f]{64}, mlops-model\.json says"),
+        (lambda f: (f / "factor.txt").write_text("4"), r"factor\.txt has SHA-256 [0-9a-f]{64}, mlops-model\.json has"),
         (lambda f: (f / "factor.txt").unlink(), r"factor\.txt is missing"),
         (lambda f: (f / "more.py").write_text("x"), r"more\.py is not in mlops-model\.json"),
         (lambda f: (f / "link").symlink_to("/etc/passwd"), "link is a link or a device"),

@@ -85,7 +85,7 @@ def test_the_holdout_of_a_person_is_read_before(folder: Path) -> None:
     pq.write_table(pa.table({"price": [1.0, None, None], "store": ["east", "west", None]}), holdout)
     said = _refused(folder, data=holdout)
     assert "signature.json: category column 'store' declares no categories" in said
-    assert f"{holdout} has nulls where signature.json allows none: 'price' in 2 of 3 rows (1, 2 from 0); say" in said
+    assert f"{holdout} has nulls where signature.json allows none: 'price' in 2 of 3 rows (1, 2 from 0); set" in said
     mine = folder.parent / "mine.parquet"
     pq.write_table(pa.table({"prediction": [1.0, 2.0]}), mine)
     assert f"{mine} has 2 predictions, {holdout} has 3 rows; provide one for each row" in _refused(

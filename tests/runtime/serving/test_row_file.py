@@ -103,7 +103,9 @@ def test_fails_on_commas_and_points_in_one_sheet(tmp_path: Path) -> None:
     """As a training set's file does: a thousand may be a one."""
     path = _write(tmp_path, "rows.csv", "price;cost\n1,5;2.5\n")
 
-    with pytest.raises(RowFileError, match="numbers of 'price' have decimal commas, those of 'cost' points; write all"):
+    with pytest.raises(
+        RowFileError, match="numbers of 'price' have decimal commas, those of 'cost' decimal points; write all"
+    ):
         RowFile.open(path)
 
 
@@ -153,9 +155,9 @@ def test_fails_on_values_that_json_does_not_have(tmp_path: Path) -> None:
     """Bytes and infinite numbers."""
     path = tmp_path / "rows.parquet"
     parquet.write_table(pa.table({"key": pa.array([b"x"]), "price": pa.array([float("inf")])}), path)
-    with pytest.raises(RowFileError, match=r"column 'key' of rows.parquet holds bytes"):
+    with pytest.raises(RowFileError, match=r"column 'key' of rows.parquet contains bytes"):
         RowFile.open(path).values("key")
-    with pytest.raises(RowFileError, match=r"column 'price' of rows.parquet holds inf, which JSON does not have"):
+    with pytest.raises(RowFileError, match=r"column 'price' of rows.parquet contains inf, which JSON does not have"):
         RowFile.open(path).values("price")
 
 

@@ -241,7 +241,7 @@ def test_every_problem_is_named_at_once_and_nothing_is_written(s3: Any) -> None:
         "nothing was published: label 'units' must be known in every row, 1 of 8 in 'train' are null",
         "both splits must have the same columns, 'price' are only in one of them",
         "baseline 'naive_mean_by_shop' needs a column 'shop'",
-        "baseline 'guess' is not a column",
+        "baseline 'guess' is neither a column",
         "must end before the holdout begins, it reaches 2026-01-08 00:00:00+00:00, the holdout begins 2026-01-06",
     ):
         assert part in str(raised.value)
