@@ -193,7 +193,7 @@ def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> 
     """Without a lock or a flavor of its files; trust is the container's, as the stack declares it."""
     (onnx / "model.onnx").rename(onnx / "weights.bin")
     cloud.pipeline = replace(PIPELINE, container_trust="code")
-    message = "trust pickle is not supported:  this pipeline's container is declared with trust 'code'"
+    message = "trust pickle is not supported: this pipeline's container is declared with trust 'code'"
     assert message in _register("demand-forecast", onnx, "--trust", "pickle")[1]
     assert "requirements are not possible" in _register("demand-forecast", onnx, "--requirements", "lock")[1]
     (onnx / "model.joblib").write_bytes(b"x")

@@ -67,7 +67,7 @@ def test_naive_predictions_of_a_plan_are_columns_of_its_sets(demand: Any):
     source = TrainingSetSource.features(store=demand.store, plan=plan)
     assert [each.split(",")[0] for each in feature_problems(source)] == [
         "training_set: baseline 'naive_last_by_shelf' needs a column 'shelf'",
-        "training_set: baseline 'guess' is neither a column nor",
+        "training_set: baseline 'guess' is neither a column nor a computed one: naive_median",
     ]
     naive = TrainingSetSource.features(store=demand.store, plan=replace(PLAN, baselines=("naive_median_by_store",)))
     evaluation = EvaluationPlan(label="units", block="store", baselines=("naive_median_by_store",))
