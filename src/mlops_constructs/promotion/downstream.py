@@ -90,7 +90,7 @@ class Downstream(Construct):
 
     @property
     def champion_readers(self) -> dict[str, Callable[[str], None]]:
-        """By pipeline, the function that grants its jobs access to another's models, as any of them may have the champion."""
+        """By pipeline, functions that grant its jobs read access to models of others, any of which may have the champion."""
         return self._champion_readers
 
     def require_image(self, image: ModelImage) -> None:
