@@ -360,7 +360,7 @@ def test_fails_when_no_table_has_the_key(kept):
 @pytest.mark.parametrize("in_use", ["a list was forgotten", None, 5])
 def test_fails_when_in_use_is_no_list(kept, in_use):
     """A text is a list of letters, none of which is a training set."""
-    with pytest.raises(ErasureError, match=r"in_use must be a list of ids of training sets, got .*; give \[\] where"):
+    with pytest.raises(ErasureError, match=r"in_use must be a list of ids of training sets, got .*; give \[\] if"):
         erase(kept, in_use=in_use)
     assert found(kept.path)
 

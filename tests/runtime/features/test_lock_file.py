@@ -408,7 +408,7 @@ def test_lists_are_the_json_of_icebergs_specification(tmp_path):
         ('"int", "required": true', '"int", "required": true, "element_id": 20', "is int and has an element_id"),
         ('"element_id": 8', '"element_id": 9', "id 9 is used 2 times"),
         ('"element_id": 8', '"element_id": 40', "next_field_id (line 6) must be above 40"),
-        ('"list<timestamp>"', '"list<time>"', "'sizes' (line 18) has type 'list<time>': say of what"),
+        ('"list<timestamp>"', '"list<time>"', "'sizes' (line 18) has type 'list<time>': give the element type"),
     ],
 )
 def test_fails_when_ids_of_elements_are_damaged(tmp_path, old, new, message):

@@ -229,7 +229,7 @@ def test_another_file_is_named(tmp_path):
 def test_a_write_that_fails_writes_nothing(tmp_path):
     """All of one call is one transaction."""
     rows = FileRows(tmp_path / "online.db")
-    with pytest.raises(TypeError, match="an item holds"):
+    with pytest.raises(TypeError, match="an item contains"):
         rows.put([item("a", "1"), item("b", "1", n={"N": object()})])
     with pytest.raises(OnlineStoreError, match="failed"):
         rows.put([item("a", "1"), item("b", {"not": "text"})])

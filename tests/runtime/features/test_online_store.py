@@ -237,7 +237,7 @@ def test_fails_when_keys_or_rows_are_not_the_groups():
         item_keys(ALL, keys.set_column(0, "text", pa.array([None], pa.string())))
     with pytest.raises(OnlineStoreError, match="1 keys have more than 2048 bytes"):
         item_keys(ALL, keys.set_column(0, "text", pa.array(["é" * 1100])))
-    with pytest.raises(OnlineStoreError, match=r"rows have no created_time, event_time, .*; give whole rows"):
+    with pytest.raises(OnlineStoreError, match=r"rows have no created_time, event_time, .*; pass complete rows"):
         list(items(ALL, keys))
     with pytest.raises(OnlineStoreError, match=f"{NAMES['int']} is string, declared is int32"):
         list(items(ALL, _row(event=DAY).set_column(8, NAMES["int"], pa.array(["1"]))))
