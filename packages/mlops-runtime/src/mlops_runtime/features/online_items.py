@@ -18,10 +18,11 @@ MAXIMUM_KEY_BYTES = 2048
 SECOND = 1_000_000  # in microseconds
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# prefixes of items beside those of entities; no feature table has such a name. The publication mark:
-PUBLISHED = "#published"
-# the generation, changed by each erasure so that the store rejects rows that were read before it
-ERASED = "#erased"
+# key prefixes of items that are not of entities; no feature table has such a name
+PUBLISHED = "#published"  # a table's publication mark
+ERASED = (
+    "#erased"  # a table's generation, changed by each erasure so that the store rejects rows that were read before it
+)
 _NULL = {"NULL": True}
 _LOWEST = 1 << 63  # shifts 64-bit times to non-negative numbers, whose digits sort in the same order
 

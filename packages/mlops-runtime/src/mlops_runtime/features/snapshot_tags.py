@@ -47,7 +47,7 @@ def training_set_tag(plan: TrainingSetPlan, as_of: datetime, read: Mapping[str, 
 
     Args:
         plan: Labels, features and split.
-        as_of: Cutoff: later knowledge is not used.
+        as_of: Cutoff; rows that became known later are not used.
         read: The snapshot of each table, by its name.
     """
     return f"ts-{content_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': dict(read)})[:16]}"
@@ -174,7 +174,7 @@ class SnapshotTags:
         Args:
             plan: Labels, features and split.
             tables: Names of the plan's tables.
-            as_of: Cutoff: later knowledge is not used.
+            as_of: Cutoff; rows that became known later are not used.
             now: The current time.
 
         Raises:

@@ -79,7 +79,7 @@ def split_here(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: 
         table: The table of the labels.
         labels: The pinned label table.
         plan: The plan.
-        as_of: Cutoff: later knowledge is not used.
+        as_of: Cutoff; rows that became known later are not used.
 
     Raises:
         TrainingSetError: If a split is empty, or a label was known before the time of its prediction.
@@ -110,7 +110,7 @@ def cut_of(
     Args:
         plan: The plan.
         labels: The pinned label table.
-        as_of: Cutoff: later knowledge is not used.
+        as_of: Cutoff; rows that became known later are not used.
         newest: When the newest label became known; ``None`` without labels.
         early: Number of labels that were known before the time of their prediction.
 
@@ -138,7 +138,7 @@ def split_times(
 
     Args:
         plan: The plan.
-        as_of: Cutoff: later knowledge is not used.
+        as_of: Cutoff; rows that became known later are not used.
         cut: The time between training and holdout.
         trained_until: When the newest training label became known; ``None`` without training rows.
         holdout_from: The first time of the holdout rows; ``None`` without any.
@@ -174,7 +174,7 @@ def prepared(
         load: Loads a table by name.
         tables: Names of the existing tables.
         plan: Labels, features and split. A group is given by its table's name, or by its own name while it has one version.
-        as_of: Cutoff: later knowledge is not used.
+        as_of: Cutoff; rows that became known later are not used.
         tag: Existing tag of the snapshots to read. Default: the current snapshots are read, and tagged here.
         split: Reads and splits the labels; may return only rows that bound the others. Default: all are read into memory.
 

@@ -376,7 +376,7 @@ class FeatureStoreClient:
 
         Args:
             plan: Labels, features and split.
-            as_of: Cutoff: later knowledge is not used.
+            as_of: Cutoff; rows that became known later are not used.
             tables: Names of the tables to choose from. Default: all tables of the database, which requires permission to list them.
             tag: Existing tag of the snapshots to read, from ``SnapshotTags.pin``. Default: the current snapshots are tagged here,
                 which requires permission to commit.

@@ -31,8 +31,7 @@ def unmatched_groups(
         >>> late = pa.table({"store_id": ["1"], "event_time": [day(2)], "created_time": [day(9)], "ingest_id": ["a"], "units": [7]})
         >>> stock = GroupRows(name="stock", entities=("store_id",), columns=("units",), ttl=None, rows=late)
         >>> print(unmatched_groups(rows, "at", [stock], [0], "known_at")[0].partition(";")[0])
-        no entity row matched a row of group stock: 1 of 1 would by event time, but these rows became known after the requested
-        times
+        no entity row matched a row of group stock: 1 of 1 would by event time, but the feature rows became known later
     """
     if not rows.num_rows:
         return ()
@@ -47,7 +46,7 @@ def _sentence(group: GroupRows, late: int, count: int) -> str:
     begin = f"no entity row matched a row of group {group.name}"
     if late:
         return (
-            f"{begin}: {late} of {count} would by event time, but these rows became known after the requested times; "
+            f"{begin}: {late} of {count} would by event time, but the feature rows became known later; "
             "load history by backfill, with the time at which each row could first be known (created_time), "
             "or use semantics='event_time'"
         )
