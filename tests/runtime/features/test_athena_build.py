@@ -255,7 +255,9 @@ def test_what_athena_cannot_do_is_refused_by_name(store, monkeypatch):
     ):
         store.client.training_set(asked(5), [STOCK], name="s", engine="athena")
     monkeypatch.undo()
-    with pytest.raises(TrainingSetError, match=r"this client has no Athena: give FeatureStoreClient.glue"):
+    with pytest.raises(
+        TrainingSetError, match=r"this client has no Athena: pass athena= and glue= to FeatureStoreClient.glue"
+    ):
         store.new_client(athena=None, glue=None).training_set(asked(5), [STOCK], name="s", engine="athena")
     with pytest.raises(FeatureStoreError, match="athena needs a boto3 client of Glue: pass glue="):
         store.new_client(glue=None)

@@ -200,9 +200,7 @@ def test_fails_for_a_column_of_the_entity_rows_that_is_missing_or_of_another_typ
         stores.client.training_set(rows, [HOME, WORK], name="near")
     message = str(error.value)
     assert "entity rows have no column 'work_store', which is the key 'store_id' of stores as work" in message
-    assert (
-        "key 'store_id' (column 'home_store') of stores as home is string in the entity rows and int64" in message
-    )
+    assert "key 'store_id' (column 'home_store') of stores as home is string in the entity rows and int64" in message
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_places_without_rows_are_refused(bucket, place, options, problem):
     ("name", "body", "problem"),
     [
         ("a.csv", "store_id,day\n1,yesterday\n", "a.csv, row 1: column 'day': .*yesterday.*date32"),
-        ("a.csv", "store_id,seen\n1,[]\n", "CSV does not support lists (columns seen); write Parquet or JSON lines"),
+        ("a.csv", "store_id,seen\n1,[]\n", r"CSV does not support lists \(columns seen\); write Parquet or JSON lines"),
         ("a.jsonl", '{"store_id": "1", "event_time": "at noon"}\n', "a.jsonl, row 1: column 'event_time': .*at noon"),
     ],
 )

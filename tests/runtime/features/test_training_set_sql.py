@@ -231,7 +231,7 @@ def test_fails_with_every_problem():
         "'row_id' is added automatically",
         "snapshot of stock must be a whole number, got '1; drop table x'",
         "'stock\\n_v1' of stock is not a name",
-        "column 'x' of stock has type 'decimal': say how many digits",
+        "column 'x' of stock has type 'decimal': give the number of digits",
         "ttl of stock must not be negative, and must be positive if it is exclusive",
         "key 'store_id' is long in the entity rows and string in stock; give both one type",
         "key 'sku' is missing in the entity rows and long in stock; give both one type",
