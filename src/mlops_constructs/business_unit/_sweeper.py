@@ -38,10 +38,9 @@ class Sweeper(Construct):
     """A function that empties a bucket or a package group when its custom resource is deleted. Stateless; DEVELOPMENT only.
 
     Permission to delete comes from each bucket's own policy, and from one managed policy per group; they leave the stack together.
-    The bucket of access logs is emptied last: its policy, which allows the deliveries, is deleted first, and it outlives the
-    buckets that log to it. If the unit is imported, its owner's stack empties that bucket. A policy of the same stack that allows
-    writing to a bucket, or registering packages, is deleted before the sweep, so that a function or job that ends late leaves
-    nothing behind.
+    The bucket of access logs is emptied last, after its policy, which allows the deliveries, and the buckets that log to it are
+    deleted. If the unit is imported, its owner's stack empties that bucket. A policy of the same stack that allows writing to a
+    bucket, or registering packages, is deleted before the sweep, so that a function or job that ends late writes nothing more.
 
     Args:
         scope: Parent.
