@@ -214,7 +214,7 @@ def test_a_release_that_waits_too_long_is_an_alarm(template: Mapping[str, Any]) 
     assert (alarm["Threshold"], alarm["Period"]) == (1, 3600)
     assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"], alarm["TreatMissingData"]) == (3, 1, "missing")
     assert alarm["AlarmActions"] == alarm["InsufficientDataActions"]
-    assert "6 hours after they were offered" in alarm["AlarmDescription"]
+    assert "6 hours after their offer" in alarm["AlarmDescription"]
 
 
 def _shared(**more: Any) -> tuple[cdk.Stack, dict[str, Any]]:
