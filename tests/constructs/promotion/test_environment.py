@@ -36,7 +36,11 @@ def test_a_token_is_refused() -> None:
     [
         (None, [STAGING], "must have an explicit account and Region"),
         (BUILD.cdk, [STAGING, Environment("other", account="222222222222", region="eu-west-1")], "list each once"),
-        (BUILD.cdk, [STAGING, Environment("staging", account="3" * 12, region="eu-west-1")], "give them different names"),
+        (
+            BUILD.cdk,
+            [STAGING, Environment("staging", account="3" * 12, region="eu-west-1")],
+            "give them different names",
+        ),
         (BUILD.cdk, [Environment("self", account="111111111111", region="eu-west-1")], "own account and Region"),
         (BUILD.cdk, [Environment("china", account="2" * 12, region="cn-north-1")], "got aws, aws-cn"),
     ],
