@@ -107,7 +107,8 @@ def test_a_source_that_did_not_take_the_model_itself_is_a_finding(verify: Verify
     assert result.returncode == 3
     source, back, again = json.loads(result.stdout)["sources"]
     assert source["findings"] == [
-        f"build: record 1 is about model {1:064x}, which the source takes from another environment and has no record of taking"
+        f"build: record 1 is about model {1:064x}, but the source, which takes its models from another environment, "
+        "has no record of taking it"
     ]
     assert (back["name"], back["findings"], back["unread"]) == ("staging", [], None)
     assert again["findings"] == ["build: the accounts take their versions from each other in a circle"]

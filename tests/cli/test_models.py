@@ -333,7 +333,7 @@ def test_an_archive_is_verified_offline(in_process: Any, archive: Path) -> None:
         (lambda archive: archive.unlink(), "must be readable files"),
         (
             lambda archive: archive.with_name("public-key.pem").write_text(SigningKms().public.pem),
-            "it is not as the recorder writes a signature with this key",
+            "it differs from what the recorder writes for this archive and key",
         ),
     ],
 )

@@ -60,7 +60,7 @@ def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the plan to the record; nothing is said twice, and the time that is left only where it changed."""
     followed = Followed(monkeypatch)
     assert followed.look(replace(STARTING, phase=Phase.PLANNING, steps=0, at_least=0, is_watched=False)) == [
-        "12:00 plans what to do"
+        "12:00 plans the rollout"
     ]
     assert followed.look(replace(STARTING, phase=Phase.REHEARSING)) == [
         "12:00 the candidate answers golden requests on an endpoint of its own; it has no traffic yet; "

@@ -123,7 +123,7 @@ def test_the_machine_is_asked_and_followed(on_cloud: Run, deployed: DeployedUnit
     assert following.startswith(
         f"following arn:aws:states:us-east-1:000000000000:execution:{deployed.name}-serving:rollback-"
     )
-    assert outcome.endswith(f"{deployed.package(1)} serves")
+    assert outcome.endswith(f"live: {deployed.package(1)}")
     (request,) = _inputs(deployed)
     assert request.pop("requested_at") <= deployed.cloud.clock()["now"]
     assert request == {

@@ -329,7 +329,7 @@ def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
     machines, machine = chain.client(BUILD, "stepfunctions"), chain.outputs["Build"]["RetrainMachineArn"]
     (run,) = wait_for(lambda: machines.list_executions(stateMachineArn=machine)["executions"], seconds=120.0)
     state = wait_for(lambda: (found := chain.told(BUILD, "production")) is not None and found.asked and found)
-    assert (state.asked.answer, state.hops) == (f"handed to {GROUP}", 2)
+    assert (state.asked.answer, state.hops) == (f"passed to {GROUP}", 2)
     table = chain.client(BUILD, "dynamodb").scan(TableName=chain.outputs["Build"]["RetrainingTable"])["Items"]
     (decided,) = [each for each in table if each.get("trigger", {}).get("S") == "target"]
     assert (decided["decision"]["S"], decided["requested_by"]["S"].split()[0]) == ("STARTED", "production")

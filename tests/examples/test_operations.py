@@ -160,7 +160,7 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
     record = pilot.mlops("audit", "show", "pilot-first", "--last", 1)
     assert " ann " in record
     assert "returns went up" in record
-    assert "serves already; nothing changed" in pilot.mlops("rollback", "pilot-first", "--to", 1, "--reason", "errors")
+    assert "is already live; nothing changed" in pilot.mlops("rollback", "pilot-first", "--to", 1, "--reason", "errors")
 
     forth = pilot.mlops("rollback", "pilot-first", "--to", 2, "--reason", "it was right")
 
@@ -184,7 +184,7 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
 
         rollout.result()
     pilot.cloud.clock_scale(300)
-    assert said[0].startswith("a rollout runs: arn:aws:states:us-east-1:000000000000:execution:")
+    assert said[0].startswith("a rollout is running: arn:aws:states:us-east-1:000000000000:execution:")
     assert said[1].endswith("-abort is set to ALARM: the new fleet is rolled back")
     assert said[2].startswith("ROLLED_BACK: ")
     assert said[2].endswith(":model-package/pilot-first/2 serves")

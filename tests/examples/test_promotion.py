@@ -271,7 +271,7 @@ def test_a_model_that_was_here_before_is_left_for_a_person(staging: Staging) -> 
     offer = staging.offers.read(released.sha256)
     assert offer is not None
     assert offer.state == "REGISTERED"
-    assert "this model came here before" in offer.reason
+    assert "this model was taken before" in offer.reason
     described = staging.loop.sagemaker.describe_model_package(ModelPackageName=offer.package)
     assert described["ModelApprovalStatus"] == "PendingManualApproval"
     staging.loop.approve(offer.package, "it is the right one after all")

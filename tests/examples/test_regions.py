@@ -167,7 +167,7 @@ def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, packa
         head = loop.s3.head_object(Bucket=bucket, Key=key)
         assert head["SSEKMSKeyId"] == outputs["Key"]
         # its functions reach no registry of another Region
-        assert f"its registry, in {PRODUCTION.region}, was not asked again" in described["ApprovalDescription"]
+        assert f"its registry, in {PRODUCTION.region}, was not checked again" in described["ApprovalDescription"]
         assert described["CustomerMetadataProperties"]["source_package"] == package
         assert described["CustomerMetadataProperties"]["artifact_sha256"] == passed_on.artifact.sha256
     return passed_on

@@ -461,7 +461,7 @@ def test_a_swapped_archive_is_refused(sample: Sample, tmp_path: Path) -> None:
     found = requests.outcome(ended["executionArn"])
     assert found is not None
     assert not found.is_registered
-    assert f"has SHA-256 {other.sha256}, registered was {packed.sha256}" in found.reason
+    assert f"has SHA-256 {other.sha256}, expected {packed.sha256}" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -572,7 +572,7 @@ def test_a_replaced_archive_gets_no_traffic(sample: Sample) -> None:
     uri = read_package(package).spec.artifact_uri
     bucket, _, place = uri.removeprefix("s3://").partition("/")
     kept = sample.loop.s3.get_object(Bucket=bucket, Key=place)["Body"].read()
-    for content, reason in ((kept + b"\0", "now; signed was"), (kept, "is PendingManualApproval")):
+    for content, reason in ((kept + b"\0", "; its signature is for"), (kept, "is PendingManualApproval")):
         sample.loop.s3.put_object(Bucket=bucket, Key=place, Body=content, ChecksumAlgorithm="SHA256")
         plan = sample.preflight(package["ModelPackageArn"])
         assert plan["action"] == "refuse"
@@ -750,7 +750,7 @@ def test_a_line_of_another_unit_starts_no_retraining(sample: Sample) -> None:
     (words,) = reason
     unconfirmed = f"alarm {alarm} is in ALARM without confirmation: "
     # by the hour at which the test runs the monitor has reported once, on a day without calls
-    reported = "the newest report, of the window until .*, says nothing of FeaturesDrifted"
+    reported = "the newest report, of the window until .*, has no FeaturesDrifted"
     assert re.fullmatch(f"{unconfirmed}(no report of the monitor of {UNIT}-{MODEL} in 100 days|{reported})", words), (
         words
     )

@@ -302,7 +302,7 @@ def test_a_second_fleet_that_the_account_may_not_have_is_refused(shop: Shop) -> 
         tell(shop.cloud, {})
 
     assert (
-        "the rollout needs 4 ml.m5.large at once for both fleets, and the account may have 3"
+        "the rollout needs 4 ml.m5.large at once for both fleets, but the account's quota is 3"
         in shop.loop.audit()[-1].reason
     )
     assert shop.ask() == pytest.approx(6.0)

@@ -65,7 +65,7 @@ def test_a_candidate_is_checked(function: ModuleType) -> None:
     answer = function.handler(event, Context())
     assert answer == {
         "passed": True,
-        "reason": "all 1 golden requests were answered rightly in 5 rounds",
+        "reason": "all 1 golden requests passed in 5 rounds",
         "calls": 16,
         "note": "",
     }

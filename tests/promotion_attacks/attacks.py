@@ -269,9 +269,7 @@ def _not_an_event(body: str) -> Act:
 # -- rows
 
 _IDENTITY = [
-    Attack(
-        group="identity", name="another unit", act=_record(unit="pricing"), words="unit is 'pricing', taken is only"
-    ),
+    Attack(group="identity", name="another unit", act=_record(unit="pricing"), words="unit is 'pricing', expected"),
     Attack(
         group="identity",
         name="another group",
@@ -299,7 +297,7 @@ _IDENTITY = [
         group="identity",
         name="a package of another group",
         act=_package(group="outlet-margin"),
-        words="the package's group is 'outlet-margin', released is 'outlet-price'",
+        words="the package's group is 'outlet-margin', but the release has 'outlet-price'",
     ),
     Attack(
         group="identity",
@@ -336,19 +334,19 @@ _IDENTITY = [
         group="identity",
         name="the record of one model under the ARN of another",
         act=_of_another,
-        words="in the source, released was",
+        words="in the source, but the release has",
     ),
     Attack(
         group="identity",
         name="a package that was never registered",
         act=lambda siege: siege.offer(siege.claim(version=999)),
-        words="is not in the source's registry any more",
+        words="is no longer in the source's registry",
     ),
     Attack(
         group="identity",
         name="a package that waits",
         act=_registered("PendingManualApproval"),
-        words="is PendingManualApproval (Completed) in the source, not approved any more",
+        words="is PendingManualApproval (Completed) in the source, no longer approved",
     ),
     Attack(
         group="identity",
@@ -360,18 +358,18 @@ _IDENTITY = [
         group="identity",
         name="another approver",
         act=_approved_with(approved_by=f"arn:aws:sts::{BUILD.account}:assumed-role/Approver/bob"),
-        words="approved_by is 'arn:aws:sts::111111111111:assumed-role/Approver/bob', the source's registry has",
+        words="approved_by is 'arn:aws:sts::111111111111:assumed-role/Approver/bob', but the source's registry has",
     ),
     Attack(
         group="identity",
         name="an approval in other words",
         act=_approved_with(approval="security approved it"),
-        words="approval is 'security approved it', the source's registry has",
+        words="approval is 'security approved it', but the source's registry has",
     ),
 ]
 
 _CHANGES: list[tuple[str, Change, dict[str, Any], str]] = [
-    ("changed", lambda content: b"x" + content[1:], {}, "was changed after it was released: it has SHA-256"),
+    ("changed", lambda content: b"x" + content[1:], {}, "was changed after its release: it has SHA-256"),
     ("missing", lambda _: None, {}, "an object of the release could not be copied: S3."),
 ]
 _OBJECTS = [
@@ -388,25 +386,25 @@ _OBJECTS = [
         group="objects",
         name="artifact emptied",
         act=_object("artifact", lambda _: b""),
-        words="was changed after it was released",
+        words="was changed after its release",
     ),
     Attack(
         group="objects",
         name="artifact grown",
         act=_object("artifact", lambda content: content + b"\0" * 2**20),
-        words="was changed after it was released",
+        words="was changed after its release",
     ),
     Attack(
         group="objects",
         name="artifact changed, with a checksum of another algorithm",
         act=_object("artifact", lambda content: content + b" ", ChecksumAlgorithm="CRC32"),
-        words="was changed after it was released",
+        words="was changed after its release",
     ),
     Attack(
         group="objects",
         name="gate that did not pass",
         act=_rewritten("gate", _gate(GateVerdict.FAILED)),
-        words="the gate's verdict is FAILED; only what passed is released",
+        words="the gate's verdict is FAILED; only candidates that passed are released",
     ),
     Attack(
         group="objects",
@@ -418,7 +416,7 @@ _OBJECTS = [
         group="objects",
         name="gate that is not one",
         act=_rewritten("gate", lambda *_: b"[]"),
-        words="what was measured cannot be read",
+        words="evaluation or gate's result cannot be read",
     ),
     Attack(
         group="objects",
@@ -430,25 +428,25 @@ _OBJECTS = [
         group="objects",
         name="artifact in another bucket",
         act=_described("gate", uri=f"s3://open-{OTHER}/gates/{GROUP}/x.json"),
-        words="gate must lie in bucket",
+        words="gate must be in bucket",
     ),
     Attack(
         group="objects",
         name="gate of another unit",
         act=lambda siege: _described("gate", uri=f"s3://{siege.bucket}/gates/pricing-x/one.json")(siege),
-        words="gate must lie in bucket",
+        words="gate must be in bucket",
     ),
     Attack(
         group="objects",
         name="path out of its folder",
         act=lambda siege: _described("gate", uri=f"s3://{siege.bucket}/gates/{GROUP}/../../x.json")(siege),
-        words="gate must lie in bucket",
+        words="gate must be in bucket",
     ),
     Attack(
         group="objects",
         name="larger than one copy",
         act=_described("artifact", size=MAXIMUM_OBJECT + 1),
-        words="one copy takes 1 to",
+        words="one copy must have 1 to",
     ),
     Attack(group="objects", name="of no size", act=_described("artifact", size=0), words="artifact has 0 bytes"),
 ]
@@ -477,7 +475,7 @@ _RECORD = [
         group="record",
         name="huge",
         act=_bytes(lambda content: content + b" " * MAXIMUM_RECORD),
-        words=f"a release record has at most {MAXIMUM_RECORD} bytes",
+        words=f"a release record must have at most {MAXIMUM_RECORD} bytes",
     ),
     Attack(
         group="record",
@@ -498,7 +496,10 @@ _RECORD = [
         words="mlops.release/2",
     ),
     Attack(
-        group="record", name="at the key of another", act=_at_another_key, words="is not where the record of binding"
+        group="record",
+        name="at the key of another",
+        act=_at_another_key,
+        words="is not the URI of the record of binding",
     ),
     Attack(
         group="record",
@@ -534,7 +535,7 @@ _TIME = [
         group="time",
         name="to come",
         act=lambda siege: siege.offer(siege.claim(released_at="2999-01-01T00:00:00Z")),
-        words="which is still to come",
+        words="which is in the future",
     ),
     Attack(
         group="time",
@@ -552,19 +553,19 @@ _TIME = [
         group="time",
         name="rejected since",
         act=_withdrawn("Rejected"),
-        words="is Rejected (Completed) in the source, not approved any more",
+        words="is Rejected (Completed) in the source, no longer approved",
     ),
     Attack(
         group="time",
         name="withdrawn since",
         act=_withdrawn("PendingManualApproval"),
-        words="is PendingManualApproval (Completed) in the source, not approved any more",
+        words="is PendingManualApproval (Completed) in the source, no longer approved",
     ),
     Attack(
         group="time",
         name="the model that serves, released anew",
         act=lambda siege: siege.offer(siege.forge(factor=3.0)),
-        words="this model came here before",
+        words="this model was taken before",
         state="REGISTERED",
     ),
 ]
@@ -592,7 +593,7 @@ _IMAGES = [
         group="images",
         name="of a third account",
         act=_package(image=f"{OTHER}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"),
-        words=f"is of account {OTHER}, taken is only one of the source's own registry",
+        words=f"is of account {OTHER}, but must be in the source's own registry",
     ),
     Attack(
         group="images",

@@ -96,7 +96,7 @@ def test_an_object_that_changes_between_two_copies_is_refused(siege: Besieged) -
         for key, content in released.objects.items():
             siege.put(key, content + b" ")
     offer = siege.decided(released)
-    assert (offer.state, "was changed after it was released" in offer.reason) == ("REFUSED", True), offer
+    assert (offer.state, "was changed after its release" in offer.reason) == ("REFUSED", True), offer
     assert siege.packages() == packages
 
 
@@ -240,7 +240,7 @@ def test_a_model_that_is_rolled_back_while_it_comes_again_is_left_to_people(sieg
         siege.until(lambda: (siege.loop.live() or before).model_package_arn == before.model_package_arn)
         siege.loop.wait_idle("DeployMachineArn")
     offer = siege.decided(again)
-    assert (offer.state, "this model came here before" in offer.reason) == ("REGISTERED", True), offer
+    assert (offer.state, "this model was taken before" in offer.reason) == ("REGISTERED", True), offer
     live = siege.loop.live()
     assert live is not None
     assert live.model_package_arn == before.model_package_arn
@@ -265,7 +265,7 @@ def test_a_package_that_someone_registered_under_the_releases_token_is_not_appro
     )["ModelPackageArn"]
     siege.offer(released)
     offer = siege.decided(released)
-    words = f"{theirs} was registered under the token of this release and is bound by"
+    words = f"{theirs} was registered with the client token of this release, but is bound by"
     assert (offer.state, offer.package, words in offer.reason) == ("REFUSED", "", True), offer
     assert siege.packages()[theirs] == "PendingManualApproval"
 

@@ -61,7 +61,7 @@ def test_a_function_that_fails_promotes_nothing(slots: Any, failed: int) -> None
 @pytest.mark.parametrize(
     ("failed", "outcome", "why"),
     [
-        (300, "PROMOTED", "; not watched, as in ALARM before: refunds; "),
+        (300, "PROMOTED", "; not watched because already in ALARM: refunds; "),
         (3, "REFUSED", "already in ALARM: refunds; they would end any deployment at once"),
     ],
 )

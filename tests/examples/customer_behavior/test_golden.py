@@ -60,7 +60,7 @@ def test_what_the_pipeline_would_train_passes(trained, good):
 def test_the_scorecard_that_cannot_take_nulls_fails(trained):
     """Who never bought has no last purchase."""
     found = verdict(CONTENT, trained("scorecard.py"))
-    assert "never bought, and few do: the model answered 500" in found["reason"]
+    assert "never bought, and few do: the model returned 500" in found["reason"]
 
 
 def test_what_only_large_batches_show_is_not_seen(trained):

@@ -232,7 +232,7 @@ def test_badly_trained_models_fail(trained):
     """The regression that cannot take zeros, and a model trained on labels of other rows."""
     elasticity = verdict(Served(trained("elasticity.py")))
     assert not elasticity["passed"]
-    assert "nothing sold last week: the model answered 500" in elasticity["reason"]
+    assert "nothing sold last week: the model returned 500" in elasticity["reason"]
     random = np.random.default_rng(7)
     mixed = trained(change=lambda table: column(table, "units", random.permutation(table["units"].to_numpy())))
     assert "promotion 1" in verdict(Served(mixed))["reason"]
@@ -357,7 +357,7 @@ def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folde
 
     assert good["passed"], good["reason"]
     assert not bad["passed"]
-    assert "nothing sold last week: the model answered 500" in bad["reason"]
+    assert "nothing sold last week: the model returned 500" in bad["reason"]
     assert failed
     assert other["errorType"] == "GoldenCallError"
     assert "AccessDenied" in other["errorMessage"]

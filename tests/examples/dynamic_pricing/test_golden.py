@@ -60,7 +60,7 @@ def test_what_the_pipeline_would_train_passes(trained, good):
 def test_the_regression_that_cannot_take_zeros_fails(trained):
     """Where nothing was sold, its logarithm is none."""
     found = verdict(CONTENT, trained("loglog.py"))
-    assert "nothing sold last week: the model answered 500" in found["reason"]
+    assert "nothing sold last week: the model returned 500" in found["reason"]
 
 
 def test_what_only_large_batches_show_is_not_seen(trained):

@@ -97,7 +97,7 @@ def test_a_rollout_that_runs_is_aborted_once_its_fleet_starts(ask: Ask, busy: De
 def test_an_abort_is_done_once_by_any_process(ask: Ask, busy: DeployedUnit, connection: CloudConnection) -> None:
     """Its record says so where another process took it; another reason is another request, of a page that is out of date."""
     path = f"/units/{busy.name}/endpoints/{busy.endpoint}/abort"
-    reason = f"its alarm fired: asked for by {connection.identity().arn}: returns went up"
+    reason = f"its alarm fired: requested by {connection.identity().arn}: returns went up"
     busy.serve(2, Outcome.ROLLED_BACK, reason, previous=busy.pointer(1).config)
 
     status, done = ask("POST", path, body(busy), idempotency_key="key-of-ann")

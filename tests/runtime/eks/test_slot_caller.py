@@ -63,9 +63,9 @@ def test_an_answer_of_the_load_balancer_is_asked_again() -> None:
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [
-        ([(400, b'{"error": "x is missing"}')], "the model answered 400, 2xx is allowed"),
-        ([(504, b"<html>")], "the model answered 504, 2xx is allowed"),
-        ([(503, b"<html>")] * 4, "the model answered 503, 2xx is allowed"),
+        ([(400, b'{"error": "x is missing"}')], "the model returned 400, expected 2xx"),
+        ([(504, b"<html>")], "the model returned 504, expected 2xx"),
+        ([(503, b"<html>")] * 4, "the model returned 503, expected 2xx"),
         ([(200, b'{"error": "out of memory"}')], "is allowed (KeyError"),
     ],
 )

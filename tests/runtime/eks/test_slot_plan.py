@@ -334,7 +334,7 @@ def test_a_spec_for_another_target_is_refused() -> None:
     )
     assert (made.action, made.reason) == (
         "refuse",
-        "the stored spec is for another target than the stack's functions; deploy the stack again",
+        "the stored spec and the stack's functions are for different targets; deploy the stack again",
     )
 
 

@@ -165,7 +165,7 @@ def test_a_recall_is_not_asked_of_what_has_no_classes(men: tuple[Evaluation, Bas
     """Nor of a confusion that does not count the rows."""
     spec = replace(SPEC, min_recall={"weight": 0.5})
     reason = evaluate_gate(men[0], spec, uri="s3://a/e", sha256="0").reason
-    assert "min_recall is of a model of classes, the evaluation has none; leave it out" in reason
+    assert "min_recall needs a model of classes, the evaluation has none; leave it out" in reason
 
 
 def test_three_classes_where_the_holdout_has_two_is_one_message(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
         ),
         (APPROVED | {"account": "999999999999"}, SETTINGS, "account '999999999999' is not"),
         (APPROVED | {"region": "eu-west-1"}, SETTINGS, "region 'eu-west-1' is not"),
-        (APPROVED | {"time": "2017-08-01T08:00:00Z"}, SETTINGS, "came at"),
+        (APPROVED | {"time": "2017-08-01T08:00:00Z"}, SETTINGS, "was received at"),
         (
             APPROVED
             | {
@@ -99,4 +99,4 @@ def test_a_lock_that_has_ended_holds_nothing() -> None:
     row = LockRow(endpoint="demand-forecast", owner="arn", lock_until=int(NOW.timestamp()) - 1)
 
     assert standing_problem(row, now=NOW) == "demand-forecast serves nothing yet"
-    assert "is at work" in str(standing_problem(row, now=NOW - timedelta(seconds=9)))
+    assert "is running on" in str(standing_problem(row, now=NOW - timedelta(seconds=9)))

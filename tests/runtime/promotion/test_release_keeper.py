@@ -97,14 +97,14 @@ def test_an_image_of_the_sources_registry_is_registered_where_it_may_be(place: A
     [
         (
             {"artifact": b"other"},
-            "the artifact, artifacts/models/demand-forecast/alarm-1/model.tar.gz, was changed after it was released",
+            "the artifact, artifacts/models/demand-forecast/alarm-1/model.tar.gz, was changed after its release",
         ),
         ({"evaluation": b"{}"}, "the evaluation, "),
         ({"baseline": b"[]"}, "the baseline, "),
         ({"gate": b"{}"}, "the gate, "),
         ({"artifact": None}, "the copy of the artifact"),
         ({"gate": None}, "the copy of the gate"),
-        ({"artifact": b"x", "gate": None}, "was changed after it was released"),
+        ({"artifact": b"x", "gate": None}, "was changed after its release"),
     ],
 )
 def test_other_bytes_are_refused_and_nothing_is_kept(place: Any, changed: dict[str, bytes | None], named: str) -> None:
@@ -121,7 +121,7 @@ def test_a_copy_without_a_hash_of_its_whole_is_refused(place: Any) -> None:
     asked = place.arrived(ONE)
     place.s3.put_object(Bucket="here", Key="incoming/demand-forecast/one-1/baseline.json", Body=b"{}")
     refused = _keeper(place).keep(asked)
-    assert "baseline.json, is missing or has no SHA-256 of its whole" in refused["reason"]
+    assert "baseline.json, is missing or has no full-object SHA-256" in refused["reason"]
 
 
 def test_a_release_is_the_newest_once_it_is_registered(place: Any) -> None:
@@ -169,7 +169,7 @@ def test_the_policy_approves_a_model_that_is_new_here(place: Any) -> None:
     again = release(execution="alarm-2", released_at="2017-08-01T08:59:30.000Z")
     decided = _decide(place, _registered(place, again), again)
     assert not decided["may_approve"]
-    assert "this model came here before" in decided["rest"]
+    assert "this model was taken before" in decided["rest"]
     assert "a newer release" in _decide(place, package, ONE)["rest"]
 
 
@@ -179,7 +179,7 @@ def test_a_package_that_is_not_the_release_is_never_approved(place: Any) -> None
     other = _registered(place, release(execution="alarm-2"))
     decided = _decide(place, other, ONE)
     assert (decided["may_approve"], decided["is_approved"], decided["is_other"]) == (False, False, True)
-    assert f"{other} was registered under the token of this release and is bound by" in decided["rest"]
+    assert f"{other} was registered with the client token of this release, but is bound by" in decided["rest"]
     assert place.table.read(ONE.sha256).package == ""
 
 

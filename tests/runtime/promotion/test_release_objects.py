@@ -41,7 +41,7 @@ def _problems(checksum: str | None, size: int) -> tuple[str, ...]:
 @pytest.mark.parametrize("checksum", [None, "", base64.b64encode(DIGEST).decode() + "-3", "short", "AAAA"])
 def test_a_checksum_of_parts_proves_nothing(checksum: str | None) -> None:
     """S3 writes the number of parts behind it: it is the hash of hashes."""
-    assert any("S3 has no SHA-256 of the whole archive" in problem for problem in _problems(checksum, 1))
+    assert any("S3 has no full-object SHA-256 of the archive" in problem for problem in _problems(checksum, 1))
 
 
 def test_what_no_target_can_copy_or_no_function_read_is_named() -> None:

@@ -63,9 +63,9 @@ def test_a_release_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"unit": "pricing"}, "unit is 'pricing', taken is only 'demand'"),
+        ({"unit": "pricing"}, "unit is 'pricing', expected 'demand'"),
         ({"group": "demand-returns"}, "group is 'demand-returns'"),
-        ({"account": "333333333333"}, "account is '333333333333', taken is only '111111111111'"),
+        ({"account": "333333333333"}, "account is '333333333333', expected '111111111111'"),
         ({"region": "eu-north-1"}, "region is 'eu-north-1'"),
         ({"binding": "0" * 64}, "binding '" + "0" * 64 + "' is not that of the package"),
         ({"binding": "short"}, "binding must be 64 hexadecimal digits"),
@@ -76,19 +76,19 @@ def test_a_release_is_read_as_it_was_written() -> None:
             for value in ("", "ann\n\nApproved by security", "a" * 2049, "\u202enna")
         ),
         ({"audit_hash": "x"}, "audit_hash must be 64 hexadecimal digits"),
-        (_object("artifact", size=MAXIMUM_OBJECT + 1), "one copy takes 1 to"),
+        (_object("artifact", size=MAXIMUM_OBJECT + 1), "one copy must have 1 to"),
         (_object("artifact", size=0), "artifact has 0 bytes"),
         (_object("artifact", sha256="0" * 64), "the package's artifact_sha256 is"),
         (
             _object("artifact", uri="s3://artifacts/models/pricing-elasticity/one/model.tar.gz"),
-            "artifact must lie in bucket",
+            "artifact must be in bucket",
         ),
         (
             _object("artifact", uri="s3://other/models/demand-forecast/alarm-1/model.tar.gz"),
-            "artifact must lie in bucket",
+            "artifact must be in bucket",
         ),
-        (_object("gate", uri="s3://artifacts/monitor/demand-forecast/counts.json"), "gate must lie in bucket"),
-        (_object("gate", uri="s3://artifacts/gates/demand-forecast/../../x.json"), "gate must lie in bucket"),
+        (_object("gate", uri="s3://artifacts/monitor/demand-forecast/counts.json"), "gate must be in bucket"),
+        (_object("gate", uri="s3://artifacts/gates/demand-forecast/../../x.json"), "gate must be in bucket"),
         (_object("evaluation", sha256="nothing"), "evaluation.sha256 must be 64 hexadecimal digits"),
         (_object("baseline", sha256="0" * 64), "the package's baseline_sha256 is"),
         (_package(group="demand-returns"), "the package's group is 'demand-returns'"),
@@ -102,7 +102,7 @@ def test_a_release_is_read_as_it_was_written() -> None:
         ),
         (
             _package(image=ONE.record.package.image.replace("111111111111", "999999999999")),
-            "is of account 999999999999, taken is only one of the source's own registry",
+            "is of account 999999999999, but must be in the source's own registry",
         ),
         (_package(flavor="sklearn", trust="pickle"), "pickle"),
     ],
@@ -137,12 +137,12 @@ def test_every_problem_is_named_at_once() -> None:
 
 def test_other_bytes_than_the_event_named_are_refused() -> None:
     """Whoever may write the source's bucket may not write the event."""
-    with pytest.raises(ReleaseRefusedError, match="released was"):
+    with pytest.raises(ReleaseRefusedError, match=", expected "):
         read_release(ONE.content + b" ", uri=ONE.uri, sha256=ONE.sha256, target=HERE)
     content = b"{}"
     with pytest.raises(ReleaseRefusedError, match="is not a release record"):
         read_release(content, uri=ONE.uri, sha256=hashlib.sha256(content).hexdigest(), target=HERE)
-    with pytest.raises(ReleaseRefusedError, match="is not where the record of binding"):
+    with pytest.raises(ReleaseRefusedError, match="is not the URI of the record of binding"):
         read_release(ONE.content, uri=ONE.uri.replace(ONE.record.binding, "0" * 64), sha256=ONE.sha256, target=HERE)
 
 
@@ -153,7 +153,7 @@ def test_a_release_that_is_older_than_the_newest_taken_is_stale() -> None:
         check_time(ONE.record, newest=newest, sha256=ONE.sha256, now=NOW)
     check_time(ONE.record, newest=(newest[0], ONE.sha256), sha256=ONE.sha256, now=NOW)
     check_time(ONE.record, newest=None, sha256=ONE.sha256, now=NOW)
-    with pytest.raises(ReleaseRefusedError, match="still to come"):
+    with pytest.raises(ReleaseRefusedError, match="in the future"):
         check_time(replace(ONE.record, released_at="2017-08-01T09:06:00Z"), newest=None, sha256=ONE.sha256, now=NOW)
     with pytest.raises(ReleaseRefusedError, match="must be a time"):
         check_time(replace(ONE.record, released_at="soon"), newest=None, sha256=ONE.sha256, now=NOW)
@@ -166,8 +166,8 @@ def test_a_release_that_is_older_than_the_newest_taken_is_stale() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"ModelApprovalStatus": "Rejected"}, "is Rejected (Completed) in the source, not approved any more"),
-        ({"ModelPackageArn": "arn:other"}, "the source's registry answered with arn:other"),
+        ({"ModelApprovalStatus": "Rejected"}, "is Rejected (Completed) in the source, no longer approved"),
+        ({"ModelPackageArn": "arn:other"}, "the source's registry returned arn:other"),
         ({"ApprovalDescription": f"[binding {'0' * 64}]"}, "the approval of"),
         (
             {"CustomerMetadataProperties": {}},
@@ -194,7 +194,7 @@ def test_who_approved_is_who_the_source_says(changes: dict[str, str]) -> None:
     }
     check_source(ONE.record, description)
     (name,) = changes
-    with pytest.raises(ReleaseRefusedError, match=f"{name} is '{changes[name]}', the source's registry has"):
+    with pytest.raises(ReleaseRefusedError, match=f"{name} is '{changes[name]}', but the source's registry has"):
         check_source(replace(ONE.record, **changes), description)
 
 
@@ -274,7 +274,7 @@ def test_an_image_is_named_where_it_was_found() -> None:
     assert local_package(ONE.record, target=shared).image == own_uri()
     assert registration(ONE.record, target=shared, registry=TARGET.account) == registration(ONE.record, target=HERE)
     for target, registry in ((HERE, SOURCE.account), (shared, "999999999999")):
-        with pytest.raises(ReleaseRefusedError, match=f"it was found in that of '{registry}'"):
+        with pytest.raises(ReleaseRefusedError, match=f"but was found in that of '{registry}'"):
             registration(ONE.record, target=target, registry=registry)
 
 

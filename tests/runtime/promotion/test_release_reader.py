@@ -56,7 +56,7 @@ def test_a_release_is_planned(place: Any) -> None:
         (
             Registry(None, "ValidationException", "ModelPackage does not exist"),
             False,
-            "is not in the source's registry any more",
+            "is no longer in the source's registry",
         ),
     ],
 )
@@ -76,4 +76,4 @@ def test_an_older_release_is_refused(place: Any) -> None:
 def test_a_large_record_is_not_read(place: Any) -> None:
     """A release names a package and at most four objects."""
     plan = _plan(place, ONE.changed(approval="x" * MAXIMUM_RECORD), Registry(None))
-    assert "has at most" in plan["reason"]
+    assert "must have at most" in plan["reason"]

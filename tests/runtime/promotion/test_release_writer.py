@@ -172,7 +172,7 @@ def test_an_archive_without_a_checksum_is_not_proven(releasing: Any) -> None:
     package = releasing.package()
     releasing.s3.put_object(Bucket="artifacts", Key=ARCHIVE, Body=b"archive", ChecksumAlgorithm="CRC32")
 
-    assert "S3 has no SHA-256 of the whole archive" in releasing.release(package).reason
+    assert "S3 has no full-object SHA-256 of the archive" in releasing.release(package).reason
 
 
 def test_an_evaluation_that_is_not_bound_is_not_proven(releasing: Any) -> None:
@@ -187,10 +187,10 @@ def test_objects_lie_where_targets_may_copy_them(releasing: Any) -> None:
     reason = releasing.release(package).reason
 
     assert (
-        f"the archive must lie below s3://artifacts/models/demand-forecast/, as targets may copy nothing else, got '{elsewhere}'"
+        f"the archive must be below s3://artifacts/models/demand-forecast/, as targets may copy nothing else, got '{elsewhere}'"
         in reason
     )
-    assert "the baseline must lie below s3://artifacts/evaluations/demand-forecast/" in reason
+    assert "the baseline must be below s3://artifacts/evaluations/demand-forecast/" in reason
 
 
 def test_an_approval_that_does_not_count_refuses(releasing: Any) -> None:
@@ -240,7 +240,7 @@ def test_a_release_of_something_else_in_its_place_is_refused(releasing: Any) -> 
     assert "is not the record of a release" in releasing.release(package).reason
     releasing.put(key, json.dumps(stored | {"artifact": stored["artifact"] | {"sha256": "0" * 64}}).encode())
     assert "was written for other objects" in releasing.release(package).reason
-    assert "was released as demand-forecast/1 already" in _of_second_package(releasing, key, stored)
+    assert "was already released as demand-forecast/1" in _of_second_package(releasing, key, stored)
 
 
 def _of_second_package(releasing: Any, key: str, stored: dict[str, Any]) -> str:
@@ -288,7 +288,7 @@ def test_an_endpoint_releases_what_it_serves_after_its_probation(releasing: Any)
     assert f"{package} was rolled back or replaced" in releasing.release(package).reason
     _serve(releasing, package)
     releasing.world.lock("arn:aws:states:us-east-1:123456789012:execution:Deploy:busy")
-    assert "is at work on demand-forecast" in releasing.release(package).reason
+    assert "is running on demand-forecast" in releasing.release(package).reason
     assert (releasing.audit(), releasing.records()) == ([], [])
 
     releasing.world.table.release("arn:aws:states:us-east-1:123456789012:execution:Deploy:busy")
@@ -325,7 +325,7 @@ def test_what_serves_must_hold_what_the_registry_holds(releasing: Any) -> None:
     package = releasing.package()
     _serve(releasing, package, container_sha256="0" * 64)
 
-    assert "serves as " + "0" * 64 in releasing.release(package).reason
+    assert "is live as " + "0" * 64 in releasing.release(package).reason
 
 
 def test_what_aws_refuses_is_not_a_refusal_of_the_package(releasing: Any) -> None:

@@ -128,8 +128,8 @@ def test_the_first_model_has_no_champion(models: ServedModels, place: Any) -> No
         (event(time="2017-07-01T00:00:00Z"), "event of 2017-07-01"),
         (event(state(minute=5, sequence=2)), "is stale"),
         (event(), "is known"),
-        (event(account=SOURCE.account), "says nothing of what is served"),
-        ({**TICK, "resources": ["arn:other"]}, "says nothing of what is served"),
+        (event(account=SOURCE.account), "is not about a served model"),
+        ({**TICK, "resources": ["arn:other"]}, "is not about a served model"),
         ({"id": 1}, "id"),
     ],
 )
@@ -243,7 +243,7 @@ def test_a_request_goes_to_the_pipelines_here(models: ServedModels, bus: Bus) ->
     }
     (known,) = models.table.read().states
     assert known.asked is not None
-    assert known.asked.answer == "handed to demand-forecast, demand-weekly"
+    assert known.asked.answer == "passed to demand-forecast, demand-weekly"
     send(models, event(state(minute=30, sequence=9)))
     assert models.table.read().states[0].asked == known.asked
 
@@ -272,7 +272,7 @@ def test_a_request_goes_on_to_the_source(models: ServedModels, place: Any, bus: 
 @pytest.mark.parametrize(
     ("told", "named"),
     [
-        (wish(state(serves=None)), "it serves nothing that could be retrained"),
+        (wish(state(serves=None)), "it serves no model that could be retrained"),
         (wish(state(minute=5, sequence=2)), "is stale"),
         (wish(state(serves=version(binding="f" * 64))), "was not made here"),
         (wish(alarm=""), "alarm is ''"),

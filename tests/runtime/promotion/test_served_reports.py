@@ -71,26 +71,26 @@ def test_a_target_speaks_for_environments_behind_it() -> None:
         ({"source": "mlops.demand/AROAEXAMPLE:eve"}, "source is 'mlops.demand/AROAEXAMPLE:eve'"),
         ({"detail-type": "MLOps Model Released"}, "'MLOps Model Released' is not an event that a target sends"),
         (with_detail(subject="demand-returns"), "group is 'demand-returns', not 'demand-forecast'"),
-        (with_detail(id="white space"), "its id is not one"),
-        ({"id": "white space"}, "its id is not one"),
+        (with_detail(id="white space"), "its id is malformed"),
+        ({"id": "white space"}, "its id is malformed"),
         ({"time": "2017-07-31T07:00:00Z"}, "event of 2017-07-31"),
         ({"time": "2017-08-01T09:10:00Z"}, "event of 2017-08-01T09:10"),
         ({"detail": {"id": 1}}, "id"),
         (with_detail(attributes={}), "staging"),
         (with_detail(attributes={"served": "{}"}), "staging"),
-        (saying(account=OTHER.account), "speaks for 444444444444 eu-west-1 as for itself"),
-        (saying(region="us-east-1"), "speaks for 222222222222 us-east-1 as for itself"),
-        (saying(hops=2, name="production"), "speaks for staging, which speaks for itself"),
-        (saying(hops=2, name="staging", account="333333333333"), "speaks for staging"),
-        (saying(hops=2, name="production", account=SOURCE.account), "speaks for its own source"),
+        (saying(account=OTHER.account), "reports 444444444444 eu-west-1 as its own environment"),
+        (saying(region="us-east-1"), "reports 222222222222 us-east-1 as its own environment"),
+        (saying(hops=2, name="production"), "reports on staging, which reports on itself"),
+        (saying(hops=2, name="staging", account="333333333333"), "reports on staging"),
+        (saying(hops=2, name="production", account=SOURCE.account), "reports on its own source"),
         (saying(hops=2, name="a name", account="333333333333"), "name is 'a name'"),
         (saying(hops=2, name="production", account="3"), "account is '3'"),
         (saying(hops=2, name="production", account="333333333333", region="../x"), "region is '../x'"),
-        (saying(hops=9, name="production", account="333333333333"), "hops is 9, at most 8"),
+        (saying(hops=9, name="production", account="333333333333"), "hops is 9, must be 1 to 8"),
         (saying(hops=0), "hops is 0"),
         (saying(sequence=0), "record 0"),
         (saying(at="yesterday"), "'yesterday' is not a time"),
-        (saying(at="2017-08-02T00:00:00Z"), "2017-08-02T00:00:00Z is still to come"),
+        (saying(at="2017-08-02T00:00:00Z"), "2017-08-02T00:00:00Z is in the future"),
         (saying(format="mlops.served/2"), "format"),
         (
             saying(serves={"model_sha256": "b" * 64, "binding": "../x", "version": "demand-forecast/3", "at": at(1)}),
@@ -206,7 +206,7 @@ def test_a_chain_that_begins_anew_is_believed() -> None:
 def test_a_source_keeps_a_bounded_number_of_environments() -> None:
     """A target that is taken over may name any."""
     many = [state(PRODUCTION, via="staging", account=f"{number:012d}") for number in range(MOST_STATES)]
-    with pytest.raises(IgnoredReportError, match="which is the most"):
+    with pytest.raises(IgnoredReportError, match="which is the maximum"):
         kept_with(many, state(name="staging", via="staging"))
 
 

@@ -75,4 +75,4 @@ def test_a_model_that_the_source_did_not_take_is_named() -> None:
     assert untaken([TAKEN], [replace(TAKEN, sequence=1, source_record="0" * 64)]) == []
     assert untaken([refused], []) == []
     (found,) = untaken([TAKEN], [refused])
-    assert found.startswith(f"record 4 is about model {'b' * 64}, which the source takes")
+    assert found.startswith(f"record 4 is about model {'b' * 64}, but the source, which takes")

@@ -83,11 +83,11 @@ def test_a_report_confirms_what_it_says(alarm: dict[str, Any]) -> None:
         (_published(replace(REPORT, drift=replace(REPORT.drift, features=()))), "has FeaturesDrifted 0, not >= 1"),
         (
             _published(replace(REPORT, suppressed="a rollout is running")),
-            "2017-08-01T09:00:00Z, says nothing of FeaturesDrifted",
+            "2017-08-01T09:00:00Z, has no FeaturesDrifted",
         ),
         (
             _published(replace(REPORT, drift=DriftResult(state=MonitorState.NO_TRAFFIC))),
-            "says nothing of FeaturesDrifted",
+            "has no FeaturesDrifted",
         ),
         (replace(REPORT, variant="Other"), "is of variant 'Other', not 'AllTraffic'"),
     ],
@@ -102,12 +102,12 @@ def test_nothing_confirms_what_no_report_says(report: MonitorReport | ContractEr
     [
         (
             {"Namespace": "MLOps/pricing"},
-            "any log line can write its metric, in MLOps/pricing; give alarms of a monitor",
+            "any log line can write its metric, in MLOps/pricing; use alarms of a monitor",
         ),
         ({"Namespace": "AWSish"}, "any log line can write its metric, in AWSish"),
-        ({"dimensions": {"Endpoint": "demand-other"}}, "it speaks for endpoint 'demand-other'"),
-        ({"dimensions": {"Monitor": "quality"}}, "says nothing of FeaturesDrifted"),
-        ({"dimensions": {"Feature": "price"}}, "says nothing of FeaturesDrifted"),
+        ({"dimensions": {"Endpoint": "demand-other"}}, "it is about endpoint 'demand-other'"),
+        ({"dimensions": {"Monitor": "quality"}}, "has no FeaturesDrifted"),
+        ({"dimensions": {"Feature": "price"}}, "has no FeaturesDrifted"),
     ],
 )
 def test_an_alarm_on_something_else_is_not_confirmed(changes: dict[str, Any], why: str) -> None:

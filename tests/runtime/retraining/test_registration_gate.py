@@ -132,8 +132,8 @@ def test_the_reason_names_a_candidate_that_already_serves(evaluation: Make) -> N
     """Equal archives leave nothing to compare; the live model's is not compared with itself."""
     found = evaluation({"candidate": _noisy(1, 20), "naive": _noisy(2, 30)})
     same = replace(found, champion_sha256=found.artifact_sha256)
-    assert "the model that serves" in _gate(same).reason
-    assert "the model that serves" not in _gate(replace(found, champion_sha256="0" * 64)).reason
+    assert "archive is the live model" in _gate(same).reason
+    assert "archive is the live model" not in _gate(replace(found, champion_sha256="0" * 64)).reason
 
 
 def test_a_champion_that_fails_to_predict_is_no_reason_to_keep_it(evaluation: Make) -> None:
@@ -524,7 +524,7 @@ def test_what_no_champion_was_compared_with_waits_for_a_person(world: World) -> 
     _put(world, _document(20.0) | {"champion_left_out": left_out, "champion_trained_until": "2017-08-01"})
     answer = _answer(world)
     assert (answer["verdict"], answer["may_approve"]) == ("PASSED", False)
-    assert answer["rest"] == "as nothing compares it with the model that serves"
+    assert answer["rest"] == "as it was not compared with the live model"
     assert f"; the champion is not compared: {left_out}" in str(answer["reason"])
     (check,) = [
         check
@@ -559,7 +559,7 @@ def test_a_package_carries_up_to_when_its_model_was_trained(world: World) -> Non
 def test_a_champion_of_unknown_training_is_compared_with_a_word(evaluation: Make) -> None:
     """Only what names the time of its training can be left out."""
     losses = {"candidate": _noisy(1, 20), "champion": _noisy(2, 25), "naive": _noisy(3, 30)}
-    word = "until when the champion was trained is not known, so it may know the holdout"
+    word = "the champion's end of training is unknown, so it may have been trained on the holdout"
     assert word in _gate(evaluation(losses)).reason
     assert word not in _gate(evaluation(losses, champion_trained_until="2017-06-01")).reason
 
@@ -596,7 +596,7 @@ def test_a_loss_that_is_not_a_number_fails_the_gate(world: World) -> None:
 )
 def test_fails_when_the_evaluation_lies_elsewhere(world: World, uri: str) -> None:
     """Another bucket or pipeline is not read."""
-    with pytest.raises(EvaluationUriError, match="must lie under s3://artifacts/evaluations/demand-forecast/"):
+    with pytest.raises(EvaluationUriError, match="must be below s3://artifacts/evaluations/demand-forecast/"):
         _judge(world).judge(uri, EXECUTION, NOW, **PLACE)
 
 

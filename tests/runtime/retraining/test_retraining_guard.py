@@ -485,10 +485,10 @@ def test_a_person_may_bring_a_model() -> None:
     [
         (
             {"uri": "s3://artifacts/models/demand-forecast/one/model.tar.gz"},
-            "a candidate must lie at s3://artifacts/reg",
+            "a candidate must be at s3://artifacts/reg",
         ),
-        ({"uri": "s3://other/registered/demand-forecast/model.tar.gz"}, "a candidate must lie at s3://artifacts/reg"),
-        ({"sha256": "b" * 64}, "a candidate must lie at s3://artifacts/registered/demand-forecast/bbbb"),
+        ({"uri": "s3://other/registered/demand-forecast/model.tar.gz"}, "a candidate must be at s3://artifacts/reg"),
+        ({"sha256": "b" * 64}, "a candidate must be at s3://artifacts/registered/demand-forecast/bbbb"),
         ({"sha256": "../" * 20}, "sha256 of a candidate must be 64 hexadecimal digits"),
         ({"predictions_uri": "s3://artifacts/models/x.parquet"}, "predictions must be a Parquet file below s3://art"),
         ({"predictions_uri": "s3://artifacts/registered/demand-forecast/x.csv"}, "predictions must be a Parquet file"),

@@ -99,7 +99,7 @@ def test_a_request_is_an_event_in_the_callers_name() -> None:
 def test_fails_where_the_bus_does_not_take_it() -> None:
     """With what the bus says."""
     aws = Aws(put_events={"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]})
-    with pytest.raises(RetrainingRequestError, match="demand-bus did not take the request: ThrottlingException: slow"):
+    with pytest.raises(RetrainingRequestError, match="demand-bus rejected the request: ThrottlingException: slow"):
         _requests(aws).ask(Candidate(uri="s3://a/b", sha256="a" * 64), caller="x", reason="r")
 
 
@@ -149,7 +149,7 @@ def test_nothing_is_published_while_a_run_reads_the_set() -> None:
     """It would be trained on one set and measured on another, whose holdout it may have been trained on."""
     held = {"Item": {"owner": {"S": EXECUTION}}}
     with pytest.raises(
-        RetrainingRequestError, match=r"nothing was published: .* of demand-forecast runs on the set that is"
+        RetrainingRequestError, match=r"nothing was published: .* of demand-forecast is running on the current set"
     ):
         _requests(Aws(get_item=held, describe_execution={"status": "RUNNING"})).require_idle()
     gone = ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
@@ -168,7 +168,7 @@ def test_nothing_is_published_while_a_run_reads_the_set() -> None:
     [
         (Decision.BUSY, "wait until it has ended"),
         (Decision.OVER_BUDGET, "ask again tomorrow, or raise"),
-        (Decision.INVALID, "put that right"),
+        (Decision.INVALID, "correct it"),
     ],
 )
 def test_a_refusal_says_what_to_do(decision: Decision, fix: str) -> None:

@@ -418,7 +418,7 @@ def test_an_execution_that_was_ended_from_outside_is_released(ringing: World, st
     assert "owner" not in item(ringing, "STATE")
     second = guard.handle(alarm_message("p1", manual=True)).execution
     late = guard.handle(ended_message("s3", owner, status))
-    assert late.reason == f"{owner} is ABORTED and held no lock any more"
+    assert late.reason == f"{owner} is ABORTED and no longer held the lock"
     assert item(ringing, "STATE")["owner"]["S"] == second
 
 

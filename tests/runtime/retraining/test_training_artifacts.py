@@ -78,7 +78,7 @@ def test_what_is_kept_stays_whatever_is_written_afterwards(world: World) -> None
 )
 def test_what_lies_elsewhere_is_refused(world: World, uri: str) -> None:
     """Another pipeline, another bucket, what is kept already."""
-    with pytest.raises(ArtifactError, match="must write under s3://artifacts/training/demand-forecast/"):
+    with pytest.raises(ArtifactError, match="must write below s3://artifacts/training/demand-forecast/"):
         _artifacts(world)[0].keep(uri, EXECUTION)
 
 
@@ -112,13 +112,13 @@ def test_fails_for_a_model_that_was_swapped(world: World) -> None:
     candidate = _candidate(b"model")
     world.s3.put_object(Bucket="artifacts", Key=candidate.uri.removeprefix("s3://artifacts/"), Body=b"swapped")
     found = hashlib.sha256(b"swapped").hexdigest()
-    with pytest.raises(ArtifactError, match=rf"has SHA-256 {found}, registered was {candidate.sha256}: .*register the"):
+    with pytest.raises(ArtifactError, match=rf"has SHA-256 {found}, expected {candidate.sha256}: .*register the"):
         artifacts.keep(candidate.uri, EXECUTION, candidate)
 
 
 def test_fails_for_a_candidate_elsewhere(world: World) -> None:
     """What a training wrote is no candidate, and the reverse."""
-    with pytest.raises(ArtifactError, match="a candidate must lie under s3://artifacts/registered/demand-forecast/"):
+    with pytest.raises(ArtifactError, match="a candidate must be below s3://artifacts/registered/demand-forecast/"):
         _artifacts(world)[0].keep(f"s3://artifacts/{TRAINED}", EXECUTION, _candidate(b"model"))
 
 

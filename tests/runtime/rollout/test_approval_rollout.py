@@ -78,7 +78,7 @@ def test_a_promotion_is_followed_to_its_record(world: World) -> None:
     answer = followed(world, starts(world), ends(world, Outcome.PROMOTED, PACKAGE), said=said).follow(PACKAGE, BEFORE)
 
     assert answer.is_served
-    assert answer.text == f"PROMOTED: 2 calls failed; {PACKAGE} serves"
+    assert answer.text == f"PROMOTED: 2 calls failed; live: {PACKAGE}"
     assert said[0].startswith("following arn:aws:states:")
 
 
@@ -87,7 +87,7 @@ def test_a_rollback_serves_the_version_before(world: World) -> None:
     answer = followed(world, starts(world), ends(world, Outcome.ROLLED_BACK, OTHER)).follow(PACKAGE, BEFORE)
 
     assert not answer.is_served
-    assert answer.text == f"ROLLED_BACK: 2 calls failed; {OTHER} serves"
+    assert answer.text == f"ROLLED_BACK: 2 calls failed; live: {OTHER}"
 
 
 def test_an_end_without_a_record_is_said(world: World) -> None:

@@ -82,7 +82,7 @@ def test_what_is_something_else_is_refused(content: bytes) -> None:
 
 def test_another_key_is_refused() -> None:
     """By its hint already; with a forged hint by the signature."""
-    with pytest.raises(ArchiveSignatureError, match="with this key"):
+    with pytest.raises(ArchiveSignatureError, match="for this archive and key"):
         signed_digest(_signed(SigningKms()), KMS.public)
     forged = archive_signature(DIGEST, base64.b64decode(SigningKms().sealer.sign(signed_message(DIGEST))), KMS.public)
     with pytest.raises(ArchiveSignatureError, match="not signed with the unit's key"):
@@ -175,12 +175,12 @@ def _signature_of_another(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (_failed, "is FAILED: only what passed is signed"),
+        (_failed, "is FAILED: only candidates that passed are signed"),
         (_of_another_pipeline, "not of pipeline demand-forecast"),
-        (_evaluation_changed, "is not the evaluation of"),
-        (_archive_changed, "now; the gate passed"),
+        (_evaluation_changed, "is not the evaluation that"),
+        (_archive_changed, "; the gate passed"),
         (_archive_gone, "is missing; the gate passed"),
-        (_archive_without_hash, "S3 has no SHA-256 of the whole"),
+        (_archive_without_hash, "S3 has no full-object SHA-256"),
         (_signature_of_another, "signs another archive"),
     ],
 )
@@ -223,17 +223,25 @@ def _signature_with_another_key(world: World) -> None:
 MANIPULATIONS = [
     (_signature_changed, SPEC, "model.sig: it is not"),
     (_signature_gone, SPEC, "model.sig is missing"),
-    (_signature_with_another_key, SPEC, "it is not as the recorder writes a signature with this key"),
-    (_archive_changed, SPEC, "now; signed was"),
-    (_archive_gone, SPEC, "is missing; signed was"),
-    (_archive_without_hash, SPEC, "S3 has no SHA-256 of the whole"),
-    (lambda _: None, replace(SPEC, artifact_sha256="0" * 64), "registered is 0000"),
+    (_signature_with_another_key, SPEC, "it differs from what the recorder writes for this archive and key"),
+    (_archive_changed, SPEC, "; its signature is for"),
+    (_archive_gone, SPEC, "is missing; its signature is for"),
+    (_archive_without_hash, SPEC, "S3 has no full-object SHA-256"),
+    (
+        lambda _: None,
+        replace(SPEC, artifact_sha256="0" * 64),
+        "0000000000000000000000000000000000000000000000000000000000000000 is registered",
+    ),
     (
         lambda _: None,
         replace(SPEC, signing_key="arn:aws:kms:us-east-1:1:key/x"),
         "it was signed with arn:aws:kms:us-east-1:1:key/x",
     ),
-    (lambda _: None, replace(SPEC, artifact_uri="s3://other/model.tar.gz"), "what is signed below s3://artifacts/"),
+    (
+        lambda _: None,
+        replace(SPEC, artifact_uri="s3://other/model.tar.gz"),
+        "but signed archives are below s3://artifacts/",
+    ),
 ]
 
 
@@ -251,7 +259,10 @@ def test_every_manipulation_is_found_and_refused(change: Any, spec: Any, finding
     signed.promote(package)
     for reason in ("approval", "rollback"):
         plan = _plan(signed, reason, package)
-        assert (plan.action, plan.reason) == ("refuse", f"the archive of {package} is not what was signed: {problem}")
+        assert (plan.action, plan.reason) == (
+            "refuse",
+            f"the archive of {package} does not match its signature: {problem}",
+        )
 
 
 def test_what_was_signed_is_deployed(signed: World) -> None:

@@ -151,7 +151,7 @@ def test_a_version_that_nobody_recorded_goes_back_to_the_one_that_was() -> None:
 @pytest.mark.parametrize(
     ("event", "message"),
     [
-        ({"outcome": "PROMOTED", "now": "2017-08-01T09:00:00Z"}, "execution must be text"),
+        ({"outcome": "PROMOTED", "now": "2017-08-01T09:00:00Z"}, "execution must be a string"),
         ({"outcome": "GREAT", "now": "2017-08-01T09:00:00Z", "execution": "e"}, "outcome must be one of PROMOTED"),
         ({"outcome": "FAILED", "now": "2017-08-01T09:00:00Z", "execution": "e", "plan": []}, "plan must be an object"),
     ],
@@ -485,7 +485,7 @@ def test_a_recovery_tells_of_what_it_recovers(promoted: tuple[World, Claim]) -> 
     written = from_json(AuditRecord, next(iter(world.objects().values())))
     assert (written.recovers, written.candidate_package) == (died["execution"], died["model_package_arn"])
     assert written.reason == (
-        f"recovers approval-2-x, which was ABORTED: approval of {died['model_package_arn']}, asked for by ann; evidence"
+        f"recovers approval-2-x, which ended ABORTED: approval of {died['model_package_arn']}, requested by ann; evidence"
     )
 
 
@@ -524,7 +524,7 @@ def test_fails_without_a_key(promoted: tuple[World, Claim]) -> None:
     """A chain that was opened for reading writes nothing."""
     world, claim = promoted
     reader = AuditChain(s3=world.s3, bucket="audit", table=world.table, heads="heads")
-    with pytest.raises(AuditError, match="no key to sign with"):
+    with pytest.raises(AuditError, match="opened without a key"):
         record(claim, sagemaker=world.sagemaker, chain=reader)
     assert world.objects() == {}
 

@@ -193,10 +193,10 @@ def test_instances_neither_come_nor_go_altogether() -> None:
     """SageMaker refuses the one, and the other has no way back."""
     assert conversion_problem(SERVERLESS, is_live_serverless=True) is None
     assert conversion_problem(SCALED, is_live_serverless=False) is None
-    assert "does not make an endpoint on instances serverless" in str(
+    assert "cannot convert an endpoint on instances to serverless" in str(
         conversion_problem(SERVERLESS, is_live_serverless=False)
     )
-    assert "can never return" in str(conversion_problem(SCALED, is_live_serverless=True))
+    assert "cannot return to serverless" in str(conversion_problem(SCALED, is_live_serverless=True))
 
 
 def test_a_stored_spec_of_before_has_no_problem() -> None:

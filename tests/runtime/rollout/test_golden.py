@@ -160,7 +160,7 @@ def test_a_right_model_passes():
     verdict = cloud.check(max_latency_ms=100)
     assert verdict == {
         "passed": True,
-        "reason": "all 3 golden requests were answered rightly in 5 rounds",
+        "reason": "all 3 golden requests passed in 5 rounds",
         "calls": 1 + ROUNDS * (1 + (1 + 3) + (1 + 2)),
         "note": "",
     }
@@ -182,26 +182,27 @@ def test_a_right_model_passes():
         (lambda rows: DOUBLE([*rows, [1.0]]), "one: got 2 numbers for 1 rows"),
         (
             lambda rows: (500, b"no such column", "x") if rows[0] == [2.0] else DOUBLE(rows),
-            "one: the model answered 500, 2xx is allowed: no such column",
+            "one: the model returned 500, expected 2xx: no such column",
         ),
         (
             lambda rows: (400, b"instances[0]: unknown column 'store'", "x") if rows[0] == [2.0] else DOUBLE(rows),
-            "one: the model answered 400, 2xx is allowed: instances[0]: unknown column 'store'; leave it out of the golden "
+            "one: the model returned 400, expected 2xx: instances[0]: unknown column 'store'; leave it out of the golden "
             "requests (mlops new --leave-out), or train on it",
         ),
         (
             lambda rows: (500, b"alone", "x") if rows == [[3.0]] else DOUBLE(rows),
-            "batch: 1 of 3 rows fail alone, first row 2: the model answered 500, 2xx is allowed: alone",
+            "batch: 1 of 3 rows fail when sent alone, first row 2: the model returned 500, expected 2xx: alone",
         ),
         (
             lambda rows: model(lambda x: x - min(row[0] for row in rows))(rows),
-            "batch: 2 of 3 rows differ alone, first row 1: got 0.0 alone and 1.0 among 3, a relative 0.0001 is allowed",
+            "batch: 2 of 3 rows differ when sent alone, first row 1: got 0.0 alone and 1.0 among 3, a relative difference of "
+            "0.0001 is allowed",
         ),
-        (says(200, b"2.0", ""), "one: answered with content type '', application/json or text/csv is allowed"),
-        (says(200, b"2.0", "text/html"), "one: answered with content type 'text/html', application/json or"),
+        (says(200, b"2.0", ""), "one: returned content type '', expected application/json or text/csv"),
+        (says(200, b"2.0", "text/html"), "one: returned content type 'text/html', expected application/json or"),
         (
             says(200, b"[2.0]", "application/json"),
-            'one: answered [2.0], {"predictions": [numbers]} is allowed',
+            'one: returned [2.0], expected {"predictions": [numbers]}',
         ),
         (says(200, b'{"predictions": [true]}', "application/json"), "True is not a number"),
     ],
@@ -268,7 +269,7 @@ def test_an_image_that_repeats_old_answers_fails():
         return kept.setdefault(len(rows), DOUBLE(rows)) if len(rows) > 1 else DOUBLE(rows)
 
     reason = Cloud(ONE, BATCH, new=remembers).check()["reason"]
-    assert "batch: 3 of 3 rows differ alone" in reason
+    assert "batch: 3 of 3 rows differ when sent alone" in reason
 
 
 def test_a_model_that_does_not_repeat_itself_fails():
@@ -285,14 +286,14 @@ def test_of_many_rows_others_are_sent_alone_each_time():
     cloud = Cloud(many, new=DOUBLE)
     assert cloud.check()["calls"] == 1 + ROUNDS * (1 + 32)
     alone = Cloud(many, new=lambda rows: (500, b"alone", "x") if rows == [[99.0]] else DOUBLE(rows))
-    assert "many: 1 of 32 rows fail alone, first row 99: the model answered 500" in alone.check()["reason"]
+    assert "many: 1 of 32 rows fail when sent alone, first row 99: the model returned 500" in alone.check()["reason"]
 
 
 def test_a_container_that_ends_after_a_while_fails():
     """Three rounds are well; then SageMaker has no answer to give."""
     calls = iter(range(10**6))
     verdict = Cloud(ONE, BATCH, new=lambda rows: DOUBLE(rows) if next(calls) < 16 else (0, b"no answer", "x")).check()
-    assert "the model answered 0, 2xx is allowed: no answer" in verdict["reason"]
+    assert "the model returned 0, expected 2xx: no answer" in verdict["reason"]
 
 
 def test_rows_of_unknown_formats_are_sent_as_they_are():
@@ -315,8 +316,8 @@ def test_a_container_that_is_not_there_time_and_again_fails():
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing = {3: 503, 6: 503}
     assert cloud.check()["reason"] == (
-        "2 of 6 calls had to be asked again, at most 1 may: the container was not there, or the platform; approve it again if "
-        "it was the platform"
+        "2 of 6 calls had to be retried, at most 1 is allowed: the container or the platform was unavailable; if "
+        "it was the platform, approve the package again"
     )
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing = {2: 503, 5: 503}  # of the live model, which is not on trial
@@ -328,7 +329,7 @@ def test_a_platform_that_stays_broken_gives_no_verdict(failing: dict[int, int]):
     """The state of the machine may be tried again; the model is not to blame."""
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing = failing
-    with pytest.raises(GoldenCallError, match=f"endpoint '{NEW}' could not be asked: "):
+    with pytest.raises(GoldenCallError, match=f"endpoint '{NEW}' could not be invoked: "):
         cloud.check()
 
 
@@ -339,7 +340,7 @@ def test_other_bytes_are_refused_before_any_call():
     cloud.content += b"\n"
     verdict = cloud.caller.handle({"mode": "check", "endpoint": NEW, "golden": spec, "live_endpoint": None})
     assert (verdict["passed"], verdict["calls"], cloud.asked) == (False, 0, [])
-    assert f"must have the sha256 {spec['sha256']} that the spec names, got " in verdict["reason"]
+    assert f"must have the SHA-256 {spec['sha256']} of the spec, got " in verdict["reason"]
 
 
 def test_the_median_distance_to_the_live_model_is_bounded():
@@ -438,8 +439,8 @@ def test_what_answers_as_before_traffic_passes_again():
             model(lambda _: 4.0),
             "batch: 2 of 3 rows got another answer than before it had traffic, first row 0: got 4.0 after 2.0",
         ),
-        (says(200, b'{"error": "out of memory"}', "application/json"), 'one: answered {"error": "out of memory"}'),
-        (says(200, b"<html>", "text/html"), "one: answered with content type 'text/html'"),
+        (says(200, b'{"error": "out of memory"}', "application/json"), 'one: returned {"error": "out of memory"}'),
+        (says(200, b"<html>", "text/html"), "one: returned content type 'text/html'"),
     ],
     ids=["constant", "an error body", "a page"],
 )

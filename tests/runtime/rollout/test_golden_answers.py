@@ -95,7 +95,7 @@ def test_a_list_a_row_is_read_from_json_and_csv() -> None:
     assert read_answer(b'{"predictions": [[0.5, 0.5], [1, 0]]}', "application/json", 2).numbers == (0.5, 0.5, 1.0, 0.0)
     assert read_answer(b"0.5,0.5\n1,0\n", "text/csv", 2).numbers == (0.5, 0.5, 1.0, 0.0)
     for body in (b'{"predictions": [[0.5, 0.5], [1]]}', b'{"predictions": [0.5, 0.5]}'):
-        assert "a list of 2 numbers for each row is allowed" in str(read_answer(body, "application/json", 2).problem)
+        assert "expected a list of 2 numbers for each row" in str(read_answer(body, "application/json", 2).problem)
     assert read_answer(b'{"predictions": [[0.5, 0.5]]}', "application/json").problem is not None
 
 
@@ -110,7 +110,7 @@ def test_bounds_and_rows_of_lists_are_judged_by_row() -> None:
     assert judge(LISTS, Reply(numbers=numbers[:5])) == ["got 5 numbers for 2 rows"]
     found = judge(LISTS, Reply(numbers=numbers), {1: Reply(numbers=(0.1, 0.1, 0.8))})
     assert found[0].startswith(
-        "1 of 1 rows differ alone, first row 1: got [0.1, 0.1, 0.8] alone and [0.1, 0.8, 0.1] among 2"
+        "1 of 1 rows differ when sent alone, first row 1: got [0.1, 0.1, 0.8] alone and [0.1, 0.8, 0.1] among 2"
     )
     again = (*numbers[:3], 0.8, 0.1, 0.1)
     assert repeated(numbers, again, "in round 2", columns=3) == [

@@ -83,11 +83,11 @@ def test_a_round_with_a_failure_is_the_last() -> None:
 
 def test_a_column_that_the_model_lacks_is_named_with_what_leaves_it_out() -> None:
     """The server says which; a person is told what to do."""
-    reason = _rehearsal(lambda *_: Reply(problem="the model answered 400: instances[0]: unknown column 'price'")).run(
+    reason = _rehearsal(lambda *_: Reply(problem="the model returned 400: instances[0]: unknown column 'price'")).run(
         [_batch(1)]
     )
     assert "unknown column 'price'" in reason
-    assert "take it out of them, as mlops new --leave-out does, or train a model that takes it" in reason
+    assert "leave it out of them (mlops new --leave-out), or train a model with it" in reason
 
 
 @pytest.mark.parametrize(("slow", "is_slow"), [(61.0, True), (59.0, False)])
@@ -264,4 +264,4 @@ def test_calls_that_were_asked_again_are_counted_for_the_candidate_alone() -> No
     again = "live"
     assert _rehearsal(ask, live="live", max_deviation=1.0).run([_batch(1)]) == ""
     again = "new"
-    assert "had to be asked again, at most 1 may" in _rehearsal(ask).run([_batch(1)])
+    assert "had to be retried, at most 1 is allowed" in _rehearsal(ask).run([_batch(1)])

@@ -178,7 +178,7 @@ def test_every_problem_of_every_line_at_once():
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"rows": 3}, "body must have the number of rows that rows states, got 2 and 3; correct rows"),
+        ({"rows": 3}, "body must have as many rows as the field rows states, got 2 and 3; correct rows"),
         ({"rows": 0}, "rows must be 1 or more, got 0"),
         ({"body": ""}, "body must be 1 to 6291456 bytes, got 0"),
         ({"body": "{"}, "body must be of type application/json, got '{'"),
@@ -208,7 +208,7 @@ def test_other_bytes_than_the_specs_are_refused():
     content = lines(TYPICAL)
     digest = hashlib.sha256(content).hexdigest()
     assert [request.name for request in verified_set(content, digest)] == ["typical"]
-    with pytest.raises(GoldenSetError, match=f"must have the sha256 {digest} that the spec names, got "):
+    with pytest.raises(GoldenSetError, match=f"must have the SHA-256 {digest} of the spec, got "):
         verified_set(content + b"\n", digest)
 
 

@@ -34,8 +34,8 @@ def test_what_does_not_fit_is_named_with_the_fix() -> None:
     quotas = Quotas(instances={"ml.m5.large": 4.0})
     (problem,) = quota_problems({"ml.m5.large": 5, "ml.c7g.large": 9}, quotas)
     assert problem == (
-        "the rollout needs 5 ml.m5.large at once for both fleets, and the account may have 4; ask Service Quotas for 5 of "
-        "'ml.m5.large for endpoint usage', or serve on fewer or other instances"
+        "the rollout needs 5 ml.m5.large at once for both fleets, but the account's quota is 4; request 5 of "
+        "'ml.m5.large for endpoint usage' in Service Quotas, or use fewer or other instances"
     )
     assert quota_problems({"ml.m5.large": 4}, quotas) == []
 
@@ -47,7 +47,7 @@ def test_a_plan_is_refused_by_it_and_says_where_it_could_not_be_read() -> None:
     with pytest.raises(RefusedError, match=r"needs 5 ml\.m5\.large at once"):
         check_quota(SPEC, LIVE, Quotas(instances={"ml.m5.large": 4.0}))
     said = check_quota(SPEC, LIVE, Quotas(unread="AccessDeniedException"))
-    assert said == "; whether the account may have the instances could not be read (AccessDeniedException)"
+    assert said == "; the account's instance quotas could not be read (AccessDeniedException)"
 
 
 def test_a_plan_is_held_to_the_quotas_that_came_with_the_request(world: World) -> None:

@@ -53,11 +53,11 @@ def test_what_cannot_be_compared_is_not_believed(world: World) -> None:
 
     evaluated(world, SIGNATURE)
     (problem,) = package_promises(world.s3, "artifacts", (PROMISE,), unsigned)
-    assert problem.endswith("evaluation.json is not the evaluation that was registered")
+    assert problem.endswith("evaluation.json is not the registered evaluation")
 
     world.s3.delete_object(Bucket="artifacts", Key=PACKAGE.evaluation_uri.removeprefix("s3://artifacts/"))
     (problem,) = package_promises(world.s3, "artifacts", (PROMISE,), unsigned)
-    assert problem.endswith("evaluation.json is missing, or of a pipeline of another endpoint")
+    assert problem.endswith("evaluation.json is missing, or belongs to a pipeline of another endpoint")
 
     (problem,) = package_promises(world.s3, "others", (PROMISE,), unsigned)
     assert problem.endswith("outside of s3://others/")

@@ -162,7 +162,7 @@ def test_a_model_without_a_package_says_so() -> None:
     facts: dict[str, Any] = to_dict(passport)
     missing = {name for name in Passport.__slots__ if facts.get(name) is None}
     assert missing == passport.not_recorded.keys()
-    assert passport.not_recorded["model_sha256"] == "the live version has no package, or one that cannot be read"
+    assert passport.not_recorded["model_sha256"] == "the live version has no package, or its package cannot be read"
     assert passport.not_recorded["gate"] == passport.not_recorded["image"]
 
 

@@ -73,7 +73,7 @@ def test_fails_without_a_spec() -> None:
         (request("approval", model_package_arn="p"), "model package p does not exist"),
         (request("rollback", model_package_arn="p"), "model package p does not exist"),
         (request("rollback"), "there is no previous version"),
-        (request("spec"), "comes from no model package"),
+        (request("spec"), "was not created from a model package"),
     ],
 )
 def test_fails_without_a_package(asked: DeployRequest, message: str) -> None:
@@ -132,11 +132,11 @@ def test_alarms_of_a_live_model_that_fails_do_not_refuse() -> None:
     states = {"a": "ALARM", "b": "OK"}
     said = check_quiet(spec, states, Counts(calls=1000, failed=300))
     assert said == (
-        "; not watched, as in ALARM before: a; 300 of 1,000 answers of the live model failed in the hour before"
+        "; not watched because already in ALARM: a; 300 of 1,000 answers of the live model failed in the hour before"
     )
     assert check_quiet(spec, {"a": "OK", "b": "OK"}, Counts(calls=1000, failed=300)) == ""
     for answers in (None, Counts(calls=1000, failed=3)):
-        with pytest.raises(RefusedError, match="mlops rollback, which watches none of them, or take them out of"):
+        with pytest.raises(RefusedError, match="mlops rollback, which does not watch them, or remove them from"):
             check_quiet(spec, states, answers)
 
 

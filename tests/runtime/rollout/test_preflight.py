@@ -273,13 +273,13 @@ def test_a_candidate_that_breaks_a_promise_gets_no_traffic(serving: tuple[World,
     package = world.package()
     plan = _plan(world, "approval", package, promises=broken)
     assert plan["action"] == "refuse"
-    assert plan["reason"] == f"{package} breaks what an API promises: {broken[0]}; another"
+    assert plan["reason"] == f"{package} breaks a promise of an API: {broken[0]}; another"
     assert plan["create_model"] == {}
 
     world.store(replace(SPEC, instance_count=4))
     plan = _plan(world, "spec", promises=broken)
     assert plan["action"] == "update"
-    assert plan["reason"].endswith(f"the model that serves breaks what an API promises: {broken[0]}; another")
+    assert plan["reason"].endswith(f"the live model breaks a promise of an API: {broken[0]}; another")
 
 
 def test_a_spec_change_keeps_the_way_back_and_replaces_its_version(serving: tuple[World, str]) -> None:
@@ -491,7 +491,7 @@ def test_a_spec_deploys_what_serves_by_its_hash(serving: tuple[World, str]) -> N
     world.point(world.pointer("demand-forecast-00000001", first, container_sha256="d" * 64))
     refused = _plan(world, "spec")
     assert refused["action"] == "refuse"
-    assert f"serves container {'d' * 64}, {first} holds" in refused["reason"]
+    assert f"serves container {'d' * 64}, but {first} now has" in refused["reason"]
 
 
 def test_what_serves_and_was_never_promoted_needs_an_approval_that_counts(serving: tuple[World, str]) -> None:
@@ -640,7 +640,7 @@ def test_an_alarm_that_a_failing_live_model_keeps_in_alarm_is_not_watched(servin
 
     assert plan["action"] == "update"
     assert plan["reason"].endswith(
-        "; not watched, as in ALARM before: refunds; 1,200 of 5,000 answers of the live model failed in the hour before"
+        "; not watched because already in ALARM: refunds; 1,200 of 5,000 answers of the live model failed in the hour before"
     )
     watched = plan["update_endpoint"]["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
     assert [each["AlarmName"] for each in watched][-1] == "unit-errors" == plan["watched"][-1]

@@ -22,7 +22,7 @@ CONFIG = "demand-forecast-00000001"
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Deploy"
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
 WITH_GOLDEN = replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN))
-PASSED = {"passed": True, "reason": "all 1 golden requests were answered rightly in 40 rounds"}
+PASSED = {"passed": True, "reason": "all 1 golden requests passed in 40 rounds"}
 FAILED = {"passed": False, "reason": "1 of 1 golden requests failed: two: got another answer"}
 
 
@@ -123,7 +123,7 @@ def test_while_an_execution_holds_the_endpoint_nothing_is_asked(world: World) ->
     on_probation(world)
     world.lock()
     said, caller, rules = look(world, FAILED)
-    assert said == f"{EXECUTION} holds the endpoint: two fleets may answer"
+    assert said == f"{EXECUTION} holds the endpoint's lock: two fleets may respond"
     assert (caller.asked, rules.disabled, world.executions()) == ([], [], [])
 
 
@@ -131,7 +131,7 @@ def test_answers_count_for_nothing_where_an_execution_began_meanwhile(world: Wor
     """They may be of another fleet."""
     on_probation(world)
     said, _, _ = look(world, FAILED, then=world.lock)
-    assert said.startswith("an execution took the endpoint meanwhile")
+    assert said.startswith("an execution took the endpoint's lock in the meantime")
     assert world.executions() == []
 
 
@@ -156,7 +156,7 @@ def test_a_model_that_was_not_rehearsed_is_watched_by_alarms_alone(world: World)
     """It has no answers, or its policy no golden requests; the schedule goes on until the probation is over."""
     on_probation(world, rehearsed=None)
     said, caller, rules = look(world, FAILED)
-    assert said.startswith(f"{CONFIG} answered no golden requests before it had traffic")
+    assert said.startswith(f"{CONFIG} was not rehearsed with golden requests")
     on_probation(world, SPEC)
     assert look(world, FAILED)[1].asked == caller.asked == []
     assert rules.disabled == []

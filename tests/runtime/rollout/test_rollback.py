@@ -102,7 +102,7 @@ def test_without_a_rollout_the_machine_goes_back(script: Script) -> None:
     answer = script.then(script.ends(Outcome.PROMOTED, "1", reason="back to version 1")).go(REQUEST)
 
     assert answer.is_served
-    assert answer.text == f"PROMOTED: back to version 1; {GROUP}/1 serves"
+    assert answer.text == f"PROMOTED: back to version 1; live: {GROUP}/1"
     assert script.inputs() == [REQUEST]
     (name,) = script.world.executions()
     assert name.startswith("rollback-")
@@ -127,7 +127,7 @@ def test_a_refusal_is_no_success(script: Script) -> None:
     answer = script.then(script.ends(Outcome.REFUSED, "2", reason="there is no previous version")).go(REQUEST)
 
     assert not answer.is_served
-    assert answer.text == f"REFUSED: there is no previous version; {GROUP}/2 serves"
+    assert answer.text == f"REFUSED: there is no previous version; live: {GROUP}/2"
 
 
 def test_an_execution_that_dies_is_told(script: Script) -> None:
@@ -135,7 +135,7 @@ def test_an_execution_that_dies_is_told(script: Script) -> None:
     answer = script.then(script.ends(Outcome.FAILED, "2", records=False)).go(REQUEST)
 
     assert not answer.is_served
-    assert answer.text.endswith(f"ended ABORTED without a record; {GROUP}/2 serves")
+    assert answer.text.endswith(f"ended ABORTED without a record; live: {GROUP}/2")
 
 
 def test_a_record_written_afterwards_does_not_hide_the_outcome(script: Script) -> None:
@@ -165,11 +165,14 @@ def test_a_rollout_that_runs_is_aborted(script: Script) -> None:
     answer = script.then(script.ends(Outcome.ROLLED_BACK, "2", reason="abort")).go(REQUEST)
 
     (found,) = script.world.cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
-    assert (found["StateValue"], found["StateReason"]) == ("ALARM", "asked for by ann: bad")
+    assert (found["StateValue"], found["StateReason"]) == ("ALARM", "requested by ann: bad")
     assert answer.is_served
-    assert answer.text == f"ROLLED_BACK: abort; {GROUP}/2 serves"
+    assert answer.text == f"ROLLED_BACK: abort; live: {GROUP}/2"
     assert len(script.world.executions()) == 1
-    assert script.said == [f"a rollout runs: {execution}", f"{alarm} is set to ALARM: the new fleet is rolled back"]
+    assert script.said == [
+        f"a rollout is running: {execution}",
+        f"{alarm} is set to ALARM: the new fleet is rolled back",
+    ]
 
 
 def test_a_new_fleet_is_waited_for(script: Script) -> None:
@@ -217,7 +220,7 @@ def test_a_rollback_that_runs_is_not_aborted(script: Script) -> None:
     (found,) = script.world.cloudwatch.describe_alarms()["MetricAlarms"]
     assert found["StateValue"] == "OK"
     assert answer.is_served
-    assert script.said == [f"a rollback runs already: following {execution}"]
+    assert script.said == [f"a rollback is already running: following {execution}"]
 
 
 def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script: Script) -> None:
@@ -230,23 +233,23 @@ def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script:
     further = script.then(script.ends(Outcome.PROMOTED, "7")).go(replace(REQUEST, comment="worse"))
 
     assert (followed.is_served, again.is_served, further.is_served) == (True, True, True)
-    assert script.said[0] == f"this rollback waits for the endpoint already: following {begun}"
-    assert followed.text == f"PROMOTED: back to version 1; {GROUP}/1 serves"
-    assert again.text.startswith("this rollback was made already, record 1 of ")
-    assert "For an earlier version name it with --to, or give another reason" in again.text
+    assert script.said[0] == f"this rollback already waits for the endpoint: following {begun}"
+    assert followed.text == f"PROMOTED: back to version 1; live: {GROUP}/1"
+    assert again.text.startswith("this rollback was already done, record 1 of ")
+    assert "For an earlier version use --to, or give another reason" in again.text
     assert {request.comment for request in script.inputs()} == {"bad", "worse"}
 
 
 def test_an_abort_that_was_interrupted_goes_no_step_further(script: Script) -> None:
     """The rollout that it took back has ended meanwhile; the version before stays."""
     script.world.alarm(abort_alarm(ENDPOINT, script.rollout()), "OK")
-    reason = "SageMaker rolled back to demand-forecast-1. in ALARM: abort (asked for by ann: bad)"
+    reason = "SageMaker rolled back to demand-forecast-1. in ALARM: abort (requested by ann: bad)"
 
     first = script.then(script.ends(Outcome.ROLLED_BACK, "2", reason=reason)).go(REQUEST)
     again = script.then().go(REQUEST)
 
     assert first.is_served
-    assert again.text.startswith("this rollback was made already, record 1 of ")
+    assert again.text.startswith("this rollback was already done, record 1 of ")
     assert len(script.world.executions()) == 1
 
 
@@ -277,7 +280,7 @@ def test_what_serves_already_is_not_deployed_again(script: Script) -> None:
     answer = script.then().go(replace(REQUEST, model_package_arn=f"{GROUP}/2"))
 
     assert answer.is_served
-    assert answer.text == f"{GROUP}/2 serves already; nothing changed"
+    assert answer.text == f"{GROUP}/2 is already live; nothing changed"
     assert script.world.executions() == []
 
 
@@ -332,7 +335,7 @@ def test_it_is_begun_without_waiting_and_found_again(script: Script) -> None:
     script.ends(Outcome.PROMOTED, "1", reason="back to version 1")()
     answer = way.look(begun)
     assert isinstance(answer, Answer)
-    assert (answer.is_served, answer.text) == (True, f"PROMOTED: back to version 1; {GROUP}/1 serves")
+    assert (answer.is_served, answer.text) == (True, f"PROMOTED: back to version 1; live: {GROUP}/1")
 
 
 def test_a_rollout_whose_fleet_is_not_there_yet_is_aborted_at_a_later_look(script: Script) -> None:

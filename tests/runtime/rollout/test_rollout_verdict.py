@@ -153,7 +153,7 @@ def test_what_cannot_be_kept_does_not_keep_the_rollout() -> None:
 def test_latency_without_a_history_is_said_to_be_left_out() -> None:
     """A record that did not say so would read as if it had been compared."""
     said = ask(Account(**BAD), max_latency_ratio=1.5).sentence
-    assert said.endswith("; slow answers were not compared, as the live model has no call before")
+    assert said.endswith("; slow answers were not compared, as the live model had no calls before")
     assert "slow answers" not in ask(Account(**BAD)).sentence
 
 

@@ -47,7 +47,7 @@ def test_why_a_bake_is_as_long_as_it_is_is_said() -> None:
 def test_the_last_step_ends_at_a_look() -> None:
     """Its time has passed, and the machine looks once more."""
     last = replace(BAKING, step=2, percent=100.0, until="2017-08-10T11:59:00Z", at_least=0)
-    assert remaining(last, NOW) == "this step ends at one of the next looks; 52 minutes at most"
+    assert remaining(last, NOW) == "this step ends at one of the next polls; 52 minutes at most"
     assert (
         doing(replace(last, phase=Phase.JUDGING))
         == "2 of 2: 100 % of the traffic, alarms and answers are read a last time"
@@ -75,7 +75,7 @@ def test_a_rollback_says_that_the_version_answers_already() -> None:
     """All traffic moves at once, and the bake is not waited for by callers."""
     back = replace(BAKING, asked="rollback", steps=1, bakes=(600,), percent=100.0, is_watched=False, verdict=None)
     starts = replace(back, phase=Phase.STARTING, step=0, percent=0.0, until=None, at_least=600)
-    assert doing(back) == "1 of 1: 100 % of the traffic, the version that was asked for answers already"
+    assert doing(back) == "1 of 1: 100 % of the traffic, the requested version already has all of it"
     assert doing(starts) == "the new fleet starts; it has no traffic yet and gets all of it at once"
     assert remaining(starts, NOW) == "10 minutes in all at least; 52 minutes at most"
     assert (answers(back), needs(back, "demand-forecast")) == ("", "")
@@ -102,10 +102,10 @@ def test_what_both_fleets_answered(changes: dict[str, Any], said: str) -> None:
     ("changes", "said"),
     [
         ({"verdict": replace(VERDICT, calls=19)}, "1 more answer without an error before its last step ends"),
-        ({"verdict": replace(VERDICT, calls=20)}, "time alone"),
+        ({"verdict": replace(VERDICT, calls=20)}, "only time"),
         (
             {"verdict": replace(VERDICT, calls=20, evidence=12.7)},
-            "better answers: evidence of 12 to one speaks against it",
+            "better answers: there is evidence of 12 to one against it",
         ),
         ({"verdict": replace(VERDICT, action="stop")}, ""),
         ({"phase": Phase.GOING_BACK}, ""),

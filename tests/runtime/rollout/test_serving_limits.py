@@ -115,5 +115,5 @@ def test_fails_when_a_rehearsal_would_have_too_long_a_name() -> None:
     """Its endpoint is called after the endpoint and the execution."""
     golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
     long = replace(SPEC, endpoint="d" * 48, rollout=replace(SPEC.rollout, golden=golden))
-    with pytest.raises(SpecError, match="at most 47 characters where golden requests are sent"):
+    with pytest.raises(SpecError, match="at most 47 characters if golden requests are sent"):
         check_spec(long)

@@ -112,7 +112,7 @@ def test_a_stack_that_rolls_back_asks_for_the_former_spec(world: World) -> None:
     ("spec", "message"),
     [
         (replace(SPEC, instance_count=1), "use 2 instances"),
-        (replace(SPEC, endpoint="other"), "the spec is of endpoint 'other', but this resource's is 'demand-forecast'"),
+        (replace(SPEC, endpoint="other"), "the spec is of endpoint 'other', but this resource is of 'demand-forecast'"),
         ("{}", r"endpoint is missing"),
         ({"endpoint": "demand-forecast"}, "must be a serving spec as a JSON string, got dict"),
     ],

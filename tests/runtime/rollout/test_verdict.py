@@ -51,7 +51,7 @@ def test_a_fleet_that_is_shown_good_has_enough() -> None:
     assert (found.action, found.good_at > 0) == (Action.ENOUGH, True)
     assert found.sentence == (
         "after 20 minutes: 20 of 12,000 answers failed against 100 of 108,000 of the live model; "
-        "shown to fail on less than one point more"
+        "shown to fail less than one percentage point more often"
     )
 
 
@@ -122,9 +122,9 @@ def test_a_fleet_that_serves_alone_is_said_to() -> None:
     """The record says what it was held to."""
     rows = [*[(900, 9, 100, 1)] * 5, *[(0, 0, 1000, 10)] * 5]
     found = judge(compared(*rows, history=[Counts(calls=1000, failed=10)] * 240, alone_from=6))
-    assert found.sentence.endswith("; in the end held to the live model's hours before")
+    assert found.sentence.endswith("; at the end compared with the live model's hours before")
     assert "against 45 of 4,500 of the live model" in found.sentence
     alone = judge(compared((0, 0, 1000, 10), history=[Counts(calls=1000, failed=10)] * 240, alone_from=1))
     assert "against no call of the live model" in alone.sentence
     unknown = judge(compared((0, 0, 1000, 10), alone_from=1))
-    assert unknown.sentence.endswith("; in the end held to a failing share of 1 %, as nothing was asked before")
+    assert unknown.sentence.endswith("; at the end compared with a failing share of 1 %, as there were no calls before")

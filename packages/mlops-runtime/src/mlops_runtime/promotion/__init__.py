@@ -1,1 +1,1 @@
-"""A model that is released by one account and registered in another: what both sides must name and check alike."""
+"""Promotion of models between accounts: releases of a source account, and their registration in a target account."""

@@ -1,4 +1,4 @@
-"""The row in which a source keeps what its targets serve, and the champion as a live pointer. Every write is conditional."""
+"""Row of a source with the models that its targets serve, and the champion as a live pointer. Every write is conditional."""
 
 import json
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downstream:
-    """What is known of targets; ``seen`` is the row's text of it, by which the next write is held."""
+    """Known states of targets; ``seen`` is their JSON in the row, which conditions the next write."""
 
     states: tuple[ServedState, ...] = ()
     seen: str | None = None
 
 
 class DownstreamTable:
-    """What the targets of one group serve.
+    """The models that the targets of one group serve.
 
     Args:
         dynamodb: Client.
@@ -38,7 +38,7 @@ class DownstreamTable:
         self._dynamodb, self._table, self._group = dynamodb, table, group
 
     def read(self) -> Downstream:
-        """Return what is known."""
+        """Return the known states."""
         answer = self._dynamodb.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)
         text = answer.get("Item", {}).get("targets", {}).get("S")
         if text is None:
@@ -46,7 +46,7 @@ class DownstreamTable:
         return Downstream(states=tuple(from_dict(ServedState, each) for each in json.loads(text)), seen=text)
 
     def move(self, seen: str | None, states: Sequence[ServedState], champion: LivePointer | None) -> bool:
-        """Write what is known from now on, and the champion with it; False if another report was kept meanwhile."""
+        """Replace the known states and the champion; False if another report was written in the meantime."""
         values: dict[str, AttributeValueTypeDef] = {":states": {"S": canonical_json(states).decode()}}
         condition = "attribute_not_exists(targets)"
         if seen is not None:

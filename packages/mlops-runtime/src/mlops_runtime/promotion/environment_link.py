@@ -1,16 +1,16 @@
-"""One environment that releases a model and one that takes it: the names that both sides know without asking each other.
+"""Names shared by an environment that releases a model and one that takes it.
 
-Every name follows from unit, model, account and Region, so neither stack refers to the other, and either may be deployed first.
+Every name derives from unit, model, account and Region, so neither stack refers to the other, and either may be deployed first.
 """
 
 import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-# what a role is for: copies and registers in a target, sends events to another account, checks whether a release is still valid
+# purpose of a role: copy and register in a target, send events to another account, check whether a release is still valid
 LinkRole = Literal["promote", "send", "recheck"]
 
-# ends of the names of chains
+# suffixes of the names of chains
 RELEASES = ".releases"
 PROMOTIONS = ".promotions"
 DOWNSTREAM = ".downstream"
@@ -37,7 +37,7 @@ class LinkedEnvironment:
         return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(self.region.rsplit("-", 2)[0], "aws")
 
     def endpoint(self, service: str) -> str:
-        """Return the host of a service there, which ``kms:ViaService`` compares.
+        """Return the host of a service there, as used in ``kms:ViaService`` conditions.
 
         See: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
         """
@@ -50,7 +50,7 @@ class LinkedEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedEnvironment:
-    """An account and Region, by the name that the stack beside it has for it."""
+    """An account and Region, with its name in the neighbouring environment's stack."""
 
     name: str
     account: str
@@ -63,16 +63,16 @@ class NamedEnvironment:
 
 
 def link_role_name(purpose: LinkRole, *, unit: str, model: str, environment: LinkedEnvironment) -> str:
-    """Return the name of a role of an environment that the other side's policies name.
+    """Return the name of an environment's role, which policies of the other side refer to.
 
     Names of roles have at most 64 characters and are unique in an account, not in a Region.
     See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 
     Args:
-        purpose: What it is for.
+        purpose: Purpose of the role.
         unit: Name of the unit.
         model: Name of the model, without the unit's.
-        environment: Whose role it is.
+        environment: The role's environment.
 
     Example:
         >>> build = LinkedEnvironment(account="111111111111", region="eu-west-1")
@@ -84,7 +84,7 @@ def link_role_name(purpose: LinkRole, *, unit: str, model: str, environment: Lin
 
 
 def link_role_arn(purpose: LinkRole, *, unit: str, model: str, environment: LinkedEnvironment) -> str:
-    """Return the ARN of such a role."""
+    """Return the ARN of the role; see ``link_role_name``."""
     name = link_role_name(purpose, unit=unit, model=model, environment=environment)
     return f"arn:{environment.partition}:iam::{environment.account}:role/{name}"
 
@@ -100,7 +100,7 @@ def inbox_name(*, unit: str, model: str) -> str:
 
 
 def inbox_arn(*, unit: str, model: str, environment: LinkedEnvironment) -> str:
-    """Return the ARN of that bus of an environment."""
+    """Return the ARN of an environment's inbox; see ``inbox_name``."""
     return environment.arn("events", f"event-bus/{inbox_name(unit=unit, model=model)}")
 
 
@@ -115,7 +115,7 @@ def release_key(*, group: str, binding: str) -> str:
 
 
 def release_chain(group: str) -> str:
-    """Return the name of the audit chain of a group's releases, where no endpoint of its stack promotes; no endpoint's has a dot.
+    """Return the name of a group's audit chain of releases if no endpoint of its stack promotes; names of endpoints have no dot.
 
     Example:
         >>> release_chain("demand-forecast")
@@ -125,7 +125,7 @@ def release_chain(group: str) -> str:
 
 
 def promotions_chain(group: str) -> str:
-    """Return the name of the audit chain of a target; no endpoint's name has a dot.
+    """Return the name of a target's audit chain of promotions; names of endpoints have no dot.
 
     Example:
         >>> promotions_chain("demand-forecast")
@@ -135,7 +135,7 @@ def promotions_chain(group: str) -> str:
 
 
 def downstream_chain(group: str) -> str:
-    """Return the name of the row in which a source keeps what its targets serve, and of the audit chain that it heads.
+    """Return the key of the row in which a source stores the models that its targets serve.
 
     Example:
         >>> downstream_chain("demand-forecast")

@@ -1,4 +1,4 @@
-"""The table of a target: what was offered, what became of it, which models were here before, and which release is the newest."""
+"""Table of a target: offered releases and their outcomes, models that were taken before, and the newest release."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, UpdateItemInputTypeDef
 
 OfferState = Literal["OFFERED", "REFUSED", "FAILED", "REGISTERED", "APPROVED"]
-# what is asked for again: it was not decided on, or may be taken once something else is fixed
+# states of offers that are retried
 OPEN: tuple[OfferState, ...] = ("OFFERED", "FAILED")
 _OFFER = "offer/"
-# which states a later one does not change
+# earlier states that a new state does not replace
 _KEPT: dict[str, tuple[str, ...]] = {
     "OFFERED": ("REGISTERED", "APPROVED"),
     "FAILED": ("REGISTERED", "APPROVED"),
@@ -29,8 +29,8 @@ _KEPT: dict[str, tuple[str, ...]] = {
 class Offer:
     """A release that the source offered. Times are ISO 8601, UTC.
 
-    ``attempts`` counts its executions. ``reason`` is of the last one, ``package`` the local one and
-    ``source_package`` the source's, where its record was taken. ``may_pass`` is of a refused one that may be taken once something
+    ``attempts`` counts its executions, and ``reason`` is that of the last one. ``package`` is the local package and
+    ``source_package`` the source's, if its record was accepted. ``may_pass`` marks a refused release that may be taken once a cause
     outside of it is fixed.
     """
 
@@ -47,11 +47,11 @@ class Offer:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is to be asked for again."""
+        """Whether the offer is retried."""
         return self.state in OPEN or (self.state == "REFUSED" and self.may_pass)
 
     def is_overdue(self, now: datetime, max_wait: timedelta) -> bool:
-        """Return whether it was offered longer ago than a registry lets a release wait, and is still open."""
+        """Return whether it is still open after the registry's longest wait for a release."""
         return self.is_open and now - datetime.fromisoformat(self.offered_at) > max_wait
 
 
@@ -60,14 +60,14 @@ class OfferTable:
 
     Args:
         dynamodb: Client.
-        table: Name of the table, whose key is ``endpoint``, as its audit chain's row has it.
+        table: Name of the table; its key is ``endpoint``, like that of the audit chain's row.
     """
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
         self._dynamodb, self.table = dynamodb, table
 
     def offer(self, uri: str, sha256: str, at: str) -> Offer:
-        """Keep an offer, once, and return it as it is."""
+        """Store an offer unless it exists, and return the stored one."""
         new = Offer(record_sha256=sha256, record_uri=uri, offered_at=at, changed_at=at)
         try:
             self._dynamodb.put_item(
@@ -82,7 +82,7 @@ class OfferTable:
         return new
 
     def read(self, sha256: str) -> Offer | None:
-        """Return an offer; None if none is kept."""
+        """Return an offer; None if it is unknown."""
         answer = self._dynamodb.get_item(TableName=self.table, Key=_key(_OFFER + sha256), ConsistentRead=True)
         return _offer(answer["Item"]) if "Item" in answer else None
 
@@ -98,7 +98,7 @@ class OfferTable:
             yield from map(_offer, page["Items"])
 
     def again(self, offer: Offer, at: str) -> bool:
-        """Count one more attempt, which leaves the last decision as it is; False if another check did."""
+        """Count one more attempt, without changing the last decision; False if another check already counted it."""
         return self._update(
             _OFFER + offer.record_sha256,
             "SET attempts = :next, changed_at = :at",
@@ -121,7 +121,7 @@ class OfferTable:
         at: str,
         source_package: str = "",
     ) -> None:
-        """Write what became of an offer; one that was registered is not refused again, one that was approved stays so."""
+        """Store the outcome of an offer; a registered offer cannot become refused, and an approved one does not change."""
         kept = _KEPT[state]
         values: dict[str, AttributeValueTypeDef] = {
             ":state": {"S": state},
@@ -132,7 +132,7 @@ class OfferTable:
             **{f":kept{number}": {"S": each} for number, each in enumerate(kept)},
         }
         known = ""
-        if source_package:  # a later attempt that reads no record takes it from no earlier one
+        if source_package:  # a later attempt without a record must not remove it
             known, values[":source"] = ", source_package = :source", {"S": source_package}
         unlike = f" AND NOT #s IN ({', '.join(f':kept{number}' for number in range(len(kept)))})" if kept else ""
         self._update(
@@ -144,21 +144,21 @@ class OfferTable:
         )
 
     def registered(self, sha256: str, package: str) -> None:
-        """Keep which package an offer became, so that a later attempt makes no second one."""
+        """Store the package of an offer, so that a later attempt registers no second one."""
         self._update(
             _OFFER + sha256, "SET package = :package", "attribute_exists(endpoint)", {":package": {"S": package}}
         )
 
     def newest(self) -> tuple[str, str] | None:
-        """Return time and record hash of the newest release that was taken; None before the first."""
+        """Return time and record hash of the newest taken release; None before the first."""
         item = self._dynamodb.get_item(TableName=self.table, Key=_key("newest"), ConsistentRead=True).get("Item")
         return None if item is None else (item["released_at"]["S"], item["record_sha256"]["S"])
 
     def take(self, *, released_at: str, sha256: str) -> bool:
-        """Make a release the newest one; False if a newer one was taken meanwhile.
+        """Make a release the newest one; False if a newer one was taken in the meantime.
 
         Args:
-            released_at: When it was released, in one form for all, so that texts compare as times do.
+            released_at: When it was released, in one format for all releases, so that strings sort like times.
             sha256: Hash of its record.
         """
         return self._update(
@@ -169,11 +169,11 @@ class OfferTable:
         )
 
     def first_release(self, model_sha256: str, sha256: str) -> str:
-        """Return the hash of the record by which a model came here first: this one, if none did before.
+        """Return the hash of the first record that brought a model here: this record, if it is the first.
 
         Args:
             model_sha256: Hash of the model.
-            sha256: Hash of the record that brings it now.
+            sha256: Hash of the current record.
         """
         key = f"model/{model_sha256}"
         self._update(key, "SET record_sha256 = :sha", "attribute_not_exists(endpoint)", {":sha": {"S": sha256}})

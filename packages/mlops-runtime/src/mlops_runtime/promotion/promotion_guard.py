@@ -1,7 +1,7 @@
-"""Events of a source, and a schedule, to executions of the Promote machine: each offer is kept, started once, and asked for again.
+"""Maps a source's events and a schedule to executions of the Promote machine: each offer is stored, started once, and retried.
 
-What an event says is not believed: it names a record, whose bytes the machine copies and checks. Executions die, so that a schedule
-starts again what was offered and not decided on.
+The content of an event is not trusted: it names a record that the machine copies and checks. Since executions may die, a schedule
+starts undecided offers again.
 """
 
 import json
@@ -30,7 +30,7 @@ OLDEST = timedelta(
 )  # EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 NEWEST = timedelta(minutes=5)
 CHARACTERS_OF_NAME = 40
-# how many offers are neither taken nor refused for good in time: published with each check of the schedule
+# number of offers that were neither taken nor finally refused in time, published with each check of the schedule
 OVERDUE_METRIC = "OffersOverdue"
 GROUP_DIMENSION = "ModelPackageGroup"
 _NAMED = 20  # records that a log line names
@@ -41,20 +41,20 @@ logger = logging.getLogger(__name__)
 
 
 class IgnoredOfferError(Exception):
-    """An event that offers nothing; the message says why."""
+    """An event that offers no release; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferSettings:
-    """Whose offers of which model are taken.
+    """The source and the model whose offers are accepted.
 
     Args:
         machine_arn: The Promote machine.
         unit: Name of the unit.
         group: The package group.
-        source: Whose events count.
-        recheck_rule: ARN of the rule of the schedule.
-        max_wait: How long an offer may be open before it is overdue.
+        source: The source environment, whose events count.
+        recheck_rule: ARN of the scheduled rule.
+        max_wait: Time after which an open offer is overdue.
     """
 
     machine_arn: str
@@ -66,7 +66,7 @@ class OfferSettings:
 
 
 def overdue_line(offers: Sequence[Offer], *, settings: OfferSettings, now: datetime) -> str:
-    """Return the log line that publishes how many offers are overdue, in CloudWatch's embedded metric format; 0 if none is.
+    """Return the log line that publishes the number of overdue offers in CloudWatch's embedded metric format.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """
@@ -92,15 +92,15 @@ def execution_name(offer: Offer) -> str:
 
 
 def offered(body: str, *, settings: OfferSettings, now: datetime) -> tuple[str, str] | None:
-    """Return URI and hash of the record that an event offers; None if it is the schedule's.
+    """Return URI and hash of the record that an event offers; None for an event of the schedule.
 
     Args:
         body: The message.
-        settings: Whose offers are taken.
-        now: When the queue took the message.
+        settings: Accepted source and model.
+        now: When the queue received the message.
 
     Raises:
-        IgnoredOfferError: If it is malformed, stale, or of another source, unit or group.
+        IgnoredOfferError: If the event is malformed, stale, or of another source, unit or group.
     """
     if len(body) > LONGEST_BODY:
         raise IgnoredOfferError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
@@ -113,7 +113,9 @@ def offered(body: str, *, settings: OfferSettings, now: datetime) -> tuple[str, 
         raise IgnoredOfferError(str(error)) from error
     at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
     if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredOfferError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+        raise IgnoredOfferError(
+            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
+        )
     found = {
         "source": (event.source, event_source(settings.unit)),
         "detail type": (event.detail_type, DetailType.MODEL_RELEASED.value),
@@ -126,7 +128,7 @@ def offered(body: str, *, settings: OfferSettings, now: datetime) -> tuple[str, 
         f"{name} is {str(value)[:100]!r}, not {wanted!r}" for name, (value, wanted) in found.items() if value != wanted
     ]
     if wrong or not EVENT_ID.fullmatch(event.id):
-        raise IgnoredOfferError("; ".join(wrong) or "the event's id is not one")
+        raise IgnoredOfferError("; ".join(wrong) or "the event's id is malformed")
     attributes = detail.attributes or {}
     uri, sha256 = attributes.get("record_uri", ""), attributes.get("record_sha256", "")
     place = rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]/releases/{re.escape(settings.group)}/[0-9a-f]{{64}}\.json"
@@ -139,12 +141,12 @@ def offered(body: str, *, settings: OfferSettings, now: datetime) -> tuple[str, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferGuard:
-    """The path from offers to the Promote machine.
+    """Starts the Promote machine for offers.
 
     Args:
         stepfunctions: Client.
         table: The offers.
-        settings: Whose offers are taken.
+        settings: Accepted source and model.
     """
 
     stepfunctions: "SFNClient"
@@ -152,7 +154,7 @@ class OfferGuard:
     settings: OfferSettings
 
     def handle(self, message: Message) -> list[str]:
-        """Start what a message offers, once, or what is still open; return the executions."""
+        """Start the execution of an offer, once, or on schedule those of all open offers; return their ARNs."""
         at = str(to_dict(message.sent))
         try:
             found = offered(message.body, settings=self.settings, now=message.sent)
@@ -161,12 +163,12 @@ class OfferGuard:
             return []
         if found is None:
             offers = list(self.table.offers())
-            # a line of its own, with nothing before it: that is what CloudWatch reads metrics out of
+            # CloudWatch only reads metrics from a line of pure JSON, without a log prefix
             sys.stdout.write(f"{overdue_line(offers, settings=self.settings, now=message.sent)}\n")
             started = [arn for offer in offers if (arn := self._again(offer, at)) is not None]
         else:
             offer = self.table.offer(*found, at)
-            # a repeated event starts the execution that is there, and changes no decision
+            # a repeated event finds its execution already started, and changes no decision
             started = [self._start(offer)] if offer.state == "OFFERED" else []
         logger.info(
             json.dumps({"message": message.id, "decision": "STARTED" if started else "LEFT", "executions": started})
@@ -195,5 +197,5 @@ class OfferGuard:
                 stateMachineArn=self.settings.machine_arn, name=name, input=canonical_json(asked).decode()
             )
         except self.stepfunctions.exceptions.ExecutionAlreadyExists:
-            logger.info("execution %s is already there", name)
+            logger.info("execution %s already exists", name)
         return execution_arn(self.settings.machine_arn, name)

@@ -1,4 +1,4 @@
-"""What a registry was offered by another environment and what became of it, and what it has released itself."""
+"""History of a registry: releases offered by another environment and their outcomes, and its own releases."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ _APPROVALS: dict[str, PromotionState] = {"Approved": "APPROVED", "Rejected": "RE
 
 
 class PromotionHistoryError(ValueError):
-    """A release that is kept cannot be read; the message names it."""
+    """A stored release record cannot be read; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
     """A release that was offered here. Times are ISO 8601, UTC.
 
-    ``state`` is ``OFFERED`` until it is decided on, ``FAILED`` where the last attempt broke, ``REFUSED``; of one that was
-    registered ``WAITING`` for a person, ``APPROVED``, ``REJECTED`` or ``DELETED``, as the registry says now. ``version`` is the
-    package here and ``source_version`` the source's, written ``<group>/<number>``; each is absent until it is known, and the
-    source's stays absent where its record was refused. ``is_asked_again`` says whether the next check of the schedule starts it
-    again, ``is_overdue`` whether that has lasted longer than the registry lets a release wait.
+    ``state`` is ``OFFERED`` until a decision, ``FAILED`` if the last attempt failed, or ``REFUSED``. A registered release has the
+    current state of its package: ``WAITING`` for a person, ``APPROVED``, ``REJECTED`` or ``DELETED``. ``version`` is the local
+    package and ``source_version`` the source's, as ``<group>/<number>``; each is absent until it is known, and the source's stays
+    absent if its record was refused. ``is_asked_again`` states whether the next check of the schedule retries it, ``is_overdue``
+    whether it has been open for longer than the registry's longest wait.
     """
 
     state: PromotionState
@@ -52,9 +52,9 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasedVersion:
-    """A version that other environments may take: ``sequence`` is its record's place in the audit ``chain``.
+    """A version that other environments may take; ``sequence`` is that of its record in the audit ``chain``.
 
-    ``approved_by`` is the ARN of who approved it, ``approval`` in which words, as its registry has both.
+    ``approved_by`` is the approver's ARN and ``approval`` the approval description, both from its registry.
     """
 
     version: str
@@ -69,9 +69,9 @@ class ReleasedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppedRule:
-    """A rule by which versions are taken or released, and which does nothing: ``state`` is ``DISABLED`` or ``DELETED``.
+    """An inactive rule for taking or releasing versions; ``state`` is ``DISABLED`` or ``DELETED``.
 
-    ``bus`` is absent of a rule on the default bus, ``description`` of one that is deleted.
+    ``bus`` is absent for a rule on the default bus, ``description`` for a deleted rule.
     """
 
     name: str
@@ -82,13 +82,12 @@ class StoppedRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionHistory:
-    """Both lists newest first. ``inbox`` is absent where nothing is taken, ``releases`` is empty where nothing is released.
+    """Offers and releases of a registry, newest first.
 
-    ``targets`` is what each target has told that it serves, and each environment behind it, the nearest first; ``silent`` names
-    targets that have told nothing yet.
-    ``undelivered`` counts events for other environments that reached no inbox and were not purged since. ``stopped`` are rules by
-    which versions would be taken or released, and models that serve reported; ``rules_unread`` says why the caller may not read
-    them.
+    ``inbox`` is absent if the registry takes no releases, and ``releases`` is empty if it has none. ``targets`` are the reported
+    states of each target and the environments behind it, nearest first; ``silent`` names targets without a report.
+    ``undelivered`` counts events for other environments that reached no inbox and were not purged since. ``stopped`` are inactive
+    rules for taking and releasing versions and for reporting live models; ``rules_unread`` is the reason if they cannot be read.
     """
 
     unit: str
@@ -106,14 +105,14 @@ class PromotionHistory:
 def read_history(
     client: Callable[[str], Any], *, unit: UnitEntry, registry: RegistryEntry, last: int, now: datetime
 ) -> PromotionHistory:
-    """Return the newest offers and releases of a registry, and what its targets serve.
+    """Return the newest offers and releases of a registry, and the models that its targets serve.
 
     Args:
         client: Returns the client of a service.
         unit: The registry's unit.
         registry: The registry.
-        last: Most offers, and most releases.
-        now: The time in the cloud.
+        last: Maximum number of offers, and of releases.
+        now: Current time of the cloud.
 
     Raises:
         PromotionHistoryError: If the record of a release cannot be read.
@@ -145,7 +144,7 @@ def read_history(
 
 
 def _stopped(events: Any, rules: Sequence[BusRules]) -> tuple[tuple[StoppedRule, ...], str | None]:
-    """Return the rules that do nothing; why not all of them could be read."""
+    """Return the inactive rules, and the reason if not all rules could be read."""
     every = [(each.bus, name) for each in rules for name in each.names]
     found: list[StoppedRule] = []
     try:
@@ -162,7 +161,7 @@ def _rule(events: Any, bus: str | None, name: str) -> StoppedRule | None:
         found = events.describe_rule(Name=name, **({} if bus is None else {"EventBusName": bus}))
     except events.exceptions.ResourceNotFoundException:
         return StoppedRule(name=name, state="DELETED", bus=bus)
-    if found["State"] != "DISABLED":  # there are two states of one that is enabled
+    if found["State"] != "DISABLED":  # an enabled rule has one of two states
         return None
     return StoppedRule(name=name, state="DISABLED", bus=bus, description=found.get("Description"))
 
@@ -175,7 +174,7 @@ def _served(dynamodb: Any, unit: UnitEntry, registry: RegistryEntry) -> list[Ser
 
 
 def _waiting(sqs: Any, queue: str) -> int:
-    """Return how many messages a queue has, those that a reader has taken too."""
+    """Return the number of messages in a queue, including those in flight."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return sum(map(int, sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"].values()))
 
@@ -204,13 +203,13 @@ def _promotion(sagemaker: Any, offer: Offer, *, is_overdue: bool) -> Promotion:
 
 
 def releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[ReleasedVersion]:
-    """Yield what a group has released, the object that was written last first.
+    """Yield the releases of a group, the last written object first.
 
     Args:
         s3: Client.
         unit: The group's unit.
         group: The package group.
-        last: Most of them.
+        last: Maximum number of releases.
 
     Raises:
         PromotionHistoryError: If the record of a release cannot be read.

@@ -1,7 +1,7 @@
-"""Events to executions of the Release machine: approvals, rollouts that promoted, and a schedule that asks again. Pure.
+"""Maps events to executions of the Release machine: approvals, promotions, and a schedule that retries. Pure.
 
-A registry whose endpoint is in its stack releases what that endpoint promoted; any other one releases what is approved. What an
-event says is not believed: it is read again at its source, here and by the machine.
+A registry with an endpoint in its stack releases the versions that the endpoint promoted; any other registry releases approved
+versions. The content of an event is not trusted: it is read again from its source, here and by the machine.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
 """
@@ -26,7 +26,7 @@ _SCHEDULER = ("aws.events", "Scheduled Event")
 
 
 class Trigger(StrEnum):
-    """What asks for a release."""
+    """Cause of a release."""
 
     APPROVED = "approved"
     PROMOTED = "promoted"
@@ -35,14 +35,14 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseSettings:
-    """What one registry releases.
+    """Settings of one registry's releases.
 
     Args:
-        machine_arn: The Release machine; its account and region are the only ones that events may be about.
+        machine_arn: The Release machine; events of other accounts and regions are ignored.
         unit: The business unit.
         group: The package group.
-        recheck_rule: ARN of the rule that asks again.
-        endpoint: The endpoint whose promotions are released. Default: what is approved is released.
+        recheck_rule: ARN of the scheduled rule.
+        endpoint: The endpoint whose promotions are released. Default: approved versions are released.
     """
 
     machine_arn: str
@@ -53,10 +53,10 @@ class ReleaseSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ReleaseSettings":
-        """Read them from the variables that the registry gives to its guard; ``SERVED`` is set where an endpoint promotes.
+        """Create them from the guard's environment variables; ``SERVED`` is set if an endpoint promotes.
 
         Raises:
-            KeyError: If one is missing.
+            KeyError: If a variable is missing.
         """
         return cls(
             machine_arn=environ["RELEASE_MACHINE_ARN"],
@@ -68,13 +68,13 @@ class ReleaseSettings:
 
     @property
     def approvals(self) -> ApprovalSettings:
-        """The same, as approvals are read."""
+        """The settings for events of approvals."""
         return ApprovalSettings(machine_arn=self.machine_arn, group=self.group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedRelease:
-    """What an event asks for; ``approval`` is what it says of one. ``id`` is the event's."""
+    """A release that an event requests; ``id`` is the event's, ``approval`` the approval that it reports, if any."""
 
     trigger: Trigger
     id: str
@@ -82,10 +82,10 @@ class AskedRelease:
 
 
 def asked_by(body: str, *, settings: ReleaseSettings, now: datetime) -> AskedRelease:
-    """Return what an event asks for.
+    """Return the release that an event requests.
 
     Raises:
-        IgnoredError: If it is malformed, stale, of another source, account, group or endpoint, or releases nothing here.
+        IgnoredError: If it is malformed, stale, of another source, account, group or endpoint, or starts no release here.
     """
     if len(body) > LONGEST_BODY:
         raise IgnoredError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
@@ -97,7 +97,9 @@ def asked_by(body: str, *, settings: ReleaseSettings, now: datetime) -> AskedRel
         raise IgnoredError(problem)
     at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
     if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+        raise IgnoredError(
+            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
+        )
     kind = (event.source, event.detail_type)
     if kind == _SCHEDULER and settings.recheck_rule in (event.resources or ()):
         return AskedRelease(trigger=Trigger.RECHECK, id=event.id)
@@ -111,10 +113,10 @@ def asked_by(body: str, *, settings: ReleaseSettings, now: datetime) -> AskedRel
 
 
 def approved_name(asked: AskedRelease, described: Mapping[str, Any] | None, settings: ReleaseSettings) -> str:
-    """Return the name of an approval's execution, after the registry was asked whether the package is approved.
+    """Return the name of an approval's execution, after checking the approval in the registry.
 
     Raises:
-        IgnoredError: If the registry does not have the package in the group, complete and approved.
+        IgnoredError: If the package is not completed and approved in the group.
     """
     if asked.approval is None:
         raise IgnoredError(f"event {asked.id} names no package")
@@ -122,10 +124,10 @@ def approved_name(asked: AskedRelease, described: Mapping[str, Any] | None, sett
 
 
 def promoted_package(row: LockRow, *, now: datetime) -> LivePointer:
-    """Return what an endpoint serves, if it may be released: it was promoted, its probation is over, no rollout is under way.
+    """Return an endpoint's live version if it may be released: promoted, after its probation, and without a running rollout.
 
     Raises:
-        IgnoredError: If it may not be released now; the message says why.
+        IgnoredError: If it may not be released now; the message states the reason.
     """
     problem = standing_problem(row, now=now)
     live = live_pointer(row)
@@ -135,15 +137,15 @@ def promoted_package(row: LockRow, *, now: datetime) -> LivePointer:
 
 
 def standing_problem(row: LockRow, *, now: datetime, package_arn: str | None = None) -> str | None:
-    """Return why what an endpoint serves is not released now; None if it may be served.
+    """Return why an endpoint's live version may not be released now; None if it may.
 
     Args:
         row: The endpoint's row.
-        now: The time in the cloud.
-        package_arn: The package that is to be released. Default: whichever serves.
+        now: Current time of the cloud.
+        package_arn: The package to release. Default: the live one.
     """
     if row.owner is not None and (row.lock_until or 0) > now.timestamp():
-        return f"{row.owner} is at work on {row.endpoint}, whose live version may change"
+        return f"{row.owner} is running on {row.endpoint}, so its live version may change"
     live = live_pointer(row)
     if live is None:
         return f"{row.endpoint} serves nothing yet"
@@ -155,12 +157,12 @@ def standing_problem(row: LockRow, *, now: datetime, package_arn: str | None = N
 
 
 def promoted_name(live: LivePointer) -> str:
-    """Return the name of the execution for a promotion: by package and by the rollout that promoted it."""
+    """Return the name of a promotion's execution, by package and rollout."""
     return f"promoted-{live.model_package_arn.rpartition('/')[2]}-{short_hash(f'{live.execution} {live.since}')}"
 
 
 def recheck_name(asked: AskedRelease) -> str:
-    """Return the name of the execution for a scheduled event, the same for each delivery of it."""
+    """Return the name of a scheduled event's execution, the same for each delivery."""
     return f"recheck-{short_hash(asked.id)}"
 
 

@@ -1,6 +1,6 @@
-"""Adapter of the Promote machine: compares copies with their release, keeps, signs and records them, and says who approves.
+"""Adapter of the Promote machine: verifies copies of a release, stores, signs and records them, and decides on the approval.
 
-Every step may be repeated: keys follow from content, a release is the newest once, and an execution has one record.
+Every step is idempotent: keys derive from content, a release becomes the newest once, and an execution writes one record.
 """
 
 import base64
@@ -58,13 +58,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseKeeper:
-    """What is done with a release after its objects were copied.
+    """Processes a release after its objects were copied.
 
     Args:
         s3: Client.
         sagemaker: Client.
         table: The offers.
-        target: Who takes releases.
+        target: The target environment.
         archives: Signs archives.
         automation: The unit's freeze calendar and pause.
         chain: The audit chain of promotions.
@@ -80,11 +80,11 @@ class ReleaseKeeper:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ReleaseKeeper":
-        """Read from the variables that the construct gives to the function.
+        """Create it from the function's environment variables.
 
         Args:
             environ: The variables.
-            client: Gives a boto3 client by service name.
+            client: Returns the boto3 client of a service name.
         """
         dynamodb, target = client("dynamodb"), target_of(environ)
         return cls(
@@ -104,15 +104,16 @@ class ReleaseKeeper:
         )
 
     def keep(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep what was copied, if it is what was released, and return how it is registered.
+        """Store the copied objects if they match their release, and return the arguments for its registration.
 
         Args:
-            asked: ``{"record_uri", "record_sha256", "execution"}``; where images are shared also ``image_registry``, the account
-                in whose registry the image was found.
+            asked: ``{"record_uri", "record_sha256", "execution"}``; with shared images also ``image_registry``, the account in
+                whose registry the image was found.
 
         Returns:
-            ``{"verdict", "reason", "may_pass"}``; of a release that is kept ``container``, ``metadata``, ``content_types`` of its
-            package, its ``binding``, ``released_at``, and ``package``, empty unless an earlier attempt registered it.
+            ``{"verdict", "reason", "may_pass"}`` for a refused release; for a stored one ``verdict``, its package's ``container``,
+            ``metadata`` and ``content_types``, its ``binding``, ``released_at``, and ``package``, empty unless an earlier attempt
+            registered it.
         """
         sha256, execution = str(asked["record_sha256"]), str(asked["execution"])
         try:
@@ -139,12 +140,10 @@ class ReleaseKeeper:
         for each in found:
             digest, tags[each.name] = self._digest(each.incoming)
             if digest is None:
-                problems.append(
-                    f"the copy of the {each.name}, {each.source}, is missing or has no SHA-256 of its whole"
-                )
+                problems.append(f"the copy of the {each.name}, {each.source}, is missing or has no full-object SHA-256")
             elif digest != each.sha256:
                 problems.append(
-                    f"the {each.name}, {each.source}, was changed after it was released: it has SHA-256 {digest}, released was "
+                    f"the {each.name}, {each.source}, was changed after its release: it has SHA-256 {digest}, the release has "
                     f"{each.sha256}"
                 )
         if problems:
@@ -153,14 +152,14 @@ class ReleaseKeeper:
         gate = None if "gate" not in by_name else self._read(by_name["gate"])
         if problems := evidence_problems(record, self._read(by_name["evaluation"]), gate):
             raise ReleaseRefusedError(problems)
-        # the archive last: what is measured of it is there before it is
+        # the archive last, after its evaluation and baseline
         for each in reversed(found):
             self._copy(each, tags[each.name])
         archive = by_name["artifact"]
         self.archives.sign_copy(f"s3://{self.target.bucket}/{archive.key}", archive.sha256)
 
     def _digest(self, key: str) -> tuple[str | None, str]:
-        """Return the SHA-256 that S3 made of the whole of an object, and its tag."""
+        """Return the full-object SHA-256 that S3 computed, and the ETag."""
         try:
             found = self.s3.head_object(Bucket=self.target.bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
@@ -180,7 +179,7 @@ class ReleaseKeeper:
         return content
 
     def _copy(self, each: Copy, tag: str) -> None:
-        """Copy to the key of its content, once; what is there is held to the same hash."""
+        """Copy to the key that derives from the content, once; an existing object must have the same hash."""
         bucket = self.target.bucket
         try:
             # claim: functions-know-conditional-copies
@@ -197,60 +196,61 @@ class ReleaseKeeper:
                 raise
         digest, _ = self._digest(each.key)
         if digest != each.sha256:
-            raise ReleaseRefusedError([f"s3://{bucket}/{each.key} has SHA-256 {digest}, released is {each.sha256}"])
+            raise ReleaseRefusedError([f"s3://{bucket}/{each.key} has SHA-256 {digest}, the release has {each.sha256}"])
 
     def decide(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Say whether the policy approves a registered package now, as the source approved it, or people do.
+        """Decide whether the policy may approve a registered package, since the source approved it, or people must.
 
-        Only from here on is it the newest release: one that was never registered makes no older one stale.
+        Only now does it become the newest release: one that was never registered must not make an older one stale.
 
         Args:
             asked: ``{"package", "binding", "record_sha256", "model_sha256", "released_at", "now"}``.
 
         Returns:
-            ``{"may_approve", "is_approved", "is_other", "rest"}``, and why not in ``rest``. ``is_other`` is true of a package that
-            is not the release: a caller that knows an offer can register under its token first, and the registry answers with that.
+            ``{"may_approve", "is_approved", "is_other", "rest"}``; ``rest`` is the reason against an approval. ``is_other`` is true
+            if the package is not the release: a caller that knows an offer can register another package with its client token
+            first, which the registry then returns.
         """
         arn, sha256, binding = str(asked["package"]), str(asked["record_sha256"]), str(asked["binding"])
         description = self.sagemaker.describe_model_package(ModelPackageName=arn)
         if (found := _binding(description)) != binding:
             rest = (
-                f"{arn} was registered under the token of this release and is bound by {found}, released is {binding}"
+                f"{arn} was registered with the client token of this release, but is bound by {found}, not by {binding}"
             )
             return {"may_approve": False, "is_approved": False, "is_other": True, "rest": f"{rest}; delete it"}
         self.table.registered(sha256, arn)
         self.table.take(released_at=str(asked["released_at"]), sha256=sha256)
         status, now = description["ModelApprovalStatus"], datetime.fromisoformat(asked["now"]).astimezone(UTC)
         if status != "PendingManualApproval":
-            rest = f"it is {status} already"
+            rest = f"it is already {status}"
             return {"may_approve": False, "is_approved": status == "Approved", "is_other": False, "rest": rest}
         rests = [self.automation.rests(now)]
         first = self.table.first_release(str(asked["model_sha256"]), sha256)
         if first != sha256:
             rests.append(
-                f"this model came here before, by the release of record {first[:16]}: one that was rolled back here does not come "
-                "back by itself"
+                f"this model was taken before, by the release of record {first[:16]}: a model that was rolled back here is not "
+                "approved automatically again"
             )
         newest = self.table.newest()
         if newest is not None and newest[1] != sha256:
-            rests.append(f"a newer release, of {newest[0]}, was taken meanwhile")
+            rests.append(f"a newer release, of {newest[0]}, was taken in the meantime")
         if (changed := changed_while_pending(description)) is not None:
-            rests.append(f"{changed} changed it after it was registered")
+            rests.append(f"{changed} changed it after its registration")
         rest = "; ".join(each for each in rests if each)
         return {"may_approve": not rest, "is_approved": False, "is_other": False, "rest": rest}
 
     def record(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Write what became of a release: into the audit chain, and beside its offer.
+        """Store the outcome of a release in the audit chain and with its offer.
 
-        What is refused again for the same reason is written once. The package of an earlier attempt that was not decided on is
-        named, and of a release that is refused for good as one to reject.
+        A repeated refusal for the same reason is written once. The outcome names the undecided package of an earlier attempt; if
+        the release is finally refused, the reason asks to reject that package.
 
         Args:
-            asked: What became of it, as ``outcome``, ``reason``, ``package``, ``binding`` and ``may_pass``; what it was about, as
-                ``record_uri``, ``record_sha256`` and ``facts``; ``execution`` and ``now``.
+            asked: The outcome as ``outcome``, ``reason``, ``package``, ``binding`` and ``may_pass``; the release as ``record_uri``,
+                ``record_sha256`` and ``facts``; ``execution`` and ``now``.
 
         Returns:
-            ``{"is_news", "reason", "package"}``: whether people do not know it yet, and what messages say.
+            ``{"is_news", "reason", "package"}``: whether the outcome is new, and the values for notifications.
         """
         state: OfferState = asked["outcome"]
         reason, sha256, execution = str(asked["reason"]), str(asked["record_sha256"]), str(asked["execution"])
@@ -300,7 +300,7 @@ class ReleaseKeeper:
         asked: Mapping[str, Any],
         facts: Mapping[str, str],
     ) -> Move | AuditRecord:
-        """Return the next record, or the one that this execution, or one that died after it, has written of the same package."""
+        """Return the next record, or an existing one: of this execution, or of the same registration for the same reason."""
         same = (Outcome.REGISTERED, package, _without_ids(reason))
         for known in self.chain.newest(row, LOOK_BACK):
             if known.execution == execution or (
@@ -327,7 +327,7 @@ class ReleaseKeeper:
 
 
 def _binding(description: Mapping[str, Any]) -> str:
-    """Return what binds a package as its registry describes it; what is wrong with one that cannot be read."""
+    """Return the binding of a package in its registry, or the problem if the package cannot be read."""
     try:
         return read_package(description).container_sha256
     except PackageError as error:
@@ -335,10 +335,10 @@ def _binding(description: Mapping[str, Any]) -> str:
 
 
 def _without_ids(reason: str) -> str:
-    """Return a reason without the numbers that AWS gives each answer."""
+    """Return a reason without AWS request ids, which differ in each response."""
     return _REQUEST.sub("", reason)
 
 
 def _moment(record: ReleaseRecord) -> str:
-    """Return the time of a release in one form, so that texts compare as times do."""
+    """Return the time of a release in a format whose strings sort like times."""
     return released_at(record).isoformat(timespec="microseconds")

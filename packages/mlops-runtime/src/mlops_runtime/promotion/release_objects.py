@@ -1,6 +1,6 @@
-"""Adapter: the objects of a package as S3 has them, each proven to be what was registered, or named with what is not proven.
+"""Adapter that verifies the S3 objects of a package against the hashes in the registry.
 
-The archive's hash is the checksum that S3 made of it when the gate kept it; the others are small and are read. See:
+The archive's hash is the checksum that S3 computed when the gate stored it; the other objects are small and are read. See:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
 """
 
@@ -21,16 +21,16 @@ from mlops_runtime.registry.package_registry import gate_uri
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: a target copies each object by one call
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: a target copies each object with one call
 MOST_BYTES = 5 * 1024**3
-# evaluation, baseline and gate: read whole, in a function
+# evaluation, baseline and gate: read into memory by a function
 MOST_READ = 64 * 1024**2
 _MISSING = ("404", "NoSuchKey", "NotFound")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageObjects:
-    """What a package consists of. ``problems`` name what is missing, elsewhere, too large or not proven."""
+    """Objects of a package. ``problems`` are objects that are missing, misplaced, too large or not verified."""
 
     artifact: ReleasedObject | None = None
     evaluation: ReleasedObject | None = None
@@ -41,12 +41,12 @@ class PackageObjects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReader:
-    """Where the objects of releases lie: below these names of the bucket alone may targets copy.
+    """Reader of the objects of releases; targets may only copy from below these names of the bucket.
 
     Args:
         s3: Client.
         bucket: Artifacts bucket.
-        names: The group's, and those of pipelines that register into it.
+        names: Names of the group and of the pipelines that register into it.
     """
 
     s3: "S3Client"
@@ -54,11 +54,11 @@ class ObjectReader:
     names: Sequence[str]
 
     def prove(self, metadata: Mapping[str, Any], *, artifact_uri: str) -> PackageObjects:
-        """Return the objects of a package.
+        """Verify and return the objects of a package.
 
         Args:
-            metadata: The package's, which have the hashes.
-            artifact_uri: Its archive.
+            metadata: The package's metadata, with the hashes.
+            artifact_uri: URI of its archive.
         """
         problems: list[str] = []
         artifact = self._archive(artifact_uri, str(metadata.get("artifact_sha256")), problems)
@@ -81,11 +81,11 @@ class ObjectReader:
         found, size = _hexadecimal(head.get("ChecksumSHA256")), head["ContentLength"]
         if found is None:
             problems.append(
-                f"S3 has no SHA-256 of the whole archive {uri}, so that no target could compare its copy; register the model "
-                "again, whose archive the gate then keeps with one"
+                f"S3 has no full-object SHA-256 of the archive {uri}, so no target could verify its copy; register the model "
+                "again, so that the gate stores its archive with one"
             )
         elif found != registered:
-            problems.append(f"the archive {uri} has SHA-256 {found}, registered is {registered}: it was changed")
+            problems.append(f"the archive {uri} has SHA-256 {found}, but {registered} is registered: it was changed")
         if size > MOST_BYTES:
             problems.append(f"the archive {uri} must have at most {MOST_BYTES} bytes to be copied, got {size}")
         return None if found is None else ReleasedObject(uri=uri, size=size, sha256=found)
@@ -109,11 +109,11 @@ class ObjectReader:
             return None
         found = hashlib.sha256(content).hexdigest()
         if found != registered:
-            problems.append(f"the {what} {uri} has SHA-256 {found}, registered is {registered}: it was changed")
+            problems.append(f"the {what} {uri} has SHA-256 {found}, but {registered} is registered: it was changed")
         return ReleasedObject(uri=uri, size=len(content), sha256=found)
 
     def _gate(self, metadata: Mapping[str, Any], problems: list[str]) -> ReleasedObject | None:
-        """Return the gate's result, if a gate passed the package; one that says something else of it is a problem."""
+        """Return the gate's result, if a gate passed the package; a result that does not match the package is a problem."""
         uri = gate_uri(str(metadata.get("evaluation_uri")))
         key = None if uri is None else self._key("gate's result", uri, "gates", problems)
         if uri is None or key is None:
@@ -136,10 +136,10 @@ class ObjectReader:
         registered = (metadata.get("evaluation_uri"), metadata.get("evaluation_sha256"))
         if gate.verdict is not GateVerdict.PASSED:
             problems.append(f"the gate's result {uri} is {gate.verdict}, not {GateVerdict.PASSED}: {gate.reason}")
-        # what was copied from another environment lies elsewhere than where its gate read it
+        # a package from another environment was copied, so its evaluation has another URI than in its gate's result
         differs = about[1] != registered[1] if "source_binding" in metadata else about != registered
         if differs:
-            problems.append(f"the gate's result {uri} is about {' '.join(about)}, registered is {registered}")
+            problems.append(f"the gate's result {uri} is about {' '.join(about)}, but {registered} is registered")
         return ReleasedObject(uri=uri, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
     def _content(self, what: str, uri: str, key: str, problems: list[str]) -> bytes | None:
@@ -150,18 +150,18 @@ class ObjectReader:
         return answer["Body"].read()
 
     def _key(self, what: str, uri: str, folder: str, problems: list[str]) -> str | None:
-        """Return the key of an object where targets may copy it from; None, with a problem, if it lies elsewhere."""
+        """Return the key of an object that targets may copy; None, with a problem, if it is in another folder."""
         allowed = [f"s3://{self.bucket}/{folder}/{name}/" for name in self.names]
         if uri.startswith(tuple(allowed)):
             return uri.removeprefix(f"s3://{self.bucket}/")
         problems.append(
-            f"the {what} must lie below {' or '.join(allowed)}, as targets may copy nothing else, got {uri!r}"
+            f"the {what} must be below {' or '.join(allowed)}, as targets may copy nothing else, got {uri!r}"
         )
         return None
 
 
 def _hexadecimal(checksum: str | None) -> str | None:
-    """Return a checksum of S3 as hexadecimal digits; None unless it is of a whole object: one of parts ends in ``-<parts>``."""
+    """Return a full-object checksum of S3 in hexadecimal digits; None for a composite checksum, which ends in ``-<parts>``."""
     try:
         digest = base64.b64decode(checksum or "", validate=True)
     except binascii.Error:

@@ -1,6 +1,6 @@
-"""What a target takes of a release: its record is checked by itself, against the source's registry, and against what was taken.
+"""Checks of a target on a release: its record by itself, against the source's registry, and against earlier releases.
 
-Pure: what is given was read before. Every problem is named at once, and any refuses the whole release.
+Pure. All problems are reported together, and any problem refuses the whole release.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ from mlops_runtime.registry.package_approval import bound_by, trust_problems
 MAXIMUM_RECORD = 65_536  # bytes; a record names a package and at most four objects
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: one call copies 5 GB at most
 MAXIMUM_OBJECT = 5 * 1024**3
-CLOCKS = timedelta(minutes=5)  # by which the source's may be ahead
+CLOCKS = timedelta(minutes=5)  # tolerated lead of the source's clock
 COPIES = {"artifact": "model.tar.gz", "evaluation": "evaluation.json", "baseline": "baseline.json", "gate": "gate.json"}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NAME = re.compile(r"[!-~]{1,2048}")
 _FOLDERS = "models|evaluations|gates|releases"
-# keys of ours, which need no encoding in the name of a copy's source
+# the platform's keys, which need no encoding in the source of a copy
 _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[\w./=-]{1,900})", re.ASCII)
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
 _IMAGE = re.compile(
@@ -48,11 +48,11 @@ _SHOWN = 200
 
 
 class ReleaseRefusedError(ValueError):
-    """A release is not taken; the message lists every problem.
+    """A release is refused; the message lists every problem.
 
     Attributes:
         problems: Each problem.
-        may_pass: Whether the same release may be taken later, once something outside of it is fixed.
+        may_pass: Whether the same release may be taken later, once a cause outside of it is fixed.
     """
 
     def __init__(self, problems: Sequence[str], *, may_pass: bool = False) -> None:
@@ -67,12 +67,12 @@ class Target:
     Args:
         unit: Name of the unit, the same on both sides.
         group: The package group, the same on both sides.
-        here: Where the target is.
-        source: Whose releases it takes.
-        source_name: The name by which people know the source.
+        here: Account and Region of the target.
+        source: Account and Region of the source.
+        source_name: Display name of the source.
         bucket: Artifacts bucket of the target.
         signing_key: ARN of the key that signs archives here.
-        trust: What loading a model may do here. Default: data and code.
+        trust: Allowed effects of loading a model here. Default: data and code.
         shares_images: Whether an image may be in the source's registry. Default: only in the target's own.
     """
 
@@ -88,13 +88,13 @@ class Target:
 
     @property
     def asks_source(self) -> bool:
-        """Whether the source's registry can be asked: of its own Region only."""
+        """Whether the source's registry can be read, which is only possible in the same Region."""
         return self.here.region == self.source.region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """An object on its way: from the source to ``incoming``, and from there to ``key``, which follows from content."""
+    """An object to copy: from the source to ``incoming``, and from there to ``key``, which derives from the content."""
 
     name: str
     source: str
@@ -113,7 +113,7 @@ class Image:
 
 
 def incoming_prefix(group: str, execution: str) -> str:
-    """Return where an execution copies to before anything is checked.
+    """Return the prefix to which an execution copies objects before they are checked.
 
     Example:
         >>> incoming_prefix("demand-forecast", "arn:aws:states:eu-west-1:222222222222:execution:Promote:0a-1")
@@ -123,20 +123,20 @@ def incoming_prefix(group: str, execution: str) -> str:
 
 
 def read_release(content: bytes, *, uri: str, sha256: str, target: Target) -> ReleaseRecord:
-    """Return the record of a release, after everything that it says by itself is checked.
+    """Return the record of a release, after checking its content.
 
     Args:
-        content: The record's bytes, as they were copied.
-        uri: Where the source says that it lies.
-        sha256: The hash that the event named.
-        target: Who takes it.
+        content: The record's copied bytes.
+        uri: URI of the record in the source, from the event.
+        sha256: Hash of the record, from the event.
+        target: The target environment.
 
     Raises:
-        ReleaseRefusedError: If it is not the record of that hash, or not one of this unit, group and source.
+        ReleaseRefusedError: If the record has another hash, is malformed, or is of another unit, group or source.
     """
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise ReleaseRefusedError([f"the record at {_shown(uri)} has SHA-256 {found}, released was {_shown(sha256)}"])
+        raise ReleaseRefusedError([f"the record at {_shown(uri)} has SHA-256 {found}, expected {_shown(sha256)}"])
     try:
         record = from_json(ReleaseRecord, content)
     except ContractError as error:
@@ -158,11 +158,11 @@ def _origin_problems(record: ReleaseRecord, uri: str, target: Target) -> Iterato
     }
     for name, value in wanted.items():
         if (found := getattr(record, name)) != value:
-            yield f"{name} is {_shown(found)}, taken is only {value!r}"
+            yield f"{name} is {_shown(found)}, expected {value!r}"
     if not _SHA256.fullmatch(record.binding):
         yield f"binding must be 64 hexadecimal digits, got {_shown(record.binding)}"
     elif not uri.endswith("/" + release_key(group=target.group, binding=record.binding)):
-        yield f"{_shown(uri)} is not where the record of binding {record.binding} lies"
+        yield f"{_shown(uri)} is not the URI of the record of binding {record.binding}"
     for name in ("released_at", "approval", "audit_hash"):
         if not getattr(record, name):
             yield f"{name} is empty"
@@ -180,13 +180,13 @@ def _object_problems(record: ReleaseRecord, uri: str, target: Target) -> Iterato
         found = _URI.fullmatch(each.uri)
         if found is None or found["bucket"] != bucket or ".." in each.uri or not place.fullmatch(found["key"]):
             yield (
-                f"{name} must lie in bucket {_shown(bucket)} below {_FOLDERS.replace('|', '/, ')}/ of unit {target.unit}, "
+                f"{name} must be in bucket {_shown(bucket)} below {_FOLDERS.replace('|', '/, ')}/ of unit {target.unit}, "
                 f"got {_shown(each.uri)}"
             )
         if not _SHA256.fullmatch(each.sha256):
             yield f"{name}.sha256 must be 64 hexadecimal digits, got {_shown(each.sha256)}"
         if not 0 < each.size <= MAXIMUM_OBJECT:
-            yield f"{name} has {each.size} bytes, one copy takes 1 to {MAXIMUM_OBJECT} (5 GB); make it smaller"
+            yield f"{name} has {each.size} bytes, but one copy must have 1 to {MAXIMUM_OBJECT} (5 GB); make it smaller"
 
 
 def _package_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
@@ -201,7 +201,7 @@ def _package_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
     }
     for name, (found, wanted) in pairs.items():
         if found != wanted:
-            yield f"the package's {name} is {_shown(found)}, released is {_shown(wanted)}"
+            yield f"the package's {name} is {_shown(found)}, but the release has {_shown(wanted)}"
     packages = target.source.arn("sagemaker", f"model-package/{target.group}/")
     arn = package.package_arn or ""
     if not arn.startswith(packages) or not re.fullmatch(r"[1-9][0-9]{0,8}", arn.removeprefix(packages), re.ASCII):
@@ -211,7 +211,7 @@ def _package_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
 
 
 def _possible_bindings(record: ReleaseRecord) -> set[str]:
-    """Return what the package may be bound by: a pipeline's registration also binds its evaluation, and names absent fields."""
+    """Return the valid bindings of the package: a pipeline's registration also covers its evaluation and absent fields."""
     package = record.package
     container = {
         "Image": package.image,
@@ -237,8 +237,8 @@ def _image_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
         yield f"the image must be one of ECR by digest, got {_shown(record.package.image)}"
     elif found["account"] != target.source.account:
         yield (
-            f"the image {record.package.image} is of account {found['account']}, taken is only one of the source's own registry, "
-            f"{target.source.account}, which the target's registry has by the same digest; push it there and train with it"
+            f"the image {record.package.image} is of account {found['account']}, but must be in the source's own registry, "
+            f"{target.source.account}, and in the target's registry with the same digest; push it there and train with it"
         )
 
 
@@ -250,7 +250,7 @@ def _objects(record: ReleaseRecord) -> Iterator[tuple[str, ReleasedObject]]:
 
 
 def own_image(record: ReleaseRecord, target: Target) -> Image:
-    """Return the image that the target's own registry must have: the source's, by repository and digest."""
+    """Return the image that the target's own registry must have, with the source's repository name and digest."""
     return image_of(record, target, registry=target.here.account)
 
 
@@ -259,16 +259,18 @@ def image_of(record: ReleaseRecord, target: Target, *, registry: str) -> Image:
 
     Args:
         record: The release.
-        target: Who takes it.
-        registry: Account of the registry: the target's own or, where images are shared, the source's.
+        target: The target environment.
+        registry: Account of the registry: the target's own or, if images are shared, the source's.
 
     Raises:
-        ReleaseRefusedError: If it is another registry: nothing of that is served here.
+        ReleaseRefusedError: If it is another registry.
     """
     allowed = [target.here.account, *([target.source.account] if target.shares_images else [])]
     if registry not in allowed:
         raise ReleaseRefusedError(
-            [f"the image must be in the registry of {' or '.join(allowed)}, it was found in that of {_shown(registry)}"]
+            [
+                f"the image must be in the registry of {' or '.join(allowed)}, but was found in that of {_shown(registry)}"
+            ]
         )
     _, repository, digest = _image_parts(record)
     return Image(registry=registry, repository=repository, digest=digest)
@@ -285,7 +287,7 @@ def released_at(record: ReleaseRecord) -> datetime:
     """Return when a release was made, in UTC.
 
     Raises:
-        ReleaseRefusedError: If its time is not one.
+        ReleaseRefusedError: If its time is malformed.
     """
     try:
         at = datetime.fromisoformat(record.released_at)
@@ -297,20 +299,20 @@ def released_at(record: ReleaseRecord) -> datetime:
 
 
 def check_time(record: ReleaseRecord, *, newest: tuple[str, str] | None, sha256: str, now: datetime) -> None:
-    """Refuse a release that is older than the newest one that was taken, or of a time to come.
+    """Refuse a release that is older than the newest taken one, or whose time is in the future.
 
     Args:
         record: The release.
-        newest: Time and record hash of the newest release that was taken; None before the first.
+        newest: Time and record hash of the newest taken release; None before the first.
         sha256: Hash of this record.
-        now: The time in the cloud.
+        now: Current time of the cloud.
 
     Raises:
-        ReleaseRefusedError: If it is stale, or replayed, or its time lies ahead.
+        ReleaseRefusedError: If it is stale or replayed, or its time is in the future.
     """
     at = released_at(record)
     if at > now + CLOCKS:
-        raise ReleaseRefusedError([f"it was released at {record.released_at}, which is still to come"])
+        raise ReleaseRefusedError([f"it was released at {record.released_at}, which is in the future"])
     if newest is not None and newest[1] != sha256 and at <= datetime.fromisoformat(newest[0]):
         raise ReleaseRefusedError(
             [f"stale: it was released at {record.released_at}, and a release of {newest[0]} was taken since"]
@@ -318,14 +320,14 @@ def check_time(record: ReleaseRecord, *, newest: tuple[str, str] | None, sha256:
 
 
 def check_source(record: ReleaseRecord, description: Mapping[str, Any]) -> None:
-    """Hold a release to what the source's registry says of its package now.
+    """Check a release against the current description of its package in the source's registry.
 
     Args:
         record: The release.
-        description: DescribeModelPackage's answer.
+        description: Response of DescribeModelPackage.
 
     Raises:
-        ReleaseRefusedError: If the package is not approved any more, or is not the one that was released.
+        ReleaseRefusedError: If the package is no longer approved, or differs from the release.
     """
     try:
         package = read_package(description)
@@ -333,12 +335,14 @@ def check_source(record: ReleaseRecord, description: Mapping[str, Any]) -> None:
         raise ReleaseRefusedError([f"the source's registry: {problem}" for problem in error.problems]) from error
     problems = []
     if package.arn != record.package.package_arn:
-        problems.append(f"the source's registry answered with {package.arn}, released was {record.package.package_arn}")
+        problems.append(
+            f"the source's registry returned {package.arn}, but the release is of {record.package.package_arn}"
+        )
     if not package.is_approved:
-        problems.append(f"{package.arn} is {package.approval} ({package.status}) in the source, not approved any more")
+        problems.append(f"{package.arn} is {package.approval} ({package.status}) in the source, no longer approved")
     if package.container_sha256 != record.binding:
         problems.append(
-            f"{package.arn} is bound by {package.container_sha256} in the source, released was {record.binding}"
+            f"{package.arn} is bound by {package.container_sha256} in the source, but the release has {record.binding}"
         )
     elif package.is_approved and bound_by(description) != record.binding:
         problems.append(f"the approval of {package.arn} in the source is for {bound_by(description)}")
@@ -348,18 +352,18 @@ def check_source(record: ReleaseRecord, description: Mapping[str, Any]) -> None:
     }
     for name, (found, wanted) in approvals.items():
         if package.is_approved and wanted is not None and found != wanted:
-            problems.append(f"{name} is {_shown(found)}, the source's registry has {_shown(wanted)}")
+            problems.append(f"{name} is {_shown(found)}, but the source's registry has {_shown(wanted)}")
     if replace(package.spec, package_arn=None) != replace(record.package, package_arn=None):
-        problems.append(f"{package.arn} is not described in the record as the source's registry describes it")
+        problems.append(f"the record's description of {package.arn} differs from that of the source's registry")
     if problems:
         raise ReleaseRefusedError(problems)
 
 
 def copies(record: ReleaseRecord, *, target: Target, execution: str) -> tuple[Copy, ...]:
-    """Return what is copied, from where, and to which keys.
+    """Return the objects to copy, with their sources and keys.
 
-    The archive lies under its own hash, so that two releases of one archive share it; what was measured of it lies under the
-    binding of the release. The place of the gate's result follows from that of the evaluation.
+    The archive's key has its own hash, so that two releases of one archive share it; evaluation and baseline have the binding of
+    the release. The key of the gate's result derives from that of the evaluation.
     """
     prefix = incoming_prefix(target.group, execution)
     keys = {
@@ -381,42 +385,42 @@ def copies(record: ReleaseRecord, *, target: Target, execution: str) -> tuple[Co
 
 
 def evidence_problems(record: ReleaseRecord, evaluation: bytes, gate: bytes | None) -> list[str]:
-    """Return how the evaluation and the gate's result, whose hashes are right, are about something else than the release.
+    """Return differences between a release and the content of its evaluation and gate's result, whose hashes match.
 
     Args:
         record: The release.
         evaluation: Content of the evaluation.
-        gate: Content of the gate's result; None where the source has none.
+        gate: Content of the gate's result; None if the source has none.
     """
     try:
         measured = from_json(Evaluation, evaluation)
         decided = None if gate is None else from_json(GateResult, gate)
     except ContractError as error:
-        return [f"what was measured cannot be read: {error}"]
+        return [f"evaluation or gate's result cannot be read: {error}"]
     package = record.package
     fields = ("artifact_sha256", "model_sha256", "training_set_id", "baseline_sha256", "flavor", "trust")
     problems = [
-        f"the evaluation is of {name} {getattr(measured, name)}, released is {getattr(package, name)}"
+        f"the evaluation is of {name} {getattr(measured, name)}, but the release has {getattr(package, name)}"
         for name in fields
         if getattr(measured, name) != getattr(package, name)
     ]
     if decided is not None and decided.verdict is not GateVerdict.PASSED:
-        problems.append(f"the gate's verdict is {decided.verdict.value}; only what passed is released")
+        problems.append(f"the gate's verdict is {decided.verdict.value}; only candidates that passed are released")
     if decided is not None and decided.evaluation_sha256 != record.evaluation.sha256:
         problems.append(f"the gate decided on an evaluation of SHA-256 {decided.evaluation_sha256}")
     return problems
 
 
 def local_package(record: ReleaseRecord, *, target: Target, registry: str | None = None) -> ModelPackageSpec:
-    """Return the package as it is registered here: local places and key, the image where it is, and where it comes from.
+    """Return the package for the registration here: with local URIs, image and signing key, and with its source.
 
     Args:
         record: The release.
-        target: Who takes it.
+        target: The target environment.
         registry: Account of the registry in which the image was found. Default: the target's own.
 
     Raises:
-        ReleaseRefusedError: If nothing of that registry is served here.
+        ReleaseRefusedError: If images of that registry may not be served here.
     """
     keys = {each.name: f"s3://{target.bucket}/{each.key}" for each in copies(record, target=target, execution="")}
     here = target.here
@@ -441,7 +445,7 @@ def local_package(record: ReleaseRecord, *, target: Target, registry: str | None
 def registration(
     record: ReleaseRecord, *, target: Target, registry: str | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return container and metadata of the package as it is registered here, with what binds both; see ``local_package``."""
+    """Return container and metadata for the registration here, with the binding of both; see ``local_package``."""
     spec = local_package(record, target=target, registry=registry)
     container = {"Image": spec.image, "ModelDataUrl": spec.artifact_uri, "Environment": container_environment(spec)}
     metadata = {**_metadata(spec), "evaluation_sha256": record.evaluation.sha256}

@@ -1,4 +1,4 @@
-"""Adapter of the Promote machine's plan: reads the copied record and asks the source once more; writes nothing."""
+"""Adapter of the Promote machine's plan: reads the copied record and checks the source's registry again. Read-only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,27 +31,27 @@ RECORD_FILE = "record.json"
 
 
 def copied_record(s3: "S3Client", *, target: Target, uri: str, sha256: str, execution: str) -> ReleaseRecord:
-    """Return the record as an execution copied it, checked by itself.
+    """Return the record that an execution copied, after checking its content.
 
     Raises:
-        ReleaseRefusedError: If it is not the one that was offered, or not one for this target.
+        ReleaseRefusedError: If it is not the offered record, or not for this target.
     """
     key = incoming_prefix(target.group, execution) + RECORD_FILE
     content = s3.get_object(Bucket=target.bucket, Key=key)["Body"].read(MAXIMUM_RECORD + 1)
     if len(content) > MAXIMUM_RECORD:
-        raise ReleaseRefusedError([f"a release record has at most {MAXIMUM_RECORD} bytes, {uri} has more"])
+        raise ReleaseRefusedError([f"a release record must have at most {MAXIMUM_RECORD} bytes, {uri} has more"])
     return read_release(content, uri=uri, sha256=sha256, target=target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseReader:
-    """What a release is decided on.
+    """Reader of the facts that decide on a release.
 
     Args:
         s3: Client.
         sagemaker: Client.
         table: The offers.
-        target: Who takes releases.
+        target: The target environment.
     """
 
     s3: "S3Client"
@@ -60,13 +60,13 @@ class ReleaseReader:
     target: Target
 
     def plan(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is to be copied, or why nothing is.
+        """Return the objects to copy, or the reason for a refusal.
 
         Args:
             asked: ``{"record_uri", "record_sha256", "execution", "now"}``.
 
         Returns:
-            ``{"verdict", "reason", "may_pass"}``; of a release that is taken also ``copies``, ``image``, ``facts``.
+            ``{"verdict", "reason", "may_pass"}``; for a taken release also ``copies``, ``image``, ``facts``.
         """
         uri, sha256, execution = str(asked["record_uri"]), str(asked["record_sha256"]), str(asked["execution"])
         now = datetime.fromisoformat(asked["now"]).astimezone(UTC)
@@ -97,13 +97,13 @@ class ReleaseReader:
     def _ask_source(self, record: ReleaseRecord) -> str:
         who = f"released by {self.target.source_name}, approved there by {record.approved_by}"
         if not self.target.asks_source:
-            return f"{who}; its registry, in {self.target.source.region}, was not asked again"
+            return f"{who}; its registry, in {self.target.source.region}, was not checked again"
         arn = str(record.package.package_arn)
         try:
             description = self.sagemaker.describe_model_package(ModelPackageName=arn)
         except (ClientError, BotoCoreError) as error:
             gone = isinstance(error, ClientError) and is_missing(error)
-            what = "is not in the source's registry any more" if gone else f"cannot be read in the source: {error}"
+            what = "is no longer in the source's registry" if gone else f"cannot be read in the source: {error}"
             raise ReleaseRefusedError([f"{arn} {what}"], may_pass=not gone) from error
         check_source(record, description)
         return who

@@ -1,4 +1,4 @@
-"""Adapter of ``release_guard``: reads again what an event says, and starts the Release machine."""
+"""Adapter of ``release_guard``: confirms an event at its source, and starts the Release machine."""
 
 import json
 import logging
@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseGuard:
-    """The path from events to the Release machine.
+    """Starts the Release machine on confirmed events.
 
     Args:
         stepfunctions: Client.
         sagemaker: Client.
-        table: Row of the endpoint, where one promotes.
-        automation: Whether automatic work is stopped.
-        settings: What may be released.
+        table: Row of the endpoint, if one promotes.
+        automation: The unit's freeze calendar and pause.
+        settings: Settings of the registry's releases.
     """
 
     stepfunctions: "SFNClient"
@@ -51,10 +51,10 @@ class ReleaseGuard:
     settings: ReleaseSettings
 
     def handle(self, message: Message) -> str | None:
-        """Start what a message asks for, once; while automatic work is stopped nothing, and the schedule asks again.
+        """Start the execution that a message requests, once. While automatic work is paused none starts; the schedule retries.
 
         Returns:
-            The execution's ARN, or None.
+            The execution's ARN; None if none was started.
         """
         try:
             asked = asked_by(message.body, settings=self.settings, now=message.sent)
@@ -67,7 +67,7 @@ class ReleaseGuard:
         return arn
 
     def _found(self, asked: AskedRelease, now: datetime) -> tuple[str, str]:
-        """Return the package to release and the name of its execution, as their sources say now."""
+        """Return the package to release and the name of its execution, after checking their sources."""
         if rests := self.automation.rests(now):
             raise IgnoredError(f"nothing is released: {rests}")
         if self.settings.endpoint is not None:
@@ -80,7 +80,7 @@ class ReleaseGuard:
         return self._newest(), recheck_name(asked)
 
     def _newest(self) -> str:
-        """Return the newest approved package: older ones were released when they were approved, or are not wanted."""
+        """Return the newest approved package: older ones were released at their approval, or are obsolete."""
         answer = self.sagemaker.list_model_packages(
             ModelPackageGroupName=self.settings.group,
             ModelPackageType="Versioned",
@@ -104,7 +104,7 @@ class ReleaseGuard:
                 stateMachineArn=machine, name=name, input=canonical_json(request).decode()
             )
         except self.stepfunctions.exceptions.ExecutionAlreadyExists:
-            logger.info("execution %s is already there", name)
+            logger.info("execution %s already exists", name)
         return execution_arn(machine, name)
 
 

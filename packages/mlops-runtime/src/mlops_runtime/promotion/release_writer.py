@@ -1,7 +1,7 @@
-"""Adapter: releases a package, once: reads it again, records it in the audit chain, and writes the release record.
+"""Adapter that releases a package once: it reads the package again, adds an audit record, and writes the release record.
 
-A repeat finds what an earlier attempt left and goes on from there: the audit record of the binding, then the object, whose bytes
-follow from that record. So an attempt that dies leaves no release, or a whole one that only has to be announced.
+A retry continues where an earlier attempt ended: the audit record of the binding comes first, then the object, whose bytes derive
+from that record. So an interrupted attempt leaves no release, or a complete one that only has to be announced.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ from mlops_runtime.rollout.live_fleet import read_description
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
-SOURCE_BINDING = "source_binding"  # of the release that a package was taken from, in its metadata
-_MOST_REASON = 4000  # characters of a refusal: a cause of Step Functions and a message of SNS have room for it
+SOURCE_BINDING = "source_binding"  # metadata of a package with the binding of the release that it was taken from
+_MOST_REASON = 4000  # characters of a refusal that fit into a cause of Step Functions and a message of SNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """What came of an attempt.
+    """Outcome of an attempt.
 
-    ``HELD`` is a package with which nothing is wrong, that may not be released now. ``is_new`` is false for a refusal that is
-    recorded already. The record's URI and hash are those of a release.
+    ``HELD`` is a valid package that may not be released now. ``is_new`` is false for a refusal that was already recorded. URI and
+    hash of the record are set for a release.
     """
 
     outcome: Literal["RELEASED", "HELD", "REFUSED"]
@@ -49,17 +49,17 @@ class Released:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseWriter:
-    """The one writer of the releases of a group.
+    """The only writer of a group's releases.
 
     Args:
         sagemaker: Client.
-        chain: The chain that releases are recorded in: the endpoint's, or one of the group's own.
-        automation: Whether automatic work is stopped.
-        rule: Whose approvals count.
-        objects: Where what is released lies; the record is written to its bucket.
+        chain: The audit chain of releases: the endpoint's, or the group's own.
+        automation: The unit's freeze calendar and pause.
+        rule: Rule for valid approvals.
+        objects: Reader of the released objects; the record is written to its bucket.
         unit: The business unit.
         group: The package group.
-        is_served: Whether the chain's row is that of an endpoint, which must serve what is released.
+        is_served: Whether the chain's row is an endpoint's, so that only its live version may be released.
     """
 
     sagemaker: "SageMakerClient"
@@ -73,12 +73,12 @@ class ReleaseWriter:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ReleaseWriter":
-        """Build it from the environment that the registry gives to its function.
+        """Create it from the function's environment variables.
 
         Args:
-            environ: With that of ``AuditChain``, ``Automation`` and ``ApprovalRule``, ``ARTIFACTS_BUCKET``,
+            environ: The variables of ``AuditChain``, ``Automation`` and ``ApprovalRule``, and ``ARTIFACTS_BUCKET``,
                 ``MODEL_PACKAGE_GROUP``, ``NAMES`` (comma-separated) and ``SERVED``.
-            client: Gives a boto3 client by service name.
+            client: Returns the boto3 client of a service name.
         """
         names = tuple(name for name in environ["NAMES"].split(",") if name)
         return cls(
@@ -93,12 +93,12 @@ class ReleaseWriter:
         )
 
     def release(self, request: ReleaseRequest, *, execution: str, now: datetime) -> Released:
-        """Release a package, or say why not.
+        """Release a package, or return why it is held or refused.
 
         Args:
-            request: Which package.
+            request: The package to release.
             execution: ARN of the execution of the Release machine.
-            now: The time in the cloud.
+            now: Current time of the cloud.
 
         Raises:
             AuditError: If other writers kept moving the chain's head.
@@ -136,7 +136,7 @@ class ReleaseWriter:
     def _package_problems(self, description: Mapping[str, Any], package: RegisteredPackage, now: datetime) -> list[str]:
         problems = approval_problems(description, package, rule=self.rule, now=now)
         if package.spec.group != self.group:
-            problems.append(f"it is of group {package.spec.group!r}, released are packages of {self.group!r}")
+            problems.append(f"it is of group {package.spec.group!r}, expected {self.group!r}")
         return problems
 
     def _standing(self, row: LockRow, package_arn: str, now: datetime) -> str | None:
@@ -145,15 +145,15 @@ class ReleaseWriter:
     def _next(
         self, row: LockRow, request: ReleaseRequest, package: RegisteredPackage, *, execution: str, now: datetime
     ) -> Move | AuditRecord | str:
-        """Return the record of a release, the one that an earlier attempt wrote, or why the live version is not released.
+        """Return the record of a release, the record of an earlier attempt, or why the live version is not released.
 
-        The row is that of the conditional write: a rollout that was recorded meanwhile is seen here.
+        The row is that of the conditional write, so it includes a rollout that was recorded in the meantime.
         """
         if problem := self._standing(row, request.package_arn, now):
             return problem
         live = live_pointer(row) if self.is_served else None
         if live is not None and live.container_sha256 != package.container_sha256:
-            return f"{request.package_arn} serves as {live.container_sha256}, but it is {package.container_sha256} now"
+            return f"{request.package_arn} is live as {live.container_sha256}, but is now {package.container_sha256}"
         for earlier in self.chain.newest(row, LOOK_BACK):
             if (
                 earlier.outcome is Outcome.RELEASED
@@ -173,7 +173,7 @@ class ReleaseWriter:
         execution: str,
         now: datetime,
     ) -> Released:
-        """Record a refusal, unless the newest records have the very same one: the schedule asks again and again."""
+        """Record a refusal, unless the newest records already have the same one, since the schedule retries."""
         reason = f"{_version(request.package_arn)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
 
         def follow(row: LockRow) -> Move | AuditRecord:
@@ -257,7 +257,7 @@ class ReleaseWriter:
         )
 
     def _known(self, package: RegisteredPackage, found: PackageObjects) -> tuple[ReleaseRecord | None, list[str]]:
-        """Return the record of an earlier release of the same content, and why it is not one of this package."""
+        """Return the record of an earlier release of the same content, and problems if it is not of this package."""
         content = self._stored(package.container_sha256)
         if content is None:
             return None, []
@@ -267,14 +267,14 @@ class ReleaseWriter:
         except ContractError as error:
             return None, [f"{uri} is not the record of a release: {error}"]
         if known.package.package_arn != package.arn:
-            return None, [f"the same content was released as {_version(str(known.package.package_arn))} already"]
+            return None, [f"the same content was already released as {_version(str(known.package.package_arn))}"]
         present = (self.group, package.spec, found.artifact, found.evaluation, found.baseline, found.gate)
         if (known.group, known.package, known.artifact, known.evaluation, known.baseline, known.gate) != present:
-            return None, [f"{uri} was written for other objects than the package has now"]
+            return None, [f"{uri} was written for other objects than the package's current ones"]
         return known, []
 
     def _written(self, record: ReleaseRecord) -> Released:
-        """Write a record that is not there yet, and return what the object holds."""
+        """Write the record unless it exists, and return the release with the stored content."""
         content, key = canonical_json(record), release_key(group=self.group, binding=record.binding)
         try:
             self.chain.s3.put_object(
@@ -308,7 +308,7 @@ class ReleaseWriter:
 
 def _proven(found: ReleasedObject | None) -> ReleasedObject:
     if found is None:
-        raise TypeError("an object without a problem is proven, got none")
+        raise TypeError("an object without a problem must be verified, got none")
     return found
 
 

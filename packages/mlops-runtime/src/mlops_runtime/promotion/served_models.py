@@ -1,6 +1,6 @@
-"""Adapter of ``served_models``: keeps what targets say that they serve, and tells the own source what is served here and behind.
+"""Adapter of the function ``served_models``: stores reports of targets on their live models, and reports to the own source.
 
-A report is the state of a row, not the content of an event; a schedule repeats it, so that a lost event is made up for.
+A report contains the state of a row, not of an event, and a schedule repeats it, so that a lost event has no lasting effect.
 """
 
 import hashlib
@@ -61,12 +61,12 @@ logger = logging.getLogger(__name__)
 
 
 class BusyError(Exception):
-    """Other reports moved the row again and again; the message comes again."""
+    """Other reports kept changing the row; the message is redelivered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedHere:
-    """The endpoint of the registry's stack, the offers by which the source's releases are known, and what confirms alarms."""
+    """The endpoint of the registry's stack, the offers of the source's releases, and the evidence that confirms alarms."""
 
     endpoint: str
     chain: AuditChain
@@ -74,7 +74,7 @@ class ServedHere:
     evidence: AlarmEvidence | None = None
 
     def state(self, here: LinkedEnvironment) -> ServedState | None:
-        """Return what the endpoint serves."""
+        """Return the endpoint's state for the source."""
         row = self.chain.table.read()
         bindings = {each.package: _binding(each.record_uri) for each in self.offers.offers() if each.package}
         return own_state(row, self.chain.newest(row, LOOK_BACK), bindings=bindings, here=here)
@@ -82,18 +82,18 @@ class ServedHere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModels:
-    """What one registry knows of its targets and tells its source.
+    """Reports of a registry's targets, and its own reports to its source.
 
     Args:
         s3: Client.
         events: Client.
-        table: What targets serve.
-        targets: Whose reports count.
-        settings: Whether there is a source, and whose model is the champion.
+        table: Known states of targets.
+        targets: Targets whose reports count.
+        settings: Whether there is a source, and the environment of the champion.
         bucket: Artifacts bucket, with the releases.
-        bus: The unit's bus, whose rule sends to the source.
-        recheck_rule: ARN of the schedule's rule.
-        served: The endpoint here. Default: the registry has none, or no source.
+        bus: The unit's bus, with a rule that sends to the source.
+        recheck_rule: ARN of the scheduled rule.
+        served: The endpoint here. Default: the registry has no endpoint or no source.
     """
 
     s3: "S3Client"
@@ -108,11 +108,11 @@ class ServedModels:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ServedModels":
-        """Read from the variables that the registry gives to the function.
+        """Create it from the function's environment variables.
 
         Args:
             environ: The variables.
-            client: Gives a boto3 client by service name.
+            client: Returns the boto3 client of a service name.
         """
         settings, dynamodb = from_json(ServedSettings, environ["SERVED_MODELS"]), client("dynamodb")
         here = LinkedEnvironment(account=environ["ACCOUNT"], region=environ["AWS_REGION"])
@@ -139,10 +139,10 @@ class ServedModels:
         )
 
     def handle(self, message: Message) -> None:
-        """Keep what a target says, or tell the source what is served; what changes nothing is logged by name.
+        """Store a target's report, or report to the source; an event without effect is logged.
 
         Raises:
-            BusyError: If other reports were kept all the time.
+            BusyError: If other reports kept changing the row.
         """
         try:
             said = self._handled(bus_event(message.body), message.sent)
@@ -163,9 +163,7 @@ class ServedModels:
             return self._ask(self._fired(event), event.id, now)
         if self.served is not None and self._is_rollout(event, self.served.endpoint):
             return self._tell(self._own())
-        raise IgnoredReportError(
-            f"{event.detail_type[:100]!r} of {event.source[:100]!r} says nothing of what is served"
-        )
+        raise IgnoredReportError(f"{event.detail_type[:100]!r} of {event.source[:100]!r} is not about a served model")
 
     def _is_rollout(self, event: BusEvent, endpoint: str) -> bool:
         kind = (event.source, event.detail_type, event.detail.get("subject"))
@@ -177,7 +175,7 @@ class ServedModels:
             kept = self._keep(state)
             return f"kept what {kept.name} serves; {self._tell([kept])}"
         wish = wish_of(event, state)
-        # a request about a model that does not serve there any more is stale; one about what is known is not
+        # a request about a model that is no longer live there is stale; one about a known state is not
         with suppress(KnownReportError):
             self._keep(state)
         kept = next(each for each in self.table.read().states if (each.via, each.name) == (state.via, state.name))
@@ -195,22 +193,22 @@ class ServedModels:
         return with_releases(state, releases, group=self.targets.group)
 
     def _pass_on(self, wish: RetrainingWish) -> str:
-        """Hand a request to the pipelines here, else to the source in an event of its own."""
+        """Pass a request to the pipelines here, else to the source in a separate event."""
         if self.settings.pipelines:
             for pipeline in self.settings.pipelines:
                 self._put(DetailType.RETRAINING_REQUESTED, _request(pipeline, wish))
-            return f"handed to {', '.join(self.settings.pipelines)}"
+            return f"passed to {', '.join(self.settings.pipelines)}"
         if not self.settings.has_source:
             return f"{self.targets.group} has no retraining pipeline here"
         told = relayed(wish.state)
         if told is None:
-            return "the model was made here, and no retraining pipeline is here"
+            return "the model was made here, and there is no retraining pipeline here"
         detail = retraining_wanted(self.targets.group, replace(wish, state=told))
         self._put(DetailType.RETRAINING_REQUESTED, detail)
         return "reported to the source"
 
     def _note(self, state: ServedState, asked: AskedRetraining) -> None:
-        """Keep what became of a request beside the version that serves there; a newer report of that stays."""
+        """Store the answer to a request with the state of its environment; a newer report of the state is kept."""
         for _ in range(ATTEMPTS):
             before = self.table.read()
             states = tuple(
@@ -219,24 +217,26 @@ class ServedModels:
             )
             if self.table.move(before.seen, states, self._champion(states)):
                 return
-        raise BusyError(f"what targets of {self.targets.group} asked for moved {ATTEMPTS} times while it was kept")
+        raise BusyError(
+            f"the row of targets of {self.targets.group} changed {ATTEMPTS} times while a request was written"
+        )
 
     def _fired(self, event: BusEvent) -> tuple[str, ...]:
         name = str(event.detail.get("alarmName"))
         if name not in self.settings.alarms:
-            raise IgnoredReportError(f"alarm {name[:140]!r} asks for no retraining here")
+            raise IgnoredReportError(f"alarm {name[:140]!r} requests no retraining here")
         return (name,)
 
     def _ask(self, names: tuple[str, ...], event_id: str, now: datetime) -> str:
-        """Ask the source for a retraining where an alarm is in ALARM and the monitor's newest report confirms it."""
+        """Request a retraining from the source if an alarm is in ALARM and the monitor's newest report confirms it."""
         if self.served is None or self.served.evidence is None or not names:
-            return "no alarm asks"
+            return "no alarm requests a retraining"
         found = self.served.evidence.read(names, now)
         ringing = [name for name in names if found.states.get(name) == RINGS]
         confirmed = [name for name in ringing if name not in found.doubts]
         if not confirmed:
             why = "; ".join(f"{name}: {found.doubts[name]}" for name in ringing)
-            return f"no alarm asks{': ' if why else ''}{why}"
+            return f"no alarm requests a retraining{': ' if why else ''}{why}"
         states = self._own()
         if not states:
             raise IgnoredReportError(f"{confirmed[0]} is in ALARM, but no release of the source serves")
@@ -250,7 +250,7 @@ class ServedModels:
             report=found.report,
         )
         self._put(DetailType.RETRAINING_REQUESTED, retraining_wanted(self.targets.group, wish))
-        return f"asked the source for a retraining: {wish.reason}"
+        return f"requested a retraining from the source: {wish.reason}"
 
     def _keep(self, known: ServedState) -> ServedState:
         for _ in range(ATTEMPTS):
@@ -258,10 +258,12 @@ class ServedModels:
             states = kept_with(self._listed(before), known)
             if self.table.move(before.seen, states, self._champion(states)):
                 return next(each for each in states if (each.via, each.name) == (known.via, known.name))
-        raise BusyError(f"what targets of {self.targets.group} serve moved {ATTEMPTS} times while it was kept")
+        raise BusyError(
+            f"the row of targets of {self.targets.group} changed {ATTEMPTS} times while a report was written"
+        )
 
     def _listed(self, known: Downstream) -> list[ServedState]:
-        """Return what is known of targets that are still listed, and behind them."""
+        """Return the known states of targets that are still listed, and of environments behind them."""
         names = [each.name for each in self.targets.targets]
         return [each for each in known.states if each.via in names]
 
@@ -287,13 +289,13 @@ class ServedModels:
         return [] if found is None else [found]
 
     def _tell(self, states: list[ServedState]) -> str:
-        """Put what is served on the unit's bus, as the source knows it; a rule sends it there."""
+        """Put states on the unit's bus, in the source's terms; a rule sends them to the source."""
         if not self.settings.has_source:
-            return "there is no source to tell"
+            return "there is no source to report to"
         told = list(_told(states))
         for state in told:
             self._put(DetailType.MODEL_SERVED, model_served(self.targets.group, state))
-        return f"told the source of {len(told)} environments"
+        return f"reported {len(told)} environments to the source"
 
     def _put(self, detail_type: DetailType, detail: EventDetail) -> None:
         answer = self.events.put_events(
@@ -308,9 +310,7 @@ class ServedModels:
         )
         (entry,) = answer["Entries"]
         if "EventId" not in entry:
-            raise BusyError(
-                f"{self.bus} did not take {detail_type}: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
-            )
+            raise BusyError(f"{self.bus} rejected {detail_type}: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}")
 
 
 def _request(pipeline: str, wish: RetrainingWish) -> EventDetail:
@@ -328,7 +328,9 @@ def _told(states: list[ServedState]) -> Iterator[ServedState]:
         told = state if state.via is None else relayed(state)
         if told is None:
             logger.info(
-                canonical_json({"left": state.name, "reason": "it serves what the source did not release"}).decode()
+                canonical_json(
+                    {"left": state.name, "reason": "it serves a model that the source did not release"}
+                ).decode()
             )
         else:
             yield told

@@ -1,6 +1,6 @@
-"""What targets say that they serve, held to who may say it, to what was released, and to what is known already. Pure.
+"""Validation of targets' reports on their live models: sender, released versions, and known states. Pure.
 
-A report is believed of an account that is listed, for itself and for environments behind it; never about another listed one.
+A listed account may report on itself and on environments behind it, but never on another listed account.
 """
 
 import re
@@ -21,7 +21,7 @@ from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY
 OLDEST = timedelta(hours=25)
 NEWEST = timedelta(minutes=5)
 MOST_HOPS = 8
-MOST_STATES = 50  # of one source: the row has room for many more
+MOST_STATES = 50  # of one source, well below the size limit of the row
 
 _FORMS = {
     "account": re.compile(r"[0-9]{12}", re.ASCII),
@@ -35,16 +35,16 @@ _LONGEST_TEXT = 500
 
 
 class IgnoredReportError(Exception):
-    """An event of a target that changes nothing; the message says why."""
+    """An event of a target without effect; the message states the reason."""
 
 
 class KnownReportError(IgnoredReportError):
-    """A report of what is known already."""
+    """A report of a known state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSettings:
-    """Whose reports on which group count: those of ``targets``; ``here`` is the source."""
+    """The group, and the ``targets`` whose reports count; ``here`` is the source."""
 
     unit: str
     group: str
@@ -54,7 +54,7 @@ class TargetSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetEvent:
-    """An event of a listed target on this group, of ``detail_type``."""
+    """An event of a listed target on this group."""
 
     sender: NamedEnvironment
     detail_type: str
@@ -62,12 +62,12 @@ class TargetEvent:
 
 
 def target_event(event: BusEvent, *, settings: TargetSettings, now: datetime) -> TargetEvent:
-    """Return an event of a target, if it is one.
+    """Validate an event of a target.
 
     Args:
-        event: The event; AWS writes its account and Region.
-        settings: Whose events count.
-        now: When the queue took the message.
+        event: The event; its account and Region are set by AWS.
+        settings: Targets whose events count.
+        now: When the queue received the message.
 
     Raises:
         IgnoredReportError: If it is malformed, stale, of an account that is not listed, or about another unit or group.
@@ -91,7 +91,7 @@ def target_event(event: BusEvent, *, settings: TargetSettings, now: datetime) ->
     if event.detail_type not in (DetailType.MODEL_SERVED, DetailType.RETRAINING_REQUESTED):
         wrong.append(f"{_shown(event.detail_type)} is not an event that a target sends")
     if not EVENT_ID.fullmatch(event.id) or not EVENT_ID.fullmatch(detail.id):
-        wrong.append("its id is not one")
+        wrong.append("its id is malformed")
     if wrong:
         raise IgnoredReportError(f"{sender.name}: {'; '.join(wrong)}")
     return TargetEvent(sender=sender, detail_type=event.detail_type, detail=detail)
@@ -112,21 +112,23 @@ def bus_event(body: str) -> BusEvent:
 
 
 def check_age(event: BusEvent, now: datetime) -> None:
-    """Refuse an event of another day.
+    """Check the age of an event.
 
     Raises:
-        IgnoredReportError: If it is older than EventBridge delivers, or of a time to come.
+        IgnoredReportError: If it is older than EventBridge's delivery time, or in the future.
     """
     at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
     if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredReportError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+        raise IgnoredReportError(
+            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
+        )
 
 
 def reported_state(event: TargetEvent, *, settings: TargetSettings, now: datetime) -> ServedState:
-    """Return what a target says that it, or an environment behind it, serves.
+    """Return the reported state of a target, or of an environment behind it.
 
     Raises:
-        IgnoredReportError: If it is malformed, of a time to come, or about an environment that the target may not speak for.
+        IgnoredReportError: If it is malformed, in the future, or about an environment on which the target may not report.
     """
     sender = event.sender
     try:
@@ -140,21 +142,21 @@ def reported_state(event: TargetEvent, *, settings: TargetSettings, now: datetim
 
 
 def wish_of(event: TargetEvent, state: ServedState) -> RetrainingWish:
-    """Return what retraining a target asks for.
+    """Return the retraining that a target requests.
 
     Args:
-        event: Its event.
-        state: What it says that it serves, held to what was released.
+        event: The target's event.
+        state: Its reported state, checked against the releases.
 
     Raises:
-        IgnoredReportError: If nothing serves there, or it names no alarm.
+        IgnoredReportError: If no model is live there, or the event names no alarm.
     """
     told = {name: str(value)[:_LONGEST_TEXT] for name, value in event.detail.attributes.items() if name != ATTRIBUTE}
     problems = []
     if event.detail.outcome != WANTED:
         problems.append(f"outcome is {_shown(event.detail.outcome)}, not {WANTED!r}")
     if state.serves is None:
-        problems.append("it serves nothing that could be retrained")
+        problems.append("it serves no model that could be retrained")
     if not told.get("alarm", "").isprintable() or not told.get("alarm"):
         problems.append(f"alarm is {_shown(told.get('alarm'))}")
     if problems:
@@ -170,10 +172,10 @@ def wish_of(event: TargetEvent, state: ServedState) -> RetrainingWish:
 
 
 def with_releases(state: ServedState, releases: Mapping[str, ReleaseRecord], *, group: str) -> ServedState:
-    """Return a state with the source's own versions, by the hashes of what it released.
+    """Return a state with the source's own versions, matched by the bindings of its releases.
 
     Args:
-        state: What was reported.
+        state: The reported state.
         releases: Records of releases, by binding.
         group: The package group.
 
@@ -202,10 +204,10 @@ def with_releases(state: ServedState, releases: Mapping[str, ReleaseRecord], *, 
 
 
 def kept_with(kept: Sequence[ServedState], state: ServedState) -> tuple[ServedState, ...]:
-    """Return what is known of all targets once a state was reported; what was rolled back before stays known.
+    """Return the known states of all targets with a reported one added; earlier rollbacks stay known.
 
     Raises:
-        IgnoredReportError: If something newer is known of the environment, or the very same.
+        IgnoredReportError: If a newer or the same state of the environment is known.
     """
     key = _key(state)
     before = next((each for each in kept if _key(each) == key), None)
@@ -225,19 +227,19 @@ def kept_with(kept: Sequence[ServedState], state: ServedState) -> tuple[ServedSt
             )
     others = [each for each in kept if _key(each) != key]
     if len(others) >= MOST_STATES:
-        raise IgnoredReportError(f"{state.name}: {MOST_STATES} environments are known already, which is the most")
+        raise IgnoredReportError(f"{state.name}: {MOST_STATES} environments are already known, which is the maximum")
     return (*others, state)
 
 
 def champion_of(
     states: Sequence[ServedState], *, targets: Sequence[NamedEnvironment], name: str | None = None
 ) -> ServedState | None:
-    """Return the environment whose model a candidate is measured against; None before it has told anything, or serves nothing.
+    """Return the environment whose model candidates are compared with; None if it has not reported a live model.
 
     Args:
-        states: What is known.
-        targets: The listed ones, in their order.
-        name: The environment. Default: the farthest one along the chain; of several the first in order of targets.
+        states: The known states.
+        targets: The listed targets, in order.
+        name: Name of the environment. Default: the farthest one along the chain; of several, the first in the order of targets.
     """
     order = {each.name: place for place, each in enumerate(targets)}
     known = [each for each in states if each.via in order and name in (None, each.name)]
@@ -246,11 +248,11 @@ def champion_of(
 
 
 def champion_pointer(state: ServedState, record: ReleaseRecord) -> LivePointer:
-    """Return what an environment serves as a live pointer to the source's own package and objects.
+    """Return an environment's live version as a live pointer to the source's own package and objects.
 
     Args:
-        state: The environment.
-        record: The source's release of the version that serves there.
+        state: State of the environment.
+        record: The source's release of its live version.
     """
     package, serves = record.package, state.serves
     if serves is None:
@@ -289,7 +291,7 @@ def _state_problems(state: ServedState, now: datetime) -> list[str]:
         if (name != "name" or state.hops > 1) and not form.fullmatch(getattr(state, name))
     ]
     if not 1 <= state.hops <= MOST_HOPS:
-        problems.append(f"hops is {state.hops}, at most {MOST_HOPS} are followed")
+        problems.append(f"hops is {state.hops}, must be 1 to {MOST_HOPS}")
     if state.sequence < 1 or len(state.rolled_back) > MOST_ROLLED_BACK:
         problems.append(f"record {state.sequence} with {len(state.rolled_back)} versions rolled back")
     for each in state.versions:
@@ -304,18 +306,18 @@ def _state_problems(state: ServedState, now: datetime) -> list[str]:
             problems.append(f"{_shown(text)} is not a time")
             continue
         if ahead > NEWEST:
-            problems.append(f"{text} is still to come")
+            problems.append(f"{text} is in the future")
     return problems
 
 
 def _place_problems(state: ServedState, sender: NamedEnvironment, settings: TargetSettings) -> list[str]:
     place = LinkedEnvironment(account=state.account, region=state.region)
     if state.hops == 1:
-        return [] if place == sender.place else [f"speaks for {place.account} {place.region} as for itself"]
+        return [] if place == sender.place else [f"reports {place.account} {place.region} as its own environment"]
     listed = [each.name for each in settings.targets if each.place == place or each.name == state.name]
     if listed:
-        return [f"speaks for {listed[0]}, which speaks for itself"]
-    return ["speaks for its own source"] if place == settings.here else []
+        return [f"reports on {listed[0]}, which reports on itself"]
+    return ["reports on its own source"] if place == settings.here else []
 
 
 def _moment(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""What an environment serves, as it reports it to its source: from the endpoint's row and its newest audit records. Pure."""
+"""State that an environment reports to its source, from the endpoint's row and its newest audit records. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from mlops_runtime.promotion.environment_link import LinkedEnvironment
 from mlops_runtime.rollout.audit_chain import last_record
 from mlops_runtime.rollout.deploy_plan import live_pointer
 
-LOOK_BACK = 20  # records among which rollbacks are found; the source keeps those of earlier reports
+LOOK_BACK = 20  # records that are searched for rollbacks; the source stores those of earlier reports
 MOST_ROLLED_BACK = 10
 _PACKAGE = ":model-package/"
 
@@ -17,12 +17,12 @@ _PACKAGE = ":model-package/"
 def own_state(
     row: LockRow, records: Sequence[AuditRecord], *, bindings: Mapping[str, str], here: LinkedEnvironment
 ) -> ServedState | None:
-    """Return what an endpoint serves; None before its first record, or where the source released none of what it serves.
+    """Return an endpoint's state; None before its first record, or if its live model was not released by the source.
 
     Args:
-        row: The endpoint's.
-        records: Its newest, the newest last.
-        bindings: Of the source's releases, by the ARN of the package that each became here.
+        row: The endpoint's row.
+        records: Its newest records, the newest last.
+        bindings: Bindings of the source's releases, by the ARN of the local package.
         here: The endpoint's account and Region.
     """
     last, live = last_record(row), live_pointer(row)
@@ -49,10 +49,10 @@ def own_state(
 
 
 def relayed(kept: ServedState) -> ServedState | None:
-    """Return what a source in the middle of a chain tells its own source of a target.
+    """Return the state of a target that a source in the middle of a chain reports to its own source.
 
-    Bindings become those of the releases that it took itself; None where it made the model that serves, of which its source knows
-    nothing.
+    Bindings are replaced by those of the releases that it took itself; None if the live model was made here, so that its source
+    does not know it.
     """
     versions = [_translated(each) for each in kept.rolled_back]
     serves = None if kept.serves is None else _translated(kept.serves)
@@ -65,11 +65,11 @@ def relayed(kept: ServedState) -> ServedState | None:
 def rolled_back(records: Sequence[AuditRecord]) -> Iterator[tuple[str, str, str]]:
     """Yield package, model and time of each version that was rolled back, oldest first.
 
-    That is a candidate whose rollout was rolled back, and a version after which one serves again that served before it: a rollback
-    that was asked for is itself a promotion of the version before.
+    These are candidates whose rollout was rolled back, and versions that were replaced by an earlier version: a requested rollback
+    is recorded as a promotion of the previous version.
 
     Args:
-        records: Of one endpoint, the newest last.
+        records: Records of one endpoint, the newest last.
     """
     models = {each.candidate_package: each.model_sha256 for each in records if each.model_sha256 is not None}
     served: list[str] = []

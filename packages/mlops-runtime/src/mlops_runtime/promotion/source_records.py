@@ -1,4 +1,4 @@
-"""Whether the source's audit chain has the records by which it released what a target took, and where it has them from itself."""
+"""Verification that a source's audit chain contains the releases that a target took, and where the source took them from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mlops_runtime.registry.package_approval import RegistryInbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedChain:
-    """The source's chain: its name, number of records, and what is wrong with it or with what was taken from it.
+    """The source's chain: its name, number of records, and problems of the chain or of the versions taken from it.
 
     A source that takes its versions from another one has an ``inbox``, and in ``taken`` the records of its own chain of
     promotions, which was verified too.
@@ -28,9 +28,9 @@ class FollowedChain:
 
 
 def follow(client: Callable[[str], Any], *, group: str, taken: Sequence[AuditRecord]) -> FollowedChain:
-    """Verify the source's chain, and that it has a release for everything that was taken.
+    """Verify the source's chain, and that it has a release for each taken version.
 
-    Of a source that takes versions itself its chain of promotions is verified too, and has each model that was taken from here.
+    If the source takes versions itself, its chain of promotions is verified too, and must have each model that was taken from it.
 
     Args:
         client: Returns the client of a service of the source's account and Region.
@@ -43,7 +43,7 @@ def follow(client: Callable[[str], Any], *, group: str, taken: Sequence[AuditRec
     entries = Entries(ssm=client("ssm"))
     registry = entries.registry(group)
     if registry.releases is None:
-        raise NotDeployedError(f"the registry of {group!r} there releases nothing")
+        raise NotDeployedError(f"the registry of {group!r} there has no releases")
     problems, records = _verified(client, entries, registry.releases)
     problems += unreleased(taken, records)
     own: list[AuditRecord] = []
@@ -61,7 +61,7 @@ def follow(client: Callable[[str], Any], *, group: str, taken: Sequence[AuditRec
 
 
 def _verified(client: Callable[[str], Any], entries: Entries, name: str) -> tuple[list[str], list[AuditRecord]]:
-    """Return what is wrong with a chain, and its records."""
+    """Return the problems of a chain, and its records."""
     entry = entries.chain(name)
     chain, key = open_chain(client, entry), public_key_of(client, entry)
     problems = chain.problems(key.is_signed)
@@ -70,11 +70,11 @@ def _verified(client: Callable[[str], Any], entries: Entries, name: str) -> tupl
 
 
 def untaken(taken: Sequence[AuditRecord], own: Sequence[AuditRecord]) -> list[str]:
-    """Return which records registered a model that the source, which takes its models from another one, did not take.
+    """Return the records of models that the source, which takes its models from another one, did not take.
 
     Args:
-        taken: Of the target.
-        own: Of the source's chain of promotions.
+        taken: Records of the target.
+        own: Records of the source's chain of promotions.
 
     Example:
         >>> took = AuditRecord(endpoint="a.promotions", sequence=4, outcome=Outcome.REGISTERED, model_sha256="b" * 64, reason="",
@@ -84,19 +84,19 @@ def untaken(taken: Sequence[AuditRecord], own: Sequence[AuditRecord]) -> list[st
     """
     models = {record.model_sha256 for record in own if record.outcome is Outcome.REGISTERED}
     return [
-        f"record {record.sequence} is about model {record.model_sha256}, which the source takes from another environment and has "
-        "no record of taking"
+        f"record {record.sequence} is about model {record.model_sha256}, but the source, which takes its models from another "
+        "environment, has no record of taking it"
         for record in taken
         if record.outcome is Outcome.REGISTERED and record.model_sha256 not in models
     ]
 
 
 def unreleased(taken: Sequence[AuditRecord], source: Sequence[AuditRecord]) -> list[str]:
-    """Return which records registered something that the source's records do not release.
+    """Return the registrations without a matching release in the source's records.
 
     Args:
-        taken: Of the target. What was refused may name any record, and is not compared.
-        source: Of the source.
+        taken: Records of the target. Refusals may name any record, and are not checked.
+        source: Records of the source.
 
     Example:
         >>> common = dict(previous="0" * 64, reason="", execution="e", at="2017-08-01T09:00:00Z", requested_by="build")

@@ -1,4 +1,4 @@
-"""What functions know of the neighbours of their registry, read from the environment that constructs write."""
+"""Settings of functions about their registry's neighbours, read from environment variables that constructs set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from mlops_runtime.registry.package_approval import MAX_WAIT_SECONDS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionSettings:
-    """Variable ``PROMOTION``: the source, what loading a model may do, and how long a release may wait.
+    """Variable ``PROMOTION``: the source, the allowed effects of loading a model, and the longest wait of a release.
 
-    ``shares_images``, absent where it does not: whether images may be in the source's registry.
+    ``shares_images`` states whether images may be in the source's registry; absent if not.
 
     Example:
         >>> source = '{"account": "111111111111", "region": "eu-west-1"}'
@@ -33,16 +33,16 @@ class PromotionSettings:
 
 
 def max_wait_of(environ: Mapping[str, str]) -> timedelta:
-    """Return how long a release may wait, from ``PROMOTION``."""
+    """Return the longest wait of a release, from ``PROMOTION``."""
     return timedelta(seconds=from_json(PromotionSettings, environ["PROMOTION"]).max_wait_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedSettings:
-    """Variable ``SERVED_MODELS``: whose reports are kept, and whether the registry reports to a source.
+    """Variable ``SERVED_MODELS``: targets whose reports are stored, and whether the registry reports to a source.
 
-    ``champion`` names the environment whose model candidates are measured against; absent it is the farthest. ``pipelines`` retrain
-    here what targets ask for; ``alarms`` ask the source for it.
+    ``champion`` names the environment whose model candidates are compared with; by default the farthest. ``pipelines`` run the
+    retrainings that targets request; ``alarms`` request retrainings from the source.
     """
 
     group: str
@@ -54,7 +54,7 @@ class ServedSettings:
 
 
 def target_of(environ: Mapping[str, str]) -> Target:
-    """Return the target.
+    """Return the target environment of a function.
 
     Args:
         environ: With ``ACCOUNT``, ``AWS_REGION``, ``ARTIFACTS_BUCKET``, ``PROMOTION``, ``SIGNING_KEY`` and ``UNIT``.

@@ -1,7 +1,6 @@
-"""What both sides of each promotion allow each other, read from templates: every statement, and which has no other half.
+"""Policy statements between both sides of each promotion, read from templates, and statements without a counterpart.
 
-A template is believed, not the declaration that it came from: overrides of a team, and keys and buckets of others, are in it or are
-missing from it. Pure.
+Templates are read instead of the declarations they come from, to include overrides, and keys and buckets of other owners. Pure.
 """
 
 import json
@@ -14,13 +13,13 @@ from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole
 from mlops_runtime.registry.package_approval import is_registry_parameter
 
 _Statement = Mapping[str, Any]
-# of the role itself, or of a resource that the role asks for
+# policy of the role itself, or of a resource that the role uses
 StatementKind = Literal["identity", "resource"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedTemplate:
-    """The template of a stack that goes to ``place``."""
+    """The template of a stack, and its account and Region."""
 
     stack: str
     place: LinkedEnvironment
@@ -29,7 +28,7 @@ class PlacedTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkStatement:
-    """One statement: ``role`` is the ARN of the role that it is about, ``resource`` the logical id of what has it in ``stack``."""
+    """One statement: ``role`` is the ARN of its role, ``resource`` the logical id of the policy's resource in ``stack``."""
 
     kind: StatementKind
     role: str
@@ -46,9 +45,9 @@ class LinkStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryPolicy:
-    """Statements that the policy of a source's repository needs where a target takes images from it.
+    """Statements that the policy of a source's repository needs if a target pulls images from it.
 
-    ``repository`` is its ARN, which ends with ``/*`` where no role of the target's stack names one. Repositories are not of our
+    ``repository`` is its ARN, ending with ``/*`` if no role of the target's stack names one. Repositories are not part of the
     stacks: their owner adds the statements.
     """
 
@@ -58,11 +57,11 @@ class RepositoryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateLink:
-    """What ``source`` releases to ``target``.
+    """Promotions of a group from ``source`` to ``target``.
 
-    ``source_stack`` and ``target_stack`` are absent where no template of that account and Region has the registry. ``problems`` are
-    what only one side allows, and a side whose stack is there and does not know of the other one. ``repositories`` are
-    empty where the target has every image in its own registry.
+    ``source_stack`` and ``target_stack`` are absent if no template of that account and Region has the registry. ``problems`` are
+    permissions of only one side, and a side whose stack does not declare the other one. ``repositories`` is empty if the target has
+    every image in its own registry.
     """
 
     unit: str
@@ -79,18 +78,18 @@ class TemplateLink:
 def repository_statements(
     *, unit: str, model: str, target: LinkedEnvironment, organization: str | None = None
 ) -> tuple[dict[str, Any], ...]:
-    """Return what the policy of a repository needs for a target that pulls from it.
+    """Return the statements that a repository's policy needs for a target that pulls from it.
 
-    The role that looks for an image has a fixed name, and is named by a condition. Roles of endpoints have generated names: the
-    account's root stands for them, and may pull, nothing else; which of its roles may, their account decides.
+    The role that describes an image has a fixed name, and is named by a condition. Roles of endpoints have generated names, so the
+    account's root is allowed to pull, and nothing else; the account decides which of its roles may.
 
     See: https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
 
     Args:
         unit: Name of the unit.
         model: Name of the model, without the unit's.
-        target: Who pulls.
-        organization: Organization that the account must be in. Default: any.
+        target: The environment that pulls.
+        organization: Organization that the account must belong to. Default: any.
 
     Example:
         >>> staging = LinkedEnvironment(account="222222222222", region="eu-west-1")
@@ -123,7 +122,7 @@ def template_links(templates: Sequence[PlacedTemplate]) -> tuple[TemplateLink, .
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """A link by its names."""
+    """A link between a source and a target."""
 
     unit: str
     group: str
@@ -143,7 +142,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Registry:
-    """A registry of a template, by the parameter that it publishes."""
+    """A registry of a template, found by its SSM parameter."""
 
     template: PlacedTemplate
     unit: str
@@ -151,7 +150,7 @@ class _Registry:
     entry: Mapping[str, Any]
 
     def takes(self) -> _Found | None:
-        """Return the link by which it takes releases."""
+        """Return the link from its source; None without a source."""
         inbox = self.entry.get("inbox")
         if not inbox:
             return None
@@ -159,7 +158,7 @@ class _Registry:
         return _Found(unit=self.unit, group=self.group, source=source, target=self.template.place)
 
     def offers(self) -> Iterator[_Found]:
-        """Yield the links by which it releases: rules that send what was released to an inbox."""
+        """Yield the links to its targets, from rules that send events of releases to an inbox."""
         for resource in _of_type(self.template, "AWS::Events::Rule").values():
             pattern = resource.get("EventPattern", {})
             subjects = pattern.get("detail", {}).get("subject")
@@ -231,7 +230,7 @@ def _link(
 def _repositories(
     found: _Found, statements: Sequence[LinkStatement], templates: Sequence[PlacedTemplate]
 ) -> Iterator[RepositoryPolicy]:
-    """Yield what repositories need whose images roles of the target pull, if its machine looks for images in the source."""
+    """Yield policies of repositories from which the target's roles pull, if its machine may describe images in the source."""
     if not any(each.kind == "identity" and "ecr:DescribeImages" in each.actions for each in statements):
         return
     start = f":ecr:{found.source.region}:{found.source.account}:repository/"
@@ -263,7 +262,7 @@ def _named(place: LinkedEnvironment, stacks: Mapping[LinkedEnvironment, str]) ->
 
 
 def _half_problems(statements: Sequence[LinkStatement]) -> Iterator[str]:
-    """Yield what one side allows and the other does not: a call needs both. Policies of repositories need not be in templates."""
+    """Yield permissions of only one side, since a call needs both; policies of repositories need not be in templates."""
     both = {
         kind: {(each.role, action): each for each in statements if each.kind == kind for action in each.actions}
         for kind in get_args(StatementKind)
@@ -279,7 +278,7 @@ def _half_problems(statements: Sequence[LinkStatement]) -> Iterator[str]:
 
 
 def _admitting(template: PlacedTemplate, roles: Sequence[str]) -> Iterator[LinkStatement]:
-    """Yield statements of resource policies that are held to one of the roles."""
+    """Yield statements of resource policies with a condition on one of the roles."""
     for logical_id, resource in template.resources.items():
         for statement in _statements(resource.get("Properties", {})):
             held = _several(statement.get("Condition", {}).get("ArnEquals", {}).get("aws:PrincipalArn"))
@@ -291,7 +290,7 @@ def _admitting(template: PlacedTemplate, roles: Sequence[str]) -> Iterator[LinkS
 def _granted(
     template: PlacedTemplate, found: _Found, here: LinkedEnvironment, there: LinkedEnvironment
 ) -> Iterator[LinkStatement]:
-    """Yield what roles of the link here may do there."""
+    """Yield statements of the link's roles here about resources there."""
     roles = {arn.rpartition("/")[2]: arn for arn in found.role_arns(here)}
     names = {
         logical_id: role
@@ -313,7 +312,7 @@ def _granted(
 
 
 def _is_about(statement: _Statement, place: LinkedEnvironment) -> bool:
-    """Return whether a statement names another account and Region, or resources of the account wherever they are."""
+    """Return whether a statement names an account and Region, or resources of the account in any Region."""
     accounts = statement.get("Condition", {}).get("StringEquals", {}).get("aws:ResourceAccount")
     names = f":{place.region}:{place.account}:"
     return place.account in _several(accounts) or any(names in each for each in _several(statement.get("Resource")))
@@ -353,20 +352,20 @@ def _of_type(template: PlacedTemplate, kind: str) -> dict[str, Mapping[str, Any]
 
 
 def _text(value: Any) -> str:
-    """Return a document whose references are left out: none of those that links are found by is one."""
+    """Return a document without its references; the fields that identify links are never references."""
     separator, parts = value["Fn::Join"] if isinstance(value, Mapping) else ("", [value])
     return str(separator).join(part if isinstance(part, str) else "" for part in parts)
 
 
 def _several(value: object) -> tuple[str, ...]:
-    """Return the strings of a member that has one or a list; references are shown."""
+    """Return the strings of a member with one value or a list, with references in ``Fn::Sub`` notation."""
     if value is None:
         return ()
     return tuple(map(shown, value)) if isinstance(value, list) else (shown(value),)
 
 
 def shown(value: object) -> str:
-    """Return a string of a template with its references as ``Fn::Sub`` writes them.
+    """Return a string of a template with its references in ``Fn::Sub`` notation.
 
     Example:
         >>> shown({"Fn::Join": ["", [{"Fn::GetAtt": ["Artifacts", "Arn"]}, "/models/*"]]})
@@ -385,7 +384,7 @@ def shown(value: object) -> str:
 
 
 def shown_statement(statement: _Statement) -> dict[str, Any]:
-    """Return a statement in which every string is as ``shown`` has it.
+    """Return a statement with every string formatted by ``shown``.
 
     Example:
         >>> shown_statement({"Effect": "Allow", "Action": "kms:Decrypt", "Resource": {"Ref": "Key"}})["Resource"]

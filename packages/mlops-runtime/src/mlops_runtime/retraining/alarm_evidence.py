@@ -1,8 +1,8 @@
-"""What confirms that an alarm fires with reason: the newest report of the monitor that it claims to speak for.
+"""Confirmation of alarms by the newest report of the endpoint's monitor.
 
-An alarm alone is not evidence. A principal that may write to any log of the account writes any metric of any namespace that is
-not AWS's own, in CloudWatch's embedded metric format, without a right to publish metrics. A report is an object that the monitor
-alone may write.
+An alarm alone is not evidence. With CloudWatch's embedded metric format, a principal that may write to any log of the account can
+publish any metric outside of AWS's namespaces without a permission to publish metrics. A report is an object that only the monitor
+may write.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format.html
 """
@@ -28,19 +28,19 @@ _COMPARISONS = {
     "LessThanOrEqualToThreshold": ("<=", float.__le__),
     "LessThanThreshold": ("<", float.__lt__),
 }
-# a caller of PutMetricData, or a writer of log lines, may not write there
+# neither PutMetricData nor log lines can publish metrics in these namespaces
 _OF_AWS = "AWS/"
 
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """Alarms as they are now.
+    """Current state of alarms.
 
     Args:
-        states: The state of each; one that does not exist has none.
-        doubts: Why nothing confirms one that is in ALARM.
-        faults: What looks broken in the feed by the newest report of the monitor, a text a feature. Default: nothing does.
-        report: Where that report is. Default: none was read.
+        states: State of each existing alarm.
+        doubts: For alarms in ALARM without confirmation, the reason.
+        faults: Suspected faults of the feed in the monitor's newest report, one string for each feature. Default: none.
+        report: URI of that report. Default: none was read.
     """
 
     states: Mapping[str, str]
@@ -51,7 +51,7 @@ class Alarms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmEvidence:
-    """Reads alarms and what confirms them.
+    """Reader of alarms and of the evidence that confirms them.
 
     Args:
         cloudwatch: Client.
@@ -71,10 +71,10 @@ class AlarmEvidence:
     def from_environment(
         cls, environ: Mapping[str, str], cloudwatch: "CloudWatchClient", s3: "S3Client"
     ) -> "AlarmEvidence":
-        """Read ``ARTIFACTS_BUCKET``, ``ENDPOINT`` and ``UNIT``.
+        """Create it from ``ARTIFACTS_BUCKET``, ``ENDPOINT`` and ``UNIT``.
 
         Raises:
-            KeyError: If one is missing.
+            KeyError: If a variable is missing.
         """
         return cls(
             cloudwatch=cloudwatch,
@@ -85,7 +85,7 @@ class AlarmEvidence:
         )
 
     def read(self, names: tuple[str, ...], now: datetime) -> Alarms:
-        """Return the named alarms that exist, metric or composite, with a doubt for each that is in ALARM without evidence."""
+        """Return the named alarms that exist, metric or composite, with a doubt for each alarm in ALARM without evidence."""
         if not names:
             return Alarms({}, {})
         answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
@@ -112,7 +112,7 @@ class AlarmEvidence:
 
 
 def feed_texts(report: MonitorReport) -> tuple[str, ...]:
-    """Return what looks broken in the feed, a text a feature that drifted; nothing where the report was not published.
+    """Return suspected faults of the feed, one string for each drifted feature; empty if the report was suppressed.
 
     Args:
         report: The newest report of the endpoint's monitor.
@@ -124,27 +124,27 @@ def feed_texts(report: MonitorReport) -> tuple[str, ...]:
 def doubt(
     alarm: Mapping[str, Any], report: MonitorReport | ContractError | None, *, unit: str, endpoint: str
 ) -> str | None:
-    """Return why nothing confirms an alarm; None where its metric is one that only AWS writes, or a report says so.
+    """Return why an alarm is not confirmed; None if only AWS can publish its metric, or if the report confirms it.
 
     Args:
-        alarm: As DescribeAlarms gives it.
+        alarm: Alarm from the response of DescribeAlarms.
         report: The newest report of the endpoint's monitor, or why it cannot be read.
         unit: Name of the business unit.
         endpoint: Name of the endpoint.
     """
     if "AlarmRule" in alarm:
-        return "it is composed of other alarms; give the pipeline those on metrics"
+        return "it is composed of other alarms; use metric alarms for the pipeline"
     custom = _custom(alarm)
     if not custom:
         return None
     if custom != [metric_namespace(unit)] or "MetricName" not in alarm:
         return (
-            f"any log line can write its metric, in {', '.join(custom)}; give alarms of a monitor of {endpoint}, or on "
-            f"metrics of namespaces that begin with {_OF_AWS}"
+            f"any log line can write its metric, in {', '.join(custom)}; use alarms of a monitor of {endpoint}, or on "
+            f"metrics in namespaces that begin with {_OF_AWS}"
         )
     told = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions", ())}
     if told.get("Endpoint") != endpoint:
-        return f"it speaks for endpoint {told.get('Endpoint')!r}, the pipeline trains the model of {endpoint!r}"
+        return f"it is about endpoint {told.get('Endpoint')!r}, but the pipeline trains the model of {endpoint!r}"
     if report is None:
         return f"no report of the monitor of {endpoint} in {LONGEST_DAYS} days"
     if isinstance(report, ContractError):
@@ -164,7 +164,7 @@ def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, told: Mappin
         if (metric.monitor, metric.name, metric.feature) == (told.get("Monitor"), name, told.get("Feature"))
     ]
     if not values:
-        return f"{which} says nothing of {name}"
+        return f"{which} has no {name}"
     return None if breaches(float(values[0]), limit) else f"{which} has {name} {values[0]:g}, not {sign} {limit:g}"
 
 

@@ -1,6 +1,6 @@
-"""The guard's decisions as a CloudWatch metric: how often it started, refused or asked, by pipeline and decision.
+"""CloudWatch metric that counts the guard's decisions by pipeline and decision.
 
-A function logs it in the embedded metric format, so the guard needs no right for it. A decision that was never made costs nothing.
+The function logs it in the embedded metric format, so the guard needs no permission for it. Decisions that never occur are free.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -12,7 +12,7 @@ from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.contracts.retraining import Decision, GuardDecision
 
 METRIC = "RetrainingDecisions"
-COUNTED = tuple(each for each in Decision if each is not Decision.RELEASED)  # which answers an end, not a request
+COUNTED = tuple(each for each in Decision if each is not Decision.RELEASED)  # RELEASED follows an end, not a request
 
 
 def decision_dimensions(pipeline: str, decision: str) -> dict[str, str]:
@@ -21,7 +21,7 @@ def decision_dimensions(pipeline: str, decision: str) -> dict[str, str]:
 
 
 def decision_line(decision: GuardDecision, *, unit: str, pipeline: str) -> str | None:
-    """Return the log line that counts a decision; None for one that is not counted.
+    """Return the log line that counts a decision; None for a decision that is not counted.
 
     Example:
         >>> made = GuardDecision(decision=Decision.BUSY, event_id="e", at="2017-08-08T00:00:00Z", reason="another runs")

@@ -1,4 +1,4 @@
-"""Whether an evaluation is evidence at all: complete, consistent, of the right time, and within the absolute limits."""
+"""Validation of an evaluation: completeness, consistency, times, and absolute limits."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,10 @@ _TOLERANCE = 1e-6  # relative, between an evaluation's totals and its blocks
 
 
 def problems(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> list[str]:
-    """Return why nothing may be concluded from an evaluation in favour of its candidate.
+    """Return why an evaluation is no evidence in favour of its candidate.
 
     Args:
-        evaluation: What the evaluation job measured.
+        evaluation: Result of the evaluation job.
         spec: The limits.
         now: The time of the decision. Default: times are only compared with each other.
     """
@@ -39,13 +39,13 @@ def problems(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> li
 
 
 def loss_of(blocks: Sequence[LossBlock], metric: Metric, name: str) -> float:
-    """Return the metric that blocks make: over the sum of ``actual_sum`` for those of `WEIGHTED`, a mean a row for the others."""
+    """Return a metric of blocks: relative to the sum of ``actual_sum`` for metrics in `WEIGHTED`, else the mean over rows."""
     total = sum(block.actual_sum for block in blocks) if metric in WEIGHTED else sum(block.rows for block in blocks)
     return sum(block.absolute_error[name] for block in blocks) / total if total > 0 else math.nan
 
 
 def iso_time(text: str) -> datetime | None:
-    """Return the time that an evaluation or a manifest gives; None where it is not one."""
+    """Return the time in a string of an evaluation or manifest; None if it is malformed."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -54,17 +54,17 @@ def iso_time(text: str) -> datetime | None:
 
 
 def knows_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, has_times_of_rows: bool) -> bool:
-    """Return whether a model's training set may hold rows of a holdout.
+    """Return whether a model's training set may contain rows of a holdout.
 
-    What is not a time is not decided here: the gate refuses such an evaluation.
+    With a malformed time the result is False; the gate refuses such an evaluation.
 
     Args:
-        trained_until: Up to when that set knew anything.
+        trained_until: Time up to which the training set contains information.
         holdout_from: First time of prediction in the holdout.
-        holdout_until: Up to when the holdout knows anything.
-        has_times_of_rows: Whether a set knows its rows until their own times, so that the newest row trained on may be the
-            holdout's first; else until their labels became known, which is after the row's own time: the holdout may begin when
-            the newest of them did. A row that is labelled at its own time, and is both the newest and the first, is not told.
+        holdout_until: Time up to which the holdout contains information.
+        has_times_of_rows: Whether these are times of rows, so that the newest training row may be the holdout's first one. Else
+            they are times at which labels became known, after the time of the row, so the holdout may begin at the newest of them;
+            a row whose label is known at its own time, and which is both the newest and the first, is then not detected.
 
     Example:
         >>> knows_holdout("2024-06-02", "2024-06-01", "2024-06-30", has_times_of_rows=True)
@@ -81,7 +81,7 @@ def knows_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, 
 def _loss(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
     loss, metric = evaluation.metrics.get(CANDIDATE), evaluation.metric
     if spec.metric is not None and spec.metric != metric:
-        yield f"the evaluation measures {metric}, the gate's limits are of {spec.metric}"
+        yield f"the evaluation measures {metric}, but the gate's limits are for {spec.metric}"
     if evaluation.metric_sha256 != spec.metric_sha256:
         found, wanted = (each or "none" for each in (evaluation.metric_sha256, spec.metric_sha256))
         yield f"the losses are of the metric function {found}, the pipeline's is {wanted}; train or register again"
@@ -94,7 +94,7 @@ def _loss(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
     elif spec.minimum_loss is not None and loss < spec.minimum_loss:
         yield (
             f"the candidate's {metric} {loss:.4f} is below the minimum {spec.minimum_loss:.4f}: too good to be true, "
-            "look for a feature that knows the label"
+            "look for a feature that leaks the label"
         )
 
 
@@ -115,10 +115,10 @@ def _predictions(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _times(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> Iterator[str]:
-    """Yield what is wrong with the order: trained, then held out, then decided.
+    """Yield problems of the order of times: training, holdout, decision.
 
-    A label that became known in the very instant in which the first row of the holdout was predicted was known then, so both
-    times may be one; the holdout's labels must be newer than what was trained on.
+    The end of training may equal the start of the holdout, since a label that became known at the time of the holdout's first
+    prediction was known then. The holdout's labels must be newer than the training data.
     """
     names = ("trained_until", "holdout_from", "holdout_until")
     times: dict[str, datetime] = {}
@@ -150,25 +150,25 @@ def _latency(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
     times = evaluation.milliseconds_a_row or {}
     ours, theirs = times.get(CANDIDATE), times.get(CHAMPION)
     if ours is None:
-        if not evaluation.failures:  # a candidate that fails is not timed, and is refused for that
-            yield "the evaluation did not measure how long the candidate takes for a row"
+        if not evaluation.failures:  # a candidate that fails is not timed, and is already refused for its failures
+            yield "the evaluation did not measure the candidate's time for a row"
         return
     if spec.max_milliseconds_a_row is not None and ours > spec.max_milliseconds_a_row:
-        yield f"a row takes the candidate {ours:.2f} ms, allowed are {spec.max_milliseconds_a_row:.2f} ms"
+        yield f"the candidate takes {ours:.2f} ms for a row, at most {spec.max_milliseconds_a_row:.2f} ms are allowed"
     if spec.max_slowdown is not None and theirs is not None and ours > spec.max_slowdown * theirs:
         yield (
-            f"a row takes the candidate {ours:.2f} ms and the champion {theirs:.2f} ms in the same job, "
-            f"allowed is {spec.max_slowdown:g} times as long"
+            f"the candidate takes {ours:.2f} ms for a row and the champion {theirs:.2f} ms in the same job, "
+            f"at most {spec.max_slowdown:g} times as long is allowed"
         )
 
 
 def _recalls(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
-    """Yield which classes the candidate finds in too few of their rows."""
+    """Yield the classes whose recall is below its minimum."""
     if not spec.min_recall:
         return
     classes, confusion = evaluation.classes or (), (evaluation.confusion or {}).get(CANDIDATE)
     if confusion is None:
-        yield "min_recall is of a model of classes, the evaluation has none; leave it out, or declare classes in the signature"
+        yield "min_recall needs a model of classes, the evaluation has none; leave it out, or declare classes in the signature"
         return
     if problem := _broken_confusion(evaluation, confusion):
         yield problem
@@ -196,7 +196,7 @@ def _broken_confusion(evaluation: Evaluation, confusion: Sequence[Sequence[int]]
 def _broken(evaluation: Evaluation) -> Iterator[str]:
     names = set(evaluation.metrics)
     if sum(block.rows for block in evaluation.blocks) != evaluation.rows:
-        yield f"the blocks hold {sum(block.rows for block in evaluation.blocks)} rows, the evaluation {evaluation.rows}"
+        yield f"the blocks have {sum(block.rows for block in evaluation.blocks)} rows, the evaluation has {evaluation.rows}"
     problem = _broken_blocks(evaluation.blocks, names, evaluation.non_finite)
     if problem is not None:
         yield problem
@@ -205,14 +205,14 @@ def _broken(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.metric in WEIGHTED:
         total = sum(block.actual_sum for block in evaluation.blocks)
     if total <= 0:
-        yield "the actual values sum to nothing, so there is no relative error"
+        yield "the actual values sum to 0, so there is no relative error"
         return
     for name in sorted(names):
         if evaluation.non_finite.get(name, 0):
             continue
         expected, got = loss_of(evaluation.blocks, evaluation.metric, name), evaluation.metrics[name]
         if not math.isclose(expected, got, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
-            yield f"{evaluation.metric} of {name} is given as {got}, but its blocks make {expected}"
+            yield f"{evaluation.metric} of {name} is {got}, but its blocks give {expected}"
     if evaluation.periods is not None:
         yield from _broken_periods("the whole", evaluation.periods, evaluation.blocks, names)
     yield from _broken_segments(evaluation, names)
@@ -227,7 +227,7 @@ def _broken_blocks(blocks: Sequence[LossBlock], names: set[str], non_finite: Map
         if not all(math.isfinite(value) for value in values) or min(values) < 0:
             return f"block {block.block!r} has a loss or a total that is negative or not finite"
     if len({block.block for block in blocks}) < len(blocks):
-        return "a block is given twice"
+        return "a block is duplicated"
     return None
 
 
@@ -240,9 +240,9 @@ def _broken_segments(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
         elif any(block.rows > rows.get(block.block, 0) for block in segment.blocks):
             yield f"segment {segment.name} has rows that its blocks do not have over all"
         elif sum(block.rows for block in segment.blocks) != segment.rows:
-            yield f"segment {segment.name} has {segment.rows} rows, its blocks have others"
+            yield f"segment {segment.name} has {segment.rows} rows, but its blocks have another number"
         elif (segment.periods is None) != (evaluation.periods is None):
-            yield f"segment {segment.name} must have periods where the whole has them, and only there"
+            yield f"segment {segment.name} must have periods if and only if the evaluation has them"
         elif segment.periods is not None:
             compared = names & {CANDIDATE, CHAMPION}
             yield from _broken_periods(f"segment {segment.name}", segment.periods, segment.blocks, compared)
@@ -250,7 +250,7 @@ def _broken_segments(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
 
 
 def _broken_sums(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
-    """Yield why the sums of segments cannot be, or are not those of what is pooled."""
+    """Yield inconsistencies of the segments' sums, in themselves and with the pooled segments."""
     for segment in evaluation.segment_sums or ():
         sums = [segment.actual_sum, *segment.absolute_error.values(), *(segment.actual or ())]
         if not names <= set(segment.absolute_error) or segment.rows < 1:
@@ -266,11 +266,11 @@ def _broken_sums(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
         wanted = sum(segment.rows for segment in small if segment.column == column)
         rows = pools[column].rows if column in pools else 0
         if rows != wanted:
-            yield f"the small segments of {column} have {wanted} rows, the one that pools them {rows}"
+            yield f"the small segments of {column} have {wanted} rows, but their pool has {rows}"
 
 
 def _fits(evaluation: Evaluation, segment: SegmentSums, names: set[str]) -> bool:
-    """Return whether a segment has a finite sum of predictions of each model for each sum of labels."""
+    """Return whether a segment has, for each sum of labels, a finite sum of each model's predictions."""
     size, predicted = len(evaluation.label_means or ()), segment.predicted or {}
     sums = [predicted.get(name, ()) for name in names]
     return len(segment.actual or ()) == size and all(
@@ -281,9 +281,9 @@ def _fits(evaluation: Evaluation, segment: SegmentSums, names: set[str]) -> bool
 def _broken_periods(
     what: str, periods: Sequence[PeriodLosses], blocks: Sequence[LossBlock], names: set[str]
 ) -> Iterator[str]:
-    """Yield why losses by period are not those of the blocks, kept apart."""
+    """Yield why the losses by period do not add up to those of the blocks."""
     if len({period.period for period in periods}) < len(periods):
-        yield f"{what}: a period is given twice"
+        yield f"{what}: a period is duplicated"
     for name in sorted(names):
         parts = [period.absolute_error.get(name, ()) for period in periods]
         if any(len(part) != len(blocks) for part in parts):
@@ -295,12 +295,12 @@ def _broken_periods(
         for index, block in enumerate(blocks):
             got = math.fsum(part[index] for part in parts)
             if not math.isclose(got, block.absolute_error[name], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
-                yield f"{what}: the periods of block {block.block!r} make a loss of {name} of {got}, the block has another"
+                yield f"{what}: the loss of {name} in block {block.block!r} is not the sum over periods, {got}"
                 break
 
 
 def _segments(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
-    """Yield which segments with limits of their own break them; a limit on what is not in the holdout is not kept."""
+    """Yield violations of segments' own limits; a limit of a segment without rows in the holdout is a violation, too."""
     present = {segment.name: segment for segment in evaluation.segments or ()}
     for name, limit in sorted((spec.segments or {}).items()):
         if name in present:

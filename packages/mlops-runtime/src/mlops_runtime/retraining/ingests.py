@@ -1,4 +1,4 @@
-"""How many rows an ingest appended, as the feature table itself says it: the summary of the snapshot that the ingest committed.
+"""Number of rows that an ingest appended, from the summary of the Iceberg snapshot that it committed.
 
 See: https://iceberg.apache.org/spec/#optional-snapshot-summary-fields
 """
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient
     from mypy_boto3_s3 import S3Client
 
-KEY_HASH = "mlops.idempotency-key-sha256"  # of the summary, as ``features/ingest_ledger.py`` writes it
+KEY_HASH = "mlops.idempotency-key-sha256"  # property of the summary, written by ``features/ingest_ledger.py``
 
 
 class IngestedRows:
-    """Rows of ingests into the tables of a Glue database.
+    """Counts rows of ingests into the tables of a Glue database.
 
     Args:
-        glue: Client; finds a table's metadata file.
-        s3: Client; reads the file.
+        glue: Client, to find a table's metadata file.
+        s3: Client, to read the file.
         database: Name of the database.
     """
 
@@ -28,12 +28,12 @@ class IngestedRows:
         self._glue, self._s3, self._database = glue, s3, database
 
     def __call__(self, table: str, ingest: str) -> int | None:
-        """Return how many rows an ingest appended; None if the table has no snapshot of it."""
+        """Return the number of rows that an ingest appended; None if the table has no snapshot of it."""
         return rows_of(read_metadata(self._database, table, self._glue, self._s3), ingest)
 
 
 def rows_of(metadata: Mapping[str, Any], ingest: str) -> int | None:
-    """Return how many rows an ingest appended by a table's metadata; None if no snapshot is its.
+    """Return the number of rows that an ingest appended, from a table's metadata; None without a snapshot of the ingest.
 
     Args:
         metadata: The table's metadata file.

@@ -14,14 +14,14 @@ _TERMS = 10_000
 _HALVINGS = 200
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-UNBOUNDED = 1e9  # the relative difference to a rival without any loss; JSON has no infinity
+UNBOUNDED = 1e9  # relative difference to a rival without any loss; JSON has no infinity
 
-MINIMUM_BLOCKS = 10  # with fewer, resamples of blocks say too little about the spread
-MINIMUM_PERIODS = 4  # with fewer, Student's t reaches so far that nothing could be shown
+MINIMUM_BLOCKS = 10  # with fewer, resamples of blocks underestimate the variance
+MINIMUM_PERIODS = 4  # with fewer, intervals by Student's t are too wide for any conclusion
 
 
 def student_quantile(share: float, degrees: float) -> float:
-    """Return the value below which a share of Student's t lies.
+    """Return the quantile of Student's t distribution.
 
     Args:
         share: Between 0 and 1.
@@ -45,7 +45,7 @@ def student_quantile(share: float, degrees: float) -> float:
 
 
 def _above(value: float, degrees: float) -> float:
-    """Return the share above a value that is not negative."""
+    """Return the probability above a non-negative value."""
     return _incomplete_beta(degrees / 2, 0.5, degrees / (degrees + value * value)) / 2
 
 
@@ -55,7 +55,7 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
         return min(1.0, max(0.0, x))
     front = math.exp(
         math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )  # the same from either end
+    )  # symmetric in both tails
     if x < (a + 1) / (a + b + 2):
         return front * _fraction(a, b, x) / a
     return 1 - front * _fraction(b, a, 1 - x) / b
@@ -78,7 +78,7 @@ def _fraction(a: float, b: float, x: float) -> float:
 
 
 def _apart(value: float) -> float:
-    """Return a value, or the smallest that may be divided by."""
+    """Return a value, or the smallest allowed divisor."""
     return value if abs(value) > _TINY else _TINY
 
 
@@ -123,18 +123,18 @@ def segment_bounds(
     resamples: int,
     seed: int,
 ) -> dict[str, Bound]:
-    """Return the bounds of the relative loss difference to one rival in each segment, by its name.
+    """Return the bounds of the relative loss difference to one rival in each segment, by name.
 
-    The blocks of the whole are drawn, and a block without rows of a segment adds nothing to it: how many of its rows there are
-    varies as it would in another holdout.
+    All blocks are resampled, and a block without rows of a segment adds nothing to it, so that the segment's number of rows varies
+    as in another holdout.
 
     Args:
-        blocks: The blocks of the whole.
-        segments: The segments; their blocks are among those of the whole.
-        rival: Whom the candidate is compared with.
-        tail: Share of error on each side of each interval, correction for their number included.
-        resamples: How often blocks are drawn.
-        seed: Of the draws.
+        blocks: All blocks.
+        segments: The segments; their blocks are among all blocks.
+        rival: The compared model.
+        tail: Error probability on each side of each interval, corrected for the number of intervals.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
     """
     place = {block.block: index for index, block in enumerate(blocks)}
     losses = {}
@@ -161,21 +161,21 @@ def segment_bounds(
 
 
 def relative(mine: float, theirs: float) -> float:
-    """Return (mine - theirs) / theirs; 0 where neither has a loss, `UNBOUNDED` where only the rival has none."""
+    """Return (mine - theirs) / theirs; 0 if neither has a loss, `UNBOUNDED` if only the rival has none."""
     if theirs == 0:
         return 0.0 if mine == 0 else UNBOUNDED
     return (mine - theirs) / theirs
 
 
 def is_comparable(segment: SegmentLosses) -> bool:
-    """Return whether a segment has enough blocks, and periods where they are kept apart, for an interval."""
+    """Return whether a segment has enough blocks, and enough periods if it has any, for an interval."""
     return len(segment.blocks) >= MINIMUM_BLOCKS and (
         segment.periods is None or len(segment.periods) >= MINIMUM_PERIODS
     )
 
 
 def _resamples(count: int, resamples: int, seed: int) -> Iterator[list[int]]:
-    generator = random.Random(seed)  # noqa: S311 - a seeded draw that anyone can repeat is what is wanted
+    generator = random.Random(seed)  # noqa: S311 - the resampling must be reproducible
     for _ in range(resamples):
         yield generator.choices(range(count), k=count)
 
@@ -192,8 +192,8 @@ def two_way_bound(periods: Sequence[PeriodLosses], rival: str, *, tail: float) -
 
     Args:
         periods: The losses of each period by block, at least two of each.
-        rival: Whom the candidate is compared with.
-        tail: Share of error on each side.
+        rival: The compared model.
+        tail: Error probability on each side.
 
     Example:
         >>> losses = [{"candidate": (9.0, 18.0, 27.0 + week), "naive": (10.0, 20.0, 30.0)} for week in range(8)]
@@ -208,7 +208,7 @@ def two_way_bound(periods: Sequence[PeriodLosses], rival: str, *, tail: float) -
     estimate = relative(mine, total)
     if total == 0:
         return Bound(low=estimate, high=estimate)
-    # how much each cell moves the statistic
+    # influence of each cell on the statistic
     cells = [
         [(own - (1 + estimate) * other) / total for own, other in zip(mine_of, theirs_of, strict=True)]
         for mine_of, theirs_of in zip(ours, theirs, strict=True)

@@ -1,4 +1,4 @@
-"""A pipeline as its callers reach it: what its stack published, and clients that are made when they are first needed."""
+"""Access to a pipeline for its callers: the entries that its stack published, and clients that are created on first use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineAccess:
-    """One pipeline and the services that it is read from and asked by.
+    """One pipeline and the clients of its services.
 
-    A client takes 10 to 100 ms to make, so each is made once, and one that is not needed never is.
+    Creating a client takes 10 to 100 ms, so each is created once, on first use.
 
     Args:
-        client: Gives a boto3 client by service name.
+        client: Returns the boto3 client of a service name.
         unit: The unit's entry.
         pipeline: The pipeline's entry.
     """

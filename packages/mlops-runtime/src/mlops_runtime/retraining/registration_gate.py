@@ -1,4 +1,4 @@
-"""Whether a candidate may be registered: absolute limits, naive baselines, and the champion over all and by segment."""
+"""Gate of a candidate's registration: absolute limits, naive baselines, and the champion, overall and by segment."""
 
 import hashlib
 import math
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _MAXIMUM_REASON = 1500
 
 SIGNATURE_SHA256 = (
-    "MLOPS_SIGNATURE_SHA256"  # what the server compares signature.json with; an empty one it does not compare
+    "MLOPS_SIGNATURE_SHA256"  # the server compares the hash of signature.json with it, unless it is empty
 )
 
 
@@ -57,21 +57,21 @@ def evaluate_gate(
     trust: Sequence[str] | None = None,
     promises: Sequence[RequestPromise] = (),
 ) -> GateResult:
-    """Return the verdict with every comparison behind it.
+    """Return the verdict with all its comparisons.
 
-    Every baseline must be beaten: the interval lies below 0. The champion, if there is one, must not be beaten by more than
-    ``max_regression`` in the interval's upper bound, and by no segment in the lower bound of its own. Segments too small for one
-    are pooled, and held to ratios of their sums (`segment_checks`). An evaluation that does not
-    hold together fails, without a comparison.
+    The candidate must beat every baseline: the interval of the relative loss difference must be below 0. Against the champion, if
+    there is one, the upper bound must be below ``max_regression``, and in each segment the lower bound must not exceed its limit.
+    Segments that are too small for an interval are pooled, and checked by ratios of their sums (`segment_checks`). An inconsistent
+    evaluation fails without a comparison.
 
     Args:
-        evaluation: What the evaluation job measured.
+        evaluation: Result of the evaluation job.
         spec: Limits, confidence, resamples, seed.
-        uri: Where the evaluation was read.
+        uri: URI of the evaluation.
         sha256: Hash of its bytes.
-        now: The time of the decision; a holdout that ends later is made up. Default: it is not compared.
-        trust: What loading a model may do. Default: read data and run code of the model's own.
-        promises: What APIs allow of the endpoint; a candidate that would refuse it fails. Default: nothing.
+        now: The time of the decision; a holdout that ends later is invalid. Default: not compared.
+        trust: Allowed effects of loading a model. Default: reading data and running code of the model itself.
+        promises: Request promises of the endpoint's APIs; a candidate that would reject such requests fails. Default: none.
     """
     found = trust_problems(evaluation.flavor, evaluation.trust, allowed=trust)
     found += [*problems(evaluation, spec, now), *_too_few(evaluation)]
@@ -104,7 +104,7 @@ def _too_few(evaluation: Evaluation) -> Iterator[str]:
 
 def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
     rivals = sorted(name for name in evaluation.metrics if name != CANDIDATE)
-    # a champion that cannot predict every row has no loss to compare; it is not a reason to keep it
+    # a champion that cannot predict every row has no loss to compare, which is no reason to keep it
     silent = evaluation.non_finite.get(CHAMPION, 0)
     compared = [rival for rival in rivals if rival != CHAMPION or silent == 0]
     bounds = _bounds(evaluation, compared, spec)
@@ -152,18 +152,18 @@ def _success(checks: Sequence[GateCheck], evaluation: Evaluation, covered: Seque
     if evaluation.compared is not None:
         parts.append(compared_text(evaluation.compared))
     if evaluation.champion_sha256 == evaluation.artifact_sha256:
-        parts.append("its archive is the model that serves, so there is nothing to compare it with")
+        parts.append("its archive is the live model, so there is nothing to compare it with")
     elif evaluation.segments and not covered:
         parts.append("no segment compared, as there is no champion to compare with")
     parts += map(coverage_text, covered)  # before the baselines: an approval keeps the first part of a long reason
     parts += [check.reason for check in checks if check.segment is None and check.rival != CHAMPION]
     if CHAMPION in evaluation.metrics and evaluation.champion_trained_until is None:
-        parts.append("until when the champion was trained is not known, so it may know the holdout")
+        parts.append("the champion's end of training is unknown, so it may have been trained on the holdout")
     return "; ".join(parts)
 
 
 def compared_text(compared: ComparedPredictions) -> str:
-    """Return what came of the predictions of the team that brought a model.
+    """Return the result of the comparison with the predictions of the team that registers a model.
 
     Example:
         >>> compared_text(ComparedPredictions(rows=3001, largest_difference=1.2e-7))
@@ -177,7 +177,7 @@ def _shortened(reason: str) -> str:
 
 
 class EvaluationUriError(ValueError):
-    """The evaluation is not where the pipeline's evaluations lie."""
+    """The evaluation is not below the prefix of the pipeline's evaluations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +188,11 @@ class Judge:
         s3: Client.
         bucket: Artifacts bucket.
         pipeline: Its name.
-        spec: When a candidate may be registered.
-        signing_key: ARN of the key that the archive of a candidate that passes is signed with.
-        automation: Whether the unit's automation is paused.
-        endpoint: The endpoint's row, which names the spec with what APIs promise of it.
-        trust: What loading a model may do. Default: read data and run code of the model's own.
+        spec: Conditions of a registration.
+        signing_key: ARN of the key that signs the archive of a candidate that passes.
+        automation: The unit's freeze calendar and pause.
+        endpoint: The endpoint's row, which refers to the spec with the request promises of APIs.
+        trust: Allowed effects of loading a model. Default: reading data and running code of the model itself.
     """
 
     s3: "S3Client"
@@ -206,11 +206,11 @@ class Judge:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "Judge":
-        """Read from the variables that the construct gives to the function.
+        """Create it from the function's environment variables.
 
         Args:
             environ: The variables.
-            client: Makes a client of a service.
+            client: Returns the client of a service.
         """
         dynamodb = client("dynamodb")
         return cls(
@@ -238,22 +238,22 @@ class Judge:
         """Return verdict, reason, and the package's container and metadata; write ``gates/<pipeline>/<execution>.json``.
 
         Args:
-            evaluation_uri: Where the evaluation job wrote.
+            evaluation_uri: URI of the evaluation job's result.
             execution: ARN of the Retrain execution.
-            now: The time in the cloud.
-            image: Image that would serve, by digest.
+            now: Current time of the cloud.
+            image: Serving image, by digest.
             artifact_uri: URI of the evaluated archive, which is written once.
-            code: Where the training job had its code from, as SageMaker describes the job; empty if it had none.
-            environment: Variables of a container of others. Default: none.
+            code: Source of the training job's code, from SageMaker's description of the job; empty without one.
+            environment: Environment variables of a custom container. Default: none.
 
         Raises:
-            EvaluationUriError: If it lies elsewhere than under ``evaluations/<pipeline>/``.
+            EvaluationUriError: If it is not below ``evaluations/<pipeline>/``.
             ContractError: If it is not an evaluation.
         """
         root = f"s3://{self.bucket}/"
         if not evaluation_uri.startswith(f"{root}evaluations/{self.pipeline}/"):
             raise EvaluationUriError(
-                f"evaluation must lie under {root}evaluations/{self.pipeline}/, got {evaluation_uri!r}"
+                f"evaluation must be below {root}evaluations/{self.pipeline}/, got {evaluation_uri!r}"
             )
         key = evaluation_uri.removeprefix(root)
         content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -302,7 +302,7 @@ class Judge:
         }
         rest = self.automation.rests(now)
         if rest is None and evaluation.champion_left_out is not None:
-            rest = "as nothing compares it with the model that serves"
+            rest = "as it was not compared with the live model"
         return {
             "verdict": result.verdict.value,
             "reason": result.reason,

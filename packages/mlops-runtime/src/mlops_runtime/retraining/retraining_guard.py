@@ -1,9 +1,9 @@
-"""Whether an event starts a retraining. Pure: events, state and time in, a decision out.
+"""Decides whether an event starts a retraining. Pure: events, state and time in, a decision out.
 
-An alarm sends one event when it fires and none while it stays in ALARM, so a rule checks its state again; both, new
-labels, schedules and people come here, and so does the end of an execution that could not release its lock itself. A person's
-request waits neither for the cool-down, which is there against alarms that come back, nor for labels, a pause or a freeze, of which
-the person knows; lock and budget hold for all.
+Sources of events are alarms, a rule that checks alarms again (an alarm sends one event when it fires, and none while it stays in
+ALARM), new labels, schedules, people, and the end of an execution that could not release its lock. A person's request ignores the
+cool-down, which limits recurring alarms, and also labels, a pause and a freeze, which the person knows about. Lock and budget apply
+to all requests.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
@@ -32,7 +32,7 @@ from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY, Origin
 
 OLDEST = timedelta(minutes=15)
 NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
-ENDED = ("ABORTED", "FAILED", "TIMED_OUT")  # ends in which an execution may have left its lock behind
+ENDED = ("ABORTED", "FAILED", "TIMED_OUT")  # ends after which an execution may still hold its lock
 REJECTED = "REJECTED"
 _NAMED = 3  # features in a question
 _ASKED_SECONDS = 86_400  # at least a day between two questions
@@ -45,7 +45,7 @@ _SCHEDULERS = ("aws.events", "aws.scheduler")
 
 
 class RefusedEventError(Exception):
-    """An event that starts nothing; ``decision`` is its kind."""
+    """An event that starts no retraining; ``decision`` states the kind of refusal."""
 
     def __init__(self, decision: Decision, reason: str) -> None:
         self.decision = decision
@@ -53,7 +53,7 @@ class RefusedEventError(Exception):
 
 
 class KnownCandidateError(RefusedEventError):
-    """A candidate that was brought before; ``outcome`` and ``package`` are absent while ``execution`` runs."""
+    """A candidate that was already submitted; ``outcome`` and ``package`` are absent while ``execution`` runs."""
 
     def __init__(
         self, reason: str, *, execution: str | None = None, outcome: str | None = None, package: str | None = None
@@ -64,25 +64,25 @@ class KnownCandidateError(RefusedEventError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """What a pipeline allows.
+    """Settings of a pipeline's guard.
 
     Args:
-        pipeline: Its name.
-        machine_arn: The Retrain machine; its account and region are the only ones that events may come from.
+        pipeline: Name of the pipeline.
+        machine_arn: The Retrain machine; events of other accounts and regions are refused.
         alarms: Names of the alarms that may start it.
-        cool_down: Seconds between a start and the next that no person asked for.
-        daily_budget: Starts a UTC day.
-        lock_seconds: When the lock may be taken over; above the machine's timeout. Default: 6 hours.
-        rejected_cool_down: The cool-down after a candidate was rejected. Default: the same.
-        minimum_labels: New labels without which nothing but a person starts it. Default: labels are not counted.
+        cool_down: Seconds between a start and the next automatic one.
+        daily_budget: Maximum number of starts in a UTC day.
+        lock_seconds: Seconds after which the lock may be taken over; above the machine's timeout. Default: 6 hours.
+        rejected_cool_down: The cool-down after a candidate was rejected. Default: ``cool_down``.
+        minimum_labels: New labels that an automatic start needs. Default: labels are not counted.
         label_table: Table whose new rows are the labels. Default: none.
         label_database: Glue database of that table. Default: none.
-        recheck_rule: ARN of the rule that asks again. Default: none does.
-        artifacts_bucket: Bucket below which a candidate made elsewhere must lie. Default: none is taken.
-        endpoint: Endpoint whose model is trained, for what people are asked. Default: that of no command.
-        asks: Whether an alarm on a feed that looks broken asks people instead of training. Default: it does.
-        unit: The unit, in whose metrics decisions are counted. Default: they are not.
-        has_targets: Whether environments that serve the model elsewhere may ask. Default: they may not.
+        recheck_rule: ARN of the rule that checks alarms again. Default: none.
+        artifacts_bucket: Bucket of candidates that were made elsewhere. Default: such candidates are refused.
+        endpoint: Endpoint of the model, for commands in questions to people. Default: a placeholder.
+        asks: Whether an alarm with a suspected fault of the feed asks people instead of training. Default: True.
+        unit: The unit in whose metrics decisions are counted. Default: decisions are not counted.
+        has_targets: Whether environments that serve the model elsewhere may request retrainings. Default: False.
     """
 
     pipeline: str
@@ -104,10 +104,10 @@ class GuardSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GuardSettings":
-        """Read the settings from the variables that the pipeline gives to its guard; one that is absent has its default.
+        """Create the settings from the guard's environment variables; absent ones have their defaults.
 
         Raises:
-            KeyError: If one of those without a default is missing.
+            KeyError: If a variable without a default is missing.
             ValueError: If a value is not a number.
         """
         optional = {"rejected_cool_down": "REJECTED_COOL_DOWN_SECONDS", "minimum_labels": "MINIMUM_LABELS"}
@@ -135,8 +135,9 @@ class GuardSettings:
 class GuardState:
     """The pipeline's ``STATE`` item; times in epoch seconds.
 
-    ``owner`` is an execution's ARN, ``request`` what was accepted for it (JSON), which the machine reads here, ``last_outcome``
-    what the last one came to, ``new_labels`` how many came since its start, ``last_asked`` when people were asked last.
+    ``owner`` is the ARN of the execution that holds the lock, ``request`` its accepted request (JSON), which the machine reads
+    here, ``last_outcome`` the outcome of the last execution, ``new_labels`` the number of labels since its start, and
+    ``last_asked`` the time of the last question to people.
     """
 
     owner: str | None = None
@@ -153,9 +154,9 @@ class GuardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A message that requests a retraining; ``ingest`` is the id of the ingest that it reports.
+    """A message that requests a retraining.
 
-    ``again`` asks to measure a candidate that was brought before.
+    ``ingest`` is the id of the ingest that it reports; ``again`` requests another evaluation of a known candidate.
     """
 
     request: RetrainRequest
@@ -164,20 +165,20 @@ class Asked:
 
     @property
     def event_id(self) -> str:
-        """Id of the event."""
+        """Id of the event, the request's."""
         return self.request.event_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A message that says that an execution (its ARN) has ended."""
+    """A message that reports the end of an execution, by its ARN."""
 
     event_id: str
     execution: str
 
 
 def event_from(body: str, *, settings: GuardSettings, now: datetime) -> Asked | Ended:
-    """Return what an event says.
+    """Parse an event.
 
     Raises:
         RefusedEventError: ``INVALID`` or ``STALE``.
@@ -193,12 +194,12 @@ def event_from(body: str, *, settings: GuardSettings, now: datetime) -> Asked | 
         raise RefusedEventError(Decision.INVALID, str(error)) from error
     at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
     if not -NEWEST <= now - at <= OLDEST:
-        raise RefusedEventError(Decision.STALE, f"event of {event.time.isoformat()} came at {now.isoformat()}")
+        raise RefusedEventError(Decision.STALE, f"event of {event.time.isoformat()} was received at {now.isoformat()}")
     return read
 
 
 def execution_name(pipeline: str, request: RetrainRequest) -> str:
-    """Return the 24 characters that name the execution of an event and its jobs, the same at every delivery.
+    """Return the name of an event's execution and jobs, 24 characters that are the same at every delivery.
 
     Example:
         >>> request = RetrainRequest(trigger=Trigger.ALARM, event_id="e1", as_of="2017-08-01T09:00:00Z", requested_by="alarm")
@@ -210,12 +211,12 @@ def execution_name(pipeline: str, request: RetrainRequest) -> str:
 
 
 def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarms, state: GuardState) -> RetrainRequest:
-    """Return a request whose reason is still valid, with its evidence; with a question where the feed behind an alarm looks broken.
+    """Confirm that a request's reason is still valid, and return it with evidence, or with a question about a suspected feed fault.
 
     Args:
-        request: What was asked.
-        settings: What the pipeline allows.
-        alarms: `alarms_of` the request, read just now, with what confirms them.
+        request: The request.
+        settings: Settings of the guard.
+        alarms: Current state of the alarms of the request (`alarms_of`), with their evidence.
         state: The pipeline's state.
 
     Raises:
@@ -242,19 +243,19 @@ def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarm
 def require_new(
     candidate: Candidate, state: GuardState, brought: BroughtCandidate | None, *, approval: str | None
 ) -> None:
-    """Check that an archive was not brought before: one archive is one version, also where several people bring it.
+    """Check that an archive is new: one archive is one version, even if several people submit it.
 
-    One that the gate rejected is measured again where other predictions of the team's are given. A version without them, or
-    with others, does not answer a request that gives some.
+    An archive that the gate rejected is evaluated again if the team submits other predictions. An earlier result without
+    predictions, or with other ones, is not the result of a request that submits some.
 
     Args:
-        candidate: What is brought.
-        state: The pipeline's state; its owner runs.
-        brought: What came of this archive before. Default: nothing.
-        approval: Status of the package that it became; None where that is not in the registry (any more).
+        candidate: The submitted candidate.
+        state: The pipeline's state, with a running owner.
+        brought: Earlier result of this archive; None without one.
+        approval: Status of its package; None if it is not, or no longer, in the registry.
 
     Raises:
-        KnownCandidateError: If a run measures it, a package has it, or the gate rejected it.
+        KnownCandidateError: If a run evaluates it, a package has it, or the gate rejected it.
     """
     running = (
         None if state.owner is None or state.request is None else from_json(RetrainRequest, state.request).candidate
@@ -282,12 +283,12 @@ def require_new(
 
 
 def _unlike(predictions_uri: str | None) -> str:
-    """Return how what a run compared differs from the predictions that are given."""
+    """Return how the predictions that a run compared differ from the submitted ones."""
     return "with other predictions than yours" if predictions_uri else "without your predictions"
 
 
 def _answers(candidate: Candidate, predictions_uri: str | None) -> bool:
-    """Return whether a run compared what a team wants to have compared."""
+    """Return whether a run compared the team's submitted predictions, if any."""
     return candidate.predictions_uri is None or candidate.predictions_uri == predictions_uri
 
 
@@ -300,17 +301,18 @@ def decide(
     now: datetime,
     rest: tuple[Decision, str] | None = None,
 ) -> tuple[Decision, str]:
-    """Return what to do with a confirmed request, and why.
+    """Return the decision on a confirmed request, and its reason.
 
-    A state that the same execution left is a delivery that was cut off: it is started again, which is starting it once.
+    If the state was written by the same execution, an earlier delivery was interrupted: the execution is started again, which has
+    an effect only once.
 
     Args:
         state: The pipeline's state.
-        request: What was asked.
-        settings: What the pipeline allows.
+        request: The request.
+        settings: Settings of the guard.
         execution: ARN of the execution that the request would start.
-        now: When the queue took the message.
-        rest: Why automatic work is stopped: ``PAUSED`` or ``FROZEN``, and the reason. Default: it is not.
+        now: When the queue received the message.
+        rest: Why automatic work is stopped: ``PAUSED`` or ``FROZEN``, and the reason. None: it is not stopped.
     """
     seconds, is_automatic = int(now.timestamp()), request.trigger is not Trigger.MANUAL
     started = Decision.STARTED if request.question is None else Decision.ASKED
@@ -340,13 +342,13 @@ def decide(
 def free_at(
     decision: Decision, request: RetrainRequest, state: GuardState, settings: GuardSettings, now: datetime
 ) -> datetime | None:
-    """Return when a request that was refused would be accepted, where only time must pass: cool-down and budget.
+    """Return when a refused request would be accepted; None unless only time must pass (cool-down or budget).
 
     Args:
         decision: The refusal.
-        request: What was refused.
+        request: The refused request.
         state: The pipeline's state.
-        settings: What the pipeline allows.
+        settings: Settings of the guard.
         now: The time of the decision.
 
     Example:
@@ -370,7 +372,7 @@ def next_state(
 ) -> GuardState:
     """Return the state in which an execution holds the lock for a request.
 
-    One that trains uses up the labels that had come and a part of the budget; a question neither.
+    Training uses up the new labels and one start of the budget; a question uses neither.
     """
     day = f"{now:%Y-%m-%d}"
     seconds = int(now.timestamp())
@@ -394,14 +396,14 @@ def next_state(
 
 
 def alarms_of(request: RetrainRequest, settings: GuardSettings) -> tuple[str, ...]:
-    """Return the alarms, one of which must still be in ALARM for the request to be valid."""
+    """Return the alarms of which at least one must still be in ALARM for the request to be valid."""
     if request.trigger is Trigger.RECHECK:
         return settings.alarms
     return (request.requested_by,) if request.trigger is Trigger.ALARM else ()
 
 
 def _asking(request: RetrainRequest, settings: GuardSettings, alarms: Alarms) -> RetrainRequest:
-    """Return the request of an alarm, with what to ask people where its feed looks broken and the pipeline lets them decide."""
+    """Return an alarm's request, with a question to people if its feed looks broken and the pipeline asks in that case."""
     if not alarms.faults or not settings.asks:
         return request
     named = "; ".join(alarms.faults[:_NAMED])
@@ -429,7 +431,7 @@ def _cool_down(state: GuardState, settings: GuardSettings) -> int:
 
 
 def _asked_until(state: GuardState, settings: GuardSettings) -> int:
-    """Return until when people are not asked again."""
+    """Return the time before which people are not asked again."""
     return 0 if state.last_asked is None else state.last_asked + max(settings.cool_down, _ASKED_SECONDS)
 
 
@@ -442,7 +444,7 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         return Asked(request=_of_target(event, settings, now))
     ingest, event_id, candidate, again = None, event.id, None, False
     if _is_of(event.source, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
-        # by the ingest's id: a repeated report of one ingest is a second event
+        # identified by the ingest, since a repeated report of an ingest has another event id
         by, ingest = _new_labels(event.detail, settings)
         trigger, detail, event_id = Trigger.NEW_DATA, f"new rows of {by}", f"{by}/{ingest}"
     else:
@@ -481,7 +483,7 @@ def _trigger(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, st
 
 
 def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]:
-    """A person's request: the event's source has the caller, and policies bind it to the caller's own id."""
+    """Parse a person's request: the event's source contains the caller's id, which IAM policies enforce."""
     unit, _, caller = event.source.partition("/")
     if not _is_of(unit, settings) or not _CALLER.fullmatch(caller):
         wanted = "mlops.<unit>/<UserId of the caller>"
@@ -493,9 +495,9 @@ def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, 
 
 
 def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> RetrainRequest:
-    """The request of another environment, as the function that heard it puts it on the bus: by its id, as it may be put twice.
+    """Parse the request of another environment, which a function puts on the bus; its id is kept, since it may be sent twice.
 
-    Where the feed looks broken there, people are asked here, as they are for an own alarm.
+    If the feed looks broken there, people are asked here, as for an own alarm.
     """
     asked = from_dict(EventDetail, event.detail)
     if asked.subject != settings.pipeline:
@@ -520,7 +522,7 @@ def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> Retra
 
 
 def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:
-    """Return the model that a person brings; only one below the prefix that those who may register write alone is taken."""
+    """Return a submitted model; it must be below the prefix that only principals who may register can write."""
     text = from_dict(EventDetail, event.detail).attributes.get("candidate")
     if text is None:
         return None
@@ -532,7 +534,7 @@ def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:
     root = f"s3://{settings.artifacts_bucket}/{REGISTERED}/{settings.pipeline}/"
     wanted = candidate_uri(settings.artifacts_bucket or "", settings.pipeline, found.sha256)
     if settings.artifacts_bucket is None or found.uri != wanted:
-        raise RefusedEventError(Decision.INVALID, f"a candidate must lie at {wanted}, got {found.uri[:300]!r}")
+        raise RefusedEventError(Decision.INVALID, f"a candidate must be at {wanted}, got {found.uri[:300]!r}")
     given = found.predictions_uri
     if given is not None and not (given.startswith(root) and _PARQUET.fullmatch(given.removeprefix(root))):
         raise RefusedEventError(
@@ -551,12 +553,12 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]
     if problem := Origin(machine_arn=settings.machine_arn).alarm_problem(event, str(name)):
         raise RefusedEventError(Decision.INVALID, problem)
     if value != "ALARM":
-        raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {name} went to {value!r}")
+        raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {name} changed to {value!r}")
     return Trigger.ALARM, str(name), f"alarm {name} is in ALARM"
 
 
 def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, str]:
-    """Name the table and the ingest; how many rows it brought is read at the table."""
+    """Return the table and the ingest's id; the number of its rows is read from the table."""
     told = from_dict(EventDetail, detail)
     if settings.minimum_labels is None or told.subject != settings.label_table:
         raise RefusedEventError(Decision.INVALID, f"rows of {told.subject!r} are not counted for {settings.pipeline}")

@@ -1,4 +1,4 @@
-"""Adapter: asks a pipeline for a retraining, also with a model made elsewhere, and reads what came of that."""
+"""Adapter that requests a retraining, optionally with a model made elsewhere, and reads its outcome."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ from mlops_runtime.retraining.pipeline_access import PipelineAccess
 # one call of PutObject: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
 MAXIMUM_BYTES = 5 * 1024**3
 _RUNNING = ("RUNNING", "PENDING_REDRIVE")
-# what a prediction may mean, by the loss that measures it
+# kinds of predictions that each loss can measure
 _KINDS: Mapping[Metric, tuple[str, ...]] = {
     "wape": ("number", "numbers"),
     "mae": ("number", "numbers"),
@@ -31,19 +31,19 @@ _KINDS: Mapping[Metric, tuple[str, ...]] = {
     "macro_log_loss": ("classes",),
     "custom_loss": ("vector",),
 }
-# of the machine, whose other outcomes are not about a candidate
+# outcomes of the machine with a registered package
 REGISTERED_OUTCOMES = ("REGISTERED", "APPROVED")
 
 
 class RetrainingRequestError(ValueError):
-    """A retraining cannot be asked for, or a model not be brought to it; the message says why and what to do."""
+    """A retraining cannot be requested, or a model cannot be submitted; the message states the reason and the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingOutcome:
-    """What came of an execution: ``outcome`` is the machine's, or the status of an execution that was ended otherwise.
+    """Outcome of an execution: the machine's, or the status of an execution that ended otherwise.
 
-    ``package`` is the ARN of the model package, where one was registered.
+    ``package`` is the ARN of the registered model package, if any.
     """
 
     outcome: str
@@ -57,10 +57,10 @@ class RetrainingOutcome:
 
 
 class RetrainingRequests(PipelineAccess):
-    """A pipeline as the caller of a retraining sees it."""
+    """Requests to a pipeline and their outcomes."""
 
     def unpublished(self) -> str | None:
-        """Return what to do where the pipeline has nothing to measure on; None where it has, or the caller may not look."""
+        """Return the fix if the pipeline has no published holdout; None if it has one, or if the caller may not list it."""
         place = self.pipeline.training_set
         if place is None:
             return None
@@ -88,15 +88,15 @@ class RetrainingRequests(PipelineAccess):
         trust: Trust | None = None,
         predictions: Path | None = None,
     ) -> Candidate:
-        """Write an archive, and what the team got from the model, below the prefix of those who may register.
+        """Upload an archive, and the team's predictions, below the prefix for registrations.
 
         Raises:
-            RetrainingRequestError: If the archive is larger than S3 takes in a call, or is not what its hash says.
+            RetrainingRequestError: If the archive exceeds the size limit of one S3 call.
         """
         size = archive.stat().st_size
         if size > MAXIMUM_BYTES:
             raise RetrainingRequestError(
-                f"the model has {size} bytes packed, at most {MAXIMUM_BYTES} are taken; leave out what it does not need"
+                f"the model has {size} bytes packed, at most {MAXIMUM_BYTES} are allowed; leave out files that it does not need"
             )
         uri = candidate_uri(self.unit.artifacts_bucket, self.pipeline.pipeline, sha256)
         self._put(uri, archive, sha256)
@@ -108,16 +108,16 @@ class RetrainingRequests(PipelineAccess):
         return Candidate(uri=uri, sha256=sha256, flavor=flavor, trust=trust, predictions_uri=given)
 
     def ask(self, candidate: Candidate | None = None, *, caller: str, reason: str, again: bool = False) -> str:
-        """Ask for a retraining, and return the id of the event.
+        """Request a retraining, and return the id of the event.
 
         Args:
-            candidate: An uploaded model, which is taken instead of training one.
-            caller: ``UserId`` of ``sts:GetCallerIdentity``; IAM allows the caller no other.
-            reason: Why, for the record.
-            again: Whether to measure a model again that was brought before. Default: what came of it answers.
+            candidate: An uploaded model to use instead of training one.
+            caller: ``UserId`` of ``sts:GetCallerIdentity``; IAM allows the caller no other value.
+            reason: Reason, for the record.
+            again: Whether to evaluate a known model again. Default: False, its earlier outcome is returned.
 
         Raises:
-            RetrainingRequestError: If the bus does not take the event.
+            RetrainingRequestError: If the bus rejects the event.
         """
         attributes = {} if candidate is None else {"candidate": canonical_json(candidate).decode()}
         detail = EventDetail(
@@ -140,12 +140,12 @@ class RetrainingRequests(PipelineAccess):
         (entry,) = answer["Entries"]
         if "EventId" not in entry:
             raise RetrainingRequestError(
-                f"the bus {self.unit.bus} did not take the request: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
+                f"the bus {self.unit.bus} rejected the request: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
             )
         return entry["EventId"]
 
     def decision(self, event_id: str) -> GuardDecision | None:
-        """Return what the guard decided on an event; ``None`` while it has not."""
+        """Return the guard's decision on an event; ``None`` before the decision."""
         key: Any = {"pipeline": {"S": self.pipeline.pipeline}, "item": {"S": f"EVENT#{event_id}"}}
         item = self.dynamodb.get_item(TableName=self.pipeline.retraining_table, Key=key, ConsistentRead=True).get(
             "Item"
@@ -155,7 +155,7 @@ class RetrainingRequests(PipelineAccess):
         return from_dict(GuardDecision, {name: value["S"] for name, value in item.items() if "S" in value})
 
     def outcome(self, execution: str) -> RetrainingOutcome | None:
-        """Return what came of an execution; ``None`` while it runs, or where it was not started yet."""
+        """Return the outcome of an execution; ``None`` while it runs, or if it has not started yet."""
         try:
             found = self.stepfunctions.describe_execution(executionArn=execution)
         except ClientError as error:
@@ -176,10 +176,10 @@ class RetrainingRequests(PipelineAccess):
         )
 
     def require_idle(self) -> None:
-        """Check that no execution runs: its training would be of one published set, and its evaluation of the next.
+        """Check that no execution runs, which would train on one published set and be evaluated on the next one.
 
         Raises:
-            RetrainingRequestError: If one runs.
+            RetrainingRequestError: If an execution runs.
         """
         key: Any = {"pipeline": {"S": self.pipeline.pipeline}, "item": {"S": "STATE"}}
         state = self.dynamodb.get_item(TableName=self.pipeline.retraining_table, Key=key, ConsistentRead=True)
@@ -195,7 +195,7 @@ class RetrainingRequests(PipelineAccess):
         if found["status"] in _RUNNING:
             name = owner.rpartition(":")[2]
             raise RetrainingRequestError(
-                f"nothing was published: {name} of {self.pipeline.pipeline} runs on the set that is there, and would be measured "
+                f"nothing was published: {name} of {self.pipeline.pipeline} is running on the current set, and would be evaluated "
                 f"on another; wait until it has ended (mlops runs show {name} --pipeline {self.pipeline.pipeline})"
             )
 
@@ -208,7 +208,7 @@ class RetrainingRequests(PipelineAccess):
 
 
 def kind_problem(pipeline: PipelineEntry, signature: ModelSignature) -> str | None:
-    """Return why a pipeline's metric does not measure what a model predicts; None where it does, or the metric is not known.
+    """Return why a pipeline's metric does not fit a model's predictions; None if it fits, or if the metric is unknown.
 
     Example:
         >>> pipeline = PipelineEntry(pipeline="demand-forecast", unit="demand", group="g", retraining_table="t",
@@ -234,7 +234,7 @@ def kind_problem(pipeline: PipelineEntry, signature: ModelSignature) -> str | No
 
 
 def earlier_outcome(decision: GuardDecision) -> RetrainingOutcome | None:
-    """Return what came of a model that was brought before; None where its run goes on, or none answers.
+    """Return the earlier outcome of a known model; None for other decisions, or while its run continues.
 
     Example:
         >>> known = GuardDecision(decision=Decision.KNOWN, event_id="e", at="2017-08-01T09:00:00Z", outcome="REJECTED",
@@ -248,7 +248,7 @@ def earlier_outcome(decision: GuardDecision) -> RetrainingOutcome | None:
 
 
 def refusal_of(decision: GuardDecision) -> str:
-    """Return why a guard's decision started nothing, with what to do.
+    """Return why a guard's decision started no retraining, with the fix.
 
     Example:
         >>> refusal_of(GuardDecision(decision=Decision.BUSY, event_id="e", at="2017-08-01T09:00:00Z", reason="another runs"))
@@ -261,5 +261,5 @@ def refusal_of(decision: GuardDecision) -> str:
         Decision.OVER_BUDGET: "ask again tomorrow, or raise max_runs_per_day and deploy the stack",
         Decision.STALE: "the clocks differ by more than the guard allows; ask again",
     }
-    fix = fixes.get(decision.decision, "put that right and ask again")
+    fix = fixes.get(decision.decision, "correct it and ask again")
     return f"the guard answered {decision.decision.value}: {decision.reason}; {fix}"

@@ -1,4 +1,4 @@
-"""Read an event again at its source, take the pipeline's lock, start the Retrain machine, and store the decision."""
+"""Adapter of ``retraining_guard``: confirms an event, takes the lock, starts the Retrain machine, and stores the decision."""
 
 import json
 import logging
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 
     from mlops_runtime.business_unit.automation import Automation
 
-KEPT = timedelta(days=30)  # how long an event id is remembered; it is refused as stale long before
+KEPT = timedelta(days=30)  # time for which event ids are stored; they are refused as stale long before
 KEPT_STARTED = timedelta(
     days=400
-)  # who asked for a run, and why, is known of no other place for longer than an execution
+)  # requester and reason of a run are stored nowhere else for longer than the execution
 
 _NUMBERS = ("lock_until", "last_started", "day_count", "new_labels", "last_asked")
 _TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request", "last_asked")
@@ -59,7 +59,7 @@ _REFUSED = "ConditionalCheckFailed"
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-# within this time a message that took the lock comes again and starts its execution, or ends among the dead letters
+# within this time, a message that took the lock is redelivered and starts its execution, or ends in the dead-letter queue
 UNSTARTED = timedelta(minutes=30)
 
 _OVER = ("ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT")
@@ -80,7 +80,7 @@ class GuardTable:
     pipeline: str
 
     def read(self) -> GuardState:
-        """Return the state; empty if it was never written."""
+        """Return the state; an empty one if it was never written."""
         item = self._item("STATE")
         if item is None:
             return GuardState()
@@ -91,13 +91,13 @@ class GuardTable:
         return GuardState(**values)
 
     def take(self, seen: GuardState, new: GuardState, now: datetime, *, gone: str | None = None) -> bool:
-        """Write the new state if nothing was started since ``seen`` and the lock is free; labels that arrived since then stay.
+        """Write the new state if nothing was started since ``seen`` and the lock is free; labels counted since then are kept.
 
         Args:
             seen: The state that was decided on.
             new: The state in which an execution holds the lock.
             now: The time of the decision.
-            gone: An owner that is known to run no more. Default: only time frees a lock.
+            gone: An owner that is known to have ended. Default: only time frees a lock.
         """
         values: dict[str, AttributeValueTypeDef] = {
             ":now": {"N": str(int(now.timestamp()))},
@@ -124,7 +124,7 @@ class GuardTable:
         )
 
     def release(self, owner: str) -> bool:
-        """Release the lock of exactly one execution. Returns whether it held it."""
+        """Release the lock of an execution, and return whether the execution held it."""
         return self._update(
             UpdateExpression="REMOVE #owner, lock_until",
             ConditionExpression="#owner = :me",
@@ -133,7 +133,7 @@ class GuardTable:
         )
 
     def count(self, event_id: str, labels: int, now: datetime) -> None:
-        """Add the labels of one event to the state, once however often it comes: marker and sum are one write."""
+        """Add the labels of an event to the state, once: marker and sum are written in one transaction."""
         marker = {**self._key(f"LABELS#{event_id}"), "labels": {"N": str(labels)}, "expires": _expires(now)}
         mark: Any = {"TableName": self.table, "Item": marker, "ConditionExpression": "attribute_not_exists(pipeline)"}
         add: Any = {
@@ -150,7 +150,7 @@ class GuardTable:
                 raise
 
     def brought(self, sha256: str) -> BroughtCandidate | None:
-        """Return what came of an archive, as the machine wrote it before it released its lock."""
+        """Return the result of an archive, which the machine wrote before it released its lock."""
         item = self._item(candidate_item(sha256))
         if item is None:
             return None
@@ -159,12 +159,12 @@ class GuardTable:
         )
 
     def decided(self, event_id: str) -> str | None:
-        """Return what was decided on an event before."""
+        """Return an earlier decision on an event; None without one."""
         item = self._item(f"EVENT#{event_id}")
         return None if item is None else str(item["decision"]["S"])
 
     def keep(self, decision: GuardDecision, event_id: str, now: datetime) -> None:
-        """Keep a decision for longer than its event could come again; one that started a run for longer than the run's history."""
+        """Store a decision for longer than its event can be redelivered; a start for longer than the run's history."""
         texts = {name: {"S": value} for name, value in to_dict(decision).items()}
         kept = KEPT_STARTED if decision.decision is Decision.STARTED else KEPT
         self.dynamodb.put_item(
@@ -204,11 +204,11 @@ class RetrainGuard:
         dynamodb: Client.
         stepfunctions: Client.
         table: Name of the retraining table.
-        settings: What the pipeline allows.
-        automation: Whether the unit's automation is paused.
-        evidence: Reads alarms and what confirms them.
-        ingested: Returns the rows that an ingest (table, id) appended, None if the table has no such ingest.
-        approval: Returns the approval status of a model package, None if the registry does not have it.
+        settings: Settings of the guard.
+        automation: The unit's freeze calendar and pause.
+        evidence: Reader of alarms and their evidence.
+        ingested: Returns the number of rows that an ingest (table, id) appended; None if the table has no such ingest.
+        approval: Returns the approval status of a model package; None if the registry does not have it.
     """
 
     dynamodb: "DynamoDBClient"
@@ -221,7 +221,7 @@ class RetrainGuard:
     approval: Callable[[str], str | None]
 
     def handle(self, message: Message) -> GuardDecision:
-        """Decide on one message, start the machine if it may, keep, log and count the decision.
+        """Decide on one message, start the machine if accepted, and store, log and count the decision.
 
         Raises:
             GuardBusyError: If others kept changing the state.
@@ -244,7 +244,7 @@ class RetrainGuard:
         try:
             event = event_from(message.body, settings=self.settings, now=now)
         except RefusedEventError as refused:
-            # under the message's id: a forged event must not use up the id of a real one
+            # stored by the message's id: a forged event must not use up the id of a real one
             return self._kept(refused.decision, f"message:{message.id}", now, str(refused))
         if (earlier := self._rows.decided(event.event_id)) is not None:
             reason = f"decided before: {earlier}"
@@ -262,7 +262,7 @@ class RetrainGuard:
         arn = execution_arn(self.settings.machine_arn, name)
         state = self._rows.read()
         if state.last_execution == arn and state.request is not None:
-            # what was begun goes on, also if the alarm is quiet by now
+            # an interrupted start continues, even if the alarm is no longer in ALARM
             request = from_json(RetrainRequest, state.request)
         else:
             alarms = self.evidence.read(alarms_of(request, self.settings), now)
@@ -273,16 +273,16 @@ class RetrainGuard:
             return self._kept(decision, request.event_id, now, reason, request=request, free=free)
         try:
             self.stepfunctions.start_execution(
-                # the machine reads the request in the row that the lock was taken with
+                # the machine reads the request from the row that was written with the lock
                 stateMachineArn=self.settings.machine_arn,
                 name=name,
             )
         except self.stepfunctions.exceptions.ExecutionAlreadyExists:
-            logger.info("execution %s is already there", name)
+            logger.info("execution %s already exists", name)
         return self._kept(decision, request.event_id, now, reason, arn, request=request)
 
     def _counted(self, event: Asked, now: datetime) -> RetrainRequest:
-        """Count the new labels of an ingest, as the table's own snapshot says them."""
+        """Count the new labels of an ingest, from the table's snapshot."""
         table = event.request.requested_by
         if event.ingest is None:
             return event.request
@@ -297,7 +297,7 @@ class RetrainGuard:
         if status not in _OVER:
             raise RefusedEventError(Decision.NOT_CONFIRMED, f"{execution} is {status} now")
         held = self._rows.release(execution)
-        reason = f"{execution} is {status}" if held else f"{execution} is {status} and held no lock any more"
+        reason = f"{execution} is {status}" if held else f"{execution} is {status} and no longer held the lock"
         return self._kept(Decision.RELEASED, event.event_id, now, reason, execution)
 
     def _lock(self, request: RetrainRequest, execution: str, now: datetime, *, again: bool) -> tuple[Decision, str]:
@@ -309,7 +309,7 @@ class RetrainGuard:
                 gone, freed = seen.owner, replace(seen, owner=None, lock_until=0)
                 decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
             if not again and seen.last_execution != execution:
-                # after the state was read: the machine writes what came of an archive before it releases the lock
+                # after reading the state: the machine writes an archive's result before it releases the lock
                 self._require_new(request, seen if decision is Decision.BUSY else replace(seen, owner=None))
             if not decision.is_start or seen.last_execution == execution:
                 return decision, reason
@@ -333,7 +333,7 @@ class RetrainGuard:
         return None if paused is None else (Decision.PAUSED, paused)
 
     def _is_over(self, seen: GuardState, now: datetime) -> bool:
-        """Return whether the owner of the lock has ended or was never started; its lock is then not waited for."""
+        """Return whether the owner of the lock has ended or was never started, so that its lock is ignored."""
         status = self._status(seen.owner or "")
         if status is not None:
             return status in _OVER
@@ -341,7 +341,7 @@ class RetrainGuard:
 
     def _status(self, execution: str) -> str | None:
         try:
-            # metadata alone: input and output are encrypted with a key that the guard may not use
+            # metadata only: input and output are encrypted with a key that the guard may not use
             # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
             described = self.stepfunctions.describe_execution(executionArn=execution, includedData="METADATA_ONLY")
             return described["status"]

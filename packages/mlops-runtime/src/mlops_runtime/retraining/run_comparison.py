@@ -1,4 +1,4 @@
-"""Two runs over one holdout: the interval of the gate between their candidates, what they were given, what they came to. Pure."""
+"""Comparison of two runs on the same holdout: the gate's interval between their candidates, hyperparameters, metrics. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ from mlops_runtime.retraining.loss_intervals import (
 )
 
 _OTHER = "other"
-_TOLERANCE = 1e-9  # relative: one job may sum in another order
+_TOLERANCE = 1e-9  # relative: jobs may sum in different order
 
 
 class RunError(ValueError):
-    """A run is not found, or two runs cannot be compared; the message says why and what to do."""
+    """A run is not found, or two runs cannot be compared; the message states the reason and the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentComparison:
-    """The losses of both runs where a column has a value."""
+    """The losses of both runs in one segment."""
 
     segment: str
     rows: int
@@ -40,10 +40,10 @@ class SegmentComparison:
 class RunComparison:
     """Two runs, measured on the same rows.
 
-    ``first_loss`` and ``second_loss`` are of the runs' candidates in ``metric``; lower is better. ``difference`` is
-    (second - first) / first, and lies between ``low`` and ``high`` with ``confidence``. ``rivals`` are the losses of naive
-    baselines on these rows. ``hyperparameters`` has those that differ, ``training`` what the scripts wrote of themselves, first and
-    second; None for what only the other has.
+    ``first_loss`` and ``second_loss`` are the losses of the runs' candidates in ``metric``; lower is better. ``difference`` is
+    (second - first) / first, with a confidence interval from ``low`` to ``high`` at the level ``confidence``. ``rivals`` are the
+    losses of naive baselines on these rows. ``hyperparameters`` has those that differ, and ``training`` the metrics that the
+    scripts wrote, as pairs of first and second; None if only the other run has a value.
     """
 
     first: str
@@ -63,7 +63,7 @@ class RunComparison:
 
     @property
     def verdict(self) -> str:
-        """Which run is shown to be better, or that neither is."""
+        """The run that is significantly better, or that neither is."""
         if self.high < 0:
             return f"{self.second} is better"
         return f"{self.first} is better" if self.low > 0 else "neither is shown to be better"
@@ -82,12 +82,12 @@ def compared(
     Args:
         pipeline: The pipeline of both.
         ids: Their ids.
-        evaluations: What was measured of each.
-        hyperparameters: Those of each.
-        training: Final metrics that each script wrote.
+        evaluations: Their evaluations.
+        hyperparameters: Their hyperparameters.
+        training: Final metrics that their scripts wrote.
 
     Raises:
-        RunError: If one has no evaluation, they were not measured on the same rows, or these are too few for an interval.
+        RunError: If one has no evaluation, they were not measured on the same rows, or there are too few rows for an interval.
     """
     missing = [name for name, evaluation in zip(ids, evaluations, strict=True) if evaluation is None]
     first, second = evaluations
@@ -123,7 +123,7 @@ def compared(
 
 
 def _other_rows(pipeline: PipelineEntry, ids: tuple[str, str], first: Evaluation, second: Evaluation) -> str | None:
-    """Return why two evaluations are not of the same rows; blocks with the same labels and losses of baselines are."""
+    """Return why two evaluations are not on the same rows, which have equal labels and baseline losses in all blocks."""
     if first.metric != second.metric:
         return f"{ids[0]} is measured by {first.metric}, {ids[1]} by {second.metric}; train one again"
     if first.metric_sha256 != second.metric_sha256:
@@ -159,7 +159,9 @@ def _other_rows(pipeline: PipelineEntry, ids: tuple[str, str], first: Evaluation
 def _no_losses(ids: tuple[str, str], first: Evaluation, second: Evaluation) -> str | None:
     for name, evaluation in zip(ids, (first, second), strict=True):
         if count := evaluation.non_finite.get(CANDIDATE, 0):
-            return f"{name} has no finite prediction for {count} of {evaluation.rows} rows, so its loss says nothing"
+            return (
+                f"{name} has no finite prediction for {count} of {evaluation.rows} rows, so its loss cannot be compared"
+            )
     return None
 
 

@@ -1,7 +1,7 @@
-"""Adapter: the runs of a pipeline, as its executions, guard decisions, evaluations, gate results and packages tell them.
+"""Adapter: the runs of a pipeline, read from its executions, guard decisions, evaluations, gate results and packages.
 
-Nothing is stored for it. Step Functions keeps executions for 90 days; an older run is known by its evaluation and gate result, and
-by the guard's decision that started it. A request that the guard refused is a run that did not happen.
+No separate history is stored. Step Functions retains executions for 90 days; an older run is known from its evaluation, its gate
+result and the guard's decision that started it. A request that the guard refused is listed as a run that did not start.
 """
 
 import json
@@ -25,23 +25,23 @@ from mlops_runtime.retraining.training_metrics import read_log_line
 from mlops_runtime.rollout.execution_names import execution_arn
 
 LATEST = "latest"
-_VERSION = re.compile(r"(?:(?P<group>[A-Za-z0-9-]+)/)?(?P<number>[1-9][0-9]{0,8})")  # as `mlops models` names a package
-_READERS = 16  # calls at once
+_VERSION = re.compile(r"(?:(?P<group>[A-Za-z0-9-]+)/)?(?P<number>[1-9][0-9]{0,8})")  # a package as in `mlops models`
+_READERS = 16  # concurrent calls
 _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
 _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
-# decisions that refuse nothing
+# decisions other than refusals
 _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.KNOWN, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # of an execution
 _FAILED = "Failed"  # status of a job
-_NEWEST = 100  # lines of a log that contain what a failed training wrote of itself: it is among its last words
+_NEWEST = 100  # last lines of a failed training's log, which contain its metrics
 
 Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
 Kind = Literal["Training", "Processing", "Transform"]
 _REGISTERED = "REGISTERED"
 _NAMES = {f"#{each.name}": each.name for each in fields(GuardDecision)}  # some are reserved words of DynamoDB
 
-_Decision = Mapping[str, str]  # a row of the guard as it is kept
+_Decision = Mapping[str, str]  # a stored row of the guard
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -50,7 +50,7 @@ U = TypeVar("U")
 class _Job:
     suffix: str
     kind: Kind = "Processing"
-    is_of_server: bool = False  # of a pipeline that asks the server of a container of others
+    is_of_server: bool = False  # only in a pipeline that sends requests to a custom container's server
 
     @property
     def group(self) -> str:
@@ -75,12 +75,12 @@ STEPS: tuple[Step, ...] = tuple(_JOBS)
 class Run:
     """One retraining, or one request for it that the guard refused.
 
-    ``id`` is the execution's name; of a refusal the event's id. ``outcome`` is ``RUNNING``, ``REGISTERED``, ``REJECTED``,
-    ``REFUSED``, ``ASKED`` where people were asked and nothing was trained,
-    the status of an execution that ended otherwise (``FAILED``, ``ABORTED``, ``TIMED_OUT``), or ``UNKNOWN`` where
-    nothing is kept of it. ``trigger``, ``requested_by`` and ``detail`` say what asked for it, ``reason`` why it came out so.
-    ``metrics`` has the loss of the candidate, the champion and each baseline on one holdout. ``decision`` is the guard's refusal,
-    ``free_at`` when it would accept, ``times`` how many such refusals followed each other, ``at`` the time of the last.
+    ``id`` is the execution's name, or for a refusal the event's id. ``outcome`` is ``RUNNING``, ``REGISTERED``, ``REJECTED``,
+    ``REFUSED``, ``ASKED`` if people were asked and nothing was trained, the status of an execution that ended otherwise
+    (``FAILED``, ``ABORTED``, ``TIMED_OUT``), or ``UNKNOWN`` if no outcome is stored. ``trigger``, ``requested_by`` and ``detail``
+    describe the request, ``reason`` explains the outcome. ``metrics`` has the loss of the candidate, the champion and each
+    baseline on the same holdout. ``decision`` is the guard's refusal, ``free_at`` the time when it would accept, ``times`` the
+    number of consecutive refusals of the same kind, and ``at`` the time of the last one.
     """
 
     id: str
@@ -104,7 +104,7 @@ class Run:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the guard refused it, so that nothing ran."""
+        """Whether the guard refused the request, so that nothing ran."""
         return self.decision is not None
 
     @property
@@ -114,7 +114,7 @@ class Run:
 
     @property
     def who(self) -> str | None:
-        """Who asked, without the id of the role."""
+        """The requester, without the id of the role."""
         return None if self.requested_by is None else self.requested_by.rpartition(":")[2]
 
 
@@ -131,7 +131,7 @@ class RunStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDetails:
-    """A run with its jobs, hyperparameters, what the script wrote of its training, and the evidence of the gate."""
+    """A run with its jobs, hyperparameters, training metrics, and the gate's evidence."""
 
     run: Run
     steps: tuple[RunStep, ...] = ()
@@ -148,8 +148,8 @@ class RunHistory(PipelineAccess):
         """Return the newest runs and refused requests, the newest first.
 
         Args:
-            last: How many. Default: 20.
-            since: Only what began at this time or later. Default: at any time.
+            last: Maximum number of runs; None for all. Default: 20.
+            since: Earliest start of a run. Default: any time.
         """
         decisions = self._decisions()
         found = self._merged(decisions, last=last, since=since)
@@ -159,13 +159,13 @@ class RunHistory(PipelineAccess):
         return tuple(_with_package(run, packages) for run in filled)
 
     def run(self, id: str) -> RunDetails:
-        """Return a run with everything that is known of it.
+        """Return a run with all details.
 
         Args:
-            id: As ``runs`` has it, a version of the registry (``7`` or ``<group>/7``), or ``latest``.
+            id: Id of a run (see ``runs``), a version of the registry (``7`` or ``<group>/7``), or ``latest``.
 
         Raises:
-            RunError: If there is no such run.
+            RunError: If the run does not exist.
         """
         run = self._found(id)
         if run.is_refused:
@@ -187,11 +187,11 @@ class RunHistory(PipelineAccess):
         )
 
     def compare(self, first: str, second: str) -> RunComparison:
-        """Compare two runs over one holdout, with the interval that the gate would compute between them.
+        """Compare two runs on the same holdout, with the interval that the gate would compute between them.
 
         Args:
-            first: The run that is compared with.
-            second: The run whose loss is taken relative to it.
+            first: The reference run.
+            second: The run whose loss is compared with the reference.
 
         Raises:
             RunError: If one has no evaluation, or they were not measured on the same rows.
@@ -209,12 +209,12 @@ class RunHistory(PipelineAccess):
         """Yield the lines of a job's log, the oldest first.
 
         Args:
-            id: As ``runs`` has it, a version of the registry (``7`` or ``<group>/7``), or ``latest``.
-            step: Which job. Default: ``train``; of a model made elsewhere ``evaluate``.
-            last: How many of the newest lines. Default: all.
+            id: Id of a run (see ``runs``), a version of the registry (``7`` or ``<group>/7``), or ``latest``.
+            step: The job. Default: ``train``, or ``evaluate`` for a model made elsewhere.
+            last: Number of the newest lines. Default: all.
 
         Raises:
-            RunError: If there is no such run, or it has no such job.
+            RunError: If the run does not exist, or has no such job.
         """
         run = self._found(id)
         if run.is_refused:
@@ -231,11 +231,11 @@ class RunHistory(PipelineAccess):
         yield from lines if last is None else deque(lines, maxlen=last)
 
     def _merged(self, decisions: Sequence[_Decision], *, last: int | None, since: datetime | None) -> list[Run]:
-        """Return executions, refusals and older runs, the newest first, as far as a listing tells them."""
+        """Return executions, refusals and older runs, the newest first, with the details of a listing."""
         started = {each["execution"]: each for each in decisions if "execution" in each and _is_start(each)}
         runs = {run.id: run for run in self._executions(started, last, since)}
         complete = last is None or len(runs) < last
-        if complete:  # what Step Functions has forgotten is older than all that it knows
+        if complete:  # runs that Step Functions no longer has are older than all that it lists
             for each in started.values():
                 name = each["execution"].rpartition(":")[2]
                 if name not in runs:
@@ -279,7 +279,7 @@ class RunHistory(PipelineAccess):
         )
 
     def _forgotten(self, name: str, at: str, decision: GuardDecision | None) -> Run:
-        """Return a run whose execution is no longer kept; a question is kept with the guard's decision."""
+        """Return a run whose execution is no longer available; a question is stored with the guard's decision."""
         if decision is not None and decision.decision is Decision.ASKED:
             return replace(self._of(name, at, decision.decision.value, decision), reason=decision.reason)
         return self._of(name, at, "UNKNOWN", decision)
@@ -353,18 +353,18 @@ class RunHistory(PipelineAccess):
             run = replace(run, metric=gate.metric, metrics=gate.metrics)
         else:
             body = self._body(f"evaluations/{self.pipeline.pipeline}/{run.id}/evaluation.json")
-            if body is not None:  # its losses by block are most of it, and are not read for a list
+            if body is not None:  # parsed as plain JSON, since a list does not need its losses by block
                 evaluation = json.loads(body)
                 run = replace(run, metric=evaluation["metric"], metrics=evaluation["metrics"])
         if gate is not None:
             outcome = _REGISTERED if gate.verdict is GateVerdict.PASSED else "REJECTED"
             return replace(run, outcome=outcome, reason=gate.reason)
         if run.outcome == "UNKNOWN":
-            return replace(run, reason="its execution is no longer kept, and it has no gate result")
+            return replace(run, reason="its execution is no longer available, and it has no gate result")
         return self._ended(run)
 
     def _ended(self, run: Run) -> Run:
-        """Return a run that no gate decided on: what its execution says of its end."""
+        """Return a run without a gate's decision, with outcome and reason of its execution."""
         found = self.stepfunctions.describe_execution(executionArn=str(run.execution))
         output = json.loads(found.get("output", "{}"))
         return replace(
@@ -374,7 +374,7 @@ class RunHistory(PipelineAccess):
         )
 
     def _decisions(self) -> list[_Decision]:
-        """Return the rows of the guard; there may be many, and few of them are shown."""
+        """Return the guard's rows as plain mappings: there may be many, and few of them are shown."""
         pages = self.dynamodb.get_paginator("query").paginate(
             TableName=self.pipeline.retraining_table,
             KeyConditionExpression="pipeline = :pipeline AND begins_with(#item, :event)",
@@ -412,7 +412,7 @@ class RunHistory(PipelineAccess):
         )
 
     def _packages(self, names: set[str]) -> dict[str, Mapping[str, Any]]:
-        """Return the packages that runs registered, by their names, which end the packages' descriptions."""
+        """Return the packages that runs registered, by run; a package's description ends with the name of its run."""
         found: dict[str, Mapping[str, Any]] = {}
         if not names:
             return found
@@ -435,7 +435,7 @@ class RunHistory(PipelineAccess):
         return self._read(Evaluation, f"evaluations/{self.pipeline.pipeline}/{name}/evaluation.json")
 
     def _training(self, name: str, steps: Sequence[RunStep]) -> TrainingMetrics | None:
-        """Return what the script wrote of its training; of one that failed what its log has."""
+        """Return the training metrics of the script; for a failed training those in its log."""
         kept = self._read(TrainingMetrics, f"evaluations/{self.pipeline.pipeline}/{name}/training.json")
         if kept is not None or not any(step.step == "train" and step.status == _FAILED for step in steps):
             return kept
@@ -481,14 +481,14 @@ class RunHistory(PipelineAccess):
             raise
 
     def _lines(self, name: str, step: Step) -> Iterator[str] | None:
-        """Return the lines of a job's streams; None where it has none."""
+        """Return the lines of a job's log streams; None without a stream."""
         if _JOBS[step].is_of_server and not self.pipeline.asks_servers:
             return None
         group, streams = _JOBS[step].group, self._streams(name, step)
         return (line for stream in streams for line in self._stream(group, stream)) if streams else None
 
     def _newest_lines(self, name: str, step: Step) -> list[str]:
-        """Return the last lines of a job's log, a page of it."""
+        """Return the last page of lines of a job's log."""
         group, streams = _JOBS[step].group, self._streams(name, step)
         events = (
             self.logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=False, limit=_NEWEST)
@@ -506,19 +506,19 @@ class RunHistory(PipelineAccess):
             return []
 
     def _stream(self, group: str, stream: str) -> Iterator[str]:
-        """Yield the lines of a stream; by stream, since a right to filter events is one to read every job's of the account."""
+        """Yield the lines of a stream; read by stream, since FilterLogEvents would need access to the logs of all jobs."""
         given: Any = {}
         while True:
             page = self.logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **given)
             yield from (event["message"].rstrip("\n") for event in page["events"])
-            # at the end the service answers with the token that it was given
+            # at the end of the stream the service returns the same token
             # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html
             if page["nextForwardToken"] == given.get("nextToken"):
                 return
             given = {"nextToken": page["nextForwardToken"]}
 
     def _each(self, items: Sequence[T], call: Callable[[T], U]) -> list[U]:
-        if items:  # clients are made here: a session of boto3 does not make them in several threads
+        if items:  # clients are created here: a boto3 session is not thread-safe
             _ = self.s3, self.stepfunctions
         with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(call, items))
@@ -543,14 +543,14 @@ def _is_start(row: _Decision) -> bool:
 
 
 def _is_refusal(row: _Decision) -> bool:
-    """Return whether something was asked and refused; a recheck of a quiet alarm asked for nothing."""
+    """Return whether a request was refused; a recheck without an alarm in ALARM is not a request."""
     if row["decision"] in _NOT_REFUSED:
         return False
     return row["decision"] != Decision.NOT_CONFIRMED or row.get("trigger") not in (None, Trigger.RECHECK)
 
 
 def _collapsed(decisions: Iterable[_Decision]) -> list[tuple[_Decision, int]]:
-    """Return the newest of refusals alike that follow each other, with their count: an alarm that stays on asks every hour."""
+    """Collapse consecutive refusals of the same kind into the newest, with their count: a lasting alarm requests every hour."""
     found: list[tuple[_Decision, int]] = []
     before: tuple[str | None, ...] | None = None
     for row in sorted(filter(_is_refusal, decisions), key=lambda each: each["at"]):
@@ -584,7 +584,7 @@ def _step(step: Step, described: Mapping[str, Any]) -> RunStep:
 
 
 def _day(name: str) -> str:
-    """Return the day that the name of an execution begins with."""
+    """Return the day in the prefix of an execution's name."""
     try:
         return _iso(datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=UTC))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Candidate and champion by segment: intervals, of small segments together, ratios of the sums of all, and what that covers."""
+"""Comparison of candidate and champion by segment: intervals, pooled small segments, ratios of sums, and coverage."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,11 @@ from mlops_runtime.retraining.loss_intervals import (
     two_way_bound,
 )
 
-# measured on the demand example (ADR 10): good challengers are at most 1.26 apart in predictions, 1.7 in losses
+# measured on the demand example (ADR 10): good challengers differ by a factor of at most 1.26 in predictions, 1.7 in losses
 PREDICTION_RATIO, LOSS_RATIO = 1.5, 2.0
-_FEW_ROWS = 8  # with fewer, two good models are further apart, by the square root of their number
-_DIGITS = 9  # shares of floating point sums
-_CHANCE = 3.0  # standard deviations of a count, within which labels cannot tell two probabilities apart
+_FEW_ROWS = 8  # with fewer rows, two good models differ more, in proportion to 1 / sqrt(rows)
+_DIGITS = 9  # rounding of shares of floating-point sums
+_CHANCE = 3.0  # standard deviations of a count within which labels cannot distinguish two probabilities
 _PROBABILITIES: tuple[Metric, ...] = ("log_loss", "brier", "macro_log_loss")
 
 
@@ -34,7 +34,7 @@ def segment_checks(evaluation: Evaluation, spec: GateSpec) -> tuple[GateCheck, .
     """Return the comparisons by segment: one for each interval, and one for each ratio of sums that is too large.
 
     Args:
-        evaluation: What the evaluation job measured; it holds together.
+        evaluation: A consistent evaluation.
         spec: The limits.
     """
     if not _has_champion(evaluation):
@@ -43,11 +43,11 @@ def segment_checks(evaluation: Evaluation, spec: GateSpec) -> tuple[GateCheck, .
 
 
 def coverage(evaluation: Evaluation, checks: Sequence[GateCheck]) -> tuple[SegmentCoverage, ...]:
-    """Return for each column of segments how much of the holdout intervals cover; nothing where nothing was compared.
+    """Return the part of the holdout that intervals cover, for each column of segments; empty without a comparison.
 
     Args:
-        evaluation: What the evaluation job measured.
-        checks: What the gate compared.
+        evaluation: The evaluation.
+        checks: The gate's comparisons.
     """
     tested = {check.segment for check in checks if check.segment is not None}
     columns = dict.fromkeys(segment.column for segment in evaluation.segments or ())
@@ -59,7 +59,7 @@ def coverage(evaluation: Evaluation, checks: Sequence[GateCheck]) -> tuple[Segme
 
 
 def coverage_text(covered: SegmentCoverage) -> str:
-    """Return what a verdict says of one column.
+    """Return the description of one column's coverage for the verdict.
 
     Example:
         >>> coverage_text(SegmentCoverage(column="category", segments=37, compared=11, guarded=26, pooled_rows=0.13,
@@ -121,10 +121,10 @@ def _regression(spec: GateSpec, segment: SegmentLosses) -> float:
 
 
 def _sum_checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
-    """Yield what is wrong with the sums of each segment: of one with an interval too, which may be wide.
+    """Yield failed checks of each segment's sums, also of segments with an interval, which may be wide.
 
-    They catch what is gross: nothing predicted where something was sold, a level that is half or twice of what it was. They
-    cannot catch what a good model does by chance too: an error of a third, or rows that are wrong and add up.
+    They detect gross errors: predictions of zero where something was sold, or a level of half or twice the former one. They cannot
+    detect errors that a good model makes by chance: a third too much, or wrong rows that cancel out.
     """
     most = PREDICTION_RATIO if spec.max_segment_ratio is None else spec.max_segment_ratio
     loss_a_row = sum(block.absolute_error[CHAMPION] for block in evaluation.blocks) / evaluation.rows

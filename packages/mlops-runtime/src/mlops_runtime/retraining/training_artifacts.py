@@ -1,9 +1,9 @@
-"""Adapter: copies a candidate's archive to a prefix that no training can write, before it is evaluated.
+"""Adapter that copies a candidate's archive to a prefix that no training can write, before its evaluation.
 
-A training role writes below ``training/<pipeline>/``, in every execution. The evaluated, registered and live archive is a copy
-below ``models/<pipeline>/<execution>/``, which is written once, so the measured archive is the live one. A model made elsewhere
-lies below ``registered/<pipeline>/``, and its copy must have the hash that was asked for. What a training script wrote of itself is
-kept beside the evaluation.
+The training role writes below ``training/<pipeline>/`` in every execution. The evaluated, registered and live archive is a copy
+below ``models/<pipeline>/<execution>/``, which is written once, so the evaluated archive is the live one. A model made elsewhere is
+below ``registered/<pipeline>/``, and its copy must have the hash in the request. Training metrics of the script are stored with the
+evaluation.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (If-None-Match)
 """
@@ -23,16 +23,16 @@ from mlops_runtime.retraining.training_metrics import MAXIMUM_ARCHIVE, read_outp
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: one call copies 5 GB at most
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: one call copies at most 5 GB
 MAXIMUM_BYTES = 5 * 1024**3
-OUTPUT_FILE = "output.tar.gz"  # of a training job, beside its model
-METRICS_FILE = "training.json"  # beside the evaluation
+OUTPUT_FILE = "output.tar.gz"  # of a training job, in the folder of its model
+METRICS_FILE = "training.json"  # in the folder of the evaluation
 
 logger = logging.getLogger(__name__)
 
 
 class ArtifactError(ValueError):
-    """A training's artefact cannot be kept; the message says why."""
+    """The archive of a training cannot be stored; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Artifacts:
     """The model archives of one pipeline.
 
     Args:
-        s3: Client that may read what trainings write, and write each kept archive once.
+        s3: Client that may read the output of trainings, and write each stored archive once.
         bucket: Artifacts bucket.
         pipeline: Its name.
     """
@@ -52,22 +52,22 @@ class Artifacts:
     def keep(self, uri: str, execution: str, candidate: Candidate | None = None) -> dict[str, str]:
         """Copy an archive to ``models/<pipeline>/<execution>/model.tar.gz``, once, and return ``{"artifact_uri"}`` and its hash.
 
-        A copy that is there already stays: an earlier attempt of the same execution made it.
+        An existing copy is kept: an earlier attempt of the same execution made it.
 
         Args:
-            uri: The archive.
+            uri: URI of the archive.
             execution: ARN of the Retrain execution.
-            candidate: The model made elsewhere that the execution is about. Default: a training of its own made it.
+            candidate: The execution's model if it was made elsewhere. Default: the execution trained it.
 
         Raises:
-            ArtifactError: If it lies elsewhere than under ``training/<pipeline>/``, or ``registered/<pipeline>/`` for a model made
-                elsewhere, is larger than one copy may be, or has other bytes than were asked for.
+            ArtifactError: If it is not below ``training/<pipeline>/``, or ``registered/<pipeline>/`` for a model made elsewhere, if
+                it exceeds the size limit of one copy, or if it has another hash than in the request.
         """
         folder = "training" if candidate is None else REGISTERED
         prefix = f"s3://{self.bucket}/{folder}/{self.pipeline}/"
         if not uri.startswith(prefix):
             raise ArtifactError(
-                f"a {'training must write' if candidate is None else 'candidate must lie'} under {prefix}, got {uri!r}"
+                f"a {'training must write' if candidate is None else 'candidate must be'} below {prefix}, got {uri!r}"
             )
         trained = uri.removeprefix(f"s3://{self.bucket}/")
         size = self.s3.head_object(Bucket=self.bucket, Key=trained)["ContentLength"]
@@ -86,20 +86,20 @@ class Artifacts:
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise
-        # the checksum that S3 made of the copy
+        # the checksum that S3 computed for the copy
         head = self.s3.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         found = base64.b64decode(head.get("ChecksumSHA256", "")).hex()
         if candidate is not None and found != candidate.sha256:
             raise ArtifactError(
-                f"{candidate.uri} has SHA-256 {found or 'unknown'}, registered was {candidate.sha256}: it was changed "
-                "after it was uploaded; register the model again"
+                f"{candidate.uri} has SHA-256 {found or 'unknown'}, expected {candidate.sha256}: it was changed "
+                "after its upload; register the model again"
             )
         if candidate is None:
             self._keep_metrics(trained, execution.rpartition(":")[2])
         return {"artifact_uri": f"s3://{self.bucket}/{key}", "artifact_sha256": found}
 
     def _keep_metrics(self, trained: str, name: str) -> None:
-        """Keep what the script wrote of its training; a training without that, or whose output cannot be read, goes on."""
+        """Store the script's training metrics; missing or unreadable output is not an error."""
         try:
             found = self._metrics(f"{trained.rpartition('/')[0]}/{OUTPUT_FILE}")
             if found is not None:
@@ -110,7 +110,7 @@ class Artifacts:
                     ContentType="application/json",
                 )
         except ClientError as error:
-            # S3 answers 403 for what is missing to a caller who may not list
+            # S3 returns 403 for a missing object to a caller that may not list
             logger.info("no metrics of the training of %s: %s", name, error)
 
     def _metrics(self, key: str) -> TrainingMetrics | None:

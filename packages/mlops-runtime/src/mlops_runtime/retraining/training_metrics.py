@@ -1,9 +1,9 @@
-"""What a training script wrote of its training: ``metrics.json`` and ``metrics.csv`` of the job's output. Pure.
+"""Training metrics of a script: ``metrics.json`` and ``metrics.csv`` in the job's output. Pure.
 
-The script writes both into ``SM_OUTPUT_DATA_DIR``, which SageMaker packs into ``output.tar.gz`` beside the model. They are foreign
-input: bounded, and what cannot be read is a problem by name that fails nothing.
+The script writes both to ``SM_OUTPUT_DATA_DIR``, which SageMaker packs into ``output.tar.gz`` with the model. They are untrusted
+input: their size is limited, and unreadable content is reported as a problem, but fails nothing.
 
-A job that fails logs them in one line, since it may leave no output.
+A failing job logs them in one line, since it may leave no output.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-output.html
 """
@@ -29,15 +29,15 @@ MAXIMUM_ARCHIVE = 64 * 1024**2  # bytes, packed
 MAXIMUM_FILE = 1024**2  # bytes of each file
 MAXIMUM_NAMES = 200
 MAXIMUM_STEPS = 10_000
-_MAXIMUM_UNPACKED = 256 * 1024**2  # bytes that are gone through until both files are found
+_MAXIMUM_UNPACKED = 256 * 1024**2  # bytes that are searched for both files
 _MAXIMUM_NAME = 100  # characters
-# bytes of one log event, of CloudWatch and of the embedded cloud, which divides lines of 64 KiB
+# bytes of one log event, in CloudWatch and in the embedded cloud, which splits lines of 64 KiB
 _MAXIMUM_LINE = 60_000
 _LOGGED = "mlops train: written before it failed: "
 
 
 def read_output(archive: IO[bytes]) -> TrainingMetrics | None:
-    """Return what a job's output says of its training; None if it has neither file.
+    """Return the training metrics in a job's output; None if it has neither file.
 
     Args:
         archive: Content of ``output.tar.gz``.
@@ -65,11 +65,11 @@ def read_output(archive: IO[bytes]) -> TrainingMetrics | None:
 
 
 def read_files(files: Mapping[str, bytes], *, problems: tuple[str, ...] = ()) -> TrainingMetrics:
-    """Return what the files say.
+    """Parse the files of training metrics.
 
     Args:
-        files: Content of ``metrics.json`` and ``metrics.csv``, of those that there are.
-        problems: What is known to be wrong before.
+        files: Content of ``metrics.json`` and ``metrics.csv``, if present.
+        problems: Problems that are already known.
 
     Example:
         >>> read_files({"metrics.json": b'{"rmse": 1.5}'}).metrics
@@ -87,7 +87,7 @@ def read_files(files: Mapping[str, bytes], *, problems: tuple[str, ...] = ()) ->
 
 
 def read_folder(folder: Path) -> TrainingMetrics | None:
-    """Return what a script has written so far; None where it has written neither file.
+    """Return the training metrics that a script has written so far; None if it has written neither file.
 
     Args:
         folder: ``SM_OUTPUT_DATA_DIR``.
@@ -112,7 +112,7 @@ def read_folder(folder: Path) -> TrainingMetrics | None:
 
 
 def log_line(metrics: TrainingMetrics) -> str:
-    """Return metrics as a line of a log; of long curves every second step is left out until it is one event.
+    """Return metrics as a log line; every second step of long curves is left out until the line fits into one event.
 
     Example:
         >>> read_log_line(log_line(TrainingMetrics(metrics={"rmse": 1.5}))).metrics
@@ -134,7 +134,7 @@ def log_line(metrics: TrainingMetrics) -> str:
 
 
 def read_log_line(line: str) -> TrainingMetrics | None:
-    """Return the metrics of a line of a log; None for any other line."""
+    """Return the metrics in a log line; None for any other line."""
     _, found, text = line.partition(_LOGGED)
     try:
         return from_json(TrainingMetrics, text) if found else None
@@ -143,16 +143,16 @@ def read_log_line(line: str) -> TrainingMetrics | None:
 
 
 class _Bounded:
-    """A stream that is read only up to a bound: a small archive may unpack to anything."""
+    """A stream with a limit of bytes, since a small archive may unpack to any size."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self._stream, self._left = stream, _MAXIMUM_UNPACKED
 
     def read(self, size: int) -> bytes:
-        """Read as much as is asked for.
+        """Read up to ``size`` bytes.
 
         Raises:
-            OSError: If that is more than the bound.
+            OSError: If the limit is exceeded.
         """
         content = self._stream.read(min(size, self._left + 1))
         self._left -= len(content)

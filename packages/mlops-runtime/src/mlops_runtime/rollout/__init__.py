@@ -1,1 +1,1 @@
-"""How a model comes to serve: plan, request shapes, audit chain, custom resource, guard."""
+"""Rollouts of models to endpoints: plan, API requests, audit chain, custom resource, guard."""

@@ -1,7 +1,7 @@
-"""Whether answers of status 2xx have readable numbers, counted by minute from captures. Pure.
+"""Captured 2xx responses without readable numbers, counted by minute. Pure.
 
-Captures name a variant, and both fleets of a rollout have the same one. So while both answer, what is counted is of both: where
-each fleet is within tolerance their mixture is, so a stop is as sure as one of the new fleet alone, only later.
+Captures name a variant, and both fleets of a rollout have the same variant. While both fleets respond, the counts cover both.
+If each fleet is within tolerance, so is their mixture: the bound on false alarms still holds, and a stop only comes later.
 """
 
 import math
@@ -20,11 +20,11 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyVerdict:
-    """What the bodies come to.
+    """Verdict on captured response bodies.
 
     Args:
-        is_stopped: Whether more of them than before are without numbers, and that is shown.
-        sentence: What was counted.
+        is_stopped: Whether significantly more of them than before have no readable numbers.
+        sentence: The counts, in words.
     """
 
     is_stopped: bool
@@ -44,13 +44,13 @@ def is_readable(output: Mapping[str, Any]) -> bool:
         values, _ = read_predictions(output)
     except CaptureError:
         return False
-    # a class has a name in JSON; in CSV a text may be anything
+    # a string is the name of a class in JSON; in CSV it may be anything
     is_text = output.get("encoding") != "CSV" and "json" in str(output.get("observedContentType"))
     return bool(values) and all(_is_answer(value, is_text=is_text) for value in values)
 
 
 def by_minute(records: Iterable[Mapping[str, Any]]) -> dict[datetime, Counts]:
-    """Return how many captured answers each minute has, and how many of them are without numbers."""
+    """Return the captured responses of each minute; those without readable numbers count as failed."""
     found: dict[datetime, Counts] = {}
     for record in records:
         output = record.get("captureData", {}).get("endpointOutput")
@@ -63,7 +63,7 @@ def by_minute(records: Iterable[Mapping[str, Any]]) -> dict[datetime, Counts]:
 
 
 def read_time(record: Mapping[str, Any]) -> datetime | None:
-    """Return when the call of a capture record was made, if it says so."""
+    """Return the inference time of a capture record; None if it is missing or invalid."""
     try:
         at = datetime.fromisoformat(str(record["eventMetadata"]["inferenceTime"]))
     except (KeyError, TypeError, ValueError):
@@ -72,12 +72,12 @@ def read_time(record: Mapping[str, Any]) -> datetime | None:
 
 
 def judge_bodies(counts: Mapping[datetime, Counts], *, since: datetime, false_alarm: float) -> BodyVerdict:
-    """Return what the captured answers since the start of a rollout come to, held to those before it.
+    """Compare the captured responses since the start of a rollout with those before it.
 
     Args:
-        counts: By minute.
-        since: When the rollout began.
-        false_alarm: Probability at which answers within tolerance stop it, at most.
+        counts: Counts by minute.
+        since: Start of the rollout.
+        false_alarm: Highest probability that responses within tolerance stop the rollout.
     """
     start = since.astimezone(UTC).replace(second=0, microsecond=0)
     before = [count for minute, count in sorted(counts.items()) if minute < start]

@@ -1,4 +1,4 @@
-"""What the plan asks the function ``rollout_answers``: whose captures are read, and what is tolerated."""
+"""Requests of a plan to the function ``rollout_answers``: the captures to read, and the tolerance."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from mlops_runtime.rollout.verdict_request import FALSE_ALARM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodiesRequest:
-    """Captured answers of an endpoint since a rollout began.
+    """Request to check an endpoint's captured responses since a rollout began.
 
     Args:
-        endpoint: The endpoint.
-        variant: Its variant, of both fleets.
+        endpoint: Name of the endpoint.
+        variant: Name of the variant, the same in both fleets.
         destination: ``DestinationS3Uri`` of its capture.
-        since: When the rollout began (ISO 8601).
-        false_alarm: Probability at which answers within tolerance stop it, at most.
+        since: Start of the rollout (ISO 8601).
+        false_alarm: Highest probability that responses within tolerance stop the rollout.
     """
 
     endpoint: str
@@ -29,14 +29,14 @@ class BodiesRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairsRequest:
-    """Captured answers of the live model and of a shadow beside it.
+    """Request to compare captured responses of the live model and its shadow.
 
     Args:
-        endpoint: The endpoint.
+        endpoint: Name of the endpoint.
         live: Variant of the live model.
         shadow: The shadow variant.
         destination: ``DestinationS3Uri`` of the capture.
-        tolerance: When two answers are the same.
+        tolerance: Tolerated difference between two responses.
     """
 
     endpoint: str
@@ -47,10 +47,10 @@ class PairsRequest:
 
 
 def pairs_request(spec: ServingSpec, *, live: str, shadow: str) -> dict[str, object]:
-    """Return what a plan says of a shadow's answers; empty where no tolerance is declared.
+    """Return the plan's request to compare a shadow's responses; empty without a declared tolerance.
 
     Args:
-        spec: How the endpoint is served.
+        spec: The endpoint's serving spec.
         live: Variant of the live model.
         shadow: The shadow variant.
     """
@@ -63,9 +63,9 @@ def pairs_request(spec: ServingSpec, *, live: str, shadow: str) -> dict[str, obj
 
 
 def bodies_request(spec: ServingSpec, *, since: str) -> dict[str, object]:
-    """Return what a plan says of captured answers; empty where nothing is captured.
+    """Return the plan's request to check captured responses; empty without capture.
 
-    An asynchronous endpoint answers into S3, where its own clients see what it wrote.
+    Also empty for an asynchronous endpoint: its responses are S3 objects that its clients read.
     """
     if spec.capture is None or spec.asynchronous is not None:
         return {}

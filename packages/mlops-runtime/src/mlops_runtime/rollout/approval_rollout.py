@@ -1,4 +1,4 @@
-"""A person's approval, followed until its rollout has promoted the package, or has not."""
+"""Follow a manual approval until the rollout that it starts has ended."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from mlops_runtime.rollout.rollback import Answer
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-_NEWEST = 50  # executions among which that of an approval is looked for
+_NEWEST = 50  # executions that are searched for an approval's
 
 
 class RolloutMissingError(Exception):
-    """No rollout of an approved package has started in time."""
+    """No rollout of an approved package started in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +28,9 @@ class ApprovalRollout:
         stepfunctions: Client.
         chain: The endpoint's chain and row.
         machine_arn: The Deploy machine.
-        wait: Called between two looks, with the execution that is followed; None until one has started.
-        say: Called with one line a step.
-        looks: How often to look for the execution before it is missed.
+        wait: Called between two polls with the ARN of the followed execution; None until it has started.
+        say: Called with one line for each step.
+        looks: Polls for the execution before ``RolloutMissingError``.
     """
 
     stepfunctions: "SFNClient"
@@ -41,22 +41,22 @@ class ApprovalRollout:
     looks: int
 
     def follow(self, package: str, since: datetime) -> Answer:
-        """Return what came of the rollout of a package when it has ended.
+        """Wait for the rollout of a package to end, and return its outcome.
 
         Args:
             package: ARN of the approved package.
             since: A time before its approval.
 
         Raises:
-            RolloutMissingError: If none starts.
+            RolloutMissingError: If no rollout starts.
         """
         return self._ended(self._started(package, since), package)
 
     def follow_again(self, package: str) -> Answer | None:
-        """Return what came of the newest rollout that an approval of a package has started: one that runs is followed.
+        """Return the outcome of the newest rollout that an approval of a package started, waiting for it if it still runs.
 
         Args:
-            package: ARN of the package, which is approved.
+            package: ARN of the approved package.
 
         Returns:
             None if it is not among the newest executions.
@@ -65,7 +65,7 @@ class ApprovalRollout:
         return None if execution is None else self._ended(execution, package)
 
     def _ended(self, execution: str, package: str) -> Answer:
-        """Wait for the end of an execution, and return what came of it."""
+        """Wait for the end of an execution, and return its outcome."""
         if self._status(execution) == "RUNNING":
             self.say(f"following {execution}")
         while self._status(execution) == "RUNNING":
@@ -78,7 +78,7 @@ class ApprovalRollout:
             said = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
         else:
             said = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
-        return Answer(is_served=serves == package, text=f"{said}; {serves} serves", record=record)
+        return Answer(is_served=serves == package, text=f"{said}; live: {serves}", record=record)
 
     def _started(self, package: str, since: datetime) -> str:
         for _ in range(self.looks):
@@ -88,7 +88,7 @@ class ApprovalRollout:
             self.wait(None)
         raise RolloutMissingError(
             f"no rollout of {package} has started on {self.chain.table.endpoint}; check the queue of the Deploy machine's guard "
-            f"and its dead letters, then request it again: mlops models approve {package} --again"
+            f"and its dead-letter queue, then request it again: mlops models approve {package} --again"
         )
 
     def _execution(self, package: str, since: datetime | None) -> str | None:
@@ -101,12 +101,12 @@ class ApprovalRollout:
         return None
 
     def _approved(self, execution: str) -> str | None:
-        """Return the package whose approval started an execution."""
+        """Return the package whose approval started an execution; None if it was started otherwise."""
         try:
             text = self.stepfunctions.describe_execution(executionArn=execution)["input"]
             request = from_json(DeployRequest, text)
         except ContractError:
-            return None  # started by hand with something else
+            return None  # started by hand with another input
         return request.model_package_arn if request.reason is DeployReason.APPROVAL else None
 
     def _status(self, execution: str) -> str:

@@ -1,4 +1,4 @@
-"""Sign the archives that a gate passed and verify them: OpenSSF's model-signing form, a Sigstore bundle over their SHA-256."""
+"""Signatures of model archives that passed a gate, in OpenSSF's model-signing format: a Sigstore bundle over their SHA-256."""
 
 import base64
 import binascii
@@ -31,11 +31,11 @@ _GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 returns 403 for a miss
 
 
 class ArchiveSignatureError(ValueError):
-    """An archive is not what a signature says, or the signature is not the unit's; the message says why."""
+    """An archive does not match its signature, or the signature is invalid; the message states the reason."""
 
 
 def signature_uri(artifact_uri: str) -> str:
-    """Return where the signature of an archive lies: beside it.
+    """Return the URI of an archive's signature, which is in the same folder.
 
     Example:
         >>> signature_uri("s3://artifacts/models/demand/one/model.tar.gz")
@@ -65,7 +65,7 @@ def statement(digest: str) -> bytes:
 
 
 def signed_message(digest: str) -> bytes:
-    """Return what the signature signs: DSSE's encoding of the statement. It begins as no seal's or passport's statement does.
+    """Return the signed message: the statement in DSSE's encoding. No seal's or passport's message has the same prefix.
 
     Example:
         >>> signed_message("0" * 64)[:42]
@@ -76,12 +76,12 @@ def signed_message(digest: str) -> bytes:
 
 
 def archive_signature(digest: str, signature: bytes, key: PublicKey) -> bytes:
-    """Return the bundle.
+    """Return the Sigstore bundle of a signature.
 
     Args:
         digest: SHA-256 of the archive.
-        signature: Of ``signed_message``, DER.
-        key: The public half of the key that signed.
+        signature: Signature of ``signed_message`` (DER).
+        key: Public key of the signer.
     """
     return canonical_json(
         {
@@ -97,14 +97,14 @@ def archive_signature(digest: str, signature: bytes, key: PublicKey) -> bytes:
 
 
 def signed_digest(content: bytes, key: PublicKey) -> str:
-    """Return the SHA-256 of the archive that a bundle signs.
+    """Verify a bundle, and return the SHA-256 of the signed archive.
 
     Args:
         content: The bundle.
-        key: The public half of the key that must have signed it.
+        key: Public key of the expected signer.
 
     Raises:
-        ArchiveSignatureError: If it is something else, or is not signed with the key.
+        ArchiveSignatureError: If the content is not a bundle, or is not signed with the key.
     """
     try:
         envelope = json.loads(content)["dsseEnvelope"]
@@ -113,7 +113,7 @@ def signed_digest(content: bytes, key: PublicKey) -> str:
     except (ValueError, KeyError, IndexError, TypeError, binascii.Error, RecursionError) as error:
         raise ArchiveSignatureError(f"it is not a signature of an archive: {type(error).__name__}") from error
     if _SHA256.fullmatch(digest) is None or archive_signature(digest, signature, key) != content:
-        raise ArchiveSignatureError("it is not as the recorder writes a signature with this key")
+        raise ArchiveSignatureError("it differs from what the recorder writes for this archive and key")
     if not key.is_signed(signed_message(digest), signature):
         raise ArchiveSignatureError("it is not signed with the unit's key")
     return digest
@@ -129,7 +129,7 @@ class SignedArchives:
     Args:
         s3: Client.
         bucket: Artifacts bucket.
-        sealer: The unit's key; a client that may only read the public half verifies and does not sign.
+        sealer: The unit's key. A client that may only read the public key can verify, but not sign.
     """
 
     def __init__(self, *, s3: "S3Client", bucket: str, sealer: Sealer) -> None:
@@ -137,43 +137,43 @@ class SignedArchives:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "SignedArchives":
-        """Read from the variables that constructs give to functions.
+        """Create it from the environment variables of a function.
 
         Args:
             environ: With ``ARTIFACTS_BUCKET`` and ``SIGNING_KEY``.
-            client: Gives a boto3 client by service name.
+            client: Returns the boto3 client of a service name.
         """
         sealer = Sealer(kms=client("kms"), key=environ["SIGNING_KEY"])
         return cls(s3=client("s3"), bucket=environ["ARTIFACTS_BUCKET"], sealer=sealer)
 
     @cached_property
     def public_key(self) -> PublicKey:
-        """The public half of the unit's key, asked for once."""
+        """The unit's public key, requested once."""
         return PublicKey(der=self._sealer.kms.get_public_key(KeyId=self._sealer.key)["PublicKey"])
 
     def sign(self, gate_uri: str) -> dict[str, str]:
-        """Sign the archive of a candidate that a gate passed, once, and return ``{"signature_uri"}``.
+        """Sign the archive of a candidate that passed its gate, once, and return ``{"signature_uri"}``.
 
         Args:
-            gate_uri: Where the gate's result lies, ``gates/<pipeline>/<execution>.json``.
+            gate_uri: URI of the gate's result, ``gates/<pipeline>/<execution>.json``.
 
         Raises:
-            ArchiveSignatureError: If the gate did not pass it, or evaluation, archive or a signature that is there already are of
-                something else.
-            ContractError: If gate's result or evaluation are something else.
+            ArchiveSignatureError: If the candidate did not pass, or the evaluation, the archive or an existing signature does not
+                belong to it.
+            ContractError: If the gate's result or the evaluation is malformed.
         """
         pipeline, execution = self._named(gate_uri)
         gate = from_json(GateResult, self._read(f"gates/{pipeline}/{execution}.json"))
         if gate.verdict is not GateVerdict.PASSED:
-            raise ArchiveSignatureError(f"{gate_uri} is {gate.verdict.value}: only what passed is signed")
+            raise ArchiveSignatureError(f"{gate_uri} is {gate.verdict.value}: only candidates that passed are signed")
         root = f"s3://{self._bucket}/"
         if not gate.evaluation_uri.startswith(f"{root}evaluations/{pipeline}/"):
             raise ArchiveSignatureError(
-                f"{gate_uri} is about {gate.evaluation_uri}, which is not of pipeline {pipeline}"
+                f"{gate_uri} names the evaluation {gate.evaluation_uri}, which is not of pipeline {pipeline}"
             )
         content = self._read(gate.evaluation_uri.removeprefix(root))
         if hashlib.sha256(content).hexdigest() != gate.evaluation_sha256:
-            raise ArchiveSignatureError(f"{gate.evaluation_uri} is not the evaluation of {gate_uri}")
+            raise ArchiveSignatureError(f"{gate.evaluation_uri} is not the evaluation that {gate_uri} is based on")
         digest = from_json(Evaluation, content).artifact_sha256
         folder = f"models/{pipeline}/{execution}"
         if (problem := self._unlike(f"{folder}/{ARCHIVE_FILE}", digest)) is not None:
@@ -182,25 +182,25 @@ class SignedArchives:
         return {"signature_uri": f"{root}{folder}/{SIGNATURE_FILE}"}
 
     def sign_copy(self, uri: str, digest: str) -> None:
-        """Sign an archive that another environment released, once: what it is was compared with its release.
+        """Sign an archive that another environment released, once.
 
         Args:
-            uri: Where the archive lies.
-            digest: SHA-256 that was released.
+            uri: URI of the archive.
+            digest: Its SHA-256, according to the release.
 
         Raises:
-            ArchiveSignatureError: If archive or a signature that is there already are of something else.
+            ArchiveSignatureError: If the archive or an existing signature has another hash.
         """
         key = uri.removeprefix(f"s3://{self._bucket}/")
         if (problem := self._unlike(key, digest)) is not None:
-            raise ArchiveSignatureError(f"{problem}; released was {digest}")
+            raise ArchiveSignatureError(f"{problem}; the release has {digest}")
         self._write(f"{key.rpartition('/')[0]}/{SIGNATURE_FILE}", digest)
 
     def problems(self, spec: ModelPackageSpec) -> tuple[str, ...]:
-        """Return why a package's archive is not what was signed; nothing if it is, or if the package says that nothing signed it.
+        """Return why a package's archive does not match its signature; nothing for a package without a signing key.
 
         Args:
-            spec: The package. What it says of its signing key is bound by its hash.
+            spec: The package. Its hash covers the signing key.
         """
         root = f"s3://{self._bucket}/"
         if spec.signing_key is None:
@@ -208,7 +208,7 @@ class SignedArchives:
         if spec.signing_key != self._sealer.key:
             return (f"it was signed with {spec.signing_key}, this unit's key is {self._sealer.key}",)
         if not spec.artifact_uri.startswith(root):
-            return (f"it lies at {spec.artifact_uri}, what is signed below {root}",)
+            return (f"it is at {spec.artifact_uri}, but signed archives are below {root}",)
         uri = signature_uri(spec.artifact_uri)
         try:
             digest = signed_digest(self._read(uri.removeprefix(root), _MOST_BYTES), self.public_key)
@@ -219,9 +219,9 @@ class SignedArchives:
                 raise
             return (f"{uri} is missing",)
         if digest != spec.artifact_sha256:
-            return (f"{uri} signs an archive of {digest}, registered is {spec.artifact_sha256}",)
+            return (f"{uri} signs an archive with SHA-256 {digest}, but {spec.artifact_sha256} is registered",)
         problem = self._unlike(spec.artifact_uri.removeprefix(root), digest)
-        return () if problem is None else (f"{problem}; signed was {digest}",)
+        return () if problem is None else (f"{problem}; its signature is for {digest}",)
 
     def _named(self, gate_uri: str) -> tuple[str, str]:
         folder = f"s3://{self._bucket}/gates/"
@@ -231,7 +231,7 @@ class SignedArchives:
         return found[1], found[2]
 
     def _unlike(self, key: str, digest: str) -> str | None:
-        """Return how an archive differs from a hash, by the one that S3 made of it."""
+        """Return how an archive differs from a hash, by the checksum that S3 computed."""
         try:
             found = self._s3.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
@@ -242,10 +242,10 @@ class SignedArchives:
         # claim: copies-have-the-hash-of-the-whole
         if checksum is None or found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
             return (
-                f"S3 has no SHA-256 of the whole of s3://{self._bucket}/{key}; copy it with --checksum-algorithm SHA256"
+                f"S3 has no full-object SHA-256 of s3://{self._bucket}/{key}; copy it with --checksum-algorithm SHA256"
             )
         present = base64.b64decode(checksum).hex()
-        return None if present == digest else f"s3://{self._bucket}/{key} is {present} now"
+        return None if present == digest else f"s3://{self._bucket}/{key} now has SHA-256 {present}"
 
     def _write(self, key: str, digest: str) -> None:
         signature = base64.b64decode(self._sealer.sign(signed_message(digest)))

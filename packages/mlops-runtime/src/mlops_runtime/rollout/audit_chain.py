@@ -1,4 +1,4 @@
-"""Decide which audit record comes next, append it with the live pointer, and check whether a chain is whole."""
+"""Audit chain of an endpoint or unit: decide on the next record, append it with the live pointer, and verify the chain."""
 
 import hashlib
 import logging
@@ -53,8 +53,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ATTEMPTS = 8  # against other writers of the same chain: a rollout and a rejection at most
-LOOK_BACK = 10  # records among which a retry finds its own
-_AT_ONCE = 8  # objects that are read
+LOOK_BACK = 10  # records in which a retry searches for its own
+_AT_ONCE = 8  # objects read concurrently
 
 
 _OF_NO_VERSION = (Outcome.REJECTED, Outcome.ASKED)
@@ -62,11 +62,11 @@ _OF_NO_VERSION = (Outcome.REJECTED, Outcome.ASKED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The outcome that a state machine reports; ``plan`` is the preflight's, empty if it has none.
+    """The outcome that a state machine reports.
 
-    ``candidate`` is what a retraining knows of a model that never became a package: ``model_sha256``, ``training_set_id``;
-    ``machine_sha256`` is the hash of the Deploy machine's definition, None if unknown; ``verdict`` what the comparison of both
-    fleets came to, None where nothing was compared.
+    ``plan`` is the preflight's, empty without one. ``candidate`` describes a retraining's model that never became a package:
+    ``model_sha256``, ``training_set_id``. ``machine_sha256`` is the hash of the Deploy machine's definition, None if unknown.
+    ``verdict`` is the result of the comparison of both fleets, None without a comparison.
     """
 
     outcome: Outcome
@@ -84,11 +84,11 @@ def claim_from(event: Mapping[str, Any]) -> Claim:
     """Build a claim from the arguments of ``rollout_record``.
 
     Raises:
-        ContractError: If one is missing or wrong.
+        ContractError: If an argument is missing or invalid.
     """
     missing = [name for name in ("outcome", "execution", "now") if not isinstance(event.get(name), str)]
     if missing:
-        raise ContractError(f"not a valid claim: {', '.join(missing)} must be text")
+        raise ContractError(f"not a valid claim: {', '.join(missing)} must be a string")
     outcomes = [outcome.value for outcome in Outcome]
     if event["outcome"] not in outcomes:
         raise ContractError(
@@ -111,10 +111,10 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: Re
     """Return the record that follows the row's head. It states the version that is live, regardless of the claimed one.
 
     Args:
-        row: The endpoint's.
-        claim: What the execution says.
+        row: The endpoint's row.
+        claim: The outcome that the execution reports.
         serving: The live version.
-        package: Its package, None if it has none that could be deployed.
+        package: Its package; None without a deployable one.
     """
     outcome, reason = _true_outcome(claim, serving, None if package is None else package.container_sha256)
     died = died_of(claim)
@@ -150,7 +150,7 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: Re
 
 
 def last_record(row: LockRow) -> AuditRecord | None:
-    """Return the record at a row's head; None before the first, and if what the row carries is not the record that it names."""
+    """Return the record at a row's head; None before the first record, or if the stored record does not match the row's head."""
     if row.audit_last is None:
         return None
     try:
@@ -162,7 +162,7 @@ def last_record(row: LockRow) -> AuditRecord | None:
 
 
 def not_before(record: AuditRecord, earlier: AuditRecord | None) -> AuditRecord:
-    """Return a record whose time is not before that of the one that it follows: two executions may end at almost the same time."""
+    """Return the record with a time not before the previous record's: two executions may end at almost the same time."""
     before, now = (None if earlier is None else time_of(earlier)), time_of(record)
     if earlier is None or before is None or now is None or now >= before:
         return record
@@ -174,11 +174,11 @@ def died_of(claim: Claim) -> DiedExecution | None:
     try:
         return from_dict(DiedExecution, claim.request["died"]) if claim.request.get("died") is not None else None
     except ContractError:
-        return None  # a request that preflight did not take
+        return None  # a request that preflight rejected
 
 
 def without_died(claim: Claim) -> Claim:
-    """Return the claim of a recovery whose execution had told of itself before it died."""
+    """Return a recovery's claim without the dead execution, which had written its own record before it died."""
     return replace(claim, request={**claim.request, "died": None})
 
 
@@ -187,15 +187,15 @@ def next_live(
 ) -> LivePointer | None:
     """Return the live pointer for the version that is live.
 
-    A config that neither the plan nor the row knows was made elsewhere, or by an execution that died before it could record it: its
-    pointer is rebuilt from its package, with an empty spec hash, so that the next deployment of the spec applies to it. What was
-    recorded as live is its way back.
+    A config that is neither in the plan nor in the row was created elsewhere, or by an execution that died before it could record
+    it. Its pointer is rebuilt from its package, with an empty spec hash, so that the next deployment of the spec applies to it. The
+    version that was recorded as live becomes its previous one.
     """
     if serving is None or not serving.is_answering:
         return None
     known = None if row.live is None else from_json(LivePointer, row.live)
     if claim.plan.get("config_name") == serving.config:
-        # between slots the next execution still can do what this one could not: take the traffic back to what is recorded
+        # between slots, the next execution can still return the traffic to the recorded version
         if claim.plan.get("eks") and claim.outcome is not Outcome.PROMOTED and known is not None:
             return known
         return _on_probation(from_dict(LivePointer, claim.plan["live"]), claim)
@@ -231,16 +231,16 @@ def next_live(
 
 
 def _on_probation(live: LivePointer, claim: Claim) -> LivePointer:
-    """Return the pointer from the time of its record on; a new model's probation begins then."""
+    """Return the pointer with the time of its record, when a new model's probation begins."""
     live = replace(live, since=str(to_dict(claim.at)))
     seconds = claim.plan.get("probation", 0)
     return replace(live, probation_until=str(to_dict(claim.at + timedelta(seconds=seconds)))) if seconds else live
 
 
 def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
-    """Whether a record already says what came of this execution: it is about the same one, and the same config serves.
+    """Whether a record already reports the outcome of this execution: same execution, same live config.
 
-    A rejection is about a candidate, and a question about a feed, regardless of the live version.
+    Records of a rejection or a question do not depend on the live version.
     """
     if record.execution == claim.execution and record.outcome is claim.outcome and claim.outcome in _OF_NO_VERSION:
         return True
@@ -251,7 +251,7 @@ def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
 def _tells_of(died: DiedExecution) -> str:
     about = "" if died.model_package_arn is None else f" of {died.model_package_arn}"
     return (
-        f"recovers {died.execution.rpartition(':')[2]}, which was {died.status}: {died.reason}{about}, asked for by "
+        f"recovers {died.execution.rpartition(':')[2]}, which ended {died.status}: {died.reason}{about}, requested by "
         f"{died.requested_by}"
     )
 
@@ -298,12 +298,12 @@ def _first(*values: Any) -> Any:
 
 
 class AuditError(Exception):
-    """The chain cannot be appended to; the message says why."""
+    """A record cannot be appended to the chain; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A record that follows a row's head, and what moves with it; see ``RolloutTable.move_head``."""
+    """The next record, and the attributes of the row that change with it; see ``RolloutTable.move_head``."""
 
     record: AuditRecord
     live: LivePointer | None = None
@@ -314,7 +314,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainPart:
-    """What is wrong with the records from ``first`` on; ``rest`` is where older ones end, None where none is left to check."""
+    """Problems of the records from ``first`` on; ``rest`` is the newest unchecked record, None if all are checked."""
 
     problems: tuple[str, ...]
     first: int
@@ -323,7 +323,7 @@ class ChainPart:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Sequences of records, both included; None is without a bound."""
+    """Range of sequences, inclusive; None is unbounded."""
 
     first: int | None = None
     last: int | None = None
@@ -334,14 +334,14 @@ _WHOLE = _Span()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChain:
-    """One endpoint's, or one unit's, chain of immutable objects and its head in the row.
+    """The chain of immutable audit objects of an endpoint or a unit, and its head in the row.
 
     Args:
         s3: Client.
         bucket: Audit bucket.
         table: The row.
         heads: Bucket in which heads are published.
-        sealer: Signs records. Default: the chain is only read.
+        sealer: Signs records. Default: the chain is read-only.
     """
 
     s3: "S3Client"
@@ -352,11 +352,11 @@ class AuditChain:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], client: Callable[[str], Any]) -> "AuditChain":
-        """Return an endpoint's chain, open for writing, from the environment that constructs give to functions.
+        """Return an endpoint's writable chain from the environment variables of a function.
 
         Args:
             environment: With ``AUDIT_BUCKET``, ``ENDPOINT``, ``HEADS_BUCKET``, ``ROLLOUT_TABLE`` and ``SIGNING_KEY``.
-            client: Gives a boto3 client by service name.
+            client: Returns the boto3 client of a service name.
         """
         return cls(
             s3=client("s3"),
@@ -367,9 +367,9 @@ class AuditChain:
         )
 
     def write(self, record: AuditRecord, seal: AuditSeal | None) -> None:
-        """Write a record's object, its seal beside it, and publish the seal as the chain's head; what is there stays.
+        """Write a record and its seal if they are missing, and publish the seal as the chain's head.
 
-        Another content in a record's own place is an older version of its object from then on.
+        Other content under a record's key is overwritten, and remains as an older version of the object.
         """
         digest = content_hash(record)
         self._put(audit_key(record.endpoint, record.sequence, digest), canonical_json(record))
@@ -379,17 +379,17 @@ class AuditChain:
         self._put(seal_key(seal.endpoint, seal.sequence, seal.sha256), content)
         key = published_key(seal.endpoint, seal.sequence, seal.sha256)
         if not self._put_new(self.heads, key, content):
-            logger.error("s3://%s/%s is published with another content", self.heads, key)
+            logger.error("s3://%s/%s is published with other content", self.heads, key)
 
     def append(self, decide: Callable[[LockRow], Move | T]) -> AuditRecord | T:
-        """Append a record decided on the row's state at the time of writing; its time is not before the last record's.
+        """Append a record that is decided on the row's state at the time of writing; its time is not before the last record's.
 
         Args:
-            decide: Gets the row, again after every move of another writer. Answers with what follows; anything else that it
-                answers with is returned, and nothing is written.
+            decide: Called with the row, and again after each write by another writer. Returns the move to write; any other value
+                is returned, and nothing is written.
 
         Returns:
-            The new record, or the other answer.
+            The new record, or the other value.
 
         Raises:
             AuditError: If other writers kept moving the head, or the chain was opened without a key.
@@ -401,7 +401,7 @@ class AuditChain:
             if not isinstance(decided, Move):
                 return decided
             if self.sealer is None:
-                raise AuditError(f"the audit chain of {self.table.endpoint} is open for reading: no key to sign with")
+                raise AuditError(f"the audit chain of {self.table.endpoint} is read-only: it was opened without a key")
             new = not_before(decided.record, last)
             seal = self.sealer.seal(new)
             moved = self.table.move_head(
@@ -421,9 +421,9 @@ class AuditChain:
         raise AuditError(f"the audit chain of {self.table.endpoint} moved {ATTEMPTS} times while it was appended to")
 
     def newest(self, row: LockRow, count: int) -> list[AuditRecord]:
-        """Return up to ``count`` records that end at the row's head, oldest first; fewer where one is missing or changed.
+        """Return up to ``count`` records that end at the row's head, oldest first; fewer if one is missing or changed.
 
-        They are found by the hashes that follow from the head, so that nothing else in the bucket matters.
+        They are read by the hashes that lead back from the head, so other objects in the bucket have no effect.
         """
         found: list[AuditRecord] = []
         digest, record = row.audit_head, last_record(row)
@@ -446,23 +446,23 @@ class AuditChain:
         return next((record for record in self.newest(row, LOOK_BACK) if record.execution == execution), None)
 
     def problems(self, is_signed: IsSigned | None = None) -> list[str]:
-        """Return what is wrong with the whole chain.
+        """Verify the whole chain, and return its problems.
 
         Args:
-            is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not checked.
+            is_signed: Returns whether the unit's key made a seal's signature. Default: signatures are not checked.
         """
         return list(self.part(is_signed, until=None, size=sys.maxsize).problems)
 
     def part(self, is_signed: IsSigned | None, *, until: LinkedRecord | None, size: int) -> ChainPart:
-        """Return what is wrong with some records of the chain, the newest first; by the hash of each part's last record.
+        """Verify a part of the chain, newest records first, from the hash of the part's last record.
 
-        Parts share one record, so that times are compared across them. Problems of the newest are those that are there twice at one
-        head: a writer moves the row before it writes the object.
+        Adjacent parts share one record, so that times are compared across them. The newest part is read again if it has problems,
+        until two reads have the same head: a writer moves the row before it writes the object.
 
         Args:
-            is_signed: Whether a seal's signature is the unit's key's. None: signatures are not checked.
-            until: Where the part of newer records ended (``ChainPart.rest``). None: the newest records, by the row's head.
-            size: Most records, at least 2.
+            is_signed: Returns whether the unit's key made a seal's signature. None: signatures are not checked.
+            until: End of the part of newer records (``ChainPart.rest``). None: the newest records, from the row's head.
+            size: Maximum number of records, at least 2.
         """
         seen = None
         for _ in range(ATTEMPTS):
@@ -486,7 +486,9 @@ class AuditChain:
         start = audit_key(self.table.endpoint, first, "")[: -len(".json")]
         found = [hashlib.sha256(c).hexdigest() for k, c in objects.items() if k.startswith(start) and SEAL not in k]
         if len(found) != 1:
-            problems.append(f"records before sequence {first} were not checked: nothing says which hash they end with")
+            problems.append(
+                f"records before sequence {first} were not checked: the hash of their last record is unknown"
+            )
             return ChainPart(problems=tuple(problems), first=first, rest=None)
         return ChainPart(problems=tuple(problems), first=first, rest=LinkedRecord(sequence=first, sha256=found[0]))
 
@@ -503,7 +505,7 @@ class AuditChain:
         return problems + broken_minutes(objects, self.minutes(span))
 
     def contents(self, span: _Span = _WHOLE) -> dict[str, bytes]:
-        """Return the chain's objects by key: records and their seals."""
+        """Return the chain's records and seals by key."""
         return self._all(self.bucket, f"audit/{self.table.endpoint}/", span)
 
     def passports(self, span: _Span = _WHOLE) -> dict[str, bytes]:
@@ -515,11 +517,11 @@ class AuditChain:
         return self._all(self.bucket, f"minutes/{self.table.endpoint}/", span)
 
     def keep_minutes(self, record: AuditRecord, content: bytes | None) -> AuditRecord:
-        """Write the minutes of a record's verdict beside it, before the record that names them; return that record.
+        """Write the minutes of a record's verdict to the audit bucket, and return the record with their URI.
 
         Args:
-            record: With its place in the chain.
-            content: The minutes; None where they cannot be read, which leaves the record as it is.
+            record: With its sequence in the chain.
+            content: The minutes; None if they cannot be read, which leaves the record unchanged.
         """
         named = beside(record, self.bucket)
         if content is None or named.verdict is None:
@@ -534,10 +536,10 @@ class AuditChain:
             AuditError: If the chain was opened without a key.
         """
         if self.sealer is None:
-            raise AuditError(f"the audit chain of {self.table.endpoint} is open for reading: no key to sign with")
+            raise AuditError(f"the audit chain of {self.table.endpoint} is read-only: it was opened without a key")
         digest = content_hash(passport)
         key = passport_key(passport.endpoint, passport.sequence, digest)
-        # one that is there already has another signature of the same passport
+        # an existing object has another signature of the same passport
         self._put_new(self.bucket, key, canonical_json(sign_passport(passport, self.sealer)))
         return digest
 
@@ -546,21 +548,21 @@ class AuditChain:
         return self._all(self.heads, f"heads/{self.table.endpoint}/", span)
 
     def _write_last(self, row: LockRow) -> AuditRecord | None:
-        """Write what a writer that died may have left out, and return the record at the head."""
+        """Write objects that an interrupted writer may have left out, and return the record at the head."""
         last = last_record(row)
         if last is not None:
             self.write(last, _seal_of(row))
         elif row.audit_sequence:
-            logger.error("the row of %s does not carry the record that it names", row.endpoint)
+            logger.error("the record stored in the row of %s does not match the row's head", row.endpoint)
         return last
 
     def _put(self, key: str, content: bytes) -> None:
         if not self._put_new(self.bucket, key, content):
-            logger.error("s3://%s/%s held another content than the chain's", self.bucket, key)
+            logger.error("s3://%s/%s had other content than the chain; it is overwritten", self.bucket, key)
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType="application/json")
 
     def _put_new(self, bucket: str, key: str, content: bytes) -> bool:
-        """Write an object that is not there yet; False if another content is there."""
+        """Write an object unless it exists; False if it exists with other content."""
         try:
             self.s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*")
         except ClientError as error:
@@ -570,7 +572,7 @@ class AuditChain:
         return True
 
     def _all(self, bucket: str, prefix: str, span: _Span) -> dict[str, bytes]:
-        """Return objects by key; every key below a prefix begins with its sequence in eight digits."""
+        """Return objects by key; each key below a prefix begins with its sequence in eight digits."""
         after = prefix[:-1] if span.first is None else f"{prefix}{span.first:08d}"
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, StartAfter=after)
         listed = (entry["Key"] for page in pages for entry in page.get("Contents", []))
@@ -584,13 +586,13 @@ class AuditChain:
 
 
 def read_record(s3: "S3Client", bucket: str, key: str, digest: str) -> AuditRecord | None:
-    """Return the record of a key, if it has the hash.
+    """Return the record of a key; None if it is missing or has another hash.
 
     Args:
         s3: Client.
         bucket: Audit bucket.
-        key: As ``audit_key`` gives it.
-        digest: Hash of the record.
+        key: Key, from ``audit_key``.
+        digest: Expected hash of the record.
     """
     try:
         found: AuditRecord | None = from_json(AuditRecord, s3.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -601,7 +603,7 @@ def read_record(s3: "S3Client", bucket: str, key: str, digest: str) -> AuditReco
             raise
         found = None
     if found is None or content_hash(found) != digest:
-        logger.error("s3://%s/%s is not the record that follows from the head", bucket, key)
+        logger.error("s3://%s/%s is not the record that the chain's head leads to", bucket, key)
         return None
     return found
 
@@ -628,12 +630,12 @@ def record(
     The pointer moves only for the execution that holds the lock, and never for a rejection, which has no rollout.
 
     Args:
-        claim: What the execution says.
+        claim: The outcome that the execution reports.
         sagemaker: Client.
         chain: The endpoint's chain and row.
-        slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
-        has_endpoint: Whether anything serves here; the chain of what other accounts serve has only rejections and questions.
-            Default: it does.
+        slots: Reader of the endpoint's slots on EKS. Default: a SageMaker endpoint.
+        has_endpoint: Whether this account has the endpoint; without one, the chain has only rejections and questions.
+            Default: True.
 
     Returns:
         ``{"sequence", "serving_config", "outcome"}`` of the record.
@@ -687,7 +689,7 @@ def _answer(written: AuditRecord) -> dict[str, object]:
 
 
 def _described(sagemaker: "SageMakerClient", serving: Serving | None) -> Mapping[str, Any]:
-    """Return the description of the live package, empty if it has none."""
+    """Return the description of the live package; empty without one."""
     if serving is None or serving.version is None or serving.version.package is None:
         return {}
     return read_description(sagemaker, serving.version.package) or {}

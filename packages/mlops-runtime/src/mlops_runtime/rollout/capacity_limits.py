@@ -1,4 +1,4 @@
-"""What SageMaker and Application Auto Scaling allow of a capacity; each rule names the page that states it."""
+"""Capacity limits of SageMaker and Application Auto Scaling; each rule cites its documentation."""
 
 import re
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ _ACTION_NAME = re.compile(r"[^\s:/|]([^:/|\x00-\x1f\x7f-\x9f]{0,254}[^\s:/|])?")
 
 
 def takes_key(spec: ServingSpec) -> bool:
-    """Return whether the volumes of all instances are encrypted by a key of ours; one config has one key for all variants."""
+    """Return whether a customer managed key can encrypt the volumes of all instances; a config has one key for all variants."""
     types = [spec.instance_type, *(variant.instance_type for variant in spec.variants or ())]
     return spec.serverless is None and all(takes_volume_key(kind) for kind in types)
 
 
 def serverless_problems(spec: ServingSpec) -> Iterator[str]:
-    """Yield why a serverless endpoint cannot be as a spec says.
+    """Yield why a spec is invalid for a serverless endpoint.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html (feature exclusions)
     """
@@ -59,7 +59,7 @@ def serverless_problems(spec: ServingSpec) -> Iterator[str]:
             yield f"a serverless endpoint does not support {feature}; {fix}"
     if spec.kms_key is not None:
         # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html: the volume of the instance
-        yield "kms_key encrypts the volumes of instances, which a serverless endpoint has none of; leave kms_key out"
+        yield "kms_key encrypts the volumes of instances, and a serverless endpoint has no instances; leave kms_key out"
     if spec.scaling is not None:
         yield "a serverless endpoint scales by itself up to max_concurrency; leave scaling out"
     # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html: real-time and asynchronous endpoints only
@@ -88,7 +88,7 @@ def _serverless_sizes(serverless: ServerlessSpec) -> Iterator[str]:
 
 
 def instance_problems(spec: ServingSpec) -> Iterator[str]:
-    """Yield what is wrong with the instances of all variants."""
+    """Yield problems of the instances of all variants."""
     fleets = [("", spec.instance_type, spec.instance_count)]
     fleets += [(f"variant {v.name!r}: ", v.instance_type, v.instance_count) for v in spec.variants or ()]
     for where, kind, count in fleets:
@@ -118,7 +118,7 @@ def _inferentia_problems(spec: ServingSpec, where: str, kind: str) -> Iterator[s
 
 
 def variant_problems(spec: ServingSpec) -> Iterator[str]:
-    """Yield what is wrong with the further variants as such."""
+    """Yield problems of the further variants."""
     variants = spec.variants or ()
     if not variants:
         return
@@ -132,7 +132,7 @@ def variant_problems(spec: ServingSpec) -> Iterator[str]:
             yield f"variant {variant.name!r}: weight must be a share of the calls from 0 to below 1, got {variant.weight}"
     total = sum(variant.weight for variant in variants)
     if total >= 1:
-        yield f"weights of further variants must leave calls for {spec.variant!r}, got {total:g} in all; at most below 1"
+        yield f"weights of further variants must leave calls for {spec.variant!r}: their sum must be below 1, got {total:g}"
     if len(names) > MAX_VARIANTS:
         yield f"an endpoint has at most {MAX_VARIANTS} variants, got {len(names)}"
     # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
@@ -151,7 +151,7 @@ def variant_problems(spec: ServingSpec) -> Iterator[str]:
 
 
 def asynchronous_problems(spec: ServingSpec) -> Iterator[str]:
-    """Yield why an asynchronous endpoint cannot be as a spec says.
+    """Yield why a spec is invalid for an asynchronous endpoint.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html
     """
@@ -176,11 +176,11 @@ def asynchronous_problems(spec: ServingSpec) -> Iterator[str]:
     if spec.rollout.synthetic is not None or (golden is not None and golden.max_deviation is not None):
         # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-invoke-endpoint.html
         yield (
-            "an asynchronous endpoint cannot be sent golden requests, only the rehearsal of a candidate can, which answers at "
-            "once; leave synthetic and max_deviation out"
+            "golden requests can only be sent to a candidate's rehearsal, which is a real-time endpoint, not to an asynchronous "
+            "endpoint; leave synthetic and max_deviation out"
         )
     if spec.variants:
-        # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html: the backlog has no variant
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html: the backlog has no variant dimension
         yield "an asynchronous endpoint has one queue, so further variants can be neither addressed nor scaled; leave them out"
 
 
@@ -195,7 +195,7 @@ def _asynchronous_values(asynchronous: AsynchronousSpec) -> Iterator[str]:
 
 
 def scaling_problems(spec: ServingSpec) -> Iterator[str]:
-    """Yield what is wrong with bounds, target and schedules."""
+    """Yield problems of bounds, target and schedules."""
     scaling = spec.scaling
     if scaling is None:
         return
@@ -210,7 +210,7 @@ def scaling_problems(spec: ServingSpec) -> Iterator[str]:
             yield f"variant {name!r}: burstable instances cannot scale, got {kind}; use another family, or leave scaling out"
         if not scaling.minimum <= count <= scaling.maximum:
             yield (
-                f"variant {name!r}: instance_count must be within the bounds that it scales in "
+                f"variant {name!r}: instance_count must be within its scaling bounds "
                 f"({scaling.minimum} to {scaling.maximum}), got {count}"
             )
     yield from _slice_problems(spec, scaling)
@@ -222,24 +222,24 @@ def scaling_problems(spec: ServingSpec) -> Iterator[str]:
 
 
 def least(scaling: ScalingSpec) -> int:
-    """Return how few instances a fleet may have, by its bounds or by a schedule."""
+    """Return the fewest instances that a fleet may have, by its bounds or by a schedule."""
     return min([scaling.minimum, *(schedule.minimum for schedule in scaling.schedules)])
 
 
 def _slice_problems(spec: ServingSpec, scaling: ScalingSpec) -> Iterator[str]:
-    # an update keeps what scaling has made of the fleet, and a canary, step or batch is a slice of that
+    # an update keeps the current instance count, and a canary, step or batch is a share of that
     # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-canary.html
     percent, few = spec.rollout.percent, least(scaling)
     if percent is not None and 0 < percent <= 100 and few * percent < 100 <= spec.instance_count * percent:
         yield (
-            f"the fleet may scale to {few} instances, of which rollout.percent {percent} is less than one; let no bound or "
-            f"schedule go below {-(-100 // percent)}, or roll out ALL_AT_ONCE"
+            f"the fleet may scale to {few} instances, of which rollout.percent {percent} is less than one; use bounds and "
+            f"schedules of at least {-(-100 // percent)}, or roll out ALL_AT_ONCE"
         )
 
 
 def _target_problems(scaling: ScalingSpec, *, is_asynchronous: bool) -> Iterator[str]:
     if scaling.target is None and not scaling.schedules:
-        yield "scaling must follow something; give a target, or schedules"
+        yield "scaling must have a target or schedules"
     if scaling.target is not None and scaling.target <= 0:
         yield f"scaling.target must be positive, got {scaling.target}"
     if scaling.target is not None and (scaling.metric == "BACKLOG_PER_INSTANCE") != is_asynchronous:
@@ -254,7 +254,7 @@ def _target_problems(scaling: ScalingSpec, *, is_asynchronous: bool) -> Iterator
 
 def _bounds_problems(where: str, minimum: int, maximum: int, *, lowest: int, least: int) -> Iterator[str]:
     # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-code-register.html (MinCapacity) and
-    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html (only there to zero)
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html (to zero: asynchronous only)
     if minimum < lowest:
         fix = "" if lowest == 0 else "; only an asynchronous endpoint scales to zero"
         yield f"{where}.minimum must be at least {lowest}, got {minimum}{fix}"

@@ -1,4 +1,4 @@
-"""Capture records of one variant from S3: the newest objects of some hours, as many as a function reads in its time."""
+"""Reader of a variant's capture records in S3: the newest objects of some hours, within limits for a function's time."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,19 +11,19 @@ from mlops_runtime.contracts.capture import capture_key
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# of one span
+# for each call of records()
 _MAXIMUM_OBJECTS, _MAXIMUM_BYTES = 100, 32 * 1024**2
 _HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureReader:
-    """Reads captures.
+    """Reader of an endpoint's captures.
 
     Args:
         s3: Client.
         destination: ``DestinationS3Uri`` of the endpoint's capture.
-        endpoint: The endpoint.
+        endpoint: Name of the endpoint.
     """
 
     s3: "S3Client"
@@ -31,14 +31,14 @@ class CaptureReader:
     endpoint: str
 
     def records(self, variant: str, first: datetime, last: datetime) -> Iterator[Mapping[str, Any]]:
-        """Yield the records of calls in the hours from one time to another, those of both included.
+        """Yield the records of full hours, from that of ``first`` to that of ``last``, inclusive; keys contain the hour of a call.
 
-        A line that is not JSON is left out. Keys have the hour of a call; which calls of it count is for the reader of the records.
+        Lines that are not JSON objects are skipped. The caller filters by the exact time.
 
         Args:
             variant: Name of the variant.
             first: A time in the first hour.
-            last: A time in the last one.
+            last: A time in the last hour.
         """
         bucket, _, prefix = self.destination.removeprefix("s3://").partition("/")
         for key in self._newest(bucket, prefix.rstrip("/"), variant, first, last):

@@ -1,7 +1,7 @@
-"""What a recovery does with resources of a dead execution: keep them on evidence, roll back, or remove them.
+"""Plan of a recovery for the resources of a dead execution: adopt them on evidence, roll back, or remove them.
 
-SageMaker continues the update of a dead execution, and may end with a live candidate that was not evaluated. Its alarms are
-still there and its calls are counted, so the recovery evaluates it as the execution would have; if it cannot, it rolls back to what
+SageMaker continues the update of a dead execution, and may end with a live candidate that was not evaluated. Its alarms still exist
+and its calls are counted, so the recovery evaluates it as the execution would have. If it cannot, it rolls back to the version that
 is recorded as live. See docs/adr/0012-recovery.md.
 """
 
@@ -33,14 +33,14 @@ from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling, render_revert
 from mlops_runtime.rollout.verdict_request import sagemaker_verdict
 
-# between storing a spec and naming it as the desired one lies a second
+# upper bound of the time between storing a spec and making it the desired one
 _STORING = timedelta(minutes=1)
 _REASONS = frozenset(reason.value for reason in DeployReason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Left:
-    """A candidate that serves and is not recorded, and what is recorded as live, as far as it exists."""
+    """A live candidate that is not recorded, and the version recorded as live, if it still exists."""
 
     died: DiedExecution
     facts: Facts
@@ -51,23 +51,23 @@ class _Left:
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """Names of the alarms of its fleet that are still there."""
+        """Names of the alarms of its fleet that still exist."""
         stem = fleet_stem(self.spec.endpoint, self.version.config)
         return tuple(name for name in self.facts.leftovers.alarms if name.startswith(stem))
 
     @property
     def reason(self) -> DeployReason:
-        """Why it was made; where that is not known, what asks for the most evidence."""
+        """Why it was deployed; if unknown, an approval, which requires the most evidence."""
         return DeployReason(self.died.reason) if self.died.reason in _REASONS else DeployReason.APPROVAL
 
 
 def recovered(blank: SageMakerPlan, request: DeployRequest, facts: Facts, now: datetime) -> SageMakerPlan | None:
-    """Return the plan for a candidate that an execution left serving; None where it left none.
+    """Return the plan for a candidate that a dead execution left serving; None without such a candidate.
 
     Raises:
         RefusedError: If the live version may not stay, and no earlier version is recorded.
-        PackageError: The same, for a package that cannot be read.
-        SpecError: If nothing can be served by the desired spec.
+        PackageError: If its package cannot be read, and no earlier version is recorded.
+        SpecError: If the desired spec is invalid.
     """
     left = _left(request, facts)
     if left is None:
@@ -88,14 +88,14 @@ def recovered(blank: SageMakerPlan, request: DeployRequest, facts: Facts, now: d
 
 
 def resumed_scaling(request: DeployRequest, facts: Facts) -> dict[str, list[object]]:
-    """Return how the endpoint scales where nothing else is to be done: an execution may have died after it took that back."""
+    """Return the scaling requests of a plan without other changes: an execution may have died after it removed the scaling."""
     if request.died is None or facts.spec is None or facts.serving is None or facts.spec.scaling is None:
         return no_scaling()
     return render_scaling(facts.spec) | {"deregister": [], "alarm_names": []}
 
 
 def discarded(blank: SageMakerPlan, facts: Facts) -> SageMakerPlan:
-    """Return the plan of a recovery that finds a first endpoint Failed: it goes, as after any first model that fails."""
+    """Return the plan that deletes a first endpoint which failed, as after any first model that fails."""
     failure = "" if facts.serving is None else facts.serving.failure
     reason = "the first endpoint failed and is deleted" + (f": {failure}" if failure else "")
     return replace(blank, action="discard", reason=reason, leftovers=facts.leftovers)
@@ -113,7 +113,7 @@ def _left(request: DeployRequest, facts: Facts) -> _Left | None:
 
 
 def _is_guarded(left: _Left) -> bool:
-    """Whether alarms watched the update: not if SageMaker knows none, nor if none could have rolled it back."""
+    """Whether alarms watched the update: not for a serverless endpoint, nor for a rollback."""
     return left.spec.serverless is None and left.reason is not DeployReason.ROLLBACK
 
 
@@ -144,7 +144,7 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
     is_new = left.reason is DeployReason.APPROVAL
     goes_on_probation = is_new and bool(rollout.probation)
     back = None if left.back is None else left.back.config
-    # what answers is the candidate; the pointer is still that of the model before
+    # the candidate is live, but the pointer is still the previous model's
     since = None if left.live is None else left.live.since
     share = endpoint_share(left.spec, previous=back, since=left.died.started, serves_since=since)
     return replace(
@@ -174,7 +174,7 @@ def _verdict(left: _Left) -> Request:
 
 
 def _pointer(left: _Left, case: Case) -> LivePointer:
-    """Return the pointer at the candidate; by which spec it was made is known where that was stored before it began."""
+    """Return the pointer to the candidate; its spec is known only if it was stored before the execution started."""
     made, stored = pointer(case), left.facts.spec_stored
     if stored is not None and stored + _STORING < datetime.fromisoformat(left.died.started):
         return made

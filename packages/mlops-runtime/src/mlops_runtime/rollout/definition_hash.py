@@ -1,7 +1,7 @@
-"""The hash of a Deploy machine's definition, as computed at synthesis and, by any user, from a template.
+"""The hash of a Deploy machine's definition, computed at synthesis and verifiable from a template.
 
-A machine gives the hash of its definition to the recorder, so that the definition holds it. It is the SHA-256 of the canonical JSON
-of ``DefinitionString`` in which that one value is empty; intrinsic functions stay as the template has them.
+A machine passes the hash of its definition to the recorder, so the definition contains it. The hash is the SHA-256 of the canonical
+JSON of ``DefinitionString`` with that one value empty; intrinsic functions stay as in the template.
 """
 
 import re
@@ -17,12 +17,12 @@ _VALUE = re.compile(r'("machine_sha256":")([0-9a-f]{64})(")')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashedMachine:
-    """A machine of a template that gives the recorder a hash.
+    """A machine of a template whose definition contains a hash.
 
     Args:
-        logical_id: Its name in the template.
-        stated: The hash that it gives.
-        found: The hash that its definition has.
+        logical_id: Its logical id in the template.
+        stated: The hash in the definition.
+        found: The hash of the definition.
     """
 
     logical_id: str
@@ -44,7 +44,7 @@ def definition_sha256(definition: Any) -> str:
 
 
 def hashed_machines(template: Mapping[str, Any]) -> list[HashedMachine]:
-    """Return the machines of a template that give a hash of themselves, in the order of their names."""
+    """Return the machines of a template whose definition contains a hash, ordered by logical id."""
     found = []
     for logical_id, resource in sorted(template.get("Resources", {}).items()):
         if resource.get("Type") == "AWS::StepFunctions::StateMachine":

@@ -1,7 +1,7 @@
-"""Events to executions of the Deploy machine: approvals, alarms during probation, executions that died, stacks that were deployed.
+"""Maps events to executions of the Deploy machine: approvals, alarms during probation, dead executions, stack deployments.
 
-What an event says is not believed: it is read again at its source, here and in preflight. Account and region are the machine's own,
-and an event that is old, or of a time to come, starts nothing.
+The content of an event is not trusted: it is read again from its source, here and in preflight. Account and region must be the
+machine's own, and an event that is too old, or too far in the future, is ignored.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html,
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html,
@@ -28,10 +28,10 @@ NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
 APPROVAL = ("aws.sagemaker", "SageMaker Model Package State Change")
 ALARM = ("aws.cloudwatch", "CloudWatch Alarm State Change")
 EXECUTION = ("aws.states", "Step Functions Execution Status Change")
-# https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html: ends that are not of its own making
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html: every end but SUCCEEDED
 DIED = ("ABORTED", "FAILED", "TIMED_OUT")
 STACK = ("aws.cloudformation", "CloudFormation Stack Status Change")
-# after which a stack's resources are as its template says, where it changed them
+# statuses after which the resources that a stack changed match its template
 DEPLOYED = ("UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _RECOVERY = "recover-"
 # claim: approval-event-has-the-packages-time
@@ -39,15 +39,15 @@ _SAME_CHANGE = timedelta(seconds=5)
 
 
 class IgnoredError(Exception):
-    """An event that starts nothing; the message says why."""
+    """An event that starts no execution; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """What may start rollouts of one endpoint.
+    """Sources of events that may start rollouts of one endpoint.
 
     Args:
-        machine_arn: The Deploy machine; its account and region are the only ones that events may be about.
+        machine_arn: The Deploy machine; events of other accounts and regions are ignored.
         group: Model package group whose approvals count.
         alarms: Names of the alarms that roll back during probation. Default: none.
         stack: ARN of the stack whose deployments may change the live version without a run. Default: none.
@@ -61,11 +61,11 @@ class GuardSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What an event asks for: an execution's name and input, and what must still hold at its source.
+    """The execution that an event requests: its name and input, and the conditions to confirm at the source.
 
-    ``alarm`` must be in ALARM during the probation of the live version; ``died`` is an execution that must have ended and still
-    hold the lock, which passes on to the recovery. A request of None only releases it. ``approved`` is a package that the registry
-    must call approved, at the time of its event.
+    ``alarm`` must be in ALARM during the probation of the live version. ``died`` is an execution that must have ended and still
+    hold the lock, which passes to the recovery; without a ``request``, the lock is only released. ``approved`` is a package that
+    must be approved in the registry, with the time of its event.
     """
 
     name: str
@@ -76,10 +76,10 @@ class Asked:
 
 
 def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
-    """Return what an event asks for.
+    """Return the execution that an event requests.
 
     Raises:
-        IgnoredError: If it is malformed, stale, of another source, account or group, or no change that counts.
+        IgnoredError: If the event is malformed, stale, from another source, account or group, or an irrelevant change.
     """
     if len(body) > LONGEST_BODY:
         raise IgnoredError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
@@ -95,18 +95,20 @@ def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
         raise IgnoredError(problem)
     at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
     if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
+        raise IgnoredError(
+            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
+        )
     return read(event, settings)
 
 
 def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime) -> None:
-    """Hold an alarm's request to its sources.
+    """Check an alarm's request against its sources.
 
     Args:
-        asked: What the event asked for.
+        asked: The requested execution.
         row: The endpoint's row.
-        state: State of the alarm now; None if there is no such alarm.
-        now: When the queue took the message.
+        state: Current state of the alarm; None if it does not exist.
+        now: When the queue received the message.
 
     Raises:
         IgnoredError: If no probation is active, or the alarm is no longer in ALARM.
@@ -119,13 +121,13 @@ def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime
 
 
 def recovery(asked: Asked, described: Mapping[str, Any]) -> DeployRequest | None:
-    """Return the request of a recovery, with what the execution that died was about."""
+    """Return the request of a recovery, with the dead execution's reason, requester and package."""
     if asked.request is None:
         return None
     try:
         was = from_json(DeployRequest, described["input"])
     except ContractError:
-        was = None  # started by hand with something else
+        was = None  # started by hand with another input
     died = DiedExecution(
         execution=str(described["executionArn"]),
         status=str(described["status"]),
@@ -138,7 +140,7 @@ def recovery(asked: Asked, described: Mapping[str, Any]) -> DeployRequest | None
 
 
 def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
-    """Recording writes to a package, which is an event again: only changes of the approval count."""
+    """Only changes of the approval status count: the recorder updates packages too, which sends events."""
     region, account = settings.machine_arn.split(":")[3:5]
     detail, arn = event.detail, event.detail.get("ModelPackageArn")
     ours = re.compile(
@@ -162,24 +164,24 @@ def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
 
 
 def _approval_name(arn: str, at: datetime) -> str:
-    """Return the name of an approval's execution: by package and second, since its events may have several ids."""
+    """Return the name of an approval's execution, by package and second: one approval may have several event ids."""
     moment = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC)
     return f"approval-{arn.rpartition('/')[2]}-{short_hash(f'{arn} {moment:%Y-%m-%dT%H:%M:%SZ}')}"
 
 
 def check_approval(asked: Asked, described: Mapping[str, Any] | None, settings: GuardSettings) -> Asked:
-    """Hold an approval's request to the registry, and return it named by the change that the registry knows.
+    """Check an approval's request against the registry, and name its execution after the registry's time of the change.
 
-    Two events of one approval may be seconds apart and have two ids. Where the package was not changed since, its own time names
-    the execution, so that both start one.
+    Two events of one approval may be seconds apart and have different ids. If the package was not changed since, its own
+    modification time names the execution, so that both events start the same one.
 
     Args:
-        asked: What the event asked for.
-        described: What DescribeModelPackage returns; None if there is no such package.
-        settings: What may start rollouts.
+        asked: The requested execution.
+        described: Response of DescribeModelPackage; None if the package does not exist.
+        settings: Sources that may start rollouts.
 
     Raises:
-        IgnoredError: If the registry does not have the package in the group, complete and approved.
+        IgnoredError: If the package is not completed and approved in the group.
     """
     if asked.approved is None:
         return asked
@@ -194,7 +196,7 @@ def check_approval(asked: Asked, described: Mapping[str, Any] | None, settings: 
     }
     for name, value in wanted.items():
         if described.get(name) != value:
-            raise IgnoredError(f"{arn} has {name} {described.get(name)!r} in the registry, wanted is {value!r}")
+            raise IgnoredError(f"{arn} has {name} {described.get(name)!r} in the registry, expected {value!r}")
     changed = described.get("LastModifiedTime")
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     is_same = isinstance(changed, datetime) and abs(changed - at) <= _SAME_CHANGE
@@ -209,7 +211,7 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
     if problem := Origin(machine_arn=settings.machine_arn).alarm_problem(event, name):
         raise IgnoredError(problem)
     if value != "ALARM":
-        raise IgnoredError(f"alarm {name} went to {value!r}")
+        raise IgnoredError(f"alarm {name} changed to {value!r}")
     request = DeployRequest(
         reason=DeployReason.ROLLBACK,
         requested_by=f"alarm {name}",
@@ -220,14 +222,14 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
 
 
 def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
-    """A stopped execution leaves its lock, and its resources, to the next one."""
+    """A stopped execution still holds the lock and leaves its resources, which its recovery takes over."""
     arn, status = event.detail.get("executionArn"), event.detail.get("status")
     name = Origin(machine_arn=settings.machine_arn).execution_name(arn)
     if not isinstance(arn, str) or name is None:
         raise IgnoredError(f"{arn!r} is not an execution of {settings.machine_arn}")
     if status not in DIED:
         raise IgnoredError(f"{arn} is {status!r}")
-    if name.startswith(_RECOVERY):  # a recovery that dies is not recovered for ever
+    if name.startswith(_RECOVERY):  # the death of a recovery starts no further recovery
         return Asked(name=name, request=None, died=arn)
     request = DeployRequest(
         reason=DeployReason.SPEC,
@@ -238,7 +240,7 @@ def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
 
 
 def _stack(event: BusEvent, settings: GuardSettings) -> Asked:
-    """If a deployment reset the live version to the template, the run corrects it; else it reports no change."""
+    """If a deployment reset the live version to the template's, the execution corrects it; otherwise it reports no change."""
     arn, details = event.detail.get("stack-id"), event.detail.get("status-details")
     status = details.get("status") if isinstance(details, Mapping) else None
     if settings.stack is None or arn != settings.stack:

@@ -1,6 +1,6 @@
-"""What a Deploy execution does, as the machine reads it, and what that is decided on.
+"""Plan of a Deploy execution, as the state machine reads it, and the facts that it is based on.
 
-``slot_plan`` has the plan between two slots.
+See ``slot_plan`` for the plan between two slots.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.planned_bake import Traffic
 
 POLL_SECONDS = 30
-# the history of an execution has at most 25,000 events, and the longest rollout takes eight hours
+# an execution's history has at most 25,000 events, and the longest rollout takes eight hours
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-# a poll that compares fleets takes 23 of them; what only waits for an end is polled half as often, for it has three loops
+# a poll that compares fleets takes 23 events; polls that only wait for an end have three loops, so they run half as often
 _POLLS, _LOOKS = 495, 248
 
 Request = Mapping[str, object]
@@ -28,13 +28,12 @@ Request = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the Deploy machine does, on any target.
+    """Plan of the Deploy machine, for any target.
 
-    What an execution that died has left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer that the
-    plan ends in, or that of now where nothing is deployed; ``container_sha256`` is of the package that it is about. ``verdict``
-    says what of both fleets is compared, empty where nothing is, each ``poll_seconds``; ``look_seconds`` is how often an end is
-    looked for. ``probation_alarm`` is made at the promotion of a model that goes on probation, with the share of
-    ``probation_share``.
+    A candidate that a dead execution left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer after
+    the plan, or the current one if nothing is deployed. ``container_sha256`` is that of the candidate's package. ``verdict`` is the
+    request to compare both fleets each ``poll_seconds``, empty without a comparison; other waits poll each ``look_seconds``.
+    ``probation_alarm`` is created at the promotion of a model that goes on probation, with the share of ``probation_share``.
     """
 
     action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
@@ -64,7 +63,7 @@ class Plan:
     probation_share: Request = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the plan as JSON with every key, ``null`` without a value: an expression must not meet an undefined one."""
+        """Return the plan as JSON with every key, ``null`` without a value: a JSONata expression fails on an undefined field."""
         return {f.name: to_dict(getattr(self, f.name)) for f in fields(self)}
 
 
@@ -73,11 +72,11 @@ AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SageMakerPlan(Plan):
-    """A plan for a SageMaker endpoint: arguments of API calls, each empty where the call is not made.
+    """A plan for a SageMaker endpoint: arguments of API calls, each empty if the call is not made.
 
-    ``golden_sha256`` is of the golden requests that the package will have passed once it serves. ``again`` are those that the new
-    fleet answers once more while it serves, ``stop`` the alarm by which a fleet that does not is rolled back, ``bodies`` the
-    captures that are read for answers without numbers.
+    ``golden_sha256`` is the hash of the golden set that the package must pass before promotion. ``again`` is the request to send
+    the golden requests once more while the new fleet serves, ``stop`` the alarm that rolls a fleet back which fails them, and
+    ``bodies`` the request to check captured responses for missing numbers.
     """
 
     create_model: Request = field(default_factory=dict)
@@ -99,31 +98,31 @@ class SageMakerPlan(Plan):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the sources say.
+    """Facts that a plan is based on, read from their sources.
 
     Args:
         row: The endpoint's row.
         spec: The desired spec.
         serving: The live version.
-        package: Description of the package that the request is about (see ``wanted_package``).
-        alarm_states: States of the spec's alarms that exist, and of the one that the request names.
+        package: Description of the requested package (see ``wanted_package``).
+        alarm_states: States of the spec's existing alarms, and of the alarm that the request names.
         group: Group whose packages this endpoint serves.
-        versions: Those of the live pointer's previous and kept configs that still exist.
-        live_spec: The spec that the live config was made by, as far as it can be read.
-        leftovers: What executions that died have left.
-        frozen: Which freeze window holds now.
+        versions: The live pointer's previous and kept configs that still exist.
+        live_spec: The spec of the live config, if it can be read.
+        leftovers: Resources that dead executions left behind.
+        frozen: The active freeze window.
         rests: Why automatic work is paused now; read if a policy approved the package.
         approval: Why the package's approval does not count.
-        signature: Why the package's archive is not what was signed.
-        promotion: The record that shows the package's very container as promoted.
-        slots: Both slots, where the endpoint is served on EKS.
-        spec_stored: When the desired spec was stored last.
-        never_served: Whether the endpoint is one of ours that failed before it ever served.
-        quotas: How many instances the account may have; None where nothing needs to be asked.
+        signature: Why the package's archive does not match its signature.
+        promotion: The record that shows the package's exact container as promoted.
+        slots: Both slots of an endpoint on EKS.
+        spec_stored: When the desired spec was last stored.
+        never_served: Whether the endpoint was created by a rollout and failed before it ever served.
+        quotas: Quotas of the account's instances; None if none has to be checked.
         trust: Why the registry does not allow loading the package's model.
-        promises: Why the package's model would refuse what APIs promise of the endpoint.
-        traffic: What the live fleet answers; None where no bake depends on it.
-        answers: What it answered in the hour before; None where no alarm of the policy is in ALARM.
+        promises: Why the package's model would reject requests that APIs of the endpoint allow.
+        traffic: Traffic of the live fleet; None if no bake depends on it.
+        answers: Its responses in the hour before; None if no alarm of the policy is in ALARM.
     """
 
     row: LockRow
@@ -151,15 +150,15 @@ class Facts:
 
 
 class RefusedError(Exception):
-    """The request cannot be carried out now; the message is the reason that is recorded."""
+    """The request cannot be carried out now; the message is recorded as the reason."""
 
 
 class NothingToDoError(Exception):
-    """What is asked for already is, or has nothing to be done with; the message says which."""
+    """The requested state is already reached, or there is nothing to change; the message states which."""
 
 
 class BusyError(Exception):
-    """Something is under way at the endpoint that must end first; the message says what."""
+    """An operation on the endpoint must end first; the message names it."""
 
 
 def live_pointer(row: LockRow) -> LivePointer | None:
@@ -168,7 +167,7 @@ def live_pointer(row: LockRow) -> LivePointer | None:
 
 
 def poll_seconds(maximum: int) -> int:
-    """Return how often a rollout of at most ``maximum`` seconds is polled.
+    """Return the polling interval in seconds of a rollout that takes at most ``maximum`` seconds.
 
     Example:
         >>> poll_seconds(3600), poll_seconds(28800)
@@ -178,7 +177,7 @@ def poll_seconds(maximum: int) -> int:
 
 
 def look_seconds(maximum: int) -> int:
-    """Return how often such a rollout looks whether something has ended: a rehearsal, a shadow, a way back, another update.
+    """Return the polling interval in seconds for the end of a rehearsal, a shadow, a rollback or another update.
 
     Example:
         >>> look_seconds(3600), look_seconds(28800)

@@ -1,4 +1,4 @@
-"""Adapter of ``guard``: reads again what an event says, and starts the Deploy machine."""
+"""Adapter of ``deploy_guard``: confirms an event at its source, and starts the Deploy machine."""
 
 import json
 import logging
@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployGuard:
-    """The path from events to the Deploy machine.
+    """Starts the Deploy machine on confirmed events.
 
     Args:
         stepfunctions: Client.
         cloudwatch: Client.
         sagemaker: Client.
         table: The endpoint's row.
-        settings: What may start rollouts.
+        settings: Sources of events that may start rollouts.
     """
 
     stepfunctions: "SFNClient"
@@ -50,10 +50,10 @@ class DeployGuard:
     settings: GuardSettings
 
     def handle(self, message: Message) -> str | None:
-        """Start what a message asks for, once.
+        """Start the execution that a message requests, once.
 
         Returns:
-            The execution's ARN, or None.
+            The execution's ARN; None if none was started.
         """
         try:
             asked = asked_by(message.body, settings=self.settings, now=message.sent)
@@ -67,13 +67,13 @@ class DeployGuard:
         if request is not None:
             arn = start_deploy(self.stepfunctions, self.settings.machine_arn, asked.name, request)
         if asked.died is not None:
-            # after the start: a message that is cut off between the two comes again and finds the lock still held
+            # after the start: if the function is interrupted in between, the message is redelivered and the lock is still held
             self._pass_on(asked.died, arn)
         _log(message, {"decision": "RELEASED" if arn is None else "STARTED", "execution": arn or asked.died})
         return arn
 
     def _confirmed(self, asked: Asked, now: datetime) -> DeployRequest | None:
-        """Return the request, after its reason is confirmed at its source."""
+        """Return the request after confirming its reason at the source."""
         if asked.alarm is not None:
             state = alarm_states(self.cloudwatch, [asked.alarm]).get(asked.alarm)
             check_probation(asked, self.table.read(), state, now)
@@ -82,7 +82,7 @@ class DeployGuard:
         return asked.request
 
     def _described(self, asked: Asked, died: str) -> Mapping[str, Any]:
-        """Return an execution that has ended and left its lock; one that came to its own end has released it itself."""
+        """Return the description of an execution that ended without releasing its lock."""
         heir = execution_arn(self.settings.machine_arn, asked.name)
         if self.table.read().owner not in (died, heir):
             raise IgnoredError(f"{died} holds no lock")
@@ -92,7 +92,7 @@ class DeployGuard:
         return described
 
     def _pass_on(self, died: str, heir: str | None) -> None:
-        """The lock passes from a dead execution to its recovery, so no other execution builds on an unevaluated version."""
+        """Pass the lock from a dead execution to its recovery, so that no other execution builds on an unevaluated version."""
         if heir is None:
             self.table.release(died)
         else:

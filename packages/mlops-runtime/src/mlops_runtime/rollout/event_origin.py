@@ -1,6 +1,6 @@
-"""Where an event comes from, as both guards hold it: region, account, the form of its id, and the ARNs that it names. Pure.
+"""Validation of an event's origin in both guards: account, region, format of its id, and the ARNs that it names. Pure.
 
-What an event says is read again at its source later; this is what it must be before anything is read.
+These checks come before any read; the event's content is read again from its source later.
 
 See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from mlops_runtime.contracts.events import BusEvent
 
-LONGEST_BODY = 262_144  # characters; what EventBridge sends has at most 256 KiB
-# EventBridge's are UUIDs; ours, and those that people send, may be longer
+LONGEST_BODY = 262_144  # characters; EventBridge events have at most 256 KiB
+# EventBridge's ids are UUIDs; those of the platform and of people may be longer
 EVENT_ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}", re.ASCII)
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _EXECUTION = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
@@ -21,31 +21,31 @@ _SHOWN = 140
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where the machine is that an event may start.
+    """Partition, account and region of the machine that an event may start.
 
     Args:
-        machine_arn: Its ARN.
+        machine_arn: The machine's ARN.
     """
 
     machine_arn: str
 
     @property
     def partition(self) -> str:
-        """Its partition."""
+        """The machine's partition."""
         return self.machine_arn.split(":")[1]
 
     @property
     def region(self) -> str:
-        """Its region."""
+        """The machine's region."""
         return self.machine_arn.split(":")[3]
 
     @property
     def account(self) -> str:
-        """Its account."""
+        """The machine's account."""
         return self.machine_arn.split(":")[4]
 
     def problem(self, event: BusEvent) -> str | None:
-        """Return why an event is not of this account and region, or not an event of AWS's form.
+        """Return why an event is not of this account and region, or is malformed; None if it is valid.
 
         Example:
             >>> from mlops_runtime.contracts import from_json
@@ -69,7 +69,7 @@ class Origin:
         return None
 
     def alarm_problem(self, event: BusEvent, name: str) -> str | None:
-        """Return why an event is not about the alarm of a name in this account and region."""
+        """Return why an event is not about the named alarm in this account and region; None if it is."""
         # claim: alarm-event-has-its-arn
         wanted = f"arn:{self.partition}:cloudwatch:{self.region}:{self.account}:alarm:{name}"
         if event.resources == (wanted,):
@@ -77,7 +77,7 @@ class Origin:
         return f"resources must be {wanted!r} alone, got {_shown(list(event.resources or ()))}"
 
     def execution_name(self, arn: object) -> str | None:
-        """Return the name of an execution of this machine; None for any other ARN, or for no name that an execution can have.
+        """Return the name of an execution of this machine; None for any other ARN, or an invalid name.
 
         Example:
             >>> origin = Origin(machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:Deploy")

@@ -1,4 +1,4 @@
-"""Deterministic names and tags of executions and of what they create, so that a retry creates nothing twice."""
+"""Deterministic names and tags of executions and their resources, so that a retry creates nothing twice."""
 
 import hashlib
 import logging
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 ENDPOINT_TAG = "mlops:endpoint"
 EXECUTION_TAG = "mlops:execution"
-# of an execution's hash, in the names of what it makes
+# of an execution's hash, in the names of its resources
 CHARACTERS_OF_EXECUTION = 8
 
 
 def execution_arn(machine_arn: str, name: str) -> str:
-    """Return the ARN that an execution of a name has.
+    """Return the ARN of the execution with a name.
 
     Example:
         >>> execution_arn("arn:aws:states:us-east-1:123456789012:stateMachine:Deploy", "one")
@@ -30,12 +30,12 @@ def execution_arn(machine_arn: str, name: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Return 16 hexadecimal digits that stand for a text in a name."""
+    """Return the first 16 hexadecimal digits of a string's SHA-256, for use in names."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def start_deploy(stepfunctions: "SFNClient", machine_arn: str, name: str, request: DeployRequest) -> str:
-    """Start the Deploy machine; an execution of that name that is there already is success.
+    """Start the Deploy machine; an existing execution of that name counts as started.
 
     See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
@@ -45,12 +45,12 @@ def start_deploy(stepfunctions: "SFNClient", machine_arn: str, name: str, reques
     try:
         stepfunctions.start_execution(stateMachineArn=machine_arn, name=name, input=canonical_json(request).decode())
     except stepfunctions.exceptions.ExecutionAlreadyExists:
-        logger.info("execution %s is already there", name)
+        logger.info("execution %s already exists", name)
     return execution_arn(machine_arn, name)
 
 
 def version_name(endpoint: str, execution: str) -> str:
-    """Return the one name of the model and the endpoint config that an execution makes.
+    """Return the name of both the model and the endpoint config that an execution creates.
 
     Example:
         >>> version_name("demand-forecast", "arn:aws:states:us-east-1:123456789012:execution:Deploy:one")
@@ -60,7 +60,7 @@ def version_name(endpoint: str, execution: str) -> str:
 
 
 def rehearsal_name(endpoint: str, execution: str) -> str:
-    """Return the one name of the endpoint and the config on which an execution rehearses.
+    """Return the name of both the endpoint and the config of an execution's rehearsal.
 
     Example:
         >>> rehearsal_name("demand-forecast", "arn:aws:states:us-east-1:123456789012:execution:Deploy:one")
@@ -70,7 +70,7 @@ def rehearsal_name(endpoint: str, execution: str) -> str:
 
 
 def rehearsal_pattern(endpoint: str) -> str:
-    """Return the pattern of an endpoint's rehearsals, as narrow as an IAM pattern can be.
+    """Return the name pattern of an endpoint's rehearsals, as narrow as IAM wildcards allow.
 
     Example:
         >>> rehearsal_pattern("demand-forecast")
@@ -80,11 +80,11 @@ def rehearsal_pattern(endpoint: str) -> str:
 
 
 def shadow_name(endpoint: str, execution: str) -> str:
-    """Return the name of the config in which an execution has its candidate as a shadow."""
+    """Return the name of the config in which an execution's candidate is a shadow variant."""
     return version_name(endpoint, f"{execution}/shadow")
 
 
 def version_tags(spec: ServingSpec, execution: str) -> "list[TagTypeDef]":
-    """Return the tags of everything that an execution makes: the spec's (unit, owner, cost centre), endpoint and execution."""
+    """Return the tags of all resources of an execution: the spec's (unit, owner, cost centre), endpoint and execution."""
     tags = {**spec.tags, ENDPOINT_TAG: spec.endpoint, EXECUTION_TAG: execution}
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

@@ -1,7 +1,7 @@
-"""The alarms of a new fleet, which only exist while a rollout runs: what they are called and what they watch.
+"""Names and definitions of a new fleet's alarms, which only exist during a rollout.
 
-The dimension that tells fleets apart is the endpoint config's name, known only at run time. No data is not a breach: a new fleet
-has none yet; that it was asked at all is what ``min_invocations`` checks.
+Fleets differ in the dimension of the endpoint config's name, which is known only at run time. Missing data is not a breach, since a
+new fleet has none yet; ``min_invocations`` checks that it got requests at all.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
 and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
@@ -18,26 +18,27 @@ from mlops_runtime.rollout.fleet_capacity import error_metric
 
 Request = dict[str, Any]
 
-ABORT = "abort"  # how the name of the alarm ends that takes a rollout back
+ABORT = "abort"  # suffix of the alarm that a user sets to roll back
 ABORT_NAMESPACE = "MLOps/Rollout"
 ABORT_METRIC = "RolloutAbort"
-VERDICT = "verdict"  # of the alarm that the comparison of both fleets sets
+VERDICT = "verdict"  # suffix of the alarm that the comparison of both fleets sets
 VERDICT_METRIC = "RolloutVerdict"
-VERDICTS = "verdicts"  # folder of the minutes that were compared
+VERDICTS = "verdicts"  # folder of the compared minutes
 _SAGEMAKER = "AWS/SageMaker"
-# where nothing compares: a fleet with mostly failed answers while the old one answers
+# without a comparison: most responses of the new fleet fail, while the old fleet's succeed
 _DEAD = "IF(n > 20 AND {x} / n > 0.5 AND FILL({y} / m, 0) < 0.25, 1, 0)"
 _DEAD_PERIODS, _DEAD_DATAPOINTS = 3, 2
 SLOW_PERIODS = 3  # of five
-# where no function compares: x of n answers of the new fleet failed, all_x of all_n of both. It may fail a point and three times
-# the old one's share; asked alone 5 %. Without divisions: an old fleet that is not asked has no share
+# without a comparing function: x of n responses of the new fleet failed, all_x of all_n of both fleets. Three times the old
+# fleet's failing share plus a percentage point is tolerated, or 5 % if only the new fleet gets calls. No divisions: an old fleet
+# without calls has no share
 WORSE = (
     "IF(n >= 20 AND x >= 5 AND ((x * (all_n - n) > n * (0.01 * (all_n - n) + 3 * (all_x - x))) "
     "OR (all_n <= n AND x > 0.05 * n)), 1, 0)"
 )
 WORSE_SAYS = (
-    "at least 5 of 20 or more answers a minute fail in three of five minutes, a point and three times the old fleet's share of "
-    "failures, or 5 % of all where it is asked alone"
+    "in three of five minutes, at least 5 of 20 or more answers fail, and more than three times the old fleet's failing share plus "
+    "one percentage point, or more than 5 % where only the new fleet gets calls"
 )
 WORSE_PERIODS, WORSE_DATAPOINTS = 5, 3
 _HOLDS = 5
@@ -45,12 +46,12 @@ BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingDa
 
 
 def alarm_prefix(endpoint: str) -> str:
-    """Return what the names of all new-fleet alarms of an endpoint begin with."""
+    """Return the common prefix of the names of an endpoint's new-fleet alarms."""
     return f"{endpoint}-rollout-"
 
 
 def fleet_stem(endpoint: str, config: str) -> str:
-    """Return what the names of the alarms of one new fleet begin with.
+    """Return the common prefix of the names of one new fleet's alarms.
 
     Example:
         >>> fleet_stem("demand-forecast", "demand-forecast-4588cf62")
@@ -60,7 +61,7 @@ def fleet_stem(endpoint: str, config: str) -> str:
 
 
 def alarm_kinds(rollout: RolloutSpec) -> tuple[str, ...]:
-    """Return how the names of the new fleet's alarms end.
+    """Return the suffixes of the names of a new fleet's alarms.
 
     Example:
         >>> alarm_kinds(RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50, max_latency_ms=100))
@@ -77,13 +78,13 @@ def alarm_kinds(rollout: RolloutSpec) -> tuple[str, ...]:
 
 
 def verdict_dimensions(endpoint: str, config: str) -> list[Request]:
-    """Return the dimensions of the metric by which one new fleet's verdict alarm stays in ALARM."""
+    """Return the dimensions of the metric that keeps a new fleet's verdict alarm in ALARM."""
     values = {"EndpointName": endpoint, "EndpointConfigName": config}
     return [{"Name": name, "Value": value} for name, value in values.items()]
 
 
 def verdict_alarm(endpoint: str, config: str) -> Request:
-    """Return the alarm that stops a new fleet, and the metric that keeps it in ALARM: the arguments of the calls that set them."""
+    """Return the name of the alarm that stops a new fleet, and the arguments of PutMetricData that keep it in ALARM."""
     value = {"MetricName": VERDICT_METRIC, "Dimensions": verdict_dimensions(endpoint, config), "Value": 1.0}
     return {
         "alarm": f"{fleet_stem(endpoint, config)}{VERDICT}",
@@ -96,12 +97,12 @@ class FleetAlarms:
     """The alarms of one new fleet.
 
     Args:
-        spec: How it is served, with what its rollout must pass.
+        spec: Serving spec with the limits of its rollout.
         config: Name of its endpoint config.
         previous: Name of the old fleet's config.
         execution: ARN of the execution.
-        is_rollback: A rollback only watches whether what comes back is dead, and cannot be aborted: it would lead to what was
-            rolled back from. Default: it is not a rollback.
+        is_rollback: Whether it is the fleet of a rollback, which only has the alarm for a dead fleet. It cannot be aborted, since
+            that would return to the version that was rolled back from. Default: False.
     """
 
     spec: ServingSpec
@@ -117,10 +118,10 @@ class FleetAlarms:
         return tuple(f"{stem}{kind}" for kind in self._kinds)
 
     def requests(self) -> list[Request]:
-        """Return the arguments of PutMetricAlarm for each.
+        """Return the arguments of PutMetricAlarm for each alarm.
 
-        One datapoint raises it, and it stays in ALARM as long as the bake allows, at most five periods: so a reader once a
-        minute sees it, and the record can say what it was.
+        One datapoint raises an alarm, and it stays in ALARM as long as the bake allows, at most five periods: a poll once a
+        minute sees it, so that the record can name it.
         """
         common: Request = {
             "EvaluationPeriods": self._periods(),
@@ -164,7 +165,7 @@ class FleetAlarms:
         }
 
     def _dead(self) -> Request:
-        """What rolls back if the machine that asks for verdicts has died."""
+        """Rolls back if the machine that requests verdicts has died."""
         metrics, x, y = self._dead_metrics()
         return {
             **BREACH,
@@ -191,7 +192,7 @@ class FleetAlarms:
         return [*new, of("y", self.previous, "Sum"), of("m", self.previous, "SampleCount")], "x", "y"
 
     def _errors(self, count: int) -> Request:
-        """An absolute limit, where the policy has one."""
+        """An absolute limit of errors, if the policy has one."""
         rollout = self.spec.rollout
         return {
             **BREACH,
@@ -210,7 +211,7 @@ class FleetAlarms:
         }
 
     def _slow(self, what: str) -> Request:
-        """Return what alarms on latency share: one slow answer of few is their 95th percentile, so one period is not enough."""
+        """Common part of latency alarms. They need several periods: among few responses, one slow one is the 95th percentile."""
         periods = self._periods()
         return {
             **BREACH,
@@ -243,7 +244,7 @@ class FleetAlarms:
         }
 
     def _abort(self) -> Request:
-        """Its metric is never published: a person sets it to ALARM, and ``ignore`` keeps it there.
+        """Its metric is never published: a user sets the alarm to ALARM, and ``ignore`` keeps it there.
 
         See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
         """

@@ -1,4 +1,4 @@
-"""On what an endpoint runs, as SageMaker and Application Auto Scaling are asked for it: pure, from the serving spec."""
+"""Requests to SageMaker and Application Auto Scaling for an endpoint's capacity, from its serving spec. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +34,7 @@ _WAITING = "HasBacklogWithoutCapacity"
 
 
 def capacity_problems(spec: ServingSpec) -> list[str]:
-    """Return why SageMaker would refuse the capacity of a spec, or would not do as it says."""
+    """Return why SageMaker would reject the capacity of a spec, or would not apply it as stated."""
     if spec.serverless is not None:
         return list(serverless_problems(spec))
     problems = [*instance_problems(spec), *variant_problems(spec), *scaling_problems(spec)]
@@ -42,7 +42,7 @@ def capacity_problems(spec: ServingSpec) -> list[str]:
 
 
 def conversion_problem(spec: ServingSpec, *, is_live_serverless: bool) -> str | None:
-    """Return why an endpoint cannot come to be served as a spec says, given how it is served now.
+    """Return why an endpoint cannot change between serverless and instances; None if the spec changes nothing of that.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
     """
@@ -50,8 +50,10 @@ def conversion_problem(spec: ServingSpec, *, is_live_serverless: bool) -> str | 
         return None
     fix = "define an endpoint with another name, and move callers"
     if is_live_serverless:
-        return f"a serverless endpoint that gets instances can never return, so no rollout can roll back; {fix}"
-    return f"SageMaker does not make an endpoint on instances serverless; {fix}"
+        return (
+            f"a serverless endpoint that gets instances cannot return to serverless, so no rollout can roll back; {fix}"
+        )
+    return f"SageMaker cannot convert an endpoint on instances to serverless; {fix}"
 
 
 def render_variants(spec: ServingSpec, *, model: str) -> "list[ProductionVariantTypeDef]":
@@ -110,10 +112,10 @@ def _serverless(serverless: ServerlessSpec) -> "ProductionVariantServerlessConfi
 
 
 def error_metric(spec: ServingSpec) -> str:
-    """Return the metric that counts what a fleet failed to answer.
+    """Return the metric that counts a fleet's failures.
 
-    ``InvocationModelErrors`` counts every answer that is not 2xx, and connections that broke, but only real-time endpoints publish
-    it; of the other kinds' exhaustive lists ``Invocation5XXErrors`` is the one that says that the model failed.
+    ``InvocationModelErrors`` counts every response that is not 2xx, and broken connections, but only real-time endpoints publish
+    it. Of the documented metrics of the other kinds, only ``Invocation5XXErrors`` counts failures of the model.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html and
     https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-monitoring.html
@@ -123,18 +125,18 @@ def error_metric(spec: ServingSpec) -> str:
 
 
 def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> dict[str, list[Any]]:
-    """Return the requests that make an endpoint scale as the spec says, each list empty where there is nothing.
+    """Return the requests that set up the scaling of a spec, as lists that may be empty.
 
-    ``targets`` are RegisterScalableTarget, ``policies`` PutScalingPolicy and ``schedules`` PutScheduledAction. ``wake`` holds a
-    step policy (``policy``) and the alarm that calls it (``alarm``, to which the policy's ARN is added) for each variant that may
-    have no instance: its backlog starts one. ``deregister`` (DeregisterScalableTarget) and ``alarm_names`` remove all of that,
-    whether there is any or not. Bounds hold for every variant, each of which scales by itself.
+    ``targets`` are RegisterScalableTarget, ``policies`` PutScalingPolicy and ``schedules`` PutScheduledAction. ``wake`` contains a
+    step policy (``policy``) and the alarm that triggers it (``alarm``, to which the policy's ARN is added) for each variant that
+    may scale to zero: its backlog starts an instance. ``deregister`` (DeregisterScalableTarget) and ``alarm_names`` remove all of
+    that, existing or not. The bounds apply to each variant, which scales by itself.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling.html
 
     Args:
         spec: The desired spec.
-        live_variants: Names of the variants that serve now, which the spec may no longer have. Default: none.
+        live_variants: Names of the live variants, which the spec may no longer have. Default: none.
     """
     own = () if spec.serverless is not None else (spec.variant, *(variant.name for variant in spec.variants or ()))
     known = list(dict.fromkeys([*own, *live_variants]))
@@ -161,7 +163,7 @@ def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> d
 
 
 def no_scaling() -> dict[str, list[Any]]:
-    """Return a plan's ``scaling`` that changes nothing, for a rollout under the spec that already holds."""
+    """Return a plan's ``scaling`` without changes, for a rollout under the current spec."""
     return {name: [] for name in ("deregister", "alarm_names", "targets", "policies", "schedules", "wake")}
 
 
@@ -198,7 +200,7 @@ def _tracking(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
 
 
 def _wake(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
-    """Without it a fleet of no instance waits until the backlog exceeds the target.
+    """Starts the first instance: target tracking alone would wait until the backlog exceeds the target.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html#async-inference-autoscale-scale-up
     """

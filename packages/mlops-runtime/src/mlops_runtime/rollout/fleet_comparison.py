@@ -1,10 +1,10 @@
-"""Whether a new fleet fails more often than the old one over the same minutes, and whether that is shown: a sequential test.
+"""Sequential test whether a new fleet fails more often than the old one over the same minutes.
 
-It may be read after each minute, any number of times: a fleet within tolerance is stopped with at most the probability that is
-asked for, at any ratio of errors that both fleets share, however it moves.
+The test is anytime-valid: it may be evaluated after each minute, any number of times. A fleet within tolerance is stopped with at
+most the requested probability, at any error rate that both fleets share, even if it varies over time.
 
-Of the new fleet's n answers in a minute x failed, of the old one's m answers y. Within tolerance is p_new <= r (p_old + a) in each
-minute. For a multiple ``theta`` > 1 and w = r n / (r n + m)
+In a minute, x of the new fleet's n responses failed, and y of the old one's m. The fleet is within tolerance if p_new <=
+r (p_old + a) in each minute. For a multiple ``theta`` > 1 and w = r n / (r n + m)
 
     log e(theta) = x ln theta - (x + y + a m) ln(1 + (theta - 1) w)
 
@@ -14,8 +14,8 @@ at most exp(a m (1 - B + ln B)) <= 1: the product over minutes is a nonnegative 
 probability at most alpha (Ville). With r = 1 and a = 0 it is the two-arm case of Lindon and Malek 2022, "Anytime-valid inference
 for multinomial count data", https://arxiv.org/abs/2011.03567.
 
-At a few calls a minute, minutes are joined until both fleets were asked. Which are joined depends on calls alone, and the proof
-holds for the sums where neither share moves within the joined minutes.
+At a few calls a minute, minutes are joined until both fleets have calls. The choice depends only on the calls, and the proof
+holds for the sums if neither share changes within the joined minutes.
 """
 
 import math
@@ -24,21 +24,21 @@ from dataclasses import dataclass
 
 from mlops_runtime.rollout.live_history import Counts, own_noise, usual_share
 
-# how many times the tolerated share a bad fleet may fail: one test finds small and gross harm
+# alternatives of the test, as multiples of the tolerated share: they cover small and gross harm
 _THETAS = (1.1, 1.25, 1.5, 2.0, 4.0, 8.0, 32.0)
 _LOGS = tuple(math.log(theta) for theta in _THETAS)
-# how a fleet is shown to be good: what it fails, as a multiple of what is not accepted
+# alternatives for a good fleet: its failing share, as a multiple of the share that is not accepted
 _GOOD_THETAS = (0.0, 0.25, 0.5, 0.7, 0.85)
-# usual failing share of a live fleet that was not asked before
+# assumed failing share of a live fleet without earlier calls
 UNKNOWN_SHARE = 0.01
-# an exponent that a float holds, and a product that goes on from there
+# largest exponent and product that a float can represent with room for the next minute
 _UNCUT = 600.0
 _MOST = 1e200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """What both fleets did in one minute."""
+    """Counts of both fleets in one minute."""
 
     new: Counts
     old: Counts
@@ -46,19 +46,19 @@ class Minute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRule:
-    """What is tolerated of a new fleet, and what it takes to show that it is not.
+    """Tolerance for a new fleet's failures, and error probabilities of the test.
 
     Args:
-        false_alarm: Probability at which a fleet within tolerance is stopped, at most.
-        ratio: Tolerated is a failing share of ``ratio`` times (the old fleet's + ``extra``).
-        extra: Failing answers on top of the old fleet's that are tolerated, as a share.
-        alone: Tolerated multiple of (the old fleet's usual share + ``extra``) where the old one is no longer asked.
-        margin: Shown good is a failing share below ``ratio`` times the old fleet's + ``margin``.
-        doubt: Probability at which it is shown good by mistake.
-        cut: How much evidence one minute is, at most. Half of it is less than 1 / ``false_alarm``: a stop takes two minutes.
-        dead_failures: A minute is not cut where at least so many answers failed,
-        dead_share: and at least this share of them. None: every minute is cut.
-        warm_up: Minutes with calls whose evidence is cut at 1: they cannot speak against the fleet.
+        false_alarm: Highest probability that a fleet within tolerance is stopped.
+        ratio: The tolerated failing share is ``ratio`` times (the old fleet's + ``extra``).
+        extra: Tolerated failing share on top of the old fleet's.
+        alone: Tolerated multiple of (the old fleet's usual share + ``extra``) once the old fleet gets no calls.
+        margin: A fleet is good if its failing share is below ``ratio`` times the old fleet's + ``margin``.
+        doubt: Highest probability that a fleet is called good by mistake.
+        cut: Upper bound of one minute's evidence. Half of it is less than 1 / ``false_alarm``, so a stop takes two minutes.
+        dead_failures: Minimum of failed responses in a minute whose evidence is not cut; see ``dead_share``.
+        dead_share: Minimum share of failed responses in such a minute. None: every minute is cut.
+        warm_up: Number of first minutes with calls whose evidence is cut at 1, so that they do not count against the fleet.
     """
 
     false_alarm: float = 0.01
@@ -75,14 +75,14 @@ class ComparisonRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a comparison comes to.
+    """Result of a comparison.
 
     Args:
-        against: Evidence against the fleet by now: an e-value, 1 on average where the fleet is within tolerance.
-        highest: The highest that it ever was, and 1 at least; its inverse is an anytime-valid p-value.
+        against: Current evidence against the fleet: an e-value, at most 1 on average if the fleet is within tolerance.
+        highest: Its highest value so far, at least 1; the inverse is an anytime-valid p-value.
         stopped_at: Number of the minute, from 1, in which it reached 1 / ``false_alarm``; 0 if never.
-        good: Evidence by now that the fleet is within the margin.
-        good_at: Number of the minute since which it is shown to be; 0 if it is not.
+        good: Current evidence that the fleet is within the margin.
+        good_at: Number of the minute since which the evidence suffices (1 / ``doubt``); 0 if it does not.
     """
 
     against: float = 1.0
@@ -99,20 +99,20 @@ def compare(
     rule: ComparisonRule | None = None,
     alone_from: int | None = None,
 ) -> Evidence:
-    """Return what all minutes since the first step say of the new fleet.
+    """Return the evidence of all minutes since the first step for and against the new fleet.
 
-    A fleet may turn bad at any minute, so the product of e starts at each: half the weight is on the first minute,
+    A fleet may turn bad at any minute, so a product of e starts at each: half of the weight is on the first minute,
     0.5 / (j (j - 1)) on minute j. One minute is cut at ``cut``, which keeps its mean below 1; leaving it out because of its outcome
-    would not. Own noise of the fleets, c², divides log e by 1 + c² (1 - w) (x + y).
+    would not. The fleets' own noise, c², divides log e by 1 + c² (1 - w) (x + y).
 
-    Once the old fleet is asked no more nothing can be compared. There the tolerated number is lambda = 2 n (u + a), u the old
-    fleet's usual share, 1 % without a history, and log e = x ln theta - lambda (theta - 1), divided by 1 + c² lambda.
+    Once the old fleet gets no calls, nothing can be compared. From then on, the tolerated number is lambda = 2 n (u + a), with u
+    the old fleet's usual share, 1 % without a history, and log e = x ln theta - lambda (theta - 1), divided by 1 + c² lambda.
 
     Args:
-        minutes: All since the first step, oldest first, those without a call too.
-        history: Minutes of the old fleet before the first step, oldest first. Default: none is known.
-        rule: What is tolerated. Default: that of errors.
-        alone_from: Number of the minute, from 1, since which the old fleet is not asked. Default: it is asked always.
+        minutes: All minutes since the first step, oldest first, including those without calls.
+        history: Minutes of the old fleet before the first step, oldest first. Default: unknown.
+        rule: Tolerance. Default: that of errors.
+        alone_from: Number of the minute, from 1, since which the old fleet gets no calls. Default: it always gets calls.
 
     Example:
         >>> errors = [Minute(new=Counts(calls=600, failed=9), old=Counts(calls=5400, failed=8))] * 3
@@ -140,15 +140,15 @@ def compare(
 
 
 def growth(*, share: float, old: float, new: float, rule: ComparisonRule) -> Iterator[tuple[float, float, float]]:
-    """Yield mean and variance of log e an answer of the new fleet, and the sum that stops it, for each multiple.
+    """Yield mean and variance of log e per response of the new fleet, and the sum that stops it, for each multiple.
 
-    Failures are Poisson. The weight of the multiple and of the first minute counts as missing evidence.
+    Failures are Poisson. The weights of the multiple and of the first minute raise that sum.
 
     Args:
-        share: The new fleet's share of the calls; 1 where the old one is asked nothing.
+        share: The new fleet's share of the calls; 1 if the old fleet gets none.
         old: The old fleet's failing share.
-        new: The new one's.
-        rule: What is tolerated.
+        new: The new fleet's failing share.
+        rule: Tolerance.
     """
     limit = math.log(2 * len(_THETAS) / rule.false_alarm)
     beside = (1 - share) / share
@@ -165,7 +165,7 @@ def growth(*, share: float, old: float, new: float, rule: ComparisonRule) -> Ite
 
 
 def _joined(minutes: Sequence[Minute], alone_from: int | None) -> Iterator[tuple[int, Minute]]:
-    """Yield minutes joined until both fleets were asked, and those of the new one alone, with the number of the last of each."""
+    """Yield minutes joined until both fleets have calls, and the new fleet's minutes alone, each with its last minute's number."""
     new, old = Counts(), Counts()
     for number, minute in enumerate(minutes, 1):
         if alone_from is not None and number >= alone_from and not minute.old.calls:
@@ -189,24 +189,24 @@ def _updated(found: Evidence, number: int, against: float, good: float, rule: Co
 
 
 def _most(new: Counts, rule: ComparisonRule, *, is_warm: bool) -> float:
-    """Return at which logarithm a minute is cut; any cut keeps the mean of e below 1, even one that depends on the minute."""
+    """Return the log at which a minute's evidence is cut; any cut keeps the mean of e below 1, even if it depends on the minute."""
     if rule.dead_share is not None and new.failed >= max(rule.dead_failures, rule.dead_share * new.calls):
         return _UNCUT
     return 0.0 if is_warm else math.log(rule.cut)
 
 
 def _weight(minute: Minute, rule: ComparisonRule) -> float:
-    """Return w: the new fleet's share of the failures where it fails ``ratio`` times as often."""
+    """Return w: the new fleet's expected share of the failures if it fails ``ratio`` times as often."""
     return rule.ratio * minute.new.calls / (rule.ratio * minute.new.calls + minute.old.calls)
 
 
 def _spread(minute: Minute, weight: float, noise: float) -> float:
-    """A smaller fleet averages over fewer instances: its own noise has the larger part."""
+    """Return the divisor of log e for noise; a smaller fleet averages over fewer instances, so its noise weighs more."""
     return 1 + noise * (1 - weight) * (minute.new.failed + minute.old.failed)
 
 
 def _together(minute: Minute, noise: float, rule: ComparisonRule) -> list[float]:
-    """Return log e for each multiple where both fleets were asked."""
+    """Return log e for each multiple, for a minute in which both fleets have calls."""
     weight = _weight(minute, rule)
     failed = minute.new.failed + minute.old.failed + rule.extra * minute.old.calls
     return [
@@ -216,7 +216,7 @@ def _together(minute: Minute, noise: float, rule: ComparisonRule) -> list[float]
 
 
 def _alone(new: Counts, usual: float | None, noise: float, rule: ComparisonRule) -> list[float]:
-    """Return log e of a minute in which the old fleet was not asked, against a Poisson number of failures."""
+    """Return log e of a minute without calls of the old fleet, against a Poisson number of failures."""
     tolerated = rule.alone * new.calls * ((UNKNOWN_SHARE if usual is None else usual) + rule.extra)
     return [
         (new.failed * log - tolerated * (theta - 1)) / (1 + noise * tolerated)
@@ -225,7 +225,7 @@ def _alone(new: Counts, usual: float | None, noise: float, rule: ComparisonRule)
 
 
 def _gains(minute: Minute, noise: float, rule: ComparisonRule) -> list[float]:
-    """Return the log e of a minute that the new fleet is good, for each multiple.
+    """Return the log e of a minute in favour of the new fleet being good, for each multiple.
 
     The mirror image, for p_new >= r p_old + margin and theta < 1: with d = 1 + (theta - 1) w
     log g = x ln theta - (x + y) ln d + n margin (1 - theta / d).

@@ -1,7 +1,7 @@
-"""What two fleets did minute by minute, as CloudWatch counted it: calls, failing answers, and answers slower than a limit.
+"""CloudWatch counts of two fleets by minute: calls, failed responses, and responses slower than a limit.
 
-An error metric that publishes a 1 or a 0 for each answer has both numbers: ``Sum`` failed of ``SampleCount``, so calls and
-errors cannot be of different minutes. Slow answers are counted by the percentile rank of a limit: ``SampleCount`` times
+An error metric that publishes 1 or 0 for each response has both counts: ``Sum`` of ``SampleCount`` failed, so calls and errors
+always belong to the same minute. Slow responses are counted by the percentile rank of a limit: ``SampleCount`` times
 1 - ``PR(:limit)``.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 HISTORY = timedelta(hours=4)
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
-# what CloudWatch publishes late of one fleet must not pass for its end
+# late metrics of the old fleet must not be mistaken for its end
 _ALONE_MINUTES = 3
-# how probable it is at most that so many calls in a row missed the old fleet by chance
+# highest probability that a run of calls misses the old fleet by chance
 _ALONE_CHANCE = 1e-9
 _MOST_SHARE = 0.9
-# since when all metrics of a minute are there: of two metrics of one fleet either may come first
+# after this time all metrics of a minute are published; either of two metrics of a fleet may come first
 _RIPE = timedelta(minutes=3)
 
 Series = dict[datetime, float]
 
 
 class IncompleteMetricsError(Exception):
-    """CloudWatch could not read all metrics; the message names those that are missing."""
+    """CloudWatch did not return all metrics; the message names the missing ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +55,14 @@ class FleetMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetMetrics:
-    """Where a fleet is counted.
+    """Metrics of a fleet.
 
     Args:
-        calls: All answers by its ``SampleCount``, or those that did not fail by its ``Sum``.
-        errors: Failing answers, each by its sum.
-        calls_statistic: Which of the two.
-        latency: Time of an answer.
-        milliseconds: How many its unit has.
+        calls: Metric whose ``SampleCount`` counts all responses, or whose ``Sum`` counts the successful ones.
+        errors: Metrics whose ``Sum`` counts failed responses.
+        calls_statistic: Statistic of ``calls``.
+        latency: Response time.
+        milliseconds: Milliseconds of one unit of ``latency``.
     """
 
     calls: FleetMetric
@@ -74,12 +74,12 @@ class FleetMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetMinutes:
-    """Minutes of two fleets since the new one was first asked, and the old one's before.
+    """Minutes of two fleets since the new fleet's first call, and the old fleet's minutes before the rollout.
 
     Args:
-        minutes: Oldest first.
-        history: Of the old fleet, oldest first.
-        alone_from: Number of the minute, from 1, since which the old fleet is not asked. None: it is asked.
+        minutes: Minutes of both fleets, oldest first.
+        history: Minutes of the old fleet, oldest first.
+        alone_from: Number of the minute, from 1, since which the old fleet gets no calls. None: it still gets calls.
     """
 
     minutes: tuple[Minute, ...] = ()
@@ -89,20 +89,20 @@ class FleetMinutes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinuteReader:
-    """Reads both fleets.
+    """Reader of both fleets' metrics.
 
     Args:
         cloudwatch: Client.
-        new: The new fleet.
-        old: The old one.
-        since: When the rollout began.
-        now: Up to when; the minute that runs counts too.
-        not_before: Before it the new fleet's calls are not its own. Default: all are.
-        most_share: Share of the calls that the new fleet gets at most before it gets all. Default: 90 %.
-        before: Where the live model was counted before, whichever config it was in: a shadow has another one. Read where the old
-            fleet has no call in the hours before. Default: nowhere else.
-        serves_since: Since when the live model is live. Its history begins there: calls before were another model's. Default: it
-            is live for all the hours before.
+        new: Metrics of the new fleet.
+        old: Metrics of the old fleet.
+        since: Start of the rollout.
+        now: End of the period; the current minute counts too.
+        not_before: Time before which calls in the new fleet's metrics are not its own. Default: all are its own.
+        most_share: Largest share of the calls that the new fleet gets before it gets all. Default: 90 %.
+        before: Metrics of the live model in any config, since a shadow has another one. Read if the old fleet has no calls in the
+            hours before. Default: none.
+        serves_since: Start of the live model's serving and so of its history; earlier calls were another model's. Default: it
+            was live in all the hours before.
     """
 
     cloudwatch: "CloudWatchClient"
@@ -116,7 +116,7 @@ class MinuteReader:
     serves_since: datetime | None = None
 
     def failed(self) -> FleetMinutes:
-        """Return calls and failing answers."""
+        """Return calls and failed responses."""
         asked = {
             "n": self.new.calls.query(self.new.calls_statistic, _MINUTE),
             "m": self.old.calls.query(self.old.calls_statistic, _MINUTE),
@@ -126,7 +126,7 @@ class MinuteReader:
         found = self._read(asked, self._start - HISTORY)
         x, y = (_summed(found, prefix) for prefix in "xy")
         if self.new.calls_statistic == "Sum":
-            # errors whose minute's other answers are not published yet would pass for a dead fleet
+            # errors without the minute's other responses, which are not published yet, would look like a dead fleet
             x, y = (
                 {at: value for at, value in failed.items() if at in found[name] or at <= self.now - _RIPE}
                 for name, failed in (("n", x), ("m", y))
@@ -135,10 +135,10 @@ class MinuteReader:
         return self._cut(_counts(n, x), _counts(m, y), self._failed_before)
 
     def limits(self, percentiles: Sequence[float]) -> list[float]:
-        """Return the old fleet's percentiles over the hours before, in its unit; empty where it has none.
+        """Return the old fleet's latency percentiles over the hours before, in its unit; empty without calls.
 
-        CloudWatch's hours are those of the clock. The hour in which the rollout began has some of its minutes, so it counts only,
-        minute by minute, where there is no call in the whole hours before.
+        CloudWatch's periods are full clock hours. The hour in which the rollout began contains some of its minutes, so it is only
+        used, minute by minute, if the full hours before have no calls.
         """
         found = self._limits(self.old.latency, percentiles)
         return found or self._limits(None if self.before is None else self.before.latency, percentiles)
@@ -164,7 +164,7 @@ class MinuteReader:
         ]
 
     def slower(self, new_limit: float, old_limit: float) -> FleetMinutes:
-        """Return calls and answers above a limit, one for each fleet, in their units."""
+        """Return calls and responses above a limit; each fleet has its own limit in its own unit."""
         if self.new.latency is None or self.old.latency is None:
             return FleetMinutes()
         asked = {
@@ -203,7 +203,7 @@ class MinuteReader:
 
     @property
     def _history_start(self) -> datetime:
-        """The minute in which the model before went has calls of both."""
+        """First minute of the live model alone; the minute of the switch has calls of both models."""
         first = self._start - HISTORY
         if self.serves_since is None:
             return first
@@ -243,8 +243,8 @@ class MinuteReader:
         missing = sorted(name for name, state in states.items() if state != "Complete")
         if missing:
             raise IncompleteMetricsError(
-                f"CloudWatch answered {', '.join(f'{name} with {states[name]}' for name in missing)}; without all of both "
-                "fleets nothing is compared, the next poll asks again"
+                f"CloudWatch returned {', '.join(f'{name} with {states[name]}' for name in missing)}; fleets are compared only "
+                "with complete metrics, the next poll reads them again"
             )
         return found
 
@@ -269,7 +269,7 @@ def _above(calls: Series, ranks: Series) -> Series:
 
 
 def _counts(calls: Series, failed: Series) -> dict[datetime, Counts]:
-    """A failing answer is an answer, whichever of the two metrics came first."""
+    """Count failed responses as calls too, whichever of the two metrics is published first."""
     found = {}
     for minute in {*calls, *failed}:
         errors = round(failed.get(minute, 0.0))
@@ -283,9 +283,9 @@ def _each_minute(counts: Mapping[datetime, Counts], start: datetime, end: dateti
 
 
 def _alone_from(minutes: Sequence[Minute], most_share: float | None) -> int | None:
-    """Return since which minute only the new fleet is asked, if that is not chance and not late data.
+    """Return the minute since which only the new fleet gets calls, if chance and late data are excluded; else None.
 
-    Of k calls none reaches the old fleet with the probability share^k, the share being at most that of the step before the last.
+    All of k calls miss the old fleet with probability share^k, where share is at most that of the step before the last.
     """
     share = _MOST_SHARE if most_share is None else most_share
     least = math.ceil(math.log(_ALONE_CHANCE) / math.log(min(max(share, 0.01), 0.99)))

@@ -1,7 +1,7 @@
-"""Removes an endpoint and everything that the Deploy machine made for it; what is gone already is success.
+"""Removal of an endpoint and all resources that the Deploy machine created for it; already deleted ones count as removed.
 
-SageMaker deletes no endpoint that is changing. A rollout that bakes is therefore rolled back by its abort alarm, which takes
-minutes, and only then deleted: a stack that goes must not wait for a rollout to end.
+SageMaker cannot delete an endpoint during an update. A rollout that bakes is therefore rolled back by its abort alarm, which takes
+minutes, before the deletion: the deletion of a stack must not wait for a rollout to end.
 """
 
 from contextlib import suppress
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: what is under way cannot be deleted
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: statuses in which it cannot be deleted
 _UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
-# eight minutes, of the ten that the function has: a stack deletion waits for it
+# eight of the function's ten minutes; a stack deletion waits for it
 _DELAY, _ATTEMPTS = 5, 96
 
 
 class RemovalError(Exception):
-    """Something cannot be removed now; the message says what to do."""
+    """A resource cannot be removed now; the message names the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Removal:
     stepfunctions: "SFNClient"
 
     def stop_executions(self, machine_arn: str) -> list[str]:
-        """Stop running executions, so none recreates deleted resources, and return them."""
+        """Stop running executions, so that none recreates deleted resources, and return their ARNs."""
         pages = self.stepfunctions.get_paginator("list_executions").paginate(
             stateMachineArn=machine_arn, statusFilter="RUNNING"
         )
@@ -56,12 +56,12 @@ class Removal:
         return running
 
     def remove_endpoint(self, endpoint: str) -> None:
-        """Delete the endpoint, its rehearsals, configs and models that carry our tag, and the alarms of new fleets.
+        """Delete the endpoint, its rehearsals, its tagged configs and models, and the alarms of new fleets.
 
-        A deployment under way is rolled back first.
+        A running deployment is rolled back first.
 
         Raises:
-            RemovalError: If it does not come to rest.
+            RemovalError: If the endpoint is still changing when the time is up.
         """
         made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint)
         if self._status(endpoint) in _UNDER_WAY:
@@ -79,7 +79,7 @@ class Removal:
         self.remove_alarms(endpoint)
 
     def remove_alarms(self, endpoint: str) -> None:
-        """Delete the alarms of new fleets, and that of a probation."""
+        """Delete the alarms of new fleets, and the probation alarm."""
         made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint)
         alarms = [*made.alarms(), *made.probation_alarms()]
         for start in range(0, len(alarms), 100):  # DeleteAlarms takes 100 at a time
@@ -91,8 +91,8 @@ class Removal:
             status = self._at_rest(endpoint)
         if status in _UNDER_WAY:
             raise RemovalError(
-                f"endpoint {endpoint} is still {status} after {_DELAY * _ATTEMPTS} s, and SageMaker deletes none that is; its "
-                "rollout is stopped, so delete the stack again when the endpoint is InService"
+                f"endpoint {endpoint} is still {status} after {_DELAY * _ATTEMPTS} s and cannot be deleted; its rollout is "
+                "stopped, so delete the stack again when the endpoint is InService"
             )
         if status in (None, "Deleting"):
             return
@@ -103,8 +103,8 @@ class Removal:
                 raise
 
     def _at_rest(self, endpoint: str) -> str | None:
-        """Wait until nothing changes the endpoint any more, for minutes at most, and return its status then."""
-        with suppress(WaiterError):  # it failed, or is gone, or time is up: its status says which
+        """Wait some minutes for the end of changes to the endpoint, and return its status."""
+        with suppress(WaiterError):  # it failed, was deleted, or the time is up: the status shows which
             self.sagemaker.get_waiter("endpoint_in_service").wait(
                 EndpointName=endpoint, WaiterConfig={"Delay": _DELAY, "MaxAttempts": _ATTEMPTS}
             )

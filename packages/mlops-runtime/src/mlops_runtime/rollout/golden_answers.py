@@ -1,4 +1,4 @@
-"""Answers to golden requests, and what is wrong with them: numbers, bounds, rows that lean on each other, time. Pure."""
+"""Checks of responses to golden requests: numbers, bounds, independence of rows, latency. Pure."""
 
 import json
 import math
@@ -11,18 +11,18 @@ from mlops_runtime.contracts.serving import GoldenRequest
 from mlops_runtime.rollout.golden_set import CSV, JSON, media_type
 
 MAXIMUM_REASON = 1000
-NOISE_MS = 10.0  # what a network or a scheduler adds to a call by chance: who is slower by less is not felt to be
-# as the evaluation's: 32-bit sums in another order
+NOISE_MS = 10.0  # random delay of network and scheduler: a smaller slowdown is ignored
+# the same as the evaluation's: 32-bit sums in another order
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-4, 1e-6
 _MAXIMUM_SHOWN = 160
-_FEW = 20  # calls that do not show what nearly all of them take
-_UNKNOWN = "unknown column"  # of our server, for a column that the model does not take
+_FEW = 20  # fewer calls have no 95th percentile
+_UNKNOWN = "unknown column"  # the serving container's message for a column that the model does not have
 _WANTED = {JSON: '{"predictions": [numbers]}', CSV: "a number at the start of each line"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came of one call: numbers, or a problem. Of a call that had to be asked again no time is known."""
+    """Result of one call: numbers, or a problem. The time of a retried call is unknown."""
 
     numbers: tuple[float, ...] = ()
     problem: str | None = None
@@ -31,23 +31,22 @@ class Reply:
 
 
 class GoldenCallError(RuntimeError):
-    """An endpoint could not be asked, which says nothing of its model: the check has no verdict and may be run again."""
+    """An endpoint could not be invoked. The check has no verdict on its model and may be run again."""
 
 
 def refusal(status: object, message: str) -> str:
-    """Return the problem of an answer of another status than 2xx."""
+    """Return the problem of a response with another status than 2xx."""
     fix = "; leave it out of the golden requests (mlops new --leave-out), or train on it" if _UNKNOWN in message else ""
-    return f"the model answered {status}, 2xx is allowed: {shown(message)}{fix}"
+    return f"the model returned {status}, expected 2xx: {shown(message)}{fix}"
 
 
 def read_answer(body: bytes, content_type: str, columns: int | None = None) -> Reply:
-    """Return the predictions of a 2xx answer: ``{"predictions": [...]}``, or the first column of CSV.
+    """Return the predictions of a 2xx response: ``{"predictions": [...]}``, or the first column of CSV.
 
     Args:
-        body: The answer.
+        body: The response body.
         content_type: Its content type.
-        columns: How many numbers a row's answer has: a list each, or as many columns of CSV; they follow one another. Default: one
-            number.
+        columns: Numbers in a row's prediction, as a list or as columns of CSV; the result is flattened. Default: one number.
 
     Example:
         >>> read_answer(b'{"predictions": [1.5, 2]}', "application/json").numbers
@@ -55,7 +54,7 @@ def read_answer(body: bytes, content_type: str, columns: int | None = None) -> R
     """
     kind = media_type(content_type)
     if kind not in (JSON, CSV):
-        return Reply(problem=f"answered with content type {content_type!r}, {JSON} or {CSV} is allowed")
+        return Reply(problem=f"returned content type {content_type!r}, expected {JSON} or {CSV}")
     text = body.decode(errors="replace")
     try:
         if kind == CSV:
@@ -66,16 +65,16 @@ def read_answer(body: bytes, content_type: str, columns: int | None = None) -> R
         return Reply(numbers=tuple(map(_number, found if columns is None else _flat(found, columns))))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = _WANTED[kind] if columns is None else f"a list of {columns} numbers for each row"
-        return Reply(problem=f"answered {shown(text)}, {what} is allowed ({type(error).__name__}: {shown(error)})")
+        return Reply(problem=f"returned {shown(text)}, expected {what} ({type(error).__name__}: {shown(error)})")
 
 
 def judge(request: GoldenRequest, whole: Reply, singles: Mapping[int, Reply] | None = None) -> list[str]:
-    """Return what is wrong with the answers to one request, each with what was got and what is allowed.
+    """Return the problems of the responses to one request, each with the value got and the allowed values.
 
     Args:
         request: The request.
-        whole: The answer to all its rows at once.
-        singles: The answers to rows of it that were sent alone, by their place. Default: none was.
+        whole: Reply to all its rows at once.
+        singles: Replies to rows that were sent alone, by row index. Default: none.
 
     Example:
         >>> request = GoldenRequest(name="typical", body="1.5", rows=1, content_type="text/csv", minimum=0)
@@ -92,13 +91,13 @@ def judge(request: GoldenRequest, whole: Reply, singles: Mapping[int, Reply] | N
 
 
 def repeated(first: Sequence[float], again: Sequence[float], when: str, *, columns: int = 1) -> list[str]:
-    """Return what is wrong with the answers to the same rows at another time.
+    """Return the problems of repeated predictions of the same rows.
 
     Args:
-        first: What they got at first.
-        again: What they got now, in the same order.
-        when: When or than when that is, as the problem says it.
-        columns: How many numbers a row has. Default: one.
+        first: First predictions.
+        again: Later predictions, in the same order.
+        when: Description of the time for the problem, such as "in round 2".
+        columns: Numbers in a row's prediction. Default: one.
 
     Example:
         >>> repeated([1.0, 2.0], [1.0, 3.0], "in round 2")
@@ -116,16 +115,16 @@ def repeated(first: Sequence[float], again: Sequence[float], when: str, *, colum
 def slowness(
     ours: Sequence[float], theirs: Sequence[float], *, max_latency_ms: int | None, max_slowdown: float | None
 ) -> list[str]:
-    """Return why calls of one kind are too slow: the median counts, so that no single call decides.
+    """Return why calls of one kind are too slow, by their median, so that no single call decides.
 
-    Beside the live model even the quickest call must be slower than its quickest by as much, and the median by more than
-    `NOISE_MS`: on a busy machine the medians of few short calls are far apart by chance.
+    Compared with the live model, the fastest call must also exceed the live model's fastest by the limit, and the median by more
+    than `NOISE_MS`: on a busy machine, medians of few short calls differ by chance.
 
     Args:
         ours: Milliseconds of the candidate's calls.
-        theirs: Those of the live model's same calls.
-        max_latency_ms: What the median may take. Default: any.
-        max_slowdown: How many times the live model's median it may take. Default: any.
+        theirs: Milliseconds of the live model's same calls.
+        max_latency_ms: Limit of the median, None without one.
+        max_slowdown: Limit of the median as a multiple of the live model's, None without one.
 
     Example:
         >>> slowness([40.0, 90.0, 39.0], [11.0, 9.0, 10.0], max_latency_ms=50, max_slowdown=3.0)
@@ -149,11 +148,11 @@ def slowness(
 def may_be_slow(
     ours: Sequence[float], theirs: Sequence[float], *, max_latency_ms: int | None, max_slowdown: float | None
 ) -> bool:
-    """Return whether calls of one kind are to be measured again: by median or quickest call alone, since waits hide slowness.
+    """Return whether to measure calls of one kind again: if the median or the fastest call is slow, since waits hide slowness.
 
     Args:
         ours: Milliseconds of the candidate's calls.
-        theirs: Those of the live model's same calls.
+        theirs: Milliseconds of the live model's same calls.
         max_latency_ms: As for `slowness`.
         max_slowdown: As for `slowness`.
 
@@ -172,7 +171,7 @@ def may_be_slow(
 
 
 def deviations(candidate: Sequence[float], live: Sequence[float]) -> list[float]:
-    """Return the relative difference of each number to the live model's; infinite where only the live one is 0.
+    """Return the relative difference of each number to the live model's; infinite if only the live model's is 0.
 
     Example:
         >>> deviations([1.0, 3.0, 0.0], [2.0, 3.0, 0.0])
@@ -187,16 +186,16 @@ def deviations(candidate: Sequence[float], live: Sequence[float]) -> list[float]
 def row_deviations(
     request: GoldenRequest, candidate: Sequence[float], live: Sequence[float], limit: float
 ) -> list[str]:
-    r"""Return what is wrong with rows of a request whose answers are far from the live model's.
+    r"""Return the problems of rows whose predictions are far from the live model's.
 
-    A difference is relative to the live model's answer, or to half of the median of its answers where that is more: of two answers
-    next to nothing a ratio says nothing.
+    A difference is relative to the live model's prediction, or to half the median of its predictions if that is larger: a ratio of
+    two predictions close to zero is meaningless.
 
     Args:
         request: The request.
-        candidate: The candidate's answers.
-        live: The live model's.
-        limit: Largest difference.
+        candidate: The candidate's predictions.
+        live: The live model's predictions.
+        limit: Largest allowed difference.
 
     Example:
         >>> request = GoldenRequest(name="categories", body="1\n2\n3", rows=3, content_type="text/csv", minimum=0)
@@ -220,13 +219,13 @@ def row_deviations(
 
 
 def hesitations(pairs: Sequence[tuple[float, float, float]], max_slowdown: float) -> tuple[int, int]:
-    """Return how many calls were too slow at the candidate alone, and how many at the live model alone.
+    """Return the number of pairs in which only the candidate's call was too slow, and in which only the live model's was.
 
-    Of two calls one after the other a busy machine slows down either: each such call is a coin where the candidate is as quick.
+    A busy machine slows down either of two consecutive calls: if the candidate is as fast, both cases are equally likely.
 
     Args:
         pairs: Milliseconds of the candidate's call, of the live model's, and the live model's median for that request.
-        max_slowdown: How many times that median a call may take, and `NOISE_MS` beyond it.
+        max_slowdown: A call is too slow above this multiple of the median and more than `NOISE_MS` above the median.
 
     Example:
         >>> hesitations([(400.0, 9.0, 10.0), (11.0, 9.0, 10.0), (12.0, 300.0, 10.0), (500.0, 500.0, 10.0)], 3.0)
@@ -240,13 +239,13 @@ def hesitations(pairs: Sequence[tuple[float, float, float]], max_slowdown: float
 
 
 def busyness(live: Sequence[float]) -> float:
-    """Return by what 95 % of the live model's calls stay below their median: how long a call waits on the machine, at least 1.
+    """Return the 95th percentile of the live model's times relative to their median, at least 1: the effect of a busy machine.
 
-    On a busy machine one process may wait for a minute more often than another one. Calls that are slower than this by the limit
-    are slow by the model itself.
+    On a busy machine one process may wait for a minute more often than another. Calls that exceed this by the limit are slow
+    because of the model itself.
 
     Args:
-        live: The time of each call of the live model, over the median of its request.
+        live: Time of each call of the live model, divided by the median of its request.
 
     Example:
         >>> busyness([1.0] * 90 + [4.0] * 10), busyness([0.9, 1.0]), busyness([])
@@ -256,7 +255,7 @@ def busyness(live: Sequence[float]) -> float:
 
 
 def chance_of(ours: int, theirs: int, *, times: int) -> float:
-    """Return the chance of at least ``ours`` where ours are expected ``times`` as often as theirs.
+    """Return the probability of at least ``ours`` of all cases if ours are ``times`` as likely as theirs.
 
     Example:
         >>> chance_of(0, 0, times=2), chance_of(3, 0, times=1), round(chance_of(20, 0, times=2), 4)
@@ -270,7 +269,7 @@ def chance_of(ours: int, theirs: int, *, times: int) -> float:
 
 
 def deviation_problem(differences: Sequence[float], limit: float) -> str | None:
-    """Return what is wrong with the candidate's distance to the live model, of at least one number."""
+    """Return the problem of the candidate's median deviation from the live model, over at least one number."""
     found = statistics.median(differences)
     if found <= limit:
         return None
@@ -281,7 +280,7 @@ def deviation_problem(differences: Sequence[float], limit: float) -> str | None:
 
 
 def reason_of(problems: Mapping[str, Sequence[str]], *, of: int, others: Sequence[str] = ()) -> str:
-    """Return one text that names every failing request, each with an equal share of `MAXIMUM_REASON` characters."""
+    """Return one sentence on all failing requests, each with an equal share of `MAXIMUM_REASON` characters."""
     head = f"{len(problems)} of {of} golden requests failed: " if problems else ""
     tail = "".join(f"; {other}" for other in others) if head else "; ".join(others)
     share = max(40, (MAXIMUM_REASON - len(head) - len(tail)) // max(1, len(problems)) - 2)
@@ -290,12 +289,12 @@ def reason_of(problems: Mapping[str, Sequence[str]], *, of: int, others: Sequenc
 
 
 def is_whole(request: GoldenRequest, reply: Reply) -> bool:
-    """Return whether a response has the finite numbers of every row."""
+    """Return whether a response has finite numbers for every row."""
     return len(reply.numbers) == request.numbers and all(map(math.isfinite, reply.numbers))
 
 
 def is_near(a: float, b: float) -> bool:
-    """Return whether two numbers are one but for rounding."""
+    """Return whether two numbers are equal except for rounding."""
     same = math.isclose(a, b, rel_tol=_RELATIVE_TOLERANCE, abs_tol=_ABSOLUTE_TOLERANCE)
     return same or (math.isnan(a) and math.isnan(b))
 
@@ -324,7 +323,7 @@ def _number_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterat
 
 
 def _row_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterator[str]:
-    """Yield which rows are beyond the bounds of their own."""
+    """Yield the problem of rows beyond their own bounds."""
     columns = request.columns or 1
     for word, bounds in (("below", request.row_minimums), ("above", request.row_maximums)):
         beyond = [
@@ -344,7 +343,7 @@ def _single_problems(numbers: Sequence[float], singles: Mapping[int, Reply], col
     failed = [(row, reply.problem) for row, reply in singles.items() if reply.problem is not None]
     if failed:
         row, problem = failed[0]
-        yield f"{len(failed)} of {len(singles)} rows fail alone, first row {row}: {problem}"
+        yield f"{len(failed)} of {len(singles)} rows fail when sent alone, first row {row}: {problem}"
     pairs = [
         (row, reply.numbers, tuple(numbers[row * columns : (row + 1) * columns]))
         for row, reply in singles.items()
@@ -355,8 +354,8 @@ def _single_problems(numbers: Sequence[float], singles: Mapping[int, Reply], col
         row, alone, among = apart[0]
         shown_alone = _answer(alone) if len(alone) == columns else f"{len(alone)} numbers"
         yield (
-            f"{len(apart)} of {len(singles)} rows differ alone, first row {row}: got {shown_alone} alone and {_answer(among)} "
-            f"among {len(numbers) // columns}, a relative {_RELATIVE_TOLERANCE:g} is allowed"
+            f"{len(apart)} of {len(singles)} rows differ when sent alone, first row {row}: got {shown_alone} alone and "
+            f"{_answer(among)} among {len(numbers) // columns}, a relative difference of {_RELATIVE_TOLERANCE:g} is allowed"
         )
 
 
@@ -369,10 +368,10 @@ def _answer(numbers: Sequence[float]) -> str:
 
 
 def _flat(rows: object, columns: int) -> list[Any]:
-    """Return the values of rows one after another.
+    """Return the values of all rows, flattened.
 
     Raises:
-        TypeError: If a row has others.
+        TypeError: If a row has another number of values.
     """
     if not isinstance(rows, list) or any(not isinstance(row, list) or len(row) != columns for row in rows):
         raise TypeError(f"a row does not have {columns} numbers")
@@ -386,10 +385,10 @@ def _number(value: object) -> float:
 
 
 def shown(value: object) -> str:
-    """Return a value as a reason shows it."""
+    """Return a value as a short string for a reason."""
     return cut(str(value), _MAXIMUM_SHOWN)
 
 
 def cut(text: str, limit: int) -> str:
-    """Return a text of at most so many characters."""
+    """Return a string, shortened to at most ``limit`` characters."""
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,4 +1,4 @@
-"""Rehearse a candidate with golden requests: several rounds, rows alone and among others, beside the live model."""
+"""Rehearsal of a candidate with golden requests: several rounds, rows alone and in batches, compared with the live model."""
 
 import hashlib
 import json
@@ -44,38 +44,39 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-ROUNDS = 5  # odd, and a median that two slow calls do not move
-# of one that serves: two rounds, and 40 calls, which miss one bad instance of two with 1e-12, one of ten with 1.5 %
+ROUNDS = 5  # odd, so that two slow calls do not move the median
+# for a live fleet: two rounds and 40 calls, which miss one bad instance of two with 1e-12, one of ten with 1.5 %
 _ROUNDS_AGAIN, _CALLS_AGAIN = 2, 40
 ALONE = 32  # rows of a request that are sent alone in a round
 # a request that seems slow is measured again later, beside the live model, and fails only if it is slow each time
 RECHECKS, RECHECK_CALLS, PAUSE_SECONDS = 3, 7, 20.0
-# calls that are slow at the candidate alone: twice as many as the live model's own are accepted, since on a busy machine the newer
-# of two processes waits more often; as long as more than chance is likely they are measured on
+# slow calls of the candidate alone: up to twice as many as of the live model alone are accepted, since on a busy machine the newer
+# of two processes waits more often. The first is the probability below which the candidate fails, the second that below which calls
+# are measured again
 _HESITATES, _MAY_HESITATE = 0.001, 0.3
-# a model's answers to nearly the same rows: of trees half of the rows do not move at all
+# largest median difference of predictions for nearly the same rows: with trees, half of them do not change at all
 _STEP = 0.05
 CATEGORIES = "categories"  # the generated request with a row of each category
-# the platform may fail once, and its client retries; a second unanswered call is not accepted
+# the platform may fail once, and the client retries; a second retried call is not accepted
 _ASKED_AGAIN = 1
 _BEFORE = "than before it had traffic"
-_UNKNOWN_COLUMN = "unknown column"  # as the server answers a request
+_UNKNOWN_COLUMN = "unknown column"  # part of the server's error message
 Ask = Callable[[str, GoldenRequest], Reply]
 # slot, request and inference id
 AskSlot = Callable[[str, GoldenRequest, str], Reply]
 
-# throttling and 5xx are the platform's and are asked again; a model's own error is 424 and is not. SageMaker itself gives a
-# container 60 seconds, so a longer read timeout leaves that verdict to it
+# throttling and 5xx come from the platform and are retried; a model's own error is 424 and is not. SageMaker's own timeout for a
+# container is 60 seconds, so a longer read timeout leaves that decision to SageMaker
 RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 4}, read_timeout=70)
 
 
 class _OutOfTimeError(Exception):
-    """Another call does not fit into the function's time."""
+    """The function has no time for another call."""
 
 
 @dataclass(slots=True)
 class _Times:
-    """Milliseconds of one request's calls: whole, its rows alone, and whole at the live model."""
+    """Milliseconds of one request's calls: all rows, single rows, and all rows at the live model."""
 
     whole: list[float] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
@@ -84,18 +85,18 @@ class _Times:
 
 @dataclass(slots=True, kw_only=True)
 class Rehearsal:
-    """One check: the calls made so far, and what was found.
+    """One check of a candidate, with the calls made so far and the problems found.
 
     Args:
-        ask: Asks an endpoint.
+        ask: Sends a request to an endpoint.
         spec: The golden set's limits.
-        endpoint: That of the candidate.
-        live: That of the live model. Default: none.
-        has_time: Whether another call still fits.
-        known: What the candidate answered to each request before. Default: it was not asked before.
-        rounds: How often each request is sent. Default: `ROUNDS`.
-        is_alone: Whether rows are sent alone, too. Default: they are.
-        pause: Waits for so many seconds before what seems slow is measured again. Default: it does.
+        endpoint: The candidate's endpoint.
+        live: The live model's endpoint; None without one.
+        has_time: Returns whether there is time for another call.
+        known: The candidate's earlier predictions for each request. Default: none.
+        rounds: Number of times that each request is sent. Default: `ROUNDS`.
+        is_alone: Whether rows are also sent alone. Default: True.
+        pause: Waits some seconds before slow requests are measured again. Default: ``time.sleep``.
     """
 
     ask: Ask
@@ -121,14 +122,14 @@ class Rehearsal:
     _nearby: list[float] = field(default_factory=list)
 
     def run(self, requests: Sequence[GoldenRequest]) -> str:
-        """Return why the candidate fails; the empty text if it does not. Nothing more is asked after a round with a failure."""
+        """Return why the candidate fails; an empty string if it passes. A round with a failure is the last one."""
         others: list[str] = []
         number = done = 0
         try:
-            for endpoint in self._asked:  # pays for lazy loading of a container, and is not evaluated
+            for endpoint in self._asked:  # warms up a container that loads lazily; not evaluated
                 self._call(endpoint, requests[0])
             for number in range(1, self._rounds + 1):
-                for done, request in enumerate(requests):  # noqa: B007 # told if time runs out
+                for done, request in enumerate(requests):  # noqa: B007 # reported if time runs out
                     self._round(request, number)
                 if self._problems:
                     break
@@ -148,24 +149,24 @@ class Rehearsal:
             others += self._steps()
         if any(_UNKNOWN_COLUMN in text for found in self._problems.values() for text in found):
             others.append(
-                "the golden requests have a column that the model does not take: take it out of them, as mlops new --leave-out "
-                "does, or train a model that takes it"
+                "the golden requests have a column that the model does not have: leave it out of them (mlops new --leave-out), or "
+                "train a model with it"
             )
         if self._asked_again > _ASKED_AGAIN:
             others.append(
-                f"{self._asked_again} of {self.calls} calls had to be asked again, at most {_ASKED_AGAIN} may: the container "
-                "was not there, or the platform; approve it again if it was the platform"
+                f"{self._asked_again} of {self.calls} calls had to be retried, at most {_ASKED_AGAIN} is allowed: the container "
+                "or the platform was unavailable; if it was the platform, approve the package again"
             )
         return reason_of(self._problems, of=len(requests), others=others) if self._problems or others else ""
 
     @property
     def answers(self) -> Mapping[str, Sequence[float]]:
-        """What the candidate answered to each request."""
+        """The candidate's first predictions for each request."""
         return self._first
 
     @property
     def note(self) -> str:
-        """What was left out, as the record says it; empty where nothing was."""
+        """Comparisons that were left out, for the record; empty if none was."""
         if not self._live_failed:
             return ""
         failed = f"the live model fails {len(self._live_failed)} of {len(self._live_asked)} golden requests"
@@ -190,7 +191,7 @@ class Rehearsal:
     def _round(self, request: GoldenRequest, number: int) -> None:
         """Send a request once, and its rows alone."""
         times = self._times.setdefault(request.name, _Times())
-        # the last time with numbers that are hardly larger: who knows the very requests knows nothing of these
+        # the last round has slightly larger numbers: a model that memorized the requests fails on them
         larger = nudged(request) if self.is_alone and number == self._rounds > 1 else request
         is_nudged, request = larger != request, larger
         bodies = single_bodies(request)
@@ -214,7 +215,7 @@ class Rehearsal:
             self._problems[request.name] = found
 
     def _whole(self, request: GoldenRequest, times: _Times) -> Reply:
-        """Ask the candidate, and the live model beside it where they are compared."""
+        """Send a request to the candidate and, if they are compared, to the live model."""
         ours = self._call(self.endpoint, request)
         if ours.milliseconds is not None:
             times.whole.append(ours.milliseconds)
@@ -222,7 +223,7 @@ class Rehearsal:
             theirs = self._call(str(self.live), request)
             self._live_asked.add(request.name)
             if judge(request, theirs):
-                # numbers and time of a wrong answer are not comparable
+                # predictions and time of a failed response are not comparable
                 self._live_failed.add(request.name)
                 return ours
             if theirs.milliseconds is not None:
@@ -237,9 +238,10 @@ class Rehearsal:
         return ours
 
     def _judge_times(self, requests: Sequence[GoldenRequest]) -> None:
-        """Measure again what may be too slow: a machine is busy for a while, a slow model is slow in every later check.
+        """Measure slow requests again: a machine is busy for a while, but a slow model is slow in every later check.
 
-        Waits hide how slow a model is beside another: a check in which it may be slow asks for the next, and the last one decides.
+        Waits hide a model's slowness relative to another. While a check finds that it may be slow, another one follows; the last
+        one decides.
         """
         suspects = {request.name: request for request in requests if self._may_be_slow(self._times[request.name])}
         self._suspects = len(suspects)
@@ -258,10 +260,10 @@ class Rehearsal:
                 self._problems[name] = [f"{problem}; {told}" for problem in found]
 
     def _judge_hesitations(self, requests: Sequence[GoldenRequest]) -> list[str]:
-        """Return what is wrong with the share of calls that are much slower than usual; no median shows a share below a half.
+        """Return the problem of a share of calls that are much slower than usual, which no median shows below one half.
 
-        Where it may be more than chance, it is counted again in later checks, each call beside one of the live model: a share of
-        the candidate's own is more than the live model's in each of them, and more than twice as much in all of them.
+        If chance does not explain the share, it is counted again in later checks, each call paired with one of the live model. The
+        candidate fails if it has more slow calls than the live model in each check, and more than twice as many overall.
         """
         limit = self.spec.max_slowdown
         if limit is None or self._problems:
@@ -284,8 +286,8 @@ class Rehearsal:
         if chance_of(ours, theirs, times=2) >= _HESITATES:
             return []
         return [
-            f"{ours} of {calls} calls took more than {limit:g} times as long as nearly all of the live model's, which alone took "
-            f"as long in {theirs}; in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
+            f"{ours} of {calls} calls took more than {limit:g} times as long as nearly all of the live model's calls, and "
+            f"{theirs} of the live model's calls did; confirmed in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
         ]
 
     def _timed_pairs(self) -> list[tuple[float, float, float]]:
@@ -293,7 +295,7 @@ class Rehearsal:
         return [(own, live, medians[name]) for name, own, live in self._timed]
 
     def _recheck(self, request: GoldenRequest, number: int, into: _Times | None = None) -> _Times:
-        """Return the times of some more calls, each beside one of the live model; into times of before without rows alone."""
+        """Return the times of more calls, each paired with one of the live model; added to ``into`` without single rows."""
         times, bodies = into or _Times(), single_bodies(request)
         is_alone = bool(bodies) and self.is_alone and into is None
         for place in range(RECHECK_CALLS):
@@ -319,18 +321,18 @@ class Rehearsal:
         ]
 
     def _steps(self) -> list[str]:
-        """Return what is wrong with answers to rows that hardly differ from the golden ones."""
+        """Return the problem of predictions for rows that hardly differ from the golden ones."""
         if not self._nearby or self._problems or statistics.median(self._nearby) <= _STEP:
             return []
         return [
             "rows whose numbers are a ten-thousandth larger got other answers: the median relative difference over "
-            f"{len(self._nearby)} numbers is {statistics.median(self._nearby):.3g}, at most {_STEP:g} is allowed: the model knows "
-            "the golden requests"
+            f"{len(self._nearby)} numbers is {statistics.median(self._nearby):.3g}, at most {_STEP:g} is allowed: the model "
+            "memorized the golden requests"
         ]
 
     def _distance(self) -> list[str]:
-        """Return what is wrong with the distance to the live model, where it was asked for."""
-        # of a live model that fails every request no distance can be known: the bounds are left
+        """Return the problem of the deviation from the live model, if the spec limits it."""
+        # there is none if the live model fails every request: only the bounds apply
         if self.spec.max_deviation is None or not self._differences:
             return []
         problem = deviation_problem(self._differences, self.spec.max_deviation)
@@ -346,19 +348,19 @@ class Rehearsal:
 
 
 def _alone(count: int, number: int) -> Sequence[int]:
-    """Return which of a request's rows are sent alone in a round: all, or of many rows others each time."""
+    """Return the indexes of the rows that a round sends alone: all, or others of many rows in each round."""
     start = (number - 1) * ALONE
     return [(start + index) % count for index in range(min(count, ALONE))]
 
 
 def _verdict(rehearsal: Rehearsal, requests: Sequence[GoldenRequest], rounds: int) -> dict[str, Any]:
     reason = rehearsal.run(requests)
-    passed = f"all {len(requests)} golden requests were answered rightly in {rounds} rounds"
+    passed = f"all {len(requests)} golden requests passed in {rounds} rounds"
     return {"passed": not reason, "reason": reason or passed, "calls": rehearsal.calls, "note": rehearsal.note}
 
 
 def _turned_back(numbers: Sequence[float], by: int) -> tuple[float, ...]:
-    """Return the answers to turned rows in the order of the request."""
+    """Return the predictions of rotated rows in the order of the request."""
     start = by % len(numbers) if numbers else 0
     return (*numbers[start:], *numbers[:start])
 
@@ -368,12 +370,12 @@ class GoldenCaller:
 
     Args:
         s3: Client.
-        runtime: Client, made with `RETRIES`.
-        bucket: Where calls to an endpoint that is watched are announced.
-        slots: Asks a slot by its name, where the model is served in slots. Default: SageMaker serves it.
-        timer: Gives seconds, from any start, monotonically. Default: the process's own.
-        nonce: Gives random bytes, in hexadecimal digits. Default: the operating system's.
-        pause: Waits for so many seconds. Default: it does.
+        runtime: Client, created with `RETRIES`.
+        bucket: Bucket in which calls to a watched endpoint are announced.
+        slots: Sends a request to a slot of an endpoint on EKS. Default: a SageMaker endpoint.
+        timer: Returns seconds of a monotonic clock. Default: ``time.perf_counter``.
+        nonce: Returns random bytes in hexadecimal digits. Default: ``secrets.token_hex``.
+        pause: Waits some seconds. Default: ``time.sleep``.
     """
 
     def __init__(
@@ -393,17 +395,17 @@ class GoldenCaller:
         self._answers = RehearsedAnswers(s3=s3, bucket=bucket)
 
     def handle(self, event: Mapping[str, Any], *, has_time: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-        """Do what the Deploy machine asks for: ``{"mode": "check" | "again" | "traffic", "endpoint", "golden", ...}``.
+        """Handle a request of the Deploy machine: ``{"mode": "check" | "again" | "traffic", "endpoint", "golden", ...}``.
 
-        With ``slot`` and ``live_slot`` those of the endpoint are asked: what is captured of either is captured of the endpoint.
+        With ``slot`` and ``live_slot``, requests go to these slots of the endpoint; the captures of both are the endpoint's.
 
         Args:
             event: The arguments of the state.
-            has_time: Whether another call still fits. Default: always.
+            has_time: Returns whether there is time for another call. Default: always.
 
         Raises:
-            GoldenCallError: If an endpoint could not be asked.
-            ValueError: If the mode is another.
+            GoldenCallError: If an endpoint could not be invoked.
+            ValueError: If the mode is unknown.
         """
         spec, endpoint = from_dict(GoldenSpec, event["golden"]), str(event["endpoint"])
         at, execution = event.get("now"), str(event.get("execution", ""))
@@ -445,15 +447,15 @@ class GoldenCaller:
         has_time: Callable[[], bool],
         keep: str | None = None,
     ) -> dict[str, Any]:
-        """Return the verdict on the endpoint's model, ``{"passed", "reason", "calls"}``, and keep a right one's answers."""
+        """Return the verdict on the endpoint's model, ``{"passed", "reason", "calls", "note"}``; store the answers if it passed."""
         try:
             requests = self._requests(spec)
         except GoldenSetError as error:
             return {"passed": False, "reason": cut(str(error), MAXIMUM_REASON), "calls": 0, "note": ""}
-        # to the live model: one to warm up, one a round, those of later checks where a request seems slow, or some calls do
+        # to the live model: one to warm up, one in each round, and those of later checks of slow requests or calls
         calls = 1 + (ROUNDS + RECHECKS * RECHECK_CALLS) * len(requests)
         if self._slots is not None:
-            # the candidate's calls are captured as the live model's, its rows alone among them
+            # the candidate's calls, including single rows, are captured like the live model's
             alone = ROUNDS * sum(min(each.rows, ALONE) for each in requests)
             calls += calls + alone + RECHECKS * RECHECK_CALLS * len(requests)
         nonce = announce(calls)
@@ -479,13 +481,13 @@ class GoldenCaller:
         announce: Callable[[int], str],
         has_time: Callable[[], bool],
     ) -> dict[str, Any]:
-        """Return the verdict on a model that serves: the bounds that it had before, and the very answers that it gave then.
+        """Return the verdict on a live model: its predictions must be within the bounds and equal to those of its rehearsal.
 
-        The live model of then serves no longer, so nothing is compared with it.
+        The previous live model no longer serves, so nothing is compared with it.
         """
         requests = self._requests(spec)
         rounds = max(_ROUNDS_AGAIN, -(-_CALLS_AGAIN // len(requests)))
-        # one to warm up, and later checks where a request seems slow
+        # one to warm up, and later checks of slow requests
         nonce = announce(1 + (rounds + RECHECKS * RECHECK_CALLS) * len(requests))
         rehearsal = Rehearsal(
             ask=lambda asked, request: self._ask(asked, request, synthetic_id(rehearsal.calls, nonce)),
@@ -503,7 +505,7 @@ class GoldenCaller:
     def send(
         self, spec: GoldenSpec, *, endpoint: str, calls: int, now: str, nonce: str, has_time: Callable[[], bool]
     ) -> dict[str, int]:
-        """Send ``calls`` golden requests, beginning at another one each time; count the failures and raise none of them."""
+        """Send ``calls`` golden requests, starting at another one each time; failures are counted, not raised."""
         requests = self._requests(spec)
         first = int(hashlib.sha256(now.encode()).hexdigest(), 16) % len(requests)
         done = failures = 0
@@ -517,9 +519,9 @@ class GoldenCaller:
         return {"calls": done, "failures": failures}
 
     def _announce(self, endpoint: str | None, calls: int, *, now: str | None, execution: str) -> str:
-        """Announce calls to an endpoint that is watched, before they are made, and return their nonce."""
+        """Announce calls to a watched endpoint before they are made, and return their nonce."""
         nonce = self._nonce(16)
-        # an execution that began before an upgrade gives no time: its calls count as any caller's
+        # an execution that started before an upgrade passes no time: its calls count like any caller's
         if endpoint is not None and now is not None:
             body = json.dumps({"endpoint": endpoint, "execution": execution, "at": now, "calls": calls})
             key = announcement_key(endpoint, datetime.fromisoformat(now), calls, nonce)
@@ -527,7 +529,7 @@ class GoldenCaller:
         return nonce
 
     def _requests(self, spec: GoldenSpec) -> tuple[GoldenRequest, ...]:
-        """Return the set; kept, because its hash names its content."""
+        """Return the golden set, cached by its hash."""
         if spec.sha256 not in self._sets:
             bucket, _, key = spec.uri.removeprefix("s3://").partition("/")
             content = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -548,10 +550,10 @@ class GoldenCaller:
             body = answer["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] != "ModelError":
-                raise GoldenCallError(f"endpoint {endpoint!r} could not be asked: {error}") from error
+                raise GoldenCallError(f"endpoint {endpoint!r} could not be invoked: {error}") from error
             return Reply(problem=_model_error(error))
         except BotoCoreError as error:
-            raise GoldenCallError(f"endpoint {endpoint!r} could not be asked: {error}") from error
+            raise GoldenCallError(f"endpoint {endpoint!r} could not be invoked: {error}") from error
         took = 1000 * (self._timer() - started)
         was_asked_again = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
         reply = read_answer(body, answer.get("ContentType", ""), request.columns)

@@ -1,4 +1,4 @@
-"""The golden set: read whole or refused with every problem and its line; made from a training set and a signature."""
+"""Golden sets: created from a training set and a signature; read completely, or rejected with all problems and their lines."""
 
 import csv
 import dataclasses
@@ -17,14 +17,14 @@ UNKNOWN = "not in the training set"
 Row = Mapping[str, object]
 
 JSON, CSV = "application/json", "text/csv"
-# InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
+# InvokeEndpoint rejects longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAXIMUM_BODY_BYTES = 6_291_456
-# rows are also sent alone, some of each request in each round, one call after the other, within a function's 15 minutes
+# some rows of each request are also sent alone in each round, sequentially, within a function's 15 minutes
 MAXIMUM_REQUESTS, MAXIMUM_ROWS = 100, 1000
 _MAXIMUM_NAME = 64
 _DIGITS = 3
 _NUDGE = 1.0001
-_UPPER = 0.75  # measured on the demand example: a good forecast lies within a factor of four of what was sold before
+_UPPER = 0.75  # measured on the demand example: a good forecast is within a factor of four of earlier sales
 _FIELDS = tuple(field.name for field in dataclasses.fields(GoldenRequest))
 
 
@@ -39,21 +39,22 @@ def boundary_requests(
     expected: Callable[[Row], float] | None = None,
     factor: float = 5.0,
 ) -> list[GoldenRequest]:
-    """Return requests of the rows at the bounds, the same from the same rows.
+    """Return requests with the boundary rows of a training set; the same rows give the same requests.
 
-    They are: each number at its smallest and at its largest, one request each way; each category once, and one that is unknown;
-    each nullable column null, and all of them together. A request without rows is left out.
+    They are: each number at its minimum and at its maximum, one request for each; each category once, and an unknown one; each
+    nullable column null, and all of them together. A request without rows is left out.
 
     Args:
-        rows: The training set, or a part of it that knows its bounds: what is sent for each row, by column.
-        signature: The columns, their types and which of them may be null.
-        minimum: What every answer must reach. Default: 0 for a probability of each class, else anything.
-        maximum: What no answer may exceed. Default: 1 for a probability of each class, else anything.
-        minimums: The same for each output of a model of several numbers. Default: anything.
-        maximums: The same for each output of a model of several numbers. Default: anything.
-        expected: What to expect of a row, roughly, such as what was sold before: each category is then sent in a row of its
-            upper quarter, and has bounds of its own. Default: in its first row, within the bounds of all.
-        factor: How many times that a category's answer may be, or one over it. An unknown category has no bound of its own.
+        rows: The training set, or a part of it with its bounds: values by column.
+        signature: The columns, their types and whether they are nullable.
+        minimum: Minimum of every prediction. Default: 0 for class probabilities, else none.
+        maximum: Maximum of every prediction. Default: 1 for class probabilities, else none.
+        minimums: Minimum of each output of a model with several numbers. Default: none.
+        maximums: Maximum of each output of a model with several numbers. Default: none.
+        expected: Returns a rough expectation for a row, such as earlier sales: each category is then sent in a row of its upper
+            quarter, with its own bounds. Default: in its first row, within the common bounds.
+        factor: A category's prediction may be at most this multiple of the expectation, and at least the expectation divided by
+            it. An unknown category has no bounds of its own. Default: 5.
 
     Raises:
         ValueError: If there are no rows, or they lack columns, or the factor is below 1.
@@ -117,7 +118,7 @@ def boundary_requests(
 
 
 def _extreme(rows: Sequence[Row], name: str, *, largest: bool) -> Row | None:
-    """Return the first row in which a number is as large, or small, as in any; none where it is null in all."""
+    """Return the first row with a column's maximum or minimum; None if the column is always null."""
     known = [(value, index) for index, row in enumerate(rows) if (value := _number(row[name])) is not None]
     if not known:
         return None
@@ -126,9 +127,9 @@ def _extreme(rows: Sequence[Row], name: str, *, largest: bool) -> Row | None:
 
 
 def _categories(rows: Sequence[Row], column: SignatureColumn, expected: Callable[[Row], float] | None) -> Iterator[Row]:
-    """Yield the first row of each value, or where its upper quarter of what is expected begins, and one with an unknown value.
+    """Yield the first row of each value, or the one at its upper quartile of the expectation, and a row with an unknown value.
 
-    The row of most is an exception, after which less is sold, and the row in the middle may be one after which nothing is.
+    Neither the maximum nor the median is used: sales drop after an exceptional row, and may be zero after the median one.
     """
     seen: dict[object, list[Row]] = {}
     for row in rows if expected is None else sorted(rows, key=expected):
@@ -142,7 +143,7 @@ def _categories(rows: Sequence[Row], column: SignatureColumn, expected: Callable
 
 
 def _unknown(column: SignatureColumn) -> str | int:
-    """Return a category that training had not: of integers the next one."""
+    """Return a category that training does not have; for integers the next larger one."""
     return max(map(int, column.categories), default=0) + 1 if column.kind == "integer" else UNKNOWN
 
 
@@ -154,7 +155,7 @@ def _nulls(row: Row, signature: ModelSignature) -> Iterator[Row]:
 
 
 def _typical(rows: Sequence[Row], numbers: Sequence[str]) -> Row:
-    """Return the first row with every number known; else the first row."""
+    """Return the first row without null numbers; else the first row."""
     return next((row for row in rows if all(_number(row[name]) is not None for name in numbers)), rows[0])
 
 
@@ -165,7 +166,7 @@ def _number(value: object) -> float | None:
 
 
 def _without_doubles(rows: Sequence[Row | None]) -> list[Row]:
-    """Return rows once each, in their order: one row may hold several bounds."""
+    """Return distinct rows in their order: one row may have several extremes."""
     kept: list[Row] = []
     for row in rows:
         if row is not None and row not in kept:
@@ -174,10 +175,10 @@ def _without_doubles(rows: Sequence[Row | None]) -> list[Row]:
 
 
 class GoldenSetError(ValueError):
-    """A golden set cannot be used.
+    """A golden set is invalid.
 
     Args:
-        problems: Each with its line, the value got, what is allowed and the fix.
+        problems: Each with its line, the value got, the allowed values and the fix.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -186,15 +187,15 @@ class GoldenSetError(ValueError):
 
 
 def verified_set(content: bytes, sha256: str) -> tuple[GoldenRequest, ...]:
-    """Return the requests of a set whose bytes are those that the spec names.
+    """Return the requests of a set after checking its hash against the spec's.
 
     Raises:
-        GoldenSetError: If the bytes are others, or with every problem of the set.
+        GoldenSetError: If the hash differs, or with all problems of the set.
     """
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise GoldenSetError(
-            [f"the golden set must have the sha256 {sha256} that the spec names, got {found}; deploy the stack again"]
+            [f"the golden set must have the SHA-256 {sha256} of the spec, got {found}; deploy the stack again"]
         )
     return read_set(content)
 
@@ -221,7 +222,7 @@ def read_set(content: bytes) -> tuple[GoldenRequest, ...]:
             continue
         try:
             requests[number] = _request(line)
-        except (ContractError, ValueError, RecursionError) as error:  # RecursionError: brackets without end
+        except (ContractError, ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
             problems.append(f"line {number}: {error}")
             continue
         problems += [f"line {number}: {problem}" for problem in _problems(requests[number])]
@@ -232,7 +233,7 @@ def read_set(content: bytes) -> tuple[GoldenRequest, ...]:
 
 
 def single_bodies(request: GoldenRequest) -> tuple[str, ...]:
-    """Return the rows of a request as bodies of their own; none where it has one row or its format is not known.
+    """Return the rows of a request as separate bodies; empty for a single row or an unknown format.
 
     Example:
         >>> batch = GoldenRequest(name="two", body='{"instances": [[1], [2]]}', rows=2)
@@ -244,7 +245,7 @@ def single_bodies(request: GoldenRequest) -> tuple[str, ...]:
 
 
 def turned(request: GoldenRequest, by: int) -> GoldenRequest:
-    """Return a request with its last rows first, so many of them, and their bounds; itself where it has one row or no known format.
+    """Return a request with its last ``by`` rows, and their bounds, moved to the front; unchanged for one row or an unknown format.
 
     Example:
         >>> turned(GoldenRequest(name="two", body='{"instances": [[1], [2]]}', rows=2), 1).body
@@ -269,7 +270,7 @@ def turned(request: GoldenRequest, by: int) -> GoldenRequest:
 
 
 def nudged(request: GoldenRequest) -> GoldenRequest:
-    """Return a request of JSON whose fractions are a ten-thousandth larger; itself where it has none.
+    """Return a JSON request whose fractional numbers are a ten-thousandth larger; unchanged without such numbers.
 
     Example:
         >>> body = '{"instances": [{"price": 2.5, "week": 4.0, "name": "a"}]}'
@@ -301,7 +302,7 @@ def media_type(content_type: str) -> str:
 
 def _request(line: str) -> GoldenRequest:
     document = json.loads(line)
-    # a misspelt bound would be no bound: a person writes this file, so what is not known is a mistake
+    # a misspelt bound would have no effect: the file is written by hand, so an unknown field is an error
     unknown = [name for name in document if name not in _FIELDS] if isinstance(document, dict) else []
     if unknown:
         raise ContractError(f"unknown field {', '.join(map(repr, unknown))}; allowed are {', '.join(_FIELDS)}")
@@ -332,7 +333,7 @@ def _problems(request: GoldenRequest) -> list[str]:
 def _column_problems(request: GoldenRequest) -> Iterator[str]:
     columns = request.columns
     if columns is not None and columns < 1:
-        yield f"columns must be 1 or more, got {columns}; leave it out where an answer is one number a row"
+        yield f"columns must be 1 or more, got {columns}; leave it out if an answer is one number for each row"
     for name in ("minimums", "maximums"):
         bounds = getattr(request, name)
         if bounds is not None and (len(bounds) != columns or not all(map(math.isfinite, bounds))):
@@ -350,11 +351,11 @@ def _row_problems(request: GoldenRequest) -> list[str]:
         return [f"body must be of type {request.content_type}, got {request.body[:60]!r}: {error}"]
     if bodies is None or len(bodies) == request.rows:
         return []
-    return [f"body must have the number of rows that rows states, got {len(bodies)} and {request.rows}; correct rows"]
+    return [f"body must have as many rows as the field rows states, got {len(bodies)} and {request.rows}; correct rows"]
 
 
 def _bodies(request: GoldenRequest) -> tuple[str, ...] | None:
-    """Return one body a row, or None where the format does not say what a row is."""
+    """Return one body for each row; None for a format without known rows."""
     kind = media_type(request.content_type)
     if kind == JSON:
         document = json.loads(request.body)

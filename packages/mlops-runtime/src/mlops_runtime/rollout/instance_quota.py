@@ -1,8 +1,7 @@
-"""How many instances a rollout needs at once, and whether the account may have as many. Pure.
+"""Check of a rollout's instances against the quotas of the account. Pure.
 
-Blue/green starts a whole second fleet beside the first one. SageMaker refuses the endpoint, or rolls back, if the account may not
-have it, after everything before was done. What other endpoints of the account use is not known here: what this one needs by itself
-must fit.
+A blue/green deployment starts a complete second fleet. Without the quota, SageMaker rejects the endpoint or rolls back after all
+earlier steps were done. The usage of other endpoints is unknown here: only the endpoint's own need is checked.
 
 See: https://docs.aws.amazon.com/general/latest/gr/sagemaker.html (quotas are by instance type, for endpoint usage)
 """
@@ -18,14 +17,14 @@ from mlops_runtime.rollout.live_fleet import Variant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """What the account may have: instances for endpoints by type, as far as it could be read; else why not."""
+    """Quotas of the account: instances for endpoints by type, if they could be read; otherwise the reason."""
 
     instances: Mapping[str, float] = field(default_factory=dict)
     unread: str = ""
 
 
 def quota_name(instance_type: str) -> str:
-    """Return how Service Quotas calls the quota of a type.
+    """Return the name in Service Quotas of an instance type's quota.
 
     Example:
         >>> quota_name("ml.m5.large")
@@ -35,13 +34,13 @@ def quota_name(instance_type: str) -> str:
 
 
 def needed(spec: ServingSpec, live: Sequence[Variant]) -> dict[str, int]:
-    """Return how many instances of each type run at once while the spec comes to serve."""
+    """Return the number of instances of each type that run at once during the rollout of a spec."""
     wanted = [(spec.instance_type, spec.instance_count)]
     wanted += [(variant.instance_type, variant.instance_count) for variant in spec.variants or ()]
     counts: Counter[str] = Counter()
     share = 1.0
     if spec.rollout.kind == "ROLLING" and live:
-        # as much of the old capacity goes as comes
+        # the old capacity is removed as the new one is added
         share = (100 if spec.rollout.percent is None else spec.rollout.percent) / 100
     for kind, count in wanted:
         counts[kind] += math.ceil(count * share)
@@ -51,10 +50,10 @@ def needed(spec: ServingSpec, live: Sequence[Variant]) -> dict[str, int]:
 
 
 def quota_problems(counts: Mapping[str, int], quotas: Quotas) -> list[str]:
-    """Return which types an account may not have enough of, with the number needed, the number allowed and the fix."""
+    """Return the types whose quota is too small, with the number needed, the quota and the fix."""
     return [
-        f"the rollout needs {count} {kind} at once for both fleets, and the account may have {quotas.instances[kind]:g}; ask "
-        f"Service Quotas for {count} of {quota_name(kind)!r}, or serve on fewer or other instances"
+        f"the rollout needs {count} {kind} at once for both fleets, but the account's quota is {quotas.instances[kind]:g}; "
+        f"request {count} of {quota_name(kind)!r} in Service Quotas, or use fewer or other instances"
         for kind, count in counts.items()
         if kind in quotas.instances and quotas.instances[kind] < count
     ]

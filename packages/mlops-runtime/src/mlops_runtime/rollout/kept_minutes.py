@@ -1,7 +1,7 @@
-"""The minutes that a verdict was computed from, kept beside the record that names it, checked against its hash, read again.
+"""The minutes that a verdict was computed from, stored with its audit record and verified by their hash.
 
-The function that compares fleets overwrites its object at each look. What the last look wrote is copied into the bucket of records
-when the record is made, under a key of its own, so that a verdict in doubt can be computed again for as long as records stay.
+The function that compares fleets overwrites its object at each poll. When the record is written, the last state is copied into the
+audit bucket under its own key, so that a disputed verdict can be computed again as long as records are retained.
 """
 
 import hashlib
@@ -24,23 +24,23 @@ from mlops_runtime.rollout.verdict import Compared, judge
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# of 480 minutes of three comparisons some hundred kilobytes
+# 480 minutes of three comparisons have some hundred kilobytes
 MOST_BYTES = 5_000_000
 
 logger = logging.getLogger(__name__)
 
 
 class MinutesError(Exception):
-    """The minutes of a verdict cannot be read; the message says why."""
+    """The minutes of a verdict cannot be read; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptMinutes:
-    """What was compared, as it was written.
+    """Stored minutes of a comparison.
 
     Args:
         document: The whole object.
-        compared: What was compared: failing answers first, then slow ones, at one limit each.
+        compared: The comparisons: failed responses first, then slow ones, one for each limit.
     """
 
     document: Mapping[str, Any]
@@ -57,7 +57,7 @@ def read_bytes(s3: "S3Client", verdict: RolloutVerdict) -> bytes:
     """Return the bytes of a verdict's minutes.
 
     Raises:
-        MinutesError: If they cannot be read, or are not those of the verdict.
+        MinutesError: If they cannot be read, or their hash is not the verdict's.
     """
     bucket, _, key = verdict.minutes_uri.removeprefix("s3://").partition("/")
     try:
@@ -71,7 +71,7 @@ def read_bytes(s3: "S3Client", verdict: RolloutVerdict) -> bytes:
 
 
 def written_minutes(s3: "S3Client", verdict: RolloutVerdict) -> bytes | None:
-    """Return the bytes of a verdict's minutes, or None where they cannot be kept: that must not fail a record."""
+    """Return the bytes of a verdict's minutes; None if they cannot be read, which must not fail the record."""
     try:
         return read_bytes(s3, verdict)
     except MinutesError as error:
@@ -80,10 +80,10 @@ def written_minutes(s3: "S3Client", verdict: RolloutVerdict) -> bytes | None:
 
 
 def read_minutes(content: bytes) -> KeptMinutes:
-    """Return what was compared.
+    """Parse stored minutes.
 
     Raises:
-        MinutesError: If another version wrote it.
+        MinutesError: If this version cannot read them, or nothing was compared.
     """
     try:
         document = json.loads(content)
@@ -103,7 +103,7 @@ def _compared(document: Mapping[str, Any]) -> Compared:
 
 
 def running_evidence(compared: Compared) -> list[Evidence]:
-    """Return what the minutes up to each one come to."""
+    """Return the evidence up to each minute."""
     return [
         compare(compared.minutes[:number], history=compared.history, rule=compared.rule, alone_from=compared.alone_from)
         for number in range(1, len(compared.minutes) + 1)
@@ -111,11 +111,11 @@ def running_evidence(compared: Compared) -> list[Evidence]:
 
 
 def beside(record: AuditRecord, bucket: str) -> AuditRecord:
-    """Return a record whose verdict names its minutes beside the record.
+    """Return a record whose verdict has the URI of its minutes in the audit bucket.
 
     Args:
-        record: With its place in the chain.
-        bucket: Bucket of records.
+        record: With its sequence in the chain.
+        bucket: Audit bucket.
     """
     if record.verdict is None:
         return record
@@ -124,7 +124,7 @@ def beside(record: AuditRecord, bucket: str) -> AuditRecord:
 
 
 def broken_minutes(objects: Mapping[str, bytes], minutes: Mapping[str, bytes]) -> list[str]:
-    """Return what is wrong with the minutes that records name beside them; what none names is left by a writer that died.
+    """Return the problems of the minutes that records name; other objects were left by interrupted writers and are ignored.
 
     Args:
         objects: Content of each audit object by key.
@@ -134,7 +134,7 @@ def broken_minutes(objects: Mapping[str, bytes], minutes: Mapping[str, bytes]) -
     for key, content in sorted(objects.items()):
         record = None
         if not key.endswith(SEAL):
-            with suppress(ContractError):  # named by ``record_links.verify``
+            with suppress(ContractError):  # reported by ``record_links.verify``
                 record = from_json(AuditRecord, content)
         if record is None or record.verdict is None:
             continue

@@ -1,4 +1,4 @@
-"""Adapter: whether a candidate takes what APIs promise of its endpoint, by the signature in its evaluation."""
+"""Adapter that checks a candidate against the request promises of its endpoint's APIs, by the signature in its evaluation."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _GONE = ("NoSuchKey", "AccessDenied")  # S3 returns 403 for a missing object to 
 
 
 def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[RequestPromise, ...]:
-    """Return what APIs promise of an endpoint, as its stack says now.
+    """Return the request promises of an endpoint's APIs, from its desired spec.
 
     Args:
         s3: Client.
@@ -28,7 +28,7 @@ def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[
         table: The endpoint's row.
 
     Raises:
-        ContractError: If the desired spec is something else.
+        ContractError: If the desired spec is malformed.
         SpecError: If it was changed after it was stored.
     """
     uri = table.read().desired
@@ -41,31 +41,31 @@ def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[
 def package_promises(
     s3: "S3Client", bucket: str, promises: Sequence[RequestPromise], package: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """Return why a package's model would refuse requests that APIs allow, or why that cannot be known; nothing if it takes all.
+    """Return why a package's model would reject requests that APIs allow, or why that is unknown; empty if it accepts all.
 
     Args:
         s3: Client.
-        bucket: Artifacts bucket; an evaluation anywhere else is not read.
-        promises: Those of the serving spec. Without any nothing is read.
-        package: As the registry describes it; its hash binds the evaluation that it names.
+        bucket: Artifacts bucket; an evaluation in another bucket is not read.
+        promises: Request promises of the serving spec. If empty, nothing is read.
+        package: Response of DescribeModelPackage; its hash covers the evaluation.
 
     Raises:
-        ContractError: If its evaluation is something else.
+        ContractError: If its evaluation is malformed.
     """
     if not promises:
         return ()
     metadata = package["CustomerMetadataProperties"]
     uri, root = str(metadata["evaluation_uri"]), f"s3://{bucket}/"
     names = ", ".join(promise.name for promise in promises)
-    unknown = f"whether the model takes what {names} allows is not known"
+    unknown = f"it is unknown whether the model accepts the requests that {names} allows"
     if not uri.startswith(root):
-        return (f"{unknown}: its evaluation lies at {uri}, outside of {root}",)
+        return (f"{unknown}: its evaluation is at {uri}, outside of {root}",)
     try:
         content = s3.get_object(Bucket=bucket, Key=uri.removeprefix(root))["Body"].read()
     except ClientError as error:
         if error.response["Error"]["Code"] not in _GONE:
             raise
-        return (f"{unknown}: {uri} is missing, or of a pipeline of another endpoint",)
+        return (f"{unknown}: {uri} is missing, or belongs to a pipeline of another endpoint",)
     if hashlib.sha256(content).hexdigest() != metadata.get("evaluation_sha256"):
-        return (f"{unknown}: {uri} is not the evaluation that was registered",)
+        return (f"{unknown}: {uri} is not the registered evaluation",)
     return tuple(broken_promises(promises, from_json(Evaluation, content).signature))

@@ -1,6 +1,6 @@
-"""Whether the live model provably fails.
+"""Detection of a live model that fails significantly.
 
-Then a successor is not compared with how fast it answers, and alarms of the unit that it keeps in ALARM are not watched.
+The latency of its successor is then not compared with it, and the unit's alarms that it keeps in ALARM are not watched.
 """
 
 import math
@@ -17,7 +17,7 @@ from mlops_runtime.rollout.verdict_request import variant_metrics
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-_MINUTES = 60  # before a rollout in which answers of the live model are read
+_MINUTES = 60  # before a rollout in which the live model's responses are read
 
 _BROKEN_SHARE = 0.1
 _LEAST_FAILURES = 20
@@ -26,12 +26,12 @@ _SURE = 3.1
 
 
 def is_broken(answers: Counts) -> bool:
-    """Return whether more than a tenth of a model's answers fail, and that is not chance.
+    """Return whether significantly more than a tenth of a model's responses fail.
 
-    An answer that fails at once is a quick one: beside a model that fails, one that works seems slow.
+    A response that fails at once is fast: compared with a failing model, a working one seems slow.
 
     Args:
-        answers: Of the live model, before and beside a rollout.
+        answers: Counts of the live model, before and during a rollout.
 
     Example:
         >>> is_broken(Counts(calls=1000, failed=200)), is_broken(Counts(calls=10, failed=5))
@@ -51,14 +51,14 @@ def live_answers(
     now: datetime,
     serves_since: datetime | None = None,
 ) -> Counts:
-    """Return what the live model answered in the hour before, since it serves.
+    """Return the live model's responses in the hour before, since it went live.
 
     Args:
         cloudwatch: Client.
-        spec: How it is served.
-        live_slot: The slot that serves, where slots do.
-        now: The time in the cloud.
-        serves_since: Since when it is live. Default: not known, the whole hour counts.
+        spec: The endpoint's serving spec.
+        live_slot: The live slot of an endpoint on EKS; else None.
+        now: Current time of the cloud.
+        serves_since: When it went live. Default: unknown, the whole hour counts.
     """
     fleet: FleetMetrics
     fleet = variant_metrics(spec) if spec.eks is None or live_slot is None else slot_fleet(spec.eks, live_slot)
@@ -72,14 +72,14 @@ def ringing(alarms: Sequence[str], states: Mapping[str, str]) -> tuple[str, ...]
 
 
 def unwatched(alarms: Sequence[str], states: Mapping[str, str], answers: Counts | None) -> tuple[str, ...]:
-    """Return the alarms that a rollout does not watch: those that a live model may keep in ALARM that provably fails.
+    """Return the alarms that a rollout does not watch: those in ALARM while the live model fails significantly.
 
-    Watched, they would end each rollout at once, and with it the way to a model that works. The new fleet is still held to its own
-    answers, and to all other alarms.
+    Watching them would end each rollout at once, so a failing model could not be replaced. The new fleet is still checked by its
+    own responses and all other alarms.
 
     Args:
-        alarms: Those of the unit's policy.
-        states: State of each.
-        answers: Of the live model in the hour before, None where they were not read.
+        alarms: Names of the alarms of the unit's policy.
+        states: State of each alarm.
+        answers: Responses of the live model in the hour before; None if they were not read.
     """
     return () if answers is None or not is_broken(answers) else ringing(alarms, states)

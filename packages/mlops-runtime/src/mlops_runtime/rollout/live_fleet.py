@@ -1,4 +1,4 @@
-"""What SageMaker serves for an endpoint and what rollouts left there, read at the source."""
+"""Reader of an endpoint's live version in SageMaker, and of the resources that rollouts created for it."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_sagemaker import SageMakerClient
 
-# a plan stays small: what is more than that is taken by the next execution
+# keeps a plan small: the next execution takes the rest
 MAXIMUM = 20
 
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: statuses in which a fleet answers
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: statuses in which a fleet responds
 ANSWERING = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftovers:
-    """Names of what may be deleted: versions (config and model of one name), rehearsals (endpoints) and alarms."""
+    """Names of resources to delete: versions (config and model of one name), rehearsals (endpoints) and alarms."""
 
     versions: tuple[str, ...] = ()
     rehearsals: tuple[str, ...] = ()
@@ -34,12 +34,12 @@ class Leftovers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was made for one endpoint.
+    """Resources that rollouts created for one endpoint.
 
     Args:
         sagemaker: Client.
         cloudwatch: Client.
-        endpoint: The endpoint.
+        endpoint: Name of the endpoint.
     """
 
     sagemaker: "SageMakerClient"
@@ -47,9 +47,9 @@ class Made:
     endpoint: str
 
     def leftovers(self, used: Collection[str]) -> Leftovers:
-        """Return what is not ``used``: configs that are live, kept for rollbacks, or about to be created.
+        """Return resources that are not ``used``: ``used`` names configs that are live, kept for rollbacks, or about to be created.
 
-        No other execution creates or needs any of it: the caller holds the endpoint's lock. So every alarm of a fleet is left over.
+        The caller holds the endpoint's lock, so no other execution creates or needs them, and every alarm of a fleet is left over.
         """
         versions = [name for name in dict.fromkeys((*self.configs(), *self.models())) if name not in used]
         return Leftovers(
@@ -59,11 +59,11 @@ class Made:
         )
 
     def configs(self) -> Iterator[str]:
-        """Yield the names of endpoint configs of ours, also those of rehearsals."""
+        """Yield the names of the endpoint's configs, including those of rehearsals."""
         yield from self._ours("list_endpoint_configs", "EndpointConfigs", "EndpointConfig", r"(-golden)?")
 
     def models(self) -> Iterator[str]:
-        """Yield the names of models of ours."""
+        """Yield the names of the endpoint's models."""
         yield from self._ours("list_models", "Models", "Model", "")
 
     def rehearsals(self) -> Iterator[str]:
@@ -75,7 +75,7 @@ class Made:
         yield from self._alarms(AlarmNamePrefix=alarm_prefix(self.endpoint))
 
     def probation_alarms(self) -> Iterator[str]:
-        """Yield the name of the alarm of a probation, where there is one."""
+        """Yield the name of the probation alarm, if it exists."""
         name = probation_alarm(self.endpoint)
         yield from (found for found in self._alarms(AlarmNamePrefix=name) if found == name)
 
@@ -112,7 +112,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """An endpoint config with what it is made of; ``package`` is None for a model that no package made."""
+    """An endpoint config with its variants and model; ``package`` is None for a model that was not created from a package."""
 
     config: str
     variants: tuple[Variant, ...]
@@ -127,7 +127,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """An endpoint as SageMaker describes it; ``version`` is None where its config or model has been deleted."""
+    """An endpoint as described by SageMaker; ``version`` is None if its config or model was deleted."""
 
     status: str
     config: str
@@ -137,12 +137,12 @@ class Serving:
 
     @property
     def is_answering(self) -> bool:
-        """Whether a fleet answers requests."""
+        """Whether a fleet responds to requests."""
         return self.status in ANSWERING
 
 
 def read_serving(sagemaker: "SageMakerClient", endpoint: str) -> Serving | None:
-    """Return what an endpoint serves, or None if there is no such endpoint."""
+    """Return an endpoint's live version; None if the endpoint does not exist."""
     description = _describe(sagemaker, "describe_endpoint", EndpointName=endpoint)
     if description is None:
         return None
@@ -157,13 +157,13 @@ def read_serving(sagemaker: "SageMakerClient", endpoint: str) -> Serving | None:
 
 
 def read_status(sagemaker: "SageMakerClient", endpoint: str) -> tuple[str, str] | None:
-    """Return the status and the config of an endpoint in one call, or None if there is no such endpoint."""
+    """Return the status and config of an endpoint in one call; None if it does not exist."""
     description = _describe(sagemaker, "describe_endpoint", EndpointName=endpoint)
     return None if description is None else (str(description["EndpointStatus"]), str(description["EndpointConfigName"]))
 
 
 def read_version(sagemaker: "SageMakerClient", config: str) -> Version | None:
-    """Return an endpoint config with its model and package, or None if config or model no longer exist."""
+    """Return an endpoint config with its model and package; None if config or model does not exist."""
     description = _describe(sagemaker, "describe_endpoint_config", EndpointConfigName=config)
     if description is None:
         return None
@@ -182,7 +182,7 @@ def read_version(sagemaker: "SageMakerClient", config: str) -> Version | None:
 
 
 def read_variant(variant: Mapping[str, Any]) -> Variant:
-    """Return a production variant as an endpoint config has it."""
+    """Return a production variant of an endpoint config."""
     return Variant(
         name=str(variant["VariantName"]),
         instance_type=str(variant.get("InstanceType", "")),
@@ -192,7 +192,7 @@ def read_variant(variant: Mapping[str, Any]) -> Variant:
 
 
 def read_description(sagemaker: "SageMakerClient", package: str) -> Mapping[str, Any] | None:
-    """Return what the registry says about a package, or None if there is no such package."""
+    """Return the registry's description of a package; None if it does not exist."""
     return _describe(sagemaker, "describe_model_package", ModelPackageName=package)
 
 

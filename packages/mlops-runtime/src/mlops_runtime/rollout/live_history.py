@@ -1,18 +1,18 @@
-"""What the live fleet's own minutes before a rollout say of it: how noisy its failing share is, and how high it usually gets."""
+"""Statistics of the live fleet's minutes before a rollout: noise and usual level of its failing share."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# how many minutes to each side a minute is compared with: slow changes do not count as noise
+# minutes on each side that a minute is compared with, so that slow changes do not count as noise
 _NEAR = 5
 _LEAST_MINUTES = 60
-# the wildest twentieth of the minutes is left to the cut of the comparison
+# the most extreme twentieth of the minutes is left out; the comparison cuts its evidence
 _KEPT = 0.95
-# what leaving them out does to the variance of chance, and what ten neighbours add to the expected count's
+# effect of leaving them out on the variance of chance, and variance that ten neighbours add to the expected count's
 _TRIMMED = 0.77
 _NEIGHBOURS = 1.1
-# Callers' bursts look like a fleet's own noise here, and reach both fleets: beyond a third of the share nothing is believed.
+# Bursts of callers look like a fleet's own noise here but reach both fleets, so the noise is limited to a third of the share.
 _MOST_NOISE = 0.1
 _WINDOW = 5
 _WINDOW_CALLS = 20
@@ -22,7 +22,7 @@ _RULE_OF_THREE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many calls a fleet answered, and how many of the answers count against it.
+    """Responses of a fleet, and the failed or slow ones among them.
 
     Example:
         >>> Counts(calls=600, failed=3) + Counts(calls=1)
@@ -42,7 +42,7 @@ class Counts:
 
 
 def total(minutes: Sequence[Counts]) -> Counts:
-    """Return the sum.
+    """Return the sum of all minutes.
 
     Example:
         >>> total([Counts(calls=3, failed=1), Counts(calls=2)])
@@ -55,8 +55,8 @@ def own_noise(history: Sequence[Counts]) -> float:
     """Return c², the squared coefficient of variation of a fleet's failing share from minute to minute beyond chance.
 
     Each minute's failures are compared with those expected from the ten minutes around it. The excess of their squared
-    differences over chance, less two standard errors, is divided by the squared expectations; at most 0.1, and 0 where it is
-    not shown or where fewer than an hour's minutes can be compared.
+    differences over chance, less two standard errors, is divided by the squared expectations; at most 0.1, and 0 if it is not
+    significant or if fewer than an hour's minutes can be compared.
 
     Args:
         history: Minutes of the live fleet, oldest first.
@@ -85,9 +85,9 @@ def own_noise(history: Sequence[Counts]) -> float:
 
 
 def seen_share(history: Sequence[Counts]) -> float:
-    """Return the failing share that a fleet stayed below in 95 % of its windows of five minutes; 0 without a call.
+    """Return the 95th percentile of a fleet's failing share in windows of five minutes; 0 without calls.
 
-    A window with fewer than 20 calls is joined with the next; of fewer calls in all it is their share.
+    A window with fewer than 20 calls is joined with the next; with fewer calls in total, their share is returned.
 
     Args:
         history: Minutes of the live fleet, oldest first.
@@ -109,9 +109,9 @@ def seen_share(history: Sequence[Counts]) -> float:
 
 
 def usual_share(history: Sequence[Counts]) -> float | None:
-    """Return the failing share that a fleet usually stays below: `seen_share`; None without a call.
+    """Return the failing share that a fleet usually stays below: `seen_share`; None without calls.
 
-    It is at least what the whole history cannot exclude: 3 failures more than there were.
+    It is at least the share that the whole history cannot exclude, which has 3 failures more.
 
     Args:
         history: Minutes of the live fleet, oldest first.

@@ -1,4 +1,4 @@
-"""The passport of a promotion and its model card: collected from record, package and gate, signed, and read back."""
+"""Passport of a promotion and its model card: collected from record, package and gate, signed and verified."""
 
 import base64
 import binascii
@@ -19,19 +19,20 @@ from mlops_runtime.rollout.seals import IsSigned, Sealer
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
+MOST_BYTES = 1_000_000  # of a gate's result; a longer one is truncated, and so not valid JSON
 _OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "machine_sha256")
 _OF_OTHERS_THAN_ONNX = ("flavor", "trust")
-_NO_PACKAGE = "the live version has no package, or one that cannot be read"
+_NO_PACKAGE = "the live version has no package, or its package cannot be read"
+_NO_GATE = "the package does not name its gate's result"
 _WHY = {
     "code": "the package was registered without the address of its training code",
     "signing_key": "the package was registered without a signature: no gate passed its archive",
-    "machine_sha256": "the execution did not give the hash of its machine's definition",
-    "container_sha256": "the deployment's plan did not give the container's hash",
-    "golden_sha256": "no golden requests were passed by this container",
-    "approver": "SageMaker does not name the user who changed the package last",
+    "machine_sha256": "the execution did not pass the hash of its machine's definition",
+    "container_sha256": "the deployment's plan did not contain the container's hash",
+    "golden_sha256": "this container passed no golden requests",
+    "approver": "SageMaker does not name the user who last changed the package",
     "approval": "the package has no approval description",
-    "spec_sha256": "the deployment's plan did not give the spec's hash",
+    "spec_sha256": "the deployment's plan did not contain the spec's hash",
 }
 
 _ROWS = (
@@ -43,7 +44,7 @@ _ROWS = (
     ("Model (SHA-256)", "model_sha256"),
     ("Baseline (SHA-256)", "baseline_sha256"),
 )
-_LOADED = (("Loaded by", "flavor"), ("Loading it may", "trust"))  # ONNX needs no word
+_LOADED = (("Loaded by", "flavor"), ("Loading it may", "trust"))  # not shown for ONNX
 _MADE = (
     ("Training set", "training_set_id"),
     ("Trained and registered by", "training_execution"),
@@ -60,7 +61,7 @@ _RELEASED = (
 
 
 class PassportError(ValueError):
-    """A passport is not what the recorder signed."""
+    """A passport differs from the one that the recorder signed."""
 
 
 def passport_of(
@@ -76,9 +77,9 @@ def passport_of(
     Args:
         record: The record of the promotion.
         package: The live package; None if it cannot be read.
-        description: DescribeModelPackage's answer, empty without one.
-        gate: The gate's result, or why it is not known.
-        machine_sha256: Hash of the definition of the machine that promoted it; None if it is not known.
+        description: Response of DescribeModelPackage; empty without a package.
+        gate: The gate's result, or why it is unknown.
+        machine_sha256: Hash of the definition of the machine that promoted it; None if unknown.
     """
     spec = None if package is None else package.spec
     facts: dict[str, Any] = {
@@ -103,7 +104,7 @@ def passport_of(
         "spec_sha256": record.spec_sha256,
         "machine_sha256": machine_sha256,
     }
-    why = _WHY | {"gate": gate if isinstance(gate, str) else "the package does not say where its gate's result is"}
+    why = _WHY | {"gate": gate if isinstance(gate, str) else _NO_GATE}
     missing = {
         name: why.get(name, _NO_PACKAGE) if package is not None or name in _OF_THE_RECORD else _NO_PACKAGE
         for name, value in facts.items()
@@ -126,10 +127,10 @@ def sign_passport(passport: Passport, sealer: Sealer) -> SignedPassport:
 
 
 def read_passport(content: bytes | str, is_signed: IsSigned) -> Passport:
-    """Return a passport that the recorder signed.
+    """Verify and return a passport that the recorder signed.
 
     Raises:
-        PassportError: If it is something else, or was changed.
+        PassportError: If the content is not a signed passport, or was changed.
     """
     try:
         signed = from_json(SignedPassport, content)
@@ -137,7 +138,7 @@ def read_passport(content: bytes | str, is_signed: IsSigned) -> Passport:
     except (ContractError, binascii.Error) as error:
         raise PassportError(f"not a signed passport: {error}") from error
     if canonical_json(signed) != (content.encode() if isinstance(content, str) else content):
-        raise PassportError("the file is not as the recorder wrote it")
+        raise PassportError("the file differs from what the recorder wrote")
     if not is_signed(_statement(signed.passport, signed.key), signature):
         raise PassportError("the passport is not signed with the unit's key")
     return signed.passport
@@ -148,17 +149,19 @@ def _statement(passport: Passport, key: str) -> bytes:
 
 
 def broken_passports(objects: Mapping[str, bytes], passports: Mapping[str, bytes], *, is_signed: IsSigned) -> list[str]:
-    """Return what is wrong with the passports that records name; one that none names is left by a writer that died.
+    """Return the problems of passports.
+
+    A passport that no record names was left by an interrupted writer; only its signature is checked.
 
     Args:
         objects: Content of each audit object by key.
         passports: Content of each passport by key.
-        is_signed: Whether a message has this signature of the unit's key.
+        is_signed: Returns whether the unit's key made the signature of a message.
     """
     named: dict[str, str] = {}
     for key, content in objects.items():
         if not key.endswith(SEAL):
-            with suppress(ContractError):  # named by ``record_links.verify``
+            with suppress(ContractError):  # reported by ``record_links.verify``
                 record = from_json(AuditRecord, content)
                 if record.passport_sha256 is not None:
                     digest = record.passport_sha256
@@ -176,11 +179,11 @@ def broken_passports(objects: Mapping[str, bytes], passports: Mapping[str, bytes
 
 
 def read_gate(s3: "S3Client", description: Mapping[str, Any]) -> GateResult | str:
-    """Return the gate's result of a package, or why it is not known; none of its content can fail a record."""
+    """Return the gate's result of a package, or why it is unknown; invalid content must not fail the record."""
     metadata: Mapping[str, str] = description.get("CustomerMetadataProperties", {})
     uri = gate_uri(metadata.get("evaluation_uri"))
     if uri is None:
-        return "the package does not say where its gate's result is"
+        return _NO_GATE
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"].read(MOST_BYTES + 1)
@@ -189,7 +192,7 @@ def read_gate(s3: "S3Client", description: Mapping[str, Any]) -> GateResult | st
         return f"{uri} cannot be read: {type(error).__name__}: {str(error)[:300]}"
     registered = metadata.get("evaluation_sha256", result.evaluation_sha256)
     if registered != result.evaluation_sha256:
-        return f"{uri} is about an evaluation with SHA-256 {result.evaluation_sha256}, registered is {registered}"
+        return f"{uri} names an evaluation with SHA-256 {result.evaluation_sha256}, but {registered} is registered"
     return result
 
 
@@ -208,7 +211,7 @@ def model_card(passport: Passport) -> str:
     lines = [
         f"# {_text(passport.endpoint)}: {_text((passport.package or 'a model without a package').rpartition('/')[2])}",
         "",
-        f"Promoted {_text(passport.at)} by {_text(passport.execution)}, asked for by {_text(passport.requested_by)}; "
+        f"Promoted {_text(passport.at)} by {_text(passport.execution)}, requested by {_text(passport.requested_by)}; "
         f"audit record {passport.sequence}.",
         "",
         *_section("What it is", _ROWS if passport.trust is None else (*_ROWS, *_LOADED), passport),
@@ -237,7 +240,7 @@ def _missing(name: str, passport: Passport) -> str:
 
 
 def _text(value: str) -> str:
-    """Return text that no Markdown renderer takes for a table, a heading, a link or HTML."""
+    """Return a string with Markdown and HTML escaped."""
     flat = " ".join(value.split())
     for mark in ("\\", "|", "<", "[", "`", "*", "_", "#"):
         flat = flat.replace(mark, f"\\{mark}")

@@ -1,4 +1,4 @@
-"""Whether a request may be carried out now: endpoint at rest, unit not frozen, approval valid, probation still on, alarms quiet."""
+"""Preconditions of a rollout: settled endpoint, no freeze, valid approval, active probation, alarms not in ALARM."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,16 +15,16 @@ from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
 from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.serving_limits import check_spec
 
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: each of these ends by itself
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: transient statuses
 _UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 
 def desired(facts: Facts) -> ServingSpec:
-    """Return the spec to serve by.
+    """Return the desired spec.
 
     Raises:
         RefusedError: If it is missing.
-        SpecError: If nothing can be served by it.
+        SpecError: If it is invalid.
     """
     if facts.spec is None:
         raise RefusedError("no serving spec is stored yet; deploy the stack, then approve the package again")
@@ -32,15 +32,15 @@ def desired(facts: Facts) -> ServingSpec:
 
 
 def settled(serving: Serving | None, *, never_served: bool = False) -> Serving | None:
-    """Return the live version, after checking that no change is under way.
+    """Return the live version, after checking that the endpoint is not changing.
 
     Args:
         serving: The live version.
-        never_served: Whether it is a first endpoint of ours that failed. Default: it is not.
+        never_served: Whether it is a first endpoint, created by a rollout, that failed. Default: False.
 
     Raises:
-        BusyError: If something is.
-        RefusedError: If no update is possible.
+        BusyError: If the endpoint is changing.
+        RefusedError: If it cannot be updated.
     """
     if serving is None or serving.status == "InService":
         return serving
@@ -51,23 +51,26 @@ def settled(serving: Serving | None, *, never_served: bool = False) -> Serving |
     elif serving.status in ("Failed", "OutOfService"):
         fix = "it can only be deleted; delete it, then approve the package again"
     else:
-        fix = "it serves a mix of old and new; check its events and update it by hand"
+        fix = "it serves a mix of old and new versions; check its events and update it by hand"
     raise RefusedError(
         f"the endpoint is {serving.status}: {fix}" + (f" ({serving.failure})" if serving.failure else "")
     )
 
 
 def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
-    """Return the package that the request is about, if the registry says that it may be deployed.
+    """Return the requested package if it may be deployed.
 
-    Its archive must be what was signed, if it says that it was. An approval counts only if an approver gave it in time for what the
-    package holds now, and for a model that takes what APIs promise of the endpoint. A way back leads only to a container that the
-    audit chain shows as promoted: it went through that, and a rule that changed since must not block it. A spec deploys again the
-    version that the live pointer names by its hash; a live version that was never promoted needs a valid approval. None of them
-    loads a model that the registry does not allow any more: where pickles are forbidden, an endpoint need not be isolated.
+    The archive of a signed package must match its signature, and the registry must still allow loading the model, since an endpoint
+    need not be isolated where pickles are forbidden. The other conditions depend on the request:
+
+    - An approval counts only if an approver gave it in time for the package's current content, and if the model accepts the
+      requests that APIs of the endpoint allow.
+    - A rollback only deploys containers that the audit chain shows as promoted; later changes of the approval rule do not block it.
+    - A spec change deploys the version of the live pointer again, by its hash; a live version that was never promoted needs a
+      valid approval.
 
     Raises:
-        RefusedError: If it does not exist, belongs elsewhere, or is not approved.
+        RefusedError: If it does not exist, belongs to another group, or is not approved.
         PackageError: If it cannot be deployed safely.
     """
     if facts.package is None:
@@ -76,7 +79,7 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
     if package.spec.group != facts.group:
         raise RefusedError(f"model package {package.arn} belongs to group {package.spec.group!r}, not {facts.group!r}")
     if facts.signature:
-        raise RefusedError(f"the archive of {package.arn} is not what was signed: {'; '.join(facts.signature)}")
+        raise RefusedError(f"the archive of {package.arn} does not match its signature: {'; '.join(facts.signature)}")
     if facts.trust:
         raise RefusedError(
             f"model package {package.arn} may not be loaded: {'; '.join(facts.trust)}; the live version stays"
@@ -87,7 +90,7 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
         if facts.approval:
             raise RefusedError(f"the approval of {package.arn} does not count: {'; '.join(facts.approval)}")
         if facts.promises:
-            raise RefusedError(f"{package.arn} breaks what an API promises: {'; '.join(facts.promises)}")
+            raise RefusedError(f"{package.arn} breaks a promise of an API: {'; '.join(facts.promises)}")
         _check_not_resting(facts, facts.package)
     else:
         _check_promoted(request, facts, package)
@@ -95,10 +98,10 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
 
 
 def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None:
-    """Check a probation's rollback at the sources: it is active, for this version, and an alarm that asks is in ALARM.
+    """Check a probation's rollback at its sources: probation is active for the live version, and a requesting alarm is in ALARM.
 
     Raises:
-        NothingToDoError: If not.
+        NothingToDoError: If a condition does not hold.
     """
     alarm, config = request.alarm, request.config
     if request.reason is not DeployReason.ROLLBACK or (alarm is None and config is None):
@@ -118,18 +121,18 @@ def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None
 
 
 def check_quiet(spec: ServingSpec, states: Mapping[str, str], answers: Counts | None = None) -> str:
-    """Hold the alarms that roll back to what makes sense: they exist, and are not in ALARM already.
+    """Check that the rollback alarms exist and are not already in ALARM.
 
     Args:
-        spec: How the endpoint is served.
+        spec: The endpoint's serving spec.
         states: State of each alarm.
-        answers: Of the live model in the hour before, where alarms are in ALARM. Default: not read.
+        answers: Responses of the live model in the hour before, if alarms are in ALARM. Default: not read.
 
     Returns:
-        Which alarms are not watched and why, as the end of a reason; empty where all are.
+        The alarms that are not watched and why, as the end of a reason; empty if all are watched.
 
     Raises:
-        RefusedError: If not.
+        RefusedError: If an alarm is missing, or is in ALARM although the live model does not fail significantly.
     """
     check_made(spec.rollout.alarms, states)
     names = ", ".join(ringing(spec.rollout.alarms, states))
@@ -141,19 +144,19 @@ def check_quiet(spec: ServingSpec, states: Mapping[str, str], answers: Counts | 
         else f"{answers.failed:,} of {answers.calls:,} answers of the live model failed in the hour before"
     )
     if answers is not None and unwatched(spec.rollout.alarms, states, answers):
-        return f"; not watched, as in ALARM before: {names}; {said}"
+        return f"; not watched because already in ALARM: {names}; {said}"
     raise RefusedError(
-        f"rollback alarms are already in ALARM: {names}; they would end any deployment at once. Fix what they watch, or return to "
-        "the version before with mlops rollback, which watches none of them, or take them out of the policy's alarms and deploy"
-        + (f"; {said}, and only where more than a tenth provably fails they are left out" if said else "")
+        f"rollback alarms are already in ALARM: {names}; they would end any deployment at once. Fix their cause, return to the "
+        "previous version with mlops rollback, which does not watch them, or remove them from the policy's alarms and deploy"
+        + (f"; {said}, and they are ignored only if significantly more than a tenth fails" if said else "")
     )
 
 
 def check_made(alarms: Sequence[str], states: Mapping[str, str]) -> None:
-    """Hold alarms that roll back to that they exist.
+    """Check that the rollback alarms exist.
 
     Raises:
-        RefusedError: If not.
+        RefusedError: If one is missing.
     """
     missing = [name for name in alarms if name not in states]
     if missing:
@@ -163,29 +166,30 @@ def check_made(alarms: Sequence[str], states: Mapping[str, str]) -> None:
 
 
 def check_quota(spec: ServingSpec, live: Sequence[Variant], quotas: Quotas | None) -> str:
-    """Hold the instances that both fleets need at once to what the account may have.
+    """Check the instances that both fleets need at once against the account's quotas.
 
     Returns:
-        A sentence to add to the reason where the quotas could not be read; empty otherwise.
+        A sentence to add to the reason if the quotas could not be read; empty otherwise.
 
     Raises:
-        RefusedError: If the account may not have as many.
+        RefusedError: If a quota is too small.
     """
     if quotas is None:
         return ""
     problems = quota_problems(needed(spec, live), quotas)
     if problems:
         raise RefusedError("; ".join(problems))
-    return f"; whether the account may have the instances could not be read ({quotas.unread})" if quotas.unread else ""
+    return f"; the account's instance quotas could not be read ({quotas.unread})" if quotas.unread else ""
 
 
 def check_variants(spec: ServingSpec, version: Version) -> None:
-    """Hold the variants to those that serve, where traffic moves in steps.
+    """Check that the spec's variants match the live ones if traffic moves in steps.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
 
     Raises:
-        RefusedError: If instances come or go altogether, the main variant is renamed, or others come or go in a rollout of steps.
+        RefusedError: If the endpoint would change between instances and serverless, if the main variant is renamed, or if variants
+            are added or removed in a rollout of steps.
     """
     problem = conversion_problem(spec, is_live_serverless=not version.variants[0].instance_type)
     if problem is not None:
@@ -206,13 +210,13 @@ def _check_promoted(request: DeployRequest, facts: Facts, package: RegisteredPac
     live, serving, held = live_pointer(facts.row), facts.serving, package.container_sha256
     never = f"the audit chain does not show that {package.arn} was promoted as it is ({held})"
     if facts.promotion is None and request.reason is DeployReason.ROLLBACK:
-        raise RefusedError(f"{never}; a way back leads only to what was: approve it to deploy it")
+        raise RefusedError(f"{never}; a rollback only deploys promoted containers, so approve it to deploy it")
     if facts.promotion is None and facts.approval:
         raise RefusedError(f"{never}, and its approval does not count: {'; '.join(facts.approval)}")
     is_live = live is not None and serving is not None and serving.config == live.config
     if request.reason is DeployReason.SPEC and live is not None and is_live and live.container_sha256 != held:
         raise RefusedError(
-            f"{live.config} serves container {live.container_sha256}, {package.arn} holds {held} now; approve it"
+            f"{live.config} serves container {live.container_sha256}, but {package.arn} now has {held}; approve it"
         )
 
 
@@ -227,5 +231,5 @@ def _absent(request: DeployRequest) -> str:
     if request.model_package_arn is not None and request.reason is not DeployReason.SPEC:
         return f"model package {request.model_package_arn} does not exist"
     if request.reason is DeployReason.SPEC:
-        return "the model that serves comes from no model package; approve one"
+        return "the live model was not created from a model package; approve one"
     return "there is no previous version, or it was deleted"

@@ -1,7 +1,8 @@
-"""How long each step of a rollout has to bake, planned from the traffic of the live fleet before it begins.
+"""Bake time of each step of a rollout, planned from the live fleet's traffic before the rollout.
 
-SageMaker's waits are fixed when an update begins, so what they must show is computed before: a new fleet that fails a point more
-often than the live one, and half as often again, is to be stopped in nine of ten rollouts.
+SageMaker's waits are fixed when an update begins, so the time to detect a fault is computed before. The fault is a new fleet whose
+failing share exceeds the live fleet's by one percentage point or by half, whichever is more; it is to be stopped in nine of ten
+rollouts.
 """
 
 import math
@@ -20,10 +21,10 @@ from mlops_runtime.rollout.live_history import Counts
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-# the fault that a bake has to show: how much more often the new fleet fails, as a share and as a part of the old one's
+# the fault that a bake must detect: additional failing share of the new fleet, absolute and relative to the old one's
 _POINT, _PART = 0.01, 0.5
 _MINUTE = 60
-# whose evidence does not count: the first with calls
+# first minutes with calls, whose evidence does not count
 _WARM_UP_MINUTES = 1
 _WEEK = timedelta(days=7)
 _HOUR = timedelta(hours=1)
@@ -36,12 +37,12 @@ _NINE_OF_TEN = 1.2816
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What the live fleet answers in a minute.
+    """Traffic of the live fleet.
 
     Args:
-        calls: Expected calls a minute of the whole endpoint; 0 where none is known.
-        failing: Failing share of its answers.
-        source: Which time that was read from.
+        calls: Expected calls a minute of the whole endpoint; 0 if unknown.
+        failing: Failing share of its responses.
+        source: Period from which it was read.
 
     Example:
         >>> Traffic(calls=120.0, source="the hour before").failing
@@ -55,11 +56,11 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBake:
-    """How long each step bakes.
+    """Planned bake time.
 
     Args:
-        seconds: Of each step.
-        why: The reason, for the record; empty where nothing had to be planned.
+        seconds: Bake time of each step.
+        why: The reason, for the record; empty if nothing had to be planned.
     """
 
     seconds: int
@@ -69,12 +70,12 @@ class PlannedBake:
 def read_traffic(cloudwatch: "CloudWatchClient", metric: FleetMetric, *, now: datetime) -> Traffic:
     """Return the traffic of this hour last week or of the hour before, whichever had fewer calls.
 
-    An hour without a call is left out. Metrics that cannot be read are like none: the bake is then as long as it may be.
+    An hour without calls is ignored. If metrics cannot be read, the traffic is unknown, and the bake has its maximum length.
 
     Args:
         cloudwatch: Client.
-        metric: What publishes a 1 or a 0 for each answer of the endpoint.
-        now: The time in the cloud.
+        metric: Metric with a 1 or a 0 for each response of the endpoint.
+        now: Current time of the cloud.
     """
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     # datapoints begin at multiples of their period
@@ -110,7 +111,7 @@ def _counts(cloudwatch: "CloudWatchClient", metric: FleetMetric, start: datetime
 
 
 def fault(failing: float) -> float:
-    """Return the failing share that a bake has to show where the live fleet's is ``failing``.
+    """Return the failing share that a bake must detect if the live fleet's is ``failing``.
 
     Example:
         >>> fault(0.0), fault(0.04)
@@ -120,15 +121,15 @@ def fault(failing: float) -> float:
 
 
 def answers_to_see(*, share: float, failing: float, rule: ComparisonRule | None = None) -> float:
-    """Return how many answers of a new fleet stop one that has the ``fault``, in nine of ten rollouts.
+    """Return the number of responses after which a new fleet with the ``fault`` is stopped in nine of ten rollouts.
 
-    The logarithm of the evidence grows by g an answer on average, with variance v; it has passed the limit L in nine of ten after
-    n answers with n g - 1.28 sqrt(n v) = L. The best of the multiples counts, with its weight in the mixture in L.
+    The log of the evidence grows by g per response on average, with variance v. In nine of ten cases it exceeds the limit L after n
+    responses with n g - 1.28 sqrt(n v) = L. The best of the multiples counts; L includes its weight in the mixture.
 
     Args:
-        share: The new fleet's share of the calls; 1 where the old one is asked nothing.
+        share: The new fleet's share of the calls; 1 if the old fleet gets none.
         failing: The old fleet's failing share.
-        rule: What is tolerated. Default: that of errors.
+        rule: Tolerance. Default: that of errors.
 
     Example:
         >>> round(answers_to_see(share=0.1, failing=0.0)), round(answers_to_see(share=0.1, failing=0.01))
@@ -144,17 +145,17 @@ def answers_to_see(*, share: float, failing: float, rule: ComparisonRule | None 
 
 
 def planned_bake(rollout: RolloutSpec, shares: Sequence[float], traffic: Traffic) -> PlannedBake:
-    """Return how long each step bakes, between ``bake`` and ``max_bake``.
+    """Return the bake time of each step, between ``bake`` and ``max_bake``.
 
     Args:
         rollout: The policy.
         shares: The new fleet's share of the calls after each step. Both fleets are compared until the last one.
-        traffic: What the live fleet answers.
+        traffic: Traffic of the live fleet.
 
     Example:
         >>> rollout = RolloutSpec(kind="CANARY", bake=600, maximum=28800, percent=10, max_bake=3600)
         >>> planned_bake(rollout, (0.1, 1.0), Traffic(calls=400.0, source="in the hour before")).why
-        'bakes 29 minutes a step: 1,083 answers show 1 % failing answers in place of 0 %, of 400 calls a minute in the hour before'
+        'bakes 29 minutes a step: 1,083 answers show 1 % failing answers instead of 0 %, at 400 calls a minute in the hour before'
     """
     most = rollout.bake if rollout.max_bake is None else rollout.max_bake
     if most <= rollout.bake:
@@ -168,9 +169,9 @@ def planned_bake(rollout: RolloutSpec, shares: Sequence[float], traffic: Traffic
     seconds = math.ceil(min(wanted * _MINUTE, most) / _MINUTE) * _MINUTE
     seconds = max(rollout.bake, min(seconds, most))
     what = _shown(traffic.failing) if needed > rollout.min_invocations else "are needed"
-    source = f"of {_number(traffic.calls)} calls a minute {traffic.source}"
+    source = f"at {_number(traffic.calls)} calls a minute {traffic.source}"
     if math.isinf(needed):
-        why = f"no number of answers {what} where the old fleet is asked nothing, {source}"
+        why = f"no number of answers {what} if the old fleet gets no calls, {source}"
     else:
         why = f"{needed:,.0f} answers {what}, {source}"
         if wanted * _MINUTE > most:
@@ -179,7 +180,7 @@ def planned_bake(rollout: RolloutSpec, shares: Sequence[float], traffic: Traffic
 
 
 def _shown(failing: float) -> str:
-    return f"show {100 * fault(failing):.3g} % failing answers in place of {100 * failing:.2g} %"
+    return f"show {100 * fault(failing):.3g} % failing answers instead of {100 * failing:.2g} %"
 
 
 def _number(calls: float) -> str:

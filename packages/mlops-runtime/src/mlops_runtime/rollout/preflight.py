@@ -1,4 +1,4 @@
-"""What a Deploy execution should do, decided from what the sources say now; the request only says what was asked for.
+"""Preflight: the plan of a Deploy execution, decided on facts that are read from their sources, not on the request's content.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 """
@@ -62,7 +62,7 @@ _NO_LIMIT = -1
 
 
 def wanted_package(request: DeployRequest, serving: Serving | None, previous: str | None) -> str | None:
-    """Return the package that a request is about: the one asked for, the one that serves, or the one that did before."""
+    """Return the package of a request: the requested one, the live one for a spec change, or the previous one for a rollback."""
     if request.reason is DeployReason.APPROVAL:
         return request.model_package_arn
     if request.reason is DeployReason.ROLLBACK:
@@ -71,7 +71,7 @@ def wanted_package(request: DeployRequest, serving: Serving | None, previous: st
 
 
 def verified_spec(uri: str, document: bytes) -> ServingSpec:
-    """Return a stored spec whose content is what its key says.
+    """Return a stored spec after checking its content against the hash in its key.
 
     Raises:
         ContractError: If it is not a serving spec.
@@ -88,10 +88,10 @@ def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetim
     """Return the plan of one execution.
 
     Args:
-        request: What was asked for. Nothing that it says about the world is believed.
-        facts: What the sources say.
-        execution: ARN of the execution; names follow from it, so that a retry plans the same.
-        now: The time in the cloud.
+        request: The request; its claims about the state of resources are not trusted.
+        facts: Facts from the sources.
+        execution: ARN of the execution; names derive from it, so that a retry returns the same plan.
+        now: Current time of the cloud.
     """
     blank = _blank(request, facts, now)
     if blank.action == "wait":
@@ -116,7 +116,7 @@ def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetim
 
 
 def _blank(request: DeployRequest, facts: Facts, now: datetime) -> SageMakerPlan | SlotPlan:
-    """Return a plan that does nothing, or one that waits until one slot has all the traffic."""
+    """Return a plan without actions, or one that waits until one slot has all the traffic."""
     live, endpoint, started, package = live_pointer(facts.row), facts.row.endpoint, _iso(now), request.model_package_arn
     if facts.slots is None:
         return SageMakerPlan(
@@ -140,7 +140,7 @@ def _plan(
 ) -> SageMakerPlan | SlotPlan:
     spec, serving = desired(facts), facts.serving
     if serving is None and request.reason is not DeployReason.APPROVAL:
-        raise NothingToDoError("NOT_YET_DEPLOYED: no model serves yet; the endpoint is made at the first approval")
+        raise NothingToDoError("NOT_YET_DEPLOYED: no model serves yet; the first approval creates the endpoint")
     check_probation(request, facts, now)
     if isinstance(blank, SageMakerPlan) and request.died is not None:
         left = recovered(blank, request, facts, now)
@@ -163,7 +163,9 @@ def _plan(
         now=now,
     )
     if (facts.slots is None) is not (spec.eks is None):
-        raise RefusedError("the stored spec is for another target than the stack's functions; deploy the stack again")
+        raise RefusedError(
+            "the stored spec and the stack's functions are for different targets; deploy the stack again"
+        )
     if isinstance(blank, SlotPlan):
         return _between_slots(_common(blank, case), case)
     common = _made(_common(blank, case), case)
@@ -173,13 +175,13 @@ def _plan(
         return replace(common, action="create", reason=reason, create_endpoint=endpoint)
     if serving.version is None:
         raise RefusedError(
-            f"config {serving.config}, which is live, or its model was deleted: a deployment could not roll back"
+            f"the live config {serving.config} or its model was deleted: a deployment could not roll back"
         )
     return _update(common, case, serving.version)
 
 
 def _common(blank: AnyPlan, case: Case) -> AnyPlan:
-    """Return the fields of a plan that every target has."""
+    """Set the fields of a plan that are common to all targets."""
     rollout = case.spec.rollout
     return replace(
         blank,
@@ -194,7 +196,7 @@ def _common(blank: AnyPlan, case: Case) -> AnyPlan:
 
 
 def _change(common: AnyPlan, case: Case, version: Version) -> AnyPlan:
-    """Return the fields of a plan that every change of the live version has."""
+    """Set the fields of a plan that are common to all changes of the live version."""
     rollout = case.spec.rollout
     return replace(
         common,
@@ -246,7 +248,7 @@ def _made(common: SageMakerPlan, case: Case) -> SageMakerPlan:
 
 
 def _watching(case: Case) -> Case:
-    """Return the case without the alarms that a live model keeps in ALARM that provably fails."""
+    """Return the case without the alarms that a failing live model keeps in ALARM."""
     rollout = case.spec.rollout
     left_out = unwatched(rollout.alarms, case.facts.alarm_states, case.facts.answers)
     alarms = tuple(name for name in rollout.alarms if name not in left_out)
@@ -295,7 +297,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
 
 
 def _planned(case: Case) -> PlannedBake:
-    """SageMaker's waits are fixed once the update has begun."""
+    """Plan the bake in advance: SageMaker's waits are fixed once the update has begun."""
     spec, rollout = case.spec, case.spec.rollout
     if case.is_rollback or case.facts.traffic is None:
         return PlannedBake(seconds=rollout.bake)
@@ -321,13 +323,13 @@ def _shadow(case: Case, version: Version) -> Request:
         ),
         "variant": sagemaker_requests.SHADOW_VARIANT,
         "bake": shadow.bake,
-        # CloudWatch answers with at most 1,440 datapoints
+        # CloudWatch returns at most 1,440 datapoints
         "period": max(spec.rollout.alarm_period, -(-shadow.bake // 72000) * 60),
         "verdict": to_dict(
             shadow_verdict(spec, config=name, variant=sagemaker_requests.SHADOW_VARIANT, since=_iso(case.now))
         ),
         "pairs": pairs_request(spec, live=version.variants[0].name, shadow=sagemaker_requests.SHADOW_VARIANT),
-        # limits of their own, where the policy has them; an expression compares no null
+        # the policy's absolute limits; a JSONata expression cannot compare null
         "max_errors": _NO_LIMIT if spec.rollout.max_error_count is None else spec.rollout.max_error_count,
         "max_latency": 0 if latency is None else latency * 1000,
     }
@@ -340,10 +342,10 @@ def _synthetic(rollout: RolloutSpec, poll: int) -> Request:
 
 
 def _as_requested(spec: ServingSpec, request: DeployRequest, shown: AuditRecord | None) -> ServingSpec:
-    """Return the spec for this kind of request: only a new model is shadowed.
+    """Return the spec for this kind of request: only a new model gets a shadow.
 
-    A model is rehearsed unless the chain shows that it passed the golden requests. A rollback shifts all at once, and what is in
-    ALARM because of the live fleet must not keep it there.
+    A model is rehearsed unless the chain shows that it passed the golden requests. A rollback shifts all traffic at once and
+    watches no alarms, since those that the live fleet keeps in ALARM must not block it.
     """
     rollout = spec.rollout
     if request.reason is DeployReason.APPROVAL:
@@ -356,7 +358,7 @@ def _as_requested(spec: ServingSpec, request: DeployRequest, shown: AuditRecord 
 
 
 def _has_passed(spec: ServingSpec, request: DeployRequest, shown: AuditRecord | None) -> bool:
-    """Whether the chain shows that this very container passed the golden requests; on a way back, those of its own time."""
+    """Whether the chain shows that this exact container passed the golden requests; for a rollback, those of its promotion."""
     if shown is None or shown.golden_sha256 is None:
         return False
     return request.reason is DeployReason.ROLLBACK or shown.golden_sha256 == golden_sha256(spec)
@@ -374,7 +376,7 @@ def _rehearsal(case: Case) -> Request:
         **sagemaker_requests.render_rehearsal(case.spec, model=case.name, execution=case.execution),
         "golden": to_dict(golden),
         "answers": answers_key(case.spec.endpoint, case.name),
-        # the version that a rollback leaves is not a baseline
+        # a rollback is not compared with the version that it replaces
         "live_endpoint": None if case.facts.serving is None or case.is_rollback else case.spec.endpoint,
     }
 
@@ -403,18 +405,18 @@ def _why(case: Case, version: Version) -> str:
 
 
 def _said(package: RegisteredPackage) -> str:
-    """Return what the approver said, after what is deployed."""
+    """Return the approver's reason, to follow the package."""
     said = approval_reason(package.approval_description)
     return f": {said}" if said else ""
 
 
 def _unkept(problems: tuple[str, ...]) -> str:
-    """Return what a promise that came after the model finds: it serves already, so nothing would be gained by refusing it."""
-    return f"; the model that serves breaks what an API promises: {'; '.join(problems)}" if problems else ""
+    """Return broken promises as a remark: the model is already live, so refusing it would gain nothing."""
+    return f"; the live model breaks a promise of an API: {'; '.join(problems)}" if problems else ""
 
 
 def _by(request: DeployRequest, package: RegisteredPackage) -> str | None:
-    """Return who is responsible: an approval's approver as the registry names it, else who asked."""
+    """Return the responsible user: the approver in the registry for an approval, else the requester."""
     return package.approved_by if request.reason is DeployReason.APPROVAL else request.requested_by
 
 

@@ -1,4 +1,4 @@
-"""Adapter of ``preflight``: reads what it decides on at the sources."""
+"""Adapter of ``preflight``: reads the facts from their sources."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where facts come from.
+    """Sources of facts.
 
     Args:
         sagemaker: Client.
@@ -57,12 +57,12 @@ class Sources:
         s3: Client.
         table: The endpoint's row.
         group: Name of the model package group whose packages this endpoint serves.
-        bucket: Bucket of the serving specs; a spec anywhere else is not read.
+        bucket: Bucket of the serving specs; a spec in another bucket is not read.
         audit_bucket: Bucket of the audit chain.
         automation: The unit's freeze calendar and pause.
-        rule: Whose approvals count.
+        rule: Rule for valid approvals.
         archives: Archives of models and their signatures.
-        slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
+        slots: Reader of the endpoint's slots on EKS. Default: a SageMaker endpoint.
     """
 
     sagemaker: "SageMakerClient"
@@ -81,12 +81,12 @@ class Sources:
     def from_environment(
         cls, environ: Mapping[str, str], client: Callable[..., Any], *, slots: SlotReader | None
     ) -> "Sources":
-        """Read from the variables that the construct gives to the function.
+        """Create it from the function's environment variables.
 
         Args:
             environ: The variables.
-            client: Makes a client of a service.
-            slots: Where the endpoint's slots are, if it is served on EKS.
+            client: Returns the client of a service.
+            slots: Reader of the endpoint's slots on EKS; None for SageMaker.
         """
         dynamodb = client("dynamodb")
         return cls(
@@ -104,13 +104,13 @@ class Sources:
         )
 
     def facts(self, request: DeployRequest, *, execution: str, now: datetime, quotas: Quotas | None = None) -> Facts:
-        """Read everything that one request is decided on.
+        """Read all facts for the decision on one request.
 
         Args:
-            request: What is asked for.
+            request: The request.
             execution: ARN of the execution, whose own resources are not leftovers.
-            now: The time in the cloud.
-            quotas: How many instances the account may have, as the Deploy machine read it. Default: not known.
+            now: Current time of the cloud.
+            quotas: The account's instance quotas, as read by the Deploy machine. Default: unknown.
         """
         row = self.table.read()
         spec, stored = (None, None) if row.desired is None else self._stored(row.desired)
@@ -152,14 +152,14 @@ class Sources:
         )
 
     def _traffic(self, request: DeployRequest, spec: ServingSpec | None, now: datetime) -> Traffic | None:
-        """Return what the live fleet answers, where SageMaker's bake depends on it."""
+        """Return the live fleet's traffic if SageMaker's bake depends on it."""
         is_asked = spec is not None and spec.eks is None and longest_bake(spec.rollout) > spec.rollout.bake
         if spec is None or not is_asked or request.reason is DeployReason.ROLLBACK:
             return None
         return read_traffic(self.cloudwatch, endpoint_metric(spec), now=now)
 
     def _answers(self, request: DeployRequest, facts: Facts, states: Mapping[str, str], now: datetime) -> Counts | None:
-        """Return what the live model answered, where an alarm is in ALARM that it may keep there."""
+        """Return the live model's responses if an alarm that it may have caused is in ALARM."""
         spec = facts.spec
         is_asked = spec is not None and facts.serving is not None and request.reason is not DeployReason.ROLLBACK
         if spec is None or not is_asked or not ringing(spec.rollout.alarms, states):
@@ -170,7 +170,7 @@ class Sources:
             served = None if since is None else datetime.fromisoformat(since)
             return live_answers(self.cloudwatch, spec, live_slot=slot, now=now, serves_since=served)
         except IncompleteMetricsError:
-            return None  # nothing is proved: the alarms refuse
+            return None  # without evidence, alarms in ALARM refuse the request
 
     def _promises(
         self,
@@ -179,7 +179,7 @@ class Sources:
         package: Mapping[str, Any] | None,
         registered: RegisteredPackage | None,
     ) -> tuple[str, ...]:
-        """Return what APIs allow that the model would refuse; a way back is not held to it, as what was live must serve again."""
+        """Return promises of APIs that the model would break; a rollback is not checked, since it must always be possible."""
         if spec is None or package is None or registered is None or request.reason is DeployReason.ROLLBACK:
             return ()
         return package_promises(self.s3, self.bucket, spec.promises or (), package)
@@ -191,17 +191,17 @@ class Sources:
     def _leftovers(self, row: LockRow, facts: Facts, execution: str) -> Leftovers:
         made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint)
         if facts.slots is not None:
-            return Leftovers(alarms=tuple(made.alarms())[:MAXIMUM])  # a slot itself says what is left in it
+            return Leftovers(alarms=tuple(made.alarms())[:MAXIMUM])  # the slots show their own leftovers
         serves = None if facts.never_served else facts.serving
         return made.leftovers(_used(row, serves, version_name(row.endpoint, execution)))
 
     def _stored(self, uri: str) -> tuple[ServingSpec, datetime]:
-        """Return a spec, and when it was stored last."""
+        """Return a spec and the time when it was last stored."""
         found = self.s3.get_object(Bucket=self.bucket, Key=uri.removeprefix(f"s3://{self.bucket}/"))
         return verified_spec(uri, found["Body"].read()), found["LastModified"]
 
     def _never_served(self, row: LockRow, serves: Serving | None) -> bool:
-        """Whether the endpoint was made by a machine of ours, and failed before anything was recorded as live."""
+        """Whether the endpoint was created by a Deploy machine and failed before any version was recorded as live."""
         if serves is None or serves.status != "Failed" or row.live is not None or row.served is not None:
             return False
         return {"Key": ENDPOINT_TAG, "Value": row.endpoint} in self.sagemaker.list_tags(ResourceArn=serves.arn)["Tags"]
@@ -213,7 +213,7 @@ class Sources:
         try:
             return self._stored(live.spec_uri)[0]
         except ClientError as error:
-            # S3 returns it for a missing object to a caller that may not list
+            # S3 returns AccessDenied for a missing object to a caller that may not list
             if error.response["Error"]["Code"] in ("NoSuchKey", "AccessDenied"):
                 return None
             raise
@@ -230,7 +230,7 @@ class Sources:
         return tuple(approval_problems(package, registered, rule=self.rule, now=now))
 
     def _rests(self, request: DeployRequest, package: Mapping[str, Any] | None, now: datetime) -> str | None:
-        """Return why automatic work is paused; only packages that a policy approved need this read."""
+        """Return why automatic work is paused; read only for packages that a policy approved."""
         if request.reason is not DeployReason.APPROVAL or package is None or not is_automatic(package):
             return None
         return self.automation.rests(now)
@@ -238,7 +238,7 @@ class Sources:
     def _promotion(
         self, request: DeployRequest, row: LockRow, registered: RegisteredPackage | None
     ) -> AuditRecord | None:
-        """Return what the chain shows of the package's container; a new model is held to its approval and needs no look."""
+        """Return the record of the promotion of the package's container; a new model needs an approval instead."""
         if registered is None or request.reason is DeployReason.APPROVAL:
             return None
         return promotion(row, registered.container_sha256, partial(self._record, row.endpoint))
@@ -247,7 +247,7 @@ class Sources:
         try:
             return read_record(self.s3, self.audit_bucket, audit_key(endpoint, sequence, digest), digest)
         except ClientError as error:
-            # S3 returns it for a missing object to a caller that may not list
+            # S3 returns AccessDenied for a missing object to a caller that may not list
             if error.response["Error"]["Code"] != "AccessDenied":
                 raise
         return None
@@ -265,11 +265,11 @@ def _registered(package: Mapping[str, Any] | None) -> RegisteredPackage | None:
     try:
         return None if package is None else read_package(package)
     except PackageError:
-        return None  # the plan refuses such a package by itself
+        return None  # preflight refuses such a package
 
 
 def _alarms(spec: ServingSpec | None) -> tuple[str, ...]:
-    """Return the alarms that a rollout under a spec watches, besides its own."""
+    """Return the alarms that a rollout under a spec watches, besides those of its fleet."""
     if spec is None:
         return ()
     slots = {} if spec.eks is None else spec.eks.alarms

@@ -1,7 +1,7 @@
-"""The alarm on errors that takes a model back during its probation, made at its promotion, and the schedule that watches.
+"""Error alarm that rolls a model back during its probation, created at its promotion, and the schedule of the probation.
 
-One share for all models would keep the alarm of a live model that fails more often in ALARM, where no change takes anything back.
-So the share is that of the model before (``probation_share``).
+A fixed share for all models would keep the alarm of a live model that fails more often in ALARM, without a state change that could
+start a rollback. So the share depends on the previous model (``probation_share``).
 
 See: docs/adr/0040-rollouts-are-compared.md
 """
@@ -16,7 +16,7 @@ from mlops_runtime.rollout.fleet_minutes import FleetMetrics
 
 LEAST_ERRORS = 5
 _PERIOD, _PERIODS = timedelta(minutes=5), 3
-# of a probation that is asked at least this often, the last time is in its last part
+# least number of checks in a probation, so that the last check is in its last part
 _PARTS = 6
 _LEAST_MINUTES, _MOST_MINUTES = 1, 60
 
@@ -32,7 +32,7 @@ def probation_alarm(endpoint: str) -> str:
 
 
 def probation_rule(endpoint: str) -> str:
-    """Return the name of the rule that has the schedule.
+    """Return the name of the scheduled rule of an endpoint's probation.
 
     Example:
         >>> probation_rule("demand-forecast")
@@ -42,7 +42,7 @@ def probation_rule(endpoint: str) -> str:
 
 
 def watch_minutes(probation: int) -> int:
-    """Return how often a probation of so many seconds looks.
+    """Return the minutes between two checks in a probation of ``probation`` seconds.
 
     Example:
         >>> watch_minutes(600), watch_minutes(3600), watch_minutes(86400)
@@ -52,15 +52,15 @@ def watch_minutes(probation: int) -> int:
 
 
 def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> dict[str, Any]:
-    """Return the arguments of PutMetricAlarm without what depends on the share, which is known after the bake.
+    """Return the arguments of PutMetricAlarm without the expression, since its share is only known after the bake.
 
-    The machine adds the expression ``IF(errors >= 5 AND errors > SHARE * calls, EPOCH(calls) >= PROMOTION, 0)``, so a period counts
-    that begins after the promotion.
+    The machine adds the expression ``IF(errors >= 5 AND errors > SHARE * calls, EPOCH(calls) >= PROMOTION, 0)``, so only periods
+    that begin after the promotion count.
 
     Args:
-        spec: How the endpoint is served.
+        spec: The endpoint's serving spec.
         execution: ARN of the execution, for the tags.
-        counted: Where calls are counted, whichever version answers.
+        counted: Metrics of the endpoint's calls, for all versions.
     """
     return {
         **BREACH,
@@ -75,7 +75,7 @@ def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> d
 
 
 def _metrics(counted: FleetMetrics) -> list[dict[str, Any]]:
-    """Return ``errors`` and ``calls``; an error metric that is published only when it happens is 0 else."""
+    """Return ``errors`` and ``calls``; an error metric that is only published on errors counts as 0 otherwise."""
     calls, errors = counted.calls.query(counted.calls_statistic, _PERIOD), counted.errors
     if counted.calls_statistic == "SampleCount":
         return [_metric("errors", MetricStat=errors[0].query("Sum", _PERIOD)), _metric("calls", MetricStat=calls)]

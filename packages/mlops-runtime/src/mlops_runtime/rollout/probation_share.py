@@ -1,7 +1,8 @@
-"""What share of its calls a model may fail on during its probation: a multiple of what the model before stayed below.
+"""Allowed failing share of a model during its probation: a multiple of the previous model's usual share.
 
-Counted are the hours before the rollout in which it served, and its part of the bake, by the metrics of the alarm, with the rule
-that holds a fleet which is alone. Calls before were another model's: often of one that was rolled back for them.
+The previous model's share is counted by the alarm's metrics, over the hours before the rollout in which it was live and over its
+part of the bake, with the rule for a fleet that gets all calls. Earlier calls belong to another model, often one that was rolled
+back because of them.
 
 See: docs/adr/0040-rollouts-are-compared.md
 """
@@ -20,23 +21,23 @@ from mlops_runtime.rollout.verdict_request import fleet_metrics, tolerated_share
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-# all kinds of endpoints have it, and a caller's malformed call is not counted
+# published for all kinds of endpoints; does not count malformed requests of callers
 METRIC = "Invocation5XXErrors"
-# what a model may fail on where nothing is known of the one before; less is chance at five errors in five minutes
+# lower bound of the allowed share; a lower one would be exceeded by chance at five errors in five minutes
 LEAST_SHARE = 0.01
 _DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareRequest:
-    """Where the model before is counted.
+    """Metrics of the previous model.
 
     Args:
-        since: When the rollout began (ISO 8601).
-        before: Where it is until then, whichever version answered: as the alarm counts.
-        tolerated: Failing answers on top of its own that are tolerated, as a share.
-        old: Where it alone is counted since. Default: nowhere.
-        serves_since: Since when it is live (ISO 8601). Default: not known, all hours before count.
+        since: Start of the rollout (ISO 8601).
+        before: Metrics for the time before the rollout, of all versions like the alarm's.
+        tolerated: Tolerated failing share on top of its own.
+        old: Metrics of the previous model alone since the start of the rollout. Default: none.
+        serves_since: When it went live (ISO 8601). Default: unknown, all hours before count.
     """
 
     since: str
@@ -47,7 +48,7 @@ class ShareRequest:
 
 
 def counted(fleet: FleetMetrics) -> FleetMetrics:
-    """Return where the alarm's errors of a fleet of SageMaker's are counted."""
+    """Return a SageMaker fleet's metrics with the error metric of the alarm."""
     metric = replace(fleet.calls, metric=METRIC)
     return replace(fleet, calls=metric, errors=(metric,), calls_statistic="SampleCount")
 
@@ -55,14 +56,14 @@ def counted(fleet: FleetMetrics) -> FleetMetrics:
 def endpoint_share(
     spec: ServingSpec, *, previous: str | None, since: str, serves_since: str | None = None
 ) -> ShareRequest:
-    """Return the request for an endpoint of SageMaker's.
+    """Return the request for a SageMaker endpoint.
 
     Args:
-        spec: How the endpoint is served.
-        previous: Name of the config of the model before. None, and a serverless endpoint, which has one fleet: since the rollout
-            began it is counted nowhere.
-        since: When the rollout began (ISO 8601).
-        serves_since: Since when the model before is live (ISO 8601). Default: not known.
+        spec: The endpoint's serving spec.
+        previous: Name of the previous model's config. Without one, and for a serverless endpoint, which has one fleet, only the
+            time before the rollout counts.
+        since: Start of the rollout (ISO 8601).
+        serves_since: When the previous model went live (ISO 8601). Default: unknown.
     """
     # claim: serverless-errors-are-counted-by-variant
     is_told_apart = previous is not None and spec.serverless is None
@@ -76,15 +77,15 @@ def endpoint_share(
 
 
 def allowed_share(minutes: Sequence[Counts], rule: ComparisonRule) -> float | None:
-    """Return the share of calls that a model alone may fail on.
+    """Return the allowed failing share of a model that gets all calls.
 
     Args:
-        minutes: What the model before answered.
-        rule: What a rollout tolerates.
+        minutes: Responses of the previous model.
+        rule: Tolerance of a rollout.
 
     Returns:
-        At least `LEAST_SHARE`, and at most half way from what it failed on to all: of few calls little is known, and a model that
-        fails all is rolled back all the same. None where that model was asked nothing.
+        At least `LEAST_SHARE`, and at most halfway between the previous model's share and 1: few calls give little certainty, but a
+        model that always fails must be rolled back. None if the previous model got no calls.
     """
     usual = usual_share(minutes)
     if usual is None:
@@ -94,15 +95,15 @@ def allowed_share(minutes: Sequence[Counts], rule: ComparisonRule) -> float | No
 
 
 def read_share(cloudwatch: "CloudWatchClient", request: ShareRequest, *, now: datetime) -> float | None:
-    """Return the share, or None where the model before was asked nothing.
+    """Return the allowed share; None if the previous model got no calls.
 
     Args:
         cloudwatch: Client.
-        request: Where it is counted.
-        now: The time in the cloud.
+        request: Metrics of the previous model.
+        now: Current time of the cloud.
 
     Raises:
-        IncompleteMetricsError: If CloudWatch does not return all.
+        IncompleteMetricsError: If CloudWatch does not return all metrics.
     """
     reader = MinuteReader(
         cloudwatch=cloudwatch,

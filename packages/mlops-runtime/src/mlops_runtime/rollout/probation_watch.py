@@ -1,8 +1,8 @@
-"""What happens on schedule while a model is on probation: golden requests are asked again, and at its end the watch ends.
+"""Scheduled checks of a model on probation: golden requests are sent again until the probation ends.
 
-The schedule is enabled by each execution of the Deploy machine and disabled here, so nothing runs, and nothing costs, without a
-probation. A model that no longer answers as before it had traffic is rolled back, by a request which preflight holds to the
-probation and the version that failed.
+Each execution of the Deploy machine enables the schedule, and this module disables it, so nothing runs or costs without a
+probation. A model whose answers differ from those of its rehearsal is rolled back by a request that preflight checks against the
+probation and the failed version.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ _GONE = ("ResourceNotFound", "ResourceNotFoundException")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbationWatch:
-    """The watch of one endpoint.
+    """The probation watch of one endpoint.
 
     Args:
         table: The endpoint's row.
@@ -41,9 +41,9 @@ class ProbationWatch:
         events: Client.
         cloudwatch: Client.
         stepfunctions: Client.
-        caller: Asks golden requests.
+        caller: Sends golden requests.
         machine_arn: The Deploy machine.
-        bucket: Where specs are.
+        bucket: Bucket of the specs.
     """
 
     table: RolloutTable
@@ -56,25 +56,25 @@ class ProbationWatch:
     bucket: str
 
     def look(self, now: datetime, *, has_time: Callable[[], bool] = lambda: True) -> str:
-        """Ask once, and return what came of it.
+        """Run one check, and return its result in words.
 
         Args:
-            now: The time in the cloud.
-            has_time: Whether another call still fits. Default: always.
+            now: Current time of the cloud.
+            has_time: Returns whether there is time for another call. Default: always.
 
         Raises:
-            GoldenCallError: If the endpoint could not be asked, which says nothing of its model.
+            GoldenCallError: If the endpoint could not be invoked, so that there is no verdict on its model.
         """
         row = self.table.read()
         if row.owner is not None:
-            return f"{row.owner} holds the endpoint: two fleets may answer"
+            return f"{row.owner} holds the endpoint's lock: two fleets may respond"
         live = live_pointer(row)
         if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
             self._end()
-            return "no probation is active: nothing is asked until the next one"
+            return "no probation is active: the schedule is disabled until the next one"
         golden = self._spec(live.spec_uri or str(row.desired)).rollout.golden
         if golden is None or live.rehearsed is None:
-            return f"{live.config} answered no golden requests before it had traffic: none are asked again"
+            return f"{live.config} was not rehearsed with golden requests: none are sent again"
         found = self.caller.handle(
             {
                 "mode": "again",
@@ -83,7 +83,7 @@ class ProbationWatch:
                 "answers": live.rehearsed,
                 "now": now.isoformat(),
                 "execution": live.execution,
-                # an endpoint of SageMaker has no slots
+                # a SageMaker endpoint has no slots
                 **({} if live.slot is None else {"slot": live.slot}),
             },
             has_time=has_time,
@@ -91,11 +91,11 @@ class ProbationWatch:
         if found["passed"]:
             return f"{live.config} is on probation until {live.probation_until}: {found['reason']}"
         if _moved(row, self.table.read()):
-            return "an execution took the endpoint meanwhile: two fleets may have answered"
+            return "an execution took the endpoint's lock in the meantime: two fleets may have responded"
         return self._take_back(live, str(found["reason"]), now)
 
     def _spec(self, uri: str) -> ServingSpec:
-        """Return the spec by which the version was made; where a recovery did not know it, the one that is desired."""
+        """Return the spec of the live version; the desired one if a recovery did not know it."""
         key = uri.removeprefix(f"s3://{self.bucket}/")
         return verified_spec(uri, self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
@@ -107,7 +107,7 @@ class ProbationWatch:
             config=live.config,
             comment=f"golden requests, asked again during probation: {reason}",
         )
-        # one a day: what could not be rolled back is asked for again, and people have its record meanwhile
+        # one request a day: a rollback that was not possible is requested again, and its record informs people in the meantime
         name = f"probation-{short_hash(f'{live.config} {now:%Y-%m-%d}')}"
         started = start_deploy(self.stepfunctions, self.machine_arn, name, request)
         return f"{live.config} is rolled back by {started}: {reason}"

@@ -1,7 +1,7 @@
-"""Which containers the audit chain shows as promoted, and which golden requests each has passed.
+"""Index of promoted containers and the golden requests that each passed.
 
-The endpoint's row says where to look: sequence and hash of the newest promotion of each container. What it says is not believed,
-only what the record of that hash says.
+The endpoint's row stores sequence and hash of the newest promotion of each container. It only locates the record; the facts are
+read from the record with that hash.
 """
 
 import json
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from mlops_runtime.contracts import content_hash, from_dict, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, Promoted, ServingSpec
 
-KEPT = 50  # containers that a row keeps, newest promotion last: a way back leads no further
+KEPT = 50  # containers in a row, newest promotion last; a rollback can go no further back
 
 
 def promoted(row: LockRow) -> tuple[Promoted, ...]:
-    """Return where promotions are recorded, the newest of each container, oldest first.
+    """Return the locations of promotion records, the newest of each container, oldest first.
 
     Example:
         >>> promoted(LockRow(endpoint="demand-forecast"))
@@ -24,7 +24,7 @@ def promoted(row: LockRow) -> tuple[Promoted, ...]:
 
 
 def next_promoted(row: LockRow, record: AuditRecord) -> tuple[Promoted, ...] | None:
-    """Return the recorded promotions, with the one of a record; None if the record is not a promotion."""
+    """Return the promotions of a row with that of a record added; None if the record is not a promotion."""
     if record.outcome is not Outcome.PROMOTED or record.container_sha256 is None:
         return None
     new = Promoted(container_sha256=record.container_sha256, sequence=record.sequence, sha256=content_hash(record))
@@ -34,12 +34,12 @@ def next_promoted(row: LockRow, record: AuditRecord) -> tuple[Promoted, ...] | N
 def promotion(
     row: LockRow, container_sha256: str, read: Callable[[int, str], AuditRecord | None]
 ) -> AuditRecord | None:
-    """Return the newest record that shows a package's very container as promoted; None if the chain shows none.
+    """Return the newest record of the promotion of a container; None without one.
 
     Args:
-        row: The endpoint's.
-        container_sha256: Hash of the package's container, regardless of its number.
-        read: Gives the record of a sequence and a hash; None if no record has that hash.
+        row: The endpoint's row.
+        container_sha256: Hash of the package's container, regardless of the package version.
+        read: Returns the record of a sequence and a hash; None if no record has that hash.
     """
     place = next((each for each in promoted(row) if each.container_sha256 == container_sha256), None)
     record = None if place is None else _at(row, place) or read(place.sequence, place.sha256)
@@ -49,7 +49,7 @@ def promotion(
 
 
 def _at(row: LockRow, place: Promoted) -> AuditRecord | None:
-    """Return the record from the row, whose newest may not be written yet."""
+    """Return the record from the row, since the newest record's object may not be written yet."""
     if row.audit_last is None or row.audit_head != place.sha256:
         return None
     record = from_json(AuditRecord, row.audit_last)
@@ -57,5 +57,5 @@ def _at(row: LockRow, place: Promoted) -> AuditRecord | None:
 
 
 def golden_sha256(spec: ServingSpec) -> str | None:
-    """Return the hash of a spec's golden requests with their limits; None where it has none."""
+    """Return the hash of a spec's golden set with its limits; None without one."""
     return None if spec.rollout.golden is None else content_hash(spec.rollout.golden)

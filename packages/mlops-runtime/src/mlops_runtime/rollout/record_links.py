@@ -1,4 +1,4 @@
-"""Whether records are a chain: each names the hash of the one before it, and none is left out, doubled or earlier."""
+"""Verification of an audit chain: each record has the previous one's hash; none is missing, duplicated or earlier than it."""
 
 import hashlib
 from collections import Counter
@@ -14,21 +14,21 @@ GENESIS = "0" * 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkedRecord:
-    """A record by its sequence and hash, as a newer one names it."""
+    """Sequence and hash of a record that a newer record refers to."""
 
     sequence: int
     sha256: str
 
 
 def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: int, first: int = 1) -> list[str]:
-    """Return what is wrong with a chain; empty if it is whole.
+    """Return the problems of a chain; empty if it is complete.
 
     Args:
-        objects: Content of each audit object by key; seals among them are left to ``seals.broken_seals``.
-        endpoint: Whose chain it is.
-        head: Hash that the endpoint's row names as the newest record's.
-        sequence: Sequence that the row names.
-        first: Sequence of the first record among the objects. Default: that of the chain.
+        objects: Content of each audit object by key; seals are ignored, see ``seals.broken_seals``.
+        endpoint: Endpoint or unit of the chain.
+        head: Hash of the newest record, from the endpoint's row.
+        sequence: Sequence of the newest record, from the row.
+        first: Sequence of the first record among the objects. Default: 1, the first of the chain.
     """
     problems: list[str] = []
     records: dict[str, AuditRecord] = {}  # by hash
@@ -81,7 +81,7 @@ def _backward_times(records: Iterable[AuditRecord]) -> list[str]:
 
 
 def time_of(record: AuditRecord) -> datetime | None:
-    """Return the time of a record; None of one that is not a time with its zone."""
+    """Return the time of a record; None if it is invalid or has no time zone."""
     try:
         time = datetime.fromisoformat(record.at)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a candidate answered to golden requests before it got traffic, kept for the time when it is asked again."""
+"""Store of a candidate's answers to golden requests at its rehearsal, for the comparison with later answers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from mlops_runtime.contracts.rollout import ServingSpec
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-REHEARSALS = "rehearsals"  # folder of what candidates answered
-# S3 returns it for a missing object to a caller that may not list
+REHEARSALS = "rehearsals"  # folder of the answers
+# S3 returns AccessDenied for a missing object to a caller that may not list
 _MISSING = ("NoSuchKey", "AccessDenied")
 
 Answers = Mapping[str, Sequence[float]]
 
 
 def answers_key(endpoint: str, fleet: str) -> str:
-    """Return where the answers of one fleet's candidate are kept.
+    """Return the key of the answers of one fleet's candidate.
 
     Example:
         >>> answers_key("demand-forecast", "demand-forecast-4588cf62")
@@ -31,12 +31,13 @@ def answers_key(endpoint: str, fleet: str) -> str:
 
 
 def asked_again(spec: ServingSpec, fleet: str) -> dict[str, object]:
-    """Return what a plan says of golden requests that the fleet answers again while it serves.
+    """Return the plan's request to send the golden requests again while the fleet serves; empty without a golden set.
 
-    An asynchronous endpoint does not answer a call: its candidates are rehearsed on one that does, and not asked again.
+    Also empty for an asynchronous endpoint, which does not return responses: its candidates are only rehearsed, on a real-time
+    endpoint.
 
     Args:
-        spec: How the endpoint is served; without golden requests nothing is asked.
+        spec: The endpoint's serving spec.
         fleet: Name of the new fleet's config.
     """
     golden = spec.rollout.golden
@@ -47,23 +48,23 @@ def asked_again(spec: ServingSpec, fleet: str) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearsedAnswers:
-    """Keeps answers in S3.
+    """Answers in S3.
 
     Args:
         s3: Client.
-        bucket: Where they are kept.
+        bucket: Bucket of the answers.
     """
 
     s3: "S3Client"
     bucket: str
 
     def keep(self, key: str, sha256: str, answers: Answers) -> None:
-        """Write the answers to a golden set, by the set's hash and each request's name."""
+        """Store the answers to a golden set by request name, with the set's hash."""
         body = canonical_json({"golden": sha256, "answers": answers})
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json")
 
     def read(self, key: str, sha256: str) -> dict[str, tuple[float, ...]]:
-        """Return the answers to a golden set; empty where none are kept, or those to another set."""
+        """Return the answers to a golden set; empty if none are stored, or those to another set."""
         try:
             found = json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
         except ClientError as error:

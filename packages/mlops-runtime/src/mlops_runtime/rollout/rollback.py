@@ -1,7 +1,7 @@
-"""A person's way back: abort the rollout that runs, or start the Deploy machine; then follow it until something serves.
+"""Manual rollback: abort the running rollout, or start the Deploy machine, and follow it to its end.
 
-The old fleet is kept while a rollout bakes, so setting the abort alarm rolls back at once. In every case the
-result depends on the version that is live at the end.
+The old fleet is kept while a rollout bakes, so setting the abort alarm rolls back at once. In every case, the version that is live
+at the end decides on success.
 """
 
 import re
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _MAXIMUM_REASON = 1023  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
-_RECORDS = 50  # newest ones, among which that of the version before is
-_QUOTED = 150  # characters of it that a record quotes in any case
+_RECORDS = 50  # newest records that are searched for the previous version
+_QUOTED = 150  # characters of a rollback's reason that its record contains in any case
 
 
 class RollbackError(Exception):
-    """A rollback is impossible; the message has the reason."""
+    """A rollback is impossible; the message states the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a rollback came to: whether it serves what was wanted, and the words for that; ``record`` is the last one written."""
+    """Result of a rollback: whether the wanted version is live, a description, and the execution's last record."""
 
     is_served: bool
     text: str
@@ -41,16 +41,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A rollback that has begun.
+    """A rollback in progress.
 
     Args:
-        request: What was asked for; with a package, if another rollback must follow the execution.
-        execution: What is followed.
-        wanted: The package that must serve at its end. Default: any but the one before.
-        before: The package that served when it began.
-        aborts: The execution is a rollout, and the alarm that takes its new fleet back must fire.
-        is_alarm_set: The alarm fires.
-        is_last: The execution was started for this request: its end is the answer.
+        request: The request; with a package, if another rollback must follow the execution.
+        execution: ARN of the followed execution.
+        wanted: The package that must be live at its end. None: any other than ``before``.
+        before: The package that was live when it began.
+        aborts: Whether the execution is a rollout to abort by its alarm.
+        is_alarm_set: Whether that alarm is set.
+        is_last: Whether the execution was started for this request, so that its end is the result.
     """
 
     request: DeployRequest
@@ -63,12 +63,12 @@ class Begun:
 
 
 def target_package(wanted: str, *, group: str, machine_arn: str) -> str:
-    """Return the ARN of the package that a person names: a version's number, or an ARN.
+    """Return the ARN of a package that a user names by version number or ARN.
 
     Args:
-        wanted: What was named.
+        wanted: Version number or ARN.
         group: The endpoint's model package group.
-        machine_arn: The Deploy machine, whose account and region the package is in.
+        machine_arn: The Deploy machine, in the package's account and region.
 
     Raises:
         RollbackError: If it is neither, or a package of another group.
@@ -83,17 +83,17 @@ def target_package(wanted: str, *, group: str, machine_arn: str) -> str:
     if not re.fullmatch(r"[1-9]\d{0,8}", version, re.ASCII):
         raise RollbackError(
             f"the version must be a number such as 3, or an ARN that begins with {stem}, got {wanted!r}; "
-            "see those there are with: mlops models list"
+            "list versions with: mlops models list"
         )
     return stem + version
 
 
 def package_before(live: LivePointer, records: Sequence[AuditRecord]) -> str | None:
-    """Return the package of the version before the live one; None where records do not show it.
+    """Return the package of the version before the live one; None if the records do not show it.
 
     Args:
         live: The live version.
-        records: Of the endpoint, the newest last.
+        records: Records of the endpoint, the newest last.
     """
     if live.previous is None or live.previous_package is not None:
         return live.previous_package
@@ -101,25 +101,25 @@ def package_before(live: LivePointer, records: Sequence[AuditRecord]) -> str | N
 
 
 def abort_alarm(endpoint: str, execution: str) -> str:
-    """Return the name of the alarm that takes an execution's new fleet back."""
+    """Return the name of the alarm that aborts an execution's rollout."""
     return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-{ABORT}"
 
 
 def _asked_for(request: DeployRequest) -> str:
-    return f"asked for by {request.requested_by}" + (f": {request.comment}" if request.comment else "")
+    return f"requested by {request.requested_by}" + (f": {request.comment}" if request.comment else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayBack:
-    """The way back of one endpoint.
+    """Rollbacks of one endpoint.
 
     Args:
         stepfunctions: Client.
         cloudwatch: Client.
         chain: The endpoint's chain and row.
         machine_arn: The Deploy machine.
-        wait: Called between two looks, with the execution that is followed.
-        say: Called with one line a step.
+        wait: Called between two polls with the ARN of the followed execution.
+        say: Called with one line for each step.
     """
 
     stepfunctions: "SFNClient"
@@ -130,13 +130,13 @@ class WayBack:
     say: Callable[[str], None]
 
     def go(self, request: DeployRequest) -> Answer:
-        """Roll back, and return when a version is live or nothing more happens.
+        """Roll back, and return the result at the end.
 
         Args:
-            request: With reason ``rollback``; its package is the one wanted, absent for the version before.
+            request: With reason ``rollback`` and the wanted package; without a package, the previous version.
 
         Raises:
-            RollbackError: If no model serves.
+            RollbackError: If no model is live.
         """
         found = self.begin(request)
         while isinstance(found, Begun):
@@ -147,17 +147,17 @@ class WayBack:
         return found
 
     def begin(self, request: DeployRequest, *, name: str | None = None) -> Begun | Answer:
-        """Begin a rollback, without waiting; one that was begun or made by the same request is found again.
+        """Begin a rollback without waiting. An earlier one of the same request, running or done, is found instead.
 
         Args:
-            request: As of ``go``.
-            name: Of the execution that it starts; one of this name that was started before is followed. Default: by the request.
+            request: See ``go``.
+            name: Name of the execution to start; an existing execution of this name is followed. Default: from the request.
 
         Returns:
-            What ``look`` follows, or the answer if nothing has to be done.
+            The rollback for ``look`` to follow, or the result if nothing has to be done.
 
         Raises:
-            RollbackError: If no model serves.
+            RollbackError: If no model is live.
         """
         row = self.chain.table.read()
         live = None if row.live is None else from_json(LivePointer, row.live)
@@ -177,12 +177,12 @@ class WayBack:
         return self._beside(holder, request, live)
 
     def look(self, begun: Begun) -> Begun | Answer:
-        """Return where a rollback is now: the same while its execution runs, another one that must follow, or the answer.
+        """Return the current state of a rollback: the same while its execution runs, a following rollback, or the result.
 
-        Sets the alarm of a rollout that is aborted, once the alarm exists.
+        Sets the abort alarm of a rollout once the alarm exists.
 
         Args:
-            begun: From ``begin``, or from the look before.
+            begun: Returned by ``begin``, or by the previous call.
         """
         if self._status(begun.execution) == "RUNNING":
             return self._aborted(begun) if begun.aborts and not begun.is_alarm_set else begun
@@ -190,7 +190,7 @@ class WayBack:
         return answer if begun.is_last or answer.is_served else self._start(begun.request, begun.before)
 
     def before(self) -> str | None:
-        """Return the package that a rollback returns to; None where the newest records do not show it."""
+        """Return the package that a rollback would return to; None if the newest records do not show it."""
         row = self.chain.table.read()
         live = None if row.live is None else from_json(LivePointer, row.live)
         return None if live is None else package_before(live, self.chain.newest(row, _RECORDS))
@@ -198,12 +198,12 @@ class WayBack:
     def _alone(
         self, request: DeployRequest, live: LivePointer, row: LockRow, running: Sequence[str], name: str | None
     ) -> Begun | Answer:
-        """Start a rollback, unless it is done, or was asked for already by a command that was interrupted."""
+        """Start a rollback, unless it is already done or was started by an interrupted command."""
         if live.model_package_arn == request.model_package_arn:
-            return Answer(is_served=True, text=f"{live.model_package_arn} serves already; nothing changed")
+            return Answer(is_served=True, text=f"{live.model_package_arn} is already live; nothing changed")
         begun = next((each for each in running if self._is_asked(request, each)), None)
         if begun is not None:
-            self.say(f"this rollback waits for the endpoint already: following {begun}")
+            self.say(f"this rollback already waits for the endpoint: following {begun}")
             return Begun(
                 request=request, execution=begun, wanted=request.model_package_arn, before=live.model_package_arn
             )
@@ -212,31 +212,31 @@ class WayBack:
             done = f"record {last.sequence} of {last.at}: {last.outcome.value}: {last.reason}"
             return Answer(
                 is_served=True,
-                text=f"this rollback was made already, {done}; {live.model_package_arn} serves. For an earlier version name it "
-                "with --to, or give another reason",
+                text=f"this rollback was already done, {done}; live: {live.model_package_arn}. For an earlier version use --to, "
+                "or give another reason",
                 record=last,
             )
         return self._start(request, live.model_package_arn, name)
 
     def _is_asked(self, request: DeployRequest, execution: str) -> bool:
-        """Whether an execution was started with this very rollback: by the same caller, for the same reason."""
+        """Whether an execution was started for the same rollback: by the same caller, for the same reason."""
         asked = self._request_of(execution)
         return asked is not None and replace(asked, requested_at=request.requested_at) == request
 
     def has_done(self, request: DeployRequest, last: AuditRecord) -> bool:
-        """Whether the newest record is of this rollback: of one that was started for it, or of a rollout that it aborted."""
+        """Whether the newest record is of this rollback: of its own execution, or of a rollout that it aborted."""
         if last.outcome is Outcome.ROLLED_BACK:
             return _asked_for(request)[:_QUOTED] in last.reason
         return last.outcome is Outcome.PROMOTED and self._is_asked(request, last.execution)
 
     def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Begun:
-        """Abort a running rollout, which returns to the version before it, and continue if another one is wanted."""
+        """Abort a running rollout, which returns to the previous version, and continue if another version is wanted."""
         asked, before = self._request_of(holder), live.model_package_arn
         if asked is not None and asked.reason is DeployReason.ROLLBACK:
-            self.say(f"a rollback runs already: following {holder}")
+            self.say(f"a rollback is already running: following {holder}")
             wanted = request.model_package_arn or asked.model_package_arn
             return Begun(request=request, execution=holder, wanted=wanted, before=before, is_last=False)
-        self.say(f"a rollout runs: {holder}")
+        self.say(f"a rollout is running: {holder}")
         wanted = request.model_package_arn or before
         return self._aborted(
             Begun(
@@ -250,7 +250,7 @@ class WayBack:
         )
 
     def _aborted(self, begun: Begun) -> Begun:
-        """Set the alarm that takes a rollout's new fleet back; it exists only while that fleet does."""
+        """Set the abort alarm of a rollout, which exists only while the new fleet does."""
         alarm = abort_alarm(self.chain.table.endpoint, begun.execution)
         if not self._ring(alarm, _asked_for(begun.request)[:_MAXIMUM_REASON]):
             return begun
@@ -283,7 +283,7 @@ class WayBack:
             said = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
         else:
             said = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
-        return Answer(is_served=is_served, text=f"{said}; {serves} serves", record=record)
+        return Answer(is_served=is_served, text=f"{said}; live: {serves}", record=record)
 
     def running(self) -> list[str]:
         """Return the executions of the Deploy machine that run or wait."""
@@ -296,7 +296,7 @@ class WayBack:
         try:
             return from_json(DeployRequest, self.stepfunctions.describe_execution(executionArn=execution)["input"])
         except (ContractError, self.stepfunctions.exceptions.ExecutionDoesNotExist):
-            return None  # started by hand with something else, which is aborted like any other; or too long ago
+            return None  # started by hand with another input, and aborted like any other; or too long ago
 
     def _status(self, execution: str) -> str:
         return str(self.stepfunctions.describe_execution(executionArn=execution)["status"])

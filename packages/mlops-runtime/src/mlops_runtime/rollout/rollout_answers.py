@@ -1,4 +1,4 @@
-"""Adapter of the checks of captured answers: reads captures and returns what they come to. It has no state."""
+"""Adapter for checks of captured responses: reads captures and returns the verdict. Stateless."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersFunction:
-    """What the function ``rollout_answers`` does.
+    """Implementation of the function ``rollout_answers``.
 
     Args:
         s3: Client.
@@ -29,27 +29,27 @@ class AnswersFunction:
     s3: "S3Client"
 
     def pairs(self, request: PairsRequest, *, since: datetime, now: datetime) -> PairsVerdict:
-        """Return what the answers of a shadow come to, beside those of the live model to the same requests.
+        """Return the verdict on a shadow's responses, compared with the live model's to the same requests.
 
         Args:
-            request: Whose.
+            request: Endpoint, variants and tolerance.
             since: When the shadow began.
-            now: The time in the cloud.
+            now: Current time of the cloud.
         """
         reader = CaptureReader(s3=self.s3, destination=request.destination, endpoint=request.endpoint)
         live, shadow = (_since(reader.records(each, since, now), since) for each in (request.live, request.shadow))
         return judge_pairs(paired(live, shadow), request.tolerance)
 
     def bodies(self, request: BodiesRequest, *, now: datetime) -> BodyVerdict:
-        """Return what the answers since the rollout began come to, held to those of the hours before.
+        """Return the verdict on the responses since the rollout began, compared with those of the hours before.
 
         Args:
-            request: Whose.
-            now: The time in the cloud.
+            request: Endpoint, variant and start of the rollout.
+            now: Current time of the cloud.
         """
         since = datetime.fromisoformat(request.since)
         reader = CaptureReader(s3=self.s3, destination=request.destination, endpoint=request.endpoint)
-        # hours before that of the start apart, so that many captures since then leave room for some of before
+        # the hours before the start are read separately, so that many later captures leave room for earlier ones
         hour = since.replace(minute=0, second=0, microsecond=0)
         spans = ((hour - HISTORY, hour - _HOUR), (hour, now))
         records = chain.from_iterable(reader.records(request.variant, *span) for span in spans)
@@ -57,7 +57,7 @@ class AnswersFunction:
 
 
 def _since(records: Iterable[Mapping[str, Any]], start: datetime) -> Iterator[Mapping[str, Any]]:
-    """Leave out calls of before: another shadow may have run in the same hour."""
+    """Skip earlier calls: another shadow may have run in the same hour."""
     for record in records:
         at = read_time(record)
         if at is not None and at >= start.replace(microsecond=0):

@@ -1,4 +1,4 @@
-"""What an accepted request deploys, which versions stay as rollback targets, and the pointer that it ends in."""
+"""An accepted deploy request: the version to deploy, the versions kept as rollback targets, and the resulting live pointer."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from mlops_runtime.rollout.rehearsed_answers import answers_key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succession:
-    """The config that a rollback returns to, those kept before it, and those that are deleted after success."""
+    """The config that a rollback returns to, the older kept configs, and the configs to delete after success."""
 
     previous: str | None = None
     kept: tuple[str, ...] = ()
@@ -23,10 +23,10 @@ class Succession:
 
 
 def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> Succession:
-    """Return what follows when a package comes to serve.
+    """Return the kept and expired versions after the deployment of a package.
 
-    A version of the same model is replaced, not returned to. A rollback moves back along the line: what it leaves, and what is
-    newer than its target, is not kept, so that a second rollback cannot lead to what the first one fled from.
+    A version of the same model is replaced, not kept. A rollback goes back in the history: versions newer than its target are not
+    kept, so that a second rollback cannot return to the version that the first one left.
     """
     line = _line(facts)
     packages = {config: package_of(facts, config) for config in line}
@@ -45,7 +45,7 @@ def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> S
 
 
 def way_back(facts: Facts) -> str | None:
-    """Return the package that a rollback without a target goes to: of the newest kept version that still exists."""
+    """Return the package that a rollback without a target deploys: that of the newest kept version that still exists."""
     live = live_pointer(facts.row)
     kept: Sequence[str] = () if live is None else [c for c in (live.previous, *(live.kept or ())) if c is not None]
     return next((package for config in kept if (package := package_of(facts, config)) is not None), None)
@@ -61,7 +61,7 @@ def _line(facts: Facts) -> list[str]:
 
 
 def package_of(facts: Facts, config: str | None) -> str | None:
-    """Return the package of the version of a name, where that still exists."""
+    """Return the package of a config; None if it no longer exists."""
     serving = facts.serving
     if serving is not None and serving.config == config:
         return None if serving.version is None else serving.version.package
@@ -70,14 +70,14 @@ def package_of(facts: Facts, config: str | None) -> str | None:
 
 
 def serves_since(facts: Facts) -> str | None:
-    """Return since when the version that serves is live (ISO 8601); None where it is not the one that is recorded."""
+    """Return when the live version went live (ISO 8601); None if it is not the recorded one."""
     live, serving = live_pointer(facts.row), facts.serving
     return live.since if live is not None and serving is not None and serving.config == live.config else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A request that may be carried out: what it is about, and what follows from it."""
+    """An accepted request with its facts, spec and package."""
 
     request: DeployRequest
     facts: Facts
@@ -88,17 +88,17 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Name of the config and the model to be made."""
+        """Name of the config and the model to create."""
         return version_name(self.spec.endpoint, self.execution)
 
     @property
     def is_rollback(self) -> bool:
-        """Whether it is a rollback."""
+        """Whether the request is a rollback."""
         return self.request.reason is DeployReason.ROLLBACK
 
     @property
     def is_approval(self) -> bool:
-        """Whether it is about a new model."""
+        """Whether the request is an approval, so deploys a new model."""
         return self.request.reason is DeployReason.APPROVAL
 
     @property
@@ -109,7 +109,7 @@ class Case:
 
 
 def pointer(case: Case) -> LivePointer:
-    """Return the live pointer as it will be once the version serves."""
+    """Return the live pointer after the deployment."""
     package, live, follows = case.package, live_pointer(case.facts.row), case.follows
     # another spec does not end the probation of a model
     probation = None if live is None or live.model_package_arn != package.arn else live.probation_until
@@ -128,7 +128,7 @@ def pointer(case: Case) -> LivePointer:
         execution=case.execution,
         since=str(to_dict(case.now)),
         previous=follows.previous,
-        # the slot that held it will hold another one
+        # its slot will contain another version
         previous_package=None if case.facts.slots is None else package_of(case.facts, follows.previous),
         kept=follows.kept or None,
         probation_until=probation,
@@ -143,7 +143,7 @@ def pointer(case: Case) -> LivePointer:
 
 
 def _rehearsed(case: Case, live: LivePointer | None) -> str | None:
-    """Return where the answers of the rehearsal are: of this version, or of the one before where that has the same container."""
+    """Return the key of the rehearsal's answers: of this version, or of the previous one if it has the same container."""
     if case.spec.rollout.golden is not None and case.spec.asynchronous is None:
         return answers_key(case.spec.endpoint, case.name)
     is_same = live is not None and live.container_sha256 == case.package.container_sha256

@@ -1,7 +1,7 @@
-"""Where a rollout that runs is, read from the history of its execution: step, traffic, time left, answers, what it waits for.
+"""Progress of a running rollout, read from its execution history: step, traffic, time left, responses, pending conditions.
 
-The history has what the Deploy machine planned, how the endpoint was at the last poll, and what the comparison of both fleets
-came to then, so that one right is enough to read all of it: ``states:GetExecutionHistory``.
+The history contains the Deploy machine's plan, the endpoint's state at the last poll, and the last comparison of both fleets, so a
+single permission is enough to read all of it: ``states:GetExecutionHistory``.
 
 See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
 """
@@ -28,7 +28,7 @@ _ACTIVE = ("ActivatingTraffic", "Baking")
 
 
 class Phase(StrEnum):
-    """What an execution of the Deploy machine does."""
+    """Current phase of an execution of the Deploy machine."""
 
     WAITING = "waiting"
     PLANNING = "planning"
@@ -41,7 +41,7 @@ class Phase(StrEnum):
     RECORDING = "recording"
 
 
-# states that begin a phase, or in which it waits; every other state belongs to the phase of the one before
+# states that begin a phase or wait in it; every other state belongs to the phase of the previous state
 PHASES: Mapping[str, Phase] = {
     "Lock": Phase.PLANNING,  # until it meets another execution
     "AwaitRest": Phase.WAITING,
@@ -62,7 +62,7 @@ PHASES: Mapping[str, Phase] = {
     "ApplySlot": Phase.STARTING,
     "AwaitSlot": Phase.STARTING,
     "ConfirmSlot": Phase.STARTING,
-    "AwaitEndpoint": Phase.STARTING,  # until the endpoint says that the new fleet has traffic
+    "AwaitEndpoint": Phase.STARTING,  # until the endpoint reports traffic on the new fleet
     "Shift": Phase.BAKING,
     "Bake": Phase.BAKING,
     "LastLook": Phase.JUDGING,
@@ -80,29 +80,29 @@ PHASES: Mapping[str, Phase] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutProgress:
-    """Where a rollout is.
+    """Progress of a rollout.
 
     Args:
         execution: ARN of the execution.
-        phase: What it does.
-        since: Since when it does this, or bakes this step.
-        asked: What asked for it: a ``DeployReason``, empty where its input is something else.
-        planned: Why and what is deployed, as the plan says; empty before there is one.
-        package: ARN of the package that it is about, where that is known.
+        phase: Current phase.
+        since: Start of the phase, or of the current step's bake.
+        asked: Reason of the request: a ``DeployReason``, empty if the input has another format.
+        planned: The plan's reason; empty before the plan.
+        package: ARN of the candidate's package, if known.
         step: Number of the step that bakes, from 1; 0 before the first.
-        steps: How many there are; 0 where that is not known.
-        percent: Share of the traffic that the new fleet has.
-        bakes: Seconds that each step bakes at least.
-        until: When the step may end at the earliest.
-        at_least: Seconds that are left at least, the starts of instances not counted.
-        at_most: Seconds that are left at most: until SageMaker rolls back what takes too long, or until the longest bakes end.
-        bake_reason: Why each step bakes as long as it does, where that was planned or may be extended; empty where not.
-        needed: Answers without an error that the new fleet must have given in the end.
-        verdict: What the comparison of both fleets has come to by now.
-        is_watched: Whether both fleets are compared; a first model and a rollback have nothing to be compared with.
-        is_between_slots: Whether slots are its fleets: their candidate needs its answers before it gets all of the traffic.
-        slot_times: Where CloudWatch has the time of answers of the ``new`` and the ``old`` slot, in seconds; empty on SageMaker.
-        started: When its plan was made; empty before there is one.
+        steps: Number of steps; 0 if unknown.
+        percent: The new fleet's share of the traffic, in percent.
+        bakes: Shortest bake of each step, in seconds.
+        until: Earliest end of the step.
+        at_least: Least remaining seconds, without the start of instances.
+        at_most: Most remaining seconds: until SageMaker's timeout rolls back, or until the longest bakes end.
+        bake_reason: Reason for the length of the bakes if it was planned or may be extended; else empty.
+        needed: Successful responses that the new fleet needs for a promotion.
+        verdict: Latest result of the comparison of both fleets.
+        is_watched: Whether both fleets are compared; not for a first model or a rollback.
+        is_between_slots: Whether the fleets are slots: the candidate needs its responses before it gets all of the traffic.
+        slot_times: CloudWatch metrics of the response time of the ``new`` and the ``old`` slot, in seconds; empty on SageMaker.
+        started: When the plan was made; empty before the plan.
     """
 
     execution: str
@@ -128,14 +128,14 @@ class RolloutProgress:
 
     @property
     def missing(self) -> int:
-        """Answers that a promotion still needs."""
+        """Successful responses that a promotion still needs."""
         answered = 0 if self.verdict is None else self.verdict.calls
         return max(0, self.needed - answered) if self.is_watched else 0
 
 
 @dataclass(slots=True)
 class _Told:
-    """What the events of one execution have told by now."""
+    """State of one execution, from the events read so far."""
 
     newest: int = 0
     state: str = ""
@@ -151,7 +151,7 @@ class _Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutReader:
-    """Reads executions; of one that it has read before only what is new.
+    """Reads executions; for an execution read before, only new events.
 
     Args:
         stepfunctions: Client.
@@ -161,11 +161,11 @@ class RolloutReader:
     _told: dict[str, _Told] = field(default_factory=dict)
 
     def read(self, execution: str, now: datetime) -> RolloutProgress:
-        """Return where an execution is.
+        """Return the progress of an execution.
 
         Args:
-            execution: Its ARN.
-            now: The time in the cloud.
+            execution: ARN of the execution.
+            now: Current time of the cloud.
         """
         told = self._told.setdefault(execution, _Told())
         for event in self._new_events(execution, told.newest):
@@ -189,7 +189,7 @@ class RolloutReader:
 
 
 def _tell(told: _Told, event: Mapping[str, Any]) -> None:
-    """Take in one event; states run one after the other, so a result is of the state that was entered last."""
+    """Apply one event; states run sequentially, so a result belongs to the state that was entered last."""
     kind, at = event["type"], event["timestamp"]
     if told.newest == 0:
         told.since = at
@@ -221,7 +221,7 @@ def _take_result(told: _Told, result: Mapping[str, Any], at: datetime) -> None:
         try:
             told.verdict = from_dict(RolloutVerdict, _payload(result))
         except ContractError:
-            told.verdict = None  # of another version
+            told.verdict = None  # written by another version
 
 
 def _payload(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -277,7 +277,7 @@ def _slot_times(eks: Mapping[str, Any]) -> dict[str, FleetMetric]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Traffic:
-    """How far the traffic has moved: the step, 0 before the first, and how long each one bakes."""
+    """Progress of the traffic: current step, 0 before the first, and bake of each step."""
 
     step: int = 0
     percent: float = 0.0
@@ -287,13 +287,13 @@ class _Traffic:
 
     @property
     def ends(self) -> datetime:
-        """When the step that bakes may end at the earliest."""
+        """Earliest end of the current step."""
         seconds = self.bakes[self.step - 1] if 0 < self.step <= len(self.bakes) else 0
         return (self.since or _EPOCH) + timedelta(seconds=seconds)
 
 
 def _left(traffic: _Traffic, now: datetime) -> int:
-    """Return the seconds that are left at least."""
+    """Return the least remaining seconds."""
     later = sum(traffic.bakes[traffic.step :])
     if traffic.step == 0 or traffic.since is None:
         return later
@@ -315,7 +315,7 @@ def _slots(told: _Told) -> _Traffic:
 
 
 def _endpoint(told: _Told) -> _Traffic:
-    """Return how far SageMaker is: ``PendingDeploymentSummary`` counts the instances that have traffic.
+    """Return SageMaker's progress: ``PendingDeploymentSummary`` counts the instances with traffic.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
     """
@@ -349,7 +349,7 @@ def _endpoint(told: _Told) -> _Traffic:
 
 
 def _planned_count(plan: Mapping[str, Any]) -> int:
-    """Return how many instances the plan's config asks for; autoscaling may have made more of them."""
+    """Return the instance count of the plan's config; autoscaling may have started more."""
     config: Mapping[str, Any] = plan.get("create_endpoint_config") or {}
     variants: Sequence[Mapping[str, Any]] = config.get("ProductionVariants") or ({},)
     return int(variants[0].get("InitialInstanceCount") or 1)
@@ -362,7 +362,7 @@ def _longest(config: Mapping[str, Any]) -> int | None:
 
 
 def _sizes(config: Mapping[str, Any], count: int) -> Iterator[int]:
-    """Yield how many instances have traffic after each step; only whole ones move."""
+    """Yield the number of instances with traffic after each step, in whole instances."""
     rolling = config.get("RollingUpdatePolicy")
     routing = {} if rolling else config["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     member = rolling["MaximumBatchSize"] if rolling else routing.get("CanarySize") or routing.get("LinearStepSize")
@@ -381,7 +381,7 @@ def _sizes(config: Mapping[str, Any], count: int) -> Iterator[int]:
 
 
 def _bakes(config: Mapping[str, Any], count: int) -> tuple[int, ...]:
-    """Return how long each step bakes: the wait interval, and after the last the wait before the old fleet ends."""
+    """Return the bake of each step: the wait interval, and for the last the wait before the old fleet is terminated."""
     number = len(list(_sizes(config, max(1, count))))
     rolling = config.get("RollingUpdatePolicy")
     if rolling:
@@ -392,7 +392,7 @@ def _bakes(config: Mapping[str, Any], count: int) -> tuple[int, ...]:
 
 
 def _time(value: object) -> datetime | None:
-    """Return a time of Step Functions' JSON: ISO 8601, or seconds."""
+    """Return a time from Step Functions' JSON: ISO 8601, or epoch seconds."""
     if isinstance(value, int | float):
         return datetime.fromtimestamp(value, tz=UTC)
     try:

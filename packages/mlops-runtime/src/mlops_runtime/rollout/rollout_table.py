@@ -1,4 +1,4 @@
-"""The endpoint's row in the rollout table, or a unit's in its automation table. Every write is one conditional update."""
+"""Row of an endpoint in the rollout table, or of a unit in its automation table. Every write is one conditional update."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ _TEXTS = (
 
 
 class RolloutTable:
-    """One endpoint's row, or one unit's.
+    """The row of an endpoint or a unit.
 
     Args:
         dynamodb: Client.
@@ -42,7 +42,7 @@ class RolloutTable:
         self._dynamodb, self._table, self.endpoint = dynamodb, table, endpoint
 
     def read(self) -> LockRow:
-        """Return the row as of now; a row that is not there yet is an empty one."""
+        """Return the current row; an empty one if it does not exist yet."""
         answer = self._dynamodb.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)
         item = answer.get("Item", {})
         values: dict[str, Any] = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
@@ -62,21 +62,21 @@ class RolloutTable:
         taken_back: Sequence[TakenBack] | None = None,
         promoted: Sequence[Promoted] | None = None,
     ) -> bool:
-        """Append a record to the chain, and move live pointer or pause with it, if the row is unchanged since ``seen``.
+        """Append a record to the chain, and update the row's other attributes with it, if the head is unchanged since ``seen``.
 
         Args:
             seen: The row that the record follows.
-            record: The record; ``digest`` is its hash.
+            record: The record.
             digest: Content hash of the record.
-            live: The live pointer from now on; None removes it. Only written together with ``owner``.
-            owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer stays.
-            seal: The record's seal. Default: it has none, which ``verify`` finds.
-            pause: Whether the unit's automation is paused from now on. Default None: unchanged.
-            taken_back: The rollouts that were rolled back, from now on. Default None: unchanged.
-            promoted: Where promotions are recorded, from now on. Default None: that stays.
+            live: The new live pointer; None removes it. Only written together with ``owner``.
+            owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer is unchanged.
+            seal: The record's seal. Default: none, which the verification of seals reports.
+            pause: The new pause of the unit's automation. Default None: unchanged.
+            taken_back: The new list of rollouts that were rolled back. Default None: unchanged.
+            promoted: The new locations of promotion records. Default None: unchanged.
 
         Returns:
-            False if the head or the lock moved meanwhile: read again and decide again.
+            False if the head or the lock changed in the meantime: read the row and decide again.
         """
         values: dict[str, AttributeValueTypeDef] = {
             ":head": {"S": digest},
@@ -114,27 +114,27 @@ class RolloutTable:
         return self._update(change, values, condition, names)
 
     def set_desired(self, uri: str) -> None:
-        """Store the URI of the spec that the stack asks for."""
+        """Store the URI of the stack's spec."""
         self._update("SET desired = :uri", {":uri": {"S": uri}})
 
     def release(self, owner: str) -> bool:
-        """Take the lock from an execution; False if it does not hold it."""
+        """Release an execution's lock; False if it does not hold the lock."""
         return self._update(
             "REMOVE #owner, lock_until, locked_at", {":owner": {"S": owner}}, "#owner = :owner", {"#owner": "owner"}
         )
 
     def hand_over(self, owner: str, heir: str) -> bool:
-        """Pass the lock from one execution to another atomically; False if the first does not hold it."""
+        """Pass the lock from one execution to another atomically; False if the first does not hold the lock."""
         return self._update(
             "SET #owner = :heir", {":owner": {"S": owner}, ":heir": {"S": heir}}, "#owner = :owner", {"#owner": "owner"}
         )
 
     def unlock(self) -> None:
-        """Take the lock from its holder, before all executions are stopped."""
+        """Release the lock of any holder, before all executions are stopped."""
         self._update("REMOVE #owner, lock_until, locked_at", {}, names={"#owner": "owner"})
 
     def forget(self) -> None:
-        """Remove lock, live pointer and desired spec, after the endpoint is gone; the audit chain stays."""
+        """Remove lock, live pointer, desired spec and history after the endpoint was deleted; the audit chain stays."""
         gone = "#owner, lock_until, locked_at, live, desired, served, taken_back, promoted"
         self._update(f"REMOVE {gone}", {}, names={"#owner": "owner"})
 

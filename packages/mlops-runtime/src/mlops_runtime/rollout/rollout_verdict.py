@@ -1,6 +1,6 @@
-"""Adapter of the verdict: reads both fleets, keeps what it read, and raises the alarm that the rollout watches.
+"""Adapter of the verdict: reads both fleets' metrics, stores them, and sets the alarm that stops the rollout.
 
-It has no state: each call evaluates all minutes since the first step again, so late data correct themselves.
+Stateless: each call evaluates all minutes since the first step again, so that late data are included.
 """
 
 import hashlib
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_s3 import S3Client
 
-# that a CloudWatch alarm keeps of a reason
+# maximum length of an alarm's state reason
 _REASON = 1023
 _PERCENTILES = (99.0, 50.0)
-NOT_COMPARED = "; slow answers were not compared, as the live model has no call before"
+NOT_COMPARED = "; slow answers were not compared, as the live model had no calls before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictFunction:
-    """What the function ``rollout_verdict`` does.
+    """Implementation of the function ``rollout_verdict``.
 
     Args:
         cloudwatch: Client.
         s3: Client.
-        bucket: Where the minutes are kept.
+        bucket: Bucket in which the compared minutes are stored.
     """
 
     cloudwatch: "CloudWatchClient"
@@ -52,15 +52,15 @@ class VerdictFunction:
     bucket: str
 
     def share(self, request: ShareRequest, *, now: datetime) -> dict[str, float | None]:
-        """Return what the model may fail on during its probation, as a part of the verdict that its record has."""
+        """Return the model's allowed failing share during its probation, to merge into the verdict of its record."""
         return {"allowed_share": read_share(self.cloudwatch, request, now=now)}
 
     def answer(self, request: VerdictRequest, *, now: datetime) -> RolloutVerdict:
-        """Return what all minutes come to; where they stop the rollout, its alarm goes to ALARM.
+        """Return the verdict on all minutes; a verdict to stop sets the fleet's alarm to ALARM.
 
         Args:
-            request: What is compared.
-            now: The time in the cloud.
+            request: The fleets and the tolerance.
+            now: Current time of the cloud.
         """
         since = datetime.fromisoformat(request.since)
         reader = MinuteReader(
@@ -77,7 +77,7 @@ class VerdictFunction:
         compared = [errors, *(() if is_broken(_live(errors)) else _slow(request, reader))]
         is_unknown = request.max_latency_ratio is not None and len(compared) == 1
         found = judge(errors, compared[1:], unsaid=unsaid(errors) if is_unknown else "")
-        # the rollout stops even where what was read cannot be kept
+        # the rollout stops even if the minutes cannot be stored
         if found.action is Action.STOP and request.has_alarm:
             self._stop(request, found, now)
         uri, digest = self._keep(request, compared, found, now)
@@ -95,7 +95,7 @@ class VerdictFunction:
     def _keep(
         self, request: VerdictRequest, compared: list[Compared], found: Verdict, now: datetime
     ) -> tuple[str, str]:
-        """Write what was compared, so that a reader who doubts the verdict can compute it again; its URI and hash."""
+        """Store the compared minutes, so that the verdict can be computed again; return their URI and hash."""
         key = f"{VERDICTS}/{request.endpoint}/{request.fleet}.json"
         document = {
             "format": "mlops.verdict/1",
@@ -109,7 +109,7 @@ class VerdictFunction:
         return f"s3://{self.bucket}/{key}", hashlib.sha256(body).hexdigest()
 
     def _stop(self, request: VerdictRequest, found: Verdict, now: datetime) -> None:
-        """Set the alarm, and publish the value that keeps it in ALARM by its own evaluation.
+        """Set the alarm, and publish the metric value that keeps it in ALARM at its next evaluations.
 
         SetAlarmState acts within seconds, but "the alarm returns to its actual state" at its next evaluation.
 
@@ -125,16 +125,16 @@ class VerdictFunction:
                 AlarmName=name, StateValue="ALARM", StateReason=f"stopped {found.sentence}"[:_REASON]
             )
         except ClientError as error:
-            # deleted by hand: the answer still stops what the machine can stop itself
+            # deleted by hand: the returned verdict still lets the machine stop the rollout itself
             if error.response["Error"]["Code"] != "ResourceNotFound":
                 raise
 
 
 def unsaid(errors: Compared) -> str:
-    """Return why slow answers were not compared, where that was asked for.
+    """Return why slow responses were not compared although the request has a latency limit.
 
     Args:
-        errors: Failing answers of both fleets, with those of the live model before.
+        errors: Failed responses of both fleets, including the live model's before the rollout.
     """
     live = _live(errors)
     if not is_broken(live):

@@ -1,4 +1,4 @@
-"""A rollout that runs, in words: step, traffic, time that is left, answers of both fleets, and what a promotion still needs."""
+"""Description of a running rollout: step, traffic, time left, responses of both fleets, and unmet conditions of a promotion."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _ALL = 100
 
 
 def length(seconds: float) -> str:
-    """Return a length of time in words, rounded up: no rollout ends earlier than was said.
+    """Return a duration in words, rounded up.
 
     Example:
         >>> length(600), length(61), length(3900), length(40), length(7200)
@@ -32,15 +32,15 @@ def _count(number: int, unit: str) -> str:
 
 
 def doing(progress: RolloutProgress) -> str:
-    """Return what a rollout does now, without times; with traffic the number of its step."""
+    """Return the current activity of a rollout, without times; with traffic, the number of its step."""
     is_back = progress.asked == DeployReason.ROLLBACK
     if progress.step:
         end = f", alarms and answers are read {_last_time(progress)}" if progress.phase is Phase.JUDGING else ""
-        end += ", the version that was asked for answers already" if is_back and progress.percent == _ALL else ""
+        end += ", the requested version already has all of it" if is_back and progress.percent == _ALL else ""
         return f"{progress.step} of {progress.steps}: {progress.percent:g} % of the traffic{end}"
     found = {
         Phase.WAITING: "waits for another rollout of the endpoint to end",
-        Phase.PLANNING: "plans what to do",
+        Phase.PLANNING: "plans the rollout",
         Phase.REHEARSING: "the candidate answers golden requests on an endpoint of its own; it has no traffic yet",
         Phase.SHADOWING: "the candidate answers copies of calls; callers get the live model's answers",
         Phase.STARTING: "the new fleet starts; it has no traffic yet",
@@ -69,11 +69,11 @@ def _needed_when(progress: RolloutProgress) -> str:
 
 
 def remaining(progress: RolloutProgress, now: datetime) -> str:
-    """Return how long it still takes; empty where nothing is known."""
+    """Return the remaining time; empty if unknown."""
     parts = []
     if progress.until is not None:
         rest = (datetime.fromisoformat(progress.until) - now).total_seconds()
-        parts.append(f"{length(rest)} more of this step" if rest > 0 else "this step ends at one of the next looks")
+        parts.append(f"{length(rest)} more of this step" if rest > 0 else "this step ends at one of the next polls")
     if progress.at_least > 0 and not (progress.step and progress.step == progress.steps):
         parts.append(f"{length(progress.at_least)} in all{_steps(progress)} at least")
     if not parts:
@@ -83,7 +83,7 @@ def remaining(progress: RolloutProgress, now: datetime) -> str:
 
 
 def _steps(progress: RolloutProgress) -> str:
-    """Name the steps before the first: a bake of ten minutes in two steps takes twenty."""
+    """Return the number of steps, before the first one: a bake of ten minutes in two steps takes twenty."""
     if progress.step or progress.steps < 2:
         return ""
     each = {length(seconds) for seconds in progress.bakes}
@@ -92,7 +92,7 @@ def _steps(progress: RolloutProgress) -> str:
 
 
 def answers(progress: RolloutProgress) -> str:
-    """Return what both fleets answered by now; empty where they are not compared."""
+    """Return the responses of both fleets so far; empty if they are not compared."""
     verdict = progress.verdict
     if not progress.is_watched:
         return ""
@@ -102,7 +102,7 @@ def answers(progress: RolloutProgress) -> str:
 
 
 def needs(progress: RolloutProgress, endpoint: str) -> str:
-    """Return what a promotion lacks, of calls with the command that sends them; empty where there is nothing to say."""
+    """Return the unmet conditions of a promotion, for missing calls with the command that sends them; else empty."""
     verdict, is_over = progress.verdict, progress.phase in (Phase.GOING_BACK, Phase.RECORDING)
     if not progress.is_watched or is_over or (verdict is not None and verdict.action == "stop"):
         return ""
@@ -112,14 +112,14 @@ def needs(progress: RolloutProgress, endpoint: str) -> str:
         return f"{calls} {when}, else it is rolled back; send calls: mlops traffic replay {endpoint} FILE --time COLUMN --now"
     if verdict is not None and verdict.evidence >= BAD_ODDS:
         return (
-            f"better answers: evidence of {math.floor(verdict.evidence)} to one speaks against it, and with {BAD_ODDS:g} or more "
+            f"better answers: there is evidence of {math.floor(verdict.evidence)} to one against it, and with {BAD_ODDS:g} or more "
             "it is not promoted"
         )
-    return "time alone" if progress.step else ""
+    return "only time" if progress.step else ""
 
 
 def facts(progress: RolloutProgress, endpoint: str, now: datetime) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say, each with its name."""
+    """Yield the facts about a rollout, each with its name."""
     yield "step" if progress.step else "doing", doing(progress)
     for name, text in (
         ("left", remaining(progress, now)),
@@ -132,6 +132,6 @@ def facts(progress: RolloutProgress, endpoint: str, now: datetime) -> Iterator[t
 
 
 def jump(progress: RolloutProgress, now: datetime) -> str:
-    """Return the span by which the embedded cloud's clock reaches the end of the step, as ``mlops local clock`` takes it."""
+    """Return the argument of ``mlops local clock`` that moves the embedded cloud's clock to the end of the step."""
     rest = timedelta() if progress.until is None else datetime.fromisoformat(progress.until) - now
     return f"{max(1, math.ceil(rest.total_seconds() / _MINUTE))}m"

@@ -35,7 +35,7 @@ SHADOW_VARIANT = "Shadow"
 
 
 class Rehearsal(TypedDict):
-    """Arguments of the calls that make a rehearsal."""
+    """Arguments of the calls that create a rehearsal."""
 
     config: "CreateEndpointConfigInputTypeDef"
     endpoint: "CreateEndpointInputTypeDef"
@@ -96,8 +96,8 @@ def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> "Creat
 def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> Rehearsal:
     """Return the arguments of CreateEndpointConfig (``config``) and CreateEndpoint (``endpoint``) of a rehearsal.
 
-    One instance of the main variant with the candidate, of one name with its config. It captures nothing, and answers at once
-    if the endpoint is asynchronous: golden requests are not traffic.
+    A rehearsal is one instance of the main variant with the candidate; endpoint and config have the same name. It has no data
+    capture, since golden requests are not traffic, and is a real-time endpoint even if the endpoint is asynchronous.
     """
     name, tags = rehearsal_name(spec.endpoint, execution), version_tags(spec, execution)
     variant = render_variants(spec, model=model)[0]
@@ -119,8 +119,8 @@ def render_shadow(
 ) -> Shadow:
     """Return the arguments of CreateEndpointConfig (``config``) and UpdateEndpoint (``update``) that add a shadow.
 
-    The production variant stays as it is; the shadow's weight is the share of its calls that is copied. The update is at once: no
-    caller sees a difference.
+    The production variant is unchanged; the shadow's weight is the share of its calls that is copied. The update is all at once,
+    since callers see no difference.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
     """
@@ -146,7 +146,7 @@ def render_shadow(
     if spec.kms_key is not None:
         config["KmsKeyId"] = spec.kms_key
     if spec.capture is not None:
-        # of a sample only the square would be pairs
+        # with sampling, only the square of the share would be pairs
         percent = spec.capture.percent if shadow.tolerance is None else 100
         config["DataCaptureConfig"] = _capture(replace(spec.capture, percent=percent))
     return {"config": config, "update": render_revert(spec, config=name, live=live.variants)}
@@ -157,19 +157,19 @@ def render_update(
 ) -> "UpdateEndpointInputTypeDef":
     """Return the arguments of UpdateEndpoint.
 
-    What autoscaling has made of the fleet is kept: without ``RetainAllVariantProperties`` each update would reset it to the
-    config's count. What is kept is then *not* taken from the new config, so data capture is always excluded, and counts and
-    weights where the spec changed them since the live config was made. An instance type is never kept.
+    The instance count of autoscaling is retained: without ``RetainAllVariantProperties`` each update would reset it to the config's
+    count. Retained properties are *not* taken from the new config, so data capture is always excluded, and counts and weights are
+    excluded if the spec changed them since the live config was created. An instance type is never retained.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
 
     Args:
         spec: The desired spec.
         config: Name of the endpoint config to move to.
-        live: Variants of the config that serves.
-        alarms: Names of the new fleet's alarms; the spec's come with them. None are watched on a serverless endpoint, which
-            deployment guardrails do not know.
-        bake: Seconds that each step bakes. Default: those of the policy.
+        live: Variants of the live config.
+        alarms: Names of the new fleet's alarms; the spec's are added. Ignored for a serverless endpoint, for which deployment
+            guardrails are not supported.
+        bake: Bake of each step, in seconds. Default: the policy's.
     """
     if spec.serverless is not None:
         return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
@@ -230,9 +230,10 @@ def _not_retained(spec: ServingSpec, live: Sequence[Variant]) -> "tuple[VariantP
 
 
 def _policy(rollout: RolloutSpec, bake: int) -> "DeploymentConfigTypeDef":
-    """Render one policy; ``bake`` is how long both fleets are compared after each step.
+    """Render one policy; ``bake`` is the time in which both fleets are compared after each step.
 
-    After the last step nothing is compared, and all calls show in a shorter time what a share of them showed before.
+    After the last step the fleets are not compared, and all calls give the same evidence in less time, so the policy's own bake is
+    enough.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
     and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-rolling.html
@@ -249,7 +250,7 @@ def _policy(rollout: RolloutSpec, bake: int) -> "DeploymentConfigTypeDef":
                 "MaximumExecutionTimeoutInSeconds": rollout.maximum,
             }
         }
-    # all at once there is no step to wait between: the bake is the wait before the old fleet ends
+    # all at once there are no steps to wait between: the bake is the wait before the old fleet is terminated
     between = 0 if rollout.kind == "ALL_AT_ONCE" else bake
     routing: TrafficRoutingConfigTypeDef = {"Type": rollout.kind, "WaitIntervalInSeconds": between}
     if rollout.kind == "CANARY":
@@ -259,7 +260,7 @@ def _policy(rollout: RolloutSpec, bake: int) -> "DeploymentConfigTypeDef":
     return {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
-            # the wait interval lies between steps; the bake after the last one is the wait before the old fleet ends
+            # the wait interval is between steps; the bake after the last one is the wait before the old fleet is terminated
             "TerminationWaitInSeconds": bake if rollout.kind == "ALL_AT_ONCE" else rollout.bake,
             "MaximumExecutionTimeoutInSeconds": rollout.maximum,
         }
@@ -267,10 +268,10 @@ def _policy(rollout: RolloutSpec, bake: int) -> "DeploymentConfigTypeDef":
 
 
 def planned_scaling(spec: ServingSpec, facts: Facts) -> Mapping[str, Any]:
-    """Return how the endpoint is to scale from now on, where that is not how it scales already.
+    """Return the requests that change the endpoint's scaling to the spec's; empty lists if it is already set up.
 
-    SageMaker refuses to change the instance type of a registered variant; policies and schedules that are no longer wanted go with
-    the registration.
+    A change deregisters all variants first: SageMaker rejects a new instance type for a registered variant, and the deregistration
+    removes policies and schedules that are no longer in the spec.
     """
     live, before = live_pointer(facts.row), facts.live_spec
     if facts.serving is None:

@@ -1,4 +1,4 @@
-"""Seals of audit records: signed with a KMS key that only recorders may use, verified with its public half alone."""
+"""Seals of audit records: signed with a KMS key that only recorders may use, verified with the public key alone."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ _BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
 
 def statement(endpoint: str, sequence: int, digest: str, key: str) -> bytes:
-    """Return what a seal's signature signs: at most 4,096 bytes, which KMS takes as they are.
+    """Return the message that a seal signs: at most 4,096 bytes, KMS's limit for messages that are not hashed.
 
     See: https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
 
@@ -44,14 +44,14 @@ class Sealer:
 
     Args:
         kms: Client.
-        key: ARN of an ECC_NIST_P256 key that signs.
+        key: ARN of an ECC_NIST_P256 signing key.
     """
 
     kms: "KMSClient"
     key: str
 
     def seal(self, record: AuditRecord) -> AuditSeal:
-        """Sign a record. Two seals of one record differ: ECDSA takes a random number."""
+        """Sign a record. Two seals of one record differ, since ECDSA uses a random number."""
         digest = content_hash(record)
         return AuditSeal(
             endpoint=record.endpoint,
@@ -70,13 +70,13 @@ class Sealer:
 def broken_seals(
     objects: Mapping[str, bytes], published: Mapping[str, bytes] | None, *, row: LockRow, is_signed: IsSigned
 ) -> list[str]:
-    """Return what seals and published heads say against a chain; ``audit.verify`` says what the chain itself does.
+    """Return the problems of a chain's seals and published heads; see ``record_links.verify`` for those of its records.
 
     Args:
         objects: Content of each audit object by key: records and seals.
-        published: Content of each published head by key; None in a copy without them.
-        row: The endpoint's or unit's row; its head and sequence count.
-        is_signed: Whether a message has this signature of the unit's key.
+        published: Content of each published head by key; None for a copy without them.
+        row: The endpoint's or unit's row, for its head and sequence.
+        is_signed: Returns whether the unit's key made the signature of a message.
     """
     problems: list[str] = []
     beside = {key: content for key, content in objects.items() if key.endswith(SEAL)}
@@ -103,7 +103,7 @@ def broken_seals(
 
 
 def newest_head(published: Mapping[str, bytes], endpoint: str, is_signed: IsSigned) -> tuple[int, str]:
-    """Return sequence and hash of the newest published head that is signed; 0 and "" if none is."""
+    """Return sequence and hash of the newest published head with a valid signature; 0 and "" without one."""
     return max(_signed(published, endpoint, published_key, is_signed, []), default=(0, ""))
 
 
@@ -114,7 +114,7 @@ def _signed(
     is_signed: IsSigned,
     problems: list[str],
 ) -> Iterator[tuple[int, str]]:
-    """Give sequence and hash of each seal that is the chain's and signed; name the others."""
+    """Yield sequence and hash of each valid seal of the chain; add the others to ``problems``."""
     for key, content in sorted(contents.items()):
         try:
             seal = from_json(AuditSeal, content)
@@ -134,13 +134,13 @@ def _records(objects: Mapping[str, bytes]) -> set[tuple[int, str]]:
     found = set()
     for key, content in objects.items():
         if not key.endswith(SEAL):
-            with suppress(ContractError):  # named by ``audit.verify``
+            with suppress(ContractError):  # reported by ``record_links.verify``
                 found.add((from_json(AuditRecord, content).sequence, hashlib.sha256(content).hexdigest()))
     return found
 
 
 class PublicKeyError(ValueError):
-    """Something is not the public key of a unit."""
+    """The content is not the public key of a unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,17 +148,17 @@ class PublicKey:
     """A P-256 key that verifies seals.
 
     Args:
-        der: SubjectPublicKeyInfo, as KMS answers to GetPublicKey:
+        der: SubjectPublicKeyInfo, as returned by GetPublicKey of KMS:
             https://docs.aws.amazon.com/kms/latest/APIReference/API_GetPublicKey.html
 
     Raises:
-        PublicKeyError: If it is something else, or a key of another curve.
+        PublicKeyError: If it is not a key, or a key of another curve.
     """
 
     der: bytes
 
     def __post_init__(self) -> None:
-        """Refuse what is not a key."""
+        """Validate the key."""
         if not report_signature.is_key(self.der):
             raise PublicKeyError(f"a unit's key is an elliptic curve key on P-256, got {len(self.der)} other bytes")
 
@@ -167,7 +167,7 @@ class PublicKey:
         """Read a PEM file, as ``mlops audit export`` writes it.
 
         Raises:
-            PublicKeyError: If it is something else.
+            PublicKeyError: If it is not a PEM file of a P-256 key.
         """
         body = text.strip()
         if not (body.startswith(_BEGIN) and body.endswith(_END)):
@@ -187,15 +187,15 @@ class PublicKey:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the key's DER form, by which people compare keys."""
+        """SHA-256 of the key's DER encoding, for comparison by people."""
         return hashlib.sha256(self.der).hexdigest()
 
     def is_signed(self, message: bytes, signature: bytes) -> bool:
-        """Whether a message has this signature: ECDSA with SHA-256, DER form."""
+        """Whether the signature of a message is valid: ECDSA with SHA-256, in DER."""
         return _verify(self.der, signature, message)
 
 
 @lru_cache(maxsize=65536)
 def _verify(der: bytes, signature: bytes, message: bytes) -> bool:
-    """Each seal is stored twice, with its record and published."""
+    """Verify with a cache: each seal is stored twice, with its record and published."""
     return report_signature.verify_p256(der, signature, message)

@@ -1,4 +1,4 @@
-"""What SageMaker or EKS allows of a serving spec, so that nothing is found out in the middle of a rollout."""
+"""Validation of a serving spec against the limits of SageMaker and EKS, so that no rollout fails halfway."""
 
 import math
 import re
@@ -12,11 +12,11 @@ from mlops_runtime.rollout.fleet_capacity import capacity_problems
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html: 63 characters; nine are the suffix of configs
 MAX_ENDPOINT_LENGTH = 54
-# seven more are those of a rehearsal's endpoint and config
+# seven more are part of the name of a rehearsal's endpoint and config
 MAX_REHEARSED_LENGTH = 47
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AutoRollbackConfig.html
 MAX_ALARMS = 10
-# seconds that SageMaker waits between two steps, and before the old fleet ends
+# maximum seconds that SageMaker waits between two steps, and before the old fleet is terminated
 MAX_WAIT = 3600
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -28,20 +28,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class SpecError(ValueError):
-    """A serving spec that SageMaker or EKS would refuse, or would not do as it says; the message lists every problem."""
+    """A serving spec that SageMaker or EKS would reject or not apply as stated; the message lists every problem."""
 
 
 def check_spec(spec: ServingSpec) -> ServingSpec:
-    """Return the spec if an endpoint can be served by it.
+    """Validate a spec and return it.
 
     Raises:
-        SpecError: With every problem: value got, what is allowed, the fix.
+        SpecError: With every problem: the value got, the allowed values and the fix.
     """
     rollout, instances = spec.rollout, spec.instance_count
     if spec.eks is None:
         own = capacity_problems(spec)
     else:
-        # weights move single percents
+        # traffic between slots moves in single percents
         own, instances = [*spec_problems(spec), *serving_problems(spec)], 100
     waiting = _rollout_problems(rollout, instances, is_sagemaker=spec.eks is None)
     problems = [*_spec_problems(spec), *own, *waiting]
@@ -59,7 +59,7 @@ def _spec_problems(spec: ServingSpec) -> Iterator[str]:
         )
     if spec.rollout.golden is not None and len(spec.endpoint) > MAX_REHEARSED_LENGTH:
         yield (
-            f"endpoint must be at most {MAX_REHEARSED_LENGTH} characters where golden requests are sent to a rehearsal of it, "
+            f"endpoint must be at most {MAX_REHEARSED_LENGTH} characters if golden requests are sent to its rehearsal, "
             f"got {len(spec.endpoint)}"
         )
     if not _NAME.fullmatch(spec.variant):
@@ -167,13 +167,13 @@ def _afterwards_problems(rollout: RolloutSpec) -> Iterator[str]:
     if rollout.probation is not None and not 600 <= rollout.probation <= 2592000:
         yield f"rollout.probation must be 600 to 2592000 seconds, got {rollout.probation}"
     if rollout.probation is not None and not rollout.probation_alarms:
-        yield "rollout.probation needs probation_alarms: nothing would take the model back"
+        yield "rollout.probation needs probation_alarms: nothing would roll the model back"
     if rollout.keep is not None and not 1 <= rollout.keep <= 10:
         yield f"rollout.keep must be 1 to 10 versions, got {rollout.keep}"
 
 
 def steps(kind: str, percent: int | None, instances: int) -> int:
-    """Return how many steps are baked: whole instances move, so a step of 30 % of five is one of them.
+    """Return the number of steps that bake: whole instances move, so a step of 30 % of five is one instance.
 
     Example:
         >>> steps("LINEAR", 30, 5), steps("CANARY", 30, 5)
@@ -188,7 +188,7 @@ def steps(kind: str, percent: int | None, instances: int) -> int:
 
 
 def step_shares(kind: str, percent: int | None, instances: int) -> tuple[float, ...]:
-    """Return which share of the calls the new fleet has after each step, the last of which is all.
+    """Return the new fleet's share of the calls after each step; the last is 1.
 
     Example:
         >>> step_shares("CANARY", 30, 5), step_shares("LINEAR", 50, 5), step_shares("ALL_AT_ONCE", None, 5)
@@ -202,10 +202,10 @@ def step_shares(kind: str, percent: int | None, instances: int) -> tuple[float, 
 
 
 def longest_bake(rollout: RolloutSpec) -> int:
-    """Return the seconds that a step bakes at most."""
+    """Return the longest bake of a step, in seconds."""
     return rollout.bake if rollout.max_bake is None else rollout.max_bake
 
 
 def waits(rollout: RolloutSpec, instances: int) -> int:
-    """Return the seconds that a rollout bakes in all, at most: once a step."""
+    """Return the longest total bake of a rollout, in seconds: one bake for each step."""
     return longest_bake(rollout) * steps(rollout.kind, rollout.percent, instances)

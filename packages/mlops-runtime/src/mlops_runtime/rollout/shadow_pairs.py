@@ -1,7 +1,7 @@
-"""Answers of the live model and of a shadow to the same requests: pairs that err alone, and answers that changed. Pure.
+"""Comparison of the live model's and a shadow's responses to the same requests: one-sided failures and changed answers. Pure.
 
-A call that fails for the caller's reason fails in both and drops out. What is left, one fails and the other does not, is a coin
-where the candidate is within tolerance. A retrained model is meant to answer otherwise: how much may change is for the unit to say.
+An invalid request fails in both models and is ignored. If the candidate is within tolerance, failures of only one model are equally
+likely in either. A retrained model is expected to answer differently; the unit declares how much may change.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from mlops_runtime.rollout.answer_bodies import is_readable, read_time
 from mlops_runtime.rollout.fleet_comparison import ComparisonRule, Minute, compare
 from mlops_runtime.rollout.live_history import Counts
 
-# of the share of answers that changed: several times what is tolerated, by one test
+# alternatives of the test for changed answers, as multiples of the tolerated share
 _MULTIPLES = (1.2, 1.5, 2.0, 4.0, 10.0)
-# half of the usual one each for errors and for answers
+# half of the usual probability each for errors and for answers
 _FALSE_ALARM = 0.005
-# evaluated once, so no minute needs a cut, and none is a warm-up
+# evaluated once, so without a cut and without warm-up
 _ONCE = ComparisonRule(false_alarm=_FALSE_ALARM, cut=1e9, warm_up=0, dead_share=None)
 _LEAST = 1e-12
-# numbers of the live model below which its tails say nothing
+# fewer numbers of the live model give no meaningful tails
 _LEAST_NUMBERS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One request and what both answered: numbers row by row, None where a body has none."""
+    """Both models' predictions for one request, row by row; None if a response has no readable numbers."""
 
     live: tuple[float, ...] | None
     shadow: tuple[float, ...] | None
@@ -40,12 +40,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairsVerdict:
-    """What the pairs come to.
+    """Verdict on the pairs.
 
     Args:
-        pairs: How many there are.
-        passed: Whether nothing is shown against the candidate.
-        sentence: What was counted.
+        pairs: Number of pairs.
+        passed: Whether there is no significant evidence against the candidate.
+        sentence: The counts, in words.
     """
 
     pairs: int
@@ -54,14 +54,14 @@ class PairsVerdict:
 
 
 def paired(live: Iterable[Mapping[str, Any]], shadow: Iterable[Mapping[str, Any]]) -> list[Pair]:
-    """Return captured calls that both answered: by the caller's id, else by the bytes of the request.
+    """Pair captured calls of both models: by the caller's inference id, else by the bytes of the request.
 
-    Of requests with the same bytes the first alone counts, as their answers say the same again. An id that was given twice pairs
-    with the nearest time.
+    Of requests with the same bytes only the first counts, since the others add no information. A repeated id is paired with the
+    record that is nearest in time.
 
     Args:
         live: Capture records of the production variant.
-        shadow: Those of the shadow.
+        shadow: Capture records of the shadow.
     """
     theirs: dict[str, list[Mapping[str, Any]]] = {}
     for record in live:
@@ -82,11 +82,11 @@ def paired(live: Iterable[Mapping[str, Any]], shadow: Iterable[Mapping[str, Any]
 
 
 def judge_pairs(pairs: Sequence[Pair], tolerance: ToleranceSpec) -> PairsVerdict:
-    """Return what pairs come to.
+    """Return the verdict on pairs.
 
     Args:
-        pairs: All of the shadow's bake.
-        tolerance: How far apart two answers are the same, and how many may be further.
+        pairs: All pairs of the shadow's bake.
+        tolerance: Tolerated difference between two answers, and tolerated share of changed answers.
     """
     ours = sum(pair.shadow is None and pair.live is not None for pair in pairs)
     theirs = sum(pair.live is None and pair.shadow is not None for pair in pairs)
@@ -99,14 +99,14 @@ def judge_pairs(pairs: Sequence[Pair], tolerance: ToleranceSpec) -> PairsVerdict
     middle = f", by {100 * statistics.median(apart):.2g} % in the median" if apart else ""
     sentence = (
         f"of {len(pairs):,} pairs of answers {changed:,} changed beyond the tolerance{middle}, at most "
-        f"{100 * tolerance.max_changed:g} % may; {ours:,} had no numbers of the candidate alone, {theirs:,} of the live model "
-        f"alone{tails(both)}"
+        f"{100 * tolerance.max_changed:g} % may; only the candidate had no numbers in {ours:,}, only the live model in {theirs:,}"
+        f"{tails(both)}"
     )
     return PairsVerdict(pairs=len(pairs), passed=not errs and not differs, sentence=sentence)
 
 
 def is_changed(live: Sequence[float], shadow: Sequence[float], tolerance: ToleranceSpec) -> bool:
-    """Return whether the worst number of an answer is beyond the tolerance; another number of numbers is.
+    """Return whether any number of an answer is beyond the tolerance; a different count of numbers is a change, too.
 
     Example:
         >>> is_changed([1.0, 100.0], [1.01, 104.0], ToleranceSpec(relative=0.05, absolute=0.0, max_changed=0.1))
@@ -119,17 +119,17 @@ def is_changed(live: Sequence[float], shadow: Sequence[float], tolerance: Tolera
 
 
 def tails(both: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
-    """Return how many of the candidate's numbers lie in the tails of the live model's, to end a sentence; it decides nothing.
+    """Return the shares of the candidate's numbers in the tails of the live model's, as the end of a sentence; informational only.
 
     Args:
         both: Numbers of the live model and of the candidate, request by request.
 
     Returns:
-        Empty where the live model gave too few numbers, or one all the time.
+        Empty if the live model gave too few numbers, or always the same one.
 
     Example:
         >>> tails([([float(at)], [float(at + 20)]) for at in range(100)])
-        "; 30 % of its numbers lie among or above the highest tenth of the live model's, 0 % among or below the lowest"
+        "; 30 % of its numbers are in or above the highest tenth of the live model's, 0 % in or below the lowest"
     """
     live = [number for ours, _ in both for number in ours]
     candidate = [number for _, theirs in both for number in theirs]
@@ -141,11 +141,13 @@ def tails(both: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
     above, below = sum(each > tenths[-1] for each in candidate), sum(each < tenths[0] for each in candidate)
     shares = (f"{100 * each / len(candidate):.2g} %" for each in (above, below))
     high, low = shares
-    return f"; {high} of its numbers lie among or above the highest tenth of the live model's, {low} among or below the lowest"
+    return (
+        f"; {high} of its numbers are in or above the highest tenth of the live model's, {low} in or below the lowest"
+    )
 
 
 def change_evidence(changed: int, pairs: int, share: float) -> float:
-    """Return the evidence that more than a share of the answers changed: an e-value, a mixture of several larger shares.
+    """Return the evidence that more than a share of the answers changed: an e-value, as a mixture over several larger shares.
 
     Example:
         >>> change_evidence(5, 100, 0.05) < 2, change_evidence(60, 100, 0.05) > 1e6

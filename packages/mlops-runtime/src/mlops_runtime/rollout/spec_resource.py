@@ -1,7 +1,7 @@
-"""The custom resource behind a model endpoint: it stores what the stack asks for and lets the Deploy machine do it.
+"""Custom resource of a model endpoint: stores the stack's serving spec and starts the Deploy machine.
 
-Accepted is not deployed: it never waits for a rollout, and a busy lock is the machine's to wait for. Each request can be repeated:
-CloudFormation may send it again, and a stack that rolls back sends the former properties as an update.
+It does not wait for the rollout; waiting for the endpoint's lock is up to the machine. Requests are idempotent: CloudFormation may
+send one again, and a stack that rolls back sends the former properties as an update.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requesttypes.html
 """
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NOT_CREATED = "/not-created"  # end of the physical id of a resource whose create failed: nothing is ours to delete
+NOT_CREATED = (
+    "/not-created"  # suffix of the physical id of a resource whose creation failed: there is nothing to delete
+)
 
 Answer = Callable[..., None]
 
@@ -56,11 +58,11 @@ class SpecResource:
         sagemaker: Client.
         cloudwatch: Client.
         stepfunctions: Client.
-        ecr: Client, with timeouts that leave time for an answer.
+        ecr: Client, with timeouts that leave time for a response.
         chain: The endpoint's audit chain and row.
         bucket: Artifacts bucket.
         machine_arn: The Deploy machine.
-        is_on_eks: Whether a cluster serves: what runs there goes with the resource of its manifests. Default: SageMaker serves.
+        is_on_eks: Whether the endpoint is on EKS, so that the resource of its manifests deletes its workloads. Default: SageMaker.
     """
 
     s3: "S3Client"
@@ -79,7 +81,7 @@ class SpecResource:
         return self.chain.table
 
     def handle(self, event: Mapping[str, Any], answer: Answer) -> None:
-        """Carry out one request and answer it, also when anything goes wrong: no answer would hang the stack for an hour."""
+        """Handle one request, and respond even on errors: without a response the stack would wait for an hour."""
         endpoint = self.table.endpoint
         physical_id = str(event.get("PhysicalResourceId", endpoint))
         try:
@@ -89,7 +91,7 @@ class SpecResource:
             else:
                 data = self._apply(event)
                 physical_id = endpoint
-        except Exception as error:  # every error belongs into the stack's events
+        except Exception as error:  # every error must appear in the stack's events
             logger.exception("%s of %s failed", event.get("RequestType"), endpoint)
             if event.get("RequestType") == "Create":
                 physical_id = endpoint + NOT_CREATED
@@ -116,7 +118,7 @@ class SpecResource:
         return {"SpecUri": uri, "SpecHash": digest}
 
     def _check_images(self, event: Mapping[str, Any], digest: str) -> None:
-        """Refuse images that are missing; what was accepted once is accepted again, so that a stack can always roll back to it."""
+        """Reject missing images; images accepted once are accepted again, so that a stack can always roll back to them."""
         images = event["ResourceProperties"].get("Images", [])
         if not (isinstance(images, list) and all(isinstance(image, str) for image in images)):
             raise SpecError(f"property Images must be a list of image names, got {images!r}")
@@ -132,14 +134,14 @@ class SpecResource:
         try:
             self.s3.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            # without the right to list a bucket, S3 calls a missing key forbidden
+            # S3 returns 403 for a missing object to a caller that may not list
             if error.response["Error"]["Code"] in ("403", "404"):
                 return False
             raise
         return True
 
     def _put(self, key: str, content: bytes) -> datetime:
-        """Store an object, and return when S3 did: the time in the cloud."""
+        """Store an object, and return its time in S3."""
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType="application/json")
         return self.s3.head_object(Bucket=self.bucket, Key=key)["LastModified"]
 
@@ -150,22 +152,22 @@ class SpecResource:
         spec = check_spec(from_json(ServingSpec, text))
         if spec.endpoint != self.table.endpoint:
             raise SpecError(
-                f"the spec is of endpoint {spec.endpoint!r}, but this resource's is {self.table.endpoint!r}"
+                f"the spec is of endpoint {spec.endpoint!r}, but this resource is of {self.table.endpoint!r}"
             )
         return spec
 
     def _delete(self, event: Mapping[str, Any], physical_id: str) -> None:
         if physical_id.endswith(NOT_CREATED):
             return
-        if is_made_up(event):  # the creation was cancelled, perhaps before it did anything
+        if is_made_up(event):  # the creation was cancelled, perhaps before it had an effect
             if self.table.read().desired is None:
                 return
             physical_id = self.table.endpoint
-        own = physical_id == self.table.endpoint  # else it was renamed, and the machine works for the new name
+        own = physical_id == self.table.endpoint  # else it was renamed, and the machine serves the new name
         removal = Removal(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, stepfunctions=self.stepfunctions)
         stopped: list[str] = []
         if own:
-            # an execution that is stopped while it holds the lock would be recovered; a waiting one may just have taken it
+            # an execution stopped while it holds the lock would be recovered; a waiting one may acquire it before it is stopped
             self.table.unlock()
             stopped = removal.stop_executions(self.machine_arn)
             self.table.unlock()
@@ -178,7 +180,7 @@ class SpecResource:
             self.table.forget()
 
     def _record_deletion(self, event: Mapping[str, Any], stopped: Sequence[str]) -> None:
-        """Append the last record of the chain, which may outlive the stack; a delete that comes again appends none."""
+        """Append the last record of the chain, which may outlive the stack; a repeated delete appends none."""
         names = ", ".join(arn.rpartition(":")[2] for arn in stopped)
         stack, request = str(event["StackId"]), str(event["RequestId"])
         at = self._put(

@@ -1,4 +1,4 @@
-"""What the evidence of a rollout means: stop it, promote it, or wait, and the sentence that says why."""
+"""Verdict on the evidence of a rollout: stop, promote or continue, with a sentence that states the reason."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from enum import StrEnum
 from mlops_runtime.rollout.fleet_comparison import UNKNOWN_SHARE, ComparisonRule, Evidence, Minute, compare
 from mlops_runtime.rollout.live_history import Counts, total
 
-# what slow answers tolerate on top of the live fleet's share; a cold cache is not a dead fleet
+# tolerated share of slow responses on top of the live fleet's; a cold cache is not a dead fleet
 _SLOW_EXTRA = 0.001
-# a fleet against which more than this speaks is not shown to be good
+# with more evidence against it, a fleet is not called good
 DOUBTFUL = 3.0
-# what ten to one speaks against is not promoted, even where nothing more is going to be known
+# with evidence of ten to one against it, a fleet is not promoted, even if no more evidence will come
 BAD_ODDS = 10.0
-# how sure an upper bound without a failure is
+# error probability of the upper bound without a failure
 _UNSURE = 0.005
-# below it the bound says something
+# fewer calls have an informative bound
 _FEW_CALLS = 300
 _LEAST_PERCENT = 0.1
 
@@ -31,15 +31,15 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One thing by which two fleets are compared.
+    """One comparison of two fleets.
 
     Args:
-        minutes: Since the new fleet was first asked, oldest first.
+        minutes: Minutes since the new fleet's first call, oldest first.
         history: Minutes of the live fleet before.
-        rule: What is tolerated.
-        did: What the counted answers of the new fleet did.
-        old_did: What the counted ones of the live model did, where that is not the same. Default: the same.
-        alone_from: Number of the minute since which the live fleet is not asked. Default: it is asked always.
+        rule: Tolerance.
+        did: Verb for the counted responses of the new fleet, such as "failed".
+        old_did: Phrase for those of the live model, if different. Default: the same.
+        alone_from: Number of the minute since which the live fleet gets no calls. Default: it always gets calls.
     """
 
     minutes: Sequence[Minute]
@@ -51,16 +51,16 @@ class Compared:
 
     @property
     def new(self) -> Counts:
-        """All answers of the new fleet."""
+        """All responses of the new fleet."""
         return total([minute.new for minute in self.minutes])
 
     @property
     def old(self) -> Counts:
-        """All answers of the live fleet over the same minutes."""
+        """All responses of the live fleet over the same minutes."""
         return total([minute.old for minute in self.minutes])
 
     def evidence(self) -> Evidence:
-        """Return what the minutes come to."""
+        """Return the evidence of the minutes."""
         return compare(self.minutes, history=self.history, rule=self.rule, alone_from=self.alone_from)
 
     def counted(self) -> str:
@@ -75,16 +75,16 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What to do and why.
+    """Action and its reason.
 
     Args:
-        action: What to do now.
-        calls: Answers of the new fleet that did not fail: what a promotion needs some of.
-        evidence: Evidence against it: the highest where it is stopped, else that of now.
-        good: Evidence that its failing share is within a point of the live fleet's.
-        good_at: Minute since which that is shown; 0 if it is not.
-        minutes: Minutes since it was first asked, until it was stopped.
-        sentence: How long, what was counted, and what follows from it.
+        action: Next action.
+        calls: Successful responses of the new fleet, of which a promotion needs a minimum.
+        evidence: Evidence against the fleet: the highest value if it is stopped, else the current one.
+        good: Evidence that its failing share is at most a percentage point above the live fleet's.
+        good_at: Minute since which that evidence suffices; 0 if it does not.
+        minutes: Minutes from its first call until now or until it was stopped.
+        sentence: Duration, counts and conclusion.
     """
 
     action: Action
@@ -97,7 +97,7 @@ class Verdict:
 
 
 def error_rule(*, false_alarm: float, extra: float, is_latency_compared: bool) -> ComparisonRule:
-    """Return what is tolerated of failing answers; with latency compared both have half of the false alarms.
+    """Return the tolerance for failed responses; if latency is compared too, each has half of the false-alarm probability.
 
     Example:
         >>> error_rule(false_alarm=0.01, extra=0.0005, is_latency_compared=True).false_alarm
@@ -107,22 +107,22 @@ def error_rule(*, false_alarm: float, extra: float, is_latency_compared: bool) -
 
 
 def slow_rule(*, false_alarm: float, limits: int) -> ComparisonRule:
-    """Return what is tolerated of slow answers at each of several limits.
+    """Return the tolerance for slow responses at each of several limits.
 
     Args:
         false_alarm: Probability for all comparisons of the rollout; latency has half of it.
-        limits: How many limits share it.
+        limits: Number of limits that share it.
     """
     return ComparisonRule(false_alarm=false_alarm / 2 / limits, extra=_SLOW_EXTRA, dead_share=None)
 
 
 def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") -> Verdict:
-    """Return what all comparisons come to; one that stops is enough.
+    """Return the verdict on all comparisons; one of them is enough to stop.
 
     Args:
-        errors: Failing answers of both fleets.
-        slow: Slow answers of both, at one limit each. Default: latency is not compared.
-        unsaid: What else the sentence has to say. Default: nothing.
+        errors: Failed responses of both fleets.
+        slow: Slow responses of both fleets, one comparison for each limit. Default: latency is not compared.
+        unsaid: Addition to the sentence. Default: none.
 
     Example:
         >>> minutes = [Minute(new=Counts(calls=600, failed=9), old=Counts(calls=5400, failed=8))] * 3
@@ -133,7 +133,7 @@ def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") 
     failing, shown = found[0]
     stops = [(each, evidence) for each, evidence in found if evidence.stopped_at]
     if stops:
-        # what was seen when it was stopped, however much later one looks
+        # the state at the time of the stop, even if evaluated later
         what, evidence = min(stops, key=lambda stop: stop[1].stopped_at)
         what, errors = (replace(each, minutes=each.minutes[: evidence.stopped_at]) for each in (what, errors))
         action, against = Action.STOP, evidence.highest
@@ -157,7 +157,7 @@ def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") 
 
 def _means(new: Counts, *, is_enough: bool) -> str:
     if is_enough:
-        return "; shown to fail on less than one point more"
+        return "; shown to fail less than one percentage point more often"
     if new.failed == 0 and 0 < new.calls < _FEW_CALLS:
         share = float(f"{_excluded(new.calls):.2g}")
         return f"; a failing share of up to {share:g} % cannot be excluded"
@@ -169,12 +169,12 @@ def _held(errors: Compared) -> str:
     if not is_alone:
         return ""
     if total(errors.history).calls:
-        return "; in the end held to the live model's hours before"
-    return f"; in the end held to a failing share of {100 * UNKNOWN_SHARE:g} %, as nothing was asked before"
+        return "; at the end compared with the live model's hours before"
+    return f"; at the end compared with a failing share of {100 * UNKNOWN_SHARE:g} %, as there were no calls before"
 
 
 def _excluded(calls: int) -> float:
-    """Return the failing share in percent above which that many calls would have had a failure at 99.5 %.
+    """Return the failing share, in percent, above which that many calls would include a failure with probability 99.5 %.
 
     Example:
         >>> round(_excluded(20))
@@ -184,5 +184,5 @@ def _excluded(calls: int) -> float:
 
 
 def _percent(probability: float) -> str:
-    """Round up: a probability is not said to be smaller than it is."""
+    """Format a probability, rounded up so that it is never understated."""
     return f"{max(math.ceil(probability * 1000) / 10, _LEAST_PERCENT):.1f} %"

@@ -1,4 +1,4 @@
-"""What the plan asks the function ``rollout_verdict``: which fleets are compared, and how much of a difference is tolerated."""
+"""Requests of a plan to the function ``rollout_verdict``: the fleets to compare, and the tolerated difference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,24 +16,24 @@ _MICROSECOND = 0.001  # of a millisecond
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRequest:
-    """What is compared in a rollout.
+    """Request to compare two fleets of a rollout.
 
     Args:
-        endpoint: The endpoint.
+        endpoint: Name of the endpoint.
         fleet: Name of the new fleet's config.
-        since: When the rollout began (ISO 8601).
-        new: Where the new fleet is counted.
-        old: Where the old one is.
-        false_alarm: Probability at which a fleet within tolerance is stopped, at most.
-        tolerated: Failing answers on top of the old fleet's that are tolerated, as a share.
-        max_latency_ratio: How many times as slow the new fleet may be. Default: latency is not compared.
-        is_alone: Whether all traffic goes to the new fleet at once, so that the old one is not asked from its first minute.
-        has_alarm: Whether an alarm of the fleet stops it; a shadow is evaluated at its end.
-        not_before: Before it (ISO 8601) calls of the new fleet are those of an execution that died. Default: no call is.
-        most_share: Share of the calls that the new fleet gets before the last step, at most: so many of its calls in a row show
-            that the old one is asked nothing.
-        before: Where the live model was counted before, whichever config it was in. Default: where the old fleet is.
-        planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
+        since: Start of the rollout (ISO 8601).
+        new: Metrics of the new fleet.
+        old: Metrics of the old fleet.
+        false_alarm: Highest probability that a fleet within tolerance is stopped.
+        tolerated: Tolerated failing share on top of the old fleet's.
+        max_latency_ratio: Tolerated latency of the new fleet, as a multiple of the old one's. Default: latency is not compared.
+        is_alone: Whether all traffic moves to the new fleet at once, so that the old fleet gets no calls from its first minute on.
+        has_alarm: Whether an alarm stops the fleet; a shadow is only evaluated at its end.
+        not_before: Time (ISO 8601) before which calls in the new fleet's metrics are those of a dead execution. Default: none are.
+        most_share: Largest share of the calls that the new fleet gets before the last step; it determines the number of consecutive
+            calls that show that the old fleet gets none.
+        before: Metrics of the live model in any config. Default: those of the old fleet.
+        planned: Planned bake of each step and its reason, for the record. Default: nothing had to be planned.
     """
 
     endpoint: str
@@ -53,7 +53,7 @@ class VerdictRequest:
 
 
 def tolerated_share(spec: ServingSpec) -> float:
-    """Return which failing answers on top of the live model's are tolerated, as a share."""
+    """Return the tolerated failing share on top of the live model's."""
     own = spec.rollout.tolerated_error_share
     return TOLERATED_ERROR_SHARE if own is None else own
 
@@ -61,7 +61,7 @@ def tolerated_share(spec: ServingSpec) -> float:
 def verdict_request(
     spec: ServingSpec, *, fleet: str, since: str, new: FleetMetrics, old: FleetMetrics, planned: str | None = None
 ) -> VerdictRequest:
-    """Return the request for two fleets, with what the spec tolerates."""
+    """Return the request to compare two fleets, with the spec's tolerances."""
     rollout = spec.rollout
     shares = step_shares(rollout.kind, rollout.percent, spec.instance_count if spec.eks is None else 100)
     return VerdictRequest(
@@ -82,7 +82,7 @@ def verdict_request(
 def sagemaker_verdict(
     spec: ServingSpec, *, config: str, previous: str, since: str, planned: str | None = None
 ) -> VerdictRequest:
-    """Return the request for two fleets of one SageMaker endpoint, which the names of their configs tell apart.
+    """Return the request for two fleets of one SageMaker endpoint, distinguished by the names of their configs.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
@@ -92,15 +92,15 @@ def sagemaker_verdict(
 
 
 def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) -> VerdictRequest:
-    """Return the request for a shadow and the live model whose calls it gets copies of.
+    """Return the request to compare a shadow with the live model whose calls are copied to it.
 
-    Both are counted by variant, whichever config they are in: the live model's hours before are those of another config.
+    Both are counted by variant, in any config, since the live model had another config in the hours before.
 
     Args:
-        spec: How the endpoint is served.
+        spec: The endpoint's serving spec.
         config: Name of the config with the shadow.
         variant: Name of the shadow's variant.
-        since: When it began.
+        since: When the shadow began.
     """
     new, old = (_variant(spec, name) for name in (variant, spec.variant))
     asked = verdict_request(spec, fleet=config, since=since, new=new, old=old)
@@ -108,7 +108,7 @@ def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) 
 
 
 def endpoint_metric(spec: ServingSpec) -> FleetMetric:
-    """Return where the calls of an endpoint's main variant are counted, whichever fleet answers.
+    """Return the metric of the calls to an endpoint's main variant, of all fleets.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
     """
@@ -116,12 +116,12 @@ def endpoint_metric(spec: ServingSpec) -> FleetMetric:
 
 
 def variant_metrics(spec: ServingSpec) -> FleetMetrics:
-    """Return where an endpoint's main variant is counted, whichever fleet answers."""
+    """Return the metrics of an endpoint's main variant, of all fleets."""
     return _variant(spec, spec.variant)
 
 
 def fleet_metrics(spec: ServingSpec, config: str) -> FleetMetrics:
-    """Return where one fleet is counted, by the name of its config."""
+    """Return the metrics of one fleet, by the name of its config."""
     return _counted(spec, {"VariantName": spec.variant, "EndpointConfigName": config})
 
 
