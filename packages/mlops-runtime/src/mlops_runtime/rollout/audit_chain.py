@@ -187,9 +187,9 @@ def next_live(
 ) -> LivePointer | None:
     """Return the live pointer for the version that is live.
 
-    A config that is neither in the plan nor in the row was created elsewhere, or by an execution that died before it could record
-    it. Its pointer is rebuilt from its package, with an empty spec hash, so that the next deployment of the spec applies to it. The
-    version that was recorded as live becomes its previous one.
+    A config that neither plan nor row contains was created elsewhere, or by an execution that died before recording it. Its pointer
+    is rebuilt from its package, with an empty spec hash so that the next deployment of the spec applies, and with the recorded
+    version as its previous one.
     """
     if serving is None or not serving.is_answering:
         return None
@@ -238,10 +238,7 @@ def _on_probation(live: LivePointer, claim: Claim) -> LivePointer:
 
 
 def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
-    """Whether a record already reports the outcome of this execution: same execution, same live config.
-
-    Records of a rejection or a question do not depend on the live version.
-    """
+    """Whether a record already reports this execution's outcome: with the same live config, or a rejection or a question."""
     if record.execution == claim.execution and record.outcome is claim.outcome and claim.outcome in _OF_NO_VERSION:
         return True
     config = None if serving is None or not serving.is_answering else serving.config
@@ -385,8 +382,7 @@ class AuditChain:
         """Append a record that is decided on the row's state at the time of writing; its time is not before the last record's.
 
         Args:
-            decide: Called with the row, and again after each write by another writer. Returns the move to write; any other value
-                is returned, and nothing is written.
+            decide: Called with the row, again after each write of others. Returns the move to write, or a value to return instead.
 
         Returns:
             The new record, or the other value.
