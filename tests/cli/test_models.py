@@ -218,7 +218,7 @@ def test_what_was_changed_is_not_approved(registry: Registry, models: Any) -> No
     assert "it was changed after it was registered: its digests, evaluation, baseline, training set, code or" in line
     assert "changed it at " in line
     assert ", changed 20" in models("show", package).stdout
-    assert "the evaluation is no Evaluation" in line
+    assert "the evaluation is not a valid Evaluation" in line
     assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
     assert "problem: it was changed after it was registered" in models("show", package).stdout
 
@@ -230,7 +230,7 @@ def test_an_artefact_that_no_endpoint_may_read_is_not_approved(registry: Registr
 
     assert told.returncode == 1
     assert (
-        f"the artefact must lie below s3://{BUCKET}/models/{GROUP}/, as the endpoint's role may read nothing else, got "
+        f"the artefact must be below s3://{BUCKET}/models/{GROUP}/, as the endpoint's role may read nothing else, got "
         f"'s3://{BUCKET}/elsewhere/model.tar.gz'; copy it there and register the package again"
     ) in told.stderr
     assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"

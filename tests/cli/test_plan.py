@@ -65,8 +65,8 @@ def test_a_table_is_replaced_by_name_only(
     refused = on_cloud("plan", unique_stack, "--app", folder)
     assert refused.returncode == 1
     assert refused.stderr == (
-        "mlops: refused: Table (AWS::DynamoDB::Table, Plan/Table/Resource) would be replaced by TableName, with what it "
-        "holds; undo the change, or name it with --allow Table\n"
+        "mlops: refused: Table (AWS::DynamoDB::Table, Plan/Table/Resource) would be replaced by TableName, with its content; "
+        "undo the change, or allow it with --allow Table\n"
     )
     allowed = on_cloud("plan", "--app", folder, "--allow", "Table", "--json")
     assert allowed.returncode == 0
@@ -191,15 +191,16 @@ def test_names_that_exist_are_refused_with_the_way_to_adopt_them(
     planned = on_cloud("plan", "--app", folder)
 
     arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package-group/{name}"
-    adopt = f"mlops plan {unique_stack} --mapping adopt.json (docs/adopt.md), or this one alone with "
+    adopt = f"mlops plan {unique_stack} --mapping adopt.json (docs/adopt.md), or only this one with "
     adopt += f"cdk import {unique_stack} --resource-mapping-inline"
     text = (
-        f"Group (AWS::SageMaker::ModelPackageGroup): {name} exists already; adopt all that a deleted stack kept with {adopt} "
+        f"Group (AWS::SageMaker::ModelPackageGroup): {name} already exists; adopt all resources that a deleted stack "
+        f"retained with {adopt} "
         f"'{json.dumps({'Group': {'ModelPackageGroupArn': arn}}, separators=(',', ':'))}', or delete it if it is not needed"
     )
     assert planned.returncode == 1
     assert f"{unique_stack}: {text}\n" in planned.stdout
-    assert planned.stdout.count("exists already") == 2
+    assert planned.stdout.count("already exists") == 2
     assert planned.stderr == f"mlops: refused: 2 of the names to be created already exist: {text}\n"
 
     found = json.loads(on_cloud("plan", "--app", folder, "--json").stdout)["existing"]
@@ -236,7 +237,7 @@ def test_a_failed_deployment_hides_nothing_that_was_kept(
     planned = on_cloud("plan", "--app", folder)
     assert planned.returncode == 1
     assert planned.stdout.splitlines()[0] == f"{unique_stack} (new): 1 created"
-    assert f"{name} exists already" in planned.stdout
+    assert f"{name} already exists" in planned.stdout
     assert "is ROLLBACK_COMPLETE: its creation failed, so it can only be deleted" in planned.stderr
 
     destroy(failed)

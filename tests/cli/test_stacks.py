@@ -591,8 +591,8 @@ def test_a_name_that_exists_is_refused_before_anything_is_made(
         cloud.client("ssm").delete_parameter(Name="cli-half")
 
     assert refused.returncode == 1
-    assert "cli-half exists already" in refused.stderr
-    assert "take it into the stack with cdk import CliHalf" in refused.stderr
+    assert "cli-half already exists" in refused.stderr
+    assert "import it into the stack with cdk import CliHalf" in refused.stderr
     assert not _exists(cloud, "CliHalf")
 
 

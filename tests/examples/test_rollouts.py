@@ -316,7 +316,7 @@ def test_an_artefact_that_the_endpoint_may_not_read_is_refused_before_anything_i
     shop.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error="REFUSED")
 
     bucket = shop.loop.outputs["ArtifactsBucket"]
-    assert f"the artefact must lie below s3://{bucket}/models/{NAME}/" in shop.loop.audit()[-1].reason
+    assert f"the artefact must be below s3://{bucket}/models/{NAME}/" in shop.loop.audit()[-1].reason
     assert shop.ask() == pytest.approx(6.0)
     assert shop.leftovers() == []
 

@@ -195,7 +195,7 @@ def test_a_package_of_another_folder_is_refused_by_name(served: Served) -> None:
     ended = served.regional.wait_execution("DeployMachineArn", known, appear=30, finish=120, error="REFUSED")
     bucket = served.outputs["ArtifactsBucket"]
     allowed = " or ".join(f"s3://{bucket}/models/{UNIT}-{name}/" for name in ("regional", "weekly"))
-    assert f"the artefact must lie below {allowed}" in ended["cause"]
+    assert f"the artefact must be below {allowed}" in ended["cause"]
 
 
 def test_the_owner_cannot_go_first(served: Served) -> None:

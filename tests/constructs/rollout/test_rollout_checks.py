@@ -115,7 +115,7 @@ def test_fails_for_a_file_with_mistakes(tmp_path: Path):
         "max_deviation must be from 0 to 100, got -1",
         "max_latency must be from 1 milli to 1 minute, got 2 minutes",
         "max_slowdown must be from 1 to 1000, got 0.5",
-        "golden.jsonl: line 2: body must have as many rows as the field rows states, got 2 and 3; correct rows",
+        "golden.jsonl: line 2: body must have the number of rows in the field rows, got 2 and 3; correct rows",
         "golden.jsonl: line 3: unknown field 'nam'; allowed are name, body, rows, content_type, minimum, maximum, columns, "
         "minimums, maximums, row_minimums, row_maximums",
         "golden.jsonl: line 2: name must be unique, got 'typical' as in line 1",

@@ -61,12 +61,12 @@ def test_only_what_exists_is_refused() -> None:
     )
 
     assert found == [
-        "Group (AWS::SageMaker::ModelPackageGroup, Demand/Registry/Resource): demand-forecast exists already; adopt all "
-        "that a deleted stack kept with mlops plan Demand --mapping adopt.json (docs/adopt.md), or this one alone with "
-        f"cdk import Demand --resource-mapping-inline '{mapping}', or delete it if it is not "
+        "Group (AWS::SageMaker::ModelPackageGroup, Demand/Registry/Resource): demand-forecast already exists; adopt all "
+        "resources that a deleted stack retained with mlops plan Demand --mapping adopt.json (docs/adopt.md), or only this one "
+        f"with cdk import Demand --resource-mapping-inline '{mapping}', or delete it if it is not "
         "needed",
-        "Table (AWS::Glue::Table): demand_features/sales_v1 exists already; CloudFormation cannot import its type: "
-        "docs/adopt.md says how its content is kept, or delete it if it is not needed",
-        "Table (AWS::IAM::Role): send exists already; take it into the stack with cdk import Demand, or delete it if it is not "
+        "Table (AWS::Glue::Table): demand_features/sales_v1 already exists; CloudFormation cannot import its type: "
+        "see docs/adopt.md to keep its content, or delete it if it is not needed",
+        "Table (AWS::IAM::Role): send already exists; import it into the stack with cdk import Demand, or delete it if it is not "
         "needed",
     ]

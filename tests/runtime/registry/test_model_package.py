@@ -105,7 +105,7 @@ def test_fails_when_the_server_would_check_something_else() -> None:
     with pytest.raises(PackageError, match="MLOPS_MODEL_SHA256 of the container is 'dddd"):
         read_package(_described(request))
     del environment["MLOPS_MODEL_SHA256"]
-    with pytest.raises(PackageError, match="could not check what it loads"):
+    with pytest.raises(PackageError, match="could not verify the model"):
         read_package(_described(request))
 
 

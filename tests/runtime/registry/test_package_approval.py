@@ -117,7 +117,7 @@ def test_an_artefact_must_lie_where_an_endpoint_may_read(artifacts: tuple[str, .
     """Below one of the locations; a rule without any does not judge it."""
     rule = ApprovalRule(approvers=(APPROVER,), artifacts=artifacts)
     expected = (
-        "the artefact must lie below s3://artifacts/models/a/ or s3://artifacts/models/b/, as the endpoint's role may read nothing "
+        "the artefact must be below s3://artifacts/models/a/ or s3://artifacts/models/b/, as the endpoint's role may read nothing "
         "else, got 's3://artifacts/model.tar.gz'; copy it there and register the package again"
     )
 
@@ -160,7 +160,7 @@ def test_nobody_else_approves(identity: str) -> None:
 def test_an_approval_without_an_identity_does_not_count(modified: dict[str, Any]) -> None:
     """A package that is born approved has no last change; a profile's name is no identity."""
     (problem,) = _problems(_described(LastModifiedBy=modified))
-    assert "does not say who approved it" in problem
+    assert "does not name its approver" in problem
 
 
 def test_description_and_approver_agree_on_the_policy() -> None:
@@ -169,7 +169,7 @@ def test_description_and_approver_agree_on_the_policy() -> None:
     person = _problems(_described(ApprovalDescription=f"{BY_POLICY}: hm [binding {bound}]"))
     machine = _problems(_described(LastModifiedBy=_by(RETRAIN)))
 
-    assert [f"{ANN} approved it, but its description says '{BY_POLICY}'" in p for p in person] == [True]
+    assert [f"{ANN} approved it, but the description says '{BY_POLICY}'" in p for p in person] == [True]
     assert ["does not say so" in p for p in machine] == [True]
 
 
@@ -228,7 +228,7 @@ def test_what_changes_after_it_was_registered_is_refused(change: dict[str, Any])
         read_package(described)
 
     now, text = container_sha256(container, metadata), str(refused.value)
-    assert f"registered was {metadata['container_sha256']}, it is {now}; register it again" in text
+    assert f"its hash was {metadata['container_sha256']}, it is now {now}; register it again" in text
     for field in set(change) - {"CustomerMetadataProperties"}:
         assert f"{field} is now " in text
 
@@ -247,7 +247,7 @@ def test_a_changed_package_that_was_bound_anew_is_refused(change: dict[str, Any]
 def test_an_approval_that_names_no_content_is_refused(text: str) -> None:
     """Such as one by hand in the console; the fix names the command."""
     (problem,) = _problems(_described(ApprovalDescription=text))
-    assert "not bound to what was approved; approve it with: mlops models approve" in problem
+    assert "has no hash of the approved content; approve it with: mlops models approve" in problem
 
 
 def test_a_package_that_was_registered_without_its_hash_is_refused() -> None:
@@ -425,7 +425,7 @@ def test_an_approval_that_does_not_count_is_given_anew_as_a_change() -> None:
     requests = approval_requests(by_nobody, reason="in the right role")
 
     assert not is_settled(by_nobody, rule=RULE_OF_PEOPLE, now=NOW)
-    assert "does not say who" in review(by_nobody, rule=RULE_OF_PEOPLE, now=NOW).problems[0]
+    assert "does not name its approver" in review(by_nobody, rule=RULE_OF_PEOPLE, now=NOW).problems[0]
     assert [r["ModelApprovalStatus"] for r in requests] == ["Rejected", "Approved"]
     assert bound_by(requests[-1]) == _described_for_people()["CustomerMetadataProperties"]["container_sha256"]
 

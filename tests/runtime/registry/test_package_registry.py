@@ -123,8 +123,8 @@ def test_a_changed_evaluation_is_named(catalog: Catalog) -> None:
     found = hashlib.sha256(worse).hexdigest()
     registered, judged = catalog.evidence(_described()).problems
 
-    assert registered == f"the evaluation {URI} hashes to {found}, registered is {SHA256}"
-    assert judged == f"the gate's decision is about an evaluation with SHA-256 {SHA256}, {URI} has {found}"
+    assert registered == f"the evaluation {URI} has SHA-256 {found}, but {SHA256} is registered"
+    assert judged == f"the gate's decision is about an evaluation with SHA-256 {SHA256}, but {URI} has {found}"
 
 
 def test_missing_evidence_is_named(catalog: Catalog) -> None:
@@ -136,10 +136,10 @@ def test_missing_evidence_is_named(catalog: Catalog) -> None:
     nothing = catalog.evidence({}).problems
 
     assert gone == "the gate's result s3://artifacts/gates/demand-forecast/one.json cannot be read: NoSuchKey"
-    assert other.startswith("the evaluation is no Evaluation: ")
+    assert other.startswith("the evaluation is not a valid Evaluation: ")
     assert nothing == (
-        "the package does not say where its evaluation is",
-        "the package does not say where its gate's result is",
+        "the package does not name its evaluation",
+        "the package does not name its gate's result",
     )
 
 

@@ -178,7 +178,7 @@ def test_every_problem_of_every_line_at_once():
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"rows": 3}, "body must have as many rows as the field rows states, got 2 and 3; correct rows"),
+        ({"rows": 3}, "body must have the number of rows in the field rows, got 2 and 3; correct rows"),
         ({"rows": 0}, "rows must be 1 or more, got 0"),
         ({"body": ""}, "body must be 1 to 6291456 bytes, got 0"),
         ({"body": "{"}, "body must be of type application/json, got '{'"),

@@ -1,4 +1,4 @@
-"""What a deployment would change, from the deployed template, the new one and CloudFormation's resource schemas."""
+"""Changes of a deployment, computed from the deployed template, the new one and CloudFormation's resource schemas."""
 
 from mlops_runtime.changes.comparison import ResourceSchema, SchemaError, compare, read_schemas
 from mlops_runtime.changes.existing_resources import Existing, NamedResource, named, refusals_of

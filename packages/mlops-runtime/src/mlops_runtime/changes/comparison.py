@@ -1,4 +1,4 @@
-"""Compare two templates resource by resource and follow replacements to everything that refers to what is replaced."""
+"""Comparison of two templates by resource, including the effects of replacements on referring resources."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -11,7 +11,7 @@ from mlops_runtime.changes.template import Template, references, unknown
 
 FORMAT = "mlops.replacement/1"
 
-# what each sweep empties, and the property that names it, on both; the tag of what may be emptied
+# type that each sweep empties, and the property with its name in both; the tag of resources that may be emptied
 _SWEPT = {
     "Custom::BucketSweep": ("AWS::S3::Bucket", "BucketName"),
     "Custom::ModelPackageSweep": ("AWS::SageMaker::ModelPackageGroup", "ModelPackageGroupName"),
@@ -20,7 +20,7 @@ _MARK = "mlops:swept"
 
 _ATTRIBUTES = ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy", "CreationPolicy")
 _CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
-# what our own functions take for the name of their resource: by another one CloudFormation deletes the old
+# properties that form the physical id of the platform's custom resources: on a change, CloudFormation deletes the old resource
 _NAMES = {"Custom::MLOpsManifests": ("ClusterName", "Name")}
 _SPEC = "Custom::MLOpsServingSpec"
 _ENDPOINT = re.compile(r'"endpoint":\s*"([^"]*)"')
@@ -34,11 +34,11 @@ class SchemaError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceSchema:
-    """What a change of a property does, for one type.
+    """Properties of one type whose change replaces the resource.
 
     Args:
         create_only: Pointers of properties whose change replaces the resource, such as ``KeySchema`` or ``Policies/*/PolicyArn``.
-        conditional: Pointers of properties whose change may replace it.
+        conditional: Pointers of properties whose change may replace the resource.
     """
 
     create_only: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ def read_schemas(table: Mapping[str, object]) -> dict[str, ResourceSchema]:
     """Return the schema of each type of a table, whose ``types`` are ``{TYPE: {"create_only": [...], "conditional": [...]}}``.
 
     Raises:
-        SchemaError: If it is not such a table.
+        SchemaError: If the table has another format.
     """
     types = table.get("types")
     if table.get("format") != FORMAT or not isinstance(types, Mapping):
@@ -63,15 +63,15 @@ def read_schemas(table: Mapping[str, object]) -> dict[str, ResourceSchema]:
 
 
 def empties_nothing(body: Mapping[str, Any], deployed: Template, new: Template, replaced: Collection[str]) -> bool:
-    """Return whether a sweep may be deleted without a loss: what it swept stays, and is tagged now and no more then.
+    """Return whether a sweep may be deleted without a loss: its resource stays, has the tag now, and loses it in the new template.
 
-    What is not tagged now may be of a library whose sweeper ignored tags.
+    A resource without the tag now may have been deployed by a version whose sweeper ignored tags.
 
     Args:
-        body: The sweep as it is deployed.
-        deployed: What is deployed.
-        new: What would be.
-        replaced: Logical ids of what is replaced, perhaps: the old one keeps its tag.
+        body: The deployed sweep.
+        deployed: The deployed template.
+        new: The new template.
+        replaced: Logical ids of resources that are, or may be, replaced: the old ones keep their tag.
     """
     if body["Type"] not in _SWEPT:
         return False
@@ -95,7 +95,7 @@ def empties_nothing(body: Mapping[str, Any], deployed: Template, new: Template, 
 
 
 def _marked(template: Template, body: Mapping[str, Any]) -> bool | None:
-    """Return whether something is tagged, or None where only the deployment knows."""
+    """Return whether a resource has the tag; None if that is only known at deployment."""
     tags = template.properties(body).get("Tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, dict) and isinstance(tag.get("Key"), str) for tag in tags):
         return None
@@ -105,13 +105,13 @@ def _marked(template: Template, body: Mapping[str, Any]) -> bool | None:
 def compare(
     stack: str, deployed: Template | None, new: Template, schemas: Mapping[str, ResourceSchema]
 ) -> StackChanges:
-    """Return what a deployment of the new template would do to a stack.
+    """Return the changes that a deployment of the new template would make to a stack.
 
     Args:
         stack: Name of the stack.
-        deployed: What is deployed; None if there is no such stack.
-        new: What would be.
-        schemas: Which properties replace their resource, by type.
+        deployed: The deployed template; None for a new stack.
+        new: The new template.
+        schemas: Properties whose change replaces their resource, by type.
     """
     old = {} if deployed is None else deployed.resources()
     now = new.resources()
@@ -143,7 +143,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """A resource as it is deployed and as it will be."""
+    """A resource in both templates."""
 
     name: str
     old: Mapping[str, Any]
@@ -173,7 +173,7 @@ class _Pair:
 
 
 def _changed(pairs: Mapping[str, _Pair], schemas: Mapping[str, ResourceSchema]) -> dict[str, ResourceChange]:
-    """Return the change of each resource that stays, following references until nothing more changes."""
+    """Return the change of each resource in both templates, following references until a fixed point."""
     changes: dict[str, ResourceChange] = {}
     while True:
         before = dict(changes)
@@ -206,13 +206,13 @@ def _change(pair: _Pair, schema: ResourceSchema | None, others: Mapping[str, Res
         action = Action.REPLACED
     elif Effect.MAY_REPLACE in effects:
         action = Action.MAY_BE_REPLACED
-    # what was declared to stay is not given up in the step that loses it
+    # the policy of either template counts: it may be removed in the same deployment that loses the data
     held = holds_data(pair.old) or holds_data(pair.new)
     return replace(_whole(pair.name, pair.new, action), properties=tuple(properties), holds_data=held)
 
 
 def _own(pair: _Pair, schema: ResourceSchema | None) -> Iterator[PropertyChange]:
-    """Yield what the template itself changes."""
+    """Yield the changes of the template itself."""
     for path in _differences(pair.old_properties, pair.new_properties, ()):
         yield PropertyChange(path=_shown(path), effect=_effect(pair, schema, path))
 
@@ -232,7 +232,7 @@ def _effect(pair: _Pair, schema: ResourceSchema | None, path: tuple[str | int, .
 
 
 def _is_renamed(pair: _Pair, path: tuple[str | int, ...]) -> bool:
-    """Return whether a change at a path gives a custom resource of ours another physical id."""
+    """Return whether a change at a path changes the physical id of one of the platform's custom resources."""
     if pair.type == _SPEC:
         old, new = (_ENDPOINT.search(str(side.get("Spec"))) for side in (pair.old_properties, pair.new_properties))
         return path[0] == "Spec" and old is not None and new is not None and old[1] != new[1]
@@ -240,7 +240,7 @@ def _is_renamed(pair: _Pair, path: tuple[str | int, ...]) -> bool:
 
 
 def _touched(pair: _Pair, pointer: str, path: tuple[str | int, ...]) -> tuple[Any, Any] | None:
-    """Return what a pointer finds on both sides, if the change at a path lies within it or around it, and differs there."""
+    """Return a pointer's values on both sides if they differ and the changed path is within or around the pointer; else None."""
     keys = pointer.split("/")
     if any(key not in ("*", part) for key, part in zip(keys, path, strict=False)):
         return None
@@ -263,7 +263,7 @@ def _found(value: Any, keys: list[str]) -> Any:
 
 
 def _is_certain(old: Any, new: Any) -> bool:
-    """Return whether two values that are written otherwise are other values too."""
+    """Return whether two values that differ in the templates certainly differ at deployment."""
     if old is None or new is None or not (unknown(old) or unknown(new)):
         return True
     sides = [references(side) for side in (old, new)]
@@ -274,7 +274,7 @@ def _is_certain(old: Any, new: Any) -> bool:
 def _caused(
     pair: _Pair, schema: ResourceSchema | None, others: Mapping[str, ResourceChange]
 ) -> Iterator[PropertyChange]:
-    """Yield the properties whose value changes because what they refer to is replaced."""
+    """Yield the properties whose value changes because a resource that they refer to is replaced."""
     for path, value in _leaves(pair.new_properties, ()):
         for name, is_attribute in sorted(references(value)):
             other = others.get(name)
@@ -310,7 +310,7 @@ def _is_within(keys: list[str], path: tuple[str | int, ...]) -> bool:
 
 
 def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yield the values that hold a function or nothing further."""
+    """Yield the paths and values of leaves: scalars, and intrinsic functions as a whole."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from _leaves(item, (*path, index))

@@ -1,7 +1,7 @@
-"""Queues that hold what could not be delivered.
+"""Dead-letter queues of a template.
 
-A work queue holds work in flight, which its sender repeats. Messages in a dead-letter queue are not sent again by themselves: they
-are the only evidence of what failed, and what is redriven after the fix.
+A work queue contains messages in flight, which their sender repeats. Messages in a dead-letter queue are not sent again
+automatically: they are the only evidence of a failure, and are redriven after the fix.
 
 See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
 """
@@ -12,13 +12,13 @@ from typing import Any
 from mlops_runtime.changes.template import Template, references
 
 _QUEUE = "AWS::SQS::Queue"
-# of queues, subscriptions, rules, schedules, functions and their invocations
+# properties of queues, subscriptions, rules, schedules, functions and their invocations
 _NAMES = ("deadLetterTargetArn", "DeadLetterConfig", "OnFailure")
 _ALLOWS = "RedriveAllowPolicy"
 
 
 def dead_letter_queues(template: Template) -> frozenset[str]:
-    """Return the queues of a template that something of it sends what it could not deliver to.
+    """Return the logical ids of a template's dead-letter queues.
 
     Args:
         template: A template.

@@ -1,7 +1,7 @@
-"""Names that exist already although a deployment would create them, and how each resource is adopted into its stack.
+"""Existing resources with names that a deployment would create, and how to adopt each into its stack.
 
-CloudFormation refuses to create what exists. Resources that a deleted PRODUCTION stack retained are imported instead; those
-no longer needed are deleted. A name that the caller may not read is only reported.
+CloudFormation cannot create a resource whose name exists. Resources that a deleted PRODUCTION stack retained can be imported
+instead, or deleted if they are no longer needed. A name that the caller may not read is only reported.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-manually.html
 """
@@ -23,9 +23,9 @@ class NamedResource:
         stack: Name of the stack.
         logical_id: Its logical id.
         type: Its type.
-        name: Its name, as the template fixes it.
-        parent: What the name is within: a table's database, a rule's bus, an access entry's cluster. Default: nothing.
-        construct_path: Path of the construct. Default: it is not known.
+        name: Its name in the template.
+        parent: Scope of the name: a table's database, a rule's bus, an access entry's cluster. Default: none.
+        construct_path: Path of the construct. Default: unknown.
     """
 
     stack: str
@@ -38,12 +38,12 @@ class NamedResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Existing:
-    """What has the name.
+    """A resource that exists, or whose existence could not be checked.
 
     Args:
-        resource: What would be created.
-        identifier: What CloudFormation's import asks for, by property; empty for a type that keeps no data, and a Glue table.
-        reason: Why it could not be checked. Default: it was, and exists.
+        resource: The resource that would be created.
+        identifier: Identifier for CloudFormation's import, by property; empty for a type without data, and for a Glue table.
+        reason: Why it could not be checked. Default: it was checked and exists.
     """
 
     resource: NamedResource
@@ -52,7 +52,7 @@ class Existing:
 
     @property
     def text(self) -> str:
-        """What it is and how it is adopted, as one sentence."""
+        """One sentence on the resource and how to adopt it."""
         one = self.resource
         where = "" if one.construct_path is None else f", {one.construct_path}"
         name = f"{one.parent}/{one.name}" if one.parent else one.name
@@ -61,17 +61,17 @@ class Existing:
         if self.identifier:
             mapping = json.dumps({one.logical_id: dict(self.identifier)}, separators=(",", ":"))
             way = (
-                f"adopt all that a deleted stack kept with mlops plan {one.stack} --mapping adopt.json (docs/adopt.md), or "
-                f"this one alone with cdk import {one.stack} --resource-mapping-inline '{mapping}'"
+                f"adopt all resources that a deleted stack retained with mlops plan {one.stack} --mapping adopt.json "
+                f"(docs/adopt.md), or only this one with cdk import {one.stack} --resource-mapping-inline '{mapping}'"
             )
         elif one.type == "AWS::Glue::Table":
-            way = "CloudFormation cannot import its type: docs/adopt.md says how its content is kept"
+            way = "CloudFormation cannot import its type: see docs/adopt.md to keep its content"
         else:
-            way = f"take it into the stack with cdk import {one.stack}"
-        return f"{one.logical_id} ({one.type}{where}): {name} exists already; {way}, or delete it if it is not needed"
+            way = f"import it into the stack with cdk import {one.stack}"
+        return f"{one.logical_id} ({one.type}{where}): {name} already exists; {way}, or delete it if it is not needed"
 
 
-# the property that fixes a name, as a path, and the one that it is within
+# path of the property with the name, and of the one with its scope
 _NAMES: dict[str, tuple[str, str]] = {
     "AWS::CloudWatch::Alarm": ("AlarmName", ""),
     "AWS::CloudWatch::CompositeAlarm": ("AlarmName", ""),
@@ -97,7 +97,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "AWS::StepFunctions::StateMachine": ("StateMachineName", ""),
 }
 # claim: cloudformation-imports-no-glue-table
-# the one property by which CloudFormation imports a type, where the name is its value; the registry's primary identifiers
+# identifier property for CloudFormation's import of a type, if the name is its value; the registry's primary identifiers
 IDENTIFIERS: dict[str, str] = {
     "AWS::DynamoDB::Table": "TableName",
     "AWS::Glue::Database": "DatabaseName",
@@ -114,7 +114,7 @@ def types() -> frozenset[str]:
 
 
 def named(changes: StackChanges, new: Template) -> Iterator[NamedResource]:
-    """Yield what a deployment would create under a name that is known before."""
+    """Yield the resources that a deployment would create under a fixed name."""
     bodies = new.resources()
     for change in changes.changes:
         body = bodies.get(change.logical_id)
@@ -137,7 +137,7 @@ def named(changes: StackChanges, new: Template) -> Iterator[NamedResource]:
 
 
 def refusals_of(existing: Iterable[Existing]) -> list[str]:
-    """Return why the deployment would fail: names that exist, not those that could not be checked."""
+    """Return why the deployment would fail: existing names, without those that could not be checked."""
     return [one.text for one in existing if one.reason is None]
 
 
@@ -149,7 +149,7 @@ def _found(properties: Mapping[str, Any], path: str) -> Any:
 
 
 def _text(template: Template, value: Any) -> str:
-    """Return a name that refers to another resource of the template by that one's own fixed name."""
+    """Return a name; a reference to another resource of the template is replaced by that resource's fixed name."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping) and set(value) == {"Ref"}:

@@ -1,4 +1,4 @@
-"""The plan of a deployment: what happens to each resource, and which changes are refused unless they are named."""
+"""Plan of a deployment: changes of each resource, and the changes that are refused unless they are explicitly allowed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Action(StrEnum):
-    """What a deployment does to a resource."""
+    """Change of a resource by a deployment."""
 
     CREATED = "created"
     CHANGED = "changed"
@@ -18,7 +18,7 @@ class Action(StrEnum):
 
 
 class Effect(StrEnum):
-    """What the change of one property does to its resource."""
+    """Effect of a property's change on its resource."""
 
     UPDATE = "update"
     REPLACE = "replace"
@@ -31,9 +31,9 @@ class PropertyChange:
     """One property that changes.
 
     Args:
-        path: Where it is, such as ``Environment.Variables.UNIT``; an attribute is in parentheses, such as ``(DeletionPolicy)``.
-        effect: What that does to the resource.
-        cause: Logical id of the resource whose own change gives another value. Default: the template changes it.
+        path: Path, such as ``Environment.Variables.UNIT``; an attribute is in parentheses, such as ``(DeletionPolicy)``.
+        effect: Effect on the resource.
+        cause: Logical id of the resource whose change causes the new value. Default: the template changes it.
     """
 
     path: str
@@ -43,19 +43,19 @@ class PropertyChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceChange:
-    """What happens to one resource.
+    """Change of one resource.
 
     Args:
         logical_id: Its logical id.
         type: Its type in the new template, or in the deployed one if it is deleted.
-        action: What happens.
-        construct_path: Path of the construct, as CDK writes it into the template. Default: it is not known.
-        properties: What changes. Default: all of it, as it is created or deleted.
-        holds_data: Whether something is lost with it that a template cannot bring back. Default: nothing is.
-        is_kept: Whether the old resource stays in the account, outside of the stack, when it is replaced or deleted.
-            Default: it goes.
-        moved_to: Logical id of an equal resource that is created in its place. Default: none.
-        was: Its type in the deployed template, where it is another one. Default: the same.
+        action: Kind of the change.
+        construct_path: Path of the construct, from CDK's metadata in the template. Default: unknown.
+        properties: Changed properties. Default: none, for a created or deleted resource.
+        holds_data: Whether its loss cannot be undone by a template. Default: False.
+        is_kept: Whether the old resource is retained in the account, outside of the stack, when it is replaced or deleted.
+            Default: False.
+        moved_to: Logical id of an equal resource that is created instead. Default: none.
+        was: Its type in the deployed template, if different. Default: the same.
     """
 
     logical_id: str
@@ -70,7 +70,7 @@ class ResourceChange:
 
     @property
     def is_tags_only(self) -> bool:
-        """Whether nothing but tags changes."""
+        """Whether only tags change."""
         return bool(self.properties) and all(
             change.path.partition(".")[0].partition("[")[0] in {"Tags", "TagList", "HostedZoneTags"}
             for change in self.properties
@@ -79,12 +79,12 @@ class ResourceChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackChanges:
-    """What happens to one stack.
+    """Changes of one stack.
 
     Args:
         stack: Its name.
-        is_new: Whether there is no such stack yet.
-        changes: Each resource that something happens to, in the template's order, what is deleted last.
+        is_new: Whether the stack does not exist yet.
+        changes: Changed resources in the template's order, deleted ones last.
     """
 
     stack: str
@@ -92,9 +92,8 @@ class StackChanges:
     changes: tuple[ResourceChange, ...]
 
 
-# what CDK's own database of services calls stateful (without log groups: those that matter are declared to stay; without queues:
-# they hold work in flight, which its sender repeats; of dead letters see `dead_letters.py`), and those with models
-# and features
+# stateful types of CDK's service database (without log groups: important ones are declared to be retained; without queues: their
+# senders repeat messages in flight; for dead-letter queues see `dead_letters.py`), and types with models and features
 STATEFUL = frozenset(
     {
         "AWS::Backup::BackupVault",
@@ -128,7 +127,7 @@ STATEFUL = frozenset(
         "AWS::SageMaker::FeatureGroup",
         "AWS::SageMaker::ModelPackageGroup",
         "AWS::SecretsManager::Secret",
-        # their functions delete the endpoint or the slots on a cluster, and empty the bucket or the group (but see sweeps.py)
+        # their functions delete the endpoint or the slots on a cluster, and empty the bucket or the group (see empties_nothing)
         "Custom::BucketSweep",
         "Custom::MLOpsManifests",
         "Custom::MLOpsServingSpec",
@@ -141,12 +140,12 @@ LOSING = frozenset({Action.REPLACED, Action.MAY_BE_REPLACED, Action.DELETED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A change that is not made without being named.
+    """A change that is refused unless it is explicitly allowed.
 
     Args:
         stack: Name of the stack.
-        logical_id: The resource.
-        text: What would happen, why it is refused, and the fix.
+        logical_id: Logical id of the resource.
+        text: The change, the reason of the refusal, and the fix.
     """
 
     stack: str
@@ -155,13 +154,13 @@ class Refusal:
 
 
 def holds_data(body: Mapping[str, Any]) -> bool:
-    """Return whether a resource holds what a template cannot bring back, or was declared to stay."""
+    """Return whether a resource has content that a template cannot restore, or is declared to be retained."""
     policies = {body.get("DeletionPolicy"), body.get("UpdateReplacePolicy")}
     return body.get("Type") in STATEFUL or bool(policies & _KEEPING)
 
 
 def is_kept(body: Mapping[str, Any], action: Action) -> bool:
-    """Return whether the old resource stays in the account after it was replaced or deleted.
+    """Return whether the old resource is retained in the account after a replacement or deletion.
 
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
     """
@@ -170,11 +169,11 @@ def is_kept(body: Mapping[str, Any], action: Action) -> bool:
 
 
 def refusals(stacks: Iterable[StackChanges], allowed: Sequence[str] = ()) -> list[Refusal]:
-    """Return what is refused.
+    """Return the refused changes.
 
     Args:
-        stacks: What would change.
-        allowed: Logical ids that may be replaced or deleted. Default: none.
+        stacks: Changes of the stacks.
+        allowed: Logical ids of resources that may be replaced or deleted. Default: none.
     """
     return [
         Refusal(stack=found.stack, logical_id=change.logical_id, text=_text(change))
@@ -186,7 +185,7 @@ def refusals(stacks: Iterable[StackChanges], allowed: Sequence[str] = ()) -> lis
 
 
 def unused_names(stacks: Iterable[StackChanges], allowed: Sequence[str]) -> list[str]:
-    """Return the names that allow nothing: a forgotten one would let a later change through."""
+    """Return the allowed names without a matching change: a forgotten one would allow a later change."""
     needed = {
         change.logical_id
         for found in stacks
@@ -201,17 +200,17 @@ def _text(change: ResourceChange) -> str:
     name = f"{change.logical_id} ({change.type}{where})"
     if change.action is Action.IMPOSSIBLE:
         return (
-            f"{name} is {change.was} now, and CloudFormation changes no resource's type; give the new one another "
-            "construct id"
+            f"{name} is currently {change.was}, and CloudFormation cannot change the type of a resource; use another construct "
+            "id for the new one"
         )
     fix = "undo the change"
     if change.moved_to is not None:
-        fix = f"{change.moved_to} is created equal to it: a construct id was changed, change it back"
-    return f"{name} would be {_what(change)}; {fix}, or name it with --allow {change.logical_id}"
+        fix = f"{change.moved_to} is created with the same properties: a construct id was changed, change it back"
+    return f"{name} would be {_what(change)}; {fix}, or allow it with --allow {change.logical_id}"
 
 
 def _what(change: ResourceChange) -> str:
-    kept = ", and the old one left outside of the stack" if change.is_kept else ", with what it holds"
+    kept = ", and the old one retained outside of the stack" if change.is_kept else ", with its content"
     if change.action is Action.DELETED:
         return f"deleted from the stack{kept}"
     by = [

@@ -1,4 +1,4 @@
-"""A plan for people and for programs."""
+"""Report of a deployment's plan, as lines for people and as JSON for programs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ _SHOWN_PROPERTIES = 6
 
 
 def lines(stacks: Sequence[StackChanges]) -> Iterator[str]:
-    """Yield what a person reads."""
+    """Yield the plan as lines for people."""
     for found in stacks:
         if not found.changes:
             yield f"{found.stack}: no changes"
@@ -26,14 +26,14 @@ def lines(stacks: Sequence[StackChanges]) -> Iterator[str]:
         counts = [(action, sum(c.action is action for c in found.changes)) for action in Action]
         summary = ", ".join(f"{count} {action.value}" for action, count in counts if count)
         yield f"{found.stack}{' (new)' if found.is_new else ''}: {summary}"
-        if found.is_new:  # every resource is created: their names say nothing
+        if found.is_new:  # every resource is created, so a list would add nothing
             continue
         for change in found.changes:
             yield f"  {_line(change)}"
 
 
 def losses(stacks: Sequence[StackChanges]) -> Iterator[str]:
-    """Yield what a person reads of resources that are deleted or replaced."""
+    """Yield the lines of resources that are deleted or replaced."""
     for found in stacks:
         for change in found.changes:
             if change.action in LOSING:
@@ -41,7 +41,7 @@ def losses(stacks: Sequence[StackChanges]) -> Iterator[str]:
 
 
 def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict[str, object]:
-    """Return what a program reads, as JSON values."""
+    """Return the plan as JSON values."""
     return {
         "format": FORMAT,
         "refused": [{"stack": r.stack, "logical_id": r.logical_id, "reason": r.text} for r in refused],
@@ -53,7 +53,7 @@ def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict
 
 
 def existing_document(existing: Sequence[Existing]) -> list[dict[str, object]]:
-    """Return the names that exist although they would be created, and those that could not be checked, as JSON values."""
+    """Return the existing names that would be created, and those that could not be checked, as JSON values."""
     return [_existing(one) for one in existing]
 
 
@@ -90,7 +90,7 @@ def _line(change: ResourceChange) -> str:
     if change.was is not None:
         text += f": it is {change.was} now"
     if change.properties:
-        # what replaces is what the line is for, and comes first
+        # properties that cause the replacement come first
         ordered = sorted(change.properties, key=lambda c: c.effect not in (Effect.REPLACE, Effect.MAY_REPLACE))
         shown = [_property(c, change.action) for c in ordered[:_SHOWN_PROPERTIES]]
         more = len(ordered) - _SHOWN_PROPERTIES

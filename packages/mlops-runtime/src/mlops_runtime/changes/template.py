@@ -1,7 +1,7 @@
-"""Templates as data: conditions decided where they can be, and values in a form in which equal ones look equal.
+"""Templates as data: conditions are evaluated if possible, and values are normalized so that equal values compare equal.
 
-``Fn::Sub``, ``Fn::Join`` and a plain text may say the same; so may 1, "1" and a parameter whose value is 1. What cannot be known
-before a deployment stays as it is written.
+``Fn::Sub``, ``Fn::Join`` and a plain string may be equal, and so may 1, "1" and a parameter whose value is 1. Values that are only
+known at deployment are left unchanged.
 """
 
 import re
@@ -15,30 +15,30 @@ _PART = re.compile(r"\$\{(!?)([^{}]*)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A template and what is known of its parameters.
+    """A template and the known values of its parameters.
 
     Args:
-        document: The template, parsed.
-        values: Parameters and pseudo parameters whose values are known. Default: none is.
+        document: The parsed template.
+        values: Known values of parameters and pseudo parameters. Default: none.
     """
 
     document: Mapping[str, Any]
     values: Mapping[str, str] = field(default_factory=dict)
 
     def resources(self) -> dict[str, Mapping[str, Any]]:
-        """Return the resources that are there, or may be: those whose condition is not known to be false."""
+        """Return the resources whose condition is not known to be false."""
         found: Mapping[str, Mapping[str, Any]] = self.document.get("Resources", {})
         return {
             name: body for name, body in found.items() if self.condition(str(body.get("Condition", ""))) is not False
         }
 
     def properties(self, body: Mapping[str, Any]) -> dict[str, object]:
-        """Return the properties of a resource, each value in its comparable form."""
+        """Return the properties of a resource with normalized values."""
         value = self.plain(body.get("Properties", {}))
         return value if isinstance(value, dict) else {}
 
     def condition(self, name: str) -> bool | None:
-        """Return whether a condition holds, or None where that is only known at deployment; no condition always holds."""
+        """Return whether a condition holds; None if that is only known at deployment. An empty name means no condition: True."""
         if not name:
             return True
         conditions: Mapping[str, Any] = self.document.get("Conditions", {})
@@ -63,7 +63,7 @@ class Template:
         return None
 
     def plain(self, value: Any) -> Any:
-        """Return a value in its comparable form."""
+        """Return a value in its normalized form."""
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, int | float):
@@ -123,7 +123,7 @@ class Template:
 
 
 def joined(parts: list[Any]) -> Any:
-    """Return parts of a text as one text, or as the shortest list of texts and what is not known."""
+    """Return the parts of a string as one string, or as the shortest ``Fn::Join`` of strings and unknown parts."""
     made: list[Any] = []
     for part in parts:
         for item in part["Fn::Join"][1] if isinstance(part, Mapping) and "Fn::Join" in part else [part]:
@@ -137,12 +137,12 @@ def joined(parts: list[Any]) -> Any:
 
 
 def unknown(value: Any) -> bool:
-    """Return whether a comparable value is only known at deployment."""
+    """Return whether a normalized value is only known at deployment."""
     return (isinstance(value, str) and "{{resolve:" in value) or any(True for _ in _functions(value))
 
 
 def references(value: Any) -> set[tuple[str, bool]]:
-    """Return the logical ids that a comparable value refers to, each with whether it is an attribute that is asked for."""
+    """Return the logical ids that a normalized value refers to, each with whether it refers to an attribute."""
     found: set[tuple[str, bool]] = set()
     for function, argument in _functions(value):
         if function == "Ref":

@@ -1,4 +1,4 @@
-"""Model packages: the request that registers one, what the registry says about one, and whether its approval counts."""
+"""Model packages: registration requests, descriptions from the registry, and validity of approvals."""
 
 from mlops_runtime.registry.model_package import (
     PackageError,

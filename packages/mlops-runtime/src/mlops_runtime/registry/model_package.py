@@ -1,4 +1,4 @@
-"""``ModelPackageSpec`` to CreateModelPackage arguments, and DescribeModelPackage's answer back.
+"""Converts ``ModelPackageSpec`` to arguments of CreateModelPackage, and responses of DescribeModelPackage back.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackage.html
 """
@@ -12,8 +12,8 @@ from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 
-MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # what the server compares model.onnx with before it loads it
-MLOPS_TRUST = "MLOPS_TRUST"  # what loading the model may do; the server loads nothing that does more
+MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # the server compares the hash of model.onnx with it before loading
+MLOPS_TRUST = "MLOPS_TRUST"  # allowed effects of loading the model, which the server enforces
 METADATA = (
     "artifact_sha256",
     "model_sha256",
@@ -23,7 +23,7 @@ METADATA = (
     "baseline_sha256",
     "evaluation_uri",
 )
-# what a package of ours also carries; one that was registered otherwise may be without
+# further metadata of packages that the platform registers; others may lack them
 OPTIONAL = (
     "signing_key",
     "code",
@@ -36,10 +36,10 @@ OPTIONAL = (
     "source_record",
     "source_environment",
 )
-# what a package is bound by besides its container; hash of the evaluation, and the optional fields that there are
+# metadata that the package's hash covers besides the container; ALSO_BOUND only if present
 BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri", "baseline_sha256")
 ALSO_BOUND = ("evaluation_sha256", *OPTIONAL)
-ABSENT = "none"  # value of a missing field: the registry rejects empty strings
+ABSENT = "none"  # value of a missing field, since the registry rejects empty strings
 CONTAINER_SHA256 = "container_sha256"
 CONTAINER_FIELDS = "container_fields"
 
@@ -50,7 +50,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PackageError(ValueError):
-    """A model package cannot be deployed as it is; the message lists every problem.
+    """A model package cannot be deployed in its current state; the message lists every problem.
 
     Attributes:
         problems: Each problem.
@@ -63,7 +63,7 @@ class PackageError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredPackage:
-    """A package as the registry describes it: what it holds, and whether, by whom and in which words it is approved."""
+    """A package as described by the registry: content, approval status, approver, and approval description."""
 
     spec: ModelPackageSpec
     arn: str
@@ -75,21 +75,21 @@ class RegisteredPackage:
 
     @property
     def is_approved(self) -> bool:
-        """Whether the registry says that it may be deployed."""
+        """Whether the package is completed and approved."""
         return self.approval == "Approved" and self.status == "Completed"
 
 
 def container_sha256(container: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
-    """Return the hash of what a package holds: its whole container, and the artefact, evaluation and training set behind it.
+    """Return the hash of a package's content: its whole container, and its artifact, evaluation and training set.
 
-    Registration keeps it in the package's metadata, an approval repeats it, the plan, the audit record and the live pointer carry
-    it. Fields that SageMaker adds to a container do not count; what metadata are absent count as empty.
+    The hash is stored in the package's metadata at registration, and repeated in approvals, plans, audit records and the live
+    pointer. Fields that SageMaker adds to a container are ignored; absent metadata count as empty.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelPackageContainerDefinition.html
 
     Args:
-        container: As in InferenceSpecification.
-        metadata: The package's metadata, or the gate's answer; other names in it do not count.
+        container: Container, as in InferenceSpecification.
+        metadata: The package's metadata, or the gate's result; other names in it are ignored.
 
     Example:
         >>> container = {"Image": "i", "ImageDigest": "sha256:1"}
@@ -101,19 +101,19 @@ def container_sha256(container: Mapping[str, Any], metadata: Mapping[str, str]) 
 
 
 def registered_metadata(container: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return metadata with what binds them and the container: ``container_sha256``, and short hashes by which a change is named."""
+    """Return metadata with the hash of metadata and container, ``container_sha256``, and short hashes that locate a change."""
     fields = " ".join(f"{name}={digest}" for name, digest in _fields(container).items())
     return {**metadata, CONTAINER_FIELDS: fields, CONTAINER_SHA256: container_sha256(container, metadata)}
 
 
 def package_changes(container: Mapping[str, Any], metadata: Mapping[str, str]) -> list[str]:
-    """Return how a package differs from what was registered; nothing if it does not."""
+    """Return how a package differs from its registration; empty if unchanged."""
     registered, present = metadata.get(CONTAINER_SHA256), container_sha256(container, metadata)
     if registered == present:
         return []
     if registered is None:
         return [
-            f"CustomerMetadataProperties.{CONTAINER_SHA256} is missing; register it with what package_request gives"
+            f"CustomerMetadataProperties.{CONTAINER_SHA256} is missing; register it with the result of package_request"
         ]
     was = dict(part.partition("=")[::2] for part in metadata.get(CONTAINER_FIELDS, "").split())
     now = _fields(container)
@@ -124,12 +124,12 @@ def package_changes(container: Mapping[str, Any], metadata: Mapping[str, str]) -
         or "its digests, evaluation, baseline, training set, code or signing key are not those it was registered with"
     )
     return [
-        f"it was changed after it was registered: {what}; registered was {registered}, it is {present}; register it again"
+        f"it was changed after it was registered: {what}; its hash was {registered}, it is now {present}; register it again"
     ]
 
 
 def container_environment(spec: ModelPackageSpec) -> dict[str, str]:
-    """Return the environment of a package's container: its own, what the server compares, and what loading may do."""
+    """Return the environment of a package's container: its own variables, the model's hash, and the allowed trust."""
     trust = {} if spec.trust is None else {MLOPS_TRUST: spec.trust}
     return {**spec.environment, MODEL_SHA256: spec.model_sha256, **trust}
 
@@ -139,7 +139,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
 
     Args:
         spec: The package. ``package_arn`` is not used.
-        approval: Approval status that it is born with. Default: a person, or the policy, decides later.
+        approval: Initial approval status. Default: a person, or the policy, decides later.
 
     Example:
         >>> spec = ModelPackageSpec(
@@ -170,11 +170,11 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
 
 
 def read_package(description: Mapping[str, Any]) -> RegisteredPackage:
-    """Return the package that DescribeModelPackage describes.
+    """Return the package in a response of DescribeModelPackage.
 
     Raises:
-        PackageError: With everything that keeps it from being deployed safely: an image by tag, a missing digest, a digest in
-            the metadata that is not the one that the server will check, anything that was changed after it was registered.
+        PackageError: With everything that prevents a safe deployment: an image by tag, a missing hash, a hash in the metadata that
+            differs from the one that the server checks, any change after the registration.
     """
     arn = str(description["ModelPackageArn"])
     specification = description.get("InferenceSpecification", {})
@@ -218,9 +218,9 @@ def _problems(container: Mapping[str, Any], metadata: Mapping[str, str]) -> Iter
             yield f"CustomerMetadataProperties.{name} must be 64 hexadecimal digits, got {metadata[name]!r}"
     checked = container.get("Environment", {}).get(MODEL_SHA256)
     if checked is None:
-        yield f"the container's environment has no {MODEL_SHA256}, so the server could not check what it loads"
+        yield f"the container's environment has no {MODEL_SHA256}, so the server could not verify the model"
     elif "model_sha256" in metadata and checked != metadata["model_sha256"]:
-        yield f"{MODEL_SHA256} of the container is {checked!r}, but model_sha256 of the metadata {metadata['model_sha256']!r}"
+        yield f"{MODEL_SHA256} of the container is {checked!r}, but model_sha256 of the metadata is {metadata['model_sha256']!r}"
     yield from _trust_problems(container.get("Environment", {}).get(MLOPS_TRUST), metadata)
 
 
@@ -241,7 +241,7 @@ def _given(container: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _fields(container: Mapping[str, Any]) -> dict[str, str]:
-    """Return a short hash of each field: they name what was changed, the whole hash says whether."""
+    """Return a short hash of each field; they only locate a change, which the full hash detects."""
     return {name: content_hash({name: value})[:8] for name, value in sorted(_given(container).items())}
 
 

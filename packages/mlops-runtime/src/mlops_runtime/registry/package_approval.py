@@ -1,4 +1,4 @@
-"""Whether an approval is valid: who gave it, when, for which content; and the request that approves or rejects a package."""
+"""Validity of approvals by approver, time and content, and requests that approve or reject a package."""
 
 import json
 import re
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
     from mypy_boto3_sagemaker.type_defs import UpdateModelPackageInputTypeDef
 
-BY_POLICY = "approved by policy"  # how the Retrain machine's approvals begin; a person's may not
-MAX_WAIT_SECONDS = 6 * 3600  # for which a release may be open where it was offered
-MAXIMUM_REASON = 900  # of the 1,024 characters that ApprovalDescription has
+BY_POLICY = "approved by policy"  # prefix of the Retrain machine's approvals, forbidden in a person's
+MAX_WAIT_SECONDS = 6 * 3600  # longest time for which an offered release may stay open
+MAXIMUM_REASON = 900  # of the 1,024 characters of an ApprovalDescription
 
 _BINDING = re.compile(r"\[binding ([0-9a-f]{64})\]")
 _TRUST = re.compile(r"\[trust \w+\]")
@@ -29,12 +29,12 @@ _ROLE = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/(?:[!-.0-~]+/)*([\w+=,.@-]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRule:
-    """Who may approve the packages of one group, for how long after it was registered, and where its artefact must lie.
+    """Rule for approvals of one group's packages: approvers, timeout after the registration, and location of the artifact.
 
-    ``approvers`` are ARNs of the roles that people take, ``machines`` those of the Retrain machines that approve by policy.
+    ``approvers`` are ARNs of the roles that people assume, ``machines`` those of the Retrain machines that approve by policy.
     ``artifacts`` are the locations, ``s3://<bucket>/models/<name>/`` of an endpoint or pipeline, that the roles of the group's
-    endpoints may read; without any the location is not checked. ``trust`` is what loading a model may do. Default: read data and
-    run code of the model's own.
+    endpoints may read; without any, the location is not checked. ``trust`` lists the allowed effects of loading a model. Default:
+    reading data and running code of the model itself.
 
     Example:
         >>> ApprovalRule.from_environment({"APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}'}).machines
@@ -50,13 +50,13 @@ class ApprovalRule:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ApprovalRule":
-        """Read the rule from ``APPROVAL``, as ``ModelRegistry.approval_environment`` writes it.
+        """Read the rule from ``APPROVAL``, which ``ModelRegistry.approval_environment`` sets.
 
         An endpoint of another stack's registry has the owner's ``RegistryEntry`` in ``REGISTRY`` instead, and in ``MODELS`` a list
         of the locations that its own role may read.
 
         Raises:
-            KeyError: If it is missing.
+            KeyError: If the variable is missing.
             ContractError: If it is not a rule.
         """
         if "REGISTRY" not in environ:
@@ -69,13 +69,13 @@ class ApprovalRule:
 def approval_problems(
     description: Mapping[str, Any], package: RegisteredPackage, *, rule: ApprovalRule, now: datetime
 ) -> list[str]:
-    """Return why the approval of a package does not count; nothing if it does.
+    """Return why the approval of a package does not count; empty if it counts.
 
     Args:
-        description: DescribeModelPackage's answer.
-        package: The same, as read by ``read_package``.
-        rule: Who may approve, and until when.
-        now: The time in the cloud; an approval without a time of its own counts as given now.
+        description: Response of DescribeModelPackage.
+        package: The package, read from it by ``read_package``.
+        rule: Rule of the group.
+        now: Current time of the cloud; an approval without a time counts as given now.
     """
     if not package.is_approved:
         return [f"it is {package.approval} ({package.status}); approve it first"]
@@ -90,20 +90,20 @@ def approval_problems(
 
 
 def timeout_problems(description: Mapping[str, Any], *, rule: ApprovalRule, at: datetime) -> list[str]:
-    """Return why a package may not be approved at a time: it was registered too long before."""
+    """Return why a package may not be approved at a time: it was registered too long ago."""
     if rule.timeout_seconds is None:
         return []
     waited, allowed = at - description["CreationTime"], timedelta(seconds=rule.timeout_seconds)
     if waited <= allowed:
         return []
     return [
-        f"approved {_span(waited)} after it was registered, at most {_span(allowed)} are allowed, as its training set grows "
+        f"approved {_span(waited)} after it was registered, at most {_span(allowed)} are allowed, as its training set becomes "
         "stale; retrain and approve the new package"
     ]
 
 
 def location_problems(description: Mapping[str, Any], *, rule: ApprovalRule) -> list[str]:
-    """Return why a package could not be loaded: its artefact lies where no endpoint of the group may read.
+    """Return why a package could not be loaded: no endpoint of the group may read the location of its artifact.
 
     Example:
         >>> rule = ApprovalRule(artifacts=("s3://artifacts/models/demand-forecast/",))
@@ -115,7 +115,7 @@ def location_problems(description: Mapping[str, Any], *, rule: ApprovalRule) -> 
     found = [str(container.get("ModelDataUrl", "")) for container in containers]
     allowed = " or ".join(rule.artifacts)
     return [
-        f"the artefact must lie below {allowed}, as the endpoint's role may read nothing else, got {uri!r}; copy it there and "
+        f"the artefact must be below {allowed}, as the endpoint's role may read nothing else, got {uri!r}; copy it there and "
         "register the package again"
         for uri in found
         if rule.artifacts and not uri.startswith(rule.artifacts)
@@ -123,12 +123,12 @@ def location_problems(description: Mapping[str, Any], *, rule: ApprovalRule) -> 
 
 
 def trust_problems(flavor: str | None, trust: str | None, *, allowed: Sequence[str] | None) -> list[str]:
-    """Return why a registry does not take a model: loading it may do more than the registry allows.
+    """Return why a registry rejects a model: loading it may have effects that the registry does not allow.
 
     Args:
-        flavor: What loads it; ``None`` for ONNX, which is data.
-        trust: What loading it may do; ``None`` for ONNX.
-        allowed: What the registry allows. Default: data and code.
+        flavor: Flavor that loads it; ``None`` for ONNX, which is data.
+        trust: Trust that loading it requires; ``None`` for ONNX.
+        allowed: Trust that the registry allows. ``None``: data and code.
 
     Example:
         >>> trust_problems("lightgbm", "data", allowed=None)
@@ -143,21 +143,21 @@ def trust_problems(flavor: str | None, trust: str | None, *, allowed: Sequence[s
 def is_automatic(description: Mapping[str, Any]) -> bool:
     """Return whether a package was approved by policy, not by a person.
 
-    ``approval_problems`` refuses a package whose description says one thing and whose approver is the other.
+    ``approval_problems`` reports a package whose description and approver disagree on that.
     """
     return str(description.get("ApprovalDescription", "")).startswith(BY_POLICY)
 
 
 def approval_description(reason: str, *, bound: str, trust: str | None = None) -> str:
-    """Return the ApprovalDescription of a person's approval: why, and the hash of what was approved.
+    """Return the ApprovalDescription of a person's approval: the reason, and the hash of the approved content.
 
     Args:
-        reason: Why, in one line.
+        reason: Reason, in one line.
         bound: ``container_sha256`` of the package.
-        trust: What loading its model may do. Default: it is ONNX, and nothing is said of it.
+        trust: Trust that loading its model requires. Default: none, for ONNX.
 
     Raises:
-        ValueError: If the reason is empty, too long, has line breaks, or begins as the policy's do.
+        ValueError: If the reason is empty, too long, has line breaks, or begins like an approval by policy.
 
     Example:
         >>> approval_description("beats the champion in every segment", bound="0" * 64)[:35]
@@ -168,7 +168,7 @@ def approval_description(reason: str, *, bound: str, trust: str | None = None) -
 
 
 def approval_reason(description: str) -> str:
-    """Return why a package was approved, without the hash that the approval is bound to.
+    """Return the reason of an approval, without the hash of the approved content.
 
     Example:
         >>> approval_reason(approval_description("beats the champion", bound="0" * 64, trust="pickle"))
@@ -181,25 +181,25 @@ def rejection_description(reason: str) -> str:
     """Return the ApprovalDescription of a person's rejection.
 
     Raises:
-        ValueError: As for ``approval_description``.
+        ValueError: See ``approval_description``.
     """
     return _checked(reason)
 
 
 def bound_by(description: Mapping[str, Any]) -> str | None:
-    """Return the hash that an approval is bound to; ``None`` if it names none."""
+    """Return the hash of the content that was approved; ``None`` if the approval has no hash."""
     found = _BINDING.findall(str(description.get("ApprovalDescription", "")))
     return found[-1] if found else None
 
 
 def approver(description: Mapping[str, Any]) -> str | None:
-    """Return the identity that last changed a package; ``None`` where SageMaker names none."""
+    """Return the ARN of the identity that last changed a package; ``None`` if SageMaker does not provide it."""
     identity = description.get("LastModifiedBy", {}).get("IamIdentity", {})
     return None if identity.get("Arn") is None else str(identity["Arn"])
 
 
 def changed_while_pending(description: Mapping[str, Any]) -> str | None:
-    """Return who changed a pending package; ``None`` if it was not changed."""
+    """Return the ARN of the identity that changed a pending package; ``None`` if it was not changed."""
     # claim: registering-is-no-modification
     return approver(description) if description.get("ModelApprovalStatus") == "PendingManualApproval" else None
 
@@ -207,7 +207,7 @@ def changed_while_pending(description: Mapping[str, Any]) -> str | None:
 def has_role(identity: str, roles: tuple[str, ...]) -> bool:
     """Return whether an identity is a session of one of the roles, or the role itself.
 
-    A session's ARN leaves out the role's path; names are unique in an account, with any path.
+    A session's ARN does not contain the role's path; names of roles are unique in an account, regardless of the path.
 
     Example:
         >>> has_role("arn:aws:sts::123456789012:assumed-role/Lead/ann", ("arn:aws:iam::123456789012:role/team/Lead",))
@@ -221,10 +221,10 @@ def has_role(identity: str, roles: tuple[str, ...]) -> bool:
 
 
 def person_of(identity: str) -> str:
-    """Return the name by which people know a caller: of a session or of an IAM user, never that of a generated role.
+    """Return the name of a caller for people: that of a session or an IAM user, never that of a generated role.
 
     Args:
-        identity: An ARN, or what STS calls a user id: that of a role with the session's name.
+        identity: An ARN, or a user id of STS: that of a role with the session's name.
 
     Example:
         >>> person_of("arn:aws:sts::123456789012:assumed-role/Demand-RegistryApprover1A2B/ann@example.com")
@@ -236,7 +236,7 @@ def person_of(identity: str) -> str:
 
 
 def approver_name(identity: str, description: str) -> str:
-    """Return who approved a package, as people know them: ``policy`` where a machine did so.
+    """Return the approver of a package for people; ``policy`` if a machine approved it.
 
     Args:
         identity: ARN of the approver.
@@ -255,22 +255,22 @@ def _identity_problems(description: Mapping[str, Any], rule: ApprovalRule) -> It
     identity, by_policy = approver(description), is_automatic(description)
     allowed = " or ".join((*rule.approvers, *rule.machines)) or "nobody"
     if identity is None:
-        yield f"SageMaker does not say who approved it; {allowed} may approve: approve it again in that role"
+        yield f"SageMaker does not name its approver; {allowed} may approve: approve it again in that role"
     elif has_role(identity, rule.machines):
         if not by_policy:
-            yield f"{identity} approves by policy, but its description does not say so; approve it again by hand"
+            yield f"{identity} approves by policy, but the description does not say so; approve it again by hand"
     elif not has_role(identity, rule.approvers):
         yield (
             f"{identity} approved it, or changed it after it was approved, but only {allowed} may; approve it again in that role"
         )
     elif by_policy:
-        yield f"{identity} approved it, but its description says {BY_POLICY!r}; approve it again and say why"
+        yield f"{identity} approved it, but the description says {BY_POLICY!r}; approve it again with a reason"
 
 
 def _binding_problems(description: Mapping[str, Any], package: RegisteredPackage) -> Iterator[str]:
     approved, present = bound_by(description), package.container_sha256
     if approved is None:
-        yield "its approval is not bound to what was approved; approve it with: mlops models approve"
+        yield "its approval has no hash of the approved content; approve it with: mlops models approve"
     elif approved != present:
         yield f"{approved} was approved, but it is {present} now; review it and approve it again"
 
@@ -303,9 +303,9 @@ def _span(span: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryInbox:
-    """Whose releases a registry takes: ``source_name`` is the environment's; ``table`` has offers and the head of their chain.
+    """The source of a registry's releases: ``source_name`` is the environment's name; ``table`` has offers and their chain's head.
 
-    A release that is neither taken nor refused for good ``max_wait_seconds`` after it was offered is overdue. Default: 6 hours.
+    A release that is neither taken nor finally refused ``max_wait_seconds`` after its offer is overdue. Default: 6 hours.
     """
 
     table: str
@@ -316,7 +316,7 @@ class RegistryInbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusRules:
-    """Rules of an event bus, by their ``names``; ``bus`` is absent of the default one."""
+    """Rules of an event bus, by their ``names``; ``bus`` is absent for the default bus."""
 
     names: tuple[str, ...]
     bus: str | None = None
@@ -326,12 +326,11 @@ class BusRules:
 class RegistryEntry:
     """Parameter ``/mlops/<unit>/registry/<group>``.
 
-    ``inbox`` is absent where models are trained here, ``releases`` where none are released: the name of the audit chain that they
-    are recorded in. ``targets`` may take them; what they serve is in the row ``<group>.downstream`` of the unit's automation table.
-    ``undelivered`` is the address of the queue of events for other environments that no inbox took. ``export`` is there where
-    another stack than the unit's defines the registry: what importing stacks refer to, so that CloudFormation keeps that stack.
-    ``rules`` are those by which versions are taken and released, and models that serve are reported: where one of them is
-    disabled, no alarm says so.
+    ``inbox`` is absent if models are trained here. ``releases`` is the name of the audit chain of releases, absent if nothing is
+    released. ``targets`` may take the releases; the models that they serve are in the row ``<group>.downstream`` of the unit's
+    automation table. ``undelivered`` is the URL of the queue of events for other environments that reached no inbox. ``export`` is
+    set if another stack than the unit's defines the registry: importing stacks refer to it, so CloudFormation keeps that stack.
+    ``rules`` are the rules for taking and releasing versions and for reporting live models; no alarm reports a disabled one.
     """
 
     group: str
@@ -357,7 +356,7 @@ def registry_parameter(*, unit: str, group: str) -> str:
 
 
 def is_registry_parameter(name: str) -> bool:
-    """Return whether a parameter of a name holds a ``RegistryEntry``.
+    """Return whether the parameter with a name contains a ``RegistryEntry``.
 
     Example:
         >>> is_registry_parameter("/mlops/demand/endpoint/demand-forecast")
@@ -369,9 +368,9 @@ def is_registry_parameter(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """One package for a person. ``problems`` keep it from being deployed: as approved if it is, else as it would be now.
+    """One package for a reviewer. ``problems`` prevent a deployment: of its approval, or if not approved, of an approval now.
 
-    ``version`` is written ``<group>/<number>``, as the command names it. ``rule`` is absent where the group's rule is not known.
+    ``version`` has the form ``<group>/<number>``, as in the command. ``rule`` is absent if the group's rule is unknown.
     """
 
     version: str
@@ -391,12 +390,12 @@ class Review:
 
 
 def review(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: datetime) -> Review:
-    """Return what a person sees of a package.
+    """Return a package for review.
 
     Args:
-        description: DescribeModelPackage's answer.
-        rule: The group's rule; ``None`` if unknown: approver and time are then not checked.
-        now: The time in the cloud.
+        description: Response of DescribeModelPackage.
+        rule: The group's rule; ``None`` if unknown, so that approver and time are not checked.
+        now: Current time of the cloud.
     """
     arn = str(description["ModelPackageArn"])
     containers = description.get("InferenceSpecification", {}).get("Containers", [{}])
@@ -420,29 +419,29 @@ def review(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: da
 
 
 def unapprovable(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: datetime) -> list[str]:
-    """Return everything that would keep a package from being deployed if it were approved now.
+    """Return everything that would prevent the deployment of a package if it were approved now.
 
     Args:
-        description: DescribeModelPackage's answer.
-        rule: The group's rule; ``None`` if unknown: time and location are then not checked.
-        now: The time in the cloud.
+        description: Response of DescribeModelPackage.
+        rule: The group's rule; ``None`` if unknown, so that time and location are not checked.
+        now: Current time of the cloud.
     """
     return list(_unapprovable(description, rule, now))
 
 
 def is_settled(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: datetime) -> bool:
-    """Return whether a package is approved, and its approval counts."""
+    """Return whether a package has a valid approval."""
     return description.get("ModelApprovalStatus") == "Approved" and not _problems(description, rule, now)
 
 
 def approval_requests(description: Mapping[str, Any], *, reason: str) -> "list[UpdateModelPackageInputTypeDef]":
-    """Return the arguments of UpdateModelPackage, one call after the other, that approve a package as it is now.
+    """Return the arguments of consecutive calls of UpdateModelPackage that approve a package in its current state.
 
-    A rollout starts when the approval *changes*: one whose approval does not count is rejected first.
+    A rollout starts when the approval *changes*, so a package that is already approved is rejected first.
 
     Raises:
         ValueError: If the reason is not allowed.
-        PackageError: If it cannot be deployed, such as one that was changed after it was registered.
+        PackageError: If it cannot be deployed, for example because it was changed after its registration.
     """
     package = read_package(description)
     text = approval_description(reason, bound=package.container_sha256, trust=package.spec.trust)

@@ -1,4 +1,4 @@
-"""A package as a person decides on it: what was registered, its evidence, what forbids an approval, and the decision itself."""
+"""A package for a person's decision: its registration, evidence, problems of an approval, and the decision itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from mlops_runtime.registry.package_registry import Evidence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageCase:
-    """One package with all that is known of it at a time.
+    """One package with its evidence at a time.
 
     Args:
         finder: The packages of the account.
-        description: DescribeModelPackage's answer.
-        rule: The group's; None if no stack published it.
-        evidence: What the package's metadata point to.
-        now: The time in the cloud.
+        description: Response of DescribeModelPackage.
+        rule: The group's rule; None if no stack published it.
+        evidence: The package's evaluation and gate's result.
+        now: Current time of the cloud.
     """
 
     finder: PackageFinder
@@ -31,12 +31,12 @@ class PackageCase:
 
     @classmethod
     def read(cls, finder: PackageFinder, package: str, now: datetime) -> "PackageCase":
-        """Return a package that a person names.
+        """Read a package by its name.
 
         Args:
             finder: The packages of the account.
-            package: As ``PackageFinder.described`` takes it.
-            now: The time in the cloud.
+            package: Name of the package; see ``PackageFinder.described``.
+            now: Current time of the cloud.
 
         Raises:
             PackageNotFoundError: If it is not found.
@@ -53,19 +53,19 @@ class PackageCase:
 
     @property
     def review(self) -> Review:
-        """What a person sees, with the problems of the evidence among the others."""
+        """The package for review, including the problems of its evidence."""
         found = review(self.description, rule=self.rule, now=self.now)
         more = (problem for problem in self.evidence.problems if problem not in found.problems)
         return replace(found, problems=(*found.problems, *more))
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is approved, and its approval counts."""
+        """Whether it has a valid approval."""
         return is_settled(self.description, rule=self.rule, now=self.now)
 
     @property
     def not_compared(self) -> str | None:
-        """What a person who approves must know: nothing says that the package is better than the live model."""
+        """Warning for an approver if the package was not compared with the live model; else None."""
         evaluation = self.evidence.evaluation
         left_out = None if evaluation is None else evaluation.champion_left_out
         return None if left_out is None else f"the champion is not compared: {left_out}"
@@ -74,19 +74,19 @@ class PackageCase:
         """Check that an approval now would count.
 
         Raises:
-            PackageError: With everything that forbids it.
+            PackageError: With all problems.
         """
         problems = [*unapprovable(self.description, rule=self.rule, now=self.now), *self.evidence.problems]
         if problems:
             raise PackageError(self.version, problems)
 
     def approve(self, *, caller: str, reason: str, role: str | None = None) -> tuple[str, str]:
-        """Approve the package as it is described; return in whose name, and the description that the approval carries.
+        """Approve the package in its described state; return the approver's ARN and the approval description.
 
         Args:
-            caller: ARN of the caller, who takes the approvers' role if it is another's.
-            reason: Why.
-            role: ARN of the role to take. Default: the rule's.
+            caller: ARN of the caller, who assumes the approvers' role unless it is already in it.
+            reason: Reason.
+            role: ARN of the role to assume. Default: the rule's.
 
         Raises:
             ValueError: If the reason is not allowed.
@@ -95,6 +95,6 @@ class PackageCase:
         return approver.identity, approver.approve(self.description, reason=reason)
 
     def reject(self, *, caller: str, reason: str, role: str | None = None) -> tuple[str, str]:
-        """Reject the package; as ``approve``."""
+        """Reject the package; see ``approve``."""
         approver = self.finder.approver(caller, self.rule, role)
         return approver.identity, approver.reject(self.description, reason=reason)

@@ -1,4 +1,4 @@
-"""Finds packages by what a person types, with the rules by which their groups are approved, and in whose role to decide."""
+"""Finds packages by name, the approval rules of their groups, and the role for a decision."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ _PACKAGE = re.compile(
 
 
 class PackageNotFoundError(ValueError):
-    """No package or registry is named so; the message says what there is."""
+    """No package or registry has this name; the message lists the existing ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +46,10 @@ class PackageFinder:
         """Return the registries that stacks have published.
 
         Args:
-            name: Unit or package group. None takes all.
+            name: Unit or package group. None: all.
 
         Raises:
-            PackageNotFoundError: If no registry is published, or none has this name.
+            PackageNotFoundError: If no registry is published, or no registry has this name.
         """
         entries = self._published()
         chosen = [entry for entry in entries if name in (None, entry.unit, entry.group)]
@@ -63,16 +63,16 @@ class PackageFinder:
         raise PackageNotFoundError(f"no business unit or package group is named {name!r}; known are: {there_are}")
 
     def rule(self, group: str) -> ApprovalRule | None:
-        """Return a group's rule, or nothing if no stack published it."""
+        """Return a group's rule; None if no stack published it."""
         ssm, denied = self.client("ssm"), None
-        # a group's name begins with its unit's, which may have hyphens itself
+        # a group's name begins with its unit's, which may contain hyphens
         for match in re.finditer("-", group):
             try:
                 answer = ssm.get_parameter(Name=registry_parameter(unit=group[: match.start()], group=group))
             except ssm.exceptions.ParameterNotFound:
                 continue
             except ClientError as error:
-                denied = error  # perhaps of another unit, whose name begins alike
+                denied = error  # perhaps another unit's, with the same prefix
                 continue
             return _entry(answer["Parameter"]).rule
         if denied is not None:
@@ -83,10 +83,10 @@ class PackageFinder:
         """Return a package's description and the rule of its group.
 
         Args:
-            package: ``<group>/<number>``, its ARN, ``<group>/latest`` or ``latest`` where there is one group.
+            package: ``<group>/<number>``, its ARN, ``<group>/latest``, or ``latest`` if there is only one group.
 
         Raises:
-            PackageNotFoundError: If it is written otherwise or not found.
+            PackageNotFoundError: If the name is malformed or not found.
         """
         if package == LATEST or package.endswith(f"/{LATEST}"):
             package = self._latest(package.rpartition("/")[0] or None)
@@ -108,12 +108,12 @@ class PackageFinder:
         return description, self.rule(group)
 
     def approver(self, caller: str, rule: ApprovalRule | None, role: str | None) -> Approver:
-        """Return who acts: the caller, if in an approver's role or where none is known, else a session of that role.
+        """Return the approver: the caller if it is in an approver's role or if no role is known, else a session of that role.
 
         Args:
             caller: ARN of the caller.
-            rule: The group's.
-            role: ARN of the role to assume. None takes the rule's first.
+            rule: The group's rule.
+            role: ARN of the role to assume. None: the first of the rule.
         """
         sagemaker = self.client("sagemaker")
         if role is None and rule is not None and rule.approvers and not has_role(caller, rule.approvers):
@@ -128,7 +128,7 @@ class PackageFinder:
         return [_entry(parameter) for parameter in parameters if is_registry_parameter(parameter["Name"])]
 
     def _latest(self, group: str | None) -> str:
-        """Return the ARN of the newest package of a group; without its name of the only group."""
+        """Return the ARN of the newest package of a group, or of the only group if none is named."""
         groups = [group] if group is not None else [entry.group for entry in self.registries(None)]
         if len(groups) > 1:
             names = ", ".join(f"{each}/{LATEST}" for each in groups)
@@ -141,7 +141,7 @@ class PackageFinder:
         return str(newest[0]["ModelPackageArn"])
 
     def _arn(self, group: str, number: str) -> str:
-        # the group's own ARN has partition, region and account
+        # the group's ARN provides partition, region and account
         answer = self.client("sagemaker").describe_model_package_group(ModelPackageGroupName=group)
         return f"{answer['ModelPackageGroupArn'].replace(':model-package-group/', ':model-package/')}/{int(number)}"
 

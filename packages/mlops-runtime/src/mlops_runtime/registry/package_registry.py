@@ -1,4 +1,4 @@
-"""Packages of a group with their evidence, read at SageMaker and S3; approved and rejected in an approver's role."""
+"""Packages of a group with their evidence, read from SageMaker and S3; approvals and rejections in an approver's role."""
 
 import hashlib
 import re
@@ -32,7 +32,7 @@ MOST_PACKAGES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a package's metadata point to. ``problems`` say what could not be read, or is not what was registered."""
+    """The gate's result and evaluation that a package's metadata refer to; ``problems`` are unreadable or changed objects."""
 
     gate: GateResult | None = None
     evaluation: Evaluation | None = None
@@ -41,7 +41,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """The registry as a person reads it.
+    """Read access to the registry.
 
     Args:
         sagemaker: Client.
@@ -64,11 +64,11 @@ class Catalog:
         return [self.describe(arn) for arn in arns]
 
     def describe(self, arn: str) -> "DescribeModelPackageOutputTypeDef":
-        """Return DescribeModelPackage's answer."""
+        """Return the response of DescribeModelPackage."""
         return self.sagemaker.describe_model_package(ModelPackageName=arn)
 
     def evidence(self, description: Mapping[str, Any]) -> Evidence:
-        """Return the gate's result and the evaluation of a package, compared with the hashes that were registered."""
+        """Return the gate's result and the evaluation of a package, after comparing them with the registered hashes."""
         metadata: Mapping[str, str] = description.get("CustomerMetadataProperties", {})
         problems: list[str] = []
         evaluation_uri = metadata.get("evaluation_uri")
@@ -80,17 +80,17 @@ class Catalog:
             found = hashlib.sha256(content).hexdigest()
             registered = metadata.get("evaluation_sha256")
             if registered is not None and registered != found:
-                problems.append(f"the evaluation {evaluation_uri} hashes to {found}, registered is {registered}")
+                problems.append(f"the evaluation {evaluation_uri} has SHA-256 {found}, but {registered} is registered")
             if gate is not None and gate.evaluation_sha256 != found:
                 problems.append(
-                    f"the gate's decision is about an evaluation with SHA-256 {gate.evaluation_sha256}, {evaluation_uri} "
+                    f"the gate's decision is about an evaluation with SHA-256 {gate.evaluation_sha256}, but {evaluation_uri} "
                     f"has {found}"
                 )
         return Evidence(gate=gate, evaluation=evaluation, problems=tuple(problems))
 
     def _read(self, what: str, uri: str | None, problems: list[str]) -> bytes | None:
         if uri is None:
-            problems.append(f"the package does not say where its {what} is")
+            problems.append(f"the package does not name its {what}")
             return None
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
@@ -132,7 +132,7 @@ def _parsed(kind: type[T], what: str, content: bytes | None, problems: list[str]
     try:
         return from_json(kind, content)
     except ContractError as error:
-        problems.append(f"the {what} is no {kind.__name__}: {error}")
+        problems.append(f"the {what} is not a valid {kind.__name__}: {error}")
         return None
 
 
@@ -142,7 +142,7 @@ class Approver:
 
     Args:
         sagemaker: Client with the credentials of an approver's role.
-        identity: Whom SageMaker will name as who changed the package.
+        identity: ARN that SageMaker will record as the author of a change.
     """
 
     sagemaker: "SageMakerClient"
@@ -150,11 +150,11 @@ class Approver:
 
     @classmethod
     def in_role(cls, *, sts: "STSClient", sagemaker: "SageMakerClient", role: str, caller: str) -> "Approver":
-        """Take a role; the session is named after the caller, so that the record says which person it was.
+        """Assume a role; the session is named after the caller, so that the record identifies the person.
 
         Args:
             sts: Client of the caller.
-            sagemaker: Client of the caller; region and endpoint are taken from it.
+            sagemaker: Client of the caller, for region and endpoint.
             role: ARN of the role.
             caller: ARN of the caller.
         """
@@ -171,7 +171,7 @@ class Approver:
         return cls(sagemaker=acting, identity=answer["AssumedRoleUser"]["Arn"])
 
     def approve(self, description: Mapping[str, Any], *, reason: str) -> str:
-        """Approve a package as it is described, and return the description that its approval carries.
+        """Approve a package in its described state, and return the approval description.
 
         Raises:
             ValueError: If the reason is not allowed.
@@ -182,7 +182,7 @@ class Approver:
         return str(requests[-1]["ApprovalDescription"])
 
     def reject(self, description: Mapping[str, Any], *, reason: str) -> str:
-        """Reject a package, and return the description that its rejection carries.
+        """Reject a package, and return the approval description of the rejection.
 
         Raises:
             ValueError: If the reason is not allowed.
@@ -193,7 +193,7 @@ class Approver:
 
 
 def session_name(caller: str) -> str:
-    """Return a session name that says who the caller is.
+    """Return a session name that identifies the caller.
 
     Example:
         >>> session_name("arn:aws:sts::123456789012:assumed-role/Engineer/ann@example.com")
@@ -221,13 +221,13 @@ def trained_packages(
     approval: "ModelApprovalStatusType | None" = None,
     most: int = MOST_PACKAGES,
 ) -> tuple[TrainedPackage, ...]:
-    """Return the packages that say what they were trained from, the newest of each group first.
+    """Return the packages with a known training set, the newest of each group first.
 
     Args:
         sagemaker: Client.
         groups: Names of model package groups.
-        approval: Only those of this status. Default: all.
-        most: How many of a group at most; each takes a call. Default: 1000.
+        approval: Only packages with this status. Default: all.
+        most: Maximum number of packages of a group; each needs a call. Default: 1000.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html
     """
@@ -257,9 +257,9 @@ def trained_packages(
 
 
 def training_sets_in_use(sagemaker: "SageMakerClient", groups: Iterable[str]) -> frozenset[str]:
-    """Return the ids of the training sets of approved packages: these serve, or a rollback may let them serve again.
+    """Return the ids of the training sets of approved packages, which are live or may become live by a rollback.
 
-    A package that was rejected after it was promoted serves until it is replaced: the endpoint's live pointer names its set.
+    A package that was rejected after its promotion is live until it is replaced: the endpoint's live pointer refers to its set.
     """
     packages = trained_packages(sagemaker, groups, approval="Approved")
     return frozenset(package.training_set_id for package in packages)

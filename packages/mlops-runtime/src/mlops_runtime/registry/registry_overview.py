@@ -1,4 +1,4 @@
-"""What a registry has: the newest version that is approved, the newest that was released, and those that wait for a person."""
+"""Overview of a registry: the newest approved version, the newest release, and versions without a decision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _WAITING = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovedVersion:
-    """The newest version that is approved, and since when; ``model_sha256`` is None of one that the platform did not register."""
+    """The newest approved version and its time; ``model_sha256`` is None if the platform did not register it."""
 
     version: str
     approved_at: str
@@ -34,12 +34,11 @@ class ApprovedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryOverview:
-    """One registry of whose models no endpoint of the unit serves any. Versions are written ``<group>/<number>``.
+    """A registry without an endpoint of the unit. Versions have the form ``<group>/<number>``.
 
-    ``is_releasing`` says whether other environments may take what it releases, ``released`` what it released last; None where it
-    has released nothing, or ``unread`` says why that is not shown. ``source`` is the environment whose releases it takes; None
-    where its models are trained here. ``waiting`` are ARNs of the newest packages without a decision; None where they may not be
-    listed.
+    ``is_releasing`` states whether other environments may take its releases. ``released`` is the newest release; None without one,
+    or if it cannot be read for the reason in ``unread``. ``source`` is the environment whose releases it takes; None if its models
+    are trained here. ``waiting`` are ARNs of the newest packages without a decision; None if they may not be listed.
     """
 
     group: str
@@ -54,11 +53,11 @@ class RegistryOverview:
 def read_registry(
     sagemaker: "SageMakerClient", s3: "S3Client | None", *, unit: UnitEntry, registry: RegistryEntry
 ) -> RegistryOverview:
-    """Return a registry as it is now.
+    """Return the current state of a registry.
 
     Args:
         sagemaker: Client.
-        s3: Client; without it releases are not read.
+        s3: Client; None to skip releases.
         unit: The registry's unit.
         registry: The registry.
 
@@ -78,7 +77,7 @@ def read_registry(
 
 
 def waiting_packages(sagemaker: "SageMakerClient", group: str) -> tuple[str, ...] | None:
-    """Return the ARNs of the newest packages of a group that a person has yet to decide on; None if they may not be listed."""
+    """Return the ARNs of a group's newest packages without a decision; None if they may not be listed."""
     try:
         found = _newest(sagemaker, group, "PendingManualApproval", _WAITING)
     except ClientError as error:
@@ -112,7 +111,7 @@ def _newest(
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
             raise
-        return ()  # the group goes with the stack
+        return ()  # the group was deleted with its stack
     return answer["ModelPackageSummaryList"]
 
 
@@ -130,7 +129,7 @@ def _approved(sagemaker: "SageMakerClient", group: str) -> ApprovedVersion | Non
 
 
 def _released(s3: "S3Client | None", unit: UnitEntry, registry: RegistryEntry) -> tuple[ReleasedVersion | None, str]:
-    """Return what was released last; None, and why, where that cannot be read."""
+    """Return the newest release, and the reason if it cannot be read."""
     if s3 is None or registry.releases is None:
         return None, ""
     try:

@@ -20,7 +20,7 @@ _TOLERANCE = 1e-6  # relative, between an evaluation's totals and its blocks
 
 
 def problems(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> list[str]:
-    """Return why an evaluation is no evidence in favour of its candidate.
+    """Return why an evaluation does not count in favour of its candidate.
 
     Args:
         evaluation: Result of the evaluation job.

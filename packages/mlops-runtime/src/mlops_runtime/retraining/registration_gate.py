@@ -104,7 +104,7 @@ def _too_few(evaluation: Evaluation) -> Iterator[str]:
 
 def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
     rivals = sorted(name for name in evaluation.metrics if name != CANDIDATE)
-    # a champion that cannot predict every row has no loss to compare, which is no reason to keep it
+    # a champion that cannot predict every row has no loss to compare, which must not protect it
     silent = evaluation.non_finite.get(CHAMPION, 0)
     compared = [rival for rival in rivals if rival != CHAMPION or silent == 0]
     bounds = _bounds(evaluation, compared, spec)

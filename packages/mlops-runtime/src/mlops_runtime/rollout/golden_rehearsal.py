@@ -332,7 +332,7 @@ class Rehearsal:
 
     def _distance(self) -> list[str]:
         """Return the problem of the deviation from the live model, if the spec limits it."""
-        # there is none if the live model fails every request: only the bounds apply
+        # if the live model fails every request, only the bounds apply
         if self.spec.max_deviation is None or not self._differences:
             return []
         problem = deviation_problem(self._differences, self.spec.max_deviation)

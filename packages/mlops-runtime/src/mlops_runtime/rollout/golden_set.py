@@ -351,7 +351,7 @@ def _row_problems(request: GoldenRequest) -> list[str]:
         return [f"body must be of type {request.content_type}, got {request.body[:60]!r}: {error}"]
     if bodies is None or len(bodies) == request.rows:
         return []
-    return [f"body must have as many rows as the field rows states, got {len(bodies)} and {request.rows}; correct rows"]
+    return [f"body must have the number of rows in the field rows, got {len(bodies)} and {request.rows}; correct rows"]
 
 
 def _bodies(request: GoldenRequest) -> tuple[str, ...] | None:

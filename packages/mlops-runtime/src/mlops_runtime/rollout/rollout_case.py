@@ -25,8 +25,8 @@ class Succession:
 def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> Succession:
     """Return the kept and expired versions after the deployment of a package.
 
-    A version of the same model is replaced, not kept. A rollback goes back in the history: versions newer than its target are not
-    kept, so that a second rollback cannot return to the version that the first one left.
+    A version of the same model is replaced, not kept. A rollback does not keep versions that are newer than its target, so that a
+    second rollback cannot return to the version that the first one left.
     """
     line = _line(facts)
     packages = {config: package_of(facts, config) for config in line}

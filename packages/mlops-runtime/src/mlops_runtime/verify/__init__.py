@@ -1,1 +1,1 @@
-"""Checks that only AWS can show, in the user's own account: a unit is deployed, checked and deleted within a budget."""
+"""Verification on AWS in the user's own account: a unit is deployed, checked and deleted within a budget."""

@@ -1,4 +1,4 @@
-"""Where a verification works: clients, names derived from account and region, the time, and how long it waits."""
+"""Environment of a verification: clients, names derived from account and region, time, and timeouts."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ class Names:
         unit: Business unit; prefix of endpoints, models, alarms and log groups.
         stack: CloudFormation stack.
         bucket: Bucket of the stack's files.
-        lock: SSM parameter that one run at a time holds.
+        lock: SSM parameter with the lock, for one run at a time.
     """
 
     unit: str
@@ -35,17 +35,17 @@ class Names:
 
     @property
     def endpoint(self) -> str:
-        """Endpoint, and its model package group."""
+        """Name of the endpoint and of its model package group."""
         return f"{self.unit}-probe"
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags of everything that has tags."""
+        """Tags of all resources that support tags."""
         return {TAG: self.unit}
 
 
 def names(account: str, region: str) -> Names:
-    """Return the names in an account and region. A user's own unit does not start with ``verify-`` and six hash digits by accident.
+    """Return the names in an account and region. A user's own unit is unlikely to start with ``verify-`` and six hash digits.
 
     Example:
         >>> names("000000000000", "us-east-1").stack
@@ -62,12 +62,12 @@ def names(account: str, region: str) -> Names:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Seconds of real time.
+    """Intervals, in seconds of real time.
 
     Args:
-        poll: Between two looks.
-        quiet: How long nothing must happen where nothing should.
-        patience: How long a wait may take.
+        poll: Interval between two polls.
+        quiet: Time without an event that shows that no event follows.
+        patience: Longest wait.
     """
 
     poll: float
@@ -76,11 +76,11 @@ class Pace:
 
 
 ON_AWS = Pace(poll=10, quiet=120, patience=3600)
-_LEAST_PATIENCE = 240  # what works takes real time on the fastest clock
+_LEAST_PATIENCE = 240  # real time that work needs, even with the fastest clock
 
 
 def embedded_pace(scale: float) -> Pace:
-    """Return the pace of the embedded cloud: AWS's patience by its clock, and at least 240 s.
+    """Return the pace of the embedded cloud: the longest wait on AWS by the embedded clock, and at least 240 s.
 
     Args:
         scale: Embedded seconds in a real one.
@@ -97,15 +97,15 @@ class Place:
     """An account and region.
 
     Args:
-        client: Gives a boto3 client by service.
-        account: Account id; it stays on this machine.
+        client: Returns the boto3 client of a service.
+        account: Account id; it is not part of the report.
         region: Region.
         caller: ARN of the caller.
-        cloud: Whether calls go to AWS.
-        names: Names of what is made.
-        now: The time in the cloud, by which money is counted.
-        wall: The time of day there, by which the lock is held; on AWS the same.
-        pace: How patiently to wait.
+        cloud: Whether calls go to AWS or to the embedded cloud.
+        names: Names of the created resources.
+        now: Returns the current time of the cloud, for costs.
+        wall: Returns the wall-clock time, for the lock; on AWS the same.
+        pace: Intervals of waits.
         command: The command that cleans up.
     """
 
@@ -124,13 +124,13 @@ class Place:
         """Wait until a function returns something that is not ``None``.
 
         Args:
-            look: The function.
-            what: What is waited for, for the message.
-            beat: Called between two looks: renews the lock, holds the budget.
-            share: Of the patience, how much to have. Default: all of it.
+            look: The function to poll.
+            what: The awaited state, for the message.
+            beat: Called between two polls: renews the lock, checks the budget.
+            share: Share of the longest wait. Default: 1.
 
         Raises:
-            CheckError: If it takes longer.
+            CheckError: On a timeout.
         """
         patience = self.pace.patience * share
         deadline = time.monotonic() + patience
@@ -142,6 +142,6 @@ class Place:
         return found
 
     def hide(self, text: str) -> str:
-        """Return a text without the account's id and without ARNs, for the report."""
+        """Return a string without the account's id and without ARNs, for the report."""
         named = _ARN.sub(r"<ARN of \1>", " ".join(text.split()))
         return named.replace(self.account, "<account>")[:500]

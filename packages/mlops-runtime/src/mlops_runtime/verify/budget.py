@@ -1,4 +1,4 @@
-"""What a verification has spent by the price table, with begun hours rounded up as AWS does, and what the next step may cost."""
+"""Costs of a verification by the price table, with started hours rounded up as on AWS, and the possible costs of the next step."""
 
 import math
 from collections.abc import Mapping
@@ -9,8 +9,10 @@ from mlops_runtime.price.price_table import price_table
 from mlops_runtime.verify.problems import BudgetError
 
 NETWORK_ENDPOINT, KEY = "interface endpoint", "key"
-_HOURS = 730  # of a month, as the price table counts it
-WHOLE_HOURS = frozenset({NETWORK_ENDPOINT})  # https://aws.amazon.com/privatelink/pricing/: a begun hour counts whole
+_HOURS = 730  # of a month, as in the price table
+WHOLE_HOURS = frozenset(
+    {NETWORK_ENDPOINT}
+)  # https://aws.amazon.com/privatelink/pricing/: partial hours are billed as full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +30,15 @@ class HourlyPrices:
     hourly: Mapping[str, float]
 
     def hour(self, kind: str) -> float:
-        """Return USD an hour for one of a kind.
+        """Return USD an hour for one resource of a kind.
 
         Raises:
-            KeyError: If the table has no such kind.
+            KeyError: If the kind is not in the table.
         """
         return self.hourly[kind]
 
     def cost(self, kind: str, *, count: int, hours: float) -> float:
-        """Return USD for some of a kind over some hours, by AWS's rounding.
+        """Return USD for resources of a kind over some hours, with AWS's rounding.
 
         Example:
             >>> hourly_prices("us-east-1").cost("interface endpoint", count=8, hours=0.2)
@@ -50,7 +52,7 @@ def hourly_prices(region: str) -> HourlyPrices:
     """Return the prices of a region.
 
     Raises:
-        PriceError: If the table has none; names the regions that it has.
+        PriceError: If the table does not have the region; names those that it has.
     """
     table = price_table(region)
     named = {NETWORK_ENDPOINT: table.usd["interface_endpoint_hour"], KEY: table.usd["key_month"] / _HOURS}
@@ -66,12 +68,12 @@ class _Item:
 
 
 class Budget:
-    """Counts what exists, since when, at the table's prices.
+    """Sums up the costs of existing resources at the table's prices.
 
     Args:
         limit: USD that may be spent.
         prices: The region's prices.
-        reserve: USD that the teardown may cost, kept aside.
+        reserve: USD reserved for the teardown.
     """
 
     def __init__(self, *, limit: float, prices: HourlyPrices, reserve: float = 0.0) -> None:
@@ -79,11 +81,11 @@ class Budget:
         self._items: list[_Item] = []
 
     def start(self, things: Mapping[str, int], at: datetime) -> None:
-        """Count some of each kind from now on, whether or not their creation succeeds."""
+        """Count resources of each kind from a time on, whether or not their creation succeeds."""
         self._items += [_Item(kind=kind, count=count, since=at) for kind, count in things.items()]
 
     def stop(self, things: Mapping[str, int], at: datetime) -> None:
-        """Stop to count the newest entry of each kind."""
+        """Stop counting the newest entry of each kind."""
         for kind in things:
             for item in reversed(self._items):
                 if item.kind == kind and item.until is None:
@@ -98,10 +100,10 @@ class Budget:
         )
 
     def check(self, at: datetime, *, ahead: float = 0.0) -> None:
-        """Hold the verification to its limit.
+        """Check the limit.
 
         Raises:
-            BudgetError: If what is spent, what is ahead and the teardown pass the limit.
+            BudgetError: If the costs so far, of the next step and of the teardown exceed the limit.
         """
         total = self.spent(at) + ahead + self.reserve
         if total > self.limit:

@@ -1,4 +1,4 @@
-"""What can be asked of an account without making anything that is paid by the hour."""
+"""Checks of an account without resources that are billed by the hour."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ _ACTIONS_PER_CALL = 100
 
 
 def region_has_services(place: Place, template: Template) -> str:
-    """Look for the interface endpoint services of the unit's network.
+    """Check that the region has the interface endpoint services of the unit's network.
 
     See: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVpcEndpointServices.html
 
     Raises:
-        VerifyError: If the region lacks one; nothing can be deployed then.
+        VerifyError: If the region lacks one, so that nothing can be deployed.
     """
     wanted = template.interface_services()
     found: dict[str, set[str]] = {}
@@ -52,7 +52,7 @@ def region_has_services(place: Place, template: Template) -> str:
 
 
 def quotas_leave_room(place: Place, *, with_image: bool) -> str:
-    """Compare what the unit needs with the account's quotas and what it uses.
+    """Compare the unit's needs with the account's quotas and their usage.
 
     Raises:
         VerifyError: If a quota is used up.
@@ -79,7 +79,7 @@ def quotas_leave_room(place: Place, *, with_image: bool) -> str:
 
 
 def image_is_in_the_registry(place: Place, repository: str, digest: str) -> None:
-    """Look for an image in the account's registry.
+    """Check that an image is in the account's registry.
 
     Args:
         place: The account.
@@ -87,7 +87,7 @@ def image_is_in_the_registry(place: Place, repository: str, digest: str) -> None
         digest: ``sha256:`` and 64 hexadecimal digits.
 
     Raises:
-        VerifyError: If it is not there.
+        VerifyError: If it is missing.
     """
     try:
         answer = place.client("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
@@ -104,12 +104,12 @@ def image_is_in_the_registry(place: Place, repository: str, digest: str) -> None
 
 
 def policies_are_taken(place: Place, template: Template) -> str:
-    """Let IAM read each policy, and simulate what its statements without conditions allow.
+    """Let IAM parse each policy, and simulate the actions of its statements without conditions.
 
     See: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html
 
     Raises:
-        CheckError: If IAM refuses a policy, or denies what it allows.
+        CheckError: If IAM rejects a policy, or denies an allowed action.
     """
     iam, policies = place.client("iam"), template.policies()
     problems, asked = [], 0
@@ -144,7 +144,7 @@ def _denied(statement: Statement, results: "Sequence[EvaluationResultTypeDef]") 
 
 
 def definitions_are_taken(place: Place, template: Template) -> str:
-    """Let Step Functions read each state machine's definition.
+    """Let Step Functions validate each state machine's definition.
 
     See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html
 
@@ -166,7 +166,7 @@ def definitions_are_taken(place: Place, template: Template) -> str:
 
 
 def _quota(place: Place, service: str, name: str) -> float | None:
-    """Return a quota, or None where Service Quotas does not say it."""
+    """Return a quota; None if Service Quotas does not list it."""
     for page in place.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode=service):
         for quota in page["Quotas"]:
             if quota.get("QuotaName") == name:
@@ -175,7 +175,7 @@ def _quota(place: Place, service: str, name: str) -> float | None:
 
 
 def _instances(place: Place) -> int:
-    """Return how many instances of the type endpoints of the account have."""
+    """Return the number of instances of the type in the account's endpoints."""
     sagemaker, used = place.client("sagemaker"), 0
     for page in sagemaker.get_paginator("list_endpoints").paginate():
         for endpoint in page["Endpoints"]:

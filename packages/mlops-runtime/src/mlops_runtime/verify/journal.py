@@ -1,4 +1,4 @@
-"""The journal of a run on the user's disk: what it made and what is gone, written before anything is made."""
+"""Journal of a run on the user's disk: created and removed resources, written before each creation."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line: an event (``begin``, ``make``, ``gone``, ``end``), and of what."""
+    """One line: an event (``begin``, ``make``, ``gone``, ``end``) and its resource."""
 
     event: str
     kind: str = ""
@@ -24,16 +24,16 @@ class Journal:
     """A file of JSON lines, each on the disk before the call that it announces.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is created.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def begin(self, run: str) -> None:
-        """Start the journal of a run; the one before must have been cleaned."""
+        """Start the journal of a run; the previous run must have been cleaned up."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        (self.path.parent / ".gitignore").write_text("*\n")  # its name holds the account's id
+        (self.path.parent / ".gitignore").write_text("*\n")  # its name contains the account's id
         self.path.write_text("")
         self._append({"event": "begin", "run": run, "pid": os.getpid()})
         folder = os.open(self.path.parent, os.O_RDONLY)
@@ -43,25 +43,25 @@ class Journal:
             os.close(folder)
 
     def make(self, kind: str, name: str) -> None:
-        """Announce that something is about to be made.
+        """Announce the creation of a resource.
 
         Args:
-            kind: Such as ``stack``.
+            kind: Kind, such as ``stack``.
             name: Its name.
         """
         self._append({"event": "make", "kind": kind, "name": name})
 
     def gone(self, kind: str, name: str) -> None:
-        """Note that something was removed, or never came to be."""
+        """Note that a resource was removed, or was never created."""
         self._append({"event": "gone", "kind": kind, "name": name})
 
     def end(self) -> None:
-        """Note that the run has ended and left nothing."""
+        """Note that the run has ended and left nothing behind."""
         if self.path.exists():
             self._append({"event": "end"})
 
     def entries(self) -> list[Entry]:
-        """Return what is written; a line that a crash cut off is left out."""
+        """Return the entries; a line that was truncated by a crash is skipped."""
         if not self.path.is_file():
             return []
         found = []
@@ -74,7 +74,7 @@ class Journal:
         return found
 
     def left(self) -> list[tuple[str, str]]:
-        """Return kind and name of all that was announced and is not gone, newest first."""
+        """Return kind and name of all announced resources that are not gone, newest first."""
         open_: dict[tuple[str, str], None] = {}
         for entry in self.entries():
             key = (entry.kind, entry.name)
@@ -85,7 +85,7 @@ class Journal:
         return list(reversed(open_))
 
     def is_of_a_dead_process(self, run: str) -> bool:
-        """Return whether the journal is of a run whose process has ended without its last line."""
+        """Return whether the journal is of a run whose process has ended without writing the last line."""
         entries = self.entries()
         if not entries or entries[0].run != run or entries[-1].event == "end":
             return False

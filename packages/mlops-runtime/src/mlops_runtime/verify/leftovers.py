@@ -1,4 +1,4 @@
-"""What is left of a verification, found by names and tags alone, and its removal."""
+"""Resources that a verification left behind, found only by names and tags, and their removal."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,18 +8,18 @@ from mlops_runtime.verify.account import TAG, Place
 from mlops_runtime.verify.problems import CUT_OFF, CheckError
 
 Left = tuple[str, str]
-# members of the calls of a kind of job; SageMaker keeps the record of one that has ended
+# names in the API of each kind of job; SageMaker keeps the records of ended jobs
 _JOBS = {"training-job": "TrainingJob", "transform-job": "TransformJob"}
 _RUNNING = ("InProgress", "Stopping")
 
 
 def find(place: Place) -> list[Left]:
-    """Return kind and name of all that is left, without the lock, in the order in which it is removed."""
+    """Return kind and name of all leftover resources except the lock, in the order of removal."""
     return [*_stacks(place), *beside_the_stack(place), *_buckets(place)]
 
 
 def beside_the_stack(place: Place) -> list[Left]:
-    """Return what a unit's machine, SageMaker, Lambda and this command make outside the stack."""
+    """Return resources that the unit's machine, SageMaker, Lambda and this command create outside the stack."""
     unit, sagemaker = place.names.unit, place.client("sagemaker")
     found: list[Left] = []
     for kind, operation, key, name in (
@@ -39,10 +39,10 @@ def beside_the_stack(place: Place) -> list[Left]:
 
 
 def remove(place: Place, left: Left, *, beat: Callable[[], None]) -> None:
-    """Remove one thing that is not a stack; if it is gone already, do nothing.
+    """Remove one resource other than a stack; a missing resource is ignored.
 
     Raises:
-        CheckError: If it does not go.
+        CheckError: If it cannot be removed.
     """
     kind, name = left
     try:
@@ -90,12 +90,12 @@ def _buckets(place: Place) -> Iterator[Left]:
     except ClientError as error:
         if error.response["Error"]["Code"] in CUT_OFF:
             raise
-        return  # not there, or another account's
+        return  # missing, or another account's
     yield "bucket", place.names.bucket
 
 
 def _jobs(place: Place) -> Iterator[Left]:
-    """Yield jobs of the unit that run: SageMaker took them against a claim, and the run was killed before they were stopped."""
+    """Yield running jobs of the unit, which SageMaker accepted against a claim before the run was killed."""
     sagemaker, unit = place.client("sagemaker"), place.names.unit
     for kind, member in _JOBS.items():
         for page in sagemaker.get_paginator(f"list_{kind.replace('-', '_')}s").paginate(NameContains=unit):
@@ -105,7 +105,7 @@ def _jobs(place: Place) -> Iterator[Left]:
 
 
 def _keys(place: Place) -> Iterator[Left]:
-    """Yield signing keys whose deletion is not scheduled; the unit's own key has the tag too and goes with the stack."""
+    """Yield signing keys whose deletion is not scheduled; the unit's own key has the tag too, but is deleted with the stack."""
     kms = place.client("kms")
     pages = (
         place.client("resourcegroupstaggingapi")
@@ -134,7 +134,7 @@ def _remove_bucket(place: Place, name: str) -> None:
 
 
 def at_rest(place: Place, endpoint: str, beat: Callable[[], None]) -> None:
-    """Wait until nothing changes an endpoint, or it is gone."""
+    """Wait until an endpoint is no longer changing, or is gone."""
     busy = ("Creating", "Updating", "SystemUpdating", "RollingBack")
     place.wait(lambda: None if _status(place, endpoint) in busy else True, f"endpoint {endpoint} at rest", beat=beat)
 
@@ -149,7 +149,7 @@ def _status(place: Place, endpoint: str) -> str | None:
 
 
 def _remove_endpoint(place: Place, name: str, beat: Callable[[], None]) -> None:
-    """Delete an endpoint once nothing is being changed about it, and wait until it is gone."""
+    """Delete an endpoint once it is no longer changing, and wait until it is gone."""
     at_rest(place, name, beat)
     place.client("sagemaker").delete_endpoint(EndpointName=name)
     place.wait(lambda: True if _status(place, name) is None else None, f"the end of endpoint {name}", beat=beat)

@@ -1,7 +1,7 @@
-"""One verification at a time in an account and region: an SSM parameter that only the first caller can create.
+"""Lock for one verification at a time in an account and region: an SSM parameter that only the first caller can create.
 
-``PutParameter`` with ``Overwrite=False`` fails with ``ParameterAlreadyExists`` where the name exists. The holder writes it again
-while it works, so that a lock that has not been renewed is of a run that was killed.
+``PutParameter`` with ``Overwrite=False`` fails with ``ParameterAlreadyExists`` if the name exists. The holder renews it while it
+works, so a lock that was not renewed belongs to a killed run.
 
 See: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
 """
@@ -25,12 +25,12 @@ RENEWS = timedelta(minutes=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds the lock.
+    """Holder of the lock.
 
     Args:
         run: Id of the run.
-        since: When it began, ISO 8601.
-        until: When it may be taken for killed, ISO 8601.
+        since: Start of the run, ISO 8601.
+        until: Time after which it counts as killed, ISO 8601.
     """
 
     run: str
@@ -38,7 +38,7 @@ class Holder:
     until: str
 
     def is_fresh(self, now: datetime) -> bool:
-        """Return whether the holder may still work."""
+        """Return whether the holder may still be working."""
         return now < datetime.fromisoformat(self.until)
 
 
@@ -57,10 +57,10 @@ class Lock:
         self._renewed: datetime | None = None
 
     def acquire(self, now: datetime, *, command: str) -> None:
-        """Take the lock.
+        """Acquire the lock.
 
         Args:
-            now: The time in the cloud.
+            now: Current time of the cloud.
             command: The command that cleans up after a killed run, for the message.
 
         Raises:
@@ -81,11 +81,11 @@ class Lock:
         self._since = self._renewed = now
 
     def check(self, now: datetime, *, command: str) -> None:
-        """Refuse to begin while another run holds the lock, before anything is prepared; only ``acquire`` takes it.
+        """Check early that no other run holds the lock, without acquiring it.
 
         Args:
-            now: The time in the cloud.
-            command: As for ``acquire``.
+            now: Current time of the cloud.
+            command: See ``acquire``.
 
         Raises:
             VerifyError: If another run holds it, or left it behind.
@@ -95,15 +95,15 @@ class Lock:
             raise VerifyError(_busy(holder, now, command))
 
     def take_over(self, now: datetime) -> None:
-        """Take the lock from a run that was killed, or take a lock that is free."""
+        """Acquire the lock even if a killed run holds it."""
         self._ssm.put_parameter(Name=self._names.lock, Value=self._value(now, now), Type="String", Overwrite=True)
         self._since = self._renewed = now
 
     def renew(self, now: datetime) -> None:
-        """Renew the lock, some time after the last time.
+        """Renew the lock if the last renewal is old enough.
 
         Raises:
-            LostLockError: If another run has taken it over; the caller must not go on.
+            LostLockError: If another run has taken it over; the caller must stop.
         """
         if self._since is None or self._renewed is None or now - self._renewed < RENEWS:
             return
@@ -127,7 +127,7 @@ class Lock:
         self._since = None
 
     def holder(self) -> Holder | None:
-        """Return who holds the lock; an unreadable one is held by an unknown run, for ever ago."""
+        """Return the holder of the lock; an unreadable lock has an unknown holder that has expired."""
         try:
             value = self._ssm.get_parameter(Name=self._names.lock)["Parameter"]["Value"]
         except ClientError as error:

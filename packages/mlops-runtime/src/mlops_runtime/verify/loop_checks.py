@@ -1,4 +1,4 @@
-"""What a deployed unit shows: approvals, a first model, a canary that promotes and one that an alarm rolls back."""
+"""Checks of a deployed unit: approvals, a first model, a promoted canary, and a canary that an alarm rolls back."""
 
 import json
 import time
@@ -30,8 +30,8 @@ class LoopChecks:
     Args:
         place: The account.
         deployed: The stack.
-        packages: Registers and approves.
-        beat: Called while it waits.
+        packages: Registers and approves packages.
+        beat: Called during waits.
     """
 
     def __init__(self, place: Place, deployed: Deployed, packages: PackageChecks, beat: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class LoopChecks:
         return self._served
 
     def functions_are_active(self) -> str:
-        """Hold each function of the stack to being Active."""
+        """Each function of the stack is Active."""
         client = self._place.client("lambda")
 
         def settled(name: str) -> "FunctionConfigurationResponseTypeDef | None":
@@ -61,7 +61,7 @@ class LoopChecks:
         return f"{len(self._deployed.functions)} functions are Active"
 
     def nothing_serves_yet(self) -> str:
-        """Hold the Deploy machine, which the first deployment starts, to ending without an endpoint."""
+        """The Deploy machine, which the first deployment starts, ends without an endpoint."""
         self._idle()
         failed = [e["name"] for e in self._executions() if e["status"] not in ("SUCCEEDED", "RUNNING")]
         expect(not failed, f"executions that did not succeed: {', '.join(failed)}")
@@ -69,7 +69,7 @@ class LoopChecks:
         return "the stack was created, the Deploy machine ended, no endpoint"
 
     def first_model_serves(self) -> str:
-        """An approval makes the endpoint, in isolation, and it answers."""
+        """An approval creates the endpoint, with network isolation, and it responds correctly."""
         started = time.monotonic()
         self._served = self._packages.register(times(_FIRST))
         ended = self._approve(self._served)
@@ -101,7 +101,7 @@ class LoopChecks:
         return f"approvals started {len(before) - 1} executions, a change of metadata none in {self._place.pace.quiet:.0f} s"
 
     def approval_again_sends_an_event(self) -> str:
-        """A package that is approved already and is approved again starts the Deploy machine."""
+        """Approving an approved package again starts the Deploy machine."""
         seen = self._seen()
         self._packages.approver().approve(self._packages.describe(self._served), reason=f"{REASON}, again")
         self._ended(self._appeared(seen))
@@ -136,7 +136,7 @@ class LoopChecks:
         return f"{self._place.wait(listed, 'metrics by EndpointConfigName', beat=self._beat)} metrics of the new config"
 
     def canary_rolls_back(self) -> str:
-        """A model that fails on every call trips its alarm; the old config serves on."""
+        """A model that fails on every call triggers its alarm; the old config stays live."""
         config = self._config()
         with self._traffic() as traffic:
             ended = self._approve(self._packages.register(failing()))
@@ -164,7 +164,7 @@ class LoopChecks:
         expect(not found, f"{len(found)} records of REJECT, the first: {' '.join(found[:1])}")
         return "records, and no REJECT"
 
-    # -- what a person does
+    # -- actions of a person
 
     def _approve(self, package: str) -> "DescribeExecutionOutputTypeDef":
         """Approve a package and return how the deployment of it ended."""
@@ -173,7 +173,7 @@ class LoopChecks:
         self._packages.approver().approve(self._packages.describe(package), reason=REASON)
         return self._ended(self._appeared(seen))
 
-    # -- what is seen
+    # -- observations
 
     def _describe_endpoint(self) -> "DescribeEndpointOutputTypeDef | None":
         try:
@@ -232,14 +232,14 @@ class LoopChecks:
 
     @contextmanager
     def _stated(self, executions: Sequence[str]) -> Iterator[None]:
-        """Say where executions stand if the wait for them is too long."""
+        """Add the state of executions to the error if the wait for them times out."""
         try:
             yield
         except CheckError as error:
             raise CheckError("; ".join([str(error), *map(self._stands, executions)])) from error
 
     def _stands(self, execution: str) -> str:
-        """Say which state an execution entered last, and since when it is there."""
+        """Return the state that an execution entered last, and for how long it has been in it."""
         history = self._machines.get_execution_history(
             executionArn=execution, reverseOrder=True, includeExecutionData=False, maxResults=100
         )
@@ -261,7 +261,7 @@ class LoopChecks:
 
 
 class _Traffic:
-    """A client that keeps asking; counts what it was answered."""
+    """A client that sends requests continuously, and counts responses and failures."""
 
     def __init__(self, ask: Callable[[], object], every: float) -> None:
         self.answered = self.refused = 0

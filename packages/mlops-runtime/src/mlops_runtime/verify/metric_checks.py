@@ -1,4 +1,4 @@
-"""What CloudWatch shows: an alarm on a metric that never had a value, errors that are counted for each answer, and logs."""
+"""Checks of CloudWatch: an alarm on a metric without values, error counts for each response, and logs."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +11,7 @@ from mlops_runtime.verify.unit import Deployed
 
 _ERRORS = ("InvocationModelErrors", "Invocation5XXErrors")
 _DAY = 86400
-_QUARTER = 0.25  # of the patience: what CloudWatch shows it shows within minutes
+_QUARTER = 0.25  # of the longest wait, since CloudWatch publishes within minutes
 
 
 class MetricChecks:
@@ -20,7 +20,7 @@ class MetricChecks:
     Args:
         place: The account.
         deployed: The stack.
-        beat: Called while it waits.
+        beat: Called during waits.
     """
 
     def __init__(self, place: Place, deployed: Deployed, beat: Callable[[], None]) -> None:
@@ -63,7 +63,7 @@ class MetricChecks:
         return "FILL(m, 0) of a metric that never had a datapoint is 0: the alarm is OK"
 
     def errors_are_counted_for_each_answer(self) -> str:
-        """Both metrics of errors have one value a call, and some of the values are errors: a request that is not JSON is one."""
+        """Both error metrics have one value for each call, and some values are errors, such as for a request that is not JSON."""
         try:
             self._place.client("sagemaker-runtime").invoke_endpoint(
                 EndpointName=self._endpoint, ContentType="application/json", Body=b"{"

@@ -1,4 +1,4 @@
-"""What the registry shows of packages: who changed one, what SageMaker adds to it, which version and image it takes."""
+"""Checks of packages in the registry: recorded identities, added fields, version numbers, and images."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class PackageChecks:
         self._sagemaker, self._group = place.client("sagemaker"), deployed.outputs["EndpointName"]
 
     def approval_status_is_a_condition(self) -> str:
-        """In the approvers' role, PendingManualApproval is denied and Rejected is allowed."""
+        """In the approvers' role, setting PendingManualApproval is denied and Rejected is allowed."""
         package, role = self.register(times(1.0)), self.approver()
         try:
             role.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="PendingManualApproval")
@@ -67,7 +67,7 @@ class PackageChecks:
         return "CreatedBy and no LastModifiedBy"
 
     def gains_two_fields(self) -> str:
-        """A container comes back as it was registered, with ``ImageDigest`` and ``ModelDataETag`` at most."""
+        """A container is returned as registered, with at most ``ImageDigest`` and ``ModelDataETag`` added."""
         model = times(1.0)
         given = self._container(model, self._deployed.image)
         package = self.register(model)
@@ -88,7 +88,7 @@ class PackageChecks:
         return f"version {version} was deleted, the next package is version {next_one}"
 
     def image_is_checked(self) -> str:
-        """A package whose image is in no registry is refused; the same with the unit's image is taken by the other checks."""
+        """A package whose image does not exist is rejected; the other checks show that the unit's image is accepted."""
         absent, made = f"{self._deployed.image.partition('/')[0]}/{_ABSENT}", list[str]()
         words = refused(lambda: made.append(self.register(times(1.0), image=absent)), names="image")
         if words is None:
@@ -96,10 +96,10 @@ class PackageChecks:
             raise CheckError("a package whose image is in no registry is taken")
         return words
 
-    # -- what the loop does with packages
+    # -- actions for other checks
 
     def register(self, model: ProbeModel, *, image: str = "") -> str:
-        """Register a package that waits for an approval, and return its ARN.
+        """Register a pending package, and return its ARN.
 
         Args:
             model: Its model.
@@ -107,7 +107,7 @@ class PackageChecks:
         """
         texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")
         metadata = {"artifact_sha256": model.archive_sha256, "model_sha256": model.model_sha256}
-        # the loop starts no monitor, which would read a baseline and compare it with this
+        # no monitor runs, which would read a baseline and compare its hash with this
         metadata |= {"baseline_sha256": content_hash({}), **{text: f"s3://none/{text}" for text in texts}}
         container = self._container(model, image or self._deployed.image)
         bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
@@ -125,7 +125,7 @@ class PackageChecks:
         return str(created["ModelPackageArn"])
 
     def approver(self) -> Approver:
-        """Return a person in the approvers' role."""
+        """Return an approver in the approvers' role."""
         return Approver.in_role(
             sts=self._place.client("sts"),
             sagemaker=self._sagemaker,
@@ -134,7 +134,7 @@ class PackageChecks:
         )
 
     def describe(self, package: str) -> "DescribeModelPackageOutputTypeDef":
-        """Return a package as the registry describes it."""
+        """Return the registry's description of a package."""
         found: DescribeModelPackageOutputTypeDef = self._sagemaker.describe_model_package(ModelPackageName=package)
         return found
 

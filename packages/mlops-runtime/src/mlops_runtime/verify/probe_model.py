@@ -1,6 +1,6 @@
-"""The models of a verification: one that multiplies by a factor, and one that fails on every call but of zeros, without ``onnx``.
+"""Models of a verification, built without ``onnx``: one multiplies by a factor, one fails on every call except with zeros.
 
-An ONNX file is a protocol buffer. Field numbers are those of ``onnx.proto3`` of ONNX 1.14.
+An ONNX file is a protocol buffer. Field numbers are from ``onnx.proto3`` of ONNX 1.14.
 
 See: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
 """
@@ -26,9 +26,9 @@ class ProbeModel:
     """A packed model.
 
     Args:
-        archive: ``model.tar.gz``.
-        archive_sha256: Its SHA-256.
-        model_sha256: SHA-256 of ``model.onnx`` in it.
+        archive: Content of ``model.tar.gz``.
+        archive_sha256: SHA-256 of the archive.
+        model_sha256: SHA-256 of ``model.onnx`` in the archive.
     """
 
     archive: bytes
@@ -37,14 +37,14 @@ class ProbeModel:
 
 
 def times(factor: float) -> ProbeModel:
-    """Return a model that answers its input times a factor."""
+    """Return a model that returns its input multiplied by a factor."""
     return _packed(_onnx([_node("Mul", ["input", "constant"], "output")], [factor]))
 
 
 def failing() -> ProbeModel:
-    """Return a model that predicts a row of zeros, as the server asks before it starts, and fails on any value from 1.
+    """Return a model that fails on any value from 1, but succeeds on the row of zeros that the server sends at its start.
 
-    It looks its input up in a table of one entry.
+    It uses its input as the index of a table with one entry.
     """
     to_index = _node("Cast", ["input"], "index", _text(1, "to") + _number(3, _INT64) + _number(20, _INT))
     return _packed(_onnx([to_index, _node("Gather", ["constant", "index"], "output")], [1.0]))
@@ -86,7 +86,7 @@ def _onnx(nodes: list[bytes], values: list[float]) -> bytes:
 
 
 def _value(name: str) -> bytes:
-    """Return a ValueInfoProto: floats of an unknown number of rows and columns, so that nothing is refused when it is loaded."""
+    """Return a ValueInfoProto of floats with unknown numbers of rows and columns, so that loading rejects no shape."""
     shape = _bytes(1, _text(2, "rows")) + _bytes(1, _text(2, f"{name}_columns"))
     return _text(1, name) + _bytes(2, _bytes(1, _number(1, _FLOAT) + _bytes(2, shape)))
 

@@ -1,12 +1,12 @@
-"""How a verification ends early: refused, failed, out of budget, or cut off from the account."""
+"""Errors of a verification: refused, failed, out of budget, or without valid credentials."""
 
 from collections.abc import Callable, Sequence
 
 from botocore.exceptions import ClientError
 
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html; a quota of the account says nothing of a request
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html; errors of quotas prove nothing about a request
 _BUSY = frozenset({"ResourceLimitExceeded", "Throttling", "ThrottlingException"})
-# https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html and the services' own spellings
+# https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html and variants of single services
 CUT_OFF = frozenset(
     {
         "ExpiredToken",
@@ -21,7 +21,7 @@ CUT_OFF = frozenset(
 
 
 class VerifyError(Exception):
-    """A verification is refused or cannot go on; the message says what, with which value, and the fix."""
+    """A verification is refused or cannot continue; the message states the problem, the value got and the fix."""
 
 
 class CheckError(Exception):
@@ -29,7 +29,7 @@ class CheckError(Exception):
 
 
 class NoEvidenceError(Exception):
-    """An assertion can be neither confirmed nor refuted here; the message says why."""
+    """An assertion can be neither confirmed nor refuted here; the message states the reason."""
 
 
 class BudgetError(VerifyError):
@@ -37,14 +37,14 @@ class BudgetError(VerifyError):
 
 
 class LostLockError(VerifyError):
-    """Another run has taken the lock over: what is there is no longer this run's to remove."""
+    """Another run has taken over the lock, so this run must not remove resources any more."""
 
 
 class LeftBehindError(VerifyError):
-    """Things are left in the account.
+    """Resources are left in the account.
 
     Attributes:
-        left: Each, as ``kind name``.
+        left: Each resource, as ``kind name``.
     """
 
     def __init__(self, why: str, left: Sequence[str], command: str) -> None:
@@ -54,10 +54,10 @@ class LeftBehindError(VerifyError):
 
 
 def is_cut_off(error: BaseException) -> bool:
-    """Return whether AWS no longer takes the caller's credentials.
+    """Return whether AWS no longer accepts the caller's credentials.
 
     Args:
-        error: What was raised; an error of botocore has a response.
+        error: The raised error; an error of botocore has a response.
     """
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code", "") if isinstance(response, dict) else ""
@@ -65,25 +65,25 @@ def is_cut_off(error: BaseException) -> bool:
 
 
 def expect(condition: object, otherwise: str) -> None:
-    """Hold an assertion to a condition.
+    """Assert a condition.
 
     Raises:
-        CheckError: If it is not met.
+        CheckError: If it does not hold.
     """
     if not condition:
         raise CheckError(otherwise)
 
 
 def refused(call: Callable[[], object], *, names: str, code: str = "ValidationException") -> str | None:
-    """Return the words in which AWS refuses a call; ``None`` if AWS takes it.
+    """Return the message with which AWS rejects a call; ``None`` if AWS accepts it.
 
     Args:
         call: The call.
-        names: What the words must name, so that another fault of the request is not evidence.
-        code: Code of the error.
+        names: Word that the message must contain, so that another fault of the request is not evidence.
+        code: Expected error code.
 
     Raises:
-        CheckError: If it is refused for another reason.
+        CheckError: If it is rejected for another reason.
         NoEvidenceError: If a quota of the account is used up.
     """
     try:

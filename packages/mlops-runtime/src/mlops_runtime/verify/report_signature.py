@@ -1,4 +1,4 @@
-"""Sign a report with a key of AWS KMS, and verify one without an account: ECDSA on P-256 with SHA-256."""
+"""Signature of a report with an AWS KMS key, and verification without an account: ECDSA on P-256 with SHA-256."""
 
 import base64
 import binascii
@@ -29,17 +29,15 @@ _Point = tuple[int, int] | None
 _Jacobian = tuple[int, int, int]  # x / z^2, y / z^3
 _INFINITY: _Jacobian = (1, 1, 0)
 
-PENDING_DAYS = (
-    7  # the least that KMS allows: https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html
-)
+PENDING_DAYS = 7  # KMS's minimum: https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html
 
 
 def verify_p256(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Return whether a signature of a message was made by the holder of a key.
 
     Args:
-        public_key: DER form (SubjectPublicKeyInfo), as ``GetPublicKey`` of AWS KMS gives it.
-        signature: DER form, as ``Sign`` gives it.
+        public_key: DER encoding (SubjectPublicKeyInfo), as returned by ``GetPublicKey`` of AWS KMS.
+        signature: DER encoding, as returned by ``Sign``.
         message: The message, not its hash.
     """
     point, numbers = _read_key(public_key), _read_signature(signature)
@@ -53,7 +51,7 @@ def verify_p256(public_key: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def is_key(public_key: bytes) -> bool:
-    """Return whether bytes are the DER form of a public key on P-256."""
+    """Return whether bytes are the DER encoding of a public key on P-256."""
     return _read_key(public_key) is not None
 
 
@@ -67,7 +65,7 @@ def _read_key(der: bytes) -> _Point:
 
 
 def _read_signature(der: bytes) -> tuple[int, int] | None:
-    """Read the two numbers of a signature; anything but their one DER form is refused."""
+    """Return the two numbers of a signature; None unless it has the canonical DER encoding."""
     if len(der) < 8 or der[0] != 0x30 or der[1] != len(der) - 2:
         return None
     first, rest = _read_integer(der[2:])
@@ -87,7 +85,7 @@ def _read_integer(der: bytes) -> tuple[int | None, bytes]:
 
 
 def _sum_of_products(one: int, first: tuple[int, int], other: int, second: tuple[int, int]) -> _Jacobian:
-    """Return ``one * first + other * second`` in one pass over the bits, without a division before the end."""
+    """Return ``one * first + other * second`` in one pass over the bits, in Jacobian coordinates without divisions."""
     a, b = (*first, 1), (*second, 1)
     table = {1: a, 2: b, 3: _add(a, b)}
     found: _Jacobian = _INFINITY
@@ -128,7 +126,7 @@ def _add(one: _Jacobian, other: _Jacobian) -> _Jacobian:
 
 
 def sign(kms: "KMSClient", names: Names, report: VerifyReport, *, made: Callable[[str], None]) -> SignedReport:
-    """Make a key, sign the report with it, and schedule the key's deletion.
+    """Create a key, sign the report with it, and schedule the key's deletion.
 
     Args:
         kms: Client.
@@ -155,12 +153,12 @@ def sign(kms: "KMSClient", names: Names, report: VerifyReport, *, made: Callable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A report whose signature is right.
+    """A report with a valid signature.
 
     Args:
         report: The report.
         report_sha256: SHA-256 of its canonical JSON.
-        key_sha256: SHA-256 of the public key, as the run printed it.
+        key_sha256: SHA-256 of the public key, which the run printed.
     """
 
     report: VerifyReport
@@ -168,7 +166,7 @@ class Checked:
     key_sha256: str
 
     def seen(self) -> list[dict[str, object]]:
-        """Return what the ledger records: for each claim that passed or failed, where and when, and the report's hash."""
+        """Return the entries for the ledger: for each claim that passed or failed, date, region, and the report's hash."""
         return [
             {
                 "id": result.claim,
@@ -192,7 +190,7 @@ def check(text: str | bytes) -> Checked:
     """
     try:
         signed = from_json(SignedReport, text)
-        # what was signed is the document as stored, not what this version reads of it
+        # the signature covers the stored document, not its parsed form
         document = json.loads(text)["report"]
         public = base64.b64decode(signed.signature.public_key, validate=True)
         value = base64.b64decode(signed.signature.value, validate=True)

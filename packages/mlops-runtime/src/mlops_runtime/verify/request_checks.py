@@ -1,4 +1,4 @@
-"""Requests that SageMaker must refuse before it makes anything. What it takes against a claim is stopped and removed."""
+"""Requests that SageMaker must reject before it creates anything. Resources that it creates against a claim are removed."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeEndpointConfigOutputTypeDef
 
 _LOCAL_STORAGE = "ml.g5.xlarge"
-_SECONDS = 60  # bounds a job that is taken against a claim
+_SECONDS = 60  # time limit of a job that is accepted against a claim
 
 
 class RequestChecks:
-    """The requests, of a unit whose endpoint serves; each returns the refusal or raises ``CheckError``.
+    """The requests, for a unit with a live endpoint; each returns the rejection or raises ``CheckError``.
 
     Args:
         place: The account.
         deployed: The stack.
         packages: Registers packages.
         served: Returns the package that was approved first.
-        beat: Called while it waits.
+        beat: Called during waits.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class RequestChecks:
         absent = f"{self._endpoint}-rollout-absent"  # the role may describe alarms of such names
         self._create_config(self._variant(INSTANCE))
         words = [self._update_refused(alarm, before) for alarm in (absent, self._alarm_of_another_name(absent))]
-        self._remove("endpoint-config")  # the teardown removes one that an endpoint took
+        self._remove("endpoint-config")  # one that an endpoint accepted is removed by the teardown
         return f"an absent alarm: {words[0]}; one that the role may not describe: {words[1]}"
 
     def only_approved_packages_become_models(self) -> str:
-        """CreateModel of a package that waits is refused; of an approved one the same is taken."""
+        """CreateModel with a pending package is rejected; with an approved one it is accepted."""
         waits = self._packages.register(times(1.0))
 
         def create(package: str) -> object:
@@ -76,7 +76,7 @@ class RequestChecks:
         return f"{words}; of an approved one it is taken"
 
     def local_storage_takes_no_key(self) -> str:
-        """CreateEndpointConfig of a type with local storage and a key is refused; the same without a key is taken."""
+        """CreateEndpointConfig with local instance storage and a key is rejected; without a key it is accepted."""
         variant, key = self._variant(_LOCAL_STORAGE), self._deployed.outputs["KeyArn"]
         _taken(lambda: self._create_config(variant), f"an endpoint config of {_LOCAL_STORAGE} without a key")
         self._remove("endpoint-config")
@@ -126,7 +126,7 @@ class RequestChecks:
         )
         return self._job_refused("transform-job", words, "a transform job with BatchStrategy and without a split")
 
-    # -- how it is asked
+    # -- requests
 
     def _serving(self) -> "DescribeEndpointConfigOutputTypeDef":
         config = self._sagemaker.describe_endpoint(EndpointName=self._endpoint)["EndpointConfigName"]
@@ -134,7 +134,7 @@ class RequestChecks:
         return found
 
     def _variant(self, instance_type: str) -> dict[str, Any]:
-        """Return the variant that serves, on another type of instances."""
+        """Return the live variant on another instance type."""
         served = self._serving()["ProductionVariants"][0]
         return {
             "VariantName": served["VariantName"],
@@ -164,7 +164,7 @@ class RequestChecks:
         return found
 
     def _update_refused(self, alarm: str, before: str) -> str:
-        """Ask for an update that the alarm would watch; one that is taken ends before anything else happens."""
+        """Request an update with an alarm; if it is accepted, wait for its end."""
         policy = {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}}
         words = refused(
             lambda: self._sagemaker.update_endpoint(
@@ -197,7 +197,7 @@ class RequestChecks:
 
 
 def _taken(call: Callable[[], object], what: str) -> None:
-    """Make a request that must be taken: if it is not, the refusal of its twin shows nothing."""
+    """Make a request that must be accepted; otherwise, the rejection of its counterpart proves nothing."""
     try:
         call()
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""One verification from the lock to the signed report: free steps, paid steps within the budget, and the teardown in every path."""
+"""One verification from the lock to the signed report: free steps, paid steps within the budget, and teardown in every case."""
 
 import contextlib
 import hashlib
@@ -40,7 +40,7 @@ _STAND_ALONE = ("iam-takes-the-policies", "tags-that-decide-are-set-by-tag-resou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is going to be verified.
+    """Plan of a verification.
 
     Args:
         template: The unit's template.
@@ -48,9 +48,9 @@ class Plan:
         template_body: Its bytes.
         files: The assembly's files, the template among them.
         prices: The region's prices.
-        max_usd: What may be spent.
-        repository: Repository of the serving image; empty if none.
-        digest: Its digest; empty where only the free steps run.
+        max_usd: USD that may be spent.
+        repository: Repository of the serving image; empty without one.
+        digest: Digest of the image; empty if only the free steps run.
         version: Version of the package.
         versions: Versions of its dependencies.
     """
@@ -67,16 +67,16 @@ class Plan:
     versions: Mapping[str, str]
 
     def steps(self) -> tuple[Step, ...]:
-        """Return the steps that run."""
+        """Return the steps to run."""
         found = steps(interface_endpoints=len(self.template.interface_services()))
         return tuple(step for step in found if step.is_free or self.digest)
 
     def estimate(self) -> float:
-        """Return USD that the steps cost if each takes all of its time."""
+        """Return USD that the steps cost if each takes its maximum time."""
         return estimate(self.steps(), self.prices)
 
     def check(self) -> None:
-        """Hold the estimate to the limit.
+        """Check the estimate against the limit.
 
         Raises:
             VerifyError: If it is over ``max_usd``.
@@ -95,10 +95,10 @@ class Verification:
 
     Args:
         place: The account.
-        plan: What is verified.
-        journal: On this machine.
+        plan: Plan of the verification.
+        journal: Journal on this machine.
         run: Id of the run.
-        say: Gets a line a step.
+        say: Called with one line for each step.
     """
 
     def __init__(self, *, place: Place, plan: Plan, journal: Journal, run: str, say: Callable[[str], None]) -> None:
@@ -116,8 +116,8 @@ class Verification:
         """Verify, tear down, and return the signed report.
 
         Raises:
-            VerifyError: If it is refused; then nothing was made, or everything is gone.
-            LeftBehindError: If something could not be removed; the message has the command that does.
+            VerifyError: If it is refused; nothing was created, or everything was removed.
+            LeftBehindError: If a resource could not be removed; the message has the command that removes it.
         """
         self._plan.check()
         place = self._place
@@ -185,7 +185,7 @@ class Verification:
                 self._paid(step)
 
     def _paid(self, step: Step) -> None:
-        """Run a paid step if the budget admits it; count what it makes."""
+        """Run a paid step if the budget allows it, and count its resources."""
         place, now = self._place, self._place.now()
         self._budget.reserve = ahead(TEARDOWN, self._network(step), self._plan.prices)
         try:
@@ -274,7 +274,7 @@ class Verification:
         return self._unit.check_change_set(self._plan.template_key)
 
     def _assert(self, claim: str, check: Callable[[], str]) -> ClaimResult:
-        """Run one check and keep what it showed."""
+        """Run one check and record its result."""
         started = time.monotonic()
         try:
             verdict, text = Verdict.PASSED, check()
@@ -297,7 +297,7 @@ class Verification:
         return result
 
     def _sweep(self) -> None:
-        """Remove what bears our names although the lock is free: the lock of a killed run was deleted."""
+        """Remove resources with the verification's names although the lock is free: a killed run's lock was deleted."""
         found = leftovers.find(self._place)
         if found:
             self._say(f"remove what an earlier run left: {', '.join(map(' '.join, found))}")
@@ -305,10 +305,10 @@ class Verification:
             if left:
                 raise VerifyError(f"an earlier run left {', '.join(map(' '.join, left))}, and it does not go: {why}")
 
-    # -- the end
+    # -- teardown
 
     def _tear_down(self, *, is_refused: bool) -> list[leftovers.Left]:
-        """Remove all that this run made, and return what is left."""
+        """Remove all resources of this run, and return those that are left."""
         serves = any(r.claim == "approved-model-serves" and r.verdict is Verdict.PASSED for r in self._results)
         deployed = bool(self._checks)
         started = time.monotonic()
@@ -353,7 +353,7 @@ class Verification:
         return sign(place.client("kms"), place.names, report, made=lambda key: self._journal.make("signing-key", key))
 
     def _network(self, step: Step) -> dict[str, int]:
-        """Return what a teardown still pays for: all but instances, which go first."""
+        """Return the resources that cost during a teardown: all except instances, which are removed first."""
         things = {**self._running, **step.keeps}
         return {kind: count for kind, count in things.items() if kind != INSTANCE}
 
@@ -377,17 +377,17 @@ class Verification:
 
 
 def clean(*, place: Place, journal: Journal, run: str, say: Callable[[str], None]) -> list[str]:
-    """Remove what a killed verification left, by names and tags alone, and return what it was.
+    """Remove the resources that a killed verification left, found by names and tags, and return them.
 
     Args:
         place: The account.
-        journal: On this machine; it says whether the holder of the lock was killed here.
+        journal: Journal on this machine; it shows whether the holder of the lock was killed here.
         run: Id of this run.
-        say: Gets a line for each thing.
+        say: Called with one line for each resource.
 
     Raises:
-        VerifyError: If the holder of the lock may still work.
-        LeftBehindError: If something does not go.
+        VerifyError: If the holder of the lock may still be working.
+        LeftBehindError: If a resource cannot be removed.
     """
     lock = Lock(place.client("ssm"), place.names, run)
     holder = lock.holder()
@@ -418,7 +418,7 @@ def clean(*, place: Place, journal: Journal, run: str, say: Callable[[str], None
 def remove_all(
     place: Place, journal: Journal, unit: Unit, *, beat: Callable[[], None]
 ) -> tuple[list[leftovers.Left], str]:
-    """Remove everything but the lock: the stack first, then resources outside it. Return what is left, and why."""
+    """Remove everything except the lock: the stack first, then resources outside it. Return what is left, and the reason."""
     why = ""
     left: list[leftovers.Left] = []
     for _ in range(_ROUNDS):

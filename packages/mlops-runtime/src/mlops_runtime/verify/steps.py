@@ -1,4 +1,4 @@
-"""The steps of a verification as data: what each shows, how long it may take on AWS, and what it makes that costs money."""
+"""The steps of a verification as data: their claims, their maximum times on AWS, and their billed resources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ class Step:
 
     Args:
         name: Its name.
-        claims: Ids of what it shows: the ledger's where it has the claim.
-        minutes: How long it may take on AWS; 0 for what is free.
-        keeps: What it makes that exists until the teardown, by kind of the price table.
-        meanwhile: What exists only while it runs.
+        claims: Ids of its claims, as in the ledger if the ledger has the claim.
+        minutes: Maximum time on AWS; 0 for a free step.
+        keeps: Resources that it creates until the teardown, by kind in the price table.
+        meanwhile: Resources that exist only while it runs.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Step:
 
     @property
     def is_free(self) -> bool:
-        """Whether it makes nothing that is paid by the hour, and needs no serving image."""
+        """Whether it creates no resources that are billed by the hour, and needs no serving image."""
         return self.minutes == 0
 
 
@@ -105,7 +105,7 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
                 "rollback-alarms-must-exist",
             ),
             minutes=20,
-            meanwhile={INSTANCE: FLEET},  # of an update or a job that is taken against a claim
+            meanwhile={INSTANCE: FLEET},  # of an update or a job that is accepted against a claim
         ),
         Step(
             name="logs",
@@ -116,7 +116,7 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
 
 
 def estimate(chosen: Sequence[Step], prices: HourlyPrices) -> float:
-    """Return USD that a run costs if every step takes all of its time.
+    """Return USD that a run costs if every step takes its maximum time.
 
     Example:
         >>> from mlops_runtime.verify.budget import hourly_prices
@@ -135,13 +135,13 @@ def estimate(chosen: Sequence[Step], prices: HourlyPrices) -> float:
 
 
 def cost_meanwhile(step: Step, prices: HourlyPrices) -> float:
-    """Return USD for what exists only while a step runs, if it takes all of its time."""
+    """Return USD for resources that exist only while a step runs, if it takes its maximum time."""
     hours = step.minutes / 60
     return sum(prices.cost(kind, count=count, hours=hours) for kind, count in step.meanwhile.items())
 
 
 def ahead(step: Step, running: Mapping[str, int], prices: HourlyPrices) -> float:
-    """Return USD that a step may cost: what runs already, what it makes, each for all of its time."""
+    """Return USD that a step may cost: existing resources and its own, each for its maximum time."""
     hours = step.minutes / 60
     things = [*running.items(), *step.keeps.items(), *step.meanwhile.items()]
     return sum(prices.hour(kind) * count * hours for kind, count in things)

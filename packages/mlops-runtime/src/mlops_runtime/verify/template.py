@@ -1,11 +1,11 @@
-"""A template read before it is deployed: its machines and policies with stand-ins for what CloudFormation fills in."""
+"""A template before its deployment: its machines and policies, with placeholders for values that CloudFormation resolves."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# ARNs of the forms that the services give; the last part is the logical id
+# ARN formats of the services; the last part is the logical id
 _ARNS = {
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:{region}:{account}:table/{id}",
     "AWS::Events::EventBus": "arn:aws:events:{region}:{account}:event-bus/{id}",
@@ -44,7 +44,7 @@ class Template:
 
     Args:
         document: The template.
-        account: Account for stand-ins.
+        account: Account for placeholders.
         region: Region.
     """
 
@@ -67,7 +67,7 @@ class Template:
         }
 
     def statements(self) -> Iterator[Statement]:
-        """Yield the Allow statements of the managed policies that name actions and resources."""
+        """Yield the Allow statements of the managed policies that have actions and resources."""
         for name, text in self.policies().items():
             for statement in json.loads(text)["Statement"]:
                 if statement["Effect"] == "Allow" and "Action" in statement and "Resource" in statement:
@@ -87,7 +87,7 @@ class Template:
         )
 
     def count(self, resource_type: str) -> int:
-        """Return how many resources of a type there are."""
+        """Return the number of resources of a type."""
         return len(list(self._of(resource_type)))
 
     def _of(self, resource_type: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

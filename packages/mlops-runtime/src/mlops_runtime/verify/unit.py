@@ -1,4 +1,4 @@
-"""The unit of a verification as a stack: its files, its change set, its deployment and its end."""
+"""The unit of a verification as a stack: its files, change set, deployment and deletion."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 _OWNED = ("BucketAlreadyOwnedByYou",)
 _ATTEMPTS = 3
-_REVIEW = "REVIEW_IN_PROGRESS"  # a stack that only waits for its change set
+_REVIEW = "REVIEW_IN_PROGRESS"  # a stack that has only a change set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Deployed:
         functions: Names of its functions.
         image: URI of the serving image, by digest.
         interface_services: Services that its network reaches by interface endpoints.
-        since: When its deployment began; executions before are of another unit of the name.
+        since: When its deployment began; earlier executions belong to another unit of the same name.
     """
 
     outputs: Mapping[str, str]
@@ -55,8 +55,8 @@ class Unit:
 
     Args:
         place: The account.
-        journal: Gets everything before it is made.
-        beat: Called while it waits.
+        journal: Journal of resources before their creation.
+        beat: Called during waits.
     """
 
     def __init__(self, place: Place, journal: Journal, beat: Callable[[], None]) -> None:
@@ -64,7 +64,7 @@ class Unit:
         self._cloudformation = place.client("cloudformation")
 
     def upload(self, files: Sequence[File]) -> None:
-        """Make the bucket and upload the assembly's files.
+        """Create the bucket and upload the assembly's files.
 
         Raises:
             VerifyError: If another account has a bucket of the name.
@@ -105,7 +105,7 @@ class Unit:
         """Create a change set, read it, and delete it and the stack that it created.
 
         Raises:
-            CheckError: If CloudFormation refuses the template.
+            CheckError: If CloudFormation rejects the template.
         """
         name = self._place.names.stack
         try:
@@ -116,11 +116,11 @@ class Unit:
         return f"{changes} resources would be added"
 
     def keeps_its_tags(self) -> str:
-        """Hold the bucket to refusing the old operations on tags while its tags decide on access.
+        """The bucket rejects PutBucketTagging and DeleteBucketTagging while its tags control access (ABAC).
 
         Raises:
-            CheckError: If it takes one.
-            NoEvidenceError: If they cannot be made to decide.
+            CheckError: If it accepts one of them.
+            NoEvidenceError: If ABAC cannot be enabled.
         """
         place, s3 = self._place, self._place.client("s3")
         bucket = place.names.bucket
@@ -142,21 +142,21 @@ class Unit:
         return ", ".join(seen)
 
     def begin(self, template_key: str) -> None:
-        """Begin to deploy the stack.
+        """Start the deployment of the stack.
 
         Raises:
-            CheckError: If CloudFormation refuses the template.
+            CheckError: If CloudFormation rejects the template.
         """
         name = self._place.names.stack
         self._change_set(template_key)
         self._cloudformation.execute_change_set(StackName=name, ChangeSetName=name)
 
     def refuses_a_second_operation(self, template_key: str) -> str:
-        """Ask for another change set while the stack is made.
+        """Request another change set while the stack is being created.
 
         Raises:
-            CheckError: If CloudFormation takes it.
-            NoEvidenceError: If the stack is at rest already.
+            CheckError: If CloudFormation accepts it.
+            NoEvidenceError: If the creation has already ended.
         """
         place, client = self._place, self._cloudformation
         name = place.names.stack
@@ -188,10 +188,10 @@ class Unit:
         raise CheckError(f"a change set is taken for the stack while it is {status()}")
 
     def gives_back(self, template: bytes) -> str:
-        """Compare the stack's template with what was uploaded: the same JSON, names in the same order.
+        """Compare the stack's template with the uploaded one: the same JSON, with names in the same order.
 
         Raises:
-            CheckError: If it differs; names the first part that does.
+            CheckError: If it differs; names the first differing part.
         """
         answer = self._cloudformation.get_template(StackName=self._place.names.stack, TemplateStage="Original")
         body, uploaded = answer["TemplateBody"], json.loads(template)
@@ -208,7 +208,7 @@ class Unit:
         """Wait for the end of the deployment and return the stack's outputs.
 
         Raises:
-            CheckError: If it fails; names the first resources that failed.
+            CheckError: If it fails; names the first failed resources.
         """
         name = self._place.names.stack
         status = self._settled(name)
@@ -229,15 +229,15 @@ class Unit:
         ]
 
     def delete(self) -> str | None:
-        """Delete the stack, and return why it could not be, or ``None``."""
+        """Delete the stack, and return the reason if it cannot be deleted, else ``None``."""
         return self._end(self._place.names.stack)
 
     def exists(self) -> bool:
-        """Return whether there is such a stack."""
+        """Return whether the stack exists."""
         return self._describe(self._place.names.stack) is not None
 
     def _change_set(self, template_key: str) -> int:
-        """Make a change set for a new stack, and return the number of its changes."""
+        """Create a change set for a new stack, and return the number of its changes."""
         place, client = self._place, self._cloudformation
         name = place.names.stack
         self._journal.make("stack", name)
@@ -270,13 +270,13 @@ class Unit:
         return f"{place.client('s3').meta.endpoint_url.rstrip('/')}/{place.names.bucket}/{key}"
 
     def _end(self, name: str) -> str | None:
-        """Delete a stack, some times where resources could not be."""
+        """Delete a stack, with retries if resources could not be deleted."""
         why = None
         for _ in range(_ATTEMPTS):
             described = self._describe(name)
             if described is None:
                 return None
-            # a stack that is being made is left to end: what a create makes after its deletion would stay
+            # the creation of a stack is awaited first: resources that it creates after the deletion would stay
             status = self._settled(name, described["StackId"])
             if status == "DELETE_COMPLETE":
                 return None
@@ -316,7 +316,7 @@ class Unit:
 
 
 def _code_of(call: Callable[[], object]) -> str | None:
-    """Return the code with which a call is refused; ``None`` if it is taken."""
+    """Return the error code of a rejected call; ``None`` if it is accepted."""
     try:
         call()
     except ClientError as error:
