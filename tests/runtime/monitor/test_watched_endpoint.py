@@ -35,7 +35,7 @@ def test_a_span_begins_and_ends_with_an_hour() -> None:
     assert whole_hour("--from", "2017-08-08T08:00+02:00").isoformat() == "2017-08-08T06:00:00+00:00"
     for text in ("2017-08-08T06:30", "2017-08-08T06:00:01Z", "2017-08-08T06:00+05:30"):
         with pytest.raises(
-            WatchedError, match=r"--from must be a whole hour, UTC, got '2017-08-08T06.*; take 2017-08-08T0"
+            WatchedError, match=r"--from must be a whole hour, UTC, got '2017-08-08T06.*; use 2017-08-08T0"
         ):
             whole_hour("--from", text)
 
