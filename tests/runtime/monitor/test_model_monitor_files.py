@@ -120,6 +120,22 @@ def test_each_bucket_holds_what_its_bounds_say(lines: Any, baseline: Baseline) -
         assert bucket["count"] == ((values >= low) & ((values <= high) if last else (values < high))).sum()
 
 
+def test_a_window_within_the_range_leaves_the_outer_buckets_open() -> None:
+    """Each keeps its edge, and has no bound on the side where the window has no value."""
+    feature = FeatureBaseline(name="x", type="number", edges=(1.0, 5.0), counts=(1, 1, 1, 0))
+    baseline = Baseline(features=(feature,), rows=3, training_set_id="t", created="")
+    counted = FeatureCounts(name="x", counts=(0, 2, 0, 0), sum=5.0, sum_squares=13.0, minimum=2.0, maximum=3.0)
+    window = Counts(baseline_sha256="b", rows=2, calls=2, features=(counted,), first="", last="")
+
+    statistic = statistics(baseline, window)["features"][0]["numerical_statistics"]
+
+    assert statistic["distribution"]["kll"]["buckets"] == [
+        {"upper_bound": 1.0, "count": 0.0},
+        {"lower_bound": 1.0, "upper_bound": 5.0, "count": 2.0},
+        {"lower_bound": 5.0, "count": 0.0},
+    ]
+
+
 def test_statistics_of_nothing_are_json(baseline: Baseline) -> None:
     """No rows: no mean, no deviation, an unknown type, still a document of that shape."""
     document = json.loads(json.dumps(statistics(baseline, empty(baseline))))

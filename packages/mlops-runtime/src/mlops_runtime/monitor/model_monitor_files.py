@@ -27,7 +27,7 @@ def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
     """Return ``statistics.json``: item count and the statistics of each feature in the window.
 
     Buckets are the baseline's bins, not Model Monitor's ten of equal width. Counts are exact, without a sketch. The two outermost
-    bounds are the window's minimum and maximum; an outermost bin without values may lack bounds.
+    bounds are the window's minimum and maximum; an outermost bin that they do not reach has no bound on that side.
     Levels that the baseline counts together are ``__other__``, levels that it does not contain ``__new__``.
     """
     return {
@@ -128,14 +128,20 @@ def _levels(baseline: FeatureBaseline, counts: FeatureCounts) -> list[tuple[str,
 
 def _buckets(edges: Sequence[float], counts: FeatureCounts) -> list[dict[str, float]]:
     bounds = zip((counts.minimum, *edges), (*edges, counts.maximum), counts.counts[:-1], strict=True)
-    return [
+    found = [
         {
-            **({} if lower is None or (upper is not None and lower > upper) else {"lower_bound": lower}),
-            **({} if upper is None or (lower is not None and lower > upper) else {"upper_bound": upper}),
+            **({} if lower is None else {"lower_bound": lower}),
+            **({} if upper is None else {"upper_bound": upper}),
             "count": float(count),
         }
         for lower, upper, count in bounds
     ]
+    # the window's minimum may be above the first edge, and its maximum below the last
+    if edges and counts.minimum is not None and counts.minimum > edges[0]:
+        del found[0]["lower_bound"]
+    if edges and counts.maximum is not None and counts.maximum < edges[-1]:
+        del found[-1]["upper_bound"]
+    return found
 
 
 # Model Monitor reports no standard deviation for fewer rows
