@@ -219,7 +219,6 @@ def _check(
     identifiers: Sequence[str],
     closed_levels: Sequence[str],
 ) -> int:
-    """Return the number of rows."""
     problems = [f"input {name!r} has no column" for name in types if name not in columns]
     problems += [f"identifier {name!r} is not an input of the model" for name in identifiers if name not in types]
     problems += [

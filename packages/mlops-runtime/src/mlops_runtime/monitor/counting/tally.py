@@ -376,12 +376,10 @@ def _pair_counts(pair: PairBaseline, counts: Cells) -> PairCounts:
 
 
 def _not_finite(numbers: Numbers) -> tuple[int, int, int]:
-    """Return the number of values that are null, not a number, and infinite."""
     return int(np.isnan(numbers).sum()), int((numbers == NOT_A_NUMBER).sum()), int(np.isposinf(numbers).sum())
 
 
 def _all(sums: ExactSums, groups: Sequence[int]) -> tuple[float, tuple[float, ...] | None]:
-    """Return the exact sum over groups."""
     if len(groups) == 1:
         return sums.result(groups[0])
     return expansion(

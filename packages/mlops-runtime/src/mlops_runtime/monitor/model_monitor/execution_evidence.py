@@ -65,7 +65,6 @@ def _unreadable(baseline: Baseline) -> str | None:
 
 
 def _why(sagemaker: "SageMakerClient", endpoint: str, monitor: MonitorName) -> str | None:
-    """Return the status of a monitor's last execution; None without one."""
     described = sagemaker.describe_monitoring_schedule(MonitoringScheduleName=schedule_name(endpoint, monitor))
     last = described.get("LastMonitoringExecutionSummary")
     if last is None:

@@ -74,7 +74,6 @@ def attribution_violations(
 
 
 def _gain(gains: Mapping[str, float], scores: Mapping[str, float]) -> float:
-    """Return the discounted cumulative gain of the ranking by scores."""
     total, rank = 0.0, 1
     ranked = sorted(scores, key=lambda name: -scores[name])
     for _, group in groupby(ranked, key=lambda name: scores[name]):

@@ -45,7 +45,6 @@ def _capture_lag(evidence: Evidence, window: Window) -> float:
 
 
 def _time(text: str) -> datetime:
-    """Return a time; UTC if it has no zone."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 

@@ -75,7 +75,6 @@ def _limited(found: EstimatesResult, limits: Mapping[str, float]) -> EstimatesRe
 
 
 def _without(baseline: Baseline) -> str:
-    """Return why a baseline has no estimator."""
     if baseline.target == "vector":
         return "a model of vectors has no estimate"
     if len(baseline.outputs or ()) > MAXIMUM_OUTPUTS:

@@ -54,7 +54,6 @@ def scored_windows(evidence: Evidence, window: Window, own: EstimatesResult, min
 
 
 def _is_same(report: MonitorReport, evidence: Evidence) -> bool:
-    """Return whether a report belongs to the live model and its baseline."""
     return (
         evidence.live is not None
         and evidence.baseline is not None
