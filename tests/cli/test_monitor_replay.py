@@ -205,7 +205,7 @@ def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: M
             ],
         ),
         (("--from", "then"), ["--from must be a time such as 2017-08-08T06 or 2017-08-08, got 'then'"]),
-        (("--from", "2017-08-03T06:30"), ["--from must be a whole hour, UTC, got '2017-08-03T06:30'; take 2017-08-03T06 or"]),
+        (("--from", "2017-08-03T06:30"), ["--from must be a whole hour, UTC, got '2017-08-03T06:30'; use 2017-08-03T06 or"]),
         (("--to", "2017-08-03T06:30"), ["--to must be a whole hour"]),
         (("--from", "2017-01-01", "--to", "2017-01-03"), ["live model serves since 2017-07-01T00: name a time after"]),
         (("--from", "2017-08-03", "--to", "2017-08-01"), ["--from must be before --to, got 2017-08-03T00 and 2017-08-01T00"]),
