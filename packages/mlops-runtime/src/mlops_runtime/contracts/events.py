@@ -97,7 +97,7 @@ def model_released(group: str, *, record_uri: str, record_sha256: str) -> EventD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusEvent:
-    """An event as EventBridge delivers it to a target. ``resources`` of a schedule's event name its rule.
+    """An event as EventBridge delivers it to a target. In a schedule's event, ``resources`` has the ARN of its rule.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
     """
@@ -113,9 +113,9 @@ class BusEvent:
 
 
 def request_source(unit: str, caller: str = "${aws:userid}") -> str:
-    """Return the event source of a person's request to a business unit, which names the caller as IAM knows it.
+    """Return the event source of a person's request to a business unit, which contains the caller's IAM user id.
 
-    Policies allow a caller no other source than its own: IAM puts the caller's id in the place of the variable.
+    Policies only allow a caller its own source, because IAM replaces the variable with the caller's id.
 
     See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 

@@ -62,7 +62,7 @@ class FeatureBaseline:
     many of them, ``tail_jumps`` the same for the rows beyond each tail edge. ``clusters`` is the number of clusters, under
     conditions reduced by what their strata use up, and absent for independent rows. ``unseen_share`` is the expected share of
     rows with unseen levels in later data without drift; ``closed`` is whether no new level may occur, as far as the baseline
-    shows or as its plan says. ``given`` is the dispersion about the shares of each row's own stratum, for comparisons given
+    shows or its plan declares. ``given`` is the dispersion about the shares of each row's own stratum, for comparisons given
     conditions. A number of the kind ``boolean`` is 0 or 1, and calls may send ``true`` or ``false``, as the model's signature
     allows. ``infinite`` counts rows whose number is infinite or beyond a 32-bit float; they are in none of the cells.
     """

@@ -366,7 +366,7 @@ def taken_back(row: LockRow) -> tuple[TakenBack, ...]:
 
 
 def next_taken_back(row: LockRow, record: AuditRecord) -> tuple[TakenBack, ...] | None:
-    """Return the newest rollouts that were rolled back, including the one that ends with a record; None if none ends.
+    """Return the newest rollouts that were rolled back, including the one that a record ends; None if it ends none.
 
     Args:
         row: The endpoint's row, locked by the execution of the record.
