@@ -116,7 +116,7 @@ def test_a_refusal_of_the_service_is_one_line(on_cloud: Run, deployed: DeployedU
         result = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.json")
 
     assert result.returncode == 1
-    assert "answers 400: " in result.stderr
+    assert "returned 400: " in result.stderr
     assert "column 'price'" in result.stderr
 
 

@@ -102,7 +102,7 @@ def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, mon
         assert (code, said) == (0, f"started {EXECUTION}\n")
         assert len(cloud.uploaded) == 1
         code, said = _register("demand-forecast", "models:/churn/9")
-        assert (code, "MLflow refuses /api/2.0/mlflow/model-versions/get (404): no" in said) == (1, True)
+        assert (code, "MLflow rejected /api/2.0/mlflow/model-versions/get (404): no" in said) == (1, True)
         assert "must be models:/NAME/VERSION or models:/NAME@ALIAS" in _register("demand-forecast", "models:/churn")[1]
     assert "cannot be reached" in _register("demand-forecast", "models:/churn/3")[1]
     assert _register("demand-forecast", onnx, "--tracking-uri", "http://x")[0] == 2
@@ -139,7 +139,7 @@ def test_the_holdouts_columns_are_compared_before(cloud: Cloud, onnx: Path, tmp_
     options = ("--data", tmp_path / "holdout.parquet", "--predictions", tmp_path / "mine.parquet")
     code, said = _register("demand-forecast", onnx, *options)
     assert (code, cloud.uploaded) == (1, [])
-    assert "holdout.parquet has no column 'price', which the signature has;  " in said
+    assert "holdout.parquet has no column 'price', which the signature has; " in said
     assert "mine.parquet must have a column 'prediction', got shop, score; " in said
     assert "mine.parquet identifies rows by shop, score, which" in said
     (tmp_path / "mine.parquet").write_text("x")
@@ -195,7 +195,7 @@ def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> 
     cloud.pipeline = replace(PIPELINE, container_trust="code")
     message = "trust pickle is not supported: this pipeline's container is declared with trust 'code'"
     assert message in _register("demand-forecast", onnx, "--trust", "pickle")[1]
-    assert "requirements are not possible" in _register("demand-forecast", onnx, "--requirements", "lock")[1]
+    assert "requirements are not supported" in _register("demand-forecast", onnx, "--requirements", "lock")[1]
     (onnx / "model.joblib").write_bytes(b"x")
     assert "model.joblib is a pickle, and the container is declared" in _register("demand-forecast", onnx)[1]
     (onnx / "model.joblib").unlink()
