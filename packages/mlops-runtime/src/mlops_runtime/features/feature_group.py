@@ -316,7 +316,7 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
     if "version" not in wrong and group.version < 1:
         yield f"version must be {VERSION.said}, got {group.version}"
     if group.owner == "":
-        yield "owner must name the team that answers for the group, got ''"
+        yield "owner must name the team responsible for the group, got ''"
     yield from _time_problems(group, wrong)
     yield from _tag_problems(group.tags)
     for word, allowed in _CHOICES.items():

@@ -127,7 +127,7 @@ def _fixed(footer: pq.FileMetaData, kinds: pa.Schema, number: int) -> int:
     for place, field in enumerate(kinds):
         values = group.num_rows
         if pa.types.is_fixed_size_list(field.type):
-            values *= field.type.list_size  # a null takes as much
+            values *= field.type.list_size  # a null needs the same memory
         elif is_list(field.type):
             values = group.column(place).num_values
             size += _OF_OFFSETS * abs(group.num_rows)

@@ -152,7 +152,7 @@ def _restore_index(table: Table, today: date) -> None:
     """Rebuild a missing or damaged index of the ledger from the ingest ids of the table's rows."""
     lost = lost_index(table, today)
     if lost is not None:
-        _log.warning("%s; it is made again", lost)
+        _log.warning("%s; the index is rebuilt", lost)
         rows = IcebergRows(table.scan(selected_fields=(INGEST_ID,))).read([INGEST_ID])
         ids = {each for batch in rows for each in pc.unique(batch[INGEST_ID]).to_pylist()}
         of_rows(ids, today).write(table, lost.place)
