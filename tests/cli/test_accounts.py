@@ -124,7 +124,7 @@ def test_the_other_side_may_be_of_another_app(assembly: Path, in_process: Run, t
     both = in_process("accounts", "show", "--app", tmp_path / "Build", "--app", tmp_path / "Staging", "--json")
 
     assert alone.returncode == 0
-    assert "-> 222222222222 eu-west-1, which no stack here goes to" in alone.stdout
+    assert "-> 222222222222 eu-west-1, to which no stack here deploys" in alone.stdout
     assert (both.returncode, len(json.loads(both.stdout)["links"][0]["statements"])) == (0, 10)
 
 
@@ -143,7 +143,9 @@ def test_people_read_what_the_owner_of_a_repository_adds(assembly: Path, in_proc
     result = in_process("accounts", "show", "--app", folder)
 
     assert result.returncode == 0
-    (added,) = result.stdout.split("\n\n")[0].split(f"  the owner of {repositories} adds to its policy\n")[1:]
+    (added,) = result.stdout.split("\n\n")[0].split(
+        f"  the owner of {repositories} must add to its repository policy\n"
+    )[1:]
     assert added.count('"Effect"') == 2
     assert added.count("ecr:GetDownloadUrlForLayer") == 1
     assert "the owner of" not in in_process("accounts", "show", "--app", assembly).stdout

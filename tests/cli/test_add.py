@@ -74,7 +74,7 @@ def test_an_app_that_a_user_changed_gets_its_lines_beside_it(shop: Path) -> None
     """Nothing of it is overwritten."""
     (shop / "app.py").write_text("# mine\n")
     said = _run("add", "model", "returns").stdout
-    assert "left app.py as you changed it; merge app.py.new, then delete it" in said
+    assert "kept your changes in app.py; merge app.py.new, then delete it" in said
     assert (shop / "app.py").read_text() == "# mine\n"
 
 
@@ -85,9 +85,9 @@ def test_wrong_answers_change_nothing(shop: Path) -> None:
     assert message.startswith(
         "nothing was changed: --label needs --data; --kind must be one of number, chance, got 'text'"
     )
-    assert "the model 'demand_forecast' is there already" in message
+    assert "the model 'demand_forecast' already exists" in message
     assert "NAME must be 2 to 20 lower-case letters" in str(_run("add", "model", "R!").exception)
-    assert "--kind is found in the data; leave it out" in str(
+    assert "--kind is derived from --data; omit it" in str(
         _run("add", "model", "returns", "--kind", "chance", "--data", "gone.csv", "--label", "units").exception
     )
     assert "--framework must be one of hist, xgboost, lightgbm, catboost, linear, onnx, got 'keras'" in str(
@@ -126,10 +126,9 @@ def test_the_next_environment_follows_the_last_one(tmp_path: Path, shop: Path, m
 
     said = _run("add", "environment", "recovery=333333333333/eu-central-1").stdout
     assert (
-        "measures candidates against what 'recovery' serves, and against baselines alone until it serves anything"
-        in said
+        "compares candidates with the model that 'recovery' serves, and only with baselines until it serves one" in said
     )
-    assert "to go on with 'production', write there endpoint=registry.downstream_in(\"production\")" in said
+    assert "to keep comparing with 'production', write endpoint=registry.downstream_in(\"production\") there" in said
     code = tmp_path / "chain/demand_forecast/retraining.py"
     code.write_text(code.read_text().replace("registry.downstream,", 'registry.downstream_in("production"),'))
     assert "measures candidates" not in _run("add", "environment", "late=444444444444/eu-west-1").stdout
@@ -143,7 +142,7 @@ def test_an_environment_that_cannot_follow_changes_nothing(shop: Path) -> None:
 
     assert str(done.exception) == (
         "nothing was changed: an environment must be NAME=ACCOUNT/REGION or NAME=ACCOUNT/REGION/manual, such as "
-        "staging=222222222222/eu-west-1 (or /automatic), got 'staging'; the project has no environments to go on from; make one "
-        "with mlops new --environment, once for each"
+        "staging=222222222222/eu-west-1 (or /automatic), got 'staging'; the project has no environments to extend; create one "
+        "with mlops new --environment, repeated for each environment"
     )
     assert {path: path.read_bytes() for path in shop.rglob("*") if path.is_file()} == before

@@ -37,7 +37,7 @@ def test_a_schema_is_written_from_a_signature(in_process: Run, folder: Path) -> 
     result = in_process("api", "schema", signature(folder, PRICE), "--output", "forecast.schema.json")
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "wrote forecast.schema.json; commit it, and name it in InferenceApi.add_model\n"
+    assert result.stdout == "wrote forecast.schema.json; commit it, and pass it to InferenceApi.add_model\n"
     written: dict[str, Any] = json.loads((folder / "forecast.schema.json").read_text())
     jsonschema.Draft4Validator(written).validate({"instances": [{"price": 1.5}, [2]]})
 

@@ -88,7 +88,7 @@ def test_the_evidence_of_a_verdict_is_drawn_and_computed_again(on_cloud: Run, st
     drawn = on_cloud("audit", "show", stopped.endpoint, "--sequence", 2).stdout
     whole = json.loads(on_cloud("audit", "show", stopped.endpoint, "--sequence", 2, "--json").stdout)
 
-    assert listed[-1] == f"what a verdict was computed from: mlops audit show {stopped.endpoint} --sequence 2"
+    assert listed[-1] == f"to see the minutes of a verdict: mlops audit show {stopped.endpoint} --sequence 2"
     assert f"verdict: {sentence}" in drawn.splitlines()
     assert "minute   answers failed  answers failed  evidence" in drawn
     assert "\n3            600     19    5,400      6" in drawn
@@ -272,7 +272,7 @@ def test_the_hash_of_a_machine_is_computed_from_a_template(in_process: Run, tmp_
         f"mlops: no machine in these templates has the definition {'0' * 64}; synthesize the version that was deployed then\n"
     )
     assert in_process("audit", "machine", changed).stderr == (
-        f"mlops: changed since it was synthesized: Changed.template.json EndpointDeploy gives the recorder {digest}\n"
+        f"mlops: changed after synthesis: Changed.template.json EndpointDeploy passes the recorder {digest}\n"
     )
     assert in_process("audit", "machine", none).stderr == "mlops: no Deploy machine in None.template.json\n"
     none.write_text("[]")

@@ -139,7 +139,7 @@ def test_fails_on_a_folder_without_a_cloud(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "fix"),
     [
-        ("AccessDeniedException", "; docs/operations.md lists what each command needs"),
+        ("AccessDeniedException", "; docs/operations.md lists the permissions of each command"),
         ("ExpiredTokenException", "; the credentials have expired: sign in again"),
         ("ThrottlingException", ""),
     ],
@@ -167,8 +167,8 @@ def test_an_upload_that_aws_refuses_is_one_line(cloud: Cloud, tmp_path: Path) ->
     [
         (
             {},
-            "unable to locate credentials; sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up, in "
-            "the project's folder; an embedded cloud that was started in another folder is used from there, or by --home",
+            "unable to locate credentials; sign in to AWS or set AWS_PROFILE; without an AWS account: run mlops local up in "
+            "the project's folder; to use an embedded cloud started in another folder, run the command there or give --home",
         ),
         (
             {"AWS_PROFILE": "none"},
@@ -176,7 +176,7 @@ def test_an_upload_that_aws_refuses_is_one_line(cloud: Cloud, tmp_path: Path) ->
         ),
         (
             {"AWS_ENDPOINT_URL": NOBODY, **KEYS, "AWS_MAX_ATTEMPTS": "1"},
-            "; start what AWS_ENDPOINT_URL names, or unset it",
+            "; start the service at AWS_ENDPOINT_URL, or unset the variable",
         ),
     ],
     ids=["no credentials", "no profile", "nobody there"],
@@ -205,8 +205,8 @@ def test_fails_without_a_region(in_process: Run, tmp_path: Path, monkeypatch: py
 
     assert (
         result.stderr
-        == "mlops: you must specify a region; set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up, in "
-        "the project's folder; an embedded cloud that was started in another folder is used from there, or by --home\n"
+        == "mlops: you must specify a region; set AWS_DEFAULT_REGION; without an AWS account: run mlops local up in "
+        "the project's folder; to use an embedded cloud started in another folder, run the command there or give --home\n"
     )
 
 
@@ -216,7 +216,7 @@ def test_a_cloud_that_was_stopped_is_named(in_process: Run, tmp_path: Path, monk
     saved = tmp_path / ".mlops" / "local" / "saved"
     saved.mkdir(parents=True)
     (saved / _LAST).write_bytes(b"")
-    said = f"the embedded cloud of {saved.parent} is stopped, and its state kept; start it: mlops local up"
+    said = f"the embedded cloud of {saved.parent} is stopped and its state is saved; start it: mlops local up"
     stopped = f"mlops: {said}\n"
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "MLOPS_LOCAL_HOME": str(saved.parent)}
     for verb in (("status",), ("train", "--reason", "x"), ("invoke", "-")):

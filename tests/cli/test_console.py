@@ -84,7 +84,7 @@ def test_an_iam_role_is_taken_by_name(cloud: Cloud, deployed: DeployedUnit, tmp_
     assert datetime.fromisoformat(me["now"]) <= datetime.fromisoformat(deployed.cloud.clock()["now"])
     assert (listed, deployed.name in [each["unit"] for each in units["units"]]) == (200, True)
     assert (status, problem["title"]) == (403, "not allowed")
-    assert "docs/operations.md lists what each command needs" in problem["detail"]
+    assert "docs/operations.md lists the permissions of each command" in problem["detail"]
 
 
 @pytest.mark.parametrize("role", ["owner", "on-call,approver", ""])

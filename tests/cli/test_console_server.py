@@ -128,7 +128,7 @@ def test_a_doubled_header_is_refused(server: ConsoleServer) -> None:
     connection.endheaders()
     found = connection.getresponse()
 
-    assert (found.status, json.loads(found.read())["detail"]) == (400, "these headers came more than once: host")
+    assert (found.status, json.loads(found.read())["detail"]) == (400, "these headers were sent more than once: host")
     connection.close()
 
 

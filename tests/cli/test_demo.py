@@ -224,11 +224,11 @@ def test_accounts_are_a_demo_of_their_own(works: bool, code: int, mlops: Run, ch
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--own",), "--own and --accounts are two demos; give one of them"),
-        (("--unit", "other"), "--accounts has a unit and target of its own, got --unit other --target sagemaker"),
+        (("--own",), "--own and --accounts are different demos; give only one of them"),
+        (("--unit", "other"), "--accounts has its own unit and target, got --unit other --target sagemaker"),
         (
             ("--target", "eks"),
-            "--accounts has a unit and target of its own, got --unit demand_forecasting --target eks",
+            "--accounts has its own unit and target, got --unit demand_forecasting --target eks",
         ),
     ],
 )

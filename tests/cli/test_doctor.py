@@ -50,7 +50,7 @@ def test_fails_without_an_account(mlops: Run, tmp_path: Path) -> None:
     assert result.stdout.startswith("WRONG account: could not connect to the endpoint URL")
     ranks = [("WRONG", "note ", "ok   ").index(line[:5]) for line in result.stdout.splitlines()]
     assert ranks == sorted(ranks)
-    assert "start what AWS_ENDPOINT_URL names, or unset it" in result.stdout
+    assert "start the service at AWS_ENDPOINT_URL, or unset the variable" in result.stdout
     assert result.stderr == "mlops: account: see the fixes above\n"
 
 
@@ -66,7 +66,7 @@ def test_what_a_machine_lacks_has_a_fix(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert {name: (check.found, check.is_needed) for name, check in found.items()} == {
         "node": ("none", True),
         "cdk": ("none", False),
-        "byte code": ("not kept (PYTHONDONTWRITEBYTECODE)", False),
+        "byte code": ("not cached (PYTHONDONTWRITEBYTECODE)", False),
         "function layers": ("not built: features, monitor", False),
         "disk": ("0.5 GB free", True),
         "Python": ("3.10", True),
@@ -112,7 +112,7 @@ def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
         ({"MLOPS_ROLE": "$DEVELOPMENT_DEPLOY_ROLE"}, "got '$DEVELOPMENT_DEPLOY_ROLE'"),
         (
             {"MLOPS_OPERATOR_VARIABLE": "DEVELOPMENT_OPERATOR_ROLE", "MLOPS_OPERATOR_ROLE": ""},
-            "the variable DEVELOPMENT_OPERATOR_ROLE must be the ARN of the role for people on call, got ''",
+            "the variable DEVELOPMENT_OPERATOR_ROLE must be the ARN of the on-call role, got ''",
         ),
         ({"AWS_REGION": ""}, "the variable AWS_REGION must be the Region to deploy to"),
         ({"AWS_ID_TOKEN": ""}, "AWS_ID_TOKEN is not set"),
@@ -120,7 +120,7 @@ def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
         (
             {"MLOPS_ACCOUNT": "222222222222", "MLOPS_ENVIRONMENT": "staging"},
             "the variable DEVELOPMENT_DEPLOY_ROLE is a role of account 111111111111, but the environment 'staging' is account "
-            "222222222222; a job deploys to its own account alone",
+            "222222222222; a job can only deploy to its own account",
         ),
         (
             {
@@ -185,4 +185,6 @@ def test_fails_for_prices_that_have_moved(monkeypatch: pytest.MonkeyPatch, on_cl
     result = CliRunner().invoke(app, ["doctor", "--prices", "--home", str(cloud.home)])
     assert "differs alarm_month: 0.2 USD in the table, 0.1 USD in AWS's list" in result.stdout
     assert isinstance(result.exception, VerdictError)
-    assert "1 prices differ from AWS's list, so mlops plan estimates by old ones: alarm_month" in str(result.exception)
+    assert "1 prices differ from AWS's list, so estimates of mlops plan are outdated: alarm_month" in str(
+        result.exception
+    )

@@ -8,7 +8,7 @@ import pytest
 from feature_shops import FeatureShop
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COPIES = "copies outside the store, also those of other units that read it; ask every unit with read access"
+COPIES = "copies outside the store, including those of other units; ask every unit with read access"
 
 
 @pytest.fixture
@@ -34,7 +34,9 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, e
     assert "or pass --include-in-use: these sets can then never be built again" in spared.stderr
     assert (unsure.returncode, spared.returncode, before) == (1, 1, 12)
     assert done.returncode == 0, done.stderr
-    assert f"training set {feature_shop.built.id} held it and cannot be built again" in done.stdout.splitlines()
+    assert (
+        f"training set {feature_shop.built.id} contained the entity and cannot be rebuilt" in done.stdout.splitlines()
+    )
     assert done.stdout.splitlines()[-1] == f"not reached: {COPIES}"
     assert feature_shop.client.table("stock_v1").scan().to_arrow()["store_id"].unique().to_pylist() == ["1"]
     assert (again["tables"], again["online"], again["left"]) == ([], {}, [COPIES])
@@ -57,9 +59,9 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, e
         ),
         (
             ("--entity", "store_id=Ann@x.org", "--reason", "asked by ann@x.org.", "--yes"),
-            "--reason says the store_id that is to be erased, and the reason stays in the records; give a ticket number",
+            "--reason contains the store_id to erase, and the reason stays in the records; give a ticket number",
         ),
-        (("--entity", "store_id=1", "--reason", "store 1 closed", "--yes"), "--reason says the store_id that is"),
+        (("--entity", "store_id=1", "--reason", "store 1 closed", "--yes"), "--reason contains the store_id to erase"),
     ],
 )
 def test_fails_in_one_line(feature_shop: FeatureShop, erase: Run, arguments: tuple[str, ...], message: str) -> None:

@@ -152,7 +152,7 @@ def test_fails_when_a_file_is_not_parquet(tmp_path: Path) -> None:
     file.write_text("a,b")
     with pytest.raises(UserError, match=r"--entities must be a Parquet file, got .*rows\.csv: "):
         read_parquet("--entities", file)
-    with pytest.raises(UserError, match=r"got .*absent\.parquet: it is not there"):
+    with pytest.raises(UserError, match=r"got .*absent\.parquet: the file does not exist"):
         read_parquet("--entities", tmp_path / "absent.parquet")
 
 
@@ -242,7 +242,7 @@ def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features:
         f"database {store.entry.database}, tables in s3://{store.entry.data_bucket}",
         f"training_sets s3://{store.entry.training_sets_bucket}, manifests s3://{store.entry.manifests_bucket}/manifests",
     ]
-    assert matched.endswith(" of them found a row of stock_v1")
+    assert matched.endswith(" of them have a matching row in stock_v1")
     assert place == f"s3://{store.entry.training_sets_bucket}/sets/shelves/{training_set_id}/part-0.parquet"
     assert features("rebuild", training_set_id).stdout.startswith(f"IDENTICAL {training_set_id}")
     assert shown.stdout.endswith("2 groups, 1 training sets, 1 packages\n")
@@ -306,10 +306,11 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("is complete: T-9\n")
     assert again.stdout.splitlines() == [
-        "nothing of the entity is left",
-        f"not reached: batches as they arrived, s3://{store.unit.name}-in/incoming/, and reports, "
-        f"s3://{store.unit.name}-in/rejected/, which go after 30 days; delete every version of those that hold it to be sooner",
-        "not reached: copies outside the store, also those of other units that read it; ask every unit with read access",
+        "the store has no data of the entity",
+        f"not reached: received batches, s3://{store.unit.name}-in/incoming/, and reports, "
+        f"s3://{store.unit.name}-in/rejected/, which expire after 30 days; to remove them sooner, delete all "
+        "versions of the objects that contain the entity",
+        "not reached: copies outside the store, including those of other units; ask every unit with read access",
     ]
     left = {item["entity"]["S"] for item in dynamodb.scan(TableName=name)["Items"]}
     assert {key for key in left if not key.startswith("#erased/")} == {'stock_v1/["2"]'}

@@ -54,7 +54,7 @@ def test_maintain_completes_an_erasure_that_waited_for_a_training_set(
     assert (erased.returncode, waits.returncode, told.returncode, done.returncode) == (3, 3, 3, 0)
     assert f"pending: build {build.intent.id} by process " in erased.stderr
     assert (
-        "is not complete: run mlops features maintain when these have ended or answer again; of a process"
+        "is not complete: run mlops features maintain when the builds have ended and the online table is"
         in waits.stderr
     )
     assert len(json.loads(told.stdout)["erasures"][0]["pending"]) == 1

@@ -48,4 +48,4 @@ def test_find_needs_a_word(feature_shop: FeatureShop, in_process: Run) -> None:
     """With what was given."""
     done = in_process("features", "find", "  ", "--path", feature_shop.path)
     assert done.returncode == 1
-    assert "TEXT must hold at least one word, got '  '" in done.stderr
+    assert "TEXT must contain at least one word, got '  '" in done.stderr

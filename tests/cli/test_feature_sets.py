@@ -67,7 +67,7 @@ def test_a_batch_is_written_once_restated_and_read(features: Run) -> None:
     [
         (("ingest", "sales", "x"), "GROUP must name one of stock_v1, price_v1, price_v2, got 'sales'"),
         (("ingest", "price", "x"), "GROUP must name one of stock_v1, price_v1, price_v2, got 'price'; it has several"),
-        (("ingest", "stock", "x"), "FILE must be a Parquet file, got x: it is not there"),
+        (("ingest", "stock", "x"), "FILE must be a Parquet file, got x: the file does not exist"),
         (("ingest", "stock", "x", "--backfill", "--correct"), "give --backfill or --correct, not both"),
         (("latest", "stock"), "no feature store found in store; create one with mlops features ingest"),
         (("latest", "stock", "--entity", "shop=1"), "--entity must give store_id, got shop"),
@@ -110,7 +110,7 @@ def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features_f
     assert shown.returncode == 0
     assert lines[0] == feature_shop.built.id
     assert lines[1] == "2 rows of store_id, event_timestamp, row_id, stock__on_hand"
-    assert lines[2] == "2 of them found a row of stock_v1"
+    assert lines[2] == "2 of them have a matching row in stock_v1"
     assert [Path(line).is_file() for line in lines[3:]] == [True]
     assert pq.read_table(lines[3])["stock__on_hand"].to_pylist() == [5, 4]
 
@@ -119,7 +119,7 @@ def test_build_warns_of_a_group_without_a_match(feature_shop: FeatureShop, featu
     """On stderr, and in the document; the set is built."""
     early = ("--features", "stock:on_hand", "--as-of", "2010-01-01T00:00:00+00:00")
     shown = _build(features_feature_sets, feature_shop, *early)
-    assert (shown.returncode, shown.stdout.splitlines()[2]) == (0, "0 of them found a row of stock_v1")
+    assert (shown.returncode, shown.stdout.splitlines()[2]) == (0, "0 of them have a matching row in stock_v1")
     assert shown.stderr.startswith("mlops: warning: no entity row matched a row of group stock: ")
     found = json.loads(_build(features_feature_sets, feature_shop, *early, "--json").stdout)
     assert found["matched"] == {"stock_v1": 0}
@@ -176,8 +176,7 @@ def test_build_on_spark_needs_a_job_that_the_store_names(feature_shop: FeatureSh
     shown = _build(features_feature_sets, feature_shop, "--features", "stock", "--engine", "spark")
     assert shown.returncode == 1
     assert (
-        "names no Glue job; define a TrainingSetJob of the deployed store in its stack, or leave --engine"
-        in shown.stderr
+        "has no Glue job; define a TrainingSetJob for the deployed store in its stack, or omit --engine" in shown.stderr
     )
     other = _build(features_feature_sets, feature_shop, "--features", "stock", "--engine", "athena")
     assert other.stderr == "mlops: --engine must be duckdb or spark, got 'athena'\n"
@@ -253,9 +252,9 @@ def test_feature_sets_fails_in_one_line(features_feature_sets: Run, arguments: t
         (("--features", "sales:units"), "training set shelves: there is no feature table of group 'sales'"),
         (("--features", "stock:x"), "training set shelves: stock has no column 'x', it has store_id"),
         (("--features", "stock", "--semantics", "x"), "--semantics must be known_at or event_time, got 'x'"),
-        (("--features", "stock", "--as-of", "2017-01-01"), "--as-of must be a time with its zone, such as"),
-        (("--features", "stock", "--as-of", "x"), "--as-of must be a time with its zone, such as"),
-        (("--features", "stock", "--snapshot", "stock=x"), "--snapshot must be GROUP=ID, a whole number, got 'x'"),
+        (("--features", "stock", "--as-of", "2017-01-01"), "--as-of must be a time with a zone, such as"),
+        (("--features", "stock", "--as-of", "x"), "--as-of must be a time with a zone, such as"),
+        (("--features", "stock", "--snapshot", "stock=x"), "the ID in --snapshot GROUP=ID must be an integer, got 'x'"),
         (("--features", "stock", "--snapshot", "stock=1"), "training set shelves: table stock_v1 has no snapshot 1"),
         (("--features", "stock", "--timestamp", "at"), "entity rows have no column 'at', they have store_id"),
         (

@@ -58,12 +58,12 @@ def test_entity_rows_of_a_folder(in_process: Run, feature_shop: FeatureShop, tmp
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((), "give FILE or --query: files of rows, or a query of Athena"),
+        ((), "give either FILE or --query: files of rows, or an Athena query"),
         (("a.parquet", "--query", "select 1"), "give FILE or --query"),
-        (("a.parquet", "--output", "s3://a/b"), "--output is the place of results of --query"),
-        (("--query", "select 1", "--format", "csv"), "--format says what files are; a query needs none"),
+        (("a.parquet", "--output", "s3://a/b"), "--output is the result location of --query"),
+        (("--query", "select 1", "--format", "csv"), "--format is the format of files; omit it with --query"),
         (("nowhere.csv", "--backfill"), "there is no folder or file nowhere.csv"),
-        (("nowhere.csv", "--correct"), "--correct and --key take a batch"),
+        (("nowhere.csv", "--correct"), "--correct and --key require a single Parquet file"),
         (("nowhere", "--format", "orc"), "format must be one of parquet, csv, jsonl, got 'orc'"),
         (("--query", "@nowhere.sql"), "--query @FILE cannot be read: No such file or directory: nowhere.sql"),
     ],

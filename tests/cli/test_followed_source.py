@@ -83,7 +83,7 @@ def test_a_source_that_cannot_be_read_is_named(verify: Verify, linked: LinkedUni
 
     document = json.loads(result.stdout)
     assert (result.returncode, document["is_whole"]) == (1, True)
-    assert f"name those of {SOURCE.account} with --source-profile" in document["sources"][0]["unread"]
+    assert f"name a profile of {SOURCE.account} with --source-profile" in document["sources"][0]["unread"]
     assert "was not read" in result.stderr
 
 
@@ -117,7 +117,7 @@ def test_a_source_that_did_not_take_the_model_itself_is_a_finding(verify: Verify
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--follow", "--folder", "x"), "goes without --folder"),
+        (("--follow", "--folder", "x"), "cannot be used with --folder"),
         (("--source-profile", "x"), "--source-profile requires --follow"),
     ],
 )
@@ -134,4 +134,4 @@ def test_a_chain_that_names_no_other_account_is_not_followed(on_cloud: Run, link
 
     result = on_cloud("audit", "verify", linked.group, "--follow", "--profile", PROFILES["target"])
 
-    assert (result.returncode, "only a chain of promotions" in result.stderr) == (1, True)
+    assert (result.returncode, "requires a chain of promotions" in result.stderr) == (1, True)

@@ -114,7 +114,7 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
     assert "no cdk.json in this folder" in said("digest", "--write")
     assert "--runtime is required for the images explain and model" in said("build", "explain")
     assert "--runtime must name an image by digest" in said("build", "explain", "--runtime", "notadigest")
-    assert "--repository must be a repository name of ECR" in said("build", "--repository", "BAD NAME")
+    assert "--repository must be the name of an ECR repository" in said("build", "--repository", "BAD NAME")
     both = said("digest", "--repository", "BAD", "--tag", "a b")
     assert "got 'BAD'" in both
     assert "--tag must be up to 128 letters, digits, '.', '_' and '-', got 'a b'" in both
@@ -154,7 +154,7 @@ def test_fails_on_a_lock_of_another_python_or_platform(on_cloud: Run, docker: Pa
     """Before docker runs."""
     pin = f"six==1.17.0 --hash=sha256:{'0a' * 32}\n"
     problems = {
-        f"# uv pip compile --python-version 3.12\n{pin}": "the lock is of Python 3.12, got 3.13, as the image has; write the lock",
+        f"# uv pip compile --python-version 3.12\n{pin}": "the lock is of Python 3.12, got 3.13, which the image uses",
         f"# uv pip compile --python-platform aarch64-manylinux_2_28\n{pin}": "got linux on x86_64; build with another --platform",
         "six\n": "'six' must be pinned as name==version",
     }

@@ -97,7 +97,7 @@ def test_fails_for_an_endpoint_that_is_not_there(on_cloud: Run, tmp_path: Path) 
         ("none.csv", "file 'none.csv' not found; name a file, or - for standard input"),
         (
             "rows.txt",
-            "the extension of 'rows.txt' is of no rows and no request (.parquet, .csv, .jsonl, .json); give --content-type",
+            "the extension of 'rows.txt' is not .parquet, .csv, .jsonl or .json; give --content-type",
         ),
     ],
 )

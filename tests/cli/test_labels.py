@@ -77,7 +77,7 @@ def test_ids_of_no_call_are_counted(fed: Fed, on_cloud: Run, tmp_path: Path) -> 
     """CSV and JSON lines give the same; without a live model nothing is known of its labels."""
     (tmp_path / "l.csv").write_text("order,won\na,yes\nghost,no\n")
     done = on_cloud("labels", "put", fed.endpoint, "l.csv", "--ids", "order", "--value", "won")
-    assert "1 ids are of no captured call and are left out (ghost)" in done.stdout
+    assert "1 ids match no captured call and were skipped (ghost)" in done.stdout
     (tmp_path / "l.jsonl").write_text('{"order": "a", "won": "yes"}\n{"order": "b", "won": "no"}\n')
     later = on_cloud("labels", "put", fed.endpoint, "l.jsonl", "--ids", "order", "--value", "won", "--json")
     assert (json.loads(later.stdout)["added"], json.loads(later.stdout)["unchanged"]) == (1, 1)

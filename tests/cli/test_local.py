@@ -100,7 +100,7 @@ def test_status_lists_what_is_only_recorded(in_process: Run, home: Path) -> None
 
     assert refused.returncode == 1
     assert json.loads(refused.stdout) == {
-        "error": f"not done without a confirmation: stop the embedded cloud of {home} and forget what it holds (recorded); "
+        "error": f"not done without a confirmation: stop the embedded cloud of {home} and delete its state (recorded); "
         "add --yes"
     }
     assert status["recorded"] == ["recorded/Flow (AWS::EC2::FlowLog)"]
@@ -296,7 +296,7 @@ def test_forget_deletes_the_state_of_a_cloud_that_runs_or_not(in_process: Run, h
     assert connect(home).client("ssm").describe_parameters()["Parameters"] == []
     connect(home).client("ssm").put_parameter(Name="/kept", Value="1", Type="String")
     down = in_process("local", "down", "--forget", "--yes", "--home", home)
-    assert down.stdout == "down, and its state is forgotten\n"
+    assert down.stdout == "down; state deleted\n"
     assert not (home / "saved").exists()
 
 
@@ -311,7 +311,7 @@ def test_forget_says_what_it_leaves_and_deletes_that_too(in_process: Run, tmp_pa
         "there is no state",
         f"kept: {home / 'environments'} (2.0 MB)",
         f"kept: {tmp_path / '.mlops' / 'assets'} (2.0 MB)",
-        "these are packages, which the next cloud here uses; to delete them: mlops local down --forget --packages",
+        "these packages are reused by the next cloud here; to delete them: mlops local down --forget --packages",
     ]
     gone = json.loads(in_process("local", "down", "--forget", "--yes", "--packages", "--json", "--home", home).stdout)
     assert gone["deleted"] == {str(home / "environments"): 2_000_000, str(tmp_path / ".mlops" / "assets"): 2_000_000}
@@ -350,8 +350,7 @@ def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> 
     )
     none = mlops("local", "browse", "--home", home, "--browser", tmp_path / "none")
     assert (
-        _only_line(none.stderr)
-        == f"mlops: no browser is found ({tmp_path / 'none'}); give the path of one with --browser"
+        _only_line(none.stderr) == f"mlops: no browser found ({tmp_path / 'none'}); give the path of one with --browser"
     )
     second = make_site(cloud, "second")
     both = ", ".join(sorted([f"https://{name}", f"https://{second}"]))

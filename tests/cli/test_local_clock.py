@@ -50,7 +50,7 @@ def test_the_clock_of_a_new_cloud_is_set_back_and_moved(in_process: Run, home: P
     assert (said["from"][:10], said["now"][:13]) == ("2017-08-07", "2017-08-09T12")
     assert [line[:10] for line in jumped.stderr.splitlines()] == ["2017-08-08", "2017-08-09"]
 
-    assert "60 embedded seconds in a real one" in in_process("local", "clock", "--scale", 60, "--home", home).stdout
+    assert "60 embedded seconds per real second" in in_process("local", "clock", "--scale", 60, "--home", home).stdout
     assert json.loads(in_process("local", "clock", "--json", "--home", home).stdout)["scale"] == 60
 
 
@@ -95,5 +95,5 @@ def test_spans_and_times() -> None:
     """Spans add up; times are UTC unless they name a zone."""
     assert span("1w2d3h4m5s") == timedelta(days=9, hours=3, minutes=4, seconds=5)
     assert moment("2017-08-07T06:30+02:00").astimezone(UTC) == datetime(2017, 8, 7, 4, 30, tzinfo=UTC)
-    with pytest.raises(typer.BadParameter, match="in this order: 7d or 1d6h, got '9999999999w'"):
+    with pytest.raises(typer.BadParameter, match="in this order, such as 7d or 1d6h, got '9999999999w'"):
         span("9999999999w")

@@ -74,7 +74,7 @@ def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> Non
     [
         (
             ("demand-forecast", "models:/churn/3"),
-            "models:/churn/3 is of MLflow's registry: give its address with --tracking-uri or MLFLOW_TRACKING_URI",
+            "models:/churn/3 is a model of an MLflow registry: give its URI with --tracking-uri or MLFLOW_TRACKING_URI",
         ),
         (("demand-forecast", "/nowhere/model.pkl"), "/nowhere/model.pkl not found; give a folder, a file"),
         (("demand-forecast", "s3://bucket/folder/"), "s3://bucket/folder/ must name one object"),
@@ -124,7 +124,7 @@ def test_promises_that_may_not_be_read_are_left_to_the_gate(
     result = CliRunner().invoke(models.app, ["register", "demand-forecast", str(onnx), "--no-wait"])
 
     assert (result.exit_code, len(cloud.events)) == (0, 1)
-    assert "demand-forecast was not compared, GetParameter is denied; the gate compares it" in result.stderr
+    assert "demand-forecast were not compared: GetParameter is denied; the gate compares them" in result.stderr
 
 
 def test_fails_for_three_names() -> None:

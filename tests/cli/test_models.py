@@ -157,7 +157,7 @@ def test_an_interrupted_wait_says_how_it_goes_on(
     for told in (models("approve", package, "--reason", "better", "--wait") for _ in range(2)):
         assert told.returncode == 130
         assert (
-            f"mlops: interrupted; the rollout goes on. Follow it again: mlops models approve {package} --wait; take it back: "
+            f"mlops: interrupted; the rollout continues. To wait for it: mlops models approve {package} --wait; to roll it back: "
             'mlops rollback demand-forecast --reason "..."'
         ) in told.stderr
     assert registry.describe(package)["ModelApprovalStatus"] == "Approved"
@@ -321,13 +321,13 @@ def test_an_archive_is_verified_offline(in_process: Any, archive: Path) -> None:
     found = _verified(in_process, archive)
     digest = hashlib.sha256(b"archive").hexdigest()
     assert found.returncode == 0
-    assert found.stdout.startswith(f"{archive} is what was signed, {digest}, with the key ")
+    assert found.stdout.startswith(f"{archive} has the signed digest {digest}, signed with the key ")
 
 
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (lambda archive: archive.write_bytes(b"Archive"), "it was changed, or is of another package"),
+        (lambda archive: archive.write_bytes(b"Archive"), "it was changed, or belongs to another package"),
         (lambda archive: archive.with_name("model.sig").write_bytes(b"{}"), "is not a signature of an archive"),
         (lambda archive: archive.with_name("model.sig").unlink(), "must be readable files"),
         (lambda archive: archive.unlink(), "must be readable files"),
@@ -378,8 +378,9 @@ def test_what_loads_a_model_is_shown(registry: Registry, models: Any) -> None:
     package = registry.register("pickled", flavor="pickle", trust="pickle", pickled=("sklearn.svm.SVC", "..."))
     shown = models("show", package).stdout
     assert "pickle, trust pickle (" in shown
-    assert "unpickling names sklearn.svm.SVC, ...; this proves nothing, as it may run any code" in " ".join(
-        shown.split()
+    assert (
+        "the pickle imports sklearn.svm.SVC, ...; this list is no guarantee, as unpickling can run any code"
+        in " ".join(shown.split())
     )
     assert "problem: the model is loaded by pickle with trust 'pickle', the registry allows data, code" in shown
     refused = models("approve", package, "--reason", "it is mine")

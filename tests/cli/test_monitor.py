@@ -78,7 +78,7 @@ def test_the_page_is_given_what_people_did(monitored: MonitoredUnit, monitor: Ru
 
     assert monitor_command._records(replace(found, records=denied)) == (
         (),
-        "AWS refused GetObject (AccessDeniedException): no; docs/operations.md lists what each command needs",
+        "AWS refused GetObject (AccessDeniedException): no; docs/operations.md lists the permissions of each command",
     )
 
 

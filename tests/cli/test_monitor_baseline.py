@@ -144,7 +144,7 @@ def test_a_baseline_of_other_inputs_is_refused(monitored: MonitoredUnit, run: Ru
     told = run("replay", "--baseline", str(file))
     assert told.returncode == 1
     assert (
-        "must be of the live model's inputs price (number), store (category), basket_id (category), got price"
+        "must have the inputs of the live model, price (number), store (category), basket_id (category), got price"
         in told.stderr
     )
 

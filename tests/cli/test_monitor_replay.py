@@ -167,7 +167,7 @@ def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: 
     assert "2 of 24 hours are before the live model" in " ".join(told.stdout.replace("│", " ").split())
     assert "0 of 6 windows would have alarmed" in told.stdout
     assert "0 had too few rows to be tested; 2 more ended before the live model" in told.stdout
-    assert f"the live model serves since {live:%Y-%m-%d %H:%M} UTC" in told.stdout
+    assert f"the live model has been serving since {live:%Y-%m-%d %H:%M} UTC" in told.stdout
 
 
 def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
@@ -207,7 +207,7 @@ def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: M
         (("--from", "then"), ["--from must be a time such as 2017-08-08T06 or 2017-08-08, got 'then'"]),
         (("--from", "2017-08-03T06:30"), ["--from must be a whole hour, UTC, got '2017-08-03T06:30'; use 2017-08-03T06 or"]),
         (("--to", "2017-08-03T06:30"), ["--to must be a whole hour"]),
-        (("--from", "2017-01-01", "--to", "2017-01-03"), ["live model serves since 2017-07-01T00: name a time after"]),
+        (("--from", "2017-01-01", "--to", "2017-01-03"), ["live model has been serving since 2017-07-01T00: name a later time"]),
         (("--from", "2017-08-03", "--to", "2017-08-01"), ["--from must be before --to, got 2017-08-03T00 and 2017-08-01T00"]),
         (("--set", "of_windows=2", "--set", "alarm_windows=3"), ["alarm_windows must be 1 to of_windows, 2, got 3"]),
     ],
@@ -246,7 +246,7 @@ def test_settings_have_the_types_of_the_thresholds() -> None:
     spec = changed(MonitorSpec(), ["minimum_rows=300", "relative_shift=0.1", "amounts=price, cost", "merge_hours=0"])
 
     assert spec == MonitorSpec(minimum_rows=300, relative_shift=0.1, amounts=("price", "cost"), merge_hours=0)
-    with pytest.raises(UserError, match=r"minimum_rows must be a whole number, got '2\.5'"):
+    with pytest.raises(UserError, match=r"minimum_rows must be an integer, got '2\.5'"):
         changed(MonitorSpec(), ["minimum_rows=2.5"])
 
 

@@ -168,8 +168,8 @@ def test_a_list_of_environments_makes_a_project_that_upgrades(in_process: Run, t
     added = in_process("add", "model", "returns", cwd=shop)
     assert (added.returncode, added.stderr) == (
         1,
-        "mlops: nothing was changed: a project with environments has one model, 'demand_forecast', since the stack that takes "
-        "releases must define the unit; make another project for another unit\n",
+        "mlops: nothing was changed: a project with environments can have only one model, 'demand_forecast', since the stack that "
+        "receives releases must define the unit; create another project for another unit\n",
     )
     assert _all_files(shop) == before
 
@@ -186,7 +186,7 @@ def test_a_list_that_is_no_chain_makes_nothing(in_process: Run, tmp_path: Path) 
         "an environment must be NAME=ACCOUNT/REGION or",
         "the account of environment 'build' must be 12 digits, got '1'",
         "the name of an environment must be 2 to 20 lower-case letters, digits or hyphens",
-        "the Region of environment 'Pro' must be one of AWS, such as 'eu-west-1', got 'eu-west-9'",
+        "the Region of environment 'Pro' must be an AWS Region, such as 'eu-west-1', got 'eu-west-9'",
         "the environment 'build' is named twice",
         "--unit must be 2 to 20 lower-case letters",
     ):
@@ -238,14 +238,14 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--model", "y" * 31, "--kind", "number"), "--unit: required, since standard input is not a terminal"),
-        ((), "--unit, --model, --kind: required, since standard input is not a terminal"),
+        (("--model", "y" * 31, "--kind", "number"), "--unit: required, because standard input is not a terminal"),
+        ((), "--unit, --model, --kind: required, because standard input is not a terminal"),
         (("--unit", "demand", "--model", "m" * 30, "--kind", "number"), "must have at most 32 characters, got 37"),
         (("--unit", "ab", "--model", "m" * 21, "--kind", "number"), "--model must be 2 to 20 lower-case letters"),
         (("--unit", "ab", "--model", "9fore", "--kind", "number"), "starting with a letter"),
         (
             ("--unit", "aws", "--model", "cdk", "--kind", "number"),
-            "make the package 'aws_cdk', which would hide the package of aws-cdk-lib; choose another model name, such as "
+            "result in the package 'aws_cdk', which would hide the package of aws-cdk-lib; choose another model name, such as "
             "'cdk-model'",
         ),
         (
@@ -341,7 +341,7 @@ def test_an_upgrade_keeps_what_somebody_changed(in_process: Run, tmp_path: Path)
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         "wrote app.py",
-        "left compliance.py as you changed it; merge compliance.py.new, then delete it",
+        "kept your changes in compliance.py; merge compliance.py.new, then delete it",
         "removed gone.py",
     ]
     assert "def build" in (shop / "app.py").read_text()
@@ -395,7 +395,7 @@ def test_changed_requirements_name_what_locks_them(in_process: Run, tmp_path: Pa
     (shop / RECORD).write_text(json.dumps(record))
     (shop / "requirements.in").write_text("mine\n")
     assert in_process("upgrade", cwd=shop).stdout == (
-        "left requirements.in as you changed it; merge requirements.in.new, then delete it and run mlops image lock\n"
+        "kept your changes in requirements.in; merge requirements.in.new, then delete it and run mlops image lock\n"
     )
 
 
@@ -540,7 +540,7 @@ def test_what_is_missing_is_asked(in_process: Run, monkeypatch: pytest.MonkeyPat
     assert in_process("new", "shop", "--unit", "demand").returncode == 0
     assert asked == [
         "Name of the model, such as forecast",
-        "What it predicts (number: a quantity, chance: how probable)",
+        "Kind of prediction (number: a quantity, chance: a probability)",
     ]
     record = json.loads((tmp_path / "shop" / RECORD).read_text())
     assert (record["answers"]["unit"], record["answers"]["models"][0]["model"]) == ("demand", "forecast")
@@ -639,7 +639,7 @@ def test_json_is_one_document(in_process: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "changed", "problem"),
     [
-        (("--kind", "number"), {}, "--kind is found in the data; leave it out"),
+        (("--kind", "number"), {}, "--kind is derived from --data; omit it"),
         ((), {"units": [1] * 6000}, "label 'units' has one value in all 6000 rows"),
         (
             (),
@@ -671,7 +671,7 @@ def test_options_of_a_file_need_it_and_it_needs_them(in_process: Run, tmp_path: 
     bare = in_process("new", "shop", "--data", "sales.parquet").stderr
 
     assert "--label needs --data; --time needs --data" in alone
-    assert "--label is required with --data: the column that is to be predicted; --time is required with --data" in bare
+    assert "--label is required with --data: the column to predict; --time is required with --data" in bare
 
 
 def test_a_person_is_asked_what_only_a_person_knows(

@@ -267,14 +267,14 @@ def pipeline(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "staging",
             {"STAGING_DEPLOY_ROLE": "PRODUCTION_DEPLOY_ROLE"},
             "the variable STAGING_DEPLOY_ROLE is a role of account 333333333333, but the environment 'staging' is account "
-            "222222222222; a job deploys to its own account alone",
+            "222222222222; a job can only deploy to its own account",
         ),
         # and a file that says that it is right: the plan finds the stack elsewhere
         (
             "deploy:staging",
             "production",
             {"STAGING_DEPLOY_ROLE": "PRODUCTION_DEPLOY_ROLE", "MLOPS_ACCOUNT": ACCOUNTS["production"]},
-            "these credentials are of 333333333333 us-east-1, but DemandForecastStaging is of 222222222222 us-east-1",
+            "these credentials are for 333333333333 us-east-1, but DemandForecastStaging belongs to 222222222222 us-east-1",
         ),
         # a job of staging that takes production's role and stack
         (
@@ -340,7 +340,7 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     )
     assert results(again.stdout) == {"plan:staging": "FAIL"}
     assert "no changes" in said(again.stdout)
-    assert "--allow Rows allows nothing in this plan" in said(again.stdout)
+    assert "--allow Rows has no effect in this plan" in said(again.stdout)
     assert "Costs" not in said(again.stdout)
 
     rows = pipeline.project.parent / "rows.parquet"

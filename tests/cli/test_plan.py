@@ -138,7 +138,7 @@ def test_fails_for_names_that_are_not_there(on_cloud: Run, assembly: Callable[..
     useless = on_cloud("plan", "--app", folder, "--allow", "Tabel")
 
     assert missing.stderr == f"mlops: no stack Nowhere in the assembly; it has {unique_stack}\n"
-    assert useless.stderr == "mlops: refused: --allow Tabel allows nothing in this plan; remove it\n"
+    assert useless.stderr == "mlops: refused: --allow Tabel has no effect in this plan; remove it\n"
     assert (missing.returncode, useless.returncode) == (1, 1)
 
 

@@ -91,7 +91,7 @@ def test_a_key_may_be_used_as_it_is_knowingly(plan: Any, key: str) -> None:
     assert f"the policy of {key} lacks Logs, Alarms, Events, Bus, LogDelivery" in allowed.stderr
     assert "allowed by --allow Bus" in allowed.stderr
     assert "or continue without them with --allow Bus: [{" in plan(key).stderr
-    assert "--allow Other allows nothing in this plan" in plan(key, "--allow", "Bus", "--allow", "Other").stderr
+    assert "--allow Other has no effect in this plan" in plan(key, "--allow", "Bus", "--allow", "Other").stderr
 
 
 def test_a_condition_that_stops_eventbridge_is_found(plan: Any, cloud: Cloud, key: str) -> None:
@@ -216,7 +216,7 @@ def test_a_network_without_a_way_to_kms_is_named_with_the_fix(
     """Once the endpoint is there, nothing is reported."""
     vpc, subnet = network
     said = plan_plan_networks([subnet])
-    assert f"{vpc} does not reach KMS from {subnet}" in said
+    assert f"{vpc} has no access to KMS from {subnet}" in said
     assert f"add an interface endpoint {KMS} with private DNS names" in said
 
     ec2 = cloud.client("ec2")
@@ -235,7 +235,7 @@ def test_a_route_to_the_internet_will_do(plan_plan_networks: Any, cloud: Cloud, 
     ec2.attach_internet_gateway(InternetGatewayId=internet, VpcId=vpc)
     route = {"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0"}
     ec2.create_route(**route, GatewayId=internet)
-    assert "does not reach KMS" in plan_plan_networks([subnet])
+    assert "has no access to KMS" in plan_plan_networks([subnet])
     nat = ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
     ec2.delete_route(**route)
     ec2.create_route(**route, NatGatewayId=nat)
@@ -245,9 +245,9 @@ def test_a_route_to_the_internet_will_do(plan_plan_networks: Any, cloud: Cloud, 
 def test_what_is_not_known_is_reported(plan_plan_networks: Any, network: Any) -> None:
     """A subnet that is not there, and one that the deployment names; what the stack makes itself is not asked for."""
     _, subnet = network
-    assert "cannot check whether it reaches KMS" in plan_plan_networks(["subnet-00000000000000000"])
-    assert "cannot check whether it reaches KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String"})
-    assert "does not reach KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String", "Default": subnet})
+    assert "cannot check its access to KMS" in plan_plan_networks(["subnet-00000000000000000"])
+    assert "cannot check its access to KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String"})
+    assert "has no access to KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String", "Default": subnet})
     assert plan_plan_networks([{"Ref": "Own"}]) == ""
 
 
@@ -267,7 +267,7 @@ def test_an_endpoint_counts_with_private_names_once_it_is_available(named: bool,
         assert found is None
     else:
         assert found is not None
-        assert found.endswith("; it belongs to account 1, whose endpoints are not visible from here: ask its owner")
+        assert found.endswith("; it belongs to account 1, whose endpoints this account cannot see: ask its owner")
 
 
 def resource(kind: str, name: str, parent: str = "") -> NamedResource:

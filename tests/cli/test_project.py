@@ -63,7 +63,7 @@ def test_answers_are_recorded_and_read_again() -> None:
 def test_a_model_is_there_once() -> None:
     """By its name."""
     model = ModelAnswers(unit="shop", model="units", schema=sample_schema("number"))
-    assert Answers(unit="shop", models=(model, model)).problems() == ["the model 'shop_units' is there already"]
+    assert Answers(unit="shop", models=(model, model)).problems() == ["the model 'shop_units' already exists"]
 
 
 def test_models_of_one_stack_name_are_refused() -> None:
@@ -71,14 +71,14 @@ def test_models_of_one_stack_name_are_refused() -> None:
     models = tuple(ModelAnswers(unit="shop", model=name, schema=sample_schema("number")) for name in ("a-1", "a1"))
 
     assert Answers(unit="shop", models=models).problems() == [
-        "the models 'shop_a_1' and 'shop_a1' both make the stack 'ShopA1'"
+        "the models 'shop_a_1' and 'shop_a1' both result in the stack 'ShopA1'"
     ]
 
 
 @pytest.mark.parametrize(
     ("index", "problem"),
     [
-        ("https://ci:secret@pypi.internal/simple", "must have no user and password"),
+        ("https://ci:secret@pypi.internal/simple", "must not contain user and password"),
         ('https://pypi.internal/"]', "must be an https://"),
         ("https://pypi.internal/\n[tool]", "must be an https://"),
     ],

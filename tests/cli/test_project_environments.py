@@ -32,20 +32,20 @@ def test_the_last_one_waits_for_a_person_where_no_option_says_otherwise() -> Non
         ([BUILD, "build=222222222222/eu-west-1"], ["the environment 'build' is named twice"]),
         (
             [BUILD, STAGING.replace("222222222222", "111111111111")],
-            ["'build' and 'staging' are one account and Region, 111111111111 eu-west-1"],
+            ["'build' and 'staging' have the same account and Region, 111111111111 eu-west-1"],
         ),
         ([BUILD, STAGING.replace("222222222222", "111111111111").replace("eu-west-1", "eu-central-1")], []),
         ([BUILD, "staging=22222/eu-west-1"], ["the account of environment 'staging' must be 12 digits, got '22222'"]),
         (
             [BUILD, "staging=222222222222/eu-west-9"],
             [
-                "the Region of environment 'staging' must be one of AWS, such as 'eu-west-1', got 'eu-west-9'; a newer one needs a "
-                "newer botocore"
+                "the Region of environment 'staging' must be an AWS Region, such as 'eu-west-1', got 'eu-west-9'; for a newer "
+                "Region, update botocore"
             ],
         ),
         (
             [BUILD, "staging=222222222222/cn-north-1"],
-            ["the Regions are of several partitions, aws, aws-cn, and a model cannot be promoted from one to another"],
+            ["the Regions belong to different partitions, aws, aws-cn, between which models cannot be promoted"],
         ),
         (
             [BUILD, "Pro:d=222222222222/eu-west-1"],
@@ -57,19 +57,19 @@ def test_the_last_one_waits_for_a_person_where_no_option_says_otherwise() -> Non
         (
             [BUILD, "ci-tests=222222222222/eu-west-1"],
             [
-                "the environment 'ci-tests' would need variables that begin with CI_TESTS_, which are GitLab's own; choose another "
+                "the environment 'ci-tests' would need variables that start with CI_TESTS_, which GitLab reserves; choose another "
                 "name"
             ],
         ),
         (
             ["a-1=111111111111/eu-west-1", "a1=222222222222/eu-west-1"],
-            ["'a-1' and 'a1' both make stacks that end with 'A1'; rename one"],
+            ["'a-1' and 'a1' both result in stack names that end with 'A1'; rename one"],
         ),
         (
             [BUILD],
             [
-                f"--environment names one environment, '{BUILD}'; a model goes from one to another: name two at least, or none for "
-                "a development and a production account that each train their own"
+                f"--environment names only one environment, '{BUILD}'; models are promoted from one to another: name at least "
+                "two, or none for a development and a production account that both train"
             ],
         ),
         *(

@@ -76,7 +76,7 @@ def test_wheels_beside_an_installed_one_are_taken(monkeypatch: pytest.MonkeyPatc
         (tmp_path / f"{name.replace('-', '_')}-0.1.0-py3-none-any.whl").write_bytes(b"wheel")
     wheel = tmp_path / "mlops_cli-0.1.0-py3-none-any.whl"
     installed(monkeypatch, {"url": wheel.as_uri(), "archive_info": {}})
-    with pytest.raises(UserError, match="and mlops-runtime is not beside it"):
+    with pytest.raises(UserError, match="but its folder has no wheel of mlops-runtime"):
         package_sources()
     (tmp_path / "mlops_runtime-0.1.0-py3-none-any.whl").write_bytes(b"wheel")
     assert len(package_sources().wheels) == 4
@@ -85,7 +85,7 @@ def test_wheels_beside_an_installed_one_are_taken(monkeypatch: pytest.MonkeyPatc
 def test_a_checkout_that_went_away_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With what to do."""
     installed(monkeypatch, {"url": (tmp_path / "gone").as_uri(), "dir_info": {}})
-    with pytest.raises(UserError, match="is not in a checkout of mlops-constructs any more; install it again"):
+    with pytest.raises(UserError, match="is no longer in a checkout of mlops-constructs; install it again"):
         package_sources()
 
 

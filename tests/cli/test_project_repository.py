@@ -65,7 +65,7 @@ def test_without_a_name_the_files_are_staged(tmp_path: Path) -> None:
     """Nobody is made up who would stand in the history."""
     (tmp_path / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
     shop = project(tmp_path / "shop")
-    assert commit_project(shop).startswith("a git repository with every file staged; git does not know your name")
+    assert commit_project(shop).startswith("a git repository with all files staged; to commit, set your name")
     assert git(shop, "diff", "--cached", "--name-only").split() == [".gitignore", "app.py"]
 
 
@@ -73,7 +73,7 @@ def test_where_git_is_missing_there_is_no_repository(tmp_path: Path, monkeypatch
     """And none where it makes none, as in a folder that takes no files."""
     shop = project(tmp_path / "shop")
     (shop / ".git").write_text("not a repository")
-    assert commit_project(shop).startswith("no git repository was made: ")
+    assert commit_project(shop).startswith("no git repository was created: ")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not takes_repository(tmp_path / "other")
 

@@ -27,7 +27,7 @@ def test_a_target_lists_what_it_was_offered(on_cloud: Run, linked: LinkedUnits) 
         "REFUSED",
         "2017-08-01 02:05",
         f"{linked.group}/2",
-        "the image is missing; asked again within an hour",
+        "the image is missing; retried within an hour",
     ):
         assert part in shown.stdout
     assert [each["source_version"] for each in document["offers"]] == [f"{linked.group}/2", f"{linked.group}/1"]
@@ -72,7 +72,7 @@ def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -
     released = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
 
     assert offered == f"build ({SOURCE.account} {SOURCE.region}) has offered {linked.group} nothing yet\n"
-    assert released == (f"{linked.group} has released nothing yet\nstaging has told nothing yet of what it serves\n")
+    assert released == (f"{linked.group} has released nothing yet\nstaging has not reported yet what it serves\n")
 
 
 def test_rules_by_which_nothing_comes_are_named(on_cloud: Run, linked: LinkedUnits) -> None:
@@ -83,11 +83,11 @@ def test_rules_by_which_nothing_comes_are_named(on_cloud: Run, linked: LinkedUni
     document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["target"]).stdout)
 
     assert shown.splitlines()[1:] == [
-        "rule offers is disabled, and nothing comes by it (What build offers): aws events enable-rule --name offers "
+        "rule offers is disabled, so its events are lost (What build offers): aws events enable-rule --name offers "
         f"--event-bus-name {bus}",
-        "rule gone is deleted, and nothing comes by it; put it back under that name as the stack's template has it, with its "
-        "targets (aws events put-rule --name gone, aws events put-targets): CloudFormation does not make again what was deleted "
-        "outside of it while the template stays as it is",
+        "rule gone was deleted, so its events are lost; create it again with that name and its targets, as in the stack's template "
+        "(aws events put-rule --name gone, aws events put-targets): CloudFormation does not recreate resources deleted "
+        "outside of it while the template is unchanged",
     ]
     assert [each["state"] for each in document["stopped"]] == ["DISABLED", "DELETED"]
 
@@ -113,10 +113,10 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
         f"{linked.group}/7",
         "demand-forecast/3",
         f"{linked.group}/8 (theirs demand-forecast/4) at 2017-08-01 08:20",
-        f"staging asked for a retraining at 2017-08-01 08:30, in ALARM: features: handed to {linked.group}",
+        f"staging requested a retraining at 2017-08-01 08:30, in ALARM: features: handed to {linked.group}",
     ):
         assert part in shown
-    assert "has told nothing yet" not in shown
+    assert "has not reported yet" not in shown
     (target,) = document["targets"]
     assert (target["name"], target["serves"]["released_as"]) == ("staging", f"{linked.group}/7")
     assert [each["released_as"] for each in target["rolled_back"]] == [f"{linked.group}/8"]

@@ -107,9 +107,9 @@ def test_the_embedded_cloud_says_how_its_clock_reaches_the_end_of_a_step(monkeyp
     embedded, account = Followed(monkeypatch, is_embedded=True), []
     assert embedded.look(STARTING)[-1].startswith("      needs 20")
     lines = embedded.look(BAKING)
-    assert "      its time is the embedded cloud's; once calls are sent: mlops local clock --jump 7m" in lines
+    assert "      it waits by the embedded cloud's clock; once calls are sent: mlops local clock --jump 7m" in lines
     enough = replace(BAKING, step=2, verdict=replace(VERDICT, calls=20))
-    assert "      its time is the embedded cloud's; mlops local clock --jump 7m" in embedded.look(enough)
+    assert "      it waits by the embedded cloud's clock; mlops local clock --jump 7m" in embedded.look(enough)
     account = Followed(monkeypatch).look(BAKING)
     assert not any("clock" in line for line in account)
 
@@ -118,7 +118,9 @@ def test_who_may_not_read_the_history_is_told_so_once(monkeypatch: pytest.Monkey
     """And still follows the rollout; another error ends the command."""
     followed = Followed(monkeypatch)
     denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetExecutionHistory")
-    assert followed.look(denied) == ["its steps are not shown: the caller may not read the history of its execution"]
+    assert followed.look(denied) == [
+        "its steps are not shown: the caller has no read access to the execution's history"
+    ]
     assert followed.look(STARTING) == []
     other = ClientError({"Error": {"Code": "ThrottlingException", "Message": "no"}}, "GetExecutionHistory")
     with pytest.raises(ClientError, match="Throttling"):

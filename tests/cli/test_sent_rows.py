@@ -62,7 +62,9 @@ def test_an_id_may_be_an_input_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_fails_where_no_column_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The columns of the file and those of the model are named."""
-    with pytest.raises(UserError, match=r"no column of rows.csv can be sent, .*; the live model takes price, store"):
+    with pytest.raises(
+        UserError, match=r"no column of rows.csv can be sent, .*; the inputs of the live model are price, store"
+    ):
         _open(tmp_path, monkeypatch, BASELINE, leave_out=["price", "store"])
     with pytest.raises(UserError, match="has no column 'shop'"):
         _open(tmp_path, monkeypatch, None, leave_out=["shop"])

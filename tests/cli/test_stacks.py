@@ -272,7 +272,7 @@ def test_deploys_leaves_alone_updates_and_destroys(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--app", ""], "the command to run is empty; give one in cdk.json or by --app"),
+        (["--app", ""], "the command to run is empty; give one in cdk.json or with --app"),
         (["--app", "no-such-program x"], "program 'no-such-program' of the command"),
         (["Nowhere"], "stack Nowhere ended as not started: no stack Nowhere in the assembly"),
     ],
@@ -361,8 +361,8 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
 
     assert process.returncode == 130
     assert errors == (
-        "mlops: interrupted; the embedded cloud completes the stack that it has started: run the same command again to "
-        "follow it\n"
+        "mlops: interrupted; the embedded cloud completes the stack operation in progress: run the same command again to "
+        "wait for it\n"
     )
     stacks = cloud.client("cloudformation")
     stacks.signal_resource(StackName="CliWaiting", LogicalResourceId="Signal", UniqueId="1", Status="SUCCESS")
@@ -405,7 +405,7 @@ def test_stacks_go_to_their_accounts_and_commands_read_them_by_profile(
         other = on_cloud("deploy", "CliBuild", "--account", "222222222222")
         assert (other.returncode, other.stderr.strip()) == (
             1,
-            "mlops: no stack goes to account 222222222222: CliBuild to 111111111111; name another with --account",
+            "mlops: no stack is deployed to account 222222222222: CliBuild in 111111111111; name another with --account",
         )
         assert "no account 123456789012" in on_cloud("deploy", "--account", "123456789012").stderr
         every = on_cloud("deploy", "CliBuild", "CliStaging", "--json")
@@ -434,7 +434,7 @@ def test_deploy_refuses_what_plan_refuses(on_cloud: Run, synthesized: Callable[.
     assert said["error"] == document["error"]
     assert said["refused"] == document["refused"]
     assert [each["logical_id"] for each in said["refused"]] == ["Rows"]
-    assert "--allow Work allows nothing in this plan; remove it" in useless.stderr
+    assert "--allow Work has no effect in this plan; remove it" in useless.stderr
     assert [line for line in allowed.stdout.splitlines() if " deleted" in line] == [
         "CliLosing: - Rows AWS::DynamoDB::Table deleted [holds data]",
         "CliLosing: - Price AWS::SSM::Parameter deleted",
@@ -471,7 +471,7 @@ def test_an_api_without_the_accounts_role_is_refused_before_it_begins(
         assert (planned.returncode, refused.returncode) == (1, 1)
         why = json.loads(refused.stdout)["error"]
         assert why in planned.stderr
-        assert "stack CliLogged: API Gateway has no role for CloudWatch in this account and region" in why
+        assert "stack CliLogged: API Gateway has no role for CloudWatch in this account and Region" in why
         assert not _exists(cloud, "CliLogged")
 
         _roll_back(cloud, "CliLogged")
@@ -613,4 +613,4 @@ def test_a_name_that_only_cloudformation_knows_leads_to_the_page(
 
     assert refused.returncode == 1
     assert "already exists" in refused.stderr
-    assert refused.stderr.endswith("docs/adopt.md how to adopt or delete it\n")
+    assert refused.stderr.endswith("docs/adopt.md shows how to adopt or delete them\n")

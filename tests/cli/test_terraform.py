@@ -98,7 +98,7 @@ def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | No
     else:
         (module / name).write_text(text)
 
-    with pytest.raises(UserError, match=rf"module also holds {name}, which no export wrote"):
+    with pytest.raises(UserError, match=rf"module also contains {name}, which no export wrote"):
         _check(module, MARK)
     assert (module / name).exists()
 
@@ -151,7 +151,9 @@ def test_an_earlier_module_that_cannot_be_deleted_is_said_and_takes_no_place(
     made, there = modules
     monkeypatch.setattr("mlops_cli.terraform.shutil.rmtree", refuse)
 
-    with pytest.raises(UserError, match=r"module is written, but the earlier module is left in .*denied.*; delete it"):
+    with pytest.raises(
+        UserError, match=r"module was written, but the earlier module could not be deleted .*denied.*; delete it"
+    ):
         _put(made, there)
     assert [(entry.name, entry.read_text()) for entry in there.iterdir()] == [("main.tf", "new")]
 

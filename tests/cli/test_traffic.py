@@ -114,7 +114,7 @@ def test_an_account_gets_all_rows_now(
     file = _write(tmp_path / "rows.csv", before - timedelta(weeks=52), [1, 2])
     asked = ("traffic", "replay", shop.endpoint, file, "--time", "at", "--labels", "units")
     assert (
-        "on the embedded cloud alone, whose clock can be moved; add --now to send them now" in on_cloud(*asked).stderr
+        "only on the embedded cloud, which has a movable clock; add --now to send them now" in on_cloud(*asked).stderr
     )
     done = on_cloud(*asked, "--now", "--json")
     assert (json.loads(done.stdout)["rows"], json.loads(done.stdout)["labels_added"]) == (2, 2)
@@ -142,7 +142,7 @@ def test_an_interrupted_replay_says_where_to_go_on(
     assert said["rows"] == 2
     last, later = start + timedelta(hours=1), start + timedelta(hours=2)
     assert (
-        f"the last whole hour is {last:%Y-%m-%dT%H}; go on with the same options and --from {later:%Y-%m-%dT%H}"
+        f"the last complete hour is {last:%Y-%m-%dT%H}; to continue, use the same options and --from {later:%Y-%m-%dT%H}"
         in said["error"]
     )
 

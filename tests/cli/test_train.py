@@ -92,7 +92,7 @@ def test_a_guard_that_does_not_decide_is_named(cloud: Cloud, monkeypatch: pytest
     code, said = _train("demand-forecast", "--reason", "r")
     assert (code, cloud.events != []) == (1, True)
     assert "has not decided on event e1 within 0 s" in said
-    assert "the dead letters of guard" in said
+    assert "the dead-letter queue of guard" in said
 
 
 def test_it_is_a_command() -> None:

@@ -96,7 +96,7 @@ def test_the_projects_schema_says_which_columns(s3: Any, sales: Path, monkeypatc
 
 def test_a_pipeline_that_takes_no_file_says_so(s3: Any, sales: Path) -> None:
     """It cannot be cut by time."""
-    with pytest.raises(UserError, match="names no timestamp in its evaluation"):
+    with pytest.raises(UserError, match="has no timestamp to split a file by"):
         publish_file(s3, replace(ENTRY, timestamp=None), sales, holdout_from=None)
 
 
@@ -106,9 +106,9 @@ def test_a_pipeline_that_takes_no_file_says_so(s3: Any, sales: Path) -> None:
         ((), "builds its training sets from the feature store; run this in the folder of its project"),
         (
             ("--holdout-from", "2025-02-01"),
-            "--holdout-from is of published files: demand-forecast holds out the newest days",
+            "--holdout-from applies only to published files: demand-forecast holds out the newest days",
         ),
-        (("--replace-newer",), "--replace-newer is of published files"),
+        (("--replace-newer",), "--replace-newer applies only to published files"),
     ],
 )
 def test_a_pipeline_over_the_feature_store_says_what_it_takes(
@@ -224,7 +224,7 @@ def test_a_file_is_published_without_a_training(cloud: Cloud, sales: Path) -> No
         app, ["train", "demand-forecast", "--data", str(sales), "--publish-only", "--reason", "new"]
     )
     assert done.exit_code == 0, done.exception
-    assert done.stdout.endswith("measure a model on it: mlops models register demand-forecast PATH\n")
+    assert done.stdout.endswith("to evaluate a model on them: mlops models register demand-forecast PATH\n")
     assert cloud.events == []
     bare = CliRunner().invoke(app, ["train", "demand-forecast", "--publish-only", "--reason", "new"])
     assert str(bare.exception) == "--publish-only needs --data"

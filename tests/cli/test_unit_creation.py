@@ -119,7 +119,7 @@ def test_a_unit_that_exists_is_kept(folder: Path) -> None:
     result = _create("vended", owner="another-team")
 
     assert isinstance(result.exception, UserError)
-    assert "units/vended.py exists; a unit is defined once" in str(result.exception)
+    assert "units/vended.py already exists" in str(result.exception)
     assert (folder / "units" / "vended.py").read_bytes() == before
 
 
@@ -154,8 +154,8 @@ def test_every_bad_value_is_named_and_nothing_is_written(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "found"),
     [
-        ("class", {}, "NAME must not be a word of Python"),
-        ("json", {}, "NAME must not be a word of Python"),
+        ("class", {}, "NAME must not be a Python keyword or standard module"),
+        ("json", {}, "NAME must not be a Python keyword or standard module"),
         ("vended", {"unit_tag": "mlops:owner=x"}, "--unit-tag must not name 'mlops:owner'"),
         ("vended", {"unit_tag": 'a"b=x'}, "--unit-tag must have a key"),
         ("vended", {"defaults": "retail_platform"}, "--defaults must be module:NAME"),

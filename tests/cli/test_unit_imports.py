@@ -255,11 +255,11 @@ STORE = "/mlops-unit/demand/1/production/features/data_bucket"
         ([], 'deploy the stack that defines BusinessUnit(..., name="demand") first'),
         (
             ["production/owner"],
-            "its owner does not publish key_arn; deploy the owner with the version that this stack has",
+            "its owner does not publish key_arn; deploy the owner with the library version of this stack",
         ),
         (
             ["development/key_arn", "production.0a1b/key_arn"],
-            "it is deployed with the profile and platform rules 'development' and 'production.0a1b', and this stack asks for "
+            "it is deployed with the profile and platform rules 'development' and 'production.0a1b', but this stack imports "
             "'production'; import it with the same profile= and defaults=",
         ),
     ],
@@ -301,7 +301,7 @@ def test_what_may_not_be_read_refuses_nothing() -> None:
         _stub("ssm", ("get_parameters", "AccessDeniedException")), {"Second": _reads(KEY), "S": {}}
     )
     assert problems == []
-    assert note.startswith("stack Second: cannot check whether what it imports is deployed: ")
+    assert note.startswith("stack Second: cannot check whether its imports are deployed: ")
 
 
 def test_importers_of_stores_and_registries_go_first() -> None:
@@ -349,6 +349,4 @@ def test_stacks_of_one_app_need_their_order(on_cloud: Run, unique_stack: str, tm
     (tmp_path / "copy.py").write_text(COPY)
     ended = on_cloud("deploy", "--app", f"python {tmp_path / 'copy.py'} {tmp_path}")
     assert ended.returncode == 1
-    assert (
-        "it imports from a stack of the app that comes after it; write importing.add_dependency(owner)" in ended.stderr
-    )
+    assert "it imports from a stack that the app deploys later; add importing.add_dependency(owner)" in ended.stderr

@@ -421,7 +421,7 @@ def test_a_second_run_is_refused_and_an_interrupted_one_removes_what_it_made(
     assert re.search(r"another verification \(run \w+\) holds this account and region.*wait for its end", second.stderr)
     assert "may still work" in cleaned.stderr
     assert first.returncode == 1
-    assert re.fullmatch(r"mlops: interrupted; every resource of run \w+ is deleted\n", err)
+    assert re.fullmatch(r"mlops: interrupted; all resources of run \w+ were deleted\n", err)
     ground.holds_nothing_new()
 
 

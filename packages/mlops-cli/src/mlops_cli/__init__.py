@@ -1,1 +1,1 @@
-"""The command mlops."""
+"""The ``mlops`` command."""

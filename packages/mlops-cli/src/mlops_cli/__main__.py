@@ -1,6 +1,6 @@
-"""Entry point of the command ``mlops``: what a user did wrong is one line on stderr, never a traceback.
+"""Entry point of the ``mlops`` command: user errors are reported as one line on stderr, without a traceback.
 
-Exit 0: done. 1: refused or failed. 2: usage. 3: the verb worked and its verdict is no. 130: interrupted.
+Exit codes: 0 success; 1 refused or failed; 2 usage error; 3 the command ran and its verdict is negative; 130 interrupted.
 """
 
 import sys
@@ -46,7 +46,7 @@ from mlops_cli import (
 from mlops_cli.answers import print_json
 from mlops_cli.aws_account import UserError
 
-# what some verbs import: the distribution that brings it
+# optional imports of some verbs, and the distribution that installs each
 _BROUGHT_BY = {
     "mlops_local": "mlops-cli[local]",
     "numpy": "mlops-runtime[serving]",
@@ -112,7 +112,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Take the options of the command itself."""
+    """Handle the global options."""
 
 
 def main() -> None:
@@ -143,7 +143,7 @@ def _fail(message: str, code: int = 1, document: Mapping[str, Any] | None = None
 
 
 def _print_refusal(message: str, document: Mapping[str, Any] | None = None) -> None:
-    """Print the one document that a caller with ``--json`` reads for any failure."""
+    """With ``--json``, print a failure as the one JSON document on standard output."""
     if "--json" in sys.argv[1:]:
         print_json({**(document or {}), "error": message})
 

@@ -1,4 +1,4 @@
-"""``mlops accounts``: what the accounts between which models are promoted allow each other."""
+"""``mlops accounts``: permissions that promotion between accounts requires, read from the templates of both sides."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops_runtime.promotion.environment_link import LinkedEnvironment
     from mlops_runtime.promotion.template_links import LinkStatement, PlacedTemplate, TemplateLink
 
-app = typer.Typer(help="Show what accounts allow each other.", no_args_is_help=True)
+app = typer.Typer(help="Show the permissions between the accounts of a promotion.", no_args_is_help=True)
 
 
 @app.callback()
@@ -30,18 +30,18 @@ def show(
         list[str] | None,
         typer.Option(
             "--app",
-            help="Command that synthesizes the app, or the folder of a cloud assembly; give it again for an app that has the "
+            help="Command that synthesizes the app, or the folder of a cloud assembly; repeat it if another app contains the "
             "other side. Default: `app` of cdk.json.",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print every statement by which accounts let each other take models, of both sides, as the templates have it.
+    """Print every policy statement, on both sides, that allows the promotion of models between accounts.
 
-    It asks nothing of AWS: what is printed is what a deployment of these templates would allow. Exit 3 if one side allows what the
-    other does not, or knows of no link that the other one declares. Where a target takes images from the source's registry, it also
-    prints what the owner of the repository adds to its policy.
+    Makes no AWS call: the statements are those that a deployment of these templates would create. Exit 3 if one side allows
+    something that the other does not, or lacks a link that the other declares. Where a target pulls images from the source's
+    registry, the statements that the owner of the repository must add to its policy are printed too.
     """
     from mlops_runtime.promotion.template_links import template_links
 
@@ -54,7 +54,7 @@ def show(
             or "none with an account and a Region"
         )
         raise UserError(
-            "no registry releases models to another environment (ModelRegistry(deploy_to=...)) or takes them "
+            "no registry releases models to another environment (ModelRegistry(deploy_to=...)) or receives them "
             f"(ModelRegistry.from_environment); stacks: {stacks}"
         )
     problems = [each for link in links for each in link.problems]
@@ -68,7 +68,7 @@ def show(
 
 
 def _templates(app: str | None) -> "Iterator[PlacedTemplate]":
-    """Yield the templates of stacks whose account and Region are known: others have no link."""
+    """Yield the templates of stacks with a concrete account and Region; environment-agnostic stacks have no link."""
     from mlops_runtime.promotion.environment_link import LinkedEnvironment
     from mlops_runtime.promotion.template_links import PlacedTemplate
 
@@ -88,11 +88,11 @@ def _place(place: "LinkedEnvironment") -> str:
 
 
 def _side(stack: str | None, place: "LinkedEnvironment") -> str:
-    return f"{stack} ({_place(place)})" if stack else f"{_place(place)}, which no stack here goes to"
+    return f"{stack} ({_place(place)})" if stack else f"{_place(place)}, to which no stack here deploys"
 
 
 def _document(link: "TemplateLink") -> dict[str, Any]:
-    """Return a link for programs: statements are as their templates have them."""
+    """Return the JSON form of a link, with its statements unchanged from the templates."""
     sides = (("source", link.source_stack, link.source), ("target", link.target_stack, link.target))
     return {
         "unit": link.unit,
@@ -119,10 +119,10 @@ def _lines(link: "TemplateLink") -> Iterator[str]:
     for stack in dict.fromkeys(each.stack for each in link.statements):
         statements = [each for each in link.statements if each.stack == stack]
         yield f"  stack {stack}"
-        yield from _grouped([each for each in statements if each.kind == "resource"], "lets in")
-        yield from _grouped([each for each in statements if each.kind == "identity"], "lets")
+        yield from _grouped([each for each in statements if each.kind == "resource"], "trusts")
+        yield from _grouped([each for each in statements if each.kind == "identity"], "allows")
     for each in link.repositories:
-        yield f"  the owner of {each.repository} adds to its policy"
+        yield f"  the owner of {each.repository} must add to its repository policy"
         yield from map(_indented, each.statements)
 
 

@@ -1,4 +1,4 @@
-"""``mlops add``: another model, or the next environment of a chain, in a project that ``mlops new`` made."""
+"""``mlops add``: add a model, or the next environment of a chain, to a project created by ``mlops new``."""
 
 import re
 from dataclasses import replace
@@ -29,7 +29,7 @@ from mlops_cli.new import (
     with_store,
 )
 
-app = typer.Typer(help="Add to a project that mlops new made.", no_args_is_help=True)
+app = typer.Typer(help="Add a model or an environment to a project created by mlops new.", no_args_is_help=True)
 _KINDS = ("number", "chance")
 
 
@@ -44,7 +44,7 @@ def model(
     key: Key = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="Without --data: what it predicts, number or chance. Default: number.", show_default=False),
+        typer.Option(help="Without --data: kind of prediction, number or chance. Default: number.", show_default=False),
     ] = None,
     holdout_from: HoldoutFrom = None,
     known: Known = None,
@@ -54,7 +54,7 @@ def model(
     row_key: RowKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a model with a stack of its own to the unit; nothing of the others changes."""
+    """Add a model with its own stack to the unit; the other models do not change."""
     require_scaffold()
     from mlops_cli.project import ModelAnswers, read_record, update
     from mlops_cli.project_packages import package_sources
@@ -98,7 +98,7 @@ def environment(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Add an environment behind the last one of a project's chain, which then releases to it."""
+    """Append an environment to the project's chain; the last environment so far then releases to it."""
     require_scaffold()
     from mlops_cli.project import read_record, update
     from mlops_cli.project_environments import read_environment
@@ -108,7 +108,7 @@ def environment(
     added, problems = read_environment(given, is_last=True)
     if not answers.environments:
         problems.append(
-            "the project has no environments to go on from; make one with mlops new --environment, once for each"
+            "the project has no environments to extend; create one with mlops new --environment, repeated for each environment"
         )
     wanted = answers if added is None else replace(answers, environments=(*answers.environments, added))
     problems += wanted.problems()
@@ -123,9 +123,9 @@ def environment(
     if measured:
         last = answers.environments[-1].name
         following.append(
-            f"from the next deployment on {', '.join(measured)} measures candidates against what {added.name!r} serves, and "
-            f"against baselines alone until it serves anything; to go on with {last!r}, write there "
-            f'endpoint=registry.downstream_in("{last}")'
+            f"from the next deployment on, {', '.join(measured)} compares candidates with the model that {added.name!r} serves, "
+            f"and only with baselines until it serves one; to keep comparing with {last!r}, write "
+            f'endpoint=registry.downstream_in("{last}") there'
         )
     answer(
         change.document() | {"environment": added.name, "variables": names, "measured_by_it": measured},
@@ -135,7 +135,7 @@ def environment(
 
 
 def _measured_by_the_last(folder: Path) -> list[str]:
-    """Return the files of a project whose pipelines take for champion what the last environment serves."""
+    """Return the project's files whose pipelines use the model of the last environment as champion."""
     files = sorted(folder.glob("*/retraining.py"))
     return [
         each.relative_to(folder).as_posix()

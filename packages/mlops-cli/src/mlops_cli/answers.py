@@ -1,4 +1,4 @@
-"""What every verb answers with: text for people, or with ``--json`` one JSON document on standard output."""
+"""Output of every verb: text, or with ``--json`` one JSON document on standard output; and confirmations."""
 
 import json
 import sys
@@ -10,13 +10,13 @@ import typer
 
 from mlops_cli.aws_account import UserError
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 _NAMES = 2
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def answer(document: object, text: str = "", *, as_json: bool) -> None:
-    """Print the document, or the text that says the same; an empty text prints nothing.
+    """Print the document as JSON, or the equivalent text; an empty text prints nothing.
 
     Example:
         >>> answer({"unit": "retail"}, "retail is paused", as_json=False)
@@ -41,14 +41,14 @@ def print_json(document: object) -> None:
 
 
 def optional_first(names: Sequence[str], form: str) -> tuple[str | None, str]:
-    """Return the two names of a verb whose first one may be left out.
+    """Return the two positional arguments of a verb whose first one is optional.
 
     Example:
         >>> optional_first(["price"], "[ENDPOINT] FEATURE"), optional_first(["demand", "price"], "[ENDPOINT] FEATURE")
         ((None, 'price'), ('demand', 'price'))
 
     Raises:
-        typer.BadParameter: If there are more.
+        typer.BadParameter: If there are more than two.
     """
     if len(names) > _NAMES:
         raise typer.BadParameter(f"give {form}, got {' '.join(names)}")
@@ -56,13 +56,13 @@ def optional_first(names: Sequence[str], form: str) -> tuple[str | None, str]:
 
 
 def confirm(what: str, *, yes: bool) -> None:
-    """Ask before something that cannot be undone; ``yes`` answers for a caller without a terminal.
+    """Ask for confirmation of an irreversible action; ``yes`` confirms without asking.
 
     Example:
         >>> confirm("destroy Retail", yes=True)
 
     Raises:
-        UserError: If the person says no, or is not there to ask.
+        UserError: If the user declines, or standard input is not a terminal.
     """
     if yes:
         return

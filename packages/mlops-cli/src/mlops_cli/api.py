@@ -1,4 +1,4 @@
-"""``mlops api``: what an API of models promises its callers."""
+"""``mlops api``: request schema and OpenAPI description of an inference API."""
 
 import json
 import tempfile
@@ -23,7 +23,7 @@ from mlops_runtime.inference_api.request_promise import (
 if TYPE_CHECKING:
     from mlops_runtime.contracts.model import ModelSignature
 
-app = typer.Typer(help="Describe the API of models to its callers.", no_args_is_help=True)
+app = typer.Typer(help="Describe an inference API to its callers.", no_args_is_help=True)
 
 
 @app.command()
@@ -32,18 +32,18 @@ def schema(
     *,
     output: Annotated[
         Path,
-        typer.Option(help="File to write, for git. One that exists is compared with the signature, and left as it is."),
+        typer.Option(help="File to write and commit. An existing file is compared with the signature and not changed."),
     ] = Path("request.schema.json"),
-    max_rows: Annotated[int, typer.Option(help="Rows of a call at most.", min=1)] = MAX_ROWS,
+    max_rows: Annotated[int, typer.Option(help="Maximum number of rows in a call.", min=1)] = MAX_ROWS,
     objects_only: Annotated[
         bool,
         typer.Option(
-            "--objects-only", help="Rows are objects and not arrays, so that later models may have further columns."
+            "--objects-only", help="Accept rows as objects only, not arrays, so that later models may add columns."
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write once which requests an API takes, from the signature of a model. Exit 3 if a model breaks what a file promises."""
+    """Write the request schema of an API from a model's signature. Exit 3 if the model breaks an existing schema."""
     model = _signature(signature)
     try:
         promised = output.read_bytes() if output.exists() else None
@@ -55,31 +55,33 @@ def schema(
         raise UserError(f"cannot use {output}: {error.strerror}; give another file with --output") from error
     document = {"file": str(output), "is_new": promised is None, "problems": list[str]()}
     if promised is None:
-        answer(document, f"wrote {output}; commit it, and name it in InferenceApi.add_model", as_json=as_json)
+        answer(document, f"wrote {output}; commit it, and pass it to InferenceApi.add_model", as_json=as_json)
         return
     with shown(PromiseError):
         promise = read_promise(promised, output.name)[1]
     problems = promise_problems(promise, model)
     if problems:
         raise VerdictError("; ".join(problems), document={**document, "problems": problems})
-    answer(document, f"{output} exists and is unchanged; the model takes all that it promises", as_json=as_json)
+    answer(
+        document, f"{output} exists and is unchanged; the model accepts every request that it promises", as_json=as_json
+    )
 
 
 @app.command()
 def export(
-    unit: Annotated[str | None, typer.Argument(help="Unit of the API. Default: the only one of the app.")] = None,
+    unit: Annotated[str | None, typer.Argument(help="Unit of the API. Default: the app's only one.")] = None,
     *,
     output: Annotated[Path, typer.Option(help="File to write.")] = Path("openapi.json"),
     app: App = None,
     as_json: AsJson = False,
 ) -> None:
-    """Describe the API of a unit to its callers, as OpenAPI 3.1, from the app."""
+    """Write the OpenAPI 3.1 description of a unit's API, from the synthesized app."""
     with tempfile.TemporaryDirectory() as folder:
         synthesize_app(app, Path(folder))
         found = {str(each["unit"]): each for each in _described(Path(folder))}
     names = ", ".join(sorted(found)) or "none"
     if unit is None and len(found) != 1:
-        raise UserError(f"the app must have one InferenceApi, or name the unit of one; it has APIs of: {names}")
+        raise UserError(f"name the unit unless the app has exactly one InferenceApi; it has APIs of: {names}")
     name = next(iter(found)) if unit is None else unit
     if name not in found:
         raise UserError(f"the app has no InferenceApi of unit {name!r}; it has APIs of: {names}")
@@ -93,12 +95,12 @@ def export(
 
 
 def _described(assembly: Path) -> Iterator[dict[str, Any]]:
-    """Yield what the APIs of an assembly say of themselves."""
+    """Yield the metadata of each inference API in an assembly."""
     for template in sorted(assembly.rglob("*.template.json")):
         for resource in json.loads(template.read_text("utf-8")).get("Resources", {}).values():
             described = resource.get("Metadata", {}).get(METADATA)
             if described is not None:
-                # CloudFormation's templates leave out what is not there
+                # templates omit null values
                 yield {"domain": None, "scope": None, **described}
 
 

@@ -1,4 +1,4 @@
-"""``mlops assets``: fetch the wheels that Lambda layers carry."""
+"""``mlops assets``: download the wheels of Lambda layers and Glue jobs."""
 
 from typing import Annotated
 
@@ -7,12 +7,12 @@ import typer
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import shown
 
-app = typer.Typer(help="Build what synthesis copies into function layers.", no_args_is_help=True)
+app = typer.Typer(help="Build the assets that synthesis packages into Lambda layers.", no_args_is_help=True)
 
 
 @app.callback()
 def assets() -> None:
-    """Keep ``build`` a sub-command, so that later verbs find room beside it."""
+    """Keep ``build`` a subcommand although it is the only one."""
 
 
 @app.command()
@@ -27,7 +27,7 @@ def build(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download the hash-pinned wheels of layers into a folder named by the lock's hash. Default: the monitors' layer."""
+    """Download the hash-pinned wheels of layers into a folder named after the lock's hash. Default: the monitor layer."""
     from mlops_runtime.layers.glue_wheels import build_wheels
     from mlops_runtime.layers.layer_wheels import LayerError, build_layers
 

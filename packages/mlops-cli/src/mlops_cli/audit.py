@@ -1,4 +1,4 @@
-"""``mlops audit``: show an endpoint's or a unit's chain of records, copy it, verify that none was changed, left out or added."""
+"""``mlops audit``: show, export and verify the chain of audit records of an endpoint or unit."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlops_runtime.rollout.kept_minutes import KeptMinutes
 
 app = typer.Typer(
-    help="Show and verify the audit log: promotions, rejections, rollbacks and pauses, by whom and why.",
+    help="Show and verify the audit log: who promoted, rejected, rolled back and paused what, and why.",
     no_args_is_help=True,
 )
 
@@ -26,7 +26,7 @@ Name = Annotated[
     str,
     typer.Argument(
         help="Name of the endpoint or business unit; <group>.releases for releases without an endpoint, <group>.promotions for "
-        "what was taken from another account."
+        "model versions taken from another account."
     ),
 ]
 
@@ -35,11 +35,11 @@ Name = Annotated[
 def show(
     name: Name,
     *,
-    last: Annotated[int, typer.Option(help="How many of the newest records to show.", min=1)] = 20,
+    last: Annotated[int, typer.Option(help="Number of newest records to show.", min=1)] = 20,
     sequence: Annotated[
         int | None,
         typer.Option(
-            help="One record whole, with the minutes of its verdict as a chart. Default: the newest records.",
+            help="Show one record completely, with the minutes of its verdict as a chart. Default: the newest records.",
             min=1,
             show_default=False,
         ),
@@ -48,7 +48,7 @@ def show(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show the newest records, and the head against which to verify a copy; or one record with the evidence of its verdict."""
+    """Show the newest records and the head to verify a copy against, or one record with the evidence of its verdict."""
     from mlops_runtime.business_unit.deployed_chain import open_chain
     from mlops_runtime.business_unit.deployed_entries import Entries
 
@@ -75,11 +75,11 @@ def show(
     typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
     compared = [record.sequence for record in records if record.verdict is not None]
     if compared:
-        typer.echo(f"what a verdict was computed from: mlops audit show {name} --sequence {compared[-1]}")
+        typer.echo(f"to see the minutes of a verdict: mlops audit show {name} --sequence {compared[-1]}")
 
 
 def _show_one(chain: "AuditChain", row: "LockRow", sequence: int, *, as_json: bool) -> None:
-    """Show one record, and minute by minute what its verdict was computed from."""
+    """Show one record, and the minutes from which its verdict was computed."""
     from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_minutes
 
     name = chain.table.endpoint
@@ -162,7 +162,7 @@ def verify(
     head: Annotated[
         str | None,
         typer.Option(
-            help="With --folder: SHA-256 of the newest record. Default: the newest published head in the folder.",
+            help="With --folder: SHA-256 of the newest record. Default: from the newest published head in the folder.",
             show_default=False,
         ),
     ] = None,
@@ -173,16 +173,16 @@ def verify(
         bool,
         typer.Option(
             "--follow",
-            help="Of <group>.promotions: verify the source's chain too, and that it released what was taken; and so on, up to the "
-            "account that trained. Exit 1 if one cannot be read.",
+            help="For <group>.promotions: also verify that the source's chain is intact and released what was taken, and so on, "
+            "back to the account that trained the model. Exit 1 if a chain cannot be read.",
         ),
     ] = False,
     source_profiles: Annotated[
         list[str] | None,
         typer.Option(
             "--source-profile",
-            help="With --follow: profile of the source's account; give it again for each account behind it. Default: the same as "
-            "here.",
+            help="With --follow: profile of the source's account; repeat it for each account behind it. Default: the profile of "
+            "this command.",
             show_default=False,
         ),
     ] = None,
@@ -190,16 +190,18 @@ def verify(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Find every changed, missing, reordered, forked, forged or unsigned record. Exit 3 if one is found."""
+    """Find changed, missing, reordered, forked, forged and unsigned records. Exit 3 if there is one."""
     from mlops_cli.audit_copy import CopyOfChain, read_key
     from mlops_cli.followed_source import FollowedSource, follow_sources
 
     if folder is None and (head is not None or sequence is not None):
         raise UserError(
-            "--head and --sequence require --folder; without it they are read from the row of the endpoint or unit"
+            "--head and --sequence require --folder; without it they are read from the table row of the endpoint or unit"
         )
     if (follow and folder is not None) or (source_profiles and not follow):
-        raise UserError("--follow reads other accounts and goes without --folder; --source-profile requires --follow")
+        raise UserError(
+            "--follow reads other accounts and cannot be used with --folder; --source-profile requires --follow"
+        )
     key = None if public_key is None else read_key(public_key)
     sources: list[FollowedSource] = []
     if folder is not None:
@@ -252,7 +254,7 @@ def export(
 ) -> None:
     """Copy a chain for an auditor: records, seals, published heads and the public key.
 
-    Note the key's fingerprint the first time.
+    Write down the key's fingerprint at the first export, to compare it with later ones.
     """
     from mlops_cli.audit_copy import KEY_FILE, CopyOfChain
     from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
@@ -281,7 +283,7 @@ def export(
 
 @app.command()
 def machine(
-    templates: Annotated[list[Path], typer.Argument(help="Templates of CloudFormation: cdk.out/*.template.json.")],
+    templates: Annotated[list[Path], typer.Argument(help="CloudFormation templates: cdk.out/*.template.json.")],
     *,
     sha256: Annotated[
         str | None,
@@ -289,7 +291,7 @@ def machine(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the hash of each Deploy machine from templates, as passports and model cards show it. Makes no AWS call."""
+    """Compute the definition hash of each Deploy state machine, as in passports and model cards. Makes no AWS call."""
     from mlops_runtime.rollout.definition_hash import hashed_machines
 
     found = [(path.name, hashed) for path in templates for hashed in hashed_machines(_template(path))]
@@ -298,9 +300,9 @@ def machine(
     if not as_json:
         for name, hashed in found:
             typer.echo(f"{hashed.found}  {name} {hashed.logical_id}")
-    changed = [f"{name} {h.logical_id} gives the recorder {h.stated}" for name, h in found if h.stated != h.found]
+    changed = [f"{name} {h.logical_id} passes the recorder {h.stated}" for name, h in found if h.stated != h.found]
     if changed:
-        raise VerdictError(f"changed since it was synthesized: {'; '.join(changed)}", document=document)
+        raise VerdictError(f"changed after synthesis: {'; '.join(changed)}", document=document)
     if not found:
         raise UserError(f"no Deploy machine in {', '.join(path.name for path in templates)}")
     if sha256 is not None and all(hashed.found != sha256 for _, hashed in found):

@@ -1,4 +1,4 @@
-"""A copy of a chain in a folder: written for auditors, and verified without AWS."""
+"""Copy of an audit chain in a folder: written for auditors, verified without AWS."""
 
 import re
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ KEY_FILE = "public-key.pem"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOfChain:
-    """The objects of one chain, wherever they came from.
+    """The objects of one chain.
 
     Args:
         name: The endpoint or unit.
         objects: Records and seals by key.
-        published: Published heads by key; None if the copy has none.
-        passports: Passports by key; None if the copy has none.
-        minutes: Minutes of verdicts by key; None if the copy has none.
+        published: Published heads by key; ``None`` if the copy has none.
+        passports: Passports by key; ``None`` if the copy has none.
+        minutes: Minutes of verdicts by key; ``None`` if the copy has none.
     """
 
     name: str
@@ -35,7 +35,7 @@ class CopyOfChain:
 
     @classmethod
     def read(cls, name: str, folder: Path) -> "CopyOfChain":
-        """Read a folder that ``write`` made, a copy of the whole bucket, or of the chain's prefix alone.
+        """Read a folder written by ``write``, a copy of the whole bucket, or a copy of the chain's prefix only.
 
         Raises:
             UserError: If it is not a folder.
@@ -52,10 +52,10 @@ class CopyOfChain:
         )
 
     def write(self, folder: Path, key: PublicKey) -> None:
-        """Write the copy and the public key that its seals are verified with.
+        """Write the copy and the public key that verifies its seals.
 
         Raises:
-            UserError: If the folder holds something already.
+            UserError: If the folder is not empty.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"--output must be a new or an empty folder, got {folder}")
@@ -71,15 +71,15 @@ class CopyOfChain:
             target.write_bytes(content)
 
     def problems(self, key: PublicKey | None, *, head: str | None, sequence: int | None) -> tuple[list[str], int]:
-        """Return what is wrong with the copy, and the sequence up to which it was checked.
+        """Return the problems of the copy, and the sequence up to which it was checked.
 
         Args:
-            key: The key that signs. Without one no signature is checked.
-            head: SHA-256 of the newest record; with ``sequence`` it goes before the newest published head.
+            key: The signing key. Without one no signature is checked.
+            head: SHA-256 of the newest record; with ``sequence`` it takes precedence over the newest published head.
             sequence: Sequence of the newest record.
 
         Raises:
-            UserError: If nothing says where the chain ends.
+            UserError: If neither the arguments nor a published head give the end of the chain.
         """
         if key is not None and head is None and sequence is None and self.published:
             sequence, head = newest_head(self.published, self.name, key.is_signed)
@@ -98,7 +98,7 @@ class CopyOfChain:
         found = verify(self.objects, endpoint=self.name, head=head, sequence=sequence)
         if key is not None:
             found += broken_seals(self.objects, self.published, row=row, is_signed=key.is_signed)
-            if self.published is not None:  # as ``write`` made it, with the passports and minutes that there are
+            if self.published is not None:  # written by ``write``, so passports are complete
                 found += broken_passports(self.objects, self.passports or {}, is_signed=key.is_signed)
         if self.published is not None or self.minutes is not None:
             found += broken_minutes(self.objects, self.minutes or {})
@@ -109,7 +109,7 @@ def read_key(path: Path) -> PublicKey:
     """Read a PEM file of a public key.
 
     Raises:
-        UserError: If it cannot be read, or is something else.
+        UserError: If the file cannot be read or is not a P-256 public key.
     """
     try:
         return PublicKey.from_pem(path.read_text())

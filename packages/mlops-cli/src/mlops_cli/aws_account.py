@@ -1,4 +1,4 @@
-"""The account that a command talks to, and errors as one line without a traceback."""
+"""Account that a command works on, and translation of AWS errors into one-line messages."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,26 +26,26 @@ Profile = Annotated[
     str | None,
     typer.Option(
         help="Profile of the AWS configuration, or mlops-<number> for an account of the embedded cloud. Default: $AWS_PROFILE or "
-        "$AWS_ENDPOINT_URL if one is set, else the embedded cloud if it runs, else the SDK's default.",
+        "$AWS_ENDPOINT_URL if one is set, else the embedded cloud if it is running, else the SDK's default.",
         show_default=False,
     ),
 ]
 
 _WITHOUT_ACCOUNT = (
-    "on a laptop without an account: mlops local up, in the project's folder; an embedded cloud that was started in another folder "
-    "is used from there, or by --home"
+    "without an AWS account: run mlops local up in the project's folder; to use an embedded cloud started in another folder, run "
+    "the command there or give --home"
 )
 
 
 class UserError(Exception):
-    """Something that the user can fix; the message says what, with which value, and the fix.
+    """An error that the user can fix; the message names the problem, the value and the fix.
 
     Args:
         message: One line.
-        document: What ``--json`` prints beside the message. Default: nothing.
+        document: Further keys that ``--json`` prints with the message. Default: none.
     """
 
-    code = 1  # with which the command ends
+    code = 1  # exit code of the command
 
     def __init__(self, message: str, *, document: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -53,14 +53,14 @@ class UserError(Exception):
 
 
 class VerdictError(UserError):
-    """The command worked, and its verdict is no: of a gate, a check, a guard, or drift."""
+    """The command ran, and a gate, check, guard or drift test gave a negative verdict."""
 
     code = 3
 
 
 @contextmanager
 def shown(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn the named errors of a library call into a :class:`UserError` with the same words."""
+    """Convert the given exceptions of a library call to a :class:`UserError` with the same message."""
     try:
         yield
     except kinds as error:
@@ -68,22 +68,22 @@ def shown(*kinds: type[Exception]) -> Iterator[None]:
 
 
 class Account(CloudConnection):
-    """Where a command's calls go."""
+    """The AWS account or embedded cloud that a command calls."""
 
     __slots__ = ()
 
     def caller(self) -> tuple[str, datetime]:
-        """Return the caller's ARN and the cloud's time, which the command uses instead of the laptop's clock."""
+        """Return the caller's ARN and the cloud's time, which commands use instead of the local clock."""
         identity, clock = self.identity(), self.clock()
         now = identity.answered if clock is None else clock.now
         return identity.arn, now.replace(microsecond=0)
 
     def at(self, region: str) -> "Account":
-        """Return the same account in a Region, with the same credentials."""
+        """Return the same account in another Region, with the same credentials."""
         return Account(session=self.session, options={**self.options, "region_name": region})
 
     def clock_scale(self) -> float:
-        """Return how many seconds pass in the cloud in a real one: 1 on AWS, what was chosen on the embedded cloud."""
+        """Return the speed of the cloud's clock, in cloud seconds per real second: 1 on AWS, configurable on the embedded cloud."""
         clock = self.clock()
         return 1.0 if clock is None else clock.scale
 
@@ -94,15 +94,15 @@ class Account(CloudConnection):
 
 @contextmanager
 def account(profile: str | None, home: Path | None, *, region: str | None = None) -> Iterator[Account]:
-    """Choose the account; errors of AWS in the block become one line.
+    """Select the account; AWS errors in the block become one-line messages.
 
     Args:
-        profile: The profile that the user named, of AWS's configuration or of an account of the embedded cloud.
-        home: Folder of the embedded cloud that the user named.
+        profile: Value of ``--profile``: a profile of the AWS configuration, or of an account of the embedded cloud.
+        home: Value of ``--home``: folder of the embedded cloud.
         region: Region. Default: the profile's, or the embedded cloud's.
 
     Raises:
-        UserError: If none is found, or for an error of AWS.
+        UserError: If no account is found, or for an AWS error.
     """
     if profile is not None and embedded_account(profile) is None and home is not None:
         raise UserError("give --profile or --home, not both: --profile is for AWS, --home for the embedded cloud")
@@ -113,7 +113,7 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
 
     try:
         found = open_account(profile, home, region=region)
-        if found.options and sys.stderr.isatty():  # an error stays one line for programs
+        if found.options and sys.stderr.isatty():  # programs read one line of error alone
             print(f"on the embedded cloud at {found.options['endpoint_url']}", file=sys.stderr)
         yield found
     except (EmbeddedCloudError, NotDeployedError) as error:
@@ -121,7 +121,7 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
     except ClientError as error:
         raise UserError(refusal(error.response.get("Error", {}), error.operation_name)) from error
     except S3UploadFailedError as error:
-        cause = error.__context__  # boto3 puts words of its own around AWS's
+        cause = error.__context__  # boto3 wraps AWS's message in its own
         if not isinstance(cause, ClientError):
             raise UserError(_local_error(error)) from error
         raise UserError(refusal(cause.response.get("Error", {}), cause.operation_name)) from error
@@ -134,15 +134,15 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
 
 
 def open_account(profile: str | None, home: Path | None, *, region: str | None = None) -> Account:
-    """Return the account of a profile, which may be of the embedded cloud, without a word to the user.
+    """Return the account of a profile, of AWS or of the embedded cloud, without printing.
 
     Args:
-        profile: The profile. Default: the embedded cloud if it runs, else the SDK's default.
-        home: Folder of the embedded cloud. Default: this folder's.
+        profile: The profile. Default: the embedded cloud if it is running, else the SDK's default.
+        home: Folder of the embedded cloud. Default: the one of this folder.
         region: Region. Default: the profile's, or the embedded cloud's.
 
     Raises:
-        EmbeddedCloudError: If the embedded cloud that was named is not there.
+        EmbeddedCloudError: If the named embedded cloud does not exist or is not running.
         BotoCoreError: If the profile is not found, or has no Region.
     """
     import boto3
@@ -159,13 +159,13 @@ def _session(profile: str | None, region: str | None) -> "boto3.Session":
     from botocore.exceptions import NoRegionError
 
     session = boto3.Session(profile_name=profile, region_name=region)
-    if not session.region_name:  # an empty one would become part of a host's name
+    if not session.region_name:  # an empty Region would become part of a host name
         raise NoRegionError
     return session
 
 
 def _stopped_cloud() -> str | None:
-    """Return that the embedded cloud of the folder is stopped, where it was asked for and nothing else is chosen."""
+    """Return a message if this folder's embedded cloud is stopped and no AWS account is configured."""
     if is_account_chosen() or find_spec("mlops_local") is None:
         return None
     from mlops_local import cloud
@@ -173,7 +173,7 @@ def _stopped_cloud() -> str | None:
     home = cloud.default_home()
     if not cloud.has_state(home):
         return None
-    return f"the embedded cloud of {home.resolve()} is stopped, and its state kept; start it: mlops local up"
+    return f"the embedded cloud of {home.resolve()} is stopped and its state is saved; start it: mlops local up"
 
 
 def _local_error(error: Exception) -> str:
@@ -182,7 +182,7 @@ def _local_error(error: Exception) -> str:
         "NoCredentialsError": f"sign in to AWS or set AWS_PROFILE; {_WITHOUT_ACCOUNT}",
         "NoRegionError": f"set AWS_DEFAULT_REGION; {_WITHOUT_ACCOUNT}",
         "ProfileNotFound": "name one that `aws configure list-profiles` shows",
-        "EndpointConnectionError": "start what AWS_ENDPOINT_URL names, or unset it",
+        "EndpointConnectionError": "start the service at AWS_ENDPOINT_URL, or unset the variable",
         "ConnectTimeoutError": "check the network and AWS_ENDPOINT_URL",
     }
     fix = fixes.get(type(error).__name__)

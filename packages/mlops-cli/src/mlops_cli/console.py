@@ -1,4 +1,4 @@
-"""``mlops console``: the web console of this account or embedded cloud, on 127.0.0.1."""
+"""``mlops console``: serve the web console of an account or embedded cloud on 127.0.0.1."""
 
 import json
 import webbrowser
@@ -27,8 +27,8 @@ def console(
     role: Annotated[
         str | None,
         typer.Option(
-            help="Act as reader, on-call or approver alone: what another role does is refused, and not offered. "
-            "With on-call=NAME take that IAM role, by its name or ARN. Default: all, with your own rights.",
+            help="Act only as reader, on-call or approver: actions of other roles are hidden and refused. "
+            "on-call=NAME assumes that IAM role, by name or ARN. Default: all roles, with your own permissions.",
             show_default=False,
         ),
     ] = None,
@@ -36,20 +36,20 @@ def console(
         int, typer.Option(help="Port on 127.0.0.1. Default: a free one.", min=0, max=65535, show_default=False)
     ] = 0,
     open_browser: Annotated[
-        bool, typer.Option("--open", help="Open it in the browser; without this its address is only printed.")
+        bool, typer.Option("--open", help="Open the console in the browser. Default: only print its address.")
     ] = False,
     environments: Annotated[
         Path | None,
         typer.Option(
-            help="Show the models of several accounts and Regions first: a file that names them, and the role that reads each "
-            "(docs/fleet.md). Default: those of this account.",
+            help="Start with the models of several accounts and Regions: a file with these and the role that reads each "
+            "(docs/fleet.md). Default: the models of this account.",
             show_default=False,
         ),
     ] = None,
     read: Annotated[
         str | None,
         typer.Option(
-            help="Print what a page reads, as JSON, and serve nothing: a path of the API, such as /units/UNIT/endpoints/ENDPOINT.",
+            help="Print the API's JSON response for a path, such as /units/UNIT/endpoints/ENDPOINT, instead of serving.",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def console(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Serve the web console to this machine until interrupted. Its address has a token: what opens it acts with your rights."""
+    """Serve the web console on this machine until interrupted. Its address contains a token that grants your permissions."""
     serve(
         role=role,
         port=port,
@@ -84,7 +84,7 @@ def serve(
     """Serve the console until interrupted; arguments and defaults are those of the command.
 
     Raises:
-        UserError: If the command line cannot be followed, with the command's message.
+        UserError: For invalid arguments.
     """
     try:
         from mlops_cli.console_server import ConsoleServer
@@ -98,11 +98,11 @@ def serve(
         raise UserError(
             f"--role must be one of {', '.join(KINDS)}, or one with an IAM role, such as on-call=NAME, got {role!r}"
         )
-    # people on call and approvers read too
+    # on-call and approver include reader
     roles = tuple(Role) if role is None else tuple(dict.fromkeys((Role.READER, Role(kind))))
     named = () if environments is None else named_environments(environments)
     with account(profile, home) as aws, ended_by_sigterm():
-        by, _ = aws.caller()  # what is wrong with the credentials is said here, not in the first page
+        by, _ = aws.caller()  # reports bad credentials here, not in the first page
         acting = _taken(aws, taken) if taken else aws
         fleet = Fleet(named, lambda each: connected(aws, each, by, home)) if named else None
         api = ConsoleApi(lambda _role: acting, roles=roles, fleet=fleet)
@@ -124,7 +124,7 @@ def serve(
 
 
 def _answer(api: "ConsoleApi", address: str) -> object:
-    """Return what the API answers to a page that reads an address."""
+    """Return the API's response to a GET of an address."""
     from mlops_runtime.console.http_message import HttpRequest
     from mlops_runtime.console.route import ROOT
 
@@ -138,7 +138,7 @@ def _answer(api: "ConsoleApi", address: str) -> object:
 
 
 def _taken(aws: Account, role: str) -> "TakenRole":
-    """Return the account in an IAM role, with a session that is named after the caller."""
+    """Return the account under an assumed role, in a session named after the caller."""
     from mlops_runtime.console.taken_role import take_role
     from mlops_runtime.registry.package_registry import session_name
 

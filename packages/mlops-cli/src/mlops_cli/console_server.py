@@ -1,7 +1,7 @@
-"""A server on 127.0.0.1 for the console's pages and API, for one person: it holds a token and refuses everything of other origins.
+"""Single-user server on 127.0.0.1 for the console's pages and API: it requires a token and rejects other origins.
 
-Any page in the person's browser, and any program of the machine, may send requests here. A foreign ``Host`` (DNS rebinding), a
-foreign ``Origin`` or site, a call without the token, and a write that a form could send are refused before anything is done.
+Any page in the user's browser and any program on the machine can send requests here. A foreign ``Host`` (DNS rebinding), a foreign
+``Origin`` or site, an API call without the token, and a write that an HTML form could send are rejected before anything is done.
 """
 
 import hmac
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from mlops_runtime.console.api import ConsoleApi
 
 _MAX_BODY = 64 * 1024
-_SECONDS = 30  # that a connection may be silent
+_SECONDS = 30  # idle timeout of a connection
 _TOKEN_SIGN_IN = json.dumps({"signIn": {"kind": "token"}, "api": "/api"}).encode()
 
 
 class ConsoleServer(ThreadingHTTPServer):
-    """The server; ``address`` opens it, with the token in the fragment, which browsers send to no server.
+    """The server; ``address`` has the token in its fragment, which browsers never send.
 
     Args:
-        api: What answers below ``/api/``.
-        port: On 127.0.0.1. Default: a free one.
+        api: Handles requests below ``/api/``.
+        port: Port on 127.0.0.1. Default: a free one.
     """
 
     daemon_threads = True
@@ -41,19 +41,19 @@ class ConsoleServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """What a browser opens."""
+        """URL to open in a browser."""
         return f"http://{self.host}/#token={self.token}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that left before its answer; print all else, which is a fault of ours."""
+        """Ignore clients that disconnect before the response; print other errors, which are bugs."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        """Return the answer to a request that came from anywhere."""
+        """Return the response to an untrusted request."""
         given = request.headers
         if given.get("host") != self.host:
-            return refused(403, "foreign host", f"the console is at http://{self.host}, and answers by no other name")
+            return refused(403, "foreign host", f"the console is only available at http://{self.host}")
         if given.get("origin", f"http://{self.host}") != f"http://{self.host}":
             return refused(403, "foreign page", "a page of another origin may not use the console")
         is_api = request.path.startswith("/api/")
@@ -62,12 +62,17 @@ class ConsoleServer(ThreadingHTTPServer):
         if is_api:
             given_token = given.get("authorization", "").encode("utf-8", "replace")
             if not hmac.compare_digest(given_token, f"Bearer {self.token}".encode()):
-                detail = "the token is missing or of another console: open the address that mlops console printed"
+                detail = (
+                    "the token is missing or belongs to another console: open the address that mlops console printed"
+                )
                 return refused(401, "no token", detail, headers={"WWW-Authenticate": "Bearer"})
             return self.api.answer(request)
         if request.method not in ("GET", "HEAD"):
             return refused(
-                405, "method not allowed", f"pages take GET; the API is below {ROOT}/", headers={"Allow": "GET, HEAD"}
+                405,
+                "method not allowed",
+                f"pages accept only GET; the API is below {ROOT}/",
+                headers={"Allow": "GET, HEAD"},
             )
         if request.path == CONFIG:
             return HttpAnswer(status=200, headers={"Content-Type": JSON}, body=_TOKEN_SIGN_IN)
@@ -84,15 +89,15 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SECONDS
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):  # of any method: the API knows which one an address takes
+        if name.startswith("do_"):  # any method: the API checks which one a path allows
             return self._answer
         raise AttributeError(name)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a person's console is quiet."""
+        """Log no requests."""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer a malformed request as any other."""
+        """Answer a malformed request in the format of all errors."""
         self.close_connection = True
         self._send(refused(int(code), "bad request", message or explain or "not HTTP"))
 
@@ -110,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         doubled = {name.lower() for name in self.headers if len(self.headers.get_all(name, [])) > 1}
         if doubled:
-            self.send_error(400, f"these headers came more than once: {', '.join(sorted(doubled))}")
+            self.send_error(400, f"these headers were sent more than once: {', '.join(sorted(doubled))}")
             return
         parts = urlsplit(self.path)
         self._send(

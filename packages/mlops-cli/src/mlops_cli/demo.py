@@ -1,4 +1,4 @@
-"""``mlops demo``: the whole loop on real retail transactions, in a checkout."""
+"""``mlops demo``: run the full loop on real retail transactions, from a checkout of the repository."""
 
 import importlib.util
 import sys
@@ -30,7 +30,7 @@ def demo(
         bool,
         typer.Option(
             "--keep",
-            help="Leave the embedded cloud running, in .mlops/demo, and serve its console until Ctrl-C; with --json without it.",
+            help="Leave the embedded cloud in .mlops/demo running, and serve its console until Ctrl-C (no console with --json).",
         ),
     ] = False,
     target: Annotated[
@@ -39,25 +39,25 @@ def demo(
     own: Annotated[
         bool,
         typer.Option(
-            "--own", help="Go the way of a file of your own instead, verb by verb: flights, and a scikit-learn model."
+            "--own", help="Run the commands for your own data file instead: flights, and a scikit-learn model."
         ),
     ] = False,
     accounts: Annotated[
         bool,
         typer.Option(
             "--accounts",
-            help="Take models through three accounts instead: trained in build, promoted to staging and production, rolled back "
-            "there.",
+            help="Promote models through three accounts instead: trained in build, promoted to staging and production, rolled "
+            "back there.",
         ),
     ] = False,
 ) -> None:
     """Run the full loop locally: train, deploy, detect drift, retrain, promote, and roll back a bad model."""
     if own and accounts:
-        raise UserError("--own and --accounts are two demos; give one of them")
+        raise UserError("--own and --accounts are different demos; give only one of them")
     if (own or accounts) and (unit, target) != (UNIT, TARGETS[0]):
         demo_of = "--own" if own else "--accounts"
         raise UserError(
-            f"{demo_of} has a unit and target of its own, got --unit {unit} --target {target}; leave them out"
+            f"{demo_of} has its own unit and target, got --unit {unit} --target {target}; omit these options"
         )
     script = Path("examples/retail/demo.py")
     if not script.is_file():
@@ -89,7 +89,7 @@ def demo(
 
 @contextmanager
 def _loading(lines: StepLines) -> Iterator[None]:
-    """Say that the packages are loaded, which takes seconds, in the block that imports them."""
+    """Report the loading of packages, which takes seconds, while the block imports them."""
     started = time.monotonic()
     lines.begin("load the packages")
     sys.path.insert(0, str(Path.cwd()))
@@ -98,7 +98,7 @@ def _loading(lines: StepLines) -> Iterator[None]:
 
 
 def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) -> Any:
-    """Run the unit's loop."""
+    """Run the loop of a reference unit."""
     with _loading(lines):
         from examples.retail.demo import UNITS, run
 
@@ -120,21 +120,21 @@ def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) ->
 
 
 def _run_accounts(lines: StepLines, *, page: Path, keep: bool) -> Any:
-    """Take models through the accounts."""
+    """Run the demo of promotions between accounts."""
     with _loading(lines):
         from examples.retail.demo_accounts import run
     return run(page=page, say=lines.say, begin=lines.begin, keep=KEPT if keep else None)
 
 
 def _run_own(lines: StepLines, *, keep: bool) -> Any:
-    """Run the verbs that a team with a file of its own types."""
+    """Run the commands of a team with its own data file."""
     sys.path.insert(0, str(Path.cwd()))
     from examples.flights.journey import UNIT as FOLDER
     from examples.flights.journey import run
 
     folder = KEPT_OWN.absolute()
     if keep and folder.exists():
-        raise UserError(f"{KEPT_OWN} exists already; end its embedded cloud and remove it first")
+        raise UserError(f"{KEPT_OWN} already exists; stop its embedded cloud and remove the folder first")
     result = run(say=lines.say, begin=lines.begin, keep=folder if keep else None)
     lines.say(f"{'ok' if result.ok else 'MISSED'}: {len(result.steps)} verbs in {result.seconds:.0f} s")
     if keep:

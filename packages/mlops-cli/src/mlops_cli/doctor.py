@@ -1,4 +1,4 @@
-"""``mlops doctor``: what this machine, or this GitLab job, lacks, each with the fix."""
+"""``mlops doctor``: prerequisites that this machine or GitLab job lacks, each with a fix."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from mlops_cli.aws_account import Profile, UserError, VerdictError, account, sho
 from mlops_cli.local import Home
 
 _PYTHON = (3, 11)
-_FREE_GIGABYTES = 2  # an environment, layers and a few assemblies
+_FREE_GIGABYTES = 2  # for an environment, layers and a few assemblies
 _ROLE = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"
 _LOOPBACK = r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?"
 
@@ -28,10 +28,10 @@ class Check:
     """One check and its result.
 
     Args:
-        name: What it is.
-        found: What there is.
-        fix: What to do about it. Default: it is well.
-        is_needed: Whether nothing works without it. Default: it is.
+        name: Prerequisite that was checked.
+        found: What the check found.
+        fix: How to fix it. Default: the check passed.
+        is_needed: Whether the prerequisite is required. Default: it is.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Check:
     is_needed: bool = True
 
     def rank(self) -> int:
-        """Return how urgent it is: 0 blocks, 1 may be put off, 2 is well."""
+        """Return the urgency: 0 required and missing, 1 optional and missing, 2 passed."""
         return 2 if self.fix is None else int(not self.is_needed)
 
     def line(self) -> str:
-        """Return what a person reads."""
+        """Return the printed line."""
         if self.fix is None:
             return f"ok    {self.name}: {self.found}"
         return f"{'WRONG' if self.is_needed else 'note '} {self.name}: {self.found}; {self.fix}"
@@ -59,9 +59,9 @@ def doctor(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Check this machine's prerequisites and print a fix for each that is missing. Exit 3 if a required one is.
+    """Check this machine's prerequisites and print a fix for each missing one. Exit 3 if a required one is missing.
 
-    With --prices: exit 3 if AWS's list has other prices than the table by which plan estimates.
+    With --prices: exit 3 if AWS's prices differ from the table that mlops plan uses for estimates.
     """
     if gitlab:
         problems = gitlab_problems(os.environ)
@@ -73,7 +73,7 @@ def doctor(
     if prices:
         _prices(profile, home, as_json=as_json)
         return
-    # what blocks comes first; among equals the order in which a command needs it
+    # missing required checks first; the sort is stable, so equal ranks stay in the order in which commands need them
     checks = sorted([*machine_checks(Path()), _account(profile, home)], key=Check.rank)
     if not as_json:
         for check in checks:
@@ -86,7 +86,7 @@ def doctor(
 
 
 def machine_checks(folder: Path) -> Iterator[Check]:
-    """Yield what this machine has."""
+    """Yield the checks of this machine, without the account."""
     yield _python(sys.version_info[:2])
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     yield _node(shutil.which("node", path=path))
@@ -110,7 +110,7 @@ def machine_checks(folder: Path) -> Iterator[Check]:
 
 
 def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
-    """Return why a GitLab job cannot deploy, each with where to set it right."""
+    """Return the reasons why a GitLab job cannot deploy, each with its fix."""
     project, ref = environment.get("CI_PROJECT_PATH"), environment.get("CI_COMMIT_REF_NAME")
     if not project or not ref:
         return [
@@ -120,7 +120,7 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
     if environment.get("CI_COMMIT_REF_PROTECTED") != "true":
         problems.append(
             f"the ref {ref!r} of {project} is not protected, and the role trusts only protected refs; protect it "
-            "(Settings > Repository > Protected branches) or deploy from one that is"
+            "(Settings > Repository > Protected branches) or deploy from a protected one"
         )
     if environment.get("MLOPS_ALLOW"):
         problems.append(
@@ -128,19 +128,19 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
             "whose input `allow` names the logical ids"
         )
     if re.fullmatch(_LOOPBACK, environment.get("AWS_ENDPOINT_URL", "")):
-        return problems  # an embedded cloud knows no roles of GitLab
+        return problems  # the embedded cloud needs no GitLab roles
     variable, role = environment.get("MLOPS_ROLE_VARIABLE", "MLOPS_ROLE"), environment.get("MLOPS_ROLE", "")
-    own = environment.get("MLOPS_ACCOUNT")  # of a job for one environment of several
+    own = environment.get("MLOPS_ACCOUNT")  # set for a job of one of several environments
     if not re.fullmatch(_ROLE, role):
         problems.append(
             f"the variable {variable} must be the ARN of the GitLabDeployRole, got {role!r}; set it in Settings > CI/CD > Variables"
         )
     elif own:
         problems += _foreign_role(variable, role, environment)
-    operator = environment.get("MLOPS_OPERATOR_VARIABLE")  # of a job that needs the role of people on call
+    operator = environment.get("MLOPS_OPERATOR_VARIABLE")  # set for a job that needs the on-call role
     if operator and not re.fullmatch(_ROLE, environment.get("MLOPS_OPERATOR_ROLE", "")):
         problems.append(
-            f"the variable {operator} must be the ARN of the role for people on call, got "
+            f"the variable {operator} must be the ARN of the on-call role, got "
             f"{environment.get('MLOPS_OPERATOR_ROLE', '')!r}; set it in Settings > CI/CD > Variables"
         )
     elif operator and own:
@@ -155,13 +155,13 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
 
 
 def _foreign_role(variable: str, role: str, environment: Mapping[str, str]) -> list[str]:
-    """Return that a role is of another account than the environment that the job is for."""
+    """Return a problem if a role belongs to another account than the job's environment."""
     account, own, name = role.split(":")[4], environment["MLOPS_ACCOUNT"], environment.get("MLOPS_ENVIRONMENT", "")
     if account == own:
         return []
     return [
-        f"the variable {variable} is a role of account {account}, but the environment {name!r} is account {own}; a job deploys to "
-        "its own account alone: name a role of that account in Settings > CI/CD > Variables"
+        f"the variable {variable} is a role of account {account}, but the environment {name!r} is account {own}; a job can only "
+        "deploy to its own account: name a role of that account in Settings > CI/CD > Variables"
     ]
 
 
@@ -179,15 +179,17 @@ def _prices(profile: str | None, home: Path | None, *, as_json: bool) -> None:
             lines.append(f"{state} {row.row}: {row.ours:g} USD in the table, {listed}")
     same = sum(row.state == "same" for row in found.rows)
     age = f"; older than {OLD_DAYS} days" if found.is_old else ""
-    lines.append(f"{same} of {len(found.rows)} rows of {found.region} are the same; the table is of {found.date}{age}")
+    lines.append(
+        f"{same} of {len(found.rows)} rows of {found.region} are the same; the table is dated {found.date}{age}"
+    )
     if not as_json:
         typer.echo("\n".join(lines))
     document = asdict(found)
     differing = [row.row for row in found.rows if row.state == "differs"]
     if differing:
         raise VerdictError(
-            f"{len(differing)} prices differ from AWS's list, so mlops plan estimates by old ones: {', '.join(differing)}; update "
-            "mlops-runtime, or report them",
+            f"{len(differing)} prices differ from AWS's list, so estimates of mlops plan are outdated: {', '.join(differing)}; "
+            "update mlops-runtime, or report them",
             document=document,
         )
     answer(document, as_json=as_json)
@@ -218,8 +220,8 @@ def _byte_code(environment: Mapping[str, str]) -> Check:
     is_off = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     return Check(
         name="byte code",
-        found="not kept (PYTHONDONTWRITEBYTECODE)" if is_off else "kept",
-        fix="unset it: without byte code aws-cdk-lib takes six times as long to import; processes that mlops starts keep it"
+        found="not cached (PYTHONDONTWRITEBYTECODE)" if is_off else "cached",
+        fix="unset it: without cached byte code aws-cdk-lib takes six times as long to import; processes that mlops starts cache it"
         if is_off
         else None,
         is_needed=False,
@@ -229,12 +231,12 @@ def _byte_code(environment: Mapping[str, str]) -> Check:
 def _layers(folder: Path) -> Check:
     from mlops_runtime.layers.layer_wheels import layer_names
 
-    # that a lock has changed since is said by synthesis
+    # synthesis reports a lock that has changed since
     missing = [name for name in layer_names() if not any((folder / ".mlops" / "assets").glob(f"{name}-*/python"))]
     return Check(
         name="function layers",
         found=f"not built: {', '.join(missing)}" if missing else "built",
-        fix="run mlops assets build where the stack has monitors, with --layer features where batches arrive as objects"
+        fix="run mlops assets build if the stack has monitors, with --layer features if it has a FeatureIngest"
         if missing
         else None,
         is_needed=False,

@@ -1,4 +1,4 @@
-"""The script ``mlops``: an interruption while the command still loads its modules is one line, as it is later."""
+"""Console script ``mlops``: Ctrl-C while modules are loading prints one line instead of a traceback."""
 
 import sys
 

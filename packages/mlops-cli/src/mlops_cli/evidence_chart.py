@@ -1,4 +1,4 @@
-"""The evidence of a verdict as a chart of text: minute by minute what both fleets answered, and what speaks against the new one."""
+"""Text chart of a rollout verdict: responses of both fleets per minute, and the evidence against the new fleet."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from mlops_runtime.rollout.live_history import Counts, total
 if TYPE_CHECKING:
     from mlops_runtime.rollout.verdict import Compared
 
-_ROWS = 60  # of a chart; longer rollouts get several minutes a row
+_ROWS = 60  # of a chart; longer rollouts have several minutes per row
 _BAR = 40
 _LEAST_BAR = 8
 _COLUMNS = 69  # of the rest of a line
@@ -20,7 +20,7 @@ _FULL, _LIMIT = "█", "│"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Some minutes: their numbers, what was answered in them, and the evidence at their end."""
+    """Consecutive minutes: their numbers, the responses in them, and the evidence after the last one."""
 
     first: int
     last: int
@@ -30,16 +30,16 @@ class Row:
 
     @property
     def minutes(self) -> str:
-        """Numbers of the minutes."""
+        """Label of the row, such as ``3`` or ``3-7``."""
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 def rows(minutes: Sequence[Minute], evidence: Sequence[Evidence]) -> list[Row]:
-    """Return the rows of a chart: minutes without a call are joined, and as many as it takes for sixty rows.
+    """Return at most 60 rows of a chart: consecutive minutes without a call are merged, then groups of equal size.
 
     Args:
         minutes: Oldest first.
-        evidence: What the minutes up to each one come to.
+        evidence: Evidence after each minute.
     """
     joined: list[tuple[int, int]] = []
     for number, minute in enumerate(minutes, 1):
@@ -67,8 +67,8 @@ def chart(compared: "Compared", evidence: Sequence[Evidence], width: int) -> Ite
     """Yield the lines of one comparison.
 
     Args:
-        compared: What was compared.
-        evidence: What the minutes up to each one come to.
+        compared: The comparison of the fleets.
+        evidence: Evidence after each minute.
         width: Columns of the terminal.
     """
     limit = 1 / compared.rule.false_alarm
@@ -86,12 +86,12 @@ def chart(compared: "Compared", evidence: Sequence[Evidence], width: int) -> Ite
 
 
 def _number(value: float) -> str:
-    """Return an evidence with three digits, a large or small one as a power of ten."""
+    """Return evidence with three significant digits, very large or small values in scientific notation."""
     return f"{value:.3g}" if 0.001 <= value < 100_000 else f"{value:.0e}"
 
 
 def _bar(value: float, limit: float, length: int) -> str:
-    """Return a bar by the logarithm: empty at 1 and below, up to the mark at the limit."""
+    """Return a bar on a logarithmic scale: empty at 1 and below, full at the limit."""
     share = 0.0 if value <= 1 else min(1.0, math.log(value) / math.log(limit))
     return f"{_FULL * int(share * length)}".ljust(length) + _LIMIT
 

@@ -14,7 +14,7 @@ from mlops_cli.local import Home
 if TYPE_CHECKING:
     from mlops_runtime.contracts.features import Erasure
 
-PENDING = 3  # exit code: an erasure waits for a build of a training set
+PENDING = 3  # exit code: an erasure is waiting for a training set build or for the online table
 
 
 def erase(
@@ -29,25 +29,27 @@ def erase(
     ],
     reason: Annotated[
         str,
-        typer.Option(help="Reason, kept in the records: a ticket number, never the entity itself.", show_default=False),
+        typer.Option(
+            help="Reason, stored in the records: a ticket number, never the entity itself.", show_default=False
+        ),
     ],
     in_use: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ID",
-            help="Training set of a model in use. With --unit the sets of the registry are added.",
+            help="Training set of a model in use. With --unit, those of the registry's models are added.",
             show_default=False,
         ),
     ] = None,
     include_in_use: Annotated[
-        bool, typer.Option("--include-in-use", help="Erase from these too; they can never be built again.")
+        bool, typer.Option("--include-in-use", help="Erase from these too; they can never be rebuilt.")
     ] = False,
     ended: Annotated[
         list[str] | None,
-        typer.Option(metavar="BUILD", help="Pending build whose process you know to have ended.", show_default=False),
+        typer.Option(metavar="BUILD", help="Pending build whose process is known to have ended.", show_default=False),
     ] = None,
     wait_seconds: Annotated[
-        int, typer.Option(min=0, help="How long to wait for training sets that are being built.")
+        int, typer.Option(min=0, help="Longest wait for running training set builds, in seconds.")
     ] = 60,
     yes: Yes = False,
     path: Folder = None,
@@ -58,8 +60,8 @@ def erase(
 ) -> None:
     """Remove an entity's rows from tables, their history and files, training sets and the online table.
 
-    Lists what remains to be done. Exit code 3: a training set is still being built, or the online table does not answer; the
-    erasure is complete once that has ended and this command, or mlops features maintain, ran again.
+    Lists the copies that remain. Exit code 3: a training set is still being built, or the online table is unavailable; to complete
+    the erasure, run this command or mlops features maintain again afterwards.
     """
     key = dict(pairs("--entity", entity))
     _check_reason(reason, key)
@@ -82,11 +84,11 @@ def erase(
     for name, count in record.online.items():
         typer.echo(f"{name}: {count} rows of the online store removed")
     for training_set_id in record.used_by:
-        typer.echo(f"training set {training_set_id} held it and cannot be built again")
+        typer.echo(f"training set {training_set_id} contained the entity and cannot be rebuilt")
     if record.tables or record.used_by:
         typer.echo(f"erasure {record.id[:16]}: {record.reason}")
     elif not record.online:
-        typer.echo("nothing of the entity is left")
+        typer.echo("the store has no data of the entity")
     for line in left:
         typer.echo(f"not reached: {line}")
     if record.pending:
@@ -95,12 +97,12 @@ def erase(
 
 
 def tell_pending(erasure: "Erasure") -> None:
-    """Say what keeps an erasure from being complete, and what to do."""
+    """Print why an erasure is incomplete, and what to do."""
     for line in erasure.pending:
         typer.echo(f"pending: {line}", err=True)
     typer.echo(
-        f"erasure {erasure.id[:16]} is not complete: run mlops features maintain when these have ended or answer again; of a "
-        "process that was killed and writes to S3, say so with --ended and the id of its build",
+        f"erasure {erasure.id[:16]} is not complete: run mlops features maintain when the builds have ended and the online table "
+        "is available; for a build that writes to S3 and whose process was killed, give its id with --ended",
         err=True,
     )
 
@@ -112,7 +114,7 @@ def _check_reason(reason: str, key: dict[str, str]) -> None:
 
     if said := named_in(reason, key):
         raise UserError(
-            f"--reason says the {', '.join(said)} that is to be erased, and the reason stays in the records; "
+            f"--reason contains the {', '.join(said)} to erase, and the reason stays in the records; "
             "give a ticket number instead"
         )
 
@@ -143,14 +145,14 @@ def _erased(
 
 
 def _left(place: Place) -> list[str]:
-    """Return where the entity may still be, with what to do."""
-    left = ["copies outside the store, also those of other units that read it; ask every unit with read access"]
+    """Return the locations that may still contain the entity, each with what to do."""
+    left = ["copies outside the store, including those of other units; ask every unit with read access"]
     if place.entry is not None and place.entry.incoming_bucket is not None:
         bucket, days = place.entry.incoming_bucket, place.entry.incoming_days
         left.insert(
             0,
-            f"batches as they arrived, s3://{bucket}/incoming/, and reports, s3://{bucket}/rejected/, which go after {days} days; "
-            "delete every version of those that hold it to be sooner",
+            f"received batches, s3://{bucket}/incoming/, and reports, s3://{bucket}/rejected/, which expire after {days} days; "
+            "to remove them sooner, delete all versions of the objects that contain the entity",
         )
     return left
 
@@ -171,5 +173,5 @@ def _trained_from(place: Place) -> list[str]:
         row = RolloutTable(place.aws.client("dynamodb"), endpoint.rollout_table, endpoint.endpoint).read()
         if row.live is not None:
             found.add(from_json(LivePointer, row.live).training_set_id)
-    # a model may come from a set that another store keeps, or none
+    # a model may be trained from a set of another store, or without a set
     return sorted(found & set(place.client.manifests.ids()))

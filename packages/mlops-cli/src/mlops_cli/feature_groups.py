@@ -1,4 +1,4 @@
-"""``mlops features list | show | who-used | catalog``: what a feature store holds, and who uses it."""
+"""``mlops features list | show | who-used | catalog``: contents of a feature store, and the training sets that use them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _NEWEST = 10  # snapshots that ``show`` lists
 
 Group = Annotated[
-    str, typer.Argument(help="Feature group, or its table if it has several versions.", show_default=False)
+    str, typer.Argument(help="Feature group, or its table if the group has several versions.", show_default=False)
 ]
 
 
@@ -82,10 +82,10 @@ def show(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show a feature group: columns with their ids, the history of the schema, snapshots, who used it."""
+    """Show a feature group: columns with their ids, schema history, snapshots, and training sets that read it."""
     with opened(path, unit, profile, home) as place:
         table = table_of(place, group)
-        place.client.table(table)  # of others it does not matter whether they can be read
+        place.client.table(table)  # raises if unreadable; unreadable other tables do not matter
         found = _collected(place)
         facts = next((each for each in found.groups if each.table == table), None)
     if facts is None:
@@ -138,7 +138,7 @@ def who_used(
     snapshot: Annotated[
         int | None,
         typer.Option(
-            help="Snapshot id: show the readers of its rows, in this or a later snapshot.", show_default=False
+            help="Snapshot id: show the readers of its rows, from this or a later snapshot.", show_default=False
         ),
     ] = None,
     column: Annotated[str | None, typer.Option(help="Name of a feature or key column.", show_default=False)] = None,
@@ -179,7 +179,7 @@ def catalog(
         str | None,
         typer.Option(
             metavar="MODULE:GROUPS",
-            help="Declaration, for descriptions, constraints and freshness. Default: read from the tables.",
+            help="Declaration with descriptions, constraints and freshness. Default: only what the tables store.",
             show_default=False,
         ),
     ] = None,
@@ -187,8 +187,8 @@ def catalog(
         Path | None,
         typer.Option(
             "--lock",
-            help="Lock file, for the history of schemas. Default: the one in the folder of the module of --groups, else the "
-            "tables' own schemas.",
+            help="Lock file with the schema history. Default: the one next to the module of --groups, else the schemas of the "
+            "tables.",
             show_default=False,
         ),
     ] = None,
@@ -196,7 +196,7 @@ def catalog(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Write the catalogue: groups, history, freshness, quality, users and lineage, as one HTML page that needs no network."""
+    """Write the catalogue as one self-contained HTML page: groups, history, freshness, quality, users and lineage."""
     declared, lock = _declared(groups, lock_file)
     with opened(path, unit, profile, home) as place:
         from mlops_runtime.features.catalogue_page import render
@@ -275,7 +275,7 @@ def _age(group: "GroupFacts") -> str:
 
 
 def _print_places(place: Place) -> None:
-    """Say where a deployed store lies: what ``FeatureStoreClient.glue`` asks for."""
+    """Print the locations of a deployed store: the arguments of ``FeatureStoreClient.glue``."""
     entry = place.entry
     if entry is None:
         return

@@ -1,4 +1,4 @@
-"""Which feature store, groups, training sets and files a verb of ``mlops features`` works on."""
+"""Arguments of ``mlops features``: the feature store, groups, training sets and files that a verb works on."""
 
 import importlib
 import re
@@ -29,20 +29,20 @@ Unit = Annotated[
 ]
 
 LOCK_FILE = "features.lock.json"
-MIN_DIGITS = 6  # of the id of a training set
+MIN_DIGITS = 6  # of an abbreviated training set id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A feature store that was found.
+    """An opened feature store.
 
     Args:
-        name: What people call it.
+        name: Folder name of a local store, business unit of a deployed one.
         client: Its client.
-        now: What time it is there.
-        unit: The business unit, of a deployed store.
-        aws: The account, of a deployed store.
-        entry: What the store says of itself, of a deployed one.
+        now: Current time, of the store's cloud or of this machine.
+        unit: The business unit; ``None`` for a local store.
+        aws: The account; ``None`` for a local store.
+        entry: The store's SSM entry; ``None`` for a local store.
     """
 
     name: str
@@ -63,18 +63,18 @@ def opened(
     may_make: bool = False,
     erases: bool = False,
 ) -> Iterator[Place]:
-    """Find a feature store; what it or AWS refuses in the block becomes one line.
+    """Open a feature store; errors of the store or AWS in the block become one-line messages.
 
     Args:
-        path: A folder.
-        unit: A business unit.
+        path: Folder of a local store.
+        unit: Business unit of a deployed store.
         profile: Profile of the AWS configuration.
         home: Folder of an embedded cloud.
-        may_make: Whether a folder without a store gets one. Default: it is an error.
-        erases: As for `deployed`.
+        may_make: Whether to create a missing local store. Default: a missing store is an error.
+        erases: See ``deployed``.
 
     Raises:
-        UserError: If neither or both are given, the store is missing, or for an error in the block.
+        UserError: If neither or both of ``path`` and ``unit`` are given, the store is missing, or for an error in the block.
     """
     if (path is None) == (unit is None):
         raise UserError("name a feature store: --path FOLDER for a local one, or --unit NAME for a deployed one")
@@ -106,11 +106,11 @@ def deployed(unit: str, aws: Account, *, erases: bool = False) -> Place:
     Args:
         unit: The unit.
         aws: The account.
-        erases: Whether entities are erased: then also from its online store, if it has one. Default: the client does not know that
-            store, to which its function publishes what is ingested.
+        erases: Whether the client erases entities, which includes the online store if there is one. Default: the client does not
+            use the online store, to which the store's own function publishes ingested rows.
 
     Raises:
-        UserError: If the unit has none.
+        UserError: If the unit has no feature store.
     """
     from mlops_runtime.features.deployed_store import open_store
 
@@ -120,7 +120,7 @@ def deployed(unit: str, aws: Account, *, erases: bool = False) -> Place:
 
 
 def package_groups(place: Place) -> list[str]:
-    """Return the model package groups of a store's unit; none of a folder."""
+    """Return the model package groups of a store's unit; an empty list for a local store."""
     if place.aws is None or place.unit is None:
         return []
     from mlops_runtime.business_unit.deployed_entries import Entries
@@ -136,8 +136,8 @@ def load_groups(groups: str, folder: Path | None = None) -> "tuple[ModuleType, t
     """Return a module and the feature groups that it declares under a name.
 
     Args:
-        groups: ``<module>:<name>``; modules of the folder are found.
-        folder: Where modules are looked for first. Default: the working directory.
+        groups: ``<module>:<name>``.
+        folder: First folder to search for the module. Default: the working directory.
 
     Raises:
         UserError: If the module or the name is missing, the module does not load, or the name is not a sequence of groups.
@@ -152,7 +152,7 @@ def load_groups(groups: str, folder: Path | None = None) -> "tuple[ModuleType, t
     try:
         module = importlib.import_module(name)
     except Exception as error:
-        # a module of the user's may raise anything; our own words need no name of their class
+        # the user's module may raise anything; our own errors are clear without their class name
         said = error.msg if isinstance(error, SyntaxError) else str(error)
         kind = "" if isinstance(error, FeatureGroupError | ImportError) else f"{type(error).__name__}: "
         raise UserError(f"cannot load module {name!r}: {_line_of(error)}{kind}{' '.join(said.split())}") from error
@@ -165,10 +165,10 @@ def load_groups(groups: str, folder: Path | None = None) -> "tuple[ModuleType, t
 
 
 def table_of(place: Place, group: str) -> str:
-    """Return the table of a group, named by its table or, while it has one version, by its name alone.
+    """Return the table of a group, named by its table or, if it has only one version, by its group name.
 
     Raises:
-        UserError: If none or several match.
+        UserError: If no table or several tables match.
     """
     from mlops_runtime.features.training_set_request import TrainingSetError, resolved
 
@@ -179,10 +179,10 @@ def table_of(place: Place, group: str) -> str:
 
 
 def full_id(place: Place, given: str) -> str:
-    """Return the id of a training set that begins with some digits.
+    """Return the full id of a training set from its first digits.
 
     Raises:
-        UserError: If these are not digits, are too few, or do not begin exactly one id.
+        UserError: If these are not hexadecimal digits, are too few, or do not match exactly one id.
     """
     if not re.fullmatch(rf"[0-9a-f]{{{MIN_DIGITS},64}}", given):
         raise UserError(f"a training set is named by {MIN_DIGITS} to 64 hexadecimal digits of its id, got {given!r}")
@@ -198,10 +198,10 @@ def full_id(place: Place, given: str) -> str:
 
 
 def pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what ``NAME=VALUE`` says, each name once.
+    """Return the names and values of ``NAME=VALUE`` arguments.
 
     Raises:
-        UserError: If it says it otherwise.
+        UserError: If an argument has another form, or a name is repeated.
     """
     found = [(name, value) for name, sign, value in (each.partition("=") for each in given) if name and sign and value]
     if len(found) < len(given):
@@ -214,10 +214,10 @@ def pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def read_parquet(option: str, path: Path) -> "pa.Table":
-    """Return the rows of a Parquet file that was given as an option.
+    """Return the rows of a Parquet file given as an option.
 
     Raises:
-        UserError: If it is not one.
+        UserError: If the file is not a readable Parquet file.
     """
     try:
         import pyarrow.parquet as pq
@@ -226,12 +226,12 @@ def read_parquet(option: str, path: Path) -> "pa.Table":
     try:
         return pq.read_table(path)
     except (OSError, ValueError) as error:
-        why = "it is not there" if not path.exists() else " ".join(str(error).split())
+        why = "the file does not exist" if not path.exists() else " ".join(str(error).split())
         raise UserError(f"{option} must be a Parquet file, got {path}: {why}") from error
 
 
 def _line_of(error: Exception) -> str:
-    """Return ``file:line: `` of what a module was doing when it failed; nothing if none was being loaded."""
+    """Return ``file:line: `` of the module-level code that failed, or an empty string if no module was being loaded."""
     lines = [
         (step.filename, step.lineno) for step in traceback.extract_tb(error.__traceback__) if step.name == "<module>"
     ]

@@ -1,4 +1,4 @@
-"""``mlops features maintain``: compact tables, remove files that no snapshot names, drop old keys and tags, complete erasures."""
+"""``mlops features maintain``: compact tables, remove orphan files and old keys and tags, complete erasures."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -16,7 +16,7 @@ def maintain(
     *,
     ended: Annotated[
         list[str] | None,
-        typer.Option(metavar="BUILD", help="Pending build whose process you know to have ended.", show_default=False),
+        typer.Option(metavar="BUILD", help="Pending build whose process is known to have ended.", show_default=False),
     ] = None,
     path: Folder = None,
     unit: Unit = None,
@@ -24,9 +24,9 @@ def maintain(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Compact tables, remove what no reader needs any more, and complete erasures that waited for training sets.
+    """Compact tables, remove data that no reader needs any more, and complete pending erasures.
 
-    Ingests into a folder do this as it becomes due; run it daily for a deployed store.
+    Ingests into a local store do this when it is due; run it daily for a deployed store.
     """
     with opened(path, unit, profile, home, erases=True) as place:
         done = place.client.maintain()

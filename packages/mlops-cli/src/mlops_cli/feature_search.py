@@ -18,7 +18,7 @@ def find(
     text: Annotated[
         str,
         typer.Argument(
-            help="Words that all occur in a group or service, in any case: in its name, description, owner, tags or columns.",
+            help="Words that must all occur in the name, description, owner, tags or columns of a group or service; any case.",
             show_default=False,
         ),
     ],
@@ -31,7 +31,7 @@ def find(
 ) -> None:
     """Find feature groups and services by words, and show where the words occur."""
     if not text.strip():
-        raise UserError(f"TEXT must hold at least one word, got {text!r}")
+        raise UserError(f"TEXT must contain at least one word, got {text!r}")
     with opened(path, unit, profile, home) as place:
         from mlops_runtime.contracts import to_dict
         from mlops_runtime.features.catalogue_search import search
@@ -77,7 +77,7 @@ def services(
         )
         return
     if not found:
-        typer.echo(f"feature store {place.name} has no service yet; the first training set of one stores it")
+        typer.echo(f"feature store {place.name} has no service yet; building a training set of a service stores it")
         return
     print_table(
         ("service", "version", "groups", "columns", "training sets"),
@@ -95,7 +95,7 @@ def services(
 
 
 def _tables(place: Place) -> "tuple[tuple[TableDescription, ...], tuple[str, ...]]":
-    """Return what the tables of a store say of themselves, and why some cannot be read."""
+    """Return the descriptions of a store's tables, and why some cannot be read."""
     if place.aws is not None and place.entry is not None:
         from mlops_runtime.features.deployed_tables import DeployedTables
 

@@ -1,4 +1,4 @@
-"""``mlops features ingest | latest | build | rebuild | diff``: rows into feature groups, and training sets out of them."""
+"""``mlops features ingest | latest | build | rebuild | diff``: ingest rows, read latest values, build and compare sets."""
 
 import warnings
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ Name = Annotated[
     str, typer.Argument(metavar="GROUP", help="Feature group of the declaration, or its table.", show_default=False)
 ]
 Declaration = Annotated[
-    str, typer.Option("--groups", metavar="MODULE:GROUPS", help="The declaration of the group.", show_default=False)
+    str, typer.Option("--groups", metavar="MODULE:GROUPS", help="Declaration of the group.", show_default=False)
 ]
 
 Id = Annotated[
-    str, typer.Argument(help=f"Id of a training set, or at least {MIN_DIGITS} of its first digits.", show_default=False)
+    str, typer.Argument(help=f"Id of a training set, or at least its first {MIN_DIGITS} digits.", show_default=False)
 ]
 
 
@@ -51,7 +51,7 @@ def ingest(
         str | None,
         typer.Argument(
             metavar="FILE",
-            help="Parquet file of the batch, with the group's columns; or a folder or s3:// prefix of Parquet, CSV or JSON lines.",
+            help="Parquet file of the batch, with the group's columns; or a folder or s3:// prefix of Parquet, CSV or JSON Lines.",
             show_default=False,
         ),
     ] = None,
@@ -71,7 +71,7 @@ def ingest(
     backfill: Annotated[
         bool,
         typer.Option(
-            "--backfill", help="Backfill: rows of the past, each with the created_time at which it became known."
+            "--backfill", help="Backfill: historical rows, each with the created_time at which it became known."
         ),
     ] = False,
     correct: Annotated[bool, typer.Option("--correct", help="Correction: new versions of existing rows.")] = False,
@@ -81,18 +81,18 @@ def ingest(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Check a batch and append it in one commit, once; many files or a query in many.
+    """Validate a batch and append it once, in one commit; many files or a query result take several commits.
 
-    Creates a local store if needed; publishes the ingest to a unit's pipelines.
+    Creates a local store if needed; announces the ingest to the unit's pipelines.
     """
     if backfill and correct:
-        raise UserError("give --backfill or --correct, not both: rows of the past, or new versions of existing rows")
+        raise UserError("give --backfill or --correct, not both: historical rows, or new versions of existing rows")
     group = _declared(groups, name)
     asked = RowsAsked(place=file, query=query, workgroup=workgroup, output=output, kind=kind)
     if asked.is_source("FILE"):
         if correct or key is not None:
             raise UserError(
-                "--correct and --key take a batch; rows of many files or of a query are ingested once by themselves"
+                "--correct and --key require a single Parquet file; rows of many files or of a query are deduplicated already"
             )
         with opened(path, unit, profile, home, may_make=True) as place:
             loaded = place.client.ingest_from(group, asked.source(place), backfill=backfill)
@@ -116,7 +116,7 @@ def ingest(
         typer.echo(f"{done.table}: {done.rows:,} rows in snapshot {done.snapshot_id}{again}")
     if place.entry is not None and place.entry.online_table is not None:
         how = "once the store's function has published them" if group.online else "after OnlineStore.refresh"
-        typer.echo(f"online table {place.entry.online_table} has them {how}")
+        typer.echo(f"online table {place.entry.online_table} contains them {how}")
 
 
 def latest(
@@ -126,7 +126,7 @@ def latest(
     entity: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE", help="One entity, once for each column of the key. Default: all.", show_default=False
+            metavar="KEY=VALUE", help="One entity; repeat for each key column. Default: all.", show_default=False
         ),
     ] = None,
     path: Folder = None,
@@ -135,7 +135,7 @@ def latest(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show the newest row that counts now, of each entity or of one."""
+    """Show the newest valid row of each entity, or of one."""
     group = _declared(groups, name)
     asked = None if entity is None else _asked(group, dict(pairs("--entity", entity)))
     with opened(path, unit, profile, home) as place:
@@ -191,14 +191,14 @@ def build(
         list[str],
         typer.Option(
             metavar="[NAME=]GROUP[:COLUMN],...",
-            help="GROUP:COLUMN, or GROUP for all its features, under a NAME of its own where it is used twice. May be repeated.",
+            help="GROUP:COLUMN, or GROUP for all its features; with NAME= if a group is used twice. May be repeated.",
             show_default=False,
         ),
     ],
     entities: Annotated[
         str | None,
         typer.Option(
-            help="Parquet file of entity rows: keys of all groups, and a time; or a folder or s3:// prefix of files.",
+            help="Parquet file of entity rows, with the keys of all groups and a time; or a folder or s3:// prefix of files.",
             show_default=False,
         ),
     ] = None,
@@ -209,30 +209,32 @@ def build(
     timestamp: Annotated[str, typer.Option(help="Time column of the entity rows.")] = "event_timestamp",
     time_zone: Annotated[
         str | None,
-        typer.Option(help="Zone of times without one, such as Europe/Berlin. Default: refused.", show_default=False),
+        typer.Option(
+            help="Zone of times without one, such as Europe/Berlin. Default: reject them.", show_default=False
+        ),
     ] = None,
     semantics: Annotated[
         str,
         typer.Option(
             metavar="known_at|event_time",
-            help="known_at uses a value from the time at which it became known, event_time from its event.",
+            help="known_at uses a value from the time at which it became known, event_time from the time of its event.",
         ),
     ] = "known_at",
     as_of: Annotated[
         str | None,
-        typer.Option(help="Ignore rows created later: a time with its zone. Default: read all.", show_default=False),
+        typer.Option(help="Ignore rows created after this time, with zone. Default: read all.", show_default=False),
     ] = None,
     snapshot: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="GROUP=ID", help="Snapshot to read of a group. Default: the current one.", show_default=False
+            metavar="GROUP=ID", help="Snapshot of a group to read. Default: the current one.", show_default=False
         ),
     ] = None,
     on: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME.KEY=COLUMN",
-            help="Column of the entity rows that holds a key of a use. Default: the one of the key's name.",
+            help="Column of the entity rows with a key of the group. Default: the column with the key's name.",
             show_default=False,
         ),
     ] = None,
@@ -240,7 +242,7 @@ def build(
         str | None,
         typer.Option(
             metavar="duckdb|spark",
-            help="Build here, or by the store's Glue job, at any size. Default: here what fits the memory.",
+            help="Build on this machine (duckdb), or with the store's Glue job (spark). Default: duckdb if it fits in memory.",
             show_default=False,
         ),
     ] = None,
@@ -250,14 +252,14 @@ def build(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Build a training set: tag what is read, write files and manifest, print its id."""
+    """Build a training set: tag the snapshots read, write files and manifest, print its id."""
     meaning = _semantics(semantics)
     cutoff = None if as_of is None else _time(as_of)
     pinned = {group: _whole(value) for group, value in pairs("--snapshot", snapshot or ())}
     asked = RowsAsked(place=entities, query=query, workgroup=workgroup, output=output, kind=kind)
     rows = None if asked.is_source("--entities") else read_parquet("--entities", Path(str(entities)))
     with opened(path, unit, profile, home) as place, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said below
+        warnings.simplefilter("ignore", UserWarning)  # printed below
         by = _engine(engine, place)
         built = place.client.training_set(
             asked.source(place) if rows is None else rows,
@@ -271,7 +273,7 @@ def build(
             engine=by,
         )
         lies = place.client.manifests.copies(built.id)
-    # rows that Spark built are not read for this
+    # rows built by Spark may not fit in memory, so they are not read
     written, is_here = built.manifest.output, built.manifest.build.engine == "duckdb"
     columns = built.rows.column_names if is_here else list(written.columns)
     if as_json:
@@ -283,7 +285,7 @@ def build(
     typer.echo(built.id)
     typer.echo(f"{written.rows:,} rows of {', '.join(columns)}{'' if is_here else ', built by Spark'}")
     for table, count in built.matched.items():
-        typer.echo(f"{count:,} of them found a row of {table}")
+        typer.echo(f"{count:,} of them have a matching row in {table}")
     for text in built.warnings:
         typer.echo(f"mlops: warning: {text}", err=True)
     for each in lies:
@@ -300,14 +302,14 @@ def rebuild(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Build a training set again from its manifest, and compare. Exit 3 unless it is identical."""
+    """Rebuild a training set from its manifest and compare it. Exit 3 unless it is identical."""
     with opened(path, unit, profile, home) as place:
         full = full_id(place, training_set)
         again = place.client.rebuild(full)
     found = {"id": full, "verdict": again.verdict.value, "reason": again.reason, "same_bytes": again.same_bytes}
     if again.verdict.value != "IDENTICAL":
         raise VerdictError(f"{again.verdict.value} {full}: {again.reason}", document=found)
-    same = "the same bytes" if again.same_bytes else "different bytes, as other versions of Arrow write them"
+    same = "the same bytes" if again.same_bytes else "different bytes, as written by another version of Arrow"
     answer(found, f"{again.verdict.value} {full}: {again.reason}, {same}", as_json=as_json)
 
 
@@ -321,7 +323,7 @@ def diff(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Compare two training sets, from what was asked down to single values; both are built again for it."""
+    """Compare two training sets, from their requests to single values. Both are rebuilt for the comparison."""
     with opened(path, unit, profile, home) as place:
         found = place.client.diff(full_id(place, a), full_id(place, b))
     if as_json:
@@ -334,7 +336,7 @@ def diff(
 
 
 def _uses(place: Place, features: Sequence[str], on: Sequence[str]) -> "list[GroupJoin]":
-    """Return each use of a group, in the order given; of a group that is named alone all that are features."""
+    """Return the joined groups in the given order; a group without columns stands for all its features."""
     from mlops_runtime.features.feature_group import RESERVED
     from mlops_runtime.features.group_join import GroupJoin
 
@@ -372,8 +374,8 @@ def _engine(value: str | None, place: Place) -> "Literal['duckdb', 'spark'] | No
         raise UserError(f"--engine must be duckdb or spark, got {value!r}")
     if place.entry is None or place.entry.training_set_job is None:
         raise UserError(
-            f"--engine spark: {place.name} names no Glue job; define a TrainingSetJob of the deployed store in its stack, or leave "
-            "--engine out"
+            f"--engine spark: {place.name} has no Glue job; define a TrainingSetJob for the deployed store in its stack, or omit "
+            "--engine"
         )
     return "spark"
 
@@ -392,7 +394,7 @@ def _time(value: str) -> datetime:
     except ValueError:
         time = None
     if time is None or time.tzinfo is None:
-        raise UserError(f"--as-of must be a time with its zone, such as 2017-08-07T00:00:00Z, got {value!r}")
+        raise UserError(f"--as-of must be a time with a zone, such as 2017-08-07T00:00:00Z, got {value!r}")
     return time.astimezone(UTC)
 
 
@@ -400,7 +402,7 @@ def _whole(value: str) -> int:
     try:
         return int(value)
     except ValueError:
-        raise UserError(f"--snapshot must be GROUP=ID, a whole number, got {value!r}") from None
+        raise UserError(f"the ID in --snapshot GROUP=ID must be an integer, got {value!r}") from None
 
 
 def _difference_lines(found: "Difference") -> list[str]:
@@ -412,7 +414,7 @@ def _difference_lines(found: "Difference") -> list[str]:
         lines.append(f"{found.rows[0]:,} rows became {found.rows[1]:,}")
     lines += [f"column {name}: {count:,} rows have another value" for name, count in found.changed.items()]
     if found.only_a is not None and found.only_b is not None:
-        lines.append(f"by the columns of both, {found.only_a:,} rows are gone and {found.only_b:,} are new")
+        lines.append(f"by their common columns, {found.only_a:,} rows were removed and {found.only_b:,} added")
     if found.is_none:
         lines.append("both have the same rows and columns")
     return lines

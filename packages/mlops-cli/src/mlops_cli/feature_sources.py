@@ -1,4 +1,4 @@
-"""Rows that a verb of ``mlops features`` reads from elsewhere: many files, or what a query of Athena answers."""
+"""Row sources of ``mlops features`` verbs: many files, or the result of an Athena query."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
 Query = Annotated[
     str | None,
-    typer.Option(
-        metavar="SQL|@FILE", help="Query of Athena whose rows are read, instead of files.", show_default=False
-    ),
+    typer.Option(metavar="SQL|@FILE", help="Athena query whose rows are read instead of files.", show_default=False),
 ]
-Workgroup = Annotated[str, typer.Option(help="Athena's workgroup, for --query.")]
+Workgroup = Annotated[str, typer.Option(help="Athena workgroup for --query.")]
 Results = Annotated[
     str | None,
     typer.Option(
-        "--output", metavar="s3://...", help="Results of --query. Default: the workgroup's place.", show_default=False
+        "--output", metavar="s3://...", help="Result location of --query. Default: the workgroup's.", show_default=False
     ),
 ]
 Kind = Annotated[
@@ -31,7 +29,7 @@ Kind = Annotated[
     typer.Option(
         "--format",
         metavar="parquet|csv|jsonl",
-        help="Kind of the files. Default: what their names end in.",
+        help="Format of the files. Default: from their extensions.",
         show_default=False,
     ),
 ]
@@ -41,7 +39,7 @@ _TEXTS = (".csv", ".jsonl", ".ndjson", ".json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsAsked:
-    """Where rows are said to lie: the arguments of a verb."""
+    """Arguments of a verb that name its rows."""
 
     place: str | None
     query: str | None
@@ -50,26 +48,26 @@ class RowsAsked:
     kind: str | None
 
     def is_source(self, option: str) -> bool:
-        """Return whether it is more than one Parquet file.
+        """Return whether the rows are read from a source other than one local Parquet file.
 
         Args:
-            option: What names the place.
+            option: Name of the argument for ``place``, for messages.
 
         Raises:
-            UserError: If neither or both of place and query are given, or options that do not go with them.
+            UserError: If neither or both of ``place`` and ``query`` are given, or an option that does not apply.
         """
         if (self.place is None) == (self.query is None):
-            raise UserError(f"give {option} or --query: files of rows, or a query of Athena")
+            raise UserError(f"give either {option} or --query: files of rows, or an Athena query")
         if self.query is None and self.output is not None:
-            raise UserError("--output is the place of results of --query; give both, or leave it out")
+            raise UserError("--output is the result location of --query; give both, or omit it")
         if self.query is not None and self.kind is not None:
-            raise UserError("--format says what files are; a query needs none")
+            raise UserError("--format is the format of files; omit it with --query")
         if self.query is not None or self.kind is not None or str(self.place).startswith("s3://"):
             return True
         return Path(str(self.place)).is_dir() or str(self.place).removesuffix(".gz").endswith(_TEXTS)
 
     def source(self, place: Place) -> "RowSource":
-        """Return the rows, read with the clients of a store's account, or with this machine's for a store in a folder."""
+        """Return the source, read with the clients of the store's account, or with the default ones for a local store."""
         from mlops_runtime.features.athena_query import AthenaQuery
         from mlops_runtime.features.row_files import RowFiles
 
@@ -89,7 +87,7 @@ class RowsAsked:
 
 
 def loaded_text(done: "IngestedSource") -> str:
-    """Return what an ingest of a source did, in a line."""
+    """Return a one-line summary of an ingest from a source."""
     known = f", {done.known:,} of them ingested before" * bool(done.known)
     again = f", {done.duplicates:,} of them ingested before" * bool(done.duplicates)
     repeated = f", {done.repeated:,} duplicate rows left out" * bool(done.repeated)

@@ -1,4 +1,4 @@
-"""``mlops features``: ids of the feature groups of a module; the verbs on a store are in modules of their own."""
+"""``mlops features``: app of all its verbs, and ``lock``; the other verbs are in the ``feature_*`` modules."""
 
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 Groups = Annotated[
     str,
-    typer.Argument(metavar="MODULE:GROUPS", help="MODULE:NAME of a sequence of FeatureGroup.", show_default=False),
+    typer.Argument(metavar="MODULE:GROUPS", help="Module and name of a sequence of FeatureGroup.", show_default=False),
 ]
 
 
@@ -26,11 +26,11 @@ Groups = Annotated[
 def lock(
     groups: Groups,
     path: Annotated[
-        Path | None, typer.Argument(help=f"The lock file. Default: {LOCK_FILE} beside the module.", show_default=False)
+        Path | None, typer.Argument(help=f"Lock file. Default: {LOCK_FILE} next to the module.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Assign ids to new tables and columns. Refuses changes that break readers, and names the line to fix."""
+    """Assign ids to new tables and columns. Refuses changes that break readers, and names the lines to fix."""
     from mlops_runtime.features.lock_file import FeatureLockError, write_lock
 
     module, declared = load_groups(groups)
@@ -43,7 +43,7 @@ def lock(
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}; give another path") from error
     is_new = file.read_text() != before
-    text = f"{file}: {len(written.tables)} tables" + ("; commit it" if is_new else ", nothing new")
+    text = f"{file}: {len(written.tables)} tables" + ("; commit it" if is_new else ", unchanged")
     answer({"file": file, "tables": len(written.tables), "changed": is_new}, text, as_json=as_json)
 
 

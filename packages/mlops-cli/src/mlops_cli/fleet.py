@@ -1,4 +1,4 @@
-"""``mlops fleet``: every model of several accounts and Regions, each read in a role of its account."""
+"""``mlops fleet``: show the models of several accounts and Regions, each read with a role of its account."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlops_runtime.console.http_message import Connection
     from mlops_runtime.contracts.fleet import FleetEnvironment, FleetModel, FleetView
 
-_DIGEST = 12  # characters of a hash by which people know a model
+_DIGEST = 12  # displayed characters of a model's hash
 _UNKNOWN = "-"
 
 
@@ -26,12 +26,12 @@ def fleet(
     ] = None,
     *,
     environments: Annotated[
-        Path, typer.Option(help="File that names accounts and Regions, and the role that reads each (mlops.fleet/1).")
+        Path, typer.Option(help="File with the accounts and Regions, and the role that reads each (mlops.fleet/1).")
     ] = Path("fleet.json"),
     costs: Annotated[
         bool,
         typer.Option(
-            "--costs", help="Ask Cost Explorer what each model cost a day: one query an environment, $0.01 each."
+            "--costs", help="Query Cost Explorer for each model's cost per day: one query per environment, $0.01 each."
         ),
     ] = False,
     as_json: AsJson = False,
@@ -58,13 +58,10 @@ def fleet(
 
 
 def named_environments(path: Path) -> "Sequence[FleetEnvironment]":
-    """Return the environments of a file.
-
-    Args:
-        path: The file.
+    """Return the environments of a fleet file.
 
     Raises:
-        UserError: If it cannot be read or used, with everything that is wrong.
+        UserError: If the file cannot be read or is invalid, with all problems.
     """
     from mlops_runtime.fleet.fleet_problems import FleetFileError, read_fleet
 
@@ -72,20 +69,20 @@ def named_environments(path: Path) -> "Sequence[FleetEnvironment]":
         content = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read: {error.strerror}; write it (docs/fleet.md), or name another with --environments"
+            f"{path} cannot be read: {error.strerror}; create it (docs/fleet.md), or name another with --environments"
         ) from error
     with shown(FleetFileError):
         return read_fleet(content, name=str(path)).environments
 
 
 def connected(aws: Account, environment: "FleetEnvironment", caller: str, home: Path | None) -> "Connection":
-    """Return an environment in its role, by its profile, or with the caller's own credentials.
+    """Return a connection to an environment: with its role, with its profile, or with the caller's own credentials.
 
     Args:
         aws: The caller's account.
         environment: The environment.
-        caller: ARN of the caller, whose name the session has.
-        home: Folder of the embedded cloud. Default: this folder's.
+        caller: ARN of the caller, for the name of the role session.
+        home: Folder of the embedded cloud. ``None``: the one of this folder.
     """
     from mlops_runtime.console.taken_role import take_role
     from mlops_runtime.registry.package_registry import session_name
@@ -98,7 +95,7 @@ def connected(aws: Account, environment: "FleetEnvironment", caller: str, home: 
 
 
 def _print(view: "FleetView", order: "Sequence[str]", *, has_costs: bool) -> None:
-    """Print a table with a line a model and environment, then what could not be read."""
+    """Print a table with one line per model and environment, then the environments that could not be read."""
     heads = ["unit", "model", "environment", "state", "version", "digest", "since", "drift", "quality", "retrained"]
     heads += ["cost a day"] if has_costs else []
     if view.models:

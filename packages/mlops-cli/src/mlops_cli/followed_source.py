@@ -1,4 +1,4 @@
-"""The other accounts of a chain of promotions: each that released what the next one took, read in a profile of its own."""
+"""Source accounts of a chain of promotions: their audit chains, each read with a profile of its account."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedSource:
-    """What was found in one source: its chain and number of records, or in ``unread`` why it was not read."""
+    """Result for one source: its chain and number of records, or in ``unread`` why it was not read."""
 
     name: str
     account: str
@@ -30,7 +30,7 @@ class FollowedSource:
 
     @property
     def sentence(self) -> str:
-        """The same for people."""
+        """The result as a sentence."""
         of = f"{self.name} ({self.account} {self.region})"
         if self.unread is not None:
             return f"the chain of {of} was not read, nor any chain behind it: {self.unread}"
@@ -38,7 +38,7 @@ class FollowedSource:
 
     @property
     def document(self) -> dict[str, object]:
-        """The same for programs."""
+        """The result as JSON."""
         return {
             "name": self.name,
             "account": self.account,
@@ -57,30 +57,32 @@ def follow_sources(
     profiles: Sequence[str | None],
     home: Path | None,
 ) -> Iterator[FollowedSource]:
-    """Verify the chains of the accounts behind a registry, one after the other: the nearest first, up to where a model was trained.
+    """Verify the chains of a registry's source accounts, from the nearest to the one that trained the models.
 
-    The last one is either read, and takes nothing itself, or was not read.
+    Ends at a source that takes models from no other account, at one that cannot be read, or at a cycle.
 
     Args:
-        entry: What has the chain of promotions.
-        taken: The chain's records.
-        profiles: Profiles, in any order; each account is read in the first one that is of it.
+        entry: Entry of the registry with the chain of promotions.
+        taken: Records of that chain.
+        profiles: Profiles in any order; each account is read with the first one that belongs to it.
         home: Folder of the embedded cloud.
 
     Raises:
-        UserError: If the chain is not one of promotions.
+        UserError: If the entry has no chain of promotions.
     """
     from mlops_runtime.business_unit.deployed_entries import RegistryChain
 
     inbox = entry.registry.inbox if isinstance(entry, RegistryChain) and entry.is_of_promotions else None
     if not isinstance(entry, RegistryChain) or inbox is None:
-        raise UserError("only a chain of promotions names records of another account: <group>.promotions")
+        raise UserError(
+            "--follow requires a chain of promotions, which names records of another account: <group>.promotions"
+        )
     seen = set()
     while inbox is not None:
         source, name = inbox.source, inbox.source_name
         followed = partial(FollowedSource, name=name, account=source.account, region=source.region)
         if source in seen:
-            yield followed(problems=(f"{name}: the accounts take their versions from each other in a circle",))
+            yield followed(problems=(f"{name}: the accounts take their versions from each other in a cycle",))
             return
         seen.add(source)
         try:
@@ -111,6 +113,6 @@ def _read(
                 return follow(aws.client, group=group, taken=taken)
             others.append(caller)
     raise UserError(
-        f"these credentials are of account {' and '.join(dict.fromkeys(others))}; name those of {source.account} with "
+        f"these credentials belong to account {' and '.join(dict.fromkeys(others))}; name a profile of {source.account} with "
         "--source-profile"
     )

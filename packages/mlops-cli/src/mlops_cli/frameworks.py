@@ -1,7 +1,6 @@
-"""What a made training script can learn with: ``mlops new --framework``.
+"""Frameworks of generated training scripts: ``mlops new --framework``.
 
-One template a framework, and here what the project around it must know: the packages of its environment, and what loading its
-model may do.
+Each framework has one template. This module has the rest that a project needs: packages, and what loading its models may do.
 """
 
 from collections.abc import Mapping
@@ -12,14 +11,14 @@ from mlops_runtime.training_data.table_schema import TableSchema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """A library that trains.
+    """A training library.
 
     Args:
-        title: What a person calls it.
-        packages: What its script imports beside pandas and pyarrow.
-        trust: What loading its model may do, as a registry allows it.
-        forbidden: Characters that its models take in no name of a column.
-        has_null_categories: Whether it takes a missing category; else the project's ``model.py`` fills them.
+        title: Its displayed name.
+        packages: Packages of its script in addition to pandas and pyarrow.
+        trust: What loading its models may do; a registry must allow it.
+        forbidden: Characters that its models do not allow in column names.
+        has_null_categories: Whether it accepts missing categories; else the project's ``model.py`` fills them.
     """
 
     title: str
@@ -29,16 +28,16 @@ class Framework:
     has_null_categories: bool = True
 
     def needs_names(self, schema: TableSchema) -> bool:
-        """Return whether a column must get another name, since the library does not take its own."""
+        """Return whether a column must be renamed for the library."""
         return any(set(column.name) & set(self.forbidden) for column in schema.inputs)
 
     def needs_filling(self, schema: TableSchema) -> bool:
-        """Return whether missing categories must be filled, while training and while serving."""
+        """Return whether missing categories must be filled, in training and in serving."""
         has_nulls = any(column.type == "category" and column.nullable for column in schema.inputs)
         return has_nulls and not self.has_null_categories
 
     def trusts(self, schema: TableSchema) -> tuple[str, ...]:
-        """Return what loading its model of a schema may do."""
+        """Return what loading a model of this schema may do."""
         return ("data", "code") if self.needs_filling(schema) else self.trust
 
 
@@ -56,7 +55,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
 
 
 def packages_of(frameworks: set[str]) -> list[str]:
-    """Return what the environment of some frameworks needs, sorted.
+    """Return the sorted packages of an environment for several frameworks.
 
     Example:
         >>> packages_of({"xgboost"})

@@ -1,4 +1,4 @@
-"""``mlops image``: build the image of jobs and servers with the user's docker, push it to ECR, name its digest."""
+"""``mlops image``: build the image of jobs and servers with docker, push it to ECR, print its digest."""
 
 import json
 import re
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Build the image of jobs and servers with docker, and push it to ECR.", no_args_is_help=True)
 _SETTINGS = Path("cdk.json")
-# context of the app that names an image's digest; that of runtime for all but a model's own
+# cdk context keys of image digests; the first one for all images but a model's own
 _CONTEXT_KEY, _MODEL_KEY = "image_digest", "model_image_digest"
 _LOCK = Path("requirements.lock")
 
@@ -31,7 +31,7 @@ _BY_DIGEST = re.compile(r"[^\s/]+/\S+@sha256:[0-9a-f]{64}")
 
 
 class Platform(StrEnum):
-    """What an image is built for: SageMaker has instances of both."""
+    """Platform of an image; SageMaker has instances of both."""
 
     AMD64 = "linux/amd64"
     ARM64 = "linux/arm64"
@@ -58,7 +58,7 @@ Which = Annotated[
 Requirements = Annotated[
     Path | None,
     typer.Option(
-        help="For model: the lock of its environment. Default: requirements.lock, as mlops image lock writes it.",
+        help="For model: lock file of its environment. Default: requirements.lock, written by mlops image lock.",
         show_default=False,
     ),
 ]
@@ -88,12 +88,12 @@ def build(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the build context and build the image; without docker, print what to run elsewhere."""
+    """Write the build context and build the image; without docker, print the commands to run elsewhere."""
     from mlops_runtime.image.image_build import Docker, DockerError, build_arguments
 
     if (which is not Kind.RUNTIME) != (runtime is not None):
         raise UserError(
-            "--runtime is required for the images explain and model and allowed only there, "
+            "--runtime is required for the images explain and model, and only allowed for these, "
             f"got {which} and --runtime {runtime!r}"
         )
     if runtime is not None and not _BY_DIGEST.fullmatch(runtime):
@@ -119,26 +119,26 @@ def build(
 
 @app.command()
 def lock(
-    requirements: Annotated[
-        Path, typer.Argument(help="What the model's environment needs, one package a line.")
-    ] = Path("requirements.in"),
+    requirements: Annotated[Path, typer.Argument(help="Packages of the model's environment, one per line.")] = Path(
+        "requirements.in"
+    ),
     *,
     output: Annotated[Path, typer.Option(help="File to write.")] = _LOCK,
     image_only: Annotated[
         bool,
         typer.Option(
             "--image-only",
-            help="For the Python and platform of the image alone (x86-64). Default: for every platform and Python from 3.11 on.",
+            help="Lock only for the Python and platform of the image (x86-64). Default: all platforms and Python 3.11 or newer.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Lock the environment of a model that is not ONNX: wheels alone, each by hash."""
+    """Lock the environment of a model that is not ONNX: only wheels, each with its hash."""
     from mlops_runtime.image.requirements_lock import RequirementsError
     from mlops_runtime.image.uv_program import compile_lock
 
     if not requirements.is_file():
-        raise UserError(f"{str(requirements)!r} is missing; write the packages into it that the model needs")
+        raise UserError(f"{str(requirements)!r} is missing; create it with the packages that the model needs")
     with shown(RequirementsError):
         found = compile_lock(requirements, output, is_universal=not image_only)
     answer({"output": output, "sha256": found.sha256}, f"{output}: sha256:{found.sha256}", as_json=as_json)
@@ -190,7 +190,10 @@ def digest(
     tag: Tag = None,
     requirements: Requirements = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Write it to cdk.json as context image_digest, of model model_image_digest.")
+        bool,
+        typer.Option(
+            "--write", help="Write it to the context of cdk.json, as image_digest, or model_image_digest for model."
+        ),
     ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -211,14 +214,14 @@ def digest(
 
 
 def _named(which: Kind, repository: str | None, tag: str | None, requirements: Path | None) -> tuple[str, str]:
-    """Return repository and tag of an image that was built; its tag is that of its files."""
+    """Return repository and tag of a built image; the default tag depends on its files."""
     _check_names(repository, tag)
     lock = _lock(which, requirements)
     return _repository(which, repository), _context(which, None, lock).tag if tag is None else tag
 
 
 def _lock(which: Kind, requirements: Path | None) -> "RequirementsLock | None":
-    """Return the lock of a model's environment; other images have none."""
+    """Return the lock of a model's environment; ``None`` for other images."""
     from mlops_runtime.image.requirements_lock import IMAGE_PYTHON, RequirementsError, RequirementsLock
 
     if which is not Kind.MODEL:
@@ -234,7 +237,7 @@ def _lock(which: Kind, requirements: Path | None) -> "RequirementsLock | None":
         found = RequirementsLock.parsed(path.read_bytes())
     problem = found.python_problem(IMAGE_PYTHON)
     if problem is not None:
-        raise UserError(f"{problem}, as the image has; write the lock with: mlops image lock")
+        raise UserError(f"{problem}, which the image uses; write the lock again with: mlops image lock")
     return found
 
 
@@ -242,7 +245,7 @@ def _check_names(repository: str | None, tag: str | None) -> None:
     problems = []
     if repository is not None and not _REPOSITORY.fullmatch(repository):
         problems.append(
-            f"--repository must be a repository name of ECR, in lower case such as team/model, got {repository!r}"
+            f"--repository must be the name of an ECR repository in lower case, such as team/model, got {repository!r}"
         )
     if tag is not None and not _TAG.fullmatch(tag):
         problems.append(f"--tag must be up to 128 letters, digits, '.', '_' and '-', got {tag!r}")
@@ -273,7 +276,7 @@ def _repository(which: Kind, name: str | None) -> str:
 
 
 def _given(which: Kind, repository: str | None, tag: str | None, requirements: Path | None) -> str:
-    """Return the arguments that name the same image in the next command."""
+    """Return the arguments that select the same image in the next command."""
     words = [] if which is Kind.RUNTIME else [which.value]
     words += [] if repository is None else ["--repository", repository]
     words += [] if tag is None else ["--tag", tag]

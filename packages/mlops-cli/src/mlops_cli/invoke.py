@@ -1,4 +1,4 @@
-"""``mlops invoke``: ask an endpoint as its callers do, for one request or for the rows of a file."""
+"""``mlops invoke``: invoke an endpoint with one request or with the rows of a file."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ def invoke(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Endpoint, needed where there are several, and file: rows as .parquet, .csv with a header or .jsonl; a request as "
+            help="Endpoint, required if there are several, and file: rows as .parquet, .csv with a header or .jsonl; a request as "
             ".json or .csv without a header; or - for a request on standard input.",
             metavar="[ENDPOINT] FILE",
             show_default=False,
@@ -36,7 +36,7 @@ def invoke(
     content_type: Annotated[
         str | None,
         typer.Option(
-            help="Send the file as it is, with this content type. Default: rows are sent as JSON; a request by its extension, "
+            help="Send the file unchanged with this content type. Default: rows are sent as JSON; for a request by its extension, "
             "application/json for -.",
             show_default=False,
         ),
@@ -45,9 +45,9 @@ def invoke(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Ask an endpoint for predictions and print them, one a row. Rows go in calls of at most 2,000 rows and 4 MB.
+    """Print an endpoint's predictions, one per row. Rows are sent in calls of at most 2,000 rows and 4 MB.
 
-    Personal fields are hashed or removed first.
+    Personal fields are hashed or removed before sending.
     """
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError
@@ -84,7 +84,7 @@ def _send_rows(
     texts: list[str],
     as_json: bool,
 ) -> None:
-    """Send the rows of a file, and print a prediction for each."""
+    """Send the rows of a file and print their predictions."""
     from mlops_runtime.serving.row_calls import RowCalls
 
     calls = RowCalls(entry, client=aws.client, now=lambda: aws.caller()[1])
@@ -120,8 +120,8 @@ def _lines(call: "AnsweredCall") -> list[str]:
 def _refused(call: "AnsweredCall", name: str) -> str:
     last = call.first + call.rows - 1
     problem = str(call.problem)
-    fix = "; name the columns that are text with --text" if "must be text" in problem and name.endswith(".csv") else ""
-    return f"rows {call.first} to {last} of {name} are refused ({call.status}): {problem}{fix}"
+    fix = "; name text columns with --text" if "must be text" in problem and name.endswith(".csv") else ""
+    return f"rows {call.first} to {last} of {name} were refused ({call.status}): {problem}{fix}"
 
 
 def _has_rows(file: str) -> bool:
@@ -154,7 +154,5 @@ def _content_type(file: str) -> str:
         return "application/json"
     kind = _TYPES.get(Path(file).suffix.lower())
     if kind is None:
-        raise UserError(
-            f"the extension of {file!r} is of no rows and no request (.parquet, .csv, .jsonl, .json); give --content-type"
-        )
+        raise UserError(f"the extension of {file!r} is not .parquet, .csv, .jsonl or .json; give --content-type")
     return kind

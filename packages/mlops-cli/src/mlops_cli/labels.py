@@ -1,4 +1,4 @@
-"""``mlops labels``: bring what became known of predictions to the monitors."""
+"""``mlops labels``: upload ground-truth labels of predictions for the monitors."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -16,12 +16,12 @@ from mlops_cli.sent_rows import EndpointAndFile, Texts
 if TYPE_CHECKING:
     from mlops_runtime.labels.label_upload import LabelUpload
 
-app = typer.Typer(help="Bring labels: what became known of predictions.", no_args_is_help=True)
+app = typer.Typer(help="Upload ground-truth labels of predictions.", no_args_is_help=True)
 
 
 @app.callback()
 def labels() -> None:
-    """Keep ``put`` a sub-command, so that later verbs find room beside it."""
+    """Keep ``put`` a subcommand although it is the only one."""
 
 
 @app.command()
@@ -32,13 +32,13 @@ def put(
     value: Annotated[
         list[str],
         typer.Option(
-            help="Column with the labels; of a model of several outputs one for each, in their order.", metavar="COLUMN"
+            help="Column with the labels; repeat it for each output of the model, in their order.", metavar="COLUMN"
         ),
     ],
     time: Annotated[
         str | None,
         typer.Option(
-            help="Column that says when a label became known: the newest of an id counts. Default: an id has one label.",
+            help="Column with the time at which a label became known; the newest label of an id counts. Default: one label per id.",
             metavar="COLUMN",
             show_default=False,
         ),
@@ -47,7 +47,7 @@ def put(
         str | None,
         typer.Option(
             "--from",
-            help="Oldest call that labels may be for. Default: 35 days ago.",
+            help="Oldest call to accept labels for. Default: 35 days ago.",
             metavar="TIME",
             show_default=False,
         ),
@@ -57,7 +57,7 @@ def put(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Upload labels by id, as monitors read them. What is there already is not written again; all problems are reported at once."""
+    """Upload labels by id for the monitors. Existing labels are not written again; all problems are reported at once."""
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.labels.label_rows import LabelError
     from mlops_runtime.labels.label_upload import upload_labels
@@ -93,20 +93,19 @@ def _sentences(endpoint: str, done: "LabelUpload", now: datetime) -> str:
     ]
     if done.older:
         lines.append(
-            f"{done.older} labels became known before those that are there, which stay; to replace them, put "
-            "the rows without --time"
+            f"{done.older} labels are older than the stored ones, which were kept; to replace these, put the rows without --time"
         )
     if done.nulls:
         lines.append(f"{done.nulls} rows have no label yet")
     if done.repeated:
-        lines.append(f"{done.repeated} rows repeat the id of another one")
+        lines.append(f"{done.repeated} rows repeat the id of another row")
     if done.unknown:
         lines.append(
-            f"{done.unknown} ids are of no captured call and are left out ({', '.join(done.examples)}); captures come minutes "
+            f"{done.unknown} ids match no captured call and were skipped ({', '.join(done.examples)}); captures arrive minutes "
             "after their calls: put the file again later"
         )
     if done.unchecked:
         lines.append(
-            f"{done.unchecked} ids were taken as inference ids without a check, since this caller may not read captures"
+            f"{done.unchecked} ids were used as inference ids unchecked, because this caller has no read access to captures"
         )
     return "\n".join(lines)

@@ -20,14 +20,12 @@ from mlops_cli.printed_tables import print_facts
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
 
-app = typer.Typer(
-    help="Manage the embedded cloud, which executes the app's stacks on this machine.", no_args_is_help=True
-)
+app = typer.Typer(help="Manage the embedded cloud, which runs the app's stacks on this machine.", no_args_is_help=True)
 
 _LOOK_SECONDS = 0.5
 _NOT_DEPLOYED = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
-_TOOLKIT = "CDKToolkit"  # of `cdk bootstrap`, which is made again by itself
+_TOOLKIT = "CDKToolkit"  # stack of `cdk bootstrap`, recreated automatically
 
 Home = Annotated[
     Path | None,
@@ -61,13 +59,13 @@ def up(
     accounts: Annotated[
         int | None,
         typer.Option(
-            help="How many accounts it has: 000000000000, 111111111111 and so on. Default: as many as it had, else 1.",
+            help="Number of accounts: 000000000000, 111111111111 and so on. Default: the last number, else 1.",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start the embedded cloud and leave it running. Restores the state that it was stopped with."""
+    """Start the embedded cloud in the background and restore its saved state."""
     from mlops_local import cloud
     from mlops_local.accounts import profile, profiles_path
 
@@ -85,8 +83,8 @@ def up(
     )
     profiles = {number: profile(number) for number in running.accounts}
     if len(profiles) > 1:
-        text += f"\naccounts {', '.join(profiles)}; one of them: mlops local env{given} --account {list(profiles)[1]}"
-        text += f"\nprofiles {', '.join(profiles.values())} in {profiles_path(running.home)}, which that shell knows"
+        text += f"\naccounts {', '.join(profiles)}; to use another one: mlops local env{given} --account {list(profiles)[1]}"
+        text += f"\nprofiles {', '.join(profiles.values())} in {profiles_path(running.home)}, which that shell reads"
     document = {"endpoint_url": running.endpoint_url, "home": running.home, "pid": running.pid, "accounts": profiles}
     answer(document, text, as_json=as_json)
 
@@ -98,8 +96,7 @@ def down(
         bool,
         typer.Option(
             "--packages",
-            help="With --forget: delete the environments of models and the packages of functions too, which are made again when "
-            "they are needed.",
+            help="With --forget: also delete model environments and function packages, which are rebuilt when needed.",
         ),
     ] = False,
     yes: Yes = False,
@@ -108,7 +105,7 @@ def down(
 ) -> None:
     """Stop the embedded cloud and every process that it started; `mlops local up` restores its state.
 
-    Asks first where something is under way, which the stop interrupts, and before it forgets deployed stacks.
+    Asks for confirmation before interrupting running work and before deleting deployed stacks.
     """
     from mlops_local import cloud
 
@@ -120,7 +117,7 @@ def down(
             confirm(f"delete the state of the embedded cloud of {folder}", yes=yes)
             had = cloud.forget(folder)
             _answer_forgotten(
-                folder, had, "forgotten" if had else "there is no state", packages=packages, as_json=as_json
+                folder, had, "state deleted" if had else "there is no state", packages=packages, as_json=as_json
             )
             return
         running = cloud.connect(folder)
@@ -128,10 +125,10 @@ def down(
             stacks = [] if yes else _deployed_stacks(running)
             if stacks:
                 confirm(
-                    f"stop the embedded cloud of {running.home} and forget what it holds ({', '.join(stacks)})", yes=yes
+                    f"stop the embedded cloud of {running.home} and delete its state ({', '.join(stacks)})", yes=yes
                 )
             running.down(forget=True)
-            text = "down, and its state is forgotten"
+            text = "down; state deleted"
             _answer_forgotten(running.home, True, text, packages=packages, as_json=as_json)
             return
         lost = _lost(running)
@@ -145,8 +142,8 @@ def down(
 
 
 def _answer_forgotten(home: Path, forgotten: bool, text: str, *, packages: bool, as_json: bool) -> None:
-    """Say what the state leaves that other clouds or deployments of the folder use again, or delete it."""
-    beside = home.parent / "assets"  # `mlops assets build` writes it there for the project's stacks
+    """Report the packages that later clouds or deployments in the folder reuse, or delete them."""
+    beside = home.parent / "assets"  # written by `mlops assets build` for the project's stacks
     found = [home / "environments", *([beside] if home.parent.name == ".mlops" else [])]
     sizes = {path: size for path in found if (size := _size(path))}
     if packages:
@@ -157,7 +154,7 @@ def _answer_forgotten(home: Path, forgotten: bool, text: str, *, packages: bool,
     if sizes and not packages:
         given = "" if home.resolve() == home_folder(None).resolve() else f" --home {shlex.quote(str(home))}"
         fix = f"mlops local down --forget --packages{given}"
-        lines.append(f"these are packages, which the next cloud here uses; to delete them: {fix}")
+        lines.append(f"these packages are reused by the next cloud here; to delete them: {fix}")
     document = {"home": home, "forgotten": forgotten, verb: {str(path): size for path, size in sizes.items()}}
     answer(document, "\n".join([text, *lines]), as_json=as_json)
 
@@ -167,20 +164,20 @@ def _size(folder: Path) -> int:
 
 
 def _lost(running: "Cloud") -> list[str]:
-    """Return what a stop interrupts, and what it does not keep."""
+    """Return running work that a stop interrupts, and state that it does not save."""
     state = running.saved_state()
     return [*state["under_way"], *state["not_kept"]]
 
 
 def _deployed_stacks(running: "Cloud") -> list[str]:
-    """Return the names of deployed stacks, or that they are not known of a cloud that does not answer."""
+    """Return the names of deployed stacks, or one message that they are unknown if the cloud does not respond."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         pages = running.client("cloudformation").get_paginator("list_stacks").paginate()
         found = [stack for page in pages for stack in page["StackSummaries"]]
     except (BotoCoreError, ClientError) as error:
-        return [f"its stacks are not known: {' '.join(str(error).split())}"]
+        return [f"its stacks cannot be listed: {' '.join(str(error).split())}"]
     names = [stack["StackName"] for stack in found if stack["StackStatus"] not in _NOT_DEPLOYED]
     return sorted(name for name in names if name != _TOOLKIT)
 
@@ -190,7 +187,7 @@ def status(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show running processes and the resource types that are only recorded."""
+    """Show running processes, and resource types that are recorded without effect."""
     from mlops_local import cloud
 
     with shown(cloud.CloudError):
@@ -202,7 +199,7 @@ def status(
 
 
 def _lines(value: object) -> list[str]:
-    """Return what a person reads of a value: a line for each part of it."""
+    """Return a value as lines of text."""
     if isinstance(value, Mapping):
         shown = {str(name): _lines(part) for name, part in value.items()}
         return [line for name, part in shown.items() for line in _under(name, part)] or ["none"]
@@ -217,7 +214,7 @@ def _under(name: str, part: Sequence[str]) -> list[str]:
 
 @app.command()
 def logs(
-    last: Annotated[int, typer.Option(help="How many of the last lines to print.", min=1)] = 100,
+    last: Annotated[int, typer.Option(help="Number of last lines to print.", min=1)] = 100,
     follow: Annotated[bool, typer.Option("--follow", help="Print new lines until interrupted.")] = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -226,7 +223,7 @@ def logs(
     from mlops_local import cloud
 
     if follow and as_json:
-        raise UserError("--follow prints lines as they come, --json one document; remove one of the two options")
+        raise UserError("--follow prints lines continuously, --json one document; remove one of the two options")
     with shown(cloud.CloudError):
         path = cloud.connect(home_folder(home)).log_path
     with path.open(errors="replace") as log:
@@ -248,7 +245,7 @@ def env(
 ) -> None:
     """Print environment variables that point the AWS SDKs and the cdk CLI at the embedded cloud, never at AWS.
 
-    `aws` and `cdk` find a profile for each of its accounts there, mlops-<number>.
+    With them, `aws` and `cdk` have one profile for each of its accounts, mlops-<number>.
     """
     from mlops_local import cloud
     from mlops_local.egress.environment import conflicting
@@ -262,7 +259,7 @@ def env(
         typer.echo(f"unset {name}")
     for name, value in sorted(variables.items()):
         typer.echo(f"export {name}={shlex.quote(value)}")
-    # the cdk CLI runs `mlops` and `python`, and needs this environment's node
+    # the cdk CLI runs `mlops`, `python` and `node` of this environment
     typer.echo(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
 
 
@@ -270,21 +267,21 @@ def env(
 def browse(
     address: Annotated[
         str,
-        typer.Argument(help="What to open. Default: the one distribution that there is.", show_default=False),
+        typer.Argument(help="Address to open. Default: the only distribution.", show_default=False),
     ] = "",
     browser: Annotated[
         str,
         typer.Option(
-            help="Chromium, Chrome or Edge, or a program that starts it. Default: the first that is found.",
+            help="Path or name of Chromium, Chrome or Edge. Default: the first one found.",
             show_default=False,
         ),
     ] = "",
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Open a distribution of the embedded cloud at its own address, in a browser with a new profile, until that is closed.
+    """Open a distribution of the embedded cloud at its own address, in a browser with a new profile, until it is closed.
 
-    There the names of distributions and sign-in pages lead to the embedded cloud, and all others where they always lead.
+    In this browser, host names of distributions and sign-in pages resolve to the embedded cloud; all others resolve normally.
     """
     from mlops_local import cloud
 
@@ -299,22 +296,22 @@ def browse(
         raise UserError(f"there are {len(pages)} distributions; name one of {', '.join(pages)}")
     address = address or pages[0]
     if not any(address == page or address.startswith((f"{page}/", f"{page}?", f"{page}#")) for page in pages):
-        raise UserError(f"{address} is not of a distribution here; there are {', '.join(pages)}")
+        raise UserError(f"{address} is not an address of a distribution here; there are {', '.join(pages)}")
     found = next(filter(None, map(shutil.which, [browser] if browser else _BROWSERS)), None)
     if found is None:
-        raise UserError(f"no browser is found ({browser or ', '.join(_BROWSERS)}); give the path of one with --browser")
+        raise UserError(f"no browser found ({browser or ', '.join(_BROWSERS)}); give the path of one with --browser")
     text = f"{address} in {found}, until it is closed"
     answer({"address": address, "browser": found, "arguments": arguments}, text, as_json=as_json)
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="mlops-browse-", ignore_cleanup_errors=True) as profile:
         own = [f"--user-data-dir={profile}", "--no-first-run", "--no-default-browser-check"]
-        said = sys.stderr if as_json else None  # standard output has one document
+        said = sys.stderr if as_json else None  # with --json, standard output is one document
         ended = subprocess.run([found, *arguments, *own, address], stdout=said, check=False)
     raise typer.Exit(ended.returncode)
 
 
 def home_folder(home: Path | None) -> Path:
-    """Return the folder given, or the default one."""
+    """Return the given folder, or the default one."""
     from mlops_local import cloud
 
     return cloud.default_home() if home is None else home

@@ -1,4 +1,4 @@
-"""``mlops local clock``: show the embedded cloud's time, let it jump, set its speed."""
+"""``mlops local clock``: show, advance and scale the embedded cloud's clock."""
 
 import re
 import sys
@@ -15,17 +15,17 @@ from mlops_cli.local import Home, home_folder
 _SPAN = re.compile(
     r"(?:(?P<weeks>\d+)w)?(?:(?P<days>\d+)d)?(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?"
 )
-# a long jump is several, so that it shows how far it is and an interrupted one ends at a day's end
+# a long jump is made in steps, to show progress and to end an interrupted one at the end of a day
 _STRIDE = timedelta(days=1)
 
 
 def clock(
     jump: Annotated[
         str | None,
-        typer.Option(help="Move the clock forward by a span: 7d, 12h, 1d6h30m.", metavar="SPAN", show_default=False),
+        typer.Option(help="Advance the clock by a duration: 7d, 12h, 1d6h30m.", metavar="SPAN", show_default=False),
     ] = None,
     to: Annotated[
-        str | None, typer.Option(help="Move the clock to a time, UTC unless it names a zone.", show_default=False)
+        str | None, typer.Option(help="Advance the clock to a time, UTC unless it has a zone.", show_default=False)
     ] = None,
     scale: Annotated[
         float | None,
@@ -34,7 +34,7 @@ def clock(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show the embedded cloud's time. A jump runs schedules, waits and alarms that are due on the way, each at its own time."""
+    """Show the embedded cloud's time. A jump runs all schedules, waits and alarms that become due, each at its own time."""
     from mlops_local import cloud
 
     if sum(option is not None for option in (jump, to, scale)) > 1:
@@ -57,7 +57,7 @@ def clock(
 
 
 def _jump(start: datetime, until: datetime, move: Callable[[datetime], dict[str, Any]]) -> dict[str, Any]:
-    """Move the clock day by day; return what it says at the end, with all due times that ran."""
+    """Advance the clock day by day; return its final state, with the total number of due times that ran."""
     at, ran = start, 0
     while (at := at + _STRIDE) < until:
         said = move(at)
@@ -68,15 +68,15 @@ def _jump(start: datetime, until: datetime, move: Callable[[datetime], dict[str,
 
 
 def _sentence(said: dict[str, Any]) -> str:
-    now = f"{said['now']}, {said['scale']:g} embedded seconds in a real one"
+    now = f"{said['now']}, {said['scale']:g} embedded seconds per real second"
     return f"{now}; {said['ran']} due times ran since {said['from']}" if "from" in said else now
 
 
 def span(text: str) -> timedelta:
-    """Return a span that the user typed.
+    """Parse a duration.
 
     Raises:
-        typer.BadParameter: If it is not one, or is empty.
+        typer.BadParameter: If the text is not a duration, or is empty.
 
     Example:
         >>> span("7d"), span("1d6h30m")
@@ -90,15 +90,17 @@ def span(text: str) -> timedelta:
     except OverflowError:
         total = None
     if not total:
-        raise typer.BadParameter(f"a span is numbers with w, d, h, m or s, in this order: 7d or 1d6h, got {text!r}")
+        raise typer.BadParameter(
+            f"a duration must be numbers with w, d, h, m, s in this order, such as 7d or 1d6h, got {text!r}"
+        )
     return total
 
 
 def moment(text: str) -> datetime:
-    """Return a time that the user typed, UTC unless it names a zone.
+    """Parse a time, UTC unless it has a zone.
 
     Raises:
-        typer.BadParameter: If it is not one.
+        typer.BadParameter: If the text is not a time.
 
     Example:
         >>> moment("2017-08-07T06:30").isoformat()
@@ -107,5 +109,5 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"a time is such as 2017-08-07 or 2017-08-07T06:30, got {text!r}") from None
+        raise typer.BadParameter(f"a time must have the form 2017-08-07 or 2017-08-07T06:30, got {text!r}") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

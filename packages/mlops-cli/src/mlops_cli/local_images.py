@@ -1,4 +1,4 @@
-"""``mlops local image``: say what images of others run on this machine, where there is no container engine."""
+"""``mlops local image``: commands that replace third-party images on this machine, without a container engine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from mlops_cli.aws_account import shown
 from mlops_cli.local import Home, home_folder
 from mlops_cli.printed_tables import print_facts
 
-app = typer.Typer(help="Say what images of others run in the embedded cloud.", no_args_is_help=True)
+app = typer.Typer(help="Declare the commands that third-party images run in the embedded cloud.", no_args_is_help=True)
 
 Image = Annotated[str, typer.Argument(help="The image by its digest: repository@sha256:...", show_default=False)]
 
@@ -22,21 +22,22 @@ def add(
     serve: Annotated[
         str,
         typer.Option(
-            help="Command that serves, as in a Dockerfile; it listens on $SAGEMAKER_BIND_TO_PORT, and finds the model in "
+            help="Command of the server, as in a Dockerfile; it must listen on $SAGEMAKER_BIND_TO_PORT, and read the model from "
             "$SM_MODEL_DIR or /opt/ml/model.",
             show_default=False,
         ),
     ],
     folder: Annotated[
-        Path | None, typer.Option(help="Folder that it runs in. Default: the current one.", show_default=False)
+        Path | None,
+        typer.Option(help="Working directory of the command. Default: the current one.", show_default=False),
     ] = None,
     venv: Annotated[
-        Path | None, typer.Option(help="Environment of Python that it runs with. Default: none.", show_default=False)
+        Path | None, typer.Option(help="Python virtual environment of the command. Default: none.", show_default=False)
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Declare which command does on this machine what an image does in an account. A running cloud knows it at once."""
+    """Declare the command that replaces an image on this machine. It takes effect at once in a running cloud."""
     from mlops_local.declared_images import DeclarationError, file_of
     from mlops_local.declared_images import add as declare
 
@@ -49,7 +50,7 @@ def add(
 
 @app.command("list")
 def list_(as_json: AsJson = False, home: Home = None) -> None:
-    """List the images that are declared, with their commands."""
+    """List the declared images and their commands."""
     from mlops_local.declared_images import DeclarationError, file_of, images
 
     with shown(DeclarationError):
@@ -64,7 +65,7 @@ def list_(as_json: AsJson = False, home: Home = None) -> None:
 
 @app.command()
 def remove(image: Image, as_json: AsJson = False, home: Home = None) -> None:
-    """Remove what was declared of an image. Endpoints that run keep their processes."""
+    """Remove the declaration of an image. Running endpoints keep their processes."""
     from mlops_local.declared_images import DeclarationError, file_of
     from mlops_local.declared_images import remove as take_back
 

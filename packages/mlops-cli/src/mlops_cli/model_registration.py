@@ -1,4 +1,4 @@
-"""``mlops models register``: bring a model made elsewhere, and wait for the verdict on it."""
+"""``mlops models register``: register a model trained elsewhere, and wait for its verdict."""
 
 import os
 import tempfile
@@ -29,9 +29,9 @@ def register(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Pipeline, needed where there are several, and model: a folder, a file, a model.tar.gz, s3://bucket/key of one, "
-            "or models:/NAME/VERSION and models:/NAME@ALIAS of MLflow's registry. Its signature.json lies in it or beside it; an "
-            "MLflow folder has that of its MLmodel.",
+            help="Pipeline, required if there are several, and model: a folder, a file, a model.tar.gz, an s3:// URI of one, or "
+            "models:/NAME/VERSION or models:/NAME@ALIAS of an MLflow registry. Its signature.json is in the model or next to it; "
+            "an MLflow folder uses the signature of its MLmodel.",
             metavar="[PIPELINE] PATH",
             show_default=False,
         ),
@@ -40,46 +40,46 @@ def register(
     trust: Annotated[
         Trusted | None,
         typer.Option(
-            help="What loading it may do; needed for pickles. Default: what its files show.", show_default=False
+            help="What loading the model may do; required for pickles. Default: from its files.", show_default=False
         ),
     ] = None,
     requirements: Annotated[
         Path | None,
-        typer.Option(help="Lock of its environment. Default: requirements.lock beside it.", show_default=False),
+        typer.Option(help="Lock file of its environment. Default: requirements.lock next to it.", show_default=False),
     ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet with your own prediction for each row of the holdout: column prediction, other columns name the row.",
+            help="Parquet file with your own predictions for the holdout: column prediction; the other columns identify the row.",
             show_default=False,
         ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Holdout as Parquet: its columns and rows are checked before anything is uploaded.", show_default=False
+            help="Parquet file of the holdout, to check its columns and rows before the upload.", show_default=False
         ),
     ] = None,
     tracking_uri: Annotated[
         str | None,
         typer.Option(
-            help="MLflow's address, for a model of its registry. Default: $MLFLOW_TRACKING_URI.", show_default=False
+            help="MLflow's URI, for a model of its registry. Default: $MLFLOW_TRACKING_URI.", show_default=False
         ),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Reason, kept with the request.")] = "a model made elsewhere",
+    reason: Annotated[str, typer.Option(help="Reason, stored with the request.")] = "a model made elsewhere",
     again: Annotated[
         bool,
-        typer.Option("--again", help="Measure it again if it was brought before; it becomes a second version."),
+        typer.Option("--again", help="Evaluate a model that was registered before again, as a second version."),
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Register a model made elsewhere: measured and gated as one that was trained. Exit 3 where guard or gate refuses.
+    """Register a model trained elsewhere; it is evaluated and gated like a trained one. Exit 3 if guard or gate refuses it.
 
-    A model that would refuse what an API promises its callers is refused before anything is uploaded. A model that was brought
-    before is not measured twice: the run that has it answers.
+    A model that would reject requests promised by an API is refused before the upload. A model that was registered before is not
+    evaluated twice: the result is that of its earlier run.
     """
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
@@ -114,12 +114,14 @@ def register(
             )
         caller = str(aws.client("sts").get_caller_identity()["UserId"])
         event = requests.ask(candidate, caller=caller, reason=why, again=again)
-        say(f"asked {entry.pipeline} to measure {packed.flavor or 'onnx'} model {packed.model_sha256[:12]}")
+        say(
+            f"requested an evaluation of {packed.flavor or 'onnx'} model {packed.model_sha256[:12]} by {entry.pipeline}"
+        )
         follow(requests, event, facts={"model_sha256": packed.model_sha256}, is_awaited=not no_wait, as_json=as_json)
 
 
 def _local(aws: Account, source: str, folder: Path, tracking_uri: str | None) -> Path:
-    """Return a path, or the copy of an object in S3 or of a model in MLflow's registry."""
+    """Return the local path of a model, downloaded if it is in S3 or in an MLflow registry."""
     if source.startswith(_REGISTERED):
         return _registered(aws, source, folder / "registered", tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
     if not source.startswith("s3://"):
@@ -140,26 +142,26 @@ def _local(aws: Account, source: str, folder: Path, tracking_uri: str | None) ->
 
 
 def _registered(aws: Account, source: str, folder: Path, tracking_uri: str | None) -> Path:
-    """Return the folder of a model of MLflow's registry, downloaded with the caller's own rights."""
+    """Download a model of an MLflow registry with the caller's own credentials, and return its folder."""
     from mlops_runtime.tracking.mlflow_rest import MlflowRest, TrackingAwayError, TrackingRefusedError
     from mlops_runtime.tracking.registered_model import RegisteredModelError, RegisteredModels
 
     if tracking_uri is None:
         raise UserError(
-            f"{source} is of MLflow's registry: give its address with --tracking-uri or MLFLOW_TRACKING_URI"
+            f"{source} is a model of an MLflow registry: give its URI with --tracking-uri or MLFLOW_TRACKING_URI"
         )
     try:
         mlflow = MlflowRest(tracking_uri, credentials=aws.session.get_credentials, password=_password())
-        # not the account's options: of the embedded cloud they would lead elsewhere than the team's own bucket
+        # without the account's options: those of the embedded cloud would miss the team's own bucket
         version = RegisteredModels(mlflow, s3=lambda: aws.session.client("s3")).download(source, folder)
     except (RegisteredModelError, TrackingAwayError, TrackingRefusedError, ValueError) as error:
         raise UserError(str(error)) from error
-    say(f"took version {version.version} of {version.name} from MLflow, {mlflow}: {version.source}")
+    say(f"downloaded version {version.version} of {version.name} from MLflow, {mlflow}: {version.source}")
     return folder
 
 
 def _password() -> "MlflowPassword | None":
-    """Return user and password by the variables of the stock client."""
+    """Return user and password from the environment variables of MLflow's own client."""
     from mlops_runtime.tracking.mlflow_password import MlflowPassword
 
     user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
@@ -175,7 +177,7 @@ def _registry(aws: Account, entry: "PipelineEntry") -> "RegistryEntry":
 
 
 def _promises(aws: Account, entries: "Entries", entry: "PipelineEntry") -> "tuple[RequestPromise, ...]":
-    """Return what APIs promise of the pipeline's endpoint; nothing where the caller may not read that: the gate compares again."""
+    """Return the promises of APIs about the pipeline's endpoint; none without read access, as the gate compares them again."""
     from botocore.exceptions import ClientError
 
     from mlops_runtime.refused_calls import DENIED
@@ -192,6 +194,6 @@ def _promises(aws: Account, entries: "Entries", entry: "PipelineEntry") -> "tupl
         if error.response["Error"]["Code"] not in DENIED:
             raise
         say(
-            f"what APIs promise of {entry.endpoint} was not compared, {error.operation_name} is denied; the gate compares it"
+            f"the promises of APIs of {entry.endpoint} were not compared: {error.operation_name} is denied; the gate compares them"
         )
         return ()

@@ -1,4 +1,4 @@
-"""``mlops models``: list, show, register, approve and reject the models of a registry; hold their archives against signatures."""
+"""``mlops models``: list, show, register, approve and reject models of a registry; verify their archives' signatures."""
 
 import hashlib
 import sys
@@ -28,12 +28,12 @@ app.command()(register)
 Package = Annotated[
     str,
     typer.Argument(
-        help="Package as `mlops models list` shows it: <group>/<number>, or its ARN; latest or <group>/latest for the newest.",
+        help="Package as shown by `mlops models list`: <group>/<number>, or its ARN; latest or <group>/latest for the newest.",
         show_default=False,
     ),
 ]
 Reason = Annotated[
-    str | None, typer.Option(help="Reason, kept with the package. Default: prompt for it.", show_default=False)
+    str | None, typer.Option(help="Reason, stored with the package. Default: prompt for it.", show_default=False)
 ]
 Role = Annotated[
     str | None,
@@ -43,8 +43,8 @@ Role = Annotated[
     ),
 ]
 
-_LOOKS = 120  # until a rollout has started: a rule, a queue and a function
-_TABLE_WIDTH = 120  # of a terminal; a narrower one gets lines
+_LOOKS = 120  # polls for the start of a rollout, which a rule, a queue and a function delay
+_TABLE_WIDTH = 120  # least terminal width for a table
 
 
 @app.command(name="list")
@@ -55,11 +55,9 @@ def list_(
     *,
     group: Annotated[
         str | None,
-        typer.Option(help="Name of a package group, even if no stack has published it.", show_default=False),
+        typer.Option(help="Name of a package group, also one that no stack has published.", show_default=False),
     ] = None,
-    last: Annotated[
-        int, typer.Option(help="How many of the newest packages of each group to list.", min=1, max=100)
-    ] = 10,
+    last: Annotated[int, typer.Option(help="Number of newest packages of each group to list.", min=1, max=100)] = 10,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
@@ -101,7 +99,7 @@ def list_(
 
 @app.command()
 def show(package: Package, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
-    """Show a package: the gate's intervals, training set, digests, approver, and what prevents its deployment."""
+    """Show a package: the gate's intervals, training set, digests, approver, and the problems that prevent its deployment."""
     from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
 
@@ -133,7 +131,7 @@ def card(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Write the model card of a promotion as Markdown, or its passport as JSON, as the recorder signed it."""
+    """Print the model card of a promotion as Markdown, or with --json its passport as signed by the recorder."""
     from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import to_dict
@@ -146,7 +144,7 @@ def card(
         if not wanted:
             of = "" if sequence is None else f" of record {sequence}"
             raise UserError(
-                f"{endpoint} has no passport{of}; each promotion gets one; see: mlops audit show {endpoint}"
+                f"{endpoint} has no passport{of}; only promotions have one; see: mlops audit show {endpoint}"
             )
         passport = read_passport(wanted[-1], key.is_signed)
     if as_json:
@@ -162,14 +160,14 @@ def verify(
     ],
     *,
     public_key: Annotated[
-        Path, typer.Option(help="PEM file of the unit's key, as `mlops audit export` writes it.", show_default=False)
+        Path, typer.Option(help="PEM file of the unit's key, written by `mlops audit export`.", show_default=False)
     ],
     signature: Annotated[
-        Path | None, typer.Option(help="Its signature. Default: model.sig in the same folder.", show_default=False)
+        Path | None, typer.Option(help="Signature file. Default: model.sig in the same folder.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify an archive against its signature, offline. Exit 3 if it differs from what the gate passed and the recorder signed."""
+    """Verify an archive against its signature, offline. Exit 3 unless it is the archive that passed the gate and was signed."""
     from mlops_cli.audit_copy import read_key
     from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE, ArchiveSignatureError, signed_digest
 
@@ -184,9 +182,9 @@ def verify(
         raise VerdictError(f"{file}: {error}") from error
     document = {"archive": archive, "sha256": present, "signed": signed, "key": key.fingerprint}
     if present != signed:
-        text = f"{archive} is {present}, signed was {signed}: it was changed, or is of another package"
+        text = f"{archive} has the digest {present}, but signed was {signed}: it was changed, or belongs to another package"
         raise VerdictError(text, document=document)
-    text = f"{archive} is what was signed, {signed}, with the key {key.fingerprint[:16]}"
+    text = f"{archive} has the signed digest {signed}, signed with the key {key.fingerprint[:16]}"
     answer(document, text, as_json=as_json)
 
 
@@ -203,16 +201,16 @@ def approve(
         bool,
         typer.Option(
             "--wait",
-            help="Follow the rollout to its end; of an approved package its newest one. Exit 3 unless it promotes the package.",
+            help="Wait for the end of the rollout; for an approved package, of its newest one. Exit 3 unless it is promoted.",
         ),
     ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Approve a package with its current content, and start its rollout.
+    """Approve a package with its current content, which starts its rollout.
 
-    Refuses a package that cannot be deployed, with every reason.
+    A package that cannot be deployed is refused, with every reason.
     """
     from mlops_runtime.registry.model_package import PackageError
     from mlops_runtime.registry.package_case import PackageCase
@@ -260,7 +258,7 @@ def _approved_text(package: str, description: Mapping[str, Any]) -> str:
 def _followed(
     rollouts: "Mapping[str, ApprovalRollout]", arn: str, package: str, since: datetime
 ) -> "dict[str, Answer]":
-    """Return what came of the rollout on each endpoint that an approval starts."""
+    """Wait for the rollouts that an approval starts, and return their results by endpoint."""
     try:
         return {name: each.follow(arn, since) for name, each in rollouts.items()}
     except KeyboardInterrupt:
@@ -268,21 +266,21 @@ def _followed(
 
 
 def _followed_again(rollouts: "Mapping[str, ApprovalRollout]", arn: str, package: str) -> "dict[str, Answer]":
-    """Return what came of the rollouts that an earlier approval has started."""
+    """Wait for the rollouts that an earlier approval started, and return their results by endpoint."""
     try:
         found = {name: each.follow_again(arn) for name, each in rollouts.items()}
     except KeyboardInterrupt:
         raise _interrupted(rollouts, package) from None
     missing = ", ".join(name for name, each in found.items() if each is None)
     if missing:
-        raise UserError(f"no rollout of {package} is known on {missing}; to request it again, add --again")
+        raise UserError(f"no rollout of {package} was found on {missing}; to request it again, add --again")
     return {name: each for name, each in found.items() if each is not None}
 
 
 def _interrupted(endpoints: Iterable[str], package: str) -> InterruptedWaitError:
     backs = ", ".join(f'mlops rollback {name} --reason "..."' for name in endpoints)
     return InterruptedWaitError(
-        f"interrupted; the rollout goes on. Follow it again: mlops models approve {package} --wait; take it back: {backs}"
+        f"interrupted; the rollout continues. To wait for it: mlops models approve {package} --wait; to roll it back: {backs}"
     )
 
 
@@ -296,7 +294,7 @@ def reject(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Reject a package. A live one keeps serving: run `mlops rollback` first."""
+    """Reject a package. A live one continues to serve; to stop that, run `mlops rollback` first."""
     from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.registry.package_finder import PackageFinder
 
@@ -310,13 +308,13 @@ def reject(
         identity, said = case.reject(caller=caller, reason=why, role=role)
     text = f"rejected {package} as {identity}: {said}"
     if description["ModelApprovalStatus"] == "Approved":
-        text += "\nit was approved: a live endpoint keeps serving it until mlops rollback or the next model"
+        text += "\nit was approved: a live endpoint serves it until mlops rollback or the next promotion"
     document = {"package": description["ModelPackageArn"], "rejected_as": identity, "said": said}
     answer(document, text, as_json=as_json)
 
 
 def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
-    """Return what follows the rollout of an approval, by endpoint."""
+    """Return the rollouts of an approval, by endpoint."""
     from mlops_runtime.business_unit.deployed_chain import open_chain
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.rollout.approval_rollout import ApprovalRollout
@@ -378,7 +376,9 @@ def _print(case: "PackageCase") -> None:
         losses = ", ".join(f"{name} {loss:.4f}" for name, loss in sorted(evidence.evaluation.metrics.items()))
         if evidence.evaluation.pickled is not None:
             names = ", ".join(evidence.evaluation.pickled) or "nothing"
-            typer.echo(visible(f"unpickling names {names}; this proves nothing, as it may run any code"))
+            typer.echo(
+                visible(f"the pickle imports {names}; this list is no guarantee, as unpickling can run any code")
+            )
         typer.echo(f"{evidence.evaluation.metric} over {evidence.evaluation.rows} rows: {losses}")
         if evidence.evaluation.compared is not None:
             typer.echo(compared_text(evidence.evaluation.compared))
@@ -404,13 +404,13 @@ def _print(case: "PackageCase") -> None:
 
 
 def _released(meta: Mapping[str, str]) -> str:
-    """Return where a promoted package was trained or served before, and the audit record there."""
+    """Return the source environment and package of a promoted package, and the audit record there."""
     record = meta.get("source_record", "unknown")
     return f"{meta.get('source_environment', 'unknown')} as {meta['source_package']}, audit record {record}"
 
 
 def _changed(found: "Review") -> str:
-    """Return when and by whom a package was decided on, or changed while it waits."""
+    """Return when and by whom a package was approved or rejected, or changed while pending."""
     is_pending = found.approval == "PendingManualApproval"
     if found.changed is None or (is_pending and found.changed_by is None):
         return ""
@@ -428,7 +428,7 @@ def _verdict(found: "Review") -> str:
 
 
 def _print_narrow(found: "Review") -> None:
-    """Print a package without a table: on a narrow terminal the columns would be a word wide."""
+    """Print a package as lines, for terminals too narrow for a table."""
     typer.echo(f"{found.version}  {found.approval}")
     typer.echo(f"  registered:      {_minute(found.registered)}")
     typer.echo(visible(f"  model:           {_loaded(found)}"))
@@ -438,7 +438,7 @@ def _print_narrow(found: "Review") -> None:
 
 
 def _loaded(found: "Review") -> str:
-    """Return what loads a package's model, and what that may do."""
+    """Return the flavor of a package's model, and what loading it may do."""
     flavor, trust = (found.metadata.get(name) for name in ("flavor", "trust"))
     return "onnx" if flavor is None else f"{flavor}, trust {trust}"
 
@@ -448,7 +448,7 @@ def _minute(at: datetime) -> str:
 
 
 def _who(found: "Review") -> str:
-    """Return the name of the person who last changed a package, or that the policy did."""
+    """Return who last changed a package: a person's name, or the policy."""
     from mlops_runtime.registry.package_approval import approver_name
 
     return "" if found.changed_by is None else approver_name(found.changed_by, found.description)

@@ -1,4 +1,4 @@
-"""``mlops monitor``: what a monitor found, why, what others would have said, and its metrics for Prometheus and Grafana."""
+"""``mlops monitor``: reports of a monitor, explanations of features, replays, and metrics for Prometheus and Grafana."""
 
 import difflib
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show monitor reports and replay thresholds.", no_args_is_help=True)
 
-_HISTORY = 29  # reports before the window that is asked about
+_HISTORY = 29  # reports before the requested window
 
 
 @app.command()
@@ -35,15 +35,15 @@ def report(
     window: WindowEnd = NEWEST,
     output: Annotated[
         Path | None,
-        typer.Option(help="The page to write. Default: monitor.html; with --json none.", show_default=False),
+        typer.Option(help="HTML page to write. Default: monitor.html; with --json none.", show_default=False),
     ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show a window: verdict, state of each monitor, features by evidence; and write it as one HTML page that needs no network.
+    """Show a window: verdict, state of each monitor, features by evidence; and write it as one self-contained HTML page.
 
-    Exit 3 if a monitor's limit is violated, such as by drift.
+    Exit 3 if a monitor's limit is violated, for example by drift.
     """
     with watched(endpoint, profile, home) as found:
         from mlops_runtime.contracts.monitor import MonitorState
@@ -79,7 +79,7 @@ def explain(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Endpoint, needed where there are several, and feature, as `report` shows it.",
+            help="Endpoint, required if there are several, and feature as shown by `report`.",
             metavar="[ENDPOINT] FEATURE",
             show_default=False,
         ),
@@ -90,7 +90,7 @@ def explain(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Explain one feature: what happened, what to do, its distribution beside the baseline's, its history."""
+    """Explain one feature: the shift and what to do, its distribution next to the baseline's, its history."""
     endpoint, feature = optional_first(names, "[ENDPOINT] FEATURE")
     with watched(endpoint, profile, home) as found:
         told = found.report(window)
@@ -134,8 +134,7 @@ def metrics(endpoint: Endpoint = None, *, as_json: AsJson = False, profile: Prof
         text = found.archive.metrics()
         if text is None:
             raise UserError(
-                f"the monitor of {found.endpoint} has written no metrics yet; it writes them with each report: "
-                "wait for its schedule"
+                f"the monitor of {found.endpoint} has written no metrics yet; it writes them with each report, on its schedule"
             )
     if as_json:
         print_json({"endpoint": found.endpoint, "text": text})
@@ -145,7 +144,7 @@ def metrics(endpoint: Endpoint = None, *, as_json: AsJson = False, profile: Prof
 
 @app.command()
 def dashboard(*, as_json: AsJson = False) -> None:
-    """Print a Grafana dashboard of these metrics, for Grafana's import or provisioning."""
+    """Print a Grafana dashboard for these metrics, for import or provisioning."""
     try:
         from mlops_runtime.monitor.grafana_dashboard import dashboard as made
     except ImportError as error:
@@ -158,7 +157,7 @@ app.command()(monitor_baseline.baseline)
 
 
 def _records(found: "Watched") -> "tuple[Sequence[AuditRecord], str]":
-    """Return the audit records of an endpoint and its unit; none, and why, where the caller may not read them."""
+    """Return the audit records of an endpoint and its unit; without read access none, and the reason."""
     from botocore.exceptions import ClientError
 
     from mlops_runtime.refused_calls import DENIED, refusal
@@ -188,7 +187,7 @@ def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
         return found
     reason = (report.drift.left_out or {}).get(name)
     if reason is not None:
-        raise UserError(f"{name} is counted and not tested: {reason}")
+        raise UserError(f"{name} is counted but not tested: {reason}")
     names = sorted(feature.name for feature in report.drift.features)
     if not names:
         raise UserError(

@@ -1,4 +1,4 @@
-"""``mlops monitor baseline``: a baseline from live weeks, and captures of past windows counted against it."""
+"""``mlops monitor baseline``: create a baseline from captured live traffic; count captures against such a baseline."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_runtime.monitor.watched_endpoint import Watched
     from mlops_runtime.monitor.window import Window
 
-_WEEKS = 4  # that are read where no time is named
+_WEEKS = 4  # default length of the baseline
 OfTime = Literal["hour_of_day", "hour_of_week", "day_of_week", "week_of_month", "week_of_year"]
 _OF_TIME: tuple[OfTime, ...] = get_args(OfTime)
 
@@ -29,29 +29,33 @@ def baseline(
     *,
     start: Annotated[
         str | None,
-        typer.Option("--from", help="First hour, UTC. Default: four weeks before the last.", show_default=False),
+        typer.Option("--from", help="First hour, UTC. Default: four weeks before --to.", show_default=False),
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option("--to", help="Hour after the last. Default: as the newest window ended.", show_default=False),
+        typer.Option(
+            "--to", help="End, exclusive, as an hour in UTC. Default: the end of the newest window.", show_default=False
+        ),
     ] = None,
-    cluster: Annotated[Literal["call", "hour", "day"], typer.Option(help="Rows that vary together.")] = "hour",
+    cluster: Annotated[
+        Literal["call", "hour", "day"], typer.Option(help="Cluster of rows that vary together.")
+    ] = "hour",
     conditions: Annotated[
         list[str] | None,
         typer.Option(
             "--condition",
             metavar="NAME",
-            help=f"What rows are compared given: a condition of the live baseline, a column of text, {', '.join(_OF_TIME)}. "
-            "Default: the live baseline's conditions.",
+            help=f"Condition for comparisons: one of the live baseline, a text column, or {', '.join(_OF_TIME)}. May be repeated. "
+            "Default: the conditions of the live baseline.",
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("baseline.json"),
+    output: Annotated[Path, typer.Option(help="File to write.")] = Path("baseline.json"),
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Make a baseline of what was captured in past weeks, to try with `replay --baseline`; the monitor keeps the approved one."""
+    """Create a baseline from past captures, to try with `replay --baseline`. The monitor continues to use the approved one."""
     with watched(endpoint, profile, home) as found:
         from mlops_runtime.contracts import canonical_json, content_hash
         from mlops_runtime.contracts.rollout import taken_back
@@ -67,7 +71,9 @@ def baseline(
             raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
         kept = found.archive.kept(newest)
         if kept.baseline is None:
-            raise UserError(f"no baseline can be made, the columns' types are those of the live one: {kept.problem}")
+            raise UserError(
+                f"cannot create a baseline, since the live one with the columns' types cannot be read: {kept.problem}"
+            )
         live, store = kept.baseline, found.captures()
         keys = store.capture_keys(newest.variant, Window(since, until))
         try:
@@ -88,7 +94,7 @@ def baseline(
             )
         except ValueError as error:
             raise UserError(
-                f"{error}; read were {len(keys)} objects from {since:%Y-%m-%dT%H} to {until:%Y-%m-%dT%H}"
+                f"{error}; {len(keys)} objects were read, from {since:%Y-%m-%dT%H} to {until:%Y-%m-%dT%H}"
             ) from error
     try:
         output.write_bytes(canonical_json(made))
@@ -107,21 +113,21 @@ def baseline(
         print_json(shown)
         return
     typer.echo(
-        f"{newest.endpoint}: {made.rows:,} rows of {len(keys):,} objects from {shown['from']} to {shown['to']} UTC are the "
-        f"baseline {output}, SHA-256 {shown['sha256']}"
+        f"{newest.endpoint}: wrote the baseline {output} from {made.rows:,} rows of {len(keys):,} objects, {shown['from']} to "
+        f"{shown['to']} UTC, SHA-256 {shown['sha256']}"
     )
     typer.echo(f"try it: mlops monitor replay {newest.endpoint} --baseline {output}")
 
 
 def read(path: Path, live: "Baseline") -> "Baseline":
-    """Return the baseline of a file.
+    """Read a baseline from a file.
 
     Args:
         path: The file.
-        live: The live model's baseline: the inputs must be the same.
+        live: The live model's baseline, which must have the same inputs.
 
     Raises:
-        UserError: If it is missing, invalid, or of other inputs.
+        UserError: If the file is missing or invalid, or its baseline has other inputs.
     """
     from mlops_runtime.contracts import ContractError, from_json
     from mlops_runtime.contracts.monitor import Baseline
@@ -134,7 +140,7 @@ def read(path: Path, live: "Baseline") -> "Baseline":
         raise UserError(f"{path} is not a baseline: {error}; create one with mlops monitor baseline") from error
     names, others = ([(each.name, each.type) for each in one.features] for one in (live, found))
     if names != others:
-        raise UserError(f"{path} must be of the live model's inputs {_told(names)}, got {_told(others)}")
+        raise UserError(f"{path} must have the inputs of the live model, {_told(names)}, got {_told(others)}")
     return found
 
 
@@ -147,15 +153,15 @@ def recount(
     since: datetime | None,
     aside: "Sequence[TakenBack]",
 ) -> "HourlyCounts":
-    """Return the counts of a window's captures against a baseline, by hour.
+    """Count a window's captures against a baseline, by hour.
 
     Args:
         found: The endpoint's monitor.
         variant: Name of the variant.
-        window: Which hours.
+        window: The hours to count.
         against: The baseline.
-        since: When the model went live: earlier calls are another one's. None if unknown.
-        aside: Rollouts that were rolled back: objects with calls from their time are left out.
+        since: Time at which the model went live; earlier calls belong to another model. ``None`` if unknown.
+        aside: Rollouts that were rolled back; objects with calls during these are skipped.
     """
     from mlops_runtime.contracts.rollout import is_among
     from mlops_runtime.monitor.archive import HourlyCounts

@@ -1,4 +1,4 @@
-"""The monitor that a ``mlops monitor`` command talks to, and how the window is named that it is asked about."""
+"""Arguments of ``mlops monitor``: the endpoint whose monitor is read, and the window."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 NEWEST = "newest"
 
 Endpoint = Annotated[
-    str | None, typer.Argument(help="Name of the endpoint. Default: the only one that there is.", show_default=False)
+    str | None, typer.Argument(help="Name of the endpoint. Default: the only one.", show_default=False)
 ]
 WindowEnd = Annotated[
     str,
     typer.Option(
         "--window",
         metavar="newest|HOUR|DAY",
-        help="Window by the hour in which it ended, 2017-08-07T06, UTC, or by the day if it is the day's only one.",
+        help="Hour in which the window ended, such as 2017-08-07T06, in UTC; or the day if it is the day's only window.",
     ),
 ]
 
 
 @contextmanager
 def watched(endpoint: str | None, profile: str | None, home: Path | None) -> "Iterator[Watched]":
-    """Find an endpoint's monitor; what AWS refuses in the block becomes one line.
+    """Open an endpoint's monitor; AWS errors in the block become one-line messages.
 
     Args:
-        endpoint: Its name; None takes the only one that there is.
+        endpoint: Name of the endpoint; ``None`` for the only one.
         profile: Profile of the AWS configuration.
         home: Folder of an embedded cloud.
 
     Raises:
-        UserError: If the name is not found, several match without one, or for an error in the block.
+        UserError: If the endpoint is not found, the name is missing and there are several, or for an error in the block.
     """
     try:
         from mlops_runtime.contracts import ContractError
@@ -52,4 +52,4 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> "It
     except ImportError as error:
         raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-runtime[monitor]'") from error
     except ContractError as error:
-        raise UserError(f"a file of the monitor is not what this version of mlops reads: {error}") from error
+        raise UserError(f"this version of mlops cannot read a file of the monitor: {error}") from error

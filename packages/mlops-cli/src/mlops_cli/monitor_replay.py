@@ -1,4 +1,4 @@
-"""``mlops monitor replay``: would this have alarmed? Kept counts, decided again with other thresholds."""
+"""``mlops monitor replay``: decide stored counts again with other thresholds or another baseline."""
 
 import difflib
 import json
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from mlops_runtime.monitor.spec import MonitorSpec
     from mlops_runtime.monitor.watched_endpoint import Watched
 
-_WINDOWS = 28  # that are replayed where no time is named
-_LONGEST = 24 * 90  # hours: a monitor's window and its schedule are no longer
-_FEATURES = ("features", "amounts")  # thresholds that name some
-# of quality, bias and latency: counts say nothing about them
+_WINDOWS = 28  # default number of replayed windows
+_LONGEST = 24 * 90  # hours, the limit of a monitor's window and period
+_FEATURES = ("features", "amounts")  # thresholds whose values are feature names
+# thresholds of quality, bias and latency, which need more than counts
 _NOT_REPLAYED = (
     "alarm_features",
     "minimum_labels",
@@ -47,31 +47,36 @@ def replay(
     *,
     start: Annotated[
         str | None,
-        typer.Option("--from", help="Start of the first window, UTC. Default: 28 windows back.", show_default=False),
+        typer.Option(
+            "--from", help="Start of the first window, UTC. Default: 28 windows before --to.", show_default=False
+        ),
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", help="When the last one ends. Default: as the newest did.", show_default=False)
+        str | None,
+        typer.Option("--to", help="End of the last window, UTC. Default: that of the newest.", show_default=False),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A threshold of MonitorSpec to try.", show_default=False),
+        typer.Option("--set", metavar="NAME=VALUE", help="Threshold of MonitorSpec to try.", show_default=False),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             "--baseline",
-            help="A baseline of `mlops monitor baseline` to try: captures are counted again. Default: the live one.",
+            help="Baseline written by `mlops monitor baseline` to try: captures are counted again. Default: the live one.",
             show_default=False,
         ),
     ] = None,
     window_hours: Annotated[
         int | None,
-        typer.Option(help="Length of a window. Default: that of the newest.", min=1, max=_LONGEST, show_default=False),
+        typer.Option(
+            help="Length of a window, in hours. Default: that of the newest.", min=1, max=_LONGEST, show_default=False
+        ),
     ] = None,
     every_hours: Annotated[
         int | None,
         typer.Option(
-            help="How often one ends. Default: as by the monitor's schedule, else one after the other.",
+            help="Hours between the ends of windows. Default: the monitor's schedule, else the length of a window.",
             min=1,
             max=_LONGEST,
             show_default=False,
@@ -84,7 +89,7 @@ def replay(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Decide kept counts again, as they were and with other thresholds or another baseline: would this have alarmed?"""
+    """Show which past windows would have alarmed, with the current and with other thresholds or another baseline."""
     with watched(endpoint, profile, home) as found:
         newest = found.report(NEWEST)
         span = _span(found, newest, start, end, window_hours=window_hours, every_hours=every_hours)
@@ -104,7 +109,7 @@ def replay(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Span:
-    """Which windows are decided again."""
+    """The windows to decide again."""
 
     window_hours: int
     every_hours: int
@@ -114,7 +119,7 @@ class _Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Replayed:
-    """Windows as they are and as they would have been; what was tried, and what was left out."""
+    """Windows decided with current and tried settings, the tried settings, and the number of skipped objects."""
 
     endpoint: str
     span: _Span
@@ -128,7 +133,7 @@ class _Replayed:
     taken_back: int
 
     def from_the_first_call(self) -> "_Replayed":
-        """Leave out the windows before: of them there is nothing to tell."""
+        """Remove leading windows without rows."""
         first = next((index for index, window in enumerate(self.now) if window.rows), 0)
         return replace(self, was=self.was[first:], now=self.now[first:])
 
@@ -172,7 +177,7 @@ def _replayed(
     kept = found.archive.kept(newest)
     if kept.baseline is None:
         raise UserError(f"nothing can be replayed: {kept.problem}")
-    # as deciding does
+    # as in a scheduled decision
     before, unknown = known(newest.spec, kept.baseline)
     spec = changed(before, settings, kept.baseline)
     read = Window(span.start, span.end).extended(max(before.merge_hours, spec.merge_hours))
@@ -188,7 +193,7 @@ def _replayed(
         if against is not None:
             other = monitor_baseline.read(against, kept.baseline)
             again = monitor_baseline.recount(found, newest.variant, read, other, since=live_since, aside=aside)
-            left_out = max(left_out, again.taken_back)  # also objects that the monitor never counted
+            left_out = max(left_out, again.taken_back)  # includes objects that the monitor never counted
             now = decide_again(other, again.parts, spec, **arguments)
         else:
             now = decide_again(kept.baseline, counted.parts, spec, **arguments) if spec != before else was
@@ -209,24 +214,24 @@ def _replayed(
 
 
 def _nothing(endpoint: str, span: _Span, counted: "HourlyCounts", live: str | None) -> str:
-    serves = "" if live is None else f"; the live model serves since {live[:13]}: name a time after it"
+    serves = "" if live is None else f"; the live model has been serving since {live[:13]}: name a later time"
     aside = f", {counted.taken_back} have calls of a rollout that was rolled back" if counted.taken_back else ""
     return (
-        f"no counts of {endpoint} from {span.start:%Y-%m-%dT%H} to {span.end:%Y-%m-%dT%H} are of the live model's baseline "
-        f"({counted.others} are of others{aside}){serves}"
+        f"no counts of {endpoint} from {span.start:%Y-%m-%dT%H} to {span.end:%Y-%m-%dT%H} use the live model's baseline "
+        f"({counted.others} use another one{aside}){serves}"
     )
 
 
 def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | None" = None) -> "MonitorSpec":
-    """Return thresholds with some of them changed.
+    """Return thresholds with changed values.
 
     Args:
         spec: The thresholds.
-        settings: ``name=value``; several names are joined by commas.
-        baseline: The live model's, whose features may be named. Default: any may.
+        settings: ``name=value``; values of a list are separated by commas.
+        baseline: The live model's, to check feature names. Default: names are not checked.
 
     Raises:
-        UserError: With every setting that is unknown, said twice, or cannot be.
+        UserError: With every setting that is unknown, repeated or invalid.
 
     Example:
         >>> from mlops_runtime.monitor.spec import MonitorSpec
@@ -250,7 +255,7 @@ def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | 
             try:
                 values[name] = _value(text, hints[name])
             except ValueError:
-                problems.append(f"{name} must be a {'whole ' if hints[name] is int else ''}number, got {text!r}")
+                problems.append(f"{name} must be {'an integer' if hints[name] is int else 'a number'}, got {text!r}")
     if baseline is not None:
         problems += _unknown(baseline, {name: values[name] for name in _FEATURES if name in values})
     if problems:
@@ -297,7 +302,7 @@ def _print(replayed: _Replayed) -> None:
         "rows",
         "as it is",
         *((f"with {' and '.join(named)}",) if named else ()),
-        "what drifted, in brackets: in too few windows",
+        "drifted features (in parentheses: in too few windows)",
     )
     rows = []
     for before, after in zip(replayed.was, replayed.now, strict=True):
@@ -316,16 +321,16 @@ def _summary(replayed: _Replayed, tried: Sequence[str]) -> Iterator[str]:
     told = f"{replayed.endpoint}: {_alarms(now)} of {_number(len(now) - earlier, 'window')} would have alarmed"
     if tried:
         told += f" with {', '.join(tried)}; as it is {_alarms(replayed.was)}"
-    more = f"; {earlier} more ended before the live model" if earlier else ""
+    more = f"; {earlier} more ended before the live model was deployed" if earlier else ""
     yield f"{told}; {untested} had too few rows to be tested{more}"
     yield f"windows of {_number(span.window_hours, 'hour')}, one every {_number(span.every_hours, 'hour')}"
     if live is not None and any(window.hours_before_live for window in now):
-        yield f"the live model serves since {live:%Y-%m-%d %H:%M} UTC; calls before were another one's"
+        yield f"the live model has been serving since {live:%Y-%m-%d %H:%M} UTC; earlier calls were served by another model"
     yield from replayed.unknown
     if replayed.others:
-        yield f"left out: {_number(replayed.others, 'object')} counted against another baseline"
+        yield f"skipped: {_number(replayed.others, 'object')} counted against another baseline"
     if replayed.taken_back:
-        yield f"left out: {_number(replayed.taken_back, 'object')} with calls of a rollout that was rolled back"
+        yield f"skipped: {_number(replayed.taken_back, 'object')} with calls of a rollout that was rolled back"
 
 
 def _alarms(windows: "Sequence[ReplayedWindow]") -> int:

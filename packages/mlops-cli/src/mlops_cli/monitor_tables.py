@@ -1,4 +1,4 @@
-"""Tables of ``mlops monitor``: features, a feature's distribution, its history; no word is cut, also in a narrow terminal."""
+"""Tables of ``mlops monitor``: features, a feature's distribution and history; words are never cut, even in narrow terminals."""
 
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
     from mlops_runtime.monitor.page.drawings import CellRow
 
-_ROWS = 20  # of the table
-_WIDE = 110  # characters from which on every number has its column
-_NARROW = (0, 1, 2, -1)  # what is left below
+_ROWS = 20  # shown features, unless more drifted
+_WIDE = 110  # least terminal width for all columns
+_NARROW = (0, 1, 2, -1)  # columns in narrower terminals
 _BAR = 30  # characters
 _BORDERS = 13  # characters of a table of four columns
 
 
 def print_features(report: "MonitorReport") -> None:
-    """Print a report's features by evidence: twenty, or all that drifted."""
+    """Print a report's features by evidence: 20, or all that drifted if these are more."""
     from mlops_runtime.monitor.monitors.drift import feature_words
 
     ranked = feature_words.ranked(report.drift.features)
@@ -32,11 +32,11 @@ def print_features(report: "MonitorReport") -> None:
     rows = [_feature(feature, suppressed=report.suppressed is not None) for feature in shown]
     print_table([heads[at] for at in columns], [[row[at] for at in columns] for row in rows], whole_words=True)
     if len(ranked) > len(shown):
-        typer.echo(f"and {len(ranked) - len(shown)} more that hold; all of them on the page and with --json")
+        typer.echo(f"and {len(ranked) - len(shown)} more without drift; see all on the page or with --json")
 
 
 def print_distribution(rows: "Sequence[CellRow]") -> None:
-    """Print a feature's distribution as bars that fit beside their labels."""
+    """Print a feature's distribution as bars that fit the terminal."""
     from mlops_runtime.monitor.wording import percent
 
     scale = max(share for row in rows for share in (row.before, row.after)) or 1.0
@@ -45,7 +45,7 @@ def print_distribution(rows: "Sequence[CellRow]") -> None:
     numbers = sum(max(len(head), *(len(pair[at]) for pair in shares)) for at, head in enumerate(("baseline", "window")))
     room = console().width - _BORDERS - min(label, LONGEST_WORD) - numbers
     width = max(8, min(_BAR, room))
-    typer.echo("█ both, ░ baseline alone, ▓ window alone")
+    typer.echo("█ both, ░ baseline only, ▓ window only")
     print_table(
         ("value", "baseline", "window", "share"),
         [
@@ -57,7 +57,7 @@ def print_distribution(rows: "Sequence[CellRow]") -> None:
 
 
 def print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
-    """Print what a feature was in each window."""
+    """Print the PSI and verdict of a feature in each window."""
     from mlops_runtime.monitor import wording
     from mlops_runtime.monitor.monitors.drift import feature_words
 
@@ -77,7 +77,7 @@ def print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
 
 
 def bar(before: float, after: float, scale: float, *, width: int = _BAR) -> str:
-    """Return two shares as one bar.
+    """Return two shares as one overlaid bar.
 
     Args:
         before: Share of the baseline.

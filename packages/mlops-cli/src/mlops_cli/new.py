@@ -1,4 +1,4 @@
-"""``mlops new`` and ``mlops upgrade``: a business unit's repository, and a later version of what it was made from."""
+"""``mlops new`` and ``mlops upgrade``: create a business unit's repository, and update it to a newer template."""
 
 import os
 import shlex
@@ -20,51 +20,49 @@ from mlops_cli.termination import ended_by_sigterm
 if TYPE_CHECKING:
     from mlops_runtime.training_data.table_schema import TableSchema
 
-KIND_IN_DATA = "--kind is found in the data; leave it out"
-_KINDS = {"number": "a quantity", "chance": "how probable"}
+KIND_IN_DATA = "--kind is derived from --data; omit it"
+_KINDS = {"number": "a quantity", "chance": "a probability"}
 DataFile = Annotated[
     Path | None,
-    typer.Option(
-        "--data", help="Parquet or CSV file with rows to learn from. Default: rows are made up.", show_default=False
-    ),
+    typer.Option("--data", help="Parquet or CSV file with training rows. Default: generated rows.", show_default=False),
 ]
-Label = Annotated[str | None, typer.Option(help="With --data: the column that is to be predicted.", show_default=False)]
+Label = Annotated[str | None, typer.Option(help="With --data: the column to predict.", show_default=False)]
 Time = Annotated[
     str | None, typer.Option(help="With --data: the column with the time of prediction.", show_default=False)
 ]
 Key = Annotated[
     str | None,
-    typer.Option(
-        help="With --data: the column whose values have histories of their own, such as a store.", show_default=False
-    ),
+    typer.Option(help="With --data: the column that identifies a time series, such as a store.", show_default=False),
 ]
 HoldoutFrom = Annotated[
     str | None,
     typer.Option(
-        help="With --data: first time of the holdout. Default: the last 15 % of the rows, or 200 rows.",
+        help="With --data: start time of the holdout. Default: the last 15 % of the rows, or 200 rows.",
         show_default=False,
     ),
 ]
 Known = Annotated[
     list[str] | None,
-    typer.Option(help="With --data: a column that is known at the time of prediction, though it looks otherwise."),
+    typer.Option(
+        help="With --data: a column known at the time of prediction, although the data suggests that it is not."
+    ),
 ]
 FrameworkName = Annotated[
-    str, typer.Option("--framework", help=f"What the training script learns with: {', '.join(FRAMEWORKS)}.")
+    str, typer.Option("--framework", help=f"Framework of the training script: {', '.join(FRAMEWORKS)}.")
 ]
-LeaveOut = Annotated[list[str] | None, typer.Option(help="With --data: a column to leave out.")]
+LeaveOut = Annotated[list[str] | None, typer.Option(help="With --data: a column to exclude.")]
 HasStore = Annotated[
     bool,
     typer.Option(
         "--feature-store",
-        help="Keep features and labels in the unit's feature store, from which each training set is built. Default: the file "
-        "itself is the training set.",
+        help="Store features and labels in the unit's feature store, and build training sets from it. Default: the file is the "
+        "training set.",
     ),
 ]
 RowKey = Annotated[
     list[str] | None,
     typer.Option(
-        help="With --feature-store: a column that beside the key tells rows of one time apart, such as a product."
+        help="With --feature-store: a column that, with the key, identifies a row at one time, such as a product."
     ),
 ]
 
@@ -79,18 +77,16 @@ def new(
     unit: Annotated[
         str | None,
         typer.Option(
-            help="Name of the business unit. Default: with --data that of the folder, else prompt.", show_default=False
+            help="Name of the business unit. Default: with --data the folder's name, else prompt.", show_default=False
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Name of the model. Default: with --data that of the label, else prompt.", show_default=False
-        ),
+        typer.Option(help="Name of the model. Default: with --data the label's name, else prompt.", show_default=False),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="Without --data: what it predicts, number or chance. Default: prompt.", show_default=False),
+        typer.Option(help="Without --data: kind of prediction, number or chance. Default: prompt.", show_default=False),
     ] = None,
     holdout_from: HoldoutFrom = None,
     known: Known = None,
@@ -101,26 +97,27 @@ def new(
     environment: Annotated[
         list[str] | None,
         typer.Option(
-            help="An account and Region of a chain, as NAME=ACCOUNT/REGION, the first one first: there the model is trained, each "
-            "other takes what the one before releases. With /manual a person starts its deployment and approves each model, with "
-            "/automatic none does. Default: the last one is manual; without any, a development and a production account that each "
-            "train their own.",
+            help="Environment of a promotion chain, as NAME=ACCOUNT/REGION, repeated in order: the first one trains, each other "
+            "takes the models that the one before releases. Append /manual if a person starts deployments and approves models, "
+            "or /automatic. Default: only the last one is manual; without any, a development and a production account that both "
+            "train.",
             show_default=False,
         ),
     ] = None,
     index: Annotated[
         str | None,
-        typer.Option(help="URL of a package index that has this library. Default: as it is installed here."),
+        typer.Option(help="URL of a package index with this library. Default: the source of this installation."),
     ] = None,
     no_git: Annotated[
         bool,
         typer.Option(
-            "--no-git", help="Make no git repository. Default: one with a first commit, if the folder lies in none."
+            "--no-git",
+            help="Create no git repository. Default: create one with a first commit, unless the folder is in one.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create a project for a business unit: stack, training code, tests, GitLab pipeline; from a file or from questions."""
+    """Create a project for a business unit from a data file or prompts: stack, training code, tests, GitLab pipeline."""
     require_scaffold()
     from mlops_cli.project import RECORD, Answers, ModelAnswers, folder_problems, make_folder, record_of, render
     from mlops_cli.project_environments import read_environments
@@ -156,7 +153,7 @@ def new(
             ),
         ),
     )
-    if label is not None or data is None:  # else its name is missing for that reason
+    if label is not None or data is None:  # a missing label is reported above
         problems += [each for each in names.problems() if not (unanswered and each.startswith(unanswered))]
     if data is None and kind is not None and schema is None:
         problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
@@ -164,7 +161,7 @@ def new(
         raise UserError(f"nothing was created: {'; '.join(problems)}")
     answers = replace(names, data=None if data is None else _seen_from(folder, data), environments=environments)
     sources = package_sources(index)
-    made: list[str] = []  # what became of git
+    made: list[str] = []  # message about the git repository
     has_git = not no_git and takes_repository(folder)
     with ended_by_sigterm():
         with tempfile.TemporaryDirectory() as rendered:
@@ -189,7 +186,7 @@ def upgrade(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Update a project to the current template. Local edits are kept; the new version is written to a .new file."""
+    """Update a project to the current template. Edited files are kept; their new version is written to a .new file."""
     require_scaffold()
     from mlops_cli.project import read_record, update
     from mlops_cli.project_packages import package_sources
@@ -200,10 +197,10 @@ def upgrade(
 
 
 def require_scaffold() -> None:
-    """Check that what makes projects is installed.
+    """Check that the packages of the ``scaffold`` extra are installed.
 
     Raises:
-        UserError: With each package that is missing.
+        UserError: With each missing package.
     """
     missing = [name for name in ("copier", "duckdb", "pyarrow") if find_spec(name) is None]
     if missing:
@@ -213,20 +210,20 @@ def require_scaffold() -> None:
 def described(
     data: Path, columns: Mapping[str, str | None], known: Sequence[str], without: Sequence[str], problems: list[str]
 ) -> "TableSchema | None":
-    """Return what a file holds, asking a person what only a person knows; None where there are problems.
+    """Return the schema of a data file, prompting for what the data cannot show; ``None`` if there are problems.
 
     Args:
         data: The file.
-        columns: ``label``, ``time``, ``key`` and ``holdout-from`` as given.
-        known: Columns that are known at the time of prediction.
-        without: Columns to leave out.
-        problems: Gets every problem that is found.
+        columns: Values of the options ``label``, ``time``, ``key`` and ``holdout-from``.
+        known: Columns known at the time of prediction.
+        without: Columns to exclude.
+        problems: Receives all problems.
     """
     from mlops_runtime.training_data.table_file import TableError
     from mlops_runtime.training_data.table_schema import read_schema
 
     if columns["label"] is None:
-        problems.append("--label is required with --data: the column that is to be predicted")
+        problems.append("--label is required with --data: the column to predict")
         if columns["time"] is None:
             problems.append("--time is required with --data: the column with the time of prediction")
         return None
@@ -253,13 +250,13 @@ def described(
 
 
 def with_store(data: Path, schema: "TableSchema", entities: Sequence[str], problems: list[str]) -> "TableSchema | None":
-    """Return a schema whose features are kept in a store; None where there are problems.
+    """Return a schema with features in a feature store; ``None`` if there are problems.
 
     Args:
         data: The file.
-        schema: What it holds.
-        entities: Columns that beside the key tell rows of one time apart.
-        problems: Gets every problem that is found.
+        schema: Its schema.
+        entities: Columns that, with the key, identify a row at one time.
+        problems: Receives all problems.
     """
     from mlops_runtime.training_data.stored_schema import stored_schema
     from mlops_runtime.training_data.table_file import TableError
@@ -272,7 +269,7 @@ def with_store(data: Path, schema: "TableSchema", entities: Sequence[str], probl
 
 
 def row_key_problems(entities: Sequence[str] | None, data: Path | None, *, has_store: bool) -> list[str]:
-    """Return which option is missing where entities are named."""
+    """Return the options that ``--row-key`` requires and that are missing."""
     if not entities:
         return []
     given = {"--feature-store": has_store, "--data": data is not None}
@@ -280,7 +277,7 @@ def row_key_problems(entities: Sequence[str] | None, data: Path | None, *, has_s
 
 
 def made_up_schema(kind: str, *, has_store: bool) -> "TableSchema":
-    """Return what the made-up table of a kind holds, with its features in a store or not."""
+    """Return the schema of the generated sample table, with or without a feature store."""
     schema = sample_schema(kind)
     if not has_store:
         return schema
@@ -296,7 +293,7 @@ def made_up_schema(kind: str, *, has_store: bool) -> "TableSchema":
 
 
 def sample_schema(kind: str) -> "TableSchema":
-    """Return what the made-up table of a kind holds: sales of stores, or purchases of customers."""
+    """Return the schema of the sample table: sales of stores (``number``), or purchases of customers (``chance``)."""
     from mlops_runtime.training_data.baseline_names import baseline_names
     from mlops_runtime.training_data.table_schema import DAY, InputColumn, TableSchema
 
@@ -355,12 +352,12 @@ def sample_schema(kind: str) -> "TableSchema":
 def _answered(
     unit: str | None, model: str | None, kind: str | None, problems: list[str]
 ) -> tuple[str | None, str | None, str | None, tuple[str, ...]]:
-    """Return the three answers, asked for where they are missing and a person is there, and the options without one."""
+    """Return unit, model and kind, prompted for on a terminal if missing, and the options that remain missing."""
     given = {"unit": unit, "model": model, "kind": kind}
     missing = tuple(f"--{name}" for name, value in given.items() if value is None)
     if missing and not sys.stdin.isatty():
         problems.append(
-            f"{', '.join(missing)}: required, since standard input is not a terminal and mlops cannot prompt; or give --data"
+            f"{', '.join(missing)}: required, because standard input is not a terminal to prompt on; or give --data"
         )
         return unit, model, kind, missing
     if not missing or problems:
@@ -368,14 +365,14 @@ def _answered(
     questions = {
         "unit": "Name of the business unit, such as demand",
         "model": "Name of the model, such as forecast",
-        "kind": f"What it predicts ({', '.join(f'{kind}: {what}' for kind, what in _KINDS.items())})",
+        "kind": f"Kind of prediction ({', '.join(f'{kind}: {what}' for kind, what in _KINDS.items())})",
     }
     asked = {name: typer.prompt(questions[name], err=True) if value is None else value for name, value in given.items()}
     return asked["unit"], asked["model"], asked["kind"], ()
 
 
 def _slug(text: str) -> str:
-    """Return a name that is allowed, of a folder's or column's.
+    """Return a valid name derived from the name of a folder or column.
 
     Example:
         >>> _slug("Stück (Woche)")
@@ -387,6 +384,6 @@ def _slug(text: str) -> str:
 
 
 def _seen_from(folder: Path, data: Path) -> str:
-    """Return a file's path from a repository; its name alone where that path would say much of this machine."""
+    """Return a file's path relative to a repository; only its name if it is more than one folder above."""
     path = os.path.relpath(data, folder)
     return path if path.count("..") <= 1 else data.name

@@ -1,4 +1,4 @@
-"""``mlops plan``: what a deployment would change, and a refusal of what would lose data unless it is named."""
+"""``mlops plan``: show the changes of a deployment, and refuse those that would lose data unless they are allowed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,13 +40,13 @@ def plan(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show what a deployment would change. Exit 1 if it would lose data, or create a name that exists already.
+    """Show what a deployment would change. Exit 1 if it would lose data, or create a name that already exists.
 
-    Stacks of other accounts and Regions than those of the credentials are left out, by name; one that is named is refused.
+    Stacks of other accounts or Regions than those of the credentials are skipped and reported; naming one is an error.
 
-    A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in, unless `--allow` names the
-    unit's bus. A policy that cannot be read is reported and refuses nothing. So is a network that the unit does not make and that
-    does not reach KMS, where records are signed. Exit 1 too if an API would have an access log, and API Gateway no role for it.
+    Also exit 1 if the policy of a KMS key that a unit uses without owning it does not allow the required services, unless `--allow`
+    names the unit's bus; and if an API would have an access log but API Gateway has no role for CloudWatch. Only reported: a key
+    policy that cannot be read, and an imported network without access to KMS, which signs records.
     """
     from mlops_runtime.changes import lines
     from mlops_runtime.price import PriceError, price_document, price_lines, price_table
@@ -63,7 +63,10 @@ def plan(
             planned = PlannedChanges.read(aws, templates, allowed=allow or [])
             if mapping is not None:
                 write_mapping(cloudformation, mapping, planned.versions)
-    for note in (*planned.notes, *(f"{name} was not planned: it is {where}" for name, where in elsewhere.items())):
+    for note in (
+        *planned.notes,
+        *(f"{name} was not planned: it belongs to {where}" for name, where in elsewhere.items()),
+    ):
         typer.echo(note, err=True)
     try:
         table = price_table(cloudformation.meta.region_name)
@@ -86,30 +89,30 @@ def plan(
 
 
 def _elsewhere(aws: Account, places: Mapping[str, tuple[str, str]], *, named: bool) -> dict[str, str]:
-    """Return the stacks of another account or Region than the caller's, each with where it belongs.
+    """Return the stacks of another account or Region than the caller's, each with that account and Region.
 
     Raises:
-        UserError: If no stack is left, or one of them was named.
+        UserError: If no stack remains, or stacks were named as arguments and one of them is elsewhere.
     """
     own = aws.identity().arn.split(":")[4], str(aws.client("cloudformation").meta.region_name)
     found = {
-        name: f"of {' '.join(filter(None, place))}"
+        name: " ".join(filter(None, place))
         for name, place in places.items()
         if any(wanted and wanted != here for wanted, here in zip(place, own, strict=True))
     }
     if found and (named or len(found) == len(places)):
-        which = "; ".join(f"{name} is {where}" for name, where in found.items())
+        which = "; ".join(f"{name} belongs to {where}" for name, where in found.items())
         raise UserError(
-            f"these credentials are of {' '.join(own)}, but {which}; plan it with the credentials of its account and AWS_REGION"
+            f"these credentials are for {' '.join(own)}, but {which}; plan it with credentials of its account and with AWS_REGION"
         )
     return found
 
 
 def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, Versions]) -> None:
-    """Write what the newest deletion of a stack that kept anything kept and its new template has.
+    """Write the resources of the new template that the newest deletion of the stack retained.
 
     Raises:
-        UserError: If not one stack is named, or no deletion of it kept anything.
+        UserError: Unless exactly one stack is planned, and a deletion of it retained one of its resources.
     """
     from mlops_cli.plan_checks import kept
 

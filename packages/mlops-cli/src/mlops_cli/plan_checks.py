@@ -1,4 +1,4 @@
-"""What ``mlops plan`` reads of an account before a deployment: names that exist, policies of keys, networks that reach KMS."""
+"""Checks of ``mlops plan`` in the account: existing names, KMS key policies, network access to KMS, API Gateway's log role."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _PSEUDO = "AWS::"
 
-# targets of a route that carry a private address to the internet; an internet gateway needs a public one
+# route targets that reach the internet from a private address; an internet gateway requires a public one
 _WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "InstanceId", "NetworkInterfaceId", "VpcPeeringConnectionId", "CoreNetworkArn",
              "GatewayId")  # fmt: skip
 
@@ -28,12 +28,12 @@ Look = Callable[[Callable[[str], Any], "NamedResource", str], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFindings:
-    """What was found of the keys.
+    """Result of the check of KMS keys.
 
     Args:
         problems: Keys whose policies lack statements, each with the statements as JSON.
         notes: Keys that could not be read or evaluated, each with the reason, and problems that the user allows.
-        allowed: Logical ids by which the user allows a problem.
+        allowed: Logical ids with which the user allows a problem.
     """
 
     problems: tuple[str, ...] = ()
@@ -43,11 +43,11 @@ class KeyFindings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRoleFindings:
-    """What was found of the role in which API Gateway writes to CloudWatch.
+    """Result of the check of API Gateway's account-wide role for CloudWatch Logs.
 
     Args:
-        problems: Stacks that are refused without it, each with the fix.
-        notes: Stacks for which it is unknown, and those that are deployed and log nothing.
+        problems: Stacks whose deployment would fail without the role, each with the fix.
+        notes: Stacks for which the role cannot be read, and deployed stacks that write no logs without it.
     """
 
     problems: tuple[str, ...] = ()
@@ -57,12 +57,12 @@ class LogRoleFindings:
 def read_keys(
     aws: "Account", templates: Mapping[str, Mapping[str, Any]], *, allow: Collection[str] = ()
 ) -> KeyFindings:
-    """Read the policy of each key that a unit uses and does not own.
+    """Check the policy of each key that a unit uses without owning it.
 
     Args:
-        aws: The account that the stacks are for.
-        templates: The new template of each stack by the stack's name.
-        allow: Logical ids of buses of units that may use their key as it is, known to the user. Default: none.
+        aws: The target account of the stacks.
+        templates: The new template of each stack, by stack name.
+        allow: Logical ids of the buses of units whose incomplete key policy the user accepts. Default: none.
     """
     keys = [(stack, template, *used) for stack, template in templates.items() for used in _used(template)]
     if not keys:
@@ -80,13 +80,12 @@ def read_keys(
             policy = aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
             found = key_policy.read_policy(policy, place)
         except (ClientError, LookupError, ValueError) as error:
-            notes.append(f"{whose}: its policy cannot be read, so it is unknown whether services may use it: {error}")
+            notes.append(f"{whose}: its policy cannot be read, so whether services may use the key is unknown: {error}")
             continue
         if found.unjudged:
             notes.append(
-                f"{whose}: whether the policy of {key} gives {_names(found.unjudged)} cannot be evaluated before its first use "
-                "because of its "
-                "conditions; check that reports, alarms and logs arrive"
+                f"{whose}: whether the policy of {key} allows {_names(found.unjudged)} depends on its conditions and cannot be "
+                "evaluated before its first use; check that reports, alarms and logs arrive"
             )
         if not found.missing:
             continue
@@ -106,7 +105,7 @@ def _names(statements: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield the bus, the name and the key of each unit of a template that does not define the key: the bus has the unit's tag."""
+    """Yield the bus, name and key of each unit with an imported key; a unit is found by the tag of its event bus."""
     for name, resource in template.get("Resources", {}).items():
         properties = resource.get("Properties", {})
         key = properties.get("KmsKeyIdentifier")
@@ -119,7 +118,7 @@ def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def place_of(aws: "Account") -> "Place":
-    """Return where an account's stacks are deployed."""
+    """Return the partition, Region and number of an account."""
     from mlops_runtime.business_unit.key_policy import Place
 
     arn, _ = aws.caller()
@@ -127,10 +126,10 @@ def place_of(aws: "Account") -> "Place":
 
 
 def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Place") -> str:
-    """Return a value of a template as far as it is known before the deployment: literals, exports, parameters.
+    """Resolve a template value that is known before the deployment: a literal, an export or a parameter.
 
     Raises:
-        LookupError: If it is known at deployment alone.
+        LookupError: If the value is only known at deployment.
     """
     if isinstance(value, str):
         return value
@@ -155,11 +154,11 @@ def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Pl
 
 
 def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return which networks do not reach KMS, each with the fix, and those that cannot be checked.
+    """Return the networks without access to KMS, each with the fix, and those that cannot be checked.
 
     Args:
-        aws: The account that the stacks are for.
-        templates: The new template of each stack by the stack's name.
+        aws: The target account of the stacks.
+        templates: The new template of each stack, by stack name.
     """
     wanted = {(stack, subnets) for stack, template in templates.items() for subnets in _given(template)}
     if not wanted:
@@ -172,7 +171,7 @@ def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) ->
             subnets = [resolved(aws, subnet, templates[stack], place) for subnet in json.loads(text)]
             problem = _problem(ec2, subnets, region=place.region, account=place.account)
         except (ClientError, LookupError, ValueError) as error:
-            problem = f"cannot check whether it reaches KMS, which signs records: {error}"
+            problem = f"cannot check its access to KMS, whose keys sign records: {error}"
         if problem is not None:
             notes.append(f"network of stack {stack}: {problem}")
     return notes
@@ -181,14 +180,14 @@ def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) ->
 def read_log_roles(
     aws: "Account", templates: Mapping[str, Mapping[str, Any]], deployed: Mapping[str, Mapping[str, Any]]
 ) -> LogRoleFindings:
-    """Find the stacks that an account refuses whose API Gateway has no role for CloudWatch.
+    """Find stacks with API access logs if the account's API Gateway has no role for CloudWatch Logs.
 
-    There is one role an account and region, so that no stack may set it for all others; where a template does, it is not asked for.
+    The role is a setting of account and Region, so a stack should not set it; if a template does, nothing is checked.
 
     Args:
-        aws: The account that the stacks are for.
-        templates: The new template of each stack by the stack's name.
-        deployed: The deployed ones. A stage that has its access log already is not refused for it.
+        aws: The target account of the stacks.
+        templates: The new template of each stack, by stack name.
+        deployed: The deployed templates. A stage that already has an access log is deployed without the role.
     """
     logging = {stack: stages for stack, template in templates.items() if (stages := _logged_stages(template))}
     if not logging or any(_of_type(template, "AWS::ApiGateway::Account") for template in templates.values()):
@@ -199,17 +198,17 @@ def read_log_roles(
         if aws.client("apigateway").get_account().get("cloudwatchRoleArn"):
             return LogRoleFindings()
     except ClientError as error:
-        unknown = "cannot check whether API Gateway may write access logs"
+        unknown = "cannot check API Gateway's role for access logs"
         return LogRoleFindings(notes=tuple(f"stack {stack}: {unknown}: {error}" for stack in sorted(logging)))
     refused = {stack for stack, stages in logging.items() if stages - _logged_stages(deployed.get(stack, {}))}
-    missing = "API Gateway has no role for CloudWatch in this account and region, so"
+    missing = "API Gateway has no role for CloudWatch in this account and Region, so"
     fix = (
-        "make a role for apigateway.amazonaws.com with AmazonAPIGatewayPushToCloudWatchLogs, then aws apigateway update-account "
-        "--patch-operations op=replace,path=/cloudwatchRoleArn,value=ROLE_ARN"
+        "create a role for apigateway.amazonaws.com with AmazonAPIGatewayPushToCloudWatchLogs, then run aws apigateway "
+        "update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=ROLE_ARN"
     )
     return LogRoleFindings(
         problems=tuple(
-            f"stack {stack}: {missing} its stage with an access log is refused; {fix}" for stack in sorted(refused)
+            f"stack {stack}: {missing} a stage with an access log cannot be created; {fix}" for stack in sorted(refused)
         ),
         notes=tuple(
             f"stack {stack}: {missing} calls are not logged; {fix}" for stack in sorted(set(logging) - refused)
@@ -218,7 +217,7 @@ def read_log_roles(
 
 
 def _logged_stages(template: Mapping[str, Any]) -> frozenset[str]:
-    """Return the stages that write access logs to CloudWatch; to a delivery stream they need no role of the account."""
+    """Return the stages with access logs in CloudWatch Logs; logs to a delivery stream do not need the account's role."""
     groups, found = _of_type(template, "AWS::Logs::LogGroup"), set()
     for name, stage in _of_type(template, "AWS::ApiGateway::Stage").items():
         destination = stage.get("Properties", {}).get("AccessLogSetting", {}).get("DestinationArn", "")
@@ -234,7 +233,7 @@ def _of_type(template: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, A
 
 
 def _given(template: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the subnets of functions that sign, as JSON, where the template does not make them."""
+    """Yield the imported subnets of functions that sign records, as JSON."""
     resources = template.get("Resources", {})
     for resource in resources.values():
         properties = resource.get("Properties", {})
@@ -254,7 +253,7 @@ def _given(template: Mapping[str, Any]) -> Iterator[str]:
 def _problem(ec2: Any, subnets: Sequence[str], *, region: str, account: str) -> str | None:
     rows = ec2.describe_subnets(SubnetIds=list(subnets))["Subnets"]
     if len(rows) != len(set(subnets)):
-        raise LookupError(f"of the subnets {', '.join(subnets)} there are {len(rows)}")
+        raise LookupError(f"only {len(rows)} of the subnets {', '.join(subnets)} exist")
     vpc, owner = rows[0]["VpcId"], rows[0].get("OwnerId", account)
     service = f"com.amazonaws.{region}.kms"
     in_vpc = {"Name": "vpc-id", "Values": [vpc]}
@@ -270,17 +269,16 @@ def _problem(ec2: Any, subnets: Sequence[str], *, region: str, account: str) -> 
     whose = (
         ""
         if owner == account
-        else f"; it belongs to account {owner}, whose endpoints are not visible from here: ask its owner"
+        else f"; it belongs to account {owner}, whose endpoints this account cannot see: ask its owner"
     )
     return (
-        f"{vpc} does not reach KMS from {', '.join(without)}, so no record can be signed and every rollout fails when it writes "
-        "its record; "
-        f"add an interface endpoint {service} with private DNS names to it, or a route to the internet by a NAT gateway{whose}"
+        f"{vpc} has no access to KMS from {', '.join(without)}, so no record can be signed and every rollout fails when it writes "
+        f"its record; add an interface endpoint {service} with private DNS names, or a route to a NAT gateway{whose}"
     )
 
 
 def _leads_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a subnet's route table, or else the main one, leads to the internet from a private address."""
+    """Return whether a subnet's route table, or else the VPC's main one, routes private addresses to the internet."""
     found = [table for table in tables if any(a.get("SubnetId") == subnet for a in table["Associations"])]
     found = found or [table for table in tables if any(a.get("Main") for a in table["Associations"])]
     return any(
@@ -295,13 +293,13 @@ def _leads_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> bool:
 def look_up(
     client: Callable[[str], Any], resources: Iterable["NamedResource"], *, account: str, region: str
 ) -> Iterator["Existing"]:
-    """Yield what exists, and what could not be checked.
+    """Yield the resources that already exist, and those that could not be checked.
 
     Args:
-        client: Makes the boto3 client of a service.
-        resources: What would be created.
-        account: The account's number, for ARNs.
-        region: Its region.
+        client: Creates the boto3 client of a service.
+        resources: Resources that would be created.
+        account: Account number, for ARNs.
+        region: Region, for ARNs.
     """
     from botocore.exceptions import ClientError
 
@@ -334,7 +332,7 @@ def _identifier(one: "NamedResource", where: str) -> dict[str, str]:
 
 
 def _call(service: str, operation: str, member: str) -> Look:
-    """Return a look-up that fails if the resource does not exist."""
+    """Return a lookup by name that raises if the resource does not exist."""
 
     def look(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
         del where
@@ -375,7 +373,7 @@ def _log_group(client: Callable[[str], Any], one: "NamedResource", where: str) -
 
 
 def _arn(service: str, operation: str, member: str, form: str) -> Look:
-    """Return a look-up by ARN."""
+    """Return a lookup by ARN that raises if the resource does not exist."""
 
     def look(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
         getattr(client(service), operation)(
@@ -415,10 +413,10 @@ _LOOKS: dict[str, Look] = {
 
 
 def kept(cloudformation: Any, stack: str) -> dict[str, dict[str, str]]:
-    """Return what the newest deletion of a stack that kept something kept, by logical id, as ``cdk import`` reads it.
+    """Return the resources retained by the newest deletion of a stack that retained any, in the format of ``cdk import``.
 
-    A stack whose creation failed counts last: it may have kept a bucket that was written into, and hides nothing that was kept
-    before. CloudFormation shows each deleted stack of a name by its id for 90 days.
+    Stacks whose creation failed are considered last: such a stack may have retained a bucket with objects, which must not hide
+    resources retained before. CloudFormation lists deleted stacks for 90 days.
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackEvents.html
     """
     pages = cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
@@ -434,7 +432,7 @@ def kept(cloudformation: Any, stack: str) -> dict[str, dict[str, str]]:
 
 
 def _skipped(cloudformation: Any, stack_id: str) -> tuple[dict[str, dict[str, str]], bool]:
-    """Return what the deletion of a stack kept, and whether the stack had been created."""
+    """Return the resources that the deletion of a stack retained, and whether its creation had succeeded."""
     from mlops_runtime.changes.existing_resources import IDENTIFIERS
 
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
@@ -448,5 +446,5 @@ def _skipped(cloudformation: Any, stack_id: str) -> tuple[dict[str, dict[str, st
 
 
 def types() -> frozenset[str]:
-    """Return the types that can be checked."""
+    """Return the resource types that can be checked."""
     return frozenset(_LOOKS)

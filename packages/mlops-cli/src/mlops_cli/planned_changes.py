@@ -1,4 +1,4 @@
-"""What a deployment would change and why it is refused, as ``mlops plan`` prints it and ``mlops deploy`` obeys it."""
+"""Changes of a deployment and the reasons to refuse it, for ``mlops plan`` and ``mlops deploy``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Allow = Annotated[
     list[str] | None,
     typer.Option(
-        help="Logical id of a resource whose replacement or deletion is allowed, data included, or of a bus whose key policy "
-        "may lack statements.",
+        help="Logical id of a resource that may be replaced or deleted with its data, or of a unit's bus whose key policy may "
+        "lack statements.",
         show_default=False,
     ),
 ]
@@ -40,7 +40,7 @@ _STUCK = {
 
 
 class Versions(NamedTuple):
-    """A stack's template before and after: what is deployed, ``None`` for a new stack, and what would be."""
+    """The deployed and the new template of a stack; ``deployed`` is ``None`` for a new stack."""
 
     deployed: "Template | None"
     new: "Template"
@@ -48,20 +48,20 @@ class Versions(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedChanges:
-    """What a deployment of stacks would change.
+    """The changes that a deployment of stacks would make.
 
     Args:
-        found: What happens to each resource, by stack.
+        found: Changes of resources, by stack.
         versions: Both templates of each stack.
-        refused: Changes that are not made without being named.
-        existing: Names that would be created and exist, and those that could not be checked.
+        refused: Changes that must be allowed by name.
+        existing: Names to be created that already exist, and names that could not be checked.
         owned: Units that another stack owns.
-        missing: What stacks import and is not deployed.
-        keys: What the policies of keys lack that units use and do not own.
-        log_roles: Which stacks are refused because API Gateway may not write their access logs.
-        notes: What is worth saying and refuses nothing.
-        stuck: Why a stack cannot be updated at all.
-        unused: Allowed names that allow nothing.
+        missing: Imports of the stacks that are not deployed.
+        keys: Missing statements in the policies of imported keys.
+        log_roles: Stacks whose access logs API Gateway has no role to write.
+        notes: Messages that do not refuse the deployment.
+        stuck: Stacks that CloudFormation cannot update in their current status.
+        unused: Allowed names without effect.
     """
 
     found: "tuple[StackChanges, ...]"
@@ -91,7 +91,7 @@ class PlannedChanges:
             aws: The account.
             templates: The new template of each stack by the stack's name.
             allowed: Logical ids that may be replaced or deleted.
-            remade: Templates of stacks whose rest is deleted first, so that nothing of them is compared. Default: none.
+            remade: Templates of stacks that are deleted and created again, so that nothing is compared. Default: none.
         """
         from mlops_runtime.changes import compare, refusals, unused_names
 
@@ -126,7 +126,7 @@ class PlannedChanges:
 
     @classmethod
     def together(cls, plans: "Sequence[PlannedChanges]") -> "PlannedChanges":
-        """Return the changes of several accounts and Regions as those of one deployment."""
+        """Merge the plans of several accounts and Regions into one."""
         allowed = frozenset(name for plan in plans for name in plan.keys.allowed)
         return cls(
             found=tuple(one for plan in plans for one in plan.found),
@@ -139,14 +139,14 @@ class PlannedChanges:
             log_roles=LogRoleFindings(problems=tuple(one for plan in plans for one in plan.log_roles.problems)),
             notes=tuple(one for plan in plans for one in plan.notes),
             stuck=tuple(one for plan in plans for one in plan.stuck),
-            # a name may allow something in one of them
+            # a name that has an effect in any plan is used
             unused=tuple(name for name in plans[0].unused if all(name in plan.unused for plan in plans))
             if plans
             else (),
         )
 
     def problems(self) -> list[str]:
-        """Return why the deployment is refused, each with its fix."""
+        """Return the reasons why the deployment is refused, each with its fix."""
         from mlops_runtime.changes import refusals_of
 
         taken = refusals_of(self.existing)
@@ -157,7 +157,7 @@ class PlannedChanges:
             *(each.text for each in self.owned),
             *(each.text for each in self.missing),
             *([f"{len(taken)} of the names to be created already exist: {taken[0]}"] if taken else []),
-            *(f"--allow {name} allows nothing in this plan; remove it" for name in self.unused),
+            *(f"--allow {name} has no effect in this plan; remove it" for name in self.unused),
         ]
 
     def document(self) -> dict[str, object]:
@@ -170,11 +170,11 @@ class PlannedChanges:
 def read_versions(
     cloudformation: Any, templates: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, Versions], list[str]]:
-    """Return both templates of each stack, and what keeps a stack from being changed at all.
+    """Return both templates of each stack, and the stacks that cannot be updated in their current status.
 
     Args:
         cloudformation: Client.
-        templates: The new template of each stack by the stack's name.
+        templates: The new template of each stack, by stack name.
     """
     from mlops_runtime.changes.template import Template
 
@@ -185,7 +185,7 @@ def read_versions(
         if status in _STUCK or status.endswith("_IN_PROGRESS"):
             fix = _STUCK.get(status, "wait until it ends")
             problems.append(f"stack {name} is {status}: {fix}")
-        if status == "ROLLBACK_COMPLETE":  # nothing of it is left: everything would be created
+        if status == "ROLLBACK_COMPLETE":  # no resources remain: everything would be created
             description = None
         values = _values(cloudformation, description, new)
         deployed = None if description is None else Template(document=_deployed(cloudformation, name), values=values)
@@ -215,7 +215,7 @@ def _schemas() -> dict[str, "ResourceSchema"]:
 
 
 def describe_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
-    """Return a stack as CloudFormation describes it; ``None`` if nothing of it is deployed."""
+    """Return CloudFormation's description of a stack; ``None`` if it is not deployed."""
     from botocore.exceptions import ClientError
 
     try:
@@ -228,7 +228,7 @@ def describe_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
 
 
 def doomed_changes(cloudformation: Any, names: Sequence[str]) -> "list[StackChanges]":
-    """Return what goes with each of these stacks that is deployed.
+    """Return the changes that deleting stacks would make; stacks that are not deployed are skipped.
 
     Args:
         cloudformation: Client.
@@ -254,10 +254,10 @@ def _deployed(cloudformation: Any, name: str) -> dict[str, Any]:
 
 
 def _values(cloudformation: Any, description: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, str]:
-    """Return the values of parameters that a deployment keeps or takes from the template, and the region."""
+    """Return the parameter values of a deployment, previous values before defaults, and the Region."""
     values = {"AWS::Region": cloudformation.meta.region_name}
     declared = new.get("Parameters", {})
-    # a parameter of Parameter Store is the name of one there, and its value may change at any time
+    # values of SSM parameters may change at any time
     known = {name: body for name, body in declared.items() if not str(body["Type"]).startswith("AWS::SSM::")}
     values |= {name: str(body["Default"]) for name, body in known.items() if "Default" in body}
     if description is not None:
@@ -267,11 +267,11 @@ def _values(cloudformation: Any, description: Mapping[str, Any] | None, new: Map
 
 
 def _from_yaml(text: str) -> dict[str, Any]:
-    """Read a template that was deployed as YAML, its short functions too."""
+    """Parse a YAML template, including the short forms of intrinsic functions."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """A separate loader, so that CloudFormation's tags are not registered on yaml's own."""
+        """A separate class, so that CloudFormation's tags are not registered globally."""
 
     def function(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
         if isinstance(node, yaml.ScalarNode):

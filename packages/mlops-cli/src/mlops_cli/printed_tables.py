@@ -1,4 +1,4 @@
-"""Tables that the command prints: nothing is cut, in a narrow terminal neither; a program that reads them gets whole lines."""
+"""Printed tables: cells are wrapped and never cut on a terminal; piped output has unwrapped lines."""
 
 import os
 import re
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-LONGEST_WORD = 32  # characters of a cell that is not wrapped where words are kept whole
-# but line break and tab; with those that turn the direction of text
+LONGEST_WORD = 32  # characters; with `whole_words`, columns up to this width are not wrapped
+# all control characters except line break and tab, and those that change the direction of text
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_UNBOUNDED = 10_000  # columns of a file or a pipe, which no line has
+_UNBOUNDED = 10_000  # columns for a file or pipe, more than any line has
 
 
 def console() -> "Console":
-    """Return where tables go: as wide as the terminal, or as the text where it is piped."""
+    """Return the console for tables, with the width of the terminal, or unbounded if piped."""
     from rich.console import Console
 
     is_chosen = "COLUMNS" in os.environ
@@ -27,12 +27,12 @@ def console() -> "Console":
 def print_table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", whole_words: bool = False
 ) -> None:
-    """Print rows as a table; what does not fit is folded.
+    """Print rows as a table; long cells are folded.
 
     Args:
         heads: Names of the columns.
         rows: Their cells, as strings.
-        title: Above the table. Default: none.
+        title: Title above the table. Default: none.
         whole_words: Wrap only the last column if the others are short. Default: wrap any column that needs it.
     """
     from rich.table import Table
@@ -47,7 +47,7 @@ def print_table(
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Print names with their values; an ARN that does not fit goes on in the next line."""
+    """Print a table of names and values; long values are folded."""
     from rich.table import Column, Table
 
     table = Table(Column("name", no_wrap=True), Column("value", overflow="fold"), show_header=False)
@@ -57,7 +57,7 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 
 def visible(text: str) -> str:
-    r"""Return a text with control characters spelled out: those of a reason or of a pickle could rewrite what a terminal shows.
+    r"""Escape control characters, with which a reason or a pickle's names could manipulate the terminal.
 
     Example:
         >>> visible("rejected\x1b[2K\x1b[1A\nby the gate")
@@ -67,7 +67,7 @@ def visible(text: str) -> str:
 
 
 def _cell(value: str) -> "Text":
-    """Return a cell as text, since input of users is not markup; a line break that a service quoted is one again."""
+    r"""Return a cell without markup, since it may contain user input; an escaped ``\n`` becomes a line break."""
     from rich.text import Text
 
     return Text(visible(value.replace("\\n", "\n")))

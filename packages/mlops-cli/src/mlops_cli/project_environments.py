@@ -1,4 +1,4 @@
-"""The environments of a project: accounts and Regions through which a model goes, in their order, and who lets it in."""
+"""Environments of a project: the accounts and Regions of its promotion chain, in order, with manual or automatic approval."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 
 from mlops_runtime.promotion.environment_link import LinkedEnvironment
 
-# what Environment of mlops_constructs allows, and so GitLab too: https://docs.gitlab.com/ci/yaml/#environmentname
+# allowed by Environment of mlops_constructs, stricter than GitLab: https://docs.gitlab.com/ci/yaml/#environmentname
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
-# variables of a job that begin so are GitLab's: https://docs.gitlab.com/ci/variables/predefined_variables/
+# prefixes of GitLab's own variables: https://docs.gitlab.com/ci/variables/predefined_variables/
 _RESERVED = ("ci", "gitlab")
 _FORM = "NAME=ACCOUNT/REGION or NAME=ACCOUNT/REGION/manual, such as staging=222222222222/eu-west-1"
 _MANUAL, _AUTOMATIC = "manual", "automatic"
@@ -23,8 +23,8 @@ class ProjectEnvironment:
         name: Its name in GitLab, in stacks and variables.
         account: Number of the account.
         region: The Region.
-        is_manual: Whether a person starts its deployment and approves each model there, as the first one's models always are.
-            Otherwise the pipeline deploys once the plan is right, and a model is approved as its source approved it.
+        is_manual: Whether a person starts its deployment and approves each model; models of the first environment are always
+            approved by a person. Otherwise the pipeline deploys after a successful plan, and the source's approval is adopted.
     """
 
     name: str
@@ -34,16 +34,16 @@ class ProjectEnvironment:
 
     @property
     def constant(self) -> str:
-        """Its name in Python, with which its variables in GitLab begin."""
+        """Its name in Python, and the prefix of its GitLab variables."""
         return self.name.replace("-", "_").upper()
 
     @property
     def suffix(self) -> str:
-        """What its stacks end with."""
+        """Suffix of its stacks' names."""
         return "".join(part.title() for part in self.name.split("-"))
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong with it, each with what is allowed."""
+        """Yield the problems of the environment, each with what is allowed."""
         if not re.fullmatch(_NAME, self.name):
             yield (
                 "the name of an environment must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not "
@@ -51,22 +51,22 @@ class ProjectEnvironment:
             )
         elif self.name.partition("-")[0] in _RESERVED:
             yield (
-                f"the environment {self.name!r} would need variables that begin with {self.constant}_, which are GitLab's own; "
+                f"the environment {self.name!r} would need variables that start with {self.constant}_, which GitLab reserves; "
                 "choose another name"
             )
         if not re.fullmatch(r"[0-9]{12}", self.account):
             yield f"the account of environment {self.name!r} must be 12 digits, got {self.account!r}"
         if self.region not in _regions():
             yield (
-                f"the Region of environment {self.name!r} must be one of AWS, such as 'eu-west-1', got {self.region!r}; a newer "
-                "one needs a newer botocore"
+                f"the Region of environment {self.name!r} must be an AWS Region, such as 'eu-west-1', got {self.region!r}; for a "
+                "newer Region, update botocore"
             )
 
 
 def read_environments(given: Sequence[str]) -> tuple[tuple[ProjectEnvironment, ...], list[str]]:
-    """Return the environments that options name, in their order, and what is wrong with the options.
+    """Parse environments from options; return them in order, and the problems of the options.
 
-    The last one is manual and the others are not, where an option does not say.
+    By default, only the last environment is manual.
 
     Args:
         given: The options' values.
@@ -81,18 +81,18 @@ def read_environments(given: Sequence[str]) -> tuple[tuple[ProjectEnvironment, .
     problems = [problem for _, problems in read for problem in problems]
     if len(given) == 1:
         problems.append(
-            f"--environment names one environment, {given[0]!r}; a model goes from one to another: name two at least, or none for "
-            "a development and a production account that each train their own"
+            f"--environment names only one environment, {given[0]!r}; models are promoted from one to another: name at least two, "
+            "or none for a development and a production account that both train"
         )
     return tuple(found), problems + environment_problems(found)
 
 
 def read_environment(option: str, *, is_last: bool) -> tuple[ProjectEnvironment | None, list[str]]:
-    """Return the environment that an option names, and what is wrong with the option's form.
+    """Parse an environment; return it, or ``None``, and the problems of the option's form.
 
     Args:
         option: The option's value.
-        is_last: Whether it is the last of a chain, which is manual where the option does not say.
+        is_last: Whether it is the last of a chain, which is manual by default.
     """
     name, _, rest = option.partition("=")
     parts = rest.split("/")
@@ -104,31 +104,32 @@ def read_environment(option: str, *, is_last: bool) -> tuple[ProjectEnvironment 
 
 
 def environment_problems(environments: Sequence[ProjectEnvironment]) -> list[str]:
-    """Return what is wrong with environments, each and together."""
+    """Return the problems of environments, individually and together."""
     problems = [problem for each in environments for problem in each.problems()]
     names = [each.name for each in environments]
     problems += [f"the environment {name!r} is named twice" for name in _twice(names)]
     for account, region in _twice([(each.account, each.region) for each in environments]):
         same = [each.name for each in environments if (each.account, each.region) == (account, region)]
         if len(set(same)) > 1:
-            problems.append(f"{' and '.join(map(repr, same))} are one account and Region, {account} {region}")
+            problems.append(f"{' and '.join(map(repr, same))} have the same account and Region, {account} {region}")
     for suffix in _twice([each.suffix for each in environments]):
         same = list(dict.fromkeys(each.name for each in environments if each.suffix == suffix))
         if len(same) > 1:
-            problems.append(f"{' and '.join(map(repr, same))} both make stacks that end with {suffix!r}; rename one")
+            problems.append(
+                f"{' and '.join(map(repr, same))} both result in stack names that end with {suffix!r}; rename one"
+            )
     partitions = {LinkedEnvironment(account=each.account, region=each.region).partition for each in environments}
     if len(partitions) > 1:
         problems.append(
-            f"the Regions are of several partitions, {', '.join(sorted(partitions))}, and a model cannot be promoted from one to "
-            "another"
+            f"the Regions belong to different partitions, {', '.join(sorted(partitions))}, between which models cannot be promoted"
         )
     return problems
 
 
 def rendered_environments(environments: Sequence[ProjectEnvironment]) -> list[dict[str, Any]]:
-    """Return what templates read of them: each with its neighbours, and the tier that GitLab and the account's role know it by."""
+    """Return the template values of environments: each with its neighbours and its GitLab deployment tier."""
     after_first = [place for place, each in enumerate(environments) if place and each.is_manual]
-    # from the first one that waits for a person on, all are production
+    # production starts at the first manual environment after the training one
     produces = after_first[0] if after_first else len(environments) - 1
     return [
         {
@@ -152,7 +153,7 @@ def _twice(values: Sequence[Any]) -> list[Any]:
 
 
 def _regions() -> set[str]:
-    """Return every Region that is known here, of every partition."""
+    """Return all Regions of all partitions that botocore knows."""
     import botocore.session
 
     session = botocore.session.get_session()

@@ -1,7 +1,7 @@
-"""Where a project gets our own packages from: an index, a git revision, or wheels that are built here and kept in ``vendor/``.
+"""Sources of this library's packages in a project: an index, a git revision, or wheels built here and stored in ``vendor/``.
 
-``direct_url.json`` of the installed distribution says which. Wheels are named by path in ``tool.uv.sources``, so that ``uv.lock``
-holds the hash of each: one with other bytes is refused.
+The source follows from ``direct_url.json`` of the installed distribution. Wheels are referenced by path in ``tool.uv.sources``, so
+that ``uv.lock`` has their hashes and uv rejects changed ones.
 
 See: https://packaging.python.org/en/latest/specifications/direct-url/
 """
@@ -25,22 +25,22 @@ from mlops_runtime.image.uv_program import MissingUvError, compile_lock, find_uv
 
 OURS = ("mlops-cli", "mlops-constructs", "mlops-local", "mlops-runtime")
 VENDOR = "vendor"
-# locks of a project, and the file that each follows from: of all that it runs with, and of its models alone
+# locks of a project and their source files: of the whole project, and of its models' environment
 LOCKS = {"uv.lock": "pyproject.toml", "requirements.lock": "requirements.in"}
-# what a build of a checkout reads
+# files that a build of a checkout needs
 _BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", "lambdas", "packages")
-_ANOTHER_INDEX = "name an index that has every package with --index, or run this where one is reached"
+_ANOTHER_INDEX = "name an index with all packages with --index, or run this on a machine with access to one"
 _FOLDERS_OF_GIT = {"mlops-constructs": None} | {name: f"packages/{name}" for name in OURS if name != "mlops-constructs"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageSources:
-    """Where our packages come from, as ``pyproject.toml`` says it.
+    """Source of this library's packages, for ``pyproject.toml``.
 
     Args:
-        index: URL of a package index. Default: that of uv's own settings.
+        index: URL of a package index. Default: the index in uv's settings.
         git: Repository and commit. Default: not from git.
-        wheels: Wheels by their names, which lie in ``vendor/``. Default: none.
+        wheels: Wheels in ``vendor/``, by file name. Default: none.
     """
 
     index: str | None = None
@@ -62,7 +62,7 @@ class PackageSources:
         return f'    "mlops-constructs>={version("mlops-cli")},<1",'
 
     def table(self) -> str:
-        """Return the tables of uv; empty where our packages come from uv's own index."""
+        """Return uv's tables in ``pyproject.toml``; empty for uv's default index."""
         if self.wheels:
             named = {name.partition("-")[0].replace("_", "-"): name for name in sorted(self.wheels)}
             lines = [f'{name} = {{ path = "{VENDOR}/{wheel}" }}' for name, wheel in named.items()]
@@ -77,15 +77,15 @@ class PackageSources:
         return "" if self.index is None else f'[[tool.uv.index]]\nname = "packages"\nurl = "{self.index}"'
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of wheels in the repository."""
+        """Return the repository's wheel files, by path."""
         return {f"{VENDOR}/{name}": content for name, content in self.wheels.items()}
 
 
 def package_sources(index: str | None = None) -> PackageSources:
-    """Return where this installation's own packages come from; a checkout's wheels are built.
+    """Return the source of this installation's packages; for a checkout, wheels are built.
 
     Args:
-        index: URL of a package index that has them. Default: as they were installed.
+        index: URL of a package index with the packages. Default: the source of the installation.
 
     Raises:
         UserError: If wheels cannot be built.
@@ -105,29 +105,29 @@ def package_sources(index: str | None = None) -> PackageSources:
 
 
 def index_problem(index: str) -> str | None:
-    """Say why an address is not one of an index; None if it is. The address is kept in files that go to git.
+    """Return why a URL is not allowed as package index, or ``None``. The URL is written to files under version control.
 
     Example:
         >>> index_problem("https://pypi.shop.internal/simple")
         >>> index_problem("https://ci:secret@pypi.shop.internal/simple")
-        '--index must have no user and password, which would be kept in git; set UV_INDEX_PACKAGES_USERNAME and _PASSWORD'
+        '--index must not contain user and password, which would be stored in git; set UV_INDEX_PACKAGES_USERNAME and _PASSWORD'
     """
     if "@" in urlsplit(index).netloc:
         return (
-            "--index must have no user and password, which would be kept in git; set UV_INDEX_PACKAGES_USERNAME and "
+            "--index must not contain user and password, which would be stored in git; set UV_INDEX_PACKAGES_USERNAME and "
             "_PASSWORD"
         )
     if re.fullmatch(r"(https?|file)://[^\s\"\\]+", index) is None:
-        return f"--index must be an https://, http:// or file:// address, got {index!r}"
+        return f"--index must be an https://, http:// or file:// URL, got {index!r}"
     return None
 
 
 def locked(files: Mapping[str, bytes], names: Iterable[str] = LOCKS) -> dict[str, bytes]:
-    """Return locks of a project's files; versions that its locks have are kept where they fit.
+    """Lock a project's files; versions in existing locks are kept if they still fit.
 
     Args:
         files: The files of the project by path.
-        names: The locks to make. Default: all.
+        names: The locks to create. Default: all.
 
     Raises:
         UserError: If uv is missing or finds no versions; the message has its reason.
@@ -144,7 +144,7 @@ def locked(files: Mapping[str, bytes], names: Iterable[str] = LOCKS) -> dict[str
 
 
 def lock(folder: Path, name: str) -> None:
-    """Write one of the `LOCKS` of a project's folder.
+    """Write one of the ``LOCKS`` in a project's folder.
 
     Raises:
         UserError: If uv is missing or finds no versions; the message has its reason.
@@ -178,18 +178,18 @@ def _direct_url() -> dict[str, Any] | None:
 
 
 def _checkout(place: Path) -> Path:
-    """Return the folder of the workspace that a distribution's folder belongs to."""
+    """Return the root folder of the checkout that contains a distribution's folder."""
     for folder in (place, *place.parents):
         if all((folder / name).exists() for name in _BUILT_FROM):
             return folder
     raise UserError(
-        f"mlops-cli is installed from {str(place)!r}, which is not in a checkout of mlops-constructs any more; install it "
-        "again, or name an index that has it with --index"
+        f"mlops-cli is installed from {str(place)!r}, which is no longer in a checkout of mlops-constructs; install it "
+        "again, or name an index with it with --index"
     )
 
 
 def _built(checkout: Path) -> dict[str, bytes]:
-    """Return the wheels of a checkout; their versions name its commit."""
+    """Build the wheels of a checkout, with its commit in their versions."""
     try:
         uv = find_uv()
     except RequirementsError as error:
@@ -232,12 +232,12 @@ def _commit(checkout: Path) -> str | None:
 
 
 def _beside(wheel: Path) -> dict[str, bytes]:
-    """Return the wheels of all four packages from the folder that one was installed from."""
+    """Return the wheels of all four packages from the folder of an installed wheel."""
     found = {path.name: path.read_bytes() for path in sorted(wheel.parent.glob("mlops_*.whl"))}
     missing = [name for name in OURS if not any(each.startswith(f"{name.replace('-', '_')}-") for each in found)]
     if missing:
         raise UserError(
-            f"mlops-cli was installed from {str(wheel)!r}, and {', '.join(missing)} is not beside it; put the wheels there, "
-            "or name an index that has them with --index"
+            f"mlops-cli was installed from {str(wheel)!r}, but its folder has no wheel of {', '.join(missing)}; copy the wheels "
+            "there, or name an index with them with --index"
         )
     return found

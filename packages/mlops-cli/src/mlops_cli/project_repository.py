@@ -1,6 +1,6 @@
-"""A made project as a git repository with its first commit.
+"""Git repository of a generated project, with a first commit.
 
-Nothing of the user's git takes part but the name: no hook runs and nothing is signed, since both may ask a person.
+Of the user's git configuration, only the name is used: hooks and signing are disabled, since both may prompt.
 """
 
 import os
@@ -13,7 +13,7 @@ _QUIET = ("-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "-c", 
 
 
 def takes_repository(folder: Path) -> bool:
-    """Return whether git is there, and a folder that is to be made would lie in no repository."""
+    """Return whether git is installed, and a folder to create would be outside of any repository."""
     if shutil.which("git") is None:
         return False
     above = next(each for each in folder.absolute().parents if each.is_dir())
@@ -21,27 +21,27 @@ def takes_repository(folder: Path) -> bool:
 
 
 def commit_project(folder: Path) -> str:
-    """Make a repository of a folder, with a commit of its files where git knows who commits.
+    """Create a repository in a folder, and commit its files if git has a user name.
 
     Returns:
-        What was made, for a person.
+        A message about the result.
     """
     made = _git(folder, "init", "--quiet", "--initial-branch", "main")
     if made.returncode == 0:
         made = _git(folder, "add", "--all")
-    if made.returncode != 0:  # an old git, or a file system that takes none
+    if made.returncode != 0:  # an old git, or an unsuitable file system
         shutil.rmtree(folder / ".git", ignore_errors=True)
-        return f"no git repository was made: {_said(made)}"
+        return f"no git repository was created: {_said(made)}"
     if _git(folder, "var", "GIT_COMMITTER_IDENT").returncode != 0:
-        return 'a git repository with every file staged; git does not know your name: git config user.name "..."'
+        return 'a git repository with all files staged; to commit, set your name: git config user.name "..."'
     done = _git(folder, *_QUIET, "commit", "--quiet", "--message", "Create the project")
     if done.returncode != 0:
-        return f"a git repository with every file staged; the commit failed: {_said(done)}"
+        return f"a git repository with all files staged; the commit failed: {_said(done)}"
     return "a git repository with a first commit"
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # a hook that runs the command names its own repository
+    # when run by a git hook, these variables name the hook's repository
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     return subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -49,4 +49,4 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
     lines = (done.stderr or done.stdout).strip().splitlines()
-    return lines[-1] if lines else f"git ended with {done.returncode}"
+    return lines[-1] if lines else f"git exited with {done.returncode}"

@@ -1,4 +1,4 @@
-"""``mlops promotions``: what a registry was offered by another account or Region, what it released, and what its targets serve."""
+"""``mlops promotions``: versions that other environments offered to a registry, its releases, and what its targets serve."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,16 +21,16 @@ def promotions(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="Package group. Default: the only one that takes or releases versions.", show_default=False
+            help="Package group. Default: the only one that receives or releases versions.", show_default=False
         ),
     ] = None,
     *,
-    last: Annotated[int, typer.Option(help="How many of the newest to list.", min=1, max=1000)] = 20,
+    last: Annotated[int, typer.Option(help="Number of newest promotions to list.", min=1, max=1000)] = 20,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """List what was offered to a group and what became of it, what it released, and what its targets serve; newest first."""
+    """List the versions offered to a group and their state, the group's releases, and what its targets serve; newest first."""
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.promotion.promotion_history import PromotionHistoryError, read_history
@@ -41,7 +41,7 @@ def promotions(
         unit = entries.unit(registry.unit)
         if registry.inbox is None and registry.releases is None:
             raise UserError(
-                f"{registry.group} neither takes versions of another environment (ModelRegistry.from_environment) nor releases "
+                f"{registry.group} neither receives versions of another environment (ModelRegistry.from_environment) nor releases "
                 "its own (deploy_to=)"
             )
         found = read_history(aws.client, unit=unit, registry=registry, last=last, now=aws.caller()[1])
@@ -64,8 +64,8 @@ def _only_registry(aws: Account) -> "RegistryEntry":
     linked = [each for each in every if each.inbox is not None or each.releases is not None]
     if len(linked) != 1:
         names = ", ".join(sorted(each.group for each in linked))
-        there_are = f"these do: {names}" if linked else "none of this account and Region does"
-        raise UserError(f"name the group that takes or releases versions; {there_are}")
+        there_are = f"these do: {names}" if linked else "no group of this account and Region does"
+        raise UserError(f"name a group that receives or releases versions; {there_are}")
     return linked[0]
 
 
@@ -74,13 +74,13 @@ def _print_offers(found: "PromotionHistory") -> None:
         return
     of = f"{found.inbox.source_name} ({found.inbox.source.account} {found.inbox.source.region})"
     if not found.offers:
-        typer.echo(f"{of} has offered {found.group} nothing yet")
+        typer.echo(f"{of} has offered no version to {found.group} yet")
         return
-    typer.echo(f"{found.group} takes what {of} releases")
-    head = ("offered", "state", "theirs", "here", "changed", "reason")
+    typer.echo(f"{found.group} receives the releases of {of}")
+    head = ("offered", "state", "source version", "own version", "changed", "reason")
     print_table(head, [tuple(_offer_cells(each)) for each in found.offers], whole_words=True)
     if any(each.state == "WAITING" for each in found.offers):
-        typer.echo('a version that waits: mlops models approve VERSION --reason "..."')
+        typer.echo('to approve a waiting version: mlops models approve VERSION --reason "..."')
 
 
 def _offer_cells(each: "Promotion") -> Iterator[str]:
@@ -90,7 +90,7 @@ def _offer_cells(each: "Promotion") -> Iterator[str]:
     yield each.source_version or ""
     yield each.version or ""
     yield _minute(each.changed_at)
-    yield each.reason + ("; asked again within an hour" if each.is_asked_again and each.state != "OFFERED" else "")
+    yield each.reason + ("; retried within an hour" if each.is_asked_again and each.state != "OFFERED" else "")
 
 
 def _print_releases(found: "PromotionHistory") -> None:
@@ -105,8 +105,8 @@ def _print_releases(found: "PromotionHistory") -> None:
 def _print_undelivered(found: "PromotionHistory", queue: str | None) -> None:
     if found.undelivered:
         typer.echo(
-            f"{found.undelivered} events reached no other environment; read them in {queue}, compare both sides with mlops "
-            "accounts show, and purge the queue then"
+            f"{found.undelivered} events could not be delivered to another environment; read them in {queue}, compare both sides "
+            "with mlops accounts show, then purge the queue"
         )
 
 
@@ -115,17 +115,17 @@ def _print_stopped(found: "PromotionHistory") -> None:
         bus = "" if each.bus is None else f" --event-bus-name {each.bus}"
         if each.state == "DELETED":
             typer.echo(
-                f"rule {each.name} is deleted, and nothing comes by it; put it back under that name as the stack's template has "
-                f"it, with its targets (aws events put-rule --name {each.name}{bus}, aws events put-targets): CloudFormation does "
-                "not make again what was deleted outside of it while the template stays as it is"
+                f"rule {each.name} was deleted, so its events are lost; create it again with that name and its targets, as in the "
+                f"stack's template (aws events put-rule --name {each.name}{bus}, aws events put-targets): CloudFormation does not "
+                "recreate resources deleted outside of it while the template is unchanged"
             )
             continue
         typer.echo(
-            f"rule {each.name} is disabled, and nothing comes by it ({each.description}): aws events enable-rule --name "
+            f"rule {each.name} is disabled, so its events are lost ({each.description}): aws events enable-rule --name "
             f"{each.name}{bus}"
         )
     if found.rules_unread is not None:
-        typer.echo(f"rules were not read, so one that is disabled is not named: {found.rules_unread}")
+        typer.echo(f"rules could not be read, so disabled ones are not reported: {found.rules_unread}")
 
 
 def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:
@@ -137,24 +137,26 @@ def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:
 
 def _print_targets(found: "PromotionHistory") -> None:
     if found.targets:
-        typer.echo(f"of {found.group}, targets serve")
-        head = ("environment", "serves", "theirs", "since", "rolled back")
+        typer.echo(f"targets serve these versions of {found.group}")
+        head = ("environment", "serves", "target version", "since", "rolled back")
         print_table(head, [tuple(_target_cells(each)) for each in found.targets])
     for each in found.targets:
         if each.asked is not None:
             typer.echo(
-                f"{each.name} asked for a retraining at {_minute(each.asked.at)}, {each.asked.reason}: {each.asked.answer}"
+                f"{each.name} requested a retraining at {_minute(each.asked.at)}, {each.asked.reason}: {each.asked.answer}"
             )
     for name in found.silent:
-        typer.echo(f"{name} has told nothing yet of what it serves")
+        typer.echo(f"{name} has not reported yet what it serves")
 
 
 def _target_cells(each: "ServedState") -> Iterator[str]:
-    yield each.name if each.via in (None, each.name) else f"{each.name}, told by {each.via}"
+    yield each.name if each.via in (None, each.name) else f"{each.name}, reported by {each.via}"
     yield "nothing" if each.serves is None else each.serves.released_as or ""
     yield "" if each.serves is None else each.serves.version
     yield "" if each.serves is None else _minute(each.serves.at)
-    yield "; ".join(f"{back.released_as} (theirs {back.version}) at {_minute(back.at)}" for back in each.rolled_back)
+    yield "; ".join(
+        f"{back.released_as} (target version {back.version}) at {_minute(back.at)}" for back in each.rolled_back
+    )
 
 
 def _minute(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What comes of an asked retraining, as ``mlops train`` and ``mlops models register`` wait for it and print it."""
+"""Result of a requested retraining, awaited and printed by ``mlops train`` and ``mlops models register``."""
 
 import math
 import sys
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.retraining.retraining_request import RetrainingOutcome, RetrainingRequests
 
-REFUSED = 3  # exit code where the command worked and the verdict is no
+REFUSED = 3  # exit code: the command ran and the verdict is negative
 _LOOK_SECONDS = 1.0
-_GUARD_SECONDS = 60  # a queue and a function: what takes longer is among the dead letters
+_GUARD_SECONDS = 60  # limit for a queue and a function; later, the event is in the dead-letter queue
 
 T = TypeVar("T")
 
 
 def requests_of(aws: Account, entries: "Entries", pipeline: "PipelineEntry") -> "RetrainingRequests":
-    """Return a pipeline as the caller may ask it."""
+    """Return the client for retraining requests of a pipeline."""
     from mlops_runtime.retraining.retraining_request import RetrainingRequests
 
     return RetrainingRequests(client=aws.client, unit=entries.unit(pipeline.unit), pipeline=pipeline)
@@ -39,7 +39,7 @@ def follow(
     Args:
         requests: The pipeline.
         event: Id of the request's event.
-        facts: What a JSON document says besides.
+        facts: Further keys of the JSON document.
         is_awaited: Whether to wait for the verdict, or only for the start.
         as_json: Whether standard output is one JSON document.
 
@@ -62,17 +62,17 @@ def follow(
         return
     say(f"waiting for {execution.rpartition(':')[2]}")
     found = _awaited(lambda: requests.outcome(execution))
-    if found is not None:  # it waits for as long as the machine may take
+    if found is not None:  # always, since this wait has no limit
         _finish(found, {"execution": execution, **facts}, as_json=as_json)
 
 
 def say(text: str) -> None:
-    """Print progress, which is not the answer."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr)
 
 
 def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, Any], *, as_json: bool) -> "GuardDecision":
-    """Return the decision that started a run, or names the one that has this model."""
+    """Return the decision that started a run, or that names an earlier run of this model."""
     from mlops_runtime.contracts.retraining import Decision
     from mlops_runtime.retraining.retraining_request import refusal_of
 
@@ -81,7 +81,7 @@ def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, Any
     if decision is None:
         raise UserError(
             f"the guard of {pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check the "
-            f"log of its function and the dead letters of {pipeline.queue_url.rpartition('/')[2]}"
+            f"log of its function and the dead-letter queue of {pipeline.queue_url.rpartition('/')[2]}"
         )
     if decision.decision not in (Decision.STARTED, Decision.KNOWN) or decision.execution is None:
         document = {"outcome": decision.decision.value, "reason": decision.reason, "package": None, "execution": None}

@@ -1,4 +1,4 @@
-"""A rollout, followed: lines about what it does as it changes, and the pause before it is read again."""
+"""Wait for a rollout: print its progress when it changes, and pause between polls."""
 
 import time
 from collections.abc import Callable
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 
 _LOOK_SECONDS = 1.0
-_EACH_MINUTE = 5  # of answers that are said; later every fifth
+_EACH_MINUTE = 5  # minutes with a line each; later every fifth minute has one
 
 
 class InterruptedWaitError(UserError):
-    """A person has stopped waiting for a rollout, which goes on; the message says how to follow it again."""
+    """The user interrupted the wait for a rollout, which continues; the message has the command to resume."""
 
     code = 130
 
@@ -32,13 +32,13 @@ def _say(text: str) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class RolloutWait:
-    """Says what has changed of the execution that it is called with, and waits a second.
+    """Callable that reports changes of an execution and then waits a second.
 
     Args:
-        aws: Where the rollout runs.
+        aws: Account of the rollout.
         endpoint: Its endpoint.
-        say: Gets each line. Default: standard error gets it.
-        sleep: How a second passes.
+        say: Called with each line. Default: print it to standard error.
+        sleep: Called with the seconds to wait. Default: ``time.sleep``.
     """
 
     aws: Account
@@ -50,7 +50,7 @@ class RolloutWait:
     _unread: bool = field(default=False, init=False)
 
     def __call__(self, execution: str | None) -> None:
-        """Say what an execution does, if one runs, and wait."""
+        """Report changes of an execution, if one is running, and wait."""
         if execution is not None and not self._unread:
             self._look(execution)
         self.sleep(_LOOK_SECONDS)
@@ -69,7 +69,7 @@ class RolloutWait:
             if error.response["Error"]["Code"] not in DENIED:
                 raise
             self._unread = True
-            self.say("its steps are not shown: the caller may not read the history of its execution")
+            self.say("its steps are not shown: the caller has no read access to the execution's history")
             return
         for line in self._news(progress, now):
             self.say(visible(line))
@@ -88,7 +88,7 @@ class RolloutWait:
             if progress.step and self.aws.has_movable_clock():
                 first = "once calls are sent: " if progress.missing else ""
                 lines.append(
-                    f"      its time is the embedded cloud's; {first}mlops local clock --jump {jump(progress, now)}"
+                    f"      it waits by the embedded cloud's clock; {first}mlops local clock --jump {jump(progress, now)}"
                 )
         if said := answers(progress):
             minutes = 0 if progress.verdict is None else progress.verdict.minutes

@@ -1,4 +1,4 @@
-"""``mlops runs``: what a pipeline has trained, what was refused, how two runs compare, and what their jobs logged."""
+"""``mlops runs``: list, show and compare a pipeline's training runs and refused requests, and print job logs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from mlops_runtime.retraining.run_comparison import RunComparison
     from mlops_runtime.retraining.run_history import Run, RunDetails, RunHistory
 
-app = typer.Typer(help="List, inspect and compare retrainings, refused ones too.", no_args_is_help=True)
+app = typer.Typer(help="List, inspect and compare retrainings, including refused ones.", no_args_is_help=True)
 
 Pipeline = Annotated[str | None, typer.Option(help="Name of the pipeline. Default: the only one.", show_default=False)]
 RunId = Annotated[
-    str, typer.Argument(help="Run as `mlops runs list` shows it, its version, or latest.", show_default=False)
+    str, typer.Argument(help="Run as shown by `mlops runs list`, its version, or latest.", show_default=False)
 ]
 Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
 
@@ -35,15 +35,16 @@ def list_(
         str | None, typer.Argument(help="Name of the pipeline. Default: the only one.", show_default=False)
     ] = None,
     *,
-    last: Annotated[int, typer.Option(help="How many of the newest to list.", min=1, max=1000)] = 20,
+    last: Annotated[int, typer.Option(help="Number of newest runs to list.", min=1, max=1000)] = 20,
     start: Annotated[
-        datetime | None, typer.Option("--from", help="Only what began at this time (UTC) or later.", show_default=False)
+        datetime | None,
+        typer.Option("--from", help="Only runs that began at this time (UTC) or later.", show_default=False),
     ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """List runs and refused requests: what asked for each, what came of it, its loss beside each rival's, its version."""
+    """List runs and refused requests: trigger, outcome, loss with that of each rival, version."""
     with account(profile, home) as aws:
         history = history_of(aws, pipeline)
         found = history.runs(last=last, since=None if start is None else start.replace(tzinfo=UTC))
@@ -64,7 +65,7 @@ def list_(
 def show(
     run: RunId, pipeline: Pipeline = None, as_json: AsJson = False, profile: Profile = None, home: Home = None
 ) -> None:
-    """Show a run: its jobs, hyperparameters, what its script wrote of the training, losses, and each check of the gate."""
+    """Show a run: jobs, hyperparameters, training metrics written by the script, losses, and each check of the gate."""
     from mlops_runtime.retraining.run_comparison import RunError
 
     with account(profile, home) as aws, shown(RunError):
@@ -74,17 +75,15 @@ def show(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="Run or version that is compared with, or latest.", show_default=False)],
-    second: Annotated[
-        str, typer.Argument(help="Run or version whose loss is relative to it, or latest.", show_default=False)
-    ],
+    first: Annotated[str, typer.Argument(help="Reference run or version, or latest.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="Run or version to compare with it, or latest.", show_default=False)],
     *,
     pipeline: Pipeline = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Compare two runs over one holdout, with the interval that the gate computes; runs on other rows are refused."""
+    """Compare two runs on one holdout, with the gate's confidence interval. Runs with different holdout rows are refused."""
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.retraining.run_comparison import RunError
 
@@ -98,15 +97,16 @@ def logs(
     run: RunId,
     *,
     step: Annotated[
-        Step | None, typer.Option(help="Job. Default: train; of a model made elsewhere evaluate.", show_default=False)
+        Step | None,
+        typer.Option(help="Job. Default: train; for a model trained elsewhere, evaluate.", show_default=False),
     ] = None,
-    last: Annotated[int, typer.Option(help="How many of the newest lines to print.", min=1)] = 1000,
+    last: Annotated[int, typer.Option(help="Number of newest lines to print.", min=1)] = 1000,
     pipeline: Pipeline = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Print what a job of a run logged."""
+    """Print the log of a run's job."""
     from mlops_runtime.retraining.run_comparison import RunError
 
     with account(profile, home) as aws, shown(RunError):
@@ -115,7 +115,7 @@ def logs(
 
 
 def history_of(aws: Account, pipeline: str | None) -> "RunHistory":
-    """Return the runs of a pipeline; without a name of the only one."""
+    """Return the run history of a pipeline; ``None`` stands for the only pipeline."""
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.run_history import RunHistory
 
@@ -125,7 +125,7 @@ def history_of(aws: Account, pipeline: str | None) -> "RunHistory":
 
 
 def outcome_of(run: "Run") -> str:
-    """Return what came of a run in a line.
+    """Return the outcome of a run in one line.
 
     Example:
         >>> from mlops_runtime.contracts.retraining import Decision
@@ -144,7 +144,7 @@ def outcome_of(run: "Run") -> str:
 
 
 def run_document(run: "Run") -> dict[str, object]:
-    """Return a run as JSON has it."""
+    """Return the JSON form of a run."""
     from mlops_runtime.contracts import to_dict
 
     return {**to_dict(run), "version": run.version}
@@ -155,7 +155,7 @@ def _details_document(found: "RunDetails") -> dict[str, object]:
 
     evaluation = found.evaluation
     measured = None
-    if evaluation is not None:  # losses of blocks are the gate's business, and large
+    if evaluation is not None:  # without losses per block, which are large and only needed by the gate
         measured = {
             "metric": evaluation.metric,
             "metrics": evaluation.metrics,
@@ -202,7 +202,7 @@ def _details(found: "RunDetails") -> Iterator[str]:
 
 
 def _training(found: "TrainingMetrics") -> Iterator[str]:
-    yield "  training   as the script wrote it"
+    yield "  training   as written by the script"
     yield from (f"    {name:<20} {value:.6g}" for name, value in sorted(found.metrics.items()))
     for name, values in sorted(found.curves.items()):
         known = [(step, value) for step, value in zip(found.steps, values, strict=True) if value is not None]
@@ -231,7 +231,7 @@ def _comparison(found: "RunComparison") -> Iterator[str]:
         yield "hyperparameters that differ"
         yield from _pairs(found.hyperparameters)
     if found.training:
-        yield "training, as the scripts wrote it"
+        yield "training, as written by the scripts"
         yield from _pairs(
             {
                 name: tuple(None if value is None else f"{value:.6g}" for value in values)
@@ -246,7 +246,7 @@ def _pairs(values: Mapping[str, Sequence[str | None]]) -> Iterator[str]:
 
 
 def _bars(values: Sequence[float]) -> str:
-    """Return a curve as a line of characters."""
+    """Return a curve as a sparkline."""
     wide = min(len(values), _BARS_WIDE)
     chosen = [values[index * len(values) // wide] for index in range(wide)]
     low, span = min(chosen), max(chosen) - min(chosen)
@@ -280,7 +280,7 @@ def _took(run: "Run") -> str:
 
 
 def _seconds(seconds: float) -> str:
-    """Return a duration in its largest unit, as a person says it.
+    """Return a duration in seconds, minutes, or hours and minutes.
 
     Example:
         >>> [_seconds(seconds) for seconds in (42, 600, 7300)]

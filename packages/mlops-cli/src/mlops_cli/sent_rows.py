@@ -1,4 +1,4 @@
-"""Rows of a file as an endpoint takes them: the live model's columns, and an id a row."""
+"""Rows of a file to send to an endpoint: the columns of the live model, and an id for each row."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EndpointAndFile = Annotated[
     list[str],
     typer.Argument(
-        help="Endpoint, needed where there are several, and file: .parquet, .csv with a header, or .jsonl.",
+        help="Endpoint, required if there are several, and file: .parquet, .csv with a header, or .jsonl.",
         metavar="[ENDPOINT] FILE",
         show_default=False,
     ),
@@ -26,7 +26,7 @@ EndpointAndFile = Annotated[
 Ids = Annotated[
     str | None,
     typer.Option(
-        help="Column with an id a row, by which labels can be put. Default: rows have none.",
+        help="Column with the id of each row, to put labels by later. Default: rows have no ids.",
         metavar="COLUMN",
         show_default=False,
     ),
@@ -34,7 +34,7 @@ Ids = Annotated[
 LeaveOut = Annotated[
     list[str] | None,
     typer.Option(
-        help="Column that is not sent. Default: what the live model does not take, if you may read its baseline.",
+        help="Column to exclude. Default: columns that are no inputs of the live model, if you have access to its baseline.",
         metavar="COLUMN",
         show_default=False,
     ),
@@ -44,7 +44,7 @@ Texts = Annotated[
     typer.Option(
         "--text",
         metavar="COLUMN",
-        help="Column of a CSV that is text although its values are numbers. Default: as the live model takes it.",
+        help="Column of a CSV file to read as text although its values are numbers. Default: as in the live model's inputs.",
         show_default=False,
     ),
 ]
@@ -56,9 +56,9 @@ class SentRows:
 
     Args:
         file: The file.
-        columns: Columns that are sent.
-        inputs: What the live model takes; None where that is not known.
-        ids: Id a row; None without.
+        columns: Columns to send.
+        inputs: Inputs of the live model; ``None`` if unknown.
+        ids: Id of each row; ``None`` without ids.
     """
 
     file: "RowFile"
@@ -78,19 +78,19 @@ class SentRows:
         texts: Sequence[str] = (),
         others: Sequence[str] = (),
     ) -> "SentRows":
-        """Return a file's rows, and report the columns that are not sent.
+        """Open a file's rows, and report the columns that are not sent.
 
         Args:
             path: The file.
-            entry: What the endpoint's stack published.
+            entry: Entry of the endpoint.
             aws: The account.
-            ids: Column with an id a row.
-            leave_out: Columns that are not sent.
-            texts: Columns of a CSV that are texts.
-            others: Columns that say something about a row, as its time: sent only if the live model takes them.
+            ids: Column with the id of each row.
+            leave_out: Columns to exclude.
+            texts: Columns of a CSV file to read as text.
+            others: Columns about a row, such as its time; only sent if they are inputs of the live model.
 
         Raises:
-            UserError: If the file or a column cannot be read, the ids are not ids, or no column is left.
+            UserError: If the file or a column cannot be read, the ids are invalid, or no column remains.
         """
         from mlops_runtime.labels.label_rows import LabelError, check_ids
         from mlops_runtime.serving.live_baseline import ModelInputs, live_baseline
@@ -109,7 +109,7 @@ class SentRows:
             columns = tuple(name for name in file.columns if name in chosen)
             found = None if ids is None else check_ids(file.values(ids))
         if not columns:
-            takes = "" if inputs is None else f"; the live model takes {', '.join(inputs.names)}"
+            takes = "" if inputs is None else f"; the inputs of the live model are {', '.join(inputs.names)}"
             raise UserError(f"no column of {path.name} can be sent, it has {', '.join(file.columns)}{takes}")
         unused = [name for name in file.columns if name not in (*chosen, *named, *leave_out)]
         if unused:
@@ -117,7 +117,7 @@ class SentRows:
         return cls(file=file, columns=columns, inputs=inputs, ids=found)
 
     def rows(self) -> Iterator[dict[str, object]]:
-        """Yield the rows as they are sent."""
+        """Yield the rows to send."""
         for piece in self.file.pieces(self.columns):
             for row in piece:
                 yield row if self.inputs is None else self.inputs.fit(row)

@@ -1,4 +1,4 @@
-"""``mlops serving check``: check a model server; and the image that a run serves with."""
+"""``mlops serving check``: check a model server against the container contract; choice of a serving image."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _IMAGE = re.compile(
 
 @app.callback()
 def serving() -> None:
-    """Keep ``check`` a sub-command, so that later verbs find room beside it."""
+    """Keep ``check`` a subcommand although it is the only one."""
 
 
 @app.command()
@@ -98,20 +98,20 @@ def serving_image(
 
     Args:
         given: Repository and digest, or the whole URI. Default: ``mlops-runtime`` with the settings' digest.
-        cloud: Where it is going to run; only the embedded cloud stands in for the digest of 64 zeros.
-        account: Number of the account of the run.
-        region: Its region.
+        cloud: Target cloud; only the embedded cloud accepts the placeholder digest of 64 zeros.
+        account: Account number of the run.
+        region: Region of the run.
         settings: ``cdk.json``, with the context ``image_digest``.
 
     Raises:
-        UserError: If none is given, it belongs to another account or region, or its digest is the placeholder on AWS.
+        UserError: If no image is given, it belongs to another account or Region, or its digest is the placeholder on AWS.
     """
     repository, digest = _of_settings(settings) if given is None else _named(given, account=account, region=region)
     if digest == PLACEHOLDER_DIGEST and cloud == "aws":
         source = f"image_digest of {settings.name}" if given is None else f"--image {given!r}"
         raise UserError(
-            f"{source} is the placeholder of 64 zeros, which only the embedded cloud can replace: push an image with mlops "
-            "image push, and give its digest with --image or mlops image digest --write; or --free for the free checks"
+            f"{source} is the placeholder of 64 zeros, which only the embedded cloud accepts: push an image with mlops image "
+            "push, and give its digest with --image or mlops image digest --write; or run only the free checks with --free"
         )
     return repository, digest
 
@@ -121,8 +121,8 @@ def _of_settings(settings: Path) -> tuple[str, str]:
     digest = found.get("context", {}).get("image_digest")
     if digest is None:
         raise UserError(
-            "no serving image: give --image REPOSITORY@sha256:DIGEST of this account and region (or set image_digest in "
-            f"{settings.name}), or --free for the free checks"
+            "no serving image: give --image REPOSITORY@sha256:DIGEST of this account and Region (or set image_digest in "
+            f"{settings.name}), or run only the free checks with --free"
         )
     return REPOSITORY, str(digest)
 
@@ -136,6 +136,6 @@ def _named(given: str, *, account: str, region: str) -> tuple[str, str]:
     for name, here in (("account", account), ("region", region)):
         if match[name] not in (None, here):
             raise UserError(
-                f"--image is of {name} {match[name]}, the run of {here}: push it there, or choose another {name}"
+                f"--image belongs to {name} {match[name]}, but the run to {here}: push it there, or choose another {name}"
             )
     return match["repository"], match["digest"]

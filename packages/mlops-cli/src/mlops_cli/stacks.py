@@ -1,4 +1,4 @@
-"""``mlops deploy`` and ``mlops destroy``: synthesize an app, and deploy it to the embedded cloud or delete it there."""
+"""``mlops deploy`` and ``mlops destroy``: synthesize an app, and deploy its stacks to the embedded cloud or delete them."""
 
 import json
 import os
@@ -32,18 +32,18 @@ _SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
 App = Annotated[
     str | None, typer.Option(help="Command that synthesizes the app. Default: `app` of cdk.json.", show_default=False)
 ]
-# as CloudFormation's handlers say it
+# wording of CloudFormation's resource handlers
 _TAKEN = re.compile(r"already exists", re.IGNORECASE)
 _UNREAD = re.compile(r"Unable to fetch parameters \[/mlops")
-_OWNER_FIRST = "it imports from a stack of the app that comes after it; write importing.add_dependency(owner)"
-_ADOPT = "mlops plan names what exists before a deployment, and docs/adopt.md how to adopt or delete it"
+_OWNER_FIRST = "it imports from a stack that the app deploys later; add importing.add_dependency(owner)"
+_ADOPT = "mlops plan lists existing resources before a deployment; docs/adopt.md shows how to adopt or delete them"
 Stacks = Annotated[
     list[str] | None, typer.Argument(help="Stack names. Default: all stacks of the app.", show_default=False)
 ]
 
 
 def synthesis_environment() -> dict[str, str]:
-    """Return the environment in which apps synthesize: this interpreter's folder first on PATH, byte code allowed.
+    """Return the environment variables for synthesis: this interpreter's folder first on PATH, byte code enabled.
 
     Raises:
         UserError: If node 22 or newer is missing.
@@ -60,10 +60,10 @@ def synthesis_environment() -> dict[str, str]:
 
 
 def run_build(command: str) -> None:
-    """Run cdk.json's ``build`` command, which fetches what synthesis copies.
+    """Run the ``build`` command of cdk.json, which downloads assets for synthesis.
 
     Raises:
-        UserError: If it fails; its last lines are in the message.
+        UserError: If it fails, with its last lines.
     """
     result = _run(command, synthesis_environment())
     if result.returncode != 0:
@@ -77,13 +77,12 @@ def synthesize(
 
     Args:
         app: The command line.
-        output: Where the assembly goes.
+        output: Folder of the assembly.
         context: The app's context.
-        surroundings: Variables of the embedded cloud that it is meant for, which keep the app from AWS. Default: it is not meant
-            for one.
+        surroundings: Environment variables of the target embedded cloud, which keep the app from calling AWS. Default: none.
 
     Raises:
-        UserError: If the app fails; its last lines are in the message.
+        UserError: If the app fails, with its last lines.
     """
     environment = synthesis_environment() | dict(surroundings or {})
     environment["CDK_OUTDIR"] = str(output)
@@ -95,14 +94,14 @@ def synthesize(
 
 
 def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
-    """Yield what constructs say of stacks in an assembly, each with its construct: warnings, and notices such as prices.
+    """Yield the annotations of stacks in an assembly, each with its construct: warnings, and notices such as prices.
 
-    Apps only write them down; the stock CLI prints them, and so do ``mlops plan`` and ``mlops deploy``.
+    Synthesis only stores annotations; the CDK CLI prints them, and so do ``mlops plan`` and ``mlops deploy``.
 
     See: https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.Annotations.html
 
     Args:
-        folder: A cloud assembly; its stages are included.
+        folder: A cloud assembly, including its stages.
         stacks: Names of stacks. Default: all.
     """
     for artifact_id, artifact in json.loads((folder / "manifest.json").read_text("utf-8")).get("artifacts", {}).items():
@@ -114,7 +113,7 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
         if stacks and properties.get("stackName", artifact_id) not in stacks:
             continue
         said = artifact.get("metadata", {})
-        if "additionalMetadataFile" in artifact:  # of newer versions of CDK
+        if "additionalMetadataFile" in artifact:  # written by newer CDK versions
             said = {**said, **json.loads((folder / artifact["additionalMetadataFile"]).read_text("utf-8"))}
         for path, entries in said.items():
             for entry in entries:
@@ -124,7 +123,7 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
 
 @contextmanager
 def assembly(app: str | None) -> Iterator[Path]:
-    """Give a folder with an assembly: the one that is named, or one that is synthesized."""
+    """Provide the folder of a cloud assembly: ``app`` itself if it is a folder, else the synthesized app."""
     if app is not None and Path(app).is_dir():
         yield Path(app)
         return
@@ -134,10 +133,10 @@ def assembly(app: str | None) -> Iterator[Path]:
 
 
 def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each stack's name and template, those of stages too.
+    """Yield each stack's name and template, including stages.
 
     Raises:
-        UserError: If there is no assembly in the folder.
+        UserError: If the folder has no assembly.
     """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
@@ -152,7 +151,7 @@ def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def assembly_places(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield each stack's name, account and Region, those of stages too; what a stack leaves to its deployment is empty.
+    """Yield each stack's name, account and Region, including stages; empty strings for environment-agnostic stacks.
 
     See: https://docs.aws.amazon.com/cdk/v2/guide/environments.html
     """
@@ -169,7 +168,7 @@ def assembly_places(folder: Path) -> Iterator[tuple[str, str, str]]:
 def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     arguments = shlex.split(command)
     if not arguments:
-        raise UserError("the command to run is empty; give one in cdk.json or by --app")
+        raise UserError("the command to run is empty; give one in cdk.json or with --app")
     program = sys.executable if arguments[0] in {"python", "python3"} else arguments[0]
     found = shutil.which(program, path=environment["PATH"])
     if found is None:
@@ -202,12 +201,12 @@ def deploy(
 ) -> None:
     """Deploy the app's stacks to the embedded cloud, each to its own account and Region.
 
-    Refuses what `mlops plan` refuses, and shows each resource that goes.
+    Refuses what `mlops plan` refuses, and shows each resource that is deleted or replaced.
 
-    With `--account` only those of that account, with what they depend on; stacks without an
-    environment go there too.
+    `--account` selects the stacks of that account and their dependencies; environment-agnostic
+    stacks are deployed there too.
 
-    The stock `cdk deploy` cannot be made to refuse: on an account, run `mlops plan` before it.
+    For AWS, run `mlops plan` before `cdk deploy`, which has no such checks.
     """
     from mlops_local import cloud
     from mlops_local.accounts import AccountError
@@ -262,9 +261,9 @@ def destroy(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Delete the app's stacks from the embedded cloud, after a confirmation. Lists retained resources.
+    """Delete the app's stacks from the embedded cloud after a confirmation, and list retained resources.
 
-    With `--account` only those of that account.
+    `--account` selects the stacks of that account.
     """
     from mlops_local import cloud
     from mlops_local.accounts import AccountError
@@ -310,7 +309,7 @@ def destroy(
 def _of_account(
     running: "CloudAccount", folder: Path, stacks: Sequence[str] | None, number: str | None
 ) -> Sequence[str] | None:
-    """Return the names of the stacks of an account; what was asked for where no account was."""
+    """Return the names of the selected stacks of an account; without an account, the given selection."""
     from mlops_local.stacks import deployer
 
     if number is None:
@@ -318,9 +317,9 @@ def _of_account(
     found = deployer.deployed_stacks(running, folder, stacks)
     names = [each.name for each in found if each.account == number and (not stacks or each.name in stacks)]
     if not names:
-        others = ", ".join(f"{each.name} to {each.account}" for each in found)
+        others = ", ".join(f"{each.name} in {each.account}" for each in found)
         raise UserError(
-            f"no stack goes to account {number}: {others or 'the app has none'}; name another with --account"
+            f"no stack is deployed to account {number}: {others or 'the app has none'}; name another with --account"
         )
     return names
 
@@ -335,7 +334,7 @@ def _planned(
     bodies, plans = dict(assembly_templates(folder)), []
     for place in dict.fromkeys((each.account, each.region) for each in found):
         here = [each for each in found if (each.account, each.region) == place]
-        # of a stack that is made again nothing is left that could be lost
+        # a stack that is created again has no resources to lose
         again = {each.name for each in here if deployer.is_made_again(running, each)}
         changed, remade = (
             {s.name: bodies[s.name] for s in here if (s.name in again) is made} for made in (False, True)
@@ -346,7 +345,7 @@ def _planned(
 
 
 def _described(doomed: "StackChanges") -> str:
-    """Return what goes with a stack, by the names of what cannot be brought back."""
+    """Return a stack's number of resources, and the logical ids of those whose data would be lost."""
     lost = [change.logical_id for change in doomed.changes if change.holds_data and not change.is_kept]
     data = f", with the data of {', '.join(lost)}" if lost else ""
     return f"{doomed.stack} ({len(doomed.changes)} resources{data})"
@@ -354,20 +353,20 @@ def _described(doomed: "StackChanges") -> str:
 
 @contextmanager
 def _leaving() -> Iterator[None]:
-    """On Ctrl-C report that the cloud completes a stack that is being changed, as AWS does."""
+    """On Ctrl-C, report that the cloud completes the running stack operation, as AWS does."""
     try:
         yield
     except KeyboardInterrupt:
         typer.echo(
-            "mlops: interrupted; the embedded cloud completes the stack that it has started: run the same command again to "
-            "follow it",
+            "mlops: interrupted; the embedded cloud completes the stack operation in progress: run the same command again to "
+            "wait for it",
             err=True,
         )
         raise typer.Exit(130) from None
 
 
 class _Progress:
-    """Prints what happens to each resource, and counts it."""
+    """Prints and counts resource events."""
 
     def __init__(self, *, on_stderr: bool) -> None:
         self.count = 0
@@ -384,14 +383,14 @@ def synthesize_app(
     context: Mapping[str, object] | None = None,
     surroundings: Mapping[str, str] | None = None,
 ) -> None:
-    """Synthesize the app of the current folder as the stock CLI does: cdk.json's build first, then its app.
+    """Synthesize the app of the current folder as the CDK CLI does: first ``build`` of cdk.json, then ``app``.
 
     Args:
-        app: Command line of the app. ``None``: cdk.json's.
-        output: Where the cloud assembly goes.
-        context: Put over cdk.json's, as ``cdk --context`` does. Default: nothing is.
-        surroundings: Variables of the embedded cloud that the app is meant for, which keep it from AWS. The build runs without
-            them: it fetches packages, and a registry may be on AWS. Default: the app is not meant for one.
+        app: Command line of the app. ``None``: the one in cdk.json.
+        output: Folder of the cloud assembly.
+        context: Overrides the context in cdk.json, like ``cdk --context``. Default: no overrides.
+        surroundings: Environment variables of the target embedded cloud, which keep the app from calling AWS. The build runs
+            without them, since it downloads packages and its registry may be on AWS. Default: none.
     """
     settings = _settings(Path("cdk.json"))
     build = settings.get("build")

@@ -1,4 +1,4 @@
-"""``mlops status``: each unit's deployments, paused automation and running executions."""
+"""``mlops status``: deployments, rollouts, paused automation and monitors of each unit."""
 
 import re
 import sys
@@ -32,20 +32,22 @@ def status(
     *,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Show it again until interrupted; where there is no terminal, what has changed."),
+        typer.Option(
+            "--watch", help="Refresh until interrupted; if standard output is no terminal, print only changes."
+        ),
     ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show versions, rollouts, approvals, monitors, pauses, freezes, and what last came of retraining, by unit."""
+    """Show versions, rollouts, approvals, monitors, pauses, freezes and the last retraining of each unit."""
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.rollout.rollout_progress import RolloutReader
 
     if watch and as_json:
-        raise UserError("--watch shows lines as they change, --json one document; remove one of the two options")
+        raise UserError("--watch prints continuously, --json prints one document; remove one of the two options")
     with account(profile, home) as aws:
-        # one reader, so that a watch reads each event of a rollout once
+        # a shared reader, so that --watch reads each event of a rollout only once
         rollouts = RolloutReader(stepfunctions=aws.client("stepfunctions"))
         seen = _seen(aws, unit, rollouts)
         if watch:
@@ -60,7 +62,7 @@ def status(
 
 
 def _document(unit: "UnitOverview", now: datetime) -> dict[str, object]:
-    """Return a unit with its words: what stops its automation, and the state of each model as the console shows it."""
+    """Return the JSON form of a unit, with what stops its automation and the state of each model as in the console."""
     from mlops_runtime.business_unit.unit_words import automation
     from mlops_runtime.console.model_state import state_of
     from mlops_runtime.contracts import to_dict
@@ -74,7 +76,7 @@ def _document(unit: "UnitOverview", now: datetime) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What there is at a time."""
+    """Status at one time."""
 
     now: datetime
     caller: str
@@ -82,13 +84,13 @@ class _Seen:
     unread: Mapping[str, str]
 
     def head(self) -> str:
-        """Return the first line."""
+        """Return the header line."""
         from mlops_runtime.registry.package_approval import person_of
 
         return f"{self.now:%Y-%m-%d %H:%M} UTC, as {person_of(self.caller)}"
 
     def lines(self) -> Iterator[str]:
-        """Yield the others."""
+        """Yield the lines below the header."""
         from mlops_runtime.business_unit.unit_words import unit_lines
 
         if not self.units:
@@ -121,7 +123,7 @@ def _seen(aws: Account, unit: str | None, rollouts: "RolloutReader") -> _Seen:
 
 
 def _watch(first: _Seen, look: Callable[[], _Seen]) -> NoReturn:
-    """Draw what there is again and again; without a terminal print the lines that are new, under their time."""
+    """Redraw the status repeatedly; without a terminal, print only new lines below the time."""
     shown: frozenset[str] = frozenset()
     seen = first
     while True:
@@ -138,5 +140,5 @@ def _watch(first: _Seen, look: Callable[[], _Seen]) -> NoReturn:
 
 
 def _timeless(line: str) -> str:
-    """Return a line without how far its times are, and how long a rollout still takes: that passes by itself."""
+    """Return a line without relative times and remaining durations, which change all the time."""
     return _LEFT if line.startswith(_LEFT) else _DISTANCE.sub("", line)

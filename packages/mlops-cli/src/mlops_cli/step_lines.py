@@ -1,4 +1,4 @@
-"""Lines of steps: on a terminal the last line shows the running step and its seconds; elsewhere each begin is a line, too."""
+"""Progress lines of steps: a terminal shows the running step with its seconds; other streams get a line for each start."""
 
 import os
 import sys
@@ -7,15 +7,15 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
-_EVERY = 0.2  # seconds between two writings of the live line
-_COLUMNS = 80  # of a terminal that does not say
+_EVERY = 0.2  # seconds between updates of the live line
+_COLUMNS = 80  # if the terminal reports no width
 
 
 class StepLines:
-    """Writes lines, and the step that runs with its time.
+    """Writes lines, and the running step with its time.
 
     Args:
-        stream: Where lines go. Default: standard output.
+        stream: Output stream. Default: standard output.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -40,7 +40,7 @@ class StepLines:
             self._clear()
 
     def begin(self, name: str) -> None:
-        """Show a step as running from now on."""
+        """Show a step as running."""
         with self._lock:
             self._clear()
             self._name, self._started = name, time.monotonic()
@@ -50,7 +50,7 @@ class StepLines:
                 print(f"...{'':10}{name}", file=self._stream, flush=True)
 
     def say(self, line: str) -> None:
-        """Write a line in place of the step that ran."""
+        """Replace the running step by a line."""
         with self._lock:
             self._clear()
             print(line, file=self._stream, flush=True)
@@ -64,7 +64,7 @@ class StepLines:
         if self._name:
             line = f"...  {time.monotonic() - self._started:6.1f} s  {self._name}"
             columns = os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
-            # a line that wraps could not be overwritten; ESC [K clears the rest of a line, ECMA-48 8.3.41
+            # a wrapped line could not be overwritten; ESC [K erases the rest of a line, ECMA-48 8.3.41
             self._stream.write(f"\r{line[: columns - 1]}\x1b[K")
             self._stream.flush()
 

@@ -1,4 +1,4 @@
-"""SIGTERM ends a command as Ctrl-C does, so that what it began is cleaned up."""
+"""Make SIGTERM end a command with its cleanup, as Ctrl-C does."""
 
 import signal
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Leave the block at SIGTERM with its exit code; a second one does not cut the clean-up short.
+    """Exit the block at SIGTERM; further SIGTERMs are ignored, so that they cannot interrupt the cleanup.
 
     Raises:
-        SystemExit: At SIGTERM, with 128 and its number.
+        SystemExit: At SIGTERM, with 128 plus the signal number.
     """
 
     def end(number: int, _: object) -> None:

@@ -1,4 +1,4 @@
-"""``mlops terraform export``: a synthesized unit as a Terraform module."""
+"""``mlops terraform export``: export a synthesized stack as a Terraform module."""
 
 import json
 import shutil
@@ -65,9 +65,9 @@ def export(
 
 
 def _earlier(output: Path, keys: set[str]) -> list[Path]:
-    """Return the files of the export before, which what is still running reads: a training, a rollout with golden requests.
+    """Return the files of the previous export that running trainings and rollouts may still read.
 
-    They stay for one export that changes files, so that Terraform deletes what nothing has started with since.
+    They are kept until the next export that changes files; then no new execution has used them, and Terraform deletes them.
     """
     before = {file.name: file for file in sorted((output / _FILES).glob("*"))}
     if set(before) == keys:
@@ -76,10 +76,10 @@ def _earlier(output: Path, keys: set[str]) -> list[Path]:
 
 
 def _put(made: Path, output: Path) -> None:
-    """Put a module in the place of an earlier one, which is deleted last: there is always a whole one."""
+    """Replace an earlier module; it is deleted last, so that a complete module always exists."""
     output.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    shutil.move(made, beside / "new")  # from another file system, perhaps
+    shutil.move(made, beside / "new")  # possibly across file systems
     was_there = output.exists()
     if was_there:
         output.rename(beside / "old")
@@ -93,7 +93,7 @@ def _put(made: Path, output: Path) -> None:
         shutil.rmtree(beside)
     except OSError as error:
         raise UserError(
-            f"{output} is written, but the earlier module is left in {beside}: {error}; delete it"
+            f"{output} was written, but the earlier module could not be deleted from {beside}: {error}; delete it"
         ) from error
 
 
@@ -109,8 +109,8 @@ def _check(output: Path, mark: str) -> None:
     foreign = sorted(entry.name for entry in output.iterdir() if not _is_exported(entry, mark))
     if foreign:
         raise UserError(
-            f"{output} also holds {', '.join(foreign)}, which no export wrote and a new export would delete; move them to another "
-            "folder and use the module from there"
+            f"{output} also contains {', '.join(foreign)}, which no export wrote and a new export would delete; move them to "
+            "another folder and use the module from there"
         )
 
 
@@ -124,7 +124,7 @@ def _read(assembly: Path, stack: str) -> "tuple[Stack, list[FileAsset]]":
     from mlops_local.stacks import deployer as assemblies
 
     with shown(assemblies.AssemblyError):
-        # the placeholders stay: the module's account and region are Terraform's matter
+        # keep the placeholders: Terraform determines account and Region
         stacks = assemblies.read(assembly, account="${AWS::AccountId}", region="${AWS::Region}", names=[stack])
     found = next(item for item in stacks if item.name == stack)
     return found, [asset for asset in found.assets if asset.path != found.template]

@@ -1,4 +1,4 @@
-"""``mlops traffic replay``: send rows at their own times, and put their labels when they are due."""
+"""``mlops traffic replay``: send rows at their own times, and upload their labels when they are due."""
 
 import hashlib
 import sys
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from mlops_runtime.serving.row_calls import AnsweredCall
     from mlops_runtime.serving.traffic_replay import PutLabels, ReplayCounts, RowsOfHour
 
-app = typer.Typer(help="Send rows as traffic.", no_args_is_help=True)
+app = typer.Typer(help="Send rows to an endpoint as traffic.", no_args_is_help=True)
 
-# a jump waits for what it sets off, such as a retraining: a day of them would take longer than a call may
+# a jump waits for the work that it triggers, such as retrainings; that of a whole day could exceed the call's timeout
 _STRIDE = timedelta(hours=6)
-_SAID_SECONDS = 1.0  # between two lines of progress
+_SAID_SECONDS = 1.0  # between lines of progress
 
 
 class InterruptedReplayError(UserError):
-    """A replay that was interrupted between two calls; the message says where to go on."""
+    """The user interrupted a replay between two calls; the message has the time to continue from."""
 
     code = 130
 
 
 @app.callback()
 def traffic() -> None:
-    """Keep ``replay`` a sub-command, so that later verbs find room beside it."""
+    """Keep ``replay`` a subcommand although it is the only one."""
 
 
 @app.command()
@@ -50,35 +50,35 @@ def replay(
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column with a row's label, put when it is due; of a model of several outputs one for each. Default: no labels.",
+            help="Column with a row's label, uploaded when it is due; repeat it for each output of the model. Default: no labels.",
             metavar="COLUMN",
             show_default=False,
         ),
     ] = None,
     label_delay: Annotated[
-        str, typer.Option(help="How long after a row its label is known, in whole hours.", metavar="SPAN")
+        str, typer.Option(help="Delay of a label after its row, in whole hours.", metavar="SPAN")
     ] = "1d",
     now: Annotated[
         bool,
-        typer.Option("--now", help="Send all rows now, in the order of their times. Needed on an account."),
+        typer.Option("--now", help="Send all rows now, in the order of their times. Required on AWS."),
     ] = False,
     shift: Annotated[
-        bool, typer.Option("--shift", help="Move the rows by whole weeks, so that the first is not before the clock.")
+        bool, typer.Option("--shift", help="Shift the rows by whole weeks, so that the first is not in the past.")
     ] = False,
     speed: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of the rows' time in a real second. Default: as fast as calls are answered.",
+            help="Seconds of the rows' time per real second. Default: as fast as the endpoint responds.",
             min=0.001,
             show_default=False,
         ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--from", help="Leave out rows before this time.", metavar="TIME", show_default=False)
+        str | None, typer.Option("--from", help="Skip rows before this time.", metavar="TIME", show_default=False)
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--to", help="Leave out rows from this time on.", metavar="TIME", show_default=False),
+        typer.Option("--to", help="Skip rows from this time on.", metavar="TIME", show_default=False),
     ] = None,
     leave_out: LeaveOut = None,
     text: Texts = None,
@@ -86,7 +86,7 @@ def replay(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Send rows at their own times: the embedded cloud's clock jumps from hour to hour, and what is due on the way runs."""
+    """Send rows at their own times: the embedded cloud's clock advances hour by hour, and schedules that become due run."""
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.labels.label_rows import LabelError
     from mlops_runtime.serving.endpoint_client import EndpointError, PersonalDataError
@@ -103,7 +103,7 @@ def replay(
         is_moved = not now
         if is_moved and not aws.has_movable_clock():
             raise UserError(
-                "rows are sent at their own times on the embedded cloud alone, whose clock can be moved; add --now to send them now"
+                "rows are sent at their own times only on the embedded cloud, which has a movable clock; add --now to send them now"
             )
         entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
         others = [time_column, *(labels or [])]
@@ -171,7 +171,7 @@ def _total(hours: "Sequence[RowsOfHour]") -> int:
 
 
 class _CloudClock:
-    """The clock of the cloud that the command talks to."""
+    """Clock of the embedded cloud."""
 
     def __init__(self, aws: Account) -> None:
         self._aws = aws
@@ -186,7 +186,7 @@ class _CloudClock:
 
 
 def _label_feed(entry: "EndpointEntry", aws: Account, clock: _CloudClock) -> "PutLabels":
-    """Return what puts labels, with one store for all uploads: it reads no object twice."""
+    """Return a function that uploads labels; its uploads share a store, which caches objects."""
     from mlops_runtime.labels.label_upload import LabelStore, upload_labels
 
     store = LabelStore(aws.client("s3"), bucket=str(entry.capture_bucket), endpoint=entry.endpoint)
@@ -200,7 +200,7 @@ def _label_feed(entry: "EndpointEntry", aws: Account, clock: _CloudClock) -> "Pu
 
 
 def _generated_ids(path: Path, rows: int) -> list[str]:
-    """Return ids for rows that have none: the same each time for the same file."""
+    """Return ids for rows without ids, derived from the file's content."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return [f"{digest[:16]}-{row}" for row in range(1, rows + 1)]
@@ -211,13 +211,13 @@ def _document(endpoint: str, counts: "ReplayCounts") -> dict[str, Any]:
 
 
 def _resume(counts: "ReplayCounts", moved: timedelta) -> str:
-    """Return where an interrupted replay goes on, in the rows' own time."""
+    """Return the message about continuing an interrupted replay, in the rows' own time."""
     if counts.hour is None:
         return f"interrupted after {counts.rows} rows, in the first hour; run it again"
     hour = counts.hour - moved
     return (
-        f"interrupted after {counts.rows} rows, the last whole hour is {hour:%Y-%m-%dT%H}; go on with the same options and "
-        f"--from {hour + timedelta(hours=1):%Y-%m-%dT%H}; labels of rows that were sent are put with mlops labels put"
+        f"interrupted after {counts.rows} rows, the last complete hour is {hour:%Y-%m-%dT%H}; to continue, use the same options "
+        f"and --from {hour + timedelta(hours=1):%Y-%m-%dT%H}; upload the labels of sent rows with mlops labels put"
     )
 
 
@@ -230,6 +230,6 @@ def _sentences(endpoint: str, counts: "ReplayCounts") -> str:
     if counts.labels_added or counts.labels_replaced or counts.labels_unchanged or counts.labels_unknown:
         lines.append(
             f"labels: {counts.labels_added} added, {counts.labels_replaced} replaced, {counts.labels_unchanged} unchanged, "
-            f"{counts.labels_unknown} of no call"
+            f"{counts.labels_unknown} without a call"
         )
     return "\n".join(lines)

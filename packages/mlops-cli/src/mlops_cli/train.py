@@ -1,4 +1,4 @@
-"""``mlops train``: ask a pipeline for a retraining, on a file if one is given, and wait for the verdict on its model."""
+"""``mlops train``: request a retraining, optionally on a new data file, and wait for its verdict."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,20 +17,20 @@ def train(
         str | None, typer.Argument(help="Name of the pipeline. Default: the only one.", show_default=False)
     ] = None,
     *,
-    reason: Annotated[str, typer.Option(help="Reason, kept with the request.")],
+    reason: Annotated[str, typer.Option(help="Reason, stored with the request.")],
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
-            help="Parquet or CSV file to publish as the training set first, or to write to the feature store from which training "
-            "sets are built. Default: what was published or written before.",
+            help="Parquet or CSV file to publish as training set first, or to write to the feature store that training sets are "
+            "built from. Default: use the existing data.",
             show_default=False,
         ),
     ] = None,
     holdout_from: Annotated[
         str | None,
         typer.Option(
-            help="With --data: first time of the holdout. Default: as the project says, else the last 15 % of the rows.",
+            help="With --data: start time of the holdout. Default: from the project, else the last 15 % of the rows.",
             show_default=False,
         ),
     ] = None,
@@ -38,14 +38,14 @@ def train(
         bool,
         typer.Option(
             "--publish-only",
-            help="With --data: publish or write it and train nothing, so that models made elsewhere can be measured on it.",
+            help="With --data: publish or write it without training, to evaluate models trained elsewhere on it.",
         ),
     ] = False,
     replace_newer: Annotated[
         bool,
         typer.Option(
             "--replace-newer",
-            help="With --data: publish it although its rows end before those of the published set, which was wrong.",
+            help="With --data: publish it even if its rows end before those of the published set.",
         ),
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
@@ -53,7 +53,7 @@ def train(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Ask a pipeline for a retraining, in your own name. Exit 3 where guard or gate refuses, 1 where nothing was decided."""
+    """Request a retraining in your own name. Exit 3 if guard or gate refuses it, 1 if there was no decision."""
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
 
@@ -75,15 +75,15 @@ def train(
 
             if given := [option for option in ("--holdout-from", "--replace-newer") if of_data[option]]:
                 raise UserError(
-                    f"{given[0]} is of published files: {entry.pipeline} holds out the newest days of its labels in the feature "
-                    "store, where older rows stay beside newer ones; leave it out, or change holdout_days of its TrainingSetPlan"
+                    f"{given[0]} applies only to published files: {entry.pipeline} holds out the newest days of its labels in the "
+                    "feature store, which keeps older rows too; omit the option, or change holdout_days of its TrainingSetPlan"
                 )
             written = store_file(aws, entry, data)
             facts["written"] = {each.table: each.rows for each in written}
             for each in written:
                 say(f"{each.table}: {each.rows} rows written{_restated(each.restated)}")
             if publish_only:
-                answer(facts, "nothing was trained; each training reads what is in the store then", as_json=as_json)
+                answer(facts, "nothing was trained; each training reads the store's current rows", as_json=as_json)
                 return
         elif data is not None:
             from mlops_cli.training_file import publish_file
@@ -93,21 +93,21 @@ def train(
                 aws.client("s3"), entry, data, holdout_from=holdout_from, replace_newer=replace_newer
             )
             done = (
-                f"published {published.train_rows} rows to train and {published.holdout_rows} held out from "
+                f"published {published.train_rows} training rows, and {published.holdout_rows} holdout rows from "
                 f"{published.split['holdout_from']} on"
             )
             facts["training_set"] = published.id
             if publish_only:
                 measure = f"mlops models register {entry.pipeline} PATH"
-                answer(facts, f"{done}; nothing was trained; measure a model on it: {measure}", as_json=as_json)
+                answer(facts, f"{done}; nothing was trained; to evaluate a model on them: {measure}", as_json=as_json)
                 return
             say(done)
         if (problem := requests.unpublished()) is not None:
             raise UserError(problem)
         event = requests.ask(caller=str(aws.client("sts").get_caller_identity()["UserId"]), reason=why)
-        say(f"asked {entry.pipeline} for a retraining")
+        say(f"requested a retraining by {entry.pipeline}")
         follow(requests, event, facts=facts, is_awaited=not no_wait, as_json=as_json)
 
 
 def _restated(count: int) -> str:
-    return f", {count} of them in place of what the store said" if count else ""
+    return f", {count} of them replacing earlier values" if count else ""

@@ -1,4 +1,4 @@
-"""A file as the next training set of a pipeline: published with naive baselines, or written to the unit's feature store."""
+"""Use a data file for training: publish it as a pipeline's training set, or write it to the unit's feature store."""
 
 import hashlib
 from dataclasses import replace
@@ -21,17 +21,17 @@ _CHUNK = 1024 * 1024
 def publish_file(
     s3: Any, entry: "PipelineEntry", data: Path, *, holdout_from: str | None, replace_newer: bool = False
 ) -> "PublishedSet":
-    """Cut a file by time, and publish both parts below the pipeline's prefix.
+    """Split a file by time, and publish both parts below the pipeline's prefix.
 
     Args:
-        s3: Client that may write there.
+        s3: Client with write access to the prefix.
         entry: A pipeline that reads published sets.
         data: A Parquet or CSV file.
-        holdout_from: First time of the holdout. Default: as the project says, else the last 15 % of the rows.
-        replace_newer: Whether the rows may end before those of the set that is there.
+        holdout_from: Start time of the holdout. Default: from the project, else the last 15 % of the rows.
+        replace_newer: Whether the rows may end before those of the published set.
 
     Raises:
-        UserError: If the pipeline takes no file, or with every problem of the file; nothing is published then.
+        UserError: If the pipeline does not accept a file, or with all problems of the file; then nothing is published.
     """
     from mlops_runtime.training_data.file_split import split_file
     from mlops_runtime.training_data.published_set import PublishError, publish
@@ -39,8 +39,8 @@ def publish_file(
 
     if entry.label is None or entry.timestamp is None:
         raise UserError(
-            f"--data cannot be used: the pipeline {entry.pipeline} names no timestamp in its evaluation, without which a file "
-            "cannot be cut; leave --data out"
+            f"--data cannot be used: the evaluation of the pipeline {entry.pipeline} has no timestamp to split a file by; omit "
+            "--data"
         )
     try:
         recorded = _recorded(entry)
@@ -65,22 +65,22 @@ def publish_file(
 
 
 def store_file(aws: Account, entry: "PipelineEntry", data: Path) -> "tuple[WrittenRows, ...]":
-    """Write the rows of a file that are new to the unit's feature store, as known at their own times.
+    """Write the new rows of a file to the unit's feature store, as known at their own times.
 
     Args:
         aws: The account.
-        entry: A pipeline that builds its training sets of the store.
+        entry: A pipeline that builds its training sets from the store.
         data: A Parquet or CSV file.
 
     Raises:
-        UserError: If the pipeline is not of the current project, or with every problem of the file.
+        UserError: If the pipeline does not belong to the current project, or with all problems of the file.
     """
     recorded = _recorded(entry)
     if recorded is None or not recorded[1].groups:
         raise UserError(
             f"--data cannot be used: the pipeline {entry.pipeline} builds its training sets from the feature store; run this in "
-            "the folder of its project, if mlops new --feature-store made it, or write rows with mlops features ingest and "
-            "leave --data out"
+            "the folder of its project, if that was created by mlops new --feature-store, or write rows with mlops features ingest "
+            "and omit --data"
         )
     folder, model = recorded
     try:
@@ -103,7 +103,7 @@ def store_file(aws: Account, entry: "PipelineEntry", data: Path) -> "tuple[Writt
 
 
 def _recorded(entry: "PipelineEntry") -> tuple[Path, ModelAnswers] | None:
-    """Return the current project and its model, if the pipeline is one of its own."""
+    """Return the folder of the current project and its model of the pipeline; ``None`` if there is no such model."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / RECORD).is_file():
@@ -117,7 +117,7 @@ def _read(entry: "PipelineEntry", data: Path, holdout_from: str | None) -> "Tabl
 
     key = None if entry.block == WEEK else entry.block
     schema = read_schema(data, label=str(entry.label), time=entry.timestamp, key=key, holdout_from=holdout_from)
-    return replace(schema, cluster=schema.block)  # a script that was not made takes a column more for an input
+    return replace(schema, cluster=schema.block)  # a hand-written script would use an additional column as input
 
 
 def _sha256(path: Path) -> str:

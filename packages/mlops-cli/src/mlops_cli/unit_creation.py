@@ -1,4 +1,4 @@
-"""``mlops unit create``: the stack that a platform team deploys for a new team, in the platform team's own repository."""
+"""``mlops unit create``: add the stack of a new team's unit to the platform team's repository."""
 
 import keyword
 import re
@@ -14,7 +14,7 @@ from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
 from mlops_cli.project import write_all
 
-app = typer.Typer(help="Units of a platform.", no_args_is_help=True)
+app = typer.Typer(help="Manage the units of a platform.", no_args_is_help=True)
 
 _FOLDER = "units"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
@@ -23,7 +23,7 @@ _TAG = r"[\w .:/=+@-]{1,256}"
 _TAG_KEY = r"[\w .:/=+@-]{1,128}"
 _ACCOUNT = r"[0-9]{12}"
 _REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]"
-# as GitLabSubject takes it
+# accepted by GitLabSubject
 _PROJECT = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"
 
 _APP = '''"""Every unit of the platform, one module each in `units/`; `cdk.json` runs it."""
@@ -66,7 +66,7 @@ _CDK = """{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUnit:
-    """What a platform team says of a new team's unit. ``defaults`` is ``module:NAME`` of its own ``PlatformDefaults``."""
+    """Properties of a new team's unit. ``defaults`` is ``module:NAME`` of the platform's ``PlatformDefaults``."""
 
     name: str
     owner: str
@@ -79,7 +79,7 @@ class NewUnit:
     tags: Mapping[str, str]
 
     def problems(self) -> list[str]:
-        """Return everything that constructs, AWS or Python would refuse later."""
+        """Return all problems that constructs, AWS or Python would report later."""
         tagged = {"--owner": self.owner, "--cost-center": self.cost_center}
         tagged |= {f"--unit-tag {key}": value for key, value in self.tags.items()}
         problems = [] if re.fullmatch(_NAME, self.name) else [f"NAME must be {_NAME_ALLOWED}, got {self.name!r}"]
@@ -104,9 +104,9 @@ class NewUnit:
             problems.append(f"--defaults must be module:NAME of the platform's PlatformDefaults, got {self.defaults!r}")
         taken = self.module in sys.stdlib_module_names or keyword.iskeyword(self.module)
         if re.fullmatch(_NAME, self.name) and taken:
-            problems.append(f"NAME must not be a word of Python, got {self.name!r}; take another")
+            problems.append(f"NAME must not be a Python keyword or standard module, got {self.name!r}; choose another")
         problems += [
-            f"--unit-tag must not name {key!r}, which is the unit's own; give --owner or --cost-center"
+            f"--unit-tag must not name {key!r}, which is reserved for the unit; give --owner or --cost-center"
             for key in self.tags
             if key.startswith("mlops:")
         ]
@@ -123,7 +123,7 @@ class NewUnit:
         return "".join(part.capitalize() for part in self.name.split("-")) + "Unit"
 
     def imported(self) -> str:
-        """Return how the team's own stacks name the unit."""
+        """Return the statement with which the team's own stacks import the unit."""
         given = (
             f'name="{self.name}", profile=Profile.{self.profile.upper()}, defaults={self.defaults.partition(":")[2]}'
         )
@@ -135,7 +135,7 @@ class NewUnit:
         names = ["BusinessUnit", *(("GitLabDeployRole", "GitLabSubject") if self.project else ()), "Profile"]
         tags = f"            tags={_mapping(self.tags)},\n" if self.tags else ""
         return (
-            f'"""The unit {self.name!r}: what its team gets from the platform. The team\'s own stacks import it by its name."""\n\n'
+            f'"""The unit {self.name!r}, which the platform provides. The team\'s own stacks import it by name."""\n\n'
             "import aws_cdk as cdk\n"
             f"from mlops_constructs import {', '.join(names)}\n"
             f"from {module} import {constant}\n\n"
@@ -162,33 +162,33 @@ class NewUnit:
         )
 
 
-_ROLES = ", and the roles that its GitLab project takes"
+_ROLES = ", and the roles that its GitLab project assumes"
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Name of the unit.")],
     *,
-    owner: Annotated[str, typer.Option(help="Who answers for the unit.")],
-    cost_center: Annotated[str, typer.Option("--cost-center", help="Who pays for it.")],
+    owner: Annotated[str, typer.Option(help="Owner of the unit.")],
+    cost_center: Annotated[str, typer.Option("--cost-center", help="Cost center of the unit.")],
     place: Annotated[str, typer.Option(help="Account and Region of its stacks, such as 111122223333/eu-west-1.")],
     defaults: Annotated[str, typer.Option(help="module:NAME of the PlatformDefaults in the platform's package.")],
     project: Annotated[
         str | None,
         typer.Option(
-            help="GitLab project of the team, whose main branch deploys, in any deployment tier. Default: no roles for a pipeline.",
+            help="GitLab project of the team, whose main branch may deploy in any deployment tier. Default: no pipeline roles.",
             show_default=False,
         ),
     ] = None,
     development: Annotated[
-        bool, typer.Option("--development", help="Delete its data with its stack. Default: they stay.")
+        bool, typer.Option("--development", help="Delete its data with its stack. Default: retain them.")
     ] = False,
     unit_tag: Annotated[
         list[str] | None, typer.Option("--unit-tag", help="KEY=VALUE of a tag that the platform requires.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the stack of a new team's unit into this folder, the platform team's; no file that exists is touched."""
+    """Write the stack of a new team's unit to this folder, the platform team's repository; existing files are not changed."""
     tags, problems = _tags(unit_tag or ())
     account, _, region = place.partition("/")
     unit = NewUnit(
@@ -205,7 +205,7 @@ def create(
     folder, path = Path(), f"{_FOLDER}/{unit.module}.py"
     problems += unit.problems()
     if (folder / path).exists():
-        problems.append(f"{path} exists; a unit is defined once, so edit it there or take another name")
+        problems.append(f"{path} already exists; edit it there or choose another name")
     if problems:
         raise UserError(f"nothing was created: {'; '.join(problems)}")
     common = {f"{_FOLDER}/__init__.py": '"""The units of the platform."""\n', "app.py": _APP, "cdk.json": _CDK}
@@ -246,7 +246,7 @@ def _is_name(word: str) -> bool:
 
 
 def _text(value: str) -> str:
-    """Return a string as a formatter writes it; what is checked before has neither quotes nor backslashes."""
+    """Return a string literal; validated values contain neither quotes nor backslashes."""
     return f'"{value}"'
 
 

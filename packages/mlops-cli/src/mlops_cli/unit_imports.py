@@ -1,8 +1,7 @@
-"""What stacks import of a unit: what is not deployed yet before a deployment, and who still imports it before it goes.
+"""Imports of units by stacks: imports that are not deployed yet, and importers that prevent the deletion of a unit's stack.
 
-CloudFormation reads a value from a parameter of Systems Manager whose name is in the template. It refuses to delete a unit's owner
-while another stack imports the unit, and what defines a store or registry while another stack imports that; the command names all
-of them at once.
+CloudFormation reads imported values from SSM parameters named in the template. A stack that owns a unit, feature store or registry
+cannot be deleted while another stack imports it; the command reports all importers at once.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html
 """
@@ -23,11 +22,11 @@ _DENIED = ("AccessDenied", "AccessDeniedException")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingImport:
-    """Something that a stack imports and that is not deployed.
+    """A unit, feature store or registry that a stack imports and that is not deployed.
 
     Args:
-        stack: Name of the stack.
-        what: What it is, such as ``unit 'demand'``.
+        stack: Name of the importing stack.
+        what: Description of the import, such as ``unit 'demand'``.
         fix: What to do.
     """
 
@@ -37,17 +36,17 @@ class MissingImport:
 
     @property
     def text(self) -> str:
-        """What is wrong, and the fix, as one sentence."""
+        """The problem and its fix, as one sentence."""
         return f"stack {self.stack} imports {self.what}, which is not deployed in this account and Region: {self.fix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainingImport:
-    """Stacks that import what goes with another one.
+    """Stacks that import a unit, feature store or registry of a stack to delete.
 
     Args:
-        stack: Name of the stack that would go.
-        what: What it has, such as ``unit 'demand'``.
+        stack: Name of the stack to delete.
+        what: Description of the import, such as ``unit 'demand'``.
         importers: Names of the stacks that import it.
     """
 
@@ -57,7 +56,7 @@ class RemainingImport:
 
     @property
     def text(self) -> str:
-        """What is wrong, and the fix, as one sentence."""
+        """The problem and its fix, as one sentence."""
         verb = "imports" if len(self.importers) == 1 else "import"
         return (
             f"stack {self.stack} has {self.what}, which {' and '.join(self.importers)} still {verb}: destroy "
@@ -66,11 +65,11 @@ class RemainingImport:
 
 
 def missing_imports(ssm: Any, templates: Mapping[str, Mapping[str, Any]]) -> tuple[list[MissingImport], list[str]]:
-    """Return what stacks import and neither is deployed nor defined by another one of them, and what could not be checked.
+    """Return imports that are neither deployed nor defined by one of the stacks, and notes on stacks that cannot be checked.
 
     Args:
-        ssm: Client of Systems Manager.
-        templates: Template of each stack by the stack's name.
+        ssm: Systems Manager client.
+        templates: Template of each stack, by stack name.
     """
     from botocore.exceptions import ClientError
 
@@ -86,16 +85,16 @@ def missing_imports(ssm: Any, templates: Mapping[str, Mapping[str, Any]]) -> tup
         except ClientError as error:
             if error.response["Error"]["Code"] not in _DENIED:
                 raise
-            notes.append(f"stack {stack}: cannot check whether what it imports is deployed: {error}")
+            notes.append(f"stack {stack}: cannot check whether its imports are deployed: {error}")
     return problems, notes
 
 
 def remaining_imports(cloudformation: Any, doomed: Sequence[str]) -> Iterator[RemainingImport]:
-    """Yield what other stacks import of stacks that are to be deleted.
+    """Yield the imports by other stacks from stacks to delete.
 
     Args:
         cloudformation: Client of their account and Region.
-        doomed: Their names, in the order of their deletion; those that are not deployed have nothing.
+        doomed: Names of the stacks, in the order of deletion; those that are not deployed are skipped.
     """
     from botocore.exceptions import ClientError
 
@@ -125,7 +124,7 @@ def remaining_imports(cloudformation: Any, doomed: Sequence[str]) -> Iterator[Re
 
 
 def _read(template: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names that a template reads of what units publish."""
+    """Yield the names of units' parameters that a template reads."""
     for body in template.get("Parameters", {}).values():
         name = str(body.get("Default", ""))
         if str(body.get("Type", "")).startswith(_READ) and _what(name) is not None:
@@ -140,7 +139,7 @@ def _defined(template: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _what(name: str) -> str | None:
-    """Return what a parameter is of, in words; None for other parameters."""
+    """Return a description of the unit, store or registry that published a parameter; ``None`` for other parameters."""
     if found := _PUBLISHED.fullmatch(name):
         of_store = found["field"].startswith("features/")
         return f"the feature store of unit {found['unit']!r}" if of_store else f"unit {found['unit']!r}"
@@ -161,7 +160,7 @@ def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _fix(ssm: Any, missing: Sequence[str]) -> str:
-    """Return what to do: another profile or rules, a newer version of the owner, or its deployment."""
+    """Return the fix: another profile or defaults, a newer version of the owner, or deploying it first."""
     found = _PUBLISHED.fullmatch(missing[0])
     if found is None or found["field"].startswith("features/"):
         return "deploy the stack that defines it first"
@@ -169,17 +168,17 @@ def _fix(ssm: Any, missing: Sequence[str]) -> str:
     profiles = _profiles(ssm, root)
     if found["profile"] in profiles:
         fields = ", ".join(name.rpartition("/")[2] for name in missing)
-        return f"its owner does not publish {fields}; deploy the owner with the version that this stack has"
+        return f"its owner does not publish {fields}; deploy the owner with the library version of this stack"
     if profiles:
         return (
-            f"it is deployed with the profile and platform rules {' and '.join(map(repr, profiles))}, and this stack asks for "
+            f"it is deployed with the profile and platform rules {' and '.join(map(repr, profiles))}, but this stack imports "
             f"{found['profile']!r}; import it with the same profile= and defaults="
         )
     return f'deploy the stack that defines BusinessUnit(..., name="{found["unit"]}") first'
 
 
 def _profiles(ssm: Any, root: str) -> list[str]:
-    """Return under which profiles and rules a unit is published; none is known to callers who may not list."""
+    """Return the profiles and rules under which a unit is published; an empty list without permission to list them."""
     from botocore.exceptions import ClientError
 
     try:

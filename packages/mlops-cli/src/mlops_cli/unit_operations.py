@@ -1,4 +1,4 @@
-"""``mlops pause | resume | rollback``: a unit's automation by hand, and an endpoint back to an earlier version."""
+"""``mlops pause | resume | rollback``: pause and resume a unit's automation, and roll an endpoint back."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ Reason = Annotated[str, typer.Option(help="Reason, written to the audit record."
 
 
 def pause(unit: Unit, reason: Reason, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
-    """Pause a unit's automatic retraining, approval and promotion; rollbacks stay possible."""
+    """Pause a unit's automatic retraining, approval and promotion; rollbacks remain possible."""
     _set(unit, is_paused=True, reason=reason, as_json=as_json, profile=profile, home=home)
 
 
@@ -53,14 +53,14 @@ def _set(unit: str, *, is_paused: bool, reason: str, as_json: bool, profile: str
 
 
 def checked_reason(reason: str) -> str:
-    """Return a reason as it goes on the record.
+    """Return a reason without surrounding whitespace.
 
     Raises:
-        UserError: If it says nothing, or too much.
+        UserError: If it is blank or too long.
     """
     text = reason.strip()
     if not text:
-        raise UserError("--reason must not be blank; it is kept in the audit record")
+        raise UserError("--reason must not be blank; it is stored in the audit record")
     if len(text) > _MAXIMUM_REASON:
         raise UserError(
             f"--reason must be at most {_MAXIMUM_REASON} characters, got {len(text)}; name a ticket instead"
@@ -71,7 +71,7 @@ def checked_reason(reason: str) -> str:
 def rollback(
     endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.")],
     *,
-    reason: Annotated[str, typer.Option(help="Reason, sent with the request and kept in the audit record.")],
+    reason: Annotated[str, typer.Option(help="Reason, sent with the request and stored in the audit record.")],
     to: Annotated[
         str | None,
         typer.Option(help="Version or ARN of the model package. Default: the previous version.", show_default=False),
@@ -80,7 +80,7 @@ def rollback(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Return to the previous version: abort a running rollout, else deploy the version before. Exit 1 unless it serves then."""
+    """Roll back: abort a running rollout, else deploy the previous version. Exit 1 unless that version serves afterwards."""
     from mlops_runtime.business_unit.deployed_chain import open_chain
     from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.contracts import to_dict
@@ -115,7 +115,7 @@ def rollback(
             raise UserError(str(error)) from error
         except KeyboardInterrupt:
             raise InterruptedWaitError(
-                "interrupted; what was begun goes on. The same command follows it again; mlops status shows it"
+                "interrupted; the rollback continues. To wait for it, run the same command again; mlops status shows it"
             ) from None
     document = {"endpoint": endpoint, "text": found.text, "record": to_dict(found.record)}
     if not found.is_served:

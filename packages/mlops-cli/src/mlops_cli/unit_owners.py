@@ -1,4 +1,4 @@
-"""Which stack owns a business unit that another one would define again, before CloudFormation refuses the second creation."""
+"""Find business units that a stack would define although another stack owns them, before CloudFormation fails."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -27,24 +27,24 @@ class OwnedUnit:
 
     @property
     def text(self) -> str:
-        """What is wrong, and the fix, as one sentence."""
+        """The problem and its fix, as one sentence."""
         return (
             f"stack {self.stack} defines business unit '{self.unit}', which stack {self.owner} owns: import it with "
             f'BusinessUnit.from_name(self, "Unit", name="{self.unit}") instead of BusinessUnit(...)'
         )
 
     def covers(self, stack: str, name: str) -> bool:
-        """Return whether a name that exists is one of the unit's own parameters: the sentence says so already."""
+        """Return whether an existing name is one of the unit's own parameters, which ``text`` already covers."""
         own = name == f"{ROOT}{self.unit}/unit" or name.startswith(f"{UNIT_ROOT}{self.unit}/")
         return stack == self.stack and own
 
 
 def owned_units(cloudformation: Any, templates: Mapping[str, Mapping[str, Any]]) -> Iterator[OwnedUnit]:
-    """Yield the units that stacks define although another one owns them, deployed or before it in the app.
+    """Yield the units that stacks define although another stack owns them, which is deployed or earlier in the app.
 
     Args:
         cloudformation: Client.
-        templates: Template of each stack by the stack's name, in the order of their deployment.
+        templates: Template of each stack by stack name, in deployment order.
     """
     defined: dict[str, str] = {}
     for stack, template in templates.items():
@@ -63,7 +63,7 @@ def _defined_units(template: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _owner(cloudformation: Any, name: str) -> str | None:
-    """Return the stack that a parameter belongs to, or None if no stack has it or the caller may not ask."""
+    """Return the stack of a parameter, or ``None`` if it has none or the caller has no permission."""
     from botocore.exceptions import ClientError
 
     try:

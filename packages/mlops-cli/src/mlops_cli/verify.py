@@ -1,4 +1,4 @@
-"""``mlops verify``: what only AWS can show, in an own account, within a budget, and torn down in every path."""
+"""``mlops verify``: check in an AWS account what only AWS can show, within a budget and with guaranteed cleanup."""
 
 import importlib.metadata
 import json
@@ -46,18 +46,18 @@ def verify(
     image: Annotated[
         str | None,
         typer.Option(
-            help="Serving image in this account and region: REPOSITORY@sha256:DIGEST or its whole URI. Default: `mlops-runtime` "
+            help="Serving image in this account and Region: REPOSITORY@sha256:DIGEST or its full URI. Default: `mlops-runtime` "
             "with `image_digest` of cdk.json.",
             show_default=False,
         ),
     ] = None,
     free: Annotated[bool, typer.Option("--free", help="Run only the free checks; nothing is deployed.")] = False,
     clean: Annotated[
-        bool, typer.Option("--clean", help="Delete the resources that a killed run left, and exit.")
+        bool, typer.Option("--clean", help="Delete the resources left by a killed run, and exit.")
     ] = False,
     check: Annotated[
         Path | None,
-        typer.Option(help="Check the signature of a report, and exit; needs no account.", show_default=False),
+        typer.Option(help="Check the signature of a report, and exit; requires no account.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
@@ -124,11 +124,11 @@ def _run(
         try:
             return verification.run()
         except KeyboardInterrupt:
-            raise UserError(f"interrupted; every resource of run {run} is deleted") from None
+            raise UserError(f"interrupted; all resources of run {run} were deleted") from None
 
 
 def _refuse_contradictions(given: Sequence[str]) -> None:
-    """Refuse options that exclude each other: what only reads or cleans up takes no option of a run."""
+    """Refuse options of a run together with ``--check`` or ``--clean``, which start none."""
     first = next((name for name in ("--check", "--clean", "--free") if name in given), None)
     of_a_run = {"--check": given, "--clean": given, "--free": [], None: []}[first]
     excluded = [name for name in of_a_run if name != first]
@@ -142,7 +142,7 @@ def _refuse_limit(max_usd: float | None) -> None:
 
 
 def _refuse_output(path: Path, *, is_named: bool) -> None:
-    """Refuse a report that could not be written when the run has ended."""
+    """Refuse an output path that cannot be written, before the run starts."""
     folder = path.parent if is_named else path
     if is_named and path.is_dir():
         raise UserError(f"--output must be a file, got the folder {str(path)!r}")
@@ -254,7 +254,7 @@ def _place(aws: Account, command: str) -> "Place":
 def _plan(
     folder: Path, place: "Place", prices: "HourlyPrices", *, repository: str, digest: str, max_usd: float
 ) -> "Plan":
-    """Synthesize the unit and read its assembly."""
+    """Synthesize the test unit and read its assembly."""
     from mlops_cli.stacks import synthesize
     from mlops_local.stacks import deployer
     from mlops_runtime.verify.run import Plan
@@ -263,7 +263,7 @@ def _plan(
 
     if find_spec("mlops_constructs") is None:
         raise UserError(
-            "verify declares a unit with mlops-constructs, which is not installed; run: pip install mlops-constructs"
+            "mlops verify needs mlops-constructs, which is not installed; run: pip install mlops-constructs"
         )
     given = {
         "unit": place.names.unit,
@@ -310,7 +310,7 @@ def _say(as_json: bool) -> Callable[[str], None]:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """Meet SIGTERM as Ctrl-C is met: what was made is removed first."""
+    """Handle SIGTERM like Ctrl-C, so that created resources are deleted first."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
