@@ -103,7 +103,7 @@ def test_a_person_approves_and_rejects_what_they_have_read(visit: Open, hosted: 
     page.get_by_role("link", name=f"See the rollout of {ENDPOINT}").click()
 
     hosted.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=180)
-    expect(page.get_by_text("No rollout runs. The last one: promoted")).to_be_visible()
+    expect(page.get_by_text("No rollout is running. The last one: promoted")).to_be_visible()
     expect(page.get_by_text(f"approved: shown-forecast/{hosted.waiting}: better in every store")).to_be_visible()
     assert tab.violations() == []
     newest = hosted.ask("rea", "GET", f"/audit/{ENDPOINT}").json["records"][0]
@@ -142,7 +142,7 @@ def test_a_person_without_a_group_reads_once_what_to_do(visit: Open, hosted: Hos
     sign_in(tab.page, hosted, "zoe")
 
     expect(tab.page.get_by_role("alert")).to_have_count(1)
-    expect(tab.page.get_by_role("alert")).to_contain_text("ask who keeps the user pool to add you")
+    expect(tab.page.get_by_role("alert")).to_contain_text("ask the user pool's administrator to add you")
     assert tab.violations() == []
     people, pool = hosted.cloud.client("cognito-idp"), hosted.outputs["UserPool"]
     people.admin_add_user_to_group(UserPoolId=pool, Username="zoe", GroupName="approver")

@@ -152,9 +152,9 @@ def address(endpoint: Endpoint, port: int) -> Iterator[str]:
 def ask_for_rollback(page: Page, reason: str) -> None:
     """Two clicks and a reason."""
     page.get_by_role("button", name="Roll back", exact=True).click()
-    expect(page.get_by_role("dialog")).to_contain_text("version 1 will serve in place of version 2")
+    expect(page.get_by_role("dialog")).to_contain_text("version 1 will replace version 2")
     expect(page.get_by_role("dialog")).to_contain_text(
-        re.compile(r"It served from \d.* until \d.*: PROMOTED\. .*(No window of its monitor|Its monitor found)")
+        re.compile(r"It served from \d.* until \d.*: PROMOTED\. .*(No monitor window|Last monitor report)")
     )
     expect(page.get_by_label("Reason")).to_be_focused()
     page.keyboard.type(reason)

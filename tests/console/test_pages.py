@@ -230,7 +230,7 @@ def test_a_rollback_that_runs_is_not_rolled_back(visit: Open, address: str, shop
     expect(page.locator("#share")).to_have_text(f"{shop.endpoint}/1 has 100 % of the traffic.")
     expect(page.get_by_role("button", name="Roll back", exact=True)).to_have_count(0)
     page.get_by_role("button", name="Abort the rollback").click()
-    expect(page.get_by_role("dialog")).to_contain_text("The rollback that runs is aborted: version 2 goes on")
+    expect(page.get_by_role("dialog")).to_contain_text("The running rollback is aborted: version 2 continues")
 
 
 def test_wide_intervals_are_drawn_whole(visit: Open, address: str, package: str) -> None:
@@ -317,8 +317,10 @@ def test_a_person_who_approves_is_warned_and_led_on(
     answered(tab.page, f"**/api/v1{path}", pickled)
     tab.page.route(f"**/api/v1{path}/approval", approve)
     page = tab.open(path)
-    expect(page.get_by_text("Unpickling names os.system; this proves nothing, as it may run any code.")).to_be_visible()
-    expect(page.get_by_text(f"{shop.endpoint} serves the archive of this package already")).to_be_visible()
+    expect(
+        page.get_by_text("The pickle imports os.system; this list is no guarantee, as unpickling can run any code.")
+    ).to_be_visible()
+    expect(page.get_by_text(f"{shop.endpoint} already serves the archive of this package")).to_be_visible()
     page.get_by_role("button", name="Approve", exact=True).click()
     page.get_by_role("dialog").get_by_label("Reason").fill("better")
     page.get_by_role("dialog").get_by_role("button", name="Approve and roll out").click()
@@ -326,7 +328,7 @@ def test_a_person_who_approves_is_warned_and_led_on(
     link = page.get_by_role("link", name=f"See the rollout of {shop.endpoint}")
     expect(link).to_have_attribute("href", f"#/units/{shop.name}/endpoints/{shop.endpoint}/rollout")
     expect(page.get_by_role("button", name="Approve", exact=True)).to_have_count(0)
-    expect(page.get_by_text("Approved. Its rollout starts by itself.")).to_be_visible()
+    expect(page.get_by_text("Approved. Its rollout starts automatically.")).to_be_visible()
 
 
 def test_states_are_in_the_order_of_the_api() -> None:
@@ -386,7 +388,7 @@ def test_choices_stand_in_the_address(visit: Open, address: str, shop: DeployedU
     page = tab.open("/")
     page.get_by_label("Unit").select_option(shop.name)
     page.get_by_label("State").select_option("gone")
-    expect(page.get_by_text("No model is like that.")).to_be_visible()
+    expect(page.get_by_text("No model matches these filters.")).to_be_visible()
     page.reload()
 
     expect(page.get_by_label("Unit")).to_have_value(shop.name)
@@ -420,7 +422,7 @@ def test_old_data_stays_with_its_age(visit: Open, address: str, shop: DeployedUn
     page.route("**/api/**", lambda route: route.abort())
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
-    expect(page.get_by_text("ago. It cannot be read again")).to_be_visible()
+    expect(page.get_by_text("ago. It cannot be refreshed")).to_be_visible()
     expect(page.locator("#serves")).to_have_text("version 2 serves")
     tab.expected.append("Failed to load resource")  # the browser names what was cut off
 
@@ -441,7 +443,7 @@ def test_the_clock_is_the_clouds_and_goes_on(visit: Open, address: str, shop: De
     before = page.evaluate(clock)
     with page.expect_response("**/api/v1/me"):
         page.get_by_role("button", name="+ 1 hour").click()
-    expect(page.get_by_text("Moved 1 hour forward.")).to_be_visible()
+    expect(page.get_by_text("Advanced by 1 hour.")).to_be_visible()
     with page.expect_response(lambda answer: answer.status == 304):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 

@@ -106,7 +106,9 @@ def test_a_person_on_call_signs_in_and_rolls_back(
     before = len(executions(shop))
 
     roll_back(page, "wrong prices")
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("asks for a sign-in of the last 15 minutes")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
+        "requires a sign-in within the last 15 minutes"
+    )
     refused = len(executions(shop))
     tab.expected.append("Failed to load resource")  # the browser names the refusal
     assert (tab.violations(), tab.small_targets()) == ([], [])
@@ -147,7 +149,7 @@ def test_a_reader_sees_no_buttons_and_is_refused(
     expect(page.get_by_role("button", name="Roll back")).to_have_count(0)
     expect(page.get_by_role("button", name="Pause automation")).to_have_count(0)
     status, problem = call(front, token, f"{model(shop)}/rollbacks", {"reason": "no", "expect": {"live": "2"}})
-    assert (status, problem["detail"]) == (403, "rollBack is done in the role on-call; this console has reader")
+    assert (status, problem["detail"]) == (403, "rollBack requires the role on-call; this console has reader")
 
 
 def test_tokens_are_renewed_before_they_end_and_rotate(opened: Callable[..., Visit]) -> None:
@@ -187,7 +189,7 @@ def test_an_answer_that_was_not_asked_for_signs_in_nobody(visit: Open, front: Ho
     """With a foreign state, or an error of the sign-in page; the button starts again."""
     page = visit(front.origin).page
     page.goto(f"{front.origin}/?code=stolen&state=foreign")
-    expect(page.get_by_role("alert")).to_contain_text("not of this tab, or was used already. Nothing was done")
+    expect(page.get_by_role("alert")).to_contain_text("belongs to another tab, or was already used. Nothing was done")
     expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
 
     page.get_by_role("button", name="Sign in").click()
@@ -223,7 +225,7 @@ def test_tokens_of_another_sign_in_are_refused(opened: Callable[..., Visit]) -> 
 
     tab.page.reload()
 
-    expect(tab.page.get_by_role("alert")).to_contain_text("The tokens are not of this sign-in. Nothing was done")
+    expect(tab.page.get_by_role("alert")).to_contain_text("The tokens do not belong to this sign-in. Nothing was done")
     expect(tab.page.get_by_role("button", name="Sign out")).to_have_count(0)
 
 
@@ -232,7 +234,7 @@ def test_a_person_of_no_group_is_told_whom_to_ask(opened: Callable[..., Visit]) 
     tab = opened("cleo")
     expect(tab.page.get_by_role("alert")).to_have_count(1)
     expect(tab.page.get_by_role("alert").first).to_contain_text(
-        "ask who keeps the user pool to add you to one of reader"
+        "ask the user pool's administrator to add you to one of reader"
     )
     tab.expected.append("Failed to load resource")  # the browser names the refusals
 

@@ -1,14 +1,14 @@
-// Where pages stand behind the #, and what of a page's choices its address keeps.
+// Addresses of pages after the #, with a page's filters as query.
 import {useLayoutEffect, useState} from './html.js';
 
-export const APPROVALS = ['Approvals', '#/approvals']; // where a package's page leads back
+export const APPROVALS = ['Approvals', '#/approvals']; // breadcrumb of a package's page
 
 const here = () => location.hash.replace(/^#/, '') || '/';
 
-// {path, query} of the page that is open.
+// {path, query} of the open page.
 export function useAddress() {
   const [found, set] = useState(here());
-  useLayoutEffect(() => { // at once: a person may choose before the browser has painted
+  useLayoutEffect(() => { // before the first paint, since a user may already choose a filter
     const moved = () => set(here());
     addEventListener('hashchange', moved);
     return () => removeEventListener('hashchange', moved);
@@ -17,7 +17,7 @@ export function useAddress() {
   return {path, query: new URLSearchParams(query)};
 }
 
-// Change a choice without a step in the browser's history.
+// Change a filter without an entry in the browser's history.
 export function choose(path, query) {
   const text = new URLSearchParams(Object.entries(query).filter(([, value]) => value)).toString();
   history.replaceState(null, '', `#${path}${text ? `?${text}` : ''}`);
@@ -31,5 +31,5 @@ export const rolloutPage = (unit, endpoint) => `#${resource(unit, endpoint, '/ro
 export const driftPage = (unit, endpoint) => `#${resource(unit, endpoint, '/drift')}`;
 export const auditPage = (unit, endpoint) => `#${resource(unit, endpoint, '/audit')}`;
 export const unitPage = (unit) => `#/models?unit=${part(unit)}`;
-// A package is named as `mlops models` names it: group/number.
+// A package's name is group/number, as in `mlops models`.
 export const packagePage = (name) => `#/packages/${name.split('/').map(part).join('/')}`;

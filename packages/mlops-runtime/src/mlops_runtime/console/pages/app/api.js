@@ -1,17 +1,17 @@
-// Calls of the JSON API: what a refusal is, how often a page asks again.
+// Calls of the JSON API: errors, caching and polling.
 import {useEffect, useState} from './html.js';
 import {authorization, away, base} from './sign_in.js';
 
-const AT_ONCE = 6; // calls; a fleet of many units is read in turns
-const HIDDEN = 10; // a page that lies behind others asks that much less often
-const QUICK = 3, QUIET = 30; // seconds between two looks: while a rollout runs, and otherwise
-const CLOCKED = '/me'; // is always sent, as it says what time it is
-const kept = new Map(); // by path: what was answered last, so that a page that is opened again shows it at once
-const asking = new Set(); // what asks again now, of every resource in sight
+const AT_ONCE = 6; // limit of concurrent calls
+const HIDDEN = 10; // factor of the polling interval while the page is hidden
+const QUICK = 3, QUIET = 30; // seconds between polls: during a rollout, and otherwise
+const CLOCKED = '/me'; // never cached, since it has the cloud's time
+const kept = new Map(); // last response by path, to show at once when a page is opened again
+const asking = new Set(); // functions that refresh the visible resources
 const waiting = [];
 let running = 0;
 
-// A refusal of the API (RFC 9457), or of the way to it.
+// An error of the API (RFC 9457), of the network or of the sign-in.
 export class Problem extends Error {
   constructor(status, title, detail, problems = []) {
     super(detail || title);
@@ -42,13 +42,13 @@ async function answered(path, options) {
     const isJson = (answer.headers.get('Content-Type') ?? '').includes('json');
     body = isJson ? await answer.json() : {};
   } catch {
-    throw new Problem(0, 'no answer', `the console does not answer. ${away()}`);
+    throw new Problem(0, 'no answer', `the console does not respond. ${away()}`);
   }
   if (!answer.ok && answer.status !== 304) throw new Problem(answer.status, body.title ?? `status ${answer.status}`, body.detail ?? body.message, body.problems);
   return {status: answer.status, body, etag: answer.headers.get('ETag')};
 }
 
-// Ask for a change. `key` names the click, so that a repeated request is the same change.
+// Request a change. `key` is the idempotency key of the click, so that a repeated request is the same change.
 export async function change(path, body, key) {
   const {body: answer} = await call(path, {
     method: 'POST',
@@ -56,21 +56,21 @@ export async function change(path, body, key) {
     body: JSON.stringify(body),
   });
   for (const ask of asking) ask();
-  if (answer.is_final === false) setTimeout(() => change(path, body, key).catch(() => {}), 1000 * QUICK); // a fleet that has not begun to start
+  if (answer.is_final === false) setTimeout(() => change(path, body, key).catch(() => {}), 1000 * QUICK); // the fleet has not started yet
   return answer;
 }
 
-// Read a path once, when a person asks for it.
+// Read a path once.
 export const read = async (path) => (await call(path)).body;
 
-// Keep asking for a path and hand over {data, at, told, error}: after a refusal the old data, true until `at`. What has not changed
-// is not sent again, so its time in the cloud is that of `told`.
+// Poll a path and pass {data, at, told, error} to `set`: after an error, the old data, which was valid at `at`. Unchanged data is not
+// sent again, so its time in the cloud is that of `told`.
 function watch(path, every, set) {
   let timer = 0, isOn = true, isBusy = false, isStale = false;
   const ask = async () => {
     clearTimeout(timer);
     if (isBusy) {
-      isStale = true; // what is being read may be from before the change
+      isStale = true; // the running request may return the state before the change
       return;
     }
     isBusy = true;
@@ -107,7 +107,7 @@ function watch(path, every, set) {
   };
 }
 
-// What a path answers, again every 30 seconds, or as often as `every` says of the data; nothing without a path.
+// Data of a path, polled every 30 seconds or at the interval `every(data)`; nothing without a path.
 export function useResource(path, every) {
   const [state, set] = useState({});
   useEffect(() => {
@@ -117,7 +117,7 @@ export function useResource(path, every) {
   return state;
 }
 
-// The same of several paths, by path.
+// The same for several paths, by path.
 export function useResources(paths, every) {
   const [states, set] = useState({});
   useEffect(() => {
@@ -128,5 +128,5 @@ export function useResources(paths, every) {
   return states;
 }
 
-// How often to ask about something that may be in a rollout.
+// Polling interval for a resource that may be in a rollout.
 export const inRollout = (isRunning) => (isRunning ? QUICK : QUIET);

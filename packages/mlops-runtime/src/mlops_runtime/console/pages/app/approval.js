@@ -1,4 +1,4 @@
-// Page 5: whether a person would sign. Intervals of the gate, digests, and what forbids a deployment.
+// Page 5: decision on a package. Intervals of the gate, digests, and problems that prevent a deployment.
 import {html, useState} from './html.js';
 import {useResource} from './api.js';
 import {APPROVALS, packagePage, rolloutPage} from './addresses.js';
@@ -7,7 +7,7 @@ import {By, Card, Facts, Note, Read, State, Table, Time, Title, Unknown} from '.
 import {number, plain, share} from './words.js';
 
 const FEW = 12;
-const UNBOUNDED = 1e9; // how the gate writes that a rival had no loss, or was not compared
+const UNBOUNDED = 1e9; // the gate's value for a rival without a loss, or without a comparison
 
 export function Approval({group, package: of, may}) {
   const name = `${group}/${of}`, path = `/packages/${encodeURIComponent(group)}/${encodeURIComponent(of)}`;
@@ -18,8 +18,8 @@ export function Approval({group, package: of, may}) {
 
 export function Approvals() {
   const found = useResource('/approvals');
-  return html`<${Title}>Approvals<//><${Read} of=${found} what="the packages that wait">${({waiting}) => html`<div class="card"><${Table} label="Packages that wait" rows=${waiting}
-    rowKey=${(each) => each.package} empty="No package waits for a person." columns=${WAITING} /></div>`}<//>`;
+  return html`<${Title}>Approvals<//><${Read} of=${found} what="the waiting packages">${({waiting}) => html`<div class="card"><${Table} label="Waiting packages" rows=${waiting}
+    rowKey=${(each) => each.package} empty="No package waits for an approval." columns=${WAITING} /></div>`}<//>`;
 }
 
 const WAITING = [
@@ -34,18 +34,18 @@ function Shown({data, name, path, may}) {
     <p class="lead"><${State} of=${review.approval} /> ${review.changed_by && html` by <${By} who=${review.changed_by} />`} ${review.changed && html`<${Time} at=${review.changed} />`}</p>
     ${review.description && html`<p>${plain(review.description)}</p>`}
     ${review.problems.length > 0 && html`<${Note} kind="bad" role="status"><p><strong>It cannot be deployed:</strong></p><ul>${review.problems.map((each) => html`<li>${each}</li>`)}</ul><//>`}
-    ${data.note && html`<${Note} kind="warn"><p>Nothing says that it is better than the model that serves: ${data.note}.</p><//>`}
-    ${data.pickled && html`<${Note} kind="warn"><p>Unpickling names ${data.pickled.join(', ') || 'nothing'}; this proves nothing, as it may run any code.</p><//>`}
-    ${data.endpoints.filter((each) => each.is_same).map((each) => html`<${Note} kind="warn"><p>${each.endpoint} serves the archive of this package already: an approval brings no other model there.</p><//>`)}
+    ${data.note && html`<${Note} kind="warn"><p>It was not shown to be better than the live model: ${data.note}.</p><//>`}
+    ${data.pickled && html`<${Note} kind="warn"><p>The pickle imports ${data.pickled.join(', ') || 'nothing'}; this list is no guarantee, as unpickling can run any code.</p><//>`}
+    ${data.endpoints.filter((each) => each.is_same).map((each) => html`<${Note} kind="warn"><p>${each.endpoint} already serves the archive of this package: an approval does not change its model.</p><//>`)}
     <${Buttons} ...${{data, name, path, may}} />
-    <${Card} id="gate" title="What the gate decided">${gate ? html`<${Gate} of=${gate} />` : html`<${Unknown} why="The gate's result cannot be read." />`}<//>
+    <${Card} id="gate" title="Decision of the gate">${gate ? html`<${Gate} of=${gate} />` : html`<${Unknown} why="The gate's result cannot be read." />`}<//>
     <div class="columns">
       <${Card} id="losses" title="Losses on the holdout">${data.metric ? html`<${Losses} of=${data} />` : html`<${Unknown} why="The evaluation cannot be read." />`}<//>
-      <${Card} id="origin" title="What it is"><${Facts} of=${[
+      <${Card} id="origin" title="Origin and digests"><${Facts} of=${[
         ['registered', html`<${Time} at=${review.registered} />`],
         ...(review.metadata.source_package ? [['released by', html`${review.metadata.source_environment || 'unknown'} as <code>${review.metadata.source_package}</code>`], ['audit record there', html`<${Digest} of=${review.metadata.source_record} />`]] : []),
         ['training set', review.metadata.training_set_id ? html`<a href=${`${packagePage(name)}/lineage`}>${review.metadata.training_set_id.slice(0, 16)}</a>` : html`<${Unknown} />`],
-        ['loaded by', review.metadata.flavor ? `${review.metadata.flavor}, trusted with ${review.metadata.trust}` : 'onnx, which is data'],
+        ['loaded by', review.metadata.flavor ? `${review.metadata.flavor}, trust ${review.metadata.trust}` : 'onnx, data only'],
         ['model', html`<${Digest} of=${review.metadata.model_sha256} />`],
         ['archive', html`<${Digest} of=${review.metadata.artifact_sha256} />`],
         ['container', html`<${Digest} of=${review.binding} />`],
@@ -59,15 +59,15 @@ const Digest = ({of}) => (of ? html`<code>${of}</code>` : html`<${Unknown} />`);
 
 function Buttons({data, name, path, may}) {
   const {review} = data;
-  const [said, say] = useState(''); // stays when the button of the decision has gone
+  const [said, say] = useState(''); // remains after the buttons are gone
   const expect = {approval: review.approval, binding: review.binding};
   if (!may('approve') && !may('reject')) return html`<p class="small soft">Your role may not approve or reject.</p>`;
   return html`<p role="status">${said} ${review.approval === 'Approved' && data.endpoints.map((each) => html`<a href=${rolloutPage(each.unit, each.endpoint)}>See the rollout of ${each.endpoint}</a> `)}</p><div class="buttons">
     ${may('approve') && review.approval === 'PendingManualApproval' && html`<${Ask} label="Approve" kind="main" title=${`Approve ${name}`} go="Approve and roll out" path=${`${path}/approval`} body=${{expect}}
-      kept="on the package, and in the audit log," disabled=${!data.can_approve} done=${() => ''} follow=${() => say('Approved. Its rollout starts by itself.')}>
-      <p>A rollout of <strong>${name}</strong> starts now: golden requests first, then a part of the traffic. The model that serves stays until the new one has passed. Your name stands on the record.</p><//>`}
+      kept="on the package, and in the audit log," disabled=${!data.can_approve} done=${() => ''} follow=${() => say('Approved. Its rollout starts automatically.')}>
+      <p>A rollout of <strong>${name}</strong> starts now: golden requests first, then a part of the traffic. The live model serves until the new one has passed. The record has your name.</p><//>`}
     ${may('reject') && data.can_reject && html`<${Ask} label="Reject" title=${`Reject ${name}`} go="Reject now" path=${`${path}/rejection`} body=${{expect}} kept="on the package" done=${() => ''} follow=${() => say('Rejected.')}>
-      <p><strong>${name}</strong> will not be deployed. ${review.approval === 'Approved' ? 'An endpoint that serves it goes on until you roll it back.' : 'The model that serves does not change.'}</p><//>`}
+      <p><strong>${name}</strong> will not be deployed. ${review.approval === 'Approved' ? 'An endpoint that serves it continues until you roll it back.' : 'The live model does not change.'}</p><//>`}
   </div>${review.problems.length > 0 && html`<p class="small soft">It cannot be approved, for the reasons above.</p>`}`;
 }
 
@@ -79,11 +79,11 @@ function Gate({of}) {
     <${Table} label="Checks of the gate" rows=${shown} rowKey=${(each) => `${each.rival} ${each.segment}`} empty=${of.verdict === 'PASSED' ? `Nothing was compared: ${of.reason}` : 'Nothing was compared.'} columns=${columns} />
     ${shown.length < of.checks.length && html`<details><summary>The ${of.checks.length - shown.length} other checks, all passed</summary>
       <${Table} label="Other checks" rows=${of.checks.filter((each) => !shown.includes(each))} rowKey=${(each) => `${each.rival} ${each.segment}`} columns=${columns} /></details>`}
-    ${of.verdict === 'PASSED' && shown.length > 0 && html`<details><summary>In the gate's own words</summary><p>${of.reason}</p></details>`}
-    ${of.coverage?.map((each) => html`<p class="small soft">Of ${number(each.segments)} segments of ${each.column}, ${number(each.compared)} are compared by themselves; ${share(each.untested_rows)} of the rows are in no interval.</p>`)}`;
+    ${of.verdict === 'PASSED' && shown.length > 0 && html`<details><summary>The gate's reason</summary><p>${of.reason}</p></details>`}
+    ${of.coverage?.map((each) => html`<p class="small soft">Of ${number(each.segments)} segments of ${each.column}, ${number(each.compared)} are compared separately; ${share(each.untested_rows)} of the rows are in no interval.</p>`)}`;
 }
 
-// How far the plots go to both sides of zero: as far as the intervals, at least 30 % and at most 100 %.
+// Range of the plots on both sides of zero: that of the intervals, at least 30 % and at most 100 %.
 const reach = (of) => Math.min(1, Math.max(0.3, ...of.flatMap(({low, high, limit}) => [low, high, limit].map(Math.abs).filter((each) => each < UNBOUNDED))));
 
 const checks = (far) => [
@@ -105,9 +105,9 @@ function Interval({of, far}) {
 
 function Losses({of}) {
   const rows = Object.entries(of.metrics).sort(([, a], [, b]) => a - b), own = of.metrics.candidate;
-  return html`<${Table} label="Losses" rows=${rows} rowKey=${([name]) => name} empty="Nothing was measured." columns=${[
+  return html`<${Table} label="Losses" rows=${rows} rowKey=${([name]) => name} empty="Nothing was evaluated." columns=${[
     {name: 'Model', of: ([name]) => name},
     {name: of.metric.toUpperCase(), number: true, of: ([, loss]) => number(loss)},
-    {name: 'Candidate against it', number: true, of: ([name, loss]) => (name === 'candidate' || !loss ? '' : signed((own - loss) / loss))},
+    {name: 'Candidate relative to it', number: true, of: ([name, loss]) => (name === 'candidate' || !loss ? '' : signed((own - loss) / loss))},
   ]} /><p class="small soft">Over ${number(of.rows)} rows; a lower loss is better.</p>`;
 }

@@ -1,4 +1,4 @@
-// Page 8: who did what to a model or a unit, and whether the log is intact.
+// Page 8: audit log of a model or unit, and its verification.
 import {html, useState} from './html.js';
 import {read, useResource} from './api.js';
 import {modelPage, unitPage} from './addresses.js';
@@ -14,15 +14,15 @@ export function Audit({unit, endpoint}) {
 
 function Shown({data, path}) {
   return html`
-    ${data.missing !== null && data.missing !== undefined && html`<${Note} kind="bad" role="alert"><p>Record ${data.missing} is missing or changed, so that no older one can be shown. Verify the log.</p><//>`}
+    ${data.missing !== null && data.missing !== undefined && html`<${Note} kind="bad" role="alert"><p>Record ${data.missing} is missing or changed, so older ones cannot be shown. Verify the log.</p><//>`}
     <${Card} id="whole" title="Is it intact?"><${Verify} path=${path} name=${data.name} />
       <${Facts} of=${[
         ['head', html`<${Copied} of=${data.head} />`],
         ['at sequence', number(data.sequence)],
         ['bucket', html`<code>${data.bucket}</code>`],
       ]} />
-      <p class="small soft">Keep the head elsewhere: a copy of the log is verified against it, and without AWS: <code>mlops audit verify ${data.name} --folder COPY --head HEAD</code></p><//>
-    <${Card} id="records" title="Records, the newest first"><${Table} label="Records" rows=${data.records} rowKey=${({record}) => record.sequence} empty="There is no record yet." columns=${COLUMNS} />
+      <p class="small soft">Store the head elsewhere: copies of the log are verified against it, also without AWS: <code>mlops audit verify ${data.name} --folder COPY --head HEAD</code></p><//>
+    <${Card} id="records" title="Records, newest first"><${Table} label="Records" rows=${data.records} rowKey=${({record}) => record.sequence} empty="There is no record yet." columns=${COLUMNS} />
       <div class="buttons"><${Download} data=${data} /></div><//>`;
 }
 
@@ -30,12 +30,12 @@ const COLUMNS = [
   {name: 'Number', of: ({record}) => record.sequence},
   {name: 'When', sort: ({record}) => record.at, of: ({record}) => html`<${Time} at=${record.at} />`},
   {name: 'Outcome', sort: ({record}) => record.outcome, of: ({record}) => html`<${State} of=${record.outcome} />`},
-  {name: 'Serves then', of: ({record}) => (record.serving_package ? packageName(record.serving_package) : html`<${Unknown} why="nothing" />`)},
-  {name: 'Asked by', sort: ({who}) => who, of: ({record}) => html`<${By} who=${record.requested_by} />`},
+  {name: 'Serves after it', of: ({record}) => (record.serving_package ? packageName(record.serving_package) : html`<${Unknown} why="nothing" />`)},
+  {name: 'Requested by', sort: ({who}) => who, of: ({record}) => html`<${By} who=${record.requested_by} />`},
   {name: 'Reason', of: ({record, sha256}) => html`${plain(record.reason)}${record.verdict && html`<br /><span class="small">${record.verdict.sentence}</span>`}<br /><code class="small soft" title="SHA-256 of the record">${sha256.slice(0, 16)}</code>`},
 ];
 
-// Long chains come in parts, the newest first: each is verified against the hash that the part before names.
+// Long chains are verified in parts, newest first, each against the hash in the previous part.
 function Verify({path, name}) {
   const [state, set] = useState({});
   const verify = async () => {
@@ -55,10 +55,10 @@ function Verify({path, name}) {
   };
   const {found, error, isBusy, part} = state;
   return html`<div class="buttons"><button type="button" onClick=${verify} disabled=${isBusy}>${isBusy ? 'Verifying…' : 'Verify every record'}</button></div>
-    <div role="status" aria-live="polite">${isBusy && part.rest && html`<p>Records ${number(part.first)} to ${number(part.total)} are verified.</p>`}
+    <div role="status" aria-live="polite">${isBusy && part.rest && html`<p>Records ${number(part.first)} to ${number(part.total)} were checked.</p>`}
       ${found && html`<${Note} kind=${found.is_whole ? 'good' : 'bad'}><p><${State} of=${found.is_whole ? 'intact' : 'broken'} /> ${number(found.total)} records, signed with the key <code>${found.key}</code>.</p>
       ${found.findings.length > 0 && html`<ul>${found.findings.map((each) => html`<li>${each}</li>`)}</ul>`}<//>`}
-      ${error && html`<${Note} kind="bad"><p>It cannot be verified here: ${error.message}. Type <code>mlops audit verify ${name}</code></p><//>`}</div>`;
+      ${error && html`<${Note} kind="bad"><p>It cannot be verified here: ${error.message}. Run <code>mlops audit verify ${name}</code></p><//>`}</div>`;
 }
 
 function Copied({of}) {
@@ -67,7 +67,7 @@ function Copied({of}) {
   return html`<code>${of}</code> <button type="button" class="quiet" onClick=${copy}>Copy the head</button> <span role="status">${isCopied ? 'copied' : ''}</span>`;
 }
 
-// What is shown, as a file: it is made here, so no other address is asked for.
+// Download of the displayed data; the file is created here, without another request.
 function Download({data}) {
   const save = () => {
     const link = document.createElement('a');
@@ -76,5 +76,5 @@ function Download({data}) {
     link.click();
     URL.revokeObjectURL(link.href);
   };
-  return html`<button type="button" onClick=${save}>Download what is shown</button>`;
+  return html`<button type="button" onClick=${save}>Download these records</button>`;
 }

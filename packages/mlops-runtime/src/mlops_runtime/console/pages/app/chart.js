@@ -1,10 +1,10 @@
-// Lines over time by uPlot, which is loaded when a page first draws one.
+// Line charts over time with uPlot, which is loaded when the first one is drawn.
 import {html, useEffect, useRef, useState} from './html.js';
 import {clock, number, utc} from './words.js';
 
 const HEIGHT = 180;
 
-// `points` are [time, value or null]; the same stands as text beside every chart.
+// `points` are [time, value or null]; every chart has a text alternative.
 export function Line({points, label}) {
   const box = useRef();
   const isDark = useDark();
@@ -36,7 +36,7 @@ export function Line({points, label}) {
 
 const day = (iso) => iso.slice(5, 10);
 
-// light-dark() is resolved by what has it as its colour.
+// Resolve light-dark() by setting it as an element's colour.
 function resolve(value, element) {
   element.style.color = value;
   const found = getComputedStyle(element).color;

@@ -1,4 +1,4 @@
-// The embedded cloud's clock: what time it is there, and how to let it pass. On AWS there is nothing to move.
+// The embedded cloud's clock, with buttons to advance it. Not shown on AWS.
 import {html, useEffect, useState} from './html.js';
 import {change} from './api.js';
 import {now, number, utc} from './words.js';
@@ -12,12 +12,12 @@ export function Clock({scale}) {
     return () => clearInterval(timer);
   }, []);
   const move = async (minutes, name) => {
-    set({isBusy: true, said: `Moving ${name} forward…`});
+    set({isBusy: true, said: `Advancing by ${name}…`});
     try {
       await change('/clock', {minutes}, crypto.randomUUID());
-      set({said: `Moved ${name} forward.`});
+      set({said: `Advanced by ${name}.`});
     } catch (error) {
-      set({said: `Not moved: ${error.message}`});
+      set({said: `Not advanced: ${error.message}`});
     }
   };
   return html`<aside class="clock" aria-label="Clock of the embedded cloud">

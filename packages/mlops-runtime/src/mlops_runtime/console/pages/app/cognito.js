@@ -1,14 +1,14 @@
-// Sign-in at Cognito's pages: the code flow with PKCE of a public client (RFC 7636). Tokens are in memory alone: a page that is loaded
-// again signs in by the session that the browser has at Cognito.
+// Sign-in with Cognito: the authorization code flow with PKCE for a public client (RFC 7636). Tokens are only in memory: a reloaded
+// page signs in again with the browser's session at Cognito.
 
-const ASKED = 'sign-in', OUT = 'signed-out'; // of this tab, while it is at Cognito's pages
-const EARLY = 60; // seconds before its end at which a token is renewed
+const ASKED = 'sign-in', OUT = 'signed-out'; // session storage of this tab, during the sign-in at Cognito
+const EARLY = 60; // seconds before its expiry at which a token is renewed
 
-export const hint = 'Your sign-in has ended, or is not of this console. Sign in again.';
-export const away = 'Check your network; if others cannot reach it either, ask who runs it.';
+export const hint = 'Your sign-in has expired, or belongs to another console. Sign in again.';
+export const away = 'Check your network; if others cannot reach the console either, contact its administrator.';
 let settings, tokens, renewal;
 
-// Why a person is not signed in, in words.
+// Why a user is not signed in.
 class SignInError extends Error {
   constructor(says, status = 401) {
     super(says);
@@ -23,10 +23,10 @@ export async function begin(found) {
     if (taken(OUT)) return {title: 'Signed out', says: 'You are signed out, here and at the sign-in page.'};
     return leave('none');
   }
-  history.replaceState(null, '', `/#${asked?.to ?? '/'}`); // a code is used once, and in no history
-  if (!asked || query.get('state') !== asked.state) return refused('This answer of the sign-in page is not of this tab, or was used already.');
+  history.replaceState(null, '', `/#${asked?.to ?? '/'}`); // keep the one-time code out of the history
+  if (!asked || query.get('state') !== asked.state) return refused('This response of the sign-in page belongs to another tab, or was already used.');
   if (query.get('error') === 'login_required') return leave();
-  if (query.has('error')) return refused(`The sign-in page answered ${query.get('error')} ${query.get('error_description') ?? ''}.`);
+  if (query.has('error')) return refused(`The sign-in page returned ${query.get('error')} ${query.get('error_description') ?? ''}.`);
   try {
     const given = await ask('token', {grant_type: 'authorization_code', code: query.get('code'), redirect_uri: here(), code_verifier: asked.verifier});
     check(given, asked.nonce);
@@ -43,7 +43,7 @@ export async function authorization() {
   return `Bearer ${tokens.access}`;
 }
 
-// Ask for the password again, also where the browser has a session.
+// Require the password again, even if the browser has a session.
 export const again = () => leave('login');
 
 export async function out() {
@@ -51,7 +51,7 @@ export async function out() {
   tokens = undefined;
   sessionStorage.clear();
   sessionStorage.setItem(OUT, 'true');
-  if (refresh) await ask('revoke', {token: refresh}).catch(() => {}); // else it ends by itself
+  if (refresh) await ask('revoke', {token: refresh}).catch(() => {}); // otherwise it expires
   location.assign(`${settings.domain}/logout?${new URLSearchParams({client_id: settings.clientId, logout_uri: here()})}`);
 }
 
@@ -60,20 +60,20 @@ async function renew() {
     keep(await ask('token', {grant_type: 'refresh_token', refresh_token: tokens.refresh}));
   } catch (error) {
     if (error.status === 401) tokens = undefined;
-    else if (Date.now() > tokens.ends) throw error; // until then the token counts
+    else if (Date.now() > tokens.ends) throw error; // the token is valid until then
   }
 }
 
-// A token without an end is renewed before each call.
+// A token without an expiry is renewed before each call.
 function keep(given) {
   tokens = {access: given.access_token, refresh: given.refresh_token ?? tokens?.refresh, ends: Date.now() + 1000 * (given.expires_in ?? 0)};
 }
 
-// OpenID Connect Core 3.1.3.7; they came from Cognito itself, by TLS
+// OpenID Connect Core 3.1.3.7; the tokens were received directly from Cognito over TLS
 function check(given, nonce) {
   const id = claims(given.id_token), access = claims(given.access_token);
   const isOfThis = id.nonce === nonce && id.aud === settings.clientId && access.client_id === settings.clientId && id.sub === access.sub;
-  if (!isOfThis || id.token_use !== 'id' || access.token_use !== 'access') throw new SignInError('The tokens are not of this sign-in.');
+  if (!isOfThis || id.token_use !== 'id' || access.token_use !== 'access') throw new SignInError('The tokens do not belong to this sign-in.');
 }
 
 const claims = (token) => JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
@@ -84,9 +84,9 @@ async function ask(what, fields) {
     answer = await fetch(`${settings.domain}/oauth2/${what}`, {method: 'POST', credentials: 'omit', body: new URLSearchParams({client_id: settings.clientId, ...fields})});
     body = await answer.text();
   } catch {
-    throw new SignInError(`The sign-in page does not answer. ${away}`, 0);
+    throw new SignInError(`The sign-in page does not respond. ${away}`, 0);
   }
-  if (!answer.ok) throw new SignInError(`The sign-in page refused that (${JSON.parse(body || '{}').error ?? answer.status}): it was used already, is too old, or is of another app.`, answer.status < 500 ? 401 : 0);
+  if (!answer.ok) throw new SignInError(`The sign-in page refused the request (${JSON.parse(body || '{}').error ?? answer.status}): it was already used, has expired, or belongs to another app.`, answer.status < 500 ? 401 : 0);
   return JSON.parse(body || '{}');
 }
 
@@ -100,7 +100,7 @@ async function leave(prompt) {
     state, nonce, code_challenge: text(new Uint8Array(digest)), code_challenge_method: 'S256', ...(prompt && {prompt}),
   });
   location.assign(`${settings.domain}/oauth2/authorize?${query}`);
-  return new Promise(() => {}); // this page ends here
+  return new Promise(() => {}); // the browser leaves this page
 }
 
 const here = () => `${location.origin}/`;

@@ -1,4 +1,4 @@
-// Page 4: which feature moved, since when, whether it is the feed or the world, and what to do.
+// Page 4: drifted features, since when, whether the feed looks broken, and what to do.
 import {html, useMemo, useState} from './html.js';
 import {useResource} from './api.js';
 import {modelPage, resource, unitPage} from './addresses.js';
@@ -6,7 +6,7 @@ import {Line} from './chart.js';
 import {Card, Note, Read, State, Table, Time, Title} from './parts.js';
 import {bare, number, said, share} from './words.js';
 
-const FEW = 20; // features that are shown before a person asks for all
+const FEW = 20; // features shown by default
 
 export function Drift({unit, endpoint}) {
   const path = resource(unit, endpoint, '/drift'), found = useResource(path);
@@ -22,14 +22,14 @@ function Window({data, path}) {
   return html`
     <p class="lead" id="verdict">${data.verdict}</p>
     <p class="small soft">Window from <${Time} at=${report.window_from} /> until <${Time} at=${report.window_until} />, ${number(report.rows)} rows.</p>
-    ${data.live_since > data.window_until && html`<${Note} kind="warn"><p>This window ended before the version that serves went live: it is about the one before.</p><//>`}
-    ${report.suppressed && html`<${Note} kind="warn"><p>Nothing was published as drift: ${report.suppressed}.</p><//>`}
+    ${data.live_since > data.window_until && html`<${Note} kind="warn"><p>This window ended before the live version was deployed: it is about the previous one.</p><//>`}
+    ${report.suppressed && html`<${Note} kind="warn"><p>Drift was not published: ${report.suppressed}.</p><//>`}
     <${Card} id="monitors" title="Monitors"><${Table} label="Monitors" rows=${data.monitors} rowKey=${(each) => each.monitor} empty="No monitor is configured." columns=${MONITORS} /><//>
     ${quality.length > 0 && html`<${Card} id="quality" title="Quality by labels"><${Table} label="Quality" rows=${quality} rowKey=${(each) => each.name} columns=${QUALITY} /><//>`}
-    <h2>Features, the strongest evidence first</h2>
+    <h2>Features, strongest evidence first</h2>
     ${shown.map((each, at) => html`<${Feature} key=${each.name} of=${each} isFirst=${at === 0} path=${path} until=${data.window_until} />`)}
     ${data.features.length > shown.length && html`<p><button type="button" onClick=${() => whole(true)}>Show all ${data.features.length} features</button></p>`}
-    ${leftOut.length > 0 && html`<${Card} id="left" title="Counted, not tested"><ul>${leftOut.map(([name, why]) => html`<li>${name}: ${why}</li>`)}</ul><//>`}`;
+    ${leftOut.length > 0 && html`<${Card} id="left" title="Counted but not tested"><ul>${leftOut.map(([name, why]) => html`<li>${name}: ${why}</li>`)}</ul><//>`}`;
 }
 
 const Tone = ({tone, children}) => html`<span class=${`state ${tone === 'unknown' ? 'soft' : tone}`}>${children}</span>`;
@@ -37,7 +37,7 @@ const Tone = ({tone, children}) => html`<span class=${`state ${tone === 'unknown
 const MONITORS = [
   {name: 'Monitor', of: (each) => bare(each.monitor)},
   {name: 'State', of: (each) => html`<${Tone} tone=${each.tone}>${said(each.state)}<//>`},
-  {name: 'What it says', of: (each) => each.means},
+  {name: 'Meaning', of: (each) => each.means},
   {name: 'What to do', of: (each) => each.do || html`<span class="soft">nothing</span>`},
 ];
 const QUALITY = [
@@ -69,11 +69,11 @@ function Shown({of, name}) {
   const since = [...of.history].reverse().findIndex((each) => !each.drifted);
   const first = of.feature.drifted ? of.history[since < 0 ? 0 : of.history.length - since] : undefined;
   return html`
-    ${first && html`<p>${since < 0 ? 'In every window that is known, from the one until' : 'In every window since the one until'} <${Time} at=${first.window_until} />.</p>`}
-    ${of.feature.feed_fault && html`<${Note} kind="bad"><p>The feed looks broken, and a retraining would learn that: ${of.feature.feed_fault}</p><//>`}
+    ${first && html`<p>${since < 0 ? 'In all known windows, from the one until' : 'In all windows since the one until'} <${Time} at=${first.window_until} />.</p>`}
+    ${of.feature.feed_fault && html`<${Note} kind="bad"><p>The feed looks broken, and a retraining would learn from broken data: ${of.feature.feed_fault}</p><//>`}
     ${of.problem && html`<p class="soft">Its distribution is not shown: ${of.problem}</p>`}
     <div class="columns">
-      ${of.distribution.length > 0 && html`<div><h3>Now and in the baseline</h3><${Cells} of=${of.distribution} /></div>`}
+      ${of.distribution.length > 0 && html`<div><h3>This window and the baseline</h3><${Cells} of=${of.distribution} /></div>`}
       ${points.length > 1 && html`<div><h3>PSI by window</h3><${Line} points=${points} label=${`PSI of ${name}`} /></div>`}
     </div>`;
 }

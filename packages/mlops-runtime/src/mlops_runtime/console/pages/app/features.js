@@ -1,4 +1,4 @@
-// Page 6: what a column is, and who reads it. The feature store's catalogue, searched.
+// Page 6: search of the feature store's catalogue, and the training sets that read a table.
 import {html, useState} from './html.js';
 import {useResource} from './api.js';
 import {choose, unitPage, useAddress} from './addresses.js';
@@ -15,14 +15,14 @@ export function Features({unit}) {
     <form class="filters" role="search" onSubmit=${search}><label>Words<input name="text" type="search" required defaultValue=${text} /></label><button type="submit">Find</button></form>
     ${text && html`<${Read} of=${found} what="the catalogue">${(data) => html`
       ${data.problems.map((each) => html`<${Note} kind="warn"><p>${each}</p><//>`)}
-      <div class="card"><${Table} label="Groups and services" rows=${data.hits} rowKey=${(each) => each.name} empty="Nothing has all of these words." columns=${COLUMNS(of)} /></div>`}<//>`}`;
+      <div class="card"><${Table} label="Groups and services" rows=${data.hits} rowKey=${(each) => each.name} empty="No group or service has all of these words." columns=${COLUMNS(of)} /></div>`}<//>`}`;
 }
 
 const COLUMNS = (of) => [
   {name: 'Name', of: (each) => each.name},
   {name: 'Kind', of: (each) => each.kind},
   {name: 'Owner', of: (each) => each.owner},
-  {name: 'What it is', of: (each) => html`${each.description}<br /><span class="small soft">${each.matches.join('; ')}</span>`},
+  {name: 'Description', of: (each) => html`${each.description}<br /><span class="small soft">${each.matches.join('; ')}</span>`},
   {name: 'Read by', of: (each) => (each.kind === 'group' ? html`<${Users} path=${`${of}/${encodeURIComponent(each.name)}/users`} />` : '')},
 ];
 

@@ -1,11 +1,11 @@
-// Page 1 where several accounts and Regions are read: every model of each, in the order in which a model passes them.
+// Page 1 for several accounts and Regions: all models, in the order of promotion.
 import {html} from './html.js';
 import {useResource} from './api.js';
 import {choose, modelPage, packagePage, useAddress} from './addresses.js';
 import {Choice, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
 import {ORDER} from './words.js';
 
-const DIGEST = 12; // characters by which people know a model
+const DIGEST = 12; // displayed characters of a model's hash
 
 export function Fleet() {
   const found = useResource('/fleet');
@@ -27,13 +27,13 @@ function Shown({models, unread = {}, environments, here, consoles = {}}) {
     </form>
     <p class="small soft" role="status">${rows.length} of ${models.length} ${models.length === 1 ? 'row' : 'rows'}, in ${environments.length} ${environments.length === 1 ? 'environment' : 'environments'}</p>
     <div class="card"><${Table} label="Models of all accounts" rows=${rows} rowKey=${(row) => `${row.environment}/${row.unit}/${row.model}`} columns=${COLUMNS}
-      empty=${models.length ? 'No model is like that.' : 'No model is deployed there.'} /></div>`;
+      empty=${models.length ? 'No model matches these filters.' : 'No model is deployed there.'} /></div>`;
 }
 
-// A registry without an endpoint has no page of its own: its newest version has one.
+// A registry without an endpoint has no page; link to that of its newest version.
 const isRegistry = (row) => 'approved' in row || 'released' in row;
 
-// Where a model's page is: in this console, or in that of its account where the fleet's file names it.
+// Address of a model's page: in this console, or in its account's console if the fleet file names that.
 function pageOf(row, here, consoles) {
   const version = row.released ?? row.approved;
   const path = isRegistry(row) ? packagePage(version) : modelPage(row.unit, `${row.unit}-${row.model}`);
@@ -51,7 +51,7 @@ const COLUMNS = [
   {name: 'Version', sort: (row) => row.digest, of: (row) => (row.version
     ? html`<strong>version ${row.version}</strong>${row.digest && html` <code>${row.digest.slice(0, DIGEST)}</code>`}<br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
   {name: 'Monitors', of: (row) => (states(row).length
-    ? html`<ul class="monitors">${states(row).map((name) => html`<li>${name} <${State} of=${row[name]} /></li>`)}</ul>` : html`<${Unknown} why="nothing was decided" />`)},
+    ? html`<ul class="monitors">${states(row).map((name) => html`<li>${name} <${State} of=${row[name]} /></li>`)}</ul>` : html`<${Unknown} why="not decided yet" />`)},
   {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why="no pipeline here" />`)},
   {name: 'Rollout', of: (row) => (row.rollout ? html`<span class="small">${row.rollout.split('; ').slice(0, 2).join('; ')}</span>` : html`<span class="soft">none</span>`)},
   {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner ?? html`<${Unknown} why="not published" />`},

@@ -1,8 +1,8 @@
-// Lineage as a picture for the eye, from rows at the left to where a model served at the right; the page lists the same for everybody.
+// Lineage as a picture, from tables at the left to endpoints at the right; the page also lists it as text.
 import {html} from './html.js';
 
-const WIDTH = 190, HEIGHT = 44, ACROSS = 60, DOWN = 14, LETTERS = 24; // pixels, and what a box has room for
-const MOST = 8; // boxes of a column; the list has the others
+const WIDTH = 190, HEIGHT = 44, ACROSS = 60, DOWN = 14, LETTERS = 24; // pixels, and the characters that fit into a box
+const MOST = 8; // boxes in a column; the list has the others
 
 // columns: lists of {key, name, says, to: keys in later columns}
 export function Graph({columns}) {

@@ -1,4 +1,4 @@
-// What every page draws with: Preact's elements written as HTML, and its hooks.
+// Preact with HTML templates, and its hooks.
 import {h} from '../vendor/preact.js';
 import htm from '../vendor/htm.js';
 

@@ -1,4 +1,4 @@
-// Page 7: from which rows and code a package was made, and where it served.
+// Page 7: the rows and code that a package was trained from, and the endpoints that served it.
 import {html} from './html.js';
 import {useResource} from './api.js';
 import {APPROVALS, packagePage} from './addresses.js';
@@ -12,7 +12,7 @@ export function Lineage({group, package: of}) {
     <${Read} of=${found} what="the lineage">${(data) => html`<${Shown} data=${data} />`}<//>`;
 }
 
-// What was read, what was built of it and by which code, the package, and where it served.
+// Columns of the graph: tables, training set and code, the package, and endpoints.
 function columns({package: name, training_set: set, training_set_id: id, code, promotions}) {
   const served = Object.entries(Object.groupBy(promotions, (each) => each.endpoint));
   const tables = (set?.reads ?? []).map((each) => ({key: `table ${each.table}`, name: each.table, says: `snapshot ${each.snapshot}`, to: ['set']}));
@@ -30,20 +30,20 @@ function Shown({data}) {
   const set = data.training_set;
   return html`<${Graph} columns=${columns(data)} />
     ${data.unread.map((each) => html`<${Note} kind="warn"><p>Not shown: ${each}</p><//>`)}
-    <${Card} id="served" title="Where it served"><${Table} label="Promotions" rows=${data.promotions} empty="Nowhere yet, as far as the newest records say." columns=${SERVED} /><//>
+    <${Card} id="served" title="Where it served"><${Table} label="Promotions" rows=${data.promotions} empty="Nowhere yet, according to the newest records." columns=${SERVED} /><//>
     <${Card} id="code" title="Code and run"><${Facts} of=${Object.entries(data.code).map(([name, value]) => [bare(name), html`<code>${value}</code>`])} /><//>
     <${Card} id="set" title="Training set"><${Facts} of=${[
       ['id', data.training_set_id ? html`<code>${data.training_set_id}</code>` : html`<${Unknown} />`],
       ...(set ? [['name', set.name], ['rows', number(set.rows)], ['built by', set.engine], ...Object.entries({...set.split, ...set.source}).map(([name, value]) => [bare(name), value])] : []),
-    ]} />${!set && html`<p class="soft">It is not one of the unit's feature store, so the rows behind it are not known here.</p>`}<//>
-    ${set && html`<${Card} id="reads" title="Tables that it read, as they were"><${Table} label="Tables" rows=${set.reads} empty="None." columns=${READS} /><//>`}`;
+    ]} />${!set && html`<p class="soft">It was not built from the unit's feature store, so its source rows are not known here.</p>`}<//>
+    ${set && html`<${Card} id="reads" title="Source tables, as snapshots"><${Table} label="Tables" rows=${set.reads} empty="None." columns=${READS} /><//>`}`;
 }
 
 const SERVED = [
   {name: 'Endpoint', of: (each) => each.endpoint},
   {name: 'Record', number: true, of: (each) => each.sequence},
   {name: 'Since', of: (each) => html`<${Time} at=${each.at} />`},
-  {name: 'Asked by', of: (each) => html`<${By} who=${each.who} />`},
+  {name: 'Requested by', of: (each) => html`<${By} who=${each.who} />`},
 ];
 const READS = [
   {name: 'Table', of: (each) => each.table},

@@ -1,4 +1,4 @@
-// The frame of every page, and which page an address shows.
+// Frame of every page, and routing.
 import {html, render, useEffect, useState} from './html.js';
 import {useResource} from './api.js';
 import {useAddress} from './addresses.js';
@@ -30,10 +30,10 @@ function Page({path, may, isKnown}) {
   useEffect(() => {
     page?.[1]().then((found) => set({path, Shown: found[page[2]]}), () => set({path}));
   }, [path, page]);
-  if (path === '/' && !isKnown) return html`<p role="status">Reading who you are…</p>`; // which page is first depends on it
-  if (!page) return html`<${Title}>No such page<//><p>The address <code>${path}</code> is not one of the console's. <a href="#/">See the models</a>.</p>`;
+  if (path === '/' && !isKnown) return html`<p role="status">Reading your roles…</p>`; // the first page depends on them
+  if (!page) return html`<${Title}>No such page<//><p>The console has no page <code>${path}</code>. <a href="#/">See the models</a>.</p>`;
   if (loaded.path !== path) return html`<p role="status">Reading the page…</p>`;
-  if (!loaded.Shown) return html`<${Note} kind="bad" role="alert"><p>The page cannot be loaded. ${away()} Load this address again.</p><//>`;
+  if (!loaded.Shown) return html`<${Note} kind="bad" role="alert"><p>The page cannot be loaded. ${away()} Reload this address.</p><//>`;
   const values = path.match(new RegExp(`^${page[0]}$`)).slice(1).map(decodeURIComponent);
   return html`<${loaded.Shown} key=${path} may=${may} ...${Object.fromEntries(page[3].map((name, at) => [name, values[at]]))} />`;
 }
@@ -48,7 +48,7 @@ function Frame({refused}) {
   const may = (operation) => operations.includes(operation);
   const menu = may('readFleet') ? [['/', 'Fleet'], ...OWN] : OWN;
   const isOpen = (to) => path === to || (path === '/' && menu === OWN && to === '/models');
-  const hasRole = data || me.error?.title !== 'no role'; // without one every page says the same
+  const hasRole = data || me.error?.title !== 'no role'; // without a role, all pages have the same error
   useEffect(() => scrollTo(0, 0), [path]);
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
@@ -58,12 +58,12 @@ function Frame({refused}) {
     </header>
     ${data?.clock_scale && may('moveClock') && html`<${Clock} scale=${data.clock_scale} />`}
     <main id="main" tabindex="-1">${!refused
-      ? html`${!hasRole && html`<${Title}>No role<//>`}${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Who you are cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}${hasRole && html`<${Page} path=${path} may=${may} isKnown=${Boolean(data ?? me.error)} />`}`
+      ? html`${!hasRole && html`<${Title}>No role<//>`}${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Your roles cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}${hasRole && html`<${Page} path=${path} may=${may} isKnown=${Boolean(data ?? me.error)} />`}`
       : html`<${Title}>${refused.title}<//><${Note} role="alert"><p>${refused.says}</p><//>${signInAgain() && html`<p><button type="button" class="main" onClick=${signInAgain()}>Sign in</button></p>`}`}</main>`;
 }
 
 function skip(event) {
-  event.preventDefault(); // the address behind the # is the page's own
+  event.preventDefault(); // the fragment is the page's address
   document.getElementById('main').focus();
 }
 

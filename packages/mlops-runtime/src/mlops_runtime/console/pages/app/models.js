@@ -1,11 +1,11 @@
-// Page 1 of one account: what needs a person now. Every model of every unit, the worst first.
+// Page 1 for one account: all models of all units, worst state first.
 import {html} from './html.js';
 import {useResource, useResources, inRollout} from './api.js';
 import {choose, modelPage, packagePage, rolloutPage, useAddress} from './addresses.js';
 import {Choice, Note, Read, State, Table, Time, Title, Unknown} from './parts.js';
 import {ORDER, bare, number, setNow} from './words.js';
 
-const HOUR = 3600; // seconds; costs are of a day
+const HOUR = 3600; // seconds between polls; costs are daily
 
 const every = (data) => inRollout(data?.models.some((each) => each.rollout));
 
@@ -42,11 +42,11 @@ function Rows({names}) {
     </form>
     <p class="small soft" role="status">${missing.length ? `Reading ${missing.length} of ${shown.length} units…` : `${rows.length} ${rows.length === 1 ? 'model' : 'models'} in ${read.length} ${read.length === 1 ? 'unit' : 'units'}`}</p>
     <div class="card"><${Table} label="Models" rows=${rows} rowKey=${(row) => `${row.unit}/${row.endpoint}`} columns=${COLUMNS}
-      empty=${missing.length ? 'Not read yet.' : 'No model is like that.'} /></div>
-    <p class="small soft">Cost a day: ${error?.message ?? (costs?.unread || (costs ? `what was billed of ${costs.day} by tag; the units in all: ${shown.map((name) => `${name} ${number(costs.units[name] ?? 0, ` ${costs.currency}`)}`).join(', ')}` : 'being read'))}.</p>`;
+      empty=${missing.length ? 'Not read yet.' : 'No model matches these filters.'} /></div>
+    <p class="small soft">Cost per day: ${error?.message ?? (costs?.unread || (costs ? `as billed for ${costs.day}, by tags; totals of the units: ${shown.map((name) => `${name} ${number(costs.units[name] ?? 0, ` ${costs.currency}`)}`).join(', ')}` : 'being read'))}.</p>`;
 }
 
-// What a registry has released, or has approved, for other environments.
+// The newest released version of a registry, else its newest approved one.
 function Kept({of: row}) {
   const name = row.released ?? row.approved;
   if (!name) return html`<${Unknown} why="nothing here" />`;
@@ -57,13 +57,13 @@ const COLUMNS = [
   {name: 'Model', sort: (row) => row.endpoint, of: (row) => html`${row.isRegistry ? row.endpoint : html`<a href=${modelPage(row.unit, row.endpoint)}>${row.endpoint}</a>`}<br />
     <span class="small soft">${row.unit}${row.isRegistry && ', registry without an endpoint'}</span>`},
   {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.says && html`<br /><span class="small">${row.says}</span>`}
-    ${row.waiting === undefined ? html`<br /><span class="small soft">packages that wait are not shown: your role may not list them</span>` : row.waiting?.map((name) => html`<br /><a class="small" href=${packagePage(name)}>Decide on ${name}</a>`)}`},
+    ${row.waiting === undefined ? html`<br /><span class="small soft">waiting packages are not shown: your role may not list them</span>` : row.waiting?.map((name) => html`<br /><a class="small" href=${packagePage(name)}>Decide on ${name}</a>`)}`},
   {name: 'Serves', sort: (row) => row.since, of: (row) => (row.isRegistry ? html`<${Kept} of=${row} />` : row.package
     ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
   {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner ?? html`<${Unknown} why="not published" />`},
-  {name: 'Cost a day', number: true, sort: (row) => row.cost, of: (row) => (row.cost === undefined ? html`<${Unknown} />` : number(row.cost, ` ${row.currency}`))},
+  {name: 'Cost per day', number: true, sort: (row) => row.cost, of: (row) => (row.cost === undefined ? html`<${Unknown} />` : number(row.cost, ` ${row.currency}`))},
   {name: 'Monitors', of: (row) => (Object.keys(row.monitors ?? {}).length
-    ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why=${row.isRegistry || row.is_monitored === false ? 'none is deployed' : 'nothing was decided yet'} />`)},
+    ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why=${row.isRegistry || row.is_monitored === false ? 'none is deployed' : 'not decided yet'} />`)},
   {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why=${row.pipeline ? 'none yet' : 'no pipeline'} />`)},
   {name: 'Rollout', of: (row) => (row.rollout ? html`<a href=${rolloutPage(row.unit, row.endpoint)}>See it</a><br /><span class="small">${row.rollout.split('; ').slice(0, 2).join('; ')}</span>` : html`<span class="soft">none</span>`)},
 ];

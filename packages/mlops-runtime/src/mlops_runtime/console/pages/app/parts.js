@@ -1,4 +1,4 @@
-// What pages are made of: states, times, tables, and what is shown while nothing, or only old data, is known.
+// Components of pages: states, times, tables, and placeholders for missing or outdated data.
 import {html, useEffect, useRef, useState} from './html.js';
 import {hint as signInHint, signInAgain} from './sign_in.js';
 import {distance, length, person, said, setNow, tone, utc} from './words.js';
@@ -19,7 +19,7 @@ export const By = ({who}) => html`<span title=${who}>${person(who) || 'unknown'}
 
 export const Unknown = ({why}) => html`<span class="soft">${why ?? 'not known here'}</span>`;
 
-// One of several values, or all.
+// Selection of one value, or all.
 export const Choice = ({label, all, value, values, set}) => html`<label>${label}<select value=${value} onChange=${(event) => set(event.target.value)}>
   <option value="">${all}</option>${values.map((each) => html`<option value=${each} selected=${each === value}>${each}</option>`)}</select></label>`;
 
@@ -29,14 +29,14 @@ export const Card = ({title, id, children}) => html`<section class="card" aria-l
 
 export const Note = ({kind = '', role, children}) => html`<div class=${`note ${kind}`} role=${role}>${children}</div>`;
 
-// A page's resource: waiting, refused, or data; data that could not be read again stays, with its age in sight.
+// A page's resource: loading, an error, or data; data that could not be refreshed is shown with its age.
 export function Read({of, what, children}) {
   const {data, error, at} = of;
   if (data?.now) setNow(data.now, of.told);
   if (!data && error) return html`<${Note} kind="bad" role="alert"><p>${what} cannot be read: ${error.message}</p>${adviceOn(error)}<//>`;
   if (!data) return html`<p role="status">Reading ${what}…</p>`;
   return html`
-    ${error && html`<${Note} kind="warn" role="status"><p>This is ${what} as it was <${Age} at=${at} /> ago. It cannot be read again: ${error.message}</p>${adviceOn(error)}<//>`}
+    ${error && html`<${Note} kind="warn" role="status"><p>This is ${what} as of <${Age} at=${at} /> ago. It cannot be refreshed: ${error.message}</p>${adviceOn(error)}<//>`}
     ${children(data)}`;
 }
 
@@ -53,8 +53,8 @@ const SignInAgain = () => signInAgain() && html`<p><button type="button" onClick
 
 export function adviceOn({status, title}) {
   if (status === 401) return html`<p>${signInHint()}</p><${SignInAgain} />`;
-  if (title === 'no role') return html`<${SignInAgain} />`; // groups are in the token
-  if (status === 403) return html`<p>Your role may not read this. Ask the owner of the unit for the right that is named.</p>`;
+  if (title === 'no role') return html`<${SignInAgain} />`; // new groups need a new token
+  if (status === 403) return html`<p>Your role may not read this. Ask the owner of the unit for the named permission.</p>`;
   return null;
 }
 
@@ -78,14 +78,14 @@ export function Table({label, columns, rows, empty, rowKey, start}) {
 
 function compare(a, b) {
   if (a === b) return 0;
-  if (a === null || a === undefined) return 1; // what is not known stands last
+  if (a === null || a === undefined) return 1; // unknown values last
   if (b === null || b === undefined) return -1;
   return a < b ? -1 : 1;
 }
 
-let isFirst = true; // the browser itself reads the page that it opens
+let isFirst = true; // browsers announce the first page themselves
 
-// A page's heading takes the focus when a link leads to it, so that who cannot see it hears where they are.
+// A page's heading gets the focus after navigation, so that screen readers announce the page.
 export function Title({children, crumbs, root = ['Models', '#/models']}) {
   const heading = useRef();
   useEffect(() => {

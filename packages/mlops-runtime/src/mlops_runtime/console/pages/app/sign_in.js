@@ -1,49 +1,49 @@
-// Who signs calls: the token that `mlops console` has printed, or a person whom Cognito signed in. /config.json says which.
+// Authorization of calls: the token printed by `mlops console`, or a sign-in with Cognito, according to /config.json.
 
 const LOCAL = {
   begin: () => {
-    // the address carries the token behind its #, which no server and no log sees
+    // the token is in the fragment of the address, which is never sent to a server
     const found = location.hash.match(/^#token=([\w-]+)(?:&to=(\/[\w/-]*))?$/);
     if (found) {
-      sessionStorage.setItem('token', found[1]); // of this tab alone; the next start of the command makes another
+      sessionStorage.setItem('token', found[1]); // only for this tab; each start of the command has a new token
       history.replaceState(null, '', `#${found[2] ?? '/'}`);
     }
-    addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload()); // the address of another start
+    addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload()); // address of another start
     return sessionStorage.getItem('token') ? null : {title: 'Not signed in', says: LOCAL.hint};
   },
   authorization: () => `Bearer ${sessionStorage.getItem('token') ?? ''}`,
-  hint: 'Open the address that mlops console has printed: it carries the token of this start of the command.',
-  away: 'Check that mlops console still runs.',
+  hint: 'Open the address that mlops console printed: it contains the token of this start of the command.',
+  away: 'Check that mlops console is still running.',
 };
 let config = {api: '/api'}, way = LOCAL;
 
-// Sign in. Gives null, or {title, says} of why it did not work; a browser that is sent to the sign-in page does not come back here.
+// Sign in. Returns null, or {title, says} for an error; does not return if the browser is redirected to the sign-in page.
 export async function signIn() {
   try {
     config = await (await fetch('/config.json', {cache: 'no-store'})).json();
     if (config.signIn.kind === 'cognito') way = await import('./cognito.js');
   } catch {
-    return {title: 'Not signed in', says: 'The console does not answer: how to sign in cannot be read. Load this page again.'};
+    return {title: 'Not signed in', says: 'The console does not respond, so the sign-in configuration cannot be read. Reload this page.'};
   }
   return way.begin(config.signIn);
 }
 
 export const base = () => `${config.api}/v1`;
-// The header of a call; throws {says} once the person has to sign in again.
+// Authorization header of a call; throws {says} if the user must sign in again.
 export const authorization = () => way.authorization();
-// What to do where the sign-in does not count, and where the console does not answer.
+// Advice for an invalid sign-in, and for a console that does not respond.
 export const hint = () => way.hint;
 export const away = () => way.away;
-// Undefined where a page cannot do it.
+// Undefined if the kind of sign-in does not support it.
 export const signInAgain = () => way.again;
 export const signOut = () => way.out;
 
-// What a person typed into the dialog of a change, kept while they sign in again.
+// Store the text in the dialog of a change during a new sign-in.
 export function keepDraft(path, reason) {
   sessionStorage.setItem('draft', JSON.stringify({path, reason}));
 }
 
-// The reason that was kept for a change, once.
+// Return and remove the stored reason for a change.
 export function takeDraft(path) {
   const found = JSON.parse(sessionStorage.getItem('draft'));
   if (found?.path !== path) return undefined;

@@ -1,4 +1,4 @@
-// What happened in a time, on one axis: a picture for the eye, and the same as a list for everybody.
+// Events on a time axis, as a picture and as a list.
 import {html} from './html.js';
 import {By, State, Time} from './parts.js';
 import {bare, clock} from './words.js';
@@ -17,14 +17,14 @@ export function Timeline({changes, from, until, empty}) {
         <text x=${x(at)} y=${LINE + 24} text-anchor=${number === 0 ? 'start' : number === ticks.length - 1 ? 'end' : 'middle'}>${clock(at)}</text>`)}
       ${changes.map((each) => html`<svg x=${x(each.at)} y=${LINE}>${mark(each)}</svg>`)}
     </svg>
-    <ol class="plain" aria-label="What happened, newest first">${changes.map((each) => html`<li key=${`${each.at} ${each.kind} ${each.sequence ?? each.says}`}>
+    <ol class="plain" aria-label="Events, newest first">${changes.map((each) => html`<li key=${`${each.at} ${each.kind} ${each.sequence ?? each.says}`}>
       <${State} of=${each.is_bad ? bad(each.kind) : each.kind === 'window' ? 'window' : bare(each.kind)} /> <${Time} at=${each.at} />
       ${each.who && html` by <${By} who=${each.who} />`}<br /><span>${each.says}</span></li>`)}</ol>`;
 }
 
 const bad = (kind) => (kind === 'window' ? 'limits violated' : bare(kind) === 'rolled back' ? 'rolled back' : kind.toUpperCase());
 
-// Records are diamonds, windows of monitors are dots; what is bad has its colour and is larger.
+// Records are diamonds, monitor windows are dots; bad events are coloured and larger.
 function mark({kind, is_bad: isBad}) {
   const name = isBad ? 'bad' : kind === 'promoted' ? 'good' : kind === 'window' ? 'before' : 'now';
   const r = isBad ? R + 1 : R - 1;

@@ -1,8 +1,8 @@
-// How times, numbers, names and states read.
+// Formatting of times, numbers, names and states.
 
 let readAt = Date.now(), readNow = Date.now(), scale = 1;
 
-// Every answer says what time it is in the cloud; distances are from there. The embedded clock may go faster than the browser's.
+// Every response has the cloud's time, the reference for relative times. The embedded clock may run faster than the browser's.
 export function setNow(iso, at = Date.now()) {
   const found = Date.parse(iso);
   if (!Number.isNaN(found) && at > readAt) [readNow, readAt] = [found, at];
@@ -25,7 +25,7 @@ export function length(seconds) {
   return `${Math.floor(whole / size)} ${unit}${rest ? ` ${rest} ${next[0]}` : ''}`;
 }
 
-// What an answer says may be some seconds younger than its own time.
+// Times in a response may be some seconds later than its own time.
 export function distance(iso) {
   const seconds = (now() - Date.parse(iso)) / 1000;
   return seconds > -5 ? `${length(seconds)} ago` : `in ${length(-seconds)}`;
@@ -38,7 +38,7 @@ export const version = (number) => (number === null || number === undefined ? 'a
 
 export const packageName = (arn) => (arn ? arn.split(':model-package/').pop() : '');
 
-// A reason in a record or on a package: packages by name, without the marks by which an approval is checked.
+// A reason in a record or on a package: with package names, without the markers for checking approvals.
 export const plain = (reason) => (reason ?? '').replace(/ \[(trust|binding) \w+\]/g, '').replace(/arn:[\w-]+:sagemaker:[\w-]*:\d*:model-package\//g, '');
 
 export const person = (by) => (by ? by.split('/').pop().split(':').pop() : '');
@@ -54,13 +54,13 @@ export function number(value, unit = '') {
 export const share = (value) => (value === null || value === undefined ? 'unknown' : number(100 * value, ' %'));
 export const bare = (text) => text.replaceAll('_', ' ');
 
-// The worst first, as the API says it of a model.
+// States from worst to best, as in the API.
 export const ORDER = [
   'gone', 'broken', 'limits violated', 'rolled back', 'not watched', 'waits for an approval', 'rollout runs', 'on probation', 'not known yet',
   'serves', 'approved', 'released', 'not deployed', 'not approved',
 ];
 
-// A kept promise is good, a broken one is bad; a state that is merely not known is neither, and never red.
+// Unknown states are neither good nor bad, and never red.
 const TONES = {
   good: ['serves', 'released', 'OK', 'InService', 'Approved', 'PROMOTED', 'REGISTERED', 'SUCCEEDED', 'RESUMED', 'passed', 'intact'],
   bad: [
