@@ -152,7 +152,7 @@ def hops_are_verified(chain: Chain) -> None:
     unread = json.loads(partly.stdout)
     assert (partly.returncode, unread["is_whole"]) == (1, True)
     assert "the chain of build (111111111111 eu-west-1) was not read" in unread["error"]
-    assert f"name those of {BUILD.account} with --source-profile" in unread["sources"][1]["unread"]
+    assert f"name a profile of {BUILD.account} with --source-profile" in unread["sources"][1]["unread"]
 
 
 @pytest.mark.cloud

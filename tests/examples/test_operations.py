@@ -232,7 +232,7 @@ def test_the_role_may_do_nothing_else(pilot: Pilot) -> None:
     approve = pilot.mlops("models", "approve", package["ModelPackageArn"], "--reason", "x", code=1)
 
     assert denied.startswith("mlops: AWS refused GetParametersByPath (AccessDenied")
-    assert denied.rstrip().endswith("; docs/operations.md lists what each command needs")
+    assert denied.rstrip().endswith("; docs/operations.md lists the permissions of each command")
     assert len(denied.splitlines()) == 1
     assert "Traceback" not in approve
 

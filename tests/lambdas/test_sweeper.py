@@ -114,7 +114,7 @@ def test_fails_in_time_with_an_answer(function: ModuleType, answers: list[dict[s
     function.handler(_event("Delete", PhysicalResourceId="data"), Context(10_000))
 
     assert answers[0]["Status"] == "FAILED"
-    assert answers[0]["Reason"].startswith("SweepError: data is not yet empty after 0 versions")
+    assert answers[0]["Reason"].startswith("SweepError: data is not empty yet after 0 deleted versions")
 
 
 def test_fails_with_an_answer_on_a_broken_request(function: ModuleType, answers: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from mlops_runtime.refused_calls import refusal
     ("code", "fix"),
     [
         ("ExpiredToken", "; the credentials have expired: sign in again"),
-        ("AccessDeniedException", "; docs/operations.md lists what each command needs"),
+        ("AccessDeniedException", "; docs/operations.md lists the permissions of each command"),
         ("ValidationException", ""),
     ],
 )

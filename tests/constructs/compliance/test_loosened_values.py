@@ -117,7 +117,7 @@ def test_overrides_are_listed_with_rule_and_values(obedient: Demand) -> None:
                 function.node.path.removeprefix("Demand/"),
                 "Environment.Variables.FREEZE",
                 "freeze",
-                "a calendar in which a part of that is free",
+                "a calendar that does not cover all of it",
             ),
             (function.node.path.removeprefix("Demand/"), "VpcConfig.SubnetIds", "network", "subnets 'subnet-9'"),
         ]
@@ -291,7 +291,7 @@ def test_the_report_lists_them() -> None:
         location="RetentionInDays",
         platform="retail",
         rule="log_retention",
-        allowed="400 days at least",
+        allowed="at least 400 days",
         found="logs kept 7 days",
     )
     stack = StackEvidence(stack="S", resources=1, findings=(), acknowledgements=())
@@ -300,5 +300,5 @@ def test_the_report_lists_them() -> None:
     assert "loosened" not in Evidence(stacks=(stack,), validated=True).to_json()
     assert json.loads(Evidence(stacks=(listed,), validated=True).to_json())["stacks"][0]["loosened"][0]["found"]
     assert Evidence(stacks=(listed,), validated=True).summary()[1] == (
-        "S: S/Logs loosens log_retention of platform 'retail': 400 days at least, got logs kept 7 days in RetentionInDays"
+        "S: S/Logs loosens log_retention of platform 'retail': at least 400 days, got logs kept 7 days in RetentionInDays"
     )

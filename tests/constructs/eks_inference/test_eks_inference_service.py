@@ -347,7 +347,7 @@ def test_the_template_is_the_same_each_time(served: Any, place: Callable[..., An
     [
         ({"name": "Forecast"}, "name must be 2 to 20 lower-case letters"),
         ({"certificate": None}, "certificate must be set in Profile.PRODUCTION, got none"),
-        ({"rollout": RolloutPolicy.rolling(batch_percent=50, bake=BAKE)}, "got ROLLING: a slot is complete in itself"),
+        ({"rollout": RolloutPolicy.rolling(batch_percent=50, bake=BAKE)}, "got ROLLING: slots are complete fleets"),
         (
             {"rollout": RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(retained_versions=3))},
             "keep must be 1 on EKS, got 3",

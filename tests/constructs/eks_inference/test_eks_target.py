@@ -238,12 +238,12 @@ def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        (RolloutPolicy.rolling(batch_percent=20, bake=BAKE), "got ROLLING: a slot is complete in itself"),
+        (RolloutPolicy.rolling(batch_percent=20, bake=BAKE), "got ROLLING: slots are complete fleets"),
         (
             RolloutPolicy.canary(
                 percent=10, bake=BAKE, checks=RolloutChecks(shadow=ShadowTraffic(percent=10, bake=BAKE))
             ),
-            "no load balancer copies requests; leave shadow out",
+            "load balancers do not copy requests; omit shadow",
         ),
         (
             RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(retained_versions=2)),
@@ -257,9 +257,7 @@ def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> 
     assert said in problem
 
 
-@pytest.mark.parametrize(
-    ("synthetic", "said"), [(None, []), (10, ["synthetic requests are sent to a SageMaker endpoint"])]
-)
+@pytest.mark.parametrize(("synthetic", "said"), [(None, []), (10, ["synthetic requests need a SageMaker endpoint"])])
 def test_refuses_synthetic_requests(tmp_path: Any, synthetic: int | None, said: list[str]) -> None:
     """They are sent to an endpoint of SageMaker's; golden ones are not."""
     path = tmp_path / "golden.jsonl"

@@ -37,7 +37,7 @@ def test_the_finding_names_state_field_allowed_fields_and_the_way_out() -> None:
         "state 'Train': $.ExperimentConfig is not a field that Step Functions is known to support in "
         "sagemaker:createTrainingJob (allowed there: AlgorithmSpecification, CheckpointConfig, "
     )
-    assert findings[0].endswith("or call aws-sdk:sagemaker:createTrainingJob, which takes every field of the API")
+    assert findings[0].endswith("or call aws-sdk:sagemaker:createTrainingJob, which supports every field of the API")
 
 
 @pytest.mark.parametrize(

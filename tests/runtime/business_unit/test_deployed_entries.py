@@ -112,7 +112,7 @@ def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> No
 def test_fails_on_what_is_no_name(name: str, entries: Entries) -> None:
     """Nothing is asked for outside the names of units."""
     for look in (entries.unit, entries.whole_unit, entries.endpoint, entries.chain):
-        with pytest.raises(NotDeployedError, match="a name consists of letters, digits and hyphens, got"):
+        with pytest.raises(NotDeployedError, match="a name must consist of letters, digits and hyphens, got"):
             look(name)
 
 
@@ -160,7 +160,7 @@ def test_who_may_read_one_unit_finds_it(cloud: Cloud, deployed: DeployedUnit) ->
     assert entries.unit(deployed.name) == deployed.unit_entry
     assert entries.endpoint(deployed.endpoint) == entries.chain(deployed.endpoint) == deployed.endpoint_entry
     assert entries.chain(deployed.name) == deployed.unit_entry
-    with pytest.raises(NotDeployedError, match=r"endpoint '.*-x' not found; this caller may not list"):
+    with pytest.raises(NotDeployedError, match=r"endpoint '.*-x' not found; this caller has no permission to list"):
         entries.endpoint(f"{deployed.name}-x")
     with pytest.raises(ClientError, match="AccessDenied"):
         entries.unit("nobody")

@@ -239,7 +239,7 @@ def test_lists_allow_what_they_name() -> None:
         assert _names(check(rules, "one")) == []
         assert _names(check(rules, "three")) == [rule]
         assert _names(check(_rules(), "three")) == []
-    assert "does not know its Region" in next(loose_region(_rules(regions=("one",)), None)).found
+    assert "without a Region" in next(loose_region(_rules(regions=("one",)), None)).found
 
 
 @pytest.mark.parametrize(
@@ -296,5 +296,5 @@ def test_a_message_names_platform_rule_both_values_and_fix() -> None:
     (loose,) = loose_log_retention(_rules(log_days=400), 7)
 
     assert loose.message("retail") == (
-        "log_retention of platform 'retail': 400 days at least, got logs kept 7 days; lengthen it"
+        "log_retention of platform 'retail': at least 400 days, got logs kept 7 days; lengthen it"
     )

@@ -107,7 +107,7 @@ def test_a_bucket_that_is_gone_is_fine(s3: Any) -> None:
 def test_fails_before_the_function_is_stopped(s3: Any) -> None:
     """CloudFormation hears how to go on."""
     with pytest.raises(
-        sweep.SweepError, match="data is not yet empty after 0 versions; delete the stack again to go on"
+        sweep.SweepError, match="data is not empty yet after 0 deleted versions; delete the stack again to continue"
     ):
         sweep.empty_bucket(s3, "data", has_time=lambda: False)
 
@@ -182,7 +182,8 @@ def test_fails_before_the_function_is_stopped_by_packages() -> None:
     registry.lists(1)
 
     with pytest.raises(
-        sweep.SweepError, match="demand-forecast is not yet empty after 0 packages; delete the stack again to go on"
+        sweep.SweepError,
+        match="demand-forecast is not empty yet after 0 deleted packages; delete the stack again to continue",
     ):
         registry.sweep(has_time=False)
 

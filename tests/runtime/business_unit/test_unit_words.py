@@ -56,7 +56,7 @@ def test_what_asked_for_a_run_what_came_of_it_and_what_was_refused() -> None:
 
     assert "    waiting   for an approval: demand-forecast/3; see: mlops models show demand-forecast/3" in lines
     assert (
-        "    last      REGISTERED as 3, PendingManualApproval, asked by alarm features 2017-08-10 09:00 (3 hours ago): "
+        "    last      REGISTERED as 3, PendingManualApproval, requested by alarm features 2017-08-10 09:00 (3 hours ago): "
         "wape 0.45; better"
     ) in lines
     refused = "    refused   COOLING_DOWN 3 times, 2017-08-10 10:00 ({}): 3600 s of the cool-down are left; accepts {}"
@@ -64,7 +64,7 @@ def test_what_asked_for_a_run_what_came_of_it_and_what_was_refused() -> None:
     assert refused.format("5 hours ago", "since 2017-08-10 14:20 (40 minutes ago)") in later
     assert "    runs      not shown: AccessDeniedException" in unit_lines(replace(UNIT, pipelines=(denied,)), NOW)
     hidden = replace(UNIT, endpoints=(replace(ENDPOINT, waiting=None),))
-    assert "    waiting   not shown: the caller may not list packages" in unit_lines(hidden, NOW)
+    assert "    waiting   not shown: the caller has no permission to list packages" in unit_lines(hidden, NOW)
 
 
 def test_a_registry_without_an_endpoint_says_what_is_approved() -> None:

@@ -80,7 +80,7 @@ def test_a_training_is_asked_waited_for_and_read(account: Any, monkeypatch: pyte
     monkeypatch.setattr(model, "_LOOK_SECONDS", 0.0)
     assert run.wait().details.run.id == "one"
     monkeypatch.setattr(RetrainingRequests, "outcome", lambda *_: None)
-    with pytest.raises(TimeoutError, match="one has not ended within 0 s; it goes on: call wait again"):
+    with pytest.raises(TimeoutError, match="one has not ended within 0 s and continues; call wait again"):
         run.wait(timeout=0)
     assert (run.evaluation, run.gate) == (None, None)
     with pytest.raises(RunError, match="one has no log of train or evaluate"):
@@ -95,9 +95,9 @@ def test_a_refusal_is_an_error_with_the_decision(account: Any, monkeypatch: pyte
     assert found.value.decision.free_at == "2017-08-21T00:00:00Z"
     monkeypatch.setattr(RetrainingRequests, "decision", lambda *_: None)
     monkeypatch.setattr(model, "_GUARD_SECONDS", 0)
-    with pytest.raises(UnitError, match=r"has not decided on event e1 within 0 s; .* dead letters of guard"):
+    with pytest.raises(UnitError, match=r"has not decided on event e1 within 0 s; .* dead-letter queue of guard"):
         _model(account).train(reason="r")
-    with pytest.raises(UnitError, match="reason must be a text that is not blank"):
+    with pytest.raises(UnitError, match="reason must be a non-blank string"):
         _model(account).train(reason=" ")
 
 
@@ -177,7 +177,7 @@ def test_the_live_models_columns_are_sent_alone(account: Any, served: Any, monke
     _model(account).predict([{"units": 9, "store": 7, "price": 1}])
     assert served.got == [[{"price": 1, "store": "7"}]]
     with pytest.raises(
-        UnitError, match="no column can be sent: the live model takes price, store, the rows have units"
+        UnitError, match="no column can be sent: the inputs of the live model are price, store, the rows have units"
     ):
         _model(account).predict([{"units": 9}])
 

@@ -51,7 +51,7 @@ def test_frames_and_lists_are_taken() -> None:
     assert table_of([{"a": 1}, {"a": None}]).to_pydict() == {"a": [1, None]}
     with pytest.raises(UnitError, match=r"^rows must be an Arrow table, or a pandas or polars frame, got int"):
         table_of(7)
-    with pytest.raises(UnitError, match="a list of rows must be of dicts"):
+    with pytest.raises(UnitError, match="a list of rows must contain dicts"):
         table_of([1, 2])
     assert list(rows_of(table_of(pd.DataFrame({"a": []})), ["a"])) == []
 
@@ -83,5 +83,5 @@ def test_an_index_of_any_kind_is_no_column() -> None:
 def test_bytes_are_refused_by_name() -> None:
     """JSON has none."""
     table = table_of(pd.DataFrame({"id": [b"x"]}))
-    with pytest.raises(UnitError, match=r"column 'id' is of bytes.*decode it: frame\['id'\]"):
+    with pytest.raises(UnitError, match=r"column 'id' has bytes.*decode it: frame\['id'\]"):
         values_of(table, "id")

@@ -32,6 +32,6 @@ def test_fails_by_name(account: Any) -> None:
     with pytest.raises(UnitError, match="business unit 'no-such' not found at https://ssm"):
         Unit.connect("no-such", session=account.session)
     with pytest.raises(
-        UnitError, match="has no pipeline or endpoint 'demand-price'; see what there is: mlops status demand"
+        UnitError, match="has no pipeline or endpoint 'demand-price'; list them with: mlops status demand"
     ):
         Unit.connect("demand", session=account.session).model("price")

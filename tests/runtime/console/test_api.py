@@ -38,4 +38,4 @@ def test_an_unknown_address_and_method_are_refused(ask: Ask) -> None:
     method, other = ask("QUERY", "/units")
 
     assert (status, found["type"]) == (404, "urn:mlops:problem:not-found")
-    assert (method, other["detail"]) == (405, "this address takes GET")
+    assert (method, other["detail"]) == (405, "this path allows GET")

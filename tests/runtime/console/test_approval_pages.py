@@ -72,7 +72,7 @@ def test_a_package_is_approved_as_it_was_shown(registry: Registry) -> None:
     assert (status, decided["changed"]) == (200, True)
     assert decided["identity"].startswith("arn:aws:sts::000000000000:assumed-role/Approver/")
     assert (other, repeated["changed"]) == (200, False)
-    assert (stale, "has changed since it was shown: it is Approved by root" in problem["detail"]) == (409, True)
+    assert (stale, "has changed since it was displayed: it is Approved by root" in problem["detail"]) == (409, True)
     description = registry.describe(package)
     assert bound_by(description) == description["CustomerMetadataProperties"]["container_sha256"]
 
@@ -103,7 +103,7 @@ def test_a_role_without_the_right_is_refused(registry: Registry) -> None:
     assert ("approve" in me["operations"], "rollBack" in me["operations"]) == (False, True)
     assert (status, problem["detail"]) == (
         403,
-        "approve is done in the role approver; this console has reader, on-call",
+        "approve requires the role approver; this console has reader, on-call",
     )
 
 

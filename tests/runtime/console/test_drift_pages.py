@@ -41,7 +41,7 @@ def test_a_feature_is_shown_with_distribution_and_history(ask: Ask, monitored: M
     assert sum(row["after"] for row in found["distribution"]) == pytest.approx(1)
     assert [each["drifted"] for each in found["history"]] == [False] * 3 + [True] * 3
     assert len(found["history"]) == DAYS
-    assert (other, problem["detail"].startswith("no feature 'weight' was tested; tested were ")) == (404, True)
+    assert (other, problem["detail"].startswith("feature 'weight' was not tested; tested features: ")) == (404, True)
 
 
 def test_a_window_that_does_not_exist_is_named(ask: Ask, monitored: MonitoredUnit, unit: DeployedUnit) -> None:

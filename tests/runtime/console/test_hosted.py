@@ -75,7 +75,7 @@ def test_what_a_group_may_not_is_refused_before_anything_is_done(asks: Asks, uni
     """Though a page could ask for it."""
     status, problem = asks("ben", "reader", "POST", f"/units/{unit.name}/pause", PAUSE, Idempotency_Key="k" * 8)
 
-    assert (status, problem["detail"]) == (403, "pauseUnit is done in the role on-call; this console has reader")
+    assert (status, problem["detail"]) == (403, "pauseUnit requires the role on-call; this console has reader")
 
 
 def test_iam_decides_on_each_unit(asks: Asks, unit: DeployedUnit) -> None:
@@ -98,7 +98,7 @@ def test_what_is_grave_asks_for_a_recent_sign_in(asks: Asks, unit: DeployedUnit,
 
     is_old = age > 15 * 60
     assert (status == 401, problem["type"] == "urn:mlops:problem:sign-in-too-old") == (is_old, is_old)
-    assert "sign in again, then ask again" in problem["detail"] or not is_old
+    assert "sign in again and retry" in problem["detail"] or not is_old
     assert paused != 401
 
 
@@ -144,7 +144,7 @@ def test_a_doubled_header_and_a_large_body_are_refused(asks: Asks) -> None:
     doubled, said = asks("ann", "on-call", "POST", "/units/shop/pause", PAUSE, Idempotency_Key=["k" * 8, "l" * 8])
     large, _ = asks("ann", "on-call", "POST", "/units/shop/pause", {"reason": "x" * 70_000}, Idempotency_Key="k" * 8)
 
-    assert (doubled, said["detail"]) == (400, "these headers came more than once: idempotency-key")
+    assert (doubled, said["detail"]) == (400, "these headers were sent more than once: idempotency-key")
     assert large == 413
 
 

@@ -71,8 +71,8 @@ def test_a_model_shows_what_serves_and_what_a_rollback_returns_to(ask: Ask, unit
     assert found["before"]["config"] == unit.pointer(1).config
     assert found["before_did"] == [
         "It served from 2017-07-01 00:00 UTC until 2017-07-01 00:00 UTC, record 2: PROMOTED.",
-        "No verdict of its rollout is among the newest records.",
-        "No window of its monitor ended meanwhile.",
+        "The newest records have no verdict of its rollout.",
+        "No monitor window ended in this time.",
     ]
     assert found["overview"]["last"]["outcome"] == Outcome.PROMOTED.value
 

@@ -21,7 +21,7 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
 @pytest.mark.parametrize(
     ("found", "state", "says"),
     [
-        (EMPTY, ModelState.NOT_YET_DEPLOYED, "nothing serves yet"),
+        (EMPTY, ModelState.NOT_YET_DEPLOYED, "no model serves yet"),
         (SERVING, ModelState.UNKNOWN, "no monitor has decided on this model yet"),
         (replace(SERVING, is_monitored=True), ModelState.UNKNOWN, "no monitor has decided on this model yet"),
         (replace(SERVING, is_monitored=False), ModelState.NOT_WATCHED, "no monitor is deployed for it"),
@@ -66,7 +66,7 @@ def test_a_window_of_the_version_before_says_nothing_of_this_one() -> None:
 
     assert state_of(replace(SERVING, monitor=old)) == (
         ModelState.UNKNOWN,
-        "no window of the monitor has ended since version 2 serves",
+        "no monitor window has ended since version 2 went live",
     )
     assert (
         state_of(replace(SERVING, monitor=replace(old, window_until="2017-08-08T12:00:00Z")))[0] is ModelState.VIOLATED
@@ -105,7 +105,7 @@ RELEASED = ReleasedVersion(
         (
             replace(REGISTRY, approved=replace(APPROVED, version="demand-forecast/4"), released=RELEASED),
             ModelState.APPROVED,
-            "demand-forecast/4 is approved and not released; demand-forecast/3 is",
+            "demand-forecast/4 is approved but not released; demand-forecast/3 is released",
         ),
         (
             replace(REGISTRY, approved=APPROVED, released=RELEASED, waiting=(PACKAGE,)),

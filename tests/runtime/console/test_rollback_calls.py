@@ -105,9 +105,9 @@ def test_an_abort_is_done_once_by_any_process(ask: Ask, busy: DeployedUnit, conn
     stale, problem = ask("POST", path, body(busy, reason="else"), idempotency_key="key-of-ann-2")
 
     assert (status, done["aborts"], done["is_final"], done["execution"]) == (202, True, True, "rollout-2")
-    assert done["says"] == ["this was done already: record 3, ROLLED_BACK"]
+    assert done["says"] == ["this was already done: record 3, ROLLED_BACK"]
     assert (rolled, back["execution"]) == (202, "rollout-2")
-    assert (stale, "has changed since it was shown" in problem["detail"]) == (409, True)
+    assert (stale, "has changed since it was displayed" in problem["detail"]) == (409, True)
 
 
 def test_what_cannot_be_followed_is_named(ask: Ask, busy: DeployedUnit) -> None:

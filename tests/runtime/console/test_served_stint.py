@@ -32,7 +32,7 @@ def test_a_version_served_from_its_promotion_to_the_next() -> None:
     assert stint.says("price drifted") == (
         "It served from 2017-07-01 06:00 UTC until 2017-07-03 06:00 UTC, record 3: PROMOTED.",
         "Its rollout: no worse in 900 calls",
-        "Its monitor found last: price drifted",
+        "Last monitor report: price drifted",
     )
     ends = ["2017-07-01T06:00:00Z", "2017-07-01T07:00:00Z", "2017-07-03T06:00:00Z", "2017-07-03T07:00:00Z"]
     assert [stint.has(end) for end in ends] == [False, True, True, False]
@@ -55,9 +55,9 @@ def test_what_is_not_known_is_said() -> None:
 
     assert stint is not None
     assert stint.says(None) == (
-        "It served from before the newest records until 2017-07-03 06:00 UTC, record 3: PROMOTED.",
-        "No verdict of its rollout is among the newest records.",
-        "No window of its monitor ended meanwhile.",
+        "It served since before the newest records until 2017-07-03 06:00 UTC, record 3: PROMOTED.",
+        "The newest records have no verdict of its rollout.",
+        "No monitor window ended in this time.",
     )
     assert stint_of("p/9", [FIRST, SECOND]) is None
     assert stint_of(None, [FIRST]) is None

@@ -40,11 +40,11 @@ def test_bounds_are_in_the_schema() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b'{"reason": "", "expect": {"sequence": 1}}', "reason must not be blank; it is kept in the audit record"),
+        (b'{"reason": "", "expect": {"sequence": 1}}', "reason must not be blank; it is stored in the audit record"),
         (
             b'{"reason": "x", "expect": {"sequence": 1, "to": 2}, "until": 3}',
-            "expect.to is not a field of expect; leave it out: it takes sequence; "
-            "until is not a field of the body; leave it out: it takes reason, expect",
+            "expect.to is not a field of expect; omit it, allowed are: sequence; "
+            "until is not a field of the body; omit it, allowed are: reason, expect",
         ),
         (
             b'{"expect": {"sequence": "1"}, "a": 1}',

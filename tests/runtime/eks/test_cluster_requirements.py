@@ -142,7 +142,7 @@ def test_a_cluster_without_metrics_is_refused_by_name(
     ("options", "is_auto_mode", "said"),
     [
         ({}, True, "EKS Auto Mode is off .* auto_mode=True; set it to False"),
-        (AUTO, False, "EKS Auto Mode is on .* auto_mode=False; leave it out"),
+        (AUTO, False, "EKS Auto Mode is on .* auto_mode=False; omit it"),
     ],
 )
 def test_what_a_stack_says_is_held_against_describe_cluster(

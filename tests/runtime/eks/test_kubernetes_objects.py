@@ -34,10 +34,10 @@ def test_core_kinds_and_groups_have_different_roots() -> None:
 @pytest.mark.parametrize(
     ("reference", "said"),
     [
-        (Ref(api_version="v1", kind="Secret", namespace="demand", name="x"), r"Secret \(v1\) is not applied"),
+        (Ref(api_version="v1", kind="Secret", namespace="demand", name="x"), r"Secret \(v1\) is not supported"),
         (Ref(api_version="apps/v2", kind="Deployment", namespace="demand", name="x"), r"Deployment \(apps/v2\)"),
         (Ref(api_version="v1", kind="Service", name="x"), "got namespace None; give metadata.namespace"),
-        (Ref(api_version="v1", kind="Namespace", namespace="y", name="x"), "leave metadata.namespace out"),
+        (Ref(api_version="v1", kind="Namespace", namespace="y", name="x"), "omit metadata.namespace"),
         (Ref(api_version="v1", kind="Service", namespace="demand", name=".."), r"must not be '\.\.'"),
     ],
 )

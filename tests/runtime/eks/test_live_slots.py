@@ -67,7 +67,7 @@ def test_read_weights_sum_to_all_and_keep_ends_ends(blue: int, green: int) -> No
         ([], "must have one forward action, got 0"),
         (None, "must have one forward action, got 0"),
         ([{"Type": "forward"}, {"Type": "forward"}], "must have one forward action, got 2"),
-        ([{"Type": "forward", "TargetGroupArn": "arn:x"}], "the rule forwards to arn:x, no slot's"),
+        ([{"Type": "forward", "TargetGroupArn": "arn:x"}], "the rule forwards to arn:x, which belongs to no slot"),
     ],
 )
 def test_a_rule_that_somebody_else_changed_is_refused(actions: Any, said: str) -> None:

@@ -55,7 +55,7 @@ def test_manifests_with_problems_never_reach_the_cluster(fake: FakeCluster) -> N
     broken[0]["spec"]["selector"] = {"a": "b"}
     broken[3]["spec"]["template"]["spec"]["containers"][0]["image"] = "latest"
 
-    with pytest.raises(ManifestError, match=r"image must be by digest.*it finds those of 0"):
+    with pytest.raises(ManifestError, match=r"image must be by digest.*but matches those of 0"):
         apply(_cluster(fake), broken)
     assert fake.asked == []
 
@@ -179,7 +179,7 @@ def test_an_autoscaler_that_is_not_ours_is_not_taken_away(fake: FakeCluster) -> 
     apply(cluster, SERVING)
     fake.objects[_SCALER]["metadata"]["labels"] = {}
 
-    with pytest.raises(HalfAppliedError, match="it is not ours to delete"):
+    with pytest.raises(HalfAppliedError, match="it was not created by this library"):
         apply(cluster, IDLE)
     assert fake.objects[_DEPLOYMENT]["spec"]["replicas"] == 2
 

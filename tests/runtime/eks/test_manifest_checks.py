@@ -71,7 +71,7 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
         "default.cpu must be a Kubernetes quantity",
     ),
     ("Role", lambda m: m["rules"][0].update(verbs=["*"]), "verbs must be named, got '*'"),
-    ("Role", lambda m: m["rules"][0]["resources"].append("secrets"), "must not reach secrets"),
+    ("Role", lambda m: m["rules"][0]["resources"].append("secrets"), "must not allow secrets"),
     (
         "RoleBinding",
         lambda m: m["roleRef"].update(name="admin"),
@@ -95,7 +95,7 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
     (
         "NetworkPolicy",
         lambda m: m["spec"]["egress"][0]["to"].append({"namespaceSelector": {}}),
-        "has a peer that is everything",
+        "has a peer that matches everything",
     ),
     (
         "NetworkPolicy",
@@ -105,14 +105,18 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
     (
         "NetworkPolicy",
         lambda m: m["spec"]["ingress"][0]["from"][0].update(ipBlock={"cidr": "0.0.0.0/0"}),
-        "lets the whole world",
+        "allows traffic from everywhere",
     ),
-    ("NetworkPolicy", lambda m: m["spec"]["ingress"][0].update(ports=[{"port": 80}]), "admits no client to Deployment"),
-    ("Deployment", lambda m: m["spec"]["selector"]["matchLabels"].update(x="y"), "does not find its own pods"),
+    (
+        "NetworkPolicy",
+        lambda m: m["spec"]["ingress"][0].update(ports=[{"port": 80}]),
+        "allows no client to reach Deployment",
+    ),
+    ("Deployment", lambda m: m["spec"]["selector"]["matchLabels"].update(x="y"), "does not match its own pods"),
     (
         "Deployment",
         lambda m: m["spec"]["selector"]["matchLabels"].pop(_SLOT),
-        "also finds the pods of Deployment",
+        "also matches the pods of Deployment",
     ),
     (
         "Deployment",
@@ -120,14 +124,14 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
         "must be maxUnavailable 0 and",
     ),
     ("Deployment", lambda m: m["spec"]["template"]["spec"].update(hostPID=True), "hostPID must not be set"),
-    ("Deployment", _spec(replicas=2), "which has replicas itself"),
+    ("Deployment", _spec(replicas=2), "which sets replicas"),
     ("Service", _spec(type="LoadBalancer"), "type must be ClusterIP"),
     (
         "Service",
         _spec(selector={_NAME: "demand-forecast"}),
-        "must find the pods of one Deployment, it finds those of 2",
+        "must match the pods of one Deployment, but matches those of 2",
     ),
-    ("Service", _spec(selector={_NAME: "other"}), "it finds those of 0"),
+    ("Service", _spec(selector={_NAME: "other"}), "but matches those of 0"),
     (
         "Service",
         lambda m: m["spec"]["ports"][0].update(targetPort="web"),
@@ -152,11 +156,15 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
     ),
     ("HorizontalPodAutoscaler", _spec(metrics=[]), "metrics must have one"),
     ("HorizontalPodAutoscaler", _spec(behavior={}), "stabilizationWindowSeconds must be at least 60, got 0"),
-    ("PodDisruptionBudget", _spec(selector={"matchLabels": {"a": "b"}}), "it finds those of 0"),
+    ("PodDisruptionBudget", _spec(selector={"matchLabels": {"a": "b"}}), "but matches those of 0"),
     ("PodDisruptionBudget", _spec(maxUnavailable=None), "must have one of minAvailable and maxUnavailable"),
-    ("PodDisruptionBudget", _spec(maxUnavailable=0), "lets no pod go"),
-    ("PodDisruptionBudget", _spec(maxUnavailable=None, minAvailable=2), "lets no pod go"),
-    ("PodDisruptionBudget", _spec(maxUnavailable=2), "maxUnavailable 2 lets all 2 pods go at once; use 1"),
+    ("PodDisruptionBudget", _spec(maxUnavailable=0), "allows no disruption"),
+    ("PodDisruptionBudget", _spec(maxUnavailable=None, minAvailable=2), "allows no disruption"),
+    (
+        "PodDisruptionBudget",
+        _spec(maxUnavailable=2),
+        "maxUnavailable 2 allows the eviction of all 2 pods at once; use 1",
+    ),
 ]
 
 
@@ -200,9 +208,9 @@ def test_two_bindings_of_one_target_group_are_caught() -> None:
         ),
         (
             [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "y"}}],
-            "Secret (v1) is not applied",
+            "Secret (v1) is not supported",
         ),
-        ([*tenant_manifests(TENANT), tenant_manifests(TENANT)[0]], "Namespace bu-demand is there 2 times"),
+        ([*tenant_manifests(TENANT), tenant_manifests(TENANT)[0]], "Namespace bu-demand is defined 2 times"),
     ],
 )
 def test_what_is_no_manifest_is_said_first(made: list[Manifest], said: str) -> None:
@@ -281,7 +289,7 @@ _POD_MUTATIONS: list[tuple[Callable[[Template], Any], str]] = [
     (_pod(serviceAccountName="default"), "serviceAccountName must be the service's own"),
     (_pod(automountServiceAccountToken=True), "automountServiceAccountToken must be false"),
     (_context(runAsNonRoot=False), "securityContext.runAsNonRoot must be true, got False"),
-    (_context(runAsUser=0), "securityContext.runAsUser must be another than root's, got 0"),
+    (_context(runAsUser=0), "securityContext.runAsUser must not be root's, got 0"),
     (_context(seccompProfile={"type": "Unconfined"}), "seccompProfile.type must be RuntimeDefault, got 'Unconfined'"),
     (_pod(hostNetwork=True), "hostNetwork must not be set"),
     (
@@ -295,7 +303,7 @@ _POD_MUTATIONS: list[tuple[Callable[[Template], Any], str]] = [
     ),
     (lambda t: t["spec"]["topologySpreadConstraints"].pop(0), "must have one over topology.kubernetes.io/zone"),
     (lambda t: t["spec"]["topologySpreadConstraints"].pop(1), "must have one over kubernetes.io/hostname"),
-    (_other_spread, "counts pods that are not these: {'app': 'other'}"),
+    (_other_spread, "does not match these pods: {'app': 'other'}"),
     (_server(image="repo/model:1"), "container 'server': image must be by digest, got 'repo/model:1'"),
     (_fetch(image="repo/model"), "container 'fetch': image must be by digest"),
     (_security(allowPrivilegeEscalation=True), "allowPrivilegeEscalation must be false"),
@@ -305,7 +313,7 @@ _POD_MUTATIONS: list[tuple[Callable[[Template], Any], str]] = [
     (_security(runAsNonRoot=False), "must not run as root"),
     (_security(capabilities={"drop": ["NET_RAW"]}), "capabilities must drop ALL and add none"),
     (_security(capabilities={"drop": ["ALL"], "add": ["SYS_ADMIN"]}), "capabilities must drop ALL and add none"),
-    (lambda t: t["spec"]["containers"][0]["ports"][0].update(hostPort=80), "must not be those of the node"),
+    (lambda t: t["spec"]["containers"][0]["ports"][0].update(hostPort=80), "must not use ports of the node"),
     (
         lambda t: t["spec"]["containers"][0]["env"].append({"name": "AWS_REGION", "value": "x"}),
         "AWS_REGION is set twice",
@@ -315,15 +323,18 @@ _POD_MUTATIONS: list[tuple[Callable[[Template], Any], str]] = [
     (_without_limit, "resources.limits.cpu is missing"),
     (_sizes("limits", cpu="1 core"), "resources.limits.cpu must be a Kubernetes quantity"),
     (_sizes("requests", cpu="-1"), "resources.requests.cpu must not be negative, got '-1'"),
-    (_sizes("limits", memory="2Gi"), "memory must be limited to what is asked for, got '1Gi' and '2Gi'"),
-    (_sizes("limits", cpu="100m"), "cpu must not be limited to less than is asked for, got '500m' and '100m'"),
+    (_sizes("limits", memory="2Gi"), "the memory limit must equal the request, got request '1Gi' and limit '2Gi'"),
+    (
+        _sizes("limits", cpu="100m"),
+        "the cpu limit must not be less than the request, got request '500m' and limit '100m'",
+    ),
     (
         _server(volumeMounts=[{"name": "models", "mountPath": "/x"}]),
         "mounts volume 'models', which the pod does not have",
     ),
     (_without_probe, "livenessProbe is missing"),
-    (_probe("readinessProbe", path="/"), "readinessProbe must ask /ping, got '/'"),
-    (_probe("startupProbe", port="https"), "startupProbe asks port 'https', which the container does not have"),
+    (_probe("readinessProbe", path="/"), "readinessProbe must call /ping, got '/'"),
+    (_probe("startupProbe", port="https"), "startupProbe calls port 'https', which the container does not have"),
     (
         _server(lifecycle={}),
         "preStop must sleep for more than 0 s and less than terminationGracePeriodSeconds, got 0 of 60",

@@ -324,7 +324,7 @@ def test_what_is_not_ours_stays(fake: Any, send: Send) -> None:
     properties = _properties([_account("a"), _account("b")])
     send("Create", properties)
     fake.objects["/api/v1/namespaces/demand/serviceaccounts/a"]["metadata"]["labels"] = {}
-    assert "not ours to delete" in send("Delete", properties)["failure"]
+    assert "not created by this library" in send("Delete", properties)["failure"]
     assert _names(fake) == ["a", "b"]
 
 
@@ -354,7 +354,7 @@ def test_a_creation_that_stopped_half_way_is_deleted(fake: Any, send: Send) -> N
 
     fake.answer = refuses
     answer = send("Create", properties)
-    assert answer["failure"].startswith("HalfAppliedError: stopped half-way")
+    assert answer["failure"].startswith("HalfAppliedError: partially applied")
     assert (answer["physical_id"], _names(fake)) == ("retail/demand", ["a"])
 
     send("Delete", properties, PhysicalResourceId=answer["physical_id"])

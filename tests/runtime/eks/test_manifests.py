@@ -183,7 +183,7 @@ def test_a_status_that_is_older_than_the_spec_says_nothing() -> None:
     state = read_slot(made, "blue")
 
     assert (state.ready, state.updated, state.unsorted) == (0, 0, 2)
-    assert state.reason == "the cluster has not seen the newest revision yet"
+    assert state.reason == "the cluster has not observed the newest revision yet"
 
 
 @pytest.mark.parametrize(

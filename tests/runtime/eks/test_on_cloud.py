@@ -98,7 +98,7 @@ def test_the_applier_applies_a_service_and_nothing_else(sides: _Sides) -> None:
         "TargetGroupBinding",
     ]
     for manifest in (tenant_manifests(TENANT)[1], enforcement_manifest()):
-        with pytest.raises(ClusterError, match="give this role's access entry the applier's group") as error:
+        with pytest.raises(ClusterError, match="add the applier's group to this role's access entry") as error:
             sides.applier.apply(manifest)
         assert error.value.status == 403
 

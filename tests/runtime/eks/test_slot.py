@@ -121,9 +121,7 @@ def test_who_does_not_hold_the_lock_changes_no_slot(world: World, action: str, o
     """An execution was stopped, its call was not; by then another execution has the lock, and a slot."""
     world.apply("green", GREEN)
     before, world.owner = len(world.fake.writes), owner
-    with pytest.raises(
-        NotHolderError, match=f"holds the lock, {owner or 'nobody'}, got {EXECUTION}; nothing was changed"
-    ):
+    with pytest.raises(NotHolderError, match=f"owns the lock, {owner or 'none'}, got {EXECUTION}; nothing was changed"):
         world.ask(action)
     assert len(world.fake.writes) == before
     assert world.ask("observe")["is_ready"] is False
@@ -192,7 +190,7 @@ def test_a_spec_that_was_changed_after_it_was_stored_is_not_applied(world: World
             {
                 "is_ready": False,
                 "is_failed": False,
-                "reason": "0 of 4 pods are ready: the cluster has not seen the newest revision yet",
+                "reason": "0 of 4 pods are ready: the cluster has not observed the newest revision yet",
             },
         ),
     ],

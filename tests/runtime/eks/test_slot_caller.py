@@ -80,9 +80,9 @@ def test_what_is_no_answer_is_the_slots_problem(answers: list[Any], problem: str
 def test_a_load_balancer_that_does_not_answer_says_nothing_of_the_model() -> None:
     """The check has no verdict."""
     error = EndpointConnectionError(endpoint_url=URLS["green"])
-    with pytest.raises(GoldenCallError, match="slot 'green' could not be asked: Could not connect"):
+    with pytest.raises(GoldenCallError, match="slot 'green' could not be called: Could not connect"):
         asked(error)
-    with pytest.raises(GoldenCallError, match="slot 'green' could not be asked: Connection was closed"):
+    with pytest.raises(GoldenCallError, match="slot 'green' could not be called: Connection was closed"):
         asked(*[GONE] * 4)
 
 

@@ -85,7 +85,7 @@ def test_every_valid_spec_is_fine(spec: ServingSpec, version: SlotVersion) -> No
         (with_eks(dns_cidrs=("dns",)), "eks.dns_cidrs must be CIDR blocks"),
         (with_eks(target_groups={"blue": _GROUPS["blue"]}), "got none for 'green'"),
         (with_eks(target_groups={**_GROUPS, "green": "arn:x"}), "eks.target_groups.green must be the ARN"),
-        (with_eks(target_groups=dict.fromkeys(_GROUPS, _GROUPS["blue"])), "no weight could tell the slots apart"),
+        (with_eks(target_groups=dict.fromkeys(_GROUPS, _GROUPS["blue"])), "weights could not distinguish the slots"),
         (
             with_eks(rule="arn:aws:elasticloadbalancing:eu-west-1:111122223333:listener-rule/net/a/1/2/3"),
             "eks.rule must be",
@@ -126,11 +126,11 @@ def test_what_is_not_known_yet_is_not_looked_at() -> None:
         ({"artifact_sha256": "B" * 64}, "artifact_sha256 must be 64 lower-case"),
         ({"model_sha256": ""}, "model_sha256 must be 64"),
         ({"environment": {"A-B": "1"}}, "'A-B' is not a variable name"),
-        ({"environment": {"A": "\x00"}}, "A holds a zero byte"),
+        ({"environment": {"A": "\x00"}}, "A contains a null byte"),
         ({"environment": {"A": "x" * 32_761}}, "must have at most 32768 bytes, got 32769"),
         ({"environment": {"A": '"' * 16_381}}, "must have at most 32768 bytes, got 32770"),
-        ({"environment": {"MLOPS_ENDPOINT": "other"}}, "MLOPS_ENDPOINT is the platform's own, here 'demand-forecast'"),
-        ({"environment": {"AWS_REGION": "us-east-1"}}, "here 'eu-west-1', got 'us-east-1'; take it out of the package"),
+        ({"environment": {"MLOPS_ENDPOINT": "other"}}, "MLOPS_ENDPOINT is set by the platform to 'demand-forecast'"),
+        ({"environment": {"AWS_REGION": "us-east-1"}}, "'eu-west-1', got 'us-east-1'; remove it from the package"),
         ({"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}, "AWS_SECRET_ACCESS_KEY must not be set"),
     ],
 )
@@ -229,9 +229,9 @@ def test_a_plain_service_is_fine() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"kind": "ROLLING"}, "got ROLLING: a slot is complete in itself"),
-        ({"golden": GOLDEN, "synthetic": 10}, "leave synthetic_invocations out"),
-        ({"shadow": ShadowSpec(percent=10, bake=900)}, "no load balancer copies requests; leave shadow out"),
+        ({"kind": "ROLLING"}, "got ROLLING: slots are complete fleets"),
+        ({"golden": GOLDEN, "synthetic": 10}, "omit synthetic_invocations"),
+        ({"shadow": ShadowSpec(percent=10, bake=900)}, "load balancers do not copy requests; omit shadow"),
         ({"keep": 3}, "keep must be 1 on EKS, got 3"),
     ],
 )
@@ -248,10 +248,13 @@ def test_a_policy_that_slots_cannot_execute_is_refused(change: dict[str, Any], s
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (replace(SPEC, serverless=ServerlessSpec(memory_mb=2048, max_concurrency=5)), "serverless is SageMaker's"),
+        (
+            replace(SPEC, serverless=ServerlessSpec(memory_mb=2048, max_concurrency=5)),
+            "serverless is only possible on SageMaker",
+        ),
         (
             replace(SPEC, asynchronous=AsynchronousSpec(output="s3://o", failures="s3://f")),
-            "asynchronous is SageMaker's",
+            "asynchronous is only possible on SageMaker",
         ),
         (replace(SPEC, scaling=ScalingSpec(minimum=1, maximum=2)), "give eks.minimum, maximum and cpu_target"),
         (

@@ -139,7 +139,7 @@ def test_what_is_begun_is_waited_for_and_taken_back() -> None:
     """The plan says where the weights belong; nothing else is planned before they are there."""
     made = plan(slots(90, state("blue", BLUE), state("green", GREEN, package=CHALLENGER)))
     assert made.action == "wait"
-    assert made.reason == f"the rule forwards blue 90 %, green 10 %, and all belongs to blue with {BLUE}"
+    assert made.reason == f"the rule forwards blue 90 %, green 10 %, but all traffic belongs to blue with {BLUE}"
     assert made.eks.start == {"blue": 100, "green": 0}
     assert made.config_name is None
     assert made.alarms == ()
@@ -346,7 +346,7 @@ def test_a_package_that_no_slot_can_run_is_refused() -> None:
     package["CustomerMetadataProperties"] = registered_metadata(container, package["CustomerMetadataProperties"])
     made = decide(request(), replace(facts(LIVE, pointer(BLUE)), package=package), execution=EXECUTION, now=NOW)
     assert made.action == "refuse"
-    assert "MLOPS_ENDPOINT is the platform's own" in made.reason
+    assert "MLOPS_ENDPOINT is set by the platform" in made.reason
 
 
 def test_an_image_of_the_spec_stands_before_that_of_the_package() -> None:

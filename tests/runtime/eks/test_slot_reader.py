@@ -54,7 +54,7 @@ def test_reads_weights_and_slots(fake: Any) -> None:
 
 def test_a_rule_that_is_gone_is_an_error(fake: Any) -> None:
     """Nothing is decided on a rule that nobody can read."""
-    with pytest.raises(ForeignRuleError, match="there is no rule"):
+    with pytest.raises(ForeignRuleError, match="does not exist"):
         reader(Elb(), fake).read()
 
 

@@ -188,7 +188,7 @@ def test_rules_that_may_not_be_read_hide_nothing_else(place: Any, code: str, is_
     assert [each.state for each in found.offers] == ["REFUSED"]
     assert (found.stopped, found.rules_unread) == (
         (),
-        f"AWS refused DescribeRule ({code}): not authorized; docs/operations.md lists what each command needs",
+        f"AWS refused DescribeRule ({code}): not authorized; docs/operations.md lists the permissions of each command",
     )
 
 

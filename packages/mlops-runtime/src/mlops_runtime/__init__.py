@@ -1,1 +1,1 @@
-"""What runs in Lambda, jobs, servers and notebooks: pure cores with thin adapters."""
+"""Code that runs in Lambda functions, jobs, servers and notebooks: pure logic with thin adapters."""

@@ -1,6 +1,6 @@
-"""Adapter: the account or embedded cloud that calls go to, and the time there, for the client and the command.
+"""Connection of the client and the command to an AWS account or embedded cloud, and the cloud's clock.
 
-botocore is imported by the calls alone: the command's help and completion do without.
+botocore is only imported when calls are made, to keep the command's help and completion fast.
 """
 
 import importlib
@@ -20,25 +20,25 @@ from urllib.parse import urlsplit
 _CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
 _PROFILE = re.compile(r"mlops-(\d{12})")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_CONNECTIONS = 20  # calls of one client at once: with fewer a list of runs drops connections and warns
-_JUMP_SECONDS = 600  # what is due on the way of a jump may take long
+_CONNECTIONS = 20  # concurrent calls of one client; with fewer, listing runs drops connections with warnings
+_JUMP_SECONDS = 600  # timeout of a jump, in which all due work runs
 _CLOUD = "mlops_local.cloud"
-_MAKING = Lock()  # one for all connections: sessions that share a loader read the description of a service once
+_MAKING = Lock()  # shared by all connections: sessions with a common loader then load each service model only once
 
 
 class EmbeddedCloudError(ValueError):
-    """An embedded cloud that was named is not there, or refuses something; the message has the fix."""
+    """The named embedded cloud is not running, or it refused a request; the message has the fix."""
 
 
 class Clock(NamedTuple):
-    """The embedded cloud's time, and how many seconds pass there in a real one."""
+    """The embedded cloud's time, and its speed in cloud seconds per real second."""
 
     now: datetime
     scale: float
 
 
 class Identity(NamedTuple):
-    """In whose name calls are made, and the time of AWS's answer."""
+    """The caller's identity, and the time of AWS's response."""
 
     arn: str
     user_id: str
@@ -47,12 +47,12 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConnection:
-    """Where calls go.
+    """Connection to an AWS account or embedded cloud.
 
     Args:
-        session: boto3's session.
-        options: What every client is made with.
-        made: Clients so far, by service and Region.
+        session: boto3 session.
+        options: Arguments for creating every client.
+        made: Clients created so far, by service and Region.
     """
 
     session: Any
@@ -60,7 +60,7 @@ class CloudConnection:
     made: dict[tuple[str, str | None], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """Return the client of a service; one that is in few Regions names one of them."""
+        """Return the client of a service; name a Region for services that exist only in some Regions."""
         with _MAKING:  # https://docs.aws.amazon.com/boto3/latest/guide/session.html: a session is not thread-safe
             if (service, region) not in self.made:
                 from botocore.config import Config  # noqa: PLC0415 - slow
@@ -71,8 +71,8 @@ class CloudConnection:
             return self.made[service, region]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment in which libraries that are not boto3 reach the same account, with the keys as of now."""
-        # the embedded cloud's are in the options: a session without any would ask the metadata service of an instance
+        """Return environment variables with which other libraries reach the same account, with the current credentials."""
+        # the embedded cloud's keys are in the options; without keys a session would query the instance metadata service
         is_embedded = "aws_access_key_id" in self.options
         keys = None if is_embedded else self.session.get_credentials()
         frozen = None if keys is None else keys.get_frozen_credentials()
@@ -88,18 +88,18 @@ class CloudConnection:
         return {name: str(value) for name, value in values.items() if value}
 
     def identity(self) -> Identity:
-        """Return in whose name calls are made."""
+        """Return the caller's identity."""
         answer = self.client("sts").get_caller_identity()
         answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         return Identity(str(answer["Arn"]), str(answer["UserId"]), answered.astimezone(UTC))
 
     def now(self) -> datetime:
-        """Return the time in the cloud, which may be another than this machine's."""
+        """Return the cloud's time, which may differ from this machine's."""
         clock = self.clock()
         return self.identity().answered if clock is None else clock.now
 
     def clock(self) -> Clock | None:
-        """Return what the embedded clock says; None elsewhere. Any caller of the embedded cloud may ask."""
+        """Return the embedded cloud's clock, which every caller may read; ``None`` for AWS."""
         endpoint_url = self.client("sts").meta.endpoint_url
         if urlsplit(endpoint_url).hostname not in _LOOPBACK or "AWS_SECRET_ACCESS_KEY" not in self.environment():
             return None
@@ -108,13 +108,13 @@ class CloudConnection:
                 said = json.load(answer)
                 return Clock(datetime.fromisoformat(said["now"]).astimezone(UTC), float(said["scale"]))
         except (OSError, ValueError, KeyError):
-            return None  # some other endpoint on this machine
+            return None  # another server on this machine
 
     def move_clock(self, to: datetime) -> None:
-        """Move the embedded cloud's clock; what is due on the way runs.
+        """Advance the embedded cloud's clock; work that becomes due runs.
 
         Raises:
-            EmbeddedCloudError: If the clock refuses it, or does not answer.
+            EmbeddedCloudError: If the cloud refuses it, or does not respond.
         """
         endpoint_url = self.client("sts").meta.endpoint_url
         request = self._clock_request(endpoint_url, {"jump_to": to.isoformat()})
@@ -124,10 +124,10 @@ class CloudConnection:
         except urllib.error.HTTPError as error:
             raise EmbeddedCloudError(str(json.load(error)["message"])) from error
         except OSError as error:
-            raise EmbeddedCloudError(f"the embedded cloud at {endpoint_url} does not answer: {error}") from error
+            raise EmbeddedCloudError(f"the embedded cloud at {endpoint_url} does not respond: {error}") from error
 
     def _clock_request(self, endpoint_url: str, body: object = None) -> urllib.request.Request:
-        """Return a signed request to the embedded clock: a GET, or a POST of a body."""
+        """Return a signed request to the embedded clock: a POST with a body, else a GET."""
         from botocore.auth import SigV4Auth  # noqa: PLC0415 - slow
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - slow
         from botocore.credentials import Credentials  # noqa: PLC0415 - slow
@@ -143,12 +143,12 @@ class CloudConnection:
 
 
 def is_account_chosen() -> bool:
-    """Return whether the environment names an account or an endpoint, which goes before an embedded cloud that is found."""
+    """Return whether the environment selects an account or endpoint, which takes precedence over a running embedded cloud."""
     return any(os.environ.get(name) for name in _CHOSEN)
 
 
 def embedded_account(profile: str) -> str | None:
-    """Return the number of an embedded cloud's account by the name of its profile; None for every other name.
+    """Return the account number in the name of an embedded cloud's profile; ``None`` for other profiles.
 
     Example:
         >>> embedded_account("mlops-222222222222")
@@ -160,22 +160,22 @@ def embedded_account(profile: str) -> str | None:
 
 
 def embedded_options(home: str | Path | None, account: str | None = None) -> dict[str, Any] | None:
-    """Return what clients of the embedded cloud are made with.
+    """Return the arguments for creating clients of the embedded cloud.
 
     Args:
-        home: Its folder. Default: where ``mlops local up`` starts one, unless the environment or ``account`` names an account.
-        account: The number of one of its accounts, in the Region of ``AWS_REGION`` where that is set. Default: the first.
+        home: Its folder. ``None``: the default folder of ``mlops local up``, unless the environment selects an AWS account.
+        account: Number of one of its accounts, in the Region of ``AWS_REGION`` if that is set. Default: the first account.
 
     Returns:
-        None where no folder is named and none runs.
+        ``None`` if no folder is given and no embedded cloud is running.
 
     Raises:
-        EmbeddedCloudError: If none runs in the folder that is named, or it does not have the account.
+        EmbeddedCloudError: If no embedded cloud is running in the given folder, or it does not have the account.
     """
     if home is None and account is None and is_account_chosen():
         return None
     try:
-        cloud = importlib.import_module(_CLOUD)  # a distribution of its own, which a client on an account does not have
+        cloud = importlib.import_module(_CLOUD)  # an optional distribution, which clients of AWS do not need
     except ModuleNotFoundError as error:
         if home is None:
             return None
@@ -187,7 +187,7 @@ def embedded_options(home: str | Path | None, account: str | None = None) -> dic
             return None
         raise EmbeddedCloudError(str(error)) from error
     try:
-        # as with every profile, the environment's Region goes before the profile's
+        # as with every profile, the environment's Region takes precedence
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") if account else None
         environment = running.at(account, region).environment()
     except cloud.CloudError as error:

@@ -1,4 +1,4 @@
-"""Memory of SageMaker's instance types, by what EC2's families have for a processor; of what is not known, no more than is certain.
+"""Memory of SageMaker instance types, from the memory per vCPU of EC2 families; a lower bound for unknown types.
 
 See: https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-type-specifications.html
 """
@@ -6,19 +6,19 @@ See: https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-type-spec
 from itertools import takewhile
 
 _GIB = 1 << 30
-# GiB a processor, of the least generation of each family: c4 has 1.875, and t3.medium 2
+# least GiB per vCPU of each family's generations; for example c4 has 1.875
 _A_PROCESSOR = {"c": 1.875, "g": 4, "m": 4, "p": 7.5, "r": 7.5, "t": 4, "x": 15}
 _OTHERS = 2
 _SIZES = {"medium": 1, "large": 2, "xlarge": 4}
-# of a type that is not known, such as a token of CDK
+# GiB of an unknown type, such as a CDK token
 _UNKNOWN = 8
 
 
 def instance_memory(instance_type: str) -> int:
-    """Return the bytes of memory that an instance type has at least.
+    """Return a lower bound of an instance type's memory, in bytes.
 
     Args:
-        instance_type: As SageMaker names it.
+        instance_type: SageMaker's name of the type, such as ``ml.m5.large``.
 
     Example:
         >>> [instance_memory(f"ml.{name}") // (1 << 30) for name in ("m5.large", "c5.4xlarge", "r5.24xlarge", "t3.medium")]
@@ -32,7 +32,7 @@ def instance_memory(instance_type: str) -> int:
 
 
 def _processors(size: str) -> int | None:
-    """Return the processors of a size; a medium one has half of the memory for each of its two, and counts as one."""
+    """Return the vCPUs of a size; ``medium`` counts as one, since its two have half of the memory each."""
     if size in _SIZES:
         return _SIZES[size]
     times = size.removesuffix("xlarge")

@@ -1,4 +1,4 @@
-"""Instance types with storage of their own: SageMaker puts a job's files there instead of on a volume, and takes no key for it.
+"""Instance types with local storage: SageMaker stores a job's files there instead of on a volume, and accepts no KMS key for it.
 
 NVMe instance storage is encrypted by a hardware module of the instance with XTS-AES-256; its keys never leave the module and are
 destroyed when the instance ends. "You cannot disable this encryption and you cannot provide your own encryption key":
@@ -19,10 +19,10 @@ _LOCAL_STORAGE = re.compile(r"[a-z]\d[a-ce-z]*d[a-z]*|dl1|g[5-7]e?|p4de?|p[56][a
 
 
 def takes_volume_key(instance_type: str) -> bool:
-    """Return whether the volume of an instance type is encrypted by a key of ours.
+    """Return whether a KMS key can be given for the volume of an instance type.
 
     Args:
-        instance_type: As SageMaker names it; a token of CDK counts as one with a volume.
+        instance_type: SageMaker's name of the type; a CDK token counts as a type with a volume.
 
     Example:
         >>> takes_volume_key("ml.m5.large"), takes_volume_key("ml.g5.xlarge"), takes_volume_key("ml.c6gd.2xlarge")
@@ -33,10 +33,10 @@ def takes_volume_key(instance_type: str) -> bool:
 
 
 def volume_key(instance_type: str, key: str) -> dict[str, str]:
-    """Return the member of a job's resources that names the key of its volume; empty where the instance encrypts by itself.
+    """Return the ``VolumeKmsKeyId`` member of a job's resources; empty for instance types with local storage.
 
     Args:
-        instance_type: As SageMaker names it.
+        instance_type: SageMaker's name of the type.
         key: ARN of the key.
     """
     return {"VolumeKmsKeyId": key} if takes_volume_key(instance_type) else {}

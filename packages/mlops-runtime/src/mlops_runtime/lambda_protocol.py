@@ -1,4 +1,4 @@
-"""What functions receive and return: SQS batches, custom resource responses, and the meaning of SageMaker's errors."""
+"""Protocols of Lambda functions: SQS batches, custom resource responses, and classification of SageMaker's errors."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-MAX_REASON = 2000  # of the 4096 bytes that the whole answer may have
+MAX_REASON = 2000  # of the response's limit of 4096 bytes
 TIMEOUT = 20  # seconds
 _LOOPBACK = ("127.0.0.1", "localhost")
 
@@ -21,11 +21,11 @@ _MISSING = ("could not find", "does not exist", "not found")
 
 
 def is_made_up(event: Mapping[str, Any]) -> bool:
-    """Return whether CloudFormation made up the physical id of a request: no answer of a function gave it.
+    """Return whether CloudFormation generated the physical id of a request, because no response had returned one.
 
-    When another resource of a creation fails, CloudFormation cancels this one's, and asks for its deletion while the function still
-    works on the creation: https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1814. A made-up id has the
-    logical id in it, which an id of ours never has.
+    When another resource of a stack fails, CloudFormation cancels this one's creation and requests its deletion while the function
+    is still creating it: https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1814. Generated ids contain
+    the logical id; ours never do.
 
     Example:
         >>> event = {"LogicalResourceId": "SpecA1", "PhysicalResourceId": "stack-SpecA1-0K2J4H6G8F1D"}
@@ -38,13 +38,13 @@ def is_made_up(event: Mapping[str, Any]) -> bool:
 def answer(
     event: Mapping[str, Any], *, physical_id: str, data: Mapping[str, str] | None = None, failure: str | None = None
 ) -> None:
-    """Send SUCCESS, or FAILED with the reason.
+    """Send the response to CloudFormation: SUCCESS, or FAILED with the reason.
 
     Args:
         event: CloudFormation's request.
-        physical_id: The resource's physical id; a changed one makes CloudFormation delete the former.
+        physical_id: The resource's physical id; if it changes, CloudFormation deletes the old resource.
         data: Attributes of the resource. Default: none.
-        failure: Why it failed. Default: it did not.
+        failure: Reason of a failure. Default: success.
 
     Raises:
         ValueError: If the request's ``ResponseURL`` is neither HTTPS nor on this machine.
@@ -71,7 +71,7 @@ def answer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message. ``sent`` is when the queue took it: the time that decisions about it use."""
+    """One message. ``sent`` is when the queue received it, the time that decisions use."""
 
     id: str
     body: str
@@ -79,7 +79,7 @@ class Message:
 
 
 def messages(event: Mapping[str, Any]) -> list[Message]:
-    """Return the messages of a Lambda event of an SQS event source."""
+    """Return the messages of a Lambda event from SQS."""
     return [
         Message(
             id=entry["messageId"],
@@ -91,7 +91,7 @@ def messages(event: Mapping[str, Any]) -> list[Message]:
 
 
 def each(event: Mapping[str, Any], work: Callable[[Message], object]) -> dict[str, list[dict[str, str]]]:
-    """Do the work for every message; those that raise stay in the queue, the rest are done.
+    """Process every message; those that raise an exception stay in the queue.
 
     Example:
         >>> attributes = {"SentTimestamp": "1501578000000"}
@@ -110,7 +110,7 @@ def each(event: Mapping[str, Any], work: Callable[[Message], object]) -> dict[st
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker reports that the named thing does not exist; it has no error code of its own for that."""
+    """Return whether SageMaker reports that a resource does not exist, for which it has no specific error code."""
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     return code == "ResourceNotFound" or (
         code.startswith("Validation") and any(words in message.lower() for words in _MISSING)

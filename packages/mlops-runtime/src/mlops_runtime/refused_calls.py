@@ -1,4 +1,4 @@
-"""What AWS answers to a call that it refuses, as one line with the fix where one is known."""
+"""Errors of AWS calls as one line, with the fix if it is known."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ _UNKNOWN_KEYS = ("InvalidClientTokenId", "UnrecognizedClientException", "Signatu
 
 
 def refusal(error: Mapping[str, Any], operation: str) -> str:
-    """Return what AWS answered to a call.
+    """Return the message for a refused AWS call.
 
     Args:
-        error: ``Error`` of the answer, with its code and message.
-        operation: Name of the call.
+        error: ``Error`` of the response, with code and message.
+        operation: Name of the operation.
 
     Example:
         >>> refusal({"Code": "ExpiredToken", "Message": "expired"}, "GetItem")
@@ -25,9 +25,9 @@ def refusal(error: Mapping[str, Any], operation: str) -> str:
         fix = "; the credentials have expired: sign in again"
     elif code in _UNKNOWN_KEYS:
         fix = (
-            "; these keys are of another account, or of an embedded cloud that has ended: sign in again, or unset "
+            "; these keys belong to another account, or to an embedded cloud that was stopped: sign in again, or unset "
             "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
         )
     elif code in DENIED:
-        fix = "; docs/operations.md lists what each command needs"
+        fix = "; docs/operations.md lists the permissions of each command"
     return f"AWS refused {operation} ({code}): {message}{fix}"

@@ -1,11 +1,11 @@
-"""Patterns of ``*`` and ``?``, as IAM and load balancers have them, matched in linear time."""
+"""Wildcard patterns with ``*`` and ``?``, as in IAM and load balancers, matched without backtracking."""
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Return whether a pattern stands for a value: ``*`` for any characters, ``?`` for one.
+    """Return whether a pattern matches a value: ``*`` matches any characters, ``?`` exactly one.
 
-    Each part between two ``*`` is looked for once, where it first is: the time grows with the lengths of both, multiplied, and not
-    with a power of the number of ``*``, as that of a regular expression does.
+    Each part between two ``*`` is matched at its first occurrence. So the time is at most the product of both lengths, unlike that
+    of a regular expression, which grows exponentially with the number of ``*``.
 
     Example:
         >>> matches("arn:*:s3:::data-?/*", "arn:aws:s3:::data-1/a/b"), matches("a*a", "a")

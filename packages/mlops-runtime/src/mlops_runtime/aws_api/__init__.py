@@ -1,4 +1,4 @@
-"""AWS's API models, as botocore ships them, read as data: no client, no network."""
+"""Checks against the AWS API models in botocore, without a client or network access."""
 
 from mlops_runtime.aws_api.api_request import (
     Finding,

@@ -25,7 +25,7 @@ _SDK_NAMES = {
     "servicequotas": "service-quotas",
     "sfn": "stepfunctions",
 }
-# only botocore's own models: those of a user's home folder would make synthesis depend on it
+# only botocore's own models: synthesis must not depend on models in a user's home folder
 _LOADER = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
 _SCALARS: dict[str, tuple[type, ...]] = {
@@ -51,7 +51,7 @@ class UnknownOperationError(ValueError):
 
 @cache
 def service_model(service: str) -> ServiceModel:
-    """Return the model of a service, by botocore's name or by the one that Step Functions uses.
+    """Return the model of a service, by its name in botocore or in Step Functions.
 
     Raises:
         UnknownServiceError: If botocore has no such service.
@@ -85,7 +85,7 @@ def operation_name(service: str, action: str) -> str:
 
 
 def input_shape(service: str, operation: str) -> Shape:
-    """Return what an operation takes; an operation without input takes an empty structure.
+    """Return the input shape of an operation; an empty structure for an operation without input.
 
     Raises:
         UnknownServiceError: If botocore has no such service.
@@ -141,7 +141,7 @@ def check_request(
         service: Botocore's service name.
         operation: The API's operation, such as ``CreateEndpointConfig``.
         arguments: The request.
-        is_wildcard: Says which values are known only later and match every shape. Default: none are.
+        is_wildcard: Returns whether a value is only known later and matches every shape. Default: no value is.
         free_form: Field names whose value may be any JSON, such as ``Payload`` of an optimized integration.
 
     Returns:
@@ -160,10 +160,10 @@ def check_request(
 
 
 def require_valid_request(service: str, operation: str, arguments: Mapping[str, Any]) -> None:
-    """Stop before a request that AWS would refuse.
+    """Raise an error for a request that AWS would refuse.
 
     Raises:
-        InvalidRequestError: With every error of the request; warnings do not count.
+        InvalidRequestError: With every error of the request; warnings are ignored.
     """
     errors = [str(f) for f in check_request(service, operation, arguments) if f.severity is Severity.ERROR]
     if errors:
@@ -200,7 +200,7 @@ class _Checker:
             elif name not in self.free_form:
                 yield from self.check(item, members[name], f"{path}.{name}")
         for name in shape.required_members:
-            # an idempotency token is filled in by every SDK
+            # every SDK fills in idempotency tokens
             if _pascal(name) not in value and not shape.members[name].metadata.get("idempotencyToken"):
                 yield Finding(path=f"{path}.{_pascal(name)}", message="is missing")
         if getattr(shape, "is_tagged_union", False) and len(value) != 1:
@@ -241,7 +241,7 @@ def _string(value: str, shape: StringShape, path: str) -> Iterator[Finding]:
         yield Finding(path=path, message=f"must match {pattern}, got {value!r}")
     if shape.enum and value not in shape.enum:
         near = difflib.get_close_matches(value, shape.enum, n=3) or shape.enum[:3]
-        message = f"is not a value that botocore knows of {shape.name}, got {value!r}; near: {', '.join(near)}"
+        message = f"is not a value of {shape.name} that botocore knows, got {value!r}; similar: {', '.join(near)}"
         yield Finding(path=path, message=message, severity=Severity.WARNING)
 
 
@@ -260,7 +260,7 @@ def _matches(pattern: str, value: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    # some of AWS's patterns are Java's (\p{L}): those cannot be checked here and match everything
+    # some of AWS's patterns use Java's syntax (\p{L}); these cannot be checked and match everything
     try:
         return re.compile(pattern, re.DOTALL)
     except re.error:

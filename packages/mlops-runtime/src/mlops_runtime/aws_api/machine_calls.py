@@ -1,7 +1,7 @@
 """Check every AWS call of an Amazon States Language definition against the API's own model.
 
-Step Functions accepts a definition whose tasks cannot succeed: a misspelt field shows when the state first runs. Here it shows
-at synth. JSONata expressions (``{% %}``), JSONPath references (``Field.$``) and CDK tokens match every shape.
+Step Functions accepts definitions whose tasks cannot succeed: a misspelled field fails when the state first runs. This check
+fails at synthesis. JSONata expressions (``{% %}``), JSONPath references (``Field.$``) and CDK tokens match every shape.
 
 See: https://docs.aws.amazon.com/step-functions/latest/dg/integrate-services.html
 """
@@ -50,7 +50,7 @@ _OPTIMIZED: dict[str, dict[str, frozenset[str]]] = {
     "states": {"startExecution": frozenset({"", ".sync", ".sync:2", ".waitForTaskToken"})},
 }
 _OPTIMIZED_MODELS = {"states": "stepfunctions"}
-# Where an optimized integration takes JSON and serializes it itself.
+# Fields for which an optimized integration accepts JSON and serializes it.
 _FREE_FORM: dict[str, frozenset[str]] = {
     "events": frozenset({"Detail"}),
     "lambda": frozenset({"Payload"}),
@@ -62,7 +62,7 @@ _FREE_FORM: dict[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFinding:
-    """One problem of a machine: state, path in its arguments, what is wrong."""
+    """One problem of a state machine: the state, the path in its arguments and a message."""
 
     state: str
     path: str
@@ -114,7 +114,7 @@ def _check_task(name: str, state: Mapping[str, Any], location: str, *, is_jsonat
     try:
         operation = operation_name(service, action)
     except (UnknownServiceError, UnknownOperationError) as error:
-        yield MachineFinding(state=name, path="Resource", message=f"names what AWS does not have: {error}")
+        yield MachineFinding(state=name, path="Resource", message=f"is not an AWS API action: {error}")
         return
     arguments = state.get("Arguments", {}) if is_jsonata else _without_references(state.get("Parameters", {}))
     if _is_wildcard(arguments):
@@ -145,11 +145,11 @@ def _is_wildcard(value: object) -> bool:
     if isinstance(value, str):
         return value.startswith("{%") or "${" in value or "#{Token[" in value
     if isinstance(value, Mapping):
-        # an intrinsic function of CloudFormation, resolved by CDK already
+        # CDK has already resolved its tokens to a CloudFormation intrinsic function
         return len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::"))
     if isinstance(value, list):
         return len(value) == 1 and isinstance(value[0], str) and value[0].startswith("#{Token[")
-    # CDK writes an unresolved number as a huge negative one
+    # CDK encodes an unresolved number as a huge negative one
     return isinstance(value, float) and value < -1e200
 
 

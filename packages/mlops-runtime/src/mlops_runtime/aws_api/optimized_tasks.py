@@ -1,9 +1,9 @@
-"""What an optimized integration of Step Functions takes: less than the API it calls, by the table ``optimized_tasks.json``.
+"""Fields that optimized integrations of Step Functions support, a subset of the API's, from the table ``optimized_tasks.json``.
 
-An SDK integration (``aws-sdk:``) passes any field of the API on. An optimized one has a schema of its own, and a field outside of
-it is refused when the machine is created: ``SCHEMA_VALIDATION_FAILED: The field "key" is not supported by Step Functions``
-(amazon-sagemaker-examples#4492, aws-cdk#10014). AWS no longer publishes those schemas. The table holds, field by field, what its
-pages once listed or a published definition uses, with the evidence; nothing else is used.
+An SDK integration (``aws-sdk:``) passes on every field of the API. An optimized one has its own schema, and a field outside of it
+is rejected when the machine is created: ``SCHEMA_VALIDATION_FAILED: The field "key" is not supported by Step Functions``
+(amazon-sagemaker-examples#4492, aws-cdk#10014). AWS no longer publishes these schemas. The table has the fields that AWS's pages
+once listed or that a published definition uses, each with its evidence; machines must use no other fields.
 """
 
 import json
@@ -26,10 +26,10 @@ class UnsupportedField:
 
     Args:
         state: Name of the state.
-        location: Where the task's arguments stand, as Step Functions writes it: ``/States/Train/Arguments``.
+        location: Location of the task's arguments, in Step Functions' notation: ``/States/Train/Arguments``.
         action: Integration, such as ``sagemaker:createTrainingJob``.
         path: Path of the field in the arguments, without indexes.
-        allowed: The fields that may stand beside it.
+        allowed: The supported fields at its level.
     """
 
     state: str
@@ -45,21 +45,21 @@ class UnsupportedField:
 
     @property
     def advice(self) -> str:
-        """What is allowed instead, and the way out."""
+        """The supported fields, and the alternatives."""
         return (
             f"is not a field that Step Functions is known to support in {self.action} (allowed there: "
-            f"{', '.join(self.allowed)}); leave it out, or call aws-sdk:{self.action}, which takes every field of the API"
+            f"{', '.join(self.allowed)}); omit it, or call aws-sdk:{self.action}, which supports every field of the API"
         )
 
     @property
     def refusal(self) -> str:
-        """Step Functions' own sentence."""
+        """The error message of Step Functions."""
         return f'The field "{self.field}" is not supported by Step Functions'
 
 
 @cache
 def optimized_fields() -> Mapping[str, Mapping[str, str]]:
-    """Return the table: by action the evidence of each dotted path; a path that ends with ``.*`` may hold anything below it.
+    """Return the evidence for each dotted path, by action; a path that ends with ``.*`` allows anything below it.
 
     Example:
         >>> optimized_fields()["sagemaker:updateEndpoint"]["EndpointName"]
@@ -73,15 +73,15 @@ def optimized_fields() -> Mapping[str, Mapping[str, str]]:
 def tasks_of(
     machine: Mapping[str, Any], language: str = "JSONPath", location: str = ""
 ) -> Iterator[tuple[str, Mapping[str, Any], str, str]]:
-    """Yield every task of a machine, also inside Map and Parallel states: name, state, query language and location.
+    """Yield the name, state, query language and location of every task, also inside Map and Parallel states.
 
     Args:
         machine: The definition, or a part of it that has ``States``.
-        language: Query language outside of it. Default: Step Functions' own.
-        location: Where it is. Default: it is the whole definition.
+        language: Query language of the enclosing definition. Default: Step Functions' default.
+        location: Location of the part. Default: the whole definition.
     """
     if not isinstance(machine, Mapping):
-        return  # what is not a machine is for others to say
+        return  # other checks report invalid definitions
     language = machine.get("QueryLanguage", language)
     states = machine.get("States")
     for name, state in states.items() if isinstance(states, Mapping) else ():
@@ -101,7 +101,7 @@ def tasks_of(
 def unsupported_fields(definition: Mapping[str, Any]) -> Iterator[UnsupportedField]:
     """Yield every field of an optimized task that is not in the table, in the order of the states.
 
-    Arguments that are one expression are known only at run time.
+    Arguments that are a single expression are skipped, since they are only known at run time.
 
     Example:
         >>> train = {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createTrainingJob.sync", "End": True,
@@ -120,9 +120,9 @@ def unsupported_of_task(state: str, location: str, resource: str, arguments: obj
 
     Args:
         state: Name of the state.
-        location: Where its arguments stand.
+        location: Location of its arguments.
         resource: The task's ``Resource``.
-        arguments: What it passes.
+        arguments: Its arguments.
     """
     match = _RESOURCE.fullmatch(resource)
     fields = optimized_fields().get(match["action"]) if match else None
@@ -135,7 +135,7 @@ def unsupported_of_task(state: str, location: str, resource: str, arguments: obj
 
 
 def _paths(value: object, path: str, fields: Mapping[str, str]) -> Iterator[str]:
-    """Yield the outermost paths that are not known."""
+    """Yield the outermost unsupported paths."""
     if isinstance(value, list | tuple):
         for item in value:
             yield from _paths(item, path, fields)
@@ -144,7 +144,7 @@ def _paths(value: object, path: str, fields: Mapping[str, str]) -> Iterator[str]
     for key, item in value.items():
         name = str(key).removesuffix(".$")
         if name.startswith(("Ref", "Fn::")) and len(value) == 1:
-            return  # an intrinsic function of CloudFormation, resolved by CDK already
+            return  # a CloudFormation intrinsic function
         inner = f"{path}.{name}" if path else name
         if inner not in fields and f"{inner}.*" not in fields:
             yield inner
@@ -153,7 +153,7 @@ def _paths(value: object, path: str, fields: Mapping[str, str]) -> Iterator[str]
 
 
 def _next(known: str, parent: str) -> str:
-    """Return the name that follows ``parent`` in a path of the table, or nothing."""
+    """Return the name that follows ``parent`` in a path of the table, or an empty string."""
     if parent and not known.startswith(f"{parent}."):
         return ""
     name = known[len(parent) + 1 if parent else 0 :].partition(".")[0]

@@ -1,7 +1,7 @@
-"""Whether AWS could reach a host from the internet, as far as its name says.
+"""Check by its name whether AWS could reach a host over the internet.
 
-IAM and STS read an identity provider's configuration and keys at its own address. A name that no public DNS has is refused before
-anything is deployed; whether a host with a public name answers, only the network can show.
+IAM and STS read an identity provider's configuration and keys from its own address, so a name outside of public DNS is rejected
+before deployment. Whether a host with a public name responds is not checked.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ _PRIVATE = frozenset(
 
 
 def is_public_host(host: str) -> bool:
-    """Return whether a name could be one of public DNS, or an address one of the internet.
+    """Return whether a name could be in public DNS, or an IP address is global.
 
     Args:
         host: A host name or an IP address, without a port.

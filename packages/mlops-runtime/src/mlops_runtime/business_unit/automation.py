@@ -1,6 +1,6 @@
-"""Whether a unit's automatic work is stopped now: its freeze calendar and its pause.
+"""Check whether a unit's automation is stopped, by its freeze calendar or a pause.
 
-Checked by the plan of a rollout, the guard and the gate of retraining. Rollbacks and changes of a serving spec do not check it.
+The plan of a rollout and the guard and gate of retraining check it. Rollbacks and changes of a serving spec do not.
 """
 
 from collections.abc import Mapping
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 
 
 def freeze_at(spec: FreezeSpec, now: datetime) -> FreezeWindow | None:
-    """Return the window in which a time lies: from its start, up to but not including its end."""
+    """Return the freeze window that contains a time; its end is exclusive."""
     return next((window for window in spec.windows if window.start <= now < window.end), None)
 
 
 def frozen_reason(spec: FreezeSpec, now: datetime) -> str | None:
-    """Return which window freezes the unit now and until when; None if none does."""
+    """Return the name and end of the window that freezes the unit, as a reason; ``None`` if it is not frozen."""
     window = freeze_at(spec, now)
     return None if window is None else f"frozen by {window.name!r} until {to_dict(window.end)}"
 
 
 def paused_reason(pause: PauseState | None) -> str | None:
-    """Return since when, by whom and why the unit is paused; None if it is not."""
+    """Return since when, by whom and why the unit is paused; ``None`` if it is not paused."""
     if pause is None or not pause.is_paused:
         return None
     return f"paused since {pause.at} by {pause.by}: {pause.reason}"
 
 
 def rest_reason(spec: FreezeSpec, pause: PauseState | None, now: datetime) -> str | None:
-    """Return every reason why automatic work is stopped now; None if it is not."""
+    """Return all reasons why automation is stopped; ``None`` if it is running."""
     reasons = [reason for reason in (paused_reason(pause), frozen_reason(spec, now)) if reason is not None]
     return "; ".join(reasons) if reasons else None
 
 
 def pause_of(row: LockRow) -> PauseState | None:
-    """Return the pause that a unit's row holds; None if it was never paused."""
+    """Return the pause in a unit's row; ``None`` if the unit was never paused."""
     return None if row.pause is None else from_json(PauseState, row.pause)
 
 
 def read_freeze(text: str) -> FreezeSpec:
-    """Return the freeze calendar of an environment.
+    """Parse the freeze calendar of an environment variable.
 
     Raises:
-        ContractError: If it is invalid, or a time in it has no offset from UTC.
+        ContractError: If it is invalid, or one of its times has no UTC offset.
     """
     spec = from_json(FreezeSpec, text)
     naive = [window.name for window in spec.windows if window.start.tzinfo is None or window.end.tzinfo is None]
@@ -61,7 +61,7 @@ def read_freeze(text: str) -> FreezeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Automation:
-    """What a function knows of its unit's automation. A function that cannot read it fails: no answer is not leave.
+    """State of a unit's automation, for functions. A function that cannot read it fails instead of proceeding.
 
     Args:
         freeze: The unit's freeze calendar.
@@ -78,7 +78,7 @@ class Automation:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], dynamodb: "DynamoDBClient") -> "Automation":
-        """Build it from ``UNIT``, ``AUTOMATION_TABLE`` and ``FREEZE``, which ``BusinessUnit.automation_environment`` gives.
+        """Build it from ``UNIT``, ``AUTOMATION_TABLE`` and ``FREEZE``, set by ``BusinessUnit.automation_environment``.
 
         Raises:
             ContractError: If ``FREEZE`` is not a freeze calendar.
@@ -88,9 +88,9 @@ class Automation:
         return cls(freeze=read_freeze(environ["FREEZE"]), table=table)
 
     def frozen(self, now: datetime) -> str | None:
-        """Return which freeze window holds now, and until when; None if none does. Reads nothing."""
+        """Return why the unit is frozen; ``None`` if it is not. Makes no call."""
         return frozen_reason(self.freeze, now)
 
     def rests(self, now: datetime) -> str | None:
-        """Return why automatic work is stopped now, paused or frozen; None if it is not."""
+        """Return why automation is stopped, by pause or freeze; ``None`` if it is running."""
         return rest_reason(self.freeze, pause_of(self.table.read()), now)

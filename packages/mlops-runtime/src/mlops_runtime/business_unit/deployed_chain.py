@@ -1,4 +1,4 @@
-"""The chain of audit records that a deployed unit or endpoint has, and the key that signs it."""
+"""Audit chain of a deployed unit, endpoint or registry, and the public key of its signatures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +11,14 @@ from mlops_runtime.rollout.seals import PublicKey, Sealer
 
 
 def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> AuditChain:
-    """Return the chain of an endpoint, a unit or a registry; a unit's can be appended to.
+    """Return the chain of an endpoint, unit or registry; only a unit's chain can be appended to.
 
     Args:
         client: Returns the client of a service.
-        entry: What has the chain.
+        entry: Entry of the chain's owner.
 
     Raises:
-        NotDeployedError: If the unit's stack is of a version without published heads.
+        NotDeployedError: If the unit's stack was deployed by a version without published heads.
     """
     pause_key = None
     if isinstance(entry, UnitEntry):
@@ -37,14 +37,14 @@ def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | 
 
 
 def public_key_of(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> PublicKey:
-    """Return the public half of the key that signs a chain.
+    """Return the public key of the KMS key that signs a chain.
 
     Args:
         client: Returns the client of a service.
-        entry: What has the chain.
+        entry: Entry of the chain's owner.
 
     Raises:
-        NotDeployedError: If the unit's stack is of a version without that key.
+        NotDeployedError: If the unit's stack was deployed by a version without that key.
     """
     key = entry.pause_key if isinstance(entry, UnitEntry) else _unit_of(client, entry).signing_key
     return PublicKey(der=client("kms").get_public_key(KeyId=_named(key, entry.unit))["PublicKey"])

@@ -1,4 +1,4 @@
-"""Finds what a unit has deployed by the parameters that its stack published, and names what there is if it does not find it."""
+"""Find deployed units, endpoints, pipelines, stores and registries by the SSM parameters that their stacks publish."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -31,11 +31,11 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
 
 class NotDeployedError(ValueError):
-    """What was named is not deployed, or cannot be read by this version; the message says what there is."""
+    """The named entry is not deployed or cannot be read by this version; the message lists the deployed ones."""
 
 
 class WholeUnit(NamedTuple):
-    """A unit with its endpoints and pipelines, and the registries of whose models none of these endpoints serves any."""
+    """A unit with its endpoints and pipelines, and its registries without an endpoint."""
 
     unit: UnitEntry
     endpoints: list[EndpointEntry]
@@ -45,7 +45,7 @@ class WholeUnit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryChain:
-    """What has a chain of a registry: ``name`` is ``<group>`` with ``.releases``, ``.promotions`` or ``.downstream``.
+    """An audit chain of a registry: ``name`` is ``<group>`` with ``.releases``, ``.promotions`` or ``.downstream``.
 
     Its row is in ``table``.
     """
@@ -62,13 +62,13 @@ class RegistryChain:
 
     @property
     def is_of_promotions(self) -> bool:
-        """Whether it is the chain of what the registry takes, not of what it releases."""
+        """Whether it is the chain of versions that the registry takes from another environment."""
         return self.name.endswith(PROMOTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
-    """The published parameters of an account and region.
+    """The published parameters of an account and Region.
 
     Args:
         ssm: Client.
@@ -88,7 +88,7 @@ class Entries:
         return found[0]
 
     def endpoint(self, name: str | None) -> EndpointEntry:
-        """Return an endpoint; without a name the only one that there is.
+        """Return an endpoint; ``None`` stands for the only one.
 
         Raises:
             NotDeployedError: If the name is not found, or there is not exactly one.
@@ -96,7 +96,7 @@ class Entries:
         return self._one(EndpointEntry, "endpoint", name)
 
     def pipeline(self, name: str | None) -> PipelineEntry:
-        """Return a pipeline; without a name the only one that there is.
+        """Return a pipeline; ``None`` stands for the only one.
 
         Raises:
             NotDeployedError: If the name is not found, or there is not exactly one.
@@ -107,7 +107,7 @@ class Entries:
         """Return the feature store of a unit.
 
         Raises:
-            NotDeployedError: If the unit has none.
+            NotDeployedError: If the unit has no feature store.
         """
         names = [f"{ROOT}{_checked(unit)}/features"]
         found = [entry for entry in self._get(names) if isinstance(entry, FeatureStoreEntry)]
@@ -118,14 +118,15 @@ class Entries:
         return found[0]
 
     def chain(self, name: str) -> UnitEntry | EndpointEntry | RegistryChain:
-        """Return what has a chain of audit records: an endpoint, a unit, or a registry.
+        """Return the owner of an audit chain: an endpoint, a unit or a registry.
 
         Args:
-            name: Of the endpoint or unit; ``<group>.releases`` of what a registry without an endpoint releases,
-                ``<group>.promotions`` of what one takes, ``<group>.downstream`` of what was rejected beside a champion elsewhere.
+            name: Name of the endpoint or unit; ``<group>.releases`` for releases of a registry without an endpoint,
+                ``<group>.promotions`` for versions that a registry takes, ``<group>.downstream`` for candidates rejected in
+                comparison with a champion in another environment.
 
         Raises:
-            NotDeployedError: If the name is not found, or is both.
+            NotDeployedError: If the name is not found, or names both an endpoint and a unit.
         """
         if name.endswith((RELEASES, PROMOTIONS, DOWNSTREAM)):
             return self._of_registry(name)
@@ -149,7 +150,7 @@ class Entries:
             NotDeployedError: If no registry of the group is deployed.
         """
         denied: ClientError | None = None
-        # a group's name begins with its unit's, which may have hyphens itself
+        # a group's name starts with its unit's name, which may contain hyphens
         for match in re.finditer("-", _checked(group)):
             name = registry_parameter(unit=group[: match.start()], group=group)
             try:
@@ -159,7 +160,7 @@ class Entries:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in DENIED:
                     raise
-                denied = error  # perhaps of another unit, whose name begins alike
+                denied = error  # possibly for another unit whose name is a prefix
                 continue
             try:
                 return from_json(RegistryEntry, value)
@@ -175,22 +176,20 @@ class Entries:
         owner = self.unit(entry.unit)
         if what == PROMOTIONS[1:]:
             if entry.inbox is None:
-                raise NotDeployedError(
-                    f"the registry of {group!r} takes no releases, so that there is no chain {name!r}"
-                )
+                raise NotDeployedError(f"the registry of {group!r} takes no releases, so it has no chain {name!r}")
             return RegistryChain(name=name, owner=owner, table=entry.inbox.table, registry=entry)
         if what == DOWNSTREAM[1:]:
             if entry.targets is None:
-                raise NotDeployedError(f"the registry of {group!r} has no targets, so that there is no chain {name!r}")
+                raise NotDeployedError(f"the registry of {group!r} has no targets, so it has no chain {name!r}")
             return RegistryChain(name=name, owner=owner, table=owner.automation_table, registry=entry)
         if entry.releases is None:
-            raise NotDeployedError(f"the registry of {group!r} releases nothing, so that there is no chain {name!r}")
+            raise NotDeployedError(f"the registry of {group!r} releases nothing, so it has no chain {name!r}")
         if entry.releases != name:
             raise NotDeployedError(f"releases of {group!r} are in the chain of endpoint {entry.releases!r}")
         return RegistryChain(name=name, owner=owner, table=owner.automation_table, registry=entry)
 
     def whole_units(self) -> list[WholeUnit]:
-        """Return every unit with what it has deployed, in one listing."""
+        """Return every unit with its deployed entries, from one listing of parameters."""
         entries = list(self._all(ROOT))
         return [
             _whole(own, [each for each in entries if each.unit == own.unit])
@@ -199,7 +198,7 @@ class Entries:
         ]
 
     def whole_unit(self, name: str) -> WholeUnit:
-        """Return a unit with what it has deployed, in one listing.
+        """Return a unit with its deployed entries, from one listing of parameters.
 
         Raises:
             NotDeployedError: If the name is not found.
@@ -215,10 +214,10 @@ class Entries:
         return _of_kinds(list(self._all(f"{ROOT}{unit}/")))
 
     def by_unit(self) -> tuple[dict[str, list[Published]], dict[str, str]]:
-        """Return what each unit has published, in one listing of all; and why not, of a unit that this version cannot read.
+        """Return the entries of every unit, from one listing of parameters.
 
         Returns:
-            Entries by the name of the unit, its own first, and the reason by the name of each unit that is left out.
+            Entries by unit name, the unit's own entry first; and the reason, by unit name, for units that this version cannot read.
         """
         found: dict[str, list[Published]] = {}
         unread: dict[str, str] = {}
@@ -242,7 +241,7 @@ class Entries:
         return [entry for entry in self._all(ROOT) if isinstance(entry, EndpointEntry) and entry.group == group]
 
     def _one(self, kind: type[E], what: str, name: str | None) -> E:
-        """Return what has a name, or without one the only one of its kind."""
+        """Return the entry with a name; ``None`` stands for the only one of its kind."""
         if name is None:
             every = [entry for entry in self._all(ROOT) if isinstance(entry, kind)]
             if len(every) == 1:
@@ -255,7 +254,7 @@ class Entries:
         return found[0]
 
     def _get(self, names: Sequence[str]) -> list[Entry]:
-        """Return the parameters that exist and that the caller may read."""
+        """Return the entries of the parameters that exist and that the caller may read."""
         found: list[Entry] = []
         denied: ClientError | None = None
         for name in names:
@@ -292,7 +291,7 @@ class Entries:
         try:
             names = sorted(name for entry in self._all(ROOT) if isinstance(entry, kinds) for name in [_name(entry)])
         except ClientError:
-            return "this caller may not list the deployed names (ssm:GetParametersByPath)"
+            return "this caller has no permission to list deployed names (ssm:GetParametersByPath)"
         return f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack with: mlops deploy"
 
 
@@ -336,12 +335,12 @@ def _unit_names(name: str) -> list[str]:
 
 
 def _endpoint_names(name: str) -> list[str]:
-    # an endpoint's name begins with its unit's, which may have hyphens itself
+    # an endpoint's name starts with its unit's name, which may contain hyphens
     units = [name[: match.start()] for match in re.finditer("-", _checked(name))]
     return [f"{ROOT}{unit}/endpoint/{name}" for unit in units]
 
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise NotDeployedError(f"a name consists of letters, digits and hyphens, got {name!r}")
+        raise NotDeployedError(f"a name must consist of letters, digits and hyphens, got {name!r}")
     return name

@@ -1,4 +1,4 @@
-"""Freeze calendars as people declare them, turned into instants: functions then need no data of time zones."""
+"""Freeze calendars: declarations are converted to UTC, so that functions need no time zone data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ _ZONE_OR_OFFSET = "give an offset such as '2026-11-20T00:00+01:00', or time_zone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
-    """A time in which no model changes, from ``start`` up to but not including ``end``.
+    """A period without model changes, from ``start`` to ``end`` (exclusive).
 
     Args:
-        name: What it is called in answers and refusals, such as ``black friday 2026``.
+        name: Its name in messages, such as ``black friday 2026``.
         start: ISO 8601 date or time, such as ``2026-11-20`` or ``2026-11-20T18:00+01:00``.
         end: ISO 8601 date or time.
-        time_zone: Time zone of both, such as ``Europe/Berlin``. Default: both carry an offset from UTC.
+        time_zone: Time zone of both, such as ``Europe/Berlin``. Default: both have a UTC offset.
 
     Example:
         >>> Freeze(name="stocktaking", start="2027-01-04", end="2027-01-06", time_zone="Europe/Berlin").name
@@ -35,14 +35,14 @@ class Freeze:
     def yearly(
         cls, *, name: str, years: Sequence[int], start: str, end: str, time_zone: str | None = None
     ) -> tuple["Freeze", ...]:
-        """Return one freeze a year, such as a peak season. An ``end`` that is not after ``start`` is in the year after.
+        """Return one freeze per year, such as a peak season. An ``end`` that is not after ``start`` is in the next year.
 
         Args:
-            name: Its name; the year is added.
-            years: The years in which it starts, each named.
-            start: Month and day, with a time of day or without, such as ``11-15``.
-            end: Month and day, such as ``01-02``; that day is free again.
-            time_zone: Time zone of both. Default: both carry an offset from UTC.
+            name: Its name, to which the year is appended.
+            years: The years in which it starts.
+            start: Month and day, optionally with a time of day, such as ``11-15``.
+            end: Month and day, such as ``01-02``; that day is not frozen.
+            time_zone: Time zone of both. Default: both have a UTC offset.
 
         Example:
             >>> [f.end for f in Freeze.yearly(name="peak", years=[2026, 2027], start="11-15", end="01-02")]
@@ -60,7 +60,7 @@ class Freeze:
 
 
 def read_freezes(freezes: Sequence[Freeze]) -> tuple[FreezeSpec, list[str]]:
-    """Return the calendar in UTC, in order of time, and every problem of the declaration; it is valid if it has no problem."""
+    """Return the calendar in UTC, sorted by time, and all problems of the declaration; the calendar is valid without problems."""
     problems: list[str] = []
     windows = [window for freeze in freezes if (window := _window(freeze, problems)) is not None]
     names = [freeze.name for freeze in freezes]
@@ -94,7 +94,7 @@ def _zone(freeze: Freeze, problems: list[str]) -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(freeze.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is an OSError
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the name of a folder of zones raises OSError
         problems.append(
             f"{freeze.name!r}: time_zone must be a name of the IANA database such as 'Europe/Berlin', got {freeze.time_zone!r}"
         )
@@ -117,12 +117,14 @@ def _instant(freeze: Freeze, field: str, text: str, zone: ZoneInfo | None, probl
     try:
         first, second = (moment.replace(tzinfo=zone or moment.tzinfo, fold=fold).astimezone(UTC) for fold in (0, 1))
     except OverflowError:
-        problems.append(f"{where} must lie in the years 1 to 9999 in UTC, got {text!r}")
+        problems.append(f"{where} must be in the years 1 to 9999 in UTC, got {text!r}")
         return None
     if first != second:
-        # clocks are put forward or back over it
+        # skipped or repeated by a change of daylight saving time
         # https://docs.python.org/3/library/datetime.html#datetime.datetime.fold
-        problems.append(f"{where} {text!r} is not one time in {freeze.time_zone}; give an offset instead of time_zone")
+        problems.append(
+            f"{where} {text!r} does not exist or is ambiguous in {freeze.time_zone}; give an offset instead of time_zone"
+        )
         return None
     return first
 

@@ -1,4 +1,4 @@
-"""What a key's policy must allow for a unit to use it, and whether a given policy allows it under its conditions."""
+"""Statements that a KMS key policy needs for a unit to use the key, and evaluation of a policy against them."""
 
 import enum
 import json
@@ -12,7 +12,7 @@ from mlops_runtime import wildcards
 _PRESENT = "IfExists"
 _EXACT = frozenset({"StringEquals", "StringEqualsIgnoreCase", "Bool"})
 _PATTERNS = frozenset({"StringLike", "ArnLike", "ArnEquals"})
-# operator that matches what is absent, and the one that it negates
+# negated operators, which also match absent keys, and the operators that they negate
 _NEGATED = {
     "StringNotEquals": "StringEquals",
     "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
@@ -35,15 +35,15 @@ USE = (
     "kms:ReEncryptTo",
 )
 _LOGS = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo")
-# what encrypted topics and queues need of who sends to them:
+# required by services that send to encrypted topics and queues:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
 _DELIVERY = ("kms:Decrypt", "kms:GenerateDataKey")
-# what SNS's guide says that EventBridge does not send for an encrypted topic
+# not sent by EventBridge to encrypted topics, according to the SNS developer guide
 _UNSENT_BY_EVENTS = frozenset({"aws:sourcearn", "aws:sourceaccount"})
 # "only if the principal is a member of an organization", which a service is not:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalorgid
 _OF_MEMBERS = frozenset({"aws:principalorgid"})
-# sent with CreateGrant alone: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+# sent only with CreateGrant: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
 _OF_GRANTS = frozenset({"kms:grantisforawsresource"})
 
 
@@ -60,11 +60,11 @@ _OPPOSITE = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is known of a request's context, with keys in lower case.
+    """Known part of a request's context, with keys in lower case.
 
     Args:
         sent: Values that are sent; ``*`` and ``?`` stand for parts that differ between requests.
-        absent: Keys that are certainly not sent. Of all others nothing is known.
+        absent: Keys that are certainly not sent. All other keys are unknown.
     """
 
     sent: Mapping[str, str]
@@ -92,7 +92,7 @@ def judge(conditions: Any, request: Request) -> Verdict:
 
 
 def covers(pattern: str, value: str) -> bool:
-    """Return whether a pattern of IAM matches a value, or every value that a pattern stands for.
+    """Return whether an IAM pattern matches a value, or every value that another pattern matches.
 
     Args:
         pattern: With ``*`` and ``?``.
@@ -113,7 +113,7 @@ def _condition(operator: str, key: str, values: list[Any], request: Request) -> 
     if positive not in _EXACT | _PATTERNS:
         return Verdict.UNKNOWN
     if key in request.absent:
-        # a negated operator is true of what is not there
+        # a negated operator holds for absent keys
         return Verdict.HOLDS if plain in _NEGATED or operator.endswith(_PRESENT) else Verdict.FAILS
     if key not in request.sent:
         return Verdict.UNKNOWN
@@ -134,7 +134,7 @@ def _match(operator: str, wanted: str, sent: str) -> Verdict:
     if operator in _EXACT:
         if wanted == sent and not _WILDCARD.search(sent):
             return Verdict.HOLDS
-        # an asterisk means itself to these operators
+        # these operators have no wildcards
         return Verdict.UNKNOWN if covers(sent, wanted) and not _WILDCARD.search(wanted) else Verdict.FAILS
     if covers(wanted, sent):
         return Verdict.HOLDS
@@ -142,7 +142,7 @@ def _match(operator: str, wanted: str, sent: str) -> Verdict:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether some text matches both patterns."""
+    """Return whether some string matches both patterns."""
     row = [True]
     for character in other:
         row.append(row[-1] and character == "*")
@@ -157,11 +157,11 @@ def _overlap(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the unit is; in a template its parts are tokens.
+    """Location of the unit; in templates, its parts are tokens.
 
     Args:
-        partition: Such as ``aws``.
-        region: Such as ``eu-west-1``.
+        partition: Partition, such as ``aws``.
+        region: Region, such as ``eu-west-1``.
         account: The unit's account.
     """
 
@@ -171,7 +171,7 @@ class Place:
 
 
 def unit_statements(place: Place) -> list[Statement]:
-    """Return the statements that services need in the policy of a unit's key, and the right to grants for AWS resources."""
+    """Return the statements for services in the policy of a unit's key, and the one for grants to AWS resources."""
     logs = f"arn:{place.partition}:logs:{place.region}:{place.account}:log-group:*"
     return [
         _statement(
@@ -199,11 +199,11 @@ def unit_statements(place: Place) -> list[Statement]:
 
 
 def shared_key_statements(place: Place) -> list[Statement]:
-    """Return what the owner of a key adds to its policy so that a unit can use it."""
+    """Return the statements that the owner of a key adds to its policy so that a unit can use it."""
     return [
         _statement("Use", {"AWS": _root(place)}, USE),
         *unit_statements(place),
-        # the bus encrypts its events; to a key of the unit CDK adds this, with the bus
+        # for encryption of the bus's events; CDK adds this statement to a unit's own key
         # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-key-policy.html
         _statement(
             "Bus",
@@ -218,11 +218,11 @@ def shared_key_statements(place: Place) -> list[Statement]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """How far a key's policy lets a unit use the key.
+    """Result of evaluating a key's policy for a unit.
 
     Args:
-        missing: Statements that it certainly lacks.
-        unjudged: Statements that it has under conditions whose outcome is not known before a service asks.
+        missing: Statements that the policy certainly lacks.
+        unjudged: Statements under conditions that cannot be evaluated before a service's request.
     """
 
     missing: tuple[Statement, ...] = ()
@@ -230,11 +230,11 @@ class Findings:
 
 
 def read_policy(policy: str, place: Place) -> Findings:
-    """Compare a key's policy with the statements that it needs.
+    """Compare a key's policy with the statements that a unit needs.
 
-    A statement counts where it names the principal and the actions without a condition, or under conditions that what the service
-    sends meets; under a condition that it certainly does not meet it does not count. ``NotAction`` gives all actions but those that
-    it names; principals of ``NotPrincipal`` are not evaluated. Statements that deny are not read.
+    A statement counts if it allows the principal and the actions without a condition, or under conditions that the service's
+    requests meet; it does not count under a condition that they certainly do not meet. ``NotAction`` allows all other actions;
+    ``NotPrincipal`` is not evaluated, and neither are statements that deny.
 
     Raises:
         ValueError: If the policy is not a JSON object.
@@ -284,7 +284,7 @@ def _verdict(needed: Statement, allowing: Sequence[Mapping[str, Any]], place: Pl
 
 
 def _reaches(statement: Mapping[str, Any], kind: str, names: set[str]) -> Verdict:
-    """Return whether a statement is for a principal; IAM's guide advises against allowing by ``NotPrincipal``.
+    """Return whether a statement applies to a principal; the IAM guide advises against ``NotPrincipal`` with ``Allow``.
 
     See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
     """
@@ -298,7 +298,7 @@ def _grants(statements: Sequence[Mapping[str, Any]], needed: Statement) -> bool:
 
 
 def _allows(statement: Mapping[str, Any], action: str) -> bool:
-    """Return whether a statement gives an action; ``NotAction`` gives all but those that it names.
+    """Return whether a statement allows an action; ``NotAction`` allows all others.
 
     See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notaction.html
     """
@@ -308,7 +308,7 @@ def _allows(statement: Mapping[str, Any], action: str) -> bool:
 
 
 def _names(principal: Any, kind: str) -> set[str]:
-    """Return the principals of a kind; ``*`` and ``{"AWS": "*"}`` are the same to IAM."""
+    """Return the principals of a kind; IAM treats ``*`` and ``{"AWS": "*"}`` alike."""
     if not isinstance(principal, Mapping):
         return {"*"} if principal == "*" else set()
     everyone = {"*"} if "*" in _listed(principal.get("AWS")) else set()
@@ -316,7 +316,7 @@ def _names(principal: Any, kind: str) -> set[str]:
 
 
 def _request(needed: Statement, place: Place) -> Request:
-    """Return what is known of the requests that a statement is for; an asterisk stands for what differs between them."""
+    """Return the known context of requests that a statement is for; ``*`` stands for parts that differ between them."""
     sent = {
         key.lower(): value for conditions in needed.get("Condition", {}).values() for key, value in conditions.items()
     }

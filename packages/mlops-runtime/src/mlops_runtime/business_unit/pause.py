@@ -1,6 +1,6 @@
-"""Pausing and resuming a unit's automation: state and audit record in one conditional write, each once.
+"""Pause and resume a unit's automation: state and audit record are written atomically, exactly once.
 
-The unit's row holds the head of a chain of its own, ``audit/<unit>/``, as an endpoint's row does.
+The unit's row has the head of its own chain, ``audit/<unit>/``, like an endpoint's row.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from mlops_runtime.rollout.audit_chain import AuditChain, Move
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseChange:
-    """What a request to pause or resume did; without a record nothing changed.
+    """Result of a request to pause or resume; without a record nothing changed.
 
-    ``state`` is the current one; None if the unit was never paused.
+    ``state`` is the current state; ``None`` if the unit was never paused.
     """
 
     state: PauseState | None
@@ -25,7 +25,7 @@ class PauseChange:
 
 
 def next_pause(row: LockRow, wanted: PauseState) -> Move | PauseChange:
-    """Return what moves the unit's row to the wanted state, or that it is there already."""
+    """Return the change of the unit's row to the wanted state, or the unchanged state if the row already has it."""
     state = pause_of(row)
     if wanted.is_paused == (state is not None and state.is_paused):
         return PauseChange(state=state)

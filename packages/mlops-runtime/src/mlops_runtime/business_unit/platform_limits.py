@@ -1,7 +1,7 @@
-"""What loosens a platform's rules: each rule has an order, and a unit may only go its stricter way.
+"""Find values that are looser than a platform's rules: values of each rule are ordered, and a unit may only be stricter.
 
-The same functions check what constructs are given, where a looser value is an error, and what templates say in the end, where raw
-overrides are listed.
+The same functions check arguments of constructs, for which a looser value is an error, and synthesized templates, to list raw
+overrides.
 """
 
 import math
@@ -19,7 +19,7 @@ _DAY = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Loosening:
-    """One value that is looser than a platform's rule: the rule's name, what it allows, what was found, what to do."""
+    """A value that is looser than a platform's rule: the rule, its allowed value, the value found, and the fix."""
 
     rule: str
     allowed: str
@@ -38,72 +38,76 @@ class Loosening:
 
 
 def loose_images(rules: PlatformRules, images: Mapping[str, str]) -> Iterator[Loosening]:
-    """Yield images that no pattern of the platform stands for.
+    """Yield images that match no pattern of the platform.
 
     Args:
-        rules: The platform's.
-        images: URIs by what they are for; what only a deployment knows matches ``*`` alone.
+        rules: The platform's rules.
+        images: URIs by purpose; a URI that is only known at deployment only matches ``*``.
     """
-    yield from _of_patterns("images", rules.images, images, fix="take an image of an allowed registry")
+    yield from _of_patterns("images", rules.images, images, fix="use an image of an allowed registry")
 
 
 def loose_instance_types(rules: PlatformRules, types: Mapping[str, str]) -> Iterator[Loosening]:
-    """Yield instance types that no pattern of the platform stands for.
+    """Yield instance types that match no pattern of the platform.
 
     Args:
-        rules: The platform's.
-        types: Types by what they are for.
+        rules: The platform's rules.
+        types: Types by purpose.
     """
-    yield from _of_patterns("instance_types", rules.instance_types, types, fix="take an allowed type")
+    yield from _of_patterns("instance_types", rules.instance_types, types, fix="use an allowed type")
 
 
 def loose_region(rules: PlatformRules, region: str | None) -> Iterator[Loosening]:
-    """Yield a Region that is not allowed; ``None`` is not known, and could be any."""
+    """Yield a Region that is not allowed; ``None`` is an unknown Region, which is not allowed either."""
     if rules.regions is not None and region not in rules.regions:
-        found = "a stack that does not know its Region" if region is None else repr(region)
-        yield Loosening(rule="regions", allowed=_names(rules.regions), found=found, fix="give the stack env= of one")
+        found = "a stack without a Region" if region is None else repr(region)
+        yield Loosening(
+            rule="regions", allowed=_names(rules.regions), found=found, fix="give the stack env= with an allowed Region"
+        )
 
 
 def loose_profile(rules: PlatformRules, profile: str) -> Iterator[Loosening]:
     """Yield a profile that is not allowed."""
     if rules.profiles is not None and profile not in rules.profiles:
         yield Loosening(
-            rule="profiles", allowed=_names(rules.profiles), found=repr(profile), fix="give profile= one of these"
+            rule="profiles", allowed=_names(rules.profiles), found=repr(profile), fix="set profile= to one of these"
         )
 
 
 def loose_tags(rules: PlatformRules, tags: Mapping[str, str]) -> Iterator[Loosening]:
-    """Yield tags of the platform with another value or none, and keys without a value of the unit.
+    """Yield tags of the platform that are missing or have another value, and required tags without a value.
 
     Args:
-        rules: The platform's.
+        rules: The platform's rules.
         tags: Tags of the unit, or of one resource.
     """
     for key, value in sorted((rules.tags or {}).items()):
         if tags.get(key) != value:
             found = f"{key}={tags[key]!r}" if key in tags else f"no tag {key!r}"
-            yield Loosening(rule="tags", allowed=f"{key}={value!r}", found=found, fix="leave this tag to the platform")
+            yield Loosening(
+                rule="tags", allowed=f"{key}={value!r}", found=found, fix="omit this tag, which the platform sets"
+            )
     missing = [key for key in rules.required_tags or () if not tags.get(key, "").strip()]
     if missing:
         yield Loosening(
             rule="required_tags",
             allowed=_all(rules.required_tags or ()),
-            found=f"no value of {_all(missing)}",
+            found=f"no value for {_all(missing)}",
             fix="give the unit these tags",
         )
 
 
 def loose_network(rules: PlatformRules, vpc_id: str | None, subnet_ids: Collection[str]) -> Iterator[Loosening]:
-    """Yield a network that is not the platform's, or subnets that are not among its.
+    """Yield a network other than the platform's, or subnets that the platform does not allow.
 
     Args:
-        rules: The platform's.
-        vpc_id: Id of the network; ``None`` where it is another one, which has no id yet.
+        rules: The platform's rules.
+        vpc_id: Id of the network; ``None`` for a network that is created and has no id yet.
         subnet_ids: Ids of the subnets.
     """
     if rules.vpc_id is not None and vpc_id != rules.vpc_id:
         found = "a network of its own" if vpc_id is None else repr(vpc_id)
-        yield Loosening(rule="network", allowed=repr(rules.vpc_id), found=found, fix="leave network out")
+        yield Loosening(rule="network", allowed=repr(rules.vpc_id), found=found, fix="omit network")
     elif rules.subnet_ids is not None:
         other = sorted(set(subnet_ids) - set(rules.subnet_ids))
         if other:
@@ -111,33 +115,33 @@ def loose_network(rules: PlatformRules, vpc_id: str | None, subnet_ids: Collecti
                 rule="network",
                 allowed=_all(rules.subnet_ids),
                 found=f"subnets {_all(other)}",
-                fix="take these alone",
+                fix="use only these",
             )
 
 
 def loose_key(rules: PlatformRules, key_arn: str | None) -> Iterator[Loosening]:
-    """Yield a key that is not the platform's; ``None`` is one of the unit's own."""
+    """Yield a key other than the platform's; ``None`` stands for a key that the unit creates."""
     if rules.key_arn is not None and key_arn != rules.key_arn:
         found = "a key of its own" if key_arn is None else repr(key_arn)
-        yield Loosening(rule="encryption_key_arn", allowed=repr(rules.key_arn), found=found, fix="leave the key out")
+        yield Loosening(rule="encryption_key_arn", allowed=repr(rules.key_arn), found=found, fix="omit the key")
 
 
 def loose_log_retention(rules: PlatformRules, days: float | None) -> Iterator[Loosening]:
-    """Yield logs that are kept for too short a time; ``None`` is for ever."""
+    """Yield a log retention that is too short; ``None`` stands for unlimited retention."""
     yield from _at_least("log_retention", rules.log_days, math.inf if days is None else days, what="logs kept")
 
 
 def loose_audit_retention(rules: PlatformRules, days: float | None) -> Iterator[Loosening]:
-    """Yield audit records that are locked for too short a time; ``None`` is not at all."""
+    """Yield an object lock of audit records that is too short; ``None`` stands for no lock."""
     yield from _at_least("audit_retention", rules.audit_days, 0 if days is None else days, what="records locked for")
 
 
 def loose_approval(rules: PlatformRules, seconds: float | None) -> Iterator[Loosening]:
-    """Yield an approval without a person, or one with more time than the platform gives.
+    """Yield an approval without a person, or with a longer timeout than the platform allows.
 
     Args:
-        rules: The platform's.
-        seconds: How long after its registration a person may approve; ``None`` where no person has to.
+        rules: The platform's rules.
+        seconds: Time after registration in which a person may approve; ``None`` for automatic approval.
     """
     limit = rules.approval_seconds
     if limit is not None and (seconds is None or seconds > limit):
@@ -151,7 +155,7 @@ def loose_approval(rules: PlatformRules, seconds: float | None) -> Iterator[Loos
 
 
 def loose_organization(rules: PlatformRules, organizations: Collection[str]) -> Iterator[Loosening]:
-    """Yield a statement that admits accounts and is not bound to the platform's organization alone."""
+    """Yield a policy statement for other accounts that is not restricted to the platform's organization."""
     if rules.organization_id is not None and set(organizations) != {rules.organization_id}:
         found = f"aws:PrincipalOrgID {_names(sorted(organizations))}" if organizations else "no aws:PrincipalOrgID"
         yield Loosening(
@@ -160,23 +164,23 @@ def loose_organization(rules: PlatformRules, organizations: Collection[str]) -> 
 
 
 def loose_freeze(rules: PlatformRules, freeze: FreezeSpec) -> Iterator[Loosening]:
-    """Yield times that the platform freezes and a unit's calendar does not."""
+    """Yield freeze windows of the platform that a unit's calendar does not cover."""
     for window in () if rules.freeze is None else rules.freeze.windows:
         if not _covers(freeze.windows, window):
             yield Loosening(
                 rule="freeze",
                 allowed=f"{window.name!r} from {window.start:%Y-%m-%dT%H:%MZ} to {window.end:%Y-%m-%dT%H:%MZ}",
-                found="a calendar in which a part of that is free",
-                fix="leave the platform's times in",
+                found="a calendar that does not cover all of it",
+                fix="keep the platform's freezes",
             )
 
 
 def frozen_by_both(rules: PlatformRules, freeze: FreezeSpec) -> FreezeSpec:
-    """Return a unit's calendar with the platform's windows added, in order of time.
+    """Return a unit's calendar with the platform's windows added, sorted by time.
 
     Args:
-        rules: The platform's.
-        freeze: The unit's own.
+        rules: The platform's rules.
+        freeze: The unit's own calendar.
     """
     added = () if rules.freeze is None else rules.freeze.windows
     windows = {*freeze.windows, *added}
@@ -184,11 +188,11 @@ def frozen_by_both(rules: PlatformRules, freeze: FreezeSpec) -> FreezeSpec:
 
 
 def loose_rollout(rules: PlatformRules, rollout: RolloutSpec) -> Iterator[Loosening]:
-    """Yield what a rollout checks less than the platform's weakest: each part of it must be as strict or stricter.
+    """Yield the parts of a rollout that are less strict than in the platform's weakest rollout.
 
     Args:
-        rules: The platform's.
-        rollout: The unit's.
+        rules: The platform's rules.
+        rollout: The unit's rollout.
     """
     weakest = rules.rollout
     if weakest is None:
@@ -207,7 +211,7 @@ def loose_rollout(rules: PlatformRules, rollout: RolloutSpec) -> Iterator[Loosen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """One number of a rollout, and which way is stricter."""
+    """One number of a rollout, and the direction in which it is stricter."""
 
     name: str
     read: Callable[[RolloutSpec], float]
@@ -230,7 +234,7 @@ _PARTS = (
         name="first step",
         read=_first_step,
         is_lower_bound=False,
-        fix="give a canary or linear rollout of a smaller share",
+        fix="use a canary or linear rollout with a smaller share",
         unit=" %",
     ),
     _Part(name="bake", read=lambda r: r.bake, is_lower_bound=True, fix="lengthen bake", unit=" s"),
@@ -285,7 +289,7 @@ _PARTS = (
         name="false_alarm",
         read=lambda r: _or(r.false_alarm, FALSE_ALARM),
         is_lower_bound=True,
-        fix="raise checks.false_alarm: below it, bad candidates pass too",
+        fix="raise checks.false_alarm: a lower value lets more bad candidates pass",
     ),
     _Part(
         name="max_latency",
@@ -304,7 +308,7 @@ _PARTS = (
         name="shadow traffic",
         read=lambda r: 0 if r.shadow is None else r.shadow.bake,
         is_lower_bound=True,
-        fix="give checks.shadow for as long",
+        fix="give checks.shadow with at least this duration",
         unit=" s",
     ),
 )
@@ -324,11 +328,11 @@ def _of_patterns(
 
 def _at_least(rule: str, least: int | None, days: float, *, what: str) -> Iterator[Loosening]:
     if least is not None and days < least:
-        yield Loosening(rule=rule, allowed=f"{least} days at least", found=f"{what} {days:g} days", fix="lengthen it")
+        yield Loosening(rule=rule, allowed=f"at least {least} days", found=f"{what} {days:g} days", fix="lengthen it")
 
 
 def _covers(windows: Collection[FreezeWindow], wanted: FreezeWindow) -> bool:
-    """Whether windows leave no instant of another one free."""
+    """Return whether windows together cover another window completely."""
     reached = wanted.start
     for window in sorted(windows, key=lambda each: each.start):
         if window.start <= reached < window.end:

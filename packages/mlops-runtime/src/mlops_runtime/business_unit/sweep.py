@@ -1,4 +1,4 @@
-"""Empty what CloudFormation deletes only when it is empty: a bucket of its versions, a model package group of its packages.
+"""Empty resources that CloudFormation deletes only if they are empty: versioned buckets and model package groups.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/empty-bucket.html,
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-delete-model-group.html
@@ -16,22 +16,22 @@ BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject
 PAGE = 100  # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html
 BUCKET = "Custom::BucketSweep"
 PACKAGES = "Custom::ModelPackageSweep"
-MARK = "mlops:swept"  # tag of what may be emptied: a unit that becomes PRODUCTION loses it before its sweeper goes
-_POLL = 2.0  # seconds until packages that SageMaker is deleting are checked again
+MARK = "mlops:swept"  # tag of resources that may be emptied; a unit that becomes PRODUCTION loses it before its sweeper is deleted
+_POLL = 2.0  # seconds between checks for packages that SageMaker is deleting
 _NAMES = {BUCKET: "BucketName", PACKAGES: "ModelPackageGroupName"}
 
 HasTime = Callable[[], bool]
 
 
 class SweepError(RuntimeError):
-    """Something could not be deleted; the message names the first."""
+    """An object or package could not be deleted; the message names the first one."""
 
 
 def physical_id(event: Mapping[str, Any]) -> str:
-    """Return the physical id of a custom resource: the name of what it empties, so that another name is another resource.
+    """Return the physical id of a custom resource: the name of the bucket or group, so that a changed name replaces the resource.
 
     Raises:
-        SweepError: If the resource's type is not swept, or it has no name.
+        SweepError: If the resource has an unsupported type, or no name.
     """
     if event["RequestType"] == "Delete":
         return str(event["PhysicalResourceId"])
@@ -44,19 +44,19 @@ def physical_id(event: Mapping[str, Any]) -> str:
 
 
 def sweep(event: Mapping[str, Any], *, client: Callable[[str], Any], has_time: HasTime) -> int:
-    """Carry out a request: nothing unless a resource is deleted, and return how many things it deleted.
+    """Handle a request, and return the number of deleted objects or packages; only requests of type ``Delete`` delete anything.
 
-    When an update names another bucket or group, CloudFormation deletes the old resource by its physical id. A resource whose
-    creation failed has its logical id, one whose creation was cancelled an id with that in it: neither has anything to empty. What
-    has lost the tag ``MARK`` stays: its unit is no longer one whose data go.
+    When an update names another bucket or group, CloudFormation deletes the old resource by its physical id. The physical id of a
+    resource whose creation failed is its logical id, and that of a cancelled creation contains it: neither has anything to empty.
+    Resources without the tag ``MARK`` are kept: their unit retains its data.
 
     Args:
         event: CloudFormation's request.
-        client: Makes the boto3 client of a service.
-        has_time: Whether the function may start one more call.
+        client: Creates the boto3 client of a service.
+        has_time: Returns whether the function has time for another call.
 
     Raises:
-        SweepError: As the sweep of its kind.
+        SweepError: See ``empty_bucket`` and ``delete_packages``.
     """
     name = physical_id(event)
     if event["RequestType"] != "Delete" or is_made_up(event):
@@ -69,10 +69,10 @@ def sweep(event: Mapping[str, Any], *, client: Callable[[str], Any], has_time: H
 
 
 def is_bucket_marked(s3: Any, bucket: str) -> bool:
-    """Return whether a bucket may be emptied; one that is gone, or whose policy no longer lets the sweeper look, may not.
+    """Return whether a bucket may be emptied; ``False`` for a deleted bucket, or one whose policy denies the sweeper access.
 
     Args:
-        s3: A boto3 client of S3.
+        s3: S3 client.
         bucket: The bucket.
     """
     try:
@@ -85,10 +85,10 @@ def is_bucket_marked(s3: Any, bucket: str) -> bool:
 
 
 def is_group_marked(sagemaker: Any, group: str) -> bool:
-    """Return whether a group's packages may be deleted; those of an empty group need not be.
+    """Return whether a group's packages may be deleted; ``False`` for an empty group.
 
     Args:
-        sagemaker: A boto3 client of SageMaker.
+        sagemaker: SageMaker client.
         group: Name of the model package group.
     """
     packages = _packages(sagemaker, group)
@@ -100,20 +100,22 @@ def is_group_marked(sagemaker: Any, group: str) -> bool:
 
 
 def empty_bucket(s3: Any, bucket: str, *, has_time: HasTime) -> int:
-    """Delete every version and delete marker of a bucket, and return how many there were.
+    """Delete every version and delete marker of a bucket, and return their number.
 
     Args:
-        s3: A boto3 client of S3.
+        s3: S3 client.
         bucket: The bucket.
-        has_time: Whether the function may start one more batch.
+        has_time: Returns whether the function has time for another batch.
 
     Raises:
-        SweepError: If a version cannot be deleted, or time runs out; deleting the stack again goes on where this one stopped.
+        SweepError: If a version cannot be deleted, or time runs out; deleting the stack again continues.
     """
     deleted = 0
     for batch in _batches(s3, bucket):
         if not has_time():
-            raise SweepError(f"{bucket} is not yet empty after {deleted} versions; delete the stack again to go on")
+            raise SweepError(
+                f"{bucket} is not empty yet after {deleted} deleted versions; delete the stack again to continue"
+            )
         answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
         for error in answer.get("Errors", []):
             raise SweepError(f"{error['Key']} of {bucket} cannot be deleted: {error['Code']}: {error['Message']}")
@@ -124,16 +126,16 @@ def empty_bucket(s3: Any, bucket: str, *, has_time: HasTime) -> int:
 def delete_packages(
     sagemaker: Any, group: str, *, has_time: HasTime, pause: Callable[[float], None] = time.sleep
 ) -> int:
-    """Delete every package of a group, wait until SageMaker lists none, and return how many there were.
+    """Delete every package of a group, wait until SageMaker lists none, and return their number.
 
     Args:
-        sagemaker: A boto3 client of SageMaker.
+        sagemaker: SageMaker client.
         group: Name of the model package group.
-        has_time: Whether the function may start one more call.
-        pause: Lets seconds pass. Default: real ones.
+        has_time: Returns whether the function has time for another call.
+        pause: Called with the seconds to wait. Default: ``time.sleep``.
 
     Raises:
-        SweepError: If time runs out; deleting the stack again goes on where this one stopped.
+        SweepError: If time runs out; deleting the stack again continues.
     """
     deleted: set[str] = set()
     while left := _packages(sagemaker, group):
@@ -155,27 +157,29 @@ def delete_packages(
 
 def _check_time(group: str, deleted: int, has_time: HasTime) -> None:
     if not has_time():
-        raise SweepError(f"{group} is not yet empty after {deleted} packages; delete the stack again to go on")
+        raise SweepError(
+            f"{group} is not empty yet after {deleted} deleted packages; delete the stack again to continue"
+        )
 
 
 def _packages(sagemaker: Any, group: str) -> set[str]:
-    """ARNs of the first packages that are left; what was deleted is not listed any more."""
+    """Return the ARNs on the first page of remaining packages."""
     try:
         page = sagemaker.list_model_packages(ModelPackageGroupName=group, MaxResults=PAGE)
     except ClientError as error:
         if is_missing(error):
-            return set()  # the group was deleted by hand, which is the requested result
+            return set()  # deleted by hand
         raise
     return {package["ModelPackageArn"] for package in page["ModelPackageSummaryList"]}
 
 
 def _batches(s3: Any, bucket: str) -> Iterator[list[dict[str, str]]]:
-    """The first versions that are left, again and again: what was deleted is not listed any more."""
+    """Yield the first page of remaining versions until none remain; the caller deletes each."""
     while True:
         try:
             page = s3.list_object_versions(Bucket=bucket, MaxKeys=BATCH)
         except s3.exceptions.NoSuchBucket:
-            return  # it was deleted by hand, which is the requested result
+            return  # deleted by hand
         versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         if not versions:
             return

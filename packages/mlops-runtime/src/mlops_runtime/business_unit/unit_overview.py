@@ -1,4 +1,4 @@
-"""What a unit has deployed and what it does now: tables, SageMaker, state machines, and what its monitors found."""
+"""Current status of a unit, read from its tables, SageMaker, state machines and monitor reports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NOT_READABLE = (*DENIED, "NoSuchBucket")
-_RUNS = 10  # among which the newest that has begun is found
+_RUNS = 10  # searched for the newest run that was started
 _UNITS_AT_ONCE = 4
-_PARTS_AT_ONCE = 3  # of a unit; the console reads six units at once, which is 18 of the 20 connections of a client
+_PARTS_AT_ONCE = 3  # per unit; the console reads six units at once, which uses 18 of a client's 20 connections
 _ROLLOUTS = (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.FAILED)
 
 NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
@@ -56,13 +56,13 @@ class MonitorOverview:
     """The newest report of a monitor.
 
     Args:
-        window_until: When its window ended; empty where it was not read.
+        window_until: End of its window; empty if the report could not be read.
         states: The state of each monitor.
-        engine: What counted; None where the report does not say.
-        analyzer: What ran in place of AWS's image of Model Monitor; None where that ran, or another engine counted.
-        verdict: The report in a sentence.
-        suppressed: Why nothing was published as drift; None where it was.
-        unread: Why the report could not be read; empty where it was.
+        engine: Counting engine; ``None`` if the report does not name it.
+        analyzer: Analyzer that ran in place of AWS's Model Monitor image; ``None`` if that image ran, or another engine counted.
+        verdict: Summary of the report in one sentence.
+        suppressed: Why drift was not published; ``None`` if it was not suppressed.
+        unread: Why the report could not be read; empty if it was read.
     """
 
     window_until: str = ""
@@ -75,10 +75,10 @@ class MonitorOverview:
 
 
 def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime) -> MonitorOverview | None:
-    """Return what the newest report says.
+    """Return the newest report of an endpoint's monitor.
 
     Returns:
-        None where there is no report: nothing watches the endpoint, or has decided yet.
+        ``None`` without a report: the endpoint has no monitor, or the monitor has not decided yet.
     """
     try:
         found = Archive(s3, endpoint=endpoint, artifacts=artifacts).newest(now)
@@ -104,7 +104,7 @@ def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: dateti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """Who holds a lock until when; one that is ``expired`` may be taken over."""
+    """Owner and expiry of a lock; an ``expired`` lock can be taken over."""
 
     owner: str
     until: str
@@ -113,14 +113,15 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOverview:
-    """One endpoint: ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``GONE`` after a deletion.
+    """Status of one endpoint.
 
-    On EKS it is ``RECORDED``: a cluster is reachable only in its own network, so the last rollout's record is shown.
-    ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
-    is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing was
-    decided), ``is_monitored`` whether one is deployed (None where its stack did not say so).
-    ``waiting`` are the newest packages of its group that a person has yet to decide on; None where they may not be read.
-    ``progress`` is where the rollout is that holds the lock, ``progress_unread`` why that is not known. ``rollout`` is the record
+    ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``GONE`` after a deletion. On EKS it is
+    ``RECORDED``: clusters are only reachable in their own network, so the last rollout's record is shown.
+    ``serving_config`` is SageMaker's endpoint config, ``live`` the version that the last rollout recorded; ``is_desired`` is
+    whether it is served with the stack's serving spec (``None`` before the first rollout). ``monitor`` is the newest result of its
+    monitor (``None`` without one), ``is_monitored`` whether a monitor is deployed (``None`` if the stack did not publish this).
+    ``waiting`` are the newest packages of its group that await a decision; ``None`` if they may not be read.
+    ``progress`` is the progress of the rollout with the lock, ``progress_unread`` why it cannot be read. ``rollout`` is the record
     of the newest rollout that changed traffic, which may be older than ``last``.
     """
 
@@ -144,10 +145,10 @@ class EndpointOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineOverview:
-    """One retraining pipeline: what runs, when it last started, how often on ``day``, how many labels came since then.
+    """Status of one retraining pipeline: running executions, last start, starts on ``day``, new labels since.
 
-    ``last_run`` is the newest run that has begun, with its trigger and outcome. ``refused`` is what the guard has refused since,
-    with the time at which it accepts again. ``unread`` is why neither could be read.
+    ``last_run`` is the newest started run, with its trigger and outcome. ``refused`` are the requests that the guard has refused
+    since, with the time at which it accepts again. ``unread`` is why neither could be read.
     """
 
     pipeline: str
@@ -165,11 +166,12 @@ class PipelineOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOverview:
-    """One unit: paused by whom, frozen by what, the next freeze, and everything that it has deployed.
+    """Status of one unit: pause, freezes, and everything that it has deployed.
 
-    ``owner`` answers for it and ``cost_center`` pays; None where its stack is of a version that did not publish them.
-    ``registries`` are those of whose models no endpoint serves any, as in an account that trains for others.
-    ``unread`` says why the caller may not read others, by ``endpoint <name>``, ``pipeline <name>`` or ``registry <group>``.
+    ``owner`` and ``cost_center`` are ``None`` if the stack was deployed by a version that did not publish them.
+    ``registries`` are those without an endpoint, for example in an account that trains for others.
+    ``unread`` has the reason for each part that the caller may not read, by ``endpoint <name>``, ``pipeline <name>`` or
+    ``registry <group>``.
     """
 
     unit: str
@@ -187,16 +189,16 @@ class UnitOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Reads a unit as it is now.
+    """Reads the current status of units.
 
     Args:
         dynamodb: Client.
         sagemaker: Client.
         stepfunctions: Client.
-        now: The time in the cloud.
-        s3: Client. Default: reports of monitors are not read.
-        history: Returns the runs of a pipeline. Default: they are not read.
-        rollouts: Reads where a rollout is. Default: that is not read.
+        now: The cloud's time.
+        s3: Client. Default: monitor reports are not read.
+        history: Returns the run history of a pipeline. Default: runs are not read.
+        rollouts: Reads the progress of rollouts. Default: progress is not read.
     """
 
     dynamodb: "DynamoDBClient"
@@ -214,16 +216,16 @@ class Overview:
         pipelines: Sequence[PipelineEntry],
         registries: Sequence[RegistryEntry] = (),
     ) -> UnitOverview:
-        """Return the unit of an entry with what it has deployed; what the caller may not read is named.
+        """Return the status of a unit; parts that the caller may not read are named in ``unread``.
 
         Args:
-            entry: The unit's.
-            endpoints: Its endpoints.
-            pipelines: Its pipelines.
-            registries: Those of its registries that are shown. Default: none.
+            entry: The unit's entry.
+            endpoints: Entries of its endpoints.
+            pipelines: Entries of its pipelines.
+            registries: Entries of the registries to include. Default: none.
 
         Raises:
-            ClientError: If the caller may not read the unit's own row, or none of the endpoints, or for another error.
+            ClientError: If the caller may not read the unit's own row or any endpoint, or for another error.
         """
         artifacts, audit = entry.artifacts_bucket, entry.audit_bucket
         with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
@@ -260,13 +262,13 @@ class Overview:
         )
 
     def readable(self, entries: Entries) -> tuple[list[UnitOverview], dict[str, str]]:
-        """Return the units that the caller may read, and why not by the name of each of the others.
+        """Return the units that the caller may read, and the reason for each other unit, by its name.
 
         Args:
-            entries: What is deployed.
+            entries: The published entries.
 
         Raises:
-            ClientError: If the caller may read none of them, or for another error.
+            ClientError: If the caller may read no unit, or for another error.
         """
         units = entries.whole_units()
         with ThreadPoolExecutor(_UNITS_AT_ONCE) as pool:
@@ -278,12 +280,12 @@ class Overview:
     def endpoint(
         self, entry: EndpointEntry, *, artifacts: str | None = None, audit: str | None = None
     ) -> EndpointOverview:
-        """Return the endpoint of an entry.
+        """Return the status of an endpoint.
 
         Args:
-            entry: The endpoint's.
-            artifacts: The unit's bucket of artifacts, where reports of its monitor lie. Default: they are not read.
-            audit: The unit's bucket of records. Default: records before the last are not read.
+            entry: The endpoint's entry.
+            artifacts: The unit's artifacts bucket, which has its monitor's reports. Default: reports are not read.
+            audit: The unit's bucket of audit records. Default: records before the last are not read.
         """
         table = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint)
         row, running = table.read(), self._running(entry.deploy_machine)
@@ -313,7 +315,7 @@ class Overview:
         )
 
     def pipeline(self, entry: PipelineEntry, *, unit: UnitEntry) -> PipelineOverview:
-        """Return the pipeline of an entry of a unit."""
+        """Return the status of a unit's pipeline."""
         runs, unread = self._runs(unit, entry)
         state = GuardTable(dynamodb=self.dynamodb, table=entry.retraining_table, pipeline=entry.pipeline).read()
         return PipelineOverview(
@@ -342,7 +344,7 @@ class Overview:
             return None, code
 
     def _last_rollout(self, table: RolloutTable, row: LockRow, audit: str | None) -> AuditRecord | None:
-        """Return the newest record of a rollout that changed traffic; rejections of other models may have come since."""
+        """Return the newest record of a rollout that changed traffic; later records may be rejections."""
         last = _last(row)
         if last is None or last.outcome in _ROLLOUTS:
             return last
@@ -384,7 +386,7 @@ class Overview:
 
 
 def _allowed(asked: Mapping[str, Future[T]]) -> tuple[list[T], dict[str, ClientError]]:
-    """Return what was read, and by name what the caller may not read."""
+    """Return the results, and by name the errors of those that the caller may not read."""
     found: list[T] = []
     denied: dict[str, ClientError] = {}
     for name, each in asked.items():

@@ -1,4 +1,4 @@
-"""A unit in words, as the command and the console print them: automation, endpoints with rollouts and monitors, pipelines."""
+"""Status of a unit as text, for the command and the console: automation, endpoints with rollouts and monitors, pipelines."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -18,12 +18,12 @@ from mlops_runtime.retraining.run_history import Run
 from mlops_runtime.rollout.rollout_progress import RolloutProgress
 from mlops_runtime.rollout.rollout_words import facts
 
-_REASON = 200  # characters of what `mlops runs show` says whole
+_REASON = 200  # characters of a reason, which `mlops runs show` prints completely
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 
 
 def unit_lines(unit: UnitOverview, now: datetime) -> Iterator[str]:
-    """Yield what a person reads of a unit."""
+    """Yield the lines of a unit's status."""
     yield f"\n{unit.unit}"
     yield f"  automation  {automation(unit, now)}"
     if unit.next_freeze is not None:
@@ -43,7 +43,7 @@ def unit_lines(unit: UnitOverview, now: datetime) -> Iterator[str]:
 
 
 def automation(unit: UnitOverview, now: datetime) -> str:
-    """Return whether a unit's automation runs, or what stops it."""
+    """Return whether a unit's automation runs, or why it is stopped."""
     reasons = []
     if unit.pause is not None and unit.pause.is_paused:
         pause = unit.pause
@@ -76,14 +76,14 @@ def _endpoint_lines(endpoint: EndpointOverview, now: datetime) -> Iterator[str]:
 
 def _waiting_lines(waiting: tuple[str, ...] | None) -> Iterator[str]:
     if waiting is None:
-        yield "    waiting   not shown: the caller may not list packages"
+        yield "    waiting   not shown: the caller has no permission to list packages"
     elif waiting:
         versions = ", ".join(map(version_of, waiting))
         yield f"    waiting   for an approval: {versions}; see: mlops models show {versions.partition(',')[0]}"
 
 
 def _registry_lines(registry: RegistryOverview, now: datetime) -> Iterator[str]:
-    """Yield what is approved and released where the unit has no endpoint for it."""
+    """Yield the approved and released versions of a registry without an endpoint."""
     yield f"  registry {registry.group}"
     if registry.approved is None:
         yield "    approved  nothing yet"
@@ -99,7 +99,7 @@ def _registry_lines(registry: RegistryOverview, now: datetime) -> Iterator[str]:
 
 
 def _rollout_lines(endpoint: EndpointOverview, now: datetime) -> Iterator[str]:
-    """Yield what runs, how far it is, and what came of the last one."""
+    """Yield the running rollout with its progress, and the outcome of the last one."""
     yield from _running("rollout", endpoint.running, endpoint.lock, now)
     if endpoint.progress is not None:
         yield from _progress_lines(endpoint.progress, endpoint.endpoint, now)
@@ -125,7 +125,7 @@ def _progress_lines(progress: RolloutProgress, endpoint: str, now: datetime) -> 
 
 
 def monitor_words(monitor: MonitorOverview, now: datetime) -> str:
-    """Return what a monitor last found."""
+    """Return the newest result of a monitor."""
     if monitor.unread:
         return f"not shown: {monitor.unread}"
     found = ", ".join(f"{name} {state}" for name, state in monitor.states.items())
@@ -153,15 +153,15 @@ def _pipeline_lines(pipeline: PipelineOverview, now: datetime) -> Iterator[str]:
 
 
 def run_words(run: Run, now: datetime) -> str:
-    """Return what asked for a run, and what came of it."""
+    """Return the outcome, trigger and time of a run."""
     asked = " ".join(filter(None, (run.trigger and run.trigger.value, run.who)))
     version = "" if run.version is None else f" as {run.version}, {run.approval}"
     why = f": {shorten(run.reason, _REASON, placeholder=' ...; see: mlops runs show latest')}" if run.reason else ""
-    return f"{run.outcome}{version}, asked by {asked or 'unknown'} {moment(run.at, now)}{why}"
+    return f"{run.outcome}{version}, requested by {asked or 'unknown'} {moment(run.at, now)}{why}"
 
 
 def _refused(run: Run, now: datetime) -> str:
-    """Return what the guard has refused since, and when it accepts again."""
+    """Return the guard's last refusal, and when it accepts requests again."""
     decision = "" if run.decision is None else run.decision.value
     times = "" if run.times == 1 else f" {run.times} times"
     if run.free_at is None:
@@ -188,7 +188,7 @@ def _record(record: AuditRecord, now: datetime) -> str:
 
 
 def moment(at: str | datetime, now: datetime) -> str:
-    """Return a time and how far it is from now.
+    """Return a time with its distance from now.
 
     Example:
         >>> from datetime import UTC
@@ -200,7 +200,7 @@ def moment(at: str | datetime, now: datetime) -> str:
 
 
 def distance(span: timedelta) -> str:
-    """Return how far a time is from now, in the largest unit that fits.
+    """Return the distance of a time from now, in the largest unit that fits.
 
     Example:
         >>> distance(timedelta(hours=-49)), distance(timedelta(minutes=1)), distance(timedelta(seconds=-3))

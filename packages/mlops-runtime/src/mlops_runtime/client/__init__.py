@@ -1,4 +1,4 @@
-"""What a notebook calls of a deployed unit: ``pip install 'mlops-runtime[client]'``. The verbs of ``mlops`` call the same code."""
+"""Client for notebooks to work with a deployed unit: ``pip install 'mlops-runtime[client]'``. ``mlops`` uses the same code."""
 
 from mlops_runtime.client.connection import UnitError
 from mlops_runtime.client.model import Model, PredictionError, RefusedError, TrainingRun

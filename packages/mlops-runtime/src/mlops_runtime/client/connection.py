@@ -1,4 +1,4 @@
-"""Adapter: the account or embedded cloud that a client talks to."""
+"""Connection of a client to an AWS account or embedded cloud."""
 
 from pathlib import Path
 from typing import Self
@@ -9,24 +9,25 @@ from mlops_runtime.cloud_connection import CloudConnection, EmbeddedCloudError, 
 
 
 class UnitError(ValueError):
-    """Something that is asked of a unit is not there or not possible; the message says what, and the fix."""
+    """A requested resource is missing or an operation is not possible; the message has the fix."""
 
 
 class Connection(CloudConnection):
-    """Where a client's calls go."""
+    """Connection of a client."""
 
     __slots__ = ()
 
     @classmethod
     def open(cls, session: boto3.Session | None = None, home: str | Path | None = None) -> Self:
-        """Choose where calls go.
+        """Open a connection.
 
         Args:
-            session: Of an account.
-            home: Folder of an embedded cloud. Default: as ``mlops`` finds one that runs, unless the environment names an account.
+            session: Session of an AWS account.
+            home: Folder of an embedded cloud. Default: the running one that ``mlops`` finds, unless the environment selects an
+                AWS account.
 
         Raises:
-            UnitError: If both are given, or no embedded cloud runs there.
+            UnitError: If both are given, or no embedded cloud is running in the folder.
         """
         if session is not None and home is not None:
             raise UnitError("give session or home, not both: a session is for AWS, home for the embedded cloud")

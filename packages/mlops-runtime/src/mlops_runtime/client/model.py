@@ -1,4 +1,4 @@
-"""A model of a unit: publish, train, register, compare, predict, label and read reports, as the verbs of ``mlops`` do."""
+"""Model of a unit: publish, train, register, compare, predict, label and read reports, like the verbs of ``mlops``."""
 
 import tempfile
 import time
@@ -28,7 +28,7 @@ from mlops_runtime.serving.registration_checks import UnfitModelError, registrab
 from mlops_runtime.serving.row_calls import AnsweredCall, RowCalls
 from mlops_runtime.training_data.published_set import publish
 
-_GUARD_SECONDS = 60  # a queue and a function: what takes longer is among the dead letters
+_GUARD_SECONDS = 60  # limit for a queue and a function; later, the event is in the dead-letter queue
 _LOOK_SECONDS = 1.0
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class RefusedError(RuntimeError):
     """The guard refused a request.
 
     Args:
-        decision: What it decided; ``free_at`` is when it would accept, where only time must pass.
+        decision: The guard's decision; its ``free_at`` is the time from which it would accept, if only time must pass.
     """
 
     def __init__(self, decision: GuardDecision) -> None:
@@ -50,7 +50,7 @@ class PredictionError(RuntimeError):
     """Some rows were not predicted.
 
     Args:
-        calls: What came of every call, those that were answered too.
+        calls: Results of all calls, including successful ones.
     """
 
     def __init__(self, calls: Sequence[AnsweredCall]) -> None:
@@ -66,13 +66,13 @@ class PredictionError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """A retraining that the guard has started.
+    """A training run that the guard has started.
 
     Args:
-        id: As ``Model.runs`` names it.
-        decision: What the guard decided.
-        history: Where it is read.
-        requests: Where its end is read.
+        id: Id of the run, as in ``Model.runs``.
+        decision: The guard's decision.
+        history: Run history of its pipeline.
+        requests: Retraining requests of its pipeline, to read the outcome.
     """
 
     id: str
@@ -81,44 +81,44 @@ class TrainingRun:
     requests: RetrainingRequests = field(repr=False)
 
     def wait(self, *, timeout: float | None = None) -> RunSummary:
-        """Wait for its end, and return what came of it; a model that the gate refused is not an error.
+        """Wait for the end of the run, and return its result; a model that the gate refused is not an error.
 
         Args:
-            timeout: Longest wait in seconds. Default: as long as it takes.
+            timeout: Longest wait, in seconds. Default: no limit.
 
         Raises:
-            TimeoutError: If it has not ended by then; it goes on.
+            TimeoutError: If the run has not ended by then; it continues.
         """
         execution = str(self.decision.execution)
-        # a run that answers for a model brought before may be over for longer than its execution is kept
+        # the execution of an earlier run, for a model registered before, may have expired
         if self.decision.outcome is None and _awaited(lambda: self.requests.outcome(execution), timeout) is None:
-            raise TimeoutError(f"{self.id} has not ended within {timeout:g} s; it goes on: call wait again")
+            raise TimeoutError(f"{self.id} has not ended within {timeout:g} s and continues; call wait again")
         return RunSummary(self.history.run(self.id))
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """What was measured; None before that."""
+        """The evaluation; ``None`` before it."""
         return self.history.run(self.id).evaluation
 
     @property
     def gate(self) -> GateResult | None:
-        """What the gate decided; None before that."""
+        """The gate's result; ``None`` before it."""
         return self.history.run(self.id).gate
 
     def log(self, step: Step | None = None, *, last: int | None = None) -> str:
-        """Return what a job logged.
+        """Return the log of a job.
 
         Args:
-            step: Which job. Default: ``train``; of a model made elsewhere ``evaluate``.
-            last: How many of the newest lines. Default: all.
+            step: The job. Default: ``train``; for a model trained elsewhere, ``evaluate``.
+            last: Number of newest lines. Default: all.
         """
         return "\n".join(self.history.log(self.id, step, last=last))
 
 
 class Model:
-    """A model of a unit; ``Unit.model`` gives it.
+    """A model of a unit, from ``Unit.model``.
 
-    Nothing here approves: that stays with ``mlops models approve`` and the roles of people.
+    The client cannot approve models; use ``mlops models approve`` with an approver's role.
     """
 
     def __init__(
@@ -133,18 +133,18 @@ class Model:
         self._pipeline, self._endpoint = pipeline, endpoint
 
     def publish(self, train: Any, holdout: Any, *, replace_newer: bool = False) -> Summary:
-        """Publish both splits where the pipeline reads its training set: Parquet with naive baselines, and the manifest last.
+        """Publish both splits as the pipeline's training set: Parquet files with naive baselines, and last the manifest.
 
         Args:
-            train: The training split: an Arrow table, a pandas or polars frame.
-            holdout: The holdout; its first time must be after the newest one of the training split.
-            replace_newer: Whether the rows may end before those of the set that is there, to replace one that was wrong.
-                Default: they are refused.
+            train: The training split: an Arrow table, or a pandas or polars frame.
+            holdout: The holdout; its first time must be after the newest time of the training split.
+            replace_newer: Whether the rows may end before those of the published set, to replace a wrong one. Default: such
+                rows are refused.
 
         Raises:
-            UnitError: If the pipeline builds its training sets itself.
-            PublishError: With every problem of the splits, before anything is written.
-            RetrainingRequestError: If a run reads the set that is there.
+            UnitError: If the pipeline builds its own training sets.
+            PublishError: With all problems of the splits; then nothing is written.
+            RetrainingRequestError: If a run is reading the published set.
         """
         entry = self._trained()
         if entry.training_set is None or entry.label is None or entry.timestamp is None:
@@ -167,14 +167,14 @@ class Model:
         return Summary({**asdict(made), "split": dict(made.split)})
 
     def train(self, *, reason: str) -> TrainingRun:
-        """Ask for a retraining in the caller's own name, and return the run that the guard started.
+        """Request a retraining in the caller's own name, and return the run that the guard started.
 
         Args:
-            reason: Why, for the record.
+            reason: Reason, stored with the request.
 
         Raises:
             RefusedError: If the guard refuses.
-            UnitError: If it does not decide within a minute.
+            UnitError: If the guard does not decide within 60 seconds.
         """
         requests = self._requests()
         return self._started(requests, requests.ask(caller=self._connection.identity().user_id, reason=_reason(reason)))
@@ -190,22 +190,22 @@ class Model:
         again: bool = False,
         reason: str = "a model made elsewhere",
     ) -> TrainingRun:
-        """Bring a model made elsewhere, and return the run that measures it, by the same evaluation and gate.
+        """Register a model trained elsewhere, and return the run that evaluates it with the same evaluation and gate.
 
-        A model that was brought before is not measured twice: the run that has it is returned.
+        A model that was registered before is not evaluated twice: its earlier run is returned.
 
         Args:
             model: A folder, a file or a ``model.tar.gz``.
-            trust: What loading it may do; needed for pickles. Default: what its files show.
-            requirements: Lock of its environment. Default: ``requirements.lock`` beside it.
-            predictions: Parquet file of your own predictions for the holdout's rows.
-            data: Parquet file of the holdout, whose columns and rows are compared before anything is uploaded.
-            again: Whether to measure it again if it was brought before, also where that makes a second version.
-            reason: Why, for the record.
+            trust: What loading the model may do; required for pickles. Default: from its files.
+            requirements: Lock file of its environment. Default: ``requirements.lock`` next to it.
+            predictions: Parquet file with your own predictions for the holdout's rows.
+            data: Parquet file of the holdout, to check its columns and rows before the upload.
+            again: Whether to evaluate a model that was registered before again, as a second version.
+            reason: Reason, stored with the request.
 
         Raises:
-            ModelError: If it cannot be read.
-            UnitError: If gate, evaluation or server would refuse it, with every problem; nothing is uploaded then.
+            ModelError: If the model cannot be read.
+            UnitError: If gate, evaluation or server would refuse it, with all problems; then nothing is uploaded.
             RefusedError: If the guard refuses.
         """
         entry, requests = self._trained(), self._requests()
@@ -237,53 +237,53 @@ class Model:
         """Return the newest runs and refused requests.
 
         Args:
-            last: How many.
+            last: Maximum number.
         """
         return RunTable(self._history().runs(last=last))
 
     def run(self, id: str = "latest") -> RunSummary:
-        """Return a run with everything that is known of it.
+        """Return a run with all its details.
 
         Args:
-            id: As ``runs`` has it. Default: the newest.
+            id: Id of the run, as in ``runs``. Default: the newest.
 
         Raises:
-            RunError: If there is no such run.
+            RunError: If the run does not exist.
         """
         return RunSummary(self._history().run(id))
 
     def compare(self, first: str, second: str) -> Comparison:
-        """Compare two runs over one holdout, with the interval that the gate computes.
+        """Compare two runs on one holdout, with the gate's confidence interval.
 
         Args:
-            first: The run that is compared with.
-            second: The run whose loss is relative to it.
+            first: The reference run.
+            second: The run whose loss is given relative to the reference.
 
         Raises:
-            RunError: If they were not measured on the same rows.
+            RunError: If they were not evaluated on the same rows.
         """
         return Comparison(self._history().compare(first, second))
 
     def live(self) -> Live | None:
-        """Return the version that serves; None while none does."""
+        """Return the live version; ``None`` before the first deployment."""
         entry = self._served()
         text = RolloutTable(self._connection.client("dynamodb"), entry.rollout_table, entry.endpoint).read().live
         return None if text is None else Live(from_json(LivePointer, text))
 
     def predict(self, rows: Any, *, ids: str | None = None) -> Predictions:
-        """Return a prediction a row, in the rows' order.
+        """Return one prediction per row, in the order of the rows.
 
-        Calls have at most 2,000 rows and 4 MB. Columns that the live model does not take are left out, if the caller may read its
-        baseline. Fields that the endpoint declares as personal are hashed or left out before anything is sent.
+        Calls have at most 2,000 rows and 4 MB. Columns that are no inputs of the live model are omitted, if the caller may read
+        its baseline. Fields that the endpoint declares as personal are hashed or removed before sending.
 
         Args:
             rows: An Arrow table, a pandas or polars frame, or a list of dicts.
-            ids: Column with an id a row, by which labels will name it. Default: rows have none.
+            ids: Column with the id of each row, for labels. Default: rows have no ids.
 
         Raises:
-            PredictionError: If some rows were not predicted; it has those that were.
-            PersonalDataError: If personal fields cannot be protected; nothing of that call is sent.
-            LabelError: If ids are missing or come twice.
+            PredictionError: If some rows were not predicted; it has the predictions of the others.
+            PersonalDataError: If personal fields cannot be protected; then that call is not sent.
+            LabelError: If ids are missing or repeated.
             UnitError: If no column can be sent.
         """
         entry, table = self._served(), table_of(rows)
@@ -301,16 +301,16 @@ class Model:
         return Predictions(values, tuple(names or ()))
 
     def labels(self, rows: Any, *, ids: str, value: str | Sequence[str], time: str | None = None) -> Summary:
-        """Bring what became known of predictions, as monitors read it; what is there already is not written again.
+        """Upload ground-truth labels of predictions for the monitors; existing labels are not written again.
 
         Args:
             rows: An Arrow table, a pandas or polars frame, or a list of dicts.
             ids: Column with the ids that the rows were sent with.
-            value: Column with the labels; of a model of several outputs one for each, in their order.
-            time: Column that says when a label became known: the newest of an id counts. Default: an id has one label.
+            value: Column with the labels; for a model with several outputs, one column each, in their order.
+            time: Column with the time at which a label became known; the newest label of an id counts. Default: one label per id.
 
         Raises:
-            LabelError: With every problem; nothing is written then.
+            LabelError: With all problems; then nothing is written.
             UnitError: If a column is missing.
         """
         table, values = table_of(rows), [value] if isinstance(value, str) else list(value)
@@ -326,7 +326,7 @@ class Model:
         return Summary(asdict(done))
 
     def report(self) -> Report | None:
-        """Return the newest report of the endpoint's monitors; None where none has decided yet."""
+        """Return the newest report of the endpoint's monitors; ``None`` before the first one."""
         found = newest_report(
             self._connection.client("s3"),
             self._unit.artifacts_bucket,
@@ -338,7 +338,7 @@ class Model:
     def _inputs(
         self, entry: EndpointEntry, table: Any, ids: str | None
     ) -> tuple[list[str], Callable[[Mapping[str, object]], Mapping[str, object]]]:
-        """Return the columns that are sent, and how a row is fitted to the live model."""
+        """Return the columns to send, and a function that fits a row to the live model's inputs."""
         baseline = live_baseline(entry, self._connection.client)
         if baseline is None:
             return [name for name in table.column_names if name != ids], lambda row: row
@@ -346,7 +346,7 @@ class Model:
         columns = [name for name in table.column_names if name in inputs.names]
         if not columns:
             raise UnitError(
-                f"no column can be sent: the live model takes {', '.join(inputs.names)}, the rows have "
+                f"no column can be sent: the inputs of the live model are {', '.join(inputs.names)}, the rows have "
                 f"{', '.join(table.column_names)}"
             )
         return columns, inputs.fit
@@ -357,7 +357,7 @@ class Model:
             queue = requests.pipeline.queue_url.rpartition("/")[2]
             raise UnitError(
                 f"the guard of {requests.pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check "
-                f"the log of its function and the dead letters of {queue}"
+                f"the log of its function and the dead-letter queue of {queue}"
             )
         if decision.decision not in (Decision.STARTED, Decision.KNOWN) or decision.execution is None:
             raise RefusedError(decision)
@@ -393,7 +393,7 @@ def _require(table: Any, columns: Sequence[str]) -> None:
 
 def _reason(text: str) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise UnitError(f"reason must be a text that is not blank, got {text!r}; it is kept with the request")
+        raise UnitError(f"reason must be a non-blank string, got {text!r}; it is stored with the request")
     return text.strip()
 
 

@@ -1,4 +1,4 @@
-"""What the client answers with: frozen values that a notebook shows as a table and pandas takes."""
+"""Results of the client: immutable values that notebooks show as tables and that convert to pandas."""
 
 import html
 from abc import ABC, abstractmethod
@@ -15,21 +15,21 @@ _SHOWN = 20  # rows of a table in a notebook
 
 
 class Shown(ABC):
-    """A result with rows."""
+    """Base class of results with rows."""
 
     __slots__ = ()
 
     @abstractmethod
     def records(self) -> list[dict[str, Any]]:
-        """Return the rows, value by column."""
+        """Return the rows as dicts, value by column."""
 
     def to_pandas(self) -> Any:
-        """Return the rows as a pandas frame.
+        """Return the rows as a pandas DataFrame.
 
         Raises:
             ModuleNotFoundError: If pandas is not installed.
         """
-        import pandas as pd  # noqa: PLC0415 - the client does not bring it
+        import pandas as pd  # noqa: PLC0415 - an optional dependency
 
         return pd.DataFrame.from_records(self.records())
 
@@ -59,7 +59,7 @@ def _text(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Summary(Shown):
-    """Facts about one thing, by name.
+    """Facts by name.
 
     Example:
         >>> Summary({"rows": 3}).facts["rows"]
@@ -72,13 +72,13 @@ class Summary(Shown):
         return self.facts[name]
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row a fact."""
+        """Return one row per fact."""
         return [{"what": name, "value": value} for name, value in self.facts.items()]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RunTable(Shown):
-    """Runs and refused requests of a model, the newest first."""
+    """Runs and refused requests of a model, newest first."""
 
     runs: tuple[Run, ...]
 
@@ -92,7 +92,7 @@ class RunTable(Shown):
         return self.runs[place]
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row a run; its losses are columns ``loss`` and ``loss of <rival>``."""
+        """Return one row per run, with its losses in the columns ``loss`` and ``loss of <rival>``."""
         rivals = sorted({name for run in self.runs for name in run.metrics} - {"candidate"})
         return [
             {
@@ -115,12 +115,12 @@ class RunTable(Shown):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RunSummary(Shown):
-    """A run with its jobs, hyperparameters, what the script wrote, evaluation and gate result."""
+    """A run with its jobs, hyperparameters, training metrics, evaluation and gate result."""
 
     details: RunDetails
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row a fact."""
+        """Return one row per fact."""
         run, found = self.details.run, self.details
         facts: dict[str, Any] = {"run": run.id, "outcome": run.outcome, "version": run.version, "reason": run.reason}
         facts |= {f"{run.metric} of {name}": loss for name, loss in sorted(run.metrics.items())}
@@ -130,7 +130,7 @@ class RunSummary(Shown):
         return [{"what": name, "value": value} for name, value in facts.items()]
 
     def curves(self) -> list[dict[str, Any]]:
-        """Return a row a step of what the script wrote: the step, and a column a curve."""
+        """Return one row per step of the script's training curves: the step, and a column for each curve."""
         training = self.details.training
         if training is None or training.step is None:
             return []
@@ -142,17 +142,17 @@ class RunSummary(Shown):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Comparison(Shown):
-    """Two runs over one holdout."""
+    """Comparison of two runs on one holdout."""
 
     comparison: RunComparison
 
     @property
     def verdict(self) -> str:
-        """Which is shown to be better, or that neither is."""
+        """The run that is significantly better, or that neither is."""
         return self.comparison.verdict
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row for all of the holdout and for each segment."""
+        """Return one row for the whole holdout and one for each segment."""
         of = self.comparison
         whole = {
             "rows of": "all",
@@ -172,7 +172,7 @@ class Comparison(Shown):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Predictions(Shown):
-    """A prediction a row, in the rows' order, with their ids where they were sent."""
+    """One prediction per row, in the order of the rows, with their ids if they were sent with ids."""
 
     values: tuple[Any, ...]
     ids: tuple[str, ...] = ()
@@ -187,7 +187,7 @@ class Predictions(Shown):
         return self.values[place]
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row a prediction."""
+        """Return one row per prediction."""
         if not self.ids:
             return [{"prediction": value} for value in self.values]
         return [{"id": name, "prediction": value} for name, value in zip(self.ids, self.values, strict=True)]
@@ -195,7 +195,7 @@ class Predictions(Shown):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Live(Shown):
-    """The version that serves."""
+    """The live version."""
 
     pointer: LivePointer
 
@@ -205,7 +205,7 @@ class Live(Shown):
         return int(self.pointer.model_package_arn.rpartition("/")[2])
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row a fact."""
+        """Return one row per fact."""
         of = self.pointer
         facts = {
             "endpoint": of.endpoint,
@@ -225,11 +225,11 @@ class Report(Shown):
 
     @property
     def verdict(self) -> str:
-        """The whole report in a sentence."""
+        """Summary of the report in one sentence."""
         return self.report.verdict
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row a monitor."""
+        """Return one row per monitor."""
         window = f"{self.report.window_from} to {self.report.window_until}"
         return [
             {"monitor": name, "state": state.value, "window": window, "rows": self.report.rows}

@@ -1,4 +1,4 @@
-"""Rows of a table as an endpoint takes them: values that JSON has, a piece at a time."""
+"""Conversion of table rows to JSON values for an endpoint, in batches."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ def table_of(rows: Any) -> Any:
         rows: An Arrow table, a pandas or polars frame, or a list of dicts.
 
     Raises:
-        UnitError: If it is something else.
+        UnitError: If ``rows`` has another type.
 
     Example:
         >>> table_of([{"price": 2.5}]).column_names
@@ -29,7 +29,7 @@ def table_of(rows: Any) -> Any:
         try:
             return pa.Table.from_pylist(rows)
         except (AttributeError, TypeError, pa.ArrowException) as error:
-            raise UnitError(f"a list of rows must be of dicts, value by column: {error}") from error
+            raise UnitError(f"a list of rows must contain dicts, value by column: {error}") from error
     try:
         return as_table(rows)
     except PublishError as error:
@@ -37,10 +37,10 @@ def table_of(rows: Any) -> Any:
 
 
 def values_of(table: Any, column: str) -> list[Any]:
-    """Return the values of a column as JSON has them: times as ISO 8601, NaN as null.
+    """Return the values of a column as JSON values: times as ISO 8601, NaN as ``None``.
 
     Raises:
-        UnitError: If they are bytes.
+        UnitError: If the column has bytes.
     """
     return _plain(table.column(column), column)
 
@@ -65,7 +65,7 @@ def _plain(column: Any, name: str) -> list[Any]:
         return _plain(column.cast(kind.value_type), name)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise UnitError(
-            f"column {name!r} is of bytes, which JSON does not have; decode it: frame[{name!r}].str.decode('utf-8')"
+            f"column {name!r} has bytes, which JSON does not support; decode it: frame[{name!r}].str.decode('utf-8')"
         )
     values: list[Any] = column.to_pylist()
     if pa.types.is_floating(kind):

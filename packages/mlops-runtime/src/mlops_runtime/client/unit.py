@@ -1,4 +1,4 @@
-"""A deployed business unit, as a notebook finds it by the parameters that its stacks published."""
+"""Client of a deployed business unit, found by the SSM parameters that its stacks publish."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +14,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class Unit:
-    """A deployed unit. Use ``connect``.
+    """A deployed unit; create it with ``connect``.
 
     Example:
         >>> unit = Unit.connect("demand")  # doctest: +SKIP
@@ -26,22 +26,22 @@ class Unit:
 
     @classmethod
     def connect(cls, name: str, *, session: "boto3.Session | None" = None, home: str | Path | None = None) -> "Unit":
-        """Find a unit.
+        """Connect to a unit.
 
         Args:
-            name: Its name.
-            session: Of the account. Default: the environment's.
-            home: Folder of an embedded cloud. Default: the one that runs in ``.mlops/local``, unless the environment names an
-                account.
+            name: Name of the unit.
+            session: Session of the AWS account. Default: from the environment.
+            home: Folder of an embedded cloud. Default: the one running in ``.mlops/local``, unless the environment selects an
+                AWS account.
 
         Raises:
-            UnitError: If it is not found there.
+            UnitError: If the unit is not found.
         """
         connection = Connection.open(session, home)
         entry = _read(connection, f"{ROOT}{name}/unit", UnitEntry)
         if entry is None:
             where = connection.client("ssm").meta.endpoint_url
-            raise UnitError(f"business unit {name!r} not found at {where}; see what there is: mlops status")
+            raise UnitError(f"business unit {name!r} not found at {where}; list the units with: mlops status")
         return cls(connection, entry)
 
     @property
@@ -53,7 +53,7 @@ class Unit:
         """Return a model of the unit.
 
         Args:
-            name: ``forecast``, or with the unit's name ``demand-forecast``.
+            name: Name of the model, such as ``forecast``, or with the unit's name, ``demand-forecast``.
 
         Raises:
             UnitError: If the unit has neither a pipeline nor an endpoint of that name.
@@ -64,7 +64,7 @@ class Unit:
         endpoint = _read(self._connection, f"{ROOT}{self.name}/endpoint/{served}", EndpointEntry)
         if pipeline is None and endpoint is None:
             raise UnitError(
-                f"business unit {self.name!r} has no pipeline or endpoint {full!r}; see what there is: mlops status {self.name}"
+                f"business unit {self.name!r} has no pipeline or endpoint {full!r}; list them with: mlops status {self.name}"
             )
         return Model(self._connection, unit=self._entry, pipeline=pipeline, endpoint=endpoint)
 

@@ -1,1 +1,1 @@
-"""The web console's API: what people read and do of units and models, as JSON over HTTP, described by OpenAPI 3.1."""
+"""API of the web console: read and operate units and models, as JSON over HTTP, described by OpenAPI 3.1."""

@@ -1,4 +1,4 @@
-"""When alarms about an endpoint fired and ended, by CloudWatch's history of all alarms in a time."""
+"""State changes of an endpoint's alarms, from CloudWatch's alarm history."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html: names in a call
 _NAMES = 100
-_MOST = 1000  # newest changes of a day, of all alarms of the account
+_MOST = 1000  # newest state changes that are read, of all alarms of the account
 _CHANGE = re.compile(r"Alarm updated from (\w+) to (\w+)")
 _DIMENSIONS = ("Endpoint", "EndpointName")  # of our metrics, and of SageMaker's
 
@@ -21,14 +21,14 @@ _DIMENSIONS = ("Endpoint", "EndpointName")  # of our metrics, and of SageMaker's
 def alarm_changes(
     cloudwatch: "CloudWatchClient", endpoint: str, since: datetime
 ) -> Iterator[tuple[datetime, bool, str]]:
-    """Yield when an alarm about an endpoint fired or ended, newest first; whether it fired; and what it says.
+    """Yield the state changes of an endpoint's alarms, newest first: time, whether the alarm fired, and a description.
 
-    The history is kept for 30 days, of deleted alarms too: an alarm of a rollout is known by its name alone.
+    CloudWatch stores the history for 30 days, also of deleted alarms; deleted alarms of a rollout are recognized by their names.
 
     Args:
         cloudwatch: Client.
         endpoint: The endpoint.
-        since: From when on.
+        since: Time of the oldest change.
     """
     found = list(islice(_fired_or_ended(cloudwatch, since), _MOST))
     described = _described(cloudwatch, list(dict.fromkeys(name for _, name, _ in found)))

@@ -1,4 +1,4 @@
-"""The console's API: from a request to its answer; every refusal is a problem with its fix."""
+"""API of the console: handles requests; every error is a problem document (RFC 9457) with its fix."""
 
 import hashlib
 import json
@@ -32,8 +32,8 @@ from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import person_of
 
 _FLEET = "readFleet"
-_KEYS = 1000  # newest writes that are remembered
-_RECENT = timedelta(minutes=15)  # since a person signed in
+_KEYS = 1000  # newest writes whose responses are cached
+_RECENT = timedelta(minutes=15)  # oldest sign-in for operations that require a recent one
 _TITLES = {
     400: "bad request",
     401: "sign-in too old",
@@ -50,9 +50,9 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Me:
-    """Who acts, in the name of the session, when in the cloud, and which operations the roles that can be taken allow.
+    """The caller, the person in the session's name, the cloud's time, and the operations that the available roles allow.
 
-    ``clock_scale`` is how many seconds pass in the embedded cloud in a real one; null on AWS.
+    ``clock_scale`` is the speed of the embedded cloud's clock, in cloud seconds per real second; null on AWS.
     """
 
     caller: str
@@ -67,9 +67,9 @@ class ConsoleApi:
     """The API on one account.
 
     Args:
-        connect: Returns the connection in which a role's operations are done.
-        roles: Roles that can be taken. Default: all.
-        fleet: Accounts and Regions whose models the first page shows. Default: it shows those of this account.
+        connect: Returns the connection for a role's operations.
+        roles: Available roles. Default: all.
+        fleet: Accounts and Regions whose models the first page shows. Default: the models of this account.
     """
 
     def __init__(
@@ -80,7 +80,13 @@ class ConsoleApi:
         fleet: Fleet | None = None,
     ) -> None:
         self._connect, self._roles, self._fleet = connect, roles, fleet
-        me = Route(method="GET", path="/me", operation="me", summary="Tell who acts, and what is allowed", act=self._me)
+        me = Route(
+            method="GET",
+            path="/me",
+            operation="me",
+            summary="Return the caller and the allowed operations",
+            act=self._me,
+        )
         fleets = Route(
             method="GET",
             path="/fleet",
@@ -92,7 +98,7 @@ class ConsoleApi:
         self._writing, self._done = Lock(), OrderedDict[str, tuple[str, HttpAnswer]]()
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        """Return the answer to a request; one that is refused gets a problem."""
+        """Return the response to a request; errors become problem documents."""
         try:
             return self._answer(request)
         except RefusedRequestError as error:
@@ -110,22 +116,20 @@ class ConsoleApi:
             return answer(200, document(self.routes), seen=request.headers.get("if-none-match"))
         matches = [(route, found) for route in self.routes if (found := route.match(request.path)) is not None]
         if not matches:
-            raise RefusedRequestError(404, "no operation has this address; GET /api/v1/openapi.json lists them")
+            raise RefusedRequestError(404, "no operation has this path; GET /api/v1/openapi.json lists them")
         chosen = next(((route, found) for route, found in matches if route.method == request.method), None)
         if chosen is None:
             allowed = ", ".join(route.method for route, _ in matches)
-            return refused(405, _TITLES[405], f"this address takes {allowed}", headers={"Allow": allowed})
+            return refused(405, _TITLES[405], f"this path allows {allowed}", headers={"Allow": allowed})
         route, names = chosen
         if route.role not in self._roles:
             had = ", ".join(self._roles)
             raise RefusedRequestError(
-                403, f"{route.operation} is done in the role {route.role.value}; this console has {had}"
+                403, f"{route.operation} requires the role {route.role.value}; this console has {had}"
             )
         if route.is_grave and request.signed_in is not None and request.signed_in > _RECENT:
             minutes = int(_RECENT.total_seconds() / 60)
-            detail = (
-                f"{route.operation} asks for a sign-in of the last {minutes} minutes; sign in again, then ask again"
-            )
+            detail = f"{route.operation} requires a sign-in within the last {minutes} minutes; sign in again and retry"
             # https://www.rfc-editor.org/rfc/rfc9470
             asked = f'Bearer error="insufficient_user_authentication", max_age={60 * minutes}'
             return refused(401, _TITLES[401], detail, headers={"WWW-Authenticate": asked})
@@ -138,9 +142,9 @@ class ConsoleApi:
         return self._write(route, names, request, route.takes)
 
     def _write(self, route: Route, names: Mapping[str, str], request: HttpRequest, takes: type) -> HttpAnswer:
-        """Do a write once for its key: the same request is answered as before, another with its key is refused.
+        """Run a write once per idempotency key: a repeated request gets the first response, another one with its key is refused.
 
-        Writes come one after the other, so that of two at once the second sees what the first has done.
+        Writes run one at a time, so that each sees the effects of those before it.
         """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
             raise RefusedRequestError(415, f"the body must be {JSON}")
@@ -154,7 +158,7 @@ class ConsoleApi:
         with self._writing:
             before = self._done.get(key)
             if before is not None and before[0] != asked:
-                raise RefusedRequestError(409, f"Idempotency-Key {key} was of another request; take a new one")
+                raise RefusedRequestError(409, f"Idempotency-Key {key} was used for another request; use a new one")
             if before is not None:
                 return before[1]
             found = self._done_call(route, names, request, body)
@@ -179,7 +183,9 @@ class ConsoleApi:
 
     def _fleet_page(self, call: Call) -> FleetPage:
         if self._fleet is None:
-            says = "this console shows one account and Region; start one with: mlops console --environments fleet.json"
+            says = (
+                "this console shows one account and Region; for a fleet, run: mlops console --environments fleet.json"
+            )
             raise RefusedRequestError(404, says)
         return self._fleet.page(call)
 

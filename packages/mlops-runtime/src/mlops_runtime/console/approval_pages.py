@@ -1,4 +1,4 @@
-"""Packages that wait for a person, one of them with its evidence, and the person's decision."""
+"""Operations on packages that await an approval: list them, show one with its evidence, approve or reject it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ _PENDING = "PendingManualApproval"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A package that waits: ``package`` is ``<group>/<number>``, as `mlops models` names it."""
+    """A package that awaits an approval: ``package`` is ``<group>/<number>``, as in `mlops models`."""
 
     unit: str
     group: str
@@ -35,7 +35,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approvals:
-    """Every package that waits for a person, the newest first."""
+    """All packages that await an approval, newest first."""
 
     now: datetime
     waiting: tuple[Waiting, ...]
@@ -45,7 +45,7 @@ class Approvals:
 class PackageEndpoint:
     """An endpoint that serves models of the package's group.
 
-    ``is_same`` says whether another package of the very archive serves there; null where it is not known.
+    ``is_same`` is whether another package with the same archive serves there; null if unknown.
     """
 
     unit: str
@@ -55,12 +55,11 @@ class PackageEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackagePage:
-    """One package: ``review`` and ``gate`` are what `mlops models show --json` prints, with everything that forbids an approval.
+    """One package: ``review`` and ``gate`` as printed by `mlops models show --json`, with all problems that prevent an approval.
 
-    ``metrics`` are the losses of candidate, champion and baselines over ``rows`` of one holdout by ``metric``. ``note`` is what a
-    person who approves must know. ``pickled`` are the globals that unpickling the model names, which proves nothing, as a pickle
-    may run any code; null where nothing is unpickled. ``endpoints`` are where an approval starts a rollout, as
-    far as the caller may list them.
+    ``metrics`` are the losses of candidate, champion and baselines on ``rows`` holdout rows, by ``metric``. ``note`` is information
+    for the approver. ``pickled`` are the globals that the model's pickle imports, which is no guarantee, as unpickling can run any
+    code; null without a pickle. ``endpoints`` are those on which an approval starts a rollout, as far as the caller may list them.
     """
 
     now: datetime
@@ -78,7 +77,7 @@ class PackagePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """A decision that SageMaker has taken: in whose name, and the description that it carries. ``changed`` is false of a repeat."""
+    """A stored decision: the identity that made it, and its description. ``changed`` is false for a repeated request."""
 
     package: str
     approval: str
@@ -88,13 +87,13 @@ class Decided:
 
 
 def approvals(call: Call) -> Approvals:
-    """List the packages that wait."""
+    """List the packages that await an approval."""
     finder, found = PackageFinder(client=call.cloud.client), []
     sagemaker = call.cloud.client("sagemaker")
     try:
         registries = finder.registries(None)
     except PackageNotFoundError:
-        registries = []  # no stack has a registry yet, so nothing waits
+        registries = []  # no registry is deployed yet
     for registry in registries:
         pages = sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=registry.group, ModelPackageType="Versioned", ModelApprovalStatus=_PENDING
@@ -132,7 +131,7 @@ def package(call: Call) -> PackagePage:
 
 
 def _endpoints(call: Call, review: Review) -> tuple[PackageEndpoint, ...]:
-    """Return the endpoints of the package's group; none where the caller may not list them."""
+    """Return the endpoints of the package's group; an empty tuple if the caller may not list them."""
     try:
         found = Entries(ssm=call.cloud.client("ssm")).endpoints_of(call.names["group"])
     except ClientError as error:
@@ -145,7 +144,7 @@ def _endpoints(call: Call, review: Review) -> tuple[PackageEndpoint, ...]:
 
 
 def _is_same(call: Call, entry: EndpointEntry, review: Review) -> bool | None:
-    """Return whether another package of its archive serves, as far as the endpoint's row and the caller's rights say it."""
+    """Return whether another package with its archive serves; ``None`` if that cannot be determined."""
     try:
         row = RolloutTable(call.cloud.client("dynamodb"), entry.rollout_table, entry.endpoint).read()
     except ClientError as error:
@@ -164,7 +163,7 @@ def approve(call: Call) -> Decided:
     """Approve a package.
 
     Raises:
-        RefusedRequestError: If it has changed since it was shown, or cannot be deployed, with every reason.
+        RefusedRequestError: If it has changed since it was displayed, or cannot be deployed, with all reasons.
     """
     case, body = _case(call), call.body
     if case.is_settled and _is_own(case, body, call.caller):
@@ -181,10 +180,10 @@ def approve(call: Call) -> Decided:
 
 
 def reject(call: Call) -> Decided:
-    """Reject a package; a live one keeps serving until a rollback or the next model.
+    """Reject a package; a live one serves until a rollback or the next promotion.
 
     Raises:
-        RefusedRequestError: If it has changed since it was shown.
+        RefusedRequestError: If it has changed since it was displayed.
     """
     case, body = _case(call), call.body
     if case.description["ModelApprovalStatus"] == "Rejected" and _is_own(case, body, call.caller):
@@ -207,7 +206,7 @@ def _case(call: Call) -> PackageCase:
 
 
 def _is_own(case: PackageCase, body: DecisionBody, caller: str) -> bool:
-    """Whether a package carries this very decision already: an answer was lost on its way."""
+    """Return whether a package already has this decision, because the response to the first request was lost."""
     review = case.review
     return (
         review.changed_by is not None
@@ -233,6 +232,6 @@ def _require_seen(case: PackageCase, body: DecisionBody) -> None:
         by = "" if review.changed_by is None else f" by {person_of(review.changed_by)}"
         raise RefusedRequestError(
             409,
-            f"{case.version} has changed since it was shown: it is {review.approval}{by}, with the content {review.binding}. "
-            "Read it again, then decide",
+            f"{case.version} has changed since it was displayed: it is {review.approval}{by}, with the content {review.binding}. "
+            "Reload it, then decide",
         )

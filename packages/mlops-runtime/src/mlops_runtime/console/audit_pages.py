@@ -1,4 +1,4 @@
-"""The audit log of an endpoint or a unit: its newest records, one with the evidence of its verdict, and whether it is whole."""
+"""Operations on the audit log of an endpoint or unit: list records, show one with its evidence, verify the chain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_mi
 from mlops_runtime.rollout.record_links import LinkedRecord
 
 _NEWEST = 50
-_PART = 200  # records that one answer checks: some 600 to 1,000 objects, each of which takes a call of S3
+_PART = 200  # records checked per request: 600 to 1,000 objects, with one S3 call each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashedRecord:
-    """A record with its SHA-256, and the name of who asked for it."""
+    """A record with its SHA-256 and the name of its requester."""
 
     record: AuditRecord
     sha256: str
@@ -29,9 +29,9 @@ class HashedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPage:
-    """The newest records of a chain, the newest first; ``head`` and ``sequence`` are what a copy is verified against.
+    """The newest records of a chain, newest first; copies are verified against ``head`` and ``sequence``.
 
-    ``missing`` is the sequence of a record that is missing or changed, so that no older one can be shown; null where none is.
+    ``missing`` is the sequence of a missing or changed record, before which no record can be shown; null if all are intact.
     """
 
     now: datetime
@@ -45,9 +45,9 @@ class AuditPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordPage:
-    """One record. ``minutes`` are those that its verdict was computed from, ``computed`` the sentence that they give now.
+    """One record. ``minutes`` are those from which its verdict was computed, ``computed`` is the verdict recomputed from them.
 
-    ``unread`` says why they are not shown; empty where they are, or where no fleets were compared.
+    ``unread`` is why the minutes are not shown; empty if they are, or if no fleets were compared.
     """
 
     now: datetime
@@ -59,10 +59,10 @@ class RecordPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """Whether a chain is whole: every changed, missing, reordered, forked, forged or unsigned record is a finding.
+    """Whether a chain is intact: every changed, missing, reordered, forked, forged or unsigned record is a finding.
 
-    Long chains are checked in parts, the newest first: ``records`` are those from ``first`` on that the answer is about, of
-    ``total``. Older ones are asked for with ``rest``; null where none is left. A chain is whole if each part is.
+    Long chains are checked in parts, newest first: ``records`` is the number of records checked, from ``first`` on, of ``total``.
+    Request older ones with ``rest``, which is null for the last part. A chain is intact if all parts are.
     """
 
     now: datetime
@@ -98,7 +98,7 @@ def record(call: Call) -> RecordPage:
     """Return one record with the evidence of its verdict.
 
     Raises:
-        RefusedRequestError: If the chain has no such record that can be read.
+        RefusedRequestError: If the record does not exist or cannot be read.
     """
     name, sequence = call.names["name"], int(call.names["number"])
     chain = open_chain(call.cloud.client, Entries(ssm=call.cloud.client("ssm")).chain(name))
@@ -122,7 +122,7 @@ def record(call: Call) -> RecordPage:
 
 
 def verify(call: Call) -> Verification:
-    """Check a chain with the public half of its key, or the next part of a long one."""
+    """Verify a chain, or the next part of a long one, with its public key."""
     name, (sequence, _, sha256) = call.names["name"], call.query.get("until", "").partition("-")
     until = LinkedRecord(sequence=int(sequence), sha256=sha256) if sequence else None
     entry = Entries(ssm=call.cloud.client("ssm")).chain(name)

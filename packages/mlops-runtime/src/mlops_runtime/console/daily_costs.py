@@ -1,6 +1,6 @@
-"""What units and their endpoints cost a day, by the tags that the platform gives them, as Cost Explorer says it.
+"""Daily costs of units and endpoints from Cost Explorer, by the platform's tags.
 
-Each page of its answer costs $0.01, and it is a day behind, so one query is made a day for each role that reads.
+Each page of a response costs $0.01, and data is a day old, so only one query is made per day and reader role.
 
 See: https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_GetCostAndUsage.html and
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/custom-tags.html
@@ -20,18 +20,18 @@ from mlops_runtime.rollout.execution_names import ENDPOINT_TAG
 
 _UNIT_TAG = "mlops:unit"
 _METRIC = "UnblendedCost"
-# what is billed of a day comes in until the end of the next
+# a day's costs are complete at the end of the next day
 _BEHIND = timedelta(days=2)
 _NOT_THERE = ("DataUnavailableException",)
 _WRITING = Lock()
-_KEPT: dict[str, "CostsPage"] = {}  # by role; one of an earlier day is asked for again
+_KEPT: dict[str, "CostsPage"] = {}  # cache by role, until the next day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostsPage:
-    """What was billed of ``day`` in ``currency``: of all of a unit, and of each endpoint's instances.
+    """Costs of ``day`` in ``currency``: of each unit as a whole, and of each endpoint's instances.
 
-    ``unread`` says why nothing is known, with what to do; empty where it is. On the embedded cloud nothing costs anything.
+    ``unread`` is why costs are unknown, with the fix; empty if they are known. The embedded cloud has no costs.
     """
 
     now: datetime
@@ -43,12 +43,12 @@ class CostsPage:
 
 
 def costs(call: Call) -> CostsPage:
-    """Return what was billed of the newest day that is complete."""
+    """Return the costs of the newest complete day."""
     day = (call.now - _BEHIND).date()
     blank = CostsPage(now=call.now, day=day.isoformat())
     if call.cloud.clock() is not None:
         return replace(blank, unread="not known here: the embedded cloud bills nothing")
-    role = "/".join(call.caller.split("/")[:2])  # of a session's ARN without the session
+    role = "/".join(call.caller.split("/")[:2])  # a session's ARN without the session name
     with _WRITING:
         kept = _KEPT.get(role)
         if kept is None or kept.day != blank.day:
@@ -57,7 +57,7 @@ def costs(call: Call) -> CostsPage:
 
 
 def _asked(client: Any, blank: CostsPage, day: date) -> CostsPage:
-    """Return what Cost Explorer answers; why not where it does not, which is asked no more often."""
+    """Query Cost Explorer; a refusal becomes ``unread``, which is cached too."""
     try:
         groups = list(_groups(client, day))
     except ClientError as error:
@@ -73,12 +73,12 @@ def _asked(client: Any, blank: CostsPage, day: date) -> CostsPage:
             endpoints[endpoint] = endpoints.get(endpoint, 0.0) + amount
     if not units:
         says = f"no cost of {blank.day} has the tag {_UNIT_TAG}: activate it and {ENDPOINT_TAG} as cost allocation tags"
-        return replace(blank, unread=f"{says} in the account that pays; it takes a day")
+        return replace(blank, unread=f"{says} in the paying account; this takes a day")
     return replace(blank, currency=groups[0]["Metrics"][_METRIC]["Unit"], units=units, endpoints=endpoints)
 
 
 def _groups(client: Any, day: date) -> Iterator[Any]:
-    """Yield the costs of a day by unit and endpoint, of what has the tag of a unit."""
+    """Yield the costs of a day by unit and endpoint, for resources with a unit's tag."""
     asked: Any = {
         "TimePeriod": {"Start": day.isoformat(), "End": (day + timedelta(days=1)).isoformat()},
         "Granularity": "DAILY",

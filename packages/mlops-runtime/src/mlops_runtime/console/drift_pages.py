@@ -1,4 +1,4 @@
-"""What a monitor found in a window: states in words, features by evidence, and one feature's distribution and history."""
+"""Operations on monitor reports: a window with its states and features, and one feature's distribution and history."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +14,12 @@ from mlops_runtime.monitor.page.report_lines import feature_lines, report_lines
 from mlops_runtime.monitor.report_message import short_flaw
 from mlops_runtime.monitor.watched_endpoint import NEWEST, Watched, WatchedError
 
-_HISTORY = 29  # windows before the one that is asked about
+_HISTORY = 29  # windows before the requested one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorSaid:
-    """One monitor: its state, what that means, and what to do. ``tone`` is ``good``, ``warn``, ``bad`` or ``unknown``."""
+    """State of one monitor, its meaning, and what to do. ``tone`` is ``good``, ``warn``, ``bad`` or ``unknown``."""
 
     monitor: str
     state: str
@@ -30,7 +30,7 @@ class MonitorSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRow:
-    """One feature: ``says`` is its verdict in a word, ``do`` what to do."""
+    """One feature: ``says`` is its verdict in a word, ``do`` the recommended action."""
 
     name: str
     says: str
@@ -44,9 +44,9 @@ class FeatureRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftPage:
-    """A window, of which ``report`` is what `mlops monitor report --json` prints, and ``lines`` what it prints for people.
+    """A window: ``report`` is the output of `mlops monitor report --json`, ``lines`` that without ``--json``.
 
-    ``features`` have the most telling first. ``live_since`` is since when the version serves: an earlier window is of another.
+    ``features`` are sorted by evidence. ``live_since`` is when the live version started serving: earlier windows are of others.
     """
 
     now: datetime
@@ -72,9 +72,9 @@ class PastWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePage:
-    """One feature of a window: ``distribution`` beside the baseline's, the oldest window of ``history`` first.
+    """One feature of a window: its ``distribution`` with the baseline's, and its ``history``, oldest first.
 
-    ``problem`` says why there is no distribution; empty where there is one.
+    ``problem`` is why there is no distribution; empty if there is one.
     """
 
     now: datetime
@@ -91,7 +91,7 @@ def window(call: Call) -> DriftPage:
     """Return a window of an endpoint's monitor, the newest by default.
 
     Raises:
-        RefusedRequestError: If no window has been decided, or none matches.
+        RefusedRequestError: If no window has been decided yet, or no window matches.
     """
     found = _watched(call)
     report = _report(found, call)
@@ -133,7 +133,7 @@ def feature(call: Call) -> FeaturePage:
     """Return one feature of a window, named by the query.
 
     Raises:
-        RefusedRequestError: If the window did not test it.
+        RefusedRequestError: If the feature was not tested in the window.
     """
     found = _watched(call)
     report, name = _report(found, call), call.query.get("feature", "")
@@ -142,9 +142,9 @@ def feature(call: Call) -> FeaturePage:
         reason = (report.drift.left_out or {}).get(name)
         names = ", ".join(sorted(each.name for each in report.drift.features)) or "none"
         detail = (
-            f"{name} is counted and not tested: {reason}"
+            f"{name} is counted but not tested: {reason}"
             if reason
-            else f"no feature {name!r} was tested; tested were {names}"
+            else f"feature {name!r} was not tested; tested features: {names}"
         )
         raise RefusedRequestError(404, detail)
     kept = found.archive.kept(report)
@@ -171,7 +171,9 @@ def _watched(call: Call) -> Watched:
     entries = Entries(ssm=call.cloud.client("ssm"))
     entry = entries.endpoint(call.names["endpoint"])
     if entry.unit != call.names["unit"]:
-        raise RefusedRequestError(404, f"endpoint {entry.endpoint} is of unit {entry.unit}, not {call.names['unit']}")
+        raise RefusedRequestError(
+            404, f"endpoint {entry.endpoint} belongs to unit {entry.unit}, not {call.names['unit']}"
+        )
     return Watched.of(call.cloud.client, endpoint=entry, unit=entries.unit(entry.unit), now=call.now, option="window")
 
 
@@ -181,4 +183,4 @@ def _report(found: Watched, call: Call) -> MonitorReport:
     except WatchedError as error:
         raise RefusedRequestError(404, str(error)) from error
     except ContractError as error:
-        raise RefusedRequestError(502, f"a file of the monitor is not what this version reads: {error}") from error
+        raise RefusedRequestError(502, f"this version cannot read a file of the monitor: {error}") from error

@@ -1,4 +1,4 @@
-"""Search of a unit's features, and who read one: what is this column, and which training sets have it."""
+"""Operations on a unit's feature store: search features, and list the training sets that read a table or column."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from mlops_runtime.features.training_set_usage import who_used
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureHit:
-    """A group or a service in which every word occurs; ``matches`` says where. As `mlops features find --json` prints it."""
+    """A group or service that contains every word, in the places of ``matches``; as printed by `mlops features find --json`."""
 
     kind: Literal["group", "service"]
     name: str
@@ -27,7 +27,7 @@ class FeatureHit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureUse:
-    """A training set that read a table; ``snapshot`` is a string, as browsers cannot hold so long an integer."""
+    """A training set that read a table; ``snapshot`` is a string, since JavaScript numbers cannot represent 64-bit integers."""
 
     manifest: str
     name: str
@@ -38,7 +38,7 @@ class FeatureUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturesPage:
-    """What was found. ``problems`` name tables and services that cannot be read."""
+    """Search results. ``problems`` name tables and services that cannot be read."""
 
     now: datetime
     unit: str
@@ -81,14 +81,14 @@ def users(call: Call) -> UsersPage:
     """List the training sets that read a table, or one column of it.
 
     Raises:
-        RefusedRequestError: If there is no such table or column, or a manifest cannot be read.
+        RefusedRequestError: If the table or column does not exist, or a manifest cannot be read.
     """
     store, name = _Store(call), call.names["table"]
     try:
         found = who_used(store.manifests, store.tables.describe(name), column=call.query.get("column"))
     except FeatureTableError as error:
         raise RefusedRequestError(404, str(error)) from error
-    except ManifestError as error:  # a list without it would be wrong
+    except ManifestError as error:  # the list would be incomplete
         raise RefusedRequestError(502, str(error)) from error
     return UsersPage(
         now=call.now,
@@ -108,7 +108,7 @@ def users(call: Call) -> UsersPage:
 
 
 class _Store:
-    """The feature store of the unit that a call names, by calls of boto3 alone."""
+    """The feature store of a call's unit, read only with boto3."""
 
     def __init__(self, call: Call) -> None:
         self.unit, client = call.names["unit"], call.cloud.client

@@ -1,6 +1,6 @@
-"""How long the answers of both fleets of a rollout take: the 99th percentile that CloudWatch computes.
+"""Latency of both fleets of a rollout: the 99th percentile from CloudWatch.
 
-Of SageMaker's fleets it is that of ModelLatency by config, of slots that of the load balancer's TargetResponseTime by target group.
+SageMaker fleets use ModelLatency by endpoint config, slots on EKS the load balancer's TargetResponseTime by target group.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 and https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
@@ -17,24 +17,24 @@ from mlops_runtime.rollout.rollout_progress import RolloutProgress
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-# percentiles of several periods cannot be merged, so one period is shown
+# percentiles of several periods cannot be combined, so one period is shown
 _PERIOD = timedelta(minutes=5)
 _SPAN = timedelta(hours=1)
 _MICROSECOND, _SECOND = 0.001, 1000.0  # in milliseconds
-# pods that a dead execution left get their last calls in it
+# pods left by a failed execution may receive calls for this long
 _DRAINED = timedelta(minutes=2)
 Which = Literal["new", "old"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedFleet:
-    """A fleet and where the time of its answers is.
+    """A fleet and its latency metric.
 
     Args:
         config: Name of its config.
-        time: The metric.
-        milliseconds: How many its unit has.
-        since: Before it answers were another version's. Default: all are its own.
+        time: The latency metric.
+        milliseconds: Milliseconds per unit of the metric.
+        since: Start of its own responses; earlier ones are of another version. Default: all are its own.
     """
 
     config: str
@@ -45,7 +45,7 @@ class TimedFleet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetLatency:
-    """The answers of one fleet in the five minutes since ``since``: how many, and the time that 99 of 100 took at most."""
+    """Responses of one fleet in the five minutes from ``since``: their number, and the 99th percentile of their latency."""
 
     fleet: Which
     config: str
@@ -55,12 +55,12 @@ class FleetLatency:
 
 
 def config_fleets(endpoint: str, *, variant: str, configs: Mapping[Which, str]) -> dict[Which, TimedFleet]:
-    """Return the fleets of a SageMaker endpoint by the names of their configs.
+    """Return the fleets of a SageMaker endpoint.
 
     Args:
         endpoint: The endpoint.
         variant: Name of its variant.
-        configs: Name of each fleet's config.
+        configs: Name of each fleet's endpoint config.
     """
     found: dict[Which, TimedFleet] = {}
     for fleet, config in configs.items():
@@ -71,10 +71,10 @@ def config_fleets(endpoint: str, *, variant: str, configs: Mapping[Which, str]) 
 
 
 def slot_fleets(progress: RolloutProgress, *, configs: Mapping[Which, str]) -> dict[Which, TimedFleet]:
-    """Return the slots of a rollout. The new one ran another version before, so its answers count since this rollout began.
+    """Return the slots of a rollout on EKS; responses of the new slot count from the start of this rollout.
 
     Args:
-        progress: Where the rollout is; before it has a plan there are no slots.
+        progress: Progress of the rollout; there are no slots before its plan.
         configs: Name of each slot's version.
     """
     begun = None if not progress.started else _next_period(datetime.fromisoformat(progress.started) + _DRAINED)
@@ -93,12 +93,12 @@ def slot_fleets(progress: RolloutProgress, *, configs: Mapping[Which, str]) -> d
 def fleet_latencies(
     cloudwatch: "CloudWatchClient", fleets: Mapping[Which, TimedFleet], *, now: datetime
 ) -> tuple[FleetLatency, ...]:
-    """Return the newest five minutes of the last hour in which each fleet has answered; nothing of one that has not.
+    """Return, for each fleet with responses in the last hour, the newest five minutes that have any.
 
     Args:
         cloudwatch: Client.
         fleets: The fleets.
-        now: Up to when.
+        now: End of the hour.
 
     Raises:
         ClientError: If the caller may not read metrics.
@@ -140,6 +140,6 @@ def _newest(
 
 
 def _next_period(at: datetime) -> datetime:
-    """Return the start of the first whole period from a time on."""
+    """Return a time rounded up to the start of a period."""
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight - (midnight - at) // _PERIOD * _PERIOD

@@ -1,4 +1,4 @@
-"""The page of several accounts and Regions: every model of each, and where its own page is."""
+"""Page with the models of several accounts and Regions, with links to their consoles."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from mlops_runtime.fleet.fleet_reading import read_environments
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetPage:
-    """Every model of a fleet, by unit and model, in the order of its ``environments``.
+    """The models of a fleet, sorted by unit and model, in the order of its ``environments``.
 
-    ``here`` is the environment that this console shows itself, null where it is not in the fleet; ``consoles`` are the addresses of
-    those of others. ``unread`` says why an environment, a unit or a model of it is missing, as ``mlops fleet`` does.
+    ``here`` is this console's own environment, null if it is not in the fleet; ``consoles`` are the addresses of other consoles.
+    ``unread`` is why an environment, unit or model is missing, as in ``mlops fleet``.
     """
 
     now: datetime
@@ -27,11 +27,11 @@ class FleetPage:
 
 
 class Fleet:
-    """The environments of a fleet, each connected to once.
+    """The environments of a fleet, with cached connections.
 
     Args:
-        environments: In the order in which a model passes them.
-        connect: Returns an environment as its reader has it.
+        environments: Environments in the order of promotion.
+        connect: Returns the connection to an environment with its reader role.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Fleet:
         self._making = {each.name: Lock() for each in environments}
 
     def page(self, call: Call) -> FleetPage:
-        """Return every model; an environment that cannot be read hides no other, and is tried again the next time."""
+        """Return all models; an environment that cannot be read does not affect others, and is retried on the next call."""
         view = read_environments(self._environments, self._connected, now=call.now)
         return FleetPage(
             now=view.now,

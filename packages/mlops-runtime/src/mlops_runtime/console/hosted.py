@@ -1,4 +1,4 @@
-"""The console's API behind API Gateway: whom Cognito signed in acts in the roles that people have, in sessions of their own."""
+"""API of the hosted console behind API Gateway: users signed in with Cognito act in their own sessions of the people's roles."""
 
 import base64
 from collections import OrderedDict
@@ -17,37 +17,37 @@ from mlops_runtime.console.signed_in_person import ClaimsError, Person, person
 from mlops_runtime.console.taken_role import TakenRole, take_role
 
 _MAX_BODY = 64 * 1024
-_PEOPLE = 200  # whose sessions and writes are remembered
-_ONCE = ("content-type", "idempotency-key", "if-none-match")  # headers that are read
+_PEOPLE = 200  # users whose sessions and writes are cached
+_ONCE = ("content-type", "idempotency-key", "if-none-match")  # headers that the API reads
 
 
 class HostedConsole:
-    """The API of one account for people whom an authorizer of API Gateway has checked.
+    """The API of one account for users whom an API Gateway authorizer has authenticated.
 
-    The caller's own keys do nothing but take roles: ``sts:AssumeRole`` and ``sts:SetSourceIdentity`` on them. The trust policy
-    of each role allows both to the caller.
+    The function's own credentials are only used to assume roles, with ``sts:AssumeRole`` and ``sts:SetSourceIdentity``. The trust
+    policy of each role must allow both to the function's role.
 
     Args:
-        roles: ARN of the IAM role by kind; the reader's is a must. A kind that is missing is offered to no person.
-        connection: The account. Default: that of the environment.
+        roles: ARN of the IAM role by kind; the reader role is required. Missing kinds are not offered.
+        connection: The account. Default: from the environment.
 
     Raises:
-        ValueError: Without a role for readers.
+        ValueError: Without a reader role.
     """
 
     def __init__(self, *, roles: Mapping[Role, str], connection: CloudConnection | None = None) -> None:
         if Role.READER not in roles:
-            raise ValueError(f"roles must have one for readers, got {', '.join(roles) or 'none'}")
+            raise ValueError(f"roles must include one for readers, got {', '.join(roles) or 'none'}")
         self._roles = {role: roles[role] for role in Role if role in roles}
         self._cloud = connection or CloudConnection(session=boto3.Session())
         self._lock = Lock()
         self._people: OrderedDict[tuple[str, tuple[Role, ...]], ConsoleApi] = OrderedDict()
 
     def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the answer to a request.
+        """Return the response to a request.
 
         Args:
-            event: Of the proxy integration of a REST API, with the claims of a Cognito authorizer.
+            event: Event of a REST API's proxy integration, with the claims of a Cognito authorizer.
 
         See: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
         """
@@ -67,7 +67,7 @@ class HostedConsole:
         given = {name.lower(): values for name, values in (event.get("multiValueHeaders") or {}).items()}
         doubled = [name for name in _ONCE if len(given.get(name, ())) > 1]
         if doubled:
-            return refused(400, "bad request", f"these headers came more than once: {', '.join(doubled)}")
+            return refused(400, "bad request", f"these headers were sent more than once: {', '.join(doubled)}")
         text = event.get("body") or ""
         body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode("utf-8", "surrogatepass")
         if len(body) > _MAX_BODY:
@@ -84,7 +84,7 @@ class HostedConsole:
         )
 
     def _api(self, who: Person) -> ConsoleApi:
-        """Return the API of a person in their roles, with the sessions and writes that it remembers."""
+        """Return a user's API for their roles, with its cached sessions and writes."""
         key = who.name, who.roles
         with self._lock:
             found = self._people.pop(key, None) or self._new_api(who)

@@ -1,4 +1,4 @@
-"""A request to the console and its answer, apart from the server or function that carries them."""
+"""Requests and responses of the console, independent of the server or function that transports them."""
 
 import json
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why a request was refused (RFC 9457): what, with which value, and the fix in ``detail``.
+    """Problem document (RFC 9457); ``detail`` has the problem, the value and the fix.
 
-    ``type`` names the kind, ``problems`` are all reasons where there are several.
+    ``type`` is the kind of problem, ``problems`` are all reasons if there are several.
     """
 
     type: str
@@ -32,9 +32,9 @@ class RefusedRequestError(Exception):
     """A request is refused.
 
     Args:
-        status: Of HTTP.
-        detail: What is wrong, with the value, and the fix.
-        problems: All reasons, where there are several.
+        status: HTTP status code.
+        detail: The problem, the value and the fix.
+        problems: All reasons, if there are several.
     """
 
     def __init__(self, status: int, detail: str, *problems: str) -> None:
@@ -44,15 +44,15 @@ class RefusedRequestError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """What was asked.
+    """A request.
 
     Args:
-        method: In capitals.
-        path: Without the query, such as ``/api/v1/units``; still percent-encoded.
-        query: First value of each parameter.
-        headers: By lower-case name.
-        body: As it came.
-        signed_in: How long ago the person signed in. Default: people do not sign in here.
+        method: HTTP method, in upper case.
+        path: Path without the query, such as ``/api/v1/units``; percent-encoded.
+        query: First value of each query parameter.
+        headers: Headers by lower-case name.
+        body: The body.
+        signed_in: Time since the user signed in. Default: this console has no sign-in.
     """
 
     method: str
@@ -65,7 +65,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """What is answered: status, headers with the media type, and the body."""
+    """A response: status, headers with the media type, and the body."""
 
     status: int
     headers: Mapping[str, str]
@@ -73,25 +73,25 @@ class HttpAnswer:
 
 
 class Connection(Protocol):
-    """The account that calls go to, as a ``CloudConnection`` is."""
+    """Connection to an account, such as a ``CloudConnection``."""
 
     def client(self, service: str, /) -> Any:
         """Return the client of a service."""
 
     def environment(self) -> dict[str, str]:
-        """Return the environment in which libraries that are not boto3 reach the same account."""
+        """Return environment variables with which other libraries reach the same account."""
 
     def identity(self) -> Identity:
-        """Return in whose name calls are made."""
+        """Return the caller's identity."""
 
     def now(self) -> datetime:
-        """Return the time in the cloud."""
+        """Return the cloud's time."""
 
     def clock(self) -> Clock | None:
-        """Return what the embedded clock says; None elsewhere."""
+        """Return the embedded cloud's clock; ``None`` for AWS."""
 
     def move_clock(self, to: datetime) -> None:
-        """Move the embedded cloud's clock."""
+        """Advance the embedded cloud's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +99,13 @@ class Call:
     """One operation with its arguments.
 
     Args:
-        cloud: The account, in the role of the operation.
-        reader: The account as a reader has it: an approver's role may write, and need not read what it decides on.
-        now: The time in the cloud.
-        names: Parameters of the path.
-        query: Parameters of the query.
-        body: The contract that the operation takes; None where it takes none.
-        headers: By lower-case name.
+        cloud: The account, with the operation's role.
+        reader: The account with the reader role, since an approver's role may lack read permissions.
+        now: The cloud's time.
+        names: Path parameters.
+        query: Query parameters.
+        body: The body as its contract; ``None`` without a body.
+        headers: Headers by lower-case name.
     """
 
     cloud: Connection
@@ -118,17 +118,17 @@ class Call:
 
     @property
     def caller(self) -> str:
-        """ARN of the person's session, which is asked of the cloud."""
+        """ARN of the caller's session, from STS."""
         return self.cloud.identity().arn
 
 
 def answer(status: int, document: object, *, seen: str | None = None) -> HttpAnswer:
-    """Return a contract as an answer, with an ETag; 304 without a body where the caller has seen the same.
+    """Return a response with a contract and an ETag; status 304 without a body if the caller already has it.
 
-    The ETag leaves out the time, ``now``: an answer that differs in nothing else is the same.
+    The ETag does not depend on the time, ``now``.
 
     Args:
-        status: Of HTTP.
+        status: HTTP status code.
         document: A contract.
         seen: ``If-None-Match`` of the request.
     """
@@ -146,7 +146,7 @@ def refused(
     problems: tuple[str, ...] = (),
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> HttpAnswer:
-    """Return a problem as an answer.
+    """Return a response with a problem document.
 
     Example:
         >>> refused(404, "not found", "no such address").status

@@ -1,4 +1,4 @@
-"""From which rows and code a package was made, and where it was served."""
+"""Lineage of a package: the rows and code it was trained from, and the endpoints that served it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _CODE = ("code", "code_sha256", "execution")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRead:
-    """A table that a training set read: ``snapshot`` is a string, as browsers cannot hold so long an integer."""
+    """A table that a training set read; ``snapshot`` is a string, since JavaScript numbers cannot represent 64-bit integers."""
 
     table: str
     snapshot: str
@@ -33,7 +33,7 @@ class TableRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSetRead:
-    """What a training set was built from, and by which code."""
+    """Sources of a training set, and the code that built it."""
 
     name: str
     rows: int
@@ -46,7 +46,7 @@ class TrainingSetRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """A record that says that the package served: on which endpoint, since when, and who had asked."""
+    """An audit record of the package's promotion on an endpoint, with its time and requester."""
 
     endpoint: str
     sequence: int
@@ -56,9 +56,9 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineagePage:
-    """The lineage of a package. ``code`` are the entries of its metadata that name code and run.
+    """The lineage of a package. ``code`` are the metadata entries that name its code and training run.
 
-    ``training_set`` is null where it is not of the unit's feature store; ``unread`` says why parts are not shown.
+    ``training_set`` is null if it was not built from the unit's feature store; ``unread`` is why parts are not shown.
     """
 
     now: datetime
@@ -74,7 +74,7 @@ def lineage(call: Call) -> LineagePage:
     """Return the lineage of a package.
 
     Raises:
-        RefusedRequestError: If there is no such package.
+        RefusedRequestError: If the package does not exist.
     """
     finder, group = PackageFinder(client=call.cloud.client), call.names["group"]
     try:
@@ -110,11 +110,11 @@ def lineage(call: Call) -> LineagePage:
 
 
 def _set(call: Call, entries: Entries, unit: str, training_set: str, unread: list[str]) -> TrainingSetRead | None:
-    """Return what a training set of a unit's feature store read; nothing, and why, where that is not known."""
+    """Return the sources of a training set in a unit's feature store; ``None`` if unknown, with the reason in ``unread``."""
     try:
         place = f"s3://{entries.feature_store(unit).manifests_bucket}/manifests"
         manifest = Manifests(place, s3=call.cloud.client("s3")).read(training_set)
-    except NotDeployedError:  # a unit without a store has no set of one
+    except NotDeployedError:  # the unit has no feature store
         return None
     except ManifestError as error:
         unread.append(f"training set: {error}")

@@ -1,4 +1,4 @@
-"""What the first two pages show: units, the models of a unit with their states, and one model."""
+"""Operations for the first pages: list units, read the models of a unit with their states, and read one model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ from mlops_runtime.rollout.rollout_words import facts
 T = TypeVar("T")
 
 _CHANGES = timedelta(hours=24)
-_RECORDS = 20  # newest ones of a chain among which those of a day are, and the version before
+_RECORDS = 20  # newest records read from a chain, for the changes of a day and the previous version
 _BAD = (Outcome.ROLLED_BACK, Outcome.FAILED, Outcome.REFUSED, Outcome.REJECTED)
 
 
@@ -49,7 +49,7 @@ class UnitNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Units:
-    """Every unit by name; ``unread`` says by name why others cannot be read by this version. ``now`` is the time in the cloud."""
+    """All units by name; ``unread`` is why this version cannot read others, by name. ``now`` is the cloud's time."""
 
     now: datetime
     units: tuple[UnitNames, ...]
@@ -60,12 +60,12 @@ class Units:
 class ModelRow:
     """One model of a unit.
 
-    ``says`` explains ``state`` in a sentence, in the words of the monitor or the record. ``monitors`` has the state of each
-    monitor in the newest window, which ended at ``monitored_until``; empty where nothing was decided. ``is_monitored`` says whether
-    a monitor is deployed, null where the endpoint's stack did not say so. ``retrained`` is when the newest
-    retraining started, and on the page of one model what came of it; ``rollout`` is where the one that runs is. ``waiting`` are
-    packages that wait for an approval; null where they may not be read. ``digest`` is the SHA-256 of the model that serves: in
-    other environments the same model has other versions and this digest.
+    ``says`` explains ``state`` in a sentence, from the monitor or the record. ``monitors`` has the state of each monitor in the
+    newest window, which ended at ``monitored_until``; empty before the first decision. ``is_monitored`` is whether a monitor is
+    deployed, null if the endpoint's stack did not publish this. ``retrained`` is when the newest retraining started, and on the
+    page of one model its outcome; ``rollout`` is the progress of the running rollout. ``waiting`` are packages that await an
+    approval; null if they may not be read. ``digest`` is the SHA-256 of the live model, which is the same in all environments,
+    while version numbers differ.
     """
 
     endpoint: str
@@ -87,12 +87,12 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryRow:
-    """The model of a registry for which the unit has no endpoint, as where models are trained for other environments.
+    """The model of a registry without an endpoint in the unit, for example if models are trained for other environments.
 
-    ``version`` is the newest that was released, else the newest that is approved; ``digest`` is the SHA-256 of its model, and
-    ``since`` when that was. ``approved`` and ``released`` name these versions, ``<group>/<number>``, null where they do not exist.
-    ``source`` is the environment whose releases it takes, null where its models are trained here. ``says`` explains ``state``;
-    ``retrained`` and ``waiting`` are as of a model that serves.
+    ``version`` is the newest released version, else the newest approved one; ``digest`` is the SHA-256 of its model, and
+    ``since`` the time of the release or approval. ``approved`` and ``released`` are these versions, ``<group>/<number>``, or null.
+    ``source`` is the environment whose releases it takes, null if its models are trained here. ``says`` explains ``state``;
+    for ``retrained`` and ``waiting`` see ``ModelRow``.
     """
 
     group: str
@@ -111,12 +111,12 @@ class RegistryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitPage:
-    """The models of a unit, the worst first. ``automation`` says whether it runs, or what stops it; then ``is_stopped``.
+    """The models of a unit, worst state first. ``automation`` is ``runs``, or why it is stopped; then ``is_stopped`` is true.
 
-    ``owner`` answers for the unit and ``cost_center`` pays for it; null where its stack has not published them.
-    ``sequence`` is of the unit's newest audit record: what a pause names as seen. ``unread`` says why the caller may not read
-    others of its models, by ``endpoint <name>``, ``pipeline <name>``, ``registry <group>`` or ``releases of <group>``.
-    ``registries`` are those for which it has no endpoint.
+    ``owner`` and ``cost_center`` are null if the unit's stack has not published them. ``sequence`` is that of the unit's newest
+    audit record, which a pause request refers to. ``unread`` is why the caller may not read other models, by
+    ``endpoint <name>``, ``pipeline <name>``, ``registry <group>`` or ``releases of <group>``.
+    ``registries`` are those without an endpoint.
     """
 
     now: datetime
@@ -136,7 +136,7 @@ class UnitPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedVersion:
-    """A version that serves, or did: ``package`` is its ARN, ``config`` what SageMaker or the cluster calls it."""
+    """A version that serves or served: ``package`` is its ARN, ``config`` the name of its endpoint config or slot version."""
 
     version: int | None
     package: str | None
@@ -146,9 +146,9 @@ class ServedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that happened.
+    """An event.
 
-    ``kind`` is an outcome of the audit log in lower case, ``window`` of a monitor, or ``alarm`` and ``alarm ended``.
+    ``kind`` is an outcome of the audit log in lower case, ``window`` for a monitor's report, ``alarm`` or ``alarm ended``.
     """
 
     at: str
@@ -161,7 +161,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutFact:
-    """One line about a rollout that runs, as ``mlops status`` prints it: ``name`` is ``step``, ``left``, ``answers``..."""
+    """One line about a running rollout, as in ``mlops status``: ``name`` is ``step``, ``left``, ``answers``..."""
 
     name: str
     text: str
@@ -169,14 +169,14 @@ class RolloutFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointPage:
-    """One model. ``cause`` is the last verdict in its own words, of the monitor or of the rollout.
+    """One model. ``cause`` is the last verdict, of the monitor or the rollout.
 
-    ``before_did`` says in sentences how the version before did while it served: when, the verdict of its rollout, and what its
-    monitor found last. ``owner`` and ``cost_center`` are of the unit.
-    ``sequence`` is of the newest audit record, ``unit_sequence`` of the unit's own: what a change names as seen. ``changes`` are of
-    the last 24 hours, newest first; ``unread`` says why some are not shown. ``latencies`` are of the fleets of the rollout that
-    runs. ``overview`` and ``retraining`` are what
-    ``mlops status --json`` prints of the endpoint and of its pipeline, null where no pipeline retrains it.
+    ``before_did`` describes in sentences how the previous version performed while it served: when, the verdict of its rollout, and
+    the last result of its monitor. ``owner`` and ``cost_center`` are those of the unit.
+    ``sequence`` is that of the newest audit record, ``unit_sequence`` that of the unit's own chain; change requests refer to them.
+    ``changes`` are those of the last 24 hours, newest first; ``unread`` is why some are not shown. ``latencies`` are those of the
+    running rollout's fleets. ``overview`` and ``retraining`` are the endpoint and its pipeline as printed by
+    ``mlops status --json``; ``retraining`` is null without a pipeline.
     """
 
     now: datetime
@@ -285,7 +285,7 @@ def endpoint(call: Call) -> EndpointPage:
         else tuple(
             RolloutFact(name=name, text=text) for name, text in facts(overview.progress, own.endpoint, call.now)
         ),
-        latencies=tuple(unread.read("time of answers", lambda: _latencies(call, own, overview))),
+        latencies=tuple(unread.read("latencies", lambda: _latencies(call, own, overview))),
         changes=tuple(sorted(changes, key=lambda change: change.at, reverse=True)),
         sequence=head.audit_sequence,
         unit_sequence=0 if found.last is None else found.last.sequence,
@@ -296,13 +296,13 @@ def endpoint(call: Call) -> EndpointPage:
 
 
 class _Unread:
-    """Parts of a page that the caller may not read, or that this version cannot; the page names them and shows the rest."""
+    """Collects the parts of a page that the caller or this version cannot read; the page names them and shows the rest."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
     def read(self, what: str, look: Callable[[], list[T]]) -> list[T]:
-        """Return what is found; nothing, and the reason among ``reasons``, where it cannot be read."""
+        """Return the result of ``look``; if it cannot be read, add the reason to ``reasons`` and return an empty list."""
         try:
             return look()
         except ContractError as error:
@@ -315,7 +315,7 @@ class _Unread:
 
 
 def _overview(call: Call, *, runs: bool = False) -> Overview:
-    """Return what reads a unit; with runs what came of the last retraining too, which takes several calls for each of them."""
+    """Return the reader of a unit's status; ``runs`` includes the last retraining, which takes several calls per pipeline."""
     client = call.cloud.client
     return Overview(
         dynamodb=client("dynamodb"),
@@ -329,7 +329,7 @@ def _overview(call: Call, *, runs: bool = False) -> Overview:
 
 
 def _pipelines(entries: list[PipelineEntry]) -> dict[str, str]:
-    """Return the pipeline of each endpoint that one retrains."""
+    """Return the pipelines by endpoint."""
     return {each.endpoint or each.pipeline: each.pipeline for each in entries}
 
 
@@ -390,7 +390,7 @@ def _registry_row(
 
 
 def _retrained(pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime) -> str | None:
-    """Return what came of a pipeline's newest retraining, or when it started where that was not read."""
+    """Return the outcome of a pipeline's newest retraining, or its start if runs were not read."""
     found = next((each for each in pipelines if each.pipeline == pipeline), None)
     if found is None:
         return None
@@ -411,7 +411,7 @@ def _served(live: LivePointer) -> ServedVersion:
 
 
 def _before(live: LivePointer | None, records: list[AuditRecord]) -> ServedVersion | None:
-    """Return the version that a rollback returns to."""
+    """Return the version that a rollback would restore."""
     if live is None or live.previous is None:
         return None
     package = package_before(live, records)
@@ -434,7 +434,7 @@ def _of_records(records: list[AuditRecord], since: datetime) -> Iterator[Change]
 
 
 def _latencies(call: Call, entry: EndpointEntry, found: EndpointOverview) -> list[FleetLatency]:
-    """Return how long the answers of the fleets of a rollout take."""
+    """Return the latencies of a rollout's fleets."""
     if found.progress is None or found.live is None:
         return []
     configs: dict[Which, str] = {
@@ -453,12 +453,12 @@ def _latencies(call: Call, entry: EndpointEntry, found: EndpointOverview) -> lis
 def _before_did(
     now: datetime, archive: Archive, before: ServedVersion | None, records: list[AuditRecord], unread: _Unread
 ) -> tuple[str, ...]:
-    """Return how the version before did, with the newest window of the monitor that ended while it served."""
+    """Describe how the previous version performed, with the newest monitor window that ended while it served."""
     stint = None if before is None else stint_of(before.package, records)
     if stint is None:
         return ()
     until = now if stint.ended is None else datetime.fromisoformat(stint.ended.at)
-    found = unread.read("what the monitor found of the version before", lambda: archive.newest(until))
+    found = unread.read("monitor reports of the version before", lambda: archive.newest(until))
     return stint.says(next((each.verdict for each in found if stint.has(each.window_until)), None))
 
 

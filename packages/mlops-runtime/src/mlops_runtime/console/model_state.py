@@ -1,4 +1,4 @@
-"""How a model fares, in a word and a sentence, the worst first."""
+"""State of a model, as a word and a sentence."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ _BLIND = (MonitorState.MONITOR_NOT_RUN, MonitorState.NO_CAPTURE, MonitorState.BA
 
 
 class ModelState(StrEnum):
-    """How a model fares; of several that are true the worst, which comes first here."""
+    """State of a model; if several apply, the worst, which is the first in this order."""
 
     GONE = "gone"
     BROKEN = "broken"
@@ -35,26 +35,26 @@ ORDER = tuple(ModelState)
 
 
 def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
-    """Return how a model fares, and why in a sentence: in the words of its monitor or of its record where they say it.
+    """Return the state of a model, and the reason in a sentence, from its monitor or audit record if possible.
 
     Args:
         found: The endpoint.
     """
     monitor, last, live = found.monitor, found.rollout, found.live
     if monitor is not None and live is not None and monitor.window_until and monitor.window_until <= live.since:
-        # what it found is about the version before, such as one that was rolled back for it
-        says = f"no window of the monitor has ended since version {live.model_package_arn.rpartition('/')[2]} serves"
+        # the report is about the previous version, possibly one that was rolled back because of it
+        says = f"no monitor window has ended since version {live.model_package_arn.rpartition('/')[2]} went live"
         monitor = MonitorOverview(states={}, verdict=says)
     states = set() if monitor is None else set(monitor.states.values())
     if found.state == GONE:
         return (
             ModelState.GONE,
-            "its endpoint was deleted outside of the platform: deploy its stack, or approve a package again",
+            "its endpoint was deleted outside of the platform: deploy its stack again, or approve a package again",
         )
     if found.state in _BROKEN:
         return ModelState.BROKEN, f"SageMaker reports that its endpoint is {found.state}; see its rollout and its log"
     if found.state == NOT_YET_DEPLOYED and not found.waiting and not found.running:
-        return ModelState.NOT_YET_DEPLOYED, "nothing serves yet: the first approval deploys a model"
+        return ModelState.NOT_YET_DEPLOYED, "no model serves yet: the first approval deploys one"
     if MonitorState.VIOLATION.value in states and monitor is not None:
         return ModelState.VIOLATED, monitor.verdict or "a monitor's limit is violated"
     if last is not None and last.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
@@ -66,14 +66,14 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
     if found.waiting:
         return ModelState.WAITING, f"{_versions(found.waiting)} waits for an approval"
     if found.running:
-        return ModelState.ROLLING_OUT, "an execution runs" if found.progress is None else doing(found.progress)
+        return ModelState.ROLLING_OUT, "a rollout is running" if found.progress is None else doing(found.progress)
     if found.probation_until is not None:
-        return ModelState.PROBATION, f"it is watched until {found.probation_until} and rolled back by itself"
+        return ModelState.PROBATION, f"it is monitored until {found.probation_until} and rolled back automatically"
     return _watched(found, monitor)
 
 
 def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
-    """Return how the model of a registry without an endpoint fares, and why in a sentence.
+    """Return the state of a registry's model without an endpoint, and the reason in a sentence.
 
     Args:
         found: The registry.
@@ -86,13 +86,13 @@ def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
     if found.waiting:
         return ModelState.WAITING, f"{_versions(found.waiting)} waits for an approval"
     if released is not None and approved is not None and approved.version != released.version:
-        return ModelState.APPROVED, f"{approved.version} is approved and not released; {released.version} is"
+        return ModelState.APPROVED, f"{approved.version} is approved but not released; {released.version} is released"
     if released is not None:
         return ModelState.RELEASED, f"{released.version} is released: other environments may take it"
     if approved is not None and found.is_releasing and not found.unread:
         return (
             ModelState.APPROVED,
-            f"{approved.version} is approved and not released; see: mlops promotions {found.group}",
+            f"{approved.version} is approved but not released; see: mlops promotions {found.group}",
         )
     if approved is not None:
         return ModelState.APPROVED, f"{approved.version} is approved; its unit has no endpoint for it here"
@@ -100,7 +100,7 @@ def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
 
 
 def _watched(found: EndpointOverview, monitor: MonitorOverview | None) -> tuple[ModelState, str]:
-    """Return the monitor's state of a model that has no other state."""
+    """Return the state of a model according to its monitor."""
     if monitor is None and found.is_monitored is False:
         return ModelState.NOT_WATCHED, "no monitor is deployed for it: define a ModelMonitor in its stack"
     if monitor is None:

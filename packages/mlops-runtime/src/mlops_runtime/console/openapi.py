@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document of the routes, made from the JSON schemas of the contracts that they take and give.
+"""OpenAPI 3.1 document of the routes, generated from the JSON schemas of their request and response contracts.
 
-See: https://spec.openapis.org/oas/v3.1.0, whose schemas are JSON Schema 2020-12, as the contracts' are.
+See: https://spec.openapis.org/oas/v3.1.0, whose schemas are JSON Schema 2020-12, like those of the contracts.
 """
 
 import json
@@ -35,7 +35,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "info": {
             "title": "MLOps console",
             "version": "1",
-            "summary": "What people read and do of units and models",
+            "summary": "Read and operate units and models",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": ROOT}],
@@ -46,12 +46,12 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
-    problem = {"description": "Refused, with the fix", **_content(Problem, schemas, PROBLEM)}
+    problem = {"description": "Problem, with its fix", **_content(Problem, schemas, PROBLEM)}
     codes = (*_READ, *(_WRITE if route.takes else ()))
     found: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,
-        "description": f"In the role {route.role.value}.",
+        "description": f"Requires the role {route.role.value}.",
         "parameters": [
             *(
                 _parameter("path", name, f"The {name}", f"^{PATTERNS.get(name, NAME)}$", is_required=True)
@@ -68,10 +68,10 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         },
     }
     if route.method == "GET":
-        found["responses"]["304"] = {"description": "As the caller has seen it (If-None-Match)"}
+        found["responses"]["304"] = {"description": "Not modified (If-None-Match)"}
     if route.takes is not None:
         found["parameters"].append(
-            _parameter("header", "Idempotency-Key", "The same key is the same request", f"^{KEY}$", is_required=True)
+            _parameter("header", "Idempotency-Key", "Requests with the same key run once", f"^{KEY}$", is_required=True)
         )
         found["requestBody"] = {"required": True, **_content(route.takes, schemas, JSON)}
         _close(schemas, route.takes.__name__)
@@ -91,7 +91,7 @@ def _content(kind: type, schemas: dict[str, Any], media: str) -> dict[str, Any]:
 
 
 def _close(schemas: dict[str, Any], name: str) -> None:
-    """Say of a body, and of what it holds, that unknown fields are refused."""
+    """Refuse unknown fields in the schema of a body and in nested schemas."""
     schemas[name]["additionalProperties"] = False
     for found in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schemas[name])):
         _close(schemas, found)

@@ -1,7 +1,7 @@
-"""The static files of the console, by address, with the headers that they are served with.
+"""Static files of the console by path, with their response headers.
 
-They need no build: a browser gets the files of ``pages/`` as they are. Only ``index.html`` has a name that stays; everything else
-is under a folder named by the hash of all of it, so that a browser may keep it for ever and never mixes two versions.
+The files in ``pages/`` are served without a build step. Only ``index.html`` has a fixed path; all other files are in a folder named
+by their common hash, so that browsers can cache them forever and never mix two versions.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from pathlib import Path
 
 PAGES = Path(__file__).with_name("pages")
 INDEX = "/"
-CONFIG = "/config.json"  # beside the files, of each console its own: how people sign in
+CONFIG = "/config.json"  # specific to each console: how users sign in
 
 
 def content_policy(*, connects_to: str = "") -> str:
-    """Return the pages' content security policy: scripts and styles of our own files alone, and no markup made of strings.
+    """Return the pages' content security policy: scripts and styles only from our own files, and no markup from strings.
 
     See: https://www.w3.org/TR/CSP3/ https://www.w3.org/TR/trusted-types/
 
     Args:
-        connects_to: Origin that the pages call beside their own, which signs people in. Default: none.
+        connects_to: Origin of the sign-in service that the pages call. Default: none.
 
     Example:
         >>> "connect-src 'self' https://sign-in.example;" in content_policy(connects_to="https://sign-in.example")
@@ -63,7 +63,7 @@ _NEVER = "no-store"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFile:
-    """One file as it is served: ``content_type`` and ``cache_control`` are its headers beside ``HEADERS``."""
+    """A served file: ``content_type`` and ``cache_control`` are its headers in addition to ``HEADERS``."""
 
     content: bytes
     content_type: str
@@ -71,7 +71,7 @@ class PageFile:
 
 
 def page_files() -> dict[str, PageFile]:
-    """Return the files of the console by their address on its host.
+    """Return the files of the console by URL path.
 
     Example:
         >>> files = page_files()

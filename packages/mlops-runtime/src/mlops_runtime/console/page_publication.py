@@ -1,4 +1,4 @@
-"""Pages of a hosted console: one document that travels with a function, which puts them into the bucket of a distribution."""
+"""Publication of a hosted console's pages: a function writes them from one bundled document to a distribution's bucket."""
 
 import base64
 import hashlib
@@ -16,14 +16,14 @@ _INDEX_KEY = "index.html"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageDocument:
-    """All files of the pages in one text, and its hash."""
+    """All files of the pages as one JSON string, and its hash."""
 
     text: str
     sha256: str
 
 
 def page_document() -> PageDocument:
-    """Return the pages as one document: per key of the bucket the content in Base64 and its headers.
+    """Return the pages as one document: for each object key, the content in Base64 and the headers.
 
     Example:
         >>> sorted(json.loads(page_document().text)["index.html"])
@@ -43,12 +43,12 @@ def page_document() -> PageDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagePublication:
-    """Puts pages and their configuration into a bucket.
+    """Writes pages and their configuration to a bucket.
 
-    What earlier releases left stays: a browser that has their index open still asks for their files.
+    Files of earlier releases are kept for browsers that have an earlier index open.
 
     Args:
-        s3: Client of S3.
+        s3: S3 client.
         bucket: Name of the bucket.
         document: ``PageDocument.text``.
     """
@@ -58,22 +58,22 @@ class PagePublication:
     document: str
 
     def handle(self, event: Mapping[str, Any], answer: Callable[..., None]) -> None:
-        """Carry out one request of CloudFormation and answer it; nothing is to be done when the pages go.
+        """Handle a CloudFormation request and send the response; ``Delete`` does nothing.
 
         Args:
-            event: The request; ``Config`` of its properties is what ``/config.json`` says.
+            event: The request; its property ``Config`` is the content of ``/config.json``.
             answer: ``lambda_protocol.answer``.
         """
         failure = None
         try:
             if event["RequestType"] != "Delete":
                 self._publish(str(event["ResourceProperties"]["Config"]))
-        except Exception as error:  # CloudFormation waits for an answer in every case
+        except Exception as error:  # CloudFormation needs a response in every case
             failure = f"{type(error).__name__}: {error}"
         answer(event, physical_id=f"{self.bucket}/{_INDEX_KEY}", failure=failure)
 
     def _publish(self, config: str) -> None:
-        """Write the index last: until then browsers get the release before, whole."""
+        """Write all files, the index last, so that browsers get the complete previous release until then."""
         files = json.loads(self.document)
         index = files.pop(_INDEX_KEY)
         for key, file in files.items():

@@ -1,4 +1,4 @@
-"""Rolling back, aborting a rollout, and where a rollback is."""
+"""Operations for rollbacks: roll back, abort a rollout, and follow a rollback."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +20,10 @@ from mlops_runtime.rollout.rollback import Answer, Begun, RollbackError, WayBack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackBegun:
-    """A rollback that has begun; ``execution`` is the name to ask for.
+    """A started rollback; ``execution`` is the name for reading its progress.
 
-    ``aborts`` is whether a rollout is aborted. Its alarm can only be set once the new fleet has begun to start: until
-    ``is_final`` send the same request again.
+    ``aborts`` is whether it aborts a rollout. That is only possible once the new fleet has begun to start: repeat the same request
+    until ``is_final``.
     """
 
     execution: str | None
@@ -34,7 +34,7 @@ class RollbackBegun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackProgress:
-    """Where a rollback is. Once it is over, ``is_served`` says whether what was wanted serves, and ``says`` how it came out."""
+    """Progress of a rollback. Once it is over, ``is_served`` is whether the requested version serves, and ``says`` the outcome."""
 
     execution: str
     is_over: bool
@@ -44,10 +44,10 @@ class RollbackProgress:
 
 
 def roll_back(call: Call) -> RollbackBegun:
-    """Begin a rollback; the one that the same key began is found again.
+    """Start a rollback; a repeated request with the same idempotency key returns the started one.
 
     Raises:
-        RefusedRequestError: If what the person saw has changed, a rollback runs already, or nothing can be returned to.
+        RefusedRequestError: If the displayed version has changed, a rollback is already running, or there is no version to restore.
     """
     body: RollbackBody = call.body
     entry = _entry(call)
@@ -55,7 +55,7 @@ def roll_back(call: Call) -> RollbackBegun:
     said: list[str] = []
     way = _way(call, entry, said)
     if _exists(call, execution_arn(entry.deploy_machine, name)):
-        return RollbackBegun(execution=name, aborts=False, is_final=True, says=("this rollback has begun already",))
+        return RollbackBegun(execution=name, aborts=False, is_final=True, says=("this rollback was already started",))
     if (aborted := _aborted(call, way, body)) is not None:
         return aborted
     rollout = _checked(call, entry, way, body.expect)
@@ -63,16 +63,16 @@ def roll_back(call: Call) -> RollbackBegun:
         return _begun(way, _request(call, body.reason, _target(entry, way, body)), name, said)
     if body.to is not None:
         raise RefusedRequestError(
-            409, f"the rollout {rollout} runs: abort it first, then roll back to version {body.to}"
+            409, f"the rollout {rollout} is running: abort it first, then roll back to version {body.to}"
         )
     return _begun(way, _request(call, body.reason, None), name, said)
 
 
 def abort(call: Call) -> RollbackBegun:
-    """Abort the rollout that runs: its new fleet is rolled back, and the version that served before it keeps serving.
+    """Abort the running rollout: its new fleet is rolled back, and the previous version continues to serve.
 
     Raises:
-        RefusedRequestError: If what the person saw has changed, or no rollout runs.
+        RefusedRequestError: If the displayed version has changed, or no rollout is running.
     """
     body: AbortBody = call.body
     entry = _entry(call)
@@ -82,13 +82,13 @@ def abort(call: Call) -> RollbackBegun:
         return aborted
     if _checked(call, entry, way, body.expect) is None:
         raise RefusedRequestError(
-            409, f"no rollout of {entry.endpoint} runs; to return to the version before, roll back"
+            409, f"no rollout of {entry.endpoint} is running; to return to the previous version, roll back"
         )
     return _begun(way, _request(call, body.reason, None), "", said)
 
 
 def progress(call: Call) -> RollbackProgress:
-    """Return where a rollback is, or the rollout that it aborts.
+    """Return the progress of a rollback, or of the rollout that it aborts.
 
     Raises:
         RefusedRequestError: If the Deploy machine has no such execution.
@@ -108,7 +108,7 @@ def progress(call: Call) -> RollbackProgress:
     found = _way(call, entry, []).look(begun)
     if isinstance(found, Begun):
         return RollbackProgress(
-            execution=call.names["execution"], is_over=False, is_served=None, says="it runs", record=None
+            execution=call.names["execution"], is_over=False, is_served=None, says="it is running", record=None
         )
     return RollbackProgress(
         execution=call.names["execution"], is_over=True, is_served=found.is_served, says=found.text, record=found.record
@@ -118,7 +118,9 @@ def progress(call: Call) -> RollbackProgress:
 def _entry(call: Call) -> EndpointEntry:
     entry = Entries(ssm=call.cloud.client("ssm")).endpoint(call.names["endpoint"])
     if entry.unit != call.names["unit"]:
-        raise RefusedRequestError(404, f"endpoint {entry.endpoint} is of unit {entry.unit}, not {call.names['unit']}")
+        raise RefusedRequestError(
+            404, f"endpoint {entry.endpoint} belongs to unit {entry.unit}, not {call.names['unit']}"
+        )
     return entry
 
 
@@ -135,18 +137,18 @@ def _way(call: Call, entry: EndpointEntry, said: list[str]) -> WayBack:
 
 
 def _aborted(call: Call, way: WayBack, body: AbortBody | RollbackBody) -> RollbackBegun | None:
-    """Return the abort that this very request has made already, whichever process took it: what followed what the person saw."""
+    """Return the abort that an earlier attempt of this request made, found by the record after the displayed one."""
     last = last_record(way.chain.table.read())
     if last is None or last.sequence != body.expect.sequence + 1 or last.outcome is not Outcome.ROLLED_BACK:
         return None
     if not way.has_done(_request(call, body.reason, None), last):
         return None
-    says = f"this was done already: record {last.sequence}, {last.outcome.value}"
+    says = f"this was already done: record {last.sequence}, {last.outcome.value}"
     return RollbackBegun(execution=last.execution.rpartition(":")[2], aborts=True, is_final=True, says=(says,))
 
 
 def _checked(call: Call, entry: EndpointEntry, way: WayBack, expect: SeenVersion) -> str | None:
-    """Return the name of the rollout that runs, after a check that the person has seen what is."""
+    """Return the name of the running rollout, after checking that the displayed version is current."""
     row = way.chain.table.read()
     live = None if row.live is None else from_json(LivePointer, row.live).model_package_arn
     if (row.audit_sequence, live) != (expect.sequence, expect.package):
@@ -156,7 +158,7 @@ def _checked(call: Call, entry: EndpointEntry, way: WayBack, expect: SeenVersion
         )
         raise RefusedRequestError(
             409,
-            f"{entry.endpoint} has changed since it was shown{came}; {live or 'nothing'} serves. Read it again, then decide",
+            f"{entry.endpoint} has changed since it was displayed{came}; {live or 'no version'} serves. Reload it, then decide",
         )
     running = way.running()
     for execution in running:
@@ -164,13 +166,13 @@ def _checked(call: Call, entry: EndpointEntry, way: WayBack, expect: SeenVersion
         if asked is not None and asked.reason is DeployReason.ROLLBACK:
             by = person_of(asked.requested_by)
             raise RefusedRequestError(
-                409, f"a rollback by {by} runs already: {execution.rpartition(':')[2]}; follow it"
+                409, f"a rollback by {by} is already running: {execution.rpartition(':')[2]}; follow it"
             )
     return row.owner.rpartition(":")[2] if row.owner in running and row.owner is not None else None
 
 
 def _target(entry: EndpointEntry, way: WayBack, body: RollbackBody) -> str | None:
-    """Return the package to return to: by its ARN where it is known, so that a second rollback finds it serving."""
+    """Return the ARN of the package to restore, so that a second rollback finds it serving; ``None`` if it is unknown."""
     if body.to is not None:
         return target_package(str(body.to), group=entry.group, machine_arn=entry.deploy_machine)
     return way.before()
@@ -197,9 +199,7 @@ def _begun(way: WayBack, request: DeployRequest, name: str, said: list[str]) -> 
         execution=found.execution.rpartition(":")[2],
         aborts=found.aborts,
         is_final=found.is_alarm_set or not found.aborts,
-        says=tuple(said)
-        if found.is_alarm_set or not found.aborts
-        else (*said, "the new fleet has not begun to start yet"),
+        says=tuple(said) if found.is_alarm_set or not found.aborts else (*said, "the new fleet has not started yet"),
     )
 
 
@@ -214,7 +214,7 @@ def _exists(call: Call, execution: str) -> bool:
 
 
 def _input(call: Call, execution: str) -> DeployRequest | None:
-    """Return what an execution was asked for; None of one that was started by hand with something else."""
+    """Return the request of an execution; ``None`` for an execution started by hand with another input."""
     stepfunctions: Any = call.cloud.client("stepfunctions")
     try:
         return from_json(DeployRequest, stepfunctions.describe_execution(executionArn=execution)["input"])

@@ -1,4 +1,4 @@
-"""One operation of the console: its address, what it takes and gives, and in which role it is done."""
+"""Definition of the console's operations: path, request and response contracts, and required role."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from urllib.parse import unquote
 from mlops_runtime.console.http_message import Call
 
 ROOT = "/api/v1"
-NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # of units, endpoints, pipelines and package groups
-KEY = r"[A-Za-z0-9_-]{8,64}"  # of Idempotency-Key
-# of the other parameters of paths
+NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"  # names of units, endpoints, pipelines and package groups
+KEY = r"[A-Za-z0-9_-]{8,64}"  # values of Idempotency-Key
+# other path parameters
 PATTERNS = {
     "number": r"[1-9][0-9]{0,8}",
     "execution": r"[A-Za-z0-9_-]{1,80}",
@@ -22,7 +22,7 @@ PATTERNS = {
 
 
 class Role(StrEnum):
-    """Who does something; people have one of these roles, or more."""
+    """Role for an operation; a user may have several roles."""
 
     READER = "reader"
     ON_CALL = "on-call"
@@ -31,7 +31,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One parameter of a query: its name, what it is, the pattern of its values, and whether it may be left out."""
+    """A query parameter: name, description, pattern of its values, and whether it is required."""
 
     name: str
     description: str
@@ -44,16 +44,16 @@ class Route:
     """One operation.
 
     Args:
-        method: Of HTTP.
-        path: Below the root, with parameters in braces, such as ``/units/{unit}``.
-        operation: Its name: what ``GET /me`` lists, and clients that are generated call it.
-        summary: What it does.
-        act: Does it; what it returns is the contract of the answer.
-        takes: Contract of the body. Default: it takes none.
-        status: Of the answer. Default: 200.
-        role: Whose right it is. Default: the reader's.
-        is_grave: Whether it asks for a recent sign-in, where people sign in. Default: no.
-        query: Parameters of the query. Default: none.
+        method: HTTP method.
+        path: Path below the root, with parameters in braces, such as ``/units/{unit}``.
+        operation: Name of the operation in ``GET /me`` and in generated clients.
+        summary: Short description.
+        act: Function that performs it; its return type is the contract of the response.
+        takes: Contract of the body. Default: no body.
+        status: Status code of the response. Default: 200.
+        role: Required role. Default: reader.
+        is_grave: Whether it requires a recent sign-in, in consoles with sign-in. Default: no.
+        query: Query parameters. Default: none.
     """
 
     method: str
@@ -69,17 +69,17 @@ class Route:
 
     @property
     def gives(self) -> type:
-        """Contract of the answer."""
+        """Contract of the response."""
         found: type = get_type_hints(self.act)["return"]
         return found
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Parameters of the path."""
+        """Names of the path parameters."""
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
     def match(self, path: str) -> Mapping[str, str] | None:
-        """Return the parameters of a path that is this route's, decoded; None of another.
+        """Return the decoded parameters of a path that matches the route; ``None`` for other paths.
 
         Example:
             >>> route = Route(method="GET", path="/units/{unit}", operation="unit", summary="", act=str)

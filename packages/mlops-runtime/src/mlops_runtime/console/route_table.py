@@ -1,4 +1,4 @@
-"""Every operation of the console in a table: address, what does it, the body that it takes, and the role."""
+"""Table of the console's operations: path, name, summary, function, body contract and role."""
 
 from mlops_runtime.console import (
     approval_pages,
@@ -29,36 +29,46 @@ _PACKAGE = "/packages/{group}/{number}"
 _AUDIT = "/audit/{name}"
 _WINDOW = Parameter(
     name="window",
-    description="newest (the default), the hour in which it ended, or the day if it is the day's only one",
+    description="newest (the default), the hour in which the window ended, or the day if it is the day's only window",
     pattern=r"^(newest|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}(:[0-9]{2}){0,2}(Z|[+-][0-9]{2}:[0-9]{2})?)?)$",
 )
 _FEATURE = Parameter(name="feature", description="The feature", pattern=r"^[^\x00-\x1f]{1,256}$", is_required=True)
 _TEXT = Parameter(
     name="text",
-    description="Words, all of which must occur",
+    description="Words that must all occur",
     pattern=r"^[^\x00-\x1f]*[A-Za-z0-9][^\x00-\x1f]*$",
     is_required=True,
 )
 _UNTIL = Parameter(
     name="until",
-    description="Number and hash of the newest record that is checked, as rest of an answer has them",
+    description="Sequence and hash of the newest record to check, from rest of the previous response",
     pattern=r"^[1-9][0-9]{0,7}-[0-9a-f]{64}$",
 )
-_COLUMN = Parameter(name="column", description="A feature or key column alone", pattern=r"^[A-Za-z0-9_]{1,128}$")
+_COLUMN = Parameter(name="column", description="A feature or key column", pattern=r"^[A-Za-z0-9_]{1,128}$")
 
 _READS = (
     ("/units", "listUnits", "List the units by name", model_pages.units),
-    ("/costs", "readCosts", "Tell what units and endpoints cost a day", daily_costs.costs),
-    (_UNIT, "readUnit", "Read the models of a unit, the worst first", model_pages.unit),
+    ("/costs", "readCosts", "Read the daily costs of units and endpoints", daily_costs.costs),
+    (_UNIT, "readUnit", "Read the models of a unit, worst state first", model_pages.unit),
     (
         _ENDPOINT,
         "readEndpoint",
-        "Read one model: its versions, the cause, the changes of 24 hours",
+        "Read one model: versions, cause of its state, changes of 24 hours",
         model_pages.endpoint,
     ),
-    (f"{_ENDPOINT}/rollbacks/{{execution}}", "followRollback", "Tell where a rollback is", rollback_calls.progress),
-    (f"{_RETRAININGS}/{{event}}", "followRetraining", "Tell what came of a request to retrain", unit_calls.retraining),
-    ("/approvals", "listApprovals", "List the packages that wait for a person", approval_pages.approvals),
+    (
+        f"{_ENDPOINT}/rollbacks/{{execution}}",
+        "followRollback",
+        "Read the progress of a rollback",
+        rollback_calls.progress,
+    ),
+    (
+        f"{_RETRAININGS}/{{event}}",
+        "followRetraining",
+        "Read the outcome of a retraining request",
+        unit_calls.retraining,
+    ),
+    ("/approvals", "listApprovals", "List the packages that await an approval", approval_pages.approvals),
     (_PACKAGE, "readPackage", "Read one package with its evidence", approval_pages.package),
     (f"{_UNIT}/features", "findFeatures", "Find feature groups and services by words", feature_pages.find, _TEXT),
     (
@@ -68,8 +78,13 @@ _READS = (
         feature_pages.users,
         _COLUMN,
     ),
-    (f"{_PACKAGE}/lineage", "readLineage", "Tell from which rows and code a package was made", lineage_pages.lineage),
-    (f"{_ENDPOINT}/drift", "readDrift", "Read what a monitor found in a window", drift_pages.window, _WINDOW),
+    (
+        f"{_PACKAGE}/lineage",
+        "readLineage",
+        "Read the rows and code that a package was trained from",
+        lineage_pages.lineage,
+    ),
+    (f"{_ENDPOINT}/drift", "readDrift", "Read a monitor's report of a window", drift_pages.window, _WINDOW),
     (
         f"{_ENDPOINT}/drift/feature",
         "readFeatureDrift",
@@ -82,7 +97,7 @@ _READS = (
     (
         f"{_AUDIT}/verification",
         "verifyAudit",
-        "Check that a chain of records is whole",
+        "Verify a chain of records",
         audit_pages.verify,
         _UNTIL,
     ),
@@ -97,7 +112,7 @@ _WRITES = (
     (
         f"{_ENDPOINT}/rollbacks",
         "rollBack",
-        "Begin a rollback",
+        "Start a rollback",
         rollback_calls.roll_back,
         RollbackBody,
         Role.ON_CALL,
@@ -106,7 +121,7 @@ _WRITES = (
     (
         f"{_ENDPOINT}/abort",
         "abortRollout",
-        "Abort the rollout that runs",
+        "Abort the running rollout",
         rollback_calls.abort,
         AbortBody,
         Role.ON_CALL,
@@ -114,7 +129,7 @@ _WRITES = (
     ),
     (f"{_UNIT}/pause", "pauseUnit", "Pause the automation", unit_calls.pause, PauseBody, Role.ON_CALL, 200),
     (f"{_UNIT}/resume", "resumeUnit", "Resume the automation", unit_calls.resume, PauseBody, Role.ON_CALL, 200),
-    (_RETRAININGS, "retrain", "Ask for a retraining", unit_calls.retrain, RetrainingBody, Role.ON_CALL, 202),
+    (_RETRAININGS, "retrain", "Request a retraining", unit_calls.retrain, RetrainingBody, Role.ON_CALL, 202),
     (
         f"{_PACKAGE}/approval",
         "approve",
@@ -125,9 +140,9 @@ _WRITES = (
         200,
     ),
     (f"{_PACKAGE}/rejection", "reject", "Reject a package", approval_pages.reject, DecisionBody, Role.APPROVER, 200),
-    ("/clock", "moveClock", "Move the embedded cloud's clock", unit_calls.move_clock, ClockBody, Role.READER, 200),
+    ("/clock", "moveClock", "Advance the embedded cloud's clock", unit_calls.move_clock, ClockBody, Role.READER, 200),
 )
-_GRAVE = ("approve", "reject", "rollBack")  # what a person who left a browser open must not have done by another
+_GRAVE = ("approve", "reject", "rollBack")  # protected against use of an unattended browser
 
 ROUTES = (
     *(

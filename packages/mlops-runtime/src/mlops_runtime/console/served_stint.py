@@ -1,4 +1,4 @@
-"""How a version did while it served last, by the audit records and by its monitor."""
+"""Performance of a version during its last time in service, from audit records and its monitor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,50 +9,48 @@ from mlops_runtime.contracts.rollout import AuditRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stint:
-    """A time in which a version served.
+    """A period in which a version served.
 
     Args:
-        begun: The record that began it; None where it is older than the records that were read.
-        ended: The record that ended it; None where it still serves.
+        begun: The record that started it; ``None`` if it is older than the records read.
+        ended: The record that ended it; ``None`` if the version still serves.
     """
 
     begun: AuditRecord | None
     ended: AuditRecord | None
 
     def has(self, time: str) -> bool:
-        """Return whether a time is after its beginning, and not after its end."""
+        """Return whether a time is in the period: after its start, and not after its end."""
         found = datetime.fromisoformat(time)
         is_after = self.begun is None or datetime.fromisoformat(self.begun.at) < found
         return is_after and (self.ended is None or found <= datetime.fromisoformat(self.ended.at))
 
     def says(self, monitored: str | None) -> tuple[str, ...]:
-        """Return how the version did, in sentences; what is not known is said as such.
+        """Describe the performance of the version in sentences.
 
         Args:
-            monitored: Verdict of the last window that ended meanwhile; None where none did, or it has none.
+            monitored: Verdict of the last monitor window that ended in the period; ``None`` if there is none.
         """
         begun, ended = self.begun, self.ended
-        since = "It served from before the newest records" if begun is None else f"It served from {_time(begun.at)}"
+        since = "It served since before the newest records" if begun is None else f"It served from {_time(begun.at)}"
         until = "" if ended is None else f" until {_time(ended.at)}, record {ended.sequence}: {ended.outcome.value}"
         if begun is not None and begun.verdict is not None:
             rollout = f"Its rollout: {begun.verdict.sentence}"
         else:
-            rollout = "No verdict of its rollout is among the newest records."
-        monitor = (
-            "No window of its monitor ended meanwhile." if monitored is None else f"Its monitor found last: {monitored}"
-        )
+            rollout = "The newest records have no verdict of its rollout."
+        monitor = "No monitor window ended in this time." if monitored is None else f"Last monitor report: {monitored}"
         return f"{since}{until}.", rollout, monitor
 
 
 def stint_of(package: str | None, records: Sequence[AuditRecord]) -> Stint | None:
-    """Return the newest time in which a package served.
+    """Return the last period in which a package served.
 
     Args:
         package: ARN of the package.
-        records: Of the endpoint's chain, oldest first.
+        records: Records of the endpoint's chain, oldest first.
 
     Returns:
-        None where no record says that it served.
+        ``None`` if the package served according to none of the records.
     """
     served = [number for number, each in enumerate(records) if package is not None and each.serving_package == package]
     if not served:

@@ -1,4 +1,4 @@
-"""The person of an access token of Cognito, by the claims that API Gateway has verified."""
+"""The user of a Cognito access token, from the claims that API Gateway has verified."""
 
 import hashlib
 import re
@@ -9,17 +9,17 @@ from typing import Any
 
 from mlops_runtime.console.route import Role
 
-# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html: of RoleSessionName and SourceIdentity, less the =
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html: RoleSessionName and SourceIdentity, without "="
 _NAME = re.compile(r"[\w+,.@-]{2,64}", re.ASCII)
 _OTHER = re.compile(r"[^\w+,.@-]", re.ASCII)
 
 
 class ClaimsError(Exception):
-    """The claims are not of a person who may use the console.
+    """The claims do not belong to a user of the console.
 
     Args:
-        status: Of HTTP: 401 if another token helps, 403 if not.
-        detail: What is wrong, and the fix.
+        status: HTTP status code: 401 if another token would help, else 403.
+        detail: The problem and its fix.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -29,12 +29,12 @@ class ClaimsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Who has signed in.
+    """A signed-in user.
 
     Args:
-        name: The user of the pool, which stays the same while attributes such as an address change.
-        roles: What their groups allow, in the order of ``Role``; each person with one may read too.
-        signed_in: How long ago they signed in; tokens that are refreshed keep that time.
+        name: User name in the pool, which never changes, unlike attributes such as the e-mail address.
+        roles: Roles from the user's groups, in the order of ``Role``; every role includes the reader role.
+        signed_in: Time since the sign-in; refreshed tokens keep the time of the sign-in.
     """
 
     name: str
@@ -43,22 +43,22 @@ class Person:
 
     @property
     def session(self) -> str:
-        """The name that sessions of AWS get: of no two persons the same."""
+        """Name of the user's AWS sessions, unique for each user."""
         return session_of(self.name)
 
 
 def person(context: Mapping[str, Any], *, offered: tuple[Role, ...]) -> Person:
-    """Return the person of a request.
+    """Return the user of a request.
 
-    Access tokens are taken, not ID tokens: these say to the pages who has signed in, those are made for APIs, of one scope.
-    A group counts that has the name of a role: ``reader``, ``on-call`` or ``approver``.
+    Only access tokens are accepted, which are for APIs and have a scope; ID tokens are for the pages.
+    Groups with the name of a role count: ``reader``, ``on-call`` or ``approver``.
 
     Args:
-        context: ``requestContext`` of an event of API Gateway's REST API with a Cognito authorizer.
-        offered: Roles that the console takes.
+        context: ``requestContext`` of a REST API's event with a Cognito authorizer.
+        offered: Roles that the console offers.
 
     Raises:
-        ClaimsError: Without claims, for an ID token, or if no group is a role.
+        ClaimsError: Without claims, for an ID token, or if no group is an offered role.
 
     Example:
         >>> claims = {"token_use": "access", "username": "ann", "cognito:groups": "on-call", "auth_time": "1500"}
@@ -68,20 +68,22 @@ def person(context: Mapping[str, Any], *, offered: tuple[Role, ...]) -> Person:
     """
     claims: Mapping[str, str] = (context.get("authorizer") or {}).get("claims") or {}
     if not claims:
-        raise ClaimsError(401, "the request came without a token that was checked; sign in again")
+        raise ClaimsError(401, "the request has no verified token; sign in again")
     if claims.get("token_use") != "access":
         kind = claims.get("token_use", "unknown")
-        raise ClaimsError(401, f"the API takes the access token of the console's sign-in, got a token of kind {kind}")
+        raise ClaimsError(
+            401, f"the API requires the access token of the console's sign-in, got a token of kind {kind}"
+        )
     name = claims.get("username", "")
     if not name:
-        raise ClaimsError(401, "the token is of a program, not of a person; sign in with a user of the pool")
+        raise ClaimsError(401, "the token belongs to a program, not to a user; sign in with a user of the pool")
     groups = _groups(claims.get("cognito:groups", ""))
     had = {role for role in offered if role.value in groups}
     if not had:
         wanted = ", ".join(role.value for role in offered)
         raise ClaimsError(
             403,
-            f"{name} is in no group that the console knows; ask who keeps the user pool to add you to one of {wanted}, then "
+            f"{name} is in none of the console's groups; ask the user pool's administrator to add you to one of {wanted}, then "
             "sign in again",
         )
     roles = tuple(role for role in offered if role in had or role is Role.READER)
@@ -89,9 +91,9 @@ def person(context: Mapping[str, Any], *, offered: tuple[Role, ...]) -> Person:
 
 
 def session_of(name: str) -> str:
-    """Return the name of a person's sessions: the name itself if AWS takes it, else what it takes of it and a hash of all.
+    """Return the session name of a user: the user name if AWS accepts it, else its valid characters and a hash.
 
-    No two persons get the same: a hash follows a ``=``, which a name that is kept does not have.
+    Session names are unique: the hash follows a ``=``, which accepted user names do not contain.
 
     Example:
         >>> session_of("ann@example.com"), session_of("Ann Ek")
@@ -103,9 +105,9 @@ def session_of(name: str) -> str:
 
 
 def _groups(claim: str) -> frozenset[str]:
-    """Return the groups: the gateway writes a list as text, a REST API with commas, an HTTP API as ``[a b]``.
+    """Return the groups from the gateway's string: separated by commas for REST APIs, ``[a b]`` for HTTP APIs.
 
-    Names of groups have no space, which CreateGroup refuses.
+    Group names contain no spaces, since CreateGroup refuses these.
     """
     # claim: gateway-writes-claims-as-text
     return frozenset(re.split(r"[,\s]+", claim.strip().removeprefix("[").removesuffix("]")))
@@ -116,4 +118,4 @@ def _since(context: Mapping[str, Any], claims: Mapping[str, str]) -> timedelta:
         at = timedelta(milliseconds=int(context["requestTimeEpoch"]))
         return at - timedelta(seconds=int(claims["auth_time"]))
     except (KeyError, TypeError, ValueError, OverflowError):
-        return timedelta.max  # it is not known: what needs a recent sign-in is refused
+        return timedelta.max  # unknown: operations that require a recent sign-in are refused

@@ -1,4 +1,4 @@
-"""An account as one of its IAM roles has it: the session is a person's, and its keys are renewed before they end."""
+"""Connection to an account with an assumed IAM role, in a user's session with automatically refreshed credentials."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,61 +15,60 @@ from mlops_runtime.cloud_connection import Clock, CloudConnection, Identity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenRole:
-    """An account in an IAM role; the embedded clock, which AWS does not have, is asked with the caller's own keys.
+    """Connection with an assumed role; the embedded cloud's clock is read with the caller's own credentials.
 
     Args:
-        base: The account as the caller has it.
-        taken: The same in the role.
+        base: Connection with the caller's own credentials.
+        taken: Connection with the role.
     """
 
     base: CloudConnection
     taken: CloudConnection
 
     def client(self, service: str) -> Any:
-        """Return the client of a service, in the role."""
+        """Return the client of a service, with the role."""
         return self.taken.client(service)
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of libraries that are not boto3, in the role."""
+        """Return environment variables for other libraries, with the role."""
         return self.taken.environment()
 
     def identity(self) -> Identity:
-        """Return the session of the role."""
+        """Return the identity of the role session."""
         return self.taken.identity()
 
     def now(self) -> datetime:
-        """Return the time in the cloud."""
+        """Return the cloud's time."""
         clock = self.clock()
         return self.identity().answered if clock is None else clock.now
 
     def clock(self) -> Clock | None:
-        """Return what the embedded clock says; None elsewhere."""
+        """Return the embedded cloud's clock; ``None`` for AWS."""
         return self.base.clock()
 
     def move_clock(self, to: datetime) -> None:
-        """Move the embedded cloud's clock."""
+        """Advance the embedded cloud's clock."""
         self.base.move_clock(to)
 
 
-# else each session reads the description of each service: 0.2 CPU s a role
+# shared, since otherwise each session loads all service models: 0.2 CPU s per role
 _loader = cache(loaders.create_loader)
 
 
 def take_role(
     base: CloudConnection, role: str, *, session: str, is_source: bool = False, region: str | None = None
 ) -> TakenRole:
-    """Take a role at once, and again 15 minutes before the session ends; each session lasts an hour, the most of a role's role.
+    """Assume a role now, and again 15 minutes before each session expires, after an hour, the limit of role chaining.
 
     Args:
-        base: The account as the caller has it.
+        base: Connection with the caller's own credentials.
         role: ARN of the role.
-        session: Name of the session, which its ARN ends with.
-        is_source: Whether the session's source identity is ``session`` too: records and CloudTrail keep it. Default: it has
-            none of its own.
-        region: Region in which the role acts. Default: the caller's.
+        session: Name of the session, the last part of its ARN.
+        is_source: Whether ``session`` is also the session's source identity, which CloudTrail records. Default: no source identity.
+        region: Region of the connection. Default: the caller's.
 
     Raises:
-        ClientError: If AWS refuses the role.
+        ClientError: If AWS refuses to assume the role.
 
     See: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
     """
@@ -87,7 +86,7 @@ def take_role(
 
     botocore_session = get_session()
     botocore_session.register_component("data_loader", _loader(botocore_session.get_config_variable("data_path")))
-    # botocore has no public way to give a session credentials that renew themselves
+    # botocore has no public API for refreshable credentials of a session
     botocore_session._credentials = RefreshableCredentials.create_from_metadata(keys(), keys, "sts-assume-role")  # type: ignore[attr-defined]
     botocore_session.set_config_variable("region", region or sts.meta.region_name)
     options = {name: value for name, value in base.options.items() if name in ("endpoint_url", "region_name")}

@@ -1,4 +1,4 @@
-"""Pausing and resuming a unit, asking a pipeline for a retraining, and what came of that."""
+"""Operations on units: pause and resume automation, request a retraining and follow it, advance the embedded clock."""
 
 import time
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from mlops_runtime.retraining.retraining_request import (
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.rollout.audit_chain import AuditError, last_record
 
-_DETAIL = 500  # characters of a reason that the guard keeps
+_DETAIL = 500  # characters of a reason that the guard stores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseAnswer:
-    """Whether a unit is paused now; ``record`` is the sequence of the record, null where nothing changed."""
+    """Whether a unit is paused; ``record`` is the sequence of the audit record, null if nothing changed."""
 
     unit: str
     paused: bool
@@ -38,7 +38,7 @@ class PauseAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingAsked:
-    """A retraining that was asked for; ``event`` is what to ask the guard's decision by."""
+    """A requested retraining; ``event`` is the id for reading its progress."""
 
     event: str
     says: str
@@ -46,7 +46,7 @@ class RetrainingAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingProgress:
-    """Where a retraining is. ``decision`` is the guard's, null while it has not decided; ``outcome`` what came of the run."""
+    """Progress of a retraining. ``decision`` is the guard's, null before it; ``outcome`` is the result of the run."""
 
     event: str
     decision: Decision | None
@@ -58,7 +58,7 @@ class RetrainingProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockAnswer:
-    """The embedded cloud's time, and how many seconds pass there in a real one."""
+    """The embedded cloud's time, its speed in cloud seconds per real second, and the real seconds that the move took."""
 
     now: str
     scale: float
@@ -85,7 +85,7 @@ def _set(call: Call, *, is_paused: bool) -> PauseAnswer:
         came = (
             "" if last is None else f": record {last.sequence}, {last.outcome.value}, by {person_of(last.requested_by)}"
         )
-        raise RefusedRequestError(409, f"{entry.unit} has changed since it was shown{came}. Read it again, then decide")
+        raise RefusedRequestError(409, f"{entry.unit} has changed since it was displayed{came}. Reload it, then decide")
     try:
         change = set_pause(chain, is_paused=is_paused, by=call.caller, reason=body.reason.strip(), now=call.now)
     except AuditError as error:
@@ -101,10 +101,10 @@ def _set(call: Call, *, is_paused: bool) -> PauseAnswer:
 
 
 def retrain(call: Call) -> RetrainingAsked:
-    """Ask a pipeline for a retraining.
+    """Request a retraining.
 
     Raises:
-        RefusedRequestError: If it has started another one since, has nothing to measure on, or the bus does not take it.
+        RefusedRequestError: If the pipeline has started another one since, has no training set, or the bus refuses the event.
     """
     body: RetrainingBody = call.body
     requests = _requests(call)
@@ -115,11 +115,12 @@ def retrain(call: Call) -> RetrainingAsked:
     if last != body.expect.last_execution:
         begun = None if state.request is None else from_json(RetrainRequest, state.request)
         if begun is not None and (begun.requested_by, begun.detail) == (caller, body.reason.strip()[:_DETAIL]):
-            # this very request, whichever process took it: what began since is of the same person, for the same reason
-            return RetrainingAsked(event=begun.event_id, says=f"asked {pipeline.pipeline} for a retraining")
-        started = "nothing" if last is None else last.rpartition(":")[2]
+            # a repetition of this request: the new run has the same requester and reason
+            return RetrainingAsked(event=begun.event_id, says=f"requested a retraining by {pipeline.pipeline}")
+        started = "no run" if last is None else last.rpartition(":")[2]
         raise RefusedRequestError(
-            409, f"{pipeline.pipeline} has started {started} since it was shown. Read it again, then decide"
+            409,
+            f"{pipeline.pipeline} has changed since it was displayed: it last started {started}. Reload it, then decide",
         )
     if (problem := requests.unpublished()) is not None:
         raise RefusedRequestError(409, problem)
@@ -127,15 +128,15 @@ def retrain(call: Call) -> RetrainingAsked:
         event = requests.ask(caller=caller, reason=body.reason.strip())
     except RetrainingRequestError as error:
         raise RefusedRequestError(502, str(error)) from error
-    return RetrainingAsked(event=event, says=f"asked {pipeline.pipeline} for a retraining")
+    return RetrainingAsked(event=event, says=f"requested a retraining by {pipeline.pipeline}")
 
 
 def retraining(call: Call) -> RetrainingProgress:
-    """Return what the guard has decided on a request, and what came of the run."""
+    """Return the guard's decision on a request, and the result of the run."""
     requests, event = _requests(call), call.names["event"]
     decision = requests.decision(event)
     if decision is None:
-        says = "the guard has not decided yet; what it does not decide on is among the dead letters of its queue"
+        says = "the guard has not decided yet; requests that it cannot handle are in the dead-letter queue"
         return RetrainingProgress(event=event, decision=None, execution=None, is_over=False, outcome=None, says=says)
     if decision.decision not in (Decision.STARTED, Decision.KNOWN) or decision.execution is None:
         return RetrainingProgress(
@@ -154,20 +155,20 @@ def retraining(call: Call) -> RetrainingProgress:
         execution=name,
         is_over=outcome is not None,
         outcome=outcome,
-        says=f"{name} runs" if outcome is None else f"{outcome.outcome}: {outcome.reason}",
+        says=f"{name} is running" if outcome is None else f"{outcome.outcome}: {outcome.reason}",
     )
 
 
 def move_clock(call: Call) -> ClockAnswer:
-    """Move the embedded cloud's clock forward; what is due on the way runs.
+    """Advance the embedded cloud's clock; work that becomes due runs.
 
     Raises:
-        RefusedRequestError: On AWS, whose time passes by itself, or for a time that lies behind.
+        RefusedRequestError: On AWS, whose clock cannot be moved, or if the cloud refuses it.
     """
     body: ClockBody = call.body
     before = call.cloud.clock()
     if before is None:
-        raise RefusedRequestError(409, "this is an account on AWS, whose time passes by itself")
+        raise RefusedRequestError(409, "this is an AWS account, whose clock cannot be moved")
     began = time.monotonic()
     try:
         call.cloud.move_clock(before.now + body.span)
@@ -183,6 +184,6 @@ def _requests(call: Call) -> RetrainingRequests:
     pipeline = entries.pipeline(call.names["pipeline"])
     if pipeline.unit != call.names["unit"]:
         raise RefusedRequestError(
-            404, f"pipeline {pipeline.pipeline} is of unit {pipeline.unit}, not {call.names['unit']}"
+            404, f"pipeline {pipeline.pipeline} belongs to unit {pipeline.unit}, not {call.names['unit']}"
         )
     return RetrainingRequests(client=call.cloud.client, unit=entries.unit(pipeline.unit), pipeline=pipeline)

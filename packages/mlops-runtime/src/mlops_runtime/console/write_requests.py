@@ -1,4 +1,4 @@
-"""Bodies of writes: why, and what the person saw. What differs by now is refused, so that two people do nothing twice."""
+"""Request bodies of writes: the reason, and the displayed state. If the state has changed, the write is refused (409)."""
 
 import json
 import re
@@ -29,7 +29,7 @@ _LINE = re.compile(r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoned:
-    """A write with its reason, which goes on the record.
+    """A write with its reason, for the audit record.
 
     Raises:
         ValueError: If the reason is blank, longer than 500 characters, or more than one line.
@@ -39,7 +39,7 @@ class Reasoned:
 
     def __post_init__(self) -> None:
         if not self.reason.strip():
-            raise ValueError("reason must not be blank; it is kept in the audit record")
+            raise ValueError("reason must not be blank; it is stored in the audit record")
         if len(self.reason) > _MAX_REASON:
             raise ValueError(
                 f"reason must be at most {_MAX_REASON} characters, got {len(self.reason)}; name a ticket instead"
@@ -50,7 +50,7 @@ class Reasoned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenVersion:
-    """What the person saw of an endpoint: the sequence of its newest audit record, and the package that served."""
+    """Displayed state of an endpoint: the sequence of its newest audit record, and the live package."""
 
     sequence: int = field(metadata=_COUNT)
     package: str | None = None
@@ -58,7 +58,7 @@ class SeenVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackBody(Reasoned):
-    """A rollback. ``to`` is a version's number; without it the version before, or while a rollout runs the one that serves."""
+    """A rollback. ``to`` is a version number. Default: the previous version, or during a rollout the live one."""
 
     expect: SeenVersion
     to: int | None = field(default=None, metadata={"schema": {"minimum": 1, "maximum": 999_999_999}})
@@ -66,28 +66,28 @@ class RollbackBody(Reasoned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbortBody(Reasoned):
-    """An end of the rollout that runs."""
+    """An abort of the running rollout."""
 
     expect: SeenVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenUnit:
-    """What the person saw of a unit: the sequence of its newest audit record."""
+    """Displayed state of a unit: the sequence of its newest audit record."""
 
     sequence: int = field(metadata=_COUNT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseBody(Reasoned):
-    """A pause of a unit's automation, or its end."""
+    """A pause or resumption of a unit's automation."""
 
     expect: SeenUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPipeline:
-    """What the person saw of a pipeline: the execution that it last started."""
+    """Displayed state of a pipeline: its last started execution."""
 
     last_execution: str | None = None
 
@@ -101,7 +101,7 @@ class RetrainingBody(Reasoned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPackage:
-    """What the person saw of a package: its approval, and the hash of its whole content."""
+    """Displayed state of a package: its approval status, and the hash of its content."""
 
     approval: str
     binding: str
@@ -116,7 +116,7 @@ class DecisionBody(Reasoned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockBody:
-    """How far the embedded cloud's clock moves, in minutes: up to 92 days, as `mlops local clock --jump` takes it day by day."""
+    """Minutes to advance the embedded cloud's clock: up to 92 days, in steps of a day, like `mlops local clock --jump`."""
 
     minutes: int = field(metadata={"schema": {"minimum": 1, "maximum": _MAX_MINUTES}})
 
@@ -126,19 +126,19 @@ class ClockBody:
 
     @property
     def span(self) -> timedelta:
-        """The same as a span."""
+        """The minutes as a ``timedelta``."""
         return timedelta(minutes=self.minutes)
 
 
 def read_body(kind: type[T], content: bytes) -> T:
-    """Return the body of a write.
+    """Parse the body of a write.
 
     Args:
         kind: Its contract.
-        content: As it came.
+        content: The body.
 
     Raises:
-        RefusedRequestError: 422 with every problem, for a person: it is not JSON, a field is missing, wrong or unknown.
+        RefusedRequestError: 422 with all problems: invalid JSON, or fields that are missing, invalid or unknown.
 
     Example:
         >>> read_body(ClockBody, b'{"minutes": 90}').span
@@ -146,11 +146,11 @@ def read_body(kind: type[T], content: bytes) -> T:
         >>> read_body(ClockBody, b'{"minutes": 90, "hours": 1}')
         Traceback (most recent call last):
         ...
-        mlops_runtime.console.http_message.RefusedRequestError: hours is not a field of the body; leave it out: it takes minutes
+        mlops_runtime.console.http_message.RefusedRequestError: hours is not a field of the body; omit it, allowed are: minutes
     """
     try:
         document = json.loads(content, parse_float=_number)
-    except (ValueError, RecursionError) as error:  # RecursionError: brackets without end
+    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
         raise RefusedRequestError(422, f"the body is not JSON: {error}") from error
     problems = list(_unknown(kind, document))
     try:
@@ -172,15 +172,15 @@ def _unknown(kind: Any, document: object, path: str = "") -> Iterator[str]:
             yield from _unknown(known[name], value, f"{path}{name}.")
         else:
             where = path.rstrip(".") or "the body"
-            yield f"{path}{name} is not a field of {where}; leave it out: it takes {', '.join(known)}"
+            yield f"{path}{name} is not a field of {where}; omit it, allowed are: {', '.join(known)}"
 
 
 def _said(problem: str) -> str:
-    """Return a problem without the root of its path."""
+    """Return a problem without the root ``$`` of its path."""
     return re.sub(r"^\$(?=\s)", "the body", problem.removeprefix("$: ").removeprefix("$."))
 
 
 def _number(text: str) -> float | int:
-    """Return a number of JSON, whose schemas take 3.0 for an integer."""
+    """Return a JSON number; JSON Schema accepts 3.0 as an integer."""
     found = float(text)
     return int(found) if found.is_integer() else found

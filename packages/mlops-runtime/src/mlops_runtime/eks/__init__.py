@@ -1,1 +1,1 @@
-"""Serving on a Kubernetes cluster: manifests as plain values, their checks, and how they reach a cluster."""
+"""Serving on EKS: manifests as plain values, their checks, and their application to a cluster."""

@@ -1,4 +1,4 @@
-"""A cluster's API with the standard library: get, server-side apply, scale, delete; its bearer token and its refusals."""
+"""Client for a cluster's Kubernetes API with the standard library: get, server-side apply, scale, delete, and bearer tokens."""
 
 import base64
 import http.client
@@ -27,14 +27,14 @@ _MANAGER = re.compile(r'conflict with "([^"]*)"')
 _MAX_TEXT = 500
 # https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-field-management.html
 _ADD_ON = (
-    "; 'eks' is an add-on of EKS, whose own setting gives the value: aws eks update-addon --configuration-values, for network "
-    "policies enableNetworkPolicy of vpc-cni"
+    "; 'eks' is an EKS add-on, which sets the value from its configuration: aws eks update-addon --configuration-values (for "
+    "network policies, enableNetworkPolicy of vpc-cni)"
 )
 
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
-_REAL = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # the stubs do not know it
-_EXPIRES_SECONDS = 60  # of the signed URL; the authenticator takes it for 15 minutes from the signature on
+_REAL = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # missing in the stubs
+_EXPIRES_SECONDS = 60  # of the signed URL; the authenticator accepts it for 15 minutes after the signature
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -42,18 +42,18 @@ _TIMEOUT_SECONDS = 15.0
 _MAX_ANSWER = 8 * 1024 * 1024
 _RETRIED = (429, 500, 502, 503, 504)
 _ATTEMPTS = 6
-_UNANSWERED = 3  # attempts at a cluster that gives no answer: each may take the whole time-out
+_UNANSWERED = 3  # attempts if the cluster does not respond, since each may take the whole timeout
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 
 
 class ClusterError(RuntimeError):
-    """A cluster did not do what was asked.
+    """A request to a cluster failed.
 
     Args:
-        message: What it said and what to do.
-        what: What was asked, like ``apply Deployment demand/forecast-blue``.
-        status: HTTP status, 0 where there was no answer.
-        reason: Kubernetes' reason, like ``Forbidden``; empty if absent.
+        message: The cluster's message and the fix.
+        what: The request, such as ``apply Deployment demand/forecast-blue``.
+        status: HTTP status code; 0 without a response.
+        reason: Kubernetes' reason, such as ``Forbidden``; empty if absent.
     """
 
     def __init__(self, message: str, *, what: str, status: int = 0, reason: str = "") -> None:
@@ -63,7 +63,7 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A field that another manager owns with another value."""
+    """A field that another field manager owns with another value."""
 
     field: str
     manager: str
@@ -73,8 +73,8 @@ class ConflictError(ClusterError):
     """Fields of a manifest have another field manager and other values; nothing was changed.
 
     Args:
-        conflicts: Each field and who manages it.
-        what: What was asked.
+        conflicts: Each field and its manager.
+        what: The request.
     """
 
     def __init__(self, conflicts: Sequence[Conflict], *, what: str) -> None:
@@ -82,8 +82,8 @@ class ConflictError(ClusterError):
         fields = ", ".join(f"{c.field} is managed by {c.manager!r}" for c in conflicts)
         managers = " and ".join(sorted({repr(c.manager) for c in conflicts}))
         super().__init__(
-            f"{fields}; let {managers} give it up (take the field out of what sets it), then run this again: "
-            f"{FIELD_MANAGER!r} forces nothing{_ADD_ON if any(c.manager == 'eks' for c in conflicts) else ''}",
+            f"{fields}; remove the field from the configuration of {managers}, then retry: {FIELD_MANAGER!r} does not force "
+            f"conflicts{_ADD_ON if any(c.manager == 'eks' for c in conflicts) else ''}",
             what=what,
             status=409,
             reason="Conflict",
@@ -91,14 +91,14 @@ class ConflictError(ClusterError):
 
 
 def read_error(status: int, body: bytes, *, what: str) -> ClusterError:
-    """Return the error that an answer of the API is.
+    """Return the error for an error response of the API.
 
     See: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
 
     Args:
-        status: HTTP status.
-        body: What was answered: a ``Status``, or anything if a proxy answered.
-        what: What was asked.
+        status: HTTP status code.
+        body: The response: a ``Status``, or anything if a proxy responded.
+        what: The request.
     """
     said = _status(body)
     reason, message = str(said.get("reason", "")), str(said.get("message", ""))[:_MAX_TEXT]
@@ -116,7 +116,7 @@ def read_error(status: int, body: bytes, *, what: str) -> ClusterError:
 
 
 def retry_after(body: bytes, header: str | None) -> float | None:
-    """Return how many seconds a cluster asks to wait, by header or in its ``Status``; None where it does not say."""
+    """Return the delay in seconds from the ``Retry-After`` header or the ``Status``; ``None`` without one."""
     details = _status(body).get("details")
     said = details.get("retryAfterSeconds") if isinstance(details, Mapping) else None
     for value in (header, said):
@@ -140,35 +140,35 @@ def _manager(message: str) -> str:
 
 def _fix(status: int, message: str) -> str:
     if status == 401:
-        return "; the cluster does not know this role: give it an access entry"
+        return "; the cluster has no access entry for this role: create one"
     if status == 403 and "exceeded quota" in message:
-        return "; raise the tenant's quota, or lower what is asked for"
+        return "; raise the tenant's quota, or reduce the requested resources"
     if status == 403:
-        return "; apply the tenant's Role and RoleBinding, and give this role's access entry the applier's group"
+        return "; apply the tenant's Role and RoleBinding, and add the applier's group to this role's access entry"
     if status == 404:
-        return "; apply the tenant's manifests first, and see that the cluster has this kind"
+        return "; apply the tenant's manifests first, and check that the cluster has this kind"
     return ""
 
 
 def unreachable(cause: bytes, url: str, what: str) -> ClusterError:
-    """Return the error of a cluster that gave no answer."""
+    """Return the error for a cluster that does not respond."""
     return ClusterError(
-        f"no answer from {url}: {cause.decode(errors='replace')}; the private endpoint is reached from the cluster's network only, "
-        "by a security group that it lets in on port 443",
+        f"no response from {url}: {cause.decode(errors='replace')}; the private endpoint can only be reached from the cluster's "
+        "network, with a security group that the cluster allows on port 443",
         what=what,
     )
 
 
 class TokenError(RuntimeError):
-    """No token can be signed."""
+    """A token cannot be signed."""
 
 
 class BearerToken:
-    """Makes tokens for one cluster, each good for a quarter of an hour.
+    """Creates tokens for one cluster, each valid for 15 minutes.
 
     Args:
-        session: Whose credentials sign.
-        cluster: Name of the cluster; the signature holds it, so that no other cluster takes the token.
+        session: Session with the credentials that sign.
+        cluster: Name of the cluster, which is signed, so that other clusters reject the token.
 
     Example:
         >>> BearerToken(boto3.Session(), "serving")()[:11]  # doctest: +SKIP
@@ -182,15 +182,15 @@ class BearerToken:
         """Return a new token.
 
         Raises:
-            TokenError: If the session has no credentials or no region.
+            TokenError: If the session has no credentials or no Region.
         """
         credentials, region = self._session.get_credentials(), self._session.region_name
         if credentials is None or region is None:
-            missing = "credentials" if credentials is None else "a region"
+            missing = "credentials" if credentials is None else "a Region"
             raise TokenError(
                 f"a token for cluster {self._cluster!r} needs a session with {missing}, got one without; configure it"
             )
-        # the cluster calls the real STS of its region, regardless of this process's endpoint
+        # the cluster calls the real STS of its Region, regardless of this process's endpoint configuration
         client = self._session.client("sts", region_name=region, config=_REAL)
         signer = RequestSigner(
             client.meta.service_model.service_id, region, "sts", "v4", credentials, self._session.events
@@ -208,14 +208,14 @@ class BearerToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a cluster's API is: ``https`` with the cluster's own authority, plain ``http`` on the loopback interface only.
+    """Address of a cluster's API: ``https`` with the cluster's certificate authority; ``http`` only on the loopback interface.
 
     Args:
-        url: As DescribeCluster answers it.
-        authority: The cluster's certificate authority, PEM. Default: those that the system trusts.
+        url: Endpoint from DescribeCluster.
+        authority: The cluster's certificate authority, in PEM format. Default: the system's authorities.
 
     Raises:
-        ClusterError: If the URL is neither.
+        ClusterError: If the URL has another form.
     """
 
     url: str
@@ -225,7 +225,7 @@ class Address:
         try:
             parts = urlsplit(self.url)
             is_whole = bool(parts.hostname) and parts.port != 0
-        except ValueError:  # no port, or no address in brackets
+        except ValueError:  # invalid port, or invalid address in brackets
             is_whole = False
         if not is_whole or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
             raise ClusterError(
@@ -234,7 +234,7 @@ class Address:
             )
 
     def connection(self) -> http.client.HTTPConnection:
-        """Return a connection that is not open yet."""
+        """Return an unopened connection."""
         parts = urlsplit(self.url)
         host = str(parts.hostname)
         if parts.scheme == "http":
@@ -246,20 +246,20 @@ class Address:
                 f"the certificate authority of {self.url} cannot be read: {error.reason}", what="connect"
             ) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # from Python 3.13 on; a cluster's own authority has no key identifier, as RFC 5280 allows, and only chain, name and date
-        # say whether it is the cluster: https://github.com/kubernetes-client/python/issues/2394
+        # set by default from Python 3.13 on, but a cluster's own authority has no key identifier, as RFC 5280 allows; chain, name
+        # and date are still verified: https://github.com/kubernetes-client/python/issues/2394
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT_SECONDS, context=context)
 
 
 class Cluster:
-    """One cluster, as who the session is.
+    """Client of one cluster, with the identity of the session.
 
     Args:
-        address: Where it is.
-        is_auto_mode: Whether it runs EKS Auto Mode. Default: it is not known.
-        token: Gives the bearer token; asked again where the cluster no longer takes the last one.
-        sleep: Waits between attempts. Default: ``time.sleep``.
+        address: Address of its API.
+        is_auto_mode: Whether it runs EKS Auto Mode. Default: unknown.
+        token: Returns a bearer token; called again if the cluster rejects the last one.
+        sleep: Called with the seconds between attempts. Default: ``time.sleep``.
 
     Example:
         >>> cluster = Cluster.connect(boto3.Session(), "serving")  # doctest: +SKIP
@@ -280,7 +280,7 @@ class Cluster:
 
     @classmethod
     def connect(cls, session: "boto3.Session", name: str) -> "Cluster":
-        """Return the cluster of an account by its name; needs ``eks:DescribeCluster``.
+        """Return the client of a cluster by name; requires ``eks:DescribeCluster``.
 
         Raises:
             ClusterError: If the cluster is missing, has no endpoint yet, or its private endpoint is off.
@@ -289,18 +289,18 @@ class Cluster:
         return cls(address(described, name), token=BearerToken(session, name), is_auto_mode=_runs_auto_mode(described))
 
     def get(self, reference: Ref) -> Manifest | None:
-        """Return an object, or None if it does not exist.
+        """Return an object, or ``None`` if it does not exist.
 
         Raises:
-            ClusterError: If the cluster does not say.
+            ClusterError: If the request fails.
         """
         return self._send("GET", path(reference, is_read=True), reference, absent=True)
 
     def serves(self, group_version: str) -> bool:
-        """Return whether the cluster has an API group, as ``metrics.k8s.io/v1beta1``.
+        """Return whether the cluster serves an API group, such as ``metrics.k8s.io/v1beta1``.
 
         Raises:
-            ClusterError: If the cluster does not say.
+            ClusterError: If the request fails.
         """
         reference = Ref(api_version=group_version, kind="APIGroup", name=group_version)
         try:
@@ -314,15 +314,15 @@ class Cluster:
         return True
 
     def apply(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Manifest:
-        """Apply a manifest server-side and return the object as it then is (or would be).
+        """Apply a manifest server-side, and return the resulting object.
 
         Args:
-            manifest: The whole of what we manage of it: a field that was in the last one and is not in this is given up.
-            dry_run: Whether the cluster is only to say what it would do. Default: False.
+            manifest: All managed fields of the object; ownership of fields that are no longer included is given up.
+            dry_run: Whether to return the result without changing the cluster. Default: False.
 
         Raises:
-            ConflictError: If another manager owns a field with another value.
-            ClusterError: If it is refused.
+            ConflictError: If another field manager owns a field with another value.
+            ClusterError: If the cluster refuses it.
         """
         reference = ref(manifest)
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "false"}
@@ -331,10 +331,10 @@ class Cluster:
         )
 
     def scale(self, deployment: Ref, replicas: int) -> None:
-        """Set the number of pods of a Deployment by the scale subresource, which takes the field over from its manager.
+        """Set the replicas of a Deployment with the scale subresource, which takes over the field's ownership.
 
         Raises:
-            ClusterError: If it is refused, or there is no such Deployment.
+            ClusterError: If the cluster refuses it, or the Deployment does not exist.
         """
         self._expect(
             "PATCH",
@@ -350,13 +350,13 @@ class Cluster:
 
         Args:
             reference: The object.
-            uid: Its uid, so that another of its name is left alone. Default: whichever has the name.
+            uid: Its UID, so that a new object with the same name is not deleted. Default: any object with the name.
 
         Returns:
-            Whether there was one.
+            Whether the object existed.
 
         Raises:
-            ClusterError: If it is refused.
+            ClusterError: If the cluster refuses it.
         """
         options: dict[str, object] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         if uid is not None:
@@ -365,8 +365,8 @@ class Cluster:
 
     def _expect(self, verb: str, target: str, reference: Ref, **options: Any) -> Manifest:
         answer = self._send(verb, target, reference, **options)
-        if answer is None:  # _send answers None only where absence is allowed
-            raise ClusterError("the cluster answered nothing", what=_what(verb, reference, options.get("query")))
+        if answer is None:  # _send returns None only if absence is allowed
+            raise ClusterError("the cluster returned no object", what=_what(verb, reference, options.get("query")))
         return answer
 
     def _send(
@@ -396,7 +396,7 @@ class Cluster:
             if not _is_passing(error, verb) or attempt == (_ATTEMPTS if status else _UNANSWERED):
                 raise error
             pause = min(_LONGEST_WAIT, wait if wait is not None else _FIRST_WAIT * 2 ** (attempt - 1))
-            _log.warning("attempt %d of %d: %s; again in %.1f s", attempt, _ATTEMPTS, error, pause)
+            _log.warning("attempt %d of %d: %s; retrying in %.1f s", attempt, _ATTEMPTS, error, pause)
             self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
@@ -412,22 +412,22 @@ class Cluster:
             answer = response.read(_MAX_ANSWER + 1)
         except ssl.SSLCertVerificationError as error:
             raise ClusterError(
-                f"{self._address.url} does not prove to be this cluster: {error.verify_message}", what=what
+                f"the certificate of {self._address.url} is not this cluster's: {error.verify_message}", what=what
             ) from error
         except (OSError, http.client.HTTPException) as error:
             return 0, f"{type(error).__name__}: {error}".encode(), None
         finally:
             connection.close()
         if len(answer) > _MAX_ANSWER:
-            raise ClusterError(f"the cluster answered more than {_MAX_ANSWER} bytes", what=what, status=response.status)
+            raise ClusterError(f"the cluster returned more than {_MAX_ANSWER} bytes", what=what, status=response.status)
         return response.status, answer, retry_after(answer, response.getheader("Retry-After"))
 
 
 def describe(session: "boto3.Session", name: str) -> Mapping[str, Any]:
-    """Return a cluster as EKS describes it.
+    """Return EKS's description of a cluster.
 
     Raises:
-        ClusterError: If there is no such cluster.
+        ClusterError: If the cluster does not exist.
     """
     try:
         found: Mapping[str, Any] = session.client("eks").describe_cluster(name=name)["cluster"]
@@ -436,17 +436,17 @@ def describe(session: "boto3.Session", name: str) -> Mapping[str, Any]:
         if code != "ResourceNotFoundException":
             raise
         raise ClusterError(
-            "there is no such cluster in this account and region; name one that is", what=_connecting(name)
+            "the cluster does not exist in this account and Region; name an existing one", what=_connecting(name)
         ) from error
     return found
 
 
 def address(described: Mapping[str, Any], name: str) -> Address:
-    """Return where a cluster's API is, for a function inside of the cluster's network.
+    """Return the address of a cluster's API, for a function in the cluster's network.
 
     Raises:
-        ClusterError: If it has no endpoint yet, or its private endpoint is off, which is EKS' default: a function without a way to
-            the internet would wait for its time-out. See https://docs.aws.amazon.com/eks/latest/userguide/cluster-endpoint.html.
+        ClusterError: If the cluster has no endpoint yet, or its private endpoint is disabled, which is EKS's default: a function
+            without internet access would time out. See https://docs.aws.amazon.com/eks/latest/userguide/cluster-endpoint.html.
     """
     endpoint, authority = described.get("endpoint"), described.get("certificateAuthority", {}).get("data")
     if not endpoint:
@@ -454,8 +454,8 @@ def address(described: Mapping[str, Any], name: str) -> Address:
         raise ClusterError(said, what=_connecting(name))
     if described.get("resourcesVpcConfig", {}).get("endpointPrivateAccess") is False:
         raise ClusterError(
-            "its private endpoint is off (endpointPrivateAccess is false, the default of EKS), and functions call it from inside "
-            f"the network; switch it on with: aws eks update-cluster-config --name {name} --resources-vpc-config "
+            "its private endpoint is disabled (endpointPrivateAccess is false, EKS's default), but functions call it from inside "
+            f"the network; enable it with: aws eks update-cluster-config --name {name} --resources-vpc-config "
             "endpointPrivateAccess=true",
             what=_connecting(name),
         )
@@ -483,14 +483,14 @@ def _document(answer: bytes, what: str) -> Manifest:
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError) as error:
-        raise ClusterError(f"the cluster answered no JSON: {answer[:200]!r}", what=what) from error
+        raise ClusterError(f"the cluster's response is not JSON: {answer[:200]!r}", what=what) from error
     if not isinstance(document, dict):
-        raise ClusterError(f"the cluster answered no object: {answer[:200]!r}", what=what)
+        raise ClusterError(f"the cluster's response is not an object: {answer[:200]!r}", what=what)
     return document
 
 
 def _is_absent(answer: bytes) -> bool:
-    # a path that the API does not have is a 404 too, with a body that is not a Status or has no kind
+    # an unknown path is a 404 too, but its body is no Status, or a Status without details.name
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError):
@@ -500,6 +500,6 @@ def _is_absent(answer: bytes) -> bool:
 
 
 def _is_passing(error: ClusterError, verb: str) -> bool:
-    # a change whose 409 names no field is two writers at the same time; of a deletion it says that the uid is another
+    # a 409 without fields is a concurrent write for a change, and another UID for a deletion
     is_race = error.status == 409 and verb == "PATCH" and not isinstance(error, ConflictError)
     return error.status in (0, *_RETRIED) or is_race

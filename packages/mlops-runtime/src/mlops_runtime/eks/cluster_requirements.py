@@ -1,6 +1,6 @@
-"""What a cluster must have before a unit gets a place on it; what is missing is refused with the command that adds it.
+"""Requirements of a cluster for a unit's namespace; a missing one is an error with the command that adds it.
 
-Without them nothing fails at once: network policies are accepted and not enforced, an autoscaler stays at its minimum.
+Without these checks, failures would be silent: network policies are accepted but not enforced, autoscalers stay at their minimum.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,19 +16,19 @@ _KEY, _FLAG = "enable-network-policy-controller", "--enable-network-policy=true"
 
 
 def check_mode(cluster: Cluster, name: str, *, is_auto_mode: bool) -> None:
-    """Hold what a stack says of a cluster against DescribeCluster (``computeConfig.enabled``).
+    """Compare a stack's ``auto_mode`` with DescribeCluster (``computeConfig.enabled``).
 
     Args:
         cluster: The cluster.
         name: Its name.
-        is_auto_mode: Whether the stack takes it for one with EKS Auto Mode.
+        is_auto_mode: Whether the stack expects EKS Auto Mode.
 
     Raises:
-        ClusterError: If they differ: target group bindings would be of a kind that no controller handles.
+        ClusterError: If they differ: target group bindings would have a kind that no controller handles.
     """
     if cluster.is_auto_mode is None or cluster.is_auto_mode == is_auto_mode:
         return
-    found, fix = ("on", "leave it out") if cluster.is_auto_mode else ("off", "set it to False")
+    found, fix = ("on", "omit it") if cluster.is_auto_mode else ("off", "set it to False")
     raise ClusterError(
         f"EKS Auto Mode is {found} (computeConfig.enabled of DescribeCluster), but the stack's EksCluster has auto_mode="
         f"{is_auto_mode}; {fix}, or change the cluster with: aws eks update-cluster-config --name {name} --compute-config",
@@ -40,14 +40,14 @@ def check_all(cluster: Cluster, name: str, required: Iterable[str]) -> None:
     """Check each requirement by its name: ``networkPolicies``, ``metrics``.
 
     Raises:
-        ClusterError: With the first that is not met, and the command that meets it.
+        ClusterError: For the first one that is not met, with the command that adds it.
     """
     for requirement in required:
         _CHECKS[requirement](cluster, name)
 
 
 def _check_network_policies(cluster: Cluster, name: str) -> None:
-    """Require that the VPC CNI plugin enforces policies: one setting switches its controller and the agent of each node.
+    """Require that the VPC CNI plugin enforces network policies; one setting enables its controller and node agents.
 
     See: https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy-configure.html
     """
@@ -60,9 +60,9 @@ def _check_network_policies(cluster: Cluster, name: str) -> None:
         missing.append(f"{_DAEMON_SET} has no container with {_FLAG}")
     if missing:
         raise ClusterError(
-            f"network policies are not enforced: {' and '.join(missing)}; switch both on by the add-on's setting "
+            f"network policies are not enforced: {' and '.join(missing)}; enable both with the add-on's setting "
             f"enableNetworkPolicy: aws eks update-addon --cluster-name {name} --addon-name vpc-cni --configuration-values "
-            '\'{"enableNetworkPolicy": "true"}\' (create-addon where EKS does not manage it yet); where another plugin enforces '
+            '\'{"enableNetworkPolicy": "true"}\' (create-addon if EKS does not manage it yet); if another plugin enforces '
             "them, use Bootstrap.yaml()",
             what=f"use cluster {name!r}",
         )
@@ -74,13 +74,13 @@ def _has_flag(agent: Mapping[str, Any] | None) -> bool:
 
 
 def _check_metrics(cluster: Cluster, name: str) -> None:
-    """Require the metrics API, which a cluster that the API made does not have by itself, on Auto Mode neither.
+    """Require the metrics API, which clusters created through the API lack by default, also in Auto Mode.
 
     See: https://docs.aws.amazon.com/eks/latest/userguide/metrics-server.html
     """
     if not cluster.serves("metrics.k8s.io/v1beta1"):
         raise ClusterError(
-            "it has no metrics (API metrics.k8s.io/v1beta1), so that autoscalers stay at their minimum under any load; add them "
+            "it has no metrics (API metrics.k8s.io/v1beta1), so autoscalers stay at their minimum under any load; add them "
             f"with: aws eks create-addon --cluster-name {name} --addon-name metrics-server",
             what=f"use cluster {name!r}",
         )

@@ -1,4 +1,4 @@
-"""Names of a service's objects, and where each kind that we apply is found in a cluster's API."""
+"""Names of a service's Kubernetes objects, and API paths of the kinds that are applied."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MANAGED_LABEL = "app.kubernetes.io/managed-by"
 SLOT_LABEL = "mlops.constructs/slot"
 ANNOTATION_PREFIX = "mlops.constructs/"
 PORT = 8080
-# what a cluster must have, as a custom resource names it (``requirements``)
+# requirements of a cluster, by their names in the custom resource (``requirements``)
 NETWORK_POLICIES, METRICS = "networkPolicies", "metrics"
 UID = 10001
 
@@ -35,12 +35,12 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("rolebindings", True),
 }
 
-# kinds that are read and never applied
+# kinds that are only read
 _READ: dict[tuple[str, str], tuple[str, bool]] = {("apps/v1", "DaemonSet"): ("daemonsets", True)}
 
 
 def slot_name(endpoint: str, slot: str) -> str:
-    """Return the one name of a slot's Deployment, Service, HPA, PDB and TargetGroupBinding.
+    """Return the common name of a slot's Deployment, Service, HPA, PDB and TargetGroupBinding.
 
     Example:
         >>> slot_name("demand-forecast", "blue")
@@ -51,7 +51,7 @@ def slot_name(endpoint: str, slot: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """One object of a cluster; a cluster-wide kind has no namespace.
+    """Reference to a Kubernetes object; cluster-scoped kinds have no namespace.
 
     Example:
         >>> str(Ref(api_version="apps/v1", kind="Deployment", namespace="demand", name="forecast-blue"))
@@ -68,7 +68,7 @@ class Ref:
 
 
 def ref(manifest: Mapping[str, Any]) -> Ref:
-    """Return what a manifest is about."""
+    """Return the reference to a manifest's object."""
     metadata = manifest["metadata"]
     return Ref(
         api_version=manifest["apiVersion"],
@@ -79,12 +79,12 @@ def ref(manifest: Mapping[str, Any]) -> Ref:
 
 
 def deployment_ref(*, namespace: str, endpoint: str, slot: str) -> Ref:
-    """Return the Deployment of a slot."""
+    """Return the reference to a slot's Deployment."""
     return Ref(api_version="apps/v1", kind="Deployment", namespace=namespace, name=slot_name(endpoint, slot))
 
 
 def scaler_ref(*, namespace: str, endpoint: str, slot: str) -> Ref:
-    """Return the HorizontalPodAutoscaler of a slot, which an idle slot does not have."""
+    """Return the reference to a slot's HorizontalPodAutoscaler; idle slots have no autoscaler."""
     return Ref(
         api_version="autoscaling/v2",
         kind="HorizontalPodAutoscaler",
@@ -94,7 +94,7 @@ def scaler_ref(*, namespace: str, endpoint: str, slot: str) -> Ref:
 
 
 class UnknownKindError(ValueError):
-    """A kind that we neither make nor apply."""
+    """A kind that is not supported."""
 
 
 def path(reference: Ref, *, is_read: bool = False) -> str:
@@ -102,10 +102,10 @@ def path(reference: Ref, *, is_read: bool = False) -> str:
 
     Args:
         reference: The object.
-        is_read: Whether it is only read. Default: it may be applied.
+        is_read: Whether to also allow kinds that are only read. Default: no.
 
     Raises:
-        UnknownKindError: If it is of a kind that we do not apply, or its namespace is missing or too much.
+        UnknownKindError: If its kind is not supported, or its namespace is missing or not allowed.
 
     Example:
         >>> path(Ref(api_version="apps/v1", kind="Deployment", namespace="demand", name="forecast-blue"))
@@ -116,11 +116,11 @@ def path(reference: Ref, *, is_read: bool = False) -> str:
     if found is None:
         known = ", ".join(f"{kind} ({api})" for api, kind in KINDS)
         raise UnknownKindError(
-            f"{reference.kind} ({reference.api_version}) is not applied; allowed are {known}; apply it by kubectl or GitOps"
+            f"{reference.kind} ({reference.api_version}) is not supported; allowed are {known}; apply it with kubectl or GitOps"
         )
     plural, is_namespaced = found
     if is_namespaced is not bool(reference.namespace):
-        fix = "give metadata.namespace" if is_namespaced else "leave metadata.namespace out"
+        fix = "give metadata.namespace" if is_namespaced else "omit metadata.namespace"
         raise UnknownKindError(f"{reference.kind} {reference.name!r}, got namespace {reference.namespace!r}; {fix}")
     root = "/api" if "/" not in reference.api_version else "/apis"
     space = f"/namespaces/{_safe(str(reference.namespace))}" if is_namespaced else ""

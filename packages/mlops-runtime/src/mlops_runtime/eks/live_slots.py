@@ -1,7 +1,7 @@
-"""What a service on EKS serves, from the weights of its listener rule and what its two slots say: pure.
+"""Live version of a service on EKS, from the weights of its listener rule and the state of its two slots, without calls.
 
-The weights are the truth. Only an end, one slot with all of them, is a stable state; a split in between
-belongs to an execution that shifts, or to one that died while it did.
+The weights are authoritative. Only a rule with all weight on one slot is stable; a split belongs to an execution that is shifting
+traffic, or to one that failed while shifting.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.serving import SLOTS, SlotState
 from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
 
-# what of a forward action the weights of both slots come to; the load balancer takes 0 to 999 and divides by their sum
+# sum of both slots' weights in a forward action; the load balancer accepts 0 to 999 and divides by the sum
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupTuple.html
 ALL = 100
 
@@ -20,11 +20,11 @@ Weights = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
-    """Both slots as they are now.
+    """Current state of both slots.
 
     Args:
-        weights: Share of the traffic by slot, in percent; they sum to 100, or are 0 if all traffic was removed by hand.
-        states: What each slot runs.
+        weights: Share of the traffic by slot, in percent; the sum is 100, or 0 if all traffic was removed by hand.
+        states: State of each slot.
         rule: ARN of the listener rule.
         target_groups: ARN of each slot's target group.
     """
@@ -36,7 +36,7 @@ class Slots:
 
     @property
     def heaviest(self) -> str:
-        """The slot with the most traffic; the first of two equal ones."""
+        """The slot with the most traffic; the first one if both are equal."""
         return max(SLOTS, key=lambda slot: self.weights[slot])
 
     @property
@@ -45,7 +45,7 @@ class Slots:
         return ALL in self.weights.values()
 
     def running(self, config: str | None) -> str | None:
-        """Return the slot that runs a version, by the version's name."""
+        """Return the slot that runs the version with a name."""
         return None if config is None else next((slot for slot in SLOTS if self.name(slot) == config), None)
 
     def name(self, slot: str) -> str | None:
@@ -80,7 +80,7 @@ def read_weights(rule: Mapping[str, object], target_groups: Mapping[str, str]) -
     See: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html
 
     Raises:
-        ForeignRuleError: If the rule does something else than forward to the two slots.
+        ForeignRuleError: If the rule does anything other than forward to the two slots.
     """
     weights = dict.fromkeys(SLOTS, 0)
     slots = {arn: slot for slot, arn in target_groups.items()}
@@ -92,7 +92,9 @@ def read_weights(rule: Mapping[str, object], target_groups: Mapping[str, str]) -
     groups = config.get("TargetGroups") or [{"TargetGroupArn": forwards[0].get("TargetGroupArn"), "Weight": 1}]
     foreign = [str(group["TargetGroupArn"]) for group in groups if group["TargetGroupArn"] not in slots]
     if foreign:
-        raise ForeignRuleError(f"the rule forwards to {', '.join(foreign)}, no slot's; take that out of the rule")
+        raise ForeignRuleError(
+            f"the rule forwards to {', '.join(foreign)}, which belongs to no slot; remove it from the rule"
+        )
     for group in groups:
         weights[slots[group["TargetGroupArn"]]] = int(group.get("Weight", 1))
     return _percent(weights)
@@ -103,14 +105,14 @@ class ForeignRuleError(ValueError):
 
 
 def read_version(state: SlotState) -> Version | None:
-    """Return the version that a slot runs in the words of a rollout: one variant without instances."""
+    """Return the version that a slot runs, represented as one variant without instances."""
     return None if state.version is None else _version(state.version.config, state.version.package)
 
 
 def versions(slots: Slots, live: LivePointer | None) -> dict[str, Version]:
-    """Return the versions available for rollbacks, by name: those in the slots, the recorded live one and the one before it.
+    """Return the versions available for rollbacks, by name: those in the slots, the recorded live one and the previous one.
 
-    A slot may hold something else by now; the package is all that a version is made of.
+    A slot may run another version by now, since a version can be deployed again from its package.
     """
     found = {version.config: version for state in slots.states.values() if (version := read_version(state)) is not None}
     recorded = [] if live is None else [(live.config, live.model_package_arn), (live.previous, live.previous_package)]
@@ -121,9 +123,9 @@ def versions(slots: Slots, live: LivePointer | None) -> dict[str, Version]:
 
 
 def serving(slots: Slots) -> Serving | None:
-    """Return the live version: that of the slot with the most traffic, ``Updating`` while the other one has some.
+    """Return the version of the slot with the most traffic; its status is ``Updating`` while the other slot has traffic.
 
-    None where that slot never ran anything: the load balancer answers, but no model does.
+    ``None`` if that slot never ran a version: the load balancer responds, but no model does.
     """
     state = slots.states[slots.heaviest]
     version = read_version(state)
@@ -134,10 +136,10 @@ def serving(slots: Slots) -> Serving | None:
 
 
 def taken_back(slots: Slots, live: str | None) -> dict[str, int] | None:
-    """Return the weights that end a shift of a dead execution, or a manual change of the rule.
+    """Return the weights that undo a shift by a failed execution, or a manual change of the rule.
 
-    Only the lock's holder shifts weights, and the caller holds it. So all traffic belongs to the version that is
-    recorded as live, as long as a pod of it is ready; else to the slot with traffic and a ready pod. None if it is so already.
+    Only the owner of the lock, here the caller, may shift weights. So all traffic belongs to the version that is recorded as live
+    if it has a ready pod; else to the slot with traffic and a ready pod. ``None`` if the weights are already so.
     """
     slot = _rightful(slots, live)
     if slot is None or slots.weights == all_to(slot):
@@ -149,7 +151,7 @@ def _rightful(slots: Slots, live: str | None) -> str | None:
     recorded = slots.running(live)
     asked = sorted((slot for slot in SLOTS if slots.weights[slot] > 0), key=lambda slot: -slots.weights[slot])
     order = [slot for slot in (recorded, *asked) if slot is not None and slots.states[slot].version is not None]
-    # the recorded version keeps its traffic while the cluster only recounts its pods: a candidate must not get it all by that
+    # the recorded version keeps its traffic while its pods are not yet counted, so that a candidate does not get all traffic
     ready = [
         slot for slot in order if slots.states[slot].ready > 0 or (slot == recorded and slots.states[slot].unsorted > 0)
     ]
@@ -162,12 +164,12 @@ def _version(config: str, package: str) -> Version:
 
 
 def _percent(weights: Mapping[str, int]) -> dict[str, int]:
-    """A rule as CloudFormation first makes it may have any numbers; only their shares count."""
+    """Return weights as percentages; a rule created by CloudFormation may have any numbers."""
     first, second = SLOTS
     total = sum(weights.values())
     if total == 0:
         return dict(weights)
     share = round(weights[first] * ALL / total)
-    # what has any traffic is not at an end
+    # a slot with any traffic has at least 1 percent
     share = min(max(share, int(weights[first] > 0)), ALL - int(weights[second] > 0))
     return {first: share, second: ALL - share}

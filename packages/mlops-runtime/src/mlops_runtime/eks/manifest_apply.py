@@ -1,7 +1,7 @@
-"""Bring manifests to a cluster: checked, tried without effect, then applied one by one; what stopped half-way is named.
+"""Apply manifests to a cluster: checks, a dry run of all, then each in order; partial changes are reported.
 
-An autoscaler sets ``replicas`` through a subresource and then owns the field, so that applying another number would be a conflict.
-A Deployment's number of pods is therefore set as the autoscaler does it, before the manifest that says the same is applied.
+An autoscaler sets ``replicas`` with the scale subresource and then owns the field, so applying another number would be a conflict.
+The replicas of a Deployment are therefore also set with the scale subresource, before its manifest with the same number is applied.
 
 See: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
@@ -14,7 +14,7 @@ from mlops_runtime.eks.kubernetes_objects import FIELD_MANAGER, MANAGED_LABEL, M
 from mlops_runtime.eks.manifest_checks import problems
 from mlops_runtime.eks.slot_limits import ManifestError
 
-# what sends traffic goes first, what others stand on last
+# objects that route traffic first, objects that others depend on last
 _DELETE_ORDER = (
     "TargetGroupBinding",
     "HorizontalPodAutoscaler",
@@ -34,11 +34,11 @@ _DELETE_ORDER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a call did, in order.
+    """Changes of a call, in order.
 
     Args:
-        objects: What was applied.
-        removed: Autoscalers of Deployments that rest, which were there.
+        objects: Applied objects.
+        removed: Deleted autoscalers of idle Deployments.
     """
 
     objects: tuple[Ref, ...]
@@ -46,13 +46,13 @@ class Applied:
 
 
 class HalfAppliedError(ClusterError):
-    """The cluster was changed in part; the next call with the same arguments finishes the work.
+    """The cluster was changed partially; another call with the same arguments completes the work.
 
     Args:
-        cause: Why the work stopped.
-        done: What was done.
-        failed: At what it stopped.
-        left: What was not begun.
+        cause: The error.
+        done: Changed objects.
+        failed: The object whose change failed.
+        left: Unchanged objects.
     """
 
     def __init__(self, cause: ClusterError, *, done: Sequence[Ref], failed: Ref, left: Sequence[Ref]) -> None:
@@ -61,22 +61,22 @@ class HalfAppliedError(ClusterError):
         super().__init__(
             f"{cause}. {', '.join(map(str, done))} changed, {rest} did not; fix the error and retry: "
             "apply is idempotent",
-            what="stopped half-way",
+            what="partially applied",
             status=cause.status,
             reason=cause.reason,
         )
 
 
 def apply(cluster: Cluster, manifests: Sequence[Manifest]) -> Applied:
-    """Apply manifests in their order: checks, then a dry run of all, then each.
+    """Apply manifests in order: checks, then a dry run of all, then each.
 
-    Objects of a namespace that does not exist yet can be validated only after it does: namespaces come first, by themselves.
+    Objects can only be validated once their namespace exists, so new namespaces are applied first.
 
     Raises:
-        ManifestError: If the checks find problems; the cluster was not asked.
-        ConflictError: If a field has another manager; nothing was changed.
-        ClusterError: If the cluster refuses one; nothing was changed.
-        HalfAppliedError: If it refuses one in the middle all the same.
+        ManifestError: If the checks find problems; the cluster was not called.
+        ConflictError: If a field has another field manager; nothing was changed.
+        ClusterError: If the cluster refuses an object; nothing was changed.
+        HalfAppliedError: If the cluster refuses an object after others were changed.
     """
     found = problems(manifests)
     if found:
@@ -90,11 +90,12 @@ def apply(cluster: Cluster, manifests: Sequence[Manifest]) -> Applied:
 
 
 def remove(cluster: Cluster, references: Iterable[Ref]) -> tuple[Ref, ...]:
-    """Delete objects of ours, what sends traffic first, and return those that were there.
+    """Delete our objects, those that route traffic first, and return the ones that existed.
 
     Raises:
-        ClusterError: If one is not ours by its label ``app.kubernetes.io/managed-by``, or cannot be deleted; nothing was changed.
-        HalfAppliedError: If one cannot be deleted after others were.
+        ClusterError: If the label ``app.kubernetes.io/managed-by`` of an object is not ours, or the first deletion fails; nothing
+            was changed.
+        HalfAppliedError: If an object cannot be deleted after others were.
     """
     ordered = sorted(references, key=lambda reference: _DELETE_ORDER.index(reference.kind))
     there = [(reference, live) for reference in ordered if (live := cluster.get(reference)) is not None]
@@ -135,7 +136,7 @@ class _Work:
 
     def _try(self, manifest: Manifest) -> None:
         if manifest["kind"] == "Deployment":
-            # the number of pods is set in another way, where nothing can be in conflict
+            # replicas are set with the scale subresource, which has no conflicts
             manifest = {**manifest, "spec": {k: v for k, v in manifest["spec"].items() if k != "replicas"}}
         self._cluster.apply(manifest, dry_run=True)
 
@@ -147,7 +148,7 @@ class _Work:
         self.objects.append(reference)
         self._note(reference)
         scaler = self._scalers.get(_scaled_ref(reference)) if manifest["kind"] == "Deployment" else None
-        # an autoscaler leaves a Deployment alone that has no pods, and a new one has one
+        # an autoscaler ignores a Deployment without pods, and a new Deployment has one
         if scaler is not None and live["spec"].get("replicas", 1) < scaler["spec"]["minReplicas"]:
             self._cluster.scale(reference, scaler["spec"]["minReplicas"])
 
@@ -182,7 +183,7 @@ def _require_ours(reference: Ref, live: Manifest) -> None:
     label = live["metadata"].get("labels", {}).get(MANAGED_LABEL)
     if label != FIELD_MANAGER:
         raise ClusterError(
-            f"it is not ours to delete: its label {MANAGED_LABEL} must be {FIELD_MANAGER!r}, got {label!r}; delete it by hand, or "
-            "choose another name for the service",
+            f"it was not created by this library: its label {MANAGED_LABEL} must be {FIELD_MANAGER!r}, got {label!r}; delete it by "
+            "hand, or choose another name for the service",
             what=f"delete {reference}",
         )

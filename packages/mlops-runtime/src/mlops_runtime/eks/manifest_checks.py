@@ -1,4 +1,4 @@
-"""Check what no schema says: that manifests fit together and that pods keep the platform's promises."""
+"""Checks of manifests beyond their schemas: consistency between objects, and the platform's rules for pods."""
 
 import ipaddress
 import re
@@ -17,7 +17,7 @@ _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 Object = Mapping[str, Any]
 
 _EVERYBODY = ("system:authenticated", "system:unauthenticated", "system:serviceaccounts", "system:masters")
-# a writer of these may act as another user
+# write access to these allows acting as another user
 _GUARDED = {
     "pods",
     "roles",
@@ -31,7 +31,7 @@ _LEAST_WINDOW = 60
 
 
 def pod_problems(template: Object) -> Iterator[str]:
-    """Yield what is wrong with a pod template, each without saying whose it is."""
+    """Yield the problems of a pod template, without naming its object."""
     pod = template.get("spec", {})
     labels = template.get("metadata", {}).get("labels", {})
     containers = [*pod.get("initContainers", []), *pod.get("containers", [])]
@@ -56,16 +56,16 @@ def pod_problems(template: Object) -> Iterator[str]:
 
 
 def container_ports(template: Object) -> dict[str, int]:
-    """Return the ports that a pod template names."""
+    """Return the named ports of a pod template."""
     containers = template.get("spec", {}).get("containers", [])
     return {port["name"]: port["containerPort"] for c in containers for port in c.get("ports", []) if "name" in port}
 
 
 def _account_problems(pod: Object) -> Iterator[str]:
     if pod.get("serviceAccountName", "default") == "default":
-        yield "serviceAccountName must be the service's own, got the namespace's default: no role would be tied to it"
+        yield "serviceAccountName must be the service's own, got the namespace's default, which has no role"
     if pod.get("automountServiceAccountToken") is not False:
-        yield "automountServiceAccountToken must be false: nothing in the pod asks the Kubernetes API"
+        yield "automountServiceAccountToken must be false: the pod does not call the Kubernetes API"
 
 
 def _restriction_problems(pod: Object) -> Iterator[str]:
@@ -74,19 +74,19 @@ def _restriction_problems(pod: Object) -> Iterator[str]:
         yield f"securityContext.runAsNonRoot must be true, got {context.get('runAsNonRoot')!r}"
     for field in ("runAsUser", "runAsGroup", "fsGroup"):
         if not context.get(field):
-            yield f"securityContext.{field} must be another than root's, got {context.get(field)!r}"
+            yield f"securityContext.{field} must not be root's, got {context.get(field)!r}"
     profile = context.get("seccompProfile", {}).get("type")
     if profile not in ("RuntimeDefault", "Localhost"):
         yield f"securityContext.seccompProfile.type must be RuntimeDefault, got {profile!r}"
     for field in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.get(field):
-            yield f"{field} must not be set: a pod keeps out of its node"
+            yield f"{field} must not be set: it would give the pod access to its node"
     for volume in pod.get("volumes", []):
         kinds = set(volume) - {"name"}
         if not kinds <= {"emptyDir", "projected"}:
             yield f"volume {volume.get('name')!r} must be an emptyDir, got {', '.join(sorted(kinds))}"
         elif "emptyDir" in kinds and "sizeLimit" not in (volume["emptyDir"] or {}):
-            yield f"volume {volume.get('name')!r} must have a sizeLimit, or it fills the node's disk"
+            yield f"volume {volume.get('name')!r} must have a sizeLimit, or it could fill the node's disk"
         elif "emptyDir" in kinds:
             yield from _quantity_problem(f"volume {volume.get('name')!r}: sizeLimit", volume["emptyDir"]["sizeLimit"])
 
@@ -99,7 +99,7 @@ def _spread_problems(pod: Object, labels: Object) -> Iterator[str]:
             continue
         wanted = constraints[key].get("labelSelector", {}).get("matchLabels", {})
         if not wanted or not wanted.items() <= labels.items():
-            yield f"the spread over {key} counts pods that are not these: {dict(wanted)!r}"
+            yield f"the selector of the spread over {key} does not match these pods: {dict(wanted)!r}"
 
 
 def _container_problems(container: Object) -> Iterator[str]:
@@ -118,13 +118,13 @@ def _container_problems(container: Object) -> Iterator[str]:
     if "ALL" not in capabilities.get("drop", []) or capabilities.get("add"):
         yield f"capabilities must drop ALL and add none, got {capabilities!r}"
     if any("hostPort" in port for port in container.get("ports", [])):
-        yield "ports must not be those of the node (hostPort)"
+        yield "ports must not use ports of the node (hostPort)"
     names = [variable.get("name") for variable in container.get("env", [])]
     yield from (f"env: {name} is set twice" for name in sorted({n for n in names if names.count(n) > 1}))
     for name in sorted(STATIC_KEYS & set(names)):
-        yield f"env: {name} must not be set: the pod has a role of its own"
+        yield f"env: {name} must not be set: the pod has its own role"
     if container.get("envFrom"):
-        yield "envFrom must not be used: a pod's manifest must show what the pod gets"
+        yield "envFrom must not be used: the manifest must show the pod's complete environment"
 
 
 def _size_problems(container: Object) -> Iterator[str]:
@@ -133,20 +133,20 @@ def _size_problems(container: Object) -> Iterator[str]:
     for field, sizes in (("requests", requests), ("limits", limits)):
         for name in ("cpu", "memory"):
             if name not in sizes:
-                yield f"resources.{field}.{name} is missing; the tenant's quota refuses a pod without it"
+                yield f"resources.{field}.{name} is missing, so the tenant's quota would refuse the pod"
         for name, size in sizes.items():
             yield from _quantity_problem(f"resources.{field}.{name}", size)
     if requests.get("memory") != limits.get("memory"):
-        yield f"memory must be limited to what is asked for, got {requests.get('memory')!r} and {limits.get('memory')!r}"
+        yield f"the memory limit must equal the request, got request {requests.get('memory')!r} and limit {limits.get('memory')!r}"
     if _is_more(requests.get("cpu"), limits.get("cpu")):
-        yield f"cpu must not be limited to less than is asked for, got {requests['cpu']!r} and {limits['cpu']!r}"
+        yield f"the cpu limit must not be less than the request, got request {requests['cpu']!r} and limit {limits['cpu']!r}"
 
 
 def _is_more(first: object, second: object) -> bool:
     try:
         return quantity(str(first)) > quantity(str(second))
     except QuantityError:
-        return False  # said where each is read
+        return False  # reported for each quantity
 
 
 def _quantity_problem(field: str, size: object) -> Iterator[str]:
@@ -174,9 +174,9 @@ def _probe_problems(container: Object, pod: Object) -> Iterator[str]:
             continue
         http = probe.get("httpGet", {})
         if http.get("path") != "/ping":
-            yield f"{name} must ask /ping, got {http.get('path')!r}"
+            yield f"{name} must call /ping, got {http.get('path')!r}"
         if http.get("port") not in ports:
-            yield f"{name} asks port {http.get('port')!r}, which the container does not have"
+            yield f"{name} calls port {http.get('port')!r}, which the container does not have"
     sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     grace = pod.get("terminationGracePeriodSeconds", 30)
     if not 0 < sleep < grace:
@@ -184,13 +184,13 @@ def _probe_problems(container: Object, pod: Object) -> Iterator[str]:
 
 
 def problems(manifests: Sequence[Manifest]) -> list[str]:
-    """Return everything that is wrong with manifests which are applied together; empty where nothing is.
+    """Return all problems of manifests that are applied together.
 
-    What a manifest refers to is looked for among them where there is any of that kind: a service's account may be applied by
-    itself.
+    References are checked only if the manifests contain an object of the referenced kind, since for example a service's account
+    may be applied separately.
 
     Args:
-        manifests: Those of a slot, a service, a tenant, or several.
+        manifests: Manifests of a slot, a service, a tenant, or several of these.
 
     Example:
         >>> problems([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demand"}}])
@@ -198,7 +198,7 @@ def problems(manifests: Sequence[Manifest]) -> list[str]:
     """
     found = list(_shape_problems(manifests))
     if found:
-        return found  # nothing else can be read of them
+        return found  # the other checks need valid shapes
     by_kind: dict[str, list[Manifest]] = {}
     for manifest in manifests:
         by_kind.setdefault(manifest["kind"], []).append(manifest)
@@ -212,7 +212,7 @@ def _found(check: Any, manifest: Manifest, all_kinds: dict[str, list[Manifest]])
     try:
         return list(check(manifest, all_kinds))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return [f"this or what it refers to is not shaped as its kind is: {type(error).__name__}: {error}"]
+        return [f"this object or one that it refers to has an invalid shape: {type(error).__name__}: {error}"]
 
 
 def _shape_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
@@ -235,7 +235,7 @@ def _shape_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
         except UnknownKindError as error:
             yield str(error)
         seen[str(ref(manifest))] += 1
-    yield from (f"{name} is there {count} times" for name, count in seen.items() if count > 1)
+    yield from (f"{name} is defined {count} times" for name, count in seen.items() if count > 1)
 
 
 def _beside(manifest: Manifest, others: Sequence[Manifest]) -> list[Manifest]:
@@ -252,13 +252,13 @@ def _deployment(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Ite
     spec = manifest["spec"]
     labels = spec.get("selector", {}).get("matchLabels", {})
     if not _selects(labels, manifest):
-        yield f"selector {dict(labels)!r} does not find its own pods"
+        yield f"selector {dict(labels)!r} does not match its own pods"
     for other in _beside(manifest, all_kinds["Deployment"]):
         if other is not manifest and _selects(labels, other):
-            yield f"selector {dict(labels)!r} also finds the pods of {ref(other)}"
+            yield f"selector {dict(labels)!r} also matches the pods of {ref(other)}"
     update = spec.get("strategy", {}).get("rollingUpdate", {})
     if update.get("maxUnavailable") != 0 or update.get("maxSurge") in (None, 0, "0%"):
-        yield f"strategy must be maxUnavailable 0 and maxSurge 1: new pods before old ones go, got {dict(update)!r}"
+        yield f"strategy must be maxUnavailable 0 and maxSurge 1, to start new pods before old ones stop, got {dict(update)!r}"
     accounts = [account["metadata"]["name"] for account in _beside(manifest, all_kinds.get("ServiceAccount", []))]
     wanted = spec.get("template", {}).get("spec", {}).get("serviceAccountName")
     if accounts and wanted not in accounts:
@@ -269,11 +269,11 @@ def _deployment(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Ite
 def _service(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterator[str]:
     spec = manifest["spec"]
     if spec.get("type", "ClusterIP") != "ClusterIP":
-        yield f"type must be ClusterIP: only target groups send traffic, got {spec.get('type')!r}"
+        yield f"type must be ClusterIP, since traffic comes from target groups, got {spec.get('type')!r}"
     deployments = _beside(manifest, all_kinds.get("Deployment", []))
     found = [deployment for deployment in deployments if _selects(spec.get("selector"), deployment)]
     if deployments and len(found) != 1:
-        yield f"selector {spec.get('selector')!r} must find the pods of one Deployment, it finds those of {len(found)}"
+        yield f"selector {spec.get('selector')!r} must match the pods of one Deployment, but matches those of {len(found)}"
     for port in spec.get("ports", []):
         target = port.get("targetPort", port.get("port"))
         for deployment in found:
@@ -294,11 +294,11 @@ def _binding(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterat
         if reference.get("port") not in ports:
             yield f"serviceRef.port {reference.get('port')!r} is not a port of {ref(service)}"
     if spec.get("targetType") != "ip":
-        yield f"targetType must be ip: readiness gates know pods only, got {spec.get('targetType')!r}"
+        yield f"targetType must be ip, since readiness gates only work for pods, got {spec.get('targetType')!r}"
     group = spec.get("targetGroupARN")
     for other in all_kinds["TargetGroupBinding"]:
         if other is not manifest and other["spec"].get("targetGroupARN") == group:
-            yield f"has the target group of {ref(other)}, {group!r}: the two would deregister each other's pods"
+            yield f"has the same target group as {ref(other)}, {group!r}: they would deregister each other's pods"
 
 
 def _scaler(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterator[str]:
@@ -307,17 +307,17 @@ def _scaler(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterato
     deployments = {d["metadata"]["name"]: d for d in _beside(manifest, all_kinds.get("Deployment", []))}
     deployment = deployments.get(target.get("name")) if target.get("kind") == "Deployment" else None
     if deployment is None:
-        yield f"scales {target.get('kind')} {target.get('name')!r}, which is not there"
+        yield f"scales {target.get('kind')} {target.get('name')!r}, which does not exist"
     elif "replicas" in deployment["spec"]:
-        yield f"scales {ref(deployment)}, which has replicas itself: each apply would undo what the scaler did; leave them out"
+        yield f"scales {ref(deployment)}, which sets replicas: each apply would undo the scaling; omit replicas"
     least, most = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
     if not 1 <= least <= most:
         yield f"minReplicas must be at least 1 and at most maxReplicas, got {least} and {most}"
     if not spec.get("metrics"):
-        yield "metrics must have one that says when to scale"
+        yield "metrics must have at least one metric to scale by"
     window = spec.get("behavior", {}).get("scaleDown", {}).get("stabilizationWindowSeconds", 0)
     if window < _LEAST_WINDOW:
-        yield f"scaleDown.stabilizationWindowSeconds must be at least {_LEAST_WINDOW}, got {window}: pods would come and go"
+        yield f"scaleDown.stabilizationWindowSeconds must be at least {_LEAST_WINDOW} to avoid flapping, got {window}"
 
 
 def _budget(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterator[str]:
@@ -325,7 +325,7 @@ def _budget(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterato
     deployments = _beside(manifest, all_kinds.get("Deployment", []))
     found = [d for d in deployments if _selects(spec.get("selector", {}).get("matchLabels"), d)]
     if deployments and len(found) != 1:
-        yield f"selector {spec.get('selector')!r} must find the pods of one Deployment, it finds those of {len(found)}"
+        yield f"selector {spec.get('selector')!r} must match the pods of one Deployment, but matches those of {len(found)}"
     names = [deployment["metadata"]["name"] for deployment in found]
     scalers = _beside(manifest, all_kinds.get("HorizontalPodAutoscaler", []))
     least = [
@@ -335,19 +335,19 @@ def _budget(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterato
     if (keep is None) is (lose is None):
         yield f"must have one of minAvailable and maxUnavailable, got {keep!r} and {lose!r}"
     if lose in (0, "0%") or keep == "100%" or (isinstance(keep, int) and any(keep >= n for n in least)):
-        yield "lets no pod go: no node with one of them could ever be replaced"
+        yield "allows no disruption: a node with one of these pods could never be drained"
     if isinstance(lose, int) and any(1 < n <= lose for n in least):
-        yield f"maxUnavailable {lose} lets all {min(least)} pods go at once; use 1"
+        yield f"maxUnavailable {lose} allows the eviction of all {min(least)} pods at once; use 1"
 
 
 def _policy(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterator[str]:
     spec = manifest["spec"]
     if sorted(spec.get("policyTypes", [])) != ["Egress", "Ingress"]:
-        yield f"policyTypes must be Ingress and Egress, or one of them stays open, got {spec.get('policyTypes')!r}"
+        yield f"policyTypes must be Ingress and Egress, since a missing one is unrestricted, got {spec.get('policyTypes')!r}"
     for direction, field in (("ingress", "from"), ("egress", "to")):
         for rule in spec.get(direction, []):
             if not rule.get(field) or not rule.get("ports"):
-                yield f"an {direction} rule must say {field} and ports, or it lets everything through"
+                yield f"an {direction} rule must have {field} and ports, or it allows all traffic"
             for peer in rule.get(field, []):
                 yield from _peer_problems(direction, peer)
     pods = spec.get("podSelector", {}).get("matchLabels")
@@ -355,14 +355,14 @@ def _policy(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterato
         let_in = {p.get("port") for rule in spec.get("ingress", []) for p in rule.get("ports", [])}
         ports = container_ports(deployment["spec"].get("template", {}))
         if _selects(pods, deployment) and not let_in & {*ports, *ports.values()}:
-            yield f"admits no client to {ref(deployment)}, which listens on {', '.join(map(str, ports.values()))}"
+            yield f"allows no client to reach {ref(deployment)}, which listens on {', '.join(map(str, ports.values()))}"
 
 
 def _peer_problems(direction: str, peer: Object) -> Iterator[str]:
     cidr = peer.get("ipBlock", {}).get("cidr") if "ipBlock" in peer else None
     if cidr is None:
         if not any(selector.get("matchLabels") for selector in peer.values() if isinstance(selector, dict)):
-            yield f"an {direction} rule has a peer that is everything: {dict(peer)!r}"
+            yield f"an {direction} rule has a peer that matches everything: {dict(peer)!r}"
         return
     try:
         network = ipaddress.ip_network(cidr)
@@ -370,7 +370,7 @@ def _peer_problems(direction: str, peer: Object) -> Iterator[str]:
         yield f"{cidr!r} of an {direction} rule is not a CIDR block"
         return
     if direction == "ingress" and network.prefixlen == 0:
-        yield f"lets the whole world in ({cidr}); name the load balancer's subnets"
+        yield f"allows traffic from everywhere ({cidr}); name the load balancer's subnets"
 
 
 def _namespace(manifest: Manifest, _: dict[str, list[Manifest]]) -> Iterator[str]:
@@ -400,7 +400,7 @@ def _sizes(field: str, sizes: Object) -> Iterator[str]:
 
 def _account(manifest: Manifest, _: dict[str, list[Manifest]]) -> Iterator[str]:
     if manifest.get("automountServiceAccountToken") is not False:
-        yield "automountServiceAccountToken must be false: nothing in a pod asks the Kubernetes API"
+        yield "automountServiceAccountToken must be false: pods do not call the Kubernetes API"
 
 
 def _role(manifest: Manifest, _: dict[str, list[Manifest]]) -> Iterator[str]:
@@ -410,7 +410,7 @@ def _role(manifest: Manifest, _: dict[str, list[Manifest]]) -> Iterator[str]:
             yield f"{', '.join(stars)} must be named, got '*'"
         guarded = sorted(_GUARDED & set(rule.get("resources", [])))
         if guarded:
-            yield f"must not reach {', '.join(guarded)}: they let a pod act as another user"
+            yield f"must not allow {', '.join(guarded)}, which would allow acting as another user"
 
 
 def _role_binding(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterator[str]:

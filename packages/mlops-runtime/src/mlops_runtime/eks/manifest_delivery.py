@@ -1,4 +1,4 @@
-"""Manifests as a custom resource, applied and deleted by a function that is administrator only while it works."""
+"""Custom resource for manifests: a function applies and deletes them, with administrator access only during its work."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from mlops_runtime.eks.manifest_apply import HalfAppliedError, apply, remove
 _LOG = logging.getLogger(__name__)
 _EXISTS, _MISSING = "ResourceInUseException", "ResourceNotFoundException"
 _REMOVALS = 5
-_WAIT = 2.0  # seconds until it is tried again
+_WAIT = 2.0  # seconds between attempts
 
 _NOT_CREATED = "/not-created"
 _NAMESPACE = "Namespace"
@@ -37,7 +37,7 @@ class AdminError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminRecord:
-    """One end of an administrator's access: who, where, with which policy, for which request, and AWS's time of it."""
+    """Start or end of administrator access: principal, cluster, policy, request and AWS's time."""
 
     cluster: str
     principal: str
@@ -49,15 +49,15 @@ class AdminRecord:
 
 
 class AdminAccess:
-    """Access of an administrator for one principal.
+    """Temporary administrator access for one principal.
 
     Args:
-        eks: boto3 client of EKS.
-        s3: boto3 client of S3.
-        principal: ARN of the role, the function's own.
+        eks: EKS client.
+        s3: S3 client.
+        principal: ARN of the function's own role.
         policy: ARN of the access policy.
         bucket: Bucket of audit records.
-        sleep: Waits. Default: ``time.sleep``.
+        sleep: Called with the seconds to wait. Default: ``time.sleep``.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class AdminAccess:
 
     @contextmanager
     def during(self, cluster: str, request: str) -> Iterator[None]:
-        """Hold the access while a block runs, and take it away at its end, also where it failed.
+        """Grant the access during a block, and revoke it at the end, also after an error.
 
-        An existing entry was left by a killed attempt: the role is the function's own, and no one else
-        gives it any. It is used and removed.
+        An existing entry was left by a killed attempt, since only the function grants access to its own role. It is used
+        and removed.
 
         Raises:
-            AdminError: If the entry is still there at the end.
+            AdminError: If the entry cannot be removed at the end.
         """
         since = self._create(cluster)
         try:
@@ -91,7 +91,7 @@ class AdminAccess:
                 policyArn=self._policy,
                 accessScope={"type": "cluster"},
             )
-            # without a record there is no administrator access
+            # record the access before it is used
             self._record(cluster, request, "GRANTED", since)
             yield
         finally:
@@ -99,22 +99,22 @@ class AdminAccess:
             self._record(cluster, request, "REMOVED", until)
 
     def _create(self, cluster: str) -> str:
-        """Make the entry, which alone allows nothing yet, and return since when it is there."""
+        """Create the entry, which allows nothing without a policy, and return the time of its creation."""
         try:
             answer = self._eks.create_access_entry(clusterName=cluster, principalArn=self._principal, type="STANDARD")
         except ClientError as error:
             if error.response["Error"]["Code"] != _EXISTS:
                 raise
-            _LOG.warning("an access entry of %s was left by an attempt before", self._principal)
+            _LOG.warning("an access entry of %s was left by an earlier attempt", self._principal)
             answer = self._left(cluster)
         except BotoCoreError:
-            # an answer that got lost: the entry may be there
+            # the response was lost, so the entry may exist
             self._remove(cluster)
             raise
         return str(answer["accessEntry"]["createdAt"].isoformat())
 
     def _left(self, cluster: str) -> Mapping[str, Any]:
-        """Describe the entry that an attempt has left, with its policy; where that cannot be said, it goes all the same."""
+        """Describe the entry left by an earlier attempt; if that fails, remove it."""
         try:
             found: Mapping[str, Any] = self._eks.describe_access_entry(
                 clusterName=cluster, principalArn=self._principal
@@ -125,7 +125,7 @@ class AdminAccess:
         return found
 
     def _remove(self, cluster: str) -> str:
-        """Remove the entry and return when; deleting it takes its policies with it."""
+        """Remove the entry with its policies, and return the time."""
         problem: Exception | None = None
         for _ in range(_REMOVALS):
             try:
@@ -154,21 +154,21 @@ class AdminAccess:
 
 
 def _date(answer: Mapping[str, Any]) -> str:
-    """When AWS answered, by its own clock."""
+    """Return the time of AWS's response, by its own clock."""
     return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
 
 
 class DeliveryError(RuntimeError):
-    """Manifests could not be delivered, or something is not gone in time."""
+    """Manifests could not be applied, or a deletion did not complete in time."""
 
 
 class ManifestsResource:
-    """Carries out the requests of CloudFormation.
+    """Handles requests of CloudFormation.
 
     Args:
-        connect: Returns a cluster by its name.
-        admin: Access of an administrator, for what is beyond a namespace. Default: the role's own, standing access is used.
-        sleep: Waits. Default: ``time.sleep``.
+        connect: Returns the client of a cluster by name.
+        admin: Temporary administrator access, for objects outside of a namespace. Default: the role's permanent access.
+        sleep: Called with the seconds to wait. Default: ``time.sleep``.
     """
 
     def __init__(
@@ -181,10 +181,10 @@ class ManifestsResource:
         self._connect, self._admin, self._sleep = connect, admin, sleep
 
     def handle(self, event: Mapping[str, Any], answer: Answer, *, has_time: Callable[[], bool]) -> None:
-        """Carry out one request and answer it in every case: CloudFormation waits an hour for an answer that never comes.
+        """Handle one request, and respond in every case, since CloudFormation waits an hour for a missing response.
 
-        A creation that fails before anything was applied has a physical id whose deletion does nothing; one that failed in
-        the middle is deleted like any other.
+        A creation that fails before anything was applied gets a physical id whose deletion does nothing; one that was applied
+        partially is deleted like any other.
         """
         physical_id, failure, data = _physical_id(event), None, {}
         done: list[Ref] = []
@@ -228,7 +228,7 @@ class ManifestsResource:
                     if reference.kind == _NAMESPACE:
                         self._await_gone(cluster, reference, has_time)
         except (ClientError, ClusterError) as error:
-            # a cluster that is gone has taken everything with it; EKS returns the same for an access entry that is not known yet
+            # a deleted cluster has no objects left; EKS returns the same error for an access entry that is not effective yet
             if not (_says_gone(error) and self._is_gone(properties["ClusterName"])):
                 raise
             return 0
@@ -256,10 +256,10 @@ class ManifestsResource:
         return self._admin.during(event["ResourceProperties"]["ClusterName"], str(event["RequestId"]))
 
     def _cluster(self, event: Mapping[str, Any]) -> Cluster:
-        """Return the cluster as soon as it accepts the caller: an access entry takes effect after some seconds, not at once.
+        """Return the cluster once it accepts the caller, since an access entry takes some seconds to become effective.
 
         Raises:
-            ClusterError: If it still does not after a minute.
+            ClusterError: If the cluster does not accept the caller within a minute.
         """
         properties = event["ResourceProperties"]
         cluster = self._connect(properties["ClusterName"])
@@ -271,7 +271,7 @@ class ManifestsResource:
             except ClusterError as error:
                 if error.status not in _UNKNOWN or left == 0:
                     raise
-                _LOG.info("the access entry is not known yet: %s", error)
+                _LOG.info("the access entry is not effective yet: %s", error)
                 self._sleep(_POLL)
             else:
                 break
@@ -295,7 +295,7 @@ def _identity(properties: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _physical_id(event: Mapping[str, Any]) -> str:
-    """Another cluster or name is another resource, whose former self CloudFormation deletes."""
+    """Return the physical id: another cluster or name is a new resource, and CloudFormation deletes the old one."""
     if event["RequestType"] == "Delete":
         return str(event["PhysicalResourceId"])
     return "/".join(_identity(event["ResourceProperties"]))
@@ -309,7 +309,7 @@ def _manifests(properties: Mapping[str, Any]) -> list[Manifest]:
 
 
 def _ours(manifests: Sequence[Manifest]) -> list[Ref]:
-    """What goes with the resource; a setting of the whole cluster carries no label of ours, and stays."""
+    """Return the objects to delete with the resource; cluster-wide settings have no label of ours and are kept."""
     labels = ((manifest["metadata"].get("labels") or {}).get(MANAGED_LABEL) for manifest in manifests)
     return [ref(manifest) for manifest, label in zip(manifests, labels, strict=True) if label == FIELD_MANAGER]
 

@@ -1,6 +1,6 @@
-"""What a service is made of on a cluster, as plain values: two slots, each complete in itself, and what both stand on.
+"""Manifests of a service on a cluster, as plain values: two complete slots, and the objects that both share.
 
-Selectors and names never change, so that the load balancer's readiness gates hold; only what a slot runs does.
+Selectors and names never change, so that the load balancer's readiness gates stay valid; only the version in a slot does.
 """
 
 import json
@@ -26,8 +26,8 @@ Replicas = Literal["serving", "idle"]
 
 _SERVICE_PORT = 80
 _POD_IDENTITY_AGENT = "169.254.170.23/32"
-# where a cluster's DNS is reached: as a pod, as the address that EKS gives it in its two default ranges (on Auto Mode it is no
-# pod but a process of the node), or as a cache on the node
+# addresses of a cluster's DNS besides its pods: EKS's address in its two default ranges (in Auto Mode, DNS is a process of the
+# node, not a pod), and that of a node-local cache
 _DNS = ("10.100.0.10/32", "169.254.20.10/32", "172.20.0.10/32")
 _VERSION_FIELDS = ("config", "package", "image", "artifact_uri", "artifact_sha256", "model_sha256", "spec_sha256")
 
@@ -35,19 +35,19 @@ _VERSION_FIELDS = ("config", "package", "image", "artifact_uri", "artifact_sha25
 def slot_manifests(
     spec: ServingSpec, slot: str, version: SlotVersion | None, *, replicas: Replicas = "serving"
 ) -> list[Manifest]:
-    """Return a slot's objects in the order in which they are applied: Service and binding before the pods they wait for.
+    """Return a slot's objects in the order of application: Service and binding before the pods, which wait for them.
 
-    The Deployment of a slot that serves has no ``replicas``: its HPA sets them. An idle slot has 0 and no HPA. A slot that has
-    never run anything has only its Service and TargetGroupBinding.
+    The Deployment of a serving slot has no ``replicas``, since its HPA sets them. An idle slot has 0 replicas and no HPA. A slot
+    that has never run a version has only its Service and TargetGroupBinding.
 
     Args:
         spec: The serving spec, with ``eks``.
         slot: ``blue`` or ``green``.
-        version: What the slot runs. None for a slot that has never run anything.
+        version: The version that the slot runs; ``None`` for a slot that has never run one.
         replicas: Whether the slot serves or is idle. Default: it serves.
 
     Raises:
-        ManifestError: With everything that is wrong with the spec or the version.
+        ManifestError: With all problems of the spec and the version.
 
     Example:
         >>> [m["kind"] for m in slot_manifests(spec, "blue", version)]  # doctest: +SKIP
@@ -59,7 +59,7 @@ def slot_manifests(
     if version is not None:
         problems += version_problems(spec, version)
     elif replicas != "idle":
-        problems.append(f"slot {slot!r} has no version and cannot serve; give it one, or ask for replicas='idle'")
+        problems.append(f"slot {slot!r} has no version and cannot serve; give a version, or replicas='idle'")
     if problems:
         raise ManifestError(problems)
     made = [_service(spec, slot), _binding(spec, slot)]
@@ -70,7 +70,7 @@ def slot_manifests(
 
 
 def service_manifests(spec: ServingSpec) -> list[Manifest]:
-    """Return what both slots of a service stand on: the pods' account, and the only traffic that they may have.
+    """Return the shared objects of a service's slots: the pods' ServiceAccount, and the NetworkPolicy.
 
     See: https://docs.aws.amazon.com/eks/latest/userguide/pod-id-considerations.html (the agent's address)
 
@@ -78,7 +78,7 @@ def service_manifests(spec: ServingSpec) -> list[Manifest]:
         spec: The serving spec, with ``eks``.
 
     Raises:
-        ManifestError: With everything that is wrong with the spec.
+        ManifestError: With all problems of the spec.
     """
     problems = list(spec_problems(spec))
     if problems:
@@ -94,15 +94,15 @@ def service_manifests(spec: ServingSpec) -> list[Manifest]:
 
 
 def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
-    """Return what a slot runs, as its Deployment says.
+    """Return the state of a slot from its Deployment.
 
-    ``ready`` counts pods of the newest revision only, and is never more than can be known: the status does not say of which
-    revision a ready pod is, so each old pod that is left is taken for a ready one.
+    ``ready`` counts only pods of the newest revision and is a lower bound: the status does not contain the revision of ready pods,
+    so every remaining old pod is assumed to be ready.
 
-    A Deployment whose annotations were changed to an invalid version has none.
+    A Deployment whose annotations were changed to an invalid version has no version.
 
     Args:
-        deployment: The Deployment as the cluster describes it, None if it does not exist.
+        deployment: The Deployment from the cluster; ``None`` if it does not exist.
         slot: ``blue`` or ``green``.
     """
     if deployment is None:
@@ -110,9 +110,9 @@ def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
     metadata, status = deployment["metadata"], deployment.get("status") or {}
     desired = int(deployment["spec"].get("replicas", 1))
     version = _read_version(metadata.get("annotations") or {})
-    # a Deployment without a generation was not observed yet
+    # a Deployment without an observed generation is new
     if int(status.get("observedGeneration", 0)) < int(metadata.get("generation", 1)):
-        reason = "the cluster has not seen the newest revision yet"
+        reason = "the cluster has not observed the newest revision yet"
         unsorted = int(status.get("readyReplicas", 0))
         return SlotState(slot=slot, version=version, desired=desired, reason=reason, unsorted=unsorted)
     updated, total = int(status.get("updatedReplicas", 0)), int(status.get("replicas", 0))
@@ -128,7 +128,7 @@ def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
 
 
 def selector(spec: ServingSpec, slot: str) -> dict[str, str]:
-    """Return the labels by which a slot's pods are found; they never change."""
+    """Return the selector labels of a slot's pods; they never change."""
     return {SERVICE_LABEL: spec.endpoint, SLOT_LABEL: slot}
 
 
@@ -197,7 +197,7 @@ def _budget(spec: ServingSpec, slot: str) -> Manifest:
         "spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": selector(spec, slot)},
-            # a pod that does not get ready must not keep its node from being drained
+            # a pod that does not become ready must not prevent its node from being drained
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
@@ -291,7 +291,7 @@ def _reason(conditions: list[Mapping[str, Any]]) -> str:
     failed = found.get("ReplicaFailure", {})
     stuck = found.get("Progressing", {})
     if failed.get("status") == "True":
-        return str(failed.get("message", "pods cannot be made"))
+        return str(failed.get("message", "pods cannot be created"))
     if stuck.get("status") == "False":
         return str(stuck.get("message", "the rollout of the pods does not progress"))
     return ""

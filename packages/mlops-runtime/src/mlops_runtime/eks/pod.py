@@ -1,4 +1,4 @@
-"""The pod of a slot: fetch the model, then serve it, as an unprivileged user and with only two writable volumes."""
+"""Pod template of a slot: an init container fetches the model, the server serves it; unprivileged, with two writable volumes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,24 +7,24 @@ from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import EksSpec, SlotVersion
 from mlops_runtime.eks.kubernetes_objects import ANNOTATION_PREFIX, PORT, UID
 
-# a pod has a role of its own; keys in its manifest would be everybody's who can read it
+# pods have their own role; static keys would be visible to all readers of the manifest
 STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 MODEL_FOLDER = "/opt/ml/model"
 ZONE = "topology.kubernetes.io/zone"
-# the load balancer goes on sending for some seconds to a target that is being deregistered, so the pod first sleeps and only
-# then is asked to end; the server answers what is in flight for 20 s and then writes its last captures for 8 s
+# the load balancer sends requests for some seconds to a target that is being deregistered, so the pod sleeps before SIGTERM;
+# the server then completes in-flight requests for up to 20 s, and writes its last captures for up to 8 s
 PRE_STOP_SECONDS = 15
 GRACE_SECONDS = 60
-# SageMaker asks /ping and waits 2 s: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+# SageMaker calls /ping with a timeout of 2 s: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 _PING_SECONDS = 2
 _STARTUP_SECONDS = 300
 _CAPTURE_BYTES = 16 * 1024 * 1024
-# the archive lies beside what it is unpacked to while it is fetched; a pod that needs more is evicted, not its node filled
+# the volume temporarily has both the archive and its contents; a pod that needs more is evicted before it fills the node's disk
 _MODEL_SIZE, _TMP_SIZE = "8Gi", "256Mi"
 
 
 def version_annotations(version: SlotVersion) -> dict[str, str]:
-    """Return what a Deployment says about the version of its slot: ``mlops.constructs/<field>``, the environment as JSON."""
+    """Return the annotations for a Deployment's version: ``mlops.constructs/<field>``, with the environment as JSON."""
     fields = ("config", "package", "image", "artifact_uri", "artifact_sha256", "model_sha256", "spec_sha256")
     environment = json.dumps(dict(version.environment), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return {
@@ -34,7 +34,7 @@ def version_annotations(version: SlotVersion) -> dict[str, str]:
 
 
 def reserved_environment(spec: ServingSpec) -> dict[str, str]:
-    """Return the variables that a pod gets from us, and that a model package may therefore not set otherwise."""
+    """Return the environment variables that the platform sets, which a model package must not set to other values."""
     region = eks_of(spec).rule.split(":")[3]
     values = {
         "AWS_DEFAULT_REGION": region,
@@ -61,9 +61,9 @@ def pod_template(
 
     Args:
         spec: The serving spec, with ``eks``.
-        version: What the slot runs.
-        labels: Of the pods; the selector is among them.
-        selector: By what the slot's pods are found.
+        version: The version that the slot runs.
+        labels: Labels of the pods, including the selector.
+        selector: Selector labels of the slot's pods.
     """
     eks = eks_of(spec)
     environment = {**version.environment, **reserved_environment(spec)}
@@ -71,7 +71,7 @@ def pod_template(
         "metadata": {"labels": dict(labels), "annotations": {f"{ANNOTATION_PREFIX}config": version.config}},
         "spec": {
             "serviceAccountName": eks.service_account,
-            # pod identity mounts a token of its own; that of the Kubernetes API is not needed
+            # EKS Pod Identity mounts its own token; the token for the Kubernetes API is not needed
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -99,7 +99,7 @@ def pod_template(
 
 
 def eks_of(spec: ServingSpec) -> EksSpec:
-    """Return the part of a serving spec that is about EKS.
+    """Return the EKS part of a serving spec.
 
     Raises:
         ValueError: If it is missing.
@@ -110,7 +110,7 @@ def eks_of(spec: ServingSpec) -> EksSpec:
 
 
 def _in_zones(zones: Sequence[str]) -> dict[str, object]:
-    """Keep pods in the zones of the load balancer: elsewhere a target is not in use, and its readiness gate never opens.
+    """Require the load balancer's zones: in other zones targets are unused, and their readiness gates never become true.
 
     See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html (Target.NotInUse)
     """
@@ -122,8 +122,8 @@ def _in_zones(zones: Sequence[str]) -> dict[str, object]:
 
 
 def _spread(key: str, selector: Mapping[str, str]) -> dict[str, object]:
-    # a zone that is full or lost must not keep pods from starting: spread as well as can be. Pods of an older revision do not
-    # count, or a rollout inside a slot would pile the new ones up where the old ones leave
+    # best effort, so that a full or lost zone does not prevent pods from starting; pods of older revisions are not counted, since
+    # a rollout inside a slot would otherwise concentrate new pods where old ones are removed
     return {
         "maxSkew": 1,
         "topologyKey": key,
@@ -161,12 +161,12 @@ def _server(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> 
 
 
 def _container(name: str, eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, object]:
-    # requests are limits: what a slot measured while it had ten percent of the traffic is what it can do with all of it
+    # requests equal limits, so that performance measured with ten percent of the traffic also holds with all of it
     size = {"cpu": eks.cpu, "memory": eks.memory}
     return {
         "name": name,
         "image": version.image,
-        "imagePullPolicy": "IfNotPresent",  # by digest, so that what is present is what is meant
+        "imagePullPolicy": "IfNotPresent",  # images are by digest and never change
         "env": [{"name": key, "value": _literal(value)} for key, value in sorted(environment.items())],
         "resources": {"requests": dict(size), "limits": dict(size)},
         "securityContext": {
@@ -180,7 +180,7 @@ def _container(name: str, eks: EksSpec, version: SlotVersion, environment: dict[
 
 
 def _literal(text: str) -> str:
-    # Kubernetes puts variables where it reads $(NAME), and reads $$ as $; SageMaker passes it to a container unchanged
+    # Kubernetes expands $(NAME) and unescapes $$; SageMaker passes values to a container unchanged
     # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
     return text.replace("$", "$$")
 

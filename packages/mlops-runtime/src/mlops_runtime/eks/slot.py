@@ -1,7 +1,7 @@
-"""What the Deploy machine asks of a slot: to run the candidate, whether it does, and to rest when it has no traffic.
+"""Slot operations of the Deploy machine: apply the candidate, observe whether it is ready, and idle a slot without traffic.
 
-Each can be repeated, and none touches a slot that has traffic. Nothing is changed but for the execution that holds the lock: who
-stops an execution does not stop the call that it has made, which may come after another one has begun.
+All operations are idempotent and never change a slot with traffic. Changes are only made for the execution that owns the lock,
+since a call of a stopped execution may arrive after another execution has started.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class SlotError(RuntimeError):
-    """A slot must not be changed as asked; the message says why."""
+    """A requested change of a slot is not allowed; the message has the reason."""
 
 
 class NotHolderError(SlotError):
-    """The execution that asks does not hold the lock of the service, or no longer."""
+    """The calling execution does not own the service's lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class SlotKeeper:
 
     Args:
         s3: Client.
-        bucket: Bucket of the serving specs; a spec anywhere else is not read.
-        table: The service's row, which says who holds the lock.
-        reader: Where the truth about the slots is.
+        bucket: Bucket of the serving specs; specs elsewhere are not read.
+        table: The service's row, with the owner of the lock.
+        reader: Reader of the slots' state.
     """
 
     s3: "S3Client"
@@ -49,14 +49,14 @@ class SlotKeeper:
     reader: SlotReader
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, object]:
-        """Answer ``{"action": "apply" | "observe" | "idle", "plan": plan, "outcome": "...", "execution": ARN, "now": ISO}``.
+        """Handle ``{"action": "apply" | "observe" | "idle", "plan": plan, "outcome": "...", "execution": ARN, "now": ISO}``.
 
-        The outcome, as it was recorded, counts for ``idle`` alone.
+        The recorded outcome is only used for ``idle``.
 
         Raises:
             SlotError: If the action is unknown, or the slot has traffic.
-            NotHolderError: If a slot is to be changed for an execution that does not hold the lock.
-            ClusterError: If the cluster refuses.
+            NotHolderError: If the execution does not own the lock, for ``apply`` and ``idle``.
+            ClusterError: If the cluster refuses a request.
         """
         match event["action"]:
             case "apply":
@@ -70,26 +70,26 @@ class SlotKeeper:
         raise SlotError(f"action must be apply, observe or idle, got {event['action']!r}")
 
     def apply(self, plan: Mapping[str, Any]) -> dict[str, object]:
-        """Let the slot without traffic run the candidate, with the plan's number of pods.
+        """Apply the candidate to the slot without traffic, with the plan's number of pods.
 
         Returns:
-            ``{"slot", "objects"}``: how many objects were applied.
+            ``{"slot", "objects"}``: the number of applied objects.
         """
         eks = plan["eks"]
         weight = self.reader.weights()[eks["slot"]]
         if weight > 0:
-            raise SlotError(f"slot {eks['slot']} has {weight} % of the traffic: its pods would be exchanged under it")
+            raise SlotError(f"slot {eks['slot']} has {weight} % of the traffic, so its pods must not be replaced")
         spec = _with_pods(self._spec(eks["service"]), eks["pods"])
         version = from_dict(SlotVersion, eks["version"])
         applied = apply(self.reader.connect(), slot_manifests(spec, eks["slot"], version))
         return {"slot": eks["slot"], "objects": len(applied.objects)}
 
     def observe(self, plan: Mapping[str, Any]) -> dict[str, object]:
-        """Look whether the slot runs the candidate.
+        """Check whether the slot runs the candidate.
 
         Returns:
-            ``{"is_ready", "is_failed", "pods", "reason"}``: whether at least ``pods`` of it are ready, and whether Kubernetes has
-            given it up.
+            ``{"is_ready", "is_failed", "pods", "reason"}``: whether at least ``pods`` of its pods are ready, and whether Kubernetes
+            reports that its rollout does not progress.
         """
         eks = plan["eks"]
         deployment = self.reader.connect().get(self._deployment(eks["slot"]))
@@ -109,19 +109,19 @@ class SlotKeeper:
         }
 
     def idle(self, plan: Mapping[str, Any], *, outcome: str) -> dict[str, object]:
-        """Scale the slot without traffic to nothing; the one that serves gets the bounds of its own spec back.
+        """Scale the slot without traffic to zero, and restore the autoscaler's bounds of the serving slot.
 
-        What served before stays where the traffic could not be put back to it: the next execution does.
+        The previous version keeps its pods if the traffic could not be returned to it; the next execution does that.
 
         Returns:
-            ``{"slot"}``: the idle slot, or None.
+            ``{"slot"}``: the idle slot, or ``None``.
         """
         slots = self.reader.read()
         slot = other(slots.heaviest)
         if not slots.is_at_rest or (slot == plan["eks"]["live_slot"] and outcome != Outcome.PROMOTED):
             return {"slot": None}
         cluster = self.reader.connect()
-        # an autoscaler would bring back what is taken from it
+        # an autoscaler would scale it up again
         remove(cluster, [scaler_ref(namespace=self.reader.namespace, endpoint=self.reader.endpoint, slot=slot)])
         if slots.states[slot].desired > 0:
             cluster.scale(self._deployment(slot), 0)
@@ -134,12 +134,12 @@ class SlotKeeper:
         owner = self.table.read().owner
         if owner != execution:
             raise NotHolderError(
-                f"slots are changed for the execution that holds the lock, {owner or 'nobody'}, got {execution}; nothing was "
+                f"slots are only changed for the execution that owns the lock, {owner or 'none'}, got {execution}; nothing was "
                 "changed, start the Deploy machine again"
             )
 
     def _scaler(self, slots: Slots, live: Mapping[str, Any]) -> Manifest | None:
-        """Return the autoscaler of the live slot; as the candidate it had at least the previous slot's number of pods."""
+        """Return the autoscaler of the live slot with its spec's bounds; as candidate, its minimum was the previous slot's pods."""
         slot = slots.running(live.get("config"))
         version = None if slot is None else slots.states[slot].version
         if slot is None or version is None or slots.weights[slot] != ALL or not live.get("spec_uri"):
@@ -160,7 +160,7 @@ def _with_pods(spec: ServingSpec, pods: int) -> ServingSpec:
 
 
 def _is_given_up(deployment: Manifest | None) -> bool:
-    """Whether Kubernetes reports that the newest revision does not progress.
+    """Return whether Kubernetes reports that the newest revision does not progress.
 
     See: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
     """

@@ -1,4 +1,4 @@
-"""Asks one slot of a service by the listener that forwards to it alone, also without a share of the traffic."""
+"""Calls one slot of a service directly, through a listener that only forwards to this slot, even without traffic weight."""
 
 import json
 import time
@@ -13,9 +13,9 @@ from botocore.utils import get_environ_proxies
 from mlops_runtime.contracts.serving import GoldenRequest
 from mlops_runtime.rollout.golden_answers import GoldenCallError, Reply, read_answer, refusal
 
-# a load balancer answers 504 after 60 seconds, which leaves the verdict to it
+# longer than the load balancer's timeout, after which it returns 504
 _SECONDS = 70
-# of the load balancer itself, where a target closed the connection or none is healthy
+# returned by the load balancer if a target closed the connection or no target is healthy
 _PLATFORM = (502, 503)
 _ATTEMPTS, _PAUSE_SECONDS = 4, 1.0
 
@@ -23,10 +23,10 @@ Post = Callable[[str, bytes, Mapping[str, str]], AWSResponse]
 
 
 class HttpSession:
-    """Posts to addresses inside the network; connections are kept, as those of an SDK are.
+    """Sends POST requests inside the network over persistent connections.
 
-    A certificate is for the name that callers use, and may be of a private authority, so it is not checked: both ends are in one
-    VPC, which authenticates each packet. So load balancers themselves call their targets.
+    The certificate is not verified, since it is for the name that callers use and may have a private authority: both ends are in
+    one VPC, which authenticates each packet. Load balancers themselves do not verify their targets' certificates either.
 
     See: https://kevin.burke.dev/kevin/aws-alb-validation-tls-reply/ (an engineer of AWS: no packet can be spoofed there)
     """
@@ -35,10 +35,10 @@ class HttpSession:
         self._sessions: dict[str, URLLib3Session] = {}
 
     def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> AWSResponse:
-        """Return the answer of any status.
+        """Return the response, with any status.
 
         Raises:
-            BotoCoreError: If no answer comes.
+            BotoCoreError: Without a response.
         """
         if url not in self._sessions:
             self._sessions[url] = URLLib3Session(verify=False, proxies=get_environ_proxies(url), timeout=_SECONDS)
@@ -51,10 +51,10 @@ class SlotCaller:
     """Sends golden requests to slots.
 
     Args:
-        urls: Address of each slot's listener.
-        post: Sends a body. Default: over the network.
-        timer: Gives seconds, from any start, monotonically. Default: the process's own.
-        pause: Waits for so many seconds. Default: it does.
+        urls: URL of each slot's listener.
+        post: Sends a request. Default: over the network.
+        timer: Monotonic clock, in seconds. Default: ``time.perf_counter``.
+        pause: Called with the seconds to wait. Default: ``time.sleep``.
     """
 
     urls: Mapping[str, str]
@@ -64,7 +64,7 @@ class SlotCaller:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "SlotCaller | None":
-        """Return the caller of a function for EKS, or None for one for SageMaker.
+        """Return the caller for a function on EKS, or ``None`` for SageMaker.
 
         Args:
             environment: With ``SLOT_URLS``, a JSON object.
@@ -73,10 +73,10 @@ class SlotCaller:
         return None if urls is None else cls(urls=json.loads(urls))
 
     def __call__(self, slot: str, request: GoldenRequest, inference_id: str) -> Reply:
-        """Return what a slot answers; an error of the load balancer that stays counts as the slot's.
+        """Return a slot's response; a persistent error of the load balancer counts as the slot's.
 
         Raises:
-            GoldenCallError: If the load balancer does not answer.
+            GoldenCallError: If the load balancer does not respond.
         """
         headers = {"Content-Type": request.content_type, "X-Amzn-SageMaker-Inference-Id": inference_id}
         problem = ""
@@ -90,7 +90,7 @@ class SlotCaller:
                 problem = str(error)
                 continue
             except BotoCoreError as error:
-                raise GoldenCallError(f"slot {slot!r} could not be asked: {error}") from error
+                raise GoldenCallError(f"slot {slot!r} could not be called: {error}") from error
             took = 1000 * (self.timer() - started)
             if answer.status_code not in _PLATFORM or attempt == _ATTEMPTS - 1:
                 return replace(
@@ -98,7 +98,7 @@ class SlotCaller:
                     milliseconds=None if attempt or not 200 <= answer.status_code < 300 else took,
                     was_asked_again=attempt > 0,
                 )
-        raise GoldenCallError(f"slot {slot!r} could not be asked: {problem}")
+        raise GoldenCallError(f"slot {slot!r} could not be called: {problem}")
 
 
 def _reply(answer: AWSResponse, request: GoldenRequest) -> Reply:

@@ -1,4 +1,4 @@
-"""Limits of a serving spec on a cluster: what Kubernetes would refuse, or would accept and not do."""
+"""Limits of a serving spec on EKS: values that Kubernetes would reject, or accept without effect."""
 
 import ipaddress
 import re
@@ -34,19 +34,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", re.ASCII)
 _CAPTURE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s/?#][^\s?#]*", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# the id of a zone, such as use1-az1 or usw2-lax1-az1, which is not a label of a node; its name is
+# zone ids, such as use1-az1 or usw2-lax1-az1; node labels have zone names instead
 # https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
 _ZONE_ID = re.compile(r"[a-z0-9-]+-az\d+", re.ASCII)
-# it is in the plan, which stays below 64 KiB, and in annotations of an object, which may have 256 KiB
+# it is part of the plan, which is limited to 64 KiB, and of an object's annotations, which are limited to 256 KiB
 _MAX_ENVIRONMENT = 32 * 1024
 
 Known = Callable[[str], bool]
 
-# one answer of DescribeTargetHealth, which the machine carries, stays below 64 KiB
+# keeps a response of DescribeTargetHealth, which is in the machine's state, below 64 KiB
 MAXIMUM_PODS = 140
 _SYNTHETIC = (
-    "synthetic requests are sent to a SageMaker endpoint, which EKS has none of; leave synthetic_invocations out, and wait for "
-    "calls with max_bake"
+    "synthetic requests need a SageMaker endpoint and are not possible on EKS; omit synthetic_invocations, and wait for calls with "
+    "max_bake"
 )
 
 
@@ -55,10 +55,10 @@ class QuantityError(ValueError):
 
 
 def quantity(text: str) -> Fraction:
-    """Return the number that a quantity says.
+    """Parse a Kubernetes quantity.
 
     Raises:
-        QuantityError: If it is not one.
+        QuantityError: If the string is not a quantity.
 
     Example:
         >>> quantity("250m"), quantity("1Gi")
@@ -75,7 +75,7 @@ def quantity(text: str) -> Fraction:
 
 
 class ManifestError(ValueError):
-    """No manifests can be made of a spec; the message names every problem.
+    """Manifests cannot be created from a spec; the message has all problems.
 
     Args:
         problems: One sentence each.
@@ -87,11 +87,11 @@ class ManifestError(ValueError):
 
 
 def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterator[str]:
-    """Yield why a service cannot be as a spec says.
+    """Yield the problems of a serving spec.
 
     Args:
         spec: The serving spec.
-        known: Whether a string is its final value; others are not checked. Default: all are.
+        known: Returns whether a string is its final value; other strings are not checked. Default: all are final.
     """
     if spec.eks is None:
         yield f"the serving spec of {spec.endpoint!r} has no eks: it is served by SageMaker; use SageMakerTarget"
@@ -102,7 +102,7 @@ def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterat
         if known(name):
             yield from _name(field, name, _LABEL_NAME, 63)
     if spec.eks.service_account == "default":
-        yield "eks.service_account must be the service's own, got 'default': its role would be that of every pod"
+        yield "eks.service_account must be the service's own, got 'default', whose role every pod would have"
     yield from _size_problems(spec.eks)
     yield from _address_problems(spec.eks, known)
     yield from _traffic_problems(spec.eks, known)
@@ -116,11 +116,11 @@ def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterat
         if known(where) and not _CAPTURE.fullmatch(where):
             yield f"capture.destination must be like s3://<bucket>/<prefix>, got {where!r}"
         if not 1 <= percent <= 100:
-            yield f"capture.percent must be 1 to 100, got {percent}; leave capture out to capture nothing"
+            yield f"capture.percent must be 1 to 100, got {percent}; omit capture to capture nothing"
 
 
 def version_problems(spec: ServingSpec, version: SlotVersion) -> Iterator[str]:
-    """Yield why a slot cannot run a version: what it names must be exact, and its environment leave ours alone."""
+    """Yield why a slot cannot run a version: references must be exact, and its environment must not change the platform's."""
     if not _IMAGE.fullmatch(version.image):
         yield f"image must be by digest, like <repository>@sha256:<64 hex>, got {version.image!r}"
     if not _S3.fullmatch(version.artifact_uri):
@@ -133,22 +133,22 @@ def version_problems(spec: ServingSpec, version: SlotVersion) -> Iterator[str]:
         if not _VARIABLE.fullmatch(name):
             yield f"environment: {name!r} is not a variable name; use letters, digits and underscores"
         if "\x00" in value:
-            yield f"environment: {name} holds a zero byte, which no process can be given"
+            yield f"environment: {name} contains a null byte, which environment variables cannot contain"
         if name in STATIC_KEYS:
-            yield f"environment: {name} must not be set: the pod has a role of its own; take it out of the package"
+            yield f"environment: {name} must not be set: the pod has its own role; remove it from the package"
         if name in ours and value != ours[name]:
-            yield f"environment: {name} is the platform's own, here {ours[name]!r}, got {value!r}; take it out of the package"
-    # as the document has it: a quotation mark is two bytes of a JSON document
+            yield f"environment: {name} is set by the platform to {ours[name]!r}, got {value!r}; remove it from the package"
+    # size in the JSON document, in which for example a quotation mark takes two bytes
     size = len(canonical_json(dict(version.environment)))
     if size > _MAX_ENVIRONMENT:
         yield f"environment must have at most {_MAX_ENVIRONMENT} bytes, got {size}; put data into the model's archive"
 
 
 def tenant_problems(tenant: EksTenantSpec) -> Iterator[str]:
-    """Yield why a business unit's place on a cluster cannot be as asked."""
+    """Yield the problems of a business unit's tenant spec."""
     yield from _name("namespace", tenant.namespace, _LABEL_NAME, 63)
     if tenant.namespace == "default" or tenant.namespace.startswith("kube-"):
-        yield f"namespace must be the unit's own, got {tenant.namespace!r}, which is the cluster's"
+        yield f"namespace must be the unit's own, got {tenant.namespace!r}, which belongs to the cluster"
     if not _LABEL_VALUE.fullmatch(tenant.unit) or not tenant.unit:
         yield f"unit must be a label of 1 to 63 letters, digits, dots, dashes and underscores, got {tenant.unit!r}"
     if not _GROUP.fullmatch(tenant.applier_group):
@@ -185,12 +185,12 @@ def _size_problems(eks: EksSpec) -> Iterator[str]:
     yield from _quantity_problems("eks.cpu", eks.cpu, least="50m")
     yield from _quantity_problems("eks.memory", eks.memory, least="128Mi")
     if eks.minimum < 1:
-        yield f"eks.minimum must be at least 1, got {eks.minimum}: a slot that serves has pods"
+        yield f"eks.minimum must be at least 1, got {eks.minimum}: a serving slot needs pods"
     if eks.maximum < eks.minimum:
         yield f"eks.maximum must be at least eks.minimum, got {eks.maximum} < {eks.minimum}; raise maximum or lower minimum"
     if not 1 <= eks.cpu_target <= 100:
-        # requests are limits, so that no pod can use more than it asked for
-        yield f"eks.cpu_target must be 1 to 100 percent of the CPU that a pod has, got {eks.cpu_target}"
+        # requests equal limits, so a pod cannot use more than its request
+        yield f"eks.cpu_target must be 1 to 100 percent of a pod's CPU, got {eks.cpu_target}"
     for slot in eks.alarms:
         if slot not in SLOTS:
             yield f"eks.alarms must be by slot ({', '.join(SLOTS)}), got {slot!r}"
@@ -205,7 +205,7 @@ def _traffic_problems(eks: EksSpec, known: Known) -> Iterator[str]:
             yield f"eks.target_groups.{slot} must be the ARN of a target group, got {group!r}"
     groups = list(eks.target_groups.values())
     if len(set(groups)) < len(groups):
-        yield f"eks.target_groups must differ, or no weight could tell the slots apart, got {groups[0]!r} twice"
+        yield f"eks.target_groups must differ, or weights could not distinguish the slots, got {groups[0]!r} twice"
     if known(eks.rule) and not _RULE.fullmatch(eks.rule):
         yield f"eks.rule must be the ARN of a rule of an application load balancer's listener, got {eks.rule!r}"
 
@@ -226,42 +226,42 @@ def _address_problems(eks: EksSpec, known: Known) -> Iterator[str]:
                 yield f"eks.{field} must be CIDR blocks like 10.0.0.0/16, got {cidr!r}: {error}"
                 continue
             if field == "ingress_cidrs" and network.prefixlen == 0:
-                yield f"eks.ingress_cidrs must be the load balancer's subnets, got {cidr!r}, which is everybody"
+                yield f"eks.ingress_cidrs must be the load balancer's subnets, got {cidr!r}, which is every address"
 
 
 def policy_problems(rollout: RolloutSpec) -> Iterator[str]:
-    """Yield why slots cannot execute a policy."""
+    """Yield why a rollout policy is not possible with slots."""
     if rollout.kind == "ROLLING":
         yield (
-            "rollout must be ALL_AT_ONCE, CANARY or LINEAR on EKS, got ROLLING: a slot is complete in itself and no batch of "
-            "another one; use RolloutPolicy.linear"
+            "rollout must be ALL_AT_ONCE, CANARY or LINEAR on EKS, got ROLLING: slots are complete fleets, not batches; use "
+            "RolloutPolicy.linear"
         )
     if rollout.synthetic is not None:
         yield _SYNTHETIC
     if rollout.shadow is not None:
         yield (
-            "shadow is not possible on EKS: no load balancer copies requests; leave shadow out, and begin with a canary "
-            "of a small percent"
+            "shadow is not possible on EKS: load balancers do not copy requests; omit shadow, and start with a canary of a small "
+            "percentage"
         )
     if rollout.keep is not None and rollout.keep > 1:
         yield (
-            f"keep must be 1 on EKS, got {rollout.keep}: there are two slots; leave keep out, and go further back with "
+            f"keep must be 1 on EKS, got {rollout.keep}: there are two slots; omit keep, and roll back to older versions with "
             "mlops rollback --to"
         )
 
 
 def serving_problems(spec: ServingSpec) -> Iterator[str]:
-    """Yield what of a serving spec only SageMaker knows, and what a rollout between slots cannot carry."""
+    """Yield the parts of a serving spec that only SageMaker supports, and those that rollouts between slots do not support."""
     yield from policy_problems(spec.rollout)
     others = {
         "serverless": (spec.serverless, "the pods of a slot are its capacity"),
-        "asynchronous": (spec.asynchronous, "a load balancer answers while one waits"),
+        "asynchronous": (spec.asynchronous, "a load balancer only supports synchronous calls"),
         "scaling": (spec.scaling, "a slot scales by its CPU; give eks.minimum, maximum and cpu_target"),
-        "variants": (spec.variants, "a service is its two slots; define another service"),
+        "variants": (spec.variants, "a service has only its two slots; define another service"),
     }
     for name, (value, why) in others.items():
         if value:
-            yield f"{name} is SageMaker's and not possible on EKS: {why}; leave {name} out"
+            yield f"{name} is only possible on SageMaker, not on EKS: {why}; omit {name}"
     if spec.instance_type or spec.instance_count:
         yield (
             f"instance_type and instance_count must be '' and 0 on EKS, got {spec.instance_type!r} and {spec.instance_count}; "

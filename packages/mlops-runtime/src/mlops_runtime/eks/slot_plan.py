@@ -1,7 +1,7 @@
-"""How traffic moves between two slots: which of them the candidate gets, and the weights of each step. Pure.
+"""Plan of a traffic shift between two slots: the candidate's slot, and the weights of each step. Makes no calls.
 
-Every set of weights that is ever written gives one slot what the other does not have, and the first and the last are ends. So an
-execution that dies leaves a rule that forwards to approved models alone, and the next one rolls its change back.
+The weights of both slots always sum to 100, and the first and last steps give all traffic to one slot. So a failed execution leaves
+a rule that only forwards to approved models, and the next execution rolls its change back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,22 +24,22 @@ from mlops_runtime.rollout.verdict_request import verdict_request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotTraffic:
-    """What a plan does with the traffic of two slots.
+    """Traffic of two slots in a plan.
 
     Args:
-        slot: The one that the candidate gets.
-        live_slot: The one that serves, None before the first model.
+        slot: Slot for the candidate.
+        live_slot: Slot that serves; ``None`` before the first model.
         rule: ARN of the listener rule.
         target_groups: ARN of each slot's target group.
-        start: Weights that the rule must have before anything else.
-        is_left: Whether the slot without traffic has pods that an execution that died left running.
+        start: Weights that the rule must have before the first step.
+        is_left: Whether the slot without traffic has running pods, left by a failed execution.
         steps: Weights of each step.
         bake: Seconds to watch after each step.
-        max_bake: Seconds until which a step goes on while the comparison is undecided.
+        max_bake: Longest bake of a step in seconds, while the comparison is undecided.
         alarms: Names of the alarms of each slot.
-        service: URI of the spec to serve by.
-        version: What the candidate's slot runs.
-        pods: How many pods it starts with.
+        service: URI of the serving spec.
+        version: The version for the candidate's slot.
+        pods: Initial number of its pods.
     """
 
     slot: str
@@ -62,8 +62,8 @@ class SlotTraffic:
 class SlotPlan(Plan):
     """A plan for two slots on EKS.
 
-    ``rehearsal`` are the golden requests that the candidate's slot answers before it has traffic, ``again`` those that it answers
-    while it serves, ``golden_sha256`` is of those that the package will have passed.
+    ``rehearsal`` are the golden requests for the candidate's slot before it gets traffic, ``again`` those while it serves;
+    ``golden_sha256`` is the hash of the golden requests that the package will have passed.
     """
 
     eks: SlotTraffic
@@ -73,14 +73,14 @@ class SlotPlan(Plan):
 
 
 def shares(rollout: RolloutSpec) -> tuple[int, ...]:
-    """Return which percent of the traffic the candidate has after each step; the last is all.
+    """Return the candidate's share of the traffic after each step, in percent; the last is 100.
 
     Example:
         >>> shares(RolloutSpec(kind="LINEAR", bake=600, maximum=3600, percent=30))
         (30, 60, 90, 100)
 
     Raises:
-        RefusedError: For a kind that slots do not know.
+        RefusedError: For a kind that slots do not support.
     """
     percent = ALL if rollout.percent is None else rollout.percent
     if rollout.kind == "ALL_AT_ONCE":
@@ -90,8 +90,8 @@ def shares(rollout: RolloutSpec) -> tuple[int, ...]:
     if rollout.kind == "LINEAR":
         return (*range(percent, ALL, percent), ALL)
     raise RefusedError(
-        f"rollout must be ALL_AT_ONCE, CANARY or LINEAR on EKS, got {rollout.kind}: a slot is complete in itself and no batch of "
-        "another one; use RolloutPolicy.linear"
+        f"rollout must be ALL_AT_ONCE, CANARY or LINEAR on EKS, got {rollout.kind}: slots are complete fleets, not batches; use "
+        "RolloutPolicy.linear"
     )
 
 
@@ -111,7 +111,7 @@ def at_rest(slots: Slots, start: Weights | None = None) -> SlotTraffic:
 
     Args:
         slots: Both slots.
-        start: Weights that the rule is to have. Default: all for the slot that has the most.
+        start: Weights that the rule must have. Default: all for the slot with the most traffic.
     """
     idle = other(slots.heaviest)
     return SlotTraffic(
@@ -127,13 +127,13 @@ def at_rest(slots: Slots, start: Weights | None = None) -> SlotTraffic:
 
 
 def misplaced(slots: Slots, *, live: str | None) -> tuple[Weights, str] | None:
-    """Return the weights to which an interrupted shift must return, and the reason, or None where one slot has all traffic."""
+    """Return the weights that undo an interrupted shift, and the reason; ``None`` if no weights must be restored."""
     start = taken_back(slots, live)
     if start is None:
         return None
     said = ", ".join(f"{slot} {share} %" for slot, share in slots.weights.items())
     to = next(slot for slot, share in start.items() if share == ALL)
-    return start, f"the rule forwards {said}, and all belongs to {to} with {slots.name(to)}"
+    return start, f"the rule forwards {said}, but all traffic belongs to {to} with {slots.name(to)}"
 
 
 def on_slots(
@@ -147,23 +147,23 @@ def on_slots(
     is_rollback: bool,
     serves_since: str | None = None,
 ) -> SlotPlan:
-    """Return a plan with what is particular to slots.
+    """Return a plan completed for slots.
 
-    The candidate gets the slot without traffic, regardless of its content. It starts with the live slot's current number of pods:
-    its own scaling could not follow a step.
+    The candidate gets the slot without traffic, regardless of its content. It starts with the live slot's current number of pods,
+    since autoscaling could not follow the steps.
 
     Args:
-        plan: With all that holds for every target.
-        spec: The spec to serve by.
-        slots: Both slots, at rest.
-        package: The package to be served.
-        live: The pointer that the plan ends in.
+        plan: Plan with the parts that are common to all targets.
+        spec: The serving spec.
+        slots: Both slots, with all traffic on one.
+        package: The package to serve.
+        live: The live pointer after the plan.
         execution: ARN of the execution.
-        is_rollback: Whether it is a rollback: at once and unwatched, so that alarms of the live slot do not block it.
-        serves_since: Since when the version that serves is live (ISO 8601). Default: not known.
+        is_rollback: Whether it is a rollback: all at once and without alarms, so that alarms of the live slot do not block it.
+        serves_since: Time at which the live version went live (ISO 8601). Default: unknown.
 
     Raises:
-        RefusedError: If no slot can run the package, or the policy does not support slots.
+        RefusedError: If no slot can run the package, or slots do not support the policy.
     """
     eks, slot = eks_of(spec), plan.eks.slot
     version = slot_version(spec, package=package, config=live.config, spec_sha256=live.spec_sha256)
@@ -216,16 +216,16 @@ def on_slots(
 
 
 def _after_drained(started: str) -> str:
-    """Return the first whole minute in which a slot that a dead execution left gets no call of that one's candidate.
+    """Return the first whole minute without calls to the candidate of a failed execution, whose slot is used again.
 
-    See: https://github.com/argoproj/argo-rollouts/issues/4595 (a load balancer goes on for some seconds)
+    See: https://github.com/argoproj/argo-rollouts/issues/4595 (load balancers continue to send requests for some seconds)
     """
     at = datetime.fromisoformat(started) + 2 * timedelta(minutes=1)
     return at.replace(second=0, microsecond=0).isoformat()
 
 
 def _rehearsal(spec: ServingSpec, config: str, *, slot: str, live_slot: str | None) -> dict[str, object]:
-    """Return what the slot is asked before it has traffic; the one that a rollback leaves is not a baseline."""
+    """Return the golden requests for the slot before it gets traffic; in a rollback, the other slot is not a baseline."""
     if spec.rollout.golden is None:
         return {}
     answers = answers_key(spec.endpoint, config)
@@ -233,7 +233,7 @@ def _rehearsal(spec: ServingSpec, config: str, *, slot: str, live_slot: str | No
 
 
 def slot_version(spec: ServingSpec, *, package: RegisteredPackage, config: str, spec_sha256: str) -> SlotVersion:
-    """Return what a slot runs to serve a package; SageMaker takes the same from the registry by itself."""
+    """Return the version of a slot for a package, with the values that SageMaker would read from the registry."""
     image, made = eks_of(spec).image, package.spec
     return SlotVersion(
         config=config,

@@ -1,4 +1,4 @@
-"""Adapter of ``serving``: reads the listener rule and both slots at their sources."""
+"""Reads the listener rule and both slots of a service, from the load balancer and the cluster."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotReader:
-    """Where the truth about a service's slots is.
+    """Reader of a service's slots.
 
     Args:
         elbv2: Client.
-        connect: Returns the cluster; its token is valid for minutes, so each read connects again.
+        connect: Returns the cluster's client; tokens are only valid for minutes, so each read connects again.
         endpoint: Name of the service.
         namespace: The tenant's namespace.
         rule: ARN of the listener rule.
@@ -40,11 +40,11 @@ class SlotReader:
     def from_environment(
         cls, environment: Mapping[str, str], session: "Callable[[], boto3.Session]"
     ) -> "SlotReader | None":
-        """Return the reader of a function for EKS (``TARGET=EKS``), or None for one for SageMaker.
+        """Return the reader for a function on EKS (``TARGET=EKS``), or ``None`` for SageMaker.
 
         Args:
             environment: With ``CLUSTER``, ``ENDPOINT``, ``NAMESPACE``, ``RULE`` and ``TARGET_GROUPS``, a JSON object.
-            session: Makes a session.
+            session: Creates a session.
         """
         if environment.get("TARGET") != "EKS":
             return None
@@ -59,13 +59,13 @@ class SlotReader:
         )
 
     def read(self) -> Slots:
-        """Return both slots as they are now.
+        """Return the current state of both slots.
 
         Raises:
-            ForeignRuleError: If the rule is gone, or forwards elsewhere.
-            ClusterError: If the cluster does not say.
+            ForeignRuleError: If the rule does not exist, or forwards elsewhere.
+            ClusterError: If the cluster cannot be read.
         """
-        # the weights first: the live version is then what a slot ran at that time or later
+        # read the weights first, so that the versions are not older than the weights
         weights = self.weights()
         cluster = self.connect()
         states = {
@@ -80,9 +80,9 @@ class SlotReader:
         """Return the share of each slot, in percent.
 
         Raises:
-            ForeignRuleError: If the rule is gone, or forwards elsewhere.
+            ForeignRuleError: If the rule does not exist, or forwards elsewhere.
         """
         rules = self.elbv2.describe_rules(RuleArns=[self.rule])["Rules"]
         if len(rules) != 1:
-            raise ForeignRuleError(f"there is no rule {self.rule}; deploy the stack again")
+            raise ForeignRuleError(f"the rule {self.rule} does not exist; deploy the stack again")
         return read_weights(rules[0], self.target_groups)

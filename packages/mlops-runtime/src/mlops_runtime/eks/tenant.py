@@ -1,4 +1,4 @@
-"""A business unit on a cluster: what a platform team applies once, before the unit's own functions may."""
+"""Manifests of a business unit's namespace, which a platform team applies once, before the unit's functions can apply theirs."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from mlops_runtime.eks.slot_limits import SLOT_GROUP_SUFFIX, ManifestError, tena
 
 APPLIER_ROLE = "mlops-applier"
 SLOT_ROLE = "mlops-slots"
-# server-side apply is a PATCH, and a create where there is nothing yet
+# server-side apply needs patch, and create for new objects
 _APPLY = ("create", "get", "patch")
 _APPLY_AND_DELETE = ("create", "delete", "get", "patch")
 _SCALE = ("get", "patch")
@@ -17,11 +17,11 @@ _SCALE = ("get", "patch")
 def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
     """Return a unit's namespace with the policies for all pods in it.
 
-    One Role lets the group apply what a service is made of and nothing else: no secrets, no pods by hand, no roles. Another one is
-    for who moves slots: neither identities nor network policies, and of deletions only those of autoscalers.
+    One Role allows its group to apply the objects of services, but no secrets, pods or roles. Another Role, for moving slots,
+    allows neither identities nor network policies, and deletes only autoscalers.
 
     Raises:
-        ManifestError: With everything that is wrong.
+        ManifestError: With all problems.
 
     Example:
         >>> size = {"cpu": "64", "memory": "256Gi", "pods": 100}
@@ -40,7 +40,7 @@ def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
 
 
 def slot_group(tenant: EksTenantSpec) -> str:
-    """Return the Kubernetes group of who moves slots, and may do nothing else.
+    """Return the Kubernetes group with permission to move slots only.
 
     Example:
         >>> size = {"cpu": "64", "memory": "256Gi", "pods": 100}
@@ -51,9 +51,9 @@ def slot_group(tenant: EksTenantSpec) -> str:
 
 
 def enforcement_manifest() -> Manifest:
-    """Return the setting without which EKS Auto Mode accepts network policies and enforces none.
+    """Return the setting without which EKS Auto Mode accepts network policies but does not enforce them.
 
-    Without Auto Mode it belongs to the VPC CNI add-on, and alone enforces nothing: the agent of each node has a switch of its own.
+    Without Auto Mode, the VPC CNI add-on manages it, and it is not sufficient: the node agents must be enabled too.
 
     See: https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
     """
@@ -75,7 +75,7 @@ def _labels(tenant: EksTenantSpec) -> dict[str, str]:
 
 def _namespace(tenant: EksTenantSpec) -> Manifest:
     levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
-    # Auto Mode's name for it, and that of the controller that one installs; each handles its own
+    # label of Auto Mode, and that of the self-installed controller; each ignores the other's
     gates = {f"{group}/pod-readiness-gate-inject": "enabled" for group in ("eks.amazonaws.com", "elbv2.k8s.aws")}
     return {
         "apiVersion": "v1",
@@ -94,7 +94,7 @@ def _quota(tenant: EksTenantSpec) -> Manifest:
         "requests.cpu": tenant.cpu,
         "requests.memory": tenant.memory,
         "pods": str(tenant.pods),
-        # nothing of a unit is reached but through its load balancer's target groups
+        # a unit is only reachable through its load balancer's target groups
         "services.loadbalancers": "0",
         "services.nodeports": "0",
     }
@@ -107,7 +107,7 @@ def _limits(tenant: EksTenantSpec) -> Manifest:
         "type": "Container",
         "default": dict(usual),
         "defaultRequest": dict(usual),
-        # memory that was not asked for is taken from a neighbour
+        # memory above the request would be taken from other pods
         "maxLimitRequestRatio": {"memory": "1"},
     }
     return {
@@ -145,7 +145,7 @@ def _slot_rules() -> list[dict[str, list[str]]]:
         _rule("", "services", verbs=_APPLY),
         _rule("apps", "deployments", verbs=_APPLY),
         _rule("apps", "deployments/scale", verbs=_SCALE),
-        # an idle slot has none, which would start it
+        # deletion too: an autoscaler would start an idle slot
         _rule("autoscaling", "horizontalpodautoscalers"),
         _rule("policy", "poddisruptionbudgets", verbs=_APPLY),
         _rule("eks.amazonaws.com", "targetgroupbindings", verbs=_APPLY),
