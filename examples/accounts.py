@@ -45,12 +45,12 @@ TRAINING = TrainingJob(
 
 # [start:chain]
 def retail(stack: cdk.Stack) -> PlatformDefaults:
-    """Return what the platform asks for: every account is of the organization that context names, and in the fleet."""
+    """Return the platform's values: every account is in the organization named in the context, and in the fleet."""
     return PlatformDefaults(name="retail", organization_id=stack.node.try_get_context("organization"), fleet=True)
 
 
 class Build(cdk.Stack):
-    """Where a model is trained and approved: what is approved is released, and the champion is what production serves."""
+    """Account that trains and approves models: approved packages are released, and the champion is the model in production."""
 
     def __init__(self, app: cdk.App, *, deploy_to: list[Environment]) -> None:
         super().__init__(app, "Build", env=BUILD.cdk)
@@ -70,7 +70,7 @@ class Build(cdk.Stack):
 
 
 class Serving(cdk.Stack):
-    """Takes what its source releases and serves it; drift here retrains where the model is trained."""
+    """Account that promotes its source's releases and serves them; drift here starts a retraining in the build account."""
 
     def __init__(
         self, app: cdk.App, here: Environment, *, source: Environment, approval: Approval, deploy_to: list[Environment]
@@ -97,7 +97,7 @@ class Serving(cdk.Stack):
 
 
 def compose(app: cdk.App) -> tuple[Build, Serving, Serving]:
-    """Define the chain; its stacks refer to each other by fixed names alone, and are deployed in any order."""
+    """Define the chain; its stacks refer to each other only by fixed names, and can be deployed in any order."""
     return (
         Build(app, deploy_to=[STAGING]),
         Serving(app, STAGING, source=BUILD, approval=Approval.automatic(), deploy_to=[PRODUCTION]),

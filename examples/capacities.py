@@ -1,4 +1,4 @@
-"""Every capacity that an endpoint can have, in one stack: what the checkers see of each, beside the stacks that are deployed."""
+"""All kinds of endpoint capacity in one stack, as input of the template checkers in addition to the deployed stacks."""
 
 import aws_cdk as cdk
 
@@ -21,7 +21,7 @@ _PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/offers-rankin
 
 
 class Capacities(cdk.Stack):
-    """A serverless endpoint, a queue, two scaled fleets, and one that the stack owns."""
+    """A serverless endpoint, an asynchronous one, two scaled fleets, and one managed by CloudFormation alone."""
 
     def __init__(self, scope: Construct, id: str, *, image: ModelImage, profile: Profile) -> None:
         super().__init__(scope, id)
@@ -33,7 +33,7 @@ class Capacities(cdk.Stack):
         self._define_owned()
 
     def _define_serverless(self) -> None:
-        """Few calls, which may wait for a cold start."""
+        """For few calls, which tolerate cold starts."""
         ModelEndpoint(
             self,
             "Rarely",
@@ -45,7 +45,7 @@ class Capacities(cdk.Stack):
         )
 
     def _define_queue(self) -> None:
-        """Large requests that are worked off when there are some."""
+        """For large requests, which are queued."""
         scaling = Scaling(min_capacity=0, max_capacity=4, target_backlog=5)
         capacity = EndpointCapacity.asynchronous(
             "ml.m5.large",
@@ -65,7 +65,7 @@ class Capacities(cdk.Stack):
         )
 
     def _define_fleets(self) -> None:
-        """Two fleets that follow their calls by day and are small by night."""
+        """Two fleets that scale with their calls by day and are small by night."""
         hours = off_hours(
             min_capacity=2, max_capacity=8, off_min_capacity=2, off_max_capacity=2, time_zone="Europe/Berlin"
         )
@@ -87,7 +87,7 @@ class Capacities(cdk.Stack):
         )
 
     def _define_owned(self) -> None:
-        """A model that changes with the stack alone."""
+        """A model that changes only with the stack."""
         ModelEndpoint(
             self,
             "Ranking",

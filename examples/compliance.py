@@ -1,6 +1,6 @@
 """Run every rule pack over every example stack, in both profiles, in one process: ``python -m examples.compliance FILE [FOLDER]``.
 
-The folder keeps the assemblies, one a profile, for ``tools/template_checks.py``.
+The folder receives the assemblies, one per profile, for ``tools/template_checks.py``.
 """
 
 import json
@@ -27,7 +27,7 @@ _CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-000
 
 
 def main(path: Path, kept: Path | None) -> int:
-    """Write the evidence, print a line a stack, and return 1 if anything is left to ask."""
+    """Write the evidence, print a line per stack, and return 1 if there are open findings."""
     settings = json.loads(Path("cdk.json").read_text())
     problems, evidence = [], {}
     for profile in Profile:

@@ -18,7 +18,7 @@ from mlops_constructs import (
 
 
 class FirstEndpoint(cdk.Stack):
-    """One endpoint on one instance, in a development unit, which makes its network where none is given."""
+    """One endpoint on one instance, in a development unit, which creates its network if none is given."""
 
     def __init__(self, scope: Construct, id: str, *, image: ModelImage, network: Network | None = None) -> None:
         super().__init__(scope, id)

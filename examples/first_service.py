@@ -1,4 +1,4 @@
-"""The smallest stack on a cluster that a platform team runs. Its first model serves as soon as a package is approved."""
+"""The smallest stack on a platform team's cluster. Its first model serves as soon as a package is approved."""
 
 import aws_cdk as cdk
 
@@ -7,7 +7,7 @@ from mlops_constructs import BusinessUnit, EksCluster, EksInferenceService, EksT
 
 
 class FirstService(cdk.Stack):
-    """One service in two slots, in a development unit; network and cluster are the platform team's."""
+    """One service in two slots, in a development unit; network and cluster belong to the platform team."""
 
     def __init__(self, scope: Construct, id: str) -> None:
         super().__init__(scope, id)

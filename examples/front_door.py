@@ -1,4 +1,4 @@
-"""Every way in from outside: what the checkers see of APIs and console, beside the stacks that are deployed."""
+"""APIs and console in one stack, as input of the template checkers in addition to the deployed stacks."""
 
 from typing import cast
 
@@ -28,7 +28,7 @@ _INLINE = [
 
 
 class FrontDoor(Shown):
-    """The console of its page, and an API of answers and jobs with a name of its own."""
+    """The console of the documentation page, and an API for predictions and jobs with its own domain name."""
 
     def __init__(self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, certificate_arn: str) -> None:
         super().__init__(scope, id, image=image, profile=profile)
@@ -50,22 +50,22 @@ class FrontDoor(Shown):
             self._acknowledge(role)
 
     def _acknowledge(self, role: iam.Role) -> None:
-        """Acknowledge what grants to a role of the CDK are, and exactly the wildcards in them."""
+        """Acknowledge the inline policy that the CDK creates for a role's grants, and exactly its wildcards."""
         policy = cast("iam.Policy", role.node.find_child("DefaultPolicy"))
         acknowledge_all(
             policy,
             _INLINE,
-            "what the CDK grants to a role is an inline policy of it; it says what this role alone may do",
+            "the CDK writes a role's grants to its inline policy, which has only the permissions of this role",
         )
         acknowledge_all(
             policy,
             [f"AwsSolutions-IAM5[{finding}]" for finding in wildcard_findings(self.resolve(policy.document))],
-            "objects, packages, executions, alarms and jobs have their names later; each wildcard ends a prefix of the unit, "
-            "but for metrics, costs and alarms of the account, which IAM narrows no further or the page lists",
+            "names of objects, packages, executions, alarms and jobs are not known at deployment; each wildcard ends a prefix of "
+            "the unit, except for metrics, costs and alarms of the account, which IAM cannot restrict further or the page lists",
         )
 
 
 def add_api(stack: DemandForecastingOnEks, *, server_name: str | None) -> None:
-    """Let callers of an API reach the service on a cluster, through a link to its load balancer."""
+    """Connect an API to the service on a cluster, through a VPC link to its load balancer."""
     api = InferenceApi(stack, "Api", business_unit=stack.unit)
     api.add_model("forecast", stack.service, request=_REQUEST, max_rate=20, server_name=server_name)

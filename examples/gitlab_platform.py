@@ -1,4 +1,4 @@
-"""What a platform team puts into a unit's account before the unit deploys for the first time."""
+"""Resources that a platform team deploys to a unit's account before the unit's first deployment."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from mlops_constructs import Environment, GitLabDeployRole, GitLabSubject
 
 # [start:platform]
 class Platform(cdk.Stack):
-    """The roles that one GitLab project plans and deploys with, from its protected default branch."""
+    """The roles with which a GitLab project plans and deploys, from its protected default branch."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ PRODUCTION = Environment("production", account="333333333333", region="eu-west-1
 
 
 def platforms(app: cdk.App, *, project: str) -> list[Platform]:
-    """Define the roles in each account, under the tier that the project's jobs name there; no account trusts another."""
+    """Define the roles in each account, for the deployment tier that the project's jobs use there; no account trusts another."""
     return [
         Platform(app, "PlatformBuild", project=project, tier="development", env=BUILD.cdk),
         Platform(app, "PlatformStaging", project=project, tier="staging", env=STAGING.cdk),

@@ -1,4 +1,4 @@
-"""Outputs by which the examples' loop, their tests and their pages find what a stack has made."""
+"""Outputs by which the examples' loop, tests and pages find a stack's resources."""
 
 import aws_cdk as cdk
 

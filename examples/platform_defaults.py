@@ -1,4 +1,4 @@
-"""What a platform team publishes as a package of its own: every unit of the organization is given these defaults."""
+"""Package of a platform team with the defaults of every unit in the organization."""
 
 import aws_cdk as cdk
 

@@ -1,4 +1,4 @@
-"""One model in three Regions: production first, then a pilot light of the same account, and another account that serves too."""
+"""One model in three Regions: production, a pilot light in the same account, and another serving account."""
 
 import aws_cdk as cdk
 
@@ -26,7 +26,7 @@ CANARY = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=
 
 
 class Build(cdk.Stack):
-    """Where a model is registered and approved."""
+    """Account that registers and approves models."""
 
     def __init__(self, app: cdk.App, *, deploy_to: list[Environment]) -> None:
         super().__init__(app, "Build", env=BUILD.cdk)
@@ -35,7 +35,7 @@ class Build(cdk.Stack):
 
 
 class Serving(cdk.Stack):
-    """Takes what its source releases and serves it, with a canary where there is traffic to compare."""
+    """Region that promotes its source's releases and serves them, with a canary if it has traffic to compare."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Serving(cdk.Stack):
 
 
 def compose(app: cdk.App) -> tuple[Build, Serving, Serving, Serving]:
-    """Define all Regions; ``-c failover=true`` lets the recovery Region serve, fed by build while production is away."""
+    """Define all Regions; with ``-c failover=true`` the recovery Region serves, with releases from build instead of production."""
     is_away = app.node.try_get_context("failover") is not None
     light = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=100 if is_away else 5)
     return (

@@ -18,20 +18,20 @@ STACKS = (*UNITS, "FirstEndpoint")
 
 
 def compose(app: cdk.App, *, stacks: Sequence[str] | None = None) -> None:
-    """Define the example stacks in an app: all, or those that are listed.
+    """Define all or some of the example stacks in an app.
 
-    All share one network, which the stack ``RetailPlatform`` makes: an account has five VPCs a region by default, and a network is
-    paid by the month. The CDK deploys that stack before any that is in its network. A stack that is composed alone makes its own
-    network and needs no other: ``FirstEndpoint`` is priced, deployed, exported and destroyed so (``python app.py FirstEndpoint``).
-    Where a platform team shares a network with the account, context ``network`` names it, and all use that one.
+    All share the network of the stack ``RetailPlatform``: an account has five VPCs per Region by default, and each network has
+    monthly costs. The CDK deploys that stack first. A stack that is defined alone creates its own network and needs no other stack:
+    ``FirstEndpoint`` is priced, deployed, exported and destroyed so (``python app.py FirstEndpoint``). If a platform team shares a
+    network with the account, set it in context ``network``, and all stacks use it.
 
     Args:
-        app: Its context names ``image_digest``, the digest of the runtime's image, ``profile``: ``development`` (default) or
-            ``production``, perhaps ``zones``, names or number of the shared network's zones (as many as the profile has), and
-            perhaps ``network``: ``vpc_id``, ``availability_zones`` and ``subnet_ids``. With ``target`` ``eks``
-            (default ``sagemaker``) the unit ``demand`` serves from a cluster: ``cluster`` names it by ``name``,
-            ``security_group_id`` and ``subnet_cidrs``, ``certificate`` the ARN that production needs.
-        stacks: Names of the stacks. Default: those that context ``stacks`` lists, else all.
+        app: Context ``image_digest`` is the digest of the runtime's image, ``profile`` is ``development`` (default) or
+            ``production``. Optional are ``zones``, names or number of the shared network's zones (as many as the profile has), and
+            ``network`` with ``vpc_id``, ``availability_zones`` and ``subnet_ids``. With ``target`` ``eks`` (default ``sagemaker``)
+            the unit ``demand`` serves from a cluster: ``cluster`` has its ``name``, ``security_group_id`` and ``subnet_cidrs``,
+            ``certificate`` is the ARN that production requires.
+        stacks: Names of the stacks. Default: those in context ``stacks``, else all.
 
     Raises:
         ValueError: If the target is not one of the two, or a listed stack is unknown.
@@ -53,7 +53,7 @@ def compose(app: cdk.App, *, stacks: Sequence[str] | None = None) -> None:
         services = ("ecr.api", "eks", "elasticloadbalancing") if target == "eks" else ("ecr.api",)
         zones = app.node.try_get_context("zones")
         if zones is None and target == "eks":
-            zones = 2  # a load balancer's subnets are in two zones at least
+            zones = 2  # load balancers require subnets in at least two zones
         network = RetailPlatform(app, "RetailPlatform", profile=profile, zones=zones, services=services).network
     if "DemandForecasting" in chosen and target == "eks":
         DemandForecastingOnEks(

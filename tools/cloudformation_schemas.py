@@ -4,8 +4,8 @@
 # ///
 """Write the CloudFormation schemas of the resource types that the embedded cloud records.
 
-Run with `uv run --script tools/cloudformation_schemas.py`. The schemas are CloudFormation's own registry schemas, as cfn-lint
-(MIT-0) ships them, without their prose.
+Run with `uv run --script tools/cloudformation_schemas.py`. The schemas are CloudFormation's registry schemas, as included in
+cfn-lint (MIT-0), without their prose.
 """
 
 import json
@@ -58,7 +58,7 @@ PROSE = ("description", "markdownDescription", "examples", "title", "$comment", 
 
 
 def without_prose(value: object, *, names: bool = False) -> object:
-    """Drop what only people read; `names` says that the keys are property names, which all stay."""
+    """Remove descriptions; with `names`, the keys are property names, which are all kept."""
     if isinstance(value, dict):
         return {
             key: without_prose(item, names=not names and key in {"properties", "definitions"})
@@ -69,7 +69,7 @@ def without_prose(value: object, *, names: bool = False) -> object:
 
 
 def readable(pattern: str) -> bool:
-    """Tell whether Python reads a pattern; CloudFormation writes them for Java."""
+    """Return whether Python can compile a pattern; CloudFormation's are for Java."""
     try:
         re.compile(pattern)
     except re.error:
@@ -78,7 +78,7 @@ def readable(pattern: str) -> bool:
 
 
 def main() -> None:
-    """Write one file a type."""
+    """Write one file per type."""
     folder = Path(__file__).parent.parent / "packages/mlops-local/src/mlops_local" / "schemas"
     for name in TYPES:
         schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", name).schema

@@ -4,7 +4,7 @@
 # ///
 """Lint the Dockerfiles with hadolint: ``uv run --script tools/dockerfile_lint.py [FILE...]``; without files, all of them.
 
-Exit 1 with each finding; not a finding is ignored.
+Exits with 1 for any finding; no rule is ignored.
 """
 
 import subprocess

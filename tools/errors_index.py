@@ -1,6 +1,6 @@
-"""Write ``docs/errors.md``: every error, warning and notice that the library's code can give, by name.
+"""Generate ``docs/errors.md``, the list of all errors, warnings and notices of the library.
 
-Run ``python -m tools.errors_index``; a test holds the page to the code.
+Run ``python -m tools.errors_index``; a test compares the page with the code.
 """
 
 import ast
@@ -13,12 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "errors.md"
 _HEAD = """# Errors and warnings
 
-Every message names each problem at once: what is wrong, the value got, what is allowed, and the fix. `tools/errors_index.py` writes
-this page from the code.
+A message lists all problems at once, each with the value, the allowed values and the fix. `tools/errors_index.py` generates this
+page from the code.
 
 ## At synth: `ValidationError`
 
-The code is in brackets before the problems, with the construct's path. Nothing has been written when it is raised.
+The message starts with the code in brackets and the construct's path, before the problems. The error is raised before anything is
+written.
 
 | code | raised by |
 |---|---|

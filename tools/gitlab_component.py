@@ -1,6 +1,6 @@
 """Write the pipeline of generated repositories as a GitLab CI/CD component, ``templates/unit.yml``.
 
-Run ``python -m tools.gitlab_component``; a test holds the component to the template.
+Run ``python -m tools.gitlab_component``; a test compares the component with the template.
 
 See: https://docs.gitlab.com/ci/components/#directory-structure
 """
@@ -31,14 +31,14 @@ def main() -> None:
 
 
 def component() -> str:
-    """Return the component's text: the template of two environments, with the endpoint as an input.
+    """Return the component's text: the template with two environments, and with the endpoint as an input.
 
-    GitLab's inputs have arrays and no repetition of jobs, so a list of environments is rendered by ``mlops new`` alone.
+    GitLab's inputs can be arrays, but jobs cannot be repeated over them, so only ``mlops new`` renders a list of environments.
 
     Raises:
         ValueError: If the template has another variable, or its header is not as expected.
     """
-    # YAML, in which nothing is escaped as HTML
+    # YAML needs no HTML escaping
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
     template = environment.from_string(TEMPLATE.read_text("utf-8"))
     try:

@@ -1,4 +1,4 @@
-"""Read our docstrings' ``Example:`` as the section that Griffe calls ``Examples:``, so that it is shown as code."""
+"""Griffe extension that renames our docstrings' ``Example:`` section to ``Examples:``, so that it is rendered as code."""
 
 import re
 from typing import Any

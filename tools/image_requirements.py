@@ -1,7 +1,8 @@
-"""``python -m tools.image_requirements``: write ``requirements.txt``, with hashes, at the versions that ``uv.lock`` tests with.
+"""Write the images' ``requirements.txt`` with hashes, at the tested versions of ``uv.lock``.
 
-What ``uv.lock`` does not have (httptools and uvloop, which make the server's own loop) is the newest. The image ``explain`` is
-built on this image: its file has what it adds, at versions that fit.
+Run ``python -m tools.image_requirements``. Packages that ``uv.lock`` lacks (httptools and uvloop, for the server's event loop) get
+their newest versions. The image ``explain`` is built on this image: its file has only the additional packages, at compatible
+versions.
 """
 
 import re
@@ -19,7 +20,7 @@ PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 
 
 def tested() -> dict[str, str]:
-    """Return the versions of ``uv.lock``; of several, for several Pythons, the newest."""
+    """Return the versions of ``uv.lock``, the newest if they differ by Python version."""
     found: dict[str, str] = {}
     for package in tomllib.loads(LOCK.read_text())["package"]:
         if "registry" in package["source"]:
@@ -32,7 +33,7 @@ def _key(version: str) -> list[int]:
 
 
 def locked(folder: Path, platform: str, constraints: Path) -> str:
-    """Return the requirements of a platform; wheels alone, since the image has no compiler."""
+    """Return the requirements of a platform, only as wheels since the image has no compiler."""
     command = [
         "uv",
         "pip",
@@ -51,7 +52,7 @@ def locked(folder: Path, platform: str, constraints: Path) -> str:
 
 
 def both(folder: Path, versions: dict[str, str]) -> str:
-    """Return the requirements of both platforms, where they have the same."""
+    """Return the common requirements of both platforms."""
     with tempfile.TemporaryDirectory() as name:
         constraints = Path(name) / "constraints.txt"
         constraints.write_text("".join(f"{package}=={version}\n" for package, version in versions.items()))

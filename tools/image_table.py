@@ -2,11 +2,11 @@
 # requires-python = ">=3.11"
 # dependencies = ["sagemaker-core==2.27.0"]
 # ///
-"""Write, or check, the table of AWS's prebuilt images out of the SageMaker Python SDK.
+"""Write, or check, the table of AWS's prebuilt images, from the SageMaker Python SDK.
 
-``uv run --script tools/image_table.py`` writes it, ``--check`` compares it with the SDK's registries, ``--retrieve`` asks the SDK
-itself for every image, and for one of each registry in every region, which imports all of it and takes a minute. ``sagemaker-core``
-is the part of SDK 3 that holds the registries; they are read as the JSON files they are. Left out: Python 2, Graviton, Inferentia.
+``uv run --script tools/image_table.py`` writes it, and ``--check`` compares it with the SDK's registries. ``--retrieve`` resolves
+every image with the SDK's function, and one image of each registry in every Region; it imports the whole SDK and takes a minute.
+``sagemaker-core`` is the part of SDK 3 with the registries, as JSON files. Excluded: Python 2, Graviton, Inferentia.
 """
 
 import argparse
@@ -22,16 +22,16 @@ from typing import Any
 
 CONSTRUCTS = Path(__file__).parents[1] / "src" / "mlops_constructs"
 TABLE = CONSTRUCTS / "model_registry" / "images.json"
-# images of Model Monitor and Clarify, which have one version and no choice: accounts by region alone
+# images of Model Monitor and Clarify, which have a single version: only the accounts by Region
 MONITORS_TABLE = CONSTRUCTS / "model_monitor" / "sagemaker_images.json"
 MONITORS = {"analyzer": ("model-monitor", None), "clarify": ("clarify", "1.0")}
 PACKAGE = "sagemaker-core"
 FRAMEWORKS = ("pytorch", "sklearn", "tensorflow", "xgboost")
 USES = ("inference", "training")
 REGION = "us-east-1"
-# without a patch or build number a version names whatever was published last
+# a version without a patch or build number is a moving tag
 _FULL_VERSION = re.compile(r"\d+\.\d+(\.\d+|-\d+)(-\w+)*")
-# what the SDK needs to know to choose a processor
+# the SDK derives the processor from the instance type
 _INSTANCES = {"cpu": "ml.m5.large", "gpu": "ml.p3.2xlarge"}
 
 
@@ -70,7 +70,7 @@ def monitors() -> dict[str, Any]:
 
 
 def rendered_monitors(found: dict[str, Any]) -> str:
-    """Return that table as text, an image a line."""
+    """Return that table as text, with one image per line."""
     return "{\n" + ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in found.items()) + "\n}\n"
 
 
@@ -109,12 +109,12 @@ def _registry_name(registries: dict[str, dict[str, str]], accounts: dict[str, st
 def _package() -> Path:
     files = importlib.metadata.files(PACKAGE)
     if files is None:
-        raise SystemExit(f"{PACKAGE} lists no files; install it anew")
+        raise SystemExit(f"{PACKAGE} lists no files; reinstall it")
     return next(Path(str(f.locate())).parents[1] for f in files if f.match("image_uri_config/xgboost.json"))
 
 
 def retrieved(found: dict[str, Any]) -> Iterator[str]:
-    """Yield what the SDK itself answers differently."""
+    """Yield each image whose URI from the SDK differs from the table."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     from sagemaker.core import image_uris  # noqa: PLC0415 - imports all of the SDK
 
@@ -130,11 +130,11 @@ def retrieved(found: dict[str, Any]) -> Iterator[str]:
                     host, _, name = uri.partition("/")
                     expected = f"{row['repository']}:{row['tag']}"
                     if name != expected or not host.startswith(f"{account}.dkr.ecr.{region}."):
-                        yield f"{framework} {version} {use} in {region}: the SDK says {uri}, the table {account} {expected}"
+                        yield f"{framework} {version} {use} in {region}: the SDK has {uri}, the table {account} {expected}"
 
 
 def rendered(found: dict[str, Any]) -> str:
-    """Return the table as text, an image and a registry a line."""
+    """Return the table as text, with one image or registry per line."""
     lines = ["{", f' "source": {json.dumps(found["source"])},', ' "registries": {']
     lines.append(
         ",\n".join(f"  {json.dumps(name)}: {json.dumps(found['registries'][name])}" for name in found["registries"])
@@ -153,7 +153,7 @@ def rendered(found: dict[str, Any]) -> str:
 def _places(
     rows: list[dict[str, Any]], found: dict[str, Any], seen: set[str]
 ) -> Iterator[tuple[dict[str, Any], tuple[str, str]]]:
-    """Yield each image in one region, and one image of each registry in all."""
+    """Yield each image with one Region, and one image of each registry with all Regions."""
     for row in rows:
         accounts = found["registries"][row["registry"]]
         regions = [REGION] if row["registry"] in seen else list(accounts)
@@ -165,8 +165,8 @@ def _places(
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    parser.add_argument("--retrieve", action="store_true", help="ask the SDK for every image, write nothing")
+    parser.add_argument("--check", action="store_true", help="only compare")
+    parser.add_argument("--retrieve", action="store_true", help="only compare, with the SDK's URI of every image")
     options = parser.parse_args()
     found = table()
     text, monitors_text = rendered(found), rendered_monitors(monitors())
@@ -174,14 +174,12 @@ def main() -> None:
     if options.retrieve:
         wrong = list(retrieved(found))
         print("\n".join(wrong))
-        sys.exit(f"{len(wrong)} differ") if wrong else print(f"the SDK answers the same for all {count} images")
+        sys.exit(f"{len(wrong)} differ") if wrong else print(f"the SDK has the same URIs for all {count} images")
     elif options.check:
         for path, expected in ((TABLE, text), (MONITORS_TABLE, monitors_text)):
             if path.read_text() != expected:
-                sys.exit(
-                    f"{path.name} is not what {found['source']} says; write it anew with: uv run --script {__file__}"
-                )
-        print(f"{count} images as {found['source']} says")
+                sys.exit(f"{path.name} differs from {found['source']}; write it again with: uv run --script {__file__}")
+        print(f"{count} images, equal to those of {found['source']}")
     else:
         TABLE.write_text(text)
         MONITORS_TABLE.write_text(monitors_text)

@@ -1,8 +1,8 @@
-"""Sum the table of docs/lead_time.md: ``python tools/lead_time.py`` prints the sums, ``--write`` puts them between its marks.
+"""Sum the table of docs/lead_time.md: ``python tools/lead_time.py`` prints the sums, ``--write`` updates them in the page.
 
-Each row gives a step's least, likely and most seconds. Two sums are made: of all least, likely and most (every step at its best or
-worst at once), and of a triangular distribution a step, drawn independently with one seed, whose 5th, 50th and 95th percentile
-are told.
+Each row has a step's minimum, likely and maximum seconds. The tool reports the sums of all minima, likely values and maxima (every
+step at its best or worst at once), and the 5th, 50th and 95th percentile of the sum of independent triangular distributions, drawn
+with a fixed seed.
 """
 
 import argparse
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "lead_time.md"
 MARKS = ("<!-- sums -->\n", "<!-- end of sums -->\n")
 GOAL = 7200  # two hours
 SEED, DRAWS = 2017, 20_000
-# a part of the path adds to these sums; CI does not run for a retraining that an alarm started
+# sums to which a part of the path adds; CI does not run for a retraining started by an alarm
 PATHS = {
     "CI": ("commit to full traffic", "commit to promotion"),
     "Retrain": ("commit to full traffic", "commit to promotion", "alarm to full traffic", "alarm to promotion"),
@@ -33,7 +33,7 @@ _ROW = re.compile(r"\| (\w+) \| ([^|]+) \| (\d+) \| (\d+) \| (\d+) \| ([^|]+) \|
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One row: a part of the path, what happens, its seconds, and where they are from."""
+    """One row: part of the path, step, its seconds, and their source."""
 
     part: str
     name: str
@@ -92,7 +92,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _share(within: float) -> str:
-    # the draws know nothing of days that are bad for every step at once
+    # the draws are independent: they exclude days on which all steps are slow
     return f"{100 * within:.1f} %" if within < 0.999 else "over 99.9 %"
 
 

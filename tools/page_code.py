@@ -1,6 +1,6 @@
-"""Write the code of examples into the pages that show it: ``python -m tools.page_code``; a test holds pages to examples.
+"""Copy code of examples into the documentation: ``python -m tools.page_code``; a test compares pages with examples.
 
-A page names the file before the block, with a region of it where not all is shown; the tool rewrites the block::
+A comment before a block names the file, and optionally a region of it; the tool rewrites the block::
 
     <!-- code: examples/pages/rollout.py:canary -->
 
@@ -39,7 +39,7 @@ def shown(source: str, region: str | None) -> str:
 
 
 def written(page: str) -> str:
-    """Return a page with the blocks that its examples have now."""
+    """Return a page with its blocks updated from the examples."""
 
     def block(match: re.Match[str]) -> str:
         code = shown((ROOT / match["file"]).read_text(), match["region"])
@@ -49,7 +49,7 @@ def written(page: str) -> str:
 
 
 def pages() -> list[Path]:
-    """Return the pages that may show examples."""
+    """Return the pages that may contain code of examples."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -1,9 +1,9 @@
-"""Whether a regular expression may take more than linear time: its structure says so, nothing is measured.
+"""Static analysis of regular expressions for more than linear matching time.
 
-Python's matcher backtracks. It takes more than linear time where two loops of an expression can divide the same characters between
-them in many ways and what follows may still refuse all of them; a search counts as such a loop itself, as it begins anew at each
-character. Both are seen in the expression's automaton (positions of Glushkov): a state reached from itself in two ways by one word
-is exponential, two states that both repeat a word which also leads from one to the other are polynomial.
+Python's matcher backtracks. It takes more than linear time if two loops of an expression can divide the same characters between
+them in many ways and the rest of the expression can still fail; a search itself is such a loop: it restarts at each character.
+Both cases show in the expression's Glushkov automaton. Time is exponential if a word leads from a state to itself on two paths. It
+is polynomial if a word leads from each of two states to itself and from one to the other.
 
 See: https://doi.org/10.1016/0304-3975(91)90381-B
 """
@@ -15,19 +15,19 @@ from re import _compiler, _parser  # type: ignore[attr-defined]
 from re import _constants as ops  # type: ignore[attr-defined]
 from typing import Any
 
-_ONCE = 2  # copies of what is repeated a counted number of times: more add no way of dividing
+_ONCE = 2  # copies of a part with a counted repetition: more copies add no ways of dividing the characters
 _SAMPLES = "aZ09_ \t\n\r./:-@\0\x7f\xa0é٣漢"
 _SEARCHES = {"search", "sub", "subn", "split", "findall", "finditer"}
 _ASSERTIONS = {ops.AT, ops.ASSERT, ops.ASSERT_NOT}
 
 
 class UnknownPatternError(ValueError):
-    """The expression refers to its own groups, or a loop stands in what it looks ahead for."""
+    """The expression has a back-reference, a loop in a lookaround, or several branches that can be empty."""
 
 
 @dataclass
 class _Part:
-    """Whether a part may be empty, where it begins and ends, and where it ends with nothing left to refuse it."""
+    """First and last positions of a part, whether it can be empty, and the last positions after which no assertion can fail."""
 
     empty: bool
     first: set[int]
@@ -73,7 +73,7 @@ class _Automaton:
     def _part(self, op: Any, argument: Any) -> _Part:
         if op in _ASSERTIONS:
             if op is not ops.AT and _loops(argument[1]):
-                raise UnknownPatternError("a loop in what is looked for ahead or behind")
+                raise UnknownPatternError("a loop in a lookahead or lookbehind")
             return _Part(empty=True, first=set(), last=set(), free=False)
         if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
             return self._repeat(*argument)
@@ -84,7 +84,7 @@ class _Automaton:
         if op is ops.BRANCH:
             parts = [self._sequence(each) for each in argument[1]]
             if sum(part.free for part in parts) > 1:
-                raise UnknownPatternError("branches that both may be empty")
+                raise UnknownPatternError("several branches that can be empty")
             return _Part(
                 empty=any(part.empty for part in parts),
                 first=set().union(*(part.first for part in parts)),
@@ -93,7 +93,7 @@ class _Automaton:
                 free_last=set().union(*(part.free_last for part in parts)),
             )
         if op in (ops.GROUPREF, ops.GROUPREF_EXISTS):
-            raise UnknownPatternError("a group that refers to another")
+            raise UnknownPatternError("a reference to a group")
         here = {self.position(frozenset(c for c in self.alphabet if self._matches(op, argument, c)))}
         return _Part(empty=False, first=here, last=here, free=False, free_last=here)
 
@@ -118,7 +118,7 @@ class _Automaton:
 
 
 def _alphabet(tree: Any) -> Iterator[str]:
-    """Give a letter on each side of each border that a set of the expression has."""
+    """Yield a letter on each side of each boundary of the expression's character sets."""
     for op, argument in tree:
         if op in (ops.LITERAL, ops.NOT_LITERAL):
             yield from (chr(code) for code in (argument - 1, argument, argument + 1) if 0 <= code <= 0x10FFFF)
@@ -151,15 +151,15 @@ def _loops(tree: Any) -> bool:
 
 
 def slow(pattern: str, flags: int = 0, *, method: str) -> str | None:
-    """Return why an expression may take more than linear time, None if it cannot.
+    """Return the reason why an expression may take more than linear time; None if it cannot.
 
     Args:
         pattern: The expression.
-        flags: Of ``re``.
-        method: How it is used: ``fullmatch``, ``match``, or one of those that search.
+        flags: Flags of ``re``.
+        method: The method of ``re`` that uses it: ``fullmatch``, ``match``, or a searching one.
 
     Raises:
-        UnknownPatternError: If nothing can be said.
+        UnknownPatternError: If the expression cannot be analysed.
 
     Example:
         >>> slow("a+b", method="fullmatch"), slow("a+b", method="search")
@@ -200,7 +200,7 @@ def _reached(steps: dict[int, set[int]], state: int) -> set[int]:
 
 
 def _divides(automaton: _Automaton, steps: dict[int, set[int]], one: int, two: int, loops: dict[int, set[int]]) -> bool:
-    """Say whether a word leads from one to one, from one to two, and from two to two; for the same, by two different ways."""
+    """Return whether a word leads from one to one, from one to two, and from two to two; for one state, on two different paths."""
     around = {each: {state for state in loops[each] if each in loops.get(state, ())} for each in (one, two)}
     begin, end = (one, one, two, False), (one, two, two, True)
     seen, left = {begin}, [begin]

@@ -1,7 +1,7 @@
-"""Record a report of ``mlops verify`` in the ledger, and write ``docs/verified.md`` anew.
+"""Record a report of ``mlops verify`` in the ledger, and regenerate ``docs/verified.md``.
 
-Run ``python -m tools.record_report REPORT.json``. The report's signature is checked first; a report of the embedded cloud records
-nothing.
+Run ``python -m tools.record_report REPORT.json``. It verifies the report's signature first, and rejects a report of the embedded
+cloud.
 """
 
 import re
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 
 def record(folder: Path, seen: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Write what was seen beside each assumed claim that the ledger has, in place of an earlier sighting; return their ids."""
+    """Write the result of each assumed claim to the ledger, replacing an earlier result; return the ids."""
     known = {claim.id for claim in read_claims(folder) if claim.basis == "assumed"}
     recorded = []
     for path in sorted(folder.glob("*.yaml")):

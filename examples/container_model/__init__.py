@@ -1,1 +1,1 @@
-"""A unit whose models are served by a container of others."""
+"""A unit whose models are served by a third-party container."""

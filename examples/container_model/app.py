@@ -6,7 +6,7 @@ from examples.container_model.stack import Vendor
 from mlops_constructs import ModelImage, Profile
 
 app = cdk.App()
-# 64 zeros are this machine's own code; in an account: mlops image push, mlops image digest
+# 64 zeros mean the code on this machine; in an account: mlops image push, mlops image digest
 runtime = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
 Vendor(app, "Vendor", runtime=runtime, profile=Profile.DEVELOPMENT, timestamp="day")
 app.synth()

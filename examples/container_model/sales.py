@@ -1,4 +1,4 @@
-"""Made-up sales: ``python -m examples.container_model.sales FILE`` writes a Parquet file as a shop would have one."""
+"""Synthetic sales of a shop: ``python -m examples.container_model.sales FILE`` writes them to a Parquet file."""
 
 import sys
 from datetime import date, timedelta

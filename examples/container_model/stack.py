@@ -1,4 +1,4 @@
-"""A unit whose models are served by an image of others: measured through its own server, gated, approved and rehearsed."""
+"""A unit whose models are served by a third-party image: evaluated with the image's server, gated, approved and rehearsed."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Vendor(cdk.Stack):
         id: Construct id.
         runtime: Image of the jobs.
         profile: Profile of the unit.
-        timestamp: Column of times by which a file is cut. Default: what is laid down is cut already.
+        timestamp: Column of times by which a file is split. Default: the uploaded data is already split.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""A stranger's table and model through the verbs of the command: ``mlops demo --own``."""
+"""An external table and model, run with the commands of ``mlops``: ``mlops demo --own``."""

@@ -1,6 +1,6 @@
-"""``mlops demo --own``: the journey of a team with a file of its own, by the verbs that it would type.
+"""``mlops demo --own``: the steps of a team with its own file, by the commands of ``mlops``.
 
-The project is what ``mlops new`` writes of the file, and nothing is added to it: its model is scikit-learn's, not ONNX.
+The project is the output of ``mlops new`` for the file, without changes: its model is from scikit-learn, not ONNX.
 """
 
 import json
@@ -23,18 +23,18 @@ from examples.flights.table import KEY, LABEL, TIME, flights
 
 UNIT, MODEL = "travel", "delay"
 ENDPOINT = f"{UNIT}-{MODEL}"
-# what the first training knows, the days of calls that follow, and all that the second training knows
+# data of the first training, the following days of calls, and all data of the second training
 FIRST, LIVE, CALLS_END = "2013-06-01", "2013-09-02", "2013-09-05"
-REFUSED = 3  # exit code of a verb whose verdict is no
+REFUSED = 3  # exit code of a command with a negative verdict
 
 
 class MissedStepError(Exception):
-    """A verb did not do what the journey needs; the rest cannot follow."""
+    """A command failed, so the remaining steps cannot run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A verb that was run: ``command`` as a person types it, ``detail`` what came of it."""
+    """A completed command: ``command`` as typed, ``detail`` its result."""
 
     command: str
     ok: bool
@@ -44,14 +44,14 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class JourneyResult:
-    """What the journey did."""
+    """Result of the journey."""
 
     steps: list[Step] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
-        """Whether every verb did what it should."""
+        """Whether every command succeeded."""
         return bool(self.steps) and all(step.ok for step in self.steps)
 
     def as_json(self) -> dict[str, Any]:
@@ -64,12 +64,12 @@ class JourneyResult:
 
 
 class Journey:
-    """Runs verbs in a project's folder, one after the other.
+    """Runs commands in a project's folder, one after the other.
 
     Args:
-        folder: Where table and project are written.
-        say: Called with one line a step, when it ended.
-        begin: Called with a step's command when it begins.
+        folder: Folder for the table and the project.
+        say: Called with one line at the end of each step.
+        begin: Called with a step's command at its start.
     """
 
     def __init__(self, folder: Path, *, say: Callable[[str], None], begin: Callable[[str], None]) -> None:
@@ -79,16 +79,16 @@ class Journey:
     def run(
         self, *arguments: str, shown: Callable[[dict[str, Any]], str], code: int = 0, cwd: Path | None = None
     ) -> dict[str, Any]:
-        """Run a verb with ``--json``.
+        """Run a command with ``--json``.
 
         Args:
-            arguments: The verb's.
-            shown: What to say of its document.
-            code: The exit code that it must have.
-            cwd: Folder to run it in. Default: the project.
+            arguments: Arguments of the command.
+            shown: Returns the summary of its document.
+            code: Expected exit code.
+            cwd: Working folder. Default: the project.
 
         Raises:
-            MissedStepError: If it ends otherwise.
+            MissedStepError: If the exit code differs.
         """
         command = _typed(arguments)
         self._begin(command)
@@ -106,7 +106,7 @@ class Journey:
             detail = shown(document) if ok else str(document.get("error", document))
         except (ValueError, LookupError, TypeError) as error:
             document, ok = {}, False
-            detail = f"{type(error).__name__} {error} in the answer: {(done.stderr or done.stdout).strip()[-500:]}"
+            detail = f"{type(error).__name__} {error} in the output: {(done.stderr or done.stdout).strip()[-500:]}"
         seconds = time.monotonic() - started
         self.result.steps.append(Step(command=command, ok=ok, seconds=seconds, detail=detail))
         self._say(f"{'ok  ' if ok else 'MISS'} {seconds:6.1f} s  $ {command}\n{'':15}{detail}")
@@ -116,8 +116,8 @@ class Journey:
 
     @contextmanager
     def beside(self, *arguments: str) -> Iterator[None]:
-        """Run a verb beside others, as in a second terminal, and end it with them."""
-        self._say(f"{'':15}beside the next, in a second terminal: $ {_typed(arguments)}")
+        """Run a command in the background, as in a second terminal, and end it after the block."""
+        self._say(f"{'':15}at the same time, in a second terminal: $ {_typed(arguments)}")
         with subprocess.Popen(
             _process(arguments), cwd=self.project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as other:
@@ -127,7 +127,7 @@ class Journey:
                 other.terminate()
 
     def write_tables(self) -> None:
-        """Write a summer of flights, three days of calls, both, both with labels of other flights, and the autumn."""
+        """Write a summer of flights, three days of calls, both combined, both with shuffled labels, and the autumn."""
         table = flights()
         days = pc.strftime(table[TIME], "%Y-%m-%d")
         until = {"summer": LIVE, "later": CALLS_END}
@@ -151,12 +151,12 @@ def _process(arguments: Sequence[str]) -> list[str]:
 
 
 def run(*, say: Callable[[str], None], begin: Callable[[str], None], keep: Path | None = None) -> JourneyResult:
-    """Go the whole way once.
+    """Run the whole journey once.
 
     Args:
-        say: Called with one line a step, when it ended.
-        begin: Called with a step's command when it begins.
-        keep: New folder of tables and project, whose embedded cloud is left running. Default: nothing is left.
+        say: Called with one line at the end of each step.
+        begin: Called with a step's command at its start.
+        keep: New folder for tables and project, whose embedded cloud is left running. Default: everything is removed.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mlops-own-") as temporary:
@@ -180,7 +180,7 @@ def run(*, say: Callable[[str], None], begin: Callable[[str], None], keep: Path 
 
 
 def _mixed(rows: Any) -> Any:
-    """Return rows of which the first four fifths have the labels of others, as after a join by the wrong column."""
+    """Return rows whose first four fifths have labels of other rows, as after a join by the wrong column."""
     order = np.arange(rows.num_rows)
     np.random.default_rng(7).shuffle(order[: rows.num_rows * 4 // 5])
     return rows.set_column(rows.schema.get_field_index(LABEL), LABEL, rows[LABEL].take(pa.array(order)))
@@ -206,12 +206,12 @@ def _go(journey: Journey) -> None:
     )
     journey.run("monitor", "report", ENDPOINT, shown=lambda said: str(said["verdict"]))
     journey.run("train", "--data", "../later.parquet", "--reason", "three more days", shown=_registered)
-    # a canary needs calls: five in a second, each with the flights of an hour
+    # a canary needs calls: five per second, each with the flights of an hour
     with journey.beside(
         "traffic", "replay", ENDPOINT, "../autumn.parquet", "--time", TIME, "--now", "--speed", "18000"
     ):
         journey.run(*approve, "as good, and newer", shown=_served)
-    journey.run("rollback", ENDPOINT, "--reason", "the way back works", shown=lambda said: _by_version(said["text"]))
+    journey.run("rollback", ENDPOINT, "--reason", "test of the rollback", shown=lambda said: _by_version(said["text"]))
     journey.run("train", "--data", "../mixed.parquet", "--reason", "labels of others", code=REFUSED, shown=_refused)
 
 

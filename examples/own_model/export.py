@@ -1,6 +1,6 @@
-"""A team's own export: ``python -m examples.own_model.export BUCKET`` lays a training set down in S3.
+"""A team's own export: ``python -m examples.own_model.export BUCKET`` uploads a training set to S3.
 
-The pipeline reads ``train/`` and ``holdout/`` (Parquet), and one manifest that says until when the first knows anything.
+The pipeline reads ``train/`` and ``holdout/`` (Parquet), and a manifest with the time until which the training split has data.
 """
 
 import io
@@ -30,7 +30,7 @@ def visits() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def manifest(train: pd.DataFrame, holdout: pd.DataFrame) -> TrainingSetManifest:
-    """Return what the export says of itself; what only a feature store knows is empty."""
+    """Return the manifest of the export, without the fields of a feature store."""
     table = PinnedTable(
         group="visits", version=1, database="", table="", table_uuid="", snapshot_id=0, schema_id=0, tag="", columns=()
     )

@@ -1,4 +1,4 @@
-"""The smallest unit that trains and watches a model of your own on data of your own, in the environment of a lock."""
+"""The smallest unit that trains and monitors your own model on your own data, in a locked environment."""
 
 from pathlib import Path
 
@@ -27,13 +27,13 @@ HERE = Path(__file__).parent
 
 
 class Clinic(cdk.Stack):
-    """How a disease progresses: a scikit-learn model with categories, which no export to ONNX takes.
+    """Progression of a disease: a scikit-learn model with categories, which cannot be exported to ONNX.
 
     Args:
         scope: Parent.
         id: Construct id.
-        lock: The lock of the model's environment. Default: ``requirements.lock``.
-        trust: What loading a model may do. Default: pickles too, since the model is one.
+        lock: Lock file of the model's environment. Default: ``requirements.lock``.
+        trust: Trust in loading a model. Default: includes pickles, since the model is one.
         instances: Instances of the endpoint. Default: 1.
     """
 

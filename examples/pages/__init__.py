@@ -1,1 +1,1 @@
-"""The code that the documentation shows: one file a page, synthesized by the tests."""
+"""Code of the documentation, with one file per page, synthesized by the tests."""

@@ -1,4 +1,4 @@
-"""Units in a network of their own, in a shared one, and on what a Terraform estate hands over."""
+"""Business units in their own network, in a shared one, and on resources managed by Terraform."""
 
 import aws_cdk as cdk
 

@@ -1,4 +1,4 @@
-"""The console of an account, and the roles in which its people act."""
+"""The console of an account, and the roles of its users."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -17,7 +17,7 @@ from mlops_constructs import (
 
 
 class Shown(cdk.Stack):
-    """A unit with a model, and the console for those who look after it."""
+    """A unit with a model, and the console for its operators."""
 
     def __init__(
         self, scope: Construct, id: str, *, profile: Profile, image: ModelImage, network: Network | None = None

@@ -1,4 +1,4 @@
-"""Asks an endpoint with personal fields: they are hashed, or left out, before anything is sent."""
+"""Client of an endpoint with personal fields, which are hashed or removed before a request is sent."""
 
 import boto3
 
@@ -8,7 +8,7 @@ from mlops_runtime.serving.endpoint_client import EndpointClient
 
 
 def predict(name: str) -> float:
-    """Return the prediction for one row of the endpoint that the parameter ``name`` is about."""
+    """Return the prediction for one row, from the endpoint described in the parameter ``name``."""
     parameter = boto3.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
     client = EndpointClient(from_json(EndpointEntry, parameter), client=boto3.client)
     row = {"household": 7, "email": "ann@shop.example", "price": 2.5}

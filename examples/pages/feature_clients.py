@@ -1,4 +1,4 @@
-"""How a deployed feature store is reached: from its unit's parameter, with its online table, and through another engine."""
+"""Clients of a deployed feature store: by its unit's parameter, with its online table, and with another query engine."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def reach(session: "Session") -> tuple[FeatureStoreEntry, FeatureStoreClient]:
     """Find the store of unit ``demand``."""
     # [start:glue]
-    # what FeatureStore published: database demand_features and its buckets
+    # published by FeatureStore: database demand_features and its buckets
     parameter = session.client("ssm").get_parameter(Name="/mlops/demand/features")["Parameter"]
     entry = from_json(FeatureStoreEntry, parameter["Value"])
     store = FeatureStoreClient.glue(
@@ -33,11 +33,11 @@ def reach(session: "Session") -> tuple[FeatureStoreEntry, FeatureStoreClient]:
 
 
 def explain(store: FeatureStoreClient, asked: pa.Table) -> tuple[str, str]:
-    """Ask how a training set would be built, and for its statement."""
+    """Explain the build of a training set, and return its SQL statement."""
     # [start:explain]
     explanation = store.explain(asked, [STOCK, PRICE], timestamp="event_timestamp")
-    why = explanation.engine.reason  # which engine, and what it would read
-    # asked, with a row_id, as an Iceberg table of yours; snapshot_id is the one that holds these rows
+    why = explanation.engine.reason  # the engine, and the data it would read
+    # your rows with a row_id, as an Iceberg table; snapshot_id is the snapshot with these rows
     rows = SqlTable(database="scratch", table="asked", snapshot_id=5310972174113047382)
     statement = explanation.sql("athena", rows)
     # [end:explain]
@@ -45,7 +45,7 @@ def explain(store: FeatureStoreClient, asked: pa.Table) -> tuple[str, str]:
 
 
 def query(store: FeatureStoreClient) -> list[tuple[str, int]]:
-    """Ask DuckDB for the newest row of each store, by pyiceberg's reader."""
+    """Query the newest row of each store with DuckDB, through pyiceberg's reader."""
     # [start:query]
     rows = store.table("stock_v1").scan(
         selected_fields=("store_id", "event_time", "created_time", "ingest_id", "on_hand")
@@ -59,7 +59,7 @@ def query(store: FeatureStoreClient) -> list[tuple[str, int]]:
 
 
 def serve(session: "Session", table: str, store: FeatureStoreClient, now: datetime) -> tuple[int, pa.Table]:
-    """Publish the newest rows, as after an ingest, and read one as a service does."""
+    """Publish the newest rows, as after an ingest, and read one like a service."""
     # [start:online]
     online = OnlineStore(session.client("dynamodb"), table=table)  # entry.online_table
     published = online.refresh(STOCK, store, now=now)

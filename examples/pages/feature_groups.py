@@ -1,4 +1,4 @@
-"""Two groups of a shop: stock on its shelves, and price lists that are announced a week ahead."""
+"""Two feature groups of a shop: stock on its shelves, and price lists announced a week ahead."""
 
 # [start:groups]
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""One list of features for training and serving, on a folder: published by the ingest, read by key."""
+"""One list of features for training and serving, on a local folder: published by the ingest, read by key."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a notebook does with a feature store on this machine."""
+"""A feature store on the local machine, as used in a notebook."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What came out, in the order of the page."""
+    """Results, in the order of the page."""
 
     ingests: tuple[Ingested, Ingested]
     seen: TrainingSet
@@ -36,7 +36,7 @@ class Story:
 
 
 def tell(folder: Path) -> Story:
-    """Ingest, correct, build, prove, compare, find, read and forget, in a folder."""
+    """Ingest, correct, build, verify, compare, search, read and erase, in a folder."""
     # [start:ingest]
     store = FeatureStoreClient.local(folder)
     counted = pa.table(

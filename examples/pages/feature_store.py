@@ -1,4 +1,4 @@
-"""The feature store of a unit, who may do what with it, and another unit that reads one of its groups."""
+"""The feature store of a unit, its grants, and another unit that reads one of its groups."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mlops_constructs import BusinessUnit, FeatureIngest, FeatureStore, Network
 
 
 class FeatureStores(cdk.Stack):
-    """A unit that owns a store, and one that reads of it."""
+    """A unit that owns a store, and a unit that reads from it."""
 
     def __init__(self, scope: Construct, id: str, *, network: Network) -> None:
         super().__init__(scope, id)
@@ -32,9 +32,9 @@ class FeatureStores(cdk.Stack):
             for name in ("Analyst", "Producer", "Trainer", "Privacy")
         )
         store.grant_read(analyst, groups=[PRICE])
-        store.grant_describe(producer)  # what tables are and which sets read them, no row
-        store.grant_deliver(producer, groups=[STOCK])  # brings batches
-        store.grant_write(producer, groups=[STOCK])  # reads and appends, deletes nothing
+        store.grant_describe(producer)  # metadata of tables and the sets that read them, no rows
+        store.grant_deliver(producer, groups=[STOCK])  # delivers batches
+        store.grant_write(producer, groups=[STOCK])  # reads and appends, cannot delete
         store.grant_build_training_sets(trainer)
         store.grant_erase(privacy)
         # [end:grants]

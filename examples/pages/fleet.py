@@ -1,4 +1,4 @@
-"""What a platform team deploys to each account of a fleet, beside the stacks of its units, and to the account of operations."""
+"""Stacks of a platform team: one for each account of a fleet, beside the units' stacks, and one for the operations account."""
 
 import aws_cdk as cdk
 
@@ -9,7 +9,7 @@ OPERATIONS = "999999999999"
 
 # [start:platform]
 class PlatformAccount(cdk.Stack):
-    """The role in which the account of operations reads this one, and the link by which it sees its metrics."""
+    """The role with which the operations account reads this account, and the link that shares its metrics."""
 
     def __init__(
         self, app: cdk.App, here: Environment, *, operations: str = OPERATIONS, sink_arn: str | None = None
@@ -21,7 +21,7 @@ class PlatformAccount(cdk.Stack):
 
 
 class Operations(cdk.Stack):
-    """What the accounts are linked to; its ARN is known once it is deployed."""
+    """The sink to which the accounts are linked; its ARN is known after its deployment."""
 
     def __init__(self, app: cdk.App, here: Environment, *, accounts: list[str]) -> None:
         super().__init__(app, f"Platform{here.name.capitalize()}", env=here.cdk)

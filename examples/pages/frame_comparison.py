@@ -1,4 +1,4 @@
-"""Two data frames compared in a notebook, and many weeks with one reference in a pipeline."""
+"""Comparison of two data frames in a notebook, and of many weeks with one reference in a pipeline."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from mlops_runtime.monitor.frame_comparison import FrameComparison, Reference, c
 
 # [start:notebook]
 def drift(last_month: Any, today: Any) -> FrameComparison:
-    """Return how today's rows differ; as the last line of a notebook's cell it shows the verdict and a row a column."""
+    """Return the differences of today's rows; as the last line of a notebook cell, they show as a verdict and a row per column."""
     return compare(last_month, today, cluster="household_id", timestamp="at")
 
 
@@ -18,7 +18,7 @@ def drift(last_month: Any, today: Any) -> FrameComparison:
 
 # [start:pipeline]
 def check(reference: Any, weeks: Mapping[str, Any], pages: Path) -> None:
-    """Write a page a week, and stop at the first week that drifted."""
+    """Write a page per week, and stop at the first week with drift."""
     expected = Reference(reference, cluster="household_id", timestamp="at", categories=["store_id"])
     for name, rows in weeks.items():
         found = expected.compare(rows)

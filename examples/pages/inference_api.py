@@ -1,4 +1,4 @@
-"""The API of a unit's models: callers that sign, a promise of requests, a plan for partners."""
+"""The API of a unit's models: callers with IAM signatures, a service level, and a usage plan for partners."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -50,7 +50,7 @@ class Forecasts(cdk.Stack):
 
 
 def with_partners(api: InferenceApi) -> None:
-    """Let each partner's key make so many calls."""
+    """Limit the calls of each partner's key."""
     # [start:plan]
     partners = api.add_plan("partners", rate=20, burst=40, quota=Quota.per_day(50_000))
     partners.add_api_key(api.rest_api.add_api_key("Bakery"))

@@ -1,4 +1,4 @@
-"""A program that asks a model through its API: a request signed with IAM, and what to keep of the answer."""
+"""Client of a model's API: a request signed with IAM, and the parts of the response to store."""
 
 # [start:ask]
 import json
@@ -13,21 +13,21 @@ from botocore.utils import get_environ_proxies
 
 
 class Prediction(NamedTuple):
-    """The predictions of a call, and the id by which their labels are sent."""
+    """The predictions of a call, and the id for sending their labels."""
 
     values: list[float]
     inference_id: str
 
 
 def ask(url: str, rows: list[dict[str, object]]) -> Prediction:
-    """Ask a model; an answer other than 200 raises, with the problem that it has."""
+    """Call a model; a response other than 200 raises an error with the response's problem."""
     session = boto3.Session()
     credentials = session.get_credentials()
     if credentials is None:
-        raise RuntimeError("there are no credentials of AWS; take the role that may ask the model")
+        raise RuntimeError("there are no AWS credentials; assume the role that may invoke the model")
     signed = AWSRequest("POST", url, data=json.dumps({"instances": rows}), headers={"Content-Type": "application/json"})
     SigV4Auth(credentials, "execute-api", session.region_name).add_auth(signed)
-    # as boto3's own clients: through the proxy of the environment, and with its certificates
+    # like boto3's clients, it uses the environment's proxy and certificates
     trusted: Any = os.environ.get("AWS_CA_BUNDLE") or True
     http = URLLib3Session(timeout=30, proxies=get_environ_proxies(url), verify=trusted)
     answer = http.send(signed.prepare())

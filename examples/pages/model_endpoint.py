@@ -1,4 +1,4 @@
-"""Endpoints on instances that scale and are watched, serverless ones, and ones that work off a queue."""
+"""Endpoints on scaled instances with monitors, a serverless endpoint, and an asynchronous one."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam

@@ -1,4 +1,4 @@
-"""Who approves, in which role, until when; and which image serves."""
+"""Approvers of a registry, their role and deadline, and the images that serve."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -8,7 +8,7 @@ from mlops_constructs import Approval, BusinessUnit, ModelImage, ModelRegistry, 
 
 
 class Registries(cdk.Stack):
-    """A registry whose packages a person approves."""
+    """A registry with manual approval."""
 
     def __init__(self, scope: Construct, id: str, *, network: Network) -> None:
         super().__init__(scope, id)

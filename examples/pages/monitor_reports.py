@@ -1,4 +1,4 @@
-"""What a model's monitors compare, how labels reach them, and a window of one as a page, a verdict and a replay."""
+"""Plan of a model's monitors, upload of labels, and a window as a page, a verdict and a replay."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ PLAN = EvaluationPlan(
     baselines=("base_rate",),
     metric="log_loss",
     timestamp="event_timestamp",
-    cluster="household_id",  # rows of one household vary together
+    cluster="household_id",  # rows of one household are correlated
     segments=("store_id",),
     conditions=(
-        Condition(name="planned_discount", edges=(0.05, 0.2)),  # what is announced ahead of the calls
+        Condition(name="planned_discount", edges=(0.05, 0.2)),  # announced before the calls
         Condition(name="hour", kind="hour_of_week"),
     ),
     pairs=(("price", "planned_discount"),),
@@ -42,7 +42,7 @@ PLAN = EvaluationPlan(
 def upload_labels(
     s3: "S3Client", labels: Mapping[str, Sequence[float]], *, endpoint: str, captures: str, name: str, now: datetime
 ) -> None:
-    """Upload what became known: by the inference id of a call, a label for each of its rows, in their order."""
+    """Upload labels: for the inference id of a call, a label for each of its rows, in their order."""
     lines = [
         json.dumps(
             {
@@ -77,7 +77,7 @@ def newest_page(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime)
 def would_have_alarmed(
     s3: "S3Client", row: LockRow, spec: MonitorSpec, *, endpoint: str, artifacts: str, now: datetime
 ) -> Sequence[ReplayedWindow]:
-    """Decide the last four weeks again, day by day, with other thresholds."""
+    """Repeat the decisions of the last four weeks, day by day, with other thresholds."""
     archive = Archive(s3, endpoint=endpoint, artifacts=artifacts)
     (report,) = archive.newest(now)
     baseline = archive.kept(report).baseline

@@ -1,4 +1,4 @@
-"""A monitor whose job explains the model, alarms by severity, and the dashboard of a unit."""
+"""A monitor with a job that explains the model, alarms by severity, and the dashboard of a unit."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
@@ -25,7 +25,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 
 class Monitors(cdk.Stack):
-    """Two endpoints of one unit: one is watched by functions, the other by a job."""
+    """Two endpoints of one unit: one monitored by Lambda functions, the other by a job."""
 
     def __init__(
         self, scope: Construct, id: str, *, network: Network, image: ModelImage, explainer: ModelImage

@@ -17,7 +17,7 @@ from mlops_constructs import (
 
 
 class Pricing(cdk.Stack):
-    """A team's stack: it says what the platform requires, and tightens what it wants to."""
+    """A team's stack, with the values that the platform requires, and some stricter ones."""
 
     def __init__(self, scope: Construct, id: str, *, image: ModelImage, env: cdk.Environment) -> None:
         super().__init__(scope, id, env=env)

@@ -1,4 +1,4 @@
-"""How a new model takes over: in one step, in two, in many; and what must hold meanwhile."""
+"""Rollouts in one step, two or many, and their checks."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ROLLING = RolloutPolicy.rolling(batch_percent=25, bake=cdk.Duration.minutes(5))
 
 # [start:checks]
 def careful(golden: Path) -> RolloutPolicy:
-    """Return a canary that a candidate must earn: golden requests, a shadow, evidence, an hour of probation."""
+    """Return a canary with all checks: golden requests, a shadow, evidence, and an hour of probation."""
     checks = RolloutChecks(
         min_invocations=200,
         max_latency=cdk.Duration.millis(300),

@@ -1,4 +1,4 @@
-"""An endpoint that SageMaker Model Monitor's own jobs watch, of an account that used it before it was closed."""
+"""An endpoint monitored by SageMaker Model Monitor, in an account that used it before it was closed to new customers."""
 
 import aws_cdk as cdk
 
@@ -20,7 +20,7 @@ from mlops_constructs import (
 
 
 class SageMakerMonitored(cdk.Stack):
-    """One endpoint, whose inputs and quality two monitors of SageMaker analyze each night."""
+    """One endpoint, with inputs and quality analyzed each night by two of SageMaker's monitors."""
 
     def __init__(self, scope: Construct, id: str, *, network: Network, image: ModelImage) -> None:
         super().__init__(scope, id)

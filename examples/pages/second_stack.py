@@ -1,4 +1,4 @@
-"""A unit in several stacks: one owns it, others import it by name and add features, a model and its monitor, or an endpoint."""
+"""A unit in several stacks: one owns it; others import it by name and add features, a model and its monitor, or an endpoint."""
 
 import aws_cdk as cdk
 
@@ -19,13 +19,13 @@ from mlops_constructs import (
 
 
 class Owner(cdk.Stack):
-    """The unit, in the repository of the team that answers for it."""
+    """The unit, in the repository of the owning team."""
 
     def __init__(self, scope: Construct, id: str, *, name: str, profile: Profile) -> None:
         super().__init__(scope, id)
         # [start:owner]
         unit = BusinessUnit(self, "Unit", name=name, profile=profile)
-        # what the other stack adds asks for both
+        # both are required by the resources of the other stack
         unit.reach(["ecr.api"])
         unit.admit_rules()
         # [end:owner]
@@ -60,7 +60,7 @@ class Returns(cdk.Stack):
 
 
 class Regional(cdk.Stack):
-    """An endpoint of a registry of another stack of the unit."""
+    """An endpoint for a registry in another stack of the unit."""
 
     def __init__(self, scope: Construct, id: str, *, name: str, profile: Profile, image: ModelImage) -> None:
         super().__init__(scope, id)

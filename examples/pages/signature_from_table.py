@@ -1,4 +1,4 @@
-"""Writes the signature of a model from the rows that it was trained on."""
+"""Derives the signature of a model from its training rows."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mlops_runtime.jobs.training_signature import signature_of
 
 
 def write_signature(train: Path, model: Path) -> None:
-    """Write ``signature.json`` into a model's folder: of all columns but the label, the week and the naive guess."""
+    """Write ``signature.json`` to a model's folder, with all columns but the label, the week and the naive prediction."""
     plan = SignaturePlan(label="churned", kind="probability", without=("week", "last_week"))
     signature = signature_of(pq.read_table(train), plan)
     (model / "signature.json").write_bytes(canonical_json(signature))

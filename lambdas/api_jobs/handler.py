@@ -1,4 +1,4 @@
-"""Ask an asynchronous endpoint for an API's callers, and keep the end of each job. Trigger: SQS, partial batch responses."""
+"""Send an API's jobs to an asynchronous endpoint, and store the result of each. Trigger: SQS, partial batch responses."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ _jobs = ApiJobs(
 
 
 def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
-    """Follow the objects of a batch; those that fail are delivered again, alone.
+    """Process the objects of a batch; only those that fail are delivered again.
 
     See: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     """
@@ -27,8 +27,8 @@ def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
     for record in event["Records"]:
         try:
             done = _jobs.follow(record["body"])
-        except Exception:  # for any error, the other objects of the batch must still be followed
-            _log.exception("message %s is not followed", record["messageId"])
+        except Exception:  # for any error, the other objects of the batch must still be processed
+            _log.exception("message %s failed", record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
         else:
             _log.info("message %s: %s", record["messageId"], done)

@@ -1,4 +1,4 @@
-"""Count each capture object as it lands, against the live model's baseline. Trigger: SQS, partial batch responses."""
+"""Count the records of new capture objects by the live model's baseline. Trigger: SQS, partial batch responses."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _table = RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], _en
 
 
 def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
-    """Count the objects of a batch; those that fail are delivered again, alone.
+    """Count the objects of a batch; only those that fail are delivered again.
 
     See: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     """
@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
         try:
             state = count_object(record["body"], _store, _table)
         except Exception:  # for any error, the other objects of the batch must still be counted
-            _log.exception("message %s is not counted", record["messageId"])
+            _log.exception("message %s was not counted", record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
         else:
             _log.info("message %s: %s", record["messageId"], state)

@@ -1,4 +1,4 @@
-"""The console's API behind API Gateway: each person acts in the roles that people have."""
+"""The console's API behind API Gateway, with the roles of the signed-in user."""
 
 import logging
 import os
@@ -19,6 +19,6 @@ CONSOLE = HostedConsole(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer one request of a person whom the authorizer has checked."""
+    """Handle one request of a user whom the authorizer has verified."""
     del context
     return CONSOLE.answer(event)

@@ -1,4 +1,4 @@
-"""Custom resource of a console: puts its pages into the bucket of its distribution."""
+"""Custom resource of a console: writes its pages to the bucket of its distribution."""
 
 import logging
 import os
@@ -18,6 +18,6 @@ PUBLICATION = PagePublication(
 
 
 def handler(event: dict[str, Any], context: object) -> None:
-    """Carry out one request of CloudFormation and answer it."""
+    """Handle one request of CloudFormation and send the response."""
     del context
     PUBLICATION.handle(event, answer)

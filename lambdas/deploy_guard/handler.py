@@ -1,4 +1,4 @@
-"""Approvals, alarms during probation, ends of executions and deployments, from SQS, to executions of the Deploy machine."""
+"""Start Deploy executions for approvals, probation alarms, ended executions and deployments. Trigger: SQS."""
 
 import logging
 import os
@@ -28,6 +28,6 @@ GUARD = DeployGuard(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
-    """Guard each message; those that fail stay in the queue."""
+    """Handle each message; those that fail stay in the queue."""
     del context
     return each(event, GUARD.handle)

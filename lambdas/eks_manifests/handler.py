@@ -1,4 +1,4 @@
-"""Custom resource that applies Kubernetes manifests: with the role's own access, or as administrator while it works."""
+"""Custom resource that applies Kubernetes manifests with its role's own access, or as a temporary administrator."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from mlops_runtime.lambda_protocol import answer
 
 logging.getLogger().setLevel(logging.INFO)
 
-_RESERVE_MS = 60_000  # for removing the access of an administrator
+_RESERVE_MS = 60_000  # for removing the temporary administrator access
 SESSION = boto3.Session()
 ADMIN = (
     AdminAccess(
@@ -29,5 +29,5 @@ RESOURCE = ManifestsResource(connect=lambda name: Cluster.connect(SESSION, name)
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Carry out one request of CloudFormation and answer it."""
+    """Handle one request of CloudFormation and send the response."""
     RESOURCE.handle(event, answer, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)

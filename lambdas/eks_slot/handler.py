@@ -1,4 +1,4 @@
-"""Slots of a service on EKS: applies the candidate, observes it, and scales a slot without traffic to zero."""
+"""Slots of a service on EKS: apply and observe the candidate, and scale a slot without traffic to zero."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ KEEPER = SlotKeeper(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"action", "plan", "outcome", "execution", "now"}``."""
+    """Run the action of ``{"action", "plan", "outcome", "execution", "now"}``."""
     del context
     answer = KEEPER.handle(event)
     _log.info("%s for %s: %s", event["action"], event["plan"]["config_name"], answer)

@@ -1,4 +1,4 @@
-"""Publish how old the newest event of each feature table is. Trigger: EventBridge schedule."""
+"""Publish the age of the newest event of each feature table. Trigger: EventBridge schedule."""
 
 import logging
 import os
@@ -16,6 +16,6 @@ _glue, _s3, _cloudwatch = boto3.client("glue"), boto3.client("s3"), boto3.client
 
 
 def handler(event: dict[str, Any], _: object) -> list[dict[str, Any]]:
-    """Measure every table at the time that the schedule's event carries."""
+    """Measure every table at the time of the schedule's event."""
     now = datetime.fromisoformat(event["time"])
     return [asdict(age) for age in measure(now, _settings, glue=_glue, s3=_s3, cloudwatch=_cloudwatch)]

@@ -1,4 +1,4 @@
-"""Ingest each batch as it arrives, or reject it with every problem. Trigger: SQS, partial batch responses."""
+"""Ingest each new batch, or reject it with all of its problems. Trigger: SQS, partial batch responses."""
 
 import logging
 import os

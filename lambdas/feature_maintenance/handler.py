@@ -1,4 +1,4 @@
-"""Keep feature tables small, once a day. Trigger: EventBridge schedule."""
+"""Daily maintenance of feature tables, to keep them small. Trigger: EventBridge schedule."""
 
 import json
 import logging
@@ -16,12 +16,12 @@ _glue, _s3 = boto3.client("glue"), boto3.client("s3")
 
 
 def handler(event: dict[str, Any], _: object) -> list[dict[str, Any]]:
-    """Maintain every table as of the time that the schedule's event carries."""
+    """Maintain every table as of the time of the schedule's event."""
     now = datetime.fromisoformat(event["time"])
     client = FeatureStoreClient.glue(
         database=os.environ["DATABASE"],
         manifests=os.environ["MANIFESTS"],
-        training_sets=os.environ.get("TRAINING_SETS"),  # where builds by Athena are granted
+        training_sets=os.environ.get("TRAINING_SETS"),  # set if builds by Athena are granted
         s3=_s3,
         glue=_glue,
         now=lambda: now,

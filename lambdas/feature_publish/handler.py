@@ -1,4 +1,4 @@
-"""Publish what ingests added to feature tables, to the online table. Trigger: SQS, partial batch responses."""
+"""Publish newly ingested rows of feature tables to the online table. Trigger: SQS, partial batch responses."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Mirrors retrainings and what is live to MLflow. Triggers: the unit's bus, and a schedule for what still waits."""
+"""Mirror retrainings and live models to MLflow. Triggers: the unit's event bus, and a schedule for undelivered events."""
 
 import logging
 import os
@@ -29,6 +29,6 @@ OUTBOX = TrackingOutbox(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
-    """Keep an event, and deliver all that were kept."""
+    """Store an event, and deliver all stored events."""
     del context
     return OUTBOX.handle(event)

@@ -1,4 +1,4 @@
-"""Decide over the last window whether data drifted and quality fell. Trigger: EventBridge schedule."""
+"""Decide on drift and quality in the last window. Trigger: EventBridge schedule."""
 
 import logging
 import os
@@ -27,6 +27,6 @@ if _settings.model_monitors:
 
 
 def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
-    """Run the monitor for the time that the schedule's event carries, and return its report."""
+    """Run the monitor for the time of the schedule's event, and return its report."""
     report = decide_window(event_time(event), _settings, store=_store, table=_table, executions=_executions, **_clients)
     return dict(to_dict(report))

@@ -1,4 +1,4 @@
-"""Start the job that counts captures and decides. Trigger: EventBridge schedule."""
+"""Start the monitoring job, which counts captures and decides. Trigger: EventBridge schedule."""
 
 import logging
 import os
@@ -15,5 +15,5 @@ _sagemaker = boto3.client("sagemaker")
 
 
 def handler(event: dict[str, Any], _: object) -> dict[str, str]:
-    """Start the job for the time that the schedule's event carries; the same event starts it once."""
+    """Start the job for the time of the schedule's event; the same event starts it only once."""
     return {"job": start(event_time(event), _settings, _sagemaker)}

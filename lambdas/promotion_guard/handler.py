@@ -1,4 +1,4 @@
-"""Releases that another environment offers, from SQS, to executions of the Promote machine."""
+"""Start Promote executions for releases of another environment. Trigger: SQS."""
 
 import logging
 import os
@@ -29,6 +29,6 @@ GUARD = OfferGuard(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
-    """Guard each message; those that fail stay in the queue."""
+    """Handle each message; those that fail stay in the queue."""
     del context
     return each(event, GUARD.handle)

@@ -1,4 +1,4 @@
-"""A release after its objects were copied: kept and signed, decided on, recorded."""
+"""Steps of a promotion after the copy of its objects: register and sign the package, decide, record."""
 
 import logging
 import os
@@ -15,6 +15,6 @@ STEPS = {"keep": KEEPER.keep, "decide": KEEPER.decide, "record": KEEPER.record}
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Do the ``step`` of the Promote machine."""
+    """Run one ``step`` of the Promote machine."""
     del context
     return STEPS[event["step"]](event)

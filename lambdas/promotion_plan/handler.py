@@ -1,4 +1,4 @@
-"""What is to be copied of a release, or why nothing is."""
+"""Plan of a promotion: the objects to copy of a release, or the reason for copying nothing."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Approvals, promotions and the schedule that asks again, from SQS, to executions of the Release machine."""
+"""Start Release executions for approvals, promotions and a retry schedule. Trigger: SQS."""
 
 import logging
 import os
@@ -25,6 +25,6 @@ GUARD = ReleaseGuard(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
-    """Guard each message; those that fail stay in the queue."""
+    """Handle each message; those that fail stay in the queue."""
     del context
     return each(event, GUARD.handle)

@@ -1,4 +1,4 @@
-"""Release of a package: read again, recorded in the audit chain, written where other accounts may copy it."""
+"""Release of a package: verify it, record it in the audit chain, and write it where other accounts may copy it."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ WRITER = ReleaseWriter.from_environment(os.environ, boto3.client)
 
 
 def handler(event: dict[str, Any], context: object) -> Any:
-    """Release what ``{"request", "execution", "now"}`` asks for, or answer why not."""
+    """Release the package of ``{"request", "execution", "now"}``, or return the reason for not releasing it."""
     del context
     request = from_dict(ReleaseRequest, event["request"])
     now = datetime.fromisoformat(event["now"])

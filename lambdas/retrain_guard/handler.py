@@ -1,4 +1,4 @@
-"""Alarms, schedules and requests, from SQS, to executions of the Retrain machine."""
+"""Start Retrain executions for alarms, schedules and requests. Trigger: SQS."""
 
 import logging
 import os
@@ -31,6 +31,6 @@ GUARD = RetrainGuard(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
-    """Guard each message; those that fail stay in the queue."""
+    """Handle each message; those that fail stay in the queue."""
     del context
     return each(event, GUARD.handle)

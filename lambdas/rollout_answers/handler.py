@@ -1,4 +1,4 @@
-"""Captured answers of a rollout: whether they have readable numbers, and how a shadow's compare with the live model's."""
+"""Check captured responses of a rollout for readable numbers, and compare those of a shadow with the live model's."""
 
 import logging
 from datetime import datetime
@@ -17,7 +17,7 @@ FUNCTION = AnswersFunction(s3=boto3.client("s3"))
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"bodies", "now"}`` with a ``BodyVerdict``, and ``{"pairs", "since", "now"}`` with a ``PairsVerdict``."""
+    """Return a ``BodyVerdict`` for ``{"bodies", "now"}``, and a ``PairsVerdict`` for ``{"pairs", "since", "now"}``."""
     del context
     now = datetime.fromisoformat(event["now"])
     if "pairs" in event:

@@ -1,4 +1,4 @@
-"""Golden requests to the rehearsal of a candidate, and synthetic traffic while a rollout bakes."""
+"""Golden requests to a candidate's rehearsal endpoint, and synthetic traffic during the bakes of a rollout."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ CALLER = GoldenCaller(
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Check, or send traffic: ``{"mode", "endpoint", "golden", ...}``."""
+    """Check the endpoint or send traffic, by ``{"mode", "endpoint", "golden", ...}``."""
     answer = CALLER.handle(event, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
     _log.info("%s of %s: %s", event["mode"], event["endpoint"], answer)
     return answer

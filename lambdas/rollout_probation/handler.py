@@ -1,4 +1,4 @@
-"""Looks after a model on probation, on schedule: golden requests are sent to it again."""
+"""Send golden requests to a model on probation. Trigger: EventBridge schedule."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ WATCH = ProbationWatch(
 
 
 def handler(event: dict[str, Any], context: Any) -> str:
-    """Look once; the time is that of the schedule's event."""
+    """Check once, at the time of the schedule's event."""
     at = datetime.fromisoformat(event["time"])
     said = WATCH.look(at, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
     _log.info("%s", said)

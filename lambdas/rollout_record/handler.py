@@ -1,4 +1,4 @@
-"""Audit record of what came of an execution, which moves the live pointer; signature of an archive that a gate passed."""
+"""Audit record of an execution's outcome, which moves the live pointer; signature of an archive that passed its gate."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ HAS_ENDPOINT = os.environ.get("HAS_ENDPOINT") != "false"
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Record ``{"plan", "request", "outcome", "reason", "execution", "now"}``, or sign what ``{"gate_uri"}`` passed."""
+    """Record ``{"plan", "request", "outcome", "reason", "execution", "now"}``, or sign the archive of ``{"gate_uri"}``."""
     del context
     if "gate_uri" in event:
         return ARCHIVES.sign(event["gate_uri"])

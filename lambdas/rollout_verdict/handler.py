@@ -1,4 +1,4 @@
-"""Comparison of a rollout's new fleet with the old one: what to do, and why."""
+"""Comparison of a rollout's new fleet with the old one: the next action and its reason."""
 
 import logging
 import os
@@ -22,9 +22,9 @@ FUNCTION = VerdictFunction(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"verdict", "since", "now"}`` with a ``RolloutVerdict``; without ``since`` it is that of the plan.
+    """Return a ``RolloutVerdict`` for ``{"verdict", "since", "now"}``; ``since`` defaults to that of the plan.
 
-    ``{"share", "now"}`` is answered with what a model may fail on during its probation.
+    For ``{"share", "now"}``, return the allowed failures of a model during its probation.
     """
     del context
     if "share" in event:

@@ -1,4 +1,4 @@
-"""What targets serve, what is served here, and a schedule, from SQS, to what is known of targets and to the source."""
+"""Record the models that targets serve, and report those served here to the source. Triggers: SQS, with a schedule."""
 
 import logging
 import os

@@ -27,6 +27,6 @@ RESOURCE = SpecResource(
 
 
 def handler(event: dict[str, Any], context: object) -> None:
-    """Carry out one request of CloudFormation and answer it."""
+    """Handle one request of CloudFormation and send the response."""
     del context
     RESOURCE.handle(event, answer)

@@ -1,4 +1,4 @@
-"""Tags the snapshots that a training set will read, before its job reads them. Asked by the Retrain machine."""
+"""Tag the snapshots of a training set before its job reads them. Invoked by the Retrain machine."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ TABLES = os.environ["TABLES"].split(",")
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
-    """Return the tag of the plan's tables for ``{"as_of": ISO, "now": ISO}``, and which engine what they hold fits and why."""
+    """Return the tag of the plan's tables for ``{"as_of": ISO, "now": ISO}``, and the engine for their size with the reason."""
     del context
     found = TAGS.pin(PLAN, TABLES, as_of=time_of(event["as_of"]), now=time_of(event["now"]))
     return {"tag": found.tag, "engine": found.choice.engine, "reason": found.choice.reason}

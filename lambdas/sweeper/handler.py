@@ -14,7 +14,7 @@ _RESERVE_MS = 30_000
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Sweep on deletion and answer CloudFormation in every case; it waits an hour for an answer that never comes."""
+    """Sweep on deletion, and respond to CloudFormation in every case: without a response it waits for an hour."""
     failure: str | None = None
     name = str(event.get("PhysicalResourceId", event["LogicalResourceId"]))
     try:

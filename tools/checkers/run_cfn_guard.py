@@ -2,11 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["cdklabs-cdk-validator-cfnguard==0.0.62"]
 # ///
-"""Check templates with cfn-guard and the rules of AWS Control Tower, both of which a package of CDK brings along.
+"""Check templates with cfn-guard and the rules of AWS Control Tower, both from a CDK package.
 
-``uv run --script tools/checkers/run_cfn_guard.py TEMPLATE...`` prints the findings as JSON. A rule names the types of resources
-that it reads, and gets those of a template alone, with what they refer to: over all resources it takes several times as long and
-finds the same.
+``uv run --script tools/checkers/run_cfn_guard.py TEMPLATE...`` prints the findings as JSON. Each rule runs only on the resource
+types that it names and on the resources they refer to; on all resources it takes several times as long and finds the same.
 """
 
 import importlib.resources
@@ -26,11 +25,11 @@ _TYPE = re.compile(r"AWS::\w+::\w+")
 _SUBSTITUTED = re.compile(r"\$\{(\w+)")
 _SYSTEMS = {"Linux": "ubuntu", "Darwin": "macos"}
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-_FAILED = 19  # some template breaks a rule
+_FAILED = 19  # exit code if a template breaks a rule
 
 
 def main(templates: list[str]) -> None:
-    """Unpack the program and its rules, run one over the other."""
+    """Unpack the program and its rules, and check the templates."""
     with tempfile.TemporaryDirectory() as folder:
         root = _unpacked(Path(folder))
         program = root / "bin" / _SYSTEMS[platform.system()] / _MACHINES[platform.machine().lower()] / "cfn-guard"
@@ -95,7 +94,7 @@ def _broken(program: Path, rules: list[Path], template: Path) -> Iterator[dict[s
 
 
 def _resources(value: object) -> Iterator[str]:
-    """Logical ids in the places at which a rule failed."""
+    """Logical ids of the resources that failed a rule."""
     if isinstance(value, dict):
         path = value.get("path")
         if isinstance(path, str) and path.startswith("/Resources/"):
@@ -105,7 +104,7 @@ def _resources(value: object) -> Iterator[str]:
 
 
 def _messages(value: object) -> Iterator[str]:
-    """What a rule says, the outermost first."""
+    """Messages of a rule, the outermost first."""
     if isinstance(value, dict) and isinstance(value.get("custom_message"), str):
         yield value["custom_message"]
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main(templates: list[str]) -> None:
-    """Run cfn-lint over all templates at once; its own exit code says only that there are findings."""
+    """Run cfn-lint on all templates at once; its exit code only means that there are findings."""
     program = Path(sys.executable).with_name("cfn-lint")
     command = [str(program), "--format", "json", "--template", *templates]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -12,15 +12,15 @@ from pathlib import Path
 
 
 def main(templates: list[str]) -> None:
-    """Run checkov over all templates at once; its own exit code says only that there are findings."""
-    # it looks for secrets in the path too: folders above what tells templates apart are left out
+    """Run checkov on all templates at once; its exit code only means that there are findings."""
+    # checkov searches paths for secrets too: common parent folders are left out
     root = Path(os.path.commonpath([Path(template).resolve().parent.parent for template in templates]))
     names = [str(Path(template).resolve().relative_to(root)) for template in templates]
     files = [option for name in names for option in ("--file", name)]
-    # without --skip-download it asks its vendor for policies, offline for a minute
+    # without --skip-download it requests policies from its vendor, for a minute if offline
     options = ["--framework", "cloudformation", "--skip-download", "--quiet", "--compact", "--output", "json"]
     program = Path(sys.executable).with_name("checkov")
-    # once an hour it asks its registry for a newer version of itself
+    # otherwise it checks for a newer version once an hour
     environment = {**os.environ, "CKV_SKIP_PACKAGE_UPDATE_CHECK": "true"}
     command = [str(program), *files, *options]
     result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)

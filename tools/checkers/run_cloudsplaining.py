@@ -17,14 +17,14 @@ from cloudsplaining.scan.policy_document import PolicyDocument
 from cloudsplaining.shared.exclusions import Exclusions
 
 _POLICIES = ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy")
-# no exclusions: the default ones leave out AWS's own policies and some actions by name
+# no exclusions: the default ones exclude AWS managed policies and some actions by name
 _NOTHING = Exclusions(
     {key: [""] for key in ("policies", "roles", "users", "groups", "include-actions", "exclude-actions")}
 )
 
 
 def main(templates: list[str]) -> None:
-    """Judge each policy by itself, as cloudsplaining does with a policy file."""
+    """Check each policy separately, like cloudsplaining's scan of a policy file."""
     print(json.dumps([found for template in templates for found in _findings(Path(template))]))
 
 
@@ -46,7 +46,7 @@ def _findings(template: Path) -> Iterator[dict[str, str]]:
 
 
 def _text(value: Any) -> Any:
-    """A document with CloudFormation's functions as text: what they give is never a wildcard."""
+    """A document with CloudFormation's functions as text, since their values are never wildcards."""
     if isinstance(value, list):
         return [_text(item) for item in value]
     if not isinstance(value, dict):

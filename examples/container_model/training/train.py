@@ -1,4 +1,4 @@
-"""Writes a model in the container's own format: nothing here knows it but the container."""
+"""Trains a model in the container's own format, which only the container can load."""
 
 import json
 import os

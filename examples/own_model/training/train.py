@@ -1,4 +1,4 @@
-"""Train a gradient boosting model; nothing of the platform is imported."""
+"""Train a gradient boosting model, without imports of the platform."""
 
 import json
 import os

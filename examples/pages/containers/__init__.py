@@ -1,1 +1,1 @@
-"""Adapters that let servers of other makers keep the container contract; each runs in an environment of its own."""
+"""Adapters from third-party model servers to the container contract; each runs in its own environment."""

@@ -1,4 +1,4 @@
-"""A BentoML service whose two paths are read by an application of its own."""
+"""A BentoML service that handles SageMaker's two paths in a mounted application."""
 
 import bentoml
 import joblib
@@ -12,7 +12,7 @@ MODEL = joblib.load("model.joblib")
 
 
 async def ping(_request: Request) -> Response:
-    """Answer 200: the model was loaded with this module."""
+    """Return 200: the model was loaded with this module."""
     return Response()
 
 
@@ -31,4 +31,4 @@ application = Starlette(routes=[Route("/ping", ping), Route("/invocations", invo
 @bentoml.service
 @bentoml.asgi_app(application)
 class Model:
-    """The service that ``bentoml serve`` starts."""
+    """Service started by ``bentoml serve``."""

@@ -1,4 +1,4 @@
-"""``inference.py`` of an image of AWS's with ``sagemaker-inference``: a wrong request is a 4xx without a trace."""
+"""``inference.py`` for AWS images with ``sagemaker-inference``: an invalid request gets a 4xx without a stack trace."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ def model_fn(folder: str) -> Any:
 
 
 def transform_fn(model: Any, body: Any, content_type: str, _accept: str, context: Any) -> tuple[str, str]:
-    """Predict the rows of a request, and set the status of a refusal."""
+    """Predict the rows of a request, and set the status of an invalid one."""
     try:
         rows = rows_of(body.encode() if isinstance(body, str) else bytes(body), content_type)
     except RequestError as error:
@@ -25,7 +25,7 @@ def transform_fn(model: Any, body: Any, content_type: str, _accept: str, context
 
 
 def _without_trace(context: Any, _error: Exception, _trace: str) -> list[str]:
-    """Answer for the toolkit, which else sends the trace; it decodes a body as UTF-8 before this file sees it."""
+    """Replace the toolkit's error response, which has the stack trace; it decodes bodies as UTF-8 before ``transform_fn``."""
     is_request = isinstance(sys.exc_info()[1], UnicodeDecodeError)
     context.set_response_status(code=400 if is_request else 500, phrase="Failed")
     return [json.dumps({"error": "the body must be UTF-8" if is_request else "the model failed"})]

@@ -1,4 +1,4 @@
-"""MLflow's scoring server, with an answer to a request that is nested too deep."""
+"""MLflow's scoring server, with a 400 for requests that are nested too deeply."""
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -7,5 +7,5 @@ from mlflow.pyfunc.scoring_server.app import app
 
 @app.exception_handler(RecursionError)
 def refuse_nesting(_request: Request, _error: RecursionError) -> JSONResponse:
-    """Say that it is the caller's error."""
+    """Report it as the caller's error."""
     return JSONResponse({"error": "the request is nested too deep"}, status_code=400)

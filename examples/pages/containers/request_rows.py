@@ -1,4 +1,4 @@
-"""Reads requests of the container contract; it lies beside the adapter in each container and needs the standard library alone."""
+"""Parser of requests of the container contract, copied next to the adapter of each container; standard library only."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ COLUMNS = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 
 
 class RequestError(ValueError):
-    """A request that cannot be answered; the status is 415 or 400."""
+    """Invalid request; the status is 415 or 400."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -19,7 +19,7 @@ def rows_of(body: bytes, content_type: str | None, columns: Sequence[str] = COLU
     """Return the rows of ``{"instances": [...]}`` or of CSV lines without a header, in the order of the columns.
 
     Raises:
-        RequestError: It is something else.
+        RequestError: If the content is something else.
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in ("application/json", "text/csv"):

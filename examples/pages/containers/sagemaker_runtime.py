@@ -1,4 +1,4 @@
-"""An MLServer runtime that has SageMaker's two paths beside its own."""
+"""An MLServer runtime that adds SageMaker's two paths."""
 
 from mlserver.handlers import custom_handler
 from mlserver_sklearn import SKLearnModel
@@ -8,11 +8,11 @@ from starlette.responses import JSONResponse, Response
 
 
 class SageMakerModel(SKLearnModel):
-    """Named as ``implementation`` in ``model-settings.json``; ``parallel_workers`` is 0."""
+    """The ``implementation`` in ``model-settings.json``; ``parallel_workers`` must be 0."""
 
     @custom_handler(rest_path="/ping", rest_method="GET")
     def ping(self) -> Response:
-        """Answer 200: MLServer adds the path once the model is loaded."""
+        """Return 200: MLServer adds the path once the model is loaded."""
         return Response()
 
     @custom_handler(rest_path="/invocations")
