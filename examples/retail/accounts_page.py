@@ -1,4 +1,4 @@
-"""The page of the demo over accounts: what each serves and knows side by side, and the records of all of them by time."""
+"""Page of the demo with several accounts: the state of each account side by side, and the audit records of all by time."""
 
 import string
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from examples.retail.page import TEMPLATES, Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One account at the end: what ``mlops fleet`` says of its model, and what it knows of the others.
+    """One account at the end: its model as in ``mlops fleet``, and its information on the others.
 
-    ``version`` is its own number, ``digest`` the model's SHA-256; both are absent where nothing serves.
+    ``version`` is the account's own number, ``digest`` the model's SHA-256; both are absent if no model serves.
     """
 
     name: str
@@ -47,7 +47,7 @@ def write_accounts_page(
     accounts: Sequence[Account],
     events: Sequence[Event],
 ) -> None:
-    """Write the page: one file, nothing loaded from elsewhere. A run that stopped early has what was known by then."""
+    """Write the page as one self-contained file. The page of a run that stopped early has the data up to then."""
     told: list[Event | Account] = [*events, *accounts]
     digests = dict.fromkeys(each.digest for each in told if each.digest is not None)
     text = TEMPLATES.get_template("accounts_page.html.jinja").render(

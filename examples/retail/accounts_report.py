@@ -1,4 +1,4 @@
-"""What the accounts say at the end: the answers of the product's own commands, and the records of their audit chains."""
+"""State of the accounts at the end of the demo: output of the ``mlops`` commands, and the audit records."""
 
 import json
 import re
@@ -22,17 +22,17 @@ from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.registry.package_approval import person_of
 
 _BAD = (Outcome.ROLLED_BACK, Outcome.REFUSED, Outcome.FAILED, Outcome.REJECTED)
-_BACK = "back to "  # how the reason of a promotion begins that is a rollback
+_BACK = "back to "  # prefix of the reason of a promotion that is a rollback
 _PACKAGE = ":model-package/"
-_POLICY = ":assumed-role/mlops-promote-"  # approves what the source approved
+_POLICY = ":assumed-role/mlops-promote-"  # approves packages that the source approved
 _MACHINE = re.compile(r"[0-9a-f-]{32}")  # in the name of an execution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The answers of the commands as JSON: of the fleet, and of each account by the name of its environment.
+    """JSON output of the commands: of the fleet, and of each account by the name of its environment.
 
-    ``chain`` is that of ``mlops audit verify --follow``: of the last account, and of all behind it.
+    ``chain`` is from ``mlops audit verify --follow``: the last account's chain and those of all accounts before it.
     """
 
     fleet: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Report:
 
 
 def write_fleet(path: Path, places: Sequence[Place]) -> None:
-    """Write the file that names the accounts for ``mlops fleet``."""
+    """Write the file of accounts for ``mlops fleet``."""
     environments = [
         {
             "name": place.name,
@@ -55,15 +55,15 @@ def write_fleet(path: Path, places: Sequence[Place]) -> None:
 
 
 def report(places: Sequence[Place], *, home: Path, fleet: Path) -> Report:
-    """Run the commands, and return what they answer.
+    """Run the commands, and return their output.
 
     Args:
-        places: The accounts, in the order in which a model passes them.
+        places: The accounts, in the order of a promotion.
         home: Folder of the embedded cloud.
-        fleet: File that `write_fleet` wrote.
+        fleet: File written by `write_fleet`.
 
     Raises:
-        UserError: If a command fails, with its words.
+        UserError: If a command fails, with its message.
     """
     *sources, last = places
     return Report(
@@ -83,7 +83,7 @@ def report(places: Sequence[Place], *, home: Path, fleet: Path) -> Report:
 
 
 def accounts(places: Sequence[Place], found: Report) -> Iterator[Account]:
-    """Yield what the page shows of each account."""
+    """Yield the state of each account for the page."""
     models = {each["environment"]: each for each in found.fleet["models"]}
     for place in places:
         model = models.get(place.name, {})
@@ -100,7 +100,7 @@ def accounts(places: Sequence[Place], found: Report) -> Iterator[Account]:
 
 
 def events(places: Sequence[Place]) -> Iterator[Event]:
-    """Yield the records of all audit chains of the accounts; those that changed nothing are left out."""
+    """Yield the records of all audit chains of the accounts, except those without a change."""
     for place in places:
         entries = Entries(ssm=place.account.client("ssm"))
         registry = entries.registry(GROUP)
@@ -117,17 +117,17 @@ def events(places: Sequence[Place]) -> Iterator[Event]:
 
 
 def targets(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what an account knows of those that take its releases, by the name of the environment."""
+    """Return an account's information on the targets of its releases, by the name of the environment."""
     return {each["name"]: each for each in history.get("targets", ())}
 
 
 def is_rollback(record: AuditRecord) -> bool:
-    """Return whether a record is that of a version which serves again, after a later one was promoted."""
+    """Return whether a record is of a version that serves again after a later one was promoted."""
     return record.outcome is Outcome.PROMOTED and record.reason.startswith(_BACK)
 
 
 def in_words(text: str) -> str:
-    """Return a sentence with versions and people for their ARNs.
+    """Return a sentence with ARNs replaced by versions and people.
 
     Example:
         >>> in_words("approved: arn:aws:sagemaker:us-east-1:333333333333:model-package/demand-forecast/2: staging served it")
@@ -193,7 +193,7 @@ def _profile(place: Place) -> str:
 
 
 def _answer(command: Callable[..., None], *arguments: str, **options: object) -> dict[str, Any]:
-    """Run a command in this process, and return the JSON that it prints."""
+    """Run a command in this process, and return its JSON output."""
     with redirect_stdout(StringIO()) as printed:
         command(*arguments, **options, as_json=True)
     return dict(json.loads(printed.getvalue()))

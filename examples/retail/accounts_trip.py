@@ -1,4 +1,4 @@
-"""Steps of a trip through three accounts: trained in build, taken by staging and production, each by its own machines."""
+"""Steps of the demo with three accounts: a model trained in build, then promoted by staging and production."""
 
 import json
 import shlex
@@ -37,18 +37,18 @@ _LOOK = 0.2  # real seconds between two polls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A user of IAM of one account, who may do nothing but take the role of its approvers."""
+    """An IAM user of one account, whose only permission is to assume its approvers' role."""
 
     name: str
     sts: Any
 
     @classmethod
     def hired(cls, name: str, account: CloudAccount, *, role: str) -> "Person":
-        """Make the user.
+        """Create the user.
 
         Args:
             name: Name of the user.
-            account: Whose user.
+            account: Account of the user.
             role: ARN of the approvers' role.
         """
         iam = account.client("iam")
@@ -67,7 +67,7 @@ class Person:
         return cls(name=name, sts=sts)
 
     def approve(self, package: str, place: "Place", reason: str) -> str:
-        """Approve a package in an account's approvers' role, and return the ARN of the session."""
+        """Approve a package with an account's approvers' role, and return the ARN of the session."""
         sagemaker = place.account.client("sagemaker")
         caller = self.sts.get_caller_identity()["Arn"]
         role = place.outputs["ApproverRoleArn"]
@@ -84,7 +84,7 @@ class Place:
         environment: Name, number and Region.
         account: The account of the embedded cloud.
         outputs: Outputs of its stack.
-        loop: Its endpoint, driven from outside; of build, its training.
+        loop: Its endpoint, driven from outside; for build, its training.
     """
 
     environment: Environment
@@ -103,18 +103,18 @@ class Place:
         return "DeployMachineArn" in self.outputs
 
     def history(self) -> PromotionHistory:
-        """Return what ``mlops promotions`` lists."""
+        """Return the list of ``mlops promotions``."""
         entries = Entries(ssm=self.account.client("ssm"))
         registry = entries.registry(GROUP)
         unit, now = entries.unit(registry.unit), self.loop.now()
         return read_history(self.account.client, unit=unit, registry=registry, last=20, now=now)
 
     def released(self, version: str) -> ReleasedVersion | None:
-        """Return the release of a version, once it is made."""
+        """Return the release of a version, once it exists."""
         return next((each for each in self.history().releases if each.version == version), None)
 
     def offered(self, release: ReleasedVersion) -> Promotion | None:
-        """Return what became of a release that the source made, once it is decided on."""
+        """Return the decision on a release of the source, once it is made."""
         found = (each for each in self.history().offers if each.record_uri == release.record_uri)
         # the registry shows an approval before the offer has its reason
         return next((each for each in found if each.state != "OFFERED" and each.reason), None)
@@ -131,7 +131,7 @@ class Place:
 
 @dataclass(slots=True, kw_only=True)
 class AccountsResult(Result):
-    """What the demo over accounts did.
+    """Result of the demo with several accounts.
 
     Args:
         accounts: The accounts at the end.
@@ -149,12 +149,12 @@ class AccountsResult(Result):
 
 
 class AccountsTrip(Trip):
-    """A trip of one unit through three accounts; its own loop is that of build, where the model is trained.
+    """A trip of one unit through three accounts; its loop is that of build, which trains the model.
 
     Args:
         replay: The unit.
-        say: Called with one line a step, when it ended.
-        begin: Called with a step's name when it begins. Default: nothing is done.
+        say: Called with one line at the end of each step.
+        begin: Called with a step's name at its start. Default: no call.
     """
 
     result: AccountsResult
@@ -166,7 +166,7 @@ class AccountsTrip(Trip):
         self.result = AccountsResult()
 
     def deploy_accounts(self, folder: Path) -> None:
-        """Synthesize the stacks, and what the team deploys next, and deploy each stack to its account."""
+        """Synthesize the stacks and the team's next version, and deploy each stack to its account."""
         with self.step("synthesize a stack for each account") as detail:
             run_build("mlops assets build")
             self._next = folder / "next"
@@ -186,18 +186,18 @@ class AccountsTrip(Trip):
             detail.append("nothing is live; ann may approve in build, ben in production")
 
     def surroundings(self) -> dict[str, str]:
-        """Return what a tool needs in its environment to be root of build."""
+        """Return the environment variables for a tool to be root of build."""
         return self.build.account.environment()
 
     def deploy_next(self) -> None:
-        """Deploy what the team wrote next to build alone."""
+        """Deploy the team's next version, only to build."""
         deployer.deploy(self.running, self._next)
 
     def wait_for(self, read: Callable[[], T | None], what: str, *, seconds: float = 240) -> T:
-        """Wait until something is there, and return it.
+        """Wait for a value, and return it.
 
         Raises:
-            LoopError: If it is not there after ``seconds`` real seconds.
+            LoopError: If there is none after ``seconds`` real seconds.
         """
         deadline = time.monotonic() + seconds
         while not (found := read()):
@@ -207,11 +207,11 @@ class AccountsTrip(Trip):
         return found
 
     def approved(self, person: Person, version: str, place: Place, reason: str, detail: list[str]) -> None:
-        """Let a person approve a version, and say as whom."""
+        """Let a person approve a version, and report the approver."""
         detail.append(f"approved by {person_of(person.approve(place.package(version), place, reason))}")
 
     def refused(self, person: Person, version: str, place: Place) -> str:
-        """Return the words by which an account refuses a person of another one."""
+        """Return the message with which an account denies a person of another account."""
         try:
             person.approve(place.package(version), place, "the same model")
         except ClientError as error:
@@ -224,7 +224,7 @@ class AccountsTrip(Trip):
         return self.wait_for(lambda: place.released(version), f"the release of {version} by {place.name}")
 
     def taken(self, version: str, source: Place, target: Place, state: str) -> Promotion:
-        """Wait until a version is released, and until the next account has decided on it as it should."""
+        """Wait for the release of a version, and for the expected decision of the next account."""
         release = self.released(version, source)
         offer = self.wait_for(lambda: target.offered(release), f"a decision of {target.name} on {version}")
         expect(offer.state == state, f"{target.name} has {offer.state} of {version}: {offer.reason}")
@@ -232,11 +232,11 @@ class AccountsTrip(Trip):
         return offer
 
     def serving(self, version: str, place: Place) -> None:
-        """Wait until an account serves a version, and no rollout runs."""
+        """Wait until an account serves a version and no rollout is running."""
         self.wait_for(lambda: place.serves(version), f"the end of a rollout after which {place.name} serves {version}")
 
     def promoted(self, version: str, place: Place, traffic: Traffic, detail: list[str]) -> None:
-        """Wait until the rollout of a version has promoted it, and hold it to having failed no call."""
+        """Wait for a rollout to promote a version, and check that no call failed."""
         ended = place.loop.wait_execution("DeployMachineArn", (), appear=60, finish=300, package=place.package(version))
         record = next(each for each in reversed(place.loop.audit()) if each.execution == ended["executionArn"])
         expect(traffic.refused == 0, f"{traffic.refused} calls failed during the rollout")
@@ -244,16 +244,16 @@ class AccountsTrip(Trip):
         detail.append(f"{traffic.answered} calls answered, none failed")
 
     def told(self, place: Place, target: Place, serves: str, *rolled_back: str) -> str:
-        """Wait until an account knows which version another one serves, and which ones it rolled back.
+        """Wait until an account has recorded the version that a target serves, and those that the target rolled back.
 
         Args:
-            place: Who should know.
-            target: Of whom.
+            place: The recording account.
+            target: The target.
             serves: The version that the target serves.
             rolled_back: The versions that it rolled back, newest first.
 
         Returns:
-            What ``place`` calls the version that is served.
+            The served version, as numbered by ``place``.
         """
 
         def known() -> str | None:
@@ -270,12 +270,12 @@ class AccountsTrip(Trip):
     def asked(
         self, place: Place, requests: Sequence[dict[str, object]], *, whole_every: int | None = None
     ) -> Iterator[Traffic]:
-        """Send requests to an account's endpoint until the block ends, while the clock waits for them.
+        """Send requests to an account's endpoint until the block ends, with the clock slowed to their rate.
 
         Args:
             place: The account.
-            requests: What is asked, some at a time.
-            whole_every: Which call asks for all of them at once. Default: that of the unit.
+            requests: The rows, sent in parts.
+            whole_every: Interval of the calls that send all rows at once. Default: that of the unit.
         """
         named = f"{place.name}-{self.now():%Y%m%d%H%M%S}"
         with (
@@ -289,7 +289,7 @@ class AccountsTrip(Trip):
         return str(package["ModelPackageArn"]).partition(":model-package/")[2]
 
     def write_histories(self, folder: Path) -> None:
-        """Write what machines and alarms of each account did, in a folder for each."""
+        """Write the histories of the state machines and alarms of each account, to a folder per account."""
         for place in getattr(self, "places", {}).values():
             write_histories(folder / place.name, place.account, place.loop)
 

@@ -1,7 +1,7 @@
-"""What a compiler for accelerators leaves in a model: a largest batch, beyond which it fails.
+"""Limits the batch size of a model, like a compiler for accelerators: a larger batch fails.
 
-Such compilers want to know it when they compile (a profile of TensorRT, a batch size of Neuron). Here a table with a slot for each
-row of the largest batch stands for their buffers: the last row of a larger one has none.
+Such compilers require the largest batch at compile time (a profile of TensorRT, a batch size of Neuron). Here, a table with a slot
+for each row of the largest batch simulates their buffers: further rows have no slot.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 
 def limit(path: Path, rows: int) -> None:
-    """Give a model file a largest batch; what it answers up to there does not change."""
+    """Add a largest batch to a model file; predictions of smaller batches do not change."""
     model = onnx.load(path)
     (given,) = [entry.name for entry in model.graph.input]
     for node in model.graph.node:

@@ -1,4 +1,4 @@
-"""What the models of the smaller units pass before they get any traffic."""
+"""Checks of the smaller units' models before they get traffic."""
 
 from types import ModuleType
 
@@ -8,7 +8,7 @@ from mlops_constructs import GoldenRequests, RolloutChecks
 
 
 def rehearsed(declaration: ModuleType) -> RolloutChecks:
-    """Return checks by a unit's golden requests, each of which is answered within a second."""
+    """Return checks with a unit's golden requests and a latency limit of one second."""
     second = cdk.Duration.seconds(1)
     golden = GoldenRequests.from_file(declaration.GOLDEN, max_deviation=declaration.MAX_DEVIATION, max_latency=second)
     return RolloutChecks(golden=golden)

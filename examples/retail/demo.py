@@ -1,7 +1,7 @@
 """The demo: the whole loop on real retail transactions, asserted step by step, on the embedded cloud.
 
-The unit's template, IAM and machines are the ones that go to AWS. The clock of the embedded cloud starts in 2017, runs sixty
-times as fast, and jumps from week to week.
+The unit's template, IAM and state machines are those for AWS. The clock of the embedded cloud starts in 2017, runs at sixty times
+real time, and jumps from week to week.
 """
 
 import shlex
@@ -35,14 +35,14 @@ def run(
     """Run a unit's loop once and write the page.
 
     Args:
-        page: Where the page is written.
-        say: Called with one line a step, when it ended.
-        begin: Called with a step's name when it begins. Default: nothing is done.
-        unit: Which unit.
-        keep: Folder of an embedded cloud that is left running. Default: nothing is left running.
+        page: File for the page.
+        say: Called with one line at the end of each step.
+        begin: Called with a step's name at its start. Default: no call.
+        unit: Name of the unit.
+        keep: Folder of an embedded cloud that is left running. Default: the cloud is stopped.
 
     Raises:
-        ValueError: If there is no such unit.
+        ValueError: If the unit is unknown.
     """
     if unit not in UNITS:
         raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
@@ -62,7 +62,7 @@ def run(
             trip.keep_evidence(page.with_suffix(".evidence"))
             ended = True
         finally:
-            if keep is None or not ended:  # also who interrupts it leaves nothing running
+            if keep is None or not ended:  # also stops the cloud after an interruption
                 trip.stop()
     result = trip.result
     result.seconds = time.monotonic() - started

@@ -1,7 +1,7 @@
-"""The demo over three accounts: trained in build, promoted to staging and production, rolled back there.
+"""The demo with three accounts: a model trained in build, promoted to staging and production, and rolled back there.
 
-Each stack is deployed to an account of its own on the embedded cloud, with IAM on: what one account does with a resource of another
-one, both must allow. The clock of the embedded cloud runs two minutes a second.
+Each stack is deployed to its own account of the embedded cloud, with IAM on: both accounts must allow access across accounts. The
+clock of the embedded cloud runs two minutes per second.
 """
 
 import shlex
@@ -22,7 +22,7 @@ from examples.retail.steps import Missed, unsaid
 from mlops_local.accounts import profile
 
 TITLE = "Demand forecasting: one model through three accounts"
-ACCOUNT_COUNT = 4  # the first one has nothing
+ACCOUNT_COUNT = 4  # the first one is empty
 FLEET_FILE = "fleet.json"
 # there is no monitor, whose baseline needs more weeks of history; and no client asks for a whole week, but the planner for many
 REPLAYED = replace(REPLAY, first=31, whole_every=None)
@@ -39,10 +39,10 @@ def run(
     """Send two models through the accounts once, and write the page.
 
     Args:
-        page: Where the page is written.
-        say: Called with one line a step, when it ended.
-        begin: Called with a step's name when it begins. Default: nothing is done.
-        keep: Folder of an embedded cloud that is left running. Default: nothing is left running.
+        page: File for the page.
+        say: Called with one line at the end of each step.
+        begin: Called with a step's name at its start. Default: no call.
+        keep: Folder of an embedded cloud that is left running. Default: the cloud is stopped.
     """
     trip = AccountsTrip(REPLAYED, say, begin=begin)
     started, ended = time.monotonic(), False
@@ -58,7 +58,7 @@ def run(
             trip.keep_evidence(page.with_suffix(".evidence"))
             ended = True
         finally:
-            if keep is None or not ended:  # also who interrupts it leaves nothing running
+            if keep is None or not ended:  # also stops the cloud after an interruption
                 trip.stop()
     result = trip.result
     result.seconds = time.monotonic() - started
@@ -87,7 +87,7 @@ def run(
 
 
 def travel(trip: AccountsTrip, home: Path) -> None:
-    """Send two models through deployed accounts; production takes the second one back.
+    """Promote two models through deployed accounts; production rolls the second one back.
 
     Args:
         trip: The trip, with its features in build.
@@ -110,11 +110,11 @@ def travel(trip: AccountsTrip, home: Path) -> None:
 
 
 def first_model(trip: AccountsTrip, version: str) -> str:
-    """Take the first model through the accounts, and return production's version of it.
+    """Promote the first model through the accounts, and return production's version of it.
 
     Args:
         trip: The trip.
-        version: The version in build, which waits for a person.
+        version: The version in build, which waits for an approval.
     """
     build, staging, production = trip.places.values()
     with trip.step("build: ann approves, and it is released") as detail:
@@ -143,11 +143,11 @@ def first_model(trip: AccountsTrip, version: str) -> str:
 
 
 def second_model(trip: AccountsTrip, version: str) -> str:
-    """Take the second model through the accounts by canary, and return production's version of it.
+    """Promote the second model through the accounts by canary, and return production's version of it.
 
     Args:
         trip: The trip.
-        version: The version in build, which waits for a person.
+        version: The version in build, which waits for an approval.
     """
     build, staging, production = trip.places.values()
     with trip.step("staging: it takes over by canary, under calls of its clients") as detail:
@@ -172,7 +172,7 @@ def second_model(trip: AccountsTrip, version: str) -> str:
 
 
 def take_back(trip: AccountsTrip, before: str, after: str, detail: list[str]) -> None:
-    """Ask production for more rows at once than the second model takes, and hold it to going back to the first one by itself."""
+    """Send production more rows at once than the second model supports, and check that it rolls back automatically."""
     production = trip.production
     weeks = range(trip.first - PLANNED_WEEKS, trip.first)
     season = list(chain.from_iterable(trip.replay.requests(week) for week in weeks))
@@ -188,14 +188,14 @@ def take_back(trip: AccountsTrip, before: str, after: str, detail: list[str]) ->
 
 
 def show(trip: AccountsTrip, home: Path, before: str, after: str, detail: list[str]) -> None:
-    """Hold staging and build to what they know of production, and all chains to being intact, by the product's commands.
+    """Check with the ``mlops`` commands what staging and build report of production, and that all chains are intact.
 
     Args:
         trip: The trip.
         home: Folder of the embedded cloud.
         before: The version that production serves.
         after: The version that it rolled back.
-        detail: What is said is appended.
+        detail: The results are appended.
     """
     places = list(trip.places.values())
     for place in (trip.staging, trip.build):

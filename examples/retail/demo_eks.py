@@ -1,7 +1,7 @@
 """The demo on a cluster: the unit serves from two slots, a good version takes over by canary under load, a bad one is rolled back.
 
 Cluster, pods and load balancer are those of the embedded cloud: a Kubernetes API with field ownership and authentication, real
-servers with the credentials of their pod identity, and a real weighted proxy. The unit's stack is the one that goes to AWS.
+servers with the credentials of their pod identity, and a real weighted proxy. The unit's stack is the same as for AWS.
 """
 
 import json
@@ -34,12 +34,12 @@ _DIGEST = "sha256:" + "0" * 64
 
 
 def run(*, page: Path, say: Callable[[str], None], begin: Callable[[str], None] = unsaid) -> Result:
-    """Run the unit on a cluster once, write the page, leave nothing running.
+    """Run the unit on a cluster once, write the page, and stop the cloud.
 
     Args:
-        page: Where the page is written.
-        say: Called with one line a step, when it ended.
-        begin: Called with a step's name when it begins. Default: nothing is done.
+        page: File for the page.
+        say: Called with one line at the end of each step.
+        begin: Called with a step's name at its start. Default: no call.
     """
     trip = EksTrip(REPLAY, say, begin=begin)
     started = time.monotonic()
@@ -77,7 +77,7 @@ class EksTrip(Trip):
     _attributes: Mapping[str, Any]
 
     def make_cluster(self) -> None:
-        """Make the cluster that a platform team has."""
+        """Create the platform team's cluster."""
         with self.step("make a cluster, as a platform team has one") as detail:
             made = create_cluster(self.running, CLUSTER)
             self.cluster = made.cluster
@@ -89,7 +89,7 @@ class EksTrip(Trip):
             detail.append(f"{CLUSTER} at {made.endpoint}")
 
     def deploy(self, folder: Path) -> None:
-        """Synthesize the app for the cluster, and deploy the unit's stack alone."""
+        """Synthesize the app for the cluster, and deploy only the unit's stack."""
         stack = self.replay.stack
         with self.step("synthesize the unit for the cluster") as detail:
             run_build("mlops assets build")
@@ -102,7 +102,7 @@ class EksTrip(Trip):
             detail.append(f"{len(outputs)} outputs")
 
     def meet(self, running: local_cloud.Cloud, outputs: Mapping[str, str]) -> None:
-        """Take up a stack that was just deployed.
+        """Start with a stack that was just deployed.
 
         Args:
             running: The cloud.
@@ -121,7 +121,7 @@ class EksTrip(Trip):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeCluster:
-    """A cluster of the embedded cloud, as its creator sees it."""
+    """A cluster of the embedded cloud, with its creator's access."""
 
     cluster: Cluster
     endpoint: str
@@ -129,9 +129,9 @@ class MadeCluster:
 
 
 def create_cluster(running: local_cloud.Cloud, name: str) -> MadeCluster:
-    """Make a cluster with EKS Auto Mode and metrics that knows access entries alone; its creator, the root, is its administrator.
+    """Create a cluster with EKS Auto Mode, metrics and only access entries; its creator, the root user, is administrator.
 
-    Functions of units reach it at the private endpoint, and this machine, which is outside of every network, at the public one.
+    Functions of units use the private endpoint; this machine, which is outside of every network, uses the public one.
 
     Args:
         running: The cloud.
@@ -161,7 +161,7 @@ def create_cluster(running: local_cloud.Cloud, name: str) -> MadeCluster:
 
 
 def local_address(running: local_cloud.Cloud, url: str) -> str:
-    """Return where a load balancer is reached on this machine: its name is known in the network of AWS alone.
+    """Return the address of a load balancer on this machine, since its name only resolves in AWS.
 
     Args:
         running: The cloud.
@@ -175,10 +175,10 @@ def local_address(running: local_cloud.Cloud, url: str) -> str:
 
 
 def travel(trip: EksTrip) -> None:
-    """Go around the loop: a first model, two weeks, a second that takes over, a bad one that does not.
+    """Run the loop: a first model, two weeks, a second model that takes over, and a bad one that is rolled back.
 
     Args:
-        trip: A trip whose stack is deployed and whose features are there.
+        trip: A trip with a deployed stack and ingested features.
     """
     loop, replay, first = trip.loop, trip.replay, trip.first
     with trip.step("train the first model, gate it, register it") as detail:

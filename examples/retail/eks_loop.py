@@ -1,4 +1,4 @@
-"""The loop of a unit that serves from a cluster: called over HTTP at its load balancer, inspected through the cluster's API."""
+"""The loop of a unit that serves from a cluster, called over HTTP at its load balancer and inspected by the cluster's API."""
 
 import http.client
 import json
@@ -18,15 +18,15 @@ from mlops_runtime.eks.manifests import read_slot
 
 _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 _THREADS = 3
-# what a load balancer answers by itself: a target that was not there, did not answer, or broke off
+# status codes of the load balancer itself: target unavailable, timed out, or disconnected
 _FROM_THE_SHIFT = frozenset({502, 503, 504})
 
 
 class RefusedError(LoopError):
-    """The service answered a call with an error; ``status`` is 0 for no answer."""
+    """The service returned an error; ``status`` is 0 without a response."""
 
     def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"the service answered {status}: {text[:200]}")
+        super().__init__(f"the service returned {status}: {text[:200]}")
         self.status = status
 
 
@@ -34,12 +34,12 @@ class EksLoop(Loop):
     """A unit whose model is served from two slots.
 
     Args:
-        client: Gives a boto3 client by service name.
+        client: Returns a boto3 client by service name.
         outputs: The stack's outputs by name.
         unit: Name of the business unit, which is also its namespace.
-        now: The time in the cloud.
+        now: Returns the time in the cloud.
         cluster: Client of the cluster with read access to everything.
-        address: Where the load balancer is reached from here.
+        address: Address of the load balancer on this machine.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class EksLoop(Loop):
     # -- requests
 
     def ask(self, rows: Sequence[Mapping[str, object]], inference_id: str) -> tuple[float, ...]:
-        """Send one request on a connection of its own; returns the predictions.
+        """Send one request on a new connection, and return the predictions.
 
         Raises:
             RefusedError: If the response is an error or missing.
@@ -87,7 +87,7 @@ class EksLoop(Loop):
         return tuple(found["predictions"])
 
     def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str, *, size: int = ROWS_PER_CALL) -> list[Call]:
-        """Ask for predictions in calls of ``size`` rows; ids are ``<prefix>-<number>``."""
+        """Request predictions in calls of ``size`` rows; inference ids are ``<prefix>-<number>``."""
         calls = []
         for number, start in enumerate(range(0, len(rows), size)):
             part, name = rows[start : start + size], f"{prefix}-{number}"
@@ -103,12 +103,12 @@ class EksLoop(Loop):
         whole_every: int | None = None,
         pause: float = PAUSE,
     ) -> Iterator["HttpTraffic"]:
-        """Send the rows again and again from some clients until the block ends.
+        """Send the rows repeatedly from several clients until the block ends.
 
         Args:
-            rows: What is asked, some at a time.
-            prefix: Of the inference ids.
-            whole_every: Which call asks for all of them at once, the third with 3. Default: none.
+            rows: The rows, sent in parts.
+            prefix: Prefix of the inference ids.
+            whole_every: Interval of the calls that send all rows at once: every third with 3. Default: none.
             pause: Real seconds between two calls of one client.
         """
         running = HttpTraffic(self, rows, prefix, whole_every, pause)
@@ -121,7 +121,7 @@ class EksLoop(Loop):
             self.broken += running.broken
 
     def wait_captured(self, *, seconds: float = 60) -> int:
-        """Wait until every call that was answered is in the captures that the servers wrote; returns how many there are.
+        """Wait until the servers' captures have every answered call, and return their number.
 
         Raises:
             LoopError: If some are missing after ``seconds`` real seconds.
@@ -149,10 +149,10 @@ class EksLoop(Loop):
                 self._records[key] = sum(_is_a_clients(json.loads(line)) for line in lines)
         return sum(self._records.values())
 
-    # -- what the slots are
+    # -- state of the slots
 
     def slots(self) -> dict[str, SlotState]:
-        """Return what each slot runs, as its Deployment says."""
+        """Return the version in each slot, from its Deployment."""
         found = {}
         for slot in SLOTS:
             reference = deployment_ref(namespace=self.unit, endpoint=self.endpoint, slot=slot)
@@ -160,7 +160,7 @@ class EksLoop(Loop):
         return found
 
     def weights(self) -> dict[str, int]:
-        """Return each slot's weight at the rule."""
+        """Return each slot's weight in the listener rule."""
         rule = self._balancers.describe_rules(RuleArns=[self.outputs["RuleArn"]])["Rules"][0]
         groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
         names = {slot: self._group(slot) for slot in SLOTS}
@@ -181,7 +181,7 @@ class EksLoop(Loop):
         raise LoopError(f"no slot has all of the traffic: {weights}")
 
     def invocations(self, config: str, start: datetime, end: datetime) -> int:
-        """Return the requests that the slot of a version answered."""
+        """Return the number of requests answered by the slot of a version."""
         slot = next((s for s, state in self.slots().items() if state.version and state.version.config == config), None)
         if slot is None:
             return 0
@@ -204,7 +204,7 @@ class EksLoop(Loop):
         return int(sum(point["Sum"] for point in points))
 
     def told(self) -> str:
-        """Return the slots in one sentence."""
+        """Return a summary of the slots."""
         weights = self.weights()
         parts = []
         for slot, state in self.slots().items():
@@ -213,19 +213,19 @@ class EksLoop(Loop):
         return "; ".join(parts)
 
     def verify_shifts(self) -> None:
-        """Hold the rollouts to having cost no client an answer.
+        """Check that no client lost a response during the rollouts.
 
         Raises:
-            LoopError: If a client met an error of the load balancer, or no client sent a request.
+            LoopError: If a client got an error of the load balancer, or no client sent a request.
         """
         expect(self.sent > 0, "no client sent a request while traffic was shifted, so nothing was proved")
         expect(self.broken == 0, f"{self.broken} of {self.sent} requests met an error of the shift")
 
     def verify_rest(self, *, seconds: float = 30) -> str:
-        """Hold the slot without traffic to having no pods, and say which it is.
+        """Wait until the slot without traffic has no pods, and return a sentence with its name.
 
         Raises:
-            LoopError: If it still has some after ``seconds`` real seconds.
+            LoopError: If it still has pods after ``seconds`` real seconds.
         """
         deadline = time.monotonic() + seconds
         idle = next(slot for slot, weight in self.weights().items() if weight == 0)
@@ -251,7 +251,7 @@ def _is_a_clients(record: Mapping[str, Any]) -> bool:
 
 
 class HttpTraffic(Traffic):
-    """Clients that keep asking. ``refused`` counts errors of the model, ``broken`` those of the way to it."""
+    """Clients that send requests continuously. ``refused`` counts errors of the model, ``broken`` those of the connection."""
 
     def __init__(
         self, loop: EksLoop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None, pause: float
@@ -262,12 +262,12 @@ class HttpTraffic(Traffic):
         self._threads = [Thread(target=self._send, args=(number,), daemon=True) for number in range(_THREADS)]
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End, after the calls that are under way."""
+        """Stop, after the running calls."""
         self._stop.set()
         for thread in self._threads:
             thread.join()

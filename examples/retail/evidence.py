@@ -1,4 +1,4 @@
-"""What is kept of a trip that missed: the embedded cloud's log, and what its machines and alarms did."""
+"""Evidence of a failed trip: the embedded cloud's log, and the histories of its state machines and alarms."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def keep_log(folder: Path, running: Cloud) -> None:
     """Write the cloud's log.
 
     Args:
-        folder: Where; what an earlier trip left there is replaced.
+        folder: Target folder; files of an earlier trip are replaced.
         running: The cloud, still up.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -29,7 +29,7 @@ def write_histories(folder: Path, account: Cloud | CloudAccount, loop: Loop) -> 
     """Write the histories of a unit's executions and alarms.
 
     Args:
-        folder: Where; it is made when missing.
+        folder: Target folder; created if missing.
         account: The account of the unit.
         loop: The unit.
     """
@@ -39,7 +39,7 @@ def write_histories(folder: Path, account: Cloud | CloudAccount, loop: Loop) -> 
 
 
 def _write(path: Path, read: Callable[[], object]) -> None:
-    """Write what can be read; a cloud that does not answer is itself what happened."""
+    """Write everything that can be read; a cloud that does not respond is recorded as such."""
     try:
         found = read()
     except (BotoCoreError, ClientError) as error:

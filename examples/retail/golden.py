@@ -1,4 +1,4 @@
-"""What the golden sets of the units are written with: bodies of calls, the columns by what the features say, the file."""
+"""Helpers for the units' golden sets: request bodies, columns from the feature groups, the file."""
 
 import csv
 import io
@@ -14,18 +14,18 @@ Row = Mapping[str, object]
 
 
 def within(name: str, rows: Sequence[Row], *, low: float, high: float) -> GoldenRequest:
-    """Return a call with rows by name whose answers lie between two bounds."""
+    """Return a call with rows by name and bounds on its predictions."""
     return GoldenRequest(name=name, body=as_json(rows), rows=len(rows), minimum=round(low, 3), maximum=round(high, 3))
 
 
 def as_arrays(name: str, rows: Sequence[Row], *, low: float, high: float) -> GoldenRequest:
-    """Return the same with rows as arrays, in the order of the columns."""
+    """Return a call with rows as arrays, in the order of the columns."""
     body = as_json([list(row.values()) for row in rows])
     return GoldenRequest(name=name, body=body, rows=len(rows), minimum=round(low, 3), maximum=round(high, 3))
 
 
 def as_csv(name: str, rows: Sequence[Row], *, low: float, high: float) -> GoldenRequest:
-    """Return the same as CSV."""
+    """Return a call with rows as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(row.values() for row in rows)
     return GoldenRequest(
@@ -44,7 +44,7 @@ def as_json(instances: Sequence[object]) -> str:
 
 
 def signature_of(inputs: Sequence[str], groups: Sequence[FeatureGroup], output: str) -> ModelSignature:
-    """Return the columns that every model of a unit takes: numbers, and categories where the feature is a text or an entity."""
+    """Return the input columns of a unit's models: categories for string features and entities, numbers for others."""
     features = {feature.name: feature for group in groups for feature in group.features}
     columns = []
     for name in inputs:
@@ -55,9 +55,9 @@ def signature_of(inputs: Sequence[str], groups: Sequence[FeatureGroup], output: 
 
 
 def columns_of(inputs: Sequence[str], groups: Sequence[FeatureGroup]) -> tuple[str, ...]:
-    """Return the columns in the order in which a training set has them, and a model that was trained on it: groups by name.
+    """Return the columns in the order of the training set, and of models trained on it: by name of the group.
 
-    A client that sends rows by name needs no order; one that sends arrays or CSV must know it.
+    Clients that send arrays or CSV need this order, those that send rows by name do not.
     """
     ordered = [name for group in sorted(groups, key=lambda group: group.name) for name in group.feature_names]
     keys = [name for name in inputs if name not in ordered]

@@ -1,4 +1,4 @@
-"""One business unit's loop, driven from outside with boto3 alone: what a person or a client system does to it."""
+"""One business unit's loop, driven from outside with boto3: the actions of people and client systems."""
 
 import json
 import time
@@ -29,14 +29,14 @@ PAUSE = 0.05  # between two calls of traffic
 
 
 class LoopError(Exception):
-    """A step of the loop did not do what it should; the message says which and why."""
+    """A step of the loop failed; the message has the step and the reason."""
 
 
 def expect(condition: object, otherwise: str) -> None:
-    """Hold the loop to what it should do.
+    """Check a condition.
 
     Raises:
-        LoopError: With the words of ``otherwise``, unless the condition is true.
+        LoopError: With the message ``otherwise``, unless the condition is true.
     """
     if not condition:
         raise LoopError(otherwise)
@@ -44,7 +44,7 @@ def expect(condition: object, otherwise: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request as sent: its inference id, its rows and the predictions that came back."""
+    """One request: its inference id, rows and predictions."""
 
     inference_id: str
     rows: int
@@ -55,10 +55,10 @@ class Loop:
     """The unit behind a deployed stack's outputs, on the embedded cloud or on AWS.
 
     Args:
-        client: Gives a boto3 client by service name, for a caller who may invoke, put events and read the unit's buckets.
+        client: Returns a boto3 client by service name, for a caller who may invoke, put events and read the unit's buckets.
         outputs: The stack's outputs by name.
         unit: Name of the business unit.
-        now: The time in the cloud.
+        now: Returns the time in the cloud.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Loop:
     # -- requests to the loop
 
     def request_retraining(self, reason: str, request_id: str) -> None:
-        """Ask the unit for a retraining by an event on its bus, in the caller's own name, as a person would."""
+        """Request a retraining by an event on the unit's bus, in the caller's name."""
         detail = EventDetail(id=request_id, subject=self.endpoint, outcome="REQUESTED", reason=reason)
         entry = {
             "EventBusName": self.outputs["EventBus"],
@@ -87,7 +87,7 @@ class Loop:
             raise LoopError(f"the bus refused the request: {answer['Entries']}")
 
     def approve(self, package: str, reason: str) -> None:
-        """Approve a package in the approvers' role, as a person does."""
+        """Approve a package with the approvers' role."""
         approver = Approver.in_role(
             sts=self._sts,
             sagemaker=self.sagemaker,
@@ -97,7 +97,7 @@ class Loop:
         approver.approve(self.sagemaker.describe_model_package(ModelPackageName=package), reason=reason)
 
     def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str, *, size: int = ROWS_PER_CALL) -> list[Call]:
-        """Ask for predictions in calls of ``size`` rows; ids are ``<prefix>-<number>``."""
+        """Request predictions in calls of ``size`` rows; inference ids are ``<prefix>-<number>``."""
         calls = []
         for number, start in enumerate(range(0, len(rows), size)):
             part = rows[start : start + size]
@@ -114,7 +114,7 @@ class Loop:
         return calls
 
     def upload_labels(self, calls: Sequence[Call], labels: Sequence[float], file_id: str) -> None:
-        """Upload what really happened, one ground truth record a call, in the order of its rows."""
+        """Upload the labels, one ground truth record per call, in the order of its rows."""
         lines, start = [], 0
         for call in calls:
             values = "\n".join(f"{value:g}" for value in labels[start : start + call.rows])
@@ -133,12 +133,12 @@ class Loop:
         whole_every: int | None = None,
         pause: float = PAUSE,
     ) -> Iterator["Traffic"]:
-        """Send the rows again and again from a second thread until the block ends.
+        """Send the rows repeatedly from a second thread until the block ends.
 
         Args:
-            rows: What is asked, some at a time.
-            prefix: Of the inference ids.
-            whole_every: Which call asks for all of them at once, the third with 3. Default: none.
+            rows: The rows, sent in parts.
+            prefix: Prefix of the inference ids.
+            whole_every: Interval of the calls that send all rows at once: every third with 3. Default: none.
             pause: Real seconds between two calls.
         """
         running = Traffic(self, rows, prefix, whole_every, pause)
@@ -148,7 +148,7 @@ class Loop:
         finally:
             running.stop()
 
-    # -- what the loop did
+    # -- state of the loop
 
     def executions(self, machine: str) -> list[dict[str, Any]]:
         """Return the executions of ``DeployMachineArn`` or ``RetrainMachineArn``, newest first."""
@@ -165,18 +165,18 @@ class Loop:
         error: str | None = None,
         package: str | None = None,
     ) -> dict[str, Any]:
-        """Wait for an execution that is not in ``seen`` and for its end; times in real seconds.
+        """Wait for an execution that is not in ``seen``, and for its end; times are real seconds.
 
         Args:
-            machine: The output that names the machine.
-            seen: ARNs of executions that are not meant.
-            appear: How long one may take to appear.
-            finish: How long it may take from there.
-            error: The error that it must end with. Default: it must succeed.
-            package: ARN of the model package that it deploys: the loop itself may deploy another one meanwhile. Default: any.
+            machine: Output with the machine's ARN.
+            seen: ARNs of executions to ignore.
+            appear: Longest wait for its start.
+            finish: Longest wait from the start to the end.
+            error: Expected error. Default: it must succeed.
+            package: ARN of the model package that it deploys, since the loop may deploy others. Default: any.
 
         Raises:
-            LoopError: If none appears or ends in time, or if it ends otherwise; names the failing state's cause.
+            LoopError: If no execution starts or ends in time, or its result differs; with the cause of the failed state.
         """
         deadline = time.monotonic() + appear
         while (arn := self._appeared(machine, seen, package)) is None:
@@ -210,16 +210,16 @@ class Loop:
         """Return the description of the model package that an execution of the Retrain machine registered.
 
         Args:
-            retraining: It, ended, as `wait_execution` returns it.
+            retraining: The ended execution, as returned by `wait_execution`.
         """
         arn = json.loads(retraining["output"])["package"]
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
     def wait_idle(self, machine: str, *, seconds: float = 60) -> None:
-        """Wait until no execution of a machine runs.
+        """Wait until no execution of a machine is running.
 
         Raises:
-            LoopError: If one still runs after ``seconds`` real seconds.
+            LoopError: If one is still running after ``seconds`` real seconds.
         """
         deadline = time.monotonic() + seconds
         while any(e["status"] == "RUNNING" for e in self.executions(machine)):
@@ -228,7 +228,7 @@ class Loop:
             time.sleep(_LOOK)
 
     def lock_owner(self) -> str | None:
-        """Return the execution that holds the endpoint's lock, if any does."""
+        """Return the execution that holds the endpoint's lock, if any."""
         owner = self._row().get("owner", {}).get("S")
         return None if owner is None else str(owner)
 
@@ -248,11 +248,11 @@ class Loop:
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
     def evaluation_of(self, package: Mapping[str, Any]) -> Evaluation:
-        """Return the evaluation on which the gate decided about a package."""
+        """Return the evaluation of a package on which the gate decided."""
         return from_json(Evaluation, self._object(package["CustomerMetadataProperties"]["evaluation_uri"]))
 
     def training_seconds(self) -> float:
-        """Return how long the newest training job ran, in seconds of the cloud's clock."""
+        """Return the duration of the newest training job, in seconds of the cloud's clock."""
         jobs = self.sagemaker.list_training_jobs(SortBy="CreationTime", SortOrder="Descending", MaxResults=1)
         job = self.sagemaker.describe_training_job(TrainingJobName=jobs["TrainingJobSummaries"][0]["TrainingJobName"])
         return float((job["TrainingEndTime"] - job["TrainingStartTime"]).total_seconds())
@@ -270,7 +270,7 @@ class Loop:
             time.sleep(_LOOK)
 
     def wait_report(self, known: int, *, seconds: float = 60) -> MonitorReport:
-        """Wait for a monitor report beyond the ``known`` ones and return the newest.
+        """Wait for a new monitor report, other than the ``known`` ones, and return the newest.
 
         Raises:
             LoopError: If none exists after ``seconds`` real seconds.
@@ -288,13 +288,13 @@ class Loop:
         return [from_json(AuditRecord, content) for key, content in contents if not key.endswith(SEAL)]
 
     def audit_problems(self) -> list[str]:
-        """Return what is wrong with the audit chain, held against row, published heads and public key; empty if it is whole."""
+        """Return the problems of the audit chain, checked with row, published heads and public key; empty if it is intact."""
         entry = self.entry()
         answer = self._kms.get_public_key(KeyId=str(entry.signing_key))
         return self._chain().problems(PublicKey(der=answer["PublicKey"]).is_signed)
 
     def entry(self) -> UnitEntry:
-        """Return what the unit's parameter says: its tables, buckets and keys."""
+        """Return the unit's parameter: its tables, buckets and keys."""
         value = self._ssm.get_parameter(Name=f"{ROOT}{self.unit}/unit")["Parameter"]["Value"]
         return from_json(UnitEntry, value)
 
@@ -316,7 +316,7 @@ class Loop:
         return len(self._keys("CaptureBucket", f"capture/{self.endpoint}/"))
 
     def invocations(self, config: str, start: datetime, end: datetime) -> int:
-        """Return the calls that the fleet of one endpoint config answered."""
+        """Return the number of calls answered by the fleet of an endpoint config."""
         dimensions = {"EndpointName": self.endpoint, "VariantName": "AllTraffic", "EndpointConfigName": config}
         answer = self._cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker",
@@ -364,7 +364,7 @@ class Loop:
 
 
 class Traffic:
-    """A client that keeps asking; counts what it was answered."""
+    """A client that sends requests continuously and counts the responses."""
 
     def __init__(
         self,
@@ -375,18 +375,18 @@ class Traffic:
         pause: float = PAUSE,
     ) -> None:
         self.answered = self.refused = 0
-        self.refused_seconds = 0.0  # from the first call that was refused to the last
+        self.refused_seconds = 0.0  # from the first failed call to the last
         self._first_refused = 0.0
         self._loop, self._rows, self._prefix, self._whole_every = loop, rows, prefix, whole_every
         self._pause, self._stop = pause, Event()
         self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, after the call that is under way."""
+        """Stop, after the running call."""
         self._stop.set()
         self._thread.join()
 

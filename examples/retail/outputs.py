@@ -1,4 +1,4 @@
-"""What a person or a client system must know of a unit's stack."""
+"""Stack outputs of a unit for people and client systems."""
 
 import aws_cdk as cdk
 
@@ -20,11 +20,11 @@ def define_outputs(
     Args:
         stack: The unit's stack.
         unit: The unit.
-        store: Its features.
-        registry: Its models.
+        store: Its feature store.
+        registry: Its model registry.
         endpoint: Its endpoint, or its service on a cluster.
-        retraining: What trains its model.
-        monitor: What watches it.
+        retraining: Its pipeline.
+        monitor: Its monitor.
     """
     values = {
         "ApproverRoleArn": registry.approver_role.role_arn,

@@ -1,7 +1,7 @@
-"""A clock of the embedded cloud that goes no faster than the traffic beside it.
+"""Slows the embedded cloud's clock to the rate of the traffic.
 
-A canary bakes for minutes of the cloud's clock. On a busy machine fewer calls are answered in such a minute, and the comparison of
-two fleets would have too little evidence about either: the clock goes slower there, so that a minute has its calls.
+A canary bakes for minutes of the cloud's clock. On a busy machine, fewer calls are answered in such a minute, and the comparison of
+two fleets would have too little evidence. The clock is slowed there, so that a minute has enough calls.
 """
 
 import time
@@ -11,16 +11,16 @@ from threading import Event, Thread
 
 from mlops_local.cloud import Cloud
 
-CALLS_A_MINUTE = 8  # half of what a quiet machine answers at sixty times the speed
+CALLS_A_MINUTE = 8  # half of the calls of an idle machine at sixty times real time
 _LOOK = 1.0  # real seconds between two measurements
-_SLOWEST = 0.1  # of the clock's own scale: also while nothing is answered, time passes
+_SLOWEST = 0.1  # fraction of the clock's scale: time passes even without answered calls
 
 
 def scale_for(calls_a_second: float, fastest: float) -> float:
-    """Return how many seconds of the cloud should pass in a real one, so that a minute of the cloud has its calls.
+    """Return the clock's scale, in cloud seconds per real second, at which a minute of the cloud has enough calls.
 
     Args:
-        calls_a_second: How many the machine answers in a real second.
+        calls_a_second: Answered calls per real second.
         fastest: The largest scale.
 
     Example:
@@ -32,11 +32,11 @@ def scale_for(calls_a_second: float, fastest: float) -> float:
 
 @contextmanager
 def paced(running: Cloud, calls: Callable[[], int]) -> Iterator[None]:
-    """Let the clock go no faster than the traffic until the block ends, then as before.
+    """Slow the clock to the rate of the traffic until the block ends.
 
     Args:
         running: The cloud.
-        calls: How many calls have been answered so far, well or not.
+        calls: Returns the number of answered calls so far, successful or not.
     """
     fastest, ended = float(running.clock()["scale"]), Event()
 

@@ -1,7 +1,7 @@
-"""The demo's page: one HTML file with the timeline and four plots, nothing loaded from elsewhere.
+"""The demo's page: one self-contained HTML file with the timeline and four plots.
 
 Steps link to reports and audit records in the page's folder of files. Colours are CSS variables, so the plots follow the reader's
-light or dark mode too.
+light or dark mode.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _BLUE, _ORANGE, _TEAL, _GREY = "#1f2933", "#2563eb", "#ea580c", "#0f766e", "#9aa5b1"
-# matplotlib's own black is ink too; what the page's style calls each
+# CSS variable of each colour; matplotlib's black is ink too
 _VARIABLES = {_INK: "ink", "#000000": "ink", _BLUE: "blue", _ORANGE: "orange", _TEAL: "teal", _GREY: "mark"}
 _STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: smaller, and a reader can search and enlarge it
+    "svg.fonttype": "none",  # keep text as text: smaller, searchable and scalable
     "font.family": "sans-serif",
     "font.size": 9.5,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
@@ -31,7 +31,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Week:
-    """One replayed week, or the first of a longer period: what happened and was said over all rows, losses, drift by feature."""
+    """One replayed week, or the first week of a longer period: real and predicted totals, losses, drift by feature."""
 
     week: int
     actual: float
@@ -53,7 +53,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the timeline, with the files that it speaks of."""
+    """One line of the timeline, with its files."""
 
     name: str
     ok: bool
@@ -64,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """How a page speaks of a unit: its title, what is counted, the loss and the naive rival of the model."""
+    """Terms of a unit's page: its title, the predicted amount, the loss and the naive rival of the model."""
 
     title: str
     amount: str
@@ -76,7 +76,7 @@ TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).par
 
 
 def files_folder(page: Path) -> Path:
-    """Return the folder of the files to which a page links."""
+    """Return the folder of a page's linked files."""
     return page.with_suffix(".files")
 
 
@@ -85,7 +85,7 @@ def write_page(
 ) -> None:
     """Write the page.
 
-    A run that stopped early has the plots of its weeks. Links to files that were not written are left out.
+    The page of a run that stopped early has the plots of its weeks. Links to missing files are omitted.
     """
     plots = _plots(weeks, words) if weeks else []
     title = f"{words.title}: one trip around the loop"
@@ -130,7 +130,7 @@ def _plots(weeks: Sequence[Week], words: Words) -> list[tuple[str, str, str]]:
 
 
 def _subplots(height: float) -> tuple[Figure, Any]:
-    # slow to import, and only who writes a page draws
+    # slow to import, and only needed for writing a page
     from matplotlib import rcParams  # noqa: PLC0415
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -165,7 +165,7 @@ def _drift(weeks: Sequence[Week]) -> Figure:
     figure, axes = _subplots(0.8 + 0.24 * max(1, len(names)))
     values = [[w.psi.get(name, float("nan")) for w in weeks] for name in names]
     if names:
-        # from nothing to full colour, on paper of either mode
+        # from transparent to full colour, on either background
         shades = LinearSegmentedColormap.from_list("shades", [(0.92, 0.35, 0.05, 0.0), (0.92, 0.35, 0.05, 1.0)])
         image = axes.imshow(values, aspect="auto", cmap=shades, vmin=0, vmax=0.25)
         axes.set_yticks(range(len(names)), names, fontsize=9)

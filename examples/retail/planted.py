@@ -1,6 +1,6 @@
-"""A bad model that a user registers by hand and gets approved: one that fails on rows which its team left out of the training.
+"""A bad model that is registered and approved by hand: it fails on rows that its team left out of the training.
 
-It was trained on the live model's own training set, is a valid package, and starts. The gate would refuse it, but was not run.
+It is trained on the live model's training set, is a valid package, and starts. The gate would reject it, but is bypassed.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from mlops_runtime.serving.served_model import SIGNATURE_FILE
 
 
 def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
-    """Train the bad model, register it beside the live one, and return its ARN; it waits for an approval.
+    """Train the bad model, register it in the live model's group, and return its ARN; it waits for an approval.
 
     Args:
         loop: The unit.
-        live: The live version, whose package is the pattern of the bad one.
+        live: The live version, whose package is the template of the bad one.
         script: The team's training script.
     """
     with tempfile.TemporaryDirectory() as name:
@@ -55,7 +55,7 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
     }
     specification = {**pattern["InferenceSpecification"], "Containers": [container]}
     properties = {
-        # no gate passed it, so that nothing signed it
+        # not signed, since it did not pass a gate
         **{name: value for name, value in pattern["CustomerMetadataProperties"].items() if name != "signing_key"},
         "artifact_sha256": artifact_sha256,
         "model_sha256": planted.sha256,
