@@ -113,7 +113,7 @@ def test_what_a_unit_loosens_is_named_at_once() -> None:
         "regions of platform 'retail': 'eu-west-1', got 'us-east-1'; give the stack env= with an allowed Region",
         "profiles of platform 'retail': 'production', got 'development'; set profile= to one of these",
         "tags of platform 'retail': platform='retail', got platform='mine'; omit this tag, which the platform sets",
-        "required_tags of platform 'retail': 'data-class' and 'mlops:owner', got no value of 'data-class' and 'mlops:owner'; "
+        "required_tags of platform 'retail': 'data-class' and 'mlops:owner', got no value for 'data-class' and 'mlops:owner'; "
         "give the unit these tags",
         "network of platform 'retail': 'vpc-1', got a network of its own; omit network",
     )

@@ -104,7 +104,7 @@ def test_overrides_are_listed_with_rule_and_values(obedient: Demand) -> None:
             (group.node.path.removeprefix("Demand/"), "RetentionInDays", "log_retention", "logs kept 30 days"),
             ("Unit/Audit/Resource", "ObjectLockConfiguration", "audit_retention", "records locked for 30 days"),
             ("Unit/Heads/Resource", "ObjectLockConfiguration", "audit_retention", "records locked for 0 days"),
-            ("Unit/Artifacts/Resource", "Tags", "required_tags", "no value of 'data-class'"),
+            ("Unit/Artifacts/Resource", "Tags", "required_tags", "no value for 'data-class'"),
             ("Unit/Artifacts/Resource", "Tags", "tags", "no tag 'platform'"),
             ("Unit/Topic/Resource", "KmsMasterKeyId", "encryption_key_arn", "'alias/aws/sns'"),
             (
