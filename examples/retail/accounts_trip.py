@@ -197,7 +197,7 @@ class AccountsTrip(Trip):
         """Wait for a value, and return it.
 
         Raises:
-            LoopError: If there is none after ``seconds`` real seconds.
+            LoopError: If there is no value after ``seconds`` real seconds.
         """
         deadline = time.monotonic() + seconds
         while not (found := read()):

@@ -379,7 +379,7 @@ def test_what_loads_a_model_is_shown(registry: Registry, models: Any) -> None:
     shown = models("show", package).stdout
     assert "pickle, trust pickle (" in shown
     assert (
-        "the pickle imports sklearn.svm.SVC, ...; this list is no guarantee, as unpickling can run any code"
+        "the pickle imports sklearn.svm.SVC, ...; this list is not a guarantee, as unpickling can run any code"
         in " ".join(shown.split())
     )
     assert "problem: the model is loaded by pickle with trust 'pickle', the registry allows data, code" in shown

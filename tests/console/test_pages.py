@@ -318,7 +318,7 @@ def test_a_person_who_approves_is_warned_and_led_on(
     tab.page.route(f"**/api/v1{path}/approval", approve)
     page = tab.open(path)
     expect(
-        page.get_by_text("The pickle imports os.system; this list is no guarantee, as unpickling can run any code.")
+        page.get_by_text("The pickle imports os.system; this list is not a guarantee, as unpickling can run any code.")
     ).to_be_visible()
     expect(page.get_by_text(f"{shop.endpoint} already serves the archive of this package")).to_be_visible()
     page.get_by_role("button", name="Approve", exact=True).click()

@@ -377,7 +377,7 @@ def _print(case: "PackageCase") -> None:
         if evidence.evaluation.pickled is not None:
             names = ", ".join(evidence.evaluation.pickled) or "nothing"
             typer.echo(
-                visible(f"the pickle imports {names}; this list is no guarantee, as unpickling can run any code")
+                visible(f"the pickle imports {names}; this list is not a guarantee, as unpickling can run any code")
             )
         typer.echo(f"{evidence.evaluation.metric} over {evidence.evaluation.rows} rows: {losses}")
         if evidence.evaluation.compared is not None:

@@ -34,7 +34,7 @@ Ids = Annotated[
 LeaveOut = Annotated[
     list[str] | None,
     typer.Option(
-        help="Column to exclude. Default: columns that are no inputs of the live model, if you have access to its baseline.",
+        help="Column to exclude. Default: columns that are not inputs of the live model, if you have access to its baseline.",
         metavar="COLUMN",
         show_default=False,
     ),

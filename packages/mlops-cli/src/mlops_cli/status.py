@@ -33,7 +33,7 @@ def status(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", help="Refresh until interrupted; if standard output is no terminal, print only changes."
+            "--watch", help="Refresh until interrupted; if standard output is not a terminal, print only changes."
         ),
     ] = False,
     as_json: AsJson = False,

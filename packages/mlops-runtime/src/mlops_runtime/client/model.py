@@ -273,7 +273,7 @@ class Model:
     def predict(self, rows: Any, *, ids: str | None = None) -> Predictions:
         """Return one prediction per row, in the order of the rows.
 
-        Calls have at most 2,000 rows and 4 MB. Columns that are no inputs of the live model are omitted, if the caller may read
+        Calls have at most 2,000 rows and 4 MB. Columns that are not inputs of the live model are omitted, if the caller may read
         its baseline. Fields that the endpoint declares as personal are hashed or removed before sending.
 
         Args:

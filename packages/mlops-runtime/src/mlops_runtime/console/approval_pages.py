@@ -58,7 +58,7 @@ class PackagePage:
     """One package: ``review`` and ``gate`` as printed by `mlops models show --json`, with all problems that prevent an approval.
 
     ``metrics`` are the losses of candidate, champion and baselines on ``rows`` holdout rows, by ``metric``. ``note`` is information
-    for the approver. ``pickled`` are the globals that the model's pickle imports, which is no guarantee, as unpickling can run any
+    for the approver. ``pickled`` are the globals that the pickle imports, which is not a guarantee, as unpickling can run any
     code; null without a pickle. ``endpoints`` are those on which an approval starts a rollout, as far as the caller may list them.
     """
 

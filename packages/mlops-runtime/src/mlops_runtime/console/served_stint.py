@@ -29,7 +29,7 @@ class Stint:
         """Describe the performance of the version in sentences.
 
         Args:
-            monitored: Verdict of the last monitor window that ended in the period; ``None`` if there is none.
+            monitored: Verdict of the last monitor window that ended in the period; ``None`` without one.
         """
         begun, ended = self.begun, self.ended
         since = "It served since before the newest records" if begun is None else f"It served from {_time(begun.at)}"

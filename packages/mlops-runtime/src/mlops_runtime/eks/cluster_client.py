@@ -490,7 +490,7 @@ def _document(answer: bytes, what: str) -> Manifest:
 
 
 def _is_absent(answer: bytes) -> bool:
-    # an unknown path is a 404 too, but its body is no Status, or a Status without details.name
+    # an unknown path is a 404 too, but its body is not a Status, or a Status without details.name
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError):

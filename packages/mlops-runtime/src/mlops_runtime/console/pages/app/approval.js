@@ -35,7 +35,7 @@ function Shown({data, name, path, may}) {
     ${review.description && html`<p>${plain(review.description)}</p>`}
     ${review.problems.length > 0 && html`<${Note} kind="bad" role="status"><p><strong>It cannot be deployed:</strong></p><ul>${review.problems.map((each) => html`<li>${each}</li>`)}</ul><//>`}
     ${data.note && html`<${Note} kind="warn"><p>It was not shown to be better than the live model: ${data.note}.</p><//>`}
-    ${data.pickled && html`<${Note} kind="warn"><p>The pickle imports ${data.pickled.join(', ') || 'nothing'}; this list is no guarantee, as unpickling can run any code.</p><//>`}
+    ${data.pickled && html`<${Note} kind="warn"><p>The pickle imports ${data.pickled.join(', ') || 'nothing'}; this list is not a guarantee, as unpickling can run any code.</p><//>`}
     ${data.endpoints.filter((each) => each.is_same).map((each) => html`<${Note} kind="warn"><p>${each.endpoint} already serves the archive of this package: an approval does not change its model.</p><//>`)}
     <${Buttons} ...${{data, name, path, may}} />
     <${Card} id="gate" title="Decision of the gate">${gate ? html`<${Gate} of=${gate} />` : html`<${Unknown} why="The gate's result cannot be read." />`}<//>
