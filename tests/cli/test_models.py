@@ -234,7 +234,7 @@ def test_an_artefact_that_no_endpoint_may_read_is_not_approved(registry: Registr
         f"'s3://{BUCKET}/elsewhere/model.tar.gz'; copy it there and register the package again"
     ) in told.stderr
     assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
-    assert "must lie below" in models("show", package).stdout
+    assert "must be below" in models("show", package).stdout
 
 
 def test_an_approval_is_given_anew_when_asked(registry: Registry, models: Any) -> None:

@@ -143,7 +143,7 @@ def test_fails_when_something_else_serves(on_cloud: Run, deployed: DeployedUnit)
 
     assert result.returncode == 1
     assert "mlops: not rolled back: " in result.stderr
-    assert result.stderr.endswith(f"{deployed.package(2)} serves\n")
+    assert result.stderr.endswith(f"live: {deployed.package(2)}\n")
 
 
 def test_fails_when_no_model_serves(on_cloud: Run, deployed: DeployedUnit) -> None:
