@@ -81,7 +81,7 @@ def test_a_promotion_says_which_container_passed_what() -> None:
 def test_a_package_that_was_changed_under_way_is_no_promotion() -> None:
     """What the model was made of is not what was planned; the record says so."""
     plan = PLAN | {"live": to_dict(_pointer("new", container_sha256="d" * 64))}
-    for package, found in ((PACKAGED, f"holds {PACKAGED.container_sha256}"), (None, "cannot be deployed any more")):
+    for package, found in ((PACKAGED, f"has {PACKAGED.container_sha256}"), (None, "can no longer be deployed")):
         record = next_record(LockRow(endpoint=ENDPOINT), _claim("PROMOTED", plan=plan), _serving("new"), package)
         assert record.outcome is Outcome.FAILED
         assert f"its package, planned as {'d' * 64}, {found}" in record.reason

@@ -98,7 +98,7 @@ def _line(change: ResourceChange) -> str:
     if change.is_tags_only:
         text += " (tags only)"
     if change.holds_data and change.action not in (Action.CREATED, Action.CHANGED):
-        text += " [holds data" + ("; the old one stays, outside of the stack]" if change.is_kept else "]")
+        text += " [holds data" + ("; the old one is retained outside of the stack]" if change.is_kept else "]")
     if change.moved_to is not None:
         text += f" [equal to the new {change.moved_to}]"
     return text

@@ -47,7 +47,7 @@ def read_output(archive: IO[bytes]) -> TrainingMetrics | None:
     try:
         with gzip.open(archive) as plain:
             bounded: Any = _Bounded(plain)
-            unpacked = tarfile.open(fileobj=bounded, mode="r|")  # noqa: SIM115 - it holds nothing of its own
+            unpacked = tarfile.open(fileobj=bounded, mode="r|")  # noqa: SIM115 - it owns no resources
             for member in unpacked:
                 name = member.name.removeprefix("./")
                 if name in (METRICS_FILE, CURVES_FILE) and member.isfile():
@@ -166,7 +166,7 @@ class _Bounded:
 def _with_metrics(found: TrainingMetrics, text: str) -> TrainingMetrics:
     document = json.loads(text)
     if not isinstance(document, dict):
-        raise ValueError(  # noqa: TRY004 - of what the file says, as the others
+        raise ValueError(  # noqa: TRY004 - an error of the file's content, like the others
             f"it must be an object of names and numbers, got {type(document).__name__}"
         )
     _check_names(list(document))

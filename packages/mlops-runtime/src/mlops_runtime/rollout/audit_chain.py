@@ -267,10 +267,8 @@ def _true_outcome(claim: Claim, serving: Serving | None, container: str | None) 
         return outcome, f"meant to promote {planned}, but the endpoint has {found}; {claim.reason}".rstrip("; ")
     wanted = _planned_live(claim).get("container_sha256") if claim.outcome is Outcome.PROMOTED else None
     if wanted != container and wanted is not None:
-        found = "cannot be deployed any more" if container is None else f"holds {container}"
-        reason = (
-            f"{planned} serves, but its package, planned as {wanted}, {found}: it was changed meanwhile; {claim.reason}"
-        )
+        found = "can no longer be deployed" if container is None else f"has {container}"
+        reason = f"{planned} is live, but its package, planned as {wanted}, {found}: it was changed in the meantime; {claim.reason}"
         return Outcome.FAILED, reason.rstrip("; ")
     if claim.outcome is Outcome.ROLLED_BACK and planned is not None and config == planned:
         return Outcome.FAILED, f"meant to be rolled back, but {planned} still serves; {claim.reason}".rstrip("; ")
