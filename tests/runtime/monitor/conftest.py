@@ -1,4 +1,4 @@
-"""Capture and ground truth lines in the shapes that SageMaker's guide shows, and a small baseline."""
+"""Capture and ground truth lines in the formats of SageMaker's developer guide, and a small baseline."""
 
 import json
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Lines:
 
 @pytest.fixture(scope="session")
 def lines() -> Lines:
-    """The writer of lines."""
+    """Return the writer of lines."""
     return Lines()
 
 

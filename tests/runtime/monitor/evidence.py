@@ -1,4 +1,4 @@
-"""Evidence of one run: a full window in which nothing is wrong, and any that there may be."""
+"""Evidence of a run: a full window without findings, and variations of it."""
 
 import json
 from dataclasses import replace
@@ -47,14 +47,14 @@ WINDOW = Window.before(datetime(2017, 8, 14, 0, 15, tzinfo=UTC), 168)
 
 
 def changed(evidence: Evidence, **changes: Any) -> Evidence:
-    """Return evidence with other fields and, by the names of monitors, other measured results; None takes one out."""
+    """Return evidence with other fields and, by monitor name, other results; None removes a result."""
     results = {name: changes.pop(name) for name in KINDS if name in changes}
     kept = {**evidence.measured, **results}
     return replace(evidence, measured={name: each for name, each in kept.items() if each is not None}, **changes)
 
 
 def drift_of(*features: FeatureDrift) -> DriftResult:
-    """Return what was measured of features."""
+    """Return the measured drift of features."""
     return DriftResult(features=features, scrutiny=scrutinise(KNOWN, features))
 
 
@@ -111,7 +111,7 @@ EVIDENCE = st.builds(
         },
     ),
 )
-# of the documentation's pages; ours also have feature_name, by which all are listed in one table
+# members of the documentation's pages; ours add feature_name, so that one table can list all
 DOCUMENTED = {
     "bias_drift_check": {"facet", "facet_value", "metric_name", "constraint_check_type", "description"},
     "feature_attribution_drift_check": {"label", "metric_name", "constraint_check_type", "description"},
@@ -122,7 +122,7 @@ DATA = {"feature_name", "constraint_check_type", "description"}
 
 
 def found(evidence: Evidence, spec: MonitorSpec = SPEC) -> list[Violation]:
-    """Return the violations; the file has exactly the documented members, and reads back."""
+    """Return the violations; asserts that the file has exactly the documented members and reads back."""
     made = violations(report_of(evidence, spec), evidence)
     body = canonical_json(made)
     assert from_json(Violations, body) == made

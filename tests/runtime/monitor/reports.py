@@ -1,4 +1,4 @@
-"""Reports of windows as people meet them: drift or none, conditions, a classifier, classes, silence, a changed baseline."""
+"""Typical reports of windows: drift or none, conditions, a classifier, classes, silence, a changed baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +85,7 @@ BASELINE = Baseline(
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What a page is made of."""
+    """The inputs of a page."""
 
     report: MonitorReport
     baseline: Baseline | None
@@ -94,7 +94,7 @@ class Sample:
 
 
 def counts_of(baseline: Baseline, **of: tuple[int, ...]) -> Counts:
-    """Return a window's counts: a fifth of the baseline's, or those given by feature."""
+    """Return a window's counts: a fifth of the baseline's, or the given counts by feature."""
 
     def counted(feature: FeatureBaseline) -> FeatureCounts:
         return FeatureCounts(
@@ -120,7 +120,7 @@ def counts_of(baseline: Baseline, **of: tuple[int, ...]) -> Counts:
 
 
 def drift(name: str, psi: float = 0.002, p_value: float = 0.4, **more: object) -> FeatureDrift:
-    """Return one feature's verdict."""
+    """Return the verdict on one feature."""
     rate = Measured(name="null_rate", value=0.021, low=0.014, high=0.031, baseline=0.02, rows=1000)
     found = FeatureDrift(
         name=name,
@@ -203,13 +203,13 @@ HIGH_PRICES = {
 
 
 def quiet() -> Sample:
-    """Nothing moved."""
+    """Return a window without drift."""
     history = [report_of(day, QUIET) for day in range(2, 8)]
     return Sample(report=report_of(8, QUIET), baseline=BASELINE, counts=counts_of(BASELINE), history=history)
 
 
 def drifting() -> Sample:
-    """Prices rose, a new store opened, and two features go together otherwise."""
+    """Return a window with higher prices, a new store and a changed pair of features."""
     earlier = [
         report_of(day, (replace(MOVED[0], psi=0.01 * day * day, drifted=day > 5, persistent=day > 6), *QUIET[1:]))
         for day in range(2, 8)
@@ -224,7 +224,7 @@ def drifting() -> Sample:
 
 
 def conditioned() -> Sample:
-    """A window of promotions is compared with the promotions of the baseline."""
+    """Return a window of promotions compared with the baseline's promotions."""
     part = tuple(FeatureCounts(name=f.name, counts=f.counts) for f in BASELINE.features)
     promoted = (FeatureCounts(name="price", counts=(0, 300, 200, 50, 20, 10, 5, 4, 1, 0, 10)), *part[1:])
     forecast = FeatureCounts(name="forecast", counts=FORECAST.counts)
@@ -249,7 +249,7 @@ def conditioned() -> Sample:
 
 
 def classifier() -> Sample:
-    """A classifier is worse for one segment, biased for a facet, and looks at something else."""
+    """Return a classifier that is worse for a segment, biased for a facet and uses other features."""
     baseline = replace(BASELINE, target="classification", facets=(Facet(name="age", threshold=65),), pairs=None)
 
     def metrics(auc: float, *, violated: bool) -> tuple[Measured, ...]:
@@ -297,7 +297,7 @@ CULTIVARS = ("barolo", "grignolino", "barbera", "nebbiolo d'Alba superiore")
 
 
 def classes() -> Sample:
-    """A model of four classes finds one of them too seldom; what it predicts has moved."""
+    """Return a model of four classes with low recall for one and a drifted prediction."""
     predicted = FeatureBaseline(
         name="prediction", type="category", levels=CULTIVARS, counts=(1500, 1800, 1200, 500, 0, 0), tail=0, known=()
     )
@@ -329,7 +329,7 @@ def classes() -> Sample:
 
 
 def estimated() -> Sample:
-    """No labels of the window yet; of the windows before, one was not what was estimated."""
+    """Return a window without labels yet; one earlier estimate was wrong."""
     scored = tuple(
         ScoredWindow(
             window_from=f"2017-08-{day - 1:02}T06:00:00Z",
@@ -353,7 +353,7 @@ def estimated() -> Sample:
 
 
 def silent() -> Sample:
-    """Nobody called."""
+    """Return a window without calls."""
     report = report_of(
         8,
         (),
@@ -366,7 +366,7 @@ def silent() -> Sample:
 
 
 def tampered() -> Sample:
-    """Somebody changed the baseline."""
+    """Return a window with a changed baseline."""
     report = silent().report
     report = replace(
         report,
@@ -380,7 +380,7 @@ def tampered() -> Sample:
 
 
 def wide() -> Sample:
-    """Two hundred features, a tenth of which moved."""
+    """Return two hundred features, a tenth of them drifted."""
     features = tuple(
         FeatureBaseline(name=f"feature_number_{n}", type="number", edges=PRICE.edges, counts=PRICE.counts, bounded=True)
         for n in range(200)
@@ -397,7 +397,7 @@ def wide() -> Sample:
 
 
 def hostile() -> Sample:
-    """Names, levels, reasons and problems that would like to be markup."""
+    """Return names, levels, reasons and problems that contain markup."""
     feature = replace(STORE, name=HOSTILE, levels=(HOSTILE, *STORE.levels[1:]))
     baseline = replace(
         BASELINE,
@@ -422,7 +422,7 @@ def hostile() -> Sample:
 
 
 def empty() -> Sample:
-    """A report of a first run, and nothing else."""
+    """Return the report of a first run without results."""
     report = MonitorReport(
         endpoint="demand-forecast",
         variant="AllTraffic",

@@ -1,4 +1,4 @@
-"""Reports are found again: newest, by hour, before another one, with counts and baseline as far as they can be used."""
+"""Finding stored reports: the newest, by hour, before another one, with usable counts and baseline."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,14 +38,14 @@ class Shelf:
             self.put(reports.report_of(day, reports.QUIET, baseline_uri=URI), self.counts)
 
     def put(self, report: MonitorReport, counts: Counts | None) -> None:
-        """Write a run's files."""
+        """Write the files of a run."""
         files = {"objects.json": b"{}", **({} if counts is None else {"counts.json": canonical_json(counts)})}
         self.store.put_report(report, files, datetime.fromisoformat(report.window_until))
 
 
 @pytest.fixture
 def shelf() -> Iterator[Shelf]:
-    """In moto's S3."""
+    """Return a shelf in moto's S3."""
     with mock_aws():
         yield Shelf()
 
@@ -55,7 +55,7 @@ def _days(found: list[MonitorReport]) -> list[str]:
 
 
 def test_the_newest_come_first(shelf: Shelf) -> None:
-    """That of this hour too; those of years ago where there are no newer ones; none where there are none."""
+    """Includes this hour's report and falls back to those of earlier years; an empty bucket has none."""
     assert _days(shelf.archive.newest(NOW)) == ["08"]
     assert _days(shelf.archive.newest(NOW, most=3)) == ["08", "07", "06"]
     assert _days(shelf.archive.newest(NOW - timedelta(days=1), most=2)) == ["07", "06"]
@@ -64,7 +64,7 @@ def test_the_newest_come_first(shelf: Shelf) -> None:
 
 
 def test_a_model_that_nothing_watches_costs_two_calls(shelf: Shelf) -> None:
-    """One for the last days, one for whether there is any report."""
+    """One call lists the last days, one checks for any report."""
     asked: list[str] = []
     shelf.s3.meta.events.register("provide-client-params.s3.*", lambda model, **_: asked.append(model.name))
 
@@ -73,7 +73,7 @@ def test_a_model_that_nothing_watches_costs_two_calls(shelf: Shelf) -> None:
 
 
 def test_a_window_is_found_by_the_hour_in_which_it_ended(shelf: Shelf) -> None:
-    """Whatever the minute."""
+    """Any minute of the hour finds it."""
     found = shelf.archive.at(NOW - timedelta(days=3))
 
     assert found is not None
@@ -83,7 +83,7 @@ def test_a_window_is_found_by_the_hour_in_which_it_ended(shelf: Shelf) -> None:
 
 
 def test_history_is_what_came_before(shelf: Shelf) -> None:
-    """Newest first, as many as are asked for."""
+    """Newest first, up to the requested number."""
     report = shelf.archive.newest(NOW - timedelta(days=2))[0]
 
     assert _days(shelf.archive.history(report, most=2)) == ["05", "04"]
@@ -91,14 +91,14 @@ def test_history_is_what_came_before(shelf: Shelf) -> None:
 
 
 def test_a_report_comes_with_its_counts_and_baseline(shelf: Shelf) -> None:
-    """Each as it was."""
+    """Both are read back unchanged."""
     kept = shelf.archive.kept(shelf.archive.newest(NOW)[0])
 
     assert (kept.baseline, kept.counts, kept.problem) == (reports.BASELINE, shelf.counts, "")
 
 
 def test_what_cannot_be_used_is_left_out_with_the_reason(shelf: Shelf) -> None:
-    """A changed, missing or unreadable baseline, a flaw that the run knew of, no counts, counts that are none."""
+    """Reasons: a changed, missing or unreadable baseline, a flaw known to the run, and missing or invalid counts."""
     report = shelf.archive.newest(NOW)[0]
 
     def problem(**changes: Any) -> str:
@@ -122,7 +122,7 @@ def test_what_cannot_be_used_is_left_out_with_the_reason(shelf: Shelf) -> None:
 
 
 def test_counts_by_hour_are_of_one_baseline(shelf: Shelf) -> None:
-    """Several an hour; those of another baseline are counted, and hours outside left alone."""
+    """Several objects per hour are read; those of another baseline are counted, other hours ignored."""
     window = Window.before(NOW, 24)
     other = replace(shelf.counts, baseline_sha256="f" * 64)
     for hours, name, counts in (
@@ -142,7 +142,7 @@ def test_counts_by_hour_are_of_one_baseline(shelf: Shelf) -> None:
 
 
 def test_objects_with_calls_of_a_rollout_that_was_taken_back_are_left_out(shelf: Shelf) -> None:
-    """As the monitor does; those of another baseline are of others, whenever their calls were."""
+    """Excludes them like the monitor; objects of another baseline are classed as such at any time."""
     other = replace(shelf.counts, baseline_sha256="f" * 64)
     for name, counts, minute in (("a", shelf.counts, 5), ("b", shelf.counts, 45), ("c", other, 5)):
         timed = replace(counts, first=f"2017-08-08T04:{minute:02}:00Z", last=f"2017-08-08T04:{minute + 10:02}:00Z")

@@ -1,4 +1,4 @@
-"""What CloudWatch is asked, and what is made of its answers."""
+"""Queries to CloudWatch and the use of its responses."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,13 +15,13 @@ LONG_AGO = datetime(2017, 1, 1, tzinfo=UTC)
 
 
 def client() -> tuple[Any, Stubber]:
-    """Return a client that answers from a script, and the script."""
+    """Return a client with scripted responses, and the script."""
     made = boto3.client("cloudwatch", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     return made, Stubber(made)
 
 
 def query(source: Source, name: str, statistic: str, period: int) -> dict[str, Any]:
-    """Return one query as CloudWatch expects it."""
+    """Return a query in CloudWatch's format."""
     dimensions = [{"Name": key, "Value": value} for key, value in source.dimensions.items()]
     metric = {"Namespace": source.namespace, "MetricName": source.metric, "Dimensions": dimensions}
     return {"Id": name, "MetricStat": {"Metric": metric, "Period": period, "Stat": statistic}}
@@ -43,7 +43,7 @@ LOAD_BALANCER = {"namespace": "AWS/ApplicationELB", "metric": "RequestCount", "d
     ],
 )
 def test_calls_are_counted_where_they_are_published(traffic: Any, expected: tuple[str, str, dict[str, str]]) -> None:
-    """SageMaker's own metric, or that of the load balancer before a cluster's pods; every page is read."""
+    """Reads all pages of SageMaker's metric, or of the load balancer's before a cluster's pods."""
     cloudwatch, script = client()
     source, latency = sources("e", "v", traffic)
     assert (source.namespace, source.metric, source.dimensions) == expected
@@ -63,7 +63,7 @@ def test_calls_are_counted_where_they_are_published(traffic: Any, expected: tupl
 
 
 def test_calls_of_the_model_before_are_not_counted() -> None:
-    """From the first whole five minutes since it serves; a model that came after the window had none."""
+    """Counts from the first whole five minutes of the live model; a model that went live after the window has none."""
     cloudwatch, script = client()
     source, _ = sources("e", "v", None)
     since = WINDOW.start + timedelta(hours=2, minutes=1)
@@ -79,7 +79,7 @@ def test_calls_of_the_model_before_are_not_counted() -> None:
 
 
 def test_long_periods_are_asked_by_the_hour() -> None:
-    """CloudWatch keeps five minutes for 63 days."""
+    """CloudWatch stores five-minute periods for 63 days."""
     cloudwatch, script = client()
     source, _ = sources("e", "v", None)
     window = Window(WINDOW.end - timedelta(days=90), WINDOW.end)
@@ -94,7 +94,7 @@ def test_long_periods_are_asked_by_the_hour() -> None:
 
 
 def test_latency_comes_by_the_hour_in_milliseconds() -> None:
-    """SageMaker's is in microseconds; hours without calls are none; a percentile may be missing."""
+    """SageMaker's latency is in microseconds; hours without calls are left out; a percentile may be missing."""
     cloudwatch, script = client()
     _, source = sources("e", "v", None)
     assert source is not None
@@ -121,7 +121,7 @@ def test_latency_comes_by_the_hour_in_milliseconds() -> None:
 
 
 def test_a_load_balancer_may_say_where_its_latency_is() -> None:
-    """In seconds."""
+    """The load balancer's metric is in seconds."""
     latency = {
         "namespace": "AWS/ApplicationELB",
         "metric": "TargetResponseTime",
@@ -134,7 +134,7 @@ def test_a_load_balancer_may_say_where_its_latency_is() -> None:
 
 
 def test_the_embedded_cloud_answers_as_cloudwatch_does(cloud: Any) -> None:
-    """Percentiles of each hour from values that were published with their counts."""
+    """Percentiles of each hour come from values published with counts."""
     cloudwatch = cloud.client("cloudwatch")
     _, source = sources("traffic-test", "v", None)
     assert source is not None

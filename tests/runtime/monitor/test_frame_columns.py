@@ -1,4 +1,4 @@
-"""Columns of every library that people have, at their edges: what they are counted as, and what cannot be a feature."""
+"""Columns of all supported libraries with edge cases: their types, and columns that cannot be features."""
 
 import datetime as dt
 from decimal import Decimal
@@ -46,7 +46,7 @@ def series(values: Any, library: str = "arrow") -> nw.Series[Any]:
 
 
 def counted(found: FrameColumn | str) -> tuple[str, list[Any]]:
-    """Return a column's type and its values as Python has them, None where one is missing."""
+    """Return a column's type and its Python values, None where one is missing."""
     assert isinstance(found, FrameColumn)
     if isinstance(found.values, Coded):
         return found.type, [None if code < 0 else found.values.levels[code] for code in found.values.codes]
@@ -68,12 +68,12 @@ def counted(found: FrameColumn | str) -> tuple[str, list[Any]]:
     ],
 )
 def test_types_are_what_they_are_in_every_library(library: str, name: str, expected: tuple[str, list[Any]]) -> None:
-    """Nullable, truth values, categories, decimals and durations, each with a missing value."""
+    """Nullable numbers, booleans, categories, decimals and durations, each with a missing value, have one type."""
     assert counted(column(series(VALUES[name], library))) == expected
 
 
 def test_objects_are_what_they_hold() -> None:
-    """One type a column; `pd.NA` is missing, a mixture is named."""
+    """A column of objects has one type; `pd.NA` is missing, and mixed types are reported."""
     frame = pd.DataFrame(
         {
             "numbers": pd.Series([1, pd.NA, 2.5], dtype=object),
@@ -91,7 +91,7 @@ def test_objects_are_what_they_hold() -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_codes_are_levels_where_they_are_declared(library: str) -> None:
-    """By their digits, also where nulls made floats of them."""
+    """Codes are levels by their digits, also where nulls made them floats."""
     assert counted(column(series(VALUES["whole"], library), as_category=True)) == ("category", ["1", None, "3"])
     categories = pd.DataFrame({"x": pd.Series([1, None, 3]).astype("category")})
     assert counted(column(read(categories)["x"], as_category=True))[0] == "category"
@@ -111,7 +111,7 @@ def test_codes_are_levels_where_they_are_declared(library: str) -> None:
     ],
 )
 def test_what_cannot_be_a_feature_says_why(values: Any, reason: str) -> None:
-    """The type that it has, and what to give instead."""
+    """Reports the column's type and the alternative."""
     found = column(series(values))
     assert isinstance(found, str)
     assert reason in found
@@ -119,19 +119,19 @@ def test_what_cannot_be_a_feature_says_why(values: Any, reason: str) -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_column_without_values_is_one_of_nulls(library: str) -> None:
-    """It can still come with values later, which are then seen."""
+    """An empty column is one of nulls; later values are then noticed."""
     assert counted(column(series(pa.array([None, None], pa.string()), library))) == ("number", [None, None])
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_live_values_of_another_type_stay_as_they_are(library: str) -> None:
-    """They are counted as values of another type, and a whole number is the level that its digits write."""
+    """They count as values of another type; an integer is the level with its digits."""
     assert list(live_values(series(pa.array(["12,50", None]), library), "number")) == ["12,50", None]
     assert list(live_values(series(pa.array([1, 2]), library), "category")) == [1, 2]
 
 
 def test_times_are_utc_to_the_second() -> None:
-    """With and without a zone, dates too; what is missing is no time."""
+    """Times with and without a zone, and dates; a missing time stays missing."""
     at = dt.datetime(2017, 8, 1, 6, 0, 0, 900_000, tzinfo=dt.UTC)
     zoned = pa.array([at, None], pa.timestamp("us", tz="Europe/Paris"))
     assert times(series(zoned)).tolist() == [dt.datetime(2017, 8, 1, 6), None]
@@ -141,7 +141,7 @@ def test_times_are_utc_to_the_second() -> None:
 
 
 def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
-    """A lazy frame, a list, and paths of what is no Parquet file; a Parquet file is read."""
+    """Rejects a lazy frame, a list and non-Parquet paths; reads a Parquet file."""
     for frame in ([1, 2], pl.LazyFrame({"x": [1]}), {"x": [1]}):
         with pytest.raises(
             FrameError, match="a frame must be a pandas, polars or Arrow frame, or the path of a Parquet file"
@@ -169,6 +169,6 @@ def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_each_column_has_a_string_of_its_own_as_name(frame: Any, said: str) -> None:
-    """A frame without names, with names of several levels, or with one name twice is refused by them."""
+    """Rejects unnamed, multi-level and duplicate columns by name."""
     with pytest.raises(FrameError, match=said):
         read(frame)

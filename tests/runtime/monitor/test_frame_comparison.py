@@ -1,4 +1,4 @@
-"""Two frames in one call: the same verdict from every library, what it says, and inputs that cannot be compared."""
+"""Comparing two frames in one call: equal verdicts for all libraries, the output, and invalid inputs."""
 
 import json
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def table(seed: int, *, rows: int = 4000, up: float = 1.0, payment: str = "cash"
 
 @pytest.mark.parametrize("library", AS)
 def test_every_library_has_the_same_verdict(library: str) -> None:
-    """Cells, p-values and words; what `frame` returns is of the live rows' library."""
+    """Cells, p-values and messages agree; `frame` returns the live rows' library."""
     of = AS[library]
     found = compare(of(table(1)), of(table(2, up=1.2)), timestamp="at")
     expected = compare(table(1), table(2, up=1.2), timestamp="at")
@@ -59,7 +59,7 @@ def test_every_library_has_the_same_verdict(library: str) -> None:
 
 
 def test_the_result_is_a_report_a_page_and_a_frame(tmp_path: Path) -> None:
-    """The same contract and page as the monitors'; a notebook shows the verdict and a row a column."""
+    """The contract and page are the monitors'; a notebook shows the verdict and one row per column."""
     found = compare(table(1), table(2, up=1.2), timestamp="at", ignore=["day"])
     report = from_json(MonitorReport, found.json().encode())
     assert (report.drift.features, report.quality) == (found.features, None)
@@ -77,7 +77,7 @@ def test_the_result_is_a_report_a_page_and_a_frame(tmp_path: Path) -> None:
 
 
 def test_what_was_left_out_is_in_the_verdict() -> None:
-    """Dates without a name, columns that only one side has; a missing column is one of nulls, and drifts."""
+    """Names excluded dates and columns of one side; a missing column counts as nulls and drifts."""
     live = table(2).append_column("new", pa.array([1.0] * 4000)).drop_columns(["units"])
     found = compare(table(1), live)
     assert found.left_out["new"] == "the reference has no such column"
@@ -87,7 +87,7 @@ def test_what_was_left_out_is_in_the_verdict() -> None:
 
 
 def test_a_reference_is_fitted_once_for_many_frames() -> None:
-    """A level that a closed list never had is found at a share far below a quarter of a percent."""
+    """A level outside a closed list is found far below a quarter of a percent."""
     reference = Reference(table(1, rows=20_000), timestamp="at", cluster="day")
     quiet = [reference.compare(table(seed)).state for seed in range(2, 6)]
     assert quiet == [MonitorState.OK] * 4
@@ -97,7 +97,7 @@ def test_a_reference_is_fitted_once_for_many_frames() -> None:
 
 
 def test_values_of_another_type_drift() -> None:
-    """A price as text; dates where numbers were."""
+    """Prices as text, and dates in place of numbers."""
     live = table(2).to_pandas()
     live["price"] = live["price"].map("{:.2f}".format).str.replace(".", ",")
     live["units"] = live["at"]
@@ -107,7 +107,7 @@ def test_values_of_another_type_drift() -> None:
 
 
 def test_codes_predictions_and_conditions() -> None:
-    """Numbers that are levels, a column of predictions, and what is known ahead."""
+    """Supports numeric levels, a prediction column and conditions."""
     more = table(2).append_column("forecast", table(2)["price"])
     found = compare(
         table(1).append_column("forecast", table(1)["price"]),
@@ -126,7 +126,7 @@ def test_codes_predictions_and_conditions() -> None:
 
 
 def test_few_rows_say_so() -> None:
-    """A reference of ten rows is no reason to call anything fine, nor are ten live rows."""
+    """Ten rows of reference, or ten live rows, never give OK."""
     assert compare(table(1, rows=10), table(2)).state is not MonitorState.OK
     few = compare(table(1), table(2, rows=10))
     assert few.state is MonitorState.INSUFFICIENT_DATA
@@ -136,7 +136,7 @@ def test_few_rows_say_so() -> None:
 
 @pytest.mark.parametrize("where", ["anywhere", "promoted"])
 def test_infinities_of_a_reference_are_a_share_like_any_other(where: str) -> None:
-    """The same share is fine, also where one condition has all; a larger one is drift; where all are, nothing is left to test."""
+    """An equal share is fine, also within one condition; a larger one is drift; a column of infinities is not tested."""
 
     def ratios(seed: int, share: float) -> pa.Table:
         random, rows = np.random.default_rng(seed), table(seed)
@@ -159,7 +159,7 @@ def test_infinities_of_a_reference_are_a_share_like_any_other(where: str) -> Non
 
 
 def test_a_condition_that_never_occurred_is_said() -> None:
-    """Rows of a promotion that the reference had none of are compared with nothing; nor are they fine."""
+    """Rows of a promotion that the reference lacks are not compared and prevent OK."""
     rows = table(1)
     reference = rows.filter(pc.invert(rows["promoted"]))
     found = compare(reference, rows.filter(rows["promoted"]), conditions=[Condition(name="promoted")])
@@ -173,7 +173,7 @@ def test_a_condition_that_never_occurred_is_said() -> None:
 
 
 def test_what_cannot_be_compared_is_named_at_once() -> None:
-    """Columns that are named and missing, empty frames, a reference without any feature."""
+    """Names missing columns, empty frames and a reference without features."""
     with pytest.raises(FrameError, match=r"cluster 'a' is not .*; timestamp 'b' is not .*; ignore 'c' is not a column"):
         compare(table(1), table(2), cluster="a", timestamp="b", ignore=["c"])
     with pytest.raises(FrameError, match=r"the reference has no rows; the reference has 'price'"):
@@ -187,7 +187,7 @@ def test_what_cannot_be_compared_is_named_at_once() -> None:
 
 
 def test_conditions_are_not_bare_names() -> None:
-    """A column's name in place of a condition is refused with what to write."""
+    """Rejects a column's name in place of a condition, with the correct form."""
     table = pa.table({"store": ["a", "b"] * 200, "price": [float(i % 7) for i in range(400)]})
     with pytest.raises(FrameError, match=r"got 'store': Condition\(name='store'\)"):
         compare(table, table, conditions=["store"])  # type: ignore[list-item]

@@ -1,4 +1,4 @@
-"""The Grafana dashboard: by Grafana's own types, and of metrics that are written."""
+"""The Grafana dashboard: valid by Grafana's types, with existing metrics only."""
 
 import json
 import re
@@ -17,7 +17,7 @@ register_default_plugins()
 
 
 def lost(given: Any, known: Any, path: str = "") -> Iterator[str]:
-    """Yield what Grafana's types do not have, or have another value for."""
+    """Yield the fields that Grafana's types lack or change."""
     if isinstance(given, dict):
         for name, value in given.items():
             yield from lost(value, known[name], f"{path}/{name}") if name in known else [f"{path}/{name}"]
@@ -29,12 +29,12 @@ def lost(given: Any, known: Any, path: str = "") -> Iterator[str]:
 
 
 def read(given: dict[str, Any]) -> Any:
-    """Return a dashboard as Grafana's types write what they read."""
+    """Return a dashboard as Grafana's types serialise it."""
     return json.loads(JSONEncoder().encode(Dashboard.from_json(json.loads(json.dumps(given)))))
 
 
 def test_grafana_knows_every_field() -> None:
-    """Of the dashboard, its variables, its panels with their options, and their queries of Prometheus."""
+    """Covers the dashboard, variables, panels with options and Prometheus queries."""
     assert list(lost(dashboard(), read(dashboard()))) == []
 
 
@@ -42,7 +42,7 @@ def test_grafana_knows_every_field() -> None:
     "place", [(), ("panels", 0), ("panels", 0, "options"), ("panels", 1, "targets", 0), ("templating", "list", 1)]
 )
 def test_a_field_that_grafana_does_not_know_is_found(place: tuple[str | int, ...]) -> None:
-    """Else the test above would say nothing."""
+    """Shows that the previous test can fail."""
     made = part = dashboard()
     for step in place:
         part = part[step]  # type: ignore[index]
@@ -51,7 +51,7 @@ def test_a_field_that_grafana_does_not_know_is_found(place: tuple[str | int, ...
 
 
 def test_it_asks_for_what_is_written() -> None:
-    """Six panels, none of a metric that the exporter does not write, all of the endpoints that are chosen."""
+    """Six panels use only metrics of the exporter, for the selected endpoints."""
     made = dashboard()
     queries = [target["expr"] for panel in made["panels"] for target in panel["targets"]]
     asked = set(re.findall(r"mlops_\w+", json.dumps(made)))
@@ -62,7 +62,7 @@ def test_it_asks_for_what_is_written() -> None:
 
 
 def test_panels_do_not_overlap() -> None:
-    """Two a row."""
+    """Two panels fit a row."""
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard()["panels"]]
     assert len(set(places)) == 6
     assert {panel["id"] for panel in dashboard()["panels"]} == set(range(1, 7))

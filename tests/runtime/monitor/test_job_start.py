@@ -1,4 +1,4 @@
-"""The job that a schedule's event starts, once."""
+"""The job that a scheduled event starts exactly once."""
 
 import argparse
 import json
@@ -51,7 +51,7 @@ def _settings(spec: str, **plan: object) -> StartSettings:
 
 
 def _read(request: Mapping[str, Any]) -> argparse.Namespace:
-    """What the job reads of its arguments."""
+    """Return the job's parsed arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--settings", nargs="+")
     for name in ("artifacts", "captures", "table", "now"):
@@ -62,12 +62,12 @@ def _read(request: Mapping[str, Any]) -> argparse.Namespace:
 
 @pytest.fixture
 def spec() -> str:
-    """The spec as the construct writes it."""
+    """Return the spec that the construct writes."""
     return canonical_json(SPEC).decode()
 
 
 def test_the_job_is_told_what_the_function_would_be(spec: str):
-    """Its settings are those that the deciding function reads from the same environment, but for the engine."""
+    """Its settings equal those of the deciding function from the same environment, except for the engine."""
     read = _read(job_request(_settings(spec, attribution_rows=500), NOW))
     told = from_json(DecideSettings, "".join(read.settings))
     by_function = DecideSettings.from_environment({**ENVIRONMENT, "MONITOR": spec})
@@ -84,7 +84,7 @@ def test_the_job_is_told_what_the_function_would_be(spec: str):
 
 @pytest.mark.parametrize("plan", [{}, {"count": 4, "code_uri": "s3://assets/0a1b.py"}])
 def test_the_request_is_one_that_sagemaker_takes(spec: str, plan: dict[str, object]):
-    """Of its API's shape, in the declared network, with the unit's key and tags."""
+    """The request fits the API's shape, with the declared network and the unit's key and tags."""
     request = job_request(_settings(spec, **plan), NOW)
 
     assert list(check_request("sagemaker", "CreateProcessingJob", request)) == []
@@ -94,13 +94,13 @@ def test_the_request_is_one_that_sagemaker_takes(spec: str, plan: dict[str, obje
     local = job_request(_settings(spec, **plan, instance_type="ml.m5d.large"), NOW)
     assert (
         "VolumeKmsKeyId" not in local["ProcessingResources"]["ClusterConfig"]
-    )  # its hardware encrypts, and takes no key
+    )  # its hardware encrypts and accepts no key
     assert {"Key": "mlops:unit", "Value": "demand"} in request["Tags"]
     assert max(map(len, request["AppSpecification"]["ContainerArguments"])) <= 256
 
 
 def test_spark_runs_the_application_that_lies_in_s3(spec: str):
-    """SageMaker's Spark container is told the file where the input puts it."""
+    """SageMaker's Spark container gets the path to which the input downloads the file."""
     request = job_request(_settings(spec, count=4, code_uri="s3://assets/0a1b.py"), NOW)
     (given,) = request["ProcessingInputs"]
 
@@ -116,7 +116,7 @@ def test_spark_runs_the_application_that_lies_in_s3(spec: str):
 
 
 def test_the_longest_name_of_an_endpoint_still_makes_a_name():
-    """SageMaker's names have 63 characters."""
+    """Job names stay within SageMaker's 63 characters."""
     assert len("e" * MAXIMUM_ENDPOINT_NAME + f"-monitor-{NOW:%Y%m%d%H%M}") == 63
 
 
@@ -124,7 +124,7 @@ def test_the_longest_name_of_an_endpoint_still_makes_a_name():
     ("code", "is_started"), [(None, True), ("ResourceInUse", True), ("ResourceLimitExceeded", False)]
 )
 def test_the_same_event_starts_one_job(spec: str, code: str | None, is_started: bool):
-    """A job that is there already is the same event's; any other error is the function's, and it is tried again."""
+    """An existing job belongs to the same event; any other error is raised and retried."""
     sagemaker = boto3.client("sagemaker", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
     with Stubber(sagemaker) as stub:
         if code is None:

@@ -1,4 +1,4 @@
-"""What is published of a report, and that CloudWatch reads it out of the lines."""
+"""Published metrics of a report, read from log lines as CloudWatch does."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ SPEC = MonitorSpec(alarm_features=("price",), quality_limits={"mae": 2})
 
 
 def values(report: MonitorReport) -> dict[str, float]:
-    """Return published values as ``monitor/name``, as the reader of the embedded format finds them."""
+    """Return published values as ``monitor/name``, read from the embedded metric format."""
     found = {}
     written = lines(metrics(report), unit="demand", endpoint="demand-forecast", variant="AllTraffic", now=NOW)
     for datum in (datum for line in written for datum in embedded_metrics.read(line)):
@@ -42,7 +42,7 @@ def values(report: MonitorReport) -> dict[str, float]:
 
 
 def test_all_metrics_of_a_full_window() -> None:
-    """Aggregates of each monitor, staleness, and a feature's own metric only where it was asked for."""
+    """Aggregates of each monitor, staleness, and selected features' own metrics."""
     bias = tuple(
         BiasMetric(facet="sex", facet_value="f", metric=measured(v, "DPL"), stage="post_training")
         for v in (True, False)
@@ -93,7 +93,7 @@ def test_all_metrics_of_a_full_window() -> None:
 
 
 def test_a_job_publishes_the_same_as_a_function_logs() -> None:
-    """Name, dimensions, unit, value and time of each."""
+    """Name, dimensions, unit, value and time agree."""
     found = [MetricValue("drift", "FeaturesDrifted", 2), MetricValue("drift", "Psi", 0.3, "price")]
     place: dict[str, Any] = {"endpoint": "e", "variant": "v", "now": datetime(2017, 8, 8, tzinfo=UTC)}
     logged = [json.loads(line) for line in lines(found, unit="demand", **place)]
@@ -109,7 +109,7 @@ def test_a_job_publishes_the_same_as_a_function_logs() -> None:
 
 
 def test_what_is_not_known_is_not_published() -> None:
-    """Silence publishes the counts that show it, never a zero drift."""
+    """Silence publishes its counts, never zero drift."""
     assert values(report_of(Evidence(), SPEC)) == {
         "drift/SampleCount": 0,
         "quality/SampleCount": 0,
@@ -117,14 +117,14 @@ def test_what_is_not_known_is_not_published() -> None:
 
 
 def test_a_changed_baseline_is_published_and_nothing_of_drift() -> None:
-    """It alarms by its own metric."""
+    """It has its own alarm metric."""
     found = values(report_of(replace(FULL, baseline=None, flaw="changed"), SPEC))
     assert found["drift/BaselineTampered"] == 1
     assert not {"drift/FeaturesDrifted", "drift/MaxPsi", "quality/WapeRatio"} & set(found)
 
 
 def test_while_a_rollout_runs_only_drift_is_held_back() -> None:
-    """Quality is of labels that came now for calls long before."""
+    """Quality is of new labels for much earlier calls and is not held back."""
     found = values(report_of(replace(FULL, suppressed="a rollout is running: 7"), SPEC))
     assert "quality/WapeRatio" in found
     assert not {"drift/FeaturesDrifted", "drift/FeaturesSuspect", "drift/MaxPsi", "drift/Psi/price"} & set(found)
@@ -132,12 +132,12 @@ def test_while_a_rollout_runs_only_drift_is_held_back() -> None:
 
 @given(EVIDENCE)
 def test_only_named_metrics_are_ever_published(evidence: Evidence) -> None:
-    """What the construct prints the price of is all that there can be, and every line follows the format."""
+    """The construct's price covers all metrics, and every line is valid."""
     assert set(values(report_of(evidence, SPEC))) <= set(metric_names(SPEC))
 
 
 def test_a_line_is_one_json_object_with_one_directive() -> None:
-    """Nothing before or after it, at most 100 metrics, no number that JSON has not."""
+    """Each line is one object with at most 100 metrics and only finite numbers."""
     written = lines(metrics(report_of(FULL, SPEC)), unit="u", endpoint="e", variant="v", now=NOW)
     for line in written:
         document = json.loads(line)

@@ -19,7 +19,7 @@ from mlops_runtime.monitor.model_monitor_files import constraints, quality_stati
 from mlops_runtime.monitor.monitors.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
 
-# keys and types as documented; "?" marks what may be absent, None what may be null
+# keys and types as documented; "?" marks optional keys, None nullable values
 NUMBER = (int, float)
 BUCKET = {"lower_bound?": NUMBER, "upper_bound?": NUMBER, "count": NUMBER}
 COMMON = {"num_present": int, "num_missing": int}
@@ -73,7 +73,7 @@ CONSTRAINTS: Mapping[str, Any] = {
 
 
 def hold(document: Any, shape: Any, path: str = "$") -> None:
-    """Hold a document to a shape: no member too many, none too few, each of its type."""
+    """Assert that a document has exactly the members of a shape, with their types."""
     if isinstance(shape, Mapping):
         allowed = {name.rstrip("?") for name in shape}
         assert set(document) <= allowed, f"{path}: {set(document) - allowed}"
@@ -88,7 +88,7 @@ def hold(document: Any, shape: Any, path: str = "$") -> None:
 
 
 def test_statistics_have_model_monitors_shape(lines: Any, baseline: Baseline) -> None:
-    """Numbers with mean, deviation, extremes and buckets; texts with their levels."""
+    """Numbers have mean, deviation, extremes and buckets; texts have levels."""
     document = statistics(baseline, count([lines.call("1,,north\n3,2,west\n")], baseline))
     hold(json.loads(json.dumps(document)), STATISTICS)
     price, stock, store = document["features"]
@@ -110,7 +110,7 @@ def test_statistics_have_model_monitors_shape(lines: Any, baseline: Baseline) ->
 
 
 def test_each_bucket_holds_what_its_bounds_say(lines: Any, baseline: Baseline) -> None:
-    """Counted again from the values, bucket by bucket."""
+    """Bucket counts agree with a recount of the values."""
     values = np.random.default_rng(3).lognormal(1, 0.6, 400).astype(np.float32)
     found = statistics(baseline, count([lines.call("\n".join(f"{v},1,north" for v in values))], baseline))
     buckets = found["features"][0]["numerical_statistics"]["distribution"]["kll"]["buckets"]
@@ -121,7 +121,7 @@ def test_each_bucket_holds_what_its_bounds_say(lines: Any, baseline: Baseline) -
 
 
 def test_a_window_within_the_range_leaves_the_outer_buckets_open() -> None:
-    """Each keeps its edge, and has no bound on the side where the window has no value."""
+    """The outer buckets keep their edges and are unbounded where the window has no value."""
     feature = FeatureBaseline(name="x", type="number", edges=(1.0, 5.0), counts=(1, 1, 1, 0))
     baseline = Baseline(features=(feature,), rows=3, training_set_id="t", created="")
     counted = FeatureCounts(name="x", counts=(0, 2, 0, 0), sum=5.0, sum_squares=13.0, minimum=2.0, maximum=3.0)
@@ -137,7 +137,7 @@ def test_a_window_within_the_range_leaves_the_outer_buckets_open() -> None:
 
 
 def test_statistics_of_nothing_are_json(baseline: Baseline) -> None:
-    """No rows: no mean, no deviation, an unknown type, still a document of that shape."""
+    """Without rows there is no mean or deviation and an unknown type, in the same shape."""
     document = json.loads(json.dumps(statistics(baseline, empty(baseline))))
     hold(document, STATISTICS)
     first = document["features"][0]
@@ -145,7 +145,7 @@ def test_statistics_of_nothing_are_json(baseline: Baseline) -> None:
 
 
 def test_sums_of_huge_windows_keep_their_rest() -> None:
-    """The exact sum is its first double and all that it leaves."""
+    """The exact sum is its first double plus all remainders."""
     feature = FeatureBaseline(name="x", type="number", edges=(1.0,), counts=(1, 1, 0))
     baseline = Baseline(features=(feature,), rows=2, training_set_id="t", created="")
     counted = FeatureCounts(
@@ -157,7 +157,7 @@ def test_sums_of_huge_windows_keep_their_rest() -> None:
 
 
 def test_constraints_have_model_monitors_shape(baseline: Baseline) -> None:
-    """Completeness and sign of the training data, its levels, and our thresholds in Model Monitor's places."""
+    """Contains completeness and sign of the training data, its levels, and our thresholds in Model Monitor's fields."""
     document = constraints(baseline, MonitorSpec(minimum_effect=0.02, minimum_share=0.01))
     hold(json.loads(json.dumps(document)), CONSTRAINTS)
     price, stock, store = document["features"]
@@ -202,14 +202,14 @@ KEYS = {
 
 
 def file_of(rows: Rows, baseline: Baseline | None) -> dict[str, Any]:
-    """Return the file as it is read back."""
+    """Return the file as read back."""
     file = quality_statistics(rows, baseline, evaluated_at=NOW)
     loaded: dict[str, Any] = json.loads(json.dumps(file, allow_nan=False))
     return loaded
 
 
 def test_regression_metrics() -> None:
-    """Four of them, each with its standard deviation; that of the mean squared error is near what sampling gives."""
+    """The four metrics have standard deviations; that of the mean squared error is near the sampled one."""
     random = np.random.default_rng(1)
     label = random.normal(10, 3, 1000)
     rows = Rows.of(label + random.normal(0, 2, 1000), label)
@@ -224,7 +224,7 @@ def test_regression_metrics() -> None:
 
 
 def test_classification_metrics() -> None:
-    """Every key of the page; curves end where they must; labels of the matrix are actual first."""
+    """Has every documented key; curves end at their limits; the confusion matrix is by actual label first."""
     random = np.random.default_rng(2)
     probability = random.random(500)
     label = (random.random(500) < probability).astype(float)
@@ -248,7 +248,7 @@ def test_classification_metrics() -> None:
 
 
 def test_few_rows_have_no_standard_deviation_and_one_class_no_area() -> None:
-    """The text NaN, as Model Monitor writes it."""
+    """The standard deviation is the string NaN, as Model Monitor writes it."""
     rows = Rows.of(np.array([0.2, 0.3]), np.zeros(2))
     metrics = file_of(rows, CLASSES)["binary_classification_metrics"]
     assert metrics["auc"] == metrics["recall"] == {"value": "NaN", "standard_deviation": "NaN"}
@@ -259,7 +259,7 @@ def test_few_rows_have_no_standard_deviation_and_one_class_no_area() -> None:
 @pytest.mark.parametrize("huge", [1e150, 1e154, 1e200, -1.7e308])
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_a_label_beyond_all_measure_is_no_crash(huge: float) -> None:
-    """Its square is no double: what rests on it is not defined, the rest is, and the file is JSON."""
+    """A label whose square overflows a double leaves dependent metrics undefined; the file is JSON."""
     label = np.arange(1.0, 301.0)
     label[7] = huge
     found = quality_statistics(Rows.of(label + 1, label), None, evaluated_at=NOW)
@@ -268,13 +268,13 @@ def test_a_label_beyond_all_measure_is_no_crash(huge: float) -> None:
 
 
 def test_nothing_labelled_is_no_file() -> None:
-    """An empty file would say that there were metrics."""
+    """Without labelled rows there is no file, since an empty one would suggest metrics."""
     rows = Rows.of(np.empty(0), np.empty(0))
     assert quality_statistics(rows, CLASSES, evaluated_at=NOW) is None
 
 
 def test_the_metrics_of_classes_are_scikit_learns() -> None:
-    """Confusion by name, and metrics weighted by the rows of each class; several outputs have no such file."""
+    """The confusion is by name and metrics are weighted by class size; several outputs have no such file."""
     random = np.random.default_rng(3)
     label = np.concatenate([np.arange(3), random.integers(0, 3, 300)])
     rows = Rows.of(random.dirichlet(np.ones(3), 303), label.astype(float))

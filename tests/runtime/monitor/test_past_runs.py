@@ -1,4 +1,4 @@
-"""Runs before a time, by the keys of their files."""
+"""Earlier runs, found by the keys of their files."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from mlops_runtime.monitor.window import Inventory
 
 
 def test_reports_come_newest_first_and_those_of_the_window_and_later_do_not() -> None:
-    """A run that is repeated sees what the first one saw; what lies too far back is not looked at."""
+    """A repeated run reads the same reports as the first; older ones are not read."""
     s3: Any = MemoryS3()
     store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts")
     ends = [datetime(2017, 8, day, tzinfo=UTC) for day in (1, 7, 8, 9, 10)]
@@ -37,7 +37,7 @@ def test_reports_come_newest_first_and_those_of_the_window_and_later_do_not() ->
 
 
 def test_the_run_before_is_found_however_far_back() -> None:
-    """A yearly monitor's lies before what drift reads; its report is found by its end, and none is of another time."""
+    """The previous run of a yearly monitor, older than the reports that drift reads, is found by its window's end."""
     s3: Any = MemoryS3()
     store = MonitorStore(s3, endpoint="e", artifacts="artifacts")
     until = datetime(2017, 8, 8, tzinfo=UTC)

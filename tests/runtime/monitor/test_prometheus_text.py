@@ -1,4 +1,4 @@
-"""A report as Prometheus text, read back by Prometheus' own Python client."""
+"""A report as Prometheus text, read back by Prometheus' Python client."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,12 +25,12 @@ Labels = dict[str, str]
 
 
 def read(text: str) -> dict[str, list[tuple[Labels, float]]]:
-    """Return the samples of each family, without the endpoint's own labels."""
+    """Return the samples of each family without the endpoint's labels."""
     found: dict[str, list[tuple[Labels, float]]] = {}
     for family in text_string_to_metric_families(text):
         assert family.type == "gauge"
         for sample in family.samples:
-            assert sample.timestamp is None  # a scrape of a window hours old would be stale
+            assert sample.timestamp is None  # a timestamp hours old would be stale at the scrape
             labels = {name: value for name, value in sample.labels.items() if name not in ("endpoint", "variant")}
             assert len(labels) == len(sample.labels) - 2
             found.setdefault(sample.name, []).append((labels, sample.value))
@@ -38,7 +38,7 @@ def read(text: str) -> dict[str, list[tuple[Labels, float]]]:
 
 
 def report(*features: FeatureDrift, **fields: object) -> MonitorReport:
-    """Return a window's report."""
+    """Return the report of a window."""
     made = MonitorReport(
         endpoint="demand-forecast",
         variant="AllTraffic",
@@ -53,13 +53,13 @@ def report(*features: FeatureDrift, **fields: object) -> MonitorReport:
 
 
 def feature(name: str, psi: float = 0.0, **fields: object) -> FeatureDrift:
-    """Return a feature that holds."""
+    """Return a stable feature."""
     return replace(FeatureDrift(name=name, psi=psi, p_value=1.0, drifted=False), **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(reports.SAMPLES))
 def test_every_kind_of_report_is_read(name: str) -> None:
-    """Silence, classes, bias and a changed baseline too; names are those that are declared, no series comes twice."""
+    """Silence, classes, bias and a changed baseline are readable; names are declared, series are unique."""
     one = reports.SAMPLES[name]().report
     found = read(prometheus_text(one))
     assert found.keys() <= FAMILIES.keys()
@@ -70,14 +70,14 @@ def test_every_kind_of_report_is_read(name: str) -> None:
 
 
 def test_each_state_is_a_series() -> None:
-    """One is 1: what was a violation yesterday is 0 today, and not stale."""
+    """The current state is 1 and all others 0, so that former states are not stale."""
     found = read(prometheus_text(report()))
     assert [labels["state"] for labels, value in found[STATE] if value == 1] == ["VIOLATION"]
     assert len(found[STATE]) == len(MonitorState)
 
 
 def test_features_are_bounded() -> None:
-    """The ten that moved most and those of alarms, whatever their PSI; what was not tested has none."""
+    """The ten features with the largest PSI and those with alarms have series; untested ones have no PSI."""
     many = [feature(f"f{i:02}", psi=i / 100) for i in range(40)]
     one = report(*many, feature("odd", psi=9.0, untested="too few"), spec=MonitorSpec(alarm_features=("f00",)))
     names = {labels["feature"] for labels, _ in read(prometheus_text(one))[PSI]}
@@ -85,7 +85,7 @@ def test_features_are_bounded() -> None:
 
 
 def test_each_feature_has_one_verdict() -> None:
-    """Also one that drifted in this window alone, and one that was tested in part."""
+    """Also for drift of a single window, and for partly tested features."""
     found = read(
         prometheus_text(
             report(
@@ -103,7 +103,7 @@ def test_each_feature_has_one_verdict() -> None:
 
 
 def test_names_that_callers_chose_break_no_line() -> None:
-    """Quotes, backslashes, ends of lines, braces and half a character."""
+    """Quotes, backslashes, line endings, braces and lone surrogates are escaped."""
     names = ['a "quoted" name', "back\\slash", "two\nlines", 'x"} 1\nother{y="', "caf\u00e9", "\\n"]
     found = read(prometheus_text(report(*(feature(name, psi=1.0) for name in names))))
     assert [labels["feature"] for labels, _ in found[PSI]] == names
@@ -128,6 +128,6 @@ def test_quality_has_its_interval_and_other_values_their_names() -> None:
 
 
 def test_the_window_is_dated_in_utc() -> None:
-    """Seconds since 1970."""
+    """Times are in seconds since 1970."""
     expected = datetime(2017, 8, 8, 6, tzinfo=UTC).timestamp()
     assert read(prometheus_text(report()))[WINDOW_END] == [({}, expected)]

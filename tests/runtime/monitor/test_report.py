@@ -1,4 +1,4 @@
-"""What a report says of what was measured, and how stale it is."""
+"""A report of measured results, and their staleness."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from mlops_runtime.monitor.window_evidence import Evidence
 
 
 def test_a_report_says_what_was_measured() -> None:
-    """Window, rows, model, live quality beside the holdout's, thresholds, engine; and it is a contract."""
+    """Contains window, rows, model, live and holdout quality, thresholds and engine, as a valid contract."""
     latency = LatencyResult(calls=500, metrics=(Measured(name="p99", value=9.0, violated=False),))
     explained = ExplainabilityResult(state=MonitorState.OK, attributions={"price": 1.0}, ndcg=1.0)
     report = report_of(changed(FULL, latency=latency, explainability=explained, hours_merged=3))
@@ -25,7 +25,7 @@ def test_a_report_says_what_was_measured() -> None:
 
 
 def test_a_report_of_nothing_says_so() -> None:
-    """Before the first rollout there is a state, and nothing that could be mistaken for a result."""
+    """Before the first rollout there is a state and no result."""
     report = report_of(Evidence())
     assert (report.state, report.rows, report.staleness, report.latency) == (
         MonitorState.NOT_YET_DEPLOYED,
@@ -37,6 +37,6 @@ def test_a_report_of_nothing_says_so() -> None:
 
 
 def test_a_flaw_of_the_baseline_is_among_the_problems() -> None:
-    """So that whoever lists problems sees it."""
+    """A list of problems includes the flaw."""
     report = report_of(replace(FULL, baseline=None, flaw="it was changed", problems={"line is not JSON": 2}))
     assert (report.baseline_flaw, report.problems) == ("it was changed", {"it was changed": 1, "line is not JSON": 2})

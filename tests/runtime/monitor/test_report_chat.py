@@ -1,4 +1,4 @@
-"""What a report says in a chat: by the fields that AWS documents, and never more than text."""
+"""A report as a chat notification: AWS's documented fields, with plain text only."""
 
 import re
 from dataclasses import replace
@@ -52,7 +52,7 @@ SCHEMA: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", sorted(reports.SAMPLES))
 def test_every_report_is_a_notification(name: str) -> None:
-    """Of drift, of silence, of a changed baseline: what happened, what to do, where it lies."""
+    """Drift, silence and a changed baseline give the event, the action and the location of the report."""
     report = reports.SAMPLES[name]().report
     found = to_dict(chat_notification(report, URI))
     jsonschema.validate(found, SCHEMA)
@@ -62,7 +62,7 @@ def test_every_report_is_a_notification(name: str) -> None:
 
 
 def test_one_report_has_one_id() -> None:
-    """A run that is repeated says the same again; the next window's is another."""
+    """A repeated run has the same id; the next window has another."""
     report = reports.SAMPLES["drifting"]().report
     later = replace(report, window_until="2017-08-09T06:00:00Z")
     ids = {chat_notification(each, URI).id for each in (report, report, later)}
@@ -70,7 +70,7 @@ def test_one_report_has_one_id() -> None:
 
 
 def test_names_of_columns_are_text() -> None:
-    """No mention of a channel or a person, no link, no end of a block, whatever a column is called."""
+    """Column names cannot form mentions, links or the end of a block."""
     report = replace(
         reports.SAMPLES["drifting"]().report,
         verdict='demand: drift: "<!channel>" @here <@U024BE7LH> <https://evil.example|price> & more',

@@ -1,4 +1,4 @@
-"""The newest of an endpoint's reports, however long ago it was written."""
+"""The newest report of an endpoint, whatever its age."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ NOW = datetime(2017, 8, 8, 6, 15, tzinfo=UTC)
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket."""
+    """Return a bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():
@@ -49,7 +49,7 @@ def _put(s3: Any, ago: timedelta, body: bytes, name: str = "report.json", endpoi
 
 @pytest.mark.parametrize("days", [0, 1, 9, 99])
 def test_finds_the_newest(s3: Any, days: int) -> None:
-    """Of this endpoint; a window that ends this hour counts, a folder whose report is still to come does not."""
+    """Includes a window that ends this hour; a folder without its report is skipped."""
     _put(s3, timedelta(days=days), _report(1))
     _put(s3, timedelta(days=days + 1), _report(2))
     _put(s3, timedelta(0), _report(3), endpoint="e-other")
@@ -60,14 +60,14 @@ def test_finds_the_newest(s3: Any, days: int) -> None:
 
 
 def test_finds_none_beyond_a_hundred_days_or_ahead(s3: Any) -> None:
-    """What is older is of no alarm that still rings; what is of a time to come is no report."""
+    """Reports older than a hundred days, and those of the future, are ignored."""
     _put(s3, timedelta(days=101), _report(1))
     _put(s3, -timedelta(hours=2), _report(2))
     assert newest_report(s3, "reports", "e", now=NOW) is None
 
 
 def test_fails_on_what_is_no_report(s3: Any) -> None:
-    """It says so instead of looking for an older one."""
+    """An invalid report is an error; no older one is used in its place."""
     _put(s3, timedelta(hours=2), _report(1))
     _put(s3, timedelta(hours=1), b"{}")
     with pytest.raises(ContractError):
@@ -75,7 +75,7 @@ def test_fails_on_what_is_no_report(s3: Any) -> None:
 
 
 def test_keys_are_between_two_times(s3: Any) -> None:
-    """From the first on, and without the last."""
+    """The start is inclusive and the end exclusive."""
     for hours in (1, 2, 3):
         _put(s3, timedelta(hours=hours), b"{}")
     keys = report_keys(s3, "reports", "e", since=NOW - timedelta(hours=2), until=NOW - timedelta(hours=1))

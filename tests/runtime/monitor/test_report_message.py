@@ -1,4 +1,4 @@
-"""Sentences and messages for people."""
+"""Messages of reports."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,11 +15,11 @@ from mlops_runtime.monitor.report_message import are_many, message, problems, pr
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
-REPORT = reports.quiet().report  # of 1,000 rows
+REPORT = reports.quiet().report  # 1,000 rows
 
 
 def test_the_most_frequent_stand_first() -> None:
-    """A name decides nothing unless two came as often."""
+    """Ties are broken by name."""
     found = replace(REPORT, problems={"a": 1, "z": 9, "c": 2, "b": 2})
 
     assert problems(found) == [("z", 9), ("b", 2), ("c", 2), ("a", 1)]
@@ -28,14 +28,14 @@ def test_the_most_frequent_stand_first() -> None:
 
 
 def test_problems_of_a_monitor_are_among_them() -> None:
-    """They are in its result; one that two of them met counts twice."""
+    """Problems in a monitor's result are included; one found by two monitors counts twice."""
     quality = replace(REPORT.quality, problems={"label is not a number": 3, "a": 1})
 
     assert problems(replace(REPORT, problems={"a": 1}, quality=quality)) == [("label is not a number", 3), ("a", 2)]
 
 
 def test_more_than_one_in_a_hundred_is_much() -> None:
-    """Also where nothing was left to count."""
+    """Applies also with zero rows."""
     assert not are_many(REPORT)
     assert not are_many(replace(REPORT, problems={"line is not JSON": 10}))
     assert are_many(replace(REPORT, problems={"line is not JSON": 11}))
@@ -43,7 +43,7 @@ def test_more_than_one_in_a_hundred_is_much() -> None:
 
 
 def test_a_flaw_of_the_baseline_is_no_problem_beside_it() -> None:
-    """It is the verdict."""
+    """The flaw is the verdict and not a separate problem."""
     flaw = "the baseline s3://artifacts/b.json is missing, or may not be read"
 
     assert problems(replace(REPORT, baseline_flaw=flaw, problems={flaw: 1, "line is not JSON": 2})) == [
@@ -103,7 +103,7 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
     ],
 )  # fmt: skip
 def test_a_sentence_for_each_state(change: dict[str, Any], expected: str) -> None:
-    """What drifted, by how much and in how many windows, the surest first; whether quality holds, with its interval."""
+    """Lists drift by effect and windows, the most certain first, and quality with its interval."""
     assert said(changed(MEASURED, **change)) == f"demand-forecast: {expected}"
 
 
@@ -118,14 +118,14 @@ def test_a_sentence_for_each_state(change: dict[str, Any], expected: str) -> Non
     ],
 )
 def test_calls_of_the_model_before_are_not_denied(rows: int, expected: str) -> None:
-    """A window in which a model went live knows of the calls since then alone."""
+    """In the window of a rollout, the sentence covers only the calls since then."""
     live = replace(MEASURED.live, since="2017-08-10T12:00:00.5Z")
     traffic = replace(MEASURED.traffic, invocations=rows, rows=rows)
     assert expected in said(changed(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
 
 
 def test_other_monitors_are_named_where_they_found_something() -> None:
-    """Bias by its Clarify name and facet; latency with its limit."""
+    """Names bias by its Clarify metric and facet, and latency with its limit."""
     metric = Measured(name="DPL", value=0.21, low=0.18, high=0.24, violated=True)
     bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="pre_training")
     slow = Measured(name="p99", value=120.0, limit=90.0, violated=True)
@@ -136,7 +136,7 @@ def test_other_monitors_are_named_where_they_found_something() -> None:
 
 
 def test_many_features_are_counted_not_listed() -> None:
-    """A sentence names three; the message ten."""
+    """A sentence names three, a message ten."""
     many = tuple(replace(PRICE, name=f"f{i:02}") for i in range(14))
     report = report_of(changed(MEASURED, drift=drift_of(*many)), MonitorSpec(alarm_windows=1, of_windows=1))
     assert "drift in this window: f00 (mean rose 12 %, from 4.1 to 4.59), f01" in verdict(report)
@@ -145,7 +145,7 @@ def test_many_features_are_counted_not_listed() -> None:
 
 
 def test_a_message_says_what_happened_what_to_do_and_where() -> None:
-    """In lines."""
+    """A message has lines for the event, the action and the location."""
     evidence = changed(MEASURED, drift=drift_of(PRICE), problems={"line is not JSON": 3})
     evidence = replace(evidence, problem_objects={"line is not JSON": "capture/e/v/2017/08/08/01/o.jsonl"})
     text = message(report_of(evidence), "s3://artifacts/report.json").splitlines()
@@ -158,7 +158,7 @@ def test_a_message_says_what_happened_what_to_do_and_where() -> None:
 
 
 def test_a_changed_baseline_is_the_whole_message() -> None:
-    """Who reads it must look for whoever changed it, not for drift."""
+    """The reader must find the change of the baseline, so drift is not mentioned."""
     text = message(report_of(replace(MEASURED, baseline=None, flaw="the baseline was changed")), "s3://r")
     assert "find out who changed or removed it" in text
     assert "Left out" not in text
@@ -166,7 +166,7 @@ def test_a_changed_baseline_is_the_whole_message() -> None:
 
 @given(EVIDENCE)
 def test_there_is_a_sentence_whatever_happened(evidence: Evidence) -> None:
-    """One line, of the endpoint, and never a name of a state that people do not know."""
+    """One line names the endpoint without raw state names."""
     report = report_of(evidence)
     sentence = verdict(report)
     assert sentence.startswith("demand-forecast: ")

@@ -1,4 +1,4 @@
-"""What the runs do apart from the functions' own tests: settings, refusals, what CloudWatch is asked."""
+"""Scheduled runs beyond the functions' own tests: settings, rejections and CloudWatch queries."""
 
 import json
 from datetime import UTC, datetime
@@ -28,13 +28,13 @@ NOW = datetime(2017, 8, 8, 0, 15, tzinfo=UTC)
 
 
 def client(service: str) -> tuple[Any, Stubber]:
-    """Return a client that answers from a script, and the script."""
+    """Return a client with scripted responses, and the script."""
     made = boto3.client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     return made, Stubber(made)
 
 
 def test_settings_come_from_the_environment() -> None:
-    """What the construct rendered is what the run uses."""
+    """The run uses the environment that the construct rendered."""
     assert (
         DecideSettings(
             endpoint="demand-forecast",
@@ -51,13 +51,13 @@ def test_settings_come_from_the_environment() -> None:
 
 
 def test_fails_for_a_spec_that_is_none() -> None:
-    """A bound that is broken is named at start, before any window."""
+    """An invalid bound is reported at start, before any window."""
     with pytest.raises(ContractError, match="minimum_rows must be at least 50, got 1"):
         DecideSettings.from_environment({**ENVIRONMENT, "MONITOR": '{"minimum_rows": 1}'})
 
 
 def test_fails_when_the_bus_refuses_the_report() -> None:
-    """A report that nobody hears of is a failed run; without a live model nothing was read and CloudWatch not asked."""
+    """A run whose report cannot be sent fails; without a live model nothing is read and CloudWatch is not called."""
     s3, s3_script = client("s3")
     dynamodb, table_script = client("dynamodb")
     cloudwatch, metric_script = client("cloudwatch")
@@ -90,7 +90,7 @@ def test_fails_when_the_bus_refuses_the_report() -> None:
 
 
 def test_an_object_of_another_endpoint_costs_no_call() -> None:
-    """Neither the table nor the object is read."""
+    """Reads neither the table nor the object."""
     s3, s3_script = client("s3")
     dynamodb, table_script = client("dynamodb")
     body = {"detail": {"bucket": {"name": "b"}, "object": {"key": "capture/other/AllTraffic/2017/08/07/10/a.jsonl"}}}
@@ -101,7 +101,7 @@ def test_an_object_of_another_endpoint_costs_no_call() -> None:
 
 
 def test_fails_for_an_event_without_an_object() -> None:
-    """The message goes to the dead-letter queue, not into nothing."""
+    """The message goes to the dead-letter queue."""
     s3, _ = client("s3")
     dynamodb, _ = client("dynamodb")
     store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts")

@@ -1,4 +1,4 @@
-"""MonitorSpec: defaults, the JSON round trip and every bound."""
+"""MonitorSpec: defaults, the JSON round trip and all bounds."""
 
 import re
 from typing import Any
@@ -11,19 +11,19 @@ from mlops_runtime.monitor.spec import LATENCY_PERCENTILES, MonitorSpec
 
 
 def test_defaults_are_sample_size_robust() -> None:
-    """The defaults test for a minimum effect at a family-wise level of one percent."""
+    """The defaults test for a minimum effect at a family-wise level of 1 %."""
     spec = MonitorSpec()
     assert (spec.minimum_effect, spec.significance, spec.minimum_rows) == (0.01, 0.01, 200)
 
 
 def test_a_spec_survives_its_json() -> None:
-    """What the construct renders is what the function reads."""
+    """The function reads the spec that the construct renders."""
     spec = MonitorSpec(features=("price", "units"), alarm_features=("price",), minimum_effect=0.05)
     assert from_dict(MonitorSpec, to_dict(spec)) == spec
 
 
 def test_fails_with_every_setting_out_of_range_at_once() -> None:
-    """All problems are reported together, each with its value and what is allowed."""
+    """Reports all problems together, each with its value and the allowed range."""
     with pytest.raises(ValueError) as caught:
         MonitorSpec(
             minimum_effect=2,
@@ -41,12 +41,12 @@ def test_fails_with_every_setting_out_of_range_at_once() -> None:
 
 
 def test_the_live_wape_may_be_held_to_the_holdouts_own() -> None:
-    """A ratio of 1 is the least: below it a model better than its holdout would be a violation."""
+    """The ratio is at least 1, because below it a model better than its holdout would violate."""
     assert MonitorSpec(maximum_wape_ratio=1).maximum_wape_ratio == 1
 
 
 def test_fails_for_a_repeated_feature_and_for_an_alarm_on_an_untested_one() -> None:
-    """An alarm feature that is not tested would never alarm."""
+    """An alarm on an untested feature would never fire."""
     with pytest.raises(
         ValueError,
         match=r"features must name each feature once, got 'a' twice; alarm_features must be among features, got 'b'",
@@ -99,11 +99,11 @@ def test_fails_for_a_repeated_feature_and_for_an_alarm_on_an_untested_one() -> N
     ],
 )
 def test_fails_for_what_would_never_alarm(arguments: dict[str, Any], problem: str) -> None:
-    """A threshold that nothing is compared with looks like one that was never reached."""
+    """Rejects thresholds without a comparison, which look like thresholds never reached."""
     with pytest.raises(ValueError, match=re.escape(problem)):
         MonitorSpec(**arguments)
 
 
 def test_limits_are_of_the_percentiles_that_are_measured() -> None:
-    """The names are written down where numpy is not; they are those of the module that measures."""
+    """The names, repeated where numpy is not installed, equal those of the measuring module."""
     assert tuple(LATENCY_PERCENTILES) == PERCENTILES

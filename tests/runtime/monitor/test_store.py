@@ -22,7 +22,7 @@ WINDOW = Window(datetime(2017, 8, 7, 10, tzinfo=UTC), datetime(2017, 8, 9, 1, tz
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    """Two empty buckets."""
+    """Return a client with two empty buckets."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         for bucket in ("artifacts", "captures"):
@@ -32,12 +32,12 @@ def s3() -> Iterator[Any]:
 
 @pytest.fixture
 def store(s3: Any) -> MonitorStore:
-    """The store of one endpoint."""
+    """Return the store of one endpoint."""
     return MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts", captures="captures")
 
 
 def test_a_capture_object_has_one_place_for_its_counts(store: MonitorStore) -> None:
-    """The same object gives the same key; other objects give none."""
+    """The key depends only on the object; other objects have none."""
     key = "capture/demand-forecast/AllTraffic/2017/08/07/10/a-1.jsonl"
     assert store.counts_key(key) == "monitor/demand-forecast/counts/AllTraffic/2017/08/07/10/a-1.json"
     against = store.counts_key(key, "0123456789abcdef" * 4)
@@ -50,7 +50,7 @@ def test_a_capture_object_has_one_place_for_its_counts(store: MonitorStore) -> N
 
 
 def test_a_window_lists_its_hours_only(s3: Any, store: MonitorStore) -> None:
-    """The first hour is in, the end is out, over days; strangers are left alone."""
+    """The first hour is included and the end excluded, across days; other objects are ignored."""
     hours = ["2017/08/07/09", "2017/08/07/10", "2017/08/08/23", "2017/08/09/00", "2017/08/09/01", "2017/08/08/xx"]
     for hour in hours:
         s3.put_object(Bucket="captures", Key=f"capture/demand-forecast/AllTraffic/{hour}/a.jsonl", Body=b"1\n2")
@@ -64,7 +64,7 @@ def test_a_window_lists_its_hours_only(s3: Any, store: MonitorStore) -> None:
 
 
 def test_labels_of_an_hour_come_in_the_order_of_their_upload() -> None:
-    """A correction within the hour is the newer one, whatever its name."""
+    """A correction within the hour is newer, whatever its name."""
     s3: Any = MemoryS3()
     for name in "za":
         s3.put_object(Bucket="captures", Key=f"labels/e/2017/08/08/00/{name}.jsonl", Body=b"")
@@ -75,7 +75,7 @@ def test_labels_of_an_hour_come_in_the_order_of_their_upload() -> None:
 
 
 def test_counts_come_back(store: MonitorStore, baseline: Baseline) -> None:
-    """What is written in a window is read from it."""
+    """Counts written in a window are read back from it."""
     key = "monitor/demand-forecast/counts/AllTraffic/2017/08/08/00/a.json"
     store.put_counts(key, empty(baseline))
     assert store.counts_keys("AllTraffic", WINDOW) == [key]
@@ -84,7 +84,7 @@ def test_counts_come_back(store: MonitorStore, baseline: Baseline) -> None:
 
 
 def test_an_object_has_counts_against_each_baseline(s3: Any, store: MonitorStore, baseline: Baseline) -> None:
-    """Its own are taken, else another's, in the order of the objects; counts without the hash in their name are read as ever."""
+    """Prefers counts of the requested baseline, then another's, in order of the objects; also reads names without a hash."""
     capture = "capture/demand-forecast/AllTraffic/2017/08/08/00/{}.jsonl"
     own, other = empty(baseline), replace(empty(baseline), baseline_sha256="f" * 64)
     names = [f"o{number:03}" for number in range(150)]
@@ -107,7 +107,7 @@ def test_an_object_has_counts_against_each_baseline(s3: Any, store: MonitorStore
 
 
 def test_a_baseline_is_read_once(s3: Any, store: MonitorStore, baseline: Baseline) -> None:
-    """An execution's baseline never changes, so a warm function keeps it."""
+    """A warm function caches the baseline, which never changes for an execution."""
     s3.put_object(Bucket="artifacts", Key="evaluations/p/e/baseline.json", Body=canonical_json(baseline))
     uri = "s3://artifacts/evaluations/p/e/baseline.json"
     first = store.baseline(uri, content_hash(baseline))
@@ -119,7 +119,7 @@ def test_a_baseline_is_read_once(s3: Any, store: MonitorStore, baseline: Baselin
 def test_a_baseline_that_is_not_the_approved_one_cannot_be_used(
     s3: Any, store: MonitorStore, baseline: Baseline
 ) -> None:
-    """Its bytes have another hash, it is missing, or it is none; with the approved hash it is read."""
+    """Rejects a baseline with another hash, a missing one and an invalid one; the approved one is read."""
     uri, key, body = "s3://artifacts/b.json", "b.json", canonical_json(baseline)
     approved = hashlib.sha256(body).hexdigest()
     with pytest.raises(BaselineIntegrityError, match=r"the baseline s3://artifacts/b\.json is missing"):
@@ -139,7 +139,7 @@ def test_a_baseline_that_is_not_the_approved_one_cannot_be_used(
 def test_a_window_is_shown_with_the_baseline_that_it_was_decided_against(
     s3: Any, store: MonitorStore, baseline: Baseline
 ) -> None:
-    """By its content, however it is written; another one, or something else, is refused."""
+    """Matched by content, in any JSON formatting; others are rejected."""
     uri, digest = "s3://artifacts/b.json", content_hash(baseline)
     s3.put_object(Bucket="artifacts", Key="b.json", Body=canonical_json(baseline) + b"\n")
     assert store.decided_baseline(uri, digest) == baseline
@@ -152,7 +152,7 @@ def test_a_window_is_shown_with_the_baseline_that_it_was_decided_against(
 
 
 def test_violations_lie_below_the_hour_in_which_their_window_ends(s3: Any, store: MonitorStore) -> None:
-    """That is the partition which Athena works out."""
+    """The key is in the partition that Athena computes."""
     store.put_violations(b"{}", datetime(2017, 8, 8, 6, tzinfo=UTC))
     key = "monitor/demand-forecast/violations/2017/08/08/06/violations.jsonl"
     assert s3.get_object(Bucket="artifacts", Key=key)["Body"].read() == b"{}"

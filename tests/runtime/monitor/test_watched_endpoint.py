@@ -1,4 +1,4 @@
-"""How times are read, and how often a monitor decides."""
+"""Parsing of times, and the interval of a monitor's runs."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,18 +20,18 @@ from mlops_runtime.monitor.watched_endpoint import Watched, WatchedError, hour, 
     ],
 )
 def test_a_time_is_read_to_its_hour(text: str, at: str) -> None:
-    """UTC where it says nothing else."""
+    """UTC is the default."""
     assert hour("--from", text).isoformat() == at
 
 
 def test_what_is_no_time_is_refused() -> None:
-    """By the option that it was given for."""
+    """The error names the option."""
     with pytest.raises(WatchedError, match="--to must be a time such as 2017-08-08T06 or 2017-08-08, got 'tomorrow'"):
         hour("--to", "tomorrow")
 
 
 def test_a_span_begins_and_ends_with_an_hour() -> None:
-    """What lies within one is refused and not cut: nobody would see it."""
+    """Rejects a span within an hour instead of truncating it."""
     assert whole_hour("--from", "2017-08-08T08:00+02:00").isoformat() == "2017-08-08T06:00:00+00:00"
     for text in ("2017-08-08T06:30", "2017-08-08T06:00:01Z", "2017-08-08T06:00+05:30"):
         with pytest.raises(
@@ -44,17 +44,17 @@ def test_a_span_begins_and_ends_with_an_hour() -> None:
     ("back", "every"),
     [
         ([0, 168, 336, 504], 168),
-        ([0, 1, 168, 336, 504], 168),  # once by hand
-        ([0, 1, 2, 3, 168, 336, 504], 168),  # and again and again
+        ([0, 1, 168, 336, 504], 168),  # one manual run
+        ([0, 1, 2, 3, 168, 336, 504], 168),  # several manual runs
         ([0, 24, 29, 48, 72], 24),
-        ([0, 1, 2, 3, 60, 61], 1),  # it was off for a while
+        ([0, 1, 2, 3, 60, 61], 1),  # disabled for a while
         ([0], None),
-        ([0, 1], None),  # either may be by hand
+        ([0, 1], None),  # either may be manual
         ([0, 1, 168], None),
     ],
 )
 def test_it_is_decided_as_often_as_by_the_schedule(back: list[int], every: int | None) -> None:
-    """Whatever runs were started by hand between."""
+    """Manual runs in between do not change the interval."""
     newest = reports.report_of(8, reports.QUIET)
     end = datetime.fromisoformat(newest.window_until)
     past = [replace(newest, window_until=(end - timedelta(hours=hours)).isoformat()) for hours in back]

@@ -1,4 +1,4 @@
-"""Evidence of nothing."""
+"""Default evidence."""
 
 from tests.runtime.monitor.evidence import states
 
@@ -7,6 +7,6 @@ from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
 
 def test_who_read_nothing_knows_nothing() -> None:
-    """Each default stands for what was not looked at, and no monitor takes it for OK."""
+    """Defaults mean that nothing was read, and no monitor reports OK."""
     assert set(states(Evidence()).values()) == {MonitorState.NOT_YET_DEPLOYED}
     assert Evidence().traffic == Traffic(invocations=0, counted=0, uncounted=0, rows=0, malformed=0, synthetic=0)

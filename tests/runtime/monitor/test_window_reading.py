@@ -1,4 +1,4 @@
-"""Timelines of captures: gaps, wrong clocks, late files, repeated and disordered deliveries, and feeds that stop."""
+"""Timelines of captures: gaps, wrong clocks, late files, duplicates, disorder, and feeds that stop."""
 
 import json
 from collections import Counter
@@ -41,7 +41,7 @@ SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 
 
 def play(timeline: Timeline, objects: list[Captured], calls: set[int], at: int) -> None:
-    """Let everything happen between the run before and this one, deliveries in reverse and repeated."""
+    """Replay the events between two runs, with deliveries in reverse and repeated."""
     for hour in range(at - EVERY, at):
         if hour in calls:
             timeline.call(hour)
@@ -62,7 +62,7 @@ def play(timeline: Timeline, objects: list[Captured], calls: set[int], at: int) 
 @example([Captured(hour=hour, rows=60) for hour in (0, 24) for _ in range(12)], set())
 @SLOW
 def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Captured], calls: set[int]) -> None:
-    """States follow from what had arrived and been counted by then; in the end each counted object is in one hour, once."""
+    """States follow from the objects that arrived and were counted; in the end each counted object is in one hour."""
     timeline, told_late = Timeline(window=WINDOW, every=EVERY, spec=SPEC), 0
     for at in range(EVERY, HOURS + 30 + EVERY, EVERY):
         play(timeline, objects, calls, at)
@@ -96,7 +96,7 @@ def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Ca
     total = merge(empty(BASELINE), parts)
     expected_objects = [o for o in objects if o.waits is not None]
     assert (total.rows, total.objects or 0) == (sum(o.rows for o in expected_objects), len(expected_objects))
-    # a run at hour t decides about the hours before t: what is counted later than the run after its hour is late
+    # a run at hour t decides on the hours before t; objects counted after the run that follows their hour are late
     assert told_late == sum(
         o.hour // EVERY != (o.hour + o.arrives + (o.waits or 0)) // EVERY for o in expected_objects if _seen(o)
     )
@@ -104,7 +104,7 @@ def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Ca
 
 
 def _seen(captured: Captured) -> bool:
-    """Whether a run still looked at the object's hour when it had been counted."""
+    """Return whether a run still read the object's hour after it was counted."""
     counted = captured.hour + captured.arrives + (captured.waits or 0)
     return captured.hour >= (counted // EVERY + 1) * EVERY - WINDOW
 
@@ -112,7 +112,7 @@ def _seen(captured: Captured) -> bool:
 @given(st.integers(20, 40), st.sampled_from(["calls", "capture", "counting"]), st.sampled_from([1, 3, 6]))
 @settings(SLOW, max_examples=8)
 def test_a_feed_that_stops_is_told_within_two_periods(stops: int, what: str, every: int) -> None:
-    """Nobody calls; calls are not captured; captures are not counted: each has its own state, however long the window is."""
+    """No calls, no captures and uncounted captures have different states, for any length of the window."""
     timeline = Timeline(window=WINDOW, every=every, spec=SPEC)
     expected = {
         "calls": MonitorState.NO_TRAFFIC,
@@ -138,7 +138,7 @@ def test_a_feed_that_stops_is_told_within_two_periods(stops: int, what: str, eve
 
 
 def test_capture_lag_says_since_when_calls_are_not_captured() -> None:
-    """Hours from the newest capture to the newest call; 0 again when nobody calls."""
+    """The lag is the hours from the newest capture to the newest call, and 0 without calls."""
     timeline = Timeline(window=24, every=24, spec=SPEC)
     timeline.land("o", Captured(hour=3, rows=60))
     timeline.count("o", Captured(hour=3, rows=60))
@@ -154,7 +154,7 @@ def test_capture_lag_says_since_when_calls_are_not_captured() -> None:
 
 
 def test_labels_that_stopped_are_late_as_far_as_is_looked_and_labels_that_never_came_since_the_model_serves() -> None:
-    """A new endpoint is not late with its first labels; one that had some is, whatever was promoted since."""
+    """Without labels the lag starts when the model went live; with older ones it is the whole search range."""
     timeline = Timeline(window=24, every=24, spec=SPEC)
     timeline.table.live = replace(LIVE, since="2017-08-07T20:00:00Z")
     staleness = timeline.run(24).staleness
@@ -177,7 +177,7 @@ def test_labels_that_stopped_are_late_as_far_as_is_looked_and_labels_that_never_
     ],
 )
 def test_objects_of_a_rollout_that_was_taken_back_are_left_out(ran: list[tuple[str, str]], left_out: int) -> None:
-    """Its canary answered some of their calls. Hours before are merged in their stead, unless the window itself has no other."""
+    """A rolled-back canary may have answered their calls. Earlier hours are merged instead, unless no other object remains."""
     timeline = Timeline(window=1, every=1, spec=MonitorSpec(minimum_rows=60, merge_hours=6))
     for hour in range(18, 25):
         timeline.land(f"o{hour}", Captured(hour=hour, rows=20))
@@ -195,7 +195,7 @@ def test_objects_of_a_rollout_that_was_taken_back_are_left_out(ran: list[tuple[s
 
 
 def test_nothing_is_late_after_a_baseline_could_not_be_used() -> None:
-    """The run that could not decide has decided about no hour; what came after the one before it is late."""
+    """A run without a usable baseline decides on no hour; objects after the last decision are late."""
     timeline = Timeline(window=24, every=6, spec=SPEC)
     for hour in (0, 7):
         timeline.land(f"o{hour}", Captured(hour=hour, rows=60))
@@ -212,7 +212,7 @@ def test_nothing_is_late_after_a_baseline_could_not_be_used() -> None:
 
 
 def test_values_of_another_type_are_told_with_an_object_that_has_some() -> None:
-    """As lines that cannot be read are."""
+    """They are reported like unreadable lines."""
     timeline = Timeline(window=6, every=6, spec=SPEC)
     captured = Captured(hour=3)
     timeline.land("o3", captured)
@@ -229,7 +229,7 @@ def test_values_of_another_type_are_told_with_an_object_that_has_some() -> None:
 
 
 def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
-    """Also of an object that is not counted; earlier ones and those without a problem are not named."""
+    """The object may be uncounted; earlier objects and those without the problem are not named."""
     timeline = Timeline(window=6, every=6, spec=SPEC)
     for hour in (19, 20, 21):
         captured = Captured(hour=hour)
@@ -254,7 +254,7 @@ def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
 
 
 def test_objects_of_another_models_columns_are_said_and_never_fine() -> None:
-    """Rows that name none of the model's columns cannot be read: no row of nulls, no drift, and no quiet window."""
+    """Rows without any of the model's columns are unreadable, not nulls: no drift, and not OK."""
     timeline = Timeline(window=6, every=6, spec=SPEC)
     for hour in range(6):
         captured = Captured(hour=hour, rows=60)
@@ -282,7 +282,7 @@ def test_objects_of_another_models_columns_are_said_and_never_fine() -> None:
 
 @pytest.mark.parametrize(("skew", "state"), [(180, "VIOLATION"), (-10 * 24 * 60, "NO_CAPTURE")])
 def test_clocks_that_differ_are_said_and_never_fine(skew: int, state: str) -> None:
-    """Calls whose time lies hours after that of their object, or before the model went live."""
+    """Calls hours after the hour of their object, or before the model went live, prevent OK."""
     timeline = Timeline(window=6, every=6, spec=SPEC)
     for hour in range(6):
         timeline.call(hour, 60)
@@ -298,7 +298,7 @@ def test_clocks_that_differ_are_said_and_never_fine(skew: int, state: str) -> No
 
 @pytest.mark.parametrize(("until", "told"), [("07T21:10", False), ("08T00:00", True), ("08T09:00", True)])
 def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_back(until: str, told: bool) -> None:
-    """Executions of Model Monitor have read the whole window."""
+    """Model Monitor's executions read the whole window, so it is not evaluated."""
     timeline = Timeline(window=1, every=1)
     times = [TakenBack(since="2017-08-07T20:00:00Z", until=f"2017-08-{until}:00Z")]
     timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
@@ -309,7 +309,7 @@ def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_b
 
 
 def test_counts_of_another_baseline_are_named_and_not_added() -> None:
-    """After a promotion the window holds both models' calls, which is nothing to tell; calls since then are."""
+    """After a promotion the window has calls of both models without a problem; a mix since then is reported."""
     timeline = Timeline(window=24, every=24, spec=SPEC)
     timeline.land("o", Captured(hour=3, rows=60))
     timeline.count("o", Captured(hour=3, rows=60))
@@ -336,7 +336,7 @@ def test_counts_of_another_baseline_are_named_and_not_added() -> None:
 
 
 def test_broken_counts_are_named_and_the_rest_is_decided() -> None:
-    """One object that is no counts does not stop the monitor; it is as good as not counted."""
+    """An invalid counts object is like a missing one and does not stop the monitor."""
     timeline = Timeline(window=24, every=24, spec=SPEC)
     for hour, name in enumerate("abc"):
         timeline.land(name, Captured(hour=hour, rows=60))
@@ -348,13 +348,13 @@ def test_broken_counts_are_named_and_the_rest_is_decided() -> None:
 
 
 class Hashed(str):
-    """A key that counts how often any is hashed."""
+    """A key that counts its hash calls."""
 
     __slots__ = ()
     times = 0
 
     def __hash__(self) -> int:
-        """Count, and hash."""
+        """Count the call and return the hash."""
         Hashed.times += 1
         return super().__hash__()
 
@@ -362,7 +362,7 @@ class Hashed(str):
 
 
 def test_the_work_grows_with_the_objects_and_no_faster() -> None:
-    """Each key of 500 objects is hashed a few times, and not once for each of the others."""
+    """With 500 objects each key is hashed a few times, not once per object."""
     timeline = Timeline(window=24, every=24, spec=SPEC)
     for number in range(500):
         captured = Captured(hour=number % 24, rows=0)
@@ -382,7 +382,7 @@ def test_the_work_grows_with_the_objects_and_no_faster() -> None:
 
 
 def test_a_run_lists_and_reads_each_object_once() -> None:
-    """Captures of the window and of the label delay before it, counts, labels, and what runs before it wrote."""
+    """Lists and reads captures of the window and label delay, counts, labels and earlier results once."""
     listed: Counter[str] = Counter()
     read: Counter[str] = Counter()
     with mock_aws():
@@ -414,7 +414,7 @@ def test_a_run_lists_and_reads_each_object_once() -> None:
 
 
 def test_objects_wait_while_the_baseline_is_not_the_approved_one() -> None:
-    """Nothing is counted against what somebody changed; put back, a redrive counts what waited."""
+    """Nothing is counted with a changed baseline; after it is restored, a redrive counts the queued objects."""
     timeline = Timeline(window=24, every=24, spec=SPEC)
     good = timeline.s3.objects["artifacts", "baseline.json"]
     timeline.s3.objects["artifacts", "baseline.json"] = good + b" "

@@ -1,4 +1,4 @@
-"""Numbers in sentences."""
+"""Formatting of numbers in sentences."""
 
 import pytest
 from hypothesis import given
@@ -20,13 +20,13 @@ from mlops_runtime.monitor.wording import change, number, percent
     ],
 )
 def test_percent(share: float, expected: str) -> None:
-    """Two digits below ten, one below a tenth, none above."""
+    """Two decimals below ten, one below a tenth, none above."""
     assert percent(share) == expected
 
 
 @given(st.floats(-1e12, 1e12))
 def test_numbers_are_read_back_to_three_digits(value: float) -> None:
-    """No more is lost than what is not shown."""
+    """Parsed values differ only beyond three digits."""
     assert float(number(value).replace(",", "")) == pytest.approx(value, rel=0.006)
 
 
@@ -40,5 +40,5 @@ def test_numbers_are_read_back_to_three_digits(value: float) -> None:
     ],
 )
 def test_a_change_is_relative_where_that_says_something(before: float, after: float, expected: str) -> None:
-    """Only between numbers above 0."""
+    """Relative changes are used only between positive numbers."""
     assert change(before, after) == expected

@@ -1,4 +1,4 @@
-"""A feed of captures on a timeline, with S3, CloudWatch and the table in memory: what arrives when, and a run every few hours."""
+"""A timeline of captures with S3, CloudWatch and the table in memory, and a run every few hours."""
 
 import io
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 START = datetime(2017, 8, 7, tzinfo=UTC)
 TRAINED = np.random.default_rng(1).normal(10, 2, 2000).astype(np.float32)
-GOLDEN = (5**0.5 - 1) / 2  # multiples of it modulo 1 are evenly spread
+GOLDEN = (5**0.5 - 1) / 2  # multiples modulo 1 are evenly spread
 BASELINE = Baseline(
     features=(number_baseline("price", TRAINED),), rows=2000, training_set_id="set-1", created="2017-08-01T00:00:00Z"
 )
@@ -37,42 +37,42 @@ LIVE = LivePointer(
 
 
 class Body(io.BytesIO):
-    """What GetObject gives."""
+    """The body of a GetObject response."""
 
     def iter_chunks(self, size: int) -> Any:
-        """Yield the object in pieces."""
+        """Yield the object in chunks."""
         while chunk := self.read(size):
             yield chunk
 
 
 class MemoryS3:
-    """Objects in a dictionary, listed in the order of their keys as S3 does."""
+    """Objects in a dictionary, listed in key order as by S3."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start empty."""
         self.objects: dict[tuple[str, str], bytes] = {}
         self.modified: dict[tuple[str, str], datetime] = {}
         self.puts = 0
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:  # noqa: N803 - S3's names
-        """Keep an object."""
+        """Store an object."""
         self.puts += 1
         self.objects[Bucket, Key] = bytes(Body)
         self.modified[Bucket, Key] = START + timedelta(seconds=self.puts)
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
-        """Give an object."""
+        """Return an object."""
         if (Bucket, Key) not in self.objects:
             raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
         return {"Body": Body(self.objects[Bucket, Key])}
 
     def list_objects_v2(self, *, Bucket: str, Prefix: str, MaxKeys: int) -> Any:  # noqa: N803
-        """List the first ones."""
+        """List the first objects."""
         [page] = self.paginate(Bucket=Bucket, Prefix=Prefix)
         return {"Contents": page["Contents"][:MaxKeys]}
 
     def get_paginator(self, _: str) -> Any:
-        """List."""
+        """Return the paginator."""
         return self
 
     def paginate(self, *, Bucket: str, Prefix: str, StartAfter: str = "") -> Any:  # noqa: N803
@@ -93,14 +93,14 @@ class MemoryS3:
 
 
 class MemoryCloudWatch:
-    """Calls by time; no latency."""
+    """Invocation counts by time, without latency."""
 
     def __init__(self) -> None:
-        """Begin without calls."""
+        """Start without calls."""
         self.calls: dict[datetime, int] = {}
 
     def get_paginator(self, _: str) -> Any:
-        """Ask."""
+        """Return the paginator."""
         return self
 
     def paginate(self, *, MetricDataQueries: Any, StartTime: datetime, EndTime: datetime) -> Any:  # noqa: N803
@@ -117,38 +117,39 @@ class MemoryCloudWatch:
 
 
 class MemoryTable:
-    """One row."""
+    """A table with one row."""
 
     def __init__(self) -> None:
-        """Begin with a live model."""
+        """Start with a live model."""
         self.live = LIVE
 
         self.row = LockRow(endpoint="e")
 
     def read(self) -> LockRow:
-        """Give it."""
+        """Return the row."""
         return replace(self.row, live=canonical_json(self.live).decode())
 
 
 class MemoryBus:
-    """Hears events."""
+    """Records events."""
 
     def __init__(self) -> None:
-        """Begin silent."""
+        """Start without events."""
         self.heard: list[dict[str, Any]] = []
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        """Hear."""
+        """Record the events."""
         self.heard += [json.loads(entry["Detail"]) for entry in Entries]
         return {"FailedEntryCount": 0, "Entries": [{}]}
 
 
 @dataclass(frozen=True)
 class Captured:
-    """One capture object.
+    """A capture object.
 
-    ``hour`` is that of its calls, ``arrives`` how many hours after it the object lands, ``waits`` how many more until it is counted
-    (None: never), ``copies`` how often it is delivered, ``skew`` by how many minutes the instance's clock is wrong.
+    ``hour`` is that of its calls, ``arrives`` the delay of the object in hours, ``waits`` the further hours until it is
+    counted
+    (None: never), ``copies`` the number of deliveries, and ``skew`` the error of the instance's clock in minutes.
     """
 
     hour: int
@@ -165,7 +166,7 @@ class Timeline:
     def __init__(
         self, *, window: int = 24, every: int = 6, spec: MonitorSpec | None = None, s3: "S3Client | None" = None
     ) -> None:
-        """Begin with a model that has been serving, and nothing captured, in memory unless a client is given."""
+        """Start with a live model and no captures; in memory unless a client is given."""
         self.s3: Any = MemoryS3() if s3 is None else s3
         self.cloudwatch, self.table, self.bus = MemoryCloudWatch(), MemoryTable(), MemoryBus()
         self.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(BASELINE))
@@ -182,15 +183,15 @@ class Timeline:
         self.failed: list[str] = []
 
     def call(self, hour: int, count: int = 1, *, minute: int = 10) -> None:
-        """Count calls at CloudWatch, captured or not."""
+        """Count calls in CloudWatch, captured or not."""
         time = START + hour * HOUR
         self.cloudwatch.calls[time.replace(minute=minute)] = count
 
     def land(self, name: str, captured: Captured) -> None:
-        """Let an object land."""
+        """Store an object."""
         time = START + captured.hour * HOUR
         stamped = (time + captured.skew * HOUR / 60).strftime("%Y-%m-%dT%H:%M:%SZ")
-        # each object its own values, evenly spread: a draw that looks like drift, or one repeated, would be found
+        # each object has its own, evenly spread values, so that no draw looks like drift or repeats another
         places = zlib.crc32(name.encode()) / 2**32 + GOLDEN * np.arange(captured.rows)
         values = np.quantile(TRAINED, places % 1)
         side = {"observedContentType": "text/csv", "mode": "INPUT", "encoding": "CSV"}
@@ -206,7 +207,7 @@ class Timeline:
         self.s3.put_object(Bucket="captures", Key=self.key(name, captured), Body="\n".join(lines).encode())
 
     def count(self, name: str, captured: Captured) -> None:
-        """Deliver the object's event, as SQS does; what fails is noted."""
+        """Deliver the object's event like SQS; errors are recorded."""
         detail = {"bucket": {"name": "captures"}, "object": {"key": self.key(name, captured)}}
         try:
             count_object(json.dumps({"detail": detail}), self.store, self.table)  # type: ignore[arg-type] # in memory
@@ -214,11 +215,11 @@ class Timeline:
             self.failed.append(name)
 
     def key(self, name: str, captured: Captured) -> str:
-        """Return where capture puts it: below the hour of its calls."""
+        """Return the capture key, below the hour of its calls."""
         return f"capture/e/v/{START + captured.hour * HOUR:%Y/%m/%d/%H}/{name}.jsonl"
 
     def run(self, at: int, **changes: Any) -> MonitorReport:
-        """Decide, some minutes after an hour."""
+        """Run the monitor some minutes after an hour."""
         now = (START + at * HOUR).replace(minute=15)
         return decide_window(
             now,
@@ -231,5 +232,5 @@ class Timeline:
         )
 
     def replace(self, **changes: Any) -> None:
-        """Change the settings."""
+        """Replace settings."""
         self.settings = replace(self.settings, **changes)

@@ -1,4 +1,4 @@
-"""Baselines of classes and of several outputs, and captures of their models as the server answers."""
+"""Baselines of multiclass and multi-output models, and their captures as the model server writes them."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from mlops_runtime.serving.onnx_model import load
 
 
 def baseline_of(kind: str) -> Baseline:
-    """Return the baseline of the wines' cultivars or of the men's measures, as the holdout's predictions are."""
+    """Return the baseline of the wines' cultivars or of the men's measures, fitted to the holdout's predictions."""
     if kind == "classes":
         table, names = kinds.wine(), kinds.wine_inputs()
         predicted = kinds.classifier().predict(kinds.matrix(table, names))
@@ -27,7 +27,7 @@ def baseline_of(kind: str) -> Baseline:
 
 
 def captured(kind: str, content_type: str, accept: str) -> bytes:
-    """Return the capture line of one call with all rows, answered by the server's own code."""
+    """Return the capture line of one call with all rows, with the response of the real server code."""
     model = load(*kinds.files(kind))
     rows = kinds.matrix(
         *((kinds.wine(), kinds.wine_inputs()) if kind == "classes" else (kinds.men(), kinds.MEN_INPUTS))

@@ -1,4 +1,4 @@
-"""Whole baselines: identifiers, null patterns, clusters, strata, and every problem of the columns at once."""
+"""Whole baselines: identifiers, null patterns, clusters and strata; all column problems are reported together."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ def test_cluster_codes_follow_equality() -> None:
 
 
 def test_the_same_rows_give_the_same_baseline_in_any_order() -> None:
-    """Ties go by name, sums are no matter of order."""
+    """The order of rows changes nothing: ties are broken by name, and sums are exact."""
     random = np.random.default_rng(2)
     columns: dict[str, Any] = {
         "price": random.lognormal(0, 2, 3000).astype(np.float32),
@@ -39,7 +39,10 @@ def fit(columns: dict[str, Any], types: dict[str, Any], **more: Any) -> Baseline
 
 
 def test_closed_lists_are_recognised_or_named() -> None:
-    """No level in one row or cluster alone, none that came late, no tail; what a plan names is closed whatever it looks like."""
+    """A column is a closed list if every level occurs in several rows and clusters, none came late and there is no tail.
+
+    A column that the plan names is always closed.
+    """
     rows = 400
     columns = {
         "payment": ["card", "cash"] * (rows // 2),
@@ -63,7 +66,7 @@ def test_closed_lists_are_recognised_or_named() -> None:
 
 
 def test_identifiers_are_left_out_with_their_reason() -> None:
-    """Counted as present or null, nothing of their values kept; declared ones whatever they look like."""
+    """Excludes identifiers with their reason: only present and null counts are stored; declared identifiers always count."""
     columns = {
         "order": [f"order {index}" for index in range(500)],
         "row": np.arange(500),
@@ -85,7 +88,7 @@ def test_identifiers_are_left_out_with_their_reason() -> None:
 
 
 def test_null_patterns_are_a_feature_of_their_own() -> None:
-    """Columns that are null together, the most frequent pattern first."""
+    """Columns that are null together form a feature of their own, the most frequent pattern first."""
     price = np.array([1, np.nan, np.nan, 4, 5], dtype=np.float32)
     baseline = fit({"price": price, "store": ["a", None, "", None, "b"]}, {"price": "number", "store": "category"})
     patterns = baseline.null_patterns
@@ -94,7 +97,7 @@ def test_null_patterns_are_a_feature_of_their_own() -> None:
 
 
 def test_clustered_rows_have_their_design_effects() -> None:
-    """Rows that are copies within clusters of five count as a fifth, in cells, mean, pairs and patterns."""
+    """Rows that are copies within clusters of five have a design effect of five in cells, means, pairs and patterns."""
     random = np.random.default_rng(5)
     price = np.repeat(random.normal(size=2000), 5).astype(np.float32)
     price[np.repeat(random.random(2000) < 0.2, 5)] = np.nan
@@ -121,7 +124,7 @@ def test_clustered_rows_have_their_design_effects() -> None:
 
 
 def test_strata_are_the_rows_of_each_combination() -> None:
-    """Strata add up to the whole, and each counts its own rows as columns of their own would be."""
+    """Strata add up to the whole, and each counts its own rows as separate columns would."""
     random = np.random.default_rng(6)
     price = random.lognormal(0, 1, 700).astype(np.float32)
     promoted = random.choice([0.0, 1.0], 700)
@@ -150,7 +153,7 @@ def test_strata_are_the_rows_of_each_combination() -> None:
 
 
 def test_fails_for_columns_that_are_no_training_set() -> None:
-    """Every problem at once."""
+    """Rejects columns that are not a training set and reports all problems together."""
     with pytest.raises(BaselineError) as error:
         fit({"price": [1.0]}, {"price": "number", "stock": "number"}, identifiers=["order"], clusters=np.array([0, 1]))
     assert str(error.value) == (

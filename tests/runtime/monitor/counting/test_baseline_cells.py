@@ -1,4 +1,4 @@
-"""Cells and values: text and JSON agree, invalid values are counted."""
+"""Cells and values: CSV and JSON agree, and invalid values are counted."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ ANY = (
 
 
 def store(**fields: object) -> FeatureBaseline:
-    """Return a category's baseline."""
+    """Return the baseline of a category."""
     return FeatureBaseline(**{"name": "store", "type": "category", "levels": ("a", "b"), **fields})  # type: ignore[arg-type]
 
 
 @given(st.lists(st.floats(width=32) | st.none(), max_size=20))
 def test_text_and_json_give_the_same_numbers(values: list[float | None]) -> None:
-    """A value is the same as a JSON number, as a CSV field and in an array."""
+    """A value counts the same as a JSON number, as a CSV field and in an array."""
     texts = ["" if value is None else repr(value) for value in values]
     numbers = to_numbers(values)
     finite_or_null = [np.inf if np.isinf(n) else n for n in np.array(values, dtype=np.float64).tolist()]
@@ -43,13 +43,13 @@ def test_text_and_json_give_the_same_numbers(values: list[float | None]) -> None
 
 
 def test_a_32_bit_number_and_its_text_share_a_cell() -> None:
-    """0.1 as trained (32 bits) and 0.1 as sent are the same value."""
+    """0.1 as a 32-bit float of training and 0.1 in a request fall into the same cell."""
     edges = np.array([np.float32(0.1)], dtype=np.float32)
     assert number_cells(to_numbers(["0.1", "0.0999"]), edges).tolist() == [1, 0]
 
 
 def test_what_is_not_a_number_is_apart_from_what_is_infinite() -> None:
-    """Text, booleans, objects and Python's digit separators; and what no 32-bit float holds."""
+    """Text, booleans, objects, digit separators and values beyond 32-bit floats are not numbers; infinities are separate."""
     values = [1, "2", None, True, "x", {}, 10**400, 1e39, "inf", " ", "1_0", np.float32(4)]
     numbers = to_numbers(values)
     inf = np.inf
@@ -62,7 +62,7 @@ def test_what_is_not_a_number_is_apart_from_what_is_infinite() -> None:
 
 
 def test_levels_have_their_cells() -> None:
-    """Levels, buckets of the tail by CRC-32, new, null, and what is no text."""
+    """Levels, tail buckets by CRC-32, new levels, nulls and values that are not text each have their cell."""
     known = tuple(sorted(level_crc(level) for level in ("c", "d")))
     cells = LevelCells(store(counts=(0,) * 36, tail=32, known=known))
     assert cells.size == 36
@@ -77,20 +77,20 @@ def test_levels_have_their_cells() -> None:
     ("fields", "expected"),
     [
         ({"counts": (1, 1, 1, 1)}, [0, 2, 3]),  # one cell for all others
-        ({"counts": (1, 1, 0, 1), "tail": 0, "known": ()}, [0, 2, 3]),  # none but new ones
+        ({"counts": (1, 1, 0, 1), "tail": 0, "known": ()}, [0, 2, 3]),  # only new ones
         (
             {"counts": (0,) * 36, "tail": 32, "known": None},
             [0, 2 + level_crc("new") % 32, 35],
-        ),  # new is not told from rare
+        ),  # new and rare levels share the tail cells
     ],
 )
 def test_a_level_that_is_not_kept(fields: dict[str, object], expected: list[int]) -> None:
-    """Where the tail was not counted, or its levels were too many to be known."""
+    """Without a counted tail, or with too many tail levels to store, new and rare levels share cells."""
     assert LevelCells(store(**fields)).of(["a", "new", None]).tolist() == expected
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """A column of identifiers does not fill the memory, and levels keep their cells."""
+    """The cache of levels is bounded for a column of identifiers, and levels keep their cells."""
     cells = LevelCells(store(counts=(0,) * 36, tail=32, known=None))
     found = cells.of([f"order {number}" for number in range(50_000)])
     assert len(cells) <= 1 << 15
@@ -100,7 +100,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 @given(st.lists(ANY, max_size=20))
 def test_codes_say_what_values_are(values: list[object]) -> None:
-    """Text is its level, a whole number of 64 bits that of its digits, what is null -1, all else -2."""
+    """Text is coded by its level, a 64-bit integer by the level of its digits, null as -1 and anything else as -2."""
     coded, invalid = to_coded(values)
     back = [coded.levels[code] if code >= 0 else code for code in coded.codes.tolist()]
     assert len(set(coded.levels)) == len(coded.levels)
@@ -113,7 +113,7 @@ def test_codes_say_what_values_are(values: list[object]) -> None:
 
 @given(st.permutations([7, "7", 7.0, True, 1, "1", 1.0, [7]]))
 def test_a_whole_number_is_the_level_of_its_digits(values: list[object]) -> None:
-    """JSON has 7 where the training set has "7"; what was seen before does not say what equal keys of a dictionary are."""
+    """The JSON number 7 is the level "7", whatever equal dictionary keys were seen before."""
     feature = FeatureBaseline(name="store", type="category", levels=("7", "1"), counts=(1, 1, 1, 1))
     expected = [{"7": 0, "1": 1}.get(str(value), 4) if type(value) in (int, str) else 4 for value in values]
     assert LevelCells(feature).of(values).tolist() == expected
@@ -125,7 +125,7 @@ def test_a_whole_number_is_the_level_of_its_digits(values: list[object]) -> None
 
 @given(st.lists(st.integers(-1, 5), max_size=9), st.permutations(["a", "b", "", "a", "new", "long"]))
 def test_codes_are_as_good_as_their_levels(codes: list[int], levels: list[str]) -> None:
-    """Also where a level is there twice, is the empty text, or there are more levels than rows."""
+    """Codes and levels count alike with duplicate levels, an empty string and more levels than rows."""
     column = Coded(np.array(codes, dtype=np.int64), levels)
     texts = [levels[code] if code >= 0 else None for code in codes]
     cells = LevelCells(store(counts=(0,) * 36, tail=32, known=(level_crc("long"),)))
@@ -139,7 +139,7 @@ def test_codes_are_as_good_as_their_levels(codes: list[int], levels: list[str]) 
 
 
 def test_whole_numbers_of_an_array_are_their_text() -> None:
-    """As the columns of a training set's table."""
+    """Integers of an array become their decimal text, as in the table of a training set."""
     assert to_coded(np.array([7, 7, 8]))[0].levels == ["7", "8"]
 
 
@@ -147,7 +147,7 @@ RANDOM = np.random.default_rng(4)
 
 
 def of_number(values: np.ndarray) -> str | None:
-    """Return why a column of numbers is an identifier."""
+    """Return the reason why a numeric column is an identifier."""
     return number_identifier(values, np.sort(values.astype(np.float32)))
 
 
@@ -156,11 +156,11 @@ def of_number(values: np.ndarray) -> str | None:
     [
         RANDOM.permutation(3000),
         RANDOM.permutation(3000).astype(np.float32),
-        (5_000_000_000 + RANDOM.permutation(100_000)[:30_000]).astype(np.int64),  # beyond what 32-bit floats tell apart
+        (5_000_000_000 + RANDOM.permutation(100_000)[:30_000]).astype(np.int64),  # too large for 32-bit floats
     ],
 )
 def test_numbers_that_name_rows(values: np.ndarray) -> None:
-    """Whole, none twice, and too close together for that to be chance."""
+    """A number identifies rows if it is whole, unique and denser than chance allows."""
     assert of_number(values) == f"{len(values)} different whole numbers"
 
 
@@ -168,21 +168,21 @@ def test_numbers_that_name_rows(values: np.ndarray) -> None:
     "values",
     [
         RANDOM.lognormal(5, 1, 3000).astype(np.float32),  # fractions
-        RANDOM.choice(10**9, 3000, replace=False),  # so wide a range that chance repeats none
-        np.append(RANDOM.permutation(3000), 5),  # one comes twice
-        np.arange(100),  # too few to tell
-        (RANDOM.random(3000) * 1e9).astype(np.float32),  # whole only because 32 bits do not hold their fractions
+        RANDOM.choice(10**9, 3000, replace=False),  # a range so wide that unique values are likely
+        np.append(RANDOM.permutation(3000), 5),  # one duplicate
+        np.arange(100),  # too few rows to decide
+        (RANDOM.random(3000) * 1e9).astype(np.float32),  # whole only because 32 bits cannot store the fractions
         np.zeros(3000),
         np.array([]),
     ],
 )
 def test_numbers_that_do_not(values: np.ndarray) -> None:
-    """Amounts, repeats, and too little evidence."""
+    """Amounts, duplicates and short columns are not identifiers."""
     assert of_number(values) is None
 
 
 def test_texts_that_name_rows() -> None:
-    """Nearly all distinct."""
+    """Text identifies rows if nearly all values are distinct."""
     orders = [f"order {number}" for number in range(980)] + ["order 1"] * 20 + [None] * 500
     assert text_identifier(to_coded(orders)[0]) == "980 of 1000 values are distinct"
 
@@ -197,13 +197,13 @@ def test_texts_that_name_rows() -> None:
     ],
 )
 def test_texts_that_do_not(values: list[str | None]) -> None:
-    """Many levels that come again, or too few rows."""
+    """Text with many repeated levels, or with too few rows, is not an identifier."""
     assert text_identifier(to_coded(values)[0]) is None
 
 
 @given(st.integers(1, 150), st.integers(0, 30), st.integers(0, 1000), st.floats(0, 1))
 def test_a_pattern_is_the_names_of_the_null_columns(columns: int, rows: int, seed: int, share: float) -> None:
-    """However many columns there are; a column without a null may say so."""
+    """A pattern is named by its null columns, however many columns there are; a column without nulls may have a mask."""
     nulls = np.random.default_rng(seed).random((rows, columns)) < share * share
     masks = [(f"c{index}", nulls[:, index] if nulls[:, index].any() else None) for index in range(columns)]
     codes, names = null_patterns(masks, rows)
@@ -213,14 +213,14 @@ def test_a_pattern_is_the_names_of_the_null_columns(columns: int, rows: int, see
 
 
 def test_masks_without_a_null_are_no_pattern() -> None:
-    """A mask may be given although no row is null."""
+    """A mask without a null adds no pattern."""
     codes, names = null_patterns([("a", np.zeros(3, dtype=np.bool_))], 3)
     assert (codes.tolist(), names) == ([0, 0, 0], ["none"])
 
 
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=12))
 def test_scores_are_means_over_parts_of_a_normal_distribution(counts: list[int]) -> None:
-    """By quadrature; and they average to 0 over the baseline."""
+    """Scores are means over parts of a normal distribution, checked by quadrature; they average to 0 over the baseline."""
     bins = np.array(counts, dtype=np.float64)
     scores, shares = spread_scores(bins), bins / bins.sum()
     ends = stats.norm.ppf(np.clip(np.concatenate([[0], np.cumsum(shares)]), 0, 1))
@@ -231,7 +231,7 @@ def test_scores_are_means_over_parts_of_a_normal_distribution(counts: list[int])
 
 
 def test_empty_bins_have_the_scores_of_their_neighbours() -> None:
-    """What lies outside the range counts as the outermost bin does; without any value there are none."""
+    """Empty bins take the scores of their neighbours, values out of range those of the outermost bin; no values, no scores."""
     scores = spread_scores(np.array([0.0, 1, 0, 3, 3, 1, 0]))
     assert scores[0] == scores[1]
     assert scores[-1] == scores[-2]

@@ -1,4 +1,4 @@
-"""Every captured shape gives the same rows; what cannot be read is an error, not a crash."""
+"""All captured formats give the same rows; unreadable data is a typed error."""
 
 import base64
 import json
@@ -51,14 +51,14 @@ PLACES = (
 
 
 def nested(depth: int, kind: str) -> str:
-    """Return a value that is nested in arrays or objects."""
+    """Return a value nested in arrays or objects."""
     return "[" * depth + "1" + "]" * depth if kind == "array" else '{"a":' * depth + "1" + "}" * depth
 
 
 @pytest.mark.parametrize("depth", [900, 950, 985, 1000, 1015, 1024, 1030, 5000, 100_000])
 @pytest.mark.parametrize("kind", ["array", "object"])
 def test_what_is_nested_too_deeply_is_one_problem(lines: Any, baseline: Baseline, depth: int, kind: str) -> None:
-    """Wherever it lies: in a line, a row, a prediction, an id, an encoding. The lines beside it count."""
+    """Data nested too deeply in a line, row, prediction, id or encoding is one problem; the other lines count."""
     deep, good = nested(depth, kind), lines.call("1,2,north", "9", inference_id="a")
     odd = json.loads(good)
     odd["eventMetadata"]["inferenceId"] = odd["captureData"]["endpointInput"]["encoding"] = "DEEP"
@@ -84,7 +84,7 @@ def test_what_is_nested_too_deeply_is_one_problem(lines: Any, baseline: Baseline
 
 
 def test_a_bad_row_costs_nothing_but_itself(lines: Any, baseline: Baseline) -> None:
-    """Ten calls of a thousand rows, one of them short in each: the others count, with their own predictions."""
+    """A short row in each of ten calls of a thousand rows costs only itself: the others count with their own predictions."""
     body = "\n".join("1,2" if row == 7 else f"{row},2,north" for row in range(1000))
     counts = count([lines.call(body, "\n".join("9" * 1000)) for _ in range(10)], baseline)
     assert (counts.calls, counts.malformed, counts.rows) == (10, 0, 9990)
@@ -99,7 +99,7 @@ def test_a_bad_row_costs_nothing_but_itself(lines: Any, baseline: Baseline) -> N
 
 
 def test_rows_beside_a_bad_one_keep_their_predictions_and_strata(lines: Any) -> None:
-    """Also where they are counted by condition, and where a baseline is made of them."""
+    """Rows beside an invalid one keep their predictions and strata, when counted and when a baseline is fitted."""
     columns = {"price": [1.0, 5.0] * 50, "store": ["a", "b"] * 50}
     types: Any = {"price": "number", "store": "category"}
     created = "2017-08-01T00:00:00Z"
@@ -120,7 +120,7 @@ def test_rows_beside_a_bad_one_keep_their_predictions_and_strata(lines: Any) -> 
 
 @pytest.mark.parametrize("text", ["5\n\n6\n", "5\n\n6", "\n", "\n5"])
 def test_one_column_has_the_same_nulls_with_either_line_end(lines: Any, text: str) -> None:
-    """An empty line is a null where there is one column, and no row where there are several."""
+    """An empty line is a null in a one-column CSV and no row in a wider one, with either line ending."""
     unix = read_call(lines.call(text), ["a"]).rows
     assert read_call(lines.call(text.replace("\n", "\r\n")), ["a"]).rows == unix
     assert len(unix or ()) == text.removesuffix("\n").count("\n") + 1
@@ -128,7 +128,7 @@ def test_one_column_has_the_same_nulls_with_either_line_end(lines: Any, text: st
 
 
 def test_predictions_with_windows_line_ends_are_the_same(lines: Any) -> None:
-    """A class is not read with a carriage return."""
+    """A class name does not include the carriage return."""
     assert read_call(lines.call(None, "yes\r\nno\r\n"), None).predictions == ["yes", "no"]
 
 
@@ -145,7 +145,7 @@ def test_predictions_with_windows_line_ends_are_the_same(lines: Any) -> None:
 )
 @pytest.mark.parametrize("encoding", ["JSON", "BASE64"])
 def test_rows_are_read_in_every_documented_shape(text: str, kind: str, encoding: str) -> None:
-    """JSON and JSON Lines, dense, bare and named; listed in the capture options or not."""
+    """Reads JSON and JSON Lines, dense, bare and named, whether or not the capture options list the content type."""
     call = read_call(captured(text, "1\n2", kind, encoding), NAMES)
     assert [list(row or ()) for row in call.rows or ()] == [[1, 2, "a"], [3, 4, "b"]]
     assert call.problems == []
@@ -153,7 +153,7 @@ def test_rows_are_read_in_every_documented_shape(text: str, kind: str, encoding:
 
 @pytest.mark.parametrize("text", ['{"price": 1, "stock": 2, "store": "a"}', '[1, 2, "a"]', '{"features": [1, 2, "a"]}'])
 def test_one_bare_row_is_a_call(text: str) -> None:
-    """An object or an array of values."""
+    """A bare object or array of values is one row."""
     rows = read_call(captured(text, "1", "application/json", "JSON"), NAMES).rows
     assert [list(row or ()) for row in rows or ()] == [[1, 2, "a"]]
 
@@ -169,13 +169,13 @@ def test_one_bare_row_is_a_call(text: str) -> None:
     ],
 )
 def test_fails_for_a_shape_that_is_not_read(text: str, problem: str) -> None:
-    """It is named, never taken for a row of nulls."""
+    """Rejects an unknown shape by name instead of reading a row of nulls."""
     with pytest.raises(CaptureError, match=problem):
         read_call(captured(text, "1", "application/json", "JSON"), NAMES)
 
 
 def test_a_broken_line_of_json_lines_is_one_row(lines: Any) -> None:
-    """The others count."""
+    """A broken line of JSON Lines costs one row."""
     call = read_call(captured('[1, 2, "a"]\n{\n[3, 4, "b"]', "1\n2\n3", "application/jsonlines", "JSON"), NAMES)
     assert (call.rows, call.problems) == ([[1, 2, "a"], None, [3, 4, "b"]], [ROW_SHAPE()])
 
@@ -196,12 +196,12 @@ def test_a_broken_line_of_json_lines_is_one_row(lines: Any) -> None:
     ],
 )
 def test_predictions_are_read_in_every_documented_shape(text: str, kind: str, predictions: list[Any]) -> None:
-    """What Linear Learner answers, bare arrays, a line each. Another object is kept, and is no number."""
+    """Reads Linear Learner's responses, bare arrays and one prediction a line; another object is kept as a non-number."""
     assert read_call(captured("1,2,a", text, "text/csv", "CSV", kind), NAMES).predictions == predictions
 
 
 def captured(text: str, output: str, kind: str, encoding: str, output_kind: str = "text/csv") -> str:
-    """Return a line with content types of one's own."""
+    """Return a line with the given content types."""
     data = base64.b64encode(text.encode()).decode() if encoding == "BASE64" else text
     sides = {
         "endpointInput": {"observedContentType": kind, "mode": "INPUT", "encoding": encoding, "data": data},
@@ -219,7 +219,7 @@ OBJECTS = json.dumps({"instances": [{"price": 1.5, "store": "south, old"}, [2, 3
 
 
 def test_a_json_call_is_read_by_name_and_by_position(lines: Any) -> None:
-    """Objects and arrays; an absent column is null; predictions in order."""
+    """Reads objects by name and arrays by position; an absent column is null, and predictions keep their order."""
     line = lines.call(OBJECTS, '{"predictions": [1, 2.5]}', encoding="JSON", output_encoding="JSON")
     call = read_call(line, NAMES)
     assert (call.rows, call.predictions) == ([[1.5, None, "south, old"], [2, 3, "north"]], [1, 2.5])
@@ -227,7 +227,7 @@ def test_a_json_call_is_read_by_name_and_by_position(lines: Any) -> None:
 
 
 def test_a_csv_call_holds_several_rows(lines: Any) -> None:
-    """Quoted fields keep their commas, a trailing line end is no row."""
+    """Quoted CSV fields keep their commas, and a trailing line ending adds no row."""
     call = read_call(lines.call('1.5,,"south, old"\n2,3,north\n', "1\n2.5\n"), NAMES)
     assert (call.rows, call.predictions) == ([["1.5", "", "south, old"], ["2", "3", "north"]], ["1", "2.5"])
     assert read_call(lines.call("1,2,north\n"), NAMES).rows == [["1", "2", "north"]]
@@ -237,14 +237,14 @@ def test_a_csv_call_holds_several_rows(lines: Any) -> None:
     ("text", "expected"), [("1,2,north", ["1", "2", "north"]), (OBJECTS, [1.5, None, "south, old"])]
 )
 def test_an_unlisted_content_type_is_base64(lines: Any, text: str, expected: list[Any]) -> None:
-    """What the capture options do not list arrives as base64 of JSON or CSV."""
+    """Decodes base64 of JSON or CSV for content types that the capture options do not list."""
     call = read_call(lines.call(base64.b64encode(text.encode()).decode(), encoding="BASE64"), NAMES)
     assert call.rows is not None
     assert call.rows[0] == expected
 
 
 def test_a_side_may_be_absent(lines: Any) -> None:
-    """Capture options may leave out input or output."""
+    """Reads a capture with only the input or only the output."""
     alone = read_call(lines.call(None, "1\n"), NAMES)
     assert (alone.rows, alone.problems) == (None, [INPUT_NOT_CAPTURED()])
     assert read_call(lines.call("1,2,north"), NAMES).predictions is None
@@ -254,14 +254,14 @@ def test_a_side_may_be_absent(lines: Any) -> None:
 
 
 def test_a_synthetic_call_is_known_by_its_inference_id(lines: Any) -> None:
-    """Its payloads are not read, not even broken ones; an event id that looks like one is SageMaker's own."""
+    """A synthetic call is recognised by its inference id, even with broken payloads; a similar event id is SageMaker's own."""
     call = read_call(lines.call("no,number,of,columns", inference_id="mlops-synthetic-7"), ["a"], lambda *_: True)
     assert (call.is_synthetic, call.rows, call.predictions) == (True, None, None)
     assert not read_call(lines.call("1", event_id="mlops-synthetic-7"), ["a"], lambda *_: True).is_synthetic
 
 
 def test_a_call_that_nobody_announced_counts_as_any_other(lines: Any) -> None:
-    """Whatever its id looks like: its rows are read, and it is told."""
+    """A call with an unannounced synthetic id counts like any other, and is reported."""
     call = read_call(lines.call("1", "2", inference_id="mlops-synthetic-7"), ["a"])
     assert (call.is_synthetic, call.is_unannounced) == (False, True)
     assert (call.rows, call.problems) == (
@@ -272,7 +272,7 @@ def test_a_call_that_nobody_announced_counts_as_any_other(lines: Any) -> None:
 
 
 def test_the_inference_id_is_the_join_key(lines: Any) -> None:
-    """The caller's id, if there is one, else SageMaker's."""
+    """The join key is the caller's inference id, or else SageMaker's event id."""
     assert read_call(lines.call("1,2,north", inference_id="week-31-0"), NAMES).join_key == "week-31-0"
 
 
@@ -289,7 +289,7 @@ def test_the_inference_id_is_the_join_key(lines: Any) -> None:
     ],
 )
 def test_fails_for_what_is_no_record(line: str) -> None:
-    """Each is one typed error."""
+    """Rejects each invalid record with one typed error."""
     with pytest.raises(CaptureError, match=r"line is not (JSON|a capture record)"):
         read_call(line, NAMES)
 
@@ -305,7 +305,7 @@ def test_fails_for_what_is_no_record(line: str) -> None:
     ],
 )
 def test_fails_for_a_payload_of_another_shape(lines: Any, data: str, encoding: str, message: str) -> None:
-    """A payload that is not the model's is malformed, and says how."""
+    """Rejects a payload that does not fit the model, with the reason."""
     with pytest.raises(CaptureError, match=message):
         read_call(lines.call(data, encoding=encoding), NAMES)
 
@@ -318,7 +318,7 @@ DOCUMENT = st.recursive(
 
 @given(DOCUMENT)
 def test_nothing_in_a_line_is_more_than_a_capture_error(document: Any) -> None:
-    """Arbitrary JSON is read or refused."""
+    """Arbitrary JSON is read or rejected with a capture error."""
     try:
         read_call(json.dumps(document), NAMES)
     except CaptureError as error:
@@ -326,7 +326,7 @@ def test_nothing_in_a_line_is_more_than_a_capture_error(document: Any) -> None:
 
 
 def test_labels_keep_their_rows(lines: Any) -> None:
-    """An empty label leaves its neighbours in place; a broken line is None; blank lines are nothing."""
+    """An empty label keeps its neighbours in place, a broken line is None, and blank lines are skipped."""
     records = [lines.label("e-1", [3, "", "nan", 4.5]), "{", "", lines.label("e-2", [7], inference_id="w-1")]
     read = list(read_labels(records))
     assert read[0] is not None
@@ -336,7 +336,7 @@ def test_labels_keep_their_rows(lines: Any) -> None:
 
 
 def test_a_label_is_a_number_as_csv_has_it(lines: Any) -> None:
-    """Python's digit separator is not: 1_000 is text, as it is in a feature; nor is what no 32-bit float holds."""
+    """A label parses like a CSV number: 1_000 is text, as in a feature, and so is a value beyond 32-bit floats."""
     [found] = read_labels([lines.label("e-1", ["1_000", "1e3", "3.4028234e38", "3.4028236e38", "-1e200", "1e999"])])
     assert found is not None
     assert [str(label) for label in found[1]] == ["nan", "1000.0", "3.4028234e+38", "nan", "nan", "nan"]
@@ -352,7 +352,7 @@ def test_a_label_is_a_number_as_csv_has_it(lines: Any) -> None:
     ],
 )
 def test_calls_are_compared_to_the_second(time: str, since: str, expected: bool) -> None:
-    """Capture files carry seconds."""
+    """Calls are compared to the second, the resolution of capture files."""
     assert is_since(time, since) is expected
 
 
@@ -370,14 +370,14 @@ def test_calls_are_compared_to_the_second(time: str, since: str, expected: bool)
 def test_bounds_of_a_prediction_are_read_beside_it(
     lines: Any, output: str, encoding: str, predictions: list[Any], bounds: list[Any] | None
 ) -> None:
-    """The prediction comes first; bounds are there where every row has both."""
+    """The prediction comes first; bounds are read if every row has both."""
     call = read_call(lines.call(None, output, output_encoding=encoding), None)
     assert (call.predictions, call.bounds) == (predictions, bounds)
 
 
 @given(st.lists(st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\r"]), max_size=6).map(b"".join), max_size=6))
 def test_lines_are_the_same_however_an_object_is_chunked(chunks: list[bytes]) -> None:
-    """Also where a chunk begins and ends with a line end, or holds equal lines."""
+    """Chunks of any size give the same lines, also with line endings at chunk boundaries and with equal lines."""
     assert [line for line in bounded_lines(chunks) if line] == [line for line in b"".join(chunks).split(b"\n") if line]
     short = [line if len(line) <= 3 else TOO_LONG for line in b"".join(chunks).split(b"\n") if line]
     assert [line for line in bounded_lines(chunks, maximum=3) if line] == short
@@ -393,7 +393,7 @@ _values = st.recursive(
 
 @given(_values, _values, _texts, st.booleans())
 def test_a_line_is_the_same_with_and_without_orjson(key: Any, extra: Any, data: str, ascii_only: bool) -> None:
-    """What a job's image reads faster it reads as the function does, also what only one of the two decoders takes."""
+    """A line is read alike by orjson and the json module, also where only one of the decoders accepts it."""
     side = {"observedContentType": "text/csv", "mode": "INPUT", "data": data, "encoding": "CSV"}
     record = {"captureData": {"endpointInput": side, "x": extra}, "eventMetadata": {"eventId": "e", "inferenceId": key}}
     text = json.dumps(record, ensure_ascii=ascii_only)
@@ -410,7 +410,7 @@ def test_a_line_is_the_same_with_and_without_orjson(key: Any, extra: Any, data: 
     )
 )
 def test_values_are_the_same_with_and_without_orjson(rows: Any) -> None:
-    """Payloads too: numbers of any length, NaN and lone surrogates fall into the same cells."""
+    """With orjson and the json module, numbers of any length, NaN and lone surrogates fall into the same cells."""
     side = {"observedContentType": "application/json", "mode": "INPUT", "encoding": "JSON"}
     data = {"endpointInput": {**side, "data": json.dumps({"instances": rows})}}
     line = json.dumps({"captureData": data, "eventMetadata": {"eventId": "e"}})
@@ -431,7 +431,7 @@ def test_values_are_the_same_with_and_without_orjson(rows: Any) -> None:
 
 
 def outcome(line: bytes | str) -> object:
-    """Return what is counted of a line: the rows of its call, or what is wrong with it."""
+    """Return the rows of the line's call, or its error."""
     try:
         call = read_call(line, ("price", "store"))
     except CaptureError as error:
@@ -453,7 +453,7 @@ def outcome(line: bytes | str) -> object:
     ],
 )
 def test_what_is_no_label_is_none(record: str) -> None:
-    """It is counted by who reads; the encoding may be left out."""
+    """A line that is not a label is None; the encoding may be absent."""
     plain = '{"groundTruthData": {"data": "1"}, "eventMetadata": {"eventId": "e"}}'
     assert list(read_labels([record, plain])) == [None, ("e", (1.0,), None)]
 
@@ -462,7 +462,7 @@ KINDS = st.sampled_from(["call", "broken", "short", "synthetic", "early", "blank
 
 
 def line_of(lines: Any, kind: str) -> str:
-    """Return a line of a kind."""
+    """Return a line of the given kind."""
     return {
         "call": lines.call("1,2,north", "9"),
         "broken": "{" * 5000,
@@ -477,7 +477,7 @@ def line_of(lines: Any, kind: str) -> str:
 
 @given(kinds=st.lists(KINDS, max_size=30))
 def test_no_line_is_lost(lines: Any, kinds: list[str]) -> None:
-    """Each is one of four, and what went wrong has a name."""
+    """Every line is one of four kinds, and each error is named."""
     reader = LineReader(NAMES, "2017-08-07T09:00:00Z", lambda *_: True)
     calls = list(reader.read(line_of(lines, kind) for kind in kinds))
     number = {kind: kinds.count(kind) for kind in set(kinds)}
@@ -495,7 +495,7 @@ def test_no_line_is_lost(lines: Any, kinds: list[str]) -> None:
 
 
 def test_names_that_callers_make_up_do_not_fill_the_memory(lines: Any) -> None:
-    """A column of another name in each of many calls."""
+    """A different column name in each of many calls does not grow the memory."""
     texts = (
         json.dumps({"instances": [{"price": 1, "stock": 2, "store": "a", f"x{number}": 0}]}) for number in range(25_000)
     )
@@ -506,7 +506,7 @@ def test_names_that_callers_make_up_do_not_fill_the_memory(lines: Any) -> None:
 
 
 def test_labels_of_classes_are_their_places(lines: Any) -> None:
-    """Quoted or not, an integer that became a float; an empty one is not known yet, another name is none."""
+    """Class labels are read as positions, quoted or as a float; an empty label is unknown, and other names are invalid."""
     record = lines.label("e-1", ["white", '"dry, red"', "1.0", " 1 ", "", "rosé", "2.5"])
     [(_, found, _)] = read_labels([record], classes=("dry, red", "white", "1"))
     assert found[:5] == (1.0, 0.0, 2.0, 2.0, None)
@@ -514,7 +514,7 @@ def test_labels_of_classes_are_their_places(lines: Any) -> None:
 
 
 def test_labels_of_outputs_have_a_number_of_each(lines: Any) -> None:
-    """One more, one less, an empty one among them, or a text: the row stays without a label."""
+    """A label line of several outputs needs one number per output; otherwise its row stays unlabelled."""
     [(_, found, _)] = read_labels([lines.label("e-1", ["81.5,36", "", "81.5", "1,2,3", "1,", "1,x"])], outputs=2)
     assert found[:2] == ((81.5, 36.0), None)
     assert np.isnan(found[2:]).all()  # type: ignore[call-overload] # numbers

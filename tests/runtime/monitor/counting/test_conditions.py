@@ -1,4 +1,4 @@
-"""Strata: keys against Python's own calendar and plain comparisons; what cannot be used is named."""
+"""Strata: keys checked against Python's calendar and plain comparisons; unusable conditions are named."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,14 +25,14 @@ YEARS = np.arange("2015-01-01", "2017-01-05", dtype="datetime64[D]")
 
 
 def keys_of(conditions: list[Condition], columns: dict[str, object], times: np.ndarray | None, rows: int) -> list[str]:
-    """Return each row's key."""
+    """Return the key of each row."""
     codes, keys = combine([part(c, TYPES, columns, times, rows) for c in conditions], rows)  # type: ignore[arg-type]
     return [keys[code] for code in codes]
 
 
 @given(st.lists(st.datetimes(datetime(1960, 1, 1), datetime(2060, 1, 1)), min_size=1, max_size=20))
 def test_the_calendar_is_pythons(times: list[datetime]) -> None:
-    """Hour and day of the week, week of the month and ISO week of the year, in UTC."""
+    """Hour, weekday, week of the month and ISO week agree with Python's calendar in UTC."""
     array = np.array(times, dtype="datetime64[s]")
     kinds = ("hour_of_day", "hour_of_week", "day_of_week", "week_of_month", "week_of_year")
     found = keys_of([Condition(name=kind, kind=kind) for kind in kinds], {}, array, len(times))  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ def test_the_calendar_is_pythons(times: list[datetime]) -> None:
 
 
 def test_columns_are_cut_or_taken_as_text() -> None:
-    """Numbers by edges or as they are, text as it is; null, and what would be mistaken for a separator."""
+    """Numbers are cut by edges or kept, text is kept; nulls and separators in values are escaped."""
     columns = {"price": [1.0, 5.0, 7.5, None], "store": ["a|b", "50%", None, "x"]}
     cut = Condition(name="price", edges=(5.0, 7.0))
     assert keys_of([cut], columns, None, 4) == ["below 5", "5 to 7", "7 or more", "null"]
@@ -57,14 +57,14 @@ def test_columns_are_cut_or_taken_as_text() -> None:
 
 
 def test_what_is_no_text_is_not_null() -> None:
-    """Rows of a truth value or an object are of no stratum of the baseline, also where it has one of nulls."""
+    """Rows with a boolean or an object belong to no stratum, not even to that of nulls."""
     columns = {"store": [True, {"a": 1}, None, "invalid", "%invalid"]}
     expected = ["%invalid", "%invalid", "null", "invalid", "%25invalid"]
     assert keys_of([Condition(name="store")], columns, None, 5) == expected
 
 
 def test_rows_without_a_time_and_unknown_keys_are_of_no_stratum() -> None:
-    """Their place is one past the last."""
+    """Rows without a time or with an unknown key get the index after the last stratum."""
     keys = RowKeys([Condition(name="day", kind="day_of_week")], TYPES, ["Mon", "Tue"])
     times = np.array(["2017-08-07", "2017-08-09", "NaT", "2017-08-08"], dtype="datetime64[s]")
     assert keys.need_times
@@ -74,7 +74,7 @@ def test_rows_without_a_time_and_unknown_keys_are_of_no_stratum() -> None:
 
 
 def test_fails_for_conditions_that_cannot_be_used() -> None:
-    """Every problem at once."""
+    """Rejects unusable conditions and reports all problems together."""
     wrong = [
         Condition(name="cost"),
         Condition(name="store", edges=(1.0,)),
@@ -96,7 +96,7 @@ def test_fails_for_conditions_that_cannot_be_used() -> None:
 
 
 def test_the_week_of_the_year_needs_two_seasons() -> None:
-    """Below two years it cannot be told from what happened once."""
+    """Rejects the week of the year below two years of data, where season and one-off events are indistinguishable."""
     week = [Condition(name="week", kind="week_of_year")]
     with pytest.raises(ConditionError, match=r"needs two seasons, 728 days, got 727; use 'week_of_month'"):
         check(week, TYPES, YEARS[:728])
@@ -107,7 +107,7 @@ def test_the_week_of_the_year_needs_two_seasons() -> None:
     ("kind", "days", "fix"), [("hour_of_day", 14, "leave it out"), ("hour_of_week", 28, "use 'hour_of_day'")]
 )
 def test_hours_need_days_enough(kind: Any, days: int, fix: str) -> None:
-    """What one such hour was like does not say what such hours are like."""
+    """Rejects hours that occur on too few days."""
     hours = np.datetime64("2017-08-01", "s") + np.arange(24 * days) * np.timedelta64(1, "h")
     condition = [Condition(name="hour", kind=kind)]
     with pytest.raises(ConditionError, match=rf"kind '{kind}' needs rows of {days} days, got {days - 1}; {fix}"):
@@ -116,7 +116,7 @@ def test_hours_need_days_enough(kind: Any, days: int, fix: str) -> None:
 
 
 def test_strata_of_hours_need_clusters_enough() -> None:
-    """Both figures are named; conditions that are no hours are not held to it."""
+    """Rejects strata of hours with too few clusters, naming both numbers; other conditions are exempt."""
     strata = np.arange(24 * 3) % 24
     by_hour = [Condition(name="hour", kind="hour_of_day")]
     check_clusters(by_hour, np.arange(24 * 3), strata)
@@ -128,7 +128,7 @@ def test_strata_of_hours_need_clusters_enough() -> None:
 
 
 def test_fails_for_too_many_strata() -> None:
-    """The condition that makes most of them is named."""
+    """Rejects too many strata and names the condition that causes most of them."""
     columns = {"price": np.arange(500.0)}
     conditions = [Condition(name="day", kind="day_of_week"), Condition(name="price")]
     with pytest.raises(

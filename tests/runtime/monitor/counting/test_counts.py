@@ -1,4 +1,4 @@
-"""Counting: formats agree, parts add up to the whole, other baselines are refused."""
+"""Counts: formats agree, parts add up to the whole, and counts of another baseline are rejected."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ RANDOM = np.random.default_rng(3)
 
 @pytest.fixture(scope="module")
 def full() -> Baseline:
-    """A baseline with conditions, a pair, a tail and null patterns."""
+    """Return a baseline with conditions, a pair, a tail and null patterns."""
     columns: dict[str, Any] = {
         "price": RANDOM.lognormal(1, 0.4, 700).astype(np.float32),
         "stock": np.where(RANDOM.random(700) < 0.1, np.nan, RANDOM.poisson(3, 700)).astype(np.float32),
@@ -61,7 +61,7 @@ def full() -> Baseline:
 
 
 def hour(lines: Any, index: int, rows: int) -> list[str]:
-    """Return an hour's lines: numbers whose sum depends on their order unless it is exact, and some problems."""
+    """Return the lines of an hour: numbers whose float sum depends on their order, and some problems."""
     random = np.random.default_rng(index)
     scale = 10.0 ** random.integers(-12, 12, rows)
     data = [
@@ -76,7 +76,7 @@ def hour(lines: Any, index: int, rows: int) -> list[str]:
 
 
 def test_24_hours_are_one_day_bit_for_bit(lines: Any, full: Baseline) -> None:
-    """In their order, backwards, and after having been written and read."""
+    """24 hours merge to one day bit for bit: in order, reversed, and after a JSON round trip."""
     hours = [hour(lines, index, 60) for index in range(24)]
     whole = count([line for of_hour in hours for line in of_hour], full)
     assert whole.problem_lines is not None
@@ -100,7 +100,7 @@ def test_24_hours_are_one_day_bit_for_bit(lines: Any, full: Baseline) -> None:
 @settings(max_examples=25)
 @given(data=st.data())
 def test_any_tree_of_merges_is_the_same(lines: Any, full: Baseline, data: Any) -> None:
-    """Associative and commutative: pairs of parts, in any order, until one is left."""
+    """Merging is associative and commutative: pairs merged in any order give the same counts."""
     parts = [count(hour(lines, index, index), full) for index in range(5)]
     expected = canonical_json(merge(empty(full), parts))
     while len(parts) > 1:
@@ -112,7 +112,7 @@ def test_any_tree_of_merges_is_the_same(lines: Any, full: Baseline, data: Any) -
 
 
 def test_many_parts_are_exact(lines: Any, full: Baseline) -> None:
-    """More than are held at once."""
+    """More parts than are buffered at once add up exactly."""
     part = count(hour(lines, 1, 9), full)
     merged = merge(empty(full), [part] * 200)
     assert merged.rows == 200 * part.rows
@@ -120,14 +120,14 @@ def test_many_parts_are_exact(lines: Any, full: Baseline) -> None:
 
 
 def test_parts_without_some_counts_are_added(full: Baseline) -> None:
-    """What a part does not have is that of the others."""
+    """A count that one part lacks is taken from the others."""
     old = replace(empty(full), strata=None, null_patterns=None, pairs=None, objects=None, prediction=None)
     assert merge(old, [old]) == old
     assert merge(old, [empty(full)]) == merge(empty(full), [old])
 
 
 def test_fails_for_a_pair_that_does_not_fit(full: Baseline) -> None:
-    """A table of another size is refused."""
+    """Rejects a pair table of another size."""
     counts = empty(full)
     assert counts.pairs is not None
     wrong = replace(counts, pairs=(replace(counts.pairs[0], counts=(1, 2)),))
@@ -141,7 +141,7 @@ CALLS = st.lists(st.lists(ROW, min_size=1, max_size=4), max_size=12)
 
 
 def as_json(lines: Any, rows: list[Any]) -> str:
-    """Return the call as JSON objects with a prediction a row."""
+    """Return the call as JSON objects with one prediction per row."""
     names = ("price", "stock", "store")
     body = json.dumps({"instances": [dict(zip(names, row, strict=True)) for row in rows]})
     answer = json.dumps({"predictions": [float(index) for index in range(len(rows))]})
@@ -157,7 +157,7 @@ def as_csv(lines: Any, rows: list[Any]) -> str:
 
 @given(calls=CALLS)
 def test_json_and_csv_give_the_same_counts(lines: Any, baseline: Baseline, calls: list[Any]) -> None:
-    """What a caller sends as CSV is counted as the same data sent as JSON."""
+    """The same data counts alike as CSV and as JSON."""
     by_json = count([as_json(lines, rows) for rows in calls], baseline)
     assert by_json == count([as_csv(lines, rows) for rows in calls], baseline)
     assert (by_json.calls, by_json.rows) == (len(calls), sum(map(len, calls)))
@@ -168,7 +168,7 @@ def test_json_and_csv_give_the_same_counts(lines: Any, baseline: Baseline, calls
 def test_counts_of_parts_add_up_to_counts_of_the_whole(
     lines: Any, baseline: Baseline, calls: list[Any], cuts: list[int], reverse: bool
 ) -> None:
-    """Any cut of a window and any order of merging give the same bytes."""
+    """Any split of a window, merged in any order, gives the same bytes."""
     records = [as_json(lines, rows) for rows in calls] + ["broken"]
     bounds = [0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]
     parts = [count(records[a:b], baseline) for a, b in pairwise(bounds)]
@@ -179,14 +179,14 @@ def test_counts_of_parts_add_up_to_counts_of_the_whole(
 
 
 def test_counts_survive_their_json(lines: Any, baseline: Baseline) -> None:
-    """What is written is what is merged."""
+    """Counts survive their JSON round trip."""
     counts = count([as_csv(lines, [(1.5, None, "north")])], baseline)
     assert from_json(Counts, canonical_json(counts)) == counts
     assert counts.baseline_sha256 == content_hash(baseline)
 
 
 def test_values_land_in_their_cells(lines: Any, baseline: Baseline) -> None:
-    """Known, other and null levels; invalid and infinite values are in no cell."""
+    """Known, other and null levels have their cells; invalid and infinite values are in none."""
     counts = count([lines.call("1,x,north\n2,inf,west\n3,,\n")], baseline)
     price, stock, store = counts.features
     assert sum(price.counts) == 3
@@ -198,7 +198,7 @@ def test_values_land_in_their_cells(lines: Any, baseline: Baseline) -> None:
 
 
 def test_a_boolean_may_be_called_true(lines: Any, baseline: Baseline) -> None:
-    """JSON true and the text of a CSV are 1 where the signature's kind is boolean; elsewhere they are no numbers."""
+    """JSON true and its CSV text count as 1 if the signature's kind is boolean, and are not numbers otherwise."""
     asked = replace(baseline.features[0], kind="boolean")
     body = json.dumps(
         {"instances": [[True, 1, "north"], [False, True, "north"], ["TRUE", 3, "north"], [1, 4, "north"]]}
@@ -210,14 +210,14 @@ def test_a_boolean_may_be_called_true(lines: Any, baseline: Baseline) -> None:
 
 
 def test_calls_of_an_earlier_model_are_left_out(lines: Any, baseline: Baseline) -> None:
-    """Only calls since the live model serves are its own."""
+    """Excludes calls from before the live model went live."""
     records = [lines.call("1,2,north", time=f"2017-08-07T{hour}:00:00Z") for hour in ("09", "10", "11")]
     counts = count(records, baseline, since="2017-08-07T10:00:00Z")
     assert (counts.calls, counts.first, counts.last) == (2, "2017-08-07T10:00:00Z", "2017-08-07T11:00:00Z")
 
 
 def test_synthetic_calls_are_left_out_and_told(lines: Any, baseline: Baseline) -> None:
-    """The platform's own calls are nobody's data, whoever answered and whatever they hold; merged, their number adds up."""
+    """Excludes the platform's synthetic calls with any response or payload, and reports their number, also after merging."""
     own = {"inference_id": "mlops-synthetic-1-29174fbf3e2370f6"}
     real = [lines.call("1,2,north", "9\n"), lines.call("1,2,north", "9\n", inference_id="not-mlops-synthetic-1")]
     synthetic = [lines.call("5,5,south", "1\n", **own), lines.call("broken", **own, time="2017-08-01T00:00:00Z")]
@@ -230,7 +230,7 @@ def test_synthetic_calls_are_left_out_and_told(lines: Any, baseline: Baseline) -
 
 
 def test_nobody_hides_behind_an_id_of_the_platforms(lines: Any, baseline: Baseline) -> None:
-    """What no execution announced is counted as any other call, and told; merged, the numbers add up."""
+    """Calls with an unannounced platform id count as any other and are reported, also after merging."""
     hidden = [lines.call("1,2,north", "9\n", inference_id=f"mlops-synthetic-{n}-{'0' * 32}") for n in (1, 2)]
     counts = count(hidden, baseline)
     assert (counts.rows, counts.synthetic, counts.unannounced) == (2, None, 2)
@@ -242,13 +242,13 @@ def test_nobody_hides_behind_an_id_of_the_platforms(lines: Any, baseline: Baseli
 
 
 def test_malformed_lines_are_counted_not_raised(lines: Any, baseline: Baseline) -> None:
-    """One broken record does not hide the others; blank lines are nothing."""
+    """Counts malformed lines without hiding the others; blank lines are skipped."""
     counts = count([b"{", b"", lines.call("1,2"), lines.call("1,2,north").encode()], baseline)
     assert (counts.malformed, counts.calls, counts.rows) == (2, 1, 1)
 
 
 def test_an_output_alone_counts_predictions(lines: Any, baseline: Baseline) -> None:
-    """Where inputs are not captured there are no rows whose drift could be tested."""
+    """Without captured inputs only predictions are counted."""
     counts = count([lines.call(None, "9\n11\n")], baseline)
     assert counts.prediction is not None
     assert (counts.rows, sum(counts.prediction.counts), counts.features[0].counts.count(0)) == (
@@ -259,7 +259,7 @@ def test_an_output_alone_counts_predictions(lines: Any, baseline: Baseline) -> N
 
 
 def test_memory_is_flat(lines: Any, baseline: Baseline) -> None:
-    """Three times the lines need no more memory, nor do as many levels that nobody knows."""
+    """Three times the lines, or as many unknown levels, need no more memory."""
 
     def peak(number: int) -> int:
         tracemalloc.start()
@@ -273,12 +273,12 @@ def test_memory_is_flat(lines: Any, baseline: Baseline) -> None:
 
 
 def many(lines: Any, index: int) -> str:
-    """Return a call of forty rows, no two calls of which are alike."""
+    """Return a call of forty rows; no two calls are alike."""
     return as_csv(lines, [(index + part / 40, 2, f"level {index}-{part}") for part in range(40)])
 
 
 def test_an_object_of_any_size_is_streamed(lines: Any, baseline: Baseline) -> None:
-    """Chunks of an object come and go: what is held does not grow with it, even where a line has no end."""
+    """Memory does not grow with the size of a streamed object, not even for a line without an end."""
     calls = "\n".join([as_csv(lines, [(1.5, 2, "north")] * 50)] * 20).encode() + b"\n"
 
     def peak(chunks: int) -> tuple[int, Counts]:
@@ -298,13 +298,13 @@ def test_an_object_of_any_size_is_streamed(lines: Any, baseline: Baseline) -> No
 
 
 def test_fails_to_merge_counts_of_another_baseline(baseline: Baseline) -> None:
-    """Cells of different baselines are not the same cells."""
+    """Rejects merging counts of different baselines."""
     with pytest.raises(MergeError, match=r"counts must be of one baseline, got [0-9a-f]{64} and [0-9a-f]{64}"):
         merge(empty(baseline), [empty(replace(baseline, training_set_id="set-2"))])
 
 
 def test_fails_to_merge_counts_that_do_not_fit(baseline: Baseline) -> None:
-    """A file that claims the baseline but not its features or cells is refused."""
+    """Rejects counts with the baseline's hash but other features or cells."""
     counts = empty(baseline)
     with pytest.raises(MergeError, match=r"must have its features, got \['price'\]"):
         merge(counts, [replace(counts, features=counts.features[:1])])
@@ -315,7 +315,7 @@ def test_fails_to_merge_counts_that_do_not_fit(baseline: Baseline) -> None:
 
 @given(rows=st.lists(ROW, max_size=30), shift=st.integers(0, 200))
 def test_columns_are_counted_as_the_same_rows_as_lines(lines: Any, rows: list[Any], shift: int) -> None:
-    """Bit for bit, strata, pairs and predictions included, whether columns are lists, arrays or codes."""
+    """Columns given as lists, arrays or codes count bit for bit like lines, with strata, pairs and predictions."""
     baseline = conditioned()
     times = np.datetime64("2017-08-07T00:00:00") + np.arange(shift, shift + len(rows)) * np.timedelta64(1, "h")
     calls = [
@@ -358,7 +358,7 @@ def conditioned() -> Baseline:
 
 
 def test_long_columns_are_counted_in_blocks() -> None:
-    """More rows than are counted at once are as many rows."""
+    """Columns longer than a block count all their rows."""
     price = np.random.default_rng(1).normal(size=150_000).astype(np.float32)
     baseline = fit_baseline(
         {"price": price}, types={"price": "number"}, training_set_id="t", created="2017-08-01T00:00:00Z"
@@ -371,7 +371,7 @@ def test_long_columns_are_counted_in_blocks() -> None:
 
 
 def test_a_prediction_is_of_its_rows_stratum(lines: Any) -> None:
-    """Only where a call has as many as rows; else it is of none, and still counted."""
+    """A prediction joins its row's stratum if a call has as many predictions as rows; otherwise it counts without one."""
     baseline = conditioned()
     calls = [lines.call("1,2,north\n1,2,north", "0\n1"), lines.call("1,2,north", "0\n1"), lines.call(None, "0")]
     counts = count(calls, baseline)
@@ -385,7 +385,7 @@ def test_a_prediction_is_of_its_rows_stratum(lines: Any) -> None:
 
 
 def test_rows_of_no_stratum_of_the_baseline_are_counted(lines: Any) -> None:
-    """They are in the window's counts and in no stratum: uncovered."""
+    """Rows of an unknown stratum count in the window and in no stratum, as uncovered."""
     counts = count([lines.call("1,2,east"), lines.call("1,2,north", time="no time")], conditioned())
     assert (counts.rows, counts.strata) == (2, ())
 
@@ -414,7 +414,7 @@ SCHEMA = [
 def test_a_changed_schema_is_named(
     lines: Any, baseline: Baseline, data: str, problems: dict[str, int], malformed: int
 ) -> None:
-    """Columns by their names where rows have them, else by their number; what is whole lines is malformed."""
+    """Names missing and extra columns, by name or by number; a whole invalid line is malformed."""
     counts = count([lines.call(data, encoding="JSON"), lines.call("1,2,north")], baseline)
     assert (counts.malformed, counts.calls) == (malformed, 2 - malformed)
     assert set(problems.items()) <= set((counts.problems or {}).items())
@@ -422,7 +422,7 @@ def test_a_changed_schema_is_named(
 
 
 def test_values_of_every_kind_are_counted_or_invalid(lines: Any, baseline: Baseline) -> None:
-    """NaN literals are null; infinities, numbers beyond 32 bits, objects and lone surrogates are what they are."""
+    """NaN literals count as null; infinities, numbers beyond 32 bits, objects and lone surrogates each have their count."""
     rows = (
         '[NaN, Infinity, "\\ud800"], [1e39, -1e400, null], [{"a": 1}, [2], {}], [true, "x", 3], '
         f"[{'9' * 5000}, {10**30}, NaN], [1, 2, {json.dumps('x' * 100_000)}]"
@@ -437,13 +437,13 @@ def test_values_of_every_kind_are_counted_or_invalid(lines: Any, baseline: Basel
 
 
 def test_nothing_is_counted_of_nothing(baseline: Baseline) -> None:
-    """An empty object, and one of blank lines."""
+    """An empty object and one of blank lines count nothing."""
     for records in ([], ["", "  ", "\n"]):
         assert replace(count(records, baseline), objects=0) == empty(baseline)
 
 
 def test_what_is_no_prediction_is_one_that_is_no_number(lines: Any, baseline: Baseline) -> None:
-    """A model that answers with a page of an error is told by its predictions, with its rows."""
+    """An error page as a response counts as non-numeric predictions, together with its rows."""
     counts = count([lines.call("1,2,north\n3,4,west", "<html>", output_encoding="JSON")], baseline)
     assert counts.prediction is not None
     assert (counts.rows, counts.prediction.invalid, sum(counts.prediction.counts)) == (2, 2, 0)
@@ -452,7 +452,7 @@ def test_what_is_no_prediction_is_one_that_is_no_number(lines: Any, baseline: Ba
 
 @pytest.mark.parametrize("data", ['{"instances": []}', "\n", ""])
 def test_a_call_without_a_row_is_named(lines: Any, baseline: Baseline, data: str) -> None:
-    """A feed of such is no silence: something came, and nothing of it can be compared."""
+    """A call without rows is reported, so that its feed is not mistaken for silence."""
     encoding = "JSON" if data.startswith("{") else "CSV"
     counts = count([lines.call(data, "", encoding=encoding)], baseline)
     assert (counts.calls, counts.rows, counts.malformed) == (0, 0, 1)
@@ -460,7 +460,7 @@ def test_a_call_without_a_row_is_named(lines: Any, baseline: Baseline, data: str
 
 
 def test_fails_for_columns_that_do_not_fit(baseline: Baseline) -> None:
-    """Missing ones are named, and so are those of another length."""
+    """Rejects missing columns and columns of another length by name."""
     with pytest.raises(ValueError, match=r"columns must contain every feature, missing 'stock', 'store'"):
         count_columns({"price": [1]}, baseline)
     with pytest.raises(ValueError, match=r"columns must have one length, got 'price' of 1, 'stock' of 2, 'store' of 1"):

@@ -1,4 +1,4 @@
-"""Design effects of clustered rows, over the whole baseline and about the shares of each row's own stratum."""
+"""Design effects of clustered rows, over the whole baseline and about the shares of each row's stratum."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from mlops_runtime.monitor.counting.dispersion import (
 
 
 def clustered(random: np.random.Generator, clusters: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return cells and clusters: each cluster has shares of its own."""
+    """Return cells and clusters; each cluster has its own shares."""
     shares = random.dirichlet(np.full(size, 2.0), clusters)
     rows = random.integers(1, 12, clusters)
     cells = np.concatenate([random.choice(size, n, p=p) for n, p in zip(rows, shares, strict=True)])
@@ -25,7 +25,7 @@ def clustered(random: np.random.Generator, clusters: int, size: int) -> tuple[np
 
 
 def test_they_are_the_generalised_eigenvalues() -> None:
-    """Mean, and each cell's own, equal those of the covariance matrices by definition."""
+    """The mean and each cell's effect equal those of the covariance matrices by definition."""
     cells, clusters = clustered(np.random.default_rng(1), 400, 6)
     found = design_effects(cells, 6, clusters)
     table = np.zeros((400, 6))
@@ -40,7 +40,7 @@ def test_they_are_the_generalised_eigenvalues() -> None:
 
 
 def test_independent_rows_have_none() -> None:
-    """A cluster a row: a mean of 1 and no spread, to sampling error."""
+    """With one row per cluster the mean is 1 without spread, up to sampling error."""
     cells = np.random.default_rng(2).integers(0, 10, 20_000)
     found = design_effects(cells, 10, np.arange(20_000))
     assert found.mean == pytest.approx(1, abs=0.02)
@@ -51,7 +51,7 @@ def test_independent_rows_have_none() -> None:
 
 
 def test_clusters_are_fewer_by_what_their_strata_take() -> None:
-    """Ten weeks in five strata say as much of how weeks differ as six without."""
+    """Strata reduce the degrees of freedom: ten weeks in five strata count like six weeks without strata."""
     weeks = np.repeat(np.arange(10), 50)
     cells = np.random.default_rng(3).integers(0, 4, 500)
     assert design_effects(cells, 4, weeks).clusters == 10
@@ -60,7 +60,7 @@ def test_clusters_are_fewer_by_what_their_strata_take() -> None:
 
 
 def test_repeated_rows_have_as_many_as_the_repeats() -> None:
-    """Ten equal rows are one."""
+    """Ten equal rows per cluster have a design effect of ten."""
     cells = np.repeat(np.random.default_rng(3).integers(0, 8, 3000), 10)
     found = design_effects(cells, 8, np.repeat(np.arange(3000), 10))
     assert found.mean == pytest.approx(10, rel=0.05)
@@ -69,9 +69,9 @@ def test_repeated_rows_have_as_many_as_the_repeats() -> None:
 
 
 def test_the_spread_is_that_of_unequal_effects() -> None:
-    """Half of the rows' information is repeated tenfold, the other half is not: Satterthwaite's spread says so."""
+    """If half of the information is repeated tenfold, the spread is Satterthwaite's."""
     random = np.random.default_rng(4)
-    # the first part of the cell is shared by a cluster, the second is each row's own
+    # the first part of the cell is common to a cluster, the second differs by row
     shared, own = np.repeat(random.integers(0, 2, 4000), 10), random.integers(0, 2, 40_000)
     found = design_effects(shared * 2 + own, 4, np.repeat(np.arange(4000), 10))
     effects = np.array([10.0, 1.0, 1.0])
@@ -80,7 +80,7 @@ def test_the_spread_is_that_of_unequal_effects() -> None:
 
 
 def test_few_clusters_do_not_inflate_the_spread() -> None:
-    """Thirty clusters of equal effects: the raw spread would be about 9/29, what is left is near nothing on average."""
+    """Corrects the spread of thirty clusters with equal effects from about 9/29 to nearly zero on average."""
     random = np.random.default_rng(5)
     spreads = [
         design_effects(np.repeat(random.integers(0, 10, 300), 2), 10, np.repeat(np.arange(30), 20)).spread
@@ -90,7 +90,7 @@ def test_few_clusters_do_not_inflate_the_spread() -> None:
 
 
 def test_tables_in_pieces_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded: many clusters are taken piece by piece."""
+    """Tables processed in pieces, to bound the memory, give the same effects."""
     cells, clusters = clustered(np.random.default_rng(6), 500, 7)
     order = np.random.default_rng(7).permutation(len(cells))
     whole = design_effects(cells, 7, clusters)
@@ -102,7 +102,7 @@ def test_tables_in_pieces_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_of_a_mean() -> None:
-    """Nulls are left out; equal rows of a cluster are one; a constant has no spread to speak of."""
+    """The effect of a mean skips nulls; equal rows of a cluster count as one; a constant has an effect of 1."""
     random = np.random.default_rng(8)
     values = np.repeat(random.lognormal(size=2000), 5)
     values[random.random(10_000) < 0.1] = np.nan
@@ -113,7 +113,7 @@ def test_of_a_mean() -> None:
 
 
 def test_clusters_that_are_sums_of_many_have_no_excess_and_clusters_of_one_kind_do() -> None:
-    """Shares that vary normally explain the statistic's variance; one cluster in fifty of its own kind does not."""
+    """Normal variation of shares adds no excess variance; one cluster in fifty with its own shares does."""
     random = np.random.default_rng(10)
     clusters = np.repeat(np.arange(1000), 100)
     shares = np.clip(random.normal(0.5, 0.1, 1000), 0, 1)
@@ -126,7 +126,7 @@ def test_clusters_that_are_sums_of_many_have_no_excess_and_clusters_of_one_kind_
 
 
 def test_jumps_are_the_rows_that_come_at_once() -> None:
-    """Ten equal rows come at once; where one cluster in fifty brings sixty of a level, sixty do, more than the design effect."""
+    """Jumps are the rows that come together: ten equal rows, or sixty where one cluster in fifty has sixty of a level."""
     random = np.random.default_rng(11)
     repeated = design_effects(np.repeat(random.integers(0, 8, 3000), 10), 8, np.repeat(np.arange(3000), 10))
     assert repeated.jumps == pytest.approx([10] * 8, rel=0.15)
@@ -139,7 +139,7 @@ def test_jumps_are_the_rows_that_come_at_once() -> None:
 
 
 def by_hour(random: np.random.Generator, *, days: int = 20, tau: float = 0.0) -> tuple[np.ndarray, ...]:
-    """Return cells, hours of the day and clusters of hours: shares swing over the day, and a little from hour to hour."""
+    """Return cells, hours of the day and hourly clusters: shares vary over the day, and a little between hours."""
     hours = np.arange(24 * days)
     share = np.clip(0.5 + 0.4 * np.sin(2 * np.pi * hours / 24) + random.normal(0, tau, len(hours)), 0.01, 0.99)
     rows = np.repeat(hours, 100)
@@ -147,7 +147,7 @@ def by_hour(random: np.random.Generator, *, days: int = 20, tau: float = 0.0) ->
 
 
 def test_what_a_stratum_explains_is_no_variance_of_clusters() -> None:
-    """Over the whole, clusters of an hour differ by the hour; about their own hour they are independent rows."""
+    """Hourly clusters vary over the whole baseline, and are independent rows about their own stratum."""
     cells, hours, clusters = by_hour(np.random.default_rng(1))
     assert design_effects(cells, 2, clusters).mean > 20
     within = design_effects(cells, 2, clusters, hours)
@@ -158,7 +158,7 @@ def test_what_a_stratum_explains_is_no_variance_of_clusters() -> None:
 
 
 def test_clusters_across_strata_keep_what_they_share() -> None:
-    """Days whose level moves as a whole: hours explain the swing, not the day."""
+    """The variation of whole days remains after strata of hours are taken out."""
     random = np.random.default_rng(2)
     cells, hours, clusters = by_hour(random, days=60)
     days = clusters // 24
@@ -170,13 +170,13 @@ def test_clusters_across_strata_keep_what_they_share() -> None:
 
 
 def test_one_stratum_is_none() -> None:
-    """The same as without, to the last digit."""
+    """A single stratum gives exactly the result without strata."""
     cells, clusters = clustered(np.random.default_rng(3), 300, 5)
     assert design_effects(cells, 5, clusters, np.zeros_like(clusters)) == design_effects(cells, 5, clusters)
 
 
 def test_degrees_of_freedom_are_those_of_the_residuals() -> None:
-    """One fewer than clusters where each has rows of all strata, one fewer in each stratum where it has rows of one."""
+    """One fewer than clusters if each covers all strata; one fewer per stratum if each lies within one."""
     _, hours, clusters = by_hour(np.random.default_rng(4), days=10)
     assert degrees_of_freedom(clusters // 24, hours) == pytest.approx(9)
     assert degrees_of_freedom(clusters, hours) == pytest.approx(24 * 9)
@@ -184,7 +184,7 @@ def test_degrees_of_freedom_are_those_of_the_residuals() -> None:
 
 
 def test_clusters_of_time_have_a_length() -> None:
-    """Hours and days; not households, which come at any time, nor one cluster alone; in any order of rows."""
+    """Hours and days have a length, in any row order; households, which recur at any time, and single clusters have none."""
     times = np.datetime64("2017-03-06T00:30:00") + np.arange(240) * np.timedelta64(1, "h")
     order = np.random.default_rng(9).permutation(240)
     assert cluster_hours(np.arange(240)[order], times[order]) == 1.0
@@ -196,7 +196,7 @@ def test_clusters_of_time_have_a_length() -> None:
 
 @pytest.mark.parametrize("given", [False, True])
 def test_a_union_of_cells_comes_as_one_cell_would(given: bool) -> None:
-    """Of single cells it says what `design_effects` does, of several what that says of them as one; in pieces too."""
+    """Cells combine as one cell: single cells agree with `design_effects`, unions with that of the joined cell; also in pieces."""
     random = np.random.default_rng(21)
     clusters, strata = np.repeat(np.arange(200), 10), random.integers(0, 3, 2000) if given else None
     cells = (random.integers(0, 2, 200)[clusters] + random.integers(0, 3, 2000)).astype(np.int64)

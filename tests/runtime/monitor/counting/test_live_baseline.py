@@ -1,4 +1,4 @@
-"""A baseline of past weeks is that of the same rows as columns."""
+"""A baseline of past weeks of captures equals that of the same rows as columns."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ CALLS = 300
 
 
 def weeks(lines: Any) -> tuple[list[list[str]], dict[str, Any], np.ndarray]:
-    """Return capture objects of two rows a call, their columns and times."""
+    """Return capture objects with two rows per call, and their columns and times."""
     prices = RANDOM.integers(1, 50, (CALLS, 2)).astype(np.float32)
     stock = RANDOM.integers(0, 5, (CALLS, 2)).astype(np.float32)
     stores = RANDOM.choice(["north", "south"], (CALLS, 2))
@@ -37,7 +37,7 @@ def weeks(lines: Any) -> tuple[list[list[str]], dict[str, Any], np.ndarray]:
 
 @pytest.mark.parametrize("cluster", ["call", "hour", "day"])
 def test_captures_are_as_good_as_columns(lines: Any, cluster: Any) -> None:
-    """The same baseline, strata and pairs included, with clusters by call, hour or day."""
+    """Captures give the same baseline with strata and pairs, for clusters by call, hour or day."""
     objects, columns, times = weeks(lines)
     more: dict[str, Any] = {"conditions": [Condition(name="day", kind="day_of_week")], "pairs": [("price", "store")]}
     found = live_baseline(objects, TYPES, created="2017-08-01T00:00:00Z", cluster=cluster, **more)
@@ -62,7 +62,7 @@ def test_captures_are_as_good_as_columns(lines: Any, cluster: Any) -> None:
 
 
 def test_what_does_not_fit_is_null_or_left_out(lines: Any) -> None:
-    """Values of another type are null, infinite ones apart; calls of an earlier model and without an input are none of its rows."""
+    """Other types are null and infinities separate; calls of an earlier model or without an input are excluded."""
     objects = [
         [
             lines.call("x,inf,north", "9", time="2017-07-03T10:00:00Z"),
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_null_or_left_out(lines: Any) -> None:
 
 
 def test_calls_of_a_rollout_that_was_taken_back_are_left_out(lines: Any) -> None:
-    """As they are of every window."""
+    """Excludes calls of a rolled-back rollout, as every window does."""
     objects, _, times = weeks(lines)
     aside = (TakenBack(since=f"{times[20]}Z", until=f"{times[39]}Z"),)
     found = live_baseline(objects, TYPES, created="2017-08-01T00:00:00Z", aside=aside)
@@ -90,7 +90,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out(lines: Any) -> None
 
 
 def test_fails_without_rows(lines: Any) -> None:
-    """What there was instead is told."""
+    """Rejects captures without rows and reports what they contain."""
     objects = [["{", lines.call("1,2"), lines.call("1", inference_id="mlops-synthetic-1")]]
     with pytest.raises(
         BaselineError,
@@ -101,7 +101,7 @@ def test_fails_without_rows(lines: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_classes_and_outputs_are_those_of_the_captures(kind: str) -> None:
-    """The predicted class, or each output: what the holdout's baseline would have of the same rows."""
+    """Counts the predicted class, or each output, as the holdout's baseline does."""
     expected, line = baseline_of(kind), captured(kind, "application/json", "application/json")
     types = dict.fromkeys((feature.name for feature in expected.features), "number")
     found = live_baseline(

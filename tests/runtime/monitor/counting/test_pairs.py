@@ -1,4 +1,4 @@
-"""Pair tables: groups of cells, counts against a brute-force table."""
+"""Pair tables: groups of cells, and counts checked against a brute-force table."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from mlops_runtime.monitor.counting.pairs import (
 
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=70))
 def test_groups_are_few_and_cover_all_cells(counts: list[int]) -> None:
-    """At most five that follow the order of the cells, none empty, and null apart."""
+    """At most five groups, none empty, follow the order of the cells; null is separate."""
     found = groups(FeatureBaseline(name="x", type="number", counts=tuple(counts)))
     assert len(found) == len(counts)
     assert list(found[:-1]) == sorted(found[:-1])
@@ -55,7 +55,7 @@ def test_groups_hold_about_the_same() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=50))
 def test_tables_are_those_of_brute_force(rows: list[tuple[int, int]]) -> None:
-    """Rows of which either value is invalid (the cell past null) are in no cell."""
+    """Rows with an invalid value in either column (the cell after null) are in no cell."""
     features = {
         "a": FeatureBaseline(name="a", type="number", counts=(4, 0, 4, 1)),
         "b": FeatureBaseline(name="b", type="number", counts=(4, 4, 1)),
@@ -74,7 +74,7 @@ def test_tables_are_those_of_brute_force(rows: list[tuple[int, int]]) -> None:
 
 
 def test_strata_have_tables_of_their_own_that_add_up() -> None:
-    """Each row is in the table of its group; two passes give what one does."""
+    """Each row is in the table of its stratum; two passes give the same as one."""
     random = np.random.default_rng(6)
     features = {name: FeatureBaseline(name=name, type="category", counts=(10, 10, 0)) for name in "ab"}
     first, second, strata = (random.integers(0, 2, 300) for _ in range(3))
@@ -89,7 +89,7 @@ def test_strata_have_tables_of_their_own_that_add_up() -> None:
 
 
 def test_what_strata_explain_is_not_variance_of_clusters() -> None:
-    """Days of promotions pair otherwise than others: given that, rows are independent."""
+    """Days of promotions pair differently; given that stratum, rows are independent."""
     random = np.random.default_rng(7)
     features = {name: FeatureBaseline(name=name, type="category", counts=(10, 10, 0)) for name in "ab"}
     days = np.repeat(np.arange(60), 100)
@@ -103,7 +103,7 @@ def test_what_strata_explain_is_not_variance_of_clusters() -> None:
 
 
 def test_the_first_pairs_that_have_room_are_kept_by_stratum() -> None:
-    """20,000 cells of all strata: 400 strata of 36 cells have room for one pair."""
+    """Keeps the first pairs within 20,000 cells of all strata: with 400 strata of 36 cells that is one pair."""
     random = np.random.default_rng(8)
     features = {name: FeatureBaseline(name=name, type="category", counts=(9, 9, 9, 9, 9, 0)) for name in "abc"}
     cells = {name: random.integers(0, 5, 4000) for name in "abc"}
@@ -114,7 +114,7 @@ def test_the_first_pairs_that_have_room_are_kept_by_stratum() -> None:
 
 
 def test_clustered_pairs_are_overdispersed() -> None:
-    """Rows that are copies within clusters count as their clusters."""
+    """Rows that are copies within clusters count as one per cluster."""
     random = np.random.default_rng(5)
     features = {name: FeatureBaseline(name=name, type="category", counts=(10, 10, 0)) for name in "ab"}
     cells = {name: np.repeat(random.integers(0, 2, 500), 7) for name in "ab"}
@@ -124,6 +124,6 @@ def test_clustered_pairs_are_overdispersed() -> None:
 
 
 def test_fails_for_what_is_no_pair() -> None:
-    """Each is named at once."""
+    """Rejects invalid pairs and names all of them together."""
     with pytest.raises(PairError, match=r"got \('a', 'a'\); .* got \('a', 'c'\); .* got \('a',\)$"):
         check([("a", "b"), ("a", "a"), ("a", "c"), ("a",)], ["a", "b"])

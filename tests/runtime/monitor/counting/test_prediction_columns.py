@@ -1,4 +1,4 @@
-"""Predictions that are lists, from captures of JSON and CSV, as columns that a baseline counts."""
+"""Predictions that are lists, read from JSON and CSV captures as columns of a baseline."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ PRICE = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(5, 5,
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/csv"])
 def test_the_servers_captures_count_as_the_baseline_did(kind: str, content_type: str) -> None:
-    """All rows of the baseline sent as one call: the same cells, in either format, by either reader."""
+    """The baseline's rows sent as one call fall into the same cells, in either format and by either reader."""
     baseline, line = baseline_of(kind), captured(kind, content_type, content_type)
     counts = count([line], baseline)
     assert counts.problems is None
@@ -32,7 +32,7 @@ def test_the_servers_captures_count_as_the_baseline_did(kind: str, content_type:
     "data", ['{"predictions": [0.2]}', '{"predictions": [[0.2, 0.8]]}', '{"predictions": [["a", 0, 1]]}']
 )
 def test_another_shape_counts_as_no_prediction(data: str) -> None:
-    """One value, a list that is too short, and texts: of another type, not left out."""
+    """A single value, a short list and text count as another type instead of being dropped."""
     prediction = FeatureBaseline(name="prediction", type="category", counts=(1, 0, 0), levels=("a",))
     baseline = Baseline(
         features=(PRICE,), rows=1, training_set_id="t", created="", classes=("a", "b", "c"), prediction=prediction
@@ -51,19 +51,19 @@ def test_another_shape_counts_as_no_prediction(data: str) -> None:
     "value", [None, 1.0, "12", [1, float("nan")], [1, True], ["1_0", 2], [1], [1, 2, 3], [1, None]]
 )
 def test_what_is_not_a_number_of_each_is_none(value: Any) -> None:
-    """Booleans and Python's digit separators are not numbers."""
+    """Booleans and digit separators are not numbers."""
     assert numbers_of(value, 2) is None
 
 
 def test_a_prediction_of_one_value_stays_as_it_is() -> None:
-    """For every other model."""
+    """A prediction of one value is unchanged for every other model."""
     baseline = Baseline(features=(PRICE,), rows=1, training_set_id="t", created="")
     assert prediction_columns([1.0, "2"], baseline) == [[1.0, "2"]]
 
 
 @pytest.mark.parametrize("data", ['{"predictions": [[0.2, 0.5, 0.3]]}', '{"predictions": [[0.2]]}'])
 def test_the_numbers_of_a_vector_are_not_counted(data: str) -> None:
-    """Its calls and features are, without a problem, whatever its numbers are."""
+    """A vector's numbers are not counted; its calls and features are, without a problem."""
     baseline = Baseline(features=(PRICE,), rows=1, training_set_id="t", created="", target="vector", width=3)
     assert prediction_columns([[0.2, 0.5, 0.3]], baseline) == []
     sides = {

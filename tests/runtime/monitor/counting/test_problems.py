@@ -1,4 +1,4 @@
-"""Problems are bounded, and what is kept does not depend on the order of the parts."""
+"""Problem counts are bounded and independent of the order of merging."""
 
 from collections import Counter
 
@@ -37,7 +37,7 @@ PROBLEMS = st.dictionaries(
 
 @given(st.lists(PROBLEMS, max_size=4), st.randoms())
 def test_parts_add_up_in_any_order(parts: list[dict[str, int]], random: object) -> None:
-    """The same names, exact counts, and nothing lost."""
+    """Merging in any order gives the same names and exact counts."""
     total: Counter[str] = Counter()
     for part in parts:
         total.update(part)
@@ -54,7 +54,7 @@ def test_parts_add_up_in_any_order(parts: list[dict[str, int]], random: object) 
 
 
 def test_names_that_callers_make_up_drop_no_other() -> None:
-    """However many columns and widths a feed has, what else went wrong keeps its count."""
+    """Any number of column names and widths from callers leaves the counts of other problems intact."""
     made_up = {COLUMN_FOREIGN(f"c{n}"): 1 for n in range(1000)}
     widths = {ROW_WIDTH(n, 7): 2 for n in range(8, 1008)}
     fixed = {COLUMN_MISSING("price"): 3, TIME_INVALID(): 4, SIDE_NOT_JSON["output"](): 5}
@@ -65,13 +65,13 @@ def test_names_that_callers_make_up_drop_no_other() -> None:
 
 
 def test_no_problem_is_none() -> None:
-    """Counts without problems have no field."""
+    """Counts without problems omit the field."""
     assert add(None, None) is None
 
 
 @given(st.lists(st.one_of(st.text(), st.integers()), min_size=1, max_size=3))
 def test_arguments_are_read_back(arguments: list[str | int]) -> None:
-    """Whatever a caller called its columns: no sentence has to be taken apart."""
+    """Arguments, such as callers' column names, are read back without parsing sentences."""
     kind = Kind("row_width", "{!r}")
     problem = kind(*arguments)
     assert arguments_of(problem) == tuple(arguments)
@@ -80,7 +80,7 @@ def test_arguments_are_read_back(arguments: list[str | int]) -> None:
 
 
 def test_each_code_names_one_kind() -> None:
-    """A problem is read back as the kind that it was written by; a sentence of another part is none."""
+    """A problem is read back as the kind that wrote it; other sentences give no kind."""
     assert kind_of(COLUMN_MISSING("a[1]")) is COLUMN_MISSING
     assert kind_of("label without a captured call") is None
     assert sentence(COLUMN_MISSING("it's [2]")) == 'column "it\'s [2]" is missing'

@@ -1,4 +1,4 @@
-"""Fine cells of predictions: one rule for the holdout and live calls, for numbers, probabilities and classes."""
+"""Fine prediction cells: the same rule for the holdout and live calls, for numbers, probabilities and classes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from mlops_runtime.monitor.counting.score_cells import BINS, score_cells, score_
 
 @pytest.mark.parametrize(("rows", "bins"), [(10_000, BINS), (1000, 20), (90, 2)])
 def test_bins_are_quantiles_with_both_ends(rows: int, bins: int) -> None:
-    """Forty, fewer of small holdouts; a bin below the smallest and one above the largest are empty."""
+    """Forty quantile bins, fewer for small holdouts, and an empty bin at either end."""
     values = np.random.default_rng(1).normal(0, 1, rows).astype(np.float32)
     edges = np.array(score_edges(values), dtype=np.float32)
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
@@ -22,13 +22,13 @@ def test_bins_are_quantiles_with_both_ends(rows: int, bins: int) -> None:
 
 
 def test_equal_scores_are_one_bin() -> None:
-    """Scores of a constant model have one; the threshold beyond all scores is an edge still."""
+    """A constant model has one bin; a threshold beyond all scores is still an edge."""
     assert len(score_edges(np.full(500, 0.25, np.float32))) == 2
     assert len(score_edges(np.full(500, 0.25, np.float32), threshold=0.5)) == 3
 
 
 def test_predictions_that_are_not_numbers_are_null() -> None:
-    """As of live calls: missing, text, lists of another width, codes without probabilities."""
+    """Missing values, text, lists of another width and codes without probabilities are null, as in live calls."""
     number, classes = learnt("regression", 500, 1), learnt("classes", 500, 1)
     [cells] = score_cells([10.0, None, "x", "10", float("inf")], number)
     null = len(estimator_of(number).scores[0].counts) - 1
@@ -52,7 +52,7 @@ def test_predictions_that_are_not_numbers_are_null() -> None:
 
 @pytest.mark.parametrize("kind", ["classes", "outputs"])
 def test_lines_and_columns_are_counted_alike(lines: Any, kind: Kind) -> None:
-    """A capture line of several rows, and the same rows as columns."""
+    """A capture line of several rows and the same rows as columns count alike."""
     baseline, shown = learnt(kind, 500, 1), window(kind, 50, 2)
     data = "\n".join(",".join(map(str, row)) for row in zip(*(v.tolist() for v in shown.columns.values()), strict=True))
     output = "\n".join(",".join(map(str, row)) for row in shown.rows.prediction.tolist())

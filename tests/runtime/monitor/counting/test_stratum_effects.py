@@ -1,4 +1,4 @@
-"""Strata that vary more between clusters than the others: told from chance, by what their number of clusters can tell."""
+"""Strata that vary more between clusters than others: separated from chance as far as their clusters allow."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,16 @@ from mlops_runtime.monitor.counting.dispersion import design_effects
 from mlops_runtime.monitor.counting.feature_baseline import category_baseline, number_baseline
 from mlops_runtime.monitor.counting.stratum_effects import stratum_effects
 
-ROWS = 60  # of a stratum in a cluster
+ROWS = 60  # per stratum and cluster
 CELLS = 5
-# of Dirichlet shares: the smaller, the more clusters differ
+# Dirichlet concentration: smaller values vary more between clusters
 ALIKE, WIDE = 60.0, 4.0
 
 
 def drawn(
     concentration: list[float], clusters: int, seed: int, *, rows: int = ROWS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return cells, clusters and strata: each cluster has shares of its own in each stratum."""
+    """Return cells, clusters and strata; each cluster has its own shares in each stratum."""
     random = np.random.default_rng(seed)
     cells, of, strata = [], [], []
     for stratum, each in enumerate(concentration):
@@ -32,19 +32,19 @@ def drawn(
 def found(
     concentration: list[float], clusters: int, seed: int, *, rows: int = ROWS
 ) -> tuple[StratumDispersion, ...] | None:
-    """Return what is measured of strata."""
+    """Return the measured effects of strata."""
     cells, of, strata = drawn(concentration, clusters, seed, rows=rows)
     within = design_effects(cells, CELLS, of, strata)
     return stratum_effects(cells, np.ones(CELLS, dtype=bool), of, strata, within)
 
 
 def test_strata_that_vary_alike_are_taken_for_alike() -> None:
-    """Of 60 baselines whose strata differ by chance alone at most one says that they differ."""
+    """At most one of 60 baselines whose strata differ by chance alone reports a difference."""
     assert sum(found([ALIKE] * 20, 12, seed) is not None for seed in range(60)) <= 1
 
 
 def test_a_stratum_that_varies_more_has_its_own_effect() -> None:
-    """Nine strata alike, one wide: its design effect is that of its own clusters, the others keep that of all."""
+    """One of ten strata varies more: its design effect follows its own clusters, the others keep the common effect."""
     concentration = [ALIKE] * 9 + [WIDE]
     cells, of, strata = drawn(concentration, 60, 1)
     within = design_effects(cells, CELLS, of, strata)
@@ -55,13 +55,13 @@ def test_a_stratum_that_varies_more_has_its_own_effect() -> None:
     assert effects[9].times * within.mean == pytest.approx(own, rel=0.05)
     assert [one.times for one in effects[:9]] == [1.0] * 9
     assert effects[9].cluster_rows == ROWS
-    # what 60 clusters say, beside a little of what the others do
+    # the estimate of 60 clusters, shrunk slightly towards that of all strata
     assert effects[9].clusters is not None
     assert 60 <= effects[9].clusters <= 70
 
 
 def test_few_clusters_are_drawn_to_the_others() -> None:
-    """The wide stratum's effect is nearer to that of all where fewer of its clusters are known, and is known less well."""
+    """With fewer clusters, the wide stratum's effect is nearer to the common one and less certain."""
     many, few = (found([ALIKE] * 9 + [WIDE], clusters, 5) for clusters in (60, 6))
     assert many is not None
     assert few is not None
@@ -72,7 +72,7 @@ def test_few_clusters_are_drawn_to_the_others() -> None:
 
 
 def test_a_stratum_in_one_cluster_alone_varies_as_all_do() -> None:
-    """One cluster does not say how much clusters differ."""
+    """A stratum within one cluster takes the common effect."""
     cells, of, strata = drawn([ALIKE] * 9 + [WIDE], 40, 2)
     some = (strata < 9) | (of < 1)
     more = drawn([WIDE], 40, 3)
@@ -85,7 +85,7 @@ def test_a_stratum_in_one_cluster_alone_varies_as_all_do() -> None:
 
 
 def test_baselines_keep_it_for_clusters_given_conditions_only() -> None:
-    """Independent rows have none, nor has a baseline without conditions; numbers and levels alike have it."""
+    """Only clustered baselines with conditions store it, for numbers and levels alike."""
     cells, clusters, strata = drawn([ALIKE] * 9 + [WIDE], 40, 4)
     levels = Coded(cells, [f"level {cell}" for cell in range(CELLS)])
     for fitted in (category_baseline, number_baseline):

@@ -1,4 +1,4 @@
-"""Edges in the tails: where they lie, which baselines have them, and what adds up to the tenths."""
+"""Tail edges: their positions, the baselines that have them, and the cells that add up to tenths."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(3)
     [(900, []), (1100, [55, 55]), (2200, [55, 110, 110, 55]), (5000, [50, 125, 250, 250, 125, 50])],
 )
 def test_a_baseline_has_the_edges_that_its_rows_support(rows: int, beyond: list[int]) -> None:
-    """Fifty rows beyond each edge and as many before the next one: 5 % of some 1,000 rows, 2.5 % of 2,000, 1 % of 5,000."""
+    """Fifty rows beyond each edge and up to the next one support 5 % of about 1,000 rows, 2.5 % of 2,000, 1 % of 5,000."""
     feature = number_baseline("x", RANDOM.lognormal(size=rows).astype(np.float32))
     assert (beyond_edges(feature) @ feature.counts).tolist() == beyond
     assert len(feature.tail_edges or ()) == len(beyond)
@@ -25,7 +25,7 @@ def test_a_baseline_has_the_edges_that_its_rows_support(rows: int, beyond: list[
 
 @given(st.integers(0, 3000), st.integers(0, 99), st.sampled_from(["poisson", "cauchy", "rounded", "zeros"]))
 def test_tenths_are_a_baseline_without_edges_in_its_tails(rows: int, seed: int, kind: str) -> None:
-    """Of any numbers: cells of tails hold fifty rows, and add up to what their tenth holds."""
+    """Tail cells hold fifty rows of any numbers and add up to their tenth of a baseline without tail edges."""
     random = np.random.default_rng(seed)
     values = {
         "poisson": random.poisson(3, rows),
@@ -45,7 +45,7 @@ def test_tenths_are_a_baseline_without_edges_in_its_tails(rows: int, seed: int, 
 
 
 def test_values_that_hold_a_tail_have_no_edge_in_it() -> None:
-    """Nine of ten rows are zero: the lower tail is all zero, and what is above has its own edges."""
+    """With nine of ten rows at zero the lower tail is all zero, and the upper one has its own edges."""
     values = np.concatenate([np.zeros(9_000), np.arange(1, 1_001)]).astype(np.float32)
     feature = number_baseline("x", values)
     assert feature.tail_edges == (501.0, 751.0, 901.0)

@@ -1,4 +1,4 @@
-"""Tallies against counting one value after another."""
+"""Tallies, checked against counting value by value."""
 
 import math
 from fractions import Fraction
@@ -22,13 +22,13 @@ NUMBERS = st.lists(
 
 
 def value(result: tuple[float, tuple[float, ...] | None]) -> Fraction:
-    """Return what an expansion is worth."""
+    """Return the value of an expansion."""
     return sum((Fraction(term) for term in (result[0], *(result[1] or ()))), Fraction(0))
 
 
 @given(st.lists(FINITE, max_size=20), st.randoms())
 def test_an_expansion_is_exact_and_of_one_form(parts: list[float], random: object) -> None:
-    """It is worth the sum, any order gives the same terms, and each is the nearest double to what is left."""
+    """An expansion equals the sum, has the same terms in any order, and each term is the double nearest to the rest."""
     result = expansion(parts)
     exact = sum(map(Fraction, parts), Fraction(0))
     assert value(result) == exact
@@ -42,7 +42,7 @@ def test_an_expansion_is_exact_and_of_one_form(parts: list[float], random: objec
 
 @given(NUMBERS, st.lists(st.integers(0, 60), max_size=3))
 def test_sums_are_exact_in_any_grouping(values: list[float], cuts: list[int]) -> None:
-    """Numbers of very different size lose nothing, whole or in parts, and neither do their squares."""
+    """Sums and sums of squares of very different numbers are exact, whole or in parts."""
     bounds = [0, *sorted(min(cut, len(values)) for cut in cuts), len(values)]
     for numbers in (np.array(values, dtype=np.float64), np.array(values, dtype=np.float64) ** 2):
         whole, parts = ExactSums(), ExactSums()
@@ -55,7 +55,7 @@ def test_sums_are_exact_in_any_grouping(values: list[float], cuts: list[int]) ->
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(width=32, allow_nan=False, allow_infinity=False)), max_size=40))
 def test_groups_are_added_apart(rows: list[tuple[int, float]]) -> None:
-    """The sum of a group is that of its values alone."""
+    """Each group's sum covers its own values alone."""
     groups, values = np.array([g for g, _ in rows], dtype=np.int64), np.array([v for _, v in rows], dtype=np.float64)
     together = ExactSums(4)
     together.add(values, groups)
@@ -66,7 +66,7 @@ def test_groups_are_added_apart(rows: list[tuple[int, float]]) -> None:
 
 
 def test_long_columns_are_exact() -> None:
-    """More values than a block, more parts than are kept: still what fractions say."""
+    """More values than a block and more parts than are buffered still equal the sum of fractions."""
     random = np.random.default_rng(2)
     values = (
         (random.normal(size=50_000) * 10.0 ** random.integers(-20, 20, 50_000)).astype(np.float32).astype(np.float64)
@@ -84,7 +84,7 @@ def test_long_columns_are_exact() -> None:
 
 @pytest.mark.parametrize("values", [[], [0.0], [-0.0, 0.0], [5.0, -5.0]])
 def test_nothing_is_a_positive_zero(values: list[float]) -> None:
-    """Zero has one form."""
+    """Zero is always positive zero."""
     sums = ExactSums()
     sums.add(np.array(values))
     assert repr(sums.result(0)) == "(0.0, None)"
@@ -112,7 +112,7 @@ ROW = st.tuples(VALUE, VALUE, TEXT, VALUE)
 
 
 def one_by_one(feature: FeatureBaseline, values: list[Any]) -> FeatureCounts:
-    """Count values as the contract says."""
+    """Count values as the contract defines."""
     counts, known, invalid, infinite = [0] * len(feature.counts), [], 0, 0
     levels = LevelCells(feature) if feature.type == "category" else None
     for value in values:
@@ -145,7 +145,7 @@ def one_by_one(feature: FeatureBaseline, values: list[Any]) -> FeatureCounts:
 
 
 def without_rest(counts: FeatureCounts) -> tuple[Any, ...]:
-    """Return all but what the sums leave."""
+    """Return the tally without the remainders of the sums."""
     return (
         counts.counts,
         counts.invalid,
@@ -159,7 +159,7 @@ def without_rest(counts: FeatureCounts) -> tuple[Any, ...]:
 
 @given(st.lists(ROW, max_size=30))
 def test_cells_are_those_of_counting_one_by_one(rows: list[tuple[Any, ...]]) -> None:
-    """Every feature, sorted at once or searched row by row."""
+    """Every feature's cells equal those counted one by one, sorted at once or searched row by row."""
     for index, feature in enumerate(BASELINE.features):
         values = [row[index] for row in rows]
         expected = without_rest(one_by_one(feature, values))
@@ -178,7 +178,7 @@ def test_cells_are_those_of_counting_one_by_one(rows: list[tuple[Any, ...]]) -> 
 
 @given(st.lists(ROW, max_size=30), st.integers(0, 30))
 def test_strata_pairs_and_patterns_are_those_of_their_rows(rows: list[tuple[Any, ...]], cut: int) -> None:
-    """Whatever the blocks in which rows come, strata hold exactly their own rows."""
+    """Strata, pairs and patterns contain exactly their own rows, for any block size."""
     window = WindowTally(Grid(BASELINE))
     for block in (rows[:cut], rows[cut:]):
         columns = {name: [row[index] for row in block] for index, name in enumerate(COLUMNS)}
@@ -218,7 +218,7 @@ def test_strata_pairs_and_patterns_are_those_of_their_rows(rows: list[tuple[Any,
 
 
 def test_the_baseline_counts_itself() -> None:
-    """What was fitted and what is counted of the same rows is one."""
+    """Counting the rows of a fit gives the fitted counts."""
     window = WindowTally(Grid(BASELINE))
     window.add_predictions([COLUMNS["price"]], window.add(COLUMNS, ROWS))
     assert [f.counts for f in window.features()] == [f.counts for f in BASELINE.features]
@@ -231,7 +231,7 @@ def test_the_baseline_counts_itself() -> None:
 
 
 def test_an_old_baseline_still_counts() -> None:
-    """One cell for other levels, open outer bins, nothing beside the features."""
+    """Reads old baselines: one cell for other levels, open outer bins, nothing besides the features."""
     store = FeatureBaseline(name="store", type="category", levels=("a",), counts=(5, 3, 1))
     price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(4, 5, 0))
     baseline = Baseline(features=(price, store), rows=9, training_set_id="t", created="2017-08-01T00:00:00Z")

@@ -1,4 +1,4 @@
-"""Our baseline as Model Monitor reads it."""
+"""Our baseline in the format of Model Monitor."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def _rows(count: int, seed: int, shift: float = 0.0, store: str | None = None) -
 
 @pytest.fixture(scope="module")
 def baseline() -> Baseline:
-    """Of 5,000 rows."""
+    """Return the baseline of 5,000 rows."""
     rows = _rows(5000, 1)
     price = np.array([np.nan if row["price"] is None else row["price"] for row in rows], dtype=np.float32)
     return Baseline(
@@ -57,18 +57,18 @@ def _violations(baseline: Baseline, rows: list[dict[str, Any]]) -> set[tuple[str
 
 
 def test_data_like_the_baselines_have_no_violations(baseline: Baseline) -> None:
-    """Nulls and small distances are forgiven: twenty windows."""
+    """Twenty windows of the baseline's distribution tolerate nulls and small distances."""
     assert [_violations(baseline, _rows(1000, 100 + seed)) for seed in range(20)] == [set()] * 20
 
 
 def test_shifts_and_unknown_levels_have(baseline: Baseline) -> None:
-    """Each under the name of its check."""
+    """Shifts and unknown levels are violations under the name of their check."""
     assert _violations(baseline, _rows(1000, 2, shift=1.0)) == {("price", "baseline_drift_check")}
     assert ("store", "categorical_values_check") in _violations(baseline, _rows(1000, 3, store="new"))
 
 
 def test_other_monitors_have_files_of_what_the_baseline_knows(baseline: Baseline) -> None:
-    """Errors by the ratio that is allowed, bias and attributions as they were."""
+    """Writes the files of other monitors: the allowed error ratio, and bias and attributions of the baseline."""
     files = baseline_files(baseline, MonitorSpec(quality_limits={"r2": 0.3}))
 
     assert files["model_quality"]["constraints.json"]["regression_constraints"] == {
@@ -90,7 +90,7 @@ def test_other_monitors_have_files_of_what_the_baseline_knows(baseline: Baseline
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    """An empty bucket."""
+    """Return an empty bucket."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         client.create_bucket(Bucket="artifacts")
@@ -98,7 +98,7 @@ def s3() -> Iterator[Any]:
 
 
 def test_files_are_written_when_the_model_is_another(s3: Any, baseline: Baseline) -> None:
-    """Of the monitors that run, and not twice."""
+    """Writes the files of running monitors once for each model."""
     given: dict[str, Any] = {
         "bucket": "artifacts",
         "endpoint": "demand",

@@ -1,4 +1,4 @@
-"""Rows out of captured and merged records, whatever the payload."""
+"""Rows of captured and merged records in any payload format."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def _line(data: str, output: str | None, encoding: str = "CSV", **more: Any) -> 
     ],
 )
 def test_csv_is_read_by_position_the_output_first(line: str) -> None:
-    """As AWS's container reads it: the baseline's first column is the prediction."""
+    """Reads CSV by position with the output first, like AWS's container."""
     assert rows_of(read_record(line), NAMES) == [
         {"prediction": "7.5", "price": "2", "store": "north"},
         {"prediction": "8", "price": "3", "store": "south"},
@@ -50,19 +50,19 @@ def test_csv_is_read_by_position_the_output_first(line: str) -> None:
     ],
 )
 def test_json_is_read_by_name_where_it_has_names(data: str, output: str) -> None:
-    """A prediction without a name takes the first that the input has not."""
+    """Reads JSON by name; an unnamed prediction gets the baseline's first name that the input lacks."""
     assert rows_of(read_record(_line(data, output, "JSON")), NAMES) == [
         {"prediction": 7.5, "price": 2, "store": "north"}
     ]
 
 
 def test_what_is_beyond_the_baseline_has_a_name_too() -> None:
-    """So that an extra column is seen."""
+    """Columns beyond the baseline get a name, so that they are noticed."""
     assert rows_of(read_record(_line("2,north,x", "7")), NAMES)[0]["_c3"] == "x"
 
 
 def test_one_side_can_be_looked_at_alone() -> None:
-    """As ``captureIndexNames`` says, or as the capture options leave it."""
+    """Reads one side alone, by ``captureIndexNames`` or the capture options."""
     record = read_record(_line("2,north", "7"))
 
     assert rows_of(record, ["price", "store"], ("endpointInput",)) == [{"price": "2", "store": "north"}]
@@ -70,20 +70,20 @@ def test_one_side_can_be_looked_at_alone() -> None:
 
 
 def test_rows_of_both_sides_must_agree() -> None:
-    """Else nobody knows which prediction is whose."""
+    """Rejects different numbers of rows on both sides, where predictions cannot be matched."""
     with pytest.raises(RecordError, match="different numbers of rows"):
         rows_of(read_record(_line("2,north", "7\n8")), NAMES)
 
 
 def test_labels_are_in_the_order_of_the_rows() -> None:
-    """Of a merged record."""
+    """Labels of a merged record are in row order."""
     line = _line("2,a\n3,b", "7\n8", groundTruthData={"data": "1\n0\n", "encoding": "CSV"})
 
     assert read_record(line).labels == ["1", "0"]
 
 
 def test_an_id_like_the_platforms_hides_nothing() -> None:
-    """AWS's own container knows nothing of such ids."""
+    """Reads records with the platform's synthetic ids like any other, as AWS's container does."""
     line = json.loads(_line("2,a", "7"))
     line["eventMetadata"]["inferenceId"] = "mlops-synthetic-1"
 
@@ -95,21 +95,21 @@ def test_an_id_like_the_platforms_hides_nothing() -> None:
     "line", ["", "{", "[]", '{"captureData": {}}', '{"captureData": 1, "eventMetadata": {"eventId": "e"}}']
 )
 def test_what_is_no_record_is_told_the_same_way(line: str) -> None:
-    """So that lines can be counted by it."""
+    """Every invalid record has the same error, so that lines can be counted by it."""
     with pytest.raises(RecordError, match=r"^line is not a capture record$"):
         read_record(line)
 
 
 @pytest.mark.parametrize(("data", "encoding"), [("{", "JSON"), ("%", "BASE64"), ("/w==", "BASE64")])
 def test_a_payload_that_cannot_be_read_names_its_side(data: str, encoding: str) -> None:
-    """JSON that is none, BASE64 that is none, bytes that are no text."""
+    """Errors for invalid JSON, BASE64 and UTF-8 name the side."""
     with pytest.raises(RecordError, match="endpointInput is neither CSV nor JSON"):
         read_record(_line(data, None, encoding))
 
 
 @given(st.binary(max_size=40) | st.text(max_size=40))
 def test_no_line_breaks_it(line: bytes | str) -> None:
-    """It is a record, or a reason."""
+    """Any line is a record or an error."""
     try:
         read_record(line)
     except RecordError:
@@ -121,5 +121,5 @@ def test_no_line_breaks_it(line: bytes | str) -> None:
     [(["a", "b"], "1", "b"), ({"score": 1}, "score", 1), (3, "0", 3), (["a"], "4", None), ({}, "x", None)],
 )
 def test_attributes_are_names_or_positions(row: Any, attribute: str, value: Any) -> None:
-    """Of an output row."""
+    """Attributes of an output row are names or positions."""
     assert value_of(row, attribute) == value

@@ -22,7 +22,7 @@ def _read(monitor: MonitorName, analysis: Any) -> Any:
 
 
 def test_a_configuration_names_groups_by_value_or_threshold() -> None:
-    """0 and 1 are values, any other single number a threshold; an index is a header's."""
+    """0 and 1 are values and any other single number a threshold; an index refers to the header."""
     config = read_bias_config(
         {
             "headers": ["bought", "age", "region", "member"],
@@ -46,7 +46,7 @@ def test_a_configuration_names_groups_by_value_or_threshold() -> None:
 
 
 def test_every_problem_of_a_configuration_is_named() -> None:
-    """At once."""
+    """Reports all problems of a configuration together."""
     with pytest.raises(ClarifyError) as error:
         read_bias_config({"facet": [{"name_or_index": 3}], "label_values_or_threshold": ["yes"]})
 
@@ -57,7 +57,7 @@ def test_every_problem_of_a_configuration_is_named() -> None:
 
 
 def test_an_analysis_is_read_back_as_it_was() -> None:
-    """Stages, facets, values."""
+    """An analysis is read back with stages, facets and values."""
     values = {"age=40/CI": 0.2, "age=40/DPPL": -0.1, "region=north/DI": 0.9}
     found = _read("bias", bias_analysis(values, "bought")).bias
 
@@ -82,7 +82,7 @@ def test_an_analysis_is_read_back_as_it_was() -> None:
     ],
 )
 def test_worse_is_farther_from_fair(name: str, baseline: float, value: float, is_worse: bool) -> None:
-    """AWS's own example, and the ratio whose fair value is 1."""
+    """Compares distances from fairness, with AWS's example and a ratio whose fair value is 1."""
     before = _read("bias", bias_analysis({f"age=40/{name}": baseline}, "y")).bias
 
     assert bool(worse(before, {f"age=40/{name}": value})) is is_worse

@@ -1,4 +1,4 @@
-"""Model Monitor's checks, in every spelling of its files."""
+"""Model Monitor's checks, in all documented spellings of its files."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def _violations(
 
 
 def test_types_must_match_as_often_as_the_threshold_says() -> None:
-    """The words are the container's own."""
+    """Types must match as often as the threshold requires, with the container's own words."""
     ((name, kind, text),) = _violations({"name": "c", "inferred_type": "Integral"}, [1, 2, 3, 4.5])
 
     assert (name, kind) == ("c", "data_type_check")
@@ -50,7 +50,7 @@ def test_types_must_match_as_often_as_the_threshold_says() -> None:
 
 
 def test_completeness_is_compared_with_the_features_own() -> None:
-    """Nulls as rare as in the baseline are none."""
+    """Nulls as rare as in the baseline are no violation."""
     feature = {"name": "c", "inferred_type": "Fractional", "completeness": 0.75}
 
     assert _violations(feature, [1.5, None, 2.5, 3.5]) == []
@@ -59,7 +59,7 @@ def test_completeness_is_compared_with_the_features_own() -> None:
 
 
 def test_columns_are_compared_by_name() -> None:
-    """Missing and extra ones, with their names."""
+    """Reports missing and extra columns by name."""
     document = {"features": [{"name": "a", "inferred_type": "Unknown"}, {"name": "b", "inferred_type": "Unknown"}]}
     columns, _ = profile([{"b": 1, "z": 2}])
     found = [(v.feature_name, v.constraint_check_type) for v in evaluate(read_constraints(document), {}, columns)]
@@ -76,7 +76,7 @@ def test_columns_are_compared_by_name() -> None:
     ],
 )
 def test_known_values_are_a_share(place: dict[str, Any]) -> None:
-    """A feature may override it, in either spelling, at either place."""
+    """The share of known values can be overridden per feature, in either spelling and position."""
     feature = {"name": "c", "inferred_type": "String", "string_constraints": {"domains": ["a"]}}
 
     ((_, kind, text),) = _violations(feature, ["a", "b", "b"])
@@ -87,7 +87,7 @@ def test_known_values_are_a_share(place: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("switch", [{"perform_comparison": "Disabled"}, {"enable_comparisons": False}])
 def test_distributions_are_compared_unless_switched_off(switch: dict[str, Any]) -> None:
-    """Numbers by their distribution functions, texts by their shares."""
+    """Compares numbers by distribution functions and text by shares, unless switched off."""
     number = {"name": "c", "inferred_type": "Integral"}
     text = {"name": "c", "inferred_type": "String"}
 
@@ -101,7 +101,7 @@ def test_distributions_are_compared_unless_switched_off(switch: dict[str, Any]) 
 
 @pytest.mark.parametrize("spelling", ["comparison_method", "comparion_method"])
 def test_the_robust_method_forgives_small_samples(spelling: str) -> None:
-    """Deequ's correction: 1.8 of the standard error."""
+    """The robust method applies Deequ's correction of 1.8 standard errors to small samples."""
     feature, config = {"name": "c", "inferred_type": "Integral"}, {"comparison_threshold": 0.1}
 
     assert _violations(feature, [1, 3], [1, 2, 3], distribution_constraints=config)
@@ -109,7 +109,7 @@ def test_the_robust_method_forgives_small_samples(spelling: str) -> None:
 
 
 def test_what_is_not_known_is_refused_by_name() -> None:
-    """All at once."""
+    """Rejects unknown settings and names all of them."""
     config = {"distribution_constraints": {"categorical_drift_method": "ChiSquared", "comparison_method": "KS"}}
     with pytest.raises(ConstraintsError) as error:
         read_constraints({"features": [{"name": "c", "inferred_type": "Date"}], "monitoring_config": config})
@@ -124,7 +124,7 @@ def test_what_is_not_known_is_refused_by_name() -> None:
 
 
 def test_nothing_is_evaluated_where_that_is_disabled() -> None:
-    """The file has a switch of its own."""
+    """Evaluates nothing if the file disables it."""
     assert _violations({"name": "c", "inferred_type": "Integral"}, ["x"], evaluate_constraints="Disabled") == []
 
 
@@ -133,7 +133,7 @@ NUMBERS = st.lists(st.integers(-50, 50).map(float), min_size=1, max_size=60)
 
 @given(NUMBERS, NUMBERS)
 def test_the_distance_is_kolmogorovs(before: list[float], now: list[float]) -> None:
-    """Against a sketch that holds every number, it is scipy's statistic."""
+    """With a sketch of every number the distance is scipy's Kolmogorov-Smirnov statistic."""
     columns, count = profile(_rows("c", before))
     (feature,) = statistics_document(columns.values(), count)["features"]
     distance = numerical_distance(feature["numerical_statistics"], np.array(now), is_robust=False)
@@ -143,7 +143,7 @@ def test_the_distance_is_kolmogorovs(before: list[float], now: list[float]) -> N
 
 @given(st.integers(0, 2**32 - 1))
 def test_buckets_alone_bound_the_distance_from_below(seed: int) -> None:
-    """Files without a sketch are read too."""
+    """Without a sketch, buckets give a lower bound of the distance."""
     random = np.random.default_rng(seed)
     before, now = random.normal(size=500), random.normal(0.5, size=300)
     columns, count = profile(_rows("c", before.tolist()))

@@ -1,4 +1,4 @@
-"""Executions in place of counts: the states that follow from them."""
+"""States from executions of Model Monitor instead of counts."""
 
 import json
 from dataclasses import replace
@@ -65,7 +65,7 @@ def _states(
 
 
 def test_no_execution_is_a_monitor_that_did_not_run() -> None:
-    """Captures lie there, and nothing has looked at them."""
+    """Captures without an execution show a monitor that did not run."""
     evidence = with_executions(EVIDENCE, read_executions([]), ("data_quality",), SPEC)
 
     assert _states([])["drift"] is MonitorState.MONITOR_NOT_RUN
@@ -85,12 +85,12 @@ def test_no_execution_is_a_monitor_that_did_not_run() -> None:
     ],
 )
 def test_drift_is_confirmed_by_executions(executions: list[ExecutionFiles], state: MonitorState) -> None:
-    """Two of the last three, as with windows of the other engines."""
+    """Two of the last three executions confirm drift, as with windows of the other engine."""
     assert _states(executions)["drift"] is state
 
 
 def test_each_monitor_has_its_state() -> None:
-    """Quality by metrics, bias by facets that only the execution names, attributions by their ranking."""
+    """Quality follows metrics, bias the facets of the execution, and attributions their ranking."""
     metrics = {"regression_metrics": {"mae": {"value": 3.0, "standard_deviation": 0.1}}}
     section = {"facets": {"age": [{"value_or_threshold": "40", "metrics": [{"name": "DPPL", "value": 0.4}]}]}}
     bias = {"facet": "age", "facet_value": "40", "metric_name": "DPPL", "constraint_check_type": "bias_drift_check"}
@@ -124,14 +124,14 @@ def test_each_monitor_has_its_state() -> None:
 
 
 def test_before_a_model_serves_nothing_is_added() -> None:
-    """The state stays what it is."""
+    """Without a live model or a baseline, the evidence is unchanged."""
     assert with_executions(Evidence(), read_executions([]), MONITORS, SPEC) == Evidence()
     flawed = replace(EVIDENCE, baseline=None)
     assert with_executions(flawed, read_executions([]), MONITORS, SPEC) == flawed
 
 
 def test_a_model_of_classes_is_refused_by_name() -> None:
-    """Its jobs read one value a row: nothing is put and nothing asked, and the report says what watches it."""
+    """Models of classes are unsupported: no service is called, and the report names the engine to use."""
     baseline = replace(EVIDENCE.baseline, classes=("a", "b", "c"), target="classes")  # type: ignore[type-var] # there is one
     asked: Any = None  # any call would fail
     found = add_executions(

@@ -14,7 +14,7 @@ from mlops_runtime.monitor.window import Window
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    """An empty bucket."""
+    """Return an empty bucket."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         client.create_bucket(Bucket="artifacts")
@@ -22,7 +22,7 @@ def s3() -> Iterator[Any]:
 
 
 def test_a_window_has_the_executions_that_were_due_in_it(s3: Any) -> None:
-    """An execution at five analyzed the hour before: the window's first hour is not its, its end is."""
+    """A window has the executions at the end of its hours: one at five analysed the hour before."""
     folder = "monitor/demand-forecast/model_monitor/data_quality/demand-forecast/demand-forecast-data-quality"
     for hour in ("2017/08/07/10", "2017/08/07/11", "2017/08/08/00", "2017/08/08/01", "2017/08/08/xx", "2017/08/08/24"):
         s3.put_object(Bucket="artifacts", Key=f"{folder}/{hour}/statistics.json", Body=hour.encode())

@@ -1,4 +1,4 @@
-"""Every documented spelling of Model Monitor's files, read into our own report."""
+"""Model Monitor's files in all documented spellings, read into our report."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ AT = "2017-08-08T05:00:00Z"
 
 
 def _files(monitor: MonitorName, *, at: str = AT, **documents: Any) -> ExecutionFiles:
-    """``violations=[...]`` is the usual file, any other name a file of that name."""
+    """Return files: ``violations=[...]`` is the usual file, any other keyword a file of that name."""
     files = {
         ("constraint_violations" if name == "violations" else name) + ".json": json.dumps(
             {"violations": body} if name == "violations" else body
@@ -48,7 +48,7 @@ DRIFT = {
 
 
 def test_data_quality_becomes_drift_of_features() -> None:
-    """A reported feature drifted, with its distance; the others of the statistics did not."""
+    """A reported feature drifted by its distance; other features of the statistics did not."""
     found = read_executions([_files("data_quality", violations=[DRIFT], statistics=STATISTICS)])
 
     churn, area = found.drift
@@ -64,14 +64,14 @@ def test_data_quality_becomes_drift_of_features() -> None:
 
 @pytest.mark.parametrize("name", ["constraint_violations", "constraints_violations"])
 def test_both_names_of_the_file_are_read(name: str) -> None:
-    """The contract's page spells it with an s."""
+    """Reads both spellings of the file name; the contract's page has an s."""
     found = read_executions([_files("data_quality", **{name: {"violations": [DRIFT]}})])
 
     assert [v.feature_name for v in found.violations.violations] == ["Churn"]
 
 
 def test_violations_without_a_feature_are_the_datasets() -> None:
-    """Missing and extra columns are reported of no feature."""
+    """Missing and extra columns are violations without a feature."""
     raw = {"constraint_check_type": "missing_column_check", "description": "There are missing columns"}
     found = read_executions([_files("data_quality", violations=[raw])])
 
@@ -83,7 +83,7 @@ def test_violations_without_a_feature_are_the_datasets() -> None:
     ("earlier", "persistent"), [([True, False], True), ([False, True], True), ([False, False], False)]
 )
 def test_a_feature_persists_when_enough_executions_report_it(earlier: list[bool], persistent: bool) -> None:
-    """Two of the last three; executions before those do not count."""
+    """A feature reported by two of the last three executions persists; earlier ones are ignored."""
     hours = [f"2017-08-08T{hour:02}:00:00Z" for hour in (5, 4, 3, 2)]
     reports = [True, *earlier, True]
     given = [
@@ -98,7 +98,7 @@ def test_a_feature_persists_when_enough_executions_report_it(earlier: list[bool]
 
 @pytest.mark.parametrize("spread", ["NaN", 0.02])
 def test_model_quality_has_an_interval_where_there_is_a_deviation(spread: Any) -> None:
-    """Below 200 samples the standard deviation is the text ``NaN``."""
+    """Below 200 samples the standard deviation is the string ``NaN``, and there is no interval."""
     metrics = {
         "confusion_matrix": {"0": {"0": 5, "1": 1}, "1": {"0": 0, "1": 4}},
         "f2": {"value": 0.4, "standard_deviation": spread},
@@ -121,7 +121,7 @@ def test_model_quality_has_an_interval_where_there_is_a_deviation(spread: Any) -
 
 
 def test_a_metric_that_only_a_violation_names_is_told() -> None:
-    """Some containers leave the name to the description."""
+    """Takes a metric's name from the description where the container writes it only there."""
     raw = {
         "constraint_check_type": "GreaterThanThreshold",
         "description": "Metric rmse with 12.0 was GreaterThanThreshold '9'",
@@ -132,7 +132,7 @@ def test_a_metric_that_only_a_violation_names_is_told() -> None:
 
 
 def test_bias_is_read_from_the_analysis_and_the_violations() -> None:
-    """Values come from ``analysis.json``; what only violations name is told without a value."""
+    """Reads values from ``analysis.json``; facets that appear only in violations are listed without a value."""
     metrics = [{"name": "DPPL", "description": "d", "value": -0.3}, {"name": "DI", "value": "Infinity"}]
     section = {"label": "y", "facets": {"Age": [{"value_or_threshold": "40", "metrics": metrics}]}}
     raw = [
@@ -157,7 +157,7 @@ def test_bias_is_read_from_the_analysis_and_the_violations() -> None:
 
 
 def test_explainability_has_attributions_and_the_worst_ndcg() -> None:
-    """The score stands in the description alone."""
+    """Reads attributions, and the worst NDCG from the description."""
     raw = [
         {
             "label": f"label{i}",
@@ -175,7 +175,7 @@ def test_explainability_has_attributions_and_the_worst_ndcg() -> None:
 
 
 def test_what_cannot_be_read_is_counted() -> None:
-    """Neither raised nor dropped."""
+    """Counts unreadable files without raising."""
     broken = ExecutionFiles(
         monitor="data_quality",
         at=AT,
@@ -194,7 +194,7 @@ def test_what_cannot_be_read_is_counted() -> None:
 
 
 def test_our_own_analyzer_is_told() -> None:
-    """And what it could not read, beside the report."""
+    """Reports that our own analyzer ran, and the records that it could not read."""
     told = {"dataset": {"item_count": 3}, "analyzer": "mlops_runtime", "problems": {"line is not a capture record": 2}}
     found = read_executions([_files("data_quality", statistics=told)])
 
@@ -229,7 +229,7 @@ JSON = st.recursive(
 
 @given(st.sampled_from(["data_quality", "model_quality", "bias", "explainability"]), JSON, JSON, JSON)
 def test_no_document_breaks_it(monitor: MonitorName, statistics: Any, violations: Any, analysis: Any) -> None:
-    """Whatever a container writes."""
+    """Accepts any document that a container may write."""
     files = {
         "statistics.json": json.dumps(statistics).encode(),
         "constraint_violations.json": json.dumps({"violations": violations}).encode(),
@@ -240,7 +240,7 @@ def test_no_document_breaks_it(monitor: MonitorName, statistics: Any, violations
 
 @given(st.from_regex(r"[a-zA-Z0-9](-?[a-zA-Z0-9]){0,62}", fullmatch=True).filter(lambda n: len(n) <= 63))
 def test_schedules_have_names_that_sagemaker_takes(endpoint: str) -> None:
-    """At most 63 characters, different for different monitors and endpoints."""
+    """Schedule names are at most 63 characters and differ by monitor and endpoint."""
     name = schedule_name(endpoint, "explainability")
 
     assert len(name) <= 63

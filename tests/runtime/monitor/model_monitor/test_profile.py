@@ -1,4 +1,4 @@
-"""Columns as Model Monitor profiles them."""
+"""Column profiles in the format of Model Monitor."""
 
 import json
 from typing import Any
@@ -30,13 +30,13 @@ def _column(*values: Any) -> Column:
         (([1],), "String"),
         (("inf", 1.0), "String"),
         ((float("inf"),), "String"),
-        (("1e999", 1.0), "String"),  # beyond the floats
-        (("9" * 100_000 + "x",), "String"),  # a number almost to its end
+        (("1e999", 1.0), "String"),  # beyond the range of floats
+        (("9" * 100_000 + "x",), "String"),  # a number except for its last character
         ((None, "", float("nan")), "Unknown"),
     ],
 )
 def test_types_are_inferred_as_by_deequ(values: tuple[Any, ...], kind: str) -> None:
-    """One text makes a column of texts; null, the empty text and NaN say nothing."""
+    """Infers types like Deequ: one text makes a column of text; null, empty text and NaN are ignored."""
     assert _column(*values).inferred_type == kind
 
 
@@ -68,7 +68,7 @@ def test_statistics_have_model_monitors_shape() -> None:
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | st.floats() | st.text(max_size=3)), max_size=20))
 def test_every_row_is_counted_in_every_column(rows: list[dict[str, Any]]) -> None:
-    """Present and missing make the rows, whatever each of them has; the document is JSON."""
+    """Present and missing values add up to the rows in every column, and the document is JSON."""
     columns, count = profile(rows)
 
     assert count == len(rows)
@@ -79,7 +79,7 @@ def test_every_row_is_counted_in_every_column(rows: list[dict[str, Any]]) -> Non
 
 @given(st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_a_sketch_keeps_ranks(thousands: int, seed: int) -> None:
-    """Wrong by at most half of what an item stands for, and one where they do not divide."""
+    """A rank is wrong by at most half of an item's weight, plus one where weights do not divide evenly."""
     numbers = np.random.default_rng(seed).lognormal(size=thousands * 1000 + seed % 7)
     data = sketch(numbers)["data"]
     step, items = 2 ** (len(data) - 1), np.array(data[-1])
@@ -91,7 +91,7 @@ def test_a_sketch_keeps_ranks(thousands: int, seed: int) -> None:
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
 def test_numbers_of_any_size_have_buckets(numbers: list[float]) -> None:
-    """Every number is in one."""
+    """Every number, of any size, is in a bucket."""
     (feature,) = statistics_document([_column(*numbers)], len(numbers))["features"]
 
     assert sum(b["count"] for b in feature["numerical_statistics"]["distribution"]["kll"]["buckets"]) == len(numbers)

@@ -1,4 +1,4 @@
-"""Model quality in Model Monitor's shapes."""
+"""Model quality in the formats of Model Monitor."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def _classified(count: int = 400) -> Rows:
 
 
 def test_regression_has_the_four_metrics() -> None:
-    """By their definitions, with a deviation from 200 rows on."""
+    """The four regression metrics follow their definitions, with a standard deviation from 200 rows on."""
     random = np.random.default_rng(1)
     label = random.normal(10, 3, 300)
     prediction = label + random.normal(0, 1, 300)
@@ -34,7 +34,7 @@ def test_regression_has_the_four_metrics() -> None:
 
 
 def test_classification_has_the_documented_metrics() -> None:
-    """Rates of the confusion matrix, the area, and what a constant would reach."""
+    """Has the confusion-matrix rates, the AUC and the values of a constant classifier."""
     rows = _classified()
     statistics = quality_statistics(rows, "BinaryClassification", threshold=0.4)
     metrics = statistics["binary_classification_metrics"]
@@ -54,7 +54,7 @@ def test_classification_has_the_documented_metrics() -> None:
 
 
 def test_what_is_not_defined_is_left_out() -> None:
-    """Labels of one kind have no area, and no deviation below 200 rows."""
+    """Omits the AUC for labels of one class, and standard deviations below 200 rows."""
     metrics = quality_statistics(Rows.of(np.array([0.9, 0.1]), np.ones(2)), "BinaryClassification")
     found = metrics["binary_classification_metrics"]
 
@@ -64,7 +64,7 @@ def test_what_is_not_defined_is_left_out() -> None:
 
 
 def test_violations_are_those_that_the_reader_understands() -> None:
-    """Written here, read by the deciding function: the same names and values."""
+    """Violations written here are read back by the deciding function with the same names and values."""
     rows = _classified()
     statistics = quality_statistics(rows, "BinaryClassification")
     constraints = {
@@ -103,7 +103,7 @@ def test_violations_are_those_that_the_reader_understands() -> None:
     ],
 )
 def test_what_cannot_be_checked_is_refused(constraints: dict[str, Any], problem_type: str, message: str) -> None:
-    """By name."""
+    """Rejects checks that are unsupported, by name."""
     statistics = quality_statistics(Rows.of(np.ones(2), np.ones(2)), "Regression")
     with pytest.raises(QualityError, match=message):
         quality_violations(statistics, constraints, problem_type)

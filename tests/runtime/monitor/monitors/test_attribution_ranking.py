@@ -1,4 +1,4 @@
-"""Clarify's NDCG against its guide's example and scikit-learn."""
+"""Clarify's NDCG, checked against the example of its guide and scikit-learn."""
 
 import math
 
@@ -17,13 +17,13 @@ _values = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0, 3.0, 7.5, 1e6]), m
 
 
 def test_the_guides_example_gives_the_guides_number():
-    """The ranking of the college admissions turned round: 0.69."""
+    """The reversed ranking of the college admissions gives 0.69."""
     assert round(ndcg(TRAINING, REVERSED), 2) == 0.69
 
 
 @given(_values, st.randoms(use_true_random=False))
 def test_it_is_scikit_learns(values, random):
-    """Also with ties and zeros; the order in which features are named changes nothing."""
+    """Agrees with ties and zeros, in any order of the features."""
     values[0] = max(values[0], 0.1)
     live = [random.choice(values) for _ in values]
     names = [f"f{i}" for i in range(len(values))]
@@ -44,7 +44,7 @@ def test_the_same_ranking_is_1_whatever_its_scale(values, scale):
 
 
 def test_below_the_minimum_is_a_violation_that_names_what_rose():
-    """Clarify's check type and words, and what mattered most before and now."""
+    """The violation has Clarify's check type and words, and names the top features before and now."""
     found = compare(TRAINING, REVERSED, 0.9)
     assert found.state is MonitorState.VIOLATION
     (line,) = attribution_violations(TRAINING, found, 0.9, "label0")
@@ -69,6 +69,6 @@ def test_below_the_minimum_is_a_violation_that_names_what_rose():
     ],
 )
 def test_fails_when_there_is_nothing_to_compare(baseline, live, message):
-    """Every problem at once."""
+    """Rejects an empty comparison and reports all problems together."""
     with pytest.raises(AttributionError, match=message):
         ndcg(baseline, live)

@@ -1,4 +1,4 @@
-"""SHAP values of real ONNX models, by the real package."""
+"""SHAP values of real ONNX models, computed by the real package."""
 
 import importlib
 import sys
@@ -23,12 +23,12 @@ NAMES = ["price", "stock", "store"]
 
 @pytest.fixture
 def model(models):
-    """Load 2 x price + 0.5 x stock + 10 x store."""
+    """Return the model 2 x price + 0.5 x stock + 10 x store."""
     return load(models.onnx(), models.signature_json())
 
 
 def test_a_linear_models_attributions_are_its_weights_times_the_distances(model):
-    """The Shapley value of a linear model is known: weight times (value - the background's mean)."""
+    """The Shapley value of a linear model is its weight times (value - mean of the background)."""
     explain.require()
     random = np.random.default_rng(1)
     background = random.normal(0, 1, (20, 3)).astype(np.float32)
@@ -40,7 +40,7 @@ def test_a_linear_models_attributions_are_its_weights_times_the_distances(model)
 
 
 def test_attributions_of_classes_are_the_mean_over_them():
-    """Wines: of each class by itself, and of all at once."""
+    """Values are per class of the wines, and their mean over all classes."""
     explain.require()
     rows = kinds.matrix(kinds.wine(), kinds.wine_inputs())
     found = load(*kinds.files("classes"))
@@ -54,7 +54,7 @@ def test_attributions_of_classes_are_the_mean_over_them():
 
 
 def test_the_same_seed_gives_the_same_values_and_leaves_numpys_generator_alone(model):
-    """Nulls included, which the model takes for 0."""
+    """Nulls, which the model reads as 0, are included."""
     explain.require()
     random = np.random.default_rng(2)
     rows = random.normal(0, 1, (10, 3)).astype(np.float32)
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_values_and_leaves_numpys_generator_alone(m
 
 
 def test_attributions_of_data_that_turn_the_ranking_round_are_a_violation(models):
-    """Price hardly varied in training, stock hardly varies now."""
+    """Price hardly varied in training and stock hardly varies now, so the ranking is reversed."""
     explain.require()
     found = load(models.onnx((1.0, 1.0, 0.1)), models.signature_json())
     random = np.random.default_rng(4)
@@ -82,7 +82,7 @@ def test_attributions_of_data_that_turn_the_ranking_round_are_a_violation(models
 
 
 def test_fails_when_shap_is_missing(monkeypatch):
-    """The package and the fix are named."""
+    """The error names the package and the fix."""
     monkeypatch.setitem(sys.modules, "shap", None)
     one = np.ones((1, 1), dtype=np.float32)
     with pytest.raises(
@@ -92,19 +92,19 @@ def test_fails_when_shap_is_missing(monkeypatch):
 
 
 def test_fails_when_shapes_do_not_fit():
-    """Both matrices are looked at."""
+    """Both matrices are checked."""
     with pytest.raises(AttributionError, match=r"background must have rows of 2 values, got shape \(1, 1\); rows must"):
         mean_absolute_shap(np.sum, np.ones((1, 1)), np.ones((0, 2)), ["a", "b"], seed=1)
 
 
 def test_shap_is_not_imported_by_the_module():
-    """The function's zip has neither the package nor its weight."""
+    """The module does not import the package, which the function's zip does not contain."""
     importlib.import_module("mlops_runtime.monitor.monitors.attributions")
     assert not hasattr(sys.modules["mlops_runtime.monitor.monitors.attributions"], "shap")
 
 
 def test_the_background_has_the_baselines_shares():
-    """Percentiles, bins where there are none, nulls, named and other levels; the same for the same seed."""
+    """The background has the baseline's percentiles (or bins), nulls and named and other levels; a seed repeats it."""
     store = FeatureBaseline(name="store", type="category", levels=("b", "a"), counts=(600, 200, 100, 100))
     quantiles = tuple(float(i) for i in range(101))
     price = FeatureBaseline(name="price", type="number", edges=(50.0,), counts=(400, 400, 200), quantiles=quantiles)

@@ -1,4 +1,4 @@
-"""The monitor of bias: its state, and its part of the verdict."""
+"""The bias monitor: its state and its part of the verdict."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ from mlops_runtime.monitor.window_evidence import Traffic
     ],
 )
 def test_bias_states(verdicts: tuple[bool | None, ...], traffic: Traffic, expected: MonitorState) -> None:
-    """Only where the baseline names facets."""
+    """Has a state only if the baseline names facets."""
     found = tuple(
         BiasMetric(facet="sex", facet_value="f", metric=measured(v, "DPL"), stage="post_training") for v in verdicts
     )
@@ -45,7 +45,7 @@ def test_bias_states(verdicts: tuple[bool | None, ...], traffic: Traffic, expect
     ],
 )
 def test_bias_does_not_hold_by_some_of_the_facets(facet: str, violated: bool, expected: MonitorState) -> None:
-    """One that calls carry and that nothing is known of; that of a facet which calls do not carry is of the holdout alone."""
+    """A facet in calls without a result prevents OK; a facet that calls lack is known only from the holdout."""
     sex = BiasMetric(facet="sex", facet_value="f", metric=measured(violated, "DPL"), stage="post_training")
     features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
     baseline = replace(KNOWN, features=features, facets=(Facet(name="sex"), Facet(name=facet)))
@@ -56,7 +56,7 @@ def test_bias_does_not_hold_by_some_of_the_facets(facet: str, violated: bool, ex
     ("violated", "expected"), [(False, "bias holds by sex and is unknown for the others"), (None, "bias is unknown")]
 )
 def test_bias_is_said_to_hold_by_the_facets_that_were_measured(violated: bool | None, expected: str) -> None:
-    """Calls carry another facet, of which no row came."""
+    """Names the measured facets; another facet in calls had no row."""
     metric = Measured(name="DPL", value=0.01, low=-0.1, high=0.1, violated=violated)
     bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="post_training")
     features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
@@ -74,7 +74,7 @@ def bias_of(labels: Any, captures: Any, baseline: Baseline) -> BiasResult:
 
 
 def test_a_facet_that_is_absent_is_named(lines: Any) -> None:
-    """Whole numbers of JSON are the facet that their digits write."""
+    """Names an absent facet value; JSON integers match the value with their digits."""
     baseline = replace(PLAIN, facets=(Facet(name="store", values=("7",)), Facet(name="age", threshold=40)))
     for store, named in (("7", 0), ("8", 1)):
         data = [f'{{"instances": [[{store if n % 2 else 9}, {30 + n}]]}}' for n in range(50)]
@@ -86,7 +86,7 @@ def test_a_facet_that_is_absent_is_named(lines: Any) -> None:
 
 
 def test_bias_of_predictions_is_known_before_labels_come(lines: Any) -> None:
-    """With a facet among the inputs every call of the window is looked at; labels add the rest."""
+    """With a facet among the inputs, predictions of all calls are measured; labels add the other metrics."""
     baseline = replace(PLAIN, target="classification", facets=(Facet(name="age", threshold=40),))
     labels, captures = window(lines, 200, scores=True)
     before = bias_of([], captures, baseline)
@@ -99,7 +99,7 @@ def test_bias_of_predictions_is_known_before_labels_come(lines: Any) -> None:
 
 
 def test_a_facet_that_calls_do_not_carry_is_named(lines: Any) -> None:
-    """It is not an input of the model: bias by it is only known of the holdout."""
+    """Names a facet that is not an input of the model: its bias is known only for the holdout."""
     bias = bias_of([], [lines.call("north,4", "2")], replace(PLAIN, facets=(Facet(name="sex", values=("f",)),)))
     [named] = bias.problems or ()
     assert "facet 'sex' is not an input of the model" in named
@@ -107,7 +107,7 @@ def test_a_facet_that_calls_do_not_carry_is_named(lines: Any) -> None:
 
 
 def test_bias_of_one_row_of_each_group_is_json(lines: Any) -> None:
-    """No NaN and no infinity, whatever is undefined."""
+    """Undefined metrics are neither NaN nor infinite in JSON."""
     baseline = replace(PLAIN, target="classification", facets=(Facet(name="age", threshold=40),))
     captures = [lines.call(f"north,{age}", "0.9", event_id=str(age)) for age in (30, 50)]
     labels = [lines.label(key, [0]) for key in ("30", "50")]

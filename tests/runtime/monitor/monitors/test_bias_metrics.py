@@ -1,4 +1,4 @@
-"""Clarify's metrics against the examples of its pages, the cases of its library's tests, and plain arithmetic over rows."""
+"""Clarify's metrics against its documentation's examples, its library's test cases, and arithmetic over rows."""
 
 import math
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ Row = tuple[bool, bool, bool]
 
 
 def table_of(rows: Sequence[Row]) -> Wide:
-    """Return counts by group, label and prediction, as of one draw."""
+    """Return counts by group, label and prediction, as of a single draw."""
     table = np.zeros((1, 2, 2, 2))
     for d, y, p in rows:
         table[0, int(d), int(y), int(p)] += 1
     return table
 
 
-# aws/amazon-sagemaker-clarify, tests/unit/bias/metrics/test_metrics.py: twelve people, their labels, their predicted labels
+# aws/amazon-sagemaker-clarify, tests/unit/bias/metrics/test_metrics.py: labels and predicted labels of twelve people
 _SEX = "MFFMFMFFMMFF"
 _LABEL = (0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0)
 _PREDICTED = (1, 1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0)
@@ -42,7 +42,7 @@ _OF_WOMEN = {
 
 @pytest.mark.parametrize(("facet", "sign"), [("F", 1), ("M", -1)])
 def test_the_librarys_own_cases(facet: str, sign: int) -> None:
-    """Both ways round: differences change their sign, the ratio is turned over."""
+    """Swapping the groups changes the sign of differences and inverts ratios."""
     rows = [(sex == facet, y == 1, p == 1) for sex, y, p in zip(_SEX, _LABEL, _PREDICTED, strict=True)]
     table = table_of(rows)
     found = {**confusion.post_training(table), **confusion.of_predictions(table.sum(axis=2))}
@@ -52,7 +52,7 @@ def test_the_librarys_own_cases(facet: str, sign: int) -> None:
 
 
 def group(tn: float, fp: float, fn: float, tp: float) -> list[list[float]]:
-    """Return one group's counts."""
+    """Return the counts of one group."""
     return [[tn, fp], [fn, tp]]
 
 
@@ -62,20 +62,20 @@ def group(tn: float, fp: float, fn: float, tp: float) -> list[list[float]]:
         ("DAR", group(0, 35, 0, 35), group(0, 60, 0, 40), 0.10),
         ("DRR", group(80, 0, 20, 0), group(40, 0, 10, 0), 0.0),
         ("SD", group(20, 10, 5, 65), group(18, 5, 7, 20), 0.1159),
-        # 8 and 5 wrongly denied, 6 and 2 wrongly approved
+        # 8 and 5 wrongly rejected, 6 and 2 wrongly accepted
         ("TE", group(43, 6, 8, 43), group(20, 2, 5, 23), 5 / 2 - 8 / 6),
-        # 60 and 30 predicted positive where 70 and 20 are
+        # 60 and 30 predicted positives, 70 and 20 actual ones
         ("DCA", group(30, 0, 10, 60), group(20, 10, 0, 20), 1 / 2),
         ("DCA", group(40, 10, 0, 50), group(10, 0, 10, 30), -1 / 2),
     ],
 )
 def test_the_examples_of_the_pages(name: str, a: object, d: object, expected: float) -> None:
-    """Loans by age."""
+    """Agrees with the loan examples by age."""
     assert confusion.post_training(np.array([[a, d]], dtype=float))[name][0] == pytest.approx(expected, abs=1e-4)
 
 
 def by_hand(rows: Sequence[Row]) -> dict[str, float]:
-    """Return every metric by counting rows in plain Python, written from the pages."""
+    """Return every metric by counting rows in plain Python, following the documentation."""
 
     def count(group: bool, label: bool | None = None, predicted: bool | None = None) -> int:
         return sum(d is group and label in (None, y) and predicted in (None, p) for d, y, p in rows)
@@ -128,7 +128,7 @@ def by_hand(rows: Sequence[Row]) -> dict[str, float]:
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=25))
 def test_every_metric_is_what_counting_gives(rows: list[Row]) -> None:
-    """With empty cells, infinities and all; a group without a row has no metric."""
+    """Agrees with empty cells and infinities; a group without rows has no metric."""
     table = table_of(rows)
     found = {
         **confusion.pre_training(table.sum(axis=3)),
@@ -148,7 +148,7 @@ STRATA = st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.booleans()), mi
 
 @given(STRATA)
 def test_conditional_disparity_is_the_weighted_mean_of_the_strata(rows: list[tuple[int, bool, bool]]) -> None:
-    """Stratum by stratum in plain Python."""
+    """Agrees with a plain computation by stratum."""
     table = np.zeros((1, 3, 2, 2))
     for stratum, d, outcome in rows:
         table[0, stratum, int(d), int(outcome)] += 1
@@ -168,7 +168,7 @@ def test_conditional_disparity_is_the_weighted_mean_of_the_strata(rows: list[tup
 
 
 def test_supports_are_the_rows_below_the_line() -> None:
-    """The smaller group's: a ratio is as sure as its least part."""
+    """The support is that of the smaller group, because a ratio is as certain as its smaller part."""
     table = np.array([group(50, 6, 8, 36), group(20, 2, 5, 23)])
     found = confusion.supports(table)
     assert {name: found[name] for name in ("AD", "DAR", "DRR", "RD", "SD", "TE")} == {
@@ -189,7 +189,7 @@ def test_supports_are_the_rows_below_the_line() -> None:
 
 @given(st.integers(0, 10_000), st.sampled_from([4, 30]))
 def test_the_flip_test_asks_the_nearest_neighbours(seed: int, count: int) -> None:
-    """As scikit-learn's classifier does, fitted on facet a; small samples ask one neighbour."""
+    """Agrees with scikit-learn's nearest-neighbour classifier fitted on facet a; small samples use one neighbour."""
     generator = np.random.default_rng(seed)
     features = generator.normal(size=(count + 6, 3))
     disfavoured = np.arange(count + 6) >= count

@@ -1,4 +1,4 @@
-"""Metrics of three or more classes against scikit-learn's, with intervals from whole calls."""
+"""Multiclass metrics checked against scikit-learn, with intervals from draws of whole calls."""
 
 import numpy as np
 import pytest
@@ -15,21 +15,21 @@ from mlops_runtime.monitor.monitors.rows import Rows
 
 
 def rows_of(seed: int, size: int, count: int) -> Rows:
-    """Return rows of random probabilities, each class a label at least once."""
+    """Return rows of random probabilities; each class is a label at least once."""
     random = np.random.default_rng(seed)
     label = np.concatenate([np.arange(size), random.integers(0, size, count)]).astype(float)
     return Rows.of(random.dirichlet(np.ones(size), len(label)), label)
 
 
 def names(size: int) -> tuple[str, ...]:
-    """Return the names of some classes."""
+    """Return class names."""
     return tuple(f"c{place}" for place in range(size))
 
 
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(3, 6), count=st.integers(3, 60))
 @settings(max_examples=80, deadline=None)
 def test_all_metrics_are_scikit_learns(seed: int, size: int, count: int) -> None:
-    """Macro log loss, recalls, accuracy and the confusion."""
+    """Log loss, macro recall, accuracy and the confusion matrix agree."""
     rows = rows_of(seed, size, count)
     found = classes.values(rows, names(size))
     predicted, label = rows.prediction.argmax(axis=1), rows.label
@@ -45,7 +45,7 @@ def test_all_metrics_are_scikit_learns(seed: int, size: int, count: int) -> None
 
 
 def test_the_calibration_of_a_class_is_that_of_a_classification() -> None:
-    """Its probability against whether it is the label."""
+    """Agrees with binary calibration of the class's probability."""
     rows = rows_of(1, 3, 400)
     found = classes.values(rows, names(3))
     for place in range(3):
@@ -54,7 +54,7 @@ def test_the_calibration_of_a_class_is_that_of_a_classification() -> None:
 
 
 def test_a_window_without_a_class_has_no_macro_metric() -> None:
-    """The mean over the others would look like another model's."""
+    """A mean over the other classes would not be comparable, so macro metrics are undefined."""
     rows = rows_of(2, 3, 50)
     found = classes.values(rows.where(rows.label != 2), names(3))
     assert np.isnan([found["macro_log_loss"], found["macro_recall"], found["recall/c2"]]).all()
@@ -62,7 +62,7 @@ def test_a_window_without_a_class_has_no_macro_metric() -> None:
 
 
 def test_draws_are_the_metrics_of_the_drawn_calls() -> None:
-    """All draws of each call once are the metric itself."""
+    """Drawing each call once gives the metric itself."""
     rows = rows_of(3, 3, 60)
     resampling = Resampling(rows.call, resamples=50)
     drawn = classes.draws(rows, names(3), resampling)
@@ -74,7 +74,7 @@ def test_draws_are_the_metrics_of_the_drawn_calls() -> None:
 
 
 def test_rows_that_are_no_probabilities_or_of_no_class_are_not_usable() -> None:
-    """Probabilities that do not add up to 1, below 0, and a label that is missing."""
+    """Probabilities that do not sum to 1 or are negative, and missing labels, are unusable."""
     prediction = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.3], [-0.1, 0.6, 0.5], [0.5, 0.3, 0.2]])
     rows = Rows.of(prediction, np.array([0.0, 1.0, 1.0, np.nan]))
     baseline = Baseline(features=(), rows=1, training_set_id="t", created="", target="classes", classes=("a", "b", "c"))

@@ -1,4 +1,4 @@
-"""Classification metrics against scikit-learn, ties and all, and against rows repeated as a draw says."""
+"""Classification metrics checked against scikit-learn with ties, and against rows repeated as drawn."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from mlops_runtime.monitor.monitors import classification
 from mlops_runtime.monitor.monitors.intervals import Resampling
 from mlops_runtime.monitor.monitors.rows import Rows, Wide
 
-# few values, so that there are ties
+# few distinct values, for ties
 PROBABILITY = st.sampled_from([0.0, 0.05, 0.1, 0.25, 0.5, 0.51, 0.75, 0.9, 0.999, 1.0]) | st.floats(0, 1)
 PAIRS = st.lists(st.tuples(PROBABILITY, st.booleans()), min_size=1, max_size=50)
 
@@ -22,7 +22,7 @@ def pairs_of(pairs: list[tuple[float, bool]]) -> tuple[Wide, Wide]:
 
 @given(PAIRS, st.sampled_from([0.5, 0.1, 0.9]))
 def test_metrics_are_those_of_scikit_learn(pairs: list[tuple[float, bool]], threshold: float) -> None:
-    """Where both are defined; where scikit-learn would warn and return 0, ours are not defined."""
+    """Agrees where both are defined; where scikit-learn warns and returns 0, ours are undefined."""
     probability, label = pairs_of(pairs)
     predicted = probability > threshold
     found = classification.values(Rows.of(probability, label), threshold=threshold)
@@ -49,7 +49,7 @@ def test_metrics_are_those_of_scikit_learn(pairs: list[tuple[float, bool]], thre
 
 @given(PAIRS)
 def test_the_area_is_the_share_of_pairs_in_order(pairs: list[tuple[float, bool]]) -> None:
-    """By counting: a positive above a negative is one, beside it half."""
+    """A positive above a negative counts one, a tie one half."""
     positives, negatives = ([p for p, y in pairs if y is kind] for kind in (True, False))
     order = [(a > b) + 0.5 * (a == b) for a in positives for b in negatives]
     area = classification.values(Rows.of(*pairs_of(pairs)))["auc"]
@@ -57,14 +57,14 @@ def test_the_area_is_the_share_of_pairs_in_order(pairs: list[tuple[float, bool]]
 
 
 def test_calibration_is_the_gap_between_what_was_said_and_what_came() -> None:
-    """By hand: two of the ten bins have rows."""
+    """Agrees with the calculation by hand for two of ten bins."""
     rows = Rows.of(np.array([0.12, 0.18, 0.95, 1.0]), np.array([0.0, 1.0, 1.0, 1.0]))
     assert classification.values(rows)["ece"] == pytest.approx((abs(0.30 - 1) + abs(1.95 - 2)) / 4)
 
 
 @pytest.mark.parametrize("has_ties", [False, True])
 def test_each_draw_is_the_metric_of_its_rows(has_ties: bool) -> None:
-    """Weights of a sorted column give what repeating the rows would."""
+    """Weights of a sorted column equal repeated rows."""
     generator = np.random.default_rng(1)
     call = generator.integers(0, 30, 60)
     probability = generator.random(60)
@@ -80,6 +80,6 @@ def test_each_draw_is_the_metric_of_its_rows(has_ties: bool) -> None:
 
 
 def test_rows_that_cannot_be_judged_are_told() -> None:
-    """A label of another class, a probability beyond 1, a NaN."""
+    """Reports labels of another class, probabilities above 1 and NaN."""
     rows = Rows.of(np.array([0.5, 0.5, 1.2, np.nan, 0.0]), np.array([1.0, 2.0, 1.0, 0.0, 0.0]))
     assert classification.usable(rows).tolist() == [True, False, False, False, True]

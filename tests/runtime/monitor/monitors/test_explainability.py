@@ -1,4 +1,4 @@
-"""The monitor of explainability: state, metric, violation and words of one explanation."""
+"""The explainability monitor: state, metric, violation and message of an explanation."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ EXPLAINED = replace(FULL, baseline=replace(KNOWN, attributions=MATTERED))
 
 
 def test_it_has_a_state_only_where_something_was_explained() -> None:
-    """An unusable baseline hides it, as it hides drift."""
+    """An unusable baseline hides the state, as it hides drift."""
     assert "explainability" not in states(FULL)
     assert states(changed(FULL, explainability=SAME))["explainability"] is MonitorState.OK
     assert states(changed(FULL, explainability=ANOTHER))["explainability"] is MonitorState.VIOLATION
@@ -30,7 +30,7 @@ def test_it_has_a_state_only_where_something_was_explained() -> None:
 def test_another_order_of_features_is_said_published_and_a_violation(
     explained: ExplainabilityResult, said: int
 ) -> None:
-    """The same ranking is published alone."""
+    """Another ranking is in the message, a metric and a violation; the same ranking is only a metric."""
     evidence = changed(EXPLAINED, explainability=explained)
     report = report_of(evidence)
     assert values(report)["explainability/Ndcg"] == explained.ndcg

@@ -1,4 +1,4 @@
-"""Bias by facet: groups, intervals, what violates, and the two shapes it is written in."""
+"""Bias by facet: groups, intervals, violations, and both output formats."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ AGE = (Facet(name="age", threshold=40.0),)
 
 
 def people(count: int, seed: int, *, accepted_old: float = 0.5, call: int = 1) -> Rows:
-    """Return rows of people, half of them above 40, accepted half of the time unless they are."""
+    """Return rows of people, half above 40; half of them are accepted, or the given share of those above 40."""
     random = np.random.default_rng(seed)
     age = random.choice(["30", "50"], count)
     region = random.choice(["east", "west"], count)
@@ -33,7 +33,7 @@ def people(count: int, seed: int, *, accepted_old: float = 0.5, call: int = 1) -
 
 
 def by_name(metrics: tuple[BiasMetric, ...]) -> dict[str, BiasMetric]:
-    """Return metrics by their names."""
+    """Return metrics by name."""
     return {metric.metric.name: metric for metric in metrics}
 
 
@@ -60,7 +60,7 @@ def fitted(seed: int, count: int = 3000, **more: Any) -> Baseline:
     ],
 )
 def test_groups_of_a_facet(facet: Facet, expected: list[Any]) -> None:
-    """All its values together, above its threshold, or each value; a null is in no group and in no other."""
+    """Groups are all named values, values above a threshold, or each value; nulls belong to no group."""
     age = ["30", "70", "50", None]
     rows = Rows.of(np.ones(4), np.ones(4), columns={"age": Texts.of(age)})
     found = list(bias.groups(rows, [facet]))
@@ -69,7 +69,7 @@ def test_groups_of_a_facet(facet: Facet, expected: list[Any]) -> None:
 
 
 def test_each_metric_has_its_stage_interval_and_baseline() -> None:
-    """Twenty by name, in Clarify's order; the value lies in its interval where noise does not raise it."""
+    """Twenty metrics in Clarify's order; the interval contains the value unless noise raises the metric."""
     rows = people(2000, 1)
     metrics = bias.live(rows, rows, fitted(2), MonitorSpec())
     assert tuple(by_name(metrics)) == confusion.NAMES
@@ -86,7 +86,7 @@ def test_each_metric_has_its_stage_interval_and_baseline() -> None:
 
 
 def test_the_conditional_metrics_are_of_the_first_other_column() -> None:
-    """Without one, all rows are one subgroup."""
+    """Conditional metrics use the first other column, and one subgroup without one."""
     rows = people(500, 3)
     label, d = rows.label > 0.5, rows.columns["age"].numbers() > 40
     expected = 0.0
@@ -101,7 +101,7 @@ def test_the_conditional_metrics_are_of_the_first_other_column() -> None:
 
 
 def test_a_group_that_is_refused_more_often_is_found() -> None:
-    """The metrics of predictions violate, those of the labels do not; so they do before labels come."""
+    """Prediction metrics violate before and after labels arrive; label metrics do not."""
     rows = people(3000, 4, accepted_old=0.35)
     metrics = by_name(bias.live(rows, rows, fitted(2), MonitorSpec()))
     violated = {name for name, metric in metrics.items() if metric.metric.violated}
@@ -114,7 +114,7 @@ def test_a_group_that_is_refused_more_often_is_found() -> None:
 
 @pytest.mark.parametrize("windows", [12, pytest.param(600, marks=pytest.mark.campaign)])
 def test_windows_without_a_change_rarely_violate(windows: int) -> None:
-    """Neither the window's noise nor the holdout's is taken for bias: of 60 windows of 400 to 4000 rows at most one is."""
+    """At most one of 60 unchanged windows of 400 to 4000 rows violates, despite noise of window and holdout."""
     alarms = 0
     for seed in range(windows):
         rows = people((400, 1000, 4000)[seed % 3], 100 + seed, call=(1, 3)[seed % 2])
@@ -125,7 +125,7 @@ def test_windows_without_a_change_rarely_violate(windows: int) -> None:
 
 @pytest.mark.parametrize("change", ["few rows", "few positives", "no baseline"])
 def test_too_little_says_nothing(change: str) -> None:
-    """A small group, a ratio of few rows, nothing to compare with."""
+    """A small group, a ratio of few rows and a missing baseline value never violate."""
     rows = people(3000, 4, accepted_old=0.2)
     baseline = fitted(2)
     if change == "few rows":
@@ -141,14 +141,14 @@ def test_too_little_says_nothing(change: str) -> None:
 
 
 def test_a_facet_with_one_group_has_no_metric() -> None:
-    """There is nobody to compare with."""
+    """A facet with one group has no comparison and no metric."""
     rows = people(50, 1)
     only = rows.where(rows.columns["age"].numbers() > 40)
     assert bias.live(only, only, replace(BASELINE, facets=AGE), MonitorSpec()) == ()
 
 
 def test_a_single_call_has_no_interval() -> None:
-    """All its draws are the same, and nothing is violated by them."""
+    """With one call all draws are equal, so there is no interval and no violation."""
     rows = people(3000, 4, accepted_old=0.2, call=3000)
     metrics = bias.live(rows, rows, fitted(2), MonitorSpec())
     assert {(one.metric.low, one.metric.high, one.metric.violated) for one in metrics} == {(None, None, None)}
@@ -156,7 +156,7 @@ def test_a_single_call_has_no_interval() -> None:
 
 
 def test_groups_of_the_baseline_that_are_gone_are_named() -> None:
-    """Of a facet without values too; of no call nothing is said."""
+    """Names groups of the baseline without rows, also of facets without values; a window without calls names none."""
     each = (Facet(name="age"), Facet(name="sex"))
     rows = people(500, 1)
     values, _ = bias.of_holdout(rows, each, positive=None, strata=())
@@ -171,7 +171,7 @@ def test_groups_of_the_baseline_that_are_gone_are_named() -> None:
 
 
 def test_infinities_are_clarifys_number() -> None:
-    """Nobody of facet a is accepted: DI is infinite, and a number in JSON."""
+    """With nobody of facet a accepted, DI is infinite and a number in JSON."""
     age = Texts.of(["30"] * 50 + ["50"] * 50)
     prediction = np.repeat([0.0, 1.0], 50)
     rows = Rows.of(prediction, np.tile([0.0, 1.0], 50), columns={"age": age})
@@ -185,7 +185,7 @@ def test_infinities_are_clarifys_number() -> None:
 
 
 def test_violations_in_clarifys_shape() -> None:
-    """Only what is violated, with the check type of bias drift."""
+    """Only violated metrics are listed, with the bias drift check type."""
     broken = Measured(name="DPPL", value=0.3, low=0.2, high=0.4, baseline=0.0, limit=0.05, violated=True)
     metrics = [
         BiasMetric(facet="age", facet_value="40", metric=broken, stage="post_training"),

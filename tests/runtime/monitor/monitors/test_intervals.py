@@ -1,4 +1,4 @@
-"""The bootstrap: draws of whole calls, the same each time, intervals that cover what they should."""
+"""The bootstrap: reproducible draws of whole calls, with intervals of the nominal coverage."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CALLS = st.lists(st.integers(-5, 5), min_size=1, max_size=30)
 
 @given(CALLS)
 def test_rows_of_a_call_are_drawn_together(calls: list[int]) -> None:
-    """In each draw all rows of a call count equally often, and as many calls are drawn as there are."""
+    """In each draw all rows of a call have the same count, and the number of calls is unchanged."""
     call = np.array(calls)
     weights = np.concatenate(list(Resampling(call, resamples=20).row_weights()))
     assert weights.shape == (20, len(calls))
@@ -37,14 +37,14 @@ def test_sums_and_cells_are_those_of_the_drawn_rows(calls: list[int], random: ob
 
 
 def test_the_same_calls_give_the_same_draws() -> None:
-    """A report that is made again is the same."""
+    """A recomputed report is identical."""
     call = np.arange(50)
     first, second = (Resampling(call).totals(np.arange(50.0)[:, np.newaxis]) for _ in range(2))
     assert (first == second).all()
 
 
 def test_more_calls_than_clusters_are_dealt_into_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded, whole calls stay together, and the interval is as wide as with each call alone."""
+    """Calls beyond the bound on memory are grouped whole; the interval is as wide as with single calls."""
     generator = np.random.default_rng(3)
     call = np.repeat(np.arange(4000), 2)
     values = np.repeat(generator.normal(size=4000), 2)[:, np.newaxis]
@@ -59,7 +59,7 @@ def test_more_calls_than_clusters_are_dealt_into_them(monkeypatch: pytest.Monkey
 
 
 def test_the_interval_of_a_mean_covers_it_as_often_as_it_says() -> None:
-    """Of 200 samples of 100 clustered rows about 95 % of the intervals hold the true mean; rows taken alone would not."""
+    """About 95 % of intervals for 200 samples of 100 clustered rows contain the mean; with independent rows fewer would."""
     generator = np.random.default_rng(4)
     call = np.repeat(np.arange(40), 5)
     hits = {True: 0, False: 0}
@@ -75,7 +75,7 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says() -> None:
 
 
 def test_infinite_draws_give_infinite_bounds_and_undefined_ones_none() -> None:
-    """An interval is made of draws, never of their means; without most of the draws there is none."""
+    """Bounds come from draws, never from their means; without most of the draws there is no interval."""
     bounds = interval(np.array([1.0] * 80 + [np.inf] * 20))
     assert bounds is not None
     assert (bounds.low, bounds.high, bounds.deviation) == (1.0, np.inf, None)
@@ -84,7 +84,7 @@ def test_infinite_draws_give_infinite_bounds_and_undefined_ones_none() -> None:
 
 
 def test_the_basic_interval_reflects_the_percentiles() -> None:
-    """For statistics that drawing can only raise."""
+    """Applies to statistics that resampling can only raise."""
     draws = np.arange(101.0)
     percentile, basic = interval(draws), interval(draws, value=40.0)
     assert percentile is not None

@@ -1,4 +1,4 @@
-"""The join of labels and captures: any order, repetition, delay, coverage, bounded memory."""
+"""The join of labels and captures: order, duplicates, delay, coverage and bounded memory."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,11 +21,11 @@ FEATURES = (
 
 
 def at(hours: float) -> str:
-    """Return a time so many hours after noon."""
+    """Return the time the given number of hours after noon."""
     return (NOON + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-# id of the call, hour of the call, labels, hours of upload of each version of the label
+# id of the call, hour of the call, labels, upload hours of each label version
 CALLS = st.lists(
     st.tuples(
         st.floats(-48, 0),
@@ -39,7 +39,7 @@ CALLS = st.lists(
 
 @given(CALLS, st.randoms())
 def test_every_order_gives_the_same(lines: Any, calls: list[Any], random: Any) -> None:
-    """The latest upload counts, a capture counts once, delay is to the first upload, coverage is of calls a day old."""
+    """The latest upload wins, a capture counts once, delay ends at the first upload, coverage is of calls a day old."""
     captures, labels = [], []
     for number, (hour, values, uploads) in enumerate(calls):
         line = lines.call(None, "\n".join(map(str, values)), inference_id=f"c{number}", time=at(hour))
@@ -78,7 +78,7 @@ def test_every_order_gives_the_same(lines: Any, calls: list[Any], random: Any) -
     ],
 )
 def test_an_empty_label_keeps_its_row_at_either_end(lines: Any, data: str, labels: list[float] | None) -> None:
-    """Where all are there but the line's end; more or fewer are not guessed at."""
+    """Only the final line ending may be missing; any other number of lines is a mismatch."""
     record = json.loads(lines.label("e", [0]))
     record["groundTruthData"]["data"] = data
     joined = join([json.dumps(record)], [lines.call(None, "3\n4\n5", event_id="e")])
@@ -87,7 +87,7 @@ def test_an_empty_label_keeps_its_row_at_either_end(lines: Any, data: str, label
 
 
 def test_what_cannot_be_judged_is_counted(lines: Any) -> None:
-    """A labelled row without a prediction, and a call whose output cannot be read: the rows of one whose input can are known."""
+    """Counts labelled rows without a prediction, and the rows of calls with an unreadable output and readable input."""
     label = lines.label("e", [1, 2, "nan", 4])
     joined = join([label], [lines.call(None, "1\nnan\nx\nx", event_id="e")])
     assert (len(joined.labelled), joined.unpredicted, joined.unreadable) == (1, 2, 1)
@@ -98,7 +98,7 @@ def test_what_cannot_be_judged_is_counted(lines: Any) -> None:
 
 
 def test_a_delay_is_not_below_zero_and_a_mismatch_is_told_once(lines: Any) -> None:
-    """Uploads are known to the hour; labels from before the window were told by an earlier run."""
+    """A delay is at least 0, as uploads are known to the hour; mismatches of labels before the window are not repeated."""
     captures = [lines.call(None, "8", event_id=f"e{number}", time=at(-0.5)) for number in (1, 2)]
     labels = [Timed(NOON - timedelta(hours=1), lines.label("e1", [1])), Timed(NOON, lines.label("e2", [1, 2]))]
     joined = join(labels, captures)
@@ -108,7 +108,7 @@ def test_a_delay_is_not_below_zero_and_a_mismatch_is_told_once(lines: Any) -> No
 
 
 def test_labels_before_the_window_count_for_coverage_alone(lines: Any) -> None:
-    """They were measured when they came."""
+    """Labels before the window were measured in their own run."""
     captures = [lines.call(None, "8", event_id=f"e{hour}", time=at(-hour)) for hour in (30, 40)]
     labels = [
         Timed(NOON - timedelta(hours=10), lines.label("e30", [10])),
@@ -119,7 +119,7 @@ def test_labels_before_the_window_count_for_coverage_alone(lines: Any) -> None:
 
 
 def test_calls_that_are_due_have_all_their_labels(lines: Any) -> None:
-    """Also those uploaded before the window, which are not measured again."""
+    """Includes labels uploaded before the window, which are not measured again."""
     captures = [lines.call(None, str(hour), event_id=f"e{hour}", time=at(-hour)) for hour in (30, 29, 28, 3)]
     labels = [
         Timed(NOON - timedelta(hours=10), lines.label("e30", [1])),
@@ -134,7 +134,7 @@ def test_calls_that_are_due_have_all_their_labels(lines: Any) -> None:
 
 
 def test_calls_of_a_rollout_that_was_taken_back_are_left_out_with_their_labels(lines: Any) -> None:
-    """Nobody knows whose answer it was; their labels are not labels of no call."""
+    """The model that answered is unknown, so calls are excluded, and their labels are not reported as unmatched."""
     captures = [lines.call(None, "8", event_id=f"e{hour}", time=at(-hour)) for hour in (4, 3, 2)]
     labels = [lines.label(f"e{hour}", [10]) for hour in (4, 3, 2)]
     joined = join(labels, captures, aside=(TakenBack(since=at(-3), until=at(-2.5)),))
@@ -142,7 +142,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out_with_their_labels(l
 
 
 def test_a_label_uploaded_again_in_the_window_is_measured_again(lines: Any) -> None:
-    """A correction is news; the delay is still to the first upload."""
+    """A correction is measured again; the delay still ends at the first upload."""
     labels = [
         Timed(NOON - timedelta(hours=1), lines.label("e-1", [20])),
         Timed(NOON - timedelta(hours=10), lines.label("e-1", [10])),
@@ -152,7 +152,7 @@ def test_a_label_uploaded_again_in_the_window_is_measured_again(lines: Any) -> N
 
 
 def test_columns_are_the_same_from_every_content_type(lines: Any) -> None:
-    """CSV, JSON by name and by position, base64; a number is written one way."""
+    """CSV, JSON by name and by position, and base64 give the same columns, with one notation of numbers."""
     instances = json.dumps({"instances": [{"store": "north", "age": 41}, ["north", 41.0]]})
     calls = [
         lines.call("north,41.0\nnorth,41\n", "1\n2", event_id="csv"),
@@ -167,7 +167,7 @@ def test_columns_are_the_same_from_every_content_type(lines: Any) -> None:
 
 
 def test_a_boolean_is_one_segment_however_it_is_written(lines: Any) -> None:
-    """True of JSON and of a CSV, and 1."""
+    """JSON true, CSV true and 1 are one segment."""
     feature = FeatureBaseline(name="member", type="number", edges=(1.0,), counts=(1, 1, 0), kind="boolean")
     calls = [
         lines.call('{"instances": [[true], [1], [false]]}', "1\n2\n3", encoding="JSON", event_id="json"),
@@ -179,7 +179,7 @@ def test_a_boolean_is_one_segment_however_it_is_written(lines: Any) -> None:
 
 
 def test_a_row_whose_input_cannot_be_read_keeps_its_prediction(lines: Any) -> None:
-    """It is in no segment; a null is in none either, and a call without a captured input."""
+    """The row is in no segment, like a null or a call without a captured input."""
     calls = [
         lines.call("north", "1", event_id="short"),
         lines.call(",", "2", event_id="null"),
@@ -193,7 +193,7 @@ def test_a_row_whose_input_cannot_be_read_keeps_its_prediction(lines: Any) -> No
 
 
 def test_bounds_come_beside_their_prediction(lines: Any) -> None:
-    """An interval that is not a pair of numbers is none."""
+    """An interval that is not a pair of numbers is dropped."""
     call = lines.call(None, '{"predictions": [[5, 3, 8], [6, null, 9]]}', output_encoding="JSON")
     rows = join([lines.label("e-1", [4, 4])], [call]).labelled
     np.testing.assert_array_equal(rows.low, [3, np.nan])
@@ -201,7 +201,7 @@ def test_bounds_come_beside_their_prediction(lines: Any) -> None:
 
 
 def test_unlabelled_calls_are_looked_at_where_asked(lines: Any) -> None:
-    """Of the window alone; then reading does not stop at the last label."""
+    """Reads all calls of the window, instead of stopping at the last labelled one."""
     calls = [
         lines.call("north,1", "1", event_id="before", time=at(-30)),
         lines.call("north,1", "2", event_id="labelled", time=at(-30)),
@@ -235,7 +235,7 @@ def run_sampled(lines: Any, maximum: int, *, unlabelled: bool) -> Joined:
 
 @pytest.mark.parametrize("unlabelled", [False, True])
 def test_too_many_rows_are_sampled_by_call(lines: Any, unlabelled: bool) -> None:
-    """Never more than fit, calls whole, and what is measured stays what it is."""
+    """Samples whole calls within the bound; coverage and the mean label stay close to those of all calls."""
     whole, part = (run_sampled(lines, maximum, unlabelled=unlabelled) for maximum in (100_000, 1000))
     expected = sum(1 + number % 2 for number in range(4000) if number % 24 < 12)
     assert (whole.share, len(whole.labelled)) == (1.0, expected)
@@ -270,12 +270,12 @@ def test_too_many_rows_are_sampled_by_call(lines: Any, unlabelled: bool) -> None
     ],
 )
 def test_texts_of_columns(kind: str, value: object, text: str | None) -> None:
-    """One text for one value."""
+    """Equal values have one text."""
     assert column_text(kind, value) == text
 
 
 def test_classes_are_joined_row_by_row(lines: Any) -> None:
-    """Probabilities beside the place of the label; a row with another number of values has no prediction."""
+    """Probabilities are joined to class positions; a row with another number of values has no prediction."""
     call = lines.call(None, "0.2,0.7,0.1\n0.5,0.5\n0.1,0.1,0.8", inference_id="c", time=at(0))
     label = lines.label("x", ["b", "a", "c"], inference_id="c")
     joined = join([label], [call], classes=("a", "b", "c"))
@@ -285,7 +285,7 @@ def test_classes_are_joined_row_by_row(lines: Any) -> None:
 
 
 def test_outputs_are_joined_row_by_row(lines: Any) -> None:
-    """A line of numbers on both sides; sampling keeps the sides of a row together."""
+    """Both sides are lists of numbers; sampling keeps them together."""
     calls = [lines.call(None, f"{n},{2 * n}", inference_id=f"c{n}", time=at(0)) for n in range(200)]
     labels = [lines.label("x", [f"{n},{2 * n}"], inference_id=f"c{n}") for n in range(200)]
     joined = join(labels, calls, outputs=("w", "x"), maximum_rows=50)

@@ -1,4 +1,4 @@
-"""Labels and predictions joined row by row, against plain arithmetic."""
+"""Metrics of labels joined with predictions row by row, checked against arithmetic."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -54,14 +54,14 @@ def rows_of(**columns: list[str | None]) -> Rows:
 
 
 def test_each_row_is_in_one_segment_of_each_column() -> None:
-    """The largest first, a null is a segment too, a column that the rows do not have is none."""
+    """Segments are ordered by size, null is a segment, and a column that rows lack has none."""
     rows = rows_of(store=["b", "a", None, "a"], kind=["x", "x", "x", "x"])
     found = [(name, len(part)) for name, part in segments_of(rows, ["store", "kind", "gone"])]
     assert found == [("store=a", 2), ("kind=x", 4), ("store=b", 1), ("store=null", 1)]
 
 
 def test_a_column_with_few_values_is_whole_beside_one_with_many() -> None:
-    """The number of segments is bounded."""
+    """The number of segments is bounded per column."""
     rows = rows_of(many=[str(index) for index in range(60)], few=["u", "v"] * 30)
     names = [name for name, _ in segments_of(rows, ["many", "few"])]
     assert len(names) == MAXIMUM_SEGMENTS
@@ -74,7 +74,7 @@ PAIR = st.tuples(NUMBER, NUMBER)
 
 @given(st.lists(st.lists(PAIR, min_size=1, max_size=5), min_size=1, max_size=8), st.randoms())
 def test_wape_and_bias_over_all_rows(lines: Any, calls: list[list[tuple[float, float]]], random: Any) -> None:
-    """Whatever order labels arrive in, each row meets its own prediction."""
+    """Each row is matched to its own prediction, in any order of labels."""
     captures = [
         lines.call(
             None, json.dumps({"predictions": [p for p, _ in call]}), output_encoding="JSON", inference_id=f"c{i}"
@@ -95,36 +95,36 @@ def test_wape_and_bias_over_all_rows(lines: Any, calls: list[list[tuple[float, f
 
 
 def test_the_event_id_joins_without_an_inference_id(lines: Any) -> None:
-    """SageMaker's own id is the key then."""
+    """SageMaker's event id is the key without an inference id."""
     quality = quality_of([lines.label("e-7", [10])], [lines.call(None, "12\n", event_id="e-7")])
     assert (quality.rows, quality.values) == (1, {"wape": 0.2, "bias": 0.2})
 
 
 def test_a_label_uploaded_again_replaces_and_a_call_captured_twice_counts_once(lines: Any) -> None:
-    """Repetition changes nothing but the value."""
+    """Duplicates change only the value of a corrected label."""
     labels = [lines.label("e-1", [5]), lines.label("e-1", [10])]
     quality = quality_of(labels, [lines.call(None, "8"), lines.call(None, "8")])
     assert (quality.rows, quality.values) == (1, {"wape": 0.2, "bias": -0.2})
 
 
 def test_synthetic_calls_are_not_joined(lines: Any) -> None:
-    """Not even if somebody labels one."""
+    """Synthetic calls are not joined, even if labelled."""
     synthetic = "mlops-synthetic-1-29174fbf3e2370f6"
     captures = [lines.call(None, "99\n", inference_id=synthetic), lines.call(None, "12\n", inference_id="c1")]
     labels = [lines.label("x", [1], inference_id=synthetic), lines.label("x", [10], inference_id="c1")]
     quality = quality_of(labels, captures, announced=lambda *_: True)
     assert (quality.rows, quality.values["wape"], quality.problems) == (1, 0.2, {UNMATCHED: 1})
-    assert quality_of(labels, captures).rows == 2  # nobody announced it: it is a caller's
+    assert quality_of(labels, captures).rows == 2  # not announced, so it is a caller's
 
 
 def test_rows_without_a_label_or_a_finite_prediction_are_left_out(lines: Any) -> None:
-    """Their neighbours keep their labels."""
+    """The other rows keep their labels."""
     quality = quality_of([lines.label("e-1", [10, "", 20, 30])], [lines.call(None, "11\n5\nnan\n27")])
     assert (quality.rows, quality.values["wape"]) == (2, 4 / 40)
 
 
 def test_what_does_not_fit_is_counted(lines: Any) -> None:
-    """Labels without a call, calls with another number of labels, lines that are broken."""
+    """Counts labels without a call, calls with another number of labels, and broken lines."""
     labels = [lines.label("none", [1]), lines.label("e-1", [1, 2]), "{"]
     captures = [lines.call(None, "1\n2\n3"), "[]", "", lines.call("1,2,3")]
     assert joined(labels, captures).malformed == 2
@@ -134,28 +134,28 @@ def test_what_does_not_fit_is_counted(lines: Any) -> None:
 
 
 def test_an_earlier_models_errors_are_not_counted(lines: Any) -> None:
-    """Labels that arrive after a promotion judge the model that predicted."""
+    """Labels that arrive after a promotion measure the model that predicted."""
     calls = [lines.call(None, "1", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11)]
     quality = quality_of([lines.label("e10", [2]), lines.label("e11", [4])], calls, since="2017-08-07T11:00:00Z")
     assert (quality.rows, quality.values["wape"], quality.problems) == (1, 0.75, None)
 
 
 def test_labels_that_are_no_numbers_are_counted(lines: Any) -> None:
-    """An empty one is a row that nobody has labelled yet; neither moves its neighbours."""
+    """An empty label is a row not labelled yet; neither kind shifts other rows."""
     truth = lines.label("e-1", ["x", 2, "", "inf", "nan"])
     quality = quality_of([truth], [lines.call(None, "1\n2\n3\n4\n5")])
     assert (quality.rows, quality.values["wape"], quality.problems) == (1, 0.0, {UNREADABLE: 3})
 
 
 def test_a_label_before_the_window_is_not_missed_again(lines: Any) -> None:
-    """The labels of the time before are read for coverage alone; their calls lie further back."""
+    """Earlier labels, whose calls are older, are read only for coverage."""
     at = datetime(2017, 8, 7, tzinfo=UTC)
     labels = [Timed(at - timedelta(days=3), lines.label("old", [1])), Timed(at, lines.label("new", [1]))]
     assert joined(labels, [], window_from="2017-08-07T00:00:00Z").unmatched == 1
 
 
 def test_captures_are_read_no_further_than_needed(lines: Any) -> None:
-    """Without labels nothing is read; after the last label's call nothing more."""
+    """Without labels no capture is read; reading stops after the last label's call."""
 
     def captures() -> Iterator[str]:
         yield lines.call(None, "12")
@@ -173,12 +173,12 @@ PLAIN = Baseline(features=INPUTS, rows=1, training_set_id="t", created="2017-08-
 
 
 def by_name(metrics: tuple[Measured, ...]) -> dict[str, Measured]:
-    """Return metrics by their names."""
+    """Return metrics by name."""
     return {metric.name: metric for metric in metrics}
 
 
 def window(lines: Any, count: int, *, scores: bool) -> tuple[list[str], list[str]]:
-    """Return labels and captures of calls from two stores, the west's predictions far worse."""
+    """Return labels and captures of calls from two stores; predictions for the west are far worse."""
     random = np.random.default_rng(2)
     labels, captures = [], []
     for number in range(count):
@@ -196,7 +196,7 @@ def window(lines: Any, count: int, *, scores: bool) -> tuple[list[str], list[str
 
 
 def test_a_regression_is_measured_by_segment_with_intervals(lines: Any) -> None:
-    """Each metric lies in its interval; segments hold all rows; the bad one is seen."""
+    """Each metric lies in its interval, segments cover all rows, and the worse one is found."""
     baseline = replace(PLAIN, segments=("store",), quality={"wape": 0.1})
     quality = quality_of(*window(lines, 600, scores=False), baseline=baseline)
     metrics = by_name(quality.metrics)
@@ -218,7 +218,7 @@ def test_a_regression_is_measured_by_segment_with_intervals(lines: Any) -> None:
 
 
 def test_a_classification_is_measured_at_its_threshold(lines: Any) -> None:
-    """Precision and recall are of what is called positive; regression metrics are not of it."""
+    """Precision and recall depend on the threshold; there are no regression metrics."""
     labels, captures = window(lines, 400, scores=True)
     plain = replace(PLAIN, target="classification")
     strict = quality_of(labels, captures, baseline=replace(plain, positive=0.9))
@@ -230,7 +230,7 @@ def test_a_classification_is_measured_at_its_threshold(lines: Any) -> None:
 
 
 def test_rows_that_a_classification_cannot_be_judged_by_are_told(lines: Any) -> None:
-    """A count as a label, a score beyond 1."""
+    """Reports a count as a label, and a score above 1."""
     captures = [lines.call(None, value, event_id=f"e{value}") for value in ("0.5", "0.25", "3")]
     labels = [lines.label("e0.5", [1]), lines.label("e0.25", [7]), lines.label("e3", [0])]
     quality = quality_of(labels, captures, baseline=replace(PLAIN, target="classification"))
@@ -254,7 +254,7 @@ def test_rows_that_a_classification_cannot_be_judged_by_are_told(lines: Any) -> 
 def test_a_limit_is_broken_when_the_whole_interval_is_worse(
     limits: Mapping[str, float], expected: Mapping[str, bool]
 ) -> None:
-    """Lower is worse for some, bias on either side; WAPE is compared with the holdout's unless it has a limit of its own."""
+    """Lower is worse for some metrics, either side for bias; WAPE is compared with the holdout unless it has a limit."""
     random = np.random.default_rng(5)
     label = random.normal(100, 5, 2000)
     rows = Rows.of(label + random.normal(-5, 8.66, 2000), label)
@@ -266,7 +266,7 @@ def test_a_limit_is_broken_when_the_whole_interval_is_worse(
 
 
 def test_wape_is_violated_when_its_whole_interval_is_too_high() -> None:
-    """As on the holdout, in 100 labels with heavy tails: hardly ever; a fifth beyond the limit and rows enough: always."""
+    """Hardly ever for 100 heavy-tailed labels at the holdout's error; always a fifth beyond the limit with enough rows."""
     random, target, spec = np.random.default_rng(6), Target("regression", 0.0), MonitorSpec()
     rings = {}
     for ratio, rows, times in ((1.0, 100, 200), (1.5, 5000, 20)):
@@ -274,7 +274,7 @@ def test_wape_is_violated_when_its_whole_interval_is_too_high() -> None:
         for _ in range(times):
             label = random.lognormal(0, 1, rows)
             error = label * random.lognormal(0, 1, rows) * random.choice([-1, 1], rows) * ratio
-            holdout = np.exp(0.5)  # the mean of the errors' factor
+            holdout = np.exp(0.5)  # the mean error factor
             [wape] = [
                 m for m in measured(Rows.of(label + error, label), target, spec, {"wape": holdout}) if m.name == "wape"
             ]
@@ -290,7 +290,7 @@ def test_wape_is_violated_when_its_whole_interval_is_too_high() -> None:
     [(1.0, {"auc": False, "brier": False}), (0.0, {"auc": True, "brier": True})],
 )
 def test_a_classifier_is_compared_with_its_holdout(skill: float, expected: dict[str, bool]) -> None:
-    """Without any limit of its own: predictions as good as then, and some that tell nothing any more."""
+    """Without explicit limits, predictions as good as the holdout's pass and uninformative ones violate."""
     random, target = np.random.default_rng(4), Target("classification", 0.5)
     label = (random.random(4000) < 0.5).astype(np.float64)
     prediction = 1 / (1 + np.exp(-(4 * skill * (label - 0.5) + random.normal(size=4000))))
@@ -301,7 +301,7 @@ def test_a_classifier_is_compared_with_its_holdout(skill: float, expected: dict[
 
 
 def test_what_nothing_is_asked_of_has_no_limit() -> None:
-    """A loss of 0 is nothing to be a ratio of; a model no better than a coin cannot lose."""
+    """A holdout loss of 0 has no ratio, and an AUC of one half cannot get worse."""
     assert default_limit("auc", {"auc": 1.0}, MonitorSpec()) == pytest.approx(0.9)
     assert default_limit("auc", {"auc": 0.5}, MonitorSpec()) is None
     assert default_limit("wape", {"wape": 0.0}, MonitorSpec()) is None
@@ -309,14 +309,14 @@ def test_what_nothing_is_asked_of_has_no_limit() -> None:
 
 
 def test_few_rows_violate_nothing() -> None:
-    """They say too little."""
+    """Too few rows are no evidence."""
     rows = Rows.of(np.arange(99.0), np.ones(99))
     spec = MonitorSpec(quality_limits={"mae": 0.1})
     assert all(metric.violated is None for metric in measured(rows, Target("regression", 0.0), spec, {"wape": 0.1}))
 
 
 def test_a_single_call_violates_nothing_and_does_not_hold() -> None:
-    """All its draws are the same."""
+    """With one call all draws are equal: neither a violation nor OK."""
     rows = Rows.of(np.full(500, 3.0), np.arange(1.0, 501.0), call=np.zeros(500, dtype=np.int64))
     found = measured(rows, Target("regression", 0.0), MonitorSpec(quality_limits={"mae": 1e9}), {"wape": 0.001})
     assert found
@@ -328,16 +328,16 @@ def test_a_single_call_violates_nothing_and_does_not_hold() -> None:
     [
         ({}, 100, 0, {"auc": False, "brier": False}),
         ({}, 100, 5, {"auc": False, "brier": False}),
-        ({}, 100, 20, {}),  # those that are left are no sample of all
+        ({}, 100, 20, {}),  # the remaining rows are not a sample of all
         ({}, 0, 0, {"brier": False}),
-        ({"auc": 0.7}, 0, 0, {}),  # what was asked for is not known
-        ({"auc": 0.7, "log_loss": 0.0001}, 0, 0, {"log_loss": True}),  # what is worse is worse
+        ({"auc": 0.7}, 0, 0, {}),  # the metric with a limit is undefined
+        ({"auc": 0.7, "log_loss": 0.0001}, 0, 0, {"log_loss": True}),  # a violated metric counts nevertheless
     ],
 )
 def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
     lines: Any, asked: dict[str, float], positives: int, unusable: int, expected: dict[str, bool]
 ) -> None:
-    """Labels of one kind only, or labelled rows that cannot be judged: named, and no reason to say that quality holds."""
+    """Undefined metrics with a limit and unusable labelled rows are named and prevent OK."""
     values = [1] * positives + [0] * (200 - positives)
     captures = [lines.call(None, str(0.1 + 0.8 * value), event_id=f"e{n}") for n, value in enumerate(values)]
     labels = [lines.label(f"e{n}", [2 if n < unusable else value]) for n, value in enumerate(values)]
@@ -351,7 +351,7 @@ def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
 
 
 def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
-    """Half of the answers are no number: the other half says nothing of the model."""
+    """If half of the responses are not numbers, the remaining rows do not represent the model."""
     captures = [lines.call(None, "10" if n % 2 else "nan", event_id=f"e{n}") for n in range(400)]
     labels = [lines.label(f"e{n}", [10]) for n in range(400)]
     quality = quality_of(labels, captures, baseline=replace(PLAIN, quality={"wape": 0.2}))
@@ -370,7 +370,7 @@ def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
 def test_labels_that_came_and_are_of_no_use_are_no_missing_labels(
     lines: Any, label: list[object], event: str, reason: str
 ) -> None:
-    """Nobody asks for a feed that is there."""
+    """Unusable labels are reported as such, not as missing labels."""
     captures = [lines.call(None, "10", event_id=f"e{n}") for n in range(100)]
     quality = quality_of([lines.label(f"{event}{n}", label) for n in range(100)], captures)
     assert (quality.rows, quality.unjudged) == (0, reason)
@@ -378,7 +378,7 @@ def test_labels_that_came_and_are_of_no_use_are_no_missing_labels(
 
 
 def test_lines_of_labels_that_cannot_be_read_are_told_apart_from_captures(lines: Any) -> None:
-    """Captures are told of where they are counted."""
+    """Unreadable captures are reported by the counts, not here."""
     labels = [*(lines.label(f"e{n}", [8]) for n in range(5)), "{", "[]"]
     captures = ["{", *(lines.call(None, "10", event_id=f"e{n}") for n in range(5))]
     assert joined(labels, captures).malformed == 3
@@ -386,7 +386,7 @@ def test_lines_of_labels_that_cannot_be_read_are_told_apart_from_captures(lines:
 
 
 def test_a_call_that_was_captured_twice_is_told(lines: Any) -> None:
-    """It counts once."""
+    """Counts the call once and reports the duplicate."""
     captures = [lines.call(None, "10", event_id=f"e{n % 50}") for n in range(60)]
     quality = quality_of([lines.label(f"e{n}", [8]) for n in range(50)], captures, now=datetime(2018, 1, 1, tzinfo=UTC))
     assert quality.problems == {"call was captured more than once": 10}
@@ -394,7 +394,7 @@ def test_a_call_that_was_captured_twice_is_told(lines: Any) -> None:
 
 @pytest.mark.parametrize("huge", ["1e39", "1e154", "1e200", "1.7e308", "-1.7e308"])
 def test_one_absurd_number_spoils_nothing_but_its_row(lines: Any, huge: str) -> None:
-    """A label or a prediction whose square is no double: it is counted, and the other rows are measured as without it."""
+    """A value whose square overflows a double is counted, and the other rows are measured without it."""
     labels = [lines.label(f"e{n}", [huge if n == 7 else n + 1]) for n in range(200)]
     captures = [lines.call(None, huge if n == 9 else str(n + 2), event_id=f"e{n}") for n in range(200)]
     quality = quality_of(labels, captures)
@@ -404,7 +404,7 @@ def test_one_absurd_number_spoils_nothing_but_its_row(lines: Any, huge: str) -> 
 
 
 def test_coverage_and_delay_are_told(lines: Any) -> None:
-    """Calls older than the label delay are due; nothing is said of what was not looked at."""
+    """Calls older than the label delay are due; nothing is reported about calls that were not read."""
     captures = [lines.call(None, "8", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11, 20)]
     uploaded = datetime(2017, 8, 7, 22, tzinfo=UTC)
     labels = [Timed(uploaded, lines.label("e10", [8]))]
@@ -416,7 +416,7 @@ def test_coverage_and_delay_are_told(lines: Any) -> None:
 
 
 def test_what_cannot_be_measured_is_named(lines: Any) -> None:
-    """Columns that callers do not send, limits of metrics that there are not."""
+    """Names columns that callers do not send, and limits of unknown metrics."""
     baseline = replace(PLAIN, segments=("store", "region"))
     spec = MonitorSpec(quality_limits={"auc": 0.7})
     quality = quality_of([lines.label("e-1", [1])], [lines.call("north,4", "2")], baseline=baseline, spec=spec)
@@ -427,7 +427,7 @@ def test_what_cannot_be_measured_is_named(lines: Any) -> None:
 
 
 def test_everything_measured_is_json(lines: Any) -> None:
-    """No NaN and no infinity, whatever is undefined: one row, one class, a constant label."""
+    """One row, one class and constant labels give neither NaN nor infinity."""
     one = quality_of(
         [lines.label("e-1", [0])], [lines.call("north,4", "0")], baseline=replace(PLAIN, segments=("store",))
     )
@@ -441,7 +441,7 @@ def test_everything_measured_is_json(lines: Any) -> None:
 
 
 def test_labels_of_a_vector_have_no_metric() -> None:
-    """That is said where labels came or limits are set, and nothing is made up."""
+    """The absence of metrics is reported if labels arrived or limits are set."""
     baseline = Baseline(features=(), rows=1, training_set_id="t", created="", target="vector", width=3)
     none = joined([], [], baseline=baseline)
     assert measure(none, baseline=baseline) == QualityResult()

@@ -1,4 +1,4 @@
-"""The monitor of latency: its state, and what it lacks where it says nothing."""
+"""The latency monitor: its state and its messages without a result."""
 
 import pytest
 from tests.runtime.monitor import reports
@@ -22,14 +22,14 @@ from mlops_runtime.monitor.window_evidence import Evidence
     ],
 )
 def test_latency_states(calls: int, verdicts: tuple[bool | None, ...], expected: MonitorState) -> None:
-    """It needs no baseline of features: a broken one does not hide that the model is slow."""
+    """Needs no feature baseline, so that an unusable one does not hide a slow model."""
     latency = LatencyResult(calls=calls, metrics=tuple(measured(verdict, "p99") for verdict in verdicts))
     assert states(changed(FULL, latency=latency, baseline=None, flaw="gone"))["latency"] is expected
     assert states(changed(Evidence(), latency=latency))["latency"] is MonitorState.NOT_YET_DEPLOYED
 
 
 def test_latency_says_what_it_lacks() -> None:
-    """Calls of the window, or calls of the weeks before."""
+    """Names the missing calls: of the window or of the weeks before."""
     few, alone = (
         reports.report_of(8, (), latency=LatencyResult(state=MonitorState.INSUFFICIENT_DATA, calls=calls))
         for calls in (MINIMUM_CALLS - 1, 5000)

@@ -1,4 +1,4 @@
-"""Percentiles of a window against the weeks before and limits."""
+"""Percentiles of a window against limits and the weeks before."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ LONG_AGO = START - timedelta(weeks=30)
 
 
 def hours(first: int, values: list[float], calls: int = 100) -> list[LatencyHour]:
-    """Return hours in which every percentile is the value."""
+    """Return hours in which every percentile has the value."""
     return [
         LatencyHour(hour=START + (first + i) * HOUR, calls=calls, milliseconds=dict.fromkeys(PERCENTILES, value))
         for i, value in enumerate(values)
@@ -25,19 +25,19 @@ def hours(first: int, values: list[float], calls: int = 100) -> list[LatencyHour
 
 
 def violated(found: list[LatencyHour], spec: MonitorSpec = SPEC, since=LONG_AGO) -> list[str]:
-    """Return the names of the percentiles that are too high."""
+    """Return the names of percentiles that are too high."""
     return [m.name for m in measure_latency(found, WINDOW, spec, since=since).metrics if m.violated]
 
 
 def test_a_percentile_is_too_high_above_its_limit_or_above_the_weeks_before() -> None:
-    """50 ms at most for p99; 1.5 times the earlier for each."""
+    """Limits: 50 ms for p99, and 1.5 times the earlier value for each."""
     assert violated(hours(0, [60] * 4)) == ["p99"]
     assert violated(hours(-4, [10] * 4) + hours(0, [14] * 4)) == []
     assert violated(hours(-4, [10] * 4) + hours(0, [16] * 4)) == ["p50", "p95", "p99"]
 
 
 def test_one_slow_hour_of_many_is_no_violation() -> None:
-    """The interval is over hours: the lower end must be too high."""
+    """The lower bound of the interval over hours must be too high."""
     assert violated(hours(-4, [10] * 4) + hours(0, [10] * 11 + [120])) == []
     measured = measure_latency(hours(0, [10] * 11 + [120]), WINDOW, SPEC, since=LONG_AGO).metrics[0]
     assert measured.low is not None
@@ -46,7 +46,7 @@ def test_one_slow_hour_of_many_is_no_violation() -> None:
 
 
 def test_few_calls_say_nothing() -> None:
-    """Below 100 there is no 99th percentile; without any there is nothing at all."""
+    """Below 100 calls no percentile is evaluated; without calls there is none."""
     few = measure_latency(hours(0, [500], calls=99), WINDOW, SPEC, since=LONG_AGO)
     assert [m.violated for m in few.metrics] == [None] * 3
     none = measure_latency(hours(-3, [500] * 3), WINDOW, SPEC, since=LONG_AGO)
@@ -54,7 +54,7 @@ def test_few_calls_say_nothing() -> None:
 
 
 def test_a_new_model_is_compared_with_itself_once_it_has_served() -> None:
-    """Its first window with the one before it: the step is told; later with its own hours."""
+    """The first window of a new model is compared with the previous model's hours, later ones with its own."""
     before = hours(-48, [10] * 24)
     assert violated(before + hours(0, [20] * 24), since=START) == ["p50", "p95", "p99"]
     own = hours(-24, [20] * 24)
@@ -63,7 +63,7 @@ def test_a_new_model_is_compared_with_itself_once_it_has_served() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.1, 1e4), st.integers(1, 10**6)), min_size=1, max_size=24))
 def test_a_mean_of_hours_lies_between_them(values: list[tuple[float, int]]) -> None:
-    """And its interval around it."""
+    """The mean of hours lies between them and in its interval."""
     found = [
         LatencyHour(hour=START + i * HOUR, calls=calls, milliseconds={"p50": value})
         for i, (value, calls) in enumerate(values)

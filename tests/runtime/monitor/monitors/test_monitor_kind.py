@@ -1,4 +1,4 @@
-"""What all monitors share: silence, and the state that verdicts on metrics make together."""
+"""Common parts of monitors: silence, and the state of several metrics."""
 
 import pytest
 from tests.runtime.monitor.evidence import measured
@@ -21,23 +21,23 @@ from mlops_runtime.monitor.window_evidence import Traffic
     ],
 )
 def test_silence_has_a_reason(traffic: Traffic, expected: MonitorState | None) -> None:
-    """Captures that are not counted, none captured, nobody called; rows that came are no silence."""
+    """The reasons are uncounted captures, no captures and no calls; a window with rows is no silence."""
     assert silence(traffic) is expected
 
 
 def test_verdicts_make_a_state() -> None:
-    """One that is violated is enough; none at all says nothing."""
+    """One violation is enough; no verdict at all is unknown."""
     assert judged([measured(None)]) is MonitorState.INSUFFICIENT_DATA
     assert judged([measured(None), measured(False)]) is MonitorState.OK
     assert judged([measured(True), measured(False)]) is MonitorState.VIOLATION
 
 
 def test_what_is_not_named_is_counted() -> None:
-    """A sentence names three."""
+    """A sentence names three and the number of others."""
     assert (more(3), more(5)) == ("", " and 2 more")
 
 
 def test_the_table_has_each_monitor_by_its_name() -> None:
-    """In the order in which people read them; each says what OK and VIOLATION mean."""
+    """Monitors are in display order, and each describes OK and VIOLATION."""
     assert list(MONITORS) == ["drift", "quality", "estimates", "bias", "explainability", "latency"]
     assert all(kind.holds and all(kind.violated) for kind in MONITORS.values())

@@ -1,4 +1,4 @@
-"""The table of states: the first reason not to know, else OK or VIOLATION; exactly one whatever the evidence."""
+"""The state table: the first reason for an unknown state, else OK or VIOLATION; exactly one state for any evidence."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from mlops_runtime.monitor.window_evidence import Evidence
 
 
 def test_the_worst_of_drift_and_quality_is_the_state_of_all() -> None:
-    """Another monitor counts where it asks a person for something; a flaw of the baseline is always a violation."""
+    """Another monitor counts if it needs a person; an unusable baseline is always a violation."""
     ok, violation, little = MonitorState.OK, MonitorState.VIOLATION, MonitorState.INSUFFICIENT_DATA
     assert overall({"drift": ok, "quality": ok, "latency": little}, None) is ok
     assert overall({"drift": little, "quality": MonitorState.NO_LABELS_YET}, None) is little
@@ -41,7 +41,7 @@ def test_the_worst_of_drift_and_quality_is_the_state_of_all() -> None:
 
 @given(EVIDENCE)
 def test_every_evidence_has_exactly_one_state_a_monitor_and_one_of_all(evidence: Evidence) -> None:
-    """Nothing is undecided, nothing serves but is not yet deployed, and silence is never OK."""
+    """Every combination has a state, a deployed model is never NOT_YET_DEPLOYED, and silence is never OK."""
     found = states(evidence)
     assert all(isinstance(state, MonitorState) for state in found.values())
     assert {"drift", "quality"} <= set(found) <= {"drift", "quality", "bias", "explainability", "latency"}
@@ -59,7 +59,7 @@ def test_every_evidence_has_exactly_one_state_a_monitor_and_one_of_all(evidence:
 
 
 def test_quality_bias_and_attributions_are_in_the_same_file() -> None:
-    """Each with the members by which its own monitor of Model Monitor names what it is about."""
+    """Each violation has the members of its own monitor in Model Monitor."""
     metrics = (
         Measured(name="auc", value=0.6, low=0.58, high=0.62, limit=0.7, violated=True),
         Measured(name="rmse", value=3.0, limit=2.0, violated=True),
@@ -89,20 +89,20 @@ def test_quality_bias_and_attributions_are_in_the_same_file() -> None:
 
 
 def test_a_changed_baseline_is_the_one_violation() -> None:
-    """Nothing that was measured against it is told."""
+    """Results measured against the changed baseline are not reported."""
     drifted = replace(QUIET, drifted=True, persistent=True)
     [line] = found(changed(FULL, flaw="the baseline was changed", drift=drift_of(drifted)))
     assert (line.feature_name, line.constraint_check_type) == ("dataset", "baseline_integrity_check")
 
 
 def test_violations_of_another_engine_are_passed_on() -> None:
-    """Model Monitor wrote them already."""
+    """Violations that Model Monitor wrote are kept."""
     theirs = (Violation(feature_name="x", constraint_check_type="baseline_drift_check", description="d"),)
     assert found(replace(FULL, violations=theirs)) == list(theirs)
 
 
 def test_a_section_of_the_page_is_of_a_monitor_and_beside_it() -> None:
-    """A monitor with something to show has its template; no template is of a monitor that there is not."""
+    """A monitor with a section has its template next to it, and every template has a monitor."""
     templates = {path.name.partition(".")[0] for path in Path(monitors.__file__).parent.glob("*.html.jinja")}
     shown = {
         kind.name

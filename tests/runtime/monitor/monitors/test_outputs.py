@@ -1,4 +1,4 @@
-"""Metrics of several outputs: each that of a regression alone, and together the mean of their WAPEs."""
+"""Metrics of several outputs: each as a regression, and the mean of their WAPEs."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def rows_of(seed: int, count: int = 40) -> Rows:
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 60))
 @settings(max_examples=50, deadline=None)
 def test_each_output_is_a_regression_of_its_own(seed: int, count: int) -> None:
-    """And the mean absolute error is scikit-learn's."""
+    """The mean absolute error agrees with scikit-learn."""
     rows = rows_of(seed, count)
     found = outputs.values(rows, NAMES)
     alone = [regression.values(Rows.of(rows.prediction[:, i], rows.label[:, i])) for i in range(3)]
@@ -36,7 +36,7 @@ def test_each_output_is_a_regression_of_its_own(seed: int, count: int) -> None:
 
 
 def test_draws_are_the_metrics_of_the_drawn_calls() -> None:
-    """Together from the same calls as each."""
+    """The joint metric uses the same draws as each output."""
     rows = rows_of(4)
     drawn = outputs.draws(rows, NAMES, Resampling(rows.call, resamples=30))
     together = np.mean([drawn[f"wape/{name}"] for name in NAMES], axis=0)

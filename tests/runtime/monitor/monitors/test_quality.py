@@ -1,4 +1,4 @@
-"""The monitor of quality: its state, and what is published of it."""
+"""The quality monitor: its state and its published metrics."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,12 +26,12 @@ from mlops_runtime.monitor.spec import MonitorSpec
     ],
 )
 def test_quality_states(change: dict[str, Any], expected: MonitorState) -> None:
-    """A metric is worse than it may be or not; a WAPE that is high by chance alone is no violation."""
+    """A metric beyond its limit violates; a WAPE that is high by chance does not."""
     assert states(changed(FULL, quality=replace(GOOD, **change)))["quality"] is expected
 
 
 def test_metrics_of_labels_enough_are_published_also_where_nothing_is_asked_of_them() -> None:
-    """Of fewer labels they would be noise that rings."""
+    """Metrics of few labels would be noise in alarms and are not published."""
     f1 = Measured(name="f1", value=0.4)
     unasked = changed(FULL, quality=replace(GOOD, values={}, metrics=(f1,)))
     found = values(report_of(unasked, MonitorSpec()))

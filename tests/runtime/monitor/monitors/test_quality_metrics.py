@@ -1,4 +1,4 @@
-"""The table of quality's metrics: one entry is all that a metric needs to be measured, limited, judged and published."""
+"""The table of quality metrics: one entry is enough to measure, limit, evaluate and publish a metric."""
 
 import subprocess
 import sys
@@ -23,14 +23,14 @@ ROWS = Rows.of(np.array([8.0, 12.0, 0.75]), np.array([10.0, 10.0, 1.0]))
 
 
 def test_names_are_of_one_target() -> None:
-    """A limit by name is one of a regression, of a classification or of classes."""
+    """A limit belongs to a regression, a classification or classes."""
     assert len(METRICS) == len(REGRESSION) + len(CLASSIFICATION) + len(CLASSES)
     assert tuple(METRICS) == (*regression.NAMES, *classification.NAMES, "macro_log_loss", "macro_recall")
 
 
 @pytest.mark.parametrize("name", ["recall/barolo", "ece/barolo", "wape/waist", "mae/waist", "bias/waist"])
 def test_a_class_or_an_output_may_have_a_limit_and_is_then_published(name: str) -> None:
-    """By its name after the metric's."""
+    """The published name is that of the metric and the class or output."""
     base, _, part = name.partition("/")
     assert f"quality/{camel(base)}/{part}" in metric_names(MonitorSpec(quality_limits={name: 0.5}))
     assert len(metric_names(MonitorSpec(quality_limits={name: 0.5}))) == len(metric_names(MonitorSpec())) + 1
@@ -38,7 +38,7 @@ def test_a_class_or_an_output_may_have_a_limit_and_is_then_published(name: str) 
 
 @pytest.mark.parametrize("name", ["auc/barolo", "recall/", "barolo", "recall/ünder"])
 def test_fails_for_a_metric_that_no_class_has(name: str) -> None:
-    """CloudWatch's names are ASCII."""
+    """Rejects metrics that a class or model lacks, and class names that are not ASCII, as CloudWatch requires."""
     with pytest.raises(ValueError, match="quality_limits must be of wape, "):
         MonitorSpec(quality_limits={name: 0.5})
 
@@ -52,7 +52,7 @@ def test_fails_for_a_metric_that_no_class_has(name: str) -> None:
     ],
 )
 def test_fails_for_limits_that_no_model_has_together(limits: dict[str, float], said: str) -> None:
-    """With one of each kind."""
+    """Rejects limits of several kinds of model."""
     with pytest.raises(ValueError, match=f"quality_limits must be metrics of one kind of model, {said}"):
         MonitorSpec(quality_limits=limits)
     MonitorSpec(quality_limits={"accuracy": 0.5, "macro_recall": 0.5, "recall/barolo": 0.5})
@@ -61,14 +61,14 @@ def test_fails_for_limits_that_no_model_has_together(limits: dict[str, float], s
 
 @pytest.mark.parametrize("name", METRICS)
 def test_each_metric_may_have_a_limit_and_is_then_published(name: str) -> None:
-    """What is published without one is in the price of every monitor."""
+    """The metrics published without a limit are in the price of every monitor."""
     assert MonitorSpec(quality_limits={name: 0.5}).quality_limits == {name: 0.5}
     assert f"quality/{camel(name)}" in metric_names(MonitorSpec(quality_limits={name: 0.5}))
     assert (f"quality/{camel(name)}" in metric_names(MonitorSpec())) is METRICS[name].is_published
 
 
 def test_a_new_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a sum of its own: the mean of relative errors, of all rows and of each draw of a bootstrap."""
+    """The mean relative error, with its own sum, is measured for all rows and each draw of the bootstrap."""
     mape = QualityMetric(
         name="mape",
         value=lambda sums: sums.relative / sums.rows,
@@ -82,7 +82,7 @@ def test_a_new_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_needs_no_numpy() -> None:
-    """Synthesis reads names and ranges."""
+    """Synthesis reads names and ranges without numpy."""
     code = (
         "import sys, mlops_runtime.monitor.spec, mlops_runtime.monitor.metric_names; sys.exit('numpy' in sys.modules)"
     )

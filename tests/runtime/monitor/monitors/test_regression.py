@@ -1,4 +1,4 @@
-"""Regression metrics against scikit-learn and against rows repeated as a draw says."""
+"""Regression metrics checked against scikit-learn and rows repeated as drawn."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ PAIRS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size
 
 
 def known(value: float) -> float:
-    """Return what a metric says of a value: one that a double cannot hold, as of labels near 0, is not known."""
+    """Return the expected value of a metric; NaN if it overflows a double, as with labels near 0."""
     return value if np.isfinite(value) else np.nan
 
 
@@ -22,7 +22,7 @@ def known(value: float) -> float:
 @given(PAIRS, st.sampled_from([0.0, 1e6]))
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_metrics_are_those_of_scikit_learn(pairs: list[tuple[float, float]], offset: float) -> None:
-    """Whatever the numbers are, and however far from 0."""
+    """Agrees for any numbers, also far from 0."""
     prediction, label = np.array(pairs).T + offset
     found = regression.values(Rows.of(prediction, label))
     assert found["mae"] == pytest.approx(reference.mean_absolute_error(label, prediction), abs=1e-9)
@@ -40,7 +40,7 @@ def test_metrics_are_those_of_scikit_learn(pairs: list[tuple[float, float]], off
 
 
 def test_each_draw_is_the_metric_of_its_rows() -> None:
-    """Sums of calls give what repeating the rows would."""
+    """Sums of calls equal repeated rows."""
     generator = np.random.default_rng(1)
     call = generator.integers(0, 12, 40)
     rows = Rows(
@@ -59,7 +59,7 @@ def test_each_draw_is_the_metric_of_its_rows() -> None:
 
 
 def test_coverage_is_of_rows_with_bounds() -> None:
-    """Both bounds belong to the interval; a row without bounds is in neither count; without any there is no coverage."""
+    """Both bounds belong to the interval; rows without bounds are not counted; without any there is no coverage."""
     nan = np.nan
     label = np.array([1.0, 2.0, 3.0, 4.0])
     rows = Rows(

@@ -1,4 +1,4 @@
-"""Rows of predictions: texts as codes, parts of rows."""
+"""Rows of predictions: texts as codes, and subsets of rows."""
 
 import numpy as np
 from hypothesis import given
@@ -11,7 +11,7 @@ TEXTS = st.lists(st.none() | st.sampled_from(["a", "b", "1", "2.5", "x1"]), max_
 
 @given(TEXTS)
 def test_texts_are_kept_by_code(texts: list[str | None]) -> None:
-    """Codes and values give back what went in; `among` and `numbers` agree with it row by row."""
+    """Codes and values give back the input; `among` and `numbers` agree row by row."""
     column = Texts.of(texts)
     assert [None if code < 0 else column.values[code] for code in column.codes.tolist()] == texts
     assert column.among(["a", "1"]).tolist() == [text in ("a", "1") for text in texts]

@@ -1,4 +1,4 @@
-"""How old captures, labels and baseline are, where that is published, and what is advised."""
+"""Ages of captures, labels and baseline, their metrics, and the advice."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,12 +13,12 @@ from mlops_runtime.monitor.window_evidence import Evidence
 
 
 def of(evidence: Evidence) -> Staleness | None:
-    """Return the staleness of evidence where nine of ten labels came."""
+    """Return the staleness of evidence with labels for nine of ten rows."""
     return staleness(evidence, replace(GOOD, coverage=0.9), WINDOW, SPEC)
 
 
 def test_staleness_is_from_what_came_last() -> None:
-    """Newest capture to newest call; newest label to the window's end; the training data's end to it; coverage as measured."""
+    """Ages: newest capture to newest call, newest label to the window's end, end of training data to it; measured coverage."""
     hour = WINDOW.end - 30 * HOUR
     evidence = replace(
         FULL,
@@ -37,7 +37,7 @@ def test_staleness_is_from_what_came_last() -> None:
 
 
 def test_each_age_is_published_of_the_monitor_that_it_is_about() -> None:
-    """Labels are quality's, captures and the baseline drift's."""
+    """Label ages belong to quality, ages of captures and baseline to drift."""
     ages = Staleness(capture_lag_hours=0.0, label_lag_hours=30.0, baseline_age_days=13.0, label_coverage=0.4)
     report = replace(report_of(FULL), staleness=ages)
     assert [(value.monitor, value.name, value.value) for value in metrics(report)] == [
@@ -52,6 +52,6 @@ def test_each_age_is_published_of_the_monitor_that_it_is_about() -> None:
     ("coverage", "said"), [(0.49, ["only 49 % of the predictions due a label have one: request the others"]), (0.5, [])]
 )
 def test_missing_labels_are_asked_for(coverage: float, said: list[str]) -> None:
-    """Where less than half of them came."""
+    """Below half of the labels, the advice is to deliver them."""
     ages = Staleness(capture_lag_hours=0.0, label_coverage=coverage)
     assert list(advice(replace(report_of(FULL), staleness=ages))) == said

@@ -1,4 +1,4 @@
-"""The axis of time of a page: stretches of one state, gaps, rollouts, and what changed."""
+"""The timeline of a page: spans of states, gaps, rollouts and changes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ OK, BAD, FEW = MonitorState.OK, MonitorState.VIOLATION, MonitorState.INSUFFICIEN
 
 
 def report(day: int, state: MonitorState, *, hours: int = 24, **fields: object) -> MonitorReport:
-    """Return the report of the window that ends after so many days."""
+    """Return the report of the window that ends after the given number of days."""
     end = START + timedelta(days=day + 1)
     made = MonitorReport(
         endpoint="demand",
@@ -35,7 +35,7 @@ def report(day: int, state: MonitorState, *, hours: int = 24, **fields: object) 
 
 
 def test_each_state_has_its_time() -> None:
-    """Since when the last one holds is said; of the first nothing is known before the axis begins."""
+    """Shows since when the last state holds; the first has no known start."""
     found = course([report(0, OK), report(1, OK), report(2, BAD), report(3, BAD)])
     assert found is not None
     (lane,) = found.lanes
@@ -45,7 +45,7 @@ def test_each_state_has_its_time() -> None:
 
 
 def test_windows_that_overlap_are_no_longer_than_their_own_part() -> None:
-    """Windows of three days that are decided daily."""
+    """Windows of three days, decided daily, show only their own day."""
     found = course([report(day, OK if day < 2 else BAD, hours=72) for day in range(4)])
     assert found is not None
     good, bad = found.lanes[0].stretches
@@ -54,14 +54,14 @@ def test_windows_that_overlap_are_no_longer_than_their_own_part() -> None:
 
 
 def test_a_time_without_windows_is_a_gap() -> None:
-    """A monitor that did not run for a day decided nothing about it."""
+    """A day without a run of the monitor is a gap."""
     found = course([report(0, OK), report(2, OK), report(3, OK)])
     assert found is not None
     assert [(one.start, one.width) for one in found.lanes[0].stretches] == [(0, 25), (50, 50)]
 
 
 def test_a_monitor_that_came_later_has_a_later_lane() -> None:
-    """One of two reports has quality."""
+    """A monitor missing in the first of two reports has a shorter lane."""
     found = course([report(0, OK), report(1, FEW, quality=QualityResult(state=OK))])
     assert found is not None
     assert {lane.name: [one.start for one in lane.stretches] for lane in found.lanes} == {
@@ -71,7 +71,7 @@ def test_a_monitor_that_came_later_has_a_later_lane() -> None:
 
 
 def test_what_changed_is_on_the_same_axis() -> None:
-    """A promotion at its own time, another baseline, other thresholds, and the time of a rollout."""
+    """Shows promotions at their time, baseline and threshold changes, and rollouts."""
     live = {"live_since": "2017-08-02T12:00:00Z", "model_package_arn": ARN.format(2)}
     found = course(
         [
@@ -93,13 +93,13 @@ def test_what_changed_is_on_the_same_axis() -> None:
 
 
 def test_one_report_has_no_course() -> None:
-    """Nor has none."""
+    """One report, or none, has no timeline."""
     assert course([report(0, OK)]) is None
     assert course([]) is None
 
 
 def record(outcome: Outcome, at: str, package: int | None = None) -> AuditRecord:
-    """Return an audit record of a person's act."""
+    """Return an audit record of an action by a person."""
     return AuditRecord(
         endpoint="demand",
         sequence=1,
@@ -114,7 +114,7 @@ def record(outcome: Outcome, at: str, package: int | None = None) -> AuditRecord
 
 
 def test_what_people_did_is_on_the_same_axis() -> None:
-    """Promotions once, as their records have the person; refusals changed nothing; what came before the axis is left out."""
+    """Promotions appear once, with the person of the audit record; rejections and earlier records are left out."""
     live = "2017-08-02T06:00:00Z"
     reports = [report(0, OK), *(report(day, BAD, live_since=live, model_package_arn=ARN.format(2)) for day in (1, 2))]
     records = [

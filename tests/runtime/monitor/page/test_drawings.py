@@ -1,4 +1,4 @@
-"""Coordinates of the small drawings stay inside them and keep their order."""
+"""Coordinates of the small charts stay in bounds and in order."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ NUMBER = st.floats(-1e6, 1e6)
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=30))
 def test_a_history_lies_inside_its_drawing(values: list[float]) -> None:
-    """A larger PSI is never lower; the last report is at the right end."""
+    """A larger PSI is never drawn lower, and the last report is at the right end."""
     found = spark(
         "price", [reports.report_of(2 + i % 20, (reports.drift("price", psi),)) for i, psi in enumerate(values)]
     )
@@ -41,7 +41,7 @@ def test_a_history_lies_inside_its_drawing(values: list[float]) -> None:
 
 
 def test_a_report_that_did_not_test_leaves_a_gap() -> None:
-    """One report is no history."""
+    """A report without a test leaves a gap; one report is no history."""
     told, untold = reports.report_of(2, reports.QUIET), reports.report_of(3, ())
     untested = reports.report_of(4, (reports.drift("price", untested="all null"),))
 
@@ -56,7 +56,7 @@ def test_a_report_that_did_not_test_leaves_a_gap() -> None:
 def test_marks_keep_their_order(
     value: float, low: float, high: float, baseline: float | None, limit: float | None
 ) -> None:
-    """And lie between 0 and 100 %."""
+    """Marks keep their order between 0 and 100 %."""
     found = marks(Measured(name="m", value=value, low=low, high=high, baseline=baseline, limit=limit))
 
     assert found is not None
@@ -82,12 +82,12 @@ def test_marks_keep_their_order(
     ],
 )
 def test_what_is_no_number_is_not_drawn(measured: Measured) -> None:
-    """Metrics may not be defined."""
+    """Undefined metrics are not drawn."""
     assert marks(measured) is None
 
 
 def test_reports_are_put_in_order() -> None:
-    """Oldest first, later ones left out, the newest kept."""
+    """Reports are sorted by age; later ones are dropped and the newest kept."""
     report = reports.report_of(8, ())
     history = [reports.report_of(day, ()) for day in (9, 3, 7, 3, 8)]
 
@@ -104,7 +104,7 @@ def _rows(feature: FeatureBaseline, counts: tuple[int, ...]) -> dict[str, tuple[
 
 @given(st.lists(st.integers(0, 1000), min_size=24, max_size=24))
 def test_shares_sum_to_one(counts: list[int]) -> None:
-    """Whatever is merged into other levels, nothing is lost or counted twice."""
+    """Merging levels neither loses nor repeats shares."""
     rows = cell_rows(plain(reports.STORE, FeatureCounts(name="store", counts=tuple(counts))))
 
     assert sum(row.before for row in rows) == pytest.approx(1)
@@ -113,7 +113,7 @@ def test_shares_sum_to_one(counts: list[int]) -> None:
 
 
 def test_bins_are_named_by_their_bounds() -> None:
-    """A value of its own, what is out of range, nulls; out of range is a row where something is."""
+    """Bins include point masses, out of range (only if present) and nulls."""
     assert _rows(reports.STOCK, reports.STOCK.counts)["value 0"] == (0.3, 0.3)
     assert _rows(reports.PRICE, (*[0] * 9, 5, 5))["above 12, out of range"] == (0.0, 0.5)
     assert "above 12, out of range" not in _rows(reports.PRICE, reports.PRICE.counts)
@@ -121,7 +121,7 @@ def test_bins_are_named_by_their_bounds() -> None:
 
 
 def test_rare_levels_are_one_row() -> None:
-    """With the frequent ones that are not shown one by one; new levels stay apart."""
+    """Rare levels share a row with frequent levels that are not shown; new levels have their own."""
     rows = _rows(reports.STORE, reports.HIGH_PRICES["store"])
 
     assert list(rows)[-2:] == ["other levels, 4 of them frequent", "levels never seen before"]
@@ -129,7 +129,7 @@ def test_rare_levels_are_one_row() -> None:
 
 
 def test_what_moved_is_marked() -> None:
-    """The rows that make most of the change, and none where nothing changed."""
+    """Marks the rows with most of the change, and none without a change."""
     price = compared(reports.BASELINE, reports.counts_of(reports.BASELINE, **reports.HIGH_PRICES))["price"]
     quiet = compared(reports.BASELINE, reports.counts_of(reports.BASELINE))["price"]
 
@@ -138,7 +138,7 @@ def test_what_moved_is_marked() -> None:
 
 
 def test_a_window_is_compared_given_its_conditions() -> None:
-    """With strata the baseline is re-weighted; a window of unknown conditions alone is compared with the whole."""
+    """With strata the baseline is reweighted; a window of unknown conditions only is compared with the whole."""
     sample = reports.conditioned()
     assert sample.baseline is not None
     assert sample.counts is not None
@@ -151,7 +151,7 @@ def test_a_window_is_compared_given_its_conditions() -> None:
 
 
 def test_counts_of_another_baseline_are_refused() -> None:
-    """By the features that do not fit."""
+    """Rejects counts whose features do not match."""
     counts = reports.counts_of(reports.BASELINE, price=(1, 2, 3))
 
     with pytest.raises(ValueError, match=r"counts must have the baseline's cells, got others for 'price'"):
@@ -159,7 +159,7 @@ def test_counts_of_another_baseline_are_refused() -> None:
 
 
 def test_a_pair_is_a_table_by_groups() -> None:
-    """Groups are named by their first and last cell that the baseline holds."""
+    """Groups are named by their first and last cell."""
     counts = reports.counts_of(reports.BASELINE)
     assert counts.pairs is not None
     features = {feature.name: feature for feature in reports.BASELINE.features}

@@ -1,4 +1,4 @@
-"""What a person reads of a report, line by line."""
+"""The text lines of a report."""
 
 from tests.runtime.monitor import reports
 
@@ -6,7 +6,7 @@ from mlops_runtime.monitor.page.report_lines import feature_lines, report_lines
 
 
 def test_a_person_reads_states_problems_and_what_to_do() -> None:
-    """Problems by how often; what a rollout kept back."""
+    """Problems are sorted by count; results held back by a rollout are listed."""
     sample = reports.drifting()
     lines = list(report_lines(sample.report))
 
@@ -22,7 +22,7 @@ def test_a_person_reads_states_problems_and_what_to_do() -> None:
 
 
 def test_one_feature_in_lines() -> None:
-    """The numbers that people know, the rule, rates with intervals."""
+    """Shows the effect sizes, the rule, and rates with intervals."""
     sample = reports.drifting()
 
     assert list(feature_lines(sample.report, sample.report.drift.features[0])) == [

@@ -1,4 +1,4 @@
-"""States in words."""
+"""The wording of states."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from mlops_runtime.monitor.page import report_words
 @pytest.mark.parametrize("monitor", MONITORS)
 @pytest.mark.parametrize("state", MonitorState)
 def test_every_state_has_its_words(monitor: str, state: MonitorState) -> None:
-    """OK is good and nothing else is; what is no news asks for something."""
+    """Only OK has the good tone; unknown states recommend an action."""
     said = report_words.state_text(monitor, state)
 
     assert (said.tone == "good") == (state is MonitorState.OK)
@@ -26,7 +26,7 @@ def test_every_state_has_its_words(monitor: str, state: MonitorState) -> None:
 
 
 def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> None:
-    """How many features, which and why; the page is amber, also where the window is OK."""
+    """Names how many features were not compared, which and why; the page is amber, even if the state is OK."""
     untested = reports.drift("price", untested="50 values are too few", reason="few_rows")
     report = reports.report_of(8, (untested, reports.drift("store")))
     scrutiny = Scrutiny(asked=2, untested=("price",), unknown=("price",))
@@ -41,7 +41,7 @@ def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> N
 
 
 def test_the_worst_monitor_gives_the_tone() -> None:
-    """Nothing tested is unknown, not good."""
+    """An untested monitor is unknown, not good."""
     assert report_words.tone(reports.quiet().report) == "good"
     assert report_words.tone(reports.drifting().report) == "bad"
     assert report_words.tone(reports.classifier().report) == "bad"
@@ -59,12 +59,12 @@ def test_the_worst_monitor_gives_the_tone() -> None:
     ],
 )
 def test_numbers_are_written_as_people_know_them(measured: Measured, text: str) -> None:
-    """Rates in percent, intervals in brackets."""
+    """Rates are percentages, intervals are in brackets."""
     assert wording.interval_text(measured) == text
 
 
 def test_what_counted_is_said() -> None:
-    """And that AWS's image did not run, where ours stood in for it."""
+    """Reports that our analyzer ran in place of AWS's image."""
     report = reports.report_of(8, (), engine="SAGEMAKER_MODEL_MONITOR")
 
     assert report_words.engine_text(report) == "SageMaker Model Monitor"
@@ -73,7 +73,7 @@ def test_what_counted_is_said() -> None:
 
 
 def test_a_window_has_its_hours() -> None:
-    """Whole days are days."""
+    """Whole days are written as days."""
     report = reports.report_of(8, ())
 
     assert wording.hours_text(wording.window_hours(report)) == "1 day"

@@ -1,4 +1,4 @@
-"""The page of a window: what it says at once, that it is safe and whole, and that a browser draws it without a network."""
+"""The page of a window: its summary, escaping and completeness, and rendering by a browser without a network."""
 
 import html
 import re
@@ -28,7 +28,7 @@ def _page(sample: Sample) -> str:
 
 
 class _Words(HTMLParser):
-    """Collects the words of a page, without its style, the tags that it has, and those that were not closed."""
+    """Collects the text of a page without its style, its tags, and unclosed tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class _Words(HTMLParser):
 
 
 def test_what_is_wrong_stands_first() -> None:
-    """Verdict, problems, state of each monitor with what to do; then the features, most evidence first and open."""
+    """Verdict, problems and states with actions come first, then features by evidence, open."""
     text = _Words(_page(reports.drifting())).text
 
     order = [
@@ -87,7 +87,7 @@ def test_what_is_wrong_stands_first() -> None:
 
 
 def test_a_distribution_is_shown_beside_its_baseline() -> None:
-    """Bins by their bounds, out of range, new levels and nulls by name; where it moved stands out; the numbers that people know."""
+    """Names bins, out of range, new levels and nulls, highlights the change, and shows the effect sizes."""
     text = _page(reports.drifting())
     words = _Words(text).text
 
@@ -103,7 +103,7 @@ def test_a_distribution_is_shown_beside_its_baseline() -> None:
 
 
 def test_a_pair_is_a_table() -> None:
-    """Groups by their bounds; without pairs it says what is not watched."""
+    """Groups are named by their bounds; without pairs the page names what is not monitored."""
     words = _Words(_page(reports.drifting())).text
 
     assert "Share of the rows, baseline → window: price down, stock across" in words
@@ -113,7 +113,7 @@ def test_a_pair_is_a_table() -> None:
 
 
 def test_a_conditioned_window_is_shown_against_what_it_was_compared_with() -> None:
-    """The baseline of promotions alone; rows of conditions that it does not know are counted and named."""
+    """Shows the baseline of promotions alone, and counts and names rows of unknown conditions."""
     words = _Words(_page(reports.conditioned())).text
 
     assert "baseline, at this window's conditions" in words
@@ -123,7 +123,7 @@ def test_a_conditioned_window_is_shown_against_what_it_was_compared_with() -> No
 
 
 def test_a_classifier_has_segments_bias_and_attributions() -> None:
-    """Segments that are worse stand apart; facets by what is violated first; ranks with what they were."""
+    """Worse segments are highlighted, facets are sorted by violations, ranks show their former value."""
     words = _Words(_page(reports.classifier())).text
 
     assert "quality ✕ violated" in words
@@ -135,7 +135,7 @@ def test_a_classifier_has_segments_bias_and_attributions() -> None:
 
 
 def test_classes_have_a_confusion_with_shares_of_each_line() -> None:
-    """What is right in green, what is wrong in red, by how much of the label's rows; a class that is markup is text."""
+    """Correct cells are green and wrong ones red by their share of the label's rows; class names are escaped."""
     sample = SAMPLES["classes"]()
     text = _page(sample)
     assert '<td class="n right" style="--share: 96.0%">384 <span class="note">96' in text
@@ -160,7 +160,7 @@ def test_classes_have_a_confusion_with_shares_of_each_line() -> None:
     ],
 )
 def test_silence_is_said(sample: Callable[[], Sample], said: str) -> None:
-    """And never looks as if all were well."""
+    """A silent window never looks healthy."""
     text = _page(sample())
 
     assert said in _Words(text).text
@@ -168,7 +168,7 @@ def test_silence_is_said(sample: Callable[[], Sample], said: str) -> None:
 
 
 def test_a_flood_of_unreadable_lines_is_neither_green_nor_hidden() -> None:
-    """The most frequent problems are beside the verdict with how often they came, whatever their names."""
+    """The most frequent problems and their counts are next to the verdict, whatever their names."""
     few = {f"column 'a{n}' is not the model's": 1 for n in range(9)}
     sample = reports.quiet()
     flooded = replace(sample, report=replace(sample.report, problems={**few, "line is not JSON": 11_400}))
@@ -181,7 +181,7 @@ def test_a_flood_of_unreadable_lines_is_neither_green_nor_hidden() -> None:
 
 
 def test_a_changed_baseline_is_told_in_full_once() -> None:
-    """Elsewhere it is enough that it was changed."""
+    """Other sections only state that the baseline was changed."""
     flaw = f"the baseline s3://artifacts/baseline.json was changed: it has SHA-256 {'a' * 64}, approved was {'b' * 64}"
     found = reports.report_of(
         8, (), baseline_flaw=flaw, problems={flaw: 1}, drift=DriftResult(), quality=QualityResult(), bias=BiasResult()
@@ -194,7 +194,7 @@ def test_a_changed_baseline_is_told_in_full_once() -> None:
 
 
 def test_suspects_are_no_alarm_and_not_hidden() -> None:
-    """What moved in this window alone is amber, though the state is OK."""
+    """Drift of a single window is amber, although the state is OK."""
     feature = replace(reports.MOVED[1])
     report = reports.report_of(8, (feature, *reports.QUIET[2:]))
 
@@ -205,7 +205,7 @@ def test_suspects_are_no_alarm_and_not_hidden() -> None:
 
 
 def test_windows_that_agree_and_those_of_too_few_rows_are_named() -> None:
-    """Beside each other, by when they ended; of a feature that holds neither."""
+    """Both lists give the windows' ends; a stable feature has neither."""
     feature = replace(reports.MOVED[1], agreed_with=("2017-08-04T00:00:00Z",), few_clusters=18)
     report = reports.report_of(8, (feature, *reports.QUIET[2:]))
     report = replace(report, drift=replace(report.drift, too_few_rows=("2017-08-05T00:00:00Z",)))
@@ -220,7 +220,7 @@ def test_windows_that_agree_and_those_of_too_few_rows_are_named() -> None:
 
 
 def test_a_rollout_keeps_drift_from_being_told() -> None:
-    """The page says so."""
+    """The page names the rollout that suppressed drift."""
     sample = reports.drifting()
     words = _Words(_page(replace(sample, report=replace(sample.report, suppressed="a rollout ran")))).text
 
@@ -241,7 +241,7 @@ def test_a_rollout_keeps_drift_from_being_told() -> None:
     ],
 )
 def test_without_what_it_needs_there_are_no_distributions(changes: dict[str, object], why: str) -> None:
-    """And it says why."""
+    """The page gives the reason."""
     words = _Words(_page(replace(reports.drifting(), **changes))).text  # type: ignore[arg-type]
 
     assert why in words
@@ -250,7 +250,7 @@ def test_without_what_it_needs_there_are_no_distributions(changes: dict[str, obj
 
 
 def test_what_people_wrote_is_no_markup() -> None:
-    """Names, levels, reasons, problems and metrics cannot add a tag or leave an attribute."""
+    """Names, levels, reasons, problems and metrics cannot inject tags or leave attributes."""
     found = _Words(_page(reports.hostile()))
 
     assert {"script", "img"} & {tag for tag, _ in found.tags} == set()
@@ -260,7 +260,7 @@ def test_what_people_wrote_is_no_markup() -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_it_is_whole_by_itself(name: str) -> None:
-    """Every tag is closed, every link leads to the page, nothing is loaded, no script runs, every drawing has words."""
+    """Every tag is closed, links lead to the page, nothing is loaded, no script runs, and drawings have text."""
     text = _page(SAMPLES[name]())
     found = _Words(text)
     ids = [a["id"] for _, a in found.tags if a.get("id")]
@@ -274,7 +274,7 @@ def test_it_is_whole_by_itself(name: str) -> None:
 
 
 def test_history_is_of_earlier_windows() -> None:
-    """Later ones, doubles and the report itself are left out; order does not matter; there is an end to it."""
+    """Later reports, duplicates and the report itself are dropped; order does not matter; the length is bounded."""
     sample = reports.drifting()
     many = [*reversed(sample.history), *sample.history, sample.report, reports.report_of(9, reports.QUIET)]
 
@@ -288,7 +288,7 @@ def test_history_is_of_earlier_windows() -> None:
 
 
 def _contrast(first: str, second: str) -> float:
-    """Return the contrast of two colours. See: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio."""
+    """Return the contrast ratio of two colours. See: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio."""
 
     def luminance(colour: str) -> float:
         full = colour if len(colour) == 6 else "".join(2 * each for each in colour)
@@ -301,7 +301,7 @@ def _contrast(first: str, second: str) -> float:
 
 
 def test_text_can_be_read_in_light_and_in_dark() -> None:
-    """Contrast of at least 4.5 to 1, as WCAG's level AA asks for."""
+    """The contrast is at least 4.5 to 1, as WCAG level AA requires."""
     themes = re.findall(r":root \{(.*?)\}", _page(reports.quiet()), re.DOTALL)
     assert len(themes) == 2
     for theme in themes:
@@ -315,7 +315,7 @@ def test_text_can_be_read_in_light_and_in_dark() -> None:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What Chromium, started once without a network, says of each page at each width: width, overflow, headings."""
+    """Return width, overflow and headings of each page at each width, from one Chromium process without a network."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
@@ -357,12 +357,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_it_opens_in_a_browser_without_a_network(name: str, drawn: dict[str, list[str]]) -> None:
-    """Chromium draws it, and nothing is wider than a phone's or a desk's screen."""
+    """No page is wider than the screen of a phone or a desktop."""
     assert drawn[name] == [f"{width}:0:1" for width in WIDTHS]
 
 
 def test_labels_of_which_none_can_be_judged_are_shown_as_sums() -> None:
-    """Without metrics there is no interval; what a report does not know, latency and engine, is not there."""
+    """Without metrics there are no intervals; fields that a report lacks, such as latency and engine, are omitted."""
     report = reports.report_of(
         8,
         reports.QUIET[:1],

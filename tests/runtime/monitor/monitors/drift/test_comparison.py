@@ -1,4 +1,4 @@
-"""The baseline re-weighted to the window's mix of conditions."""
+"""The baseline reweighted to the window's mix of conditions."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 
 def test_cells_of_numbers() -> None:
-    """Bins, a value of its own, what lies outside, nulls; as many names as cells."""
+    """Numeric cells are bins, a point mass, out of range and null, with one name per cell."""
     random = np.random.default_rng(1)
     values = np.where(random.random(5000) < 0.3, 0.0, random.exponential(5, 5000)).astype(np.float32)
     feature = number_baseline("units", values)
@@ -34,7 +34,7 @@ def test_cells_of_numbers() -> None:
 
 
 def test_cells_of_levels() -> None:
-    """Levels, rare ones, new ones, nulls; of an older baseline other levels."""
+    """Level cells are levels, rare, new and null; an old baseline has one cell of other levels."""
     levels = [f"l{index % 40}" for index in range(4000)] + [f"r{index}" for index in range(300)]
     feature = category_baseline("store", levels)
     cells = layout(feature)
@@ -47,13 +47,13 @@ def test_cells_of_levels() -> None:
 
 
 def test_a_baseline_without_edges_is_one_cell() -> None:
-    """All null."""
+    """All values of the baseline are null."""
     assert layout(FeatureBaseline(name="x", type="number", counts=(0, 9))).names == ("all values", "nulls")
 
 
 @pytest.mark.parametrize("kind", ["wide", "zeros", "steps"])
 def test_the_cdf_of_the_baseline_is_that_of_its_values(kind: str) -> None:
-    """To the width of a percentile, at any point; exactly at edges."""
+    """The baseline's CDF equals that of its values: exactly at edges, elsewhere within a percentile."""
     random = np.random.default_rng(2)
     values = {
         "wide": random.lognormal(2, 0.8, 20_000),
@@ -73,7 +73,7 @@ def test_the_cdf_of_the_baseline_is_that_of_its_values(kind: str) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30), st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
 def test_ranks_are_shares_and_rise(values: list[float], points: list[float]) -> None:
-    """Between 0 and 1 and never falling."""
+    """Ranks lie between 0 and 1 and never decrease."""
     ranks = percentile_rank(np.sort(np.array(values)), np.sort(np.array(points)))
     assert ((ranks >= 0) & (ranks <= 1)).all()
     assert (np.diff(ranks) >= -1e-12).all()
@@ -83,7 +83,7 @@ Columns = dict[str, np.ndarray]
 
 
 def rows(random: np.random.Generator, number: int, promoted: float, *, rise: float = 1.0) -> Columns:
-    """Return prices that are lower by a third where they are promoted."""
+    """Return prices that are a third lower in promoted rows."""
     promotion = (random.random(number) < promoted).astype(np.float64)
     price = random.lognormal(2, 0.3, number) * np.where(promotion == 1, 0.67, 1.0) * rise
     return {"promotion": promotion, "price": price}
@@ -91,7 +91,7 @@ def rows(random: np.random.Generator, number: int, promoted: float, *, rise: flo
 
 @pytest.fixture(scope="module")
 def baseline() -> Baseline:
-    """One row in five is promoted."""
+    """Return a baseline with one promoted row in five."""
     return fit_baseline(
         rows(np.random.default_rng(1), 20_000, 0.2),
         types={"promotion": "number", "price": "number"},
@@ -109,13 +109,13 @@ def window(baseline: Baseline, number: int, promoted: float, *, rise: float = 1.
 
 
 def drifted(baseline: Baseline, counts: Counts, *, given: bool | None = None) -> list[str]:
-    """Return the names of what drifted."""
+    """Return the names of drifted features."""
     decisions = decide(baseline, counts, MonitorSpec(), given_conditions=given)
     return [one.drift.name for one in decisions if one.drift.drifted]
 
 
 def test_more_promotions_drift_plainly_and_not_given_them(baseline: Baseline) -> None:
-    """Prices fell because more is promoted; given the promotion they are as ever. A real rise is seen either way."""
+    """More promotions lower prices, which is drift without the condition and none given it; a real rise is found either way."""
     counts = window(baseline, 5000, 0.7)
     plainly = drifted(baseline, counts, given=False)
     assert {"promotion", "price"} <= set(plainly)
@@ -125,14 +125,14 @@ def test_more_promotions_drift_plainly_and_not_given_them(baseline: Baseline) ->
 
 
 def test_conditions_are_reported_and_not_tested(baseline: Baseline) -> None:
-    """A feature that is a condition cannot drift given itself."""
+    """A feature that is a condition is reported and not tested."""
     found = {one.drift.name: one.drift for one in decide(baseline, window(baseline, 5000, 0.7), MonitorSpec())}
     assert found["promotion"].untested == "it is a condition of the comparison"
     assert not found["promotion"].drifted
 
 
 def test_the_baseline_is_worth_its_effective_rows(baseline: Baseline) -> None:
-    """Kish's size by hand; the same mix is worth all of the baseline."""
+    """Equals Kish's effective sample size by hand; the same mix keeps all rows of the baseline."""
     compared = conditioned(baseline, window(baseline, 5000, 0.7))[1]
     strata = {stratum.key: stratum.rows for stratum in baseline.strata or ()}
     share = {stratum.key: stratum.rows / 5000 for stratum in window(baseline, 5000, 0.7).strata or ()}
@@ -144,7 +144,7 @@ def test_the_baseline_is_worth_its_effective_rows(baseline: Baseline) -> None:
 
 
 def test_moments_are_those_of_the_reweighted_rows(baseline: Baseline) -> None:
-    """Against weighting the rows one by one."""
+    """Moments equal those of rows weighted one by one."""
     columns = rows(np.random.default_rng(1), 20_000, 0.2)
     counts = window(baseline, 5000, 0.7)
     compared = conditioned(baseline, counts)[1]
@@ -161,7 +161,7 @@ def test_moments_are_those_of_the_reweighted_rows(baseline: Baseline) -> None:
 
 
 def test_tails_are_those_of_the_reweighted_rows(baseline: Baseline) -> None:
-    """Beyond each edge the shares of the rows of each stratum, by the window's mix; clusters as about their own strata."""
+    """Tail shares are those of each stratum's rows by the window's mix, with clusters about their own strata."""
     counts = window(baseline, 4000, 0.6)
     compared = conditioned(baseline, counts)[1]
     assert compared.tails is not None
@@ -177,7 +177,7 @@ def test_tails_are_those_of_the_reweighted_rows(baseline: Baseline) -> None:
 
 
 def test_plainly_the_counts_stand_as_they_are(baseline: Baseline) -> None:
-    """Means and deviations of the window's values."""
+    """Without conditions, means and standard deviations are those of the window's values."""
     columns = rows(np.random.default_rng(3), 1000, 0.2)
     compared = plain(baseline.features[1], count_columns(columns, baseline).features[1])
     assert compared.window_rows == 1000
@@ -186,7 +186,7 @@ def test_plainly_the_counts_stand_as_they_are(baseline: Baseline) -> None:
 
 
 def test_null_patterns_are_compared_given_the_conditions() -> None:
-    """At night half of the prices are null: a window of nights is quiet, one of days with nights' nulls is not."""
+    """Half of the prices are null at night: a window of nights is quiet; a window of days with as many nulls is not."""
     random = np.random.default_rng(12)
 
     def rows(of_hour: np.ndarray, share: np.ndarray) -> dict[str, np.ndarray]:
@@ -210,7 +210,7 @@ def test_null_patterns_are_compared_given_the_conditions() -> None:
 
 
 def test_a_rare_level_may_be_the_next_clusters_own() -> None:
-    """Households have a store of their own: one that is another's second choice comes as often at once as a store does."""
+    """Each household has its own store: a store that was another household's second choice has the jumps of a main store."""
     random = np.random.default_rng(13)
     homes = np.repeat(np.arange(60) % 40, 200)
     store = np.where(random.random(len(homes)) < 0.05, random.integers(40, 60, len(homes)), homes)

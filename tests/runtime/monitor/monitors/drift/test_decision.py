@@ -1,4 +1,4 @@
-"""The decision: its error rate without drift, its power with it, and the same verdict however the window was counted."""
+"""The drift decision: its false-positive rate, its power, and verdicts independent of how the window was counted."""
 
 import json
 import re
@@ -49,20 +49,20 @@ SPAN = {"window_hours": 1, "every_hours": 1, "start": START, "end": START + time
 
 
 def test_what_is_known_stays_as_it_is() -> None:
-    """No problem, the same thresholds."""
+    """Known thresholds are kept without a problem."""
     spec = MonitorSpec(features=("price",), amounts=("price",))
     assert known(spec, BASELINE) == (spec, {})
 
 
 def test_a_pair_is_known_by_its_name() -> None:
-    """As deciding takes it."""
+    """A pair is known by the name that the decision uses."""
     pair = PairBaseline(first="price", second="store", first_groups=(), second_groups=(), counts=())
     spec = MonitorSpec(alarm_features=("price x store",))
     assert known(spec, replace(BASELINE, pairs=(pair,))) == (spec, {})
 
 
 def test_what_is_gone_is_left_out_and_named() -> None:
-    """Each name once, wherever it stands."""
+    """Unknown names are dropped and reported once each, wherever they occur."""
     spec, problems = known(
         MonitorSpec(features=("price", "promo", "x"), alarm_features=("promo",), amounts=("x",)), BASELINE
     )
@@ -88,7 +88,7 @@ POPULATION = [np.full(10, 0.1)] * 20 + [shares(size) for size in (2, 3, 5, 8, 10
 
 
 def baseline_of(random: np.random.Generator, rows: int = REFERENCE) -> Baseline:
-    """Draw a baseline of 20 decile-binned numbers and 10 categories; the last cell is null and empty."""
+    """Draw a baseline of 20 numbers in decile bins and 10 categories; the last cell is null and empty."""
     features = []
     for index, population in enumerate(POPULATION):
         counts = tuple(int(c) for c in (*random.multinomial(rows, population), 0))
@@ -109,7 +109,7 @@ def window_of(random: np.random.Generator, rows: int, changed: dict[int, np.ndar
 
 
 def drifted(baseline: Baseline, counts: Counts, spec: MonitorSpec = SPEC) -> list[str]:
-    """Return the names that the decision calls drifted."""
+    """Return the names of drifted features."""
     return [decision.drift.name for decision in decide(baseline, counts, spec) if decision.drift.drifted]
 
 
@@ -117,7 +117,7 @@ def drifted(baseline: Baseline, counts: Counts, spec: MonitorSpec = SPEC) -> lis
 @pytest.mark.parametrize("rows", [200, 1000, 5000, 100_000])
 @pytest.mark.parametrize("spec", [SPEC, MonitorSpec(minimum_effect=0.0)])
 def test_windows_without_drift_rarely_alarm(rows: int, spec: MonitorSpec, windows: int) -> None:
-    """Over 30 features at most about one window in a hundred reports any, at every size (binomial bound at 1e-4)."""
+    """Of 30 features, at most about one window in a hundred reports any, at every size (binomial bound at 1e-4)."""
     random = np.random.default_rng(rows)
     alarms = sum(bool(drifted(baseline_of(random), window_of(random, rows), spec)) for _ in range(windows))
     assert alarms <= stats.binom.isf(1e-4, windows, SPEC.significance)
@@ -130,7 +130,7 @@ def test_windows_without_drift_rarely_alarm(rows: int, spec: MonitorSpec, window
     [(0.2, 1.0, 5000, 1.0), (0.0, 1.3, 5000, 1.0), (0.5, 1.0, 1000, 1.0), (0.05, 1.0, 100_000, 0.0)],
 )
 def test_shifts_that_matter_are_found_and_others_are_not(shift: float, scale: float, rows: int, power: float) -> None:
-    """A fifth of a standard deviation and a third more variance are found at 5,000 rows; a twentieth never, however many."""
+    """At 5,000 rows, finds a fifth of a standard deviation and a third more variance; a twentieth is never drift at any size."""
     random = np.random.default_rng(7)
     edges = stats.norm.ppf(np.arange(1, 10) / 10)
     moved = np.diff(np.concatenate([[0], stats.norm.cdf(edges, shift, scale), [1]]))
@@ -139,7 +139,7 @@ def test_shifts_that_matter_are_found_and_others_are_not(shift: float, scale: fl
 
 
 def test_a_category_that_loses_ten_points_is_found() -> None:
-    """Ten points from one level to another at 1,000 rows."""
+    """Finds ten points moved from one level to another at 1,000 rows."""
     random = np.random.default_rng(7)
     moved = POPULATION[23].copy()
     moved[0], moved[4] = moved[0] - 0.1, moved[4] + 0.1
@@ -149,7 +149,7 @@ def test_a_category_that_loses_ten_points_is_found() -> None:
 
 @pytest.mark.parametrize(("share", "rows", "expected"), [(0.05, 1000, 1.0), (0.001, 5000, 0.0)])
 def test_nulls_that_the_baseline_never_saw_are_found(share: float, rows: int, expected: float) -> None:
-    """Five percent nulls where there were none are found; one in a thousand is less than the minimum effect."""
+    """Finds 5 % nulls where the baseline had none; 0.1 % is below the minimum effect."""
     random = np.random.default_rng(7)
     moved = np.append(POPULATION[2] * (1 - share), share)
     results = []
@@ -160,7 +160,7 @@ def test_nulls_that_the_baseline_never_saw_are_found(share: float, rows: int, ex
 
 
 def test_clustered_rows_do_not_alarm_with_the_overdispersion_measured() -> None:
-    """Households of ten equal rows: taken for independent they alarm, with the design effect they do not."""
+    """Households of ten equal rows raise alarms if taken as independent, and none with the measured design effect."""
     random = np.random.default_rng(11)
     spec = MonitorSpec(minimum_effect=0.0)
 
@@ -195,7 +195,7 @@ WEEK = np.timedelta64(7, "D")
 def weeks(
     random: np.random.Generator, number: int, *, rows: int = 700, apart: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return prices of weeks, each with a level of its own, and their times, a minute apart from the week's begin."""
+    """Return prices of weeks with a level each, and their times, a minute apart from the start of the week."""
     prices = np.concatenate([random.normal(level, 1.0, rows) for level in random.normal(0, apart, number)])
     begins = np.repeat(np.datetime64("2017-01-02T00:00:00") + np.arange(number) * WEEK, rows)
     return prices, begins + np.tile(np.arange(rows), number) * np.timedelta64(60, "s")
@@ -204,7 +204,7 @@ def weeks(
 @pytest.mark.parametrize("times_as_many", [1, 8, 40])
 @pytest.mark.parametrize("how", ["again", "more"])
 def test_a_week_stays_one_week_however_often_it_is_requested(times_as_many: int, how: str) -> None:
-    """The same rows again, and a busier week: neither makes windows that nothing changed in drift."""
+    """Repeated rows and a busier week cause no drift in unchanged windows."""
     random, spec, drifted = np.random.default_rng(44), MonitorSpec(minimum_rows=200), 0
     trained, at = weeks(random, 40)
     baseline = fit_baseline(
@@ -229,7 +229,7 @@ def test_a_week_stays_one_week_however_often_it_is_requested(times_as_many: int,
 
 @pytest.mark.parametrize("conditions", [(), (Condition(name="promo"),)])
 def test_rows_of_one_cluster_that_are_sent_again_add_nothing(conditions: tuple[Condition, ...]) -> None:
-    """Given conditions too, of pairs and of tails: every p-value and interval is that of the rows sent once."""
+    """Also given conditions, for pairs and tails, every p-value and interval is that of the rows sent once."""
     random = np.random.default_rng(47)
     trained, at = weeks(random, 40, apart=0.05)
     promo = np.where(random.random(len(trained)) < 0.4, "yes", "no")
@@ -262,7 +262,7 @@ def test_rows_of_one_cluster_that_are_sent_again_add_nothing(conditions: tuple[C
 
 
 def test_the_sentence_has_the_rows_that_came() -> None:
-    """Ten times one week, and four weeks: the sentence counts what was sent, and what it is worth by the weeks that it is of."""
+    """The sentence counts the rows sent, and the effective rows of the weeks: ten times one week, and four weeks."""
     random = np.random.default_rng(45)
     trained, at = weeks(random, 40, apart=2.0)
     options = {"types": {"price": "number"}, "training_set_id": "t", "created": "2017-08-01T00:00:00Z"}
@@ -283,7 +283,7 @@ def test_the_sentence_has_the_rows_that_came() -> None:
 
 
 def test_drift_is_found_in_weeks_that_are_requested_often() -> None:
-    """Four weeks of eight times the traffic, in which prices rose by three standard deviations of weeks' levels."""
+    """Finds prices that rose by three standard deviations of weekly levels in four weeks with eight times the traffic."""
     random, found = np.random.default_rng(46), 0
     trained, at = weeks(random, 40)
     options = {"types": {"price": "number"}, "training_set_id": "t", "created": "2017-08-01T00:00:00Z"}
@@ -296,7 +296,7 @@ def test_drift_is_found_in_weeks_that_are_requested_often() -> None:
 
 
 def test_too_few_values_of_a_feature_are_not_tested() -> None:
-    """A feature that most rows could not be read for cannot drift; one without a row in the baseline neither."""
+    """A feature with too few readable rows in the window, or without rows in the baseline, is not tested."""
     feature = FeatureBaseline(name="x", type="number", counts=(500, 500, 0), edges=(0.0,))
     result = examine(plain(feature, FeatureCounts(name="x", counts=(199, 0, 0))), SPEC)
     assert (result.p_value, result.untested, result.reason) == (1.0, "199 values are fewer than 200", "few_rows")
@@ -306,7 +306,7 @@ def test_too_few_values_of_a_feature_are_not_tested() -> None:
 
 
 def test_too_few_independent_values_are_tested_in_part() -> None:
-    """Exact tests of shares are made of clustered rows that are worth little; what needs many independent rows is left out."""
+    """Shares of clustered rows with few effective rows get exact tests; tests that need many independent rows are skipped."""
     feature = FeatureBaseline(
         name="x", type="number", counts=(0, *[400] * 10, 0, 0), edges=tuple(range(11)), mean=5.0, standard_deviation=2.9
     )
@@ -329,7 +329,7 @@ def test_too_few_independent_values_are_tested_in_part() -> None:
 def test_values_of_another_type_drift(
     clusters: np.ndarray | None, conditions: tuple[Condition, ...], broken: float
 ) -> None:
-    """A price as "12,50" is no number: told although no price is left to test, in clusters and under conditions nobody knows."""
+    """A price such as "12,50" is of another type: reported without any valid price, with clusters and with unknown conditions."""
     random = np.random.default_rng(5)
     rows = 4000
     columns = {"price": random.lognormal(size=rows), "promo": ["no"] * rows}
@@ -357,7 +357,7 @@ def test_values_of_another_type_drift(
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.2))
 def test_holm_rejects_what_adjusted_p_values_reject(p_values: list[float], significance: float) -> None:
-    """The step-down equals comparing Holm's adjusted p-values."""
+    """The step-down procedure rejects the same features as Holm's adjusted p-values."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -367,14 +367,14 @@ def test_holm_rejects_what_adjusted_p_values_reject(p_values: list[float], signi
 
 
 def test_only_the_named_features_are_tested() -> None:
-    """A spec that names features leaves the others alone, and Holm counts only these."""
+    """If the spec names features, only these are tested and counted by Holm's method."""
     random = np.random.default_rng(1)
     decisions = decide(baseline_of(random), window_of(random, 1000), MonitorSpec(features=("f3", "f20")))
     assert [decision.drift.name for decision in decisions] == ["f3", "f20"]
 
 
 def test_fails_for_a_feature_that_the_baseline_lacks() -> None:
-    """A misspelt feature would never alarm."""
+    """Rejects a feature that the baseline lacks, because it would never raise an alarm."""
     random = np.random.default_rng(1)
     with pytest.raises(ValueError, match="the monitor names features 'f99', 'g'; the baseline has 'f0', 'f1'"):
         decide(baseline_of(random), window_of(random, 1000), MonitorSpec(features=("f99", "g")))
@@ -382,7 +382,7 @@ def test_fails_for_a_feature_that_the_baseline_lacks() -> None:
 
 @given(st.lists(st.floats(-3, 3, width=32), min_size=200, max_size=300), st.integers(1, 20), st.randoms())
 def test_the_decision_is_the_same_in_one_pass_or_merged(values: list[float], parts: int, shuffle: object) -> None:
-    """However a window is cut and in whatever order it is merged, psi, p-value and verdict are bit-equal."""
+    """The PSI, p-value and verdict are bit-equal for any split of a window and any order of merging."""
     reference = np.random.default_rng(1).normal(size=2000).astype(np.float32)
     baseline = Baseline(features=(number_baseline("x", reference),), rows=2000, training_set_id="t", created="")
     lines = [
@@ -410,7 +410,7 @@ def test_the_decision_is_the_same_in_one_pass_or_merged(values: list[float], par
 
 @given(st.integers(1, 400), st.lists(st.integers(0, 100), max_size=30), st.integers(0, 20))
 def test_the_fewest_hours_that_are_enough(rows: int, before: list[int], limit: int) -> None:
-    """Against trying every number of hours."""
+    """The number of hours agrees with trying every number."""
     spec = MonitorSpec(minimum_rows=300, merge_hours=limit)
     allowed = before[:limit]
     enough = [added for added in range(len(allowed) + 1) if rows + sum(allowed[:added]) >= 300]
@@ -418,7 +418,7 @@ def test_the_fewest_hours_that_are_enough(rows: int, before: list[int], limit: i
 
 
 def test_silence_is_not_filled_up() -> None:
-    """A window without rows takes in nothing."""
+    """A window without rows is not extended by earlier hours."""
     assert hours_to_add(0, [1000], MonitorSpec()) == 0
 
 
@@ -426,7 +426,7 @@ SHORT = "row has 2 values instead of 1"
 
 
 def feed(timeline: Timeline, hour: int, *, good: int, broken: int) -> MonitorReport:
-    """Capture an object of some calls that can be read and some of two columns, and decide in the hour after it."""
+    """Capture an object with some readable calls and some of two columns, and decide in the following hour."""
     captured = Captured(hour=hour, rows=good)
     timeline.call(hour, good + broken)
     timeline.land(f"o{hour}", captured)
@@ -445,14 +445,14 @@ def feed(timeline: Timeline, hour: int, *, good: int, broken: int) -> MonitorRep
     [
         (1, 5000, MonitorState.VIOLATION),
         (300, 9700, MonitorState.VIOLATION),
-        (940, 60, MonitorState.OK),  # 6 %: too few rows to say that it is above 5 %
+        (940, 60, MonitorState.OK),  # 6 % of too few rows to exceed 5 % with confidence
         (9300, 700, MonitorState.VIOLATION),
         (960, 40, MonitorState.OK),
         (100, 50, MonitorState.INSUFFICIENT_DATA),
     ],
 )
 def test_many_rows_that_cannot_be_read_are_a_violation(good: int, broken: int, expected: MonitorState) -> None:
-    """Whatever the rest looks like; a few are only named among the problems."""
+    """Many unreadable rows are a violation whatever the rest is; a few are only listed as problems."""
     timeline = Timeline(window=1, every=1, spec=MonitorSpec(merge_hours=0))
     report = feed(timeline, 0, good=good, broken=broken)
     assert report.drift.state is expected
@@ -477,7 +477,7 @@ def test_many_rows_that_cannot_be_read_are_a_violation(good: int, broken: int, e
 
 
 def test_rows_of_hours_before_do_not_hide_it() -> None:
-    """A window has rows enough when they came, read or not."""
+    """A window has enough rows if they arrived, readable or not; rows of earlier hours do not hide the fault."""
     timeline = Timeline(window=1, every=1)
     for hour in range(30):
         assert feed(timeline, hour, good=400, broken=0).drift.state is MonitorState.OK
@@ -486,7 +486,7 @@ def test_rows_of_hours_before_do_not_hide_it() -> None:
 
 
 def test_rows_of_any_number_of_widths_are_all_counted() -> None:
-    """Names of problems are bounded, how many rows they are of is not."""
+    """Names of problems are bounded; the number of affected rows is exact."""
     widths = {ROW_WIDTH(width, 1): 10 for width in range(2, 402)}
     [found] = unreadable(replace(empty(BASELINE), rows=4000, problems=bounded(widths)), MonitorSpec())
     assert str(found.description).startswith("50 % of 8,000 rows cannot be read, most often: row has ")
@@ -494,7 +494,7 @@ def test_rows_of_any_number_of_widths_are_all_counted() -> None:
 
 
 def test_a_call_of_many_rows_counts_by_its_rows() -> None:
-    """One line of a thousand short rows is a thousand rows."""
+    """One line of a thousand short rows counts as a thousand rows."""
     side = {"observedContentType": "text/csv", "mode": "INPUT", "encoding": "CSV", "data": "\n".join(["1,2"] * 1000)}
     line = {
         "captureData": {"endpointInput": side},
@@ -512,7 +512,7 @@ TIMES = np.datetime64("2017-01-02T00:00:00") + np.arange(TRAINED) * np.timedelta
 
 
 def prices(rows: int, *, clusters: int | None = None) -> np.ndarray:
-    """Return prices that vary by row, or by cluster alone."""
+    """Return prices that vary by row, or only by cluster."""
     random = np.random.default_rng(rows)
     return (
         random.lognormal(size=rows)
@@ -522,7 +522,7 @@ def prices(rows: int, *, clusters: int | None = None) -> np.ndarray:
 
 
 def states_of(baseline: Baseline, counts: Counts) -> tuple[MonitorState, str]:
-    """Return the state and what people read of it; a replay of the same hour gives the same state."""
+    """Return the state and its message; asserts that a replay of the hour gives the same state."""
     traffic = Traffic(invocations=9, counted=1, rows=counts.rows)
     live = replace(LIVE, training_set_id=baseline.training_set_id)
     evidence = Evidence(
@@ -547,7 +547,7 @@ def fit(**options: object) -> Baseline:
 
 
 def test_clusters_that_are_worth_too_few_rows() -> None:
-    """Five stores of a thousand equal rows."""
+    """Five stores with a thousand equal rows each are too few effective rows."""
     clustered = {"price": prices(TRAINED, clusters=20), "promo": np.repeat(["yes", "no"] * 10, 1000).tolist()}
     baseline = fit(columns=clustered, clusters=np.arange(TRAINED) // 1000)
     counts = count_columns({"price": prices(5000, clusters=5) * 100, "promo": ["new"] * 5000}, baseline)
@@ -568,7 +568,7 @@ def test_clusters_that_are_worth_too_few_rows() -> None:
     ],
 )  # fmt: skip
 def test_conditions_that_the_baseline_does_not_know(unknown: int, expected: MonitorState, said: str) -> None:
-    """Only what was compared is told as compared."""
+    """The message reports only compared features as compared."""
     baseline = fit(conditions=[Condition(name="promo")])
     promo = ["flash"] * unknown + ["yes", "no"] * ((5000 - unknown) // 2)
     state, found = states_of(baseline, count_columns({"price": prices(5000), "promo": promo}, baseline))
@@ -577,7 +577,7 @@ def test_conditions_that_the_baseline_does_not_know(unknown: int, expected: Moni
 
 
 def test_a_drift_among_few_that_can_be_compared_names_the_others() -> None:
-    """Half of the rows and more are not among those that drift."""
+    """If at least half of the rows were not compared, the drift message names them."""
     baseline = fit(conditions=[Condition(name="promo")])
     price = np.append(prices(3000), 3 * prices(2000))
     counts = count_columns({"price": price, "promo": ["flash"] * 3000 + ["yes", "no"] * 1000}, baseline)
@@ -588,7 +588,7 @@ def test_a_drift_among_few_that_can_be_compared_names_the_others() -> None:
 
 
 def test_hours_of_the_week_without_times() -> None:
-    """Captures without a time are of no hour."""
+    """Captures without times belong to no hour."""
     baseline = fit(conditions=[Condition(name="hour", kind="hour_of_week")], times=TIMES)
     counts = count_columns({"price": prices(5000), "promo": ["yes"] * 5000}, baseline)
     state, said = states_of(baseline, counts)
@@ -597,7 +597,7 @@ def test_hours_of_the_week_without_times() -> None:
 
 
 def test_few_clusters_of_the_baseline_are_named() -> None:
-    """Nineteen are, twenty are not; one says nothing of how clusters differ, and is tested in part."""
+    """Names fewer than twenty clusters; with one cluster, whose variation is unknown, features are tested partly."""
     random = np.random.default_rng(4)
     for number, expected in ((19, 19), (20, None), (1, 1)):
         rows = random.normal(size=number * 100)

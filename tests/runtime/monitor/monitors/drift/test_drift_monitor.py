@@ -1,4 +1,4 @@
-"""The monitor of drift: its state, and its violations, each cause with its check, as Model Monitor documents them."""
+"""The drift monitor: its state and its violations with Model Monitor's documented check for each cause."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
 @pytest.mark.parametrize("name", ["'", '"', "it's", "a\nb", "c" * 61, " padded ", "preis € \\n", "is missing"])
 def test_columns_are_named_exactly(lines: Any, baseline: Baseline, name: str) -> None:
-    """As they are called, so that tables can be joined by them."""
+    """Violations name columns exactly, so that tables can be joined by them."""
     row = json.dumps({"instances": [{"price": 1, "stock": 1, "store": "north", name: 1}]})
     [line] = found(window(baseline, lines, [row], encoding="JSON"))
     assert (line.feature_name, line.constraint_check_type) == (name, "extra_column_check")
@@ -56,7 +56,7 @@ def test_columns_are_named_exactly(lines: Any, baseline: Baseline, name: str) ->
     ],
 )
 def test_each_rule_has_its_check(rule: str | None, check: str) -> None:
-    """Moved distributions, new nulls and new levels are told apart."""
+    """Changed distributions, new nulls and new levels have different checks."""
     drifted = replace(QUIET, psi=0.2, p_value=1e-9, drifted=True, rule=rule, description="mean rose 12 %")
     [line] = found(changed(FULL, drift=drift_of(drifted, replace(QUIET, name="stock"))))
     assert (line.feature_name, line.constraint_check_type) == ("price", check)
@@ -64,18 +64,18 @@ def test_each_rule_has_its_check(rule: str | None, check: str) -> None:
 
 
 def test_no_drift_is_no_violation() -> None:
-    """A full window in which nothing is wrong."""
+    """A full window without findings has no violation."""
     assert found(FULL) == []
 
 
 def window(baseline: Baseline, lines: Any, calls: list[str], **options: Any) -> Evidence:
-    """Return the evidence of real calls."""
+    """Return the evidence of captured calls."""
     counts: Counts = count([lines.call(call, **options) for call in calls], baseline)
     return replace(FULL, baseline=baseline, counts=counts, rows=counts.rows, problems=counts.problems or {})
 
 
 def test_values_of_another_type_are_a_violation(lines: Any, baseline: Baseline) -> None:
-    """More unreadable values than the smallest share that counts."""
+    """A share of unreadable values above the minimum effect is a violation."""
     evidence = window(baseline, lines, ["1,2,north"] * 97 + ["cheap,2,north"] * 3)
     [line] = found(evidence)
     assert (line.feature_name, line.constraint_check_type) == ("price", "data_type_check")
@@ -88,7 +88,7 @@ def test_values_of_another_type_are_a_violation(lines: Any, baseline: Baseline) 
 
 
 def test_missing_and_extra_columns_are_violations(lines: Any, baseline: Baseline) -> None:
-    """By name in objects, by number in rows of CSV; in Model Monitor's own words for these."""
+    """Missing and extra columns are violations in Model Monitor's words, by name for objects and by number for CSV rows."""
     row = '{"instances": [{"price": 1, "store": "north", "colour": "red"}]}'
     kinds = [
         (line.feature_name, line.constraint_check_type)
@@ -145,12 +145,12 @@ def test_missing_and_extra_columns_are_violations(lines: Any, baseline: Baseline
     ],
 )
 def test_drift_states_in_their_order(change: dict[str, Any], expected: MonitorState) -> None:
-    """Each reason not to know has its own state; a feature that drifts in one window alone is no violation."""
+    """Each reason for an unknown state has its own state; drift in a single window is no violation."""
     assert states(changed(FULL, **change))["drift"] is expected
 
 
 def test_few_clusters_are_in_the_sentence() -> None:
-    """What fewer than 20 clusters say of one window is not evidence: all must agree, and where one is all, it says so."""
+    """Below 20 clusters all windows must agree; with one window in all, the sentence reports it."""
     few, many = (replace(QUIET, name=name, drifted=True, few_clusters=of) for name, of in (("few", 18), ("many", None)))
     waits = changed(FULL, drift=drift_of(few, many))
     said = report_of(waits).verdict
@@ -166,7 +166,7 @@ def test_few_clusters_are_in_the_sentence() -> None:
 
 
 def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
-    """They were compared with nothing; without conditions there is no such number."""
+    """Rows of unknown conditions were not compared and are counted; without conditions there is no such count."""
     strata = tuple(Stratum(key=key, rows=rows, features=()) for key, rows in (("yes", 40), ("no", 7)))
     counts: Counts = replace(empty(baseline), strata=strata)
     known = replace(baseline, strata=(replace(strata[0], rows=900),))
@@ -179,7 +179,7 @@ def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
 def test_windows_longer_than_an_hour_as_cluster_are_a_problem(
     lines: Any, baseline: Baseline, hours: float | None, warned: bool
 ) -> None:
-    """Hours of one day go together; days and weeks are far enough apart."""
+    """Hours of one day are correlated, days and weeks are not: a window longer than hourly clusters allow is a problem."""
     known = replace(baseline, cluster_hours=hours)
     result = MONITORS["drift"].measure(window(known, lines, ["1,2,north"] * 300), WINDOW, SPEC)
     told = list(result.problems or {})

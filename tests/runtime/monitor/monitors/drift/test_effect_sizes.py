@@ -1,4 +1,4 @@
-"""The distances against scipy's, and what they are where nothing moved."""
+"""Effect sizes checked against scipy, and their values without drift."""
 
 import numpy as np
 import pytest
@@ -30,20 +30,20 @@ COUNTS = st.integers(2, 12).flatmap(
 
 
 def arrays(counts: tuple[list[int], list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two sides as floats."""
+    """Return both sides as floats."""
     return np.array(counts[0], dtype=float), np.array(counts[1], dtype=float)
 
 
 @given(COUNTS)
 def test_jensen_shannon_agrees_with_scipy(counts: tuple[list[int], list[int]]) -> None:
-    """The distance to base 2; its root is rounding noise where nothing moved."""
+    """The distance to base 2; without drift its root is rounding error."""
     a, b = arrays(counts)
     assert jensen_shannon(a, b) == pytest.approx(float(distance.jensenshannon(a, b, base=2)), rel=1e-9, abs=1e-7)
 
 
 @given(COUNTS)
 def test_l_infinity_agrees_with_scipy(counts: tuple[list[int], list[int]]) -> None:
-    """Chebyshev's distance of the shares; of ordered cells the two-sample Kolmogorov-Smirnov statistic."""
+    """The Chebyshev distance of shares; for ordered cells it is the two-sample Kolmogorov-Smirnov statistic."""
     a, b = arrays(counts)
     expected = float(distance.chebyshev(a / a.sum(), b / b.sum()))
     assert l_infinity(a, b, ordered=False) == pytest.approx(expected, rel=1e-9, abs=1e-12)
@@ -51,7 +51,7 @@ def test_l_infinity_agrees_with_scipy(counts: tuple[list[int], list[int]]) -> No
 
 @given(st.integers(0, 1000))
 def test_ordered_l_infinity_is_kolmogorov_smirnov(seed: int) -> None:
-    """Cell by cell the same as value by value, where cells are the values."""
+    """With one cell per value, the statistic by cells equals that by values."""
     random = np.random.default_rng(seed)
     x, y = random.integers(0, 8, 200), random.integers(0, 9, 150)
     found = l_infinity(
@@ -62,7 +62,7 @@ def test_ordered_l_infinity_is_kolmogorov_smirnov(seed: int) -> None:
 
 @given(COUNTS, st.integers(0, 1000))
 def test_wasserstein_agrees_with_scipy(counts: tuple[list[int], list[int]], seed: int) -> None:
-    """Weighted samples on common points."""
+    """Agrees for weighted samples on common points."""
     a, b = arrays(counts)
     points = np.sort(np.random.default_rng(seed).normal(size=len(a)))
     expected = float(stats.wasserstein_distance(points, points, a, b))
@@ -71,7 +71,7 @@ def test_wasserstein_agrees_with_scipy(counts: tuple[list[int], list[int]], seed
 
 @given(st.integers(0, 1000))
 def test_the_area_between_two_lines_agrees_with_quadrature(seed: int) -> None:
-    """Crossings within a piece are seen."""
+    """The area includes crossings within a segment."""
     random = np.random.default_rng(seed)
     points = np.sort(random.normal(size=8))
     first, second = (np.sort(random.random(8)) for _ in range(2))
@@ -82,7 +82,7 @@ def test_the_area_between_two_lines_agrees_with_quadrature(seed: int) -> None:
 
 @given(COUNTS)
 def test_psi_is_its_definition_less_its_bias(counts: tuple[list[int], list[int]]) -> None:
-    """Against the sum of scipy's two relative entropies."""
+    """Agrees with the sum of scipy's two relative entropies, minus the bias."""
     a, b = arrays(counts)
     a, b = a[a + b > 0] + 0.5, b[a + b > 0] + 0.5
     raw = stats.entropy(a, b) + stats.entropy(b, a)
@@ -91,7 +91,7 @@ def test_psi_is_its_definition_less_its_bias(counts: tuple[list[int], list[int]]
 
 
 def test_psi_without_drift_is_near_zero_on_average() -> None:
-    """The bias is taken off: a small window without drift does not look moved."""
+    """Without drift, the bias correction keeps the PSI of small windows near zero on average."""
     random = np.random.default_rng(3)
     uniform = np.full(10, 0.1)
     raw = [
@@ -103,7 +103,7 @@ def test_psi_without_drift_is_near_zero_on_average() -> None:
 
 
 def test_nothing_is_no_distance() -> None:
-    """An empty side says nothing."""
+    """An empty side has no distance."""
     some, none = np.array([1.0, 2.0]), np.zeros(2)
     assert psi(some, none) == jensen_shannon(none, some) == l_infinity(some, none, ordered=True) == 0.0
 
@@ -119,7 +119,7 @@ def sizes(before: object, after: object, kind: str) -> FeatureDrift:
 
 
 def test_numbers() -> None:
-    """Mean shift in deviations, area between the CDFs, largest difference at an edge, nulls with their interval."""
+    """Mean shift in standard deviations, area between CDFs, largest difference at an edge, and nulls with their interval."""
     random = np.random.default_rng(1)
     before, after = random.lognormal(2, 0.5, 20_000), random.lognormal(2.2, 0.5, 5000)
     after[:250] = np.nan
@@ -136,7 +136,7 @@ def test_numbers() -> None:
 
 
 def test_a_unit_error_is_as_far_as_its_mean() -> None:
-    """All values lie outside the range: the cells do not say how far, the sums do."""
+    """With all values out of range, the distance comes from the sums, since the cells cannot give it."""
     random = np.random.default_rng(2)
     before, after = random.lognormal(2, 0.5, 5000), random.lognormal(2, 0.5, 5000) * 100
     found = sizes(before, after, "number")
@@ -145,7 +145,7 @@ def test_a_unit_error_is_as_far_as_its_mean() -> None:
 
 
 def test_categories() -> None:
-    """New levels with their rate; no mean, no Wasserstein."""
+    """New levels have their rate; a category has no mean and no Wasserstein distance."""
     random = np.random.default_rng(3)
     before = random.choice(["a", "b", "c"], 5000, p=[0.5, 0.3, 0.2]).tolist()
     after = random.choice(["a", "b", "c", "d"], 1000, p=[0.45, 0.3, 0.2, 0.05]).tolist()
@@ -158,7 +158,7 @@ def test_categories() -> None:
 
 
 def test_nothing_moved_is_nothing() -> None:
-    """A window that is the baseline, and one without rows."""
+    """A window equal to the baseline, and one without rows, have no effect."""
     values = np.random.default_rng(4).normal(size=5000)
     same = sizes(values, values, "number")
     assert (same.psi, same.l_infinity, same.mean_shift) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
@@ -168,7 +168,10 @@ def test_nothing_moved_is_nothing() -> None:
 
 
 def test_quiet_windows_stay_below_the_ordinary_index_where_clusters_are_few() -> None:
-    """Nine clusters in the baseline, five in a window: about 95 % of 300 do, of a feature that varies in all its levels."""
+    """With nine clusters in the baseline and five in the window, about 95 % of 300 quiet windows stay below it.
+
+    The feature varies in all its levels.
+    """
     random, below = np.random.default_rng(95), 0
 
     def drawn(clusters: int) -> list[str]:

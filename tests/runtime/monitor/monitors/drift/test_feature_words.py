@@ -1,4 +1,4 @@
-"""What is read of a feature: the order of evidence, verdicts, what to do."""
+"""A feature's wording: order by evidence, verdict and recommended action."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from mlops_runtime.monitor.monitors.drift.rules import Rule
 
 @pytest.mark.parametrize("rule", Rule)
 def test_every_rule_says_what_to_do(rule: Rule) -> None:
-    """What alarms asks for a retraining where the world has changed; what is suspect waits for the next windows."""
+    """Alarms advise retraining after a real change, except for values of another type; suspects wait for more windows."""
     found = reports.drift("price", 0.2, 1e-9, rule=rule.value)
 
     retrains = "retraining does not help" if rule is Rule.TYPE else "if the world has changed, retrain"
@@ -20,7 +20,7 @@ def test_every_rule_says_what_to_do(rule: Rule) -> None:
 
 
 def test_what_holds_or_was_not_tested_asks_for_nothing() -> None:
-    """And says why."""
+    """Stable and untested features recommend no action and give the reason."""
     assert feature_words.what_to_do(reports.drift("price")) == "nothing: no drift"
     assert (
         feature_words.what_to_do(reports.drift("price", untested="all null")) == "nothing: it was not tested, all null"
@@ -28,19 +28,19 @@ def test_what_holds_or_was_not_tested_asks_for_nothing() -> None:
 
 
 def test_features_are_ranked_by_evidence() -> None:
-    """Persistent drift, drift of this window, then the smallest p-values; untested ones last."""
+    """Persistent drift comes first, then drift of this window, then the smallest p-values, and untested features last."""
     ranked = [feature.name for feature in feature_words.ranked(reports.MOVED)]
 
     assert ranked == ["price", "price x stock", "store", "forecast", "stock", "null_patterns"]
 
 
 def test_model_monitor_gives_no_psi() -> None:
-    """A zero would look like one."""
+    """Model Monitor's features have no PSI, which differs from a PSI of zero."""
     assert feature_words.psi_text(reports.drift("price", 0.0, rule="model_monitor")) == ""
 
 
 def test_verdicts_of_a_feature() -> None:
-    """Drift of enough windows, of this one, of earlier ones, of none."""
+    """Verdicts distinguish persistent drift, drift of this window, drift of earlier windows and none."""
     drifted = reports.drift("price", 0.2, 1e-9)
     words = [
         feature_words.drift_word(feature)[1]
@@ -57,7 +57,7 @@ def test_verdicts_of_a_feature() -> None:
 
 
 def test_rows_that_cannot_be_read_have_neither_a_psi_nor_a_training() -> None:
-    """Callers changed something."""
+    """Unreadable rows have no PSI and no retraining advice, since callers changed something."""
     found = replace(reports.drift("unreadable_rows", 0.0, 1e-9, rule="unreadable"), persistent=True)
     assert feature_words.psi_text(found) == ""
     assert feature_words.what_to_do(found).endswith("columns of the model's inputs; retraining does not help")

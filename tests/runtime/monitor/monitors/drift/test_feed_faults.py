@@ -1,4 +1,4 @@
-"""What looks like a broken feed and what like a changed world, on rows with each fault and with real change planted."""
+"""Feed faults and real changes, on rows with each fault and with planted drift."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ CHANGES: dict[str, Change] = {
 
 
 def fault_of(trained: Any, live: Any, *, kind: Any = "number") -> tuple[bool, str | None]:
-    """Return whether a feature drifted, and what its feed's fault is."""
+    """Return whether a feature drifted, and the fault of its feed."""
     baseline = fit_baseline({"x": trained}, types={"x": kind}, training_set_id="t", created="2017-08-01T00:00:00Z")
     drift = decide(baseline, count_columns({"x": live}, baseline), MonitorSpec())[0].drift
     assert drift.drifted or drift.feed_fault is None
@@ -54,7 +54,7 @@ def fault_of(trained: Any, live: Any, *, kind: Any = "number") -> tuple[bool, st
 @pytest.mark.parametrize("rows", [1000, 20_000])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_another_unit_is_told_by_its_factor(name: str, rows: int) -> None:
-    """Cents for euros and the like, in all of the rows or a part, and nothing of it where the world has changed."""
+    """Reports another unit by its factor, such as cents for euros, in all or some rows, and never for a real change."""
     random = np.random.default_rng(1)
     trained = NUMBERS[name](random, 20_000)
     for factor, words in ((100, "multiplied by 100"), (1000, "multiplied by 1,000"), (0.01, "divided by 100")):
@@ -70,7 +70,7 @@ def test_another_unit_is_told_by_its_factor(name: str, rows: int) -> None:
 
 
 def test_a_constant_is_no_unit() -> None:
-    """All rows 0, all rows one value, rows that were all one value."""
+    """A column that is all 0, all one value, or was constant in the baseline has no unit fault."""
     random = np.random.default_rng(7)
     trained = random.lognormal(1, 0.8, 5000)
     assert [fault_of(trained, np.full(1000, value)) for value in (0.0, 5.0, 1e30)] == [(True, None)] * 3
@@ -79,7 +79,7 @@ def test_a_constant_is_no_unit() -> None:
 
 
 def test_nulls_that_jump_are_a_fault() -> None:
-    """A tenth null where a hundredth was; an eighth where a tenth was drifts too, and is no jump."""
+    """10 % nulls after 1 % is a fault; 12.5 % after 10 % is drift and no jump."""
     random = np.random.default_rng(2)
 
     def holed(share: float, rows: int) -> Wide:
@@ -98,7 +98,7 @@ def levels(random: np.random.Generator, names: Sequence[str], rows: int) -> Any:
 
 
 def test_renamed_levels_are_a_fault_and_a_new_store_is_not() -> None:
-    """A code that is written otherwise; one store of twenty that has opened."""
+    """Codes in another spelling are a fault; one new store of twenty is not."""
     random = np.random.default_rng(3)
     stores = [f"store {number}" for number in range(19)]
     trained = levels(random, stores, 20_000)
@@ -111,7 +111,7 @@ def test_renamed_levels_are_a_fault_and_a_new_store_is_not() -> None:
 
 
 def test_values_of_another_type_are_a_fault() -> None:
-    """A decimal comma makes text of a number."""
+    """A decimal comma, which turns a number into text, is a fault."""
     random = np.random.default_rng(4)
     live = [
         f"{value:.2f}".replace(".", ",") if place % 5 == 0 else value for place, value in enumerate(random.random(1000))
@@ -120,7 +120,7 @@ def test_values_of_another_type_are_a_fault() -> None:
 
 
 def test_rows_that_cannot_be_read_are_a_fault() -> None:
-    """The schema has changed: a column is gone."""
+    """A missing column changes the schema and is a fault."""
     baseline = fit_baseline(
         {"x": np.random.default_rng(5).random(2000)},
         types={"x": "number"},
@@ -133,7 +133,7 @@ def test_rows_that_cannot_be_read_are_a_fault() -> None:
 
 
 def test_another_unit_is_told_beside_real_drift() -> None:
-    """Minutes became seconds in a week that was calmer than the summer before, as flights' delays are."""
+    """Finds minutes sent as seconds in a calmer week than the baseline's, with the distribution of flight delays."""
     random = np.random.default_rng(3)
     trained = random.normal(-4, 4, 20_000) + random.exponential(40, 20_000) * (random.random(20_000) < 0.4)
     calm = random.normal(-5, 4, 6_000) + random.exponential(35, 6_000) * (random.random(6_000) < 0.25)

@@ -1,4 +1,4 @@
-"""Where a number lies: mean, ranks and quantiles, and that nothing fires where it should not."""
+"""The location of a number: mean, ranks and quantiles, and no false alarms."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,24 +21,24 @@ SPEC = MonitorSpec()
 
 
 def of(values: np.ndarray, **window: np.ndarray) -> Comparison:
-    """Return a window beside the baseline of some values."""
+    """Return a window compared with the baseline of some values."""
     baseline = fit_baseline({"x": values}, types={"x": "number"}, training_set_id="t", created="")
     return plain(baseline.features[0], count_columns({"x": window["window"]}, baseline).features[0])
 
 
 def rules(compared: Comparison, spec: MonitorSpec = SPEC) -> list[Finding | None]:
-    """Return what mean, ranks and quantiles say."""
+    """Return the results of mean, ranks and quantiles."""
     return [rule(compared, spec) for rule in (location.mean, location.ranks, location.quantiles)]
 
 
 @pytest.fixture(scope="module")
 def prices() -> np.ndarray:
-    """Prices of a wide distribution."""
+    """Return prices of a wide distribution."""
     return np.random.default_rng(1).lognormal(2.5, 0.8, 20_000)
 
 
 def test_a_rise_of_all_prices_is_said_in_words(prices: np.ndarray) -> None:
-    """Fifteen percent, seen by all three."""
+    """A rise of 15 % is found by all three rules and described in words."""
     mean, ranks, quantiles = rules(of(prices, window=np.random.default_rng(2).lognormal(2.5, 0.8, 20_000) * 1.15))
     for finding in (mean, ranks, quantiles):
         assert finding is not None
@@ -51,7 +51,7 @@ def test_a_rise_of_all_prices_is_said_in_words(prices: np.ndarray) -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1.02, 0.985])
 def test_what_is_within_the_relative_shift_is_quiet(prices: np.ndarray, factor: float) -> None:
-    """Two percent never count, however many the rows: p-values at the border hold."""
+    """A shift of 2 % never counts, at any number of rows: p-values hold at the margin."""
     random = np.random.default_rng(3)
     small = 0
     for _ in range(60):
@@ -61,7 +61,7 @@ def test_what_is_within_the_relative_shift_is_quiet(prices: np.ndarray, factor: 
 
 
 def test_a_dearer_tail_is_seen_by_its_quantile(prices: np.ndarray) -> None:
-    """The upper seventh rises by a quarter; the median does not."""
+    """A rise of the upper seventh by a quarter is found by its quantile, although the median is unchanged."""
     window = np.random.default_rng(4).lognormal(2.5, 0.8, 10_000)
     window = np.where(window > np.quantile(window, 0.85), window * 1.25, window)
     finding = location.quantiles(of(prices, window=window), SPEC)
@@ -71,7 +71,7 @@ def test_a_dearer_tail_is_seen_by_its_quantile(prices: np.ndarray) -> None:
 
 
 def test_prices_on_few_points_do_not_move_by_themselves() -> None:
-    """Values lie on steps of half a dollar: the percentiles between them are no shares."""
+    """Prices in steps of half a dollar do not drift, although percentiles between steps are not their shares."""
     random = np.random.default_rng(5)
     small = 0
     for _ in range(40):
@@ -81,7 +81,7 @@ def test_prices_on_few_points_do_not_move_by_themselves() -> None:
 
 
 def test_only_amounts_have_quantiles(prices: np.ndarray) -> None:
-    """What may be 0 or is a count is none, unless it is declared."""
+    """Columns that can be 0 or are counts have no quantile test unless they are declared as amounts."""
     compared = of(prices - 5, window=prices[:1000] - 5)
     assert rules(compared)[1:] == [None, None]
     assert None not in rules(compared, MonitorSpec(amounts=("x",)))
@@ -90,12 +90,12 @@ def test_only_amounts_have_quantiles(prices: np.ndarray) -> None:
 
 
 def test_a_constant_has_no_mean_to_move() -> None:
-    """Rounding is no drift."""
+    """The rounding error of a constant is no drift."""
     assert rules(of(np.full(5000, 0.1), window=np.full(500, 0.1))) == [None, None, None]
 
 
 def test_means_of_skewed_values_hold() -> None:
-    """Two hundred values of a long tail: the normal's tail would be too small."""
+    """For two hundred values of a long-tailed column, whose normal p-values would be too small, p-values hold."""
     random = np.random.default_rng(7)
     small, trials = 0, 3000
     train = random.lognormal(0, 1, 20_000)
@@ -118,7 +118,7 @@ def test_means_of_skewed_values_hold() -> None:
 
 
 def test_clustered_rows_count_for_less(prices: np.ndarray) -> None:
-    """A design effect of the mean makes its error larger."""
+    """The design effect of the mean widens its error."""
     compared = of(prices, window=np.random.default_rng(8).lognormal(2.5, 0.8, 5000) * 1.1)
     clustered = replace(compared, feature=replace(compared.feature, overdispersion=20.0, mean_overdispersion=20.0))
     for one, other in zip(rules(compared), rules(clustered), strict=True):
@@ -128,7 +128,7 @@ def test_clustered_rows_count_for_less(prices: np.ndarray) -> None:
 
 
 def test_quantiles_are_those_of_the_values(prices: np.ndarray) -> None:
-    """To the width of a percentile; nothing where values are beyond the range."""
+    """Quantiles agree within a percentile, and are missing for values out of range."""
     window = np.random.default_rng(9).lognormal(2.6, 0.7, 20_000)
     compared = of(prices, window=window)
     for level in (0.1, 0.5, 0.9):
@@ -150,13 +150,13 @@ KINDS: dict[str, Draw] = {
 
 
 def beside(values: np.ndarray, window: np.ndarray) -> Comparison:
-    """Return a window beside the baseline beside some values."""
+    """Return a window compared with the baseline of some values."""
     baseline = fit_baseline({"x": values}, types={"x": "number"}, training_set_id="t", created="")
     return plain(baseline.features[0], count_columns({"x": window}, baseline).features[0])
 
 
 def test_a_variance_a_third_larger_is_found_among_thirty_features() -> None:
-    """At 5,000 rows against 20,000 nearly always, by its own rule, in words."""
+    """Finds it nearly always at 5,000 rows against 20,000, by its own rule, described in words."""
     random = np.random.default_rng(0)
     types = {f"n{i}": "number" for i in range(30)}
     found = []
@@ -172,7 +172,7 @@ def test_a_variance_a_third_larger_is_found_among_thirty_features() -> None:
 
 
 def test_a_narrower_window_is_found() -> None:
-    """Both ways."""
+    """Finds a narrower and a wider window."""
     random = np.random.default_rng(1)
     finding = spread(beside(random.normal(0, 1, 20_000), random.normal(0, 0.85, 5_000)), SPEC)
     assert finding is not None
@@ -182,7 +182,7 @@ def test_a_narrower_window_is_found() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_moved(kind: str) -> None:
-    """With no minimum effect p-values are those beside a test; with the default one hardly any is small."""
+    """Without a minimum effect p-values are uniform; with the default hardly any is small."""
     random, strict = np.random.default_rng(2), replace(SPEC, minimum_effect=0.0)
     small = quiet = 0
     for _ in range(15):
@@ -195,12 +195,12 @@ def test_nothing_moved(kind: str) -> None:
             findings = [spread(compared, spec) for spec in (strict, SPEC)]
             small += findings[0] is not None and findings[0].p_value <= 0.01
             quiet += findings[1] is not None and findings[1].p_value <= 0.01
-    assert small <= 15  # beside 600, 6 expected
+    assert small <= 15  # 6 of 600 expected
     assert quiet <= 3
 
 
 def test_what_does_not_matter_never_counts() -> None:
-    """Four percent in a million rows."""
+    """A change of 4 % never counts, even in a million rows."""
     random = np.random.default_rng(3)
     finding = spread(beside(random.normal(0, 1, 1_000_000), random.normal(0, 1.04, 1_000_000)), SPEC)
     assert finding is not None
@@ -208,7 +208,7 @@ def test_what_does_not_matter_never_counts() -> None:
 
 
 def test_clustered_rows_count_as_often_as_their_scores_do() -> None:
-    """Clusters differ in how wide they are, not in where they lie: only the scores' own design effect tells."""
+    """Clusters that differ in scale and not in location widen only the scores' own design effect."""
     random, strict = np.random.default_rng(4), replace(SPEC, minimum_effect=0.0)
 
     def rows(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -231,7 +231,7 @@ def test_clustered_rows_count_as_often_as_their_scores_do() -> None:
 
 
 def test_words_where_the_standard_deviation_is_the_tails() -> None:
-    """The middle beside the values spreads; the tail's end, which makes the deviation, came nearer."""
+    """Describes a wider middle although the standard deviation, dominated by the tail, became smaller."""
     random = np.random.default_rng(5)
     train, live = random.normal(0, 1, 20_000), random.normal(0, 1.3, 20_000)
     train[:50] = 1000
@@ -241,7 +241,7 @@ def test_words_where_the_standard_deviation_is_the_tails() -> None:
 
 
 def test_what_has_no_bins_to_tell_by_is_not_tested() -> None:
-    """Levels, and numbers beside few values."""
+    """Levels, and numbers with too few bins, are not tested."""
     level = FeatureBaseline(name="x", type="category", levels=("a",), counts=(9, 0, 0))
     few = FeatureBaseline(name="x", type="number", edges=(1.0,), counts=(9, 9, 0))
     for feature in (level, few):
@@ -250,7 +250,7 @@ def test_what_has_no_bins_to_tell_by_is_not_tested() -> None:
 
 
 def test_p_values_of_few_clusters_hold() -> None:
-    """Eight clusters whose means differ: by t and F 1 % of quiet windows lie below 1 %, by z and chi-square 2 to 3 %."""
+    """With eight clusters of different means, t and F give 1 % of quiet windows a p-value below 1 %; z and chi-square 2 to 3 %."""
     random = np.random.default_rng(8)
     strict, clusters = MonitorSpec(minimum_effect=1e-6), np.repeat(np.arange(8), 100)
 

@@ -1,4 +1,4 @@
-"""Pairs given conditions: level and power beside the comparison without them, on seeded windows; what has no room is named."""
+"""Pairs given conditions: level and power against the unconditioned test on seeded windows; pairs without room are named."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ PROMOTED, DAYS, ROWS = Condition(name="promoted"), 60, 100
 def rows(
     random: np.random.Generator, days: int, share: float, correlation: tuple[float, float] = (0.0, 0.8)
 ) -> tuple[dict[str, npt.ArrayLike], npt.NDArray[np.int64]]:
-    """Return columns and clusters of days; price and units go together as much as the day's kind, ordinary or promoted, says."""
+    """Return columns and daily clusters; the day's kind, ordinary or promoted, sets the association of price and units."""
     clusters = np.repeat(np.arange(days), ROWS)
     promoted = np.repeat(random.random(days) < share, ROWS)
     price = random.normal(size=days * ROWS)
@@ -32,7 +32,7 @@ def rows(
 
 @pytest.fixture(scope="module")
 def baseline() -> Baseline:
-    """60 days, of which a third are promoted."""
+    """Return a baseline of 60 days, a third of them promoted."""
     columns, clusters = rows(np.random.default_rng(1), DAYS, 1 / 3)
     return fit_baseline(
         columns, types=TYPES, training_set_id="t", created="", clusters=clusters, conditions=[PROMOTED],
@@ -41,24 +41,24 @@ def baseline() -> Baseline:
 
 
 def window(baseline: Baseline, seed: int, share: float, correlation: tuple[float, float] = (0.0, 0.8)) -> Counts:
-    """Count 20 days."""
+    """Return the counts of 20 days."""
     return count_columns(rows(np.random.default_rng(seed), 20, share, correlation)[0], baseline)
 
 
 def found(baseline: Baseline, counts: Counts, *, given: bool = True) -> FeatureDecision:
-    """Return what is decided of the pair."""
+    """Return the decision about the pair."""
     return decide(baseline, counts, MonitorSpec(minimum_rows=50), given_conditions=given)[-1]
 
 
 def test_more_promotions_are_not_drift_of_a_pair(baseline: Baseline) -> None:
-    """All days promoted, as the plan says: without conditions nearly each window alarms, given them none of 40 does."""
+    """With all days promoted, nearly every window raises an alarm without conditions, and none of 40 given them."""
     windows = [window(baseline, seed, 0.9) for seed in range(100, 140)]
     assert sum(found(baseline, counts).drift.drifted for counts in windows) == 0
     assert sum(found(baseline, counts, given=False).drift.drifted for counts in windows) >= 36
 
 
 def test_quiet_windows_stay_quiet(baseline: Baseline) -> None:
-    """None of 60 with the baseline's mix."""
+    """None of 60 windows with the baseline's mix raises an alarm."""
     assert not any(found(baseline, window(baseline, seed, 1 / 3)).drift.drifted for seed in range(200, 260))
 
 
@@ -66,7 +66,7 @@ def test_quiet_windows_stay_quiet(baseline: Baseline) -> None:
 def test_a_pair_that_comes_apart_in_either_stratum_is_found(
     baseline: Baseline, correlation: tuple[float, float]
 ) -> None:
-    """On ordinary days, on promoted ones, and on both in opposite directions."""
+    """Finds a change on ordinary days, on promoted days, and on both in opposite directions."""
     decision = found(baseline, window(baseline, 3, 0.5, correlation))
     assert decision.drift.drifted
     assert decision.drift.rule == "association"
@@ -87,7 +87,7 @@ def test_tables_by_stratum_add_up_over_objects(baseline: Baseline) -> None:
 
 
 def test_a_pair_without_tables_by_stratum_is_named(baseline: Baseline) -> None:
-    """With why, and what to do; it is compared as without conditions."""
+    """Names the reason and the fix; the pair is compared without conditions."""
     (pair,) = baseline.pairs or ()
     apart = replace(baseline, pairs=(replace(pair, given=None),))
     assert compared_without_conditions(baseline) == {}

@@ -1,4 +1,4 @@
-"""Which strata of a window are compared, and with what."""
+"""The strata of a window that are compared, and their counterparts in the baseline."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 
 def test_rows_that_the_baseline_does_not_cover_are_named() -> None:
-    """A kind of promotion that it never saw, or hardly."""
+    """Names kinds of promotion that the baseline never or hardly had."""
     random = np.random.default_rng(4)
 
     def kinds(number: int, kind: list[str]) -> dict[str, object]:
@@ -43,7 +43,7 @@ def test_rows_that_the_baseline_does_not_cover_are_named() -> None:
 
 
 def test_a_thin_hour_of_the_week_is_compared_as_its_hour_of_the_day() -> None:
-    """At night ten rows come: too few of one weekday in four weeks, and enough of all; a night that moved is found."""
+    """With ten rows a night, too few per weekday in four weeks, finds a changed night by comparing all nights."""
     monday, hours = np.datetime64("2017-03-06T00:00:00"), np.arange(28 * 24)
     rows = np.where(hours % 24 == 3, 10, 60)
     times = np.repeat(monday + hours * np.timedelta64(1, "h"), rows)
@@ -72,7 +72,7 @@ def test_a_thin_hour_of_the_week_is_compared_as_its_hour_of_the_day() -> None:
 
 
 def test_strata_are_added_exactly() -> None:
-    """The strata of all hours of a day make the counts of the day."""
+    """The strata of a day's hours add up exactly to the day's counts."""
     times = np.repeat(np.datetime64("2017-03-06T00:00:00") + np.arange(28 * 24) * np.timedelta64(1, "h"), 4)
     values = np.random.default_rng(7).lognormal(2, 0.3, len(times))
     known = fit_baseline(

@@ -1,4 +1,4 @@
-"""What confirms a drift: windows before it that are near, share no rows, and are of the same model and baseline."""
+"""Confirmation of drift by earlier windows that are near, share no rows, and have the same model and baseline."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,7 @@ def report(end: datetime, *names: str, merged: int = 0) -> MonitorReport:
 def found(
     *reports: MonitorReport, start: datetime = MONDAY, spec: MonitorSpec = TWO_OF_THREE, drifted: bool = True
 ) -> FeatureDrift:
-    """Return the verdict on the price in the day from a start, after reports, newest first."""
+    """Return the verdict on the price for the day from a start, after reports in descending order of time."""
     earlier = past_windows(reports, baseline_sha256="b", model_package_arn="p")
     windows = neighbours(earlier, start=start, end=MONDAY + DAY, spec=spec)
     return persist([drift("price", drifted=drifted)], windows, spec)[0]
@@ -54,25 +54,25 @@ def found(
     [([], False), ([["price"]], True), ([[], ["price"]], True), ([[], [], ["price"]], False), ([["stock"]], False)],
 )
 def test_two_of_three_windows(earlier: list[list[str]], expected: bool) -> None:
-    """This window and one of the two before, by feature."""
+    """Drift in this window and in one of the two before is confirmed, for each feature."""
     reports = [report(MONDAY - index * DAY, *names) for index, names in enumerate(earlier)]
     assert found(*reports).persistent is expected
 
 
 def test_the_windows_that_agree_are_named() -> None:
-    """By when they ended; a feature that holds agrees with none."""
+    """Agreeing windows are listed by their end; a stable feature has none."""
     reports = [report(MONDAY), report(MONDAY - DAY, "price")]
     assert found(*reports).agreed_with == ("2017-08-06T00:00:00Z",)
     assert found(*reports, drifted=False).agreed_with is None
 
 
 def test_what_is_over_does_not_persist() -> None:
-    """Two windows before drifted, this one does not."""
+    """Drift in the two windows before but not in this one does not persist."""
     assert found(report(MONDAY, "price"), report(MONDAY - DAY, "price"), drifted=False).persistent is False
 
 
 def test_windows_that_share_rows_are_one() -> None:
-    """A window that took in a day before it says no more than the report of that day; the next one apart counts."""
+    """A window that includes the day before repeats that day's report; the next separate window counts."""
     reports = [report(MONDAY, "price"), report(MONDAY - DAY, "price")]
     assert found(reports[0], start=MONDAY - DAY).persistent is False
     assert found(*reports, start=MONDAY - DAY).persistent is True
@@ -81,7 +81,7 @@ def test_windows_that_share_rows_are_one() -> None:
 
 @pytest.mark.parametrize(("days", "expected"), [(0, True), (3, True), (6, True), (7, False), (30, False)])
 def test_windows_far_back_are_no_neighbours(days: int, expected: bool) -> None:
-    """Days bridge a weekend, and no more than twice three of them."""
+    """Windows of days bridge a weekend, up to twice the span of three windows."""
     assert found(report(MONDAY - days * DAY, "price")).persistent is expected
 
 
@@ -95,7 +95,7 @@ def test_windows_far_back_are_no_neighbours(days: int, expected: bool) -> None:
     ],
 )
 def test_a_window_of_another_model_or_baseline_or_without_a_decision_says_nothing(change: dict[str, object]) -> None:
-    """It neither agrees nor takes the place of one that does."""
+    """Such a window neither agrees nor takes the place of one that counts."""
     other = replace(report(MONDAY, "price"), **change)  # type: ignore[arg-type]
     assert found(other).persistent is False
     assert found(other, report(MONDAY - DAY), report(MONDAY - 2 * DAY, "price")).persistent is True
@@ -107,7 +107,7 @@ def test_a_first_window_persists_where_one_is_enough() -> None:
 
 
 def test_of_few_clusters_all_windows_must_agree() -> None:
-    """Two of three are enough of twenty clusters, of nineteen three are needed."""
+    """With twenty clusters two of three windows are enough; with nineteen all three must agree."""
     days = [MONDAY - index * DAY for index in range(2)]
     one, two = ([report(day, "price") for day in days[:number]] for number in (1, 2))
     few = replace(drift("price", drifted=True), few_clusters=19)
@@ -123,7 +123,7 @@ def test_of_few_clusters_all_windows_must_agree() -> None:
 
 
 def test_windows_of_too_few_rows_are_named() -> None:
-    """Friday's lies between Thursday's and this one; one that shares rows with a window that counts is not named."""
+    """Names Friday's small window between Thursday's and this one, unless it shares rows with a window that counts."""
     few = DriftResult(state=MonitorState.INSUFFICIENT_DATA)
     friday, thursday = (report(MONDAY - back * DAY, "price") for back in (2, 3))
     friday = replace(friday, drift=few, hours_merged=168)

@@ -1,4 +1,4 @@
-"""Other thresholds over kept counts."""
+"""Replays of stored counts with other thresholds."""
 
 from datetime import UTC, datetime
 
@@ -22,13 +22,13 @@ def prices(random: np.random.Generator, rows: int, factor: float = 1.0) -> dict[
 
 @pytest.fixture(scope="module")
 def baseline() -> Baseline:
-    """One feature."""
+    """Return a baseline of one feature."""
     columns = prices(np.random.default_rng(1), 20_000)
     return fit_baseline(columns, types={"price": "number"}, training_set_id="t", created="2017-08-01T00:00:00Z")
 
 
 def hours(baseline: Baseline, rows: list[int], *, dearer_from: int = 10**9) -> list[tuple[datetime, Counts]]:
-    """Return hourly counts; prices rise by 15 % from an hour on."""
+    """Return hourly counts; prices rise by 15 % from a given hour."""
     random = np.random.default_rng(2)
     return [
         (START + hour * HOUR, count_columns(prices(random, number, 1.15 if hour >= dearer_from else 1.0), baseline))
@@ -38,12 +38,12 @@ def hours(baseline: Baseline, rows: list[int], *, dearer_from: int = 10**9) -> l
 
 
 def states(found: tuple) -> list[str]:
-    """Return the windows' states."""
+    """Return the states of the windows."""
     return [one.state.value for one in found]
 
 
 def test_a_rise_alarms_in_its_second_window_and_looser_thresholds_never(baseline: Baseline) -> None:
-    """Six windows of four hours; prices rise with the fourth."""
+    """Of six windows of four hours, the fourth's rise raises an alarm in the fifth, and none with looser thresholds."""
     counts = hours(baseline, [500] * 24, dearer_from=12)
     span = {"window_hours": 4, "every_hours": 4, "start": START, "end": START + 24 * HOUR}
     found = replay(baseline, counts, MonitorSpec(), **span)
@@ -55,7 +55,7 @@ def test_a_rise_alarms_in_its_second_window_and_looser_thresholds_never(baseline
 
 
 def test_small_windows_take_in_hours_and_share_none_with_what_they_confirm(baseline: Baseline) -> None:
-    """Fifty rows an hour: four hours a verdict; windows that overlap do not confirm each other."""
+    """At fifty rows an hour a verdict takes four hours; overlapping windows do not confirm each other."""
     counts = hours(baseline, [50] * 12, dearer_from=0)
     span = {"window_hours": 1, "every_hours": 1, "start": START, "end": START + 12 * HOUR}
     found = replay(baseline, counts, MonitorSpec(), **span)
@@ -68,7 +68,7 @@ def test_small_windows_take_in_hours_and_share_none_with_what_they_confirm(basel
 
 
 def test_silence_is_no_verdict(baseline: Baseline) -> None:
-    """Hours without calls."""
+    """Hours without calls have no verdict."""
     span = {"window_hours": 1, "every_hours": 1, "start": START, "end": START + 3 * HOUR}
     assert states(replay(baseline, hours(baseline, [300, 0, 0]), MonitorSpec(), **span)) == [
         "OK",
@@ -78,14 +78,14 @@ def test_silence_is_no_verdict(baseline: Baseline) -> None:
 
 
 def test_order_and_pieces_do_not_matter(baseline: Baseline) -> None:
-    """Several objects an hour, backwards."""
+    """Several objects per hour, in reverse order, give the same verdicts."""
     counts = hours(baseline, [400] * 6)
     span = {"window_hours": 2, "every_hours": 1, "start": START, "end": START + 6 * HOUR}
     assert replay(baseline, counts[::-1], MonitorSpec(), **span) == replay(baseline, counts, MonitorSpec(), **span)
 
 
 def test_counts_of_another_baseline_and_no_window_are_errors(baseline: Baseline) -> None:
-    """Nothing is compared with what it was not counted against."""
+    """Rejects counts of another baseline and an empty window."""
     other = fit_baseline(
         prices(np.random.default_rng(9), 500), types={"price": "number"}, training_set_id="u", created=""
     )
@@ -97,7 +97,7 @@ def test_counts_of_another_baseline_and_no_window_are_errors(baseline: Baseline)
 
 
 def test_what_ended_before_the_live_model_is_no_silence(baseline: Baseline) -> None:
-    """Nor is an hour before it merged into what came after; silence after it is one."""
+    """Hours that ended before the model went live are no silence and are not merged; silence after that is reported."""
     counts = hours(baseline, [0, 0, 0, 0, 50, 50, 50, 50, 0, 0])
     span = {"window_hours": 2, "every_hours": 2, "start": START, "end": START + 10 * HOUR}
     found = replay(baseline, counts, MonitorSpec(), **span, live_since=START + 3.5 * HOUR)
@@ -108,7 +108,7 @@ def test_what_ended_before_the_live_model_is_no_silence(baseline: Baseline) -> N
 
 
 def test_a_model_that_came_back_keeps_the_verdicts_of_its_first_time(baseline: Baseline) -> None:
-    """It has counts from before it went live again: they are of its baseline."""
+    """A model that is live again keeps the verdicts from its first time, whose counts have its baseline."""
     counts = hours(baseline, [250, 250, 0, 0, 250, 250])
     span = {"window_hours": 2, "every_hours": 2, "start": START, "end": START + 6 * HOUR}
     found = replay(baseline, counts, MonitorSpec(), **span, live_since=START + 4 * HOUR)

@@ -1,4 +1,4 @@
-"""Each rule on shares: what it sees, what it does not, and that its p-values hold."""
+"""Each rule on shares: the changes that it finds, those that it ignores, and valid p-values."""
 
 from dataclasses import replace
 
@@ -51,12 +51,12 @@ def compared(feature: FeatureBaseline, *cells: int) -> Comparison:
 
 
 def found(comparison: Comparison, rule: Rule, spec: MonitorSpec = SPEC) -> Finding:
-    """Return what one rule on shares says."""
+    """Return the result of one rule on shares."""
     return next(one for one in shares(comparison, comparison.cells, spec) if one.rule is rule)
 
 
 def test_a_cell_that_is_pooled_is_named_where_it_alone_moved() -> None:
-    """All nulls are no rare level, though as rare as one in the baseline."""
+    """A pooled cell is named if it alone moved; nulls are not called a rare level, even if rare in the baseline."""
     feature = replace(STORE, counts=(9000, 8000, 500, 500, 500, 500, 0, 0))
     for cells, words in (
         ((0, 0, 0, 0, 0, 0, 0, 3000), "most in rare values, mostly nulls: from 11 % to 100 % of the rows"),
@@ -86,14 +86,14 @@ def test_a_cell_that_is_pooled_is_named_where_it_alone_moved() -> None:
     ],
 )
 def test_each_rule_names_what_moved(feature: FeatureBaseline, cells: tuple[int, ...], rule: Rule, words: str) -> None:
-    """Five thousand rows of which some are where they were not."""
+    """At 5,000 rows each rule names the part that moved."""
     finding = found(compared(feature, *cells), rule)
     assert finding.p_value < 1e-6
     assert finding.words() == f"{words} of the rows"
 
 
 def test_shares_within_their_margin_are_quiet() -> None:
-    """A new level in two of a thousand rows is less than what counts, however many the rows; at 0 it counts."""
+    """A new level in two of a thousand rows stays below the margin at any size; with a margin of 0 it counts."""
     cells = (220_000, 200_000, 12_500, 12_500, 12_500, 12_500, 1000, 25_000)
     assert found(compared(STORE, *cells), Rule.NEW_LEVEL).p_value > 0.5
     assert found(compared(STORE, *cells), Rule.NEW_LEVEL, MonitorSpec(minimum_share=0.0)).p_value < 1e-6
@@ -101,7 +101,7 @@ def test_shares_within_their_margin_are_quiet() -> None:
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, False), (5, True), (50, True)])
 def test_no_share_of_new_levels_is_free_in_a_closed_list(rows: int, expected: bool) -> None:
-    """A quarter of a percent is: what chance explains is none of it, and a margin set by hand holds."""
+    """In a closed list a quarter of a percent of new levels counts, since chance explains none; a configured margin applies."""
     cells = (8800, 8000, 500, 500, 500, 500, rows, 1000)
     closed = replace(STORE, closed=True, counts=tuple(10 * count for count in STORE.counts))
     assert (found(compared(closed, *cells), Rule.NEW_LEVEL).p_value < 0.01 / 30) is expected
@@ -110,7 +110,7 @@ def test_no_share_of_new_levels_is_free_in_a_closed_list(rows: int, expected: bo
 
 
 def test_new_levels_that_were_to_be_expected_are_quiet() -> None:
-    """A column that always brings some brings them."""
+    """New levels at the rate that the baseline predicts are quiet."""
     used_to = replace(STORE, unseen_share=0.01)
     cells = (2200, 2000, 125, 125, 125, 125, 60, 240)
     assert found(compared(used_to, *cells), Rule.NEW_LEVEL).p_value > 0.05
@@ -118,7 +118,7 @@ def test_new_levels_that_were_to_be_expected_are_quiet() -> None:
 
 
 def test_clustered_rows_count_for_less() -> None:
-    """Fifty rows of a new level are five with a design effect of ten, however few the clusters are."""
+    """With a design effect of ten, fifty rows of a new level count as five, also with few clusters."""
     cells = (2200, 2000, 125, 125, 125, 125, 50, 250)
     clustered = replace(STORE, cell_overdispersion=(10.0,) * 8, overdispersion=10.0)
     few = replace(clustered, cluster_rows=1000.0, cluster_excess=5.0)
@@ -132,7 +132,7 @@ def test_clustered_rows_count_for_less() -> None:
 def test_the_excess_is_never_smaller_than_the_exact_tail(
     rows: int, baseline_rows: int, share: float, margin: float, seed: int
 ) -> None:
-    """Against the binomial at the baseline's own share: what the baseline does not know makes it larger."""
+    """The p-value is at least the binomial tail at the baseline's share, because the share is itself estimated."""
     random = np.random.default_rng(seed)
     expected, observed = (
         float(random.binomial(baseline_rows, share)),
@@ -143,7 +143,7 @@ def test_the_excess_is_never_smaller_than_the_exact_tail(
 
 
 def test_p_values_of_the_excess_hold() -> None:
-    """Both shares from one population: at most one in a hundred is below one in a hundred."""
+    """With both shares from one population, at most one p-value in a hundred is below 0.01."""
     random = np.random.default_rng(1)
     for rows, baseline_rows, share in ((500, 2000, 0.01), (5000, 2000, 0.05), (2000, 20_000, 0.3)):
         a, b = random.binomial(baseline_rows, share, 2000), random.binomial(rows, share, 2000)
@@ -155,7 +155,7 @@ def test_p_values_of_the_excess_hold() -> None:
 
 
 def test_chi_square_agrees_with_scipy() -> None:
-    """The statistic is that of a two-row contingency table."""
+    """The statistic equals that of a two-row contingency table."""
     a, b = np.array([10.0, 20.0, 0.0, 5.0]), np.array([3.0, 30.0, 0.0, 9.0])
     expected = stats.chi2_contingency(np.array([a, b])[:, [0, 1, 3]], correction=False)
     assert chi_square(a, b) == (pytest.approx(expected.statistic, rel=1e-12), expected.dof)
@@ -163,21 +163,21 @@ def test_chi_square_agrees_with_scipy() -> None:
 
 
 def test_the_second_order_is_satterthwaites() -> None:
-    """Scaled by mean and spread, with fewer degrees of freedom."""
+    """The statistic is scaled by mean and spread, with fewer degrees of freedom."""
     got = minimum_effect_tail(60.0, 9, 12.0, 2.0, 0.5)
     assert got == pytest.approx(float(stats.ncx2.sf(60 / 3, 6, 12 / 3)), rel=1e-9)
     assert minimum_effect_tail(20.0, 9, 0.0, 1.0, None) == pytest.approx(float(stats.chi2.sf(20, 9)), rel=1e-9)
 
 
 def test_the_distribution_says_where_it_changed_most() -> None:
-    """The cell that adds most to the statistic."""
+    """Names the cell that contributes most to the statistic."""
     finding = distribution(compared(PRICE, 0, 3000, 1000, 975, 0, 25), layout(PRICE), SPEC)
     assert finding.p_value < 1e-6
     assert finding.words() == "distribution changed, most in above 2 to 9: from 40 % to 20 % of the rows"
 
 
 def test_few_clusters_of_their_own_kind_weaken_the_distribution() -> None:
-    """The statistic's variance is matched: the same counts say less."""
+    """Clusters with their own shares raise the statistic's variance, so that the same counts are weaker evidence."""
     cells = (0, 2400, 1000, 1575, 0, 25)
     clustered = replace(PRICE, overdispersion=5.0, overdispersion_spread=0.0)
     few = replace(clustered, cluster_rows=500.0, cluster_excess=10.0)
@@ -187,13 +187,13 @@ def test_few_clusters_of_their_own_kind_weaken_the_distribution() -> None:
 
 
 def test_one_cell_has_no_distribution() -> None:
-    """All values are one: there is nothing to compare."""
+    """A single cell has no distribution to compare."""
     constant = FeatureBaseline(name="x", type="category", levels=("a",), counts=(1000, 0, 0))
     assert distribution(compared(constant, 500, 0, 0), layout(constant), SPEC).p_value == 1.0
 
 
 def test_a_new_default_within_a_bin_is_seen_by_the_bin_that_grows() -> None:
-    """Five percent of the rows onto one value: one bin of ten has half as many again, which is little for the whole."""
+    """Five percent of the rows at one value raise one of ten bins by half, which is small for the distribution as a whole."""
     random = np.random.default_rng(11)
     baseline = fit_baseline(
         {"x": random.normal(0, 1, 20_000)}, types={"x": "number"}, training_set_id="t", created=""
@@ -208,13 +208,13 @@ def test_a_new_default_within_a_bin_is_seen_by_the_bin_that_grows() -> None:
 
     live = random.normal(0, 1, 20_000)
     assert smallest(np.where(random.random(20_000) < 0.05, 0.5, live)) < 1e-6
-    # a mean that moves as far as does not count
+    # the same shift of the mean does not count
     assert smallest(random.normal(0.09, 1, 1_000_000)) > 0.01
     assert smallest(live) == 1.0
 
 
 def test_a_tail_that_grows_or_is_cut_off_is_seen() -> None:
-    """Twice as many rows beyond the 97.5 % point move no tenth by a fifth; neither does a cap at the 95 % point."""
+    """Finds twice as many rows beyond the 97.5 % point and a cap at the 95 % point, though no tenth moves by a fifth."""
     random = np.random.default_rng(12)
     training = random.lognormal(0, 1, 20_000)
     types_of = {"x": "number"}
@@ -234,12 +234,12 @@ def test_a_tail_that_grows_or_is_cut_off_is_seen() -> None:
     capped = tail(np.minimum(live, np.quantile(training, 0.95) - 0.01))
     assert capped.p_value < 1e-9
     assert capped.words() == "tail from 5.22 up: from 5.0 % to 0 % of the rows"
-    # a mean that moves as far as does not count
+    # the same shift of the mean does not count
     assert tail(random.lognormal(0.09, 1, 1_000_000)).p_value == 1.0
 
 
 def test_a_tail_in_clusters_counts_as_often_as_it_comes() -> None:
-    """Fifty clusters of a hundred rows: one of them is all dear, and another one in the window is no drift."""
+    """If one of fifty clusters of a hundred rows is expensive throughout, another one in the window is no drift."""
     random = np.random.default_rng(13)
     values, clusters = random.normal(0, 1, 5_000), np.repeat(np.arange(50), 100)
     values[:100] += 4
@@ -256,7 +256,7 @@ def test_a_tail_in_clusters_counts_as_often_as_it_comes() -> None:
 
 
 def test_a_tail_comes_in_clusters_as_large_as_those_of_its_tenth() -> None:
-    """Five clusters of fifty lie in the upper tenth, with a fifth of their rows beyond the last edge: two may lie there wholly."""
+    """Five clusters of fifty rows are in the upper tenth, a fifth of them beyond the last edge: two may lie there entirely."""
     random = np.random.default_rng(14)
     values, clusters = random.normal(0, 1, 5_000), np.repeat(np.arange(50), 100)
     values[:500] = 10 + np.tile(np.arange(100) / 100, 5)
@@ -275,7 +275,7 @@ def test_a_tail_comes_in_clusters_as_large_as_those_of_its_tenth() -> None:
 
 
 def test_without_bins_there_is_none_that_grows() -> None:
-    """A constant's cells are its value and what lies outside."""
+    """A constant has cells for its value and out of range, and no bin that can grow."""
     constant = fit_baseline({"x": np.full(900, 7.0)}, types={"x": "number"}, training_set_id="t", created="").features[
         0
     ]
@@ -289,7 +289,7 @@ PAIRED_STORE = FeatureBaseline(name="store", type="category", levels=("a", "b", 
 
 
 def table(random: np.random.Generator, rows: int, correlation: float, shift: float = 0.0) -> np.ndarray:
-    """Return counts of two correlated numbers in five groups, and an empty group of nulls each."""
+    """Return counts of two correlated numbers in five groups each, with empty null groups."""
     x = random.normal(size=rows)
     y = correlation * x + np.sqrt(1 - correlation**2) * random.normal(size=rows)
     edges = np.array([-0.84, -0.25, 0.25, 0.84])
@@ -298,7 +298,7 @@ def table(random: np.random.Generator, rows: int, correlation: float, shift: flo
 
 
 def judged(before: np.ndarray, after: np.ndarray, *, overdispersion: float = 1.0) -> Finding:
-    """Return what the rule says."""
+    """Return the result of the rule."""
     pair = PairBaseline(
         first="price",
         second="store",
@@ -311,7 +311,7 @@ def judged(before: np.ndarray, after: np.ndarray, *, overdispersion: float = 1.0
 
 
 def test_a_changed_correlation_is_seen_and_said() -> None:
-    """From none to a half at 5,000 rows."""
+    """Finds a correlation that rises from 0 to 0.5 at 5,000 rows and describes it."""
     random = np.random.default_rng(1)
     finding = judged(table(random, 20_000, 0.0), table(random, 5000, 0.5))
     assert finding.p_value < 1e-12
@@ -322,7 +322,7 @@ def test_a_changed_correlation_is_seen_and_said() -> None:
 
 
 def test_margins_may_move_as_they_like() -> None:
-    """Both features shift by half a deviation, their association stays: quiet at every size."""
+    """Shifts of both features by half a standard deviation with the same association are quiet at every size."""
     random = np.random.default_rng(2)
     p_values = [
         judged(table(random, 20_000, 0.5), table(random, rows, 0.5, shift=0.5)).p_value
@@ -333,7 +333,7 @@ def test_margins_may_move_as_they_like() -> None:
 
 
 def test_nothing_to_compare_is_quiet() -> None:
-    """An empty window, and one in which a feature has one group only."""
+    """An empty window and a feature with one group are quiet."""
     random = np.random.default_rng(3)
     before = table(random, 20_000, 0.3)
     one_row = np.zeros(36, dtype=int)
@@ -342,14 +342,14 @@ def test_nothing_to_compare_is_quiet() -> None:
 
 
 def test_clustered_rows_of_a_pair_count_for_less() -> None:
-    """A design effect weakens it."""
+    """A design effect weakens the evidence of a pair."""
     random = np.random.default_rng(4)
     before, after = table(random, 20_000, 0.0), table(random, 5000, 0.3)
     assert judged(before, after).p_value < judged(before, after, overdispersion=5.0).p_value
 
 
 def test_the_fit_has_both_margins_and_common_odds_ratios() -> None:
-    """Iterative proportions against their definition."""
+    """The iterative proportional fit has both margins and the baseline's odds ratios."""
     random = np.random.default_rng(5)
     tables = random.integers(5, 200, (2, 3, 4)).astype(float)
     fitted = same_odds_ratios(tables)
@@ -360,7 +360,7 @@ def test_the_fit_has_both_margins_and_common_odds_ratios() -> None:
 
 
 def test_a_pair_has_a_name() -> None:
-    """Both features."""
+    """The name contains both features."""
     assert pair_name(PairBaseline(first="a", second="b", first_groups=(), second_groups=(), counts=())) == "a x b"
 
 
@@ -370,11 +370,11 @@ def test_a_pair_has_a_name() -> None:
         (100, 0, Rule.INFINITE, False),  # as many as in training
         (600, 0, Rule.INFINITE, True),
         (0, 0, Rule.TYPE, False),
-        (100, 200, Rule.TYPE, True),  # what training has of infinite values excuses no text
+        (100, 200, Rule.TYPE, True),  # infinite training values do not excuse text
     ],
 )
 def test_infinite_values_may_be_as_many_as_in_training(infinite: int, invalid: int, rule: Rule, drifts: bool) -> None:
-    """Their share is compared with the baseline's, apart from values of another type."""
+    """The share of infinite values is compared with the baseline's, apart from values of another type."""
     feature = replace(PRICE, infinite=400)
     counts = FeatureCounts(name="price", counts=(0, 2000, 1000, 1975, 0, 25), infinite=infinite, invalid=invalid)
     one = types(plain(feature, counts), SPEC)

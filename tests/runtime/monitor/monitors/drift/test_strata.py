@@ -1,4 +1,4 @@
-"""Drift that the margin at the window's mix dilutes: in one stratum, or both ways in several; on simulated hours."""
+"""Drift that is diluted over the whole window, in one stratum or in opposite directions in several; simulated hours."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from mlops_runtime.monitor.monitors.drift.strata import smallest, together
 from mlops_runtime.monitor.spec import MonitorSpec
 
 SPEC = MonitorSpec()
-# of one feature of thirty
+# for one of thirty features
 FOUND = 0.01 / 30
 HOURS = np.arange(24)
 EVERY, ONE, BOTH_WAYS = np.full(24, 0.3), np.eye(24)[8] * 1.5, np.where(HOURS % 2, 0.5, -0.5)
@@ -27,7 +27,7 @@ EVERY, ONE, BOTH_WAYS = np.full(24, 0.3), np.eye(24)[8] * 1.5, np.where(HOURS % 
 def rows(
     random: np.random.Generator, days: int, shift: np.ndarray | float = 0.0, *, each: int = 200
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Return normal values with a swing over the day, and hours of their own level: columns, times, clusters."""
+    """Return normal values with a daily cycle and hourly levels: columns, times and clusters."""
     hours = np.arange(24 * days)
     level = (
         np.sin(2 * np.pi * hours / 24) + random.normal(0, 0.1, len(hours)) + np.tile(np.broadcast_to(shift, 24), days)
@@ -40,7 +40,7 @@ def rows(
 
 
 def baseline(random: np.random.Generator, *, each: int = 200) -> Baseline:
-    """Return three weeks, given the hour of the day."""
+    """Return a baseline of three weeks, given the hour of the day."""
     columns, times, clusters = rows(random, 21, each=each)
     return fit_baseline(
         columns,
@@ -60,7 +60,10 @@ def day(random: np.random.Generator, of: Baseline, shift: np.ndarray | float = 0
 
 
 def test_drift_at_some_hours_is_found_and_quiet_days_are_quiet() -> None:
-    """All hours a little, one hour a lot, half up and half down; design effects of the whole day would hide all of it."""
+    """Finds a small change at all hours, a large one at one hour, and half up and half down.
+
+    Design effects over the whole day would hide all three.
+    """
     random = np.random.default_rng(7)
     found: dict[str, list[bool]] = {}
     for _ in range(4):
@@ -76,7 +79,7 @@ def test_drift_at_some_hours_is_found_and_quiet_days_are_quiet() -> None:
 
 
 def test_the_stratum_that_decided_is_named() -> None:
-    """By its key."""
+    """Names the deciding stratum by its key."""
     random = np.random.default_rng(8)
     known = baseline(random)
     assert str(day(random, known, ONE).drift.description).endswith(", at 08h")
@@ -84,7 +87,7 @@ def test_the_stratum_that_decided_is_named() -> None:
 
 
 def test_nulls_new_levels_and_types_of_one_hour_are_found() -> None:
-    """Exact tests of one stratum: a fortieth of the day is more than half of an hour."""
+    """Exact tests of one stratum find changes in a fortieth of the day, which is more than half of an hour."""
     random = np.random.default_rng(9)
     known = baseline(random)
     columns, times, _ = rows(random, 1)
@@ -106,7 +109,7 @@ def test_nulls_new_levels_and_types_of_one_hour_are_found() -> None:
 
 
 def test_a_number_that_lies_elsewhere_in_one_thin_hour_is_found() -> None:
-    """Thirty rows fill two cells and a rest of a distribution; their normal scores say more, and quiet hours stay quiet."""
+    """Finds a moved hour of thirty rows, which fill two distribution cells, by normal scores; quiet hours stay quiet."""
     random = np.random.default_rng(11)
     hours = np.repeat(np.arange(24), 30)
 
@@ -128,7 +131,7 @@ def test_a_number_that_lies_elsewhere_in_one_thin_hour_is_found() -> None:
             conditions=[Condition(name="hour")],
         )
         quiet = [hourly(draw(len(hours)), known) for _ in range(100)]
-        # without an effect that is too small to matter, where the level is nearest to what it may be
+        # with no tolerated effect, where the level is nearest to its nominal value
         strict = MonitorSpec(minimum_effect=1e-9)
         p_values = np.array([smallest(one, one.cells, strict).p_value for one in quiet])
         assert (p_values < 0.05).mean() <= 0.08
@@ -140,7 +143,7 @@ def test_a_number_that_lies_elsewhere_in_one_thin_hour_is_found() -> None:
         finding = smallest(compared, compared.cells, SPEC)
         assert (finding.rule, finding.p_value < FOUND / 3) == (Rule.QUANTILE, True)
         assert finding.words().startswith(f"median {verb}")
-        # rows that are requested again say no more
+        # repeated requests add no information
         held = compared.held_to(12)
         assert 2 * held.window_rows == compared.window_rows
         assert smallest(held, held.cells, SPEC).p_value > 100 * finding.p_value
@@ -148,7 +151,7 @@ def test_a_number_that_lies_elsewhere_in_one_thin_hour_is_found() -> None:
 
 
 def _tilted(shares: np.ndarray, scores: np.ndarray, mean: float) -> np.ndarray:
-    """Return the shares nearest to these whose mean score is as given."""
+    """Return the shares nearest to the given ones with a given mean score."""
     low, high = -60.0, 60.0
     for _ in range(60):
         by = (low + high) / 2
@@ -171,7 +174,7 @@ TENTHS = np.diff([0, 0.01, 0.025, 0.05, *np.arange(0.1, 0.95, 0.1), 0.95, 0.975,
     ids=["normal", "normal, few rows", "mostly zero, few rows", "counts"],
 )
 def test_one_in_a_million_is_one_in_a_million(shares: np.ndarray, known_rows: int, rows: int, sign: int) -> None:
-    """Where the mean lies as far off as it may; by importance sampling, with samples that are tilted towards what rejects."""
+    """At the margin the level holds down to one in a million, by importance sampling with samples tilted towards rejection."""
     random, level, draws = np.random.default_rng(13), 1e-6, 1_500
     scores = place_scores(shares)
     mean = float(shares @ scores)
@@ -193,7 +196,7 @@ def test_one_in_a_million_is_one_in_a_million(shares: np.ndarray, known_rows: in
         alone = Comparison(feature=feature, **cells)
         whole = Comparison(feature=feature, strata={"only": alone}, finer=(a[None], b[None]), **cells)
         finding = smallest(whole, whole.cells, SPEC)
-        # its part of a stratum's significance is 0.7
+        # its weight of a stratum's significance is 0.7
         return finding.rule is Rule.QUANTILE and finding.p_value * 0.7 <= level
 
     rejected = np.array([rejects(a.astype(float), b.astype(float)) for a, b in zip(known, found, strict=True)])
@@ -202,7 +205,7 @@ def test_one_in_a_million_is_one_in_a_million(shares: np.ndarray, known_rows: in
 
 
 def test_the_strata_together_are_the_sum_of_the_tables() -> None:
-    """Of a single stratum the sum is the rule of the whole."""
+    """For a single stratum the sum over strata is the rule of the whole window."""
     random = np.random.default_rng(10)
     known = baseline(random)
     columns, times, _ = rows(random, 1, EVERY)
@@ -216,7 +219,7 @@ def test_the_strata_together_are_the_sum_of_the_tables() -> None:
 
 
 def test_looks_share_the_significance_by_weights() -> None:
-    """Half for one stratum, a sixth for all together."""
+    """Half of the significance goes to single strata, a sixth to their sum."""
     random = np.random.default_rng(14)
     known = baseline(random)
     for shift, look, part in ((ONE, smallest, 1 / 2), (BOTH_WAYS, together, 1 / 6)):
@@ -228,7 +231,7 @@ def test_looks_share_the_significance_by_weights() -> None:
 
 
 def _deals(random: np.random.Generator, days: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return goods of days in eight depths of discount: at the deepest each day has shares of its own; columns, clusters."""
+    """Return goods of days in eight depths of discount, the deepest with its own shares each day: columns, clusters."""
     goods = random.integers(0, 10, (days, 200, 8))
     for day, share in enumerate(random.dirichlet(np.full(10, 2.0), days)):
         goods[day, :, 7] = random.choice(10, 200, p=share)
@@ -238,9 +241,9 @@ def _deals(random: np.random.Generator, days: int) -> tuple[dict[str, np.ndarray
 
 
 def test_deals_of_the_day_are_as_wide_as_deals_are() -> None:
-    """What is at the deepest discount differs more between days: no quiet day fires, of which most do if strata vary alike.
+    """At the deepest discount goods vary more between days: no quiet day raises an alarm, as most would with a common variance.
 
-    A good that comes to half of the rows at another depth is found all the same.
+    A good that rises to half of the rows at another depth is still found.
     """
     random = np.random.default_rng(7)
     columns, clusters = _deals(random, 80)

@@ -1,4 +1,4 @@
-"""Models of four inputs, their labelled holdouts and windows, in which inputs, noise or concept move."""
+"""Models of four inputs with labelled holdouts, and windows in which inputs, noise or the concept change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ _WEIGHTS = np.random.default_rng(5).normal(0, 1, (4, 3))
 
 @dataclass(frozen=True)
 class Window:
-    """Rows with their predictions and labels, and how they are counted."""
+    """Rows with predictions and labels, and the settings to count them."""
 
     columns: Mapping[str, np.ndarray]
     rows: Rows
@@ -35,15 +35,15 @@ class Window:
 
 
 def window(kind: Kind, rows: int, seed: int, *, shift: float = 0, noise: float = 0, concept: float = 0) -> Window:
-    """Return rows of a model that leaves out an interaction of its inputs.
+    """Return rows of a model that ignores an interaction of its inputs.
 
     Args:
-        kind: Of model.
-        rows: How many.
-        seed: Of the draws.
-        shift: Added to the first input.
-        noise: Added to the last input, which only makes labels noisier.
-        concept: Taken from the effect of the first input.
+    kind: Kind of model.
+    rows: Number of rows.
+    seed: Seed of the random numbers.
+    shift: Added to the first input.
+    noise: Added to the last input, which affects only the noise of labels.
+    concept: Subtracted from the effect of the first input.
     """
     random = np.random.default_rng(seed)
     x = random.normal(0, 1, (rows, 4)) + np.array([shift, 0, 0, noise])
@@ -69,7 +69,7 @@ def window(kind: Kind, rows: int, seed: int, *, shift: float = 0, noise: float =
 
 
 def learnt(kind: Kind, rows: int, seed: int, *, clusters: Codes | None = None, **changes: Any) -> Baseline:
-    """Return a baseline with what a labelled holdout taught, beside its metrics."""
+    """Return a baseline with the estimator fitted to a labelled holdout, and its metrics."""
     held = window(kind, rows, seed, **changes)
     baseline = fit_baseline(
         held.columns,
@@ -85,6 +85,6 @@ def learnt(kind: Kind, rows: int, seed: int, *, clusters: Codes | None = None, *
 
 
 def estimator_of(baseline: Baseline) -> Estimator:
-    """Return a baseline's estimator, which it has."""
+    """Return the estimator of a baseline, which must have one."""
     assert baseline.estimator is not None
     return baseline.estimator

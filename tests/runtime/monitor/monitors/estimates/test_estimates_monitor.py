@@ -1,4 +1,4 @@
-"""The monitor of estimates over days of captures and late labels: states, words, metrics, page, never a violation."""
+"""The monitor of estimates over days of captures with late labels: states, messages, metrics and page, never a violation."""
 
 import json
 from dataclasses import replace
@@ -28,17 +28,17 @@ DAY = Hours(START, START + timedelta(days=1))
 
 
 class Days:
-    """An endpoint whose days are captured, counted and, two days later, labelled."""
+    """An endpoint with daily captures and counts, and labels two days later."""
 
     def __init__(self, baseline: Baseline = BASELINE, spec: MonitorSpec = SPEC) -> None:
-        """Begin with a live model."""
+        """Start with a live model."""
         self.baseline = baseline
         self.line = Timeline(window=24, every=24, spec=spec)
         self.line.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(baseline))
         self.line.table.live = replace(LIVE, baseline_sha256=content_hash(baseline), training_set_id="t")
 
     def day(self, number: int, shown: Window, *, labelled: bool = True) -> MonitorReport:
-        """Capture a day, upload its labels two days after, and decide on the morning after the day."""
+        """Capture a day, upload its labels two days later, and decide on the following morning."""
         for hour in (3, 15):
             at = START + timedelta(days=number, hours=hour)
             self.line.call(24 * number + hour, 10)
@@ -69,18 +69,18 @@ class Days:
 
 
 def result_of(report: MonitorReport) -> EstimatesResult:
-    """Return what a report says of estimates."""
+    """Return the estimates of a report."""
     assert report.estimates is not None
     return report.estimates
 
 
 def values(report: MonitorReport) -> dict[str, float]:
-    """Return the metrics of estimates that were published."""
+    """Return the published metrics of estimates."""
     return {each.name: each.value for each in report.metrics if each.monitor == "estimates"}
 
 
 def test_estimates_come_at_once_and_are_scored_when_labels_do() -> None:
-    """Each day is estimated; two days later its labels stand beside what was estimated, in words, metrics and page."""
+    """Each day is estimated at once; two days later its labels appear next to the estimate in message, metrics and page."""
     days = Days()
     reports = [days.day(number, window("regression", 600, number)) for number in range(4)]
     first = result_of(reports[0])
@@ -102,7 +102,7 @@ def test_estimates_come_at_once_and_are_scored_when_labels_do() -> None:
 
 
 def test_after_two_wrong_estimates_of_three_none_is_believed_and_all_are_kept() -> None:
-    """Another relation of inputs and label is not seen until labels say so; then nothing is published."""
+    """A changed concept is invisible until labels arrive; after two wrong estimates of three, values are kept but not published."""
     days = Days()
     reports = [days.day(number, window("regression", 600, number, concept=2.0)) for number in range(6)]
     assert [result_of(report).state for report in reports] == [MonitorState.OK] * 3 + [
@@ -117,7 +117,10 @@ def test_after_two_wrong_estimates_of_three_none_is_believed_and_all_are_kept() 
 
 
 def test_estimates_beyond_a_limit_warn_once_labels_confirmed_earlier_ones() -> None:
-    """Two of the last three: then an estimate whose whole interval is worse counts, in a metric and words; a violation never."""
+    """After two of three confirmed estimates, one whose whole interval is worse than the limit warns by a metric and a message.
+
+    It is never a violation.
+    """
     spec = replace(SPEC, estimate_limits={"wape": 0.15, "wape/weight": 0.3})
     days = Days(spec=spec)
     reports = [
@@ -133,21 +136,21 @@ def test_estimates_beyond_a_limit_warn_once_labels_confirmed_earlier_ones() -> N
     assert list(ESTIMATES.violations(last, Evidence(), spec)) == []
     text = page(reports[5], baseline=BASELINE, counts=None, history=())
     assert "limit 0.15, beyond it" in text
-    # as bad from the start: nothing has confirmed an estimate yet
+    # as bad from the start: no estimate is confirmed yet
     early = Days(spec=spec)
     first = result_of(early.day(0, window("regression", 600, 0, noise=1.0)))
     assert (first.beyond_limits, first.metrics[0].limit, first.metrics[0].violated) == (0, 0.15, None)
 
 
 def test_without_labels_nothing_is_scored() -> None:
-    """And the estimate goes on."""
+    """Without labels nothing is scored, and estimation continues."""
     days = Days()
     reports = [days.day(number, window("regression", 600, number), labelled=False) for number in range(4)]
     assert all(result_of(report).state is MonitorState.OK and not result_of(report).scored for report in reports)
 
 
 def estimated(baseline: Baseline, counts: Counts | None, spec: MonitorSpec = SPEC) -> EstimatesResult | None:
-    """Return what is measured of counts."""
+    """Return the result for counts."""
     evidence = Evidence(live=LIVE, baseline=baseline, counts=counts)
     return ESTIMATES.measure(evidence, DAY, spec)
 
@@ -173,7 +176,7 @@ def estimated(baseline: Baseline, counts: Counts | None, spec: MonitorSpec = SPE
     ],
 )
 def test_what_is_not_estimable_is_said_with_its_number(baseline: Baseline, rows: int, shift: float, why: str) -> None:
-    """A state of its own, no violation, no metric."""
+    """A window that cannot be estimated has its own state with the deciding number, no violation and no metric."""
     counts = window("regression", rows, 3, shift=shift).counts(baseline)
     found = estimated(baseline, counts)
     assert found is not None and found.not_estimable is not None and found.not_estimable.startswith(why)
@@ -181,14 +184,14 @@ def test_what_is_not_estimable_is_said_with_its_number(baseline: Baseline, rows:
 
 
 def test_another_engine_has_no_estimates() -> None:
-    """SageMaker Model Monitor counts otherwise; nor is there any without a baseline."""
+    """Neither SageMaker Model Monitor's engine nor a missing baseline gives estimates."""
     assert estimated(BASELINE, None) is None
     evidence = Evidence(live=LIVE)
     assert ESTIMATES.measure(evidence, DAY, SPEC) is None
 
 
 def test_it_is_never_a_violation_and_makes_no_report_good() -> None:
-    """What is expected is not tested."""
+    """Expected values are not tested, so they neither violate nor make a report OK."""
     days = Days()
     report = days.day(0, window("regression", 600, 1, noise=1.0))
     found = result_of(report)

@@ -1,4 +1,4 @@
-"""What a labelled holdout teaches: the regression beside its dense oracle, rates, design effects, holdouts that teach nothing."""
+"""The estimator fitted to a labelled holdout: regression against a dense reference, rates, design effects, unusable holdouts."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def one_hot(cells: np.ndarray, size: int) -> np.ndarray:
 @given(st.integers(0, 1000), st.integers(2, 5), st.booleans())
 @settings(max_examples=15, deadline=None)
 def test_effects_are_those_of_a_ridge_regression_on_indicators(seed: int, levels: int, clustered: bool) -> None:
-    """Also those of each replicate, whose squared deviations add up to the jackknife's variance."""
+    """Also those of each replicate, whose squared deviations sum to the jackknife variance."""
     random = np.random.default_rng(seed)
     store, x = random.integers(0, levels, 300), random.normal(0, 1, 300)
     label = x + store + random.normal(0, 1, 300)
@@ -64,7 +64,7 @@ def test_effects_are_those_of_a_ridge_regression_on_indicators(seed: int, levels
 
 @pytest.mark.parametrize("kind", ["regression", "classification", "classes"])
 def test_a_baseline_with_it_is_read_back_the_same(kind: Kind) -> None:
-    """Of any target, in less than 100 kB for four inputs."""
+    """A baseline with an estimator survives JSON for every target, below 100 kB for four inputs."""
     baseline = learnt(kind, 3000, 1)
     written = canonical_json(baseline)
     assert from_json(Baseline, written) == baseline
@@ -77,7 +77,7 @@ def test_a_baseline_with_it_is_read_back_the_same(kind: Kind) -> None:
 
 
 def test_rates_are_the_holdouts_positives_in_bins_with_an_edge_at_the_threshold() -> None:
-    """No bin has scores of both sides."""
+    """Rates are the holdout's positives per bin; the threshold is an edge, so that no bin is on both sides."""
     held = window("classification", 2000, 3)
     baseline = replace(learnt("classification", 2000, 3), positive=0.3)
     found = fit_estimator(baseline, Holdout(columns=held.columns, rows=held.rows))
@@ -92,7 +92,7 @@ def test_rates_are_the_holdouts_positives_in_bins_with_an_edge_at_the_threshold(
 
 
 def test_clusters_widen_what_is_known() -> None:
-    """Of rows that share their cluster's error the design effect is about the cluster's size."""
+    """For rows with a common error per cluster, the design effect is about the cluster size."""
     random = np.random.default_rng(1)
     clusters = np.repeat(np.arange(100), 10)
     x = random.normal(0, 1, 1000)
@@ -107,7 +107,7 @@ def test_clusters_widen_what_is_known() -> None:
 
 
 def test_levels_of_a_tail_are_one_cell_and_identifiers_none() -> None:
-    """Their effects would say nothing one by one."""
+    """Tail levels share a cell and identifiers have none, because single effects would not be estimable."""
     random = np.random.default_rng(2)
     columns = {
         "store": [f"store {n}" for n in random.zipf(1.3, 1000) % 500],
@@ -124,7 +124,7 @@ def test_levels_of_a_tail_are_one_cell_and_identifiers_none() -> None:
 
 @pytest.mark.parametrize("why", ["few rows", "no labels", "one cluster", "vectors", "many outputs"])
 def test_what_cannot_be_learnt_is_none(why: str) -> None:
-    """Of fewer than 200 labelled rows, of one cluster, of vectors, of more than 20 outputs."""
+    """Fewer than 200 labelled rows, one cluster, vectors and more than 20 outputs give no estimator."""
     held = window("regression", 150 if why == "few rows" else 400, 1)
     rows = replace(held.rows, label=np.full(400, np.nan)) if why == "no labels" else held.rows
     baseline = fit_baseline(
@@ -139,7 +139,7 @@ def test_what_cannot_be_learnt_is_none(why: str) -> None:
 
 
 def test_a_tail_of_few_labelled_rows_is_a_part_of_its_tenth() -> None:
-    """Of 2,000 rows the 1 % edges have no thirty on a side; with 5,000 they do, in the same baseline's cells."""
+    """2,000 labelled rows have no thirty beyond a 1 % edge, 5,000 do, with the same baseline cells."""
     large = learnt("regression", 5000, 1)
     cells = len(large.features[0].counts)
     assert {len(labelled) for labelled in estimator_of(large).labelled[:4]} == {cells}

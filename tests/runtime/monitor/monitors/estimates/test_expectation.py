@@ -1,4 +1,4 @@
-"""Expected metrics beside what labels showed: the holdout itself, merged hours, quiet and shifted windows, what it cannot see."""
+"""Expected metrics against labels: on the holdout, merged hours, quiet and shifted windows, and undetectable changes."""
 
 import functools
 from dataclasses import replace
@@ -26,12 +26,12 @@ NAMES: dict[Kind, list[str]] = {
 
 
 def baseline_of(kind: Kind) -> Baseline:
-    """Return what was learnt of a kind of model."""
+    """Return the fitted baseline of a kind of model."""
     return learnt_once(kind, 5000, 1)
 
 
 def expected(kind: Kind, rows: int, seed: int, **changes: float) -> tuple[dict[str, Measured], dict[str, float]]:
-    """Return what is expected of a window, and what its labels show."""
+    """Return the expected metrics of a window, and those of its labels."""
     baseline, shown = baseline_of(kind), window(kind, rows, seed, **changes)
     found = expected_metrics(estimator_of(baseline), baseline, shown.counts(baseline))
     return {each.name: each for each in found}, Target.of(baseline).values(shown.rows)
@@ -39,7 +39,7 @@ def expected(kind: Kind, rows: int, seed: int, **changes: float) -> tuple[dict[s
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_of_the_holdout_itself_it_is_what_was_measured(kind: Kind) -> None:
-    """But for what the penalty and the empty cells take away."""
+    """On the holdout itself the estimate equals the measured metric, up to the ridge penalty and empty cells."""
     found, measured = expected(kind, 5000, 1)
     assert list(found) == NAMES[kind]
     for name, metric in found.items():
@@ -54,7 +54,7 @@ def test_of_the_holdout_itself_it_is_what_was_measured(kind: Kind) -> None:
 )
 @settings(max_examples=10, deadline=None)
 def test_counts_of_hours_give_the_same_as_one_pass(kind: Kind, seed: int, cuts: list[int]) -> None:
-    """24 hours of any size, merged."""
+    """24 merged hours of any size give the estimate of one pass."""
     baseline, shown = baseline_of(kind), window(kind, 600, seed)
     parts = [shown.counts(baseline, slice(a, b)) for a, b in pairwise([0, *sorted(cuts), 600])]
     merged = merge(empty(baseline), parts)
@@ -78,9 +78,9 @@ def test_counts_of_hours_give_the_same_as_one_pass(kind: Kind, seed: int, cuts: 
     ],
 )
 def test_intervals_cover_what_labels_show(kind: Kind, changes: dict[str, float], names: list[str]) -> None:
-    """In nine of ten windows of 1,000, over four holdouts of 5,000: without a shift, with other inputs, with more noise.
+    """Holds for nine of ten windows of 1,000 rows over four holdouts of 5,000: unshifted, with other inputs, with more noise.
 
-    What makes the noise moves inside an outer tenth of its column, and the prediction does not know it.
+    The noise depends on movement within an outer tenth of its column, which the prediction ignores.
     """
     inside: dict[str, list[bool]] = {}
     for holdout in range(4):
@@ -95,7 +95,7 @@ def test_intervals_cover_what_labels_show(kind: Kind, changes: dict[str, float],
 
 
 def test_other_inputs_are_expected_and_another_concept_is_not() -> None:
-    """A shift of inputs moves estimate and labels together; where labels alone change, nothing is seen, by anyone."""
+    """Shifted inputs move estimate and labels together; a change of labels alone is not detected."""
     quiet, _ = expected("classification", 5000, 7)
     moved, measured = expected("classification", 5000, 7, shift=0.7)
     assert moved["brier"].value == pytest.approx(measured["brier"], abs=0.01)
@@ -105,7 +105,7 @@ def test_other_inputs_are_expected_and_another_concept_is_not() -> None:
 
 
 def test_each_output_is_expected_by_its_own_score() -> None:
-    """What makes one output noisier moves its estimate and the mean of both, and leaves the other one's where it was."""
+    """A noisier output moves its own estimate and the mean of both, and not the other output's."""
     quiet, _ = expected("outputs", 5000, 7)
     noisy, measured = expected("outputs", 5000, 7, noise=0.7)
     for name in ("wape", "wape/weight"):
@@ -115,7 +115,7 @@ def test_each_output_is_expected_by_its_own_score() -> None:
 
 
 def test_a_column_that_the_prediction_does_not_know_is_named() -> None:
-    """What makes labels noisier and not the prediction; without a shift, and for classes, none is named."""
+    """Names a column that affects the noise of labels and not the prediction; none without a shift, and none for classes."""
     baseline = baseline_of("regression")
     noisy = window("regression", 5000, 3, noise=0.7).counts(baseline)
     assert other_column(estimator_of(baseline), baseline, noisy) == "d"
@@ -128,7 +128,7 @@ def test_a_column_that_the_prediction_does_not_know_is_named() -> None:
 
 
 def test_more_rows_and_fewer_clusters_change_the_interval() -> None:
-    """An interval of a larger window is narrower; few groups of clusters widen it by Student's t."""
+    """A larger window narrows the interval; few groups of clusters widen it by Student's t."""
     widths = []
     for rows in (500, 5000):
         found, _ = expected("regression", rows, 2)
@@ -142,7 +142,7 @@ def test_more_rows_and_fewer_clusters_change_the_interval() -> None:
 
 
 def test_what_is_not_defined_is_left_out() -> None:
-    """F1, precision and recall without a predicted positive."""
+    """Omits F1, precision and recall without a predicted positive."""
     baseline = replace(baseline_of("classification"))
     shown = window("classification", 300, 1)
     low = replace(shown, rows=replace(shown.rows, prediction=np.full(300, 0.1)))

@@ -1,4 +1,4 @@
-"""Estimates of earlier windows beside their labels: which window is scored, once, and which is not."""
+"""Estimates of earlier windows scored by their labels: which windows are scored, and only once."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ def reported(window: Window, estimates: EstimatesResult | None, **changes: Any) 
 def evidence(
     error: float, rows: int = 400, *, estimates: EstimatesResult | None = ESTIMATED, **changes: Any
 ) -> Evidence:
-    """Return evidence of a run by which labels of the window that is due came, each off by the error."""
+    """Return evidence of the run in which the due window's labels arrived, each off by the error."""
     label = np.full(rows, 10.0)
     labels = replace(join([], []), matured=Rows.of(label + error, label))
     found = replace(FULL, labels=labels, matured=DUE, matured_report=reported(DUE, estimates))
@@ -40,12 +40,12 @@ def evidence(
 
 
 def scored(found: Evidence, own: EstimatesResult | None = None) -> tuple[ScoredWindow, ...]:
-    """Return what the run of the window scores."""
+    """Return the scores of the run of the window."""
     return scored_windows(found, NOW, own or EstimatesResult(), 100)
 
 
 def test_a_window_is_scored_when_its_labels_are_due() -> None:
-    """Each estimate beside what labels showed, and whether that lies in its interval."""
+    """Each estimate is compared with its labels: whether they lie in its interval."""
     [window] = scored(evidence(1.1))
     assert (window.window_from, window.window_until, window.rows) == (stamp(DUE.start), stamp(DUE.end), 400)
     assert [(each.name, each.is_outside) for each in window.metrics] == [("mae", False), ("wape", False)]
@@ -54,7 +54,7 @@ def test_a_window_is_scored_when_its_labels_are_due() -> None:
 
 
 def test_the_interval_of_fewer_labels_is_wider() -> None:
-    """Half of the rows vary by the root of two more."""
+    """With labels for half of the rows, the interval is wider by the square root of two."""
     [window] = scored(evidence(1.25, 200))
     assert window.metrics[0].high == pytest.approx(1 + 0.2 * 2**0.5)
     assert not window.metrics[0].is_outside
@@ -74,7 +74,7 @@ def test_the_interval_of_fewer_labels_is_wider() -> None:
     ],
 )
 def test_what_is_not_scored(why: str) -> None:
-    """Without a report of the window, of another model, or with labels of fewer than half of its predictions."""
+    """Not scored: windows without a report, of another model, or with labels for less than half of their predictions."""
     changes: dict[str, Any] = {}
     if why == "no report":
         changes["matured_report"] = None
@@ -88,7 +88,7 @@ def test_what_is_not_scored(why: str) -> None:
         changes["matured_report"] = reported(DUE, EstimatesResult(not_estimable="few"))
     rows = {"few of its labels": 199, "too few rows": 99}.get(why, 400)
     found = evidence(1.0, rows, **changes)
-    if why == "sampled":  # of a tenth of the calls a tenth of the labels are all
+    if why == "sampled":  # a tenth of the calls is captured, so a tenth of the labels is complete
         found = evidence(1.0, 150)
         assert scored(found) == ()
         assert found.labels is not None
@@ -98,7 +98,7 @@ def test_what_is_not_scored(why: str) -> None:
 
 
 def test_windows_scored_before_are_kept_and_share_no_hour() -> None:
-    """The newest first, ten at most; a window is scored once, also by runs every few hours."""
+    """Keeps the newest ten, and scores a window once, also with runs every few hours."""
     kept: tuple[ScoredWindow, ...] = ()
     for day in range(12):
         back = timedelta(days=11 - day)
@@ -118,14 +118,14 @@ def test_windows_scored_before_are_kept_and_share_no_hour() -> None:
 
 
 def test_labels_that_come_at_once_score_their_own_window() -> None:
-    """Without a delay; but not where earlier hours were added to it."""
+    """Labels without a delay score their own window, unless it was extended by earlier hours."""
     found = evidence(1.0, matured=NOW, matured_report=None)
     assert [each.window_until for each in scored(found, ESTIMATED)] == [stamp(NOW.end)]
     assert scored(replace(found, hours_merged=3), ESTIMATED) == ()
 
 
 def test_without_a_baseline_nothing_is_scored() -> None:
-    """Nor without a live model."""
+    """Without a baseline or a live model nothing is scored."""
     assert scored(evidence(1.0, baseline=None)) == scored(evidence(1.0, live=None)) == ()
     baseline = FULL.baseline
     assert baseline is not None and content_hash(baseline) == report_of(FULL).baseline_sha256

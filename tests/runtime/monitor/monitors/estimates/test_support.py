@@ -1,4 +1,4 @@
-"""When a window is not estimable: each reason, in its order, with its number."""
+"""Windows that cannot be estimated: each reason, in order, with its number."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from mlops_runtime.monitor.monitors.estimates.support import unsupported, were_w
 @pytest.mark.parametrize("kind", ["regression", "classification", "classes"])
 @pytest.mark.parametrize(("shift", "start"), [(0.0, None), (0.7, None), (2.0, "a: the window corresponds to")])
 def test_a_window_far_from_the_holdout_has_too_few_rows_like_it(kind: Kind, shift: float, start: str | None) -> None:
-    """Two standard deviations away it is like less than a tenth of them."""
+    """Fewer than a tenth of the holdout's rows resemble a window two standard deviations away."""
     baseline = learnt(kind, 10_000, 1)
     shown = shown_columns(estimator_of(baseline), baseline, window(kind, 2000, 2, shift=shift).counts(baseline))
     why = unsupported(shown, estimator_of(baseline).rows)
@@ -22,7 +22,7 @@ def test_a_window_far_from_the_holdout_has_too_few_rows_like_it(kind: Kind, shif
 
 
 def column(rows: list[float], labelled: list[float], *, bounded: bool | None = True) -> Shown:
-    """Return a column of two bins within its range."""
+    """Return a column with two bins within its range."""
     price = FeatureBaseline(name="price", type="number", edges=(0.0, 1.0, 2.0), counts=(0, 5, 5, 0, 0), bounded=bounded)
     return Shown("price", price, np.array(rows), np.array(labelled))
 
@@ -35,7 +35,7 @@ def column(rows: list[float], labelled: list[float], *, bounded: bool | None = T
             column([11, 489, 500, 0, 0], [0, 500, 500, 0, 0]),
             "price: 1.1 % of the rows are beyond the range of the labelled rows, at most 1 % is allowed",
         ),
-        # the holdout is later than the training split, and knows what lies beyond that one's range
+        # the holdout is later than the training split and covers values beyond its range
         (column([0, 100, 500, 400, 0], [0, 200, 500, 300, 0]), None),
         (column([0, 500, 450, 0, 50], [0, 500, 500, 0, 0]), None),
         (
@@ -47,13 +47,13 @@ def column(rows: list[float], labelled: list[float], *, bounded: bool | None = T
     ],
 )
 def test_rows_beyond_the_range_and_in_thin_cells(shown: Shown, why: str | None) -> None:
-    """At most 1 % beyond the range, at most 5 % where fewer than 30 labelled rows are."""
+    """Allows at most 1 % of rows out of range and 5 % in cells with fewer than 30 labelled rows."""
     found = unsupported([shown], 1000)
     assert found is None if why is None else found is not None and found.startswith(why)
 
 
 def scored(*outside: bool) -> list[ScoredWindow]:
-    """Return windows, the newest first."""
+    """Return scored windows, newest first."""
     return [
         ScoredWindow(
             window_from="a",
@@ -76,7 +76,7 @@ def scored(*outside: bool) -> list[ScoredWindow]:
     ],
 )
 def test_the_last_estimates_were_wrong(outside: tuple[bool, ...], wrong: bool) -> None:
-    """Two of the last three."""
+    """Two wrong estimates of the last three make a window unusable."""
     why = were_wrong(scored(*outside))
     assert (why is not None) is wrong
     assert why is None or why.startswith("the last estimates were wrong: labels of 2 of the last")
