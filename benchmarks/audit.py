@@ -1,4 +1,4 @@
-"""Sealing, appending and verifying an audit record on the embedded cloud, a record at a time.
+"""Cost of sealing, appending and verifying audit records on the embedded cloud, one record at a time.
 
 ``python -m benchmarks.audit``: bounds are 50 ms for a signature and for a verification.
 """
@@ -23,7 +23,7 @@ RECORDS = 100
 
 
 def record(row: LockRow) -> AuditRecord:
-    """Return a record of usual length."""
+    """Return a record of typical length."""
     return AuditRecord(
         endpoint=row.endpoint,
         sequence=row.audit_sequence + 1,
@@ -37,7 +37,7 @@ def record(row: LockRow) -> AuditRecord:
 
 
 def measured(name: str, step: Callable[[], object]) -> None:
-    """Run a step once a record; print the median and the 95th percentile of the milliseconds."""
+    """Run a step once per record; print the median and the 95th percentile in milliseconds."""
     times = []
     for _ in range(RECORDS):
         started = time.perf_counter()
@@ -48,7 +48,7 @@ def measured(name: str, step: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
         cloud = local_cloud.up(Path(folder) / "cloud")
         try:

@@ -1,4 +1,4 @@
-"""A million rows through the client's ``predict``, and ``mlops runs list`` over 500 runs, on the embedded cloud.
+"""The client's ``predict`` over a million rows, and ``mlops runs list`` over 500 runs, on the embedded cloud.
 
 ``python -m benchmarks.client predict`` and ``python -m benchmarks.client runs``: bounds are 60 s and 2 s.
 """
@@ -37,7 +37,7 @@ UNIT = UnitEntry(unit="bench", automation_table="a", audit_bucket="audit", artif
 
 
 def predict() -> None:
-    """Send a million rows of 20 numbers to our server, in its own process on this machine."""
+    """Send a million rows of 20 numbers to the model server, in its own process on this machine."""
     with tempfile.TemporaryDirectory() as folder, mock_aws():
         write(Path(folder) / "model")
         with socket.socket() as free:
@@ -89,7 +89,7 @@ def _await(port: int) -> None:
 
 
 def runs() -> None:
-    """Lay down 500 runs and 300 refused requests, and time the command that lists them."""
+    """Write 500 runs and 300 rejected requests, and time the command that lists them."""
     with tempfile.TemporaryDirectory() as folder:
         cloud = local_cloud.up(Path(folder) / "cloud")
         try:

@@ -1,4 +1,4 @@
-"""What the command costs: help, and starting and stopping the embedded cloud."""
+"""Cost of the command: ``--help``, and starting and stopping the embedded cloud."""
 
 import statistics
 import sys

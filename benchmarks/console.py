@@ -1,7 +1,7 @@
-"""``python -m benchmarks.console [runs]``: the console's first page of 40 units with 3 models each, beside ``mlops status --json``.
+"""``python -m benchmarks.console [runs]``: first page of the console (40 units, 3 models each) and ``mlops status --json``.
 
-``mlops console`` in a process of its own is asked as a browser asks it: who acts, the units, then each unit, six at a time. Seconds
-on the wall, and CPU seconds of the console and of the embedded cloud; then the calls to AWS of the list and of a unit.
+``mlops console`` in a process of its own gets a browser's requests: the identity, the units, then each unit, six at a time. Seconds
+of wall time, CPU seconds of the console and of the embedded cloud; then the AWS calls that the list and a unit cause.
 """
 
 import collections
@@ -41,7 +41,7 @@ ROOT = "/api/v1"
 def furnish(
     running: cloud.Cloud | CloudAccount, *, units: int = UNITS, models: int = MODELS, buckets: str = ""
 ) -> None:
-    """Make the units; each model has a pipeline that retrains it and a monitor that has reported, one of each unit serves."""
+    """Make the units: every model has a retraining pipeline and a monitor with a report, one model per unit serves."""
     report = reports.report_of(8, reports.QUIET, baseline_uri="s3://artifacts/baseline.json")
     for number in range(units):
         unit = DeployedUnit(running, f"unit{number:02}", buckets=f"{buckets}unit{number:02}")
@@ -68,7 +68,7 @@ def furnish(
 
 @contextmanager
 def console(home: Path) -> Iterator[tuple[str, str, int]]:
-    """Serve the console; gives its address, its token and its process."""
+    """Start the console; return its address, its token and its process."""
     command = [sys.executable, "-m", "mlops_cli", "console", "--home", str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
         try:
@@ -80,7 +80,7 @@ def console(home: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def first_page(ask: Callable[[str], Any]) -> None:
-    """Ask what the browser asks."""
+    """Send the requests of a browser's first page."""
     ask("/me")
     names = [each["unit"] for each in ask("/units")["units"]]
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -89,13 +89,13 @@ def first_page(ask: Callable[[str], Any]) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Return the CPU seconds of a process and its children that have ended."""
+    """Return the CPU seconds of a process and its ended children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(each) for each in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(what: Callable[[], object], pids: tuple[int, ...], runs: int) -> list[float]:
-    """Return the median seconds of a call, then the median CPU seconds of processes; the first call warms them."""
+    """Return the median seconds of a call, then the median CPU seconds of processes; the first call is a warm-up."""
     found = []
     for _ in range(runs + 1):
         before, began = [cpu(pid) for pid in pids], time.perf_counter()
@@ -106,7 +106,7 @@ def measure(what: Callable[[], object], pids: tuple[int, ...], runs: int) -> lis
 
 
 def calls(home: Path) -> None:
-    """Print the calls to AWS of each address, and how long it takes alone."""
+    """Print the AWS calls of each address, and its duration alone."""
     connection = CloudConnection(session=boto3.Session(), options=embedded_options(home) or {})
     api, counted = ConsoleApi(lambda _: connection), collections.Counter[str]()
 

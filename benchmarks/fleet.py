@@ -1,6 +1,6 @@
-"""``python -m benchmarks.fleet [runs]``: ``mlops fleet`` over 3 accounts with 20 models each, and ``mlops status`` of one of them.
+"""``python -m benchmarks.fleet [runs]``: ``mlops fleet`` over 3 accounts with 20 models each, and ``mlops status`` of one.
 
-Each account has 5 units with 4 models; each model has a pipeline and a monitor that has reported. Seconds on the wall, CPU seconds
+Each account has 5 units with 4 models; each model has a pipeline and a monitor with a report. Wall seconds, and CPU seconds
 of the commands and of the embedded cloud.
 """
 
@@ -21,7 +21,7 @@ UNITS, MODELS = 5, 4
 
 
 def role(running: cloud.Cloud, account: str) -> str:
-    """Make the role of an account that reads it, which the first account may take."""
+    """Create the role that reads an account, which the first account may assume."""
     iam, version = running.at(account).client("iam"), "2012-10-17"
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNTS[0]}:root"}, "Action": "sts:AssumeRole"}
     made = iam.create_role(

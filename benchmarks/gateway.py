@@ -1,7 +1,8 @@
-"""``python -m benchmarks.gateway [calls]``: what a REST API adds to a call of a model on the embedded cloud.
+"""``python -m benchmarks.gateway [calls]``: latency that a REST API adds to a model call on the embedded cloud.
 
-InvokeEndpoint, the same model through an AWS integration, with IAM, and with a validated body and templates, and a MOCK, in turn on
-a connection each; milliseconds of the client, signatures made before. It says nothing of AWS.
+InvokeEndpoint; the same model through an AWS integration, with IAM, and with a validated body and templates; and a
+MOCK. The cases alternate on one connection each; milliseconds of the client, with signatures made before. The figures
+do not apply to AWS.
 """
 
 import http.client
@@ -33,7 +34,7 @@ ID = {"integration.request.header.X-Amzn-SageMaker-Inference-Id": "context.reque
 
 
 def furnish(front: Front) -> Api:
-    """Make an API with a method for each way."""
+    """Create an API with a method per case."""
     api, client = front.api(), front.gateway
     client.create_model(restApiId=api.id, name="Rows", contentType="application/json", schema=json.dumps(SCHEMA))
     validator = client.create_request_validator(restApiId=api.id, name="body", validateRequestBody=True)["id"]
@@ -65,7 +66,7 @@ def main(calls: int) -> None:
 
 
 def measure(front: Front, api: Api, calls: int) -> None:
-    """Call each way in turn, and print a table."""
+    """Call each case in turn, and print a table."""
     stage = f"/_aws/execute-api/{api.id}/live"
     ways = {
         "InvokeEndpoint": (f"/endpoints/{ENDPOINT}/invocations", "sagemaker"),

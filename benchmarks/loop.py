@@ -1,4 +1,4 @@
-"""What the whole loop costs: the demo, run several times in processes of their own, with the seconds of each step."""
+"""Cost of the whole loop: seconds of each step of the demo, over several runs in processes of their own."""
 
 import json
 import statistics

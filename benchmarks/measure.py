@@ -26,7 +26,7 @@ HEADER = "| command | CPU s | wall s | runs |\n|---|---|---|---|"
 
 
 def measure(name: str, command: Sequence[str], *, runs: int, environment: Mapping[str, str] | None = None) -> Figure:
-    """Run ``command`` once to warm caches and then ``runs`` times; its output is dropped, a failure is an error."""
+    """Run ``command`` once to warm caches and then ``runs`` times; discard its output, raise if it fails."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env.update(environment or {})
     cpu, wall = [], []
@@ -41,5 +41,5 @@ def measure(name: str, command: Sequence[str], *, runs: int, environment: Mappin
 
 
 def load() -> str:
-    """Return the machine's load and cores, for the note beside the figures."""
+    """Return the machine's load and core count, for the note beside the figures."""
     return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"

@@ -1,4 +1,4 @@
-"""From approval to full traffic on the embedded cloud, without the bakes: a canary of two steps, five models one after the other.
+"""Time from approval to full traffic on the embedded cloud, without the bakes: a canary of two steps, five models in sequence.
 
 ``python -m benchmarks.rollout``: it shares the deployed endpoint with the tests.
 """
@@ -20,13 +20,13 @@ RUNS = 5
 
 
 def policy(checks: RolloutChecks) -> RolloutPolicy:
-    """Half first, evidence from the calls of the benchmark."""
+    """A canary that starts at half, with evidence from the benchmark's calls."""
     del checks
     return RolloutPolicy.canary(percent=50, bake=MINUTES(BAKE_MINUTES), checks=RolloutChecks(min_invocations=1))
 
 
 def main() -> None:
-    """Print the median of the real seconds, bakes taken off."""
+    """Print the median of the real seconds without bakes."""
     baked = BAKES * BAKE_MINUTES * 60 / CLOCK_SCALE
     seconds = []
     with tempfile.TemporaryDirectory() as folder:

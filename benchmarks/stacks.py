@@ -1,9 +1,9 @@
-"""What deploying and destroying the example stacks costs the embedded cloud, beside another checkout of this repository.
+"""Cost of deploying and destroying the example stacks for the embedded cloud, compared with another checkout.
 
     python benchmarks/stacks.py [--runs 3] [--stacks FirstEndpoint,DemandForecasting] [--peer ../base]
 
-Each run is a cloud of its own; those of the peer, which its own ``.venv`` executes, come between ours. CPU seconds are those of the
-cloud's process and of the functions that it started, without synthesis and without the client.
+Each run uses a cloud of its own; runs of the peer, in its own ``.venv``, alternate with ours. CPU seconds are those of the
+cloud's process and of the functions that it starts, without synthesis and client.
 """
 
 import argparse
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STACKS = ("FirstEndpoint", "DemandForecasting")
 VERBS = ("deploy", "destroy")
 
-# runs in a checkout, on its own interpreter: nothing here is newer than the oldest peer
+# runs in a checkout, on its own interpreter: uses nothing newer than the oldest peer
 RUN = """
 import json, os, sys, tempfile, time
 from pathlib import Path
@@ -64,7 +64,7 @@ def run(checkout: Path, stacks: Sequence[str]) -> Seconds:
     """Deploy and destroy stacks once in a checkout; return CPU and wall seconds of each step.
 
     Args:
-        checkout: Root of a checkout with an environment in ``.venv``; for our own, this interpreter is taken.
+        checkout: Root of a checkout with an environment in ``.venv``; our own uses this interpreter.
         stacks: Names of example stacks.
     """
     python = Path(sys.executable) if checkout == ROOT else checkout / ".venv" / "bin" / "python"
@@ -83,7 +83,7 @@ def run(checkout: Path, stacks: Sequence[str]) -> Seconds:
 
 
 def table(ours: Sequence[Seconds], theirs: Sequence[Seconds]) -> str:
-    """Return the medians of all runs as Markdown, with the ratio to the peer's where there is one.
+    """Return the medians of all runs as Markdown, with the ratio to the peer if there is one.
 
     Example:
         >>> print(table([{"A deploy": [2.0, 3.0]}], [{"A deploy": [1.0, 3.0]}]))

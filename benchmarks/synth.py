@@ -1,4 +1,4 @@
-"""What synthesis of the unit costs, against an app that declares the same resources as plain L1s in the same run."""
+"""Cost of synthesizing the unit, compared with an app that declares the same resources as plain L1s in the same run."""
 
 import json
 import os

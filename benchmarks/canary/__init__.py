@@ -1,1 +1,1 @@
-"""The verdict of a rollout beside other rules on the same made traces."""
+"""The verdict of a rollout compared with other rules on the same synthetic traces."""

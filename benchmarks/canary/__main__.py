@@ -1,6 +1,6 @@
-"""Print how often each rule stops identical fleets and bad ones, and how soon the verdict does.
+"""Print how often each rule stops identical and bad fleets, and how soon the verdict stops bad ones.
 
-``python -m benchmarks.canary 200`` draws 200 traces a cell (seed 16): about ten minutes.
+``python -m benchmarks.canary 200`` draws 200 traces per cell (seed 16) and takes about ten minutes.
 """
 
 import sys
@@ -16,9 +16,9 @@ VOLUMES = (10, 60, 600, 6_000, 100_000, 1_000_000)
 SHARES = (0.05, 0.1, 0.5)
 BASES = (0.0, 0.0005, 0.001, 0.01, 0.05)
 EFFECTS = ((0.001, 0.01), (0.01, 0.02), (0.01, 0.06))
-# the goal for ten times the errors
+# goal for a fleet with ten times the errors
 BAD_ANSWERS, BAD_MINUTES = 500, 4
-# a trace that is not stopped by then has had so many bad answers, or never will
+# by then an unstopped trace has served that many bad responses, or never will
 _LONGEST = 400_000
 
 
@@ -32,7 +32,7 @@ def _head(first: str) -> None:
 
 
 def identical(size: int) -> None:
-    """Print a table for each family: each rule at a share of 10 %, the verdict at each share."""
+    """Print a table per family: every rule at a 10 % share, and the verdict at every share."""
     for number, family in enumerate(FAMILIES):
         print(
             f"\n{family}: stopped in %, mean over bases 0, .05, .1, 1, 5 % (worst base); share 10 % where none is named\n"
@@ -69,7 +69,7 @@ def bad(size: int) -> None:
 
 
 def ten_times(size: int) -> None:
-    """Print how many fleets with ten times the errors are stopped within 500 bad answers or four minutes."""
+    """Print the share of fleets with ten times the errors that is stopped within 500 bad responses or four minutes."""
     print(
         f"\nten times the errors: stopped within {BAD_ANSWERS} bad answers or {BAD_MINUTES} minutes, %; median of bad answers\n"
     )
@@ -99,7 +99,7 @@ def _ten_times(size: int, *, share: float, base: float, volume: int) -> str:
 
 
 def dead(size: int) -> None:
-    """Print the minute in which a fleet is stopped whose answers all fail."""
+    """Print the minute in which a fleet is stopped that fails every call."""
     print("\nall answers of the new fleet fail, of the old one's .05 %: minute of the stop, median (latest)\n")
     _head("share")
     for share in SHARES:

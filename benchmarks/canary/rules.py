@@ -1,4 +1,4 @@
-"""The verdict over many traces at once, and the documented defaults of other tools, each over the same minutes."""
+"""The verdict vectorized over many traces, and the documented default rules of other tools on the same minutes."""
 
 import math
 
@@ -21,11 +21,11 @@ class Comparison:
     def __init__(self, size: int, noise: Floats, rule: ComparisonRule = RULE) -> None:
         self._alive, self._left = np.zeros((size, len(THETAS))), np.ones(size)
         self._place, self._noise, self._rule = np.zeros(size, np.int64), noise, rule
-        # calls and failures since both fleets were asked last
+        # calls and failures since both fleets last received calls
         self._open = [np.zeros(size, np.int64) for _ in range(4)]
 
     def add(self, x: Ints, n: Ints, y: Ints, m: Ints) -> Floats:
-        """Return the evidence after one more minute; minutes are joined until both fleets were asked."""
+        """Return the evidence after one more minute; minutes are joined until both fleets have calls."""
         rule = self._rule
         self._open = [before + now for before, now in zip(self._open, (x, n, y, m), strict=True)]
         x, n, y, m = self._open
@@ -57,7 +57,7 @@ def evidence(found: Traces, noise: Floats) -> Floats:
 
 
 def noises(found: Traces) -> Floats:
-    """Return the own noise of each live fleet, from its hours before."""
+    """Return each live fleet's own noise, estimated from its hours before the rollout."""
     rows = zip(found.history_calls.tolist(), found.history_failed.tolist(), strict=True)
     return np.array(
         [
@@ -77,7 +77,7 @@ def _share(x: Ints, n: Ints) -> Floats:
 
 
 def _kayenta(new: Floats, old: Floats) -> Bools:
-    """Mann-Whitney of the minutes' shares: a 98 % interval above a quarter of the Hodges-Lehmann estimate, by the normal.
+    """Mann-Whitney test of failure shares by minute: 98 % interval above a quarter of the Hodges-Lehmann estimate (normal).
 
     See: https://github.com/spinnaker/kayenta, kayenta-judge, MannWhitneyClassifier (tolerance 0.25, confidence 98 %)
     """

@@ -1,4 +1,4 @@
-"""Minutes of two fleets: calls and failures of the new and the old one, with the troubles that rollouts meet."""
+"""Synthetic minutes of two fleets: calls and failures of the new and the old one, with the disturbances that rollouts meet."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ Ints = NDArray[np.int64]
 
 FAMILIES = ("plain", "warm-up", "outage of both", "callers' bursts", "diurnal", "own noise 20 %")
 HISTORY = 240
-_WILD = 25  # a gamma of that shape has a coefficient of variation of 20 %
+_WILD = 25  # a gamma distribution with that shape has a coefficient of variation of 20 %
 _DAY = 1440
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
-    """Failures x of n calls of the new fleet and y of m of the old one, by trace and minute, and the live fleet's hours before."""
+    """Calls and failures by trace and minute (new fleet: x of n, old fleet: y of m), and the live fleet's hours before."""
 
     x: Ints
     n: Ints
@@ -40,19 +40,19 @@ def traces(
     """Draw traces.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         family: One of ``FAMILIES``.
-        volume: Calls a minute of both fleets.
-        share: Share of the new one.
-        old: Failing share of the old fleet.
-        new: That of the new one.
-        size: How many.
-        minutes: How long each is.
+        volume: Calls per minute to both fleets together.
+        share: Traffic share of the new fleet.
+        old: Failure rate of the old fleet.
+        new: Failure rate of the new fleet.
+        size: Number of traces.
+        minutes: Length of each trace.
     """
     whole = HISTORY + minutes
     level = np.full((size, whole), float(volume))
     p, q = np.full((size, whole), old), np.full((size, whole), new)
-    if family == "diurnal":  # from a tenth to twice, anywhere in the day; failures rise with the load
+    if family == "diurnal":  # from a tenth to twice the volume, at a random time of day; failures rise with the load
         phase = rng.uniform(0, 2 * np.pi, (size, 1)) + 2 * np.pi * np.arange(whole) / _DAY
         swing = 1.05 + 0.95 * np.sin(phase)
         level, p, q = level * swing, p * (0.5 + swing / 2), q * (0.5 + swing / 2)
@@ -72,7 +72,7 @@ def traces(
     y = rng.binomial(m, np.minimum(p[:, after], 1))
     if (
         family == "callers' bursts"
-    ):  # a caller's malformed calls with retries, a fifth of the traffic for a minute, twice
+    ):  # malformed calls of one caller with retries: a fifth of the traffic for a minute, twice
         for at in (5, 14):
             extra = rng.poisson(max(10, volume / 5), size)
             mine = rng.binomial(extra, share)

@@ -1,1 +1,1 @@
-"""Training sets and ingests of the feature store beside Feast and plain DuckDB."""
+"""Training sets and ingests of the feature store compared with Feast and plain DuckDB."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.features [sizes [rounds]]``: training sets and ingests, in turn, medians of the rounds.
+"""``python -m benchmarks.features [sizes [rounds]]``: training sets and ingests, alternating, medians of the rounds.
 
 Each case runs in a process of its own; Feast has its own environment, locked beside its script. Sizes are words of ``data.SIZES``
 with commas; default ``S,deep``. L takes about five minutes a round and 5 GB of memory.
@@ -37,19 +37,19 @@ CASES = {
 
 
 def feast_python() -> str:
-    """Return the Python of Feast's environment, which is made where it is missing."""
+    """Return the Python of Feast's environment, which is created if missing."""
     subprocess.run(["uv", "sync", "--quiet", "--locked", "--script", str(FEAST)], check=True)
     found = ["uv", "python", "find", "--script", str(FEAST)]
     return subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def measured(case: str, data: Path, folder: Path, feast: str) -> dict[str, float]:
-    """Run one case and return what it says: CPU seconds, peak MB, rows, seconds of hashing."""
+    """Run one case and return its output: CPU seconds, peak MB, rows, seconds of hashing."""
     command = [sys.executable, "-m", "benchmarks.features.cases", case, str(data)]
     if case.startswith("feast"):
         semantics = "event_time" if "event_time" in case else "known_at"
         command = [feast, "-W", "ignore", str(FEAST), str(data), str(folder / "feast.parquet"), semantics]
-    # Feast keeps an online store in the working directory
+    # Feast writes an online store to the working directory
     where = folder if case.startswith("feast") else ROOT
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=where)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -57,7 +57,7 @@ def measured(case: str, data: Path, folder: Path, feast: str) -> dict[str, float
 
 
 def main() -> None:
-    """Measure and print one table."""
+    """Measure all cases and print one table."""
     sizes = (sys.argv[1] if len(sys.argv) > 1 else "S,deep").split(",")
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     keep = Path(tempfile.gettempdir()) / "mlops-benchmarks-features"

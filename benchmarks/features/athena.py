@@ -1,8 +1,8 @@
-"""``python -m benchmarks.features.athena COUNT``: a training set of two groups that Athena joins, finished here, beside DuckDB's.
+"""``python -m benchmarks.features.athena COUNT``: a training set of two groups joined by Athena, compared with DuckDB.
 
-COUNT entity rows with two groups of as many rows each, those of ``benchmarks.features.distributed``, in an embedded cloud,
-whose Athena is DuckDB: the seconds of its part say nothing of AWS. CPU seconds are of this process: of DuckDB for all of the build,
-of Athena for sending, sorting, hashing and writing. The hashes and the bytes of all files are compared.
+COUNT entity rows with two groups of the same number of rows, those of ``benchmarks.features.distributed``, in an
+embedded cloud. Its Athena is DuckDB, so its seconds do not apply to AWS. CPU seconds are those of this process: the
+whole build with DuckDB; sending, sorting, hashing and writing with Athena. Hashes and bytes of all files are compared.
 """
 
 import resource
@@ -36,7 +36,7 @@ def cpu() -> float:
 
 
 def main(count: int, folder: Path) -> None:
-    """Build both, and print a row of the table."""
+    """Build with both engines, and print a row of the table."""
     cloud = up(folder)
     try:
         s3, glue, environment = cloud.client("s3"), cloud.client("glue"), cloud.environment()
@@ -68,7 +68,7 @@ def main(count: int, folder: Path) -> None:
                 properties=each.properties,
             )
             rows = history(chance, count)
-            # zeros of one sign: the hash is the same, and the embedded cloud's Athena makes them alike
+            # unsigned zeros: the hash is the same, and the embedded cloud's Athena does not tell them apart
             rows = rows.set_column(rows.schema.get_field_index("spend"), "spend", pc.add(rows["spend"], 0.0))
             for start in range(0, count, _BATCH):
                 store.backfill(each, rows.slice(start, _BATCH))

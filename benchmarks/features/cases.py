@@ -1,6 +1,6 @@
 """``python -m benchmarks.features.cases CASE FOLDER``: one case in a process of its own; prints CPU seconds, peak MB and rows.
 
-What is imported counts for nobody: CPU is taken after the imports. The peak of the memory is that of the whole process.
+CPU is measured after the imports. Peak memory is that of the whole process.
 """
 
 import json
@@ -51,14 +51,14 @@ class ParquetRows:
 
 @contextmanager
 def spent(name: str) -> Iterator[None]:
-    """Count the CPU seconds of a part."""
+    """Measure the CPU seconds of a block."""
     before = cpu()
     yield
     SPENT[name] = SPENT.get(name, 0.0) + cpu() - before
 
 
 def peak() -> float:
-    """Return the most MB that this process had resident; getrusage would count what its parent had when it started it."""
+    """Return the peak resident MB of this process; getrusage would include its parent's memory at the start."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -90,7 +90,7 @@ def ours(folder: Path, output: Path, *, ttl: timedelta | None = TTL, **how: str)
 
 
 def sql(folder: Path, output: Path, join: Callable[[int, Path], str]) -> int:
-    """Run one hand-written join a table in DuckDB, from Parquet to Parquet."""
+    """Run one hand-written join per table in DuckDB, from Parquet to Parquet."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         connection.execute(f"create table r as from '{folder / 'entity.parquet'}'")
@@ -101,7 +101,7 @@ def sql(folder: Path, output: Path, join: Callable[[int, Path], str]) -> int:
 
 
 def asof(k: int, path: Path) -> str:
-    """Return an as-of join by event time, with restatements folded; it leaks what had not arrived."""
+    """Return an as-of join by event time with restatements folded; it leaks values that had not arrived."""
     values = ", ".join(f"arg_max({name}, created_time) as {name}" for name in features(k))
     alive = ", ".join(
         f"case when f.event_time >= e.event_timestamp - interval {TTL_DAYS} day then f.{name} end as {name}"
@@ -115,7 +115,7 @@ def asof(k: int, path: Path) -> str:
 
 
 def row_number(k: int, path: Path) -> str:
-    """Return what most stores do, known at: join with the history and keep the first."""
+    """Return the join of most stores, by known time: join with the history and keep the first row."""
     names = ", ".join(features(k))
     return f"""
         select e.*, x.* exclude (row_id) from r e left join (
@@ -128,11 +128,11 @@ def row_number(k: int, path: Path) -> str:
 
 
 def ingested(folder: Path, output: Path, *, is_raw: bool, is_sorted: bool) -> int:
-    """Append one table's rows with the client and its checks, or with pyiceberg alone: the same columns, as given or in order."""
+    """Append a table's rows with the client and its checks, or with pyiceberg alone: the same columns, as given or sorted."""
     del output
     names = ["user_id", "event_time", "created_time", *features(0)]
     rows = pq.read_table(folder / "feature0.parquet", columns=names)
-    # a restatement of a row that came at once repeats times; the store would refuse it
+    # a restatement of a row in the same batch repeats times; the store would reject it
     places = rows.append_column("place", pa.arange(0, rows.num_rows, 1))
     first = places.group_by(names[:3], use_threads=False).aggregate([("place", "min")])["place_min"]
     rows = rows.take(first.combine_chunks().sort())
@@ -141,7 +141,7 @@ def ingested(folder: Path, output: Path, *, is_raw: bool, is_sorted: bool) -> in
     rows = rows.combine_chunks()
     with tempfile.TemporaryDirectory() as name:
         store = FeatureStoreClient.local(Path(name), now=lambda: NOW)
-        store.ingest(GROUP, rows.slice(0, 10))  # makes the table
+        store.ingest(GROUP, rows.slice(0, 10))  # creates the table
         if is_raw:
             catalog = SqlCatalog("local", uri=f"sqlite:///{name}/catalog.db", warehouse=Path(name).as_uri() + "/tables")
             table = catalog.load_table(f"features.{GROUP.table_name}")

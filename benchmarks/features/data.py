@@ -1,4 +1,4 @@
-"""Entity rows and three feature tables with late and restated rows, the same for everyone: made from hashes of row numbers."""
+"""Entity rows and three feature tables with late and restated rows, derived from hashes of row numbers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ _DAY = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many entity rows, rows a table, and keys; over how many days."""
+    """Number of entity rows, rows per table, keys, and days."""
 
     entities: int
     rows: int
@@ -26,7 +26,7 @@ SIZES = {
     "S": Size(100_000, 1_000_000, 100_000),
     "M": Size(300_000, 3_000_000, 30_000),
     "L": Size(1_000_000, 10_000_000, 100_000),
-    "deep": Size(100_000, 1_000_000, 1_000),  # 1,000 rows a key
+    "deep": Size(100_000, 1_000_000, 1_000),  # 1,000 rows per key
     "long": Size(100_000, 1_000_000, 10_000),  # entity rows of the last 90 days, over a history of 90 days
     "longer": Size(100_000, 10_000_000, 10_000, days=900),  # and of 900
     "ingest": Size(1, 1_000_000, 100_000),
@@ -39,7 +39,7 @@ def features(table: int) -> list[str]:
 
 
 def make(size: Size, folder: Path) -> Path:
-    """Write ``entity.parquet`` and ``feature<k>.parquet`` where they are missing.
+    """Write ``entity.parquet`` and ``feature<k>.parquet`` if missing.
 
     5 % of the rows arrive up to two days late, 1 % restate another with its key and event time; 1 % of the entity rows have
     an unknown key. Times are microseconds in UTC; batches are days of arrival.
@@ -65,7 +65,7 @@ def _entity(size: Size, path: Path) -> str:
 
 
 def _feature(size: Size, k: int, path: Path) -> str:
-    # a restatement takes key and event time of the row 7 before it, and arrives up to two days after
+    # a restatement has the key and event time of the seventh row before it, and arrives up to two days after it
     values = ", ".join(f"(hash(i, 'v{k}{n}') % 1000000) / 1000.0 as {name}" for n, name in enumerate(features(k)))
     return f"""
         copy (

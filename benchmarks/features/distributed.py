@@ -1,8 +1,9 @@
-"""``python -m benchmarks.features.distributed COUNT``: a training set of two groups by a local Spark's tasks, beside DuckDB's.
+"""``python -m benchmarks.features.distributed COUNT``: a training set of two groups by tasks of a local Spark, and by DuckDB.
 
-COUNT entity rows with two groups of as many rows each, in a folder. CPU seconds: of DuckDB those of this process for join, hash
-and files; of Spark those of its Java process and its Python workers, once its session is there. The hashes and the bytes of all
-files are compared. Needs the folder ``share/spark`` of the environment, see ``.ci/run``.
+COUNT entity rows with two groups of the same number of rows, in a folder. CPU seconds of DuckDB are those of this
+process for join, hash and files; those of Spark are of its Java process and Python workers once its session has
+started. Hashes and bytes of all files are compared. Needs the folder ``share/spark`` of the environment, see
+``.ci/run``.
 """
 
 import hashlib
@@ -26,13 +27,13 @@ from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_request import located, requested
 
-BLOCK = 1 << 18  # several files at a million rows
+BLOCK = 1 << 18  # several files for a million rows
 START, DAY = 1_546_300_800_000_000, 86_400_000_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def group(name: str) -> FeatureGroup:
-    """Return a group of three features that may be null."""
+    """Return a group of three nullable features."""
     return FeatureGroup(
         name=name,
         entities=(Entity("customer_id", "long", "customer"),),
@@ -48,12 +49,12 @@ def group(name: str) -> FeatureGroup:
 
 
 def times(values: Any) -> pa.Array:
-    """Return microseconds as times."""
+    """Convert microseconds to timestamps."""
     return pa.array(values, pa.int64()).cast(pa.timestamp("us", "UTC"))
 
 
 def history(chance: Any, count: int) -> pa.Table:
-    """Return rows of a tenth as many customers over 90 days, some known late, with NaN, -0.0 and null."""
+    """Return rows of a tenth as many customers over 90 days, some late, with NaN, -0.0 and null."""
     event = START + chance.integers(0, 90 * DAY, count)
     late = np.where(chance.random(count) < 0.05, chance.integers(1, 2 * DAY, count), 0)
     spend = chance.random(count)
@@ -72,7 +73,7 @@ def history(chance: Any, count: int) -> pa.Table:
 
 
 def cpu(root: int) -> float:
-    """Return the CPU seconds of a process and of those below it."""
+    """Return the CPU seconds of a process and its descendants."""
     parents, used = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -89,7 +90,7 @@ def cpu(root: int) -> float:
 
 
 def main(count: int) -> None:
-    """Build both, and print a row of the table."""
+    """Build with both engines, and print a row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         store = FeatureStoreClient.local(root / "store", now=lambda: datetime(2020, 1, 1, tzinfo=UTC))

@@ -1,11 +1,11 @@
-"""``python -m benchmarks.features.distributed_labels COUNT``: the driver of a plan's set, labels in memory and by tasks.
+"""``python -m benchmarks.features.distributed_labels COUNT``: the driver's cost for labels in memory and split by tasks.
 
-COUNT labels of six columns with a group of as many rows, in a folder, by a local Spark of two cores. Each way runs in a process
-of its own, of which the driver's Python is the process itself: Java, which is driver and executor here, and the workers are others.
-The peak of its resident memory is that of splitting the labels and writing them for tasks, beside what it had before. What tasks
-then build is compared with DuckDB's set by its content hash. Naive predictions are made of labels that tasks have split, by the
-driver of columns that it reads, and by tasks; each label has a customer of its own, so a key has one row. Needs the
-folder ``share/spark`` of the environment, see ``.ci/run``.
+COUNT labels of six columns with a group of the same number of rows, in a folder, by a local Spark of two cores. Each
+mode runs in a process of its own. The driver's Python is that process; Java, which is both driver and executor here,
+and the workers are other processes. Measured is the peak of its resident memory while labels are split and written for
+tasks, above the memory before. The set that tasks build is compared with DuckDB's by content hash. Naive predictions of
+split labels are made by the driver, from columns that it reads, and by tasks; each label has a customer of its own, so
+a key has one row. Needs the folder ``share/spark`` of the environment, see ``.ci/run``.
 """
 
 import json
@@ -83,7 +83,7 @@ def filled(folder: Path, count: int) -> None:
 
 
 def guessed_here(labels: DistributedLabels, manifest: TrainingSetManifest) -> EntityFiles:
-    """Make naive predictions in this process, which reads what they are made of, and write them beside the labels."""
+    """Make naive predictions in this process, which reads their columns, and write them beside the labels."""
     paths = [uri.removeprefix("file://") for uri in labels.uris]
     columns = [PLAN.label, PLAN.timestamp, "split", "customer_id"]
     parts = [pq.read_table(path, columns=columns) for path in paths]
@@ -97,7 +97,7 @@ def guessed_here(labels: DistributedLabels, manifest: TrainingSetManifest) -> En
 
 
 def built(how: str, folder: Path) -> None:
-    """Build the set one way; print what it took."""
+    """Build the set in one mode; print its cost."""
     store = FeatureStoreClient.local(folder / "store", now=lambda: NOW)
     spark = local_spark.session(folder / f"spark-{how}", cores=2, is_compiled=True)
     names = ["orders_v1", "sales_v1"]
@@ -135,7 +135,7 @@ def built(how: str, folder: Path) -> None:
 
 
 def main(count: int) -> None:
-    """Build both ways, and print a row of the table for each."""
+    """Build in both modes, and print a row of the table for each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         filled(folder / "store", count)

@@ -2,9 +2,9 @@
 # requires-python = ">=3.11,<3.13"
 # dependencies = ["feast[duckdb]==0.67.0"]
 # ///
-"""``feast_duckdb.py FOLDER OUTPUT known_at|event_time``: the training set with Feast on DuckDB, read from and written to Parquet.
+"""``feast_duckdb.py FOLDER OUTPUT known_at|event_time``: the training set by Feast on DuckDB, from Parquet to Parquet.
 
-``known_at`` turns on ``filter_by_created_timestamp``, which is off by default; Feast then uses values that had not arrived.
+``known_at`` turns on ``filter_by_created_timestamp``; without it, its default, Feast uses values that had not arrived yet.
 """
 
 import json
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Float64
 
-before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
+before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted for any tool
 TABLES, VALUES, TTL_DAYS = 3, 3, 30
 folder, output, semantics = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 repo = Path(tempfile.mkdtemp())
@@ -54,7 +54,7 @@ cut = {"filter_by_created_timestamp": True} if semantics == "known_at" else {}
 table = store.get_historical_features(entity_df=entities, features=names, **cut).to_arrow()
 pq.write_table(table, output)
 used = resource.getrusage(resource.RUSAGE_SELF)
-# getrusage would count what the parent had when it started this
+# getrusage would include the parent's memory at the start of this process
 peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
 print(json.dumps({"cpu": cpu, "rss": peak, "rows": table.num_rows}))

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.features.key_reads [rows [rounds]]``: few keys out of a table of 10M rows and 100,000 keys.
+"""``python -m benchmarks.features.key_reads [rows [rounds]]``: reads of few keys from a table of 10M rows and 100,000 keys.
 
-``latest`` of 3 and of 1,000 keys, ``correct`` of 1,000 rows, and beside them a read of the whole table and a join by DuckDB over
-the same files, each in a process of its own, in turn; medians of the rounds. CPU is taken after the imports; of the memory both the
-peak of the process and what it held before the call.
+``latest`` of 3 and 1,000 keys, ``correct`` of 1,000 rows, and for comparison a read of the whole table and a DuckDB join over
+the same files, each in its own process, alternating; medians of the rounds. CPU is measured after the imports; memory is both the
+peak of the process and its use before the call.
 """
 
 import json
@@ -66,14 +66,14 @@ def latest(folder: Path, count: int) -> Callable[[], int]:
 
 
 def correct(folder: Path, number: int) -> Callable[[], int]:
-    """Correct rows of the first batch, in each round others."""
+    """Correct rows of the first batch, other rows in each round."""
     batch = pq.read_table(folder / FIRST).slice(CORRECTED * number, CORRECTED).drop_columns(["created_time"])
     changed = batch.set_column(2, "v0", pc.add(batch["v0"], 1.0))
     return lambda: store(folder).correct(GROUP, changed).rows
 
 
 def whole(folder: Path, count: int) -> Callable[[], int]:
-    """Read the table with pyiceberg, and keep the rows of the keys."""
+    """Read the table with pyiceberg, and filter the rows of the keys."""
     client, keys = store(folder), asked(count)["customer_id"].combine_chunks()
 
     def read() -> int:
@@ -84,7 +84,7 @@ def whole(folder: Path, count: int) -> Callable[[], int]:
 
 
 def joined(folder: Path, count: int) -> Callable[[], int]:
-    """Let DuckDB join the live files with the keys."""
+    """Join the live files with the keys in DuckDB."""
     client, keys = store(folder), asked(count)
 
     def join() -> int:
@@ -109,7 +109,7 @@ CASES: dict[str, Callable[[Path, int], Callable[[], int]]] = {
 
 
 def one(case: str, folder: Path, number: int) -> None:
-    """Measure a case in this process and print what it cost."""
+    """Measure a case in this process and print its cost."""
     run = CASES[case](folder, number)
     held, before = peak(), cpu()
     found = run()

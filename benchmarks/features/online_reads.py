@@ -1,9 +1,10 @@
-"""``python -m benchmarks.features.online_reads [reads]``: one read of three groups of ten doubles, in turn with its peers.
+"""``python -m benchmarks.features.online_reads [reads]``: one online read of three groups of ten doubles, and its peers.
 
-The client's milliseconds and CPU milliseconds of a read, p50 and p99 of both: ``OnlineStore.read`` for one entity and for thirty,
-against DynamoDB of the embedded cloud and against the file of a laptop; beside them boto3 alone, as one BatchGetItem (the floor),
-as a BatchGetItem a group in turn (the calls of Feast's DynamoDB store, one a feature view), and as a GetItem a group in turn. None
-of boto3's decodes a value. Each case takes its turn for every read, so that all see the same load.
+Wall and CPU milliseconds of the client per read, p50 and p99 of both: ``OnlineStore.read`` for one entity and for
+thirty, against DynamoDB of the embedded cloud and against the file of a laptop. For comparison boto3 alone: one
+BatchGetItem (the floor), one BatchGetItem per group in sequence (the calls of Feast's DynamoDB store, one per feature
+view), and one GetItem per group in sequence. The boto3 cases do not decode values. Cases alternate with every read, so
+that all see the same load.
 """
 
 import sys
@@ -40,7 +41,7 @@ SERVICE = FeatureService(name="reads", features=GROUPS)
 
 
 def rows(seed: int) -> pa.Table:
-    """Return a row of each customer."""
+    """Return a row per customer."""
     random = np.random.default_rng(seed)
     times = pa.array([NOW] * KEYS, pa.timestamp("us", "UTC"))
     keys = {"customer_id": range(KEYS), "event_time": times, "created_time": times, "ingest_id": ["0"] * KEYS}
@@ -48,7 +49,7 @@ def rows(seed: int) -> pa.Table:
 
 
 def read(online: OnlineStore, count: int) -> Callable[[int], object]:
-    """Return a read of some customers from a number on."""
+    """Return a read of some customers, starting at a number."""
 
     def call(first: int) -> object:
         customers = [(first + each) % KEYS for each in range(count)]
@@ -65,7 +66,7 @@ def keys(groups: tuple[FeatureGroup, ...], customer: int) -> list[dict[str, Any]
 
 
 def main(reads: int) -> None:
-    """Print a row for each case."""
+    """Print a row per case."""
     with tempfile.TemporaryDirectory() as folder:
         cloud = up(Path(folder) / "cloud")
         try:

@@ -1,9 +1,10 @@
-"""``python -m benchmarks.features.small_batches [folder|glue|optimized] [count]``: what an ingest of 100 rows costs after many.
+"""``python -m benchmarks.features.small_batches [folder|glue|optimized] [count]``: cost of an ingest of 100 rows after many.
 
-Each mark is a row: CPU milliseconds of an ingest (median of the last 10, mean of the last 100), of a training set of 500 rows and
-of ``latest`` of one key; kilobytes that an ingest writes (means of the last 10 and 100); snapshots, live files, and megabytes that
-lie there. On Glue the client's own CPU counts, and the bytes are those of the versions of its bucket, maintenance included.
-``optimized`` is Glue with what its compaction does in PRODUCTION, done by ``table_compaction`` at as many files.
+Each mark is a row: CPU milliseconds of an ingest (median of the last 10, mean of the last 100), of a training set of
+500 rows and of ``latest`` of one key; kilobytes written by an ingest (means of the last 10 and 100); snapshots, live
+files, and stored megabytes. On Glue the client's own CPU counts, and bytes are those of the object versions in its
+bucket, maintenance included. ``optimized`` is Glue with its compaction in PRODUCTION, run by ``table_compaction`` at
+the same number of files.
 """
 
 import resource
@@ -32,8 +33,8 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 from mlops_runtime.features.table_compaction import compact
 
-DAY = 100  # ingests; on Glue maintenance runs once in so many, as a schedule does
-COMPACTED = 16  # files of a partition from which Glue compacts
+DAY = 100  # ingests; on Glue maintenance runs once per so many, like its schedule
+COMPACTED = 16  # files of a partition at which Glue compacts
 MARKS = (10, 50, 100, 250, 500, 1000)
 ROWS, KEYS, HOUR = 100, 300, 3_600_000_000
 START = int(datetime(2019, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -50,7 +51,7 @@ BUCKET, DATABASE = "small-batches", "small_batches"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A store, how many bytes were written to it so far, and what lies below its tables in bytes."""
+    """A store, the bytes written to it so far, and the bytes stored below its tables."""
 
     client: FeatureStoreClient
     written: Callable[[], int]
@@ -65,7 +66,7 @@ class Costs:
     bytes: dict[int, int] = field(default_factory=dict)
 
     def kilobytes(self, number: int, last: int) -> int:
-        """Return what the last ingests before a mark wrote, each."""
+        """Return the mean kilobytes written by the last ingests before a mark."""
         first = max(0, number - last)
         return round((self.bytes[number] - self.bytes[first]) / (number - first) / 1e3)
 
@@ -77,7 +78,7 @@ def cpu() -> float:
 
 
 def times(values: "np.ndarray[Any, Any]") -> pa.Array:
-    """Return microseconds as times."""
+    """Convert microseconds to timestamps."""
     return pa.array(values, pa.int64()).cast(pa.timestamp("us", "UTC"))
 
 
@@ -95,7 +96,7 @@ def batch(number: int) -> pa.Table:
 
 @contextmanager
 def folder() -> Iterator[Place]:
-    """Give a store in a folder; bytes are what this process writes."""
+    """Return a store in a folder; bytes are those that this process writes."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
 
@@ -110,7 +111,7 @@ def folder() -> Iterator[Place]:
 
 @contextmanager
 def glue() -> Iterator[Place]:
-    """Give a store on an embedded cloud of its own; bytes are those of all versions in its bucket."""
+    """Return a store on an embedded cloud of its own; bytes are those of all object versions in its bucket."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         cloud = up(Path(name))
         stack.callback(lambda: cloud.down(forget=True))
@@ -189,7 +190,7 @@ def row(place: Place, costs: Costs, number: int) -> str:
 
 
 def optimize(place: Place) -> None:
-    """Compact where a partition has as many files as Glue waits for; nobody else commits, so nothing is to be removed."""
+    """Compact partitions with as many files as Glue's threshold; there are no other commits, so nothing is removed."""
     table = place.client.table(GROUP.table_name)
     files = Counter(str(task.file.partition) for task in table.scan().plan_files())
     if max(files.values()) >= COMPACTED:

@@ -1,1 +1,1 @@
-"""Monitors: speed against other tools, counting, false alarms and power."""
+"""Monitors: speed compared with other tools, counting, false alarms and power."""

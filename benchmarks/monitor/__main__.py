@@ -1,9 +1,10 @@
-"""``python -m benchmarks.monitor [rows [rounds]]``: two sets of rows to verdicts, in turn with the rivals, medians of the rounds.
+"""``python -m benchmarks.monitor [rows [rounds]]``: from two sets of rows to verdicts, alternating with rivals; medians.
 
-``ours`` is the engine on Arrow's columns, ``compare`` the same rules in one call on pandas frames.
+``ours`` is the engine on Arrow columns, ``compare`` the same rules in one call on pandas frames.
 
-Each case runs in a process of its own, each rival in its own environment, locked beside its script. Rows are numbers with commas;
-default ``100000``, three rounds. A million rows take about three minutes a round, most of them Evidently's.
+Each case runs in a process of its own, each rival in its own environment, locked beside its script. Rows are numbers
+separated by commas; default ``100000``, three rounds. A million rows take about three minutes a round, most of it
+Evidently's.
 """
 
 import json
@@ -23,16 +24,16 @@ RIVALS = ("evidently", "whylogs", "nannyml")
 
 
 def python_of(rival: str) -> list[str]:
-    """Return the command of a rival's script in its own environment, which is made where it is missing.
+    """Return the command of a rival's script in its own environment, which is created if missing.
 
     Args:
-        rival: Start of the script's name.
+        rival: Prefix of the script's name.
     """
     return environment_of(FOLDER / f"{rival}_drift.py")
 
 
 def environment_of(script: Path) -> list[str]:
-    """Return the command of a script in its own environment, which is made where it is missing."""
+    """Return the command of a script in its own environment, which is created if missing."""
     subprocess.run(["uv", "sync", "--quiet", "--locked", "--script", str(script)], check=True)
     found = ["uv", "python", "find", "--script", str(script)]
     python = subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
@@ -40,12 +41,12 @@ def environment_of(script: Path) -> list[str]:
 
 
 def measured(command: list[str], data: Path, where: Path) -> dict[str, float]:
-    """Run one case and return what it says: CPU seconds, peak MB, features that drifted.
+    """Run one case and return its output: CPU seconds, peak MB, number of drifted features.
 
     Args:
-        command: Without the folder of the data.
-        data: That folder.
-        where: Working folder; rivals leave files there.
+        command: Command line without the data folder.
+        data: Data folder.
+        where: Working folder; rivals write files there.
     """
     done = subprocess.run([*command, str(data)], check=True, capture_output=True, text=True, cwd=where)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -53,14 +54,14 @@ def measured(command: list[str], data: Path, where: Path) -> dict[str, float]:
 
 
 def weight(python: str) -> float:
-    """Return how many MB are installed beside an interpreter."""
+    """Return the MB of packages installed for an interpreter."""
     asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     folder = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def compare_weight() -> float:
-    """Return how many MB `compare` needs, in an environment of its own."""
+    """Return the MB that `compare` needs, in an environment of its own."""
     with tempfile.TemporaryDirectory() as name:
         python = f"{name}/bin/python"
         subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, name], check=True)

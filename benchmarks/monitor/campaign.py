@@ -1,4 +1,4 @@
-"""What the campaigns share: results that are kept as they come, so that a run resumes, and shares with Wilson's interval."""
+"""Shared parts of the campaigns: results stored as they come, so that a run resumes, and shares with Wilson intervals."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ Verdicts = tuple[FeatureDrift, ...]
 
 
 class Ledger:
-    """Figures by key in a JSON file; a key that is there is not measured again.
+    """Figures by key in a JSON file; a key with figures is not measured again.
 
     Args:
-        name: Of the file.
-        folder: Where. Default: ``results`` beside this file, which git ignores.
+        name: Name of the file.
+        folder: Its folder. Default: ``results`` beside this file, ignored by git.
     """
 
     def __init__(self, name: str, folder: Path = RESULTS) -> None:
@@ -38,7 +38,7 @@ class Ledger:
         self.figures: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
 
     def measure(self, key: str, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the figures of a key, measured and kept if they are not there."""
+        """Return the figures of a key; measure and store them if missing."""
         if key not in self.figures:
             self.figures[key] = measured()
             self._path.write_text(json.dumps(self.figures, indent=1))
@@ -48,15 +48,15 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often windows of one run alarmed.
+    """Number of windows of one run that alarmed.
 
     Args:
-        windows: How many.
-        fired: Those in which any feature drifted.
-        runs: Those with two before them.
-        persisted: Those of them in which a feature drifted for the second time of three.
-        untested: Share of the features' tests that were not made.
-        silent: Windows in which nothing was tested.
+        windows: Number of windows.
+        fired: Windows in which any feature drifted.
+        runs: Windows with two windows before them.
+        persisted: Windows of ``runs`` in which a feature drifted in two of three windows.
+        untested: Share of feature tests that were skipped.
+        silent: Windows without any test.
     """
 
     windows: int
@@ -71,9 +71,9 @@ def fit(rows: pa.Table, *, leave_out: str | None = None, **more: Any) -> Baselin
     """Return the baseline of a table.
 
     Args:
-        rows: Its features.
+        rows: Features of the table.
         leave_out: A feature to leave out. Default: none.
-        more: What `fit_baseline` takes.
+        more: Further arguments of `fit_baseline`.
     """
     of = columns(rows, leave_out)
     return fit_baseline(of, types=types(of), training_set_id="campaign", created="2026-11-26T00:00:00Z", **more)
@@ -83,17 +83,17 @@ def verdicts(baseline: Baseline, rows: pa.Table, spec: MonitorSpec = SPEC, **mor
     """Return the verdict on each feature of a window.
 
     Args:
-        baseline: What it is compared with.
+        baseline: Baseline to compare with.
         rows: The window.
         spec: Thresholds. Default: the defaults.
-        more: What `count_columns` takes.
+        more: Further arguments of `count_columns`.
     """
     counts = count_columns(columns(rows), baseline, **more)
     return tuple(decision.drift for decision in decide(baseline, counts, spec))
 
 
 def tally(windows: Sequence[Verdicts], spec: MonitorSpec = SPEC) -> Tally:
-    """Return how often a sequence of windows alarmed."""
+    """Return the tally of a sequence of windows."""
     runs = [windows[i - spec.of_windows + 1 : i + 1] for i in range(spec.of_windows - 1, len(windows))]
     untested = [one.untested is not None for window in windows for one in window]
     return Tally(
@@ -107,7 +107,7 @@ def tally(windows: Sequence[Verdicts], spec: MonitorSpec = SPEC) -> Tally:
 
 
 def percent(successes: int, trials: int) -> str:
-    """Return a share with Wilson's interval at 95 %."""
+    """Return a share with its 95 % Wilson interval."""
     if trials == 0:
         return "-"
     low, high = wilson(successes, trials)

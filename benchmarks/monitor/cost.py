@@ -1,8 +1,8 @@
-"""``python -m benchmarks.monitor.cost [startup minutes]``: GB-seconds and minutes from request to alarm, a million records.
+"""``python -m benchmarks.monitor.cost [startup minutes]``: GB-seconds per million records, and minutes from request to alarm.
 
-It is arithmetic over what `benchmarks.monitor.job` measured last, and each step is printed. CPU seconds, memory and objects were
-measured here. How much CPU a function gets and the size of the instance are documented by AWS. How long a processing
-job takes to start is neither, and is called assumed.
+Arithmetic over the last results of `benchmarks.monitor.job`; each step is printed. CPU seconds, memory and objects are
+measurements. The CPU share of a function and the instance size are documented by AWS. The start-up time of a processing
+job is neither measured nor documented, and is marked as assumed.
 
 See: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html (one vCPU at 1,769 MB) and
 https://aws.amazon.com/sagemaker/ai/pricing/ (instances)
@@ -19,18 +19,18 @@ VCPU_MB = 1769
 COUNT_MB, DECIDE_MB = 512, 1024  # ModelMonitor's functions
 INSTANCE, VCPUS, INSTANCE_GB = "ml.m5.xlarge", 4, 16
 STARTUP_MINUTES = 4.0
-# minutes of a window, and how long after it at most the schedule comes: a rate counts from the deployment, a day ends at six
+# minutes of a window, and the longest delay of the schedule after it: a rate counts from the deployment, a day ends at six
 PERIODS = {"hourly": (60.0, 60.0), "daily": (24 * 60.0, 0.0)}
 WINDOWS_TO_ALARM = 2  # MonitorSpec.alarm_windows
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What an engine takes for a million records.
+    """Cost of an engine for a million records.
 
     Args:
-        gb_seconds: Memory that is paid for, by time.
-        minutes: From the schedule to the report.
+        gb_seconds: Billed memory by time.
+        minutes: Time from the schedule to the report.
     """
 
     gb_seconds: float
@@ -62,9 +62,9 @@ def job(count_cpu: float, decide_s: float, startup: float, peak_mb: float) -> En
 
 
 def alarms(name: str, engine: Engine) -> None:
-    """Print how long it is from a request to the alarm that its drift raises, by schedule."""
+    """Print the time from a request to the alarm that its drift raises, by schedule."""
     for when, (period, offset) in PERIODS.items():
-        # a request waits for its window to end, the window for the schedule, the alarm for a second window that agrees
+        # a request waits for the end of its window, the window for the schedule, the alarm for a second drifted window
         last = period + offset + engine.minutes
         again = (WINDOWS_TO_ALARM - 1) * period + 1
         print(

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.monitor.counting [rows [runs]]``: rows a CPU second, import, size of function and layer, growth.
+"""``python -m benchmarks.monitor.counting [rows [runs]]``: rows per CPU second, import, size of function and layer, growth.
 
-Captures have 30 fields: 10 amounts, 10 whole or small numbers, 10 texts; and a prediction. Each case runs in a process of its own.
+Captures have 30 fields (10 amounts, 10 integers or small numbers, 10 strings) and a prediction. Each case runs in its own process.
 """
 
 import gc
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def columns(rows: int) -> dict[str, Any]:
-    """Return fields as callers send them: amounts of two decimals, numbers, levels."""
+    """Return fields as callers send them: amounts with two decimals, numbers, levels."""
     random = np.random.default_rng(3)
     found: dict[str, Any] = {}
     for index in range(FIELDS):
@@ -45,7 +45,7 @@ def columns(rows: int) -> dict[str, Any]:
 
 
 def captures(rows: int, shape: str, each: int) -> list[bytes]:
-    """Return capture lines: ``csv``, ``objects`` or ``arrays``, so many rows a record."""
+    """Return capture lines as ``csv``, ``objects`` or ``arrays``, with the given rows per record."""
     fields = columns(rows)
     table = list(zip(*fields.values(), strict=True))
     predictions = [round(value, 4) for value in np.random.default_rng(4).normal(10, 2, rows).tolist()]
@@ -79,7 +79,7 @@ def baseline() -> Any:
 
 
 def cpu_of(work: Any, runs: int) -> float:
-    """Return the median CPU seconds of some runs, after one that warms caches."""
+    """Return the median CPU seconds of some runs after a warm-up."""
     spent = []
     for _ in range(runs + 1):
         gc.collect()
@@ -90,7 +90,7 @@ def cpu_of(work: Any, runs: int) -> float:
 
 
 def case_lines(shape: str, each: str, parser: str, rows: str, runs: str) -> dict[str, float]:
-    """Rows a CPU second of one kind of captures, with orjson as in the layer or with json alone."""
+    """Rows per CPU second of one format of captures, with orjson as in the layer or with json alone."""
     if parser == "json":
         capture.orjson = None  # type: ignore[assignment]
     lines, reference = captures(int(rows), shape, int(each)), baseline()
@@ -102,7 +102,7 @@ def case_lines(shape: str, each: str, parser: str, rows: str, runs: str) -> dict
 
 
 def case_columns(rows: str, runs: str) -> dict[str, float]:
-    """Seconds of a baseline of columns, and of counting as many rows against it."""
+    """Seconds of a baseline of columns, and of counting the same number of rows against it."""
     from benchmarks.monitor.data import table  # noqa: PLC0415 - pyarrow, and other cases measure their memory
 
     def read(seed: int) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def case_columns(rows: str, runs: str) -> dict[str, float]:
 
 
 def case_growth(objects: str) -> dict[str, float]:
-    """CPU seconds and peak memory of counting and merging so many objects, and of one object of as many lines."""
+    """CPU seconds and peak memory of counting and merging the objects, and of one object with as many lines."""
     lines, reference = captures(2_000, "csv", 10), baseline()
     number = int(objects)
     count(lines, reference)
@@ -148,7 +148,7 @@ def case_growth(objects: str) -> dict[str, float]:
 
 
 def case_import(module: str) -> dict[str, float]:
-    """CPU and wall seconds of a cold import, less those of Python itself."""
+    """CPU and wall seconds of a cold import, without those of Python itself."""
 
     def once(program: str) -> tuple[float, float]:
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -164,7 +164,7 @@ def case_import(module: str) -> dict[str, float]:
 
 
 def case_size() -> dict[str, float]:
-    """MiB of the function's code and of its layer, unzipped."""
+    """MiB of the function's code and of its layer, uncompressed."""
     from mlops_constructs import _assets  # noqa: PLC0415 - CDK, likewise
 
     def mib(folder: Path) -> float:

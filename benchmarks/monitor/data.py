@@ -12,11 +12,11 @@ NULLS = 0.01
 
 
 def table(rows: int, seed: int) -> pa.Table:
-    """Return rows whose columns are ``n0`` to ``n19`` and ``c0`` to ``c9``.
+    """Return rows with columns ``n0`` to ``n19`` and ``c0`` to ``c9``.
 
     Args:
-        rows: How many.
-        seed: Of the random numbers.
+        rows: Number of rows.
+        seed: Seed of the random numbers.
     """
     random = np.random.default_rng(seed)
     columns = {}
@@ -38,11 +38,11 @@ def table(rows: int, seed: int) -> pa.Table:
 
 
 def make(rows: int, folder: Path) -> Path:
-    """Write ``reference.parquet`` and ``current.parquet`` where they are not, and return their folder.
+    """Write ``reference.parquet`` and ``current.parquet`` if missing, and return their folder.
 
     Args:
-        rows: Of each.
-        folder: Where.
+        rows: Rows of each.
+        folder: Parent folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for seed, name in enumerate(("reference", "current")):

@@ -1,11 +1,13 @@
-"""``python -m benchmarks.monitor.estimates [windows]``: performance estimated before labels, beside NannyML, against the labels.
+"""``python -m benchmarks.monitor.estimates [windows]``: performance estimated before labels, compared with NannyML's estimates.
 
-Each case has a model (LightGBM), a labelled reference of 10,000 rows that it was not trained on, and windows of 5,000 with labels
-that no estimator reads. Both tools get the same rows in one run; NannyML in an environment of its own, which reports no use.
+Each case has a model (LightGBM), a labelled reference of 10,000 rows that it was not trained on, and windows of 5,000
+rows whose labels no estimator reads. Both tools get the same rows in one run; NannyML in an environment of its own with
+telemetry off.
 
-Printed: mean distance of the estimate from what labels show, the share of windows in whose interval that lies, and CPU seconds of
-learning and estimating. Ours claims 95 %; NannyML's bounds are three sampling errors, and 1.96 of them in brackets. Not estimable
-are windows that ours refuses; their estimates are in the figures all the same. Default: 40 windows of each case, ten minutes.
+Printed: mean distance between the estimate and the metric of the labels, the share of windows whose interval contains
+that metric, and CPU seconds of learning and estimating. Our intervals claim 95 %; NannyML's bounds are three sampling
+errors, and 1.96 of them in brackets. Windows that ours rejects are listed as not estimable; their estimates are in the
+figures all the same. Default: 40 windows of each case, ten minutes.
 """
 
 import json
@@ -38,7 +40,7 @@ from mlops_runtime.monitor.monitors.rows import Rows
 REFERENCE, WINDOW = 10_000, 5_000
 INPUTS = ("a", "b", "c", "d")
 CLASSES = ("q", "r", "s", "t")
-# ours by NannyML's name
+# our names of metrics by NannyML's
 THEIRS = {"auc": "roc_auc", "f1": "f1", "accuracy": "accuracy", "mae": "mae", "rmse": "rmse", "macro_recall": "recall"}
 
 Wide = npt.NDArray[np.float64]
@@ -46,13 +48,13 @@ Wide = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A model and how its windows differ from the reference.
+    """A model and the difference between its windows and the reference.
 
     Args:
-        kind: Of the model.
-        name: In the table.
+        kind: Kind of model.
+        name: Name in the table.
         shift: Added to each input.
-        concept: By how much the relation of the first input to the label is another.
+        concept: Change of the relation between the first input and the label.
     """
 
     kind: str
@@ -94,7 +96,7 @@ def draw(case: Case, rows: int, random: np.random.Generator) -> tuple[Wide, Wide
 
 
 def model_of(kind: str, random: np.random.Generator) -> Any:
-    """Return what predicts rows of a kind of model, trained on 15,000 others."""
+    """Return a predictor of rows of a kind of model, trained on 15,000 other rows."""
     x, y = draw(Case(kind, "training"), 15_000, random)
     maker = lgb.LGBMRegressor if kind == "regression" else lgb.LGBMClassifier
     model = maker(n_estimators=120, num_leaves=15, min_child_samples=40, verbose=-1, n_jobs=1).fit(x, y)
@@ -118,7 +120,7 @@ class Drawn:
 
     @property
     def table(self) -> pa.Table:
-        """The rows as NannyML reads them."""
+        """The rows in NannyML's format."""
         found: dict[str, Any] = dict(self.columns)
         if self.prediction.ndim == 2:
             found |= {f"p{place}": column for place, column in enumerate(self.prediction.T)}
@@ -129,7 +131,7 @@ class Drawn:
 
 
 def learnt(kind: str, reference: Drawn) -> Baseline:
-    """Return the baseline of a reference, with its estimator."""
+    """Return the baseline of a reference with its estimator."""
     baseline = fit_baseline(
         reference.columns,
         types=dict.fromkeys(INPUTS, "number"),
@@ -145,7 +147,7 @@ def learnt(kind: str, reference: Drawn) -> Baseline:
 def ours(
     kind: str, reference: Drawn, windows: Sequence[Drawn]
 ) -> tuple[dict[str, list[tuple[float, ...]]], float, int]:
-    """Return value, low and high of each metric by window, CPU seconds, and how many windows are not estimable."""
+    """Return value, low and high of each metric by window, CPU seconds, and the number of windows that are not estimable."""
     before = time.process_time()
     baseline = learnt(kind, reference)
     estimator = baseline.estimator
@@ -163,7 +165,7 @@ def ours(
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A case that ours has estimated: estimates, labels' metrics by window, CPU seconds, windows that are not estimable."""
+    """A case estimated by ours: estimates, label metrics by window, CPU seconds, windows that are not estimable."""
 
     found: dict[str, list[tuple[float, ...]]]
     real: list[dict[str, float]]
@@ -172,13 +174,13 @@ class Measured:
 
 
 def measured(case: Case, count: int, *, seed: int, folder: Path) -> Measured:
-    """Draw a case, estimate it with ours, and leave its rows in a folder for NannyML.
+    """Draw a case, estimate it with ours, and write its rows to a folder for NannyML.
 
     Args:
         case: The model and its windows.
-        count: How many windows.
-        seed: Of all draws.
-        folder: Where.
+        count: Number of windows.
+        seed: Seed of all draws.
+        folder: Folder to write to.
     """
     random = np.random.default_rng(seed)
     predict = model_of(case.kind, random)
@@ -220,12 +222,12 @@ def _figures(
 
 
 def lines(case: Case, of: Measured, said: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the rows of a case in the table.
+    """Yield the table rows of a case.
 
     Args:
         case: The model and its windows.
-        of: What ours estimated.
-        said: What NannyML printed.
+        of: Our estimates.
+        said: NannyML's output.
     """
     for name, their in THEIRS.items():
         if name not in of.found:
@@ -248,7 +250,7 @@ HEADER = (
 
 
 def main() -> None:
-    """Measure each case with both, and print the table."""
+    """Measure each case with both tools, and print the table."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     command = environment_of(FOLDER / "nannyml_estimates.py")
     with tempfile.TemporaryDirectory() as name:

@@ -2,10 +2,10 @@
 # requires-python = ">=3.11,<3.13"
 # dependencies = ["evidently==0.7.23", "pandas<3", "pyarrow"]
 # ///
-"""``evidently_drift.py FOLDER [windows]``: Evidently's data drift preset at its defaults. With pandas 3 its import fails.
+"""``evidently_drift.py FOLDER [windows]``: Evidently's data drift preset at its defaults. It cannot be imported with pandas 3.
 
-``windows``: a line for each of ``FOLDER/windows`` with every feature's score. The preset spends six CPU seconds a window, most on
-plots, so its tests are called without it, and the first window must give what the preset says of it.
+``windows``: prints a line per file of ``FOLDER/windows`` with every feature's score. The preset spends six CPU seconds
+per window, most of them on plots, so its tests are called without it; the first window must give the preset's result.
 """
 
 import json
@@ -23,7 +23,7 @@ from evidently.presets import DataDriftPreset  # noqa: E402
 
 
 def preset(reference: pd.DataFrame, current: pd.DataFrame, numbers: list[str]) -> dict[str, float]:
-    """Return the preset's score of each feature, and under an empty name how many drifted."""
+    """Return the preset's score of each feature, and under an empty name the number of drifted features."""
     others = [name for name in reference if name not in numbers]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=others)
     sides = (Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference))
@@ -32,7 +32,7 @@ def preset(reference: pd.DataFrame, current: pd.DataFrame, numbers: list[str]) -
 
 
 def windows(folder: Path) -> None:
-    """Print a line for each window: scores, larger is further, and features that drift."""
+    """Print a line per window: scores (larger is further) and drifted features."""
     reference = pd.read_parquet(folder / "reference.parquet")
     numbers = [name for name in reference if pd.api.types.is_numeric_dtype(reference[name])]
     known = {name: reference[name].dropna() for name in reference}
@@ -56,7 +56,7 @@ if sys.argv[2:] == ["windows"]:
     windows(Path(sys.argv[1]))
     sys.exit()
 
-before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
+before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted for any tool
 folder = Path(sys.argv[1])
 frames = [pd.read_parquet(folder / f"{name}.parquet") for name in ("reference", "current")]
 numbers = [name for name in frames[0] if name.startswith("n")]

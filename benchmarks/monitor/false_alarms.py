@@ -1,8 +1,9 @@
-"""``python -m benchmarks.monitor.false_alarms [share]``: how often windows without drift alarm, and what is found at the same size.
+"""``python -m benchmarks.monitor.false_alarms [share]``: alarms of windows without drift, and detected shifts of the same size.
 
-Independent rows; real retail rows split at random by household, store and day, so that whole clusters are in the baseline or in a
-window; hours against the same hours of other weeks, whose clusters are visits, which a week's promotions move together, or days,
-which know them. ``share`` scales the number of windows. Default: 1, an hour on one core.
+Independent rows; real retail rows split at random by household, store and day, so that whole clusters are in the
+baseline or in a window; hours compared with the same hours of other weeks. The clusters of hours are visits, which a
+week's promotions move together, or days, which account for that. ``share`` scales the number of windows. Default: 1, an
+hour on one core.
 """
 
 import sys
@@ -39,18 +40,18 @@ SPLITS = 8
 HOUR_SPLITS = 4
 HOURS = 150
 HOUR_ROWS = (200, 2_000)
-# a household in an hour, or all that was bought on a day
+# a household in an hour, or all purchases of a day
 HOUR_CLUSTERS = ("visit", "day")
 PLANTED = ("price +20 %", "10 points of a category", "5 % nulls")
 
 
 def planted(rows: pa.Table, shift: str, seed: int) -> tuple[pa.Table, str]:
-    """Return retail rows with a shift, and the feature that is to be named.
+    """Return retail rows with a shift, and the feature to be reported.
 
     Args:
         rows: A window.
         shift: One of ``PLANTED``.
-        seed: Of the rows that are changed.
+        seed: Seed of the changed rows.
     """
     some = np.random.default_rng(seed).random(len(rows))
     if shift == "price +20 %":
@@ -84,14 +85,14 @@ def clustered_rows(rows: Rows, by: str, size: int, seed: int, windows: int) -> d
 
 
 def hours(rows: Rows, by: str, minimum_rows: int, seed: int, windows: int) -> dict[str, Any]:
-    """Measure hours of some weeks, merged until there are rows enough, against the same hours of the others.
+    """Compare hours of some weeks, merged until there are enough rows, with the same hours of the other weeks.
 
     Args:
         rows: Retail rows.
         by: One of ``HOUR_CLUSTERS``.
-        minimum_rows: Of a window.
-        seed: Of the random half of the weeks, and of the hours.
-        windows: How many.
+        minimum_rows: Smallest number of rows of a window.
+        seed: Seed of the random half of the weeks, and of the hours.
+        windows: Number of windows.
     """
     spec = MonitorSpec(minimum_rows=minimum_rows)
     chosen = np.random.default_rng(seed).random(54) < 0.5
@@ -115,7 +116,7 @@ def hours(rows: Rows, by: str, minimum_rows: int, seed: int, windows: int) -> di
         seed,
         baseline,
     )
-    # windows were drawn at random: two before one are as far from it as any
+    # windows were drawn at random, so any two can count as the two windows before
     return asdict(tally(found)) | power | {"rows": float(np.mean([len(window) for window in drawn]))}
 
 
@@ -165,7 +166,7 @@ def row(case: str, size: int | str, parts: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure what is not measured yet and print one table."""
+    """Measure the missing results and print one table."""
     ledger = Ledger("false_alarms")
     groups: dict[tuple[str, int | str], list[dict[str, Any]]] = defaultdict(list)
     for case, size, unit, measured in units(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0):

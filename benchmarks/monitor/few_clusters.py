@@ -1,7 +1,7 @@
-"""``python -m benchmarks.monitor.few_clusters [draws]``: windows of few clusters of real rows, quiet and not.
+"""``python -m benchmarks.monitor.few_clusters [draws]``: windows of few clusters of real rows, with and without shifts.
 
-Days, stores or households of grocery lines are drawn at random: some dozens are the baseline, a window is one or some others.
-Default: 8 draws of at most 12 windows.
+Days, stores or households of grocery lines are drawn at random: a few dozen are the baseline, a window is one or a few
+others. Default: 8 draws of at most 12 windows.
 """
 
 import sys
@@ -15,7 +15,7 @@ from benchmarks.monitor.windows import WEEKS, Rows, clusters_of, retail
 
 from benchmarks.monitor import false_alarms
 
-# what a cluster is, how many the baseline has, how many a window
+# kind of cluster, number in the baseline, number in a window
 WINDOWS = {
     "one day": ("day", 42, 1),
     "7 days": ("day", 42, 7),
@@ -31,7 +31,7 @@ _FLAGGED = "couponed"
 
 
 def flagged(rows: Rows) -> Rows:
-    """Return rows with one more feature: whether a coupon was used, as in 1 % of them."""
+    """Return rows with one more feature: whether a coupon was used, true in 1 % of them."""
     used = np.where(np.nan_to_num(rows.table.column("coupon_disc").to_numpy()) > 0, "yes", "no")
     column = pa.array(used).dictionary_encode()
     table = rows.table.append_column(_FLAGGED, column)
@@ -39,12 +39,12 @@ def flagged(rows: Rows) -> Rows:
 
 
 def planted(window: pa.Table, shift: str, seed: int) -> tuple[pa.Table, str]:
-    """Return a window with a shift, and the feature that is to be named.
+    """Return a window with a shift, and the feature to be reported.
 
     Args:
         window: Its rows.
         shift: One of ``PLANTED``.
-        seed: Of the rows that are changed.
+        seed: Seed of the changed rows.
     """
     if shift != FLAG:
         return false_alarms.planted(window, shift, seed)
@@ -55,13 +55,13 @@ def planted(window: pa.Table, shift: str, seed: int) -> tuple[pa.Table, str]:
 
 
 def measured(rows: Rows, kind: str, seed: int, most: int) -> dict[str, float]:
-    """Return how often windows of one kind alarm against one baseline, what was not tested, and how often each shift is named.
+    """Return alarms of one kind of window against one baseline, skipped tests, and how often each shift is reported.
 
     Args:
-        rows: `flagged` ones.
+        rows: Rows of `flagged`.
         kind: One of ``WINDOWS``.
-        seed: Of the draw.
-        most: The largest number of windows.
+        seed: Seed of the draw.
+        most: Maximum number of windows.
     """
     by, known, size = WINDOWS[kind]
     clusters = clusters_of(rows, by)
@@ -95,7 +95,7 @@ def row(kind: str, parts: list[dict[str, float]]) -> str:
 
 
 def main() -> None:
-    """Measure what is not measured yet and print one table."""
+    """Measure the missing results and print one table."""
     ledger, year = Ledger("few_clusters"), retail()
     rows = flagged(year.take((year.week >= WEEKS[0]) & (year.week <= WEEKS[1])))
     print(f"| window | windows | quiet, any alarm | not tested | found: {', '.join(PLANTED)} |\n|---|---|---|---|---|")

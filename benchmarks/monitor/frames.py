@@ -1,4 +1,4 @@
-"""``python -m benchmarks.monitor.frames FOLDER``: `compare` over two pandas frames of rows, as a notebook has them."""
+"""``python -m benchmarks.monitor.frames FOLDER``: `compare` over two pandas frames of rows, as in a notebook."""
 
 import json
 import resource
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-# what pandas imports when it first reads a file is an import too
+# what pandas imports at its first read counts as an import
 import pyarrow.parquet  # noqa: F401
 
 from mlops_runtime.monitor.frame_comparison import compare
 
 
 def main() -> None:
-    """Compare; print CPU seconds, peak MB and how many columns drifted."""
-    before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
+    """Compare; print CPU seconds, peak MB and the number of drifted columns."""
+    before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted for any tool
     folder = Path(sys.argv[1])
     reference, current = (pd.read_parquet(folder / f"{name}.parquet") for name in ("reference", "current"))
     found = compare(reference, current)

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.monitor.hours [runs]``: rows whose mean swings over the hours, compared given the hour.
+"""``python -m benchmarks.monitor.hours [runs]``: rows whose mean varies with the hour, compared given the hour.
 
-One feature at the significance of one of thirty. Each hour has a mean of its own besides (sd 0.1): hours are clusters, and a window
-is all hours once. Planted: every hour moves, one does, or half of them go up and half down, which cancels in the mix. 40 runs.
+One feature at the significance of one of thirty. Each hour also has a random mean of its own (sd 0.1): hours are
+clusters, and a window contains every hour once. Shifts: every hour moves, one hour moves, or half of them go up and
+half down, which cancels without conditions. 40 runs.
 """
 
 import sys
@@ -30,9 +31,9 @@ class Case:
     """A reference and its windows.
 
     Args:
-        hours: How many hours differ: 24 of a day, or 168 of a week.
-        times: How often each is in the reference.
-        rows: Rows of one hour.
+        hours: Number of distinct hours: 24 of a day, or 168 of a week.
+        times: Repetitions of each hour in the reference.
+        rows: Rows per hour.
     """
 
     hours: int
@@ -44,7 +45,7 @@ CASES = (Case(24, 14, 210), Case(24, 14, 2_000), Case(168, 4, 210), Case(168, 8,
 
 
 def drawn(case: Case, times: int, shift: str, random: np.random.Generator) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """Return values in the order of hours, and the hour of each as text."""
+    """Return values in the order of hours, and the hour of each as a string."""
     hour = np.arange(case.hours)
     moved = {
         "quiet": np.zeros(case.hours),
@@ -58,7 +59,7 @@ def drawn(case: Case, times: int, shift: str, random: np.random.Generator) -> tu
 
 
 def measured(case: Case, seed: int, runs: int) -> dict[str, int]:
-    """Return in how many runs each shift was found, one baseline a run."""
+    """Return the number of runs in which each shift was found, one baseline per run."""
     random = np.random.default_rng(seed)
     found: Counter[str] = Counter()
     for _ in range(runs):
@@ -74,7 +75,7 @@ def measured(case: Case, seed: int, runs: int) -> dict[str, int]:
         for shift in SHIFTS:
             window, at = drawn(case, 1, shift, random)
             verdict = decide(baseline, count_columns({"x": window, "hour": at}, baseline), SPEC)
-            # the step-down would count the null patterns too, as a feature of two
+            # the step-down would count null patterns too, as a second feature
             found[shift] += next(
                 one.examination.p_value <= SPEC.significance for one in verdict if one.drift.name == "x"
             )
@@ -88,7 +89,7 @@ def row(case: Case, found: dict[str, int]) -> str:
 
 
 def main() -> None:
-    """Measure what is not measured yet and print one table."""
+    """Measure the missing results and print one table."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     ledger = Ledger("hours")
     print(f"| hours | times in the reference | rows of each | {' | '.join(SHIFTS)} |\n|{'---|' * (3 + len(SHIFTS))}")

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.monitor.job [rows [rounds]]``: the job engine over captures of one call a row, 30 fields.
+"""``python -m benchmarks.monitor.job [rows [rounds]]``: the job engine over captures of one call per row, 30 fields.
 
-The job is the real one, in a process of its own: counting, then the decision, against the embedded cloud. Its CPU is that of its
-process tree, without the server's that gives it the objects; rows a second are by the clock, with all that the machine does beside.
-The medians are kept for `benchmarks.monitor.cost`. Default 400,000 rows, three rounds: about three minutes.
+The real job in a process of its own: counting, then the decision, against the embedded cloud. CPU is that of its
+process tree without the server that returns the objects; rows per second are by wall time, under the machine's other
+load. The medians are stored for `benchmarks.monitor.cost`. Default 400,000 rows, three rounds: about three minutes.
 """
 
 import json
@@ -38,7 +38,7 @@ RESULTS = Path(__file__).parents[2] / ".mlops" / "benchmarks" / "monitor_job.jso
 NAMES = [f"n{i}" for i in range(NUMBERS)] + [f"c{i}" for i in range(len(LEVELS))]
 NOW = datetime(2017, 8, 8, 0, 15, tzinfo=UTC)
 ROWS_AN_OBJECT = 2000
-# objects, processes, and who reads lines: the job, or the function that counts each object as it lands
+# objects, processes, and the reader of lines: the job, or the function that counts each object on arrival
 CASES = (("many", 1, "job"), ("many", 2, "job"), ("large", 1, "job"), ("large", 2, "job"), ("many", 1, "function"))
 
 
@@ -51,7 +51,7 @@ def baseline() -> Baseline:
 
 
 def lines(rows: int) -> list[str]:
-    """Return one capture line a row."""
+    """Return one capture line per row."""
     columns = [
         ["" if value is None else value if isinstance(value, str) else f"{value:.6g}" for value in column.to_pylist()]
         for column in table(rows, seed=1).select(NAMES).columns
@@ -74,7 +74,7 @@ def lines(rows: int) -> list[str]:
 
 
 def fill(cloud: Cloud, rows: int) -> None:
-    """Put the same rows as many objects and as a large one, each an endpoint with its live model."""
+    """Upload the same rows as many objects and as one large object, each as an endpoint with its live model."""
     s3, dynamodb = cloud.client("s3"), cloud.client("dynamodb")
     for bucket in ("artifacts", "captures"):
         s3.create_bucket(Bucket=bucket)
@@ -102,7 +102,7 @@ def fill(cloud: Cloud, rows: int) -> None:
 
 
 def job(endpoint: str, processes: int, reader: str) -> None:
-    """Run the job and print what its phases took."""
+    """Run the job and print the cost of its phases."""
     began = {}
     if reader == "function":
         monitor_count.count_lines = count_as_function
@@ -128,14 +128,14 @@ def job(endpoint: str, processes: int, reader: str) -> None:
     report, failed = run(options, count, Clients.of_environment())
     total = time.perf_counter() - started
     decide = {"decide_s": total - began["count_s"], "decide_cpu": time.process_time() - cpu}
-    if processes == 1:  # what this process counted itself is no part of the decision
+    if processes == 1:  # this process's own counting is not part of the decision
         decide["decide_cpu"] -= began["count_cpu"]
     assert not failed
     print(json.dumps({**began, **decide, "rows": report.rows, "state": report.drift.state}), flush=True)
 
 
 def measured(endpoint: str, processes: int, reader: str, environment: Mapping[str, str]) -> dict[str, float]:
-    """Run the job in a process of its own; return its phases and the peak of its tree's memory in MB."""
+    """Run the job in a process of its own; return its phases and the peak memory of its process tree in MB."""
     command = [sys.executable, "-m", "benchmarks.monitor.job", "job", endpoint, str(processes), reader]
     peak = 0.0
     with subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True) as process:
@@ -154,7 +154,7 @@ def measured(endpoint: str, processes: int, reader: str, environment: Mapping[st
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, print one table, keep the medians."""
+    """Measure, print one table, store the medians."""
     if arguments[:1] == ["job"]:
         job(arguments[1], int(arguments[2]), arguments[3])
         return

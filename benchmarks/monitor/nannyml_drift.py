@@ -2,10 +2,10 @@
 # requires-python = ">=3.11,<3.12"
 # dependencies = ["nannyml==0.13.1", "pandas<3", "pyarrow", "statsmodels", "scipy<1.16", "setuptools<81", "kaleido==0.2.1"]
 # ///
-"""``nannyml_drift.py FOLDER [windows [rows]]``: NannyML's univariate drift by Jensen-Shannon, ten chunks. Its telemetry is off.
+"""``nannyml_drift.py FOLDER [windows [rows]]``: NannyML's univariate Jensen-Shannon drift, ten chunks. Its telemetry is off.
 
-``windows``: a line for each of ``FOLDER/windows`` with every feature's score, the largest of its chunks. With ``rows`` a chunk has
-so many: a window is one chunk, as where a day is a chunk.
+``windows``: prints a line per file of ``FOLDER/windows`` with every feature's score, the largest of its chunks.
+``rows`` is the chunk size: a window is then one chunk, as with one chunk per day.
 """
 
 import json
@@ -22,7 +22,7 @@ import pandas as pd  # noqa: E402
 
 
 def windows(folder: Path, **chunks: int) -> None:
-    """Print a line for each window: scores, larger is further, and features that alert in any chunk."""
+    """Print a line per window: scores (larger is further) and features with an alert in any chunk."""
     reference = pd.read_parquet(folder / "reference.parquet")
     texts = [name for name in reference if not pd.api.types.is_numeric_dtype(reference[name])]
     columns = list(reference)
@@ -38,7 +38,7 @@ if sys.argv[2:3] == ["windows"]:
     windows(Path(sys.argv[1]), **({"chunk_size": int(sys.argv[3])} if sys.argv[3:] else {}))
     sys.exit()
 
-before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
+before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted for any tool
 folder = Path(sys.argv[1])
 reference, current = (pd.read_parquet(folder / f"{name}.parquet") for name in ("reference", "current"))
 calculator = nml.UnivariateDriftCalculator(

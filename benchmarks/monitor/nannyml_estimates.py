@@ -2,11 +2,11 @@
 # requires-python = ">=3.11,<3.12"
 # dependencies = ["nannyml==0.13.1", "pandas<3", "pyarrow", "statsmodels", "scipy<1.16", "setuptools<81", "kaleido==0.2.1"]
 # ///
-"""``nannyml_estimates.py FOLDER ...``: NannyML's estimates without labels, CBPE or DLE, a chunk a window. Its telemetry is off.
+"""``nannyml_estimates.py FOLDER ...``: NannyML's estimates without labels (CBPE or DLE), one chunk per window. Telemetry is off.
 
-``about.json`` of a folder says which: ``{"kind", "rows", "inputs", "classes"}``. ``reference.parquet`` has inputs, predictions and
-labels, ``windows.parquet`` the windows one after another. Printed is a line a folder: value and sampling error of each metric by
-window, and the CPU seconds of fit and estimates.
+``about.json`` of a folder names the case: ``{"kind", "rows", "inputs", "classes"}``. ``reference.parquet`` has inputs,
+predictions and labels, ``windows.parquet`` the windows one after another. Prints a line per folder: value and sampling
+error of each metric by window, and the CPU seconds of fitting and estimating.
 """
 
 import json

@@ -15,12 +15,12 @@ from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.decision import decide
 from mlops_runtime.monitor.spec import MonitorSpec
 
-# what pyarrow imports when it is first needed is an import too
+# what pyarrow imports at its first use counts as an import
 pa.array([1.0, None]).fill_null(0).to_numpy(zero_copy_only=False)
 
 
 def columns(path: Path) -> dict[str, object]:
-    """Return what the engine counts: numbers as arrays, text as Arrow's own dictionaries.
+    """Return the engine's input: numbers as arrays, strings as Arrow dictionaries.
 
     Args:
         path: A Parquet file.
@@ -39,8 +39,8 @@ def columns(path: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Fit, count, decide; print CPU seconds, peak MB and how many features drifted."""
-    before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
+    """Fit, count, decide; print CPU seconds, peak MB and the number of drifted features."""
+    before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted for any tool
     folder = Path(sys.argv[1])
     reference = columns(folder / "reference.parquet")
     baseline = fit_baseline(

@@ -1,8 +1,9 @@
-"""``python -m benchmarks.monitor.paired_conditions [runs]``: a pair of features that goes together by its stratum.
+"""``python -m benchmarks.monitor.paired_conditions [runs]``: a pair of features whose correlation depends on the stratum.
 
-One pair at the significance of one of thirty. Each stratum has a correlation of its own; clusters are days of 100 rows, a day is of
-one stratum, and a window is 20 days. Quiet windows have the baseline's mix of strata or another one; planted: the correlation of
-every second stratum turns round. With and without the conditions, 200 windows, one baseline for 20 of them.
+One pair at the significance of one of thirty. Each stratum has its own correlation; clusters are days of 100 rows, a
+day belongs to one stratum, and a window is 20 days. Windows without drift have the baseline's mix of strata or another
+one; in the others the correlation of every second stratum is inverted. With and without the conditions, 200 windows,
+one baseline for 20 of them.
 """
 
 import sys
@@ -31,9 +32,9 @@ class Case:
     """A reference.
 
     Args:
-        strata: How many kinds of days there are.
+        strata: Number of strata.
         days: Days in the baseline.
-        noise: Standard deviation of each day's own mean: above 0 rows of a day go together.
+        noise: Standard deviation of each day's own mean; rows of a day correlate if above 0.
     """
 
     strata: int
@@ -64,7 +65,7 @@ def drawn(
 
 
 def measured(case: Case, seed: int, runs: int) -> dict[str, int]:
-    """Return in how many runs each window was found to drift, given the conditions and without."""
+    """Return the number of runs in which each window drifted, with and without the conditions."""
     random = np.random.default_rng(seed)
     found: Counter[str] = Counter()
     baseline = None
@@ -93,7 +94,7 @@ def row(case: Case, found: dict[str, int]) -> str:
 
 
 def main() -> None:
-    """Measure what is not measured yet and print one table."""
+    """Measure the missing results and print one table."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     ledger = Ledger("paired_conditions")
     print(f"| strata | days | sd of a day's mean | {' | '.join(WINDOWS)} |\n|{'---|' * (3 + len(WINDOWS))}")

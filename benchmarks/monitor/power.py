@@ -1,6 +1,6 @@
-"""``python -m benchmarks.monitor.power [windows]``: which shifts are found in windows of independent rows, and by what name.
+"""``python -m benchmarks.monitor.power [windows]``: shifts found in windows of independent rows, and their reported features.
 
-Each shift of `windows.SHIFTS` at several sizes; then the delay until a slow rise is found. Default: 40 windows a shift.
+Each shift of `windows.SHIFTS` at several sizes; then the delay until a slow rise is found. Default: 40 windows per shift.
 """
 
 import sys
@@ -20,13 +20,13 @@ from mlops_runtime.monitor.spec import MonitorSpec
 BASELINE_ROWS = 20_000
 SIZES = (200, 1_000, 5_000, 20_000)
 BASELINES = 8
-# a price that rises by so much a window, and rows of a window
+# rise of a price per window, and rows of a window
 RAMPS = ((0.01, 5_000), (0.02, 5_000), (0.05, 5_000), (0.02, 1_000))
 RAMP_WINDOWS = 40
 
 
 def shifted(baseline: Baseline, shift: str, size: int, seed: int, windows: int) -> dict[str, Any]:
-    """Measure how often a shift is found, the right feature named, and which rule found it."""
+    """Measure how often a shift is found and its feature reported, and by which rule."""
     found = named = 0
     rules: Counter[str] = Counter()
     others: Counter[str] = Counter()
@@ -41,7 +41,7 @@ def shifted(baseline: Baseline, shift: str, size: int, seed: int, windows: int) 
 
 
 def delay(baseline: Baseline, slope: float, size: int, seed: int) -> dict[str, Any]:
-    """Measure in which window of a rising price drift is first seen, and first persists."""
+    """Measure in which window the drift of a rising price is first detected, and first persists."""
     spec = MonitorSpec()
     past: list[Any] = []
     seen: int | None = None
@@ -60,7 +60,7 @@ def delay(baseline: Baseline, slope: float, size: int, seed: int) -> dict[str, A
 
 
 def shift_row(shift: str, baselines: list[Baseline], each: int, ledger: Ledger) -> str:
-    """Return the row of one shift: how often the right feature is named at each size."""
+    """Return the row of one shift: how often its feature is reported at each size."""
     cells, rules, others, total = [], Counter[str](), Counter[str](), 0
     for size in SIZES:
         parts = [
@@ -78,7 +78,7 @@ def shift_row(shift: str, baselines: list[Baseline], each: int, ledger: Ledger) 
 
 
 def ramp_row(slope: float, size: int, baselines: list[Baseline], ledger: Ledger) -> str:
-    """Return the row of one slow rise: medians of when it is seen and when it persists."""
+    """Return the row of one slow rise: medians of its first detection and of persistence."""
     parts = [
         ledger.measure(f"ramp {slope} | {size} | {seed}", partial(delay, baseline, slope, size, seed))
         for seed, baseline in enumerate(baselines)
@@ -89,7 +89,7 @@ def ramp_row(slope: float, size: int, baselines: list[Baseline], ledger: Ledger)
 
 
 def main() -> None:
-    """Measure what is not measured yet and print two tables."""
+    """Measure the missing results and print two tables."""
     windows = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     ledger = Ledger("power")
     baselines = [fit(independent(BASELINE_ROWS, 611_953 + seed), pairs=PAIRS) for seed in range(BASELINES)]

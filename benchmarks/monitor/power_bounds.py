@@ -1,18 +1,20 @@
-"""``python -m benchmarks.monitor.power_bounds [windows]``: how often any test could find the shifts that ours misses too often.
+"""``python -m benchmarks.monitor.power_bounds [windows]``: how often any test could find the shifts that ours often misses.
 
-The windows of `power` with 5,000 rows, and of each one test that knows what a monitor cannot: the feature, its cell, and that the
-share rose. It asks what ours asks (more than the margin, from a sample of 20,000), at all that one feature of the table has of the
-significance, and pays for no other rule or cell. Of a share above a known one no test at that level finds more (Karlin and Rubin).
+The windows of `power` with 5,000 rows, and for each a test that knows what a monitor cannot: the feature, its cell, and
+that the share rose. It tests the same hypothesis (a rise by more than the margin, from a sample of 20,000), at the
+whole significance of one feature of the table, without paying for other rules or cells. For a rise above a known share
+no test at that level has more power (Karlin and Rubin).
 
-Of one hour among 168 the bounds are of tests that know less and less, and decide on an hour by its own rows alone: that
-values are normal, how hours differ, and that nothing but the mean of one hour may move. Hours are independent, so that each may be
-wrong in 1 - (1 - significance)^(1 / 168) of the windows. Which way it moves costs nothing: a mean that lies at the margin on one
-side hardly ever shows as far on the other. Where the deviation is known, the mean's test finds most (Karlin and Rubin). Where it is
-learned from the hour's own rows, the verdict cannot depend on the unit of its values, and of those tests Student's t, non-central
-at the margin, finds most (Lehmann and Romano, 6.4). A deviation taken for that of all hours makes prices of the night alarm.
+For one hour among 168 the bounds are of tests that know less and less, and decide on an hour by its own rows alone.
+They know that values are normal, how hours differ, and that at most the mean of one hour moved. Hours are independent,
+so each may be wrong in 1 - (1 - significance)^(1 / 168) of the windows. The unknown direction costs nothing: a mean at
+the margin on one side hardly ever exceeds it on the other. With a known deviation, the test of the mean has the most
+power (Karlin and Rubin). With a deviation learned from the hour's own rows, the verdict cannot depend on the unit of
+the values; among those tests Student's t, non-central at the margin, has the most power (Lehmann and Romano, 6.4). A
+deviation assumed equal for all hours makes prices of the night alarm.
 
-See: Karlin and Rubin 1956, "The theory of decision procedures for distributions with monotone likelihood ratio", Annals of
-Mathematical Statistics 27; Lehmann and Romano 2005, "Testing Statistical Hypotheses", third edition.
+See: Karlin and Rubin 1956, "The theory of decision procedures for distributions with monotone likelihood ratio", Annals
+of Mathematical Statistics 27; Lehmann and Romano 2005, "Testing Statistical Hypotheses", third edition.
 """
 
 import sys
@@ -35,12 +37,12 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 ROWS = 5_000
 BOUNDED = ("dearest 1 % become 3 %", "a default in 5 %", "unseen level 2 % among 5,000")
-MOVED = 1.5  # of one hour, in standard deviations
+MOVED = 1.5  # shift of one hour, in standard deviations
 HOUR = Case(168, 8, 30)
 
 
 def known_share(compared: Comparison, shift: str) -> tuple[float, float, float]:
-    """Return the share that a shift raises: its rows in the baseline and in the window, and by how much it may rise.
+    """Return the share that a shift raises: its rows in baseline and window, and the largest rise that is allowed.
 
     Args:
         compared: The shifted feature.
@@ -60,7 +62,7 @@ def known_share(compared: Comparison, shift: str) -> tuple[float, float, float]:
 
 
 def bounded(baseline: Baseline, shift: str, seed: int, windows: int) -> dict[str, int]:
-    """Return in how many windows ours names the shifted feature, and the test that knows the share rejects."""
+    """Return in how many windows ours reports the shifted feature, and in how many the test that knows the share rejects."""
     names = [feature.name for feature in baseline.features]
     place = names.index(SHIFTS[shift])
     ours = bound = 0
@@ -77,13 +79,13 @@ def bounded(baseline: Baseline, shift: str, seed: int, windows: int) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class HourBounds:
-    """How often a mean of one hour that moved can be found.
+    """How often the shifted mean of one hour can be found.
 
     Args:
-        known: By a test that knows which hour, and its deviation.
-        tried: By one that tries all hours, their deviations known.
-        learned: By one that tries all and learns each deviation from the hour's rows.
-        halved: By that one with half of the significance: the other half is for anything else that may have moved.
+        known: By a test that knows the hour and its deviation.
+        tried: By a test of all hours with known deviations.
+        learned: By a test of all hours that learns each deviation from the hour's rows.
+        halved: By ``learned`` with half of the significance; the other half is for any other change.
     """
 
     known: float
@@ -93,7 +95,7 @@ class HourBounds:
 
 
 def hour_bounds(case: Case, shift: float, significance: float) -> HourBounds:
-    """Return how often the mean of the hour that moved is found, by tests that know less and less.
+    """Return how often the shifted mean of an hour is found by tests that know less and less.
 
     Example:
         >>> bounds = hour_bounds(HOUR, 1.5, 0.01 / 30)
@@ -108,7 +110,7 @@ def hour_bounds(case: Case, shift: float, significance: float) -> HourBounds:
 
 
 def error_of(case: Case) -> float:
-    """Return the standard error of an hour's mean less the baseline's, in standard deviations of its values."""
+    """Return the standard error of the difference between an hour's mean and the baseline's, in standard deviations."""
     one = OF_AN_HOUR**2 + 1 / case.rows
     return float((one + one / case.times) ** 0.5)
 
@@ -119,12 +121,12 @@ def freedom_of(case: Case) -> int:
 
 
 def critical(case: Case, level: float) -> float:
-    """Return what Student's t of an hour exceeds in ``level`` of the windows where its mean lies at the margin."""
+    """Return the critical value of an hour's Student's t: exceeded in ``level`` of windows whose mean is at the margin."""
     return float(stats.nct.isf(level, freedom_of(case), SPEC.minimum_effect**0.5 / error_of(case)))
 
 
 def main() -> None:
-    """Measure what is not measured yet and print one table."""
+    """Measure the missing results and print one table."""
     each = max(1, (int(sys.argv[1]) if len(sys.argv) > 1 else 240) // BASELINES)
     ledger = Ledger("power_bounds")
     print("| shift, 5,000 rows | windows | ours | a test that knows which share rose |\n|---|---|---|---|")

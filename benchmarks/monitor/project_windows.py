@@ -1,7 +1,8 @@
-"""Windows of a made project: how often a quiet window alarms, and how many days pass until prices that rose do.
+"""Windows of a generated project: alarms of windows without drift, and days until raised prices alarm.
 
-Twelve weeks of training, eight quiet weeks of calls, then four in which every price is 30 % higher. Days and weeks differ by
-themselves, and weekends from other days. ``python -m benchmarks.monitor.project_windows [SEEDS]`` prints a line a case.
+Twelve weeks of training, eight weeks of calls without drift, then four in which every price is 30 % higher. Days and
+weeks vary randomly, and weekends differ from other days. ``python -m benchmarks.monitor.project_windows [SEEDS]``
+prints a line per case.
 """
 
 import itertools
@@ -22,7 +23,7 @@ Columns = dict[str, Any]
 
 
 def calls(random: np.random.Generator, days: int, a_day: int, week_spread: float, risen_from: int) -> Columns:
-    """Return calls of days: a price and a kind."""
+    """Return the calls of some days: a price and a kind."""
     day = np.repeat(np.arange(days), a_day)
     effect = random.normal(0, 0.05, days) + np.repeat(random.normal(0, week_spread, days // 7 + 2), 7)[:days]
     weekend = (day % 7) > 4
@@ -39,7 +40,7 @@ def drifted(baseline: Baseline, found: Columns, first: int, end: int) -> set[str
 
 
 def watch(baseline: Baseline, found: Columns, span: int) -> tuple[int, int, int | None]:
-    """Return quiet alarms, quiet windows, and after how many days of risen prices there is an alarm: decided each day."""
+    """Return false alarms, windows without drift, and days of raised prices until the alarm; decided every day."""
     history: list[tuple[int, set[str]]] = []
     alarms = windows = 0
     after = None
@@ -61,7 +62,7 @@ def watch(baseline: Baseline, found: Columns, span: int) -> tuple[int, int, int 
 def main(seeds: int) -> None:
     """Print each case."""
     for a_day, spread, cluster, window in itertools.product((40, 400), (0.0, 0.08), ("week", "day"), (1, 2, 7)):
-        span = max(window, -(-SPEC.minimum_rows // a_day))  # too few calls: a window reaches back
+        span = max(window, -(-SPEC.minimum_rows // a_day))  # too few calls: the window is extended backwards
         alarms, windows, days = 0, 0, []
         for seed in range(seeds):
             random = np.random.default_rng(seed)

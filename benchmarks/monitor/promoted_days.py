@@ -1,10 +1,11 @@
-"""``python -m benchmarks.monitor.promoted_days``: days given what is on sale, with strata that vary alike and as each varies.
+"""``python -m benchmarks.monitor.promoted_days``: days given the promotions, with equal and separate variance of strata.
 
-A grocer's deals change by the week, so that what is sold at a deep discount differs more between days than all other rows do. First
-days of quiet weeks against a baseline that has none of theirs: each four of weeks 9 to 43 left out, and random halves of these
-weeks. Then what is planted in them. Then November and December: which days fire where strata are taken for alike, and of each
-finding, by counts of days alone and without any design effect, on how many of the baseline's days of the same combination that
-feature lay as far from all other weeks. A distance is the chi-square over the rows, less what its degrees of freedom bring.
+A grocer's deals change by the week, so rows sold at a deep discount differ more between days than all other rows.
+First, days of weeks without drift against a baseline without those weeks: each four of weeks 9 to 43 left out, and
+random halves of these weeks. Then shifts in those days. Then November and December: which days fire if strata are
+assumed to vary alike, and, for each finding, on how many of the baseline's days of the same combination that feature
+was as far from all other weeks, by counts of days alone without any design effect. A distance is the chi-square over
+the rows, less its expectation by degrees of freedom.
 """
 
 from collections import Counter
@@ -29,14 +30,14 @@ ALIKE, OWN = "alike", "each its own"
 HALVES = 4
 DAYS_OF_A_HALF = 120
 PLANTED_DAYS = 12
-# fewer rows of a combination do not say what a day sold of it
+# fewer rows of a combination do not describe a day
 FEWEST_ROWS = 50
 
 Wide = npt.NDArray[np.float64]
 
 
 def alike(baseline: Baseline) -> Baseline:
-    """Return a baseline that takes all strata to vary as much."""
+    """Return a baseline that assumes equal variance of all strata."""
 
     def one(feature: FeatureBaseline) -> FeatureBaseline:
         return feature if feature.given is None else replace(feature, given=replace(feature.given, strata=None))
@@ -50,7 +51,7 @@ def alike(baseline: Baseline) -> Baseline:
 
 
 def given_days(baseline: Baseline, days: Sequence[Rows]) -> dict[str, list[Verdicts]]:
-    """Return the verdicts on days, by how strata are taken to vary."""
+    """Return the verdicts on days, by assumption about the variance of strata."""
     counted = [count_columns(columns(day.table), baseline, times=times_of(day)) for day in days]
     return {
         name: [tuple(one.drift for one in decide(of, counts, SPEC, given_conditions=True)) for counts in counted]
@@ -59,18 +60,18 @@ def given_days(baseline: Baseline, days: Sequence[Rows]) -> dict[str, list[Verdi
 
 
 def stable(rows: Rows) -> tuple[Rows, npt.NDArray[np.int64]]:
-    """Return the whole days of weeks 9 to 43, and the number of each row's week of seven days."""
+    """Return the complete days of weeks 9 to 43, and the number of each row's seven-day week."""
     found = rows.take((rows.week >= WEEKS[0]) & (rows.week <= WEEKS[1]))
     return found, (found.day - found.day.min()) // 7
 
 
 def left_out(rows: Rows, chosen: npt.NDArray[np.bool_], most: int) -> dict[str, Any]:
-    """Measure how often days of some weeks fire against the days of the others.
+    """Measure how often days of some weeks fire against the days of the other weeks.
 
     Args:
-        rows: Of the whole year.
-        chosen: Which weeks the days are of, by number; the others are the baseline.
-        most: Days at most.
+        rows: Rows of the whole year.
+        chosen: Numbers of the tested weeks; the others are the baseline.
+        most: Maximum number of days.
     """
     known, week = stable(rows)
     other, rest = known.take(chosen[week]), known.take(~chosen[week])
@@ -80,7 +81,7 @@ def left_out(rows: Rows, chosen: npt.NDArray[np.bool_], most: int) -> dict[str, 
 
 
 def power(rows: Rows, seed: int) -> dict[str, Any]:
-    """Measure how often planted shifts are named on days of weeks that the baseline does not have."""
+    """Measure how often shifts are reported on days of weeks that the baseline does not contain."""
     known, week = stable(rows)
     random = np.random.default_rng(seed)
     chosen = random.random(int(week.max()) + 1) < 0.5
@@ -137,13 +138,13 @@ def _counted(baseline: Baseline, rows: Rows) -> Counts:
 
 
 def ranked(feature: FeatureBaseline, key: str, day: Counts, before: Sequence[tuple[int, Counts]]) -> list[int]:
-    """Return on how many days of the baseline a feature lay as far from other weeks as on this one, and how many days there are.
+    """Return the number of baseline days on which a feature is as far from other weeks as on this day, and of all days.
 
     Args:
-        feature: What is compared, by the cells that are tested one by one.
+        feature: Compared feature, by its individually tested cells.
         key: The combination of conditions.
         day: The day.
-        before: The week and counts of each of the baseline's days.
+        before: Week and counts of each baseline day.
     """
     tables = [(week, table) for week, counts in before for table in _cells(feature, key, counts)]
     (own,) = _cells(feature, key, day)
@@ -167,7 +168,7 @@ def _distance(day: Wide, others: Wide) -> float:
 
 
 def main() -> None:
-    """Measure what is not measured yet and print three tables."""
+    """Measure the missing results and print three tables."""
     ledger, rows = Ledger("promoted_days"), retail()
     weeks = int(stable(rows)[1].max()) + 1
     quiet = {"each four weeks left out": [np.arange(weeks) // 4 == at for at in range(-(-weeks // 4))]}

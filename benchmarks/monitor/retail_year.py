@@ -1,7 +1,7 @@
-"""``python -m benchmarks.monitor.retail_year``: a baseline of weeks 9 to 43 against the days and weeks of November and December.
+"""``python -m benchmarks.monitor.retail_year``: days and weeks of November and December against a baseline of weeks 9 to 43.
 
-How many of them fire, compared with the whole baseline, and given what is known ahead: promotion, discount depth, week of the
-month. Then prices in cents instead of dollars from one window on: they must be named in it.
+The number that fires, compared with the whole baseline, and given conditions known ahead: promotion, discount depth,
+week of the month. Then prices in cents instead of dollars from one window on, which must be reported in that window.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ def baseline_of(rows: Rows, by: str) -> Baseline:
     """Return the baseline of weeks 9 to 43.
 
     Args:
-        rows: Of the whole year.
+        rows: Rows of the whole year.
         by: Clusters: ``day`` or ``week``.
     """
     known = rows.take((rows.week >= WEEKS[0]) & (rows.week <= WEEKS[1]))
@@ -49,12 +49,12 @@ def times_of(rows: Rows) -> np.ndarray:
 
 
 def windows(rows: Rows, by: str, *, since: int = 0) -> list[Rows]:
-    """Return the days, or whole weeks, of November and December.
+    """Return the days or complete weeks of November and December.
 
     Args:
-        rows: Of the whole year.
+        rows: Rows of the whole year.
         by: ``day`` or ``week``.
-        since: First of them. Default: the first of November, or the first week that begins after it.
+        since: First window. Default: the first of November, or the first week that begins after it.
     """
     late = rows.take((rows.day >= NOVEMBER) & (rows.week < 53))
     keys = getattr(late, by)
@@ -63,7 +63,7 @@ def windows(rows: Rows, by: str, *, since: int = 0) -> list[Rows]:
 
 
 def compared(rows: Rows, by: str, *, given: bool) -> dict[str, Any]:
-    """Measure how many windows fire, and which features."""
+    """Measure the number of windows that fire, and their features."""
     baseline = baseline_of(rows, by)
     judged, uncovered = [], []
     names: Counter[str] = Counter()
@@ -77,7 +77,7 @@ def compared(rows: Rows, by: str, *, given: bool) -> dict[str, Any]:
 
 
 def unit_error(rows: Rows, by: str, *, given: bool, share: float) -> dict[str, Any]:
-    """Measure in how many windows a price in cents is named: each window is the first of an error of its own."""
+    """Measure in how many windows a price in cents is reported; each window is the first of an error of its own."""
     baseline = baseline_of(rows, by)
     found, trials = Counter[str](), 0
     random = np.random.default_rng(1)
@@ -101,7 +101,7 @@ def unit_error(rows: Rows, by: str, *, given: bool, share: float) -> dict[str, A
 
 
 def main() -> None:
-    """Measure what is not measured yet and print two tables."""
+    """Measure the missing results and print two tables."""
     ledger, rows = Ledger("retail_year"), retail()
     print(
         "| windows of November and December | compared | fire | fire twice in three | rows not covered | most often |"

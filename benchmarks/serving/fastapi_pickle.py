@@ -1,4 +1,4 @@
-"""FastAPI with a typed body over a pickled scikit-learn model and pandas, as its tutorial writes it; uvicorn."""
+"""FastAPI with a typed body over a pickled scikit-learn model and pandas, as in its tutorial; uvicorn."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ class Body(BaseModel):
 
 
 class Answer(BaseModel):
-    """One prediction a row."""
+    """One prediction per row."""
 
     predictions: list[float]
 

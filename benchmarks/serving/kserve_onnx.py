@@ -26,7 +26,7 @@ class Onnx(kserve.Model):
         self.ready = True
 
     def predict(self, payload, headers=None, response_headers=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        """Predict, in the protocol that the caller speaks."""
+        """Predict, in the protocol of the request."""
         if isinstance(payload, InferRequest):
             tensor = payload.inputs[0]
             rows = tensor.as_numpy().astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""One server under load: CPU of its process tree a request, latency as ``wrk`` saw it, memory."""
+"""One server under load: CPU of its process tree per request, latency measured by ``wrk``, memory."""
 
 import json
 import os
@@ -19,16 +19,16 @@ _REQUESTS = re.compile(r"(\d+) requests in")
 _LATENCY = re.compile(r"(50|99)%\s+([\d.]+)(us|ms|s)")
 _ERRORS = re.compile(r"Non-2xx or 3xx responses: (\d+)|Socket errors: connect (\d+), read (\d+)")
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-# the server has one core for itself, the load the other
+# the server has one core to itself, the load generator the other
 SERVER_CORE, LOAD_CORE = "0", "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of ``wrk`` cost and saw."""
+    """Cost and latency of one run of ``wrk``."""
 
     requests: int
-    cpu_ms: float  # of the server, a request
+    cpu_ms: float  # of the server, per request
     p50_ms: float
     p99_ms: float
     per_second: float
@@ -45,7 +45,7 @@ class Server:
 
 
 def tree(pid: int) -> list[int]:
-    """Return a process and all below it."""
+    """Return a process and its descendants."""
     found = [pid]
     for one in found:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
@@ -63,7 +63,7 @@ def cpu(pid: int) -> float:
 
 
 def memory(pid: int) -> float:
-    """Return the MB of a process tree, shared pages shared out."""
+    """Return the MB of a process tree, with shared pages divided among processes."""
     total = 0
     for one in tree(pid):
         found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.MULTILINE)
@@ -75,7 +75,7 @@ def memory(pid: int) -> float:
 def running(
     command: Sequence[str], port: int, path: str, body: bytes, environment: Mapping[str, str]
 ) -> Iterator[Server]:
-    """Start a server on its core and give it once it has answered a prediction."""
+    """Start a server on its core and yield it once it has returned a prediction."""
     began = time.perf_counter()
     process = subprocess.Popen(
         ["taskset", "-c", SERVER_CORE, *command],
@@ -111,7 +111,7 @@ def load(server: Server, path: str, body: bytes, *, connections: int, seconds: i
     """Send one body again and again.
 
     Raises:
-        RuntimeError: An answer was an error.
+        RuntimeError: A response was an error.
     """
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -142,7 +142,7 @@ def load(server: Server, path: str, body: bytes, *, connections: int, seconds: i
     if _ERRORS.search(said):
         raise RuntimeError(said)
     count = int(_REQUESTS.findall(said)[0])
-    if count == 0:  # nobody else's fault: the machine is shared
+    if count == 0:  # a cause outside the server: the machine is shared
         return load(server, path, body, connections=connections, seconds=seconds * 2, folder=folder)
     latency = {percent: float(number) * _MILLISECONDS[unit] for percent, number, unit in _LATENCY.findall(said)}
     return Load(count, spent / count * 1000, latency["50"], latency["99"], count / seconds)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.serving.memory [requests]``: memory of our server over a million requests, every call captured."""
+"""``python -m benchmarks.serving.memory [requests]``: memory of our server over a million requests, with every call captured."""
 
 import sys
 import tempfile
@@ -12,7 +12,7 @@ STEP_SECONDS = 10
 
 
 def main() -> None:
-    """Print requests so far and memory, ten seconds at a time, and at the end how far it grew."""
+    """Print requests and memory every ten seconds, and the growth at the end."""
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory() as name, sink() as port:
         folder = Path(name)

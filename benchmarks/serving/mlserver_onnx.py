@@ -2,7 +2,7 @@
 # requires-python = ">=3.11,<3.13"
 # dependencies = ["mlserver==1.7.1", "onnxruntime>=1.20", "numpy"]
 # ///
-"""MLServer with a custom runtime over the same ONNX Runtime session; without worker processes, which do not start with it today."""
+"""MLServer with a custom runtime over the same ONNX Runtime session; without worker processes, which fail to start with it."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ class Onnx(MLModel):
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until terminated."""
     settings = Settings(
         host="127.0.0.1",
         http_port=int(os.environ["SAGEMAKER_BIND_TO_PORT"]),

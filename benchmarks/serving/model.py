@@ -1,4 +1,4 @@
-"""The model that every server serves: 100 trees of depth 4 over 20 numbers, as ``model.onnx`` and ``signature.json``."""
+"""The model of every server: 100 trees of depth 4 over 20 numbers, as ``model.onnx`` and ``signature.json``."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ WIDTH = 20
 
 
 def write(folder: Path) -> None:
-    """Train it and write both files."""
+    """Train the model and write both files."""
     random = np.random.default_rng(7)
     x = random.normal(size=(5000, WIDTH))
     y = x[:, 0] * 3 + np.sin(x[:, 1]) + x[:, 2] * x[:, 3] + random.normal(size=5000)

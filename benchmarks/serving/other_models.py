@@ -1,4 +1,4 @@
-"""``python -m benchmarks.serving.other_models [rounds [words]]``: models that are not ONNX behind our server, and a peer.
+"""``python -m benchmarks.serving.other_models [rounds [words]]``: models in other formats than ONNX, and a peer.
 
 Each runs in an environment of ``.ci/run``; the peer is FastAPI over the same pickled model in the same environment.
 """
@@ -43,7 +43,7 @@ PEER = "FastAPI + pandas, hist_gradient_boosting"
 
 
 def body(count: int) -> bytes:
-    """Return a request of so many rows."""
+    """Return a request with the given number of rows."""
     random = np.random.default_rng(11)
     numbers, stores = random.normal(size=(count, 13)).round(4).tolist(), random.choice(STORES, (count, 2)).tolist()
     return json.dumps({"instances": [[*a, *b] for a, b in zip(numbers, stores, strict=True)]}).encode()
@@ -61,7 +61,7 @@ def saved(name: str, folder: Path) -> None:
 
 
 def measured(name: str, folder: Path) -> dict[str, float]:
-    """Start a server, and return what one row and many cost."""
+    """Start a server, and return the cost of one row and of many."""
     python = ENVIRONMENTS / ENVIRONMENT.get(name, "estimators") / "bin" / "python"
     environment = {
         "MLOPS_OPT_ML": str(folder),
@@ -69,7 +69,7 @@ def measured(name: str, folder: Path) -> dict[str, float]:
         "MLOPS_MODEL_PYTHON": str(python),
         "MLOPS_REQUIREMENTS_SHA256": LOCK,
         "MLOPS_TRUST": "data,code,pickle",
-        "OMP_NUM_THREADS": "1",  # of the peer; ours says so to its processes itself
+        "OMP_NUM_THREADS": "1",  # of the peer; our server sets it itself
     }
     ours = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
     command = [str(python), str(FOLDER / "fastapi_pickle.py")] if name == PEER else ours
@@ -91,14 +91,14 @@ def measured(name: str, folder: Path) -> dict[str, float]:
 
 
 def alone_in(name: str, folder: Path, calls: int) -> float:
-    """Return the CPU milliseconds of the framework's own answer for one row, which is ready."""
+    """Return the CPU milliseconds of the framework's own prediction of one prepared row."""
     command = [ENVIRONMENTS / ENVIRONMENT[name] / "bin" / "python", FOLDER / "save_other.py", "ask", folder, str(calls)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 def hop(folder: Path) -> tuple[float, float]:
-    """Return the CPU milliseconds of a call for one row, by way of a process and in that process alone."""
+    """Return the CPU milliseconds of a call for one row through a process, and in that process alone."""
     python = ENVIRONMENTS / ENVIRONMENT["lightgbm_matrix"] / "bin" / "python"
     alone = alone_in("lightgbm_matrix", folder, HOPS)
     model = WorkerModel(folder, python=python, requirements_sha256=LOCK)
@@ -115,7 +115,7 @@ def hop(folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure all and print the table."""
+    """Measure all servers and print the table."""
     rounds, words = int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:]
     hops: list[tuple[float, float]] = []
     frames: list[float] = []
@@ -125,7 +125,7 @@ def main() -> None:
         for name in names:
             if name != PEER:
                 saved(name, Path(made) / name / "model")
-        for _ in range(rounds + 1):  # the first warms file caches and byte code
+        for _ in range(rounds + 1):  # the first round warms file caches and byte code
             for name in names:
                 folder = Path(made) / ("hist_gradient_boosting" if name == PEER else name)
                 took = measured(name, folder)

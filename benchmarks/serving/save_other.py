@@ -1,4 +1,4 @@
-"""Trains and saves models that are not ONNX in the environment that runs this: ``save_other.py NAME FOLDER``.
+"""Train and save models in other formats than ONNX, in the running environment: ``save_other.py NAME FOLDER``.
 
 Fifteen columns, two of them categories, and 200 trees.
 """
@@ -80,12 +80,12 @@ def hist_gradient_boosting(rows: pd.DataFrame, label: Any, folder: Path) -> None
 
 
 def echo_frame(_rows: pd.DataFrame, _label: Any, folder: Path) -> None:
-    """A frame and the way there, without a model."""
+    """Echo of the frame, without a model, to measure the transport."""
     (folder / "model.py").write_text(ECHO)
 
 
 def asked(folder: Path, calls: int) -> float:
-    """Return the CPU milliseconds of a call for one row in this very process, without any way there, on a ready matrix or frame."""
+    """Return the CPU milliseconds of a call for one row within this process, on a prepared matrix or frame."""
     predict = _ready(folder)
     predict()
     began = time.process_time()
@@ -115,7 +115,7 @@ SAVES: dict[str, Callable[[pd.DataFrame, Any, Path], None]] = {
 
 
 def main() -> None:
-    """Save the model that the first argument names, or ask one (``ask FOLDER CALLS``)."""
+    """Save the model that the first argument names, or call one (``ask FOLDER CALLS``)."""
     folder = Path(sys.argv[2])
     if sys.argv[1] == "ask":
         print(asked(folder, int(sys.argv[3])))

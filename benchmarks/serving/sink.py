@@ -1,16 +1,16 @@
-"""An S3 that takes objects and forgets them, so that capture has somewhere to write to; it costs the server what S3 would."""
+"""An S3 that discards objects, so that capture has a destination that costs the server as much as S3."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Sink(BaseHTTPRequestHandler):
-    """Answers every PUT."""
+    """Accept every PUT."""
 
     protocol_version = "HTTP/1.1"
 
     def do_PUT(self) -> None:
-        """Read and forget."""
+        """Read and discard."""
         if self.headers.get("expect", "").lower() == "100-continue":
             self.send_response_only(100)
             self.end_headers()
@@ -27,7 +27,7 @@ class Sink(BaseHTTPRequestHandler):
         return True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":
