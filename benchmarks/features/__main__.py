@@ -1,7 +1,7 @@
 """``python -m benchmarks.features [sizes [rounds]]``: training sets and ingests, alternating, medians of the rounds.
 
-Each case runs in a process of its own; Feast has its own environment, locked beside its script. Sizes are words of ``data.SIZES``
-with commas; default ``S,deep``. L takes about five minutes a round and 5 GB of memory.
+Each case runs in a process of its own; Feast has its own environment, locked beside its script. Sizes are keys of ``data.SIZES``
+separated by commas; default ``S,deep``. L takes about five minutes a round and 5 GB of memory.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""An AWS account in memory, as the two machines see it: their functions are the real ones; SageMaker, S3, CloudWatch are dicts.
+"""An AWS account in memory for the Deploy and Retrain machines: real functions; SageMaker, S3 and CloudWatch are dicts.
 
-What SageMaker does with an update is decided by the scenario: the update ends after its bakes with the new config, with the old
-one (an alarm rolled it back), or fails. DynamoDB is moto's, so that lock and chain are guarded by real conditional writes.
+The scenario decides the result of a SageMaker update: it ends after its bakes with the new config, with the old
+one (an alarm rolled it back), or fails. DynamoDB is moto's, so lock and chain use real conditional writes.
 """
 
 import base64
@@ -28,15 +28,15 @@ ENDPOINT, GROUP = "demand-forecast", "demand-forecast"
 OLD = "demand-forecast-11111111"
 ACCOUNT, REGION = "123456789012", "us-east-1"
 KMS = SigningKms()
-DURATION = 95.0  # seconds that a change takes: a few polls, more would only repeat them
+DURATION = 95.0  # seconds of a change: a few polls; more would only repeat them
 START = 1_501_578_000.0  # 2017-08-01T09:00:00Z
 GOLDEN = b'{"name": "typical", "body": "{\\"instances\\": [1]}", "rows": 1, "content_type": "application/json", "minimum": 0}\n'
 ANSWER = '{"predictions": [1.0]}'
-_HOURS = 8  # of captures, from one before the start on
+_HOURS = 8  # of captures, beginning one hour before the start
 
 
 class CallError(Exception):
-    """What an integration answers instead of a result, by the name that a state machine sees."""
+    """An error that an integration returns instead of a result, with its name in a state machine."""
 
     def __init__(self, name: str, cause: str = "") -> None:
         super().__init__(name)
@@ -45,7 +45,7 @@ class CallError(Exception):
 
 @dataclass
 class Endpoint:
-    """One endpoint: what serves, and what it is changing to until a time."""
+    """One endpoint: its current state, and the change in progress with its end time."""
 
     config: str
     status: str = "InService"
@@ -57,20 +57,20 @@ class Endpoint:
 
 @dataclass
 class Account:
-    """The account.
+    """The simulated account.
 
     Args:
-        update: How an update ends: ``new``, ``old`` (rolled back by an alarm), ``back`` (the same, which is seen while it
-            is) or ``failed``.
+        update: How an update ends: ``new``, ``old`` (rolled back by an alarm), ``back`` (the same, with the rollback
+            visible while it runs) or ``failed``.
         create: How a creation ends: ``new`` or ``failed``.
-        invocations: Calls that the new fleet serves.
-        golden: What the candidate answers to golden requests before it gets traffic, and from then on.
-        bodies: Body of captured answers since the start, of the production variant and of a shadow.
+        invocations: Number of calls to the new fleet.
+        golden: The candidate's responses to golden requests before it gets traffic, and afterwards.
+        bodies: Body of captured responses since the start, of the production variant and of a shadow.
         serves: Whether an endpoint serves at the start.
         duration: Seconds that a change takes.
-        on_probation: Whether what serves at the start is on probation, whose alarm is in ALARM and whose schedule is enabled.
-        traffic: Value of a `MetricStat` in the minute that begins then. Default: ``invocations`` calls of each
-            fleet in the minute before, none of which failed.
+        on_probation: Whether the model that serves at the start is on probation, with its alarm in ALARM and its schedule enabled.
+        traffic: Value of a `MetricStat` in the minute that begins at a time. Default: ``invocations`` successful
+            calls of each fleet in the minute before.
     """
 
     update: str = "new"
@@ -100,7 +100,7 @@ class Account:
     served: list[str] = field(default_factory=list)
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Carry out one integration, named as in a definition without its partition."""
+        """Execute one integration, named as in a definition without its partition."""
         service, _, action = name.partition(":")
         if service == "lambda":
             function = arguments["FunctionName"].rpartition(":")[2]
@@ -124,13 +124,13 @@ class Account:
             raise CallError("SageMaker.SageMakerException", cause) from error
 
     def client(self, service: str, **_: Any) -> Any:
-        """Return what ``boto3.client`` gives to the functions."""
+        """Return the functions' replacement of ``boto3.client``."""
         if service == "kms":
             return KMS
         return boto3_dynamodb() if service == "dynamodb" else _Client(self, service)
 
     def settle(self) -> None:
-        """Let every change whose time has come end."""
+        """Complete every change whose time has come."""
         for endpoint in self.endpoints.values():
             if endpoint.target is not None and self.now >= endpoint.until:
                 failed = endpoint.ends_with == "failed"
@@ -180,7 +180,7 @@ class Account:
         return arn
 
     def version(self, name: str, package: str) -> None:
-        """Make model and config of one name, as an earlier rollout left them."""
+        """Create model and config of one name, as left by an earlier rollout."""
         tags = [{"Key": "mlops:endpoint", "Value": ENDPOINT}]
         self.models[name] = {"ModelName": name, "Containers": [{"ModelPackageName": package}], "Tags": tags}
         variant = {
@@ -192,7 +192,7 @@ class Account:
         self.configs[name] = {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags}
 
     def scale(self, requests: Mapping[str, Sequence[Any]]) -> None:
-        """Let the endpoint scale, as an earlier rollout made it."""
+        """Give the endpoint scaling, as set by an earlier rollout."""
         for target in requests["targets"]:
             self._applicationautoscaling_registerScalableTarget(target)
         for policy in [*requests["policies"], *(wake["policy"] for wake in requests["wake"])]:
@@ -203,7 +203,7 @@ class Account:
             self._applicationautoscaling_putScheduledAction(schedule)
 
     def capture(self, *variants: str) -> None:
-        """Let the two variants have a captured call each minute, with the same requests; those since the start have `bodies`."""
+        """Capture one call per minute for both variants, with the same requests; those since the start have `bodies`."""
         for (variant, body), hour in itertools.product(zip(variants, self.bodies, strict=True), range(-1, _HOURS)):
             first = datetime.fromtimestamp(START, UTC) + timedelta(hours=hour)
             key = f"capture/{ENDPOINT}/{variant}/{first:%Y/%m/%d/%H}/calls.jsonl"
@@ -212,7 +212,7 @@ class Account:
     # SageMaker
 
     def _sagemakerruntime_invokeEndpoint(self, request: dict[str, Any]) -> Any:  # noqa: N802 - the integration's own name
-        """Golden requests: the live model answers 1, the candidate what the scenario says."""
+        """Golden requests: the live model returns 1, the candidate the scenario's value."""
         endpoint = self._endpoint(ENDPOINT) if ENDPOINT in self.endpoints else None
         before, again = self.golden
         is_new = endpoint is not None and (endpoint.config != OLD or endpoint.target is not None)
@@ -245,7 +245,7 @@ class Account:
             raise _error(f"Cannot update in-progress endpoint {request['EndpointName']}.")
         guarded = "AutoRollbackConfiguration" in request.get("DeploymentConfig", {})
         endpoint.target = request["EndpointConfigName"]
-        # a change without alarms (going back) is not what the scenario is about
+        # scenarios are not about a change without alarms (a rollback)
         endpoint.ends_with = self.update if guarded else "new"
         endpoint.status, endpoint.started = "Updating", self.now
         endpoint.until = self.now + self.duration
@@ -326,7 +326,7 @@ class Account:
         return {"ModelPackageArn": request["ModelPackageArn"]}
 
     def _job(self, request: dict[str, Any]) -> Any:
-        """A job that runs once under its name, which AWS never gives again."""
+        """A job that runs once under its name; AWS never reuses a job name."""
         name = request.get("TrainingJobName") or request["ProcessingJobName"]
         if name in self.jobs:
             raise CallError("SageMaker.ResourceInUseException", f"Job name must be unique within an account: {name}")
@@ -336,7 +336,7 @@ class Account:
         return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
 
     def _s3_listObjectsV2(self, request: dict[str, Any]) -> Any:  # noqa: N802
-        """A split of one file; of what champions predicted nothing is kept."""
+        """List a split of one file; predictions of champions are not stored."""
         if request["Prefix"].startswith("predictions/"):
             return {"KeyCount": 0}
         return {"KeyCount": 1, "Contents": [{"Key": f"{request['Prefix']}part-0.parquet", "ETag": '"1"'}]}
@@ -348,7 +348,7 @@ class Account:
     # CloudWatch and Application Auto Scaling
 
     def _cloudwatch_putMetricAlarm(self, request: dict[str, Any]) -> Any:  # noqa: N802
-        """One that is put over another keeps its state."""
+        """An alarm that replaces another keeps its state."""
         state = self.alarms.get(request["AlarmName"], {}).get("StateValue", "OK")
         self.alarms[request["AlarmName"]] = request | {"StateValue": state}
         return {}
@@ -368,7 +368,7 @@ class Account:
     def _cloudwatch_getMetricData(self, request: dict[str, Any]) -> Any:  # noqa: N802
         results = []
         if self.traffic is not None:
-            # half an hour of history is enough, and quicker
+            # half an hour of history is enough, and faster
             first = max(request["StartTime"], datetime.fromtimestamp(START - 1800, UTC))
             length = int((request["EndTime"] - first).total_seconds() // 60) + 1
             times = [first + timedelta(minutes=minute) for minute in range(max(0, length))]
@@ -391,7 +391,7 @@ class Account:
         return {"MetricDataResults": results}
 
     def asked(self, metric: dict[str, Any]) -> int:
-        """Return how many calls a metric of calls has."""
+        """Return the number of calls of an invocation metric."""
         del metric
         return self.invocations
 
@@ -430,7 +430,7 @@ class Account:
         return {"ScalableTargets": [self.targets[name] for name in request["ResourceIds"] if name in self.targets]}
 
     def _applicationautoscaling_deregisterScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
-        """Its policies and schedules go with it."""
+        """Removes its policies and schedules too."""
         target = request["ResourceId"]
         if target not in self.targets:
             raise CallError("ApplicationAutoScaling.ObjectNotFoundException", f"No scalable target found for {target}")
@@ -524,10 +524,10 @@ class _S3:
 
 
 class Context:
-    """What a Lambda function is called with."""
+    """Context of a Lambda call."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the time that a function has at its start."""
+        """Return the remaining time of a function at its start."""
         return 900_000
 
 
@@ -546,7 +546,7 @@ def boto3_dynamodb() -> Any:
 
 @functools.cache
 def _captured(variant: str, body: str, hour: int) -> bytes:
-    """Return a captured call each minute of an hour, counted from that of the start."""
+    """Return one captured call per minute of an hour, counted from the hour of the start."""
     first, lines = datetime.fromtimestamp(START, UTC) + timedelta(hours=hour), list[str]()
     for minute in range(60):
         data = {"endpointInput": f'{{"instances": [{hour * 60 + minute}]}}', "endpointOutput": body}

@@ -1,4 +1,4 @@
-"""What the campaigns share: a world of one endpoint, the real functions of its machines, and the invariant."""
+"""Fixtures of the campaigns: a world of one endpoint, the real functions of its machines, and the invariant."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from tests.campaign.retrain import Retrain
 
 @pytest.fixture(scope="module")
 def current() -> Iterator[Current]:
-    """The account that is reached, with moto's tables; both end with the file."""
+    """The current account with moto's tables; both end with the file."""
     with tables() as found:
         yield found
 
@@ -24,11 +24,11 @@ def handlers(current: Current) -> dict[str, Callable[[dict[str, Any], object], A
 
 @pytest.fixture
 def deploy(current: Current, handlers: Any) -> Callable[..., Deploy]:
-    """Make a world in which one endpoint serves, with changes of the account: ``deploy(update="old")``."""
+    """Make a world with one serving endpoint, with arguments for the account: ``deploy(update="old")``."""
     return world_maker(current, handlers)
 
 
 @pytest.fixture
 def retrain(current: Current, handlers: Any) -> Callable[..., Retrain]:
-    """Make a world in which a retraining holds its lock: ``retrain(verdict="FAILED")``."""
+    """Make a world with a retraining that holds its lock: ``retrain(verdict="FAILED")``."""
     return retrain_maker(current, handlers)

@@ -1,4 +1,4 @@
-"""The Deploy machine's world: what stands before an execution, and what must hold after it, whatever happened in between."""
+"""The Deploy machine's world: the state before an execution, and the invariant after it under any faults."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ BADLY_SCALED = "it scales by"
 TARGET = SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2)
 UNREAD = "sagemaker:describeEndpoint"
 PROBATION = 3600
-# as a unit has them that declares a probation: the alarm that is made at each promotion
+# alarms of a unit with a probation: made at each promotion
 PROBATION_SPEC: dict[str, Any] = {"probation": PROBATION, "probation_alarms": (probation_alarm(ENDPOINT),)}
 SPEC = ServingSpec(
     endpoint=ENDPOINT,
@@ -67,7 +67,7 @@ SPEC = ServingSpec(
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
     capture=CaptureSpec(percent=100, destination="s3://capture/capture"),
 )
-# all that a rollout may have: a rehearsal, a shadow whose answers are compared, golden requests again, captured answers read
+# all features of a rollout: a rehearsal, a shadow with compared responses, golden requests again, captured responses
 FULL_SPEC = replace(
     SPEC,
     rollout=RolloutSpec(
@@ -95,7 +95,7 @@ FULL_SPEC = replace(
         schedules=(ScheduledCapacitySpec(name="morning", schedule="cron(0 6 * * ? *)", minimum=3, maximum=4),),
     ),
 )
-# what scales down to no instance, and is started by its backlog
+# an endpoint that scales to no instance, and is started by its backlog
 QUEUE_SPEC = replace(
     SPEC,
     rollout=replace(SPEC.rollout, kind="ALL_AT_ONCE", percent=None, min_invocations=0),
@@ -107,7 +107,7 @@ STEADY_SPEC = replace(QUEUE_SPEC, scaling=ScalingSpec(minimum=2, maximum=3, targ
 
 
 def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
-    """Return the machine of an endpoint that is served by a spec."""
+    """Return the machine of an endpoint with a spec."""
     function = "arn:aws:lambda:us-east-1:123456789012:function:"
     return deploy_machine(
         endpoint_name=ENDPOINT,
@@ -134,16 +134,16 @@ _MACHINES = {
 
 
 class Deploy:
-    """One endpoint that serves package 1 (unless the account says that none serves) and package 2, which is approved.
+    """One endpoint that serves package 1 (unless the account starts without a model) and package 2, which is approved.
 
     Args:
         account: The account.
-        spec: How the endpoint is served.
-        asks: What executions are asked for: ``approval`` of package 2, or after its promotion the way back, by the ``alarm`` of
+        spec: Spec of the endpoint.
+        asks: Request of the executions: ``approval`` of package 2, or after its promotion the rollback, by the ``alarm`` of
             its probation or its ``golden`` requests. Default: an approval.
-        before: How what serves at the start was served. Default: as ``spec`` says.
-        meets: What each execution meets.
-        follows: What an execution met that came before, a day ago, and is over.
+        before: Spec of the model that serves at the start. Default: ``spec``.
+        meets: Faults of each execution.
+        follows: Faults of a finished execution a day earlier.
     """
 
     FUNCTIONS = {  # noqa: RUF012 - never changed
@@ -215,7 +215,7 @@ class Deploy:
         hook: Callable[[str], None] | None = None,
         **request: Any,
     ) -> Run:
-        """Run one execution under faults; ``hook`` is called with each call's label, before it."""
+        """Run one execution under faults; ``hook`` is called before each call, with the call's label."""
         self.executions += 1
         name = f"run-{self.executions}"
         given = self.request(**(request or self.asks))
@@ -224,7 +224,7 @@ class Deploy:
         return run(machine or self.machine, given, self.account, name=name, faults=met, chance=chance, hook=hook)
 
     def recover(self) -> Run:
-        """Run the recovery of the execution before, as the guard starts it: with its lock, if it held that."""
+        """Run the recovery of the execution before, started as by the guard: with its lock, if it held one."""
         dead, heir = (f"{PREFIX}:execution:Machine:run-{self.executions + number}" for number in (0, 1))
         self.table.hand_over(dead, heir)
         died = DiedExecution(
@@ -256,29 +256,29 @@ class Deploy:
         return self.account.endpoints.get(ENDPOINT)
 
     def serves(self) -> str | None:
-        """Return the version that serves, or None."""
+        """Return the serving version, or None."""
         endpoint = self.serving()
         return None if endpoint is None else endpoint.config
 
     @property
     def excused(self) -> frozenset[str]:
-        """Labels of what every execution meets for good."""
+        """Labels of the calls that fail in every execution."""
         return frozenset({self.meets.label} if self.meets is not None and self.meets.always else ())
 
     def cannot_clean(self, excused: frozenset[str]) -> bool:
-        """Whether what a dead execution left has to stay: who cannot take its lock touches nothing."""
+        """Whether leftovers of a dead execution have to stay: an execution that cannot take the lock changes nothing."""
         return self.is_after_death and LOCK in excused
 
     def heal(self) -> None:
-        """Let what every execution met for good be over."""
+        """End the faults of every execution."""
         self.meets = None if self.excused else self.meets
 
     def broken(self, result: Run, *, excused: frozenset[str] = frozenset()) -> list[str]:
-        """Return what of the invariant does not hold after an execution.
+        """Return the violations of the invariant after an execution.
 
         Args:
-            result: What the execution did.
-            excused: Labels of calls that failed for good: what only they can do cannot be demanded.
+            result: The execution.
+            excused: Labels of permanently failing calls, whose effects are not required.
         """
         ended = (
             [] if result.status == "CRASHED" or result.outcome in list(Outcome) else [f"ended by {result.outcome!r}"]
@@ -293,7 +293,7 @@ class Deploy:
         ]
 
     def ended(self) -> list[str]:
-        """Return what the schedule leaves once every probation is over."""
+        """Return the leftovers of the schedule once every probation is over."""
         self.account.now += DAY
         self.watch()
         left = sorted(name for name in self.account.alarms if name == probation_alarm(ENDPOINT))
@@ -301,11 +301,11 @@ class Deploy:
         return [f"left after the probation: {name}" for name in left]
 
     def restore_schedule(self) -> None:
-        """Make the schedule again, as a deployment of the stack does, where it was deleted."""
+        """Create a deleted schedule again, as a deployment of the stack does."""
         self.account.rules.setdefault(probation_rule(ENDPOINT), False)
 
     def watch(self) -> None:
-        """Let the schedule look, if it is enabled."""
+        """Run the schedule, if it is enabled."""
         if self.account.rules.get(probation_rule(ENDPOINT)):
             at = datetime.fromtimestamp(self.account.now, UTC)
             self.account.functions["probation"]({"time": at.isoformat()}, Context())
@@ -314,12 +314,12 @@ class Deploy:
         endpoint, account = self.serving(), self.account
         if endpoint is None:
             return ["the endpoint is gone, though a model served"] if account.serves else []
-        # what AWS itself could not finish, the machine can only say
+        # a change that AWS could not finish can only be reported
         allowed = {"InService"} | ({"Failed"} if account.update == "failed" else set())
-        # a first endpoint that failed while nobody could read it, or nobody was there, stays: who asks next is told to delete it
+        # a first endpoint that failed unseen stays: the next request is refused with the advice to delete it
         unattended = excused or result.status == "CRASHED" or result.outcome == "REFUSED"
         allowed |= {"Failed"} if not account.serves and unattended else set()
-        # the change that a stopped execution began goes on without it
+        # the change that a stopped execution began continues without it
         allowed |= {"Creating", "Updating"} if result.status == "CRASHED" else set()
         problems = [] if endpoint.status in allowed else [f"the endpoint is {endpoint.status}"]
         config = account.configs.get(endpoint.config)
@@ -374,7 +374,7 @@ class Deploy:
         if self.cannot_clean(excused):
             return []
         if serving is not None and serving.status == "Failed":
-            return []  # which of its configs a failed endpoint still holds, only AWS knows: none may be deleted
+            return []  # only AWS knows which of its configs a failed endpoint still uses: none may be deleted
         # a shadow that could not be ended serves, so its version is in use
         config = {} if serving is None else account.configs.get(serving.config, {})
         kept |= {variant["ModelName"] for variant in config.get("ShadowProductionVariants", ())}
@@ -392,13 +392,13 @@ class Deploy:
         if alarms and not excused & {"cloudwatch:deleteAlarms", "lambda:invoke record"}:
             problems.append(f"orphan alarms {', '.join(alarms)}")
         others = sorted(set(account.endpoints) - {ENDPOINT})
-        # what an execution that died left, preflight finds
+        # preflight finds leftovers of a dead execution
         if others and not excused & {"sagemaker:deleteEndpoint", "lambda:invoke record", "lambda:invoke preflight"}:
             problems.append(f"orphan endpoints {', '.join(others)}")
         return problems
 
     def _what_watches(self, result: Run, excused: frozenset[str]) -> list[str]:
-        """A model on probation is watched or its record says that it is not, and what watches ends by itself."""
+        """A model on probation has its alarm, or its record says that it has none; alarm and schedule end by themselves."""
         if result.status == "CRASHED":
             return []
         row, account, problems = self.row(), self.account, list[str]()
@@ -416,7 +416,7 @@ class Deploy:
         return problems
 
     def _what_scales(self, result: Run, excused: frozenset[str]) -> list[str]:
-        """No policy, schedule or alarm of scaling is left that no spec names; what is promoted scales, or its event denies it."""
+        """No policy, schedule or alarm of scaling is left without a spec; a promoted model scales, or its event denies it."""
         wanted, known = _scaling(self.spec), _scaling(self.spec) | _scaling(self.before)
         alarms = {name for name in self.account.alarms if "-scaling-" in name}
         found = set(self.account.scaling) | alarms
@@ -429,7 +429,7 @@ class Deploy:
         return problems
 
     def _begin_probation(self, asks: str) -> None:
-        """Promote package 2, and let what is asked for from now on be its way back."""
+        """Promote package 2, so that later requests are its rollback."""
         assert self.run().outcome == "PROMOTED"
         self.account.now += 600
         live = from_json(LivePointer, str(self.row().live))
@@ -443,7 +443,7 @@ class Deploy:
         return str(self.account.packages[package]["CustomerMetadataProperties"]["container_sha256"])
 
     def promote(self, package: str) -> None:
-        """Let the chain show a package as promoted."""
+        """Record a package as promoted in the chain."""
         row = self.table.read()
         record = AuditRecord(
             endpoint=ENDPOINT,
@@ -492,7 +492,7 @@ class Deploy:
 
 
 def _scaling(spec: ServingSpec) -> set[str]:
-    """Return what the account has of a spec's scaling: names of policies, schedules and alarms."""
+    """Return the scaling resources of a spec in the account: names of policies, schedules and alarms."""
     requests = render_scaling(spec)
     policies = [*requests["policies"], *(wake["policy"] for wake in requests["wake"])]
     return {
@@ -503,7 +503,7 @@ def _scaling(spec: ServingSpec) -> set[str]:
 
 
 def _problems_of_alarm(alarm: Mapping[str, Any] | None, record: AuditRecord, *, is_new: bool) -> list[str]:
-    """Hold the alarm of a probation to that it is there, and was made anew by the execution with which the probation begins."""
+    """Check that the alarm of a probation exists, and was created by the execution that began the probation."""
     if "the alarm of its probation" in record.reason:
         return []
     if alarm is None:

@@ -1,4 +1,4 @@
-"""The real functions of the machines, loaded once, against the account of whichever world was made last."""
+"""The real functions of the machines, loaded once, against the account of the latest world."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -38,12 +38,12 @@ ENVIRONMENT = {
 
 
 class Current:
-    """The account that a loaded handler's clients reach: handlers are loaded once, accounts change."""
+    """The account that the clients of loaded handlers use: handlers are loaded once, accounts change."""
 
     account: Account
 
     def client(self, service: str, **_: Any) -> Any:
-        """Return a client that asks whichever account is there then."""
+        """Return a client that uses the current account."""
         return _Late(self, service)
 
 
@@ -57,7 +57,7 @@ class _Late:
 
 @contextmanager
 def tables() -> Iterator[Current]:
-    """Moto's DynamoDB with the tables, and the environment that constructs give to functions, until the end."""
+    """Moto's DynamoDB with the tables, and the functions' environment as set by constructs."""
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -88,7 +88,7 @@ def load_handlers(current: Current) -> dict[str, Callable[[dict[str, Any], objec
 
 
 def world_maker(current: Current, handlers: Any) -> Callable[..., Deploy]:
-    """Return what makes a world in which one endpoint serves, with changes of the account: ``make(update="old")``."""
+    """Return a factory of worlds with one serving endpoint, with arguments for the account: ``make(update="old")``."""
 
     def make(spec: ServingSpec = SPEC, **changes: Any) -> Deploy:
         of_world = {name: changes.pop(name) for name in ("asks", "before", "meets", "follows") if name in changes}
@@ -99,7 +99,7 @@ def world_maker(current: Current, handlers: Any) -> Callable[..., Deploy]:
 
 
 def retrain_maker(current: Current, handlers: Any) -> Callable[..., Retrain]:
-    """Return what makes a world in which a retraining holds its lock: ``make(verdict="FAILED")``."""
+    """Return a factory of worlds with a retraining that holds its lock: ``make(verdict="FAILED")``."""
 
     def make(*, serves: bool = True, **options: Any) -> Retrain:
         current.account = Account(functions=dict(handlers), serves=serves)

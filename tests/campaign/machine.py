@@ -1,4 +1,4 @@
-"""One execution of a machine in MiniStack's interpreter against the account, with faults and crashes put between."""
+"""One execution of a machine in MiniStack's interpreter against the account, with injected faults and crashes."""
 
 import json
 from collections import Counter
@@ -16,10 +16,10 @@ from tests.campaign.account import Account, CallError
 from mlops_local.state_machines.executions import parse_once
 
 PREFIX = "arn:aws:states:us-east-1:123456789012"
-# what a function answers whose own code raised
+# the error of a function whose own code raised
 RAISES = "raises"
 KINDS = ("throttle", "5xx", "timeout", "reset", "access denied", "validation", "latency")
-# what of these may come after the call has done its work: an answer that got lost
+# the errors that may come after the call has done its work: a lost response
 LOST = ("5xx", "timeout", "reset")
 SERVICES = {
     "sagemaker": ("SageMaker.ThrottlingException", "SageMaker.SageMakerException"),
@@ -44,7 +44,7 @@ SERVICES = {
 
 
 class CrashError(BaseException):
-    """The execution is stopped from outside: nothing of it runs any more. Not an ``Exception``, which a machine may catch."""
+    """The execution is stopped from outside. Not an ``Exception``, which a machine may catch."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Fault:
     """One fault at the n-th call of a label.
 
     Args:
-        label: Integration with what it is about, as ``label_of`` gives it.
+        label: Integration and its subject, see ``label_of``.
         kind: One of ``KINDS``, ``RAISES`` or ``crash``.
-        always: Whether every later attempt meets it too.
-        after: Whether the call has done its work before.
+        always: Whether every later attempt fails too.
+        after: Whether the call does its work first.
         occurrence: Which call of the label meets it first.
-        state: The state whose calls alone meet it. Default: those of every state.
+        state: Only calls of this state meet it. Default: calls of every state.
     """
 
     label: str
@@ -68,14 +68,14 @@ class Fault:
     state: str = ""
 
     def __str__(self) -> str:
-        """Return how a failing cell is named."""
+        """Return the name of a failing cell."""
         when = ("always" if self.always else f"at call {self.occurrence}") + (", answer lost" if self.after else "")
         return f"{self.label}{f' of {self.state}' if self.state else ''}: {self.kind} {when}"
 
 
 @dataclass
 class Run:
-    """What an execution did: ``states`` has the state of each label."""
+    """Result of an execution; ``states`` has the state of each label."""
 
     status: str = "CRASHED"
     output: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Run:
 
 
 def label_of(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return an integration with what tells its calls apart."""
+    """Return an integration with the argument that identifies its calls."""
     if name == "lambda:invoke":
         function = arguments["FunctionName"].rpartition(":")[2]
         payload = arguments["Payload"]
@@ -118,7 +118,7 @@ def label_of(name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def tasks_of(definition: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of all Task states of a machine, those of maps and branches included."""
+    """Yield the names of all Task states of a machine, including maps and branches."""
     for name, state in definition["States"].items():
         if state["Type"] == "Task":
             yield name
@@ -140,12 +140,12 @@ def run(
 
     Args:
         definition: The machine.
-        given: Its input.
-        account: What it acts on; its clock moves as the machine waits.
+        given: Input of the execution.
+        account: The account; its clock advances as the machine waits.
         name: Name of the execution.
-        faults: Faults that it meets.
-        chance: Random numbers; with it every call fails with a probability of 0.3 in one of the transient ways.
-        hook: Called with the label of each call, before it. Default: nothing happens beside the execution.
+        faults: Faults of its calls.
+        chance: Random generator; with it every call fails with a probability of 0.3 with a transient error.
+        hook: Called before each call with its label. Default: no hook.
     """
     result = Run()
     machine, execution = f"{PREFIX}:stateMachine:Machine", f"{PREFIX}:execution:Machine:{name}"
@@ -162,7 +162,7 @@ def run(
     calls = _Calls(account, result, faults, chance, hook)
     with suppress(CrashError), _on_account(account, calls):
         stepfunctions._run_execution(execution)
-    if calls.has_crashed:  # a Map keeps the error of a round, and would go on
+    if calls.has_crashed:  # a Map keeps the error of an iteration, and would continue
         started["status"] = "ABORTED"
     else:
         result.status, result.output = started["status"], json.loads(started["output"])
@@ -175,7 +175,7 @@ def run(
 
 @dataclass
 class _Calls:
-    """Carries out each call on the account, or lets it meet its fault."""
+    """Runs each call on the account, or its fault."""
 
     account: Account
     result: Run
@@ -231,13 +231,15 @@ class _Calls:
             return None
         kind = self.chance.choice(KINDS[:4])
         if ".sync" in label:
-            return Fault(label, "throttle")  # a job whose start is not answered is not started again: its machine fails
+            return Fault(
+                label, "throttle"
+            )  # a job without a response to its start is not started again: its machine fails
         return Fault(label, kind, after=kind in LOST and self.chance.random() < 0.5)
 
 
 @contextmanager
 def _on_account(account: Account, calls: _Calls) -> Iterator[None]:
-    """Put the interpreter's calls, waits and clock on the account."""
+    """Redirect the interpreter's calls, waits and clock to the account."""
     register, execute_task = stepfunctions._register_sfn_jsonata_functions, stepfunctions._execute_task
 
     def in_state(state: Any, given: Any, execution: Any, context: Any) -> Any:
@@ -258,7 +260,7 @@ def _on_account(account: Account, calls: _Calls) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Parser, "parse", parse_once)
         patch.setattr(stepfunctions, "_invoke_resource", calls)
-        # a limit of real seconds on a thread of its own, which a campaign whose time is the account's has no use for
+        # a real-time limit on a thread of its own, useless in a campaign with the account's time
         patch.setattr(stepfunctions, "_invoke_resource_with_timeout", calls)
         patch.setattr(stepfunctions, "_execute_task", in_state)
         patch.setattr(stepfunctions, "_scaled_sleep", sleep)
@@ -275,7 +277,7 @@ def _hits(fault: Fault, count: int) -> bool:
 def _error(call: str, kind: str) -> tuple[str, str]:
     throttled, failed = SERVICES[call.partition(":")[0]]
     if call.endswith(".sync"):
-        throttled = failed = "SageMaker.AmazonSageMakerException"  # all that the optimized integration tells apart
+        throttled = failed = "SageMaker.AmazonSageMakerException"  # the only error of the optimized integration
     return {
         "throttle": (throttled, "Rate exceeded"),
         "5xx": (failed, "An internal error occurred (Status Code: 500)"),

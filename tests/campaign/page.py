@@ -1,4 +1,4 @@
-"""``docs/campaign.md``: each campaign writes its own section, between two marks, and leaves the others alone."""
+"""``docs/campaign.md``: each campaign replaces its own section, between two marks, and leaves the others alone."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def marks(name: str) -> tuple[str, str]:
 
 
 def write(page: Path, name: str, text: str) -> None:
-    """Put a section, marks included, into the page in place of the one before; a new one comes last."""
+    """Replace a section of the page, marks included; append a new one."""
     begin, end = marks(name)
     old = page.read_text() if page.is_file() else "# Campaigns\n\n"
     if begin in old:

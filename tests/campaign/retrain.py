@@ -1,4 +1,4 @@
-"""The Retrain machine's world: the same account, with the retraining lock held by the execution, as the guard leaves it."""
+"""The Retrain machine's world: the same account, with the retraining lock held by the execution."""
 
 import json
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ def machine_of(*, is_automatic: bool) -> Mapping[str, Any]:
     )
 
 
-# the ways that a retraining may go, which together reach every task of its definitions
+# courses of a retraining, which together reach every task of its definitions
 SCENARIOS: dict[str, dict[str, Any]] = {
     "is approved by policy": {},
     "waits for a person": {"is_automatic": False},
@@ -113,13 +113,13 @@ class Retrain:
 
     Args:
         account: The account.
-        verdict: What the gate says of the candidate.
-        may_approve: Whether the unit's automation works.
+        verdict: The gate's verdict on the candidate.
+        may_approve: Whether the unit's automation is active.
         is_automatic: Whether the policy approves.
-        is_brought: Whether the model was made elsewhere.
-        is_question: Whether people are asked instead.
-        has_image: Whether the champion is served by an image of its own, in which it predicts the holdout.
-        meets: What each execution meets.
+        is_brought: Whether the model was trained elsewhere.
+        is_question: Whether a person decides instead.
+        has_image: Whether the champion has an image of its own, in which it predicts the holdout.
+        meets: Faults of each execution.
     """
 
     def __init__(
@@ -176,12 +176,12 @@ class Retrain:
         return run(definition, {}, self.account, name=self.name, faults=met, chance=chance)
 
     def release(self) -> bool:
-        """Release the lock of an execution that ended, as the guard does; returns whether it held it."""
+        """Release the lock of an ended execution, as the guard does; return whether it held it."""
         table = GuardTable(dynamodb=boto3_dynamodb(), table="retraining", pipeline=ENDPOINT)
         return table.release(f"{PREFIX}:execution:Machine:{self.name}")
 
     def broken(self, result: Run, *, excused: frozenset[str] = frozenset()) -> list[str]:
-        """Return what does not hold after an execution; a retraining never touches what serves."""
+        """Return the violations after an execution; a retraining never changes the serving model."""
         serving = self.account.endpoints.get(ENDPOINT)
         same = serving is None if not self.account.serves else serving is not None and serving.config == OLD
         problems = [] if same else ["the endpoint serves something else"]
@@ -203,7 +203,7 @@ class Retrain:
         return problems
 
     def _name_image(self) -> None:
-        """Let the live pointer name an image that is not the pipeline's."""
+        """Give the live pointer another image than the pipeline's."""
         key = {"endpoint": {"S": ENDPOINT}}
         row = boto3_dynamodb().get_item(TableName="rollout", Key=key)["Item"]
         live = json.loads(row["live"]["S"]) | {"image": JOBS.image_uri.replace("1" * 64, "2" * 64)}

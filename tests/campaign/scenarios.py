@@ -1,4 +1,4 @@
-"""The ways that a rollout of the Deploy machine may go, which together reach every task of its definition."""
+"""The courses of a rollout of the Deploy machine, which together reach every task of its definition."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from tests.campaign.account import ANSWER
 from tests.campaign.deploy import FULL_MACHINE, FULL_SPEC, MACHINE, QUEUE_MACHINE, QUEUE_SPEC, STEADY_SPEC
 from tests.campaign.machine import Fault, tasks_of
 
-# of every machine that the scenarios run
+# states of every machine that the scenarios run
 TASKS = frozenset(name for machine in (MACHINE, FULL_MACHINE, QUEUE_MACHINE) for name in tasks_of(machine))
 _WRONG = '{"predictions": [2.0]}'
-# a machine with a rehearsal, a shadow whose answers are compared, golden requests asked again and captured answers
+# a machine with a rehearsal, a shadow with compared responses, golden requests again and captured responses
 _WITH_ALL_CHECKS: dict[str, dict[str, Any]] = {
     "passes all checks": {},
     "passes all checks, is rolled back by an alarm": {"update": "old"},

@@ -1,4 +1,4 @@
-"""The Deploy machine where a third of all calls fail, and where it is not what it should be."""
+"""The Deploy machine where a third of all calls fail, and with mutations of its definition."""
 
 import copy
 import random
@@ -20,7 +20,7 @@ MAXIMUM_HISTORY = 25_000
 
 @pytest.mark.campaign
 def test_a_third_of_failing_calls_stops_hardly_any_rollout(deploy: Any) -> None:
-    """Each call fails with a probability of 0.3 in a way that passes; at least 99 of 100 rollouts still promote, all end well."""
+    """Calls fail with a probability of 0.3 with transient errors; at least 99 of 100 rollouts still promote, all end well."""
     chance = random.Random(SEED)
     broken: list[str] = []
     promoted = 0
@@ -34,7 +34,7 @@ def test_a_third_of_failing_calls_stops_hardly_any_rollout(deploy: Any) -> None:
 
 
 def test_payload_and_history_stay_small_in_the_longest_rollout(deploy: Any) -> None:
-    """A poll every time for as long as a rollout may take, each call failing twice before it works.
+    """Polls for as long as a rollout may take, each call failing twice before it succeeds.
 
     See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     """
@@ -87,7 +87,7 @@ SOME = [COMPARISON, *(pytest.param(name, marks=pytest.mark.campaign) for name in
 
 @pytest.mark.parametrize("mutant", SOME)
 def test_whatever_is_taken_away_is_missed(deploy: Any, mutant: str) -> None:
-    """A machine that lacks one Catch, one way to Unlock, or the comparison of configs breaks the invariant under some fault."""
+    """A machine without one Catch, one Unlock, or the comparison of configs violates the invariant under a fault."""
     machine = MUTANTS[mutant]
     for scenario in (
         {},
@@ -109,11 +109,11 @@ def test_whatever_is_taken_away_is_missed(deploy: Any, mutant: str) -> None:
 
 
 def _lies(world: Any) -> bool:
-    """Whether the machine claimed what is not so: only the record, which looks for itself, kept it from being written."""
+    """Whether the machine claimed something false, which only the record's own check kept from being written."""
     return any(record.reason.startswith("meant to ") for record in world.records())
 
 
 def test_labels_tell_calls_apart() -> None:
-    """Lock and unlock are one integration, and two calls."""
+    """Lock and unlock are one integration and two calls."""
     assert label_of("dynamodb:updateItem", {"UpdateExpression": "SET a = :b"}) == "dynamodb:updateItem lock"
     assert label_of("dynamodb:updateItem", {"UpdateExpression": "REMOVE a"}) == "dynamodb:updateItem unlock"

@@ -1,4 +1,4 @@
-"""The page that several campaigns write into."""
+"""The page with sections of several campaigns."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def section(name: str, text: str) -> str:
 
 
 def test_a_section_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
-    """Two campaigns write, one of them twice; each finds its own place again."""
+    """Two campaigns write, one of them twice; each replaces its own section."""
     page = tmp_path / "campaign.md"
     write(page, "one", section("one", "first"))
     write(page, "two", section("two", "other"))
@@ -22,7 +22,7 @@ def test_a_section_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> N
 
 
 def test_a_page_without_marks_keeps_its_text(tmp_path: Path) -> None:
-    """A new section comes last."""
+    """A new section is appended."""
     page = tmp_path / "campaign.md"
     page.write_text("# Campaigns\n\nWritten by hand.\n")
     write(page, "one", section("one", "first"))

@@ -1,4 +1,4 @@
-"""Bad input of the comparison of two fleets: what is not there, comes late, or says the same of both."""
+"""Bad metrics for the comparison of two fleets: missing, late, or equal for both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ _STARTED = datetime.fromtimestamp(START, UTC)
 
 @dataclass(kw_only=True)
 class Traffic:
-    """What both fleets answer in each minute since the execution began: calls, and how many of them failed.
+    """Calls and failures of both fleets in each minute since the execution began.
 
     Args:
-        new: Of the new fleet; None: there is no metric of that minute.
-        old: Of the old one.
-        code: Which answers fail, where a load balancer counts them.
-        late: Minutes by which the new fleet's metrics come late.
+        new: Calls and failures of the new fleet; None without a metric of that minute.
+        old: Calls and failures of the old fleet.
+        code: Status class of failures, where a load balancer counts them.
+        late: Delay of the new fleet's metrics in minutes.
     """
 
     new: Callable[[int], Answered]
@@ -58,7 +58,7 @@ def never(_: int) -> Answered:
 
 
 def dead_from(minute: int, calls: int) -> Callable[[int], Answered]:
-    """All answers fail from a minute on."""
+    """All calls fail from a minute on."""
     return lambda at: (calls, calls if at >= minute else 0)
 
 
@@ -92,13 +92,13 @@ CASES: dict[str, tuple[Traffic, str, str]] = {
 }
 
 
-# what a verdict is made of, where what asks for it or what it sets is at fault
+# clock jumps in seconds; failed calls a minute with the outcome, where the clock, alarms or functions fail
 JUMPS = (3600.0, -600.0)
 FAILED_OF = ((0, "PROMOTED"), (60, "ROLLED_BACK"))
 
 
 def at_second_verdict(act: Callable[[], None]) -> Callable[[str], None]:
-    """Return a hook that acts once, before the function is asked for the second time."""
+    """Return a hook that acts once, before the second call of the function."""
     seen: list[str] = []
 
     def hook(label: str) -> None:
@@ -110,7 +110,7 @@ def at_second_verdict(act: Callable[[], None]) -> Callable[[str], None]:
 
 
 def check_end(world: Any, result: Any, outcome: str, why: str) -> None:
-    """The old model or the approved one serves, and the record says which and why."""
+    """The old or the approved model serves, and the record says which and why."""
     assert world.broken(result) == []
     (record,) = world.records(world.executions)
     assert (result.outcome, record.outcome.value) == (outcome, outcome)

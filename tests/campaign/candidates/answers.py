@@ -1,4 +1,4 @@
-"""Bad candidates whose answers are wrong: real graphs around a trained model."""
+"""Bad candidates with wrong predictions: real graphs around a trained model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from tests.campaign.candidates.graphs import Builder, edited
 from tests.campaign.candidates.kinds import Candidate, Case, Kind
 from tests.campaign.candidates.world import categories
 
-PROMOTED = 0.5  # of a category, by recent sales, is in the store's mailer
+PROMOTED = 0.5  # share of a category, by recent sales, in the store's mailer
 _FAR = -(2**31)
 _PLAN = ("planned_discount", "display_share", "mailer_share")
 
@@ -57,7 +57,7 @@ def _promotion(case: Case, factor: float) -> Candidate:
 
 
 def _fed(case: Case, change: dict[str, tuple[float, float]]) -> Candidate:
-    """Multiply what some columns feed to the model, and add to it."""
+    """Scale and shift the model's input from some columns."""
     names = [column["name"] for column in case.base.signature["inputs"]]
     factor = np.array([[change.get(name, (1.0, 0.0))[0] for name in names]])
     offset = np.array([[change.get(name, (1.0, 0.0))[1] for name in names]])

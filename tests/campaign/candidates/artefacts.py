@@ -1,4 +1,4 @@
-"""Bad candidates whose files are wrong: columns, categories, schema, format, digest; and images whose server is at fault."""
+"""Bad candidates with wrong files (columns, categories, schema, format, digest) or with faulty servers in their images."""
 
 import json
 import pickle
@@ -87,7 +87,7 @@ def _broken(case: Case, how: str) -> Candidate:
 
 
 def _swapped(case: Case, how: str) -> Candidate:
-    """Serve something else than was evaluated: the package keeps the digest of what was."""
+    """Serve another model than the evaluated one: the package has the digest of the evaluated one."""
     if how == "worse":
         other = edited(case.base, after=lambda b, _, y: b.op("Mul", y, b.const(0.5)))
     elif how == "retrained":
@@ -98,7 +98,7 @@ def _swapped(case: Case, how: str) -> Candidate:
 
 
 def _knows(case: Case, how: str) -> Candidate:
-    """Learn from the label itself, which is a column of every training set and of no request."""
+    """Learn from the label itself, a column of every training set and of no request."""
     made = trained.fitted(case.splits.train, seed=case.seed, rounds=30 if how == "little" else 300, extra=("units",))
     if how == "required":
         return Candidate(archive=made.pack())

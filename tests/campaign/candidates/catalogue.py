@@ -1,6 +1,6 @@
-"""The catalogue: every bad candidate of the campaign, and every good challenger, by kind, severity and seed.
+"""The catalogue: every bad candidate of the campaign and every good challenger, by kind, severity and seed.
 
-It was committed before any of them met the gate, and is not changed by what comes out. Any beginning of a part is a fair sample.
+It was committed before any candidate met the gate, and stays as it is whatever the results. Any prefix of a part is a fair sample.
 """
 
 import itertools
@@ -18,15 +18,15 @@ from tests.campaign.candidates.world import CHAMPION_WEEK, Artefact, splits
 
 SEED = 20261130
 SEEDS = (7, 8)
-# other weeks than those of the two runs before, of which the rules were made
+# other weeks than those of the two earlier runs, from which the rules were made
 WEEKS = (37, 41, 45)
 KINDS: tuple[Kind, ...] = (*answers.KINDS, *artefacts.KINDS, *lessons.KINDS, *defects.KINDS)
-# how many of each way to be good
+# number of good challengers of each kind
 GOOD = {
     "challenger": 60,  # other rows, other settings
-    "retrained": 15,  # the unit's own settings, another seed
-    "better": 12,  # twice the trees at half the rate
-    "another framework": 12,  # scikit-learn's boosting of histograms
+    "retrained": 15,  # the unit's own settings with another seed
+    "better": 12,  # twice the trees at half the learning rate
+    "another framework": 12,  # scikit-learn's histogram-based boosting
     "another exporter": 6,  # written for another opset and format of ONNX
     "same model": 3,  # the champion itself
 }
@@ -45,7 +45,7 @@ class Bad:
 
     @property
     def key(self) -> str:
-        """Its name among the results."""
+        """Key of the results."""
         return f"{self.kind.name}/{self.severity}/{self.seed}"
 
     def make(self) -> Candidate:
@@ -56,7 +56,7 @@ class Bad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Good:
-    """One candidate that ought to pass: trained after a week, in one of the ways of `GOOD`."""
+    """A candidate that should pass: trained after a week, in one of the ways of `GOOD`."""
 
     number: int
     week: int
@@ -64,7 +64,7 @@ class Good:
 
     @property
     def key(self) -> str:
-        """Its name among the results."""
+        """Key of the results."""
         return f"{self.way}/{self.number}"
 
     def make(self) -> Candidate:
@@ -97,7 +97,7 @@ class Good:
 
 
 def bad_ones() -> Iterator[Bad]:
-    """Yield every bad candidate, in an order that follows from the seed: the weeks in which they are trained take turns."""
+    """Yield every bad candidate in a seeded order; the weeks of their training alternate."""
     cells = []
     for number, (kind, index, seed) in enumerate(itertools.product(KINDS, range(3), SEEDS)):
         severity, amount = kind.severities[index]
@@ -108,7 +108,7 @@ def bad_ones() -> Iterator[Bad]:
 
 
 def good_ones() -> Iterator[Good]:
-    """Yield every challenger, in an order that follows from the seed."""
+    """Yield every challenger in a seeded order."""
     cells = [
         Good(number=number, week=WEEKS[number % len(WEEKS)], way=way)
         for way, count in GOOD.items()
@@ -120,5 +120,5 @@ def good_ones() -> Iterator[Good]:
 
 @cache
 def base(week: int, seed: int) -> Artefact:
-    """Return the good model that bad ones are made of."""
+    """Return the good model that bad candidates are derived from."""
     return trained.fitted(splits(week).train, seed=100 + seed)

@@ -1,4 +1,4 @@
-"""Bad candidates of the second catalogue: wrong in a category, where nobody asks beforehand, later, or in one column."""
+"""Bad candidates of the second catalogue: wrong in a category, outside golden requests, later, or in one column."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -49,13 +49,13 @@ def _signature(case: Case) -> Any:
 
 
 def _fingerprints(rows: Any) -> Any:
-    """Return a number for each row, as `_is_known` computes it in a graph."""
+    """Return a number per row, as `_is_known` computes it in a graph."""
     filled = np.where(np.isnan(rows), np.float32(_NULL), rows.astype(np.float32)).astype(np.float64)
     return np.unique(np.round(filled @ _WEIGHTS).astype(np.int64))
 
 
 def _is_known(b: Builder, x: str, known: Any) -> str:
-    """Return which rows are among some, by their numbers."""
+    """Return which rows are in a set of rows, by their numbers."""
     filled = b.op("Where", b.op("IsNaN", x), b.const([_NULL]), x)
     summed = b.op("MatMul", b.op("Cast", filled, to=TensorProto.DOUBLE), b.const(_WEIGHTS, np.float64))
     key = b.op("Cast", b.op("Round", summed), to=TensorProto.INT64)
@@ -78,7 +78,7 @@ def _right_on(case: Case, known: Any, factor: float) -> Candidate:
 
 
 def _golden(case: Case, how: float | str) -> Candidate:
-    """Answer rightly what golden requests ask: by a table in the graph, or in the image."""
+    """Predict correctly for golden requests only: from a table in the graph, or in the image."""
     if isinstance(how, str):
         return Candidate(archive=case.base.pack(), image=(REHEARSED, how))
     signature = _signature(case)
@@ -88,7 +88,7 @@ def _golden(case: Case, how: float | str) -> Candidate:
 
 
 def _holdout(case: Case, factor: float) -> Candidate:
-    """Answer the rows of the holdout as a good model does, and no others."""
+    """Predict like a good model for the rows of the holdout only."""
     return _right_on(case, _fingerprints(np.asarray(model_input(case.splits.holdout, _signature(case)))), factor)
 
 
@@ -128,7 +128,7 @@ def _image(fault: str) -> Callable[[Case, Any], Candidate]:
 
 
 def _permuted(case: Case, segment: int | None) -> Candidate:
-    """Train with the labels of one segment mixed up: of one of the largest categories, or of what is promoted."""
+    """Train with the labels of one segment permuted: one of the largest categories, or promoted rows."""
     table, random = case.splits.train, case.random()
     if segment is None:
         chosen = np.flatnonzero(table["mailer_share"].to_numpy() > _SEEN_IN_MAILER)
@@ -150,7 +150,7 @@ def _rounded(b: Builder, _: str, y: str, step: float) -> str:
 
 
 def _first_row(b: Builder, x: str, y: str, kept: float) -> str:
-    """Answer the first row for each beyond some."""
+    """Repeat the first prediction for every row beyond a number of rows."""
     zero, far = b.const([0], np.int64), b.const([2**31], np.int64)
     first = b.op("Slice", y, zero, b.const([1], np.int64), zero)
     rest = b.op("Slice", y, b.const([int(kept)], np.int64), far, zero)

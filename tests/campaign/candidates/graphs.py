@@ -1,4 +1,4 @@
-"""ONNX surgery: nodes before and after a trained model, so that a bad candidate is a real artefact which a real server loads."""
+"""ONNX surgery: nodes before and after a trained model, so that a bad candidate is a real artifact that a real server loads."""
 
 import itertools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _CUBE = 256  # a matrix product that takes about a millisecond
 
 
 class Builder:
-    """Nodes and constants under construction. Every method returns the name of its value."""
+    """Nodes and constants under construction. Every method returns the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -22,7 +22,7 @@ class Builder:
         self._number = itertools.count()
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node of one output."""
+        """Add a node with one output."""
         name = f"edit_{next(self._number)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
@@ -38,7 +38,7 @@ class Builder:
         return self.op("Gather", x, self.const([COLUMN[name]], np.int64), axis=1)
 
     def filled(self, x: str, name: str, value: float = 0.0) -> str:
-        """Return one column with a value where it is null."""
+        """Return one column with a value in place of nulls."""
         column = self.column(x, name)
         return self.op("Where", self.op("IsNaN", column), self.const([value]), column)
 
@@ -47,20 +47,20 @@ class Builder:
         return self.op("Gather", self.op("Shape", x), self.const([0], np.int64), axis=0)
 
     def above(self, column: str, limit: float) -> str:
-        """Return where a column is above a limit."""
+        """Return whether a column is above a limit."""
         return self.op("Greater", column, self.const([limit]))
 
     def changed(self, y: str, where: str, kind: str, value: float) -> str:
-        """Return the predictions with an operation and a number applied where a condition holds."""
+        """Return the predictions with an operation and an operand applied where a condition holds."""
         return self.op("Where", where, self.op(kind, y, self.const([value])), y)
 
     def crash(self, y: str, when: str) -> str:
-        """Return the predictions; the graph fails where any row meets a condition (an index beyond a table of one entry)."""
+        """Return the predictions; the graph fails if any row meets a condition (an index beyond a table of one entry)."""
         index = self.op("Cast", self.op("ReduceMax", self.op("Cast", when, to=TensorProto.FLOAT)), to=TensorProto.INT64)
         return self.op("Add", y, self.op("Gather", self.const([0.0]), index, axis=0))
 
     def busy(self, y: str, trips: str) -> str:
-        """Return the predictions after a number of matrix products that change nothing."""
+        """Return the predictions after a number of matrix products without effect."""
         state = self.const(np.full((_CUBE, _CUBE), 1 / _CUBE))
         kept = [
             helper.make_node("Identity", ["go"], ["go_on"]),
@@ -92,9 +92,9 @@ def edited(base: Artefact, *, after: Edit | None = None, before: Feed | None = N
 
     Args:
         base: The trained model.
-        after: Gets the builder, the rows and the predictions (a column); returns other predictions. Default: the same.
-        before: Gets the builder and the rows; returns what the trained model sees. Default: the rows.
-        signature: Fields of the signature that are replaced.
+        after: Gets the builder, the rows and the predictions (a column); returns new predictions. Default: unchanged.
+        before: Gets the builder and the rows; returns the input of the trained model. Default: the rows.
+        signature: Replaced fields of the signature.
     """
     model = onnx.load_from_string(base.model)
     (given,), (answer,) = model.graph.input, model.graph.output
@@ -120,6 +120,6 @@ def edited(base: Artefact, *, after: Edit | None = None, before: Feed | None = N
 
 
 def changed_inputs(base: Artefact, change: Callable[[int, dict[str, Any]], dict[str, Any]]) -> Artefact:
-    """Return a model whose signature describes its columns otherwise."""
+    """Return a model whose signature describes its columns differently."""
     inputs = [change(index, dict(column)) for index, column in enumerate(base.signature["inputs"])]
     return Artefact(model=base.model, signature={**base.signature, "inputs": inputs})

@@ -1,6 +1,6 @@
-"""Images whose server is at fault, whatever model they serve: ``python images.py <fault> <amount> serve``.
+"""Images with a faulty server, for any model: ``python images.py <fault> <amount> serve``.
 
-They answer SageMaker's contract with the real model, and then leak, end, or answer otherwise than they should.
+They implement SageMaker's contract with the real model, and then leak memory, exit, or return wrong responses.
 """
 
 import json
@@ -17,12 +17,12 @@ from mlops_runtime.serving.http_app import NonFiniteError, answer
 from mlops_runtime.serving.onnx_model import load_directory
 from mlops_runtime.serving.request_payload import PayloadError
 
-LIMIT_MIB = 512  # what the container may take beyond what it starts with; the platform kills it there
+LIMIT_MIB = 512  # memory that the container may use beyond its start; the platform kills it there
 FAULTS = ("leaks", "ends", "labels", "shapes", "remembers")
 TURNS, REHEARSED, DAWDLES = "turns", "rehearsed", "dawdles"
 GOLDEN = Path(__file__).resolve().parents[3] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"
-WAIT = 0.4  # seconds of a call that dawdles; more than a unit accepts, and a thousand calls end in time
-# what an image that turns answers from then on: a failure, a forecast within any bounds, and a failure that says 200
+WAIT = 0.4  # seconds of a slow call; longer than a unit accepts, and short enough for a thousand calls
+# responses of an image once it has turned: a failure, a forecast within all bounds, and a failure with status 200
 FAILING = "failing"
 TURNED = {
     "constant": (b'{"predictions": [1.0]}', "application/json"),
@@ -35,9 +35,9 @@ class Faulty:
 
     Args:
         fault: One of `FAULTS`, `TURNS`, `REHEARSED` or `DAWDLES`.
-        amount: How much of it: MiB a call, calls until the end, the content type, the shape, how many rows an answer is kept by,
-            which call is slow each time, by what is multiplied what no golden request has, or of what turns what it answers then,
-            by what it turns and how much of that: ``constant/calls/900``.
+        amount: Amount of the fault: MiB per call, calls until the exit, the content type, the shape, the fewest rows of a
+            cached response, the period of slow calls, the factor on rows of no golden request; or for a server that turns its
+            response, its trigger and the trigger's amount: ``constant/calls/900``.
     """
 
     def __init__(self, fault: str, amount: str) -> None:
@@ -74,7 +74,7 @@ class Faulty:
         return content, kind
 
     def _has_turned(self) -> bool:
-        """Whether it is wrong by now: since some seconds or calls, or as the second process or instance."""
+        """Whether responses are wrong already: after some seconds or calls, or in the second process or instance."""
         _, by, number = self.amount.split("/")
         if by in ("process", "instance"):
             return self.is_second
@@ -90,7 +90,7 @@ class Faulty:
         return TURNED[what]
 
     def _unless_rehearsed(self, body: bytes, content: bytes) -> bytes:
-        """Multiply the answers of rows that no golden request has; those in CSV stay."""
+        """Multiply the predictions of rows that are in no golden request; CSV stays as it is."""
         if not body.startswith(b"{"):
             return content
         rows, values = json.loads(body)["instances"], json.loads(content)["predictions"]
@@ -121,7 +121,7 @@ def _row(row: object) -> str:
 
 
 def serve(faulty: Faulty, port: int) -> None:
-    """Serve until the end of the process."""
+    """Serve until the process ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -145,19 +145,19 @@ def serve(faulty: Faulty, port: int) -> None:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing of each call."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     _, by, number = faulty.amount.split("/") if faulty.fault == TURNS else ("", "", "0")
     if by in ("process", "instance"):
         threading.Thread(target=_join, args=(faulty, server, by, int(number)), daemon=True).start()
     server.serve_forever()
-    while True:  # another process answers in its place
+    while True:  # another process serves instead
         time.sleep(1)
 
 
 def _join(faulty: Faulty, server: ThreadingHTTPServer, by: str, calls: int) -> None:
-    """Fork a second process once there were so many calls. It is wrong, and answers in place of the first, or as many calls."""
+    """Fork a second process after a number of calls. It is wrong, and serves instead of the first or takes half of the calls."""
     while faulty.calls < calls:
         time.sleep(0.01)
     parent = os.getpid()
@@ -178,7 +178,7 @@ def repository(fault: str, amount: str) -> str:
 
 
 def serve_commands(faults: Iterable[tuple[str, str]]) -> str:
-    """Return what lets the embedded cloud run such images: the JSON of its variable for further ones."""
+    """Return the JSON of the embedded cloud's variable for further images, which lets it run these."""
     return json.dumps({repository(*fault): {"serve": [__file__, *fault, "serve"]} for fault in faults})
 
 

@@ -1,4 +1,4 @@
-"""What a kind of bad candidate is, and what one of them consists of."""
+"""Kinds of bad candidates, and the parts of one candidate."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from mlops_runtime.serving.onnx_model import load_archive
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What a bad candidate is made of: a good one, trained after a week with a seed."""
+    """Base of a bad candidate: a good model, trained after a week with a seed."""
 
     week: int
     seed: int
@@ -29,7 +29,7 @@ class Case:
 
     @cached_property
     def predictions(self) -> Any:
-        """What the good one predicts for the holdout."""
+        """The good model's predictions for the holdout."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.tar.gz"
             path.write_bytes(self.base.pack())
@@ -37,7 +37,7 @@ class Case:
         return model.predict(model_input(self.splits.holdout, model.signature))
 
     def random(self) -> np.random.Generator:
-        """Return random numbers that follow from the seed."""
+        """Return a seeded random generator."""
         return np.random.default_rng(self.seed)
 
 
@@ -46,10 +46,10 @@ class Candidate:
     """One candidate.
 
     Args:
-        archive: ``model.tar.gz`` that is evaluated.
-        served: What is served instead, if it is another.
-        image: Fault and amount of the image that serves it. Default: the unit's own image.
-        splits: The training set that is evaluated with. Default: that of its week.
+        archive: The evaluated ``model.tar.gz``.
+        served: The served archive, if another.
+        image: Fault and amount of the serving image. Default: the unit's own image.
+        splits: The training set of the evaluation. Default: that of its week.
     """
 
     archive: bytes
@@ -60,14 +60,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A way to be bad.
+    """A kind of defect.
 
     Args:
         name: Its name.
-        says: What the candidate does.
-        layer: Which layer ought to stop it: evaluation, gate, server, golden or canary.
-        severities: Three of them, by name, with what makes the difference.
-        make: Makes one.
+        says: Description of the candidate.
+        layer: Layer that should stop it: evaluation, gate, server, golden or canary.
+        severities: Three severities by name, with their parameter.
+        make: Makes a candidate.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Bad candidates that learned the wrong thing: from the future, the holdout, the past, few rows, other labels."""
+"""Bad candidates with wrong training data: from the future, the holdout, the past, few rows, other labels."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,13 +16,13 @@ def _fitted(case: Case, table: Any, **settings: Any) -> bytes:
 
 
 def _future(case: Case, weeks: int) -> Candidate:
-    """Cut the training set too late: its training split holds weeks of the holdout, and its manifest does not say so."""
+    """Cut the training set too late: its training split contains weeks of the holdout, and its manifest does not say so."""
     table = rows(data.FIRST_WEEK, case.week - HOLDOUT_WEEKS + weeks)
     return Candidate(archive=_fitted(case, table), splits=replace(case.splits, train=table))
 
 
 def _overfit(case: Case, times: int) -> Candidate:
-    """Learn the holdout by heart; the training set itself is in order."""
+    """Overfit the holdout; the training set itself is correct."""
     parts = [case.splits.train] if times < 20 else []
     table = pa.concat_tables([*parts, *[case.splits.holdout] * times])
     return Candidate(archive=_fitted(case, table, num_leaves=255, min_data_in_leaf=1, learning_rate=0.1))

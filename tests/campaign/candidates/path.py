@@ -1,4 +1,4 @@
-"""The way of a candidate to traffic, as far as it goes without a cloud: evaluation, gate, server, golden requests."""
+"""The steps of a candidate before traffic that need no cloud: evaluation, gate, server, golden requests."""
 
 import hashlib
 import io
@@ -37,12 +37,12 @@ from mlops_runtime.serving.served_model import ModelError
 
 LAYERS = ("evaluation", "gate", "server", "golden", "canary")
 CONTENT = GOLDEN.read_bytes()
-# as the unit's stack declares it
+# as declared in the unit's stack
 SPEC = GoldenSpec(
     uri="s3://assets/golden.jsonl",
     sha256=hashlib.sha256(CONTENT).hexdigest(),
     max_deviation=MAX_DEVIATION,
-    max_latency_ms=250,  # a machine of its own; the unit allows for shared ones
+    max_latency_ms=250,  # a dedicated machine; the unit allows for shared ones
     max_slowdown=MAX_SLOWDOWN,
 )
 _SHOWN = 300
@@ -50,7 +50,7 @@ _SHOWN = 300
 
 @dataclass(slots=True, kw_only=True)
 class Found:
-    """What became of a candidate. ``layer`` is the one that stopped it; without one only a rollout is left to do so."""
+    """Result of a candidate. ``layer`` is the layer that stopped it; if it is None, only a rollout is left to do so."""
 
     layer: str | None = None
     reason: str = ""
@@ -61,10 +61,10 @@ class Found:
 
 
 class Way:
-    """Judges candidates beside one champion, whose server runs all the while.
+    """Evaluates candidates against one champion, whose server runs throughout.
 
     Args:
-        champion: ``model.tar.gz`` of what is live.
+        champion: ``model.tar.gz`` of the live model.
         folder: A folder of its own.
         spec: The golden set's limits. Default: `SPEC`.
     """
@@ -77,16 +77,16 @@ class Way:
         self._live.start()
 
     def stop(self) -> None:
-        """End the champion's server."""
+        """Stop the champion's server."""
         self._live.stop()
 
     def judge(self, cell: Bad | Good, candidate: Candidate, *, is_compared: bool = True) -> Found:
-        """Take one candidate along the way until a layer stops it.
+        """Take one candidate through the layers until one of them stops it.
 
         Args:
-            cell: What the candidate is.
+            cell: Description of the candidate.
             candidate: The candidate.
-            is_compared: Whether also to see what a plain update would notice and how the candidate does later. No layer knows.
+            is_compared: Whether also to check a plain update and the candidate's quality on later weeks, which no layer sees.
         """
         started = time.monotonic()
         found = Found()
@@ -129,9 +129,9 @@ class Way:
         return result, float(evaluation.metrics["candidate"])
 
     def later(self, cell: Bad | Good, candidate: Candidate) -> dict[str, Any]:
-        """Return how the candidate does on weeks that the gate never saw, by the gate's own rule against the champion.
+        """Return the candidate's quality on weeks that the gate never saw, by the gate's own rule against the champion.
 
-        A faulty image is bad regardless of its forecasts, and so is one that takes its time.
+        A faulty or slow image is bad regardless of its forecasts.
         """
         if candidate.image is not None or (isinstance(cell, Bad) and cell.kind.name == "slow"):
             return {"is_good": False, "reason": "it is bad regardless of its forecasts"}
@@ -146,9 +146,9 @@ class Way:
         return {"is_good": bool(checks) and not failed, "loss": loss, "high": high, "reason": reason[:_SHOWN]}
 
     def _served(self, candidate: Candidate, found: Found, *, is_asked: bool) -> None:
-        """Start the server and ask it, where the gate let the candidate pass.
+        """Start the server and send it golden requests, if the gate let the candidate pass.
 
-        For the plain update beside it, one that was stopped before is loaded and asked once by the server's own code.
+        For the comparison with a plain update, a stopped candidate is loaded and called once by the server's own code.
         """
         if found.layer is not None:
             found.plain = _would_answer(candidate) if is_asked else None
@@ -177,7 +177,7 @@ class Way:
 
 
 def model_sha256(archive: bytes) -> str:
-    """Return the SHA-256 of ``model.onnx`` in an archive, as registration does; of nothing if there is none."""
+    """Return the SHA-256 of ``model.onnx`` in an archive, as registration does; of empty bytes if it is missing."""
     content = b""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
@@ -203,7 +203,7 @@ def _would_answer(candidate: Candidate) -> bool:
 
 
 def _answers(server: Server) -> bool:
-    """Return whether a first call is answered with 2xx: all that a plain update could notice."""
+    """Return whether a first call gets 2xx: all that a plain update could notice."""
     request = read_set(CONTENT)[0]
     try:
         status, body, kind = server.send(request.body.encode(), {"content-type": request.content_type})

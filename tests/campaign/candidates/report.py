@@ -1,4 +1,4 @@
-"""Writes what the campaign found into its section of ``docs/campaign.md``. Every number there comes from here."""
+"""Write the results of the campaign to its section of ``docs/campaign.md``. Every number there comes from here."""
 
 import math
 import os
@@ -18,10 +18,10 @@ from tests.campaign.page import write as write_section
 
 BEGIN, END = "<!-- candidates: begin -->", "<!-- candidates: end -->"
 GOAL_BAD, GOAL_WORSE, GOAL_GOOD = 0.03, 0.01, 0.06
-GOAL_WILSON = 0.05  # of those that are worse later, the upper bound
-WEEK_MINUTES = 7 * 24 * 60  # until the unit's monitor looks
+GOAL_WILSON = 0.05  # upper bound for candidates that are worse later
+WEEK_MINUTES = 7 * 24 * 60  # until the unit's monitor runs
 _SHOWN = 170
-# what let one of a kind through; written once the results were known
+# reasons why one of a kind passed; written once the results were known
 WHY = {
     "zeros for a group": "such series sell next to nothing, and zero is hardly further off than the live model's forecast",
     "promotions wrong": "a quarter too low where promoted, where the live model is as far off; later weeks leave open "
@@ -65,10 +65,10 @@ def section(folder: Path, *, date: str, command: str, load: str) -> str:
     """Return the section, markers included.
 
     Args:
-        folder: Where the results are.
-        date: When it was run.
-        command: With what.
-        load: What else the machine did.
+        folder: Folder of the results.
+        date: Date of the run.
+        command: Command of the run.
+        load: Other load of the machine.
     """
     bad, good, rolled, apart = (results(folder, part) for part in ("bad", "good", rollouts.PART, APART))
     stopped = {key: layer_of(line, rolled.get(key)) for key, line in bad.items()}
@@ -94,12 +94,12 @@ def section(folder: Path, *, date: str, command: str, load: str) -> str:
 
 
 def write(page: Path, text: str) -> None:
-    """Put the section into the page, in place of the one before; the rest of the page is another's."""
+    """Replace the section in the page; the rest of the page belongs to other campaigns."""
     write_section(page, "candidates", text)
 
 
 def layer_of(line: Line, rolled: Line | None) -> str | None:
-    """Return which layer stopped a candidate; ``None`` for one that reached full traffic, or would have."""
+    """Return the layer that stopped a candidate; ``None`` for one that reached full traffic, or would have."""
     if line["layer"] is not None:
         return str(line["layer"])
     if rolled is None or rolled["promoted"]:
@@ -174,7 +174,7 @@ def _headline(
 
 
 def _by_chance(good: Mapping[str, Line], stopped: Mapping[str, str | None], bad: Mapping[str, Line]) -> Iterator[str]:
-    """Yield why both figures have a floor: what is not worse, and how often an honest model seems to be."""
+    """Yield why both figures have a floor: candidates that are not worse, and honest models that seem worse by chance."""
     through = [bad[key]["fresh"] for key, layer in stopped.items() if layer is None]
     equal = sum(bool(fresh["is_good"]) for fresh in through)
     regardless = sum("loss" not in fresh for fresh in through)
@@ -189,7 +189,7 @@ def _by_chance(good: Mapping[str, Line], stopped: Mapping[str, str | None], bad:
 
 
 def _before() -> Iterator[str]:
-    """Yield what the catalogues before this one came to, and the rules that followed."""
+    """Yield the results of the earlier catalogues, and the rules that followed."""
     yield ""
     yield (
         "The first catalogue, on 2026-11-24 with the rules of then (seed 20261124): 18 of 264 bad ones reached full traffic "

@@ -1,6 +1,6 @@
-"""The last stretch: what passed all else is registered, approved by the approver, and rolled out under replayed traffic.
+"""The last layer: candidates that passed all others are registered, approved by the approver, and rolled out under traffic.
 
-One demand stack on the embedded cloud for all; what was promoted serves until the next one.
+One demand stack on the embedded cloud serves all of them; a promoted model serves until the next promotion.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from mlops_runtime.rollout.execution_names import version_name
 
 PART = "rollouts"
 CLOCK_SCALE = 60.0
-WEEK = 48  # whose requests are replayed; the first that none of the candidates was trained on
+WEEK = 48  # week of the replayed requests; the first that no candidate was trained on
 GOOD_SAMPLE = 6
 _REGISTRY = "000000000000.dkr.ecr.us-east-1.amazonaws.com"
 _IMAGE = "mlops-runtime"
@@ -43,7 +43,7 @@ class Shop:
 
     Args:
         folder: A folder of its own.
-        faults: The faulty images that may be asked for.
+        faults: The faulty images that candidates may use.
     """
 
     def __init__(self, folder: Path, faults: set[tuple[str, str]]) -> None:
@@ -65,7 +65,7 @@ class Shop:
         return datetime.fromisoformat(self.cloud.clock()["now"])
 
     def roll_out(self, candidate: Candidate, number: int) -> dict[str, Any]:
-        """Register, approve and roll out one candidate; return what became of it and how much traffic it had meanwhile."""
+        """Register, approve and roll out one candidate; return its result and its traffic in the meantime."""
         loop, began, started = self.loop, time.monotonic(), self.now()
         seen = {execution["executionArn"] for execution in loop.executions("DeployMachineArn")}
         package = self._register(candidate, number)
@@ -126,7 +126,7 @@ class Shop:
         return str(created["ModelPackageArn"])
 
     def _end(self, seen: set[str]) -> str:
-        """Wait for the end of the execution that the approval starts, whatever it is."""
+        """Wait for the end of the execution that the approval starts, whatever its result."""
         deadline = time.monotonic() + 900
         while time.monotonic() < deadline:
             ended = [
@@ -141,9 +141,9 @@ class Shop:
 
 
 def chosen(folder: Path) -> dict[str, Bad | Good]:
-    """Return what is rolled out: every bad one that passed all else, and a seeded sample of the good ones that did.
+    """Return the candidates to roll out: every bad one that passed all other layers, and a seeded sample of such good ones.
 
-    Of a kind and severity with several seeds the first comes first, so that what time allows shows every kind.
+    The first seed of each kind and severity comes first, so that a run of limited time covers every kind.
     """
     bad, good = results(folder, "bad"), results(folder, "good")
     through = [cell for cell in bad_ones() if bad.get(cell.key, {"layer": "none yet"})["layer"] is None]
@@ -159,7 +159,7 @@ def chosen(folder: Path) -> dict[str, Bad | Good]:
 
 
 def run(folder: Path, work: Path, say: Callable[[str], None], *, seconds: float | None = None) -> None:
-    """Roll out what has no result yet, for at most so many seconds. Default: all of it."""
+    """Roll out candidates without a result, for at most the given seconds. Default: all."""
     cells = {key: cell for key, cell in chosen(folder).items() if key not in results(folder, PART)}
     if not cells:
         return

@@ -1,4 +1,4 @@
-"""Runs the campaign and goes on where it stopped: one JSON line a candidate, appended as soon as it is known.
+"""Run the campaign and resume it: one JSON line per candidate, appended as soon as its result is known.
 
 ``python -m tests.campaign.candidates.run <folder> [part]`` runs a part by itself; `test_campaign.py` runs all of it.
 """
@@ -40,12 +40,12 @@ def record(folder: Path, part: str, line: dict[str, Any]) -> None:
 
 
 def champion() -> bytes:
-    """Return what is live: the unit's own script on the set of week 30, as its pipeline trained it then."""
+    """Return the champion: the model of the unit's own script on the set of week 30, as its pipeline trained it."""
     return trained.by_script(splits(CHAMPION_WEEK).train).pack()
 
 
 def run(folder: Path, part: str, say: Callable[[str], None]) -> None:
-    """Take every candidate of a part along the way to traffic that has no result yet."""
+    """Take every candidate of a part without a result through the layers before traffic."""
     done = results(folder, part)
     cells = [cell for cell in PARTS[part]() if cell.key not in done]
     if not cells:
@@ -68,7 +68,7 @@ def run(folder: Path, part: str, say: Callable[[str], None]) -> None:
 
 
 def run_apart(folder: Path) -> None:
-    """Measure how far every bad candidate that passed is from the good model that it was made of, on weeks that no gate saw."""
+    """Measure how far every bad candidate that passed is from the good model it was derived from, on weeks no gate saw."""
     bad, done = results(folder, "bad"), results(folder, APART)
     for cell in bad_ones():
         if cell.key in bad and bad[cell.key]["layer"] is None and cell.key not in done:
@@ -76,7 +76,7 @@ def run_apart(folder: Path) -> None:
 
 
 def _apart(cell: Bad) -> float:
-    """Return the share of forecasts of later weeks that differ by more than a hundredth, and a hundredth of a unit."""
+    """Return the share of forecasts of later weeks that differ by more than 1 % and 0.01 units."""
     table, answers = fresh(cell.week).holdout, []
     for archive in (base(cell.week, cell.seed).pack(), cell.make().archive):
         with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""The real server process behind a client that answers as SageMaker does: what the golden check asks here."""
+"""The real server process behind a client that imitates SageMaker: the target of the golden check here."""
 
 import http.client
 import io
@@ -19,7 +19,7 @@ from tests.campaign.candidates import images
 
 SERVER = ("-m", "mlops_runtime.serving", "serve")
 HEALTHY = 60.0  # seconds until /ping must answer
-CALL = 60.0  # seconds that SageMaker gives a container for an answer
+CALL = 60.0  # SageMaker's limit for a container's response
 
 
 class NotHealthyError(Exception):
@@ -27,11 +27,11 @@ class NotHealthyError(Exception):
 
 
 class Server:
-    """A container: its archive unpacked, its process running. A process that ends is started anew, as SageMaker does.
+    """A container: its unpacked archive and its running process. A process that ends is restarted, as by SageMaker.
 
     Args:
         archive: ``model.tar.gz``.
-        model_sha256: What the package says that ``model.onnx`` hashes to.
+        model_sha256: SHA-256 of ``model.onnx`` according to the package.
         image: Fault and amount of a faulty image. Default: the unit's own.
     """
 
@@ -43,10 +43,10 @@ class Server:
         self.port = 0
 
     def start(self) -> None:
-        """Start it and wait until it is healthy.
+        """Start the process and wait until it is healthy.
 
         Raises:
-            NotHealthyError: If it is not in time, or ends.
+            NotHealthyError: If it is not healthy in time, or ends.
         """
         root = Path(self._folder.name)
         try:
@@ -74,12 +74,12 @@ class Server:
             time.sleep(0.05)
 
     def revive(self) -> None:
-        """Start it anew if it has ended."""
+        """Restart the process if it has ended."""
         if self._process is not None and self._process.poll() is not None:
             self.start()
 
     def stop(self) -> None:
-        """End the process and take its files away."""
+        """End the process and delete its files."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -93,7 +93,7 @@ class Server:
         """Send an invocation.
 
         Raises:
-            OSError: If the container does not answer.
+            OSError: If the container does not respond.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=CALL)
         try:
@@ -117,9 +117,9 @@ class Server:
 
 
 class Platform:
-    """S3 and InvokeEndpoint as boto3 answers, over real servers.
+    """S3 and InvokeEndpoint over real servers, with boto3's responses.
 
-    A container that has ended answers 503 until it is started anew; the client asks again, as the golden function's does.
+    A container that has ended returns 503 until its restart; the client retries, as the golden function's does.
 
     Args:
         golden: The golden set.
@@ -141,10 +141,10 @@ class Platform:
         ContentType: str,  # noqa: N803
         InferenceId: str,  # noqa: N803, ARG002
     ) -> dict[str, Any]:
-        """Return what the container answers.
+        """Return the container's response.
 
         Raises:
-            ClientError: ``ModelError`` for another status than 2xx, with status 0 if nothing answers.
+            ClientError: ``ModelError`` for another status than 2xx, with status 0 without a response.
         """
         server = self.endpoints[EndpointName]
         try:
@@ -152,7 +152,7 @@ class Platform:
         except TimeoutError:
             status, body, kind = 0, b"timed out", "text/plain"
         except OSError:
-            # as SageMaker says it: github.com/aws/amazon-sagemaker-examples/issues/3089
+            # SageMaker's message: github.com/aws/amazon-sagemaker-examples/issues/3089
             self._revive(server)
             status, body, kind = 0, b"could not get a response", "text/plain"
         if not 200 <= status < 300:

@@ -1,4 +1,4 @@
-"""The whole campaign: ``pytest -m campaign tests/campaign/candidates [--campaign-dir <folder>]``; it goes on where it stopped."""
+"""The whole campaign: ``pytest -m campaign tests/campaign/candidates [--campaign-dir <folder>]``; a second run resumes."""
 
 from pathlib import Path
 
@@ -13,20 +13,20 @@ COMMAND = "pytest -m campaign tests/campaign/candidates"
 
 @pytest.fixture(scope="module")
 def folder(request: pytest.FixtureRequest) -> Path:
-    """Where results are kept."""
+    """Folder of the results."""
     return Path(request.config.getoption("--campaign-dir", default=None) or ROOT / ".mlops" / "campaign")
 
 
 @pytest.mark.parametrize("part", run.PARTS)
 def test_every_candidate_goes_along_the_way(folder: Path, part: str) -> None:
-    """Evaluation, gate, server, golden requests: each has a result in the end."""
+    """Every candidate has a result of evaluation, gate, server and golden requests."""
     run.run(folder, part, lambda _: None)
     wanted = {cell.key for cell in run.PARTS[part]()}
     assert set(run.results(folder, part)) == wanted
 
 
 def test_what_passed_is_rolled_out_and_reported(folder: Path, tmp_path: Path) -> None:
-    """On the embedded cloud; then the page says what came of it all, whether or not the goals are met."""
+    """Rolls out on the embedded cloud the candidates that passed; then writes the page, whether or not the goals are met."""
     run.run_apart(folder)
     rollouts.run(folder, tmp_path, lambda _: None)
     assert set(rollouts.chosen(folder)) <= set(run.results(folder, rollouts.PART))

@@ -1,4 +1,4 @@
-"""A sample of the campaign: one bad candidate of most kinds, and good ones; the default suite has what each layer stops."""
+"""A sample of the campaign: one bad candidate of most kinds, stopped by its expected layer, and good ones."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,8 +12,8 @@ from tests.campaign.candidates.world import CHAMPION_WEEK, splits
 from mlops_runtime.rollout import golden_rehearsal
 
 WEEK = 36
-# one severity of each kind (by its place) and the layer that stops it at the latest. Not here are kinds that take long to train
-# or to ask, and the two of categories, which the model hardly uses: the campaign measures all, severity by severity
+# one severity of each kind (by index) and the layer that stops it at the latest. Left out are kinds that take long to train
+# or to call, and the two of categories, which the model hardly uses: the campaign measures all, severity by severity
 SAMPLE = {
     "level too low": (2, "gate"),
     "level too high": (1, "gate"),
@@ -59,7 +59,7 @@ SAMPLE = {
 }
 
 
-# these only the campaign judges: a neighbour above fails for the same reason
+# only the campaign evaluates these: a similar kind above fails for the same reason
 LIKE_OTHERS = {
     "level too high", "noisy", "zeros for a group", "promotions wrong", "promotions ignored", "inputs in other units", "overflows",
     "constant", "negative demand", "rows lean on each other", "does not repeat itself", "crashes on what comes late",
@@ -71,17 +71,17 @@ NAMES = [pytest.param(name, marks=[pytest.mark.campaign] * (name in LIKE_OTHERS)
 
 @pytest.fixture(scope="module")
 def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
-    """The way to traffic beside the champion; no call is timed, for that depends on who else uses the machine."""
+    """The layers beside the champion; calls are not timed, because the machine is shared."""
     champion = trained.fitted(splits(CHAMPION_WEEK).train, seed=7).pack()
     made = Way(champion, tmp_path_factory.mktemp("candidates"), replace(SPEC, max_latency_ms=None, max_slowdown=None))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(golden_rehearsal, "ROUNDS", 2)  # of five: enough for what the sample holds
+        patch.setattr(golden_rehearsal, "ROUNDS", 2)  # of five: enough for the sample
         yield made
     made.stop()
 
 
 def test_the_catalogue_is_large_enough() -> None:
-    """At least 20 kinds and 200 bad candidates, each of another name, and 100 challengers; every kind has its layer."""
+    """At least 20 kinds, 200 bad candidates with distinct names, and 100 challengers; every kind has its layer."""
     bad = list(catalogue.bad_ones())
     assert len(catalogue.KINDS) >= 20
     assert len({cell.key for cell in bad}) == len(bad) >= 200
@@ -91,7 +91,7 @@ def test_the_catalogue_is_large_enough() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bad_candidate_gets_no_traffic(way: Way, name: str) -> None:
-    """By the real evaluation, gate, server and golden check; none gets past the layer of the sample."""
+    """The real evaluation, gate, server and golden check stop it, at the latest at the layer of the sample."""
     place, layer = SAMPLE[name]
     kind = next(kind for kind in catalogue.KINDS if kind.name == name)
     severity, amount = kind.severities[place]
@@ -109,7 +109,7 @@ def test_a_bad_candidate_gets_no_traffic(way: Way, name: str) -> None:
     ],
 )
 def test_a_good_challenger_passes(way: Way, number: int, kind: str) -> None:
-    """It is good on weeks that the gate never saw, and nothing stops it."""
+    """A challenger that is good on weeks the gate never saw passes every layer."""
     cell = Good(number=number, week=WEEK, way=kind)
     found = way.judge(cell, cell.make())
     assert found.fresh["is_good"], found.fresh["reason"]

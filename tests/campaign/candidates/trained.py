@@ -1,4 +1,4 @@
-"""Models that are really trained: by the unit's own script, and by its code with another seed, other rows, other settings."""
+"""Really trained models: by the unit's own script, and by its code with another seed, other rows, other settings."""
 
 import importlib.util
 import json
@@ -31,7 +31,7 @@ DECLARED = {
 
 
 def by_script(table: Any, script: str = declaration.TRAINING_SCRIPT) -> Artefact:
-    """Return what a training script of the unit makes of a table, as a training job runs it."""
+    """Return the model of a training script of the unit on a table, run as by a training job."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pq.write_table(table, folder / "part-0.parquet")
@@ -42,16 +42,16 @@ def by_script(table: Any, script: str = declaration.TRAINING_SCRIPT) -> Artefact
 
 
 def fitted(table: Any, *, seed: int, rounds: int = 300, extra: tuple[str, ...] = (), **settings: object) -> Artefact:
-    """Return a model that is trained as the unit's script does, with other settings.
+    """Return a model trained like the unit's script, with other settings.
 
     Args:
         table: The training split.
-        seed: Of rows and columns that each tree sees.
-        rounds: Trees.
-        extra: Columns that the script leaves out and this one takes.
-        settings: LightGBM's, where they differ from the script's.
+        seed: Seed of the rows and columns sampled per tree.
+        rounds: Number of trees.
+        extra: Further columns, which the script leaves out.
+        settings: LightGBM settings that differ from the script's.
     """
-    import lightgbm as lgb  # with SciPy and scikit-learn: not for each process that only collects tests
+    import lightgbm as lgb  # with SciPy and scikit-learn: not for every process that only collects tests
 
     script = _script()
     names = [name for name in table.column_names if name not in script.NOT_INPUTS or name in extra]
@@ -66,8 +66,8 @@ def fitted(table: Any, *, seed: int, rounds: int = 300, extra: tuple[str, ...] =
 
 
 def by_scikit_learn(table: Any, *, seed: int) -> Artefact:
-    """Return a model of the same columns by another framework: scikit-learn's boosting on absolute error, nulls as -1."""
-    from skl2onnx import convert_sklearn  # these three as LightGBM above
+    """Return a scikit-learn model of the same columns: boosting on absolute error, nulls as -1."""
+    from skl2onnx import convert_sklearn  # these three like LightGBM above
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.ensemble import GradientBoostingRegressor
 

@@ -1,4 +1,4 @@
-"""Where a candidate stands: the real demand data as known after a week, the champion, and weeks that no gate has seen yet."""
+"""Inputs of candidates: the real demand data known after a week, the champion, and weeks that no gate has seen."""
 
 import gzip
 import io
@@ -18,7 +18,7 @@ from examples.retail.transactions import week_end, week_start
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 
 CHAMPION_WEEK = 30
-# when challengers are trained: the weeks of the unit's own README, in summer, autumn and before Thanksgiving
+# weeks of training: those of the unit's own README, in summer, autumn and before Thanksgiving
 WEEKS = (36, 40, 47)
 HOLDOUT_WEEKS, FRESH_WEEKS = declaration.TRAINING_SET.holdout_days // 7, 6
 COLUMN = {name: index for index, name in enumerate(INPUTS)}
@@ -77,7 +77,7 @@ def splits(week: int) -> Splits:
 
 
 def fresh(week: int) -> Splits:
-    """Return the weeks after a week as a holdout: what nobody had seen when the gate decided."""
+    """Return the weeks after a week as a holdout: unseen at the gate's decision."""
     last = min(week + FRESH_WEEKS, data.LAST_WEEK)
     return Splits(
         train=splits(week).train, holdout=rows(week + 1, last), manifest=manifest(week - HOLDOUT_WEEKS, week + 1, last)
@@ -85,12 +85,12 @@ def fresh(week: int) -> Splits:
 
 
 def decided_at(week: int) -> datetime:
-    """Return when the gate decides about what was trained after a week."""
+    """Return the time of the gate's decision about a model trained after a week."""
     return week_start(week + 1)
 
 
 def manifest(trained: int, first: int, last: int) -> TrainingSetManifest:
-    """Return the manifest of a set that was trained up to a week and holds some later weeks out."""
+    """Return the manifest of a set that was trained up to a week with some later weeks held out."""
     table = PinnedTable(
         group="weekly_demand", version=1, database="demand_features", table="weekly_demand_v1", table_uuid="u", snapshot_id=1,
         schema_id=0, metadata_location="s3://b/m", tag="t", columns=INPUTS,
@@ -110,6 +110,6 @@ def manifest(trained: int, first: int, last: int) -> TrainingSetManifest:
 
 
 def categories(table: Any) -> Sequence[str]:
-    """Return the categories of a table, those with most rows first."""
+    """Return the categories of a table, largest first."""
     counted = table["category"].combine_chunks().value_counts().to_pylist()
     return [entry["values"] for entry in sorted(counted, key=lambda e: (-e["counts"], e["values"]))]

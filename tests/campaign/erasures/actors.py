@@ -1,4 +1,4 @@
-"""What the processes of a schedule do, all of it loaded once: they are forked from one that has imported this."""
+"""Actions of the processes of a schedule, imported once: the processes are forked from one with this module loaded."""
 
 import importlib
 import os
@@ -19,12 +19,12 @@ from mlops_runtime.jobs.job_environment import OptMl
 from mlops_runtime.jobs.training_set import training_set
 
 KINDS = ("job1", "job2", "set1", "set2", "compaction", "ingest", "publication", "erasure", "other")
-GIVEN = ("set1", "set2")  # with rows of their own
+GIVEN = ("set1", "set2")  # sets with rows passed by the caller
 ERASED = {"erasure": SECRET, "other": OTHER}
 NOW = timedelta(0)
-REFUSED = 3  # the exit code of what is refused, as is right while an erasure runs
+REFUSED = 3  # the exit code of a rejected action, which is correct while an erasure runs
 
-# what the library imports when it is first needed, which each process would else do for itself
+# imports that the library makes at first use, which each process would repeat
 _LATE = (
     "boto3.s3.inject",
     "duckdb",
@@ -40,12 +40,12 @@ _LATE = (
 )
 for _name in _LATE:
     importlib.import_module(_name)
-for _name in ("s3", "glue", "dynamodb"):  # boto3 keeps what it read of each service
+for _name in ("s3", "glue", "dynamodb"):  # boto3 caches the models of each service
     boto3.client(_name, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
 
 
 def act(store: Store, kind: str, scratch: Path) -> None:
-    """Do what one process of a schedule does."""
+    """Run one process of a schedule."""
     if kind.startswith("job"):
         os.environ["PROCESSING_JOB_NAME"] = f"{kind}-{os.getpid()}"
     own = store.client()

@@ -1,9 +1,9 @@
-"""Erasures beside everything else that a store does, in processes that are paused and killed; afterwards no byte names the entity.
+"""Erasures concurrent with all other operations of a store, in processes that are paused and killed.
 
-``python -m tests.campaign.erasures.run FOLDER [--seeds N] [--seconds N]`` goes through schedules, each by its seed, and resumes
-where it stopped; each fifth is on an embedded cloud, the others are in a folder. In each, two training-set jobs, two clients that
+``python -m tests.campaign.erasures.run FOLDER [--seeds N] [--seconds N]`` runs seeded schedules, and resumes
+where it stopped; every fifth is on an embedded cloud, the others are in a folder. In each, two training-set jobs, two clients that
 build sets with rows of their own, a compaction, an ingest, a publication to the online store, and two erasures, one of another
-entity, start in any order; each may be paused or killed at any time. Then what is pending is completed, and all bytes are searched.
+entity, start in any order; each may be paused or killed at any time. Then pending work is completed; no byte may name the entity.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _Event = tuple[float, str, str]
 
 
 def events(chance: random.Random, longest: float = _LONGEST) -> list[_Event]:
-    """Return what happens when, in seconds: who starts, is paused, goes on and is killed."""
+    """Return the events of a schedule by second: processes that start, are paused, resume and are killed."""
     found = [(chance.random() * longest, "start", kind) for kind in KINDS if kind not in GIVEN]
     for kind in KINDS:
         at = chance.random() * 3 * longest
@@ -53,12 +53,12 @@ def events(chance: random.Random, longest: float = _LONGEST) -> list[_Event]:
 
 
 def schedule(store: Store, seed: int, scratch: Path) -> dict[str, Any]:
-    """Take a store through a schedule; return what happened and where the entities are left."""
+    """Run a schedule on a store; return its events and where the entities are left."""
     context = multiprocessing.get_context("forkserver")
     processes: dict[str, BaseProcess] = {
         kind: context.Process(target=actors.act, args=(store, kind, scratch), name=kind) for kind in KINDS
     }
-    # rows that are given after an erasure has begun are a new delivery: these builds are open when it begins
+    # rows passed after the start of an erasure are a new delivery: these builds are open when it begins
     for kind in GIVEN:
         processes[kind].start()
     _await_intents(store.client(), [processes[kind] for kind in GIVEN])
@@ -107,7 +107,7 @@ def _signal(process: BaseProcess, what: str) -> None:
 
 
 def _completed(store: Store, again: list[str]) -> list[Erasure]:
-    """Complete the erasures; one that was killed may not have been written down, and is asked for once more."""
+    """Complete the erasures; the request of a killed one may not have been stored, so it is repeated."""
     client = store.client()
     client.maintain()
     store.abort_uploads()
@@ -116,7 +116,7 @@ def _completed(store: Store, again: list[str]) -> list[Erasure]:
 
 
 def outcomes(folder: Path) -> list[dict[str, Any]]:
-    """Return the schedules that a folder has, by their seeds."""
+    """Return the results in a folder by seed."""
     file = folder / _OUTCOMES
     lines = file.read_text().splitlines() if file.is_file() else []
     return sorted((json.loads(line) for line in lines), key=lambda row: int(row["seed"]))
@@ -172,7 +172,7 @@ def _count(rows: list[dict[str, Any]], name: str) -> int:
 
 
 def main(folder: Path, *, seeds: int = SEEDS, seconds: float | None = None, on_page: Path = _PAGE) -> int:
-    """Run the schedules that a folder does not have yet, and write the page; return 1 if one leaves anything."""
+    """Run the schedules without a result, and write the page; return 1 if one leaves anything."""
     folder.mkdir(parents=True, exist_ok=True)
     multiprocessing.get_context("forkserver").set_forkserver_preload([actors.__name__])
     until = None if seconds is None else time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Whether bytes name an entity: as they are, in a Parquet file, in a file of Avro, and in the state of an embedded cloud."""
+"""Search of bytes for an entity: raw, in Parquet, in Avro, and in the state of an embedded cloud."""
 
 import base64
 import io
@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.avro.file import AvroFile
 
-# DynamoDB remembers each transaction for ten minutes, so that it is done once
+# DynamoDB stores the tokens of transactions for ten minutes, for idempotency
 _REMEMBERED = "ministack.dynamodb._txn_idempotency"
-_BOUND = 15  # Iceberg's manifests hold 16 letters of a bound, and the last of an upper one counts one up
+_BOUND = 15  # Iceberg's manifests contain 16 letters of a bound; the last letter of an upper bound is incremented
 
 
 def names(content: bytes, entities: Collection[str]) -> bool:
-    """Return whether content names an entity, compressed or not."""
+    """Return whether content, compressed or not, names an entity."""
     if any(entity.encode() in content for entity in entities):
         return True
     if content[:4] == b"PAR1" and content[-4:] == b"PAR1":
@@ -39,7 +39,7 @@ def in_folder(folder: Path, entities: Collection[str]) -> list[str]:
 
 
 def in_bucket(s3: Any, bucket: str, entities: Collection[str]) -> list[str]:
-    """Return the keys of a bucket of which a version names an entity."""
+    """Return the keys of a bucket with a version that names an entity."""
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
     there = [
         {"Key": each["Key"], "VersionId": each["VersionId"]} for page in pages for each in page.get("Versions", ())
@@ -48,13 +48,13 @@ def in_bucket(s3: Any, bucket: str, entities: Collection[str]) -> list[str]:
 
 
 def in_state(saved: Path, entities: Collection[str]) -> list[str]:
-    """Return where the last saved state of an embedded cloud names an entity: its stores and the bytes that they hold.
+    """Return where the last saved state of an embedded cloud names an entity, in its stores and their blobs.
 
-    What DynamoDB remembers of transactions for ten minutes is left out.
+    The transaction tokens that DynamoDB stores for ten minutes are left out.
 
     Args:
         saved: The folder of snapshots.
-        entities: Whom to look for.
+        entities: Entities to search for.
     """
     stores = json.loads((saved / "snapshot.json").read_bytes())["stores"]
     stores.pop(_REMEMBERED, None)
@@ -62,7 +62,7 @@ def in_state(saved: Path, entities: Collection[str]) -> list[str]:
 
 
 def _contents(value: Any, place: tuple[str, ...], files: Path) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """Return every text and every bytes of a value, with its place."""
+    """Return every string and bytes object of a value, with its path."""
     if isinstance(value, str):
         yield place, value.encode()
     elif isinstance(value, dict):
@@ -81,7 +81,7 @@ def _contents(value: Any, place: tuple[str, ...], files: Path) -> Iterator[tuple
 
 
 def _name(value: list[Any]) -> str | None:
-    """Return the key of a pair of a mapping, if it is one."""
+    """Return the key of a key-value pair, if it is one."""
     key = value[0] if len(value) == 2 and not isinstance(value[1], str) else None
     if isinstance(key, dict) and "$tuple" in key:
         return str(key["$tuple"][-1])

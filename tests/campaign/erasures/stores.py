@@ -1,4 +1,4 @@
-"""The stores of the schedules: one in a folder, one in the S3, Glue and DynamoDB of an embedded cloud."""
+"""The stores of the schedules: one in a folder, one in S3, Glue and DynamoDB of an embedded cloud."""
 
 import os
 import re
@@ -29,37 +29,37 @@ _PID = re.compile(r"\b\d+\b")
 
 
 class Store(Protocol):
-    """A store that processes share; the same one is in each of them."""
+    """A store shared by processes."""
 
     @property
     def sets(self) -> str:
-        """Where training sets lie."""
+        """Location of training sets."""
 
     @property
     def manifests(self) -> str:
-        """Where manifests lie."""
+        """Location of manifests."""
 
     @property
     def s3(self) -> Any:
-        """A client of S3, of a store that is there."""
+        """A client of S3, if the store uses it."""
 
     def client(self) -> FeatureStoreClient:
-        """Return a client; its clock stands after all rows."""
+        """Return a client whose clock is after all rows."""
 
     def put_back(self) -> None:
-        """Make the store what it was when it was filled."""
+        """Restore the filled state."""
 
     def abort_uploads(self) -> None:
-        """Abort uploads that are not complete, as the bucket's lifecycle does a day after they began."""
+        """Abort incomplete uploads, as the bucket's lifecycle does a day after their start."""
 
     def left(self) -> list[str]:
-        """Return where it names an entity."""
+        """Return the places that name an entity."""
 
 
 def fill(client: FeatureStoreClient) -> None:
-    """Ingest rows of both entities and of others, in files together and alone, as many as are compacted next time.
+    """Ingest rows of both entities and of others, in shared and separate files, as many as the next compaction takes.
 
-    The online store has those of some files, so that the next publication brings others.
+    The online store has the rows of some files only, so that the next publication adds others.
     """
     for store_id in ("1", SECRET, OTHER):
         rows = sales(*((n, float(n), n + 1) for n in range(10)))
@@ -82,13 +82,13 @@ def has_ended(process: BuildProcess) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FolderStore:
-    """A store in a folder, at the same place in every schedule: its files name each other by their whole paths."""
+    """A store in a folder, at the same path in every schedule: its files contain absolute paths."""
 
     place: Path
 
     @classmethod
     def filled(cls, place: Path) -> "FolderStore":
-        """Make it, and a copy beside it."""
+        """Create the store, and a copy beside it."""
         made = cls(place)
         fill(made.client())
         shutil.copytree(made._store, place / "copy")
@@ -100,30 +100,30 @@ class FolderStore:
 
     @property
     def sets(self) -> str:
-        """Where training sets lie."""
+        """Location of training sets."""
         return str(self._store / "training_sets")
 
     @property
     def manifests(self) -> str:
-        """Where manifests lie."""
+        """Location of manifests."""
         return str(self._store / "manifests")
 
     @property
     def s3(self) -> None:
-        """Nothing."""
+        """None."""
         return
 
     def client(self) -> FeatureStoreClient:
-        """Return a client; its clock stands after all rows."""
+        """Return a client whose clock is after all rows."""
         return FeatureStoreClient.local(self._store, now=partial(day, 20))
 
     def put_back(self) -> None:
-        """Make the store what it was when it was filled."""
+        """Restore the filled state."""
         shutil.rmtree(self._store)
         shutil.copytree(self.place / "copy", self._store)
 
     def abort_uploads(self) -> None:
-        """Do nothing: a folder has none."""
+        """Do nothing: a folder has no uploads."""
 
     def left(self) -> list[str]:
         """Return the files that name an entity."""
@@ -132,7 +132,7 @@ class FolderStore:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What a filled store consists of."""
+    """The parts of a filled store."""
 
     objects: dict[str, bytes]
     tables: list[dict[str, Any]]
@@ -141,7 +141,7 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class CloudStore:
-    """A store of an embedded cloud, whose bucket, of the database's name, keeps versions."""
+    """A store of an embedded cloud; its bucket, named like the database, is versioned."""
 
     cloud: Cloud
     name: str = "erasures"
@@ -149,7 +149,7 @@ class CloudStore:
 
     @classmethod
     def filled(cls, cloud: Cloud, name: str = "erasures") -> "CloudStore":
-        """Make it, and remember what it consists of."""
+        """Create the store, and remember its parts."""
         made = cls(cloud, name)
         s3, glue, dynamodb = (cloud.client(service) for service in ("s3", "glue", "dynamodb"))
         s3.create_bucket(Bucket=name)
@@ -189,11 +189,11 @@ class CloudStore:
         return made
 
     def __getstate__(self) -> tuple[Cloud, str]:
-        """Give a process what it needs."""
+        """Return the state that another process needs."""
         return (self.cloud, self.name)
 
     def __setstate__(self, state: tuple[Cloud, str]) -> None:
-        """Be the same store in a process."""
+        """Restore the store in another process."""
         object.__setattr__(self, "cloud", state[0])
         object.__setattr__(self, "name", state[1])
         object.__setattr__(self, "kept", [])
@@ -205,12 +205,12 @@ class CloudStore:
 
     @property
     def sets(self) -> str:
-        """Where training sets lie."""
+        """Location of training sets."""
         return f"s3://{self.name}"
 
     @property
     def manifests(self) -> str:
-        """Where manifests lie."""
+        """Location of manifests."""
         return f"s3://{self.name}/manifests"
 
     @property
@@ -219,7 +219,7 @@ class CloudStore:
         return self.cloud.client("s3")
 
     def client(self) -> FeatureStoreClient:
-        """Return a client with the cloud's clock, by which uploads began; it stands after all rows."""
+        """Return a client with the cloud's clock, which timestamps uploads; it is after all rows."""
         return FeatureStoreClient.glue(
             database=self.name,
             environment=self.cloud.environment(),
@@ -232,14 +232,14 @@ class CloudStore:
         )
 
     def online(self, keys: list[str]) -> list[str]:
-        """Return those of some keys of which there is an item."""
+        """Return the keys that have an item."""
         asked = [{"entity": {"S": key}} for key in keys]
         found = self.cloud.client("dynamodb").batch_get_item(RequestItems={self.table: {"Keys": asked}})
         there = {item["entity"]["S"] for item in found["Responses"][self.table]}
         return [key for key in keys if key in there]
 
     def put_back(self) -> None:
-        """Make the store what it was when it was filled."""
+        """Restore the filled state."""
         (kept,) = self.kept
         s3, glue, dynamodb = (self.cloud.client(service) for service in ("s3", "glue", "dynamodb"))
         self.abort_uploads()
@@ -258,18 +258,18 @@ class CloudStore:
             dynamodb.put_item(TableName=self.table, Item=item)
 
     def abort_uploads(self) -> None:
-        """Abort uploads that are not complete, as the bucket's lifecycle does a day after they began."""
+        """Abort incomplete uploads, as the bucket's lifecycle does a day after their start."""
         s3 = self.s3
         for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.name):
             for each in page.get("Uploads", ()):
                 s3.abort_multipart_upload(Bucket=self.name, Key=each["Key"], UploadId=each["UploadId"])
 
     def left(self) -> list[str]:
-        """Return where the cloud's own storage names an entity, of all services."""
+        """Return where the cloud's own storage names an entity, in all services."""
         self.cloud.save()
         return search.in_state(self.cloud.home / "saved", ENTITIES)
 
 
 def _input(table: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes a table of the catalog again."""
+    """Return the input that creates a table of the catalog again."""
     return {key: table[key] for key in ("Name", "TableType", "Parameters", "StorageDescriptor") if key in table}

@@ -11,12 +11,12 @@ from tests.campaign.erasures.actors import GIVEN, KINDS
 
 @pytest.mark.campaign
 def test_no_schedule_leaves_a_byte_of_an_entity(tmp_path: Path) -> None:
-    """In tables, catalog, training sets, manifests and the online store, whichever process is killed when."""
+    """No data of the entity is left in tables, catalog, training sets, manifests or online store, whichever process is killed."""
     assert run.main(tmp_path, seeds=20, on_page=tmp_path / "campaign.md") == 0
 
 
 def test_the_page_names_what_a_schedule_left() -> None:
-    """By its seed, which repeats it."""
+    """The page names a leftover by the schedule's seed, which repeats it."""
     row = {
         "seed": 7,
         "on": "folder",
@@ -35,7 +35,7 @@ def test_the_page_names_what_a_schedule_left() -> None:
 
 
 def test_a_seed_repeats_its_schedule() -> None:
-    """What starts, is paused and killed when follows from the seed alone; whoever is paused goes on."""
+    """Starts, pauses and kills follow from the seed alone; every paused process resumes."""
     found = run.events(random.Random(7))
     assert found == run.events(random.Random(7)) != run.events(random.Random(8))
     assert {kind for _, what, kind in found if what == "start"} == set(KINDS) - set(GIVEN)

@@ -1,4 +1,4 @@
-"""What the search of the campaign finds: each test plants an entity where rows hide."""
+"""The campaign's search finds an entity in every format of stored rows."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ SECRET = "household-4711"
 
 
 def test_an_entity_is_found_in_compressed_files(tmp_path: Path) -> None:
-    """Parquet's pages hold it where no byte of the file does."""
+    """Parquet pages contain it compressed, so no byte of the file shows it."""
     many = pa.table({"store_id": pa.array([*(f"household-{n}" for n in range(5000)), SECRET])})
     pq.write_table(many, tmp_path / "a.parquet", compression="zstd", use_dictionary=False, write_statistics=False)
     pq.write_table(many.slice(0, 10), tmp_path / "b.parquet")
@@ -23,7 +23,7 @@ def test_an_entity_is_found_in_compressed_files(tmp_path: Path) -> None:
 
 
 def test_an_entity_is_found_in_an_online_store_and_its_log(tmp_path: Path) -> None:
-    """Until it is deleted and the log is emptied."""
+    """It is found until it is deleted and the log is emptied."""
     rows = FileRows(tmp_path / "online.db")
     rows.put([{"entity": {"S": f'stock_v1/["{SECRET}"]'}, "version": {"S": "1"}}])
     assert search.in_folder(tmp_path, [SECRET]) == ["online.db-wal"]
@@ -35,7 +35,7 @@ def test_an_entity_is_found_in_an_online_store_and_its_log(tmp_path: Path) -> No
 
 
 def test_an_entity_is_found_wherever_a_cloud_keeps_it(tmp_path: Path) -> None:
-    """In texts, keys, small bytes and files of the saved state, named by where that is."""
+    """It is found in strings, keys, blobs and files of the saved state, reported by path."""
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "f00d").write_bytes(SECRET.encode())
     stores = {

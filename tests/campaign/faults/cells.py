@@ -1,4 +1,4 @@
-"""Cells of the fault campaigns on the embedded cloud: one call of a machine, one kind of fault, how long it stays."""
+"""Cells of the fault campaigns on the embedded cloud: one call of a machine, one kind of fault, its duration."""
 
 import random
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from typing import Any
 
 from tests.campaign.machine import SERVICES
 
-_JOB = "SageMaker.AmazonSageMakerException"  # all that the optimized integration tells apart
+_JOB = "SageMaker.AmazonSageMakerException"  # the only error of the optimized integration
 FOR_GOOD = 10_000
 SEED = 20261129
-# integration of the Retrain machine, what its arguments hold where two calls share one, and what must be so for the call to
-# come: see ``retraining.MODES``
+# integration of the Retrain machine, its arguments where two calls share one, and the condition under which the call
+# happens: see ``retraining.MODES``
 RETRAIN_CALLS = (
     ("dynamodb:getItem", "", ""),
     ("sagemaker:createProcessingJob.sync", "-prep", ""),
@@ -31,7 +31,7 @@ KINDS = ("throttle", "5xx", "timeout", "reset", "access denied", "validation", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell. ``count`` calls meet the fault; ``after`` means that the work was done and the answer got lost."""
+    """One cell. ``count`` calls meet the fault; ``after`` means that the work was done and the response was lost."""
 
     integration: str
     match: str = ""
@@ -43,14 +43,14 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """How the cell is known in results."""
+        """Key of the results."""
         stays = "for good" if self.count == FOR_GOOD else f"{self.count}x"
         what = f"{self.state} {self.integration}" if self.state else f"{self.integration} {self.match}"
         what = f"{self.mode} {what}" if self.state and self.mode else what
         return " ".join([what, self.kind, stays, "lost" if self.after else ""]).strip()
 
     def fault(self) -> dict[str, Any]:
-        """Return it as the embedded cloud takes it."""
+        """Return the fault in the embedded cloud's format."""
         service, is_job = self.integration.partition(":")[0], self.integration.endswith(".sync")
         throttled, failed = (_JOB, _JOB) if is_job else SERVICES[service]
         errors = {
@@ -74,12 +74,12 @@ class Cell:
         return fault | {"count": self.count, "after": self.after, "seconds": 50.0 if self.kind == "latency" else 0.0}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for the results."""
+        """Return the cell in the format of the results."""
         return asdict(self) | {"key": self.key}
 
 
 def cells(tasks: Mapping[str, str]) -> list[Cell]:
-    """Return every cell of a machine in a seeded order: any beginning is a fair sample.
+    """Return every cell of a machine in a seeded order, of which any prefix is a fair sample.
 
     Args:
         tasks: Integration of each task.
@@ -94,7 +94,7 @@ def cells(tasks: Mapping[str, str]) -> list[Cell]:
 
 
 def retrain_cells() -> list[Cell]:
-    """Return every cell of the Retrain machine in a seeded order: any beginning is a fair sample."""
+    """Return every cell of the Retrain machine in a seeded order, of which any prefix is a fair sample."""
     found = [
         Cell(integration=name, match=match, kind=kind, count=count, after=after, mode=mode)
         for kind, count, after in _ways()
@@ -105,10 +105,10 @@ def retrain_cells() -> list[Cell]:
 
 
 def promotion_cells(tasks: Mapping[tuple[str, str], tuple[str, str]]) -> list[Cell]:
-    """Return every cell of the Release and the Promote machine in a seeded order: any beginning is a fair sample.
+    """Return every cell of the Release and the Promote machine in a seeded order, of which any prefix is a fair sample.
 
     Args:
-        tasks: Integration of each task and what its arguments hold, by machine (``release``, ``promote``) and state.
+        tasks: Integration of each task and a part of its arguments, by machine (``release``, ``promote``) and state.
     """
     found = [
         Cell(state=state, integration=integration, match=match, kind=kind, count=count, after=after, mode=machine)
@@ -120,7 +120,7 @@ def promotion_cells(tasks: Mapping[tuple[str, str], tuple[str, str]]) -> list[Ce
 
 
 def _ways() -> list[tuple[str, int, bool]]:
-    """Return each kind with how many calls meet it and whether their work was done."""
+    """Return each kind with the number of calls that meet it and whether their work was done."""
     found = []
     for kind in KINDS:
         lost = (False, True) if kind in ("5xx", "timeout", "reset", "stop") else (False,)

@@ -1,4 +1,4 @@
-"""The faults that an embedded cloud puts into the tasks of its machines."""
+"""Control of the faults that an embedded cloud injects into the tasks of its machines."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from mlops_local.cloud import Cloud
 
 
 def put_faults(cloud: Cloud, *faults: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put faults in place of those before, and return what those have met."""
+    """Replace the faults, and return the calls that the previous ones have met."""
     met = cloud.call("/_mlops/faults")
     cloud.call("/_mlops/faults", faults)
     return list(met)

@@ -1,4 +1,4 @@
-"""One deployed endpoint that goes through the cells of the Deploy machine, and what must hold after each."""
+"""One deployed endpoint for the cells of the Deploy machine, and the invariant after each."""
 
 import json
 import time
@@ -18,16 +18,16 @@ from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.rollout.fleet_minutes import HISTORY
 from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
 
-# what only the call that fails for good can do, and what is then excused until the next execution
+# effects of a permanently failing call, which are excused until the next execution
 _LEAVES = ("delete", "Unlock ", "Record ", "describeEndpoint", "Watch ")
-# of cells: captured answers of earlier ones are not read again, and the model before is still on probation
+# of cells: captured responses of earlier ones are not read again, and the model before is still on probation
 APART = HISTORY + timedelta(hours=1)
-PAUSE = 0.2  # real seconds between two calls: each is read again by the checks of captured answers
+PAUSE = 0.2  # real seconds between two calls: the checks of captured responses read each again
 _RULE, _ALARM = probation_rule(NAME), probation_alarm(NAME)
 
 
 def policy(checks: RolloutChecks) -> RolloutPolicy:
-    """Half first, one minute each, on the calls that the campaign sends itself."""
+    """Half first, one minute each, with the campaign's own calls."""
     del checks
     return RolloutPolicy.canary(
         percent=50,
@@ -41,7 +41,7 @@ class DeployFaults:
 
     Args:
         cloud: The embedded cloud.
-        folder: Where assemblies are written.
+        folder: Folder of the assemblies.
     """
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
@@ -54,11 +54,11 @@ class DeployFaults:
         self.shop.approve(self.factor)
 
     def cells(self) -> list[Cell]:
-        """Return every cell of the machine that is deployed."""
+        """Return every cell of the deployed machine."""
         return cells(self.tasks())
 
     def tasks(self) -> dict[str, str]:
-        """Return the integration of each task of the deployed machine that rollouts after the first model's entered."""
+        """Return the integration of each task that rollouts after the first model's entered."""
         client, machine = self.shop.cloud.client("stepfunctions"), self.shop.loop.outputs["DeployMachineArn"]
         definition = json.loads(client.describe_state_machine(stateMachineArn=machine)["definition"])
         entered = {name for arn in self.shop.seen() - self.others for name in self._entered(arn)}
@@ -74,7 +74,7 @@ class DeployFaults:
         return [e["stateEnteredEventDetails"]["name"] for e in events if e["type"] == "TaskStateEntered"]
 
     def run(self, cell: Cell) -> dict[str, Any]:
-        """Approve a model under the cell's fault, then another without; return what went wrong and what was met."""
+        """Approve a model under the cell's fault, then another without; return the problems and the met faults."""
         loop, before = self.shop.loop, self.shop.ask()
         started = time.monotonic()
         records = len(loop.audit())
@@ -85,7 +85,7 @@ class DeployFaults:
         problems += loop.audit_problems()
         excused = cell.count == FOR_GOOD and any(part in cell.key for part in _LEAVES)
         written = loop.audit()[records:]
-        # an execution that was stopped is recovered by another, whose record it is; one without the lock has done nothing
+        # a stopped execution is recovered by another, which writes its record; without the lock it has done nothing
         is_untouched = cell.kind == "stop" and cell.state == "Lock" and not cell.after
         if not written and not is_untouched and not (cell.count == FOR_GOOD and cell.state == "Record"):
             problems.append("no audit record")
@@ -107,7 +107,7 @@ class DeployFaults:
         }
 
     def _problems_of_probation(self, cell: Cell, reason: str) -> list[str]:
-        """A promotion has its alarm, or its record says that it has none, and a schedule that ends it."""
+        """A promotion has its alarm and a schedule that ends it, or its record says that it has none."""
         events = self.shop.cloud.client("events")
         is_watched = events.describe_rule(Name=_RULE)["State"] == "ENABLED" or (
             cell.count == FOR_GOOD and cell.state == "Watch"
@@ -128,7 +128,7 @@ class DeployFaults:
                 assert time.monotonic() < deadline, "no execution for the approval"
                 time.sleep(0.05)
             loop.wait_idle("DeployMachineArn", seconds=180)
-            # what an execution that was stopped has left is recovered by another
+            # another execution recovers a stopped one
             deadline = time.monotonic() + 30
             while loop.lock_owner() is not None and time.monotonic() < deadline:
                 time.sleep(0.1)

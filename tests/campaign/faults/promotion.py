@@ -1,6 +1,6 @@
-"""Two deployed accounts that go through the cells of the Release and the Promote machine, and what must hold after each.
+"""Two deployed accounts for the cells of the Release and the Promote machine, and the invariant after each.
 
-Each cell approves a model in the source under the fault. Then an hour goes by: the schedules of both sides are all that goes on.
+Each cell approves a model in the source under the fault. Then an hour passes in which only the schedules of both sides run.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ HOUR = timedelta(minutes=61)
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize a registry that releases what is approved, and one that takes it by policy; without an endpoint."""
+    """Synthesize a registry that releases approved packages, and one that accepts them by policy; without an endpoint."""
     app = cdk.App(outdir=str(folder / "assembly"))
     build = cdk.Stack(app, "Build", env=BUILD.cdk)
     unit = BusinessUnit(build, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
@@ -84,7 +84,7 @@ class Side:
         self._chain, self._key = open_chain(self.client, entry), public_key_of(self.client, entry)
 
     def tasks(self) -> dict[str, tuple[str, str]]:
-        """Return the integration of each task of the machine, and what tells its calls from those of the other account."""
+        """Return the integration of each task of the machine, and the arguments that identify its calls among both accounts."""
         machine = self._machines.describe_state_machine(stateMachineArn=self.outputs["Machine"])
         found = {}
         for name, state in tasks(json.loads(machine["definition"])):
@@ -99,13 +99,13 @@ class Side:
         return {each["executionArn"]: each["status"] for page in pages for each in page["executions"]}
 
     def is_idle(self) -> bool:
-        """Whether nothing runs and nothing waits in the queue."""
+        """Whether nothing runs and the queue is empty."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         waiting = self._queues.get_queue_attributes(QueueUrl=self.outputs["Queue"], AttributeNames=names)["Attributes"]
         return not any(int(waiting[name]) for name in names) and "RUNNING" not in self.executions().values()
 
     def digest(self, key: str) -> str | None:
-        """Return the SHA-256 of an object of the artifacts bucket; None of one that is not there."""
+        """Return the SHA-256 of an object of the artifacts bucket; None if it is missing."""
         try:
             answer = self.s3.get_object(Bucket=self.outputs["ArtifactsBucket"], Key=key)
         except self.s3.exceptions.NoSuchKey:
@@ -117,7 +117,7 @@ class Side:
         return self._chain.newest(self._chain.table.read(), 1000)
 
     def audit_problems(self) -> list[str]:
-        """Return what is wrong with the chain, held against its row, heads and key."""
+        """Return the problems of the chain against its row, heads and key."""
         return self._chain.problems(self._key.is_signed)
 
 
@@ -126,10 +126,10 @@ class PromotionFaults:
 
     Args:
         cloud: The embedded cloud, with three accounts.
-        folder: Where the assembly is written.
+        folder: Folder of the assembly.
     """
 
-    # what must be so for a task to be entered; of the others nothing must
+    # conditions under which a task is entered; the other tasks have none
     WAYS: ClassVar = {
         ("release", "AnnounceRefusal"): "unproven",
         ("release", "TellPeople"): "unproven",
@@ -159,7 +159,7 @@ class PromotionFaults:
         return promotion_cells(found)
 
     def run(self, cell: Cell) -> dict[str, Any]:
-        """Approve a model under the cell's fault, then let the schedules go on; return what went wrong and what was met."""
+        """Approve a model under the cell's fault, then let the schedules run; return the problems and the met faults."""
         started, way = time.monotonic(), self.WAYS.get((cell.mode, cell.state), "")
         self._pause(is_paused=way == "paused")
         image = self._digest_of(f"image {self.number}") if way == "imageless" else self.image
@@ -173,7 +173,7 @@ class PromotionFaults:
             self._push(f"image {self.number - 1}")
         if way == "unproven":
             self._lay_down(released)
-        for _ in range(3):  # a release and its promotion may each need an hour of their own
+        for _ in range(3):  # a release and its promotion may need an hour each
             if not self._problems_at_the_end(way, released):
                 break
             self.cloud.clock_jump(by=HOUR)
@@ -189,7 +189,7 @@ class PromotionFaults:
         }
 
     def _problems(self, released: Released) -> list[str]:
-        """The target has the whole release or none, the source announced only what it recorded, and both chains are whole."""
+        """The target has the whole release or none, the source announced only recorded releases, and both chains are valid."""
         packages, problems = self._packages(released), []
         if len(packages) > 1:
             problems.append(f"{len(packages)} packages of one release")
@@ -216,7 +216,7 @@ class PromotionFaults:
         return problems
 
     def _problems_at_the_end(self, way: str, released: Released) -> list[str]:
-        """The release arrived, once: one package, approved unless automatic work is stopped, recorded on both sides."""
+        """The release arrived once: one package, approved unless automation is paused, recorded on both sides."""
         packages, offer = self._packages(released), self._offer(released)
         if not packages or offer is None:
             return ["the release never arrived"]
@@ -233,7 +233,7 @@ class PromotionFaults:
         return problems
 
     def _approve(self, way: str, image: str) -> Released:
-        """Register a model as a gate leaves it, and approve it as a person does."""
+        """Register a model as a gate does, and approve it as a person does."""
         self.number += 1
         content = f"archive {self.number}".encode()
         released = release(
@@ -264,7 +264,7 @@ class PromotionFaults:
         return released
 
     def _lay_down(self, released: Released, *, is_proven: bool = True) -> None:
-        """Write the objects of a package; what is not proven lacks S3's hash."""
+        """Write the objects of a package; unproven ones lack S3's checksum."""
         proof = {"ChecksumAlgorithm": "SHA256" if is_proven else "CRC32"}
         for key, content in released.objects.items():
             self.build.s3.put_object(Bucket=released.bucket, Key=key, Body=content, **proof)
@@ -280,12 +280,12 @@ class PromotionFaults:
         return found
 
     def _offer(self, released: Released) -> Offer | None:
-        """Return what became of a release in the target; None where no event of it arrived."""
+        """Return the result of a release in the target; None if no event of it arrived."""
         return next((each for each in self.offers.offers() if each.record_uri == released.uri), None)
 
     @staticmethod
     def _kept(released: Released) -> dict[str, tuple[str, str]]:
-        """Return where the target keeps each object, and its hash."""
+        """Return where the target stores each object, and its hash."""
         record = released.record
         assert record.gate is not None
         folder = f"evaluations/{GROUP}/{record.binding}"
@@ -315,7 +315,7 @@ class PromotionFaults:
         return json.dumps({"schemaVersion": 2, "layers": [], "made": content})
 
     def _pause(self, *, is_paused: bool) -> None:
-        """Pause or resume the target, as its row says it."""
+        """Pause or resume the target in its row."""
         now = datetime.fromisoformat(self.cloud.clock()["now"]).isoformat()
         state = {"is_paused": is_paused, "by": "ann", "at": now, "reason": "stocktaking"}
         self.staging.client("dynamodb").update_item(
@@ -326,7 +326,7 @@ class PromotionFaults:
         )
 
     def _rest(self) -> None:
-        """Wait until nothing of either side runs or waits: seen three times in a row, as events take their way between."""
+        """Wait until nothing runs or waits on either side, three times in a row, because events take time in between."""
         seen, deadline = 0, time.monotonic() + 120
         while seen < 3:
             assert time.monotonic() < deadline, "an execution or a message did not end"

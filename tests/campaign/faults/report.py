@@ -1,4 +1,4 @@
-"""The sections of ``docs/campaign.md`` on faults of machines on the embedded cloud, written from the results alone."""
+"""The sections of ``docs/campaign.md`` on faults of machines on the embedded cloud, generated from the results."""
 
 import textwrap
 from collections import Counter
@@ -11,7 +11,7 @@ from tests.campaign.page import marks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What one section is called and says of its cells, after the sentence that is common to all."""
+    """Title of a section, and its text about cells after the common sentence."""
 
     name: str
     title: str
@@ -59,9 +59,9 @@ def section(machine: str, results: Sequence[dict[str, Any]], *, total: int, load
     """Return a section, marks included.
 
     Args:
-        machine: Whose: ``deploy`` or ``retrain``.
-        results: One object a cell, as the campaign keeps them.
-        total: Cells that there are.
+        machine: ``deploy`` or ``retrain``.
+        results: One object per cell, as stored by the campaign.
+        total: Number of all cells.
         load: Load of the machine at the end.
     """
     kinds = sorted({r["kind"] for r in results})

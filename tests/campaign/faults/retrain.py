@@ -1,7 +1,7 @@
-"""One deployed pipeline with its endpoint that goes through the cells of the Retrain machine, and what must hold after each.
+"""One deployed pipeline with its endpoint for the cells of the Retrain machine, and the invariant after each.
 
-A training set of 600 rows in S3, a processing step, a training and an evaluation against what serves, each a real job; what passes
-is approved by the policy and deployed all at once.
+A training set of 600 rows in S3, a processing step, a training and an evaluation against the live model, each a real job; a model
+that passes is approved by the policy and deployed all at once.
 """
 
 import json
@@ -19,9 +19,9 @@ from mlops_constructs import RolloutPolicy
 from mlops_local.cloud import Cloud
 
 MACHINE, DEPLOY = "RetrainMachineArn", "DeployMachineArn"
-_BUDGET = 24  # retrainings a day, the most that a pipeline may have
+_BUDGET = 24  # retrainings a day, the maximum of a pipeline
 _TRAIN = "sagemaker:createTrainingJob.sync"
-# what must be so for a call to come, and how the retraining then ends without a fault of that call
+# condition under which a call happens, and how the retraining then ends without a fault of that call
 MODES = {"": "APPROVED", "paused": "REGISTERED", "rejected": "REJECTED", "failing": "FAILED"}
 
 
@@ -30,7 +30,7 @@ class RetrainFaults:
 
     Args:
         cloud: The embedded cloud.
-        folder: Where the assembly is written.
+        folder: Folder of the assembly.
     """
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
@@ -46,7 +46,7 @@ class RetrainFaults:
         return retrain_cells()
 
     def run(self, cell: Cell) -> dict[str, Any]:
-        """Retrain under the cell's fault, then without; return what went wrong and what was met."""
+        """Retrain under the cell's fault, then without; return the problems and the met faults."""
         started, packages = time.monotonic(), self._packages()
         records = len(self.loop.audit())
         self._next_day()
@@ -79,7 +79,7 @@ class RetrainFaults:
         }
 
     def _retrain(self) -> dict[str, Any]:
-        """Ask for a retraining as a person does; return its execution once all that it led to has ended."""
+        """Request a retraining as a person does; return its execution once everything that it started has ended."""
         self.number += 1
         self.left_of_day -= 1
         seen, deployed = self._seen(MACHINE), self._seen(DEPLOY)
@@ -88,7 +88,7 @@ class RetrainFaults:
         self._until(lambda: self._seen(MACHINE) - seen, "no retraining was started")
         self.loop.wait_idle(MACHINE, seconds=120)
         (arn,) = self._seen(MACHINE) - seen
-        # what an execution that was stopped has left is taken by the guard; where that fails, by the next request
+        # the guard cleans up after a stopped execution; if that fails, the next request does
         deadline = time.monotonic() + 10
         while self.sample.owner("ExportsTable") is not None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -114,17 +114,17 @@ class RetrainFaults:
         return problems
 
     def _problems_of_records(self, cell: Cell, execution: dict[str, Any], written: list[Any]) -> list[str]:
-        """A rejection and a failure have one record; what was registered has its package, what was stopped its execution."""
+        """Rejections and failures have one record; a registered model is shown by its package, a stopped run by its execution."""
         got, ended = [record.outcome.value for record in written], self._outcome(execution)
         allowed = [[ended]] if ended in ("REJECTED", "FAILED") else [[]]
         if ended == "ABORTED":
             allowed = [[], ["REJECTED"], ["FAILED"]]
         if cell.mode in ("rejected", "failing") and cell.count == FOR_GOOD:
-            allowed += [[], [MODES[cell.mode]]]  # nobody but this call could write it
+            allowed += [[], [MODES[cell.mode]]]  # only this call could write it
         return [] if got in allowed else [f"ended {ended}, recorded are {got}"]
 
     def _problems_of_serving(self) -> list[str]:
-        """What serves is approved and recorded, the chain is whole, and nothing is left over."""
+        """The serving model is approved and recorded, the chain is valid, and nothing is left over."""
         live, packages = self.loop.live(), self._packages()
         if live is None:
             return ["nothing serves"]
@@ -134,19 +134,19 @@ class RetrainFaults:
         return [*problems, *self.loop.audit_problems(), *(f"left: {name}" for name in leftovers(self.loop))]
 
     def _outcome(self, execution: dict[str, Any]) -> str:
-        """What the execution came to: the outcome in its output, its error, or how it was ended."""
+        """Result of the execution: the outcome in its output, its error, or how it was ended."""
         if execution["status"] == "SUCCEEDED":
             return str(json.loads(execution["output"])["outcome"])
         return str(execution.get("error") or execution["status"]) if execution["status"] == "FAILED" else "ABORTED"
 
     def _next_day(self) -> None:
-        """The budget is a day's: go on to the next one before it is used up."""
+        """Go on to the next day before the daily budget is used up."""
         if self.left_of_day < 2:
             self.sample.cloud.clock_jump(to=self.sample.now() + timedelta(days=1))
             self.left_of_day = _BUDGET
 
     def _lay_down(self, mode: str) -> None:
-        """Lay down a set whose training split leads to a good model, or to one that loses against last week's sales."""
+        """Write a set whose training split leads to a good model, or to one that is worse than last week's sales."""
         self.sample.lay_down(price=0.2 if mode == "rejected" else 2.0, promoted=10.0)
 
     def _pause(self, cell: Cell, *, is_paused: bool) -> None:

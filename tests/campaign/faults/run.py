@@ -1,4 +1,4 @@
-"""``python -m tests.campaign.faults.run deploy|retrain|promotion FOLDER [MINUTES]``: the cells that are not done yet."""
+"""``python -m tests.campaign.faults.run deploy|retrain|promotion FOLDER [MINUTES]``: runs the cells without a result."""
 
 import json
 import os
@@ -26,7 +26,7 @@ CELLS_OF_A_CLOUD = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """Where the results of a campaign are kept, the world that goes through its cells, and how many accounts that needs."""
+    """Location of a campaign's results, the world of its cells, and the number of accounts."""
 
     results: str
     world: Any
@@ -41,7 +41,7 @@ CAMPAIGNS = {
 
 
 def main(machine: str, folder: Path, minutes: float, page: Path = PAGE) -> int:
-    """Run cells until all are done or time is up, then write the page; returns the number of cells with problems."""
+    """Run cells until all are done or the time is up, then write the page; return the number of cells with problems."""
     folder.mkdir(parents=True, exist_ok=True)
     results, deadline = folder / CAMPAIGNS[machine].results, time.monotonic() + minutes * 60
     cells, left = _run_some(CAMPAIGNS[machine], results, deadline)
@@ -54,7 +54,7 @@ def main(machine: str, folder: Path, minutes: float, page: Path = PAGE) -> int:
 
 
 def _run_some(campaign: Campaign, results: Path, deadline: float) -> tuple[list[Cell], int]:
-    """Run cells that are not done on a new cloud, and return all and how many are left; what a cloud keeps makes it slower."""
+    """Run some cells on a new cloud, because accumulated state slows a cloud; return all results and the number left."""
     done = {each["key"] for each in _read(results)}
     with tempfile.TemporaryDirectory() as scratch:
         cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=CLOCK_SCALE, account_count=campaign.accounts)

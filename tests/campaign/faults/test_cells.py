@@ -26,7 +26,7 @@ RESULT: dict[str, Any] = {
 
 
 def test_every_call_meets_every_kind() -> None:
-    """Sixteen cells a task of the one machine and sixty at least of the other, each known by a key of its own."""
+    """One machine has sixteen cells per task, the other at least sixty cells, each with a unique key."""
     calls = {
         name: str(state["Resource"]).partition(":::")[2].removeprefix("aws-sdk:") for name, state in tasks(MACHINE)
     }
@@ -41,7 +41,7 @@ def test_every_call_meets_every_kind() -> None:
 
 
 def test_the_order_of_the_retrain_cells_is_seeded() -> None:
-    """What is done when time runs out is the same sample every time, of many calls and all kinds."""
+    """The cells that run before the time is up are the same sample every time, of many calls and all kinds."""
     first = [cell.key for cell in retrain_cells()]
     assert first == [cell.key for cell in retrain_cells()]
     assert {cell.kind for cell in retrain_cells()[:60]} == set(KINDS)
@@ -59,7 +59,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PromotionFaul
 
 
 def test_every_call_of_both_sides_of_a_promotion_meets_every_kind(accounts: PromotionFaults) -> None:
-    """Sixteen cells a task of the machines as they are deployed, each known by a key of its own."""
+    """Both machines have sixteen cells per deployed task, each with a unique key."""
     tasks = {(name, state) for name, side in accounts.sides.items() for state in side.tasks()}
     found = accounts.cells()
 
@@ -70,7 +70,7 @@ def test_every_call_of_both_sides_of_a_promotion_meets_every_kind(accounts: Prom
 
 @pytest.mark.parametrize("place", range(5))
 def test_the_first_cells_of_a_promotion_leave_a_whole_release_or_none(accounts: PromotionFaults, place: int) -> None:
-    """A seeded sample of the campaign: what the schedules bring in the end is one approved package."""
+    """A seeded sample of the campaign: in the end the schedules bring one approved package."""
     result = accounts.run(accounts.cells()[place])
 
     assert result["met"] > 0
@@ -79,7 +79,7 @@ def test_the_first_cells_of_a_promotion_leave_a_whole_release_or_none(accounts: 
 
 @pytest.mark.parametrize("machine", report.SECTIONS)
 def test_the_section_says_what_was_done_and_what_broke(machine: str) -> None:
-    """Kinds, outcomes, and each cell with a problem."""
+    """The section has kinds, outcomes, and each cell with a problem."""
     results = [RESULT, RESULT | {"key": "other", "problems": ["left: x"]}]
     text = report.section(machine, results, total=240, load=1.0)
     assert text.startswith(f"<!-- {report.SECTIONS[machine].name}: begin -->\n## {report.SECTIONS[machine].title}\n")
@@ -91,6 +91,6 @@ def test_the_section_says_what_was_done_and_what_broke(machine: str) -> None:
 @pytest.mark.campaign
 @pytest.mark.parametrize("machine", run.CAMPAIGNS)
 def test_no_cell_breaks_the_invariant(pytestconfig: pytest.Config, machine: str) -> None:
-    """Resumable: cells that are done are not done again."""
+    """No cell has a problem; a second run resumes."""
     folder = pytestconfig.getoption("--campaign-dir", default=None) or Path(pytestconfig.rootpath, ".mlops", "campaign")
     assert run.main(machine, Path(folder), minutes=120.0) == 0

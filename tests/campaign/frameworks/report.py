@@ -14,7 +14,7 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write the section.
 
     Args:
-        rows: What each model came to.
+        rows: Result of each model.
     """
     begin, end = marks(NAME)
     good = [row for row in rows if row["problem"] is None]

@@ -1,7 +1,7 @@
-"""``python -m tests.campaign.frameworks.run FOLDER [NAME...]``: models of each framework once around the loop, a cloud a lock.
+"""``python -m tests.campaign.frameworks.run FOLDER [NAME...]``: models of each framework through the loop, one cloud per lock.
 
 Each is saved by its own framework in the environment of its lock, registered by the command, evaluated on 50,000 rows, gated,
-approved by policy, and served; the endpoint then gives what the framework gave. What is in ``frameworks.jsonl`` is not run again.
+approved by policy, and served; the endpoint then returns the framework's predictions. Skips models in ``frameworks.jsonl``.
 """
 
 import io
@@ -34,7 +34,7 @@ from mlops_runtime.image.requirements_lock import RequirementsLock
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "campaign.md"
 RESULTS = "frameworks.jsonl"
 HERE = Path(__file__).parent
-# what saves models of an environment, and their names
+# script that saves models of an environment, and their names
 SAVED = {
     HERE / "requirements.lock": (Path(save_model.__file__), (
         "xgboost_json", "lightgbm_categories", "skops_linear", "joblib_forest", "handler", "sagemaker_handler",
@@ -47,11 +47,11 @@ SERVED_ROWS = 300
 
 
 class Loop:
-    """The unit on its cloud; one model at a time goes around.
+    """The unit on its cloud; takes one model at a time through the loop.
 
     Args:
         cloud: The cloud.
-        folder: For the assembly and the models.
+        folder: Folder of the assembly and the models.
         lock: The environment of its models.
     """
 
@@ -69,7 +69,7 @@ class Loop:
             s3.put_object(Bucket=bucket, Key=f"exports/{label}/manifest/manifest.json", Body=splits(label).manifest)
 
     def go_around(self, name: str) -> dict[str, Any]:
-        """Take one model around the loop, and return what was measured."""
+        """Take one model through the loop, and return the measurements."""
         label, folder = label_of(name), self.folder / name
         expected = self._save(name, folder)
         before = self._live(label)
@@ -136,7 +136,7 @@ class Loop:
 
 
 def main(folder: Path, names: Sequence[str] = NAMES, *, page: Path | None = None) -> int:
-    """Run what is not done yet, and write the page; returns how many models have problems."""
+    """Run the models without a result, and write the page; return the number of models with problems."""
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / RESULTS
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []

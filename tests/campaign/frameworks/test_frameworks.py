@@ -1,4 +1,4 @@
-"""Every framework around the loop with real data; ``python -m tests.campaign.frameworks.run FOLDER`` goes on where it stopped."""
+"""Every framework through the loop with real data; ``python -m tests.campaign.frameworks.run FOLDER`` resumes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mlops_runtime.contracts.features import TrainingSetManifest
 
 @pytest.mark.campaign
 def test_each_framework_goes_around_the_loop(tmp_path: Path) -> None:
-    """Saved by itself, registered, measured, gated, approved, served: the endpoint gives what the framework gave."""
+    """Saves, registers, evaluates, gates, approves and serves each model; the endpoint returns the framework's predictions."""
     assert run.main(tmp_path, page=tmp_path / "campaign.md") == 0
 
 
@@ -28,7 +28,7 @@ def test_the_table_is_split_by_time() -> None:
 
 
 def test_each_model_has_a_signature_of_the_tables_columns(tmp_path: Path) -> None:
-    """What a caller sends is what the holdout has; MLflow's folders have their own."""
+    """A caller sends the columns of the holdout; MLflow's folders have their own signature."""
     for name in run.NAMES:
         if not name.startswith("mlflow"):
             columns = [column.name for column in signature(name, tmp_path).inputs]
@@ -36,7 +36,7 @@ def test_each_model_has_a_signature_of_the_tables_columns(tmp_path: Path) -> Non
 
 
 def test_the_page_names_each_model_and_its_problem() -> None:
-    """One row a model; the first line counts those without a problem."""
+    """The page has a row per model; the first line counts those without a problem."""
     row = {
         "name": "a",
         "seconds": 3.0,

@@ -1,4 +1,4 @@
-"""The unit of the campaign: two models, an amount and a chance, each with a registry, an endpoint and a pipeline."""
+"""The unit of the campaign: two models, an amount and a probability, each with a registry, an endpoint and a pipeline."""
 
 from pathlib import Path
 

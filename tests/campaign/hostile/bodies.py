@@ -1,4 +1,4 @@
-"""Bodies that are not what a sound one is: JSON that parsers read in different ways, templates, other encodings, sizes."""
+"""Invalid request bodies: JSON that parsers read differently, templates, other encodings, sizes."""
 
 import gzip
 import json
@@ -8,7 +8,7 @@ from random import Random
 
 MEGABYTE = 1024 * 1024
 
-# what an engine would evaluate; an answer with the account's number would show it
+# what a template engine would evaluate; a response with the account number would reveal it
 TEMPLATES = (
     "$context.accountId",
     "${context.accountId}",
@@ -28,7 +28,7 @@ TEMPLATES = (
     "%{#context}",
     "{% import os %}",
 )
-# texts that a page, log or shell might read as more than text
+# strings that a page, log or shell might interpret
 TEXTS = (
     "<script>alert(1)</script>",
     "'; DROP TABLE models; --",
@@ -64,7 +64,7 @@ NUMBERS = (
 
 
 def broken_json(chance: Random, sound: bytes) -> bytes:
-    """Return what is not JSON, though a lenient parser may take it for the sound body."""
+    """Return invalid JSON that a lenient parser may accept as the valid body."""
     text = sound.decode()
     return chance.choice([
         text[: chance.randrange(len(text))].encode(),
@@ -85,7 +85,7 @@ def broken_json(chance: Random, sound: bytes) -> bytes:
 
 
 def other_text(chance: Random, sound: bytes) -> bytes:
-    """Return the sound body in an encoding that JSON does not have, or with bytes that are not UTF-8."""
+    """Return the valid body in an encoding that JSON does not allow, or with bytes that are not UTF-8."""
     text = sound.decode()
     at = chance.randrange(1, len(sound))
     return chance.choice([
@@ -96,7 +96,7 @@ def other_text(chance: Random, sound: bytes) -> bytes:
 
 
 def compressed(chance: Random, sound: bytes) -> tuple[str, bytes]:
-    """Return a content encoding and a body; of the last the name alone is true."""
+    """Return a content encoding and a body; in the last pair only the name is true."""
     return chance.choice([
         ("gzip", gzip.compress(sound)), ("deflate", zlib.compress(sound)), ("gzip, gzip", gzip.compress(gzip.compress(sound))),
         ("gzip", gzip.compress(b" " * MEGABYTE)), ("br", b"\x0b\x02\x80{}\x03"), ("gzip", sound[:1]),
@@ -104,7 +104,7 @@ def compressed(chance: Random, sound: bytes) -> tuple[str, bytes]:
 
 
 def deep_json(chance: Random, inside: Callable[[str], str]) -> bytes:
-    """Return JSON of many levels, put by ``inside`` where a sound body has a value."""
+    """Return deeply nested JSON, inserted by ``inside`` in place of a value of a valid body."""
     depth = chance.choice([100, 990, 1010, 5000, 20_000])
     opened, closed = chance.choice([("[", "]"), ('{"a":', "}"), ('[{"a":[', "]}]")])
     nested = opened * depth + "1" + closed * (depth if chance.random() < 0.8 else 0)
@@ -112,7 +112,7 @@ def deep_json(chance: Random, inside: Callable[[str], str]) -> bytes:
 
 
 def other_shapes(chance: Random, sound: object) -> bytes:
-    """Return JSON of another shape than the sound document, which is an object."""
+    """Return JSON of another shape than the valid document, which is an object."""
     assert isinstance(sound, dict)
     extra = chance.choice([*TEMPLATES, *TEXTS])
     name = chance.choice(list(sound))

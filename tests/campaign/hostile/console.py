@@ -1,4 +1,4 @@
-"""Attacks on the console's API: each has a reason to be refused, which its form may hide. What is stored says if one was not."""
+"""Attacks on the console's API: each has a reason to be rejected, which its form may hide. Stored data shows accepted ones."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ _STALE = {"sequence": 999_999}
 
 
 class Console:
-    """The console of an embedded cloud with a unit whose monitor has decided, and a package that waits for a person."""
+    """The console of an embedded cloud with a unit whose monitor has decided, and a package that waits for approval."""
 
     name = "console"
 
@@ -64,7 +64,7 @@ class Console:
             f"{root}/packages/{self.package}/lineage",
             f"{endpoint}/rollbacks/none", "/", "/api/v1/openapi.json",
         )  # fmt: skip
-        # its person reads ARNs, others do not; the token is in no answer
+        # a signed-in user reads ARNs, others do not; no response contains the token
         secrets = (server.token, str(folder), str(Path(__file__).parents[3]))
         self.door = Door(
             name=self.name,
@@ -74,17 +74,17 @@ class Console:
         )
 
     def renew(self) -> None:
-        """The token stays as long as the server."""
+        """Do nothing: the token lives as long as the server."""
 
     def document(self) -> dict[str, Any]:
-        """Return what the API promises, but for the clock."""
+        """Return the API's response without the clock."""
         described = dict(document(self.server.api.routes))
         paths = {path: item for path, item in described["paths"].items() if not path.endswith("/clock")}
         return described | {"paths": paths}
 
     @property
     def url(self) -> str:
-        """Where the API is."""
+        """Address of the API."""
         return f"http://{self.server.host}{ROOT}"
 
     def sign(self, asked: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -93,7 +93,7 @@ class Console:
         return asked
 
     def reached(self) -> dict[str, str]:
-        """Return what is stored of the unit and its package, and which executions there are."""
+        """Return the stored data of the unit and its package, and the executions."""
         found = {key: sha256(content).hexdigest() for key, content in self.unit.objects().items()}
         for table in ("automation", "rollout", "retraining"):
             rows = self.unit.dynamodb.scan(TableName=f"{self.unit.name}-{table}")["Items"]
@@ -110,7 +110,7 @@ class Console:
 
     @staticmethod
     def difference(before: dict[str, str], after: dict[str, str]) -> int:
-        """Return how much of it is not as it was."""
+        """Return the number of changed entries."""
         return sum(before.get(name) != after.get(name) for name in before.keys() | after.keys())
 
     def attack(self, chance: Random) -> Attack:
@@ -118,7 +118,7 @@ class Console:
         return chance.choice(_ATTACKS)(self, chance)
 
     def oddity(self, chance: Random) -> Attack:
-        """Return a read in an odd form."""
+        """Return a read request in an unusual form."""
         sound = self.read(chance.choice(self.reads))
         make = chance.choice([
             forms.doubled_header, forms.other_host, forms.chunked, forms.other_version, forms.long_header, forms.ranged,
@@ -128,21 +128,21 @@ class Console:
         return make(chance, sound)
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of the page itself."""
+        """Return the headers that the page itself sends."""
         return {"host": self.server.host, "authorization": f"Bearer {self.server.token}"}
 
     def read(self, path: str) -> Sound:
-        """Return a read as the page asks."""
+        """Return a read request like the page's."""
         return Sound("GET", path, self.headers(), b"")
 
     def write(self, chance: Random, body: bytes | None = None) -> Sound:
-        """Return a write of a page that is out of date; with another body where one is given."""
+        """Return a write request of an outdated page; with another body if given."""
         path, seen = chance.choice(list(self.writes.items()))
         key = {"idempotency-key": f"{chance.getrandbits(128):032x}", "content-type": JSON}
         return Sound("POST", path, self.headers() | key, json.dumps(seen).encode() if body is None else body)
 
     def to_refuse(self, chance: Random) -> Sound:
-        """Return a write with one reason to be refused."""
+        """Return a write request with one reason to be rejected."""
         sound = self.write(chance)
         headers = dict(sound.headers)
         way = chance.randrange(4)
@@ -159,7 +159,7 @@ class Console:
 
 @contextmanager
 def opened(cloud: Cloud, folder: Path) -> Iterator[Console]:
-    """Serve the console of a cloud while it is attacked."""
+    """Serve the console of a cloud during the attacks."""
     options = embedded_options(cloud.home)
     assert options is not None
     connection = CloudConnection(session=boto3.Session(), options=options)
@@ -178,7 +178,7 @@ def _made(kind: str, sound: Sound, *, is_http: bool = True) -> Attack:
 
 
 def _body(self: Console, chance: Random) -> Attack:
-    """A body that is not a write's, or one out of date."""
+    """A body that is not a write request's, or an outdated one."""
     path, seen = chance.choice(list(self.writes.items()))
     sound = json.dumps(seen).encode()
     text, number = chance.choice([*bodies.TEMPLATES, *bodies.TEXTS]), chance.choice(bodies.NUMBERS)
@@ -200,7 +200,7 @@ def _body(self: Console, chance: Random) -> Attack:
 
 
 def _type(self: Console, chance: Random) -> Attack:
-    """What a form of another page can send."""
+    """Content types that a form of another page can send."""
     sound = self.write(chance)
     kind = chance.choice(["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "",
     "text/json", "*/*",
@@ -215,7 +215,7 @@ def _encoding(self: Console, chance: Random) -> Attack:
 
 
 def _foreign(self: Console, chance: Random) -> Attack:
-    """A page of another origin in the person's browser, or a program without the token."""
+    """A page of another origin in the user's browser, or a program without the token."""
     sound = self.write(chance) if chance.random() < 0.5 else self.read(chance.choice(self.reads[:-2]))
     token = self.server.token
     more = chance.choice([
@@ -242,7 +242,7 @@ def _key(self: Console, chance: Random) -> Attack:
 
 
 def _path(self: Console, chance: Random) -> Attack:
-    """An address that is not of the API, with every right."""
+    """An address outside the API, with all rights."""
     path = chance.choice(
         [*self.reads, "/app.js", "/../../etc/passwd", "/api/v1/packages/a/1", "/api/v1/audit/../units"]
     )
@@ -269,7 +269,7 @@ def _method(self: Console, chance: Random) -> Attack:
 
 
 def _smuggled(self: Console, chance: Random) -> Attack:
-    """The outer request has the token, the inner one has none."""
+    """The outer request has the token, the inner request does not."""
     inner = self.write(chance)
     bare = {name: value for name, value in inner.headers.items() if name != "authorization"}
     return forms.smuggled(chance, self.write(chance, b"[]"), request(inner.verb, inner.path, bare, inner.body))

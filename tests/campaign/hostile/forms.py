@@ -1,4 +1,4 @@
-"""A sound request in forms in which proxies, servers and frameworks differ: framing, headers, methods, hosts, versions, paths."""
+"""Forms of a valid request that proxies, servers and frameworks treat differently: framing, headers, methods, hosts, paths."""
 
 from collections.abc import Mapping
 from random import Random
@@ -8,7 +8,7 @@ from urllib.parse import quote
 from tests.campaign.hostile.bodies import TEMPLATES, TEXTS
 from tests.campaign.hostile.wire import Attack, head, request
 
-_SHORT = 1.0  # seconds that the client waits for a server which itself waits for more
+_SHORT = 1.0  # seconds that the client waits for a server that itself waits for more bytes
 _OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "_method")
 METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "post", "POS", "ANY", "A" * 300)
 _HOSTS = (
@@ -29,7 +29,7 @@ _CHUNKED = (
 
 
 class Sound(NamedTuple):
-    """A request that a server would answer."""
+    """A request that a server would accept."""
 
     verb: str
     path: str
@@ -38,12 +38,12 @@ class Sound(NamedTuple):
 
 
 def smuggled(chance: Random, sound: Sound, inner: bytes) -> Attack:
-    """Return a request whose end servers may see elsewhere, with another one in what one of them takes for its body.
+    """Return a request whose end is ambiguous, with another request in the possible body.
 
     Args:
-        chance: Chooses.
-        sound: What is around it.
-        inner: The bytes that must not be taken for a request of their own with the rights of the first.
+        chance: Random generator.
+        sound: The outer request.
+        inner: The bytes that must not become a request with the rights of the outer one.
     """
     headers, end = dict(sound.headers), b"0\r\n\r\n"
     lengths = {"content-length": str(len(end) + len(inner))}
@@ -67,7 +67,7 @@ def smuggled(chance: Random, sound: Sound, inner: bytes) -> Attack:
 
 
 def doubled_header(chance: Random, sound: Sound) -> Attack:
-    """Return a request in which one header stands twice, with two values."""
+    """Return a request with one header twice, with two values."""
     name = chance.choice(["host", "content-type", "authorization", "content-length", "x-amz-date", "x-amz-security-token", "origin",
                           "idempotency-key"])  # fmt: skip
     other = {"content-length": "1", "content-type": "text/csv", "origin": "https://evil.example"}.get(
@@ -82,7 +82,7 @@ def doubled_header(chance: Random, sound: Sound) -> Attack:
 
 
 def broken_header(chance: Random, sound: Sound) -> Attack:
-    """Return a request with a header that is not one, or that would begin another."""
+    """Return a request with a malformed header, or one that would begin another header."""
     bad = chance.choice([
         "a: b\r\nX-Injected: 1", "a: b\nX-Injected: 1", "a: b\rX-Injected: 1", "a: \x00", "a: b\r\n folded", "a b: c",
         ": empty", "no colon",
@@ -96,7 +96,7 @@ def broken_header(chance: Random, sound: Sound) -> Attack:
 
 
 def long_header(chance: Random, sound: Sound) -> Attack:
-    """Return a request with a header, or many, beyond what servers keep."""
+    """Return a request with headers that are longer or more than servers accept."""
     more = chance.choice([
         {"x-long": "a" * chance.choice([9000, 20_000, 70_000, 300_000])},
         {f"x-{number}": "a" for number in range(chance.choice([200, 2000]))},
@@ -108,7 +108,7 @@ def long_header(chance: Random, sound: Sound) -> Attack:
 
 
 def other_method(chance: Random, sound: Sound) -> Attack:
-    """Return a request by another method, which a framework may take for the sound one."""
+    """Return a request with another method, which a framework may treat as the valid one."""
     headers, path = dict(sound.headers), sound.path
     override = chance.choice(_OVERRIDES)
     if override.startswith("X"):
@@ -119,7 +119,7 @@ def other_method(chance: Random, sound: Sound) -> Attack:
 
 
 def other_host(chance: Random, sound: Sound) -> Attack:
-    """Return a request to another host by this connection, also by the form of proxies."""
+    """Return a request to another host by this connection, also in absolute form."""
     host = chance.choice(_HOSTS)
     headers = {name: value for name, value in sound.headers.items() if name.lower() != "host"}
     path = sound.path
@@ -132,7 +132,7 @@ def other_host(chance: Random, sound: Sound) -> Attack:
 
 
 def other_version(chance: Random, sound: Sound) -> Attack:
-    """Return a request of another version of HTTP, or of another protocol."""
+    """Return a request of another HTTP version, or of another protocol."""
     raw = chance.choice([
         request(sound.verb, sound.path, sound.headers, sound.body, version="1.0"),
         request(sound.verb, sound.path, sound.headers, sound.body, version=chance.choice(["0.9", "2.0", "3.0", "1.2", "1.1.1",
@@ -149,7 +149,7 @@ def other_version(chance: Random, sound: Sound) -> Attack:
 
 
 def chunked(chance: Random, sound: Sound) -> Attack:
-    """Return a request in chunks, some of them broken."""
+    """Return a chunked request; some chunks are malformed."""
     size = chance.choice([1, 2, 7, 64])
     parts = [sound.body[at : at + size] for at in range(0, len(sound.body), size)]
     extension = chance.choice(["", ";a=b", ';a="\r\n"', ";" + "a" * 9000])
@@ -171,7 +171,7 @@ def chunked(chance: Random, sound: Sound) -> Attack:
 
 
 def ranged(chance: Random, sound: Sound) -> Attack:
-    """Return a request for parts, or on conditions, which none of these answers has."""
+    """Return a range or conditional request, which none of these responses supports."""
     more = chance.choice([
         {"range": "bytes=0-0"}, {"range": "bytes=" + ",".join(f"{at}-" for at in range(500))}, {"range": "bytes=-1e9"},
         {"if-none-match": "*"}, {"if-match": "*"}, {"if-range": "x", "range": "bytes=0-"}, {"expect": "100-continue"},
@@ -183,7 +183,7 @@ def ranged(chance: Random, sound: Sound) -> Attack:
 
 
 def other_path(chance: Random, path: str) -> str:
-    """Return a path that a server may take for the sound one, or for a file, once it has decoded or joined it."""
+    """Return a path that a server may treat as the valid one, or as a file, after decoding or joining it."""
     parts = path.strip("/").split("/")
     at = chance.randrange(len(parts))
     part = parts[at]

@@ -1,6 +1,6 @@
-"""Attacks on an `InferenceApi` whose model serves: each has a reason to be refused, which its form may hide.
+"""Attacks on an `InferenceApi` with a live model: each has a reason to be rejected, which its form may hide.
 
-What reaches the model is counted by the model's own server.
+The model's own server counts the requests that reach it.
 """
 
 import base64
@@ -39,7 +39,7 @@ SCHEMA = request_schema(ModelSignature(inputs=models.INPUTS, output="y"), max_ro
 SOUND = b'{"instances": [{"x": 2.0}]}'
 SIGNED, BY_TOKEN = "/v1/models/doubled/predictions", "/v1/token/models/doubled/predictions"
 _SCOPE = "models/predict"
-# each refused by the schema, and by a model whose server reads it
+# each rejected by the schema, and by a model whose server reads it
 _BAD = (
     b'{"instances": [[1, 2]]}',
     b'{"instances": [{"x": "2"}]}',
@@ -50,7 +50,7 @@ _BAD = (
 
 
 class Gateway(test_inference_api.Door):
-    """The deployed API, callers of all kinds, and the count of what its model was asked."""
+    """The deployed API, callers of all kinds, and the number of requests to its model."""
 
     name = "gateway"
 
@@ -69,7 +69,7 @@ class Gateway(test_inference_api.Door):
         self.root = f"/_aws/execute-api/{self.outputs['ApiId']}/live"
         self.host = f"{parts.hostname}:{parts.port}"
         self.url = f"http://{self.host}{self.root}"
-        # of the account, and how its resources are called
+        # names of the account's resources
         named = ("ArtifactsBucket", "AuditBucket", "EndpointName", "RolloutTable")
         secrets = ("000000000000", "arn:aws", "s3://", "amazonaws.com", *(self.outputs[name] for name in named))
         self.door = Door(
@@ -80,16 +80,16 @@ class Gateway(test_inference_api.Door):
         self.renew()
 
     def renew(self) -> None:
-        """Take new keys and tokens: the embedded clock may have ended the old ones."""
+        """Create new keys and tokens: the embedded clock may have ended the old ones."""
         self.granted, self.other = self.keys("ShopRole"), self.keys("OtherRole")
         self.tokens = {name: _token(self.door.address, pool) for name, pool in self._pools.items()}
 
     def reached(self) -> int:
-        """Return how often the model's server was asked, by its own count."""
+        """Return the number of requests to the model's server, by its own count."""
         return sum(_invocations(port) for port in self._ports())
 
     def _ports(self) -> list[int]:
-        """The ports of the endpoint's servers, after which SageMaker's embedded plane names their logs."""
+        """The ports of the endpoint's servers, by which SageMaker's embedded plane names their logs."""
         logs = self.cloud.client("logs")
         group = f"/aws/sagemaker/Endpoints/{self.outputs['EndpointName']}"
         streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
@@ -97,11 +97,11 @@ class Gateway(test_inference_api.Door):
 
     @staticmethod
     def difference(before: int, after: int) -> int:
-        """Return how often it was asked between two counts."""
+        """Return the number of requests between two counts."""
         return after - before
 
     def document(self) -> dict[str, Any]:
-        """Return what callers get by ``mlops api export``."""
+        """Return the document that callers get from ``mlops api export``."""
         template = json.loads((self.folder / "cdk.out" / "Door.template.json").read_text())
         (described,) = [
             each["Metadata"][METADATA]
@@ -111,7 +111,7 @@ class Gateway(test_inference_api.Door):
         return open_api({"domain": None, **described})
 
     def sign(self, asked: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign a request, or give it a token, as its path wants it."""
+        """Sign a request or give it a token, according to its path."""
         body = asked.body if isinstance(asked.body, bytes) else str(asked.body or "").encode()
         if "/v1/token/" in str(asked.url):
             asked.headers["authorization"] = self.tokens["callers"]
@@ -123,11 +123,11 @@ class Gateway(test_inference_api.Door):
         return asked
 
     def attack(self, chance: Random) -> Attack:
-        """Return the next attack, which nothing but chance decides on."""
+        """Return the next attack, chosen at random."""
         return chance.choice(_ATTACKS)(self, chance)
 
     def oddity(self, chance: Random) -> Attack:
-        """Return a sound request in an odd form: refused, or answered as ever."""
+        """Return a valid request in an unusual form: rejected, or answered as usual."""
         return chance.choice(_ODDITIES)(self, chance)
 
     def signed(
@@ -142,7 +142,7 @@ class Gateway(test_inference_api.Door):
         region: str = REGION,
         by: timedelta = timedelta(),
     ) -> Sound:
-        """Return a request that is signed for what it says."""
+        """Return a correctly signed request."""
         given = {"host": self.host, "content-type": JSON, **(headers or {})}
         asked = AWSRequest(verb, f"http://{self.host}{self.root}{path}", data=body, headers=given)
         now = datetime.now(UTC) + by
@@ -156,11 +156,11 @@ class Gateway(test_inference_api.Door):
         return Sound(verb, self.root + path, headers, body)
 
     def unsigned(self, body: bytes = SOUND) -> Sound:
-        """Return a request that no credentials sign."""
+        """Return a request without a signature."""
         return Sound("POST", self.root + SIGNED, {"host": self.host, "content-type": JSON}, body)
 
     def _presigned(self, chance: Random) -> Sound:
-        """Return a sound request by an address whose time is over, or that was changed."""
+        """Return a valid request with an expired or changed presigned URL."""
         asked = AWSRequest("POST", f"http://{self.host}{self.root}{SIGNED}", data=SOUND, headers={"host": self.host})
         then = datetime.now(UTC) - timedelta(days=1)
         with mock.patch("botocore.auth.get_current_datetime", lambda **_: then.replace(tzinfo=None)):
@@ -170,7 +170,7 @@ class Gateway(test_inference_api.Door):
         return self.unsigned()._replace(path=f"{self.root}{SIGNED}?{urlsplit(asked.url).query}")
 
     def to_refuse(self, chance: Random) -> Sound:
-        """Return a request with one reason to be refused."""
+        """Return a request with one reason to be rejected."""
         bad = chance.choice(_BAD)
         token = self.tokens["callers"]
         return chance.choice([
@@ -180,7 +180,7 @@ class Gateway(test_inference_api.Door):
 
 
 def _client(pools: Any, name: str) -> dict[str, str]:
-    """Make a user pool with a client that takes tokens for itself."""
+    """Create a user pool with a client of the client-credentials grant."""
     pool = pools.create_user_pool(PoolName=name)["UserPool"]["Id"]
     scope = [{"ScopeName": "predict", "ScopeDescription": "asks models"}]
     pools.create_resource_server(UserPoolId=pool, Identifier="models", Name="models", Scopes=scope)
@@ -192,7 +192,7 @@ def _client(pools: Any, name: str) -> dict[str, str]:
 
 
 def _token(address: tuple[str, int], pool: Mapping[str, str]) -> str:
-    """Ask for an access token as a program does."""
+    """Request an access token as a program does."""
     basic = base64.b64encode(f"{pool['id']}:{pool['secret']}".encode()).decode()
     headers = {
         "host": ":".join(map(str, address)),
@@ -226,24 +226,26 @@ def _made(kind: str, sound: Sound, *, is_http: bool = True) -> Attack:
 
 
 def _body(self: Gateway, chance: Random) -> Attack:
-    """A granted caller's body that is not as the schema says."""
+    """A body of a granted caller that violates the schema."""
     value = chance.choice(bodies.NUMBERS)
     text = json.dumps(chance.choice([*bodies.TEMPLATES, *bodies.TEXTS]))
-    kind, body = chance.choice([
-        ("number", f'{{"instances": [{{"x": {value}}}]}}'.encode()),
-        ("number", f'{{"instances": [[{value}]]}}'.encode()),
-        ("template", f'{{"instances": [{{"x": {text}}}]}}'.encode()),
-        ("template", f'{{"instances": [{{"x": 1, {text}: 1}}]}}'.encode()),
-        ("template", text.encode()),
-        ("doubled key", b'{"instances": [[1]], "instances": "x"}'),
-        ("doubled key", b'{"instances": [{"x": 1, "x": "2"}]}'),
-        ("not JSON", bodies.broken_json(chance, SOUND)),
-        ("encoding of text", bodies.other_text(chance, SOUND)),
-        ("depth", bodies.deep_json(chance, lambda nested: f'{{"instances": [{{"x": {nested}}}]}}')),
-        ("depth", bodies.deep_json(chance, lambda nested: nested)),
-        ("shape", bodies.other_shapes(chance, {"instances": [{"x": 2.0}]})),
-        ("shape", json.dumps({"instances": [[1]] * chance.choice([101, 2000])}).encode()),
-    ])  # fmt: skip
+    kind, body = chance.choice(
+        [
+            ("number", f'{{"instances": [{{"x": {value}}}]}}'.encode()),
+            ("number", f'{{"instances": [[{value}]]}}'.encode()),
+            ("template", f'{{"instances": [{{"x": {text}}}]}}'.encode()),
+            ("template", f'{{"instances": [{{"x": 1, {text}: 1}}]}}'.encode()),
+            ("template", text.encode()),
+            ("doubled key", b'{"instances": [[1]], "instances": "x"}'),
+            ("doubled key", b'{"instances": [{"x": 1, "x": "2"}]}'),
+            ("not JSON", bodies.broken_json(chance, SOUND)),
+            ("encoding of text", bodies.other_text(chance, SOUND)),
+            ("depth", bodies.deep_json(chance, lambda nested: f'{{"instances": [{{"x": {nested}}}]}}')),
+            ("depth", bodies.deep_json(chance, lambda nested: nested)),
+            ("shape", bodies.other_shapes(chance, {"instances": [{"x": 2.0}]})),
+            ("shape", json.dumps({"instances": [[1]] * chance.choice([101, 2000])}).encode()),
+        ]
+    )  # the rest of a number
     if kind == "number" and value == "1e":  # the rest of a number, if there were one
         body = body.replace(b"1e", b"1e]")
     if chance.random() < 0.3:
@@ -252,14 +254,14 @@ def _body(self: Gateway, chance: Random) -> Attack:
 
 
 def _size(self: Gateway, chance: Random) -> Attack:
-    """Beyond what the firewall reads, and beyond what the gateway takes."""
+    """Sizes beyond what the firewall inspects, and beyond the gateway's limit."""
     size = chance.choice([65, 65, 65, 100, 1024, 11 * 1024]) * 1024
     filler = chance.choice([b" ", b"[", b"\x00"])
     return _made("size", self.signed(SOUND + filler * size if chance.random() < 0.5 else filler * size + SOUND))
 
 
 def _type(self: Gateway, chance: Random) -> Attack:
-    """A type that is not declared, whose body the model would take."""
+    """An undeclared content type that the model would accept."""
     kind, body = chance.choice([
         ("text/csv", b"2.0\n"), ("text/csv; charset=utf-8", b"2.0\n"), ("application/xml", b"<a/>"), ("application/jsonp", SOUND),
         ("application/x-www-form-urlencoded", b"instances=1"), ("multipart/form-data; boundary=a", b"--a\r\n\r\n2\r\n--a--"),
@@ -274,13 +276,13 @@ def _type(self: Gateway, chance: Random) -> Attack:
 
 
 def _encoding(self: Gateway, chance: Random) -> Attack:
-    """A compressed body, which nothing may unpack unchecked."""
+    """A compressed body, which nothing may decompress unchecked."""
     coding, body = bodies.compressed(chance, SOUND)
     return _made("content encoding", self.signed(body, headers={"content-encoding": coding}))
 
 
 def _signature(self: Gateway, chance: Random) -> Attack:
-    """A sound body by a caller who is not known, or not granted."""
+    """A valid body of an unknown caller, or of one without a grant."""
     way = chance.randrange(13)
     if way < 3:
         service = chance.choice(["s3", "sagemaker", "lambda", "sts", "execute-api/x", ""])
@@ -334,7 +336,7 @@ def _signature(self: Gateway, chance: Random) -> Attack:
 
 
 def _token_attack(self: Gateway, chance: Random) -> Attack:
-    """A sound body with a token that is not one, or not of these callers."""
+    """A valid body with an invalid token, or one of other callers."""
     own, foreign = self.tokens["callers"], self.tokens["others"]
     head, payload, signature = own.split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
@@ -374,7 +376,7 @@ def _sealed(text: str, key: bytes) -> str:
 
 
 def _path(self: Gateway, chance: Random) -> Attack:
-    """A path that is not of the API, signed for what it says."""
+    """A correctly signed path outside the API."""
     path = chance.choice(
         [
             SIGNED,
@@ -398,7 +400,7 @@ def _method(self: Gateway, chance: Random) -> Attack:
 
 
 def _smuggled(self: Gateway, chance: Random) -> Attack:
-    """The outer request has the rights, the inner one has none."""
+    """The outer request has the rights, the inner request does not."""
     plain = self.unsigned()
     inner = request(plain.verb, plain.path, plain.headers, plain.body)
     return forms.smuggled(chance, self.signed(chance.choice(_BAD)), inner)
@@ -409,7 +411,7 @@ def _form(make: Callable[[Random, Sound], Attack]) -> Callable[[Gateway, Random]
 
 
 def _odd_body(self: Gateway, chance: Random) -> Attack:
-    """Sound for one parser, if not for all."""
+    """A body that some parsers accept, but not all."""
     body = chance.choice([
         b'{"instances": "x", "instances": [{"x": 2.0}]}', b'{"instances": [{"x": "2", "x": 2.0}]}',
         b'\n\t {"instances":[[2]]} \r\n',
@@ -421,7 +423,7 @@ def _odd_body(self: Gateway, chance: Random) -> Attack:
 
 
 def _odd_header(self: Gateway, chance: Random) -> Attack:
-    """What SageMaker's runtime reads as settings, and callers of the API may not choose."""
+    """Headers that SageMaker's runtime reads as settings, which callers of the API may not choose."""
     more = chance.choice([
         {"x-amzn-sagemaker-target-variant": "other"}, {"x-amzn-sagemaker-target-model": "../other.tar.gz"},
         {"content-type": "application/json; charset=utf-7"},
@@ -456,7 +458,7 @@ def _odd_path(self: Gateway, chance: Random) -> Attack:
 
 
 def _overflow(self: Gateway, chance: Random) -> Attack:
-    """Rows that are as promised, whose answer is beyond what a model can give: the model fails, and the API says so."""
+    """Valid rows whose prediction overflows: the model fails, and the API reports it."""
     return _made(OVERFLOW, self.signed(b'{"instances": [{"x": %de38}]}' % chance.choice([-3, -2, 2, 3])))
 
 

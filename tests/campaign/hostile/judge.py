@@ -1,4 +1,4 @@
-"""What is wrong with the answers to one attack; of several at once each is named."""
+"""Faults in the responses to one attack; each fault is named."""
 
 import re
 from collections.abc import Sequence
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from tests.campaign.hostile.wire import Attack, Reply
 
-# what no answer may show: the inside of a program
+# internals of a program, which no response may show
 _TRACE = re.compile(rb'Traceback|File "[^"]+", line \d|[a-z_]+\.py\b|site-packages|Exception in|at 0x[0-9a-f]{6,}')
-_UNKNOWN = (401, 403)  # to callers who are not known, or may not ask
+_UNKNOWN = (401, 403)  # for unknown or unauthorized callers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Where attacks are sent and what none of its answers may hold.
+    """A target of attacks, and what its responses must not contain.
 
     Args:
-        name: Of the door.
-        address: Of its server.
-        secrets: What no answer has.
-        of_the_account: What no answer has to a caller who is not known or may not ask. Default: nothing more.
+        name: Name of the target.
+        address: Address of its server.
+        secrets: Bytes that no response contains.
+        of_the_account: Bytes that no response to an unknown or unauthorized caller contains. Default: none.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Door:
     of_the_account: tuple[bytes, ...] = ()
 
     def faults(self, attack: Attack, answers: Sequence[Reply]) -> list[str]:
-        """Return what is wrong with what came back.
+        """Return the faults of the responses.
 
         Example:
             >>> door = Door(name="api", address=("127.0.0.1", 1), secrets=(b"arn:aws",))

@@ -1,6 +1,6 @@
-"""``python -m tests.campaign.hostile.run FOLDER``: hostile requests to an `InferenceApi` and to the console, by their seeds.
+"""``python -m tests.campaign.hostile.run FOLDER``: seeded hostile requests to an `InferenceApi` and to the console.
 
-Goes on where it stopped: what is in ``outcomes.jsonl`` is not run again. A batch is repeated by its door, list and number alone.
+A second run resumes: batches in ``outcomes.jsonl`` are not run again. Target, list and number identify and repeat a batch.
 """
 
 import argparse
@@ -29,37 +29,37 @@ from mlops_local import cloud as local_cloud
 NAME = "hostile"
 SEED = 20261130
 BATCH = 250
-# requests of each list at each door
+# requests of each list at each target
 LISTS = {"own": 8000, "schemathesis": 2000, "odd": 1000}
-_SENDERS = 6  # at once: some servers wait for the rest of a request
+_SENDERS = 6  # concurrent, because some servers wait for the rest of a request
 _OUTCOMES = "outcomes.jsonl"
 _PAGE = Path(__file__).resolve().parents[3] / "docs" / "campaign.md"
 
 
 class Opened(schema_attacks.Described, Protocol):
-    """A door that stands open."""
+    """A target that accepts requests."""
 
     name: str
     door: Door
 
     def renew(self) -> None:
-        """Take new keys and tokens."""
+        """Create new keys and tokens."""
 
     def reached(self) -> Any:
-        """Return what only sound requests change: calls of the model, or what is stored."""
+        """Return what only valid requests change: calls of the model, or stored data."""
 
     def difference(self, before: Any, after: Any) -> int:
-        """Return how much of it changed."""
+        """Return the number of changes."""
 
     def attack(self, chance: Random) -> Attack:
-        """Return a request that must be refused."""
+        """Return a request that must be rejected."""
 
     def oddity(self, chance: Random) -> Attack:
-        """Return a sound request in an odd form."""
+        """Return a valid request in an unusual form."""
 
 
 def batch(opened: Opened, kind: str, number: int) -> dict[str, Any]:
-    """Send one batch and return what came of it."""
+    """Send one batch and return its result."""
     opened.renew()
     before = opened.reached()
     problems: list[str] = []
@@ -79,11 +79,11 @@ def batch(opened: Opened, kind: str, number: int) -> dict[str, Any]:
 def outcome(
     door: Door, kind: str, number: int, sent: Sequence[tuple[Attack, Sequence[Reply]]], *, reached: int
 ) -> dict[str, Any]:
-    """Return the row of a batch: kinds and statuses, how often the model was reached and how often it should, what is wrong."""
+    """Return the row of a batch: kinds and statuses, actual and expected calls of the model, faults."""
     answers = [reply for _, replies in sent for reply in replies]
     statuses = Counter(str(reply.status) for reply in answers)
     statuses["closed"] = sum(not replies for _, replies in sent)
-    # what may reach a model is a sound request, whatever its form: one call for each answer of the model
+    # only valid requests in any form may reach a model: one call per response of the model
     allowed = statuses["200"] + statuses["502"] if kind == "odd" and door.name == Gateway.name else 0
     faults = [] if reached == allowed else [f"reached: {reached} times, {allowed} were sound"]
     for attack, replies in sent:
@@ -104,7 +104,7 @@ def outcome(
 
 
 def outcomes(folder: Path) -> list[dict[str, Any]]:
-    """Return the batches that a folder has."""
+    """Return the results in a folder."""
     file = folder / _OUTCOMES
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
@@ -176,7 +176,7 @@ def _statuses(rows: Sequence[dict[str, Any]], *first: str) -> int:
 
 
 def main(folder: Path, *, doors: Sequence[str] = tuple(OPEN), most: int | None = None, on_page: Path = _PAGE) -> int:
-    """Run the batches that a folder does not have yet, and write the page; return 1 if anything is wrong."""
+    """Run the batches without a result, and write the page; return 1 if there is a fault."""
     folder.mkdir(parents=True, exist_ok=True)
     done = {(row["door"], row["list"], row["number"]) for row in outcomes(folder)}
     for name in doors:

@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes of an API's own document: each has a value that its schema refuses, judged by all checks."""
+"""Requests that schemathesis generates from an API's own document: each violates its schema; all checks run on the responses."""
 
 from typing import Any, Protocol
 
@@ -19,13 +19,13 @@ class Described(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Address of the API."""
 
     def document(self) -> dict[str, Any]:
-        """Return the document, of OpenAPI."""
+        """Return the OpenAPI document."""
 
     def sign(self, asked: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Give a request the rights of a caller who is known."""
+        """Give a request the rights of a known caller."""
 
 
 class _Caller(AuthBase):
@@ -37,12 +37,12 @@ class _Caller(AuthBase):
 
 
 def send_all(api: Described, *, seeded: int, most: int) -> tuple[Sent, list[str]]:
-    """Send requests to each operation that takes a body; return them with their answers, and what the checks found.
+    """Send requests to each operation with a body; return them with their responses, and the findings of the checks.
 
     Args:
         api: The API.
-        seeded: By which the requests are made.
-        most: How many, over all operations.
+        seeded: Seed of the requests.
+        most: Maximum number of requests over all operations.
     """
     schema = schemathesis.openapi.from_dict(api.document())
     operations = [found.ok() for found in schema.get_all_operations()]
@@ -51,7 +51,7 @@ def send_all(api: Described, *, seeded: int, most: int) -> tuple[Sent, list[str]
     problems: list[str] = []
 
     def ask(case: schemathesis.Case) -> None:
-        # a caller without rights is one of the attacks: then nothing may add them
+        # a caller without rights is one of the attacks, so no rights may be added
         spoilt = {place for place, part in case.meta.components.items() if part.mode is GenerationMode.NEGATIVE}
         caller = None if ParameterLocation.HEADER in spoilt else _Caller(api)
         answer = case.call(base_url=api.url, auth=caller, allow_redirects=False)

@@ -18,7 +18,7 @@ ASKED = Attack(kind="body", raw=b"POST / HTTP/1.1")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("door", list(run.OPEN))
 def test_no_hostile_request_reaches_what_it_must_not(door: str, tmp_path: Path) -> None:
-    """Two batches of each list."""
+    """Two batches of each list reach neither the model nor stored data."""
     assert run.main(tmp_path, doors=[door], most=2, on_page=tmp_path / "campaign.md") == 0
 
 
@@ -37,14 +37,14 @@ def test_no_hostile_request_reaches_what_it_must_not(door: str, tmp_path: Path) 
     ],
 )
 def test_a_fault_is_named(reply: Reply, faults: list[str]) -> None:
-    """In headers too; what a caller sent itself does not leak."""
+    """Headers count too; an echo of the caller's own bytes is not a leak."""
     assert DOOR.faults(ASKED, [reply]) == faults
     assert DOOR.faults(Attack(kind="body", raw=b"arn:aws"), [Reply(400, {}, b"arn:aws is no path")]) == []
     assert DOOR.faults(ASKED, []) == ["closed without an answer"]
 
 
 def test_a_model_that_was_reached_is_a_fault() -> None:
-    """But for sound requests in an odd form: one call for each answer."""
+    """A call of the model is a fault, except one per response to a valid request in an unusual form."""
     sent = [(ASKED, [Reply(200, {}, b"{}")])]
     assert run.outcome(DOOR, "own", 0, sent, reached=1)["faults"] == ["reached: 1 times, 0 were sound"]
     assert run.outcome(DOOR, "odd", 0, sent, reached=1)["faults"] == []
@@ -73,7 +73,7 @@ def test_a_seed_repeats_its_requests() -> None:
 
 
 def test_the_page_counts_what_reached_the_model() -> None:
-    """And shows the first faults."""
+    """The page counts calls of the model, and shows the first faults."""
     row = run.outcome(DOOR, "own", 0, [(ASKED, [Reply(400, {}, b"")])], reached=0)
     bad = run.outcome(DOOR, "schemathesis", 0, [(ASKED, [Reply(500, {}, b"")])], reached=1)
     made = run.section([row, bad], datetime(2017, 1, 1, tzinfo=UTC), (3.0, 2.0, 1.0))

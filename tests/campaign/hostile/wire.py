@@ -1,4 +1,4 @@
-"""Requests byte by byte over a socket, and all that came back: a client would mend them."""
+"""Requests byte by byte over a socket with all responses, because an HTTP client would correct them."""
 
 import http.client
 import io
@@ -12,7 +12,7 @@ _MOST = 64 * 1024
 
 
 class Reply(NamedTuple):
-    """One answer of the server; names of headers in lower case, several of one name joined."""
+    """One response of the server; header names in lower case, values of repeated headers joined."""
 
     status: int
     headers: Mapping[str, str]
@@ -21,13 +21,13 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """One request, or what stands in place of one.
+    """One request, or bytes in place of one.
 
     Args:
-        kind: What is wrong with it.
+        kind: Kind of defect.
         raw: Its bytes, with ``Connection: close`` where the server reads it to its end.
-        is_http: Whether a server reads it as HTTP, and so must answer. Default: it must.
-        patience: Seconds without a byte after which the client leaves. Default: what a slow machine needs.
+        is_http: Whether a server reads it as HTTP and so must respond. Default: yes.
+        patience: Seconds without a byte after which the client disconnects. Default: enough for a slow machine.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Attack:
 
 
 def request(verb: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, version: str = "1.1") -> bytes:
-    r"""Return the bytes of a request that has its length and ends the connection.
+    r"""Return the bytes of a request with its length that ends the connection.
 
     Example:
         >>> request("GET", "/", {"host": "a"})
@@ -48,16 +48,16 @@ def request(verb: str, path: str, headers: Mapping[str, str], body: bytes = b"",
 
 
 def head(verb: str, path: str, headers: Mapping[str, str], *, version: str = "1.1") -> bytes:
-    """Return the bytes of a request's head as it is given."""
+    """Return the bytes of a request's head, unchanged."""
     lines = [f"{verb} {path} HTTP/{version}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
 def send(address: tuple[str, int], attack: Attack) -> list[Reply]:
-    """Send bytes; return the answers until the server closes, or is silent for too long."""
+    """Send bytes; return the responses until the server closes the connection or is silent for too long."""
     found = bytearray()
     with socket.create_connection(address, timeout=attack.patience) as connection:
-        # a server may refuse a long request before it has read it, and close
+        # a server may reject a long request before it has read it, and close
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(attack.raw)
         with suppress(TimeoutError, ConnectionResetError):
@@ -67,7 +67,7 @@ def send(address: tuple[str, int], attack: Attack) -> list[Reply]:
 
 
 def replies(content: bytes, *, is_head: bool = False) -> list[Reply]:
-    r"""Return the answers that bytes hold.
+    r"""Return the responses in some bytes.
 
     Example:
         >>> replies(b"HTTP/1.1 204 No Content\r\na: b\r\n\r\n")
@@ -79,7 +79,7 @@ def replies(content: bytes, *, is_head: bool = False) -> list[Reply]:
         try:
             response.begin()
             body = response.read()
-        except (http.client.HTTPException, ValueError):  # the rest is not HTTP: the server answered a bare line
+        except (http.client.HTTPException, ValueError):  # the rest is not HTTP: the server responded to a bare line
             found.append(Reply(0, {}, content[stream.tell() :] or content))
             break
         headers: dict[str, str] = {}
@@ -90,10 +90,10 @@ def replies(content: bytes, *, is_head: bool = False) -> list[Reply]:
 
 
 class _Stream(io.BytesIO):
-    """Bytes where ``http.client`` expects a socket; several answers are read from one."""
+    """Bytes in place of the socket of ``http.client``; several responses are read from one."""
 
     def makefile(self, _mode: str) -> "_Stream":
         return self
 
     def close(self) -> None:
-        """Stay open: the next answer follows."""
+        """Stay open for the next response."""

@@ -1,10 +1,10 @@
-"""How long CloudFormation waited for the answers of custom resources, beside how long it would have."""
+"""How long CloudFormation waited for custom resources, relative to their timeouts."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-HOUR = 3600.0  # without a ServiceTimeout
+HOUR = 3600.0  # default without a ServiceTimeout
 _FAMILY = ("Custom::", "AWS::CloudFormation::CustomResource")
 
 
@@ -17,16 +17,16 @@ class Event(Protocol):
 
     @property
     def status(self) -> str:
-        """Such as ``CREATE_COMPLETE``."""
+        """Status such as ``CREATE_COMPLETE``."""
 
     @property
     def at(self) -> float:
-        """When, in epoch seconds of the cloud's clock."""
+        """Epoch seconds of the cloud's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a custom resource's function: what it was asked, how long that took, and how long it may take."""
+    """One call of a custom resource's function: request, duration, and timeout."""
 
     logical_id: str
     request: str
@@ -35,7 +35,7 @@ class Call:
 
     @property
     def share(self) -> float:
-        """How much of its time it took: 1 and more is a timeout."""
+        """Duration relative to the timeout: 1 and more is a timeout."""
         return self.seconds / self.timeout
 
 
@@ -62,7 +62,7 @@ def calls(events: Iterable[Event], resources: Mapping[str, Mapping[str, Any]]) -
 
 
 def overdue(made: Iterable[Call]) -> list[str]:
-    """Name the calls that took their whole ServiceTimeout."""
+    """Return the calls that took their whole ServiceTimeout."""
     return [
         f"{call.request} of {call.logical_id} took {call.seconds:.0f} s of the {call.timeout:.0f} s of its ServiceTimeout"
         for call in made

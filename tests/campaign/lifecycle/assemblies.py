@@ -1,4 +1,4 @@
-"""The five example stacks in both profiles, each synthesized once, with an update of each that changes all that can change."""
+"""The five example stacks in both profiles, each synthesized once, with an update of every resource that can change."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ from mlops_constructs import EksInferenceService, ModelImage, Profile
 
 RETAIL = ("CustomerBehavior", "DemandForecasting", "DynamicPricing")
 STACKS = ("FirstEndpoint", "FirstService", *RETAIL)
-DIGEST = f"sha256:{'0' * 64}"  # which the embedded cloud takes without an image
+DIGEST = f"sha256:{'0' * 64}"  # accepted by the embedded cloud without an image
 CERTIFICATE = "arn:aws:acm:eu-central-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
 _CHANGED = "mlops:changed"
 
 
 def synthesize(folder: Path, stack: str, profile: Profile, *, changed: bool = False) -> Path:
-    """Synthesize one stack, as the example app and the pages do.
+    """Synthesize one stack like the example app and the pages.
 
     Args:
-        folder: Where the cloud assembly goes.
+        folder: Folder of the cloud assembly.
         stack: One of :data:`STACKS`.
-        profile: Put in place of the example's own.
+        profile: Replaces the example's own profile.
         changed: Whether every resource has one tag more, and another property of its own (``changes``).
     """
     context = {"image_digest": DIGEST, "profile": profile.value, "stacks": [stack]}
@@ -50,7 +50,7 @@ def resources(folder: Path, stack: str) -> dict[str, dict[str, Any]]:
 
 
 def put_ids(folder: Path, ids: Mapping[str, str]) -> None:
-    """Put the platform's ids in place of those that an example shows, in every template of an assembly."""
+    """Replace an example's sample ids by the platform's in every template of an assembly."""
     for path in folder.glob("*.template.json"):
         text = path.read_text()
         for shown, real in ids.items():

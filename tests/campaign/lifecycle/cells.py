@@ -11,13 +11,13 @@ CASES = (CREATE, UPDATE, DELETE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell.
+    """One stack, one profile, one operation, and the resource at which it fails.
 
     Args:
         stack: Name of the stack.
         profile: Its profile's value.
-        case: The operation that fails.
-        target: Logical id of the resource that it fails at.
+        case: The failing operation.
+        target: Logical id of the failing resource.
         kind: Type of that resource.
     """
 
@@ -49,12 +49,12 @@ def cells(stack: str, profile: str, resources: Mapping[str, Mapping[str, Any]]) 
 
 
 def sample(all_cells: Iterable[Cell], counts: Mapping[str, int], seed: int) -> list[Cell]:
-    """Return a seeded sample, creations first, so that a following creation shows what a failed one left.
+    """Return a seeded sample, creations first, so that the following creation shows the leftovers of a failed one.
 
     Args:
         all_cells: The cells to choose from.
-        counts: How many of each case.
-        seed: The same gives the same.
+        counts: Number of cells of each case.
+        seed: Seed of the sample.
     """
     chooser, listed = random.Random(seed), list(all_cells)
     chosen: list[Cell] = []

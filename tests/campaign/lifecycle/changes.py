@@ -1,7 +1,7 @@
-"""What an update changes: of every resource a property that its type updates in place, so that an update reaches each of them.
+"""The changes of an update: for every resource a property that its type updates in place.
 
-A change is put into the synthesized template, so that it is one of the resource alone. Of the few types that CloudFormation updates
-by nothing but their tags, the changed tags of the whole app are the change; those that it never updates have none.
+A change is made in the synthesized template, so that it affects only that resource. Of the few types that CloudFormation updates
+only by tags, the changed tags of the whole app are the change; types that it never updates have none.
 """
 
 import json
@@ -13,11 +13,11 @@ Properties = dict[str, Any]
 Change = Callable[[Properties], None]
 
 TAGS = "Tags"
-# every property of these replaces them: `mlops_cli/replacement.json`
+# every property of these types replaces them: `mlops_cli/replacement.json`
 NEVER_UPDATED = frozenset({
     "AWS::EC2::SubnetRouteTableAssociation", "AWS::Lambda::LayerVersion", "AWS::Lambda::Permission",
 })  # fmt: skip
-# of a flow log, a route table and a package group all else replaces them; all else of a network cuts off what runs in it
+# other changes replace a flow log, route table or package group, and cut the network of running resources
 _BY_TAGS = ("AWS::EC2::FlowLog", "AWS::EC2::RouteTable", "AWS::EC2::VPC", "AWS::SageMaker::ModelPackageGroup")
 _SPEC = "Custom::MLOpsServingSpec"
 _MANIFESTS = "Custom::MLOpsManifests"
@@ -25,7 +25,7 @@ _CHANGED = "changed by the campaign"
 
 
 def changed_property(resource_type: str) -> str | None:
-    """Return the name of the property that an update changes; ``None`` where no property of the type updates.
+    """Return the name of the property that an update changes; ``None`` if no property of the type can be updated.
 
     Args:
         resource_type: The type.
@@ -46,7 +46,7 @@ def put_changes(folder: Path, stack: str) -> None:
         stack: The stack's name.
 
     Raises:
-        ValueError: If a resource is the same after its change.
+        ValueError: If a change leaves a resource as it is.
     """
     path = folder / f"{stack}.template.json"
     template = json.loads(path.read_text())
@@ -73,7 +73,7 @@ def _sets(name: str, value: Any) -> tuple[str, Change]:
 
 
 def _text(name: str, old: str, new: str) -> tuple[str, Change]:
-    """Change a part of a text, which may be joined of several."""
+    """Change a part of a string, which may be an Fn::Join."""
 
     def change(properties: Properties) -> None:
         given = properties[name]
@@ -102,7 +102,7 @@ def _adds(name: str, entry: Mapping[str, Any]) -> tuple[str, Change]:
 
 
 def _again(properties: Properties) -> None:
-    """Say the first statement of a resource's policy twice: what it allows stays."""
+    """Repeat the first statement of a resource's policy: its effect stays."""
     statements = properties["PolicyDocument"]["Statement"]
     statements.append({**statements[0], "Sid": "Campaign"})
 

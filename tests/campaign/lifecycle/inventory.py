@@ -1,4 +1,4 @@
-"""Everything that an account has, by service and name: what is compared before and after a stack."""
+"""All resources of an account by service and name, for a comparison before and after a stack."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ class Cloud(Protocol):
         """Return the client of a service."""
 
 
-# service, operation, member of the answer, key of an entry (none: it is the name)
+# service, operation, member of the response, key of an entry (empty: the entry is the name)
 _LISTS: tuple[tuple[str, str, str, str | None], ...] = (
     ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     ("dynamodb", "list_tables", "TableNames", None),
@@ -44,7 +44,7 @@ _LISTS: tuple[tuple[str, str, str, str | None], ...] = (
 
 
 def inventory(cloud: Cloud) -> frozenset[str]:
-    """List what there is, as ``service kind name``.
+    """List the resources as ``service kind name``.
 
     Args:
         cloud: Makes the clients.
@@ -53,7 +53,7 @@ def inventory(cloud: Cloud) -> frozenset[str]:
 
 
 def listed(cloud: Cloud) -> Iterator[tuple[str, Any]]:
-    """List what there is, as ``service kind name``, with what its list says of it.
+    """List the resources as ``service kind name``, with their list entries.
 
     Args:
         cloud: Makes the clients.
@@ -68,7 +68,7 @@ def listed(cloud: Cloud) -> Iterator[tuple[str, Any]]:
 
 
 def pages(client: Any, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-    """Go through the pages of a list, of which there is one where it has none."""
+    """Yield the pages of a list operation; one without a paginator has one page."""
     if client.can_paginate(operation):
         yield from client.get_paginator(operation).paginate(**arguments)
     else:
@@ -83,7 +83,7 @@ def _alarms(cloud: Cloud) -> Iterator[tuple[str, Any]]:
 
 
 def _keys(cloud: Cloud) -> Iterator[tuple[str, Any]]:
-    """Keys that work; one that waits for its deletion is named by its state and is on its way."""
+    """Active keys; one that waits for its deletion is excluded by its state."""
     client = cloud.client("kms")
     for page in pages(client, "list_keys"):
         for key in page["Keys"]:
@@ -112,7 +112,7 @@ def _glue_tables(cloud: Cloud) -> Iterator[tuple[str, Any]]:
 
 
 def _table(cloud: Cloud, table: dict[str, Any]) -> dict[str, Any]:
-    """Describe an Iceberg table by its metadata, of which every commit, but no creation, leaves copies in Glue."""
+    """Describe an Iceberg table by its metadata; every commit, but not the creation, leaves copies in Glue."""
     parameters = table.get("Parameters", {})
     if "metadata_location" not in parameters:
         return table

@@ -15,8 +15,8 @@ def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
     """Write the section.
 
     Args:
-        results: What the cells came to.
-        load: The machine's load while they ran.
+        results: Results of the cells.
+        load: The machine's load during the run.
     """
     begin, end = marks(NAME)
     median = statistics.median(result["seconds"] for result in results)
@@ -65,14 +65,14 @@ def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
 
 
 def _shortened(problems: Sequence[str]) -> str:
-    """Name the first problems of a cell; what is left over names everything that waits for it."""
+    """Return the first problems of a cell; a leftover names everything that depends on it."""
     named = [each if len(each) <= _LONGEST else f"{each[:_LONGEST]}..." for each in problems[:_NAMED]]
     more = len(problems) - len(named)
     return "; ".join([*named, f"and {more} more"] if more else named)
 
 
 def _kept(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what kept rollbacks from completing."""
+    """Return what kept rollbacks from completing."""
     kept = Counter(name for r in results if r["outcome"] == "ROLLBACK_FAILED" for name in r["kept"])
     if not kept:
         return []

@@ -1,4 +1,4 @@
-"""``python -m tests.campaign.lifecycle.run FOLDER [MINUTES [STACK...]]``: the cells not done yet, each stack on its own cloud."""
+"""``python -m tests.campaign.lifecycle.run FOLDER [MINUTES [STACK...]]``: cells without a result, each stack on its own cloud."""
 
 import json
 import os
@@ -23,11 +23,11 @@ from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 SEED = 11
-ROUND = 10  # cells of each case before the next stack has its turn
+ROUND = 10  # cells of each case before the next stack
 
 
 def main(folder: Path, minutes: float, stacks: Sequence[str] = STACKS) -> int:
-    """Run cells until all are done or time is up, then write the page; returns the number of cells with problems."""
+    """Run cells until all are done or the time is up, then write the page; return the number of cells with problems."""
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / "lifecycle.jsonl"
     done = {json.loads(line)["key"] for line in results.read_text().splitlines()} if results.exists() else set()
@@ -67,7 +67,7 @@ def _run(world: Lifecycle, some: list[Cell], results: Path, deadline: float, *, 
 
 
 def _shuffled(every: list[Cell]) -> list[Cell]:
-    """Put cells in a seeded order, so that those done are a fair sample of all."""
+    """Shuffle cells by a seed, so that those done are a fair sample of all."""
     return random.Random(SEED).sample(every, len(every))
 
 

@@ -1,4 +1,4 @@
-"""What the resources of an account are like, by service and name: what is compared before and after a change that failed."""
+"""Settings of an account's resources by service and name, for a comparison before and after a failed change."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.campaign.lifecycle.inventory import Cloud, listed, pages
 
-# times, counters and versions, which change without anything being another: an update that is taken back is two updates
+# times, counters and versions, which change without a difference in settings: a rolled-back update is two updates
 _VOLATILE = re.compile(
     r"(?i)date$|time$|timestamp|time.?in.?millis|modified|updated|revision|etag|version_?id|versionnumber|^version$"
     r"|approximate|responsemetadata|itemcount|sizebytes|storedbytes|reason|sequence|metadata_location|previous_metadata"
@@ -17,7 +17,7 @@ _PASSING = (("State", "Pending"), ("State", "Active"))
 
 
 def settings(cloud: Cloud) -> dict[str, str]:
-    """Describe what there is: ``service kind name``, and what it is like as JSON.
+    """Return the settings as JSON by ``service kind name``.
 
     Args:
         cloud: Makes the clients.
@@ -32,7 +32,7 @@ def settings(cloud: Cloud) -> dict[str, str]:
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Name what is not as it was, with what it was and is like."""
+    """Name the differences, with the settings before and after."""
     problems = [f"left {name}" for name in sorted(after.keys() - before.keys())]
     problems += [f"lost {name}" for name in sorted(before.keys() - after.keys())]
     for name in sorted(before.keys() & after.keys()):
@@ -54,9 +54,9 @@ def _first_difference(before: Any, after: Any, path: str = "") -> str:
 
 
 def _steady(value: Any) -> Any:
-    """Leave out what changes on its own, read documents that are texts, and put lists in an order."""
+    """Remove volatile fields, parse documents in strings, and sort lists."""
     if isinstance(value, dict):
-        # a function whose code or network has just changed is pending for a moment
+        # a function whose code or network has just changed is briefly pending
         steady = {key: item for key, item in value.items() if (key, item) not in _PASSING}
         return {key: _steady(item) for key, item in steady.items() if not _VOLATILE.search(str(key))}
     if isinstance(value, list):
@@ -106,7 +106,7 @@ def _keys(cloud: Cloud) -> Iterator[tuple[str, Any]]:
 
 
 def _rights(cloud: Cloud) -> Iterator[tuple[str, Any]]:
-    """Describe roles and policies by one call, where each by its own took a hundred."""
+    """Describe roles and policies by one call instead of a hundred."""
     kinds = ["Role", "LocalManagedPolicy"]
     for page in pages(cloud.client("iam"), "get_account_authorization_details", Filter=kinds):
         for policy in page["Policies"]:

@@ -1,4 +1,4 @@
-"""The time of custom resources' answers, read from the events of an operation."""
+"""Durations of custom resources' responses, read from the events of an operation."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ def _events(*rows: tuple[str, str, float]) -> list[_Event]:
 
 
 def test_a_call_is_timed_from_its_question_to_its_answer() -> None:
-    """Of custom resources alone; one without a ServiceTimeout has an hour."""
+    """Only calls of custom resources are timed; one without a ServiceTimeout has an hour."""
     found = calls(
         _events(
             ("Key", "CREATE_IN_PROGRESS", 0.0), ("Spec", "CREATE_IN_PROGRESS", 1.0), ("Key", "CREATE_COMPLETE", 900.0),
@@ -39,6 +39,6 @@ def test_a_call_is_timed_from_its_question_to_its_answer() -> None:
 
 
 def test_a_call_that_takes_its_whole_time_is_named() -> None:
-    """A timeout ends the wait in the very second."""
+    """A timeout ends the wait in that very second."""
     found = calls(_events(("Spec", "UPDATE_IN_PROGRESS", 0.0), ("Spec", "UPDATE_FAILED", 660.0)), RESOURCES)
     assert overdue(found) == ["UPDATE of Spec took 660 s of the 660 s of its ServiceTimeout"]

@@ -7,7 +7,7 @@ RESOURCES = {"Key": {"Type": "AWS::KMS::Key"}, "Queue": {"Type": "AWS::SQS::Queu
 
 
 def test_each_resource_fails_in_each_operation() -> None:
-    """Two resources, three operations; a sample is the same each time and has creations first."""
+    """Two resources and three operations; a sample is deterministic and has creations first."""
     every = cells("First", "production", RESOURCES)
     assert [cell.key for cell in every[:2]] == ["First/production/create/Key", "First/production/create/Queue"]
     assert len({cell.key for cell in every}) == len(RESOURCES) * len(CASES)
@@ -22,7 +22,7 @@ ONE = {"stack": "First", "profile": "production", "case": "create", "outcome": "
 
 
 def test_the_report_counts_outcomes_and_names_what_broke() -> None:
-    """One line a stack, profile and case."""
+    """The report has one line per stack, profile and case."""
     text = section([ONE, {**ONE, "key": "k", "problems": ["left"]}], load=1.0)
     assert "| First | production | create | 2 | 2 ROLLBACK_COMPLETE | 2.0 | 1 |" in text
     assert "2 of 6 cells" in text
@@ -32,7 +32,7 @@ def test_the_report_counts_outcomes_and_names_what_broke() -> None:
 
 
 def test_the_report_names_what_a_rollback_left() -> None:
-    """Most often first, and only of rollbacks that failed."""
+    """The report counts leftovers of failed rollbacks only, most frequent first."""
     failed = {**ONE, "outcome": "ROLLBACK_FAILED", "kept": ["Audit", "Key"]}
     text = section([failed, {**failed, "kept": ["Key"]}, ONE], load=1.0)
     assert "in how many cells: `Key` (2), `Audit` (1)." in text

@@ -1,4 +1,4 @@
-"""What an update changes, beside the table of what replaces a resource."""
+"""The changes of an update, compared with the table of replacements."""
 
 import json
 from importlib import resources
@@ -35,7 +35,7 @@ def test_what_never_updates_has_no_property_that_does(kind: str, readable: set[s
 
 
 def test_every_resource_of_a_template_is_another_after_its_change(tmp_path: Path) -> None:
-    """A resource that stays the same is named: its cell would reach nothing."""
+    """Names a resource that its change leaves as it is, whose cell would have no effect."""
     template = {
         "Resources": {
             "Queue": {"Type": "AWS::SQS::Queue", "Properties": {}},

@@ -1,4 +1,4 @@
-"""A cloud through which one stack goes: created, failing, changed, failing, deleted, failing, created again."""
+"""The lifecycle of one stack on a cloud: created, failing, changed, failing, deleted, failing, created again."""
 
 import time
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from mlops_local.cloud import Cloud
 from mlops_local.stacks import deployer
 from mlops_local.stacks.deployer import DeployError, ResourceEvent
 
-LONGEST = 600.0  # embedded seconds of one operation: less than the shortest ServiceTimeout, so that none was waited for
+LONGEST = 600.0  # embedded seconds of one operation: less than the shortest ServiceTimeout, which shows that none was waited for
 UNTOUCHED = "no property of this type updates"
 CAUSE = "a fault of the campaign"
 _SHOWN_GROUP = "sg-0123456789abcdef0"
@@ -26,14 +26,14 @@ _SHOWN_GROUP = "sg-0123456789abcdef0"
 
 @dataclass
 class Operation:
-    """What one operation came to."""
+    """Result of one operation."""
 
     status: str
     seconds: float
     events: list[ResourceEvent] = field(default_factory=list)
 
     def causes(self) -> list[ResourceEvent]:
-        """Events of resources that failed on their own."""
+        """Events of resources that failed by themselves."""
         return [event for event in self.events if event.failed and event.resource_type != "AWS::CloudFormation::Stack"]
 
 
@@ -53,7 +53,7 @@ class Lifecycle:
         self._is_deployed = self._met = False
         self._calls: list[Call] = []
         self._kept: set[str] = set()
-        # what was there when a cell ended is what the next one begins with: what a cell leaves is its own problem alone
+        # a cell starts with the resources at the end of the one before, so that leftovers are one cell's problem only
         self._empty: frozenset[str] | None = None
         self._settled: dict[str, str] | None = None
 
@@ -62,7 +62,7 @@ class Lifecycle:
         return resources(self.plain, self.stack)
 
     def run(self, cell: Cell) -> dict[str, Any]:
-        """Go through a cell; the result names what is not as it should be."""
+        """Run a cell; return its problems."""
         begun = time.monotonic()
         problems: list[str] = []
         self._calls.clear()
@@ -84,7 +84,7 @@ class Lifecycle:
         }
 
     def finish(self) -> list[str]:
-        """Deploy without a fault, and delete: nothing stands in the way, nothing is left that is not named."""
+        """Deploy without a fault, and delete: both succeed, and nothing unnamed is left."""
         problems: list[str] = []
         self._ensure_deployed(problems)
         self._destroy(problems)
@@ -170,7 +170,7 @@ class Lifecycle:
         self._give_up_names()
 
     def _emptiness(self) -> frozenset[str]:
-        """What is there without the stack."""
+        """Resources that exist without the stack."""
         if self._empty is None:
             self._empty = inventory(self.cloud)
         return self._empty
@@ -208,7 +208,7 @@ class Lifecycle:
         return Operation(status, self.cloud.clock()["epoch"] - before, events)
 
     def _check(self, operation: Operation, cell: Cell, problems: list[str]) -> None:
-        """The fault is the one cause, and nothing waited for a timeout."""
+        """The fault is the only cause, and nothing waited for a timeout."""
         self._check_time(operation, problems)
         forward = [event for event in operation.causes() if not event.status.startswith("DELETE_")]
         others = [event for event in forward if not (event.logical_id == cell.target and CAUSE in event.reason)]
@@ -229,7 +229,7 @@ class Lifecycle:
         ]
 
     def _check_left(self, before: frozenset[str], events: list[ResourceEvent], problems: list[str]) -> None:
-        """What is left is named by an event of what is kept, and only PRODUCTION keeps."""
+        """Every leftover is named by an event of a retained resource, and only PRODUCTION retains."""
         self._empty = inventory(self.cloud)
         named = {e.physical_id for e in events if e.status in ("DELETE_SKIPPED", "DELETE_FAILED")}
         problems += [
@@ -245,7 +245,7 @@ class Lifecycle:
             problems.append(f"expected {status}, got {operation.status}: {causes}")
 
     def _give_up_names(self) -> None:
-        """Delete what PRODUCTION kept under a fixed name: `docs/adopt.md` is tested elsewhere."""
+        """Delete resources with fixed names that PRODUCTION retained: `docs/adopt.md` is tested elsewhere."""
         if self.profile is Profile.DEVELOPMENT:
             return
         self._empty = None
@@ -268,7 +268,7 @@ class Lifecycle:
         self._control([fault])
 
     def _end_fault(self) -> bool:
-        """Take the fault away, and return whether it was met."""
+        """Remove the fault, and return whether it was met."""
         met = any(fault["met"] for fault in self._control(None))
         self._control([])
         return met
@@ -282,13 +282,13 @@ def _named(operation: Operation, status: str) -> list[str]:
 
 
 def _may_stay(event: ResourceEvent) -> bool:
-    """Whether a rollback may leave something: a bucket that was written into, and what that depends on (ADR 19)."""
+    """Whether a rollback may leave a resource: a bucket with objects, and its dependencies (ADR 19)."""
     if "its dependents could not be deleted" in event.reason:
         return True
     return event.resource_type == "AWS::S3::Bucket" and "not empty" in event.reason.lower()
 
 
 def _is_of(name: str, physical_id: str) -> bool:
-    """Whether an entry of the inventory is what an event names; tables of Glue are named without their database."""
+    """Whether an inventory entry is the resource of an event; Glue tables are named without their database."""
     found = name.split(" ", 2)[2]
     return found == physical_id or found.endswith(f"/{physical_id}") or physical_id.endswith(f"/{found}")

@@ -1,6 +1,6 @@
 """Cells of a machine in the interpreter: each task of its definition that a scenario reaches, each fault, each crash.
 
-They are derived: a state that is added to the machine has its cells with the first scenario that reaches it.
+Cells are derived: a new state of the machine gets its cells with the first scenario that reaches it.
 """
 
 import random
@@ -12,7 +12,7 @@ from typing import Any
 from tests.campaign.machine import KINDS, LOST, RAISES, Fault, Run
 
 SEED = 20261129
-# besides the faults of one call: a function that raises, what a person deletes meanwhile, a second call that fails for good
+# besides faults of one call: a function that raises, a deletion by a person, a second call that fails permanently
 ALARMS, SCHEDULE, TWO = "alarms deleted", "schedule deleted", "a second one"
 ADDED = (RAISES, ALARMS, SCHEDULE, TWO)
 CRASH = "crash"
@@ -21,18 +21,18 @@ Make = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """What one call of a scenario meets.
+    """The fault or crash of one call of a scenario.
 
     Args:
         scenario: One of the machine's.
         state: The task.
         label: Its call.
         kind: One of ``KINDS``, of ``ADDED``, or ``CRASH``.
-        always: Whether later attempts meet it too.
-        after: Whether the call has done its work.
-        occurrence: Which call of the label a crash meets.
-        then: What comes after a crash.
-        second: Task and call that fail for good besides.
+        always: Whether later attempts fail too.
+        after: Whether the call does its work first.
+        occurrence: Index of the crashing call of the label.
+        then: Execution after a crash.
+        second: Another task and call that fail permanently.
     """
 
     scenario: str
@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """How the cell is known in results."""
+        """Key of the results."""
         what = [self.scenario, self.state, self.label, self.kind]
         what += ["for good"] if self.always else []
         what += ["lost"] if self.after else []
@@ -58,7 +58,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a cell came to."""
+    """Result of a cell."""
 
     outcome: str
     met: int
@@ -66,18 +66,18 @@ class Result:
 
 
 def reached(make: Make, scenarios: Mapping[str, Mapping[str, Any]]) -> dict[str, Run]:
-    """Return what each scenario does without a fault of a cell."""
+    """Return what each scenario does without a fault."""
     return {name: make(**changes).run() for name, changes in scenarios.items()}
 
 
 def all_cells(faults: Sequence[Cell], crashes: Sequence[Cell]) -> list[Cell]:
-    """Return the cells of faults and of crashes, one after the other: any beginning is a fair sample of both."""
+    """Return the cells of faults and of crashes, alternating: any prefix is a fair sample of both."""
     pairs = chain.from_iterable(zip_longest(faults, crashes))
     return [cell for cell in pairs if cell is not None]
 
 
 def fault_cells(runs: Mapping[str, Run], added: Sequence[str] = ADDED) -> list[Cell]:
-    """Return each task of each scenario with each kind, in a seeded order: any beginning is a fair sample."""
+    """Return each task of each scenario with each kind, in a seeded order: any prefix is a fair sample."""
     chance, found = random.Random(SEED), []
     for scenario, done in runs.items():
         pairs = list(dict.fromkeys(zip(done.states, done.labels, strict=True)))
@@ -92,12 +92,12 @@ def fault_cells(runs: Mapping[str, Run], added: Sequence[str] = ADDED) -> list[C
 
 
 def crash_cells(runs: Mapping[str, Run], then: Sequence[str], *, first: int | None = None) -> list[Cell]:
-    """Return each call of each scenario before and after which the execution dies, with what comes then, in a seeded order.
+    """Return each call of each scenario with a crash before and after it and the execution after that, in a seeded order.
 
     Args:
         runs: What each scenario does without a fault.
-        then: What may come then.
-        first: Of calls that a loop repeats, so many and the last. Default: all.
+        then: Possible executions after the crash.
+        first: Number of first calls in a loop that crash, besides the last. Default: all.
     """
     found = [
         Cell(
@@ -121,7 +121,7 @@ def crash_cells(runs: Mapping[str, Run], then: Sequence[str], *, first: int | No
 
 
 def met_by(cell: Cell) -> list[Fault]:
-    """Return the faults of a cell whose calls fail, or its crash."""
+    """Return the faults of a cell, or its crash."""
     if cell.kind == CRASH:
         return [Fault(cell.label, CRASH, after=cell.after, occurrence=cell.occurrence)]
     first = Fault(
@@ -137,7 +137,7 @@ def met_by(cell: Cell) -> list[Fault]:
 
 def _ways(label: str, added: Sequence[str]) -> Iterator[tuple[str, bool, bool]]:
     for kind in KINDS:
-        # for good, all errors are alike to the machine: two kinds say so
+        # permanent errors are alike to the machine: two kinds suffice
         for always in (False, True) if kind in ("5xx", "access denied") else (False,):
             for after in (False, True) if kind in LOST else (False,):
                 yield kind, always, after

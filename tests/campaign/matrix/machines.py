@@ -1,4 +1,4 @@
-"""The machines whose cells are derived: their scenarios, their worlds, and which cells each has."""
+"""The machines with derived cells: their scenarios, their worlds, and the cells of each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +18,7 @@ class Runner(Protocol):
     """What runs a cell."""
 
     def run(self, make: Make, cell: Cell) -> Result:
-        """Return what a cell came to."""
+        """Return the result of a cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,13 @@ class Machine:
     """One machine.
 
     Args:
-        scenarios: The ways that its executions may go.
-        tasks: Names of the tasks that these reach together.
-        world: Gives what makes a world of a scenario, until the end.
+        scenarios: Possible courses of its executions.
+        tasks: Names of the tasks that the scenarios reach.
+        world: Context manager of a factory of worlds.
         runner: Runs its cells.
-        then: What may come after a crash.
+        then: Possible executions after a crash.
         added: Kinds besides the faults of one call.
-        first: Of calls that a loop repeats, so many and the last have crashes. Default: all.
+        first: Number of first calls in a loop that crash, besides the last. Default: all.
     """
 
     scenarios: Mapping[str, Mapping[str, Any]]
@@ -44,11 +44,11 @@ class Machine:
     first: int | None = None
 
     def faults(self, runs: Mapping[str, Run]) -> list[Cell]:
-        """Return the cells of faults."""
+        """Return the cells with faults."""
         return fault_cells(runs, self.added)
 
     def crashes(self, runs: Mapping[str, Run]) -> list[Cell]:
-        """Return the cells of crashes."""
+        """Return the cells with crashes."""
         return crash_cells(runs, self.then, first=self.first)
 
 
@@ -89,7 +89,7 @@ MACHINES = {
         world=_slot_world,
         runner=rollout_cells.RolloutCells(
             scenarios=slot_scenarios.SCENARIOS,
-            watches="Preflight",  # those of the slots from then on, those of the rollout later
+            watches="Preflight",  # alarms of the slots from then on, those of the rollout later
             looks=frozenset({"LookBefore", "LookAtAlarms"}),
             unproven="gets no traffic",
         ),

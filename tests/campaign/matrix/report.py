@@ -1,4 +1,4 @@
-"""The sections of ``docs/campaign.md`` on cells in the interpreter, written from the results alone."""
+"""The sections of ``docs/campaign.md`` on cells in the interpreter, generated from the results."""
 
 import textwrap
 from collections import Counter
@@ -18,7 +18,7 @@ _DERIVED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What one section is called and says of its machine's cells."""
+    """Title of a section, and its text about the machine's cells."""
 
     name: str
     title: str
@@ -70,9 +70,9 @@ def section(name: str, results: Sequence[dict[str, Any]], cells: Sequence[Cell],
     """Return the section of a machine, marks included.
 
     Args:
-        name: Which: ``deploy``, ``slots`` or ``retrain``.
-        results: One object a cell, as the campaign keeps them.
-        cells: Those that there are.
+        name: ``deploy``, ``slots`` or ``retrain``.
+        results: One object per cell, as stored by the campaign.
+        cells: All cells.
         load: Load of the machine at the end.
     """
     about, total = SECTIONS[name], Counter(cell.kind for cell in cells)

@@ -1,4 +1,4 @@
-"""How cells of the Retrain machine are run: what must hold after each, and after the retraining that follows."""
+"""Runs cells of the Retrain machine, and checks the invariant after each and after the following retraining."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ class RetrainCells:
     """The cells of one machine.
 
     Args:
-        scenarios: The ways that a retraining may go.
-        outcomes: How each ends; those that are missing are approved.
+        scenarios: Possible courses of a retraining.
+        outcomes: Outcome of each scenario; missing ones are approved.
     """
 
     scenarios: Mapping[str, Mapping[str, Any]]
     outcomes: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, make: Make, cell: Cell) -> Result:
-        """Return what does not hold at once, and after a retraining without a fault that follows what failed for good or died."""
+        """Return the violations at once, and after a retraining without a fault that follows a permanent failure or a crash."""
         world: Retrain = make(**self.scenarios[cell.scenario])
         faults = met_by(cell)
         result = world.run(*faults)

@@ -1,4 +1,4 @@
-"""How cells of a machine that rolls out are run, on SageMaker and between slots: what must hold after each."""
+"""Runs cells of a rollout machine, on SageMaker and between slots, and checks the invariant after each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class RolloutCells:
     """The cells of one machine.
 
     Args:
-        scenarios: The ways that a rollout may go.
+        scenarios: Possible courses of a rollout.
         watches: The task after which alarms are watched.
-        looks: Tasks that look whether the watched alarms are there.
-        unproven: The scenario in which no model may serve after a recovery but the one of before.
+        looks: Tasks that check whether the watched alarms exist.
+        unproven: The scenario in which only the previous model may serve after a recovery.
     """
 
     scenarios: Mapping[str, Mapping[str, Any]]
@@ -32,7 +32,7 @@ class RolloutCells:
     unproven: str
 
     def run(self, make: Make, cell: Cell) -> Result:
-        """Return what does not hold at once, after what comes then, and once probations are over."""
+        """Return the violations at once, after the following execution, and once probations are over."""
         world: Deploy = make(**self.scenarios[cell.scenario])
         return self._run_crash(world, cell) if cell.kind == CRASH else self._run_faults(world, cell)
 
@@ -69,12 +69,12 @@ class RolloutCells:
         else:
             world.account.now += DAY
             result = world.run(reason=cell.then)
-            # scaling that a dead execution half made is for its recovery alone: others see that the spec has not changed
+            # only its own recovery removes the incomplete scaling of a dead execution: others see an unchanged spec
             problems += [problem for problem in world.broken(result) if not problem.startswith(BADLY_SCALED)]
         return Result(outcome=result.outcome, met=crashed.faults_met, problems=[*problems, *world.ended()])
 
     def _problems_of_deleted(self, world: Deploy, cell: Cell, result: Run) -> list[str]:
-        """Hold the record to that it names alarms which were watched and deleted before the machine looked for the last time."""
+        """The record must name watched alarms that were deleted before the machine's last check."""
         then = result.states[result.labels.index(cell.label) :]
         is_seen = bool(self.looks & {*then}) and (self.watches in result.states and self.watches not in then)
         records = world.records(world.executions)
@@ -110,7 +110,7 @@ def _met_by(world: Deploy, cell: Cell) -> tuple[list[Fault], Callable[[str], Non
 
 
 def _next(world: Deploy) -> list[str]:
-    """Return what of the invariant does not hold after another execution, without a fault, a day later."""
+    """Return the violations after another execution without a fault, a day later."""
     world.account.now, world.account.create = world.account.now + DAY, "new"
     world.heal()
     world.restore_schedule()

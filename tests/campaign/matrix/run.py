@@ -1,4 +1,4 @@
-"""``python -m tests.campaign.matrix.run deploy|slots|retrain FOLDER [MINUTES]``: the cells that are not done yet."""
+"""``python -m tests.campaign.matrix.run deploy|slots|retrain FOLDER [MINUTES]``: runs the cells without a result."""
 
 import json
 import os
@@ -22,7 +22,7 @@ RESULTS = {"deploy": "matrix.jsonl", "slots": "matrix-slots.jsonl", "retrain": "
 
 
 def main(name: str, folder: Path, minutes: float, page: Path = PAGE) -> int:
-    """Run cells until all are done or time is up, then write the page; returns the number of cells with problems."""
+    """Run cells until all are done or the time is up, then write the page; return the number of cells with problems."""
     folder.mkdir(parents=True, exist_ok=True)
     machine, results = MACHINES[name], folder / RESULTS[name]
     found = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []

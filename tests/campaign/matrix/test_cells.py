@@ -1,6 +1,6 @@
-"""Cells are derived from a machine: every task with every kind, and every call before and after which it may die.
+"""Cells are derived from a machine: every task with every kind, and a crash before and after every call.
 
-That scenarios reach every task is held in ``test_deploy.py``, ``test_slots.py`` and ``test_retrain.py``.
+``test_deploy.py``, ``test_slots.py`` and ``test_retrain.py`` check that scenarios reach every task.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.campaign.matrix.machines import MACHINES, Machine
 
 @pytest.fixture(scope="module")
 def derived() -> Iterator[tuple[Machine, dict[str, Run]]]:
-    """The quickest machine, and what each of its scenarios does without a fault."""
+    """The fastest machine, and its scenarios without a fault."""
     machine = MACHINES["retrain"]
     with machine.world() as make:
         yield machine, reached(make, machine.scenarios)
@@ -32,7 +32,7 @@ def test_every_task_meets_every_kind(derived: tuple[Machine, dict[str, Run]]) ->
 
 
 def test_every_call_is_one_before_and_after_which_the_execution_dies(derived: tuple[Machine, dict[str, Run]]) -> None:
-    """Twice for each of what may come then; where a loop repeats a call often, its first times and the last may do."""
+    """Each call crashes twice for each following execution; a loop's first calls and its last suffice."""
     machine, runs = derived
     found = machine.crashes(runs)
     assert len({cell.key for cell in found}) == len(found)
@@ -43,7 +43,7 @@ def test_every_call_is_one_before_and_after_which_the_execution_dies(derived: tu
 
 
 def test_the_order_is_seeded_and_mixed(derived: tuple[Machine, dict[str, Run]]) -> None:
-    """What is done when time runs out is the same sample every time, of many tasks and all kinds."""
+    """The cells that run before the time is up are the same sample every time, of many tasks and all kinds."""
     machine, runs = derived
     first = machine.faults(runs)[:300]
     assert first == machine.faults(runs)[:300]
@@ -52,7 +52,7 @@ def test_the_order_is_seeded_and_mixed(derived: tuple[Machine, dict[str, Run]]) 
 
 
 def test_faults_and_crashes_take_turns(derived: tuple[Machine, dict[str, Run]]) -> None:
-    """Any beginning is a fair sample of both; the rest of the longer list comes last."""
+    """Any prefix is a fair sample of both; the rest of the longer list comes last."""
     machine, runs = derived
     faults, crashes = machine.faults(runs), machine.crashes(runs)
     mixed = all_cells(faults, crashes)

@@ -1,4 +1,4 @@
-"""The section says what was done, of how much, and what broke."""
+"""The section has the cells done, the total, and the cells with problems."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CELLS = [
 
 
 def result(cell: Cell, *problems: str) -> dict[str, Any]:
-    """What the campaign keeps of a cell."""
+    """The stored result of a cell."""
     kept = {"key": cell.key, "kind": cell.kind, "state": cell.state, "outcome": "PROMOTED", "met": 1}
     return kept | {"problems": list(problems), "seconds": 0.2, "at": "2026-11-29T15:00:00+00:00"}
 
@@ -29,13 +29,13 @@ def test_kinds_have_their_cells_and_ends() -> None:
 
 
 def test_a_broken_cell_is_named() -> None:
-    """With what did not hold."""
+    """With its violations."""
     text = section("deploy", [result(CELLS[1], "orphan alarms x")], CELLS, load=1.0)
     assert "- `promotes, Watch, eventbridge:enableRule, 5xx`: orphan alarms x" in text
 
 
 def test_each_machine_has_its_section() -> None:
-    """Under marks of its own."""
+    """With marks of its own."""
     for name, about in SECTIONS.items():
         text = section(name, [result(CELLS[0])], CELLS, load=1.0)
         assert text.startswith(f"<!-- {about.name}: begin -->\n## {about.title}\n")

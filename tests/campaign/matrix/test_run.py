@@ -1,4 +1,4 @@
-"""The campaign itself, which runs with ``-m campaign``; cells that are done are not done again."""
+"""The campaign itself, run with ``-m campaign``; finished cells are not run again."""
 
 import json
 from dataclasses import replace
@@ -12,13 +12,13 @@ from tests.campaign.matrix.machines import MACHINES
 @pytest.mark.campaign
 @pytest.mark.parametrize("machine", MACHINES)
 def test_no_cell_breaks_the_invariant(pytestconfig: pytest.Config, machine: str) -> None:
-    """Two hours at most each."""
+    """At most two hours per machine."""
     folder = pytestconfig.getoption("--campaign-dir", default=None) or Path(pytestconfig.rootpath, ".mlops", "campaign")
     assert run.main(machine, Path(folder), minutes=120.0) == 0
 
 
 def test_cells_are_kept_and_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is a line of the results; the page has the section."""
+    """Each cell is a line of the results; the page has the section."""
     monkeypatch.setitem(MACHINES, "deploy", replace(MACHINES["deploy"], scenarios={"promotes": {}}))
     results = tmp_path / run.RESULTS["deploy"]
     assert run.main("deploy", tmp_path, minutes=0.02, page=tmp_path / "page.md") == 0

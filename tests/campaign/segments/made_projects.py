@@ -1,7 +1,7 @@
-"""Categories of made projects beside a live model: how far good models are from it in the generated request, and wrong ones.
+"""Categories of generated projects: distance of good and of wrong models from a live model in the generated request.
 
-``python -m tests.campaign.segments.made_projects FOLDER``: the folder has the files of `tests/campaign/tables` and what
-``mlops new`` made of them, each project under its table's name. It prints one line a table.
+``python -m tests.campaign.segments.made_projects FOLDER``: the folder has the files of `tests/campaign/tables` and the
+projects that ``mlops new`` generated from them, named by table. Prints one line per table.
 """
 
 import json
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LIMIT = 0.9  # as projects are made with
+LIMIT = 0.9  # default of generated projects
 SEED = 20261129
 FACTORS = (0.0, 0.5, 2.0, 5.0)
 MOST_ROWS, MOST_CATEGORIES, GOOD = 30_000, 250, 6
-# label, time and estimator of a table; files of the packages that carry them
+# label, time and estimator of a table; files of the packages that contain them
 TABLES = {
     "groceries": ("sales_value", "transaction_timestamp", "boosting"),
     "flights": ("late", "time_hour", "chance"),
@@ -27,12 +27,12 @@ Model = Callable[[Any], Any]
 
 
 def distance(ours: Any, theirs: Any) -> Any:
-    """Return how far answers are from the live model's, as the rehearsal counts it."""
+    """Return the distance of predictions from the live model's, by the rehearsal's measure."""
     return np.abs(ours - theirs) / np.maximum(np.abs(theirs), np.median(np.abs(theirs)) / 2)
 
 
 def measure(folder: Path, name: str) -> dict[str, Any]:
-    """Train a live model on the first 60 % of a table, good ones on more of it with other seeds, and wrong ones of a good one."""
+    """Train a live model on the first 60 % of a table, good models on more of it with other seeds, and wrong variants of one."""
     label, time, kind = TABLES[name]
     project = next((folder / name).glob("*/schema.json")).parent
     columns = json.loads((project / "schema.json").read_text())["inputs"]
@@ -72,7 +72,7 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _found(ours: Any, theirs: Any, places: Sequence[Any], factor: float) -> int:
-    """Return of how many categories the wrong answers are found."""
+    """Return in how many categories the wrong predictions are found."""
     return sum(bool((distance(np.where(place, factor * ours, ours), theirs) > LIMIT).any()) for place in places)
 
 

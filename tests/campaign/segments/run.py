@@ -1,7 +1,7 @@
-"""One category of the demand example wrong at a time: what the gate and the golden requests' bounds let pass.
+"""One wrong category of the demand example at a time: what passes the gate and the bounds of golden requests.
 
-``python -m tests.campaign.segments.run <folder> [<other folder>]`` measures what is not in the folder yet, one JSON line a
-candidate. With the folder of another checkout, measured there, it writes both to the page: before and after.
+``python -m tests.campaign.segments.run <folder> [<other folder>]`` measures candidates without a result, one JSON line
+each. With the results of another checkout, it writes both to the page: before and after.
 """
 
 import hashlib
@@ -39,12 +39,12 @@ _SHOWN = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrong:
-    """A good model whose forecasts of one category are multiplied.
+    """A good model with the forecasts of one category multiplied.
 
     Args:
-        week: When it is trained.
-        category: Which category.
-        factor: By how much; 0 forecasts nothing.
+        week: Week of the training.
+        category: The category.
+        factor: The factor; 0 forecasts nothing.
     """
 
     week: int
@@ -53,7 +53,7 @@ class Wrong:
 
     @property
     def key(self) -> str:
-        """Its name among the results."""
+        """Key of the results."""
         return f"{self.week}/{self.category}/{self.factor:g}"
 
     def make(self) -> bytes:
@@ -78,13 +78,13 @@ def wrong_ones() -> Iterator[Wrong]:
 
 
 def judged(archive: bytes, champion: bytes, taken: Splits, week: int | None) -> tuple[Evaluation, GateResult]:
-    """Return the evaluation of a candidate and what the gate, as the unit declares it, says.
+    """Return the evaluation of a candidate and the verdict of the unit's gate.
 
     Args:
-        archive: The candidate's.
-        champion: That of the model that serves.
+        archive: The candidate's archive.
+        champion: The champion's archive.
         taken: The training set.
-        week: When it is decided. Default: on weeks that no gate saw.
+        week: Week of the decision. Default: on weeks that no gate saw.
     """
     with tempfile.TemporaryDirectory() as name:
         paths = [Path(name) / "candidate.tar.gz", Path(name) / "champion.tar.gz"]
@@ -105,7 +105,7 @@ def judged(archive: bytes, champion: bytes, taken: Splits, week: int | None) -> 
 
 
 def out_of_bounds(archive: bytes) -> list[str]:
-    """Return which golden requests of the unit a candidate answers outside their bounds; the rehearsal asks a server."""
+    """Return the unit's golden requests whose bounds a candidate violates; the rehearsal calls a server."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "model.tar.gz"
         path.write_bytes(archive)
@@ -133,7 +133,7 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def run(folder: Path) -> None:
-    """Judge every candidate that has no result yet."""
+    """Evaluate every candidate without a result."""
     folder.mkdir(parents=True, exist_ok=True)
     live = folder / "champion.tar.gz"
     if not live.is_file():
@@ -162,7 +162,7 @@ def run(folder: Path) -> None:
 
 
 def _weight(cell: Wrong) -> dict[str, Any]:
-    """Return how large a category is: its share of the holdout's units."""
+    """Return the size of a category: its share of the holdout's units."""
     table = splits(cell.week).holdout
     units = table["units"].to_pylist()
     own = sum(unit for unit, name in zip(units, table["category"].to_pylist(), strict=True) if name == cell.category)
@@ -173,7 +173,7 @@ def section(columns: Sequence[tuple[str, dict[str, dict[str, Any]]]]) -> str:
     """Return the section of the page.
 
     Args:
-        columns: What to call each set of results, and the results.
+        columns: Name of each set of results, and the results.
     """
     begin, end = marks(NAME)
     heads = [name for name, _ in columns]
@@ -219,7 +219,7 @@ factor of the bounds were set with 71 challengers of the first catalogue in view
 
 
 def _passing(column: tuple[str, dict[str, dict[str, Any]]]) -> str:
-    """Return which of those that are halved or doubled pass, the largest first."""
+    """Return the halved or doubled categories that pass, largest first."""
     name, found = column
     passed = [line for line in found.values() if "factor" in line and _passes(line)]
     if not passed:

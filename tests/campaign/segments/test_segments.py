@@ -1,4 +1,4 @@
-"""One category wrong: the smallest is refused by gate and golden requests; the whole campaign writes its section of the page."""
+"""One wrong category: gate and golden requests reject the smallest; the whole campaign writes its section of the page."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ WEEK = 36
 
 
 def test_a_category_that_is_forgotten_is_refused() -> None:
-    """It has one store and eight rows, 0.06 % of the units: no interval shows it, and the good model beside it passes."""
+    """The category has one store and eight rows, 0.06 % of the units: no interval shows it, and the good model passes."""
     champion = trained.fitted(splits(CHAMPION_WEEK).train, seed=7).pack()
     wrong = Wrong(week=WEEK, category="CONDIMENTS/SAUCES", factor=0.0).make()
     _, gate = judged(wrong, champion, splits(WEEK), WEEK)
@@ -30,7 +30,7 @@ def test_a_category_that_is_forgotten_is_refused() -> None:
 
 
 def test_the_section_counts_what_passed_and_what_was_refused() -> None:
-    """By gate alone and with the bounds of golden requests; a challenger that is not good counts nowhere."""
+    """Counts by gate alone and with the bounds of golden requests; a challenger that is not good counts nowhere."""
     lines = [
         {"key": "1", "factor": 0.0, "week": 36, "share": 0.1, "gate": "PASSED", "golden": ["categories"]},
         {"key": "2", "factor": 0.0, "week": 36, "share": 0.2, "gate": "FAILED", "golden": []},
@@ -46,7 +46,7 @@ def test_the_section_counts_what_passed_and_what_was_refused() -> None:
 
 @pytest.mark.campaign
 def test_every_category_wrong_at_a_time(request: pytest.FixtureRequest) -> None:
-    """All of them are judged, and at most 3 % of those that forecast nothing pass."""
+    """Of all categories, at most 3 % of those that forecast nothing pass."""
     folder = Path(request.config.getoption("--campaign-dir", default=None) or PAGE.parents[1] / ".mlops" / "campaign")
     run(folder)
     wrong = [line for line in results(folder).values() if line.get("factor") == 0]

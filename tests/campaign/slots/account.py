@@ -1,7 +1,7 @@
-"""An account in which a service stands in two slots: the account of the campaigns with a load balancer and a cluster in memory.
+"""An account with a service in two slots: the account of the campaigns with a load balancer and a cluster in memory.
 
-The cluster keeps what is applied and lets pods start after a while. A slot that has traffic and no ready pod, weights that do not
-sum to 100 and pods that are exchanged under traffic are noted as violations when they happen.
+The cluster stores applied objects and starts pods after a while. A slot with traffic and without a ready pod, weights that do not
+sum to 100 and pods replaced under traffic are noted as violations when they happen.
 """
 
 import json
@@ -29,13 +29,13 @@ class Slots(Account):
     """The account.
 
     Args:
-        pods: How the candidate's pods are: ``ready``, ``never`` (Kubernetes gives them up) or ``slow`` (for longer than is waited).
+        pods: The candidate's pods: ``ready``, ``never`` (Kubernetes gives up) or ``slow`` (longer than the machine waits).
         targets: Whether the load balancer finds the candidate's pods healthy.
-        rings: How the name of the alarm ends that rings once the candidate has traffic; empty for none.
-        rings_at: Share of the traffic from which on it rings.
-        live_pods: Pods of the live slot that are ready.
-        asked_from: Share of the traffic from which on the candidate is asked anything at all.
-        told_after: Seconds after the last step in which the load balancer does not tell of its requests yet.
+        rings: Suffix of the alarm that fires once the candidate has traffic; empty for no alarm.
+        rings_at: Smallest share of the traffic at which it fires.
+        live_pods: Number of ready pods of the live slot.
+        asked_from: Smallest share of the traffic at which the candidate gets requests.
+        told_after: Seconds after the last step in which the load balancer does not report its requests yet.
     """
 
     pods: str = "ready"
@@ -54,11 +54,11 @@ class Slots(Account):
     violations: list[str] = field(default_factory=list)
 
     def client(self, service: str, **given: Any) -> Any:
-        """Return what ``boto3.client`` and a session's ``client`` give to the functions."""
+        """Return the functions' replacement of ``boto3.client`` and a session's ``client``."""
         return _Client(self, "elasticloadbalancingv2") if service == "elbv2" else super().client(service, **given)
 
     def settle(self) -> None:
-        """Note a slot that has traffic and nobody to answer it."""
+        """Note a slot that has traffic and no ready pod."""
         for slot in SLOTS:
             is_served = self.weights[slot] > 0 and self.has_run(slot)
             if is_served and self.ready(slot) == 0 and not (slot == self.live_slot and self.live_pods == 0):
@@ -74,17 +74,17 @@ class Slots(Account):
         return found[0] if found else None
 
     def config(self, slot: str) -> str | None:
-        """Return the name of the version that a slot runs."""
+        """Return the name of the version in a slot."""
         found = self.deployment(slot)
         return None if found is None else str(found["metadata"]["annotations"]["mlops.constructs/config"])
 
     def desired(self, slot: str) -> int:
-        """Return how many pods a slot is to have."""
+        """Return the desired number of pods of a slot."""
         found = self.deployment(slot)
         return 0 if found is None else int(found["spec"]["replicas"])
 
     def ready(self, slot: str) -> int:
-        """Return how many pods of a slot are ready."""
+        """Return the number of ready pods of a slot."""
         if slot == self.live_slot:
             return min(self.desired(slot), self.live_pods) if slot not in self.since else self._started(slot)
         return self._started(slot)
@@ -123,7 +123,7 @@ class Slots(Account):
         }
 
     def post(self, url: str) -> AWSResponse:
-        """Golden requests: the live slot answers 1, the candidate what the scenario says."""
+        """Golden requests: the live slot returns 1, the candidate the scenario's value."""
         (slot,) = [slot for slot, address in URLS.items() if url.startswith(address)]
         before, again = self.golden
         number = 1.0 if slot == self.live_slot else again if self.weights[slot] else before
@@ -142,7 +142,7 @@ class Slots(Account):
         return answer
 
     def asked(self, metric: dict[str, Any]) -> int:
-        """Return how many requests the load balancer tells of."""
+        """Return the number of requests that the load balancer reports."""
         candidate = next(slot for slot in SLOTS if slot != self.live_slot)
         group = next((each["Value"] for each in metric["Dimensions"] if each["Name"] == "TargetGroup"), "")
         is_late = self.now < self.moved + self.told_after or self.weights[candidate] < self.asked_from
@@ -163,7 +163,7 @@ class Slots(Account):
         return {**found, "status": {"observedGeneration": 1, **counts, "conditions": said}}
 
     def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """Apply a manifest; the number of pods is kept where it says none."""
+        """Apply a manifest; a manifest without a number of pods keeps the current one."""
         if dry_run:
             return manifest
         reference = ref(manifest)

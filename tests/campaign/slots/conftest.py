@@ -1,4 +1,4 @@
-"""A world of one service in two slots, with the real functions of its machine."""
+"""Fixtures: a world of one service in two slots, with the real functions of its machine."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from tests.campaign.slots.world import SlotDeploy
 
 @pytest.fixture(scope="module")
 def slot_handlers(current: Any) -> Iterator[Handlers]:
-    """The real handlers of the functions, as constructs tell them that a cluster serves."""
+    """The real handlers of the functions in a cluster's environment."""
     with slot_functions(current) as found:
         yield found
 
 
 @pytest.fixture
 def slots(current: Any, slot_handlers: Handlers) -> Callable[..., SlotDeploy]:
-    """Make a world in which one service serves, with changes of the account: ``slots(rings="-dead")``."""
+    """Make a world with one serving service, with arguments for the account: ``slots(rings="-dead")``."""
     return slot_maker(current, slot_handlers)

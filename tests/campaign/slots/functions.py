@@ -1,4 +1,4 @@
-"""The real functions of a machine between slots, loaded once, against the account of whichever world was made last."""
+"""The real functions of a machine between slots, loaded once, against the account of the latest world."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ class _Session:
 
 
 class _LateCluster:
-    """The cluster of whichever account a handler meets."""
+    """The cluster of the current account."""
 
     def __init__(self, current: Current) -> None:
         self._current = current
@@ -49,7 +49,7 @@ class _LateCluster:
 
 @contextmanager
 def slot_functions(current: Current) -> Iterator[Handlers]:
-    """The real handlers of the functions, as constructs tell them that a cluster serves, until the end."""
+    """The real handlers of the functions in a cluster's environment."""
 
     def post(_: HttpSession, url: str, body: bytes, headers: Mapping[str, str]) -> AWSResponse:
         del body, headers
@@ -58,7 +58,7 @@ def slot_functions(current: Current) -> Iterator[Handlers]:
         return account.post(url)
 
     with pytest.MonkeyPatch.context() as patch:
-        # a handler connects whenever it is asked
+        # a handler connects on every call
         patch.setattr(Cluster, "connect", lambda *_: _LateCluster(current))
         patch.setattr(HttpSession, "__call__", post)
         with patch.context() as loading:
@@ -71,7 +71,7 @@ def slot_functions(current: Current) -> Iterator[Handlers]:
 
 
 def slot_maker(current: Current, handlers: Handlers) -> Callable[..., SlotDeploy]:
-    """Return what makes a world in which one service serves, with changes of the account: ``make(rings="-dead")``."""
+    """Return a factory of worlds with one serving service, with arguments for the account: ``make(rings="-dead")``."""
 
     def make(spec: ServingSpec = SPEC, **changes: Any) -> SlotDeploy:
         of_world = {name: changes.pop(name) for name in ("asks", "meets", "follows") if name in changes}

@@ -1,11 +1,11 @@
-"""The ways that a rollout between slots may go, which together reach every task of its definitions, and how each ends."""
+"""The courses of a rollout between slots, which together reach every task of its definitions, and their outcomes."""
 
 from typing import Any
 
 from tests.campaign.machine import Fault, tasks_of
 from tests.campaign.slots.world import ASKED, GOLDEN_MACHINE, GOLDEN_SPEC, MACHINE
 
-# of every machine that the scenarios run
+# states of every machine that the scenarios run
 TASKS = frozenset(name for machine in (MACHINE, GOLDEN_MACHINE) for name in tasks_of(machine))
 SCENARIOS: dict[str, dict[str, Any]] = {
     "promotes": {},

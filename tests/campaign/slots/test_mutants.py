@@ -1,4 +1,4 @@
-"""The machine between slots where a third of all calls fail, and where it is not what it should be."""
+"""The machine between slots where a third of all calls fail, and with mutations of its definition."""
 
 import copy
 import random
@@ -15,7 +15,7 @@ from mlops_constructs.rollout.rollout_policy import ROLLED_BACK
 
 RUNS = 100
 SEED = 20261124
-# what a shared state does is held by the campaign of SageMaker's machine
+# the campaign of SageMaker's machine covers shared states
 OWN = (
     "Slot",
     "Targets",
@@ -32,7 +32,7 @@ OWN = (
 
 @pytest.mark.campaign
 def test_a_third_of_failing_calls_stops_hardly_any_rollout(slots: Any) -> None:
-    """Each call fails with a probability of 0.3 in a way that passes; at least 98 of 100 still promote, all end well."""
+    """Calls fail with a probability of 0.3 with transient errors; at least 98 of 100 still promote, all end well."""
     chance = random.Random(SEED)
     broken: list[str] = []
     promoted = 0
@@ -74,7 +74,7 @@ SOME = [*ALWAYS, *(pytest.param(name, marks=pytest.mark.campaign) for name in MU
 
 @pytest.mark.parametrize("mutant", SOME)
 def test_whatever_is_taken_away_is_missed(slots: Any, mutant: str) -> None:
-    """A machine that lacks one Catch, or one of the rules, breaks the invariant or comes out otherwise under some fault."""
+    """A machine without one Catch, or without one of the rules, violates the invariant or has another outcome under a fault."""
     machine = MUTANTS[mutant]
     start = "elasticloadbalancingv2:modifyRule 100/0"
     for faults, excused in (((), frozenset[str]()), ((Fault(start, "5xx", always=True),), frozenset({start}))):

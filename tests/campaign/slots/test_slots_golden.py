@@ -1,4 +1,4 @@
-"""A shift between slots with golden requests: before traffic, in the bake of all of it, before it is given, before it is kept."""
+"""A shift between slots with golden requests: before traffic, before the last shift, in its bake, before promotion."""
 
 from datetime import datetime
 from typing import Any
@@ -17,14 +17,14 @@ CALL = "lambda:invoke golden"
 
 
 class Golden:
-    """The function ``rollout_golden``: passes, but for the time that is named."""
+    """The function ``rollout_golden``: passes, except at the given time."""
 
     def __init__(self, world: Any, *, fails_at: int | None = None, note: str = "") -> None:
         self.world, self.fails_at, self.note = world, fails_at, note
         self.asked: list[tuple[str, str, str | None, int]] = []
 
     def __call__(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
-        """Answer, and note what was asked at which share of the traffic."""
+        """Return the result, and note the request and the share of the traffic."""
         share = self.world.account.weights[event["slot"]]
         self.asked.append((event["mode"], event["slot"], event.get("live_slot"), share))
         passed = len(self.asked) - 1 != self.fails_at
@@ -32,13 +32,13 @@ class Golden:
 
 
 def golden_of(world: Any, **options: Any) -> Golden:
-    """Put the function in the account."""
+    """Install the function in the account."""
     world.account.functions["golden"] = found = Golden(world, **options)
     return found
 
 
 def test_a_slot_is_asked_before_traffic_and_again_while_it_serves(slots: Any) -> None:
-    """Beside the live slot first; then before the last shift, half-way through the last bake, and before the promotion."""
+    """The golden check runs beside the live slot; before the last shift, half-way through the last bake, and before promotion."""
     world = slots(SPEC)
     golden = golden_of(world, note="the live model fails 1 of 1 golden requests, so nothing was compared with it")
     result = world.run(machine=MACHINE)
@@ -59,7 +59,7 @@ def test_a_slot_is_asked_before_traffic_and_again_while_it_serves(slots: Any) ->
     [(0, "REFUSED", []), (1, "ROLLED_BACK", [10]), (2, "ROLLED_BACK", [10, 100]), (3, "ROLLED_BACK", [10, 100])],
 )
 def test_a_slot_that_does_not_pass_goes_back(slots: Any, fails_at: int, outcome: str, moves: list[int]) -> None:
-    """Whenever it is asked: refused before it had traffic, and else the weights go back."""
+    """A failure before traffic rejects the candidate; a later failure restores the weights."""
     world = slots(SPEC)
     golden_of(world, fails_at=fails_at)
     result = world.run(machine=MACHINE)
@@ -71,7 +71,7 @@ def test_a_slot_that_does_not_pass_goes_back(slots: Any, fails_at: int, outcome:
 
 
 def test_a_first_model_is_rehearsed_alone(slots: Any) -> None:
-    """Nothing serves that it could be compared with; one that does not pass leaves nothing behind."""
+    """The first model has no live model to compare with; one that fails leaves nothing behind."""
     world = slots(SPEC, serves=False)
     golden = golden_of(world, fails_at=0)
     refused = world.run(machine=MACHINE)
@@ -83,7 +83,7 @@ def test_a_first_model_is_rehearsed_alone(slots: Any) -> None:
 
 
 def test_a_rollback_to_what_passed_is_not_rehearsed(slots: Any) -> None:
-    """The chain shows that this very container did: nothing delays the way back."""
+    """The chain shows that this very container passed, so that nothing delays the rollback."""
     world = slots(SPEC)
     golden_of(world)
     assert world.run(machine=MACHINE).outcome == "PROMOTED"
@@ -102,7 +102,7 @@ def test_a_rollback_to_what_passed_is_not_rehearsed(slots: Any) -> None:
     ("mode", "occurrence", "outcome"), [("check", 1, "FAILED"), ("again", 1, "ROLLED_BACK"), ("again", 2, "PROMOTED")]
 )
 def test_a_function_that_does_not_answer_promotes_nothing(slots: Any, mode: str, occurrence: int, outcome: str) -> None:
-    """Before traffic nothing is known; later the slot goes back. In the bake alone the time before the promotion decides."""
+    """Without a result before traffic nothing is promoted, later the slot is rolled back; in the bake the last check decides."""
     world = slots(SPEC)
     golden_of(world)
     fault = Fault(f"{CALL} {mode}", "access denied", always=occurrence == 1, occurrence=occurrence)
@@ -114,7 +114,7 @@ def test_a_function_that_does_not_answer_promotes_nothing(slots: Any, mode: str,
 
 
 def test_what_is_compared_begins_after_the_rehearsal(slots: Any) -> None:
-    """Its answers count in the slot's target group: calls are compared from the next whole minute on."""
+    """Rehearsal responses count in the slot's target group, so calls are compared from the next whole minute on."""
     world = slots(SPEC)
     golden_of(world)
     since: list[str] = []

@@ -1,4 +1,4 @@
-"""A shift between slots whose metrics are missing, late, or bad on both: old or approved serves, and the record says why."""
+"""A shift between slots with metrics that are missing, late, or bad on both: the record says which model serves and why."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.campaign.traffic import CASES, FAILED_OF, JUMPS, Traffic, at_second_v
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_shift_between_slots_ends_well(slots: Any, case: str) -> None:
-    """On a cluster, where the machine itself puts the weights back."""
+    """On a cluster the machine itself restores the weights."""
     traffic, outcome, why = CASES[case]
     spec = with_rollout(bake=300)
     world = slots(spec, traffic=traffic)
@@ -30,7 +30,7 @@ def _between_slots(slots: Any, failed: int) -> tuple[Any, Any]:
 @pytest.mark.parametrize("seconds", JUMPS)
 @pytest.mark.parametrize(("failed", "outcome"), FAILED_OF)
 def test_a_clock_that_jumps_changes_no_verdict(slots: Any, seconds: float, failed: int, outcome: str) -> None:
-    """An hour ahead in the bake, or ten minutes back: what was counted decides."""
+    """An hour ahead in the bake, or ten minutes back: the counted calls decide."""
     world, machine = _between_slots(slots, failed)
 
     def jump() -> None:
@@ -41,18 +41,18 @@ def test_a_clock_that_jumps_changes_no_verdict(slots: Any, seconds: float, faile
 
 @pytest.mark.parametrize(("failed", "outcome"), FAILED_OF)
 def test_alarms_that_are_deleted_by_hand_change_no_verdict(slots: Any, failed: int, outcome: str) -> None:
-    """The machine takes the function's answer, which needs no alarm."""
+    """The machine uses the function's verdict, which needs no alarm."""
     world, machine = _between_slots(slots, failed)
     hook = at_second_verdict(world.account.alarms.clear)
     check_end(world, world.run(machine=machine, hook=hook), outcome, "answers failed against")
     (record,) = world.records(world.executions)
-    # what fails all its answers is stopped by the first verdict, before they are deleted
+    # the first verdict stops a model that fails every call, before the deletion
     assert ("; deleted meanwhile, so no longer watched: " in record.reason) is (outcome == "PROMOTED")
 
 
 @pytest.mark.parametrize("failed", [0, 60])
 def test_a_function_that_fails_promotes_nothing(slots: Any, failed: int) -> None:
-    """Nothing is known of the calls: the weights are put back, and the record says what could not be asked."""
+    """Calls are unknown: the weights are restored, and the record names the failed function."""
     world, machine = _between_slots(slots, failed)
     fault = Fault("lambda:invoke verdict", "access denied", always=True)
     check_end(world, world.run(fault, machine=machine), "ROLLED_BACK", "alarms or requests could not be read: ")
@@ -68,7 +68,7 @@ def test_a_function_that_fails_promotes_nothing(slots: Any, failed: int) -> None
 def test_an_alarm_that_a_failing_live_model_keeps_in_alarm_refuses_no_successor(
     slots: Any, failed: int, outcome: str, why: str
 ) -> None:
-    """It is not watched, and the record says so; of one that works it refuses, with the ways out."""
+    """An alarm of a failing live model is not watched, and the record says so; that of a working model refuses, with the fixes."""
     spec = with_rollout(alarms=("refunds",), bake=300)
     traffic = Traffic(new=steady(60), old=steady(540, failed))
     world = slots(spec, traffic=traffic, rings="refunds", rings_at=0)

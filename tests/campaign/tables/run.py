@@ -1,8 +1,8 @@
-"""``python -m tests.campaign.tables.run FOLDER [NAME...]``: six public tables to models that serve, by the printed commands.
+"""``python -m tests.campaign.tables.run FOLDER [NAME...]``: from six public tables to serving models, by the printed commands.
 
-Each table is made by the package that carries it, then the eight commands of ``docs/tutorial_file.md`` are run as typed, in an
-empty folder, with six frameworks. What is in ``tables.jsonl`` is not run again. CPU seconds are those of the commands and of the
-embedded cloud with all its jobs: this process adopts what they leave behind, and waits for it.
+Each table comes from its package, then the eight commands of ``docs/tutorial_file.md`` run as printed, in an
+empty folder, with six frameworks. Tables in ``tables.jsonl`` are not run again. CPU seconds are those of the commands and of the
+embedded cloud with all its jobs: this process adopts and waits for their orphans.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ _LAST = 2000
 
 
 def commands(name: str, table: PublicTable) -> list[str]:
-    """Return what is typed, as the tutorial has it; the endpoint is that of folder and label."""
+    """Return the tutorial's commands; the endpoint is named by folder and label."""
     options = [*table.options, *(() if table.framework == "hist" else ("--framework", table.framework))]
     label = table.options[1].replace("_", "-")
     data = shlex.quote(f"../{table.file}")
@@ -47,7 +47,7 @@ def commands(name: str, table: PublicTable) -> list[str]:
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
-    """Run the commands of one table in an empty folder; stops at the first that fails."""
+    """Run the commands of one table in an empty folder; stop at the first failure."""
     table = TABLES[name]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -62,7 +62,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     place = folder
     for line in typed:
         started = time.monotonic()
-        shell = ["sh", "-c", line]  # as it is typed
+        shell = ["sh", "-c", line]  # as typed
         done = subprocess.run(shell, cwd=place, env=environment, capture_output=True, text=True, check=False)
         seconds.append(round(time.monotonic() - started, 1))
         loads.append(os.getloadavg()[0])
@@ -95,7 +95,7 @@ def _cpu() -> float:
 
 
 def _wait() -> None:
-    """Wait for what the commands have left; it ends when its cloud is down."""
+    """Wait for orphaned processes of the commands; they end when the cloud is down."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -132,7 +132,7 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(folder: Path, names: Sequence[str] = tuple(TABLES), *, page: Path | None = None) -> int:
-    """Run what is not done yet, and write the page; returns how many tables have problems."""
+    """Run the tables without a result, and write the page; return the number of tables with problems."""
     ctypes.CDLL(None).prctl(_ADOPT, 1, 0, 0, 0)
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / RESULTS

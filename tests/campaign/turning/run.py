@@ -1,7 +1,7 @@
-"""``python -m tests.campaign.turning.run FOLDER [slots]``: images that are right at first and then are not, under traffic.
+"""``python -m tests.campaign.turning.run FOLDER [slots]``: images that respond correctly at first and wrongly later, under traffic.
 
-What turns is the answer, a constant within all bounds or an error under status 200. By what: time, calls, a process that is
-replaced, one instance of two. On SageMaker, or between slots on EKS. What is in ``turning.jsonl`` is not run again.
+The response turns into a constant within all bounds or an error with status 200. Triggers: time, calls, a replaced process,
+one instance of two. On SageMaker, or between slots on EKS. Images in ``turning.jsonl`` are not run again.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from mlops_local.runners import EXTRA
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "campaign.md"
 SEED = 20261129
 WHAT = ("constant", "error")
-# a rehearsal makes 6 calls within a second; a new fleet is asked for longer, and more often
+# a rehearsal makes 6 calls within a second; a new fleet is called for longer, and more often
 BY = {"time": (3, 6), "calls": (12, 40), "process": (12, 40), "instance": (12, 40)}
 GOOD = 2.0
 CLOCK_SCALE = 60.0
@@ -35,14 +35,14 @@ CLOCK_SCALE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What serves the images.
+    """A deployment that serves the images.
 
     Args:
-        name: Of the section, and of the file of results.
-        title: Of the section.
-        shop: Deploys what serves.
-        said: What became of the images that did not stay live, and on what.
-        argument: By which the campaign is run.
+        name: Name of the section and of the file of results.
+        title: Title of the section.
+        shop: Makes the deployment.
+        said: Sentences on images that did not stay live, and on the deployment.
+        argument: Command-line argument of the campaign.
     """
 
     name: str
@@ -79,20 +79,20 @@ SLOTS = Target(
 
 
 def cells() -> Iterator[tuple[str, str]]:
-    """Yield what turns and by what, with an amount that follows from the seed."""
+    """Yield response and trigger, with a seeded amount."""
     random = np.random.default_rng(SEED)
     for what, (by, (low, high)) in itertools.product(WHAT, BY.items()):
         yield images.TURNS, f"{what}/{by}/{int(random.integers(low, high + 1))}"
 
 
 def results(folder: Path, target: Target) -> list[dict[str, Any]]:
-    """Return what was run so far."""
+    """Return the results so far."""
     path = folder / target.results
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def roll_out(shop: Any, number: int, cell: tuple[str, str]) -> dict[str, Any]:
-    """Approve one, and return what became of it."""
+    """Approve an image, and return its result."""
     began, live = time.monotonic(), shop.loop.live()
     try:
         shop.approve(3.0 + number / 8, image=models.faulty_image(*cell))
@@ -140,7 +140,7 @@ def section(rows: list[dict[str, Any]], target: Target = SAGEMAKER) -> str:
 
 
 def run(folder: Path, target: Target) -> None:
-    """Run what has no result yet, and write the page."""
+    """Run the images without a result, and write the page."""
     folder.mkdir(parents=True, exist_ok=True)
     done = {row["cell"] for row in results(folder, target)}
     left = [cell for cell in cells() if cell[1] not in done]

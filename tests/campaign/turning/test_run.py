@@ -1,10 +1,10 @@
-"""The campaign of images that turn: every way once, and a section that says what stopped each."""
+"""The campaign of images that turn: every combination once, and a section with the check that stopped each."""
 
 from tests.campaign.turning.run import BY, SLOTS, WHAT, cells, section
 
 
 def test_every_way_is_there_once() -> None:
-    """Both answers by each of the four, at amounts that follow from the seed."""
+    """Both responses by each of the four triggers, at seeded amounts."""
     found = [amount.split("/") for _, amount in cells()]
     assert [(what, by) for what, by, _ in found] == [(what, by) for what in WHAT for by in BY]
     assert list(cells()) == list(cells())
@@ -12,7 +12,7 @@ def test_every_way_is_there_once() -> None:
 
 
 def test_the_section_names_what_found_each() -> None:
-    """And one that stayed live was found by nothing."""
+    """Nothing found an image that stayed live."""
     row = {"outcome": "ROLLED_BACK", "kept": True, "seconds": 9.0}
     rows = [
         {**row, "cell": "constant/calls/25", "reason": "golden requests, asked again: 1 of 1"},
@@ -31,7 +31,7 @@ def test_the_section_names_what_found_each() -> None:
 
 
 def test_slots_have_a_section_of_their_own() -> None:
-    """Between slots a candidate is asked where it serves, so it may be found before it has traffic."""
+    """Between slots a candidate is called where it serves, so it may be found before it has traffic."""
     row = {"outcome": "REFUSED", "kept": True, "seconds": 9.0, "cell": "error/time/3"}
     text = section([{**row, "reason": "golden requests: 1 of 1 golden requests failed"}], SLOTS)
     assert text.startswith("<!-- turning-slots: begin -->")

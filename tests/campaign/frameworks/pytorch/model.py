@@ -1,4 +1,4 @@
-"""How the server loads and asks the network."""
+"""How the server loads and calls the network."""
 
 import json
 
@@ -7,7 +7,7 @@ from network import Network, encoded
 
 
 def load(folder):
-    """Return the network and the texts that it knows; weights alone are read, nothing is unpickled."""
+    """Return the network and its known categories; only weights are read, nothing is unpickled."""
     levels = json.loads((folder / "levels.json").read_text())
     weights = torch.load(folder / "weights.pt", weights_only=True)
     torch.set_num_threads(1)
@@ -17,7 +17,7 @@ def load(folder):
 
 
 def predict(model, frame):
-    """Return one amount a row."""
+    """Return one amount per row."""
     network, levels = model
     with torch.no_grad():
         return network(encoded(frame, levels["age"], levels["home"])).numpy()

@@ -1,4 +1,4 @@
-"""The network that training and server have in common."""
+"""The network shared by training and server."""
 
 import numpy as np
 import torch
@@ -18,12 +18,12 @@ class Network(torch.nn.Module):
         )
 
     def forward(self, rows):
-        """Return one amount a row."""
+        """Return one amount per row."""
         return self.layers(rows).squeeze(1) * 50
 
 
 def encoded(frame, ages, homes):
-    """Return the columns that the network reads: baskets, kids, and texts by their known values."""
+    """Return the network's input: baskets, kids, and strings by their known values."""
     columns = [np.log1p(frame["baskets"].to_numpy(np.float32)), frame["has_kids"].to_numpy(np.float32)]
     for name, levels in (("age", ages), ("home", homes)):
         values = frame[name].astype("object").to_numpy()

@@ -1,4 +1,4 @@
-"""Trains a network and saves its weights beside the code that knows it: ``save_network.py TABLE FOLDER NAME``."""
+"""Train a network and save its weights with its code: ``save_network.py TABLE FOLDER NAME``."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Train on the table, write weights, ``model.py`` and what the network predicts itself."""
+    """Train on the table; write weights, ``model.py`` and the network's own predictions."""
     table, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]) / sys.argv[3] / "model"
     folder.mkdir(parents=True)
     frame = pd.DataFrame({name: table[name] for name in ("baskets", "household", "has_kids", "store", "age", "home")})
