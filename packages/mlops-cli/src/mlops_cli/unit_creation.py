@@ -47,7 +47,7 @@ if __name__ == "__main__":
     main = cdk.App()
     try:
         build(main)
-    except ValidationError as error:  # one line, without the stack of the program
+    except ValidationError as error:  # one line, without a stack trace
         sys.exit(str(error))
     main.synth()
 '''
