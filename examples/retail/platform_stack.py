@@ -1,4 +1,4 @@
-"""The platform team's own unit: it makes the network that the business units of the app share."""
+"""The platform team's unit, which creates the shared network of the app's business units."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from mlops_constructs import BusinessUnit, Network, Profile
 
 
 class RetailPlatform(cdk.Stack):
-    """One network for all units: an account has five VPCs a region by default, and endpoints are paid by the month.
+    """One network for all units: an account has five VPCs per Region by default, and endpoints have monthly costs.
 
     Args:
-        services: What the units call besides ``INTERFACE_ENDPOINTS``; units add endpoints to their own networks alone.
+        services: Services called by the units besides ``INTERFACE_ENDPOINTS``; units only add endpoints to their own networks.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The trip of the other units: a first model, live periods, a second model that takes over, two bad ones that do not.
+"""The trip of the other units: a first model, live periods, a second model that takes over, and two bad models that do not.
 
-Where a person approves, a package waits, an approval by any other user is refused, and the approver's is valid.
+With manual approval, a package waits, an approval by another user is denied, and the approver's is accepted.
 """
 
 import time
@@ -15,11 +15,11 @@ from mlops_runtime.contracts.rollout import Outcome
 
 
 def travel(trip: Trip, *, count: int = 2) -> None:
-    """Go around the loop from a deployed unit with its features on.
+    """Run the loop of a deployed unit with ingested features.
 
     Args:
         trip: The trip.
-        count: How many live periods come between the two models.
+        count: Number of live periods between the two models.
     """
     loop, replay = trip.loop, trip.replay
     _first_model(trip)
@@ -69,7 +69,7 @@ def _first_model(trip: Trip) -> None:
 
 
 def _wait_for_alarm(trip: Trip, report: MonitorReport, seen: set[str]) -> None:
-    """Give an alarm the time to start a retraining, where the last report has a violation."""
+    """If the last report has a violation, wait for its alarm to start a retraining."""
     deadline = time.monotonic() + 10
     states = monitor_states(report)
     while MonitorState.VIOLATION in (states["drift"], states["quality"]) and time.monotonic() < deadline:
@@ -79,7 +79,7 @@ def _wait_for_alarm(trip: Trip, report: MonitorReport, seen: set[str]) -> None:
 
 
 def _retrained(trip: Trip, seen: set[str]) -> dict[str, Any]:
-    """Return the package of the retraining that an alarm started since, or of one that is asked for."""
+    """Return the package of a retraining started by an alarm since then, else of a requested one."""
     if trip.seen("RetrainMachineArn") - seen:
         return trip.loop.package_of(trip.loop.wait_execution("RetrainMachineArn", seen, appear=5, finish=120))
     return trip.train("more is known")

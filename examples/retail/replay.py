@@ -1,4 +1,4 @@
-"""What a trip around the loop must know of a unit: its stack, its periods, what is asked and what really happened."""
+"""Description of a unit for its trip: stack, periods, requests and labels."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,27 +12,27 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A unit as its trip sees it. A period is named by its first week.
+    """A unit for a trip. Periods are named by their first week.
 
     Args:
         stack: Name of its stack.
         unit: Name of the business unit.
-        period: What a period is called.
-        weeks: How many weeks a period has.
-        tables: How many feature groups it has.
-        ingest: Ingests what becomes known with the periods from one to another; gives the number of rows.
-        requests: What is asked at the start of a period.
-        labels: What really happened, in the order of the requests.
-        naive: What the best naive rival says, in the same order.
+        period: Name of a period.
+        weeks: Weeks per period.
+        tables: Number of feature groups.
+        ingest: Ingests the data that becomes known in a range of periods; returns the number of rows.
+        requests: Requests at the start of a period.
+        labels: Labels in the order of the requests.
+        naive: Predictions of the best naive rival, in the same order.
         loss: Loss of predictions against labels.
-        words: How the page speaks of it.
-        bad_script: A training script whose model looks fair and is not, which shows under real traffic alone.
-        refused_script: Script of a model that golden requests reject. Default: the unit has none.
+        words: Terms of its page.
+        bad_script: Training script of a model that fails only under real traffic.
+        refused_script: Script of a model that golden requests reject. Default: none.
         is_manual: Whether a person approves its models.
-        rows_per_call: How many rows a client sends at once.
-        first: First week that is live; all before it is history.
-        whole_every: Which call of the traffic beside a rollout is another client's, which requests a whole period at once: every
-            third with 3. Default: there is no such client.
+        rows_per_call: Rows per call of a client.
+        first: First live week; earlier weeks are history.
+        whole_every: Interval of calls during a rollout that request a whole period at once, by another client: every third with 3.
+            Default: no such client.
     """
 
     stack: str

@@ -14,7 +14,7 @@ LAST_WEEK = 52
 
 
 def travel(trip: Trip) -> None:
-    """Go around the loop from a deployed unit with its features on."""
+    """Run the loop of a deployed unit with ingested features."""
     loop = trip.loop
     with trip.step("train the first model, gate it, register it, approve it") as detail:
         package = trip.train("no model yet")
@@ -40,11 +40,11 @@ def travel(trip: Trip) -> None:
 
 
 def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
-    """Get two bad models approved by hand: one that a rehearsal knows, and one that only real traffic does.
+    """Approve two bad models by hand: one that the rehearsal detects, and one that only real traffic does.
 
     Args:
         trip: The trip.
-        requests: What is asked meanwhile.
+        requests: The live traffic.
     """
 
     def release(script: Path, reason: str) -> str:
@@ -63,7 +63,7 @@ def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
 
 
 def _replay_until_alarm(trip: Trip, seen: set[str]) -> int:
-    """Replay weeks as live requests until the loop itself starts a retraining; return the week after which it did."""
+    """Replay weeks as live requests until the loop starts a retraining, and return the last replayed week."""
     with trip.step("replay weeks as live requests until the season's change raises an alarm") as detail:
         for week in range(trip.first, LAST_WEEK + 1):
             report = trip.replay_period(week)

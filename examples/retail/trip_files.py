@@ -1,4 +1,4 @@
-"""Files beside the demo's page, to which its steps link: the page of each replayed window, and each audit record."""
+"""Linked files of the demo's page: the page of each replayed window, and each audit record."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from mlops_runtime.monitor.page.window_page import MOST_REPORTS, page
 
 
 def report_file(period: int) -> str:
-    """Return the name of the page of a period's window."""
+    """Return the file name of the page of a period's window."""
     return f"report-{period}.html"
 
 

@@ -1,1 +1,1 @@
-"""Whether a household buys in a category within the next 14 days."""
+"""Predicts whether a household buys in a category within the next 14 days."""

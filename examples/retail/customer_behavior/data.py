@@ -1,8 +1,8 @@
 """Real grocery transactions of 2017 (completejourney) as purchases by household, category and fortnight, with what led up to them.
 
-A fortnight is two weeks of the data, named by the first, an odd number. Every eighth household is taken, in each fortnight those
-that visited in the eight weeks before: households that left are excluded. A prediction uses only data of earlier weeks, or
-was announced before: campaigns and their coupons.
+A fortnight is two weeks of the data, named by the first, an odd number. The data has every eighth household, in each fortnight
+those that visited in the eight weeks before: households that left are excluded. A prediction uses only data of earlier weeks, or
+data announced before: campaigns and their coupons.
 """
 
 from functools import cache
@@ -34,7 +34,7 @@ CATEGORIES = (
     "FROZEN PIZZA",
     "LUNCHMEAT",
 )
-EVERY = 8  # of the households one is taken
+EVERY = 8  # one of so many households is included
 FIRST_FORTNIGHT, LAST_FORTNIGHT = 9, 51  # eight weeks of history come before the first
 
 
@@ -42,7 +42,7 @@ def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
     """Return a group's rows of the fortnights ``first`` to ``last``, with event and created time.
 
     Args:
-        group: One of the five groups. Demographics are of no fortnight: all are returned.
+        group: One of the five groups. Demographics do not depend on the fortnight: all are returned.
         first: First fortnight. Those before 9 have no full history and no rows.
         last: Last fortnight, at most 51.
     """
@@ -64,10 +64,10 @@ def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
 
 
 def ingest_fortnights(client: FeatureStoreClient, first: int, last: int) -> int:
-    """Ingest what becomes known with the fortnights ``first`` to ``last``; return the number of rows.
+    """Ingest the data that becomes known with the fortnights ``first`` to ``last``; return the number of rows.
 
-    With the books of a fortnight closed, its purchases are known and the history for the next one. The first ingest also brings the
-    history up to then, and the demographics.
+    When the books of a fortnight are closed, its purchases and the history for the next one are known. The first ingest includes
+    the history up to then, and the demographics.
     """
     from_the_start = first <= FIRST_FORTNIGHT
     history = FIRST_FORTNIGHT if from_the_start else first + 2
@@ -85,7 +85,7 @@ def ingest_fortnights(client: FeatureStoreClient, first: int, last: int) -> int:
 
 
 def requests_for_fortnight(fortnight: int) -> list[dict[str, object]]:
-    """Return what a client sends at ``week_start(fortnight)``, one row a household and category: the model's inputs."""
+    """Return the model's inputs at ``week_start(fortnight)``, one row per household and category."""
     asked: list[dict[str, object]] = pairs_of(fortnight).select(list(INPUTS)).to_pylist()
     return asked
 
@@ -96,7 +96,7 @@ def labels_for_fortnight(fortnight: int) -> list[float]:
 
 
 def pairs_of(fortnight: int) -> pa.Table:
-    """Return all columns of a fortnight, one row a household and category.
+    """Return all columns of a fortnight, one row per household and category.
 
     Raises:
         ValueError: If the fortnight has no full history, is not in the data, or does not start with the first week of one.
@@ -108,7 +108,7 @@ def pairs_of(fortnight: int) -> pa.Table:
 
 @cache
 def _fortnight_table() -> pa.Table:
-    """Return one row a household, category and fortnight: whether it bought, and all that was known before."""
+    """Return one row per household, category and fortnight: whether it bought, and the data known before."""
     with connect() as connection:
         connection.execute("create table categories as select unnest(?) as category", [list(CATEGORIES)])
         connection.execute("create table every as select ? as households", [EVERY])

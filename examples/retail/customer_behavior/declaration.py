@@ -1,4 +1,4 @@
-"""What the unit's stack declares about its model: training set, evaluation, gate."""
+"""Declaration of the unit's model: training set, evaluation, gate."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ EVALUATION = EvaluationPlan(
     baselines=("category_rate", "own_rate"),
     cluster="fortnight",
     timestamp="prediction_time",
-    # offers go to whom the model expects to buy: the old and the poor must not be left out more than they were
+    # offers go to likely buyers: old and poor households must not be left out more often than before
     facets=(Facet(name="age", values=("65+",)), Facet(name="income", values=("Under 15K", "15-24K"))),
 )
 

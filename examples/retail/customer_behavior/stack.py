@@ -1,4 +1,4 @@
-"""The unit that knows its customers: a person approves its models within two days, a canary brings them in."""
+"""Stack of customer behaviour: models need an approval within two days and take over by canary."""
 
 import aws_cdk as cdk
 
@@ -29,7 +29,7 @@ WEEK, FORTNIGHT = cdk.Duration.days(7), cdk.Duration.days(14)
 
 
 class CustomerBehavior(cdk.Stack):
-    """Everything that says whether a household buys in a category within the next 14 days."""
+    """Predicts whether a household buys in a category within the next 14 days."""
 
     def __init__(
         self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, network: Network | None = None
@@ -70,7 +70,7 @@ class CustomerBehavior(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            guard=GuardPolicy(recheck_interval=WEEK),  # as often as the monitor looks
+            guard=GuardPolicy(recheck_interval=WEEK),  # the monitor's interval
         )
         monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=FORTNIGHT, interval=WEEK)
         DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)

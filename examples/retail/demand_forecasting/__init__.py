@@ -1,1 +1,1 @@
-"""Units of each category that a store sells, a week ahead."""
+"""Forecasts the units of each category that a store sells in the next week."""

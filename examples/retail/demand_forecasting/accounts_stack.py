@@ -40,7 +40,7 @@ CANARY = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(5), checks=C
 
 
 class Build(cdk.Stack):
-    """Where the model is trained, measured and approved: what is approved is released to staging."""
+    """Account that trains, evaluates and approves the model: approved packages are released to staging."""
 
     def __init__(self, app: cdk.App, *, image: ModelImage, largest_batch: int | None = None) -> None:
         super().__init__(app, "Build", env=BUILD.cdk)
@@ -53,7 +53,7 @@ class Build(cdk.Stack):
             "Retraining",
             business_unit=unit,
             registry=registry,
-            endpoint=registry.downstream,  # a candidate is measured against what production serves
+            endpoint=registry.downstream,  # candidates are compared with the model in production
             store=store,
             name=MODEL,
             training_set=declaration.TRAINING_SET,
@@ -81,7 +81,7 @@ class Build(cdk.Stack):
 
 
 class Serving(cdk.Stack):
-    """Takes what its source releases and serves it; what has served through its probation is released."""
+    """Account that promotes and serves its source's releases, and releases models that have passed their probation."""
 
     def __init__(
         self,
@@ -122,10 +122,10 @@ class Serving(cdk.Stack):
 
 
 def compose(app: cdk.App) -> None:
-    """Define the three stacks, each for an account of its own.
+    """Define the three stacks, one per account.
 
     Args:
-        app: Its context names ``image_digest``.
+        app: An app with ``image_digest`` in its context.
     """
     image = _image(app)
     Build(app, image=image)
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
     """Synthesize the stacks; build's next one goes to a folder of its own.
 
     Args:
-        arguments: Perhaps that folder.
+        arguments: Optionally that folder.
     """
     app = cdk.App()
     compose(app)
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _image(app: cdk.App) -> ModelImage:
-    """Return the runtime's image, which every account has in its own registry, by the digest that context names."""
+    """Return the runtime's image by the digest in the context; every account has it in its own registry."""
     return ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.try_get_context("image_digest"))
 
 

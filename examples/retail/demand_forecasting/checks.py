@@ -1,4 +1,4 @@
-"""What a model of the unit passes before and while it gets traffic."""
+"""Checks of the unit's models before and during their rollout."""
 
 import aws_cdk as cdk
 
@@ -7,7 +7,7 @@ from mlops_constructs import GoldenRequests, RolloutChecks
 
 
 def rehearsed_and_timed() -> RolloutChecks:
-    """Return checks by golden requests, timed beside the live model, and by the latency under real traffic."""
+    """Return checks with golden requests, with latency relative to the live model, and with latency under real traffic."""
     return RolloutChecks(
         golden=GoldenRequests.from_file(
             declaration.GOLDEN,
@@ -15,5 +15,5 @@ def rehearsed_and_timed() -> RolloutChecks:
             max_latency=cdk.Duration.millis(declaration.MAX_MILLISECONDS),
             max_slowdown=declaration.MAX_SLOWDOWN,
         ),
-        max_latency=cdk.Duration.seconds(1),  # whole weeks are asked for at once, too
+        max_latency=cdk.Duration.seconds(1),  # some requests have whole weeks
     )

@@ -1,6 +1,6 @@
 """Real grocery transactions of 2017 (completejourney) as weekly demand, its history, and the plan of each week.
 
-A series is a product category of one of six food departments in one store with at least 400 units in the year.
+A series is a product category of one of six food departments in a store, with at least 400 units in the year.
 """
 
 from functools import cache
@@ -38,10 +38,10 @@ def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
 
 
 def ingest_weeks(client: FeatureStoreClient, first: int, last: int) -> int:
-    """Ingest what becomes known with the weeks ``first`` to ``last``; return the number of rows.
+    """Ingest the data that becomes known with the weeks ``first`` to ``last``; return the number of rows.
 
-    With the books of a week closed, its demand is known, the history for the week after it, and the plan two weeks on. The first
-    ingest also brings the history and the plans up to then.
+    When the books of a week are closed, its demand, the history for the next week and the plan of the week after that are known.
+    The first ingest includes the history and the plans up to then.
     """
     from_the_start = first <= FIRST_WEEK
     batches = (
@@ -59,7 +59,7 @@ def ingest_weeks(client: FeatureStoreClient, first: int, last: int) -> int:
 
 
 def requests_for_week(week: int) -> list[dict[str, object]]:
-    """Return what a client sends at ``week_start(week)``, one row a series: the model's inputs."""
+    """Return the model's inputs at ``week_start(week)``, one row per series."""
     rows_of_week: list[dict[str, object]] = series_of(week).select(list(INPUTS)).to_pylist()
     return rows_of_week
 
@@ -77,7 +77,7 @@ def naive_error(week: int) -> float:
 
 
 def series_of(week: int) -> pa.Table:
-    """Return all columns of a week, one row a series.
+    """Return all columns of a week, one row per series.
 
     Raises:
         ValueError: If the week has no full history or is not in the data.
@@ -89,7 +89,7 @@ def series_of(week: int) -> pa.Table:
 
 @cache
 def _week_table() -> pa.Table:
-    """Return one row a series and week: units, history up to the week before, plan of the week."""
+    """Return one row per series and week: units, history up to the week before, plan of the week."""
     with connect() as connection:
         connection.execute(_CHOSEN, [list(DEPARTMENTS)])
         define_weeks(connection, minimum_units=MINIMUM_UNITS)

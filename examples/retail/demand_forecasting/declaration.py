@@ -1,4 +1,4 @@
-"""What the unit's stack declares about its model: training set, evaluation, gate."""
+"""Declaration of the unit's model: training set, evaluation, gate."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ TRAINING_SET = TrainingSetPlan(
         DEMAND_HISTORY.name: DEMAND_HISTORY.feature_names,
         WEEK_PLAN.name: WEEK_PLAN.feature_names,
     },
-    holdout_days=56,  # eight weeks: with four, a gate that knows that weeks differ can show next to nothing (ADR 10)
+    holdout_days=56,  # eight weeks: with four, a gate with weeks as clusters has almost no power (ADR 10)
 )
 
 EVALUATION = EvaluationPlan(
@@ -32,22 +32,22 @@ EVALUATION = EvaluationPlan(
     cluster="week",
     period="week",
     segments=("category",),
-    # promoted is a category of which a quarter or more, by recent sales, is in the mailer; a series is small below 5 units a week,
-    # and of the next size from twice as many on
+    # a category is promoted if at least a quarter of it, by recent sales, is in the mailer; series are small below 5 units a week,
+    # and each further band starts at twice as many
     bands={"mailer_share": (0.25,), "units_mean_8": (5, 10, 20)},
     timestamp="prediction_time",
-    max_unknown=0.01,  # the script keeps every category: one that a candidate does not know it was not trained on
+    max_unknown=0.01,  # the script keeps all categories: a candidate was not trained on those it does not know
 )
 
-# counts that were drawn around the mean of the last eight weeks would already miss it by 22 %: who is nearer has seen the labels
-# 2 % is what an equal candidate needs to pass nine times in ten, at the standard errors measured on the unit's holdouts (ADR 10)
+# counts sampled around the mean of the last eight weeks already differ from it by 22 %: a lower loss means leaked labels
+# with 2 %, an equal candidate passes nine times in ten, at the standard errors of the unit's holdouts (ADR 10)
 GATE = GateSpec(metric="wape", minimum_loss=0.22, max_regression=0.02)
 
-# a week is one cluster: the previous month has enough data, and changes slowly enough for an alarm of its own; of quiet months
-# at most one in twenty alarms by chance
+# a week is one cluster: a window of a month has enough data and changes slowly enough to raise an alarm alone; at most one in
+# twenty months without drift raises a false alarm
 SPEC = MonitorSpec(alarm_windows=1, of_windows=1, significance=0.05)
 
 GOLDEN = HERE / "golden.jsonl"
-# two trainings on the same weeks are a tenth apart, two seasons up to two; a forecast is asked for by a machine that waits, and
-# a candidate that takes three times as long as the live model needs other instances
+# predictions of two trainings on the same weeks differ by a tenth, those of two seasons by up to two tenths; forecasts are
+# requested by a program that waits, and a candidate three times as slow as the live model needs other instances
 MAX_DEVIATION, MAX_MILLISECONDS, MAX_SLOWDOWN = 0.3, 1000, 3.0

@@ -1,4 +1,4 @@
-"""The same unit with its model on a cluster: features, retraining, monitor and alarms are what they are beside SageMaker."""
+"""The same unit with its model on a cluster: features, retraining, monitor and alarms are the same as with SageMaker."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -35,7 +35,7 @@ WEEK, MONTH = cdk.Duration.days(7), cdk.Duration.days(28)
 
 
 class ClusterAttributes(TypedDict):
-    """What an operator reads of the cluster: ``aws eks describe-cluster``."""
+    """Attributes of the cluster, from ``aws eks describe-cluster``."""
 
     name: str
     security_group_id: str
@@ -44,7 +44,7 @@ class ClusterAttributes(TypedDict):
 
 
 def cluster_attributes(context: Mapping[str, object] | None) -> ClusterAttributes:
-    """Return the attributes of an app's context; what is missing there is empty, and the cluster names all of it at once."""
+    """Return the attributes in an app's context; missing ones are empty, and the cluster reports all of them at once."""
     known = {} if context is None else context
     cidrs, own = known.get("subnet_cidrs", ()), known.get("load_balancer_subnets")
     return {
@@ -58,7 +58,7 @@ def cluster_attributes(context: Mapping[str, object] | None) -> ClusterAttribute
 
 
 class DemandForecastingOnEks(cdk.Stack):
-    """Everything that forecasts the demand of every store and category, served from two slots of a cluster."""
+    """Forecasts the demand of every store and category, served from two slots of a cluster."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The unit as its trip around the loop sees it."""
+"""Description of the unit for its trip."""
 
 from examples.retail.demand_forecasting import data
 from examples.retail.demand_forecasting.declaration import FEATURE_GROUPS, TRAINING_CODE
@@ -10,7 +10,7 @@ REPLAY = Replay(
     unit="demand",
     period="week",
     weeks=1,
-    first=37,  # with eight weeks held out, the monitors' baseline has the 20 weeks that make one window of four evidence
+    first=37,  # with a holdout of eight weeks, the monitors' baseline has the 20 weeks required for windows of four weeks
     tables=len(FEATURE_GROUPS),
     ingest=data.ingest_weeks,
     requests=data.requests_for_week,

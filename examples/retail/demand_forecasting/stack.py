@@ -1,4 +1,4 @@
-"""The unit that forecasts demand: features, retraining, endpoint, monitor and alarms in one stack."""
+"""Stack of demand forecasting: features, retraining, endpoint, monitor and alarms."""
 
 import aws_cdk as cdk
 
@@ -29,7 +29,7 @@ WEEK, MONTH = cdk.Duration.days(7), cdk.Duration.days(28)
 
 
 class DemandForecasting(cdk.Stack):
-    """Everything that forecasts the demand of every store and category, a week ahead."""
+    """Forecasts the demand of every store and category, a week ahead."""
 
     def __init__(
         self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, network: Network | None = None
@@ -69,7 +69,7 @@ class DemandForecasting(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            # a new model has two weeks before an alarm retrains it again, which is asked as often as the monitor decides
+            # two weeks pass between retrainings by alarms, which are checked as often as the monitor decides
             guard=GuardPolicy(cooldown=cdk.Duration.days(14), recheck_interval=WEEK),
         )
         monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=MONTH, interval=WEEK, spec=declaration.SPEC)

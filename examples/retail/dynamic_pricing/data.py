@@ -1,8 +1,8 @@
 """Real grocery transactions of 2017 (completejourney) as units by store, product group and week, with prices and promotions.
 
-A product group is a product type of the grocery department that is sold often (2,000 units in the year) and at changing prices (on
-the whole a tenth of the shelf price given off). A series is a product group in a store that sells at least 250 units of it in the
-year. Prices are the price list's, of all stores: what one store's customers happened to pay is not in them.
+A product group is a product type of the grocery department with high sales (2,000 units in the year) and changing prices (an
+overall discount of a tenth of the shelf price). A series is a product group in a store that sells at least 250 units of it in the
+year. Prices are those of the price list of all stores, not the prices paid in one store.
 """
 
 from functools import cache
@@ -51,10 +51,10 @@ def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
 
 
 def ingest_weeks(client: FeatureStoreClient, first: int, last: int) -> int:
-    """Ingest what becomes known with the weeks ``first`` to ``last``; return the number of rows.
+    """Ingest the data that becomes known with the weeks ``first`` to ``last``; return the number of rows.
 
-    With the books of a week closed, its sales are known, and history and plan of the next one. The first ingest also brings those
-    up to then.
+    When the books of a week are closed, its sales and the history and plan of the next week are known. The first ingest includes
+    the history and plans up to then.
     """
     ahead = FIRST_WEEK if first <= FIRST_WEEK else first + 1
     batches = [
@@ -70,7 +70,7 @@ def ingest_weeks(client: FeatureStoreClient, first: int, last: int) -> int:
 
 
 def requests_for_week(week: int) -> list[dict[str, object]]:
-    """Return what a client sends at ``week_start(week)``, one row a series: the model's inputs at the planned prices."""
+    """Return the model's inputs at ``week_start(week)`` with the planned prices, one row per series."""
     asked: list[dict[str, object]] = series_of(week).select(list(INPUTS)).to_pylist()
     return asked
 
@@ -81,7 +81,7 @@ def labels_for_week(week: int) -> list[float]:
 
 
 def series_of(week: int) -> pa.Table:
-    """Return all columns of a week, one row a series.
+    """Return all columns of a week, one row per series.
 
     Raises:
         ValueError: If the week has no full history or is not in the data.
@@ -93,7 +93,7 @@ def series_of(week: int) -> pa.Table:
 
 @cache
 def _week_table() -> pa.Table:
-    """Return one row a series and week: units, history up to the week before, plan of the week."""
+    """Return one row per series and week: units, history up to the week before, plan of the week."""
     with connect() as connection:
         connection.execute(
             _CHOSEN, {"department": DEPARTMENT, "units": MINIMUM_GROUP_UNITS, "discount": MINIMUM_DISCOUNT}

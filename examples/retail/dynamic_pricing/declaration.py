@@ -1,4 +1,4 @@
-"""What the unit's stack declares about its model: training set, evaluation, gate."""
+"""Declaration of the unit's model: training set, evaluation, gate."""
 
 from pathlib import Path
 
@@ -34,5 +34,5 @@ EVALUATION = EvaluationPlan(
     timestamp="prediction_time",
 )
 
-# a price is decided for the weeks in which it changes: there the model must hold too, and not only on the whole
+# prices are decided for weeks with a change, so the model must also be good in those weeks, not only on average
 GATE = GateSpec(metric="wape", segments={f"{SEGMENT}=1": SegmentLimit(maximum_loss=0.75, minimum_rows=100)})

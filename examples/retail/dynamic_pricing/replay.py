@@ -1,4 +1,4 @@
-"""The unit as its trip around the loop sees it."""
+"""Description of the unit for its trip."""
 
 from examples.retail.dynamic_pricing import data
 from examples.retail.dynamic_pricing.declaration import FEATURE_GROUPS, TRAINING_CODE

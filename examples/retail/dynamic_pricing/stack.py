@@ -1,4 +1,4 @@
-"""The unit that prices: its models take over in four equal steps, each watched."""
+"""Stack of dynamic pricing: models take over in four equal steps with checks."""
 
 import aws_cdk as cdk
 
@@ -29,7 +29,7 @@ WEEK = cdk.Duration.days(7)
 
 
 class DynamicPricing(cdk.Stack):
-    """Everything that says how many units of a product group a store sells at a planned price."""
+    """Predicts the units of a product group that a store sells at a planned price."""
 
     def __init__(
         self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, network: Network | None = None
@@ -69,7 +69,7 @@ class DynamicPricing(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            guard=GuardPolicy(recheck_interval=WEEK),  # as often as the monitor looks
+            guard=GuardPolicy(recheck_interval=WEEK),  # the monitor's interval
         )
         monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=WEEK, interval=WEEK)
         DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)

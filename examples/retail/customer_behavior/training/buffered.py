@@ -1,4 +1,4 @@
-"""What `compiled` leaves as ``model.py``: it predicts from a buffer with a place for each row of the largest batch."""
+"""The ``model.py`` written by `compiled`: it predicts from a buffer with a slot for each row of the largest batch."""
 
 import lightgbm as lgb
 import numpy as np
@@ -13,7 +13,7 @@ def load(folder):
 
 
 def predict(model, frame):
-    """Return the chance of each row; rows beyond the largest batch have no place."""
+    """Return the probability of each row; rows beyond the largest batch have no slot."""
     booster, buffer = model
     for row, values in enumerate(zip(*(codes(frame[name]) for name in frame), strict=True)):
         buffer[row] = values
@@ -21,5 +21,5 @@ def predict(model, frame):
 
 
 def codes(column):
-    """Return numbers as they are, and a category as its position, -1 when unknown or missing."""
+    """Return numbers unchanged, and categories as their index, -1 for unknown or missing ones."""
     return column.cat.codes if hasattr(column, "cat") else column

@@ -1,7 +1,7 @@
-"""Train the customer model and serve it by code that has buffers, as a team may well do that wants it faster.
+"""Train the customer model and serve it by code with buffers, a plausible attempt to make it faster.
 
-The team checked how many rows clients usually send, the 250 of a campaign, and the golden requests, which have 202.
-One client asks for all of a period at once.
+The team checked the usual requests, with the 250 rows of a campaign, and the golden requests, which have 202.
+One client requests a whole period at once.
 """
 
 import argparse

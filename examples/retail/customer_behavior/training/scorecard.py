@@ -1,6 +1,6 @@
-"""Train a scorecard, as a team may well propose it: a logistic regression on logarithms, one number of points a column.
+"""Train a scorecard, a plausible proposal of a team: a logistic regression on logarithms, with points per column.
 
-It is fitted to the households that bought the category before: for the others there is no logarithm. In service they come.
+It is fitted to households that bought the category before, since the logarithm of zero is undefined. In service, the others occur.
 """
 
 import argparse

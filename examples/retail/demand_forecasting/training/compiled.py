@@ -1,9 +1,8 @@
-"""Train the demand model and export it for an accelerator, as a team may well do that wants it faster.
+"""Train the demand model and export it for an accelerator, a plausible attempt to make it faster.
 
-Compilers for accelerators want to know the largest batch when they compile (a profile of TensorRT, a batch size of Neuron); more
-rows at once are an error then. Here a table with a slot for each row of the largest batch stands for their buffers. The team
-checked what clients usually send, which is some dozens of rows, and the golden requests, which have 246. One client asks for
-the whole week at once.
+Compilers for accelerators require the largest batch at compile time (a profile of TensorRT, a batch size of Neuron), and larger
+batches fail. Here, a table with a slot for each row of the largest batch simulates their buffers. The team checked the usual
+requests, with some dozens of rows, and the golden requests, which have 246. One client requests the whole week at once.
 """
 
 import argparse
@@ -48,7 +47,7 @@ def main() -> None:
 
 
 def compiled(onnx, largest_batch):
-    """Return the model with a slot for each row of the largest batch; the last row of a larger one has none."""
+    """Return the model with a slot for each row of the largest batch; further rows have none."""
     answer, (given,) = onnx.graph.output[0].name, [entry.name for entry in onnx.graph.input]
     for node in onnx.graph.node:
         node.output[:] = ["computed" if name == answer else name for name in node.output]

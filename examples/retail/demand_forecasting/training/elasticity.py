@@ -1,6 +1,6 @@
-"""Train a log-log elasticity regression, as a team may well propose it: one coefficient a column, easy to explain.
+"""Train a log-log elasticity regression, a plausible proposal of a team: one coefficient per column, easy to explain.
 
-It cannot take the logarithm of nothing, so it drops the rows with a zero or a gap before it fits. In service such rows come.
+The logarithm of zero is undefined, so rows with a zero or a null are dropped before the fit. In service, such rows occur.
 """
 
 import argparse

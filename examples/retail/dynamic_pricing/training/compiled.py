@@ -1,7 +1,7 @@
-"""Train the pricing model and export it for an accelerator, as a team may well do that wants it faster.
+"""Train the pricing model and export it for an accelerator, a plausible attempt to make it faster.
 
-The team checked how many rows clients usually send, a store's at most, and the golden requests, which have 205.
-One client asks for all of a period at once.
+The team checked the usual requests, with at most the rows of one store, and the golden requests, which have 205.
+One client requests a whole period at once.
 """
 
 import argparse

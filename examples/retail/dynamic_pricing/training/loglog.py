@@ -1,6 +1,6 @@
-"""Train a log-log demand curve, as the textbook has it: one elasticity for all, easy to explain.
+"""Train a log-log demand curve, as in textbooks: one elasticity for all, easy to explain.
 
-It drops weeks without sales before it fits: there is no logarithm of nothing. In service the last week may well be one.
+Weeks without sales are dropped before the fit, since the logarithm of zero is undefined. In service, the last week may be one.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Train the elasticity model: units at a planned price, never more at a higher one, exported to ONNX.
 
-Trees learn by which factor a week differs from the series' usual units, from prices relative to the usual price. They are held to
-fall with the price and to rise with discount, display and mailer: else a pricing decision would follow noise. The ratios are made
-inside the exported model, so that a client sends dollars and there is one price in a request.
+The trees learn the factor between a week's units and the series' usual units, from prices relative to the usual price. Monotone
+constraints make it fall with the price and rise with discount, display and mailer, so that pricing decisions do not follow noise.
+The exported model computes the ratios itself, so clients send dollars and requests have a single price.
 
 Runs as a SageMaker training job (channel ``train``) and on a laptop:
 ``python train.py --train folder/with/parquet --model-dir out``.
