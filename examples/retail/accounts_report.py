@@ -164,7 +164,7 @@ def _event(name: str, record: AuditRecord) -> Event:
 def _facts(found: Report, place: Place) -> Iterator[str]:
     history = found.promotions[place.name]
     waiting = [each for each in history["offers"] if each["state"] == "WAITING"]
-    yield from (f"version {_number(each['version'])} waits for a person" for each in waiting)
+    yield from (f"version {_number(each['version'])} waits for an approval" for each in waiting)
     yield from (
         f"released version {_number(each['version'])}, approved by {in_words(each['approved_by'])}"
         for each in history["releases"]

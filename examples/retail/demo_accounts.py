@@ -97,15 +97,17 @@ def travel(trip: AccountsTrip, home: Path) -> None:
         package = trip.train("no model yet")
         trip.trained(package, detail, "PendingManualApproval")
     before = first_model(trip, trip.version_of(package))
-    with trip.step("build: exported for an accelerator, trained again, gated against what production serves") as detail:
+    with trip.step(
+        "build: exported for an accelerator, trained again, gated against the model in production"
+    ) as detail:
         trip.told(trip.build, trip.production, before)
         trip.deploy_next()
         package = trip.train("exported for an accelerator")
         trip.trained(package, detail, "PendingManualApproval")
     after = second_model(trip, trip.version_of(package))
-    with trip.step("production: a planner asks for nine weeks at once, and it is rolled back") as detail:
+    with trip.step("production: a planner requests nine weeks at once, and the model is rolled back") as detail:
         take_back(trip, before, after, detail)
-    with trip.step("staging and build know; the audit chains of all accounts are intact") as detail:
+    with trip.step("staging and build report the rollback; the audit chains of all accounts are intact") as detail:
         show(trip, home, before, after, detail)
 
 
@@ -129,7 +131,7 @@ def first_model(trip: AccountsTrip, version: str) -> str:
         produced = trip.taken(str(staged.version), staging, production, "WAITING")
         detail.append(trip.refused(trip.ann, str(produced.version), production))
         expect(production.loop.live() is None, "production serves before its own person approved")
-    with trip.step("production: ben approves, and it serves what staging serves") as detail:
+    with trip.step("production: ben approves, and it serves the same model as staging") as detail:
         trip.approved(trip.ben, str(produced.version), production, "staging serves it", detail)
         trip.serving(str(produced.version), production)
         rows = trip.replay.requests(trip.first)
@@ -155,10 +157,10 @@ def second_model(trip: AccountsTrip, version: str) -> str:
         with trip.asked(staging, trip.replay.requests(trip.first)) as traffic:
             staged = str(trip.taken(version, build, staging, "APPROVED").version)
             trip.promoted(staged, staging, traffic, detail)
-    with trip.step("staging: a probation of six hours, and only then production is offered it") as detail:
+    with trip.step("staging: a probation of six hours, and only then it is offered to production") as detail:
         live = staging.loop.live()
         expect(live is not None and live.probation_until is not None, "staging has no probation")
-        expect(staging.released(staged) is None, "staging released what is on probation")
+        expect(staging.released(staged) is None, "staging released a model on probation")
         trip.running.clock_jump(by=timedelta(hours=7, minutes=1))  # its schedule asks every hour
         produced = str(trip.taken(staged, staging, production, "WAITING").version)
         detail.append(f"released at {trip.released(staged, staging).released_at[:16]}; it waits in production")
@@ -179,10 +181,10 @@ def take_back(trip: AccountsTrip, before: str, after: str, detail: list[str]) ->
     expect(production.serves(after), f"{after} does not serve")
     with trip.asked(production, season, whole_every=PLANNED_EVERY) as traffic:
         trip.serving(before, production)
-    expect(traffic.refused > 0, "no call of the planner failed, so nothing was proved")
+    expect(traffic.refused > 0, "no call of the planner failed, so nothing was verified")
     record = next(each for each in reversed(production.loop.audit()) if accounts_report.is_rollback(each))
     (call,) = production.loop.invoke(season, f"after-{trip.now():%Y%m%d%H%M%S}", size=len(season))
-    detail.append(f"{traffic.refused} calls failed, and {traffic.answered} of others were answered")
+    detail.append(f"{traffic.refused} calls failed, and {traffic.answered} of other clients succeeded")
     detail.append(accounts_report.in_words(record.reason))
     detail.append(f"version {before.rpartition('/')[2]} answers its {call.rows} rows")
 
@@ -200,7 +202,7 @@ def show(trip: AccountsTrip, home: Path, before: str, after: str, detail: list[s
     places = list(trip.places.values())
     for place in (trip.staging, trip.build):
         served = trip.told(place, trip.production, before, after)
-        detail.append(f"{place.name} knows that production serves version {served.rpartition('/')[2]} again")
+        detail.append(f"{place.name} reports that production serves version {served.rpartition('/')[2]} again")
     fleet = home / FLEET_FILE
     accounts_report.write_fleet(fleet, places)
     found = accounts_report.report(places, home=home, fleet=fleet)

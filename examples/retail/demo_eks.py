@@ -78,7 +78,7 @@ class EksTrip(Trip):
 
     def make_cluster(self) -> None:
         """Create the platform team's cluster."""
-        with self.step("make a cluster, as a platform team has one") as detail:
+        with self.step("create the platform team's cluster") as detail:
             made = create_cluster(self.running, CLUSTER)
             self.cluster = made.cluster
             self._attributes = {
@@ -96,7 +96,7 @@ class EksTrip(Trip):
             context = {"image_digest": _DIGEST, "stacks": [stack], "target": "eks", "cluster": self._attributes}
             synthesize("python app.py", folder / "assembly", context, self.running.environment())
             detail.append(f"stack {stack}")
-        with self.step("deploy: the tenant's place on the cluster is made, nothing is live yet") as detail:
+        with self.step("deploy: the tenant's resources on the cluster are created, nothing is live yet") as detail:
             outputs = deployer.deploy(self.running, folder / "assembly", stacks=[stack])[stack]
             self.meet(self.running, outputs)
             detail.append(f"{len(outputs)} outputs")
@@ -184,7 +184,7 @@ def travel(trip: EksTrip) -> None:
     with trip.step("train the first model, gate it, register it") as detail:
         package = trip.train("no model yet")
         trip.trained(package, detail)
-    with trip.step("the first model is born on a slot") as detail:
+    with trip.step("the first model serves from a slot") as detail:
         trip.deployed(package["ModelPackageArn"], Outcome.PROMOTED)
         detail.append(loop.told())
     with trip.step("replay two weeks as live requests; the servers capture them") as detail:
@@ -195,7 +195,7 @@ def travel(trip: EksTrip) -> None:
             detail.append(f"week {week}: drift {states['drift']}, quality {states['quality']}")
         detail.append(f"{loop.captured()} objects of captures in S3, {loop.counted()} counted")
     upcoming = replay.requests(first + 2)
-    with trip.step("retrain on the data known by now, gate it against the live model") as detail:
+    with trip.step("retrain on the current data, gate it against the live model") as detail:
         package = trip.train("more is known")
         trip.trained(package, detail)
     with trip.step("the new model takes over by canary, under load") as detail:
@@ -210,9 +210,11 @@ def travel(trip: EksTrip) -> None:
     with trip.step("a bad model is approved by hand, and rolled back under load") as detail:
         trip.roll_back(upcoming, release, detail)
         detail.append(loop.told())
-    with trip.step("no client met an error of the shift, and the slot without traffic is scaled to zero") as detail:
+    with trip.step(
+        "no client got an error of the traffic shift, and the slot without traffic is scaled to zero"
+    ) as detail:
         loop.verify_shifts()
-        detail.append(f"{loop.sent} requests beside two rollouts, {loop.broken} errors of the shift")
+        detail.append(f"{loop.sent} requests during two rollouts, {loop.broken} errors of the traffic shift")
         detail.append(loop.verify_rest())
         detail.append(f"all of {loop.wait_captured()} answered calls are captured")
     trip.verify_audit()

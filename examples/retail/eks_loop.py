@@ -218,8 +218,8 @@ class EksLoop(Loop):
         Raises:
             LoopError: If a client got an error of the load balancer, or no client sent a request.
         """
-        expect(self.sent > 0, "no client sent a request while traffic was shifted, so nothing was proved")
-        expect(self.broken == 0, f"{self.broken} of {self.sent} requests met an error of the shift")
+        expect(self.sent > 0, "no client sent a request during the traffic shift, so nothing was verified")
+        expect(self.broken == 0, f"{self.broken} of {self.sent} requests got an error of the traffic shift")
 
     def verify_rest(self, *, seconds: float = 30) -> str:
         """Wait until the slot without traffic has no pods, and return a sentence with its name.

@@ -59,11 +59,11 @@ def _first_model(trip: Trip) -> None:
                 ApprovalDescription="ship it",
             )
             record = trip.deployed(package["ModelPackageArn"], Outcome.REFUSED)
-            expect(loop.live() is None, "it serves all the same")
+            expect(loop.live() is None, "it serves nevertheless")
             detail.append(record.reason)
         refused = {record.execution}
         loop.approve(package["ModelPackageArn"], "checked by category and by household")
-    with trip.step("the endpoint is born at the approval") as detail:
+    with trip.step("the approval creates the endpoint") as detail:
         trip.deployed(package["ModelPackageArn"], Outcome.PROMOTED, seen=refused)
         detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
 

@@ -19,7 +19,7 @@ def travel(trip: Trip) -> None:
     with trip.step("train the first model, gate it, register it, approve it") as detail:
         package = trip.train("no model yet")
         trip.trained(package, detail)
-    with trip.step("the endpoint is born at the approval") as detail:
+    with trip.step("the approval creates the endpoint") as detail:
         trip.deployed(package["ModelPackageArn"], Outcome.PROMOTED)
         detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
 
@@ -57,7 +57,7 @@ def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
         with trip.step("a bad model is approved by hand, and rejected by golden requests") as detail:
             trip.turn_down(lambda: release(refused, "looks good, easy to explain"), detail)
     with trip.step(
-        "another is approved that only real traffic knows, and rolled back while the old one serves"
+        "another bad model, detected only by real traffic, is approved and rolled back while the old one serves"
     ) as detail:
         trip.roll_back(requests, lambda: release(bad, "the same, and faster"), detail)
 

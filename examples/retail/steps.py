@@ -325,8 +325,8 @@ class Trip:
         expect(loop.serving_config() == good_config, f"{loop.serving_config()} serves instead of {good_config}")
         expect(self.live_version() == good_version, "the live pointer moved to the bad model")
         calls: list[Call] = loop.invoke(requests[:64], f"after-{self.now():%Y%m%d%H%M%S}")
-        expect(calls, "the endpoint no longer answers")
-        expect(traffic.refused > 0, "the bad model never failed a call, so nothing was proved")
+        expect(calls, "the endpoint no longer responds")
+        expect(traffic.refused > 0, "the bad model never failed a call, so nothing was verified")
         expect(traffic.answered > traffic.refused, "the bad model took most of the traffic")
         self.result.waited_seconds += traffic.refused_seconds  # its canary baked until an alarm ended it
         detail.append(
@@ -343,7 +343,7 @@ class Trip:
         loop, config = self.loop, self.loop.serving_config()
         record = self.deployed(release(), Outcome.REFUSED)
         expect(loop.serving_config() == config, f"{loop.serving_config()} serves instead of {config}")
-        expect("golden requests" in record.reason, f"it was refused for something else: {record.reason}")
+        expect("golden requests" in record.reason, f"it was rejected for another reason: {record.reason}")
         detail.append(record.reason)
 
     def verify_audit(self) -> None:
