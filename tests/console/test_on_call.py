@@ -181,7 +181,7 @@ def test_cause_and_rollback_in_three_clicks(visit: Open, address: str, endpoint:
     assert 1 + page.evaluate("window.clicks") <= MOST_CLICKS
 
     expect(page.locator("#serves")).to_have_text("version 1 serves", timeout=180_000)
-    expect(page.locator("#rollback")).to_contain_text(re.compile("serves"), timeout=60_000)
+    expect(page.locator("#rollback")).to_contain_text(re.compile("live: "), timeout=60_000)
     assert endpoint.ask() == 4.0
     *before, record = endpoint.loop.audit()
     assert "a person looked at it" in next(each.reason for each in before if each.outcome is Outcome.PROMOTED)
