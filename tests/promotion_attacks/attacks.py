@@ -278,9 +278,7 @@ _IDENTITY = [
     ),
     Attack(group="identity", name="another account", act=_record(account=OTHER), words=f"account is '{OTHER}'"),
     Attack(group="identity", name="another Region", act=_record(region="eu-north-1"), words="region is 'eu-north-1'"),
-    Attack(
-        group="identity", name="the target as its source", act=_record(account=STAGING.account), words="taken is only"
-    ),
+    Attack(group="identity", name="the target as its source", act=_record(account=STAGING.account), words=", expected"),
     Attack(
         group="identity",
         name="no binding",
