@@ -51,7 +51,7 @@ def day(number: float) -> datetime:
 
 
 def sales(*rows: tuple[int, float | None, float]) -> pa.Table:
-    """Return sales of store 1: (day, units, created in days); day n is asked for at n, and over at n + 1."""
+    """Return sales of store 1: (day, units, created in days); day n is predicted at n and over at n + 1."""
     return pa.table(
         {
             "store_id": ["1"] * len(rows),
@@ -81,7 +81,7 @@ def asked(*rows: tuple[float, str]) -> pa.Table:
 
 
 def shop_at(path: Path) -> SimpleNamespace:
-    """Return the groups, the plan, makers of rows, and a client whose clock stands on day 20 and can be set."""
+    """Return the groups, the plan, row factories, and a client whose settable clock starts at day 20."""
     clock = [day(20)]
 
     def set_day(number: float) -> None:
@@ -108,7 +108,7 @@ def shop_at(path: Path) -> SimpleNamespace:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_database() -> Iterator[None]:
-    """Join on connections to one database, of which each has its own tables: a start takes most of a small join's time."""
+    """Run joins on connections to one database with separate tables: starting DuckDB takes most of a small join's time."""
     own, started = point_in_time._database, duckdb.connect()
 
     def connected() -> Any:
@@ -123,19 +123,19 @@ def _one_database() -> Iterator[None]:
 
 
 class Kept:
-    """A store that is made once and put back for each test, at the same place: its files name each other by their whole paths."""
+    """A store that is made once and restored for each test at the same path, because its files contain absolute paths."""
 
     def __init__(self, place: Path) -> None:
-        """Make a store that is empty so far."""
+        """Start with an empty store."""
         self.store, self._copy = place / "store", place / "copy"
         self.store.mkdir()
 
     def keep(self) -> None:
-        """Keep the store as it is now."""
+        """Save the current state of the store."""
         shutil.copytree(self.store, self._copy)
 
     def back(self) -> SimpleNamespace:
-        """Put the store back, and return a shop on it that knows nothing of earlier tests."""
+        """Restore the store, and return a shop on it without state from earlier tests."""
         shutil.rmtree(self.store)
         shutil.copytree(self._copy, self.store)
         return shop_at(self.store)
@@ -143,7 +143,7 @@ class Kept:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> SimpleNamespace:
-    """Give a shop whose store is empty, see `shop_at`."""
+    """Return a shop with an empty store; see `shop_at`."""
     return shop_at(tmp_path / "store")
 
 
@@ -163,7 +163,7 @@ def _filled_once(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 @pytest.fixture
 def filled(_filled_once: Kept) -> SimpleNamespace:
-    """Give a shop with ten days of sales and stock."""
+    """Return a shop with ten days of sales and stock."""
     return _filled_once.back()
 
 
@@ -185,6 +185,6 @@ def _sets_once(tmp_path_factory):
 
 @pytest.fixture
 def sets(_sets_once):
-    """Give the store as it was made, both training sets, the batch, and a set of other columns."""
+    """Return the restored store, both training sets, the batch, and a set with other columns."""
     kept, made = _sets_once
     return kept.back(), *made

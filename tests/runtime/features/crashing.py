@@ -1,6 +1,7 @@
-"""A process that ends itself before or after each thing that an ingest or a training set writes, and one that does it again.
+"""A process that exits before or after each write of an ingest or training set, and a second one that repeats the operation.
 
-Run as ``python -m tests.runtime.features.crashing <ingest | training_set> <folder>``; prints a JSON line for each step. Children
+Run as ``python -m tests.runtime.features.crashing <ingest | training_set> <folder>``; prints a JSON line for each step.
+Children
 are forked before any library has started threads.
 """
 
@@ -28,7 +29,7 @@ from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_manifest import Objects
 
-# what each process would load anew
+# modules that each process would otherwise load again
 LOADED_LATE = (
     "mlops_runtime.features.table_compaction",
     "mlops_runtime.features.table_maintenance",
@@ -53,7 +54,7 @@ DAY = datetime(2017, 1, 1, tzinfo=UTC)
 
 
 def client(folder: Path) -> FeatureStoreClient:
-    """Return a client whose clock stands."""
+    """Return a client with a fixed clock."""
     return FeatureStoreClient.local(folder, now=lambda: DAY + timedelta(days=9))
 
 
@@ -65,14 +66,14 @@ def stock(*days: int) -> pa.Table:
 
 
 def ingest(folder: Path) -> dict[str, Any]:
-    """Ingest the batch, and say what is there then."""
+    """Ingest the batch and return the visible state."""
     client(folder).ingest(STOCK, stock(3, 4), idempotency_key="k")
     table = client(folder).table("stock_v1")
     return {"rows": sorted(table.scan().to_arrow()["on_hand"].to_pylist()), "snapshots": len(table.metadata.snapshots)}
 
 
 def build(folder: Path) -> dict[str, Any]:
-    """Build the training set, and say what is there then."""
+    """Build the training set and return the visible state."""
     asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [DAY + timedelta(days=20)] * 2})
     store = client(folder)
     built = store.training_set(asked, [STOCK], name="shelves")
@@ -87,7 +88,7 @@ def build(folder: Path) -> dict[str, Any]:
 
 
 def seen(folder: Path) -> dict[str, Any]:
-    """Say what a reader sees, of what a process that ended has left."""
+    """Return the state that a reader sees after a crashed process."""
     store = client(folder)
     if "stock_v1" not in store.table_names():
         return {"rows": [], "complete": []}
@@ -96,7 +97,7 @@ def seen(folder: Path) -> dict[str, Any]:
 
 
 def ending(at: int) -> None:
-    """Make this process end at its ``at``-th step: before or after a write, or in the middle of a file."""
+    """Exit the process at its ``at``-th step: before or after a write, or in the middle of a file."""
     steps = itertools.count(1)
 
     def step() -> None:
@@ -118,7 +119,7 @@ def ending(at: int) -> None:
 
 
 def child(work: Callable[[Path], dict[str, Any]], folder: Path, at: int | None) -> tuple[int, dict[str, Any] | None]:
-    """Run something in a forked process; return its exit code and what it says."""
+    """Run a function in a forked process; return its exit code and output."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -127,7 +128,7 @@ def child(work: Callable[[Path], dict[str, Any]], folder: Path, at: int | None) 
                 ending(at)
             os.write(write, json.dumps(work(folder)).encode())
             os._exit(0)
-        except BaseException:  # a child of a fork must not return
+        except BaseException:  # the child of a fork must not return
             traceback.print_exc()
             os._exit(1)
     os.close(write)
@@ -138,7 +139,7 @@ def child(work: Callable[[Path], dict[str, Any]], folder: Path, at: int | None) 
 
 
 def main(work: Callable[[Path], dict[str, Any]], folder: Path) -> None:
-    """End at each step, look, and do it again."""
+    """Crash at each step, inspect the state and repeat the operation."""
 
     def prepare(path: Path) -> dict[str, Any]:
         client(path).ingest(STOCK, stock(1), idempotency_key="before")

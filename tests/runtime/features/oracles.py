@@ -1,4 +1,4 @@
-"""What a point-in-time join must return, in plain Python: every entity row looks at every feature row."""
+"""Expected results of a point-in-time join in plain Python: every entity row is compared with every feature row."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Seen:
 
 
 def known_at(key, at, features, ttl=None, inclusive=True, width=1):
-    """Return the values that were known at a time."""
+    """Return the values known at a time."""
     return _best(key, at, [f for f in features if max(f.event, f.created) * 1000 <= at], ttl, inclusive, width)
 
 
@@ -31,7 +31,7 @@ ORACLES = {"known_at": known_at, "event_time": event_time}
 
 
 def _best(key, at, visible, ttl, inclusive, width):
-    """``at`` is in nanoseconds, all else in microseconds."""
+    """``at`` is in nanoseconds, other times are in microseconds."""
     winner = None
     for row in visible:
         if row.key == key and (winner is None or _rank(row) > _rank(winner)):
@@ -44,7 +44,7 @@ def _best(key, at, visible, ttl, inclusive, width):
 
 
 def _rank(row):
-    # rows that are equal in all but values cannot come from the store; their order is that of the values, null last
+    # rows that differ in values alone cannot come from the store; they are ordered by value, null last
     return (row.event, row.created, row.ingest, *(_value_rank(value) for value in row.values))
 
 
@@ -55,12 +55,12 @@ def _value_rank(value):
 
 
 def shown(value):
-    """Return a value with NaN as a word, so that NaN equals itself and not null."""
+    """Return a value with NaN as a string, so that NaN equals itself and not null."""
     return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
 def differing(result: pa.Table, columns, expected) -> list:
-    """Return the rows in which a result differs from what an oracle says."""
+    """Return the rows in which a result differs from an oracle."""
     found = list(zip(*(map(shown, result[name].to_pylist()) for name in columns), strict=True))
     wanted = [tuple(map(shown, row)) for row in expected]
     assert len(found) == len(wanted)

@@ -1,4 +1,4 @@
-"""Refusals of AWS, with the statement that the caller's policy needs."""
+"""Access errors of AWS, with the policy statement that the caller needs."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -9,12 +9,12 @@ STATEMENT = allow(["s3:ListBucket"], "arn:aws:s3:::history")
 
 
 def raised(code: str, message: str = "") -> ClientError:
-    """Return an answer of AWS."""
+    """Return an error response of AWS."""
     return ClientError({"Error": {"Code": code, "Message": message}}, "ListObjectsV2")
 
 
 def test_a_denial_names_the_statement():
-    """The one that is known where AWS does not say more."""
+    """Names the expected statement if AWS's error does not name an action."""
     with (
         pytest.raises(SourceAccessError, match=r"listing s3://history was denied: AccessDenied; .*needs \{") as told,
         refusals("listing s3://history", STATEMENT),
@@ -24,7 +24,7 @@ def test_a_denial_names_the_statement():
 
 
 def test_a_denial_names_the_action_that_aws_says():
-    """As of a key of KMS, which the caller did not know that the objects have."""
+    """Names the action in AWS's error, such as one for a KMS key that the caller did not know of."""
     said = (
         "User: arn:aws:iam::1:user/a is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/7 "
         "because no identity-based policy allows the kms:Decrypt action"
@@ -35,7 +35,7 @@ def test_a_denial_names_the_action_that_aws_says():
 
 
 def test_other_refusals_say_what_was_agreed_or_stay():
-    """What nobody foresaw is AWS's own error."""
+    """An expected error gets its message; any other error is AWS's own."""
     with (
         pytest.raises(SourceError, match="listing: there is no bucket"),
         refusals("listing", STATEMENT, NoSuchBucket="there is no bucket"),

@@ -1,4 +1,4 @@
-"""A training set that the embedded cloud's Athena joins, against DuckDB's: the same content hash and the same bytes."""
+"""A training set joined by the embedded cloud's Athena has DuckDB's content hash and bytes."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -57,7 +57,7 @@ EMPTY = replace(STOCK, name="empty")
 
 
 def stock(count: int) -> pa.Table:
-    """Return rows with ties, nulls and NaN, and times to the microsecond, also before 1970."""
+    """Return rows with ties, nulls, NaN, and times with microseconds, also before 1970."""
     times = [START + timedelta(hours=n // 2) for n in range(count)]
     return pa.table(
         {
@@ -103,7 +103,7 @@ def kinds(count: int) -> pa.Table:
 
 
 def asked(count: int) -> pa.Table:
-    """Return entity rows with null keys and a column of their own."""
+    """Return entity rows with null keys and an extra column."""
     return pa.table(
         {
             "store_id": pa.array([None if n % 11 == 10 else str(n % 8) for n in range(count)], pa.string()),
@@ -118,7 +118,7 @@ def asked(count: int) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def store(cloud):
-    """Give a store in Glue whose client knows Athena."""
+    """Return a store in Glue whose client has Athena."""
     s3, glue = cloud.client("s3"), cloud.client("glue")
     for bucket in ("athena-tables", "athena-sets", "athena-answers"):
         s3.create_bucket(Bucket=bucket)
@@ -156,7 +156,7 @@ def store(cloud):
         return [name for name in tables if name.startswith("mlops_rows")] + [each["Key"] for each in staged]
 
     yield SimpleNamespace(client=client(), new_client=client, s3=s3, glue=glue, left=left, cloud=cloud)
-    # another file makes it again on the same cloud
+    # another test file creates it on the same cloud
     for each in glue.get_tables(DatabaseName="athena_store")["TableList"]:
         glue.delete_table(DatabaseName="athena_store", Name=each["Name"])
     glue.delete_database(Name="athena_store")
@@ -167,7 +167,7 @@ def store(cloud):
 
 
 def same(found, wanted) -> None:
-    """Check that two sets are the same but for who built them."""
+    """Assert that two sets are equal except for the engine."""
     assert found.manifest.output == wanted.manifest.output
     assert dict(found.files) == dict(wanted.files)
     assert replace(found.manifest, build=wanted.manifest.build) == wanted.manifest
@@ -175,7 +175,7 @@ def same(found, wanted) -> None:
 
 @pytest.mark.parametrize("semantics", ["known_at", "event_time"])
 def test_athenas_set_is_duckdbs(store, semantics):
-    """All types, ties, nulls, NaN, times before 1970, null keys, two keys, expiry, and a group without rows."""
+    """Covers all types, ties, nulls, NaN, times before 1970, null keys, two keys, expiry, and a group without rows."""
     features = [STOCK, KINDS, EMPTY]
     wanted = store.client.training_set(asked(100), features, name="s", engine="duckdb", semantics=semantics)
     found = store.client.training_set(asked(100), features, name="s", engine="athena", semantics=semantics)
@@ -190,7 +190,7 @@ def test_athenas_set_is_duckdbs(store, semantics):
 
 
 def test_parts_are_sorted_and_cut_into_blocks(store, monkeypatch):
-    """More blocks than Athena writes partitions: each has several; row ids that are given keep their order."""
+    """With more blocks than partitions per query, each partition has several blocks; given row ids keep their order."""
     rows = asked(230).append_column("row_id", pa.array(range(2300, 0, -10), pa.int64()))
     monkeypatch.setattr(athena_build, "BLOCK", 2)
     monkeypatch.setattr(athena_build.AthenaBuilder.__init__, "__kwdefaults__", {"block": 2})
@@ -203,7 +203,7 @@ def test_parts_are_sorted_and_cut_into_blocks(store, monkeypatch):
 
 
 def test_zeros_of_either_sign_have_one_content_hash(store):
-    """An engine may make them alike, as DuckDB does that runs the embedded cloud's Athena: then bytes differ, rows do not."""
+    """DuckDB, which runs the embedded Athena, may normalise zeros: bytes may differ, the content hash does not."""
     zeros = stock(9).set_column(4, "share", pa.array([-0.0] * 9)).set_column(0, "store_id", pa.array(["zero"] * 9))
     store.client.ingest(STOCK, zeros)
     rows = asked(30).set_column(0, "store_id", pa.array(["zero"] * 30))
@@ -213,14 +213,14 @@ def test_zeros_of_either_sign_have_one_content_hash(store):
 
 
 def test_sets_without_rows_need_no_query(store):
-    """No entity rows, or no feature rows."""
+    """Without entity rows or feature rows no query runs."""
     for rows, features in ((asked(0), [STOCK]), (asked(5), [EMPTY])):
         wanted = store.client.training_set(rows, features, name="none", engine="duckdb")
         same(store.client.training_set(rows, features, name="none", engine="athena"), wanted)
 
 
 def test_a_query_that_fails_leaves_nothing(store, monkeypatch):
-    """Neither files nor the table nor an open build; the same set is built after."""
+    """Removes its files, table and open build; the same set can be built afterwards."""
     monkeypatch.setattr(athena_build, "_shown", lambda *_: iter(["nothing"]))
     with pytest.raises(AthenaError, match=r"ended FAILED: GENERIC_USER_ERROR"):
         store.client.training_set(asked(9), [STOCK], name="fails", engine="athena")
@@ -230,7 +230,7 @@ def test_a_query_that_fails_leaves_nothing(store, monkeypatch):
 
 
 def test_an_erasure_that_began_meanwhile_stops_it(store, monkeypatch):
-    """Its intent was there before any state was read, and names where it stages files; nothing of it is kept."""
+    """The erasure's intent precedes the read of any state and names the staging path; nothing of the build is kept."""
     places = []
 
     def fenced(build: OpenBuild) -> None:
@@ -248,7 +248,7 @@ def test_an_erasure_that_began_meanwhile_stops_it(store, monkeypatch):
 
 
 def test_what_athena_cannot_do_is_refused_by_name(store, monkeypatch):
-    """More rows than its partitions hold, a life below a millisecond, a client that does not know it, times it would round."""
+    """Rejects too many rows for its partitions, lifetimes with fractions of milliseconds, missing clients and rounded times."""
     monkeypatch.setattr(training_set, "ATHENA_ROWS", 4)
     with pytest.raises(
         TrainingSetError, match="training set s has 5 entity rows, and Athena can write at most 4 in parts"
@@ -285,7 +285,7 @@ def test_what_athena_cannot_do_is_refused_by_name(store, monkeypatch):
 
 
 def test_the_statement_is_bound_by_athenas_limit(store, monkeypatch):
-    """A wide plan is refused by its bytes, before the table of its rows stays."""
+    """Rejects a wide plan by its size in bytes, without leaving the table of entity rows."""
     monkeypatch.setattr("mlops_runtime.features.athena_runs.MAX_STATEMENT", 500)
     with pytest.raises(AthenaError, match=r"an Athena statement has at most 500 bytes, this one has \d"):
         store.client.training_set(asked(5), [STOCK], name="s", engine="athena")

@@ -1,4 +1,4 @@
-"""What a killed build by Athena leaves goes three days later: by maintenance, and by the next build."""
+"""Leftovers of a killed Athena build are removed three days later, by maintenance and by the next build."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ client.training_set(asked(9), [STOCK], name="killed", engine="athena")
 
 @pytest.fixture
 def killed(store):
-    """Kill a process while Athena answers; return its store, whose clients are of some day after."""
+    """Kill a process during an Athena query; return its store, whose clients run on a later day."""
     environment = {**os.environ, **store.cloud.environment(), "PYTHONPATH": str(Path.cwd())}
     with subprocess.Popen([sys.executable, "-c", BUILD], env=environment, stdout=subprocess.PIPE, text=True) as builder:
         assert builder.stdout.readline() == "asked\n"
@@ -56,7 +56,7 @@ def after(store, days):
 
 
 def test_maintenance_removes_what_no_build_needs_any_more(killed):
-    """And nothing of one that may live."""
+    """Removes nothing of a build that may still run."""
     left = killed.left()
     after(killed, 2.9).maintain([])
     assert killed.left() == left
@@ -68,6 +68,6 @@ def test_maintenance_removes_what_no_build_needs_any_more(killed):
 
 
 def test_the_next_build_removes_it_too(killed):
-    """Before it makes a table of its own."""
+    """Before it creates its own table."""
     built = after(killed, 3.1).training_set(asked(9), [STOCK], name="next", engine="athena")
     assert (built.rows.num_rows, killed.left()) == (9, [])

@@ -1,4 +1,4 @@
-"""Rows of a query, on the embedded cloud: types, times, what is left behind, repeats, and what Athena does not run."""
+"""Rows of a query on the embedded cloud: types, times, cleanup, repeats, and queries that Athena rejects."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ SQL = "select key as store_id, at as event_time, at + interval '1' hour as creat
 
 @pytest.fixture(scope="module")
 def athena(cloud):
-    """Give clients, a table ``raw`` of four rows in a database of its own, a place of results, and what makes a query."""
+    """Return clients, a table ``raw`` of four rows in its own database, a result location, and a query factory."""
     s3, client, glue = cloud.client("s3"), cloud.client("athena"), cloud.client("glue")
     s3.create_bucket(Bucket="query-results")
     glue.create_database(DatabaseInput={"Name": "query_lake"})
@@ -70,7 +70,7 @@ def all_rows(query: AthenaQuery) -> list[dict]:
 
 
 def test_a_query_is_a_backfill(athena, shop):
-    """Times to the microsecond; nothing of it stays in the place of results; asked again, its rows are known by their content."""
+    """Times keep microseconds, the result location is empty afterwards, and a repeated query's rows are duplicates by content."""
     done = shop.client.ingest_from(shop.STOCK, athena.query(), backfill=True)
     assert done == IngestedSource(table="stock_v1", files=1, pieces=1, rows=4)
     rows = shop.client.table("stock_v1").scan().to_arrow().sort_by("event_time")
@@ -82,7 +82,7 @@ def test_a_query_is_a_backfill(athena, shop):
 
 
 def test_a_query_is_entity_rows(athena, shop):
-    """Its rows are those of the set."""
+    """The set has the rows of the query."""
     shop.client.ingest_from(shop.STOCK, athena.query(), backfill=True)
     asked = athena.query("select key as store_id, at + interval '2' hour as event_timestamp from raw where n > 1")
     built = shop.client.training_set(asked, [shop.STOCK], name="s")
@@ -90,14 +90,14 @@ def test_a_query_is_entity_rows(athena, shop):
 
 
 def test_types_come_through(athena):
-    """Decimals, lists with nulls, times with and without a zone."""
+    """Decimals, lists with nulls, and times with and without a zone keep their types."""
     (row, *_) = all_rows(athena.query("select price, seen, at, here from raw where n = 1"))
     time = DAY + timedelta(days=1, microseconds=1)
     assert row == {"price": 1, "seen": [None], "at": time, "here": time.replace(tzinfo=None)}
 
 
 def test_a_run_that_was_killed_goes_on_with_what_was_unloaded(athena, shop, monkeypatch):
-    """The table has changed since: the very same rows are ingested, and nothing twice; the next query sees the change."""
+    """The table has changed since: the unloaded rows are ingested, each once; the next query sees the change."""
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
         patch.setattr(type(shop.client), "ingest", _interrupted)
         shop.client.ingest_from(shop.STOCK, athena.query(), backfill=True)
@@ -108,7 +108,7 @@ def test_a_run_that_was_killed_goes_on_with_what_was_unloaded(athena, shop, monk
     assert shop.client.ingest_from(shop.STOCK, athena.query(), backfill=True).rows == 4
     assert athena.left() == []
     done = shop.client.ingest_from(shop.STOCK, more, backfill=True)
-    assert done.rows == 5  # another query: its rows are another batch, and no row of it counts twice
+    assert done.rows == 5  # another query's rows are another batch; no row counts twice
 
 
 def _interrupted(*_given, **_options):
@@ -116,7 +116,7 @@ def _interrupted(*_given, **_options):
 
 
 def test_what_a_failed_query_wrote_is_removed(athena, monkeypatch):
-    """The place is empty for the next try, also where this process was killed before it could remove it."""
+    """The location is empty for the next attempt, also after this process was killed before the cleanup."""
     fails = athena.query("select key, 1 / (n - n) as x, cast('a' as bigint) as y from raw")
     with pytest.raises(AthenaError, match=r"query .* ended FAILED: GENERIC_USER_ERROR: .*'a'"):
         all_rows(fails)
@@ -132,7 +132,7 @@ def test_what_a_failed_query_wrote_is_removed(athena, monkeypatch):
 
 
 def test_a_query_without_rows_and_columns_that_no_file_holds(athena):
-    """Each by name."""
+    """Rejects each by name."""
     with pytest.raises(AthenaError, match="the query returned no rows: select key from raw where n > 9"):
         all_rows(athena.query("select key from raw where n > 9"))
     with pytest.raises(AthenaError, match="column 't' is time, which UNLOAD does not support; cast it in the query"):
@@ -151,13 +151,13 @@ def test_a_query_without_rows_and_columns_that_no_file_holds(athena):
     ],
 )
 def test_what_is_no_query_is_refused(athena, options, problem):
-    """Before anything is asked."""
+    """Rejects it before any request."""
     with pytest.raises(SourceError, match=problem):
         athena.query(**options)
 
 
 def test_a_caller_without_rights_is_told_the_statement(athena):
-    """As a role that may do nothing, with IAM on."""
+    """Applies to a role without permissions, with IAM enforced."""
     cloud = athena.cloud
     trust = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}'
     role = cloud.client("iam").create_role(RoleName="queries-nothing", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
@@ -180,7 +180,7 @@ def test_a_caller_without_rights_is_told_the_statement(athena):
 
 
 def test_names_are_quoted_and_places_end_in_a_slash():
-    """As UNLOAD needs them."""
+    """UNLOAD requires quoted names and a trailing slash."""
     assert unload("select 1", "s3://b/p", by="bucket") == (
         "unload (select 1) to 's3://b/p/' with (format = 'PARQUET', compression = 'ZSTD', partitioned_by = array['bucket'])"
     )

@@ -1,4 +1,4 @@
-"""Statements run to their end by Athena, on the embedded cloud, and what it does not run."""
+"""Athena statements run to completion on the embedded cloud, and statements that it rejects."""
 
 from types import SimpleNamespace
 
@@ -10,13 +10,13 @@ from mlops_runtime.features.athena_runs import AthenaError, AthenaRuns, quoted
 
 @pytest.fixture(scope="module")
 def athena(cloud):
-    """Give a client of Athena, with a bucket for results."""
+    """Return an Athena client with a result bucket."""
     cloud.client("s3").create_bucket(Bucket="run-results")
     return cloud.client("athena")
 
 
 def test_a_statement_ends_with_its_id_and_engine(athena):
-    """And the columns of a query have types without a row being read."""
+    """Column types are known without reading a row."""
     runs = AthenaRuns(athena, output="s3://run-results/x/")
     ended = runs.run("select 1 as one")
     assert (ended.engine, len(ended.id)) == ("Athena engine version 3", 36)
@@ -24,7 +24,7 @@ def test_a_statement_ends_with_its_id_and_engine(athena):
 
 
 def test_columns_of_one_name_or_none_are_refused():
-    """They would be one column of a file."""
+    """A file would have duplicate columns."""
     columns = [{"Name": name, "Type": "integer"} for name in ("a", "", "a")]
     answers = SimpleNamespace(
         start_query_execution=lambda **_: {"QueryExecutionId": "q1"},
@@ -40,7 +40,7 @@ def test_columns_of_one_name_or_none_are_refused():
 
 
 def test_workgroups_that_do_not_run_it(athena):
-    """No place of results, a place that is enforced, a group that is disabled or not there."""
+    """Rejects workgroups without a result location, with an enforced one, disabled or missing."""
     own = {"EnforceWorkGroupConfiguration": True, "ResultConfiguration": {"OutputLocation": "s3://run-results/own/"}}
     athena.create_work_group(Name="sources-strict", Configuration=own)
     athena.create_work_group(Name="sources-plain", Configuration={"EnforceWorkGroupConfiguration": False})
@@ -62,7 +62,7 @@ def test_workgroups_that_do_not_run_it(athena):
 
 
 def test_a_query_that_is_interrupted_is_stopped():
-    """Athena is told, so that it writes nothing later."""
+    """Cancels the query in Athena, so that it writes nothing later."""
     stopped = []
     waiting = SimpleNamespace(
         start_query_execution=lambda **_: {"QueryExecutionId": "q1"},
@@ -79,13 +79,13 @@ def test_a_query_that_is_interrupted_is_stopped():
 
 
 def test_a_long_statement_is_refused_by_its_bytes(athena):
-    """Athena's own limit; nothing is asked."""
+    """Rejects statements beyond Athena's limit without a request."""
     with pytest.raises(AthenaError, match=r"an Athena statement has at most 262,144 bytes, this one has 262,153"):
         AthenaRuns(None).run("select '" + "x" * 262_144 + "'")
 
 
 def test_a_failed_query_says_why(athena):
-    """In Athena's words."""
+    """The error has Athena's reason."""
     with pytest.raises(
         AthenaError, match=r"ended FAILED: TABLE_NOT_FOUND: Table 'awsdatacatalog.none.none' does not exist"
     ):
@@ -93,5 +93,5 @@ def test_a_failed_query_says_why(athena):
 
 
 def test_names_are_quoted():
-    """Quotes in them are doubled."""
+    """Doubles quotes in names."""
     assert quoted('the "units"') == '"the ""units"""'

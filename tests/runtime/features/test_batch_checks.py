@@ -1,4 +1,4 @@
-"""Checks of a batch: what is taken as it is, what is turned without changing a value, and what is refused."""
+"""Checks of a batch: accepted columns, lossless conversions and rejected values."""
 
 import math
 import re
@@ -45,12 +45,12 @@ GOOD = {
 
 
 def without(*names: str) -> dict:
-    """Return the good batch without some columns."""
+    """Return the valid batch without some columns."""
     return {name: values for name, values in GOOD.items() if name not in names}
 
 
 def test_good_batch_gets_the_groups_types_and_order():
-    """Columns come in the order of the group, times in microseconds of UTC."""
+    """Columns get the group's order, and times are in microseconds of UTC."""
     rows = checked(STOCK, pa.table(dict(reversed(GOOD.items()))), NOW)
     assert rows.schema.names == ["store_id", "event_time", "created_time", "on_hand", "price", "open", "day"]
     assert rows.schema.field("event_time").type == pa.timestamp("us", "UTC")
@@ -63,7 +63,7 @@ def test_created_time_is_now_when_left_out():
 
 
 def test_lossless_types_are_taken():
-    """Narrow integers, whole numbers for floats, dictionaries, large strings and other time units keep their values."""
+    """Narrow integers, integers for floats, dictionaries, large strings and other time units keep their values."""
     batch = {
         **GOOD,
         "store_id": pa.array(["1", "2"]).dictionary_encode(),
@@ -82,7 +82,7 @@ def test_lossless_types_are_taken():
 
 
 def test_pandas_frame_with_nan():
-    """A frame is taken as it is; pandas itself exports NaN as null."""
+    """Accepts a frame whose NaN pandas exports as null."""
     frame = pd.DataFrame({**without("day"), "price": [1.5, float("nan")], "day": [None, None]})
     assert checked(STOCK, frame, NOW)["price"].to_pylist() == [1.5, None]
 
@@ -126,7 +126,7 @@ def test_pandas_frame_with_nan():
     ],
 )
 def test_fails_when_the_batch_does_not_fit(batch, message):
-    """Each misfit is named with the column and what was got."""
+    """Each error names the column and the value."""
     with pytest.raises(BatchError) as error:
         checked(STOCK, pa.table(batch), NOW)
     assert message in str(error.value)
@@ -140,7 +140,7 @@ def test_fails_with_every_problem_at_once():
 
 
 def test_fails_without_a_table():
-    """A list is no batch."""
+    """Rejects a list."""
     with pytest.raises(BatchError, match=r"^a pyarrow table, pandas or polars frame is required, got <class 'list'>"):
         checked(STOCK, [1], NOW)  # type: ignore[arg-type]
 
@@ -154,13 +154,13 @@ def test_fails_without_a_table():
     ],
 )
 def test_what_makes_a_table_of_it_is_said(thing, fix):
-    """Of things that are nearly one."""
+    """Names the conversion for objects similar to a table."""
     with pytest.raises(BatchError, match=f"; {re.escape(fix)}$"):
         read_batch(thing)
 
 
 def test_fails_for_a_column_that_is_there_twice():
-    """Also where Arrow cannot read the frame for that."""
+    """Rejects it also if Arrow cannot read the frame."""
     frame = pd.DataFrame(without("day"))
     twice = pd.concat([frame, frame[["price"]]], axis=1)
     table = pa.Table.from_arrays([*pa.table(GOOD).columns, pa.table(GOOD)["price"]], [*GOOD, "price"])
@@ -170,7 +170,7 @@ def test_fails_for_a_column_that_is_there_twice():
 
 
 def test_nullable_features_that_are_left_out_are_null():
-    """So that producers need not know of a new one; required ones are needed."""
+    """Producers need not know a new nullable feature; required features must be present."""
     rows = checked(STOCK, pa.table(without("price", "open", "day")), NOW)
 
     nulls = {"price": [None, None], "open": pa.array([None, None], pa.bool_()), "day": [None, None]}
@@ -178,7 +178,7 @@ def test_nullable_features_that_are_left_out_are_null():
 
 
 def test_nan_stays_nan_beside_null():
-    """NaN is a value, also of a required feature; null is none."""
+    """NaN is a value, also of a required feature; null is not."""
     required = replace(STOCK, features=(Feature("price", "double", "dollars"),))
     batch = {name: GOOD[name] for name in ("store_id", "event_time")}
     rows = checked(required, pa.table({**batch, "price": [math.nan, 1.0]}), NOW)
@@ -188,7 +188,7 @@ def test_nan_stays_nan_beside_null():
 
 
 def test_equal_rows_are_one_row():
-    """A row twice in a batch is one, in the place of the first; NaN equals NaN, and -0.0 is 0.0, as in the content hash."""
+    """Duplicate rows are merged into the first; NaN equals NaN and -0.0 equals 0.0, as in the content hash."""
     table = pa.table(
         {
             "store_id": ["1", "2", "1", "2"],
@@ -206,7 +206,7 @@ def test_equal_rows_are_one_row():
 
 
 def test_null_and_nan_are_two_values():
-    """Rows that differ in nothing but null and NaN differ."""
+    """Rows that differ only in null and NaN are different."""
     with pytest.raises(
         BatchError, match="1 rows repeat store_id, event_time, created_time of another with other values"
     ):
@@ -227,7 +227,7 @@ def test_null_and_nan_are_two_values():
 
 
 def test_times_without_a_zone_are_read_in_the_groups():
-    """Local times become UTC, in every column of times."""
+    """Local times become UTC in every time column."""
     local = replace(STOCK, time_zone="America/New_York")
     batch = {**GOOD, "event_time": [datetime(2017, 7, 1), datetime(2017, 1, 1)]}
     assert checked(local, pa.table(batch), NOW)["event_time"].to_pylist() == [
@@ -238,7 +238,7 @@ def test_times_without_a_zone_are_read_in_the_groups():
 
 @pytest.mark.parametrize("when", [datetime(2017, 3, 12, 2, 30), datetime(2016, 11, 6, 1, 30)])
 def test_fails_when_a_local_time_is_twice_or_never_on_the_clocks(when):
-    """The hour that is left out in spring and the one that comes twice in autumn are refused, with the time."""
+    """Rejects local times skipped in spring or repeated in autumn, and names the time."""
     local = replace(STOCK, time_zone="America/New_York")
     with pytest.raises(
         BatchError, match=rf"ambiguous or nonexistent local time of America/New_York in 1 rows, first {when}"
@@ -247,7 +247,7 @@ def test_fails_when_a_local_time_is_twice_or_never_on_the_clocks(when):
 
 
 def test_finer_times_are_refused_or_truncated():
-    """Nanoseconds are taken if whole microseconds, cut towards the past if the group says so, and else refused."""
+    """Nanoseconds are accepted if whole microseconds, truncated if the group allows it, and rejected otherwise."""
     start = int(datetime(1960, 1, 1, tzinfo=UTC).timestamp()) * 10**9
     whole = pa.array([start, start + 1000], pa.timestamp("ns", "UTC"))
     finer = pa.array([start, start + 1999], pa.timestamp("ns", "UTC"))
@@ -259,7 +259,7 @@ def test_finer_times_are_refused_or_truncated():
 
 
 def test_lead_lets_event_times_lie_ahead():
-    """Event times up to now and the lead are taken, and the created time stays now at most."""
+    """Accepts event times up to now plus the lead; the created time is at most now."""
     ahead = {**GOOD, "event_time": [NOW, NOW + timedelta(hours=1)]}
     assert checked(replace(STOCK, lead=timedelta(hours=1)), pa.table(ahead), NOW).num_rows == 2
     with pytest.raises(BatchError, match=r"later than now and the group's lead .* in 1 rows, first .*declare lead="):
@@ -267,13 +267,13 @@ def test_lead_lets_event_times_lie_ahead():
 
 
 def test_created_before_the_event_is_legal():
-    """What is announced is known before it happens."""
+    """Announced events are known before they happen."""
     batch = {**GOOD, "created_time": [NOW - timedelta(days=9)] * 2}
     assert checked(STOCK, pa.table(batch), NOW).num_rows == 2
 
 
 def test_keys_of_another_width_are_taken_if_every_value_fits():
-    """Keys compare as integers of the declared type; one that does not fit is refused and none is cut."""
+    """Integer keys are converted to the declared type; a value that does not fit is rejected, never truncated."""
     group = replace(STOCK, entities=(Entity("store_id", "int", "store"),))
     rows = checked(group, pa.table({**GOOD, "store_id": pa.array([1, 2], pa.uint64())}), NOW)
     assert rows.schema.field("store_id").type == pa.int32()
@@ -282,7 +282,7 @@ def test_keys_of_another_width_are_taken_if_every_value_fits():
 
 
 def test_float_is_rounded_but_not_overflown():
-    """A double becomes the nearest float; beyond the floats is no infinity."""
+    """A double becomes the nearest float; values beyond the range are rejected, not infinite."""
     group = replace(STOCK, features=(Feature("price", "float", "dollars", maximum=0.1),))
     batch = {name: GOOD[name] for name in ("store_id", "event_time")}
     assert checked(group, pa.table({**batch, "price": [0.1, -math.inf]}), NOW).num_rows == 2
@@ -347,7 +347,7 @@ KINDS = FeatureGroup(
     ],
 )
 def test_constraints_hold_for_every_row(name, good, bad, message):
-    """Nulls and what satisfies a constraint pass; each broken one is named with the count and the first values."""
+    """Nulls and valid values pass; each violated constraint is reported with the count and the first values."""
 
     def batch(values: list) -> pa.Table:
         columns = {feature.name: pa.array([None] * len(values)) for feature in KINDS.features}
@@ -360,7 +360,7 @@ def test_constraints_hold_for_every_row(name, good, bad, message):
 
 
 def test_fails_when_a_frame_is_no_table():
-    """A column of mixed types and the index of a frame are refused by name."""
+    """Rejects a column of mixed types and a frame's index by name."""
     with pytest.raises(BatchError, match="the batch cannot be read as an Arrow table"):
         read_batch(pd.DataFrame({"price": [1, "a"]}))
     frame = pd.DataFrame(GOOD | {"day": [None, None]}, index=[4, 7])
@@ -381,12 +381,12 @@ ROWS = st.lists(
 
 @given(rows=ROWS, cut=st.integers(0, 8), leaves_out=st.booleans())
 def test_batch_is_taken_or_refused_as_row_by_row(rows, cut, leaves_out):
-    """The checks of whole columns agree with a check of one row after the other, however the batch is cut into chunks."""
+    """Checks of whole columns agree with row-by-row checks, for any division into chunks."""
     group = replace(STOCK, features=(Feature("price", "double", "dollars", nullable=True, minimum=-0.5),))
     schema = pa.schema(
         [("store_id", pa.string()), ("event_time", TIMES), ("created_time", TIMES), ("price", pa.float64())]
     )
-    if leaves_out:  # a nullable feature that is not there is null
+    if leaves_out:  # a missing nullable feature is null
         rows = [(*row[:3], None) for row in rows]
     hours = [(k, NOW + timedelta(hours=e), NOW + timedelta(hours=c), p) for k, e, c, p in rows]
     parts = [dict(zip(schema.names, row, strict=True)) for row in hours]
@@ -417,7 +417,7 @@ def test_batch_is_taken_or_refused_as_row_by_row(rows, cut, leaves_out):
 
 @pytest.mark.parametrize("finer", ["refuse", "truncate"])
 def test_finer_times_are_read_in_utc_whatever_their_zone(finer):
-    """The hour that New York has twice is two hours."""
+    """The repeated hour in New York is two different hours."""
     twice = [datetime(2017, 11, 5, hour, 30, tzinfo=UTC) for hour in (5, 6)]
     times = pa.array(twice, pa.timestamp("ns", "UTC")).cast(pa.timestamp("ns", "America/New_York"))
     group = replace(STOCK, finer_times=finer, features=(Feature("price", "double", "dollars"),))
@@ -428,7 +428,7 @@ def test_finer_times_are_read_in_utc_whatever_their_zone(finer):
 
 @pytest.mark.parametrize("kind", [polars.Categorical, polars.Enum(["1", "2"])])
 def test_categories_of_polars_are_texts(kind):
-    """Polars exports them as a dictionary of views, which Arrow cannot take from."""
+    """Polars exports categories as a dictionary of views, from which Arrow cannot take values."""
     frame = polars.DataFrame({"store_id": ["1", "2"], "event_time": [NOW, NOW], "price": [1.0, 2.0]})
     group = replace(STOCK, features=(Feature("price", "double", "dollars"),))
 
@@ -460,7 +460,7 @@ FORMS = {
 
 
 def rich(**columns) -> dict:
-    """Return two rows of RICH, as Python has them."""
+    """Return two rows of RICH as Python values."""
     return {
         "key": [1, 2],
         "event_time": [NOW, NOW],
@@ -476,7 +476,7 @@ def rich(**columns) -> dict:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_lists_decimals_and_bytes_of_every_library_are_taken(form):
-    """As pandas, polars and Arrow have them by themselves."""
+    """Accepts the native types of pandas, polars and Arrow."""
     rows = checked(RICH, FORMS[form](rich()), NOW)
     kinds = {name: rows.schema.field(name).type for name in rows.schema.names[3:]}
     assert kinds == {feature.name: arrow_type(feature.type) for feature in RICH.features}
@@ -515,21 +515,21 @@ def test_lists_decimals_and_bytes_of_every_library_are_taken(form):
     ],
 )
 def test_fails_when_lists_decimals_or_bytes_do_not_fit(columns, message):
-    """The column, what was found, and what makes it fit."""
+    """The error names the column, the value and the fix."""
     with pytest.raises(BatchError) as error:
         checked(RICH, pa.table(rich(**columns)), NOW)
     assert message in str(error.value)
 
 
 def test_whole_numbers_are_decimals():
-    """Of any width, if they fit."""
+    """Accepts integers of any width that fit."""
     group = replace(RICH, features=(Feature("price", "decimal(9,2)", "x"),))
     rows = {"key": [1], "event_time": [NOW], "price": pa.array([7], pa.uint64())}
     assert checked(group, pa.table(rows), NOW)["price"].to_pylist() == [Decimal("7.00")]
 
 
 def test_rows_that_repeat_lists_are_one_row():
-    """NaN and zero are one each inside lists too; other elements are another row, which is refused."""
+    """NaN and zero are normalised inside lists too; other elements make another row, which is rejected."""
     group = replace(RICH, features=(Feature("levels", "list<double>", "x", nullable=True),))
     twice = {"key": [1, 1], "event_time": [NOW, NOW]}
     same = checked(group, pa.table({**twice, "levels": [[math.nan, 0.0, None], [math.nan, -0.0, None]]}), NOW)

@@ -1,7 +1,4 @@
-"""What is ingested is told on the unit's bus, and the guard of a pipeline understands it.
-
-A delivered batch, and what its rejection leaves.
-"""
+"""Ingest events on the unit's bus, as the pipeline's guard reads them, and the files of a rejected batch."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +23,7 @@ DELIVERED = datetime(2017, 1, 20, 12, tzinfo=UTC)
 
 
 class _Events:
-    """An EventBridge that takes what it gets, or not."""
+    """An EventBridge that accepts or rejects events."""
 
     def __init__(self, **failure: str) -> None:
         self.failure, self.entries = failure, list[dict[str, Any]]()
@@ -37,7 +34,7 @@ class _Events:
 
 
 def test_the_guard_counts_what_was_told_once() -> None:
-    """Two events of one ingest are one event to it: the ingest's id counts, not EventBridge's."""
+    """Two events of one ingest count once, by the ingest's id and not EventBridge's."""
     events = _Events()
     announce = unit_bus(events, bus="demand-bus", unit="demand")
     announce(DETAIL)
@@ -72,7 +69,7 @@ def test_the_guard_counts_what_was_told_once() -> None:
 
 
 def test_fails_when_the_bus_does_not_take_it() -> None:
-    """The caller hears that the rows are in, and what to do."""
+    """The error reports that the rows are committed, and the fix."""
     announce = unit_bus(_Events(ErrorCode="InternalFailure", ErrorMessage="try later"), bus="demand-bus", unit="demand")
     with pytest.raises(
         AnnounceError, match=r"'demand-bus' did not accept .* sales_v1: InternalFailure: try later; repeat .*"
@@ -81,7 +78,7 @@ def test_fails_when_the_bus_does_not_take_it() -> None:
 
 
 def test_a_client_tells_each_ingest_and_an_earlier_one_again(shop: Any) -> None:
-    """Whoever died between the append and the telling tells it with the next attempt, under the same id."""
+    """If a client dies between commit and event, the next attempt sends the event under the same id."""
     told: list[EventDetail] = []
     client = shop.new_client(announce=told.append)
     client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)))
@@ -98,7 +95,7 @@ def _delivery(path: str = "incoming/stock_v1/a.parquet", etag: str = "9b2c") -> 
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    """S3 in process, with the bucket."""
+    """Return an S3 client with the bucket."""
     with mock_aws():
         client = boto3.client("s3", "us-east-1")
         client.create_bucket(Bucket="batches")
@@ -115,7 +112,7 @@ def s3() -> Iterator[Any]:
     ],
 )
 def test_a_path_says_table_and_key(path: str, table: str, key: str, report: str) -> None:
-    """Each object has its own report, also one that is no batch."""
+    """Each object has its own report, even if it is not a batch."""
     delivery = _delivery(path)
 
     assert (delivery.table, delivery.key, delivery.report_path) == (table, key, report)
@@ -123,7 +120,7 @@ def test_a_path_says_table_and_key(path: str, table: str, key: str, report: str)
 
 
 def test_a_rejection_writes_the_report_before_it_tells(s3: Any) -> None:
-    """Whoever hears the event finds the report, with every problem."""
+    """The report with all problems exists before the event is sent."""
     seen = list[tuple[EventDetail, RejectedBatch]]()
 
     def tell(detail: EventDetail) -> None:
@@ -138,7 +135,7 @@ def test_a_rejection_writes_the_report_before_it_tells(s3: Any) -> None:
 
 
 def test_the_id_of_a_rejection_is_that_of_the_object(s3: Any) -> None:
-    """Told again it is the same event; another object under the key is another."""
+    """A repeated rejection has the same id; another object under the key has another."""
     ids = list[str]()
     for etag in ("9b2c", "9b2c", "77aa"):
         reject(_delivery(etag=etag), "bad", ["bad"], s3=s3, tell=lambda detail: ids.append(detail.id))

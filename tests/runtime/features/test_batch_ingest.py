@@ -1,4 +1,4 @@
-"""A batch and its key; commit order; backfills and corrections."""
+"""Batches and their keys: commit order, backfills and corrections."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from mlops_runtime.features.feature_group import Feature
 
 
 def rows(shop) -> list[tuple[int, int | None]]:
-    """Return day of event and stock of each row, in the order of their ingest."""
+    """Return event day and stock of each row in ingest order."""
     table = (
         shop.new_client()
         .table("stock_v1")
@@ -28,7 +28,7 @@ def rows(shop) -> list[tuple[int, int | None]]:
 
 
 def test_a_key_with_other_content_is_refused(shop):
-    """The first batch stays as it is; the same rows in another order are the same content."""
+    """The first batch is unchanged; the same rows in another order are the same content."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)), idempotency_key="k")
 
     assert shop.client.ingest(shop.STOCK, shop.stock((2, 6, 2), (1, 5, 1)), idempotency_key="k").duplicate
@@ -40,7 +40,7 @@ def test_a_key_with_other_content_is_refused(shop):
 
 
 def test_the_batch_committed_later_counts(shop, monkeypatch):
-    """Two writers, the same row, created at once: the one that was overtaken commits later, and its value counts."""
+    """Of two writers with the same row and created time, the one that committed later counts."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
     original, others = batch_ingest.data_files, []
 
@@ -59,7 +59,7 @@ def test_the_batch_committed_later_counts(shop, monkeypatch):
 
 
 def test_rows_repeated_in_a_batch_are_one(shop):
-    """Equal in every column; the answer says how many were left out."""
+    """Equal rows are merged; the result has the number of duplicates."""
     done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (1, 5, 1), (2, 6, 2)))
 
     assert (done.rows, done.repeated) == (2, 1)
@@ -68,7 +68,7 @@ def test_rows_repeated_in_a_batch_are_one(shop):
 
 
 def test_rows_lie_sorted_by_entity_and_event(shop):
-    """As the table's sort order says."""
+    """Rows follow the table's sort order."""
     batch = pa.concat_tables(
         [shop.stock((9, 1, 9), (2, 2, 2)), shop.stock((5, 3, 5)).set_column(0, "store_id", [["0"]])]
     )
@@ -80,7 +80,7 @@ def test_rows_lie_sorted_by_entity_and_event(shop):
 
 
 def test_a_backfill_says_when_its_rows_were_known(shop):
-    """Without created_time it is no backfill; with it the past is as it was known."""
+    """Requires created_time, so that earlier times see the values known then."""
     with pytest.raises(BatchError, match="backfill of stock_v1: column 'created_time' is missing"):
         shop.client.backfill(shop.STOCK, shop.stock((1, 5, 1)).drop_columns(["created_time"]))
 
@@ -92,7 +92,7 @@ def test_a_backfill_says_when_its_rows_were_known(shop):
 
 
 def test_a_correction_restates_what_is_there(shop):
-    """The old value stays for whoever asks about the time before."""
+    """Reads as of earlier times still return the old value."""
     shop.client.ingest(shop.STOCK, shop.stock((19, 5, 19), (18, 4, 18)))
     fixed = shop.stock((19, 6, 19)).drop_columns(["created_time"])
 
@@ -104,7 +104,7 @@ def test_a_correction_restates_what_is_there(shop):
 
 
 def test_fails_to_correct_what_is_not_there(shop):
-    """Nothing is written, also in an empty table."""
+    """Writes nothing, also for an empty table."""
     unknown = shop.stock((7, 6, 7)).drop_columns(["created_time"])
     with pytest.raises(
         BatchError, match=r"correction of stock_v1: 1 rows restate nothing, the first is {'store_id': '1'"
@@ -120,25 +120,25 @@ def test_fails_to_correct_what_is_not_there(shop):
 
 @pytest.mark.parametrize("key", ["", 5])
 def test_a_key_that_is_no_text_is_refused(shop, key):
-    """Every batch would have the empty one."""
+    """Rejects it, since every batch would share the empty key."""
     with pytest.raises(BatchError, match=f"idempotency key must be a non-empty string, got {key!r}; omit it"):
         shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key=key)
 
 
 def test_a_bad_batch_makes_no_table(shop):
-    """Nor does it change one that is there."""
+    """Neither creates nor changes a table."""
     with pytest.raises(BatchError):
         shop.client.ingest(shop.STOCK, shop.stock((30, 5, 1)))
     assert shop.client.table_names() == ()
 
 
 def stamped(shop, *rows) -> pa.Table:
-    """Return stock of which the store's clock says when it was known."""
+    """Return stock without created_time, which the store's clock fills in."""
     return shop.stock(*((event, value, event) for event, value in rows)).drop_columns("created_time")
 
 
 def test_a_correction_back_to_what_was_said_before_is_written_once(shop):
-    """However often values go to and fro; each is written once, at one time of the clock and at another."""
+    """Each return to an earlier value is written once, at one clock time or several."""
     shop.client.ingest(shop.STOCK, stamped(shop, (1, 5), (2, 7)))
     for number, value in enumerate((6, 5, 6, 5)):
         shop.set_day(21 + number // 2)
@@ -153,7 +153,7 @@ def test_a_correction_back_to_what_was_said_before_is_written_once(shop):
 
 
 def test_a_correction_that_says_what_is_there_writes_nothing(shop):
-    """Whichever batches it came from; null and NaN are values of their own, and one row that differs is enough."""
+    """The rows may come from several batches; null and NaN differ, and one changed row is enough to write."""
     sales = shop.sales((1, math.nan, 2), (2, None, 3), (3, 4.0, 4)).drop_columns("created_time")
     shop.client.ingest(shop.SALES, sales.slice(0, 1))
     last = shop.client.ingest(shop.SALES, sales.slice(1))
@@ -167,7 +167,7 @@ def test_a_correction_that_says_what_is_there_writes_nothing(shop):
 
 
 def test_a_correction_that_says_when_it_was_known_restates_what_was_known_then(shop):
-    """The same value known earlier is something new; what a later correction says does not count against it."""
+    """The same value known earlier is new; later corrections do not matter."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 9)))
 
     done = [
@@ -180,7 +180,7 @@ def test_a_correction_that_says_when_it_was_known_restates_what_was_known_then(s
 
 
 def test_a_correction_with_a_key_is_known_by_its_key(shop):
-    """As an ingest is, whatever was said since."""
+    """A repeated key is a duplicate, as for an ingest, whatever was written since."""
     shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
     keys = ["six", "five", "six"]
     done = [
@@ -194,7 +194,7 @@ def test_a_correction_with_a_key_is_known_by_its_key(shop):
 
 
 def test_a_correction_of_which_nobody_was_told_is_told_when_it_comes_again(shop):
-    """Whoever died between the two tells it then, as the same event."""
+    """If the process died between commit and event, the repeated correction sends the same event."""
     shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
     told = []
     client = shop.new_client(announce=lambda event: told.append(event) if len(told) else told.append(event) or 1 / 0)
@@ -206,7 +206,7 @@ def test_a_correction_of_which_nobody_was_told_is_told_when_it_comes_again(shop)
 
 
 def test_a_correction_is_known_when_its_snapshot_is_gone(shop):
-    """By the end of the ids that its rows carry: it is announced as the same event."""
+    """The suffix of the rows' ingest ids identifies it, so that the same event is sent."""
     told = []
     client = shop.new_client(announce=told.append)
     client.ingest(shop.STOCK, stamped(shop, (1, 5)))
@@ -221,7 +221,7 @@ def test_a_correction_is_known_when_its_snapshot_is_gone(shop):
 
 
 def test_a_feature_that_came_later_is_null_to_a_correction(shop):
-    """Rows of before have it as null: saying so again is nothing new, a value is."""
+    """Existing rows have null: a correction to null is a duplicate, a value is not."""
     shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
     price = Feature("price", "double", "dollars", nullable=True)
     group = replace(shop.STOCK, features=(*shop.STOCK.features, price))
@@ -236,7 +236,7 @@ def test_a_feature_that_came_later_is_null_to_a_correction(shop):
 
 @pytest.mark.parametrize("key", [None, "k"])
 def test_a_batch_stays_the_same_when_a_nullable_feature_is_declared(shop, key):
-    """Whoever sends it again need not know of the feature, and may leave it out or say null."""
+    """Producers unaware of the feature may omit it or send null when they repeat the batch."""
     batch = stamped(shop, (1, 5), (2, 6))
     first = shop.client.ingest(shop.STOCK, batch, idempotency_key=key)
     price = Feature("price", "double", "dollars", nullable=True)
@@ -253,6 +253,6 @@ def test_a_batch_stays_the_same_when_a_nullable_feature_is_declared(shop, key):
 @pytest.mark.parametrize("group", ["stock", {"name": "stock"}, None])
 @pytest.mark.parametrize("verb", ["ingest", "backfill", "correct", "latest"])
 def test_fails_for_what_is_no_group(shop, verb, group):
-    """By name, before anything is looked at."""
+    """Rejects it by name before any read."""
     with pytest.raises(BatchError, match=r"^a FeatureGroup is required, got .*; pass the declaration of the group"):
         getattr(shop.client, verb)(group, shop.stock((1, 5, 1)))

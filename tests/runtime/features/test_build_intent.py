@@ -1,4 +1,4 @@
-"""Builds say what they will read before they read it, and keep nothing once an erasure began."""
+"""Builds declare their reads beforehand and keep nothing once an erasure has begun."""
 
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ def begin(builds, **options):
 
 
 def test_a_build_is_open_and_held_until_it_ends(tmp_path):
-    """Its process holds the lock of the intent."""
+    """The process holds the lock of the intent."""
     builds = Builds(tmp_path)
     with begin(builds) as build:
         (found,) = builds.unclosed()
@@ -31,7 +31,7 @@ def test_a_build_is_open_and_held_until_it_ends(tmp_path):
 
 
 def test_the_intent_comes_before_any_state_is_read(filled, monkeypatch):
-    """Else an erasure would not know of who read the rows."""
+    """Otherwise an erasure would miss builds that have read the rows."""
     seen = []
 
     def load(client, name):
@@ -46,7 +46,7 @@ def test_the_intent_comes_before_any_state_is_read(filled, monkeypatch):
 
 
 def test_a_fenced_build_keeps_nothing(filled, monkeypatch):
-    """Neither files nor entity rows nor manifest; the same request is built once the erasure is done."""
+    """Keeps no files, entity rows or manifest; after the erasure the same request can be built."""
     put = Objects.put_once
 
     def fence_first(objects, key, content):
@@ -69,7 +69,7 @@ def test_a_fenced_build_keeps_nothing(filled, monkeypatch):
 
 
 def test_files_of_an_earlier_set_stay(filled, monkeypatch):
-    """A repeated build that is fenced did not write them."""
+    """A fenced repeat does not remove files that an earlier build wrote."""
     built = filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="twice")
     kept = sorted((filled.path / "training_sets").rglob("*.parquet"))
     monkeypatch.setattr(sets, "place", lambda *_: 1 / 0)
@@ -80,7 +80,7 @@ def test_files_of_an_earlier_set_stay(filled, monkeypatch):
 
 
 def test_a_fence_that_comes_later_does_not_count(tmp_path):
-    """The build has said that it keeps its files; the erasure waits for its manifest."""
+    """The build has already committed to its files, and the erasure waits for its manifest."""
     builds = Builds(tmp_path)
     with begin(builds) as build:
         build.check()
@@ -88,7 +88,7 @@ def test_a_fence_that_comes_later_does_not_count(tmp_path):
 
 
 def test_an_answer_that_was_lost_is_read(tmp_path):
-    """A client of S3 that repeats its request finds its own object, and not an erasure's."""
+    """A retried S3 request recognises the client's own object and does not mistake it for an erasure's."""
     builds = Builds(tmp_path)
     with begin(builds) as build:
         build.check()
@@ -96,7 +96,7 @@ def test_an_answer_that_was_lost_is_read(tmp_path):
 
 
 def test_a_build_that_fails_removes_its_files_and_is_closed(tmp_path):
-    """Whatever it fails of."""
+    """Applies to any failure."""
     builds, objects = Builds(tmp_path / "manifests"), Objects(tmp_path / "sets")
     with pytest.raises(ZeroDivisionError), begin(builds) as build:
         assert build.put_once(objects, "a", b"1")
@@ -109,7 +109,7 @@ def test_a_build_that_fails_removes_its_files_and_is_closed(tmp_path):
 
 @pytest.mark.parametrize("has_ended", [True, False])
 def test_files_that_an_erasure_took_meanwhile_are_named(tmp_path, has_ended):
-    """One that has not ended removes files that no record names yet."""
+    """A running erasure removes files that no record names yet."""
     builds, erasures = Builds(tmp_path), Manifests(tmp_path)
     erasure = Erasure(id="e1", at="2017-01-02T00:00:00+00:00", reason="T", entities=(), tables=(), used_by=())
     erasures.begin(erasure)
@@ -137,7 +137,7 @@ def test_files_that_an_erasure_took_meanwhile_are_named(tmp_path, has_ended):
     ],
 )
 def test_who_builds_in_s3_is_a_job_or_unknown(monkeypatch, environment, process):
-    """SageMaker says when a job has ended; nothing says so of another process."""
+    """SageMaker reports the end of a job; the end of other processes is unknown."""
     monkeypatch.delenv("PROCESSING_JOB_NAME", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -152,11 +152,11 @@ def test_who_builds_in_s3_is_a_job_or_unknown(monkeypatch, environment, process)
             build.put_once(sets, "a", b"1")
             raise ZeroDivisionError
         assert builds.unclosed() == ()
-        assert sets.keys("") == ["a"]  # a job of ours may remove nothing
+        assert sets.keys("") == ["a"]  # a job may remove nothing
 
 
 def test_fails_when_an_intent_cannot_be_read(tmp_path):
-    """Whom it names nobody can tell."""
+    """The builder of an unreadable intent is unknown."""
     (tmp_path / "builds").mkdir()
     (tmp_path / "builds" / "a.json").write_text("{}")
     with pytest.raises(ManifestError, match=r"builds/a.json in .* cannot be read: .*; use the version of the library"):

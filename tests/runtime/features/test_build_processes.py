@@ -1,4 +1,4 @@
-"""Only SageMaker and Glue say that a job has ended."""
+"""Only SageMaker and Glue report the end of a job."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from mlops_runtime.features.build_processes import ended_on_aws
 
 
 class Jobs:
-    """SageMaker and Glue, which say what state a job is in."""
+    """SageMaker and Glue with a given job state."""
 
     def __init__(self, state: str) -> None:
-        """Answer with a state."""
+        """Respond with a state."""
         self.state, self.asked = state, {}
 
     def describe_processing_job(self, **asked: str) -> dict[str, str]:
@@ -38,7 +38,7 @@ class Jobs:
     ],
 )
 def test_only_the_service_says_that_a_job_has_ended(kind: Any, state: str, has_ended: bool) -> None:
-    """A job that is stopping still writes; of other processes nothing says so."""
+    """A stopping job may still write; the end of other processes is unknown."""
     jobs = Jobs(state)
     process = BuildProcess(kind=kind, name="demand-set", run="r" if kind == "job-run" else None)
     assert ended_on_aws(jobs, jobs)(process) is has_ended

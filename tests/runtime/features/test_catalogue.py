@@ -1,7 +1,4 @@
-"""Constraints and durations in words.
-
-The facts of a feature store, from what its client wrote.
-"""
+"""Constraints and durations as text, and the facts of a feature store from its client's files."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -30,7 +27,7 @@ from mlops_runtime.registry.package_registry import TrainedPackage
     ],
 )
 def test_constraints_are_words(feature: Feature, text: str) -> None:
-    """Each kind, and several."""
+    """Each kind, and several together."""
     assert constraint_text(feature) == text
 
 
@@ -46,20 +43,20 @@ def test_constraints_are_words(feature: Feature, text: str) -> None:
     ],
 )
 def test_durations_are_exact_or_in_two_units(span: timedelta, text: str, rounded: str) -> None:
-    """Declared limits are exact, ages are looked at."""
+    """Declared limits are exact; ages have two units."""
     assert duration_text(span) == text
     assert duration_text(span, most=2) == rounded
 
 
 def test_times_to_live_name_their_bound() -> None:
-    """The usual one is not worth a word."""
+    """The default bound is not mentioned."""
     assert ttl_text(timedelta(days=2), "inclusive") == "2 days"
     assert ttl_text(timedelta(hours=36), "exclusive") == "1 day 12 hours, the last instant excluded"
 
 
 @pytest.fixture
 def facts(filled):
-    """Give the facts of the filled shop at a day, with whatever else is known."""
+    """Return the facts of the filled shop at a day, with further known facts."""
 
     def collect(number=12, **known):
         client = filled.client
@@ -74,7 +71,7 @@ def _group(found, table):
 
 
 def test_a_table_alone_says_much(filled, facts):
-    """Key, columns with ids, rows, newest event, the newest ingest, its schema."""
+    """Key, columns with ids, rows, newest event, newest ingest and schema come from the table."""
     found = facts()
     stock = _group(found, "stock_v1")
 
@@ -98,7 +95,7 @@ def test_a_table_alone_says_much(filled, facts):
 
 
 def test_declarations_add_what_tables_do_not_hold(filled, facts):
-    """Description, constraints, freshness; groups without a table too."""
+    """Adds descriptions, constraints, freshness, and groups without a table."""
     stock = replace(
         filled.STOCK,
         features=(Feature("on_hand", "long", "units on hand", nullable=True, minimum=0),),
@@ -120,7 +117,7 @@ def test_declarations_add_what_tables_do_not_hold(filled, facts):
 
 
 def test_the_lock_file_tells_the_history(filled, facts):
-    """Each schema and what it changed; what is locked and not deployed is marked."""
+    """Lists each schema and its changes, and marks schemas that are locked but not deployed."""
     fragile = Feature("shrinkage", "double", "share", nullable=True)
     before = replace(filled.STOCK, features=(Feature("on_hand", "int", "units"),))
     lock = FeatureLock().extend([before]).extend([filled.STOCK])
@@ -136,7 +133,7 @@ def test_the_lock_file_tells_the_history(filled, facts):
 
 
 def test_tables_tell_their_history_without_a_lock_file(filled, facts):
-    """The schemas that Iceberg keeps."""
+    """Uses the schemas in Iceberg's metadata."""
     more = replace(
         filled.STOCK, features=(*filled.STOCK.features, Feature("shrinkage", "double", "share", nullable=True))
     )
@@ -150,7 +147,7 @@ def test_tables_tell_their_history_without_a_lock_file(filled, facts):
 
 
 def test_sets_say_what_they_read(filled, facts):
-    """By table, snapshot and column, with those that were erased."""
+    """Lists tables, snapshots and columns, also of erased sets."""
     rows = filled.asked((3, "1"), (5, "2"))
     built = filled.client.training_set(rows, {"stock": ["on_hand"]}, name="shelves", as_of=filled.day(8))
     package = TrainedPackage(version="demand/1", approval="Approved", training_set_id=built.id)
@@ -171,7 +168,7 @@ def test_sets_say_what_they_read(filled, facts):
 
 
 def test_a_manifest_that_was_changed_is_a_problem_and_no_end(filled, facts):
-    """The others are shown."""
+    """Reports it and shows the other manifests."""
     built = filled.client.training_set(filled.asked((3, "1")), {"stock": ["on_hand"]}, name="shelves")
     (filled.path / "manifests" / ("0" * 64 + ".json")).write_bytes(canonical_json(replace(built.manifest, name="x")))
 
@@ -183,7 +180,7 @@ def test_a_manifest_that_was_changed_is_a_problem_and_no_end(filled, facts):
 
 
 def test_other_tables_are_named(filled, facts):
-    """Somebody may keep one in the database; nothing stops at it."""
+    """Reports tables that are not feature tables and continues."""
     table = filled.client.table("sales_v1")
     with table.transaction() as transaction:
         transaction.remove_properties("mlops.group")
@@ -194,7 +191,7 @@ def test_other_tables_are_named(filled, facts):
 
 
 def test_a_table_without_rows_says_so(shop, tmp_path):
-    """And has no age."""
+    """Such a table has no age."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
     table = shop.client.table("stock_v1")
     table.delete()

@@ -1,6 +1,6 @@
-"""The catalogue's page: what it says, that it is safe and whole by itself, and that a browser draws it without a network.
+"""The catalogue's page: content, escaping, completeness, and rendering by a browser without a network.
 
-The lineage graph's layout: nothing overlaps, lines end at their boxes, and few of them cross.
+The lineage graph's layout: no overlaps, edges that end at their boxes, and few crossings.
 """
 
 import itertools
@@ -93,7 +93,7 @@ def _set(number: int, *tables: str, **changes: object) -> SetFacts:
 
 @pytest.fixture(scope="module")
 def store() -> Catalogue:
-    """Ten groups, thirty training sets that read some of them, eight model packages."""
+    """Return ten groups, thirty training sets that read some of them, and eight model packages."""
     groups = tuple(_group(number) for number in range(10))
     sets = tuple(
         _set(n, *dict.fromkeys(groups[(n * k) % 10].table for k in (1, 3, 7)), is_erased=n == 5) for n in range(1, 31)
@@ -109,7 +109,7 @@ def store() -> Catalogue:
 
 
 class _Words(HTMLParser):
-    """Collects the words of a page, without scripts and styles, and the tags that it has."""
+    """Collects the text of a page without scripts and styles, and its tags."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class _Words(HTMLParser):
 
 
 def test_it_says_what_people_look_for(store: Catalogue) -> None:
-    """Groups with columns, history, freshness, quality and users; sets; models."""
+    """Shows groups with columns, history, freshness, quality and users, training sets, and models."""
     text = _Words(render(store)).text
 
     assert "10 feature groups, 30 training sets, 9 model packages, as of 2017-08-07 06:00 UTC" in text
@@ -151,10 +151,10 @@ def test_it_says_what_people_look_for(store: Catalogue) -> None:
 
 
 def test_what_is_late_stands_out(store: Catalogue) -> None:
-    """Older than declared; what is not declared is neither."""
+    """Highlights data older than its declared limit, and nothing without a limit."""
     page = render(replace(store, groups=(*store.groups[3:5], _group(9, freshness=None)), sets=(), models=()))
 
-    assert page.count('<span class="good">3 days 2 hours</span>') == 2  # in the table and on the card
+    assert page.count('<span class="good">3 days 2 hours</span>') == 2  # in the table and in the group's section
     assert page.count('<span class="bad">4 days 2 hours</span>') == 2
     assert "9 days 2 hours</span>" not in page
     assert "9 days 2 hours" in page
@@ -168,7 +168,7 @@ def test_what_is_late_stands_out(store: Catalogue) -> None:
 
 
 def test_every_link_leads_somewhere_on_the_page(store: Catalogue) -> None:
-    """And none leaves it."""
+    """No link leaves the page."""
     tags = _Words(render(store)).tags
     ids = [a["id"] for _, a in tags if a.get("id")]
     links = [a["href"] for _, a in tags if a.get("href")]
@@ -180,7 +180,7 @@ def test_every_link_leads_somewhere_on_the_page(store: Catalogue) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(store: Catalogue) -> None:
-    """No URL, import, source or frame."""
+    """The page has no URL, import, source or frame."""
     page = render(store)
     loading = {"src", "srcset", "action", "data", "poster", "background"}
 
@@ -189,7 +189,7 @@ def test_nothing_is_loaded_from_elsewhere(store: Catalogue) -> None:
 
 
 def test_what_people_wrote_is_no_markup(store: Catalogue) -> None:
-    """Names, descriptions and problems cannot add a tag or leave an attribute."""
+    """Names, descriptions and problems cannot inject tags or leave attributes."""
     evil = '"><script>alert(1)</script><img src=x onerror=alert(1)>&'
     group = _group(1, description=evil, owner=evil, note=evil, ttl=evil, partition=evil)
     group = replace(
@@ -216,7 +216,7 @@ def test_what_people_wrote_is_no_markup(store: Catalogue) -> None:
 
 
 def test_an_empty_store_has_a_page() -> None:
-    """It says so."""
+    """The page reports that the store is empty."""
     text = _Words(render(Catalogue(name="demand", at=NOW, groups=(), sets=()))).text
 
     assert "No training set was built yet." in text
@@ -224,7 +224,7 @@ def test_an_empty_store_has_a_page() -> None:
 
 
 def test_the_drawing_has_every_user_of_every_group(store: Catalogue) -> None:
-    """Boxes for groups, sets and the models whose manifest is known; edges for what was read and trained from."""
+    """Boxes are groups, sets and models with a known manifest; edges are reads and training."""
     boxes, graph = drawing(store)
 
     assert {node.key for node in graph.nodes} == set(boxes)
@@ -238,7 +238,7 @@ def test_the_drawing_has_every_user_of_every_group(store: Catalogue) -> None:
 
 
 def test_many_sets_of_one_name_are_one_box(store: Catalogue) -> None:
-    """A pipeline makes one a week."""
+    """A pipeline's weekly sets share a box."""
     sets = tuple(
         replace(_set(n % 250, "group_1_v1"), id=f"{n:064x}", name=f"name-{n % 3}") for n in range(MOST_SETS + 1)
     )
@@ -255,7 +255,7 @@ def test_many_sets_of_one_name_are_one_box(store: Catalogue) -> None:
 
 @pytest.mark.parametrize("screen", SCREENS)
 def test_it_opens_in_a_browser_without_a_network(store: Catalogue, tmp_path: Path, screen: str) -> None:
-    """Chromium draws it, runs its script, and nothing is wider than the screen."""
+    """Chromium renders it, runs its script, and nothing is wider than the screen."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
@@ -292,7 +292,7 @@ def test_it_opens_in_a_browser_without_a_network(store: Catalogue, tmp_path: Pat
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[list[list[str]], list[tuple[str, str]]]:
-    """Three columns with edges from each to the next one."""
+    """Generate three columns with edges from each to the next."""
     columns = [[f"{name}{i}" for i in range(draw(st.integers(0, 9)))] for name in "abc"]
     possible = [pair for left, right in itertools.pairwise(columns) for pair in itertools.product(left, right)]
     edges = draw(st.lists(st.sampled_from(possible), unique=True, max_size=30)) if possible else []
@@ -301,7 +301,7 @@ def graphs(draw: st.DrawFn) -> tuple[list[list[str]], list[tuple[str, str]]]:
 
 @given(graphs())
 def test_everything_is_drawn_within_the_picture(drawn: tuple[list[list[str]], list[tuple[str, str]]]) -> None:
-    """Each node once, in its column, apart from the others; each edge between its boxes; never more crossings than before."""
+    """Each node is in its column without overlap, edges connect boxes, and crossings never increase."""
     columns, edges = drawn
     graph = layout(columns, edges)
     nodes = {node.key: node for node in graph.nodes}
@@ -327,7 +327,7 @@ def test_everything_is_drawn_within_the_picture(drawn: tuple[list[list[str]], li
 
 
 def test_what_belongs_together_lies_together() -> None:
-    """Ten groups in reverse: no two lines cross any more."""
+    """Ten groups in reverse order end without crossings."""
     columns = [[f"g{i}" for i in range(10)], [f"s{i}" for i in reversed(range(30))]]
     edges = [(f"g{i // 3}", f"s{i}") for i in range(30)]
 
@@ -349,5 +349,5 @@ def test_what_belongs_together_lies_together() -> None:
     ],
 )
 def test_crossings_are_counted(edges: list[tuple[str, str]], expected: int) -> None:
-    """Lines that meet at a box do not cross there."""
+    """Edges that share a box do not cross there."""
     assert crossings([["a", "b"], ["x", "y", "z"]], edges) == expected

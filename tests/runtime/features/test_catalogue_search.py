@@ -1,4 +1,4 @@
-"""Search: which words are found where, and in which order hits come."""
+"""Search: matching words and the order of hits."""
 
 import pytest
 
@@ -51,5 +51,5 @@ SERVICE = FeatureServiceSpec(
     ],
 )
 def test_words_are_found_where_they_occur(text, hits):
-    """In any case, every word somewhere, hits in names first."""
+    """Ignores case, requires every word, and ranks hits in names first."""
     assert [(hit.name, hit.matches) for hit in search(text, TABLES, [SERVICE])] == hits

@@ -1,4 +1,4 @@
-"""Types as text: what they are made of, which values they hold, and what is refused."""
+"""Types as text: their parts, their values, and rejected types."""
 
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
@@ -35,7 +35,7 @@ DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, min_value=Decimal(
     ],
 )
 def test_fails_with_what_to_declare_instead(text, said):
-    """The type, and how the same is said here."""
+    """The error names the type and its replacement."""
     with pytest.raises(ColumnTypeError) as error:
         ColumnType.of(text)
     assert said in str(error.value)
@@ -44,7 +44,7 @@ def test_fails_with_what_to_declare_instead(text, said):
 
 @given(DECIMALS, st.integers(1, 38), st.integers(0, 38))
 def test_a_decimal_holds_what_its_digits_say(value, precision, scale):
-    """In units of the last digit it is a whole number of so many digits; zeros at the end change nothing."""
+    """Values are integers of the given digits in units of the last one; trailing zeros do not matter."""
     scale = min(scale, precision)
     units = Fraction(value) * 10**scale
     fits = units.denominator == 1 and abs(units) < 10**precision
@@ -53,7 +53,7 @@ def test_a_decimal_holds_what_its_digits_say(value, precision, scale):
 
 
 def test_values_are_held_by_their_own_type_alone():
-    """True is not a number, and neither is text; a date is not a time, and a float not a decimal."""
+    """A boolean is not a number, nor is text; a date is not a time, and a float not a decimal."""
     values = {
         "boolean": True,
         "long": 2**40,
@@ -84,7 +84,7 @@ def test_values_are_held_by_their_own_type_alone():
 
 
 def test_what_is_not_finite_is_no_decimal():
-    """Neither NaN nor infinity."""
+    """Rejects NaN and infinity."""
     kind = ColumnType.of("decimal(4,2)")
     assert not any(kind.holds(Decimal(text)) for text in ("NaN", "Infinity", "1E+40", "1E-40"))
     assert kind.holds(Decimal("0E-40"))

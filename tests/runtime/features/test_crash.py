@@ -1,4 +1,4 @@
-"""A process that ends at any step of an ingest or a training set leaves nothing half-visible; done again, there is one effect."""
+"""A crash at any step of an ingest or training set leaves nothing half visible; a repeat has one effect."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def steps(what: str, folder: Path) -> list[dict[str, Any]]:
-    """Let a process end at each step, and return what was seen after each."""
+    """Crash a process at each step, and return the visible state after each."""
     command = [sys.executable, "-m", "tests.runtime.features.crashing", what, str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in result.stdout.splitlines()]
@@ -18,7 +18,7 @@ def steps(what: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def test_an_ingest_happens_once_wherever_it_is_killed(tmp_path: Path) -> None:
-    """Readers see all of the batch or nothing; the same key again gives the same one snapshot."""
+    """Readers see the whole batch or nothing; repeating the key gives the same single snapshot."""
     found = steps("ingest", tmp_path)
 
     assert len(found) > 8
@@ -27,7 +27,7 @@ def test_an_ingest_happens_once_wherever_it_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_training_set_is_built_once_wherever_it_is_killed(tmp_path: Path) -> None:
-    """What has a manifest is complete; the same request again gives the same id, one tag and one set of files."""
+    """A set with a manifest is complete; repeating the request gives the same id, one tag and one set of files."""
     found = steps("training_set", tmp_path)
 
     assert len(found) > 8

@@ -10,6 +10,6 @@ from mlops_runtime.features.deployed_store import open_store
 
 
 def test_fails_without_a_store(cloud: Cloud) -> None:
-    """By the name of the unit."""
+    """The error names the unit."""
     with pytest.raises(NotDeployedError, match="business unit 'never' has not published a feature store"):
         open_store(cloud.client, cloud.environment(), unit="never", now=datetime(2017, 8, 1, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""Tables of a Glue database that describe themselves, on the embedded cloud; the command and console read them so."""
+"""Self-describing tables of a Glue database on the embedded cloud, as the command and the console read them."""
 
 import gzip
 import json
@@ -25,14 +25,14 @@ METADATA = {
 
 
 class Catalog:
-    """A database, to which tables are added by what their metadata files hold."""
+    """A database; tables are added by the content of their metadata files."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.glue, self.s3 = cloud.client("glue"), cloud.client("s3")
         self.tables = DeployedTables(DATABASE, glue=self.glue, s3=self.s3)
 
     def add(self, name: str, content: bytes | None, *, ends: str = "metadata.json") -> str:
-        """Add a table; without content its file is missing."""
+        """Add a table; without content its metadata file is missing."""
         key = f"{DATABASE}/{name}/metadata/00000.{ends}"
         if content is not None:
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=content)
@@ -44,7 +44,7 @@ class Catalog:
 
 @pytest.fixture
 def catalog(cloud: Cloud) -> Iterator[Catalog]:
-    """An empty database, which goes with its tables."""
+    """Return an empty database, which is deleted afterwards with its tables."""
     made = Catalog(cloud)
     made.s3.create_bucket(Bucket=BUCKET)
     made.glue.create_database(DatabaseInput={"Name": DATABASE})
@@ -60,7 +60,7 @@ def catalog(cloud: Cloud) -> Iterator[Catalog]:
 
 
 def test_tables_describe_themselves(catalog: Catalog) -> None:
-    """In order, also by compressed files; tables of other formats are not of the store."""
+    """Tables are sorted, compressed metadata is read, and tables of other formats are ignored."""
     content = json.dumps(METADATA).encode()
     catalog.add("stock_v1", content)
     catalog.add("price_v1", gzip.compress(content), ends="gz.metadata.json")
@@ -77,7 +77,7 @@ def test_tables_describe_themselves(catalog: Catalog) -> None:
 
 
 def test_a_table_that_cannot_be_read_is_named(catalog: Catalog) -> None:
-    """The others are described all the same; asked for by its name it is refused with the same words."""
+    """The other tables are described; a request for the unreadable one fails with the same message."""
     catalog.add("good_v1", json.dumps(METADATA).encode())
     damaged = {name: catalog.add(name, text) for name, text in (("cut_v1", b'{"table'), ("other_v1", b"{}"))}
     catalog.add("absent_v1", None)
@@ -97,7 +97,7 @@ def test_a_table_that_cannot_be_read_is_named(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize("name", ["none_v1", "rows"])
 def test_fails_without_such_a_table(catalog: Catalog, name: str) -> None:
-    """Also for one of another format."""
+    """Also for a table of another format."""
     catalog.glue.create_table(DatabaseName=DATABASE, TableInput={"Name": "rows"})
 
     with pytest.raises(FeatureTableError, match=f"database {DATABASE} has no table {name}; deploy the feature store"):

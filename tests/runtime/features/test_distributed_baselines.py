@@ -1,4 +1,4 @@
-"""Naive predictions that Spark's tasks make, against those that are made in memory: the same bits for each row, in its place."""
+"""Naive predictions computed by Spark's tasks are bit-identical to those computed in memory, row by row."""
 
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -16,14 +16,14 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.training_data.baseline_names import method_of
 from mlops_runtime.training_data.naive_baselines import with_baselines
 
-START = datetime(2017, 3, 10, tzinfo=UTC)  # clocks of New York change in the night to the 12th
+START = datetime(2017, 3, 10, tzinfo=UTC)  # New York's clocks change in the night to the 12th
 NAN, INF = float("nan"), float("inf")
 KEYS = ("shop", "sku", "day", "at")
 COUNT = 240
 
 
 def rows(chance: random.Random) -> pa.Table:
-    """Return rows of both splits with keys of all kinds, null among them, and labels whose sums depend on their order."""
+    """Return rows of both splits with all kinds of keys, also null, and labels whose sums depend on their order."""
     hours = [chance.randrange(96) for _ in range(COUNT)]
     return pa.table(
         {
@@ -43,7 +43,7 @@ def rows(chance: random.Random) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory):
-    """Give the session, rows, and the files that they lie in, of several row groups."""
+    """Return the session, rows, and their files with several row groups."""
     session = local_spark.shared(tmp_path_factory.mktemp("spark"))
     whole, folder, uris = rows(random.Random(5)), tmp_path_factory.mktemp("rows"), []
     for number, (start, size) in enumerate([(0, 100), (100, 1), (101, 139)]):
@@ -54,7 +54,7 @@ def staged(tmp_path_factory):
 
 
 def made_by(staged, label: str) -> DistributedBaselines:
-    """Return what makes predictions of a label."""
+    """Return the predictor of a label."""
     session, _, uris = staged
     return DistributedBaselines(session, uris=uris, files=Files(properties={}), label=label, timestamp="at")
 
@@ -70,7 +70,7 @@ def made_by(staged, label: str) -> DistributedBaselines:
     ],
 )
 def test_tasks_have_the_bits_of_memory(staged, label, names):
-    """For keys that are null, labels that are not finite, halves of ties, and sums that depend on their order."""
+    """Covers null keys, non-finite labels, ties at halves, and sums that depend on their order."""
     _, whole, uris = staged
     beside = made_by(staged, label).write({name: method_of(name) for name in names})
     files = [pq.read_table(uri.removeprefix("file://")) for uri in beside]
@@ -85,7 +85,7 @@ def test_tasks_have_the_bits_of_memory(staged, label, names):
 
 @pytest.mark.spark
 def test_keys_that_are_not_whole_are_refused(staged):
-    """All of them at once."""
+    """Rejects all incomplete keys together."""
     made = {name: method_of(name) for name in ("naive_mean_by_odd", "naive_last_by_units", "naive_mean_by_sku")}
     with pytest.raises(
         TrainingSetError, match=r"naive_mean_by_odd uses the key odd, which is double; .*naive_last_by_units"
@@ -95,7 +95,7 @@ def test_keys_that_are_not_whole_are_refused(staged):
 
 @pytest.mark.spark
 def test_rows_that_are_missing_in_the_end_are_named(staged, monkeypatch):
-    """A set without rows that Spark lost is not kept."""
+    """Rejects fewer predictions than rows, after Spark lost a row."""
     baselines = made_by(staged, "units")
     whole = baselines._rows
     monkeypatch.setattr(baselines, "_rows", lambda keys: whole(keys).where("row_id != 7"))
@@ -105,7 +105,7 @@ def test_rows_that_are_missing_in_the_end_are_named(staged, monkeypatch):
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_key_is_whole(size, monkeypatch):
-    """Nulls come first, and a key may be longer than what is held at once."""
+    """Nulls come first, and a key may span several batches."""
     monkeypatch.setattr("mlops_runtime.features.distributed_baselines._ROWS_A_BATCH", 4)
     keys = [None] * 9 + ["a"] * 2 + ["b"] * 30 + ["c", "d", "e", "f"]
     table = pa.table({"key": keys, "n": range(len(keys))})

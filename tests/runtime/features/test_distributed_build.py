@@ -1,4 +1,4 @@
-"""Training sets that Spark's tasks write, against DuckDB's: the same content hash and the same bytes in every file."""
+"""Training sets written by Spark's tasks have DuckDB's content hash and bytes in every file."""
 
 import hashlib
 import io
@@ -27,7 +27,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError, locate
 
 pytestmark = pytest.mark.spark
 
-START = datetime(2017, 3, 10, tzinfo=UTC)  # clocks of New York change in the night to the 12th
+START = datetime(2017, 3, 10, tzinfo=UTC)  # New York's clocks change in the night to the 12th
 NAN = float("nan")
 
 
@@ -66,7 +66,7 @@ GROUPS = (STOCK, PRICES, STORES, NEVER, GroupJoin(group=STORES, name="home", on=
 
 
 def history(chance: random.Random, which: FeatureGroup, count: int) -> pa.Table:
-    """Return rows of a few keys at whole hours, so that many tie, with odd values."""
+    """Return rows of a few keys at whole hours, so that many tie, with unusual values."""
     values = {
         "units": pa.array([chance.choice([None, NAN, -0.0, 0.0, 1.5]) for _ in range(count)]),
         "note": pa.array([chance.choice([None, "", "ä", "b"]) for _ in range(count)]),
@@ -99,7 +99,7 @@ def history(chance: random.Random, which: FeatureGroup, count: int) -> pa.Table:
 
 
 def asked(chance: random.Random, count: int) -> pa.Table:
-    """Return entity rows with columns that no feature table has, keys that are null or nowhere, and ids with gaps."""
+    """Return entity rows with extra columns, null and unknown keys, and ids with gaps."""
     return pa.table(
         {
             "small": pa.array([i % 200 for i in range(count)], pa.uint8()),
@@ -115,13 +115,13 @@ def asked(chance: random.Random, count: int) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    """Give the shared session; its time zone is New York's."""
+    """Return the shared session, whose time zone is New York's."""
     return local_spark.shared(tmp_path_factory.mktemp("spark"))
 
 
 @pytest.fixture(scope="module")
 def store(spark, tmp_path_factory):
-    """Give a store with ties, also those of foreign writers: two rows of one ingest that differ in their values alone."""
+    """Return a store with ties, also of foreign writers: two rows of one ingest that differ only in values."""
     client = FeatureStoreClient.local(tmp_path_factory.mktemp("store"), now=lambda: at(1000))
     chance = random.Random(5)
     for which in (STOCK, PRICES, STORES):
@@ -130,7 +130,7 @@ def store(spark, tmp_path_factory):
         table = client.table(which.table_name)
         foreign = table.scan().to_arrow().slice(0, 40)
         twins = [foreign]
-        for name in which.feature_names[-2:]:  # lists and bytes do not decide
+        for name in which.feature_names[-2:]:  # lists and bytes do not break ties
             place = foreign.column_names.index(name)
             values = foreign[name].combine_chunks().take(pa.array(reversed(range(40))))
             twins.append(foreign.set_column(place, foreign.schema.field(name), values))
@@ -142,12 +142,12 @@ def store(spark, tmp_path_factory):
 
 
 def files(folder: Path, built) -> dict[str, bytes]:
-    """Return the content of the files that tasks wrote, by path in the set."""
+    """Return the content of the tasks' files by path in the set."""
     return {path: Path(uri.removeprefix("file://")).read_bytes() for path, uri in built.staged.items()}
 
 
 def both(spark, folder: Path, ready, block: int, here, **entities):
-    """Build by Spark; check that output and bytes are those that were built here."""
+    """Build by Spark; assert that output and bytes equal those of this process."""
     uri = folder / "rows.parquet"
     pq.write_table(ready.rows, uri, row_group_size=37)
     found = distributed_build.build(
@@ -170,7 +170,7 @@ def both(spark, folder: Path, ready, block: int, here, **entities):
 
 
 def ready_for(store, rows, **asked_for):
-    """Return what is about to be built."""
+    """Return the request of a build."""
     request = requested(rows, GROUPS, name="shelves", **asked_for)
     found = located(store.table, store.table_names(), request)
     return training_set.prepared(found, request)
@@ -186,7 +186,7 @@ def ready_for(store, rows, **asked_for):
     ],
 )
 def test_tasks_write_the_very_files_of_duckdb(spark, store, tmp_path, count, block, asked_for):
-    """On ties, NaN, -0.0, null, empty, all types, keys that are null or sparse, one row above a block, without any row."""
+    """Covers ties, NaN, -0.0, null, empty strings, all types, null and sparse keys, one row above a block, and no rows."""
     ready = ready_for(store, asked(random.Random(count), count), **asked_for)
     here = training_set.assemble(ready.tables, ready.manifest, ready.rows, block=block)
     found = both(spark, tmp_path, ready, block, here, timestamp="event_timestamp")
@@ -197,7 +197,7 @@ def test_tasks_write_the_very_files_of_duckdb(spark, store, tmp_path, count, blo
 
 
 def test_a_set_that_is_split_has_a_file_for_each_split_of_a_block(spark, store, tmp_path):
-    """Naive predictions come last, as here."""
+    """Naive predictions are computed last, as in memory."""
     plan = TrainingSetPlan(
         name="demand",
         label_group="stock",
@@ -230,7 +230,7 @@ def test_a_set_that_is_split_has_a_file_for_each_split_of_a_block(spark, store, 
 
 
 def test_fails_when_a_snapshot_is_gone_or_blocks_are_missing(spark, store, tmp_path, monkeypatch):
-    """Nothing names what was written."""
+    """No manifest names the written files."""
     ready = ready_for(store, asked(random.Random(2), 20))
     pinned = [
         replace(each, snapshot_id=7) if each.snapshot_id != NO_SNAPSHOT else each for each in ready.manifest.features
@@ -248,7 +248,7 @@ def test_fails_when_a_snapshot_is_gone_or_blocks_are_missing(spark, store, tmp_p
 
 
 def test_an_erasure_takes_what_a_killed_build_staged(spark, tmp_path):
-    """The files of all attempts are looked through, though no manifest names them."""
+    """The erasure scans the files of all attempts, which no manifest names."""
     client = FeatureStoreClient.local(tmp_path / "store", now=lambda: at(1000))
     client.backfill(STORES, history(random.Random(3), STORES, 60))
     shown(spark, client.table("stores_v1"))
@@ -276,7 +276,7 @@ def test_an_erasure_takes_what_a_killed_build_staged(spark, tmp_path):
 
 
 def test_parquet_of_entity_rows_has_the_statistics_that_bound_what_is_read() -> None:
-    """Feature rows after the last entity row are not read."""
+    """The statistics limit the scan: feature rows after the last entity row are not read."""
     rows = pa.table({"event_timestamp": pa.array([at(3), at(1)], pa.timestamp("us", "UTC"))})
     metadata = pq.read_metadata(io.BytesIO(parquet_bytes(rows)))
     assert distributed_build._within([metadata], "event_timestamp") == (at(1), at(3))

@@ -1,4 +1,4 @@
-"""Labels that Spark's tasks split, against those that are split in memory: the same rows in the same order, the same times."""
+"""Labels split by Spark's tasks have the rows, order and times of those split in memory."""
 
 import random
 from dataclasses import replace
@@ -22,7 +22,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 
 pytestmark = pytest.mark.spark
 
-START = datetime(2017, 3, 10, tzinfo=UTC)  # clocks of New York change in the night to the 12th
+START = datetime(2017, 3, 10, tzinfo=UTC)  # New York's clocks change in the night to the 12th
 NAN = float("nan")
 STORE, SKU = Entity("store_id", "string", "store"), Entity("sku", "long", "article")
 SALES = FeatureGroup(
@@ -62,7 +62,7 @@ def at(hours: float) -> datetime:
 
 
 def labels(chance: random.Random, count: int, first: int) -> pa.Table:
-    """Return labels of which many restate others, with odd values and some that are none."""
+    """Return labels with many restatements, unusual values and withdrawn labels."""
     asked = [chance.randrange(first, first + 50) for _ in range(count)]
     rows = pa.table(
         {
@@ -85,7 +85,7 @@ def labels(chance: random.Random, count: int, first: int) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    """Give the shared session, whose shuffles have as many partitions as they are given, so that there are several files."""
+    """Return the shared session with a fixed number of shuffle partitions, so that there are several files."""
     session = local_spark.shared(tmp_path_factory.mktemp("spark"))
     before = {name: session.conf.get(name) for name in ("spark.sql.adaptive.enabled", "spark.sql.shuffle.partitions")}
     session.conf.set("spark.sql.adaptive.enabled", "false")
@@ -97,7 +97,7 @@ def spark(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(spark, tmp_path_factory):
-    """Give a store whose labels tie, those of foreign writers too: rows of one ingest that differ in their values alone."""
+    """Return a store whose labels tie, also of foreign writers: rows of one ingest that differ only in values."""
     client = FeatureStoreClient.local(tmp_path_factory.mktemp("store"), now=lambda: at(1000))
     chance = random.Random(11)
     for first in (0, 40):
@@ -117,13 +117,13 @@ def store(spark, tmp_path_factory):
 
 
 def tasks(spark, folder: Path) -> DistributedLabels:
-    """Return labels that are written below a folder."""
+    """Return the labels written below a folder."""
     return DistributedLabels(spark, catalog="lake", files=Files(properties={}), staged=(folder / "rows").as_uri())
 
 
 @pytest.mark.parametrize("change", [{}, {"history_days": 1}, {"labels": None, "holdout_days": 2}])
 def test_tasks_split_as_memory_does(spark, store, tmp_path, change):
-    """Newest versions by the same order of ties, the same rows in the same order and types, over several files."""
+    """Newest versions follow the same tie order, with equal rows, order and types over several files."""
     plan, table = replace(PLAN, **change), store.table("sales_v1")
     columns = ("store_id", "sku", "rival_id", "asked_at", *plan.label_columns)
     pinned = pin(table, table.current_snapshot().snapshot_id, "t", columns)
@@ -135,12 +135,12 @@ def test_tasks_split_as_memory_does(spark, store, tmp_path, change):
     assert len(files) > 2
     rows = pa.concat_tables(files)
     assert rows.schema.equals(here.rows.schema, check_metadata=True)
-    assert repr(rows.to_pylist()) == repr(here.rows.to_pylist())  # NaN is not itself
+    assert repr(rows.to_pylist()) == repr(here.rows.to_pylist())  # NaN does not equal itself
     assert parts.rows["sku"].to_pylist() == [0, 3]
 
 
 def test_the_set_of_a_plan_has_the_bytes_of_duckdbs(spark, store, tmp_path):
-    """With naive predictions beside the labels, in blocks that cut across the files of tasks."""
+    """Has naive predictions next to labels, in blocks that cross the tasks' files."""
     plan = replace(
         PLAN,
         labels=None,
@@ -178,7 +178,7 @@ def test_the_set_of_a_plan_has_the_bytes_of_duckdbs(spark, store, tmp_path):
     ],
 )
 def test_fails_as_memory_does(spark, store, tmp_path, change, as_of, message):
-    """By the same messages; a baseline of a feature is one for DuckDB."""
+    """The messages are equal; a baseline computed from a feature needs DuckDB."""
     there = tasks(spark, tmp_path)
     with pytest.raises(TrainingSetError, match=message):
         there.entities(
@@ -189,7 +189,7 @@ def test_fails_as_memory_does(spark, store, tmp_path, change, as_of, message):
 
 
 def test_fails_where_a_label_was_known_before_its_prediction(spark, store, tmp_path):
-    """There is nothing to predict then."""
+    """Such a label leaves nothing to predict."""
     early = FeatureStoreClient.local(tmp_path / "store", now=lambda: at(1000))
     rows = labels(random.Random(1), 20, 0)
     early.backfill(

@@ -1,4 +1,4 @@
-"""Which engine is chosen, at the bounds."""
+"""The choice of an engine at its limits."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ MEMORY = 1_000_000 * ROW_BYTES + 1_000 * ENTITY_BYTES
 
 
 def table(rows: int, size: int = 1_000, name: str = "stock_v1") -> Planned:
-    """Return a table of so many rows and bytes."""
+    """Return a table with the given rows and bytes."""
     return Planned(table=name, rows=rows, bytes=size)
 
 
@@ -30,7 +30,7 @@ def table(rows: int, size: int = 1_000, name: str = "stock_v1") -> Planned:
         ([table(1_000_000)], 1_000, "duckdb"),
         ([table(1_000_001)], 1_000, "spark"),
         ([table(1_000_000)], 1_001, "spark"),
-        # one table at a time: two that fit do
+        # tables are read one at a time: two that fit singly are allowed
         ([table(1_000_000), table(1_000_000)], 1_000, "duckdb"),
         ([table(1_000_001, 1)], 1_000, "spark"),
         ([table(1, 1 << 50)], 1_000, "duckdb"),
@@ -38,14 +38,14 @@ def table(rows: int, size: int = 1_000, name: str = "stock_v1") -> Planned:
     ],
 )
 def test_sizes_decide(tables, entities, engine):
-    """Memory alone: bytes to read say nothing of it."""
+    """Required memory alone decides, not the bytes to read."""
     found = choose(tables, entities, memory=MEMORY)
     assert found.engine == engine
     assert found.rows == sum(t.rows for t in tables)
 
 
 def test_the_reason_has_the_numbers():
-    """What is read there and what would be needed here."""
+    """Contains the bytes to read and the required memory."""
     found = choose([table(2_000_000, 3 << 30)], 1_000, memory=MEMORY)
     assert found.reason == (
         "248 MiB of memory for 1000 entity rows and 2000000 rows of stock_v1 do not fit into 124 MiB; 3.00 GiB to read"
@@ -53,14 +53,14 @@ def test_the_reason_has_the_numbers():
 
 
 def test_a_forced_engine_is_taken_and_the_sizes_are_told():
-    """Whoever forces it sees what it means."""
+    """Reports the sizes, so that the user sees the consequences."""
     found = choose([table(2_000_000, 3 << 30)], 1_000, memory=MEMORY, forced="duckdb")
     assert (found.engine, found.memory) == ("duckdb", 2_000_000 * ROW_BYTES + 1_000 * ENTITY_BYTES)
     assert "engine='duckdb' was requested for any size: 248 MiB" in found.reason
 
 
 def test_small_sizes_are_no_zeros():
-    """Less than a MiB is said so."""
+    """Sizes below a MiB are written as such."""
     found = choose([table(10)], 1, forced="spark")
     assert found.reason == (
         "engine='spark' was requested for any size: less than 1 MiB of memory for 1 entity rows and 10 rows of "
@@ -69,7 +69,7 @@ def test_small_sizes_are_no_zeros():
 
 
 def test_fails_with_every_problem():
-    """An engine that there is not, and no memory."""
+    """Reports an unknown engine and missing memory together."""
     with pytest.raises(EngineError) as error:
         choose([], 0, memory=0, forced="presto")
     assert str(error.value) == (
@@ -78,7 +78,7 @@ def test_fails_with_every_problem():
 
 
 def test_a_scan_is_measured_by_metadata_and_filter(tmp_path):
-    """Files that the filter leaves out are not counted."""
+    """Files excluded by the filter are not counted."""
     catalog = SqlCatalog("local", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri())
     catalog.create_namespace("features")
     days = [datetime(2017, 1, day, tzinfo=UTC) for day in (1, 2)]

@@ -1,4 +1,4 @@
-"""The right to be forgotten: no row, no file, no copy is left, and what was taken is on the record."""
+"""The right to erasure: no row, file or copy remains, and the erasure is recorded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ def _kept_once(tmp_path_factory):
 
 @pytest.fixture
 def kept(_kept_once):
-    """Give the store as it was made, and the training sets by name."""
+    """Return the restored store, and the training sets by name."""
     kept, built = _kept_once
     shop = kept.back()
     vars(shop).update(built)
@@ -61,7 +61,7 @@ def erase(filled, **options):
 
 
 def found(path) -> list[str]:
-    """Return the files below a folder that hold the entity, whatever they are, compressed or not."""
+    """Return the files below a folder that contain the entity, compressed or not."""
     files = [p for p in path.rglob("*") if p.is_file()]
     plain = [p for p in files if SECRET.encode() in p.read_bytes()]
     tables = [p for p in files if p.suffix == ".parquet" and SECRET in pq.read_table(p)["store_id"].to_pylist()]
@@ -70,13 +70,13 @@ def found(path) -> list[str]:
 
 
 def avro(path) -> list[object]:
-    """Return the records of an Avro file: manifests hold bounds of files that are there or were deleted, 16 letters of texts."""
+    """Return the records of an Avro file: manifests contain bounds of current and deleted files, 16 characters of strings."""
     with AvroFile(PyArrowFileIO().new_input(str(path))) as records:
         return list(records)
 
 
 def test_nothing_of_the_entity_is_left(kept):
-    """Neither rows, nor files of any kind, nor history; other rows stay, and so do their values."""
+    """No rows, files of any kind or history remain; other rows keep their values."""
     assert found(kept.path)
 
     record = erase(kept)
@@ -92,7 +92,7 @@ def test_nothing_of_the_entity_is_left(kept):
 
 
 def test_training_sets_that_held_it_have_tombstones(kept):
-    """And cannot be built again; others can. They name the tables that had its rows, not others with such a key."""
+    """They cannot be rebuilt, others can. Tombstones name tables with the entity's rows, not others with such a key."""
     record = erase(kept)
 
     for built in (kept.one, kept.both):
@@ -104,7 +104,7 @@ def test_training_sets_that_held_it_have_tombstones(kept):
 
 
 def test_a_set_whose_entity_rows_alone_held_it_has_a_tombstone(kept):
-    """It names no table: rows of none went."""
+    """It names no table, because no table lost rows."""
     built = kept.client.training_set(kept.asked((6, "1"), (6, "ghost")), [kept.STOCK], name="ghost")
 
     record = kept.client.erase({"store_id": "ghost"}, reason="T-8", in_use=[])
@@ -116,7 +116,7 @@ def test_a_set_whose_entity_rows_alone_held_it_has_a_tombstone(kept):
 
 @pytest.mark.parametrize("resumes", [True, False], ids=["resumed", "erased again"])
 def test_an_erasure_that_a_lost_index_stops_is_completed_after_maintenance(kept, resumes):
-    """The snapshots that go hold keys which the ledger cannot take; until then each call says so, and the record stays."""
+    """The ledger cannot store the keys of expired snapshots; until then each call reports it and the record stays."""
     small_batches(kept)
     (newest, *_) = sorted(kept.path.rglob(f"ledger/**/{INDEX_FILES}*"), key=lambda path: -path.stat().st_mtime_ns)
     newest.unlink()
@@ -140,7 +140,7 @@ def test_an_erasure_that_a_lost_index_stops_is_completed_after_maintenance(kept,
 
 
 def test_files_of_a_set_without_the_entity_stay(kept):
-    """Its rows are not the entity's."""
+    """Such a set has only other entities' rows."""
     erase(kept)
 
     assert len(list(kept.path.rglob("sets/one/**/*.parquet"))) == 1
@@ -148,7 +148,7 @@ def test_files_of_a_set_without_the_entity_stay(kept):
 
 
 def test_keys_of_erased_batches_are_remembered(kept):
-    """A redelivered batch brings nothing back."""
+    """A redelivered batch restores nothing."""
     erase(kept)
 
     batch = kept.stock((5, 9, 5)).set_column(0, "store_id", [[SECRET]])
@@ -157,7 +157,7 @@ def test_keys_of_erased_batches_are_remembered(kept):
 
 
 def test_a_set_in_use_is_taken_only_when_asked(kept):
-    """Else nothing changes at all."""
+    """Otherwise nothing changes."""
     files = sorted(kept.path.rglob("*"))
 
     with pytest.raises(ErasureError, match=f"1 training sets that contain the entity: {kept.one.id}; retrain without"):
@@ -169,7 +169,7 @@ def test_a_set_in_use_is_taken_only_when_asked(kept):
 
 
 def test_erasing_again_takes_nothing(kept):
-    """It commits the same rows once more, after which writers that began before cannot."""
+    """It commits the same rows again, which makes commits of earlier writers fail."""
     erase(kept)
     before = kept.client.table("stock_v1")
 
@@ -184,7 +184,7 @@ def test_erasing_again_takes_nothing(kept):
 
 
 def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
-    """Also when the tables, or the entity rows by which the set was found, are clean by then."""
+    """Applies also when the tables, or the entity rows that led to the set, are already clean."""
     again = kept.client.training_set(kept.asked((7, "1"), (6, SECRET)), [kept.STOCK], name="more")
     assert again.entities is not None
     erased = Objects.erase
@@ -211,7 +211,7 @@ def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
 
 
 def test_files_of_a_set_that_was_never_finished_go_too(kept, monkeypatch):
-    """Whoever built it ended before the manifest."""
+    """Its builder died before the manifest."""
     with monkeypatch.context() as broken:
         broken.setattr(module.Manifests, "add_copy", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -225,7 +225,7 @@ def test_files_of_a_set_that_was_never_finished_go_too(kept, monkeypatch):
 
 
 def test_what_a_killed_job_staged_goes_with_what_lies_beside_it(kept):
-    """Its tasks' files end in their attempts; columns beside rows say nothing of whose they are. Other files stay."""
+    """Tasks' files end with their attempts; column files without keys cannot be attributed. Other files stay."""
     folder = kept.path / "training_sets" / "staged" / "build"
     folder.mkdir(parents=True)
     for name, store_id in (("part-0.parquet.3", SECRET), ("000000.1.parquet", SECRET), ("000001.2.parquet", "1")):
@@ -239,7 +239,7 @@ def test_what_a_killed_job_staged_goes_with_what_lies_beside_it(kept):
 
 
 def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
-    """Its snapshot goes, as it holds the entity's earlier rows; its key does not, and neither do its own rows."""
+    """Its snapshot, which includes the entity's earlier rows, is removed; its key and its own rows stay."""
     rewrite = module.rewrite
 
     def ingest_first(table, *arguments):
@@ -260,7 +260,7 @@ def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
 
 
 def test_a_batch_that_lands_right_after_the_rewriting_blocks_nothing(kept, monkeypatch):
-    """It brings the entity back, and is a matter for the next erasure."""
+    """The restored entity is a matter for the next erasure."""
     taken = table_erasure._taken
 
     def ingest_after(table, *arguments):
@@ -299,7 +299,7 @@ STEPS = {
 @pytest.mark.parametrize("resumes", [True, False], ids=["maintain", "erase"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step, resumes):
-    """Wherever it happens, and by one that does not name the entity too."""
+    """Applies to a crash at any step, and to a call without the entity."""
 
     def crash(*_args, **_options):
         raise KeyboardInterrupt
@@ -323,7 +323,7 @@ def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step, resumes):
 
 
 def test_part_of_a_key_erases_all_below_it(shop):
-    """A household in every category."""
+    """Erases a household in every category."""
     group = replace(
         shop.STOCK, name="wide", entities=(*shop.STOCK.entities, replace(shop.STOCK.entities[0], name="category"))
     )
@@ -337,7 +337,7 @@ def test_part_of_a_key_erases_all_below_it(shop):
 
 
 def test_tables_that_name_keys_otherwise_are_left_alone(kept):
-    """What is no number is no key of a table of numbers, nor of entity rows for it."""
+    """A value that is not a number matches no numeric key, in tables and entity rows."""
     numbered = replace(kept.STOCK, name="numbered", entities=(replace(kept.STOCK.entities[0], type="long"),))
     kept.client.ingest(numbered, kept.stock((1, 1, 1)).set_column(0, "store_id", pa.array([1])))
     asked = pa.table({"store_id": [1], "event_timestamp": [kept.day(2)]})
@@ -348,7 +348,7 @@ def test_tables_that_name_keys_otherwise_are_left_alone(kept):
 
 
 def test_fails_when_no_table_has_the_key(kept):
-    """With the keys that there are."""
+    """The error lists the existing keys."""
     with pytest.raises(
         ErasureError, match="no table has the key customer; there are sales_v1: store_id; stock_v1: store_id"
     ):
@@ -359,14 +359,14 @@ def test_fails_when_no_table_has_the_key(kept):
 
 @pytest.mark.parametrize("in_use", ["a list was forgotten", None, 5])
 def test_fails_when_in_use_is_no_list(kept, in_use):
-    """A text is a list of letters, none of which is a training set."""
+    """A string would be read as a list of single-letter ids."""
     with pytest.raises(ErasureError, match=r"in_use must be a list of ids of training sets, got .*; give \[\] if"):
         erase(kept, in_use=in_use)
     assert found(kept.path)
 
 
 def test_fails_when_in_use_names_no_training_set(kept):
-    """A misspelt id spares nothing: nothing is erased, and all of them are named."""
+    """A misspelt id would protect nothing: nothing is erased, and all wrong ids are reported."""
     files = sorted(kept.path.rglob("*"))
     with pytest.raises(ErasureError, match=r"in_use names 'beef', 'dead', without a manifest in .*manifests;"):
         erase(kept, in_use=["dead", kept.before.id, "beef"])
@@ -374,7 +374,7 @@ def test_fails_when_in_use_names_no_training_set(kept):
 
 
 def test_fails_when_a_manifest_cannot_be_read(kept):
-    """Whether it pins the entity's rows nobody can tell; nothing is erased."""
+    """Whether it pins the entity's rows is unknown, so nothing is erased."""
     (kept.path / "manifests" / "not-one.json").write_text("{}")
     files = sorted(kept.path.rglob("*"))
 
@@ -387,19 +387,19 @@ def test_fails_when_a_manifest_cannot_be_read(kept):
 
 @pytest.mark.parametrize("reason", ["", "  ", 5])
 def test_fails_without_a_reason(kept, reason):
-    """It stays in the records when the rows are gone."""
+    """The reason stays in the records after the rows are gone."""
     with pytest.raises(ErasureError, match="reason must be a reason, such as a ticket's number, got"):
         kept.client.erase(ENTITY, reason=reason, in_use=())
 
 
 def small_batches(shop, count: int = 40) -> None:
-    """Ingest so many small batches that the snapshots of the first are expired."""
+    """Ingest enough small batches to expire the first snapshots."""
     for number in range(count):
         shop.client.ingest(shop.STOCK, shop.stock((6 + number / 100, number, 7)), idempotency_key=f"small {number}")
 
 
 def test_nothing_is_left_of_what_snapshots_were_expired_of(kept):
-    """Their manifests hold keys as bounds; the sets that read them are found by their sequence numbers."""
+    """Their manifests contain keys as bounds; affected sets are found by sequence numbers."""
     pinned = kept.one.manifest.features[0]
     for built in (kept.one, kept.both):
         kept.client.table("stock_v1").manage_snapshots().remove_tag(built.manifest.features[0].tag).commit()
@@ -415,7 +415,7 @@ def test_nothing_is_left_of_what_snapshots_were_expired_of(kept):
 
 
 def test_files_of_an_ingest_that_was_killed_or_overtaken_are_erased(kept, monkeypatch):
-    """No snapshot names them; those of others, whose writers may be at work, stay."""
+    """No snapshot names them; files of other, possibly active writers stay."""
     for store_id in (SECRET, "1"):
         batch = kept.stock((8, 8, 8)).set_column(0, "store_id", [[store_id]])
         with monkeypatch.context() as patched:
@@ -431,7 +431,7 @@ def test_files_of_an_ingest_that_was_killed_or_overtaken_are_erased(kept, monkey
 
 
 def test_files_that_nothing_can_read_are_erased(kept):
-    """A writer that was killed in the middle of one: its commit can no longer succeed."""
+    """A writer was killed while writing; its commit can no longer succeed."""
     data = next(iter((kept.path / "tables/features/stock_v1/data").rglob("*.parquet")))
     half = data.with_name("half.parquet")
     half.write_bytes(b"PAR1" + SECRET.encode())
@@ -442,12 +442,12 @@ def test_files_that_nothing_can_read_are_erased(kept):
 
 
 def truncated(path):
-    """Leave the first half of a file."""
+    """Truncate a file to its first half."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def overwritten(path):
-    """Replace the pages of a data file, and leave what says where they are."""
+    """Overwrite the pages of a data file, leaving its footer."""
     content = path.read_bytes()
     path.write_bytes(content[:4] + b"\xff" * 400 + content[404:])
 
@@ -457,7 +457,7 @@ def overwritten(path):
 )
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_that_is_missing_or_damaged_is_named(filled, kind, damage):
-    """As for reads, with what restores it; each other file stays."""
+    """The error names the restore, as for reads; other files stay."""
     (place, *_) = FILES[kind](filled.client.table("stock_v1"))
     path = Path(place.removeprefix("file://"))
     damage(path)
@@ -473,7 +473,7 @@ def test_a_file_that_is_missing_or_damaged_is_named(filled, kind, damage):
 
 
 def test_entity_rows_that_cannot_be_read_are_named(kept):
-    """Whether they hold the entity is not known: nothing is erased."""
+    """Whether they contain the entity is unknown, so nothing is erased."""
     path = next(iter(sorted(kept.path.rglob("entities/*.parquet"))))
     path.write_bytes(b"")
     files = sorted(kept.path.rglob("*"))

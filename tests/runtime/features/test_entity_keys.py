@@ -1,4 +1,4 @@
-"""Keys of any library in the types of tables: no value changes, and what would is refused."""
+"""Keys of any library converted to table types without changing a value; lossy conversions are rejected."""
 
 import math
 from datetime import UTC, date, datetime
@@ -18,7 +18,7 @@ WHOLE = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(),
 
 @given(st.sampled_from(WHOLE), st.sampled_from([pa.int32(), pa.int64()]), st.data())
 def test_integers_fit_or_are_refused(given_type, wanted, data):
-    """Of any width; none is cut."""
+    """Integers of any width fit or are rejected, never truncated."""
     bits = given_type.bit_width
     low, high = (
         (0, 2**bits - 1) if pa.types.is_unsigned_integer(given_type) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -51,7 +51,7 @@ def test_integers_fit_or_are_refused(given_type, wanted, data):
     ids=["floats", "dates", "times", "categories", "views", "nulls"],
 )
 def test_what_libraries_have_by_themselves_is_taken(column, kind, expected):
-    """Pandas' floats for integers with gaps, its nanoseconds, categories, and columns without a value."""
+    """Accepts pandas' floats for integers with gaps, nanoseconds, categories, and columns without values."""
     found = typed_key(pa.chunked_array([column]), kind)
     assert (found.type, found.to_pylist()) == (kind, expected)
 
@@ -73,13 +73,13 @@ def test_what_libraries_have_by_themselves_is_taken(column, kind, expected):
     ],
 )
 def test_fails_for_keys_that_would_change(column, kind, message):
-    """Both types, the value, and the fix."""
+    """The error names both types, the value and the fix."""
     with pytest.raises(KeyTypeError, match=message):
         typed_key(pa.chunked_array([column]), kind)
 
 
 def test_the_same_keys_are_the_same_rows_for_any_library():
-    """So a training set has one id, whichever library made its entity rows; other columns stay as they are."""
+    """A training set's id does not depend on the library of its entity rows; other columns are unchanged."""
     kinds = {"sku": pa.int32(), "store": pa.string()}
     values = {"sku": [7, None], "store": ["a", "b"], "weight": [1.0, 2.0]}
     tables = [

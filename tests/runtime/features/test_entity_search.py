@@ -1,4 +1,4 @@
-"""Whose rows are the entity's: keys compare by their type, in tables and in files."""
+"""Finding an entity's rows: keys compare by type, in tables and files."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -24,7 +24,7 @@ ODD = ["z", True, 2.0, 2**70, None, date(2000, 1, 1), datetime(2000, 1, 1), date
 @pytest.mark.parametrize("give", [lambda key: key, str], ids=["value", "text"])
 @pytest.mark.parametrize("kind", KEYS)
 def test_keys_compare_by_their_type(shop, kind, give):
-    """A value of another type names nobody: it is refused, where the clock's zone or a cast would have chosen."""
+    """Rejects values of another type instead of applying a time zone or cast."""
     group = replace(shop.STOCK, name="typed", entities=(replace(shop.STOCK.entities[0], type=kind),))
     times = shop.stock((1, 1, 1), (2, 2, 2))
     shop.client.ingest(group, times.set_column(0, "store_id", pa.array(KEYS[kind])))
@@ -47,13 +47,13 @@ def test_keys_compare_by_their_type(shop, kind, give):
 
 @pytest.mark.parametrize("value", ["7", "a:b", 7, date(1969, 1, 2), datetime(2017, 1, 1, microsecond=1, tzinfo=UTC)])
 def test_an_entity_keeps_its_types_when_it_is_written_down(value):
-    """A number is not its text: a table of texts is not touched when a later call goes on."""
+    """A number differs from its text: a resumed erasure does not touch a table of strings."""
     again = read(spelt({"store_id": value}))
     assert (again, type(again["store_id"])) == ({"store_id": value}, type(value))
 
 
 def test_values_of_numpy_and_pandas_keep_their_types():
-    """As they derive from Python's: a call that goes on knows these alone."""
+    """They are stored as the Python types from which they derive, which a resumed call reads."""
     time = datetime(2017, 1, 1, tzinfo=UTC)
     again = read(spelt({"store_id": np.str_("7"), "at": pd.Timestamp(time)}))
     assert again == {"store_id": "7", "at": time}

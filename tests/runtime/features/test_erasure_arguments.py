@@ -1,4 +1,4 @@
-"""What an erasure is asked for is checked before anything happens."""
+"""Arguments of an erasure are checked before any change."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -32,7 +32,7 @@ def state(filled):
     ],
 )
 def test_an_argument_of_another_type_is_refused(filled, state, wrong, told):
-    """With what was got and what is allowed; nothing was written."""
+    """The error names the value and the allowed type; nothing is written."""
     before = state()
     with pytest.raises(ErasureError, match=told):
         filled.client.erase(**(GOOD | wrong))
@@ -40,7 +40,7 @@ def test_an_argument_of_another_type_is_refused(filled, state, wrong, told):
 
 
 def test_every_problem_is_named(filled):
-    """And those of a call that goes on with erasures."""
+    """Also for calls that resume erasures."""
     with pytest.raises(ErasureError, match=r"entity must .*; reason must .*; in_use must .*; wait must .*; ended must"):
         filled.client.erase(None, reason="", in_use="a", wait=5, ended=5)
     with pytest.raises(ErasureError, match=r"^wait must .*; ended must"):
@@ -48,7 +48,7 @@ def test_every_problem_is_named(filled):
 
 
 def test_a_reason_that_names_the_entity_is_refused(filled, state):
-    """As it stays in the records when the rows are gone."""
+    """The reason stays in the records after the rows are gone."""
     before = state()
     with pytest.raises(ErasureError, match="reason contains the store_id to erase, and stays in the records;"):
         filled.client.erase({"store_id": "SECRETPAT3"}, reason="about SECRETPAT3", in_use=())
@@ -72,5 +72,5 @@ def test_a_reason_that_names_the_entity_is_refused(filled, state):
     ],
 )
 def test_a_value_is_found_as_a_word_and_a_longer_text_anywhere(value, reason, is_said):
-    """A number within the number of a ticket is a ticket's."""
+    """A number is matched as a word, so a ticket number that contains it is allowed; longer text is matched anywhere."""
     assert named_in(reason, {"key": value}) == (["key"] if is_said else [])

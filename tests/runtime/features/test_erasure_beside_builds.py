@@ -1,4 +1,4 @@
-"""An erasure while training sets are built, tables are compacted and other entities are erased: no byte of the entity is left."""
+"""Erasures concurrent with builds, compactions and other erasures leave no byte of the entity."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def _filled_with_the_entity(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 @pytest.fixture
 def shop(_filled_with_the_entity: Kept) -> SimpleNamespace:
-    """Give a shop with the entity's rows among those of others, in one file and in one of its own."""
+    """Return a shop with the entity's rows in a shared file and in a separate one."""
     return _filled_with_the_entity.back()
 
 
@@ -58,12 +58,12 @@ def erase(shop: SimpleNamespace, **options: Any) -> Any:
 
 
 def build(shop: SimpleNamespace, name: str = "both") -> Any:
-    """Build a set of which the entity's rows are part."""
+    """Build a set that includes the entity's rows."""
     return shop.new_client().training_set(shop.asked((6, "1"), (6, SECRET)), [shop.STOCK], name=name)
 
 
 def before(target: Any, name: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch, skip: int = 0) -> None:
-    """Act once before a call, after so many calls."""
+    """Act once before a call, after a number of calls."""
     original, calls = getattr(target, name), []
 
     def first(*arguments: Any, **options: Any) -> Any:
@@ -75,7 +75,7 @@ def before(target: Any, name: str, act: Callable[[], object], monkeypatch: pytes
     monkeypatch.setattr(target, name, first)
 
 
-# where the build is when the whole of an erasure comes between: what is called next, after how many calls, and what becomes of it
+# the step of the build at which a whole erasure runs: next call, number of calls before it, and the outcome
 STEPS = {
     "the intent, before any state is loaded": (sets, "build", 0, "clean"),
     "loading, before reading": (sets, "pinned_groups", 0, "refused"),
@@ -92,11 +92,11 @@ STEPS = {
 def test_an_erasure_after_each_step_of_a_build_leaves_nothing(
     shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """It waits for the build, which is refused, or keeps what the erasure then removes; the next call completes it."""
+    """It waits for the build, which is rejected or keeps files that the erasure removes; the next call completes it."""
     target, name, skip, outcome = STEPS[step]
     records = []
     with monkeypatch.context() as patched:
-        # the erasure opens and closes intents of its own
+        # the erasure opens and closes its own intents
         before(target, name, lambda: patched.undo() or records.append(erase(shop)), patched, skip)
         if outcome == "kept":
             assert build(shop).rows.num_rows == 2
@@ -120,7 +120,7 @@ def test_an_erasure_after_each_step_of_a_build_leaves_nothing(
 def test_who_begins_after_the_history_is_gone_reads_none_of_the_rows(
     shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not at the snapshot that had them either; so builds are listed after that."""
+    """Builds are listed after the history is gone, so a later one cannot read the rows, not even by their old snapshot."""
     had = shop.client.table("stock_v1").current_snapshot().snapshot_id
     built = []
 
@@ -140,7 +140,7 @@ def test_who_begins_after_the_history_is_gone_reads_none_of_the_rows(
 
 
 def test_builds_of_other_tables_go_on(shop: SimpleNamespace) -> None:
-    """Unless they are given entity rows, which may be anybody's."""
+    """Builds with given entity rows wait, because these may belong to anyone."""
     with (
         shop.client.builds.begin(tables=["price_v1"], places=[], takes_rows=False) as other,
         shop.client.builds.begin(tables=["price_v1"], places=[], takes_rows=True) as given,
@@ -153,7 +153,7 @@ def test_builds_of_other_tables_go_on(shop: SimpleNamespace) -> None:
     assert [each.pending for each in shop.client.resume_erasures(wait=NOW)] == [()]
 
 
-# loads all modules once, and forks a process for each build, which stops at a step and says so
+# loads all modules once, then forks a process for each build, which stops at a step and reports it
 _BUILDERS = """
 import importlib, json, os, signal, sys
 import duckdb
@@ -198,7 +198,7 @@ KILLED: dict[str, tuple[str, str | None, str, int]] = {
 
 @pytest.fixture(scope="module")
 def builders() -> Iterator[subprocess.Popen[str]]:
-    """Give the process that forks builds."""
+    """Return the process that forks builds."""
     command = [sys.executable, "-c", _BUILDERS]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         yield started
@@ -210,7 +210,7 @@ def builders() -> Iterator[subprocess.Popen[str]]:
 def test_a_build_that_is_killed_is_waited_for_until_then(
     shop: SimpleNamespace, builders: subprocess.Popen[str], step: str
 ) -> None:
-    """A paused process writes later, so the erasure is pending; a dead one does not, which its lock says."""
+    """A paused process may write later, so the erasure stays pending; the lock shows that a dead one cannot."""
     assert builders.stdin is not None
     assert builders.stdout is not None
     builders.stdin.write(json.dumps([*KILLED[step], str(shop.path), SECRET]) + "\n")
@@ -243,7 +243,7 @@ FeatureStoreClient.local(sys.argv[1]).training_set(rows, [join], name="killed")
 
 
 def test_a_killed_build_has_the_entity_by_another_column(shop: SimpleNamespace) -> None:
-    """What it joined on is known after its intent is gone, and rows of others by that column stay."""
+    """The join column is known after the intent is gone; other entities' rows by that column stay."""
     command = [sys.executable, "-c", _JOINED_ELSEWHERE, str(shop.path), SECRET]
     assert subprocess.run(command, check=False).returncode == 9
     shop.new_client().maintain()
@@ -258,7 +258,7 @@ def test_a_killed_build_has_the_entity_by_another_column(shop: SimpleNamespace) 
 
 
 def test_an_erasure_waits_for_a_build_that_ends(shop: SimpleNamespace) -> None:
-    """As long as it is given."""
+    """Waits as long as its timeout allows."""
     begin = shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True)
     begin.__enter__()
     places = shop.client._places(timedelta(minutes=1), ())
@@ -275,7 +275,7 @@ def test_an_erasure_waits_for_a_build_that_ends(shop: SimpleNamespace) -> None:
 
 
 def test_two_erasures_at_once_leave_nothing_of_either(shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is overtaken while it rewrites a file with rows of both leaves none of the other's in it."""
+    """An erasure that loses a commit race while rewriting a file with both entities' rows leaves nothing of the other's."""
     other = "another-household"
     both = pa.concat_tables(
         [of(SECRET, shop.stock((8, 1, 8))), of(other, shop.stock((8, 2, 8))), shop.stock((8, 3, 8))]
@@ -287,7 +287,7 @@ def test_two_erasures_at_once_leave_nothing_of_either(shop: SimpleNamespace, mon
         monkeypatch.undo()
         records.append(shop.new_client().erase({"store_id": other}, reason="t", in_use=(), wait=NOW))
 
-    # files are written, the commit is not yet tried
+    # files are written, the commit has not been tried
     before(Transaction, "commit_transaction", overtake, monkeypatch)
     first = erase(shop)
 
@@ -301,7 +301,7 @@ def test_two_erasures_at_once_leave_nothing_of_either(shop: SimpleNamespace, mon
 
 
 def test_a_compaction_that_is_overtaken_leaves_nothing(shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The erasure waits for it, as it holds the rows and writes them again."""
+    """The erasure waits for it, because it holds the rows and writes them again."""
     records = []
     rewritten = table_compaction._rows
 
@@ -324,7 +324,7 @@ def test_a_compaction_that_is_overtaken_leaves_nothing(shop: SimpleNamespace, mo
 
 
 def test_a_user_may_say_that_a_process_has_ended(shop: SimpleNamespace) -> None:
-    """Where nothing else does; of a build that there is, by its whole id."""
+    """Applies to processes whose end is otherwise unknown; the build's full id is required."""
     begin = shop.client.builds.begin(
         tables=["stock_v1"], places=[], takes_rows=True, process=BuildProcess(kind="other", name="a notebook")
     )
@@ -341,7 +341,7 @@ def test_a_user_may_say_that_a_process_has_ended(shop: SimpleNamespace) -> None:
 
 
 def test_what_was_asked_goes_when_it_is_done(shop: SimpleNamespace) -> None:
-    """Until then it is kept, as who goes on must know whom; the records never name the entity."""
+    """The request is stored until then for resumption; the records never name the entity."""
     with shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True):
         erase(shop)
         (kept,) = Objects(shop.path / "training_sets").keys("erasing/")
@@ -354,7 +354,7 @@ def test_what_was_asked_goes_when_it_is_done(shop: SimpleNamespace) -> None:
 def test_a_tag_that_a_build_gives_meanwhile_holds_nothing_up(
     shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes with its snapshot, though it was not there when the erasure wrote down what goes."""
+    """The tag is removed with its snapshot, although it was created after the erasure listed its targets."""
     had = shop.client.table("stock_v1").current_snapshot().snapshot_id
     before(entity_erasure, "expire", lambda: tag_snapshot(shop.client.table("stock_v1"), had, "ts-late"), monkeypatch)
 

@@ -1,11 +1,16 @@
-"""The order of an erasure beside builds of training sets, as a model: every interleaving of their steps and of crashes.
+"""A model of erasures concurrent with builds of training sets: every interleaving of their steps and crashes.
 
-A state is bad if all have ended, an erasure has said that it is complete, and rows of the entity lie in a file. It is blocked if an
-erasure waits for what has ended. The steps are those of ``build_intent`` and ``entity_erasure``; `test_erasure_beside_builds` takes
-the real ones through the same orders.
+A final state is bad if an erasure reported completion and a file contains rows of the entity. It is blocked if an
+erasure waits
+for an ended process. The steps are those of ``build_intent`` and ``entity_erasure``; `test_erasure_beside_builds` runs
+the real
+ones in the same orders.
 
-Publishers to the online store are a world of their own, as they share with builds the table alone: there an end is bad also if a
-row that was delivered after the erasure's rewrite is said to be out and is not. `test_online_publication` has the real ones.
+Publishers to the online store have a model of their own, because they share only the table with builds. There a final
+state is
+also bad if a row delivered after the erasure's rewrite is marked as published and is not. `test_online_publication` has
+the real
+ones.
 """
 
 from collections import deque
@@ -19,34 +24,34 @@ DEAD, ENDED, PENDING = -1, 99, 98
 
 
 class Builder(NamedTuple):
-    """A build: its next step, and what it has left behind."""
+    """A build: its next step and its effects."""
 
     step: int = 0
-    reads: bool = False  # holds rows of the entity
-    intent: str = ""  # open, closed
-    fence: str = ""  # of an erasure, or its own mark that it keeps its files
-    file: bool = False  # rows of the entity in a file
+    reads: bool = False  # has rows of the entity
+    intent: str = ""  # open or closed
+    fence: str = ""  # of an erasure, or the build's own mark that it keeps its files
+    file: bool = False  # a file with rows of the entity
 
 
 class Eraser(NamedTuple):
-    """An erasure: its next step, and the builds that it has listed."""
+    """An erasure: its next step and the listed builds."""
 
     step: int = 0
     listed: tuple[bool, ...] = ()
 
 
 class World(NamedTuple):
-    """All of them, the table, and how many may still crash."""
+    """All builds and erasures, the table, and the number of remaining crashes."""
 
     builders: tuple[Builder, ...]
     erasers: tuple[Eraser, ...]
     table: bool = True  # the current state has the rows
-    old: bool = True  # an earlier state with them can be read
+    old: bool = True  # an earlier state with them is readable
     crashes: int = 1
 
 
 def builds(world: World) -> Iterator[World]:
-    """Return what a step of each build leads to; a build may ask for an old snapshot."""
+    """Return the states after a step of each build; a build may request an old snapshot."""
     for place, b in enumerate(world.builders):
         if not 0 <= b.step < ENDED:
             continue
@@ -56,9 +61,9 @@ def builds(world: World) -> Iterator[World]:
             b._replace(step=3) if world.old or not b.reads else b._replace(step=ENDED, intent="closed", reads=False),
             b._replace(step=4, file=b.reads),
             b._replace(step=7, file=False) if b.fence == "erasure" else b._replace(step=5, fence="own"),
-            b._replace(step=6),  # the manifest, which holds no rows
+            b._replace(step=6),  # the manifest, which has no rows
             b._replace(step=ENDED, intent="closed"),
-            b._replace(step=ENDED, intent="closed"),  # of a build that was fenced
+            b._replace(step=ENDED, intent="closed"),  # of a fenced build
         ][b.step]
         yield world._replace(builders=changed(world.builders, place, after))
         if world.crashes:
@@ -70,7 +75,7 @@ ORDER = ("rewrite", "expire", "list", "fence", "wait", "remove")
 
 
 def erasures(world: World, order: Sequence[str] = ORDER, *, waits: bool = True) -> Iterator[World]:
-    """Return what a step of each erasure leads to; one that crashed begins anew, one that waits lists again, as ``maintain``."""
+    """Return the states after a step of each erasure; a crashed one restarts, a waiting one lists again, as ``maintain`` does."""
     for place, e in enumerate(world.erasers):
         if 0 <= e.step < len(order):
             after, rest = one_step(world, e, order[e.step], waits=waits)
@@ -82,7 +87,7 @@ def erasures(world: World, order: Sequence[str] = ORDER, *, waits: bool = True) 
 
 
 def one_step(world: World, e: Eraser, step: str, *, waits: bool) -> tuple[Eraser, World]:
-    """Return the erasure after a step, and the rest of the world."""
+    """Return the erasure and the world after a step."""
     after = e._replace(step=e.step + 1)
     listed = tuple(zip(world.builders, e.listed, strict=False))
     if step == "rewrite":
@@ -97,18 +102,18 @@ def one_step(world: World, e: Eraser, step: str, *, waits: bool) -> tuple[Eraser
     if step == "wait":
         is_waiting = waits and any(is_listed and writes(b) for b, is_listed in listed)
         return e._replace(step=PENDING) if is_waiting else after, world
-    # of builds that do not write any more: files are found by manifests, or because none names them
+    # of builds that no longer write: files are found by manifests, or because no manifest names them
     left = tuple(b if writes(b) else b._replace(file=False) for b in world.builders)
     return after._replace(step=ENDED), world._replace(builders=left)
 
 
 def writes(b: Builder) -> bool:
-    """Return whether a build is open and its process has not ended."""
+    """Return whether a build is open and its process still runs."""
     return b.intent == "open" and b.step not in {DEAD, ENDED}
 
 
 def changed(values: tuple[T, ...], place: int, value: T) -> tuple[T, ...]:
-    """Return a tuple with another value at a place."""
+    """Return a tuple with another value at an index."""
     return (*values[:place], value, *values[place + 1 :])
 
 
@@ -119,19 +124,19 @@ def ours(world: World) -> Iterator[World]:
 
 
 def without_waiting(world: World) -> Iterator[World]:
-    """Complete an erasure without waiting for the builds that it fenced."""
+    """Complete an erasure without waiting for fenced builds."""
     yield from builds(world)
     yield from erasures(world, waits=False)
 
 
 def listing_first(world: World) -> Iterator[World]:
-    """List the builds before the snapshots go."""
+    """List the builds before the snapshots are removed."""
     yield from builds(world)
     yield from erasures(world, ("rewrite", "list", "fence", "expire", "wait", "remove"))
 
 
 def ends(model: Callable[[World], Iterator[World]], first: World) -> tuple[int, int, int]:
-    """Return how many states there are, how many ends with rows left, and how many in which an erasure waits for ever."""
+    """Return the number of states, of final states with rows left, and of states in which an erasure waits for ever."""
     seen, queue = {first}, deque([first])
     left = blocked = 0
     while queue:
@@ -148,7 +153,7 @@ def ends(model: Callable[[World], Iterator[World]], first: World) -> tuple[int, 
 
 @pytest.mark.parametrize(("builders", "erasers", "crashes"), [(1, 1, 0), (1, 1, 1), (1, 1, 2), (2, 1, 1), (1, 2, 1)])
 def test_no_interleaving_leaves_rows_or_waits_for_ever(builders: int, erasers: int, crashes: int) -> None:
-    """However many builds and erasures there are, and whichever crashes when."""
+    """Holds for any number of builds and erasures and any crashes."""
     world = World((Builder(),) * builders, (Eraser(),) * erasers, crashes=crashes)
     states, left, blocked = ends(ours, world)
     assert states > 50
@@ -157,16 +162,16 @@ def test_no_interleaving_leaves_rows_or_waits_for_ever(builders: int, erasers: i
 
 @pytest.mark.parametrize("model", [without_waiting, listing_first])
 def test_other_orders_leave_rows(model: Callable[[World], Iterator[World]]) -> None:
-    """Fences alone are not enough, and a list that was made before the snapshots went is too short."""
+    """Fences without waiting, and lists made before the snapshots are removed, leave rows."""
     assert ends(model, World((Builder(),), (Eraser(),)))[1] > 0
 
 
 class Publisher(NamedTuple):
-    """A publication: its next step, and what it knows."""
+    """A publication: its next step and its knowledge."""
 
     step: int = 0
-    fence: int = 0  # how many erasures had barred earlier readers when it began
-    reads: tuple[bool, bool] = (False, False)  # the erased row, the one that was delivered later
+    fence: int = 0  # number of erasures that had fenced earlier readers when it began
+    reads: tuple[bool, bool] = (False, False)  # the erased row, and the one delivered later
 
 
 class Online(NamedTuple):
@@ -178,16 +183,16 @@ class Online(NamedTuple):
     rows: tuple[bool, bool] = (False, False)
     fences: int = 0
     is_delivered: bool = False
-    is_out: bool = False  # the mark says that the later row is out
+    is_out: bool = False  # the mark covers the later row
     crashes: int = 1
 
 
 def publishes(
     world: Online, *, is_fenced: bool = True, checks: bool = False, marks_anyway: bool = False
 ) -> Iterator[Online]:
-    """Return what a step of each publication leads to: read the fence, read the table, put, check, mark.
+    """Return the states after a step of each publication: read the fence, read the table, put, check, mark.
 
-    The row that was delivered later has an earlier event, so it is not put over the erased one.
+    The row delivered later has an earlier event, so it does not replace the erased one.
     """
     for place, p in enumerate(world.publishers):
         if not 0 <= p.step < ENDED:
@@ -199,7 +204,7 @@ def publishes(
             after = after._replace(reads=world.table)
         elif p.step == 2:
             if is_fenced and p.fence != world.fences:
-                after = Publisher()  # refused by the store itself: read again
+                after = Publisher()  # rejected by the store: read again
             else:
                 has_old = world.rows[0] or p.reads[0]
                 rest = world._replace(rows=(has_old, not has_old and (world.rows[1] or p.reads[1])))
@@ -220,7 +225,7 @@ FORGETTING = ("rewrite", "fence", "forget", "fence", "lower")
 
 
 def forgets(world: Online, order: Sequence[str] = FORGETTING, *, spares_later: bool = True) -> Iterator[Online]:
-    """Return what a step of the erasure leads to, which begins anew after a crash; a row may be delivered after its rewrite."""
+    """Return the states after a step of the erasure, which restarts after a crash; a row may be delivered after its rewrite."""
     if not world.table[0] and not world.is_delivered:
         yield world._replace(table=(False, True), is_delivered=True)
     if world.eraser >= len(order):
@@ -232,7 +237,7 @@ def forgets(world: Online, order: Sequence[str] = FORGETTING, *, spares_later: b
         yield after._replace(fences=world.fences + 1)
     elif step == "forget":
         yield after._replace(rows=(False, world.rows[1] and spares_later))
-    else:  # the mark: a later publication brings what came after the rewrite
+    else:  # the mark: a later publication publishes rows delivered after the rewrite
         yield after._replace(is_out=False)
     if world.crashes:
         yield world._replace(eraser=0, crashes=world.crashes - 1)
@@ -245,49 +250,49 @@ def fenced(world: Online) -> Iterator[Online]:
 
 
 def checking(world: Online) -> Iterator[Online]:
-    """Look for an erasure after the put, and withdraw."""
+    """Check for an erasure after the put, and undo it."""
     yield from publishes(world, is_fenced=False, checks=True)
     yield from forgets(world, ("rewrite", "forget", "lower"))
 
 
 def fencing_last(world: Online) -> Iterator[Online]:
-    """Forget before those are barred who read earlier."""
+    """Forget before earlier readers are fenced."""
     yield from publishes(world)
     yield from forgets(world, ("rewrite", "forget", "fence", "lower"))
 
 
 def fencing_first(world: Online) -> Iterator[Online]:
-    """Bar those who read earlier before the table is rewritten."""
+    """Fence earlier readers before the table is rewritten."""
     yield from publishes(world)
     yield from forgets(world, ("fence", "rewrite", "forget", "lower"))
 
 
 def fencing_once(world: Online) -> Iterator[Online]:
-    """Let the mark be moved by who could not put a later row as the erased one was there."""
+    """Allow the mark to move by a publisher that could not put a later row because of the erased one."""
     yield from publishes(world)
     yield from forgets(world, ("rewrite", "fence", "forget", "lower"))
 
 
 def leaving_the_mark(world: Online) -> Iterator[Online]:
-    """Leave it above later rows that were not put as the erased one was there."""
+    """Leave the mark above later rows that were not put because of the erased one."""
     yield from publishes(world)
     yield from forgets(world, FORGETTING[:-1])
 
 
 def forgetting_all(world: Online) -> Iterator[Online]:
-    """Forget the entity's later rows as well, and leave the mark."""
+    """Also forget the entity's later rows, and leave the mark."""
     yield from publishes(world)
     yield from forgets(world, FORGETTING[:-1], spares_later=False)
 
 
 def marking_anyway(world: Online) -> Iterator[Online]:
-    """Say that rows are out though the fence came after the put."""
+    """Mark rows as published although the fence came after the put."""
     yield from publishes(world, marks_anyway=True)
     yield from forgets(world)
 
 
 def online_ends(model: Callable[[Online], Iterator[Online]], first: Online) -> tuple[int, int, int]:
-    """Return how many states there are, how many ends with the erased row online, and how many in which a later row is lost."""
+    """Return the number of states, of final states with the erased row online, and of those with a later row lost."""
     seen, queue = {first}, deque([first])
     left = lost = 0
     while queue:
@@ -303,7 +308,7 @@ def online_ends(model: Callable[[Online], Iterator[Online]], first: Online) -> t
 
 @pytest.mark.parametrize(("publishers", "crashes"), [(1, 0), (1, 2), (2, 1)])
 def test_no_publication_leaves_a_row_online_or_loses_a_later_one(publishers: int, crashes: int) -> None:
-    """However many publish at once, and whichever crashes when: the store refuses who read before it was barred."""
+    """Holds for any number of publishers and any crashes: the store rejects rows read before the fence."""
     states, left, lost = online_ends(fenced, Online((Publisher(),) * publishers, crashes=crashes))
     assert states > 30
     assert (left, lost) == (0, 0)
@@ -324,35 +329,35 @@ def test_no_publication_leaves_a_row_online_or_loses_a_later_one(publishers: int
 def test_other_ways_to_publish_leave_rows_or_lose_them(
     model: Callable[[Online], Iterator[Online]], leaves: bool, loses: bool
 ) -> None:
-    """A look after the put is too late for who is killed before; a fence counts between rewrite and forgetting alone."""
+    """A check after the put is too late for a killed publisher; a fence works only between rewrite and forgetting."""
     _, left, lost = online_ends(model, Online())
     assert (left > 0, lost > 0) == (leaves, loses)
 
 
 class Client(NamedTuple):
-    """A build by Athena whose client nothing says the end of, and what S3 and Athena do for it, even after its end."""
+    """An Athena build by a client whose end is unknown, and requests that S3 and Athena may carry out after it."""
 
     step: int = 0
-    reads: bool = False  # holds rows of the entity
-    is_listed: bool = False  # its intent stands
-    staged: str = ""  # nothing, empty, rows
+    reads: bool = False  # has rows of the entity
+    is_listed: bool = False  # its intent exists
+    staged: str = ""  # missing, empty or with rows
     kept: str = ""  # the same of the file that a manifest would name
-    answers: bool = False  # rows in what Athena unloads
-    put: bool = False  # a request that S3 has and has not carried out
-    copy: str = ""  # asked, read: a copy is read and written in two steps
-    query: str = ""  # asked, reading: so is an answer of Athena
+    answers: bool = False  # rows in Athena's unloaded result
+    put: bool = False  # S3 has received a request and not carried it out
+    copy: str = ""  # requested or read: a copy reads and writes in two steps
+    query: str = ""  # requested or reading: likewise an Athena result
 
 
 class Conditions(NamedTuple):
-    """What else is done for an erasure that closes the intent by itself."""
+    """Additional conditions for an erasure that closes the intent itself."""
 
-    on_staged: bool = True  # blocks are written over empty ones that stood before the intent
-    on_kept: bool = False  # so are the files that a manifest names
+    on_staged: bool = True  # blocks replace empty ones that existed before the intent
+    on_kept: bool = False  # so do the files named by a manifest
     waits_for_query: bool = False
 
 
 class Unwatched(NamedTuple):
-    """One such build, one erasure, and whether rows can be read; the erasure never waits for the client."""
+    """Such a build, one erasure, and whether rows are readable; the erasure never waits for the client."""
 
     client: Client = Client()
     eraser: int = 0
@@ -361,7 +366,7 @@ class Unwatched(NamedTuple):
 
 
 def unwatched(world: Unwatched, given: Conditions) -> Iterator[Unwatched]:
-    """Return what each step leads to: of the client, of S3 and Athena, and of the erasure."""
+    """Return the states after each step of the client, of S3 and Athena, and of the erasure."""
     c = world.client
     after: list[Client] = []
     if c.step >= 0:
@@ -393,7 +398,7 @@ def unwatched(world: Unwatched, given: Conditions) -> Iterator[Unwatched]:
     yield from (world._replace(client=each) for each in after if each != c)
     if world.eraser == 0:
         yield world._replace(eraser=1, old=False)
-    # a build that has no intent yet reads none of the rows
+    # a build without an intent yet reads none of the rows
     if world.eraser == 1 and not (given.waits_for_query and c.is_listed and c.query):
         gone = c._replace(staged="", kept="", answers=False) if c.is_listed else c
         yield world._replace(eraser=2, client=gone)
@@ -403,8 +408,8 @@ def unwatched(world: Unwatched, given: Conditions) -> Iterator[Unwatched]:
     ("given", "leaves"),
     [
         (Conditions(on_staged=False), True),
-        (Conditions(), True),  # S3 has read a block for a copy, and writes it afterwards
-        (Conditions(on_kept=True), True),  # Athena has read rows, and writes its answer afterwards
+        (Conditions(), True),  # S3 has read a block for a copy and writes it later
+        (Conditions(on_kept=True), True),  # Athena has read rows and writes its result later
         (Conditions(waits_for_query=True), True),
         (Conditions(on_staged=False, on_kept=True, waits_for_query=True), True),
         (Conditions(on_kept=True, waits_for_query=True), False),
@@ -413,7 +418,7 @@ def unwatched(world: Unwatched, given: Conditions) -> Iterator[Unwatched]:
 def test_what_it_takes_to_close_a_build_whose_client_nothing_says_the_end_of(
     given: Conditions, *, leaves: bool
 ) -> None:
-    """Blocks that S3 writes on a condition alone are not enough: neither for copies nor for what Athena writes."""
+    """Conditional writes of blocks to S3 are not enough, neither for copies nor for Athena's results."""
     seen, queue = {Unwatched()}, deque([Unwatched()])
     left = 0
     while queue:

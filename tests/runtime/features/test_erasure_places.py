@@ -1,4 +1,4 @@
-"""Where an erasure works: what a client knows of its store."""
+"""The locations that an erasure covers, from the client's knowledge of its store."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from mlops_runtime.features.training_set_manifest import Objects
 
 
 def of(shop: SimpleNamespace, **known: object) -> Places:
-    """Return where an erasure of the shop works."""
+    """Return the locations of an erasure of the shop."""
     given = {"online": lambda: None, "has_ended": None, "ended": ()} | known
     return places_of(
         Tables.local(shop.path, "features", None),
@@ -27,7 +27,7 @@ def of(shop: SimpleNamespace, **known: object) -> Places:
 
 
 def test_a_client_without_an_online_store_forgets_nothing_there(filled: SimpleNamespace) -> None:
-    """One that has been made meanwhile counts, and types of keys are those of the tables."""
+    """An online store made meanwhile is used, and types of keys are those of the tables."""
     made: list[OnlineStore] = []
     places = of(filled, online=lambda: made[0] if made else None)
     assert places.forget({"store_id": "1"}, {}) == {}
@@ -39,7 +39,7 @@ def test_a_client_without_an_online_store_forgets_nothing_there(filled: SimpleNa
 
 
 def test_a_build_has_ended_where_its_user_or_its_service_says_so(filled: SimpleNamespace) -> None:
-    """Else it has not."""
+    """Otherwise the build is still running."""
     job = BuildProcess(kind="processing-job", name="job")
     with filled.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=False, process=job) as build:
         assert not of(filled).ended(build.intent)
@@ -48,7 +48,7 @@ def test_a_build_has_ended_where_its_user_or_its_service_says_so(filled: SimpleN
 
 
 def test_a_folder_has_neither_uploads_nor_versions(filled: SimpleNamespace) -> None:
-    """Both are S3's; its files go by their URIs."""
+    """Only S3 has both; a folder's files are removed by their URIs."""
     places = of(filled)
     (table,) = (each for each in places.tables if each.name()[-1] == "stock_v1")
     assert (places.uploads(table, filled.day(20)), places.deleted(table)) == ([], [])

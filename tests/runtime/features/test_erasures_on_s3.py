@@ -1,4 +1,4 @@
-"""Erasures on S3, Glue and DynamoDB of the embedded cloud: beside each other, beside builds and writers that are killed."""
+"""Erasures on S3, Glue and DynamoDB of the embedded cloud: concurrent, with builds, and with killed writers."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def _filled(cloud: Cloud) -> CloudStore:
 
 @pytest.fixture
 def store(_filled: CloudStore) -> CloudStore:
-    """Give a store with rows of two entities and of others, in a bucket that keeps versions."""
+    """Return a store with rows of two entities and of others, in a versioned bucket."""
     _filled.put_back()
     return _filled
 
@@ -56,7 +56,7 @@ def client_with(store: CloudStore, **options: Any) -> FeatureStoreClient:
 
 
 def once_open(act: Callable[[], object], is_it: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Act once, when a file is open and not yet read."""
+    """Act once when a file has been opened and not yet read."""
     opened, first = PyArrowFile.open, Lock()  # pyiceberg opens manifests in several threads
 
     def then(self: PyArrowFile, seekable: bool = True) -> object:
@@ -72,7 +72,7 @@ def once_open(act: Callable[[], object], is_it: Callable[[str], bool], monkeypat
 def test_a_manifest_that_another_erasure_removes_while_it_is_read_is_read_again(
     store: CloudStore, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """While an erasure looks what holds the entity, and after its rewrite, for what goes."""
+    """Applies to the search for the entity, and to the listing of removals after the rewrite."""
     original, others = getattr(entity_erasure, step), []
 
     def meeting(table: object, *arguments: object) -> object:
@@ -99,7 +99,7 @@ def test_a_manifest_that_another_erasure_removes_while_it_is_read_is_read_again(
 def test_a_data_file_that_goes_while_a_build_reads_it_is_said(
     store: CloudStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a folder: the build is refused by name, keeps nothing, and building again does."""
+    """As in a folder: the build is rejected by name and keeps nothing; a second build succeeds."""
     records = []
 
     def is_rows(location: str) -> bool:
@@ -116,7 +116,7 @@ def test_a_data_file_that_goes_while_a_build_reads_it_is_said(
 
 
 def test_one_call_is_the_whole_erasure(store: CloudStore) -> None:
-    """Of a client that knows the online store: also there, and what went is said by table."""
+    """A client with the online store erases there too, and the result lists removals by table."""
     client = store.client()
     client.publish_online(ONLINE)
     keys = [f'stock_v1/["{each}"]' for each in (SECRET, OTHER)]
@@ -130,7 +130,7 @@ def test_one_call_is_the_whole_erasure(store: CloudStore) -> None:
 
 
 def test_an_online_store_that_does_not_answer_keeps_an_erasure_pending(store: CloudStore) -> None:
-    """All else goes, and the next call completes it."""
+    """Everything else is removed, and the next call completes it."""
     client = store.client()
     client.publish_online(ONLINE)
     lost = client_with(store, online=OnlineStore(store.cloud.client("dynamodb"), table="erasures-absent"))
@@ -169,7 +169,7 @@ FeatureStoreClient.glue(database="erasures", now=partial(day, 20)).ingest(STOCK,
 
 
 def maintain_later(store: CloudStore) -> None:
-    """Maintain when the newest file is older than a day."""
+    """Run maintenance when the newest file is older than a day."""
     pages = store.s3.get_paginator("list_objects_v2").paginate(Bucket="erasures")
     newest = max(each["LastModified"] for page in pages for each in page["Contents"])
     client_with(store, now=partial(datetime.__add__, newest, timedelta(hours=25))).maintain()
@@ -179,7 +179,7 @@ def maintain_later(store: CloudStore) -> None:
 def test_a_writer_that_writes_when_all_is_erased_and_is_killed(
     store: CloudStore, then: Callable[[CloudStore], object]
 ) -> None:
-    """S3 cannot keep it from that, and nothing knows whom it wrote of: the same erasure removes it, or maintenance a day later."""
+    """S3 cannot prevent it, and the written entity is unknown: a repeated erasure, or maintenance a day later, removes the file."""
     environment = os.environ | store.cloud.environment()
     command = [sys.executable, "-c", _WRITER]
     writer = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,6 @@
-"""Types of declared values: what holds, what does not, and the forgotten comma.
+"""Types of declared values: accepted and rejected values, and the forgotten comma.
 
-Feature groups: columns, properties, and what a declaration may not say.
+Feature groups: columns, properties, and invalid declarations.
 """
 
 import re
@@ -58,12 +58,12 @@ STOCK = FeatureGroup(
     ],
 )
 def test_a_kind_holds_values_of_its_type_alone(kind, value, holds):
-    """A flag is no number and a number no flag; None is taken only where it means left out."""
+    """A boolean is not a number or the reverse; None is accepted only for optional fields."""
     assert kind.holds(value) is holds
 
 
 def test_each_wrong_field_is_named_with_its_value():
-    """Sound fields are left out, and what may be left out says so."""
+    """Valid fields are not reported, and the message marks optional fields."""
     declared = SimpleNamespace(name="stock", owner=5, ttl=14)
     assert wrong_fields(declared, {"name": TEXT, "owner": TEXT, "ttl": OPTIONAL_SPAN}) == {
         "owner": "owner must be a str, got 5",
@@ -87,13 +87,13 @@ def test_each_wrong_field_is_named_with_its_value():
     ],
 )
 def test_a_tuple_holds_its_kind(value, problem):
-    """The single one without a comma, a list and a text are told apart."""
+    """A single value without a comma, a list and a string are told apart."""
     found = tuple_problem("entities", value, Entity)
     assert found is None if problem is None else str(found).startswith(problem)
 
 
 def test_columns_are_entities_times_ingest_id_and_features():
-    """The table holds the key, both times, the batch and the features, in that order."""
+    """The columns are key, both times, ingest id and features, in that order."""
     assert [(c.name, c.type, c.required) for c in STOCK.columns] == [
         ("store_id", "string", True),
         ("sku", "long", True),
@@ -106,12 +106,12 @@ def test_columns_are_entities_times_ingest_id_and_features():
 
 
 def test_table_name_carries_the_version():
-    """Two versions of a group are two tables."""
+    """Two versions of a group have two tables."""
     assert STOCK.table_name == "stock_v2"
 
 
 def test_properties_name_key_and_time_to_live():
-    """Readers of the table learn its key and time to live from its properties."""
+    """Readers find the key and time to live in the table's properties."""
     assert STOCK.properties == {
         "mlops.group": "stock",
         "mlops.version": "2",
@@ -128,20 +128,20 @@ def test_properties_without_time_to_live():
 
 
 def test_time_to_live_of_zero_is_a_declaration():
-    """A value may count at its event time alone."""
+    """A value may count only at its event time."""
     assert replace(STOCK, ttl=timedelta(0)).properties["mlops.ttl-seconds"] == "0"
     assert replace(STOCK, ttl=timedelta(microseconds=1)).properties["mlops.ttl-seconds"] == "0.000001"
     assert replace(STOCK, ttl=timedelta(seconds=100)).properties["mlops.ttl-seconds"] == "100"
 
 
 def test_properties_name_an_exclusive_bound_alone():
-    """Tables made before the bound could be declared are inclusive, and so are those that do not say."""
+    """Tables without the property are inclusive, as those made before the bound could be declared."""
     assert "mlops.ttl-bound" not in STOCK.properties
     assert replace(STOCK, ttl_bound="exclusive").properties["mlops.ttl-bound"] == "exclusive"
 
 
 def test_group_is_a_value():
-    """Groups with constraints compare and hash by what they say."""
+    """Groups with constraints compare and hash by value."""
     feature = Feature("on_hand", "long", "units", minimum=0, maximum=9)
     assert len({replace(STOCK, features=(feature,)), replace(STOCK, features=(replace(feature),))}) == 1
 
@@ -188,7 +188,7 @@ def test_group_is_a_value():
     ],
 )
 def test_fails_when_the_declaration_is_wrong(change, message):
-    """Each wrong declaration is refused with the value and the fix."""
+    """Each error names the value and the fix."""
     with pytest.raises(FeatureGroupError) as error:
         replace(STOCK, **change)
     assert message in str(error.value)
@@ -201,7 +201,7 @@ def test_fails_with_every_problem_at_once():
 
 
 def test_fails_when_values_are_of_other_types():
-    """Python checks no types, and each is named with what was given, beside the other problems."""
+    """Each wrong type is reported with its value, beside other problems."""
     wrong = {"owner": 5, "ttl": 14, "version": "2", "lead": 1, "freshness": "1h", "time_zone": 1, "name": None}
     with pytest.raises(FeatureGroupError) as error:
         replace(STOCK, **wrong, entities=Entity("s", "string", "x"), features=("f",), partition="year")
@@ -224,7 +224,7 @@ def test_fails_when_values_are_of_other_types():
 
 
 def test_fails_when_columns_have_values_of_other_types():
-    """Names, types, descriptions and flags of each column, and both lists, are judged together."""
+    """Names, types, descriptions and flags of each column, and both lists, are checked together."""
     with pytest.raises(FeatureGroupError) as error:
         replace(
             STOCK,
@@ -250,7 +250,7 @@ TIME = datetime(2017, 1, 1, tzinfo=UTC)
 
 
 def with_feature(feature: Feature) -> FeatureGroup:
-    """A group whose only feature this is."""
+    """Return a group with this feature only."""
     return replace(STOCK, features=(feature,))
 
 
@@ -269,7 +269,7 @@ def with_feature(feature: Feature) -> FeatureGroup:
     ],
 )
 def test_sound_constraints_have_no_problem(type_, constraints):
-    """Bounds of the feature's type, lists of its values and patterns of strings are taken."""
+    """Accepts bounds of the feature's type, lists of its values and patterns of strings."""
     assert with_feature(Feature("x", type_, "x", **constraints)).feature_names == ("x",)
 
 
@@ -334,7 +334,7 @@ def test_sound_constraints_have_no_problem(type_, constraints):
     ],
 )
 def test_fails_when_a_constraint_makes_no_sense(type_, constraints, message):
-    """Each problem names the constraint, the value and what is needed."""
+    """Each error names the constraint, the value and the requirement."""
     with pytest.raises(FeatureGroupError) as error:
         with_feature(Feature("x", type_, "x", **constraints))
     assert message in str(error.value)
@@ -342,7 +342,7 @@ def test_fails_when_a_constraint_makes_no_sense(type_, constraints, message):
 
 
 def test_every_problem_of_a_feature_is_named():
-    """Bounds, list and pattern are judged together."""
+    """Bounds, list and pattern are checked together."""
     feature = Feature("x", "string", "x", minimum=1, allowed=(1,), pattern="(")
     with pytest.raises(FeatureGroupError) as error:
         with_feature(feature)
@@ -350,7 +350,7 @@ def test_every_problem_of_a_feature_is_named():
 
 
 def test_the_table_says_how_long_vectors_are():
-    """Readers without the declaration learn it from a property; lists have no length."""
+    """A property has the length for readers without the declaration; lists have no length."""
     group = replace(STOCK, features=(Feature("embedding", "vector(64)", "x"), Feature("tags", "list<string>", "x")))
     vectors = {name: value for name, value in group.properties.items() if name.startswith("mlops.vector.")}
     assert vectors == {"mlops.vector.embedding": "64"}
@@ -366,7 +366,7 @@ def test_the_table_says_how_long_vectors_are():
     ],
 )
 def test_tags_are_words(tags, problem):
-    """They travel in one property of the table, divided by commas; a table without any has no such property."""
+    """Tags are stored in one comma-separated property, which a group without tags lacks."""
     assert "mlops.tags" not in STOCK.properties
     assert replace(STOCK, tags=("stock", "weekly")).properties["mlops.tags"] == "stock,weekly"
     with pytest.raises(FeatureGroupError, match=problem):

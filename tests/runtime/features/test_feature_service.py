@@ -1,4 +1,4 @@
-"""Feature services: what a version holds, that it never changes, and that its groups are what it says."""
+"""Feature services: contents of a version, immutability, and agreement with its groups."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -41,7 +41,7 @@ def services(tmp_path):
 
 
 def test_a_service_names_its_columns_as_training_sets_do():
-    """All features of each group in order, or those that are wanted."""
+    """All features of each group in order, or the selected ones."""
     some = FeatureService(name="shelves", features=(STOCK, PRICES), columns={"stock": ["shelf"]})
     assert SHELVES.column_names == ("stock__on_hand", "stock__shelf", "prices__price")
     assert (some.column_names, some.wanted) == (
@@ -51,7 +51,7 @@ def test_a_service_names_its_columns_as_training_sets_do():
 
 
 def test_the_document_is_canonical_and_reads_back():
-    """Its hash is that of the stored bytes, and a constraint or description is not part of it."""
+    """Its hash is that of the stored bytes; constraints and descriptions are not included."""
     spec = SHELVES.spec
     assert from_json(FeatureServiceSpec, canonical_json(spec)) == spec
     assert SHELVES.use == FeatureServiceUse(name="shelves", version=1, sha256=content_hash(spec))
@@ -77,13 +77,13 @@ def test_the_document_is_canonical_and_reads_back():
     ],
 )
 def test_a_declaration_that_makes_no_sense_is_refused(given, problem):
-    """With the value and what is allowed."""
+    """The error names the value and the allowed values."""
     with pytest.raises(FeatureServiceError, match=problem):
         FeatureService(**{"name": "shelves", "features": (STOCK, PRICES), **given})
 
 
 def test_a_version_is_stored_once(services, tmp_path):
-    """The same again changes nothing; the newest version is found by name."""
+    """Storing it again changes nothing; the newest version is found by name."""
     assert services.put(SHELVES.spec) == services.put(SHELVES.spec) == SHELVES.use
     second = FeatureService(name="shelves", features=(STOCK,), version=2)
     services.put(second.spec)
@@ -94,7 +94,7 @@ def test_a_version_is_stored_once(services, tmp_path):
 
 
 def test_a_change_without_a_new_version_is_refused_by_name(services):
-    """Group, column and types are named, and the stored service stays."""
+    """The error names group, column and types, and the stored service is unchanged."""
     services.put(SHELVES.spec)
     wider = replace(STOCK, features=(Feature("on_hand", "double", "units"), STOCK.features[1]))
     with pytest.raises(
@@ -105,7 +105,7 @@ def test_a_change_without_a_new_version_is_refused_by_name(services):
 
 
 def test_a_service_that_is_not_stored_is_named_with_those_that_are(services):
-    """By name, and by name and version."""
+    """Applies to a name, and to a name with a version."""
     services.put(SHELVES.spec)
     for asked in (("carts",), ("shelves", 3)):
         with pytest.raises(FeatureServiceError, match="there are shelves version 1"):
@@ -113,7 +113,7 @@ def test_a_service_that_is_not_stored_is_named_with_those_that_are(services):
 
 
 def test_a_damaged_document_is_named(services, tmp_path):
-    """With the file and the fix."""
+    """The error names the file and the fix."""
     services.put(SHELVES.spec)
     (tmp_path / "services" / "shelves" / "1.json").write_bytes(b"{}")
     with pytest.raises(FeatureServiceError, match=r"services/shelves/1\.json .* restore the file"):
@@ -132,7 +132,7 @@ def test_a_damaged_document_is_named(services, tmp_path):
     ],
 )
 def test_each_change_of_a_group_has_its_words(group, change):
-    """Version, life, keys, features and their order."""
+    """Covers version, lifetime, keys, features and their order."""
     (told,) = changes(SHELVES.spec, FeatureService(name="shelves", features=(group, PRICES)).spec)
     assert change.replace("\\", "") in told
 
@@ -149,7 +149,7 @@ def test_groups_that_come_go_or_change_places_are_named():
 
 
 def test_a_training_set_stores_and_names_its_service(filled):
-    """The manifest has name, version and hash; the same columns without a service are a set of their own."""
+    """The manifest has name, version and hash; the same columns without a service make another set."""
     service = FeatureService(name="shelves", features=(filled.STOCK,))
     rows = filled.asked((3, "1"), (1.5, "1"))
     built = filled.client.training_set(rows, service, name="shelves")
@@ -161,7 +161,7 @@ def test_a_training_set_stores_and_names_its_service(filled):
 
 
 def test_a_service_whose_group_changed_is_refused_by_name(filled):
-    """The table lives longer than the service says; nothing is built."""
+    """The table's lifetime exceeds the service's; nothing is built."""
     rows, service = filled.asked((3, "1")), FeatureService(name="shelves", features=(filled.STOCK,))
     filled.client.training_set(rows, service, name="shelves")
     later = replace(filled.STOCK, ttl=timedelta(days=9))

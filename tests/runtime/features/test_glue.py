@@ -1,4 +1,4 @@
-"""The client on Glue and S3: on the embedded cloud and on moto, read back by pyiceberg's own catalog."""
+"""The client on Glue and S3, on the embedded cloud and moto, read back by pyiceberg's own catalog."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
         return
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    # moto has no statistics of columns
+    # moto has no column statistics
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tables, "forget_statistics", lambda *_: None)
         yield _of_moto(server)
@@ -59,7 +59,7 @@ def _of_moto(server: ThreadedMotoServer) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def store(environment: dict[str, str]) -> SimpleNamespace:
-    """Give a client whose buckets keep versions, and a catalog that is not ours."""
+    """Return a client with versioned buckets, and pyiceberg's catalog."""
     common = {
         "endpoint_url": environment["AWS_ENDPOINT_URL"],
         "region_name": environment["AWS_REGION"],
@@ -93,7 +93,7 @@ def store(environment: dict[str, str]) -> SimpleNamespace:
 
 
 def stock(store_id: str, *days: int) -> pa.Table:
-    """Return stock: as many units as the day's number, at a price of it and a half."""
+    """Return stock: the day's number in units, at a price of that plus a half."""
     times = [DAY + timedelta(days=n) for n in days]
     return pa.table(
         {
@@ -108,7 +108,7 @@ def stock(store_id: str, *days: int) -> pa.Table:
 
 
 def test_another_catalog_reads_what_the_client_wrote_by_tag_and_snapshot(store: SimpleNamespace) -> None:
-    """A training set's tag names the rows that it read, whatever came later; the manifest names its snapshot."""
+    """The tag of a training set selects its rows, whatever came later; the manifest names its snapshot."""
     store.client.ingest(STOCK, stock("1", 1, 2))
     asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [DAY + timedelta(days=15)] * 2})
     built = store.client.training_set(asked, [STOCK], name="shelves")
@@ -130,7 +130,7 @@ def test_another_catalog_reads_what_the_client_wrote_by_tag_and_snapshot(store: 
 
 
 def test_a_damaged_state_of_a_table_is_named(store: SimpleNamespace) -> None:
-    """With the object that the catalog names, which pyiceberg does not say."""
+    """The error has the object named by the catalog, which pyiceberg's error lacks."""
     location = store.client.table("stock_v1").metadata_location
     bucket, _, key = location.removeprefix("s3://").partition("/")
     whole = store.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -143,7 +143,7 @@ def test_a_damaged_state_of_a_table_is_named(store: SimpleNamespace) -> None:
 
 
 def test_an_erasure_leaves_no_version_of_any_file(store: SimpleNamespace) -> None:
-    """Versioned buckets keep what is deleted: each version goes too."""
+    """Versioned buckets keep deleted files, so each version is removed."""
     store.client.ingest(STOCK, stock("canary-4711", 5))
     asked = pa.table({"store_id": ["canary-4711"], "event_timestamp": [DAY + timedelta(days=15)]})
     built = store.client.training_set(asked, [STOCK], name="canary")
@@ -172,7 +172,7 @@ def _versions_with(s3: object, text: bytes) -> list[str]:
 
 
 def test_an_erasure_takes_what_a_bucket_keeps_of_deleted_files(store: SimpleNamespace) -> None:
-    """Overtaken writers delete their manifests and files, of which a bucket with versions keeps the bounds and rows."""
+    """Writers that lost a race delete manifests and files, whose bounds and rows a versioned bucket keeps."""
     store.client.ingest(STOCK, stock("planted-entity", 4))
     table, place = store.client.table(STOCK.table_name), f"{DATABASE}/{STOCK.table_name}"
     (file,) = (task.file.file_path for task in table.scan("store_id == 'planted-entity'").plan_files())
@@ -190,7 +190,7 @@ def test_an_erasure_takes_what_a_bucket_keeps_of_deleted_files(store: SimpleName
 
 
 def test_an_erasure_takes_statistics_of_values(store: SimpleNamespace, cloud: Cloud) -> None:
-    """Smallest and largest values in the catalog, and sketches in files of the table, named or not."""
+    """Covers minimum and maximum values in the catalog, and sketches in the table's files, named or not."""
     client, place = store.client, f"s3://glue-tables/{DATABASE}/{STOCK.table_name}/metadata"
     if client.table(STOCK.table_name).io.properties.get("s3.endpoint") != cloud.endpoint_url:
         pytest.skip("moto has no statistics of columns")

@@ -1,4 +1,4 @@
-"""A training set that a Glue job builds for a client, with a Glue that is told what to answer."""
+"""A training set built by a Glue job for a client, with scripted responses of Glue."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError, locate
 
 
 class Glue:
-    """Answers states one after another; the job is done at the last, by a function that is given."""
+    """Returns job states in turn; a given function completes the job at the last."""
 
     def __init__(self, states: list[str], job: Any = None, message: str = "") -> None:
         self.states, self.job, self.message = states, job, message
@@ -36,7 +36,7 @@ class Glue:
 
 @pytest.fixture
 def asked(filled, tmp_path):
-    """Give what is about to be built, the places, and a job that builds it here."""
+    """Return the request, the locations, and a job that builds in this process."""
     client: FeatureStoreClient = filled.client
     request = requested(filled.asked((3, "1"), (4, "9")), [filled.STOCK], name="shelves")
     found = located(client.table, client.table_names(), request)
@@ -65,7 +65,7 @@ def asked(filled, tmp_path):
 
 
 def test_the_set_is_read_from_where_the_job_left_it(asked) -> None:
-    """Rows and files when they are asked for; a file with other bytes is named, and nothing that was staged stays."""
+    """Rows and files are read lazily; changed bytes are reported, and staged files are removed."""
     build, job, sets = asked
     built = build(Glue(["STARTING", *["RUNNING"] * 5, "SUCCEEDED"], job))
     assert built.manifest.build.engine == "spark"
@@ -87,7 +87,7 @@ def test_the_set_is_read_from_where_the_job_left_it(asked) -> None:
 
 @pytest.mark.parametrize("state", ["FAILED", "TIMEOUT", "STOPPED", "ERROR", "EXPIRED"])
 def test_a_run_that_ends_otherwise_is_named_with_its_cause(asked, state: str) -> None:
-    """Nothing that was staged stays."""
+    """Staged files are removed."""
     build, _, sets = asked
     with pytest.raises(GlueBuildError, match=rf"run jr_1 of build ended {state}: lost; it wrote no manifest"):
         build(Glue(["RUNNING", state], message="lost"))
@@ -95,7 +95,7 @@ def test_a_run_that_ends_otherwise_is_named_with_its_cause(asked, state: str) ->
 
 
 def test_a_run_that_does_not_say_what_it_built_is_named(asked) -> None:
-    """So is one that built another set."""
+    """Also a run that built another set."""
     build, _, _ = asked
     with pytest.raises(
         GlueBuildError, match="run jr_1 of build did not report a training set; request the training set again"
@@ -104,6 +104,6 @@ def test_a_run_that_does_not_say_what_it_built_is_named(asked) -> None:
 
 
 def test_a_job_needs_a_client_of_glue() -> None:
-    """The message has the argument."""
+    """The error names the argument."""
     with pytest.raises(FeatureStoreError, match="spark_job needs a boto3 client of Glue: pass glue="):
         FeatureStoreClient.glue(database="d", environment={"AWS_REGION": "eu-west-1"}, spark_job="build")

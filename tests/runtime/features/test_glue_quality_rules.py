@@ -1,6 +1,7 @@
-"""Rulesets of Glue Data Quality: what is written, and that it is DQDL.
+"""Rulesets of Glue Data Quality: their rules, and that they are valid DQDL.
 
-The tokens and rules of the language are those of https://github.com/awslabs/dqdl (configuration/dqdl/*.g4), as far as we write it.
+The tokens and rules of the language are those of https://github.com/awslabs/dqdl (configuration/dqdl/*.g4), as far as
+they are used.
 """
 
 import re
@@ -37,7 +38,7 @@ RULE = re.compile(
 
 
 def rules_of(text: str) -> list[str]:
-    """Return the rules of a ruleset as kinds of tokens, after reading it as the language's own lexer would."""
+    """Return the rules of a ruleset as token kinds, lexed as by the language's own lexer."""
     assert text.startswith("Rules = [\n")
     assert text.endswith("\n]\n")
     body = text.removeprefix("Rules = [").removesuffix("]\n")
@@ -58,7 +59,7 @@ def rules_of(text: str) -> list[str]:
 
 
 def rules(feature: Feature) -> list[str]:
-    """Return the text of a feature's rules, without those of every group."""
+    """Return the rules of a feature, without those of every group."""
     text = dqdl(replace(GROUP, features=(feature,)))
     assert all(RULE.fullmatch(rule) for rule in rules_of(text)), rules_of(text)
     common = dqdl(replace(GROUP, features=(Feature("x", "long", "x", nullable=feature.nullable),)))
@@ -70,7 +71,7 @@ def rules(feature: Feature) -> list[str]:
 
 
 def test_every_group_has_rules_of_key_and_times():
-    """The key with times and ingest id is unique, what is required is there, and nothing is of the future."""
+    """The key with times and ingest id is unique, required columns are complete, and no time is in the future."""
     assert dqdl(replace(GROUP, lead=timedelta(hours=1))).splitlines() == [
         "Rules = [",
         '  IsPrimaryKey "store_id" "sku" "event_time" "created_time" "ingest_id",',
@@ -125,7 +126,7 @@ def test_every_group_has_rules_of_key_and_times():
     ],
 )
 def test_each_constraint_is_a_rule(type_, constraints, expected):
-    """Bounds, lists and patterns are written so that DQDL means by them what a batch is held to."""
+    """Bounds, lists and patterns have the same meaning in DQDL as in the checks of a batch."""
     assert rules(Feature("x", type_, "x", **constraints)) == expected
 
 
@@ -144,7 +145,7 @@ VALUES = {
 
 @given(data=st.data(), type_=st.sampled_from(sorted(VALUES)), nullable=st.booleans())
 def test_whatever_is_declared_is_dqdl(data, type_, nullable):
-    """Any values of any type give rules that the language reads."""
+    """Values of any type give valid rules."""
     allowed = tuple(data.draw(st.lists(VALUES[type_], min_size=1, max_size=3, unique=True)))
     bounds = {} if type_ in ("string", "boolean") else {"minimum": min(allowed), "maximum": max(allowed)}
     feature = Feature("x", type_, "x", nullable=nullable, allowed=allowed, **bounds)
@@ -152,7 +153,7 @@ def test_whatever_is_declared_is_dqdl(data, type_, nullable):
 
 
 def test_fails_when_the_ruleset_is_longer_than_glue_takes():
-    """The group, the length and the feature to shorten are named; the limit is Glue's."""
+    """The error names the group, the length and the feature to shorten; the limit is Glue's."""
     shape = botocore.session.get_session().get_service_model("glue").shape_for("DataQualityRulesetString")
     assert shape.metadata["max"] == MAX_RULESET
     many = Feature("code", "string", "x", allowed=tuple(f"{n:09}" for n in range(6000)))

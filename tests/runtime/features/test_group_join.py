@@ -1,4 +1,4 @@
-"""One group several times in a training set, by other columns of the entity rows, and two versions of a group in one set."""
+"""A group joined several times by different columns of the entity rows, and two versions of a group in one set."""
 
 import re
 from dataclasses import replace
@@ -29,7 +29,7 @@ ENTITIES = SqlTable(database="features", table="asked_v1", snapshot_id=1)
 
 @pytest.fixture
 def stores(shop):
-    """Give a shop with three stores, each larger from day 5 on."""
+    """Return a shop with three stores, each larger from day 5 on."""
     numbers = [1, 2, 3, 1, 2, 3]
     days = [shop.day(0)] * 3 + [shop.day(5)] * 3
     times = {"store_id": numbers, "event_time": days, "created_time": days}
@@ -40,7 +40,7 @@ def stores(shop):
 
 
 def asked(shop) -> pa.Table:
-    """Return people with the stores near home and work, before and after day 5; some have none."""
+    """Return people with stores near home and work, before and after day 5; some have none."""
     home, work, days = [1, 2, 1, None, 9], [2, 2, 3, 1, 1], [1, 1, 6, 6, 6]
     return pa.table({"home_store": home, "work_store": work, "event_timestamp": [shop.day(n) for n in days]})
 
@@ -56,7 +56,7 @@ def test_one_group_is_joined_by_two_columns(stores):
 
 
 def test_each_use_is_what_the_group_alone_would_be(stores):
-    """The same rows, asked for by a column of the key's own name."""
+    """Agrees with entity rows that name the column like the key."""
     both = stores.client.training_set(asked(stores), [HOME, WORK], name="near")
     for use in ("home", "work"):
         plain = asked(stores).rename_columns({f"{use}_store": "store_id"})
@@ -66,7 +66,7 @@ def test_each_use_is_what_the_group_alone_would_be(stores):
 
 
 def test_manifest_and_rebuild_know_the_mapping(stores):
-    """The set is built again from what its manifest says; the same request has the same id, another mapping another."""
+    """The manifest is enough to rebuild the set; the id depends on the mapping."""
     built = stores.client.training_set(asked(stores), [HOME, WORK], name="near")
     home, work = stores.client.manifests.read(built.id).features
 
@@ -88,7 +88,7 @@ def test_manifest_and_rebuild_know_the_mapping(stores):
 
 
 def test_manifests_of_other_sets_say_nothing_of_it(stores):
-    """So their ids are what they were."""
+    """Their ids are unaffected."""
     plain = asked(stores).rename_columns({"home_store": "store_id"})
     built = stores.client.training_set(plain, [STORES], name="plain")
     assert not re.search(rb'"(alias|keys)"', canonical_json(built.manifest))
@@ -96,7 +96,7 @@ def test_manifests_of_other_sets_say_nothing_of_it(stores):
 
 
 def test_both_uses_are_found_by_who_used(stores):
-    """Each with its name and columns."""
+    """Each use has its name and columns."""
     built = stores.client.training_set(asked(stores), [HOME, replace(WORK, columns=["region"])], name="near")
     found = stores.client.who_used(STORES)
     assert [(use.manifest_id, use.alias, use.columns) for use in found] == [
@@ -107,7 +107,7 @@ def test_both_uses_are_found_by_who_used(stores):
 
 
 def test_statements_join_by_the_mapped_columns(stores):
-    """For Spark and Athena; plans and types are told apart by the names of the uses."""
+    """Covers Spark and Athena; plans and types are distinguished by the names of uses."""
     found = stores.client.explain(asked(stores), [HOME, WORK])
     assert set(found.plans) == {"home", "work"}
     for dialect in ("spark", "athena"):
@@ -119,7 +119,7 @@ def test_statements_join_by_the_mapped_columns(stores):
 
 
 def test_two_versions_of_a_group_are_in_one_set(stores):
-    """Called by their tables, unless a name is given; by groups and by names of tables."""
+    """Each is named by its table by default; both groups and table names are accepted."""
     plain = asked(stores).rename_columns({"home_store": "store_id"})
     built = stores.client.training_set(plain, [STORES, NEXT], name="both")
     assert built.rows["stores_v1__size"].to_pylist() == [10, 20, 11, None, None]
@@ -133,7 +133,7 @@ def test_two_versions_of_a_group_are_in_one_set(stores):
 
 
 def test_a_group_is_named_by_its_name_or_table(stores):
-    """With the columns that are wanted, and snapshots by table for all its uses."""
+    """Accepts a selection of columns, and snapshots by table for all uses."""
     old = stores.client.table("stores_v1").current_snapshot().snapshot_id
     stores.set_day(21)
     later = {"store_id": [1], "event_time": [stores.day(0.5)], "created_time": [stores.day(0.5)]}
@@ -149,7 +149,7 @@ def test_a_group_is_named_by_its_name_or_table(stores):
 
 
 def test_an_erasure_finds_the_entity_by_the_mapped_columns(stores):
-    """Files and entity rows of sets that hold it go; those that join by other stores stay."""
+    """Files and entity rows of affected sets are removed; sets joined by other stores stay."""
     held = stores.client.training_set(asked(stores), [HOME, WORK], name="near")
     far = asked(stores).filter(pa.array([False, True, False, False, False]))
     other = stores.client.training_set(far, [HOME, WORK], name="far")
@@ -187,13 +187,13 @@ def test_an_erasure_finds_the_entity_by_the_mapped_columns(stores):
     ],
 )
 def test_fails_for_uses_that_do_not_fit(stores, features, message):
-    """With what is there, and what to do."""
+    """The error lists the available values and the fix."""
     with pytest.raises(TrainingSetError, match=re.escape(message)):
         stores.client.training_set(asked(stores), features, name="near")
 
 
 def test_fails_for_a_column_of_the_entity_rows_that_is_missing_or_of_another_type(stores):
-    """It names the column, the key that it stands for and the use."""
+    """The error names the column, the key and the use."""
     rows = asked(stores).drop_columns(["work_store"])
     rows = rows.set_column(0, "home_store", pa.array(["1", "2", "1", "4", "9"]))
     with pytest.raises(PlanError) as error:
@@ -215,7 +215,7 @@ def test_fails_for_a_column_of_the_entity_rows_that_is_missing_or_of_another_typ
     ],
 )
 def test_fails_for_a_wrong_join(change, message):
-    """When it is made, by name, with what is allowed."""
+    """The error at construction names the problem and the allowed values."""
     with pytest.raises(GroupJoinError, match=re.escape(message)):
         GroupJoin(**({"group": STORES, "name": "home", "on": {"store_id": "home_store"}} | change))
 

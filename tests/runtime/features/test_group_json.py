@@ -56,7 +56,7 @@ def _document(**changes: Any) -> str:
 
 
 def test_every_field_comes_back() -> None:
-    """Each of the group's fields differs from its default here, and none is lost."""
+    """Every field of the group differs from its default, and none is lost."""
     (read,) = read_declaration(declaration_json([FULL]))
 
     assert read == FULL
@@ -67,7 +67,7 @@ def test_every_field_comes_back() -> None:
 
 
 def test_the_same_groups_give_the_same_text() -> None:
-    """It is part of an asset, whose hash it decides."""
+    """The JSON is part of an asset and decides its hash."""
     assert declaration_json([FULL]) == declaration_json(read_declaration(declaration_json([FULL])))
 
 
@@ -83,7 +83,7 @@ def test_the_same_groups_give_the_same_text() -> None:
     ),
 )
 def test_any_value_comes_back(seconds: int, lead: timedelta, floats: list[float], times: list[datetime]) -> None:
-    """Durations to the microsecond, floats by their bits, times as instants."""
+    """Durations keep microseconds, floats their bits, and times their instants."""
     instants = tuple(dict.fromkeys(time.astimezone(UTC) for time in times))
     group = FeatureGroup(
         name="g",
@@ -121,13 +121,13 @@ def test_any_value_comes_back(seconds: int, lead: timedelta, floats: list[float]
     ],
 )
 def test_fails_on_what_is_no_declaration(text: str, message: str) -> None:
-    """A field that is not known could be a constraint: it is never dropped in silence."""
+    """An unknown field could be a constraint, so it is never ignored."""
     with pytest.raises(DeclarationError, match=message):
         read_declaration(text)
 
 
 def test_fails_with_every_problem() -> None:
-    """Not the first alone."""
+    """All problems are reported, not only the first."""
     with pytest.raises(DeclarationError) as caught:
         read_declaration(_document(constraint=1, lead="soon", features=None))
 

@@ -1,4 +1,4 @@
-"""Tables that say what they are, and rows of a snapshot."""
+"""Self-describing tables, and rows of a snapshot."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from mlops_runtime.features.iceberg_tables import described
 
 
 def test_tables_have_the_declared_partition_and_order(shop):
-    """Day partitions, and files sorted by entity and event time."""
+    """Partitions are days, and files are sorted by entity and event time."""
     daily = replace(shop.STOCK, name="daily", partition="day")
     shop.client.ingest(daily, shop.stock((2, 6, 2), (1, 5, 1), (1.5, 7, 2)))
     table = shop.client.table("daily_v1")
@@ -21,7 +21,7 @@ def test_tables_have_the_declared_partition_and_order(shop):
 
 
 def test_a_table_describes_itself(shop):
-    """Words, columns of every schema, and its snapshots in order, from its metadata alone."""
+    """Descriptions, columns of every schema and ordered snapshots come from its metadata alone."""
     codes = Feature("codes", "list<string>", "codes", nullable=True)
     shop.client.ingest(replace(shop.STOCK, tags=("core", "shelf")), shop.stock((1, 5, 1)))
     first = shop.client.table("stock_v1").current_snapshot()

@@ -1,4 +1,4 @@
-"""Batches as objects: S3 in process (moto), tables in a folder."""
+"""Batches as S3 objects (moto, in process), with tables in a folder."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def _parquet(rows: pa.Table) -> bytes:
 
 
 class _World:
-    """A bucket, a store, and what was told."""
+    """A bucket, a store, and the sent events."""
 
     def __init__(self, folder: Path) -> None:
         self.s3 = boto3.client("s3")
@@ -82,7 +82,7 @@ class _World:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
     def deliver(self, key: str, *, after: float = 0, bucket: str = BUCKET, **changes: Any) -> Outcome:
-        """Deliver the event of an object so many seconds after ``NOW``."""
+        """Deliver the event of an object the given number of seconds after ``NOW``."""
         detail = {"bucket": {"name": bucket}, "object": {"key": key, "size": 1, "etag": "not-it"}}
         message = Message(
             id="m", body=json.dumps({"source": "aws.s3", "detail": detail}), sent=NOW + timedelta(seconds=after)
@@ -101,7 +101,7 @@ class _World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_World]:
-    """Everything in process."""
+    """Return the world with everything in process."""
     for name, value in (("DEFAULT_REGION", "us-east-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")):
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -110,7 +110,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_World]:
 
 
 def test_a_batch_is_ingested_at_the_time_of_its_message(world: _World) -> None:
-    """The store's clock is when the queue took the event; what was ingested is told."""
+    """The store's clock is the time when the queue received the event; the ingest sends an event."""
     world.put("incoming/stock_v1/2017-01-19.parquet", _parquet(_rows(7, 8)))
 
     assert world.deliver("incoming/stock_v1/2017-01-19.parquet", after=3) is Outcome.INGESTED
@@ -122,7 +122,7 @@ def test_a_batch_is_ingested_at_the_time_of_its_message(world: _World) -> None:
 
 
 def test_a_batch_that_is_delivered_again_has_no_second_effect(world: _World) -> None:
-    """Neither another delivery of the event nor the same rows in another file are new; whoever missed the event gets it again."""
+    """A repeated event and the same rows in another file are duplicates; the ingest's event is sent again."""
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(7, 8)))
     world.deliver("incoming/stock_v1/a.parquet")
     before = world.table()
@@ -137,7 +137,7 @@ def test_a_batch_that_is_delivered_again_has_no_second_effect(world: _World) -> 
 
 
 def test_a_key_in_a_folder_is_a_key(world: _World) -> None:
-    """Writers such as Spark leave parts in a folder."""
+    """Writers such as Spark write parts in a folder."""
     world.put("incoming/stock_v1/run-1/part-0.parquet", _parquet(_rows(7)))
     world.put("incoming/stock_v1/run-2/part-0.parquet", _parquet(_rows(8)))
 
@@ -148,7 +148,7 @@ def test_a_key_in_a_folder_is_a_key(world: _World) -> None:
 
 
 def test_fails_on_a_bad_batch_with_every_problem(world: _World) -> None:
-    """The table is untouched, the object stays, report and event say why, and the message is done with."""
+    """The table is unchanged, the object stays, report and event give the reason, and the message is consumed."""
     world.put("incoming/stock_v1/good.parquet", _parquet(_rows(1)))
     world.deliver("incoming/stock_v1/good.parquet")
     before = world.table()
@@ -174,7 +174,7 @@ def test_fails_on_a_bad_batch_with_every_problem(world: _World) -> None:
 
 
 def test_a_rejection_that_is_delivered_again_is_the_same(world: _World) -> None:
-    """One id however often it is told; a corrected object under the same key is ingested."""
+    """A repeated rejection has the same id; a corrected object under the same key is ingested."""
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(-1)))
     world.deliver("incoming/stock_v1/a.parquet")
     world.deliver("incoming/stock_v1/a.parquet", after=60)
@@ -186,7 +186,7 @@ def test_a_rejection_that_is_delivered_again_is_the_same(world: _World) -> None:
 
 
 def test_fails_on_a_key_with_other_rows(world: _World) -> None:
-    """The rows of the first stay; the second is told what its key was used for."""
+    """The first rows stay; the second batch's report names the first use of its key."""
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(7)))
     world.deliver("incoming/stock_v1/a.parquet")
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(9)))
@@ -217,7 +217,7 @@ def _csv() -> bytes:
     ],
 )  # fmt: skip
 def test_fails_on_what_is_no_batch(world: _World, key: str, body: bytes, report: str, problem: str) -> None:
-    """Each is told by name, and nothing of it is written."""
+    """Each is rejected by name without writing."""
     world.put(key, body)
 
     assert world.deliver(key) is Outcome.REJECTED
@@ -235,7 +235,7 @@ def test_fails_on_what_is_no_batch(world: _World, key: str, body: bytes, report:
     ],
 )  # fmt: skip
 def test_fails_on_a_batch_that_is_too_large(world: _World, limits: Limits, problem: str) -> None:
-    """It is not decoded; the report names the way out."""
+    """It is not decoded; the report names the alternative."""
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(stores=100)))
 
     assert world.deliver("incoming/stock_v1/a.parquet", limits=limits) is Outcome.REJECTED
@@ -246,7 +246,7 @@ def test_fails_on_a_batch_that_is_too_large(world: _World, limits: Limits, probl
 
 
 def test_what_is_small_in_its_object_may_be_large_in_memory(world: _World) -> None:
-    """Zeros compress well: the footer says what they become."""
+    """Zeros compress well; the footer has the size in memory."""
     rows = pa.table({"store_id": pa.array(["x" * 1000 + str(n) for n in range(400)])})
     target = io.BytesIO()
     pq.write_table(rows, target, compression="zstd", use_dictionary=False)
@@ -260,7 +260,7 @@ def test_what_is_small_in_its_object_may_be_large_in_memory(world: _World) -> No
 
 @pytest.mark.parametrize("large", [False, True])
 def test_a_dictionary_does_not_pass_the_limits(world: _World, large: bool) -> None:
-    """A string that is stored once and named by each row: 300 bytes of pages, 5 MB of rows."""
+    """A string stored once and referenced by each row: 300 bytes of pages, 5 MB of rows."""
     value = pa.DictionaryArray.from_arrays(pa.array([0] * 500, pa.int32()), pa.array(["x" * 10_000]))
     body = _parquet(
         pa.table({**{name: _rows(stores=500)[name] for name in ("event_time", "on_hand")}, "store_id": value})
@@ -278,7 +278,7 @@ def test_a_dictionary_does_not_pass_the_limits(world: _World, large: bool) -> No
 
 
 def test_a_batch_whose_size_nobody_knows_is_rejected(world: _World) -> None:
-    """Strings as differences from the one before, by the name of the column."""
+    """Rejects delta-encoded strings by the name of the column."""
     target = io.BytesIO()
     pq.write_table(_rows(7), target, use_dictionary=False, column_encoding={"store_id": "DELTA_BYTE_ARRAY"})
     world.put("incoming/stock_v1/a.parquet", target.getvalue())
@@ -289,7 +289,7 @@ def test_a_batch_whose_size_nobody_knows_is_rejected(world: _World) -> None:
 
 
 def test_a_batch_that_is_too_large_is_handed_over(world: _World) -> None:
-    """Where there is a job for it; the function itself writes nothing."""
+    """If there is a job for it, the function itself writes nothing."""
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(stores=100)))
 
     outcome = world.deliver("incoming/stock_v1/a.parquet", limits=Limits(bytes=10_000, rows=99), large=True)
@@ -301,7 +301,7 @@ def test_a_batch_that_is_too_large_is_handed_over(world: _World) -> None:
 
 
 def test_what_is_nobodys_fault_is_raised(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bus that does not take an event: the queue delivers the message again, and then it is told."""
+    """If the bus rejects an event, the queue redelivers the message and the event is sent then."""
     world.put("incoming/stock_v1/a.parquet", _parquet(_rows(7)))
 
     def refuse(_: EventDetail) -> None:
@@ -318,32 +318,32 @@ def test_what_is_nobodys_fault_is_raised(world: _World, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("key", ["rejected/stock_v1/a.json", "elsewhere/a.parquet"])
 def test_fails_on_an_object_that_lies_elsewhere(world: _World, key: str) -> None:
-    """Its own reports are no batches."""
+    """Its own reports are not batches."""
     with pytest.raises(DeliveryError, match=f"batches must be in s3://{BUCKET}/incoming/, got s3://{BUCKET}/{key}"):
         world.deliver(key)
 
 
 def test_fails_on_another_bucket(world: _World) -> None:
-    """An event is not trusted: it names an object, and only one of this bucket is read."""
+    """Only objects of the configured bucket are read, whatever an event names."""
     with pytest.raises(DeliveryError, match=r"got s3://other/incoming/stock_v1/a\.parquet"):
         world.deliver("incoming/stock_v1/a.parquet", bucket="other")
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '{"detail": {"bucket": {"name": "b"}}}', '{"detail": null}'])
 def test_fails_on_a_message_without_an_object(world: _World, body: str) -> None:
-    """It ends among the dead letters, where somebody looks."""
+    """It reaches the dead-letter queue for inspection."""
     with pytest.raises(DeliveryError, match="the message does not name an object"):
         world.batches().handle(Message(id="m", body=body, sent=NOW))
 
 
 def test_an_object_that_is_gone_is_raised(world: _World) -> None:
-    """Nobody can say what it was."""
+    """Its content is unknown."""
     with pytest.raises(world.s3.exceptions.NoSuchKey):
         world.deliver("incoming/stock_v1/gone.parquet")
 
 
 def test_settings_come_from_the_environment(world: _World, tmp_path: Path) -> None:
-    """The declaration is a file beside the handler."""
+    """The declaration is a file next to the handler."""
     (tmp_path / "groups.json").write_text(declaration_json([STOCK]))
     events = boto3.client("events", "us-east-1")
     events.create_event_bus(Name="demand-bus")
@@ -370,7 +370,7 @@ def test_settings_come_from_the_environment(world: _World, tmp_path: Path) -> No
 
 
 def test_a_job_is_told_what_was_delivered(world: _World) -> None:
-    """Its arguments are those of the job's own module; the account says no when it must, and the queue tries again."""
+    """The arguments are those of the job's module; a failed start is raised, so that the queue retries."""
     glue = boto3.client("glue", "us-east-1")
     start = glue_job(glue, "demand-ingest")
     delivery = Delivery(bucket=BUCKET, path="incoming/stock_v1/a.parquet", etag="e", bytes=1, now=NOW)

@@ -1,4 +1,4 @@
-"""Keys are remembered by summaries and then by objects, and snapshots stay few."""
+"""Keys are stored in summaries and later in objects, and snapshots stay few."""
 
 import json
 from datetime import timedelta
@@ -18,19 +18,19 @@ def objects(shop):
 
 
 def ledger(shop):
-    """Return all of the ledger's files."""
+    """Return all files of the ledger."""
     return sorted((shop.path / "tables" / "ledger").rglob("*.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def ingest(shop, number, **options):
-    """Ingest a row under the key of a number."""
+    """Ingest a row with a numbered key."""
     return shop.client.ingest(
         shop.STOCK, shop.stock((number / 100, number, 10)), **{"idempotency_key": f"batch {number}"} | options
     )
 
 
 def test_each_ingest_is_an_entry(shop):
-    """With the hash of its key, content and time; the key itself is nowhere."""
+    """It has the hash of the key, the content and the time; the key itself is not stored."""
     done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="customer 4711")
 
     (entry,) = ingest_ledger.entries(shop.client.table("stock_v1"))
@@ -43,7 +43,7 @@ def test_each_ingest_is_an_entry(shop):
 
 
 def test_the_newest_event_never_falls(shop):
-    """A late batch leaves it, a newer one moves it."""
+    """A late batch leaves it unchanged, a newer one advances it."""
     newest = []
     for event in (3, 1, 7):
         shop.client.ingest(shop.STOCK, shop.stock((event, 5, event)))
@@ -53,7 +53,7 @@ def test_the_newest_event_never_falls(shop):
 
 
 def test_the_newest_event_survives_a_snapshot_that_says_nothing(shop):
-    """As one of Glue's compaction does; also when all later ones are such."""
+    """Glue's compaction commits such snapshots; also if all later ones are."""
     shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7)))
     table = shop.client.table("stock_v1")
     for _ in range(2 * KEPT + 1):
@@ -66,7 +66,7 @@ def test_the_newest_event_survives_a_snapshot_that_says_nothing(shop):
 
 
 def test_what_says_the_newest_event_is_not_expired(shop):
-    """However many compactions came since."""
+    """It is kept after any number of compactions."""
     said = shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7))).snapshot_id
     table = shop.client.table("stock_v1")
     for _ in range(2 * KEPT):
@@ -80,7 +80,7 @@ def test_what_says_the_newest_event_is_not_expired(shop):
 
 
 def test_snapshots_stay_few_and_every_key_is_known(shop):
-    """Those that a tag names stay too; each key that left is an object, and a duplicate as before."""
+    """Tagged snapshots stay; each expired key has an object and is still a duplicate."""
     first = ingest(shop, 0)
     table = shop.client.table("stock_v1")
     table.manage_snapshots().create_tag(first.snapshot_id, "theirs").commit()
@@ -99,7 +99,7 @@ def test_snapshots_stay_few_and_every_key_is_known(shop):
 
 
 def test_an_ingest_that_ends_after_the_ledger_changes_nothing(shop, monkeypatch):
-    """The objects of keys whose summaries are still there say the same; the ingest that comes again writes them again."""
+    """Objects of keys whose summaries exist have the same content; a repeated ingest writes them again."""
     ingest(shop, 0)
     number = 0
     while not ingest_ledger.expirable(shop.client.table("stock_v1")):
@@ -120,7 +120,7 @@ def test_an_ingest_that_ends_after_the_ledger_changes_nothing(shop, monkeypatch)
 
 
 def test_a_key_is_an_object_before_its_summary_goes(shop, monkeypatch):
-    """Whatever an overtaken ingest read: it looks again on the state that it commits to, and then into the ledger."""
+    """An ingest that lost a race checks the state that it commits to, and then the ledger."""
     for number in range(2 * KEPT):
         ingest(shop, number)
     original, seen = ingest_ledger.entries, []
@@ -147,7 +147,7 @@ def test_a_key_is_an_object_before_its_summary_goes(shop, monkeypatch):
     ],
 )
 def test_an_object_that_is_lost_is_named(shop, damage, what):
-    """Before its batch is written again; other batches land, and so do this one's rows under a key of their own."""
+    """The error precedes a second write; other batches, and these rows under their own key, are ingested."""
     for number in range(2 * KEPT + 2):
         ingest(shop, number)
     lost = objects(shop)[hash_of("batch 0")]
@@ -167,7 +167,7 @@ def test_an_object_that_is_lost_is_named(shop, damage, what):
 
 @pytest.mark.parametrize("content", [b"", b'{"at": "2017'])
 def test_an_object_that_no_commit_counts_on_may_be_torn(shop, content):
-    """It is as if it were not there: the batch is written, once, and then the whole object."""
+    """It counts as missing: the batch is written once, then the complete object."""
     ingest(shop, 0)
     place = shop.path / "tables/ledger/features/stock_v1" / str(shop.client.table("stock_v1").metadata.table_uuid)
     place.mkdir(parents=True)
@@ -183,7 +183,7 @@ def test_an_object_that_no_commit_counts_on_may_be_torn(shop, content):
 
 
 def test_a_key_that_may_be_forgotten_needs_no_object(shop):
-    """90 days after its ingest; an index all of whose keys are as old may be gone too."""
+    """90 days after its ingest; an index whose keys are all as old may be missing too."""
     for number in range(2 * KEPT + 2):
         ingest(shop, number)
     for path in ledger(shop):
@@ -197,7 +197,7 @@ def test_a_key_that_may_be_forgotten_needs_no_object(shop):
 
 
 def test_the_index_outlives_compactions_erasures_and_snapshots_that_say_nothing(shop):
-    """Each of which commits; an erasure expires snapshots too, whose keys it adds."""
+    """Each of these commits; an erasure also expires snapshots and adds their keys."""
     for number in range(4 * KEPT):
         ingest(shop, number)
     newest = hash_of(f"batch {4 * KEPT - 1}")
@@ -218,7 +218,7 @@ def test_the_index_outlives_compactions_erasures_and_snapshots_that_say_nothing(
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"{")])
 def test_a_lost_index_is_made_again_from_the_rows(shop, damage):
-    """By maintenance; until then no batch is written that could be one of before."""
+    """Maintenance rebuilds it; until then no possibly duplicate batch is written."""
     for number in range(2 * KEPT + 2):
         ingest(shop, number)
     objects(shop)[hash_of("batch 0")].unlink()
@@ -235,7 +235,7 @@ def test_a_lost_index_is_made_again_from_the_rows(shop, damage):
 
 
 def test_an_object_says_what_the_summary_said(shop):
-    """Hash of the key, content, snapshot and time."""
+    """It has the key's hash, content, snapshot and time."""
     done = [ingest(shop, number) for number in range(2 * KEPT + 2)]
 
     said = json.loads(objects(shop)[hash_of("batch 1")].read_text())
@@ -246,5 +246,5 @@ def test_an_object_says_what_the_summary_said(shop):
 
 
 def test_objects_live_longer_than_keys_are_remembered():
-    """An object is written when its summary goes, which is later than the ingest."""
+    """An object is written when its summary is removed, which is later than the ingest."""
     assert timedelta(days=LEDGER_DAYS) > ingest_ledger.REMEMBERED

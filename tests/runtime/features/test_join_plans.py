@@ -1,4 +1,4 @@
-"""Which plan is chosen."""
+"""The choice of a join plan."""
 
 import pytest
 
@@ -16,13 +16,13 @@ DAY = 86_400_000_000
         (1_000_000, 10_000_000, 100_000, None, "frontier", 50),
         (1_000_000, 10_000_000, 100_000, 9 * DAY, "fan_out", 10),
         (1_000_000, 10_000_000, 100_000, 900 * DAY, "frontier", 50),
-        # few entity rows may meet a long history
+        # few entity rows may be joined with a long history
         (1_000, 1_000_000, 1_000, None, "fan_out", 500),
         (0, 0, 0, None, "fan_out", 0),
     ],
 )
 def test_the_plan_goes_by_the_pairs_that_would_meet(entities, rows, keys, ttl, plan, met):
-    """Never more pairs than rows; a short life makes a long history cheap to meet."""
+    """Never more pairs than rows; a short lifetime makes a long history cheap to join."""
     found = choose(
         Statistics(entity_rows=entities, rows=rows, keys=keys, span=90 * DAY), Shape(keys=1, values=1, ttl=ttl)
     )
@@ -32,6 +32,6 @@ def test_the_plan_goes_by_the_pairs_that_would_meet(entities, rows, keys, ttl, p
 
 
 def test_rows_of_one_moment_have_no_span():
-    """A table of one snapshot of all keys."""
+    """Covers a table of one snapshot of all keys."""
     found = choose(Statistics(entity_rows=9, rows=50, keys=50, span=0), Shape(keys=1, values=1, ttl=0))
     assert (found.plan, found.rows_a_key) == ("fan_out", 0.5)

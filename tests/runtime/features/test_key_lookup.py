@@ -1,4 +1,4 @@
-"""Reads by key: the rows that reading everything gives, of few row groups."""
+"""Reads by key return the same rows as a full scan from few row groups."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -42,7 +42,7 @@ STORES, ITEMS, DAYS = ["", "a", "b", "zürich"], 40, 4
 
 
 def _batch(seed: int, **more: pa.Array) -> pa.Table:
-    """Return 300 rows of two months, restated ones among them."""
+    """Return 300 rows of two months, some restated."""
     random = np.random.default_rng(seed)
     count = 300
     events = [START + timedelta(days=int(n)) for n in random.integers(0, 59, count)]
@@ -64,7 +64,7 @@ def _batch(seed: int, **more: pa.Array) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """Give a table of small row groups: two batches, the second with a wider and a further column, and a file of another writer."""
+    """Return a table of small row groups: two batches, the second wider with another column, and a foreign writer's file."""
     folder = tmp_path_factory.mktemp("shelves")
     client = FeatureStoreClient.local(folder, now=lambda: datetime(2018, 1, 1, tzinfo=UTC))
     client.backfill(GROUP, _batch(1).slice(0, 1))
@@ -86,19 +86,19 @@ def table(tmp_path_factory):
 
 
 def _shown(rows: pa.Table) -> list[tuple]:
-    """Return rows as what can be compared, in any order."""
+    """Return rows in a comparable form, in any order."""
     columns = [rows[name].to_pylist() for name in rows.column_names]
     return sorted(map(repr, zip(*columns, strict=True)))
 
 
 @pytest.fixture(scope="module")
 def everything(table):
-    """Give all rows."""
+    """Return all rows."""
     return read_group(table, GROWN)
 
 
 def _expected(everything: pa.Table, keys: pa.Table, created_by, event_by, since) -> list[tuple]:
-    """Return what plain Python keeps of all rows."""
+    """Return the expected rows, filtered in plain Python."""
     wanted = set(zip(*(keys[name].to_pylist() for name in keys.column_names), strict=True))
     own = zip(*(everything[name].to_pylist() for name in keys.column_names), strict=True)
     times = zip(everything[EVENT_TIME].to_pylist(), everything[CREATED_TIME].to_pylist(), strict=True)
@@ -126,7 +126,7 @@ _DAYS = st.none() | st.integers(-1, 61).map(lambda n: START + timedelta(days=n, 
     since=_DAYS,
 )
 def test_rows_are_those_of_reading_everything(table, everything, rows, with_time, created_by, event_by, since):
-    """For any keys of three columns, with and without the event time, and any bounds."""
+    """Holds for any keys of three columns, with and without the event time, and any bounds."""
     keys = pa.table(
         {
             "store": pa.array([s for s, _, _ in rows], pa.string()),
@@ -145,7 +145,7 @@ def test_rows_are_those_of_reading_everything(table, everything, rows, with_time
 
 
 def test_each_row_is_found_by_its_own_key(table, everything):
-    """Also more keys than a condition lists, those of a file without field ids, and keys that repeat."""
+    """Covers more keys than a filter may list, keys of a file without field ids, and duplicates."""
     keys = everything.select(KEYS)
     assert keys.group_by(KEYS).aggregate([]).num_rows > 200
     assert _shown(rows_of_keys(table, GROWN, keys)) == _shown(everything)
@@ -154,7 +154,7 @@ def test_each_row_is_found_by_its_own_key(table, everything):
 
 
 def test_keys_with_a_null_find_nothing(table, everything):
-    """The other rows are found all the same."""
+    """The other rows are found."""
     one = everything.select(KEYS).slice(0, 1)
     gap = one.set_column(1, "item", pa.array([None], pa.int32()))
     both = pa.concat_tables([gap, one], promote_options="default")
@@ -163,7 +163,7 @@ def test_keys_with_a_null_find_nothing(table, everything):
 
 
 def test_few_row_groups_are_read(table, everything, monkeypatch):
-    """A file is in the order of its keys: a key is in few of its row groups, and values are read of these alone."""
+    """Files are sorted by key, so a key is in few row groups, and values are read from these alone."""
     read: list[tuple[int, int, tuple[str, ...]]] = []
 
     class Counting(pq.ParquetFile):
@@ -183,7 +183,7 @@ def test_few_row_groups_are_read(table, everything, monkeypatch):
 
 
 def test_no_keys_and_no_rows_are_an_empty_table(tmp_path):
-    """Both with the columns of the group."""
+    """Both have the columns of the group."""
     client = FeatureStoreClient.local(tmp_path, now=lambda: datetime(2018, 1, 1, tzinfo=UTC))
     client.backfill(GROUP, _batch(1))
     made = client.table(GROUP.table_name)

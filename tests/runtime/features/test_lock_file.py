@@ -1,4 +1,4 @@
-"""The lock file: ids are kept for ever, and what readers would not survive is refused."""
+"""The lock file: permanent ids, and rejected changes that would break readers."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def path(tmp_path):
 
 
 def test_new_table_gets_ids_in_column_order(path):
-    """Ids count from 1, the partition from 1000 on the event time."""
+    """Ids start at 1; the partition on the event time has id 1000."""
     table = FeatureLock.read(path).table(STOCK)
     assert [(f.id, f.name) for f in table.fields] == list(
         enumerate(["store_id", "event_time", "created_time", "ingest_id", "on_hand", "price"], 1)
@@ -47,7 +47,7 @@ def test_new_table_gets_ids_in_column_order(path):
 
 
 def test_a_file_that_cannot_be_written_to_its_end_stays_as_it_was(path):
-    """The ids of before are all there, and no half of it lies beside it."""
+    """All former ids remain, and no partial file is left."""
     before = path.read_text()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_written_to_its_end_stays_as_it_was(path):
 
 
 def test_text_is_stable_with_one_line_a_column(path):
-    """Reading and rendering gives the same text, and each column stands on a line of its own."""
+    """Reading and rendering gives the same text, with one line per column."""
     text = path.read_text()
     assert FeatureLock.read(path).render() == text
     assert '          {"id": 5, "name": "on_hand", "type": "int", "required": true},\n' in text
@@ -69,7 +69,7 @@ def test_text_is_stable_with_one_line_a_column(path):
 
 
 def test_each_change_adds_a_schema(path):
-    """The history keeps what the columns were; a new description is no change."""
+    """The history has the former columns; a new description is no change."""
     write_lock([replace(STOCK, features=(replace(ON_HAND, description="pieces"), PRICE))], path)
     assert len(FeatureLock.read(path).tables["stock_v1"].schemas) == 1
     write_lock([replace(STOCK, features=(replace(ON_HAND, type="long"), PRICE))], path)
@@ -85,13 +85,13 @@ def test_each_change_adds_a_schema(path):
 
 
 def test_partition_by_day_is_locked(tmp_path):
-    """The granularity that a group declares is the table's."""
+    """The declared granularity is the table's."""
     lock = write_lock([replace(STOCK, partition="day")], tmp_path / "features.lock.json")
     assert [(p.name, p.transform) for p in lock.tables["stock_v1"].partition] == [("event_time_day", "day")]
 
 
 def test_new_column_gets_the_next_id_wherever_it_is_declared(path):
-    """A column put first keeps the ids of the others and comes last in the table."""
+    """A column declared first keeps the others' ids and comes last in the table."""
     colour = Feature("colour", "string", "colour", nullable=True)
     write_lock([replace(STOCK, features=(colour, ON_HAND, PRICE))], path)
     table = FeatureLock.read(path).tables["stock_v1"]
@@ -100,21 +100,21 @@ def test_new_column_gets_the_next_id_wherever_it_is_declared(path):
 
 
 def test_widening_keeps_the_id(path):
-    """Int may become long and float double under the same id."""
+    """An int may become long, and float double, with the same id."""
     wide = replace(STOCK, features=(replace(ON_HAND, type="long"), replace(PRICE, type="double")))
     fields = FeatureLock.read(path).extend([wide]).tables["stock_v1"].fields
     assert [(f.id, f.type) for f in fields][4:] == [(5, "long"), (6, "double")]
 
 
 def test_table_that_is_no_longer_declared_keeps_its_ids(path):
-    """The file is append-only: a group taken away and put back gets its own ids again."""
+    """The file is append-only: a group that is removed and restored gets its own ids."""
     other = replace(STOCK, name="other")
     write_lock([other], path)
     assert set(FeatureLock.read(path).tables) == {"other_v1", "stock_v1"}
 
 
 def test_new_version_starts_a_new_table(path):
-    """What cannot be done in place can be done in the next version."""
+    """Changes that are impossible in place are possible in the next version."""
     second = replace(STOCK, version=2, features=(replace(ON_HAND, type="string"),))
     lock = FeatureLock.read(path).extend([STOCK, second])
     lock.check([STOCK, second])
@@ -122,7 +122,7 @@ def test_new_version_starts_a_new_table(path):
 
 
 def test_fails_when_readers_would_not_survive(path):
-    """The file stays as it was."""
+    """The file is unchanged."""
     before = path.read_text()
     with pytest.raises(FeatureLockError, match=r"'price' .* is no longer declared"):
         write_lock([replace(STOCK, features=(ON_HAND,))], path)
@@ -130,20 +130,20 @@ def test_fails_when_readers_would_not_survive(path):
 
 
 def test_fails_when_a_table_is_declared_twice(path):
-    """Two groups of one name and version are one table."""
+    """Two groups with the same name and version would share a table."""
     with pytest.raises(FeatureLockError, match="stock_v1 is declared 2 times; give one of them another name"):
         write_lock([STOCK, replace(STOCK, description="again")], path)
 
 
 def test_narrowing_is_refused_after_widening(path):
-    """A widened column does not go back."""
+    """A widened column cannot be narrowed."""
     write_lock([replace(STOCK, features=(replace(ON_HAND, type="long"), PRICE))], path)
     with pytest.raises(FeatureLockError, match="has type 'long' and cannot become 'int'"):
         write_lock([STOCK], path)
 
 
 def test_check_names_what_is_not_locked(path):
-    """A new group and a new column must be locked before they are used."""
+    """A new group and a new column must be locked before use."""
     lock = FeatureLock.read(path)
     lock.check([STOCK])
     grown = replace(STOCK, features=(ON_HAND, PRICE, Feature("colour", "string", "colour", nullable=True)))
@@ -166,7 +166,7 @@ def test_check_names_what_is_not_locked(path):
     ],
 )
 def test_fails_when_the_file_is_damaged(path, old, new, message):
-    """A hand-edited file that would reuse an id, or is none of ours, is refused."""
+    """Rejects a hand-edited file that would reuse an id, and a file of another format."""
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(FeatureLockError) as error:
         FeatureLock.read(path)
@@ -174,7 +174,7 @@ def test_fails_when_the_file_is_damaged(path, old, new, message):
 
 
 def test_fails_when_there_is_no_file(tmp_path):
-    """A missing file names the command that makes it."""
+    """The error names the command that creates the file."""
     with pytest.raises(
         FeatureLockError, match=r"no lock file at .*; create it: mlops features lock <module>:<groups> /"
     ):
@@ -203,7 +203,7 @@ DECLARATIONS = st.builds(
 
 @given(declarations=st.lists(DECLARATIONS, max_size=8))
 def test_ids_are_never_reused_and_never_fall(declarations):
-    """Whatever is declared one after the other: an id keeps its column, counts only rise, and no schema is forgotten."""
+    """For any sequence of declarations, an id keeps its column, counters never fall, and every schema is kept."""
     lock = FeatureLock()
     given_ids: dict[tuple[str, int], str] = {}
     for group in declarations:
@@ -227,7 +227,7 @@ def test_ids_are_never_reused_and_never_fall(declarations):
 
 
 def test_importing_declarations_loads_no_third_party_module():
-    """Declarations are read at synth and in Lambda: only the standard library."""
+    """Declarations are read at synthesis and in Lambda, with the standard library only."""
     import subprocess
 
     code = (
@@ -239,13 +239,13 @@ def test_importing_declarations_loads_no_third_party_module():
 
 @pytest.fixture
 def two_schemas(path):
-    """Return the path of a lock file with two schemas: on_hand and price, and then a colour."""
+    """Return the path of a lock file with two schemas: on_hand and price, and then colour."""
     write_lock([replace(STOCK, features=(ON_HAND, PRICE, COLOUR))], path)
     return path
 
 
 def line_of(path, text: str, number: int = -1) -> int:
-    """Return the line of the file that has the text, the last or the one with the number."""
+    """Return the line of the file that contains the text: the last one, or the one with the number."""
     return [n for n, line in enumerate(path.read_text().splitlines(), 1) if text in line][number]
 
 
@@ -292,7 +292,7 @@ def line_of(path, text: str, number: int = -1) -> int:
     ],
 )
 def test_breaking_changes_name_the_line(two_schemas, change, text, message):
-    """Deletion, rename, narrowing, a new required column, key and partition are refused with the line to change."""
+    """Deletion, rename, narrowing, a new required column, key and partition changes are rejected with the line to change."""
     group = replace(STOCK, **({"features": (ON_HAND, PRICE, COLOUR)} | change))
     with pytest.raises(FeatureLockError) as error:
         FeatureLock.read(two_schemas).extend([group])
@@ -300,7 +300,7 @@ def test_breaking_changes_name_the_line(two_schemas, change, text, message):
 
 
 def test_a_group_with_several_breaking_changes_names_each(two_schemas):
-    """All that readers would not survive is said at once."""
+    """All breaking changes are reported together."""
     group = replace(STOCK, features=(replace(ON_HAND, type="string"),), partition="day")
     with pytest.raises(FeatureLockError) as error:
         FeatureLock.read(two_schemas).extend([group])
@@ -348,7 +348,7 @@ def test_a_group_with_several_breaking_changes_names_each(two_schemas):
     ],
 )
 def test_fails_when_the_history_would_give_an_id_twice(two_schemas, old, new, message):
-    """A retired id under another name or type, a lost column and a count that fell are refused, with the line of the file."""
+    """Rejects a retired id with another name or type, a lost column and a lower counter, with the line of the file."""
     head, _, tail = two_schemas.read_text().rpartition(old)
     two_schemas.write_text(head + new + tail)
     with pytest.raises(FeatureLockError) as error:
@@ -376,7 +376,7 @@ LISTS = replace(
 
 
 def test_what_a_list_holds_has_an_id_of_its_own(tmp_path):
-    """After those of the columns; the next column gets neither, and the id stays when the schema changes."""
+    """Element ids follow the columns'; the next column gets a fresh id, and the element id survives schema changes."""
     file = tmp_path / "features.lock.json"
     first = write_lock([LISTS], file).table(LISTS)
     assert [(f.name, f.id, f.element_id) for f in first.fields[4:]] == [
@@ -392,7 +392,7 @@ def test_what_a_list_holds_has_an_id_of_its_own(tmp_path):
 
 
 def test_lists_are_the_json_of_icebergs_specification(tmp_path):
-    """Times have a zone inside lists too, and elements may be missing."""
+    """Times have a zone inside lists too, and elements are optional."""
     fields = write_lock([LISTS], tmp_path / "features.lock.json").table(LISTS).fields
     assert [json.loads(f.iceberg_type) for f in fields if f.element_id] == [
         {"type": "list", "element-id": 8, "element": "timestamptz", "element-required": False},
@@ -412,7 +412,7 @@ def test_lists_are_the_json_of_icebergs_specification(tmp_path):
     ],
 )
 def test_fails_when_ids_of_elements_are_damaged(tmp_path, old, new, message):
-    """As for ids of columns."""
+    """Applies the same checks as to ids of columns."""
     file = tmp_path / "features.lock.json"
     write_lock([LISTS], file)
     text = file.read_text()
@@ -424,7 +424,7 @@ def test_fails_when_ids_of_elements_are_damaged(tmp_path, old, new, message):
 
 
 def test_the_id_of_elements_cannot_change_between_schemas(tmp_path):
-    """It would read other data as the list's."""
+    """Another id would read other data as the list's."""
     file = tmp_path / "features.lock.json"
     write_lock([LISTS], file)
     write_lock([replace(LISTS, features=(*LISTS.features, COLOUR))], file)
@@ -435,7 +435,7 @@ def test_the_id_of_elements_cannot_change_between_schemas(tmp_path):
 
 
 def test_a_list_of_other_elements_is_another_version(tmp_path):
-    """What readers of the old one would not survive."""
+    """Another element type breaks existing readers."""
     file = tmp_path / "features.lock.json"
     write_lock([LISTS], file)
     other = replace(LISTS, features=(ON_HAND, replace(LISTS.features[1], type="list<date>"), LISTS.features[2]))

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks that end with their process."""
+"""Files that are complete or missing, and locks that end with their process."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from mlops_runtime.features import locked_files as module
 from mlops_runtime.features.locked_files import is_held, remove_parts, write_once, write_whole
 
-# writes a file whose second half never comes
+# writes a file without its second half
 _WRITER = """
 import os, sys
 from pathlib import Path
@@ -26,7 +26,7 @@ getattr(locked_files, sys.argv[3])(Path(sys.argv[1]), b"secret")
 
 
 def test_the_first_of_two_writers_is_kept(tmp_path):
-    """And no half of either is left."""
+    """No partial file of either remains."""
     path = tmp_path / "deep" / "a.json"
     first = write_once(path, b"1")
 
@@ -38,7 +38,7 @@ def test_the_first_of_two_writers_is_kept(tmp_path):
 
 
 def test_a_lock_lasts_as_long_as_the_file_is_open(tmp_path):
-    """A file that is missing is held by nobody."""
+    """A missing file is not locked."""
     file = write_once(tmp_path / "a", b"1")
     assert file is not None
     assert is_held(tmp_path / "a")
@@ -51,7 +51,7 @@ def test_a_lock_lasts_as_long_as_the_file_is_open(tmp_path):
 
 @pytest.mark.parametrize(("last", "call"), [("link", "write_once"), ("replace", "write_whole")])
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path, last, call):
-    """Its lock says so, however long it is paused."""
+    """The lock tells them apart, however long a writer is paused."""
     place = tmp_path / "a" / "b.parquet"
     writer = subprocess.Popen(
         [sys.executable, "-c", _WRITER, str(place), last, call],
@@ -73,7 +73,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
 
 
 def test_a_file_that_goes_before_its_lock_is_made_again(tmp_path, monkeypatch):
-    """As who removes the files of killed writers may be between the two."""
+    """A process that removes files of killed writers may act between the two steps."""
     opened, once = Path.open, []
 
     def open_and_remove(path, *arguments, **options):
@@ -92,7 +92,7 @@ def test_a_file_that_goes_before_its_lock_is_made_again(tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_replaced_is_the_old_or_the_new(tmp_path, monkeypatch):
-    """Of a writer that fails the old, and no half of the new."""
+    """After a failed write readers see the old file, never a partial new one."""
     path = tmp_path / "deep" / "a.json"
     write_whole(path, b"old")
     write_whole(path, b"new")
@@ -105,7 +105,7 @@ def test_a_file_that_is_replaced_is_the_old_or_the_new(tmp_path, monkeypatch):
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    """Not even its lock."""
+    """Its lock is removed too."""
     monkeypatch.setattr(module.os, "link", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_once(tmp_path / "a", b"1")
@@ -113,7 +113,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_writers_and_removers_at_once_lose_nothing(tmp_path):
-    """Each file that a writer says to have written is there."""
+    """Every file that a writer reported as written exists."""
     written: list[Path] = []
 
     def write(number):

@@ -1,4 +1,4 @@
-"""What the publishing function does with an event: publish its table, and refuse what names none."""
+"""Events of the publishing function: it publishes their table and rejects events without one."""
 
 import json
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def message(body):
 
 @pytest.fixture
 def publisher(tmp_path):
-    """Return a publisher of a store with one row, which its client could not publish."""
+    """Return the publisher of a store with one row that its client could not publish."""
     tables = Tables.local(tmp_path / "store", "features", None)
     writer = FeatureStoreClient(tables, now=lambda: DAY, announce=lambda _: None)
     writer.ingest(STOCK, pa.table({"store_id": ["a"], "event_time": [DAY], "on_hand": [7]}))
@@ -40,7 +40,7 @@ def publisher(tmp_path):
 
 
 def test_the_table_of_an_event_is_published(publisher):
-    """Once; the same event again finds everything out."""
+    """A repeated event publishes nothing."""
     event = message({"detail": {"subject": "stock_v1", "attributes": {"rows": "1"}}})
     first, again = publisher.handle(event), publisher.handle(event)
     assert (first.published.written, first.sequence) == (1, 1)
@@ -49,7 +49,7 @@ def test_the_table_of_an_event_is_published(publisher):
 
 @pytest.mark.parametrize("body", ["", "[]", {"detail": {}}, {"detail": {"subject": "sales_v1"}}])
 def test_an_event_of_another_table_is_refused(publisher, body):
-    """By name, so that it ends among the dead letters."""
+    """The error names the table, and the event reaches the dead-letter queue."""
     with pytest.raises(
         IngestEventError, match=r"the message does not name a table|table must be one of stock_v1, got 'sales_v1'"
     ):
@@ -57,7 +57,7 @@ def test_an_event_of_another_table_is_refused(publisher, body):
 
 
 def test_it_reads_what_the_construct_says(tmp_path):
-    """Database, online table and the declaration beside the handler; nothing is called yet."""
+    """Reads the database, online table and declaration next to the handler without a call."""
     (tmp_path / "groups.json").write_text(declaration_json([STOCK]))
     environment = {"DATABASE": "d", "ONLINE_TABLE": "t", "DECLARATION": "groups.json", "AWS_REGION": "us-east-1"}
     environment |= {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}

@@ -1,4 +1,4 @@
-"""Items without pyarrow: keys, order, values as requests have them, marks."""
+"""Items without pyarrow: keys, order, JSON values and marks."""
 
 import struct
 from datetime import datetime, timedelta
@@ -36,13 +36,13 @@ from mlops_runtime.features.online_items import (
     ],
 )
 def test_values_are_those_of_a_request(kind, plain, value):
-    """Booleans, numbers, texts and nulls as JSON has them."""
+    """Returns booleans, numbers, strings and nulls as in JSON."""
     assert json_value(kind, attribute(kind, plain)) == value
     assert type(json_value(kind, attribute(kind, plain))) is type(value)
 
 
 def test_keys_hold_all_values():
-    """By parts too; too long a key is named, by its bytes."""
+    """Partial keys work too; a key that is too long is rejected by its size in bytes."""
     key = whole_key("stock_v1", ("a", 7))
     assert [is_of(key, values) for values in (("a", None), (None, 7), ("b", None), ("a",))] == [
         True,
@@ -55,13 +55,13 @@ def test_keys_hold_all_values():
 
 
 def test_orders_sort_times_before_1970_too():
-    """By event, then created, then ingest."""
+    """Sorts by event time, then created time, then ingest."""
     given = [(-5, 0, "b"), (-5, 1, "a"), (3, -9, "a"), (3, -9, "b")]
     assert sorted(given, key=lambda each: order_of(*each)) == given
 
 
 def test_an_item_counts_while_it_lives():
-    """From when it is visible, to the last instant or up to it."""
+    """From its visible time to the end of its lifetime, inclusive or exclusive."""
     item = {"event_time": {"N": "10"}, "created_time": {"N": "12"}}
     assert [counts(item, at, 5, "inclusive") for at in (11, 12, 15, 16)] == [False, True, True, False]
     assert [counts(item, at, 5, "exclusive") for at in (14, 15)] == [True, False]
@@ -69,7 +69,7 @@ def test_an_item_counts_while_it_lives():
 
 
 def test_a_mark_is_of_one_table():
-    """Of another with its name it says nothing."""
+    """It is ignored for another table with the same name."""
     mark = mark_item("stock_v1", "one", 7)
     assert (mark[KEY]["S"], mark_of(mark, "one"), mark_of(mark, "two"), mark_of(None, "one")) == (
         "#published/stock_v1",
@@ -80,7 +80,7 @@ def test_a_mark_is_of_one_table():
 
 
 def test_times_need_a_zone():
-    """And are exact to the microsecond."""
+    """They are exact to the microsecond."""
     assert microseconds(EPOCH + timedelta(days=1, microseconds=1)) == 86_400_000_001
     with pytest.raises(OnlineStoreError, match="now must have a time zone"):
         microseconds(datetime(2017, 1, 1))

@@ -1,4 +1,4 @@
-"""Rows that ingests publish: all of them, once visible, also after a crash, and none that an erasure took meanwhile."""
+"""Publication of ingested rows: all visible rows, also after a crash, and no row that an erasure removes meanwhile."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +40,7 @@ def stock(*given):
 
 
 class Shop:
-    """A store in a folder, whose clock is set by hand."""
+    """A store in a folder with a settable clock."""
 
     def __init__(self, path):
         self.at, self.path = day(5), path
@@ -51,16 +51,16 @@ class Shop:
         return FeatureStoreClient.local(self.path, now=lambda: self.at)
 
     def on_hand(self, *stores):
-        """Return what the online store has."""
+        """Return the values of the online store."""
         return self.client.read_online([STOCK], pa.table({"store_id": stores})).rows["stock__on_hand"].to_pylist()
 
     def mark(self):
-        """Return up to which sequence number rows are out."""
+        """Return the sequence number up to which rows are published."""
         table = self.client.table("stock_v1")
         return self.client.online.published("stock_v1", str(table.metadata.table_uuid))
 
     def publish(self, **asked):
-        """Publish what is not out yet."""
+        """Publish unpublished rows."""
         return publish_new(lambda: self.client.table("stock_v1"), STOCK, self.client.online, now=self.at, **asked)
 
 
@@ -71,7 +71,7 @@ def shop(tmp_path):
 
 
 def test_an_ingest_publishes_what_it_adds(shop):
-    """The flag on the group is enough; a group without it is not published."""
+    """The group's flag is enough; a group without it is not published."""
     shop.client.ingest(STOCK, stock(("a", 1, 10), ("b", 1, 20)))
     shop.client.ingest(STOCK, stock(("a", 2, 11)))
     assert shop.on_hand("b", "a", "c") == [20, 11, None]
@@ -83,7 +83,7 @@ def test_an_ingest_publishes_what_it_adds(shop):
 
 
 def test_corrections_and_backfills_are_published_too(shop):
-    """The newest version counts; a row of the past replaces none that is newer."""
+    """The newest version counts; a row of the past does not replace a newer one."""
     shop.client.ingest(STOCK, stock(("a", 3, 10)))
     shop.client.backfill(STOCK, stock(("a", 1, 5)).append_column("created_time", [[day(1)]]))
     assert shop.on_hand("a") == [10]
@@ -93,7 +93,7 @@ def test_corrections_and_backfills_are_published_too(shop):
 
 
 def crash(shop, monkeypatch):
-    """Ingest a batch whose publisher ends after the commit."""
+    """Ingest a batch whose publisher dies after the commit."""
 
     def fail(*_, **__):
         raise OnlineStoreError("ended")
@@ -105,7 +105,7 @@ def crash(shop, monkeypatch):
 
 
 def test_the_next_ingest_publishes_what_a_crash_left(shop, monkeypatch):
-    """The mark did not move, so that everything above it is read."""
+    """The mark did not move, so everything above it is read."""
     crash(shop, monkeypatch)
     assert (shop.mark(), shop.on_hand("a")) == (0, [None])
     shop.client.ingest(STOCK, stock(("b", 1, 20)))
@@ -113,7 +113,7 @@ def test_the_next_ingest_publishes_what_a_crash_left(shop, monkeypatch):
 
 
 def test_the_same_batch_again_publishes_what_a_crash_left(shop, monkeypatch):
-    """It is a duplicate, and out afterwards."""
+    """The batch is a duplicate, and published afterwards."""
     crash(shop, monkeypatch)
     assert shop.client.ingest(STOCK, stock(("a", 1, 10))).duplicate
     assert shop.on_hand("a") == [10]
@@ -121,7 +121,7 @@ def test_the_same_batch_again_publishes_what_a_crash_left(shop, monkeypatch):
 
 
 def test_rows_that_are_not_visible_yet_hold_the_mark_back(shop):
-    """They come out with the first publication after their time."""
+    """They are published by the first publication after their time."""
     shop.client.ingest(STOCK, stock(("a", 1, 10)))
     shop.client.ingest(STOCK, stock(("b", 8, 20)))
     shop.client.ingest(STOCK, stock(("c", 2, 30)))
@@ -132,7 +132,7 @@ def test_rows_that_are_not_visible_yet_hold_the_mark_back(shop):
 
 
 def test_many_rows_are_left_to_the_function(shop, monkeypatch):
-    """None of them is published then; files that were compacted count by what is new in them."""
+    """None of them is published inline; compacted files count by their new rows."""
     for number in range(7):
         shop.client.ingest(STOCK, stock((f"s{number}", 1, number)))
     crash(shop, monkeypatch)
@@ -143,7 +143,7 @@ def test_many_rows_are_left_to_the_function(shop, monkeypatch):
 
 
 class Between(OnlineStore):
-    """An online store before one of whose calls something else happens once."""
+    """An online store that runs a callback once before a call."""
 
     def __init__(self, path, step, happens):
         self._rows, self._step, self._happens = OnlineStore.local(path)._rows, step, [happens]
@@ -153,28 +153,28 @@ class Between(OnlineStore):
             self._happens.pop()()
 
     def generation(self, table):
-        """Let it happen before the generation is read."""
+        """Run the callback before the generation is read."""
         self._let("generation")
         return super().generation(table)
 
     def published(self, table, uuid):
-        """Let it happen before the mark is read."""
+        """Run the callback before the mark is read."""
         self._let("published")
         return super().published(table, uuid)
 
     def publish(self, group, rows, **options):
-        """Let it happen before rows are put."""
+        """Run the callback before rows are put."""
         self._let("publish")
         return super().publish(group, rows, **options)
 
     def mark_published(self, table, uuid, sequence, **options):
-        """Let it happen before the mark is moved."""
+        """Run the callback before the mark is moved."""
         self._let("mark")
         return super().mark_published(table, uuid, sequence, **options)
 
 
 def unpublished(shop, *rows):
-    """Ingest rows that are not out yet."""
+    """Ingest rows without publishing them."""
     quiet = FeatureStoreClient.local(shop.path, now=lambda: shop.at)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FeatureStoreClient, "_publish", lambda *_: None)
@@ -182,7 +182,7 @@ def unpublished(shop, *rows):
 
 
 def holding(shop):
-    """Return the files of the online store that hold the planted entity."""
+    """Return the files of the online store that contain the planted entity."""
     return [path.name for path in shop.path.glob("online.db*") if b"PLANTED" in path.read_bytes()]
 
 
@@ -191,7 +191,7 @@ STEPS = ("generation", "published", "publish", "mark")
 
 @pytest.mark.parametrize("step", STEPS)
 def test_rows_that_an_erasure_takes_meanwhile_are_not_out(shop, step):
-    """Whichever step of the publication comes after it: the store refuses them, or they are forgotten; others' are out."""
+    """At any later step of the publication the store rejects them or they are erased; other rows are published."""
     unpublished(shop, ("a", 1, 10), ("PLANTED", 1, 30))
     unpublished(shop, ("PLANTED", 2, 31))
     other = shop.opened()
@@ -206,7 +206,7 @@ def test_rows_that_an_erasure_takes_meanwhile_are_not_out(shop, step):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_publisher_that_is_killed_leaves_nothing_of_an_erasure(shop, step):
-    """Neither where it was killed before its next step, nor where it was paused and put its rows after the erasure."""
+    """Whether it is killed before its next step, or paused and puts its rows after the erasure."""
     unpublished(shop, ("a", 1, 10), ("PLANTED", 1, 30))
     other = shop.opened()
 
@@ -223,7 +223,7 @@ def test_a_publisher_that_is_killed_leaves_nothing_of_an_erasure(shop, step):
 
 
 def test_who_is_refused_again_and_again_says_so(shop):
-    """It gives up after some erasures; publishing again goes on from there."""
+    """It gives up after several erasures; a later publication continues from there."""
     unpublished(shop, ("a", 1, 10))
 
     online = Between(shop.path / "online.db", "published", None)
@@ -234,7 +234,7 @@ def test_who_is_refused_again_and_again_says_so(shop):
 
 
 def test_a_missing_file_is_named(shop):
-    """Not as an erasure, which gives the table another state; what was committed is published once the file is back."""
+    """It is not mistaken for an erasure, which changes the table's state; rows are published once the file is restored."""
     shop.client.ingest(STOCK, stock(("a", 1, 10)))
     (file,) = shop.path.glob("tables/**/*.parquet")
     away = file.rename(shop.path / "away")
@@ -251,7 +251,7 @@ def test_a_missing_file_is_named(shop):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_what_is_delivered_again_after_an_erasure_stays(shop, step):
-    """Also where its event is older than that of the row that went."""
+    """Also if its event is older than the erased row's."""
     shop.client.ingest(STOCK, stock(("b", 1, 20)))
     other = shop.opened()
 
@@ -266,7 +266,7 @@ def test_what_is_delivered_again_after_an_erasure_stays(shop, step):
 
 
 def test_what_is_delivered_between_rewrite_and_forgetting_stays(shop, monkeypatch):
-    """Its own publication found the erased row, which is newer, and said that it is out; the next one brings it."""
+    """Its own publication found the newer erased row and marked it as published; the next one publishes it."""
     shop.client.ingest(STOCK, stock(("a", 3, 10), ("b", 3, 20)))
     deliver, forget = shop.opened(), OnlineStore.forget_entity
 
@@ -284,7 +284,7 @@ def test_what_is_delivered_between_rewrite_and_forgetting_stays(shop, monkeypatc
 
 
 def test_what_is_out_since_the_rewrite_is_not_forgotten(shop, monkeypatch):
-    """An erasure that is done again, as after a crash, takes what the first one took alone."""
+    """A repeated erasure, as after a crash, removes only the rows of the first."""
     shop.client.ingest(STOCK, stock(("b", 1, 20)))
     with shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True):
         assert shop.opened().erase({"store_id": "b"}, reason="T-1", in_use=[], wait=timedelta(0)).pending
@@ -294,7 +294,7 @@ def test_what_is_out_since_the_rewrite_is_not_forgotten(shop, monkeypatch):
 
 
 def test_an_ingest_meanwhile_is_not_said_to_be_out(shop, monkeypatch):
-    """Its publisher may still end before it has published."""
+    """Its publisher may still die before publishing."""
     crash(shop, monkeypatch)
     other = shop.opened()
 
@@ -311,7 +311,7 @@ def test_an_ingest_meanwhile_is_not_said_to_be_out(shop, monkeypatch):
 
 
 def test_a_table_that_was_made_anew_begins_without_a_mark(shop):
-    """Its sequence numbers do; those of the earlier one say nothing of it."""
+    """Sequence numbers of the former table do not apply to the new one."""
     online = shop.client.online
     online.mark_published("stock_v1", "first", 7)
     online.mark_published("stock_v1", "first", 5)
@@ -321,7 +321,7 @@ def test_a_table_that_was_made_anew_begins_without_a_mark(shop):
 
 
 def test_an_erasure_forgets_online_rows_of_a_folder(shop):
-    """Without another call; a folder that never published gets no file by it."""
+    """The client does it by itself; a folder without publications gets no file."""
     shop.client.ingest(STOCK, stock(("a", 1, 10), ("b", 1, 20)))
     shop.client.erase({"store_id": "a"}, reason="T-1", in_use=[])
     assert shop.on_hand("a", "b") == [None, 20]
@@ -331,7 +331,7 @@ def test_an_erasure_forgets_online_rows_of_a_folder(shop):
 
 
 def test_a_client_that_could_publish_nowhere_refuses(shop):
-    """Before anything is written, and with what to give."""
+    """The error precedes any write and names the argument."""
     lost = FeatureStoreClient(Tables.local(shop.path, "features", None), now=lambda: shop.at)
     with pytest.raises(FeatureStoreError, match=r"'stock' is online, but this client has no online store .* pass"):
         lost.ingest(STOCK, stock(("a", 1, 10)))
@@ -345,7 +345,7 @@ def test_a_client_that_could_publish_nowhere_refuses(shop):
 
 
 def test_an_online_read_checks_its_service(shop):
-    """A version that is stored with other features is refused by name."""
+    """Rejects a stored version with other features by name."""
     shop.client.ingest(STOCK, stock(("a", 1, 10)))
     service = FeatureService(name="shelves", features=(STOCK,))
     shop.client.services.put(service.spec)

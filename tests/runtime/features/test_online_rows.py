@@ -1,4 +1,4 @@
-"""Items in a file and in DynamoDB: the same answers, and nothing left of what was deleted."""
+"""Items in a file and in DynamoDB: equal results, and nothing left of deleted items."""
 
 import sqlite3
 from multiprocessing import get_context
@@ -45,7 +45,7 @@ def rows(request, tmp_path):
 
 
 def test_items_come_back_as_they_were_written(rows):
-    """Bytes, texts of any kind, numbers as texts, lists, nulls, and a feature that is called B."""
+    """Covers bytes, strings of any kind, numbers in strings, lists, nulls, and a feature named B."""
     given = item(
         't_v1/["ä,\\"1"]',
         "1",
@@ -59,7 +59,7 @@ def test_items_come_back_as_they_were_written(rows):
 
 
 def test_an_older_item_never_replaces_a_newer_one(rows):
-    """And the same one again changes nothing; both are told by the count."""
+    """Writing the same item again changes nothing; the count excludes both."""
     assert rows.put([item("a", "1"), item("b", "2")]) == 2
     assert rows.put([item("a", "1"), item("b", "1"), item("c", "0")]) == 1
     assert rows.put([item("a", "3")]) == 1
@@ -68,7 +68,7 @@ def test_an_older_item_never_replaces_a_newer_one(rows):
 
 
 def test_thousands_of_keys_are_read(rows):
-    """In parts, in parallel where that helps; those that are not there are left out."""
+    """Reads in chunks, in parallel where that helps; missing keys are left out."""
     keys = [f"t_v1/[{number}]" for number in range(1200)]
     assert rows.put([item(key, "1") for key in keys[:1100]]) == 1100
     assert sorted(rows.read(keys, consistent=False)) == sorted(keys[:1100])
@@ -76,7 +76,7 @@ def test_thousands_of_keys_are_read(rows):
 
 
 def test_an_item_is_deleted_by_its_order(rows):
-    """With an order only that one goes; without, whatever there is."""
+    """With an order only that version is deleted; without, any version."""
     rows.put([item("a", "2"), item("b", "2")])
     by_order = [rows.delete("a", order=each) for each in ("1", "2", "2")]
     assert by_order == [False, True, False]
@@ -86,14 +86,14 @@ def test_an_item_is_deleted_by_its_order(rows):
 
 
 def test_an_item_is_deleted_by_its_ingest(rows):
-    """Only one of an earlier ingest goes, or of an unknown one; an order may be said too."""
+    """Only an item of an earlier or unknown ingest is deleted; an order may be given too."""
     rows.put([item("a", "1") | {INGEST_ID: {"S": "0007-x"}}, item("b", "1")])
     assert (rows.delete("a", before="0007"), rows.delete("b", before="0009")) == (False, True)
     assert (rows.delete("a", order="2", before="0008"), rows.delete("a", order="1", before="0008")) == (False, True)
 
 
 def test_items_of_a_generation_that_ended_are_refused(rows):
-    """All of them, and the later ones of the next are taken; items no newer than what is there stay, as without one."""
+    """Rejects all of them and accepts those of the next generation; older items stay, as without a generation."""
     first = Generation(key=generation_key("t_v1"), value=None)
     assert rows.put([item(f"t_v1/[{n}]", "1") for n in range(250)], first) == 250
     assert rows.put([item(f"t_v1/[{n}]", "2" if n % 2 else "1") for n in range(250)], first) == 125
@@ -111,7 +111,7 @@ def test_items_of_a_generation_that_ended_are_refused(rows):
 
 
 def test_an_order_is_lowered_and_never_raised(rows):
-    """The rest of the item stays; one that is missing is none."""
+    """The rest of the item is unchanged; a missing item stays missing."""
     rows.put([item("mark", "5", n={"S": "x"})])
     for order in ("7", "3"):
         rows.lower("mark", order)
@@ -122,10 +122,10 @@ def test_an_order_is_lowered_and_never_raised(rows):
 
 
 class Cancelling:
-    """A client of DynamoDB that cancels transactions for given reasons, and conflicts with other writes as often as it is told."""
+    """A DynamoDB client that cancels transactions for given reasons, and reports a number of conflicts."""
 
     class exceptions:  # noqa: N801 - boto3's name
-        """What it raises."""
+        """The exceptions that it raises."""
 
         TransactionCanceledException = type("Cancelled", (ClientError,), {})
         TransactionConflictException = type("Conflict", (ClientError,), {})
@@ -143,13 +143,13 @@ class Cancelling:
             raise self.exceptions.TransactionCanceledException(answer, "TransactWriteItems")
 
     def put_item(self, **_):
-        """Conflict."""
+        """Report a conflict."""
         self.conflicts -= 1
         if self.conflicts >= 0:
             raise self.exceptions.TransactionConflictException({"Error": {"Code": "Conflict"}}, "PutItem")
 
     def delete_item(self, **_):
-        """Conflict."""
+        """Report a conflict."""
         self.put_item()
         return {"Attributes": {}}
 
@@ -158,7 +158,7 @@ GENERATION = Generation(key=generation_key("t_v1"), value="g")
 
 
 def test_transactions_that_meet_others_are_tried_again():
-    """Without the items that are no newer; after some tries that is an error."""
+    """Retries without the items that are not newer, and fails after several attempts."""
     waited = []
     met = ["None", "TransactionConflict", "ConditionalCheckFailed"]
     client = Cancelling(met, ["TransactionConflict", "None"])
@@ -173,7 +173,7 @@ def test_transactions_that_meet_others_are_tried_again():
 
 
 def test_a_transaction_is_waited_for_by_erasures():
-    """What it checks, and what it puts, is in use for an instant."""
+    """The items that it checks and puts are in use for a moment."""
     waited = []
     assert DynamoRows(Cancelling(conflicts=2), "online", sleep=waited.append).delete("a")
     DynamoRows(Cancelling(conflicts=1), "online", sleep=waited.append).replace(item("a", "1"))
@@ -186,7 +186,7 @@ def test_a_transaction_is_waited_for_by_erasures():
 
 
 def test_large_items_are_put_in_transactions_of_their_own():
-    """A transaction takes 4 MB."""
+    """A transaction has at most 4 MB."""
     client = Cancelling()
     large = [item(str(n), "1", n={"S": "x" * 1_200_000}) for n in range(5)]
     assert DynamoRows(client, "online", sleep=print).put(large, GENERATION) == 5
@@ -194,7 +194,7 @@ def test_large_items_are_put_in_transactions_of_their_own():
 
 
 def test_nothing_of_what_was_deleted_is_left_in_any_file(tmp_path):
-    """Neither in pages of the file nor in its log."""
+    """Neither the pages of the file nor its log contain it."""
     rows = FileRows(tmp_path / "online.db")
     rows.put([item(f"t_v1/[{number}]", "1", name={"S": f"PLANTED-{number}."}) for number in range(500)])
     rows.delete("t_v1/[77]")
@@ -205,7 +205,7 @@ def test_nothing_of_what_was_deleted_is_left_in_any_file(tmp_path):
 
 
 def test_a_reader_that_keeps_the_log_is_named(tmp_path, monkeypatch):
-    """What was deleted is then still in the log, and that is no success."""
+    """The log would still contain deleted items, so the call fails."""
     monkeypatch.setattr("mlops_runtime.features.online_rows._BUSY_SECONDS", 0)
     rows = FileRows(tmp_path / "online.db")
     rows.put([item("a", "1")])
@@ -220,14 +220,14 @@ def test_a_reader_that_keeps_the_log_is_named(tmp_path, monkeypatch):
 
 
 def test_another_file_is_named(tmp_path):
-    """A text file is no store."""
+    """Rejects a text file."""
     (tmp_path / "online.db").write_text("not a database, but long enough to look at" * 30)
     with pytest.raises(OnlineStoreError, match=r"online store .*online\.db failed: file is not a database"):
         FileRows(tmp_path / "online.db")
 
 
 def test_a_write_that_fails_writes_nothing(tmp_path):
-    """All of one call is one transaction."""
+    """All writes of a call are one transaction."""
     rows = FileRows(tmp_path / "online.db")
     with pytest.raises(TypeError, match="an item contains"):
         rows.put([item("a", "1"), item("b", "1", n={"N": object()})])
@@ -244,7 +244,7 @@ def _write(path, first):
 
 
 def test_processes_write_one_file_at_once(tmp_path):
-    """Each waits for the other, and the newest of all is there at the end."""
+    """Writers wait for each other, and the newest version remains."""
     context = get_context("spawn")
     writers = [context.Process(target=_write, args=(tmp_path / "online.db", first)) for first in (0, 100)]
     for writer in writers:

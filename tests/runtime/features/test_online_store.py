@@ -1,6 +1,6 @@
-"""Rows as items and back: no two entities share a key, no value loses a bit.
+"""Rows as items and back: entities never share a key, and values keep every bit.
 
-The online store against the feature store's ``latest``, over DynamoDB.
+The online store compared with the feature store's ``latest``, over DynamoDB.
 """
 
 import itertools
@@ -94,7 +94,7 @@ def entities(*keys):
 
 
 def column(kind, bits):
-    """Return a column of floats, or of lists of them, from the integers of their bits."""
+    """Return a column of floats, or of lists of floats, from their bits as integers."""
     if ColumnType.of(kind).element:
         held = column(ColumnType.of(kind).element, [each for value in bits for each in value or ()])
         ends = itertools.accumulate((len(value or ()) for value in bits), initial=0)
@@ -106,7 +106,7 @@ def column(kind, bits):
 
 @given(KEY, KEY)
 def test_two_entities_never_share_a_key(one, other):
-    """Whatever stands in texts: quotes, commas, slashes; the same entity always has the same key."""
+    """Covers quotes, commas and slashes in strings; an entity always has the same key."""
     first, second = item_keys(ALL, entities(one, other))
     assert (first == second) is (one == other)
     assert first.startswith("everything_v1/[")
@@ -114,7 +114,7 @@ def test_two_entities_never_share_a_key(one, other):
 
 @given(st.data())
 def test_every_value_comes_back_bit_for_bit(data):
-    """NaN with its payload, infinities, negative zero, the smallest double, null, and times to the microsecond."""
+    """Covers NaN payloads, infinities, negative zero, the smallest double, null, and times to the microsecond."""
     key = data.draw(KEY)
     columns = {name: entities(key)[name] for name in ALL.entity_names}
     columns |= {"event_time": pa.array([data.draw(TIMES)], pa.timestamp("us", "UTC"))}
@@ -141,7 +141,7 @@ def test_every_value_comes_back_bit_for_bit(data):
 
 @pytest.mark.parametrize("bits", [0x7FF8000000000001, 0x7FF0000000000000, -0x8000000000000000, 1, 0x7FEFFFFFFFFFFFFF])
 def test_doubles_that_dynamodb_numbers_lack_are_kept(bits):
-    """A NaN with a payload, infinity, negative zero, the least and the greatest: as their eight bytes."""
+    """Stores a NaN payload, infinity, negative zero, and the smallest and largest double as eight bytes."""
     group = FeatureGroup(
         name="real",
         entities=(Entity("k", "long", "k"),),
@@ -166,7 +166,7 @@ def test_doubles_that_dynamodb_numbers_lack_are_kept(bits):
 
 @given(st.tuples(TIMES, TIMES, st.text()), st.tuples(TIMES, TIMES, st.text()))
 def test_versions_sort_as_event_created_ingest_do(one, other):
-    """The version's bytes order rows as the store does, times before 1970 too."""
+    """The version's bytes sort like rows in the store, also for times before 1970."""
     group = FeatureGroup(
         name="real",
         entities=(Entity("k", "long", "k"),),
@@ -187,7 +187,7 @@ def test_versions_sort_as_event_created_ingest_do(one, other):
 
 
 def test_a_widened_column_reads_what_was_written_before():
-    """A float that became a double, an int that became a long, and a feature that was not there yet."""
+    """Covers a float widened to double, an int widened to long, and a new feature."""
 
     def group(*features):
         return FeatureGroup(
@@ -212,13 +212,13 @@ def test_a_widened_column_reads_what_was_written_before():
 
 
 def test_an_item_is_over_after_its_last_second():
-    """DynamoDB deletes by whole seconds, so the second after the last instant; without ttl never."""
+    """DynamoDB deletes by whole seconds, so it expires in the second after its lifetime; without ttl never."""
     (item,) = items(ALL, _row(event=DAY + timedelta(microseconds=1)))
     assert item[EXPIRES] == {"N": str(int((DAY + timedelta(days=2)).timestamp()) + 1)}
 
 
 def test_fails_when_keys_or_rows_are_not_the_groups():
-    """Absent columns, other types, nulls and too long a key are named."""
+    """Reports missing columns, other types, nulls and keys that are too long."""
     with pytest.raises(
         OnlineStoreError, match=r"entity 'text' is missing, there are whole; entity 'week' is missing.*"
     ):
@@ -265,12 +265,12 @@ def _row(*, event):
     ],
 )
 def test_texts_are_read_as_the_types_of_keys(kind, text, value):
-    """What is no value of the type is nobody; a time without a zone is none."""
+    """A value of another type, or a time without a zone, matches no entity."""
     assert online_store.key_values({"a": kind}, {"a": text}) == (None if value is None else (value,))
 
 
 def test_a_key_is_recognized_by_the_values_that_are_given():
-    """By position; a text that looks like a number is none."""
+    """Values compare by position; a string that looks like a number does not match a number."""
     key = whole_key("stock_v1", ("1", 7))
     assert key == 'stock_v1/["1",7]'
     assert [is_of(key, v) for v in (("1", None), (None, 7), (1, None), (None, "7"), ("1",))] == [
@@ -284,7 +284,7 @@ def test_a_key_is_recognized_by_the_values_that_are_given():
 
 @pytest.fixture
 def dynamodb():
-    """Give DynamoDB with one table."""
+    """Return DynamoDB with one table."""
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
         make(client, "online")
@@ -292,7 +292,7 @@ def dynamodb():
 
 
 def make(client, name):
-    """Make the table that the construct defines."""
+    """Create the table that the construct defines."""
     client.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "entity", "KeyType": "HASH"}],
@@ -316,7 +316,7 @@ def rows(day, *given):
 
 
 def bits(table):
-    """Return a table's values with doubles as their bits, so that NaN equals NaN and zero not negative zero."""
+    """Return a table's values with doubles as bits, so that NaN equals NaN and zero differs from negative zero."""
     return table.set_column(
         table.schema.get_field_index("price"),
         "price",
@@ -335,9 +335,9 @@ STEPS = st.lists(
     steps=STEPS, ttl=st.none() | st.integers(0, 4), bound=st.sampled_from(["inclusive", "exclusive"]), data=st.data()
 )
 def test_it_answers_as_latest_does(shop, dynamodb, tmp_path_factory, steps, ttl, bound, data):
-    """Whatever was ingested, late, restated or ahead of its time, however it was published, each later read says the same.
+    """Later reads agree for late, restated and future rows, however they were published.
 
-    A scan publishes all rows in any order and in pieces, as several writers would.
+    A scan publishes all rows in any order and in chunks, as several writers would.
     """
     has_ttl = ttl is not None and not (ttl == 0 and bound == "exclusive")
     group = FeatureGroup(
@@ -375,7 +375,7 @@ def test_it_answers_as_latest_does(shop, dynamodb, tmp_path_factory, steps, ttl,
         assert bits(online.get(group, asked, now=shop.day(clock))) == bits(client.latest(group, asked))
     if not steps:
         return
-    # later, when what was ahead is visible and the time to live of some is over
+    # later, when future rows are visible and some rows have expired
     later = (
         len(steps)
         + 1
@@ -391,7 +391,7 @@ def test_it_answers_as_latest_does(shop, dynamodb, tmp_path_factory, steps, ttl,
 
 
 def test_an_older_row_never_replaces_a_newer_one(shop, dynamodb):
-    """Whoever comes last: newest event time, then created time, then ingest id."""
+    """The newest event time, then created time, then ingest id wins, in any order of writes."""
     online = OnlineStore(dynamodb, table="online")
 
     def publish(event, created, ingest, on_hand):
@@ -410,7 +410,7 @@ def test_an_older_row_never_replaces_a_newer_one(shop, dynamodb):
 
 
 def test_a_row_that_is_not_visible_yet_is_left_and_said(shop, dynamodb):
-    """What counts now stays; the answer says when to publish again."""
+    """The current item stays, and the result has the time of the next publication."""
     online = OnlineStore(dynamodb, table="online")
     batch = rows(shop.day, (("a", 1), 1, 1, 1, None), (("a", 1), 5, 2, 9, None), (("a", 2), 6, 2, 9, None))
     batch = batch.append_column("ingest_id", pa.array(["1", "2", "3"]))
@@ -424,7 +424,7 @@ def test_a_row_that_is_not_visible_yet_is_left_and_said(shop, dynamodb):
 
 
 def test_forgotten_entities_are_gone(shop, dynamodb):
-    """As after an erasure; what had no item is not counted."""
+    """As after an erasure; entities without an item are not counted."""
     online = OnlineStore(dynamodb, table="online")
     batch = rows(shop.day, *((key, 1, 1, 1, None) for key in KEYS)).append_column("ingest_id", pa.array(["1"] * 4))
     online.publish(STOCK, batch, now=shop.day(2))
@@ -435,13 +435,13 @@ def test_forgotten_entities_are_gone(shop, dynamodb):
 
 
 class Busy:
-    """DynamoDB that answers for a few keys at a time, as it does when it is throttled or an answer has 16 MB."""
+    """DynamoDB that returns only some keys, as when throttled or beyond 16 MB."""
 
     def __init__(self, client, keys, *, answers=True):
         self._client, self._keys, self._answers, self.asked = client, keys, answers, []
 
     def batch_get_item(self, *, RequestItems):  # noqa: N803 - boto3's name
-        """Answer for the first keys alone."""
+        """Return the first keys only."""
         ((table, asked),) = RequestItems.items()
         self.asked.append(len(asked["Keys"]))
         some = asked["Keys"][: self._keys] if self._answers else []
@@ -451,7 +451,7 @@ class Busy:
 
 
 def test_unprocessed_keys_are_asked_for_again(shop, dynamodb):
-    """Hundreds of keys in parts of a hundred, and what was not answered once more, after longer and longer waits."""
+    """Hundreds of keys are read by the hundred, and unprocessed ones retried with growing delays."""
     count = 250
     batch = rows(shop.day, *((("s", n), 1, 1, n, None) for n in range(count)))
     batch = batch.append_column("ingest_id", pa.array(["1"] * count))
@@ -469,7 +469,7 @@ def test_unprocessed_keys_are_asked_for_again(shop, dynamodb):
 
 
 def test_fails_when_the_table_or_a_time_is_not_as_needed(shop, dynamodb):
-    """A table that is absent, and a time without a zone, are named; nothing is written."""
+    """Rejects a missing table and a time without a zone; nothing is written."""
     online = OnlineStore(dynamodb, table="none")
     asked = pa.table({"store_id": ["a"], "item": [1]})
     with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table none failed: .*ResourceNotFoundException"):
@@ -489,7 +489,7 @@ KEY_TYPES = {
 
 
 def test_an_entity_is_forgotten_by_whole_keys_and_by_parts(dynamodb, shop):
-    """In every feature table that has the columns; texts are read as the key's types, and others' items stay."""
+    """In every feature table with the columns; strings are parsed as the key's types, and other entities' items stay."""
     online, day = OnlineStore(dynamodb, table="online"), shop.day
     price = FeatureGroup(
         name="price",
@@ -514,7 +514,7 @@ def test_an_entity_is_forgotten_by_whole_keys_and_by_parts(dynamodb, shop):
 
 
 def test_forgetting_by_a_part_reads_every_page(dynamodb):
-    """A scan answers a megabyte at a time.
+    """A scan returns at most a megabyte per page.
 
     See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html
     """
@@ -528,7 +528,7 @@ def test_forgetting_by_a_part_reads_every_page(dynamodb):
 
 
 def test_fails_to_forget_where_there_is_no_table(dynamodb, monkeypatch):
-    """By the call that failed, for a whole key and for a part, and before anything is forgotten."""
+    """The failed call is named, for a whole and a partial key, and nothing is removed."""
     online = OnlineStore(dynamodb, table="absent")
     monkeypatch.setattr(online, "end_generation", lambda _: None)
     with pytest.raises(OnlineStoreError, match="DeleteItem of table absent failed"):
@@ -573,7 +573,7 @@ def served(request, tmp_path, shop):
 
 
 def test_several_groups_are_read_at_once(served, shop):
-    """Rows and their order stay, keys may come twice, be null or never have been; what is missing is said by table."""
+    """Rows keep their order; keys may repeat, be null or unknown; missing values are reported by table."""
     asked = pa.table({"store_id": ["b", "a", "a", None, "z"], "item": [2, 1, 1, 1, None], "other": [1, 2, 3, 4, 5]})
     found = served.read([STOCK, PRICE], asked, now=shop.day(4))
     assert found.rows.column_names == [
@@ -590,12 +590,12 @@ def test_several_groups_are_read_at_once(served, shop):
     assert found.rows["price__list_price"].to_pylist() == [None, 0.5, 0.5, 0.5, None]
     assert found.rows["price__tags"].to_pylist() == [None, ["x", None], ["x", None], ["x", None], None]
     assert math.isnan(found.rows["stock__price"][0].as_py())
-    # the price of item 2 is older than it lives
+    # the price of item 2 has expired
     assert found.missing == {"stock_v1": (3, 4), "price_v1": (0, 4)}
 
 
 def test_a_service_reads_its_columns_alone(served, shop):
-    """In its order; no rows and pandas' frames are read too."""
+    """In its order; empty input and pandas frames work too."""
     service = FeatureService(name="s", features=(PRICE, STOCK), columns={"stock": ["price"], "price": ["list_price"]})
     found = served.read(service, pa.table({"store_id": ["a"], "item": [1]}), now=shop.day(4), consistent=True)
     assert found.rows.to_pylist() == [{"store_id": "a", "item": 1, "price__list_price": 0.5, "stock__price": 1.0}]
@@ -607,7 +607,7 @@ def test_a_service_reads_its_columns_alone(served, shop):
 
 
 def test_one_group_is_read_by_two_keys(served, shop):
-    """Each use under its name, in one read; a column that is absent is named with the use."""
+    """Each use has its name, in one read; an absent column is reported with its use."""
     uses = [
         GroupJoin(group=PRICE, name=name, on={"item": name}, columns=("list_price",)) for name in ("bought", "returned")
     ]
@@ -624,7 +624,7 @@ def test_one_group_is_read_by_two_keys(served, shop):
 
 
 def test_fails_when_entity_rows_are_not_as_needed(served, shop):
-    """Absent and wrong keys, columns that would be read, and keys that are too long."""
+    """Rejects absent and wrong keys, columns that would be overwritten, and keys that are too long."""
     with pytest.raises(OnlineStoreError, match="group 'price': entity 'item' is missing, there are store_id"):
         served.read([PRICE], pa.table({"store_id": ["a"]}), now=shop.day(4))
     with pytest.raises(OnlineStoreError, match="entity 'item' is string in the entity rows and int64 in the table"):
@@ -636,7 +636,7 @@ def test_fails_when_entity_rows_are_not_as_needed(served, shop):
 
 
 def test_training_and_serving_are_equal_on_a_million_lookups(shop, tmp_path):
-    """The same rows from the planner and from the online store, bit for bit: ties, restatements, ages, nulls, NaN, no key."""
+    """Planner and online store return the same rows bit for bit: ties, restatements, expiry, nulls, NaN, missing keys."""
     seed, lookups, entities_, days = 20261129, 1_000_000, 3_000, 12
     random = np.random.default_rng(seed)
     clock = [shop.day(days)]

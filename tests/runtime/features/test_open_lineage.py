@@ -1,6 +1,6 @@
-"""OpenLineage events: names, facets, run ids. What they must have is in the spec: https://openlineage.io/docs/spec/object-model.
+"""OpenLineage events: names, facets and run ids. The specification is at https://openlineage.io/docs/spec/object-model.
 
-The outbox: events are kept before they are delivered, and delivered until they are taken.
+The outbox: events are stored before delivery, and delivered until the collector accepts them.
 """
 
 import json
@@ -105,7 +105,7 @@ def built(manifest: TrainingSetManifest = MANIFEST, source: LineageSource = SOUR
 
 
 def test_a_training_set_is_one_run_from_start_to_complete():
-    """Both events have the run, whose id comes from the manifest's; times are UTC."""
+    """Both events have the run, whose id derives from the manifest's; times are UTC."""
     start, complete = built()
     assert (start["eventType"], complete["eventType"]) == ("START", "COMPLETE")
     assert start["run"]["runId"] == complete["run"]["runId"] == run_id(SOURCE, f"training-set/{content_hash(MANIFEST)}")
@@ -118,7 +118,7 @@ def test_a_training_set_is_one_run_from_start_to_complete():
 
 
 def test_inputs_are_tables_at_their_snapshots():
-    """Namespace and name are those that OpenLineage gives Glue tables; the version is the Iceberg snapshot."""
+    """They have OpenLineage's namespace and name for Glue tables, and the Iceberg snapshot as version."""
     _, complete = built()
     assert [(i["namespace"], i["name"], i["facets"]["version"]["datasetVersion"]) for i in complete["inputs"]] == [
         (CATALOG, "table/demand_features/sales_v1", "11"),
@@ -129,7 +129,7 @@ def test_inputs_are_tables_at_their_snapshots():
 
 
 def test_the_output_is_the_set_with_schema_size_and_version():
-    """Namespace is the bucket, name the key, the version the manifest's id."""
+    """Namespace is the bucket, name the key, version the manifest's id."""
     (output,) = built()[1]["outputs"]
     assert (output["namespace"], output["name"]) == ("s3://sets", "sets/daily/1")
     assert output["facets"]["version"]["datasetVersion"] == content_hash(MANIFEST)
@@ -143,7 +143,7 @@ def test_the_output_is_the_set_with_schema_size_and_version():
 
 
 def test_each_column_leads_to_the_one_it_was_copied_from():
-    """Renamed columns too; keys and times chose the rows."""
+    """Renamed columns too; keys and times are indirect inputs of the rows."""
     lineage = built()[1]["outputs"][0]["facets"]["columnLineage"]
     from_fields = {
         name: [(i["name"], i["field"], i["transformations"][0]["type"]) for i in field["inputFields"]]
@@ -160,7 +160,7 @@ def test_each_column_leads_to_the_one_it_was_copied_from():
 
 
 def test_entity_rows_of_a_frame_are_an_input():
-    """A set without a table of labels is built from the file of its entity rows."""
+    """Without a table of labels, the input is the file of entity rows."""
     rows = EntityRows(timestamp="asked_at", rows=6, content_hash="h1:1", sha256="b" * 64, columns=("store_id",))
     _, complete = built(replace(MANIFEST, entities=None, entity_rows=rows))
     assert [(i["namespace"], i["name"]) for i in complete["inputs"]] == [
@@ -170,7 +170,7 @@ def test_entity_rows_of_a_frame_are_an_input():
 
 
 def test_code_and_parent_are_told_where_they_are_known():
-    """By the caller, or for the code by the manifest; else the facets are absent."""
+    """The caller gives them, or the manifest gives the code; otherwise the facets are absent."""
     _, plain = built()
     assert "sourceCodeLocation" not in plain["job"]["facets"]
     assert "parent" not in plain["run"]["facets"]
@@ -187,7 +187,7 @@ def test_code_and_parent_are_told_where_they_are_known():
 
 
 def test_a_failed_build_says_why_and_each_attempt_is_a_run():
-    """The run is named by plan, cutoff and start; a second attempt is another."""
+    """The run is identified by plan, cutoff and start; a second attempt is another run."""
     start, fail = training_set_failure(PLAN, SOURCE, as_of=START, error="no labels", started=START, now=NOW)
     assert (start["eventType"], fail["eventType"]) == ("START", "FAIL")
     assert fail["run"]["facets"]["errorMessage"]["message"] == "no labels"
@@ -198,7 +198,7 @@ def test_a_failed_build_says_why_and_each_attempt_is_a_run():
 
 
 def test_an_ingest_writes_a_snapshot_and_names_its_checks():
-    """The table is the output, with schema, snapshot and rows; checks are told of what was read, as the spec has it."""
+    """The table is the output with schema, snapshot and rows; checks are reported on the input, as specified."""
     ingest = Ingest(group=PRICES, database="demand_features", key="k", snapshot_id=33, rows=4)
     start, complete = ingest_events(ingest, SOURCE, started=START, now=NOW)
     (output,) = complete["outputs"]
@@ -225,7 +225,7 @@ def test_an_ingest_writes_a_snapshot_and_names_its_checks():
 
 
 def test_a_refused_batch_fails_and_wrote_nothing():
-    """FAIL has the reason and no output; the ingest that succeeds later is another run."""
+    """FAIL has the reason and no output; a later successful ingest is another run."""
     ingest = Ingest(group=PRICES, database="demand_features", key="k")
     _, fail = ingest_failure(ingest, SOURCE, error="price is null", started=START, now=NOW)
     assert (fail["eventType"], fail["outputs"]) == ("FAIL", [])
@@ -236,7 +236,7 @@ def test_a_refused_batch_fails_and_wrote_nothing():
 
 
 def test_a_parent_that_is_no_uuid_is_refused():
-    """Run ids are UUIDs, as the spec says."""
+    """Run ids are UUIDs by the specification."""
     parent = ParentRun(run_id="nightly", namespace="airflow", job="nightly")
     with pytest.raises(ValueError, match="badly formed hexadecimal UUID"):
         built(source=replace(SOURCE, parent=parent))
@@ -244,7 +244,7 @@ def test_a_parent_that_is_no_uuid_is_refused():
 
 @given(st.text(), st.text(), st.text())
 def test_run_ids_tell_runs_apart_and_stay_the_same(namespace, one, other):
-    """The same thing in the same namespace is one run; anything else is another."""
+    """The same operation in the same namespace is one run; any other is another."""
     source = replace(SOURCE, namespace=namespace)
     assert uuid.UUID(run_id(source, one)).version == 5
     assert (run_id(source, one) == run_id(source, other)) is (one == other)
@@ -259,13 +259,13 @@ EVENTS = [event("b", "START"), event("b", "COMPLETE"), event("a", "START", "2017
 
 
 class Collector:
-    """A transport that takes what it is told to take."""
+    """A transport that accepts the events that it is configured to accept."""
 
     def __init__(self, refuse=()):
         self.got, self.refuse = [], set(refuse)
 
     def emit(self, event):
-        """Take an event, or be away."""
+        """Accept an event, or fail."""
         name = f"{event['run']['runId']}-{event['eventType']}"
         if name in self.refuse:
             raise ConnectionError(f"{name}: nobody there")
@@ -274,7 +274,7 @@ class Collector:
 
 @pytest.fixture(params=["folder", "s3"])
 def outbox(request, tmp_path):
-    """Give an outbox in a folder, and one in S3."""
+    """Return an outbox in a folder, and one in S3."""
     if request.param == "folder":
         yield LineageOutbox(tmp_path / "lineage")
         return
@@ -287,7 +287,7 @@ def outbox(request, tmp_path):
 
 
 def test_events_are_kept_once_and_delivered_in_order(outbox):
-    """START before the end of its run, older runs first; what was taken is not sent again."""
+    """START precedes the end of its run, and older runs come first; accepted events are not sent again."""
     assert outbox.put(EVENTS) == ("b-START", "b-COMPLETE", "a-START")
     assert outbox.put(EVENTS) == ()
     assert outbox.pending() == ("a-START", "b-COMPLETE", "b-START")
@@ -301,7 +301,7 @@ def test_events_are_kept_once_and_delivered_in_order(outbox):
 
 
 def test_what_nobody_takes_waits_and_is_said(outbox):
-    """When the collector is away the rest is not tried; the next delivery takes all."""
+    """If the collector is unavailable, the rest is not tried; the next delivery sends everything."""
     outbox.put(EVENTS)
     delivery = outbox.deliver_pending(Collector(refuse={"b-COMPLETE"}), now=SENT_AT)
     assert (delivery.delivered, delivery.untried) == (("b-START",), ("a-START",))
@@ -316,7 +316,7 @@ def test_what_nobody_takes_waits_and_is_said(outbox):
 
 @given(st.lists(st.sampled_from(["put", "away", "deliver"]), max_size=8), st.data())
 def test_no_event_is_lost_or_reordered_within_its_run(tmp_path_factory, steps, data):
-    """Whatever goes wrong in between, at the end every event that was kept was delivered, START first."""
+    """After any failures, every stored event is delivered, START first."""
     outbox, collector = LineageOutbox(tmp_path_factory.mktemp("outbox")), Collector()
     put = []
     for number, step in enumerate(steps):
@@ -336,25 +336,25 @@ def test_no_event_is_lost_or_reordered_within_its_run(tmp_path_factory, steps, d
 
 
 class Marquez(BaseHTTPRequestHandler):
-    """A collector over HTTP that answers with what the test says."""
+    """An HTTP collector with scripted responses."""
 
     answers: list[int]
     got: list[tuple[str, str, dict]]
 
     def do_POST(self):
-        """Take an event."""
+        """Accept an event."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.got.append((self.path, self.headers.get("authorization", ""), body))
         self.send_response(self.answers.pop(0) if self.answers else 201)
         self.end_headers()
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def marquez():
-    """Run a collector; give its URL and handler."""
+    """Run a collector; return its URL and handler."""
     handler = type("Handler", (Marquez,), {"answers": [], "got": []})
     server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -366,7 +366,7 @@ def marquez():
 
 
 def test_events_go_over_http_by_openlineages_own_transport(tmp_path, marquez):
-    """POST to /api/v1/lineage with the key as bearer token; a refused event is told and the others go on."""
+    """POST to /api/v1/lineage with the key as bearer token; a rejected event is reported and the others are sent."""
     url, handler = marquez
     handler.answers += [201, 422, 201]
     outbox = LineageOutbox(tmp_path)
@@ -379,7 +379,7 @@ def test_events_go_over_http_by_openlineages_own_transport(tmp_path, marquez):
 
 
 def test_a_collector_that_is_away_costs_one_event(tmp_path, marquez):
-    """A broken collector is asked for one event alone, three times; the rest stays untried."""
+    """A failing collector gets one event, three times; the rest is not tried."""
     url, handler = marquez
     handler.answers += [503] * 3
     outbox = LineageOutbox(tmp_path)
@@ -402,7 +402,7 @@ def test_events_go_to_a_file_one_a_line(tmp_path):
 
 
 def test_fails_when_the_outbox_cannot_be_written(tmp_path):
-    """A folder that is a file, a bucket that is not there, a client that is missing: each is said with its name."""
+    """Names the file in place of a folder, the missing bucket or the missing client."""
     (tmp_path / "file").touch()
     with pytest.raises(LineageOutboxError, match=r"cannot write events/b-START.json in .*file: "):
         LineageOutbox(tmp_path / "file").put(EVENTS)

@@ -1,4 +1,4 @@
-"""Files that take more in memory than they say, and files that do not."""
+"""Files that need more memory than they declare, and files that do not."""
 
 import io
 import struct
@@ -52,7 +52,7 @@ def _read(content: bytes, bounds: Bounds = BOUNDS, **which: int) -> pa.Table:
 
 
 def _repeated(value: str | bytes, count: int) -> pa.Table:
-    """A column that holds one value once and names it in each row."""
+    """Return a column that stores one value and references it in each row."""
     return pa.table({"c": pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([value]))})
 
 
@@ -74,7 +74,7 @@ def _repeated(value: str | bytes, count: int) -> pa.Table:
     ids=str,
 )
 def test_what_writers_write_is_read_as_it_is(form: dict[str, object]) -> None:
-    """With the columns, types and values that pyarrow reads."""
+    """It has the columns, types and values that pyarrow reads."""
     content = _parquet(TABLE, **form)
 
     rows = _read(content)
@@ -85,7 +85,7 @@ def test_what_writers_write_is_read_as_it_is(form: dict[str, object]) -> None:
 
 
 def test_one_row_group_is_read() -> None:
-    """As a task of Spark does; the bounds are its own."""
+    """As a Spark task does; the limits apply to the row group."""
     content = _parquet(TABLE, row_group_size=100)
 
     assert _read(content, Bounds(rows=100, bytes=100_000, decoded=100_000), row_group=1).equals(TABLE.slice(100, 100))
@@ -100,7 +100,7 @@ def test_one_row_group_is_read() -> None:
 )
 @pytest.mark.parametrize("value", ["x" * 50_000, b"x" * 50_000], ids=["string", "binary"])
 def test_a_dictionary_is_not_multiplied(form: dict[str, object], value: str | bytes) -> None:
-    """Footer and pages say 50 kB; the rows would take 50 MB."""
+    """Footer and pages declare 50 kB; the rows would need 50 MB."""
     content = _parquet(_repeated(value, 1000), **form)
     footer = pq.ParquetFile(io.BytesIO(content)).metadata
     assert sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups)) < BOUNDS.bytes
@@ -118,7 +118,7 @@ def test_a_dictionary_is_not_multiplied(form: dict[str, object], value: str | by
 
 
 def test_values_of_one_length_are_counted() -> None:
-    """Their length stands in the schema."""
+    """The schema has their length."""
     table = pa.table({"c": pa.array([b"x" * 5000] * 1000, pa.binary(5000))})
 
     with pytest.raises(ParquetSizeError, match="it has at least 5000000 bytes decoded"):
@@ -126,7 +126,7 @@ def test_values_of_one_length_are_counted() -> None:
 
 
 def test_elements_of_lists_are_counted() -> None:
-    """A million of them in a hundred rows, texts that a dictionary holds once, and missing vectors, which take as much."""
+    """Covers a million elements in a hundred rows, strings in a dictionary, and null vectors, which take as much memory."""
     numbers = pa.table({"c": [[0] * 10_000] * 100})
     texts = pa.table({"c": pa.array([["x" * 5000] * 100] * 10)})
     missing = pa.table({"c": pa.nulls(10_000, pa.list_(pa.float32(), 1000))})
@@ -137,7 +137,7 @@ def test_elements_of_lists_are_counted() -> None:
 
 
 def test_many_columns_of_few_bytes_are_counted() -> None:
-    """Each row takes its width in each column, however well the pages compress."""
+    """Each row takes its width in each column, however well the pages are compressed."""
     table = pa.table({f"c{i}": pa.array([0] * 5000, pa.int64()) for i in range(101)})
 
     with pytest.raises(ParquetSizeError, match="it has at least 4040000 bytes decoded"):
@@ -156,13 +156,13 @@ def test_many_columns_of_few_bytes_are_counted() -> None:
     ids=["delta", "list of lists", "list of structs", "struct", "map"],
 )  # fmt: skip
 def test_fails_on_what_cannot_be_known_before(table: pa.Table, form: dict[str, object], problem: str) -> None:
-    """By the name of the column."""
+    """The error names the column."""
     with pytest.raises(ParquetFormError, match=problem):
         _read(_parquet(table, **form))
 
 
 def _varint(number: int) -> bytes:
-    number *= 2  # zigzag
+    number *= 2  # zigzag encoding
     found = bytearray()
     while number >= 0x80:
         found.append(number & 0x7F | 0x80)
@@ -171,7 +171,7 @@ def _varint(number: int) -> bytes:
 
 
 def _header(decompressed: int, compressed: int, values: int) -> bytes:
-    """Header of a plain data page: type, both sizes, and its own structure of values, three encodings, no statistics."""
+    """Return the header of a plain data page: type, both sizes, value count, three encodings, no statistics."""
     own = b"\x15" + _varint(values) + b"\x15\x00\x15\x06\x15\x06\x1c\x00\x00"
     return b"\x15\x00\x15" + _varint(decompressed) + b"\x15" + _varint(compressed) + b"\x2c" + own + b"\x00"
 
@@ -183,7 +183,7 @@ HEADER = PLAIN[4:26]
 
 
 def test_the_header_that_the_next_test_changes_is_the_writers() -> None:
-    """Sizes of 100 values of 8 bytes and their levels."""
+    """It has the sizes of 100 values of 8 bytes with their levels."""
     assert _header(807, 807, 100) == HEADER
 
 
@@ -201,7 +201,7 @@ def test_the_header_that_the_next_test_changes_is_the_writers() -> None:
 def test_fails_on_pages_that_differ_from_the_footer(
     change: Callable[[], bytes], error: type[Exception], problem: str
 ) -> None:
-    """A footer of harmless sizes before pages of others; Arrow allocates what the header of a page says."""
+    """Arrow allocates the size in a page's header, whatever the footer declares."""
     footer = len(PLAIN) - 8 - struct.unpack("<I", PLAIN[-8:-4])[0]
     pages = PLAIN[:4] + change() + PLAIN[4 + len(HEADER) : footer]
     content = pages.ljust(footer, b"\0")[:footer] + PLAIN[footer:]
@@ -212,7 +212,7 @@ def test_fails_on_pages_that_differ_from_the_footer(
 
 @given(st.integers(4, len(PLAIN) - 9), st.integers(0, 255))
 def test_a_flipped_byte_is_an_error_or_few_rows(place: int, byte: int) -> None:
-    """Whatever a writer writes, it is refused in words or is small."""
+    """Any file is either rejected with a message or small."""
     content = PLAIN[:place] + bytes([byte]) + PLAIN[place + 1 :]
 
     try:

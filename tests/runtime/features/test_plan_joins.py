@@ -1,4 +1,4 @@
-"""Plans of retrainings with one group several times, two versions of one, other keys, and feature services; Spark's in its test."""
+"""Retraining plans with repeated groups, two versions of a group, other keys, and feature services; Spark's have their own test."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ SERVICE = FeatureService(
 
 @pytest.fixture
 def trips(shop):
-    """Give a store with two stores of both versions, and six days of trips between them."""
+    """Return a store with two shops of both versions, and six days of trips between them."""
     days = range(6)
     for group, size in ((STORES, [10, 20]), (NEXT, [1.5, 2.5])):
         at = [shop.day(-1)] * 2
@@ -74,7 +74,7 @@ def trips(shop):
 
 
 def test_one_group_is_joined_by_two_columns_of_the_labels(trips):
-    """Each use under its own name; a key that is null finds nothing; the columns of the keys are in the set."""
+    """Each use has its own name; a null key matches nothing; the set includes the key columns."""
     built = trips.client.split_training_set(PLAN, as_of=trips.day(6.5))
     assert built.train.column_names == [
         "person",
@@ -96,7 +96,7 @@ def test_one_group_is_joined_by_two_columns_of_the_labels(trips):
 
 
 def test_two_versions_of_a_group_are_side_by_side(trips):
-    """As for a migration; each is named by its table."""
+    """As in a migration; each is named by its table."""
     uses = tuple(
         FeatureJoin(group=f"stores_v{n}", name=f"v{n}", columns=("size",), on={"store_id": "home"}) for n in (1, 2)
     )
@@ -108,7 +108,7 @@ def test_two_versions_of_a_group_are_side_by_side(trips):
 
 
 def test_a_plan_of_a_service_has_its_columns_and_names_it(trips, tmp_path):
-    """As online; the manifest names version and hash; the service is stored once, and a changed one is refused by name."""
+    """Its columns are those of online reads; the manifest has version and hash; a changed service is rejected by name."""
     plan = replace(PLAN, joins=None, service=SERVICE.spec)
     built = trips.client.split_training_set(plan, as_of=trips.day(6.5))
     by_joins = trips.client.split_training_set(PLAN, as_of=trips.day(6.5))
@@ -126,7 +126,7 @@ def test_a_plan_of_a_service_has_its_columns_and_names_it(trips, tmp_path):
 
 
 def test_a_service_whose_group_changed_is_refused_before_anything_is_read(trips, tmp_path):
-    """The table does not have what the service says of it."""
+    """The table differs from the service's definition."""
     wide = replace(STORES, features=(Feature("size", "string", "square metres"),))
     service = FeatureService(name="near", features=(GroupJoin(group=wide, name="home", on={"store_id": "home"}),))
     with pytest.raises(FeatureServiceError, match=r"feature 'size' was string, now long"):
@@ -158,14 +158,14 @@ def test_a_service_whose_group_changed_is_refused_before_anything_is_read(trips,
     ],
 )
 def test_a_plan_that_cannot_be_joined_is_refused_with_every_problem(trips, changes, problem):
-    """Nothing is tagged."""
+    """No table is tagged."""
     with pytest.raises(TrainingSetError, match=problem):
         trips.client.split_training_set(replace(PLAN, **changes), as_of=trips.day(6.5))
     assert not [name for name in trips.client.table("stores_v1").metadata.refs if name.startswith("ts-")]
 
 
 def test_a_service_with_joins_reads_back_and_tells_its_columns():
-    """By the names of its uses, with their keys."""
+    """Columns are named by its uses, with their keys."""
     spec = SERVICE.spec
     assert from_json(FeatureServiceSpec, canonical_json(spec)) == spec
     assert SERVICE.column_names == ("home__size", "work__size")

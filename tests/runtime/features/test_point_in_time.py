@@ -1,6 +1,6 @@
-"""Both plans under both semantics against two brute-force oracles, and what is refused.
+"""Both join plans under both semantics against two brute-force oracles, and rejected requests.
 
-The newest values, looked up by key or all of them.
+The newest values by key or of all keys.
 """
 
 from dataclasses import replace
@@ -48,14 +48,14 @@ TICKS = st.integers(0, 7)
 UNITS = st.sampled_from([None, NAN, 0.0, 1.0, 2.0])
 NOTES = st.none() | st.sampled_from("xy")
 FEATURES = st.lists(st.tuples(STORES, SKUS, TICKS, TICKS, st.sampled_from("abc"), UNITS, NOTES), max_size=16)
-# many restatements of one event of one key
+# many restatements of one event of a key
 RESTATED = st.lists(st.tuples(st.just("1"), st.just(0), st.integers(2, 3), TICKS, st.sampled_from("abc"), UNITS, NOTES))
 ENTITIES = st.lists(st.tuples(STORES | st.just("unknown"), SKUS, st.integers(-1, 10)), max_size=8)
 LIVES = st.none() | st.tuples(st.integers(0, 5), st.booleans()).filter(lambda life: life[0] > 0 or life[1])
 
 
 def group(rows, ttl=None, name="stock", columns=COLUMNS, entities=("store_id", "sku"), **options) -> GroupRows:
-    """Return a group whose rows are tuples in the order of the schema, with ticks as times."""
+    """Return a group from row tuples in schema order, with ticks as times."""
     records = [
         dict(zip(FEATURE_SCHEMA.names, (store, sku, at(event), at(created), *rest), strict=True))
         for store, sku, event, created, *rest in rows
@@ -76,12 +76,12 @@ def entity_rows(rows) -> pa.Table:
 
 
 def seen(features, keys=2) -> list[Seen]:
-    """Return feature rows as the oracles take them."""
+    """Return feature rows as input of the oracles."""
     return [Seen(f[:keys], BASE + f[2], BASE + f[3], f[4], f[5:]) for f in features]
 
 
 def expected(semantics, rows, features, life, nanoseconds=0):
-    """Return what the oracle says of each row."""
+    """Return the oracle's result for each row."""
     ttl, inclusive = (None, True) if life is None else life
     return [
         ORACLES[semantics](row[:2], (BASE + row[2]) * 1000 + nanoseconds, seen(features), ttl, inclusive, 2)
@@ -90,7 +90,7 @@ def expected(semantics, rows, features, life, nanoseconds=0):
 
 
 def lives(life) -> dict:
-    """Return the arguments of a group for a time to live in ticks."""
+    """Return the arguments of a group for a lifetime in ticks."""
     return {} if life is None else {"ttl": timedelta(microseconds=life[0]), "ttl_inclusive": life[1]}
 
 
@@ -99,7 +99,7 @@ def lives(life) -> dict:
 @settings(max_examples=40, deadline=None)
 @given(rows=ENTITIES, features=FEATURES | RESTATED, life=LIVES)
 def test_plan_equals_the_oracle(plan, semantics, rows, features, life):
-    """Late rows, restatements, ties, expiry on both sides, duplicates, unknown keys, null and NaN: as looking at every row."""
+    """Covers late rows, restatements, ties, expiry at both bounds, duplicates, unknown keys, null and NaN."""
     result = point_in_time(entity_rows(rows), "at", [group(features, **lives(life))], semantics=semantics, plan=plan)
     assert differing(result, COLUMNS, expected(semantics, rows, features, life)) == []
     assert result["row_id"].to_pylist() == list(range(len(rows)))
@@ -120,7 +120,7 @@ def test_plan_equals_the_oracle(plan, semantics, rows, features, life):
 def test_units_and_zones_of_entity_times_do_not_change_the_moment(
     plan, semantics, rows, features, life, unit, zone, nanoseconds
 ):
-    """A time is a moment whatever it is written in; nanoseconds are decided exactly at both bounds."""
+    """A time is the same instant in any unit; nanoseconds are exact at both bounds."""
     finer = nanoseconds if unit == "ns" else 0
     table = entity_rows(rows)
     moments = pa.array([(BASE + tick) * (1000 if unit == "ns" else 1) + finer for *_, tick in rows], pa.int64())
@@ -134,7 +134,7 @@ def test_units_and_zones_of_entity_times_do_not_change_the_moment(
 @EITHER_PLAN
 @pytest.mark.parametrize("unit", ["s", "ms"])
 def test_coarse_units_mix_with_microseconds(plan, unit):
-    """Entity rows in seconds meet values in microseconds."""
+    """Entity rows in seconds match values in microseconds."""
     rows = pa.table(
         {"store_id": ["1", "1"], "sku": [0, 0], "at": pa.array([at(-1_000_000), START], pa.timestamp(unit, "UTC"))}
     )
@@ -153,7 +153,7 @@ def test_order_of_the_feature_rows_does_not_count(rows, features, random):
 
 
 def test_late_value_is_used_before_it_arrived_under_event_time_alone():
-    """A value of tick 2 that arrived at tick 5 is unknown at tick 4."""
+    """A value of tick 2 that arrived at tick 5 is unknown at tick 4, except by event time alone."""
     stock = group([("1", 0, 2, 5, "a", 9.0, None)])
     rows = entity_rows([("1", 0, 4), ("1", 0, 5)])
     assert point_in_time(rows, "at", [stock])["units"].to_pylist() == [None, 9.0]
@@ -162,7 +162,7 @@ def test_late_value_is_used_before_it_arrived_under_event_time_alone():
 
 @EITHER_PLAN
 def test_restated_null_hides_the_older_value(plan):
-    """The row is picked before its columns: a correction to null is null."""
+    """Rows are selected before columns: a correction to null is null."""
     rows = [("1", 0, 2, 2, "a", 9.0, "x"), ("1", 0, 2, 3, "b", None, "y")]
     result = point_in_time(entity_rows([("1", 0, 4)]), "at", [group(rows)], plan=plan)
     assert (result["units"].to_pylist(), result["note"].to_pylist()) == ([None], ["y"])
@@ -174,14 +174,14 @@ def test_restated_null_hides_the_older_value(plan):
     [(3, True, [9.0, 9.0, 9.0, None]), (3, False, [9.0, 9.0, None, None]), (0, True, [9.0, None, None, None])],
 )
 def test_value_lives_exactly_as_long_as_said(plan, ttl, inclusive, found):
-    """The bound counts where it is inclusive; a life of zero is the moment itself."""
+    """The last instant counts with an inclusive bound; a lifetime of zero is a single instant."""
     stock = group([("1", 0, 0, 0, "a", 9.0, None)], timedelta(microseconds=ttl), ttl_inclusive=inclusive)
     result = point_in_time(entity_rows([("1", 0, tick) for tick in (0, 2, 3, 4)]), "at", [stock], plan=plan)
     assert result["units"].to_pylist() == found
 
 
 def test_several_groups_keep_types_and_order():
-    """Columns come in the order asked, with their own types and the names given."""
+    """Columns come in the requested order with their types and the given names."""
     first = group([("1", 0, 0, 0, "a", 9.0, "x")], columns=("note",), names={"note": "stock__note"})
     second = group([("1", 0, 0, 0, "a", 9.0, "x")], name="other", columns=("units", "note"))
     result = point_in_time(entity_rows([("1", 0, 3)]), "at", [first, second])
@@ -190,7 +190,7 @@ def test_several_groups_keep_types_and_order():
 
 
 def test_row_ids_that_are_there_are_kept_and_order_the_result():
-    """Rows come back by their own ids."""
+    """Rows are ordered by the given ids."""
     rows = entity_rows([("1", 0, 3), ("1", 0, 1), ("2", 0, 3)]).add_column(0, "row_id", pa.array([7, -2, 5]))
     result = point_in_time(rows, "at", [group([("1", 0, 2, 2, "a", 9.0, "x")])])
     assert result.schema.names == ["row_id", "store_id", "sku", "at", "units", "note"]
@@ -210,7 +210,7 @@ def test_empty_tables(plan, semantics):
 
 @EITHER_PLAN
 def test_how_a_string_is_laid_out_does_not_count(plan):
-    """A dictionary, as pandas' categories are, and a large string are the same key."""
+    """A dictionary (as of pandas' categories) and a large string are the same key."""
     stock = group([("1", 0, 2, 2, "a", 9.0, "x")], entities=("store_id",))
     for kind in (pa.dictionary(pa.int32(), pa.string()), pa.large_string(), pa.string_view()):
         rows = entity_rows([("1", 0, 3)])
@@ -221,14 +221,14 @@ def test_how_a_string_is_laid_out_does_not_count(plan):
 
 @pytest.mark.parametrize("plan", ["frontier", "fan_out"])
 def test_rows_without_a_key_have_no_value(plan):
-    """They stay, and match nothing; keys of another width match by value."""
+    """They stay without a match; keys of another width match by value."""
     rows = pa.table({"store_id": ["1", None, "1"], "sku": pa.array([0, 0, None], pa.uint8()), "at": [at(3)] * 3})
     result = point_in_time(rows, "at", [group([("1", 0, 2, 2, "a", 9.0, "x")])], plan=plan)
     assert result["units"].to_pylist() == [9.0, None, None]
 
 
 def test_says_which_plan_and_why():
-    """The choice is told before anything is built."""
+    """The choice is reported before anything is built."""
     few = explained(entity_rows([("1", 0, 3)]), "at", group([("1", 0, 2, 2, "a", 9.0, "x")]))
     history = group([("1", 0, tick, tick, "a", 9.0, "x") for tick in range(90)])
     many = explained(entity_rows([("1", 0, 100)] * 10), "at", history)
@@ -260,7 +260,7 @@ def test_fails_with_every_misfit():
 
 @pytest.mark.parametrize("name", ["at", "event_time"])
 def test_fails_for_times_without_a_zone(name):
-    """A naive time is refused; nobody guesses its zone."""
+    """Rejects times without a zone instead of assuming one."""
     rows, stock = entity_rows([("1", 0, 3)]), group([])
     naive = pa.array([], pa.timestamp("us")) if name == "event_time" else pa.array([None], pa.timestamp("us"))
     if name == "at":
@@ -273,7 +273,7 @@ def test_fails_for_times_without_a_zone(name):
 
 
 def test_fails_without_the_key_or_with_an_odd_row_id():
-    """A group whose key the entity rows do not have cannot be joined; row ids are numbers."""
+    """Entity rows must contain the group's key, and row ids must be integers."""
     rows = entity_rows([("1", 0, 1)]).drop_columns(["store_id"]).append_column("row_id", pa.array(["a"]))
     with pytest.raises(PlanError) as error:
         point_in_time(rows, "at", [group([])])
@@ -282,7 +282,7 @@ def test_fails_without_the_key_or_with_an_odd_row_id():
 
 
 def test_keys_are_answered_in_their_order(filled):
-    """With nulls where there is no row."""
+    """Rows without a match have nulls."""
     filled.set_day(9.5)
     found = filled.client.latest(filled.STOCK, pa.table({"store_id": ["2", "1", "2"]}))
 
@@ -301,7 +301,7 @@ def test_what_is_not_visible_yet_does_not_count(shop):
 
 
 def test_a_table_without_rows_answers_nothing(shop):
-    """Or nulls for the keys that are asked for."""
+    """Requested keys get nulls."""
     shop.client._tables.writable(shop.STOCK)
 
     assert shop.client.latest(shop.STOCK).num_rows == 0
@@ -309,13 +309,13 @@ def test_a_table_without_rows_answers_nothing(shop):
 
 
 def test_fails_for_what_is_no_frame(filled):
-    """As an ingest does."""
+    """Has the same checks as an ingest."""
     with pytest.raises(BatchError, match="a pyarrow table, pandas or polars frame is required"):
         filled.client.latest(filled.STOCK, {"store_id": ["1"]})
 
 
 def test_a_feature_newer_than_the_newest_batch_is_null(filled):
-    """A deployment adds the column before anybody fills it."""
+    """A deployment adds the column before any ingest writes it."""
     with filled.client.table("stock_v1").update_schema() as update:
         update.add_column("price", DoubleType())
     price = Feature("price", "double", "dollars", nullable=True)
@@ -327,13 +327,13 @@ def test_a_feature_newer_than_the_newest_batch_is_null(filled):
 
 
 def test_fails_without_a_key(filled):
-    """By name."""
+    """The error names the key."""
     with pytest.raises(PlanError, match="entity rows have no column 'store_id', which is a key of stock"):
         filled.client.latest(filled.STOCK, pa.table({"shop": ["1"]}))
 
 
 def test_the_time_to_live_is_the_tables(filled):
-    """As for training sets: a declaration that is ahead of what is deployed changes neither."""
+    """As for training sets, a declaration ahead of the deployed table does not apply."""
     for ttl, bound in ((None, "inclusive"), (timedelta(hours=1), "inclusive"), (timedelta(days=2), "exclusive")):
         group = replace(filled.STOCK, ttl=ttl, ttl_bound=bound)
         for now in (11, 11.1):

@@ -1,4 +1,4 @@
-"""A training set is proved by building it again."""
+"""Verification of a training set by a rebuild."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 
 @pytest.fixture
 def manifests(tmp_path) -> Manifests:
-    """Return where the tests keep manifests."""
+    """Return the folder of the manifests."""
     return Manifests(tmp_path / "kept")
 
 
@@ -23,8 +23,8 @@ def built(filled):
 
 
 def test_rebuild_is_identical_after_more_data_came(filled, built, manifests):
-    """The pinned snapshots give the same content and the same bytes, whatever was appended since."""
-    filled.client.ingest(filled.SALES, filled.sales((2, 999.0, 3.5)))  # late, but known at the cut
+    """The pinned snapshots give the same content and bytes, whatever was appended since."""
+    filled.client.ingest(filled.SALES, filled.sales((2, 999.0, 3.5)))  # late, but known at the cutoff
     filled.client.ingest(filled.STOCK, filled.stock((3, 99, 3)))
 
     again = rebuild(filled.new_client().table, manifests.write(built.manifest), manifests)
@@ -37,7 +37,7 @@ def test_rebuild_is_identical_after_more_data_came(filled, built, manifests):
 
 
 def test_rebuild_says_when_the_content_differs(filled, built, manifests):
-    """A manifest that claims other content is not confirmed."""
+    """A manifest with another content hash is not confirmed."""
     claim = replace(built.manifest, output=replace(built.manifest.output, content_hash="h3:00"))
 
     again = rebuild(filled.client.table, manifests.write(claim), manifests)
@@ -47,7 +47,7 @@ def test_rebuild_says_when_the_content_differs(filled, built, manifests):
 
 
 def expired(filled, built) -> PinnedTable:
-    """Remove tag and snapshot of a set's features, after more rows came; return what it pins."""
+    """Remove tag and snapshot of a set's features after more rows came; return its pins."""
     filled.client.ingest(filled.STOCK, filled.stock((3, 99, 3), (12, 1, 12)))
     table, pinned = filled.client.table("stock_v1"), built.manifest.features[0]
     table.manage_snapshots().remove_tag(pinned.tag).commit()
@@ -56,7 +56,7 @@ def expired(filled, built) -> PinnedTable:
 
 
 def test_rebuild_needs_no_snapshot(filled, built, manifests):
-    """Its sequence number says which rows were there: same content, same bytes."""
+    """Its sequence number selects the rows: same content, same bytes."""
     expired(filled, built)
 
     again = rebuild(filled.client.table, manifests.write(built.manifest), manifests)
@@ -65,7 +65,7 @@ def test_rebuild_needs_no_snapshot(filled, built, manifests):
 
 
 def test_rebuild_is_impossible_without_snapshot_and_sequence(filled, built, manifests):
-    """What is gone is named, not replaced by the newest; a sequence number that was written down in time is enough."""
+    """The missing snapshot is reported, not replaced by the newest; a recorded sequence number is enough."""
     pinned = expired(filled, built)
     early = replace(built.manifest, features=(replace(pinned, sequence=None),))
     early_id = manifests.write(early)
@@ -81,7 +81,7 @@ def test_rebuild_is_impossible_without_snapshot_and_sequence(filled, built, mani
 
 
 def test_rebuild_is_impossible_with_another_table(filled, built, manifests):
-    """A table made anew under the old name is another table, and a missing one is named."""
+    """A recreated table with the old name is another table; a missing one is reported."""
     entities = replace(built.manifest.entities, table_uuid="00000000-0000-0000-0000-000000000000")
     gone = replace(built.manifest.features[0], table="gone_v1")
     claim = replace(built.manifest, entities=entities, features=(gone,))
@@ -94,7 +94,7 @@ def test_rebuild_is_impossible_with_another_table(filled, built, manifests):
 
 
 def test_rebuild_of_given_rows_reads_them_back(filled):
-    """Entity rows that somebody gave are kept beside the set; without them nothing can be built."""
+    """Given entity rows are stored next to the set, and required for a rebuild."""
     built = filled.client.training_set(
         filled.asked((1.5, "1"), (3, "2")), {"stock": ["on_hand"]}, name="shelves", source={"commit": "abc"}
     )
@@ -111,7 +111,7 @@ def test_rebuild_of_given_rows_reads_them_back(filled):
 
 @pytest.mark.parametrize("damage", [lambda old: old[:-9], lambda old: old[:0], lambda old: old[:40] + b"x" + old[41:]])
 def test_entity_rows_of_other_bytes_are_damaged(filled, damage):
-    """With the file and what restores it; nothing is built of them."""
+    """The error names the file and the restore; nothing is built."""
     built = filled.client.training_set(filled.asked((1.5, "1"), (3, "2")), {"stock": ["on_hand"]}, name="shelves")
     (path,) = filled.path.rglob("entities/*.parquet")
     content = damage(path.read_bytes())
@@ -126,7 +126,7 @@ def test_entity_rows_of_other_bytes_are_damaged(filled, damage):
 
 
 def test_expiry_keeps_a_tagged_snapshot(filled, built):
-    """The tag protects what a manifest needs from the retention of snapshots."""
+    """The tag protects a manifest's snapshot from retention."""
     filled.client.ingest(filled.STOCK, filled.stock((12, 1, 12)))
     table = filled.client.table("stock_v1")
     with pytest.raises(ValueError, match=str(built.manifest.features[0].snapshot_id)):
@@ -134,7 +134,7 @@ def test_expiry_keeps_a_tagged_snapshot(filled, built):
 
 
 def test_rebuild_reads_the_files_that_were_kept(filled):
-    """A missing file and one of other bytes are named with the way back; a set that is built again writes what is missing."""
+    """Missing and changed files are reported with the fix; a rebuild writes missing files."""
     asked, features = filled.asked((3, "1")), {"stock": ["on_hand"]}
     kept = filled.client.training_set(asked, features, name="shelves")
     (file,) = (filled.path / "training_sets/sets/shelves" / kept.id).iterdir()

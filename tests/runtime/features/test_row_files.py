@@ -1,4 +1,4 @@
-"""Files of rows: what is read of them and how, and every problem of theirs at once."""
+"""Row files: the supported formats, and all their problems reported together."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ WRITERS = {
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """Give a bucket of S3 in process, and what puts objects into it."""
+    """Return an in-process S3 bucket and its upload function."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     with mock_aws():
@@ -60,7 +60,7 @@ def rows_of(files: RowFiles, types=TYPES) -> list[dict]:
 
 
 def test_a_csv_has_the_declared_types(tmp_path):
-    """Keys keep their zeros, times their zone and microseconds; empty values are null, a quoted one and a word are texts."""
+    """Keys keep zeros, times their zone and microseconds; empty values are null, quoted ones and words are strings."""
     (tmp_path / "a.csv").write_text(
         'store_id,event_time,day,price,note\n007,2017-01-01T00:00:00Z,2017-01-02,1.50,"NA"\n'
         "8,2017-01-01 01:00:00.000001+01:00,,NA,NA\n"
@@ -74,7 +74,7 @@ def test_a_csv_has_the_declared_types(tmp_path):
 
 
 def test_a_csv_has_nan_among_floats_and_nulls_of_numbers(tmp_path):
-    """Also of columns without a declared type, as the beginning of the file has them."""
+    """Also in undeclared columns, whose type the start of the file gives."""
     (tmp_path / "a.csv").write_text('a,b,c,d,e\nnan,nan,1,NA,\nNA,7,NA,"",\n')
     first, second = rows_of(RowFiles(tmp_path), {"a": pa.float64(), "b": pa.int64()})
     assert math.isnan(first.pop("a"))
@@ -83,7 +83,7 @@ def test_a_csv_has_nan_among_floats_and_nulls_of_numbers(tmp_path):
 
 
 def test_a_csv_has_bytes_times_of_day_and_columns_that_are_there_twice(tmp_path):
-    """Whoever takes the rows refuses the last by name."""
+    """Duplicate columns are rejected by name by the caller."""
     (tmp_path / "a.csv").write_bytes(b"raw,at,n,n\n\xff,12:30:00,1,2\n,,,\n")
     files = RowFiles(tmp_path)
     (piece,) = files.pieces(files.files()[0], {"raw": pa.binary()})
@@ -94,7 +94,7 @@ def test_a_csv_has_bytes_times_of_day_and_columns_that_are_there_twice(tmp_path)
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_times_of_text_files_are_as_in_a_frame(tmp_path, kind):
-    """Without a zone or with nanoseconds; those that have no declared type keep their zone; a mixture is refused."""
+    """Covers times without a zone and with nanoseconds; undeclared ones keep their zone; a mixture is rejected."""
     types = {"a": pa.timestamp("us", "UTC"), "b": pa.timestamp("us", "UTC"), "f": pa.timestamp("us", "UTC")}
     folder = tmp_path / "f=2017-01-01 00:00:00"
     folder.mkdir()
@@ -130,7 +130,7 @@ def test_json_lines_have_the_declared_types(tmp_path):
 
 
 def test_json_lines_have_no_column_that_no_line_has(tmp_path, monkeypatch):
-    """One that is null in every line is there; one that comes late is in the pieces with a value of it."""
+    """A column that is null in every line exists; one that starts late is in the pieces with a value."""
     (tmp_path / "a.jsonl").write_text('{"store_id": "7", "day": null}\n')
     assert rows_of(RowFiles(tmp_path)) == [{"store_id": "7", "day": None}]
     monkeypatch.setattr(row_files, "_SAMPLE", 64)
@@ -146,7 +146,7 @@ def test_json_lines_have_no_column_that_no_line_has(tmp_path, monkeypatch):
 
 
 def test_files_are_read_in_order_and_hidden_ones_are_not(bucket):
-    """As Athena and Spark leave them; a prefix without a slash is no beginning of a name."""
+    """As Athena and Spark write them; a prefix without a slash is a folder, not the start of a name."""
     for key, value in (("history/b.csv", 2), ("history/a.csv", 1), ("history/_old/c.csv", 3), ("history_of/d.csv", 4)):
         bucket.put(key, f"x\n{value}\n".encode())
     bucket.put("history/_SUCCESS", b"")
@@ -158,7 +158,7 @@ def test_files_are_read_in_order_and_hidden_ones_are_not(bucket):
 
 
 def test_compressed_text_and_named_formats(bucket):
-    """What ends in gz is opened; a format that is named is that of all files, as those of Athena have none in their names."""
+    """Files ending in gz are decompressed; a given format applies to all files, since Athena's have no extension."""
     bucket.put("a/x.csv.gz", gzip.compress(b"x\n1\n"))
     assert rows_of(RowFiles("s3://history/a/", s3=bucket.s3), {}) == [{"x": 1}]
     bucket.put("b/20170101_0001", parquet(pa.table({"x": [2]})))
@@ -169,7 +169,7 @@ def test_compressed_text_and_named_formats(bucket):
 
 
 def test_a_piece_is_cut_at_the_same_rows_each_time(bucket, monkeypatch):
-    """Whatever the row groups of the file and the blocks that are read; a power of two, by the size of a row."""
+    """For any row groups and blocks; the size is a power of two by the width of a row."""
     monkeypatch.setattr(row_files, "_PIECE_BYTES", 1 << 10)
     monkeypatch.setattr(row_files, "_READ_ROWS", 7)
     bucket.put("a.parquet", parquet(pa.table({"x": range(100)}), row_group_size=30, compression="none"))
@@ -183,7 +183,7 @@ def test_a_piece_is_cut_at_the_same_rows_each_time(bucket, monkeypatch):
 
 
 def test_every_problem_of_every_file_is_named(bucket):
-    """Files of another format, other columns, other types; integers and floats are numbers."""
+    """Covers other formats, columns and types; integers and floats are both numbers."""
     bucket.put("a/1.parquet", parquet(pa.table({"x": [1], "y": ["a"], "t": pa.array([0], pa.timestamp("us"))})))
     bucket.put("a/2.parquet", parquet(pa.table({"x": [1.5], "y": [2], "t": pa.array([0], pa.timestamp("ms", "UTC"))})))
     bucket.put("a/3.parquet", parquet(pa.table({"x": [1.5], "t": pa.array([0], pa.timestamp("ms", "UTC"))})))
@@ -218,7 +218,7 @@ def test_every_problem_of_every_file_is_named(bucket):
     ],
 )
 def test_places_without_rows_are_refused(bucket, place, options, problem):
-    """By what is wrong with them."""
+    """The error names the problem of the location."""
     bucket.put("mixed/a.csv", b"x\n1\n")
     bucket.put("mixed/b.parquet", b"PAR1")
     with pytest.raises(SourceError, match=problem):
@@ -234,14 +234,14 @@ def test_places_without_rows_are_refused(bucket, place, options, problem):
     ],
 )
 def test_a_value_of_another_type_is_named(tmp_path: Path, name, body, problem):
-    """With its file."""
+    """The error names the file."""
     (tmp_path / name).write_text(body)
     with pytest.raises(SourceError, match=problem):
         rows_of(RowFiles(tmp_path), {**TYPES, "seen": pa.list_(pa.int64())})
 
 
 def test_the_row_of_a_value_of_another_type_is_named(tmp_path, monkeypatch):
-    """Also beyond the first piece, and of a column that is not declared, whose type the beginning of a CSV says."""
+    """Also beyond the first piece, and in undeclared columns, whose type the start of the CSV gives."""
     monkeypatch.setattr(row_files, "_SAMPLE", 64)
     monkeypatch.setattr(row_files, "_PIECE_ROWS", 16)
     (tmp_path / "a.csv").write_text("store_id,units\n" + "".join(f"{n},{n}\n" for n in range(40)) + "x,ten\n40,40\n")
@@ -254,7 +254,7 @@ def test_the_row_of_a_value_of_another_type_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("types", [{"x": pa.float64()}, {}], ids=["declared", "seen"])
 def test_a_number_that_no_float_holds_is_refused_by_row(tmp_path, types):
-    """An infinite number is one that is written so."""
+    """Only an explicit infinity is infinite."""
     (tmp_path / "a.csv").write_text("x\n1.5\ninf\n-Infinity\n1e308\n")
     assert [row["x"] for row in rows_of(RowFiles(tmp_path), types)] == [1.5, math.inf, -math.inf, 1e308]
     (tmp_path / "a.csv").write_text("x\n1.5\ninf\n-1e400\n")
@@ -263,7 +263,7 @@ def test_a_number_that_no_float_holds_is_refused_by_row(tmp_path, types):
 
 
 def test_the_row_of_json_lines_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-    """In the file, where Arrow counts from the beginning of a block."""
+    """Counted within the file, where Arrow counts from the start of a block."""
     monkeypatch.setattr(row_files, "_BLOCK", 64)
     monkeypatch.setattr(row_files, "_SAMPLE", 64)
     good = ['{"x": 1.5}'] * 40
@@ -277,7 +277,7 @@ def test_the_row_of_json_lines_that_cannot_be_read_is_named(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_floats_of_text_files_are_as_in_a_frame(tmp_path, kind):
-    """Doubles, so that the checks of a batch see which the declared type does not hold."""
+    """They are doubles, so that the checks of a batch find values that do not fit the declared type."""
     WRITERS[kind](pa.table({"x": [1e39]}), tmp_path / f"a.{kind}")
     (piece,) = (
         each for file in RowFiles(tmp_path).files() for each in RowFiles(tmp_path).pieces(file, {"x": pa.float32()})
@@ -286,17 +286,17 @@ def test_floats_of_text_files_are_as_in_a_frame(tmp_path, kind):
 
 
 def test_floats_in_lists_of_json_lines_are_as_in_a_frame(tmp_path):
-    """As those beside them."""
+    """They are doubles like values outside lists."""
     (tmp_path / "a.jsonl").write_text('{"x": [0.5, 1e39]}\n')
     assert rows_of(RowFiles(tmp_path), {"x": pa.list_(pa.float32())}) == [{"x": [0.5, 1e39]}]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv.gz"])
 def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
-    """Whatever Arrow says of it, when its rows are read as when its head is."""
+    """Whichever error Arrow raises, while reading the header or the rows."""
     if kind == "parquet":
         whole = parquet(pa.table({"store_id": [f"{n:08}" for n in range(1000)]}), compression="none")
-        # the length of a text
+        # the length of a string
         damaged = whole.replace(b"\x08\0\0\x0000000500", b"\xff\xff\xff\xff00000500")
     else:
         whole = gzip.compress(b"store_id\n" + b"0123456789\n" * 99)
@@ -323,7 +323,7 @@ def test_an_object_that_is_replaced_or_goes_while_it_is_read_is_named(bucket):
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_folders_of_hive_are_columns(tmp_path: Path, kind: str) -> None:
-    """With their declared types, nulls and marks; what a file holds itself counts, and other columns are left out when named."""
+    """With declared types, nulls and escapes; the file's own column wins, and selected columns exclude others."""
     for name, rows in {
         "day=2017-01-02/store=a%2Fb": {"units": [1, 2]},
         "day=__HIVE_DEFAULT_PARTITION__/store=c": {"units": [3]},
@@ -348,7 +348,7 @@ def test_folders_of_hive_are_columns(tmp_path: Path, kind: str) -> None:
 
 
 def test_folders_that_give_a_column_two_values_are_refused(tmp_path: Path) -> None:
-    """The inner one does not count more than the outer."""
+    """The inner folder does not take precedence."""
     for name in ("bed=1/bed=2", "bed=1/day=1", "bed=3/bed=3"):
         (tmp_path / name).mkdir(parents=True)
         pq.write_table(pa.table({"units": [1]}), tmp_path / name / "x.parquet")
@@ -361,7 +361,7 @@ def test_folders_that_give_a_column_two_values_are_refused(tmp_path: Path) -> No
 
 
 def test_a_file_that_is_written_again_has_another_version(tmp_path: Path) -> None:
-    """Also where its size and the time that it says are those of before."""
+    """Also with unchanged size and modification time."""
     path = tmp_path / "a.csv"
     path.write_text("x\n1\n")
     (before,) = RowFiles(tmp_path).files()
@@ -372,13 +372,13 @@ def test_a_file_that_is_written_again_has_another_version(tmp_path: Path) -> Non
         os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
         return RowFiles(tmp_path).files()[0].version
 
-    # clocks of file systems step by milliseconds
+    # file system clocks have steps of milliseconds
     assert any(again() != before.version for _ in range(10_000))
     assert path.stat().st_mtime_ns == about.st_mtime_ns
 
 
 def test_a_folder_of_another_type_is_named(tmp_path: Path) -> None:
-    """With its file and value."""
+    """The error names file and value."""
     (tmp_path / "day=tuesday").mkdir()
     pq.write_table(pa.table({"units": [1]}), tmp_path / "day=tuesday" / "x.parquet")
     found = RowFiles(tmp_path)

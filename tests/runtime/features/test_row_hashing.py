@@ -1,6 +1,6 @@
-"""The quick order is Arrow's own.
+"""The fast sort equals Arrow's.
 
-The content hash: same rows, same hash; any other rows, another.
+The content hash: equal rows have equal hashes, other rows have others.
 """
 
 import math
@@ -37,14 +37,14 @@ HASHED_ROWS = st.lists(
 
 
 def table(rows) -> pa.Table:
-    """Return a text and a number."""
+    """Return a string and a number."""
     return pa.table({"k": pa.array([k for k, _ in rows], pa.string()), "n": pa.array([n for _, n in rows], pa.int64())})
 
 
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_the_order_is_that_of_the_values(rows) -> None:
-    """Ties stay in their order, nulls come last."""
+    """Ties keep their order, nulls come last."""
     found = table(rows)
     by = [("k", "ascending"), ("n", "ascending"), ("place", "ascending")]
     expected = found.append_column("place", [range(found.num_rows)]).sort_by(by)["place"].to_pylist()
@@ -55,7 +55,7 @@ def test_the_order_is_that_of_the_values(rows) -> None:
 @settings(max_examples=100, deadline=None)
 @given(ROWS)
 def test_neighbours_are_compared_by_value(rows) -> None:
-    """A null is the same as nothing."""
+    """A null equals a missing value."""
     pairs = zip(rows[1:], rows, strict=False)
     expected = [None not in here and here == before for here, before in pairs]
 
@@ -64,13 +64,13 @@ def test_neighbours_are_compared_by_value(rows) -> None:
 
 
 def hashed_table(rows) -> pa.Table:
-    """Return the rows as a table of an integer, a text and a float."""
+    """Return the rows as a table of an integer, a string and a float."""
     kinds = [("i", pa.int64()), ("s", pa.string()), ("f", pa.float64())]
     return pa.table({name: pa.array([row[n] for row in rows], kind) for n, (name, kind) in enumerate(kinds)})
 
 
 def canonical(rows):
-    """Return the rows as a sorted list in which equal rows look equal: the oracle."""
+    """Return the rows as a sorted list in which equal rows are equal values."""
     return sorted(
         repr((i, s, None if f is None else "nan" if math.isnan(f) else f + 0.0))
         for i, s, f in rows  # -0.0 + 0.0 is 0.0
@@ -80,7 +80,7 @@ def canonical(rows):
 @settings(max_examples=100, deadline=None)
 @given(HASHED_ROWS, HASHED_ROWS)
 def test_hashes_are_equal_exactly_when_the_rows_are(left, right):
-    """The hash says the same as comparing sorted rows, whatever values lie next to each other."""
+    """The hash agrees with a comparison of sorted rows, for any adjacent values."""
     assert (content_hash(hashed_table(left)) == content_hash(hashed_table(right))) == (
         canonical(left) == canonical(right)
     )
@@ -89,14 +89,14 @@ def test_hashes_are_equal_exactly_when_the_rows_are(left, right):
 @settings(max_examples=50, deadline=None)
 @given(HASHED_ROWS, st.randoms())
 def test_order_of_rows_does_not_count(rows, random):
-    """A shuffled table has the hash of the table."""
+    """A shuffled table has the same hash."""
     shuffled = rows.copy()
     random.shuffle(shuffled)
     assert content_hash(hashed_table(shuffled)) == content_hash(hashed_table(rows))
 
 
 def test_known_value():
-    """The hash is part of manifests that are kept for years: its value is pinned."""
+    """The hash is part of manifests kept for years, so its value is pinned."""
     rows = pa.table(
         {
             "b": pa.array([True, None, False]),
@@ -111,7 +111,7 @@ def test_known_value():
 @settings(max_examples=50, deadline=None)
 @given(HASHED_ROWS, st.integers(1, 4))
 def test_blocks_that_are_hashed_apart_give_the_hash_of_the_whole(rows, block):
-    """Whoever hashes them, in whatever pieces the rows lie; another size of blocks is another hash."""
+    """For any division of rows into chunks; another block size gives another hash."""
     table = hashed_table(rows)
     table = table.append_column("row_id", pa.arange(0, table.num_rows))
     digests = [block_digest(table.slice(at, block), ["row_id"]) for at in range(0, table.num_rows, block)]
@@ -131,13 +131,13 @@ def test_memory_layout_does_not_count():
 
 
 def test_fails_when_a_type_has_no_canonical_form():
-    """A column of structures is refused by name."""
+    """Rejects a column of structs by name."""
     with pytest.raises(UnhashableColumnError, match="column 'l' has type struct"):
         content_hash(pa.table({"l": [{"a": 1}]}))
 
 
 def test_columns_to_sort_by_first_are_part_of_the_hash():
-    """Rows in any order again; and a table without columns or rows has a hash too."""
+    """The order of rows does not matter; a table without columns or rows has a hash too."""
     rows = pa.table({"a": [2, 1, 1], "b": ["x", "y", None]})
 
     assert content_hash(rows, ["b"]) == content_hash(rows.take([2, 0, 1]).select(["b", "a"]), ["b"])
@@ -146,7 +146,7 @@ def test_columns_to_sort_by_first_are_part_of_the_hash():
 
 
 def test_slices_hash_as_copies_do():
-    """Arrow's buffers hold more than a slice shows."""
+    """Arrow's buffers contain more than the slice."""
     rows = pa.table({"s": ["long before", "a", "b"], "n": [1, 2, 3], "b": [True, False, True]})
 
     assert content_hash(rows.slice(1)) == content_hash(pa.table({"s": ["a", "b"], "n": [2, 3], "b": [False, True]}))
@@ -157,14 +157,14 @@ TEXTS = st.lists(st.none() | st.lists(st.none() | st.text("ab\0\1", max_size=2),
 
 
 def same_lists(values: list) -> str:
-    """Return lists as a text where zero has no sign."""
+    """Return lists as text in which zero has no sign."""
     return repr([None if value is None else [None if x is None else x + 0.0 for x in value] for value in values])
 
 
 @settings(max_examples=200, deadline=None)
 @given(LISTS, LISTS)
 def test_lists_have_one_hash_whatever_holds_them(one, other) -> None:
-    """Null and NaN inside, empty and missing lists are told apart; layout and chunks are not."""
+    """Null and NaN elements, empty and null lists are distinguished; layout and chunks are not."""
     kinds = [pa.list_(pa.float32()), pa.large_list(pa.float32())]
     hashes = {content_hash(pa.table({"x": pa.array(one, kind)}), is_sorted=True) for kind in kinds}
     chunked = pa.chunked_array([pa.array([[9.0], *one], kinds[0]).slice(1), pa.array([], kinds[0])])
@@ -177,13 +177,13 @@ def test_lists_have_one_hash_whatever_holds_them(one, other) -> None:
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, TEXTS)
 def test_lists_of_texts_are_told_apart(one, other) -> None:
-    """Where one text ends and the next begins is part of what is hashed."""
+    """The boundaries of strings are part of the hash."""
     first, second = (comparable(pa.chunked_array([pa.array(rows, pa.list_(pa.string()))])) for rows in (one, other))
     assert (first.to_pylist() == second.to_pylist()) is (one == other)
 
 
 def test_vectors_are_lists_of_one_length() -> None:
-    """So a table that is read as lists has the hash of its vectors; the order of rows does not count."""
+    """A table read as lists has the hash of its vectors; the order of rows does not matter."""
     vectors = pa.array([[1.0, 2.0], None, [float("nan"), -0.0]], pa.list_(pa.float32(), 2))
     lists = vectors.cast(pa.list_(pa.float32()))
     one, other = pa.table({"x": vectors}), pa.table({"x": lists})
@@ -209,7 +209,7 @@ def test_decimals_and_bytes_are_hashed_by_value() -> None:
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.binary()), pa.list_(pa.decimal128(9, 2)), pa.list_(pa.list_(pa.int64()))])
 def test_fails_for_lists_without_a_canonical_form(kind) -> None:
-    """The column and its type are named."""
+    """The error names the column and its type."""
     with pytest.raises(UnhashableColumnError, match=r"column 'x' has type list<.*have no canonical form"):
         content_hash(pa.table({"x": pa.nulls(1, kind)}))
 
@@ -228,7 +228,7 @@ _SORTED = {
 
 @st.composite
 def _unsorted(draw):
-    """Draw a table of a few columns, of which few values are null."""
+    """Draw a table of a few columns with few nulls."""
     count = draw(st.integers(0, 12))
     kinds = draw(st.lists(st.sampled_from([*_SORTED]), min_size=1, max_size=4))
     columns = {}
@@ -240,7 +240,7 @@ def _unsorted(draw):
 
 @given(_unsorted())
 def test_rows_are_ordered_as_arrow_orders_them(rows):
-    """However many columns fit into one number; equal rows stay in their order, nulls come last."""
+    """For any number of columns per sort key; equal rows keep their order, nulls come last."""
     ranked = pa.table(
         {
             name: pc.rank(rows[name], "ascending", tiebreaker="dense") if rows[name].type == pa.string() else rows[name]
@@ -253,7 +253,7 @@ def test_rows_are_ordered_as_arrow_orders_them(rows):
 
 
 def test_rows_in_order_are_not_copied():
-    """Also where the last of several columns decides; one row out of order is put in its place."""
+    """Also where the last of several columns decides; one misplaced row is sorted."""
     rows = pa.table({"k": ["a", "a", "b"], "n": [1, 2, 1]})
     assert in_order(rows, ["k", "n"]) is rows
     late = pa.table({"n": pa.concat_arrays([pa.arange(0, 2000, 1), pa.array([7])])})

@@ -34,7 +34,7 @@ def pinned(table, snapshot):
 
 
 def manifests(name):
-    """Return the manifest of a training set over tables of its own."""
+    """Return the manifest of a training set over its own tables."""
     return TrainingSetManifest(
         name=name,
         semantics=Semantics(as_of="known_at", cutoff="2017-01-01T00:00:00Z"),
@@ -49,12 +49,12 @@ def manifests(name):
 
 @pytest.fixture
 def sagemaker(cloud):
-    """Give a client of the embedded SageMaker."""
+    """Return a client of the embedded SageMaker."""
     return cloud.client("sagemaker")
 
 
 def lineage(sagemaker):
-    """Return the adapter under test."""
+    """Return the lineage adapter."""
     return SageMakerLineage(sagemaker, catalog=CATALOG, manifests=MANIFESTS)
 
 
@@ -72,13 +72,13 @@ def edges(sagemaker, arns):
 
 @pytest.mark.cloud
 def test_a_training_set_stands_in_the_graph_once(sagemaker):
-    """Snapshots contribute to the build that produced the set, belong to their group, and a rerun writes nothing."""
+    """Snapshots contribute to the build that produced the set and belong to their group; a rerun writes nothing."""
     manifest = manifests("once")
     recorded = lineage(sagemaker).record(manifest)
     assert len(recorded.snapshots) == len(recorded.contexts) == 2
     assert (
         recorded.created == 2 + 2 * 5 + 1
-    )  # set and build; of each table two entities and three associations; one between
+    )  # set and build; per table two entities and three associations; one in between
     wanted = {
         ("DataSet", "ContributedTo", "TrainingSetBuild", recorded.action),
         ("DataSet", "DerivedFrom", "DataSet", recorded.training_set),
@@ -99,7 +99,7 @@ def test_a_training_set_stands_in_the_graph_once(sagemaker):
 
 @pytest.mark.cloud
 def test_another_set_of_the_same_snapshots_shares_them(sagemaker):
-    """A snapshot is one artifact, whoever reads it; of a table that is both labels and features too."""
+    """A snapshot is one artifact for all readers, also for a table used as labels and features."""
     first = manifests("shared")
     second = replace(first, name="shared-again", features=(*first.features, first.entities))
     one, two = (lineage(sagemaker).record(manifest) for manifest in (first, second))
@@ -110,7 +110,7 @@ def test_another_set_of_the_same_snapshots_shares_them(sagemaker):
 
 @pytest.mark.cloud
 def test_recording_goes_on_after_any_call_that_failed(sagemaker):
-    """Whatever write fails is named; recording again completes the graph as one run would have."""
+    """A failed write is reported; a repeat completes the graph as one run would have."""
     whole = lineage(sagemaker).record(manifests("whole"))
     shape = [edge[:3] for edge in edges(sagemaker, [*whole.snapshots, whole.action])]
     for last in range(whole.created):
@@ -136,7 +136,7 @@ def test_recording_goes_on_after_any_call_that_failed(sagemaker):
 
 @pytest.mark.cloud
 def test_two_at_once_record_one_graph(sagemaker):
-    """Who comes second finds what the other made."""
+    """The second process finds the first one's entities."""
     manifest = manifests("twice")
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: lineage(sagemaker).record(manifest), range(4)))
@@ -146,7 +146,7 @@ def test_two_at_once_record_one_graph(sagemaker):
 
 @pytest.mark.cloud
 def test_a_package_is_linked_to_its_training_set(sagemaker):
-    """The id in the package's metadata leads to the set; a package without one, or of a set unknown here, is left alone."""
+    """The set's id is in the package's metadata; packages without one, or of an unknown set, are skipped."""
     adapter, manifest = lineage(sagemaker), manifests("packaged")
     recorded = adapter.record(manifest)
     training_set = sagemaker.describe_artifact(ArtifactArn=recorded.training_set)["Properties"]["training_set_id"]
@@ -167,7 +167,7 @@ def test_a_package_is_linked_to_its_training_set(sagemaker):
 
 @pytest.mark.cloud
 def test_a_set_of_somebodys_entity_rows_has_no_table_of_labels(sagemaker):
-    """Its features alone contribute; a cutoff that was not given is not told."""
+    """Only its features contribute; a missing cutoff is omitted."""
     manifest = replace(manifests("frame"), entities=None, semantics=Semantics(as_of="known_at", cutoff=None))
     recorded = lineage(sagemaker).record(manifest, uri="s3://lineage-sets/sets/frame/1")
     assert len(recorded.snapshots) == 1
@@ -177,7 +177,7 @@ def test_a_set_of_somebodys_entity_rows_has_no_table_of_labels(sagemaker):
 
 
 def test_fails_when_catalog_or_prefix_are_none():
-    """Both problems are named at once."""
+    """Both problems are reported together."""
     with pytest.raises(
         SageMakerLineageError, match=r"catalog must be arn:aws:glue:.*got 'glue'; manifests must be an s3://"
     ):
@@ -186,7 +186,7 @@ def test_fails_when_catalog_or_prefix_are_none():
 
 @given(st.text(max_size=200), st.text(max_size=20), st.text(max_size=20))
 def test_names_are_within_limits_and_tell_identities_apart(text, one, other):
-    """Botocore's pattern of ExperimentEntityName, at most 120 characters."""
+    """Names match botocore's pattern of ExperimentEntityName, at most 120 characters."""
     name = _name(text, one)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,119}", name)
     assert len(name) <= 120

@@ -1,4 +1,4 @@
-"""What builds and keeps a store's training sets: rows of any origin, and errors before anything is begun."""
+"""Building and storing a store's training sets: rows of any origin, and errors before the build opens."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from mlops_runtime.features.training_set_request import requested
 
 
 def test_rows_of_files_have_the_keys_of_the_tables(filled: SimpleNamespace) -> None:
-    """A frame is taken as it is."""
+    """A frame is used as it is."""
     builds, rows = filled.client._set_builds, filled.asked((6, "1"), (7, "1"))
     pq.write_table(rows, filled.path / "rows.parquet")
 
@@ -36,7 +36,7 @@ def test_a_service_whose_group_is_missing_opens_no_build(filled: SimpleNamespace
 
 
 def test_what_is_built_is_kept_and_closed(filled: SimpleNamespace) -> None:
-    """Files, manifest and service; the build is not open any more."""
+    """Files, manifest and service are stored, and the build is closed."""
     service = FeatureService(name="shelves", features=(filled.STOCK,))
     request = requested(filled.asked((6, "1")), service, name="shelves")
 

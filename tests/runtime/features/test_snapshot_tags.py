@@ -1,4 +1,4 @@
-"""Tags written without pyiceberg, read by it: on the embedded cloud and on moto."""
+"""Tags written without pyiceberg and read by it, on the embedded cloud and moto."""
 
 import itertools
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def environment(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def store(environment: dict[str, str], shop: SimpleNamespace) -> SimpleNamespace:
-    """Give the shop's tables in a Glue database of their own, with ten days of rows."""
+    """Return the shop's tables in their own Glue database, with ten days of rows."""
     common: dict[str, Any] = {
         "endpoint_url": environment["AWS_ENDPOINT_URL"],
         "region_name": environment["AWS_REGION"],
@@ -83,7 +83,7 @@ def pin(store: SimpleNamespace, glue: Any = None, tables: tuple[str, ...] = ("sa
 
 
 def test_a_job_that_is_told_the_tag_builds_what_it_would_have_built(store: SimpleNamespace) -> None:
-    """The tag names the snapshots of its time, whatever is appended later; the manifest is that of a build which tags itself."""
+    """The tag selects the snapshots of its time, whatever is appended later; the manifest equals that of a self-tagging build."""
     shop = store.shop
     tag = pin(store)
     store.client.ingest(shop.STOCK, shop.stock((11, 1, 11)))
@@ -97,7 +97,7 @@ def test_a_job_that_is_told_the_tag_builds_what_it_would_have_built(store: Simpl
 
 
 def test_the_tag_is_the_one_that_a_build_gives_itself(store: SimpleNamespace) -> None:
-    """So that a set has one id, whoever tagged; asked again, nothing is written."""
+    """The set has one id for either tagger; a repeat writes nothing."""
     shop = store.shop
     tag = pin(store)
     location = store.catalog.load_table((store.database, "stock_v1")).metadata_location
@@ -109,7 +109,7 @@ def test_the_tag_is_the_one_that_a_build_gives_itself(store: SimpleNamespace) ->
 
 @pytest.mark.parametrize("environment", ["embedded"], indirect=True)  # moto compares no versions
 def test_another_writers_commit_is_not_lost(store: SimpleNamespace) -> None:
-    """Overtaken between its look and its commit, it looks again; rows of the other commit stay."""
+    """If the table changed between read and commit, it is read again; rows of the other commit stay."""
     shop = store.shop
 
     class Overtaken:
@@ -132,7 +132,7 @@ def test_another_writers_commit_is_not_lost(store: SimpleNamespace) -> None:
 
 
 def test_fails_for_a_tag_of_another_plan_or_none(store: SimpleNamespace) -> None:
-    """A job reads what was tagged for it, and says what is wrong."""
+    """The job reports the problem of its tag."""
     shop = store.shop
     tag = pin(store)
     with pytest.raises(TrainingSetError, match=f"tag {tag} is not that of this plan"):
@@ -142,7 +142,7 @@ def test_fails_for_a_tag_of_another_plan_or_none(store: SimpleNamespace) -> None
 
 
 def test_adds_one_reference_and_keeps_the_log_of_files_short() -> None:
-    """All else of the metadata stays; the time does not go back."""
+    """The rest of the metadata is unchanged, and its time does not decrease."""
     changed = with_tag(METADATA, "s3://b/3", 1, "new", now=datetime.fromtimestamp(0).astimezone())
     reference = {"snapshot-id": 1, "type": "tag", "max-ref-age-ms": 91 * 86_400_000}
     assert changed["refs"] == {**METADATA["refs"], "new": reference}
@@ -155,7 +155,7 @@ def test_adds_one_reference_and_keeps_the_log_of_files_short() -> None:
 
 
 def test_the_newest_eight_tags_are_kept() -> None:
-    """Of those with an age: whoever made another one may need it."""
+    """Tags of other origins, without an age, are kept."""
     snapshots = [{"snapshot-id": number, "sequence-number": 100 - number} for number in range(12)]
     metadata = {**METADATA, "snapshots": snapshots, "refs": {"theirs": {"snapshot-id": 11, "type": "tag"}}}
     for number in reversed(range(12)):
@@ -173,5 +173,5 @@ def test_fails_for_what_was_expired_or_named_otherwise(snapshot: int, tag: str, 
 
 
 def test_tables_are_named_by_themselves_or_by_their_groups(shop: SimpleNamespace) -> None:
-    """Those of the plan alone."""
+    """Only tables of the plan are accepted."""
     assert tables_of(shop.PLAN, ["sales_v1", "stock_v1", "weather_v1"]) == ("sales_v1", "stock_v1")

@@ -1,4 +1,4 @@
-"""Rows read batch by batch: same rows, same order, one file at a time."""
+"""Rows read in batches: same rows and order, one file at a time."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ DAY = [datetime(2017, 1, number, tzinfo=UTC) for number in range(1, 10)]
 
 
 class Chopped:
-    """A table in batches of two rows, as a file would come."""
+    """A table in batches of two rows, like a file."""
 
     def __init__(self, table):
         self.table, self.schema = table, table.schema
@@ -38,7 +38,7 @@ class Chopped:
 
 @pytest.fixture
 def table(tmp_path):
-    """Give an Iceberg table of two data files."""
+    """Return an Iceberg table of two data files."""
     catalog = SqlCatalog("local", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=tmp_path.as_uri())
     catalog.create_namespace("features")
     rows = pa.table(
@@ -57,7 +57,7 @@ def table(tmp_path):
 
 
 def test_takes_as_a_table_does():
-    """Places in any order, repeated and missing, across batches."""
+    """Row positions may be in any order, repeated and missing, across batches."""
     table = pa.table({"x": ["a", "b", "c", "d", "e"], "y": [0, 1, None, 3, 4]})
     places = pa.chunked_array([[4, None, 0], [4, 2, 1, 0]], pa.int64())
     for found, wanted in zip(
@@ -70,7 +70,7 @@ def test_takes_as_a_table_does():
 
 
 def test_fails_when_the_rows_have_become_fewer():
-    """A place that is not there is no silent null."""
+    """A missing row is an error, not a null."""
     with pytest.raises(ValueError, match="the rows ended after 2, but place 7 was picked"):
         take(Chopped(pa.table({"x": [1, 2]})), ["x"], pa.chunked_array([[1, 7]]))
 
@@ -87,7 +87,7 @@ def test_places_go_on_from_batch_to_batch():
 
 
 def test_a_scan_is_read_in_one_order_with_its_filter(table):
-    """Filter columns need not be asked for; every read gives the same rows in the same places."""
+    """Filter columns need not be selected; every read gives the same rows at the same positions."""
     rows = IcebergRows(table.scan(row_filter="units >= 1 or units is nan", selected_fields=("store_id", "units")))
     assert rows.schema.field("store_id").type == pa.string()
     one, other = rows.read(["store_id"]).read_all(), rows.read(["units", "store_id"]).read_all()
@@ -105,19 +105,19 @@ def test_a_plan_over_a_scan_equals_the_plan_over_its_table(table):
     for rows in (IcebergRows(scan), IcebergRows(scan).read(names).read_all()):
         stock = GroupRows(name="stock", entities=("store_id",), columns=("units",), ttl=None, rows=rows)
         results.append(str(point_in_time(entities, "at", [stock])["units"].to_pylist()))
-    # of the two rows of store 1 with equal times and batch the value decides
+    # two rows of store 1 have equal times and batch, so the value decides
     assert results == ["[5.0, None, nan, None]"] * 2
 
 
 def test_an_old_snapshot_is_read_as_it_was(table):
-    """A pinned scan does not see later files."""
+    """A pinned scan excludes later files."""
     first = table.metadata.snapshots[0].snapshot_id
     rows = IcebergRows(table.scan(snapshot_id=first, selected_fields=("units",)))
     assert rows.read(["units"]).read_all().num_rows == 3
 
 
 def test_rows_are_those_known_in_the_window(filled):
-    """Rows created later, of later events or of older ones are not read."""
+    """Rows created later, and rows of later or older events, are not read."""
     filled.client.ingest(filled.STOCK, filled.stock((4, 99, 12)))
     table = filled.client.table("stock_v1")
     snapshot = table.current_snapshot().snapshot_id
@@ -128,7 +128,7 @@ def test_rows_are_those_known_in_the_window(filled):
 
 
 def test_the_cut_is_on_the_created_time_and_inclusive(filled):
-    """What `as_of` means: the event time does not count."""
+    """``as_of`` does not limit the event time."""
     filled.client.ingest(filled.STOCK, filled.stock((19, 99, 3)), idempotency_key="announced ahead")
     table = filled.client.table("stock_v1")
     snapshot = table.current_snapshot().snapshot_id
@@ -154,7 +154,7 @@ FILES = {
 
 @pytest.fixture
 def readings(filled):
-    """Give what reads rows, by name, at a day whose rows are not too old to be the latest."""
+    """Return the read functions by name, at a day whose rows are recent enough for ``latest``."""
     filled.set_day(10)
     asked, restated = filled.asked((1, "1")), filled.stock((1, 11, 1))
     one = pa.table({"store_id": ["1"]})
@@ -170,7 +170,7 @@ def readings(filled):
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("is_missing", [True, False])
 def test_a_file_that_is_missing_or_damaged_is_named(filled, readings, reading, kind, is_missing):
-    """By the file, and not by Arrow's words alone; no erasure is blamed that never was."""
+    """The error has the file, not only Arrow's words, and does not blame an erasure."""
     for place in FILES[kind](filled.client.table("stock_v1")):
         path = Path(place.removeprefix("file://"))
         if is_missing:
@@ -184,7 +184,7 @@ def test_a_file_that_is_missing_or_damaged_is_named(filled, readings, reading, k
 
 
 def test_a_file_that_an_erasure_took_is_told_apart(filled, monkeypatch):
-    """The build read the table before, and the file after."""
+    """The build read the table before the erasure and the file after it."""
     scan_tasks = source.scan_tasks
 
     def erased_then(scan):

@@ -1,4 +1,4 @@
-"""Rows of many files into a group, each once, and entity rows out of files."""
+"""Ingests of many files, each once, and entity rows from files."""
 
 import json
 from contextlib import suppress
@@ -23,7 +23,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 
 @pytest.fixture
 def lake(shop, monkeypatch):
-    """Give the shop with a bucket of S3 in process, whose history has two files of stock."""
+    """Return the shop with an in-process S3 bucket whose history has two files of stock."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     with mock_aws():
@@ -47,7 +47,7 @@ def on_hand(shop) -> list[int]:
 
 
 def test_a_prefix_is_ingested_file_by_file(lake):
-    """With the times at which rows became known, so that a training set finds them."""
+    """Rows keep the times at which they became known, so that training sets find them."""
     done = lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     assert done == IngestedSource(table="stock_v1", files=2, pieces=2, rows=8)
     built = lake.client.training_set(lake.asked((4.7, "1"), (0.2, "1")), [lake.STOCK], name="s")
@@ -55,7 +55,7 @@ def test_a_prefix_is_ingested_file_by_file(lake):
 
 
 def test_a_repeat_reads_no_file_again(lake, monkeypatch):
-    """Files that were ingested are known by name and version; one that was written again is read, and its rows are known."""
+    """Ingested files are recognised by name and version; a rewritten file is read, and its rows are duplicates."""
     lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     again = lake.new_client().ingest_from(lake.STOCK, lake.files(), backfill=True)
     assert again == IngestedSource(table="stock_v1", files=2, known=2)
@@ -69,7 +69,7 @@ def test_a_repeat_reads_no_file_again(lake, monkeypatch):
 
 @pytest.mark.parametrize("step", ["before", "after", "noted"])
 def test_nothing_is_ingested_twice_after_a_crash(lake, monkeypatch, step):
-    """Killed before a commit, after it, and after the file was written down; at each piece of each file."""
+    """Killed before and after a commit, and after the file was recorded, at each piece of each file."""
     monkeypatch.setattr(row_files, "_PIECE_BYTES", 1 << 6)
     noted, left = source_ingest.note, [0]
 
@@ -87,7 +87,7 @@ def test_nothing_is_ingested_twice_after_a_crash(lake, monkeypatch, step):
 
     crashes = 0
     for crash in range(1, 9):
-        left[0] = 1 if step == "noted" else crash  # a file that is noted is not read again
+        left[0] = 1 if step == "noted" else crash  # a recorded file is not read again
         with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
             if step == "noted":
                 patch.setattr(source_ingest, "note", lambda *given: (noted(*given), crash_in_time()))
@@ -99,7 +99,7 @@ def test_nothing_is_ingested_twice_after_a_crash(lake, monkeypatch, step):
 
 
 def test_a_note_that_is_torn_is_written_again(lake):
-    """Its file is read again, whose rows are known."""
+    """Its file is read again, and the rows are duplicates."""
     lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     torn, _ = sorted((lake.path / "tables/ledger").rglob("*.json"))
     torn.write_bytes(b"")
@@ -112,7 +112,7 @@ def test_a_note_that_is_torn_is_written_again(lake):
 
 
 def test_text_files_get_the_types_of_the_group(lake):
-    """Keys are texts where the group says so; what a run has without created_time is known from now on."""
+    """Keys are strings if the group declares them so; rows without created_time become known at the ingest."""
     lake.put("csv/a.csv", b"store_id,event_time,on_hand\n007,2017-01-02T00:00:00Z,\n")
     lake.put("csv/b.csv", b"store_id,event_time,on_hand\n007,2017-01-03T00:00:00Z,5\n")
     assert lake.client.ingest_from(lake.STOCK, lake.files("csv/")).rows == 2
@@ -122,7 +122,7 @@ def test_text_files_get_the_types_of_the_group(lake):
 
 
 def test_times_of_text_files_are_as_those_of_a_frame(lake):
-    """Of a group with a zone and finer times; of another they are refused with the fix."""
+    """Covers a group with a zone and finer times; other groups reject them with the fix."""
     declared = {name: getattr(lake.STOCK, name) for name in lake.STOCK.__slots__}
     zoned = FeatureGroup(**declared | {"name": "zoned", "time_zone": "America/New_York", "finer_times": "truncate"})
     lake.put("naive/a.csv", b"store_id,event_time,on_hand\n7,2017-01-02T00:00:00.000000001,NA\n")
@@ -134,7 +134,7 @@ def test_times_of_text_files_are_as_those_of_a_frame(lake):
 
 
 def test_json_lines_without_created_time_are_known_from_now_on(lake):
-    """As rows of CSV and Parquet are, and a key from a folder is theirs."""
+    """As for CSV and Parquet; keys from folder names apply."""
     lake.put("json/store_id=7/a.jsonl", b'{"event_time": "2017-01-02T00:00:00Z", "on_hand": 3}\n')
     assert lake.client.ingest_from(lake.STOCK, lake.files("json/")).rows == 1
     (row,) = lake.client.table("stock_v1").scan().to_arrow().to_pylist()
@@ -142,7 +142,7 @@ def test_json_lines_without_created_time_are_known_from_now_on(lake):
 
 
 def test_every_problem_is_named_before_anything_is_written(lake):
-    """Columns that are missing or not declared in any file; a table is not even made."""
+    """Reports missing and undeclared columns of all files; the table is not created."""
     lake.put("stock/2.parquet", parquet(lake.stock((9, 9, 9)).drop_columns(["event_time", "created_time"])))
     lake.put("stock/3.parquet", parquet(lake.stock((9, 9, 9)).append_column("color", pa.array(["red"]))))
     with pytest.raises(SourceError) as told:
@@ -156,7 +156,7 @@ def test_every_problem_is_named_before_anything_is_written(lake):
 
 
 def test_a_row_that_does_not_fit_is_named_with_its_file(lake):
-    """What came before stays, and is not written again once the file is put right."""
+    """Earlier rows stay, and are not written again once the file is fixed."""
     lake.put("stock/1.parquet", parquet(lake.stock((25, 1, 25))))
     with pytest.raises(
         BatchError, match=r"s3://history/stock/1\.parquet, rows 1 to 1: .*; 1 pieces before it are in the table"
@@ -168,7 +168,7 @@ def test_a_row_that_does_not_fit_is_named_with_its_file(lake):
 
 
 def test_what_is_no_source_is_refused(lake):
-    """By what is one."""
+    """The error names valid sources."""
     with pytest.raises(
         SourceError, match=r"a source of rows is required, RowFiles\(...\) or AthenaQuery\(...\), got 's3://"
     ):
@@ -176,7 +176,7 @@ def test_what_is_no_source_is_refused(lake):
 
 
 def test_entity_rows_of_files(lake):
-    """Of several files in the order of their names; text files get the types of the groups' keys."""
+    """Files are read in order of their names, with the types of the groups' keys for text files."""
     lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     lake.put("asked/a.csv", b"store_id,event_timestamp\n1,2017-01-05T16:00:00Z\n007,2017-01-05T16:00:00Z\n")
     lake.put("asked/b.csv", b"store_id,event_timestamp\n1,2017-01-01T16:00:00Z\n")
@@ -191,7 +191,7 @@ def test_entity_rows_of_files(lake):
 
 @pytest.mark.parametrize("fraction", ["", ".5"])
 def test_times_of_entity_rows_in_json_keep_their_zone(lake, fraction):
-    """With a fraction or without; the zone that is given is of those that have none."""
+    """With or without fractions; the given zone applies to times without one."""
     lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     for name, time in (("zone", f"2017-01-05T16:00:00{fraction}Z"), ("naive", f"2017-01-05T11:00:00{fraction}")):
         lake.put(f"{name}/a.jsonl", f'{{"store_id": "1", "event_timestamp": "{time}"}}\n'.encode())
@@ -204,7 +204,7 @@ def test_times_of_entity_rows_in_json_keep_their_zone(lake, fraction):
 
 
 def test_entity_rows_that_do_not_go_together_are_refused(lake):
-    """Other columns, more bytes than the memory has, features that are not there."""
+    """Rejects differing columns, more bytes than memory, and missing features."""
     lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
     lake.put("asked/a.parquet", parquet(lake.asked((1, "1"))))
     with pytest.raises(SourceError, match="have more than the 10 bytes of memory=; select only the required columns"):
@@ -217,7 +217,7 @@ def test_entity_rows_that_do_not_go_together_are_refused(lake):
 
 
 def test_folders_of_hive_are_columns_of_the_group(lake):
-    """A folder of the key is its column; one that the group does not declare is left alone. Of entity rows both are columns."""
+    """A folder of the key is its column; undeclared ones are ignored. For entity rows both are columns."""
     rows = lake.stock((1, 7, 1.5))
     lake.put("by-store/year=2017/store_id=9/x.parquet", parquet(rows.drop_columns(["store_id"])))
     lake.client.ingest_from(lake.STOCK, lake.files("by-store/"), backfill=True)

@@ -1,4 +1,4 @@
-"""Training sets of a plan: labels as known, the split by time, purging, pins, and what a plan may not ask."""
+"""Training sets of a plan: known labels, the split by time, purging, pins, and invalid plans."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def days(shop, table) -> list[float]:
 
 
 def test_holdout_ends_with_the_newest_known_label(filled):
-    """As of day 6.5 the labels of days 0-5 are known: the last two days are held out, the others train."""
+    """As of day 6.5 the labels of days 0-5 are known: the last two days are the holdout, the others train."""
     built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
     assert days(filled, built.train) == [0, 1, 2, 3]
     assert days(filled, built.holdout) == [4, 5]
@@ -35,7 +35,7 @@ def test_holdout_ends_with_the_newest_known_label(filled):
 
 
 def test_features_are_those_known_at_the_prediction(filled):
-    """Stock of the day of the prediction is used, with the label of the day after."""
+    """Each label of the day after has the stock of the prediction's day."""
     built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
     assert built.train.select(["units", "on_hand", "row_id"]).to_pydict() == {
         "units": [0.0, 1.0, 2.0, 3.0],
@@ -45,7 +45,7 @@ def test_features_are_those_known_at_the_prediction(filled):
 
 
 def test_late_label_trains_only_where_it_was_known_at_the_cut(filled):
-    """A label of day 2 that came on day 5.5, after the cut of day 4, is in neither split."""
+    """A label of day 2 that came on day 5.5, after the split at day 4, is in neither part."""
     store = filled.client
     late = replace(filled.SALES, name="late")
     store.ingest(late, filled.sales(*((n, float(n), 5.5 if n == 2 else n + 1) for n in range(6))))
@@ -55,7 +55,7 @@ def test_late_label_trains_only_where_it_was_known_at_the_cut(filled):
 
 
 def test_restated_label_counts_from_when_it_was_known(filled):
-    """Before a correction the old value trains, at its time the new one; a label taken back is none."""
+    """Before a correction the old value is used, afterwards the new one; a withdrawn label is dropped."""
     filled.client.ingest(filled.SALES, filled.sales((1, 100.0, 6.2), (5, None, 8)))
     before = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.1))
     assert before.train["units"].to_pylist() == [0.0, 1.0, 2.0, 3.0]
@@ -66,14 +66,14 @@ def test_restated_label_counts_from_when_it_was_known(filled):
 
 
 def test_history_bounds_the_training_rows(filled):
-    """Only rows of the days before the cut are trained on."""
+    """Only rows of the given days before the split train."""
     built = filled.client.split_training_set(replace(filled.PLAN, history_days=2), as_of=filled.day(6.5))
     assert days(filled, built.train) == [2, 3]
     assert built.manifest.split["history_days"] == "2"
 
 
 def test_expired_and_late_stock_is_null(shop):
-    """Stock older than its two days, or not arrived, leaves a null and keeps the row."""
+    """Stock older than two days, or not yet arrived, is null, and the row stays."""
     shop.client.ingest(shop.SALES, shop.sales(*((n, float(n), n + 1) for n in range(6))))
     shop.client.ingest(shop.STOCK, shop.stock((0, 7, 0), (3, 8, 4)))
     built = shop.client.split_training_set(shop.PLAN, as_of=shop.day(6.5))
@@ -81,7 +81,7 @@ def test_expired_and_late_stock_is_null(shop):
 
 
 def test_tables_are_pinned_by_a_tag(filled):
-    """The manifest names each table's snapshot, and a tag keeps the snapshot."""
+    """The manifest names each table's snapshot, which a tag keeps."""
     built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
     pinned = built.manifest.features[0]
     table = filled.client.table("stock_v1")
@@ -93,14 +93,14 @@ def test_tables_are_pinned_by_a_tag(filled):
 
 
 def test_building_twice_gives_the_same_manifest_and_bytes(filled):
-    """Nothing in a training set comes from the clock or from chance."""
+    """Nothing depends on the clock or on chance."""
     one = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
     two = filled.new_client().split_training_set(filled.PLAN, as_of=filled.day(6.5))
     assert (one.id, one.files) == (two.id, two.files)
 
 
 def test_later_rows_change_nothing_known_before(filled):
-    """More sales and stock give another snapshot, the same rows as of the same time."""
+    """More sales and stock give another snapshot and the same rows as of the same time."""
     one = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
     filled.client.ingest(filled.SALES, filled.sales((11, 11.0, 12)))
     filled.client.ingest(filled.STOCK, filled.stock((3, 99, 15)))
@@ -110,7 +110,7 @@ def test_later_rows_change_nothing_known_before(filled):
 
 
 def test_files_hold_the_splits(filled, tmp_path):
-    """The Parquet bytes read back as the splits, and the manifest lists their sizes."""
+    """The Parquet files read back as the splits, and the manifest lists their sizes."""
     built = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
     path = tmp_path / "part.parquet"
     path.write_bytes(built.files["holdout/part-0.parquet"])
@@ -122,7 +122,7 @@ def test_files_hold_the_splits(filled, tmp_path):
 
 
 def test_group_may_be_named_by_its_table(filled):
-    """A plan that names the table is not touched by a later version of the group."""
+    """A later version of the group does not affect a plan that names the table."""
     plan = replace(filled.PLAN, features={"stock_v1": ("on_hand",)})
     filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
     assert filled.client.split_training_set(plan, as_of=filled.day(6.5)).manifest.features[0].table == "stock_v1"
@@ -141,20 +141,20 @@ def test_group_may_be_named_by_its_table(filled):
     ],
 )
 def test_fails_when_the_plan_does_not_fit(filled, change, message):
-    """A plan that the tables cannot answer is refused with what there is."""
+    """The error lists the available values."""
     with pytest.raises(TrainingSetError) as error:
         filled.client.split_training_set(replace(filled.PLAN, **change), as_of=filled.day(6.5))
     assert message in str(error.value)
 
 
 def test_fails_before_any_label_is_known(filled):
-    """As of the first day nothing is known."""
+    """No label is known as of the first day."""
     with pytest.raises(TrainingSetError, match="no label of sales_v1 was known at 2017-01-01T12:00:00"):
         filled.client.split_training_set(filled.PLAN, as_of=filled.day(0.5))
 
 
 def test_fails_when_a_label_was_known_before_its_prediction(filled):
-    """A label that is known when it is to be predicted is a leak in the data."""
+    """Such a label is a leak in the data."""
     leak = replace(filled.SALES, name="leak")
     rows = filled.sales((1, 1.0, 2), (2, 2.0, 3))
     early = rows.set_column(3, "asked_at", [[filled.day(1), filled.day(4)]])
@@ -167,7 +167,7 @@ def test_fails_when_a_label_was_known_before_its_prediction(filled):
 
 @pytest.mark.parametrize(("old", "new"), [("units", "place"), ("store_id", "place")])
 def test_columns_may_be_called_as_they_like(filled, old, new):
-    """A key or a label called place is one."""
+    """A key or a label may be called place."""
     group, plan = _renamed(filled, old, new)
     built = filled.client.split_training_set(plan, as_of=filled.day(20))
 
@@ -179,7 +179,7 @@ def test_columns_may_be_called_as_they_like(filled, old, new):
 
 
 def test_fails_for_a_column_of_the_set_itself_before_anything_is_tagged(filled):
-    """The column that says of which split a row is."""
+    """The column with the split of a row is reserved."""
     _, plan = _renamed(filled, "units", "split")
     with pytest.raises(TrainingSetError, match="column 'split' would appear 2 times; omit one of them"):
         filled.client.split_training_set(plan, as_of=filled.day(20))
@@ -187,7 +187,7 @@ def test_fails_for_a_column_of_the_set_itself_before_anything_is_tagged(filled):
 
 
 def _renamed(filled, old, new):
-    """Ingest sales of a group with another name for a column, and return it with its plan, of its own features alone."""
+    """Ingest sales of a group with one renamed column; return it with a plan of its own features."""
     entities = tuple(replace(e, name=new) if e.name == old else e for e in filled.SALES.entities)
     features = tuple(replace(f, name=new) if f.name == old else f for f in filled.SALES.features)
     sales = replace(filled.SALES, name="other", entities=entities, features=features)
@@ -212,7 +212,7 @@ def _renamed(filled, old, new):
     ],
 )
 def test_what_the_rows_do_not_allow_leaves_no_tag(filled, change, day, message):
-    """No retention would ever remove what it keeps."""
+    """Retention would never remove a leftover tag's snapshot."""
     other = replace(filled.STOCK, name="other", entities=(replace(filled.STOCK.entities[0], name="shop_id"),))
     filled.client.ingest(other, filled.stock((1, 1, 1)).rename_columns({"store_id": "shop_id"}))
 
@@ -223,7 +223,7 @@ def test_what_the_rows_do_not_allow_leaves_no_tag(filled, change, day, message):
 
 
 def test_a_row_with_several_labels_counts_once_all_are_known(filled):
-    """Both are in the splits and in the pin; the same plan can be read from the manifest and built again."""
+    """All are in the splits and pinned; the plan is read from the manifest and rebuilt."""
     group = replace(
         filled.SALES,
         name="both",
@@ -243,7 +243,7 @@ def test_a_row_with_several_labels_counts_once_all_are_known(filled):
 
 
 def test_naive_predictions_are_made_of_the_training_split(filled):
-    """They are columns of both splits, part of what is hashed, and come again with the set."""
+    """They are columns of both splits, included in the hash, and rebuilt with the set."""
     plan = replace(filled.PLAN, baselines=("naive_median", "naive_last_by_store_id"))
     plain = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
     built = filled.client.split_training_set(plan, as_of=filled.day(6.5))
@@ -266,7 +266,7 @@ def test_naive_predictions_are_made_of_the_training_split(filled):
     ],
 )
 def test_fails_for_naive_predictions_that_cannot_be_made(filled, change, message):
-    """Before anything is tagged."""
+    """No table is tagged."""
     with pytest.raises(TrainingSetError, match=message):
         filled.client.split_training_set(replace(filled.PLAN, **change), as_of=filled.day(6.5))
     assert all(name == "main" for name in filled.client.table("sales_v1").metadata.refs)

@@ -1,4 +1,4 @@
-"""Ingest: one atomic append a batch, once, also when writers overtake each other."""
+"""Ingests: one atomic append per batch, exactly once, also when writers race."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def count(shop, table="stock_v1") -> int:
 
 
 def test_batch_is_one_snapshot_with_its_key(shop):
-    """A batch becomes one append whose summary holds the key; each row has the batch's ingest id."""
+    """A batch is one append whose summary has the key; each row has the batch's ingest id."""
     done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)), idempotency_key="first")
     table = shop.client.table("stock_v1")
     assert (done.rows, done.duplicate, done.table) == (2, False, "stock_v1")
@@ -30,7 +30,7 @@ def test_batch_is_one_snapshot_with_its_key(shop):
 
 
 def test_same_key_is_written_once(shop):
-    """A retried batch is recognised by its key and gives the first snapshot."""
+    """A retried batch is recognised by its key and returns the first snapshot."""
     first = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
     again = shop.new_client().ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
     assert (again.duplicate, again.rows, again.snapshot_id) == (True, 0, first.snapshot_id)
@@ -38,7 +38,7 @@ def test_same_key_is_written_once(shop):
 
 
 def test_same_content_is_written_once_without_a_key(shop):
-    """Without a key the content is the key, also where created_time is filled in later."""
+    """Without a key the content is the key, also if created_time is filled in later."""
     batch = shop.stock((1, 5, 1)).drop_columns(["created_time"])
     shop.client.ingest(shop.STOCK, batch)
     shop.set_day(21)
@@ -48,12 +48,12 @@ def test_same_content_is_written_once_without_a_key(shop):
 
 
 def test_two_writers_with_one_key_write_once(shop, monkeypatch):
-    """The check is made on the state that is committed to: a writer that was overtaken sees the other's key."""
+    """The check applies to the state of the commit: a writer that lost the race finds the other's key."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
     original, others = batch_ingest.data_files, []
 
     def data_files(*args, **kwargs):
-        if not others:  # this writer found no key; now the other one is faster
+        if not others:  # this writer found no key; now the other commits first
             others.append(None)
             others[0] = shop.new_client().ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
         return original(*args, **kwargs)
@@ -66,7 +66,7 @@ def test_two_writers_with_one_key_write_once(shop, monkeypatch):
 
 
 def test_two_batches_are_both_written_when_one_is_overtaken(shop, monkeypatch):
-    """An append that lost the race is tried again on the winner's state."""
+    """An append that lost the race is retried on the new state."""
     original, others = batch_ingest.data_files, []
 
     def data_files(*args, **kwargs):
@@ -82,7 +82,7 @@ def test_two_batches_are_both_written_when_one_is_overtaken(shop, monkeypatch):
 
 
 def test_retry_setting_is_not_written_to_the_table(shop):
-    """Turning pyiceberg's blind retries off changes no property of the table."""
+    """Disabling pyiceberg's retries changes no property of the table."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
     properties = shop.new_client().table("stock_v1").properties
     assert {name for name in properties if name.startswith("commit.retry")} == set()
@@ -98,7 +98,7 @@ def test_bad_batch_writes_nothing(shop):
 
 
 def test_local_table_grows_a_column(shop):
-    """A new nullable feature becomes a column; old rows have none."""
+    """A new nullable feature becomes a column, null in old rows."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
     grown = replace(shop.STOCK, features=(*shop.STOCK.features, Feature("colour", "string", "colour", nullable=True)))
     shop.client.ingest(grown, shop.stock((2, 6, 2)).append_column("colour", [["red"]]))
@@ -107,7 +107,7 @@ def test_local_table_grows_a_column(shop):
 
 
 def test_table_has_the_ids_and_partition_of_its_lock(shop):
-    """Iceberg's ids are the lock's, and the event time's month is the partition."""
+    """Ids are those of the lock file, and the partition is the event time's month."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
     table = shop.client.table("stock_v1")
     assert [(f.field_id, f.name) for f in table.schema().fields] == list(
@@ -118,7 +118,7 @@ def test_table_has_the_ids_and_partition_of_its_lock(shop):
 
 
 def test_latest_is_the_newest_row_known(shop):
-    """Of each entity the newest event counts, its newest restatement; what is known later does not."""
+    """For each entity the newest event's newest restatement counts; rows known later do not."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1), (2, 2, 2), (2, 3, 4), (1, 9, 5), (19, 7, 19)))
     shop.set_day(3)
     assert shop.client.latest(shop.STOCK)["on_hand"].to_pylist() == [2]
@@ -131,9 +131,9 @@ def test_latest_is_the_newest_row_known(shop):
 
 
 def test_fails_when_the_table_does_not_fit_its_group(shop):
-    """A group that the deployed table does not carry is refused with the difference."""
+    """The error has the difference to the deployed table."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
-    shop.client._tables._local_lock = None  # as on Glue, where CloudFormation alone makes and changes tables
+    shop.client._tables._local_lock = None  # as on Glue, where only CloudFormation creates and changes tables
     grown = replace(shop.STOCK, features=(*shop.STOCK.features, Feature("colour", "string", "colour", nullable=True)))
     with pytest.raises(FeatureTableError, match="column 'colour' is missing; deploy the feature store first"):
         shop.client.ingest(grown, shop.stock((2, 6, 2)).append_column("colour", [["red"]]))
@@ -144,7 +144,7 @@ def test_fails_when_the_table_does_not_fit_its_group(shop):
 
 
 def test_a_folder_may_be_named_by_a_text(shop):
-    """As ``pathlib`` takes it."""
+    """Like ``pathlib``."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)))
 
     assert FeatureStoreClient.local(str(shop.path)).table_names() == ("stock_v1",)
@@ -152,6 +152,6 @@ def test_a_folder_may_be_named_by_a_text(shop):
 
 @pytest.mark.parametrize("path", ["", None, 5])
 def test_fails_for_what_is_no_path(path):
-    """Nothing is made."""
+    """No folder is created."""
     with pytest.raises(FeatureStoreError, match=f"path must be the path of a folder, got {path!r}"):
         FeatureStoreClient.local(path)

@@ -1,4 +1,4 @@
-"""What another engine built of a plan is checked: manifest, plan, time, tag, counts, and the bytes of every file."""
+"""Checks of a set that another engine built: manifest, plan, time, tag, counts, and the bytes of every file."""
 
 import hashlib
 from dataclasses import replace
@@ -64,7 +64,7 @@ MANIFEST = TrainingSetManifest(
 
 @pytest.fixture
 def built(tmp_path: Path) -> SimpleNamespace:
-    """Give a set as a build leaves it in a folder."""
+    """Return a set as a build leaves it in a folder."""
     objects, manifests = Objects(tmp_path / "set"), Manifests(tmp_path / "manifests")
     for path, body in CONTENT.items():
         objects.put_once(path, body)
@@ -72,7 +72,7 @@ def built(tmp_path: Path) -> SimpleNamespace:
 
 
 def keep(built: SimpleNamespace, manifest: TrainingSetManifest = MANIFEST) -> None:
-    """Write the manifest, last."""
+    """Write the manifest last."""
     built.objects.put_once(MANIFEST_FILE, canonical_json(manifest))
     built.manifests.write(manifest)
 
@@ -83,7 +83,7 @@ def check(built: SimpleNamespace, plan: TrainingSetPlan = PLAN, **changes: Any) 
 
 
 def test_a_set_that_is_all_there_gives_its_manifest(built: SimpleNamespace) -> None:
-    """Under the id that is its content's hash."""
+    """The id is the hash of its content."""
     keep(built)
     assert check(built) == MANIFEST
 
@@ -119,7 +119,7 @@ def test_a_set_that_is_all_there_gives_its_manifest(built: SimpleNamespace) -> N
 def test_a_set_of_another_request_or_with_other_counts_is_refused(
     built: SimpleNamespace, manifest: TrainingSetManifest, changes: dict[str, Any], problem: str
 ) -> None:
-    """By name, with what to do."""
+    """The error names the difference and the fix."""
     keep(built, manifest)
     with pytest.raises(StoredSetError, match=rf"{problem}.*; build it again"):
         check(built, **changes)
@@ -129,7 +129,7 @@ def test_a_set_of_another_request_or_with_other_counts_is_refused(
 def test_a_file_that_is_missing_or_has_other_bytes_is_named(
     built: SimpleNamespace, body: bytes | None, problem: str
 ) -> None:
-    """All of them are."""
+    """All such files are reported."""
     keep(built)
     path = built.folder / "holdout" / "part-0.parquet"
     path.unlink() if body is None else path.write_bytes(body)
@@ -138,7 +138,7 @@ def test_a_file_that_is_missing_or_has_other_bytes_is_named(
 
 
 def test_a_set_without_a_manifest_was_not_built(built: SimpleNamespace) -> None:
-    """Beside its files, or under its id."""
+    """The manifest is missing next to its files, or under its id."""
     with pytest.raises(StoredSetError, match=r"there is no manifest/training_set.json in .*; build it again"):
         check(built)
     built.objects.put_once(MANIFEST_FILE, canonical_json(MANIFEST))
@@ -148,7 +148,7 @@ def test_a_set_without_a_manifest_was_not_built(built: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("asked", ["SHA256", None])
 def test_s3_is_asked_for_the_hash_that_it_keeps(monkeypatch: pytest.MonkeyPatch, asked: str | None) -> None:
-    """An object is read where S3 keeps none; one that is not there is none."""
+    """The object is read if S3 has no hash; a missing object has none."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         s3 = boto3.client("s3")

@@ -1,4 +1,4 @@
-"""Tables by name, and where Glue is."""
+"""Tables by name, and the configuration of Glue."""
 
 import shutil
 import sqlite3
@@ -24,7 +24,7 @@ from mlops_runtime.features.table_description import FeatureTableError
 
 
 def test_tables_are_listed_and_loaded_by_name(filled):
-    """A folder has the tables that groups made."""
+    """A folder contains the tables of its groups."""
     tables = Tables.local(filled.path, "features", None)
     assert tables.names() == ("sales_v1", "stock_v1")
     assert tables.load("stock_v1").name() == ("features", "stock_v1")
@@ -33,7 +33,7 @@ def test_tables_are_listed_and_loaded_by_name(filled):
 
 
 def test_a_group_is_found_by_its_name(filled):
-    """While it has one version; a table's own name always."""
+    """The group's name works while it has one version, the table's name always."""
     assert (
         filled.client._tables.find("stock").name()[-1]
         == filled.client._tables.find("stock_v1").name()[-1]
@@ -46,7 +46,7 @@ def test_a_group_is_found_by_its_name(filled):
 
 
 def test_fails_for_a_place_that_is_no_folder(tmp_path):
-    """And says which."""
+    """The error names the path."""
     (tmp_path / "file").touch()
     with pytest.raises(FeatureTableError, match=r"a store needs a folder that exists or can be created, got .*file"):
         Tables.local(tmp_path / "file", "features", None)
@@ -54,7 +54,7 @@ def test_fails_for_a_place_that_is_no_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["a b", "ü", "p%41", "s;t=1", "b[1]*"])
 def test_a_folder_may_have_any_name(tmp_path, name):
-    """All files of a store are below its folder, whose name other programs would write in another way."""
+    """All files of a store are below its folder; other programs would escape such a name."""
     shop = shop_at(tmp_path / name)
     fill(shop)
     shop.client.ingest(shop.STOCK, shop.stock((10, 1, 10)))
@@ -68,14 +68,14 @@ def test_a_folder_may_have_any_name(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["h#x", "q?x"])
 def test_a_folder_whose_name_would_end_a_uri_is_refused(tmp_path, name):
-    """Before it is made."""
+    """The error precedes the folder's creation."""
     with pytest.raises(FeatureTableError, match=r"a store's folder must not contain [#?], .*; choose another folder"):
         Tables.local(tmp_path / name, "features", None)
     assert not (tmp_path / name).exists()
 
 
 def test_glue_reads_region_endpoints_and_keys_from_the_environment():
-    """Each service's endpoint wins over the common one; what is not set is left to boto3 and Arrow."""
+    """A service's endpoint overrides the common one; unset values are left to boto3 and Arrow."""
     assert glue_properties(
         {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_S3": "http://s3"}
     ) == {"client.region": "eu-west-1", "glue.endpoint": "http://all", "s3.endpoint": "http://s3"}
@@ -87,7 +87,7 @@ def test_glue_reads_region_endpoints_and_keys_from_the_environment():
 
 
 def test_a_folder_follows_what_a_deployment_would_change(filled):
-    """Columns that take more, and the time to live; by another process, which knows the group as it is now."""
+    """Covers widened columns and the time to live, applied by another process with the current declaration."""
     old = replace(filled.STOCK, name="grown", features=(Feature("a", "int", "a"), Feature("b", "float", "b")))
     filled.client.ingest(old, pa.table({"store_id": ["1"], "event_time": [filled.day(1)], "a": [1], "b": [0.5]}))
     wide = (
@@ -114,7 +114,7 @@ def test_a_folder_follows_what_a_deployment_would_change(filled):
 
 
 def test_a_folder_grows_a_vector_with_its_length(filled):
-    """In one commit; who does not declare it yet goes on as with any other column, and another length is refused."""
+    """One commit adds both; readers without the declaration continue, and another length is rejected."""
     extra = Feature("extra", "vector(2)", "x", nullable=True)
     grown = replace(filled.STOCK, features=(*filled.STOCK.features, extra))
     batch = filled.stock((12, 1, 12)).append_column("extra", pa.array([[1.0, 2.0]], pa.list_(pa.float32())))
@@ -152,7 +152,7 @@ _ON_HAND = Feature("on_hand", "long", "x", nullable=True)
     ],
 )
 def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change, message):
-    """By a process that does not know the earlier declaration as by one that does; the table stays, and a new version helps."""
+    """With or without knowledge of the earlier declaration; the table is unchanged, and a new version is the fix."""
     group = replace(filled.STOCK, **change)
     values = {"shop_id": ["1"], "store_id": ["1"], "event_time": [filled.day(1)], "on_hand": [1], "extra": [1]}
     values |= {"on_hand": ["x"]} if group.features[0].type == "string" else {}
@@ -170,7 +170,7 @@ def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change,
 
 
 def test_many_may_open_a_new_folder_at_once(tmp_path):
-    """Each looks, and then makes what it did not see."""
+    """Each process checks and then creates what is missing."""
     for folder in range(5):
         together = Barrier(6)
 
@@ -184,7 +184,7 @@ def test_many_may_open_a_new_folder_at_once(tmp_path):
 
 @pytest.mark.parametrize("is_copied", [True, False])
 def test_a_folder_that_was_moved_or_copied_is_named(filled, tmp_path, is_copied):
-    """Its tables name their files by whole paths: a copy would read, and write into, the store that it was made of."""
+    """Tables reference files by absolute paths: a copy would read from and write to the original."""
     target = tmp_path / "elsewhere"
     (shutil.copytree if is_copied else shutil.move)(filled.path, target)
     moved = filled.new_client(target)
@@ -199,7 +199,7 @@ def test_a_folder_that_was_moved_or_copied_is_named(filled, tmp_path, is_copied)
 
 @pytest.mark.parametrize("content", [b"{", b"", b"\0\xff", b'{"format-version": 2}'])
 def test_a_damaged_state_of_a_table_is_named(filled, content):
-    """With its file and what helps; other tables are read as ever."""
+    """The error has the file and the fix; other tables are readable."""
     newest = Path(filled.client.table("stock_v1").metadata_location.removeprefix("file://"))
     newest.write_bytes(content)
     with pytest.raises(DamagedFileError, match=f"^file .*{newest.name} of table stock_v1 cannot be read: .*restore it"):
@@ -208,14 +208,14 @@ def test_a_damaged_state_of_a_table_is_named(filled, content):
 
 
 def test_a_damaged_catalog_is_named(filled):
-    """No store is made in its place."""
+    """It is not replaced by a new one."""
     (filled.path / "catalog.db").write_bytes(b"garbage" * 1000)
     with pytest.raises(DamagedFileError, match=r"catalog\.db cannot be read: file is not a database; restore it"):
         filled.new_client()
 
 
 def test_a_state_that_is_missing_alone_is_named(filled):
-    """The folder did not move: others of its tables are read as ever."""
+    """The folder did not move, and other tables are readable."""
     newest = Path(filled.client.table("stock_v1").metadata_location.removeprefix("file://"))
     newest.unlink()
     with pytest.raises(MissingFileError, match=f"^file .*{newest.name} of table stock_v1 is missing; restore it"):
@@ -224,7 +224,7 @@ def test_a_state_that_is_missing_alone_is_named(filled):
 
 
 def test_a_state_that_later_commits_removed_is_not_missing(filled, monkeypatch):
-    """A reader may look its name up before they do."""
+    """A reader may get its name shortly before."""
     tables = filled.client._tables
     load, stale = tables._catalog.load_table, [FileNotFoundError("of a state before")]
 
@@ -239,7 +239,7 @@ def test_a_state_that_later_commits_removed_is_not_missing(filled, monkeypatch):
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b""), lambda path: path.unlink()])
 def test_a_catalog_that_was_emptied_is_no_new_store(filled, damage):
-    """There are tables, so that there was a catalog; none is made in its place."""
+    """Tables exist, so a catalog existed; no new one is made in its place."""
     damage(filled.path / "catalog.db")
     with pytest.raises(
         DamagedFileError, match=r"catalog\.db is (empty|missing), but there are tables beside it; restore it"
@@ -249,13 +249,13 @@ def test_a_catalog_that_was_emptied_is_no_new_store(filled, damage):
 
 
 def test_a_catalog_that_is_empty_before_there_is_a_table_is_made(tmp_path):
-    """Its maker was killed, or has just begun."""
+    """Its creator was killed or has just started."""
     (tmp_path / "catalog.db").touch()
     assert Tables.local(tmp_path, "features", None).names() == ()
 
 
 def test_a_locked_catalog_is_named(filled, monkeypatch):
-    """By opening and by a commit, after the time that both wait for a lock."""
+    """By opening and by a commit, after the lock timeout."""
     monkeypatch.setattr(table_catalog, "_BUSY_SECONDS", 0.01)
     opened = filled.new_client()
     holder = sqlite3.connect(filled.path / "catalog.db", isolation_level=None)
@@ -276,7 +276,7 @@ def test_a_locked_catalog_is_named(filled, monkeypatch):
     [("query_only=on", "attempt to write a readonly database"), ("max_page_count=1", "database or disk is full")],
 )
 def test_a_catalog_that_cannot_be_written_is_named(filled, pragma, message):
-    """Other tables are read as ever."""
+    """Other tables are readable."""
     client = filled.new_client()
     engine = client._tables._catalog.engine
     engine.dispose()

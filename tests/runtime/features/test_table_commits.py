@@ -1,4 +1,4 @@
-"""Writers that overtake each other wait, and all land."""
+"""Competing writers wait and all commit."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -12,12 +12,12 @@ from mlops_runtime.features.table_description import FeatureTableError
 
 
 def overtaken(table):
-    """Commit nothing, as whoever is overtaken does."""
+    """Fail the commit as if another writer came first."""
     raise CommitFailedException("overtaken")
 
 
 def test_pauses_double_up_to_the_longest_and_only_a_part_is_waited(filled):
-    """The part is drawn anew for each."""
+    """The random part is drawn for each pause."""
     pauses, parts = [], iter([0.5, 1.0, 0.0, 1.0, 1.0])
     retries = Retries(tries=6, sleep=pauses.append, part=lambda: next(parts), first_pause=0.5)
 
@@ -28,7 +28,7 @@ def test_pauses_double_up_to_the_longest_and_only_a_part_is_waited(filled):
 
 
 def test_a_busy_table_is_named_with_what_was_tried(filled):
-    """It is an error of the table, and says what is allowed."""
+    """The error is that of the table and has the limits."""
     retries = Retries(tries=3, sleep=[].append)
 
     with pytest.raises(FeatureTableError, match=r"stock_v1 is busy: 3 tries in 0 s .*allowed are 3 tries and 60 s"):
@@ -36,7 +36,7 @@ def test_a_busy_table_is_named_with_what_was_tried(filled):
 
 
 def test_no_try_begins_after_the_last_second(filled):
-    """However many are left."""
+    """However many attempts remain."""
     times = iter([0.0, 40.0, 61.0])
     retries = Retries(sleep=[].append, clock=lambda: next(times))
 
@@ -45,7 +45,7 @@ def test_no_try_begins_after_the_last_second(filled):
 
 
 def test_a_state_that_was_replaced_while_it_was_read_is_read_again(filled):
-    """Later commits remove the metadata files of those before."""
+    """Later commits remove earlier metadata files."""
     table, original, failures = filled.client.table("stock_v1"), filled.client.table("stock_v1").refresh, [1]
 
     def refresh():
@@ -60,7 +60,7 @@ def test_a_state_that_was_replaced_while_it_was_read_is_read_again(filled):
 
 
 def test_a_snapshot_that_another_commit_removed_is_looked_for_again(shop):
-    """Two erasures expire the same history at once; pyiceberg says so by a ValueError, and any other of these stays one."""
+    """Two erasures expire the same history; pyiceberg raises a ValueError, any other of which is passed on."""
     for number in range(3):
         shop.client.ingest(shop.STOCK, shop.stock((number, number, number)))
     table, other = (shop.client.table("stock_v1") for _ in range(2))
@@ -81,7 +81,7 @@ def test_a_snapshot_that_another_commit_removed_is_looked_for_again(shop):
 
 
 def test_files_that_went_with_the_state_are_not_looked_for_again(shop):
-    """An erasure removes what it took from history; a file that no commit took is missing."""
+    """An erasure's removed files, and files missing without a commit, are not retried."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
     table, tries = shop.client.table("stock_v1"), []
 
@@ -100,7 +100,7 @@ def test_files_that_went_with_the_state_are_not_looked_for_again(shop):
 
 
 def _overtaken_once(shop, fail):
-    """Commit what fails when another writer comes first; return at which sequence numbers it was tried."""
+    """Make a commit fail once because another writer came first; return the sequence numbers of the attempts."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
     table, tries = shop.client.table("stock_v1"), []
 
@@ -115,7 +115,7 @@ def _overtaken_once(shop, fail):
 
 
 def test_a_manifest_that_went_while_manifests_were_merged_is_looked_for_again(shop):
-    """Pyiceberg's writer hides that it is missing behind an error of its own."""
+    """Pyiceberg's writer replaces the missing-file error by its own."""
 
     def merge(fresh):
         output = fresh.io.new_output(f"{fresh.location()}/metadata/merged.avro")
@@ -135,7 +135,7 @@ def test_a_snapshot_that_a_commit_builds_on_and_that_went_is_looked_for_again(sh
 
 
 def test_a_state_that_is_replaced_at_each_reading_is_overtaken(shop):
-    """Many write at once: it is tried again later, and not a missing file."""
+    """With many writers the read is retried later, and not reported as a missing file."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
     table, tries = shop.client.table("stock_v1"), []
     read = table.refresh

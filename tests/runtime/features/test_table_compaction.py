@@ -1,4 +1,4 @@
-"""Few files however many batches, the same rows, and no harm where two do it at once."""
+"""Compaction: few files for any number of batches, the same rows, and safe concurrency."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mlops_runtime.features.training_set_manifest import remove
 
 
 def batch(shop, number, day=0) -> None:
-    """Ingest a row under the key of a number."""
+    """Ingest a row with a numbered key."""
     row = shop.stock((day + number / 1000, number, 15))
     return shop.client.ingest(shop.STOCK, row, idempotency_key=f"batch {number}")
 
@@ -42,12 +42,12 @@ def _many_once(tmp_path_factory):
 
 @pytest.fixture
 def many(_many_once):
-    """Give a shop with 20 batches that were not compacted as they came."""
+    """Return a shop with 20 batches that were not compacted."""
     return _many_once.back()
 
 
 def test_files_of_a_tier_become_one_with_the_same_rows_in_order(many):
-    """By key and event time, with the ids of their ingests and the newest event in the summary."""
+    """Rows are sorted by key and event time with their ingest ids, and the summary has the newest event."""
     table = many.client.table("stock_v1")
     before = table.scan().to_arrow().sort_by("event_time")
 
@@ -72,7 +72,7 @@ def test_a_folder_compacts_itself(shop):
 
 
 def test_sets_are_identical_through_expiry_and_compaction(shop):
-    """However long ago they were built, and without their tags."""
+    """For sets of any age, also without their tags."""
     built = []
     for number in range(60):
         batch(shop, number)
@@ -88,7 +88,7 @@ def test_sets_are_identical_through_expiry_and_compaction(shop):
 
 
 def test_a_month_becomes_one_file_when_the_next_begins(many):
-    """Whatever the tiers of its files; few late rows do not make it be written again."""
+    """For any tiers of its files; few late rows do not cause a rewrite."""
     compact(many.client.table("stock_v1"), remove)
     many.set_day(60)
     for number in (100, 101):
@@ -104,7 +104,7 @@ def test_a_month_becomes_one_file_when_the_next_begins(many):
 
 
 def test_the_second_of_two_at_once_leaves_nothing(many, monkeypatch):
-    """It finds that its files were taken, and removes what it wrote."""
+    """It finds its input files gone and removes its output."""
     table, original, others = many.client.table("stock_v1"), table_compaction._rows, []
 
     def overtaken(table, tasks):
@@ -121,7 +121,7 @@ def test_the_second_of_two_at_once_leaves_nothing(many, monkeypatch):
 
 
 def test_an_erasure_that_comes_first_is_not_undone(many, monkeypatch):
-    """Rows that were read before it do not come back, in no file."""
+    """Rows read before the erasure are in no file."""
     secret = many.stock((1, 1, 15)).set_column(0, "store_id", pa.array([["4711-of-the-canary"]]).flatten())
     many.client.ingest(many.STOCK, secret)
     table, original, others = many.client.table("stock_v1"), table_compaction._rows, []
@@ -140,7 +140,7 @@ def test_an_erasure_that_comes_first_is_not_undone(many, monkeypatch):
 
 
 def test_a_table_that_is_written_all_the_time_is_compacted_another_time(many, monkeypatch):
-    """One try; it comes again."""
+    """After one attempt it waits for the next run."""
 
     def refuse(transaction):
         raise CommitFailedException("overtaken")
@@ -151,7 +151,7 @@ def test_a_table_that_is_written_all_the_time_is_compacted_another_time(many, mo
 
 @pytest.mark.parametrize("is_missing", [True, False])
 def test_a_file_that_is_missing_or_damaged_is_named(many, caplog, is_missing):
-    """By maintenance as an error; an ingest, whose commit is done, says so in the log."""
+    """Maintenance raises an error; an ingest, which is committed, logs it."""
     place = many.client.table("stock_v1").scan().plan_files()
     path = Path(next(iter(place)).file.file_path.removeprefix("file://"))
     if is_missing:

@@ -1,4 +1,4 @@
-"""What writers leave in a table that began before its rows were erased: by the ids of their ingests, not by their age."""
+"""Leftovers of writers that began before an erasure, found by ingest ids instead of age."""
 
 import pytest
 from pyiceberg.table import Transaction
@@ -18,7 +18,7 @@ def of_entity(*rows):
 
 
 def killed(filled, monkeypatch):
-    """Ingest rows of the entity with a writer that is killed before its commit."""
+    """Ingest rows of the entity by a writer that is killed before its commit."""
     with monkeypatch.context() as patched:
         patched.setattr(Transaction, "commit_transaction", lambda commit: commit._updates and 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -26,36 +26,36 @@ def killed(filled, monkeypatch):
 
 
 def loose(filled):
-    """Return the files of the table that no snapshot names."""
+    """Return the table's files that no snapshot names."""
     table = filled.client.table("stock_v1")
     return [file.uri for file in unnamed(table, listed(table)) if not file.uri.endswith(".json")]
 
 
 def swept(filled, taken=(), *, is_written=False):
-    """Sweep, and return what is still there."""
+    """Sweep, and return the remaining files."""
     sweep(filled.client.table("stock_v1"), ENTITY, taken, remove, is_written=lambda: is_written)
     return loose(filled)
 
 
 def test_a_writer_that_lost_to_the_rewrite_leaves_nothing(filled, monkeypatch):
-    """Neither its rows nor the manifest with their bounds; its file may have come after the rewrite was listed."""
+    """Removes its rows and the manifest with their bounds, also if its file came after the rewrite's listing."""
     killed(filled, monkeypatch)
     assert len(loose(filled)) == 3
     filled.client.ingest(
         filled.STOCK, stock((9.5, 1, 9.5))
-    )  # takes the sequence number that the killed one had counted on
+    )  # takes the sequence number that the killed writer expected
 
     assert [uri for uri in swept(filled) if "/snap-" not in uri] == []
 
 
 def test_the_files_of_a_writer_that_may_still_commit_stay(filled, monkeypatch):
-    """It delivers the rows anew."""
+    """The commit delivers the rows again."""
     killed(filled, monkeypatch)
     assert len(swept(filled)) == 3
 
 
 def test_a_file_that_cannot_be_read_goes_once_nobody_writes(filled):
-    """Its writer was killed in the middle of it."""
+    """Its writer was killed while writing it."""
     data = next((filled.path / "tables/features/stock_v1/data").rglob("*.parquet"))
     half = data.with_name("half.parquet")
     half.write_bytes(b"PAR1" + b"9")
@@ -65,7 +65,7 @@ def test_a_file_that_cannot_be_read_goes_once_nobody_writes(filled):
 
 
 def test_what_held_the_rows_is_said_before_they_go_and_until_when(filled):
-    """Sets between the two read them, whether their snapshots are there or not."""
+    """Sets between the two sequence numbers read the rows, whether their snapshots exist or not."""
     first = filled.client.table("stock_v1").last_sequence_number + 1
     filled.client.ingest(filled.STOCK, of_entity((9, 1, 9)))
     filled.client.ingest(filled.STOCK, stock((9.5, 1, 9.5)))

@@ -1,4 +1,4 @@
-"""Files below a table: which of them its state names."""
+"""Files below a table, and those named by its state."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from mlops_runtime.features.table_files import listed, matching_ids, missing_as_
 
 
 def test_every_file_of_a_table_is_named_until_one_is_not(filled):
-    """A file of a writer that was killed is the one that no snapshot names."""
+    """Only a killed writer's file is in no snapshot."""
     table = filled.client.table("stock_v1")
     assert unnamed(table, listed(table)) == []
     assert {file.uri for file in listed(table)} <= named(table)
@@ -27,7 +27,7 @@ def test_every_file_of_a_table_is_named_until_one_is_not(filled):
 
 
 def test_rows_of_an_entity_are_found_by_the_ids_of_their_ingests(filled):
-    """None where there are none, and unknown where the file cannot be read."""
+    """False without such rows, and unknown for an unreadable file."""
     table = filled.client.table("stock_v1")
     (file,) = suffixed(listed(table), [".parquet"])
     (entry,) = set(table.scan().to_arrow()["ingest_id"].to_pylist())
@@ -40,7 +40,7 @@ def test_rows_of_an_entity_are_found_by_the_ids_of_their_ingests(filled):
 
 @pytest.fixture(scope="module")
 def on_s3(cloud: Cloud) -> Iterator[S3FileSystem]:
-    """Give Arrow's S3 with a bucket."""
+    """Return Arrow's S3 file system with a bucket."""
     cloud.client("s3").create_bucket(Bucket="table-files")
     given = cloud.environment()
     yield S3FileSystem(
@@ -55,7 +55,7 @@ def on_s3(cloud: Cloud) -> Iterator[S3FileSystem]:
 def test_an_object_that_goes_after_it_was_opened_is_a_missing_file(
     cloud: Cloud, on_s3: S3FileSystem, size: int
 ) -> None:
-    """Arrow says so by other errors, by how S3's refusal fits where the content would be."""
+    """Arrow reports it by other errors, depending on how S3's error response fits the expected content."""
     s3, of = cloud.client("s3"), {"Bucket": "table-files", "Key": "a.avro"}
     s3.put_object(**of, Body=b"1" * size)
     file = on_s3.open_input_file("table-files/a.avro")
@@ -69,7 +69,7 @@ def test_an_object_that_goes_after_it_was_opened_is_a_missing_file(
 
 
 def test_what_else_s3_refuses_stays_what_it_is(on_s3: S3FileSystem) -> None:
-    """A bucket without an endpoint is not a file that went."""
+    """A bucket without an endpoint is not a missing file."""
     closed = S3FileSystem(endpoint_override="http://127.0.0.1:1", region="us-east-1", anonymous=True)
     with pytest.raises(OSError, match="AWS Error") as error, missing_as_such():
         closed.open_input_file("table-files/a.avro")

@@ -21,7 +21,7 @@ SETTINGS = FreshnessSettings(unit="demand", database="demand_features", tables=(
 
 @pytest.fixture
 def table(tmp_path: Path) -> Any:
-    """An Iceberg table without rows."""
+    """Return an Iceberg table without rows."""
     catalog = SqlCatalog("test", uri="sqlite:///:memory:", warehouse=f"file://{tmp_path}")
     catalog.create_namespace("f")
     return catalog.create_table("f.stock_v1", pa.schema([pa.field("x", pa.int64())]))
@@ -38,14 +38,14 @@ def _metadata(table: Any) -> dict[str, Any]:
 
 
 def test_a_table_that_never_had_a_row_has_no_age(table: Any) -> None:
-    """The log says so, and nothing is published."""
+    """The log reports it, and nothing is published."""
     age = table_age("stock_v1", _metadata(table), NOW)
 
     assert (age.age_seconds, age.event_time_max, age.reason) == (None, None, "no row has ever been ingested")
 
 
 def test_the_age_is_that_of_the_newest_event(table: Any) -> None:
-    """Of the table so far, as the last ingest says; the time of the commit is told beside it."""
+    """Uses the newest event so far in the last ingest's summary; the commit time is reported too."""
     for days in (3, 1):
         _append(table, NOW - timedelta(days=days))
 
@@ -58,7 +58,7 @@ def test_the_age_is_that_of_the_newest_event(table: Any) -> None:
 
 
 def test_a_table_whose_rows_are_all_gone_has_no_age(table: Any) -> None:
-    """Whatever the snapshots of the rows that were erased say; the next row has one."""
+    """Snapshots of erased rows are ignored; the next row has an age."""
     _append(table, NOW - timedelta(days=1))
     table.delete("x == 1", snapshot_properties={"mlops.event-time-max": NOW.isoformat()})
     gone = table_age("stock_v1", _metadata(table), NOW)
@@ -70,14 +70,14 @@ def test_a_table_whose_rows_are_all_gone_has_no_age(table: Any) -> None:
 
 
 def test_an_event_ahead_of_the_clock_is_younger_than_none(table: Any) -> None:
-    """A group with a lead may hold some."""
+    """A group with a lead may contain such events."""
     _append(table, NOW + timedelta(hours=1))
 
     assert table_age("stock_v1", _metadata(table), NOW).age_seconds == -3600
 
 
 def test_compaction_makes_no_table_younger_or_silent(table: Any) -> None:
-    """Its snapshot lacks the property: the nearest ancestor that has it counts."""
+    """Its snapshot lacks the property, so the nearest ancestor with it counts."""
     _append(table, NOW - timedelta(days=2))
     _append(table, None)
     _append(table, None)
@@ -88,7 +88,7 @@ def test_compaction_makes_no_table_younger_or_silent(table: Any) -> None:
 
 
 def test_only_ancestors_of_the_current_snapshot_count(table: Any) -> None:
-    """A branch, or what was rolled back, is not what readers see."""
+    """Branches and rolled-back snapshots are not visible to readers."""
     _append(table, NOW - timedelta(days=2))
     first = table.current_snapshot().snapshot_id
     _append(table, NOW)
@@ -98,7 +98,7 @@ def test_only_ancestors_of_the_current_snapshot_count(table: Any) -> None:
 
 
 def test_rows_that_others_wrote_have_no_known_age(table: Any) -> None:
-    """It says what to do, and does not end at an ancestor that has expired."""
+    """The message has the fix; the search does not end at an expired ancestor."""
     _append(table, None)
     metadata = _metadata(table)
     metadata["snapshots"][0]["parent-snapshot-id"] = 99
@@ -111,7 +111,7 @@ def test_rows_that_others_wrote_have_no_known_age(table: Any) -> None:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Clients of moto."""
+    """Return clients of moto."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         yield {name: boto3.client(name) for name in ("glue", "s3", "cloudwatch")}
@@ -142,7 +142,7 @@ def _published(aws: dict[str, Any]) -> dict[str, float]:
 
 @pytest.fixture
 def store(aws: dict[str, Any]) -> dict[str, Any]:
-    """A bucket and a database in moto."""
+    """Return a bucket and a database in moto."""
     aws["s3"].create_bucket(Bucket="features")
     aws["glue"].create_database(DatabaseInput={"Name": "demand_features"})
     return aws
@@ -150,7 +150,7 @@ def store(aws: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_ages_are_published_in_the_units_namespace(store: dict[str, Any], table: Any, compressed: bool) -> None:
-    """Of tables with rows, at the event's time; metadata files may be compressed.
+    """For tables with rows, at the event's time; metadata files may be compressed.
 
     See: https://iceberg.apache.org/spec/#naming-for-gzip-compressed-metadata-json-files
     """
@@ -167,7 +167,7 @@ def test_ages_are_published_in_the_units_namespace(store: dict[str, Any], table:
 def test_fails_for_a_table_that_cannot_be_read_after_the_others_were_published(
     store: dict[str, Any], table: Any
 ) -> None:
-    """One broken table silences no other, and the failure reaches the dead letters."""
+    """A broken table does not block others, and the error reaches the dead-letter queue."""
     _append(table, NOW - timedelta(hours=2))
     _publish(store, "sales_v1", _metadata(table))
 
@@ -178,7 +178,7 @@ def test_fails_for_a_table_that_cannot_be_read_after_the_others_were_published(
 
 
 def test_settings_come_from_the_environment() -> None:
-    """As the construct writes them."""
+    """Reads the variables that the construct sets."""
     environment = {"UNIT": "demand", "DATABASE": "demand_features", "TABLES": '["stock_v1", "sales_v1"]'}
 
     assert FreshnessSettings.from_environment(environment) == SETTINGS

@@ -1,4 +1,4 @@
-"""A table of many small batches, compacted, expired, corrected and erased: the same rows for every reader, and no key forgotten."""
+"""A table of many small batches, compacted, expired, corrected and erased: every reader gets the same rows, every key is known."""
 
 import os
 import random
@@ -26,7 +26,7 @@ DAYS, STORES, GONE = 122, 12, "7"
 
 
 def visits(number: int) -> pa.Table:
-    """Return a day's batch: some stores, some rows of it weeks late, so that months that ended get rows again."""
+    """Return a day's batch: some stores, with some rows weeks late, so that past months get rows."""
     chance = random.Random(number)
     late = 40 if number > 45 and number % 9 == 0 else 0
     stores = chance.sample(range(STORES), 5)
@@ -40,17 +40,17 @@ def visits(number: int) -> pa.Table:
 
 
 def grow_older(ledger: Path) -> None:
-    """Let a day pass for what remembers keys."""
+    """Advance stored keys by a day."""
     for file in ledger.rglob("*.json"):
         then = file.stat().st_mtime - timedelta(days=1).total_seconds()
         os.utime(file, (then, then))
 
 
 class History:
-    """What happened to the store in 122 days."""
+    """The events of the store in 122 days."""
 
     def __init__(self, place: Path) -> None:
-        """Ingest a batch a day; build sets, correct, maintain and erase between them."""
+        """Ingest a batch a day, and build sets, correct, maintain and erase in between."""
         self.shop = shop_at(place)
         self.given: list[tuple[str, object]] = []
         self.sets: list[str] = []
@@ -82,12 +82,12 @@ class History:
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory):
-    """Give the store after all of it."""
+    """Return the store at the end of its history."""
     return History(tmp_path_factory.mktemp("history"))
 
 
 def test_every_row_that_was_given_is_there_once(history):
-    """But those of the erased store; in few files and snapshots."""
+    """Except for the erased store; in few files and snapshots."""
     table = history.shop.client.table("visits_v1")
     found = table.scan().to_arrow()
 
@@ -100,14 +100,14 @@ def test_every_row_that_was_given_is_there_once(history):
 
 
 def test_sets_were_identical_all_along(history):
-    """After each maintenance, to the byte."""
+    """After each maintenance, byte for byte."""
     assert len(history.verdicts) > 10
     assert set(history.verdicts) == {(Verdict.IDENTICAL, True)}
 
 
 @pytest.mark.spark
 def test_spark_reads_the_same_rows(history, tmp_path_factory):
-    """Of files that were appended, rewritten and filtered."""
+    """From appended, rewritten and filtered files."""
     spark = local_spark.shared(tmp_path_factory.mktemp("spark"))
     table = history.shop.client.table("visits_v1")
     shown(spark, table)
@@ -123,7 +123,7 @@ def test_spark_reads_the_same_rows(history, tmp_path_factory):
 
 
 def test_every_key_of_ninety_days_is_a_duplicate(history):
-    """Also at 89 and 91 days; when its object is older than 97, the store has forgotten it."""
+    """Also at 89 and 91 days; once its object is older than 97 days, a key is forgotten."""
     client = history.shop.client
     client.maintain()
     done = {

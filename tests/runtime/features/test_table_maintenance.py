@@ -1,4 +1,4 @@
-"""Files that no snapshot names, old keys, tags of early sets."""
+"""Maintenance: orphaned files, old keys, and tags of early sets."""
 
 import os
 from dataclasses import replace
@@ -14,28 +14,28 @@ from mlops_runtime.features.table_maintenance import LITTER_AGE
 
 
 def age(path, **options) -> None:
-    """Make a file as old as that."""
+    """Give a file an age."""
     then = (datetime.now(UTC) - timedelta(**options)).timestamp()
     os.utime(path, (then, then))
 
 
 @pytest.fixture
 def busy(shop):
-    """Give a shop whose first snapshots are expired."""
+    """Return a shop whose first snapshots are expired."""
     for number in range(2 * KEPT + 4):
         shop.client.ingest(shop.STOCK, shop.stock((number / 100, number, 10)), idempotency_key=f"batch {number}")
     return shop
 
 
 def test_a_table_that_fails_keeps_no_other_from_it(shop):
-    """Those that could be are maintained, and the error names the rest."""
+    """The others are maintained, and the error names the failed ones."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 10)))
     with pytest.raises(FeatureTableError, match=r"1 tables are not maintained: .*absent_v1"):
         shop.client.maintain(["absent_v1", "stock_v1"])
 
 
 def test_files_that_no_snapshot_names_go_after_a_day(busy):
-    """Those of a writer at work stay, and what is named, however old."""
+    """Files of active writers and named files of any age stay."""
     (maintained,) = busy.client.maintain()
     assert maintained.removed == 0
     for path in (busy.path / "tables/features").rglob("*"):
@@ -53,7 +53,7 @@ def test_files_that_no_snapshot_names_go_after_a_day(busy):
 
 
 def test_keys_are_forgotten_after_ninety_seven_days(busy):
-    """By then nothing that is delivered comes again."""
+    """Redeliveries are over by then."""
     objects = sorted((busy.path / "tables/ledger").rglob("*.json"))
     age(objects[0], days=98)
     age(objects[1], days=96)
@@ -64,7 +64,7 @@ def test_keys_are_forgotten_after_ninety_seven_days(busy):
 
 
 def test_halves_of_killed_writers_go(busy):
-    """Beside the objects of the ledger, which are written whole."""
+    """Next to the ledger's objects, which are written atomically."""
     place = next((busy.path / "tables/ledger").rglob("*.json"))
     half = place.with_name(f".{place.name}.1.part")
     half.write_bytes(b"")
@@ -76,7 +76,7 @@ def test_halves_of_killed_writers_go(busy):
 
 
 def test_a_folder_is_swept_once_a_day_by_its_ingests(busy):
-    """What a day's commits left goes with a later one."""
+    """Files left by one day's commits are removed by a later ingest."""
     litter = busy.path / "tables/features/stock_v1/metadata/litter.avro"
     litter.write_bytes(b"")
     age(litter, hours=25)
@@ -90,7 +90,7 @@ def test_a_folder_is_swept_once_a_day_by_its_ingests(busy):
 
 
 def test_tags_of_early_sets_go_after_their_sequence_numbers_were_noted(shop):
-    """A manifest that does not say its sequence number is still built again when its snapshot is gone."""
+    """A manifest without a sequence number can still be rebuilt after its snapshot is gone."""
     early = []
     for number in range(KEPT_TAGS + 2):
         snapshot = shop.client.ingest(shop.STOCK, shop.stock((number / 100, number, 10))).snapshot_id

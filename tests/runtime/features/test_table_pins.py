@@ -1,4 +1,4 @@
-"""Tags that never move, and rows of a snapshot that is gone."""
+"""Tags that never move, and rows of a removed snapshot."""
 
 from dataclasses import replace
 from uuid import uuid4
@@ -13,7 +13,7 @@ from mlops_runtime.features.table_pins import pin, pinned_rows, tag_snapshot
 
 
 def test_tag_is_given_once(filled):
-    """The same tag on the same snapshot is no change; on another it is an error, not a move."""
+    """Repeating the tag on the same snapshot changes nothing; another snapshot is an error."""
     table = filled.client.table("stock_v1")
     first = table.current_snapshot().snapshot_id
     tag_snapshot(table, first, "keep")
@@ -26,7 +26,7 @@ def test_tag_is_given_once(filled):
 
 
 def test_tag_is_given_although_another_writer_was_faster(filled):
-    """A tag made from an old state is made on the newest."""
+    """A tag on an outdated state is retried on the newest."""
     table = filled.client.table("stock_v1")
     first = table.current_snapshot().snapshot_id
     filled.new_client().ingest(filled.STOCK, filled.stock((12, 1, 12)))
@@ -35,7 +35,7 @@ def test_tag_is_given_although_another_writer_was_faster(filled):
 
 
 def test_fails_to_pin_a_snapshot_that_is_not_there(filled):
-    """A pin says what the snapshot was."""
+    """A pin describes an existing snapshot."""
     with pytest.raises(FeatureTableError, match=r"table features\.stock_v1 has no snapshot 7; read a newer one"):
         pin(filled.client.table("stock_v1"), 7, "keep", ("on_hand",))
 
@@ -47,7 +47,7 @@ def test_a_snapshot_that_was_expired_gets_no_tag(filled):
 
 
 def test_the_newest_eight_tags_are_kept(filled):
-    """A tag of another's making stays, however old; the one that was just given is among the eight."""
+    """Tags of other origins stay at any age; the new tag is one of the eight."""
     table = filled.client.table("stock_v1")
     table.manage_snapshots().create_tag(table.current_snapshot().snapshot_id, "theirs").commit()
     for number in range(10):
@@ -58,7 +58,7 @@ def test_the_newest_eight_tags_are_kept(filled):
 
 
 def expire_all(table) -> None:
-    """Remove every snapshot but the current one."""
+    """Remove every snapshot except the current one."""
     table.refresh()
     for name in set(table.metadata.refs) - {"main"}:
         table.manage_snapshots().remove_tag(name).commit()
@@ -67,7 +67,7 @@ def expire_all(table) -> None:
 
 
 def test_rows_of_a_pin_are_those_of_its_snapshot_whatever_came_since(filled):
-    """More rows, a wider column, a new one and a removed one: names, types and values are those of then."""
+    """After more rows and a widened, a new and a removed column, names, types and values are the former ones."""
     group = replace(filled.STOCK, name="grown", features=(Feature("a", "int", "a"), Feature("b", "float", "b")))
     first = {"store_id": ["1"], "event_time": [filled.day(1)], "a": [1], "b": [0.5]}
     filled.client.ingest(group, pa.table(first))
@@ -94,7 +94,7 @@ def test_rows_of_a_pin_are_those_of_its_snapshot_whatever_came_since(filled):
 
 
 def test_what_neither_snapshot_nor_sequence_says_is_an_error(filled):
-    """It names what is missing."""
+    """The error names the missing data."""
     table = filled.client.table("stock_v1")
     pinned = pin(table, table.current_snapshot().snapshot_id, "t", ("on_hand",))
     gone = replace(pinned, snapshot_id=7)

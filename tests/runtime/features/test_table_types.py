@@ -46,7 +46,7 @@ EVERYTHING = FeatureGroup(
 
 @pytest.mark.parametrize("declared", DECLARED)
 def test_a_declared_type_comes_back(declared):
-    """From Iceberg, where the table says which lists are vectors, and from Arrow."""
+    """From Iceberg, where the table marks vectors, and from Arrow."""
     field = NestedField(1, "x", iceberg_type(declared, 2), required=False)
     properties = {f"{VECTOR}x": "3"} if declared == "vector(3)" else {}
     assert declared_types(Schema(field), properties) == {"x": declared}
@@ -55,7 +55,7 @@ def test_a_declared_type_comes_back(declared):
 
 
 def test_what_no_group_declares_has_no_type():
-    """Structures, decimals of negative scale, and lists of bytes."""
+    """Covers structs, decimals of negative scale, and lists of bytes."""
     others = [pa.struct([("a", pa.int64())]), pa.decimal128(9, -2), pa.list_(pa.binary()), pa.time64("us")]
     assert arrow_types(pa.schema([(str(i), kind) for i, kind in enumerate(others)])) == {}
 
@@ -63,7 +63,7 @@ def test_what_no_group_declares_has_no_type():
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_value_comes_back_from_a_store(shop, data):
-    """Null and NaN inside lists, signs of zero, dates before 1970: in the newest row, in a training set and when built again."""
+    """Null and NaN in lists, signed zeros and dates before 1970 survive in the newest row, a set and its rebuild."""
     rows = data.draw(st.lists(st.fixed_dictionaries({kind: st.none() | VALUES[kind] for kind in DECLARED}), min_size=1))
     group = FeatureGroup(
         name=f"g{data.draw(st.uuids()).hex}",
@@ -97,7 +97,7 @@ def test_every_value_comes_back_from_a_store(shop, data):
 
 
 def test_every_type_survives_compaction(shop):
-    """Eight files become one; null and NaN stay inside lists, and a set that was built before stays the same."""
+    """Eight files become one; null and NaN stay inside lists, and an earlier set is unchanged."""
     values = {
         "list<float>": [1.0, float("nan"), None],
         "list<string>": ["a", None, ""],
@@ -122,7 +122,7 @@ def test_every_type_survives_compaction(shop):
 
 
 def test_a_table_of_other_types_is_refused(shop):
-    """A list of other elements, a vector of another length, a decimal of another scale: each is named."""
+    """Reports other elements of a list, another length of a vector, and another scale of a decimal."""
     shop.client.ingest(EVERYTHING, pa.table({"k": [1], "event_time": [shop.day(1)]}))
     table = shop.client.table("everything_v1")
     check_table(EVERYTHING, table)

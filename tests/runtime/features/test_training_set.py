@@ -1,4 +1,4 @@
-"""Training sets of given rows: names, order, ids, pins, semantics, and what may not be asked."""
+"""Training sets of given rows: names, order, ids, pins, semantics, and invalid requests."""
 
 import hashlib
 from dataclasses import replace
@@ -31,7 +31,7 @@ def values(built) -> list[int | None]:
 
 
 def test_rows_keep_their_order_and_get_named_columns(filled):
-    """Duplicates and unmatched rows stay; columns are called group__feature, row_id is added."""
+    """Duplicates and unmatched rows stay; columns are named group__feature, and row_id is added."""
     rows = filled.asked((3, "1"), (1.5, "1"), (3, "2"), (3, "1"))
 
     built = filled.client.training_set(rows, [filled.STOCK], name="shelves")
@@ -42,7 +42,7 @@ def test_rows_keep_their_order_and_get_named_columns(filled):
 
 
 def test_given_row_ids_decide_the_order(filled):
-    """Whoever has ids keeps them."""
+    """Given ids are kept."""
     rows = filled.asked((3, "1"), (1.5, "1")).append_column("row_id", pa.array([7, 4], pa.int64()))
 
     built = filled.client.training_set(rows, ON_HAND, name="shelves")
@@ -77,7 +77,7 @@ def test_frames_and_zones_make_no_difference(filled):
 
 
 def test_the_same_request_has_the_same_id(filled):
-    """Whenever it is made, by whomever, and whatever has been committed to the table since."""
+    """At any time, by any caller, and after any commits to the table."""
     rows = filled.asked((3, "1"))
     one = filled.client.training_set(rows, ON_HAND, name="shelves")
     pinned = one.manifest.features[0].snapshot_id
@@ -93,7 +93,7 @@ def test_the_same_request_has_the_same_id(filled):
 
 
 def test_the_manifest_is_complete_and_is_its_id(filled):
-    """Its bytes hash to the id; tag, field ids and names are there; the files lie beside it."""
+    """Its bytes hash to the id; it has tag, field ids and names, and lies next to the files."""
     built = filled.client.training_set(filled.asked((3, "1")), ON_HAND, name="shelves", source={"commit": "abc"})
     (pinned,) = built.manifest.features
 
@@ -109,7 +109,7 @@ def test_the_manifest_is_complete_and_is_its_id(filled):
 
 
 def test_no_value_of_a_row_is_printed(filled):
-    """Sets get into logs: names and sizes of files may, keys and values may not."""
+    """Logs may contain names and sizes of files, never keys and values."""
     built = filled.client.training_set(filled.asked((3, "1"), (3, "PERSON-1")), ON_HAND, name="shelves")
     again = filled.client.rebuild(built.id)
     (file,) = built.manifest.output.files
@@ -123,7 +123,7 @@ def test_no_value_of_a_row_is_printed(filled):
 
 
 def test_as_of_cuts_the_created_time_under_both_semantics(filled):
-    """Inclusive, whatever the event time; a restatement that was created later is not read."""
+    """Inclusive, for any event time; a restatement created later is not read."""
     filled.client.ingest(filled.STOCK, filled.stock((3, 77, 5)))
     rows = filled.asked((6, "1")).set_column(1, "event_timestamp", [[filled.day(4)]])
 
@@ -144,7 +144,7 @@ def test_as_of_cuts_the_created_time_under_both_semantics(filled):
 
 
 def test_an_exclusive_time_to_live_ends_before_its_end(shop):
-    """Two days after its event a value counts where the bound is inclusive, and not where it is exclusive."""
+    """Two days after its event a value counts with an inclusive bound and not with an exclusive one."""
     short = replace(shop.STOCK, name="short", ttl_bound="exclusive")
     for group in (shop.STOCK, short):
         shop.client.ingest(group, shop.stock((1, 5, 1)))
@@ -156,7 +156,7 @@ def test_an_exclusive_time_to_live_ends_before_its_end(shop):
 
 
 def test_a_null_restatement_is_null_and_nan_stays(shop):
-    """No fill from older rows."""
+    """Nulls are not filled from older rows."""
     group = replace(shop.STOCK, name="rate", features=(replace(shop.STOCK.features[0], type="double"),), ttl=None)
     rows = shop.stock((1, 5, 1), (2, None, 2), (3, 5, 3))
     nan = rows.set_column(3, "on_hand", pa.array([5.0, None, float("nan")], pa.float64()))
@@ -184,7 +184,7 @@ def test_a_null_restatement_is_null_and_nan_stays(shop):
     ],
 )
 def test_fails_when_the_request_does_not_fit(filled, change, message):
-    """With what there is; no tag is left."""
+    """The error lists the available values; no tag is left."""
     request = {"entities": filled.asked((3, "1")), "features": ON_HAND, "name": "shelves"} | change
     with pytest.raises(TrainingSetError) as error:
         filled.client.training_set(request.pop("entities"), request.pop("features"), **request)
@@ -194,7 +194,7 @@ def test_fails_when_the_request_does_not_fit(filled, change, message):
 
 
 def test_a_life_below_a_second_is_exact(filled):
-    """To the microsecond, in a set, when built again, and in what the table says; its last instant counts."""
+    """To the microsecond, in a set, its rebuild and the table's properties; the last instant counts."""
     life = timedelta(milliseconds=250)
     short = replace(filled.STOCK, name="short", ttl=life)
     filled.client.ingest(short, filled.stock((1, 10, 1)))
@@ -209,7 +209,7 @@ def test_a_life_below_a_second_is_exact(filled):
 
 
 def test_no_entity_rows_are_an_empty_set(filled):
-    """With its columns; a frame without rows has no types. It can be built again."""
+    """It has its columns, although an empty frame has no types, and can be rebuilt."""
     for rows in (
         pa.table({"store_id": [], "event_timestamp": []}),
         pd.DataFrame({"store_id": [], "event_timestamp": []}),
@@ -221,7 +221,7 @@ def test_no_entity_rows_are_an_empty_set(filled):
 
 
 def test_a_group_without_rows_gives_an_unmatched_set(filled):
-    """Its columns are null, also when the set is built again after rows came; a statement would have no snapshot to name."""
+    """Its columns are null, also in a rebuild after rows came; a SQL statement would have no snapshot."""
     bare = replace(filled.STOCK, name="bare")
     filled.client._tables.writable(bare)
     asked = filled.asked((3, "1"))
@@ -242,7 +242,7 @@ def test_a_group_without_rows_gives_an_unmatched_set(filled):
 
 
 def test_keys_of_any_library_are_one_set(filled):
-    """Pandas' floats for integers with gaps, unsigned ones, and clocks of a zone: the same rows have the same id."""
+    """Pandas' floats for integers with gaps, unsigned integers and times in a zone give the same id."""
     numbers = replace(filled.STOCK, name="numbers", ttl=None, entities=(Entity("store", "int", "store"),))
     batch = filled.stock((1, 10, 1)).drop_columns(["store_id"]).append_column("store", [[7]])
     filled.client.ingest(numbers, batch)
@@ -263,7 +263,7 @@ def test_keys_of_any_library_are_one_set(filled):
 
 
 def test_fails_for_times_finer_than_microseconds(filled):
-    """Nothing is rounded silently."""
+    """Rejects them instead of rounding."""
     fine = pa.array([filled.day(3)], pa.timestamp("us", timezone(timedelta(0)))).cast(pa.timestamp("ns", "UTC"))
     odd = pa.array([fine.cast(pa.int64())[0].as_py() + 1], pa.int64()).cast(pa.timestamp("ns", "UTC"))
     with pytest.raises(TrainingSetError, match="'event_timestamp' is finer than a microsecond"):
@@ -272,7 +272,7 @@ def test_fails_for_times_finer_than_microseconds(filled):
 
 
 def test_fails_for_keys_of_another_type(filled):
-    """Keys compare exactly by type."""
+    """Key types must match exactly."""
     rows = pa.table({"store_id": pa.array([1], pa.int64()), "event_timestamp": [filled.day(3)]})
     with pytest.raises(PlanError, match="key 'store_id' of stock is int64 in the entity rows and string in the table"):
         filled.client.training_set(rows, ON_HAND, name="s")
@@ -289,14 +289,14 @@ def test_fails_for_keys_of_another_type(filled):
     ],
 )
 def test_what_cannot_be_joined_leaves_no_tag(filled, rows):
-    """A snapshot with a tag is kept for ever."""
+    """A tagged snapshot would be kept for ever."""
     with pytest.raises((PlanError, TrainingSetError)):
         filled.client.training_set(rows, ON_HAND, name="shelves")
     assert list(filled.client.table("stock_v1").metadata.refs) == ["main"]
 
 
 def test_a_column_newer_than_the_snapshot_is_refused(filled):
-    """Before anything is tagged: a deployment adds columns before anybody fills them."""
+    """The error precedes any tag: a deployment adds columns before any ingest writes them."""
     with filled.client.table("stock_v1").update_schema() as update:
         update.add_column("price", DoubleType())
     before = filled.client.table("stock_v1").current_snapshot().snapshot_id
@@ -309,7 +309,7 @@ def test_a_column_newer_than_the_snapshot_is_refused(filled):
 
 
 def test_a_table_has_one_name_in_a_request(filled):
-    """By group or by table gives one id; by both it could be two snapshots."""
+    """Group and table name give one id; both together could mean two snapshots."""
     rows, now = filled.asked((3, "1")), filled.client.table("stock_v1").current_snapshot().snapshot_id
     by_table = filled.client.training_set(rows, {"stock_v1": ["on_hand"]}, name="shelves")
 
@@ -323,7 +323,7 @@ def test_a_table_has_one_name_in_a_request(filled):
 
 
 def test_a_folder_is_the_same_from_elsewhere(filled, monkeypatch):
-    """Places of copies are whole paths, so that an erasure finds them."""
+    """Paths of copies are absolute, so that an erasure finds them."""
     monkeypatch.chdir(filled.path.parent)
     built = filled.new_client(Path(filled.path.name)).training_set(filled.asked((3, "1")), ON_HAND, name="shelves")
     monkeypatch.chdir("/")
@@ -332,13 +332,13 @@ def test_a_folder_is_the_same_from_elsewhere(filled, monkeypatch):
 
 
 def test_rows_of_the_first_day_of_the_calendar_are_asked_for(filled):
-    """A time to live reaches before it."""
+    """A time to live would reach before it."""
     rows = pa.table({"store_id": ["1"], "event_timestamp": [datetime(1, 1, 1, tzinfo=UTC)]})
     assert values(filled.client.training_set(rows, ON_HAND, name="shelves")) == [None]
 
 
 def test_a_source_that_is_no_text_leaves_nothing(filled):
-    """A manifest with it could not be read by anybody."""
+    """A manifest with it would be unreadable."""
     with pytest.raises(TrainingSetError, match=r"source must be strings by name.*, got 'build': 7"):
         filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="s", source={"build": 7})
     assert set(filled.client.table("stock_v1").metadata.refs) == {"main"}

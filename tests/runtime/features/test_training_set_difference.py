@@ -1,4 +1,4 @@
-"""How two training sets differ."""
+"""Differences of two training sets."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 
 
 def test_two_sets_of_the_same_rows_differ_by_value(sets):
-    """Which snapshot, and how many rows of which column."""
+    """Reports the snapshot, and the number of changed rows by column."""
     filled, before, _, _, _ = sets
     rows = filled.asked((3, "1"), (5, "1"), (5, "2"))
     filled.client.ingest(filled.STOCK, filled.stock((5, 55, 5)))
@@ -24,7 +24,7 @@ def test_two_sets_of_the_same_rows_differ_by_value(sets):
 
 
 def test_two_sets_of_other_rows_differ_by_row(sets):
-    """What was asked, columns, and rows that only one has."""
+    """Reports requests, columns, and rows in only one set."""
     filled, before, _, after, other = sets
 
     found = filled.client.diff(before.id, after.id)
@@ -37,7 +37,7 @@ def test_two_sets_of_other_rows_differ_by_row(sets):
 
 
 def test_fails_when_one_cannot_be_built_again(sets):
-    """And says why."""
+    """The error has the reason."""
     filled, before, _, after, _ = sets
     filled.client.erase({"store_id": "1"}, reason="t", in_use=())
 

@@ -1,4 +1,4 @@
-"""Files of training sets: blocks that are hashed and written apart."""
+"""Files of training sets: blocks hashed and written separately."""
 
 import io
 from dataclasses import replace
@@ -22,13 +22,13 @@ EMPTY = TrainingSetManifest(
 
 
 def rows(count: int) -> pa.Table:
-    """Return so many rows, the last third of them held out."""
+    """Return the given number of rows, the last third held out."""
     splits = [SPLITS[i >= 2 * count // 3] for i in range(count)]
     return pa.table({"units": [float(i) for i in range(count)], SPLIT: splits, "row_id": range(count)})
 
 
 def test_a_set_of_one_block_is_one_file_and_a_larger_one_is_a_file_a_block() -> None:
-    """Names are in the order of rows, hash and bytes are those of the blocks; a set without rows has a file too."""
+    """Names follow the order of rows, hash and bytes those of blocks; a set without rows has a file too."""
     whole = rows(BLOCK // 1000).drop_columns([SPLIT])
     assert list(described(EMPTY, whole, ()).files) == ["part-0.parquet"]
     built = described(EMPTY, whole, (), block=100)
@@ -43,7 +43,7 @@ def test_a_set_of_one_block_is_one_file_and_a_larger_one_is_a_file_a_block() -> 
 
 
 def test_a_file_of_a_split_holds_its_rows_of_a_block() -> None:
-    """A block without rows of a split gives that split no file."""
+    """A block without rows of a split adds no file."""
     whole = rows(30)
     built = described(EMPTY, whole, (), splits=SPLITS, block=8)
     assert [(file.path, file.rows) for file in built.manifest.output.files] == [
@@ -59,7 +59,7 @@ def test_a_file_of_a_split_holds_its_rows_of_a_block() -> None:
 
 
 def test_blocks_written_apart_are_the_set() -> None:
-    """In any order, by whoever has the rows: the same output and bytes."""
+    """In any order and by any writer, with the same output and bytes."""
     whole = rows(30)
     built = described(EMPTY, whole, (), splits=SPLITS, block=8)
     count = block_count(30, 8)

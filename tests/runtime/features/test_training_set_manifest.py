@@ -1,6 +1,6 @@
 """Objects in a folder and in S3 behave alike.
 
-Manifests: kept under their id, with the places of their copies, and tombstones.
+Manifests: stored by id, with the locations of their copies, and tombstones.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from mlops_runtime.features.training_set_manifest import ManifestError, Manifest
 
 @pytest.fixture(params=["folder", "s3"])
 def objects(request, tmp_path) -> Iterator[Objects]:
-    """Return an empty place of either kind."""
+    """Return an empty location of either kind."""
     if request.param == "folder":
         yield Objects(tmp_path / "place")
         return
@@ -41,7 +41,7 @@ def test_an_object_is_written_once(objects):
 
 
 def test_keys_are_listed_below_a_prefix(objects):
-    """In order, whole."""
+    """In order and complete."""
     for key in ("a/2", "a/1", "b/1"):
         objects.put_once(key, b"")
 
@@ -51,7 +51,7 @@ def test_keys_are_listed_below_a_prefix(objects):
 
 
 def test_an_erased_object_has_no_version_left(objects):
-    """Neighbours with the same beginning stay."""
+    """Objects with the same prefix stay."""
     objects.put_once("a/1", b"x")
     objects.put_once("a/10", b"y")
 
@@ -66,13 +66,13 @@ def test_an_erased_object_has_no_version_left(objects):
 
 
 def test_fails_for_s3_without_a_client():
-    """Nobody makes clients here."""
+    """The caller must pass one."""
     with pytest.raises(TypeError, match="s3://b needs a boto3 client of S3: pass s3="):
         Objects("s3://b")
 
 
 def test_whoever_writes_at_once_has_one_effect(tmp_path):
-    """Readers see one whole content, and one writer is told that it was its own."""
+    """Readers see one complete content, and exactly one writer is reported as its author."""
     place = Objects(tmp_path)
     contents = [bytes([n]) * 1_000_000 for n in range(8)]
     for key in map(str, range(10)):
@@ -83,7 +83,7 @@ def test_whoever_writes_at_once_has_one_effect(tmp_path):
 
 
 def test_what_a_dead_writer_left_is_erased_too(tmp_path, monkeypatch):
-    """Half an object holds rows as a whole one does."""
+    """A partial object contains rows too."""
     with monkeypatch.context() as dying:
         dying.setattr("os.link", lambda *_: 1 / 0)
         dying.setattr(Path, "unlink", lambda *_, **__: None)
@@ -97,7 +97,7 @@ def test_what_a_dead_writer_left_is_erased_too(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("answers", "is_written"), [((409, 200), True), ((409, 412), False)])
 def test_a_conflict_is_tried_again(answers, is_written):
-    """As S3 asks: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html (409 Conflict)."""
+    """S3 requires a retry: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html (409 Conflict)."""
     s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
     codes = {409: "ConditionalRequestConflict", 412: "PreconditionFailed"}
     with Stubber(s3) as stub:
@@ -117,7 +117,7 @@ def built(filled):
 
 
 def test_manifest_is_read_back_by_its_id(built, tmp_path):
-    """A manifest lies under its id and reads back equal."""
+    """It is stored by id and reads back equal."""
     manifests = Manifests(tmp_path / "manifests")
 
     digest = manifests.write(built.manifest)
@@ -129,7 +129,7 @@ def test_manifest_is_read_back_by_its_id(built, tmp_path):
 
 @mock_aws
 def test_manifest_in_s3_is_never_replaced(built):
-    """The object is written only where there is none, and read back by its id."""
+    """The write is conditional on a missing object."""
     import boto3
 
     s3 = boto3.client("s3", region_name="us-east-1")
@@ -145,7 +145,7 @@ def test_manifest_in_s3_is_never_replaced(built):
 
 
 def test_places_of_copies_are_kept_once_each(built, tmp_path):
-    """And are no manifests themselves."""
+    """They are not manifests themselves."""
     manifests = Manifests(tmp_path)
     manifests.write(built.manifest)
 
@@ -158,7 +158,7 @@ def test_places_of_copies_are_kept_once_each(built, tmp_path):
 
 
 def test_what_an_erasure_recorded_first_stays(tmp_path):
-    """A call that goes on with it goes by that; tombstones stay."""
+    """A resumed call uses it; tombstones stay."""
     manifests = Manifests(tmp_path)
     erasure = Erasure(
         id="e1", at="2017-01-01T00:00:00+00:00", reason="ticket 7", entities=("store_id",), tables=(), used_by=("a",)
@@ -183,7 +183,7 @@ def test_what_an_erasure_recorded_first_stays(tmp_path):
 
 
 def test_fails_when_a_manifest_was_changed(built, tmp_path):
-    """A file whose content has another hash than its name is refused."""
+    """Rejects a file whose content does not hash to its name."""
     manifests = Manifests(tmp_path)
     manifests.write(built.manifest)
     other = replace(built.manifest, name="other")
@@ -196,7 +196,7 @@ def test_fails_when_a_manifest_was_changed(built, tmp_path):
 
 @pytest.mark.parametrize("content", [b"{", b"{}", b'{"name": "x", "version": "9"}'])
 def test_fails_when_a_manifest_is_of_another_kind(tmp_path, content):
-    """What it is, where it lies, and what to do; not the path inside of it alone."""
+    """The error names its kind, location and fix, not only the inner path."""
     digest = hashlib.sha256(content).hexdigest()
     (tmp_path / f"{digest}.json").write_bytes(content)
     with pytest.raises(
@@ -207,7 +207,7 @@ def test_fails_when_a_manifest_is_of_another_kind(tmp_path, content):
 
 @pytest.mark.parametrize("place", ["tombstones/a.json", "a/copies/b.json"])
 def test_fails_when_what_belongs_to_a_manifest_cannot_be_read(tmp_path, place):
-    """A tombstone and the place of a copy likewise."""
+    """Covers a tombstone and the location of a copy."""
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).write_text("[]")
     with pytest.raises(ManifestError, match=f"{place} in {tmp_path} cannot be read"):

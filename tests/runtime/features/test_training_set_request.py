@@ -1,4 +1,4 @@
-"""What may be asked of a training set, before any table is looked at."""
+"""Checks of a training set's request before any table is read."""
 
 from datetime import UTC, date, datetime
 
@@ -13,34 +13,34 @@ ROWS = pa.table({"store_id": ["1"], "event_timestamp": [datetime(2017, 1, 1, tzi
 
 
 def test_times_of_entity_rows_are_microseconds_in_utc() -> None:
-    """Whatever zone and unit they came in."""
+    """From any zone and unit."""
     rows = ROWS.set_column(1, "event_timestamp", ROWS["event_timestamp"].cast(pa.timestamp("s", "America/New_York")))
 
     assert read_entities(rows, "event_timestamp").equals(ROWS.cast(read_entities(ROWS, "event_timestamp").schema))
 
 
 def test_defaults_leave_nothing_out() -> None:
-    """Known-at, current snapshots, everything that was created."""
+    """Known-at semantics, current snapshots, no limit of the created time."""
     request = requested(ROWS, {"stock": ["on_hand"]}, name="shelves")
 
     assert (request.semantics, request.as_of, request.snapshots, request.engine) == ("known_at", None, {}, None)
 
 
 def test_a_group_is_its_only_version_or_its_table() -> None:
-    """Two versions must be told apart."""
+    """With two versions, the name is ambiguous."""
     assert resolved("s", ["stock", "price_v2"], TABLES) == {"stock": "stock_v1", "price_v2": "price_v2"}
     with pytest.raises(TrainingSetError, match="group 'price' has versions price_v1, price_v2; name one of them"):
         resolved("s", ["price"], TABLES)
 
 
 def test_fails_with_every_problem_of_the_request() -> None:
-    """At once."""
+    """All problems are reported together."""
     with pytest.raises(TrainingSetError, match=r"name must match .*, got 'a b'; semantics must be one of"):
         requested(ROWS, {}, name="a b", semantics="x")  # type: ignore[arg-type]
 
 
 def test_fails_for_rows_that_say_a_thing_twice_or_not_at_all() -> None:
-    """Columns of one name, and times that are null."""
+    """Rejects duplicate columns and null times."""
     twice = pa.Table.from_arrays([*ROWS.columns, ROWS.columns[0]], [*ROWS.column_names, "store_id"])
     with pytest.raises(TrainingSetError, match="column 'store_id' appears 2 times; give it once"):
         read_entities(twice, "event_timestamp")
@@ -50,7 +50,7 @@ def test_fails_for_rows_that_say_a_thing_twice_or_not_at_all() -> None:
 
 
 def test_times_without_a_zone_are_read_in_the_one_that_is_named() -> None:
-    """Those with a zone keep theirs; what is twice or never on its clocks is refused, as is a time without any zone."""
+    """Times with a zone keep theirs; ambiguous and skipped local times, and times without any zone, are rejected."""
     noon = pa.table({"store_id": ["1"], "event_timestamp": [datetime(2017, 1, 1, 12)]})
     read = read_entities(noon, "event_timestamp", "America/New_York")
     assert read["event_timestamp"].to_pylist() == [datetime(2017, 1, 1, 17, tzinfo=UTC)]
@@ -96,7 +96,7 @@ STOCK = FeatureGroup(
     ],
 )
 def test_features_of_other_types_are_refused(features, message) -> None:
-    """With what is allowed."""
+    """The error lists the allowed types."""
     with pytest.raises(TrainingSetError) as error:
         requested(ROWS, features)
     assert message in str(error.value)
@@ -125,7 +125,7 @@ def test_features_of_other_types_are_refused(features, message) -> None:
     ],
 )
 def test_arguments_of_other_types_are_refused(argument, value, message) -> None:
-    """By name, before anything is looked at."""
+    """Each is rejected by name before any read."""
     with pytest.raises(TrainingSetError) as error:
         requested(ROWS, [STOCK], **{argument: value})
     assert message in str(error.value)

@@ -1,9 +1,10 @@
-"""Athena's statement parsed by sqlglot and run as DuckDB's against both oracles; what both dialects refuse.
+"""Athena's statement parsed by sqlglot and run as DuckDB's against both oracles; errors of both dialects.
 
-The rewrite for DuckDB: ``for version as of <snapshot>`` goes, its table being the rows of that snapshot; sqlglot writes the rest.
-Spark's statement runs on a real Spark beside its ingest job.
+The rewrite for DuckDB removes ``for version as of <snapshot>``, since its table has the rows of that snapshot; sqlglot
+writes the
+rest. Spark's statement runs on a real Spark next to its ingest job.
 
-What a build would take is said without building.
+Build estimates without a build.
 """
 
 import functools
@@ -60,13 +61,13 @@ ENTITIES_TABLE = SqlTable(database="demand", table="asked_v1", snapshot_id=3)
 
 
 def stock(**options) -> SqlGroup:
-    """Return what is wanted of the table of ``group``."""
+    """Return the request for the table of ``group``."""
     wanted = {"name": "stock", "table": STOCK, "entities": KEYS, "columns": {"units": "double", "note": "string"}}
     return SqlGroup(**{**wanted, **options})
 
 
 def as_duckdb(text: str) -> tuple[str, dict[str, str]]:
-    """Return a statement of Athena's as DuckDB's, and the snapshots of its tables."""
+    """Return Athena's statement as DuckDB's, and the snapshots of its tables."""
     tree = sqlglot.parse_one(text, read="athena", error_level=sqlglot.ErrorLevel.RAISE)
     snapshots = {}
     for table in tree.find_all(exp.Table):
@@ -81,7 +82,7 @@ def as_duckdb(text: str) -> tuple[str, dict[str, str]]:
 
 @functools.cache
 def database() -> duckdb.DuckDBPyConnection:
-    """Return one database for all statements: to open one takes longer than a statement."""
+    """Return one database for all statements, because opening one takes longer than a statement."""
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
     return connection
@@ -106,8 +107,8 @@ def with_ids(rows: pa.Table) -> pa.Table:
 @settings(max_examples=40, deadline=None)
 @given(rows=ENTITIES, features=FEATURES | RESTATED, life=LIVES)
 def test_athenas_statement_equals_the_oracle(semantics, rows, features, life):
-    """Ties, late rows, restatements, nulls, NaN, expiry, duplicates, unknown keys, rows that differ in values alone."""
-    # Athena's intervals have milliseconds: all is a thousand times as long
+    """Covers ties, late rows, restatements, nulls, NaN, expiry, duplicates, unknown keys, and rows that differ only in values."""
+    # Athena's intervals are in milliseconds, so all times are a thousand times as long
     plan = SqlPlan(
         entities=ENTITY,
         groups=(stock(**({} if life is None else {**lives(life), "ttl": timedelta(milliseconds=life[0])})),),
@@ -134,7 +135,7 @@ def _slower(table, names):
 
 @EITHER_MEANING
 def test_rows_created_after_the_cut_are_not_read(semantics):
-    """``as_of`` is inclusive, under both semantics; rows out of the reach of the entity rows change nothing."""
+    """``as_of`` is inclusive under both semantics; rows out of reach of the entity rows change nothing."""
     rows, created = with_ids(entity_rows([("1", 0, 6)])), (2, 3, 4)
     features = group([("1", 0, tick, tick, "a", float(tick), None) for tick in created]).rows
     for cut in created:
@@ -143,7 +144,7 @@ def test_rows_created_after_the_cut_are_not_read(semantics):
 
 
 def test_several_groups_with_names_as_the_planner_has_them():
-    """Names with blanks and quotes are names."""
+    """Names may contain blanks and quotes."""
     features = [("1", 0, 2, 2, "a", 9.0, "x"), ("2", 0, 2, 2, "a", 8.0, "y")]
     rows = entity_rows([("1", 0, 6), ("2", 0, 6), ("2", 0, 6)])
     odd = {"units": 'the "units"; drop table stock_v1 --', "note": "an `other`"}
@@ -179,9 +180,9 @@ def test_several_groups_with_names_as_the_planner_has_them():
     ],
 )
 def test_every_type_can_be_a_column(kind, value):
-    """Values that are null in rows equal in all else do not break the order, and types come through, vectors as lists."""
+    """Null values in otherwise equal rows keep the order defined, and types survive, vectors as lists."""
     features = group([("1", 0, 2, 2, "a", 9.0, "x"), ("2", 0, 2, 2, "a", 9.0, "x"), ("2", 0, 2, 2, "a", 9.0, "x")]).rows
-    is_ordered = ColumnType.of(kind).is_ordered  # what is not breaks no ties
+    is_ordered = ColumnType.of(kind).is_ordered  # other types do not break ties
     features = features.set_column(
         5, "units", pa.array([value, value, None if is_ordered else value], arrow_type(kind))
     )
@@ -192,7 +193,7 @@ def test_every_type_can_be_a_column(kind, value):
 
 
 def test_the_precondition_counts_what_would_break_the_statement():
-    """Rows with one id, without key, without time."""
+    """Counts rows with a shared id, without a key and without a time."""
     rows = with_ids(entity_rows([("1", 0, 6), ("2", 0, 6), ("2", 0, 7)]))
     rows = rows.set_column(0, "store_id", pa.array(["1", None, "2"])).set_column(3, "row_id", pa.array([1, 1, 2]))
     place = rows.column_names.index("at")
@@ -203,14 +204,14 @@ def test_the_precondition_counts_what_would_break_the_statement():
 
 
 def test_spark_reads_the_snapshot_from_the_catalog_named():
-    """Both dialects name the snapshot; what else they write is run."""
+    """Both dialects name the snapshot; the rest of the text is run elsewhere."""
     text = render(SqlPlan(entities=ENTITY, groups=(stock(),)), "spark", catalog="glue_catalog")
     assert "from `glue_catalog`.`features`.`stock_v1` version as of 22" in text
     assert sqlglot.parse_one(text, read="spark", error_level=sqlglot.ErrorLevel.RAISE)
 
 
 def test_fails_with_every_problem():
-    """Nothing of a plan reaches the text unless it is a name, a number or a time."""
+    """Only names, numbers and times of a plan reach the text."""
     bad = SqlTable(database="features", table="stock\n_v1", snapshot_id="1; drop table x")
     entities = SqlEntities(table=STOCK, timestamp="at", columns={"store_id": "long", "at": "date", "row_id": "long"})
     with pytest.raises(SqlPlanError) as error:
@@ -244,7 +245,7 @@ def test_fails_with_every_problem():
 
 
 def test_fails_for_a_life_that_athena_cannot_express():
-    """Spark counts microseconds, Athena's intervals milliseconds."""
+    """Spark has microseconds, Athena's intervals milliseconds."""
     plan = SqlPlan(entities=ENTITY, groups=(stock(ttl=timedelta(microseconds=1500)),))
     assert "<= 1500" in render(plan, "spark")
     with pytest.raises(SqlPlanError, match="ttl of stock must be whole milliseconds for Athena, got"):
@@ -252,14 +253,14 @@ def test_fails_for_a_life_that_athena_cannot_express():
 
 
 def test_times_in_the_text_are_utc():
-    """A cut given in another zone is the same moment."""
+    """A cutoff in another zone is the same instant."""
     cut = datetime(2017, 1, 1, 1, 30, tzinfo=UTC)
     plan = SqlPlan(entities=ENTITY, groups=(stock(),), as_of=cut)
     assert "`created_time` <= cast('2017-01-01 01:30:00.000000 UTC' as timestamp)" in render(plan, "spark")
 
 
 def test_engine_plan_and_sizes_are_said(filled):
-    """And nothing is tagged or written."""
+    """No table is tagged and nothing is written."""
     found = filled.client.explain(filled.asked((3, "1")), [filled.STOCK])
 
     assert (found.engine.engine, found.engine.rows) == ("duckdb", 10)
@@ -270,7 +271,7 @@ def test_engine_plan_and_sizes_are_said(filled):
 
 
 def test_what_does_not_fit_is_for_another_engine(filled):
-    """A build there is refused with the way out; forced, it is done."""
+    """A build in this process is rejected with the alternative, unless it is forced."""
     rows = filled.asked((3, "1"))
 
     assert filled.client.explain(rows, [filled.STOCK], memory=1000).engine.engine == "spark"
@@ -286,7 +287,7 @@ def test_what_does_not_fit_is_for_another_engine(filled):
 
 
 def test_the_statement_names_snapshots_and_columns(filled):
-    """For both dialects; it is what was asked, as_of and time to live too."""
+    """For both dialects, as requested, with as_of and time to live."""
     asked = {"as_of": filled.day(5), "semantics": "event_time", "engine": "spark"}
     found = filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **asked)
     snapshot = found.tables[0].snapshot_id
@@ -308,7 +309,7 @@ def test_the_statement_names_snapshots_and_columns(filled):
     ],
 )
 def test_fails_for_what_cannot_be_asked(filled, change, message):
-    """As the training set itself."""
+    """Has the errors of the training set itself."""
     with pytest.raises(TrainingSetError, match=message):
         filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **change)
     with pytest.raises(TrainingSetError, match="as_of must have a time zone, got 2017-01-06T00:00:00"):
@@ -316,7 +317,7 @@ def test_fails_for_what_cannot_be_asked(filled, change, message):
 
 
 def test_own_row_ids_are_those_of_the_statement(filled):
-    """Whoever has them need not leave them out; what cannot be said is refused."""
+    """They may stay in the request; inexpressible options are rejected."""
     rows = filled.asked((3, "1")).append_column("row_id", [[7]])
     found = filled.client.explain(rows, [filled.STOCK])
 
@@ -331,7 +332,7 @@ def test_own_row_ids_are_those_of_the_statement(filled):
 
 @pytest.mark.parametrize("frame", ["pandas", "polars", "large"])
 def test_frames_of_other_libraries_have_the_statement_of_the_same_rows(filled, frame):
-    """Their texts have other layouts in memory."""
+    """Their strings have other layouts in memory."""
     rows = filled.asked((3, "1"))
     frames = {
         "pandas": lambda: rows.to_pandas().astype({"store_id": "string"}),
@@ -344,7 +345,7 @@ def test_frames_of_other_libraries_have_the_statement_of_the_same_rows(filled, f
 
 
 def test_fails_for_columns_that_no_table_could_have(filled):
-    """Rather than leaving them out of the result."""
+    """They are not silently left out of the result."""
     rows = filled.asked((3, "1")).append_column("week", pa.array([3], pa.uint8()))
     with pytest.raises(
         SqlPlanError, match="column 'week' of the entity rows is uint8, which is not a type of feature tables"

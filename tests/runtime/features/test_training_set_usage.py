@@ -1,4 +1,4 @@
-"""Who used what."""
+"""Users of snapshots and columns."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from mlops_runtime.features.table_description import FeatureTableError
 
 
 def test_a_snapshot_was_used_by_whoever_read_it_or_a_later_one(sets):
-    """The rows of a bad batch are in every snapshot since."""
+    """Later snapshots include the rows of a bad batch."""
     filled, before, bad, after, other = sets
 
     assert [u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)] == [after.id]
@@ -20,7 +20,7 @@ def test_a_snapshot_was_used_by_whoever_read_it_or_a_later_one(sets):
 
 
 def test_a_snapshot_that_is_gone_was_used_all_the_same(sets):
-    """Sequence numbers of manifests keep the order of what was expired."""
+    """Sequence numbers in manifests keep the order of expired snapshots."""
     filled, before, bad, after, _ = sets
     table = filled.client.table("stock_v1")
     for built in (before, after):
@@ -46,7 +46,7 @@ def test_a_column_was_used_by_whoever_read_it(sets):
 
 
 def test_use_of_what_was_erased_is_still_told(sets):
-    """Rather one set too many than one too few."""
+    """A set too many is safer than one too few."""
     filled, before, bad, *_ = sets
     batch = filled.stock((6, 1, 6)).set_column(0, "store_id", [["4711"]])
     first = filled.client.ingest(filled.STOCK, batch).snapshot_id
@@ -67,14 +67,14 @@ def test_use_of_what_was_erased_is_still_told(sets):
 
 
 def test_fails_for_a_column_and_a_snapshot_that_never_were(sets):
-    """Nobody is a wrong answer to a question that was misspelt."""
+    """An empty result would be wrong for a misspelt name."""
     filled, *_ = sets
     with pytest.raises(FeatureTableError, match=r"has no column 'on_hnd', it has store_id, .*; no snapshot 7: it has"):
         filled.client.who_used(filled.STOCK, snapshot=7, column="on_hnd")
 
 
 def test_what_a_list_holds_is_not_a_column(filled):
-    """Iceberg gives it a name of its own."""
+    """Iceberg gives list elements names of their own."""
     codes = replace(filled.STOCK, name="codes", features=(Feature("codes", "list<string>", "codes"),))
     batch = pa.table({"store_id": ["1"], "event_time": [filled.day(1)], "codes": [["a"]]})
     filled.client.ingest(codes, batch)
@@ -84,7 +84,7 @@ def test_what_a_list_holds_is_not_a_column(filled):
 
 
 def test_a_group_is_named_as_in_a_training_set(sets):
-    """By its table, or by its name alone while it has one version."""
+    """By its table, or by its name while it has one version."""
     filled, before, _, after, _ = sets
     assert {u.manifest_id for u in filled.client.who_used("stock")} == {before.id, after.id}
 

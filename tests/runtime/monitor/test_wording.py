@@ -20,7 +20,7 @@ from mlops_runtime.monitor.wording import change, number, percent
     ],
 )
 def test_percent(share: float, expected: str) -> None:
-    """Two decimals below ten, one below a tenth, none above."""
+    """Two significant digits below 10 %, one below 0.1 %, whole percents above."""
     assert percent(share) == expected
 
 
