@@ -624,7 +624,7 @@ def test_one_group_is_read_by_two_keys(served, shop):
 
 
 def test_fails_when_entity_rows_are_not_as_needed(served, shop):
-    """Rejects absent and wrong keys, columns that would be overwritten, and keys that are too long."""
+    """Rejects absent and wrong keys, columns with the names of features to read, and keys that are too long."""
     with pytest.raises(OnlineStoreError, match="group 'price': entity 'item' is missing, there are store_id"):
         served.read([PRICE], pa.table({"store_id": ["a"]}), now=shop.day(4))
     with pytest.raises(OnlineStoreError, match="entity 'item' is string in the entity rows and int64 in the table"):

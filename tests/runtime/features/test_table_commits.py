@@ -81,7 +81,7 @@ def test_a_snapshot_that_another_commit_removed_is_looked_for_again(shop):
 
 
 def test_files_that_went_with_the_state_are_not_looked_for_again(shop):
-    """An erasure's removed files, and files missing without a commit, are not retried."""
+    """After another commit a missing file is read again from the new state; with an unchanged state it is an error."""
     shop.client.ingest(shop.STOCK, shop.stock((1, 1, 1)))
     table, tries = shop.client.table("stock_v1"), []
 

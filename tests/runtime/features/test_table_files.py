@@ -27,7 +27,7 @@ def test_every_file_of_a_table_is_named_until_one_is_not(filled):
 
 
 def test_rows_of_an_entity_are_found_by_the_ids_of_their_ingests(filled):
-    """False without such rows, and unknown for an unreadable file."""
+    """Returns none without such rows, and unknown for an unreadable file."""
     table = filled.client.table("stock_v1")
     (file,) = suffixed(listed(table), [".parquet"])
     (entry,) = set(table.scan().to_arrow()["ingest_id"].to_pylist())

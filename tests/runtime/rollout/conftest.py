@@ -1,4 +1,4 @@
-"""Credentials that reach nothing, and the world of ``world.py``."""
+"""Credentials without access, and the world of ``world.py``."""
 
 import importlib.util
 import sys
@@ -25,6 +25,6 @@ def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def world(_nobody: None) -> Iterator[Any]:
-    """A fresh moto world."""
+    """Return a new moto world."""
     with rollout_world.world() as made:
         yield made

@@ -1,4 +1,4 @@
-"""Captured answers with status 200: which have readable numbers, and when those without stop a rollout."""
+"""Captured responses with status 200: recognising numbers, and when responses without numbers stop a rollout."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -15,12 +15,12 @@ MINUTE = timedelta(minutes=1)
 
 
 def output(data: str, encoding: str = "JSON", kind: str = "application/json") -> dict[str, Any]:
-    """One side of a capture record."""
+    """Return one side of a capture record."""
     return {"observedContentType": kind, "mode": "OUTPUT", "encoding": encoding, "data": data}
 
 
 def record(at: str, data: str) -> dict[str, Any]:
-    """A capture record."""
+    """Return a capture record."""
     return {"captureData": {"endpointOutput": output(data)}, "eventMetadata": {"eventId": "e", "inferenceTime": at}}
 
 
@@ -36,7 +36,7 @@ def record(at: str, data: str) -> dict[str, Any]:
     ],
 )
 def test_numbers_are_read_in_every_form_that_monitors_read(side: dict[str, Any]) -> None:
-    """And names of classes."""
+    """Class names are recognised too."""
     assert is_readable(side)
 
 
@@ -62,7 +62,7 @@ def test_a_body_without_numbers_is_none(side: dict[str, Any]) -> None:
 
 
 def test_answers_are_counted_by_the_minute_of_their_call() -> None:
-    """A record without an output or a time counts for nothing."""
+    """A record without an output or a time is not counted."""
     lines = [
         record("2017-08-01T09:00:01Z", '{"predictions": [1]}'),
         record("2017-08-01T09:00:59Z", "{}"),
@@ -74,7 +74,7 @@ def test_answers_are_counted_by_the_minute_of_their_call() -> None:
 
 
 def made(rate: int, share: float, *, before: float = 0.0, turns: int = 3, minutes: int = 20) -> dict[datetime, Counts]:
-    """An hour of answers before a rollout, and those since, of which a share is without numbers from a minute on."""
+    """Return an hour of responses before a rollout, and those since; a share lacks numbers from a given minute."""
     counts = {START - number * MINUTE: Counts(calls=rate, failed=round(rate * before)) for number in range(1, 61)}
     for number in range(minutes):
         now = share if number >= turns else before
@@ -85,7 +85,7 @@ def made(rate: int, share: float, *, before: float = 0.0, turns: int = 3, minute
 @pytest.mark.parametrize("rate", [10, 60, 6000])
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_a_fleet_that_turns_is_stopped_at_any_share_of_the_traffic(rate: int, share: float) -> None:
-    """Also at ten calls a minute, of which the new fleet gets one."""
+    """Also at ten calls a minute with one for the new fleet."""
     found = judge_bodies(made(rate, share), since=START, false_alarm=0.01)
     assert found.is_stopped
     assert found.sentence.startswith("after 20 minutes: ")
@@ -93,7 +93,7 @@ def test_a_fleet_that_turns_is_stopped_at_any_share_of_the_traffic(rate: int, sh
 
 
 def test_answers_that_never_had_numbers_speak_against_nobody() -> None:
-    """A model whose answers no monitor reads: it was so before the rollout."""
+    """If no monitor could read the responses before the rollout, they are no evidence."""
     found = judge_bodies(made(60, 1.0, before=1.0), since=START, false_alarm=0.01)
     assert not found.is_stopped
     assert judge_bodies({}, since=START, false_alarm=0.01).sentence == (
@@ -102,7 +102,7 @@ def test_answers_that_never_had_numbers_speak_against_nobody() -> None:
 
 
 def test_fleets_like_before_are_stopped_at_most_as_often_as_is_tolerated() -> None:
-    """2,000 rollouts of twenty minutes whose model answers one in two hundred without numbers, before and after."""
+    """2,000 rollouts of twenty minutes with one response in two hundred without numbers, before and after."""
     random, stopped = np.random.default_rng(16), 0
     for _ in range(2000):
         draws = random.binomial(60, 0.005, 80)

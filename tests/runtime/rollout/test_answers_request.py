@@ -1,4 +1,4 @@
-"""What the plan asks of captures."""
+"""The captures that a plan requests."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from mlops_runtime.rollout.answers_request import bodies_request
 
 
 def test_where_calls_are_captured_their_answers_are_read() -> None:
-    """Not of an asynchronous endpoint, and not without capture."""
+    """Not for an asynchronous endpoint, and not without capture."""
     assert bodies_request(SPEC, since="2017-08-01T09:00:00Z") == {
         "endpoint": SPEC.endpoint,
         "variant": "AllTraffic",

@@ -1,4 +1,4 @@
-"""An approval, followed against moto's Step Functions; what the machine does happens while the command waits."""
+"""Following an approval, against moto's Step Functions; the machine's actions happen while the command waits."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ OTHER = PACKAGE.replace("/3", "/2")
 
 
 def followed(world: World, *steps: Callable[[], None], said: list[str] | None = None) -> ApprovalRollout:
-    """What meets one of these steps at each wait."""
+    """Follow an approval; each wait runs one of the steps."""
     left: Iterator[Callable[[], None]] = iter(steps)
 
     def wait(_execution: str | None) -> None:
@@ -33,7 +33,7 @@ def followed(world: World, *steps: Callable[[], None], said: list[str] | None = 
 
 
 def starts(world: World, package: str = PACKAGE) -> Callable[[], None]:
-    """The guard starts the machine for a package."""
+    """Let the guard start the machine for a package."""
 
     def start() -> None:
         request = canonical_json(world.request("approval", package)).decode()
@@ -43,7 +43,7 @@ def starts(world: World, package: str = PACKAGE) -> Callable[[], None]:
 
 
 def newest(world: World) -> str:
-    """Name of the newest execution."""
+    """Return the name of the newest execution."""
     (execution, *_) = world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
     return str(execution["name"])
 
@@ -51,7 +51,7 @@ def newest(world: World) -> str:
 def ends(
     world: World, outcome: Outcome, serves: str, *, records: bool = True, name: str | None = None
 ) -> Callable[[], None]:
-    """The newest execution, or the named one, ends with a record."""
+    """End the newest execution, or the named one, with a record."""
 
     def end() -> None:
         found = world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
@@ -83,7 +83,7 @@ def test_a_promotion_is_followed_to_its_record(world: World) -> None:
 
 
 def test_a_rollback_serves_the_version_before(world: World) -> None:
-    """The package that was approved does not."""
+    """The approved package does not serve."""
     answer = followed(world, starts(world), ends(world, Outcome.ROLLED_BACK, OTHER)).follow(PACKAGE, BEFORE)
 
     assert not answer.is_served
@@ -91,7 +91,7 @@ def test_a_rollback_serves_the_version_before(world: World) -> None:
 
 
 def test_an_end_without_a_record_is_said(world: World) -> None:
-    """Nothing says why."""
+    """The reason is unknown."""
     answer = followed(world, starts(world), ends(world, Outcome.FAILED, OTHER, records=False)).follow(PACKAGE, BEFORE)
 
     assert (answer.is_served, answer.record) == (False, None)
@@ -99,7 +99,7 @@ def test_an_end_without_a_record_is_said(world: World) -> None:
 
 
 def test_rollouts_of_others_and_of_before_are_not_it(world: World) -> None:
-    """And one that does not start is missed in time, with the fix."""
+    """Reports after a timeout that no rollout of this approval starts, with the fix."""
     starts(world)()
     later = datetime.now(UTC) + timedelta(minutes=1)
 
@@ -110,7 +110,7 @@ def test_rollouts_of_others_and_of_before_are_not_it(world: World) -> None:
 
 
 def test_an_approval_that_was_followed_before_is_followed_again(world: World) -> None:
-    """The newest rollout that it has started: while it runs, and after its end; nothing else of the package is one."""
+    """Finds the newest rollout of the approval, running or ended, and no other rollout of the package."""
     said: list[str] = []
     rollback = canonical_json(world.request("rollback", PACKAGE)).decode()
 

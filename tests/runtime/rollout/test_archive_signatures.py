@@ -1,6 +1,6 @@
-"""The signature of an archive: every byte of it counts, and it fits no other archive, key or kind of document.
+"""Archive signatures: they cover every byte and fit no other archive, key or type of document.
 
-Archives are signed once a gate passed them, and held against their signatures before they get traffic.
+Archives are signed after they pass a gate, and verified before they get traffic.
 """
 
 import base64
@@ -50,14 +50,14 @@ def _signed(kms: SigningKms = KMS, digest: str = DIGEST) -> bytes:
 
 
 def test_a_signature_names_the_archive() -> None:
-    """KMS takes the message as it is."""
+    """KMS signs the message as it is."""
     assert signed_digest(_signed(), KMS.public) == DIGEST
     assert len(signed_message(DIGEST)) <= 4096
     assert signature_uri("s3://b/models/p/one/model.tar.gz") == "s3://b/models/p/one/model.sig"
 
 
 def test_no_byte_may_change() -> None:
-    """Whatever the byte belongs to: envelope, statement, signature, or the hint which key it was."""
+    """Covers the envelope, the statement, the signature and the key hint."""
     content = _signed()
     for place in range(len(content)):
         changed = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
@@ -67,7 +67,7 @@ def test_no_byte_may_change() -> None:
 
 @pytest.mark.parametrize("change", [b" ", b"\n", b"{}"])
 def test_nothing_may_be_added(change: bytes) -> None:
-    """JSON would not mind."""
+    """JSON parsers would ignore additions."""
     for content in (_signed() + change, change + _signed()):
         with pytest.raises(ArchiveSignatureError):
             signed_digest(content, KMS.public)
@@ -75,13 +75,13 @@ def test_nothing_may_be_added(change: bytes) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"null", b"{}", b'{"dsseEnvelope": {"payload": 1}}', b"[" * 5000, b"\xff"])
 def test_what_is_something_else_is_refused(content: bytes) -> None:
-    """Whatever lies in its place."""
+    """Rejects any other content."""
     with pytest.raises(ArchiveSignatureError, match="is not a signature of an archive"):
         signed_digest(content, KMS.public)
 
 
 def test_another_key_is_refused() -> None:
-    """By its hint already; with a forged hint by the signature."""
+    """Rejected by its hint; with a forged hint by the signature."""
     with pytest.raises(ArchiveSignatureError, match="for this archive and key"):
         signed_digest(_signed(SigningKms()), KMS.public)
     forged = archive_signature(DIGEST, base64.b64decode(SigningKms().sealer.sign(signed_message(DIGEST))), KMS.public)
@@ -90,7 +90,7 @@ def test_another_key_is_refused() -> None:
 
 
 def test_a_signature_of_another_archive_is_refused() -> None:
-    """Put under a statement that it does not sign."""
+    """Placed under a statement that it does not sign."""
     other = hashlib.sha256(b"other").hexdigest()
     mixed = archive_signature(DIGEST, base64.b64decode(KMS.sealer.sign(signed_message(other))), KMS.public)
     with pytest.raises(ArchiveSignatureError, match="not signed with the unit's key"):
@@ -98,7 +98,7 @@ def test_a_signature_of_another_archive_is_refused() -> None:
 
 
 def test_no_signature_of_a_record_is_one_of_an_archive() -> None:
-    """One key signs both, so that what it signs must begin differently."""
+    """The same key signs both, so the signed messages begin differently."""
     assert signed_message(DIGEST)[:1] != seal_statement("demand", 1, DIGEST, KEY)[:1] == b"{"
     sealed = base64.b64decode(KMS.sealer.sign(statement(DIGEST)))
     with pytest.raises(ArchiveSignatureError):
@@ -106,7 +106,7 @@ def test_no_signature_of_a_record_is_one_of_an_archive() -> None:
 
 
 def test_the_statement_is_of_model_signing() -> None:
-    """The subject's digest is that of all files' digests, and the one file has no name."""
+    """The subject's digest is that of all files' digests, and the single file has no name."""
     found = json.loads(statement(DIGEST))
     assert found["predicate"]["resources"] == [{"name": ".", "algorithm": "sha256", "digest": DIGEST}]
     assert found["subject"][0]["digest"]["sha256"] == hashlib.sha256(bytes.fromhex(DIGEST)).hexdigest()
@@ -118,13 +118,13 @@ def _put(world: World, key: str, content: bytes, **more: Any) -> None:
 
 @pytest.fixture
 def passed(world: World) -> World:
-    """A kept archive, its evaluation, and the gate's verdict."""
+    """Return a stored archive, its evaluation and the gate's verdict."""
     assert put_passed(world.s3) == GATE_URI
     return world
 
 
 def test_what_passed_is_signed_once(passed: World) -> None:
-    """A repeated call keeps the first signature: two of one archive differ."""
+    """A repeated call keeps the first signature, since two signatures of an archive differ."""
     archives = passed.sources.archives
     assert archives.sign(GATE_URI) == {"signature_uri": f"s3://artifacts/{SIGNATURE}"}
     first = passed.contents("artifacts")[SIGNATURE]
@@ -185,7 +185,7 @@ def _signature_of_another(world: World) -> None:
     ],
 )
 def test_nothing_else_is_signed(change: Any, finding: str, passed: World) -> None:
-    """The request names a place; what lies there decides."""
+    """The request names a location; its content decides."""
     change(passed)
     with pytest.raises(ArchiveSignatureError, match=finding):
         passed.sources.archives.sign(GATE_URI)
@@ -193,14 +193,14 @@ def test_nothing_else_is_signed(change: Any, finding: str, passed: World) -> Non
 
 @pytest.mark.parametrize("uri", ["s3://other/gates/p/one.json", "s3://artifacts/gates/p/../../x.json", "one", ""])
 def test_a_gate_elsewhere_is_refused(uri: str, world: World) -> None:
-    """Only what lies where gates write."""
+    """Only locations where gates write are accepted."""
     with pytest.raises(ArchiveSignatureError, match="gate_uri must be s3://artifacts/gates/<pipeline>/<execution>"):
         world.sources.archives.sign(uri)
 
 
 @pytest.fixture
 def signed(passed: World) -> World:
-    """The same, signed."""
+    """Return the same after signing."""
     passed.sources.archives.sign(GATE_URI)
     return passed
 
@@ -247,7 +247,7 @@ MANIPULATIONS = [
 
 @pytest.mark.parametrize(("change", "spec", "finding"), MANIPULATIONS)
 def test_every_manipulation_is_found_and_refused(change: Any, spec: Any, finding: str, signed: World) -> None:
-    """On each way to traffic, by its name."""
+    """On each path to traffic, by name."""
     change(signed)
     (problem,) = signed.sources.archives.problems(spec)
     assert finding in problem
@@ -266,7 +266,7 @@ def test_every_manipulation_is_found_and_refused(change: Any, spec: Any, finding
 
 
 def test_what_was_signed_is_deployed(signed: World) -> None:
-    """And what says that nothing signed it: its hash binds that, and an approver saw it."""
+    """Also an archive recorded as unsigned, whose hash covers that and was approved."""
     signed.store()
     for spec in (SPEC, PACKAGE):
         assert _plan(signed, "approval", signed.package(spec=spec)).action == "create"

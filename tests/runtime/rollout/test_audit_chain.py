@@ -1,4 +1,4 @@
-"""The audit chain as data: what comes next.
+"""The audit chain as data: the next record.
 
 Appending to the chain: crashes between side effects, retries, other writers, and the live pointer.
 """
@@ -54,7 +54,7 @@ def _claim(outcome: str, **changes: Any) -> Claim:
 
 
 def test_a_promotion_is_believed_only_when_it_serves() -> None:
-    """The record says what SageMaker says; a silent rollback is one."""
+    """The record has SageMaker's state; a silent rollback is recorded as such."""
     row = LockRow(endpoint=ENDPOINT)
     promoted = next_record(row, _claim("PROMOTED"), _serving("new"), PACKAGED)
     assert (promoted.outcome, promoted.serving_config, promoted.requested_by) == (Outcome.PROMOTED, "new", "anna")
@@ -68,7 +68,7 @@ def test_a_promotion_is_believed_only_when_it_serves() -> None:
 
 
 def test_a_promotion_says_which_container_passed_what() -> None:
-    """The record is what a way back is held to; what did not come to serve has passed nothing."""
+    """Rollbacks depend on the record; a container that did not serve has passed nothing."""
     live = to_dict(_pointer("new", container_sha256=PACKAGED.container_sha256))
     plan = PLAN | {"live": live, "golden_sha256": "7" * 64}
     row = LockRow(endpoint=ENDPOINT)
@@ -79,7 +79,7 @@ def test_a_promotion_says_which_container_passed_what() -> None:
 
 
 def test_a_package_that_was_changed_under_way_is_no_promotion() -> None:
-    """What the model was made of is not what was planned; the record says so."""
+    """The model was not created from the planned package, and the record has the reason."""
     plan = PLAN | {"live": to_dict(_pointer("new", container_sha256="d" * 64))}
     for package, found in ((PACKAGED, f"has {PACKAGED.container_sha256}"), (None, "can no longer be deployed")):
         record = next_record(LockRow(endpoint=ENDPOINT), _claim("PROMOTED", plan=plan), _serving("new"), package)
@@ -102,7 +102,7 @@ def test_a_record_follows_the_head() -> None:
 
 
 def test_live_is_unknown_where_nothing_serves_or_nothing_is_known() -> None:
-    """No endpoint, a failed one, and a config without package have no pointer."""
+    """A missing endpoint, a failed one, and a config without a package have no pointer."""
     row = LockRow(endpoint=ENDPOINT)
     for serving in (None, _serving("x", "Failed"), _serving("by-hand")):
         assert next_live(row, _claim("FAILED"), serving, None) is None
@@ -114,7 +114,7 @@ def _pointer(config: str, **changes: Any) -> LivePointer:
 
 
 def test_a_probation_begins_with_the_record() -> None:
-    """What the plan says in seconds counts from the time of the record; without it the pointer's own stays."""
+    """The plan's seconds count from the record's time; without a probation the pointer's own stays."""
     row, plan = LockRow(endpoint=ENDPOINT), PLAN | {"live": to_dict(_pointer("new")), "probation": 3600}
     live = next_live(row, _claim("PROMOTED", plan=plan), _serving("new"), None)
     assert live is not None
@@ -126,7 +126,7 @@ def test_a_probation_begins_with_the_record() -> None:
 
 
 def test_a_slot_that_could_not_be_left_does_not_become_what_is_live() -> None:
-    """Its traffic belongs to what is recorded, and the next execution takes it there; without such it is what serves."""
+    """Its traffic belongs to the recorded version, to which the next execution returns it; without a record it is what serves."""
     plan = PLAN | {"live": to_dict(_pointer("new")), "eks": {"slot": "green"}}
     row = LockRow(endpoint=ENDPOINT, live=canonical_json(_pointer("old")).decode())
     for outcome, config in (("FAILED", "old"), ("PROMOTED", "new")):
@@ -139,7 +139,7 @@ def test_a_slot_that_could_not_be_left_does_not_become_what_is_live() -> None:
 
 
 def test_a_version_that_nobody_recorded_goes_back_to_the_one_that_was() -> None:
-    """An execution died between its update and its record: what was live is the way back."""
+    """An execution died between its update and its record; the former live version is the rollback target."""
     known = _pointer("old", previous="older", kept=("oldest",))
     row = LockRow(endpoint=ENDPOINT, live=canonical_json(known).decode())
     live = next_live(row, _claim("UNCHANGED", plan={}), _serving("unknown"), PACKAGED)
@@ -157,13 +157,13 @@ def test_a_version_that_nobody_recorded_goes_back_to_the_one_that_was() -> None:
     ],
 )
 def test_fails_when_a_claim_is_malformed(event: dict[str, Any], message: str) -> None:
-    """A machine that asks wrongly is told how."""
+    """The error has the expected shape."""
     with pytest.raises(ContractError, match=message):
         claim_from(event)
 
 
 def test_null_parts_of_a_claim_are_empty() -> None:
-    """A machine passes null for a plan that there is not."""
+    """A machine passes null for a missing plan."""
     event = {"outcome": "FAILED", "now": "2017-08-01T09:00:00Z", "execution": "e", "plan": None, "request": None}
     assert claim_from(event) == Claim(outcome=Outcome.FAILED, reason="", execution="e", at=NOW)
 
@@ -186,7 +186,7 @@ def _live(world: World) -> LivePointer | None:
 
 @pytest.fixture
 def promoted(world: World) -> tuple[World, Claim]:
-    """A world in which execution ``one`` holds the lock and its config serves."""
+    """Return a world in which execution ``one`` has the lock and its config serves."""
     package = world.package()
     world.version("demand-forecast-00000002", package)
     world.serve("demand-forecast-00000002")
@@ -199,7 +199,7 @@ def _record(world: World, claim: Claim) -> dict[str, Any]:
 
 
 def test_promotion_is_recorded_and_becomes_live(promoted: tuple[World, Claim]) -> None:
-    """One object, a head that names it, a pointer at what serves."""
+    """One object, a head that names it, and a pointer to the serving version."""
     world, claim = promoted
     answer = _record(world, claim)
     assert answer == {"sequence": 1, "serving_config": "demand-forecast-00000002", "outcome": "PROMOTED"}
@@ -212,7 +212,7 @@ def test_promotion_is_recorded_and_becomes_live(promoted: tuple[World, Claim]) -
 
 
 def test_the_minutes_of_a_verdict_are_kept_with_its_record(promoted: tuple[World, Claim]) -> None:
-    """By their hash, beside the record, which names them there; `verify` finds them changed or gone."""
+    """The record has their location and hash; `verify` finds changed and missing ones."""
     world, claim = promoted
     content = b'{"compared": []}'
     verdict = RolloutVerdict(
@@ -239,7 +239,7 @@ def test_the_minutes_of_a_verdict_are_kept_with_its_record(promoted: tuple[World
 
 
 def test_a_record_is_written_though_its_minutes_cannot_be_kept(promoted: tuple[World, Claim]) -> None:
-    """A look that came later has overwritten them: the record names what the function wrote, by its hash."""
+    """A later comparison has overwritten them: the record has the hash of the function's original."""
     world, claim = promoted
     verdict = RolloutVerdict(
         action="enough", calls=1, evidence=1.0, minutes=1, sentence="s", minutes_uri="s3://artifacts/x", minutes_sha256="0" * 64
@@ -252,7 +252,7 @@ def test_a_record_is_written_though_its_minutes_cannot_be_kept(promoted: tuple[W
 
 
 def test_a_retry_records_once(promoted: tuple[World, Claim]) -> None:
-    """The same execution gets the same answer, also at another time."""
+    """The same execution gets the same result, also at another time."""
     world, claim = promoted
     assert _record(world, claim) == _record(world, replace(claim, at=NOW.replace(hour=11)))
     assert len(world.objects()) == 1
@@ -263,7 +263,7 @@ class _CrashError(Exception):
 
 
 class _DyingChain(AuditChain):
-    """Dies instead of writing the objects."""
+    """Fails instead of writing the objects."""
 
     def write(self, record: object, seal: object) -> None:
         del record, seal
@@ -271,7 +271,7 @@ class _DyingChain(AuditChain):
 
 
 def test_a_crash_between_row_and_object_is_repaired_by_the_retry(promoted: tuple[World, Claim]) -> None:
-    """The row says what to write; the retry writes it and adds nothing."""
+    """The row has the record, and the retry writes its object without a second record."""
     world, claim = promoted
     dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table, heads="heads", sealer=world.kms.sealer)
     with pytest.raises(_CrashError):
@@ -288,7 +288,7 @@ def test_a_crash_between_row_and_object_is_repaired_by_the_retry(promoted: tuple
 
 
 def test_a_crash_is_repaired_by_the_next_writer(promoted: tuple[World, Claim]) -> None:
-    """Who never comes back leaves no hole."""
+    """A writer that never returns leaves no gap."""
     world, claim = promoted
     dying = _DyingChain(s3=world.s3, bucket="audit", table=world.table, heads="heads", sealer=world.kms.sealer)
     with pytest.raises(_CrashError):
@@ -299,7 +299,7 @@ def test_a_crash_is_repaired_by_the_next_writer(promoted: tuple[World, Claim]) -
 
 
 def test_a_retry_after_other_writers_still_finds_its_record(promoted: tuple[World, Claim]) -> None:
-    """A rejection between two attempts does not make a second record."""
+    """A rejection between two attempts does not cause a second record."""
     world, claim = promoted
     first = _record(world, claim)
     _record(world, Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW))
@@ -308,7 +308,7 @@ def test_a_retry_after_other_writers_still_finds_its_record(promoted: tuple[Worl
 
 
 def test_a_record_that_comes_while_the_chain_is_read_is_no_problem(promoted: tuple[World, Claim]) -> None:
-    """Neither of the whole nor of its newest part."""
+    """For the whole chain and for its newest part."""
     world, claim = promoted
     _record(world, claim)
     others = [Claim(outcome=Outcome.REJECTED, reason="lost", execution=f"retrain-{i}", at=NOW) for i in range(2)]
@@ -329,14 +329,14 @@ def test_a_record_that_comes_while_the_chain_is_read_is_no_problem(promoted: tup
 
 
 def test_a_record_whose_object_is_not_yet_written_is_no_problem(promoted: tuple[World, Claim]) -> None:
-    """Its writer has moved the row; one that has died there is a problem."""
+    """A writer has moved the row; if it died there, that is a problem."""
     world, claim = promoted
     _record(world, claim)
     is_signed = world.kms.public.is_signed
     seen: list[dict[str, bytes]] = []
 
     class Late(AuditChain):
-        """The newest record's object comes after the first look."""
+        """The newest record's object appears after the first read."""
 
         def contents(self, *span: Any) -> dict[str, bytes]:
             seen.append(super().contents(*span))
@@ -352,7 +352,7 @@ def test_a_record_whose_object_is_not_yet_written_is_no_problem(promoted: tuple[
 
 
 def test_writers_at_once_make_one_chain(promoted: tuple[World, Claim]) -> None:
-    """Six rejections and a promotion, from threads: seven records, no fork."""
+    """Six rejections and a promotion from threads make seven records without a fork."""
     world, claim = promoted
     claims = [claim] + [
         Claim(outcome=Outcome.REJECTED, reason="lost", execution=f"retrain-{i}", at=NOW) for i in range(6)
@@ -367,7 +367,7 @@ def test_writers_at_once_make_one_chain(promoted: tuple[World, Claim]) -> None:
 
 
 def test_a_rejection_leaves_the_live_pointer(promoted: tuple[World, Claim]) -> None:
-    """It says what serves and which candidate lost; nothing else changes."""
+    """It names the serving version and the rejected candidate; nothing else changes."""
     world, claim = promoted
     _record(world, claim)
     before = world.table.read().live
@@ -387,7 +387,7 @@ def test_a_rejection_leaves_the_live_pointer(promoted: tuple[World, Claim]) -> N
 
 
 def test_a_rejection_is_recorded_where_nothing_serves(promoted: tuple[World, Claim]) -> None:
-    """Beside a champion that serves in another account; SageMaker is not asked, and the pointer to it stays."""
+    """With a champion in another account, SageMaker is not called and the pointer stays."""
     world, claim = promoted
     _record(world, claim)
     before = world.table.read().live
@@ -400,7 +400,7 @@ def test_a_rejection_is_recorded_where_nothing_serves(promoted: tuple[World, Cla
 
 
 def test_a_rejection_is_recorded_once_whatever_serves_meanwhile(promoted: tuple[World, Claim]) -> None:
-    """A promotion between two attempts of the Retrain machine does not reject the candidate twice."""
+    """A promotion between two attempts of the Retrain machine does not cause a second rejection."""
     world, claim = promoted
     rejection = Claim(outcome=Outcome.REJECTED, reason="lost", execution="retrain", at=NOW)
     first = _record(world, rejection)
@@ -412,14 +412,14 @@ def test_a_rejection_is_recorded_once_whatever_serves_meanwhile(promoted: tuple[
 
 
 def test_a_rejection_moves_no_pointer_even_under_the_lock(promoted: tuple[World, Claim]) -> None:
-    """It is about a candidate that never served."""
+    """The candidate never served."""
     world, claim = promoted
     _record(world, replace(claim, outcome=Outcome.REJECTED))
     assert _live(world) is None
 
 
 def test_who_lost_the_lock_records_but_points_at_nothing(promoted: tuple[World, Claim]) -> None:
-    """The pointer belongs to the holder of the lock, who will read again what serves."""
+    """The pointer belongs to the lock's holder, who reads the serving version again."""
     world, claim = promoted
     other = replace(claim, execution="late")
     assert _record(world, other)["sequence"] == 1
@@ -427,7 +427,7 @@ def test_who_lost_the_lock_records_but_points_at_nothing(promoted: tuple[World, 
 
 
 def test_a_silent_rollback_is_recorded_as_one(promoted: tuple[World, Claim]) -> None:
-    """SageMaker rolled back to the old config without a word; the old pointer stays."""
+    """SageMaker rolled back to the old config without an error; the old pointer stays."""
     world, claim = promoted
     old = world.package()
     world.version("demand-forecast-00000001", old)
@@ -447,7 +447,7 @@ def test_a_silent_rollback_is_recorded_as_one(promoted: tuple[World, Claim]) -> 
 
 
 def test_an_unknown_config_gets_a_pointer_from_its_package(promoted: tuple[World, Claim]) -> None:
-    """Monitors compare with what really serves; the empty spec hash makes the next spec apply."""
+    """Monitors compare with the serving version; the empty spec hash makes the next spec apply."""
     world, claim = promoted
     package = world.package()
     world.version("demand-forecast-by-hand", package)
@@ -460,7 +460,7 @@ def test_an_unknown_config_gets_a_pointer_from_its_package(promoted: tuple[World
 
 
 def test_an_endpoint_that_is_gone_has_no_pointer(promoted: tuple[World, Claim]) -> None:
-    """The pointer is removed with what it pointed at."""
+    """The pointer is removed together with the endpoint."""
     world, claim = promoted
     _record(world, claim)
     world.sagemaker.delete_endpoint(EndpointName=ENDPOINT)
@@ -470,7 +470,7 @@ def test_an_endpoint_that_is_gone_has_no_pointer(promoted: tuple[World, Claim]) 
 
 
 def test_a_recovery_tells_of_what_it_recovers(promoted: tuple[World, Claim]) -> None:
-    """One record for the execution that died and for the one that saw to it: which, and what it was about."""
+    """One record covers the dead execution and the recovery: both names and the request."""
     world, claim = promoted
     died = {
         "execution": "arn:aws:states:us-east-1:123456789012:execution:Deploy:approval-2-x",
@@ -510,7 +510,7 @@ def test_what_had_told_of_itself_before_it_died_is_not_told_again(promoted: tupl
 
 
 def test_another_content_in_the_place_of_a_record_is_an_older_version(promoted: tuple[World, Claim]) -> None:
-    """An object under a record's key that is not the record stops nobody; the row says what belongs there."""
+    """A foreign object under a record's key does not stop writers; the row has the correct content."""
     world, claim = promoted
     _record(world, claim)
     key, content = next(iter(world.objects().items()))
@@ -521,7 +521,7 @@ def test_another_content_in_the_place_of_a_record_is_an_older_version(promoted: 
 
 
 def test_fails_without_a_key(promoted: tuple[World, Claim]) -> None:
-    """A chain that was opened for reading writes nothing."""
+    """A chain opened for reading cannot write."""
     world, claim = promoted
     reader = AuditChain(s3=world.s3, bucket="audit", table=world.table, heads="heads")
     with pytest.raises(AuditError, match="opened without a key"):
@@ -530,7 +530,7 @@ def test_fails_without_a_key(promoted: tuple[World, Claim]) -> None:
 
 
 def test_a_key_that_does_not_sign_stops_the_record(promoted: tuple[World, Claim]) -> None:
-    """Nothing moves without a signature: the machine tries again."""
+    """Nothing changes without a signature, and the machine retries."""
     world, claim = promoted
 
     class Disabled:
@@ -544,7 +544,7 @@ def test_a_key_that_does_not_sign_stops_the_record(promoted: tuple[World, Claim]
 
 
 def test_a_record_says_what_loads_a_model(world: World) -> None:
-    """A promotion as its package has it, a rejection as the gate found it; a record of ONNX has no word of it."""
+    """A promotion takes it from its package, a rejection from the gate; records of ONNX models omit it."""
     spec = replace(PACKAGE, flavor="handler", trust="code")
     package = read_package(world.sagemaker.describe_model_package(ModelPackageName=world.package(spec=spec)))
     live = {"config_name": "c-2", "live": {"container_sha256": package.container_sha256}}

@@ -1,4 +1,4 @@
-"""What a capacity may be: each rule by name, with the value and the fix."""
+"""Limits of capacities: each rule by name, with the value and the fix."""
 
 import re
 from dataclasses import replace
@@ -50,7 +50,7 @@ NIGHT = ScheduledCapacitySpec(name="night", schedule="cron(0 20 * * ? *)", minim
 
 
 def found(spec: Any, **changes: Any) -> str:
-    """All problems of a changed spec."""
+    """Return all problems of a changed spec."""
     return "; ".join(capacity_problems(replace(spec, **changes)))
 
 
@@ -87,7 +87,7 @@ def found(spec: Any, **changes: Any) -> str:
     ],
 )
 def test_fails_when_a_serverless_endpoint_cannot_be_so(changes: dict[str, Any], message: str) -> None:
-    """Each exclusion of serverless inference is said, with the fix."""
+    """Each feature excluded by serverless inference is reported with the fix."""
     assert re.search(message, found(SERVERLESS, **changes))
 
 
@@ -112,7 +112,7 @@ def test_fails_when_a_serverless_endpoint_cannot_be_so(changes: dict[str, Any], 
     ],
 )
 def test_fails_when_an_asynchronous_endpoint_cannot_be_so(changes: dict[str, Any], message: str) -> None:
-    """What has no effect or no documentation is refused by name."""
+    """Features without effect or documentation are rejected by name."""
     assert message in found(ASYNCHRONOUS, **changes)
 
 
@@ -142,12 +142,12 @@ def test_fails_when_an_asynchronous_endpoint_cannot_be_so(changes: dict[str, Any
     ],
 )
 def test_fails_when_it_cannot_scale_so(changes: dict[str, Any], message: str) -> None:
-    """Bounds, target and schedules are judged before anything serves."""
+    """Bounds, target and schedules are checked before deployment."""
     assert message in found(SPEC, scaling=replace(SCALING, **changes))
 
 
 def test_fails_when_burstable_instances_are_to_scale() -> None:
-    """SageMaker does not scale t2, and not silently either."""
+    """SageMaker does not scale t2 instances and reports no error."""
     assert "burstable instances cannot scale, got ml.t2.large" in found(
         SPEC, kms_key=None, instance_type="ml.t2.large", scaling=SCALING
     )
@@ -177,12 +177,12 @@ def test_fails_when_burstable_instances_are_to_scale() -> None:
     ],
 )
 def test_fails_when_variants_cannot_stand_together(changes: dict[str, Any], message: str) -> None:
-    """Names, shares, instances and rollout of several variants."""
+    """Covers names, shares, instances and the rollout of several variants."""
     assert message in found(SPEC, **changes)
 
 
 def test_fails_when_inferentia_is_to_have_guardrails() -> None:
-    """SageMaker would fall back to all at once without a bake, silently."""
+    """SageMaker would silently fall back to all at once without a bake."""
     inf1 = {"kms_key": None, "instance_type": "ml.inf1.xlarge"}
     assert "ml.inf1.xlarge is excluded from deployment guardrails" in found(SPEC, **inf1)
     assert "cannot have a shadow variant" in found(SPEC, **inf1, rollout=replace(ONCE, shadow=SHADOW))
@@ -194,7 +194,7 @@ def test_fails_when_inferentia_is_to_have_guardrails() -> None:
     [("ml.m5.large", True), ("ml.m5d.large", False), ("ml.g5.xlarge", False), ("ml.c7g.large", True)],
 )
 def test_a_key_is_taken_where_every_volume_takes_it(kind: str, is_taken: bool) -> None:
-    """One fleet with local storage is enough to go without; serverless inference has no volumes."""
+    """One fleet with local storage is enough to omit the key; serverless inference has no volumes."""
     assert takes_key(replace(SPEC, instance_type=kind)) is is_taken
     assert takes_key(replace(SPEC, variants=(replace(ARM, instance_type=kind),))) is is_taken
     assert not takes_key(SERVERLESS)
@@ -202,7 +202,7 @@ def test_a_key_is_taken_where_every_volume_takes_it(kind: str, is_taken: bool) -
 
 @given(st.integers(0, 8000), st.integers(-5, 300), st.one_of(st.none(), st.integers(-5, 300)))
 def test_serverless_sizes_are_those_of_sagemaker(memory: int, concurrency: int, warm: int | None) -> None:
-    """The oracle: the page's list of sizes and its two ranges."""
+    """Agrees with the documented list of sizes and both ranges."""
     sizes = ServerlessSpec(memory_mb=memory, max_concurrency=concurrency, provisioned_concurrency=warm)
     good = memory in MEMORY_SIZES and 1 <= concurrency <= 200 and (warm is None or 1 <= warm <= concurrency)
     assert (found(SERVERLESS, serverless=sizes) == "") == good
@@ -210,7 +210,7 @@ def test_serverless_sizes_are_those_of_sagemaker(memory: int, concurrency: int, 
 
 @given(st.integers(-2, 10), st.integers(-2, 10), st.integers(1, 10), st.booleans())
 def test_bounds_hold_the_count(minimum: int, maximum: int, count: int, is_asynchronous: bool) -> None:
-    """Exactly the bounds that Application Auto Scaling takes and that hold the count pass."""
+    """Passes exactly the bounds that Application Auto Scaling accepts and that include the count."""
     base = replace(ASYNCHRONOUS if is_asynchronous else SPEC, rollout=ONCE)
     metric = "BACKLOG_PER_INSTANCE" if is_asynchronous else "INVOCATIONS_PER_INSTANCE"
     scaling = ScalingSpec(minimum=minimum, maximum=maximum, target=1.0, metric=metric)

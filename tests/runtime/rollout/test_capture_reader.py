@@ -1,4 +1,4 @@
-"""Captures of one variant in S3: the newest of some hours."""
+"""Reading a variant's captures from S3: the newest of some hours."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from mlops_runtime.rollout.capture_reader import CaptureReader
 
 @pytest.fixture
 def reader() -> Iterator[CaptureReader]:
-    """A bucket."""
+    """Return a reader with a bucket."""
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket="captures")
@@ -22,14 +22,14 @@ def reader() -> Iterator[CaptureReader]:
 
 
 def put(reader: CaptureReader, key: str, *lines: object) -> None:
-    """Write an object of the hour that runs."""
+    """Write an object of the current hour."""
     hour = f"{datetime.now(UTC):%Y/%m/%d/%H}"
     body = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
     reader.s3.put_object(Bucket="captures", Key=f"capture/e/{key.replace('HOUR', hour)}", Body=body.encode())
 
 
 def test_the_records_of_a_variant_are_read(reader: CaptureReader) -> None:
-    """No other variant's; a line that is not a record is left out."""
+    """Other variants' records are excluded, and invalid lines skipped."""
     put(reader, "AllTraffic/HOUR/a.jsonl", {"n": 1}, "broken {", [2], {"n": 3})
     put(reader, "Shadow/HOUR/b.jsonl", {"n": 4})
     now = datetime.now(UTC)
@@ -39,7 +39,7 @@ def test_the_records_of_a_variant_are_read(reader: CaptureReader) -> None:
 
 
 def test_of_many_objects_the_newest_are_read(reader: CaptureReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as a function has time for, and as many bytes."""
+    """Bounded by the function's time and by bytes."""
     monkeypatch.setattr(capture_reader, "_MAXIMUM_OBJECTS", 2)
     for number in range(3):
         put(reader, f"AllTraffic/HOUR/{number}.jsonl", {"n": number})

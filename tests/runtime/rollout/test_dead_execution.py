@@ -1,4 +1,4 @@
-"""Recoveries: what they do with a candidate that an execution left serving, and with a first endpoint that failed."""
+"""Recoveries of dead executions: a candidate left serving, and a failed first endpoint."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from mlops_runtime.rollout.preflight import decide
 
 DEAD = "arn:aws:states:us-east-1:123456789012:execution:Deploy:approval-2-x"
 LEFT, OLD = version_name(ENDPOINT, DEAD), "demand-forecast-00000001"
-STARTED = datetime.now(UTC) + timedelta(days=1)  # the store's own clock says when the spec was stored
+STARTED = datetime.now(UTC) + timedelta(days=1)  # the store uses its own clock for the time of storage
 ALARM = f"{ENDPOINT}-rollout-{LEFT.rpartition('-')[2]}-errors"
 WATCHED = replace(
     SPEC, rollout=replace(SPEC.rollout, alarms=("refunds",), probation=3600, probation_alarms=("refunds",))
@@ -39,7 +39,7 @@ def plan_of(world: World, request: DeployRequest, **facts: Any) -> dict[str, Any
 
 @pytest.fixture
 def left(world: World) -> tuple[World, str]:
-    """An endpoint of whose model the recorded one is version 1, and on which an execution left version 2 with its alarms."""
+    """Return an endpoint with version 1 recorded, on which an execution left version 2 with its alarms."""
     first, second = world.package(), world.package()
     world.version(OLD, first)
     world.version(LEFT, second)
@@ -52,7 +52,7 @@ def left(world: World) -> tuple[World, str]:
 
 
 def test_a_candidate_that_took_over_is_judged_like_any_other(left: tuple[World, str]) -> None:
-    """Alarms of its fleet and of the unit, calls since its execution began, and a way back; if it stays, it is on probation."""
+    """It has alarms of its fleet and unit, calls since its execution, a rollback target and, if it stays, a probation."""
     world, package = left
     plan = plan_of(world, recovery(world))
     assert (plan["action"], plan["config_name"], plan["previous_config"]) == ("adopt", LEFT, OLD)
@@ -68,7 +68,7 @@ def test_a_candidate_that_took_over_is_judged_like_any_other(left: tuple[World, 
 
 
 def test_by_which_spec_it_was_made_is_known_where_that_was_stored_before(left: tuple[World, str]) -> None:
-    """Else the desired spec applies to it yet."""
+    """Otherwise the desired spec still has to be applied."""
     world, _ = left
     request = recovery(world)
     assert plan_of(world, request)["live"]["spec_uri"] == world.table.read().desired
@@ -78,7 +78,7 @@ def test_by_which_spec_it_was_made_is_known_where_that_was_stored_before(left: t
 
 
 def test_where_its_alarms_are_gone_it_goes_back(left: tuple[World, str]) -> None:
-    """No evidence is not success."""
+    """Missing evidence is not success."""
     world, _ = left
     world.cloudwatch.delete_alarms(AlarmNames=[ALARM])
     plan = plan_of(world, recovery(world))
@@ -89,7 +89,7 @@ def test_where_its_alarms_are_gone_it_goes_back(left: tuple[World, str]) -> None
 
 
 def test_a_candidate_that_is_no_longer_approved_goes_back(left: tuple[World, str]) -> None:
-    """Whatever it shows."""
+    """Whatever its metrics are."""
     world, _ = left
     known = world.facts(recovery(world)).package
     plan = plan_of(world, recovery(world), package={**(known or {}), "ModelApprovalStatus": "Rejected"})
@@ -98,7 +98,7 @@ def test_a_candidate_that_is_no_longer_approved_goes_back(left: tuple[World, str
 
 
 def test_without_a_way_back_what_is_approved_stays_and_nothing_else_does(left: tuple[World, str]) -> None:
-    """A first model, or one whose predecessor was deleted, is not judged: no model at all would be worse."""
+    """A first model, or one whose predecessor was deleted, stays without evidence if approved: no model would be worse."""
     world, _ = left
     plan = plan_of(world, recovery(world), versions={})
     assert (plan["action"], plan["watched"], plan["min_invocations"]) == ("adopt", [], 0)
@@ -112,7 +112,7 @@ def test_without_a_way_back_what_is_approved_stays_and_nothing_else_does(left: t
 def test_what_it_was_asked_for_says_how_it_is_judged(
     left: tuple[World, str], reason: str, watched: int, calls: int
 ) -> None:
-    """Another spec needs no calls, a way back stays whatever rings, and what is not known is held to the most."""
+    """Another spec needs no calls, a rollback stays despite alarms, and an unknown request has the strictest checks."""
     world, _ = left
     plan = plan_of(world, recovery(world, reason))
     assert (plan["action"], len(plan["watched"]), plan["min_invocations"]) == ("adopt", watched, calls)
@@ -128,7 +128,7 @@ def test_a_version_that_is_pushed_out_goes_and_what_serves_stays(left: tuple[Wor
 
 
 def test_what_did_not_take_over_is_nothing_to_do(left: tuple[World, str]) -> None:
-    """SageMaker went back by itself: the recovery says so, and what the dead one took back of scaling is registered again."""
+    """SageMaker rolled back itself: the recovery records it and restores the scaling that the dead execution removed."""
     world, _ = left
     scaled = replace(SPEC, scaling=ScalingSpec(minimum=2, maximum=4, target=600.0))
     first = world.package()
@@ -151,7 +151,7 @@ def test_what_did_not_take_over_is_nothing_to_do(left: tuple[World, str]) -> Non
 
 
 def test_a_first_endpoint_that_failed_goes(world: World) -> None:
-    """Of the dead execution nothing is left; an approval that comes first removes it too and makes it anew."""
+    """Nothing of the dead execution remains; an approval that comes first also removes it and creates it again."""
     world.store()
     package = world.package()
     failed = Serving(status="Failed", config=LEFT, version=None, failure="no capacity")
@@ -171,7 +171,7 @@ def test_a_first_endpoint_that_failed_goes(world: World) -> None:
 
 
 def test_an_endpoint_that_failed_after_it_had_served_is_left_to_people(world: World) -> None:
-    """Deleting it is their decision."""
+    """Its deletion is left to a person."""
     world.store()
     package = world.package()
     failed = Serving(status="Failed", config=LEFT, version=None)

@@ -1,4 +1,4 @@
-"""The hash of a machine's definition: one value is left out, every other byte counts."""
+"""The hash of a machine's definition covers every byte except one value."""
 
 import copy
 import json
@@ -9,7 +9,7 @@ from mlops_runtime.rollout.definition_hash import FIELD, definition_sha256, hash
 
 
 def _definition(digest: str, comment: str = "Deploy") -> dict[str, Any]:
-    """As CDK renders a definition with tokens."""
+    """Return a definition as CDK renders it with tokens."""
     start = f'{{"Comment":"{comment}","States":{{"Record":{{"Arguments":{{"FunctionName":"'
     return {
         "Fn::Join": [
@@ -26,14 +26,14 @@ def _template(definition: Any) -> dict[str, Any]:
 
 
 def test_a_definition_with_its_hash_has_the_hash_of_the_one_without() -> None:
-    """The rule in words: SHA-256 of the canonical JSON with that one value empty."""
+    """The SHA-256 of the canonical JSON with that value empty."""
     digest = definition_sha256(_definition(""))
     assert digest == content_hash(_definition("")) == definition_sha256(_definition(digest))
     assert definition_sha256(_definition("f" * 64)) == digest
 
 
 def test_every_other_change_is_another_hash() -> None:
-    """A word of the text, a function, a value in place of the hash that is none."""
+    """Covers a word of text, a function, and an invalid value in place of the hash."""
     digest = definition_sha256(_definition(""))
     changed = copy.deepcopy(_definition(digest))
     changed["Fn::Join"][1][1]["Fn::GetAtt"][0] = "G"
@@ -42,7 +42,7 @@ def test_every_other_change_is_another_hash() -> None:
 
 
 def test_machines_of_a_template_are_found_by_what_they_give() -> None:
-    """Others have no hash; one that was changed afterwards gives another than it has."""
+    """Other machines have no hash; a machine changed afterwards has another hash than its stored one."""
     digest = definition_sha256(_definition(""))
     (machine,) = hashed_machines(_template(_definition(digest)))
     assert (machine.logical_id, machine.stated, machine.found) == ("Deploy", digest, digest)

@@ -1,4 +1,4 @@
-"""Events: which ask for a rollout, and for which."""
+"""Events that request a rollout, and the requested rollout."""
 
 import json
 from datetime import timedelta
@@ -110,7 +110,7 @@ def _asked(event: object) -> Asked:
 
 
 def test_an_approval_asks_for_its_package() -> None:
-    """Named by version and time, so that a second delivery is the same, and a second event of one approval too."""
+    """Named by version and time, so that a repeated delivery, and a second event of an approval, are the same request."""
     asked = _asked(approval())
     assert asked.name.startswith("approval-3-")
     assert asked.request is not None
@@ -121,7 +121,7 @@ def test_an_approval_asks_for_its_package() -> None:
 
 
 def test_an_alarm_asks_for_a_rollback() -> None:
-    """It names itself, and must be confirmed at its source."""
+    """It names itself, and is confirmed at its source."""
     asked = _asked(alarm())
     assert asked.request is not None
     assert (asked.request.reason, asked.request.alarm, asked.alarm) == (DeployReason.ROLLBACK, "refunds", "refunds")
@@ -129,7 +129,7 @@ def test_an_alarm_asks_for_a_rollback() -> None:
 
 @pytest.mark.parametrize("status", ["ABORTED", "FAILED", "TIMED_OUT"])
 def test_an_execution_that_died_asks_for_what_is_desired(status: str) -> None:
-    """The next one waits until the endpoint rests, takes along what is left, and records what serves."""
+    """The next execution waits for the endpoint, cleans up leftovers and records the serving version."""
     asked = _asked(ended(detail={"status": status}))
     assert asked.request is not None
     assert (asked.request.reason, asked.died) == (DeployReason.SPEC, EXECUTION)
@@ -138,7 +138,7 @@ def test_an_execution_that_died_asks_for_what_is_desired(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
 def test_a_deployment_asks_for_what_is_desired(status: str) -> None:
-    """CloudFormation may have put back what serves, by a tag of the whole stack too: the run looks, once an event."""
+    """CloudFormation may have reset the endpoint, also by a stack tag: one check per event."""
     asked = _asked(stack(detail={"status-details": {"status": status}}))
     assert asked.request is not None
     assert (asked.request.reason, asked.died, asked.alarm) == (DeployReason.SPEC, None, None)
@@ -148,14 +148,14 @@ def test_a_deployment_asks_for_what_is_desired(status: str) -> None:
 
 
 def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
-    """An endpoint of SageMaker's is in no template."""
+    """A SageMaker endpoint is in no template."""
     settings = GuardSettings(machine_arn=MACHINE, group=ENDPOINT)
     with pytest.raises(IgnoredError, match=f"stack '{DEMAND}' is not None"):
         asked_by(json.dumps(stack()), settings=settings, now=NOW)
 
 
 def test_a_recovery_that_died_only_leaves_its_lock() -> None:
-    """What breaks every execution must not start executions for ever."""
+    """A failure of every execution must not start executions for ever."""
     arn = EXECUTION.rpartition(":")[0] + ":recover-0123456789abcdef"
     asked = _asked(ended(detail={"executionArn": arn}))
     assert (asked.request, asked.died) == (None, arn)
@@ -212,14 +212,14 @@ def test_a_recovery_that_died_only_leaves_its_lock() -> None:
     ],
 )
 def test_what_is_none_of_ours_asks_for_nothing(event: Any, message: str) -> None:
-    """Forged, foreign, stale or early: each is dropped with its reason."""
+    """Forged, foreign, old and future events are dropped with a reason."""
     with pytest.raises(IgnoredError, match=message):
         _asked(event)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=50).map(lambda raw: raw.decode("latin-1")))
 def test_no_body_breaks_the_guard(body: str) -> None:
-    """Whatever a sender writes is ignored with a reason."""
+    """Any body is ignored with a reason."""
     with pytest.raises(IgnoredError):
         asked_by(body, settings=SETTINGS, now=NOW)
 
@@ -244,7 +244,7 @@ _KINDS = {"approval": approval, "alarm": alarm, "ended": ended, "stack": stack}
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(sorted(_KINDS)), st.data())
 def test_a_tampered_event_is_ignored_or_means_the_same(kind: str, data: st.DataObject) -> None:
-    """Any field of a valid event replaced by anything or by another ARN: what passes asks for what the event asked for."""
+    """For any field replaced by anything or another ARN: an accepted event requests what the original did."""
     event, whole = _KINDS[kind](), _asked(_KINDS[kind]())
     target = event["detail"] if data.draw(st.booleans()) else event
     target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY | _ARN | st.lists(_ARN, max_size=2))
@@ -261,7 +261,7 @@ def test_a_tampered_event_is_ignored_or_means_the_same(kind: str, data: st.DataO
 
 
 def test_a_body_of_a_megabyte_is_not_read() -> None:
-    """EventBridge sends no longer one than 256 KiB."""
+    """EventBridge events have at most 256 KiB."""
     with pytest.raises(IgnoredError, match="a message must have at most 262144 characters, got 262145"):
         asked_by(" " * 262_145, settings=SETTINGS, now=NOW)
 
@@ -290,7 +290,7 @@ REGISTERED = {
     ],
 )
 def test_an_approval_is_confirmed_by_the_registry(described: dict[str, Any] | None, message: str) -> None:
-    """A package that is gone, taken back, of another group or not ready starts nothing."""
+    """A package that is missing, no longer approved, of another group or not ready starts nothing."""
     with pytest.raises(IgnoredError, match=message):
         check_approval(_asked(approval()), described, SETTINGS)
 
@@ -315,7 +315,7 @@ def test_events_of_one_change_have_one_name(first: int, second: int) -> None:
 
 @given(st.integers(-40, 40))
 def test_events_count_for_a_quarter_of_an_hour(minutes: int) -> None:
-    """From five minutes ahead, as clocks differ, to fifteen minutes after."""
+    """From five minutes in the future, for clock skew, to fifteen minutes in the past."""
     at = NOW - timedelta(minutes=minutes)
     try:
         _asked(approval(time=at.isoformat()))
@@ -326,7 +326,7 @@ def test_events_count_for_a_quarter_of_an_hour(minutes: int) -> None:
 
 
 def test_an_approval_without_the_list_of_fields_counts() -> None:
-    """Approvals through the API may leave it out."""
+    """Approvals through the API may omit it."""
     event = approval()
     del event["detail"]["UpdatedModelPackageFields"]
     asked = _asked(event)
@@ -347,7 +347,7 @@ def test_an_approval_without_the_list_of_fields_counts() -> None:
 def test_an_alarm_is_confirmed_at_its_sources(
     world: World, until: str | None, state: str | None, message: str | None
 ) -> None:
-    """A probation is on, and the alarm still rings."""
+    """A probation is active and the alarm is still in ALARM."""
     row = LockRow(endpoint=ENDPOINT, live=canonical_json(world.pointer("v1", "p", probation_until=until)).decode())
     if message is None:
         check_probation(_asked(alarm()), row, state, NOW)

@@ -1,4 +1,4 @@
-"""The plan as the machine reads it."""
+"""The plan in the machine's format."""
 
 import json
 from dataclasses import fields
@@ -12,7 +12,7 @@ from mlops_runtime.rollout.fleet_capacity import no_scaling
 
 
 def test_a_plan_of_nothing_has_every_key() -> None:
-    """Null, an empty object or an empty list where there is nothing; all of it JSON."""
+    """Missing parts are null, an empty object or an empty list; all of it is JSON."""
     plan = SageMakerPlan(action="nothing", reason="r", endpoint="e", started="s").as_dict()
     assert set(plan) == {f.name for f in fields(SageMakerPlan)}
     assert (plan["config_name"], plan["rehearsal"], plan["expired"]) == (None, {}, [])
@@ -23,7 +23,7 @@ def test_a_plan_of_nothing_has_every_key() -> None:
 
 @given(st.integers(600, 28800))
 def test_a_rollout_is_looked_at_often_and_not_too_often(maximum: int) -> None:
-    """Each minute at least and 495 times at most, as the history of an execution is bounded; an end is looked for less often."""
+    """At least every minute and at most 495 times, as an execution's history is limited; ends are polled less often."""
     seconds, looks = poll_seconds(maximum), look_seconds(maximum)
     assert 30 <= seconds <= 60
     assert (maximum + 900) / seconds <= 495
@@ -31,7 +31,7 @@ def test_a_rollout_is_looked_at_often_and_not_too_often(maximum: int) -> None:
 
 
 def test_a_row_without_a_pointer_has_none(world: World) -> None:
-    """Nothing serves yet."""
+    """Nothing has served yet."""
     assert live_pointer(world.table.read()) is None
     world.point(world.pointer("v1", "p"))
     live = live_pointer(world.table.read())

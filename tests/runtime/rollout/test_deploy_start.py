@@ -1,4 +1,4 @@
-"""The guard at its sources: what it starts, and how often."""
+"""The guard with its sources: the executions that it starts, and how often."""
 
 import json
 from datetime import timedelta
@@ -25,7 +25,7 @@ ALARM = EVENT | {
 
 
 def handle(world: World, event: object, body: str | None = None) -> str | None:
-    """Give a message to the guard."""
+    """Pass a message to the guard."""
     guard = DeployGuard(
         stepfunctions=world.stepfunctions,
         cloudwatch=world.cloudwatch,
@@ -37,12 +37,12 @@ def handle(world: World, event: object, body: str | None = None) -> str | None:
 
 
 def request_of(world: World, arn: str) -> DeployRequest:
-    """Return what an execution was started with."""
+    """Return the input of an execution."""
     return from_json(DeployRequest, world.stepfunctions.describe_execution(executionArn=arn)["input"])
 
 
 def died(world: World, asked: str = "{}", *, holds: bool = True) -> tuple[str, dict[str, Any]]:
-    """Stop an execution that holds the lock, and return it with its event."""
+    """Stop an execution that has the lock, and return it with its event."""
     start = world.stepfunctions.start_execution
     arn = start(stateMachineArn=MACHINE, name="approval-1-x", input=asked)["executionArn"]
     if holds:
@@ -67,7 +67,7 @@ def approved(package: str) -> dict[str, Any]:
 
 
 def test_an_approval_starts_one_execution(world: World) -> None:
-    """However often it is delivered, and under another id too; already there is success."""
+    """For any number of deliveries, under another id too; an existing execution is success."""
     package = world.package()
     event = approved(package)
     arn = handle(world, event)
@@ -79,7 +79,7 @@ def test_an_approval_starts_one_execution(world: World) -> None:
 
 
 def test_what_the_registry_does_not_call_approved_starts_nothing(world: World) -> None:
-    """An event of a package that never was, or that waits; nothing is locked or written."""
+    """An event of an unknown or pending package locks and writes nothing."""
     waiting = world.package("PendingManualApproval")
     row = world.table.read()
     for package in (PACKAGE.replace("/3", "/9"), waiting):
@@ -89,7 +89,7 @@ def test_what_the_registry_does_not_call_approved_starts_nothing(world: World) -
 
 
 def test_an_alarm_starts_a_rollback_during_probation_only(world: World) -> None:
-    """Read again: the pointer says until when, CloudWatch whether it rings."""
+    """The pointer's probation end and CloudWatch's alarm state are read again."""
     world.point(world.pointer("v1", PACKAGE, probation_until=(NOW + timedelta(hours=1)).isoformat()))
     world.alarm("refunds", "OK")
     assert handle(world, ALARM) is None
@@ -104,7 +104,7 @@ def test_an_alarm_starts_a_rollback_during_probation_only(world: World) -> None:
 
 
 def test_an_execution_that_died_is_recovered_once(world: World) -> None:
-    """One execution sees to what it has left, and holds its lock from then on: nobody comes between."""
+    """One execution cleans up and takes over the lock without a gap."""
     execution, event = died(world)
     arn = handle(world, event)
     assert arn is not None
@@ -117,7 +117,7 @@ def test_an_execution_that_died_is_recovered_once(world: World) -> None:
 
 
 def test_a_recovery_is_told_what_it_recovers(world: World) -> None:
-    """What the execution that died was asked for, as Step Functions knows it."""
+    """It gets the dead execution's request from Step Functions."""
     asked = canonical_json(world.request("approval", PACKAGE)).decode()
     execution, event = died(world, asked)
     arn = handle(world, event)
@@ -129,7 +129,7 @@ def test_a_recovery_is_told_what_it_recovers(world: World) -> None:
 
 
 def test_a_recovery_of_something_started_by_hand_does_not_know_what_it_was(world: World) -> None:
-    """Its input was no request."""
+    """Its input was not a request."""
     _, event = died(world, "{}")
     arn = handle(world, event)
     assert arn is not None
@@ -139,7 +139,7 @@ def test_a_recovery_of_something_started_by_hand_does_not_know_what_it_was(world
 
 
 def test_a_message_that_was_cut_off_finds_the_lock_still_held(world: World) -> None:
-    """Started but not handed over: the same message, again, hands it over and starts nothing more."""
+    """If the guard died after the start, the repeated message hands the lock over and starts nothing more."""
     execution, event = died(world)
     first = handle(world, event)
     assert first is not None
@@ -152,7 +152,7 @@ def test_a_message_that_was_cut_off_finds_the_lock_still_held(world: World) -> N
 
 
 def test_the_lock_of_a_recovery_that_dies_is_released(world: World) -> None:
-    """It is not recovered for ever."""
+    """Recoveries do not repeat for ever."""
     _, event = died(world)
     arn = handle(world, event)
     assert arn is not None
@@ -164,7 +164,7 @@ def test_the_lock_of_a_recovery_that_dies_is_released(world: World) -> None:
 
 
 def test_an_execution_that_came_to_its_own_end_is_left_alone(world: World) -> None:
-    """It released the lock itself, and nobody else's is taken."""
+    """It released its own lock, and no other lock is taken."""
     _, event = died(world, holds=False)
     world.lock("another")
     assert handle(world, event) is None
@@ -172,7 +172,7 @@ def test_an_execution_that_came_to_its_own_end_is_left_alone(world: World) -> No
 
 
 def test_a_forged_end_takes_no_lock(world: World) -> None:
-    """Step Functions says whether it still runs."""
+    """Step Functions reports that the execution still runs."""
     arn = world.stepfunctions.start_execution(stateMachineArn=MACHINE, name="approval-1-x")["executionArn"]
     world.lock(arn)
     event = EVENT | {
@@ -187,6 +187,6 @@ def test_a_forged_end_takes_no_lock(world: World) -> None:
 
 @pytest.mark.parametrize("body", ["", "{}", "[]", "null", '{"source": "aws.sagemaker"}'])
 def test_what_is_no_event_starts_nothing(world: World, body: str) -> None:
-    """And stays out of the queue."""
+    """The message leaves the queue."""
     assert handle(world, None, body=body) is None
     assert world.executions() == []

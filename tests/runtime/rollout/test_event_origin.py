@@ -1,4 +1,4 @@
-"""Where events come from: region, account, ids and ARNs, as both guards hold them."""
+"""Origin checks of events: region, account, ids and ARNs, as both guards apply them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -31,14 +31,14 @@ def _event(**changes: Any) -> BusEvent:
 
 @pytest.mark.parametrize("arn", [ALARM, "arn:aws:s3:::artifacts", "arn:aws:events:us-east-1:123456789012:rule/nightly"])
 def test_an_event_of_this_account_and_region_has_no_problem(arn: str) -> None:
-    """ARNs that name neither, as S3's, belong to any."""
+    """ARNs without both, such as those of S3, are accepted."""
     assert ORIGIN.problem(_event(resources=(arn,))) is None
     assert ORIGIN.problem(_event(resources=None)) is None
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_other_account_or_region_is_named(account: str, region: str) -> None:
-    """As what it is, and what is wanted."""
+    """The problem has the actual and the expected value."""
     found = ORIGIN.problem(_event(account=account, region=region))
     is_ours = (account, region) == ("123456789012", "us-east-1")
     assert (found is None) == is_ours
@@ -48,14 +48,14 @@ def test_any_other_account_or_region_is_named(account: str, region: str) -> None
 
 @given(st.text(max_size=3000))
 def test_what_is_shown_of_a_bad_value_is_short(text: str) -> None:
-    """A log line stays a line for any id or ARN that a sender writes."""
+    """A log line stays short for any id or ARN."""
     for event in (_event(id=text), _event(resources=(text,)), _event(account=text)):
         found = ORIGIN.problem(event)
         assert found is None or len(found) < 300
 
 
 def test_an_alarm_has_its_own_arn_alone() -> None:
-    """Not that of another, not two."""
+    """Rejects another alarm's ARN and two ARNs."""
     assert ORIGIN.alarm_problem(_event(), "refunds") is None
     for resources in (None, (), (ALARM, ALARM), (ALARM + "2",)):
         assert "resources must be" in str(ORIGIN.alarm_problem(_event(resources=resources), "refunds"))
@@ -77,5 +77,5 @@ def test_an_alarm_has_its_own_arn_alone() -> None:
     ],
 )
 def test_what_is_no_execution_of_the_machine_has_no_name(arn: object) -> None:
-    """Of another machine, region or form."""
+    """Covers another machine, region or format."""
     assert ORIGIN.execution_name(arn) is None

@@ -1,7 +1,4 @@
-"""Starting the Deploy machine.
-
-Names and tags of what an execution makes.
-"""
+"""Starting the Deploy machine, and names and tags of an execution's resources."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -23,7 +20,7 @@ from mlops_runtime.wildcards import matches
 
 
 def test_a_name_is_started_once(world: World) -> None:
-    """The second time, also with another input, is success."""
+    """A second start succeeds, also with another input."""
     first = start_deploy(world.stepfunctions, MACHINE, "one", world.request("spec"))
     second = start_deploy(world.stepfunctions, MACHINE, "one", world.request("rollback"))
     assert first == second == execution_arn(MACHINE, "one")
@@ -31,7 +28,7 @@ def test_a_name_is_started_once(world: World) -> None:
 
 
 def test_fails_when_there_is_no_machine(world: World) -> None:
-    """Anything but a name that is taken is an error."""
+    """Only a name in use is success."""
     with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
         start_deploy(world.stepfunctions, MACHINE + "x", "one", world.request("spec"))
 
@@ -43,7 +40,7 @@ def test_hashes_in_names_are_short_and_stable() -> None:
 
 
 def test_names_follow_from_the_execution() -> None:
-    """Eight digits of the execution's hash, so that a retry makes the same and another execution another."""
+    """Eight digits of the execution's hash make retries repeatable and executions distinct."""
     assert version_name(SPEC.endpoint, EXECUTION) == "demand-forecast-4588cf62"
     assert rehearsal_name(SPEC.endpoint, EXECUTION) == "demand-forecast-golden-4588cf62"
     assert matches(rehearsal_pattern(SPEC.endpoint), rehearsal_name(SPEC.endpoint, EXECUTION))
@@ -53,12 +50,12 @@ def test_names_follow_from_the_execution() -> None:
 
 @given(st.text(max_size=50), st.text(max_size=50))
 def test_another_execution_has_another_name(one: str, other: str) -> None:
-    """Or the two would make the same model."""
+    """Otherwise both would create the same model."""
     assert (version_name("e", one) == version_name("e", other)) == (one == other)
 
 
 def test_tags_say_whose_and_which() -> None:
-    """Unit and owner of the spec, endpoint and execution."""
+    """The tags are unit and owner of the spec, endpoint and execution."""
     tags = {tag["Key"]: tag["Value"] for tag in version_tags(SPEC, EXECUTION)}
     assert tags == {
         "mlops:unit": "demand",

@@ -1,4 +1,4 @@
-"""Alarms of a new fleet: what each watches, and that CloudWatch takes it."""
+"""Alarms of a new fleet: their metrics, and requests that CloudWatch accepts."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,12 +20,12 @@ BASKET = MetricRule(
 
 
 def spec(**rollout: Any) -> ServingSpec:
-    """A spec whose rollout watches these."""
+    """Return a spec whose rollout watches the given limits."""
     return replace(SPEC, rollout=replace(SPEC.rollout, **rollout))
 
 
 def alarms(wanted: ServingSpec, *, is_rollback: bool = False) -> dict[str, dict[str, Any]]:
-    """Requests by how their names end."""
+    """Return alarm requests by the end of their names."""
     made = FleetAlarms(spec=wanted, config=NEW, previous=OLD, execution=EXECUTION, is_rollback=is_rollback)
     stem = alarm_prefix(wanted.endpoint) + "22222222-"
     assert tuple(request["AlarmName"] for request in made.requests()) == made.names
@@ -36,7 +36,7 @@ FULL = spec(max_latency_ms=100, max_error_count=3, max_latency_ratio=1.5, metric
 
 
 def test_every_request_has_its_shape() -> None:
-    """Botocore's model accepts each, and all are named by what they watch."""
+    """Botocore accepts each request, and names describe the metric."""
     made = alarms(FULL)
     kinds = ("verdict", "dead", "errors", "latency", "metric-1", "metric-2", "abort")
     assert tuple(made) == alarm_kinds(FULL.rollout) == kinds
@@ -45,7 +45,7 @@ def test_every_request_has_its_shape() -> None:
 
 
 def test_errors_and_latency_are_the_new_fleets_alone() -> None:
-    """The config's name is the dimension that tells fleets apart; silence is no breach."""
+    """The config's name is the dimension of a fleet; missing data is not breaching."""
     made = alarms(FULL)
     fleet = {"Name": "EndpointConfigName", "Value": NEW}
     errors, latency = made["errors"], made["latency"]
@@ -57,7 +57,7 @@ def test_errors_and_latency_are_the_new_fleets_alone() -> None:
 
 
 def test_without_a_limit_no_count_is_watched() -> None:
-    """Both fleets are compared instead, by the function that sets the alarm."""
+    """A function compares both fleets and sets the alarm instead."""
     made = alarms(SPEC)
     assert tuple(made) == ("verdict", "dead", "abort")
     verdict = made["verdict"]
@@ -67,7 +67,7 @@ def test_without_a_limit_no_count_is_watched() -> None:
 
 
 def test_a_dead_fleet_fires_without_the_function() -> None:
-    """Most of more than twenty answers of two minutes in three, while few of the old fleet's fail."""
+    """Most of more than twenty responses in two of three minutes fail, and few of the old fleet's."""
     dead = alarms(SPEC)["dead"]
     *counted, compared = dead["Metrics"]
     assert [(metric["Id"], metric["MetricStat"]["Stat"]) for metric in counted] == [
@@ -92,7 +92,7 @@ def test_a_dead_fleet_fires_without_the_function() -> None:
     ids=["dead", "alone", "outage of both", "a third", "few calls"],
 )
 def test_the_expression_of_a_dead_fleet(counts: dict[str, float | None], fires: float) -> None:
-    """As CloudWatch's metric math computes it."""
+    """Agrees with CloudWatch's metric math."""
     queries = alarms(SPEC)["dead"]["Metrics"]
     assert alarm_evaluation.problems(queries) == []
     ids = {id(query["MetricStat"]): query["Id"] for query in queries if "MetricStat" in query}
@@ -101,13 +101,13 @@ def test_the_expression_of_a_dead_fleet(counts: dict[str, float | None], fires: 
 
 @pytest.mark.parametrize(("bake", "periods", "slow"), [(60, 1, 1), (120, 2, 2), (300, 5, 3), (3600, 5, 3)])
 def test_one_slow_period_is_no_slow_fleet(bake: int, periods: int, slow: int) -> None:
-    """Of a few answers the slowest is the 95th percentile, and any fleet has one now and then."""
+    """Any fleet has a slow period with few responses now and then, where the slowest is the 95th percentile."""
     latency = alarms(spec(max_latency_ms=100, bake=bake, alarm_period=60))["latency"]
     assert (latency["EvaluationPeriods"], latency["DatapointsToAlarm"]) == (periods, slow)
 
 
 def test_metrics_of_the_unit_are_as_declared() -> None:
-    """Per fleet the config's name joins their dimensions."""
+    """For each fleet the config's name is added to their dimensions."""
     made = alarms(FULL)
     first, second = made["metric-1"], made["metric-2"]
     assert first["Dimensions"] == [{"Name": "Country", "Value": "DE"}]
@@ -117,13 +117,13 @@ def test_metrics_of_the_unit_are_as_declared() -> None:
 
 
 def test_an_abort_stays_until_it_is_deleted() -> None:
-    """Nobody publishes its metric; what a person set is not evaluated away."""
+    """Its metric is never published, so that the state set by a person is not evaluated away."""
     abort = alarms(SPEC)["abort"]
     assert (abort["TreatMissingData"], abort["MetricName"]) == ("ignore", "RolloutAbort")
 
 
 def test_a_rollback_watches_whether_it_is_dead_and_cannot_be_aborted() -> None:
-    """Anything else would lead to what was fled from."""
+    """Any other alarm would return to the version that the rollback leaves."""
     assert tuple(alarms(FULL, is_rollback=True)) == ("dead",)
 
 
@@ -131,14 +131,14 @@ def test_a_rollback_watches_whether_it_is_dead_and_cannot_be_aborted() -> None:
     ("bake", "period", "periods"), [(600, 60, 5), (120, 60, 2), (60, 60, 1), (0, 60, 1), (900, 300, 3)]
 )
 def test_one_datapoint_rings_within_the_bake(bake: int, period: int, periods: int) -> None:
-    """And goes on ringing, never for longer than a step is watched."""
+    """It stays in ALARM, for no longer than a step is watched."""
     made = alarms(spec(bake=bake, alarm_period=period, max_error_count=1))["errors"]
     assert (made["EvaluationPeriods"], made["DatapointsToAlarm"]) == (periods, 1)
 
 
 @pytest.mark.parametrize("kind", ["verdict", "dead", "errors", "abort"])
 def test_alarms_do_nothing_by_themselves_and_say_whose_they_are(kind: str) -> None:
-    """SageMaker reads their state; tags tell who pays."""
+    """SageMaker reads their state; tags assign the cost."""
     request = alarms(FULL)[kind]
     assert request["ActionsEnabled"] is False
     assert {"Key": "mlops:endpoint", "Value": "demand-forecast"} in request["Tags"]

@@ -1,4 +1,4 @@
-"""Requests that a capacity makes: what they say, and that botocore's shapes accept them."""
+"""Requests of a capacity: their content, and validation by botocore's shapes."""
 
 from dataclasses import replace
 from typing import Any
@@ -73,7 +73,7 @@ OPERATIONS = {
 
 @pytest.mark.parametrize("name", SPECS)
 def test_every_request_has_the_shape_of_its_operation(name: str) -> None:
-    """Botocore's models accept the config and each request of the scaling, and the limits accept the spec."""
+    """Botocore accepts the config and each scaling request, and the limits accept the spec."""
     spec = SPECS[name]
     assert check_spec(spec) is spec
     config = sagemaker_requests.render_endpoint_config(spec, name="demand-forecast-4588cf62", execution=EXECUTION)
@@ -88,7 +88,7 @@ def test_every_request_has_the_shape_of_its_operation(name: str) -> None:
 
 
 def test_a_plain_endpoint_has_one_variant_and_no_extras() -> None:
-    """What the renderer gave before is what it gives for instances."""
+    """The config of instances is unchanged by other capacities."""
     assert render_variants(SPEC, model="m") == [
         {
             "VariantName": "AllTraffic",
@@ -102,7 +102,7 @@ def test_a_plain_endpoint_has_one_variant_and_no_extras() -> None:
 
 
 def test_a_serverless_variant_has_no_instances() -> None:
-    """Memory, concurrency and what is kept warm; no type, no count."""
+    """Memory, concurrency and provisioned concurrency, without instance type and count."""
     (variant,) = render_variants(SERVERLESS, model="m")
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 20, "ProvisionedConcurrency": 2}
     assert not {"InstanceType", "InitialInstanceCount"} & set(variant)
@@ -110,7 +110,7 @@ def test_a_serverless_variant_has_no_instances() -> None:
 
 
 def test_asynchronous_answers_go_where_the_spec_says() -> None:
-    """Outputs, failures, key, topic and concurrency reach SageMaker; an absent topic is left out."""
+    """Outputs, failures, key, topic and concurrency are in the request; an absent topic is omitted."""
     assert render_asynchronous(ASYNCHRONOUS.asynchronous) == {
         "OutputConfig": {
             "S3OutputPath": "s3://bucket/answers",
@@ -124,7 +124,7 @@ def test_asynchronous_answers_go_where_the_spec_says() -> None:
 
 @given(st.lists(st.floats(0, 0.1), max_size=8))
 def test_shares_of_all_variants_are_the_whole(weights: list[float]) -> None:
-    """The main variant gets what the others leave."""
+    """The main variant gets the remaining share."""
     variants = tuple(
         VariantSpec(name=f"V{n}", instance_type="ml.m5.large", instance_count=2, weight=weight)
         for n, weight in enumerate(weights)
@@ -135,7 +135,7 @@ def test_shares_of_all_variants_are_the_whole(weights: list[float]) -> None:
 
 
 def test_every_variant_scales_by_itself() -> None:
-    """Target, policy and schedules of each variant, under its own resource."""
+    """Target, policy and schedules of each variant have its own resource."""
     scaling = render_scaling(VARIED)
     ids = ["endpoint/demand-forecast/variant/AllTraffic", "endpoint/demand-forecast/variant/Arm"]
     assert [t["ResourceId"] for t in scaling["targets"]] == ids
@@ -149,7 +149,7 @@ def test_every_variant_scales_by_itself() -> None:
 
 
 def test_a_target_follows_calls_and_a_backlog_follows_the_queue() -> None:
-    """The predefined metric of real-time variants, the endpoint's own of asynchronous ones."""
+    """Real-time variants use the predefined metric, asynchronous ones the endpoint's own."""
     (calls,) = render_scaling(SCALED)["policies"]
     assert calls["TargetTrackingScalingPolicyConfiguration"] == {
         "TargetValue": 500.0,
@@ -164,7 +164,7 @@ def test_a_target_follows_calls_and_a_backlog_follows_the_queue() -> None:
 
 
 def test_a_fleet_of_none_is_woken_by_its_backlog() -> None:
-    """Step policy and alarm, only where a bound is zero."""
+    """A step policy and an alarm exist only with a bound of zero."""
     (wake,) = render_scaling(ASYNCHRONOUS)["wake"]
     assert wake["alarm"]["MetricName"] == "HasBacklogWithoutCapacity"
     assert wake["policy"]["StepScalingPolicyConfiguration"]["StepAdjustments"][0]["ScalingAdjustment"] == 1
@@ -176,7 +176,7 @@ def test_a_fleet_of_none_is_woken_by_its_backlog() -> None:
 
 
 def test_what_no_longer_is_can_be_taken_back() -> None:
-    """Variants that serve but are gone from the spec are deregistered too, and with a spec that does not scale."""
+    """Variants missing in the spec are deregistered too, also by a spec without scaling."""
     scaling = render_scaling(SPEC, live_variants=["AllTraffic", "Arm"])
     assert [t["ResourceId"].rpartition("/")[2] for t in scaling["deregister"]] == ["AllTraffic", "Arm"]
     assert scaling["alarm_names"] == ["demand-forecast-scaling-AllTraffic-wake", "demand-forecast-scaling-Arm-wake"]
@@ -184,13 +184,13 @@ def test_what_no_longer_is_can_be_taken_back() -> None:
 
 
 def test_errors_are_counted_by_a_metric_that_is_published() -> None:
-    """The broad one of real-time endpoints is missing in the exhaustive lists of the other kinds."""
+    """Asynchronous and serverless endpoints do not publish the general metric of real-time endpoints."""
     assert error_metric(VARIED) == "InvocationModelErrors"
     assert {error_metric(SERVERLESS), error_metric(ASYNCHRONOUS)} == {"Invocation5XXErrors"}
 
 
 def test_instances_neither_come_nor_go_altogether() -> None:
-    """SageMaker refuses the one, and the other has no way back."""
+    """SageMaker rejects one direction, and the other has no rollback."""
     assert conversion_problem(SERVERLESS, is_live_serverless=True) is None
     assert conversion_problem(SCALED, is_live_serverless=False) is None
     assert "cannot convert an endpoint on instances to serverless" in str(
@@ -200,7 +200,7 @@ def test_instances_neither_come_nor_go_altogether() -> None:
 
 
 def test_a_stored_spec_of_before_has_no_problem() -> None:
-    """Specs that were written before capacities existed stay good."""
+    """Specs from before capacities stay valid."""
     assert capacity_problems(SPEC) == []
 
 
@@ -209,6 +209,6 @@ def _names(spec: ServingSpec) -> list[Any]:
 
 
 def test_names_do_not_depend_on_what_may_change() -> None:
-    """A new target value is put under the old name, so that it replaces it."""
+    """A new target value has the old name, so that it replaces the policy."""
     changed = replace(SCALED, scaling=replace(SCALED.scaling, target=9.0))
     assert _names(changed) == _names(SCALED) == ["demand-forecast-AllTraffic-target"]

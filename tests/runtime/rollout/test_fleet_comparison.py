@@ -1,4 +1,4 @@
-"""The sequential comparison of two fleets: valid at every look, and quick where a fleet is bad."""
+"""The sequential comparison of two fleets: valid at every look, and fast for a bad fleet."""
 
 import itertools
 import math
@@ -16,33 +16,33 @@ RULE = ComparisonRule()
 
 
 def minutes(*rows: tuple[int, int, int, int]) -> list[Minute]:
-    """Minutes of (old calls, old failures, new calls, new failures)."""
+    """Return minutes of (old calls, old failures, new calls, new failures)."""
     return [Minute(new=Counts(calls=n, failed=x), old=Counts(calls=m, failed=y)) for m, y, n, x in rows]
 
 
 def test_an_outage_of_both_is_no_evidence() -> None:
-    """Half of the answers of both fail for 18 minutes."""
+    """Half of both fleets' responses fail for 18 minutes."""
     found = compare(minutes(*[(5400, 27, 600, 3)] * 12, *[(5350, 4450, 590, 494)] * 18))
     assert found.against == pytest.approx(0.01666684314489411)
     assert (found.stopped_at, found.highest) == (0, 1.0)
 
 
 def test_ten_times_the_errors_are_stopped_in_three_minutes() -> None:
-    """The first minute is the warm-up, then two count."""
+    """The first minute is the warm-up, the next two count."""
     found = compare(minutes(*[(5400, 8, 600, 9)] * 3))
     assert (found.stopped_at, found.good_at) == (3, 0)
     assert 100 < found.highest < 225
 
 
 def test_a_dead_fleet_is_stopped_in_its_first_minute() -> None:
-    """Neither the cut nor the warm-up protects it."""
+    """Neither the cap nor the warm-up protects it."""
     assert compare(minutes((2700, 0, 300, 300))).stopped_at == 1
     assert compare(minutes((200, 0, 20, 20))).stopped_at == 1
     assert compare(minutes((200, 0, 19, 19))).stopped_at == 0
 
 
 def test_a_burst_of_one_minute_is_not_enough() -> None:
-    """A fifth of one minute's answers fail."""
+    """A fifth of one minute's responses fail."""
     quiet = (2700, 0, 300, 0)
     found = compare(minutes(*[quiet] * 9, (2700, 0, 300, 60), *[quiet] * 10))
     assert found.against == pytest.approx(3.4032611660519905)
@@ -50,7 +50,7 @@ def test_a_burst_of_one_minute_is_not_enough() -> None:
 
 
 def test_ten_calls_an_hour_show_nothing() -> None:
-    """Neither that it is bad nor that it is good."""
+    """They prove neither a bad fleet nor a good one."""
     found = compare(minutes(*[(1, 0, 1, 0) if minute % 12 == 0 else (0, 0, 0, 0) for minute in range(360)]))
     assert found.against == pytest.approx(0.9878447207805406)
     assert (found.stopped_at, found.good_at) == (0, 0)
@@ -58,12 +58,12 @@ def test_ten_calls_an_hour_show_nothing() -> None:
 
 @pytest.mark.parametrize(("old", "call"), [(19, 4), (9, 5), (1, 12)])
 def test_all_answers_failing_is_found_at_any_volume(old: int, call: int) -> None:
-    """One call a minute; at a share of 50 % each failure is a coin flip."""
+    """At one call a minute; at a share of 50 % each failure is as likely as not."""
     assert compare(minutes(*[(old, 0, 1, 1)] * call)).stopped_at == call
 
 
 def test_calls_that_fall_into_other_minutes_are_compared() -> None:
-    """Ten calls an hour, of which each fleet gets every other one: all answers of the new one fail."""
+    """Of ten calls an hour each fleet gets every second one, and all of the new fleet fail."""
 
     def hours(failed: int) -> list[Minute]:
         hour = [(1, 0, 0, 0), *[(0, 0, 0, 0)] * 5, (0, 0, 1, failed), *[(0, 0, 0, 0)] * 5] * 5
@@ -90,10 +90,10 @@ SIZES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, ma
 def test_the_mean_of_the_evidence_is_at_most_one_exactly(
     sizes: list[tuple[int, int]], shares: list[float], ratio: float, extra: float, *, is_cut: bool, noise: bool
 ) -> None:
-    """Every outcome of up to three minutes with its probability, at the edge of tolerance: no chance is left to allow for."""
+    """Sums every outcome of up to three minutes at the edge of tolerance, leaving nothing to chance."""
     cut, warm_up = (15.0, 1) if is_cut else (1e9, 0)
     rule = replace(RULE, ratio=ratio, extra=extra, cut=cut, warm_up=warm_up)
-    # own noise is of each minute alone, and takes its time to estimate
+    # overdispersion is estimated by minute and takes too long here
     history = [Counts(calls=100_000, failed=1500 if at % 2 else 500) for at in range(62)] if noise else []
     outcomes = [
         [
@@ -124,7 +124,7 @@ ROWS = st.lists(st.tuples(COUNTS, COUNTS, COUNTS, COUNTS), min_size=1, max_size=
 @settings(max_examples=100, deadline=None)
 @given(rows=ROWS, at=st.integers(0, 11))
 def test_one_more_failure_speaks_more_against_a_fleet(rows: list[Minute], at: int) -> None:
-    """And one more of the old fleet's less; each changes evidence in one direction only."""
+    """A failure of the old fleet is weaker evidence; each changes it in one direction only."""
     minute = rows[at % len(rows)]
     if minute.new.failed < minute.new.calls:
         worse = [*rows]
@@ -140,7 +140,7 @@ def test_one_more_failure_speaks_more_against_a_fleet(rows: list[Minute], at: in
 @settings(max_examples=100, deadline=None)
 @given(rows=ROWS)
 def test_more_minutes_change_nothing_that_was_found(rows: list[Minute]) -> None:
-    """The highest evidence never falls, and a stop stays where it was."""
+    """The maximum evidence never falls, and a stop stays at its minute."""
     shorter = [compare(rows[:upto]) for upto in range(1, len(rows) + 1)]
     highest = [found.highest for found in shorter]
     assert highest == sorted(highest)
@@ -151,7 +151,7 @@ def test_more_minutes_change_nothing_that_was_found(rows: list[Minute]) -> None:
 @settings(max_examples=50, deadline=None)
 @given(rows=ROWS)
 def test_a_minute_without_both_fleets_says_nothing(rows: list[Minute]) -> None:
-    """However many failures the one that was asked had."""
+    """Whatever failures the single fleet had."""
     only_new = [replace(minute, old=Counts()) for minute in rows]
     found = compare(only_new)
     assert found.highest == pytest.approx(1.0)
@@ -159,14 +159,14 @@ def test_a_minute_without_both_fleets_says_nothing(rows: list[Minute]) -> None:
 
 
 def test_a_fleet_may_turn_bad_later() -> None:
-    """Twenty good minutes have not to be worked off."""
+    """Twenty good minutes do not offset later evidence."""
     good, bad = (5400, 5, 600, 0), (5400, 5, 600, 60)
     assert compare(minutes(*[good] * 20, *[bad] * 4)).stopped_at <= 24
     assert compare(minutes(*[good] * 20, *[bad] * 4)).stopped_at > 20
 
 
 def test_a_cold_start_is_no_evidence() -> None:
-    """A fleet that fails a tenth in its first minute and 3 % in its second stays; it takes the cut and the warm-up."""
+    """Cap and warm-up tolerate 10 % failures in the first minute and 3 % in the second."""
     rows = minutes((5400, 5, 600, 60), (5400, 5, 600, 18), *[(5400, 5, 600, 1)] * 18)
     assert compare(rows).stopped_at == 0
     assert compare(rows, rule=replace(RULE, warm_up=0)).highest > compare(rows).highest
@@ -174,7 +174,7 @@ def test_a_cold_start_is_no_evidence() -> None:
 
 
 def test_own_noise_of_the_fleets_weakens_evidence() -> None:
-    """What the live fleet's share does by itself, the new one's may do."""
+    """The new fleet's share may vary as the live fleet's does."""
     wild = [Counts(calls=100_000, failed=failed) for failed in (500, 1500) * 120]
     rows = minutes(*[(900_000, 9000, 100_000, 1300)] * 5)
     assert compare(rows).stopped_at == 4
@@ -182,7 +182,7 @@ def test_own_noise_of_the_fleets_weakens_evidence() -> None:
 
 
 def test_a_fleet_that_serves_alone_is_held_to_the_history() -> None:
-    """Twice the usual share is tolerated, more is not; a dead one is stopped at once."""
+    """Twice the usual share is tolerated, more is not; a dead fleet is stopped at once."""
     usual = [Counts(calls=1000, failed=10)] * 240
     together, alone = (900, 9, 100, 1), (0, 0, 1000, 10)
     quiet = minutes(*[together] * 5, *[alone] * 10)
@@ -194,7 +194,7 @@ def test_a_fleet_that_serves_alone_is_held_to_the_history() -> None:
 
 
 def test_a_fleet_alone_without_a_history_is_held_to_one_percent() -> None:
-    """Gross failure is found; minutes without calls of the old one in between are not alone."""
+    """Finds gross failure; minutes without calls of the old fleet in between do not count as alone."""
     alone = minutes(*[(900, 9, 100, 1)] * 5, *[(0, 0, 1000, 100)] * 5)
     assert compare(alone, alone_from=6).stopped_at == 8
     assert compare(minutes(*[(0, 0, 1000, 15)] * 20), alone_from=1).stopped_at == 0
@@ -204,7 +204,7 @@ def test_a_fleet_alone_without_a_history_is_held_to_one_percent() -> None:
 
 @pytest.mark.parametrize(("base", "calls"), [(0.0, 600), (0.01, 4000)])
 def test_a_good_fleet_is_shown_to_be_good(base: float, calls: int) -> None:
-    """A tenth of the calls; the warm-up does not count."""
+    """With a tenth of the calls; the warm-up does not count."""
     rng = np.random.default_rng(3)
     rows = minutes(
         *((900, int(rng.binomial(900, base)), 100, int(rng.binomial(100, base))) for _ in range(1 + calls // 100))
@@ -215,7 +215,7 @@ def test_a_good_fleet_is_shown_to_be_good(base: float, calls: int) -> None:
 
 
 def test_a_fleet_at_the_margin_is_rarely_shown_good() -> None:
-    """Fifty answers in a thousand against 35: worse by more than the point."""
+    """Fifty failures in a thousand against 35 is worse by more than a point."""
     rng = np.random.default_rng(4)
     shown = 0
     for _ in range(200):
@@ -225,5 +225,5 @@ def test_a_fleet_at_the_margin_is_rarely_shown_good() -> None:
 
 
 def test_no_minute_is_no_evidence() -> None:
-    """Nothing was asked yet."""
+    """No call has been made yet."""
     assert compare([]) == Evidence()

@@ -1,4 +1,4 @@
-"""Minutes of two fleets out of CloudWatch's series."""
+"""Minutes of two fleets from CloudWatch's series."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ MINUTE = timedelta(minutes=1)
 
 
 def metric(name: str, fleet: str) -> FleetMetric:
-    """A metric of a fleet."""
+    """Return a metric of a fleet."""
     return FleetMetric(namespace="N", metric=name, dimensions={"Fleet": fleet})
 
 
 def fleet(name: str) -> FleetMetrics:
-    """A fleet that publishes an error metric for each answer, and its latency in microseconds."""
+    """Return a fleet that publishes an error metric for each response, and latency in microseconds."""
     errors = metric("Errors", name)
     return FleetMetrics(calls=errors, errors=(errors,), latency=metric("Latency", name), milliseconds=0.001)
 
 
 class CloudWatch:
-    """Series by metric, fleet and statistic, newest first and in two pages, as the service may answer."""
+    """Series by metric, fleet and statistic, newest first in two pages, as the service may return them."""
 
     def __init__(self, **series: dict[datetime, float]) -> None:
         self.series, self.asked, self.states = series, [], dict[str, str]()
@@ -58,7 +58,7 @@ class CloudWatch:
 def reader(
     minutes: int, *, new: FleetMetrics | None = None, old: FleetMetrics | None = None, **series: Any
 ) -> MinuteReader:
-    """A reader so many minutes after the start; series are given by the number of the minute."""
+    """Return a reader the given minutes after the start; series are by the number of the minute."""
     cloudwatch: Any = CloudWatch(
         **{name: {START + number * MINUTE: value for number, value in found.items()} for name, found in series.items()}
     )
@@ -72,7 +72,7 @@ def reader(
 
 
 def test_minutes_begin_with_the_first_call_of_the_new_fleet() -> None:
-    """What the old one answered before is its history; minutes without a call count too."""
+    """Earlier calls of the old fleet are its history; minutes without a call count too."""
     found = reader(
         5,
         Errors_new_SampleCount={2: 10.0, 4: 20.0},
@@ -88,13 +88,13 @@ def test_minutes_begin_with_the_first_call_of_the_new_fleet() -> None:
 
 
 def test_nothing_is_known_before_the_first_call() -> None:
-    """No minute is made up."""
+    """No minute is assumed."""
     found = reader(5, Errors_old_SampleCount={1: 90.0}).failed()
     assert (found.minutes, found.alone_from) == ((), None)
 
 
 def test_failing_answers_are_added_to_the_others() -> None:
-    """Where a load balancer counts success and errors by metrics of their own."""
+    """A load balancer counts successes and errors by separate metrics."""
     slots = [
         FleetMetrics(
             calls=metric("Answered", name),
@@ -112,13 +112,13 @@ def test_failing_answers_are_added_to_the_others() -> None:
     first, second = Counts(calls=8, failed=3), Counts(calls=4, failed=4)
     found = reader(5, new=slots[0], old=slots[1], **series).failed()
     assert [minute.new for minute in found.minutes] == [first, second, *[Counts()] * 3]
-    # errors of a minute whose other answers may still be published do not pass for a dead fleet
+    # errors of a minute whose successes are not published yet do not look like a dead fleet
     found = reader(3, new=slots[0], old=slots[1], **series).failed()
     assert [minute.new for minute in found.minutes] == [first, Counts(), Counts()]
 
 
 def test_metrics_that_cannot_all_be_read_are_not_compared() -> None:
-    """A live model whose errors alone are missing would look better than it is."""
+    """A live model without its errors would look better than it is."""
     asked = reader(3, Errors_new_SampleCount={0: 10.0}, Errors_old_SampleCount={0: 90.0})
     asked.cloudwatch.states["y0"] = "InternalError"  # type: ignore[attr-defined]
     with pytest.raises(IncompleteMetricsError, match="y0 with InternalError"):
@@ -131,7 +131,7 @@ def test_metrics_that_cannot_all_be_read_are_not_compared() -> None:
     ids=["enough", "too short", "too few calls"],
 )
 def test_a_fleet_is_alone_only_where_that_is_not_chance(alone: int, calls: float, since: int | None) -> None:
-    """Three minutes and 197 calls: data of the old fleet may be late, and at low volume it may not have been asked."""
+    """Three minutes and 197 calls: data may be late, and at low volume the old fleet may get no call by chance."""
     found = reader(
         2 + alone,
         Errors_new_SampleCount=dict.fromkeys(range(2 + alone), calls),
@@ -144,7 +144,7 @@ def test_a_fleet_is_alone_only_where_that_is_not_chance(alone: int, calls: float
     ("share", "calls", "since"), [(0.1, 3.0, 3), (0.1, 2.0, None), (0.5, 10.0, 3), (0.5, 3.0, None)]
 )
 def test_the_smaller_the_steps_the_fewer_calls_show_it(share: float, calls: float, since: int | None) -> None:
-    """Nine calls in a row do not miss an old fleet by chance that gets nine of ten; thirty where it gets half."""
+    """Nine calls without an old fleet that gets half are no chance, thirty are needed where it gets nine of ten."""
     series = {
         "Errors_new_SampleCount": dict.fromkeys(range(5), calls),
         "Errors_old_SampleCount": {0: 900.0, 1: 900.0},
@@ -153,19 +153,19 @@ def test_the_smaller_the_steps_the_fewer_calls_show_it(share: float, calls: floa
 
 
 def test_calls_of_a_dead_executions_candidate_are_not_the_new_fleets() -> None:
-    """A slot is used again: its minutes count from where the other one's calls have ended."""
+    """A reused slot counts from the end of the dead execution's calls."""
     series = {"Errors_new_SampleCount": dict.fromkeys(range(4), 10.0), "Errors_old_SampleCount": {0: 90.0, 3: 90.0}}
     found = replace(reader(4, **series), not_before=START + 3 * MINUTE).failed()
     assert found.minutes == (Minute(new=Counts(calls=10), old=Counts(calls=90)),)
 
 
 def test_a_clock_that_went_back_compares_nothing() -> None:
-    """And what has its time in the future is not read."""
+    """Data with a future time is not read."""
     assert reader(-5, Errors_new_SampleCount={1: 9.0}, Errors_old_SampleCount={1: 9.0}).failed().minutes == ()
 
 
 def test_a_fleet_that_shrinks_is_compared_by_what_it_answers() -> None:
-    """Half of its calls in the middle of the bake: the shares stay what they are."""
+    """With half of its calls in mid-bake, shares are unchanged."""
     calls = {0: 600.0, 1: 600.0, 2: 60.0, 3: 60.0}
     found = reader(
         4, Errors_new_SampleCount=calls, Errors_new_Sum={2: 1.0}, Errors_old_SampleCount=dict.fromkeys(range(4), 5400.0)
@@ -175,7 +175,7 @@ def test_a_fleet_that_shrinks_is_compared_by_what_it_answers() -> None:
 
 
 def test_the_history_of_a_config_that_did_not_serve_is_that_of_the_variant() -> None:
-    """After hours with a shadow the live model's calls are of the config that it shared with it."""
+    """After hours with a shadow, the live model's calls belong to the config shared with it."""
     series = {
         "Errors_new_SampleCount": {0: 10.0},
         "Errors_old_SampleCount": {0: 90.0},
@@ -195,7 +195,7 @@ def test_the_history_of_a_config_that_did_not_serve_is_that_of_the_variant() -> 
 
 
 def test_limits_of_a_young_fleet_are_of_its_minutes() -> None:
-    """CloudWatch's hours are the clock's: the one in which the rollout began has some of its minutes."""
+    """CloudWatch's hours start on the hour; the rollout's first hour is partial."""
     since = SINCE + 20 * MINUTE
     series = {
         "Latency_old_SampleCount": {5: 10.0, 15: 30.0, 25: 900.0},
@@ -205,7 +205,7 @@ def test_limits_of_a_young_fleet_are_of_its_minutes() -> None:
 
 
 def test_limits_are_weighted_by_the_calls_of_the_hours() -> None:
-    """In the metric's unit; there are none without calls before."""
+    """In the metric's unit; without earlier calls there is none."""
     hours = {-240: 100.0, -120: 300.0}
     found = reader(
         5,
@@ -221,7 +221,7 @@ def test_limits_are_weighted_by_the_calls_of_the_hours() -> None:
 
 
 def test_slow_answers_are_counted_by_their_rank() -> None:
-    """A minute whose rank is missing has no slow answer."""
+    """A minute without its percentile rank has no slow response."""
     found = reader(
         2,
         **{

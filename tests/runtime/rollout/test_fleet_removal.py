@@ -18,13 +18,13 @@ def _removal(world: World) -> Removal:
 
 
 def test_what_is_gone_already_is_success(world: World) -> None:
-    """Nothing there, twice."""
+    """Also the second time."""
     _removal(world).remove_endpoint(ENDPOINT)
     _removal(world).remove_endpoint(ENDPOINT)
 
 
 def test_an_endpoint_with_a_longer_name_is_not_touched(world: World) -> None:
-    """``demand-forecast`` is a prefix of ``demand-forecast-eu``, whose versions and alarms are its own."""
+    """``demand-forecast`` is a prefix of ``demand-forecast-eu``, whose versions and alarms stay."""
     world.version("demand-forecast-eu-0123abcd", world.package())
     world.alarm("demand-forecast-eu-rollout-0123abcd-errors", "OK")
     _removal(world).remove_endpoint(ENDPOINT)
@@ -33,7 +33,7 @@ def test_an_endpoint_with_a_longer_name_is_not_touched(world: World) -> None:
 
 
 def test_many_alarms_go_in_groups(world: World) -> None:
-    """DeleteAlarms takes 100 at a time."""
+    """DeleteAlarms accepts 100 at a time."""
     for number in range(105):
         world.alarm(f"demand-forecast-rollout-{number:08d}-errors", "OK")
     _removal(world).remove_endpoint(ENDPOINT)
@@ -41,14 +41,14 @@ def test_many_alarms_go_in_groups(world: World) -> None:
 
 
 def test_the_alarm_of_a_probation_goes_too(world: World) -> None:
-    """It is made at a promotion, not by the stack."""
+    """It is created by a promotion, not by the stack."""
     world.alarm("demand-forecast-probation-errors", "OK")
     _removal(world).remove_endpoint(ENDPOINT)
     assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
 
 
 class _UnderWay:
-    """A SageMaker whose endpoint changes until somebody waited for it, or for longer, and what it was asked."""
+    """A SageMaker whose endpoint changes until a waiter has polled, or for longer; records requests."""
 
     def __init__(self, status: str, then: str) -> None:
         self.status, self.then, self.deleted, self.waited = status, then, list[str](), dict[str, int]()
@@ -81,7 +81,7 @@ class _Nothing:
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack"])
 @pytest.mark.parametrize("then", ["InService", "Failed"])
 def test_a_deployment_under_way_is_taken_back_first(world: World, status: str, then: str) -> None:
-    """Its abort alarm rings, and as soon as the endpoint is at rest, in whatever state, it goes."""
+    """Its abort alarm is set, and the endpoint is removed once it is stable in any state."""
     world.alarm("demand-forecast-rollout-0123abcd-abort", "OK")
     world.alarm("demand-forecast-rollout-0123abcd-errors", "OK")
     rang, sagemaker = list[str](), _UnderWay(status, then)
@@ -101,7 +101,7 @@ def test_a_deployment_under_way_is_taken_back_first(world: World, status: str, t
 
 
 def test_fails_when_a_deployment_does_not_come_to_rest(world: World) -> None:
-    """After eight minutes it says what to do, and has deleted nothing."""
+    """After eight minutes the error has the fix, and nothing is deleted."""
     sagemaker = _UnderWay("Updating", "RollingBack")
     with pytest.raises(
         RemovalError, match=r"endpoint demand-forecast is still RollingBack after 480 s.*delete the stack"

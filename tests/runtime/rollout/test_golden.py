@@ -1,4 +1,4 @@
-"""Golden requests: what is checked, what counts as a failure, and what a broken platform says of a model (nothing)."""
+"""Golden requests: the checks, what counts as a failure, and platform errors, which do not."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ ERRORS = {
 
 
 class Raw(BytesIO):
-    """A response's body as urllib3 gives it."""
+    """A response body as urllib3 returns it."""
 
     def stream(self) -> Iterator[bytes]:
         """Yield the body."""
@@ -43,9 +43,9 @@ class Raw(BytesIO):
 
 
 class Cloud:
-    """S3 and InvokeEndpoint behind real clients of botocore; nothing leaves the process.
+    """S3 and InvokeEndpoint behind real botocore clients without a network.
 
-    Errors are shaped as botocore's model of sagemaker-runtime has them, with the status in the body of a ModelError.
+    Errors have the shapes of botocore's model of sagemaker-runtime, with the status in the body of a ModelError.
     """
 
     def __init__(self, *requests: GoldenRequest, **models: Model) -> None:
@@ -66,7 +66,7 @@ class Cloud:
         )
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
 
     def spec(self, **limits: Any) -> dict[str, Any]:
@@ -76,25 +76,25 @@ class Cloud:
         return document
 
     def check(self, *, live: bool = False, **limits: Any) -> dict[str, Any]:
-        """Ask for a verdict on the new model."""
+        """Request a verdict on the new model."""
         event = {"mode": "check", "endpoint": NEW, "golden": self.spec(**limits), **ASKED}
         return self.caller.handle({**event, "live_endpoint": LIVE if live else None})
 
     def rehearse(self) -> None:
-        """Ask the new model before it serves, and let it serve."""
+        """Rehearse the new model, and then let it serve."""
         event = {"mode": "check", "endpoint": NEW, "golden": self.spec(), "live_endpoint": None, "answers": KEPT}
         assert self.caller.handle({**event, **ASKED})["passed"]
         self.models[LIVE], self.asked = self.models[NEW], []
 
     def again(self, **limits: Any) -> dict[str, Any]:
-        """Ask the endpoint again."""
+        """Check the endpoint again."""
         event = {"mode": "again", "endpoint": LIVE, "golden": self.spec(**limits), "answers": KEPT}
         return self.caller.handle({**event, **ASKED})
 
     def _object(self, request: Any, **_: Any) -> AWSResponse:
         if KEPT in request.url:
             if request.method == "PUT":
-                # botocore sends it in one chunk, with a checksum after it
+                # botocore sends it in one chunk with a trailing checksum
                 self.kept[KEPT] = request.body.read().split(b"\r\n")[1]
                 return AWSResponse(request.url, 200, {"Content-Length": "0"}, Raw(b""))
             if KEPT not in self.kept:
@@ -136,12 +136,12 @@ def _response(request: Any, status: int, body: bytes, kind: str, error: str | No
 
 
 def model(formula: Callable[[float], float]) -> Model:
-    """Return a model that answers rows alone as in batches."""
+    """Return a model whose results are the same for single rows and batches."""
     return lambda rows: (200, json.dumps({"predictions": [formula(*row) for row in rows]}).encode(), "application/json")
 
 
 def says(status: int, body: bytes, kind: str) -> Model:
-    """Return a model that says one thing."""
+    """Return a model with one response."""
     return lambda _: (status, body, kind)
 
 
@@ -150,12 +150,12 @@ DOUBLE = model(lambda x: 2 * x)
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client waits between attempts."""
+    """Remove the client's waits between attempts."""
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
 
 
 def test_a_right_model_passes():
-    """One call to warm up; in each round each request whole and each row of a batch alone; monitors know every call by its id."""
+    """After one warm-up call, each round sends every request and each row of a batch alone; monitors recognise the ids."""
     cloud = Cloud(ONE, BATCH, ONE_CSV, new=DOUBLE)
     verdict = cloud.check(max_latency_ms=100)
     assert verdict == {
@@ -208,7 +208,7 @@ def test_a_right_model_passes():
     ],
 )
 def test_a_wrong_model_fails_by_name(new: Model, problem: str):
-    """The reason says which request, what was got and what is allowed."""
+    """The reason has the request, the value and the allowed values."""
     verdict = Cloud(ONE, BATCH, new=new).check()
     assert verdict["passed"] is False
     assert problem in verdict["reason"]
@@ -216,7 +216,7 @@ def test_a_wrong_model_fails_by_name(new: Model, problem: str):
 
 
 def test_answers_may_be_csv():
-    """Prebuilt images of AWS answer so; the first column counts, as for the monitors."""
+    """Prebuilt AWS images return CSV; the first column counts, as for the monitors."""
 
     def csv(rows: list[Any]) -> Answer:
         return 200, b"".join(b"%f,x\n" % row[0] for row in rows), "text/csv; charset=utf-8"
@@ -225,7 +225,7 @@ def test_answers_may_be_csv():
 
 
 def test_one_slow_call_is_no_slowness():
-    """Nor are two of five, nor the first, which may load; a model that takes its time every time is slow."""
+    """Neither one, nor two of five, nor the first call, which may load the model; consistently slow calls are."""
     cloud = Cloud(ONE, BATCH, new=DOUBLE)
     cloud.slow = {1: 30.0, 2: 9.0, 7: 9.0, 13: 0.2}
     assert cloud.check(max_latency_ms=100)["passed"] is True
@@ -242,7 +242,7 @@ def test_one_slow_call_is_no_slowness():
 
 
 def test_what_is_slower_than_the_live_model_is_slow():
-    """Call beside call; looked at again three times before it is believed."""
+    """Calls alternate, and three more checks confirm it."""
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.slow = {number: 0.04 if number % 2 else 0.01 for number in range(1, 199)}
     assert cloud.check(live=True, max_slowdown=4.5)["passed"] is True
@@ -258,11 +258,11 @@ def test_what_is_slower_than_the_live_model_is_slow():
     cloud.slow = {number: 0.09 if number in hiccups else 0.001 for number in range(1, 199)}
     assert cloud.check(live=True, max_slowdown=3)["passed"] is True
     cloud = Cloud(ONE, new=DOUBLE)
-    assert cloud.check(max_slowdown=3)["passed"] is True  # a first model is compared with nothing
+    assert cloud.check(max_slowdown=3)["passed"] is True  # a first model has no comparison
 
 
 def test_an_image_that_repeats_old_answers_fails():
-    """It keeps them by their number of rows: in the next round the same rows come in another order."""
+    """It caches by the number of rows: the next round sends the same rows in another order."""
     kept: dict[int, Answer] = {}
 
     def remembers(rows: list[Any]) -> Answer:
@@ -273,7 +273,7 @@ def test_an_image_that_repeats_old_answers_fails():
 
 
 def test_a_model_that_does_not_repeat_itself_fails():
-    """What a row got in the first round it gets in all."""
+    """Each row must have the same result in all rounds."""
     calls = iter(range(10**6))
     verdict = Cloud(ONE, new=model(lambda x: x + next(calls) // 3)).check()
     assert "one: 1 of 1 rows got another answer in round 3, first row 0: got 3.0 after 2.0" in verdict["reason"]
@@ -281,7 +281,7 @@ def test_a_model_that_does_not_repeat_itself_fails():
 
 
 def test_of_many_rows_others_are_sent_alone_each_time():
-    """Thirty-two in a round, so that one that fails alone is met within the rounds, wherever it stands."""
+    """Thirty-two a round, so that a single failing row is found within the rounds at any position."""
     many = GoldenRequest(name="many", body=json.dumps({"instances": [[float(row)] for row in range(100)]}), rows=100)
     cloud = Cloud(many, new=DOUBLE)
     assert cloud.check()["calls"] == 1 + ROUNDS * (1 + 32)
@@ -290,21 +290,21 @@ def test_of_many_rows_others_are_sent_alone_each_time():
 
 
 def test_a_container_that_ends_after_a_while_fails():
-    """Three rounds are well; then SageMaker has no answer to give."""
+    """After three good rounds SageMaker has no response."""
     calls = iter(range(10**6))
     verdict = Cloud(ONE, BATCH, new=lambda rows: DOUBLE(rows) if next(calls) < 16 else (0, b"no answer", "x")).check()
     assert "the model returned 0, expected 2xx: no answer" in verdict["reason"]
 
 
 def test_rows_of_unknown_formats_are_sent_as_they_are():
-    """Nothing is turned that has no rows to turn."""
+    """Without rows nothing can be reordered."""
     own = GoldenRequest(name="own", body='{"instances": {"a": [1, 2]}}', rows=2)
     cloud = Cloud(own, new=says(200, b'{"predictions": [1, 2]}', "application/json"))
     assert cloud.check()["passed"] is True
 
 
 def test_errors_of_the_platform_are_asked_again():
-    """The client tries again; waiting for the platform is not the model's slowness."""
+    """The client retries; waiting for the platform is not the model's latency."""
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing, cloud.slow = {2: 503, 3: 500}, {2: 3.0}
     assert cloud.check(max_latency_ms=10)["passed"] is True
@@ -312,7 +312,7 @@ def test_errors_of_the_platform_are_asked_again():
 
 
 def test_a_container_that_is_not_there_time_and_again_fails():
-    """A call that nobody answered at first may happen once; more of them are what a restart checks like from outside."""
+    """One unanswered call may happen; several look like a restarting container."""
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing = {3: 503, 6: 503}
     assert cloud.check()["reason"] == (
@@ -320,13 +320,13 @@ def test_a_container_that_is_not_there_time_and_again_fails():
         "it was the platform, approve the package again"
     )
     cloud = Cloud(ONE, new=DOUBLE)
-    cloud.failing = {2: 503, 5: 503}  # of the live model, which is not on trial
+    cloud.failing = {2: 503, 5: 503}  # of the live model, which is not under test
     assert cloud.check(live=True, max_deviation=1.0)["passed"] is True
 
 
 @pytest.mark.parametrize("failing", [dict.fromkeys(range(5), 503), {1: 530}, {2: 400}])
 def test_a_platform_that_stays_broken_gives_no_verdict(failing: dict[int, int]):
-    """The state of the machine may be tried again; the model is not to blame."""
+    """The machine may retry the state; the model is not at fault."""
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing = failing
     with pytest.raises(GoldenCallError, match=f"endpoint '{NEW}' could not be invoked: "):
@@ -334,7 +334,7 @@ def test_a_platform_that_stays_broken_gives_no_verdict(failing: dict[int, int]):
 
 
 def test_other_bytes_are_refused_before_any_call():
-    """The spec names the set by its hash."""
+    """The spec has the hash of the set."""
     cloud = Cloud(ONE, new=DOUBLE)
     spec = cloud.spec()
     cloud.content += b"\n"
@@ -344,7 +344,7 @@ def test_other_bytes_are_refused_before_any_call():
 
 
 def test_the_median_distance_to_the_live_model_is_bounded():
-    """Half of the numbers may be far off; a first model has nothing to be compared with."""
+    """Half of the numbers may differ widely; a first model has no comparison."""
     shifted = model(lambda x: 3 * x)
     cloud = Cloud(ONE, BATCH, new=shifted, live=DOUBLE)
     assert cloud.check(max_deviation=0.5, live=True)["passed"] is True
@@ -358,7 +358,7 @@ def test_the_median_distance_to_the_live_model_is_bounded():
 
 
 def test_time_that_runs_out_is_a_failure_that_says_so():
-    """A function that is killed says nothing."""
+    """A killed function would report nothing."""
     cloud = Cloud(ONE, BATCH, new=model(lambda x: -x))
     event = {"mode": "check", "endpoint": NEW, "golden": cloud.spec(), "live_endpoint": None}
     verdict = cloud.caller.handle(event, has_time=lambda: len(cloud.asked) < 3)
@@ -372,7 +372,7 @@ def test_time_that_runs_out_is_a_failure_that_says_so():
 
 
 def test_traffic_counts_failures_and_raises_none():
-    """Models that fail, wrong numbers and a broken platform are counted alike; it begins elsewhere at another time."""
+    """Model failures, wrong numbers and platform errors count alike; the first request depends on the time."""
     cloud = Cloud(ONE, BATCH, new=lambda rows: DOUBLE(rows) if len(rows) == 1 else (500, b"", "x"))
     event = {"mode": "traffic", "endpoint": NEW, "golden": cloud.spec(), "calls": 5, **ASKED}
     answer = cloud.caller.handle(event)
@@ -387,14 +387,14 @@ def test_traffic_counts_failures_and_raises_none():
 
 
 def test_an_unknown_mode_is_refused():
-    """By name."""
+    """The error names it."""
     cloud = Cloud(ONE, new=DOUBLE)
     with pytest.raises(ValueError, match="mode must be 'check', 'again' or 'traffic', got 'both'"):
         cloud.caller.handle({"mode": "both", "endpoint": NEW, "golden": cloud.spec(), **ASKED})
 
 
 def test_calls_to_what_is_watched_are_announced_before_the_first():
-    """Under a nonce that every id ends in, which nobody can guess: the next batch has another."""
+    """Every id ends in an unguessable nonce, which differs for the next batch."""
     cloud = Cloud(ONE, BATCH, new=DOUBLE)
     event = {"mode": "traffic", "endpoint": LIVE, "golden": cloud.spec(), "calls": 5, **ASKED}
     for _ in range(2):
@@ -420,7 +420,7 @@ def test_a_rehearsal_that_nobody_watches_is_not_announced():
 
 
 def test_what_answers_as_before_traffic_passes_again():
-    """By the same rounds, each call announced: monitors leave them out."""
+    """The rounds are the same, and each call is announced, so that monitors exclude it."""
     cloud = Cloud(ONE, BATCH, ONE_CSV, new=DOUBLE)
     cloud.rehearse()
     verdict = cloud.again(max_latency_ms=100)
@@ -446,7 +446,7 @@ def test_what_answers_as_before_traffic_passes_again():
 )
 @pytest.mark.parametrize("share", [1, 2], ids=["everywhere", "on one instance of two"])
 def test_what_turned_since_then_fails(later: Model, problem: str, share: int):
-    """A constant within all bounds too: it is not what was answered then."""
+    """Also a constant within all bounds differs from the stored responses."""
     cloud = Cloud(ONE, BATCH, new=DOUBLE)
     cloud.rehearse()
     chance = random.Random(7)
@@ -457,14 +457,14 @@ def test_what_turned_since_then_fails(later: Model, problem: str, share: int):
 
 
 def test_without_kept_answers_the_bounds_alone_count():
-    """Those of an execution that died before it kept any."""
+    """After an execution that died before it stored responses."""
     cloud = Cloud(ONE, BATCH, new=model(lambda _: 4.0), live=model(lambda _: 4.0))
     assert cloud.again()["passed"]
     assert not Cloud(ONE, new=DOUBLE, live=model(lambda x: -x)).again()["passed"]
 
 
 def test_answers_that_fail_are_not_kept():
-    """Nothing is asked again of a candidate that was refused."""
+    """A rejected candidate is not checked again."""
     cloud = Cloud(ONE, new=model(lambda x: -x))
     event = {"mode": "check", "endpoint": NEW, "golden": cloud.spec(), "live_endpoint": None, "answers": KEPT}
     assert not cloud.caller.handle({**event, **ASKED})["passed"]
@@ -480,7 +480,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("live", BROKEN.values(), ids=BROKEN)
 def test_a_broken_live_model_refuses_no_successor(live: Model):
-    """Nothing is compared with it, not even how fast it fails; the bounds stay, and the note says so for the record."""
+    """No comparison is made, not even of latency; the bounds apply, and the record has a note."""
     cloud = Cloud(ONE, BATCH, new=DOUBLE, live=live)
     verdict = cloud.check(live=True, max_deviation=0.01, max_slowdown=1.0, max_latency_ms=100)
     assert verdict["passed"]
@@ -490,7 +490,7 @@ def test_a_broken_live_model_refuses_no_successor(live: Model):
 
 
 def test_a_live_model_that_fails_one_request_is_compared_in_the_others():
-    """Its deviation counts there."""
+    """The deviation counts there."""
     live = lambda rows: DOUBLE(rows) if len(rows) == 3 else (500, b"no", "text/plain")  # noqa: E731
     near = Cloud(ONE, BATCH, new=DOUBLE, live=live).check(live=True, max_deviation=0.01)
     assert near["passed"]

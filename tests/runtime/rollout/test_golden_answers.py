@@ -1,4 +1,4 @@
-"""Answers to golden requests: what is wrong with them, and how much of it a reason names."""
+"""Responses to golden requests: their problems, and a bounded reason."""
 
 import math
 
@@ -22,14 +22,14 @@ from mlops_runtime.rollout.golden_answers import (
 
 
 def test_answers_may_be_csv():
-    """Prebuilt images of AWS answer so; the first column counts, as for the monitors."""
+    """Prebuilt AWS images return CSV; the first column counts, as for the monitors."""
     assert read_answer(b"1.5,x\n2,y\n", "text/csv; charset=utf-8").numbers == (1.5, 2.0)
     assert read_answer(b"a,1\n", "text/csv").problem is not None
 
 
 @given(st.lists(st.floats(1, 100), min_size=1, max_size=9), st.lists(st.floats(1, 100), max_size=9))
 def test_the_median_decides(ours: list[float], theirs: list[float]):
-    """Against a limit in milliseconds, and against the live model's median; what was not measured is not judged."""
+    """Compared with a limit in milliseconds and with the live model's median; unmeasured latency is not checked."""
     middle = sorted(ours)[len(ours) // 2] if len(ours) % 2 else None
     found = slowness(ours, theirs, max_latency_ms=50, max_slowdown=None)
     if middle is not None:
@@ -39,13 +39,15 @@ def test_the_median_decides(ours: list[float], theirs: list[float]):
     assert slowness(ours, [], max_latency_ms=None, max_slowdown=1.0) == []
     long = [10 * time for time in ours]
     assert slowness([4 * time for time in long], long, max_latency_ms=None, max_slowdown=3.9) != []
-    assert slowness([time + 9 for time in ours], ours, max_latency_ms=None, max_slowdown=1.0) == []  # is not felt
+    assert (
+        slowness([time + 9 for time in ours], ours, max_latency_ms=None, max_slowdown=1.0) == []
+    )  # too small to notice
     assert slowness([*ours, min(theirs, default=1)], theirs, max_latency_ms=None, max_slowdown=1.0) == []
 
 
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=9))
 def test_the_same_again_is_repeated(numbers: list[float]):
-    """But for rounding; the first row that got something else is named."""
+    """Except for rounding; the first differing row is named."""
     assert repeated(numbers, numbers, "in round 2") == []
     assert repeated(numbers, [number * (1 + 1e-6) for number in numbers], "in round 2") == []
     other = [*numbers[:-1], numbers[-1] + 1]
@@ -61,7 +63,7 @@ def test_the_same_again_is_repeated(numbers: list[float]):
     )
 )
 def test_the_reason_names_every_failing_request(problems: dict[str, list[str]]):
-    """However long the problems are, each request keeps its share of the text."""
+    """Each request keeps its share of the text, however long the problems are."""
     reason = reason_of(problems, of=100)
     assert len(reason) <= MAXIMUM_REASON
     assert all(name[:30] in reason for name in problems)
@@ -69,7 +71,7 @@ def test_the_reason_names_every_failing_request(problems: dict[str, list[str]]):
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_model_is_at_no_distance_from_itself(numbers: list[float]):
-    """And a number that doubles is at distance one."""
+    """A doubled number is at distance one."""
     assert set(deviations(numbers, numbers)) == {0.0}
     assert deviation_problem(deviations(numbers, numbers), 0.0) is None
     halves = [number / 4 for number in numbers]
@@ -81,7 +83,7 @@ def test_a_model_is_at_no_distance_from_itself(numbers: list[float]):
 
 @given(st.lists(st.floats(), max_size=5), st.floats(-5, 5), st.floats(-5, 5))
 def test_what_is_judged_right_keeps_to_all_bounds(numbers: list[float], low: float, high: float):
-    """No problem is found exactly when there are as many finite numbers as rows and all are within the bounds."""
+    """There is no problem if and only if there is one finite number per row and all are within the bounds."""
     request = GoldenRequest(name="n", body="x", rows=3, minimum=low, maximum=high)
     right = len(numbers) == 3 and all(math.isfinite(n) and low <= n <= high for n in numbers)
     assert (judge(request, Reply(numbers=tuple(numbers))) == []) == right
@@ -91,7 +93,7 @@ LISTS = GoldenRequest(name="wines", body='{"instances": [[1], [2]]}', rows=2, co
 
 
 def test_a_list_a_row_is_read_from_json_and_csv() -> None:
-    """Its numbers one after another; a row with others is no answer."""
+    """The numbers of a row are in order; a row with other numbers is invalid."""
     assert read_answer(b'{"predictions": [[0.5, 0.5], [1, 0]]}', "application/json", 2).numbers == (0.5, 0.5, 1.0, 0.0)
     assert read_answer(b"0.5,0.5\n1,0\n", "text/csv", 2).numbers == (0.5, 0.5, 1.0, 0.0)
     for body in (b'{"predictions": [[0.5, 0.5], [1]]}', b'{"predictions": [0.5, 0.5]}'):
@@ -100,7 +102,7 @@ def test_a_list_a_row_is_read_from_json_and_csv() -> None:
 
 
 def test_bounds_and_rows_of_lists_are_judged_by_row() -> None:
-    """A probability above 1, a number too few, and a row that differs alone: each with its row."""
+    """Reports the row of a probability above 1, a missing number, and a row that differs alone."""
     numbers = (0.2, 0.3, 0.5, 0.1, 0.8, 0.1)
     assert judge(LISTS, Reply(numbers=numbers), {1: Reply(numbers=(0.1, 0.8, 0.1))}) == []
     assert is_whole(LISTS, Reply(numbers=numbers))
@@ -129,7 +131,7 @@ def test_each_output_has_its_own_bounds() -> None:
 
 
 def test_each_row_is_held_to_bounds_of_its_own() -> None:
-    """One category that is forgotten among many is found, whatever the bounds of all; null is no bound."""
+    """Finds one forgotten category of many, whatever the common bounds; null is no bound."""
     low, high = (2.0, 5.0, None), (9.0, None, 3.0)
     request = GoldenRequest(name="n", body="x", rows=3, row_minimums=low, row_maximums=high)
     assert judge(request, Reply(numbers=(2.0, 5.0, 3.0))) == []

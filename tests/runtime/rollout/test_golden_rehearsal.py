@@ -1,4 +1,4 @@
-"""The rehearsal's rounds: what is asked, in which order, and what of it counts."""
+"""Rounds of a rehearsal: the requests, their order, and the results that count."""
 
 import json
 import random
@@ -36,7 +36,7 @@ def _rehearsal(ask: Ask, *, live: str | None = None, **limits: float) -> Rehears
 
 @given(st.integers(1, 5 * ALONE))
 def test_every_row_goes_alone_and_every_batch_in_another_order(count: int) -> None:
-    """Within the rounds, and each round no more than so many; a batch never comes twice in one order, if it has orders enough."""
+    """Each round has a limit; a batch never repeats an order if it has enough of them."""
     asked: list[list[float]] = []
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
@@ -52,7 +52,7 @@ def test_every_row_goes_alone_and_every_batch_in_another_order(count: int) -> No
 
 
 def test_the_live_model_is_asked_the_same_beside_it() -> None:
-    """Only where something is compared: the same body, right after; its rows never go alone."""
+    """Only if something is compared: the same body right after; its rows are never sent alone."""
     asked: list[tuple[str, str]] = []
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
@@ -69,7 +69,7 @@ def test_the_live_model_is_asked_the_same_beside_it() -> None:
 
 
 def test_a_round_with_a_failure_is_the_last() -> None:
-    """All its requests are asked, so that the reason names them; nothing is asked after it."""
+    """All requests of the round are sent, so that the reason names them, and none afterwards."""
     calls: list[str] = []
 
     def ask(_: str, request: GoldenRequest) -> Reply:
@@ -82,7 +82,7 @@ def test_a_round_with_a_failure_is_the_last() -> None:
 
 
 def test_a_column_that_the_model_lacks_is_named_with_what_leaves_it_out() -> None:
-    """The server says which; a person is told what to do."""
+    """The server names the column; the message has the fix."""
     reason = _rehearsal(lambda *_: Reply(problem="the model returned 400: instances[0]: unknown column 'price'")).run(
         [_batch(1)]
     )
@@ -92,7 +92,7 @@ def test_a_column_that_the_model_lacks_is_named_with_what_leaves_it_out() -> Non
 
 @pytest.mark.parametrize(("slow", "is_slow"), [(61.0, True), (59.0, False)])
 def test_what_is_too_slow_is_measured_again_later_before_it_fails(slow: float, is_slow: bool) -> None:
-    """Three times as slow as the live model's 20 ms is allowed; each later look asks both in turn."""
+    """Three times the live model's 20 ms is allowed; each later check alternates between both."""
     asked: list[str] = []
     pauses: list[float] = []
 
@@ -111,13 +111,13 @@ def test_what_is_too_slow_is_measured_again_later_before_it_fails(slow: float, i
 
 
 class Machine:
-    """A machine with a clock, on which both models run: while it is busy, calls wait for their turn.
+    """A machine with a clock that runs both models; while it is busy, calls wait.
 
     Args:
-        seed: Of the waits.
-        busy_until: Seconds until which others use the machine; a wait then is exponential, with now and then a long one.
-        slowdown: How many times as long as the live model's 10 ms the candidate takes.
-        slow_until: Until when it does. Default: for good.
+    seed: Seed of the waits.
+    busy_until: Seconds until which others use the machine; waits are exponential, with occasional long ones.
+    slowdown: Factor of the candidate's latency on the live model's 10 ms.
+    slow_until: End of the slowdown. Default: never.
     """
 
     def __init__(self, seed: int, *, busy_until: float, slowdown: float = 1.0, slow_until: float = 1e9) -> None:
@@ -125,7 +125,7 @@ class Machine:
         self.busy_until, self.slowdown, self.slow_until = busy_until, slowdown, slow_until
 
     def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
-        """Answer after a while."""
+        """Respond after a delay."""
         took = 0.01 * (self.slowdown if endpoint == "new" and self.now < self.slow_until else 1.0)
         if self.now < self.busy_until:
             took += self.random.expovariate(1 / 0.06) + (self.random.random() < 0.2) * self.random.uniform(0.1, 0.5)
@@ -133,11 +133,11 @@ class Machine:
         return Reply(numbers=_honest(endpoint, request).numbers, milliseconds=1000 * took)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
 
     def verdict(self, **limits: float) -> str:
-        """Rehearse beside the live model."""
+        """Rehearse next to the live model."""
         rehearsal = _rehearsal(self.ask, live="live", **limits)
         rehearsal.pause = self.wait
         return rehearsal.run([_batch(1), _batch(3)])
@@ -153,19 +153,19 @@ LIMITS = {"max_latency_ms": 50, "max_slowdown": 3.0}
 
 
 def test_a_machine_that_is_busy_for_a_while_refuses_nobody() -> None:
-    """An equal model whose rounds fall into a busy minute passes, by the limit in milliseconds and beside the live model."""
+    """An equal model passes in a busy minute, by the limit in milliseconds and by comparison with the live model."""
     assert [seed for seed in range(60) if Machine(seed, busy_until=45.0).verdict(**LIMITS)] == []
 
 
 def test_a_model_that_is_slow_for_a_while_passes_and_one_that_is_slow_for_good_does_not() -> None:
-    """Ten times the live model's time until a minute has passed, or always; on a machine that is busy half a minute."""
+    """Ten times the live model's latency for a minute, or always; on a machine busy for half a minute."""
     for seed in range(30):
         assert Machine(seed, busy_until=30.0, slowdown=10.0, slow_until=50.0).verdict(**LIMITS) == ""
         assert "as slow in each of 3 later checks" in Machine(seed, busy_until=30.0, slowdown=10.0).verdict(**LIMITS)
 
 
 def test_a_machine_that_is_always_busy_refuses_no_equal_model_beside_the_live_one() -> None:
-    """Their calls take turns, so that both wait alike; a model that is slow for good is refused there too."""
+    """Alternating calls wait alike; a permanently slow model is rejected there too."""
     limits = {"max_slowdown": 3.0}
     assert [seed for seed in range(60) if Machine(seed, busy_until=1e9).verdict(**limits)] == []
     slow = [seed for seed in range(30) if Machine(seed, busy_until=1e9, slowdown=60.0).verdict(**limits)]
@@ -173,13 +173,13 @@ def test_a_machine_that_is_always_busy_refuses_no_equal_model_beside_the_live_on
 
 
 class Dawdler(Machine):
-    """A machine whose candidate takes 400 ms longer in each call of so many."""
+    """A machine whose candidate takes 400 ms longer in one of so many calls."""
 
     every = 10
     calls = 0
 
     def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
-        """Answer after a while."""
+        """Respond after a delay."""
         reply = super().ask(endpoint, request)
         self.calls += endpoint == "new"
         is_slow = endpoint == "new" and self.random.random() < 1 / self.every
@@ -189,22 +189,22 @@ class Dawdler(Machine):
 
 @pytest.mark.parametrize("busy_until", [0.0, 45.0])
 def test_a_model_that_is_slow_on_some_calls_is_refused(busy_until: float) -> None:
-    """No median shows one call of ten; the share of such calls does, beside the live model's, in later checks."""
+    """The median does not show one call of ten; the share of slow calls does, compared with the live model in later checks."""
     found = [Dawdler(seed, busy_until=busy_until).run_many(max_slowdown=3.0) for seed in range(30)]
     assert all("in each of 3 later checks" in reason for reason in found if reason)
     assert sum(map(bool, found)) >= 27
 
 
 def test_a_busy_machine_makes_no_model_slow_on_some_calls() -> None:
-    """Waits are a coin between the two."""
+    """Waits are equally likely for both."""
     assert [seed for seed in range(60) if Machine(seed, busy_until=1e9).run_many(max_slowdown=3.0)] == []
 
 
 class Starved(Machine):
-    """A machine that lets the candidate wait more often than the live model, whose waits are as long."""
+    """A machine on which the candidate waits more often than the live model, equally long."""
 
     def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
-        """Answer after a while."""
+        """Respond after a delay."""
         waits = self.random.random() < (0.3 if endpoint == "new" else 0.1)
         took = 10.0 + waits * self.random.uniform(20, 70)
         self.now += took / 1000
@@ -212,13 +212,13 @@ class Starved(Machine):
 
 
 def test_a_machine_that_lets_one_process_wait_makes_its_model_slow_on_no_call() -> None:
-    """What nearly all calls of the live model take is the machine's own; a call must be slower than that by the limit."""
+    """The live model's near-maximum latency belongs to the machine; a slow call must exceed it by the limit."""
     assert [seed for seed in range(60) if Starved(seed, busy_until=0.0).run_many(max_slowdown=3.0)] == []
 
 
 @pytest.mark.parametrize("knows", [True, False])
 def test_a_model_that_knows_the_golden_requests_is_refused(knows: bool) -> None:
-    """It answers half of what it should to rows that are a ten-thousandth larger; an honest one hardly changes."""
+    """It returns half of the right value for rows changed by a ten-thousandth; an honest model hardly changes."""
     request = replace(_batch(1), body=json.dumps({"instances": [[1.25], [2.5], [4.0]]}), rows=3)
 
     def ask(_: str, request: GoldenRequest) -> Reply:
@@ -230,7 +230,7 @@ def test_a_model_that_knows_the_golden_requests_is_refused(knows: bool) -> None:
 
 
 def test_a_category_far_from_the_live_models_answer_is_refused() -> None:
-    """By row, of the generated request alone; a live model that fails it is not compared."""
+    """By row of the generated request only; a live model that fails it is not compared."""
     request = GoldenRequest(
         name="categories", body=json.dumps({"instances": [{"x": 1.0}, {"x": 2.0}, {"x": 3.0}]}), rows=3, minimum=0
     )
@@ -246,7 +246,7 @@ def test_a_category_far_from_the_live_models_answer_is_refused() -> None:
 
 
 def test_time_that_runs_out_in_a_later_check_is_said() -> None:
-    """What seemed slow could not be confirmed, and is not accepted."""
+    """An unconfirmed slowdown is not accepted."""
     left = [True] * (2 + 2 * ROUNDS + 5)
     rehearsal = _rehearsal(Machine(1, busy_until=1e9, slowdown=60.0).ask, live="live", max_slowdown=3.0)
     rehearsal.pause, rehearsal.has_time = (lambda _: None), lambda: bool(left) and left.pop()
@@ -256,7 +256,7 @@ def test_time_that_runs_out_in_a_later_check_is_said() -> None:
 
 
 def test_calls_that_were_asked_again_are_counted_for_the_candidate_alone() -> None:
-    """One is the platform's; two are what a container checks like that went away."""
+    """One is the platform's fault; two look like a container that was gone."""
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
         return Reply(numbers=_honest(endpoint, request).numbers, was_asked_again=endpoint == again)

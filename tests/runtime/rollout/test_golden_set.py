@@ -1,6 +1,6 @@
-"""Requests at the bounds of a training set: each bound is there, rows are real, and the set can be used.
+"""Requests at the bounds of a training set: every bound is included, rows are real, and the set is valid.
 
-The golden set is read whole, or refused with every problem and its line.
+The golden set is read whole, or rejected with all problems and their lines.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ def _instances(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 @given(ROWS)
 def test_every_bound_is_there(rows: list[dict[str, Any]]) -> None:
-    """Of each number both ends, each category and one more, each nullable column null and all of them."""
+    """Both ends of each number, each category and an unknown one, each nullable column null, and all of them null."""
     found = _instances(rows)
     for name in ("sold", "price"):
         known = [row[name] for row in rows if row[name] is not None]
@@ -76,7 +76,7 @@ def test_every_bound_is_there(rows: list[dict[str, Any]]) -> None:
 
 @given(ROWS)
 def test_the_set_can_be_used_and_follows_from_the_rows(rows: list[dict[str, Any]]) -> None:
-    """It is read without a problem; no row is twice in a request, none has a column that the model does not take."""
+    """It has no problem, no duplicate row in a request, and no column that the model lacks."""
     requests = boundary_requests(rows, SIGNATURE)
     content = b"".join(json.dumps(to_dict(request)).encode() + b"\n" for request in requests)
     assert list(read_set(content)) == requests == boundary_requests(rows, SIGNATURE)
@@ -87,7 +87,7 @@ def test_the_set_can_be_used_and_follows_from_the_rows(rows: list[dict[str, Any]
 
 
 def test_each_category_has_bounds_of_its_own() -> None:
-    """In a row of the upper quarter, within a factor of what is expected of it; an unknown category has none."""
+    """In a row of the upper quarter, within a factor of its expected value; an unknown category has none."""
     rows = [
         {"category": name, "sold": sold, "price": 1.0, "store_id": "1"}
         for name, most in (("b", 8), ("a", 40))
@@ -107,7 +107,7 @@ def test_each_category_has_bounds_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "text/csv"])
 def test_bounds_turn_with_their_rows(kind: str) -> None:
-    """A row is held to its own bounds in whichever order it is sent."""
+    """A row keeps its bounds in any order of rows."""
     body = "1\n2\n3\n" if kind == "text/csv" else '{"instances": [[1], [2], [3]]}'
     request = GoldenRequest(name="n", body=body, rows=3, content_type=kind, row_minimums=(1.0, None, 3.0))
     again = turned(request, 1)
@@ -117,7 +117,7 @@ def test_bounds_turn_with_their_rows(kind: str) -> None:
 
 @pytest.mark.parametrize("bounds", [[1], [1, 2, 3], [1, float("nan")], []])
 def test_fails_for_bounds_that_are_not_of_each_row(bounds: list[float]) -> None:
-    """Too few, too many, or no number."""
+    """Rejects too few, too many and non-numeric bounds."""
     line = json.dumps(TYPICAL | {"row_minimums": bounds}).encode()
     with pytest.raises(
         GoldenSetError, match="line 1: row_minimums must have a finite number or null for each of 2 rows"
@@ -126,7 +126,7 @@ def test_fails_for_bounds_that_are_not_of_each_row(bounds: list[float]) -> None:
 
 
 def test_fails_without_rows_or_columns() -> None:
-    """By name."""
+    """The error names them."""
     with pytest.raises(ValueError, match=r"rows must be one or more, each with 'category', 'sold', 'price'; got 0"):
         boundary_requests([], SIGNATURE)
     with pytest.raises(ValueError, match="got 1 without 'sold', 'price'"):
@@ -134,19 +134,19 @@ def test_fails_without_rows_or_columns() -> None:
 
 
 def lines(*documents: dict[str, Any]) -> bytes:
-    """Return a set's bytes."""
+    """Return the bytes of a set."""
     return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
 
 
 def problems(content: bytes) -> tuple[str, ...]:
-    """Return why a set is refused."""
+    """Return the problems of a set."""
     with pytest.raises(GoldenSetError) as caught:
         read_set(content)
     return caught.value.problems
 
 
 def test_a_set_is_read_in_its_order():
-    """Blank lines do not count; bounds and content type are optional."""
+    """Blank lines are skipped; bounds and content type are optional."""
     csv = {"name": "csv", "body": "1,a\n2,b\n", "rows": 2, "content_type": "text/csv"}
     own = {"name": "own", "body": '{"inputs": 3}', "rows": 7}
     first, second, third = read_set(lines(TYPICAL) + b"\n" + lines(csv, own))
@@ -155,7 +155,7 @@ def test_a_set_is_read_in_its_order():
 
 
 def test_every_problem_of_every_line_at_once():
-    """A person sees all that is to be done."""
+    """All problems of all lines are reported together."""
     content = lines(
         {"name": "typical", "rows": "two"},
         {**TYPICAL, "minumum": 3},
@@ -189,12 +189,12 @@ def test_every_problem_of_every_line_at_once():
     ],
 )
 def test_a_request_that_cannot_be_sent_or_judged_is_refused(changes: dict[str, Any], problem: str):
-    """Each with the value got and what is allowed."""
+    """Each error has the value and the allowed values."""
     assert any(problem in found for found in problems(lines(TYPICAL | changes)))
 
 
 def test_the_set_has_bounds_of_its_own():
-    """All of it must fit into one run of a function."""
+    """The set must fit one run of a function."""
     assert problems(b"\n") == ("the golden set must have at least one request, got none",)
     assert problems(b"\xff") == ("the golden set must be UTF-8, got invalid start byte at byte 0",)
     many = [{**TYPICAL, "name": f"n{i}"} for i in range(MAXIMUM_REQUESTS + 1)]
@@ -204,7 +204,7 @@ def test_the_set_has_bounds_of_its_own():
 
 
 def test_other_bytes_than_the_specs_are_refused():
-    """The hash is of the bytes, so a changed space is another set."""
+    """The hash covers the bytes, so a changed space is another set."""
     content = lines(TYPICAL)
     digest = hashlib.sha256(content).hexdigest()
     assert [request.name for request in verified_set(content, digest)] == ["typical"]
@@ -213,7 +213,7 @@ def test_other_bytes_than_the_specs_are_refused():
 
 
 def test_rows_of_unknown_formats_stay_together():
-    """One row has no other way to be sent, and a format of the model's own does not say what a row is."""
+    """A single row cannot be split, and in an unknown format rows are not recognised."""
     assert single_bodies(GoldenRequest(name="n", body='{"instances": [[1]]}', rows=1)) == ()
     assert single_bodies(GoldenRequest(name="n", body='{"inputs": [1, 2]}', rows=2)) == ()
     assert single_bodies(GoldenRequest(name="n", body="1;2", rows=2, content_type="text/x")) == ()
@@ -224,7 +224,7 @@ def test_rows_of_unknown_formats_stay_together():
 
 @given(st.lists(st.dictionaries(st.text(max_size=4), st.floats(allow_nan=False) | st.none() | st.text(max_size=4))))
 def test_single_bodies_hold_the_rows_in_their_order(rows: list[dict[str, Any]]):
-    """Nothing is lost or moved, whatever stands beside the rows."""
+    """Nothing is lost or moved, whatever fields are next to the rows."""
     request = GoldenRequest(name="n", body=json.dumps({"instances": rows, "signature": "s"}), rows=len(rows))
     singles = [json.loads(body) for body in single_bodies(request)]
     if len(rows) > 1:
@@ -240,7 +240,7 @@ def test_single_bodies_hold_the_rows_in_their_order(rows: list[dict[str, Any]]):
     st.sampled_from(["text/csv", "application/json"]),
 )
 def test_turned_rows_are_the_same_rows(rows: list[int], by: int, kind: str):
-    """The last ones first; turned on by what is left, they are the request again."""
+    """The last ones come first; rotating by the rest restores the request."""
     body = json.dumps({"instances": rows, "x": 1}) if kind != "text/csv" else "".join(f"{row}\n" for row in rows)
     request = GoldenRequest(name="n", body=body, rows=len(rows), content_type=kind)
     now = turned(request, by)
@@ -252,7 +252,7 @@ def test_turned_rows_are_the_same_rows(rows: list[int], by: int, kind: str):
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_whatever_the_bytes_they_are_read_or_refused(content: bytes):
-    """No other error comes out."""
+    """No other error is raised."""
     try:
         assert read_set(content)
     except GoldenSetError as error:
@@ -260,7 +260,7 @@ def test_whatever_the_bytes_they_are_read_or_refused(content: bytes):
 
 
 def test_requests_of_a_list_a_row_know_its_columns_and_bounds() -> None:
-    """A probability of each class lies from 0 to 1; each output has bounds of its own."""
+    """A class probability lies from 0 to 1; each output has its own bounds."""
     rows = kinds.wine().slice(0, 20).to_pylist()
     found = boundary_requests(rows, kinds.signature("classes"))
     assert {(each.columns, each.minimum, each.maximum) for each in found} == {(3, 0.0, 1.0)}
@@ -279,7 +279,7 @@ def test_requests_of_a_list_a_row_know_its_columns_and_bounds() -> None:
     ],
 )
 def test_fails_for_bounds_that_are_not_of_the_columns(fields: dict[str, object], problem: str) -> None:
-    """With what there is."""
+    """The error lists the columns."""
     line = json.dumps({"name": "a", "body": '{"instances": [[1]]}', "rows": 1, **fields}).encode()
     with pytest.raises(GoldenSetError) as raised:
         read_set(line)
@@ -287,7 +287,7 @@ def test_fails_for_bounds_that_are_not_of_the_columns(fields: dict[str, object],
 
 
 def test_an_unknown_integer_is_an_integer() -> None:
-    """The server refuses a text in a category of integers."""
+    """The server rejects text in a category of integers."""
     store = SignatureColumn(name="store", type="category", kind="integer", categories=("9", "31"))
     signature = ModelSignature(inputs=(store,), output="units")
     sent = [json.loads(request.body)["instances"] for request in boundary_requests([{"store": 9}], signature)]

@@ -1,4 +1,4 @@
-"""How many instances a rollout needs at once, held to what the account may have."""
+"""Instances that a rollout needs at once, compared with the account's quota."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ ROLLING = replace(SPEC, instance_count=4, rollout=replace(SPEC.rollout, kind="RO
 
 
 def test_both_fleets_stand_beside_each_other() -> None:
-    """Two new instances beside three old ones; of further variants too, and of other types apart."""
+    """Two new instances next to three old ones, also of further variants; other types count separately."""
     assert needed(SPEC, ()) == {"ml.m5.large": 2}
     assert needed(SPEC, LIVE) == {"ml.m5.large": 5}
     arm = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=1, weight=0.5)
@@ -24,13 +24,13 @@ def test_both_fleets_stand_beside_each_other() -> None:
 
 
 def test_a_rolling_update_needs_one_batch_more() -> None:
-    """As much of the old capacity goes as comes; a first endpoint needs all of it."""
+    """The old capacity shrinks as the new one grows; a first endpoint needs its full size."""
     assert needed(ROLLING, LIVE) == {"ml.m5.large": 4}
     assert needed(ROLLING, ()) == {"ml.m5.large": 4}
 
 
 def test_what_does_not_fit_is_named_with_the_fix() -> None:
-    """The number needed, the number allowed; one that is not known is not held against it."""
+    """Reports the needed and the allowed number; an unknown quota does not reject."""
     quotas = Quotas(instances={"ml.m5.large": 4.0})
     (problem,) = quota_problems({"ml.m5.large": 5, "ml.c7g.large": 9}, quotas)
     assert problem == (
@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_named_with_the_fix() -> None:
 
 
 def test_a_plan_is_refused_by_it_and_says_where_it_could_not_be_read() -> None:
-    """Unreadable is no reason to refuse."""
+    """An unreadable quota is no reason to reject."""
     assert check_quota(SPEC, LIVE, None) == ""
     assert check_quota(SPEC, LIVE, Quotas()) == ""
     with pytest.raises(RefusedError, match=r"needs 5 ml\.m5\.large at once"):
@@ -51,7 +51,7 @@ def test_a_plan_is_refused_by_it_and_says_where_it_could_not_be_read() -> None:
 
 
 def test_a_plan_is_held_to_the_quotas_that_came_with_the_request(world: World) -> None:
-    """The Deploy machine read them."""
+    """The Deploy machine has read them."""
     world.store()
     quotas = Quotas(instances={"ml.m5.large": 4.0})
 

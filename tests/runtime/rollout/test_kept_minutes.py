@@ -1,4 +1,4 @@
-"""The minutes of a verdict beside its record: kept by hash, read again, computed again."""
+"""The minutes of a verdict next to its record: stored by hash, read and recomputed."""
 
 import hashlib
 from dataclasses import asdict, replace
@@ -46,12 +46,12 @@ RECORDED = RolloutVerdict(
 
 
 def recorded(number: int = 1) -> AuditRecord:
-    """A record whose minutes are beside it."""
+    """Return a record with its minutes."""
     return beside(replace(record_of(number, "0" * 64), verdict=RECORDED), "audit")
 
 
 def test_the_sentence_is_computed_again_from_what_was_kept() -> None:
-    """By the same core, from the bytes alone; the evidence of each minute too."""
+    """The same core computes it from the bytes alone, with the evidence of each minute."""
     kept = read_minutes(CONTENT)
     assert kept.compared == (ERRORS, SLOW)
     assert kept.sentence() == RECORDED.sentence
@@ -65,7 +65,7 @@ def test_the_sentence_is_computed_again_from_what_was_kept() -> None:
 
 
 def test_bytes_are_those_of_the_verdict_or_are_refused(world: World) -> None:
-    """A later look may have overwritten them, or nothing is there; a record is written all the same."""
+    """A later comparison may have overwritten them, or they are missing; a record is written nevertheless."""
     with pytest.raises(MinutesError, match="cannot be read"):
         read_bytes(world.s3, RECORDED)
     world.s3.put_object(Bucket="artifacts", Key="verdicts/demand-forecast/c.json", Body=CONTENT)
@@ -86,13 +86,13 @@ def test_bytes_are_those_of_the_verdict_or_are_refused(world: World) -> None:
     ],
 )
 def test_what_another_version_wrote_is_named(content: bytes, why: str) -> None:
-    """Its hash may be right, and it still cannot be drawn."""
+    """Its hash may be right, and it cannot be drawn."""
     with pytest.raises(MinutesError, match=why):
         read_minutes(content)
 
 
 def test_a_record_names_its_minutes_by_place_and_hash() -> None:
-    """Without a verdict there is nothing to name."""
+    """Without a verdict there are no minutes."""
     verdict = recorded(7).verdict
     assert verdict is not None
     assert verdict.minutes_uri == f"s3://audit/minutes/demand-forecast/00000007-{DIGEST[:16]}.json"
@@ -100,7 +100,7 @@ def test_a_record_names_its_minutes_by_place_and_hash() -> None:
 
 
 def test_minutes_that_are_missing_or_changed_are_found() -> None:
-    """Only those that a record names beside it; others are of a writer that died, or could not be kept."""
+    """Only minutes that a record names next to itself are checked; others belong to a dead writer or could not be stored."""
     record = recorded()
     objects = {audit_key("demand-forecast", 1, content_hash(record)): canonical_json(record)}
     key = minutes_key("demand-forecast", 1, DIGEST)
@@ -115,6 +115,6 @@ def test_minutes_that_are_missing_or_changed_are_found() -> None:
 
 
 def test_a_rule_of_the_document_is_the_rule_of_the_comparison() -> None:
-    """What is tolerated is read from the bytes, not from this version's defaults."""
+    """The tolerance comes from the bytes, not from this version's defaults."""
     strict = replace(ERRORS, rule=ComparisonRule(extra=0.0))
     assert read_minutes(canonical_json({"compared": [asdict(strict)]})).compared[0].rule.extra == 0.0

@@ -1,4 +1,4 @@
-"""Whether a package's model takes what APIs promise, by its evaluation."""
+"""Compatibility of a package's model with the APIs, by its evaluation."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ NEEDS_STOCK = replace(SIGNATURE, inputs=(PRICE, STOCK))
 
 
 def evaluated(world: World, signature: ModelSignature | None) -> dict[str, Any]:
-    """Write the evaluation of a model; return the metadata and container of its package."""
+    """Write the evaluation of a model; return the metadata and the container of its package."""
     content = canonical_json(replace(EVALUATION, signature=signature))
     key = PACKAGE.evaluation_uri.removeprefix("s3://artifacts/")
     world.s3.put_object(Bucket="artifacts", Key=key, Body=content)
@@ -41,12 +41,12 @@ def evaluated(world: World, signature: ModelSignature | None) -> dict[str, Any]:
 def test_a_candidate_is_compared_by_the_signature_of_its_evaluation(
     world: World, signature: ModelSignature, problems: tuple[str, ...]
 ) -> None:
-    """With every difference."""
+    """All differences are reported."""
     assert package_promises(world.s3, "artifacts", (PROMISE,), evaluated(world, signature)) == problems
 
 
 def test_what_cannot_be_compared_is_not_believed(world: World) -> None:
-    """No signature, another evaluation than was registered, one that is gone or elsewhere."""
+    """Rejects a missing signature, an evaluation other than the registered one, and a missing or foreign location."""
     unsigned = evaluated(world, None)
     (problem,) = package_promises(world.s3, "artifacts", (PROMISE,), unsigned)
     assert problem == "its evaluation has no signature to compare with units.schema.json; train or register it again"
@@ -64,14 +64,14 @@ def test_what_cannot_be_compared_is_not_believed(world: World) -> None:
 
 
 def test_an_answer_of_s3_that_says_nothing_of_the_model_is_an_error(world: World) -> None:
-    """The Deploy machine asks again."""
+    """The Deploy machine retries."""
     described = {"CustomerMetadataProperties": {"evaluation_uri": "s3://nowhere/evaluations/one.json"}}
     with pytest.raises(ClientError, match="NoSuchBucket"):
         package_promises(world.s3, "nowhere", (PROMISE,), described)
 
 
 def test_what_is_promised_is_of_the_desired_spec(world: World) -> None:
-    """Nothing before the stack has stored one, or where no API asks the endpoint."""
+    """Empty before the stack stores a spec, and without an API on the endpoint."""
     assert desired_promises(world.s3, "artifacts", world.table) == ()
     world.store(replace(SPEC, promises=(PROMISE,)))
     assert desired_promises(world.s3, "artifacts", world.table) == (PROMISE,)
@@ -80,7 +80,7 @@ def test_what_is_promised_is_of_the_desired_spec(world: World) -> None:
 
 
 def test_facts_have_what_a_candidate_breaks_except_on_a_way_back(world: World) -> None:
-    """What was live must serve again, also where an API has promised more since."""
+    """The former live version must be able to serve again, also if an API requires more since."""
     world.store(replace(SPEC, promises=(PROMISE,)))
     package = world.package(**evaluated(world, NEEDS_STOCK))
 

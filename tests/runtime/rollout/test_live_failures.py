@@ -1,4 +1,4 @@
-"""When the live model provably fails."""
+"""Proof that the live model fails."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ def test_a_model_that_fails_a_tenth_is_called_broken_by_chance_alone() -> None:
 
 
 class CloudWatch:
-    """Two calls fail of ten in each minute of the last two hours, and all before."""
+    """Two of ten calls fail in each minute of the last two hours, and all calls before."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -59,7 +59,7 @@ class CloudWatch:
 
 @pytest.mark.parametrize(("spec", "slot", "dimension"), [(SPEC, None, "VariantName"), (SLOTS, "blue", "TargetGroup")])
 def test_the_hour_before_is_read_where_the_live_model_is_counted(spec: Any, slot: str | None, dimension: str) -> None:
-    """Of an endpoint by its variant, whichever config it was in; of a service by the slot that serves."""
+    """By the variant of an endpoint in any config, and by the serving slot of a service."""
     cloudwatch: Any = CloudWatch()
     assert live_answers(cloudwatch, spec, live_slot=slot, now=NOW) == Counts(calls=600, failed=120)
     names = {each["Name"] for stat in cloudwatch.asked for each in stat["Metric"]["Dimensions"]}
@@ -68,7 +68,7 @@ def test_the_hour_before_is_read_where_the_live_model_is_counted(spec: Any, slot
 
 
 def test_what_another_model_answered_in_that_hour_does_not_count() -> None:
-    """One that was taken back for its errors would else make the model that is back look broken, and its successor go unwatched."""
+    """Otherwise a rolled-back model's errors would make the restored model look broken, and its successor unwatched."""
     cloudwatch: Any = CloudWatch()
     since = NOW.replace(second=0) - timedelta(minutes=11)
     found = live_answers(cloudwatch, SPEC, live_slot=None, now=NOW, serves_since=since)
@@ -76,7 +76,7 @@ def test_what_another_model_answered_in_that_hour_does_not_count() -> None:
 
 
 def test_only_what_is_in_alarm_beside_a_failing_model_is_not_watched() -> None:
-    """Not where nothing was read, and not where it fails by chance."""
+    """Alarms stay watched if nothing was read, and if failures are chance."""
     states = {"a": "ALARM", "b": "OK", "d": "ALARM"}
     assert ringing(("a", "b", "c"), states) == ("a",)
     assert unwatched(("a", "b", "c"), states, Counts(calls=100, failed=90)) == ("a",)

@@ -1,7 +1,4 @@
-"""What executions that died have left, found by name and tag.
-
-What SageMaker serves, read back.
-"""
+"""Leftovers of dead executions, found by name and tag, and the serving version as SageMaker reports it."""
 
 from typing import Any
 
@@ -23,12 +20,12 @@ from mlops_runtime.rollout.live_fleet import (
 
 
 def made(world: World) -> Made:
-    """What was made for the endpoint."""
+    """Return the resources made for the endpoint."""
     return Made(sagemaker=world.sagemaker, cloudwatch=world.cloudwatch, endpoint=ENDPOINT)
 
 
 def rehearse(world: World, name: str, **tags: str) -> None:
-    """Make a rehearsal's endpoint and config."""
+    """Create the endpoint and config of a rehearsal."""
     world.version("demand-forecast-0000000a", world.package())
     variant = {"VariantName": VARIANT, "ModelName": "demand-forecast-0000000a", "InstanceType": "ml.m5.large"}
     request: dict[str, Any] = {
@@ -41,12 +38,12 @@ def rehearse(world: World, name: str, **tags: str) -> None:
 
 
 def test_an_empty_account_has_none(world: World) -> None:
-    """Nothing was made."""
+    """Nothing was created."""
     assert made(world).leftovers(set()) == Leftovers()
 
 
 def test_what_is_used_is_not_left_over(world: World) -> None:
-    """Versions that serve or are kept stay; the others are named once, though they are a config and a model."""
+    """Serving and kept versions are excluded; the others are listed once, though each is a config and a model."""
     package = world.package()
     for number in (1, 2, 3):
         world.version(f"demand-forecast-0000000{number}", package)
@@ -55,7 +52,7 @@ def test_what_is_used_is_not_left_over(world: World) -> None:
 
 
 def test_rehearsals_and_alarms_of_fleets_are_left_over(world: World) -> None:
-    """Nobody needs them between two executions."""
+    """They are unused between two executions."""
     rehearse(world, "demand-forecast-golden-0badc0de")
     world.alarm("demand-forecast-rollout-0badc0de-errors", "OK")
     world.alarm("demand-forecast-errors", "OK")
@@ -69,13 +66,13 @@ def test_rehearsals_and_alarms_of_fleets_are_left_over(world: World) -> None:
     "name", ["demand-forecast-by-hand", "demand-forecast-eu-00000001", "my-demand-forecast-00000001"]
 )
 def test_other_names_are_none_of_ours(world: World, name: str) -> None:
-    """Only eight digits after the endpoint's own name, whatever is tagged."""
+    """Only the endpoint's own name with eight digits matches, whatever is tagged."""
     world.version(name, world.package())
     assert made(world).leftovers(set()).versions == ()
 
 
 def test_what_has_no_tag_of_ours_is_none_of_ours(world: World) -> None:
-    """A name alone says nothing."""
+    """The name alone is not enough."""
     world.sagemaker.create_model(
         ModelName="demand-forecast-00000001",
         ExecutionRoleArn=SPEC.execution_role,
@@ -85,7 +82,7 @@ def test_what_has_no_tag_of_ours_is_none_of_ours(world: World) -> None:
 
 
 def test_a_plan_takes_along_a_bounded_number(world: World) -> None:
-    """The rest is for the next execution."""
+    """The next execution removes the rest."""
     package = world.package()
     for number in range(MAXIMUM + 3):
         world.version(f"demand-forecast-{number:08x}", package)
@@ -93,7 +90,7 @@ def test_a_plan_takes_along_a_bounded_number(world: World) -> None:
 
 
 def test_an_endpoint_is_read_down_to_its_package(world: World) -> None:
-    """Config, model, size and package."""
+    """Returns config, model, size and package."""
     package = world.package()
     world.version("v1", package, count=3, instance_type="ml.m5.xlarge")
     world.serve("v1")
@@ -111,7 +108,7 @@ def test_an_endpoint_is_read_down_to_its_package(world: World) -> None:
 
 
 def test_what_does_not_exist_is_none(world: World) -> None:
-    """Endpoint, config, package."""
+    """Covers endpoint, config and package."""
     assert read_serving(world.sagemaker, ENDPOINT) is None
     assert read_status(world.sagemaker, ENDPOINT) is None
     assert read_version(world.sagemaker, "v1") is None
@@ -120,7 +117,7 @@ def test_what_does_not_exist_is_none(world: World) -> None:
 
 
 def test_a_deleted_model_leaves_no_version(world: World) -> None:
-    """The endpoint serves on, but could not be made again."""
+    """The endpoint still serves, but could not be created again."""
     world.version("v1", world.package())
     world.serve("v1")
     world.sagemaker.delete_model(ModelName="v1")
@@ -135,6 +132,6 @@ class _Denied:
 
 
 def test_fails_when_sagemaker_does_not_say() -> None:
-    """A denied read is an error, not an absent endpoint."""
+    """A denied read is an error, not a missing endpoint."""
     with pytest.raises(ClientError, match="AccessDenied"):
         read_serving(_Denied(), ENDPOINT)

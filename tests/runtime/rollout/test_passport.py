@@ -1,6 +1,6 @@
-"""Passports: what they say, that they are signed, and what is found of those that records name.
+"""Passports: their content, signature and verification by the records that name them.
 
-Model cards: what a passport says, for people.
+Model cards: the content of a passport for people.
 """
 
 from dataclasses import replace
@@ -44,7 +44,7 @@ REGISTERED = RegisteredPackage(
 
 @pytest.fixture
 def promoted(world: World) -> tuple[World, Claim]:
-    """An execution whose config serves and that holds the lock; its gate's result is stored."""
+    """Return an execution with the lock, a serving config and a stored gate result."""
     world.s3.put_object(Bucket="artifacts", Key=GATES, Body=canonical_json(GATE))
     package = world.package()
     world.version("demand-forecast-00000002", package)
@@ -67,7 +67,7 @@ def _record(world: World) -> AuditRecord:
 
 
 def test_a_promotion_gets_one_signed_document(promoted: tuple[World, Claim]) -> None:
-    """From record, package and gate; what nobody recorded has a reason, and nothing is both there and missing."""
+    """From record, package and gate; unrecorded facts have a reason, and no fact is both present and missing."""
     world, claim = promoted
     record(claim, sagemaker=world.sagemaker, chain=world.chain)
 
@@ -89,7 +89,7 @@ def test_a_promotion_gets_one_signed_document(promoted: tuple[World, Claim]) -> 
 
 
 def test_a_passport_names_the_machine_that_promoted(promoted: tuple[World, Claim]) -> None:
-    """Under the signature: another hash is another passport. What is no hash stops no record and is not recorded."""
+    """The hash is signed, so another hash is another passport. An invalid hash is left out and stops no record."""
     world, _ = promoted
     event = {"outcome": "PROMOTED", "execution": EXECUTION, "now": NOW.isoformat(), FIELD: "f" * 64}
     claim = claim_from(event | {"plan": dict(promoted[1].plan)})
@@ -104,7 +104,7 @@ def test_a_passport_names_the_machine_that_promoted(promoted: tuple[World, Claim
 
 
 def test_a_retry_writes_none_again(promoted: tuple[World, Claim]) -> None:
-    """And what is no promotion gets none."""
+    """Only promotions get one."""
     world, claim = promoted
     record(claim, sagemaker=world.sagemaker, chain=world.chain)
     before = _passports(world)
@@ -117,7 +117,7 @@ def test_a_retry_writes_none_again(promoted: tuple[World, Claim]) -> None:
 
 @pytest.mark.parametrize("gate", [None, b"junk", b"[" * 2_000_000], ids=["missing", "junk", "too long"])
 def test_a_gate_that_cannot_be_read_is_not_recorded(gate: bytes | None, promoted: tuple[World, Claim]) -> None:
-    """Whatever stands there, the promotion is recorded, and the passport says why it has no gate."""
+    """The promotion is recorded, and the passport has the reason for the missing gate."""
     world, claim = promoted
     world.s3.delete_object(Bucket="artifacts", Key=GATES)
     if gate is not None:
@@ -130,7 +130,7 @@ def test_a_gate_that_cannot_be_read_is_not_recorded(gate: bytes | None, promoted
 
 
 def test_changed_and_missing_passports_are_found(promoted: tuple[World, Claim]) -> None:
-    """By the record that names them, and by their own signature."""
+    """By the record's hash and by their own signature."""
     world, claim = promoted
     record(claim, sagemaker=world.sagemaker, chain=world.chain)
     ((key, content),) = _passports(world).items()
@@ -146,7 +146,7 @@ def test_changed_and_missing_passports_are_found(promoted: tuple[World, Claim]) 
 
 
 def test_every_changed_byte_of_a_passport_is_found() -> None:
-    """A sample of positions over the whole file: none is free."""
+    """A sample of positions over the whole file."""
     passport = passport_of(record_of(1, GENESIS), None, {}, "no package", machine_sha256=None)
     content = canonical_json(sign_passport(passport, KMS.sealer))
     assert read_passport(content, KMS.public.is_signed) == passport
@@ -157,7 +157,7 @@ def test_every_changed_byte_of_a_passport_is_found() -> None:
 
 
 def test_a_model_without_a_package_says_so() -> None:
-    """Nothing is guessed: every fact of the package has the one reason."""
+    """Every fact of the package has that reason."""
     passport = passport_of(record_of(1, GENESIS), None, {}, "no package", machine_sha256=None)
     facts: dict[str, Any] = to_dict(passport)
     missing = {name for name in Passport.__slots__ if facts.get(name) is None}
@@ -167,7 +167,7 @@ def test_a_model_without_a_package_says_so() -> None:
 
 
 def test_a_card_says_what_loads_the_model() -> None:
-    """And what that may do; a card of ONNX has no word of it."""
+    """With the rights that it has; cards of ONNX models omit it."""
     package = RegisteredPackage(
         spec=replace(PACKAGE, flavor="pickle", trust="pickle"),
         arn="arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1",
@@ -184,7 +184,7 @@ def test_a_card_says_what_loads_the_model() -> None:
 
 
 def test_hashes_of_container_and_golden_requests_are_the_records() -> None:
-    """What the chain says of the very container."""
+    """They belong to the promoted container."""
     package = RegisteredPackage(
         spec=PACKAGE,
         arn="p",
@@ -207,7 +207,7 @@ def test_hashes_of_container_and_golden_requests_are_the_records() -> None:
 
 
 def test_a_card_names_every_fact_or_why_it_is_missing() -> None:
-    """In the order in which a reviewer asks."""
+    """In the order of a review."""
     passport = passport_of(
         record_of(3, GENESIS), REGISTERED, {"ApprovalDescription": "good"}, GATE, machine_sha256="f" * 64
     )
@@ -229,7 +229,7 @@ def test_a_card_names_every_fact_or_why_it_is_missing() -> None:
 
 
 def test_what_people_wrote_is_text() -> None:
-    """No table, link or HTML comes from an approval."""
+    """An approval's text adds no table, link or HTML."""
     hostile = {"ApprovalDescription": "x | y\n# [a](http://b) <script>"}
     card = model_card(replace(passport_of(record_of(3, GENESIS), REGISTERED, hostile, GATE, machine_sha256=None)))
     assert "| Approval | x \\| y \\# \\[a](http://b) \\<script> |" in card

@@ -1,4 +1,4 @@
-"""Whether a request may be carried out now; what each refusal leads to is tested with the plans."""
+"""Permission to carry out a request; the plans' tests cover the results of rejections."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -26,20 +26,20 @@ ARM = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=2, we
 
 
 def request(reason: str, **changes: str) -> DeployRequest:
-    """A request of the Deploy machine."""
+    """Return a request of the Deploy machine."""
     return DeployRequest(
         reason=DeployReason(reason), requested_by="ann", requested_at="2017-08-01T09:00:00Z", **changes
     )
 
 
 def serving(status: str, failure: str = "") -> Serving:
-    """An endpoint in a status."""
+    """Return an endpoint in a status."""
     return Serving(status=status, config="c", version=None, failure=failure)
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"])
 def test_what_is_under_way_ends_by_itself(status: str) -> None:
-    """It is waited for."""
+    """The request waits."""
     with pytest.raises(BusyError, match=f"the endpoint is {status}"):
         settled(serving(status))
 
@@ -49,19 +49,19 @@ def test_what_is_under_way_ends_by_itself(status: str) -> None:
     [("Failed", "can only be deleted"), ("OutOfService", "can only be deleted"), ("UpdateRollbackFailed", "by hand")],
 )
 def test_what_cannot_be_updated_is_refused_with_the_way_out(status: str, fix: str) -> None:
-    """And with what SageMaker says of it."""
+    """Includes SageMaker's failure reason."""
     with pytest.raises(RefusedError, match=rf"is {status}: .*{fix}.*\(no capacity\)"):
         settled(serving(status, "no capacity"))
 
 
 def test_what_rests_may_be_updated() -> None:
-    """Or made, where there is nothing."""
+    """Or created, if it is missing."""
     assert settled(None) is None
     assert settled(serving("InService")) == serving("InService")
 
 
 def test_fails_without_a_spec() -> None:
-    """Nothing says how to serve."""
+    """A spec is required to serve."""
     assert desired(FACTS) == SPEC
     with pytest.raises(RefusedError, match="no serving spec is stored yet"):
         desired(replace(FACTS, spec=None))
@@ -77,13 +77,13 @@ def test_fails_without_a_spec() -> None:
     ],
 )
 def test_fails_without_a_package(asked: DeployRequest, message: str) -> None:
-    """Each request says what it misses."""
+    """Each request names its missing package."""
     with pytest.raises(RefusedError, match=message):
         approved(asked, FACTS)
 
 
 def test_only_an_alarm_is_held_to_a_probation(world: World) -> None:
-    """A person's rollback needs none."""
+    """A person's rollback needs no probation."""
     check_probation(request("rollback"), FACTS, NOW)
     check_probation(request("approval"), FACTS, NOW)
     with pytest.raises(NothingToDoError, match="refunds is not an alarm of the endpoint's probation"):
@@ -101,7 +101,7 @@ def test_only_an_alarm_is_held_to_a_probation(world: World) -> None:
 def test_golden_requests_take_back_the_version_that_they_judged(
     world: World, config: str, until: str, message: str | None
 ) -> None:
-    """While it is on probation, and no other."""
+    """Only during its probation, and no other version."""
     row = LockRow(
         endpoint=ENDPOINT, live=canonical_json(world.pointer("c", world.package(), probation_until=until)).decode()
     )
@@ -119,7 +119,7 @@ def test_golden_requests_take_back_the_version_that_they_judged(
     ],
 )
 def test_fails_when_rollback_alarms_make_no_sense(states: dict[str, str], message: str) -> None:
-    """All are named that are missing, or ring."""
+    """All missing alarms, and those in ALARM, are named."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("a", "b")))
     with pytest.raises(RefusedError, match=message):
         check_quiet(spec, states)
@@ -127,7 +127,7 @@ def test_fails_when_rollback_alarms_make_no_sense(states: dict[str, str], messag
 
 
 def test_alarms_of_a_live_model_that_fails_do_not_refuse() -> None:
-    """Named with what proves it; without the proof the refusal names the ways out."""
+    """The reason has the proof; without a proof the rejection lists the alternatives."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("a", "b")))
     states = {"a": "ALARM", "b": "OK"}
     said = check_quiet(spec, states, Counts(calls=1000, failed=300))
@@ -141,7 +141,7 @@ def test_alarms_of_a_live_model_that_fails_do_not_refuse() -> None:
 
 
 def test_fails_when_variants_change_in_steps() -> None:
-    """SageMaker moves steps between equal sets only."""
+    """SageMaker shifts in steps only between equal sets of variants."""
     live = Variant(name="AllTraffic", instance_type="ml.m5.large", instance_count=2, weight=1.0)
     version = Version(config="c", variants=(live,), model="m", package="p")
     check_variants(SPEC, version)

@@ -1,4 +1,4 @@
-"""How long a step bakes, from what the live fleet answers."""
+"""The bake time of a step, from the live fleet's traffic."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ HALVES = (0.1, 1.0)
 
 
 class CloudWatch:
-    """Calls and failures of an hour by its beginning, in two pages."""
+    """Calls and failures of an hour by its start, in two pages."""
 
     def __init__(self, hours: dict[datetime, tuple[float, float]], error: Exception | None = None) -> None:
         self.hours, self.error = hours, error
@@ -48,7 +48,7 @@ def _read(hours: dict[datetime, tuple[float, float]], error: Exception | None = 
 
 
 def test_the_quieter_of_last_week_and_the_last_hour_counts() -> None:
-    """Both are a guess at the hour to come; the smaller one bakes longer."""
+    """Both estimate the coming hour; the smaller one bakes longer."""
     week, hour = START - timedelta(days=7), START - timedelta(hours=1)
     assert _read({week: (6000, 60), hour: (9000, 0)}) == Traffic(
         calls=100.0, failing=0.01, source="in this hour last week"
@@ -58,7 +58,7 @@ def test_the_quieter_of_last_week_and_the_last_hour_counts() -> None:
 
 
 def test_no_call_and_no_answer_are_unknown_traffic() -> None:
-    """Metrics that cannot be read fail no rollout."""
+    """Unreadable metrics do not fail a rollout."""
     assert _read({}) == Traffic()
     refused = ClientError({"Error": {"Code": "InternalServiceFault", "Message": "later"}}, "GetMetricData")
     found = _read({}, refused)
@@ -70,7 +70,7 @@ def test_no_call_and_no_answer_are_unknown_traffic() -> None:
     ("failing", "share", "calls"), [(0.0, 0.1, 100), (0.001, 0.1, 600), (0.01, 0.5, 1000), (0.05, 0.1, 1200)]
 )
 def test_the_planned_answers_show_the_fault_in_nine_of_ten(failing: float, share: float, calls: int) -> None:
-    """Drawn rollouts of the planned length, with one minute of warm-up."""
+    """By simulated rollouts of the planned length, with one minute of warm-up."""
     rng = np.random.default_rng(16)
     length = int(np.ceil(answers_to_see(share=share, failing=failing) / (calls * share))) + 1
     stopped = 0
@@ -86,7 +86,7 @@ def test_the_planned_answers_show_the_fault_in_nine_of_ten(failing: float, share
 
 
 def test_without_a_longest_bake_nothing_is_planned() -> None:
-    """The record says nothing of it either."""
+    """The record has no plan either."""
     rollout = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=10)
     found = planned_bake(rollout, HALVES, Traffic())
     assert (found.seconds, found.why) == (600, "")
@@ -103,21 +103,21 @@ def test_a_step_bakes_until_the_answers_are_there(calls: float, seconds: int) ->
 
 
 def test_the_steps_before_the_last_share_the_answers() -> None:
-    """Three steps of a quarter see six times as much as one."""
+    """Three steps of a quarter get six times the calls of one."""
     one = planned_bake(ROLLOUT, (0.25, 1.0), Traffic(calls=60.0))
     three = planned_bake(ROLLOUT, (0.25, 0.5, 0.75, 1.0), Traffic(calls=60.0))
     assert three.seconds < one.seconds
 
 
 def test_the_reason_names_what_max_bake_leaves_out() -> None:
-    """And a fleet that is asked alone, which no number of answers can convict of a point."""
+    """Also for a fleet without a comparison, which no number of calls can show to be a point worse."""
     assert "that would take" in planned_bake(ROLLOUT, HALVES, Traffic(calls=10.0)).why
     alone = planned_bake(ROLLOUT, (1.0,), Traffic(calls=1e6, failing=0.05))
     assert (alone.seconds, "no number of answers" in alone.why) == (3600, True)
 
 
 def test_a_promotion_that_needs_more_answers_bakes_for_them() -> None:
-    """``min_invocations`` beyond what shows the fault."""
+    """If ``min_invocations`` exceeds the calls that show the fault."""
     rollout = RolloutSpec(kind="CANARY", bake=60, maximum=28800, percent=10, max_bake=3600, min_invocations=5000)
     found = planned_bake(rollout, HALVES, Traffic(calls=2_000.0))
     assert (found.seconds, "5,000 answers are needed" in found.why) == (26 * 60, True)

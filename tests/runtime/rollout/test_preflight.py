@@ -1,4 +1,4 @@
-"""Plans: what a Deploy execution does, from what the sources say."""
+"""Plans: the actions of a Deploy execution, from the facts at its sources."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ def _plan(
 
 @pytest.fixture
 def serving(world: World) -> tuple[World, str]:
-    """An endpoint that serves package 1 as ``demand-forecast-00000001`` under the stored spec."""
+    """Return an endpoint that serves package 1 as ``demand-forecast-00000001`` under the stored spec."""
     package = world.package()
     world.version("demand-forecast-00000001", package)
     world.serve("demand-forecast-00000001")
@@ -51,7 +51,7 @@ def serving(world: World) -> tuple[World, str]:
 
 
 def test_spec_without_a_model_is_nothing_to_do(world: World) -> None:
-    """The first deploy in an empty account succeeds: NOT_YET_DEPLOYED."""
+    """The first deployment in an empty account succeeds as NOT_YET_DEPLOYED."""
     world.store()
     plan = _plan(world, "spec")
     assert plan["action"] == "nothing"
@@ -59,7 +59,7 @@ def test_spec_without_a_model_is_nothing_to_do(world: World) -> None:
 
 
 def test_first_approval_creates_the_endpoint(world: World) -> None:
-    """Model, config and endpoint are made; there is no fleet to alarm on or to go back to."""
+    """Creates model, config and endpoint; there is no fleet for alarms and no rollback target."""
     world.store()
     package = world.package()
     plan = _plan(world, "approval", package)
@@ -74,7 +74,7 @@ def test_first_approval_creates_the_endpoint(world: World) -> None:
 
 
 def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
-    """The new fleet gets alarms, evidence is asked for, and the way back is prepared."""
+    """The new fleet has alarms, evidence is required, and the rollback is prepared."""
     world, first = serving
     second = world.package()
     plan = _plan(world, "approval", second)
@@ -96,7 +96,7 @@ def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
 
 @pytest.mark.parametrize(("calls", "seconds"), [(10.0, 3600), (20_000.0, 600)])
 def test_a_bake_is_planned_from_the_traffic(world: World, calls: float, seconds: int) -> None:
-    """The wait between steps shows the fault; after the last one a shorter time shows as much. The record says why."""
+    """The wait between steps shows the fault; after the last step less time is enough. The record has the reason."""
     rollout = replace(SPEC.rollout, max_bake=3600, maximum=10800)
     package = world.package()
     world.version("demand-forecast-00000001", package)
@@ -117,7 +117,7 @@ def test_a_bake_is_planned_from_the_traffic(world: World, calls: float, seconds:
 
 
 def test_every_request_of_a_plan_has_its_shape(serving: tuple[World, str]) -> None:
-    """What the machine sends as it is, botocore accepts."""
+    """Botocore accepts what the machine sends unchanged."""
     world, _ = serving
     plan = _plan(world, "approval", world.package())
     for key, operation in [
@@ -131,7 +131,7 @@ def test_every_request_of_a_plan_has_its_shape(serving: tuple[World, str]) -> No
 
 
 def test_plan_always_has_every_key(world: World) -> None:
-    """An expression never meets an undefined value, whatever the plan."""
+    """Expressions never meet an undefined value."""
     nothing = _plan(world, "approval", "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/9")
     world.store()
     create = _plan(world, "approval", world.package())
@@ -140,14 +140,14 @@ def test_plan_always_has_every_key(world: World) -> None:
 
 
 def test_a_retry_plans_the_same(serving: tuple[World, str]) -> None:
-    """Names follow from the execution, so a second preflight of it asks for nothing new."""
+    """Names follow from the execution, so a repeated preflight requests nothing new."""
     world, _ = serving
     package = world.package()
     assert _plan(world, "approval", package) == _plan(world, "approval", package)
 
 
 def test_an_approval_of_what_serves_is_nothing_to_do(serving: tuple[World, str]) -> None:
-    """A second delivery, or a second approval, starts no rollout."""
+    """A second delivery or approval starts no rollout."""
     world, package = serving
     plan = _plan(world, "approval", package)
     assert plan["action"] == "nothing"
@@ -155,13 +155,13 @@ def test_an_approval_of_what_serves_is_nothing_to_do(serving: tuple[World, str])
 
 
 def test_an_unchanged_spec_is_nothing_to_do(serving: tuple[World, str]) -> None:
-    """A stack deployed again without a change leaves the endpoint alone."""
+    """Redeploying an unchanged stack leaves the endpoint alone."""
     world, _ = serving
     assert _plan(world, "spec")["action"] == "nothing"
 
 
 def test_a_changed_spec_keeps_the_model_and_takes_effect(serving: tuple[World, str]) -> None:
-    """The live package is served anew with the new count, which is not held back by what is retained."""
+    """The live package is served with the new count, which retained properties do not block."""
     world, package = serving
     world.store(replace(SPEC, instance_count=4))
     plan = _plan(world, "spec")
@@ -175,7 +175,7 @@ def test_a_changed_spec_keeps_the_model_and_takes_effect(serving: tuple[World, s
 
 
 def test_rollback_serves_the_previous_model_at_once(serving: tuple[World, str]) -> None:
-    """It does not wait for a canary, nor for alarms that ring because of what is live."""
+    """Without a canary, and without the alarms that the live version causes."""
     world, first = serving
     world.store(replace(SPEC, rollout=replace(SPEC.rollout, alarms=("unit-errors",))))
     world.alarm("unit-errors", "ALARM")
@@ -195,7 +195,7 @@ def test_rollback_serves_the_previous_model_at_once(serving: tuple[World, str]) 
 
 
 def test_a_second_rollback_does_not_lead_to_what_the_first_fled_from(serving: tuple[World, str]) -> None:
-    """What a rollback leaves is not kept; the plan says what then is."""
+    """The version that a rollback leaves is not kept; the plan lists the kept ones."""
     world, first = serving
     second = world.package()
     world.version("demand-forecast-00000002", second)
@@ -224,7 +224,7 @@ def test_rollback_goes_to_the_version_that_is_named(serving: tuple[World, str]) 
 
 
 def test_rollback_needs_no_approval_anew(serving: tuple[World, str]) -> None:
-    """Neither a freeze, nor a pause, nor a rule that changed since keeps a rollback from its target."""
+    """Neither a freeze, a pause nor a changed rule blocks a rollback."""
     world, _ = serving
     resting = {"frozen": "frozen by 'peak'", "rests": "frozen by 'peak'", "approval": ("nobody may",)}
     target = world.package()
@@ -247,7 +247,7 @@ def test_a_freeze_refuses_every_new_model(serving: tuple[World, str]) -> None:
 
 
 def test_a_pause_refuses_what_the_policy_approved_only(serving: tuple[World, str]) -> None:
-    """A person's approval goes through a pause."""
+    """A person's approval overrides a pause."""
     world, _ = serving
     package = world.package()
     assert _plan(world, "approval", package, rests="paused since X")["action"] == "update"
@@ -259,7 +259,7 @@ def test_a_pause_refuses_what_the_policy_approved_only(serving: tuple[World, str
 
 
 def test_refuses_an_approval_that_does_not_count(serving: tuple[World, str]) -> None:
-    """Given by somebody else, too late, or for other content."""
+    """Rejects an approval by another person, too late, or of other content."""
     world, _ = serving
     plan = _plan(world, "approval", world.package(), approval=("eve approved it", "too late"))
     assert plan["action"] == "refuse"
@@ -267,7 +267,7 @@ def test_refuses_an_approval_that_does_not_count(serving: tuple[World, str]) -> 
 
 
 def test_a_candidate_that_breaks_a_promise_gets_no_traffic(serving: tuple[World, str]) -> None:
-    """A person's approval does not change it; the live model is deployed again, and the reason says what it breaks."""
+    """Also with a person's approval; the live model is deployed again, and the reason names the breakage."""
     world, _ = serving
     broken = ("a.schema.json allows column 'x', which the model does not have; publish v2", "another")
     package = world.package()
@@ -283,7 +283,7 @@ def test_a_candidate_that_breaks_a_promise_gets_no_traffic(serving: tuple[World,
 
 
 def test_a_spec_change_keeps_the_way_back_and_replaces_its_version(serving: tuple[World, str]) -> None:
-    """The previous model stays reachable; the config that served the same model goes."""
+    """The previous model stays reachable; the old config of the same model is removed."""
     world, first = serving
     world.version("demand-forecast-00000000", world.package())
     world.point(world.pointer("demand-forecast-00000001", first, previous="demand-forecast-00000000"))
@@ -294,7 +294,7 @@ def test_a_spec_change_keeps_the_way_back_and_replaces_its_version(serving: tupl
 
 
 def test_keeps_as_many_versions_as_the_policy_says(serving: tuple[World, str]) -> None:
-    """Live and the newest ``keep``; what falls out goes."""
+    """The live version and the newest ``keep`` stay; others are removed."""
     world, first = serving
     for number in (8, 9):
         world.version(f"demand-forecast-0000000{number}", world.package())
@@ -313,7 +313,7 @@ PROBATION = replace(SPEC, rollout=replace(SPEC.rollout, **PROBATION_OF))
 
 @pytest.fixture
 def probation(serving: tuple[World, str]) -> tuple[World, str, str]:
-    """A second package on probation until an hour from now, and an alarm that rings."""
+    """Return a second package with a probation of another hour, and an alarm in ALARM."""
     world, first = serving
     second = world.package()
     world.store(PROBATION)
@@ -326,7 +326,7 @@ def probation(serving: tuple[World, str]) -> tuple[World, str, str]:
 
 
 def test_a_new_model_goes_on_probation(serving: tuple[World, str]) -> None:
-    """The plan says for how long; a changed spec does not end it."""
+    """The plan has its length; a changed spec does not end it."""
     world, _ = serving
     world.store(PROBATION)
     plan = _plan(world, "approval", world.package())
@@ -338,7 +338,7 @@ def test_a_new_model_goes_on_probation(serving: tuple[World, str]) -> None:
 
 
 def test_a_serverless_model_goes_on_probation_too(world: World) -> None:
-    """What it may fail on is of the variant's hours before, and golden requests are asked again of the endpoint."""
+    """Its failure limit comes from the variant's earlier hours, and golden requests are repeated on the endpoint."""
     package, name = world.package(), "demand-forecast-00000001"
     world.version(name, package)
     size = {"MemorySizeInMB": 1024, "MaxConcurrency": 5}
@@ -358,7 +358,7 @@ def test_a_serverless_model_goes_on_probation_too(world: World) -> None:
 
 
 def test_an_alarm_takes_back_during_probation(probation: tuple[World, str, str]) -> None:
-    """To the version before, which is on no probation."""
+    """To the version before, which has no probation."""
     world, first, _ = probation
     plan = _plan(world, "rollback", alarm="refunds")
     assert (plan["action"], plan["reason"]) == ("update", f"back to {first}: refunds is in ALARM during probation")
@@ -373,7 +373,7 @@ def test_another_spec_does_not_end_a_probation(probation: tuple[World, str, str]
 
 
 def test_nothing_is_taken_back_once_a_probation_is_over(probation: tuple[World, str, str]) -> None:
-    """Over, quiet again, another version, another alarm: each is nothing to do, with its reason."""
+    """A probation that is over, a quiet alarm, another version and another alarm do nothing, with the reason."""
     world, _, second = probation
     world.alarm("refunds", "OK")
     assert "is no longer in ALARM: it is OK" in _plan(world, "rollback", alarm="refunds")["reason"]
@@ -398,7 +398,7 @@ def _with_golden(world: World) -> ServingSpec:
 
 
 def test_a_new_model_is_rehearsed(serving: tuple[World, str]) -> None:
-    """Compared with what is live; while it bakes, as many calls a poll as the policy says a minute."""
+    """Compared with the live model; during the bake each poll sends the policy's calls per minute."""
     world, _ = serving
     spec = _with_golden(world)
     plan = _plan(world, "approval", world.package())
@@ -409,7 +409,7 @@ def test_a_new_model_is_rehearsed(serving: tuple[World, str]) -> None:
 
 
 def test_a_spec_is_rehearsed_unless_the_chain_shows_that_the_container_passed(serving: tuple[World, str]) -> None:
-    """The same golden requests with the same limits; others are asked anew."""
+    """With the same golden requests and limits; others need a rehearsal."""
     world, package = serving
     golden = content_hash(_with_golden(world).rollout.golden)
     unseen = _plan(world, "spec")
@@ -424,7 +424,7 @@ def test_a_spec_is_rehearsed_unless_the_chain_shows_that_the_container_passed(se
 
 
 def test_a_way_back_is_rehearsed_unless_it_passed_the_golden_requests_of_its_time(serving: tuple[World, str]) -> None:
-    """What it flees from is no measure."""
+    """The version that it leaves is no reference."""
     world, _ = serving
     _with_golden(world)
     target = world.package(spec=replace(PACKAGE, artifact_sha256="9" * 64))
@@ -438,7 +438,7 @@ def test_a_way_back_is_rehearsed_unless_it_passed_the_golden_requests_of_its_tim
 
 
 def test_a_way_back_leads_only_to_what_was_promoted(serving: tuple[World, str]) -> None:
-    """Not to a package that is merely approved, nor to one whose rollout failed; what is promoted is the container."""
+    """Not to a package that is only approved, nor to a failed rollout; containers are promoted."""
     world, _ = serving
     spec = replace(PACKAGE, artifact_sha256="9" * 64)
     target, same = world.package(spec=spec), world.package(spec=spec)
@@ -453,7 +453,7 @@ def test_a_way_back_leads_only_to_what_was_promoted(serving: tuple[World, str]) 
 
 
 def test_a_forged_row_shows_no_promotion(serving: tuple[World, str]) -> None:
-    """The record of the hash decides, not who points to it."""
+    """The record with the hash decides, not a reference to it."""
     world, _ = serving
     target = world.package(spec=replace(PACKAGE, artifact_sha256="9" * 64))
     held = package_request(replace(PACKAGE, artifact_sha256="9" * 64))["CustomerMetadataProperties"]["container_sha256"]
@@ -471,7 +471,7 @@ def test_a_forged_row_shows_no_promotion(serving: tuple[World, str]) -> None:
 
 @pytest.mark.parametrize("reason", ["spec", "rollback", "approval"])
 def test_a_package_that_was_changed_is_deployed_by_nobody(serving: tuple[World, str], reason: str) -> None:
-    """The image, by digest as well: each way to traffic refuses it and names what differs."""
+    """Every path to traffic rejects the changed image, also by digest, and names the difference."""
     world, first = serving
     world.store(replace(SPEC, instance_count=4))
     container = {**package_request(PACKAGE)["InferenceSpecification"]["Containers"][0]}
@@ -484,7 +484,7 @@ def test_a_package_that_was_changed_is_deployed_by_nobody(serving: tuple[World, 
 
 
 def test_a_spec_deploys_what_serves_by_its_hash(serving: tuple[World, str]) -> None:
-    """Also where whoever changed the package bound it anew and the chain shows the other container as well."""
+    """Also if the changed package was bound again and the chain shows the other container too."""
     world, first = serving
     world.store(replace(SPEC, instance_count=4))
     assert _plan(world, "spec")["container_sha256"] == world.pointer("x", first).container_sha256
@@ -495,7 +495,7 @@ def test_a_spec_deploys_what_serves_by_its_hash(serving: tuple[World, str]) -> N
 
 
 def test_what_serves_and_was_never_promoted_needs_an_approval_that_counts(serving: tuple[World, str]) -> None:
-    """Such as what an execution left that died before its record."""
+    """For example a version left by an execution that died before its record."""
     world, _ = serving
     second = world.package(spec=replace(PACKAGE, artifact_sha256="9" * 64))
     world.version("demand-forecast-00000002", second)
@@ -507,7 +507,7 @@ def test_what_serves_and_was_never_promoted_needs_an_approval_that_counts(servin
 
 
 def test_a_new_model_is_shadowed_and_nothing_else_is(serving: tuple[World, str]) -> None:
-    """Under a config of its own, judged by what the policy accepts."""
+    """Under its own config, evaluated by the policy's limits."""
     world, _ = serving
     rollout = replace(SPEC.rollout, shadow=ShadowSpec(percent=10, bake=144000), max_latency_ms=100, max_error_count=3)
     world.store(replace(SPEC, rollout=rollout))
@@ -533,7 +533,7 @@ SCALED = replace(SPEC, scaling=ScalingSpec(minimum=2, maximum=4, target=100.0))
 
 
 def test_scaling_is_registered_once_and_taken_back_where_it_changes(serving: tuple[World, str]) -> None:
-    """A new model under the same spec scales on; another instance type needs the registration taken back first."""
+    """A new model under the same spec keeps scaling; another instance type requires deregistration first."""
     world, package = serving
     world.store(SCALED)
     first = _plan(world, "spec")["scaling"]
@@ -549,7 +549,7 @@ def test_scaling_is_registered_once_and_taken_back_where_it_changes(serving: tup
 
 
 def test_a_variant_may_only_come_all_at_once(serving: tuple[World, str]) -> None:
-    """SageMaker shifts between equal sets of variants in steps, else all at once without a word."""
+    """SageMaker shifts equal sets of variants in steps, and others silently all at once."""
     world, _ = serving
     arm = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.25)
     world.store(replace(SPEC, variants=(arm,)))
@@ -562,7 +562,7 @@ def test_a_variant_may_only_come_all_at_once(serving: tuple[World, str]) -> None
 
 
 def test_what_executions_that_died_have_left_is_in_every_plan(serving: tuple[World, str]) -> None:
-    """Also where there is nothing else to do; not while something is under way, which may still use it."""
+    """Also in plans without an action; not while an operation, which may use them, is in progress."""
     world, package = serving
     world.version("demand-forecast-0badc0de", package)
     assert _plan(world, "spec")["leftovers"]["versions"] == ["demand-forecast-0badc0de"]
@@ -571,7 +571,7 @@ def test_what_executions_that_died_have_left_is_in_every_plan(serving: tuple[Wor
 
 
 def test_the_largest_plan_is_far_below_what_a_state_may_carry(serving: tuple[World, str]) -> None:
-    """256 KiB is AWS's limit, a quarter of it ours; the record gets plan and request."""
+    """AWS's limit is 256 KiB, ours a quarter of it; the record gets plan and request."""
     world, _ = serving
     rules = tuple(MetricRule(namespace="Shop", metric=f"M{n}" * 20, threshold=1.0) for n in range(6))
     rollout = replace(SPEC.rollout, golden=GOLDEN, synthetic=60, max_latency_ms=9, max_latency_ratio=2.0, metrics=rules)
@@ -587,7 +587,7 @@ def test_the_largest_plan_is_far_below_what_a_state_may_carry(serving: tuple[Wor
 
 
 def test_the_endpoint_is_believed_before_the_pointer(serving: tuple[World, str]) -> None:
-    """A config that the row does not know is what a rollout starts from, and the reason says so."""
+    """A config unknown to the row is the start of the rollout, and the reason names it."""
     world, first = serving
     world.version("demand-forecast-by-hand", first)
     world.serve("demand-forecast-by-hand")
@@ -599,14 +599,14 @@ def test_the_endpoint_is_believed_before_the_pointer(serving: tuple[World, str])
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"])
 def test_waits_while_something_is_under_way(serving: tuple[World, str], status: str) -> None:
-    """SageMaker would refuse the update; each of these ends by itself."""
+    """SageMaker would reject the update; each operation ends by itself."""
     world, _ = serving
     plan = _plan(world, "approval", world.package(), serving=Serving(status=status, config="c", version=None))
     assert (plan["action"], plan["reason"]) == ("wait", f"the endpoint is {status}")
 
 
 def test_refuses_a_failed_endpoint_with_the_way_out(serving: tuple[World, str]) -> None:
-    """Only deletion helps, and the failure is told."""
+    """Only deletion helps, and the failure reason is included."""
     world, _ = serving
     failed = Serving(status="Failed", config="c", version=None, failure="no capacity")
     plan = _plan(world, "approval", world.package(), serving=failed)
@@ -616,7 +616,7 @@ def test_refuses_a_failed_endpoint_with_the_way_out(serving: tuple[World, str]) 
 
 @pytest.mark.parametrize("state", ["ALARM", None])
 def test_refuses_when_rollback_alarms_ring_or_are_missing(serving: tuple[World, str], state: str | None) -> None:
-    """An alarm that rings already ends every deployment; one that does not exist ends none."""
+    """An alarm in ALARM ends every deployment; a missing one ends none."""
     world, _ = serving
     world.store(replace(SPEC, rollout=replace(SPEC.rollout, alarms=("unit-errors",))))
     if state is not None:
@@ -627,7 +627,7 @@ def test_refuses_when_rollback_alarms_ring_or_are_missing(serving: tuple[World, 
 
 
 def test_an_alarm_that_a_failing_live_model_keeps_in_alarm_is_not_watched(serving: tuple[World, str]) -> None:
-    """Else no successor could come; the other alarms stay, and the reason says which is left out and why."""
+    """Otherwise no successor could be deployed; other alarms stay, and the reason names the excluded ones."""
     world, _ = serving
     spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("refunds", "unit-errors")))
     world.store(spec)
@@ -660,7 +660,7 @@ def test_goes_on_when_rollback_alarms_are_quiet(serving: tuple[World, str]) -> N
 
 @pytest.mark.parametrize("approval", ["PendingManualApproval", "Rejected"])
 def test_refuses_what_the_registry_does_not_call_approved(world: World, approval: str) -> None:
-    """The request says approved; the registry is asked again."""
+    """The request claims approval; the registry is read again."""
     world.store()
     plan = _plan(world, "approval", world.package(approval))
     assert plan["action"] == "refuse"
@@ -668,7 +668,7 @@ def test_refuses_what_the_registry_does_not_call_approved(world: World, approval
 
 
 def test_refuses_a_package_whose_digests_disagree(world: World) -> None:
-    """What the server checks must be what was evaluated."""
+    """The server must verify the evaluated content."""
     world.store()
     package = world.package(CustomerMetadataProperties={"model_sha256": "d" * 64})
     plan = _plan(world, "approval", package)
@@ -678,7 +678,7 @@ def test_refuses_a_package_whose_digests_disagree(world: World) -> None:
 
 
 def test_refuses_a_package_of_another_group(world: World) -> None:
-    """One endpoint serves one group."""
+    """An endpoint serves one group."""
     world.store()
     world.sagemaker.create_model_package_group(ModelPackageGroupName="other")
     plan = _plan(world, "approval", world.package(spec=replace(PACKAGE, group="other")))
@@ -686,26 +686,26 @@ def test_refuses_a_package_of_another_group(world: World) -> None:
 
 
 def test_refuses_an_approval_before_any_spec(world: World) -> None:
-    """Nothing says how to serve."""
+    """A spec is required to serve."""
     assert "no serving spec is stored yet" in _plan(world, "approval", world.package())["reason"]
 
 
 def test_refuses_a_package_that_does_not_exist(world: World) -> None:
-    """A forged request names nothing that the registry knows."""
+    """A forged request names an unknown package."""
     world.store()
     arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/99"
     assert _plan(world, "approval", arn)["reason"] == f"model package {arn} does not exist"
 
 
 def test_refuses_another_variant_name(serving: tuple[World, str]) -> None:
-    """Blue/green needs the same variant, or SageMaker falls back to all at once without baking."""
+    """Blue/green needs the same variant; otherwise SageMaker goes all at once without a bake."""
     world, _ = serving
     world.store(replace(SPEC, variant="Other"))
     assert "variant must stay 'AllTraffic'" in _plan(world, "spec")["reason"]
 
 
 def test_refuses_a_rollback_without_a_previous_model(serving: tuple[World, str]) -> None:
-    """The first model has nothing behind it."""
+    """The first model has no predecessor."""
     world, _ = serving
     assert "no previous version" in _plan(world, "rollback")["reason"]
 
@@ -719,14 +719,14 @@ def test_refuses_when_the_way_back_was_deleted(serving: tuple[World, str]) -> No
 
 
 def test_refuses_a_stored_spec_that_cannot_be_served(world: World) -> None:
-    """The spec is checked again where it is used."""
+    """The spec is validated again at use."""
     package = world.package()
     plan = _plan(world, "approval", package, spec=replace(SPEC, instance_count=1))
     assert "use 2 instances" in plan["reason"]
 
 
 def test_fails_when_a_stored_spec_was_changed(world: World) -> None:
-    """The key holds the content's hash."""
+    """The key contains the content's hash."""
     uri = world.store()
     content = world.s3.get_object(Bucket="artifacts", Key=uri.removeprefix("s3://artifacts/"))["Body"].read()
     assert verified_spec(uri, content) == SPEC
@@ -735,7 +735,7 @@ def test_fails_when_a_stored_spec_was_changed(world: World) -> None:
 
 
 def test_the_plan_names_who_approved(serving: tuple[World, str]) -> None:
-    """The registry's own record of the last change, where it has one."""
+    """From the registry's record of the last change, if any."""
     world, _ = serving
     package = world.package()
     request = world.request("approval", package)
@@ -750,7 +750,7 @@ def test_the_plan_names_who_approved(serving: tuple[World, str]) -> None:
 
 @pytest.mark.parametrize("reason", ["spec", "rollback", "approval"])
 def test_a_model_that_the_registry_forbids_is_loaded_no_more(world: World, reason: str) -> None:
-    """On no way to traffic, also where it serves already: that one serves on, and the reason names the fix."""
+    """On no path to traffic, also if it serves already: it stays, and the reason has the fix."""
     package = world.package(spec=replace(PACKAGE, flavor="pickle", trust="pickle"))
     world.version("demand-forecast-00000001", package)
     world.serve("demand-forecast-00000001")

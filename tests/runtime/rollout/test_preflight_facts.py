@@ -1,4 +1,4 @@
-"""Facts, read at their sources."""
+"""Facts read at their sources."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +22,13 @@ from mlops_runtime.rollout.preflight_facts import Sources, alarm_states
 
 
 def test_facts_of_an_empty_account(world: World) -> None:
-    """Nothing is there, and that is not an error."""
+    """Missing resources are not an error."""
     facts = world.facts(world.request("spec"))
     assert (facts.spec, facts.serving, facts.package, facts.alarm_states) == (None, None, None, {})
 
 
 def test_facts_are_of_the_desired_spec_whatever_was_asked_for(world: World) -> None:
-    """A request that waited for the lock deploys what is desired now."""
+    """A request that waited for the lock deploys the current spec."""
     first = world.store()
     newer = replace(SPEC, instance_count=4)
     world.store(newer)
@@ -38,7 +38,7 @@ def test_facts_are_of_the_desired_spec_whatever_was_asked_for(world: World) -> N
 
 @pytest.fixture
 def three(world: World) -> tuple[World, list[str]]:
-    """Three packages, each served once; the newest serves, two are kept."""
+    """Return three packages, each served once; the newest serves, two are kept."""
     packages = [world.package(spec=replace(PACKAGE, training_set_id=digit * 64)) for digit in "def"]
     configs = [f"demand-forecast-0000000{number}" for number in (1, 2, 3)]
     for config, package in zip(configs, packages, strict=True):
@@ -50,7 +50,7 @@ def three(world: World) -> tuple[World, list[str]]:
 
 
 def test_the_package_of_a_rollback_is_the_previous_configs(three: tuple[World, list[str]]) -> None:
-    """Found through the config and the model; with a target, that one."""
+    """Found through config and model; with a target, that one."""
     world, packages = three
     for request, wanted in [
         (world.request("rollback"), packages[1]),
@@ -65,7 +65,7 @@ def test_the_package_of_a_rollback_is_the_previous_configs(three: tuple[World, l
 
 
 def test_a_rollback_passes_over_a_version_that_was_deleted(three: tuple[World, list[str]]) -> None:
-    """The next one that still exists is the way back."""
+    """The next existing version is the target."""
     world, packages = three
     world.sagemaker.delete_model(ModelName="demand-forecast-00000002")
     facts = world.facts(world.request("rollback"))
@@ -74,7 +74,7 @@ def test_a_rollback_passes_over_a_version_that_was_deleted(three: tuple[World, l
 
 
 def test_what_nobody_refers_to_is_left_over(three: tuple[World, list[str]]) -> None:
-    """Versions of executions that died, and every alarm of a fleet; not what serves, is kept, or is about to be made."""
+    """Versions of dead executions and all fleet alarms; not those serving, kept or about to be created."""
     world, packages = three
     world.version("demand-forecast-0badc0de", packages[0])
     world.version("demand-forecast-4588cf62", packages[0])
@@ -85,7 +85,7 @@ def test_what_nobody_refers_to_is_left_over(three: tuple[World, list[str]]) -> N
 
 
 def test_an_approval_is_held_to_the_rule(three: tuple[World, list[str]]) -> None:
-    """Whoever is no approver is named."""
+    """The person is named if not an approver."""
     world, packages = three
     assert world.facts(world.request("approval", packages[0])).approval == ()
     strict = replace(world.sources, rule=ApprovalRule(approvers=("arn:aws:iam::123456789012:role/Other",)))
@@ -94,7 +94,7 @@ def test_an_approval_is_held_to_the_rule(three: tuple[World, list[str]]) -> None
 
 
 class Failed:
-    """A SageMaker whose endpoint is Failed, with tags."""
+    """A SageMaker with a tagged endpoint in status Failed."""
 
     def __init__(self, sagemaker: Any, *tags: dict[str, str]) -> None:
         self._sagemaker, self._tags = sagemaker, list(tags)
@@ -103,7 +103,7 @@ class Failed:
         return getattr(self._sagemaker, name)
 
     def describe_endpoint(self, EndpointName: str) -> dict[str, Any]:  # noqa: N803 - the API's own name
-        """Say that it failed."""
+        """Return the status Failed."""
         arn = f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{EndpointName}"
         config = f"{ENDPOINT}-0000000a"
         return {
@@ -114,7 +114,7 @@ class Failed:
         }
 
     def list_tags(self, ResourceArn: str) -> dict[str, Any]:  # noqa: N803
-        """Give the endpoint's tags, and those of other things as they are."""
+        """Return the endpoint's tags, and other tags unchanged."""
         if ResourceArn.endswith(f":endpoint/{ENDPOINT}"):
             return {"Tags": self._tags}
         return dict(self._sagemaker.list_tags(ResourceArn=ResourceArn))
@@ -125,7 +125,7 @@ OURS = {"Key": ENDPOINT_TAG, "Value": ENDPOINT}
 
 @pytest.mark.parametrize(("tags", "found"), [((OURS,), True), ((), False), (({**OURS, "Value": "other"},), False)])
 def test_a_first_endpoint_of_ours_that_failed_is_known(world: World, tags: Any, found: bool) -> None:
-    """By its tag, and because nothing was ever recorded as live; its version is then left over."""
+    """By its tag, and because nothing was ever recorded as live; its version is then a leftover."""
     world.version(f"{ENDPOINT}-0000000a", world.package())
     sources = replace(world.sources, sagemaker=Failed(world.sagemaker, *tags))
     facts = sources.facts(world.request("spec"), execution=EXECUTION, now=NOW)
@@ -146,7 +146,7 @@ def test_what_ever_served_is_no_first_endpoint(world: World) -> None:
 
 
 def test_sources_follow_from_the_environment(world: World) -> None:
-    """What the construct gives to the function."""
+    """The construct sets these variables of the function."""
     made = Sources.from_environment(ENVIRONMENT, lambda service, **_: getattr(world, service), slots=None)
     assert (made.group, made.bucket, made.table.endpoint) == (ENDPOINT, "artifacts", ENDPOINT)
     assert made.facts(world.request("rollback"), execution=EXECUTION, now=NOW) == world.facts(world.request("rollback"))
@@ -160,7 +160,7 @@ def test_when_the_spec_was_stored_is_read(world: World) -> None:
 
 
 def test_freeze_and_pause_are_read(world: World) -> None:
-    """The calendar from the environment; the pause from the unit's row, if a policy approved what is asked for."""
+    """The calendar comes from the environment, the pause from the unit's row if a policy approved the request."""
     window = FreezeWindow(name="peak", start=NOW - timedelta(days=1), end=NOW + timedelta(days=1))
     automation = replace(world.sources.automation, freeze=FreezeSpec(windows=(window,)))
     sources = replace(world.sources, automation=automation)
@@ -177,14 +177,14 @@ def test_freeze_and_pause_are_read(world: World) -> None:
 
 
 def test_the_alarm_of_a_request_is_read_too(three: tuple[World, list[str]]) -> None:
-    """Probation is over when it no longer rings."""
+    """A probation is over when it is no longer in ALARM."""
     world, _ = three
     world.alarm("refunds", "ALARM")
     assert world.facts(world.request("rollback", alarm="refunds")).alarm_states == {"refunds": "ALARM"}
 
 
 def test_metric_and_composite_alarms_are_read() -> None:
-    """A rollback alarm may be either; without AlarmTypes CloudWatch answers with metric alarms only."""
+    """Without AlarmTypes CloudWatch returns only metric alarms."""
     cloudwatch = boto3.client("cloudwatch", region_name="us-east-1")
     asked = {"AlarmNames": ["errors", "all", "none"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]}
     answer = {
@@ -207,7 +207,7 @@ def test_fails_when_the_desired_spec_lies_in_another_bucket(world: World) -> Non
 
 @pytest.mark.parametrize(("reason", "looks"), [("approval", 0), ("spec", 1), ("rollback", 1)])
 def test_a_look_at_the_chain_is_one_call_at_most(three: tuple[World, list[str]], reason: str, looks: int) -> None:
-    """None for a new model; one for what goes by what was promoted, where that is not the newest record."""
+    """None for a new model; one for a request that depends on a promotion other than the newest record."""
     world, packages = three
     for package in packages:
         world.promote(package)
@@ -221,7 +221,7 @@ def test_a_look_at_the_chain_is_one_call_at_most(three: tuple[World, list[str]],
 
 
 def test_a_first_endpoint_takes_ten_calls(world: World) -> None:
-    """Eight, and two for the signature of the archive: one more than the nine before, which read the pause for every request."""
+    """Eight, and two for the archive's signature."""
     world.store(replace(SPEC, rollout=replace(SPEC.rollout, alarms=())))
     gate = put_passed(world.s3)
     world.sources.archives.sign(gate)
@@ -232,12 +232,12 @@ def test_a_first_endpoint_takes_ten_calls(world: World) -> None:
         facts = world.facts(world.request("approval", package))
     assert (facts.signature, facts.serving) == ((), None)
     assert [name for name, _ in calls] == [
-        "GetItem",  # the row
-        "GetObject",  # the spec
+        "GetItem",  # row
+        "GetObject",  # spec
         "DescribeEndpoint",
         "DescribeModelPackage",
-        "GetObject",  # the signature
-        "HeadObject",  # the archive
+        "GetObject",  # signature
+        "HeadObject",  # archive
         "ListEndpointConfigs",
         "ListModels",
         "ListEndpoints",
@@ -248,7 +248,7 @@ def test_a_first_endpoint_takes_ten_calls(world: World) -> None:
 
 @contextmanager
 def counted(world: World) -> Iterator[list[tuple[str, Any]]]:
-    """Yield the list to which every call is added, by operation and path."""
+    """Yield a list that gets every call by operation and path."""
     calls: list[tuple[str, Any]] = []
 
     def count(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -265,7 +265,7 @@ def counted(world: World) -> Iterator[list[tuple[str, Any]]]:
 
 
 def boto_dynamodb(world: World) -> Any:
-    """Return the client behind the world's atomic writes."""
+    """Return the client below the world's atomic writes."""
     return world.dynamodb._dynamodb
 
 
@@ -276,7 +276,7 @@ def boto_dynamodb(world: World) -> Any:
 def test_traffic_is_read_where_a_bake_is_planned_by_it(
     world: World, max_bake: int | None, reason: str, known: bool
 ) -> None:
-    """A role without the right to read metrics is asked for nothing."""
+    """A role without access to metrics gets no such request."""
     rollout = replace(SPEC.rollout, max_bake=max_bake, maximum=10800)
     world.store(replace(SPEC, rollout=rollout))
     assert world.facts(world.request(reason)).traffic == (Traffic() if known else None)

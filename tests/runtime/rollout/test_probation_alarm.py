@@ -1,4 +1,4 @@
-"""The alarm of a probation: its name, and what is asked of CloudWatch."""
+"""The alarm of a probation: its name and its request to CloudWatch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"
 
 
 def test_the_alarm_lacks_only_what_the_share_decides() -> None:
-    """Its metrics are of the variant, whichever config serves; it notifies nobody, as the endpoint's own alarm does."""
+    """Its metrics are of the variant in any config; like the endpoint's own alarm it notifies nobody."""
     counted = endpoint_share(SPEC, previous="demand-forecast-1", since="2017-08-01T00:00:00Z").before
     request = alarm_request(SPEC, EXECUTION, counted)
     assert request["AlarmName"] == probation_alarm(SPEC.endpoint)
@@ -24,7 +24,7 @@ def test_the_alarm_lacks_only_what_the_share_decides() -> None:
 
 
 def test_metrics_of_their_own_for_each_error_are_summed() -> None:
-    """Each is published only when it happens, and a failing answer is an answer."""
+    """Each is published only when it happens, and a failed response is a response."""
     answered, *errors = (FleetMetric(namespace="N", metric=name) for name in ("Answered", "Pods", "Balancer"))
     counted = FleetMetrics(calls=answered, errors=tuple(errors), calls_statistic="Sum")
     metrics = {each["Id"]: each for each in alarm_request(SPEC, EXECUTION, counted)["Metrics"]}

@@ -1,4 +1,4 @@
-"""The share of a probation: of what it is a multiple, and where that is counted."""
+"""The failure share of a probation: the reference that it multiplies, and its metrics."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RULE = ComparisonRule()
 
 
 def minutes(failed: int) -> Sequence[Counts]:
-    """Four hours of 600 calls a minute."""
+    """Return four hours of 600 calls a minute."""
     return (Counts(calls=600, failed=failed),) * 240
 
 
 def read(before: dict[int, float], bake: dict[int, float], *, state: str = "Complete", **changes: Any) -> float | None:
-    """Read the share; 600 calls a minute, of which so many fail, by the number of the minute since the rollout began."""
+    """Read the share; 600 calls a minute with the given failures, by minute since the rollout's start."""
     series = {
         "Errors_variant_Sum": before,
         "Errors_variant_SampleCount": dict.fromkeys(before, 600.0),
@@ -44,69 +44,69 @@ def read(before: dict[int, float], bake: dict[int, float], *, state: str = "Comp
 @pytest.mark.parametrize(
     ("failed", "share"),
     [
-        (0, 0.01),  # a point is the least
+        (0, 0.01),  # a point is the minimum
         (3, 0.0111),  # twice (half a percent and the tolerated half per mille)
         (18, 0.0611),
-        (300, 0.75),  # half way to all: one that fails all is still taken back
+        (300, 0.75),  # half way to 1: a model that fails all calls is still rolled back
         (600, 1.0),
     ],
 )
 def test_the_share_is_twice_what_the_model_before_stays_below(failed: int, share: float) -> None:
-    """And what is tolerated."""
+    """Plus the tolerance."""
     assert allowed_share(minutes(failed), RULE) == pytest.approx(share, abs=2e-4)
 
 
 def test_without_a_call_no_share_is_known() -> None:
-    """The machine takes a point then."""
+    """The machine uses a point then."""
     assert allowed_share((), RULE) is None
     assert read({}, {}) is None
 
 
 def test_the_hours_before_count_and_its_part_of_the_bake() -> None:
-    """An outage of both that began with the bake is no reason to take a model back later."""
+    """An outage of both since the bake's start does not roll back a model later."""
     calm = dict.fromkeys(range(-60, 0), 6.0)
     assert read(calm, dict.fromkeys(range(30), 6.0)) == pytest.approx(0.0218, abs=1e-3)
     assert read(calm, dict.fromkeys(range(30), 420.0)) == pytest.approx(0.85)
 
 
 def test_what_serves_since_is_not_the_model_before() -> None:
-    """Where nothing tells both apart, as on a serverless endpoint, only what was before the rollout counts."""
+    """If both are indistinguishable, as on a serverless endpoint, only calls before the rollout count."""
     calm = dict.fromkeys(range(-60, 0), 6.0)
     assert read({**calm, **dict.fromkeys(range(30), 300.0)}, {}) == pytest.approx(0.0218, abs=1e-3)
     assert read({**calm, **dict.fromkeys(range(30), 300.0)}, {}, old=None) == pytest.approx(0.0218, abs=1e-3)
 
 
 def test_of_few_calls_little_is_known() -> None:
-    """Yet a model that fails all its calls is taken back."""
+    """A model that fails all its calls is rolled back nevertheless."""
     assert allowed_share((Counts(calls=2),), RULE) == 0.5
     assert allowed_share((Counts(calls=30),), RULE) == pytest.approx(0.201)
 
 
 def test_what_another_model_failed_before_is_not_the_model_befores_share() -> None:
-    """One was taken back for its errors an hour ago, and the next one is to be better."""
+    """That model was rolled back an hour ago for its errors, and the next one has to be better."""
     bad, calm = dict.fromkeys(range(-120, -30), 600.0), dict.fromkeys(range(-30, 0), 0.0)
     assert read({**bad, **calm}, {}) == 1.0
     served = (START - 31 * MINUTE + timedelta(seconds=20)).isoformat()
     assert read({**bad, **calm}, {}, serves_since=served) == 0.01
-    # the minute in which it took over has calls of both, and what it answered since is not its hours before
+    # the minute of the takeover has calls of both, and later responses are not its earlier hours
     assert read({**bad, **calm}, {}, serves_since=(START + timedelta(seconds=1)).isoformat()) is None
 
 
 def test_half_of_the_metrics_are_no_share() -> None:
-    """The machine goes on with a point."""
+    """The machine continues with a point."""
     with pytest.raises(IncompleteMetricsError):
         read({-1: 6.0}, {}, state="PartialData")
 
 
 def test_errors_of_the_model_are_counted_and_not_those_of_callers() -> None:
-    """All answers by the same metric."""
+    """All responses are counted by the same metric."""
     found = counted(fleet("new"))
     assert (found.calls.metric, found.errors[0].metric) == ("Invocation5XXErrors",) * 2
     assert (found.calls.dimensions, found.calls_statistic) == (fleet("new").calls.dimensions, "SampleCount")
 
 
 def test_an_endpoint_is_counted_by_its_variant_and_the_model_before_by_its_config() -> None:
-    """A serverless one has one fleet: its config's own metrics are documented nowhere."""
+    """A serverless endpoint has one fleet, and its config's own metrics are undocumented."""
     asked = endpoint_share(SPEC, previous="demand-forecast-1", since="2017-08-01T00:00:00Z")
     assert asked.old is not None
     assert set(asked.old.calls.dimensions) - set(asked.before.calls.dimensions) == {"EndpointConfigName"}

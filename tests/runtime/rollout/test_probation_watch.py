@@ -1,4 +1,4 @@
-"""The watch of a probation: asks what serves, takes back what answers otherwise, and ends with the probation."""
+"""The watch of a probation: checks the serving version, rolls back changed responses, and ends with the probation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FAILED = {"passed": False, "reason": "1 of 1 golden requests failed: two: got an
 
 
 class Answering:
-    """In place of the caller of golden requests."""
+    """A stub of the golden requests' caller."""
 
     def __init__(self, answer: dict[str, Any], then: Callable[[], None] = lambda: None) -> None:
         self.answer, self.then, self.asked = answer, then, list[dict[str, Any]]()
 
     def handle(self, event: dict[str, Any], *, has_time: Callable[[], bool]) -> dict[str, Any]:
-        """Remember what was asked."""
+        """Record the request."""
         assert has_time()
         self.asked.append(event)
         self.then()
@@ -41,18 +41,18 @@ class Answering:
 
 
 class Rules:
-    """In place of EventBridge."""
+    """A stub of EventBridge."""
 
     def __init__(self) -> None:
         self.disabled = list[str]()
 
     def disable_rule(self, *, Name: str) -> None:  # noqa: N803 - as boto3 names it
-        """Remember which."""
+        """Record the rule."""
         self.disabled.append(Name)
 
 
 def on_probation(world: World, spec: ServingSpec = WITH_GOLDEN, **changes: Any) -> None:
-    """A model serves and is on probation for another hour."""
+    """Return a world with a model on probation for another hour."""
     package = world.package()
     world.version(CONFIG, package)
     world.serve(CONFIG)
@@ -63,7 +63,7 @@ def on_probation(world: World, spec: ServingSpec = WITH_GOLDEN, **changes: Any) 
 
 
 def watch(world: World, caller: Answering, rules: Rules) -> ProbationWatch:
-    """The watch over a world."""
+    """Return the watch of a world."""
     parts: dict[str, Any] = {"events": rules, "caller": caller}
     return ProbationWatch(
         table=world.table,
@@ -77,13 +77,13 @@ def watch(world: World, caller: Answering, rules: Rules) -> ProbationWatch:
 
 
 def look(world: World, answer: dict[str, Any], **parts: Any) -> tuple[str, Answering, Rules]:
-    """Look once."""
+    """Check once."""
     caller, rules = Answering(answer, **parts), Rules()
     return watch(world, caller, rules).look(NOW), caller, rules
 
 
 def test_what_serves_is_asked_what_it_answered_before_it_had_traffic(world: World) -> None:
-    """With the bounds of its own spec; nothing follows where it passes."""
+    """With the bounds of its own spec; nothing follows a pass."""
     on_probation(world)
     said, caller, rules = look(world, PASSED)
     (asked,) = caller.asked
@@ -94,7 +94,7 @@ def test_what_serves_is_asked_what_it_answered_before_it_had_traffic(world: Worl
 
 
 def test_between_slots_the_one_that_serves_is_asked(world: World) -> None:
-    """By the name that its promotion recorded, whatever the weights are for a moment; an endpoint has no slots."""
+    """By the name in its promotion's record, whatever the current weights are; an endpoint has no slots."""
     on_probation(world, slot="green")
     (asked,) = look(world, PASSED)[1].asked
     assert asked["slot"] == "green"
@@ -103,7 +103,7 @@ def test_between_slots_the_one_that_serves_is_asked(world: World) -> None:
 
 
 def test_what_answers_otherwise_is_taken_back(world: World) -> None:
-    """The request names the version that was judged; asked again the same day it is the same execution."""
+    """The request names the checked version; a repeat on the same day is the same execution."""
     on_probation(world)
     said, _, rules = look(world, FAILED)
     look(world, FAILED)
@@ -119,7 +119,7 @@ def test_what_answers_otherwise_is_taken_back(world: World) -> None:
 
 
 def test_while_an_execution_holds_the_endpoint_nothing_is_asked(world: World) -> None:
-    """Two fleets may answer; the watch goes on."""
+    """Either of two fleets may respond; the watch continues."""
     on_probation(world)
     world.lock()
     said, caller, rules = look(world, FAILED)
@@ -128,7 +128,7 @@ def test_while_an_execution_holds_the_endpoint_nothing_is_asked(world: World) ->
 
 
 def test_answers_count_for_nothing_where_an_execution_began_meanwhile(world: World) -> None:
-    """They may be of another fleet."""
+    """They may come from another fleet."""
     on_probation(world)
     said, _, _ = look(world, FAILED, then=world.lock)
     assert said.startswith("an execution took the endpoint's lock in the meantime")
@@ -137,10 +137,10 @@ def test_answers_count_for_nothing_where_an_execution_began_meanwhile(world: Wor
 
 @pytest.mark.parametrize("until", [None, str(to_dict(NOW))])
 def test_without_a_probation_the_watch_ends(world: World, until: str | None) -> None:
-    """Its schedule and the alarm: nothing is left that costs."""
+    """Schedule and alarm are removed, so that no cost remains."""
     on_probation(world, probation_until=until)
     world.alarm(probation_alarm(ENDPOINT), "OK")
-    for _ in range(2):  # an alarm that is gone is what is wanted
+    for _ in range(2):  # a missing alarm is the desired state
         said, caller, rules = look(world, FAILED)
         assert said.startswith("no probation is active")
         assert (caller.asked, rules.disabled) == ([], [f"{ENDPOINT}-probation"])
@@ -153,7 +153,7 @@ def test_an_endpoint_that_never_served_is_not_on_probation(world: World) -> None
 
 
 def test_a_model_that_was_not_rehearsed_is_watched_by_alarms_alone(world: World) -> None:
-    """It has no answers, or its policy no golden requests; the schedule goes on until the probation is over."""
+    """It has no responses, or its policy no golden requests; the schedule continues until the probation is over."""
     on_probation(world, rehearsed=None)
     said, caller, rules = look(world, FAILED)
     assert said.startswith(f"{CONFIG} was not rehearsed with golden requests")
@@ -169,7 +169,7 @@ def test_a_version_whose_spec_a_recovery_did_not_know_is_asked_by_the_desired_on
 
 
 def test_an_endpoint_that_cannot_be_asked_is_an_error(world: World) -> None:
-    """Lambda tries again, and what never was asked is among the dead letters."""
+    """Lambda retries, and failures reach the dead-letter queue."""
     on_probation(world)
 
     def fail() -> None:

@@ -1,4 +1,4 @@
-"""Which containers the chain shows as promoted."""
+"""Containers that the chain shows as promoted."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def _after(row: LockRow, record: AuditRecord) -> LockRow:
 
 @given(_CONTAINERS)
 def test_the_newest_promotion_of_each_container_is_found(containers: list[int]) -> None:
-    """The row stays small; what is older than that many others is not shown any more."""
+    """The row stays small, so older promotions are dropped."""
     row, chain = LockRow(endpoint=ENDPOINT), {}
     for number in containers:
         record = record_of(row.audit_sequence + 1, row.audit_head, container_sha256=f"{number:064x}")
@@ -37,7 +37,7 @@ def test_the_newest_promotion_of_each_container_is_found(containers: list[int]) 
 
 
 def test_what_did_not_come_to_serve_is_no_promotion() -> None:
-    """Whatever else came of it."""
+    """Whatever its outcome was."""
     row = LockRow(endpoint=ENDPOINT)
     for outcome in set(Outcome) - {Outcome.PROMOTED}:
         assert next_promoted(row, record_of(1, "0" * 64, outcome=outcome, container_sha256="a" * 64)) is None
@@ -45,7 +45,7 @@ def test_what_did_not_come_to_serve_is_no_promotion() -> None:
 
 
 def test_the_record_decides_and_not_the_row() -> None:
-    """One that is gone, of another endpoint, of another container, or no promotion shows nothing."""
+    """A missing record, another endpoint or container, and a record of another kind show no promotion."""
     held = "a" * 64
     row = _after(LockRow(endpoint=ENDPOINT), record_of(1, "0" * 64, container_sha256=held))
     assert promotion(row, held, lambda *_: record_of(1, "0" * 64, container_sha256=held)) is not None
@@ -58,7 +58,7 @@ def test_the_record_decides_and_not_the_row() -> None:
 
 
 def test_a_record_that_is_not_written_yet_is_read_from_the_row(world: World) -> None:
-    """The writer may have died between row and object; the text must have the hash of the head."""
+    """The writer may have died between row and object; the text must match the hash of the head."""
     record = record_of(1, "0" * 64, container_sha256="a" * 64)
     row = replace(_after(world.table.read(), record), audit_last=canonical_json(record).decode())
     assert promotion(row, "a" * 64, lambda *_: None) == record
@@ -67,7 +67,7 @@ def test_a_record_that_is_not_written_yet_is_read_from_the_row(world: World) -> 
 
 
 def test_golden_requests_are_named_with_their_limits() -> None:
-    """A limit that was tightened has been passed by nobody."""
+    """A tightened limit has not been passed."""
     golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="a" * 64)
     hashes = {
         golden_sha256(replace(SPEC, rollout=replace(SPEC.rollout, golden=each)))

@@ -1,4 +1,4 @@
-"""What is noticed of a chain by its links alone; ``test_seals.py`` has what signatures add."""
+"""Manipulations visible in a chain's links alone; ``test_seals.py`` covers signatures."""
 
 import itertools
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ def _chain(length: int) -> tuple[dict[str, bytes], str]:
 
 @given(st.integers(0, 12))
 def test_a_whole_chain_has_no_problems(length: int) -> None:
-    """Of any length, also none."""
+    """Of any length, also empty."""
     objects, head = _chain(length)
     assert verify(objects, endpoint=ENDPOINT, head=head, sequence=length) == []
 
 
 @given(st.integers(1, 8), st.data())
 def test_any_single_damage_is_noticed(length: int, data: st.DataObject) -> None:
-    """A changed byte, a missing object, two swapped ones, a second record of a sequence, one before the first or past the head."""
+    """A changed byte, a missing object, a swap, a duplicate sequence, and a record before the first or after the head."""
     objects, head = _chain(length)
     keys = sorted(objects)
     key = data.draw(st.sampled_from(keys))
@@ -56,7 +56,7 @@ def test_any_single_damage_is_noticed(length: int, data: st.DataObject) -> None:
 
 
 def _tampered() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Every single change of a chain of three, by what was done: to each byte, object, pair and place."""
+    """Yield every single change of a chain of three by its kind: each byte, object, pair and position."""
     objects, _ = _chain(3)
     keys = sorted(objects)
     for key in keys:
@@ -82,7 +82,7 @@ def _tampered() -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def _rewritten(start: int) -> dict[str, bytes]:
-    """A chain of three, whole in itself, that tells another story from a record on."""
+    """Return a consistent chain of three that differs from a record on."""
     objects, head = {}, GENESIS
     for sequence in range(1, 4):
         record = record_of(sequence, head, **({"reason": "another story"} if sequence == start else {}))
@@ -92,7 +92,7 @@ def _rewritten(start: int) -> dict[str, bytes]:
 
 
 def test_every_single_tampering_is_noticed() -> None:
-    """Nothing is sampled: whatever is done to one chain, its head tells."""
+    """Exhaustive for one chain and its head."""
     _, head = _chain(3)
     unnoticed = [what for what, objects in _tampered() if not verify(objects, endpoint=ENDPOINT, head=head, sequence=3)]
 
@@ -101,7 +101,7 @@ def test_every_single_tampering_is_noticed() -> None:
 
 
 def test_problems_are_named() -> None:
-    """Missing, changed and forked say which."""
+    """Missing, changed and forked records are named."""
     objects, head = _chain(3)
     keys = sorted(objects)
     assert verify(objects | {keys[1]: b"{}"}, endpoint=ENDPOINT, head=head, sequence=3)[0].startswith(
@@ -115,7 +115,7 @@ def test_problems_are_named() -> None:
 
 
 def test_reordered_links_are_named() -> None:
-    """Records whose links skip a sequence do not pass, though each is whole in itself."""
+    """Records whose links skip a sequence fail, though each is intact."""
     first = record_of(1, GENESIS)
     second = record_of(2, content_hash(first))
     third = record_of(3, content_hash(first))  # skips the second

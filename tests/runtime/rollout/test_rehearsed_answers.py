@@ -1,4 +1,4 @@
-"""What a candidate answered before traffic, kept in S3 until it is asked again."""
+"""A candidate's responses before traffic, stored in S3 for later checks."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
 
 @pytest.fixture
 def answers():
-    """A bucket."""
+    """Return the store with a bucket."""
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket="artifacts")
@@ -24,20 +24,20 @@ def answers():
 
 
 def test_what_is_kept_is_read(answers: RehearsedAnswers) -> None:
-    """Of the same golden set; another set's answers, and none, say nothing."""
+    """Responses to another set, and missing ones, are ignored."""
     answers.keep("kept.json", "a", {"one": (1.5, -2.0), "two": (1e-30,)})
     assert answers.read("kept.json", "a") == {"one": (1.5, -2.0), "two": (1e-30,)}
     assert answers.read("kept.json", "b") == answers.read("gone.json", "a") == {}
 
 
 def test_fails_when_the_bucket_is_gone(answers: RehearsedAnswers) -> None:
-    """What cannot be read is not what was never kept."""
+    """An unreadable object differs from a missing one."""
     with pytest.raises(ClientError, match="NoSuchBucket"):
         replace(answers, bucket="other").read("kept.json", "a")
 
 
 def test_an_endpoint_that_answers_no_call_is_not_asked_again() -> None:
-    """An asynchronous one; and one without golden requests."""
+    """Covers an asynchronous endpoint, and one without golden requests."""
     golden = replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN))
     assert asked_again(golden, "fleet") == {
         "golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256},

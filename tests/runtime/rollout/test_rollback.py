@@ -1,4 +1,4 @@
-"""A person's way back, against moto's Step Functions and CloudWatch; what the machine does happens while the command waits."""
+"""A person's rollback, against moto's Step Functions and CloudWatch; the machine's actions happen while the command waits."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ REQUEST = DeployRequest(
 
 
 class Script:
-    """What the cloud does between two looks of the command: one step a wait."""
+    """The cloud's actions between two polls of the command: one step per wait."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -27,7 +27,7 @@ class Script:
         self._steps: Iterator[Callable[[], None]] = iter(())
 
     def then(self, *steps: Callable[[], None]) -> WayBack:
-        """Return a way back that meets these steps."""
+        """Return a rollback with these steps."""
         self._steps = iter(steps)
         return WayBack(
             stepfunctions=self.world.stepfunctions,
@@ -43,12 +43,12 @@ class Script:
         next(self._steps)()
 
     def running(self) -> list[str]:
-        """ARNs of running executions."""
+        """Return the ARNs of running executions."""
         found = self.world.stepfunctions.list_executions(stateMachineArn=MACHINE, statusFilter="RUNNING")["executions"]
         return [execution["executionArn"] for execution in found]
 
     def rollout(self, reason: str = "approval") -> str:
-        """A rollout begins and holds the lock."""
+        """Start a rollout that has the lock."""
         request = self.world.request(reason, f"{GROUP}/3")
         started = self.world.stepfunctions.start_execution(
             stateMachineArn=MACHINE, input=canonical_json(request).decode()
@@ -57,7 +57,7 @@ class Script:
         return str(started["executionArn"])
 
     def ends(self, outcome: Outcome, serves: str, *, reason: str = "", records: bool = True) -> Callable[[], None]:
-        """The one execution that runs ends: pointer, record, end."""
+        """End the only running execution: pointer, record, end."""
 
         def end() -> None:
             (execution,) = self.running()
@@ -77,11 +77,11 @@ class Script:
         return end
 
     def serve(self, version: str) -> None:
-        """A version is live."""
+        """Make a version live."""
         self.world.point(self.world.pointer(f"demand-forecast-0000000{version}", f"{GROUP}/{version}"))
 
     def inputs(self) -> list[DeployRequest]:
-        """Requests of all executions, oldest first."""
+        """Return the requests of all executions, oldest first."""
         found = self.world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
         texts = [self.world.stepfunctions.describe_execution(executionArn=e["executionArn"])["input"] for e in found]
         return sorted(
@@ -91,14 +91,14 @@ class Script:
 
 @pytest.fixture
 def script(world: World) -> Script:
-    """A world in which version 2 serves."""
+    """Return a world in which version 2 serves."""
     made = Script(world)
     made.serve("2")
     return made
 
 
 def test_without_a_rollout_the_machine_goes_back(script: Script) -> None:
-    """It is asked with reason rollback, and what it recorded is the answer."""
+    """Its request has the reason rollback, and its record is the result."""
     answer = script.then(script.ends(Outcome.PROMOTED, "1", reason="back to version 1")).go(REQUEST)
 
     assert answer.is_served
@@ -110,7 +110,7 @@ def test_without_a_rollout_the_machine_goes_back(script: Script) -> None:
 
 
 def test_a_named_version_is_asked_for(script: Script) -> None:
-    """Only that one is a success."""
+    """Only that version is a success."""
     request = replace(REQUEST, model_package_arn=f"{GROUP}/7")
 
     assert script.then(script.ends(Outcome.PROMOTED, "7")).go(request).is_served
@@ -123,7 +123,7 @@ def test_a_named_version_is_asked_for(script: Script) -> None:
 
 
 def test_a_refusal_is_no_success(script: Script) -> None:
-    """The reason is told, and the model that still serves."""
+    """Reports the reason and the model that still serves."""
     answer = script.then(script.ends(Outcome.REFUSED, "2", reason="there is no previous version")).go(REQUEST)
 
     assert not answer.is_served
@@ -131,7 +131,7 @@ def test_a_refusal_is_no_success(script: Script) -> None:
 
 
 def test_an_execution_that_dies_is_told(script: Script) -> None:
-    """Without a record there is no outcome, only how it ended."""
+    """Without a record only its status is known."""
     answer = script.then(script.ends(Outcome.FAILED, "2", records=False)).go(REQUEST)
 
     assert not answer.is_served
@@ -139,7 +139,7 @@ def test_an_execution_that_dies_is_told(script: Script) -> None:
 
 
 def test_a_record_written_afterwards_does_not_hide_the_outcome(script: Script) -> None:
-    """A rejection of a retraining may follow at once."""
+    """A retraining's rejection may follow at once."""
 
     def end_and_reject() -> None:
         script.ends(Outcome.PROMOTED, "1", reason="back")()
@@ -157,7 +157,7 @@ def test_a_record_written_afterwards_does_not_hide_the_outcome(script: Script) -
 
 
 def test_a_rollout_that_runs_is_aborted(script: Script) -> None:
-    """Its alarm is set, with who and why; the machine is not asked for anything more."""
+    """Its alarm is set with the person and the reason; the machine gets no further request."""
     execution = script.rollout()
     alarm = abort_alarm(ENDPOINT, execution)
     script.world.alarm(alarm, "OK")
@@ -176,7 +176,7 @@ def test_a_rollout_that_runs_is_aborted(script: Script) -> None:
 
 
 def test_a_new_fleet_is_waited_for(script: Script) -> None:
-    """Before its alarms exist there is nothing to abort; they are set as soon as they do."""
+    """The alarms, which do not exist before, are set as soon as they do."""
     alarm = abort_alarm(ENDPOINT, script.rollout())
 
     answer = script.then(
@@ -188,7 +188,7 @@ def test_a_new_fleet_is_waited_for(script: Script) -> None:
 
 
 def test_a_rollout_that_was_too_quick_is_gone_back_from(script: Script) -> None:
-    """To the very version that served before it."""
+    """To exactly the version that served before it."""
     script.rollout()
 
     answer = script.then(script.ends(Outcome.PROMOTED, "3"), script.ends(Outcome.PROMOTED, "2", reason="back")).go(
@@ -200,7 +200,7 @@ def test_a_rollout_that_was_too_quick_is_gone_back_from(script: Script) -> None:
 
 
 def test_from_an_aborted_rollout_the_way_goes_on_to_a_named_version(script: Script) -> None:
-    """The old model is not what was asked for."""
+    """The old model is not the requested one."""
     script.world.alarm(abort_alarm(ENDPOINT, script.rollout()), "OK")
     request = replace(REQUEST, model_package_arn=f"{GROUP}/1")
 
@@ -211,7 +211,7 @@ def test_from_an_aborted_rollout_the_way_goes_on_to_a_named_version(script: Scri
 
 
 def test_a_rollback_that_runs_is_not_aborted(script: Script) -> None:
-    """Two people at once want the same; an abort would lead to what they flee from."""
+    """Two people want the same; an abort would return to the version that they leave."""
     execution = script.rollout("rollback")
     script.world.alarm(abort_alarm(ENDPOINT, execution), "OK")
 
@@ -224,7 +224,7 @@ def test_a_rollback_that_runs_is_not_aborted(script: Script) -> None:
 
 
 def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script: Script) -> None:
-    """While it runs, whether it holds the endpoint or waits for it, and after its end: none is made twice."""
+    """While it runs or waits for the lock, and after its end: no second one is started."""
     asked = canonical_json(replace(REQUEST, requested_at="2017-08-01T08:59:00Z")).decode()
     begun = script.world.stepfunctions.start_execution(stateMachineArn=MACHINE, input=asked)["executionArn"]
 
@@ -241,7 +241,7 @@ def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script:
 
 
 def test_an_abort_that_was_interrupted_goes_no_step_further(script: Script) -> None:
-    """The rollout that it took back has ended meanwhile; the version before stays."""
+    """The rollout has been rolled back meanwhile; the version before stays."""
     script.world.alarm(abort_alarm(ENDPOINT, script.rollout()), "OK")
     reason = "SageMaker rolled back to demand-forecast-1. in ALARM: abort (requested by ann: bad)"
 
@@ -254,7 +254,7 @@ def test_an_abort_that_was_interrupted_goes_no_step_further(script: Script) -> N
 
 
 def test_others_that_wait_are_told_of(script: Script) -> None:
-    """An approval in the queue goes on after the way back."""
+    """A queued approval continues after the rollback."""
     execution = script.rollout()
     script.world.alarm(abort_alarm(ENDPOINT, execution), "OK")
     waiting = script.world.stepfunctions.start_execution(stateMachineArn=MACHINE, input="{}")["executionArn"]
@@ -269,7 +269,7 @@ def test_others_that_wait_are_told_of(script: Script) -> None:
 
 
 def test_a_stale_lock_is_no_rollout(script: Script) -> None:
-    """Its holder died; the machine takes the lock over when it has expired."""
+    """Its holder died; the machine takes the lock over after its expiry."""
     script.world.lock("arn:aws:states:us-east-1:123456789012:execution:Deploy:dead")
 
     assert script.then(script.ends(Outcome.PROMOTED, "1")).go(REQUEST).is_served
@@ -300,7 +300,7 @@ def test_fails_when_nothing_serves(world: World) -> None:
 
 @pytest.mark.parametrize("wanted", ["3", f"{GROUP}/3"])
 def test_a_version_is_a_number_or_an_arn(wanted: str) -> None:
-    """Of the endpoint's own group, in the machine's account and region."""
+    """Of the endpoint's group in the machine's account and region."""
     assert target_package(wanted, group="demand-forecast", machine_arn=MACHINE) == f"{GROUP}/3"
 
 
@@ -308,7 +308,7 @@ def test_a_version_is_a_number_or_an_arn(wanted: str) -> None:
     "wanted", ["", "0", "03", "-1", "v3", "3.0", "٣", f"{GROUP}2/3", f"{GROUP}/", "arn:aws:sagemaker:::x/3"]
 )
 def test_fails_on_what_is_no_version(wanted: str) -> None:
-    """With what is allowed and where to look."""
+    """The error lists the allowed values and where to look."""
     with pytest.raises(
         RollbackError, match="the version must be a number such as 3, or an ARN that begins with arn:aws:sage"
     ):
@@ -316,7 +316,7 @@ def test_fails_on_what_is_no_version(wanted: str) -> None:
 
 
 def test_the_alarm_is_the_one_that_the_plan_makes() -> None:
-    """Its name follows from the execution, as the rollout's own does."""
+    """Both names follow from the execution."""
     config = version_name(ENDPOINT, EXECUTION)
     names = FleetAlarms(spec=SPEC, config=config, previous="old", execution=EXECUTION).names
 
@@ -324,7 +324,7 @@ def test_the_alarm_is_the_one_that_the_plan_makes() -> None:
 
 
 def test_it_is_begun_without_waiting_and_found_again(script: Script) -> None:
-    """Who asks twice, or looks again, follows the same execution to its answer."""
+    """A second request or poll follows the same execution to its result."""
     way = script.then()
     begun = way.begin(REQUEST)
 

@@ -1,4 +1,4 @@
-"""The adapter of captured answers: before and since the start of a rollout."""
+"""The adapter of captured responses: before and since the start of a rollout."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from mlops_runtime.rollout.rollout_answers import AnswersFunction
 
 @pytest.fixture
 def function() -> Iterator[AnswersFunction]:
-    """A bucket."""
+    """Return the function with a bucket."""
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket="captures")
@@ -23,7 +23,7 @@ def function() -> Iterator[AnswersFunction]:
 
 
 def line(at: datetime, data: str) -> str:
-    """One captured call."""
+    """Return a captured call."""
     output = {"observedContentType": "application/json", "mode": "OUTPUT", "encoding": "JSON", "data": data}
     event = {"eventId": "e", "inferenceTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
     return json.dumps({"captureData": {"endpointOutput": output}, "eventMetadata": event}) + "\n"
@@ -31,7 +31,7 @@ def line(at: datetime, data: str) -> str:
 
 @pytest.mark.parametrize(("body", "is_stopped"), [('{"error": "no memory"}', True), ('{"predictions": [2]}', False)])
 def test_error_bodies_stop_a_rollout(function: AnswersFunction, body: str, is_stopped: bool) -> None:
-    """They came with status 200, so no metric counts them."""
+    """They have status 200, so no metric counts them."""
     now = datetime.now(UTC)
     since = now - timedelta(minutes=10)
     calls = [(since - timedelta(minutes=n % 5 + 1), '{"predictions": [1]}') for n in range(100)]

@@ -1,7 +1,4 @@
-"""What follows from a request that may be carried out.
-
-Which versions stay to go back to.
-"""
+"""Consequences of a permitted request, and the versions kept for rollbacks."""
 
 from dataclasses import replace
 
@@ -51,7 +48,7 @@ def case_of(world: World, reason: str) -> tuple[Case, str]:
 
 
 def test_the_pointer_names_what_is_made_and_what_it_can_go_back_to(world: World) -> None:
-    """Names follow from the execution; a new model is not on the old one's probation."""
+    """Names follow from the execution; a new model does not inherit the old one's probation."""
     case, _ = case_of(world, "approval")
     made = pointer(case)
     assert case.name == made.config == made.model == version_name(ENDPOINT, EXECUTION)
@@ -61,7 +58,7 @@ def test_the_pointer_names_what_is_made_and_what_it_can_go_back_to(world: World)
 
 
 def test_another_spec_for_the_same_model_keeps_its_probation(world: World) -> None:
-    """And its way back is still another model."""
+    """Its rollback target is still another model."""
     case, first = case_of(world, "spec")
     package = read_package(world.sagemaker.describe_model_package(ModelPackageName=first))
     made = pointer(replace(case, package=package))
@@ -69,12 +66,12 @@ def test_another_spec_for_the_same_model_keeps_its_probation(world: World) -> No
 
 
 def name(number: int) -> str:
-    """A config of ours."""
+    """Return the name of a config."""
     return f"{ENDPOINT}-{number:08x}"
 
 
 def facts(packages: list[str | None], serving: str | None = None) -> Facts:
-    """A live version and those kept before it, newest first, by package; None for one that was deleted."""
+    """Return a live version and those kept before it, newest first, by package; None for a deleted one."""
     configs = [name(number) for number in range(len(packages), 0, -1)]
     versions = {
         config: Version(config=config, variants=(), model=config, package=package)
@@ -101,37 +98,37 @@ def facts(packages: list[str | None], serving: str | None = None) -> Facts:
 
 
 def test_nothing_follows_nothing() -> None:
-    """The first version has no way back."""
+    """The first version has no rollback target."""
     empty = replace(facts(["p1"]), serving=None)
     assert succession(empty, "p2", is_rollback=False, keep=3) == Succession()
 
 
 def test_a_new_model_pushes_out_the_oldest() -> None:
-    """Live becomes previous; what no longer fits goes."""
+    """The live version becomes the previous one, and the rest is removed."""
     follows = succession(facts(["p3", "p2", "p1"]), "p4", is_rollback=False, keep=2)
     assert (follows.previous, follows.kept, follows.expired) == (name(3), (name(2),), (name(1),))
 
 
 def test_a_version_of_the_same_model_is_replaced() -> None:
-    """A changed spec, or a model approved again, leaves no second way to itself."""
+    """A changed spec, or a model approved again, is not its own rollback target."""
     follows = succession(facts(["p2", "p1"]), "p2", is_rollback=False, keep=3)
     assert (follows.previous, follows.kept, follows.expired) == (name(1), (), (name(2),))
 
 
 def test_a_rollback_keeps_what_is_older_than_its_target() -> None:
-    """What it leaves and what it skips is gone; where it goes is made anew."""
+    """The version that it leaves and those skipped are removed; the target is created again."""
     follows = succession(facts(["p4", "p3", "p2", "p1"]), "p2", is_rollback=True, keep=3)
     assert (follows.previous, follows.kept, follows.expired) == (name(1), (), (name(4), name(3), name(2)))
 
 
 def test_a_rollback_past_everything_keeps_nothing() -> None:
-    """A target that was no longer kept is older than all that is."""
+    """A target that was not kept is older than all kept versions."""
     follows = succession(facts(["p4", "p3"]), "p1", is_rollback=True, keep=3)
     assert (follows.previous, follows.expired) == (None, (name(2), name(1)))
 
 
 def test_what_somebody_made_by_hand_is_left_alone() -> None:
-    """It is gone back to where it has a package, and never deleted."""
+    """It may be a rollback target if it has a package, and is never deleted."""
     follows = succession(facts(["p2", "p1"], serving="by-hand"), "p3", is_rollback=False, keep=1)
     assert (follows.previous, follows.expired) == ("by-hand", (name(2), name(1)))
 
@@ -140,7 +137,7 @@ def test_what_somebody_made_by_hand_is_left_alone() -> None:
     ("packages", "wanted"), [(["p2", "p1"], "p1"), (["p3", None, "p1"], "p1"), (["p1"], None), (["p2", None], None)]
 )
 def test_the_way_back_is_the_newest_that_still_exists(packages: list[str | None], wanted: str | None) -> None:
-    """One that was deleted is passed over."""
+    """A deleted version is skipped."""
     assert way_back(facts(packages)) == wanted
 
 
@@ -151,7 +148,7 @@ def test_the_way_back_is_the_newest_that_still_exists(packages: list[str | None]
     st.integers(1, 5),
 )
 def test_every_version_is_kept_once_or_goes(packages: list[str | None], package: str, back: bool, keep: int) -> None:
-    """No version is lost, none is kept twice, none of the model that comes, and no more than the policy keeps."""
+    """No version is lost or kept twice, none of the new model is kept, and at most the policy's number."""
     known = facts(packages)
     follows = succession(known, package, is_rollback=back, keep=keep)
     stays = [*([] if follows.previous is None else [follows.previous]), *follows.kept]
@@ -164,7 +161,7 @@ def test_every_version_is_kept_once_or_goes(packages: list[str | None], package:
 
 
 def test_the_pointer_names_the_answers_of_the_rehearsal(world: World) -> None:
-    """Of what is made now; another spec of the same container keeps those that it has, another container has none."""
+    """They belong to the version being made; another spec of the same container keeps them, another container has none."""
     golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
     case, first = case_of(world, "approval")
     rehearsed = replace(case, spec=replace(SPEC, rollout=replace(SPEC.rollout, golden=golden)))

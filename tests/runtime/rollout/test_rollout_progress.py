@@ -1,4 +1,4 @@
-"""Where a rollout is, from the events of its execution as Step Functions lists them."""
+"""The progress of a rollout, from its execution's events in Step Functions."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,29 +74,29 @@ class Machine:
         self.events.append({"id": len(self.events) + 1, "type": kind, "timestamp": self.at, **details})
 
     def enter(self, *states: str, after: int = 0) -> "Machine":
-        """Enter states some seconds later."""
+        """Enter states, each some seconds later."""
         self.at += timedelta(seconds=after)
         for state in states:
             self._add("TaskStateEntered", stateEnteredEventDetails={"name": state})
         return self
 
     def result(self, state: str, output: object, after: int = 0) -> "Machine":
-        """Enter a state that succeeds with an output."""
+        """Let a state succeed with an output."""
         self.enter(state, after=after)
         self._add("TaskSucceeded", taskSucceededEventDetails={"output": json.dumps(output)})
         return self
 
     def fails(self) -> "Machine":
-        """Let the state that was entered last fail."""
+        """Let the last entered state fail."""
         self._add("TaskFailed", taskFailedEventDetails={"error": "DynamoDB.ConditionalCheckFailedException"})
         return self
 
     def planned(self, plan: Mapping[str, Any] = PLAN) -> "Machine":
-        """Lock, and plan."""
+        """Add the lock and the plan."""
         return self.enter("Start", "Lock").result("Preflight", {"Payload": plan}, after=2)
 
     def endpoint(self, status: str, current: int, *, wanted: int = 2, after: int = 30) -> "Machine":
-        """A poll finds a deployment on its way."""
+        """Add a poll that finds a deployment in progress."""
         self.enter("AwaitEndpoint", after=after)
         variant = {
             "VariantName": "AllTraffic",
@@ -112,7 +112,7 @@ class Machine:
         return self.result("DescribeEndpoint", {"EndpointStatus": "Updating", "PendingDeploymentSummary": pending})
 
     def get_paginator(self, operation: str) -> "Machine":
-        """The paginator of the history."""
+        """Return the paginator of the history."""
         assert operation == "get_execution_history"
         return self
 
@@ -127,13 +127,13 @@ class Machine:
             yield {"events": newest[start : start + size]}
 
     def progress(self, now: datetime | None = None) -> RolloutProgress:
-        """What a reader finds that has read nothing before."""
+        """Return the progress for a new reader."""
         client: Any = self
         return RolloutReader(stepfunctions=client).read(EXECUTION, self.at if now is None else now)
 
 
 def test_a_canary_of_ten_minutes_takes_twenty_at_least() -> None:
-    """Each step bakes; said as soon as there is a plan, before any instance starts."""
+    """Each step bakes; reported from the plan on, before any instance starts."""
     found = Machine().planned().progress()
     assert (found.phase, found.asked, found.planned) == (Phase.PLANNING, "approval", "approved: version 3")
     assert (found.step, found.steps, found.bakes, found.at_least) == (0, 2, (600, 600), 1200)
@@ -141,7 +141,7 @@ def test_a_canary_of_ten_minutes_takes_twenty_at_least() -> None:
 
 
 def test_the_first_step_of_a_canary_on_sagemaker() -> None:
-    """Instances with traffic of all, since SageMaker says so; what is left counts both steps."""
+    """Shows instances with traffic once SageMaker reports it; the remaining time counts both steps."""
     machine = Machine().planned().endpoint("Creating", 0).endpoint("Baking", 1, after=60)
     machine.result("AskVerdict", {"Payload": to_dict(VERDICT)}, after=120)
     found = machine.progress()
@@ -154,7 +154,7 @@ def test_the_first_step_of_a_canary_on_sagemaker() -> None:
 
 
 def test_instances_that_start_have_no_step() -> None:
-    """A fleet without traffic; another deployment that ends on the endpoint is none of the rollout's."""
+    """A fleet without traffic has no step; another deployment that ends on the endpoint is ignored."""
     assert Machine().planned().endpoint("Creating", 0).progress().phase is Phase.STARTING
     other = replace(Machine().planned({**PLAN, "config_name": "x"}).endpoint("Baking", 2).progress(), since="")
     assert (other.phase, other.step, other.at_least) == (Phase.STARTING, 0, 1200)
@@ -170,7 +170,7 @@ def test_instances_that_start_have_no_step() -> None:
     ],
 )
 def test_steps_are_whole_instances(policy: Mapping[str, Any], wanted: int, current: int, step: int, steps: int) -> None:
-    """Of the fleet as autoscaling has made it."""
+    """Of the fleet's current autoscaled size."""
     blue_green = {
         **CANARY["BlueGreenUpdatePolicy"],
         "TrafficRoutingConfiguration": {**policy, "WaitIntervalInSeconds": 60},
@@ -181,7 +181,7 @@ def test_steps_are_whole_instances(policy: Mapping[str, Any], wanted: int, curre
 
 
 def test_a_rolling_update_bakes_each_batch() -> None:
-    """It has no wait before the old fleet ends, which is gone by then."""
+    """There is no wait before the old fleet ends, because it is gone by then."""
     rolling = {"MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 50}, "WaitIntervalInSeconds": 60}
     plan = {**PLAN, "update_endpoint": {"DeploymentConfig": {"RollingUpdatePolicy": rolling}}}
     found = Machine().planned(plan).endpoint("Baking", 2, wanted=4).progress()
@@ -189,7 +189,7 @@ def test_a_rolling_update_bakes_each_batch() -> None:
 
 
 def test_steps_between_slots_are_shares_of_requests() -> None:
-    """Each shift of the weights begins a step; the bake begins when the weights are written."""
+    """Each shift of weights starts a step; the bake starts when the weights are written."""
     machine = Machine().planned(SLOTS).enter("PutAlarms", "ApplySlot", "AwaitSlot")
     assert (machine.progress().phase, machine.progress().at_least) == (Phase.STARTING, 900)
     machine.result("Shift", {}, after=60).enter("Bake").result("Shift", {}, after=300).enter(
@@ -207,20 +207,20 @@ def test_steps_between_slots_are_shares_of_requests() -> None:
 
 
 def test_a_first_model_on_slots_replaces_none() -> None:
-    """The other slot has no answers to compare with."""
+    """The other slot has no responses for comparison."""
     first = {**SLOTS, "eks": {**SLOTS["eks"], "live_slot": None}}
     assert list(Machine().planned(first).progress().slot_times) == ["new"]
 
 
 def test_a_slot_that_answers_golden_requests_rehearses_until_it_is_looked_at_again() -> None:
-    """On SageMaker the rehearsal is over when its endpoint is gone."""
+    """On SageMaker the rehearsal is over when its endpoint is removed."""
     machine = Machine().planned(SLOTS).enter("PutAlarms", "ApplySlot", "AwaitSlot", "HasRehearsal", "CheckGolden")
     assert machine.progress().phase is Phase.REHEARSING
     assert machine.enter("Rehearsed", "ConfirmSlot").progress().phase is Phase.STARTING
 
 
 def test_a_bake_that_was_planned_or_may_be_extended_says_why() -> None:
-    """On SageMaker it is in the update's own waits; between slots each step may go on until the longest bake."""
+    """On SageMaker it is part of the update's waits; between slots each step may continue to the longest bake."""
     verdict = {"fleet": "demand-forecast-2", "planned": "bakes 29 minutes a step: calls are few"}
     assert Machine().planned({**PLAN, "verdict": verdict}).progress().bake_reason == verdict["planned"]
     slots = {**SLOTS, "eks": {**SLOTS["eks"], "max_bake": 900}}
@@ -230,7 +230,7 @@ def test_a_bake_that_was_planned_or_may_be_extended_says_why() -> None:
 
 
 def test_a_busy_endpoint_is_waited_for() -> None:
-    """The lock is refused; or what runs there is not over."""
+    """The lock is refused, or an operation on the endpoint is in progress."""
     machine = Machine().enter("Start", "Lock")
     assert machine.progress().phase is Phase.PLANNING
     machine.fails()
@@ -251,20 +251,20 @@ def test_a_busy_endpoint_is_waited_for() -> None:
     ],
 )
 def test_each_other_phase(states: Sequence[str], phase: Phase) -> None:
-    """A state that no phase names belongs to the one before; on the way back nothing is left to wait for."""
+    """A state without its own phase belongs to the previous one; a rollback has no remaining wait."""
     found = Machine().planned().enter(*states).progress()
     assert found.phase is phase
     assert (found.at_least == 0) == (phase in (Phase.GOING_BACK, Phase.RECORDING))
 
 
 def test_a_rollback_is_not_compared() -> None:
-    """It needs no calls."""
+    """It requires no calls."""
     found = Machine().planned({**PLAN, "verdict": {}}).endpoint("Baking", 2).progress()
     assert (found.is_watched, found.missing, found.verdict) == (False, 0, None)
 
 
 def test_only_new_events_are_read_again() -> None:
-    """A reader that watches asks for the newest page alone."""
+    """A watching reader requests only the newest page."""
     machine = Machine().planned()
     client: Any = machine
     reader = RolloutReader(stepfunctions=client)
@@ -278,7 +278,7 @@ def test_only_new_events_are_read_again() -> None:
 
 
 def test_what_another_version_wrote_is_passed_over() -> None:
-    """Neither a verdict of another shape nor an output that is no JSON ends the reading."""
+    """Ignores verdicts of another shape and outputs that are not JSON."""
     machine = Machine().planned().endpoint("Baking", 1).result("AskVerdict", {"Payload": {"action": "later"}})
     machine.result("DescribeEndpoint", "not an object")
     found = machine.progress()

@@ -1,4 +1,4 @@
-"""Conditional writes of the endpoint's row."""
+"""Conditional writes to the endpoint's row."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def test_a_row_that_is_not_there_is_empty(world: World) -> None:
 
 
 def test_the_head_moves_once_from_one_place(world: World) -> None:
-    """Who saw an older head is told to read again."""
+    """A writer with an older head has to read again."""
     seen, record = world.table.read(), record_of(1, GENESIS)
     assert world.table.move_head(seen, record, content_hash(record), None, None)
     other = replace(record, reason="other")
@@ -29,7 +29,7 @@ def test_the_head_moves_once_from_one_place(world: World) -> None:
 
 
 def test_the_pointer_moves_only_under_the_lock(world: World) -> None:
-    """Not for who never had it, nor for who lost it; then pointer and head move together."""
+    """Not without the lock or after losing it; pointer and head move together."""
     seen, record = world.table.read(), record_of(1, GENESIS)
     pointer = world.pointer("c", "p")
     assert not world.table.move_head(seen, record, content_hash(record), pointer, EXECUTION)
@@ -43,7 +43,7 @@ def test_the_pointer_moves_only_under_the_lock(world: World) -> None:
 
 
 def test_that_something_served_is_known_ever_after(world: World) -> None:
-    """Since its first record, also when nothing is live any more; forgotten with the endpoint."""
+    """From its first record on, also when nothing is live any more; deleted with the endpoint."""
     world.lock()
     first, second = record_of(1, GENESIS), record_of(2, "")
     assert world.table.move_head(world.table.read(), first, content_hash(first), world.pointer("c", "p"), EXECUTION)
@@ -58,7 +58,7 @@ def test_that_something_served_is_known_ever_after(world: World) -> None:
 
 
 def test_a_lock_is_handed_over_by_its_holder_alone(world: World) -> None:
-    """Nobody comes between."""
+    """There is no gap in between."""
     assert not world.table.hand_over(EXECUTION, "heir")
     world.lock()
     assert not world.table.hand_over("another", "heir")
@@ -68,7 +68,7 @@ def test_a_lock_is_handed_over_by_its_holder_alone(world: World) -> None:
 
 
 def test_a_pointer_can_be_removed_with_a_record(world: World) -> None:
-    """In the same write as the record that says so."""
+    """In the same write as the record."""
     world.point(world.pointer("c", "p"))
     world.lock()
     record = record_of(1, GENESIS)
@@ -77,7 +77,7 @@ def test_a_pointer_can_be_removed_with_a_record(world: World) -> None:
 
 
 def test_forgetting_keeps_the_chain(world: World) -> None:
-    """The endpoint is gone, its history is not."""
+    """The endpoint's history stays."""
     record = record_of(1, GENESIS)
     world.table.move_head(world.table.read(), record, content_hash(record), None, None)
     world.table.set_desired("s3://b/k")
@@ -88,14 +88,14 @@ def test_forgetting_keeps_the_chain(world: World) -> None:
 
 
 def test_fails_when_the_table_is_not_there(world: World) -> None:
-    """Only a failed condition is an answer; everything else is an error."""
+    """Only a failed condition is a result; anything else is an error."""
     table = RolloutTable(world.dynamodb, "gone", ENDPOINT)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         table.set_desired("s3://b/k")
 
 
 def test_a_pause_moves_with_the_head(world: World) -> None:
-    """In one write with the record that says so, or not at all; later records leave it alone."""
+    """In one write with its record, or not at all; later records leave it unchanged."""
     seen, record = world.table.read(), record_of(1, GENESIS)
     pause = PauseState(is_paused=True, by="ann", at="2017-08-01T09:00:00Z", reason="stocktaking")
     assert world.table.move_head(seen, record, content_hash(record), pause=pause)

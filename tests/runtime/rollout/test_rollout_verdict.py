@@ -1,4 +1,4 @@
-"""The function that compares fleets: what it reads, keeps, sets and answers."""
+"""The function that compares fleets: its reads, stored objects, alarms and results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALARM = "demand-forecast-rollout-4588cf62-verdict"
 
 
 class Account(CloudWatch):
-    """CloudWatch and S3 in one, which remember what they were asked."""
+    """CloudWatch and S3 in one; records requests."""
 
     def __init__(self, *, is_deleted: str = "", **series: Any) -> None:
         super().__init__(
@@ -30,22 +30,22 @@ class Account(CloudWatch):
         self.is_deleted, self.set, self.published, self.objects = is_deleted, [], [], {}
 
     def set_alarm_state(self, **request: Any) -> None:
-        """Fail where the alarm is gone."""
+        """Fail if the alarm is missing."""
         if self.is_deleted:
             raise ClientError({"Error": {"Code": self.is_deleted, "Message": "no"}}, "SetAlarmState")
         self.set.append(request)
 
     def put_metric_data(self, **request: Any) -> None:
-        """Remember a value."""
+        """Record a value."""
         self.published.append(request)
 
     def put_object(self, **request: Any) -> None:
-        """Remember an object."""
+        """Record an object."""
         self.objects[(request["Bucket"], request["Key"])] = request["Body"]
 
 
 def request(**changes: Any) -> VerdictRequest:
-    """The request of a plan, as it comes through the machine."""
+    """Return the request of a plan as the machine passes it."""
     asked = VerdictRequest(
         endpoint="demand-forecast",
         fleet=FLEET,
@@ -60,13 +60,13 @@ def request(**changes: Any) -> VerdictRequest:
 
 
 def ask(account: Account, minutes: int = 3, **changes: Any) -> Any:
-    """Ask so many minutes after the start."""
+    """Invoke the function the given minutes after the start."""
     function: Any = VerdictFunction(cloudwatch=account, s3=account, bucket="artifacts")  # type: ignore[arg-type]
     return function.answer(request(**changes), now=START + minutes * MINUTE)
 
 
 def each(value: float) -> dict[int, float]:
-    """A series of three minutes."""
+    """Return a series of three minutes."""
     return dict.fromkeys(range(3), value)
 
 
@@ -79,7 +79,7 @@ BAD = {
 
 
 def test_a_bad_fleet_puts_the_alarm_into_alarm_in_both_ways() -> None:
-    """At once by its state, and for as long as it is evaluated by a value of its metric."""
+    """At once by its state, and while it is evaluated by a value of its metric."""
     account = Account(**BAD)
     found = ask(account)
     assert (found.action, found.calls, found.minutes) == ("stop", 1773, 3)
@@ -96,21 +96,21 @@ def test_a_bad_fleet_puts_the_alarm_into_alarm_in_both_ways() -> None:
 
 
 def test_a_shadow_sets_no_alarm() -> None:
-    """There is none: the machine reads the answer after the bake."""
+    """There is none: the machine reads the result after the bake."""
     account = Account(**BAD)
     assert ask(account, has_alarm=False).action == "stop"
     assert (account.set, account.published) == ([], [])
 
 
 def test_a_good_fleet_touches_no_alarm() -> None:
-    """Nothing is set and nothing published."""
+    """No state is set and no value published."""
     account = Account(**{**BAD, "Errors_new_Sum": each(1.0)})
     assert ask(account).action in ("continue", "enough")
     assert (account.set, account.published) == ([], [])
 
 
 def test_what_was_compared_can_be_read_again() -> None:
-    """The object's hash is in the answer, and its minutes add up to the sentence."""
+    """The result has the object's hash, and its minutes add up to the sentence."""
     account = Account(**BAD)
     found = ask(account)
     body = account.objects[("artifacts", f"verdicts/demand-forecast/{FLEET}.json")]
@@ -124,13 +124,13 @@ def test_what_was_compared_can_be_read_again() -> None:
 
 
 def test_the_same_minutes_give_the_same_answer_later() -> None:
-    """There is no state: a repeated call, or one after a failure, says the same."""
+    """Without state, a repeated call, or one after a failure, returns the same."""
     account = Account(**BAD)
     assert ask(account) == ask(account)
 
 
 def test_an_alarm_that_was_deleted_by_hand_does_not_keep_the_answer_back() -> None:
-    """The machine still stops what it can stop itself; another error is one."""
+    """The machine still stops the rollout itself; any other error is raised."""
     assert ask(Account(is_deleted="ResourceNotFound", **BAD)).action == "stop"
     with pytest.raises(ClientError):
         ask(Account(is_deleted="AccessDenied", **BAD))
@@ -151,14 +151,14 @@ def test_what_cannot_be_kept_does_not_keep_the_rollout() -> None:
 
 
 def test_latency_without_a_history_is_said_to_be_left_out() -> None:
-    """A record that did not say so would read as if it had been compared."""
+    """Otherwise the record would suggest that it was compared."""
     said = ask(Account(**BAD), max_latency_ratio=1.5).sentence
     assert said.endswith("; slow answers were not compared, as the live model had no calls before")
     assert "slow answers" not in ask(Account(**BAD)).sentence
 
 
 def test_slow_answers_stop_a_fleet_where_latency_is_compared() -> None:
-    """Two limits share half of the false alarms: the old fleet's 99th percentile and its median."""
+    """Two limits, the old fleet's 99th percentile and median, share half of the false alarms."""
 
     def five(value: float) -> dict[int, float]:
         return dict.fromkeys(range(5), value)
@@ -184,7 +184,7 @@ def test_slow_answers_stop_a_fleet_where_latency_is_compared() -> None:
 
 
 def test_a_live_model_that_fails_at_once_makes_no_successor_slow() -> None:
-    """Its answers are quick because they fail: latency is left out, and the sentence of the record says so."""
+    """Its failed responses are fast, so latency is left out, and the record's sentence reports it."""
     account = Account(**{**BAD, "Errors_new_Sum": each(0.0), "Errors_old_Sum": each(2700.0)})
     found = ask(account, max_latency_ratio=1.5)
     assert found.action != "stop"
@@ -192,13 +192,13 @@ def test_a_live_model_that_fails_at_once_makes_no_successor_slow() -> None:
 
 
 def test_a_request_may_be_older_than_its_minutes() -> None:
-    """Without a call nothing is claimed."""
+    """Without calls there is no claim."""
     found = ask(Account(), minutes=int(timedelta(hours=1) / MINUTE))
     assert (found.action, found.calls, found.minutes) == ("continue", 0, 0)
 
 
 def test_what_a_model_may_fail_on_during_its_probation_is_asked_apart() -> None:
-    """Once, at its promotion; the answer is the part of a verdict that the record has."""
+    """Once, at its promotion; the result is the part of a verdict for the record."""
     account = Account(Errors_old_SampleCount=each(5400.0), Errors_old_Sum=each(270.0))
     function: Any = VerdictFunction(cloudwatch=account, s3=account, bucket="artifacts")  # type: ignore[arg-type]
     asked = ShareRequest(since=SINCE.isoformat(), before=fleet("variant"), tolerated=0.001, old=fleet("old"))

@@ -1,4 +1,4 @@
-"""What is said of a rollout that runs."""
+"""The wording of a running rollout."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from mlops_runtime.rollout.rollout_words import answers, doing, facts, jump, len
 
 
 def test_a_step_is_said_with_its_share_its_rest_its_answers_and_what_it_lacks() -> None:
-    """As `mlops status` shows it."""
+    """As `mlops status` prints it."""
     assert list(facts(BAKING, "demand-forecast", NOW)) == [
         ("step", "1 of 2: 50 % of the traffic"),
         ("left", "7 minutes more of this step, 17 minutes in all at least; 52 minutes at most"),
@@ -25,7 +25,7 @@ def test_a_step_is_said_with_its_share_its_rest_its_answers_and_what_it_lacks() 
 
 
 def test_before_the_first_step_the_whole_time_is_said() -> None:
-    """A bake of ten minutes in two steps takes twenty; how long instances take to start nobody knows."""
+    """A bake of ten minutes in two steps takes twenty, plus the unknown start time of instances."""
     assert list(facts(STARTING, "demand-forecast", NOW)) == [
         ("doing", "the new fleet starts; it has no traffic yet"),
         ("left", "20 minutes in all (2 steps of 10 minutes) at least"),
@@ -45,7 +45,7 @@ def test_why_a_bake_is_as_long_as_it_is_is_said() -> None:
 
 
 def test_the_last_step_ends_at_a_look() -> None:
-    """Its time has passed, and the machine looks once more."""
+    """After its time the machine polls once more."""
     last = replace(BAKING, step=2, percent=100.0, until="2017-08-10T11:59:00Z", at_least=0)
     assert remaining(last, NOW) == "this step ends at one of the next polls; 52 minutes at most"
     assert (
@@ -55,7 +55,7 @@ def test_the_last_step_ends_at_a_look() -> None:
 
 
 def test_between_slots_answers_are_needed_before_the_last_step() -> None:
-    """What comes with all of the traffic comes too late; and a slot is rehearsed where it stands."""
+    """Calls at full traffic come too late; and a slot is rehearsed in place."""
     slots = replace(BAKING, is_between_slots=True)
     assert needs(slots, "demand-forecast").startswith(
         "8 more answers without an error before it gets all of the traffic"
@@ -72,7 +72,7 @@ def test_between_slots_answers_are_needed_before_the_last_step() -> None:
 
 
 def test_a_rollback_says_that_the_version_answers_already() -> None:
-    """All traffic moves at once, and the bake is not waited for by callers."""
+    """All traffic moves at once, and callers do not wait for the bake."""
     back = replace(BAKING, asked="rollback", steps=1, bakes=(600,), percent=100.0, is_watched=False, verdict=None)
     starts = replace(back, phase=Phase.STARTING, step=0, percent=0.0, until=None, at_least=600)
     assert doing(back) == "1 of 1: 100 % of the traffic, the requested version already has all of it"
@@ -94,7 +94,7 @@ def test_a_rollback_says_that_the_version_answers_already() -> None:
     ],
 )
 def test_what_both_fleets_answered(changes: dict[str, Any], said: str) -> None:
-    """With the sentence of the verdict, which the record has in the end."""
+    """With the verdict's sentence, which the record gets in the end."""
     assert answers(replace(BAKING, **changes)) == said
 
 
@@ -113,26 +113,26 @@ def test_what_both_fleets_answered(changes: dict[str, Any], said: str) -> None:
     ],
 )
 def test_what_a_promotion_lacks(changes: dict[str, Any], said: str) -> None:
-    """Calls, with the command that sends them, or better ones; nothing where it is decided."""
+    """Calls, with the command that sends them, or better responses; nothing once it is decided."""
     found = needs(replace(BAKING, **changes), "demand-forecast")
     assert found.startswith(said)
     assert bool(found) == bool(said)
 
 
 def test_every_phase_has_words() -> None:
-    """Different ones."""
+    """Each phase has its own."""
     said = {doing(replace(STARTING, phase=phase)) for phase in Phase}
     assert len(said) == len(Phase)
 
 
 def test_the_clock_jumps_to_the_end_of_the_step() -> None:
-    """In whole minutes, one at least."""
+    """In whole minutes, at least one."""
     assert jump(BAKING, NOW) == "7m"
     assert jump(BAKING, NOW + timedelta(hours=1)) == "1m"
 
 
 def test_lengths_are_rounded_up() -> None:
-    """Nothing ends earlier than was said."""
+    """Nothing ends earlier than reported."""
     assert [length(seconds) for seconds in (1, 59.2, 60, 599, 3600, 3601)] == [
         "1 second", "1 minute", "1 minute", "10 minutes", "1 hour", "1 hour 1 minute",
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Requests of a rollout: what they say, and that botocore's shapes accept them.
+"""Requests of a rollout: their content, and validation by botocore's shapes.
 
-How an endpoint is to scale from now on: only what differs from how it scales already.
+Changes to an endpoint's scaling: only differences from the current one.
 """
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ def _update(spec: ServingSpec, live: tuple[Variant, ...] = LIVE) -> dict[str, An
 @pytest.mark.parametrize("kind", POLICIES)
 @pytest.mark.parametrize("bare", [False, True])
 def test_every_request_has_the_shape_of_its_operation(kind: str, bare: bool) -> None:
-    """Botocore's model accepts each request, with all options and with none."""
+    """Botocore's model accepts each request, with all options and without any."""
     spec = replace(SPEC, rollout=POLICIES[kind])
     if bare:
         spec = replace(spec, kms_key=None, capture=None, subnets=(), security_groups=(), tags={})
@@ -58,13 +58,13 @@ def test_every_request_has_the_shape_of_its_operation(kind: str, bare: bool) -> 
 
 
 def test_a_broken_request_is_noticed() -> None:
-    """The check of the test above can fail."""
+    """Shows that the previous test can fail."""
     broken = _update(SPEC) | {"RetainAllVariantPropertie": True}
     assert [finding.path for finding in check_request("sagemaker", "UpdateEndpoint", broken)] != []
 
 
 def test_canary_watches_the_new_fleet_and_the_units_alarms() -> None:
-    """Canary, bake, limit and all alarms reach SageMaker."""
+    """The request has canary, bake, limit and all alarms."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("unit-latency",), max_latency_ms=100))
     deployment = _update(spec)["DeploymentConfig"]
     assert deployment["BlueGreenUpdatePolicy"] == {
@@ -96,7 +96,7 @@ def test_a_serverless_endpoint_has_no_guardrails() -> None:
 
 
 def test_a_shadow_stands_beside_what_serves() -> None:
-    """The live model on the live fleet alone answers; the candidate gets copies of a share of the calls."""
+    """Only the live model's fleet responds; the candidate gets copies of a share of the calls."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, shadow=ShadowSpec(percent=25, bake=600, instance_count=1)))
     live = Version(config="old", variants=(replace(LIVE[0], instance_count=3),), model="old-model", package="p")
     made = sagemaker_requests.render_shadow(
@@ -111,7 +111,7 @@ def test_a_shadow_stands_beside_what_serves() -> None:
 
 
 def test_a_rehearsal_is_one_instance_that_captures_nothing() -> None:
-    """The candidate's model under a name of its own, with the spec's key and tags."""
+    """The candidate's model under its own name, with the spec's key and tags."""
     made = sagemaker_requests.render_rehearsal(SPEC, model=NAME, execution=EXECUTION)
     name = "demand-forecast-golden-4588cf62"
     assert made["endpoint"]["EndpointName"] == made["endpoint"]["EndpointConfigName"] == name
@@ -123,7 +123,7 @@ def test_a_rehearsal_is_one_instance_that_captures_nothing() -> None:
 
 
 def test_linear_and_rolling_have_their_own_sizes() -> None:
-    """Each policy fills its own part of the deployment config and no other."""
+    """Each policy fills only its own part of the deployment config."""
     linear = _update(replace(SPEC, rollout=POLICIES["LINEAR"]))["DeploymentConfig"]
     routing = linear["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing["LinearStepSize"] == {"Type": "CAPACITY_PERCENT", "Value": 25}
@@ -138,7 +138,7 @@ def _excluded(request: dict[str, Any]) -> list[str]:
 
 
 def test_a_new_model_keeps_the_scaled_fleet_and_takes_the_new_capture() -> None:
-    """The count that autoscaling made stays; data capture never does, or a new one would be ignored."""
+    """The autoscaled count is retained; data capture never is, or a new one would be ignored."""
     assert _excluded(_update(SPEC)) == ["DataCaptureConfig"]
 
 
@@ -151,12 +151,12 @@ def test_a_new_model_keeps_the_scaled_fleet_and_takes_the_new_capture() -> None:
     ],
 )
 def test_a_changed_fleet_takes_effect(changes: dict[str, Any], excluded: list[str]) -> None:
-    """A count, type or weight that differs from the live config's is not held back by what is retained."""
+    """A count, type or weight other than the live config's is not retained."""
     assert _excluded(_update(SPEC, (replace(LIVE[0], **changes),))) == excluded
 
 
 def test_revert_is_at_once_and_watches_nothing() -> None:
-    """Going back must not be ended by the alarms that ring because of what is being left."""
+    """Alarms caused by the version being left must not end the rollback."""
     request = sagemaker_requests.render_revert(SPEC, config="old", live=LIVE)
     assert request["EndpointConfigName"] == "old"
     assert set(request["DeploymentConfig"]) == {"BlueGreenUpdatePolicy"}
@@ -177,7 +177,7 @@ def test_everything_is_tagged() -> None:
 
 
 def test_capture_writes_text_where_it_can() -> None:
-    """JSON and CSV are captured as text, under the key of the spec."""
+    """JSON and CSV are captured as text, encrypted with the spec's key."""
     spec = replace(SPEC, capture=replace(SPEC.capture, kms_key="key", percent=40))
     capture = sagemaker_requests.render_endpoint_config(spec, name=NAME, execution=EXECUTION)["DataCaptureConfig"]
     assert capture["InitialSamplingPercentage"] == 40
@@ -196,18 +196,18 @@ def facts_of(world: World, spec: ServingSpec) -> Facts:
 
 
 def test_what_scales_already_is_left_alone(world: World) -> None:
-    """The same scaling of the same variants."""
+    """Variants and scaling are the same."""
     assert planned_scaling(SCALED, facts_of(world, SCALED)) == no_scaling()
 
 
 def test_what_did_not_scale_is_registered_and_nothing_taken_back(world: World) -> None:
-    """There is nothing to take back."""
+    """Nothing needs to be deregistered."""
     planned = planned_scaling(SCALED, facts_of(world, SPEC))
     assert (len(planned["targets"]), planned["deregister"], planned["alarm_names"]) == (1, [], [])
 
 
 def test_an_instance_type_changes_while_nothing_is_registered(world: World) -> None:
-    """SageMaker refuses it else; what is no longer wanted goes the same way."""
+    """SageMaker rejects it otherwise; unwanted registrations are removed in the same way."""
     facts = facts_of(world, SCALED)
     assert len(planned_scaling(replace(SCALED, instance_type="ml.c7g.large"), facts)["deregister"]) == 1
     assert planned_scaling(SPEC, facts)["targets"] == []
@@ -215,7 +215,7 @@ def test_an_instance_type_changes_while_nothing_is_registered(world: World) -> N
 
 
 def test_of_what_serves_unrecorded_nothing_is_known(world: World) -> None:
-    """So all of it is taken back and registered."""
+    """So everything is deregistered and registered again."""
     facts = replace(facts_of(world, SCALED), live_spec=None)
     planned = planned_scaling(SCALED, facts)
     assert len(planned["targets"]) == len(planned["deregister"]) == 1
@@ -230,7 +230,7 @@ def test_a_first_endpoint_registers_what_it_gets(world: World) -> None:
 
 
 def test_the_online_table_is_all_that_a_model_gets_beside_its_package() -> None:
-    """Everything else of its environment was approved with it."""
+    """The rest of its environment was approved with it."""
     package = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
     plain = sagemaker_requests.render_model(SPEC, package=package, name=NAME, execution=EXECUTION)
     served = replace(SPEC, online_table="demand-online")

@@ -1,6 +1,6 @@
-"""What whoever writes into row and buckets can do to a chain: each manipulation is found, and none stops later records.
+"""Manipulations of a chain by a writer to row and buckets: each is found, and none blocks later records.
 
-Keys as KMS and PEM files have them, against the package `cryptography`.
+Keys as in KMS and PEM files, checked against the package `cryptography`.
 """
 
 import base64
@@ -30,7 +30,7 @@ KMS = SigningKms()
 
 @dataclass
 class Attacker:
-    """Writes what it likes into audit bucket and row; it has neither the signing key nor rights on published heads."""
+    """An attacker with write access to audit bucket and row, without the signing key and access to published heads."""
 
     world: World
     before: dict[str, Any]
@@ -44,17 +44,17 @@ class Attacker:
         self.world.s3.delete_object(Bucket="audit", Key=key)
 
     def keys(self, sequence: int) -> tuple[str, str]:
-        """Keys of a record and its seal."""
+        """Return the keys of a record and its seal."""
         found = [key for key in self.world.contents("audit") if f"/{sequence:08d}-" in key]
         sealed, key = sorted(found, key=len, reverse=True)[:2]
         return key, sealed
 
     def record(self, sequence: int) -> AuditRecord:
-        """A record as it stands."""
+        """Return a record as stored."""
         return from_json(AuditRecord, self.world.contents("audit")[self.keys(sequence)[0]])
 
     def row(self, head: AuditRecord | None, seal: AuditSeal | None = None) -> None:
-        """Let the row end with a record."""
+        """Make the row end with a record."""
         self.world.dynamodb.delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
         if head is None:
             return
@@ -69,7 +69,7 @@ class Attacker:
         self.world.dynamodb.put_item(TableName="rollout", Item=item)
 
     def add(self, made: AuditRecord, sealer: Sealer | None = None) -> AuditSeal | None:
-        """Put a record in its place, with a seal of another key."""
+        """Store a record with a seal of another key."""
         self.put(audit_key(ENDPOINT, made.sequence, content_hash(made)), canonical_json(made))
         if sealer is None:
             return None
@@ -84,7 +84,7 @@ class Attacker:
                 self.delete(key)
 
     def forge(self, sealer: Sealer | None = None, *, start: int = 1, length: int = LENGTH, **changes: Any) -> None:
-        """Write the chain anew from a sequence on, whole in itself, and its row with it."""
+        """Write a new consistent chain from a sequence on, with its row."""
         head = GENESIS if start == 1 else content_hash(self.record(start - 1))
         self.empty(start)
         for sequence in range(start, length + 1):
@@ -204,7 +204,7 @@ def _another_key_named(attacker: Attacker) -> None:
 
 
 def _older_state_replayed(attacker: Attacker) -> None:
-    """What stood there after two records: objects, seals and row, each as it was."""
+    """Restore the state after two records: objects, seals and row."""
     attacker.empty(3)
     attacker.world.dynamodb.put_item(TableName="rollout", Item=attacker.before)
 
@@ -246,13 +246,13 @@ ATTACKS: dict[str, tuple[Callable[[Attacker], None], str]] = {
     "an older state replayed": (_older_state_replayed, "it was cut back"),
     "a row of junk": (_row_of_junk, "sequence 4 is missing"),
 }
-# what the next writer heals, as the row carries record and seal of the head; the other content stays an older version
+# the next writer repairs it from the row's record and seal of the head; the other content is an older version
 HEALED = {"the record at the head changed"}
 
 
 @pytest.fixture
 def attacked(world: World) -> Attacker:
-    """A chain of four, and what the row was after the second."""
+    """Return a chain of four, and the row after the second record."""
     before: dict[str, Any] = {}
     for sequence in range(1, LENGTH + 1):
         world.chain.append(lambda row: Move(record=record_of(row.audit_sequence + 1, row.audit_head)))
@@ -262,14 +262,14 @@ def attacked(world: World) -> Attacker:
 
 
 def test_a_chain_that_nobody_touched_is_whole(attacked: Attacker) -> None:
-    """Each record has its seal, beside it and published."""
+    """Each record has its seal, next to it and published."""
     assert attacked.world.problems() == _found_in_parts(attacked.world, 2) == _found_in_parts(attacked.world, 3) == []
     assert len(attacked.world.contents("heads")) == len(attacked.world.objects()) == LENGTH
     assert len(attacked.world.contents("audit")) == 2 * LENGTH
 
 
 def _found_in_parts(world: World, size: int) -> list[str]:
-    """Return what reading in parts finds, each part from the hash that the newer one ends with."""
+    """Return the problems found by reading in parts, each from the hash at the end of the newer one."""
     until, found = None, []
     while (part := world.chain.part(world.kms.public.is_signed, until=until, size=size)).rest is not None:
         found += part.problems
@@ -280,7 +280,7 @@ def _found_in_parts(world: World, size: int) -> list[str]:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_every_manipulation_is_found_and_none_stops_later_records(attack: str, attacked: Attacker) -> None:
-    """``verify`` names it, in parts too; the next execution is recorded and sealed, and what was done stays found."""
+    """``verify`` names it, also in parts; the next execution is recorded and sealed, and the manipulation stays found."""
     manipulate, finding = ATTACKS[attack]
     manipulate(attacked)
     world = attacked.world
@@ -298,7 +298,7 @@ def test_every_manipulation_is_found_and_none_stops_later_records(attack: str, a
 
 
 def test_times_of_a_signed_chain_may_not_decrease(world: World) -> None:
-    """The chain itself records no time before its last; one that does is found though it is signed."""
+    """The chain never records an earlier time than its last; a signed one is found too."""
     times = ["2017-08-01T09:00:00Z", "2017-08-01T08:59:59.5Z", "2017-08-01T09:00:00.25Z"]
     for at in times:
         world.chain.append(lambda row, at=at: Move(record=record_of(row.audit_sequence + 1, row.audit_head, at=at)))
@@ -314,7 +314,7 @@ def test_times_of_a_signed_chain_may_not_decrease(world: World) -> None:
 
 
 def test_a_retry_takes_the_seal_of_the_row(world: World) -> None:
-    """Two signatures of one record differ; the objects that a writer left out are those of the row."""
+    """Two signatures of a record differ; the retry writes those in the row."""
     world.chain.append(lambda row: Move(record=record_of(row.audit_sequence + 1, row.audit_head)))
     row, before = world.table.read(), world.contents("audit") | world.contents("heads")
     for bucket in ("audit", "heads"):
@@ -328,7 +328,7 @@ def test_a_retry_takes_the_seal_of_the_row(world: World) -> None:
 
 
 def test_a_record_without_a_seal_is_found_however_old(world: World) -> None:
-    """A forged beginning is not covered by the seals that follow it."""
+    """Later seals do not cover a forged beginning."""
     old = record_of(1, GENESIS)
     assert world.table.move_head(LockRow(endpoint=ENDPOINT), old, content_hash(old))
     world.chain.write(old, None)
@@ -339,7 +339,7 @@ def test_a_record_without_a_seal_is_found_however_old(world: World) -> None:
 
 
 def test_a_seal_signs_place_and_content() -> None:
-    """A signature of one record fits no other sequence, endpoint, content or key."""
+    """A record's signature fits no other sequence, endpoint, content or key."""
     kms = SigningKms()
     seal = kms.sealer.seal(record_of(7, GENESIS))
     signature = base64.b64decode(seal.signature)
@@ -354,7 +354,7 @@ def test_a_seal_signs_place_and_content() -> None:
 
 
 def test_without_published_heads_the_seals_beside_count() -> None:
-    """A copy that has no published heads."""
+    """Covers a copy without published heads."""
     kms, made = SigningKms(), record_of(1, GENESIS)
     seal, digest = kms.sealer.seal(made), content_hash(made)
     objects = {
@@ -378,7 +378,7 @@ def test_a_pem_file_is_what_others_write() -> None:
 
 
 def test_a_signature_is_of_one_key_and_message() -> None:
-    """A changed message, another key and a cut signature are refused, also when asked twice."""
+    """A changed message, another key and a truncated signature are rejected, also the second time."""
     signature = KMS.sign(KeyId=KEY, Message=b"m", MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")["Signature"]
     for _ in range(2):
         assert KMS.public.is_signed(b"m", signature)
@@ -388,7 +388,7 @@ def test_a_signature_is_of_one_key_and_message() -> None:
 
 
 def test_fails_on_what_is_no_key_of_a_unit() -> None:
-    """Another curve, a private key's file, and half a file."""
+    """Rejects another curve, a private key's file and a truncated file."""
     other = ec.generate_private_key(ec.SECP384R1()).public_key()
     pem = other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
     with pytest.raises(PublicKeyError, match="on P-256, got 120 other bytes"):

@@ -1,4 +1,4 @@
-"""What a serving spec may say."""
+"""Limits of a serving spec."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ RULE = MetricRule(namespace="Shop", metric="Refunds", threshold=5)
 
 
 def test_accepts_a_spec_that_sagemaker_accepts() -> None:
-    """The spec comes back as it was."""
+    """The spec is returned unchanged."""
     assert check_spec(SPEC) is SPEC
 
 
@@ -35,7 +35,7 @@ def test_accepts_a_spec_that_sagemaker_accepts() -> None:
     ],
 )
 def test_fails_when_sagemaker_would_refuse_it(changes: dict[str, Any], message: str) -> None:
-    """Each limit names the value and what is allowed."""
+    """Each error has the value and the limit."""
     with pytest.raises(SpecError, match=message):
         check_spec(replace(SPEC, **changes))
 
@@ -76,19 +76,19 @@ def test_fails_when_sagemaker_would_refuse_it(changes: dict[str, Any], message: 
     ],
 )
 def test_fails_when_a_rollout_would_not_do_what_it_says(changes: dict[str, Any], message: str) -> None:
-    """What AWS would ignore or refuse in the middle of a rollout is said before."""
+    """Settings that AWS would ignore, or reject during a rollout, are rejected before."""
     with pytest.raises(SpecError, match=message):
         check_spec(replace(SPEC, rollout=replace(SPEC.rollout, **changes)))
 
 
 def test_fails_when_one_instance_is_to_have_a_canary() -> None:
-    """A slice of one instance does not exist."""
+    """A single instance cannot be split."""
     with pytest.raises(SpecError, match="50 of 1 instances is less than one; use 2 instances"):
         check_spec(replace(SPEC, instance_count=1))
 
 
 def test_fails_with_every_problem_at_once() -> None:
-    """Nobody has to deploy three times to read three errors."""
+    """All problems are reported together."""
     with pytest.raises(SpecError) as error:
         check_spec(replace(SPEC, instance_count=0, execution_role="role", subnets=()))
     assert str(error.value).count(";") >= 2
@@ -103,7 +103,7 @@ def test_bakes_once_a_step() -> None:
 
 @given(st.sampled_from(["LINEAR", "ROLLING"]), st.integers(5, 50), st.integers(1, 200))
 def test_steps_move_whole_instances(kind: str, percent: int, instances: int) -> None:
-    """As many steps as it takes when each moves the whole instances that its share has, at least one."""
+    """Each step moves its share in whole instances, at least one."""
     left, counted = instances, 0
     while left > 0:
         left -= max(1, instances * percent // 100)
@@ -112,7 +112,7 @@ def test_steps_move_whole_instances(kind: str, percent: int, instances: int) -> 
 
 
 def test_fails_when_a_rehearsal_would_have_too_long_a_name() -> None:
-    """Its endpoint is called after the endpoint and the execution."""
+    """Its endpoint's name contains that of the endpoint and the execution."""
     golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
     long = replace(SPEC, endpoint="d" * 48, rollout=replace(SPEC.rollout, golden=golden))
     with pytest.raises(SpecError, match="at most 47 characters if golden requests are sent"):

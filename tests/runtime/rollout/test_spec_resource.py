@@ -1,4 +1,4 @@
-"""The custom resource: accepted at once, repeatable, and never without an answer."""
+"""The custom resource: accepted at once, repeatable, and always with a response."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/demand/1"
 
 
 class _Answers(list[dict[str, Any]]):
-    """What CloudFormation was told."""
+    """The responses sent to CloudFormation."""
 
     def __call__(self, event: object, **arguments: Any) -> None:
         del event
@@ -60,7 +60,7 @@ def _send(world: World, event: dict[str, Any], **changes: Any) -> dict[str, Any]
 
 
 def test_create_stores_the_spec_and_starts_the_machine(world: World) -> None:
-    """The spec is the desired version, the execution knows where it lies."""
+    """The spec is the desired version, and the execution has its location."""
     answer = _send(world, _event("Create"))
     digest = content_hash(SPEC)
     uri = f"s3://artifacts/specs/demand-forecast/{digest[:32]}.json"
@@ -90,7 +90,7 @@ class _DyingTable(RolloutTable):
 
 
 def test_a_crash_between_its_steps_is_made_good_by_the_retry(world: World) -> None:
-    """Stored but not desired: the same request does the rest."""
+    """If the spec is stored but not desired yet, the same request does the rest."""
     dying = _DyingTable(world.dynamodb, "rollout", ENDPOINT)
     assert _send(world, _event("Create"), chain=replace(world.chain, table=dying))["failure"].startswith("_CrashError")
     assert world.executions() == []
@@ -99,7 +99,7 @@ def test_a_crash_between_its_steps_is_made_good_by_the_retry(world: World) -> No
 
 
 def test_a_stack_that_rolls_back_asks_for_the_former_spec(world: World) -> None:
-    """The former properties come as an update; the former spec is desired again and deployed again."""
+    """The former properties come as an update; the former spec is desired and deployed again."""
     first = _send(world, _event("Create"))["data"]["SpecUri"]
     second = _send(world, _event("Update", replace(SPEC, instance_count=4), "r2"))["data"]["SpecUri"]
     assert world.table.read().desired == second != first
@@ -118,7 +118,7 @@ def test_a_stack_that_rolls_back_asks_for_the_former_spec(world: World) -> None:
     ],
 )
 def test_fails_with_the_reason_when_the_spec_is_wrong(world: World, spec: object, message: str) -> None:
-    """The stack's event says what to change; nothing was stored or started."""
+    """The stack's event has the fix; nothing is stored or started."""
     answer = _send(world, _event("Create", spec))
     assert message in answer["failure"]
     assert world.table.read().desired is None
@@ -141,7 +141,7 @@ def _push(world: World) -> tuple[str, str]:
 
 
 def test_an_image_that_the_registry_lacks_fails_the_stack(world: World) -> None:
-    """With the commands that build and push it; nothing is stored or started, and the next try with the image works."""
+    """The error has the commands to build and push it; nothing is stored or started, and a retry with the image works."""
     image, digest = _push(world)
     missing = image.replace(digest, "sha256:" + "9" * 64)
     answer = _send(world, _with_images(_event("Create"), image, missing))
@@ -154,7 +154,7 @@ def test_an_image_that_the_registry_lacks_fails_the_stack(world: World) -> None:
 
 
 def test_a_stack_rolls_back_to_an_image_that_is_gone(world: World) -> None:
-    """What was accepted is accepted again: a rollback must not fail. What is new is asked for again."""
+    """An accepted image is accepted again, because a rollback must not fail. New images are checked."""
     image, digest = _push(world)
     assert "failure" not in _send(world, _with_images(_event("Create"), image))
     world.ecr.batch_delete_image(repositoryName="mlops-runtime", imageIds=[{"imageDigest": digest}])
@@ -170,19 +170,19 @@ def test_fails_when_images_are_not_names(world: World) -> None:
 
 
 def test_a_failed_create_leaves_nothing_to_delete(world: World) -> None:
-    """CloudFormation then deletes what it was told: a serving endpoint of that name must survive."""
+    """CloudFormation then deletes the returned id: a serving endpoint of that name must survive."""
     package = world.package()
     world.version("demand-forecast-00000001", package)
     world.serve("demand-forecast-00000001")
     failed = _send(world, _event("Create", "{}"))["physical_id"]
     assert failed == "demand-forecast/not-created"
-    # not even asked: SageMaker would refuse the slash as a name
+    # not even requested: SageMaker would reject the slash in a name
     assert "failure" not in _send(world, _event("Delete", "{}", PhysicalResourceId=failed), sagemaker=None)
     assert world.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "InService"
 
 
 def test_a_cancelled_creation_goes_by_an_id_that_was_made_up(world: World) -> None:
-    """What the creation had done is undone; where it had done nothing, an endpoint of that name is not ours, and survives."""
+    """The creation's effects are undone; without any, an endpoint of that name is foreign and survives."""
     made_up = f"{STACK.split('/')[1]}-Spec-0K2J4H6G8F1D"
     world.version("demand-forecast-00000001", world.package())
     world.serve("demand-forecast-00000001")
@@ -199,7 +199,7 @@ def test_a_cancelled_creation_goes_by_an_id_that_was_made_up(world: World) -> No
 
 
 def test_delete_stops_rollouts_and_removes_what_is_ours(world: World) -> None:
-    """Executions, endpoint, versions with our tag, new-fleet alarms, the pointer; others' things and the chain stay."""
+    """Removes executions, endpoint, tagged versions, fleet alarms and pointer; foreign resources and the chain stay."""
     _send(world, _event("Create"))
     package = world.package()
     world.version("demand-forecast-00000001", package)
@@ -222,7 +222,7 @@ def test_delete_stops_rollouts_and_removes_what_is_ours(world: World) -> None:
 
 
 def test_a_deletion_is_the_last_record_of_the_chain(world: World) -> None:
-    """It says which stack deleted what, and which executions that stopped; a delete that comes again adds none."""
+    """It names the stack, the deleted resources and the stopped executions; a repeated delete adds no record."""
     _send(world, _event("Create"))
     package = world.package()
     world.point(world.pointer("demand-forecast-00000001", package))
@@ -241,13 +241,13 @@ def test_a_deletion_is_the_last_record_of_the_chain(world: World) -> None:
 
 
 def test_a_deletion_that_leaves_no_record_fails(world: World) -> None:
-    """Nobody may take an endpoint away unseen; the stack may be deleted again."""
+    """An endpoint must not be removed without a record; the stack may be deleted again."""
     chain = replace(world.chain, bucket="gone")
     assert "NoSuchBucket" in _send(world, _event("Delete"), chain=chain)["failure"]
 
 
 def test_a_version_without_our_tag_is_not_ours(world: World) -> None:
-    """A name that looks like ours is not enough."""
+    """A matching name is not enough."""
     name = "demand-forecast-0123abcd"
     container = {"ModelPackageName": world.package()}
     world.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, Containers=[container])
@@ -259,7 +259,7 @@ def test_a_version_without_our_tag_is_not_ours(world: World) -> None:
 
 
 class _Updating:
-    """A SageMaker whose endpoint is being updated, for longer than anybody waits."""
+    """A SageMaker whose endpoint update exceeds every wait."""
 
     def __init__(self, sagemaker: Any) -> None:
         self._sagemaker = sagemaker
@@ -279,7 +279,7 @@ class _Updating:
 
 
 def test_delete_says_so_when_sagemaker_cannot(world: World) -> None:
-    """After minutes it answers all the same: the stack may be deleted again."""
+    """After minutes it responds nevertheless: the stack may be deleted again."""
     answer = _send(world, _event("Delete"), sagemaker=_Updating(world.sagemaker))
     assert "endpoint demand-forecast is still Updating" in answer["failure"]
     assert answer["physical_id"] == ENDPOINT
@@ -296,7 +296,7 @@ def test_delete_of_a_former_name_leaves_the_present_one(world: World) -> None:
 
 
 def test_delete_on_a_cluster_asks_sagemaker_nothing(world: World) -> None:
-    """What runs on a cluster goes with its manifests: rollouts are stopped, their alarms go, SageMaker is never asked."""
+    """Its resources are removed with the manifests: rollouts are stopped and alarms deleted without calls to SageMaker."""
     _send(world, _event("Create"))
     world.alarm(f"{ENDPOINT}-rollout-0123abcd-errors", "OK")
 

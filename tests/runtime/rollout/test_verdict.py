@@ -1,4 +1,4 @@
-"""What the evidence of a rollout means, in a word and in a sentence."""
+"""The verdict of a rollout's evidence, as a word and as a sentence."""
 
 from dataclasses import replace
 
@@ -10,13 +10,13 @@ from mlops_runtime.rollout.verdict import Action, Compared, error_rule, judge, s
 
 
 def compared(*rows: tuple[int, int, int, int], **more: object) -> Compared:
-    """Minutes of (old calls, old failures, new calls, new failures) as failing answers."""
+    """Return minutes of (old calls, old failures, new calls, new failures) as failed responses."""
     minutes = [Minute(new=Counts(calls=n, failed=x), old=Counts(calls=m, failed=y)) for m, y, n, x in rows]
     return replace(Compared(minutes=minutes, history=(), rule=ComparisonRule()), **more)  # type: ignore[arg-type]
 
 
 def test_a_bad_fleet_is_stopped_with_both_counts_and_a_probability() -> None:
-    """The probability is rounded up: it is not said to be smaller than it is."""
+    """The probability is rounded up, never understated."""
     found = judge(compared(*[(5400, 8, 600, 9)] * 3))
     assert (found.action, found.calls, found.minutes) == (Action.STOP, 1773, 3)
     assert found.evidence >= 100
@@ -27,18 +27,18 @@ def test_a_bad_fleet_is_stopped_with_both_counts_and_a_probability() -> None:
 
 
 def test_the_sentence_is_of_the_minute_that_stopped_it() -> None:
-    """Looked at again later, the answer is the same."""
+    """Later calls return the same result."""
     rows = [(5400, 8, 600, 9)] * 3
     assert judge(compared(*rows, *[(6000, 9, 0, 0)] * 8)).sentence == judge(compared(*rows)).sentence
 
 
 def test_failing_answers_are_no_evidence_for_a_promotion() -> None:
-    """Of twenty calls none was answered."""
+    """None of twenty calls succeeded."""
     assert judge(compared(*[(1, 0, 1, 1)] * 3)).calls == 0
 
 
 def test_a_dead_fleet_is_stopped_in_one_minute() -> None:
-    """No probability below a tenth of a percent is printed."""
+    """Probabilities below a tenth of a percent are not printed."""
     assert judge(compared((2700, 0, 300, 300))).sentence == (
         "after 1 minute: 300 of 300 answers failed against 0 of 2,700 of the live model; "
         "false alarm probability below 0.1 %"
@@ -46,7 +46,7 @@ def test_a_dead_fleet_is_stopped_in_one_minute() -> None:
 
 
 def test_a_fleet_that_is_shown_good_has_enough() -> None:
-    """It fails on less than one point more."""
+    """It fails less than one point more."""
     found = judge(compared(*[(5400, 5, 600, 1)] * 20))
     assert (found.action, found.good_at > 0) == (Action.ENOUGH, True)
     assert found.sentence == (
@@ -56,7 +56,7 @@ def test_a_fleet_that_is_shown_good_has_enough() -> None:
 
 
 def test_thin_traffic_says_what_it_cannot_exclude() -> None:
-    """Thirty-two answers without a failure leave 15 %."""
+    """Thirty-two responses without a failure leave 15 %."""
     found = judge(compared(*[(1, 0, 1, 0)] * 32))
     assert found.action is Action.CONTINUE
     assert found.sentence == (
@@ -66,19 +66,19 @@ def test_thin_traffic_says_what_it_cannot_exclude() -> None:
 
 
 def test_one_answer_excludes_nothing() -> None:
-    """In digits and not in powers of ten."""
+    """In digits, not in powers of ten."""
     assert judge(compared((1, 0, 1, 0))).sentence.endswith("; a failing share of up to 100 % cannot be excluded")
 
 
 def test_no_answer_is_no_evidence() -> None:
-    """Nothing is claimed of no calls."""
+    """Without calls there is no claim."""
     found = judge(compared())
     assert (found.action, found.calls, found.evidence) == (Action.CONTINUE, 0, 1.0)
     assert found.sentence == "after 0 minutes: 0 of 0 answers failed against 0 of 0 of the live model"
 
 
 def test_slow_answers_stop_a_fleet_that_does_not_fail() -> None:
-    """The sentence is about the comparison that stopped it."""
+    """The sentence describes the comparison that stopped it."""
     errors = compared(*[(5400, 0, 600, 0)] * 6)
     slow = compared(
         *[(5400, 54, 600, 120)] * 6,
@@ -95,21 +95,21 @@ def test_slow_answers_stop_a_fleet_that_does_not_fail() -> None:
 
 
 def test_slow_answers_are_never_a_dead_fleet() -> None:
-    """Cold caches make all answers of a first minute slow."""
+    """Cold caches slow all responses of the first minute."""
     errors = compared((5400, 0, 600, 0))
     slow = compared((5400, 54, 600, 600), rule=slow_rule(false_alarm=0.01, limits=2))
     assert judge(errors, (slow,)).action is Action.CONTINUE
 
 
 def test_false_alarms_are_shared() -> None:
-    """Errors have half of them where latency is compared, each limit its part of the other half."""
+    """With latency compared, errors have half of them, and each limit its part of the other half."""
     assert error_rule(false_alarm=0.01, extra=0.001, is_latency_compared=False) == ComparisonRule(extra=0.001)
     assert error_rule(false_alarm=0.01, extra=0.001, is_latency_compared=True).false_alarm == 0.005
     assert slow_rule(false_alarm=0.01, limits=2).false_alarm == pytest.approx(0.0025)
 
 
 def test_a_doubtful_fleet_has_not_enough() -> None:
-    """Shown good by its first twenty minutes, but three to one speaks against it since."""
+    """Twenty good minutes, but three to one against it since."""
     good, bad = (5400, 5, 600, 0), (5400, 5, 600, 18)
     shown = compared(*[good] * 20)
     assert judge(shown).action is Action.ENOUGH
@@ -119,7 +119,7 @@ def test_a_doubtful_fleet_has_not_enough() -> None:
 
 
 def test_a_fleet_that_serves_alone_is_said_to() -> None:
-    """The record says what it was held to."""
+    """The record has its reference."""
     rows = [*[(900, 9, 100, 1)] * 5, *[(0, 0, 1000, 10)] * 5]
     found = judge(compared(*rows, history=[Counts(calls=1000, failed=10)] * 240, alone_from=6))
     assert found.sentence.endswith("; at the end compared with the live model's hours before")

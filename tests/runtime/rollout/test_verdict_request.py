@@ -1,4 +1,4 @@
-"""What the plan asks to be compared."""
+"""The comparison that a plan requests."""
 
 import json
 from dataclasses import replace
@@ -14,13 +14,13 @@ NEW, OLD, SINCE = "demand-forecast-22222222", "demand-forecast-11111111", "2017-
 
 
 def asked(**rollout: object) -> VerdictRequest:
-    """The request of a rollout."""
+    """Return the request of a rollout."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, **rollout))  # type: ignore[arg-type]
     return sagemaker_verdict(spec, config=NEW, previous=OLD, since=SINCE)
 
 
 def test_fleets_are_told_apart_by_their_configs() -> None:
-    """Of one endpoint and variant; errors and calls are of one metric."""
+    """On one endpoint and variant; errors and calls have one metric."""
     found = asked()
     for fleet, config in ((found.new, NEW), (found.old, OLD)):
         assert fleet.calls == fleet.errors[0]
@@ -36,27 +36,27 @@ def test_fleets_are_told_apart_by_their_configs() -> None:
 
 
 def test_defaults_are_those_of_the_checks() -> None:
-    """One false alarm in a hundred, five failing answers in ten thousand on top."""
+    """One false alarm in a hundred, and a tolerance of five failures in ten thousand."""
     assert (asked().false_alarm, asked().tolerated, asked().max_latency_ratio) == (0.01, 0.0005, None)
     given = asked(false_alarm=0.001, tolerated_error_share=0.0, max_latency_ratio=1.5)
     assert (given.false_alarm, given.tolerated, given.max_latency_ratio) == (0.001, 0.0, 1.5)
 
 
 def test_an_asynchronous_endpoint_publishes_another_metric() -> None:
-    """The one that says that the model failed."""
+    """The metric of model failures."""
     spec = replace(SPEC, asynchronous=AsynchronousSpec(output="s3://out/o", failures="s3://out/f"))
     found = sagemaker_verdict(spec, config=NEW, previous=OLD, since=SINCE)
     assert found.new.errors[0].metric == "Invocation5XXErrors"
 
 
 def test_the_largest_step_before_the_last_is_known() -> None:
-    """All at once there is none."""
+    """All at once has none."""
     assert asked().most_share == 0.5
     assert asked(kind="ALL_AT_ONCE", percent=None).most_share is None
 
 
 def test_a_shadow_is_compared_by_variant() -> None:
-    """The live model's hours before are of another config; no alarm exists that a shadow could set."""
+    """The live model's earlier hours belong to another config; no alarm exists that a shadow could set."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, kind="ALL_AT_ONCE", percent=None))
     found = shadow_verdict(spec, config=NEW, variant="Shadow", since=SINCE)
     assert found.new.calls.dimensions == {"EndpointName": "demand-forecast", "VariantName": "Shadow"}
@@ -65,7 +65,7 @@ def test_a_shadow_is_compared_by_variant() -> None:
 
 
 def test_it_passes_through_the_machine_as_json() -> None:
-    """Whole, with both fleets."""
+    """Complete, with both fleets."""
     assert from_dict(VerdictRequest, json.loads(json.dumps(to_dict(asked())))) == asked()
 
 

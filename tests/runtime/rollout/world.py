@@ -73,7 +73,7 @@ PACKAGE = ModelPackageSpec(
 )
 
 
-# what constructs give to functions
+# variables that constructs set for functions
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -105,7 +105,7 @@ APPROVER = "arn:aws:sts::123456789012:assumed-role/Approver/ann"
 
 @cache
 def client(service: str) -> Any:
-    """Return a client; making one takes longer than a test, and moto answers it in every world."""
+    """Return a client; creating one takes longer than a test, and moto serves it in every world."""
     made = boto3.client(service, region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
     if service == "sagemaker":
         with_approver(made)
@@ -113,7 +113,7 @@ def client(service: str) -> Any:
 
 
 def with_approver(sagemaker: Any) -> None:
-    """Let a client say who approved a package and for which content, as SageMaker does and moto does not."""
+    """Add the approver and the approved content to a client's responses, as SageMaker does and moto does not."""
 
     def add(parsed: dict[str, Any], **_: Any) -> None:
         if "ModelPackageArn" in parsed:
@@ -125,7 +125,7 @@ def with_approver(sagemaker: Any) -> None:
 
 
 class AtomicWrites:
-    """A DynamoDB client whose conditional writes are atomic, as DynamoDB's are and moto's between threads are not."""
+    """A DynamoDB client with atomic conditional writes, which moto lacks between threads."""
 
     def __init__(self, dynamodb: Any) -> None:
         self._dynamodb, self._lock = dynamodb, threading.Lock()
@@ -134,13 +134,13 @@ class AtomicWrites:
         return getattr(self._dynamodb, name)
 
     def update_item(self, **arguments: Any) -> Any:
-        """UpdateItem, one at a time."""
+        """Call UpdateItem, one at a time."""
         with self._lock:
             return self._dynamodb.update_item(**arguments)
 
 
 class World:
-    """Clients, buckets and a table, with verbs for what other parts of the system do."""
+    """Clients, buckets and a table, with operations of other parts of the system."""
 
     def __init__(self) -> None:
         self.sagemaker: Any = client("sagemaker")
@@ -183,7 +183,7 @@ class World:
         return str(self.sagemaker.create_model_package(**request)["ModelPackageArn"])
 
     def version(self, name: str, package: str, count: int = 2, instance_type: str = "ml.m5.large") -> None:
-        """Make a model and an endpoint config of one name."""
+        """Create a model and an endpoint config of one name."""
         tags = [{"Key": ENDPOINT_TAG, "Value": ENDPOINT}]
         self.sagemaker.create_model(
             ModelName=name, ExecutionRoleArn=ROLE, Containers=[{"ModelPackageName": package}], Tags=tags
@@ -198,7 +198,7 @@ class World:
         self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
 
     def serve(self, config: str) -> None:
-        """Let the endpoint serve a config, as a finished deployment leaves it."""
+        """Make the endpoint serve a config, as after a deployment."""
         try:
             self.sagemaker.delete_endpoint(EndpointName=ENDPOINT)
         except ClientError as error:
@@ -213,7 +213,7 @@ class World:
         return f"s3://artifacts/{key}"
 
     def lock(self, execution: str = EXECUTION) -> None:
-        """Take the rollout lock as the Deploy machine does."""
+        """Take the rollout lock like the Deploy machine."""
         self.dynamodb.update_item(
             TableName="rollout",
             Key={"endpoint": {"S": ENDPOINT}},
@@ -229,7 +229,7 @@ class World:
         )
 
     def promote(self, package: str, *, golden_sha256: str | None = None, **changes: Any) -> AuditRecord:
-        """Let the audit chain show a package's container as promoted, as an earlier rollout left it."""
+        """Record a package's container as promoted, as by an earlier rollout."""
         described = self.sagemaker.describe_model_package(ModelPackageName=package)
         held = read_package(described).container_sha256
 
@@ -250,7 +250,7 @@ class World:
         return written
 
     def point(self, pointer: LivePointer) -> None:
-        """Write the live pointer as an earlier rollout left it."""
+        """Write the live pointer, as by an earlier rollout."""
         self.dynamodb.update_item(
             TableName="rollout",
             Key={"endpoint": {"S": ENDPOINT}},
@@ -259,7 +259,7 @@ class World:
         )
 
     def pointer(self, config: str, package: str, spec: ServingSpec = SPEC, **changes: Any) -> LivePointer:
-        """Return the pointer at a config."""
+        """Return the pointer to a config."""
         described = read_description(self.sagemaker, package)
         made = LivePointer(
             endpoint=ENDPOINT,
@@ -292,11 +292,11 @@ class World:
         )
 
     def facts(self, request: DeployRequest) -> Facts:
-        """Return what the sources say about a request."""
+        """Return the facts of a request."""
         return self.sources.facts(request, execution=EXECUTION, now=NOW)
 
     def alarm(self, name: str, state: str) -> None:
-        """Make an alarm in a state."""
+        """Create an alarm in a state."""
         self.cloudwatch.put_metric_alarm(
             AlarmName=name,
             Namespace="AWS/SageMaker",
@@ -320,7 +320,7 @@ class World:
         return {e["Key"]: self.s3.get_object(Bucket=bucket, Key=e["Key"])["Body"].read() for e in contents}
 
     def problems(self) -> list[str]:
-        """Return what verify says, with the unit's public key."""
+        """Return the problems that verify reports with the unit's public key."""
         return self.chain.problems(self.kms.public.is_signed)
 
     def executions(self, name: str = "Deploy") -> list[str]:
@@ -340,7 +340,7 @@ class World:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """A fresh world."""
+    """Return a new world."""
     with mock_aws():
         yield World()
 
