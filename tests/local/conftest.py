@@ -1,4 +1,4 @@
-"""What the tests of the embedded cloud share: clouds of their own, functions on them, callers with a role, machines of one task."""
+"""Fixtures of the embedded cloud's tests: separate clouds, functions, callers with a role, machines of one task."""
 
 import io
 import itertools
@@ -20,7 +20,7 @@ _number = itertools.count(1)
 
 @pytest.fixture
 def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
-    """Start the embedded cloud of `tmp_path / "cloud"`, again after it has ended: ``own_cloud(clock_scale=60)``."""
+    """Start the embedded cloud of `tmp_path / "cloud"`, also again after it ended: ``own_cloud(clock_scale=60)``."""
     home = tmp_path / "cloud"
     yield lambda **options: up(home, **options)
     try:
@@ -31,7 +31,7 @@ def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
 
 @pytest.fixture
 def make_function() -> Callable[..., str]:
-    """Make a function of files, with a role that may do nothing: ``make_function(cloud, "name", {"handler.py": code})``."""
+    """Make a function from files, with a role without permissions: ``make_function(cloud, "name", {"handler.py": code})``."""
 
     def make(cloud: Cloud, name: str, files: dict[str, str], **options: Any) -> str:
         trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -54,7 +54,7 @@ def make_function() -> Callable[..., str]:
 
 @pytest.fixture
 def wait_for() -> Callable[..., Any]:
-    """Look until something true is seen, and give it: ``wait_for(lambda: queue_messages())``; fails after a real minute."""
+    """Poll until the result is true, and return it: ``wait_for(lambda: queue_messages())``; fails after a real minute."""
 
     def wait(look: Callable[[], Any], seconds: float = 60.0) -> Any:
         end = time.monotonic() + seconds
@@ -68,7 +68,7 @@ def wait_for() -> Callable[..., Any]:
 
 @pytest.fixture
 def allow() -> Callable[..., dict[str, Any]]:
-    """Write an Allow statement, its conditions operator by operator: `allow("s3:GetObject", resource=arn, Bool={...})`."""
+    """Return an Allow statement with conditions by operator: `allow("s3:GetObject", resource=arn, Bool={...})`."""
 
     def statement(*actions: str, resource: str | list[str] = "*", **condition: Any) -> dict[str, Any]:
         made: dict[str, Any] = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
@@ -79,13 +79,13 @@ def allow() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def unique() -> str:
-    """A name that no other test of the session uses."""
+    """Return a name that is unique in the session."""
     return f"test{next(_number)}"
 
 
 @pytest.fixture
 def make_role(cloud) -> Callable[..., str]:
-    """Make a role with statements: `make_role(allow("s3:GetObject"), service="states.amazonaws.com")` gives its ARN."""
+    """Make a role with statements and return its ARN: `make_role(allow("s3:GetObject"), service="states.amazonaws.com")`."""
 
     def make(*statements: dict[str, Any], service: str | None = None, trust: dict[str, Any] | None = None) -> str:
         client, name = cloud.client("iam"), f"role-{next(_number)}"
@@ -103,7 +103,7 @@ def make_role(cloud) -> Callable[..., str]:
 
 @pytest.fixture
 def acting_as(cloud) -> Callable[[str], Callable[[str], Any]]:
-    """Give a role's clients: `acting_as(role)("s3")`."""
+    """Return a client factory of a role: `acting_as(role)("s3")`."""
 
     def act(role: str) -> Callable[[str], Any]:
         got = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="tester")["Credentials"]
@@ -121,7 +121,7 @@ def acting_as(cloud) -> Callable[[str], Callable[[str], Any]]:
 
 @pytest.fixture
 def run_machine(cloud, unique) -> Callable[..., dict[str, Any]]:
-    """Run one task as a machine with a role, to its end; gives the execution's description."""
+    """Run one task as a machine with a role, to its end; return the execution's description."""
 
     def run(role: str, resource: str, arguments: dict[str, Any], **state: Any) -> dict[str, Any]:
         client = cloud.client("stepfunctions")

@@ -13,7 +13,7 @@ PAGE = (
 
 
 def make_site(cloud: Cloud, name: str) -> str:
-    """Deploy a page in a bucket that a distribution alone reads, over HTTPS; returns the distribution's name."""
+    """Deploy a page in a bucket that only a distribution reads, over HTTPS; return the distribution's name."""
     s3, cloudfront = cloud.client("s3"), cloud.client("cloudfront")
     s3.create_bucket(Bucket=name)
     s3.put_object(Bucket=name, Key="index.html", Body=PAGE, ContentType="text/html")
@@ -45,7 +45,7 @@ def make_site(cloud: Cloud, name: str) -> str:
 
 
 def make_sign_in(cloud: Cloud, name: str) -> tuple[str, str]:
-    """Make a user pool with sign-in pages and a client; returns their name and its id."""
+    """Make a user pool with sign-in pages and a client; return their domain and its id."""
     cognito = cloud.client("cognito-idp")
     pool = cognito.create_user_pool(PoolName=name)["UserPool"]["Id"]
     cognito.create_user_pool_domain(Domain=name, UserPoolId=pool)
@@ -57,14 +57,14 @@ def make_sign_in(cloud: Cloud, name: str) -> tuple[str, str]:
 
 
 def certificate(cloud: Cloud, *names: str, region: str = "us-east-1") -> str:
-    """Have a certificate issued for names; returns its ARN."""
+    """Request a certificate for names; return its ARN."""
     acm = cloud.at(region=region).client("acm")
     first, *others = names
     return str(acm.request_certificate(DomainName=first, SubjectAlternativeNames=others or [first])["CertificateArn"])
 
 
 def give_name(cloud: Cloud, site: str, certified: str | None, *aliases: str) -> None:
-    """Give a distribution names of one's own."""
+    """Add custom names to a distribution."""
     cloudfront = cloud.client("cloudfront")
     (found,) = (
         each for each in cloudfront.list_distributions()["DistributionList"]["Items"] if each["DomainName"] == site

@@ -20,7 +20,7 @@ BUILD, STAGING, PRODUCTION = "111111111111", "222222222222", "333333333333"
 
 
 class Shop(cdk.Stack):
-    """A stack with a bucket, a role, an alarm of alarms and a parameter."""
+    """A stack with a bucket, a role, a composite alarm and a parameter."""
 
     def __init__(self, scope: cdk.App, id: str, **kwargs: Any) -> None:
         super().__init__(scope, id, **kwargs)
@@ -55,7 +55,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_stack_goes_to_its_account_and_region(cloud: Cloud, assembly: Path) -> None:
-    """With the same names, its own bootstrap bucket and nothing of it elsewhere; it goes from there too."""
+    """With the same names, its own bootstrap bucket and nothing elsewhere; it is deleted there too."""
     at_home = cloud.at(PRODUCTION, "eu-west-1")
     try:
         deployer.deploy(at_home, assembly)
@@ -82,7 +82,7 @@ def test_each_stack_goes_to_its_account_and_region(cloud: Cloud, assembly: Path)
 
 
 def test_stacks_of_one_name_are_refused(cloud: Cloud, tmp_path: Path) -> None:
-    """Outputs and choices are by name."""
+    """Outputs and selections are by name."""
     app = cdk.App(outdir=str(tmp_path / "out"))
     for account in (BUILD, STAGING):
         cdk.Stack(app, f"In{account}", stack_name="shop", env=cdk.Environment(account=account, region="us-east-1"))
@@ -91,7 +91,7 @@ def test_stacks_of_one_name_are_refused(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_an_account_that_is_not_there_is_named(cloud: Cloud) -> None:
-    """With those that are, and what makes more."""
+    """The message has the existing accounts, and how to add more."""
     with pytest.raises(CloudError, match=r"has no account 123456789012; it has 000000000000, .*--accounts N"):
         cloud.at("123456789012")
     with pytest.raises(accounts.AccountError, match="has no account 999999999999"):
@@ -99,7 +99,7 @@ def test_an_account_that_is_not_there_is_named(cloud: Cloud) -> None:
 
 
 def test_accounts_are_kept_with_their_state(own_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped cloud comes up with all of them; fewer are refused while there is a state, and profiles follow the port."""
+    """A stopped cloud restarts with all of them; fewer are rejected while it has a state, and profiles follow the port."""
     with pytest.raises(CloudError, match="1 to 10 accounts, got 11"):
         own_cloud(account_count=11)
     cloud = own_cloud(account_count=3)
@@ -140,7 +140,7 @@ def test_accounts_are_kept_with_their_state(own_cloud: Callable[..., Cloud], mon
 
 @pytest.mark.skipif(shutil.which("cdk") is None, reason="the stock CLI is missing; npm install -g aws-cdk")
 def test_the_stock_cli_deploys_to_an_account_by_its_profile(cloud: Cloud, assembly: Path) -> None:
-    """With a bootstrap of its own, from a shell of another account, and no trust between them."""
+    """With its own bootstrap, from a shell of another account, without trust between them."""
     environment = {**os.environ, **cloud.environment(), "CI": "true"}
     profile = ["--profile", accounts.profile(STAGING)]
     commands = [

@@ -1,6 +1,6 @@
-"""Metric math: what it computes, and what it refuses.
+"""Alarm evaluation: metric math, and states by AWS's own tables.
 
-Alarm states after AWS's own tables.
+Unsupported expressions are rejected.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def compute(expression: str, **series: list[float | None]) -> list[float | None]
     ],
 )
 def test_computes_each_period(expression: str, expected: list[float | None]) -> None:
-    """Where a side has no datapoint or the divisor is zero there is none; FILL puts a number there."""
+    """No result where a side has no datapoint or the divisor is zero; FILL replaces a missing one."""
     assert compute(expression, a=[1.0, 2.0, None], b=[1.0, None, None]) == expected
 
 
@@ -94,7 +94,7 @@ _TUESDAY = datetime(2017, 8, 8, 22, tzinfo=UTC).timestamp()
     ],
 )
 def test_hours_and_days_are_read_off_the_periods(expression: str, expected: list[float | None]) -> None:
-    """In UTC, of the start of each; where a branch that is taken has no datapoint there is none."""
+    """In UTC, of the start of each period; no result where the chosen branch has no datapoint."""
     queries = [{"Id": "e", "Expression": expression}, stat("a", period=3600)]
     starts = [_TUESDAY + 3600 * hour for hour in range(4)]
     assert alarm_evaluation.evaluate(queries, lambda _: [None, 1.0, None, 2.0], starts) == expected
@@ -111,7 +111,7 @@ _EXPRESSION = st.recursive(
 
 @given(expression=_EXPRESSION, a=st.integers(-5, 5), b=st.integers(-5, 5))
 def test_agrees_with_python(expression: str, a: int, b: int) -> None:
-    """Arithmetic is Python's, and a division by zero gives nothing."""
+    """Arithmetic equals Python's, and a division by zero gives no result."""
     try:
         expected: float | None = eval(expression, {"a": float(a), "b": float(b)})  # noqa: S307 - of our own making
     except ZeroDivisionError:
@@ -121,7 +121,7 @@ def test_agrees_with_python(expression: str, a: int, b: int) -> None:
 
 
 def test_expressions_build_on_expressions() -> None:
-    """An expression may refer to another one's id."""
+    """An expression may use another one's id."""
     queries: list[dict[str, Any]] = [
         {"Id": "e", "Expression": "half + 1"},
         {"Id": "half", "Expression": "m / 2", "ReturnData": False},
@@ -162,12 +162,12 @@ def test_expressions_build_on_expressions() -> None:
     ],
 )
 def test_fails_on_what_it_does_not_know(queries: list[Mapping[str, Any]], problem: str) -> None:
-    """Each problem is named."""
+    """Each problem is reported by name."""
     assert re.search(re.escape(problem), "; ".join(alarm_evaluation.problems(queries)))
 
 
 def points(text: str) -> list[bool | None]:
-    """Read a row of AWS's tables."""
+    """Parse a row of AWS's tables."""
     return [{"0": False, "X": True, "-": None}[word] for word in text.split()]
 
 
@@ -178,7 +178,7 @@ def points(text: str) -> list[bool | None]:
     + [(2, row, states) for row, states in TWO_OF_THREE.items()],
 )
 def test_states_are_those_of_awss_tables(needed: int, row: str, expected: tuple[str | None, ...], missing: str) -> None:
-    """Each row of the two tables of the page, for each way to treat missing data."""
+    """Each row of the page's two tables, for each treatment of missing data."""
     assert decide(points(row), periods=3, needed=needed, missing=missing) == expected[STATES[missing]]
 
 

@@ -1,4 +1,4 @@
-"""Alarms of the embedded cloud, from a metric to the topic, the bus and the composite alarm above."""
+"""Alarms of the embedded cloud, from a metric to the topic, the bus and the composite alarm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def alarm(cloud: Cloud, name: str, **changes: Any) -> None:
-    """Make an alarm on the errors of variant ``v`` of an endpoint of the alarm's name."""
+    """Make an alarm on the errors of variant ``v`` of the endpoint with the alarm's name."""
     arguments = {
         "AlarmName": name,
         "AlarmDescription": "Errors",
@@ -35,7 +35,7 @@ def alarm(cloud: Cloud, name: str, **changes: Any) -> None:
 
 
 def put(cloud: Cloud, endpoint: str, value: float, **dimensions: str) -> None:
-    """Publish one value without a stamp of its own."""
+    """Publish one value without a timestamp."""
     named = [
         {"Name": name, "Value": text} for name, text in {"Endpoint": endpoint, "Variant": "v", **dimensions}.items()
     ]
@@ -51,7 +51,7 @@ def state(cloud: Cloud, name: str) -> str:
 
 
 def test_sees_its_own_series_only(cloud: Cloud) -> None:
-    """A metric with other, or more, dimensions is another metric."""
+    """A metric with other or more dimensions is another metric."""
     alarm(cloud, "own-series")
     put(cloud, "another", 5.0)
     put(cloud, "own-series", 5.0, Monitor="m")
@@ -63,7 +63,7 @@ def test_sees_its_own_series_only(cloud: Cloud) -> None:
 
 
 def test_recovers_when_the_data_have_left_its_periods(cloud: Cloud) -> None:
-    """A jump evaluates every minute on the way: ALARM and OK again are both in the history, each at its own time."""
+    """A jump evaluates every minute on the way: the history has ALARM and OK, each at its own time."""
     alarm(cloud, "recovers")
     put(cloud, "recovers", 1.0)
     before = cloud.clock()["epoch"]
@@ -90,7 +90,7 @@ def test_silence_alarms_where_missing_data_breach(cloud: Cloud) -> None:
 
 
 def test_tells_topic_bus_and_composite_alarm(cloud: Cloud, wait_for: Callable[..., Any]) -> None:
-    """The notification and the event have AWS's shapes; the event is matched by a rule, and a composite alarm follows.
+    """Notification and event have AWS's format; a rule matches the event, and a composite alarm follows.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
     """
@@ -150,7 +150,7 @@ def test_tells_topic_bus_and_composite_alarm(cloud: Cloud, wait_for: Callable[..
 
 
 def test_may_not_publish_where_the_topics_policy_does_not_let_it(cloud: Cloud) -> None:
-    """A topic without a statement for CloudWatch hears nothing, as on AWS, and the log says so."""
+    """A topic without a statement for CloudWatch gets nothing, as on AWS, and the log says so."""
     topic = cloud.client("sns").create_topic(Name="closed")["TopicArn"]
     statement = {
         "Effect": "Allow",
@@ -190,7 +190,7 @@ def test_may_not_publish_where_the_topics_policy_does_not_let_it(cloud: Cloud) -
     ],
 )
 def test_fails_on_what_it_cannot_evaluate(cloud: Cloud, changes: dict[str, Any], problem: str) -> None:
-    """Refuses by name what would otherwise be ignored."""
+    """Unsupported settings are rejected by name instead of being ignored."""
     base: dict[str, Any] = {
         "AlarmName": "refused",
         "EvaluationPeriods": 1,
@@ -276,7 +276,7 @@ def test_watches_metric_math(cloud: Cloud, wait_for: Callable[..., Any]) -> None
 def test_a_state_set_by_hand_holds_until_an_evaluation_gives_another(
     cloud: Cloud, wait_for: Callable[..., Any]
 ) -> None:
-    """With missing data ignored it stays, else the next evaluation takes it back; both tell the bus.
+    """With missing data ignored it stays, else the next evaluation replaces it; both send an event to the bus.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
     """
@@ -314,7 +314,7 @@ def test_watches_a_percentile(cloud: Cloud) -> None:
 
 
 def test_cloudformation_makes_alarms_on_metric_math(cloud: Cloud) -> None:
-    """A template's numbers and booleans may be text; what PutMetricAlarm refuses fails the stack with its reason."""
+    """Numbers and booleans of a template may be strings; what PutMetricAlarm rejects fails the stack with its reason."""
     client = cloud.client("cloudformation")
     metrics = json.loads(json.dumps(ratio("math-stack")).replace("60", '"60"').replace("false", '"false"'))
     properties = math_alarm("math-stack", Metrics=metrics, Threshold="5")
@@ -351,7 +351,7 @@ def receive(sqs: Any, url: str) -> dict[str, Any] | None:
 
 
 def test_fails_on_a_suppressor_by_name(cloud: Cloud) -> None:
-    """MiniStack would leave it out without a word, and the composite alarm would tell when it must not.
+    """MiniStack would silently ignore it, and the composite alarm would notify when it must not.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html
     """

@@ -1,4 +1,4 @@
-"""The ledger is read whole or refused with each fault named."""
+"""The ledger is read completely or rejected with all faults."""
 
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ GOOD: dict[str, Any] = {
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    """Hold one good claim."""
+    """Return the text of one valid claim."""
     (tmp_path / "topics.yaml").write_text(yaml.safe_dump([GOOD]))
     return tmp_path
 
 
 def test_a_claim_is_read(written: Path) -> None:
-    """What stands in the file is what is returned."""
+    """The result has the fields of the file."""
     (claim,) = read_claims(written)
 
     assert (claim.id, claim.basis, claim.covers, claim.seen) == ("topics-need-a-policy", "documented", (), None)
@@ -50,7 +50,7 @@ def test_a_claim_is_read(written: Path) -> None:
     ],
 )
 def test_a_fault_is_named(written: Path, change: dict[str, Any], message: str) -> None:
-    """Each fault comes with the file, the claim, the value and what is allowed."""
+    """Each fault is reported with the file, the claim, the value and what is allowed."""
     (written / "topics.yaml").write_text(yaml.safe_dump([{**GOOD, **change}]))
 
     with pytest.raises(ClaimError, match=r"topics\.yaml") as caught:

@@ -1,4 +1,4 @@
-"""Tags of buckets: nothing to IAM until a bucket is set to it, then what the reading of its objects depends on."""
+"""Bucket tags: without effect on IAM until the bucket enables ABAC, then they control access to it and its objects."""
 
 import json
 
@@ -10,7 +10,7 @@ PUT = {"Status": "Enabled"}
 
 
 def reads(key: str) -> dict[str, object]:
-    """The right to read what has a tag."""
+    """Return a statement that allows reading what has a tag."""
     return {
         "Effect": "Allow",
         "Action": ["s3:GetObject", "s3:ListBucket"],
@@ -31,7 +31,7 @@ def bucket(cloud, unique):
 
 @pytest.mark.parametrize("key", ["aws:ResourceTag", "s3:BucketTag"])
 def test_tags_of_a_bucket_decide_once_it_is_set_to_it(cloud, bucket, make_role, acting_as, key):
-    """Of the bucket and of its objects, and no more once it is set back."""
+    """For the bucket and its objects; disabling ABAC ends the effect."""
     s3, reader = cloud.client("s3"), acting_as(make_role(reads(key)))("s3")
 
     def denied() -> list[bool]:
@@ -54,7 +54,7 @@ def test_tags_of_a_bucket_decide_once_it_is_set_to_it(cloud, bucket, make_role, 
 
 
 def test_another_bucket_is_not_read_for_the_tags_of_this_one(cloud, bucket, unique, make_role, acting_as):
-    """One that is set to it and has another tag, or none."""
+    """A bucket with ABAC and another tag, or none, is denied."""
     s3, reader = cloud.client("s3"), acting_as(make_role(reads("aws:ResourceTag")))("s3")
     s3.put_bucket_abac(Bucket=bucket, AbacStatus=PUT)
     s3.create_bucket(Bucket=f"{unique}-other")
@@ -66,7 +66,7 @@ def test_another_bucket_is_not_read_for_the_tags_of_this_one(cloud, bucket, uniq
 
 
 def test_who_may_set_it_is_asked_of_iam(cloud, bucket, make_role, acting_as):
-    """`s3:PutBucketAbac`, and no right to tag or to write."""
+    """`s3:PutBucketAbac`, without permission to tag or write."""
     may = {"Effect": "Allow", "Action": "s3:PutBucketAbac", "Resource": f"arn:aws:s3:::{bucket}"}
     tags = {"Effect": "Allow", "Action": ["s3:PutBucketTagging", "s3:PutObject"], "Resource": "*"}
     acting_as(make_role(may))("s3").put_bucket_abac(Bucket=bucket, AbacStatus=PUT)
@@ -76,7 +76,7 @@ def test_who_may_set_it_is_asked_of_iam(cloud, bucket, make_role, acting_as):
 
 
 def test_tags_that_decide_are_not_changed_by_the_old_operations(cloud, bucket):
-    """TagResource has to be allowed for that; a stack that sets both still deploys."""
+    """TagResource has to be allowed instead; a stack that sets both still deploys."""
     s3 = cloud.client("s3")
     s3.put_bucket_abac(Bucket=bucket, AbacStatus=PUT)
 
@@ -89,7 +89,7 @@ def test_tags_that_decide_are_not_changed_by_the_old_operations(cloud, bucket):
 
 
 def test_a_template_sets_it_and_drops_it(cloud, unique):
-    """As its other settings."""
+    """Like other settings."""
     client, s3 = cloud.client("cloudformation"), cloud.client("s3")
 
     def template(**properties):

@@ -1,4 +1,4 @@
-"""Clients with which the embedded cloud calls itself."""
+"""Clients by which the embedded cloud calls itself."""
 
 import threading
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from mlops_local.cloud import Cloud
 
 @pytest.fixture
 def at_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process be the child of the running cloud, which knows its own port and keys."""
+    """Let this process act as the child of the running cloud, with its port and keys."""
     monkeypatch.setattr(settings, "port", cloud.port)
     monkeypatch.setattr(settings, "root_keys", lambda account=settings.ACCOUNT: cloud.at(account).root_keys())
     clients._client.cache_clear()
@@ -25,7 +25,7 @@ def at_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.cloud
 @pytest.mark.usefixtures("at_home")
 def test_calls_the_cloud_as_its_root_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile and keys of the machine's user change nothing."""
+    """A profile and keys of the machine's user have no effect."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
@@ -37,7 +37,7 @@ def test_calls_the_cloud_as_its_root_user(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.cloud
 @pytest.mark.usefixtures("at_home")
 def test_a_client_is_of_the_account_and_region_of_its_thread() -> None:
-    """What a stack, a job or a scaling policy of an account makes is in that account."""
+    """Resources made by an account's stack, job or scaling policy are in that account."""
     with request_scope("111111111111", "eu-west-1"):
         client = clients.client("sts")
         assert clients.root_keys()["aws_access_key_id"] == "111111111111"
@@ -49,7 +49,7 @@ def test_a_client_is_of_the_account_and_region_of_its_thread() -> None:
 
 @pytest.mark.usefixtures("at_home")
 def test_endpoint_and_region_are_the_settings() -> None:
-    """It never leaves 127.0.0.1, and gives up after three tries."""
+    """It only connects to 127.0.0.1, and gives up after three attempts."""
     client = clients.client("sqs")
 
     assert client.meta.endpoint_url == settings.endpoint_url() == f"http://127.0.0.1:{settings.port}"
@@ -60,7 +60,7 @@ def test_endpoint_and_region_are_the_settings() -> None:
 @pytest.mark.cloud
 @pytest.mark.usefixtures("at_home")
 def test_threads_share_one_client_of_a_service() -> None:
-    """Making clients at once is not safe in boto3: many threads that begin together get the same one, and can use it."""
+    """Creating boto3 clients concurrently is unsafe: many threads get the same client, and can use it."""
     begin = threading.Barrier(16)
 
     def call(_: int) -> tuple[int, str]:
@@ -78,7 +78,7 @@ def test_threads_share_one_client_of_a_service() -> None:
 
 @pytest.mark.usefixtures("at_home")
 def test_fails_for_a_service_that_boto3_has_not() -> None:
-    """A failed one is not kept: the next client is made as ever."""
+    """A failure is not cached: the next client is created normally."""
     with pytest.raises(UnknownServiceError, match="Unknown service: 'sagemakr'"):
         clients.client("sagemakr")
 

@@ -1,4 +1,4 @@
-"""The clock by itself: scaled, moved, waited for, and never back under what counts on it."""
+"""The clock by itself: scaled, moved, waited for, and never set back while something depends on it."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Real:
-    """Real time that stands still until a test moves it: what a busy machine takes between two lines is not measured."""
+    """A real-time clock that stands still until the test moves it, independent of the machine's load."""
 
     def __init__(self) -> None:
         self.at = 1_500_000_000.0
 
     def time(self) -> float:
-        """Return it, as the module ``time`` does."""
+        """Return the time, like the module ``time``."""
         return self.at
 
 
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> Real:
-    """Put the clock on real time that stands still."""
+    """Put the clock on a stopped real-time clock."""
     stands = Real()
     monkeypatch.setattr(clock, "time", stands)
     monkeypatch.setattr(clock, "_SEGMENTS", [clock._Segment(stands.at, stands.at, 1.0)])
@@ -53,7 +53,7 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Real:
 
 
 class Every:
-    """Happens at each multiple of some seconds, and writes down the times and what the clock said."""
+    """A source due at each multiple of some seconds that records its times and the clock's time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -65,14 +65,14 @@ class Every:
         return (after // self.seconds + 1) * self.seconds
 
     def run(self, at: float) -> bool:
-        """Write down."""
+        """Record the times."""
         self.times.append(at)
         self.clock.append(clock.now())
         return True
 
 
 def test_scale_makes_time_pass_faster_from_now_on(real: Real) -> None:
-    """Goes on from the present time, a hundred times as fast."""
+    """The clock continues from the present time, a hundred times as fast."""
     before = clock.now()
     clock.set_scale(100)
     assert clock.now() == before
@@ -83,13 +83,13 @@ def test_scale_makes_time_pass_faster_from_now_on(real: Real) -> None:
 
 @pytest.mark.parametrize("factor", [0, -1, 100_001])
 def test_fails_on_a_scale_out_of_bounds(factor: float) -> None:
-    """Refuses to stop, to run backwards and to outrun the machine."""
+    """A scale of zero, a negative one and one beyond the machine's speed are rejected."""
     with pytest.raises(clock.ClockError, match=f"scale must be between 0.001 and 100000, got {factor}"):
         clock.set_scale(factor)
 
 
 def test_jump_runs_what_is_due_in_order_at_its_own_time(real: Real) -> None:
-    """Sources are interleaved; the clock stands at each due time while it runs."""
+    """Sources are interleaved; the clock stops at each due time while a source runs."""
     start = clock.now()
     minutes, hours = Every(60), Every(3600)
     clock.add_source(minutes)
@@ -97,14 +97,14 @@ def test_jump_runs_what_is_due_in_order_at_its_own_time(real: Real) -> None:
     assert clock.jump(start + 7200) == 120
     assert minutes.times == [(start // 60 + 1 + index) * 60 for index in range(120)]
     assert len(hours.times) == 2
-    assert minutes.clock == minutes.times  # it stands still
+    assert minutes.clock == minutes.times  # it stops
     assert clock.now() == start + 7200
     real.at += 1
     assert clock.now() == start + 7201
 
 
 def test_jump_waits_for_what_was_set_off() -> None:
-    """The clock stands still at each due time until everything that it set off is done."""
+    """The clock stops at each due time until everything triggered there is done."""
     clock.add_source(Every(3600))
     seen: list[float] = []
 
@@ -121,7 +121,7 @@ def test_jump_waits_for_what_was_set_off() -> None:
 def test_fails_to_skip_silently_when_too_much_is_due(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A jump runs a bounded number of due times and logs that the rest is left out."""
+    """A jump runs a bounded number of due times and logs that the rest is skipped."""
     monkeypatch.setattr(clock, "JUMP_LIMIT", 10)
     clock.add_source(Every(60))
     assert clock.jump(clock.now() + 3600) == 10
@@ -129,7 +129,7 @@ def test_fails_to_skip_silently_when_too_much_is_due(
 
 
 def test_jump_wakes_who_waits() -> None:
-    """An hour's wait ends with the jump over its end, not before."""
+    """An hour's wait ends with the jump past its end, not before."""
     ends: list[bool] = []
     thread = threading.Thread(target=lambda: ends.append(clock.wait(3600)))
     thread.start()
@@ -144,7 +144,7 @@ def test_jump_wakes_who_waits() -> None:
 
 
 def test_wait_ends_early_when_stopped() -> None:
-    """Says whether the time passed."""
+    """Returns whether the time passed."""
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
     assert clock.wait(3600, stop) is False
@@ -152,7 +152,7 @@ def test_wait_ends_early_when_stopped() -> None:
 
 
 def test_tells_what_it_said_at_a_moment_of_real_time(real: Real) -> None:
-    """Stamps that MiniStack took in real time are read in the embedded time of then, over scales and jumps."""
+    """MiniStack's real timestamps are converted to the embedded time of that instant, across scales and jumps."""
     first, embedded = real.at, clock.now()
     real.at += 1
     clock.jump(embedded + 1000)
@@ -169,7 +169,7 @@ def test_tells_what_it_said_at_a_moment_of_real_time(real: Real) -> None:
 
 
 def test_may_begin_in_a_past_year() -> None:
-    """Goes back while nothing counts on it, and what is due then runs from there."""
+    """It may be set back while nothing depends on it; due times then run from there."""
     source = Every(3600)
     past = datetime(2017, 1, 2, tzinfo=UTC).timestamp()
     assert clock.jump(past) == 0
@@ -179,7 +179,7 @@ def test_may_begin_in_a_past_year() -> None:
 
 
 def test_fails_to_go_back_under_what_counts_on_it() -> None:
-    """Names everything that would be confused."""
+    """The error names everything that depends on the clock."""
     clock.add_guard(lambda: "2 schedules exist")
     clock.add_guard(lambda: None)
     clock.add_guard(lambda: "1 alarms exist")
@@ -191,7 +191,7 @@ def test_fails_to_go_back_under_what_counts_on_it() -> None:
 
 
 def test_is_set_over_http(own_cloud: Callable[..., Cloud]) -> None:
-    """Starts with a scale, jumps to and by, and refuses in one line."""
+    """Starts with a scale, jumps to and by, and rejects invalid requests in one line."""
     cloud = own_cloud(clock_scale=60)
     assert cloud.clock()["scale"] == 60
     assert cloud.clock_scale(1)["scale"] == 1
@@ -210,7 +210,7 @@ def test_is_set_over_http(own_cloud: Callable[..., Cloud]) -> None:
 
 
 def test_what_holds_the_clock_lets_it_run_no_faster_than_real_time() -> None:
-    """A server that starts takes as long as it takes; two that start are one hold, and each ends once."""
+    """Servers take real time to start; two that start share one hold, and each ends once."""
     clock.set_scale(1000)
     first, second = clock.Hold(60), clock.Hold(60)
     assert (clock.pace(), clock.scale()) == (1, 1000)
@@ -230,7 +230,7 @@ def test_what_holds_the_clock_lets_it_run_no_faster_than_real_time() -> None:
 
 
 def test_a_hold_ends_by_itself() -> None:
-    """So that what never starts does not stop time; a wait goes on then."""
+    """A server that never starts does not stop time; a wait then continues."""
     clock.set_scale(1000)
     clock.Hold(0.05)
 
@@ -240,7 +240,7 @@ def test_a_hold_ends_by_itself() -> None:
 
 
 def test_a_hold_does_not_let_a_jump_run_on() -> None:
-    """The clock stands at each due time of a jump, whoever holds it or lets it go meanwhile."""
+    """The clock stops at each due time of a jump, whatever holds are added or released meanwhile."""
     seen: list[float] = []
 
     class Starts(Every):
@@ -260,7 +260,7 @@ def test_a_hold_does_not_let_a_jump_run_on() -> None:
 
 
 def test_a_message_of_a_jump_is_not_of_before_the_time_that_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its stamp has whole milliseconds, and a jump reaches a due time within one."""
+    """A timestamp has whole milliseconds, and a jump reaches a due time within one."""
     before, due = clock._Segment(1000.0, 5000.0, 0.0), clock._Segment(1000.0004, 8600.0, 0.0)
     monkeypatch.setattr(clock, "_SEGMENTS", [before, due])
 

@@ -1,6 +1,6 @@
-"""Which port a folder's cloud gets.
+"""Starting, finding and stopping the embedded cloud on a laptop, and the port of a folder's cloud.
 
-Start, find and stop the embedded cloud: what a user meets on a laptop.
+The last port is used again if it is free.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody else listens on."""
+    """A port in use by another process."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -38,7 +38,7 @@ def taken() -> Iterator[int]:
 
 
 def test_the_last_port_is_taken_again(tmp_path: Path) -> None:
-    """A shell's environment stays right."""
+    """A shell's environment stays valid."""
     with listen(None) as first:
         port = first.getsockname()[1]
         remember(tmp_path / "port", first)
@@ -50,7 +50,7 @@ def test_the_last_port_is_taken_again(tmp_path: Path) -> None:
 
 
 def test_another_port_is_told(tmp_path: Path, taken: int) -> None:
-    """Somebody else took it meanwhile."""
+    """Another process uses the old port."""
     (tmp_path / "port").write_text(f"{taken}\n")
 
     told: list[str] = []
@@ -61,7 +61,7 @@ def test_another_port_is_told(tmp_path: Path, taken: int) -> None:
 
 @pytest.mark.parametrize("content", [None, "", "many", "0", "-1", "65536"])
 def test_no_known_port_is_a_free_one(content: str | None, tmp_path: Path) -> None:
-    """The first start, and a file that somebody broke."""
+    """At the first start, and with a damaged file."""
     if content is not None:
         (tmp_path / "port").write_text(content)
 
@@ -70,13 +70,13 @@ def test_no_known_port_is_a_free_one(content: str | None, tmp_path: Path) -> Non
 
 
 def test_fails_on_a_port_in_use(taken: int) -> None:
-    """The one asked for, and no other."""
+    """The error names the requested port; no other is used."""
     with pytest.raises(PortError, match=rf"port {taken} on 127.0.0.1 cannot be used \(address already in use\)"):
         listen(taken)
 
 
 def test_comes_up_within_five_seconds_of_processor_time(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
-    """Starts, answers AWS calls, describes itself, and costs little to start and stop."""
+    """Starts, responds to AWS calls, describes itself, and uses little CPU to start and stop."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     cloud = own_cloud()
     assert cloud.client("sts").get_caller_identity()["Account"] == "000000000000"
@@ -90,14 +90,14 @@ def test_comes_up_within_five_seconds_of_processor_time(own_cloud: Callable[...,
 
 
 def test_listens_on_loopback_only(own_cloud: Callable[..., Cloud]) -> None:
-    """Is not to be reached from another machine."""
+    """Other machines cannot connect."""
     cloud = own_cloud()
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.2", cloud.port), timeout=2):
         pass
 
 
 def test_keeps_the_users_aws_settings_out(own_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Does not hand a profile, a key or a session token to what runs in the cloud."""
+    """A profile, a key or a session token is not passed to processes of the cloud."""
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
@@ -107,13 +107,13 @@ def test_keeps_the_users_aws_settings_out(own_cloud: Callable[..., Cloud], monke
         names = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0") if entry)
     assert b"AWS_PROFILE" not in names
     assert b"AWS_SESSION_TOKEN" not in names
-    assert b"PYTHONDONTWRITEBYTECODE" not in names  # its processes would compile the same modules a hundred times
+    assert b"PYTHONDONTWRITEBYTECODE" not in names  # its processes would each compile the same modules
     assert names[b"AWS_ACCESS_KEY_ID"] == b"test"
     assert names[b"AWS_SECRET_ACCESS_KEY"].decode() == cloud.environment()["AWS_SECRET_ACCESS_KEY"] != "test"
 
 
 def test_fails_when_it_runs_already(own_cloud: Callable[..., Cloud]) -> None:
-    """Says where the first one is, and leaves it running."""
+    """The error names the running cloud, which stays."""
     first = own_cloud()
     with pytest.raises(
         CloudError, match=rf"already runs at {first.endpoint_url} \(pid {first.pid}\); use it, stop it with"
@@ -123,7 +123,7 @@ def test_fails_when_it_runs_already(own_cloud: Callable[..., Cloud]) -> None:
 
 
 def test_fails_when_the_port_is_in_use(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
-    """Names the port and the fix, and leaves nothing running."""
+    """The error names the port and the fix, and no process is left."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -139,7 +139,7 @@ def test_fails_when_the_port_is_in_use(own_cloud: Callable[..., Cloud], tmp_path
 def test_fails_with_the_log_when_the_child_dies(
     own_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Shows the end of the log of a child that does not start, and forgets it."""
+    """The error has the end of the child's log, and the child is forgotten."""
     monkeypatch.setenv("PYTHONHOME", "/nonexistent")
     with pytest.raises(
         CloudError, match=r"(?s)it ended with code 1; the end of .*cloud\.log:\n.*No module named 'encodings'"
@@ -151,7 +151,7 @@ def test_fails_with_the_log_when_the_child_dies(
 def test_starts_after_a_crash(
     own_cloud: Callable[..., Cloud], tmp_path: Path, make_function: Callable[..., str]
 ) -> None:
-    """Ends what outlived a child that was killed, and says that what no snapshot has is gone."""
+    """Ends processes that outlived a killed child, and reports that changes after the last snapshot are lost."""
     crashed = own_cloud()
     make_function(crashed, "sleeper", {"handler.py": "def handler(event, context):\n    return 1\n"})
     crashed.client("lambda").invoke(FunctionName="sleeper")
@@ -175,14 +175,14 @@ def test_starts_after_a_crash(
 def test_goes_down_with_all_its_processes(
     own_cloud: Callable[..., Cloud], make_function: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Ends workers in the middle of their work, also those that a function started; log and what shells rely on stay."""
+    """Workers end in the middle of their work, also those started by a function; log and shell files stay."""
     cloud = own_cloud()
     code = "import subprocess, time\ndef handler(event, context):\n"
     code += "    subprocess.Popen(['sleep', '60'], process_group=0)\n    time.sleep(60)\n"
     make_function(cloud, "busy", {"handler.py": code}, timeout=90)
     cloud.client("lambda").invoke(FunctionName="busy", InvocationType="Event")
     deadline = time.monotonic() + 10
-    # itself, what functions are forked from, the function's process and what that started
+    # itself, the fork server of functions, the function's process and its child
     while len(session_processes.members(cloud.pid)) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(session_processes.members(cloud.pid)) == 4
@@ -211,7 +211,7 @@ def test_goes_down_with_all_its_processes(
 
 
 def test_sigterm_ends_its_whole_session(own_cloud: Callable[..., Cloud], make_function: Callable[..., str]) -> None:
-    """A child that is told to end by someone else, as at shutdown, takes its workers with it."""
+    """A child terminated by another process, as at shutdown, ends its workers."""
     cloud = own_cloud()
     make_function(
         cloud, "busy", {"handler.py": "import time\ndef handler(event, context):\n    time.sleep(60)\n"}, timeout=90
@@ -225,12 +225,12 @@ def test_sigterm_ends_its_whole_session(own_cloud: Callable[..., Cloud], make_fu
     os.waitpid(cloud.pid, 0)
     assert time.monotonic() - started < 3
     while (left := session_processes.members(cloud.pid)) and time.monotonic() < started + 10:
-        time.sleep(0.05)  # they are told to end before it does
+        time.sleep(0.05)  # they are terminated before it
     assert left == []
 
 
 def test_outlives_the_command_that_started_it(tmp_path: Path) -> None:
-    """Stays up when its parent ends, until it is told to go down."""
+    """It stays up when its parent ends, until ``down``."""
     home = tmp_path / "cloud"
     script = f"import pathlib; from mlops_local.cloud import up; up(pathlib.Path({str(home)!r}))"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
@@ -243,7 +243,7 @@ def test_outlives_the_command_that_started_it(tmp_path: Path) -> None:
 
 
 def test_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keeps its state where MLOPS_LOCAL_HOME says, else in .mlops/local."""
+    """State is in MLOPS_LOCAL_HOME, by default .mlops/local."""
     monkeypatch.delenv("MLOPS_LOCAL_HOME", raising=False)
     assert str(default_home()) == ".mlops/local"
     monkeypatch.setenv("MLOPS_LOCAL_HOME", str(tmp_path))
@@ -251,7 +251,7 @@ def test_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_fails_while_another_command_starts_it(tmp_path: Path) -> None:
-    """Two commands do not start or stop the cloud of one folder at once."""
+    """Two commands cannot start or stop the cloud of one folder concurrently."""
     import fcntl
 
     tmp_path.joinpath("lock").touch()

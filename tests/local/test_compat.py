@@ -1,4 +1,4 @@
-"""What happens when MiniStack is not the one that our modules were written for."""
+"""Checks for a MiniStack other than the one our modules require."""
 
 import ast
 import importlib.metadata
@@ -12,7 +12,7 @@ from mlops_local import compat
 
 @pytest.fixture
 def seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin with no expected names."""
+    """Start without expected names."""
     monkeypatch.setattr(compat, "_SEAMS", {})
 
 
@@ -25,7 +25,7 @@ def test_accepts_the_pinned_version() -> None:
 
 @pytest.mark.usefixtures("seams")
 def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names version, missing names, other signatures and other kinds in one line with the fix."""
+    """One line has version, missing names, other signatures and other kinds, with the fix."""
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "1.6.0")
     compat.expect(
         "ministack.services.stepfunctions",
@@ -51,14 +51,14 @@ def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("seams")
 def test_fails_when_two_modules_expect_different_things() -> None:
-    """Two of our modules agree on what a name is, or it is a mistake of ours."""
+    """Two of our modules must agree on a name's kind."""
     compat.expect("ministack.services.sqs", _queues=object)
     with pytest.raises(compat.CompatError, match=r"ministack\.services\.sqs\._queues is expected as"):
         compat.expect("ministack.services.sqs", _queues=dict)
 
 
 def private_names(path: Path) -> Iterator[tuple[str, str]]:
-    """Find the private names of modules of MiniStack that a module of ours uses."""
+    """Return the private names of MiniStack that a module of ours uses."""
     tree = ast.parse(path.read_text())
     modules: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -78,7 +78,7 @@ def private_names(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_every_private_name_is_expected() -> None:
-    """A private name of MiniStack that is used without being asserted at start would fail in the middle of someone's work."""
+    """A private name of MiniStack that is not checked at the start would fail in the middle of an operation."""
     from mlops_local import launcher
 
     package = Path(launcher.__file__).parent

@@ -1,4 +1,4 @@
-"""Copies that write only where nothing is."""
+"""Conditional copies of objects."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 
 def test_a_copy_writes_only_where_nothing_is(cloud, unique):
-    """412 where something is, which stays; with If-Match only over what is known.
+    """412 if the key exists, which stays unchanged; with If-Match only over the expected object.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     """
@@ -32,7 +32,7 @@ def test_a_copy_writes_only_where_nothing_is(cloud, unique):
 
 
 def test_a_role_may_be_held_to_conditional_writes(cloud, make_role, acting_as, allow, unique):
-    """The header is the condition key `s3:if-none-match`, of a copy as of an upload, and an upload in parts has none.
+    """The header is the condition key `s3:if-none-match` of copies and uploads; parts of a multipart upload have none.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
     """
@@ -58,7 +58,7 @@ def test_a_role_may_be_held_to_conditional_writes(cloud, make_role, acting_as, a
 
 
 def test_a_copy_has_the_hash_of_the_whole(cloud, unique):
-    """Made by S3 with the algorithm that the request names, else with the source's; an object without one has none.
+    """Computed by S3 with the requested algorithm, else with the source's; a source without a checksum gives none.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (x-amz-checksum-algorithm)
     """

@@ -1,4 +1,4 @@
-"""What images of others run on this machine, as a user declared."""
+"""Commands of third-party images on this machine, as declared by the user."""
 
 import subprocess
 import sys
@@ -17,13 +17,13 @@ URI = f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/{IMAGE}"
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of an embedded cloud whose state is beside it."""
+    """Return the file of an embedded cloud with its state beside it."""
     monkeypatch.setattr(settings, "home", tmp_path / "state")
     return declared_images.file_of(tmp_path)
 
 
 def test_a_digest_runs_what_was_declared_of_it(file: Path, tmp_path: Path) -> None:
-    """In its folder, with the programs of its environment first, and as the shell of a Dockerfile reads it."""
+    """In its folder, with its environment's programs first, parsed like a Dockerfile's shell form."""
     folder, programs = tmp_path / "a server", tmp_path / "env" / "bin"
     folder.mkdir()
     programs.mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_a_digest_runs_what_was_declared_of_it(file: Path, tmp_path: Path) -> No
 
 
 def test_another_digest_is_refused_with_the_verb(file: Path, tmp_path: Path) -> None:
-    """What is declared of one digest says nothing of the next."""
+    """A declaration is valid for one digest only."""
     declared_images.add(file, IMAGE, serve="python serve.py", folder=tmp_path, venv=None)
     with pytest.raises(UnknownImageError, match="declare the command of another image with mlops local image add"):
         runners.serve_command(IMAGE.replace("ab", "cd"))
@@ -65,7 +65,7 @@ def test_all_problems_of_a_declaration_are_one_message(file: Path, tmp_path: Pat
 
 
 def test_fails_by_name_for_what_is_not_declared_or_cannot_be_read(file: Path, tmp_path: Path) -> None:
-    """A file that was changed by hand runs nothing."""
+    """A file edited by hand into an invalid one runs nothing."""
     with pytest.raises(DeclarationError, match="is not declared; declared are: none"):
         declared_images.remove(file, IMAGE)
     file.write_text("[")

@@ -1,4 +1,4 @@
-"""The embedded metric format: what becomes a metric, and that functions and log streams make them.
+"""The embedded metric format in output of functions and in log streams.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -33,7 +33,7 @@ def document(metrics: list[dict[str, str]], dimensions: list[list[str]], **root:
 
 
 def test_each_dimension_set_is_a_metric_of_its_own() -> None:
-    """Two sets, one of them empty; a list is several values; what no directive names is only logged."""
+    """Two sets, one of them empty; a list is several values; fields outside directives are only logged."""
     metrics = [{"Name": "Psi", "Unit": "None"}, {"Name": "Rows", "Unit": "Count"}]
     event = document(metrics, [["Endpoint"], []], Endpoint="e", Psi=[0.1, 0.2], Rows=3, more={"any": "thing"})
     assert read(json.dumps(event)) == [
@@ -46,7 +46,7 @@ def test_each_dimension_set_is_a_metric_of_its_own() -> None:
 
 @pytest.mark.parametrize("line", ["", "a text", '{"level": "INFO"}', '[INFO] {"_aws": {"CloudWatchMetrics": []}}'])
 def test_other_lines_are_only_lines(line: str) -> None:
-    """A text, an object without metrics, and one with something before it."""
+    """Plain text, an object without metrics, and one after other text."""
     assert read(line) == []
 
 
@@ -75,7 +75,7 @@ def test_other_lines_are_only_lines(line: str) -> None:
     ],
 )
 def test_what_breaks_the_specification_makes_no_metric(event: dict[str, Any], problem: str) -> None:
-    """A directive with something missing or too much of it is refused as a whole."""
+    """A directive with a missing or an extra member is rejected as a whole."""
     with pytest.raises(EmbeddedMetricError, match=problem):
         read(json.dumps(event))
 
@@ -96,7 +96,7 @@ def _series(cloud: Cloud, name: str, dimensions: dict[str, str], at: datetime) -
 def test_what_a_function_prints_becomes_a_metric_that_alarms_see(
     cloud: Cloud, make_function: Callable[..., str], wait_for: Callable[..., Any], unique: str
 ) -> None:
-    """Printed by a real function; stored under the event's own time; an alarm on it rings."""
+    """Printed by a real function, stored at the event's own timestamp, and evaluated by an alarm."""
     make_function(cloud, unique, {"handler.py": HANDLER})
     now = datetime.fromisoformat(cloud.clock()["now"]).astimezone(UTC)
     event = document([{"Name": "Drifted", "Unit": "Count"}], [["Endpoint"]], Endpoint=unique, Drifted=2)
@@ -115,7 +115,7 @@ def test_what_a_function_prints_becomes_a_metric_that_alarms_see(
 
 
 def test_what_is_put_into_a_log_stream_becomes_a_metric(cloud: Cloud, unique: str) -> None:
-    """As jobs do, with their own credentials; a broken event leaves the others alone."""
+    """Like jobs with their own credentials; an invalid event does not affect the others."""
     logs, now = cloud.client("logs"), datetime.fromisoformat(cloud.clock()["now"]).astimezone(UTC)
     logs.create_log_group(logGroupName=unique)
     logs.create_log_stream(logGroupName=unique, logStreamName="s")

@@ -31,18 +31,18 @@ class Bus:
 
     @property
     def queue(self) -> str:
-        """The queue's address."""
+        """URL of the queue."""
         return str(self.place.client("sqs").get_queue_url(QueueName=self.name)["QueueUrl"])
 
     def received(self) -> list[dict[str, Any]]:
-        """Return the events that arrived since the last time."""
+        """Return the events that arrived since the last call."""
         found = self.place.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
         for row in found.get("Messages", []):
             self.place.client("sqs").delete_message(QueueUrl=self.queue, ReceiptHandle=row["ReceiptHandle"])
         return [json.loads(row["Body"]) for row in found.get("Messages", [])]
 
     def send_on(self, target: "Bus", role: str | None) -> None:
-        """Let a rule send everything of `mlops` to another bus."""
+        """Let a rule forward all `mlops` events to another bus."""
         events = self.place.client("events")
         name = f"to-{target.name}"
         events.put_rule(Name=name, EventBusName=self.name, EventPattern=json.dumps({"source": ["mlops"]}))
@@ -50,7 +50,7 @@ class Bus:
         events.put_targets(Rule=name, EventBusName=self.name, Targets=[{"Id": "t", "Arn": target.arn, **arguments}])
 
     def put(self, **entry: Any) -> dict[str, Any]:
-        """Put an event on it as its account's root."""
+        """Put an event on the bus as its account's root."""
         row = {"Source": "mlops", "DetailType": "Released", "Detail": '{"n": 1}', "EventBusName": self.name, **entry}
         return dict(self.place.client("events").put_events(Entries=[row])["Entries"][0])
 
@@ -81,7 +81,7 @@ def make_bus(cloud: Cloud) -> Callable[..., Bus]:
 
 @pytest.fixture
 def make_role(cloud: Cloud) -> Callable[..., str]:
-    """Make a role of an account that events take: ``make_role(BUILD, statement)``."""
+    """Make a role of an account that EventBridge assumes: ``make_role(BUILD, statement)``."""
 
     def make(account: str, *statements: dict[str, Any]) -> str:
         iam, name = cloud.at(account).client("iam"), f"sender{next(_number)}"
@@ -100,19 +100,19 @@ def make_role(cloud: Cloud) -> Callable[..., str]:
 
 
 def puts(bus: Bus) -> dict[str, Any]:
-    """Write the statement of a sender's role."""
+    """Return the statement of a sender's role."""
     return {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus.arn}
 
 
 def admits(bus: Bus, account: str, role: str, source: str = "mlops") -> dict[str, Any]:
-    """Write the statement of a receiving bus."""
+    """Return the statement of a receiving bus."""
     condition = {"ArnEquals": {"aws:PrincipalArn": role}, "StringEquals": {"events:source": source}}
     root = {"AWS": f"arn:aws:iam::{account}:root"}
     return {**puts(bus), "Sid": "in", "Principal": root, "Condition": condition}
 
 
 def policy(*statements: dict[str, Any]) -> str:
-    """Write a policy."""
+    """Return a policy document."""
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
@@ -120,7 +120,7 @@ def policy(*statements: dict[str, Any]) -> str:
 def test_a_rule_reaches_a_bus_of_another_account_by_both_sides(
     cloud: Cloud, make_bus: Callable[..., Bus], make_role: Callable[..., str], wait_for: Callable[..., Any], region: str
 ) -> None:
-    """A role that may, and a bus that admits it, its source and no other; the event keeps its account and Region."""
+    """The role may put events, and the bus admits only this account and source; the event keeps its account and Region."""
     source, inbox = make_bus(BUILD), make_bus(STAGING, region, account=[BUILD])
     role = make_role(BUILD, puts(inbox))
     receiver = inbox.place.client("events")
@@ -155,7 +155,7 @@ def test_a_rule_reaches_a_bus_of_another_account_by_both_sides(
 def test_events_take_one_hop(
     make_bus: Callable[..., Bus], make_role: Callable[..., str], wait_for: Callable[..., Any], cloud: Cloud
 ) -> None:
-    """What a bus received from another one stays there; an event of its own goes on."""
+    """A bus does not forward events from another bus; its own events are forwarded."""
     first, second, third = make_bus(BUILD), make_bus(STAGING), make_bus("333333333333")
     for here, there in ((first, second), (second, third)):
         role = make_role(here.place.number, puts(there))
@@ -175,7 +175,7 @@ def test_events_take_one_hop(
 def test_events_are_put_on_a_bus_of_another_account(
     make_bus: Callable[..., Bus], make_role: Callable[..., str], wait_for: Callable[..., Any], cloud: Cloud
 ) -> None:
-    """By its ARN, with both sides; `put_permission` for an account lets its root and roles in."""
+    """By its ARN, with permission on both sides; `put_permission` for an account admits its root and roles."""
     inbox, own = make_bus(STAGING, account=[BUILD]), make_bus(BUILD)
     role = make_role(BUILD, puts(inbox), puts(own))
     got = cloud.at(BUILD).client("sts").assume_role(RoleArn=role, RoleSessionName="sender")["Credentials"]
@@ -201,7 +201,7 @@ def test_events_are_put_on_a_bus_of_another_account(
 
 
 def test_a_templates_policy_is_a_statement_of_the_bus(cloud: Cloud, unique: str, wait_for: Callable[..., Any]) -> None:
-    """Of the bus itself, or a resource of its own; both go with the stack."""
+    """A policy of the bus itself, or a separate resource; both are deleted with the stack."""
     place = cloud.at(STAGING, "eu-west-1")
     client, events = place.client("cloudformation"), place.client("events")
     allow = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{BUILD}:root"}, "Action": "events:PutEvents"}
@@ -241,7 +241,7 @@ def test_a_templates_policy_is_a_statement_of_the_bus(cloud: Cloud, unique: str,
 
 
 def test_a_policy_beyond_its_limit_is_refused(make_bus: Callable[..., Bus]) -> None:
-    """10,240 characters; the policy before stays."""
+    """10,240 characters; the previous policy stays."""
     bus = make_bus(BUILD)
     events = bus.place.client("events")
     statement = admits(bus, STAGING, f"arn:aws:iam::{STAGING}:role/r")

@@ -1,4 +1,4 @@
-"""Which images the embedded registry has. Source: BatchGetImage's errors and failures in botocore, ecr 2015-09-21."""
+"""Images in the embedded registry. Source: BatchGetImage's errors and failures in botocore, ecr 2015-09-21."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ ZERO, OTHER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 
 
 def test_this_machine_stands_in_for_the_placeholder(cloud):
-    """The all-zero digest of ``cdk.json`` is this machine's own code; another digest was never pushed."""
+    """The all-zero digest of ``cdk.json`` is this machine's own code; other digests were never pushed."""
     answer = cloud.client("ecr").batch_get_image(
         repositoryName="mlops-runtime", imageIds=[{"imageDigest": ZERO}, {"imageDigest": OTHER}]
     )
@@ -24,7 +24,7 @@ def test_this_machine_stands_in_for_the_placeholder(cloud):
 
 
 def test_the_placeholder_is_described(cloud, unique):
-    """Where this machine has a program for the repository, and nowhere else."""
+    """Only where this machine has a program for the repository."""
     ecr = cloud.client("ecr")
 
     (found,) = ecr.describe_images(repositoryName="mlops-runtime", imageIds=[{"imageDigest": ZERO}])["imageDetails"]
@@ -34,7 +34,7 @@ def test_the_placeholder_is_described(cloud, unique):
 
 
 def test_an_image_that_was_pushed_is_there(cloud, unique):
-    """By its digest; the repository has no other."""
+    """By its digest; the repository has no other image."""
     ecr = cloud.client("ecr")
     ecr.create_repository(repositoryName=unique)
     pushed = ecr.put_image(repositoryName=unique, imageManifest=json.dumps({"layers": []}), imageTag="1")["image"]
@@ -46,7 +46,7 @@ def test_an_image_that_was_pushed_is_there(cloud, unique):
 
 
 def test_an_image_that_was_not_pushed_is_not_described(cloud, unique):
-    """Also beside one that was; DescribeImages has no failures of single images."""
+    """Also beside a pushed one; DescribeImages has no failures per image."""
     ecr = cloud.client("ecr")
     ecr.create_repository(repositoryName=unique)
     pushed = ecr.put_image(repositoryName=unique, imageManifest=json.dumps({"layers": []}), imageTag="1")["image"]
@@ -58,13 +58,13 @@ def test_an_image_that_was_not_pushed_is_not_described(cloud, unique):
 
 
 def test_a_repository_that_nobody_made_is_an_error(cloud, unique):
-    """As the model of the operation lists it."""
+    """With the error in the operation's model."""
     with pytest.raises(ClientError, match="RepositoryNotFoundException"):
         cloud.client("ecr").batch_get_image(repositoryName=unique, imageIds=[{"imageDigest": OTHER}])
 
 
 def test_a_role_is_asked_for_the_repository(cloud, make_role, acting_as, allow):
-    """The right to one repository does not reach another."""
+    """Permission on one repository does not cover another."""
     one = "arn:aws:ecr:us-east-1:000000000000:repository/mlops-runtime"
     ecr = acting_as(make_role(allow("ecr:BatchGetImage", resource=one)))("ecr")
 
@@ -74,7 +74,7 @@ def test_a_role_is_asked_for_the_repository(cloud, make_role, acting_as, allow):
 
 
 def test_a_lock_of_a_stack_stands_in_for_its_image(cloud, unique):
-    """In any repository; a lock that makes no environment here is there too, and says why where it is to run."""
+    """In any repository; a lock that cannot be installed here is found too, and its error appears when it runs."""
     s3, ecr = cloud.client("s3"), cloud.client("ecr")
     s3.create_bucket(Bucket=f"{unique}-assets")
     digests = []

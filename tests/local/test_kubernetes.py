@@ -1,10 +1,10 @@
-"""The Kubernetes of the embedded cloud as a whole: what it tells on an address of its own."""
+"""The Kubernetes of the embedded cloud as a whole: its status address."""
 
 from mlops_local.cloud import Cloud
 
 
 def test_the_cloud_tells_of_its_clusters(cloud: Cloud) -> None:
-    """``mlops local status`` reads it."""
+    """``mlops local status`` reads them."""
     told = cloud.call("/_mlops/clusters")
 
     assert told["account"] == "000000000000"

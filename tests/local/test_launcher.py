@@ -1,4 +1,4 @@
-"""The child process: what is installed in it, how it refuses, how it ends."""
+"""The child process: installed modules, its errors, and its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _installs(path: Path) -> bool:
 
 
 def _installable() -> set[str]:
-    """Name the modules that have an ``install`` without arguments; a folder that has one of its own installs what is in it."""
+    """Return the modules with an ``install`` without arguments; a package with its own ``install`` covers its modules."""
     return {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in PACKAGE.rglob("*.py")
@@ -41,14 +41,14 @@ def _installable() -> set[str]:
 
 
 def test_every_module_that_installs_is_installed_once() -> None:
-    """A plane that is forgotten would answer as MiniStack does, without our rules."""
+    """A module that is not installed would leave MiniStack's behavior."""
     installed = [module.__name__ for module in launcher._MODULES]
 
     assert sorted(installed) == sorted(_installable())
 
 
 def test_iam_stands_in_front_of_the_planes() -> None:
-    """Modules are installed in order: what registers after IAM is asked for through it."""
+    """Modules are installed in order: handlers registered after IAM are called through it."""
     order = list(launcher._MODULES)
 
     assert order.index(authorization) < order.index(sagemaker)
@@ -56,7 +56,7 @@ def test_iam_stands_in_front_of_the_planes() -> None:
 
 
 def test_fails_in_one_line_with_another_ministack(tmp_path: Path) -> None:
-    """The child ends before it listens, and its only word is what does not fit."""
+    """The child exits before it listens, with only this message."""
     program = "import mlops_local.compat as compat, mlops_local.launcher as launcher; compat.VERSION = '9.9.9'; launcher.main()"
 
     result = subprocess.run(
@@ -76,7 +76,7 @@ def test_fails_in_one_line_with_another_ministack(tmp_path: Path) -> None:
 
 @pytest.mark.cloud
 def test_open_files_are_limited_by_the_machine_alone(cloud: Cloud) -> None:
-    """Functions, jobs and servers each hold pipes and sockets: the soft limit is raised to the hard one."""
+    """Functions, jobs and servers need pipes and sockets: the soft limit is raised to the hard limit."""
     limits = Path(f"/proc/{cloud.pid}/limits").read_text().splitlines()
 
     (line,) = (line for line in limits if line.startswith("Max open files"))
@@ -86,7 +86,7 @@ def test_open_files_are_limited_by_the_machine_alone(cloud: Cloud) -> None:
 
 @pytest.mark.cloud
 def test_temporary_files_stay_in_the_clouds_folder(cloud: Cloud) -> None:
-    """Going down removes them with the state."""
+    """``down`` deletes them with the state."""
     environment = Path(f"/proc/{cloud.pid}/environ").read_text().split("\0")
 
     assert f"TMPDIR={cloud.home / 'state' / 'tmp'}" in environment
@@ -94,7 +94,7 @@ def test_temporary_files_stay_in_the_clouds_folder(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_in_order_when_told_to(own_cloud: Callable[..., Cloud], number: signal.Signals) -> None:
-    """Says what it is at the start and that it is down at the end, and ends with code 0."""
+    """It logs its start and its end, and exits with code 0."""
     cloud = own_cloud()
 
     os.kill(cloud.pid, number)
@@ -108,7 +108,7 @@ def test_ends_in_order_when_told_to(own_cloud: Callable[..., Cloud], number: sig
 
 
 def test_serves_on_the_socket_that_it_inherits(own_cloud: Callable[..., Cloud]) -> None:
-    """The parent binds: the port is taken before the child is there, and the child opens no other one."""
+    """The parent binds the port before the child starts, and the child opens no other."""
     cloud = own_cloud()
 
     sockets = _descriptors(cloud.pid)

@@ -1,4 +1,4 @@
-"""The load balancers of the embedded cloud as a whole: what it tells on an address of its own."""
+"""The load balancers of the embedded cloud as a whole: their status address."""
 
 import shutil
 
@@ -6,7 +6,7 @@ from mlops_local.cloud import Cloud
 
 
 def test_the_cloud_tells_what_stands_for_load_balancers(cloud: Cloud) -> None:
-    """Haproxy where it is installed, and the small relay by its name where it is not."""
+    """HAProxy if it is installed, else the small relay."""
     told = cloud.call("/_mlops/load-balancers")
 
     assert isinstance(told["load_balancers"], list)
@@ -14,7 +14,7 @@ def test_the_cloud_tells_what_stands_for_load_balancers(cloud: Cloud) -> None:
 
 
 def test_status_names_what_listens_where(cloud: Cloud) -> None:
-    """So that a person knows which proxy runs, and under which address a listener is reached."""
+    """The running proxy, and the address of each listener."""
     status = cloud.status()
 
     assert set(status["load_balancing"]) == {"engine", "load_balancers"}

@@ -12,7 +12,7 @@ from mlops_runtime.image.requirements_lock import LOCK_COMMAND, asset_name
 
 @pytest.fixture
 def assets(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """Objects of the bucket that stacks bring their files to."""
+    """Objects of the bucket for stacks' assets."""
     objects: dict[str, bytes] = {}
     monkeypatch.setattr(lock_assets.s3, "_buckets", {"cdk-x-assets-1": {"objects": objects}})
     monkeypatch.setattr(lock_assets.s3, "_get_object_data", lambda _bucket, key: objects[key])
@@ -24,7 +24,7 @@ IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/forecast@sha256:"
 
 
 def test_an_image_is_found_by_the_hash_of_its_lock(assets: dict[str, bytes]) -> None:
-    """Whatever its repository is called; it serves and trains as our own image does."""
+    """Whatever the name of its repository; it serves and trains like our own image."""
     content = f"one==1.0 --hash=sha256:{'0a' * 32}\n".encode()
     digest = hashlib.sha256(content).hexdigest()
     assert lock_of(digest) is None
@@ -34,7 +34,7 @@ def test_an_image_is_found_by_the_hash_of_its_lock(assets: dict[str, bytes]) -> 
 
 
 def test_an_asset_with_other_bytes_is_no_lock(assets: dict[str, bytes]) -> None:
-    """Its name alone does not count."""
+    """Its name alone is not enough."""
     assets[f"{asset_name('0a' * 32)}.lock"] = b"anything"
     assert lock_of("0a" * 32) is None
     with pytest.raises(runners.UnknownImageError, match="no runner for image repository 'team/forecast'"):
@@ -49,7 +49,7 @@ def test_an_asset_with_other_bytes_is_no_lock(assets: dict[str, bytes]) -> None:
     ],
 )
 def test_fails_on_a_lock_that_makes_no_environment_here(assets: dict[str, bytes], content: str, problem: str) -> None:
-    """When a job or an endpoint names it, with the fix."""
+    """When a job or an endpoint uses it; the error has the fix."""
     digest = hashlib.sha256(content.encode()).hexdigest()
     assets[f"{asset_name(digest)}.lock"] = content.encode()
     with pytest.raises(runners.UnknownImageError, match=problem) as raised:

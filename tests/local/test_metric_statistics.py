@@ -1,4 +1,4 @@
-"""Statistics of a period: against numpy, after CloudWatch's definitions, and as GetMetricData and alarms take them."""
+"""Statistics of a period: compared with numpy, by CloudWatch's definitions, in GetMetricData and alarms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STORED = [{"Value": 100.0}, {"Value": 300.0, "Count": 2.0}, {"Value": 301.0}]
     percent=st.sampled_from([0.0, 50.0, 90.0, 99.0, 99.9, 100.0]),
 )
 def test_statistics_are_numpys(values: list[float], counts: list[int], percent: float) -> None:
-    """Values with counts have the statistics of the values repeated that often."""
+    """Values with counts equal the values repeated that often."""
     stored = [{"Value": value, "Count": float(count)} for value, count in zip(values, counts, strict=False)]
     repeated = np.repeat(values, counts[: len(values)])
     expected = {
@@ -40,7 +40,7 @@ def test_statistics_are_numpys(values: list[float], counts: list[int], percent: 
 
 
 def test_statistic_sets_count_as_published() -> None:
-    """A statistic set adds its own count, sum and bounds, and has no percentile."""
+    """A statistic set adds its count, sum and bounds, and has no percentile."""
     stored: list[dict[str, Any]] = [
         {"Value": 2.0, "_stat": {"SampleCount": 4.0, "Sum": 8.0, "Minimum": 1.0, "Maximum": 5.0}},
         {"Value": 12.0},
@@ -66,13 +66,13 @@ def test_statistic_sets_count_as_published() -> None:
     ],
 )
 def test_ranges_exclude_their_lower_bound_and_include_the_upper(name: str, value: float) -> None:
-    """As the page defines percentile ranks and trimmed counts."""
+    """By the page's definition of percentile ranks and trimmed counts."""
     assert statistic_problem(name) is None
     assert statistic(STORED, name) == pytest.approx(value)
 
 
 def test_ranges_need_single_values_that_are_not_negative() -> None:
-    """As percentiles do."""
+    """Like percentiles."""
     assert statistic([{"Value": -1.0}, {"Value": 5.0}], "PR(:3)") is None
     sets = [{"Value": 2.0, "_stat": {"SampleCount": 4.0, "Sum": 8.0, "Minimum": 1.0, "Maximum": 5.0}}]
     assert statistic(sets, "TC(:3)") is None
@@ -94,14 +94,14 @@ def test_ranges_need_single_values_that_are_not_negative() -> None:
     ],
 )
 def test_names_what_is_no_statistic(name: str, problem: str) -> None:
-    """Neither for GetMetricData nor for an alarm."""
+    """Neither GetMetricData nor an alarm accepts them."""
     assert str(statistic_problem(name)).startswith(problem)
     assert extended_problem(name) == statistic_problem(name)
 
 
 @pytest.mark.parametrize("name", ["p99", "p99.9", "p100", "PR(100:2000)", "TC(10%:90%)", "TC(20%:80%)"])
 def test_an_alarm_takes_ranks_of_values_and_counts_in_percent(name: str) -> None:
-    """As botocore's model of PutMetricAlarm lists them."""
+    """The statistics in botocore's model of PutMetricAlarm."""
     assert extended_problem(name) is None
 
 
@@ -116,7 +116,7 @@ def test_an_alarm_takes_ranks_of_values_and_counts_in_percent(name: str) -> None
     ],
 )
 def test_an_alarm_takes_less_than_get_metric_data(name: str, problem: str) -> None:
-    """What its model does not list is refused."""
+    """Statistics outside the model are rejected."""
     assert str(extended_problem(name)).startswith(problem)
 
 
@@ -129,7 +129,7 @@ def ask(cloud: Cloud, stat: str, **window: Any) -> list[float]:
 
 
 def test_get_metric_data_counts_values_below_a_limit(cloud: Cloud) -> None:
-    """SampleCount, percentile rank and trimmed count of one minute; a statistic that is not one is refused by its place."""
+    """SampleCount, percentile rank and trimmed count of one minute; an unknown statistic is rejected with its position."""
     client, at = cloud.client("cloudwatch"), datetime.fromisoformat(cloud.clock()["now"])
     data = {"MetricName": "Latency", "Dimensions": [{"Name": "File", "Value": __name__}], "Timestamp": at}
     client.put_metric_data(

@@ -1,4 +1,4 @@
-"""Environments of models, made by the stock uv of wheels that lie in a folder."""
+"""Environments of models, made by the stock uv from wheels in a folder."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that uv takes packages from, and from nowhere else."""
+    """A folder that is uv's only package source."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     monkeypatch.setenv("UV_NO_INDEX", "1")
@@ -30,7 +30,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def wheel(folder: Path, name: str, *, tag: str = "py3-none-any", requires: str = "") -> str:
-    """Write a wheel with one module, and return its line in a lock."""
+    """Write a wheel with one module, and return its lock line."""
     info = f"{name}-1.0.dist-info"
     files = {
         f"{name}.py": "value = 7\n",
@@ -49,17 +49,17 @@ def wheel(folder: Path, name: str, *, tag: str = "py3-none-any", requires: str =
 
 
 def lock(*lines: str, head: str = "") -> RequirementsLock:
-    """Return a lock of these lines."""
+    """Return a lock with the given lines."""
     return RequirementsLock.parsed((head + "".join(lines)).encode())
 
 
 def answer(python: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """Run code in an environment."""
+    """Run code in an environment, and return its output."""
     return subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, check=False, env={})
 
 
 def test_an_environment_has_what_its_lock_names(wheels: Path, tmp_path: Path) -> None:
-    """Its packages alone, with this Python where the lock names none, and the lock beside them."""
+    """Only its packages, this Python if the lock names none, and the lock file."""
     of = lock(wheel(wheels, "one"), wheel(wheels, "two", requires="Requires-Dist: one\n"))
     place = made(of, tmp_path / "environments")
     code = "import one, two, sys; print(one.value + two.value, '%d.%d' % sys.version_info[:2])"
@@ -70,7 +70,7 @@ def test_an_environment_has_what_its_lock_names(wheels: Path, tmp_path: Path) ->
 
 
 def test_an_environment_is_made_once(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After that neither uv nor an index is asked."""
+    """Later uses call neither uv nor an index."""
     of = lock(wheel(wheels, "one"))
     first = made(of, tmp_path / "environments")
     monkeypatch.setenv("UV", "/nonexistent/uv")
@@ -86,7 +86,7 @@ def test_two_jobs_at_once_make_one_environment(wheels: Path, tmp_path: Path) -> 
 
 
 def test_what_a_killed_maker_left_is_made_again(wheels: Path, tmp_path: Path) -> None:
-    """A folder is an environment only when it is whole."""
+    """A folder is an environment only when it is complete."""
     of = lock(wheel(wheels, "one"))
     partial = tmp_path / "environments" / f"{of.sha256}.partial"
     (partial / "bin").mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_what_a_killed_maker_left_is_made_again(wheels: Path, tmp_path: Path) ->
 
 
 def test_fails_on_a_wheel_with_other_bytes(wheels: Path, tmp_path: Path) -> None:
-    """And leaves no environment."""
+    """No environment is left."""
     of = lock(wheel(wheels, "one"))
     wheel(wheels, "one", requires="Summary: another\n")
     with pytest.raises(ModelEnvironmentError, match=r"Hash mismatch for `one==1\.0`"):
@@ -106,7 +106,7 @@ def test_fails_on_a_wheel_with_other_bytes(wheels: Path, tmp_path: Path) -> None
 
 
 def test_fails_on_a_package_without_a_wheel_for_this_machine(wheels: Path, tmp_path: Path) -> None:
-    """With the fix."""
+    """The error has the fix."""
     of = lock(wheel(wheels, "one", tag="py3-none-win_arm64"))
     with pytest.raises(
         ModelEnvironmentError, match=r"one.*each package needs a wheel for this machine: choose versions"
@@ -115,7 +115,7 @@ def test_fails_on_a_package_without_a_wheel_for_this_machine(wheels: Path, tmp_p
 
 
 def test_fails_on_a_lock_that_lacks_what_a_package_requires(wheels: Path, tmp_path: Path) -> None:
-    """Nothing is installed that the lock does not name."""
+    """Only packages in the lock are installed."""
     wheel(wheels, "one")
     of = lock(wheel(wheels, "two", requires="Requires-Dist: one\n"))
     with pytest.raises(ModelEnvironmentError, match=r"cannot be made: uv: .*one"):
@@ -123,7 +123,7 @@ def test_fails_on_a_lock_that_lacks_what_a_package_requires(wheels: Path, tmp_pa
 
 
 def test_fails_without_the_python_of_the_lock(wheels: Path, tmp_path: Path) -> None:
-    """No other Python takes its place, and none is downloaded unasked."""
+    """No other Python is used, and none is downloaded implicitly."""
     of = lock(wheel(wheels, "one"), head="# uv pip compile --python-version 3.4\n")
     with pytest.raises(
         ModelEnvironmentError, match=r"the lock is of Python 3\.4, which uv does not find here; install it \(uv"
@@ -147,7 +147,7 @@ def test_fails_without_uv(wheels: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_models_process_reaches_no_network(wheels: Path, tmp_path: Path) -> None:
-    """Where the kernel allows it; a script that trains without isolation keeps it."""
+    """If the kernel supports it; a training script without isolation keeps its network."""
     if isolation() is None:
         pytest.skip("the kernel refuses unshare --user --net")
     of, folder = lock(wheel(wheels, "one")), tmp_path / "environments"
@@ -157,13 +157,13 @@ def test_a_models_process_reaches_no_network(wheels: Path, tmp_path: Path) -> No
         code = f"import one, socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)"
         reached = [answer(Path(given["MLOPS_MODEL_PYTHON"]), code) for given in (kept, free)]
     assert [done.returncode for done in reached] == [1, 0], reached
-    assert "Connection refused" in reached[0].stderr  # by its own loopback
+    assert "Connection refused" in reached[0].stderr  # on its own loopback
     outside = answer(Path(kept["MLOPS_MODEL_PYTHON"]), "import socket; socket.create_connection(('192.0.2.1', 80), 5)")
     assert "Network is unreachable" in outside.stderr
 
 
 def test_a_models_process_reaches_itself(wheels: Path, tmp_path: Path) -> None:
-    """As in a container without a network: by its own loopback, on which nothing else listens."""
+    """As in a container without a network: its own loopback works, on which nothing else listens."""
     if isolation() is None:
         pytest.skip("the kernel refuses unshare --user --net")
     python = variables(lock(wheel(wheels, "one")), tmp_path / "environments")["MLOPS_MODEL_PYTHON"]
@@ -175,7 +175,7 @@ def test_a_models_process_reaches_itself(wheels: Path, tmp_path: Path) -> None:
 def test_without_namespaces_a_models_process_runs_all_the_same(
     wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the status says so."""
+    """The status says so."""
     monkeypatch.setattr(model_environments, "isolation", lambda: None)
     of = lock(wheel(wheels, "one"))
     python = variables(of, tmp_path / "environments")["MLOPS_MODEL_PYTHON"]

@@ -1,4 +1,4 @@
-"""Objects whose key is disabled or about to be deleted."""
+"""Objects whose KMS key is disabled or pending deletion."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def _refused(call: Any, **arguments: Any) -> tuple[str, int]:
 
 
 def test_an_object_needs_its_key_enabled(cloud: Cloud, unique: str) -> None:
-    """To be read, written and copied, also by whom everything is allowed; once the key is enabled again all is as before.
+    """For reads, writes and copies, also by callers with full permissions; enabling the key restores access.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html and, as AWS answered it,
     https://github.com/localstack/localstack/pull/7786

@@ -1,4 +1,4 @@
-"""Sinks and links for observability: what AWS refuses of them is refused."""
+"""Sinks and links for observability: rejects what AWS rejects."""
 
 import json
 import time
@@ -25,7 +25,7 @@ Deploy = Callable[..., str]
 
 @pytest.fixture
 def deploy(cloud, unique) -> Iterator[Deploy]:
-    """Deploy a stack of one resource to an account: gives its ARN, or why it failed; all are deleted at the end, newest first."""
+    """Deploy a stack of one resource to an account: returns its ARN or the failure reason; deleted after the test, newest first."""
     made = []
 
     def wait(client, name: str) -> str:
@@ -69,7 +69,7 @@ def test_an_account_has_one_sink_in_a_region(deploy: Deploy) -> None:
 
 
 def test_a_link_is_made_where_the_sink_permits_it(deploy: Deploy) -> None:
-    """With what the policy allows."""
+    """With the shared types that the policy allows."""
     sink = deploy("Sink", {"Name": "platform", "Policy": POLICY})
 
     assert deploy("Link", link(sink), SOURCE).startswith(f"arn:aws:oam:us-east-1:{SOURCE}:link/")
@@ -86,14 +86,14 @@ def test_a_link_is_made_where_the_sink_permits_it(deploy: Deploy) -> None:
 def test_a_link_is_refused_that_the_sink_does_not_permit(
     deploy: Deploy, account: str, types: list[str], why: str
 ) -> None:
-    """Another account, or more than is permitted, or what cannot be shared."""
+    """Another account, more than is permitted, or an unsupported type."""
     sink = deploy("Sink", {"Name": "platform", "Policy": POLICY})
 
     assert why in deploy("Link", link(sink, *types), account)
 
 
 def test_a_sink_without_a_policy_or_of_another_region_takes_no_link(deploy: Deploy) -> None:
-    """Nor one that does not exist."""
+    """Nor does a missing sink."""
     closed = deploy("Sink", {"Name": "platform"})
     elsewhere = deploy("Sink", {"Name": "platform", "Policy": POLICY}, region="eu-west-1")
     unknown = f"arn:aws:oam:us-east-1:{HOME}:sink/00000000-0000-0000-0000-000000000000"

@@ -1,4 +1,4 @@
-"""Requests that a page in a browser sends, or that came by another name than the embedded cloud's."""
+"""Requests of a browser's page, or with another host name than the embedded cloud's."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ OWN = f"127.0.0.1:{PORT}"
     ],
 )
 def test_names_of_the_embedded_cloud_and_of_aws(host: str) -> None:
-    """Loopback with its port, below it what SDKs put before it, and the endpoints that the proxy answers for."""
+    """Loopback with its port, SDK prefixes of it, and AWS's endpoints that the proxy handles."""
     assert refusal({"host": host}, PORT) is None
 
 
@@ -42,7 +42,7 @@ def test_names_of_the_embedded_cloud_and_of_aws(host: str) -> None:
      f"127.0.0.1:{PORT}@evil.example", "x.lambda-url.us-east-1.on.aws"],
 )  # fmt: skip
 def test_other_names_are_refused(host: str) -> None:
-    """A name that somebody else's DNS may point at 127.0.0.1 is how a page gets past the same-origin policy."""
+    """A name whose DNS points at 127.0.0.1 lets a page bypass the same-origin policy (DNS rebinding)."""
     assert "Host" in (refusal({"host": host}, PORT) or "")
 
 
@@ -65,13 +65,13 @@ def test_pages_are_refused(headers: Mapping[str, str]) -> None:
 
 
 def test_what_is_not_a_page_is_let_through() -> None:
-    """SDKs send neither header; an address typed into a browser is of no page."""
+    """SDKs send neither header; an address typed into a browser belongs to no page."""
     assert refusal({"host": OWN, "sec-fetch-site": "none"}, PORT) is None
     assert refusal({"host": OWN, "origin": f"http://{OWN}", "sec-fetch-site": "same-origin"}, PORT) is None
 
 
 def send(cloud: Cloud, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str, Mapping[str, str]]:
-    """Send a request as it is."""
+    """Send a request unchanged."""
     connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=20)
     connection.request(method, path, body or None, headers)
     response = connection.getresponse()
@@ -85,7 +85,7 @@ def send(cloud: Cloud, method: str, path: str, body: bytes = b"", **headers: str
 )
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
 def test_every_address_refuses_them(cloud: Cloud, path: str, headers: dict[str, str]) -> None:
-    """Before anything else is looked at."""
+    """Before any other check."""
     for method in ("GET", "POST", "OPTIONS"):
         status, answer, got = send(cloud, method, path, b"x" if method == "POST" else b"", **headers)
         assert (status, json.loads(answer)["__type"]) == (403, "ForeignRequest")
@@ -93,14 +93,14 @@ def test_every_address_refuses_them(cloud: Cloud, path: str, headers: dict[str, 
 
 
 def test_a_websocket_of_a_page_is_refused(cloud: Cloud) -> None:
-    """Browsers open sockets to any host, and say whose page it is."""
+    """Browsers open sockets to any host, and send the page's origin."""
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://evil.example"}  # fmt: skip
     assert send(cloud, "GET", "/_aws/execute-api/abcdef01/stage", **headers)[0] == 403
 
 
 def test_a_bucket_may_serve_pages_of_its_cors_rules(cloud: Cloud, unique: str) -> None:
-    """Presigned addresses, from the origins and with the methods that it names; nothing else of S3."""
+    """Presigned URLs, from the rules' origins and with their methods; nothing else of S3."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=unique)
     s3.put_object(Bucket=unique, Key="key", Body=b"content")
@@ -116,15 +116,15 @@ def test_a_bucket_may_serve_pages_of_its_cors_rules(cloud: Cloud, unique: str) -
     asked = {"Access-Control-Request-Method": "GET"}
     assert send(cloud, "OPTIONS", url.path, **page, **asked)[0] == 200
     assert send(cloud, "OPTIONS", url.path, **page, **{"Access-Control-Request-Method": "PUT"})[0] == 403
-    assert send(cloud, "GET", url.path, **page)[0] == 403  # the rule opens nothing by itself
+    assert send(cloud, "GET", url.path, **page)[0] == 403  # the rule alone opens nothing
     assert send(cloud, "PUT", address, b"x", **page)[0] == 403
     assert send(cloud, "GET", address, **{**page, "Origin": "https://evil.example"})[0] == 403
-    # a link or an image has no origin
+    # links and images have no origin
     assert send(cloud, "GET", address, **{"Sec-Fetch-Site": "cross-site"})[0] == 200
 
 
 def test_pages_of_an_app_reach_the_sign_in(cloud: Cloud) -> None:
-    """They open Cognito's pages and ask for tokens; the form of the pages is sent by these alone."""
+    """They open Cognito's pages and request tokens; only Cognito's pages submit their form."""
     host = urlsplit(cloud.endpoint_url).netloc
     app = {"Sec-Fetch-Site": "cross-site"}
     asked = (
@@ -149,7 +149,7 @@ def test_pages_of_an_app_reach_the_sign_in(cloud: Cloud) -> None:
 
 
 def test_a_page_at_its_own_name_uses_its_own_origin(cloud: Cloud, unique: str) -> None:
-    """And other sites lead people there: by links, not by images, scripts or forms."""
+    """Other sites can link to it, but not embed images, scripts or forms."""
     name = make_site(cloud, unique)
     given = {"Host": name, "X-Forwarded-Proto": "https"}
     own = {**given, "Origin": f"https://{name}", "Sec-Fetch-Site": "same-origin"}

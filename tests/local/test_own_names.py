@@ -1,4 +1,4 @@
-"""Names of one's own of distributions and APIs: what AWS refuses, and where they lead through the proxy of a shell."""
+"""Custom names of distributions and APIs: what AWS rejects, and their use through a shell's proxy."""
 
 import json
 import ssl
@@ -21,7 +21,7 @@ def _client(cloud: Cloud, *, proxy: str = "") -> httpx.Client:
 
 
 def test_a_distribution_is_read_at_its_own_name(cloud: Cloud, unique: str) -> None:
-    """By TLS that a client checks, without the proxy's password, as a page; every path is its own."""
+    """By verified TLS, without the proxy's password, as a page; every path is the distribution's."""
     site, name = make_site(cloud, unique), f"{unique}.example.com"
     give_name(cloud, site, certificate(cloud, "*.example.com"), name)
     cloud.client("s3").put_object(Bucket=unique, Key="v2/email", Body=b"of the page")
@@ -47,7 +47,7 @@ def test_a_distribution_is_read_at_its_own_name(cloud: Cloud, unique: str) -> No
 def test_a_distribution_needs_a_certificate_for_its_name(
     cloud: Cloud, unique: str, certified: str | None, region: str, problem: str
 ) -> None:
-    """Of us-east-1, and for that name; nothing is changed."""
+    """In us-east-1 and for that name; otherwise nothing changes."""
     site, name = make_site(cloud, unique), f"{unique}.example.com"
     arn = certified and certificate(cloud, name if certified == "own" else certified, region=region)
 
@@ -58,7 +58,7 @@ def test_a_distribution_needs_a_certificate_for_its_name(
 
 
 def test_a_name_is_of_one_distribution(cloud: Cloud, unique: str) -> None:
-    """A second one is refused, and the first may keep its own when it is changed."""
+    """A second one is rejected, and the first keeps its name when it changes."""
     name, arn = f"{unique}.example.com", certificate(cloud, f"{unique}.example.com")
     first, second = make_site(cloud, unique), make_site(cloud, f"{unique}-2")
     give_name(cloud, first, arn, name)
@@ -69,7 +69,7 @@ def test_a_name_is_of_one_distribution(cloud: Cloud, unique: str) -> None:
 
 
 def test_an_api_answers_at_its_own_name_alone(cloud: Cloud, unique: str) -> None:
-    """Without a stage in the path; what is not mapped is forbidden, and so is its address once that is closed."""
+    """Without a stage in the path; unmapped paths are forbidden, and so is the default endpoint once disabled."""
     name = f"{unique}.example.com"
     gateway = cloud.client("apigateway")
     api = Front(cloud, gateway).api()
@@ -108,7 +108,7 @@ def test_an_api_answers_at_its_own_name_alone(cloud: Cloud, unique: str) -> None
 def test_an_api_needs_a_certificate_for_its_name(
     cloud: Cloud, unique: str, given: dict[str, str], problem: str
 ) -> None:
-    """Of its own region, and for that name."""
+    """In its own region and for that name."""
     name = f"{unique}.example.com"
     made = {
         "own": lambda: certificate(cloud, name),
@@ -125,7 +125,7 @@ def test_an_api_needs_a_certificate_for_its_name(
 
 
 def test_a_template_is_held_to_the_same(cloud: Cloud, unique: str) -> None:
-    """A stack fails with the words of AWS; one whose certificate is for the name is made, and may be changed."""
+    """A stack fails with AWS's message; one with a matching certificate is created and can be updated."""
     name = f"{unique}.example.com"
     formation, arn = cloud.client("cloudformation"), certificate(cloud, name)
 

@@ -1,4 +1,4 @@
-"""Pages at AWS's names, through the proxy and with the certificates of a shell."""
+"""Pages at AWS's host names, through the proxy and with a shell's certificates."""
 
 import ssl
 
@@ -16,7 +16,7 @@ def _client(cloud: Cloud, *, proxy: str = "") -> httpx.Client:
 
 
 def test_a_page_is_read_at_the_name_of_its_distribution(cloud: Cloud, unique: str) -> None:
-    """Over TLS; what is asked over HTTP is led there."""
+    """Over TLS; HTTP is redirected to it."""
     name = make_site(cloud, unique)
     with _client(cloud) as client:
         read, led = client.get(f"https://{name}/"), client.get(f"http://{name}/index.html?a=1")
@@ -28,7 +28,7 @@ def test_a_page_is_read_at_the_name_of_its_distribution(cloud: Cloud, unique: st
 
 @pytest.mark.parametrize("path", ["logout", "oauth2/authorize", "oauth2/userInfo"])
 def test_every_path_is_the_distributions(cloud: Cloud, unique: str, path: str) -> None:
-    """Apps have pages at the paths of Cognito's."""
+    """Apps may have pages at Cognito's paths."""
     name = make_site(cloud, unique)
     cloud.client("s3").put_object(Bucket=unique, Key=path, Body=b"of the app")
     with _client(cloud) as client:
@@ -51,7 +51,7 @@ def test_a_pool_signs_people_in_at_its_name(cloud: Cloud, unique: str) -> None:
 
 
 def test_pages_are_for_everyone(cloud: Cloud, unique: str) -> None:
-    """As on AWS: a browser gives no password, and reaches nothing else by it."""
+    """As on AWS: a browser sends no proxy password, and reaches nothing else without it."""
     name = make_site(cloud, unique)
     with _client(cloud, proxy=f"http://127.0.0.1:{cloud.proxy_port}") as client:
         assert client.get(f"https://{name}/").status_code == 200
@@ -61,7 +61,7 @@ def test_pages_are_for_everyone(cloud: Cloud, unique: str) -> None:
 
 
 def test_pages_of_others_are_not_served(cloud: Cloud, unique: str) -> None:
-    """A pool of another prefix or region is AWS's, and a distribution of someone else is passed on."""
+    """A pool of another prefix or region is AWS's, and another distribution is passed on."""
     own, _ = make_sign_in(cloud, unique)
     with _client(cloud) as client:
         for name in (f"x{own}", own.replace("us-east-1", "eu-west-1"), f"a.{own}"):

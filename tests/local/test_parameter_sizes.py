@@ -1,4 +1,4 @@
-"""Parameter Store refuses values that the standard tier has no room for, by the API and in stacks."""
+"""Parameter Store rejects values beyond the standard tier, by the API and in stacks."""
 
 import json
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_products_are_json_texts(cloud: Cloud) -> None:
-    """By service and filters, page by page, in the shape that the API documents."""
+    """By service and filters, page by page, in the API's documented format."""
     client = cloud.client("pricing")
     filters = [
         {"Type": "TERM_MATCH", "Field": "regionCode", "Value": "us-east-1"},
@@ -32,7 +32,7 @@ def test_products_are_json_texts(cloud: Cloud) -> None:
 
 
 def test_fails_on_what_is_not_here(cloud: Cloud) -> None:
-    """Other operations and filters are refused by name, and a token that is none of ours."""
+    """Other operations and filters are rejected by name, as is an unknown token."""
     client = cloud.client("pricing")
     with pytest.raises(ClientError, match="DescribeServices is not an operation of the embedded Price List"):
         client.describe_services()

@@ -1,4 +1,4 @@
-"""Metrics of queues on the embedded cloud: which queue reports, what, and since when."""
+"""Metrics of queues on the embedded cloud: which queues report, which metrics, and from when."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DELAYED = "ApproximateNumberOfMessagesDelayed"
 
 
 def queue(cloud: Cloud, name: str, *, metric: str = VISIBLE, is_watched: bool = True, **attributes: str) -> str:
-    """Make a queue, and an alarm as those of this project's dead letters; return the queue's URL."""
+    """Make a queue, and an alarm like this project's dead-letter alarms; return the queue's URL."""
     if is_watched:
         cloud.client("cloudwatch").put_metric_alarm(
             AlarmName=name,
@@ -38,7 +38,7 @@ def queue(cloud: Cloud, name: str, *, metric: str = VISIBLE, is_watched: bool = 
 
 
 def points(cloud: Cloud, name: str, metric: str = VISIBLE) -> list[tuple[datetime, float]]:
-    """Return what a queue reported in the last day, by minute, oldest first."""
+    """Return a queue's reported values of the last day, by minute, oldest first."""
     now = datetime.fromisoformat(cloud.clock()["now"])
     found = cloud.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/SQS",
@@ -59,7 +59,7 @@ def state(cloud: Cloud, name: str) -> str:
 
 
 def test_a_queue_reports_each_minute_until_six_hours_after_it_was_used(cloud: Cloud) -> None:
-    """From a quarter of an hour after it became active; a message keeps it so, and what is waiting raises its alarm."""
+    """From a quarter of an hour after it became active; a message keeps it active, and a waiting one triggers its alarm."""
     sqs, name = cloud.client("sqs"), "reporting"
     url = queue(cloud, name)
     cloud.clock_jump(by=timedelta(hours=1))
@@ -88,7 +88,7 @@ def test_a_queue_reports_each_minute_until_six_hours_after_it_was_used(cloud: Cl
 
 
 def test_what_a_redrive_leaves_is_reported(cloud: Cloud) -> None:
-    """No call names the dead-letter queue: the source was read once too often."""
+    """No call names the dead-letter queue: the source's message exceeded its receive count."""
     sqs = cloud.client("sqs")
     dead = queue(cloud, "letters")
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -106,7 +106,7 @@ def test_what_a_redrive_leaves_is_reported(cloud: Cloud) -> None:
 def test_messages_that_wait_for_something_are_reported_while_there_are_some(
     cloud: Cloud, metric: str, attributes: dict[str, str]
 ) -> None:
-    """In flight or delayed; zero is not reported, as it is of those that are visible."""
+    """Messages in flight or delayed; zero is not reported for them, unlike for visible messages."""
     sqs, name = cloud.client("sqs"), f"waits-{metric[-7:]}"
     url = queue(cloud, name, metric=metric, **attributes)
     sqs.send_message(QueueUrl=url, MessageBody="waits")
@@ -122,7 +122,7 @@ def test_messages_that_wait_for_something_are_reported_while_there_are_some(
 
 
 def test_a_queue_that_no_alarm_watches_has_no_metrics(cloud: Cloud) -> None:
-    """It would cost something, and its metrics are for alarms."""
+    """Metrics would cost time, and are only for alarms."""
     url = queue(cloud, "unwatched", is_watched=False)
     cloud.client("sqs").send_message(QueueUrl=url, MessageBody="waits")
     cloud.clock_jump(by=timedelta(hours=1))
@@ -130,7 +130,7 @@ def test_a_queue_that_no_alarm_watches_has_no_metrics(cloud: Cloud) -> None:
 
 
 def test_a_queue_that_is_made_again_becomes_active_anew(cloud: Cloud) -> None:
-    """Its first metrics come after a quarter of an hour, as those of any queue; another one of its name had some."""
+    """Its first metrics come after a quarter of an hour like those of any queue, although its namesake had some."""
     sqs, name = cloud.client("sqs"), "again"
     sqs.send_message(QueueUrl=queue(cloud, name), MessageBody="waits")
     cloud.clock_jump(by=timedelta(minutes=20))

@@ -1,4 +1,4 @@
-"""SQS refuses policies beyond its quotas, from whoever writes them."""
+"""SQS rejects policies beyond its quotas from every caller."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from mlops_local.queue_policies import beyond_quotas
 
 
 def statement(number: int, **changes: Any) -> dict[str, Any]:
-    """A statement that admits one rule."""
+    """Return a statement that admits one rule."""
     rule = f"arn:aws:events:us-east-1:000000000000:rule/r{number}"
     return {
         "Effect": "Allow",
@@ -41,7 +41,7 @@ def statement(number: int, **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_each_quota_is_named(statements: list[dict[str, Any]], problems: list[str]) -> None:
-    """A condition is one key of one operator; many values are one."""
+    """A condition is one key of one operator; several values count as one."""
     assert beyond_quotas({"Version": "2012-10-17", "Statement": statements}) == problems
 
 

@@ -1,4 +1,4 @@
-"""Addresses of our own on the embedded cloud's port."""
+"""Our own addresses on the embedded cloud's port."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def test_answers_beside_aws(cloud: Cloud) -> None:
-    """A request that root signed."""
+    """A request signed by root."""
     assert set(cloud.call("/_mlops/clock")) == {"now", "epoch", "scale", "waiting"}
 
 
 def test_fails_on_an_unknown_address(cloud: Cloud) -> None:
-    """Names the known ones."""
+    """The error names the known addresses."""
     with pytest.raises(CloudError, match=r"^unknown address /_mlops/weather, known are \['/_mlops/clock'"):
         cloud.call("/_mlops/weather")

@@ -1,4 +1,4 @@
-"""Images to commands: one table."""
+"""The table of images and their commands."""
 
 import json
 import sys
@@ -23,19 +23,19 @@ IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "
     ],
 )
 def test_repository_of_an_image(image: str, name: str) -> None:
-    """Registry, tag and digest are no part of it."""
+    """Without registry, tag and digest."""
     assert runners.repository(image) == name
 
 
 def test_entry_points_run_with_this_python() -> None:
-    """Whatever Python the entry point names, it is this one that runs."""
+    """Whatever Python the entry point names, this one runs."""
     for python in ("python", "python3", "python3.12", "/usr/bin/python3"):
         command = runners.job_command(IMAGE, [python, "-m", "mlops_runtime.jobs.train"], ["train.py"])
         assert command == [sys.executable, "-m", "mlops_runtime.jobs.train", "train.py"]
 
 
 def test_a_spark_application_runs_with_this_python() -> None:
-    """It makes its own session, of this machine's Spark."""
+    """It creates its own session of this machine's Spark."""
     command = runners.job_command(IMAGE, ["smspark-submit", "/opt/ml/processing/input/code/app.py"], ["--now", "t"])
     assert command == [sys.executable, "/opt/ml/processing/input/code/app.py", "--now", "t"]
 
@@ -46,7 +46,7 @@ def test_serve_is_the_runtimes_server() -> None:
 
 
 def test_environment_adds_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row from the environment joins the table; it need not serve."""
+    """A row from the environment joins the table; it need not support serving."""
     monkeypatch.setenv("MLOPS_LOCAL_RUNNERS", json.dumps({"tiny": {"train": ["-c", "pass"]}}))
     assert runners.job_command("tiny:1", None, ["x"]) == [sys.executable, "-c", "pass", "x"]
     with pytest.raises(UnknownImageError, match="image repository 'tiny' has no 'serve'"):
@@ -54,7 +54,7 @@ def test_environment_adds_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fails_on_an_image_that_is_not_in_the_table() -> None:
-    """The message names the repository, the image and the table."""
+    """The message has the repository, the image and the table."""
     with pytest.raises(
         UnknownImageError,
         match=r"no runner for image repository 'xgboost'.*runners.py has 'mlops-explain', 'mlops-runtime'",
@@ -63,13 +63,13 @@ def test_fails_on_an_image_that_is_not_in_the_table() -> None:
 
 
 def test_fails_on_an_entry_point_that_is_not_python() -> None:
-    """Other programs are in the image, which is not here."""
+    """Other programs are inside the image, which is missing here."""
     with pytest.raises(UnknownImageError, match="entry point '/bin/bash' of image repository 'mlops-runtime'"):
         runners.job_command(IMAGE, ["/bin/bash", "-c", "true"], None)
 
 
 def test_train_is_the_command_of_the_image() -> None:
-    """SageMaker runs `IMAGE train` without arguments; here that is what the image's `train` runs."""
+    """SageMaker runs `IMAGE train` without arguments; here the command of the image's `train` runs."""
     lines = (
         (ROOT / "packages/mlops-runtime/src/mlops_runtime/image/containers/model/bin/train").read_text().splitlines()
     )
@@ -78,7 +78,7 @@ def test_train_is_the_command_of_the_image() -> None:
 
 
 def test_fails_without_an_entry_point_or_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processing jobs of our image name their entry point, and so does every job of an image without `train`."""
+    """Processing jobs of our image need an entry point, and so does every job of an image without `train`."""
     with pytest.raises(UnknownImageError, match=r"has no 'process'.*give ContainerEntrypoint"):
         runners.job_command(IMAGE, None, None, is_processing=True)
     monkeypatch.setenv("MLOPS_LOCAL_RUNNERS", json.dumps({"tiny": {"serve": ["-c", "pass"]}}))

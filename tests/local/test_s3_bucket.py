@@ -1,4 +1,4 @@
-"""`AWS::S3::Bucket`: each property reaches S3, by creation and by update."""
+"""`AWS::S3::Bucket`: each property reaches S3, at creation and at update."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def bucket(cloud):
-    """Create or update the stack of one bucket: gives its name, or the reason of its failure."""
+    """Create or update the stack of one bucket: returns its name, or the failure reason."""
     client = cloud.client("cloudformation")
 
     def run(stack, properties):
@@ -27,7 +27,7 @@ def bucket(cloud):
 
 
 def test_has_every_setting_and_loses_what_an_update_drops(bucket, cloud):
-    """Encryption, lifecycle, logging, ownership, tags and events: set, then gone."""
+    """Encryption, lifecycle, logging, ownership, tags and events: set, then removed."""
     s3 = cloud.client("s3")
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
     default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
@@ -66,7 +66,7 @@ def test_has_every_setting_and_loses_what_an_update_drops(bucket, cloud):
 
 
 def test_locks_its_objects(bucket, cloud):
-    """A version cannot be deleted before its default retention is over."""
+    """A version cannot be deleted before its default retention ends."""
     retention = {"Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}, "ObjectLockEnabled": "Enabled"}
     name = bucket("bucket-lock", {"ObjectLockEnabled": True, "ObjectLockConfiguration": retention})
     s3 = cloud.client("s3")
@@ -76,7 +76,7 @@ def test_locks_its_objects(bucket, cloud):
 
 
 def test_takes_the_account_key_where_none_is_named(bucket, cloud):
-    """`aws:kms` without a key is S3's own key."""
+    """`aws:kms` without a key uses S3's own key."""
     rule = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
     name = bucket("bucket-own-key", {"BucketEncryption": {"ServerSideEncryptionConfiguration": [rule]}})
     assert cloud.client("s3").put_object(Bucket=name, Key="k", Body=b"1")["ServerSideEncryption"] == "aws:kms"

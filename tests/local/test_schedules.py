@@ -1,4 +1,4 @@
-"""Schedules of the embedded cloud: which times they name, and what a jump over them delivers."""
+"""Schedules of the embedded cloud: their times, and the deliveries of a jump."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ NOON = datetime(2017, 11, 30, 12, tzinfo=UTC)  # a Thursday
     ],
 )
 def test_first_time_after_noon(expression: str, zone: str, expected: str | None) -> None:
-    """Rates count from their creation, cron and at follow the calendar of their zone."""
+    """Rates count from their creation, cron and at follow the calendar of their time zone."""
     noon = NOON.timestamp()
     found = occurrence(expression, created=noon, after=noon, zone=zone)
     assert (None if found is None else datetime.fromtimestamp(found, UTC).replace(tzinfo=None).isoformat()) == expected
 
 
 def test_times_of_a_rate_stay_on_its_grid() -> None:
-    """Asking again after an occurrence gives the one after it, whatever the fraction of its creation."""
+    """The time after an occurrence is the next one, whatever the fraction of a second of the creation."""
     created, times = 1_512_043_200.123456, []
     for _ in range(1000):
         times.append(occurrence("rate(5 minutes)", created=created, after=times[-1] if times else created))
@@ -52,7 +52,7 @@ def test_times_of_a_rate_stay_on_its_grid() -> None:
 
 
 def queue(cloud: Cloud, name: str, service: str) -> tuple[str, str]:
-    """Make a queue that a service may send to; returns its URL and ARN."""
+    """Make a queue that a service may send to; return its URL and ARN."""
     arn = f"arn:aws:sqs:us-east-1:000000000000:{name}"
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sqs:SendMessage", "Resource": arn}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -60,7 +60,7 @@ def queue(cloud: Cloud, name: str, service: str) -> tuple[str, str]:
 
 
 def received(cloud: Cloud, url: str) -> list[dict[str, Any]]:
-    """Take all messages of a queue, in the order they were sent, each with its stamp as ``sent``."""
+    """Receive all messages of a queue, in the order they were sent, each with its timestamp as ``sent``."""
     sqs, found = cloud.client("sqs"), []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["SentTimestamp"]).get(
         "Messages"
@@ -72,7 +72,7 @@ def received(cloud: Cloud, url: str) -> list[dict[str, Any]]:
 
 
 def test_jump_delivers_every_occurrence_in_order(cloud: Cloud) -> None:
-    """Two rules over three hours: each event has its own time, and the queue's stamp agrees with it."""
+    """Two rules over three hours: each event has its own time, equal to the queue's timestamp."""
     url, arn = queue(cloud, "occurrences", "events.amazonaws.com")
     events = cloud.client("events")
     rules = {"hourly": "cron(0 * * * ? *)", "half": "cron(30 * * * ? *)"}
@@ -96,7 +96,7 @@ def test_jump_delivers_every_occurrence_in_order(cloud: Cloud) -> None:
 
 
 def test_scheduler_delivers_its_input_with_its_time(cloud: Cloud, wait_for: Callable[..., Any]) -> None:
-    """Context attributes are filled in, and a one-time schedule goes when it is told to.
+    """Context attributes are replaced, and a one-time schedule is deleted after completion if configured.
 
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
     """
@@ -130,7 +130,7 @@ def test_scheduler_delivers_its_input_with_its_time(cloud: Cloud, wait_for: Call
 
 
 def test_jump_waits_for_the_functions_of_each_occurrence(cloud: Cloud, make_function: Callable[..., str]) -> None:
-    """Three days' runs of a slow function do not overlap, and are done when the jump is."""
+    """Three days' runs of a slow function do not overlap, and end before the jump does."""
     code = "import time, boto3\ndef handler(event, context):\n    time.sleep(0.2)\n"
     code += (
         "    boto3.client('s3').put_object(Bucket='daily', Key=event['time'] + '/' + str(time.time_ns()), Body=b'')\n"
@@ -165,7 +165,7 @@ def test_jump_waits_for_the_functions_of_each_occurrence(cloud: Cloud, make_func
 def test_template_in_a_past_year_is_on_the_embedded_clock(
     own_cloud: Callable[..., Cloud], wait_for: Callable[..., Any]
 ) -> None:
-    """A rate and an alarm that CloudFormation makes in 2017 run in 2017, and a jump does not look at the alarm till today."""
+    """A rate and an alarm created by CloudFormation in 2017 run in 2017, and a jump does not evaluate the alarm until today."""
     cloud = own_cloud()
     cloud.clock_jump(to=datetime(2017, 1, 2, tzinfo=UTC))
     url, arn = queue(cloud, "past", "events.amazonaws.com")

@@ -11,7 +11,7 @@ from mlops_runtime.serving import http_app
 
 
 def test_the_file_says_what_time_it_is(tmp_path: Path) -> None:
-    """From the last change of the clock on, at its pace; a change is seen at the next look."""
+    """From the last change of the clock, at its speed; a change is visible at the next read."""
     file = tmp_path / "clock.json"
     file.write_text(json.dumps([time.time() - 10, 1_500_000_000.0, 60.0]))
     clock = ServerTime(file)
@@ -24,10 +24,10 @@ def test_the_file_says_what_time_it_is(tmp_path: Path) -> None:
 
 
 def test_all_else_is_the_real_module(tmp_path: Path) -> None:
-    """Durations are real."""
+    """Durations use real time."""
     assert ServerTime(tmp_path / "none").perf_counter is time.perf_counter
 
 
 def test_the_server_takes_its_time_from_the_module_that_is_exchanged() -> None:
-    """Should the server get it elsewhere one day, captures of a replay would lie in the wrong hour: this fails first."""
+    """If the server read the time elsewhere, a replay's captures would be in the wrong hour, and this test would fail."""
     assert http_app.time is time

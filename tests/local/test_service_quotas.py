@@ -1,4 +1,4 @@
-"""Service Quotas of the embedded cloud: ListServiceQuotas, and the address by which other quotas are set."""
+"""Service Quotas of the embedded cloud: ListServiceQuotas, and the address that sets other quotas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "ml.m5.large for endpoint usage"
 
 
 def read(client: Any, *types: str) -> dict[str, float]:
-    """Read the quotas of some types, page by page."""
+    """Return the quotas of some types, page by page."""
     pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     found = {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}
     return {kind: found[quota_name(kind)] for kind in types}
@@ -32,7 +32,7 @@ def put(cloud: Cloud, body: object) -> Any:
 
 
 def test_every_type_of_an_endpoint_has_a_quota(cloud: Cloud) -> None:
-    """Page by page, as botocore's model says."""
+    """Page by page, by botocore's model."""
     client = cloud.client("service-quotas")
     first = client.list_service_quotas(ServiceCode="sagemaker", MaxResults=10)
     assert len(first["Quotas"]) == 10
@@ -44,7 +44,7 @@ def test_every_type_of_an_endpoint_has_a_quota(cloud: Cloud) -> None:
 
 
 def test_other_quotas_can_be_set(cloud: Cloud) -> None:
-    """In place of those before; what SageMaker does not have is refused."""
+    """They replace the earlier ones; unknown types are rejected."""
     try:
         assert put(cloud, {NAME: 3}) == {NAME: 3.0}
         assert read(cloud.client("service-quotas"), "ml.m5.large") == {"ml.m5.large": 3.0}
@@ -70,7 +70,7 @@ def test_a_state_machine_asks_with_its_own_rights(
     make_role: Callable[..., str],
     allow: Callable[..., dict[str, Any]],
 ) -> None:
-    """Step Functions calls from outside of any network; its errors have the prefix of the integration's page."""
+    """Step Functions calls from outside any network; its errors have the prefix in the integration's page."""
     call, arguments = "arn:aws:states:::aws-sdk:servicequotas:listServiceQuotas", {"ServiceCode": "vpc"}
     may = make_role(allow("servicequotas:ListServiceQuotas"), service="states.amazonaws.com")
     told = run_machine(may, call, arguments)
@@ -81,7 +81,7 @@ def test_a_state_machine_asks_with_its_own_rights(
 
 
 def test_all_else_is_refused_by_name(cloud: Cloud) -> None:
-    """No other service's quotas, no other operation."""
+    """Other services' quotas and other operations."""
     client = cloud.client("service-quotas")
     with pytest.raises(ClientError, match="no quotas of 'ec2'"):
         client.list_service_quotas(ServiceCode="ec2")

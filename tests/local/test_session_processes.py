@@ -1,4 +1,4 @@
-"""Sessions of processes: who is in one, and that all of them end."""
+"""Process sessions: their members, and that all of them end."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from mlops_local import session_processes
 
 
 def test_born_names_one_living_process() -> None:
-    """The same while it lives, nothing when it is dead, also before its parent collects it."""
+    """The same while it lives, none when it is dead, also before its parent collects it."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     born = session_processes.born(child.pid)
     assert born is not None
@@ -23,7 +23,7 @@ def test_born_names_one_living_process() -> None:
 
 
 def test_end_reaches_other_groups_and_the_deaf() -> None:
-    """A member that ignores SIGTERM, in a process group of its own, whose parent is dead, ends as well."""
+    """Also a member that ignores SIGTERM, in a process group of its own, whose parent is dead."""
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     leader = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {deaf!r}], process_group=0); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", leader], start_new_session=True, stdout=subprocess.PIPE)

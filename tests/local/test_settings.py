@@ -1,4 +1,4 @@
-"""What the child process was started with."""
+"""Settings of the child process."""
 
 import runpy
 from pathlib import Path
@@ -14,7 +14,7 @@ NAMES = ("MLOPS_LOCAL_REGION", "MLOPS_LOCAL_PORT", "MLOPS_LOCAL_STATE", "MLOPS_L
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Read the settings as a process would that was started with an environment."""
+    """Return the settings of a process started with an environment."""
 
     def start(**environment: str) -> dict[str, Any]:
         for name in NAMES:
@@ -45,7 +45,7 @@ def test_the_environment_is_read(started: Any) -> None:
 
 
 def test_without_a_parent_nothing_is_reached(started: Any) -> None:
-    """A module that is imported outside of the child gets port 0, on which nobody can listen, and real time."""
+    """A module imported outside the child gets port 0, on which nothing can listen, and real time."""
     found = started()
 
     assert found["endpoint_url"]() == "http://127.0.0.1:0"
@@ -55,14 +55,14 @@ def test_without_a_parent_nothing_is_reached(started: Any) -> None:
 
 @pytest.mark.parametrize("name", ["MLOPS_LOCAL_PORT", "MLOPS_LOCAL_CLOCK_SCALE"])
 def test_fails_on_what_is_no_number(name: str, started: Any) -> None:
-    """The child ends at once instead of listening somewhere else."""
+    """The child exits at once instead of listening elsewhere."""
     with pytest.raises(ValueError, match="'many'"):
         started(**{name: "many"})
 
 
 @pytest.mark.cloud
 def test_the_parent_sets_what_the_child_reads(cloud: Cloud, started: Any) -> None:
-    """The names are the same on both sides: the environment of the running child gives its port and its folder."""
+    """Both sides use the same names: the running child's environment has its port and folder."""
     child = dict(
         entry.split("=", 1) for entry in Path(f"/proc/{cloud.pid}/environ").read_text().split("\0") if "=" in entry
     )

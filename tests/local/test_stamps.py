@@ -1,4 +1,4 @@
-"""Embedded time where handlers read it: an object's event over a rule and a queue to a function, metrics, and time-to-live."""
+"""Embedded time in handlers: an object's event through rule and queue to a function, metrics, and time-to-live."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mlops_local.cloud import Cloud
 
-# writes what it received, what it runs as, and which mlops_runtime it imported; every second message fails
+# returns what it received, its role, and which mlops_runtime it imported; every second message fails
 HANDLER = """
 import json, boto3, mlops_runtime
 def handler(event, context):
@@ -37,7 +37,7 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Give a cloud of this file's own: a season passes, in which every hour's schedule of another file's would run."""
+    """Start a cloud for this file: a season passes, in which hourly schedules of other files would run."""
     running = up(tmp_path_factory.mktemp("stamps"))
     yield running
     running.down()
@@ -104,12 +104,12 @@ def test_object_reaches_function_with_embedded_times(
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         return found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
 
-    assert wait_for(lambda: counts() == ("0", "1"))  # the failed one waits for its visibility to end, in real time
+    assert wait_for(lambda: counts() == ("0", "1"))  # the failed message waits for its visibility timeout, in real time
     assert [item["Key"] for item in s3.list_objects_v2(Bucket="stamps-out")["Contents"]] == ["capture/good"]
 
 
 def test_metrics_and_events_are_stamped_with_embedded_time(cloud: Cloud, wait_for: Callable[..., Any]) -> None:
-    """A value without a stamp of its own lies in the embedded present, and stays after a season."""
+    """A value without a timestamp gets the embedded time, and stays after a season."""
     cloudwatch = cloud.client("cloudwatch")
     now = cloud.clock()["epoch"]
     cloudwatch.put_metric_data(Namespace="Stamps", MetricData=[{"MetricName": "M", "Value": 1.0}])
@@ -122,7 +122,7 @@ def test_metrics_and_events_are_stamped_with_embedded_time(cloud: Cloud, wait_fo
 
 
 def test_objects_are_written_at_the_embedded_time(cloud: Cloud) -> None:
-    """What a listing says, a head, and the condition on it."""
+    """In a listing, a head, and a condition on it."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="stamps-written")
     cloud.clock_jump(by=timedelta(days=3))
@@ -134,7 +134,7 @@ def test_objects_are_written_at_the_embedded_time(cloud: Cloud) -> None:
 
 
 def test_a_default_retention_begins_at_the_embedded_time(cloud: Cloud) -> None:
-    """After a season too what is written is locked."""
+    """Objects written after a season are locked too."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="stamps-locked", ObjectLockEnabledForBucket=True)
     rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 2}}
@@ -150,7 +150,7 @@ def test_a_default_retention_begins_at_the_embedded_time(cloud: Cloud) -> None:
 
 
 def test_dynamodb_lives_on_the_embedded_clock(cloud: Cloud) -> None:
-    """Its stamps, and with them the sweep of expired rows, do not follow the real clock."""
+    """Its timestamps, and so the deletion of expired rows, do not follow the real clock."""
     dynamodb = cloud.client("dynamodb")
     created = dynamodb.create_table(
         TableName="ttl", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],

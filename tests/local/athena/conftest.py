@@ -1,4 +1,4 @@
-"""What the tests of Athena share: one lake in the embedded cloud of all of them."""
+"""Fixtures of the Athena tests: one lake in the shared embedded cloud."""
 
 import time
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ TIME = datetime(2017, 1, 1, 12, 30, 0, 123456, tzinfo=UTC)
 
 @pytest.fixture(scope="session")
 def lake(cloud):
-    """Give a database with an Iceberg table of two snapshots and a Hive table, and what runs a statement to its end."""
+    """Return a database with an Iceberg table of two snapshots and a Hive table, and a function that runs a query to its end."""
     s3, athena, glue = cloud.client("s3"), cloud.client("athena"), cloud.client("glue")
     s3.create_bucket(Bucket="athena-lake")
     glue.create_database(DatabaseInput={"Name": "lake"})

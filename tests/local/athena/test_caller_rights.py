@@ -1,4 +1,4 @@
-"""Athena does nothing that its caller may not do."""
+"""Athena acts with the permissions of its caller only."""
 
 import json
 import time
@@ -20,7 +20,7 @@ TABLES = "select i.n, h.micros from ice as i join hive as h on i.key = h.key"
 
 @pytest.fixture(scope="module")
 def ask(cloud, lake):
-    """Return what asks a query as a role with some of the rights: its state and reason, or why it did not start."""
+    """Return a function that runs a query as a role with some permissions: state and reason, or why it did not start."""
     made = cloud.client("iam")
     role = made.create_role(RoleName="athena-caller", AssumeRolePolicyDocument=json.dumps({"Statement": [TRUST]}))[
         "Role"
@@ -63,7 +63,7 @@ def ask(cloud, lake):
 
 @pytest.mark.parametrize("right", NEEDED)
 def test_a_query_needs_each_right_of_its_caller(ask, right):
-    """To find tables, to read files of both kinds of table, and to write results and what is unloaded."""
+    """A query needs permissions to find tables, to read files of both kinds of table, and to write results and unloaded data."""
     statement = f"unload ({TABLES}) to 's3://athena-lake/unloaded/{right.partition(':')[2]}/' with (format = 'PARQUET')"
     found = ask(statement, without=right)
     if right == "s3:GetBucketLocation":
@@ -75,7 +75,7 @@ def test_a_query_needs_each_right_of_its_caller(ask, right):
 
 
 def test_rights_on_the_database_of_a_query_are_not_enough(ask):
-    """Athena reads the database ``default`` too, whichever is named."""
+    """Athena reads the database ``default`` too, whichever database the query names."""
     database = "arn:aws:glue:us-east-1:*:database/"
     named = {"glue:GetDatabase": ["arn:aws:glue:us-east-1:*:catalog", f"{database}lake"]}
     found = ask(TABLES, **named)

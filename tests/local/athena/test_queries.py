@@ -1,4 +1,4 @@
-"""Athena of the embedded cloud: its own SQL over the catalog's tables at any snapshot, and what UNLOAD writes and refuses."""
+"""Athena of the embedded cloud: Athena SQL over the catalog's tables at any snapshot, and the output and errors of UNLOAD."""
 
 import re
 
@@ -8,7 +8,7 @@ from mlops_local.athena import queries
 
 
 def test_athenas_sql_over_tables_of_both_kinds(lake):
-    """Its functions, its quotes, its casts; an Iceberg table is read at the snapshot that is named, else at the newest."""
+    """Runs Athena's functions, quotes and casts; reads an Iceberg table at the given snapshot, by default the newest."""
     assert lake.rows("select count(*) as n from ice")[1] == [["2"]]
     at_first = f"for version as of {lake.first}"
     assert lake.rows("select max(n) as n from lake.ice " + at_first)[1] == [["0"]]  # noqa: S608 - a number
@@ -24,13 +24,13 @@ def test_athenas_sql_over_tables_of_both_kinds(lake):
 
 
 def test_columns_have_athenas_types(lake):
-    """Also where no row is asked for."""
+    """Result columns have Athena's types, also in an empty result."""
     types, rows = lake.rows("select *, array[1.5] as list, cast(1 as decimal(9, 2)) as d from ice limit 0")
     assert (types, rows) == (["varchar", "bigint", "timestamp with time zone", "array", "decimal"], [])
 
 
 def test_unload_writes_files_of_each_partition_in_no_order(lake):
-    """Without the column that they are partitioned by, and with names of no meaning."""
+    """UNLOAD omits the partition column from the files and gives them random names."""
     target = "s3://athena-lake/unloaded/parts/"
     query = "select n, n % 2 as half from unnest(sequence(0, 999)) as t (n)"
     done = lake.run(f"UNLOAD ({query}) TO '{target}' WITH (format = 'PARQUET', partitioned_by = array['half'])")
@@ -54,14 +54,14 @@ def test_unload_writes_files_of_each_partition_in_no_order(lake):
     ],
 )
 def test_unload_refuses(lake, query, options, reason):
-    """What Athena does: times with a zone, partition columns that are not the last, tables that are not there."""
+    """Rejects what Athena rejects: times with a zone, partition columns that are not the last, missing tables."""
     done = lake.run(f"unload ({query}) to 's3://athena-lake/unloaded/refused/' with (format = 'PARQUET'{options})")
     assert done["Status"]["State"] == "FAILED"
     assert re.search(reason, done["Status"]["StateChangeReason"])
 
 
 def test_unload_needs_an_empty_place_and_leaves_what_failed(lake):
-    """Of 101 partitions those of a hundred are there when it fails, so that the next try finds a place that is not empty."""
+    """When the partition 101 fails, the files of the first hundred stay, so the next attempt finds a non-empty location."""
     text = (
         "unload (select n, n as part from unnest(sequence(1, 101)) as t (n)) to 's3://athena-lake/unloaded/many/' "
         "with (format = 'PARQUET', partitioned_by = array['part'])"
@@ -72,7 +72,7 @@ def test_unload_needs_an_empty_place_and_leaves_what_failed(lake):
 
 
 def test_statements_and_workgroups_are_checked(lake):
-    """A statement's bytes, a workgroup that is not there or disabled, and one that decides the place of results."""
+    """Checks a statement's size, missing and disabled workgroups, and a workgroup that enforces the result location."""
     refused = lake.athena.exceptions.InvalidRequestException
     with pytest.raises(refused, match="at most 262144 bytes, got 262151"):
         lake.run("select " + "1" * 262144)
@@ -90,7 +90,7 @@ def test_statements_and_workgroups_are_checked(lake):
 
 
 def test_other_statements_are_left_to_ministack():
-    """Definitions of tables, and what describes them."""
+    """DDL and DESCRIBE statements are left to MiniStack."""
     statements = (
         "show tables",
         "create external table a (b int)",

@@ -1,4 +1,4 @@
-"""The cloud with tiny containers of the SageMaker tests, and an endpoint whose variant is registered."""
+"""Fixtures: the cloud with tiny containers of the SageMaker tests, and an endpoint whose variant is registered."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
 @pytest.fixture
 def registered(plane: Plane) -> Callable[..., dict[str, Any]]:
-    """Make an endpoint of two instances with one to four allowed; give what names its target."""
+    """Make an endpoint of two instances with one to four allowed; return the parameters that name its target."""
 
     def make(name: str, minimum: int = 1, maximum: int = 4) -> dict[str, Any]:
         plane.config(plane.model(name))
@@ -33,5 +33,5 @@ def registered(plane: Plane) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def capacity(plane: Plane) -> Callable[[str], int]:
-    """Give the instances of an endpoint's variant."""
+    """Return the number of instances of an endpoint's variant."""
     return lambda name: int(plane.settled(name)["ProductionVariants"][0]["CurrentInstanceCount"])

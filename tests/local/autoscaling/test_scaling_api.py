@@ -1,4 +1,4 @@
-"""The operations by boto3: what is kept, what is refused, and what a caller needs."""
+"""The operations by boto3: stored state, rejected requests, and required permissions."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
 
 def test_a_target_keeps_what_is_not_given_again(plane: Plane, registered: Make) -> None:
-    """Registered again it takes the new bound and keeps the rest; deregistered it is gone with its policies and actions."""
+    """Registering again changes the given bound and keeps the rest; deregistering deletes policies and actions too."""
     client, target = plane.cloud.client("application-autoscaling"), registered("kept")
     first = client.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[target["ResourceId"]])
     client.register_scalable_target(**target, MaxCapacity=9, SuspendedState={"DynamicScalingInSuspended": True})
@@ -32,7 +32,7 @@ def test_a_target_keeps_what_is_not_given_again(plane: Plane, registered: Make) 
 
 
 def test_another_instance_type_is_refused_while_registered(plane: Plane, registered: Make) -> None:
-    """The target has to be deregistered, the endpoint updated, and the target registered again.
+    """The instance type changes only after the target is deregistered; then the endpoint is updated and registered again.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-policy.html
     """
@@ -62,7 +62,7 @@ def test_another_instance_type_is_refused_while_registered(plane: Plane, registe
     ],
 )
 def test_fails_on_targets_that_cannot_be(plane: Plane, registered: Make, changes: dict[str, Any], message: str) -> None:
-    """Nothing is registered that could not scale."""
+    """Rejects targets that could not scale."""
     if not plane.sagemaker.list_endpoints(NameContains="refused")["Endpoints"]:
         plane.cloud.client("application-autoscaling").deregister_scalable_target(**registered("refused"))
     request = {
@@ -77,7 +77,7 @@ def test_fails_on_targets_that_cannot_be(plane: Plane, registered: Make, changes
 
 
 def test_fails_on_operations_and_schedules_that_are_not_here(plane: Plane, registered: Make) -> None:
-    """Each is refused by name."""
+    """Rejects unsupported operations and schedules by name."""
     client, target = plane.cloud.client("application-autoscaling"), registered("odd")
     with pytest.raises(ClientError, match="TagResource is not an operation of the embedded Application Auto Scaling"):
         client.tag_resource(
@@ -110,7 +110,7 @@ def test_fails_on_operations_and_schedules_that_are_not_here(plane: Plane, regis
 
 
 def test_a_caller_needs_what_the_service_does_in_its_name(plane: Plane, registered: Make) -> None:
-    """The operation alone is not enough; with all of it a target is registered and tracked.
+    """The operation's permission is not enough; with those of the service's own calls a target is registered and tracked.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
     """
@@ -166,7 +166,7 @@ def test_a_caller_needs_what_the_service_does_in_its_name(plane: Plane, register
 
 
 def test_a_machine_registers_by_its_sdk_name(plane: Plane, registered: Make) -> None:
-    """``aws-sdk:applicationautoscaling`` reaches the service as the machine's role, and its error has the SDK's name."""
+    """``aws-sdk:applicationautoscaling`` calls the service as the machine's role; errors have the SDK's names."""
     target, iam = registered("by-machine"), plane.cloud.client("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})

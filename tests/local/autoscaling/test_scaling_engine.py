@@ -1,4 +1,4 @@
-"""How many instances a policy calls for.
+"""Desired instances of scaling policies.
 
 Scheduled actions, target tracking and step scaling, on the embedded clock.
 """
@@ -22,7 +22,7 @@ Make = Callable[..., dict[str, Any]]
 
 @given(current=st.integers(1, 50), value=st.floats(0, 1e4), target=st.floats(1, 1e3))
 def test_tracking_brings_the_metric_to_its_target(current: int, value: float, target: float) -> None:
-    """Scaled out, no instance has more than its target; scaled in, as little as that allows; never the other way."""
+    """After scaling out no instance exceeds the target; scaling in goes as low as that allows; never the other direction."""
     out = scaling_engine.tracked(current, value, target, is_out=True)
     back = scaling_engine.tracked(current, value, target, is_out=False)
     assert out >= current >= back
@@ -36,7 +36,7 @@ def test_tracking_brings_the_metric_to_its_target(current: int, value: float, ta
     [(4, 0.0, 5), (4, 9.9, 5), (4, 10.0, 7), (4, -1.0, 3), (4, -11.0, 4)],
 )
 def test_steps_are_found_by_how_far_the_metric_is_over(current: int, over: float, expected: int) -> None:
-    """Bounds are relative to the alarm's threshold; where no step fits nothing changes.
+    """Bounds are relative to the alarm's threshold; without a matching step nothing changes.
 
     https://docs.aws.amazon.com/autoscaling/application/userguide/step-scaling-policy-overview.html
     """
@@ -62,7 +62,7 @@ def test_steps_are_found_by_how_far_the_metric_is_over(current: int, over: float
     ],
 )
 def test_adjusts_by_each_type(kind: str, amount: int, extra: dict[str, Any], expected: int) -> None:
-    """Percentages are rounded towards zero, below one away from it, and move by at least the magnitude."""
+    """Percentages are rounded towards zero, values below one away from it, and a change is at least the minimum magnitude."""
     step = {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": amount}
     policy = {"AdjustmentType": kind, "StepAdjustments": [step], **extra}
     assert scaling_engine.stepped(10, 0.0, policy) == expected
@@ -78,7 +78,7 @@ def _put(plane: Plane, metric: str, value: float, namespace: str = "AWS/SageMake
 def test_scheduled_actions_move_the_bounds_at_their_time(
     plane: Plane, registered: Make, capacity: Callable[[str], int]
 ) -> None:
-    """A capacity outside of the new bounds moves; one-time actions are gone afterwards.
+    """A capacity outside of the new bounds moves; one-time actions are deleted afterwards.
 
     https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-scheduled-scaling.html
     """
@@ -117,7 +117,7 @@ def test_scheduled_actions_move_the_bounds_at_their_time(
 def test_target_tracking_follows_invocations_per_instance(
     plane: Plane, registered: Make, capacity: Callable[[str], int]
 ) -> None:
-    """Three minutes above the target scale out in proportion, within the bounds; fifteen far below scale in."""
+    """Three minutes above the target scale out proportionally within the bounds; fifteen far below scale in."""
     client, target = plane.cloud.client("application-autoscaling"), registered("tracked")
     made = client.put_scaling_policy(
         **target,
@@ -140,7 +140,7 @@ def test_target_tracking_follows_invocations_per_instance(
         _put(plane, "InvocationsPerInstance", 140.0, **dimensions)
         plane.cloud.clock_jump(by=MINUTE)
     plane.cloud.clock_jump(by=MINUTE)
-    assert capacity("tracked") == 4  # a load that does not fall goes on to the maximum
+    assert capacity("tracked") == 4  # a load that stays high scales to the maximum
     for _ in range(18):
         _put(plane, "InvocationsPerInstance", 20.0, **dimensions)
         plane.cloud.clock_jump(by=MINUTE)
@@ -154,7 +154,7 @@ def test_target_tracking_follows_invocations_per_instance(
 def test_a_step_policy_is_called_by_an_alarm_of_ones_own(
     plane: Plane, registered: Make, capacity: Callable[[str], int]
 ) -> None:
-    """The alarm's action is the policy; while it rings the policy is asked again after each cool-down."""
+    """The alarm's action is the policy; while the alarm is in ALARM the policy runs again after each cooldown."""
     client, target = plane.cloud.client("application-autoscaling"), registered("stepped", maximum=4)
     step = {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}
     arn = client.put_scaling_policy(

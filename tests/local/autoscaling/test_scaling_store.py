@@ -1,6 +1,6 @@
-"""Names of scalable targets.
+"""Names of scalable targets, and validation of policies.
 
-What policies may say.
+Policies are validated when they are put.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def test_a_target_knows_its_endpoint_and_variant() -> None:
 
 
 def test_tracks_a_metric_of_ones_own_without_scaling_in() -> None:
-    """A customized metric is watched as it is given; with scale-in off there is no low alarm."""
+    """A customized metric is tracked as given; with scale-in disabled there is no low alarm."""
     policy = {"PolicyARN": ARN, "TargetTrackingScalingPolicyConfiguration": TRACKING | {"DisableScaleIn": True}}
     (alarm,) = scaling_store.alarms("endpoint/e/variant/v", policy)
     assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("N", "M", 10.0)
@@ -68,7 +68,7 @@ def test_tracks_a_metric_of_ones_own_without_scaling_in() -> None:
     ],
 )
 def test_fails_on_what_does_not_go_together(request_: dict[str, Any], message: str) -> None:
-    """Each is refused by name; what goes together is taken."""
+    """Rejects invalid combinations by name, and accepts valid ones."""
     with pytest.raises(ServiceError, match=message):
         scaling_store.check(request_)
     scaling_store.check({"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": STEPS})

@@ -1,4 +1,4 @@
-"""CloudFormation's target and policy."""
+"""Application Auto Scaling's target and policy in CloudFormation."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def _template(name: str, *, maximum: str = "4", schedule: bool = True) -> dict[s
 
 
 def test_a_stack_registers_changes_and_takes_back(plane: Plane) -> None:
-    """Target, scheduled action and policy are made, updated in place, and gone with the stack."""
+    """Target, scheduled action and policy are created, updated in place, and deleted with the stack."""
     plane.config(plane.model("stacked"))
     plane.endpoint("stacked", "stacked")
     client = plane.cloud.client("application-autoscaling")
@@ -68,7 +68,7 @@ def test_a_stack_registers_changes_and_takes_back(plane: Plane) -> None:
 
 
 def test_fails_with_the_services_reason(plane: Plane) -> None:
-    """A target of an endpoint that is not there fails its stack."""
+    """A target of a missing endpoint fails its stack."""
     with pytest.raises(WaiterError):
         _deploy(plane, "stackless", "create", _template("absent"))
     rows = plane.cloud.client("cloudformation").describe_stack_events(StackName="stackless")["StackEvents"]

@@ -1,4 +1,4 @@
-"""A user pool with hosted pages, an app of it, and a browser that keeps the pages' cookie."""
+"""Fixtures: a user pool with hosted pages, an app client, and a browser that keeps the pages' cookie."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ _number = itertools.count(1)
 
 
 class Seen(NamedTuple):
-    """What a browser got; ``back`` are the parameters of a redirect to the app."""
+    """A response to a browser; ``back`` are the parameters of a redirect to the app."""
 
     status: int
     headers: dict[str, str]
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
 
     @property
     def back(self) -> dict[str, str]:
-        """The query of the address that it is sent to."""
+        """Query parameters of the redirect's address."""
         place = urlsplit(self.headers.get("location", ""))
         return {name: values[0] for name, values in parse_qs(place.query).items()}
 
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class App:
-    """An app client of a pool, with the verifier that it makes codes for."""
+    """An app client of a pool, with its PKCE verifier."""
 
     cloud: Cloud
     pool: str
@@ -49,7 +49,7 @@ class App:
     cookies: dict[str, str] = field(default_factory=dict)
 
     def send(self, method: str, path: str, body: str = "", **headers: str) -> Seen:
-        """Send a request as a browser does; keeps and forgets the cookie that an answer sets."""
+        """Send a request as a browser does; stores and deletes the cookie that a response sets."""
         given = {"Content-Type": "application/x-www-form-urlencoded", **headers}
         if self.cookies:
             given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
@@ -69,36 +69,36 @@ class App:
         return seen
 
     def asks(self, **more: str) -> dict[str, str]:
-        """Return the parameters of a request for a code."""
+        """Return the parameters of an authorization request."""
         digest = hashlib.sha256(self.verifier.encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         asked = {"response_type": "code", "client_id": self.id, "redirect_uri": BACK, "state": "s1", "nonce": "n1"}
         return {**asked, "code_challenge": challenge, "code_challenge_method": "S256", "scope": "openid", **more}
 
     def authorize(self, **more: str) -> Seen:
-        """Open the sign-in."""
+        """Open the sign-in page."""
         return self.send("GET", f"/oauth2/authorize?{urlencode(self.asks(**more))}")
 
     def sign_in(self, password: str = PASSWORD, **more: str) -> Seen:
-        """Send the form of the sign-in page as ann."""
+        """Submit the form of the sign-in page as ann."""
         return self.send("POST", "/login", urlencode({**self.asks(**more), "username": "ann", "password": password}))
 
     def token(self, **fields: str) -> Seen:
-        """Ask the token endpoint."""
+        """Call the token endpoint."""
         return self.send("POST", "/oauth2/token", urlencode({"client_id": self.id, **fields}))
 
     def exchange(self, code: str, **more: str) -> Seen:
-        """Exchange a code."""
+        """Exchange a code for tokens."""
         fields = {"code": code, "redirect_uri": BACK, "code_verifier": self.verifier, **more}
         return self.token(grant_type="authorization_code", **fields)
 
     def refresh(self, token: str, **more: str) -> Seen:
-        """Refresh."""
+        """Refresh the tokens."""
         return self.token(grant_type="refresh_token", refresh_token=token, **more)
 
 
 def claims(token: str) -> dict[str, Any]:
-    """Return what a token says."""
+    """Return the claims of a token."""
     found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     return found
 

@@ -1,4 +1,4 @@
-"""App clients keep how they rotate, and are refused as by Cognito."""
+"""App clients store their rotation settings, and are rejected as by Cognito."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from tests.local.cognito.test_token_rotation import rotation
 
 @pytest.mark.parametrize("flows", [[], ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]])
 def test_rotation_takes_no_client_with_the_refresh_flow(make_app: Callable[..., App], flows: list[str]) -> None:
-    """Which is a default."""
+    """The refresh flow, a default, is incompatible with rotation."""
     with pytest.raises(ClientError, match="not compatible with ALLOW_REFRESH_TOKEN_AUTH"):
         make_app(ExplicitAuthFlows=flows, **rotation(0))
     with pytest.raises(ClientError, match="must be 0 to 60, got 61"):
@@ -19,7 +19,7 @@ def test_rotation_takes_no_client_with_the_refresh_flow(make_app: Callable[..., 
 
 
 def test_a_client_says_how_it_rotates(make_app: Callable[..., App]) -> None:
-    """As it was made, and as it is changed."""
+    """The settings are returned after creation and after a change."""
     app = make_app(**rotation(7))
     client, where = app.cloud.client("cognito-idp"), {"UserPoolId": app.pool, "ClientId": app.id}
 
@@ -36,7 +36,7 @@ def test_a_client_says_how_it_rotates(make_app: Callable[..., App]) -> None:
 @pytest.mark.parametrize("where", ["http://127.0.0.1:8000/", "http://app.example/", "https://app.example/#a", "app"])
 @pytest.mark.parametrize("member", ["CallbackURLs", "LogoutURLs"])
 def test_people_are_led_back_by_https(make_app: Callable[..., App], member: str, where: str) -> None:
-    """Or to localhost, or to an app of a phone."""
+    """Callback URLs are https, localhost, or an app's scheme."""
     with pytest.raises(ClientError, match=f"of {member} must be https"):
         make_app(**{member: [where]})
     make_app(**{member: ["http://localhost:8000/", "myapp://example", "https://app.example/"]})

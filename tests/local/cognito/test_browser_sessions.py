@@ -1,4 +1,4 @@
-"""Hosted pages keep a browser signed in for an hour, and give codes to none but the app that asks."""
+"""Hosted pages keep a browser signed in for an hour, and give codes only to the requesting app."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from tests.local.cognito.conftest import BACK, App, claims
 
 
 def test_a_browser_with_a_session_is_signed_in_silently(app: App) -> None:
-    """With prompt none and without; prompt login asks for the password again."""
+    """Also with prompt none; prompt login asks for the password again."""
     before = app.authorize(prompt="none")
     first = app.sign_in()
     silent, plain, again = app.authorize(prompt="none", state="s2"), app.authorize(), app.authorize(prompt="login")
@@ -20,7 +20,7 @@ def test_a_browser_with_a_session_is_signed_in_silently(app: App) -> None:
 
 
 def test_classic_pages_do_not_read_prompt(make_app: Callable[..., App]) -> None:
-    """They show the form."""
+    """The classic pages show the form."""
     app = make_app(version=1)
     assert 'name="password"' in app.authorize(prompt="none").body
 
@@ -38,7 +38,7 @@ def test_a_session_is_of_one_pool_and_of_a_user_who_may_sign_in(make_app: Callab
 
 
 def test_signing_out_ends_the_session(app: App) -> None:
-    """And leads to a registered address alone, which else changes nothing."""
+    """Redirects only to a registered address; with another address nothing changes."""
     app.sign_in()
     astray = app.send("GET", f"/logout?client_id={app.id}&logout_uri=https://evil.example/")
     still = app.authorize(prompt="none")
@@ -50,14 +50,14 @@ def test_signing_out_ends_the_session(app: App) -> None:
 
 
 def test_a_pool_without_a_domain_has_no_pages(make_app: Callable[..., App]) -> None:
-    """On AWS they would have no address."""
+    """On AWS the pages would have no address."""
     found = make_app(domain=False).authorize()
     assert (found.status, "has no domain" in found.body) == (400, True)
 
 
 @pytest.mark.parametrize("where", ["https://evil.example/", BACK + "x", BACK.replace("https", "http")])
 def test_an_address_that_is_not_registered_gets_no_code(app: App, where: str) -> None:
-    """Neither from the page nor from the form, nor silently."""
+    """Neither the page, the form, nor a silent sign-in gives a code."""
     found = [app.authorize(redirect_uri=where), app.sign_in(redirect_uri=where)]
     app.sign_in()
     found.append(app.authorize(redirect_uri=where, prompt="none"))
@@ -66,13 +66,13 @@ def test_an_address_that_is_not_registered_gets_no_code(app: App, where: str) ->
 
 
 def test_a_wrong_password_gives_no_session(app: App) -> None:
-    """The page says so."""
+    """The page reports the error."""
     assert app.sign_in(password="Bb2!bbbbbb").status == 200
     assert app.cookies == {}
 
 
 def test_a_code_is_exchanged_once_by_the_verifier_that_it_was_made_for(app: App) -> None:
-    """A wrong verifier gets nothing, nor another address."""
+    """A wrong verifier or another redirect URI gets no tokens."""
     code = app.sign_in().back["code"]
     wrong, missing = app.exchange(code, code_verifier="w" * 43), app.exchange(code, code_verifier="")
     elsewhere = app.exchange(code, redirect_uri="https://evil.example/")

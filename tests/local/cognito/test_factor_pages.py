@@ -1,4 +1,4 @@
-"""Pages hold a sign-in by password until the second factor is passed."""
+"""Hosted pages complete a sign-in only after the second factor."""
 
 import html
 import re
@@ -14,24 +14,24 @@ from tests.local.cognito.conftest import App, Seen
 
 @pytest.fixture
 def app(make_app: Callable[..., App]) -> App:
-    """A pool that requires codes."""
+    """A pool with required MFA."""
     return make_app(mfa="ON")
 
 
 def answer(app: App, page: Seen, code: str) -> Seen:
-    """Send a page's form with a code."""
+    """Submit a page's form with a code."""
     fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.body))
     return app.send("POST", "/login", urlencode({**fields, "code": code}))
 
 
 def key_of(page: Seen) -> str | None:
-    """Return the key that a page shows."""
+    """Return the key shown on a page."""
     found = re.search(r'<code id="secret">(\w+)</code>', page.body)
     return found[1] if found else None
 
 
 def test_the_first_sign_in_sets_up_an_authenticator(app: App) -> None:
-    """The password alone gives no code and no session; later a code is asked for, and the key is not shown again."""
+    """The password alone gives no code and no session; later sign-ins ask for a code, and the key is not shown again."""
     page = app.sign_in()
     before = (page.status, page.back, dict(app.cookies), app.authorize(prompt="none").back["error"])
     authenticator = Authenticator(key_of(page) or "")
@@ -47,7 +47,7 @@ def test_the_first_sign_in_sets_up_an_authenticator(app: App) -> None:
 
 
 def test_the_picture_is_of_the_key(app: App) -> None:
-    """A QR code of the address that the link has, with pool and person; later there is none."""
+    """The QR code contains the link's address with pool and user; later sign-ins show none."""
     page = app.sign_in()
     (address,) = re.findall(r'<a href="(otpauth://totp/[^"]*)"', page.body)
     lines = segno.make_qr(html.unescape(address)).svg_inline(border=4).rpartition(' d="')[2].partition('"')[0]
@@ -60,7 +60,7 @@ def test_the_picture_is_of_the_key(app: App) -> None:
 
 
 def test_a_code_that_is_refused_may_be_given_again(app: App) -> None:
-    """The same page says why; then the right one is taken."""
+    """The same page shows the reason; then the right code is accepted."""
     page = app.sign_in()
     authenticator = Authenticator(key_of(page) or "")
     wrong = answer(app, page, code_of(authenticator.secret, int(time.time() // STEP) + 9))
@@ -72,7 +72,7 @@ def test_a_code_that_is_refused_may_be_given_again(app: App) -> None:
 
 
 def test_a_sign_in_is_ended_by_another_that_set_up_the_factor(app: App) -> None:
-    """A page that was open before cannot replace the key; nor can a page be sent twice, or made up."""
+    """A page opened earlier cannot replace the key; no page can be sent twice or forged."""
     stale, page = app.sign_in(), app.sign_in()
     done = answer(app, page, Authenticator(key_of(page) or "").code())
     found = [answer(app, each, Authenticator(key_of(each) or "").code()) for each in (stale, page)]
@@ -83,7 +83,7 @@ def test_a_sign_in_is_ended_by_another_that_set_up_the_factor(app: App) -> None:
 
 
 def test_a_disabled_person_does_not_pass(app: App) -> None:
-    """Though the password was right before."""
+    """The password was accepted before the user was disabled."""
     page = app.sign_in()
     app.cloud.client("cognito-idp").admin_disable_user(UserPoolId=app.pool, Username="ann")
 

@@ -1,4 +1,4 @@
-"""Managed login shows a page for app clients with a branding alone."""
+"""Managed login shows a page only for app clients with a branding."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from tests.local.cognito.conftest import App
 
 
 def test_a_client_without_branding_has_no_page(make_app: Callable[..., App]) -> None:
-    """As on AWS, where a stack that forgets it is green; the classic pages need none."""
+    """On AWS a stack without branding deploys without an error; the classic pages need none."""
     bare, classic = make_app(branded=False), make_app(version=1, branded=False)
     before = bare.authorize()
     client, where = bare.cloud.client("cognito-idp"), {"UserPoolId": bare.pool, "ClientId": bare.id}
@@ -24,7 +24,7 @@ def test_a_client_without_branding_has_no_page(make_app: Callable[..., App]) -> 
 
 
 def test_a_template_brands_a_client(make_app: Callable[..., App], unique: str) -> None:
-    """And its stack takes it away."""
+    """Its stack deletes it too."""
     app = make_app(branded=False)
     properties = {"UserPoolId": app.pool, "ClientId": app.id, "UseCognitoProvidedValues": True}
     template = {"Resources": {"B": {"Type": "AWS::Cognito::ManagedLoginBranding", "Properties": properties}}}

@@ -1,4 +1,4 @@
-"""At the name of a pool's pages its own clients and tokens are known, and no other pool's."""
+"""The domain of a pool accepts only its own clients and tokens."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def apps(make_app: Callable[..., App]) -> tuple[App, App]:
 
 
 def name_of(app: App) -> str:
-    """Return the name of a pool's pages."""
+    """Return the domain of a pool's pages."""
     domain = app.cloud.client("cognito-idp").describe_user_pool(UserPoolId=app.pool)["UserPool"]["Domain"]
     return f"{domain}.auth.us-east-1.amazoncognito.com"
 
@@ -48,7 +48,7 @@ def test_clients_of_another_pool_are_unknown(apps: tuple[App, App]) -> None:
 
 
 def test_tokens_of_another_pool_say_nothing(apps: tuple[App, App]) -> None:
-    """At the pool's own name they name the person."""
+    """At the pool's own domain they identify the user."""
     app, other = apps
     token = app.exchange(app.sign_in(scope="openid").back["code"]).json["access_token"]
 
@@ -62,7 +62,7 @@ def test_tokens_of_another_pool_say_nothing(apps: tuple[App, App]) -> None:
 
 
 def test_a_second_factor_is_given_at_the_pool_that_asked(make_app: Callable[..., App], apps: tuple[App, App]) -> None:
-    """The form of it, sent to another, is refused, and may then be sent where it is from."""
+    """A form sent to another pool is rejected, and may then be sent to its own pool."""
     app = make_app(mfa="ON")
     page = app.sign_in()
     authenticator = Authenticator(key_of(page) or "")

@@ -1,4 +1,4 @@
-"""Tokens say when the person signed in and in which groups they are, also after a refresh."""
+"""Tokens contain the sign-in time and the user's groups, also after a refresh."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from tests.local.cognito.conftest import App, claims
 
 
 def until_later(before: int) -> None:
-    """Wait until the second is another."""
+    """Wait until the next second."""
     while int(time.time()) <= before:
         time.sleep(0.05)
 
 
 def test_refreshed_tokens_keep_the_time_and_have_the_groups(app: App) -> None:
-    """Those of a silent sign-in too, which are of the session; a new sign-in is new."""
+    """A silent sign-in keeps the session's time; a new sign-in has a new one."""
     first = app.exchange(app.sign_in().back["code"]).json
     at = claims(first["access_token"])["auth_time"]
     until_later(at)
@@ -29,7 +29,7 @@ def test_refreshed_tokens_keep_the_time_and_have_the_groups(app: App) -> None:
 
 
 def test_a_group_that_was_left_is_gone_at_the_next_refresh(app: App) -> None:
-    """So that rights end with it."""
+    """Permissions of a group end at the next refresh."""
     token = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
     client = app.cloud.client("cognito-idp")
     client.admin_remove_user_from_group(UserPoolId=app.pool, Username="ann", GroupName="on-call")
@@ -38,7 +38,7 @@ def test_a_group_that_was_left_is_gone_at_the_next_refresh(app: App) -> None:
 
 
 def test_a_refresh_token_of_another_client_is_refused(make_app: Callable[..., App]) -> None:
-    """Nor is it taken twice over: as an access token it is nothing."""
+    """A refresh token cannot be used twice, nor as an access token."""
     app, other = make_app(), make_app()
     token = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
 

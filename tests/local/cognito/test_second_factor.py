@@ -1,4 +1,4 @@
-"""The API challenges for the second factor, and takes each code once."""
+"""The API challenges for the second factor, and accepts each code once."""
 
 import re
 import time
@@ -17,20 +17,20 @@ FLOWS = {"ExplicitAuthFlows": ["ALLOW_ADMIN_USER_PASSWORD_AUTH"]}
 
 
 class Api:
-    """The operations of a sign-in, as ann."""
+    """The operations of a sign-in as ann."""
 
     def __init__(self, app: App) -> None:
         self.client, self.app = app.cloud.client("cognito-idp"), app
 
     def initiate(self) -> Any:
-        """Give the password."""
+        """Send the password."""
         named = {"USERNAME": "ann", "PASSWORD": PASSWORD}
         return self.client.admin_initiate_auth(
             UserPoolId=self.app.pool, ClientId=self.app.id, AuthFlow="ADMIN_USER_PASSWORD_AUTH", AuthParameters=named
         )
 
     def respond(self, name: str, session: str, **more: str) -> Any:
-        """Answer a challenge."""
+        """Respond to a challenge."""
         return self.client.respond_to_auth_challenge(
             ClientId=self.app.id,
             ChallengeName=name,
@@ -39,7 +39,7 @@ class Api:
         )
 
     def enroll(self) -> Authenticator:
-        """Set up an authenticator by the session of a sign-in; it ends signed in."""
+        """Set up an authenticator by the session of a sign-in, which completes the sign-in."""
         associated = self.client.associate_software_token(Session=self.initiate()["Session"])
         found = Authenticator(associated["SecretCode"])
         verified = self.client.verify_software_token(Session=associated["Session"], UserCode=found.code())
@@ -54,12 +54,12 @@ class Api:
 
 @pytest.fixture
 def api(make_app: Callable[..., App]) -> Api:
-    """A pool that requires codes."""
+    """A pool with required MFA."""
     return Api(make_app(mfa="ON", **FLOWS))
 
 
 def refused(call: Callable[[], Any]) -> tuple[str, str]:
-    """Return the error of a call."""
+    """Return the error code of a call."""
     with pytest.raises(ClientError) as found:
         call()
     error = found.value.response["Error"]
@@ -67,13 +67,13 @@ def refused(call: Callable[[], Any]) -> tuple[str, str]:
 
 
 def test_the_helper_computes_as_the_rfc() -> None:
-    """Its test vectors, of appendix B, by their last six digits."""
+    """The test vectors of appendix B, by their last six digits."""
     secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # 12345678901234567890
     assert [code_of(secret, at // STEP) for at in (59, 1111111109, 2000000000)] == ["287082", "081804", "279037"]
 
 
 def test_a_person_sets_up_a_factor_before_the_first_tokens(api: Api) -> None:
-    """And is asked for a code from then on."""
+    """Later sign-ins ask for a code."""
     first = api.initiate()
     api.enroll()
     second = api.initiate()
@@ -84,7 +84,7 @@ def test_a_person_sets_up_a_factor_before_the_first_tokens(api: Api) -> None:
 
 
 def test_a_new_password_does_not_stand_for_the_factor(api: Api) -> None:
-    """Who was invited sets a password, then an authenticator."""
+    """An invited user sets a password, then an authenticator."""
     api.client.admin_set_user_password(UserPoolId=api.app.pool, Username="ann", Password=PASSWORD, Permanent=False)
     found = api.respond("NEW_PASSWORD_REQUIRED", api.initiate()["Session"], NEW_PASSWORD="Cc3!cccccc")
 
@@ -93,7 +93,7 @@ def test_a_new_password_does_not_stand_for_the_factor(api: Api) -> None:
 
 
 def test_a_code_is_taken_once(api: Api) -> None:
-    """Also that of the setup; one of the step before or after is taken too, no other."""
+    """Also the code of the setup; codes of the adjacent time steps are accepted too, no others."""
     authenticator = api.enroll()
     used, now = code_of(authenticator.secret, authenticator._last), int(time.time() // STEP)
     again = refused(lambda: api.answer(used))
@@ -106,7 +106,7 @@ def test_a_code_is_taken_once(api: Api) -> None:
 
 @pytest.mark.parametrize("name", ["MFA_SETUP", "SOFTWARE_TOKEN_MFA", "SMS_MFA", "NEW_PASSWORD_REQUIRED"])
 def test_a_challenge_that_was_not_given_is_not_answered(api: Api, name: str) -> None:
-    """Neither without a session nor by that of another challenge."""
+    """Rejects a response without a session, or with that of another challenge."""
     authenticator = api.enroll()
     wrong = api.initiate()["Session"] if name != "SOFTWARE_TOKEN_MFA" else "s" * 32
     more = {"SOFTWARE_TOKEN_MFA_CODE": authenticator.code(), "NEW_PASSWORD": "Cc3!cccccc", "SMS_MFA_CODE": "1"}
@@ -118,7 +118,7 @@ def test_a_challenge_that_was_not_given_is_not_answered(api: Api, name: str) -> 
 
 
 def test_a_setup_that_was_not_verified_gives_nothing(api: Api) -> None:
-    """Neither its session nor that of the associated key, nor a wrong code; a second setup beside the first neither."""
+    """Neither its session, that of the associated key, a wrong code, nor a parallel setup gives tokens."""
     first, beside = api.initiate()["Session"], api.initiate()["Session"]
     associated = api.client.associate_software_token(Session=first)
     other = api.client.associate_software_token(Session=beside)
@@ -134,7 +134,7 @@ def test_a_setup_that_was_not_verified_gives_nothing(api: Api) -> None:
 
 
 def test_five_wrong_codes_lock_a_person_out(api: Api) -> None:
-    """For a second, and twice as long after each more; the right code is refused too."""
+    """For a second, doubled by each further wrong code; the right code is rejected too."""
     authenticator = api.enroll()
     wrong = code_of(authenticator.secret, int(time.time() // STEP) + 9)
     found = [refused(lambda: api.answer(wrong)) for _ in range(5)]
@@ -147,7 +147,7 @@ def test_five_wrong_codes_lock_a_person_out(api: Api) -> None:
 
 
 def test_an_administrator_deletes_an_authenticator(api: Api) -> None:
-    """Who has lost it sets up another at the next sign-in."""
+    """A user who lost it sets up another at the next sign-in."""
     who = {"UserPoolId": api.app.pool, "Username": "ann"}
     api.enroll()
     before = api.client.admin_get_user(**who)["UserMFASettingList"]
@@ -159,7 +159,7 @@ def test_an_administrator_deletes_an_authenticator(api: Api) -> None:
 
 
 def test_a_challenge_lasts_as_long_as_the_client_says(api: Api) -> None:
-    """One that is over is not answered, at the pages neither; no minutes are less than AWS takes, so that nothing waits."""
+    """An expired challenge is rejected, on the pages too. Zero minutes, less than AWS allows, avoid a wait in the test."""
     code = api.enroll().code()
     unchecked = boto3.client(
         "cognito-idp",
@@ -178,7 +178,7 @@ def test_a_challenge_lasts_as_long_as_the_client_says(api: Api) -> None:
 
 
 def test_a_pool_without_authenticators_sets_up_none(make_app: Callable[..., App]) -> None:
-    """Cognito would ask for a text message, which is not sent here."""
+    """Cognito would ask for an SMS code, which the embedded cloud does not send."""
     api = Api(make_app(mfa="ON", authenticators=False, **FLOWS))
     found = api.initiate()
 
@@ -191,7 +191,7 @@ def test_a_pool_without_authenticators_sets_up_none(make_app: Callable[..., App]
 
 
 def test_where_it_is_optional_who_has_none_signs_in(make_app: Callable[..., App]) -> None:
-    """Who sets one up by an access token is asked for it from then on."""
+    """A user who sets one up by an access token is asked for it afterwards."""
     api = Api(make_app(mfa="OPTIONAL", **FLOWS))
     token = api.initiate()["AuthenticationResult"]["AccessToken"]
     secret = api.client.associate_software_token(AccessToken=token)["SecretCode"]

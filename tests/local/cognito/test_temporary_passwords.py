@@ -1,4 +1,4 @@
-"""Passwords of people who are invited."""
+"""Temporary passwords of invited users."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -7,7 +7,7 @@ from mlops_local.cloud import Cloud
 
 
 def test_people_are_invited_without_a_password(cloud: Cloud) -> None:
-    """Cognito makes one as long as the pool asks for; a shorter one of the administrator's is refused."""
+    """Cognito generates one of the pool's minimum length; a shorter one of the administrator is rejected."""
     people = cloud.client("cognito-idp")
     policy = {"PasswordPolicy": {"MinimumLength": 20, "RequireSymbols": True}}
     pool = people.create_user_pool(PoolName="long", Policies=policy)["UserPool"]["Id"]

@@ -1,4 +1,4 @@
-"""Refresh tokens are replaced where the client says so, and end when they are revoked."""
+"""Refresh tokens rotate if the client enables it, and end when they are revoked."""
 
 import functools
 import time
@@ -13,12 +13,12 @@ from tests.local.cognito.test_refreshed_tokens import until_later
 
 
 def rotation(grace: int) -> dict[str, object]:
-    """Return the property of a client."""
+    """Return the rotation property of a client."""
     return {"RefreshTokenRotation": {"Feature": "ENABLED", "RetryGracePeriodSeconds": grace}}
 
 
 def test_a_refresh_gives_a_new_refresh_token(make_app: Callable[..., App]) -> None:
-    """Which lasts no longer than the first; the first is at its end."""
+    """The new token expires with the first; the first becomes invalid."""
     app = make_app(**rotation(0))
     tokens = app.exchange(app.sign_in().back["code"]).json
     first, signed_in = tokens["refresh_token"], claims(tokens["access_token"])
@@ -33,7 +33,7 @@ def test_a_refresh_gives_a_new_refresh_token(make_app: Callable[..., App]) -> No
 
 
 def test_the_api_rotates_by_an_operation_of_its_own(make_app: Callable[..., App]) -> None:
-    """As the pages' endpoint does, with which it shares the tokens; the flow for refreshes is refused."""
+    """The API operation shares the tokens with the pages' endpoint; the refresh flow is rejected."""
     app = make_app(**rotation(0))
     client = app.cloud.client("cognito-idp")
     signed_in = app.exchange(app.sign_in().back["code"]).json
@@ -62,7 +62,7 @@ def test_the_api_rotates_by_an_operation_of_its_own(make_app: Callable[..., App]
 
 
 def test_the_old_one_is_valid_for_the_grace_period(make_app: Callable[..., App]) -> None:
-    """For a client that did not get the answer."""
+    """For a client that lost the response."""
     app = make_app(**rotation(1))
     first = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
     app.refresh(first)
@@ -76,7 +76,7 @@ def test_the_old_one_is_valid_for_the_grace_period(make_app: Callable[..., App])
 
 
 def test_without_rotation_the_token_stays(app: App) -> None:
-    """And no other is given."""
+    """No new token is returned."""
     token = app.exchange(app.sign_in().back["code"]).json["refresh_token"]
     found = app.cloud.client("cognito-idp").get_tokens_from_refresh_token(ClientId=app.id, RefreshToken=token)
 
@@ -85,7 +85,7 @@ def test_without_rotation_the_token_stays(app: App) -> None:
 
 
 def test_a_revoked_token_gives_nothing(app: App) -> None:
-    """Another client cannot revoke it, and an access token is not one."""
+    """Another client cannot revoke it, and an access token cannot be revoked this way."""
     tokens = app.exchange(app.sign_in().back["code"]).json
 
     def revoke(token: str, client: str) -> int:

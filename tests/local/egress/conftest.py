@@ -1,4 +1,4 @@
-"""A proxy with its parts, and servers that stand for what is beyond it."""
+"""Fixtures: a proxy with its parts, and servers in place of the network beyond it."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ TOKEN = "token"
 
 @dataclass
 class Recording:
-    """A server that answers with its name and remembers what it was asked."""
+    """A server that responds with its name and records its requests."""
 
     name: str
     port: int = 0
@@ -30,7 +30,7 @@ class Recording:
 
 @dataclass
 class Running:
-    """A proxy, and the server that stands for the embedded cloud behind it."""
+    """A proxy, and the server in place of the embedded cloud behind it."""
 
     proxy: Proxy
     port: int
@@ -38,13 +38,13 @@ class Running:
     trusted: Path
 
     def url(self, user: str = "mlops", token: str = TOKEN) -> str:
-        """Return its address for a user."""
+        """Return the proxy's URL for a user."""
         return proxy_url(self.port, token, user)
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[str], Recording]]:
-    """Start a server: ``serve("cloud")``; it tunnels nothing, but records a CONNECT and answers it with 403."""
+    """Start a server: ``serve("cloud")``; it does not tunnel, but records a CONNECT and responds with 403."""
     servers = []
 
     def start(name: str) -> Recording:
@@ -67,7 +67,7 @@ def serve() -> Iterator[Callable[[str], Recording]]:
             do_GET = do_POST = do_PUT = do_CONNECT = _answer  # noqa: N815 - http.server's names
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         recording.port = server.server_address[1]

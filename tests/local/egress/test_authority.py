@@ -1,4 +1,4 @@
-"""Certificates for AWS's hosts: believed for those alone."""
+"""Certificates for AWS's hosts: trusted for those hosts only."""
 
 import ipaddress
 import socket
@@ -14,7 +14,7 @@ from mlops_local.egress.certificates import Certificates
 
 
 def handshake(authority: Authority | Certificates, trusted: Path, signed: str, asked: str) -> str:
-    """Let a client that believes the authority ask for a host, and return what it thinks of the answer."""
+    """Let a client that trusts the authority connect to a host, and return its verification result."""
     ours, theirs = socket.socketpair()
     context = ssl.create_default_context(cafile=str(trusted))
     context.verify_flags |= ssl.VERIFY_X509_STRICT  # Python 3.13's default
@@ -38,13 +38,13 @@ def handshake(authority: Authority | Certificates, trusted: Path, signed: str, a
 
 @pytest.fixture
 def authority() -> Authority:
-    """Give an authority for two domains."""
+    """Return an authority for two domains."""
     return Authority(["amazonaws.com", "api.aws"])
 
 
 @pytest.fixture
 def trusted(authority: Authority, tmp_path: Path) -> Path:
-    """Give the file of its certificate."""
+    """Return the file of its certificate."""
     path = tmp_path / "trusted.pem"
     path.write_bytes(authority.pem())
     return path
@@ -59,13 +59,13 @@ def test_clients_believe_it_for_hosts_of_its_domains(authority: Authority, trust
 
 
 def test_clients_do_not_believe_it_for_another_host(authority: Authority, trusted: Path) -> None:
-    """A certificate is for one name."""
+    """A certificate is for one host name."""
     assert "Hostname mismatch" in handshake(authority, trusted, "sts.amazonaws.com", "iam.amazonaws.com")
 
 
 @pytest.mark.parametrize("host", ["www.example.org", "amazonaws.com.example.org", "pypi.example"])
 def test_clients_do_not_believe_it_outside_its_domains(authority: Authority, trusted: Path, host: str) -> None:
-    """Even a signature of its own key is worth nothing there."""
+    """The name constraint rejects even a signature of its own key."""
     assert handshake(authority, trusted, host, host) == "permitted subtree violation"
 
 
@@ -73,14 +73,14 @@ def test_clients_do_not_believe_it_outside_its_domains(authority: Authority, tru
 def test_clients_do_not_believe_it_for_an_address(
     authority: Authority, trusted: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Domains alone do not constrain addresses: they are excluded by themselves."""
+    """Constraints on domains do not cover addresses, which are excluded separately."""
     monkeypatch.setattr(x509, "DNSName", lambda host: x509.IPAddress(ipaddress.ip_address(host)))
 
     assert handshake(authority, trusted, address, address) == "excluded subtree violation"
 
 
 def test_its_key_is_in_no_file(authority: Authority, trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two runs sign with two keys, and no private key stays behind."""
+    """Two runs have different keys, and no private key is stored."""
     folder = trusted.parent / "tmp"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -95,5 +95,5 @@ def test_its_key_is_in_no_file(authority: Authority, trusted: Path, monkeypatch:
 
 
 def test_a_host_keeps_its_context(authority: Authority) -> None:
-    """Connections to one host share a certificate, and their sessions."""
+    """Connections to one host share a certificate and its TLS sessions."""
     assert authority.context("sts.amazonaws.com") is authority.context("sts.amazonaws.com")

@@ -1,4 +1,4 @@
-"""A real Chromium at AWS's names."""
+"""A real Chromium at AWS's host names."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ def _seen(folder: Path, address: str, *arguments: str) -> str:
 
 
 def test_it_opens_the_pages_of_the_cloud(cloud: Cloud, unique: str, tmp_path: Path) -> None:
-    """With TLS that it believes; without the pin it does not."""
+    """TLS is trusted with the pinned key only."""
     name = make_site(cloud, unique)
     proxy, pin = cloud.browser_arguments()
 
@@ -32,7 +32,7 @@ def test_it_opens_the_pages_of_the_cloud(cloud: Cloud, unique: str, tmp_path: Pa
 
 
 def test_it_opens_a_name_of_ones_own(cloud: Cloud, unique: str, tmp_path: Path) -> None:
-    """As the page of the distribution that has it."""
+    """Opens the page of the distribution with that alias."""
     name = f"{unique}.example.com"
     give_name(cloud, make_site(cloud, unique), certificate(cloud, name), name)
 
@@ -40,7 +40,7 @@ def test_it_opens_a_name_of_ones_own(cloud: Cloud, unique: str, tmp_path: Path) 
 
 
 def test_it_opens_other_addresses_as_always(cloud: Cloud, serve: Callable[[str], Recording], tmp_path: Path) -> None:
-    """Past the proxy."""
+    """Bypasses the proxy."""
     own = serve("own")
 
     found = _seen(tmp_path / "profile", f"http://127.0.0.1:{own.port}/", *cloud.browser_arguments())

@@ -1,4 +1,4 @@
-"""A client that starts after a name came believes it; the name's authority may sign for that name alone."""
+"""A client started after a custom name was added trusts it; the name's authority can sign only for that name."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FOREIGN = b"-----BEGIN CERTIFICATE-----\nZm9yZWlnbg==\n-----END CERTIFICATE-----
 
 
 def test_each_name_of_ones_own_has_an_authority(tmp_path: Path) -> None:
-    """The names that came before stay, with what stood in the file by itself, and one key for the pin."""
+    """Earlier names and the initial content of the file stay; all share one key for the pin."""
     file = tmp_path / "trusted.pem"
     certificates = Certificates(["amazonaws.com"], file=file)
     before = file.read_bytes()
@@ -26,7 +26,7 @@ def test_each_name_of_ones_own_has_an_authority(tmp_path: Path) -> None:
 
 
 def test_certificates_of_the_user_stay_in_the_file(tmp_path: Path) -> None:
-    """Also when a name comes."""
+    """Adding a name keeps them."""
     file = tmp_path / "trusted.pem"
     certificates = Certificates(["amazonaws.com"], file=file, others=[FOREIGN])
     certificates.add("models.example.com")

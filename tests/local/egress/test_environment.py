@@ -1,4 +1,4 @@
-"""What a shell has in its environment, and what it had before."""
+"""The environment of a shell, and the recorded values from before."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ USER = {
 
 
 def test_clients_of_every_kind_are_led_to_the_proxy() -> None:
-    """Both spellings, loopback left out, and the certificates for botocore and node."""
+    """Both spellings, loopback excluded, and the certificates for botocore and node."""
     proxy = proxy_url(4000, "to/ken")
     found = enclosed({}, proxy=proxy, trusted=TRUSTED)
 
@@ -29,14 +29,14 @@ def test_clients_of_every_kind_are_led_to_the_proxy() -> None:
 
 
 def test_what_the_user_reaches_directly_stays_so_but_for_aws() -> None:
-    """A company's hosts stay; entries that cover AWS go."""
+    """A company's hosts stay direct; entries that cover AWS are removed."""
     found = enclosed(USER, proxy="http://127.0.0.1:4000", trusted=TRUSTED)
 
     assert found["no_proxy"] == "127.0.0.1,localhost,::1,intranet.example"
 
 
 def test_the_same_again_from_inside() -> None:
-    """A second ``mlops local env``, or ``up``, in the same shell sees what the user had, not the proxy of the first."""
+    """A second ``mlops local env`` or ``up`` in the same shell uses the user's proxy, not the proxy of the first."""
     first = {**USER, **enclosed(USER, proxy="http://127.0.0.1:4000", trusted=TRUSTED)}
 
     assert outer(first) == USER
@@ -45,7 +45,7 @@ def test_the_same_again_from_inside() -> None:
 
 
 def test_containers_inherit_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what the user had before; with network isolation as another user of the proxy."""
+    """Without the user's earlier settings; with network isolation as another user of the proxy."""
     for name, value in enclosed(USER, proxy=proxy_url(4000, "token"), trusted=TRUSTED).items():
         monkeypatch.setenv(name, value)
 
@@ -56,7 +56,7 @@ def test_containers_inherit_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_containers_of_no_embedded_cloud_get_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of the user's own is not ours to hand out."""
+    """A proxy of the user is not passed to containers."""
     monkeypatch.delenv(environment.OUTER, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
 
@@ -74,7 +74,7 @@ def test_settings_of_another_account_are_named() -> None:
 
 
 def test_certificates_of_the_user_are_kept(tmp_path: Path) -> None:
-    """The bundle that botocore would read, and what node reads beside its own."""
+    """The bundle that botocore would read, and node's extra certificates."""
     bundle, extra = tmp_path / "bundle.pem", tmp_path / "extra.pem"
     bundle.touch()
     extra.touch()
@@ -86,7 +86,7 @@ def test_certificates_of_the_user_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_was_before_is_json() -> None:
-    """Other programs may read it."""
+    """Other programs can parse it."""
     found = enclosed(USER, proxy="http://127.0.0.1:4000", trusted=TRUSTED)
 
     assert json.loads(found[environment.OUTER])["https_proxy"] == USER["https_proxy"]

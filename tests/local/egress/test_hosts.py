@@ -1,4 +1,4 @@
-"""Which hosts are AWS's."""
+"""Recognition of AWS's hosts."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ ENDPOINTS = [
 
 @pytest.mark.parametrize("host", ENDPOINTS)
 def test_endpoints_of_every_partition(host: str) -> None:
-    """Also virtual hosts, legacy names and dual-stack ones."""
+    """Also virtual hosts, legacy names and dual-stack names."""
     assert kind(host) is Kind.ENDPOINT
 
 
@@ -52,12 +52,12 @@ def test_endpoints_of_every_partition(host: str) -> None:
     ],
 )
 def test_all_other_hosts(host: str, expected: Kind) -> None:
-    """A name is AWS's by its last labels, never by a part of one."""
+    """Only the last labels make a name AWS's, never a part of a label."""
     assert kind(host) is expected
 
 
 def test_no_partition_of_botocore_is_left_out() -> None:
-    """A new partition comes with a new botocore."""
+    """A new partition arrives with a new botocore."""
     data = json.loads((Path(botocore.__file__).parent / "data" / "partitions.json").read_text())
     suffixes = {row["outputs"]["dnsSuffix"] for row in data["partitions"]}
 
@@ -66,7 +66,7 @@ def test_no_partition_of_botocore_is_left_out() -> None:
 
 
 def test_the_older_list_of_endpoints_agrees() -> None:
-    """Every partition of ``endpoints.json`` ends in a domain that is known here."""
+    """Every partition of ``endpoints.json`` ends in a known domain."""
     data = json.loads((Path(botocore.__file__).parent / "data" / "endpoints.json").read_text())
 
     assert {partition["dnsSuffix"] for partition in data["partitions"]} <= endpoint_domains()
@@ -78,11 +78,11 @@ def test_the_older_list_of_endpoints_agrees() -> None:
      "169.254.169.254", "169.254.0.0/16", "api.aws", "cn"],
 )  # fmt: skip
 def test_entries_that_would_lead_past_the_proxy(entry: str) -> None:
-    """Those that name AWS, a domain above it, or everything."""
+    """Entries that name AWS, a domain above it, or everything."""
     assert covers_aws(entry)
 
 
 @pytest.mark.parametrize("entry", ["", "localhost", ".intranet.example", "10.0.0.0/8", "gitlab.example:8443"])
 def test_entries_that_the_user_keeps(entry: str) -> None:
-    """All others."""
+    """All other entries stay."""
     assert not covers_aws(entry)

@@ -1,4 +1,4 @@
-"""AWS's hosts end at the proxy; all others are passed on untouched."""
+"""The proxy terminates connections to AWS's hosts, and passes all others on unchanged."""
 
 import socket
 import ssl
@@ -18,7 +18,7 @@ def _client(running: Running, user: str = "mlops", token: str = TOKEN) -> httpx.
 
 
 def test_an_endpoint_of_aws_is_answered_by_the_embedded_cloud(start_proxy: Start) -> None:
-    """Over TLS, with path, query, body and Host as they were sent: signatures stay valid."""
+    """Over TLS, with unchanged path, query, body and Host, so that signatures stay valid."""
     running = start_proxy({})
     with _client(running) as client:
         for number in range(3):  # on one connection
@@ -37,7 +37,7 @@ def test_an_endpoint_of_aws_is_answered_by_the_embedded_cloud(start_proxy: Start
 
 
 def test_an_endpoint_of_aws_over_plain_http_too(start_proxy: Start) -> None:
-    """A legacy client's request line names the whole address; the embedded cloud gets what a server gets."""
+    """A legacy client's request line has the whole address; the embedded cloud gets a normal request line."""
     running = start_proxy({})
     with _client(running) as client:
         assert client.get("http://sts.us-east-1.amazonaws.com/?Action=GetCallerIdentity").text == "cloud"
@@ -52,7 +52,7 @@ def test_an_endpoint_of_aws_over_plain_http_too(start_proxy: Start) -> None:
     ["https://docs.aws.amazon.com/", "https://abc.lambda-url.us-east-1.on.aws/", "https://sts.amazonaws.com:8443/"],
 )
 def test_other_hosts_of_aws_are_refused_with_their_name(start_proxy: Start, url: str) -> None:
-    """In the reason too, which is all that many clients show of a CONNECT."""
+    """The reason phrase has the name too, which is all that many clients show of a CONNECT."""
     running = start_proxy({})
     with (
         _client(running) as client,
@@ -77,7 +77,7 @@ def test_the_metadata_service_is_refused(start_proxy: Start) -> None:
 
 @pytest.mark.parametrize(("user", "token"), [("mlops", "wrong"), ("other", "token"), ("", "")])
 def test_it_is_for_shells_that_know_its_password(start_proxy: Start, user: str, token: str) -> None:
-    """Another user of the machine does not get out by it."""
+    """Another user of the machine cannot use it."""
     running = start_proxy({})
     with _client(running, user, token) as client:
         answer = client.get("http://sts.amazonaws.com/")
@@ -89,7 +89,7 @@ def test_it_is_for_shells_that_know_its_password(start_proxy: Start, user: str, 
 
 @pytest.mark.parametrize("url", ["http://sts.amazonaws.com/", "http://registry.example/"])
 def test_network_isolation_refuses_every_host(start_proxy: Start, url: str) -> None:
-    """Also the embedded cloud's own services: on AWS such a container calls none.
+    """Also the embedded cloud's own services: on AWS such a container reaches no service.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html
     """
@@ -103,7 +103,7 @@ def test_network_isolation_refuses_every_host(start_proxy: Start, url: str) -> N
 
 
 def test_a_loopback_address_is_reached_directly(start_proxy: Start, serve: Callable[[str], Recording]) -> None:
-    """By a client that does not read ``NO_PROXY``, past the proxy of the user."""
+    """A client that ignores ``NO_PROXY`` reaches it without the user's proxy."""
     app = serve("app")
     running = start_proxy({"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1"})
     with _client(running) as client:
@@ -114,7 +114,7 @@ def test_a_loopback_address_is_reached_directly(start_proxy: Start, serve: Calla
 
 
 def test_other_hosts_go_to_the_proxy_of_the_user(start_proxy: Start, serve: Callable[[str], Recording]) -> None:
-    """With its name and password instead of ours, as a CONNECT or, for plain HTTP, as the request that it was."""
+    """With the user's credentials instead of ours, as a CONNECT or, for plain HTTP, as the original request."""
     company = serve("company")
     theirs = f"http://me:s%40cret@127.0.0.1:{company.port}"
     running = start_proxy({"http_proxy": theirs, "https_proxy": theirs, "no_proxy": "intranet.example"})
@@ -131,7 +131,7 @@ def test_other_hosts_go_to_the_proxy_of_the_user(start_proxy: Start, serve: Call
 
 
 def test_a_tunnel_carries_bytes_both_ways(start_proxy: Start) -> None:
-    """Until each side has ended: what a server sends after the client's end still arrives."""
+    """Until each side has ended: data that the server sends after the client's end still arrives."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def echo() -> None:
@@ -173,7 +173,7 @@ def test_a_tunnel_carries_bytes_both_ways(start_proxy: Start) -> None:
     ],
 )
 def test_what_is_no_request_for_a_proxy_is_refused(start_proxy: Start, head: bytes, status: bytes) -> None:
-    """With a status; the next client is served."""
+    """With an error status; the next client is served."""
     running = start_proxy({})
     with socket.create_connection(("127.0.0.1", running.port), timeout=20) as near:
         near.sendall(head)
@@ -183,7 +183,7 @@ def test_what_is_no_request_for_a_proxy_is_refused(start_proxy: Start, head: byt
 
 
 def test_a_client_that_does_not_trust_it_goes_no_further(start_proxy: Start) -> None:
-    """Nothing of its request is seen, and the proxy goes on."""
+    """Its request is never seen, and the proxy continues."""
     running = start_proxy({})
     with httpx.Client(proxy=running.url(), trust_env=False) as stranger, pytest.raises(httpx.ConnectError):
         stranger.get("https://sts.amazonaws.com/secret")
@@ -194,7 +194,7 @@ def test_a_client_that_does_not_trust_it_goes_no_further(start_proxy: Start) -> 
 
 
 def test_what_came_by_tls_is_known_by_its_connection(start_proxy: Start) -> None:
-    """While it lasts, and by the address that the embedded cloud sees."""
+    """While the connection lasts, by its address at the embedded cloud."""
     running = start_proxy({})
     seen: list[bool] = []
     running.cloud.on_client = lambda address: seen.append(running.proxy.is_tls(address))

@@ -1,4 +1,4 @@
-"""Services that the embedded cloud does not have."""
+"""Requests for services that the embedded cloud does not have."""
 
 import boto3
 import pytest
@@ -23,12 +23,12 @@ def _signed(service: str) -> dict[str, str]:
     ],
 )
 def test_services_that_are_there(host: str, signed_for: str) -> None:
-    """The host does not matter to a signed request."""
+    """The host of a signed request does not matter."""
     assert refusal("POST", "/", {"host": host, **_signed(signed_for)}, "") is None
 
 
 def test_a_service_that_is_not_there_is_named_with_its_host() -> None:
-    """And the user learns that nothing left."""
+    """The message says that nothing left the machine."""
     expected = (
         "service 'polly' (host polly.us-east-1.amazonaws.com) is not in the embedded cloud; nothing was sent to AWS"
     )
@@ -37,7 +37,7 @@ def test_a_service_that_is_not_there_is_named_with_its_host() -> None:
 
 
 def test_a_request_without_a_signature_is_not_taken_for_s3() -> None:
-    """Unless its host says so: objects may be public, and custom resources answer by a signed address."""
+    """Unless its host is S3's: objects may be public, and custom resources respond by a presigned URL."""
     assert "oidc.us-east-1.amazonaws.com" in (
         refusal("POST", "/client/register", {"host": "oidc.us-east-1.amazonaws.com"}, "") or ""
     )
@@ -50,7 +50,7 @@ def test_a_request_without_a_signature_is_not_taken_for_s3() -> None:
     [("polly", "list_lexicons"), ("redshift", "describe_clusters"), ("lightsail", "get_instances")],
 )
 def test_sdks_show_the_refusal(cloud: Cloud, service: str, operation: str) -> None:
-    """In each protocol: REST with JSON, query with XML, JSON; and they do not try again."""
+    """In REST-JSON, query-XML and JSON; SDKs do not retry."""
     with pytest.raises(ClientError, match=f"service '{service}' is not in the embedded cloud") as caught:
         getattr(cloud.client(service), operation)()
 
@@ -59,12 +59,12 @@ def test_sdks_show_the_refusal(cloud: Cloud, service: str, operation: str) -> No
 
 
 def test_boto3_is_imported_whole() -> None:
-    """The services named above are boto3's, so that the test fails when one is renamed."""
+    """boto3 knows all services named above, so a renamed one fails the test."""
     assert {"polly", "redshift", "lightsail"} <= set(boto3.Session().get_available_services())
 
 
 def test_a_web_identity_is_asked_for_without_a_signature(cloud: Cloud) -> None:
-    """The body names the operation: STS answers, and denies a role that is not there."""
+    """The body names the operation: STS responds, and denies a missing role."""
     client = cloud.client("sts")  # SDKs leave this operation unsigned, with keys too
 
     with pytest.raises(ClientError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):

@@ -1,4 +1,4 @@
-"""What came by TLS is marked, also where the client says something else."""
+"""Requests that arrived by TLS are marked, whatever header the client sent."""
 
 import asyncio
 from typing import Any
@@ -23,12 +23,12 @@ def _marked(client: tuple[str, int] | None, *headers: tuple[bytes, bytes], kind:
 
 @pytest.mark.parametrize("said", [(), ((b"x-forwarded-proto", b"http"),)])
 def test_what_came_by_tls(said: tuple[tuple[bytes, bytes], ...]) -> None:
-    """Once, and not as the client has it."""
+    """The mark appears once and overrides the client's."""
     assert _marked(TLS, *said) == [b"https"]
 
 
 @pytest.mark.parametrize(("client", "kind"), [(PLAIN, "http"), (None, "http"), (TLS, "lifespan")])
 def test_all_else_stays(client: tuple[str, int] | None, kind: str) -> None:
-    """As it came."""
+    """Everything else stays unchanged."""
     assert _marked(client, kind=kind) == []
     assert _marked(client, (b"x-forwarded-proto", b"http"), kind=kind) == [b"http"]

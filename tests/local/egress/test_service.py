@@ -1,4 +1,4 @@
-"""The proxy over the life of an embedded cloud."""
+"""The proxy over the lifetime of an embedded cloud."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from mlops_local.cloud import Cloud
 def test_a_shell_stays_right_over_a_restart(
     own_cloud: Callable[..., Cloud], serve: Callable[[str], Recording], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Started again from inside its own shell: the same addresses, a new authority, and the user's proxy is still the user's."""
+    """Restarted from its own shell it has the same addresses, a new authority, and the user's own proxy."""
     company, corporate = serve("company"), tmp_path / "corporate.pem"
     corporate.write_text("# of the company\n")
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{company.port}")
@@ -36,7 +36,7 @@ def test_a_shell_stays_right_over_a_restart(
     assert again != trusted
     assert again.startswith("# of the company")
     assert again.count("BEGIN CERTIFICATE") == 1
-    session = boto3.Session()  # its own: boto3 keeps the first one's keys
+    session = boto3.Session()  # a separate session: boto3 caches the first one's keys
     sts = session.client("sts", endpoint_url="https://sts.us-east-1.amazonaws.com")
     assert sts.get_caller_identity()["Account"] == "000000000000"
     polly = session.client("polly", endpoint_url="https://polly.us-east-1.amazonaws.com")
@@ -52,7 +52,7 @@ def test_a_shell_stays_right_over_a_restart(
 
 
 def test_no_file_of_a_cloud_holds_a_key(own_cloud: Callable[..., Cloud]) -> None:
-    """But MiniStack's, which signs the tokens of Cognito."""
+    """Except MiniStack's key, which signs Cognito's tokens."""
     cloud = own_cloud()
     boto3.client("sts", **_root(cloud)).get_caller_identity()
 

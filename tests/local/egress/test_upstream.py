@@ -1,4 +1,4 @@
-"""How the user's own settings lead to a host."""
+"""How the user's proxy settings apply to a host."""
 
 import asyncio
 import socket
@@ -23,14 +23,14 @@ from mlops_local.egress.upstream import UnreachableError, Upstream, authorizatio
     ],
 )
 def test_the_user_s_proxy_for_a_host(environ: dict[str, str], expected: str | None) -> None:
-    """As Python and curl read the variables."""
+    """Reads the variables like Python and curl."""
     found = Upstream(environ).proxy("https", "registry.example")
 
     assert (None if found is None else found.hostname) == expected
 
 
 def test_a_proxy_that_cannot_be_chained_to_is_named() -> None:
-    """SOCKS is refused, not ignored: the user's proxy may be the only way out, or be there for a reason."""
+    """SOCKS is rejected, not ignored: the user's proxy may be required to leave the network."""
     with pytest.raises(
         UnreachableError, match=r"socks5://gate.example cannot be used from the embedded cloud: give an http"
     ):
@@ -38,7 +38,7 @@ def test_a_proxy_that_cannot_be_chained_to_is_named() -> None:
 
 
 def test_names_and_passwords_are_decoded() -> None:
-    """They stand in an address percent-encoded, and in a header not."""
+    """They are percent-encoded in an address, and plain in a header."""
     proxy = Upstream({"https_proxy": "http://me:s%40cret@one.example:1"}).proxy("https", "registry.example")
     assert proxy is not None
     assert authorization(proxy) == "Proxy-Authorization: Basic bWU6c0BjcmV0\r\n"
@@ -46,7 +46,7 @@ def test_names_and_passwords_are_decoded() -> None:
 
 
 def test_a_host_that_does_not_listen_is_named() -> None:
-    """With its port."""
+    """The message has the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -55,7 +55,7 @@ def test_a_host_that_does_not_listen_is_named() -> None:
 
 
 def test_a_proxy_that_answers_nothing_is_named() -> None:
-    """It closes, and the tunnel is not there."""
+    """The proxy closes the connection without a tunnel."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""The stack of AWS's own constructs, deployed once for the clients that are not ours."""
+"""Fixtures: the stack of AWS's own constructs, deployed once for third-party clients."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ class Foreign:
     outputs: dict[str, str]
 
     def client(self, service: str) -> Any:
-        """Give a stock boto3 client."""
+        """Return a stock boto3 client."""
         return self.cloud.client(service)
 
 
@@ -42,19 +42,19 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def assembly(synthesize: Callable[..., Path]) -> Path:
-    """The assembly of the stack as it is first deployed."""
+    """The assembly of the stack's first deployment."""
     return synthesize()
 
 
 @pytest.fixture(scope="session")
 def foreign(cloud: Cloud, assembly: Path) -> Foreign:
-    """Deploy the stack on the cloud that all tests share."""
+    """Deploy the stack on the shared cloud."""
     return Foreign(cloud, deployer.deploy(cloud, assembly)["Foreign"])
 
 
 @pytest.fixture
 def command_line(tmp_path: Path) -> Callable[[str, Cloud], tuple[str, dict[str, str]]]:
-    """Find a command and give it an environment that knows only the embedded cloud; skips where there is none."""
+    """Find a command and return its environment for the embedded cloud; skip if it is not installed."""
 
     def find(name: str, cloud: Cloud) -> tuple[str, dict[str, str]]:
         found = shutil.which(name)

@@ -2,10 +2,10 @@
 # requires-python = ">=3.11,<3.15"
 # dependencies = ["mlflow[auth]==3.17.2"]
 # ///
-"""Read with the stock MLflow client what the platform mirrored, or log a model as a team does.
+"""Read the mirrored data with the stock MLflow client, or log a model as a team does.
 
-It has an environment of its own, which has the server too: ``uv sync --script tests/local/foreign/mlflow_calls.py``. ``read URI
-EXPERIMENT MODEL`` prints as JSON what the client sees of runs, versions and aliases. ``log URI NAME`` logs a model of Python code
+Its environment also has the server: ``uv sync --script tests/local/foreign/mlflow_calls.py``. ``read URI
+EXPERIMENT MODEL`` prints the client's runs, versions and aliases as JSON. ``log URI NAME`` logs a model of Python code
 under a registered name and prints its version.
 """
 
@@ -19,7 +19,7 @@ CLIENT = mlflow.MlflowClient(tracking_uri=GIVEN[0], registry_uri=GIVEN[0])
 
 
 def read(experiment: str, model: str) -> dict[str, object]:
-    """Return runs of the experiment with their metrics' histories, and versions of the model with their aliases."""
+    """Return runs of the experiment with their metric histories, and versions of the model with their aliases."""
     found = CLIENT.get_experiment_by_name(experiment)
     runs = CLIENT.search_runs([found.experiment_id]) if found is not None else []
     return {
@@ -53,7 +53,7 @@ def read(experiment: str, model: str) -> dict[str, object]:
 class Doubled(mlflow.pyfunc.PythonModel):
     """A model that doubles its only column."""
 
-    def predict(self, context, model_input, params=None):  # MLflow checks inputs by the hints of a signature
+    def predict(self, context, model_input, params=None):  # MLflow validates inputs by type hints
         """Return twice the price."""
         del context, params
         return model_input["price"] * 2

@@ -1,4 +1,4 @@
-"""The stock MLflow server of the environment of ``mlflow_calls.py``, for tests."""
+"""The stock MLflow server for tests, in the environment of ``mlflow_calls.py``."""
 
 import json
 import os
@@ -23,7 +23,7 @@ ENVIRONMENT = {
 
 
 def mlflow_python() -> str:
-    """Return the interpreter of MLflow's environment; without one the test is skipped."""
+    """Return the interpreter of MLflow's environment; skip the test without one."""
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("there is no uv to find the environment of MLflow with")
@@ -36,7 +36,7 @@ def mlflow_python() -> str:
 
 
 class MlflowServer:
-    """A server in a process of its own, which can go away and come again on the same port with what it stored."""
+    """A server in a process of its own that can stop and restart on the same port with its data."""
 
     def __init__(self, folder: Path) -> None:
         self.python, self.folder = mlflow_python(), folder
@@ -47,7 +47,7 @@ class MlflowServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, password: str | None = None) -> None:
-        """Start it, and wait until it answers; with a password it asks for that of ``admin``."""
+        """Start it and wait until it responds; with a password it requires that of ``admin``."""
         environment = {**os.environ, **ENVIRONMENT}
         app = []
         if password is not None:
@@ -86,7 +86,7 @@ class MlflowServer:
             self._process = None
 
     def client(self, verb: str, *arguments: str) -> Any:
-        """Return what the stock client says."""
+        """Return the stock client's output."""
         done = subprocess.run(
             [self.python, str(SCRIPT), verb, self.uri, *arguments],
             env={**os.environ, **ENVIRONMENT},

@@ -4,9 +4,9 @@
 # ///
 """Verify a signed archive with OpenSSF's stock ``model_signing``, whole and with each of its bytes changed.
 
-It has an environment of its own: ``uv sync --script tests/local/foreign/model_signing_calls.py``; ``pyopenssl`` it needs and does
-not declare. The only argument is JSON: paths of ``archive``, ``signature`` and public ``key``. One line of JSON comes out:
-``command``, what the command says and returns, and the places of the bytes that may be changed unnoticed, of archive and signature.
+It has an environment of its own: ``uv sync --script tests/local/foreign/model_signing_calls.py``; ``pyopenssl`` is an undeclared
+dependency. The only argument is JSON: paths of ``archive``, ``signature`` and public ``key``. Prints one line of JSON:
+``command``, the command's output and exit code, and the offsets of undetected byte changes in archive and signature.
 """
 
 import json
@@ -20,17 +20,17 @@ GIVEN = {name: Path(path) for name, path in json.loads(sys.argv[1]).items()}
 
 
 def is_accepted() -> bool:
-    """Whether the stock verifier accepts what lies there."""
+    """Whether the stock verifier accepts the files."""
     try:
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=GIVEN["key"])
         verifier.verify(GIVEN["archive"], GIVEN["signature"])
-    except Exception:  # whatever it raises, it does not accept
+    except Exception:  # any error means that it does not accept
         return False
     return True
 
 
 def unnoticed(path: Path) -> list[int]:
-    """Change each byte in turn; return the places where the change is accepted."""
+    """Change each byte in turn; return the offsets where the change is accepted."""
     whole = path.read_bytes()
     found = []
     for place in range(len(whole)):
@@ -42,7 +42,7 @@ def unnoticed(path: Path) -> list[int]:
 
 
 def main() -> None:
-    """Print what was found."""
+    """Print the results."""
     arguments = [str(GIVEN["archive"]), "--signature", str(GIVEN["signature"]), "--public_key", str(GIVEN["key"])]
     command = [sys.executable, "-m", "model_signing", "verify", "key", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

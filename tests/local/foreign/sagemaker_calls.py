@@ -2,12 +2,12 @@
 # requires-python = ">=3.11,<3.15"
 # dependencies = ["sagemaker==3.27.0"]
 # ///
-"""Make the calls of the stock SageMaker SDK that a data scientist makes, and print what became of each.
+"""Make a data scientist's calls with the stock SageMaker SDK, and print the result of each.
 
 The SDK has an environment of its own: ``uv sync --script tests/local/foreign/sagemaker_calls.py``. It finds the account by its
-environment alone, as in the shell of ``mlops local env``; nothing here knows the embedded cloud. The only argument is JSON:
-``role``, which jobs and models run as, ``image``, ``model``, the address of model data, and ``script``, a job's. One JSON line a
-call comes out: its name, and ``error`` where it failed.
+environment variables only, as in the shell of ``mlops local env``, without naming the embedded cloud. The only argument is JSON:
+``role`` of jobs and models, ``image``, ``model`` (URI of model data), and ``script`` of a job. Prints one JSON line per
+call: its name, and ``error`` if it failed.
 """
 
 import json
@@ -35,13 +35,13 @@ CALLS: dict[str, Callable[[], None]] = {}
 
 
 def call(function: Callable[[], None]) -> Callable[[], None]:
-    """Add a function to the calls, by its name."""
+    """Register a call by its function's name."""
     CALLS[function.__name__] = function
     return function
 
 
 def check(found: object, expected: object) -> None:
-    """Fail with both sides unless they are the same."""
+    """Fail with both values unless they are equal."""
     if found != expected:
         raise AssertionError(f"expected {expected!r}, got {found!r}")
 
@@ -55,19 +55,19 @@ def session_and_account() -> None:
 
 @call
 def execution_role() -> None:
-    """Find the role of who calls."""
+    """Find the caller's role."""
     check(get_execution_role(Session()), "arn:aws:iam::000000000000:role/scientist")
 
 
 @call
 def default_bucket() -> None:
-    """Make the bucket of account and region."""
+    """Create the bucket of account and region."""
     check(Session().default_bucket(), "sagemaker-us-east-1-000000000000")
 
 
 @call
 def upload_and_download() -> None:
-    """Carry a file to the default bucket and back."""
+    """Copy a file to the default bucket and back."""
     session = Session()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.csv")
@@ -138,21 +138,21 @@ def endpoint_config() -> None:
 
 @call
 def endpoint() -> None:
-    """Make an endpoint and wait until it serves."""
+    """Make an endpoint and wait until it is in service."""
     resources.Endpoint.create(endpoint_name="sdk", endpoint_config_name="sdk").wait_for_status("InService")
     check([found.endpoint_name for found in resources.Endpoint.get_all(name_contains="sdk")], ["sdk"])
 
 
 @call
 def invoke() -> None:
-    """Ask the endpoint."""
+    """Call the endpoint."""
     answer = resources.Endpoint.get("sdk").invoke(body=b"a,b", content_type="text/csv")
     check((answer.body.read(), answer.invoked_production_variant), (b"A,B", "AllTraffic"))
 
 
 @call
 def update_endpoint() -> None:
-    """Move the endpoint to another config and wait until it serves from it."""
+    """Update the endpoint to another config and wait until it is in service."""
     resources.EndpointConfig.create(
         endpoint_config_name="sdk-two", production_variants=[shapes.ProductionVariant(**VARIANT)]
     )
@@ -165,7 +165,7 @@ def update_endpoint() -> None:
 
 @call
 def tags() -> None:
-    """Tag the endpoint, read the tags and take one away."""
+    """Tag the endpoint, list the tags and remove one."""
     arn = resources.Endpoint.get("sdk").endpoint_arn
     pairs = [shapes.Tag(key="owner", value="ada"), shapes.Tag(key="stage", value="test")]
     resources.Tag.add_tags(resource_arn=arn, tags=pairs)
@@ -176,9 +176,9 @@ def tags() -> None:
 
 @call
 def register() -> None:
-    """Make a package group and register a version that waits for approval."""
+    """Make a package group and register a version with pending approval."""
     resources.ModelPackageGroup.create(model_package_group_name="sdk", model_package_group_description="of the SDK")
-    # this SDK's shape knows containers alone: another one of the same name, of model cards, hides the one with content types
+    # this SDK's shape has only containers: a shape of model cards with the same name hides the one with content types
     specification = shapes.InferenceSpecification(containers=[{"image": IMAGE, "model_data_url": MODEL}])
     package = resources.ModelPackage.create(
         model_package_group_name="sdk",
@@ -190,7 +190,7 @@ def register() -> None:
 
 @call
 def approve() -> None:
-    """Approve the version; the list shows it."""
+    """Approve the version; the list shows the approval."""
     (package,) = resources.ModelPackage.get_all(model_package_group_name="sdk")
     package.refresh()
     package.update(model_approval_status="Approved", approval_description="by hand")
@@ -200,7 +200,7 @@ def approve() -> None:
 
 @call
 def model_builder() -> None:
-    """Build and deploy with ModelBuilder, ask, and delete endpoint and model."""
+    """Build and deploy with ModelBuilder, call, and delete endpoint and model."""
     builder = ModelBuilder(
         image_uri=IMAGE,
         s3_model_data_url=MODEL,
@@ -218,7 +218,7 @@ def model_builder() -> None:
 
 @call
 def builder_registers() -> None:
-    """Register a built model with its content types, and find them at the version."""
+    """Register a built model with its content types, and read them from the version."""
     builder = ModelBuilder(
         image_uri=IMAGE,
         s3_model_data_url=MODEL,
@@ -237,7 +237,7 @@ def builder_registers() -> None:
 
 @call
 def delete_endpoint() -> None:
-    """Delete endpoint, configs and model, and wait for it."""
+    """Delete endpoint, configs and model, and wait for the deletion."""
     found = resources.Endpoint.get("sdk")
     found.delete()
     found.wait_for_delete()
@@ -248,7 +248,7 @@ def delete_endpoint() -> None:
 
 
 def refused() -> dict[str, Callable[[], object]]:
-    """Return calls of what the embedded cloud does not have, by the operation that each makes."""
+    """Return calls of unsupported operations, by operation."""
     definitions = [
         shapes.FeatureDefinition(feature_name=name, feature_type=kind)
         for name, kind in (("id", "String"), ("at", "Fractional"))
@@ -269,7 +269,7 @@ def refused() -> dict[str, Callable[[], object]]:
 
 
 def outcome(name: str, function: Callable[[], object]) -> dict[str, str]:
-    """Make a call and return what became of it."""
+    """Make a call and return its result."""
     try:
         function()
     except Exception as error:
@@ -278,7 +278,7 @@ def outcome(name: str, function: Callable[[], object]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Make the calls in their order, then those that are refused; the SDK prints too, and not always whole lines."""
+    """Make the calls in order, then the rejected ones; the SDK prints too, and not always whole lines."""
     for name, function in {**CALLS, **refused()}.items():
         sys.stdout.write(f"\n{json.dumps(outcome(name, function))}\n")
         sys.stdout.flush()

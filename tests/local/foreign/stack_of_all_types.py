@@ -1,4 +1,4 @@
-"""A CDK app of AWS's own constructs with the resource types that ours use, for clients that are not ours."""
+"""A CDK app of AWS's own constructs with the resource types of ours, for third-party clients."""
 
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def handler(event, context):
 
 
 class Everything(cdk.Stack):
-    """One of each."""
+    """One resource of each type."""
 
     def __init__(
         self, scope: Construct, id: str, *, code: Path, name: str = "world", columns: int = 2, fail: bool = False
@@ -113,7 +113,7 @@ class Everything(cdk.Stack):
         flow = logs.LogGroup(self, "FlowLogs", encryption_key=key, removal_policy=RemovalPolicy.DESTROY)
         vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(flow))
         group = ec2.SecurityGroup(self, "Group", vpc=vpc, allow_all_outbound=False)
-        group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443))  # addresses of S3 are not of the network
+        group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443))  # addresses of S3 are outside the network
         group.connections.allow_from(group, ec2.Port.tcp(443))
 
         access_logs = s3.Bucket(self, "AccessLogs", enforce_ssl=True, removal_policy=RemovalPolicy.DESTROY)
@@ -151,7 +151,7 @@ class Everything(cdk.Stack):
             environment={"TABLE": table.table_name}, environment_encryption=key, tracing=lambda_.Tracing.ACTIVE,
             log_group=logs.LogGroup(self, "FunctionLogs", encryption_key=key, removal_policy=RemovalPolicy.DESTROY),
         )  # fmt: skip
-        function.node.add_dependency(vpc)  # its answers leave by the endpoints, in each phase of the stack
+        function.node.add_dependency(vpc)  # its responses need the VPC endpoints in each phase of the stack
         table.grant_write_data(function)
         function.add_event_source(sources.SqsEventSource(queue, batch_size=1, report_batch_item_failures=True))
         topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True)
@@ -266,8 +266,8 @@ def synthesize(output: Path, code: Path, **options: object) -> Path:
     """Write the assembly of the stack `Foreign`.
 
     Args:
-        output: Where to.
-        code: A folder for the function's code.
+        output: Output folder.
+        code: Folder for the function's code.
         options: Passed to `Everything`.
     """
     (code / "function").mkdir(parents=True, exist_ok=True)

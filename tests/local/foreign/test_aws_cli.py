@@ -1,4 +1,4 @@
-"""The stock `aws` command reads and writes what the stack made."""
+"""The stock `aws` command reads and writes the stack's resources."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def aws(foreign, command_line):
-    """Run the AWS CLI and give its JSON."""
+    """Run the AWS CLI and return its JSON."""
     command, environment = command_line("aws", foreign.cloud)
 
     def run(*arguments, data=None):
@@ -33,7 +33,7 @@ def test_copies_to_and_from_the_bucket(aws, foreign, tmp_path):
 
 
 def test_describes_the_stack_and_runs_the_machine(aws, foreign):
-    """CloudFormation, Step Functions and Lambda answer the CLI."""
+    """CloudFormation, Step Functions and Lambda respond to the CLI."""
     stack = aws("cloudformation", "describe-stacks", "--stack-name", "Foreign")["Stacks"][0]
     assert stack["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
     started = aws(
@@ -45,7 +45,7 @@ def test_describes_the_stack_and_runs_the_machine(aws, foreign):
 
 
 def test_puts_a_metric_and_reads_the_alarm(aws, foreign):
-    """CloudWatch answers the CLI's protocol."""
+    """CloudWatch supports the CLI's protocol."""
     metric = ["--namespace", "Cli", "--metric-name", "m", "--value", "1", "--dimensions", "Unit=a"]
     aws("cloudwatch", "put-metric-data", *metric)
     found = aws("cloudwatch", "list-metrics", "--namespace", "Cli")["Metrics"]
@@ -55,7 +55,7 @@ def test_puts_a_metric_and_reads_the_alarm(aws, foreign):
 
 
 def test_puts_an_alarm_on_metric_math_and_sets_its_state(aws):
-    """The CLI's shorthand and JSON reach the evaluator; a state by hand is there at once."""
+    """The CLI's shorthand and JSON reach the evaluator; a manually set state is visible at once."""
     metric = {"Namespace": "Cli", "MetricName": "m", "Dimensions": []}
     metrics = [
         {"Id": "e", "Expression": "m * 2"},

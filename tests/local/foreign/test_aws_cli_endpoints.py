@@ -1,4 +1,4 @@
-"""The stock `aws` command makes, calls, scales and trains what the constructs do."""
+"""The stock `aws` command creates, calls, scales and trains like the constructs."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ INSTANCES = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
 
 @pytest.fixture
 def aws(plane, command_line):
-    """Run the AWS CLI on the cloud with tiny containers, and give its JSON."""
+    """Run the AWS CLI on the cloud with tiny containers, and return its JSON."""
     command, environment = command_line("aws", plane.cloud)
 
     def run(*arguments: str) -> Any:
@@ -27,7 +27,7 @@ def aws(plane, command_line):
 
 
 def test_an_asynchronous_endpoint_scales_and_answers(aws, plane, tmp_path):
-    """Config, endpoint, scalable target, both kinds of policy, schedule, and a call from S3 to S3."""
+    """Config, endpoint, scalable target, both kinds of policy, schedule, and an asynchronous call from S3 to S3."""
     variant = {"VariantName": "AllTraffic", "ModelName": plane.model("cli-async"), **INSTANCES}
     config = {"OutputConfig": {"S3OutputPath": f"s3://{BUCKET}/cli"}}
     name = ["--endpoint-config-name", "cli-async", "--production-variants", json.dumps([variant])]
@@ -75,7 +75,7 @@ def test_an_asynchronous_endpoint_scales_and_answers(aws, plane, tmp_path):
 
 
 def test_a_shadow_and_a_serverless_endpoint_answer(aws, plane, tmp_path):
-    """Both configs by the CLI's JSON, and InvokeEndpoint as it is written there."""
+    """Both configs from the CLI's JSON, and InvokeEndpoint with the CLI's arguments."""
     live = {"VariantName": "Live", "ModelName": plane.model("cli-live"), **INSTANCES}
     shadow = {"VariantName": "Shadow", "ModelName": plane.model("cli-shadow"), "InitialVariantWeight": 0.5, **INSTANCES}
     lists = ["--production-variants", json.dumps([live]), "--shadow-production-variants", json.dumps([shadow])]

@@ -1,4 +1,4 @@
-"""The stock `aws` command draws and reads a lineage graph."""
+"""The stock `aws` command creates and reads a lineage graph."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def aws(cloud, command_line) -> Callable[..., Any]:
-    """Run the AWS CLI on the cloud, and give its JSON."""
+    """Run the AWS CLI on the cloud, and return its JSON."""
     command, environment = command_line("aws", cloud)
 
     def run(*arguments: str) -> Any:
@@ -23,7 +23,7 @@ def aws(cloud, command_line) -> Callable[..., Any]:
 
 
 def test_a_graph_is_drawn_read_and_taken_away(aws):
-    """Artifact -> action in a context, found by source, listed page by page, deleted from its edges on."""
+    """Artifact -> action in a context, found by source, listed page by page, deleted with its edges first."""
     source = ["--source", "SourceUri=s3://cli-lineage/set", "--artifact-type", "DataSet"]
     artifact = aws("create-artifact", "--artifact-name", "cli-set", *source)["ArtifactArn"]
     action = aws(

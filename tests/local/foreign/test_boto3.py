@@ -10,7 +10,7 @@ from mlops_local.stacks.recorded_types import list_recorded
 
 
 def until(look, seconds=60):
-    """Look until something is there."""
+    """Poll until the result is true."""
     end = time.monotonic() + seconds
     while not (seen := look()) and time.monotonic() < end:
         time.sleep(0.05)
@@ -28,7 +28,7 @@ def test_s3_keeps_versions_under_the_key(foreign):
 
 
 def test_s3_audit_objects_are_locked(foreign):
-    """The retained bucket holds what it gets: governance retention refuses the delete."""
+    """Governance retention rejects the delete in the retained bucket."""
     s3, bucket = foreign.client("s3"), foreign.outputs["AuditName"]
     version = s3.put_object(Bucket=bucket, Key="audit/1", Body=b"1")["VersionId"]
     with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
@@ -67,7 +67,7 @@ def test_an_event_reaches_the_function_through_bus_rule_and_queue(foreign):
 
 
 def test_an_alarm_reaches_a_queue_through_the_topic(own_cloud, assembly):
-    """Metric -> alarm -> encrypted topic -> raw delivery to an encrypted queue, with minutes that pass in two seconds."""
+    """Metric -> alarm -> encrypted topic -> raw delivery to an encrypted queue, with minutes that last two seconds."""
     cloud = own_cloud(clock_scale=30)
     outputs = deployer.deploy(cloud, assembly)["Foreign"]
     sqs, url = cloud.client("sqs"), outputs["DeadLettersUrl"]
@@ -87,7 +87,7 @@ def test_an_alarm_reaches_a_queue_through_the_topic(own_cloud, assembly):
 
 
 def test_a_machine_runs_as_its_role_and_tells_its_history(foreign):
-    """The allowed task succeeds; the other fails in AWS's words, and the history says where."""
+    """The allowed task succeeds; the other fails with AWS's message, and the history has the place."""
     client = foreign.client("stepfunctions")
 
     def run(data):
@@ -105,7 +105,7 @@ def test_a_machine_runs_as_its_role_and_tells_its_history(foreign):
 
 
 def test_a_function_is_invoked_and_logs(foreign):
-    """The answer comes back, and the invocation is in CloudWatch Logs."""
+    """The response is returned, and the invocation is in CloudWatch Logs."""
     name = foreign.outputs["FunctionName"]
     answer = foreign.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"hello": "you"}))
     assert json.loads(answer["Payload"].read()) == {"seen": {"hello": "you"}}
@@ -116,7 +116,7 @@ def test_a_function_is_invoked_and_logs(foreign):
 
 
 def test_kms_encrypts_in_a_context(foreign):
-    """Another context does not decrypt."""
+    """Another encryption context does not decrypt."""
     kms, key = foreign.client("kms"), foreign.outputs["KeyArn"]
     blob = kms.encrypt(KeyId=key, Plaintext=b"x", EncryptionContext={"unit": "demand"})["CiphertextBlob"]
     assert kms.decrypt(CiphertextBlob=blob, EncryptionContext={"unit": "demand"})["Plaintext"] == b"x"
@@ -126,7 +126,7 @@ def test_kms_encrypts_in_a_context(foreign):
 
 
 def test_the_role_of_a_function_says_who_it_is(foreign):
-    """STS and IAM know the function's role; its trust keeps others out."""
+    """STS and IAM return the function's role; its trust policy excludes others."""
     sts = foreign.client("sts")
     assert sts.get_caller_identity()["Arn"] == "arn:aws:iam::000000000000:root"
     with pytest.raises(sts.exceptions.ClientError, match="sts:AssumeRole"):
@@ -136,7 +136,7 @@ def test_the_role_of_a_function_says_who_it_is(foreign):
 
 
 def test_parameters_and_logs(foreign):
-    """SSM and Logs keep what they get."""
+    """SSM and Logs store values and events."""
     foreign.client("ssm").put_parameter(Name="/foreign/p", Type="String", Value="1")
     assert foreign.client("ssm").get_parameter(Name="/foreign/p")["Parameter"]["Value"] == "1"
     logs = foreign.client("logs")
@@ -149,6 +149,6 @@ def test_parameters_and_logs(foreign):
 
 
 def test_the_flow_log_is_only_recorded(foreign):
-    """What a laptop cannot do is said: the flow log is listed as recorded."""
+    """The flow log, unsupported on a laptop, is listed as recorded only."""
     found = {row.resource_type for row in list_recorded(foreign.client("cloudformation")) if row.stack == "Foreign"}
     assert found == {"AWS::EC2::FlowLog"}

@@ -16,7 +16,7 @@ def _empty_buckets(cloud, stack):
 
 
 def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assembly, synthesize, tmp_path):
-    """No wrapper, no patch of the CLI: what it says about the stack is true on the cloud."""
+    """Without a wrapper or patch of the CLI: its report on the stack matches the cloud."""
     cloud = own_cloud()
     cdk, environment = command_line("cdk", cloud)
 
@@ -43,7 +43,7 @@ def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assemb
     )
     table = cloud.client("glue").get_table(DatabaseName="foreign_features", Name="sales_v1")["Table"]
     assert [column["Name"] for column in table["StorageDescriptor"]["Columns"]] == ["store", "event_time", "units"]
-    # ours finds nothing to change in what the CLI deployed
+    # our deployer finds no difference to the CLI's deployment
     events = []
     assert deployer.deploy(cloud, changed, on_event=events.append)["Foreign"]["Greeting"] == "hello moon"
     assert events == []

@@ -1,4 +1,4 @@
-"""A page of another site in Chromium: whatever a page can send without asking, it changes nothing in the embedded cloud."""
+"""A page of another site in Chromium: nothing it can send without permission changes the embedded cloud."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from mlops_local.cloud import Cloud
 
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking"
 REBOUND = "rebound.example"
-# what a page can know of a signature: its key id, scope and form
+# the parts of a signature that a page can know: key id, scope and form
 QUERY = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=test/20260101/us-east-1/{}/aws4_request&X-Amz-Signature=00"
 TRUST = '{"Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
 QUERY_CALLS = [
@@ -84,7 +84,7 @@ async function attack(base) {
 
 
 def attempts() -> list[dict[str, Any]]:
-    """Give what the page tries: of AWS, with a forged query signature and without one, of MiniStack and of ours."""
+    """Return the page's attempts: on AWS's API, with and without a forged query signature, on MiniStack's and on ours."""
     made: list[dict[str, Any]] = []
     for service, fields in QUERY_CALLS:
         made += [{"method": "POST", "path": path, "fields": fields} for path in ("/", f"/?{QUERY.format(service)}")]
@@ -112,7 +112,7 @@ def attempts() -> list[dict[str, Any]]:
 
 
 class Site(ThreadingHTTPServer):
-    """The page's own server, which also counts what arrives of the same attempts: they are sent in truth."""
+    """The page's own server, which also counts the same attempts, to show that they are really sent."""
 
     daemon_threads = True
     page = b""
@@ -126,7 +126,7 @@ class Site(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Its port."""
         return int(self.server_address[1])
 
 
@@ -149,12 +149,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_OPTIONS = _answer  # noqa: N815 - names of http.server
 
     def log_message(self, *_: Any) -> None:
-        """Write nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def sites() -> Iterator[tuple[Site, Site]]:
-    """The site of the page, and another one that takes every request."""
+    """The site of the page, and another site that accepts every request."""
     made = Site(), Site()
     yield made
     for site in made:
@@ -163,7 +163,7 @@ def sites() -> Iterator[tuple[Site, Site]]:
 
 
 def state(cloud: Cloud) -> dict[str, Any]:
-    """Read what the page would change."""
+    """Read the state that the page would change."""
     lists: dict[str, tuple[str, str, str]] = {
         "users": ("iam", "list_users", "Users"),
         "roles": ("iam", "list_roles", "Roles"),
@@ -183,7 +183,7 @@ def state(cloud: Cloud) -> dict[str, Any]:
 
 
 def test_a_page_changes_nothing(own_cloud: Callable[..., Cloud], sites: tuple[Site, Site], tmp_path: Path) -> None:
-    """Forms, fetches, images, frames, beacons and sockets at each address, by its own name and by a rebound one: 0 effects."""
+    """Forms, fetches, images, frames, beacons and sockets at each address, by its own name and by a rebound name: 0 effects."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
@@ -210,7 +210,7 @@ def test_a_page_changes_nothing(own_cloud: Callable[..., Cloud], sites: tuple[Si
     each = site.results["sent"] // len(bases)
     arrived = [row for row in other.seen if row[0] in {"GET", "POST"}]
     assert each > 100
-    assert len(arrived) > 0.75 * each  # all but what asks first; the same is sent to the embedded cloud
+    assert len(arrived) > 0.75 * each  # all but preflighted requests; the same requests go to the embedded cloud
     assert "allowed" not in site.results
     assert "opened" not in site.results
     assert state(cloud) == before

@@ -1,4 +1,4 @@
-"""Clients that name AWS's endpoints themselves: nothing leaves, and the embedded cloud answers."""
+"""Clients with explicit AWS endpoints: nothing leaves the machine, and the embedded cloud responds."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ import pytest
 
 from mlops_local.cloud import Cloud
 
-# what an SDK does with an endpoint of its own: STS and S3 by address, all others without any setting of ours
+# an SDK with explicit endpoints: STS and S3 by address, the others without any setting of ours
 BOTO3 = """
 import json, os, sys
 import boto3
@@ -44,7 +44,7 @@ REFUSED = {"polly": "list_lexicons", "redshift": "describe_clusters"}
 
 @pytest.fixture
 def shell(tmp_path: Path, cloud: Cloud) -> Callable[..., str]:
-    """Run a line in a shell that evaluated ``mlops local env``, and give what it printed."""
+    """Run a line in a shell that evaluated ``mlops local env``, and return its output."""
     python = shlex.quote(sys.executable)
 
     def run(line: str, **environ: str) -> str:
@@ -64,7 +64,7 @@ def _hosts(cloud: Cloud) -> dict[str, Any]:
 
 
 def test_boto3_with_addresses_of_aws(shell: Callable[..., str], cloud: Cloud, tmp_path: Path) -> None:
-    """All protocols, virtual hosts of buckets, another region; a service that is not there is refused with its host."""
+    """All protocols, virtual hosts of buckets, another region; an unsupported service is rejected with its host."""
     script = tmp_path / "client.py"
     script.write_text(BOTO3)
     line = shlex.join([sys.executable, str(script), json.dumps(CALLS), json.dumps(REFUSED)])
@@ -88,7 +88,7 @@ def test_boto3_with_addresses_of_aws(shell: Callable[..., str], cloud: Cloud, tm
 
 
 def test_settings_of_a_real_account_do_not_lead_to_it(shell: Callable[..., str], cloud: Cloud) -> None:
-    """A profile, a session token, the endpoint of one service, and a ``NO_PROXY`` that names AWS."""
+    """A profile, a session token, the endpoint of one service, and a ``NO_PROXY`` with AWS's domain."""
     script = (
         "import boto3; sts = boto3.client('sts', endpoint_url='https://sts.eu-west-1.amazonaws.com'); "
         "print(sts.get_caller_identity()['Arn'])"
@@ -107,7 +107,7 @@ def test_settings_of_a_real_account_do_not_lead_to_it(shell: Callable[..., str],
 
 
 def test_the_aws_cli_reaches_no_queue_of_aws(command_line: Callable[..., Any], cloud: Cloud) -> None:
-    """``aws sqs`` of version 1 takes the legacy host of a region whatever ``AWS_ENDPOINT_URL`` says."""
+    """``aws sqs`` of version 1 uses the legacy host of a region whatever ``AWS_ENDPOINT_URL`` is."""
     command, environment = command_line("aws", cloud)
 
     def aws(*arguments: str) -> str:
@@ -126,7 +126,7 @@ def test_the_aws_cli_reaches_no_queue_of_aws(command_line: Callable[..., Any], c
 
 
 def test_a_function_that_names_an_address_of_aws_stays_inside(cloud: Cloud, make_function: Callable[..., str]) -> None:
-    """What runs on the embedded cloud has the proxy too, with its role's own permissions."""
+    """Functions on the embedded cloud use the proxy too, with their role's permissions."""
     code = (
         "import boto3\n"
         "def handler(event, context):\n"
@@ -141,7 +141,7 @@ def test_a_function_that_names_an_address_of_aws_stays_inside(cloud: Cloud, make
 
 
 def test_node_stays_inside(shell: Callable[..., str], cloud: Cloud, tmp_path: Path) -> None:
-    """The cdk CLI is a node program: its HTTPS client believes the authority, and its proxy agent asks the proxy."""
+    """The cdk CLI is a node program: its HTTPS client trusts the authority, and its proxy agent uses the proxy."""
     script = tmp_path / "client.mjs"
     script.write_text("""
 import http from 'node:http'; import tls from 'node:tls';

@@ -1,4 +1,4 @@
-"""The stock MLflow server and client: events wait while the server is away, and then the client reads what is mirrored."""
+"""The stock MLflow server and client: events wait while the server is down, and then the client reads the mirrored data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +22,14 @@ from mlops_runtime.tracking.registered_model import RegisteredModels
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[MlflowServer]:
-    """The stock server, which does not run yet."""
+    """The stock server, not yet started."""
     made = MlflowServer(tmp_path)
     yield made
     made.stop()
 
 
 def test_events_wait_for_the_server_and_the_stock_client_reads_them(server: MlflowServer, tmp_path: Path) -> None:
-    """Runs, versions and the alias of the live one; a model that a team logged is downloaded by version and by alias."""
+    """Runs, versions and the alias of the live version; a team's logged model is downloaded by version and by alias."""
     with tracked_pipeline(server.uri) as (outbox, _):
         assert outbox.handle(FINISHED) == {"delivered": 0, "refused": 0, "waiting": 1}
         assert outbox.handle(PROMOTED) == {"delivered": 0, "refused": 0, "waiting": 2}
@@ -66,7 +66,7 @@ def test_events_wait_for_the_server_and_the_stock_client_reads_them(server: Mlfl
 
 
 def test_the_stock_server_with_passwords_admits_the_mirror(server: MlflowServer, tmp_path: Path) -> None:
-    """``--app-name basic-auth``: with the secret's password events arrive, with another they wait, and no word of it is logged."""
+    """``--app-name basic-auth``: with the secret's password events arrive, with another they wait, and no password is logged."""
     server.start(password="a-long-pa55word")
     for password, (delivered, waiting) in {"another-pa55word": (0, 1), "a-long-pa55word": (1, 0)}.items():
         with tracked_pipeline(server.uri, MlflowPassword(lambda known=password: ("admin", known))) as (outbox, s3):

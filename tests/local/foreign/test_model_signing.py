@@ -31,7 +31,7 @@ def _python() -> str:
 
 
 def test_the_stock_verifier_accepts_the_signature_and_no_changed_byte(tmp_path: Path) -> None:
-    """The archive lies under another name than it had, as after a download."""
+    """The archive has another file name, as after a download."""
     kms, content = SigningKms(), b"an archive " * 40
     digest = hashlib.sha256(content).hexdigest()
     given = {name: tmp_path / name for name in ("archive", "signature", "key")}
@@ -48,12 +48,12 @@ def test_the_stock_verifier_accepts_the_signature_and_no_changed_byte(tmp_path: 
     assert found["command"] == [0, "Verification succeeded"]
     assert found["archive"] == []
     whole = given["signature"].read_bytes()
-    # the last character of a base64 text may have bits that say nothing
+    # the last base64 character may have unused bits
     assert [place for place in found["signature"] if _meaning(_changed(whole, place)) != _meaning(whole)] == []
 
 
 def _changed(whole: bytes, place: int) -> bytes:
-    """As ``model_signing_calls.py`` changes a byte."""
+    """Change a byte like ``model_signing_calls.py``."""
     return whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
 
 

@@ -1,4 +1,4 @@
-"""pyiceberg's own GlueCatalog works on what CloudFormation made."""
+"""pyiceberg's own GlueCatalog works on tables made by CloudFormation."""
 
 import pyarrow as pa
 import pytest
@@ -10,7 +10,7 @@ from pyiceberg.types import LongType, NestedField, StringType
 
 @pytest.fixture
 def catalog(foreign):
-    """A catalog that knows the endpoint and nothing else."""
+    """A catalog configured with the endpoint only."""
     url, root = foreign.cloud.endpoint_url, foreign.cloud.root_keys()
     keys = {"access-key-id": root["aws_access_key_id"], "secret-access-key": root["aws_secret_access_key"]}
     settings = {**keys, "endpoint": url, "region": "us-east-1"}
@@ -41,7 +41,7 @@ def test_writes_tags_and_travels_in_a_declared_table(catalog):
 
 
 def test_makes_and_drops_a_table_of_its_own(catalog, foreign):
-    """What CloudFormation does not know works as well."""
+    """Tables outside CloudFormation work too."""
     schema = Schema(
         NestedField(1, "id", LongType(), required=False), NestedField(2, "name", StringType(), required=False)
     )

@@ -1,4 +1,4 @@
-"""The stock SageMaker SDK in an environment of its own: it knows the embedded cloud by its environment variables alone."""
+"""The stock SageMaker SDK in an environment of its own: only environment variables lead it to the embedded cloud."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from tests.local.sagemaker.conftest import BUCKET, IMAGE, SCRIPTS, Plane, plane
 
 __all__ = ["plane"]
 SCRIPT = Path(__file__).with_name("sagemaker_calls.py")
-# what a data scientist may do: nothing of this is granted by the embedded cloud
+# permissions of a data scientist: the embedded cloud grants none of them by itself
 ALLOWED = [
     {"Effect": "Allow", "Action": ["sagemaker:*", "s3:*", "logs:Describe*", "logs:Get*"], "Resource": "*"},
     {
-        "Effect": "Allow",  # who registers a version must be able to read its image
+        "Effect": "Allow",  # registering a version requires reading its image
         "Action": [
             "ecr:BatchGetImage",
             "ecr:BatchCheckLayerAvailability",
@@ -28,14 +28,14 @@ ALLOWED = [
     {"Effect": "Allow", "Action": "iam:GetRole", "Resource": "arn:aws:iam::000000000000:role/scientist"},
     {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::000000000000:role/execution"},
 ]
-# what the embedded cloud does not have: the call is refused by the name of its operation
+# unsupported by the embedded cloud: the call is rejected by its operation's name
 REFUSED = {
     "CreateFeatureGroup", "CreatePipeline", "ListHyperParameterTuningJobs", "ListInferenceComponents",
     "ListModelCards", "Search",
 }  # fmt: skip
 
-# SDK 3.27 reads a member that CreateModelPackage does not answer (botocore: sagemaker 2017-07-24 CreateModelPackageOutput); the
-# version is registered all the same, and the calls after it find it
+# SDK 3.27 reads a member that CreateModelPackage does not return (botocore: sagemaker 2017-07-24 CreateModelPackageOutput); the
+# version is registered nevertheless, and the later calls find it
 FAULTS_OF_THE_SDK = {"register": "KeyError: 'ModelPackageName'"}
 
 
@@ -48,7 +48,7 @@ def _python() -> str:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     python = found.stdout.strip()
     if found.returncode == 0 and python:
-        # without its import, which takes seconds
+        # without importing it, which takes seconds
         look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sagemaker.core') is None)"
         done = subprocess.run([python, "-c", look], capture_output=True, check=False)
         if done.returncode == 0:
@@ -58,7 +58,7 @@ def _python() -> str:
 
 @pytest.fixture(scope="module")
 def calls(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Make all calls once, as a role of a data scientist's; the outcome of each, by its name."""
+    """Make all calls once, as a data scientist's role; return each result by name."""
     python = _python()
     iam = plane.cloud.client("iam")
     trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
@@ -102,7 +102,7 @@ def calls(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
 def test_seventeen_of_eighteen_calls_work(calls: dict[str, dict[str, Any]]) -> None:
     """Session, default bucket, training, processing, models, endpoints, invocations, tags and the registry.
 
-    The other one would fail on AWS in the same place.
+    The other call would fail on AWS too.
     """
     made = {name: row.get("error") for name, row in calls.items() if name not in REFUSED}
 
@@ -111,14 +111,14 @@ def test_seventeen_of_eighteen_calls_work(calls: dict[str, dict[str, Any]]) -> N
 
 
 def test_the_others_are_refused_by_name(calls: dict[str, dict[str, Any]]) -> None:
-    """With the operation and what there is instead."""
+    """With the operation and the alternative."""
     assert calls.keys() >= REFUSED
     for name in REFUSED:
         assert f"{name} is not an operation of the embedded SageMaker" in calls[name]["error"]
 
 
 def test_nothing_left(calls: dict[str, dict[str, Any]], plane: Plane) -> None:
-    """STS was called at its address, and the SDK's telemetry at a bucket; both ended here."""
+    """STS was called at its AWS address, and the SDK's telemetry at a bucket; both ended at the embedded cloud."""
     hosts = plane.cloud.status()["hosts"]
 
     assert calls
@@ -127,7 +127,7 @@ def test_nothing_left(calls: dict[str, dict[str, Any]], plane: Plane) -> None:
 
 
 def test_the_default_bucket_is_on_the_embedded_cloud(calls: dict[str, dict[str, Any]], plane: Plane) -> None:
-    """``Session().default_bucket()`` once made it on AWS."""
+    """``Session().default_bucket()`` must not create it on AWS."""
     names = {bucket["Name"] for bucket in plane.s3.list_buckets()["Buckets"]}
 
     assert calls

@@ -1,4 +1,4 @@
-"""What a function's process compiles of its own modules, and whose they stay."""
+"""Byte code of a function's own modules, and which module a process loads."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ _MODULE = "mlops_runtime/wildcards.py"
 
 @pytest.mark.parametrize("is_changed", [False, True])
 def test_installed_modules_are_not_compiled_again(tmp_path: Path, *, is_changed: bool) -> None:
-    """A file with the same bytes has the installed one's byte code and its own name; one that differs is itself."""
+    """A file equal to the installed one uses its byte code under its own name; a different file is compiled itself."""
     installed = Path(mlops_runtime.__file__).parent
     (tmp_path / "mlops_runtime").mkdir()
     for name in ("__init__.py", "wildcards.py"):
@@ -52,4 +52,4 @@ def test_installed_modules_are_not_compiled_again(tmp_path: Path, *, is_changed:
     assert found["compiled"] == [_MODULE] * is_changed
     assert (found["file"], found["functions"]) == (_MODULE, [_MODULE])
     assert found["matches"] == ("b" if is_changed else False)
-    assert found["beside"] == []  # the folder goes with the process: what is written there is of no use to the next
+    assert found["beside"] == []  # the folder is deleted with the process, so byte code there is useless

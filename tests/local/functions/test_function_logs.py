@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_a_log_group_that_went_stays_gone(cloud: Cloud, make_function: Callable[..., str], unique: str) -> None:
-    """Until the function's role may make it."""
+    """A deleted log group stays deleted until the function's role may create it."""
     logs, client, group = cloud.client("logs"), cloud.client("lambda"), f"{unique}-logs"
     code = {"handler.py": "def handler(event, context):\n    print('hello')\n"}
 

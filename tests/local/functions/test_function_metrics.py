@@ -1,4 +1,4 @@
-"""How often functions are called and fail, as AWS Lambda publishes it.
+"""Metrics of calls and failures of functions, as published by AWS Lambda.
 
 See: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 """
@@ -23,7 +23,7 @@ def handler(event, context):
 
 
 def test_calls_of_a_schedule_are_counted(cloud: Cloud, make_function: Callable[..., str], unique: str) -> None:
-    """Whoever calls: also a rule, which no Invoke of a client goes with."""
+    """Counts calls of every kind of caller, also of a rule, which sends no client request."""
     arn = make_function(cloud, unique, {"handler.py": HANDLER.replace('event["by"]', "1")})
     events, now = cloud.client("events"), datetime.fromisoformat(cloud.clock()["now"])
     events.put_rule(Name=unique, ScheduleExpression="rate(1 hour)")
@@ -37,7 +37,7 @@ def test_calls_of_a_schedule_are_counted(cloud: Cloud, make_function: Callable[.
 
 
 def _counted(cloud: Cloud, function: str, metric: str, since: datetime) -> list[tuple[float, float]]:
-    """Sum and number of a function's values."""
+    """Sum and sample count of a function's metric."""
     points = cloud.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/Lambda",
         MetricName=metric,
@@ -51,7 +51,7 @@ def _counted(cloud: Cloud, function: str, metric: str, since: datetime) -> list[
 
 
 def test_calls_and_failures_are_counted(cloud: Cloud, make_function: Callable[..., str], unique: str) -> None:
-    """Three calls, one of which fails; a line that claims a hundred more makes no metric of AWS's own."""
+    """Three calls, one of which fails; an embedded-metric log line for a hundred more adds nothing to AWS's namespace."""
     make_function(cloud, unique, {"handler.py": HANDLER})
     now = datetime.fromisoformat(cloud.clock()["now"])
     directive = {"Namespace": "AWS/Lambda", "Dimensions": [["FunctionName"]], "Metrics": [{"Name": "Invocations"}]}

@@ -1,4 +1,4 @@
-"""Processes of functions that share what is loaded, seen from the cloud's side."""
+"""Function processes with shared modules, from the cloud's side."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from mlops_local.functions.function_processes import ForkedFunction, ForkServer,
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    """One server, ended with the module."""
+    """One server per module."""
     made = ForkServer()
     yield made
     made.close()
@@ -21,7 +21,7 @@ def server() -> Iterator[ForkServer]:
 
 @pytest.fixture
 def run(server: ForkServer, tmp_path: Path):
-    """Start a process of the text of a script."""
+    """Start a process of a script's source."""
 
     def start(text: str, **environment: str) -> ForkedFunction:
         folder = tmp_path / "code"
@@ -34,7 +34,7 @@ def run(server: ForkServer, tmp_path: Path):
 
 
 def test_lines_go_both_ways(run, tmp_path: Path) -> None:
-    """As the cloud sends events and reads answers; errors have a stream of their own."""
+    """Events are sent and responses read as by the cloud; errors have a stream of their own."""
     process = run(
         "import os, sys\n"
         "line = sys.stdin.readline()\n"
@@ -56,7 +56,7 @@ def test_lines_go_both_ways(run, tmp_path: Path) -> None:
     ("text", "code"), [("pass", 0), ("import sys; sys.exit(3)", 3), ("1 / 0", 1), ("import os; os._exit(7)", 7)]
 )
 def test_exit_codes_come_back(run, text: str, code: int) -> None:
-    """As those of a process that was started."""
+    """Exit codes are those of a normally started process."""
     process = run(text)
 
     assert process.wait(timeout=10) == code
@@ -65,14 +65,14 @@ def test_exit_codes_come_back(run, text: str, code: int) -> None:
 
 
 def test_what_is_shared_is_not_collected(run) -> None:
-    """As it stays loaded until the end: to look through it took a process that did nothing 0.2 seconds of a processor."""
+    """Shared objects stay loaded until the end; a collection of them would cost each process 0.2 CPU seconds."""
     process = run("import boto3, gc; print(boto3.Session in gc.get_objects(), gc.get_freeze_count() > 10_000)")
 
     assert process.stdout.read() == "False True\n"
 
 
 def test_a_process_is_killed_alone(run) -> None:
-    """It is a living process with a pid; the server and others stay."""
+    """It is a process with a pid of its own; the server and other processes stay."""
     first, second = run("import sys; sys.stdin.read()"), run("import sys; print(len(sys.stdin.read()))")
     assert first.poll() is None
 
@@ -86,7 +86,7 @@ def test_a_process_is_killed_alone(run) -> None:
 
 
 def test_sdk_is_loaded_and_state_is_not_shared(run) -> None:
-    """What one process changes, or draws at random, is its own."""
+    """State and random numbers of one process do not affect another."""
     text = (
         "import random, sys, time\n"
         "print('boto3' in sys.modules, hasattr(sys, 'mark'), random.random(), time.tzname)\n"
@@ -101,7 +101,7 @@ def test_sdk_is_loaded_and_state_is_not_shared(run) -> None:
 
 
 def test_many_at_once(server: ForkServer, tmp_path: Path) -> None:
-    """Threads of the cloud start them together; each reads its own lines."""
+    """Threads of the cloud start them concurrently; each reads its own lines."""
     script = tmp_path / "_worker.py"
     script.write_text("import sys; print(sys.stdin.readline().strip())")
     found: list[tuple[str, str]] = []
@@ -121,7 +121,7 @@ def test_many_at_once(server: ForkServer, tmp_path: Path) -> None:
 
 
 def test_a_server_that_was_killed_is_started_again(tmp_path: Path) -> None:
-    """The next function starts; a process of the one before is reported as killed."""
+    """The next function starts; a process of the killed server is reported as killed."""
     script = tmp_path / "_worker.py"
     script.write_text("import os, sys; print(os.getppid(), flush=True); sys.stdin.read()")
     server = ForkServer()
@@ -155,7 +155,7 @@ PYTHON = {name: value for name, value in os.environ.items() if name.startswith("
 def test_what_brings_its_own_sdk_shares_nothing(
     tmp_path: Path, made: str, environment: dict[str, str], expected: bool
 ) -> None:
-    """Nor does what sets a variable that Python reads as it starts."""
+    """Nor does a function that sets a variable which Python reads at its start."""
     (tmp_path / made).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / made).touch()
     layers = {name: str(tmp_path / value) if "LAYERS" in name else value for name, value in environment.items()}
@@ -166,5 +166,5 @@ def test_what_brings_its_own_sdk_shares_nothing(
 
 @pytest.mark.parametrize("command", [["node", "worker.mjs"], [sys.executable], [sys.executable, "-m", "handler"]])
 def test_other_programs_are_started(command: list[str]) -> None:
-    """Another runtime, or another form of the command."""
+    """Another runtime, or another form of the command, starts as a separate program."""
     assert not is_shareable(command, folder="", environment=PYTHON)

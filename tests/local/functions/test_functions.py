@@ -1,4 +1,4 @@
-"""Names of a function's errors, read from the traceback that its worker reports."""
+"""Error types of functions, read from the traceback of their worker."""
 
 import traceback
 
@@ -22,7 +22,7 @@ class LockBusyError(Exception):
     ],
 )
 def test_error_has_the_name_of_its_class(error: Exception, name: str) -> None:
-    """Whatever the message is: several lines, none, with colons."""
+    """For messages with several lines, no text, or colons."""
     try:
         raise error
     except type(error):
@@ -32,5 +32,5 @@ def test_error_has_the_name_of_its_class(error: Exception, name: str) -> None:
 
 @pytest.mark.parametrize("log", ["", "Task timed out after 3.00 seconds", "Worker process died"])
 def test_keeps_what_is_no_exception(log: str) -> None:
-    """A time-out and a dead worker have no class."""
+    """A timeout and a dead worker have no exception class."""
     assert error_type(log, log) is None

@@ -1,4 +1,4 @@
-"""Lambda's CloudFormation types: roles are asked as Lambda asks them, layers are accepted and not mounted."""
+"""Lambda's CloudFormation types: roles are checked as by Lambda, layers are accepted and not mounted."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def function(**properties):
 
 @pytest.fixture
 def create(cloud):
-    """Create a stack; gives the reasons of its failures, empty when it stands, and its outputs."""
+    """Create a stack; return its failure reasons, empty on success, and its outputs."""
     client = cloud.client("cloudformation")
 
     def run(name, resources, outputs=None):
@@ -55,7 +55,7 @@ def create(cloud):
 
 
 def test_keeps_network_key_and_dead_letters(create, cloud):
-    """What the declaration says is what the API answers."""
+    """The API returns the declared values."""
     network = ("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface")
     resources = {
         "Role": role("lambda.amazonaws.com", "sqs:SendMessage", *network),
@@ -79,13 +79,13 @@ def test_keeps_network_key_and_dead_letters(create, cloud):
 
 
 def test_fails_for_a_role_that_lambda_cannot_assume(create):
-    """Another service's role is refused in Lambda's words."""
+    """Another service's role is rejected with Lambda's message."""
     reasons, _ = create("lambda-stranger", {"Role": role("ec2.amazonaws.com"), "Function": function()})
     assert reasons == "the role defined for the function cannot be assumed by Lambda"
 
 
 def test_fails_with_every_permission_that_the_role_lacks(create):
-    """A function in a network needs to make its interfaces."""
+    """A function in a VPC needs permissions for its network interfaces."""
     resources = {"Role": role("lambda.amazonaws.com", "ec2:CreateNetworkInterface"),
                  "Function": function(VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]})}  # fmt: skip
     reasons, _ = create("lambda-network", resources)
@@ -95,7 +95,7 @@ def test_fails_with_every_permission_that_the_role_lacks(create):
 
 
 def test_fails_for_a_queue_that_the_role_may_not_read(create):
-    """The mapping is refused, not silently deaf."""
+    """The mapping is rejected instead of silently reading nothing."""
     mapping = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {
         "FunctionName": {"Ref": "Function"}, "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}}}  # fmt: skip
     resources = {"Role": role(), "Function": function(), "Queue": {"Type": "AWS::SQS::Queue"}, "Mapping": mapping}
@@ -104,7 +104,7 @@ def test_fails_for_a_queue_that_the_role_may_not_read(create):
 
 
 def layer_zip(**distributions):
-    """A layer that carries distributions, and one module."""
+    """A layer with distributions and one module."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("python/layer_module.py", "")
@@ -131,7 +131,7 @@ def test_accepts_a_layer_without_mounting_it(create, cloud):
 
 
 def test_fails_for_a_layer_that_this_environment_does_not_satisfy(create, cloud):
-    """Every distribution that is missing or of another major version is named."""
+    """Names every distribution that is missing or has another major version."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="lambda-layers-bad")
     s3.put_object(Bucket="lambda-layers-bad", Key="bad", Body=layer_zip(botocore="99.0.0", never_heard_of="1.0"))
@@ -145,7 +145,7 @@ def test_fails_for_a_layer_that_this_environment_does_not_satisfy(create, cloud)
 
 
 def zeros(mebibytes):
-    """A layer with that size when it is unzipped, and hardly any before."""
+    """A layer of that uncompressed size, tiny when compressed."""
     buffer, block = io.BytesIO(), bytes(1024 * 1024)
     with (
         zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
@@ -157,7 +157,7 @@ def zeros(mebibytes):
 
 
 def test_fails_for_code_and_layers_that_are_too_large(create, cloud):
-    """Unzipped and together, by a stack or a call; a layer alone must fit too."""
+    """Uncompressed and in total, by a stack or a call; a layer alone must fit too."""
     s3, client = cloud.client("s3"), cloud.client("lambda")
     s3.create_bucket(Bucket="lambda-sizes")
     layers = {}
@@ -192,6 +192,6 @@ def test_fails_for_code_and_layers_that_are_too_large(create, cloud):
 
 
 def test_lists_the_distributions_of_a_layer():
-    """Names with dashes and an empty layer are read as well."""
+    """Reads names with dashes and an empty layer too."""
     assert lambda_types.layer_distributions(layer_zip(a_b="1.2")) == {("a_b", "1.2")}
     assert lambda_types.layer_distributions(b"") == set()

@@ -1,4 +1,4 @@
-"""What a process writes on its standard error, read whole when an invocation is over."""
+"""Standard error of a process, read completely at the end of an invocation."""
 
 import json
 import os
@@ -23,14 +23,14 @@ def handler(event, context):
 
 @dataclass
 class Written:
-    """A pipe, and what came out of it."""
+    """A pipe, and the lines read from it."""
 
     end: int
     pipe: LogPipe
     lines: list[str] = field(default_factory=list)
 
     def write(self, content: bytes) -> None:
-        """Write as a process does."""
+        """Write like a process."""
         os.write(self.end, content)
 
 
@@ -44,7 +44,7 @@ def written() -> Iterator[Written]:
 
 
 def test_what_was_written_is_there_without_waiting(written: Written) -> None:
-    """Nothing, one line, then several; what has no end yet waits for it."""
+    """Nothing, one line, then several; an incomplete line waits for its end."""
     written.pipe.take()
     assert written.lines == []
     written.write(b"one\n")
@@ -60,7 +60,7 @@ def test_what_was_written_is_there_without_waiting(written: Written) -> None:
 
 
 def test_a_letter_in_two_parts_is_one(written: Written) -> None:
-    """And bytes that are no text are shown."""
+    """Invalid bytes are shown escaped."""
     whole = "\u00fc\n".encode()
     for part in (whole[:1], whole[1:], b"\xff\n"):
         written.write(part)
@@ -70,7 +70,7 @@ def test_a_letter_in_two_parts_is_one(written: Written) -> None:
 
 
 def test_followed_and_taken_at_once_each_line_comes_once_and_in_order(written: Written) -> None:
-    """The last one without an end too, when the process is over."""
+    """Including the last incomplete line at the end of the process."""
     follower = threading.Thread(target=written.pipe.follow)
     follower.start()
     for number in range(2000):
@@ -88,7 +88,7 @@ def test_followed_and_taken_at_once_each_line_comes_once_and_in_order(written: W
 def test_lines_belong_to_the_invocation_that_wrote_them(
     cloud: Cloud, make_function: Callable[..., str], unique: str
 ) -> None:
-    """All of them, and in order, when it is answered; one that wrote nothing has none of another's."""
+    """All lines in order at the response; an invocation without output gets none of another's."""
     make_function(cloud, unique, {"handler.py": HANDLER})
     client, logs, group = cloud.client("lambda"), cloud.client("logs"), f"/aws/lambda/{unique}"
     logs.create_log_group(logGroupName=group)
@@ -120,7 +120,7 @@ def handler(event, context):
 def test_metrics_of_a_line_are_of_the_functions_account_and_region(
     cloud: Cloud, make_function: Callable[..., str], wait_for: Callable[..., Any], unique: str, tmp_path: Path
 ) -> None:
-    """Whichever thread reads it: that of the invocation, or the one that follows the process while it still runs."""
+    """Whichever thread reads it: that of the invocation, or the one that follows the running process."""
     place = cloud.at("222222222222", "eu-west-1")
     make_function(place, unique, {"handler.py": EMBEDS})
     pipe, metrics = tmp_path / "pipe", place.client("cloudwatch")

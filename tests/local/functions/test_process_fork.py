@@ -1,4 +1,4 @@
-"""What a forked process finds: nothing of its siblings, and what sessions found in botocore's files."""
+"""Isolation of a forked process from its siblings, and shared botocore data."""
 
 import socket
 import subprocess
@@ -9,7 +9,7 @@ from mlops_local.functions.function_processes import ForkServer
 
 
 def test_it_ends_with_the_other_end_of_its_socket() -> None:
-    """As when the embedded cloud is killed: no process is left behind."""
+    """When the embedded cloud is killed, no process is left behind."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-m", "mlops_local.functions.process_fork", str(theirs.fileno())]
@@ -18,11 +18,11 @@ def test_it_ends_with_the_other_end_of_its_socket() -> None:
 
 
 def test_a_process_holds_nothing_of_another(tmp_path: Path) -> None:
-    """Its input ends when the cloud closes it, although a sibling was forked meanwhile; botocore's files are not read again."""
+    """Its input closes with the cloud's end although a sibling was forked meanwhile; botocore's files are not read again."""
     script = tmp_path / "_worker.py"
     script.write_text(
         "import os, sys, boto3, botocore.loaders\n"
-        "botocore.loaders.Loader._potential_locations = None\n"  # where it would look for files
+        "botocore.loaders.Loader._potential_locations = None\n"  # the search path of its files
         "boto3.client('s3', endpoint_url='http://127.0.0.1:1')\n"
         "print(sorted(int(name) for name in os.listdir('/proc/self/fd'))[:-1], flush=True)\n"
         "sys.stdin.read()\n"
@@ -32,7 +32,7 @@ def test_a_process_holds_nothing_of_another(tmp_path: Path) -> None:
     try:
         processes = [server.start(str(script), folder=str(tmp_path), environment=keys) for _ in range(3)]
         assert [process.stdout.readline() for process in processes] == ["[0, 1, 2]\n"] * 3
-        for process in processes:  # the first still has two living siblings that were forked after it
+        for process in processes:  # the first has two living siblings that were forked later
             process.stdin.close()
             assert process.wait(timeout=10) == 0
     finally:

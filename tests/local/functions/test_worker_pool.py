@@ -1,4 +1,4 @@
-"""Processes of a function that serves several calls at once, when one of them breaks or the function changes."""
+"""Processes of a function with concurrent calls, when one breaks or the function changes."""
 
 import io
 import json
@@ -44,14 +44,14 @@ def _zipped() -> bytes:
 
 @pytest.fixture
 def function(cloud: Cloud, make_function: Callable[..., str], unique: str, tmp_path: Path) -> str:
-    """A function whose call waits for a file ``go``, and whose process ends at once where a file ``broken`` is."""
+    """A function whose call waits for a file ``go``, and whose process exits if there is a file ``broken``."""
     make_function(cloud, unique, {"handler.py": HANDLER}, environment={"FOLDER": str(tmp_path)})
     return unique
 
 
 @pytest.fixture
 def call(cloud: Cloud, function: str) -> Callable[..., dict[str, Any]]:
-    """Call the function; the answer has its process, or its error."""
+    """Call the function; return its process id or its error."""
 
     def invoke(**event: Any) -> dict[str, Any]:
         answer = cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
@@ -63,7 +63,7 @@ def call(cloud: Cloud, function: str) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def running(call: Callable[..., dict[str, Any]], wait_for: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    """Have a call run while others come; its answer is there at the end."""
+    """Run a call concurrently with others; its response is available at the end."""
 
     @contextmanager
     def made() -> Iterator[dict[str, Any]]:
@@ -85,7 +85,7 @@ def running(call: Callable[..., dict[str, Any]], wait_for: Callable[..., Any], t
 def test_a_process_that_ends_leaves_the_others_of_its_function(
     call: Callable[..., dict[str, Any]], running: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Each call that runs has an environment of its own."""
+    """Each running call has an environment of its own."""
     with running() as answer:
         (tmp_path / "broken").touch()
         assert "exited immediately" in call()["error"]
@@ -103,7 +103,7 @@ def test_what_runs_ends_although_the_function_changes(
     wait_for: Callable[..., Any],
     change: str,
 ) -> None:
-    """A call that has begun is answered; its process serves none that comes after the change."""
+    """A running call completes; its process serves no call after the change."""
     client = cloud.client("lambda")
     with running() as answer:
         if change == "code":
@@ -119,7 +119,7 @@ def test_what_runs_ends_although_the_function_changes(
 
 
 class _LeasingLock:
-    """The lock of the pool; a call takes a process as soon as it is released for the first time."""
+    """The lock of the pool; a call takes a process when it is released for the first time."""
 
     def __init__(self, lease: Callable[[], Any]) -> None:
         self._lock, self._lease, self.leased = threading.Lock(), lease, None
@@ -134,7 +134,7 @@ class _LeasingLock:
 
 
 def test_a_call_that_comes_while_the_function_changes_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has a new process, which stays in the pool; the idle one is ended."""
+    """It gets a new process, which stays in the pool; the idle one ends."""
     for module, names in (
         (lambda_runtime, ("invalidate_worker", "release_worker")),
         (lambda_svc, ("invalidate_worker",)),

@@ -1,4 +1,4 @@
-"""An embedded cloud with a tiny model behind it, REST APIs of one resource a method, and callers without an SDK."""
+"""Fixtures: an embedded cloud with a tiny model, REST APIs with one resource per method, and callers without an SDK."""
 
 import http.client
 import io
@@ -29,7 +29,7 @@ _number = itertools.count(1)
 
 
 class Seen(NamedTuple):
-    """What a caller got: names of headers in lower case."""
+    """A response to a caller, with header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -43,13 +43,13 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Front:
-    """The cloud and what its tests share."""
+    """The cloud and shared helpers."""
 
     cloud: cloud.Cloud
     gateway: Any
 
     def role(self, *statements: dict[str, Any], trust: dict[str, Any] | None = None) -> str:
-        """Make a role that API Gateway may take; gives its ARN."""
+        """Make a role that API Gateway may assume; return its ARN."""
         client, name = self.cloud.client("iam"), f"gateway-{next(_number)}"
         document = json.dumps({"Version": "2012-10-17", "Statement": [{**TRUST, **(trust or {})}]})
         arn = client.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
@@ -73,7 +73,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Api:
-    """A REST API, its methods made one by one and served by the stage ``live``."""
+    """A REST API whose methods are added one by one and served by the stage ``live``."""
 
     front: Front
     id: str
@@ -88,7 +88,7 @@ class Api:
         method: dict[str, Any] | None = None,
         **integration: Any,
     ) -> str:
-        """Make a resource with one method; ``responses`` holds the integration's by status."""
+        """Make a resource with one method; ``responses`` has the integration's responses by status."""
         client, where, parent = self.front.gateway, {"restApiId": self.id}, self.root
         known = {each["path"]: each["id"] for each in client.get_resources(**where, limit=500)["items"]}
         so_far = ""
@@ -107,7 +107,7 @@ class Api:
         return parent
 
     def deploy(self) -> "Api":
-        """Let the stage serve what there is now."""
+        """Deploy the current methods to the stage."""
         self.front.gateway.create_deployment(restApiId=self.id, stageName="live")
         return self
 
@@ -121,7 +121,7 @@ class Api:
         credentials: Credentials | None = None,
         **headers: str,
     ) -> Seen:
-        """Call a path below the stage; ``sign`` is the service that the signature names, headers have ``_`` for ``-``."""
+        """Call a path below the stage; ``sign`` is the service of the signature, headers have ``_`` for ``-``."""
         given = {
             "content-type": "application/json",
             **{name.replace("_", "-"): value for name, value in headers.items()},

@@ -1,4 +1,4 @@
-"""What signatures and IAM deny at a REST API, in the API's own words."""
+"""Denials by signatures and IAM at a REST API, with the API's own gateway responses."""
 
 import json
 from collections.abc import Callable
@@ -13,14 +13,14 @@ MOCK = {"type": "MOCK", "requestTemplates": {"application/json": '{"statusCode":
 
 
 def _caller(front: Any, *statements: dict[str, Any]) -> Credentials:
-    """Take a role of its own."""
+    """Assume a new role."""
     role = front.role(*statements, trust={"Principal": {"AWS": "arn:aws:iam::000000000000:root"}})
     taken = front.cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="caller")["Credentials"]
     return Credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
 
 
 def test_a_denial_is_worded_by_the_api(front: Any, make_api: Callable[..., Any]) -> None:
-    """With its status, its headers and the request's id; without a response of its own AWS's words stand."""
+    """With its status, headers and request id; without a gateway response AWS's message is returned."""
     stranger = _caller(front)
     api = make_api()
     api.method("/rows", ANSWER, method={"authorizationType": "AWS_IAM"}, **MOCK)
@@ -43,7 +43,7 @@ def test_a_denial_is_worded_by_the_api(front: Any, make_api: Callable[..., Any])
 
 
 def test_a_granted_caller_is_answered(front: Any, make_api: Callable[..., Any]) -> None:
-    """And signatures that do not fit keep their own words."""
+    """Invalid signatures have their own message."""
     api = make_api()
     api.method("/rows", ANSWER, method={"authorizationType": "AWS_IAM"}, **MOCK)
     api.deploy()
@@ -58,7 +58,7 @@ def test_a_granted_caller_is_answered(front: Any, make_api: Callable[..., Any]) 
 
 
 def test_a_failed_signature_is_worded_by_the_api(front: Any, make_api: Callable[..., Any]) -> None:
-    """A wrong secret, and a key that no one has; without responses of its own in the words of API Gateway."""
+    """A wrong secret and an unknown key; without gateway responses API Gateway's message is returned."""
     root = front.cloud.root_keys()["aws_access_key_id"]
     callers = Credentials(root, "guessed"), Credentials("AKIAUNKNOWNUNKNOWN00", "x")
     api = make_api()
@@ -89,7 +89,7 @@ def test_a_failed_signature_is_worded_by_the_api(front: Any, make_api: Callable[
 def test_what_is_not_there_is_forbidden(
     front: Any, make_api: Callable[..., Any], keys: str, *, is_api_there: bool
 ) -> None:
-    """To every caller: no text names the account or the API."""
+    """No message names the account or the API."""
     asked = make_api() if is_api_there else replace(make_api(), id="nosuchapi1")
     strange = Credentials("AKIAUNKNOWNUNKNOWN00", "x") if keys == "wrong" else None
     credentials = _caller(front) if keys == "not granted" else strange

@@ -19,7 +19,7 @@ FORMAT = (
 def test_a_call_writes_a_line_in_the_format_of_its_stage(
     front: Front, make_api: Callable[..., Api], wait_for: Callable[..., Any]
 ) -> None:
-    """To the log group, with what the integration answered, what the gateway refused and who called."""
+    """To the log group, with the integration's response, the gateway's rejection and the caller."""
     api, group = make_api(), f"/api/{front.api().id}"
     api.method("/ok", {"200": {}}, type="AWS", uri=PREDICTIONS, credentials=front.may_predict())
     api.method("/iam", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
@@ -55,7 +55,7 @@ def test_a_call_writes_a_line_in_the_format_of_its_stage(
 
 
 def test_a_value_cannot_begin_a_line_of_its_own() -> None:
-    """Breaks and quotes of a caller are escaped."""
+    """Line breaks and quotes of a caller are escaped."""
     context = {"path": '/x"\n{"id": "forged"}'}
     assert json.loads(line('{"path":"$context.path"}', context)) == context
     assert "\n" not in line("$context.path", context)

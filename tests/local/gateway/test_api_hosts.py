@@ -1,4 +1,4 @@
-"""REST APIs at AWS's names, as a client asks through the proxy: with the name in the Host header."""
+"""REST APIs at AWS's host names, as requested through the proxy: with the name in the Host header."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ MOCK: dict[str, Any] = {"type": "MOCK", "requestTemplates": {"application/json":
 
 
 def _named(front: Front, api: Api, *, region: str = "us-east-1", identifier: str = "", signed: bool = True) -> Seen:
-    """Call ``/rows`` by the name, with a signature of the account's root over that name."""
+    """Call ``/rows`` by the host name, with a root signature for that name."""
     host = f"{identifier or api.id}.execute-api.{region}.amazonaws.com"
     request = AWSRequest(
         "POST", f"https://{host}/live/rows", data=b"{}", headers={"host": host, "content-type": "application/json"}
@@ -31,7 +31,7 @@ def _named(front: Front, api: Api, *, region: str = "us-east-1", identifier: str
 
 
 def test_an_api_answers_at_its_name(front: Front, make_api: Callable[..., Api]) -> None:
-    """Signed over the name, with the stage as the first part of the path; unsigned callers are refused by the API."""
+    """Signed for the name, with the stage as the first path segment; unsigned callers are rejected by the API."""
     api = make_api()
     api.method("/rows", ANSWER, method={"authorizationType": "AWS_IAM"}, **MOCK)
     api.deploy()
@@ -43,7 +43,7 @@ def test_an_api_answers_at_its_name(front: Front, make_api: Callable[..., Api]) 
 
 
 def test_other_names_reach_no_api(front: Front, make_api: Callable[..., Api]) -> None:
-    """That of another region, and of an API that there is not."""
+    """The name of another region, or of a missing API."""
     api = make_api()
     api.method("/rows", ANSWER, **MOCK)
     api.deploy()
@@ -64,5 +64,5 @@ def test_other_names_reach_no_api(front: Front, make_api: Callable[..., Api]) ->
     ],
 )
 def test_a_name_has_id_and_region(host: str, found: tuple[str, str] | None) -> None:
-    """Below AWS's domains alone."""
+    """Only below AWS's domains."""
     assert api_of(host) == found

@@ -13,7 +13,7 @@ from mlops_local.gateway.call_metrics import values
 def test_each_call_counts_once_by_api_and_stage(
     front: Front, make_api: Callable[..., Api], wait_for: Callable[..., Any]
 ) -> None:
-    """Errors of callers beside all calls; methods where the stage asks for them."""
+    """Callers' errors are counted beside all calls; methods too if the stage enables it."""
     api = make_api()
     api.method("/x", {"200": {}}, **OK)
     api.deploy()
@@ -38,6 +38,6 @@ def test_each_call_counts_once_by_api_and_stage(
 
 
 def test_latencies_are_whole_milliseconds() -> None:
-    """That of the integration only where it was asked."""
+    """The integration's latency only if it was called."""
     assert values(200, 0.0123, None) == {"Count": 1.0, "4XXError": 0.0, "5XXError": 0.0, "Latency": 12.0}
     assert values(502, 0.0123, 0.01)["IntegrationLatency"] == 10.0

@@ -1,4 +1,4 @@
-"""A stage serves what was deployed."""
+"""A stage serves its deployment."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from mlops_local.cloud import Cloud
 
 
 def test_a_change_is_served_after_the_next_deployment(front: Front, make_api: Callable[..., Api]) -> None:
-    """Not before: neither a new method, nor another authorization, nor a deleted one."""
+    """A new method, another authorization and a deletion take effect with the next deployment only."""
     api = make_api()
     resource = api.method("/x", {"200": {}}, **OK)
     api.deploy()
@@ -29,7 +29,7 @@ def test_a_change_is_served_after_the_next_deployment(front: Front, make_api: Ca
 
 
 def test_a_stage_serves_the_model_of_its_deployment(front: Front, make_api: Callable[..., Api]) -> None:
-    """A stricter model refuses only after it is deployed."""
+    """A stricter model rejects only after its deployment."""
     api, client = make_api(), front.gateway
     client.create_model(restApiId=api.id, name="Rows", contentType="application/json", schema='{"type": "object"}')
     validator = client.create_request_validator(restApiId=api.id, name="body", validateRequestBody=True)["id"]
@@ -48,7 +48,7 @@ def test_a_stage_serves_the_model_of_its_deployment(front: Front, make_api: Call
 def test_an_api_that_answers_nothing_is_not_deployed(
     front: Front, make_api: Callable[..., Api], method: dict[str, Any] | None, words: str
 ) -> None:
-    """AWS says which of the two it is."""
+    """AWS reports which of the two it is."""
     api = make_api()
     if method is not None:
         front.gateway.put_method(restApiId=api.id, resourceId=api.root, httpMethod="GET", authorizationType="NONE")
@@ -57,7 +57,7 @@ def test_an_api_that_answers_nothing_is_not_deployed(
 
 
 def test_what_was_deployed_is_served_after_a_restart(own_cloud: Callable[..., Cloud]) -> None:
-    """With changes that were not deployed still waiting."""
+    """Undeployed changes are still pending."""
     running = own_cloud()
     api = Front(running, running.client("apigateway")).api()
     api.method("/x", {"200": {}}, **OK)

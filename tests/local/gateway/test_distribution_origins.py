@@ -13,7 +13,7 @@ CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 
 @pytest.mark.parametrize(("policy", "status"), [(ALL_VIEWER_EXCEPT_HOST, 200), (ALL_VIEWER, 403)])
 def test_a_viewer_reaches_the_api(front: Front, make_api: Callable[..., Api], policy: str, status: int) -> None:
-    """With method, path, query and body; not with the viewer's Host, which the API does not know."""
+    """With method, path, query and body, but without the viewer's Host, which the API does not know."""
     api = make_api()
     answer = '{"q": "$input.params(\'q\')", "id": "$input.params(\'id\')"}'
     api.method("/api/{id}", {"200": {"responseTemplates": {"application/json": answer}}}, **OK)

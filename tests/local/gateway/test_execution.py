@@ -1,4 +1,4 @@
-"""The way of a request through an API."""
+"""Processing of a request by an API."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +49,7 @@ def test_a_mock_answers_what_its_templates_say(make_api: Callable[..., Api]) -> 
 def test_what_the_gateway_cannot_send_on_is_its_own_error(
     make_api: Callable[..., Api], integration: dict[str, Any], headers: dict[str, str], status: int
 ) -> None:
-    """Without a word of why, but for the type of the body."""
+    """Without a reason in the body, only the error type."""
     api = make_api()
     api.method("/x", {"200": {}}, **integration)
     found = api.deploy().call("/x", **headers)
@@ -58,7 +58,7 @@ def test_what_the_gateway_cannot_send_on_is_its_own_error(
 
 
 def test_a_path_without_a_method_is_forbidden(make_api: Callable[..., Api]) -> None:
-    """As is a verb that a path does not serve, and a stage that does not exist."""
+    """As is an unsupported verb, and a missing stage."""
     api = make_api()
     api.method("/x", {"200": {}}, **OK)
     api.deploy()

@@ -21,7 +21,7 @@ def arn(api: Api) -> str:
 
 @pytest.fixture
 def guarded(front: Front, make_api: Callable[..., Api]) -> Callable[..., Api]:
-    """Make an API behind rules: ``guarded({"SizeConstraintStatement": ...}, action="Count")``."""
+    """Make an API with rules: ``guarded({"SizeConstraintStatement": ...}, action="Count")``."""
 
     def guard(*statements: dict[str, Any], action: str = "Block", default: str = "Allow", **more: Any) -> Api:
         api = make_api()
@@ -53,7 +53,7 @@ def guarded(front: Front, make_api: Callable[..., Api]) -> Callable[..., Api]:
 
 
 def size(limit: int, part: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write a statement of bodies over a size."""
+    """Return a statement that matches bodies over a size."""
     given = {"ComparisonOperator": "GT", "Size": limit, "FieldToMatch": part or BODY, "TextTransformations": NONE}
     return {"SizeConstraintStatement": given}
 
@@ -65,7 +65,7 @@ def test_a_default_action_may_block(guarded: Callable[..., Api]) -> None:
 
 
 def test_a_size_rule_reads_what_is_inspected(guarded: Callable[..., Api]) -> None:
-    """16 KB of a body, more by the ACL's configuration; what is larger is of the size that the handling says."""
+    """16 KB of a body, more by the ACL's configuration; a larger body matches according to the oversize handling."""
     small = guarded(size(1000))
     assert [small.call("/x", b"x" * count).status for count in (1000, 1001)] == [200, 403]
     large = guarded(size(32 * 1024))
@@ -79,7 +79,7 @@ def test_a_size_rule_reads_what_is_inspected(guarded: Callable[..., Api]) -> Non
 
 
 def test_a_rate_rule_counts_a_window_on_the_embedded_clock(front: Front, guarded: Callable[..., Api]) -> None:
-    """By header, apart for each caller."""
+    """By header, separately for each caller."""
     keys = [{"Header": {"Name": "x-client", "TextTransformations": NONE}}]
     rate = {"Limit": 10, "EvaluationWindowSec": 60, "AggregateKeyType": "CUSTOM_KEYS", "CustomKeys": keys}
     api = guarded({"RateBasedStatement": rate})
@@ -90,7 +90,7 @@ def test_a_rate_rule_counts_a_window_on_the_embedded_clock(front: Front, guarded
 
 
 def test_addresses_are_allowed_or_blocked(front: Front, guarded: Callable[..., Api]) -> None:
-    """A statement may be turned round and joined."""
+    """Statements can be negated and combined."""
     made = front.cloud.client("wafv2").create_ip_set(
         Name=f"here{front.api().id}", Scope="REGIONAL", IPAddressVersion="IPV4", Addresses=["127.0.0.0/8"]
     )["Summary"]["ARN"]
@@ -103,7 +103,7 @@ def test_addresses_are_allowed_or_blocked(front: Front, guarded: Callable[..., A
 
 
 def test_managed_groups_are_named_as_without_effect(front: Front, guarded: Callable[..., Api]) -> None:
-    """The status of the cloud lists them, and nothing else of the ACL."""
+    """The status of the cloud lists only these of the ACL."""
     group = {"ManagedRuleGroupStatement": {"VendorName": "AWS", "Name": "AWSManagedRulesCommonRuleSet"}}
     api = guarded(group, size(10))
     assert api.call("/x", b"{}").status == 200
@@ -112,7 +112,7 @@ def test_managed_groups_are_named_as_without_effect(front: Front, guarded: Calla
 
 
 def test_an_association_is_a_resource(front: Front, make_api: Callable[..., Api]) -> None:
-    """Its deletion opens the stage again."""
+    """Deleting it opens the stage again."""
     api = make_api()
     api.method("/x", {"200": {}}, **OK)
     api.deploy()
@@ -143,7 +143,7 @@ def test_an_association_is_a_resource(front: Front, make_api: Callable[..., Api]
 def test_a_byte_rule_matches_a_part_of_a_request(
     guarded: Callable[..., Api], position: str, text: str, status: int
 ) -> None:
-    """The path has the stage, as callers send it."""
+    """The path includes the stage, as callers send it."""
     given = {"SearchString": text.encode(), "PositionalConstraint": position, "TextTransformations": NONE}
     api = guarded({"ByteMatchStatement": {**given, "FieldToMatch": {"UriPath": {}}}})
 
@@ -175,5 +175,5 @@ WORD: dict[str, Any] = {
 def test_what_is_not_decided_decides_nothing(
     guarded: Callable[..., Api], statement: dict[str, Any], status: int
 ) -> None:
-    """Neither by itself nor turned round; what the rest of a statement says counts where it is enough."""
+    """Neither directly nor negated; a combined statement is decided if its other parts suffice."""
     assert guarded(statement).call("/x", b"xx").status == status

@@ -1,4 +1,4 @@
-"""A function is invoked by an API that its own policy lets in."""
+"""An API invokes a function only if the function's own policy allows it."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ CODE = "def handler(event, context):\n    return {'statusCode': 200, 'body': eve
 
 
 def function(front: Front) -> str:
-    """Make a function that answers with its path; gives its ARN."""
+    """Make a function that returns its path; return its ARN."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as file:
         file.writestr("index.py", CODE)
@@ -26,7 +26,7 @@ def function(front: Front) -> str:
 
 
 def test_an_api_invokes_a_function_that_lets_it_in(front: Front, make_api: Callable[..., Api]) -> None:
-    """By stage, verb and path; the reason of a refusal is in the log alone, as a problem of the API's configuration."""
+    """By stage, verb and path; the reason of a denial is only in the log, as a configuration problem of the API."""
     client, api, arn = front.cloud.client("lambda"), make_api(), function(front)
     api.method("/ask/{id}", {}, type="AWS_PROXY", uri=URI.format(arn))
     api.deploy()

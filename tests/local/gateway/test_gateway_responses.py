@@ -1,4 +1,4 @@
-"""The gateway's own errors, reworded."""
+"""Customized gateway responses."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from tests.local.gateway.test_execution import OK
 
 @pytest.fixture
 def api(front: Front, make_api: Callable[..., Api]) -> Api:
-    """An API whose errors are problems with an id, and that takes only objects with rows."""
+    """An API whose errors are problem documents with an id, and that accepts only objects with rows."""
     made, client = make_api(), front.gateway
     client.create_model(
         restApiId=made.id,
@@ -36,7 +36,7 @@ def api(front: Front, make_api: Callable[..., Api]) -> Api:
 
 
 def test_a_template_sees_the_context(api: Api) -> None:
-    """With the reason of the schema, as JSON; what nothing is known of is empty."""
+    """With the schema's reason, as JSON; unknown values are empty."""
     found = api.call("/x", b'{"row": 1}')
     assert (found.status, found.headers["content-type"]) == (400, "application/problem+json")
     assert found.json == {
@@ -49,12 +49,12 @@ def test_a_template_sees_the_context(api: Api) -> None:
 
 
 def test_a_kind_without_its_own_response_takes_the_default(api: Api) -> None:
-    """A path that is not served: 403 in the same form."""
+    """An unknown path returns 403 in the same format."""
     found = api.call("/y")
     assert (found.status, found.json["type"], found.json["detail"]) == (403, "MISSING_AUTHENTICATION_TOKEN", "")
 
 
 def test_a_body_cannot_write_into_the_answer(api: Api) -> None:
-    """Variables in a body are text."""
+    """Variables in a body are plain text."""
     found = api.call("/x", b'["$context.accountId"]')
     assert (found.status, "000000000000" in found.body.decode()) == (400, False)

@@ -10,12 +10,12 @@ from tests.local.gateway.conftest import Api
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers what it was asked, with a version of its own."""
+    """Echoes requests, with a version of its own."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Answer with path, headers and body, and the status that the query asks for."""
+        """Respond with path, headers and body, and the status of the query."""
         body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
         headers = {name.lower(): value for name, value in self.headers.items()}
         content = json.dumps({"path": self.path, "headers": headers, "body": body}).encode()
@@ -31,12 +31,12 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[str]:
-    """Give the address of a backend."""
+    """Return the URL of a backend."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -46,7 +46,7 @@ def backend() -> Iterator[str]:
 
 
 def test_a_proxy_passes_headers_both_ways(make_api: Callable[..., Api], backend: str) -> None:
-    """But for those of a connection; a mapped one replaces the caller's."""
+    """Except connection headers; a mapped header replaces the caller's."""
     api = make_api()
     api.method(
         "/models/{name}", {}, type="HTTP_PROXY", uri=f"{backend}/v1/{{name}}", integrationHttpMethod="ANY",
@@ -78,7 +78,7 @@ def test_what_is_no_proxy_is_mapped(make_api: Callable[..., Api], backend: str) 
 
 
 def test_a_backend_that_is_not_there_answers_504(make_api: Callable[..., Api]) -> None:
-    """As INTEGRATION_FAILURE; an address without a host is a wrong configuration."""
+    """As INTEGRATION_FAILURE; an address without a host is a configuration error."""
     api = make_api()
     api.method("/x", {}, type="HTTP_PROXY", uri="http://127.0.0.1:1/")
     api.method("/y", {}, type="HTTP_PROXY", uri="ftp://127.0.0.1/")

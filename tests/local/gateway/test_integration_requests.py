@@ -1,4 +1,4 @@
-"""From the caller's request to the integration's."""
+"""Mapping of the caller's request to the integration's."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def asked(body: bytes = b"1", headers: dict[str, str] | None = None, **integrati
 def test_a_type_without_a_template_passes_or_not(
     behaviour: str, templates: dict[str, str], kind: str, body: bytes | None
 ) -> None:
-    """As the integration's behaviour says; a body without a type is JSON."""
+    """According to the passthrough behavior; a body without a type is JSON."""
     exchange = asked(
         headers={"content-type": kind} if kind else {}, passthroughBehavior=behaviour, requestTemplates=templates
     )
@@ -45,7 +45,7 @@ def test_a_type_without_a_template_passes_or_not(
 
 
 def test_headers_pass_by_mapping_alone() -> None:
-    """But for the type and what is accepted; a mapping replaces a header of the same name in any case."""
+    """Except Content-Type and Accept; a mapping replaces a header of the same name in any case."""
     headers = {"content-type": "text/csv", "x-amzn-sagemaker-inference-id": "theirs", "authorization": "secret"}
     parameters = {
         "integration.request.header.X-Amzn-SageMaker-Inference-Id": "'ours'",

@@ -1,4 +1,4 @@
-"""From the integration's answer to the caller's."""
+"""Mapping of the integration's response to the caller's."""
 
 from typing import Any
 
@@ -28,13 +28,13 @@ def answered(
 
 @pytest.mark.parametrize(("status", "code"), [(200, 200), (424, 502), (500, 502), (400, 200), (4240, 200)])
 def test_a_pattern_fits_the_whole_status(status: int, code: int) -> None:
-    """What fits none is answered by the response without a pattern."""
+    """A status without a match uses the response without a pattern."""
     exchange = answered({"200": {}, "502": {"selectionPattern": "424|5\\d\\d"}})
     assert answer(exchange, status, CSV).status == code
 
 
 def test_headers_are_mapped_and_the_type_is_json_otherwise() -> None:
-    """A mapped type replaces it; a header without a value is left out, a break in one as well."""
+    """A mapped type replaces JSON; headers without a value or with a line break are left out."""
     mapped = {
         "method.response.header.X-Model-Version": "integration.response.header.X-Version",
         "method.response.header.content-type": "integration.response.header.Content-Type",
@@ -51,13 +51,13 @@ def test_headers_are_mapped_and_the_type_is_json_otherwise() -> None:
     [("text/csv", b"csv"), ("text/html, application/json;q=0.9", b"json"), ("text/html", b"csv"), ("", b"csv")],
 )
 def test_a_template_is_picked_by_accept(accept: str, body: bytes) -> None:
-    """Else by the type of the answer."""
+    """Otherwise by the type of the integration's response."""
     templates = {"application/json": "json", "text/csv": "csv"}
     assert answer(answered({"200": {"responseTemplates": templates}}, accept), 200, CSV).body == body
 
 
 def test_a_template_sets_the_status() -> None:
-    """By what the integration answered."""
+    """From the integration's response."""
     text = "#if($input.body.contains('1'))#set($context.responseOverride.status = 409)#end{}"
     found = answer(answered({"200": {"responseTemplates": {"application/json": text}}}), 200, CSV)
     assert (found.status, found.body) == (409, b"{}")
@@ -73,6 +73,6 @@ def test_a_template_sets_the_status() -> None:
     ],
 )
 def test_what_cannot_be_mapped_is_an_error(responses: dict[str, Any], declared: tuple[str, ...] | None) -> None:
-    """No response for the status, none that the method declares, a pattern with a wrong syntax."""
+    """No response for the status, none declared by the method, a pattern with invalid syntax."""
     with pytest.raises(MappingError):
         answer(answered(responses, declared=declared), 200, CSV)

@@ -1,4 +1,4 @@
-"""JSONPath as templates use it."""
+"""JSONPath in templates."""
 
 from typing import Any
 
@@ -23,6 +23,6 @@ def test_a_path_leads_to_its_value(path: str, found: Any) -> None:
 
 @pytest.mark.parametrize("path", ["rows", "$..x", "$.rows[?(@.x)]", "$.rows[0:1]", "$.n."])
 def test_what_is_not_evaluated_is_refused(path: str) -> None:
-    """By name, instead of an empty answer."""
+    """By name, instead of an empty result."""
     with pytest.raises(PathError):
         find(DOCUMENT, path)

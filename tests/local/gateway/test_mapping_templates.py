@@ -40,12 +40,12 @@ def rendered(template: str, body: bytes = BODY) -> str:
     ],
 )  # fmt: skip
 def test_a_template_is_evaluated(template: str, text: str) -> None:
-    """With the objects of AWS, and the texts of Java."""
+    """With AWS's objects and Java's string methods."""
     assert rendered(template) == text
 
 
 def test_the_template_of_aws_for_all_parameters_works() -> None:
-    """The one that the console offers."""
+    """The template offered by the console."""
     assert json.loads(rendered(PASS_ALL).encode().replace(b"\\'", b"'")) == {
         "path": {"id": "0-f"},
         "querystring": {"q": "a", "id": "query"},
@@ -64,12 +64,12 @@ def test_the_template_of_aws_for_all_parameters_works() -> None:
     ],
 )
 def test_a_template_reaches_nothing_of_the_process(given: str, reference: str) -> None:
-    """A reference to what AWS's objects do not have is written as it stands."""
+    """A reference that AWS's objects do not have is rendered literally."""
     assert rendered(given + reference) == reference
 
 
 def test_a_template_overrides_status_and_headers() -> None:
-    """With hyphens in their names."""
+    """With hyphens in header names."""
     override, exchange = overrides(), made()
     text = '#set($context.responseOverride.status = 409)#set($context.responseOverride.header.Retry-After = "5")done'
     assert render(text, exchange, b"", {"responseOverride": override}) == "done"
@@ -87,6 +87,6 @@ def test_a_value_is_overridden_once() -> None:
     "template", ["#if($x)", "$input.path('$..x')", "#foreach($x in 3)#end", "$util.parseJson('{')"]
 )
 def test_what_cannot_be_evaluated_is_an_error(template: str) -> None:
-    """Of one kind: the gateway answers 500."""
+    """Always the same: the gateway returns 500."""
     with pytest.raises(TemplateError):
         rendered(template)

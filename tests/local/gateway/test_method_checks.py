@@ -1,4 +1,4 @@
-"""What AWS refuses of integrations and their responses."""
+"""Integrations and responses that AWS rejects."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ MAPPED = {"responseParameters": {"method.response.header.X-A": "'a'"}}
 
 
 def test_an_undeclared_response_is_refused(make_api: Callable[..., Api], front: Front) -> None:
-    """A status, or a header of one."""
+    """An undeclared status or header."""
     assert "No method response exists" in (response_problem({"methodResponses": {}}, "200", {}) or "")
     assert "method.response.header.X-A" in (response_problem({"methodResponses": {"200": {}}}, "200", MAPPED) or "")
     declared = {"200": {"responseParameters": {"method.response.header.X-A": False}}}
@@ -26,7 +26,7 @@ def test_an_undeclared_response_is_refused(make_api: Callable[..., Api], front: 
 
 
 def test_functions_and_queues_need_no_role_of_ours() -> None:
-    """MiniStack answers them."""
+    """MiniStack handles them."""
     for service in ("lambda:path/2015-03-31/functions/arn/invocations", "sqs:path/000000000000/queue"):
         assert integration_problem({"type": "AWS", "uri": f"arn:aws:apigateway:us-east-1:{service}"}) is None
     assert integration_problem({"type": "MOCK"}) is None

@@ -40,7 +40,7 @@ def test_a_schema_of_a_later_draft_is_refused(change: dict[str, Any], words: str
 
 
 def test_a_model_is_refused_when_it_is_made_or_changed(front: Front, make_api: Callable[..., Api]) -> None:
-    """What was there stays."""
+    """The earlier model stays."""
     api, client = make_api(), front.gateway
     given = {"restApiId": api.id, "name": "Rows", "contentType": "application/json"}
     with pytest.raises(ClientError, match="Unsupported keyword"):

@@ -1,4 +1,4 @@
-"""What the expressions of parameter mappings stand for."""
+"""Values of parameter mapping expressions."""
 
 import pytest
 from tests.local.gateway.test_exchange import made
@@ -27,7 +27,7 @@ from mlops_local.gateway.parameter_mappings import Payload, value
     ],
 )
 def test_a_parameter_is_what_its_expression_says(source: str, found: str | None) -> None:
-    """Nothing where there is nothing."""
+    """Missing values are empty."""
     exchange = made(
         b'{"a": {"b": [1]}}',
         headers={"x-one": "1", "user-agent": "tests"},
@@ -38,6 +38,6 @@ def test_a_parameter_is_what_its_expression_says(source: str, found: str | None)
 
 
 def test_the_integration_has_not_answered_yet() -> None:
-    """Its headers are nothing then, and a body that is not JSON has no parts."""
+    """Its headers are empty then, and a body that is not JSON has no parts."""
     assert value("integration.response.header.X-Two", made()) is None
     assert value("method.request.body.a", made(b"a,b")) is None

@@ -1,4 +1,4 @@
-"""What the gateway refuses before an integration is asked."""
+"""Requests that the gateway rejects before the integration."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def checking(front: Front, api: Api, models: dict[str, str], **integration: Any)
 def test_a_body_is_validated_by_the_model_of_its_type(
     front: Front, make_api: Callable[..., Api], models: dict[str, str], kind: str, status: int
 ) -> None:
-    """A type without a model walks past the schema, unless $default has one."""
+    """A type without a model bypasses the schema, unless $default has one."""
     templates = {"application/json": '{"statusCode": 200}', "text/csv": '{"statusCode": 200}'}
     api = checking(front, make_api(), models, requestTemplates=templates)
     assert api.call("/x?needed=1", BAD, content_type=kind).status == status
@@ -56,7 +56,7 @@ def test_a_body_is_validated_by_the_model_of_its_type(
 
 
 def test_parameters_are_checked_for_presence_alone(front: Front, make_api: Callable[..., Api]) -> None:
-    """Any value will do."""
+    """Any value is accepted."""
     api = checking(front, make_api(), {"application/json": "Rows"})
     found = api.call("/x", GOOD)
     assert (found.status, found.json) == (400, {"message": "Missing required request parameters: [needed]"})
@@ -64,7 +64,7 @@ def test_parameters_are_checked_for_presence_alone(front: Front, make_api: Calla
 
 
 def test_a_body_over_10_megabytes_is_refused(front: Front, make_api: Callable[..., Api]) -> None:
-    """One of 10 is not."""
+    """A body of 10 MB is accepted."""
     api = make_api()
     api.method("/x", {"200": {}}, **OK)
     api.deploy()
@@ -72,7 +72,7 @@ def test_a_body_over_10_megabytes_is_refused(front: Front, make_api: Callable[..
 
 
 def test_a_caller_signs_for_the_gateway(front: Front, make_api: Callable[..., Api]) -> None:
-    """A signature for another service, or none, is refused."""
+    """A signature for another service, or none, is rejected."""
     api = make_api()
     api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
     api.deploy()
@@ -86,7 +86,7 @@ def test_a_caller_signs_for_the_gateway(front: Front, make_api: Callable[..., Ap
 
 
 def signed(api: Api, kind: type[SigV4Auth], service: str, region: str, *, end: str = "aws4_request") -> Seen:
-    """Call a method as root signs it, with another end of the scope where one is named."""
+    """Call a method with a root signature, with another end of the scope if given."""
     keys, address = api.front.cloud.root_keys(), f"{api.front.cloud.endpoint_url}/_aws/execute-api/{api.id}/live/x"
     given = {"host": urlsplit(address).netloc, "content-type": "application/json"}
     asked = AWSRequest("POST", address, headers=given)
@@ -109,7 +109,7 @@ def signed(api: Api, kind: type[SigV4Auth], service: str, region: str, *, end: s
 def test_a_caller_signs_for_the_region(
     front: Front, make_api: Callable[..., Api], region: str, service: str, words: str
 ) -> None:
-    """In the header and in an address that was signed beforehand; each problem is named."""
+    """In the header and in a presigned URL; each problem is reported."""
     api = make_api()
     api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
     api.deploy()
@@ -122,7 +122,7 @@ def test_a_caller_signs_for_the_region(
 
 
 def test_a_scope_ends_as_it_must(front: Front, make_api: Callable[..., Api]) -> None:
-    """Though the signature fits."""
+    """Even with a valid signature."""
     api = make_api()
     api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
     api.deploy()
@@ -134,7 +134,7 @@ def test_a_scope_ends_as_it_must(front: Front, make_api: Callable[..., Api]) -> 
 
 
 def test_an_address_that_was_signed_beforehand_is_answered(front: Front, make_api: Callable[..., Api]) -> None:
-    """Where its scope is the API's."""
+    """If its scope is the API's."""
     api = make_api()
     api.method("/x", {"200": {}}, method={"authorizationType": "AWS_IAM"}, **OK)
     api.deploy()
@@ -152,14 +152,14 @@ def test_an_address_that_was_signed_beforehand_is_answered(front: Front, make_ap
     ],
 )
 def test_what_only_lenient_readers_take_is_no_json(front: Front, make_api: Callable[..., Api], body: bytes) -> None:
-    """Not as a number, nor in another encoding: what the gateway checks is what the integration reads."""
+    """Neither as a number nor in another encoding: the gateway checks the bytes that the integration reads."""
     api = checking(front, make_api(), {"application/json": "Rows"})
     found = api.call("/x?needed=1", body)
     assert (found.status, found.json) == (400, {"message": "Invalid request body"})
 
 
 class Person(NamedTuple):
-    """A pool and the tokens of its one user."""
+    """A pool and its one user's tokens."""
 
     pool: str
     tokens: dict[str, Any]
@@ -193,7 +193,7 @@ def person(front: Front) -> Iterator[Person]:
 def test_an_access_token_needs_a_scope_of_the_method(
     front: Front, make_api: Callable[..., Api], person: Person, scopes: list[str], id_token: int, access_token: int
 ) -> None:
-    """Without scopes ID tokens pass alone, with them access tokens alone."""
+    """Without scopes only ID tokens pass, with them only access tokens."""
     api = make_api()
     authorizer = front.gateway.create_authorizer(
         restApiId=api.id, name="people", type="COGNITO_USER_POOLS", providerARNs=[person.pool],
@@ -207,7 +207,7 @@ def test_an_access_token_needs_a_scope_of_the_method(
 
 
 def test_claims_are_handed_over_as_text(front: Front, make_api: Callable[..., Api], person: Person) -> None:
-    """Groups with commas, times of the token as dates."""
+    """Groups with commas, token times as dates."""
     api = make_api()
     authorizer = front.gateway.create_authorizer(
         restApiId=api.id, name="people", type="COGNITO_USER_POOLS", providerARNs=[person.pool],
@@ -227,7 +227,7 @@ def test_claims_are_handed_over_as_text(front: Front, make_api: Callable[..., Ap
 
 
 def test_a_plan_throttles_only_where_a_key_is_required(front: Front, make_api: Callable[..., Api]) -> None:
-    """A key that a method does not ask for counts nothing."""
+    """A key is ignored if the method does not require one."""
     api, client = make_api(), front.gateway
     api.method("/free", {"200": {}}, **OK)
     api.method("/key", {"200": {}}, method={"apiKeyRequired": True}, **OK)

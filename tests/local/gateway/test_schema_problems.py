@@ -1,4 +1,4 @@
-"""Words of a body's problems."""
+"""Messages of body validation."""
 
 import json
 from typing import Any
@@ -27,17 +27,17 @@ TYPE = "instance type ({}) does not match any allowed primitive type (allowed: [
     ],
 )  # fmt: skip
 def test_each_problem_has_its_words(schema: dict[str, Any], body: Any, words: str) -> None:
-    """Those of the library that API Gateway uses."""
+    """Those of API Gateway's validation library."""
     assert text(schema, json.dumps(body).encode()) == f"[{words}]"
 
 
 def test_problems_are_named_once_and_not_without_end() -> None:
-    """Of 1,000 wrong rows one problem is shown."""
+    """Of 1,000 wrong rows one problem is reported."""
     schema = {"items": {"type": "object"}}
     assert text(schema, json.dumps([1] * 1000).encode()).count("instance type") == 1
 
 
 @pytest.mark.parametrize(("schema", "body"), [({}, b"{"), (None, b"{}"), ({"$ref": "https://x.example/m"}, b"{}")])
 def test_what_cannot_be_explained_is_still_text(schema: Any, body: bytes) -> None:
-    """Bodies that are not JSON, schemas that are not there or elsewhere; nothing is fetched."""
+    """Bodies that are not JSON, missing or remote schemas; nothing is fetched."""
     assert text(schema, body).startswith("[")

@@ -1,4 +1,4 @@
-"""Calls of services in process, as a role."""
+"""In-process calls of services with a role."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from tests.local.gateway.conftest import Api, Front
 
 @pytest.mark.parametrize("name", ["plain", "with space", "slash%2Fed", "ünïcode", "a+b~c"])
 def test_any_name_of_an_object_is_signed(front: Front, make_api: Callable[..., Api], name: str) -> None:
-    """The address that is signed is the one that S3 reads."""
+    """The signed address is the one that S3 reads."""
     bucket = f"names{front.api().id}"
     front.cloud.client("s3").create_bucket(Bucket=bucket)
     api = make_api()

@@ -1,4 +1,4 @@
-"""A REST API answers by SageMaker's runtime and by S3, as its integration's role."""
+"""A REST API with integrations of SageMaker's runtime and S3, using the integration's role."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ OBJECTS = "arn:aws:apigateway:us-east-1:s3:path/{bucket}/{key}"
 
 
 def predicting(front: Front, api: Api, role: str, path: str = "/predict", **integration: Any) -> None:
-    """Give an API a method that the tiny model answers, its statuses as they are."""
+    """Make a method of an API with the tiny model as backend and unchanged statuses."""
     responses = {
         "200": {"responseParameters": {"method.response.header.X-Variant": VARIANT}},
         "403": {"selectionPattern": "403"},
@@ -25,7 +25,7 @@ def predicting(front: Front, api: Api, role: str, path: str = "/predict", **inte
 
 
 def test_a_model_answers_the_caller_byte_by_byte(front: Front, make_api: Callable[..., Api]) -> None:
-    """The body is that of InvokeEndpoint, the mapped header and the id of the request come with it."""
+    """The body is that of InvokeEndpoint, with the mapped header and the request id."""
     api = make_api()
     predicting(
         front,
@@ -44,7 +44,7 @@ def test_a_model_answers_the_caller_byte_by_byte(front: Front, make_api: Callabl
 
 
 def test_a_role_without_the_permission_is_refused_by_the_service(front: Front, make_api: Callable[..., Api]) -> None:
-    """The service's 403 goes through the integration responses like any other answer."""
+    """The service's 403 passes the integration responses like any other."""
     api = make_api()
     predicting(front, api, front.role())
     seen = api.deploy().call("/predict")
@@ -53,7 +53,7 @@ def test_a_role_without_the_permission_is_refused_by_the_service(front: Front, m
 
 
 def test_without_patterns_an_error_of_the_service_answers_200(front: Front, make_api: Callable[..., Api]) -> None:
-    """The default response takes every status."""
+    """The default response matches every status."""
     api = make_api()
     api.method("/predict", {"200": {}}, type="AWS", uri=PREDICTIONS, credentials=front.may_predict())
     seen = api.deploy().call("/predict", b'{"status": 500}')
@@ -71,7 +71,7 @@ def test_without_patterns_an_error_of_the_service_answers_200(front: Front, make
 def test_a_role_that_does_not_trust_the_gateway_is_not_taken(
     front: Front, make_api: Callable[..., Api], trust: dict[str, Any]
 ) -> None:
-    """Nor is one whose trust asks for keys that API Gateway is not known to send; the reason is in the log alone."""
+    """Nor one whose trust requires condition keys that API Gateway is not known to send; the reason is only in the log."""
     api = make_api()
     allowed = {"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": "*"}
     predicting(front, api, front.role(allowed, trust=trust))
@@ -80,7 +80,7 @@ def test_a_role_that_does_not_trust_the_gateway_is_not_taken(
 
 
 def test_a_signed_caller_lends_the_gateway_nothing(front: Front, make_api: Callable[..., Api]) -> None:
-    """Root calls; the integration's role still lacks the permission."""
+    """With a root caller the integration's role still lacks the permission."""
     api = make_api()
     api.method(
         "/predict", {"200": {}, "403": {"selectionPattern": "403"}}, method={"authorizationType": "AWS_IAM"},
@@ -90,7 +90,7 @@ def test_a_signed_caller_lends_the_gateway_nothing(front: Front, make_api: Calla
 
 
 def test_a_slow_model_answers_504(front: Front, make_api: Callable[..., Api]) -> None:
-    """After the integration's timeout, with the gateway's own words."""
+    """After the integration's timeout, with the gateway's own message."""
     api = make_api()
     predicting(front, api, front.may_predict(), timeoutInMillis=200)
     seen = api.deploy().call("/predict", b'{"sleep": 1}')
@@ -100,7 +100,7 @@ def test_a_slow_model_answers_504(front: Front, make_api: Callable[..., Api]) ->
 def test_objects_are_written_and_read_under_the_name_that_the_gateway_gives(
     front: Front, make_api: Callable[..., Api]
 ) -> None:
-    """A job's request is stored under its id; its status reads 404 as 202."""
+    """A job's request is stored under its id; 404 of its status is returned as 202."""
     front.cloud.client("s3").create_bucket(Bucket="jobs")
     arn = "arn:aws:s3:::jobs"
     role = front.role(
@@ -142,7 +142,7 @@ def test_objects_are_written_and_read_under_the_name_that_the_gateway_gives(
 
 
 def test_what_is_text_is_no_file(front: Front, make_api: Callable[..., Api]) -> None:
-    """Without a binary media type the gateway takes bytes for text: those that are not UTF-8 are lost."""
+    """Without a binary media type the gateway treats bytes as text: invalid UTF-8 is lost."""
     front.cloud.client("s3").create_bucket(Bucket="bytes")
     role = front.role({"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::bytes/*"})
     stored = {}
@@ -158,7 +158,7 @@ def test_what_is_text_is_no_file(front: Front, make_api: Callable[..., Api]) -> 
 
 
 def test_the_uri_of_a_service_is_read() -> None:
-    """Other services and functions are not ours."""
+    """Other services and functions are left to MiniStack."""
     read = service_uri("arn:aws:apigateway:eu-west-1:s3:path/jobs/requests?x=1")
     assert read == ("eu-west-1", "s3", "/jobs/requests?x=1")
     assert service_uri("arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn/invocations") is None
@@ -177,13 +177,13 @@ def test_the_uri_of_a_service_is_read() -> None:
 def test_an_integration_that_aws_or_we_refuse_is_not_put(
     make_api: Callable[..., Api], integration: dict[str, Any], words: str
 ) -> None:
-    """By name, when it is put."""
+    """By name, at PutIntegration."""
     with pytest.raises(ClientError, match=words):
         make_api().method("/x", {}, type="AWS", **integration)
 
 
 def test_a_wrong_endpoint_names_itself_to_the_caller(front: Front, make_api: Callable[..., Api]) -> None:
-    """SageMaker's text passes unless a template replaces it: what a front door must not forget."""
+    """SageMaker's message passes unless a template replaces it, so a public API needs one."""
     api = make_api()
     role = front.role({"Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": "*"})
     api.method(

@@ -9,7 +9,7 @@ from tests.local.gateway.conftest import Api, Front
 
 
 def template(front: Front, stage: dict[str, Any] | None = None, **method: Any) -> str:
-    """Write a template of an API with one method behind a validator, and more of its stage."""
+    """Return a template of an API with one method with a validator, and further properties of its stage."""
     api = {"Ref": "Api"}
     integration = {
         "Type": "MOCK",
@@ -51,7 +51,7 @@ def template(front: Front, stage: dict[str, Any] | None = None, **method: Any) -
 
 
 def test_a_method_of_a_template_has_its_validator(front: Front) -> None:
-    """MiniStack's leaves it out, and every body would pass."""
+    """MiniStack's own type ignores the validator, so every body would pass."""
     client = front.cloud.client("cloudformation")
     client.create_stack(StackName="method", TemplateBody=template(front))
     client.get_waiter("stack_create_complete").wait(StackName="method", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
@@ -77,7 +77,7 @@ def refusal(front: Front, name: str, body: str) -> str:
 
 
 def test_access_logs_need_the_role_of_the_account(front: Front) -> None:
-    """API Gateway writes to CloudWatch in one role an account and region; to a delivery stream it needs none."""
+    """API Gateway writes to CloudWatch with one role per account and region; a delivery stream needs none."""
     group = {
         "AccessLogSetting": {"DestinationArn": "arn:aws:logs:us-east-1:000000000000:log-group:calls", "Format": "x"}
     }

@@ -15,7 +15,7 @@ WAIT = {"Delay": 1, "MaxAttempts": 60}
 
 @pytest.fixture(scope="module")
 def balancer(front: Front) -> Iterator[dict[str, Any]]:
-    """Make a private load balancer that answers one path."""
+    """Make a private load balancer that responds to one path."""
     client = front.cloud.client("elbv2")
     made = client.create_load_balancer(Name="private", Subnets=SUBNETS, Scheme="internal")["LoadBalancers"][0]
 
@@ -33,7 +33,7 @@ def balancer(front: Front) -> Iterator[dict[str, Any]]:
 
 
 def link(front: Front, name: str, **properties: Any) -> str:
-    """Make a link by a stack, and return its id."""
+    """Make a link with a stack, and return its id."""
     client = front.cloud.client("cloudformation")
     given = {"Name": name, "SubnetIds": SUBNETS, **properties}
     resources = {"Link": {"Type": "AWS::ApiGatewayV2::VpcLink", "Properties": given}}
@@ -47,7 +47,7 @@ def link(front: Front, name: str, **properties: Any) -> str:
 def test_a_link_reaches_a_private_load_balancer(
     front: Front, make_api: Callable[..., Api], balancer: dict[str, Any], target: str, wait_for: Callable[..., Any]
 ) -> None:
-    """The stage is part of the path that the load balancer sees."""
+    """The path at the load balancer includes the stage."""
     identifier = link(front, f"link-{target}")
     api = make_api()
     for path in ("/predict", "/other"):
@@ -64,7 +64,7 @@ def test_a_link_reaches_a_private_load_balancer(
 
 
 def test_a_link_in_a_network_that_is_not_there_is_refused(front: Front) -> None:
-    """Its stack fails, and says which subnet."""
+    """Its stack fails with the subnet's name."""
     with pytest.raises(WaiterError):
         link(front, "lost", SubnetIds=["subnet-gone"])
     events = front.cloud.client("cloudformation").describe_stack_events(StackName="lost")["StackEvents"]
@@ -72,7 +72,7 @@ def test_a_link_in_a_network_that_is_not_there_is_refused(front: Front) -> None:
 
 
 def group(front: Front, name: str, *, open_out: bool = False) -> str:
-    """Make a security group of the network; without ``open_out`` nothing leaves it."""
+    """Make a security group of the network; without ``open_out`` it has no egress."""
     client = front.cloud.client("ec2")
     network = client.describe_subnets(SubnetIds=SUBNETS)["Subnets"][0]["VpcId"]
     made = str(client.create_security_group(GroupName=name, Description=name, VpcId=network)["GroupId"])
@@ -83,7 +83,7 @@ def group(front: Front, name: str, *, open_out: bool = False) -> str:
 
 
 def test_a_link_needs_rules_to_its_load_balancer(front: Front, make_api: Callable[..., Api]) -> None:
-    """Out of its own group, and into that of the load balancer."""
+    """Egress from its own group, and ingress to the load balancer's."""
     client = front.cloud.client("ec2")
     own, other = group(front, "link"), group(front, "balancer", open_out=True)
     elb = front.cloud.client("elbv2")
@@ -128,7 +128,7 @@ def test_a_link_needs_rules_to_its_load_balancer(front: Front, make_api: Callabl
 def test_a_certificate_has_the_name_of_the_integration(
     front: Front, make_api: Callable[..., Api], uri: str, status: int
 ) -> None:
-    """A star stands for one label; a listener of HTTPS is asked by HTTPS."""
+    """An asterisk matches one label; an HTTPS listener is called with HTTPS."""
     names = {"DomainName": "models.example.com", "SubjectAlternativeNames": ["*.models.example.com"]}
     certificate = front.cloud.client("acm").request_certificate(**names)["CertificateArn"]
     elb = front.cloud.client("elbv2")

@@ -1,4 +1,4 @@
-"""Iceberg tables as CloudFormation declares them, on a catalog of files."""
+"""Iceberg tables declared by CloudFormation, on a catalog of files."""
 
 import copy
 
@@ -18,7 +18,7 @@ FIELDS = [
 
 @pytest.fixture
 def catalog(tmp_path):
-    """A catalog in memory with one namespace."""
+    """An in-memory catalog with one namespace."""
     made = SqlCatalog("test", uri="sqlite:///:memory:", warehouse=f"file://{tmp_path}")
     made.create_namespace("features")
     return made
@@ -26,7 +26,7 @@ def catalog(tmp_path):
 
 @pytest.fixture
 def declared(tmp_path):
-    """The properties of a table whose ids have a gap."""
+    """The properties of a table with a gap in its column ids."""
     return {
         "CatalogId": "000000000000", "DatabaseName": "features", "Name": "sales_v1",
         "OpenTableFormatInput": {"IcebergInput": {"MetadataOperation": "CREATE", "Version": "2", "IcebergTableInput": {
@@ -40,12 +40,12 @@ def declared(tmp_path):
 
 
 def table_input(declared):
-    """The table input within the properties."""
+    """The table input in the properties."""
     return declared["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]
 
 
 def test_creates_the_table_with_exactly_the_declared_ids(catalog, declared):
-    """A gap in the ids stays: data files are read by id."""
+    """The gap stays, because data files are read by id."""
     assert iceberg_types.create(catalog, declared) == "sales_v1"
     table = catalog.load_table(("features", "sales_v1"))
     assert [(field.field_id, field.name, field.required) for field in table.schema().fields] == [
@@ -61,7 +61,7 @@ def test_creates_the_table_with_exactly_the_declared_ids(catalog, declared):
 
 
 def test_updates_columns_and_properties_in_place(catalog, declared):
-    """A new column gets its declared id, and a dropped property goes."""
+    """A new column gets its declared id, and a dropped property is removed."""
     iceberg_types.create(catalog, declared)
     new = copy.deepcopy(declared)
     table_input(new)["Schema"]["Fields"].append({"Id": 6, "Name": "price", "Type": "double", "Required": False})
@@ -88,7 +88,7 @@ def test_updates_columns_and_properties_in_place(catalog, declared):
     ],
 )
 def test_fails_for_a_column_that_would_read_old_data_wrongly(catalog, declared, field, message):
-    """Retired ids and required new columns are refused by name."""
+    """Retired ids and required new columns are rejected by name."""
     iceberg_types.create(catalog, declared)
     new = copy.deepcopy(declared)
     table_input(new)["Schema"]["Fields"].append(field)
@@ -97,7 +97,7 @@ def test_fails_for_a_column_that_would_read_old_data_wrongly(catalog, declared, 
 
 
 def test_fails_for_a_narrowed_type_a_lost_partition_column_and_a_moved_table(catalog, declared):
-    """What would make the table unreadable is refused, and so is what CloudFormation cannot do in place."""
+    """Rejects changes that would make the table unreadable or that CloudFormation cannot make in place."""
     iceberg_types.create(catalog, declared)
     new = copy.deepcopy(declared)
     table_input(new)["Schema"]["Fields"] = [{"Id": 1, "Name": "store", "Type": "int", "Required": True}]
@@ -112,7 +112,7 @@ def test_fails_for_a_narrowed_type_a_lost_partition_column_and_a_moved_table(cat
 
 
 def test_fails_for_a_declaration_that_loses_its_metadata(catalog):
-    """The shape without IcebergTableInput is refused, with everything else that is wrong."""
+    """Rejects the shape without IcebergTableInput, together with all other problems."""
     wrong = {"Name": "t", "DatabaseName": "features", "TableInput": {"Name": "t"},
              "OpenTableFormatInput": {"IcebergInput": {"MetadataOperation": "CREATE", "Version": "3"}}}  # fmt: skip
     with pytest.raises(ValueError, match="exclude each other") as error:

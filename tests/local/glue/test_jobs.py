@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_a_stream_is_refused_and_not_said_to_have_succeeded(cloud: Cloud, make_role: Callable[..., str]) -> None:
-    """The error is one of those of StartJobRun, and the job has no run.
+    """The error is one of StartJobRun's, and the job has no run.
 
     See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html#API_StartJobRun_Errors
     """
@@ -33,7 +33,7 @@ def test_a_stream_is_refused_and_not_said_to_have_succeeded(cloud: Cloud, make_r
 
 @pytest.mark.parametrize("missing", ["pyspark", "java"])
 def test_a_spark_job_is_refused_where_spark_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """The message has what to install."""
+    """The message names the package to install."""
     monkeypatch.setattr(jobs, "spark_home", lambda: None if missing == "pyspark" else Path("/spark"))
     monkeypatch.setattr(jobs.shutil, "which", lambda _name: None if missing == "java" else "/usr/bin/java")
     found = jobs.missing_spark({"Command": {"Name": "glueetl"}})
@@ -55,7 +55,7 @@ def test_a_spark_job_is_refused_where_spark_is_missing(monkeypatch: pytest.Monke
 def test_a_role_is_assumed_without_source_keys(
     cloud: Cloud, make_role: Callable[..., str], unique: str, operator: str, key: str, is_assumed: bool
 ) -> None:
-    """No page says that Glue sends them, and its own examples of trust have no condition.
+    """No page says that Glue sends them, and AWS's trust examples have no condition.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/optimization-prerequisites.html
     """
@@ -90,7 +90,7 @@ def test_other_jobs_are_left_to_ministack(cloud: Cloud) -> None:
 def test_a_script_runs_until_it_ends_is_stopped_or_is_late(
     script: str, seconds: int, state: str, ended: tuple[int, str] | None
 ) -> None:
-    """What it said comes with its exit code; nothing of it runs on."""
+    """Its output comes with its exit code; no process of it is left."""
     run = {"JobRunState": "STOPPED" if state == "STOPPED" else "RUNNING"}
     assert jobs._ended(run, [sys.executable, "-c", script], {}, seconds) == ended
     assert run["JobRunState"] == state

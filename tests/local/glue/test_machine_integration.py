@@ -1,4 +1,4 @@
-"""State machines that run jobs of Glue on the embedded cloud."""
+"""State machines that run Glue jobs on the embedded cloud."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RIGHTS = ("glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchSt
 
 @pytest.fixture
 def job(cloud: Cloud, make_role: Callable[..., str], unique: str) -> Callable[[str], str]:
-    """Make a job of a script, and return its name."""
+    """Make a job from a script, and return its name."""
 
     def make(script: str) -> str:
         s3 = cloud.client("s3")
@@ -37,7 +37,7 @@ def job(cloud: Cloud, make_role: Callable[..., str], unique: str) -> Callable[[s
 
 @pytest.fixture
 def role(make_role: Callable[..., str], allow: Callable[..., Any], unique: str) -> str:
-    """Give a machine's role that may run one job."""
+    """Return a machine's role that may run one job."""
     arn = f"arn:aws:glue:us-east-1:000000000000:job/{unique}"
     return make_role(allow(*RIGHTS, resource=arn), service=STATES)
 
@@ -45,7 +45,7 @@ def role(make_role: Callable[..., str], allow: Callable[..., Any], unique: str) 
 def test_a_task_follows_its_run_to_the_end(
     job: Callable[[str], str], role: str, run_machine: Callable[..., Any]
 ) -> None:
-    """Its result is the run, times in milliseconds; arguments of the task are those of the run."""
+    """The result is the run with times in milliseconds; the task's arguments are the run's."""
     done = run_machine(role, SYNC, {"JobName": job("print(1)"), "Arguments": {"--plan": "x"}})
     assert done["status"] == "SUCCEEDED", done
     run = json.loads(done["output"])
@@ -56,7 +56,7 @@ def test_a_task_follows_its_run_to_the_end(
 def test_a_call_alone_answers_with_name_and_run(
     job: Callable[[str], str], role: str, run_machine: Callable[..., Any]
 ) -> None:
-    """Glue answers with the run alone; the integration puts the name beside it."""
+    """Glue returns only the run id; the integration adds the name."""
     name = job("print(1)")
     done = run_machine(role, SYNC.removesuffix(".sync"), {"JobName": name})
     assert json.loads(done["output"]).keys() == {"JobName", "JobRunId"}
@@ -65,7 +65,7 @@ def test_a_call_alone_answers_with_name_and_run(
 def test_a_run_that_fails_fails_the_task_with_itself(
     job: Callable[[str], str], role: str, run_machine: Callable[..., Any]
 ) -> None:
-    """The cause is the run, whose message says why."""
+    """The cause is the run with its error message."""
     done = run_machine(role, SYNC, {"JobName": job("raise SystemExit('no such table')")})
     assert (done["status"], done["error"]) == ("FAILED", "States.TaskFailed")
     run = json.loads(done["cause"])
@@ -75,7 +75,7 @@ def test_a_run_that_fails_fails_the_task_with_itself(
 def test_an_error_of_the_call_has_the_name_of_its_exception(
     role: str, run_machine: Callable[..., Any], unique: str
 ) -> None:
-    """As a Retry names it."""
+    """A Retry can name it."""
     done = run_machine(role, SYNC, {"JobName": unique})
     assert done["error"] == "Glue.EntityNotFoundException"
     assert done["cause"].startswith(f"Job {unique} not found")
@@ -84,7 +84,7 @@ def test_an_error_of_the_call_has_the_name_of_its_exception(
 def test_a_field_that_is_not_supported_fails_the_execution(
     job: Callable[[str], str], role: str, run_machine: Callable[..., Any]
 ) -> None:
-    """Arguments that only the execution knows are held to the same list."""
+    """Arguments known only to the execution are validated too."""
     name = job("print(1)")
     done = run_machine(role, SYNC, f"{{% {{'JobName': '{name}', 'JobRunId': 'x'}} %}}")
     assert (done["error"], done["cause"]) == (

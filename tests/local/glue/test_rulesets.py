@@ -15,7 +15,7 @@ def _template(name: str, rules: str) -> str:
 
 
 def test_a_ruleset_is_read_as_its_stack_declares_it(cloud: Cloud, unique: str) -> None:
-    """Created, changed in place, replaced by a new name, and gone with its stack."""
+    """It is created, changed in place, replaced after a rename, and deleted with its stack."""
     stacks, glue = cloud.client("cloudformation"), cloud.client("glue")
 
     def put(verb: str, name: str, rules: str) -> None:

@@ -1,10 +1,10 @@
-"""The session in which a Glue job's script runs here; ``tests/runtime/jobs/test_training_set_spark.py`` runs one."""
+"""The Spark session of a Glue job's script; ``tests/runtime/jobs/test_training_set_spark.py`` runs one."""
 
 from mlops_local.glue import spark_session
 
 
 def test_settings_are_those_of_the_argument_and_the_endpoints() -> None:
-    """Each setting, Iceberg's classes by the names of the local jar; only catalogs get endpoints."""
+    """Has each setting, and Iceberg's classes by the local jar's names; only catalogs get endpoints."""
     conf = (
         "spark.sql.catalog.lake=org.apache.iceberg.spark.SparkCatalog "
         "--conf spark.sql.catalog.lake.io-impl=org.apache.iceberg.aws.s3.S3FileIO --conf spark.sql.session.timeZone=UTC"

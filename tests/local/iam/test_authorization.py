@@ -1,6 +1,6 @@
-"""IAM in front of every call: what roles may do, and in whose words they are refused.
+"""IAM in front of every call: permissions of roles, and AWS's denial messages.
 
-Encrypted resources ask their callers for their key, through the service that uses it.
+Callers of encrypted resources need the key, through the service that uses it.
 """
 
 import json
@@ -54,7 +54,7 @@ def test_sagemaker_condition_keys_are_those_of_the_request(make_role, acting_as,
 
 
 def test_what_a_model_is_asked_sets_no_condition_key(cloud, make_role, acting_as, allow, unique):
-    """A payload with the members of another call neither grants nor breaks anything: it is the model's.
+    """A payload with another call's members changes no condition key, because it belongs to the model.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
     """
@@ -96,7 +96,7 @@ def test_metrics_go_to_the_namespace_that_the_statement_names(make_role, acting_
 
 
 def test_items_are_those_of_the_leading_keys(cloud, make_role, acting_as, allow, unique):
-    """`dynamodb:LeadingKeys` is the partition key's value, whatever it is called."""
+    """`dynamodb:LeadingKeys` is the partition key's value, whatever the key's name."""
     cloud.client("dynamodb").create_table(
         TableName=unique, BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
@@ -112,7 +112,7 @@ def test_items_are_those_of_the_leading_keys(cloud, make_role, acting_as, allow,
 
 
 def test_a_run_is_read_by_who_may_read_its_job(cloud, make_role, acting_as, allow, unique):
-    """Whether it has ended; no other job's, and nothing is started."""
+    """Only of its own job, and without permission to start one."""
     glue = cloud.client("glue")
     for name in (unique, f"{unique}-2"):
         glue.create_job(Name=name, Role="none", Command={"Name": "glueetl", "ScriptLocation": "s3://none/none.py"})
@@ -159,7 +159,7 @@ def test_a_table_needs_its_database_and_the_catalog(cloud, make_role, acting_as,
 
 
 def test_what_roles_were_asked_is_written_down(cloud, make_role, acting_as, allow):
-    """The journal holds each question once, under the role's ARN, for proofs of least privilege."""
+    """The journal has each authorization once, under the role's ARN, as proof of least privilege."""
     role = make_role(allow("cloudwatch:PutMetricData"))
     for _ in range(2):
         acting_as(role)("cloudwatch").put_metric_data(Namespace="Journal", MetricData=[{"MetricName": "m", "Value": 1}])
@@ -173,7 +173,7 @@ def test_what_roles_were_asked_is_written_down(cloud, make_role, acting_as, allo
 
 
 def test_only_who_may_set_approved_does(cloud, make_role, acting_as, allow, unique):
-    """`sagemaker:ModelApprovalStatus` is the status that the request sets, at creation as at an update.
+    """`sagemaker:ModelApprovalStatus` is the requested status, at creation and at an update.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     """
@@ -198,7 +198,7 @@ def test_only_who_may_set_approved_does(cloud, make_role, acting_as, allow, uniq
 
 
 def test_an_update_may_be_kept_from_a_key_of_the_metadata(cloud, make_role, acting_as, allow, unique):
-    """Who may approve need not be able to write the hash of what is approved.
+    """An approver can be denied changes of the hash of an approved package.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     """
@@ -218,7 +218,7 @@ def test_an_update_may_be_kept_from_a_key_of_the_metadata(cloud, make_role, acti
 
 
 def test_registering_asks_for_image_and_artifact_with_the_callers_rights(cloud, make_role, acting_as, allow, unique):
-    """Who registers may read the image's repository and the model's archive, and use the archive's key.
+    """Registering requires access to the image's repository, the model's archive and the archive's key.
 
     https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonSageMakerModelRegistryFullAccess.html
     """
@@ -266,13 +266,13 @@ def test_registering_asks_for_image_and_artifact_with_the_callers_rights(cloud, 
     ],
 )
 def test_asks_for_the_resource_of_a_call(cloud, make_role, acting_as, service, operation, arguments, resource):
-    """A caller without the permission is told action and resource, as AWS's reference names them."""
+    """The denial names action and resource as in AWS's reference."""
     with pytest.raises(ClientError, match=f"on resource: {resource} because"):
         getattr(acting_as(make_role())(service), operation)(**arguments)
 
 
 def test_parameters_are_read_by_path(cloud, make_role, acting_as, allow, unique):
-    """A path is the resource of a call that reads all below it.
+    """A path is the resource of a call that reads all parameters below it.
 
     https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-access.html
     """
@@ -290,7 +290,7 @@ def _policy(*statements):
 
 
 def test_a_key_knows_who_may_sign_by_the_tag_of_the_role(cloud, make_role, acting_as, allow):
-    """An asymmetric key whose policy denies everybody without the tag: the tag, and the role's own right, together sign.
+    """An asymmetric key whose policy denies roles without the tag: tag and role policy together allow signing.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
     """
@@ -350,7 +350,7 @@ def encrypted_bucket(cloud, unique):
 
 
 def test_an_encrypted_bucket_needs_its_key_through_s3(encrypted_bucket, make_role, acting_as, allow):
-    """Writing needs kms:GenerateDataKey and reading kms:Decrypt, called by S3 for the role."""
+    """S3 calls kms:GenerateDataKey for writes and kms:Decrypt for reads, on behalf of the role."""
     bucket, key = encrypted_bucket
     objects = allow("s3:PutObject", "s3:GetObject", resource=f"arn:aws:s3:::{bucket}/*")
     with pytest.raises(ClientError, match=f"perform: kms:GenerateDataKey on resource: {key} because"):
@@ -390,7 +390,7 @@ def test_a_keys_tags_decide_who_uses_it(cloud, encrypted_bucket, make_role, acti
 
 
 def test_an_encrypted_queue_needs_its_key(cloud, make_role, acting_as, allow, unique):
-    """Sending needs kms:GenerateDataKey and kms:Decrypt: the page of SQS's key management lists both."""
+    """Sending requires kms:GenerateDataKey and kms:Decrypt, as listed by SQS's key management page."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
     url = cloud.client("sqs").create_queue(QueueName=unique, Attributes={"KmsMasterKeyId": key})["QueueUrl"]
     arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{unique}"

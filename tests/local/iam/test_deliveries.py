@@ -1,4 +1,4 @@
-"""What EventBridge may deliver is what the targets' policies allow."""
+"""EventBridge delivers only what the targets' policies allow."""
 
 import json
 from collections.abc import Callable
@@ -11,13 +11,13 @@ ACCOUNT = "000000000000"
 
 @pytest.fixture
 def logged(cloud, wait_for):
-    """Wait until the embedded cloud has logged a text: what it does not deliver it says there."""
+    """Wait until the embedded cloud has logged a string: it logs undelivered events."""
     return lambda text: wait_for(lambda: text in cloud.log_path.read_text())
 
 
 @pytest.fixture
 def deliver(cloud, unique):
-    """Route an event to a new queue with a policy and a key; gives what reads the messages that have arrived."""
+    """Route an event to a new queue with a policy and a key; return a function that reads the arrived messages."""
     events, sqs = cloud.client("events"), cloud.client("sqs")
 
     def route(policy: dict | None, key: str | None = None, **target: str) -> Callable[[], list[dict]]:
@@ -36,7 +36,7 @@ def deliver(cloud, unique):
 
 
 def policy_for(rule: str) -> dict:
-    """The queue policy that CDK writes for a rule's target."""
+    """The queue policy that CDK generates for a rule's target."""
     return {
         "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage",
         "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/{rule}"}},
@@ -50,14 +50,14 @@ def test_a_rule_delivers_to_a_queue_whose_policy_names_it(deliver, wait_for, uni
 
 @pytest.mark.parametrize("policy", [None, policy_for("another")])
 def test_a_queue_without_a_policy_for_the_rule_gets_nothing(deliver, logged, unique, policy):
-    """The event is dropped as on AWS, and the log says why."""
+    """The event is dropped as on AWS, and the log has the reason."""
     messages = deliver(policy)
     logged(f"no resource-based policy of arn:aws:sqs:us-east-1:{ACCOUNT}:{unique} allows")
     assert messages() == []
 
 
 def test_an_encrypted_queue_needs_a_key_policy_for_the_service(deliver, logged, wait_for, cloud, unique):
-    """The default key policy lets the account in, not the service."""
+    """The default key policy allows the account, not the service."""
     kms = cloud.client("kms")
     key = kms.create_key()["KeyMetadata"]["Arn"]
     messages = deliver(policy_for(unique), key)
@@ -72,7 +72,7 @@ def test_an_encrypted_queue_needs_a_key_policy_for_the_service(deliver, logged, 
 
 
 def test_a_target_with_a_role_needs_its_permission(cloud, logged, make_role, allow, unique):
-    """A bus is reached by role: without events:PutEvents nothing arrives there."""
+    """A bus is a target with a role: without events:PutEvents nothing arrives there."""
     events = cloud.client("events")
     bus = events.create_event_bus(Name=unique)["EventBusArn"]
     role = make_role(service="events.amazonaws.com")

@@ -1,4 +1,4 @@
-"""What a call of EKS must be allowed."""
+"""Permissions required by EKS calls."""
 
 from urllib.parse import quote
 
@@ -24,12 +24,12 @@ ENTRY = f"{PREFIX}access-entry/retail/role/123456789012/bootstrap/00000000-0000-
     ],
 )
 def test_the_path_names_the_resource(path: str, resource: str) -> None:
-    """An access entry by the role's own name, without the role's path."""
+    """An access entry has the role's name without the role's path."""
     assert eks_requests.resources(path, PREFIX) == [resource]
 
 
 def test_the_body_has_the_condition_keys() -> None:
-    """Who gets an entry, in which groups; which policy, and how far it goes."""
+    """The entry's principal and groups; the policy and its access scope."""
     assert eks_requests.context({"principalArn": ROLE, "kubernetesGroups": ["a"]}) == {
         "eks:principalArn": ROLE,
         "eks:kubernetesGroups": ["a"],

@@ -1,4 +1,4 @@
-"""A state machine's tasks act as its role."""
+"""A state machine's tasks use its role."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def table(cloud, unique):
 
 
 def test_an_optimized_task_needs_the_role(run_machine, make_role, allow, table):
-    """Without the permission the task fails with AWS's error and message, with it the item is written."""
+    """Without the permission the task fails with AWS's error and message; with it the item is written."""
     arguments = {"TableName": table, "Item": {"id": {"S": "1"}}}
     resource = "arn:aws:states:::dynamodb:putItem"
     failed = run_machine(make_role(service=STATES), resource, arguments)
@@ -50,7 +50,7 @@ def test_an_sdk_task_is_checked_on_its_wire_request(run_machine, make_role, allo
 
 
 def test_an_sdk_task_lists_only_below_the_prefix_of_its_role(cloud, run_machine, make_role, allow, unique):
-    """The condition keys of a listing are those of the request."""
+    """The condition keys of a listing come from the request."""
     cloud.client("s3").create_bucket(Bucket=unique)
     statement = allow("s3:ListBucket", resource=f"arn:aws:s3:::{unique}", StringLike={"s3:prefix": "predictions/*"})
     role, resource = make_role(statement, service=STATES), "arn:aws:states:::aws-sdk:s3:listObjectsV2"
@@ -61,7 +61,7 @@ def test_an_sdk_task_lists_only_below_the_prefix_of_its_role(cloud, run_machine,
 
 
 def test_a_copy_is_asked_for_its_source_and_the_key_of_its_source(cloud, run_machine, make_role, allow, unique):
-    """As a direct call is: s3:GetObject on the source, from another bucket and within one, and kms:Decrypt of its key.
+    """Like a direct call: s3:GetObject on the source, also within one bucket, and kms:Decrypt of its key.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (Permissions)
     """
@@ -88,7 +88,7 @@ def test_a_copy_is_asked_for_its_source_and_the_key_of_its_source(cloud, run_mac
 
 
 def test_following_a_job_needs_its_description_its_stop_and_the_managed_rule(run_machine, make_role, allow, unique):
-    """`.sync` asks what https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html lists."""
+    """`.sync` requires the permissions listed in https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html."""
     job = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/{unique}"
     execution = make_role(service="sagemaker.amazonaws.com")
     image = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
@@ -113,7 +113,7 @@ def test_following_a_job_needs_its_description_its_stop_and_the_managed_rule(run
 
 
 def test_a_role_that_states_may_not_take_fails_the_task(run_machine, make_role, allow, table):
-    """The trust policy is asked with the machine as source, so confused-deputy conditions are real."""
+    """The trust policy is evaluated with the machine as source, so confused-deputy conditions apply."""
     write = allow("dynamodb:PutItem")
     arguments = {"TableName": table, "Item": {"id": {"S": "1"}}}
     for role in (

@@ -1,4 +1,4 @@
-"""A call on what another account owns: both sides must allow it, and its owner's state answers."""
+"""Calls on another account's resources: both sides must allow them, and the owner's state is used."""
 
 import base64
 import hashlib
@@ -21,17 +21,17 @@ _number = itertools.count(1)
 
 
 def document(*statements: dict[str, Any]) -> str:
-    """Write a policy."""
+    """Return a policy document."""
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 def allow(*actions: str, resource: str | list[str] = "*", **more: Any) -> dict[str, Any]:
-    """Write a statement of an identity policy."""
+    """Return a statement of an identity policy."""
     return {"Effect": "Allow", "Action": list(actions), "Resource": resource, **more}
 
 
 def of_root(*actions: str, resource: str | list[str] = "*", role: str = "", **operators: Any) -> dict[str, Any]:
-    """Write a statement for the root of staging that one role of it may use."""
+    """Return a statement for the root of staging that one role of it may use."""
     condition = {**operators, **({"ArnEquals": {"aws:PrincipalArn": role}} if role else {})}
     statement = allow(*actions, resource=resource, Principal={"AWS": f"arn:aws:iam::{STAGING}:root"})
     return {**statement, "Condition": condition} if condition else statement
@@ -46,7 +46,7 @@ class Role:
     keys: dict[str, str] = field(default_factory=dict)
 
     def may(self, *statements: dict[str, Any]) -> None:
-        """Give it another policy."""
+        """Replace its policy."""
         name = self.arn.rpartition("/")[2]
         self.place.client("iam").put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document(*statements))
 
@@ -67,13 +67,13 @@ class Role:
 
 @pytest.fixture(params=["us-east-1", "eu-west-1"])
 def build(cloud: Cloud, request: pytest.FixtureRequest) -> CloudAccount:
-    """The account that owns everything."""
+    """The account that owns all resources."""
     return cloud.at(BUILD, request.param)
 
 
 @pytest.fixture
 def role(cloud: Cloud, build: CloudAccount) -> Iterator[Role]:
-    """A role of the other account without rights."""
+    """A role of the other account without permissions."""
     place, name = cloud.at(STAGING, build.region), f"reader{next(_number)}"
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole"}
     principals = ({"AWS": f"arn:aws:iam::{STAGING}:root"}, {"Service": "states.amazonaws.com"})
@@ -86,7 +86,7 @@ def role(cloud: Cloud, build: CloudAccount) -> Iterator[Role]:
 
 @pytest.fixture
 def bucket(build: CloudAccount, unique: str) -> Iterator[str]:
-    """A bucket with an encrypted object `secret`; its key lets nobody else in."""
+    """A bucket with an encrypted object `secret`, whose key policy allows only its account."""
     s3, name = build.client("s3"), f"{unique}-{build.region}"
     key = build.client("kms").create_key()["KeyMetadata"]["Arn"]
     where = {"CreateBucketConfiguration": {"LocationConstraint": build.region}} if build.region != "us-east-1" else {}
@@ -103,20 +103,20 @@ def key_of(build: CloudAccount, bucket: str) -> str:
 
 
 def key_policy(*statements: dict[str, Any]) -> str:
-    """Write a key's policy: its own account's, and more."""
+    """Return a key policy: access of its own account, and more."""
     own = allow("kms:*", Principal={"AWS": f"arn:aws:iam::{BUILD}:root"})
     return document(own, *statements)
 
 
 def refused(call: Callable[[], Any]) -> str:
-    """Return what a call is refused with."""
+    """Return the error of a call."""
     with pytest.raises(ClientError) as error:
         call()
     return str(error.value.response["Error"]["Message"])
 
 
 def test_an_object_is_read_where_four_statements_allow_it(build: CloudAccount, role: Role, bucket: str) -> None:
-    """Bucket and key on each side; each that is missing is named with its side, and other roles are denied."""
+    """Bucket and key on each side; each missing statement is reported with its side, and other roles are denied."""
     objects, key = f"arn:aws:s3:::{bucket}/*", key_of(build, bucket)
     via = {"StringEquals": {"kms:ViaService": f"s3.{build.region}.amazonaws.com"},
            "StringLike": {"kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}*"}}  # fmt: skip
@@ -176,7 +176,7 @@ def test_an_object_is_read_where_four_statements_allow_it(build: CloudAccount, r
 
 
 def test_a_task_copies_from_another_account(build: CloudAccount, role: Role, bucket: str, cloud: Cloud) -> None:
-    """Into a bucket of its own with the checksum; the owner that it expects is checked, of source and target."""
+    """Into a bucket of its own with the checksum; the expected owner is checked for source and target."""
     target = cloud.at(STAGING, "eu-central-1")
     name = f"target-{bucket}"
     target.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
@@ -233,7 +233,7 @@ def test_a_task_copies_from_another_account(build: CloudAccount, role: Role, buc
 
 
 def test_a_boundary_of_the_callers_account_is_asked_too(build: CloudAccount, role: Role, bucket: str) -> None:
-    """What policy and bucket allow and the boundary does not is denied."""
+    """The boundary denies what policy and bucket allow."""
     name = role.arn.rpartition("/")[2]
     iam = role.place.client("iam")
     limit = iam.create_policy(PolicyName=f"limit-{name}", PolicyDocument=document(allow("s3:ListBucket")))["Policy"][
@@ -252,7 +252,7 @@ def test_a_boundary_of_the_callers_account_is_asked_too(build: CloudAccount, rol
 
 
 def test_a_key_of_another_account_works_by_its_arn(build: CloudAccount, role: Role) -> None:
-    """Encrypted there, decrypted here, with the context that the key's policy demands."""
+    """It encrypts there and decrypts here, with the encryption context that the key's policy requires."""
     kms = build.client("kms")
     key = kms.create_key()["KeyMetadata"]["Arn"]
     role.may(allow("kms:Encrypt", "kms:Decrypt", resource=key))
@@ -273,7 +273,7 @@ def test_a_key_of_another_account_works_by_its_arn(build: CloudAccount, role: Ro
 
 
 def test_packages_are_read_by_arn_where_the_groups_policy_allows(build: CloudAccount, role: Role, unique: str) -> None:
-    """Described and listed, and not approved; another role with every right is denied by the policy."""
+    """It can describe and list, but not approve; the policy denies another role with full permissions."""
     maker, name = build.client("sagemaker"), f"{unique}-{build.region}"
     group = maker.create_model_package_group(ModelPackageGroupName=name)["ModelPackageGroupArn"]
     package = maker.create_model_package(ModelPackageGroupName=name)["ModelPackageArn"]
@@ -331,7 +331,7 @@ def test_images_are_found_where_the_repositorys_policy_allows(build: CloudAccoun
 
 
 def test_what_has_no_resource_policy_is_refused_to_other_accounts(build: CloudAccount, role: Role, unique: str) -> None:
-    """Whatever the caller's own policies say; and a session is in its role's account wherever it calls."""
+    """Whatever the caller's own policies; a session belongs to its role's account wherever it calls."""
     role.may(allow("*"))
     arn = f"arn:aws:states:{build.region}:{BUILD}:stateMachine:{unique}"
     assert "no resource-based policy allows the states:StartExecution action" in refused(
@@ -341,7 +341,7 @@ def test_what_has_no_resource_policy_is_refused_to_other_accounts(build: CloudAc
 
 
 def test_a_policy_may_ask_for_the_organization(build: CloudAccount, role: Role, bucket: str) -> None:
-    """`aws:PrincipalOrgID` is that of the first account, whose members the others are; another one's is denied."""
+    """`aws:PrincipalOrgID` is the organization of the first account and its members; another organization is denied."""
     s3, call = build.client("s3"), role.client("s3").get_object
     build.client("kms").put_key_policy(KeyId=key_of(build, bucket), Policy=key_policy(of_root("kms:Decrypt")))
     role.may(allow("s3:GetObject", "kms:Decrypt"))
@@ -351,7 +351,7 @@ def test_a_policy_may_ask_for_the_organization(build: CloudAccount, role: Role, 
         statement = of_root("s3:GetObject", resource=f"arn:aws:s3:::{bucket}/*", **condition)
         s3.put_bucket_policy(Bucket=bucket, Policy=document(statement))
 
-    # an account has an organization from its first call on
+    # an account has an organization from its first call
     own = (
         role.place.at("000000000000", "us-east-1").client("organizations").describe_organization()["Organization"]["Id"]
     )

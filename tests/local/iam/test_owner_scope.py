@@ -1,4 +1,4 @@
-"""Calls that name another account's resources, and whose buckets callers expect."""
+"""Calls that name another account's resources, and expected bucket owners."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -9,7 +9,7 @@ BUILD, STAGING = "111111111111", "222222222222"
 
 
 def test_a_bucket_of_another_account_than_expected_is_denied(cloud: Cloud, unique: str) -> None:
-    """Of every call, and of the source of a copy; the true owner is let through.
+    """Applies to every call and to the source of a copy; the actual owner is accepted.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
     """
@@ -30,7 +30,7 @@ def test_a_bucket_of_another_account_than_expected_is_denied(cloud: Cloud, uniqu
 
 
 def test_what_is_in_another_region_is_not_there(cloud: Cloud, unique: str) -> None:
-    """A key and a package are used in their own Region, also by their account."""
+    """A key and a package are usable in their own Region only, also by their account."""
     kms = cloud.at(BUILD, "eu-west-1").client("kms")
     key = kms.create_key()["KeyMetadata"]["Arn"]
     assert kms.encrypt(KeyId=key, Plaintext=b"x")["KeyId"] == key

@@ -1,4 +1,4 @@
-"""Whose a resource is."""
+"""Owner account and Region of a resource."""
 
 import pytest
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -12,7 +12,7 @@ BUILD, STAGING = "111111111111", "222222222222"
 
 @pytest.fixture(autouse=True)
 def two_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the cloud have them, and the first own a bucket in Ireland."""
+    """Give the cloud both accounts, and the first a bucket in Ireland."""
     monkeypatch.setattr(settings, "accounts", (BUILD, STAGING))
     with request_scope(BUILD, "us-east-1"):
         monkeypatch.setitem(s3._buckets, "owned-bucket", {"region": "eu-west-1"})
@@ -32,13 +32,13 @@ def two_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_arn_names_its_owner(arn: str, found: Owner | None) -> None:
-    """A bucket's is the bucket's own, whoever asks; AWS's own accounts are not in this cloud."""
+    """A bucket belongs to its owner, whatever the caller's account; AWS's own accounts do not exist in this cloud."""
     with request_scope(STAGING, "us-east-1"):
         assert owner(arn) == found
 
 
 def test_a_scope_is_entered_and_left() -> None:
-    """Without an owner it stays the request's."""
+    """Without an owner the request's account stays."""
     with request_scope(STAGING, "us-east-1"):
         with scope_of(Owner(BUILD, "eu-west-1")):
             assert (get_account_id(), get_region()) == (BUILD, "eu-west-1")

@@ -1,4 +1,4 @@
-"""Quotas of policies, and deletions that IAM refuses."""
+"""Quotas of policies, and deletions that IAM rejects."""
 
 import json
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ TRUST = {
 
 
 def policy(size: int) -> dict[str, Any]:
-    """A policy of about so many characters."""
+    """Return a policy of about the given number of characters."""
     resources = [f"arn:aws:s3:::bucket-{number:05}" for number in range(size // 28)]
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": resources}]}
 
 
 def test_white_space_does_not_count() -> None:
-    """An indented document is as long as the same in one line."""
+    """An indented document counts as much as the same in one line."""
     assert characters(json.dumps(policy(3000), indent=4)) == characters(policy(3000))
 
 
@@ -38,7 +38,7 @@ def test_a_managed_policy_has_a_quota() -> None:
 
 
 def test_the_policies_of_a_role_have_quotas() -> None:
-    """Inline ones by their length together, attached ones by their number."""
+    """Inline policies by their total length, attached ones by their number."""
     role = {
         "RoleName": "worker",
         "InlinePolicies": {"a": policy(5000), "b": policy(5000)},
@@ -53,7 +53,7 @@ def test_the_policies_of_a_role_have_quotas() -> None:
 
 @pytest.fixture
 def role(cloud: Cloud) -> Iterator[str]:
-    """A role that is gone afterwards."""
+    """A role that is deleted after the test."""
     iam = cloud.client("iam")
     iam.create_role(RoleName="limited", AssumeRolePolicyDocument=json.dumps(TRUST))
     yield "limited"
@@ -75,7 +75,7 @@ def _failed(cloud: Cloud, name: str, resources: dict[str, Any]) -> str:
 
 @pytest.mark.cloud
 def test_iam_refuses_policies_beyond_their_quotas(cloud: Cloud, role: str) -> None:
-    """By its own calls and in a stack."""
+    """Both in its own calls and in a stack."""
     iam = cloud.client("iam")
     long = json.dumps(policy(6300))
     with pytest.raises(ClientError, match=r"LimitExceeded.*quota for PolicySize: 6144"):
@@ -100,7 +100,7 @@ def test_iam_refuses_policies_beyond_their_quotas(cloud: Cloud, role: str) -> No
 
 @pytest.mark.cloud
 def test_a_policy_in_use_stays(cloud: Cloud, role: str) -> None:
-    """What another role got by hand keeps the stack's policy; once it is detached, the stack can be deleted."""
+    """A policy attached by hand to another role keeps the stack's policy; after detaching, the stack can be deleted."""
     stacks, iam = cloud.client("cloudformation"), cloud.client("iam")
     resources = {
         "Worker": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}},

@@ -1,4 +1,4 @@
-"""Policies of buckets and keys that name what does not exist, or are too long."""
+"""Policies of buckets and keys with missing principals, or beyond the size limit."""
 
 import json
 from collections.abc import Callable
@@ -14,17 +14,17 @@ BUILD, STAGING = "111111111111", "222222222222"
 
 
 def statement(principal: object, action: str, resource: str = "*", **more: Any) -> dict[str, Any]:
-    """Write a statement for a principal."""
+    """Return a statement for a principal."""
     return {"Effect": "Allow", "Principal": principal, "Action": action, "Resource": resource, **more}
 
 
 def document(*statements: dict[str, Any]) -> str:
-    """Write a policy."""
+    """Return a policy document."""
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 def test_a_bucket_refuses_a_role_that_does_not_exist(cloud: Cloud, unique: str) -> None:
-    """Of either account; roots, conditions and a role that exists pass, and the policy before stays."""
+    """Roles of either account are checked; roots, conditions and existing roles pass; the policy before stays."""
     build, staging = cloud.at(BUILD), cloud.at(STAGING)
     s3, objects = build.client("s3"), f"arn:aws:s3:::{unique}/*"
     s3.create_bucket(Bucket=unique)
@@ -42,7 +42,7 @@ def test_a_bucket_refuses_a_role_that_does_not_exist(cloud: Cloud, unique: str) 
 
 
 def test_a_key_refuses_a_role_that_does_not_exist(cloud: Cloud, unique: str) -> None:
-    """When it is made and when its policy is put."""
+    """At creation and at PutKeyPolicy."""
     kms, own = cloud.at(BUILD).client("kms"), statement({"AWS": f"arn:aws:iam::{BUILD}:root"}, "kms:*")
     wrong = document(own, statement({"AWS": f"arn:aws:iam::{STAGING}:role/{unique}"}, "kms:Decrypt"))
     key = kms.create_key(Policy=document(own))["KeyMetadata"]["KeyId"]
@@ -65,7 +65,7 @@ def test_a_key_refuses_a_role_that_does_not_exist(cloud: Cloud, unique: str) -> 
 def test_a_template_fails_with_the_services_words(
     cloud: Cloud, unique: str, wait_for: Callable[..., Any], kind: str, properties: Any, words: str
 ) -> None:
-    """So that no order of two stacks deploys which name each other's roles."""
+    """Two stacks that name each other's roles cannot be deployed in any order."""
     place = cloud.at(BUILD, "eu-west-1")
     place.client("s3").create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     late = {"AWS": f"arn:aws:iam::{STAGING}:role/{unique}"}
@@ -80,7 +80,7 @@ def test_a_template_fails_with_the_services_words(
 
 
 def test_policies_have_a_size(cloud: Cloud, unique: str) -> None:
-    """20 KB of a bucket, 32 KB of a key, counted without white space."""
+    """20 KB of a bucket, 32 KB of a key, not counting white space."""
     place = cloud.at(BUILD)
     s3, kms = place.client("s3"), place.client("kms")
     s3.create_bucket(Bucket=unique)
@@ -95,7 +95,7 @@ def test_policies_have_a_size(cloud: Cloud, unique: str) -> None:
 
 
 def test_roles_that_aws_makes_are_not_looked_for() -> None:
-    """Service-linked roles, principals of CloudFront, services, and accounts outside of this cloud."""
+    """Service-linked roles, principals of CloudFront, services, and accounts outside this cloud are not checked."""
     named = [
         "arn:aws:iam::000000000000:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
         "arn:aws:iam::cloudfront:user/CloudFront Origin Access Identity E1",

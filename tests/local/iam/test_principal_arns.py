@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError
 
 
 def test_a_trust_policy_names_the_role_of_a_session(allow, make_role, acting_as):
-    """Of that role alone; its session's own ARN matches nothing."""
+    """Only of that role; the session's own ARN never matches."""
     taker, other = (make_role(allow("sts:AssumeRole"), allow("sts:SetSourceIdentity")) for _ in range(2))
     role = make_role(trust={"Condition": {"ArnEquals": {"aws:PrincipalArn": taker}}})
     session = taker.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/tester"
@@ -20,7 +20,7 @@ def test_a_trust_policy_names_the_role_of_a_session(allow, make_role, acting_as)
 
 
 def test_a_policy_sees_the_role_too(allow, make_role, acting_as):
-    """With its path, which a session's ARN does not have."""
+    """With its path, which a session's ARN lacks."""
     role = make_role(allow("sns:ListTopics", ArnLike={"aws:PrincipalArn": "arn:aws:iam::*:role/role-*"}))
 
     assert acting_as(role)("sns").list_topics()["Topics"] is not None

@@ -1,4 +1,4 @@
-"""What a request must be allowed, from the request alone."""
+"""Permissions required by a request, from the request alone."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ ACCOUNT = "000000000000"
 
 
 def call(service, action, body=None, **rest):
-    """Describe a call in the tests' account."""
+    """Return a call in the tests' account."""
     return Call(service, action, rest.pop("resource", "*"), "us-east-1", ACCOUNT, body or {}, **rest)
 
 
 def test_checks_a_catalog_call_on_table_database_and_catalog():
-    """Glue wants all three: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html."""
+    """Glue requires all three: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html."""
     prefix = f"arn:aws:glue:us-east-1:{ACCOUNT}:"
     found = request.resources(call("glue", "glue:GetTable", {"DatabaseName": "d", "Name": "t"}))
     assert found == [f"{prefix}table/d/t", f"{prefix}database/d", f"{prefix}catalog"]
@@ -26,7 +26,7 @@ def test_checks_a_catalog_call_on_table_database_and_catalog():
 
 
 def test_checks_log_calls_on_the_stream():
-    """The ARN ends in the stream's name, which is empty where the request has none."""
+    """The ARN ends in the stream's name, empty if the request has none."""
     arn = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:g:log-stream:"
     body = {"logGroupName": "g", "logStreamName": "s"}
     assert request.resources(call("logs", "logs:PutLogEvents", body)) == [f"{arn}s"]
@@ -100,7 +100,7 @@ def test_computes_condition_keys(described, expected):
     ],
 )
 def test_finds_the_leading_key_of_items_and_queries(body):
-    """`dynamodb:LeadingKeys` is the partition key's value, wherever the request has it."""
+    """`dynamodb:LeadingKeys` is the partition key's value, wherever the request contains it."""
     described = call("dynamodb", "dynamodb:UpdateItem", body, partition_key="endpoint")
     assert request.context(described) == {"dynamodb:LeadingKeys": ["e"]}
     assert request.context(replace(described, partition_key=None)) == {}
@@ -114,7 +114,7 @@ def test_finds_the_leading_key_of_items_and_queries(body):
     ],
 )
 def test_a_batch_names_its_table_and_all_of_its_keys(items):
-    """Both BatchGetItem and BatchWriteItem are checked on the table, with each partition key as a leading key.
+    """BatchGetItem and BatchWriteItem are checked on the table, with each partition key as a leading key.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
@@ -124,7 +124,7 @@ def test_a_batch_names_its_table_and_all_of_its_keys(items):
 
 
 def test_asks_for_the_roles_that_a_call_passes_and_the_tags_it_sets():
-    """`iam:PassRole` names the receiving service; tagging at creation needs AddTags with the tags."""
+    """`iam:PassRole` has the receiving service; tagging at creation requires AddTags with the tags."""
     body = {"TrainingJobName": "t", "RoleArn": "arn:r", "Tags": [{"Key": "unit", "Value": "demand"}]}
     assert request.dependents(call("sagemaker", "sagemaker:CreateTrainingJob", body)) == [
         Check("iam:PassRole", "arn:r", {"iam:PassedToService": "sagemaker.amazonaws.com"}),
@@ -143,13 +143,13 @@ def test_asks_for_the_roles_that_a_call_passes_and_the_tags_it_sets():
 
 
 def test_names_the_endpoint_of_an_invocation_from_the_path():
-    """The runtime API carries the endpoint's name in its path."""
+    """The path of the runtime API has the endpoint's name."""
     described = call("sagemaker", "sagemaker:InvokeEndpoint", path="/endpoints/demand-forecast/invocations")
     assert request.resources(described) == [f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/demand-forecast"]
 
 
 def test_what_a_model_is_asked_has_no_members():
-    """The payload of InvokeEndpoint sets no condition key; SageMaker's API is told by its target.
+    """The payload of InvokeEndpoint sets no condition key; SageMaker's API is recognized by its target header.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
     """
@@ -161,7 +161,7 @@ def test_what_a_model_is_asked_has_no_members():
 
 
 def test_scalable_targets_are_told_apart_by_condition_keys():
-    """A request names no target's id; the service and the dimension are keys.
+    """A request has no target id; service namespace and dimension are condition keys.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html
     """
@@ -178,7 +178,7 @@ def test_scalable_targets_are_told_apart_by_condition_keys():
 
 
 def test_a_load_balancer_is_changed_by_the_thing_that_is_named():
-    """What is described has no resource type.
+    """Described resources have no resource type.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
     """
@@ -202,13 +202,13 @@ def test_a_load_balancer_is_changed_by_the_thing_that_is_named():
     ],
 )
 def test_alarms_are_described_by_name_or_all(action, body, expected):
-    """Metric alarms; composite ones need a right on all: API_DescribeAlarmHistory of CloudWatch's API reference."""
+    """Metric alarms; composite ones need permission on all: API_DescribeAlarmHistory of CloudWatch's API reference."""
     found = request.resources(call("monitoring", f"cloudwatch:{action}", body))
     assert [arn.removeprefix(f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:") for arn in found] == expected
 
 
 def test_a_transaction_is_evaluated_by_member():
-    """Those of one kind on one table together, with all their keys; other calls are themselves."""
+    """Members of one kind on one table are combined with all their keys; other calls stay as they are."""
     items = [
         {"ConditionCheck": {"TableName": "t", "Key": {"entity": {"S": "#erased/a"}}, "ConditionExpression": "x"}},
         {"Put": {"TableName": "t", "Item": {"entity": {"S": "a/1"}, "n": {"N": "1"}}}},

@@ -1,11 +1,11 @@
-"""Every call of a role has an action that IAM decides: also Lambda's, and one that nobody knows."""
+"""Every call of a role has an action that IAM evaluates, including Lambda's and unknown calls."""
 
 import pytest
 from botocore.exceptions import ClientError
 
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:other"
 MAPPING = "b248abe1-876f-4f04-8187-2f66641898c1"
-# what MiniStack serves to whoever signs, or checks as another operation
+# what MiniStack serves to any signer, or checks as another operation
 CALLS = {
     "InvokeWithResponseStream": ("InvokeFunction", {"FunctionName": "other"}),
     "InvokeAsync": ("InvokeAsync", {"FunctionName": "other", "InvokeArgs": b"{}"}),
@@ -24,7 +24,7 @@ CALLS = {
 
 @pytest.mark.parametrize("operation", CALLS)
 def test_a_role_without_rights_makes_no_call_of_lambda(make_role, acting_as, operation):
-    """Each operation is checked as the action that the service authorization reference names for it."""
+    """Each operation is checked as its action in the service authorization reference."""
     action, arguments = CALLS[operation]
     with pytest.raises(ClientError, match=f"not authorized to perform: lambda:{action} on resource: arn:aws:lambda"):
         acting_as(make_role())("lambda")._make_api_call(operation, arguments)
@@ -40,7 +40,7 @@ def test_a_right_to_one_operation_is_no_right_to_its_neighbour(make_role, acting
 
 
 def test_what_nobody_knows_is_denied_to_roles(make_role, acting_as, allow):
-    """A path of no operation: rights to actions of the service do not cover it, a right to everything does."""
+    """An unknown path is covered by a permission for everything, not by one for the service's actions."""
     known = acting_as(make_role(allow("lambda:GetFunction", "lambda:InvokeFunction")))
     everything = acting_as(make_role(allow("*")))
     answers = {}

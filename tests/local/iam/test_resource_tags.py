@@ -1,4 +1,4 @@
-"""Tags of resources decide: in boundaries as in policies, for the actions that know them, and for no others."""
+"""`aws:ResourceTag` in boundaries and policies, for the actions that support it and no others."""
 
 import json
 from contextlib import suppress
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 ACCOUNT = "000000000000"
 IMAGE = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
-# what the boundary of a unit denies: `src/mlops_constructs/business_unit/unit_permissions.py`
+# the denials of a unit's boundary: `src/mlops_constructs/business_unit/unit_permissions.py`
 OTHERS = {
     "Effect": "Deny",
     "Action": "*",
@@ -26,7 +26,7 @@ FLAT = {"mlops:unit": "shop-eu"}
 
 @pytest.fixture
 def bounded(cloud, make_role, acting_as, unique):
-    """The clients of a role of unit `shop` that may do everything, under that unit's boundary."""
+    """The clients of a role of unit `shop` with full permissions under that unit's boundary."""
     document = json.dumps({"Version": "2012-10-17", "Statement": [EVERYTHING, OTHERS]})
     iam = cloud.client("iam")
     policy = iam.create_policy(PolicyName=f"boundary-{unique}", PolicyDocument=document)["Policy"]["Arn"]
@@ -36,7 +36,7 @@ def bounded(cloud, make_role, acting_as, unique):
 
 
 def denied(call, **arguments) -> bool:
-    """Whether a call is denied in so many words."""
+    """Whether a call fails with the explicit denial."""
     with suppress(ClientError):
         call(**arguments)
         return False
@@ -57,7 +57,7 @@ def model(cloud, make_role, name: str, tags: list[dict[str, str]]) -> str:
 
 
 def test_a_boundary_knows_the_tags_of_sagemakers_resources(cloud, bounded, make_role, unique):
-    """Another unit's model cannot be described, retagged or deleted; one's own and one without a tag can."""
+    """Another unit's model cannot be described, retagged or deleted; the own one and an untagged one can."""
     client = bounded("sagemaker")
     other = model(cloud, make_role, f"{unique}-other", UPPER)
     assert denied(client.describe_model, ModelName=f"{unique}-other")
@@ -72,7 +72,7 @@ def test_a_boundary_knows_the_tags_of_sagemakers_resources(cloud, bounded, make_
 
 
 def test_what_is_made_has_no_tags_yet(bounded, make_role, unique):
-    """A call that makes something is not denied for the tags that it gives: those are `aws:RequestTag`."""
+    """A creating call is not denied for the tags that it sets: those are `aws:RequestTag`."""
     made = bounded("sagemaker").create_model(
         ModelName=unique,
         ExecutionRoleArn=make_role(service="sagemaker.amazonaws.com"),
@@ -83,7 +83,7 @@ def test_what_is_made_has_no_tags_yet(bounded, make_role, unique):
 
 
 def test_the_config_of_another_unit_serves_no_endpoint_of_ones_own(cloud, bounded, make_role, unique):
-    """CreateEndpoint is asked on endpoint and config, each with its own tags."""
+    """CreateEndpoint is checked on endpoint and config, each with its own tags."""
     model(cloud, make_role, unique, [])
     variant = {"VariantName": "A", "ModelName": unique, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     cloud.client("sagemaker").create_endpoint_config(
@@ -177,7 +177,7 @@ def execution(cloud, name):
     "make", [queue, topic, table, alarm, rule, repository, parameter, key, machine, execution], ids=lambda m: m.__name__
 )
 def test_a_boundary_knows_the_tags_of_each_service(cloud, bounded, unique, make):
-    """What another unit tagged is denied."""
+    """Calls on another unit's tagged resources are denied."""
     service, call, arguments = make(cloud, unique)
     assert denied(getattr(bounded(service), call), **arguments)
 
@@ -186,7 +186,7 @@ def test_a_boundary_knows_the_tags_of_each_service(cloud, bounded, unique, make)
     ("operator", "is_met"), [("StringEquals", False), ("StringNotEquals", True), ("StringEqualsIfExists", True)]
 )
 def test_where_the_action_knows_no_tags_the_key_is_absent(cloud, make_role, acting_as, allow, unique, operator, is_met):
-    """Tags of buckets are not evaluated by default, and a policy sees none: a plain comparison fails, a negated one holds."""
+    """Bucket tags are not evaluated by default: a plain comparison fails, a negated one is true."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=unique)
     s3.put_bucket_tagging(Bucket=unique, Tagging={"TagSet": UPPER})
@@ -200,7 +200,7 @@ def test_where_the_action_knows_no_tags_the_key_is_absent(cloud, make_role, acti
 
 
 def test_a_role_is_passed_whatever_its_tags(cloud, make_role, acting_as, allow, unique):
-    """IAM's guide: the tags of a role have no reliable effect on `iam:PassRole`, so that nothing may rely on them.
+    """IAM's guide: role tags have no reliable effect on `iam:PassRole`, so no policy may rely on them.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
     """
@@ -213,7 +213,7 @@ def test_a_role_is_passed_whatever_its_tags(cloud, make_role, acting_as, allow, 
 
 
 def test_a_policy_may_ask_for_a_tag(cloud, make_role, acting_as, allow, unique):
-    """`aws:ResourceTag` lets a role do what it says, to what has the tag."""
+    """`aws:ResourceTag` limits a role to resources with the tag."""
     _, _, arguments = machine(cloud, unique)
     tagged = allow("states:StartExecution", StringEquals={"aws:ResourceTag/mlops:unit": "shop-eu"})
     acting_as(make_role(tagged))("stepfunctions").start_execution(**arguments)

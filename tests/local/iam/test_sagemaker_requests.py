@@ -41,7 +41,7 @@ def test_names_the_resources_of_a_call(operation, body, expected):
 
 
 def test_takes_a_package_by_its_arn_and_lists_without_a_resource():
-    """An ARN in the request is the resource itself; a list without a group has none."""
+    """An ARN in the request is the resource itself; a list call without a group has no resource."""
     arn = f"{PREFIX}model-package/g/3"
     assert sagemaker_requests.resources("UpdateModelPackage", {"ModelPackageArn": arn}, PREFIX) == [arn]
     assert sagemaker_requests.resources("ListEndpoints", {}, PREFIX) == ["*"]
@@ -49,7 +49,7 @@ def test_takes_a_package_by_its_arn_and_lists_without_a_resource():
 
 
 def test_an_artifact_is_named_by_the_hash_of_its_source():
-    """The reference names it ``artifact/${HashOfArtifactSource}``; the order of source types does not matter, their values do."""
+    """The reference has ``artifact/${HashOfArtifactSource}``; only values of source types matter, not their order."""
     types = [{"SourceIdType": "Custom", "Value": "1"}, {"SourceIdType": "S3ETag", "Value": "2"}]
     ways = [{"SourceUri": "s3://b/k"}, {"SourceUri": "s3://b/k", "SourceTypes": types}, {"SourceUri": "s3://b/l"}]
     (first,), (second,), (third,) = (
@@ -62,7 +62,7 @@ def test_an_artifact_is_named_by_the_hash_of_its_source():
 
 
 def test_reads_the_condition_keys_of_a_processing_job():
-    """Network, keys, instance types and limit come from where a processing job carries them."""
+    """Network, keys, instance types and limit come from a processing job's own members."""
     body = {
         "ProcessingJobName": "p",
         "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "VolumeKmsKeyId": "volume"}},
@@ -87,7 +87,7 @@ def test_reads_the_condition_keys_of_a_processing_job():
 
 
 def test_says_false_for_isolation_that_a_training_job_does_not_ask_for():
-    """A missing switch is off, and a missing key is absent: a policy that demands them denies."""
+    """A missing switch is false and a missing key is absent, so a policy that requires them denies."""
     keys = sagemaker_requests.context("CreateTrainingJob", {"TrainingJobName": "t"}, PREFIX)
     assert keys == {"sagemaker:NetworkIsolation": "false", "sagemaker:InterContainerTrafficEncryption": "false"}
 
@@ -101,7 +101,7 @@ def test_reads_the_models_and_key_of_an_endpoint_config():
 
 
 def test_names_the_role_that_is_passed():
-    """Only calls that hand a role over name one."""
+    """Only calls that pass a role require iam:PassRole."""
     assert sagemaker_requests.passed_role("CreateModel", {"ExecutionRoleArn": "r"}) == "r"
     assert sagemaker_requests.passed_role("CreateTrainingJob", {"RoleArn": "r"}) == "r"
     assert sagemaker_requests.passed_role("CreateEndpoint", {"RoleArn": "r"}) is None
@@ -111,7 +111,7 @@ def test_names_the_role_that_is_passed():
 
 @pytest.mark.parametrize("what", ["DataQuality", "ModelQuality", "ModelBias", "ModelExplainability"])
 def test_reads_the_condition_keys_of_a_job_definition(what):
-    """A definition carries a job's role, network, keys and instances; the reference lists the keys of a job for it."""
+    """A definition has a job's role, network, keys and instances; the reference lists a job's condition keys for it."""
     body = {
         "JobDefinitionName": "d",
         "RoleArn": "arn:aws:iam::000000000000:role/r",

@@ -1,6 +1,6 @@
-"""Keys of sessions that services make by themselves.
+"""Signatures: session keys of services, and who may call the embedded cloud.
 
-Who may call the embedded cloud: holders of a key's secret, and what AWS serves without one.
+Only holders of a key's secret may call it, except for calls that AWS accepts unsigned.
 """
 
 import base64
@@ -43,9 +43,9 @@ def handler(event, context):
 
 
 Answer = tuple[int, str]
-# a call that changes nothing, by the protocol of its service
+# a read-only call in the protocol of its service
 CALLS = {
-    "sts": ("get_caller_identity", {}),  # query, which AWS never denies
+    "sts": ("get_caller_identity", {}),  # query, never denied by AWS
     "iam": ("list_roles", {}),
     "sqs": ("list_queues", {}),
     "cloudwatch": ("list_metrics", {}),
@@ -58,7 +58,7 @@ CALLS = {
     "eks": ("list_clusters", {}),
     "s3": ("list_buckets", {}),  # REST with XML
 }
-# what each service answers to a wrong signature and to an unknown key
+# each service's response to a wrong signature and to an unknown key
 WRONG = {
     "secretsmanager": "InvalidSignatureException",
     "dynamodb": "InvalidSignatureException",
@@ -79,7 +79,7 @@ UNKNOWN = {
 
 
 def test_the_same_for_a_purpose_and_unlike_others() -> None:
-    """In one run: a session that is made again keeps its keys."""
+    """Within one run a session for the same purpose has the same keys."""
     assert session_keys("purpose") == session_keys("purpose")
     assert len({*session_keys("purpose"), *session_keys("other")}) == 6
     assert session_keys("purpose")[0].startswith("ASIA")
@@ -87,7 +87,7 @@ def test_the_same_for_a_purpose_and_unlike_others() -> None:
 
 
 def test_another_run_has_other_keys() -> None:
-    """Nothing that they are made of can be guessed."""
+    """No input of the derivation can be guessed."""
     runs = {
         subprocess.run([sys.executable, "-c", _SHOW], capture_output=True, text=True, check=True).stdout for _ in "ab"
     }
@@ -112,7 +112,7 @@ def test_keys_of_a_function_are_not_made_of_names(
 
 
 def client(cloud: Cloud, service: str, key: str, secret: str, **options: Any) -> Any:
-    """Make a client with keys of its own."""
+    """Make a client with the given keys."""
     return boto3.client(
         service,
         endpoint_url=cloud.endpoint_url,
@@ -124,13 +124,13 @@ def client(cloud: Cloud, service: str, key: str, secret: str, **options: Any) ->
 
 
 def root(cloud: Cloud) -> Credentials:
-    """The root user's credentials, as the environment has them."""
+    """The root user's credentials from the environment."""
     environment = cloud.environment()
     return Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
 
 
 def send(cloud: Cloud, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
-    """Send a request as it is, and give status and body."""
+    """Send a request unchanged, and return status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=20)
     connection.request(method, path, body or None, headers)
     response = connection.getresponse()
@@ -140,13 +140,13 @@ def send(cloud: Cloud, method: str, path: str, body: bytes = b"", **headers: str
 
 
 def texts(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Give signed headers as they are sent, but the length, which is the body's own."""
+    """Return signed headers as strings, without the length, which depends on the body."""
     found = {name: value if isinstance(value, str) else value.decode() for name, value in headers.items()}
     return {name: value for name, value in found.items() if name.lower() != "content-length"}
 
 
 def code_of(call: Callable[[], Any]) -> str:
-    """Give the code of the error that a call ends with."""
+    """Return the error code of a call."""
     with pytest.raises(ClientError) as caught:
         call()
     return str(caught.value.response["Error"]["Code"])
@@ -154,7 +154,7 @@ def code_of(call: Callable[[], Any]) -> str:
 
 @pytest.mark.parametrize("service", CALLS)
 def test_root_needs_its_secret(cloud: Cloud, service: str) -> None:
-    """The key id is known to everybody, and worth nothing alone; errors are in the words of each service."""
+    """The key id is public and useless alone; errors have each service's format."""
     operation, arguments = CALLS[service]
     getattr(cloud.client(service), operation)(**arguments)
 
@@ -172,13 +172,13 @@ def test_no_other_name_of_root_gets_in(cloud: Cloud, key: str) -> None:
 
 
 def test_an_account_that_the_cloud_does_not_have_is_refused(cloud: Cloud) -> None:
-    """Whatever its keys: a stack that is deployed there by mistake would be nowhere."""
+    """Whatever its keys: a stack deployed there by mistake would be lost."""
     secret = cloud.root_keys()["aws_secret_access_key"]
     assert code_of(client(cloud, "sts", "123456789012", secret).get_caller_identity) == "InvalidClientTokenId"
 
 
 def test_a_role_needs_its_secret_and_its_token(cloud: Cloud, make_role: Callable[..., str]) -> None:
-    """The session's own, not another's."""
+    """The session's own, not another session's."""
     keys = cloud.client("sts").assume_role(RoleArn=make_role(), RoleSessionName="tester")["Credentials"]
     key, secret, token = keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
 
@@ -217,7 +217,7 @@ def test_a_role_needs_its_secret_and_its_token(cloud: Cloud, make_role: Callable
 def test_a_request_without_a_signature_is_refused(
     cloud: Cloud, method: str, path: str, body: str, headers: dict[str, str]
 ) -> None:
-    """Whatever it asks for, and whether or not anything answers there."""
+    """Whatever its target, and whether or not the target exists."""
     if "execute-api" in headers.get("Host", ""):
         headers = {**headers, "Host": f"{headers['Host']}:{cloud.port}"}
     form = {} if "X-Amz-Target" in headers else {"Content-Type": "application/x-www-form-urlencoded"}
@@ -245,7 +245,7 @@ def signed(cloud: Cloud, request: AWSRequest, service: str = "sts", signer: Any 
 
 
 def test_each_part_of_a_request_is_signed(cloud: Cloud) -> None:
-    """Method, path, query, signed headers, body and date: each changed alone is refused."""
+    """Method, path, query, signed headers, body and date: each change alone is rejected."""
     url, form = f"{cloud.endpoint_url}/?x=1", b"Action=GetCallerIdentity&Version=2011-06-15"
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     sent = signed(cloud, AWSRequest("POST", url, data=form, headers=kind)).prepare()
@@ -267,7 +267,7 @@ def test_each_part_of_a_request_is_signed(cloud: Cloud) -> None:
 
 
 def test_the_stated_hash_is_the_bodys(cloud: Cloud, unique: str) -> None:
-    """S3 names the difference; another service finds another signature."""
+    """S3 reports the difference; other services report a signature mismatch."""
     cloud.client("s3").create_bucket(Bucket=unique)
     stated = {"X-Amz-Content-SHA256": hashlib.sha256(b"one").hexdigest()}
     put = AWSRequest("PUT", f"{cloud.endpoint_url}/{unique}/key", data=b"one", headers=stated)
@@ -288,7 +288,7 @@ def test_the_stated_hash_is_the_bodys(cloud: Cloud, unique: str) -> None:
 
 
 def test_the_clock_of_signatures_is_the_real_one(own_cloud: Callable[..., Cloud]) -> None:
-    """Five minutes, and 15 for some services, on the machine's clock; the embedded clock may be anywhere."""
+    """Five minutes, and 15 for some services, by the machine's clock; the embedded clock does not matter."""
     cloud = own_cloud()
     cloud.clock_jump(by=timedelta(days=200))
     calls = [(cloud.client("secretsmanager").list_secrets, 5), (cloud.client("iam").list_roles, 15)]
@@ -309,7 +309,7 @@ def test_the_clock_of_signatures_is_the_real_one(own_cloud: Callable[..., Cloud]
 
 
 def test_presigned_addresses(cloud: Cloud, unique: str) -> None:
-    """Of S3, in both versions of the signature, and none with a changed path, by a key without its secret or an old date."""
+    """Presigned URLs of S3 in both signature versions; changed paths, keys without secret and old dates are rejected."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=unique)
     s3.put_object(Bucket=unique, Key="a b/é+", Body=b"content")
@@ -346,7 +346,7 @@ def test_a_form_needs_a_signed_policy(cloud: Cloud, unique: str, secret: str | N
 
 
 def chunked(cloud: Cloud, url: str, chunks: list[bytes], spoil: bool = False) -> AWSRequest:
-    """Sign an upload in chunks, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html."""
+    """Return a signed upload in chunks, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html."""
     import hmac
 
     whole = sum(map(len, chunks))
@@ -376,7 +376,7 @@ def chunked(cloud: Cloud, url: str, chunks: list[bytes], spoil: bool = False) ->
 
 
 def test_chunks_are_signed(cloud: Cloud, unique: str) -> None:
-    """One changed chunk is refused."""
+    """A changed chunk is rejected."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=unique)
     for spoil in (True, False):
@@ -388,7 +388,7 @@ def test_chunks_are_signed(cloud: Cloud, unique: str) -> None:
 
 
 def test_public_objects_need_no_signature(cloud: Cloud, unique: str) -> None:
-    """Where the bucket's own policy makes them public, and there alone."""
+    """Only where the bucket's own policy makes them public."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=unique)
     s3.put_object(Bucket=unique, Key="key", Body=b"content")
@@ -429,7 +429,7 @@ def test_public_objects_need_no_signature(cloud: Cloud, unique: str) -> None:
 def test_internal_addresses_need_roots_signature(
     cloud: Cloud, method: str, path: str, acting_as: Callable[..., Any], make_role: Callable[..., str]
 ) -> None:
-    """None of them answers without a credential, by a wrong one, or to a role."""
+    """They reject requests without a credential, with a wrong one, or of a role."""
     assert send(cloud, method, path, b"{}" if method == "POST" else b"")[0] == 403
     url = cloud.endpoint_url + path
     role = acting_as(make_role())("sts")._request_signer._credentials
@@ -440,7 +440,7 @@ def test_internal_addresses_need_roots_signature(
 
 
 def test_root_reaches_internal_addresses(cloud: Cloud) -> None:
-    """By a signature, as for any other call."""
+    """With a signature like any other call."""
     assert cloud.call("/_ministack/health")["auth"] == "enabled"
     assert cloud.call("/_mlops/clock")["scale"] == 1
     with pytest.raises(CloudError, match="unknown address"):
@@ -450,7 +450,7 @@ def test_root_reaches_internal_addresses(cloud: Cloud) -> None:
 def test_every_caller_may_ask_for_the_time(
     cloud: Cloud, acting_as: Callable[..., Any], make_role: Callable[..., str]
 ) -> None:
-    """Commands take the time from the embedded cloud, whoever runs them; nobody without a key does."""
+    """Commands of any user read the time of the embedded cloud; without a key they cannot."""
     request = AWSRequest("GET", f"{cloud.endpoint_url}/_mlops/clock")
     SigV4Auth(acting_as(make_role())("sts")._request_signer._credentials, "mlops", "us-east-1").add_auth(request)
 
@@ -459,7 +459,7 @@ def test_every_caller_may_ask_for_the_time(
 
 
 def test_a_capability_in_the_path_is_enough(cloud: Cloud) -> None:
-    """A custom resource and a wait condition answer by a presigned address; one that nobody gave out does nothing."""
+    """Custom resources and wait conditions respond by a presigned URL; unknown URLs have no effect."""
     assert send(cloud, "PUT", f"/_ministack/cfn-response/{uuid.uuid4()}", b"{}")[0] == 200
     assert send(cloud, "GET", f"/_ministack/cfn-response/{uuid.uuid4()}")[0] == 403
     assert send(cloud, "PUT", f"/_ministack/cfn-signal/{uuid.uuid4()}", b"{}")[0] == 404
@@ -468,7 +468,7 @@ def test_a_capability_in_the_path_is_enough(cloud: Cloud) -> None:
 def test_the_code_of_a_function_is_behind_a_presigned_address(
     cloud: Cloud, unique: str, make_function: Callable[..., str]
 ) -> None:
-    """``Code.Location`` of GetFunction can be fetched as it is, for ten minutes."""
+    """``Code.Location`` of GetFunction can be fetched without a signature for ten minutes."""
     make_function(cloud, unique, {"handler.py": "def handler(event, context): return 1"})
 
     location = cloud.client("lambda").get_function(FunctionName=unique)["Code"]["Location"]
@@ -480,7 +480,7 @@ def test_the_code_of_a_function_is_behind_a_presigned_address(
 
 
 def test_the_registry_takes_its_own_token(cloud: Cloud, unique: str) -> None:
-    """GetAuthorizationToken gives a password that nobody else knows."""
+    """GetAuthorizationToken returns a secret password."""
     ecr = cloud.client("ecr")
     ecr.create_repository(repositoryName=unique)
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
@@ -495,7 +495,7 @@ def test_the_registry_takes_its_own_token(cloud: Cloud, unique: str) -> None:
 
 
 def test_secrets_are_random_and_kept(own_cloud: Callable[..., Cloud]) -> None:
-    """One secret a home, for its owner's eyes, the same after a restart; a function's session cannot be derived from names."""
+    """One secret per home, readable by its owner only, the same after a restart; function sessions cannot be derived from names."""
     cloud = own_cloud()
     secret = cloud.environment()["AWS_SECRET_ACCESS_KEY"]
     file = cloud.home / "root-secret"
@@ -509,7 +509,7 @@ def test_secrets_are_random_and_kept(own_cloud: Callable[..., Cloud]) -> None:
 
 
 def test_every_kind_of_client_gets_in(cloud: Cloud, unique: str) -> None:
-    """Names with spaces, signs and letters beyond ASCII, sent as botocore sends them, in paths and queries."""
+    """Names with spaces, signs and non-ASCII letters in paths and queries, sent as by botocore."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=unique)
     for key in ("plain", "a b", "a+b", "a%20b", "ä/ö", "a//b", "./a", "a=b&c", "~_-.!*'()"):

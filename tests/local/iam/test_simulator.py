@@ -36,7 +36,7 @@ def simulate(cloud: Cloud, document: str, action: str, *resources: str, **more: 
 
 
 def test_conditions_see_the_context(cloud: Cloud) -> None:
-    """Without it the key is missing, and named."""
+    """Without it the key is reported as missing."""
     document = policy("sagemaker:UpdateModelPackage", "*", StringEquals={STATUS: "Rejected"})
 
     def asked(*values: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_conditions_see_the_context(cloud: Cloud) -> None:
 
 
 def test_each_resource_is_decided(cloud: Cloud) -> None:
-    """The action is allowed where it is on all of them."""
+    """The action is allowed if all resources allow it."""
     document = policy("s3:GetObject", "arn:aws:s3:::mine/*")
     found = simulate(cloud, document, "s3:GetObject", "arn:aws:s3:::mine/a", "arn:aws:s3:::yours/a")
 
@@ -60,7 +60,7 @@ def test_each_resource_is_decided(cloud: Cloud) -> None:
 
 
 def test_a_boundary_limits(cloud: Cloud) -> None:
-    """What it does not allow is denied."""
+    """It denies what it does not allow."""
     boundary = [policy("s3:GetObject", "*")]
     document = policy("s3:*", "*")
 
@@ -71,7 +71,7 @@ def test_a_boundary_limits(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize(("document", "action"), [("no json", "s3:GetObject"), (policy("s3:*", "*"), "s3:Get*")])
 def test_what_cannot_be_asked_is_refused(cloud: Cloud, document: str, action: str) -> None:
-    """A policy that is none; an action with a wildcard."""
+    """An invalid policy; an action with a wildcard."""
     with pytest.raises(ClientError, match="InvalidInput"):
         simulate(cloud, document, action, "*")
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_asked_is_refused(cloud: Cloud, document: str, action: st
 def test_a_role_is_simulated_by_its_policies(
     cloud: Cloud, make_role: Callable[..., str], allow: Callable[..., dict[str, Any]]
 ) -> None:
-    """SimulatePrincipalPolicy; what is no user or role is refused."""
+    """SimulatePrincipalPolicy; a principal that is neither user nor role is rejected."""
     iam, role = cloud.client("iam"), make_role(allow("s3:GetObject"))
 
     def decision(action: str) -> str:

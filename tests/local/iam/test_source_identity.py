@@ -1,4 +1,4 @@
-"""A session keeps who stands behind it, and both sides must allow that it is set."""
+"""A session keeps its source identity, and both sides must allow setting it."""
 
 import sys
 import threading
@@ -16,13 +16,13 @@ BOTH = ["sts:AssumeRole", "sts:SetSourceIdentity"]
 
 @pytest.fixture
 def make_taken(make_role):
-    """Make a role that the account trusts for the actions given; its policy allows the statements."""
+    """Make a role that the account trusts for the given actions, with the given policy statements."""
     return lambda actions, *statements: make_role(*statements, trust={"Action": actions})
 
 
 @pytest.fixture
 def take(cloud):
-    """Take a role, of root or of a session; gives AWS's answer and a maker of clients in the role."""
+    """Assume a role as root or from a session; return AWS's response and a client factory of the role."""
 
     def taken(role, *, by=None, **more):
         answer = (by or cloud.client)("sts").assume_role(RoleArn=role, RoleSessionName="tester", **more)
@@ -44,7 +44,7 @@ def take(cloud):
 
 
 def test_a_session_keeps_its_source_identity(allow, make_taken, take):
-    """Conditions of policies see it, and the answer names it."""
+    """Policy conditions can use it, and the response has it."""
     lists = allow("sns:ListTopics", StringEquals={"aws:SourceIdentity": "ann@example.com"})
     role = make_taken(BOTH, lists)
 
@@ -60,7 +60,7 @@ def test_a_session_keeps_its_source_identity(allow, make_taken, take):
 
 
 def test_the_trust_policy_must_allow_it(allow, make_taken, take):
-    """Without it the role is taken without one alone."""
+    """Without permission the role can be assumed only without a source identity."""
     role = make_taken(["sts:AssumeRole"])
 
     with pytest.raises(ClientError, match=r"perform: sts:SetSourceIdentity on resource: .*role/") as error:
@@ -71,7 +71,7 @@ def test_the_trust_policy_must_allow_it(allow, make_taken, take):
 
 
 def test_the_caller_must_be_allowed_too(allow, make_taken, take):
-    """And may be kept to some."""
+    """The caller's policy may limit the values."""
     target = make_taken(BOTH)
     may = allow("sts:AssumeRole", resource=target)
     sets = allow("sts:SetSourceIdentity", resource=target, StringLike={"sts:SourceIdentity": "ann*"})
@@ -99,21 +99,21 @@ def test_it_is_kept_along_a_chain_and_never_changed(allow, make_taken, take):
 
 @pytest.mark.parametrize("name", ["Ann Ek", "a/b", "ann*"])
 def test_fails_on_a_name_that_aws_does_not_take(allow, make_taken, take, name):
-    """Of letters, digits and a few signs."""
+    """Letters, digits and a few signs are valid."""
     with pytest.raises(ClientError, match="sourceIdentity"):
         take(make_taken(BOTH), SourceIdentity=name)
 
 
 def test_sessions_of_many_threads_are_all_registered(monkeypatch):
-    """A function that starts, while a stack makes another function, broke one of them."""
+    """Sessions started by functions concurrently with a stack's new function must all be registered."""
     for module, names in {sts: ["handle_request", "register_session", "_principal_keys"],
                           iam_evaluator: ["evaluate_trust_policy", "_principal_keys"]}.items():  # fmt: skip
         for name in names:
-            monkeypatch.setattr(module, name, getattr(module, name))  # as it was, afterwards
+            monkeypatch.setattr(module, name, getattr(module, name))  # restored afterwards
     monkeypatch.setattr(sts, "_sessions", {})
     source_identity.install()
     switches = sys.getswitchinterval()
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # what is missing says enough
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # the missing sessions fail the test
     threads = [
         threading.Thread(target=lambda first=first: [sts.register_session(f"{first}-{i}", {}) for i in range(300)])
         for first in range(8)

@@ -1,4 +1,4 @@
-"""The table of what services send, and every template's conditions against it."""
+"""The table of condition keys that services send, and every template's conditions against it."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,13 +10,13 @@ from mlops_local.aws_claims import read_claims
 from mlops_local.iam import source_keys
 
 SOURCE_KEYS = {"aws:sourcearn", "aws:sourceaccount", "aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths"}
-# the resource whose key EventBridge uses, by what the statement says of it
+# the resource whose key EventBridge uses, by a word of the statement
 BUS = "kms:EncryptionContext:aws:events:event-bus:arn"
 
 
 ARN, ACCOUNT, OWNER = "aws:SourceArn", "aws:SourceAccount", "aws:SourceOwner"
 KEY = "kms:Decrypt"
-# what the source of each claim says, as `service, action, encrypted resource, keys`; typed from the pages, not from the table
+# each claim's source as `service, action, encrypted resource, keys`; typed from the pages, not from the table
 EXPECTED: dict[str, list[tuple[str, str, str, set[str]]]] = {
     "events-send-no-keys-to-topics": [("events.amazonaws.com", "sns:Publish", "", set())],
     "events-send-no-keys-for-encrypted-topics": [("events.amazonaws.com", KEY, "sns", set())],
@@ -63,7 +63,7 @@ EXPECTED: dict[str, list[tuple[str, str, str, set[str]]]] = {
 
 @pytest.mark.parametrize("claim", sorted(EXPECTED))
 def test_a_service_sends_what_its_page_says(claim: str) -> None:
-    """These keys and no others, with the source and the account in their places."""
+    """Exactly these keys, with source and account in their place."""
     for service, action, target, keys in EXPECTED[claim]:
         sent = source_keys.sent(service, action, target, source_arn="arn:x", account="1")
 
@@ -71,7 +71,7 @@ def test_a_service_sends_what_its_page_says(claim: str) -> None:
 
 
 def test_every_row_is_expected_by_a_claim() -> None:
-    """The table has no row that nothing was read for, and each claim that names the test above is a case of it."""
+    """Every row of the table has a claim, and each claim that names the test above is a case of it."""
     name = "tests/local/iam/test_source_keys.py::test_a_service_sends_what_its_page_says"
     expected = {
         (service.replace("logs.eu-west-1.", "logs."), action.replace("kms:Decrypt", "kms:*"), target)
@@ -84,14 +84,14 @@ def test_every_row_is_expected_by_a_claim() -> None:
 
 
 def test_what_is_not_in_the_table_sends_nothing() -> None:
-    """So that a condition on it denies."""
+    """A condition on a missing key denies."""
     assert source_keys.documented("events.amazonaws.com", "kinesis:PutRecord") == ()
     assert source_keys.documented("nobody.amazonaws.com", "sts:AssumeRole") == ()
     assert source_keys.documented("logs.eu-west-1.amazonaws.com", "kms:Decrypt") == ()
 
 
 def test_no_row_stands_twice() -> None:
-    """The later one would win without a word."""
+    """The later row would silently win."""
     names = [(row.service, row.action, row.target) for row in source_keys.ROWS]
 
     assert len(set(names)) == len(names)
@@ -99,8 +99,12 @@ def test_no_row_stands_twice() -> None:
 
 @pytest.fixture(scope="module")
 def documents(example_stacks: Callable[..., dict[str, Any]]) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """The policy documents of every example stack, in both profiles and on both targets: place, type, statement."""
-    on_eks = {"target": "eks", "stacks": ["DemandForecasting"], "has_service": True}  # the others are the same on both
+    """The policy documents of every example stack, in both profiles and on both targets: location, type, statement."""
+    on_eks = {
+        "target": "eks",
+        "stacks": ["DemandForecasting"],
+        "has_service": True,
+    }  # the other stacks are equal on both
     found: list[tuple[str, str, Mapping[str, Any]]] = []
     for context in ({}, {"profile": "production"}, on_eks, {"profile": "production", **on_eks}):
         for stack, resources in example_stacks(**context).items():
@@ -129,14 +133,14 @@ def _services(statement: Mapping[str, Any]) -> list[str]:
 
 
 def _resolved(service: Any) -> str:
-    """The principal of CloudWatch Logs has the Region in its name, which is a token."""
+    """The principal of CloudWatch Logs has a token for the Region in its name."""
     if isinstance(service, str):
         return service
     return "".join(part if isinstance(part, str) else "us-east-1" for part in service["Fn::Join"][1])
 
 
 def _unsent(resource_type: str, statement: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the source keys that an Allow statement needs and that the service does not send."""
+    """Yield the source keys that an Allow statement requires and the service does not send."""
     conditions = statement.get("Condition", {})
     needed = {
         key for operator, block in conditions.items() if not operator.endswith("IfExists")
@@ -153,7 +157,7 @@ def _unsent(resource_type: str, statement: Mapping[str, Any]) -> Iterator[str]:
 def test_no_statement_needs_a_key_that_the_service_does_not_send(
     documents: list[tuple[str, str, Mapping[str, Any]]],
 ) -> None:
-    """Trust, topic, queue, key and bucket policies of every example stack; ``IfExists`` needs nothing."""
+    """Trust, topic, queue, key and bucket policies of every example stack; ``IfExists`` requires nothing."""
     needs = [
         f"{place}: {unsent}"
         for place, kind, statement in documents
@@ -169,7 +173,7 @@ def test_no_statement_needs_a_key_that_the_service_does_not_send(
 def test_a_service_without_a_condition_sends_nothing_that_could_hold_one(
     documents: list[tuple[str, str, Mapping[str, Any]]],
 ) -> None:
-    """The confused deputy: where a service sends its account or source, our statements ask for it."""
+    """Confused deputy: where a service sends its account or source, our statements require it."""
     bare = {
         f"{kind} {service} {action}"
         for _, kind, statement in documents

@@ -1,4 +1,4 @@
-"""Clusters on the shared cloud, and who calls them."""
+"""Fixtures: clusters on the shared cloud, and their callers."""
 
 import base64
 import http.client
@@ -18,7 +18,7 @@ from mlops_local.cloud import Cloud
 
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
-# what EKS Auto Mode is switched on by
+# enables EKS Auto Mode
 AUTO_MODE: dict[str, Any] = {
     "computeConfig": {"enabled": True},
     "kubernetesNetworkConfig": {"elasticLoadBalancing": {"enabled": True}},
@@ -56,7 +56,7 @@ server.serve_forever()
 
 
 def sign(cluster: str, keys: dict[str, str], *, signed_for: str | None = None) -> str:
-    """Sign a token: https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster."""
+    """Return a signed token: https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster."""
     session = boto3.Session(region_name="us-east-1", **keys)
     client = session.client("sts", region_name="us-east-1")
     signer = RequestSigner(
@@ -72,13 +72,13 @@ def sign(cluster: str, keys: dict[str, str], *, signed_for: str | None = None) -
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who calls one cluster."""
+    """A caller of one cluster."""
 
     endpoint: str
     token: str
 
     def call(self, method: str, path: str, body: object = None, media: str = "application/json") -> tuple[int, Any]:
-        """Send one request; returns status and answer."""
+        """Send one request; return status and response."""
         connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=20)
         sent = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
         connection.request(method, path, sent, {"authorization": f"Bearer {self.token}", "content-type": media})
@@ -92,7 +92,7 @@ class Caller:
         return self.call("PATCH", f"{path(manifest)}?fieldManager={manager}{query}", manifest, APPLY)
 
     def get(self, manifest: dict[str, Any]) -> Any:
-        """Return the object that a manifest names."""
+        """Return the object of a manifest."""
         return self.call("GET", path(manifest))[1]
 
 
@@ -100,7 +100,7 @@ _PLURALS = {"NetworkPolicy": "networkpolicies"}
 
 
 def path(manifest: dict[str, Any]) -> str:
-    """Return the address of what a manifest names."""
+    """Return the path of a manifest's object."""
     version, metadata = manifest["apiVersion"], manifest["metadata"]
     where = f"/namespaces/{metadata['namespace']}" if metadata.get("namespace") else ""
     plural = _PLURALS.get(manifest["kind"], manifest["kind"].lower() + "s")
@@ -108,14 +108,14 @@ def path(manifest: dict[str, Any]) -> str:
 
 
 def thing(kind: str, name: str, namespace: str = "demand", api: str = "v1", **rest: Any) -> dict[str, Any]:
-    """Write a manifest; an empty namespace for a kind without."""
+    """Return a manifest; an empty namespace for cluster-scoped kinds."""
     metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **rest.pop("metadata", {})}
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **rest}
 
 
 @pytest.fixture(scope="session")
 def server_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A server that stands for a model: it says its version, and dies or falls ill when told to."""
+    """A server in place of a model: it returns its version, and exits or becomes unhealthy on request."""
     script = tmp_path_factory.mktemp("server") / "server.py"
     script.write_text(_SERVER)
     return script
@@ -123,7 +123,7 @@ def server_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster_name() -> str:
-    """A name that no other cluster of the session has."""
+    """Return a cluster name that is unique in the session."""
     return f"cluster{next(_number)}-{sys.modules[__name__].__hash__() % 997}"
 
 
@@ -151,7 +151,7 @@ def admin(cloud: Cloud, cluster_name: str) -> Iterator[Caller]:
 
 @pytest.fixture
 def deployment(server_script: Path) -> Callable[..., dict[str, Any]]:
-    """Write a Deployment of the little server: ``deployment("forecast-blue", version="v1", replicas=2)``."""
+    """Return a Deployment of the small server: ``deployment("forecast-blue", version="v1", replicas=2)``."""
 
     def make(name: str, *, version: str = "v1", replicas: int | None = None, **rest: Any) -> dict[str, Any]:
         probe = {"httpGet": {"path": "/ping", "port": "http"}, "periodSeconds": 1, "failureThreshold": 2}

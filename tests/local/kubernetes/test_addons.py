@@ -1,4 +1,4 @@
-"""What add-ons bring: https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy-configure.html."""
+"""Effects of add-ons: https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy-configure.html."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ KEY = "enable-network-policy-controller"
 
 @pytest.fixture
 def cluster(cloud: Cloud, unique: str, make_role: Any) -> Iterator[Callable[..., Caller]]:
-    """Create a cluster; returns its creator."""
+    """Create a cluster; return its creator."""
     eks = cloud.client("eks")
 
     def make(**options: Any) -> Caller:
@@ -38,7 +38,7 @@ def _args(caller: Caller) -> list[str]:
 
 
 def test_the_vpc_cni_owns_its_config_map(cloud: Cloud, cluster: Callable[..., Caller], unique: str) -> None:
-    """Another manager's value is a conflict with ``eks``; the add-on's own setting switches controller and agent."""
+    """Another manager's value conflicts with ``eks``; the add-on's own setting enables controller and agent."""
     caller, eks = cluster(), cloud.client("eks")
     ours = {**CONFIG, "data": {KEY: "true"}}
     assert (caller.get(CONFIG)["data"][KEY], _args(caller)) == ("false", ["--enable-network-policy=false"])
@@ -74,7 +74,7 @@ def test_a_value_that_is_no_json_is_refused(cloud: Cloud, cluster: Callable[...,
 def test_a_cluster_without_the_plugin_has_no_config_map(
     cluster: Callable[..., Caller], options: dict[str, Any]
 ) -> None:
-    """On Auto Mode the plugin is no pod: https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html has one make it."""
+    """On Auto Mode it is no pod: by https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html users make the map."""
     caller = cluster(**options)
 
     assert caller.get(CONFIG)["code"] == 404
@@ -85,7 +85,7 @@ def test_a_cluster_without_the_plugin_has_no_config_map(
 def test_metrics_come_with_their_add_on(
     cloud: Cloud, cluster: Callable[..., Caller], unique: str, options: dict[str, Any]
 ) -> None:
-    """Neither kind of cluster has the metrics server by itself: https://docs.aws.amazon.com/eks/latest/userguide/metrics-server.html."""
+    """No cluster has the metrics server by default: https://docs.aws.amazon.com/eks/latest/userguide/metrics-server.html."""
     caller = cluster(**options)
     assert caller.call("GET", METRICS)[0] == 404
 

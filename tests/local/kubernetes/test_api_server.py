@@ -1,6 +1,6 @@
-"""Who may do what in a cluster: access entries, access policies, RBAC.
+"""Authorization in a cluster: access entries, access policies, RBAC.
 
-The API server's addresses and answers: https://kubernetes.io/docs/reference/using-api/api-concepts/.
+The API server's paths and responses: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def _binding(group: str) -> dict[str, Any]:
 def test_nobody_without_an_entry_is_known(
     cloud: Cloud, admin: Caller, cluster_name: str, make_role: Callable[..., str], caller_as: Callable[..., Caller]
 ) -> None:
-    """IAM alone grants nothing: https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html."""
+    """IAM permissions alone grant nothing: https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html."""
     role = make_role()
 
     assert caller_as(role).call("GET", "/api/v1/namespaces")[0] == 401
@@ -154,14 +154,14 @@ def test_a_binding_may_name_a_user_facing_role(
 
 
 def test_an_old_key_signs_nothing(cloud: Cloud, admin: Caller, cluster_name: str) -> None:
-    """The signature is verified with the secret of the key that it names."""
+    """The signature is verified with the secret of the named key."""
     forged = sign(cluster_name, {"aws_access_key_id": "test", "aws_secret_access_key": "guessed"})
 
     assert Caller(admin.endpoint, forged).call("GET", "/version")[0] == 401
 
 
 def test_what_is_applied_can_be_read_listed_and_deleted(admin: Caller) -> None:
-    """201 for the first apply, 200 for the next, 404 once it is gone."""
+    """201 for the first apply, 200 for the next, 404 after the deletion."""
     assert admin.apply(CONFIG)[0] == 201
     assert admin.apply({**CONFIG, "data": {"b": "2"}})[0] == 200
     assert admin.get(CONFIG)["data"] == {"b": "2"}
@@ -267,7 +267,7 @@ def test_the_scale_of_a_deployment_is_a_resource_of_its_own(
 
 
 def test_whoever_writes_the_scale_owns_the_replicas(admin: Caller, deployment: Callable[..., dict[str, Any]]) -> None:
-    """An apply with another number is a conflict then, which names the subresource."""
+    """An apply with another number then conflicts with the subresource."""
     manifest = deployment("owned", replicas=0, progressDeadlineSeconds=600)
     admin.apply(deployment("owned", replicas=0))
     admin.call("PATCH", f"{path(manifest)}/scale?fieldManager=scaler", {"spec": {"replicas": 1}}, MERGE)

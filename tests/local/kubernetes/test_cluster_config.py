@@ -18,7 +18,7 @@ ADMIN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 
 @pytest.fixture
 def cluster(cloud: Cloud, unique: str, make_role: Any) -> Iterator[Callable[..., str]]:
-    """Create a cluster; returns its endpoint."""
+    """Create a cluster; return its endpoint."""
     eks = cloud.client("eks")
 
     def make(access: dict[str, Any] | None = None, **options: Any) -> str:
@@ -47,7 +47,7 @@ def _function(cloud: Cloud, name: str, role: str, **options: Any) -> None:
 
 @pytest.fixture
 def inside(cloud: Cloud, unique: str, make_role: Any) -> Iterator[Callable[[str], Caller]]:
-    """The role of a function in a network, as it calls the cluster with an access entry of its own."""
+    """The role of a function in a VPC, with an access entry of its own."""
     role = make_role()
     _function(cloud, unique, role, VpcConfig={"SubnetIds": ["subnet-00000001"], "SecurityGroupIds": ["sg-00000001"]})
 
@@ -113,7 +113,7 @@ def test_a_private_cluster_answers_functions_in_a_network_alone(
 def test_what_eks_refuses_is_refused(
     cloud: Cloud, cluster: Callable[..., str], unique: str, asked: dict[str, Any], said: str
 ) -> None:
-    """Nothing is changed by it."""
+    """The configuration stays unchanged."""
     cluster()
     before = cloud.client("eks").describe_cluster(name=unique)["cluster"]
 
@@ -125,7 +125,7 @@ def test_what_eks_refuses_is_refused(
 
 
 def test_auto_mode_is_off_until_it_is_asked_for(cloud: Cloud, cluster: Callable[..., str], unique: str) -> None:
-    """With it comes its kind of target group binding: https://docs.aws.amazon.com/eks/latest/userguide/automode-learn-alb.html."""
+    """It adds its kind of target group binding: https://docs.aws.amazon.com/eks/latest/userguide/automode-learn-alb.html."""
     endpoint = cluster()
     eks, bindings = cloud.client("eks"), "/apis/eks.amazonaws.com/v1/namespaces/default/targetgroupbindings"
     assert "computeConfig" not in eks.describe_cluster(name=unique)["cluster"]

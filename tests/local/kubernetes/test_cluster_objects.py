@@ -1,6 +1,6 @@
-"""Field ownership: https://kubernetes.io/docs/reference/using-api/server-side-apply/.
+"""Field ownership of cluster objects: https://kubernetes.io/docs/reference/using-api/server-side-apply/.
 
-The objects of a cluster: https://kubernetes.io/docs/reference/using-api/api-concepts/.
+Objects of a cluster: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
 import copy
@@ -38,7 +38,7 @@ def _applied(
 
 
 def test_an_equal_value_is_shared_and_another_one_a_conflict() -> None:
-    """The page: sharing ownership is to apply the same value, a conflict is another one."""
+    """The page: applying the same value shares ownership, another value is a conflict."""
     live, owners = _applied(LIVE)
     other = _me("other")
 
@@ -61,7 +61,7 @@ def test_force_takes_the_field_from_its_owner() -> None:
 
 
 def test_a_field_given_up_goes_unless_somebody_else_has_it() -> None:
-    """The page: a field that a manifest no longer has is deleted if no other manager has it."""
+    """The page: a field removed from a manifest is deleted if no other manager owns it."""
     live, owners = _applied(LIVE)
     live, owners = _applied({"spec": {"replicas": 3}}, live, owners, "other")
     without: dict[str, Any] = {"metadata": {"name": "a"}, "spec": {"containers": []}}
@@ -73,7 +73,7 @@ def test_a_field_given_up_goes_unless_somebody_else_has_it() -> None:
 
 
 def test_an_item_of_a_keyed_list_is_a_field_of_its_own() -> None:
-    """Two managers of two variables of one container: neither conflicts, each gives up its own."""
+    """Two managers of two variables of one container: neither conflicts, each can give up its own."""
     mine = {"spec": {"containers": [{"name": "model", "env": [{"name": "A", "value": "1"}]}]}}
     theirs = {"spec": {"containers": [{"name": "model", "env": [{"name": "B", "value": "2"}]}]}}
     live, owners = _applied(mine)
@@ -86,7 +86,7 @@ def test_an_item_of_a_keyed_list_is_a_field_of_its_own() -> None:
 
 
 def test_an_update_takes_what_it_changes_and_no_more() -> None:
-    """An autoscaler that writes the scale owns the replicas from then on."""
+    """An autoscaler that writes the scale then owns the replicas."""
     live, owners = _applied(LIVE)
     changed = copy.deepcopy(live)
     changed["spec"]["replicas"] = 5
@@ -100,7 +100,7 @@ def test_an_update_takes_what_it_changes_and_no_more() -> None:
 
 
 def test_what_the_server_keeps_is_nobodys() -> None:
-    """Names, uids, versions and status are not owned by who applies."""
+    """An applier does not own names, uids, versions and status."""
     metadata = {"name": "a", "uid": "1", "labels": {"x": "y"}}
 
     owned = cluster_objects.leaves({"apiVersion": "v1", "kind": "A", "metadata": metadata, "status": {"z": 1}})
@@ -139,7 +139,7 @@ _MANIFESTS = st.fixed_dictionaries({"spec": _SPECS})
 
 @given(_MANIFESTS, _MANIFESTS)
 def test_whoever_applies_gets_what_was_applied(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Alone with an object, an apply leads to exactly its leaves, again to the same, and never meets a conflict."""
+    """On an object of its own an apply yields exactly its leaves, is idempotent, and never conflicts."""
     live, owners = _applied(first)
     assert cluster_objects.conflicts(owners, live, second, _me()) == []
 
@@ -178,7 +178,7 @@ def test_keyed_lists_and_whole_maps_are_those_of_kubernetes() -> None:
                 assert kind == "map", (name, member)
             if member in cluster_objects.WHOLE and reference:
                 assert definitions[reference].get("x-kubernetes-map-type") == "atomic", (name, member)
-            # an atomic list holds nothing that is owned by itself
+            # items of an atomic list have no owners of their own
             if reference and kind != "atomic" and definitions[reference].get("x-kubernetes-map-type") != "atomic":
                 todo.append(reference)
     assert "io.k8s.api.core.v1.Container" in seen
@@ -199,7 +199,7 @@ def store() -> Objects:
 
 
 def test_a_create_is_told_from_an_update(store: Objects) -> None:
-    """201, then 200; the generation moves with the spec alone, the version with everything."""
+    """201, then 200; the generation changes with the spec only, the version with every change."""
     first, made = store.apply(DEPLOYMENT, "demand", _deployment(), ME)
     second, same = store.apply(DEPLOYMENT, "demand", _deployment(), ME)
     _, labelled = store.apply(
@@ -223,7 +223,7 @@ def test_a_dry_run_stores_nothing_and_says_what_it_would(store: Objects) -> None
 
 
 def test_a_deployment_without_replicas_has_one(store: Objects) -> None:
-    """The default of spec.replicas, which nobody owns."""
+    """The default of spec.replicas, without an owner."""
     _, shown = store.apply(DEPLOYMENT, "demand", _deployment(), ME)
 
     assert shown["spec"]["replicas"] == 1
@@ -231,7 +231,7 @@ def test_a_deployment_without_replicas_has_one(store: Objects) -> None:
 
 
 def test_replicas_given_up_fall_back_to_the_default(store: Objects) -> None:
-    """An idle slot that serves again: its manifest no longer has the 0, and the autoscaler may act."""
+    """An idle slot that serves again: its manifest no longer has the 0, so the autoscaler may act."""
     store.apply(DEPLOYMENT, "demand", _deployment(replicas=0), ME)
 
     _, shown = store.apply(DEPLOYMENT, "demand", _deployment(), ME)
@@ -252,13 +252,13 @@ def test_a_selector_cannot_change(store: Objects) -> None:
 
 
 def test_nothing_is_made_in_a_namespace_that_is_not_there(store: Objects) -> None:
-    """The error is about the namespace."""
+    """The error names the namespace."""
     with pytest.raises(StatusError, match='namespaces "elsewhere" not found'):
         store.apply(DEPLOYMENT, "elsewhere", _deployment(), ME)
 
 
 def test_a_namespace_goes_with_all_that_is_in_it(store: Objects) -> None:
-    """And comes with its default service account."""
+    """It is created with its default service account."""
     store.apply(DEPLOYMENT, "demand", _deployment(), ME)
     assert store.find(ACCOUNT, "demand", "default") is not None
 
@@ -279,13 +279,13 @@ def test_a_delete_with_another_uid_is_refused(store: Objects) -> None:
 
 
 def test_an_apply_has_to_say_whose_it_is(store: Objects) -> None:
-    """The message of the API server: fieldManager is required for apply patch."""
+    """The API server's message: fieldManager is required for apply patch."""
     with pytest.raises(StatusError, match="fieldManager: Required value"):
         store.apply(DEPLOYMENT, "demand", _deployment(), Write(manager=""))
 
 
 def test_a_watcher_hears_of_changes_and_of_nothing_else() -> None:
-    """An apply that changes nothing wakes nobody."""
+    """An apply without a change notifies no watcher."""
     heard: list[int] = []
     store = Objects(lambda: heard.append(1))
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demand"}}
@@ -326,7 +326,7 @@ _JSON = st.recursive(
 @given(kind=st.sampled_from(object_kinds.KINDS), body=st.dictionaries(_FIELDS, _JSON, max_size=3), labels=_JSON)
 @example(kind=object_kinds.KINDS[0], body={"containers": [{"name": []}]}, labels=None)
 def test_whatever_is_applied_is_stored_or_refused(kind: object_kinds.Kind, body: dict[str, Any], labels: Any) -> None:
-    """Never a broken server: what is no object of its kind is refused with a status."""
+    """Never a server error: an object that is invalid for its kind is rejected with a status."""
     store = Objects()
     store.apply(NAMESPACE, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demand"}}, ME)
     manifest = {"apiVersion": kind.api_version, "kind": kind.kind, **body, "metadata": {"name": "a", "labels": labels}}

@@ -1,10 +1,10 @@
-"""What a Deployment's controller does: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/.
+"""The controllers of a cluster: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/.
 
-What keeps a pod from being made.
+Conditions that prevent the creation of a pod.
 
 Target group bindings: https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-alb.html.
 
-The controllers of a cluster on the cloud: real servers come, go and are exchanged as manifests say.
+On the cloud real servers start, stop and are replaced according to manifests.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ _SAFE = {
 AUTO, CONTROLLER = "eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"
 Make = Callable[..., dict[str, Any]]
 _TERMS = [{"matchExpressions": [{"key": ZONE, "operator": "In", "values": ["us-east-1a", "us-east-1b"]}]}]
-# pods stay in the two zones of the load balancer; the cluster has three
+# pods stay in the load balancer's two zones; the cluster has three
 IN_ZONES = {
     "affinity": {
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": _TERMS}},
@@ -80,7 +80,7 @@ def test_recreate_ends_all_before_it_starts_any() -> None:
 def test_a_rollout_keeps_its_bounds_and_ends(
     replicas: int, old: int, surge: int, unavailable: int, choices: Any
 ) -> None:
-    """Pods become ready and go in any order: never more than the surge, never fewer ready than allowed, and then all is new."""
+    """Pods become ready and stop in any order: at most the surge, at least the allowed number ready, and finally all are new."""
     deployment = _deployment(replicas, surge=surge, unavailable=unavailable)
     allowed = controllers.bounds(deployment)
     pods = [Seen(f"old{n}", _hash("v1"), True) for n in range(old)]
@@ -176,7 +176,7 @@ def test_quantities_stand_for_numbers(text: str | int, value: str) -> None:
 
 
 def test_a_safe_pod_within_its_quota_is_made() -> None:
-    """Nothing is said of it."""
+    """There is no condition."""
     assert _refused(_pod(), hard={"pods": "2", "requests.cpu": "1", "limits.memory": "2Gi"}, running=1) is None
 
 
@@ -223,7 +223,7 @@ def test_host_namespaces_and_paths_are_not_restricted() -> None:
     ],
 )
 def test_a_quota_counts_what_runs(hard: dict[str, str], said: str) -> None:
-    """https://kubernetes.io/docs/concepts/policy/resource-quotas/: a slot that cannot start beside the one that serves."""
+    """https://kubernetes.io/docs/concepts/policy/resource-quotas/: a slot that cannot start beside the serving one."""
     assert _refused(_pod(), hard=hard, running=2) == f"exceeded quota: demand, {said}"
 
 
@@ -239,7 +239,7 @@ def test_the_largest_init_container_counts_beside_the_others() -> None:
 
 @pytest.fixture
 def group(cloud: Cloud, cluster_name: str, unique: str) -> Iterator[Callable[..., str]]:
-    """Make a target group of addresses behind a listener, with the tag that Auto Mode needs or without."""
+    """Make a target group of addresses behind a listener, with or without the tag that Auto Mode requires."""
     elb, balancers = cloud.client("elbv2"), list[str]()
 
     def make(*, tagged: bool = True, used: bool = True) -> str:
@@ -275,7 +275,7 @@ def _targets(cloud: Cloud, arn: str) -> list[str]:
 def test_pods_are_the_targets_of_their_group(
     cloud: Cloud, admin: Caller, deployment: Make, group: Callable[..., str], wait_for: Callable[..., Any]
 ) -> None:
-    """Registered when they serve, others taken out, and deregistered with their binding."""
+    """Ready pods are registered, other targets removed, and all are deregistered with their binding."""
     arn, name, elb = group(), "bound", cloud.client("elbv2")
     elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": "127.0.0.1", "Port": 9}])
     manifest = deployment(name, replicas=2, pod=IN_ZONES)
@@ -302,7 +302,7 @@ def test_pods_are_the_targets_of_their_group(
 def test_auto_mode_leaves_a_group_without_its_tag_alone(
     cloud: Cloud, admin: Caller, deployment: Make, group: Callable[..., str], wait_for: Callable[..., Any]
 ) -> None:
-    """https://docs.aws.amazon.com/eks/latest/userguide/auto-elb-example.html; the controller one installs needs no tag."""
+    """https://docs.aws.amazon.com/eks/latest/userguide/auto-elb-example.html; a self-installed controller needs no tag."""
     arn, name = group(tagged=False), "untagged"
     manifest = deployment(name, replicas=1, pod=IN_ZONES)
     for row in [manifest, *_bound(name, arn)]:
@@ -350,7 +350,7 @@ def test_a_pod_behind_a_gate_is_ready_once_its_target_is_healthy(
 def test_a_pod_in_a_zone_without_the_balancer_is_never_ready(
     cloud: Cloud, admin: Caller, deployment: Make, group: Callable[..., str], wait_for: Callable[..., Any]
 ) -> None:
-    """Its target is Target.NotInUse (elbv2, TargetHealth.Reason), and the gate opens for healthy targets alone."""
+    """Its target is Target.NotInUse (elbv2, TargetHealth.Reason), and the gate opens for healthy targets only."""
     labels = {"eks.amazonaws.com/pod-readiness-gate-inject": "enabled"}
     admin.apply(thing("Namespace", "zoned", "", metadata={"labels": labels}))
     admin.apply(thing("ServiceAccount", "forecast", "zoned"))
@@ -401,7 +401,7 @@ def _is_done(admin: Caller, manifest: dict[str, Any], pods: int) -> bool:
 def test_a_deployment_is_real_servers_and_its_template_is_exchanged(
     admin: Caller, deployment: Make, wait_for: Callable[..., Any]
 ) -> None:
-    """Ready, exchanged one by one, and gone with their Deployment."""
+    """They become ready, are replaced one by one, and stop with their Deployment."""
     manifest = deployment("rolled", replicas=2)
     assert admin.apply(manifest)[0] == 201
     wait_for(lambda: _is_done(admin, manifest, 2))
@@ -475,7 +475,7 @@ def test_the_minimum_of_an_autoscaler_holds_and_a_slot_at_rest_is_left_alone(
 def test_what_keeps_a_slot_from_running_can_be_read(
     admin: Caller, deployment: Make, wait_for: Callable[..., Any], change: dict[str, Any], said: str
 ) -> None:
-    """At the Deployment when no pod can be made, at the pod when its container cannot."""
+    """On the Deployment if no pod can be created, on the pod if its container cannot start."""
     manifest = deployment("stuck", replicas=1, **change)
     admin.apply(manifest)
 
@@ -493,7 +493,7 @@ def test_what_keeps_a_slot_from_running_can_be_read(
 def test_a_quota_that_two_slots_exceed_stops_the_second(
     admin: Caller, deployment: Make, wait_for: Callable[..., Any]
 ) -> None:
-    """Both slots are there while a version is baked; a quota for one alone says so at the Deployment."""
+    """Both slots run during a bake; a quota for one slot is reported on the Deployment."""
     assert admin.apply(thing("Namespace", "tight", ""))[0] in {200, 201}
     admin.apply(thing("ServiceAccount", "forecast", "tight"))
     admin.apply(thing("ResourceQuota", "pods", "tight", spec={"hard": {"pods": "1"}}))

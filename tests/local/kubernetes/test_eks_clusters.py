@@ -1,4 +1,4 @@
-"""EKS's control plane, as far as MiniStack's is completed."""
+"""EKS's control plane, where it completes MiniStack's."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ def _create(cloud: Cloud, name: str, role: str, **options: Any) -> str:
 
 
 def test_a_cluster_is_reached_at_its_endpoint_until_it_is_deleted(cloud: Cloud, unique: str, make_role: Any) -> None:
-    """On 127.0.0.1, over plain HTTP, with no authority to trust."""
+    """On 127.0.0.1, over plain HTTP, without a certificate authority."""
     endpoint = _create(
         cloud, unique, make_role(service="eks.amazonaws.com"), accessConfig={"authenticationMode": "API"}
     )
@@ -38,14 +38,14 @@ def test_a_cluster_is_reached_at_its_endpoint_until_it_is_deleted(cloud: Cloud, 
 
 
 def test_clusters_are_in_the_first_account_and_region_alone(cloud: Cloud, unique: str) -> None:
-    """Elsewhere they are refused by name."""
+    """Elsewhere they are rejected by name."""
     for place in (cloud.at("111111111111"), cloud.at(region="eu-west-1")):
         with pytest.raises(ClientError, match=r"has clusters only in account 000000000000 and us-east-1, got"):
             place.client("eks").create_cluster(name=unique, roleArn="arn:aws:iam::1:role/r", resourcesVpcConfig={})
 
 
 def test_entries_need_a_mode_that_has_them(cloud: Cloud, unique: str, make_role: Any) -> None:
-    """API_CreateAccessConfigRequest: the default of the API is CONFIG_MAP, which knows no access entries."""
+    """API_CreateAccessConfigRequest: the API's default is CONFIG_MAP, which has no access entries."""
     role = make_role(service="eks.amazonaws.com")
     _create(cloud, unique, role)
 
@@ -77,7 +77,7 @@ def test_a_session_policy_needs_session_tags_disabled(
 def test_a_cluster_and_its_load_balancer_are_there_after_a_stop(
     own_cloud: Callable[..., Cloud], deployment: Callable[..., dict[str, Any]], wait_for: Callable[..., Any]
 ) -> None:
-    """Objects with the owners of their fields, new pods behind the same addresses, and no target of before."""
+    """Objects with their field owners, new pods behind the same addresses, and none of the earlier targets."""
     cloud = own_cloud(clock_scale=10)
     trust = {"Effect": "Allow", "Principal": {"Service": "eks.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})

@@ -46,7 +46,7 @@ def _template(
 
 @pytest.fixture
 def stack(cloud: Cloud, unique: str, make_role: Any) -> Iterator[tuple[Any, str, str]]:
-    """A stack with the three types; CloudFormation's client, the stack's name and the role."""
+    """A stack with the three types: CloudFormation's client, the stack's name and the role."""
     client, role, name = cloud.client("cloudformation"), make_role(service="pods.eks.amazonaws.com"), f"{unique}-stack"
     client.create_stack(StackName=name, TemplateBody=_template(unique, role))
     client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
@@ -57,7 +57,7 @@ def stack(cloud: Cloud, unique: str, make_role: Any) -> Iterator[tuple[Any, str,
 
 
 def test_the_types_do_what_their_operations_do(cloud: Cloud, stack: tuple[Any, str, str], unique: str) -> None:
-    """Made, changed in place, and gone with their cluster."""
+    """Created, updated in place, and deleted with their cluster."""
     client, name, role = stack
     eks = cloud.client("eks")
     outputs = {
@@ -80,7 +80,7 @@ def test_the_types_do_what_their_operations_do(cloud: Cloud, stack: tuple[Any, s
 
 
 def test_a_template_switches_auto_mode_on(cloud: Cloud, unique: str, make_role: Any) -> None:
-    """AWS::EKS::Cluster has it as its own operation: ComputeConfig, with load balancing and block storage beside it."""
+    """AWS::EKS::Cluster has the members of its operation: ComputeConfig, with load balancing and block storage."""
     client = cloud.client("cloudformation")
     properties = {
         "Name": unique,
@@ -110,7 +110,7 @@ def test_a_template_switches_auto_mode_on(cloud: Cloud, unique: str, make_role: 
 def test_what_the_operations_refuse_fails_the_stack(
     cloud: Cloud, unique: str, make_role: Any, change: dict[str, Any], said: str
 ) -> None:
-    """The reason is the operation's, and nothing stays."""
+    """The stack event has the operation's reason, and nothing is left."""
     client, role = cloud.client("cloudformation"), make_role(service="pods.eks.amazonaws.com")
 
     client.create_stack(StackName=unique, TemplateBody=_template(unique, role, **change), OnFailure="DELETE")

@@ -1,4 +1,4 @@
-"""Where pods are placed: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/."""
+"""Scheduling of pods: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def _required(*expressions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _zones(spec: dict[str, Any], count: int) -> list[str]:
-    """The zones of pods that are placed one after the other."""
+    """Return the zones of pods that are scheduled one after the other."""
     placed: list[Neighbour] = []
     for _ in range(count):
         node = nodes.place(spec, LABELS, NODES, placed)
@@ -47,7 +47,7 @@ def test_pods_of_one_template_are_spread_over_all_zones() -> None:
     ],
 )
 def test_a_required_affinity_is_kept(expression: dict[str, Any], zones: set[str]) -> None:
-    """By its operators, however many pods there are."""
+    """For each operator, whatever the number of pods."""
     assert set(_zones(_required({"key": ZONE, **expression}), 6)) == zones
 
 
@@ -71,7 +71,7 @@ def test_a_selector_and_an_affinity_hold_together() -> None:
 
 
 def test_a_network_of_another_region_has_the_zones_that_pods_require() -> None:
-    """No subnet of this cloud says which zones there are, so that those which a pod names are there."""
+    """Without a subnet in this cloud the zones are unknown, so those that a pod names are assumed to exist."""
     spec = _required({"key": ZONE, "operator": "In", "values": ["eu-central-1a", "us-east-1a"]})
     shared = nodes.Pool(["subnet-0shared1"])
 
@@ -81,7 +81,7 @@ def test_a_network_of_another_region_has_the_zones_that_pods_require() -> None:
 
 
 def test_a_cluster_in_subnets_of_this_cloud_has_their_zones_alone(cloud: Cloud, unique: str, make_role: Any) -> None:
-    """Each node's zone is one of its subnets': https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html."""
+    """Each node's zone is that of one of its subnets: https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html."""
     eks, subnets = cloud.client("eks"), ["subnet-00000001", "subnet-00000003"]
     eks.create_cluster(
         name=unique,
@@ -101,7 +101,7 @@ def test_a_cluster_in_subnets_of_this_cloud_has_their_zones_alone(cloud: Cloud, 
 def test_a_pod_that_fits_nowhere_waits_and_says_why(
     admin: Caller, deployment: Callable[..., dict[str, Any]], wait_for: Callable[..., Any]
 ) -> None:
-    """Pending, with the scheduler's condition; nothing of it runs."""
+    """Pending, with the scheduler's condition; no container runs."""
     manifest = deployment("nowhere", replicas=1, pod={"nodeSelector": {"kubernetes.io/arch": "s390x"}})
     admin.apply(manifest)
 
@@ -118,7 +118,7 @@ def test_a_pod_that_fits_nowhere_waits_and_says_why(
 
 
 def test_nodes_are_shown_with_their_zones(admin: Caller) -> None:
-    """As ``kubectl get nodes -L topology.kubernetes.io/zone`` reads them; nobody makes one."""
+    """As ``kubectl get nodes -L topology.kubernetes.io/zone`` reads them; nodes cannot be created."""
     items = admin.call("GET", "/api/v1/nodes")[1]["items"]
     assert {item["metadata"]["labels"][ZONE] for item in items} >= {"us-east-1a", "us-east-1b", "us-east-1c"}
     assert admin.call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}})[0] == 405

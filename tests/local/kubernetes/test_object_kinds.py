@@ -1,6 +1,6 @@
-"""The Status objects: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/.
+"""Status objects, and validation of objects: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/.
 
-What a cluster refuses of an object, before anything else looks at it.
+A cluster validates an object before any other processing.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def test_what_is_not_there_is_named_with_its_group() -> None:
 
 
 def test_one_conflict_is_one_sentence() -> None:
-    """The words of k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go."""
+    """The message of k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go."""
     error = object_kinds.conflict(DEPLOYMENT, "a", [('"hpa"', ".spec.replicas")])
 
     assert error.message == 'Apply failed with 1 conflict: conflict with "hpa": .spec.replicas'
@@ -44,7 +44,7 @@ def test_several_conflicts_are_listed_by_manager() -> None:
 
 
 def test_unknown_fields_are_a_bad_request_and_others_invalid() -> None:
-    """A typed patch cannot be made of the first, the second is a validation of the object."""
+    """A typed patch cannot be built from the first; the second fails the object's validation."""
     unknown = object_kinds.invalid(
         DEPLOYMENT, "a", [object_kinds.Cause("spec.x", "field not declared", is_unknown=True)]
     )
@@ -56,7 +56,7 @@ def test_unknown_fields_are_a_bad_request_and_others_invalid() -> None:
 
 
 def test_a_core_kind_has_no_group_in_its_name() -> None:
-    """It says pods "a", and nothing behind a dot."""
+    """The message has pods "a" without a dot."""
     error = object_kinds.forbidden(POD, "a", "no")
 
     assert error.message == 'pods "a" is forbidden: no'
@@ -72,7 +72,7 @@ def test_another_uid_than_was_meant_is_a_conflict() -> None:
 
 
 def test_who_is_not_known_is_told_nothing() -> None:
-    """Unauthorized, and nothing else."""
+    """Unauthorized, without details."""
     assert object_kinds.unauthorized().body()["message"] == "Unauthorized"
 
 
@@ -84,7 +84,7 @@ def _deployment(**container: Any) -> dict[str, Any]:
 
 
 def test_a_good_object_has_no_causes() -> None:
-    """Nothing is wrong with it."""
+    """A valid object has no causes."""
     assert object_kinds.causes(DEPLOYMENT, _deployment(resources={"limits": {"cpu": "500m", "memory": "1Gi"}})) == []
 
 

@@ -1,4 +1,4 @@
-"""What a container is on this machine."""
+"""Containers as processes of this machine."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """Where a pod lives."""
+    """The folders of a pod."""
     metadata = {"name": "a-1", "namespace": "demand", "uid": "u", "labels": {"mlops.constructs/slot": "blue"}}
     return Place(
         root=tmp_path, metadata=metadata, account="forecast", port=12345, credentials={"AWS_ACCESS_KEY_ID": "k"}
@@ -38,7 +38,7 @@ def test_a_container_runs_what_its_image_would(container: dict[str, Any], expect
 
 
 def test_only_the_containers_own_paths_lead_to_its_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkout below /tmp has its Python there, which is in no pod's /tmp."""
+    """A checkout below /tmp has its Python there, which is not in the pod's /tmp."""
     monkeypatch.setattr(sys, "executable", "/tmp/checkout/bin/python")
     mounts = {"/opt/ml/model": "/pods/a/opt/ml/model", "/tmp": "/pods/a/tmp"}
 
@@ -56,7 +56,7 @@ def test_only_the_containers_own_paths_lead_to_its_volumes(monkeypatch: pytest.M
     ],
 )
 def test_what_cannot_be_run_is_refused_by_name(container: dict[str, Any], reason: str) -> None:
-    """No pod pretends to be an image that is not here."""
+    """No pod runs in place of a missing image."""
     with pytest.raises(ContainerError) as refused:
         pod_containers.command(container, {})
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_run_is_refused_by_name(container: dict[str, Any], reason
 
 
 def test_a_volume_lies_where_its_first_mount_says(tmp_path: Path, place: Place) -> None:
-    """So that /opt/ml/model of the init container and of the server are one folder, found by MLOPS_OPT_ML too."""
+    """/opt/ml/model of the init container and of the server are one folder, which MLOPS_OPT_ML contains too."""
     mount = {"name": "model", "mountPath": "/opt/ml/model"}
     server = {
         "name": "server",
@@ -107,7 +107,7 @@ def test_variables_from_the_pods_own_fields(place: Place) -> None:
     ],
 )
 def test_values_that_are_not_here_are_refused(place: Place, container: dict[str, Any]) -> None:
-    """A variable is never left out silently."""
+    """A variable is never silently left out."""
     with pytest.raises(ContainerError, match="is not in the embedded cloud"):
         pod_containers.environment(container, place, {})
 
@@ -126,7 +126,7 @@ def test_pods_that_cannot_be_made_here(tmp_path: Path, spec: dict[str, Any]) -> 
 
 
 def test_the_users_own_settings_stay_outside(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container sees nothing of the shell that started the cloud."""
+    """A container does not see the environment of the shell that started the cloud."""
     monkeypatch.setenv("MY_SECRET", "x")
     monkeypatch.setenv("AWS_PROFILE", "production")
 
@@ -144,7 +144,7 @@ def test_variables_are_put_in_and_dollars_kept(place: Place) -> None:
 
 
 def test_the_image_of_a_lock_has_its_environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the pod itself says comes after it; one that cannot be made keeps the pod from starting."""
+    """The pod's own variables override it; an environment that cannot be created keeps the pod from starting."""
     image = {"MLOPS_MODEL_PYTHON": "/e/python", "MLOPS_REQUIREMENTS_SHA256": "1"}
     monkeypatch.setattr(pod_containers.runners, "environment", lambda _: image)
     container = {"image": IMAGE, "env": [{"name": "MLOPS_REQUIREMENTS_SHA256", "value": "2"}]}

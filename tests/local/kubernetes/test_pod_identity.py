@@ -35,7 +35,7 @@ def _trust(*actions: str, **tags: str) -> dict[str, Any]:
 
 @pytest.fixture
 def bucket(cloud: Cloud, unique: str) -> str:
-    """A bucket with an object of ours and one of others."""
+    """A bucket with an own object and a foreign one."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=unique)
     for key in ("mine/a", "other/a"):
@@ -51,7 +51,7 @@ def run(
     wait_for: Callable[..., Any],
     bucket: str,
 ) -> Callable[..., str]:
-    """Run a pod of a service account that reads both objects; returns what it wrote, or why it was not made."""
+    """Run a pod of a service account that reads both objects; return its output, or why it was not created."""
     script = tmp_path / "reader.py"
     script.write_text(_SCRIPT)
 
@@ -135,7 +135,7 @@ def test_a_role_that_does_not_allow_the_tags_is_refused_by_name(
 
 
 def test_a_chained_role_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused by name instead of the wrong role."""
+    """Rejected by name instead of using the wrong role."""
     pod = pod_identity.Pod(
         cluster_arn="arn:aws:eks:us-east-1:0:cluster/c", namespace="n", service_account="s", name="p", uid="u"
     )
@@ -146,7 +146,7 @@ def test_a_chained_role_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pod_without_an_association_has_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It calls AWS as nobody."""
+    """Its AWS calls are unsigned."""
     monkeypatch.setattr(pod_identity, "association", lambda _: None)
     pod = pod_identity.Pod(
         cluster_arn="arn:aws:eks:us-east-1:0:cluster/c", namespace="n", service_account="s", name="p", uid="u"

@@ -1,4 +1,4 @@
-"""A pod's life: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/."""
+"""Lifecycle of a pod: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/."""
 
 import http.client
 import sys
@@ -20,7 +20,7 @@ PROBE = {"httpGet": {"path": "/ping", "port": 8080}, "periodSeconds": 0.05, "fai
 
 @pytest.fixture
 def start(tmp_path: Path, server_script: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pod]]:
-    """Start a pod of the little server; all have ended behind the test."""
+    """Start a pod of the small server; all pods end after the test."""
     monkeypatch.setattr(pods, "_BACK_OFF", (0, 0, 0, 60))
     monkeypatch.setattr(pods, "_SOON", 0.05)
     made: list[Pod] = []
@@ -59,7 +59,7 @@ def _ask(pod: Pod, body: bytes) -> bytes:
 def test_a_pod_serves_once_its_init_containers_have_ended(
     start: Callable[..., Pod], tmp_path: Path, wait_for: Callable[..., Any]
 ) -> None:
-    """In their order, on the same volume."""
+    """In order, on the same volume."""
     script = tmp_path / "fetch.py"
     script.write_text("import os, sys; open(sys.argv[1] + '/model', 'w').write('fetched'); print('fetched')")
     mount = [{"name": "model", "mountPath": "/opt/ml/model"}]
@@ -87,7 +87,7 @@ def test_a_pod_serves_once_its_init_containers_have_ended(
 def test_an_init_container_that_fails_is_named_and_tried_again(
     start: Callable[..., Pod], tmp_path: Path, wait_for: Callable[..., Any]
 ) -> None:
-    """The server does not start; the reason has the last line that was written."""
+    """The server does not start; the reason has the last line of output."""
     script = tmp_path / "fetch.py"
     script.write_text("import sys; print('the archive is another one'); sys.exit(4)")
 
@@ -132,7 +132,7 @@ def test_a_server_that_is_sick_is_taken_out_and_then_started_again(
 def test_a_server_that_never_starts_fails_its_startup_probe(
     start: Callable[..., Pod], wait_for: Callable[..., Any]
 ) -> None:
-    """PeriodSeconds times failureThreshold, then it is started again."""
+    """After periodSeconds times failureThreshold it is restarted."""
     startup = {**PROBE, "failureThreshold": 1}
     idle = ["python", "-c", "import time; time.sleep(60)"]
 
@@ -143,7 +143,7 @@ def test_a_server_that_never_starts_fails_its_startup_probe(
 
 
 def test_nobody_is_sent_to_a_pod_that_goes(start: Callable[..., Pod], wait_for: Callable[..., Any]) -> None:
-    """It serves on until whoever sends traffic has heard of it, then gets SIGTERM, and its files go."""
+    """It serves until traffic is directed elsewhere, then gets SIGTERM, and its files are deleted."""
     pod = start()
     wait_for(lambda: pod.is_serving)
 
@@ -158,7 +158,7 @@ def test_nobody_is_sent_to_a_pod_that_goes(start: Callable[..., Pod], wait_for: 
 
 
 def test_a_pod_without_credentials_waits_and_says_why(start: Callable[..., Pod], wait_for: Callable[..., Any]) -> None:
-    """What identity refuses is the pod's reason."""
+    """The error of pod identity is the pod's reason."""
 
     def refused() -> dict[str, str]:
         raise NoCredentialsError("the role does not trust pods.eks.amazonaws.com")
@@ -170,7 +170,7 @@ def test_a_pod_without_credentials_waits_and_says_why(start: Callable[..., Pod],
 
 
 def test_an_image_that_is_not_here_is_not_pulled(start: Callable[..., Pod], wait_for: Callable[..., Any]) -> None:
-    """The table of runners is named."""
+    """The message names the table of runners."""
     pod = start(container={"image": "elsewhere/model@sha256:0"})
 
     wait_for(lambda: pod.reason == "CrashLoopBackOff")
@@ -191,7 +191,7 @@ def test_probes_without_any_are_passed() -> None:
 def test_a_container_that_does_not_start_is_tried_again_more_and_more_seldom(
     start: Callable[..., Pod], wait_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The pod stays and says why: one that vanished would be replaced at once, without end."""
+    """The pod stays with its reason: a vanished pod would be replaced immediately and endlessly."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
 
     pod = start()

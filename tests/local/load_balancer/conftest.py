@@ -1,4 +1,4 @@
-"""Servers that stand for targets, and load balancers in front of them."""
+"""Fixtures: servers in place of targets, and load balancers in front of them."""
 
 import http.client
 import threading
@@ -16,7 +16,7 @@ SUBNETS = ["subnet-00000001", "subnet-00000002"]
 
 
 class Target:
-    """A server that says its name; its health and its status can be set."""
+    """A server that returns its name, with settable health and status."""
 
     def __init__(self, name: str) -> None:
         outer = self
@@ -40,7 +40,7 @@ class Target:
                 self.wfile.write(outer.name.encode())
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self.name, self.health, self.status, self.asked = name, 200, 200, 0
         self.paths: list[str] = []
@@ -50,7 +50,7 @@ class Target:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """Answer nobody any more."""
+        """Stop responding."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -72,7 +72,7 @@ def target() -> Iterator[Callable[[str], Target]]:
 def ask(
     url: str, count: int, *, path: str = "/invocations", method: str = "POST", fresh: bool = False
 ) -> Counter[tuple[int, str]]:
-    """Send requests on one connection, or on a new one each; returns how often each answer came."""
+    """Send requests on one connection, or on a new one each; return the count of each response."""
     found: Counter[tuple[int, str]] = Counter()
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
     for _ in range(count):
@@ -87,7 +87,7 @@ def ask(
 
 @pytest.fixture
 def slots(cloud: Cloud, unique: str) -> Iterator[dict[str, Any]]:
-    """Two target groups behind one weighted rule: their ARNs, the rule's, the listener's, and how to set the weights."""
+    """Two target groups behind one weighted rule: the ARNs of groups, rule and listener, and a setter of weights."""
     elb = cloud.client("elbv2")
     balancer = elb.create_load_balancer(Name=unique, Subnets=SUBNETS, Scheme="internal")["LoadBalancers"][0][
         "LoadBalancerArn"
@@ -143,7 +143,7 @@ def register(cloud: Cloud, slots: dict[str, Any], wait_for: Callable[..., Any]) 
     return go
 
 
-# what a browser sends for pages of other sites and ports, and for a name that its owner points at 127.0.0.1
+# headers of a browser for pages of other sites and ports, and for a name whose owner points it at 127.0.0.1
 FOREIGN = [
     {"Host": "evil.example"},
     {"Host": "127.0.0.1.evil.example"},
@@ -158,7 +158,7 @@ OWN = [{}, {"Host": "localhost"}, {"Host": "b-1.us-east-1.elb.amazonaws.com"}, {
 
 
 def statuses(url: str, cases: list[dict[str, str]]) -> list[int]:
-    """Return the status of a request with each of some headers."""
+    """Return the status of a request for each of some headers."""
     found = []
     for headers in cases:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)

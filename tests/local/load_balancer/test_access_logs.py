@@ -1,4 +1,4 @@
-"""The test file of access logs, which is in the bucket before any request."""
+"""The test file of access logs, written to the bucket before any request."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def _switch_on(cloud: Cloud, balancer: str, bucket: str) -> None:
 
 
 def test_the_log_bucket_is_not_empty_from_the_start(cloud: Cloud, slots: dict[str, Any], unique: str) -> None:
-    """One file, written when logs are switched on; the same settings again write none."""
+    """One file, written when logs are enabled; the same settings again write none."""
     s3, bucket = cloud.client("s3"), f"{unique}-logs"
     s3.create_bucket(Bucket=bucket)
 

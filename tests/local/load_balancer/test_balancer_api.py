@@ -1,6 +1,6 @@
-"""Real traffic through a real proxy: weights, health, 503s, metrics.
+"""Load balancers: real traffic through a real proxy (weights, health, 503s, metrics) and the control plane.
 
-ELBv2's control plane, as far as MiniStack's is completed; responses are read by botocore.
+The control plane completes MiniStack's ELBv2; botocore parses its responses.
 """
 
 import json
@@ -38,7 +38,7 @@ def _rang(cloudwatch: Any, alarm: str) -> bool:
 def test_weights_are_shares_of_the_requests_and_a_shift_costs_none(
     slots: dict[str, Any], target: Any, register: Any
 ) -> None:
-    """One connection over a whole rollout: each answer is 200, and each step has its share."""
+    """One connection over a whole rollout: each response is 200, and each step has its share."""
     register("blue", target("v1"), target("v1"))
     register("green", target("v2"))
     seen: list[tuple[int, Counter[tuple[int, str]]]] = []
@@ -53,7 +53,7 @@ def test_weights_are_shares_of_the_requests_and_a_shift_costs_none(
 
 
 def test_pages_of_other_sites_are_refused(slots: dict[str, Any], target: Any, register: Any) -> None:
-    """And foreign names: neither a page nor a name that its owner points at 127.0.0.1 has an effect."""
+    """Neither a page of another site nor a name whose owner points it at 127.0.0.1 has an effect."""
     register("blue", target("v1"))
     slots["set"](100, 0)
     assert statuses(slots["url"], FOREIGN) == [403] * len(FOREIGN)
@@ -63,7 +63,7 @@ def test_pages_of_other_sites_are_refused(slots: dict[str, Any], target: Any, re
 def test_targets_come_and_go_under_load_without_an_error(
     cloud: Cloud, slots: dict[str, Any], target: Any, register: Any, wait_for: Callable[..., Any]
 ) -> None:
-    """A deregistered target gets no new request; what it has, it answers."""
+    """A deregistered target gets no new request, and completes those it has."""
     servers = [target("v1"), target("v1")]
     register("blue", *servers)
     answers: Counter[tuple[int, str]] = Counter()
@@ -111,7 +111,7 @@ def test_a_group_without_targets_fails_its_share(slots: dict[str, Any], target: 
 
 
 def test_what_no_rule_wants_gets_the_default(slots: dict[str, Any], target: Any, register: Any) -> None:
-    """A fixed response of the listener."""
+    """The listener's fixed response."""
     register("blue", target("v1"))
 
     assert set(ask(slots["url"], 3, path="/other", method="GET")) == {(404, "it's nobody's")}
@@ -163,7 +163,7 @@ def test_requests_are_counted_by_group_and_an_alarm_fires(
 
 
 def test_the_old_data_plane_says_where_to_go(cloud: Cloud, slots: dict[str, Any], target: Any, register: Any) -> None:
-    """MiniStack's own path to a load balancer would know no weights."""
+    """MiniStack's own path to a load balancer would ignore weights."""
     register("blue", target("v1"))
     name = _full_name(slots["balancer"]).split("/")[1]
 
@@ -184,7 +184,7 @@ def test_a_name_and_a_port_lead_to_a_listener(
     protocol: str,
     port: int,
 ) -> None:
-    """As within the network of AWS, through the proxy that functions and shells have; a group may be behind several listeners."""
+    """As within an AWS network, through the proxy of functions and shells; a group may be behind several listeners."""
     register("green", target("v2"))
     elb = cloud.client("elbv2")
     forward = [{"Type": "forward", "TargetGroupArn": slots["green"]}]
@@ -211,7 +211,7 @@ def test_a_deleted_load_balancer_answers_nobody(cloud: Cloud, slots: dict[str, A
 
 
 def test_weights_are_kept_and_shown(cloud: Cloud, slots: dict[str, Any]) -> None:
-    """Botocore's shape Action: ForwardConfig; TargetGroupArn is there "only if" there is one group."""
+    """Botocore's shape Action: ForwardConfig; TargetGroupArn is present "only if" there is one group."""
     elb = cloud.client("elbv2")
 
     changed = slots["set"](90, 10)["Rules"][0]
@@ -233,7 +233,7 @@ def test_weights_are_kept_and_shown(cloud: Cloud, slots: dict[str, Any]) -> None
 def test_a_rule_rewrites_the_path_that_a_target_gets(
     cloud: Cloud, slots: dict[str, Any], target: Any, register: Any, wait_for: Callable[..., Any]
 ) -> None:
-    """Where its expression fits; conditions read what the client sent, and new weights leave the transform."""
+    """Where its expression matches; conditions use the client's path, and new weights keep the transform."""
     register("blue", server := target("v1"))
     elb = cloud.client("elbv2")
     paths = [{"Field": "path-pattern", "Values": ["/invocations", "/live/invocations"]}]
@@ -241,7 +241,7 @@ def test_a_rule_rewrites_the_path_that_a_target_gets(
     rewriting = [{"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [rewrite]}}]
     elb.modify_rule(RuleArn=slots["rule"], Conditions=paths, Transforms=rewriting)
     slots["set"](50, 0)
-    # a rule is a new proxy
+    # a rule starts a new proxy
     wait_for(lambda: set(ask(slots["url"], 1, path="/live/invocations")) == {(200, "v1")})
     server.paths.clear()
 
@@ -255,7 +255,7 @@ def test_a_rule_rewrites_the_path_that_a_target_gets(
 
 @pytest.mark.parametrize("expression", ["/live", "^/live", "/live$"])
 def test_a_rewrite_of_a_part_of_a_path_is_refused(cloud: Cloud, slots: dict[str, Any], expression: str) -> None:
-    """By name: AWS's page shows rewrites of whole paths alone."""
+    """By name: AWS's page shows rewrites of whole paths only."""
     rewriting = [
         {"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [{"Regex": expression, "Replace": "/"}]}},
     ]
@@ -299,7 +299,7 @@ def test_what_aws_refuses_changes_nothing(cloud: Cloud, slots: dict[str, Any]) -
 
 
 def test_what_the_proxy_cannot_do_is_refused(cloud: Cloud, slots: dict[str, Any]) -> None:
-    """By name, instead of a rule that does something else than it says."""
+    """By name, instead of a rule with another effect."""
     elb, listener = cloud.client("elbv2"), slots["listener"]
     redirect = [{"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301"}}]
     query = [{"Field": "query-string", "QueryStringConfig": {"Values": [{"Key": "a", "Value": "b"}]}}]
@@ -358,7 +358,7 @@ def test_a_template_has_weighted_rules(cloud: Cloud, unique: str) -> None:
 
 
 def test_load_balancers_are_in_the_first_account_and_region_alone(cloud: Cloud) -> None:
-    """Elsewhere they are refused by name."""
+    """Elsewhere they are rejected by name."""
     for place in (cloud.at("111111111111"), cloud.at(region="eu-west-1")):
         with pytest.raises(ClientError, match=r"has load balancers only in account 000000000000 and us-east-1, got"):
             place.client("elbv2").create_load_balancer(Name="elsewhere", Subnets=["subnet-1", "subnet-2"])

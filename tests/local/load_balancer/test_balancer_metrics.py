@@ -21,7 +21,7 @@ def test_a_line_says_what_became_of_a_request(text: str, line: Line) -> None:
 
 @pytest.mark.parametrize("text", ["", "nowhere <NOSRV> 503 -1 PR", "fixed:l0r0 <NOSRV> 404 -1 LR", "Proxy l0 started."])
 def test_other_lines_are_nobodys(text: str) -> None:
-    """What no target group had to do with."""
+    """Requests without a target group."""
     assert balancer_metrics.parse(text) is None
 
 
@@ -40,12 +40,12 @@ def test_a_request_that_no_target_answered() -> None:
 
 
 def test_a_request_that_met_no_target() -> None:
-    """Requests that are rejected before a target is chosen are in no metric of the group, and no connection was tried."""
+    """Requests rejected before a target is chosen are in no metric of the group, and no connection was attempted."""
     assert balancer_metrics.values(Line("targetgroup/a", False, False, 503, -0.001)) == {"RequestCount": 0.0}
 
 
 def test_what_the_load_balancer_fails_itself_is_of_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its page lists the load balancer and its zones as dimensions of HTTPCode_ELB_5XX_Count."""
+    """The page lists load balancer and zones as dimensions of HTTPCode_ELB_5XX_Count."""
     added = list[tuple[tuple[str, ...], str, float]]()
 
     class Batches:

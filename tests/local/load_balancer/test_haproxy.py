@@ -1,4 +1,4 @@
-"""haproxy's configuration and commands, as text; that they do what they say is seen in test_balancers."""
+"""haproxy's configuration and commands as text; test_balancers shows their effect."""
 
 import shutil
 import subprocess
@@ -31,7 +31,7 @@ def _routing(first: int, second: int, **targets: tuple[Address, ...]) -> Routing
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed; apt-get install haproxy")
 def test_haproxy_takes_the_configuration(tmp_path: Path) -> None:
-    """Texts of templates cannot break out of their quotes."""
+    """Strings of templates cannot escape their quotes."""
     routing = _routing(90, 10)
     text = haproxy.configuration(routing, descriptors={80: 3}, admin=4, log_port=5)
     text = text.replace("bind fd@3", "bind 127.0.0.1:65000").replace("stats socket fd@4 level admin", "maxconn 10")
@@ -48,13 +48,13 @@ def test_haproxy_takes_the_configuration(tmp_path: Path) -> None:
 
 
 def test_shares_follow_the_weights() -> None:
-    """Up to which of a million numbers a group is chosen."""
+    """Upper bounds among a million numbers at which a group is chosen."""
     assert haproxy.shares(_routing(90, 10)) == {"l0r0g0": 900_000, "l0r0g1": 1_000_000}
     assert haproxy.shares(_routing(0, 0)) == {"l0r0g0": 0, "l0r0g1": 0}
 
 
 def test_only_what_changed_is_told() -> None:
-    """Weights by the map; a target gets a free slot, and one that goes is put into maintenance."""
+    """Weights by the map; a new target gets a free slot, and a removed one is put into maintenance."""
     slots: dict[str, dict[Address, int]] = {}
     one, two = ("127.0.0.1", 1), ("127.0.0.1", 2)
     first, second = _routing(100, 0, blue=(one,)), _routing(50, 50, blue=(two,))
@@ -71,7 +71,7 @@ def test_only_what_changed_is_told() -> None:
 
 @given(st.lists(st.sets(st.integers(1, 40), max_size=32), max_size=8))
 def test_every_target_has_a_slot_of_its_own(steps: list[set[int]]) -> None:
-    """Whatever comes and goes: the slots that are ready are those of the targets, and none is shared."""
+    """After any changes the ready slots are those of the targets, and none is shared."""
     slots: dict[str, dict[Address, int]] = {}
     ready: dict[str, int] = {}
     old = _routing(1, 0)

@@ -1,4 +1,4 @@
-"""The small proxy that stands in where haproxy is not installed, as its own process."""
+"""The small proxy used where haproxy is not installed, as its own process."""
 
 import contextlib
 import http.client
@@ -31,7 +31,7 @@ def _routing(blue: int, green: int, targets: dict[str, tuple[tuple[str, int], ..
 
 @pytest.fixture(scope="module")
 def relayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A relay in front of two targets, and the socket that its lines come to."""
+    """A relay in front of two targets, and the socket of its log lines."""
     blue, green = Target("v1"), Target("v2")
     targets = {GROUPS[0]: (("127.0.0.1", blue.port),), GROUPS[1]: (("127.0.0.1", green.port),)}
     home = tmp_path_factory.mktemp("relay")
@@ -61,11 +61,11 @@ def running(relayed: dict[str, Any], wait_for: Callable[..., Any]) -> dict[str, 
 
 
 def test_weights_are_followed_on_an_open_connection(running: dict[str, Any], wait_for: Callable[..., Any]) -> None:
-    """And each request has its line."""
+    """Each request has its log line."""
     assert ask(running["url"], 20) == Counter({(200, "v1"): 20})
 
     running["proxy"].update(running["routing"], _routing(0, 100, running["targets"]))
-    wait_for(lambda: set(ask(running["url"], 1)) == {(200, "v2")})  # the line is on its way through a pipe
+    wait_for(lambda: set(ask(running["url"], 1)) == {(200, "v2")})  # the line passes through a pipe
     assert ask(running["url"], 19) == Counter({(200, "v2"): 19})
 
     found = [balancer_metrics.parse(running["lines"].recv(1000).decode()) for _ in range(40)]
@@ -74,7 +74,7 @@ def test_weights_are_followed_on_an_open_connection(running: dict[str, Any], wai
 
 
 def test_pages_of_other_sites_are_refused(running: dict[str, Any]) -> None:
-    """And foreign names."""
+    """Names pointed at 127.0.0.1 too."""
     assert statuses(running["url"], FOREIGN) == [403] * len(FOREIGN)
     assert statuses(running["url"], [*OWN, {"Origin": running["url"]}]) == [200] * (len(OWN) + 1)
 
@@ -85,7 +85,7 @@ def test_other_paths_get_the_fixed_response(running: dict[str, Any]) -> None:
 
 
 def test_a_rule_rewrites_the_path_that_a_target_gets(running: dict[str, Any]) -> None:
-    """Where its expression fits."""
+    """Where its expression matches."""
     running["blue"].paths.clear()
     for path in ("/live/invocations?x=1", "/invocations"):
         assert ask(running["url"], 1, path=path) == Counter({(200, "v1"): 1})
@@ -94,7 +94,7 @@ def test_a_rule_rewrites_the_path_that_a_target_gets(running: dict[str, Any]) ->
 
 
 def test_bodies_in_chunks_and_heads_alone_pass(running: dict[str, Any]) -> None:
-    """What clients send."""
+    """Valid requests of clients."""
     connection = http.client.HTTPConnection(running["url"].removeprefix("http://"), timeout=5)
     connection.request(
         "POST", "/invocations", iter([b"a", b"bc"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
@@ -126,7 +126,7 @@ def test_routing_survives_its_way_to_the_child() -> None:
 
 
 def test_a_rule_without_weight_leads_nowhere() -> None:
-    """And a host that no rule wants too."""
+    """The same for a host without a rule."""
     proxy = relay.Proxy()
     proxy.routing = _routing(0, 0, {})
 
@@ -140,7 +140,7 @@ def test_the_cloud_takes_it_where_haproxy_is_missing(
     target: Callable[[str], Any],
     wait_for: Callable[..., Any],
 ) -> None:
-    """It says so in its state; weights and metrics are what they are with haproxy."""
+    """Its state says so; weights and metrics equal haproxy's."""
     monkeypatch.setenv("PATH", "/nowhere")
     cloud = own_cloud()
     assert cloud.status()["load_balancing"]["engine"].startswith("asyncio relay (haproxy is not installed")

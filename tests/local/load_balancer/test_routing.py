@@ -1,4 +1,4 @@
-"""What a load balancer does with a request, as data."""
+"""Routing rules of a load balancer as data."""
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ def test_rules_are_tried_by_priority_and_the_default_last() -> None:
 
 
 def test_a_record_becomes_a_rule() -> None:
-    """Groups by name with their weights, unknown ones left out; or a fixed response."""
+    """Groups by name with their weights, without unknown ones; or a fixed response."""
     action = {
         "Type": "forward",
         "Groups": [{"TargetGroupArn": "a", "Weight": 90}, {"TargetGroupArn": "gone", "Weight": 10}],
@@ -65,7 +65,7 @@ def test_a_record_becomes_a_rule() -> None:
 
 
 def test_weights_and_targets_are_not_structure() -> None:
-    """What a running proxy takes over without a new process."""
+    """A running proxy takes them over without a new process."""
     one = Routing((Listener(80, (Rule(groups=(("a", 1), ("b", 2))),)),), {"a": (("127.0.0.1", 1),)})
     same = Routing((Listener(80, (Rule(groups=(("a", 5), ("b", 0))),)),), {"a": ()})
     other = Routing((Listener(80, (Rule(groups=(("a", 1),)),)),), {"a": ()})

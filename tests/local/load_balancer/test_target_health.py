@@ -16,7 +16,7 @@ def _health(cloud: Cloud, arn: str) -> dict[int, tuple[str, str | None]]:
 def test_a_target_is_checked_and_told_with_its_reason(
     cloud: Cloud, slots: dict[str, Any], target: Any, register: Any, wait_for: Callable[..., Any]
 ) -> None:
-    """Healthy, then unhealthy with the code mismatched, then healthy again after the threshold."""
+    """Healthy, then unhealthy with the mismatched code, then healthy again after the threshold."""
     server, arn = target("v1"), slots["blue"]
     register("blue", server)
     assert _health(cloud, arn) == {server.port: ("healthy", None)}
@@ -33,7 +33,7 @@ def test_a_target_is_checked_and_told_with_its_reason(
 
 
 def test_a_group_that_no_rule_names_is_not_in_use(cloud: Cloud, unique: str, target: Any) -> None:
-    """The page's table: unused, Target.NotInUse; a weight of 0 is a use."""
+    """The page's table: unused, Target.NotInUse; a weight of 0 counts as use."""
     elb, server = cloud.client("elbv2"), target("v1")
     made = elb.create_target_group(Name=unique, Protocol="HTTP", Port=8080, TargetType="ip", VpcId="vpc-1")
     arn = made["TargetGroups"][0]["TargetGroupArn"]
@@ -43,7 +43,7 @@ def test_a_group_that_no_rule_names_is_not_in_use(cloud: Cloud, unique: str, tar
 
 
 def test_a_slot_without_weight_is_in_use(slots: dict[str, Any], cloud: Cloud, target: Any, register: Any) -> None:
-    """So that it can be healthy before it gets traffic."""
+    """So it can become healthy before it gets traffic."""
     server = target("v2")
 
     register("green", server)

@@ -1,4 +1,4 @@
-"""Tasks of state machines about load balancers, by the role of the machine.
+"""Load balancer tasks of state machines, with the role of the machine.
 
 See: https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html (``elasticloadbalancingv2``)
 """
@@ -17,7 +17,7 @@ def test_a_machine_moves_weights_of_the_rule_that_its_role_names(
     run_machine: Callable[..., Any],
     cloud: Any,
 ) -> None:
-    """As the Deploy machine does; another rule is denied."""
+    """Like the Deploy machine; another rule is denied."""
     role = make_role(allow("elasticloadbalancing:ModifyRule", resource=slots["rule"]), service="states.amazonaws.com")
     arguments = {"RuleArn": slots["rule"], "Actions": slots["actions"](90, 10)}
     ended = run_machine(role, f"{SDK}modifyRule", arguments)
@@ -36,7 +36,7 @@ def test_a_machine_moves_weights_of_the_rule_that_its_role_names(
 def test_a_machine_reads_the_health_of_targets(
     slots: dict[str, Any], target: Any, register: Any, make_role: Callable[..., str], allow: Any, run_machine: Any
 ) -> None:
-    """A list, with none and with one."""
+    """A list, empty and with one target."""
     role = make_role(allow("elasticloadbalancing:DescribeTargetHealth"), service="states.amazonaws.com")
     count = "{% $count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy']) %}"
     register("green", target("one"))

@@ -40,7 +40,7 @@ def test_a_balancer_needs_subnets_in_two_zones(cloud: Cloud, unique: str, subnet
 
 
 def test_subnets_of_a_shared_network_are_taken_as_they_are(cloud: Cloud, unique: str) -> None:
-    """They are made in another account, which this cloud does not have; each counts as a zone."""
+    """They belong to another account outside this cloud; each counts as a zone."""
     elb = cloud.client("elbv2")
     made = elb.create_load_balancer(Name=unique, Subnets=["subnet-0shared1", "subnet-0shared2"])["LoadBalancers"][0]
 
@@ -49,7 +49,7 @@ def test_subnets_of_a_shared_network_are_taken_as_they_are(cloud: Cloud, unique:
 
 
 def test_a_group_that_keeps_to_zones_is_refused(cloud: Cloud, slots: dict[str, Any]) -> None:
-    """One proxy stands for every zone: load_balancing.cross_zone.enabled of TargetGroupAttribute."""
+    """One proxy serves every zone: load_balancing.cross_zone.enabled of TargetGroupAttribute."""
     elb, key = cloud.client("elbv2"), "load_balancing.cross_zone.enabled"
 
     with pytest.raises(ClientError, match=f"{key}=false is not in the embedded cloud"):
@@ -64,7 +64,7 @@ def test_a_group_that_keeps_to_zones_is_refused(cloud: Cloud, slots: dict[str, A
     [("true", True), ("use_load_balancer_configuration", True), ("false", False), ("maybe", False)],
 )
 def test_balancing_across_zones_stays_on(value: str, is_taken: bool) -> None:
-    """Other attributes say nothing of it."""
+    """Other attributes do not affect it."""
     other = {"Key": "deregistration_delay.timeout_seconds", "Value": "30"}
     problem = zones.attribute_problem([other, {"Key": zones.CROSS_ZONE, "Value": value}])
 
@@ -75,7 +75,7 @@ def test_balancing_across_zones_stays_on(value: str, is_taken: bool) -> None:
 
 
 def test_a_subnet_of_elsewhere_is_a_zone_of_its_own() -> None:
-    """In this process no subnet was made: two of them are two zones, one of them twice is one."""
+    """Subnets that were not created in this process: two of them are two zones, one of them twice is one."""
     assert zones.of_subnet("subnet-0shared1") == zones.ANY
     assert zones.subnet_problem(["subnet-0shared1", "subnet-0shared2"]) is None
     assert zones.subnet_problem(["subnet-0shared1", "subnet-0shared1"]) is not None

@@ -1,4 +1,4 @@
-"""The plugin that makes botocore's own error of a call that is out of reach."""
+"""The plugin that raises botocore's own error for an unreachable service."""
 
 import http.server
 import json
@@ -13,13 +13,13 @@ from mlops_local.networks import connect_timeouts
 
 
 class _Unreached(http.server.BaseHTTPRequestHandler):
-    """Answers as the embedded cloud does."""
+    """Responds like the embedded cloud."""
 
     code = connect_timeouts.CODE
     asked = 0
 
     def do_POST(self) -> None:
-        """Count, and answer the code."""
+        """Count the request, and return the error code."""
         type(self).asked += 1
         content = json.dumps({"__type": self.code, "message": "https://sqs.test/ no endpoint of sqs"}).encode()
         self.send_response(400)
@@ -29,12 +29,12 @@ class _Unreached(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """A server on this machine."""
+    """Address of a server on this machine."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Unreached)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -49,7 +49,7 @@ def _client(address: str) -> object:
 
 
 def test_the_error_is_botocores_and_says_what_is_missing(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request, no retry: a timeout there costs minutes."""
+    """One request without retry: a timeout there costs minutes."""
     for name, value in connect_timeouts.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     before = _Unreached.asked
@@ -61,7 +61,7 @@ def test_the_error_is_botocores_and_says_what_is_missing(address: str, monkeypat
 
 
 def test_without_the_variable_it_is_a_client_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the same name, where botocore does not load plugins."""
+    """A ClientError of the same name, where botocore loads no plugins."""
     monkeypatch.delenv(connect_timeouts.VARIABLE, raising=False)
 
     with pytest.raises(botocore.exceptions.ClientError, match="ConnectTimeout"):

@@ -1,4 +1,4 @@
-"""Endpoint services of the region: those that networks of the library use, and a region that lacks some."""
+"""Endpoint services of the region: those of the library's networks, and a region without some of them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def lack(cloud: Cloud, names: object) -> Any:
-    """Take services away from the region."""
+    """Remove services from the region."""
     return cloud.call("/_mlops/endpoint_services", names)
 
 
 def services(cloud: Cloud) -> dict[str, list[str]]:
-    """Zones of each service."""
+    """Return the zones of each service."""
     details = cloud.client("ec2").describe_vpc_endpoint_services()["ServiceDetails"]
     return {detail["ServiceName"]: detail["AvailabilityZones"] for detail in details}
 
@@ -33,7 +33,7 @@ def test_the_region_has_what_networks_use(cloud: Cloud) -> None:
 
 
 def test_a_region_may_lack_a_service(cloud: Cloud) -> None:
-    """Until it is given back; a name that no region has is refused."""
+    """Until it is restored; an unknown name is rejected."""
     try:
         assert "states" not in lack(cloud, ["states"])
         assert "com.amazonaws.us-east-1.states" not in services(cloud)

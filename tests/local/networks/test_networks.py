@@ -1,4 +1,4 @@
-"""What EC2 refuses of networks: the quota, and zones without a service.
+"""Networks that EC2 rejects: over the quota, or in zones without a service.
 
 See: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
 """
@@ -19,7 +19,7 @@ def put(cloud: Any, path: str, body: object) -> None:
 
 
 def apply(cloud: Any, name: str, resources: dict[str, Any]) -> str:
-    """Create a stack; returns why it failed, or nothing."""
+    """Create a stack; return its failure reason, or an empty string."""
     stacks = cloud.client("cloudformation")
     stacks.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
     while stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"].endswith("_IN_PROGRESS"):
@@ -29,7 +29,7 @@ def apply(cloud: Any, name: str, resources: dict[str, Any]) -> str:
 
 
 def test_a_region_has_five_networks(own_cloud: Any) -> None:
-    """The default one is among them; a stack fails with the same words, and a raised quota admits more."""
+    """Including the default one; a stack fails with the same message, and a raised quota allows more."""
     cloud = own_cloud()
     ec2 = cloud.client("ec2")
     (row,) = cloud.client("service-quotas").list_service_quotas(ServiceCode="vpc")["Quotas"]
@@ -48,7 +48,7 @@ def test_a_region_has_five_networks(own_cloud: Any) -> None:
 
 
 def test_a_zone_may_lack_a_service(cloud: Any, unique: str) -> None:
-    """An endpoint in such a zone is refused, by the API and in a stack; one in another zone is made."""
+    """An endpoint in such a zone is rejected by the API and in a stack; one in another zone is created."""
     ec2 = cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     first, second = (

@@ -1,4 +1,4 @@
-"""Names of VPC endpoints, against the list that AWS CDK keeps."""
+"""Names of VPC endpoints, against AWS CDK's list."""
 
 import pytest
 from aws_cdk import aws_ec2 as ec2
@@ -7,7 +7,7 @@ from mlops_local.networks import private_endpoints
 
 
 def test_every_name_is_one_of_privatelink() -> None:
-    """A misspelt name would let an operation fail that AWS lets through."""
+    """With a misspelt name an operation that AWS allows would fail."""
     services = ec2.InterfaceVpcEndpointAwsService
     wanted = {name for names in private_endpoints._INTERFACES.values() for name in names}
     wanted |= {"sagemaker.runtime", "sagemaker.metrics"}
@@ -31,5 +31,5 @@ def test_every_name_is_one_of_privatelink() -> None:
     ],
 )
 def test_an_operation_has_its_endpoints(service: str, path: str, target: str, names: tuple[str, ...]) -> None:
-    """SageMaker's and Step Functions' operations are shared between several; a service that is not listed has none."""
+    """Several endpoints share SageMaker's and Step Functions' operations; an unlisted service has none."""
     assert private_endpoints.names(service, path, target) == names

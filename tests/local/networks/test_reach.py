@@ -1,4 +1,4 @@
-"""What runs in a network reaches what the network leads to, and nothing else."""
+"""Functions in a network reach only what its routes and endpoints lead to."""
 
 import io
 import json
@@ -34,7 +34,7 @@ MACHINES = {"service": "stepfunctions", "operation": "list_state_machines"}
 
 @dataclass
 class Network:
-    """A network like a made one, with a function in it."""
+    """A network like a customer's, with a function in it."""
 
     cloud: "Cloud"
     name: str
@@ -46,7 +46,7 @@ class Network:
         return self.cloud.client("ec2")
 
     def call(self, event: dict[str, Any]) -> str:
-        """Let the function make a call; returns ``reached``, or the error."""
+        """Call a service from the function; return ``reached``, or the error."""
         answer = self.cloud.client("lambda").invoke(FunctionName=self.name, Payload=json.dumps(event))
         return str(json.load(answer["Payload"]))
 
@@ -96,7 +96,7 @@ def _template(endpoints: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def make_network(cloud: "Cloud", unique: str) -> "Callable[..., Network]":
-    """Make a network with a gateway endpoint of S3 and interface endpoints, and a function in it that may call everything."""
+    """Make a network with a gateway endpoint of S3 and interface endpoints, and a function in it with full permissions."""
 
     def make(**endpoints: dict[str, Any]) -> Network:
         client = cloud.client("cloudformation")
@@ -127,7 +127,7 @@ def _make_function(cloud: "Cloud", name: str, config: dict[str, Any]) -> None:
 
 
 def test_a_function_reaches_services_by_their_endpoints(make_network: "Callable[..., Network]") -> None:
-    """A service without one is a connect timeout that names what is missing, in the SDK's own error."""
+    """A service without an endpoint is the SDK's own connect timeout, which names the missing endpoint."""
     network = make_network(sqs={})
 
     assert network.call(S3) == network.call(QUEUES) == "reached"
@@ -140,7 +140,7 @@ def test_a_function_reaches_services_by_their_endpoints(make_network: "Callable[
 
 
 def test_reach_ends_with_the_endpoint(make_network: "Callable[..., Network]") -> None:
-    """Whoever deletes it."""
+    """By whatever request it is deleted."""
     network = make_network(sqs={})
     assert network.call(QUEUES) == "reached"
 
@@ -150,7 +150,7 @@ def test_reach_ends_with_the_endpoint(make_network: "Callable[..., Network]") ->
 
 
 def test_a_gateway_endpoint_needs_the_subnets_route_table(make_network: "Callable[..., Network]") -> None:
-    """Without its association the subnet has the main table, which has no route to the endpoint."""
+    """Without its association the subnet uses the main table, which has no route to the endpoint."""
     network = make_network()
     assert network.call(S3) == "reached"
 
@@ -160,12 +160,12 @@ def test_a_gateway_endpoint_needs_the_subnets_route_table(make_network: "Callabl
 
 
 def test_an_interface_endpoint_needs_a_private_name(make_network: "Callable[..., Network]") -> None:
-    """The public name of the service leads to its public addresses."""
+    """The public name of the service resolves to its public addresses."""
     assert make_network(sqs={"PrivateDnsEnabled": False}).call(QUEUES).endswith("set PrivateDnsEnabled")
 
 
 def test_both_groups_have_to_admit_https(make_network: "Callable[..., Network]") -> None:
-    """The endpoint's group admits the caller, the caller's lets it out."""
+    """The endpoint's group must allow ingress, the caller's egress."""
     network = make_network(sqs={})
     (groups,) = network.ec2.describe_security_groups(GroupIds=[network.ids["EndpointGroup"]])["SecurityGroups"]
     rules = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "10.2.0.0/16"}]}]
@@ -184,7 +184,7 @@ def test_both_groups_have_to_admit_https(make_network: "Callable[..., Network]")
 
 
 def test_a_way_to_the_internet_leads_to_everything(make_network: "Callable[..., Network]") -> None:
-    """By a NAT gateway; an internet gateway is of no use to an address that is private."""
+    """A NAT gateway does; an internet gateway is useless for a private address."""
     network = make_network()
     gateway = network.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     route = {"RouteTableId": network.ids["Table"], "DestinationCidrBlock": "0.0.0.0/0"}
@@ -196,7 +196,7 @@ def test_a_way_to_the_internet_leads_to_everything(make_network: "Callable[..., 
 
 
 def test_another_region_is_reached_by_the_internet_alone(make_network: "Callable[..., Network]") -> None:
-    """Endpoints are of their own Region, also where the other one has what is asked for."""
+    """An endpoint serves its own Region only, also if the other Region has the resource."""
     network = make_network(sqs={})
     assert network.call(QUEUES) == "reached"
 
@@ -210,7 +210,7 @@ def test_another_region_is_reached_by_the_internet_alone(make_network: "Callable
 
 
 def test_no_copy_crosses_regions_through_an_endpoint(make_network: "Callable[..., Network]", unique: str) -> None:
-    """Also where a route leads out, which the endpoint's addresses are narrower than; without the endpoint it goes that way."""
+    """Also with a default route, because the endpoint's prefix is more specific; without the endpoint the copy uses that route."""
     network, s3 = make_network(), {}
     for region in ("us-east-1", "eu-west-1"):
         s3[region] = network.cloud.at(region=region).client("s3")
@@ -237,7 +237,7 @@ def test_no_copy_crosses_regions_through_an_endpoint(make_network: "Callable[...
 
 
 def test_a_network_of_elsewhere_reaches_everything(cloud: "Cloud", unique: str) -> None:
-    """The platform's shared network is not known here, and taken to be complete."""
+    """The platform's shared network is outside this cloud, and assumed to be complete."""
     _make_function(
         cloud, unique, {"SubnetIds": ["subnet-0aaaaaaaaaaaaaaaa"], "SecurityGroupIds": ["sg-0aaaaaaaaaaaaaaaa"]}
     )
@@ -246,7 +246,7 @@ def test_a_network_of_elsewhere_reaches_everything(cloud: "Cloud", unique: str) 
 
 
 def test_a_function_leaves_its_network(make_network: "Callable[..., Network]") -> None:
-    """An update of its configuration counts for the next call."""
+    """A configuration update applies to the next call."""
     network = make_network()
     assert network.call(QUEUES).startswith("ConnectTimeoutError")
 

@@ -1,4 +1,4 @@
-"""Security group rules that are resources of their own, and instances of one job that need them.
+"""Security group rules as separate resources, and multi-instance jobs that need them.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
 """
@@ -19,7 +19,7 @@ TRUST = {
 
 
 def rule(kind: str, protocol: str, first: int | None, last: int | None = None) -> dict[str, Any]:
-    """A rule of the group to itself, as CDK writes it."""
+    """Return a rule of the group to itself, as written by CDK."""
     group = {"Fn::GetAtt": ["Group", "GroupId"]}
     other = "SourceSecurityGroupId" if kind == "Ingress" else "DestinationSecurityGroupId"
     ports = {} if first is None else {"FromPort": first, "ToPort": first if last is None else last}
@@ -28,7 +28,7 @@ def rule(kind: str, protocol: str, first: int | None, last: int | None = None) -
 
 
 def apply(cloud: Any, name: str, rules: dict[str, Any]) -> str:
-    """Create or update a stack with a group that lets nothing out but 443, and these rules; returns the group's id."""
+    """Create or update a stack with a group that allows only egress to 443, and these rules; return the group's id."""
     stacks = cloud.client("cloudformation")
     egress = [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "0.0.0.0/0"}]
     group = {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "g", "SecurityGroupEgress": egress}}
@@ -44,7 +44,7 @@ def apply(cloud: Any, name: str, rules: dict[str, Any]) -> str:
 
 
 def start(cloud: Any, role: str, group: str, *, encrypted: bool) -> str:
-    """Ask for a job on two instances; returns why it is refused."""
+    """Request a job on two instances; return why it is rejected."""
     network = {"VpcConfig": {"SecurityGroupIds": [group], "Subnets": ["subnet-1"]}}
     with pytest.raises(ClientError) as refused:
         cloud.client("sagemaker").create_processing_job(
@@ -63,7 +63,7 @@ def start(cloud: Any, role: str, group: str, *, encrypted: bool) -> str:
 
 
 def test_instances_of_an_encrypted_job_need_rules_to_each_other(cloud: Any, make_role: Any, unique: str) -> None:
-    """UDP 500 and ESP both ways; what is missing is named at once, where AWS would let the job wait."""
+    """UDP 500 and ESP both ways; missing rules are reported immediately, where AWS would let the job wait."""
     role = make_role(trust=TRUST)
     inward = {"KeysIn": rule("Ingress", "udp", 500), "EspIn": rule("Ingress", "50", None)}
     outward = {"KeysOut": rule("Egress", "udp", 500), "EspOut": rule("Egress", "50", None)}

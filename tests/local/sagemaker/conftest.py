@@ -1,4 +1,4 @@
-"""An embedded cloud of its own for the SageMaker tests: its clock runs sixty times as fast, and it knows tiny containers."""
+"""Fixtures: an embedded cloud for the SageMaker tests with tiny containers; its clock runs sixty times as fast."""
 
 import io
 import json
@@ -32,7 +32,7 @@ SCALE = 60.0
 
 @dataclass(frozen=True)
 class Plane:
-    """The cloud, and what the tests share on it."""
+    """The cloud, and the tests' shared resources."""
 
     cloud: cloud.Cloud
     sagemaker: Any
@@ -46,7 +46,7 @@ class Plane:
     heard: list[dict[str, Any]] = field(default_factory=list)
 
     def wait(self, done: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-        """Return the first true answer of ``done``."""
+        """Return the first true result of ``done``."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if answer := done():
@@ -56,7 +56,7 @@ class Plane:
         pytest.fail(f"{what} did not happen in {seconds} s; the end of the log:\n{tail}")
 
     def put_model(self, name: str) -> str:
-        """Put model data whose server calls itself ``name``; return its URL."""
+        """Upload model data whose server returns ``name``; return its URL."""
         content = name.encode()
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -68,7 +68,7 @@ class Plane:
         return f"s3://{BUCKET}/{key}"
 
     def model(self, name: str, data: str | None = None, **environment: str) -> str:
-        """Make a model and a config with two instances of it, both called ``name``."""
+        """Make a model and a config with two instances of it, both named ``name``."""
         self.sagemaker.create_model(
             ModelName=name,
             ExecutionRoleArn=self.role,
@@ -81,7 +81,7 @@ class Plane:
         return name
 
     def config(self, name: str, model: str | None = None, count: int = 2, **capture: Any) -> str:
-        """Make an endpoint config of one variant; ``capture`` holds members of ``DataCaptureConfig``."""
+        """Make an endpoint config of one variant; ``capture`` has members of ``DataCaptureConfig``."""
         extra = {"DataCaptureConfig": capture} if capture else {}
         variant = {
             "VariantName": "AllTraffic",
@@ -98,7 +98,7 @@ class Plane:
         assert self.settled(name)["EndpointStatus"] == "InService"
 
     def settled(self, name: str) -> dict[str, Any]:
-        """Wait until nothing is on its way for an endpoint; return its description."""
+        """Wait until an endpoint has no change in progress; return its description."""
 
         def done() -> Any:
             described = self.sagemaker.describe_endpoint(EndpointName=name)
@@ -108,7 +108,7 @@ class Plane:
         return found
 
     def invoke(self, name: str, body: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """Invoke an endpoint with JSON; return what its server answered."""
+        """Invoke an endpoint with JSON; return its server's response."""
         response = self.runtime.invoke_endpoint(
             EndpointName=name,
             ContentType="application/json",
@@ -119,7 +119,7 @@ class Plane:
         return answer | {"variant": response["InvokedProductionVariant"]}
 
     def events(self, wanted: Callable[[dict[str, Any]], bool], count: int = 1) -> list[dict[str, Any]]:
-        """Return the wanted ones of all of SageMaker's events, when there are at least ``count``."""
+        """Return the matching SageMaker events once there are at least ``count``."""
 
         def heard() -> list[dict[str, Any]] | None:
             answer = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
@@ -145,7 +145,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 
 @pytest.fixture
 def own_plane(tmp_path: Path) -> Iterator[Callable[[], Plane]]:
-    """Start a cloud of the test alone, furnished, and again after it has ended: then it has what it had."""
+    """Start a cloud for this test only, with its resources; started again it has its earlier state."""
     planes: list[Plane] = []
 
     def start() -> Plane:

@@ -1,6 +1,6 @@
-"""The errors of the service.
+"""SageMaker's errors, and requests and responses against botocore's model.
 
-Requests and responses against botocore's model.
+Errors have the service's code, message and status.
 """
 
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ MODEL: dict[str, Any] = {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::000
     ],
 )
 def test_errors_carry_code_message_and_status(error: ServiceError, code: str) -> None:
-    """Client errors of the service are 400 and say what they say."""
+    """Client errors of the service are 400 with their message."""
     assert (error.code, error.message, str(error), error.status, error.fields) == (code, "m", "m", 400, {})
 
 
@@ -62,7 +62,7 @@ def test_every_operation_is_in_the_model_and_wants_its_required_members(name: st
     ],
 )
 def test_values_outside_of_the_model_are_named(change: dict[str, Any], problem: str) -> None:
-    """Types, patterns, lengths, enums and unknown members are checked, with where and why."""
+    """Types, patterns, lengths, enums and unknown members are checked, with path and reason."""
     if not problem:
         assert api_shapes.check_request("CreateModel", MODEL | change) == MODEL | change
         return
@@ -78,7 +78,7 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_ranges_of_numbers_are_checked() -> None:
-    """A wait of more than an hour is refused, as botocore's bound says."""
+    """A wait of more than an hour is rejected, by botocore's bound."""
     routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 3601}
     guard = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
     with pytest.raises(ServiceError, match="value less than or equal to 3600"):
@@ -88,7 +88,7 @@ def test_ranges_of_numbers_are_checked() -> None:
 
 
 def test_responses_are_cut_and_checked() -> None:
-    """Members outside of the model and nulls go, times become epoch seconds; a bad response is our own failure."""
+    """Unknown members and nulls are removed, times become epoch seconds; an invalid response is our own failure."""
     moment = datetime(2017, 8, 1, tzinfo=UTC)
     record = {
         "ModelName": "m",
@@ -105,7 +105,7 @@ def test_responses_are_cut_and_checked() -> None:
 
 
 def test_text_of_templates_takes_the_types_of_the_model() -> None:
-    """CloudFormation's "2" and "true" become what the API takes; strings stay strings."""
+    """CloudFormation's "2" and "true" get the API's types; strings stay strings."""
     given = {
         "ProductionVariants": [{"VariantName": 7, "InitialInstanceCount": "2", "InitialVariantWeight": "0.5"}],
         "DataCaptureConfig": {"EnableCapture": "true", "InitialSamplingPercentage": "100"},

@@ -1,9 +1,4 @@
-"""Deliveries of what was gathered.
-
-Metrics of endpoints by boto3.
-
-Data capture by boto3.
-"""
+"""Metrics and data capture of endpoints by boto3, and the batched delivery of both."""
 
 import base64
 import json
@@ -30,7 +25,7 @@ BUCKET = "plane"
 
 
 class _Deliveries:
-    """Keeps what is delivered, with the account and region of the delivering thread."""
+    """Stores deliveries, with the account and region of the delivering thread."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, dict[str, list[int]]]] = []
@@ -44,10 +39,10 @@ class _Deliveries:
 
 
 def test_items_come_together_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is added within a moment is one delivery, in order, each key with its items."""
+    """Items added within the interval are one delivery, in order, grouped by key."""
     deliveries = _Deliveries()
     batches: Batches[str, int] = Batches("test", deliveries)
-    begun: list[tuple[Any, ...]] = []  # the moment begins when the test lets it, however long the lines before it take
+    begun: list[tuple[Any, ...]] = []  # the test starts the interval, however long the lines before it take
     monkeypatch.setattr(module, "background", lambda *arguments: begun.append(arguments))
     for key, item in (("a", 1), ("b", 2), ("a", 3)):
         batches.add(key, item)
@@ -58,7 +53,7 @@ def test_items_come_together_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_accounts_and_regions_do_not_mix() -> None:
-    """Each account and region delivers its own items, as itself."""
+    """Each account and region delivers its own items with its own identity."""
     deliveries = _Deliveries()
     batches: Batches[str, int] = Batches("test", deliveries)
     scopes = [("111111111111", "eu-west-1"), ("222222222222", "us-east-1")]
@@ -72,7 +67,7 @@ def test_accounts_and_regions_do_not_mix() -> None:
 
 
 def test_a_delivery_that_fails_does_not_end_the_next() -> None:
-    """An error is logged; what comes later is delivered."""
+    """An error is logged; later items are delivered."""
     deliveries = _Deliveries()
     batches: Batches[str, int] = Batches("test", deliveries)
     batches.add("bad", 1)
@@ -84,7 +79,7 @@ def test_a_delivery_that_fails_does_not_end_the_next() -> None:
 
 
 def test_metrics_count_what_was_invoked(plane: "Plane") -> None:
-    """Every invocation is in AWS/SageMaker by endpoint and variant, in the minute of the embedded clock."""
+    """Every invocation is in AWS/SageMaker by endpoint and variant, in its minute of the embedded clock."""
     plane.config(plane.model("measured"))
     plane.endpoint("measured", "measured")
     before = datetime.fromisoformat(plane.cloud.clock()["now"])
@@ -146,7 +141,7 @@ def _lines(plane: "Plane", endpoint: str, count: int) -> list[tuple[str, Capture
 
 
 def test_calls_are_captured(plane: "Plane") -> None:
-    """Each call is one line in the documented place and shape, within seconds, with the caller's inference id."""
+    """Each call is one line in the documented location and format, within seconds, with the caller's inference id."""
     plane.config(plane.model("captured"), **_capture())
     plane.endpoint("captured", "captured")
     described = plane.sagemaker.describe_endpoint(EndpointName="captured")
@@ -173,7 +168,7 @@ def test_calls_are_captured(plane: "Plane") -> None:
 
 
 def test_a_share_of_the_input_is_captured(plane: "Plane") -> None:
-    """Sampling takes its percentage; with mode Input there is no output; failed calls are not captured."""
+    """Sampling uses its percentage; mode Input captures no output; failed calls are not captured."""
     plane.config(plane.model("sampled"), **_capture(40, "Input"))
     plane.endpoint("sampled", "sampled")
     for _ in range(100):
@@ -203,6 +198,6 @@ def test_unlisted_content_types_are_base64(plane: "Plane") -> None:
     [("text/csv", "CSV"), ("TEXT/CSV; header=present", "CSV"), ("application/json", "JSON"), ("image/png", "BASE64")],
 )
 def test_encoding_follows_the_listed_types(content_type: str, expected: str) -> None:
-    """Parameters and case of a content type do not matter."""
+    """Parameters and case of a content type are ignored."""
     headers = {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]}
     assert encoding(content_type, headers) == expected

@@ -1,4 +1,4 @@
-"""Processes that stand for containers: how they end, and that none outlives its cloud."""
+"""Processes in place of containers: how they end, and that none outlives its cloud."""
 
 import json
 import os
@@ -29,11 +29,11 @@ class _Lines:
         self.closed = False
 
     def write(self, line: str) -> None:
-        """Keep a line."""
+        """Store a line."""
         self.lines.append(line)
 
     def close(self) -> None:
-        """Remember the end."""
+        """Record the end."""
         self.closed = True
 
 
@@ -58,7 +58,7 @@ def test_lines_and_exit_code_come_back(tmp_path: Path) -> None:
 
 
 def test_a_line_without_an_end_is_cut(tmp_path: Path) -> None:
-    """The memory of the embedded cloud is not what a container prints."""
+    """A container's output does not fill the embedded cloud's memory."""
     logs = _Lines()
     process = _start(tmp_path, "import sys; sys.stdout.write('x' * 150_000)", logs)
     assert process.wait(10) == 0
@@ -66,7 +66,7 @@ def test_a_line_without_an_end_is_cut(tmp_path: Path) -> None:
 
 
 class _Logs:
-    """A client of CloudWatch Logs, and the identity that has it."""
+    """A client of CloudWatch Logs, and the identity that returns it."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -78,17 +78,17 @@ class _Logs:
         return self
 
     def create_log_group(self, **_: str) -> None:
-        """There is one."""
+        """Do nothing: the group exists."""
 
     create_log_stream = create_log_group
 
     def put_log_events(self, **request: Any) -> None:
-        """Keep the lines."""
+        """Store the lines."""
         self.lines += [event["message"] for event in request["logEvents"]]
 
 
 def test_a_jobs_log_has_a_limit() -> None:
-    """What is left out is said once; the container prints on."""
+    """The cut is reported once; the container keeps printing."""
     service = _Logs()
     logs = LogStream("group", "stream", service, limit=3 * 1024**2)  # type: ignore[arg-type]
     for _ in range(30_000):
@@ -108,7 +108,7 @@ def test_stop_lets_the_process_end_by_itself(tmp_path: Path) -> None:
 
 
 def test_stop_kills_a_deaf_process_and_its_children(tmp_path: Path) -> None:
-    """SIGKILL follows after the grace, for the process and all that it started."""
+    """SIGKILL follows after the grace period, for the process and its descendants."""
     logs = _Lines()
     code = (
         "import signal, subprocess, sys, time; signal.signal(15, signal.SIG_IGN); "
@@ -125,7 +125,7 @@ def test_stop_kills_a_deaf_process_and_its_children(tmp_path: Path) -> None:
 
 
 def test_paths_of_the_container_are_mapped() -> None:
-    """Every /opt/ml in a text is the private root."""
+    """Every /opt/ml in a string is replaced by the private root."""
     assert mapped(Path("/r"), "a=/opt/ml/input:/opt/ml/model") == "a=/r/input:/r/model"
 
 

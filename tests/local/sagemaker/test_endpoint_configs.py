@@ -25,7 +25,7 @@ IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny@sha256:" + "0" * 64
 
 
 def other(variant: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Return a variant of another name."""
+    """Return a variant with another name."""
     return variant | {"VariantName": "b"} | changes
 
 
@@ -43,7 +43,7 @@ def test_weights_are_one_where_none_is_given() -> None:
 
 
 def test_asks_whether_a_variant_is_registered() -> None:
-    """Whoever registers scalable targets says so."""
+    """The caller passes whether scalable targets are registered."""
     endpoint_configs.add_look(lambda endpoint, variant: (endpoint, variant) == ("e", "scaled-here"))
     assert endpoint_configs.is_scaled("e", "scaled-here")
     assert not endpoint_configs.is_scaled("e", "elsewhere")
@@ -116,7 +116,7 @@ def test_asks_whether_a_variant_is_registered() -> None:
     ],
 )
 def test_fails_on_what_aws_refuses(request_: dict[str, Any], model: dict[str, Any], message: str) -> None:
-    """Each combination is refused by name."""
+    """Each combination is rejected by name."""
     with pytest.raises(ServiceError, match=message):
         endpoint_configs.checked(request_, {"m": model})
 
@@ -128,7 +128,7 @@ def _model(plane: "Plane", name: str, **container: Any) -> None:
 
 
 def test_describes_and_lists_what_was_made(plane: "Plane") -> None:
-    """Models and configs are described as they were given, listed newest first, and deleted."""
+    """Models and configs are described as given, listed newest first, and deleted."""
     for name in ("shelf-a", "shelf-b"):
         plane.config(plane.model(name))
     model = plane.sagemaker.describe_model(ModelName="shelf-a")
@@ -149,14 +149,14 @@ def test_describes_and_lists_what_was_made(plane: "Plane") -> None:
 
 
 def test_fails_on_a_name_that_is_taken(plane: "Plane") -> None:
-    """A model's name is used once."""
+    """A model's name is unique."""
     plane.model("taken")
     with pytest.raises(ClientError, match='Cannot create already existing model "arn'):
         plane.model("taken")
 
 
 def test_fails_on_a_config_of_an_absent_model(plane: "Plane") -> None:
-    """A config names models that exist."""
+    """A config's models must exist."""
     with pytest.raises(ClientError, match='Could not find model "arn'):
         plane.config("modelless", model="absent")
 
@@ -171,13 +171,13 @@ def test_fails_on_a_config_of_an_absent_model(plane: "Plane") -> None:
     ],
 )
 def test_fails_on_a_model_that_cannot_be_served(plane: "Plane", container: dict[str, Any], message: str) -> None:
-    """Image, data and mode are checked when the model is made."""
+    """Image, data and mode are checked at creation."""
     with pytest.raises(ClientError, match=message):
         _model(plane, "refused", **container)
 
 
 def test_fails_on_variants_that_do_not_go_together(plane: "Plane") -> None:
-    """A refused combination is named; ``test_variants`` has them all."""
+    """An invalid combination is reported; ``test_variants`` has them all."""
     plane.model("serverless")
     variant: dict[str, Any] = {
         "VariantName": "AllTraffic",

@@ -1,4 +1,4 @@
-"""Endpoints and jobs over a stop of the embedded cloud."""
+"""Endpoints and jobs across a restart of the embedded cloud."""
 
 import contextlib
 import threading
@@ -27,7 +27,7 @@ BAKE = {
 
 
 def _endpoints(plane: "Plane") -> dict[str, Any]:
-    """Make an endpoint in each state that a stop may meet; return the descriptions of those that serve."""
+    """Make an endpoint in each state that a stop may meet; return the descriptions of those in service."""
     plane.config(plane.model("steady"), count=3, EnableCapture=True, InitialSamplingPercentage=100,
                  DestinationS3Uri="s3://plane/capture", CaptureOptions=[{"CaptureMode": "Output"}])  # fmt: skip
     plane.endpoint("steady", "steady")
@@ -70,7 +70,7 @@ def _job(plane: "Plane") -> None:
 
 
 def test_endpoints_serve_again_as_they_were(own_plane: Callable[[], "Plane"]) -> None:
-    """With changed weights, counts and capture; what was baking serves the old config, what was starting is Failed."""
+    """With changed weights, counts and capture; a baking endpoint serves the old config, a starting one is Failed."""
     plane = own_plane()
     before = _endpoints(plane)
     _job(plane)
@@ -112,7 +112,7 @@ def _is_failed(event: dict[str, Any]) -> bool:
 
 
 def test_requests_wait_for_the_servers_of_their_endpoint(own_plane: Callable[[], "Plane"]) -> None:
-    """The port answers before they have started: neither a call nor a question is refused meanwhile."""
+    """The port responds before the servers have started; neither invocations nor descriptions are rejected meanwhile."""
     plane = own_plane()
     plane.config(plane.model("early"))
     plane.endpoint("early", "early")
@@ -146,7 +146,7 @@ def test_requests_wait_for_the_servers_of_their_endpoint(own_plane: Callable[[],
 
 
 def test_a_model_without_its_data_fails_by_name(own_plane: Callable[[], "Plane"]) -> None:
-    """The start says which endpoint does not serve, and the others do."""
+    """The start reports the endpoint that does not serve, and the others do."""
     plane = own_plane()
     for name in ("one", "two"):
         plane.config(plane.model(name))
@@ -163,7 +163,7 @@ def test_a_model_without_its_data_fails_by_name(own_plane: Callable[[], "Plane"]
 
 
 def test_a_deleted_endpoint_is_gone(own_plane: Callable[[], "Plane"]) -> None:
-    """Also where the stop came while its servers ended: a call keeps one from ending."""
+    """Also if the stop came while its servers were ending: a call keeps one from ending."""
     plane = own_plane()
     plane.config(plane.model("leaving"))
     plane.endpoint("leaving", "leaving")
@@ -183,7 +183,7 @@ def _call_long(plane: "Plane") -> None:
 
 
 def test_what_this_machine_cannot_start_is_named_and_waits_for_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The endpoint is Failed until then, and in service when its servers start; one that was made anew is itself."""
+    """The endpoint is Failed until then, and in service once its servers start; a newly created one is unaffected."""
     arn = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/churn"
     record = {"EndpointName": "churn", "EndpointArn": arn, "EndpointStatus": "InService"}
     state = endpoints.Live(seed=7)

@@ -67,7 +67,7 @@ def _await_baking(plane: "Plane", name: str) -> dict[str, Any]:
 
 @contextmanager
 def _traffic(plane: "Plane", name: str) -> Iterator[list[str]]:
-    """Invoke an endpoint from a thread; what answered is in the list."""
+    """Invoke an endpoint from a thread, which appends the responding server's name to the list."""
     answers: list[str] = []
     stop = threading.Event()
 
@@ -88,7 +88,7 @@ def _traffic(plane: "Plane", name: str) -> Iterator[list[str]]:
 
 
 def test_default_update_is_all_at_once(plane: "Plane") -> None:
-    """Without a deployment config the new fleet takes everything, and no request fails on the way."""
+    """Without a deployment config the new fleet gets all traffic, and no request fails meanwhile."""
     _endpoint(plane, "plain", "next")
     with _traffic(plane, "plain") as answers:
         plane.sagemaker.update_endpoint(EndpointName="plain", EndpointConfigName="plain-new")
@@ -99,7 +99,7 @@ def test_default_update_is_all_at_once(plane: "Plane") -> None:
 
 
 def test_a_call_on_its_way_is_answered_by_the_old_fleet(plane: "Plane") -> None:
-    """The old fleet ends once the calls that went to it are answered."""
+    """The old fleet ends once its calls have returned."""
     _endpoint(plane, "patient", "late")
     answers: list[str] = []
     thread = threading.Thread(target=lambda: answers.append(plane.invoke("patient", {"sleep": 4.0})["model"]))
@@ -112,7 +112,7 @@ def test_a_call_on_its_way_is_answered_by_the_old_fleet(plane: "Plane") -> None:
 
 
 def test_the_bake_of_all_traffic_says_full_capacity(plane: "Plane") -> None:
-    """By then every call is answered by the new fleet, while the old one still waits."""
+    """By then the new fleet answers every call, while the old one still waits."""
     _endpoint(plane, "alone", "new")
     guard = _guard(wait=0, final=10 * MINUTES)
     guard["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
@@ -190,7 +190,7 @@ def _errors_alarm(plane: "Plane", endpoint: str) -> None:
 
 
 def test_canary_is_rolled_back_by_its_alarm(plane: "Plane") -> None:
-    """A green fleet that answers 500 trips the alarm on its own series: the old config serves again, without a reason."""
+    """A green fleet that returns 500 triggers the alarm on its own metrics: the old config serves again, without a reason."""
     _endpoint(plane, "guarded", "broken")
     _errors_alarm(plane, "guarded")
     with _traffic(plane, "guarded") as answers:
@@ -216,7 +216,7 @@ def test_canary_is_rolled_back_by_its_alarm(plane: "Plane") -> None:
 
 
 def test_an_alarm_that_is_deleted_in_the_bake_watches_nothing(plane: "Plane") -> None:
-    """The fleet answers 500 as before, and nothing takes it back."""
+    """The fleet returns 500 as before, and there is no rollback."""
     _endpoint(plane, "guarded-late", "broken")
     _errors_alarm(plane, "guarded-late")
     plane.sagemaker.update_endpoint(
@@ -240,7 +240,7 @@ def test_green_fleet_that_does_not_start_rolls_back(plane: "Plane") -> None:
 
 
 def test_a_jump_of_the_clock_ends_the_baking(plane: "Plane") -> None:
-    """Baking is on the embedded clock: a jump over all of it ends it, and the time limit counts the deployment's own hours."""
+    """Baking uses the embedded clock: a jump over all of it ends it, and the time limit counts the deployment's own hours."""
     _endpoint(plane, "jumped", "later")
     plane.sagemaker.update_endpoint(
         EndpointName="jumped", EndpointConfigName="jumped-new", DeploymentConfig=_guard(wait=3600, final=3600)
@@ -284,7 +284,7 @@ def test_retained_properties_keep_capture_and_counts(plane: "Plane") -> None:
 
 
 def test_fails_on_a_canary_of_more_than_half(plane: "Plane") -> None:
-    """One instance can have no canary: at most 50 % of the variant's instances."""
+    """At most 50 % of the variant's instances: one instance can have no canary."""
     _endpoint(plane, "single", count=1)
     with pytest.raises(ClientError, match="CanarySize must be at most 50 % of the variant's total instance count"):
         plane.sagemaker.update_endpoint(
@@ -300,7 +300,7 @@ def test_fails_on_a_canary_of_more_than_half(plane: "Plane") -> None:
     ],
 )
 def test_fails_on_an_alarm_that_cannot_be_watched(plane: "Plane", alarm: str, message: str) -> None:
-    """Alarms of the rollback must be there, and the execution role must be allowed to describe them."""
+    """Alarms of the rollback must exist, and the execution role must be allowed to describe them."""
     if not plane.sagemaker.list_endpoints(NameContains="unwatched")["Endpoints"]:
         plane.config(plane.model("unwatched"))
         plane.endpoint("unwatched", "unwatched")
@@ -330,7 +330,7 @@ def _rolling(wait: int = 60, **changes: Any) -> dict[str, Any]:
 
 
 def test_rolling_goes_in_batches() -> None:
-    """A rolling update goes batch by batch, each of which bakes; a rollback is all at once unless it says otherwise.
+    """A rolling update goes batch by batch, with a bake each; a rollback is all at once by default.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RollingUpdatePolicy.html
     """
@@ -342,7 +342,7 @@ def test_rolling_goes_in_batches() -> None:
 
 
 def test_rolling_has_no_second_fleet(plane: "Plane") -> None:
-    """While a batch bakes the old fleet has that much less; set by hand, its alarm brings all of it back."""
+    """While a batch bakes the old fleet is smaller by the batch; a manually set alarm restores all of it."""
     _endpoint(plane, "rolled", "newer", count=4)
     plane.cloudwatch.put_metric_alarm(
         AlarmName="guarded-rolled",
@@ -384,7 +384,7 @@ def test_rolling_has_no_second_fleet(plane: "Plane") -> None:
 
 
 def test_both_fleets_have_series_of_their_own(plane: "Plane") -> None:
-    """While a canary bakes, p99 latency of the old and of the new fleet can be compared by ``EndpointConfigName``.
+    """While a canary bakes, p99 latency of both fleets can be compared by ``EndpointConfigName``.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
@@ -418,7 +418,7 @@ def test_both_fleets_have_series_of_their_own(plane: "Plane") -> None:
 
 @pytest.mark.parametrize("guard", [_guard(wait=60), _guard("LINEAR", wait=60), _rolling()])
 def test_a_fleet_of_nothing_has_no_steps(guard: dict[str, Any]) -> None:
-    """An asynchronous endpoint that has scaled to zero is updated all the same."""
+    """An asynchronous endpoint scaled to zero is updated too."""
     assert endpoint_updates.plan(guard, {"AllTraffic": 0}, {"AllTraffic"}).steps == ({"AllTraffic": 0},)
 
 
@@ -453,6 +453,6 @@ def test_other_variants_are_all_at_once() -> None:
     ],
 )
 def test_fails_on_plans_that_aws_refuses(guard: dict[str, Any], message: str) -> None:
-    """What cannot be deployed is refused before anything starts."""
+    """Invalid deployments are rejected before anything starts."""
     with pytest.raises(ServiceError, match=message):
         endpoint_updates.plan(guard, {"AllTraffic": 4}, {"AllTraffic"})

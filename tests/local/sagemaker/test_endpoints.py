@@ -18,7 +18,7 @@ def _model(plane: "Plane", name: str, **container: Any) -> None:
 
 
 def test_endpoint_serves_and_goes(plane: "Plane") -> None:
-    """An endpoint is Creating, InService with its instances listed, answers, and is gone after DeleteEndpoint."""
+    """An endpoint is Creating, then InService with its instances listed, responds, and is missing after DeleteEndpoint."""
     plane.config(plane.model("serving"), count=3)
     made = plane.sagemaker.create_endpoint(EndpointName="serving", EndpointConfigName="serving")
     assert plane.sagemaker.describe_endpoint(EndpointName="serving")["EndpointStatus"] == "Creating"
@@ -48,7 +48,7 @@ def test_endpoint_serves_and_goes(plane: "Plane") -> None:
 
 
 def test_server_that_does_not_start_fails_the_endpoint(plane: "Plane") -> None:
-    """A container that ends makes the endpoint Failed with AWS's reason; its lines are in the endpoint's log group."""
+    """A container that exits makes the endpoint Failed with AWS's reason; its output is in the endpoint's log group."""
     plane.config(plane.model("exiting", PING="exit"))
     plane.sagemaker.create_endpoint(EndpointName="exiting", EndpointConfigName="exiting")
     described = plane.settled("exiting")
@@ -65,7 +65,7 @@ def test_server_that_does_not_start_fails_the_endpoint(plane: "Plane") -> None:
 
 
 def test_fails_to_change_an_endpoint_that_is_being_created(plane: "Plane") -> None:
-    """While a server is not healthy yet, neither an update nor a delete is taken."""
+    """Before a server is healthy, updates and deletions are rejected."""
     plane.config(plane.model("unhealthy", PING="503"))
     plane.sagemaker.create_endpoint(EndpointName="unhealthy", EndpointConfigName="unhealthy")
     for change in (
@@ -77,7 +77,7 @@ def test_fails_to_change_an_endpoint_that_is_being_created(plane: "Plane") -> No
 
 
 def test_model_data_that_are_no_archive_fail_the_endpoint(plane: "Plane") -> None:
-    """Model data are extracted with care: what is no tar.gz is the endpoint's failure reason."""
+    """Model data are extracted safely: an invalid tar.gz is the endpoint's failure reason."""
     plane.s3.put_object(Bucket="plane", Key="models/bad/model.tar.gz", Body=b"not an archive")
     _model(plane, "bad", ModelDataUrl="s3://plane/models/bad/model.tar.gz")
     plane.config("bad")

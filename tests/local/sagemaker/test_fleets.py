@@ -21,13 +21,13 @@ class _NoLogs:
     stream = "test"
 
     def __init__(self, *_: object) -> None:
-        """Take what a log stream takes."""
+        """Accept a log stream's arguments."""
 
     def write(self, line: str) -> None:
-        """Drop a line."""
+        """Discard a line."""
 
     def close(self) -> None:
-        """Have nothing to close."""
+        """Do nothing."""
 
 
 class _Archive:
@@ -49,7 +49,7 @@ class _Archive:
 
 @pytest.fixture(autouse=True)
 def no_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a cloud there are no logs."""
+    """Discard logs, because there is no cloud."""
     monkeypatch.setattr(fleets, "LogStream", _NoLogs)
 
 
@@ -89,7 +89,7 @@ def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile
 
 
 def test_healthy_server_is_waited_for_and_ends(tmp_path: Path) -> None:
-    """A server that answers 200 is healthy; stop ends its process and takes its files away."""
+    """A server that returns 200 is healthy; stop ends its process and deletes its files."""
     root = tmp_path / "root"
     root.mkdir()
     server = _server(root, "200")
@@ -103,7 +103,7 @@ def test_healthy_server_is_waited_for_and_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ping", ["503", "404"])
 def test_fails_on_a_server_that_is_never_healthy(tmp_path: Path, ping: str) -> None:
-    """A server that runs but never answers 200 fails when its time is over, in AWS's words."""
+    """A server that never returns 200 in time fails with AWS's message."""
     server = _server(tmp_path, ping, limit=1.0)
     try:
         with pytest.raises(FleetError, match="AllTraffic did not pass the ping health check"):
@@ -115,7 +115,7 @@ def test_fails_on_a_server_that_is_never_healthy(tmp_path: Path, ping: str) -> N
 
 
 def test_model_data_are_extracted(tmp_path: Path) -> None:
-    """Files and folders land under model/."""
+    """Files and folders are extracted under model/."""
     folder = _member("deep", tarfile.DIRTYPE)
     fleets._unpack("s3://b/k", _Archive(_archive(folder, _member("deep/model.onnx"))), tmp_path)  # type: ignore[arg-type]
     assert (tmp_path / "model/deep/model.onnx").read_bytes() == b"x"
@@ -134,14 +134,14 @@ def test_model_data_are_extracted(tmp_path: Path) -> None:
     ids=lambda member: member.name,
 )
 def test_fails_on_model_data_that_leave_their_folder(tmp_path: Path, member: tarfile.TarInfo) -> None:
-    """Paths outside, absolute names, links and devices are refused, as by a pod's ``fetch``."""
+    """Paths outside, absolute names, links and devices are rejected, as by a pod's ``fetch``."""
     with pytest.raises(FleetError, match="Failed to extract model data archive from s3://b/k"):
         fleets._unpack("s3://b/k", _Archive(_archive(member)), tmp_path)  # type: ignore[arg-type]
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_fails_on_model_data_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive that unpacks to more than the limit is refused before anything is written."""
+    """An archive whose content exceeds the limit is rejected before anything is written."""
     monkeypatch.setattr(fleets, "_MAX_UNPACKED", 1)
     with pytest.raises(FleetError, match="it unpacks to more than 1 bytes"):
         fleets._unpack("s3://b/k", _Archive(_archive(_member("a"), _member("b"))), tmp_path)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def test_fails_on_model_data_that_are_too_large(tmp_path: Path, monkeypatch: pyt
 
 
 def test_retained_variants_keep_counts_and_weights() -> None:
-    """RetainAllVariantProperties keeps what runs, except what is excluded; new variants come from the config."""
+    """RetainAllVariantProperties keeps the running values except excluded ones; new variants come from the config."""
     variants = [
         {"VariantName": "a", "ModelName": "m", "InitialInstanceCount": 1, "InitialVariantWeight": 1.0},
         {"VariantName": "b", "ModelName": "m", "InitialInstanceCount": 1, "InitialVariantWeight": 1.0},
@@ -160,7 +160,7 @@ def test_retained_variants_keep_counts_and_weights() -> None:
 
 
 def test_two_fleets_of_one_config_share_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old one may still be stopping, and takes its files away at its end, when the same config is started again."""
+    """The old fleet may still be stopping, and deletes its files, when the same config starts again."""
 
     def environment(root: Path, *_: object, **__: object) -> dict[str, str]:
         (root / "model" / "name.txt").write_text("a")

@@ -1,4 +1,4 @@
-"""Images in the registry of another account or Region, and data of another Region."""
+"""Images in a registry of another account or Region, and data of another Region."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ PULL = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
 
 @pytest.fixture
 def model(plane: "Plane", unique: str) -> str:
-    """A model whose image is there, and whose role has no right to pull yet."""
+    """A model with an existing image, whose role has no permission to pull yet."""
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "sagemaker.amazonaws.com"}}
     role = plane.cloud.client("iam").create_role(
         RoleName=unique, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]})
@@ -28,14 +28,14 @@ def model(plane: "Plane", unique: str) -> str:
 
 
 def give(plane: "Plane", role: str, *statements: dict[str, Any]) -> None:
-    """Let a role write its logs, read model data, and more."""
+    """Give a role permissions for its logs, model data, and more."""
     own = {"Effect": "Allow", "Action": ["logs:*", "s3:GetObject", "s3:ListBucket"], "Resource": "*"}
     document = json.dumps({"Statement": [own, *statements]})
     plane.cloud.client("iam").put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=document)
 
 
 def test_an_endpoint_pulls_where_both_sides_allow(plane: "Plane", model: str) -> None:
-    """Each side that is missing fails the endpoint by name."""
+    """Each missing permission fails the endpoint with its side."""
     ecr = plane.cloud.at(OWNER).client("ecr")
     ecr.create_repository(repositoryName="tiny")
     pull: dict[str, Any] = {"Effect": "Allow", "Action": PULL}
@@ -56,7 +56,7 @@ def test_an_endpoint_pulls_where_both_sides_allow(plane: "Plane", model: str) ->
 
 
 def test_a_serverless_endpoint_refuses_a_foreign_image(plane: "Plane", model: str) -> None:
-    """github.com/aws/amazon-sagemaker-feedback/issues/181: it takes images of its own account alone."""
+    """github.com/aws/amazon-sagemaker-feedback/issues/181: only images of its own account are accepted."""
     config = {"MemorySizeInMB": 2048, "MaxConcurrency": 1}
     variant = {"VariantName": "AllTraffic", "ModelName": model, "ServerlessConfig": config}
     with pytest.raises(ClientError, match="Serverless endpoints do not support images from another account's registry"):
@@ -64,7 +64,7 @@ def test_a_serverless_endpoint_refuses_a_foreign_image(plane: "Plane", model: st
 
 
 def test_a_model_is_of_one_region(plane: "Plane", model: str, unique: str) -> None:
-    """Its image and its data; a training's image too."""
+    """Its image and its data; a training job's image too."""
     here = plane.sagemaker.describe_model(ModelName=model)
     elsewhere = IMAGE.replace("us-east-1", "eu-central-1")
 

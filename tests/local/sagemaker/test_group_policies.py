@@ -13,7 +13,7 @@ BUILD, STAGING = "111111111111", "222222222222"
 
 
 def policy(group: str, **more: Any) -> dict[str, Any]:
-    """Write a policy that lets staging describe a group's versions."""
+    """Return a policy that lets staging describe a group's versions."""
     versions = f"arn:aws:sagemaker:eu-west-1:{BUILD}:model-package/{group}/*"
     statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{STAGING}:root"},
                  "Action": "sagemaker:DescribeModelPackage", "Resource": versions, **more}  # fmt: skip
@@ -21,7 +21,7 @@ def policy(group: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_policy_is_put_read_replaced_and_deleted(cloud: Cloud, unique: str) -> None:
-    """One a group; too long a policy and one that is no policy are refused, and no policy is an error to read."""
+    """One per group; an oversized or invalid policy is rejected, and reading a missing one is an error."""
     client = cloud.at(BUILD, "eu-west-1").client("sagemaker")
     client.create_model_package_group(ModelPackageGroupName=unique)
     with pytest.raises(ClientError, match="Cannot find resource policy"):
@@ -41,7 +41,7 @@ def test_a_policy_is_put_read_replaced_and_deleted(cloud: Cloud, unique: str) ->
 
 
 def test_a_templates_policy_is_the_groups(cloud: Cloud, unique: str, wait_for: Callable[..., Any]) -> None:
-    """Created, changed in place, taken away; a group whose policy is refused is not left behind."""
+    """Created, updated in place, deleted; a group with a rejected policy is not left behind."""
     place = cloud.at(BUILD, "eu-west-1")
     client, sagemaker = place.client("cloudformation"), place.client("sagemaker")
 

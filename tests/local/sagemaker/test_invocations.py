@@ -30,7 +30,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def _shadowed(plane: "Plane", name: str, weight: float) -> None:
-    """An endpoint whose shadow is a second model, and captures all."""
+    """An endpoint with a second model as shadow, and full capture."""
 
     def variant(variant: str, model: str, share: float) -> dict[str, Any]:
         instances = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
@@ -83,7 +83,7 @@ def test_a_shadow_answers_copies_that_nobody_gets(plane: "Plane") -> None:
 
 
 def test_a_shadow_gets_its_share(plane: "Plane") -> None:
-    """A weight of nothing beside one copies no call."""
+    """A shadow with weight zero gets no copies."""
     _shadowed(plane, "unshadowed", 0.0)
     for _ in range(10):
         plane.invoke("unshadowed")
@@ -92,7 +92,7 @@ def test_a_shadow_gets_its_share(plane: "Plane") -> None:
 
 
 def test_a_container_that_ends_is_started_anew(plane: "Plane") -> None:
-    """Calls fail until it answers again, as errors of the model that no client repeats, and count as 5XX.
+    """Calls fail until it is ready again, as model errors that clients do not retry, and count as 5XX.
 
     See: https://github.com/aws/amazon-sagemaker-examples/issues/3089
     """
@@ -132,7 +132,7 @@ def test_a_container_that_ends_is_started_anew(plane: "Plane") -> None:
 
 
 def test_several_variants_share_the_calls(plane: "Plane") -> None:
-    """By weight, or by the caller's ``TargetVariant``; weights change while they serve."""
+    """By weight, or by the caller's ``TargetVariant``; weights can change in service."""
     shares = {"One": 3.0, "Two": 1.0}
     variants = [
         {
@@ -185,7 +185,7 @@ def _log_streams(plane: "Plane", endpoint: str) -> int:
 
 
 def test_rests_when_idle_and_starts_for_the_next_call(plane: "Plane") -> None:
-    """A call after a while is a cold start, with ``ModelSetupTime``; nothing is said of instances.
+    """A call after an idle time is a cold start, with ``ModelSetupTime``; there are no instance metrics.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html (ModelSetupTime)
     """
@@ -204,7 +204,7 @@ def test_rests_when_idle_and_starts_for_the_next_call(plane: "Plane") -> None:
 
 
 def test_throttles_calls_over_its_concurrency(plane: "Plane") -> None:
-    """With all of ``MaxConcurrency`` in use a call is told to come back; a larger one can be set while it serves."""
+    """A call beyond ``MaxConcurrency`` is throttled; the limit can be raised in service."""
     _serverless(plane, "narrow", MaxConcurrency=1)
     plane.endpoint("narrow", "narrow")
     answers: list[Any] = []
@@ -241,7 +241,7 @@ def test_throttles_calls_over_its_concurrency(plane: "Plane") -> None:
 
 
 def test_updates_all_at_once(plane: "Plane") -> None:
-    """Guardrails do not work for serverless endpoints: a canary is silently none.
+    """Guardrails do not work for serverless endpoints: a canary is silently ignored.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
     """
@@ -256,7 +256,7 @@ def test_updates_all_at_once(plane: "Plane") -> None:
 
 
 def _endpoint(plane: "Plane", name: str, data: str | None = None, **notification: str) -> None:
-    """An asynchronous endpoint of two instances, each of which takes one call at a time."""
+    """An asynchronous endpoint of two instances with one concurrent call each."""
     variant = {
         "VariantName": "AllTraffic",
         "ModelName": plane.model(name, data),
@@ -292,7 +292,7 @@ def _read(plane: "Plane", uri: str) -> Any:
 
 
 def _topic(plane: "Plane", name: str) -> tuple[str, str]:
-    """A topic that the execution role may publish to, and a queue that hears it."""
+    """A topic that the execution role may publish to, and a subscribed queue."""
     sns = plane.cloud.client("sns")
     topic = sns.create_topic(Name=name)["TopicArn"]
     url = subscribe_queue(plane.sqs, sns, topic, name, RawMessageDelivery="true")
@@ -328,7 +328,7 @@ def _values(plane: "Plane", metric: str, **dimensions: str) -> list[float]:
 
 
 def test_an_answer_is_an_object_and_a_notification(plane: "Plane") -> None:
-    """Accepted at once; the answer lands where the response says, and the topic hears of it in AWS's shape.
+    """Accepted at once; the output is at the returned location, and the topic gets a notification in AWS's format.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-check-predictions.html
     """
@@ -360,7 +360,7 @@ def test_an_answer_is_an_object_and_a_notification(plane: "Plane") -> None:
 
 
 def test_an_answer_has_the_name_that_was_asked_for(plane: "Plane") -> None:
-    """So that a caller knows the key of an answer, and of a failure, by its own id."""
+    """A caller knows the key of an output, or of a failure, from its own id."""
     _endpoint(plane, "named")
     good = _invoke(plane, "named", Filename="api-good")
     assert good["OutputLocation"] == f"s3://{BUCKET}/out/named/api-good.out"
@@ -374,7 +374,7 @@ def test_an_answer_has_the_name_that_was_asked_for(plane: "Plane") -> None:
     ("body", "reason"), [({"status": 400}, "Received client error \\(400\\)"), (None, "NoSuchKey|404")]
 )
 def test_a_failure_is_an_object_and_a_notification(plane: "Plane", body: Any, reason: str) -> None:
-    """A model that refuses, or an input that is not there."""
+    """For a model error or a missing input."""
     name = "failing" if body else "inputless"
     topic, url = _topic(plane, f"async-{name}")
     _endpoint(plane, name, ErrorTopic=topic)
@@ -393,7 +393,7 @@ def test_a_failure_is_an_object_and_a_notification(plane: "Plane", body: Any, re
 
 
 def test_what_waits_without_instances_is_told_and_wakes_one(plane: "Plane") -> None:
-    """Scaled to zero nothing answers and the backlog is told; instances that come take it.
+    """Scaled to zero nothing responds and the backlog metric rises; new instances process the queue.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
     """
@@ -410,7 +410,7 @@ def test_what_waits_without_instances_is_told_and_wakes_one(plane: "Plane") -> N
     assert _read(plane, taken[0]["OutputLocation"]) is None
     plane.sagemaker.update_endpoint(
         EndpointName="empty", EndpointConfigName="empty", RetainAllVariantProperties=True
-    )  # the queue survives an update, and so does the count
+    )  # the queue and its count survive an update
     assert plane.settled("empty")["ProductionVariants"][0]["CurrentInstanceCount"] == 0
     change["DesiredInstanceCount"] = 1
     plane.sagemaker.update_endpoint_weights_and_capacities(EndpointName="empty", DesiredWeightsAndCapacities=[change])
@@ -423,7 +423,7 @@ def test_what_waits_without_instances_is_told_and_wakes_one(plane: "Plane") -> N
 
 
 def test_a_request_that_waited_too_long_fails(plane: "Plane") -> None:
-    """``RequestTTLSeconds`` is on the embedded clock."""
+    """``RequestTTLSeconds`` uses the embedded clock."""
     _endpoint(plane, "late")
     change = {"VariantName": "AllTraffic", "DesiredInstanceCount": 0}
     plane.sagemaker.update_endpoint_weights_and_capacities(EndpointName="late", DesiredWeightsAndCapacities=[change])
@@ -439,7 +439,7 @@ def test_a_request_that_waited_too_long_fails(plane: "Plane") -> None:
 
 
 def test_fails_on_what_is_not_here(plane: "Plane") -> None:
-    """A real-time endpoint, and members that are not imitated, are refused by name."""
+    """A real-time endpoint and unsupported members are rejected by name."""
     plane.config(plane.model("direct"))
     plane.endpoint("direct", "direct")
     with pytest.raises(ClientError, match=r"Endpoint direct is not asynchronous; use InvokeEndpoint\."):
@@ -457,7 +457,7 @@ def served(plane: "Plane") -> str:
 
 
 def test_headers_go_through(plane: "Plane", served: str) -> None:
-    """Inference id and custom attributes reach the server, its attributes come back."""
+    """Inference id and custom attributes reach the server, its attributes are returned."""
     response = plane.runtime.invoke_endpoint(
         EndpointName=served, ContentType="application/json", Body=b"{}", InferenceId="id-1", CustomAttributes="trace=7"
     )
@@ -468,7 +468,7 @@ def test_headers_go_through(plane: "Plane", served: str) -> None:
 
 @pytest.mark.parametrize(("status", "who"), [(400, "client"), (503, "server")])
 def test_model_error_carries_the_servers_answer(plane: "Plane", served: str, status: int, who: str) -> None:
-    """A server's error is ModelError 424 with the original status and message and the log group."""
+    """A server error is ModelError 424 with the original status and message and the log group."""
     with pytest.raises(ClientError, match=rf"Received {who} error \({status}\) from primary") as error:
         plane.runtime.invoke_endpoint(
             EndpointName=served, ContentType="application/json", Body=json.dumps({"status": status})
@@ -482,7 +482,7 @@ def test_model_error_carries_the_servers_answer(plane: "Plane", served: str, sta
 
 
 def test_fails_on_payloads_over_the_limit(plane: "Plane", served: str) -> None:
-    """A request over botocore's bound is refused; a response over it is a ModelError."""
+    """A request over botocore's bound is rejected; a response over it is a ModelError."""
     with pytest.raises(ClientError, match="request of 6291457 bytes is too large; at most 6291456"):
         plane.runtime.invoke_endpoint(EndpointName=served, ContentType="application/json", Body=b" " * 6_291_457)
     with pytest.raises(ClientError, match="response too large"):

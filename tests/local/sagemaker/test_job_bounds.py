@@ -1,4 +1,4 @@
-"""What a job may take of this machine."""
+"""Resource limits of a job on this machine."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ GIB = 1024**3
 
 
 def test_input_does_not_count_as_written(tmp_path: Path) -> None:
-    """A job with a large training set may write as much as any other; what is deleted makes room."""
+    """A job with a large training set may write as much as any other; deleted files free space."""
     (tmp_path / "input").write_bytes(bytes(2000))
     bounds = JobBounds(root=tmp_path, volume=GIB, written=1000, free=0)
     assert bounds.problem(0) is None
@@ -29,14 +29,14 @@ def test_input_does_not_count_as_written(tmp_path: Path) -> None:
 
 
 def test_the_disk_of_the_machine_is_never_filled(tmp_path: Path) -> None:
-    """Whoever filled it: a job is not what takes the last of it."""
+    """Whatever filled it: a job must not use the last free space."""
     problem = JobBounds(root=tmp_path, volume=GIB, free=1024**6).problem(0)
     assert problem is not None
     assert "left, 1073741824.0 GiB must stay free; make room for" in problem
 
 
 def test_processes_of_a_job_are_counted(tmp_path: Path) -> None:
-    """Those that its script has forked, as long as they live."""
+    """Forked processes of its script count while they live."""
     code = "import os, signal, sys\nfor _ in range(4):\n    if os.fork() == 0: signal.pause()\nprint(); signal.pause()"
     bounds = JobBounds(root=tmp_path, volume=GIB, free=0, processes=4)
     with subprocess.Popen([sys.executable, "-uc", code], process_group=0, stdout=subprocess.PIPE) as job:
@@ -52,7 +52,7 @@ def test_processes_of_a_job_are_counted(tmp_path: Path) -> None:
 
 
 def test_bounds_may_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By two variables of the embedded cloud, and by the volume that the job asks for."""
+    """By two variables of the embedded cloud, and by the job's requested volume."""
     record = {"ProcessingResources": {"ClusterConfig": {"VolumeSizeInGB": 7}}}
     assert JobBounds.of(record, tmp_path).volume == 7 * GIB
     assert JobBounds.of({"ResourceConfig": {"VolumeSizeInGB": 3}}, tmp_path).written == 2 * GIB

@@ -1,4 +1,4 @@
-"""What jobs share."""
+"""Behavior common to all jobs."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def _job(tmp_path: Path) -> Job:
 
 
 def test_stop_is_asked_for_until_the_job_has_ended(tmp_path: Path) -> None:
-    """A running job goes to Stopping, also twice; one that has ended stays as it is."""
+    """A running job is Stopping, also after a second request; an ended one stays as it is."""
     job = _job(tmp_path)
     assert not job.is_stopping
     for _ in range(2):
@@ -38,7 +38,7 @@ def test_stop_is_asked_for_until_the_job_has_ended(tmp_path: Path) -> None:
 
 
 def test_messages_of_the_script_are_cut(tmp_path: Path) -> None:
-    """A file under /opt/ml/output is read up to the service's limit; none is no message."""
+    """A file under /opt/ml/output is read up to the service's limit; without one there is no message."""
     job = _job(tmp_path)
     assert container_processes.message(job, "failure") is None
     (tmp_path / "output").mkdir()
@@ -53,7 +53,7 @@ def test_job_acts_for_itself(tmp_path: Path) -> None:
 
 
 def test_fails_on_an_image_without_a_runner() -> None:
-    """The runner's refusal is a ValidationException."""
+    """A missing runner is a ValidationException."""
     with pytest.raises(ServiceError, match="no runner for image repository 'unknown'") as error:
         container_processes.command("unknown:1", {})
     assert error.value.code == "ValidationException"
@@ -61,7 +61,7 @@ def test_fails_on_an_image_without_a_runner() -> None:
 
 @pytest.mark.parametrize("member", ["training", "processing", "transform"])
 def test_local_storage_takes_no_key(member: str) -> None:
-    """The type and the fix are named; a type with a volume takes a key, and one without may be asked for without one."""
+    """The error names type and fix; a type with a volume accepts a key, and one without works without a key."""
     resources = {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeKmsKeyId": "arn:key", "VolumeSizeInGB": 30}
     requests: dict[str, tuple[Callable[[Record], Record], Record]] = {
         "training": (training_jobs._refuse, {"ResourceConfig": resources, "OutputDataConfig": {}}),

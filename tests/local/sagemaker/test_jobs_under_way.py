@@ -1,4 +1,4 @@
-"""Jobs that a jump of the clock waits for; ``test_monitoring_schedules.py`` has one of the embedded cloud."""
+"""Running jobs for which a clock jump waits; ``test_monitoring_schedules.py`` has one on the embedded cloud."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ ENDED = {**RUNS, "TrainingJobStatus": "Completed", "SecondaryStatus": "Completed
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[dict[str, Any]]]]:
-    """Training jobs as each look finds them, then none; a look takes a tenth of a second of a clock of its own."""
+    """Return training jobs poll by poll, then none; a poll takes a tenth of a second of a simulated clock."""
     found: list[list[dict[str, Any]]] = []
     at = iter(range(100_000))
 
@@ -30,7 +30,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[dict[str, Any]]
 
 
 def test_without_a_job_nothing_is_waited_for(looks: list[list[dict[str, Any]]]) -> None:
-    """Nor for one that has ended, or waits for embedded time."""
+    """Nor with an ended job, or one that waits for embedded time."""
     looks += [[ENDED, WAITS], [RUNS]]
     jobs_under_way.settle()
     assert looks == [[RUNS]]
@@ -46,7 +46,7 @@ def test_a_job_and_the_one_that_follows_are_waited_for(looks: list[list[dict[str
 def test_a_job_that_hangs_holds_the_clock_for_a_while_only(
     looks: list[list[dict[str, Any]]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says which."""
+    """The log names the job."""
     looks += [[RUNS]] * 10_000
     jobs_under_way.settle()
     assert looks

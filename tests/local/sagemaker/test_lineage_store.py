@@ -1,4 +1,4 @@
-"""Lineage by boto3: entities, associations, and what AWS answers with.
+"""Lineage by boto3: entities, associations, and AWS's responses.
 
 Shapes, errors and defaults are botocore's of each operation; that an artifact's ARN ends in a hash of its source is in the service
 authorization reference: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
@@ -29,7 +29,7 @@ def _action(plane: "Plane", name: str) -> str:
 
 
 def test_an_artifact_is_found_by_its_source(plane: "Plane") -> None:
-    """The ARN is a hash of the source, so a second artifact of the same source is refused and other sources have others."""
+    """The ARN has a hash of the source, so a second artifact of the same source is rejected."""
     arn = _artifact(plane, "s3://lineage/a", ArtifactName="set-a", Properties={"rows": "7"})
     assert arn.startswith(f"{ARN}artifact/")
     with pytest.raises(ClientError, match="already exists") as error:
@@ -49,7 +49,7 @@ def test_an_artifact_is_found_by_its_source(plane: "Plane") -> None:
 
 
 def test_actions_and_contexts_are_described_by_name_and_arn(plane: "Plane") -> None:
-    """Names are unique; name and ARN say the same."""
+    """Names are unique; name and ARN are equivalent."""
     arn = _action(plane, "build-1")
     assert arn == f"{ARN}action/build-1"
     by_name, by_arn = (plane.sagemaker.describe_action(ActionName=name) for name in ("build-1", arn))
@@ -69,7 +69,7 @@ def test_actions_and_contexts_are_described_by_name_and_arn(plane: "Plane") -> N
 
 
 def test_associations_join_two_entities_once(plane: "Plane") -> None:
-    """Both ends must be there; the list names types and names, and is filtered by end and type."""
+    """Both ends must exist; the list has types and names, and can be filtered by end and type."""
     source, action = _artifact(plane, "s3://lineage/join", ArtifactName="join"), _action(plane, "joining")
     add = plane.sagemaker.add_association
     add(SourceArn=source, DestinationArn=action, AssociationType="ContributedTo")
@@ -99,7 +99,7 @@ def test_associations_join_two_entities_once(plane: "Plane") -> None:
 
 
 def test_deleting_takes_associations_away_first(plane: "Plane") -> None:
-    """An entity that is associated stays; what is gone is not found."""
+    """An associated entity cannot be deleted; a deleted one is not found."""
     source, action = _artifact(plane, "s3://lineage/gone"), _action(plane, "going")
     plane.sagemaker.add_association(SourceArn=source, DestinationArn=action)
     missing = plane.sagemaker.exceptions.ResourceNotFound
@@ -126,7 +126,7 @@ def test_deleting_takes_associations_away_first(plane: "Plane") -> None:
 
 
 def test_lists_have_ten_a_page(plane: "Plane") -> None:
-    """Ten are the default of MaxResults; a token goes on behind them; times bound the list."""
+    """MaxResults defaults to ten; a token continues after them; times limit the list."""
     hub = _action(plane, "hub")
     arns = {_artifact(plane, f"s3://lineage/page/{n}") for n in range(12)}
     for arn in arns:

@@ -27,7 +27,7 @@ def _training(plane: "Plane", name: str, end: str = "well") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def machine_role(plane: "Plane") -> str:
-    """A role that may do what the machines of this file do."""
+    """A role for the machines of this file."""
     iam = plane.cloud.client("iam")
     trust = {
         "Version": "2012-10-17",
@@ -69,7 +69,7 @@ def _run(
 
 
 def test_sync_answers_with_the_jobs_description(plane: "Plane", machine_role: str) -> None:
-    """createTrainingJob.sync ends with its job, whose description is the result, times in milliseconds."""
+    """createTrainingJob.sync ends with its job, whose description is the result, with times in milliseconds."""
     ended = _run(
         plane,
         machine_role,
@@ -101,7 +101,7 @@ def test_failed_job_fails_the_task_with_its_description(plane: "Plane", machine_
 
 
 def test_stopped_execution_stops_its_job(plane: "Plane", machine_role: str) -> None:
-    """StopExecution reaches the job that a .sync task follows."""
+    """StopExecution stops the job of a .sync task."""
     arn = _start(
         plane,
         machine_role,
@@ -137,7 +137,7 @@ def _wait_status(plane: "Plane", job: str, status: str) -> None:
 
 
 def test_a_server_that_hangs_ends_with_its_task(plane: "Plane", machine_role: str) -> None:
-    """Step Functions takes no ModelClientConfig, so the task's limit ends a transform job whose server does not answer."""
+    """Step Functions has no ModelClientConfig, so the task's limit ends a transform job whose server does not respond."""
     plane.model("hanging")
     plane.s3.put_object(Bucket=BUCKET, Key="rows/hanging/a.jsonl", Body=b'{"sleep": 60}\n')
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/rows/hanging/"}
@@ -163,7 +163,7 @@ def test_a_server_that_hangs_ends_with_its_task(plane: "Plane", machine_role: st
 
 
 def test_optimized_calls_make_an_endpoint(plane: "Plane", machine_role: str) -> None:
-    """createModel, createEndpointConfig and createEndpoint answer with ARNs."""
+    """createModel, createEndpointConfig and createEndpoint return ARNs."""
     data = plane.put_model("made")
     container = {"Image": IMAGE, "ModelDataUrl": data}
     variant = {
@@ -213,7 +213,7 @@ def test_fails_with_the_names_of_aws(
 
 
 def test_sdk_integration_describes_with_iso_times(plane: "Plane", machine_role: str) -> None:
-    """aws-sdk:sagemaker answers with the API's members and ISO 8601 times."""
+    """aws-sdk:sagemaker returns the API's members and ISO 8601 times."""
     plane.model("by-sdk")
     ended = _run(
         plane,
@@ -229,7 +229,7 @@ def test_sdk_integration_describes_with_iso_times(plane: "Plane", machine_role: 
 
 
 def test_a_transform_job_needs_its_own_rights(plane: "Plane") -> None:
-    """createTransformJob.sync needs the job, its description, its stop and the rule of transform jobs; a key names the model."""
+    """createTransformJob.sync requires the job, its description, its stop and the rule of transform jobs; a key has the model."""
     iam = plane.cloud.client("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
     role: str = iam.create_role(RoleName="asks", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"][

@@ -20,7 +20,7 @@ from mlops_local.sagemaker.monitoring_schedules import _offset, due_after
     ],
 )
 def test_a_day_has_the_hours_that_the_expression_names(expression: str, hours: list[int]) -> None:
-    """Steps begin anew each day, as cron's do."""
+    """Steps start again each day, like cron's."""
     start = datetime(2017, 8, 7, tzinfo=UTC)
     at, found = start.timestamp() - 1, []
     while (due := due_after(expression, at)) < start + timedelta(days=1):
@@ -43,5 +43,5 @@ def test_the_next_hour_is_full_and_later(after: float) -> None:
     ("text", "hours"), [("-PT25H", 25), ("-P8D", 192), ("-P1DT1H30M", 25.5), (None, 7), ("P0D", 0)]
 )
 def test_offsets_are_durations(text: str | None, hours: float) -> None:
-    """ISO 8601, with or without the minus."""
+    """ISO 8601, with or without the minus sign."""
     assert _offset(text, timedelta(hours=7)) == timedelta(hours=hours)

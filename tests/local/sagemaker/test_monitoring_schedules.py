@@ -1,4 +1,4 @@
-"""Job definitions and schedules of Model Monitor by boto3 and by CloudFormation, and what they execute."""
+"""Job definitions and schedules of Model Monitor by boto3 and by CloudFormation, and their executions."""
 
 import json
 import uuid
@@ -32,7 +32,7 @@ QUALITY = {"regression_constraints": {"mae": {"threshold": 0.5, "comparison_oper
 
 @pytest.fixture(scope="module", autouse=True)
 def _endpoint(plane: "Plane") -> None:
-    """An endpoint that captures, and the baselines."""
+    """An endpoint with capture, and the baselines."""
     plane.model(ENDPOINT)
     plane.config(
         ENDPOINT,
@@ -126,7 +126,7 @@ def _drop(plane: "Plane", schedule: str, what: str = "DataQuality") -> None:
 
 
 def test_a_schedule_analyzes_the_hour_before(plane: "Plane") -> None:
-    """At its hour, on captures of the hour before, with the files, names and status that AWS gives."""
+    """At its hour, on the previous hour's captures, with AWS's files, names and status."""
     plane.sagemaker.create_data_quality_job_definition(**_definition(plane, "hourly"))
     plane.sagemaker.create_monitoring_schedule(
         MonitoringScheduleName="hourly", MonitoringScheduleConfig=_config("hourly")
@@ -140,7 +140,7 @@ def test_a_schedule_analyzes_the_hour_before(plane: "Plane") -> None:
     assert (found["MonitoringExecutionStatus"], found.get("FailureReason")) == ("CompletedWithViolations", None)
     job = plane.sagemaker.describe_processing_job(ProcessingJobName=found["ProcessingJobArn"].rpartition("/")[2])
     assert job["ProcessingJobName"].startswith(f"data-quality-monitoring-{at:%Y%m%d%H%M}-")
-    assert job["ProcessingEndTime"] < at + timedelta(minutes=15)  # the jump has waited for it
+    assert job["ProcessingEndTime"] < at + timedelta(minutes=15)  # the jump waited for it
     assert job["MonitoringScheduleArn"].endswith(":monitoring-schedule/hourly")
     assert job["ExitMessage"] == "CompletedWithViolations: Job completed successfully with 1 violations."
     folder = f"executions/DataQuality/{ENDPOINT}/hourly/{at:%Y/%m/%d/%H}"
@@ -165,7 +165,7 @@ def test_a_schedule_analyzes_the_hour_before(plane: "Plane") -> None:
 
 
 def test_labels_are_joined_before_quality_is_analyzed(plane: "Plane") -> None:
-    """Two jobs: the first writes merged records, the second what they say."""
+    """Two jobs: the first writes merged records, the second their metrics."""
     plane.sagemaker.create_model_quality_job_definition(**_definition(plane, "quality", "ModelQuality"))
     plane.sagemaker.create_monitoring_schedule(
         MonitoringScheduleName="quality", MonitoringScheduleConfig=_config("quality", "ModelQuality")
@@ -196,7 +196,7 @@ def test_labels_are_joined_before_quality_is_analyzed(plane: "Plane") -> None:
 
 
 def test_an_hour_without_captures_fails_in_awss_words(plane: "Plane") -> None:
-    """Not a silent success."""
+    """Instead of a silent success."""
     plane.sagemaker.create_data_quality_job_definition(**_definition(plane, "empty"))
     plane.sagemaker.create_monitoring_schedule(
         MonitoringScheduleName="empty", MonitoringScheduleConfig=_config("empty")
@@ -230,7 +230,7 @@ def test_a_stopped_schedule_is_not_due(plane: "Plane") -> None:
 
 @pytest.mark.parametrize("status", ["Pending", "InProgress"])
 def test_a_schedule_stays_while_it_executes(status: str) -> None:
-    """Its deletion is refused until the execution has ended."""
+    """Its deletion is rejected until the execution has ended."""
     request = {"MonitoringScheduleName": "busy"}
     with request_scope(str(uuid.uuid4().int)[:12], "eu-west-1"):
         resource_store.add("MonitoringSchedule", "busy", dict(request))
@@ -247,7 +247,7 @@ def test_a_schedule_stays_while_it_executes(status: str) -> None:
 
 
 def test_a_definition_goes_only_when_no_schedule_names_it(plane: "Plane") -> None:
-    """The order that the construct keeps."""
+    """In the order of the construct."""
     for name in ("old", "new"):
         plane.sagemaker.create_data_quality_job_definition(**_definition(plane, name))
     plane.sagemaker.create_monitoring_schedule(MonitoringScheduleName="held", MonitoringScheduleConfig=_config("old"))
@@ -296,7 +296,7 @@ def test_what_is_not_here_is_refused_by_name(plane: "Plane", changes: dict[str, 
 
 @pytest.mark.parametrize("expression", ["rate(1 hour)", "NOW", "cron(30 * ? * * *)", "cron(0 24 ? * * *)"])
 def test_only_documented_times_are_taken(plane: "Plane", expression: str) -> None:
-    """An hour, or hours."""
+    """Hourly, or every few hours."""
     with pytest.raises(ClientError, match="ScheduleExpression must be cron"):
         plane.sagemaker.create_monitoring_schedule(
             MonitoringScheduleName="never", MonitoringScheduleConfig=_config("x", expression=expression)
@@ -304,7 +304,7 @@ def test_only_documented_times_are_taken(plane: "Plane", expression: str) -> Non
 
 
 def test_a_stack_replaces_a_definition_under_its_schedule(plane: "Plane") -> None:
-    """The new one first, then the schedule, the old one last; a changed definition of the same name is refused."""
+    """The new definition first, then the schedule, the old one last; a changed definition with the same name is rejected."""
     cloudformation = plane.cloud.client("cloudformation")
 
     def template(name: str, size: int) -> str:

@@ -1,4 +1,4 @@
-"""A monitor with the engine SageMaker Model Monitor, deployed with IAM enforced: from captures by executions to the report."""
+"""A monitor with SageMaker Model Monitor as its engine, deployed with IAM enforced: from captures by executions to the report."""
 
 import json
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ SETTINGS = SageMakerModelMonitor(
 
 @dataclass
 class Served:
-    """A model that is served, for the monitor."""
+    """The monitor's endpoint."""
 
     business_unit: BusinessUnit
     rollout: Any
@@ -67,7 +67,7 @@ def _assembly(folder: Path, *, monitored: bool, settings: SageMakerModelMonitor 
     outputs = {"Artifacts": unit.artifacts.bucket_name, "Table": table.table_name}
     if monitored:
         with pytest.MonkeyPatch.context() as patch:
-            # a stand-in for the wheels of the layer, which the embedded cloud does not mount
+            # in place of the layer's wheels, which the embedded cloud does not mount
             patch.setattr(layer_wheels, "ASSETS", folder / "assets")
             (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
             monitor = ModelMonitor(
@@ -119,7 +119,7 @@ class Native:
         self.plane.endpoint(ENDPOINT, ENDPOINT)
 
     def promote(self, outputs: dict[str, str]) -> None:
-        """Let a model be live, with its baseline."""
+        """Make a model with its baseline live."""
         baseline = Baseline(
             features=(number_baseline("price", TRAINED),),
             rows=5000,
@@ -141,7 +141,7 @@ class Native:
         self.plane.cloud.client("dynamodb").put_item(TableName=outputs["Table"], Item=row)
 
     def call(self, bucket: str, prices: np.ndarray, at: datetime, error: float = 0.0) -> None:
-        """Capture a call a price in an hour, and upload the labels an hour later."""
+        """Capture one call per price in an hour, and upload the labels an hour later."""
         lines, labels = [], []
         for number, price in enumerate(prices):
             sides = (("endpointInput", "INPUT", price), ("endpointOutput", "OUTPUT", price + error))
@@ -174,7 +174,7 @@ class Native:
         return found
 
     def decide(self, outputs: dict[str, str]) -> MonitorReport:
-        """Call the deciding function for now."""
+        """Invoke the deciding function for the current time."""
         payload = json.dumps({"time": self.now.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
         answer = self.plane.cloud.client("lambda").invoke(FunctionName=outputs["Decide"], Payload=payload)
         body = json.loads(answer["Payload"].read())
@@ -183,7 +183,7 @@ class Native:
 
 
 def test_executions_become_the_report_of_every_engine(plane: "Plane", tmp_path: Path) -> None:
-    """Without the endpoint it is refused as on AWS; then roles suffice, drift and errors are found, by a named analyzer."""
+    """Without the endpoint it is rejected as on AWS; then roles suffice, drift and errors are found, by a named analyzer."""
     native = Native(plane, tmp_path)
     first = native.deploy(monitored=False)
     with pytest.raises(deployer.DeployError, match=f"Endpoint '{ENDPOINT}' does not exist"):
@@ -193,7 +193,7 @@ def test_executions_become_the_report_of_every_engine(plane: "Plane", tmp_path: 
     assert native.decide(outputs).drift.state is MonitorState.NOT_YET_DEPLOYED
 
     native.promote(outputs)
-    assert native.decide(outputs).drift.state is MonitorState.NO_TRAFFIC  # and the baselines are put
+    assert native.decide(outputs).drift.state is MonitorState.NO_TRAFFIC  # this also uploads the baselines
     hour = native.hour()
     native.call(outputs["Artifacts"], np.random.default_rng(2).normal(14, 2, 400), hour, error=1.0)
     at = hour + timedelta(hours=2)

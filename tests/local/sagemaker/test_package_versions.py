@@ -33,7 +33,7 @@ def _group(plane: "Plane", name: str, versions: int = 0, **more: Any) -> list[st
 
 
 def test_versions_count_up_in_a_group(plane: "Plane") -> None:
-    """Each package is the next version, waits for approval, and shows the digest of its image."""
+    """Each package is the next version, pending approval, with the digest of its image."""
     arns = _group(plane, "counting", 2)
     assert arns == [f"arn:aws:sagemaker:us-east-1:000000000000:model-package/counting/{n}" for n in (1, 2)]
     described = plane.sagemaker.describe_model_package(ModelPackageName=arns[1])
@@ -54,7 +54,7 @@ def test_deleted_versions_are_not_used_again(plane: "Plane") -> None:
 
 
 def test_approval_sends_the_fields_that_changed(plane: "Plane") -> None:
-    """Approving tells ModelApprovalStatus; recording metadata later tells only them, so a rule can tell both apart."""
+    """An approval's event has ModelApprovalStatus, a later metadata update only metadata, so rules can distinguish them."""
     (arn,) = _group(plane, "approving", 1)
     plane.sagemaker.update_model_package(
         ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="by policy"
@@ -78,7 +78,7 @@ def test_approval_sends_the_fields_that_changed(plane: "Plane") -> None:
 
 
 def test_metadata_are_merged_and_removed(plane: "Plane") -> None:
-    """New metadata join the old ones; keys to remove go."""
+    """New metadata are merged; listed keys are removed."""
     (arn,) = _group(plane, "metadata", 1, CustomerMetadataProperties={"a": "1", "b": "2"})
     plane.sagemaker.update_model_package(
         ModelPackageArn=arn, CustomerMetadataProperties={"c": "3"}, CustomerMetadataPropertiesToRemove=["a"]
@@ -88,7 +88,7 @@ def test_metadata_are_merged_and_removed(plane: "Plane") -> None:
 
 
 def test_lists_approved_versions_newest_first(plane: "Plane") -> None:
-    """ListModelPackages filters by group and approval, sorts and pages."""
+    """ListModelPackages filters by group and approval, sorts and paginates."""
     arns = _group(plane, "listing", 4)
     for arn in arns[:3]:
         plane.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
@@ -104,7 +104,7 @@ def test_lists_approved_versions_newest_first(plane: "Plane") -> None:
 
 
 def test_says_who_made_and_who_changed_a_package(plane: "Plane") -> None:
-    """A session of a role by its ARN and principal id, for a caller with temporary credentials as for a machine's tasks.
+    """A role session by its ARN and principal id, for temporary credentials and for a machine's tasks.
 
     ``UserContext`` and ``IamIdentity`` of botocore's model; ids as GetCallerIdentity has them:
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
@@ -180,7 +180,7 @@ def test_client_token_makes_one_version(plane: "Plane") -> None:
 
 
 def test_group_is_described_listed_and_deleted(plane: "Plane") -> None:
-    """A group without versions can go."""
+    """A group without versions can be deleted."""
     _group(plane, "empty")
     described = plane.sagemaker.describe_model_package_group(ModelPackageGroupName="empty")
     assert described["ModelPackageGroupArn"] == GROUP_ARN + "empty"
@@ -192,7 +192,7 @@ def test_group_is_described_listed_and_deleted(plane: "Plane") -> None:
 
 
 def test_fails_to_delete_a_group_with_versions(plane: "Plane") -> None:
-    """A group with versions stays: ConflictException."""
+    """A group with versions cannot be deleted: ConflictException."""
     _group(plane, "full", 1)
     with pytest.raises(ClientError, match="still contains model packages") as error:
         plane.sagemaker.delete_model_package_group(ModelPackageGroupName="full")
@@ -200,13 +200,13 @@ def test_fails_to_delete_a_group_with_versions(plane: "Plane") -> None:
 
 
 def test_fails_on_a_package_without_a_group(plane: "Plane") -> None:
-    """Unversioned packages are not here."""
+    """Unversioned packages are not supported."""
     with pytest.raises(ClientError, match="give ModelPackageGroupName"):
         plane.sagemaker.create_model_package(ModelPackageName="alone", InferenceSpecification=_specification())
 
 
 def test_fails_to_make_a_model_of_an_unapproved_package(plane: "Plane") -> None:
-    """Only approved packages are deployed; an approved one gives image, data and environment."""
+    """Only approved packages can be deployed; an approved one provides image, data and environment."""
     data = plane.put_model("packaged")
     plane.sagemaker.create_model_package_group(ModelPackageGroupName="deployable")
     arn = plane.sagemaker.create_model_package(

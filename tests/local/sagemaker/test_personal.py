@@ -1,4 +1,4 @@
-"""A canary in a personal field is found nowhere in the cloud: not in captures, logs, tables, or what monitors make of them."""
+"""A canary value in a personal field is found nowhere in the cloud: not in captures, logs, tables, or monitor results."""
 
 import json
 from collections.abc import Iterator
@@ -45,13 +45,13 @@ def _files(plane: "Plane") -> Iterator[bytes]:
 
 
 def _found(plane: "Plane", text: str) -> list[str]:
-    """Return where a text is found."""
+    """Return where a string is found."""
     places = {"objects": _objects, "logs": _logs, "rows": _rows, "files": _files}
     return [name for name, read in places.items() if any(text.encode() in content for content in read(plane))]
 
 
 def test_a_canary_in_personal_fields_is_found_nowhere(plane: "Plane") -> None:
-    """A field that is not personal is found in the captures, so the search would find the canary too."""
+    """The same search finds a field that is not personal in the captures."""
     key = plane.cloud.client("secretsmanager").create_secret(Name="hash", SecretString="k" * 64)["ARN"]
     entry = EndpointEntry(
         endpoint="personal",

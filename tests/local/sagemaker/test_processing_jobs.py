@@ -59,7 +59,7 @@ def _rows(plane: "Plane") -> None:
 
 
 def test_inputs_come_and_outputs_go(plane: "Plane") -> None:
-    """The script reads its inputs under the mapped path; what it writes lands under the output's URI."""
+    """The script reads its inputs under the mapped path; its output is uploaded under the output's URI."""
     plane.sagemaker.create_processing_job(**_request(plane, "processed", Environment={"A": "b"}))
     described = _ended(plane, "processed")
     assert described["ProcessingJobStatus"] == "Completed"
@@ -76,7 +76,7 @@ def test_inputs_come_and_outputs_go(plane: "Plane") -> None:
 
 
 def test_failure_keeps_the_exit_message(plane: "Plane") -> None:
-    """Exit 3 is Failed, with the text of /opt/ml/output/message; nothing is uploaded, and the event says so."""
+    """Exit 3 is Failed, with the content of /opt/ml/output/message; nothing is uploaded, and the event says so."""
     plane.sagemaker.create_processing_job(**_request(plane, "unprocessed", "failure"))
     described = _ended(plane, "unprocessed")
     assert described["ProcessingJobStatus"] == "Failed"
@@ -99,7 +99,7 @@ def test_missing_input_fails_the_job(plane: "Plane") -> None:
 
 
 def test_isolated_job_has_no_credentials(plane: "Plane") -> None:
-    """Network isolation takes the endpoint and the credentials away, as in a container without a network."""
+    """Network isolation removes the endpoint and the credentials, as in a container without a network."""
     plane.sagemaker.create_processing_job(**_request(plane, "isolated", NetworkConfig={"EnableNetworkIsolation": True}))
     assert _ended(plane, "isolated")["ProcessingJobStatus"] == "Completed"
     seen = json.loads(plane.s3.get_object(Bucket=BUCKET, Key="reports/isolated/seen.json")["Body"].read())
@@ -121,7 +121,7 @@ def test_stops_on_request(plane: "Plane") -> None:
 
 
 def test_fails_on_a_path_outside_processing(plane: "Plane") -> None:
-    """A local path outside /opt/ml/processing is refused."""
+    """A local path outside /opt/ml/processing is rejected."""
     request = _request(plane, "outside")
     request["ProcessingInputs"][0]["S3Input"]["LocalPath"] = "/opt/ml/processing/../../etc"
     with pytest.raises(ClientError, match="must lie under /opt/ml/processing"):
@@ -129,6 +129,6 @@ def test_fails_on_a_path_outside_processing(plane: "Plane") -> None:
 
 
 def test_fails_on_an_absent_job(plane: "Plane") -> None:
-    """An absent job is refused in the service's words."""
+    """A missing job is rejected with the service's message."""
     with pytest.raises(ClientError, match="Could not find requested job with name: absent"):
         plane.sagemaker.describe_processing_job(ProcessingJobName="absent")

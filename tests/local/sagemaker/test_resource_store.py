@@ -1,4 +1,4 @@
-"""Records by account and region, and the lists of them."""
+"""Records by account and region, and their lists."""
 
 import uuid
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def _list(**request: Any) -> dict[str, Any]:
 
 
 def test_arns_are_lower_case_and_found_again() -> None:
-    """An ARN has lost the case of its name; the name is found by it all the same."""
+    """An ARN has its name in lower case; the original name is found nevertheless."""
     _models("Demand-Forecast")
     arn = resource_store.get("Model", "Demand-Forecast")["ModelArn"]
     assert arn.endswith(":model/demand-forecast")
@@ -43,7 +43,7 @@ def test_arns_are_lower_case_and_found_again() -> None:
 
 
 def test_accounts_do_not_see_each_other() -> None:
-    """The same name is free in another account, and a record is only found in its own."""
+    """The same name is free in another account, and a record is found only in its own."""
     _models("same")
     with _account():
         with pytest.raises(ServiceError, match=r'Could not find model "arn:'):
@@ -54,7 +54,7 @@ def test_accounts_do_not_see_each_other() -> None:
 
 
 def test_update_changes_takes_away_and_stamps() -> None:
-    """None takes a member away, and each change moves LastModifiedTime."""
+    """None removes a member, and each change updates LastModifiedTime."""
     record = resource_store.add("Endpoint", "e", {"EndpointStatus": "Failed", "FailureReason": "x"})
     before = record["LastModifiedTime"]
     resource_store.update(record, EndpointStatus="InService", FailureReason=None)
@@ -66,7 +66,7 @@ def test_update_changes_takes_away_and_stamps() -> None:
 
 @given(names=st.sets(st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True), max_size=30), size=st.integers(1, 7))
 def test_pages_hold_everything_once_in_order(names: set[str], size: int) -> None:
-    """Whatever the page size, the pages together are the sorted list."""
+    """For every page size the pages together are the sorted list."""
     with _account():
         _models(*names)
         found: list[str] = []
@@ -82,7 +82,7 @@ def test_pages_hold_everything_once_in_order(names: set[str], size: int) -> None
 
 
 def test_a_page_goes_on_after_a_deletion() -> None:
-    """The record that a page ended with may be gone when the next page is asked for."""
+    """The last record of a page may be deleted before the next page is requested."""
     _models("a", "b", "c")
     page = _list(SortBy="Name", SortOrder="Ascending", MaxResults=2)
     resource_store.remove("Model", "b")
@@ -91,7 +91,7 @@ def test_a_page_goes_on_after_a_deletion() -> None:
 
 
 def test_filters_by_name_and_time() -> None:
-    """Names are compared without case, times by their seconds; the newest come first where nothing is asked."""
+    """Names are compared case-insensitively, times by seconds; newest first by default."""
     _models("one", "two", "twofold")
     created = resource_store.get("Model", "two")["CreationTime"].timestamp()
     assert [row["ModelName"] for row in _list(NameContains="TWO")["Models"]] == ["twofold", "two"]
@@ -100,6 +100,6 @@ def test_filters_by_name_and_time() -> None:
 
 
 def test_fails_on_a_token_of_somebody_else() -> None:
-    """A token that no page gave is refused."""
+    """An unknown token is rejected."""
     with pytest.raises(ServiceError, match="Invalid pagination token"):
         _list(NextToken="bm90IGpzb24=")

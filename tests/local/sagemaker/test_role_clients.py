@@ -1,6 +1,6 @@
-"""Execution roles: https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html.
+"""Clients of execution roles: https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html.
 
-Keys to paths, and archives that depend on their contents only.
+S3 keys map to paths, and archives depend on their contents only.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def _create(plane: "Plane", name: str, role: str) -> None:
 def test_role_of_a_model_may_be_bound_to_account_and_region(
     plane: "Plane", name: str, resource: str, is_assumed: bool
 ) -> None:
-    """For inference SageMaker sends its account and ``...:*``, letter by letter, and no ARN of a model or endpoint."""
+    """For inference SageMaker sends its account and ``...:*`` literally, and no ARN of a model or endpoint."""
     source = f"arn:aws:sagemaker:us-east-1:000000000000:{resource}"
     condition = {"StringEquals": {"aws:SourceAccount": "000000000000"}, "ArnLike": {"aws:SourceArn": source}}
     role = _role(plane, f"bound-{name}", SERVICE, condition)
@@ -71,7 +71,7 @@ def test_fails_on_a_role_that_does_not_trust_the_service(
 
 
 def _isolated_network(plane: "Plane", *, endpoint: bool) -> dict[str, list[str]]:
-    """Make a network without a way to the internet, with or without a gateway endpoint of S3; return its ``VpcConfig``."""
+    """Make a network without internet access, with or without a gateway endpoint of S3; return its ``VpcConfig``."""
     ec2 = plane.cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.4.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.4.0.0/24")["Subnet"]["SubnetId"]
@@ -121,7 +121,7 @@ def test_a_job_loads_its_data_through_its_network(plane: "Plane") -> None:
 
 
 def test_a_job_with_an_endpoint_of_s3_needs_no_other_for_its_logs(plane: "Plane") -> None:
-    """Log lines and metrics are the service's own calls, from its own network."""
+    """Log lines and metrics are sent by the service from its own network."""
     ended = _train(plane, "reached", _isolated_network(plane, endpoint=True))
 
     assert ended["TrainingJobStatus"] == "Completed", ended.get("FailureReason")
@@ -132,7 +132,7 @@ def test_a_job_with_an_endpoint_of_s3_needs_no_other_for_its_logs(plane: "Plane"
 
 
 class _Bucket:
-    """An identity whose S3 keeps objects in memory."""
+    """An identity with an in-memory S3."""
 
     def __init__(self, **objects: bytes) -> None:
         self.objects = objects
@@ -158,7 +158,7 @@ class _Bucket:
         Path(path).write_bytes(self.objects[key])
 
     def upload_file(self, path: str, bucket: str, key: str, ExtraArgs: dict[str, str]) -> None:  # noqa: N803 - boto3's
-        """Keep a file."""
+        """Store a file."""
         assert (bucket, ExtraArgs) == ("b", {})
         self.objects[key] = Path(path).read_bytes()
 
@@ -179,7 +179,7 @@ def test_objects_lie_relative_to_their_prefix(prefix: str, key: str, expected: s
 
 
 def test_downloads_all_objects_but_folder_markers(tmp_path: Path) -> None:
-    """Every object under the prefix becomes a file; keys that end with a slash are no files."""
+    """Every object under the prefix becomes a file; keys that end with a slash are skipped."""
     bucket = _Bucket(**{"in/": b"", "in/a": b"1", "in/deep/b": b"2", "out": b"3"})
     assert role_clients.download("s3://b/in/", tmp_path / "data", bucket) == 2  # type: ignore[arg-type]
     assert (tmp_path / "data/a").read_bytes() == b"1"
@@ -187,7 +187,7 @@ def test_downloads_all_objects_but_folder_markers(tmp_path: Path) -> None:
 
 
 def test_fails_on_a_key_that_leaves_the_folder(tmp_path: Path) -> None:
-    """A key with parent folders in it is refused."""
+    """A key with parent folders is rejected."""
     bucket = _Bucket(**{"in/../../x": b"1"})
     with pytest.raises(ValueError, match="leads out of the folder"):
         role_clients.download("s3://b/in/", tmp_path / "data", bucket)  # type: ignore[arg-type]
@@ -204,7 +204,7 @@ def test_uploads_files_under_the_prefix(tmp_path: Path) -> None:
 
 
 def test_archives_of_equal_contents_are_equal(tmp_path: Path) -> None:
-    """Times, owners and modes leave no trace, so a model's hash names its contents."""
+    """Times, owners and modes are normalized, so a model's hash depends on its contents."""
     digests = []
     for name, moment in (("one", 0), ("two", 1_000_000_000)):
         folder = tmp_path / name / "model"

@@ -1,4 +1,4 @@
-"""Our own image on the embedded cloud: its training job, its registry entry, its server, and a call that is captured."""
+"""Our own image on the embedded cloud: its training job, registry entry, server, and a captured call."""
 
 import hashlib
 import io
@@ -45,7 +45,7 @@ signature = {"inputs": [{"name": "x", "type": "number"}], "output": "units"}
 
 
 def test_model_is_trained_registered_served_and_captured(plane: "Plane") -> None:
-    """From rows to a prediction that is found in the capture, all by the real entry points."""
+    """From rows to a captured prediction, all by the real entry points."""
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("train.py", SCRIPT)
@@ -123,7 +123,7 @@ def test_model_is_trained_registered_served_and_captured(plane: "Plane") -> None
 
 
 def test_a_job_fails_with_why_its_environment_cannot_be_made(plane: "Plane") -> None:
-    """The reason has the fix; an image whose digest is of no lock is refused when the job is created."""
+    """The reason has the fix; an image digest without a lock is rejected at the job's creation."""
     lock = f"# uv pip compile --python-version 3.4\none==1.0 --hash=sha256:{'0a' * 32}\n".encode()
     digest = hashlib.sha256(lock).hexdigest()
     plane.s3.create_bucket(Bucket="plane-assets")

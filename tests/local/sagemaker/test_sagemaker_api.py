@@ -1,6 +1,6 @@
-"""Tags by boto3.
+"""The service's front: tags by boto3, rejected requests, and the format of errors.
 
-The service's front: what is refused, and how an error leaves.
+Errors have the format of the protocol.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ def _tags(start: int, end: int) -> list[dict[str, str]]:
 
 
 def test_tags_are_listed_in_pages_and_end_with_their_resource(plane: "Plane") -> None:
-    """Fifty tags fit; a page holds what was asked for; the tags go with the resource."""
+    """At most fifty tags; a page has the requested number; tags are deleted with the resource."""
     made = plane.sagemaker.create_model_package_group(ModelPackageGroupName="tagged", Tags=_tags(0, 2))
     arn = made["ModelPackageGroupArn"]
     assert plane.sagemaker.add_tags(ResourceArn=arn, Tags=[*_tags(2, 50), {"Key": "k0", "Value": "new"}])["Tags"]
@@ -44,7 +44,7 @@ def _answer(path: str, body: bytes, **headers: str) -> tuple[int, dict[str, str]
 
 
 def test_fails_on_an_operation_that_is_not_here(plane: "Plane") -> None:
-    """Any other operation is refused by its name."""
+    """Any other operation is rejected by its name."""
     with pytest.raises(
         ClientError, match="ListNotebookInstances is not an operation of the embedded SageMaker"
     ) as error:
@@ -80,7 +80,7 @@ def test_errors_of_the_runtime_have_its_own_shape() -> None:
 
 
 def test_fails_on_other_ways_to_invoke() -> None:
-    """Async and streaming invocations are refused by name."""
+    """Asynchronous and streaming invocations are rejected by name."""
     _, _, content = _answer("/endpoints/absent/invocations-with-response-stream", b"")
     assert content["Message"].startswith(
         "the embedded SageMaker runtime has InvokeEndpoint and InvokeEndpointAsync only, got /endpoints/absent/"

@@ -72,7 +72,7 @@ def _outputs(stack: dict[str, Any]) -> dict[str, str]:
 
 
 def test_stack_is_created_updated_rolled_back_and_deleted(plane: "Plane") -> None:
-    """One stack through its life: creation, replacement of model and config under the endpoint, failure, deletion."""
+    """One stack's lifecycle: creation, replacement of model and config under the endpoint, failure, deletion."""
     cloudformation = plane.cloud.client("cloudformation")
     cloudformation.create_stack(StackName="serving", TemplateBody=json.dumps(_template(plane, "first")))
     created = _ended(plane, "serving")
@@ -122,7 +122,7 @@ def test_stack_is_created_updated_rolled_back_and_deleted(plane: "Plane") -> Non
 
 
 def test_deploys_what_the_constructs_do_with_an_endpoint(plane: "Plane") -> None:
-    """A canary with its alarm, other capacities, and numbers and booleans as text, as templates carry them."""
+    """A canary with its alarm, other capacities, and numbers and booleans as strings, as in templates."""
     cloudformation = plane.cloud.client("cloudformation")
     routing = {
         "Type": "CANARY",
@@ -185,7 +185,7 @@ def test_deploys_what_the_constructs_do_with_an_endpoint(plane: "Plane") -> None
 def test_deploys_every_capacity(
     plane: "Plane", variant: dict[str, Any], extra: dict[str, Any], shown: dict[str, Any]
 ) -> None:
-    """Serverless and asynchronous endpoints come from a template too."""
+    """Serverless and asynchronous endpoints from a template."""
     name = f"capacity-{len(extra)}"
     template = json.loads(json.dumps(_template(plane, "first")).replace("declared", name))
     named = {"VariantName": "AllTraffic", "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]}}
@@ -212,7 +212,7 @@ def test_deploys_every_capacity(
 def test_refusal_fails_the_resource_with_the_services_reason(
     plane: "Plane", properties: dict[str, Any], reason: str
 ) -> None:
-    """A resource that SageMaker refuses is CREATE_FAILED with SageMaker's message."""
+    """A rejected resource is CREATE_FAILED with SageMaker's message."""
     cloudformation = plane.cloud.client("cloudformation")
     model = {"ExecutionRoleArn": plane.role, "PrimaryContainer": {"Image": IMAGE}} | properties
     name = f"refused-{len(reason)}"
@@ -224,7 +224,7 @@ def test_refusal_fails_the_resource_with_the_services_reason(
 
 
 def test_what_has_a_name_of_its_own_is_not_replaced(plane: "Plane") -> None:
-    """A change that needs another resource fails the update, in CloudFormation's words, and the named one stays."""
+    """A change that requires replacement fails the update with CloudFormation's message, and the named resource stays."""
     cloudformation = plane.cloud.client("cloudformation")
     model = {"ModelName": "custom-named", "ExecutionRoleArn": plane.role, "PrimaryContainer": {"Image": IMAGE}}
     for environment in ({}, {"PING": "exit"}):

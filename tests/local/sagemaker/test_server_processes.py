@@ -1,4 +1,4 @@
-"""Processes of containers: which share what our server loads, and that a forked one is what a started one would be."""
+"""Processes of containers: which share our server's modules, and that a forked one equals a started one."""
 
 import os
 import subprocess
@@ -29,13 +29,13 @@ TRAIN = [sys.executable, "-m", "mlops_runtime.jobs.train"]
     ],
 )
 def test_only_our_server_and_jobs_are_shared(command: list[str], expected: bool) -> None:
-    """Another program has a process of its own."""
+    """Other programs have processes of their own."""
     assert server_processes.is_shareable(command) is expected
 
 
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Any, ForkServer]]:
-    """Start with no process that others are forked from, and end those of the test."""
+    """Start without a fork server, and end those of the test."""
     found: dict[Any, ForkServer] = {}
     monkeypatch.setattr(server_processes, "_servers", found)
     yield found
@@ -46,7 +46,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Any, ForkServer]]:
 def test_what_is_loaded_has_the_containers_variables_and_none_of_this_machines(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servers: dict[Any, ForkServer]
 ) -> None:
-    """As it is loaded with them: a machine that tunes OpenBLAS for itself, or keeps ONNX Runtime silent or not, shares too."""
+    """Modules are loaded with the container's variables, so OPENBLAS or ONNX Runtime settings of this machine do not matter."""
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     container = {"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "7"}
@@ -67,7 +67,7 @@ def test_what_is_loaded_has_the_containers_variables_and_none_of_this_machines(
 def test_sets_of_variables_beyond_a_few_have_processes_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servers: dict[Any, ForkServer]
 ) -> None:
-    """A path that differs from job to job would keep one after another in memory."""
+    """Paths that differ per job would keep one fork server after another in memory."""
     monkeypatch.setattr(server_processes, "_MOST", 1)
     one, other = ({"PATH": os.environ["PATH"], "OMP_NUM_THREADS": number} for number in ("1", "2"))
 
@@ -80,7 +80,7 @@ def test_sets_of_variables_beyond_a_few_have_processes_of_their_own(
 
 
 def test_a_forked_server_says_what_it_lacks_and_ends(tmp_path: Path) -> None:
-    """It leads a group, has the given environment and folder alone, and its errors are among its output."""
+    """It leads a process group, has only the given environment and folder, and its errors are in its output."""
     environment = _read_at_load() | {"PATH": os.environ["PATH"], "MLOPS_OPT_ML": str(tmp_path)}
 
     processes = [server_processes.start(SERVE, env=environment, cwd=tmp_path) for _ in range(2)]
@@ -94,7 +94,7 @@ def test_a_forked_server_says_what_it_lacks_and_ends(tmp_path: Path) -> None:
 
 
 def test_a_forked_job_is_what_a_started_one_would_be(tmp_path: Path) -> None:
-    """The second job of a kind finds its module loaded, and says and leaves the same as one that Python starts."""
+    """The second job of a kind finds its module loaded, with the same output and files as one started by Python."""
     environment = _read_at_load() | {"PATH": os.environ["PATH"]}
 
     ended = []
@@ -123,7 +123,7 @@ def test_a_forked_job_is_what_a_started_one_would_be(tmp_path: Path) -> None:
 
 
 def test_others_are_started(tmp_path: Path) -> None:
-    """With their errors among their output, in a group of their own."""
+    """Their errors are in their output, and they lead a process group."""
     process = server_processes.start(
         [sys.executable, "-c", "import os, sys; print(os.getpgrp() == os.getpid(), file=sys.stderr)"],
         env=dict(os.environ),
@@ -137,7 +137,7 @@ def test_others_are_started(tmp_path: Path) -> None:
 
 
 def test_a_forked_server_is_killed_with_its_group(tmp_path: Path) -> None:
-    """The group is there as soon as the process is known."""
+    """The group exists as soon as the process is known."""
     process = server_processes.start(SERVE, env=_read_at_load() | {"PATH": os.environ["PATH"]}, cwd=tmp_path)
     assert process.stdout is not None
 
@@ -150,7 +150,7 @@ def test_a_forked_server_is_killed_with_its_group(tmp_path: Path) -> None:
 
 
 def _ended(process: "subprocess.Popen[bytes] | ForkedModule") -> None:
-    """Wait for a server that has no model."""
+    """Wait for a server without a model."""
     assert process.stdout is not None
     with process.stdout:
         assert b"mlops serving" in process.stdout.read()
@@ -158,5 +158,5 @@ def _ended(process: "subprocess.Popen[bytes] | ForkedModule") -> None:
 
 
 def _read_at_load() -> dict[str, str]:
-    """What the processes of these tests are loaded with."""
+    """The module that the processes of these tests load."""
     return {name: value for name, value in os.environ.items() if name.startswith(server_processes._READ_AT_LOAD)}

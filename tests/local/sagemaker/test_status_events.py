@@ -14,7 +14,7 @@ from mlops_local.sagemaker import resource_store, status_events
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The entries that reach the default bus, from an account of its own."""
+    """Return the entries that reach the default bus, in an account of its own."""
     entries: list[dict[str, Any]] = []
 
     def put(data: dict[str, Any], allow_aws_source: bool = False) -> None:
@@ -43,7 +43,7 @@ def test_endpoint_statuses_are_upper_snake_case(sent: list[dict[str, Any]]) -> N
 
 
 def test_packages_have_iso_times_and_the_changed_fields(sent: list[dict[str, Any]]) -> None:
-    """A new package names no fields, an update names those that changed; private members stay private."""
+    """A new package's event has no changed fields, an update's has them; private members are left out."""
     record = resource_store.add("ModelPackage", "arn:aws:sagemaker:eu-west-1:0:model-package/g/1", {"Private": 1})
     status_events.model_package(record)
     status_events.model_package(record, ["ModelApprovalStatus"])

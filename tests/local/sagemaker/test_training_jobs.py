@@ -1,8 +1,8 @@
-"""Checkpoints of a job: brought from S3, and kept there.
+"""Training jobs by boto3 on the embedded cloud: real scripts as processes, checkpoints, managed spot training.
 
-Managed spot training: what is refused, and a job that goes on from its checkpoints on another instance.
+Managed spot training: invalid requests, and a job that continues from its checkpoints on another instance.
 
-Training jobs by boto3 on the embedded cloud: real scripts as processes.
+Checkpoints are downloaded from S3 at the start, and uploaded while the job runs.
 """
 
 import io
@@ -32,7 +32,7 @@ IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny@sha256:" + "0" * 64
 
 
 class _S3:
-    """A bucket in memory."""
+    """An in-memory bucket."""
 
     def __init__(self, objects: dict[str, bytes]) -> None:
         self.objects = objects
@@ -50,7 +50,7 @@ class _S3:
         Path(path).write_bytes(self.objects[key])
 
     def upload_file(self, path: str, bucket: str, key: str) -> None:
-        """Keep a file."""
+        """Store a file."""
         if bucket == "closed":
             raise OSError("not allowed")
         self.objects[key] = Path(path).read_bytes()
@@ -64,7 +64,7 @@ def _job(root: Path, bucket: str, objects: dict[str, bytes]) -> Any:
 
 
 def test_what_there_is_comes_and_what_is_written_goes(tmp_path: Path) -> None:
-    """Files come with their folders; only new and changed ones go, while the job runs and at its end."""
+    """Files keep their folders; only new and changed files are uploaded, during the job and at its end."""
     objects = {"c/job/deep/1": b"one", "c/job/2": b"two", "c/jobless/3": b"other"}
     folder, seen = tmp_path / "checkpoints", threading.Event()
     with training_jobs.kept(_job(tmp_path, "b", objects)):
@@ -81,7 +81,7 @@ def test_what_there_is_comes_and_what_is_written_goes(tmp_path: Path) -> None:
 
 
 def test_fails_when_the_role_may_not_write(tmp_path: Path) -> None:
-    """A job whose checkpoints cannot be kept fails, and says so."""
+    """A job fails, with the reason, if its checkpoints cannot be uploaded."""
     with (
         pytest.raises(JobError, match="ClientError: Checkpoint upload failed: not allowed"),
         training_jobs.kept(_job(tmp_path, "closed", {})),
@@ -123,7 +123,7 @@ def _ended(plane: "Plane", name: str) -> dict[str, Any]:
 
 
 def test_an_interrupted_job_goes_on_from_its_checkpoints(plane: "Plane") -> None:
-    """Checkpoints go to S3 while it runs; after the interruption it starts again with them, and ends well.
+    """Checkpoints are uploaded to S3 while it runs; after the interruption it restarts with them, and completes.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html and, for the secondary status,
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html
@@ -147,7 +147,7 @@ def test_an_interrupted_job_goes_on_from_its_checkpoints(plane: "Plane") -> None
 
 
 def test_a_job_that_waits_too_long_stops(plane: "Plane") -> None:
-    """``MaxWaitTimeInSeconds`` counts real seconds of all that the job takes; it comes to Stopped by MaxWaitTimeExceeded."""
+    """``MaxWaitTimeInSeconds`` counts real seconds of the whole job; it ends as Stopped, MaxWaitTimeExceeded."""
     condition = {"MaxRuntimeInSeconds": 8, "MaxWaitTimeInSeconds": 8}
     plane.sagemaker.create_training_job(**_request(plane, "impatient", steps=1000, StoppingCondition=condition))
     asked = {"TrainingJobName": "impatient"}
@@ -174,13 +174,13 @@ def test_a_job_that_waits_too_long_stops(plane: "Plane") -> None:
     ],
 )
 def test_fails_on_what_does_not_fit(plane: "Plane", changes: dict[str, Any], message: str) -> None:
-    """Nothing is started."""
+    """No job starts."""
     with pytest.raises(ClientError, match=message):
         plane.sagemaker.create_training_job(**_request(plane, "unfit", steps=1, **changes))
 
 
 def test_only_what_trains_on_spot_can_be_interrupted(plane: "Plane") -> None:
-    """Another name, another method and another body are refused by name."""
+    """An unknown job, another method and another body are rejected by name."""
     with pytest.raises(CloudError, match="'absent' is not a managed spot training job that trains now"):
         plane.cloud.interrupt_training("absent")
     assert training_jobs.control("GET", b"")[0] == 405
@@ -217,7 +217,7 @@ def _seen(plane: "Plane", uri: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def completed(plane: "Plane") -> Iterator[dict[str, Any]]:
-    """One job that uses all of the layout and ends well."""
+    """One completed job that uses the whole layout."""
     for key in ("sets/train/a.csv", "sets/train/deep/b.csv", "code/code.zip"):
         plane.s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
     plane.sagemaker.create_training_job(
@@ -243,13 +243,13 @@ def test_completes_with_a_model_in_s3(plane: "Plane", completed: dict[str, Any])
     steps = [step["Status"] for step in completed["SecondaryStatusTransitions"]]
     assert steps == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
     assert completed["CreationTime"] <= completed["TrainingStartTime"] < completed["TrainingEndTime"]
-    # sixty embedded seconds pass in a real one
+    # sixty embedded seconds take a real one
     assert completed["TrainingTimeInSeconds"] > 5
     assert completed["HyperParameters"] == {"depth": "6"}
 
 
 def test_script_sees_sagemakers_layout(plane: "Plane", completed: dict[str, Any]) -> None:
-    """Channels, configuration files, variables and mapped paths are what the container contract says."""
+    """Channels, configuration files, variables and mapped paths follow the container contract."""
     seen = _seen(plane, completed["ModelArtifacts"]["S3ModelArtifacts"])
     root, files = seen["environment"]["MLOPS_OPT_ML"], seen["files"]
     assert files["input/data/train/a.csv"] == "sets/train/a.csv"
@@ -265,7 +265,7 @@ def test_script_sees_sagemakers_layout(plane: "Plane", completed: dict[str, Any]
     assert env["WHERE"] == f"{root}/model"
     assert seen["arguments"]["path"] == f"{root}/input/data"
     assert "MLOPS_LOCAL_PORT" not in env
-    assert env["OMP_WAIT_POLICY"] == "PASSIVE"  # threads that wait leave the machine to what else runs on it
+    assert env["OMP_WAIT_POLICY"] == "PASSIVE"  # waiting threads must not use the machine's CPU
 
 
 def test_script_acts_as_the_jobs_role(plane: "Plane", completed: dict[str, Any]) -> None:
@@ -275,7 +275,7 @@ def test_script_acts_as_the_jobs_role(plane: "Plane", completed: dict[str, Any])
 
 
 def test_output_data_are_uploaded(plane: "Plane", completed: dict[str, Any]) -> None:
-    """What the script left in /opt/ml/output/data comes as output.tar.gz."""
+    """The content of /opt/ml/output/data is uploaded as output.tar.gz."""
     assert _seen(plane, f"s3://{BUCKET}/out/completed/output/output.tar.gz")["arguments"]["end"] == "well"
 
 
@@ -288,7 +288,7 @@ def test_lines_reach_cloudwatch_logs(plane: "Plane", completed: dict[str, Any]) 
 
 
 def test_events_tell_every_change(plane: "Plane", completed: dict[str, Any]) -> None:
-    """The event of a state change carries status, times in milliseconds and tags."""
+    """The state change event has status, times in milliseconds and tags."""
     found = plane.events(
         lambda e: e["detail"].get("TrainingJobName") == "completed" and e["detail"]["TrainingJobStatus"] == "Completed"
     )
@@ -330,7 +330,7 @@ def test_iam_applies_to_the_script(plane: "Plane") -> None:
 
 
 def test_stops_on_request(plane: "Plane") -> None:
-    """StopTrainingJob sends SIGTERM; the job is Stopped with what was in /opt/ml/model."""
+    """StopTrainingJob sends SIGTERM; the job is Stopped with the content of /opt/ml/model."""
     plane.sagemaker.create_training_job(**_request_training(plane, "stopped", "never"))
 
     def training() -> Any:
@@ -378,7 +378,7 @@ def test_overrun_is_stopped(plane: "Plane") -> None:
     ],
 )
 def test_a_job_that_writes_too_much_ends_while_it_writes(plane: "Plane", size: int, volume: int, reason: str) -> None:
-    """It fails with the limit and the fix, and nothing of it is kept: neither in its folder nor in S3."""
+    """It fails with the limit and the fix, and nothing is left in its folder or in S3."""
     request = _request_training(plane, f"writes-{volume}", "writes")
     request["AlgorithmSpecification"]["ContainerArguments"].append(f"bytes={size}")
     request["ResourceConfig"]["VolumeSizeInGB"] = volume
@@ -391,9 +391,9 @@ def test_a_job_that_writes_too_much_ends_while_it_writes(plane: "Plane", size: i
     plane.wait(lambda: not folder.exists(), "the end of the job's folder")
 
 
-@pytest.mark.slow  # with the tests that make the jobs
+@pytest.mark.slow  # like the tests that make the jobs
 def test_lists_in_pages(plane: "Plane", completed: dict[str, Any]) -> None:
-    """ListTrainingJobs filters by name and status and goes on from NextToken."""
+    """ListTrainingJobs filters by name and status and continues from NextToken."""
     pages = plane.sagemaker.get_paginator("list_training_jobs").paginate(
         NameContains="e", SortBy="Name", PaginationConfig={"PageSize": 1}
     )
@@ -405,14 +405,14 @@ def test_lists_in_pages(plane: "Plane", completed: dict[str, Any]) -> None:
 
 
 def test_fails_on_a_second_job_of_the_name(plane: "Plane", completed: dict[str, Any]) -> None:
-    """A name is used once: ResourceInUse in AWS's words."""
+    """A duplicate name is ResourceInUse with AWS's message."""
     with pytest.raises(ClientError, match="Job name must be unique within an AWS account and region") as error:
         plane.sagemaker.create_training_job(**_request_training(plane, "completed"))
     assert error.value.response["Error"]["Code"] == "ResourceInUse"
 
 
 def test_fails_on_an_absent_job(plane: "Plane") -> None:
-    """An absent job is a ValidationException, as the service says it."""
+    """A missing job is a ValidationException with the service's message."""
     with pytest.raises(ClientError, match="Requested resource not found") as error:
         plane.sagemaker.describe_training_job(TrainingJobName="absent")
     assert error.value.response["Error"]["Code"] == "ValidationException"
@@ -436,13 +436,13 @@ def test_fails_on_an_absent_job(plane: "Plane") -> None:
     ],
 )
 def test_fails_on_what_cannot_run(plane: "Plane", change: dict[str, Any], message: str) -> None:
-    """A request that AWS refuses, or that cannot be run here, is refused with the reason."""
+    """A request that AWS rejects, or that cannot run here, is rejected with the reason."""
     with pytest.raises(ClientError, match=message):
         plane.sagemaker.create_training_job(**_request_training(plane, "refused") | change)
 
 
 def test_fails_on_an_image_without_a_runner(plane: "Plane") -> None:
-    """An unknown image is refused by its repository and the table that lacks it."""
+    """The error has the unknown image's repository and the table of runners."""
     request = _request_training(plane, "unknown-image")
     request["AlgorithmSpecification"]["TrainingImage"] = "000000000000.dkr.ecr.us-east-1.amazonaws.com/xgboost:1"
     with pytest.raises(ClientError, match=r"no runner for image repository 'xgboost'.*mlops_local/runners.py"):

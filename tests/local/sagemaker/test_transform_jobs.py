@@ -1,4 +1,4 @@
-"""Transform jobs by boto3 on the embedded cloud: the model's own server is asked for each record."""
+"""Transform jobs by boto3 on the embedded cloud: the model's own server is called for each record."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -56,12 +56,12 @@ def _answers(plane: "Plane", name: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def model(plane: "Plane") -> str:
-    """A model that answers CSV in upper case and JSON with what its container knows."""
+    """A model that returns CSV in upper case, and for JSON its container's environment."""
     return plane.model("transforms", REGION_OF_MODEL="north")
 
 
 def test_each_object_is_answered_beside_its_name(plane: "Plane", model: str) -> None:
-    """Rows of an object go to the container; its answer lies below the output path, as <name>.out."""
+    """Rows of an object go to the container; its output is below the output path, as <name>.out."""
     _put(plane, "shouts", **{"a.csv": b"x\ny\n", "deep/b.csv": b"z\n"})
     plane.sagemaker.create_transform_job(**_request("shouts", model))
     described = _ended(plane, "shouts")
@@ -78,7 +78,7 @@ def test_each_object_is_answered_beside_its_name(plane: "Plane", model: str) -> 
 
 
 def test_one_record_a_request_and_the_jobs_own_variables(plane: "Plane", model: str) -> None:
-    """SingleRecord asks for each line by itself; the container knows that it answers a batch."""
+    """SingleRecord sends each line by itself; the container can tell that it serves a batch."""
     _put(plane, "singles", **{"rows.jsonl": b"{}\n{}\n{}\n"})
     request = _request("singles", model, kind="application/json", BatchStrategy="SingleRecord")
     plane.sagemaker.create_transform_job(**request, Environment={"OF_THE_JOB": "1"})
@@ -89,7 +89,7 @@ def test_one_record_a_request_and_the_jobs_own_variables(plane: "Plane", model: 
 
 
 def test_a_container_may_say_how_it_is_asked(plane: "Plane") -> None:
-    """What the container answers on /execution-parameters holds where the request says nothing."""
+    """The container's response on /execution-parameters applies where the request sets nothing."""
     model = plane.model("says-how", EXECUTION_PARAMETERS=json.dumps({"BatchStrategy": "SingleRecord"}))
     _put(plane, "said", **{"rows.csv": b"x\ny\n"})
     plane.sagemaker.create_transform_job(**_request("said", model))
@@ -98,12 +98,12 @@ def test_a_container_may_say_how_it_is_asked(plane: "Plane") -> None:
 
 
 def test_payloads_keep_to_their_limit(plane: "Plane", model: str) -> None:
-    """Lines are put together up to MaxPayloadInMB, and a line above it fails the job."""
+    """Lines are batched up to MaxPayloadInMB, and a longer line fails the job."""
     line = b"x" * 600_000 + b"\n"
     _put(plane, "fits", **{"rows.csv": line * 3})
     plane.sagemaker.create_transform_job(**_request("fits", model, MaxPayloadInMB=1, BatchStrategy="MultiRecord"))
     assert _ended(plane, "fits")["TransformJobStatus"] == "Completed"
-    # an answer a request, each with a line's end of its own after that of its last row
+    # one output per request, each with an extra line end after its last row
     assert _answers(plane, "fits")["rows.csv.out"].count("\n\n") == 3
     _put(plane, "large", **{"rows.csv": line * 3})
     whole = _request("large", model, MaxPayloadInMB=1)
@@ -124,7 +124,7 @@ def test_payloads_keep_to_their_limit(plane: "Plane", model: str) -> None:
     ],
 )
 def test_a_record_that_fails_fails_the_job(plane: "Plane", model: str, name: str, bad: bytes, reason: str) -> None:
-    """An answer that is not a 2xx, or none in time, fails the job; its object has no answers, and others have theirs."""
+    """A response without 2xx, or none in time, fails the job; its object has no output, others have theirs."""
     _put(plane, name, **{"a.jsonl": b"{}\n", "b.jsonl": b"{}\n" + bad})
     request = _request(name, model, kind="application/json", BatchStrategy="SingleRecord")
     request["ModelClientConfig"]["InvocationsTimeoutInSeconds"] = 1
@@ -135,7 +135,7 @@ def test_a_record_that_fails_fails_the_job(plane: "Plane", model: str, name: str
 
 
 def test_a_container_that_does_not_start_fails_the_job(plane: "Plane") -> None:
-    """A container that does not answer pings with 200 is asked nothing."""
+    """A container that does not answer pings with 200 gets no request."""
     _put(plane, "unready", **{"a.csv": b"x\n"})
     plane.sagemaker.create_transform_job(**_request("unready", plane.model("unready", PING="exit")))
     described = _ended(plane, "unready")
@@ -144,7 +144,7 @@ def test_a_container_that_does_not_start_fails_the_job(plane: "Plane") -> None:
 
 
 def test_the_models_role_reads_and_writes(plane: "Plane", model: str) -> None:
-    """What the execution role of the model may not read or write fails the job, as does an input without objects."""
+    """Objects that the model's execution role may not read or write fail the job, as does an input without objects."""
     elsewhere = plane.cloud.client("s3")
     elsewhere.create_bucket(Bucket="elsewhere")
     elsewhere.put_object(Bucket="elsewhere", Key="rows/a.csv", Body=b"x\n")
@@ -159,7 +159,7 @@ def test_the_models_role_reads_and_writes(plane: "Plane", model: str) -> None:
 
 
 def test_a_stopped_job_stores_nothing(plane: "Plane", model: str) -> None:
-    """A stop ends a request that is under way; the job is Stopped, and there is no output."""
+    """A stop ends the current request; the job is Stopped without output."""
     _put(plane, "stopped", **{"a.jsonl": b"{}\n", "b.jsonl": b'{"sleep": 60}\n'})
     request = _request("stopped", model, kind="application/json", ModelClientConfig={"InvocationsMaxRetries": 3})
     plane.sagemaker.create_transform_job(**request)
@@ -195,7 +195,7 @@ def test_a_stopped_job_stores_nothing(plane: "Plane", model: str) -> None:
     ],
 )
 def test_fails_on_what_cannot_run(plane: "Plane", model: str, change: dict[str, Any], message: str) -> None:
-    """What AWS refuses is refused, and what is not imitated is refused by name."""
+    """Rejects what AWS rejects, and unsupported members by name."""
     with pytest.raises(ClientError, match=message):
         plane.sagemaker.create_transform_job(**(_request("refused", model) | change))
 
@@ -215,7 +215,7 @@ def test_fails_on_what_cannot_run(plane: "Plane", model: str, change: dict[str, 
 def test_fails_on_an_input_that_cannot_be_read(
     plane: "Plane", model: str, change: dict[str, Any], message: str
 ) -> None:
-    """An input is S3 objects that are split into lines, or not at all."""
+    """An input is S3 objects, split into lines or not at all."""
     request = _request("unsplit", model, BatchStrategy="MultiRecord")
     with pytest.raises(ClientError, match=message):
         plane.sagemaker.create_transform_job(**(request | {"TransformInput": request["TransformInput"] | change}))

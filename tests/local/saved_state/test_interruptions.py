@@ -1,4 +1,4 @@
-"""What was under way is named, and ended."""
+"""Operations in progress at a stop are reported and ended."""
 
 import uuid
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def _execution(status: str) -> dict[str, Any]:
 
 
 def test_executions_are_aborted_with_their_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that ran, with error and cause in record and history; rules for dead executions see it."""
+    """Running ones, with error and cause in record and history; rules for failed executions get the event."""
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(eventbridge, "_put_events", lambda data, **_options: sent.extend(data["Entries"]))
     running, ended = _execution("RUNNING"), _execution("SUCCEEDED")
@@ -52,7 +52,7 @@ def test_executions_are_aborted_with_their_event(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("kind", ["TrainingJob", "ProcessingJob", "TransformJob"])
 @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
 def test_jobs_fail_with_the_reason(kind: str, status: str) -> None:
-    """One that was stopping, too: its end was not seen."""
+    """A stopping job too: its end was not seen."""
     extra: dict[str, Any] = {"SecondaryStatusTransitions": [], "EnableManagedSpotTraining": False}
     record = resource_store.add(kind, "j", {f"{kind}Status": status, "RoleArn": ROLE, **extra})
     done = resource_store.add(kind, "done", {f"{kind}Status": "Completed", "RoleArn": ROLE})
@@ -63,7 +63,7 @@ def test_jobs_fail_with_the_reason(kind: str, status: str) -> None:
 
 
 def test_monitoring_fails_with_the_reason() -> None:
-    """And the schedule may start the next one."""
+    """The schedule may start the next execution."""
     schedule = {"MonitoringScheduleName": "s", "MonitoringScheduleArn": "arn:aws:sagemaker:eu-west-1:000000000000:x/s"}
     hour = {"ScheduledTime": datetime(2026, 11, 29, tzinfo=UTC), "MonitoringExecutionStatus": "Pending"}
     record = resource_store.add("MonitoringExecution", "s/0", schedule | hour)
@@ -72,7 +72,7 @@ def test_monitoring_fails_with_the_reason() -> None:
 
 
 def test_runs_queries_and_replays_fail() -> None:
-    """Their records alone tell of them."""
+    """Only their records have the failure."""
     run = {"Id": "jr_1", "JobRunState": "RUNNING"}
     query = {"Status": {"State": "QUEUED"}}
     replay = {"State": "RUNNING"}
@@ -99,7 +99,7 @@ def test_runs_queries_and_replays_fail() -> None:
     ],
 )
 def test_stacks_take_the_next_operation(status: str, after: str) -> None:
-    """No stack stays busy with an operation that nothing works on."""
+    """No stack stays in progress with an operation that was lost."""
     stack = {"StackStatus": status, "StackStatusReason": ""}
     cloudformation._stacks["S"] = stack
     said = [] if status == after else [f"stack S ({status})"]
@@ -109,7 +109,7 @@ def test_stacks_take_the_next_operation(status: str, after: str) -> None:
 
 
 def test_calls_of_functions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are lost with the process that works on them."""
+    """They are lost with their process."""
     monkeypatch.setattr(lambda_svc, "_inflight", {"000000000000:eu-west-1:f": 2, "000000000000:eu-west-1:g": 1})
     assert interruptions.under_way() == ["1 call of the function g", "2 calls of the function f"]
     assert interruptions.end_all() == []

@@ -1,4 +1,4 @@
-"""Which stores are saved: every one is, or says why it is not."""
+"""Every store is saved, or declares why it is not."""
 
 import importlib
 import pkgutil
@@ -12,15 +12,15 @@ from mlops_local import launcher
 from mlops_local.saved_state import kept_stores
 from mlops_local.saved_state.kept_stores import StoreError
 
-# filled when modules are imported and installed, and the same in every run
+# filled when modules are imported and installed, and equal in every run
 TABLES = {
     "clock._GUARDS", "clock._SETTLERS", "clock._SOURCES", "routes.ROUTES", "sagemaker.endpoint_configs._LOOKS",
     "saved_state.kept_stores._KEPT", "saved_state.kept_stores._LEFT", "saved_state.kept_stores._RECORDS",
     "saved_state.kept_stores._RECORD_NAMES", "stacks.resource_types._on_worker",
 }  # fmt: skip
-# saved in a form of their own, under the name of the store; that of endpoints is declared at the installation
+# saved in a format of their own, under the name of the store; that of endpoints is declared at the installation
 FORMS = {"clock._SEGMENTS", "load_balancer.target_health._ALL", "sagemaker.endpoints._LIVE"}
-# instances that hold nothing after what they were given is delivered or written
+# instances that are empty once their items are delivered or written
 PASSING = {
     "sagemaker.call_records.Batches",
     "functions.function_processes.ForkServer",
@@ -30,7 +30,7 @@ PASSING = {
 
 
 def stores() -> dict[str, Any]:
-    """Return what modules of the embedded cloud fill while it runs: containers that are empty at import."""
+    """Return the stores that modules of the embedded cloud fill at run time: containers that are empty at import."""
     found = {}
     for module in pkgutil.walk_packages(mlops_local.__path__, "mlops_local."):
         loaded = importlib.import_module(module.name)
@@ -42,7 +42,7 @@ def stores() -> dict[str, Any]:
 
 
 def test_every_store_is_saved_or_says_why_not() -> None:
-    """A new store of a module is declared where it is: `kept_stores.keep` or `kept_stores.leave`."""
+    """A module declares its new store with `kept_stores.keep` or `kept_stores.leave`."""
     assert launcher
     found, declared = stores(), {**kept_stores.kept(), **kept_stores.left()}
     owners = {id(value): name for name, value in found.items() if name in declared or name in TABLES | FORMS}
@@ -51,7 +51,7 @@ def test_every_store_is_saved_or_says_why_not() -> None:
 
 
 def test_objects_with_content_are_known() -> None:
-    """An instance of a class of ours at a module's level is saved in a form of its own, or holds nothing for long."""
+    """A module-level instance of our classes is saved in a format of its own, or is only briefly filled."""
     unknown = set()
     for module in pkgutil.walk_packages(mlops_local.__path__, "mlops_local."):
         for name, value in vars(importlib.import_module(module.name)).items():
@@ -66,12 +66,12 @@ def test_objects_with_content_are_known() -> None:
 
 
 def test_reasons_are_words() -> None:
-    """Each store that is not saved says what it holds."""
+    """Each unsaved store has a description of its content."""
     assert all(len(left.why) > 5 for left in kept_stores.left().values())
 
 
 def test_a_container_is_refilled_in_place() -> None:
-    """Who holds it sees the new content."""
+    """References to the container see the new content."""
     for store, content in (
         ({"a": 1}, {"b": 2}), ([1], [2, 3]), ({1}, {2}), (deque([1]), deque([2])),
     ):  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_container_is_refilled_in_place() -> None:
 
 
 def test_another_kind_of_container_is_refused() -> None:
-    """Before anything of the store is gone."""
+    """The store's content is still complete."""
     store = {"a": 1}
     with pytest.raises(StoreError, match="a dict cannot take a list"):
         kept_stores.refill(store, [1])

@@ -1,4 +1,4 @@
-"""MiniStack's stores: each is saved, or the table says why not."""
+"""MiniStack's stores: each is saved, or the table says why it is not."""
 
 import importlib
 import itertools
@@ -17,7 +17,7 @@ from mlops_local.saved_state import kept_stores, ministack_stores
 from mlops_local.saved_state.ministack_stores import COUNTERS, LEFT, PLAIN
 
 KINDS = (dict, list, set, deque, OrderedDict, defaultdict, WeakKeyDictionary, WeakValueDictionary)
-# numbers, handles and threads of this run, and what `reset` of a module assigns again
+# numbers, handles and threads of this run, and what a module's `reset` assigns again
 GLOBALS = {
     "alb._OIDC_KID", "alb._OIDC_SIGNING_KEY", "cloudformation.wait_conditions._generation", "dynamodb._txn_token_sweep_at",
     "ec2._docker", "ec2._docker_in_use", "eks._oidc_keypair", "eventbridge._scheduler_thread", "glue._docker",
@@ -34,7 +34,7 @@ USED = (
 
 
 def modules() -> dict[str, ModuleType]:
-    """Return the modules of the services that are loaded with the launcher."""
+    """Return the modules of the services loaded by the launcher."""
     assert launcher
     prefix = "ministack.services."
     every = [module.name for module in pkgutil.walk_packages(ministack.services.__path__, prefix)]
@@ -43,7 +43,7 @@ def modules() -> dict[str, ModuleType]:
 
 
 def test_every_store_of_a_used_service_is_saved_or_says_why_not() -> None:
-    """What a new version of MiniStack keeps beside its stores by account has to be looked at."""
+    """Detects new stores of a new MiniStack version."""
     unknown = []
     for module_name, module in modules().items():
         for name, value in vars(module).items():
@@ -55,7 +55,7 @@ def test_every_store_of_a_used_service_is_saved_or_says_why_not() -> None:
 
 
 def test_every_number_that_goes_on_is_known() -> None:
-    """What a function of a used service assigns to its module is a counter that is saved, or of this run."""
+    """A module-level value that a function of a used service assigns is a saved counter, or belongs to this run."""
     assigned = set()
     for module_name, module in modules().items():
         text = Path(str(module.__file__)).read_text()
@@ -67,14 +67,14 @@ def test_every_number_that_goes_on_is_known() -> None:
 
 
 def test_the_tables_name_what_there_is() -> None:
-    """A name that a new version of MiniStack has no more is taken out."""
+    """A name that a new MiniStack version has dropped must be removed."""
     names = {f"{module}.{name}" for module, loaded in modules().items() for name in vars(loaded)}
     used = [name for name in itertools.chain(LEFT, PLAIN, COUNTERS) if name.split(".")[0] in USED]
     assert [name for name in used if name not in names] == []
 
 
 def test_stores_are_found_by_the_name_that_they_are_saved_under() -> None:
-    """And no other ones."""
+    """No others are found."""
     assert all(ministack_stores.kept_as(name) is not None for name in ministack_stores.kept())
     for name in ("sqs._no_such_store", "no_such_service._queues", "sts._sessions", "sqs.handle_request"):
         assert ministack_stores.kept_as(name) is None

@@ -1,4 +1,4 @@
-"""Values as JSON and back."""
+"""Values serialized as JSON and back."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from mlops_local.saved_state.plain_data import FILE_SIZE, PlainDataError, Reader
 @kept_stores.record
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A record with a field that its constructor does not take."""
+    """A record with a field that is not a constructor argument."""
 
     name: str
     parts: tuple[int, ...] = ()
@@ -39,7 +39,7 @@ class Named(NamedTuple):
 
 
 def again(value: Any, **renamed: str) -> Any:
-    """Write a value, pass it through JSON, and read it."""
+    """Serialize a value, pass it through JSON, and deserialize it."""
     files: dict[str, bytes] = {}
 
     def keep(content: bytes) -> str:
@@ -65,7 +65,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_what_is_written_is_read_again(value: Any) -> None:
-    """With its types, whatever is in what."""
+    """With its types, at any nesting."""
     read = again(value)
     assert read == value
     assert type(read) is type(value)
@@ -95,13 +95,13 @@ def test_what_is_written_is_read_again(value: Any) -> None:
     ids=str,
 )
 def test_kinds_that_json_has_not(value: Any) -> None:
-    """Each is read as what it was; a dict that looks like a mark of ours is a dict."""
+    """Each keeps its type; a dict that resembles one of our marks stays a dict."""
     assert again(value) == value
     assert type(again(value)) is type(value)
 
 
 def test_a_default_factory_is_kept() -> None:
-    """A new key of what is read gets what it got before."""
+    """A new key of the deserialized dict gets the default."""
     assert again(defaultdict(list))["new"] == []
     with pytest.raises(PlainDataError, match="a defaultdict of"):
         again(defaultdict(lambda: 1))
@@ -109,7 +109,7 @@ def test_a_default_factory_is_kept() -> None:
 
 @pytest.mark.parametrize("scoped", [AccountScopedDict, AccountRegionScopedDict])
 def test_stores_by_account_keep_every_account(scoped: Any) -> None:
-    """Not that of the caller alone."""
+    """Not only that of the caller."""
     store = scoped()
     store._data[("1" * 12, "eu-west-1", "a")] = {"b": (1, 2)}
     read = again(store)
@@ -118,7 +118,7 @@ def test_stores_by_account_keep_every_account(scoped: Any) -> None:
 
 
 def test_private_keys_sign_as_before() -> None:
-    """A key is kept as PEM."""
+    """A key is serialized as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     assert again({"k": key})["k"].public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
@@ -132,7 +132,7 @@ def test_addresses_are_renamed() -> None:
 
 
 def test_what_is_not_plain_is_named_with_its_place() -> None:
-    """A lock, a thread, an object of a class that nobody named."""
+    """A lock, a thread, an object of an unregistered class."""
     with pytest.raises(PlainDataError, match=r"^a: 1: a value of type builtins\.object$"):
         again({"a": [0, object()]})
 
@@ -149,6 +149,6 @@ def test_what_is_not_plain_is_named_with_its_place() -> None:
     ],
 )
 def test_what_another_version_wrote_is_refused(plain: Any, problem: str) -> None:
-    """A mark, a class or a field that is not known is never left out."""
+    """An unknown mark, class or field is never ignored."""
     with pytest.raises(PlainDataError, match=problem):
         Reader(dict[str, bytes]().__getitem__).read(plain)

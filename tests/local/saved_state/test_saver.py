@@ -1,4 +1,4 @@
-"""An embedded cloud that is stopped, killed, moved and disturbed, and what the next start finds."""
+"""An embedded cloud that is stopped, killed, moved or interrupted, and the state of its next start."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ TRUST = json.dumps({
 
 
 def fill(cloud: Cloud, make_function: Callable[..., str]) -> dict[str, Any]:
-    """Put something into each of the services that units use, and return what a look at it later needs."""
+    """Create data in each service that units use, and return the ids for a later check."""
     s3, kms, sqs, client = cloud.client("s3"), cloud.client("kms"), cloud.client("sqs"), cloud.client
     s3.create_bucket(Bucket="kept")
     s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
@@ -83,7 +83,7 @@ def fill(cloud: Cloud, make_function: Callable[..., str]) -> dict[str, Any]:
 
 
 def look(cloud: Cloud, made: dict[str, Any]) -> dict[str, Any]:
-    """Return what callers see of it."""
+    """Return the data as callers see them."""
     client, s3 = cloud.client, cloud.client("s3")
     alarm = client("cloudwatch").describe_alarms(AlarmNames=["kept"])["MetricAlarms"][0]
     seen = {
@@ -116,7 +116,7 @@ def _bare(value: Any) -> Any:
 def test_everything_is_there_after_down_and_up(
     own_cloud: Callable[..., Cloud], make_function: Callable[..., str]
 ) -> None:
-    """Objects in every version, ciphertext, messages, code of functions, histories: as before, and they work."""
+    """Objects in every version, ciphertext, messages, code of functions and histories are unchanged and usable."""
     cloud = own_cloud()
     made = fill(cloud, make_function)
     before = look(cloud, made)
@@ -138,7 +138,7 @@ def test_everything_is_there_after_down_and_up(
 
 
 def test_a_killed_cloud_has_its_last_snapshot(own_cloud: Callable[..., Cloud]) -> None:
-    """What came after it is lost, and that is said; one that is told to end by somebody else saves by itself."""
+    """Later changes are lost, which is reported; a cloud terminated by another process saves by itself."""
     cloud = own_cloud()
     cloud.client("ssm").put_parameter(Name="/before", Value="1", Type="String")
     cloud.save()
@@ -156,7 +156,7 @@ def test_a_killed_cloud_has_its_last_snapshot(own_cloud: Callable[..., Cloud]) -
 
 
 def test_a_half_written_snapshot_gives_way_to_the_one_before(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
-    """The start says so; when neither can be read nothing starts, and nothing is deleted."""
+    """The start reports it; if neither is readable nothing starts, and nothing is deleted."""
     cloud = own_cloud()
     for name in ("/one", "/two"):
         cloud.client("ssm").put_parameter(Name=name, Value="1", Type="String")
@@ -185,7 +185,7 @@ def _parameters(cloud: Cloud) -> list[str]:
 
 
 def test_the_state_of_another_version_is_refused_by_name(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
-    """Before anything starts; it is deleted by who says so."""
+    """Before anything starts; only an explicit option deletes it."""
     own_cloud().down()
     snapshot = tmp_path / "cloud" / "saved" / "snapshot.json"
     plain = json.loads(snapshot.read_text())
@@ -206,7 +206,7 @@ def test_the_state_of_another_version_is_refused_by_name(own_cloud: Callable[...
 
 
 def test_two_starts_at_once_are_one_cloud(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
-    """The other one is refused, and the state is there once."""
+    """The other start is rejected, and there is one state."""
     cloud = own_cloud()
     cloud.client("ssm").put_parameter(Name="/one", Value="1", Type="String")
     cloud.down()
@@ -225,7 +225,7 @@ def test_two_starts_at_once_are_one_cloud(own_cloud: Callable[..., Cloud], tmp_p
 
 
 def test_addresses_follow_the_port(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
-    """A queue has its port in its URL; after a start at another one it answers there."""
+    """A queue's URL has the port; after a start at another port the new URL works."""
     cloud = own_cloud()
     before = cloud.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     cloud.client("sqs").send_message(QueueUrl=before, MessageBody="kept")
@@ -243,7 +243,7 @@ def test_addresses_follow_the_port(own_cloud: Callable[..., Cloud], tmp_path: Pa
 def test_embedded_time_stands_still_while_the_cloud_is_down(
     own_cloud: Callable[..., Cloud], wait_for: Callable[..., Any]
 ) -> None:
-    """The clock goes on at its speed from where it was, and a schedule has no occurrences to make up for."""
+    """The clock continues at its speed from its last time, and schedules have no missed occurrences."""
     cloud = own_cloud()
     sqs, events = cloud.client("sqs"), cloud.client("events")
     queue = sqs.create_queue(QueueName="ticks")["QueueUrl"]
@@ -279,7 +279,7 @@ def _count(cloud: Cloud, queue: str) -> int:
 
 @contextmanager
 def _small_disk(folder: Path, size: str) -> Iterator[None]:
-    """Mount a file system of a size, where this process may."""
+    """Mount a file system of a size, if this process may."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if sys.platform != "linux" or shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
@@ -291,7 +291,7 @@ def _small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 def test_a_full_disk_refuses_the_stop(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
-    """The cloud still runs, says what to do, and has the snapshot of before."""
+    """The cloud still runs, reports the fix, and has the previous snapshot."""
     with _small_disk(tmp_path / "cloud" / "saved", "3m"):
         cloud = own_cloud()
         cloud.client("ssm").put_parameter(Name="/one", Value="1", Type="String")
@@ -312,14 +312,14 @@ def test_a_full_disk_refuses_the_stop(own_cloud: Callable[..., Cloud], tmp_path:
 
 
 def test_what_a_cloud_does_not_know_is_refused(own_cloud: Callable[..., Cloud]) -> None:
-    """An order to the state that is not one of three."""
+    """A request to the state other than the three supported ones."""
     with pytest.raises(CloudError, match='expected "save", "end" or "forget"'):
         own_cloud().call("/_mlops/state", {"strange": 1})
 
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> saver._Saver:
-    """What is known of snapshots: nothing; none is written."""
+    """Known snapshots: none, and none is written."""
     known = saver._Saver()
     monkeypatch.setattr(saver, "_SAVER", known)
     monkeypatch.setattr(saver, "_in_fork", lambda _work: {"saved": "now", "bytes": 1, "left_out": []})
@@ -334,7 +334,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> saver._Saver:
 def test_a_change_counts_also_after_a_snapshot_that_was_made_meanwhile(
     known: saver._Saver, method: str, path: str, *, is_changed: bool
 ) -> None:
-    """Of AWS's addresses and of ours; to save is no change."""
+    """Requests at AWS's and our own addresses are changes; saving is not."""
 
     async def saves(_scope: Scope, _receive: Receive, _send: Send) -> None:
         await asyncio.to_thread(saver.save)
@@ -352,7 +352,7 @@ def test_a_change_counts_also_after_a_snapshot_that_was_made_meanwhile(
 
 
 def test_what_goes_on_is_saved_again(known: saver._Saver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An execution changes without a request; after its end once more."""
+    """An execution changes state without a request; it is saved once more after its end."""
     saver.save()
     assert not saver._is_due()
     monkeypatch.setattr(interruptions, "under_way", lambda: ["execution one"])
@@ -365,7 +365,7 @@ def test_what_goes_on_is_saved_again(known: saver._Saver, monkeypatch: pytest.Mo
 
 
 def test_a_store_that_cannot_be_written_refuses_the_stop(known: saver._Saver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its name, and the cloud goes on; a snapshot that is asked for names it too."""
+    """The error names the store, and the cloud continues; a requested snapshot reports it too."""
     left_out = ["sqs cannot be saved: a lock"]
     monkeypatch.setattr(saver, "_in_fork", lambda _work: {"saved": "now", "bytes": 1, "left_out": left_out})
     status, answer = saver.control("POST", b'"save"')

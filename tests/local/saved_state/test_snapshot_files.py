@@ -1,4 +1,4 @@
-"""Snapshots on disk: whole, or the one before."""
+"""Snapshots on disk: complete, or the previous one."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def write(folder: Path, value: object, *contents: bytes) -> list[str]:
 
 
 def test_the_last_snapshot_is_read(tmp_path: Path) -> None:
-    """With its files, the port and when it was made; only the owner may read it."""
+    """With its files, port and time; only the owner may read it."""
     write(tmp_path, 1)
     (name,) = write(tmp_path, 2, b"content")
     found = read(tmp_path)
@@ -37,7 +37,7 @@ def test_no_snapshot_is_none(tmp_path: Path) -> None:
 
 
 def test_files_are_written_once_and_deleted_with_the_last_that_needs_them(tmp_path: Path) -> None:
-    """Two snapshots need them at most."""
+    """At most two snapshots need them."""
     (old,) = write(tmp_path, 1, b"old")
     before = (tmp_path / "files" / old).stat().st_mtime_ns
     write(tmp_path, 2, b"old", b"new")
@@ -50,7 +50,7 @@ def test_files_are_written_once_and_deleted_with_the_last_that_needs_them(tmp_pa
 
 @pytest.mark.parametrize("damage", ["half", "no file", "other bytes"])
 def test_a_damaged_snapshot_gives_way_to_the_one_before(damage: str, tmp_path: Path) -> None:
-    """And that is said."""
+    """The fallback is reported."""
     write(tmp_path, 1, b"old")
     (name,) = write(tmp_path, 2, b"new")
     if damage == "half":
@@ -67,7 +67,7 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(damage: str, tmp_path: P
 
 
 def test_two_damaged_snapshots_are_refused(tmp_path: Path) -> None:
-    """Nothing is started as if there had been nothing, and nothing is deleted."""
+    """Nothing starts with an empty state, and nothing is deleted."""
     for value in (1, 2):
         write(tmp_path, value)
     for name in ("snapshot.json", "previous.json"):
@@ -99,7 +99,7 @@ def test_a_snapshot_that_cannot_be_finished_leaves_the_last_one(
 
 @pytest.mark.parametrize("member", ["format", "package", "ministack"])
 def test_another_version_is_refused_by_name(member: str, tmp_path: Path) -> None:
-    """The message has both versions; what it wrote is as it was."""
+    """The message has both versions; the snapshot is unchanged."""
     write(tmp_path, 1)
     path = tmp_path / "snapshot.json"
     plain = json.loads(path.read_text())
@@ -115,7 +115,7 @@ def test_another_version_is_refused_by_name(member: str, tmp_path: Path) -> None
 
 
 def test_deleted_is_gone(tmp_path: Path) -> None:
-    """With everything beside it."""
+    """With all files beside it."""
     write(tmp_path / "saved", 1, b"content")
     snapshot_files.delete(tmp_path / "saved")
     assert not (tmp_path / "saved").exists()

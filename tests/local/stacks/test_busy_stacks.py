@@ -1,4 +1,4 @@
-"""Two deployments of one stack at once: the second one is refused, and changes nothing."""
+"""Two concurrent deployments of one stack: the second one is rejected, and changes nothing."""
 
 import json
 
@@ -21,7 +21,7 @@ def body(**resources):
 
 
 def test_a_second_operation_is_refused(cloud, wait_for):
-    """By a change set that is created, and by one that was created before."""
+    """By a new change set, and by one that was created before."""
     client = cloud.client("cloudformation")
     name = "busy"
     stack = client.create_stack(StackName=name, TemplateBody=body(First=QUEUE))["StackId"]

@@ -1,4 +1,4 @@
-"""The order of a stack's resources: as dependencies demand, and the harshest of those."""
+"""The order of a stack's resources: one that respects dependencies, and the strictest of those."""
 
 import json
 import time
@@ -13,7 +13,7 @@ KINDS = ("AWS::EC2::VPCEndpoint", "AWS::SQS::Queue", "Custom::Work")
 
 
 def _stack(kinds: list[str], edges: list[tuple[int, int]]) -> dict[str, dict[str, object]]:
-    """Resources ``R0`` to ``Rn``; an edge (a, b) lets the later of the two depend on the earlier."""
+    """Return resources ``R0`` to ``Rn``; an edge (a, b) makes the later of the two depend on the earlier."""
     resources: dict[str, dict[str, object]] = {f"R{i}": {"Type": kind, "DependsOn": []} for i, kind in enumerate(kinds)}
     for one, other in edges:
         early, late = sorted((one % len(kinds), other % len(kinds)))
@@ -43,7 +43,7 @@ stacks = st.builds(
 
 @given(resources=stacks)
 def test_dependants_go_first(resources: dict[str, dict[str, object]]) -> None:
-    """Each resource is created after all that it depends on, and so deleted before them."""
+    """Each resource is created after all its dependencies, and deleted before them."""
     order = creation_order(resources, {})
 
     assert sorted(order) == sorted(resources)
@@ -53,7 +53,7 @@ def test_dependants_go_first(resources: dict[str, dict[str, object]]) -> None:
 
 @given(resources=stacks)
 def test_a_custom_resource_meets_nothing_that_it_does_not_depend_on(resources: dict[str, dict[str, object]]) -> None:
-    """When it is created nothing else is there yet but what custom resources need; when it is deleted all else has gone."""
+    """At its creation only dependencies of custom resources exist; at its deletion all other resources are gone."""
     order = creation_order(resources, {})
     custom = [name for name in order if resources[name]["Type"] == "Custom::Work"]
     needed = set().union(*(_needs(resources, name) for name in custom), custom)
@@ -63,14 +63,14 @@ def test_a_custom_resource_meets_nothing_that_it_does_not_depend_on(resources: d
 
 
 def test_what_others_rely_on_in_silence_is_created_last() -> None:
-    """An endpoint that nothing names comes after a queue and goes before it, whatever their ids are."""
+    """An endpoint without references is created after a queue and deleted before it, whatever their ids."""
     resources = {"A": {"Type": "AWS::EC2::VPCEndpoint"}, "B": {"Type": "AWS::SQS::Queue"}}
 
     assert creation_order(resources, {}) == ["B", "A"]
 
 
 def test_a_condition_leaves_resources_out() -> None:
-    """What is not made is no dependency either."""
+    """A resource that is not created is not a dependency."""
     resources = {
         "A": {"Type": "AWS::SQS::Queue", "Condition": "No"},
         "B": {"Type": "AWS::SQS::Queue", "DependsOn": "A"},
@@ -80,7 +80,7 @@ def test_a_condition_leaves_resources_out() -> None:
 
 
 def test_a_circle_is_refused_by_name() -> None:
-    """In CloudFormation's words."""
+    """With CloudFormation's message."""
     resources = {name: {"Type": "AWS::SQS::Queue", "DependsOn": other} for name, other in (("A", "B"), ("B", "A"))}
 
     with pytest.raises(ValueError, match="Circular dependency detected among resources: A, B"):
@@ -89,7 +89,7 @@ def test_a_circle_is_refused_by_name() -> None:
 
 @pytest.mark.cloud
 def test_stacks_are_made_and_deleted_in_this_order(cloud, unique) -> None:
-    """Create, rollback and delete of the running cloud, seen in its events."""
+    """Events of create, rollback and delete in the running cloud."""
     client = cloud.client("cloudformation")
     endpoint = {
         "Type": "AWS::EC2::VPCEndpoint",

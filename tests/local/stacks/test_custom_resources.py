@@ -1,4 +1,4 @@
-"""Custom resources: answers that never come, answers that come too late, and how long CloudFormation waits."""
+"""Custom resources: missing and late responses, and CloudFormation's timeout."""
 
 import json
 import threading
@@ -59,7 +59,7 @@ def _resources(code: str, network: bool = False, **properties: Any) -> dict[str,
 
 @pytest.fixture
 def run(cloud, unique) -> "Iterator[Callable[..., tuple[str, str]]]":
-    """Create a stack of resources, or delete it: gives its end, and why what failed did; at the end none is left."""
+    """Create or delete a stack of resources: returns its status and failure reasons; no stack is left after the test."""
     client = cloud.client("cloudformation")
     stack = ""
 
@@ -91,7 +91,7 @@ def run(cloud, unique) -> "Iterator[Callable[..., tuple[str, str]]]":
 
 @pytest.mark.cloud
 def test_a_function_that_breaks_fails_at_once_with_its_error(run: "Callable[..., tuple[str, str]]") -> None:
-    """Instead of an hour of waiting, the function's own error is the reason; it breaks again when the rollback asks it."""
+    """Instead of an hour's wait the function's own error is the reason; it fails again during the rollback."""
     status, reasons = run(_resources(BROKEN))
 
     assert status == "ROLLBACK_FAILED"
@@ -101,7 +101,7 @@ def test_a_function_that_breaks_fails_at_once_with_its_error(run: "Callable[...,
 
 @pytest.mark.cloud
 def test_an_answer_needs_a_way_to_s3(run: "Callable[..., tuple[str, str]]") -> None:
-    """The endpoint that nothing depends on is not there yet; the answer is lost, and the reason is told at once."""
+    """Without a dependency the endpoint does not exist yet; the response is lost, and the reason is reported at once."""
     status, reasons = run(_resources(ANSWER, network=True, ServiceTimeout=700))
 
     assert status == "ROLLBACK_FAILED"
@@ -121,7 +121,7 @@ def test_a_function_that_depends_on_its_network_answers(run: "Callable[..., tupl
 
 @pytest.mark.cloud
 def test_silence_ends_with_the_service_timeout(run: "Callable[..., tuple[str, str]]") -> None:
-    """A function that ends well without an answer is waited for, a second of the embedded clock here."""
+    """A function that succeeds without a response is waited for, here a second of the embedded clock."""
     status, reasons = run(_resources(SILENT, ServiceTimeout="1"))
 
     assert status == "ROLLBACK_FAILED"
@@ -130,7 +130,7 @@ def test_silence_ends_with_the_service_timeout(run: "Callable[..., tuple[str, st
 
 @pytest.mark.cloud
 def test_a_timeout_over_an_hour_is_refused(run: "Callable[..., tuple[str, str]]") -> None:
-    """Before the function is asked."""
+    """Before the function is invoked."""
     status, reasons = run(_resources(ANSWER, ServiceTimeout=3601))
 
     assert status == "ROLLBACK_COMPLETE"
@@ -139,20 +139,20 @@ def test_a_timeout_over_an_hour_is_refused(run: "Callable[..., tuple[str, str]]"
 
 @pytest.mark.parametrize(("given", "seconds"), [(1, 1), ("3600", 3600), (660, 660)])
 def test_a_timeout_is_a_number_of_seconds(given: object, seconds: int) -> None:
-    """Also as the string that CloudFormation makes of it."""
+    """Also as CloudFormation's string."""
     assert check_timeout({"ServiceTimeout": given}) == seconds
     assert check_timeout({}) == 3600
 
 
 @pytest.mark.parametrize("given", [0, -1, 3601, "1.5", "soon", None, True])
 def test_other_timeouts_are_refused(given: object) -> None:
-    """By value, with what is allowed."""
+    """The error has the value and the allowed range."""
     with pytest.raises(ValueError, match="ServiceTimeout must be an integer from 1 to 3600"):
         check_timeout({"ServiceTimeout": given})
 
 
 def test_an_answer_ends_the_wait() -> None:
-    """It comes from another thread; one that came after its time does not count."""
+    """It arrives in another thread; a late one does not count."""
     answer = Answer()
     threading.Timer(0.05, answer.set).start()
 

@@ -14,7 +14,7 @@ TEMPLATE = {
 
 @pytest.mark.cloud
 def test_each_deleted_stack_of_a_name_is_shown_by_its_id(cloud, unique):
-    """Also once another has the name; that one is found by it."""
+    """Also when another stack has the name, which then finds that one."""
     stacks = cloud.client("cloudformation")
     ids = []
     for _ in range(3):

@@ -1,6 +1,6 @@
-"""Reading a cloud assembly.
+"""The deployer: reading a cloud assembly, deploying and destroying it on the running cloud.
 
-Deploy and destroy an assembly on the running cloud.
+Reading needs no cloud.
 """
 
 import json
@@ -16,7 +16,7 @@ BUCKET = "cdk-hnb659fds-assets-000000000000-us-east-1"
 
 
 def write(folder, stacks, **manifest):
-    """Write an assembly whose stacks are `name -> (dependencies, asset files)`."""
+    """Write an assembly with stacks `name -> (dependencies, asset files)`."""
     artifacts = {}
     for name, (needs, files) in stacks.items():
         (folder / f"{name}.template.json").write_text('{"Resources": {}}')
@@ -31,7 +31,7 @@ def write(folder, stacks, **manifest):
 
 
 def read(folder, names=None):
-    """Read for the tests' environment."""
+    """Read an assembly for the tests' environment."""
     return deployer.read(folder, account="000000000000", region="us-east-1", names=names)
 
 
@@ -42,7 +42,7 @@ def asset(path, packaging="file", key="k"):
 
 
 def test_puts_dependencies_first_and_takes_them_along(tmp_path):
-    """A stack comes after what it needs, and naming it brings that along."""
+    """A stack follows its dependencies, and selecting it selects them too."""
     write(tmp_path, {"a": (["c"], {}), "b": ([], {}), "c": ([], {})})
     names = [stack.name for stack in read(tmp_path)]
     assert sorted(names) == ["a-stack", "b-stack", "c-stack"]
@@ -51,7 +51,7 @@ def test_puts_dependencies_first_and_takes_them_along(tmp_path):
 
 
 def test_fills_placeholders_and_finds_the_uploaded_template(tmp_path):
-    """Bucket names get account and region; the template is the asset of its file."""
+    """Bucket names contain account and region; the template is the asset of its file."""
     files = {"1": asset("a.template.json", key="hash.json"), "2": asset("code", "zip", "code.zip")}
     write(tmp_path, {"a": ([], files)})
     (stack,) = read(tmp_path)
@@ -63,7 +63,7 @@ def test_fills_placeholders_and_finds_the_uploaded_template(tmp_path):
 
 
 def test_a_folder_always_gives_the_same_zip(tmp_path):
-    """Times and the order of creation do not matter."""
+    """Independent of times and the order of creation."""
     made = []
     for name, order in (("one", "ab"), ("two", "ba")):
         for file in order:
@@ -76,7 +76,7 @@ def test_a_folder_always_gives_the_same_zip(tmp_path):
 
 
 def test_fails_without_an_assembly_or_stack(tmp_path):
-    """The message says what there is."""
+    """The message lists the stacks."""
     with pytest.raises(
         deployer.AssemblyError, match=r"no cloud assembly at .*: manifest.json is missing; synthesize first"
     ):
@@ -87,7 +87,7 @@ def test_fails_without_an_assembly_or_stack(tmp_path):
 
 
 def test_fails_for_what_the_embedded_cloud_cannot_build(tmp_path):
-    """Docker images and commands are refused by name."""
+    """Docker images and commands are rejected by name."""
     with pytest.raises(deployer.AssemblyError, match="contains docker images img: the embedded cloud builds none"):
         read(write(tmp_path, {"a": ([], {})}, dockerImages={"img": {}}))
     made = {"source": {"executable": ["make"]}, "destinations": {}}
@@ -119,12 +119,12 @@ def write_deployer(folder, name, resources, outputs=None, *, needs=()):
 
 
 def parameter(value):
-    """A resource that is quick to make."""
+    """A resource that is created quickly."""
     return {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": value}}
 
 
 def test_deploys_changes_and_leaves_alone(cloud, tmp_path):
-    """Outputs come back, a second deploy changes nothing, a change is an update."""
+    """Outputs are returned, a second deployment changes nothing, a change is an update."""
     events = []
     folder = write_deployer(tmp_path / "out", "deployer-a", {"P": parameter("1")}, {"Name": {"Ref": "P"}})
     outputs = deployer.deploy(cloud, folder, on_event=events.append)
@@ -143,7 +143,7 @@ def test_deploys_changes_and_leaves_alone(cloud, tmp_path):
 
 
 def test_deploys_what_changes_outputs_alone(cloud, tmp_path):
-    """Another value, one more and one less; the resource stays as it is."""
+    """Another value, an added and a removed output; the resource stays as it is."""
     name, resources, events = "deployer-outputs", {"P": parameter("1")}, []
     for outputs in ({"A": "1"}, {"A": "2"}, {"A": "2", "B": "3"}, {"B": "3"}):
         folder = write_deployer(tmp_path / "out", name, resources, outputs)
@@ -156,7 +156,7 @@ def test_deploys_what_changes_outputs_alone(cloud, tmp_path):
 
 
 def test_fails_while_another_deployment_is_on_its_way(cloud, tmp_path):
-    """The second of two people is told to wait, and changes nothing."""
+    """The second deployment is rejected and changes nothing."""
     name, refused = "deployer-twice", []
     folder = write_deployer(tmp_path / "first", name, {"P": parameter("1")})
     deployer.deploy(cloud, folder)
@@ -185,7 +185,7 @@ def test_fails_while_another_deployment_is_on_its_way(cloud, tmp_path):
 
 
 def test_uploads_a_file_that_changed_under_its_key(cloud, tmp_path):
-    """A template that was edited after synthesis is deployed although its key is there already."""
+    """A template edited after synthesis is deployed although its key exists already."""
     folder = write_deployer(tmp_path / "out", "deployer-edited", {"P": parameter("1")}, {"Name": {"Ref": "P"}})
     deployer.deploy(cloud, folder)
     template = folder / "deployer-edited.template.json"
@@ -195,7 +195,7 @@ def test_uploads_a_file_that_changed_under_its_key(cloud, tmp_path):
 
 
 def test_a_file_is_another_after_it_was_written(tmp_path: Path) -> None:
-    """Also one of a folder, by its name or its content; the same files anywhere are the same."""
+    """Detects a folder's changed names and contents; equal files in other locations are equal."""
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
@@ -214,7 +214,7 @@ def test_a_file_is_another_after_it_was_written(tmp_path: Path) -> None:
 
 
 def test_deploys_dependencies_first_and_destroys_them_last(cloud, tmp_path):
-    """A stack that imports another's export deploys after it and goes before it."""
+    """A stack that imports another's export deploys after it and is deleted before it."""
     folder = write_deployer(tmp_path / "out", "deployer-user", {"P": parameter("x")}, needs=["deployer-base"])
     write_deployer(folder, "deployer-base", {"P": parameter("x")})
     events = []
@@ -225,7 +225,7 @@ def test_deploys_dependencies_first_and_destroys_them_last(cloud, tmp_path):
 
 
 def test_fails_with_each_failed_resource_and_its_reason(cloud, tmp_path):
-    """The stack rolls back, the error says why, and a corrected template deploys in its place."""
+    """The stack rolls back, the error has the reason, and a corrected template deploys in its place."""
     broken = {"Type": "AWS::EC2::FlowLog", "Properties": {"ResourceType": "VPC"}}
     folder = write_deployer(tmp_path / "out", "deployer-bad", {"P": parameter("1"), "Flow": broken})
     with pytest.raises(deployer.DeployError) as error:
@@ -242,7 +242,7 @@ def test_fails_with_each_failed_resource_and_its_reason(cloud, tmp_path):
 
 
 def test_fails_for_an_unknown_type_by_name_before_anything_is_made(cloud, tmp_path):
-    """Nothing is left of a stack that could not start."""
+    """Nothing is left of the stack."""
     folder = write_deployer(tmp_path / "out", "deployer-unknown", {"Q": {"Type": "AWS::Quantum::Computer"}})
     with pytest.raises(deployer.DeployError, match=r"AWS::Quantum::Computer"):
         deployer.deploy(cloud, folder)
@@ -251,7 +251,7 @@ def test_fails_for_an_unknown_type_by_name_before_anything_is_made(cloud, tmp_pa
 
 
 def test_destroy_leaves_what_is_retained(cloud, tmp_path):
-    """A retained bucket keeps its objects and is named."""
+    """A retained bucket keeps its objects and is reported."""
     resources = {
         "Goes": {"Type": "AWS::S3::Bucket"},
         "Stays": {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain"},
@@ -270,7 +270,7 @@ def test_destroy_leaves_what_is_retained(cloud, tmp_path):
 
 
 def test_fails_to_destroy_what_is_not_empty(cloud, tmp_path):
-    """As on AWS: nobody empties a bucket behind the template's back, and the stack goes once it is empty."""
+    """As on AWS a bucket is not emptied implicitly, and the stack is deleted once it is empty."""
     folder = write_deployer(
         tmp_path / "out", "deployer-full", {"Full": {"Type": "AWS::S3::Bucket"}}, {"Full": {"Ref": "Full"}}
     )
@@ -285,7 +285,7 @@ def test_fails_to_destroy_what_is_not_empty(cloud, tmp_path):
 
 
 def test_bootstraps_once(cloud):
-    """The bucket and the version are those that CDK's synthesizer asks for."""
+    """Bucket and version are those that CDK's synthesizer requires."""
     assert deployer.bootstrap(cloud) == deployer.bootstrap(cloud) == BUCKET
     version = cloud.client("ssm").get_parameter(Name="/cdk-bootstrap/hnb659fds/version")["Parameter"]["Value"]
     assert int(version) >= 6  # the synthesizer's own minimum
@@ -293,6 +293,6 @@ def test_bootstraps_once(cloud):
 
 
 def test_fails_without_an_assembly(cloud, tmp_path):
-    """A folder that holds none is named."""
+    """A folder without one is reported."""
     with pytest.raises(deployer.DeployError, match="no cloud assembly at"):
         deployer.deploy(cloud, tmp_path)

@@ -1,4 +1,4 @@
-"""Deletions of which a resource fails: what it depends on waits for it."""
+"""Failing deletions of resources: the resource's dependencies stay."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def fail(cloud):
-    """Let the deletion of a resource fail once: ``fail("Top")``; none stays."""
+    """Let the deletion of a resource fail once: ``fail("Top")``; removed after the test."""
 
     def put(*logical_ids):
         faults = [
@@ -26,7 +26,7 @@ def fail(cloud):
 
 
 def test_what_a_failed_deletion_depends_on_stays_for_the_next_one(cloud, fail, wait_for):
-    """The top of a chain fails: the chain below it stays, a neighbour goes, and the second deletion takes all of it."""
+    """The top of a chain fails: the chain below it stays, an independent resource goes, and the second deletion removes all."""
     client, queues = cloud.client("cloudformation"), cloud.client("sqs")
     queue = {"Type": "AWS::SQS::Queue"}
     body = {
@@ -56,7 +56,7 @@ def test_what_a_failed_deletion_depends_on_stays_for_the_next_one(cloud, fail, w
 
 
 def test_a_rollback_keeps_what_it_could_not_delete_depends_on(cloud, fail, wait_for):
-    """Also of a creation by a change set, as `cdk deploy` does it: a key stays for the bucket that it encrypts."""
+    """Also for a creation by a change set, as in `cdk deploy`: a key stays with the bucket that it encrypts."""
     client, queue = cloud.client("cloudformation"), {"Type": "AWS::SQS::Queue"}
     taken = {**queue, "Properties": {"DelaySeconds": "none"}, "DependsOn": "Top"}
     body = json.dumps({"Resources": {"Base": queue, "Top": {**queue, "DependsOn": "Base"}, "Last": taken}})

@@ -1,4 +1,4 @@
-"""Import of a Glue database and a model package group, and what cannot be imported."""
+"""Import of a Glue database and a model package group, and resources that cannot be imported."""
 
 import json
 
@@ -14,7 +14,7 @@ ARN = "arn:aws:sagemaker:us-east-1:000000000000:model-package-group/imports-kept
 
 @pytest.fixture(scope="module")
 def kept(cloud):
-    """Make what a deleted stack kept: a group, a database and a table in it."""
+    """Make the retained resources of a deleted stack: a group, a database and a table in it."""
     cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName="imports-kept")
     glue = cloud.client("glue")
     glue.create_database(DatabaseInput={"Name": "imports_kept"})
@@ -23,7 +23,7 @@ def kept(cloud):
 
 @pytest.fixture
 def change_set(cloud):
-    """Make an import change set: ``change_set("stack", Thing=(body, {"Name": ...}))`` gives its description."""
+    """Make an import change set: ``change_set("stack", Thing=(body, {"Name": ...}))`` returns its description."""
     client = cloud.client("cloudformation")
 
     def make(stack, **things):
@@ -39,7 +39,7 @@ def change_set(cloud):
 
 
 def test_a_database_and_a_group_are_imported_with_what_they_hold(cloud, kept, change_set):
-    """The stack has them by their identifiers; the table in the database stays."""
+    """The stack has their identifiers; the table in the database stays."""
     client = cloud.client("cloudformation")
     found = change_set(
         "imports", Group=(GROUP, {"ModelPackageGroupArn": ARN}), Database=(DATABASE, {"DatabaseName": "imports_kept"})
@@ -58,14 +58,14 @@ def test_a_database_and_a_group_are_imported_with_what_they_hold(cloud, kept, ch
 
 
 def test_fails_for_what_does_not_exist(change_set):
-    """The change set says what was not found."""
+    """The change set names the missing resource."""
     found = change_set("imports-missing", Database=(DATABASE, {"DatabaseName": "nowhere"}))
     assert (found["Status"], found["ExecutionStatus"]) == ("FAILED", "UNAVAILABLE")
     assert "with identifier 'nowhere' was not found" in found["StatusReason"]
 
 
 def test_a_glue_table_is_refused_by_name(kept, change_set):
-    """CloudFormation cannot import the type; the change set cannot be executed, and says so."""
+    """CloudFormation cannot import the type; the change set reports that and cannot be executed."""
     found = change_set("imports-table", Table=(TABLE, {"DatabaseName": "imports_kept", "Name": "one"}))
     assert found["ExecutionStatus"] == "UNAVAILABLE"
     assert "AWS::Glue::Table" in found["StatusReason"]

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 @pytest.mark.cloud
 def test_a_stack_is_found_by_what_it_owns(cloud, unique):
-    """By the physical id alone; once it is deleted, or of no stack, it is an error as for an unknown stack."""
+    """By the physical id alone; a deleted resource, or one outside stacks, is an error like an unknown stack."""
     name = f"/{unique}/owned"
     properties = {"Name": name, "Type": "String", "Value": "1"}
     template = {"Resources": {"Owned": {"Type": "AWS::SSM::Parameter", "Properties": properties}}}

@@ -1,4 +1,4 @@
-"""CloudFormation types on the running cloud: executed, recorded, refused, rolled back.
+"""CloudFormation types on the running cloud: executed, recorded, rejected, rolled back.
 
 Recorded resources: schema, identity, replacement.
 """
@@ -26,7 +26,7 @@ FLOW_LOG = {"ResourceId": "vpc-1", "ResourceType": "VPC", "TrafficType": "ALL", 
 
 @pytest.fixture
 def apply(cloud):
-    """Create or update a stack from resources: `apply("name", {...})` gives status, outputs and failure reasons."""
+    """Create or update a stack from resources: `apply("name", {...})` returns status, outputs and failure reasons."""
     client = cloud.client("cloudformation")
 
     def run(name, resources, outputs=None):
@@ -67,7 +67,7 @@ def test_records_and_lists_what_has_no_effect(apply, cloud):
 
 
 def test_refuses_an_unknown_type_by_name(cloud):
-    """Before anything is made, as CloudFormation does."""
+    """Before anything is created, as in CloudFormation."""
     client = cloud.client("cloudformation")
     body = json.dumps({"Resources": {"Q": {"Type": "AWS::Quantum::Computer"}}})
     with pytest.raises(client.exceptions.ClientError, match=r"Unrecognized resource types: \[AWS::Quantum::Computer\]"):
@@ -84,7 +84,7 @@ def table(**settings):
 
 
 def test_a_table_gets_its_time_to_live_recovery_and_key(apply, cloud):
-    """And loses them by update, keeping its items."""
+    """An update removes them and keeps the table's items."""
     key = {"Type": "AWS::KMS::Key", "Properties": {}}
     full = table(
         TimeToLiveSpecification={"AttributeName": "expires", "Enabled": True},
@@ -108,7 +108,7 @@ def test_a_table_gets_its_time_to_live_recovery_and_key(apply, cloud):
 
 
 def test_a_topic_of_a_template_has_its_key_and_admits_the_account(apply, cloud):
-    """MiniStack leaves both out; an update takes the key away."""
+    """MiniStack's own type ignores both; an update removes the key."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
     topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"KmsMasterKeyId": key}}}
     _, outputs, _ = apply("topic-key", topic, {"Arn": {"Ref": "Topic"}})
@@ -123,7 +123,7 @@ def test_a_topic_of_a_template_has_its_key_and_admits_the_account(apply, cloud):
 
 
 def test_a_composite_alarm_is_executed_and_updated(apply, cloud):
-    """Its rule reaches CloudWatch; a change of the rule is an update in place."""
+    """Its rule reaches CloudWatch; a changed rule is updated in place."""
 
     def alarms(rule):
         alarm = {"Type": "AWS::CloudWatch::Alarm", "Properties": {
@@ -144,7 +144,7 @@ def test_a_composite_alarm_is_executed_and_updated(apply, cloud):
 
 
 def test_a_role_keeps_to_its_boundary(apply, cloud):
-    """What its own policy allows and the boundary does not is denied; without the boundary it is allowed again."""
+    """An action allowed by its own policy only is denied; without the boundary it is allowed again."""
     document = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}],
@@ -173,7 +173,7 @@ def test_a_role_keeps_to_its_boundary(apply, cloud):
 
 
 def test_records_a_flow_log_with_a_stable_identity():
-    """The same declaration gives the same id, and another network gives another one."""
+    """The same declaration has the same id, another network another id."""
     made = resource_types.create_recorded("AWS::EC2::FlowLog", "Flow", FLOW_LOG, "stack", WHERE)
     assert made == resource_types.create_recorded("AWS::EC2::FlowLog", "Flow", FLOW_LOG, "stack", WHERE)
     assert made[0].startswith("fl-")
@@ -208,7 +208,7 @@ def test_references_compound_identities_as_cloudformation_does():
 
 
 def test_fails_with_every_problem_of_the_properties():
-    """Missing, unknown and wrong properties are named together."""
+    """Missing, unknown and invalid properties are reported together."""
     wrong = {"ResourceType": "House", "LogGroup": "g", "MaxAggregationInterval": "soon"}
     with pytest.raises(resource_types.SchemaError) as error:
         resource_types.check_schema("AWS::EC2::FlowLog", wrong)
@@ -224,13 +224,13 @@ def test_fails_with_every_problem_of_the_properties():
 
 
 def test_takes_text_for_numbers_and_booleans():
-    """CloudFormation passes parameters as text; its schema check takes them."""
+    """CloudFormation passes parameters as strings; its schema check accepts them."""
     entry = {"NetworkAclId": "a", "Protocol": "6", "RuleAction": "allow", "RuleNumber": "100", "Egress": "true"}
     resource_types.check_schema("AWS::EC2::NetworkAclEntry", {**entry, "CidrBlock": "0.0.0.0/0"})
 
 
 def test_fails_for_words_where_a_number_belongs():
-    """A threshold that is no number is refused, a number as text is taken."""
+    """A threshold that is not a number is rejected, a numeric string is accepted."""
     policy = {"PolicyName": "p", "PolicyType": "TargetTrackingScaling", "ScalingTargetId": "t"}
     tracking = {"PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}}
     kind, member = "AWS::ApplicationAutoScaling::ScalingPolicy", "TargetTrackingScalingPolicyConfiguration"
@@ -246,7 +246,7 @@ def test_fails_for_a_value_of_an_attribute():
 
 
 def test_a_keyword_on_strings_sees_a_boolean_as_its_text() -> None:
-    """The schema of PodIdentityAssociation has a smallest length on the boolean ``DisableSessionTags``."""
+    """The schema of PodIdentityAssociation has a minimum length on the boolean ``DisableSessionTags``."""
     properties = {
         "ClusterName": "a",
         "Namespace": "b",
@@ -261,7 +261,7 @@ def test_a_keyword_on_strings_sees_a_boolean_as_its_text() -> None:
 
 
 def test_an_identity_provider_is_named_by_its_issuer():
-    """Trust policies name it, and STS finds it by a token's issuer: the ARN of the service authorization reference."""
+    """Trust policies contain it, and STS finds it by a token's issuer: the ARN of the service authorization reference."""
     made = resource_types.create_recorded(
         "AWS::IAM::OIDCProvider", "Provider", {"Url": "https://git.example.com/gitlab"}, "stack", WHERE
     )

@@ -1,4 +1,4 @@
-"""Values that stacks share: exports in use, and parameters that are read when a stack is deployed."""
+"""Values shared by stacks: exports in use, and parameters read at deployment."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def _statuses(client: Any, name: str) -> list[tuple[str, str]]:
 def test_a_stack_whose_export_is_in_use_stays_as_it_was(
     cloud: Cloud, wait_for: Callable[..., Any], tmp_path: Any
 ) -> None:
-    """The call is accepted; the stack's reason names all that import, and the deployer raises with it."""
+    """The call is accepted; the stack's reason names all importing stacks, and the deployer raises it."""
     client = cloud.client("cloudformation")
     exported = {"Value": "x", "Export": {"Name": "shared-values-x"}}
     imported = {"Value": {"Fn::ImportValue": "shared-values-x"}}
@@ -58,7 +58,7 @@ def _artifact(folder: Any) -> dict[str, Any]:
 
 
 def test_a_value_that_is_missing_starts_nothing(cloud: Cloud) -> None:
-    """By a change set or without one; what is read is shown by its name."""
+    """With and without a change set; the missing value is reported by name."""
     client, ssm, name = cloud.client("cloudformation"), cloud.client("ssm"), "/shared-values/one"
     read = {"P": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": name}}
     body = json.dumps({"Parameters": read, "Resources": TOPIC})

@@ -1,6 +1,6 @@
-"""Names that exist are refused when a stack creates with them, and generated ones are new each time.
+"""Existing names are rejected at a stack's creation, and generated names are new each time.
 
-What the handlers of CloudFormation's types must answer: the create handler fails with AlreadyExists
+Contract of the handlers of CloudFormation's types: the create handler fails with AlreadyExists
 (https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-test-contract.html, and the contract's test
 `contract_create_create`), also where the service's own call overwrites or is idempotent, as PutMetricAlarm, PutRule, CreateTopic.
 """
@@ -33,11 +33,11 @@ CODE = {"ZipFile": "def handler(event, context):\n    return event\n"}
 
 
 def resource(kind, **properties):
-    """A resource of a type, with properties."""
+    """Return a resource of a type with properties."""
     return {"Type": kind, "Properties": properties}
 
 
-# each type that takes a fixed name in our templates, or may: its resource with a name
+# each type with a fixed or optional name in our templates: its resource with a name
 NAMED = {
     "AWS::CloudWatch::Alarm": lambda name: resource("AWS::CloudWatch::Alarm", AlarmName=name, **ALARM),
     "AWS::CloudWatch::CompositeAlarm": lambda name: resource("AWS::CloudWatch::CompositeAlarm", AlarmName=name, AlarmRule="TRUE"),
@@ -71,7 +71,7 @@ NAMED = {
 
 @pytest.fixture
 def stacks(cloud):
-    """Create, update and delete stacks: ``stacks("name", resources)`` gives status and reasons; deleted at the end."""
+    """Create, update and delete stacks: ``stacks("name", resources)`` returns status and reasons; deleted after the test."""
     client, made = cloud.client("cloudformation"), []
 
     def apply(resources, name=None):
@@ -80,7 +80,7 @@ def stacks(cloud):
         call = client.create_stack if existing is None else client.update_stack
         call(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
         kind = "stack_create_complete" if existing is None else "stack_update_complete"
-        with contextlib.suppress(WaiterError):  # how it ended is read below
+        with contextlib.suppress(WaiterError):  # its status is read below
             client.get_waiter(kind).wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
         made.append(name)
         events = client.describe_stack_events(StackName=name)["StackEvents"]
@@ -93,7 +93,7 @@ def stacks(cloud):
 
 
 def physical(cloud, stack, logical_id="Thing"):
-    """What the resource of a stack is called."""
+    """Return the physical id of a stack's resource."""
     client = cloud.client("cloudformation")
     (row,) = client.describe_stack_resources(StackName=stack, LogicalResourceId=logical_id)["StackResources"]
     return row["PhysicalResourceId"]
@@ -101,14 +101,14 @@ def physical(cloud, stack, logical_id="Thing"):
 
 @pytest.fixture(scope="module")
 def surroundings(cloud):
-    """Make the database of the tables here, and the role of functions and machines."""
+    """Make the database of the tables, and the role of functions and machines."""
     cloud.client("glue").create_database(DatabaseInput={"Name": "taken_tables"})
     cloud.client("iam").create_role(RoleName="taken", AssumeRolePolicyDocument=json.dumps(TRUST))
 
 
 @pytest.mark.parametrize("kind", sorted(NAMED))
 def test_a_name_that_exists_is_refused_and_what_has_it_stays(stacks, cloud, surroundings, kind):
-    """The second stack fails by that resource and rolls back; the first one's is as it was, and goes with its stack."""
+    """The second stack fails at that resource and rolls back; the first one's is unchanged, and is deleted with its stack."""
     name = f"taken-name-{next(_number)}"
     first, status, reasons = stacks({"Thing": NAMED[kind](name)})
     assert status == "CREATE_COMPLETE", reasons
@@ -138,7 +138,7 @@ def test_a_name_that_exists_is_refused_and_what_has_it_stays(stacks, cloud, surr
     ids=lambda body: body["Type"],
 )
 def test_a_generated_name_is_new_each_time_and_stays_through_updates(stacks, cloud, unnamed):
-    """A stack that is deployed again does not take over what the last one of its name retained."""
+    """A stack that is created again does not take over resources that its predecessor retained."""
     name = f"taken-again-{next(_number)}"
     client = cloud.client("cloudformation")
     names = []
@@ -161,7 +161,7 @@ def test_a_generated_name_is_new_each_time_and_stays_through_updates(stacks, clo
 
 
 def test_what_is_protected_against_deletion_keeps_its_stack_from_going(stacks, cloud):
-    """DeleteTable refuses a protected table, and so does CloudFormation's handler, in a rollback as well."""
+    """DeleteTable rejects a protected table, and so does CloudFormation's handler, also in a rollback."""
     protected = resource("AWS::DynamoDB::Table", DeletionProtectionEnabled=True, **KEYS)
     broken = {"Type": "AWS::EC2::FlowLog", "DependsOn": "Thing", "Properties": {"ResourceType": "VPC"}}
     _, status, reasons = stacks({"Thing": protected, "Broken": broken})
@@ -170,7 +170,7 @@ def test_what_is_protected_against_deletion_keeps_its_stack_from_going(stacks, c
 
 
 def test_what_was_imported_keeps_its_name_through_updates(stacks, cloud):
-    """A table whose template gives no name is imported by its name; an update changes it in place and its items stay."""
+    """A table without a name in the template is imported by its name; an update changes it in place and its items stay."""
     client, dynamodb = cloud.client("cloudformation"), cloud.client("dynamodb")
     name, stack = f"imported-{next(_number)}", f"taken-import-{next(_number)}"
     dynamodb.create_table(TableName=name, **KEYS)

@@ -1,4 +1,4 @@
-"""References to what a template does not declare."""
+"""References to undeclared names in a template."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ QUEUE = "AWS::SQS::Queue"
     ids=["Ref", "GetAtt", "Sub", "If"],
 )
 def test_each_way_of_a_reference_is_found(properties: dict[str, Any]) -> None:
-    """Whatever function holds it."""
+    """In every intrinsic function."""
     with pytest.raises(ValueError, match=r"Unresolved resource dependencies \[Name\] in the Resources block"):
         check_references({"Resources": {"Queue": {"Type": QUEUE, "Properties": properties}}})
 
@@ -36,7 +36,7 @@ def test_all_missing_names_are_said_at_once() -> None:
 
 
 def test_outputs_are_a_block_of_their_own() -> None:
-    """CloudFormation names the block."""
+    """CloudFormation's message names the block."""
     template = {"Resources": {"A": {"Type": QUEUE}}, "Outputs": {"Arn": {"Value": {"Ref": "B"}}}}
 
     with pytest.raises(ValueError, match=r"\[B\] in the Outputs block"):
@@ -44,7 +44,7 @@ def test_outputs_are_a_block_of_their_own() -> None:
 
 
 def test_what_is_declared_passes() -> None:
-    """Parameters, pseudo parameters, resources of a condition, literals and bindings of Sub."""
+    """Parameters, pseudo parameters, conditional resources, literals and variables of Sub."""
     text = "${AWS::Region}-${Key}-${!Literal}-${Bound}"
     name = {"Fn::Sub": [text, {"Bound": {"Ref": "Parameter"}}]}
     resources = {
@@ -57,7 +57,7 @@ def test_what_is_declared_passes() -> None:
 
 @pytest.mark.cloud
 def test_a_stack_with_a_reference_to_nothing_is_refused(cloud, unique) -> None:
-    """Create, change set and ValidateTemplate; no stack is there afterwards."""
+    """By CreateStack, change set and ValidateTemplate; no stack exists afterwards."""
     client = cloud.client("cloudformation")
     body = json.dumps({"Resources": {"Queue": {"Type": QUEUE, "DependsOn": "Missing"}}})
     said = "Unresolved resource dependencies \\[Missing\\]"

@@ -1,4 +1,4 @@
-"""Custom resources of one wave: at once in every operation, cancelled when one fails."""
+"""Independent custom resources: concurrent in every operation, cancelled when one fails."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-# says in a bucket that it has begun, waits until what its properties name has too, or until the stack shows an event, and answers
+# notes its start in a bucket, waits for the starts named in its properties or for a stack event, and responds
 WORK = """
 import json, os, time, urllib.request
 import boto3
@@ -45,7 +45,7 @@ Stack = Callable[..., list[tuple[str, str, str]]]
 
 @pytest.fixture
 def bucket(cloud, unique) -> Iterator[str]:
-    """A bucket that outlives its stacks: what began, and with what."""
+    """A bucket that outlives its stacks, with each start and its properties."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket=f"{unique}-begun")
     yield f"{unique}-begun"
@@ -56,7 +56,7 @@ def bucket(cloud, unique) -> Iterator[str]:
 
 @pytest.fixture
 def run(cloud, unique, bucket) -> Stack:
-    """Create, update or delete (no custom resources) a stack: gives its events in their order."""
+    """Create, update or delete (no custom resources) a stack: returns its events in order."""
     client, stack, seen = cloud.client("cloudformation"), "", 0
 
     def run(customs: dict[str, dict[str, Any]] | None = None, **outputs: Any) -> list[tuple[str, str, str]]:
@@ -108,7 +108,7 @@ def _of(events: list[tuple[str, str, str]], *names: str) -> list[tuple[str, str]
 
 
 def _each_waits(kind: str, version: str = "1") -> dict[str, dict[str, Any]]:
-    """Two resources whose functions wait until the other's has begun."""
+    """Return two resources whose functions wait for each other's start."""
     return {
         "One": {"Version": version, f"{kind}After": [f"{kind}/Two/{version}"]},
         "Two": {"Version": version, f"{kind}After": [f"{kind}/One/{version}"]},
@@ -117,7 +117,7 @@ def _each_waits(kind: str, version: str = "1") -> dict[str, dict[str, Any]]:
 
 @pytest.mark.cloud
 def test_functions_of_one_wave_are_called_at_once(run: Stack) -> None:
-    """Each waits until the other has begun; what depends on them waits for both, and outputs have their answers."""
+    """Each waits for the other's start; dependent resources wait for both, and outputs have their responses."""
     customs = _each_waits("Create") | {"After": {"depends_on": "Two", "Of": {"Fn::GetAtt": ["One", "Name"]}}}
 
     events = run(customs, Name={"Fn::GetAtt": ["Two", "Name"]}, Id={"Ref": "One"})
@@ -130,7 +130,7 @@ def test_functions_of_one_wave_are_called_at_once(run: Stack) -> None:
 
 @pytest.mark.cloud
 def test_events_come_in_the_order_of_completion(run: Stack, cloud, unique) -> None:
-    """Each but the last by name waits until the stack shows the next one's end; outputs are those of each resource."""
+    """Each but the last by name waits for the end of the next one; outputs are those of each resource."""
     shown = {
         name: {"CreateAfter": [f"event/{later}/CREATE_COMPLETE"]} for name, later in (("One", "Two"), ("Two", "Zoe"))
     }
@@ -149,7 +149,7 @@ def test_events_come_in_the_order_of_completion(run: Stack, cloud, unique) -> No
 
 @pytest.mark.cloud
 def test_updates_and_deletions_of_one_wave_run_at_once(run: Stack) -> None:
-    """Of a stack, one after the other operation."""
+    """The operations of one stack, in sequence."""
     run(_each_waits("Update", "1"))
     updated = run({name: one | {"DeleteAfter": [f"Delete/{other}/2"]} for (name, one), other in
                    zip(_each_waits("Update", "2").items(), ("Two", "One"), strict=True)})  # fmt: skip
@@ -163,7 +163,7 @@ def test_updates_and_deletions_of_one_wave_run_at_once(run: Stack) -> None:
 
 @pytest.mark.cloud
 def test_a_rollback_deletes_a_wave_at_once(run: Stack) -> None:
-    """Both wait for each other's deletion, after a later resource failed; the failed one is asked to delete too."""
+    """Both wait for each other's deletion after a later resource failed; the failed one gets a delete request too."""
     customs = _each_waits("Delete") | {"Bad": {"depends_on": "Two", "FailsAt": "Create"}}
 
     events = run(customs)
@@ -180,7 +180,7 @@ def test_a_rollback_deletes_a_wave_at_once(run: Stack) -> None:
 @pytest.mark.cloud
 @pytest.mark.parametrize("failing", ["Aye", "Zoe"])
 def test_a_failure_cancels_what_is_in_progress(run: Stack, cloud, bucket: str, failing: str) -> None:
-    """At once: the other function, which waits to be asked to delete, is asked by an id that it never answered."""
+    """Immediately: the other function, which waits for its delete request, gets one for an id that it never returned."""
     events = run(
         {failing: {"FailsAt": "Create", "CreateAfter": ["Create/Mid/"]}, "Mid": {"CreateAfter": ["Delete/Mid/"]}}
     )
@@ -196,7 +196,7 @@ def test_a_failure_cancels_what_is_in_progress(run: Stack, cloud, bucket: str, f
 
 @pytest.mark.cloud
 def test_a_failed_update_sends_back_its_whole_wave(run: Stack, cloud, bucket: str) -> None:
-    """What was cancelled gets its former properties, and so does what was done; what is new is deleted."""
+    """Cancelled and completed updates get their former properties; new resources are deleted."""
     run({"One": {"Version": "1"}, "Two": {"Version": "1"}})
 
     events = run({

@@ -1,4 +1,4 @@
-"""What Step Functions refuses when a machine is made: the embedded cloud does too.
+"""Definitions that Step Functions rejects are rejected by the embedded cloud too.
 
 See: https://github.com/aws/amazon-sagemaker-examples/issues/4492
 """
@@ -32,7 +32,7 @@ SUPPORTED = definition({"TrainingJobName": "a", "AlgorithmSpecification": {"Trai
 
 
 def test_an_unsupported_field_is_refused_wherever_a_machine_is_made(cloud: Any, make_role: Any, unique: str) -> None:
-    """By CreateStateMachine, UpdateStateMachine and a stack; in AWS's words, and nothing is made or changed."""
+    """By CreateStateMachine, UpdateStateMachine and a stack, with AWS's message; nothing is created or changed."""
     states, role = cloud.client("stepfunctions"), make_role(service="states.amazonaws.com")
     with pytest.raises(ClientError) as refused:
         states.create_state_machine(name=unique, definition=UNSUPPORTED, roleArn=role)
@@ -56,7 +56,7 @@ def test_an_unsupported_field_is_refused_wherever_a_machine_is_made(cloud: Any, 
 
 
 def test_a_machine_that_leads_nowhere_is_not_made(cloud: Any, make_role: Any, unique: str) -> None:
-    """Creation and change refuse what validation finds; a change of the role alone is not asked for a definition."""
+    """Creation and update apply the validation; an update of the role alone needs no definition."""
     states, role = cloud.client("stepfunctions"), make_role(service="states.amazonaws.com")
     astray = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}}})
     words = "Invalid State Machine Definition: 'MISSING_TRANSITION_TARGET: Missing 'Next' target: B at /States/A/Next'"
@@ -72,7 +72,7 @@ def test_a_machine_that_leads_nowhere_is_not_made(cloud: Any, make_role: Any, un
 
 
 def test_validation_lists_every_unsupported_field(cloud: Any) -> None:
-    """Each is a diagnostic with code and location; a definition without any is OK."""
+    """Each is a diagnostic with code and location; a valid definition is OK."""
     validate = cloud.client("stepfunctions").validate_state_machine_definition
     refused = validate(definition=UNSUPPORTED)
     assert refused["result"] == "FAIL"
@@ -91,7 +91,7 @@ def test_validation_lists_every_unsupported_field(cloud: Any) -> None:
 def test_an_unsupported_field_of_an_expression_fails_the_execution(
     cloud: Any, make_role: Any, allow: Any, wait_for: Any, unique: str
 ) -> None:
-    """What is known only at run time is held to the same list."""
+    """Values known only at run time are validated against the same list."""
     states = cloud.client("stepfunctions")
     role = make_role(allow("sagemaker:*", "iam:PassRole", "events:*"), service="states.amazonaws.com")
     machine = states.create_state_machine(name=unique, definition=definition("{% $states.input %}"), roleArn=role)
@@ -106,20 +106,20 @@ def test_an_unsupported_field_of_an_expression_fails_the_execution(
     ("text", "code"), [("no json", "INVALID_JSON_DESCRIPTION"), ("[]", "SCHEMA_VALIDATION_FAILED"), ("3", "SCHEMA")]
 )
 def test_what_is_not_a_definition_is_refused(text: str, code: str) -> None:
-    """A change that gives none has nothing to refuse."""
+    """An update without a definition has nothing to validate."""
     assert f"Invalid State Machine Definition: '{code}" in str(definition_problem(text))
     assert definition_problem(None) is None
 
 
 def logging(cloud: Any, name: str) -> dict[str, Any]:
-    """A log group, as a machine's destination."""
+    """Return a log group as a machine's destination."""
     cloud.client("logs").create_log_group(logGroupName=name)
     arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{name}:*"
     return {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": arn}}]}
 
 
 def test_log_groups_fill_the_accounts_policy_unless_they_are_vended(own_cloud: Any) -> None:
-    """5,120 characters are about forty groups; those below /aws/vendedlogs/ share one entry, also when it is full.
+    """5,120 characters suffice for about forty groups; those below /aws/vendedlogs/ share one entry, also when it is full.
 
     See: https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html, aws-solutions/media-insights-on-aws#685
     """

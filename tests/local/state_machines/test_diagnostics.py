@@ -17,7 +17,7 @@ DONE = {"Type": "Pass", "End": True}
 
 
 def validated(cloud: Cloud, definition: object, **more: Any) -> dict[str, Any]:
-    """The answer for a definition."""
+    """Return the diagnostics of a definition."""
     text = definition if isinstance(definition, str) else json.dumps(definition)
     return dict(cloud.client("stepfunctions").validate_state_machine_definition(definition=text, **more))
 
@@ -58,7 +58,7 @@ def test_a_definition_that_leads_to_its_end_is_right(cloud: Cloud) -> None:
     ],
 )
 def test_what_leads_nowhere_is_named(cloud: Cloud, definition: object, code: str, location: str) -> None:
-    """With its place."""
+    """With its location."""
     found = validated(cloud, definition)
 
     assert found["result"] == "FAIL"
@@ -81,21 +81,21 @@ def test_what_leads_nowhere_is_named(cloud: Cloud, definition: object, code: str
     ],
 )
 def test_values_of_another_type_are_named(cloud: Cloud, state: dict[str, Any], location: str) -> None:
-    """A diagnostic, no crash."""
+    """A diagnostic instead of a crash."""
     found = validated(cloud, {"StartAt": "A", "States": {"A": state}})
 
     assert [(d["code"], d["location"]) for d in found["diagnostics"]] == [("SCHEMA_VALIDATION_FAILED", location)]
 
 
 def test_the_start_is_a_name(cloud: Cloud) -> None:
-    """A list of names is refused."""
+    """A list of names is rejected."""
     (found,) = validated(cloud, {"StartAt": ["A"], "States": {"A": DONE}})["diagnostics"]
 
     assert (found["code"], found["location"]) == ("SCHEMA_VALIDATION_FAILED", "/StartAt")
 
 
 def test_no_more_than_asked_for_are_returned(cloud: Cloud) -> None:
-    """And it is said that there were more."""
+    """The response says that there are more."""
     states = {str(number): {"Type": "Pass"} for number in range(3)}
 
     found = validated(cloud, {"StartAt": "0", "States": states}, maxResults=2)

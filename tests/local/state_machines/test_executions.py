@@ -1,4 +1,4 @@
-"""State machines of the embedded cloud: their clock, their limits, and what is mended in MiniStack."""
+"""State machines of the embedded cloud: their clock, their limits, and corrections of MiniStack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def run(cloud: Cloud) -> Callable[..., str]:
-    """Start a JSONata machine of the states given; returns the execution's ARN."""
+    """Start a JSONata machine of the given states; return the execution's ARN."""
 
     def start(name: str, states: dict[str, Any], *statements: dict[str, Any], given: Any = None, **top: Any) -> str:
         iam, sfn = cloud.client("iam"), cloud.client("stepfunctions")
@@ -41,7 +41,7 @@ def run(cloud: Cloud) -> Callable[..., str]:
 
 @pytest.fixture
 def ended(cloud: Cloud, wait_for: Callable[..., Any]) -> Callable[[str], dict[str, Any]]:
-    """Wait for the end of an execution; returns its description, with the output read."""
+    """Wait for the end of an execution; return its description with the parsed output."""
 
     def wait(arn: str) -> dict[str, Any]:
         sfn = cloud.client("stepfunctions")
@@ -57,14 +57,14 @@ def allow(*actions: str, resource: str = "*") -> dict[str, Any]:
 
 
 def waiting(cloud: Cloud) -> int:
-    """Return how many threads wait on the embedded clock."""
+    """Return the number of threads that wait for the embedded clock."""
     return int(cloud.clock()["waiting"])
 
 
 def test_waits_and_tells_the_time_on_the_embedded_clock(
     cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]], wait_for: Callable[..., Any]
 ) -> None:
-    """A week's Wait ends with a jump; $now() and EnteredTime are embedded."""
+    """A week's Wait ends with a jump; $now() and EnteredTime use embedded time."""
     before, started = waiting(cloud), cloud.clock()["epoch"]
     times = "{% {'now': $now(), 'millis': $millis(), 'entered': $states.context.State.EnteredTime} %}"
     arn = run(
@@ -75,7 +75,7 @@ def test_waits_and_tells_the_time_on_the_embedded_clock(
     cloud.clock_jump(by=timedelta(days=8))
     output = ended(arn)["output"]
     now = cloud.clock()["epoch"]
-    # a jump stops where a schedule of another test is due, and a wait that is over by then ends there
+    # a jump stops where another test's schedule is due, and ends a wait that is over by then
     assert started + 604_800 <= output["millis"] / 1000 <= now + 10
     for name in ("now", "entered"):
         assert datetime.fromisoformat(output[name]).timestamp() == pytest.approx(output["millis"] / 1000, abs=10)
@@ -85,7 +85,7 @@ def test_waits_and_tells_the_time_on_the_embedded_clock(
 def test_timestamp_of_a_wait_is_embedded_time(
     cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]]
 ) -> None:
-    """A Wait until a moment that the embedded clock has passed ends at once."""
+    """A Wait until a timestamp in the embedded past ends at once."""
     past = datetime.fromtimestamp(cloud.clock()["epoch"] - 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert ended(run("until", {"W": {"Type": "Wait", "Timestamp": past, "End": True}}))["status"] == "SUCCEEDED"
 
@@ -132,7 +132,7 @@ def test_numbers_of_cloudwatch_are_numbers(
 def test_numbers_of_s3_are_numbers(
     cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]]
 ) -> None:
-    """A listing has counts, sizes and booleans, as an SDK reads them; a file's tag and name are strings, of digits too."""
+    """A listing has counts, sizes and booleans, as SDKs parse them; an ETag and a key of digits stay strings."""
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="numbers-of-s3")
     s3.put_object(Bucket="numbers-of-s3", Key="123", Body=b"four")
@@ -177,7 +177,7 @@ def test_retries_after_the_whole_delay(
     make_function: Callable[..., str],
     wait_for: Callable[..., Any],
 ) -> None:
-    """A retry after an hour happens after an hour, not after MiniStack's minute."""
+    """A retry after an hour happens after an embedded hour, not after MiniStack's minute."""
     arn = make_function(cloud, "fails", {"handler.py": "def handler(event, context):\n    raise ValueError\n"})
     retry = [{"ErrorEquals": ["ValueError"], "IntervalSeconds": 3600, "MaxAttempts": 1}]
     task = {
@@ -231,7 +231,7 @@ INPUTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("text", EXPRESSIONS)
 def test_an_expression_that_is_parsed_once_means_the_same_each_time(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also after other inputs, and a faulty one fails each time with the same message."""
+    """Also after other inputs; an invalid one fails each time with the same message."""
 
     def results() -> list[Any]:
         found: list[Any] = []
@@ -263,7 +263,7 @@ def test_machine_ends_at_its_time_limit(
 def test_callback_times_out_on_the_embedded_clock(
     cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]], wait_for: Callable[..., Any]
 ) -> None:
-    """A person has three embedded days to answer; then the task fails with States.Timeout."""
+    """A person has three embedded days to respond; then the task fails with States.Timeout."""
     url = cloud.client("sqs").create_queue(QueueName="callback")["QueueUrl"]
     send = {"QueueUrl": url, "MessageBody": "{% $states.context.Task.Token %}"}
     resource = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
@@ -281,7 +281,7 @@ def test_callback_times_out_on_the_embedded_clock(
 def test_stopping_an_execution_ends_its_wait(
     cloud: Cloud, run: Callable[..., str], wait_for: Callable[..., Any]
 ) -> None:
-    """No thread waits on for an execution that was stopped."""
+    """No thread of a stopped execution keeps waiting."""
     before = waiting(cloud)
     arn = run("stopped", {"W": {"Type": "Wait", "Seconds": 7200, "End": True}})
     wait_for(lambda: waiting(cloud) > before)
@@ -292,7 +292,7 @@ def test_stopping_an_execution_ends_its_wait(
 def test_tells_the_default_bus_of_every_end_once(
     cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]], wait_for: Callable[..., Any]
 ) -> None:
-    """SUCCEEDED, FAILED, ABORTED and TIMED_OUT, each once after RUNNING, in AWS's shape.
+    """SUCCEEDED, FAILED, ABORTED and TIMED_OUT, each once after RUNNING, in AWS's format.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
     """

@@ -1,4 +1,4 @@
-"""Faults that are put into the tasks of state machines."""
+"""Faults injected into the tasks of state machines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STATES = {"Put": PUT, "Caught": {"Type": "Pass", "End": True}}
 
 @pytest.fixture
 def faults(cloud: Cloud) -> Iterator[Callable[..., list[dict[str, Any]]]]:
-    """Put faults in place of those before, or tell what was met: ``faults([{...}])``, ``faults()``; none stay."""
+    """Replace the faults, or return the calls that met them: ``faults([{...}])``, ``faults()``; removed after the test."""
 
     def call(*body: Any) -> list[dict[str, Any]]:
         return list(cloud.call("/_mlops/faults", *body))
@@ -40,7 +40,7 @@ def faults(cloud: Cloud) -> Iterator[Callable[..., list[dict[str, Any]]]]:
 
 @pytest.fixture(scope="module")
 def machine(cloud: Cloud) -> str:
-    """A machine that puts one item, tries again when throttled, and says which error it caught."""
+    """A machine that puts one item, retries when throttled, and returns the error that it caught."""
     iam, sfn, dynamodb = cloud.client("iam"), cloud.client("stepfunctions"), cloud.client("dynamodb")
     dynamodb.create_table(
         TableName=TABLE,
@@ -60,7 +60,7 @@ def machine(cloud: Cloud) -> str:
 
 @pytest.fixture
 def run(cloud: Cloud, machine: str, wait_for: Callable[..., Any]) -> Callable[[], tuple[str, Any, bool]]:
-    """Run the machine; returns its status, its output and whether the item was put."""
+    """Run the machine; return its status, its output and whether the item was put."""
 
     def start() -> tuple[str, Any, bool]:
         sfn, dynamodb = cloud.client("stepfunctions"), cloud.client("dynamodb")
@@ -77,7 +77,7 @@ THROTTLED = {"integration": "dynamodb:putItem", "error": "DynamoDB.ThrottlingExc
 
 
 def test_a_fault_that_passes_is_retried_and_counted(faults: Any, run: Any) -> None:
-    """The machine's own Retry sees AWS's name of the error."""
+    """The machine's own Retry gets AWS's error name."""
     faults([{**THROTTLED, "count": 2}])
     assert run() == ("SUCCEEDED", "done", True)
     assert [(f["calls"], f["met"]) for f in faults()] == [(3, 2)]
@@ -90,20 +90,20 @@ def test_a_fault_that_stays_is_caught(faults: Any, run: Any) -> None:
 
 
 def test_an_answer_gets_lost_after_the_work(faults: Any, run: Any) -> None:
-    """What the state sees is a timeout; the item is there all the same."""
+    """The state gets a timeout, although the item was put."""
     faults([{"integration": "dynamodb:putItem", "error": "States.Timeout", "after": True}])
     assert run() == ("SUCCEEDED", "States.Timeout", True)
 
 
 def test_an_execution_ends_in_the_middle(faults: Any, run: Any) -> None:
-    """Nothing of it runs any more: no Retry, no Catch, no later state."""
+    """No Retry, no Catch, no later state runs."""
     faults([{"integration": "dynamodb:putItem", "error": "stop"}])
     assert run() == ("ABORTED", None, False)
     assert [(f["calls"], f["met"]) for f in faults()] == [(1, 1)]
 
 
 def test_only_what_matches_is_met(faults: Any, run: Any) -> None:
-    """Arguments tell calls of one integration apart; a call before the first goes through."""
+    """Arguments distinguish calls of one integration; an earlier call succeeds."""
     faults([{**THROTTLED, "match": "another-table", "count": 9}, {**THROTTLED, "first": 2, "count": 9}])
     assert run() == ("SUCCEEDED", "done", True)
     assert [f["met"] for f in faults()] == [0, 0]
@@ -117,7 +117,7 @@ def test_a_state_alone_meets_its_fault(faults: Any, run: Any) -> None:
 
 
 def test_refuses_what_is_no_fault(faults: Any) -> None:
-    """A misspelt field would otherwise be a fault that never comes."""
+    """A misspelt field would be a fault that never occurs."""
     with pytest.raises(CloudError) as error:
         faults([{**THROTTLED, "times": 2}])
     assert "unexpected keyword argument 'times'" in str(error.value)
@@ -127,7 +127,7 @@ STACK_FAULT = {"error": "InternalFailure", "cause": "a fault", "match": '"Second
 
 
 def _stack(*, tag: str | None = None) -> str:
-    """A template of two queues, one after the other."""
+    """Return a template of two queues, one after the other."""
     tags = {"Properties": {"Tags": [{"Key": "a", "Value": tag}]}} if tag else {}
     queue = {"Type": "AWS::SQS::Queue", **tags}
     return json.dumps({"Resources": {"First": queue, "Second": {**queue, "DependsOn": "First"}}})
@@ -136,7 +136,7 @@ def _stack(*, tag: str | None = None) -> str:
 def test_a_resource_of_a_stack_fails_in_each_operation(
     cloud: Cloud, faults: Callable[..., list[dict[str, Any]]], wait_for: Callable[..., Any]
 ) -> None:
-    """A failed creation and change are rolled back, a failed deletion leaves the resource in the stack; each was met once."""
+    """A failed creation and update roll back, a failed deletion leaves the resource in the stack; each was met once."""
     stacks, sqs, name = cloud.client("cloudformation"), cloud.client("sqs"), "faults-stack"
 
     def ended() -> str:
@@ -177,7 +177,7 @@ def test_a_resource_of_a_stack_fails_in_each_operation(
 
 
 def test_a_resource_cannot_fail_after_its_work(faults: Callable[..., list[dict[str, Any]]]) -> None:
-    """What it had made would be lost, which a handler of AWS reports."""
+    """Its result would be lost, but AWS's handlers report it."""
     with pytest.raises(CloudError) as refused:
         faults([{"integration": "cloudformation:create", "after": True, **STACK_FAULT}])
     assert "cannot fail after its work" in str(refused.value)

@@ -1,4 +1,4 @@
-"""What tasks of S3 send and answer."""
+"""Requests and results of S3 tasks."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ def role(make_role, allow):
 
 
 def test_a_copy_answers_with_its_result_and_checksum(cloud, run_machine, role, unique):
-    """Every field of the request reaches S3; what is in the body of the answer is below the payload's name.
+    """Every field of the request reaches S3; the response body is below the payload's name.
 
     botocore: s3 2006-03-01 CopyObjectRequest, CopyObjectOutput
     """
@@ -75,7 +75,7 @@ def test_a_bucket_of_another_region_fails_the_task(cloud, run_machine, role, uni
     ],
 )
 def test_errors_have_the_names_of_s3s_model(run_machine, role, call, arguments, error, words):
-    """What is not in the model fails by name before S3 is asked."""
+    """A field outside the model fails by name before S3 is called."""
     failed = run_machine(role, f"arn:aws:states:::aws-sdk:s3:{call}", arguments)
     assert (failed["status"], failed["error"]) == ("FAILED", error)
     assert words in failed["cause"]

@@ -1,4 +1,4 @@
-"""A tiny job: says what it sees, writes what a job writes, and ends as its arguments or hyperparameters say."""
+"""A tiny job: prints what it sees, writes a job's files, and ends as its arguments or hyperparameters tell it."""
 
 import json
 import os
@@ -24,7 +24,7 @@ for folder in ("model", "output/data", "processing/output"):
             seen["caller"] = boto3.client("sts").get_caller_identity()["Arn"]
         (ROOT / folder / "seen.json").write_text(json.dumps(seen))
 
-if how == "counts":  # writes a checkpoint a step, and goes on from the last one
+if how == "counts":  # writes a checkpoint per step, and continues from the last one
     folder = ROOT / "checkpoints"
     done = sorted(int(path.stem) for path in folder.glob("*.step"))
     first = done[-1] + 1 if done else 1

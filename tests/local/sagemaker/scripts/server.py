@@ -17,7 +17,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer a ping, or how it is asked in batches, where the environment says that."""
+        """Answer a ping, or the batch settings if the environment enables them."""
         if self.path == "/execution-parameters":
             found = os.environ.get("EXECUTION_PARAMETERS", "")
             self._answer(200 if found else 404, found.encode())
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 if PING == "exit":
