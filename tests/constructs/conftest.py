@@ -1,4 +1,4 @@
-"""Fixtures that the tests of several constructs share."""
+"""Fixtures shared by the tests of constructs."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ Aws = Callable[[str, dict[str, Any]], Any]
 
 
 class AwsError(Exception):
-    """An error of a fake AWS, by the name that a state machine sees."""
+    """An error of a fake AWS, with the name that a state machine catches."""
 
     def __init__(self, name: str, cause: str = "") -> None:
         super().__init__(name)
@@ -47,7 +47,7 @@ class AwsError(Exception):
 
 @dataclass
 class Run:
-    """What an execution did."""
+    """Record of an execution."""
 
     status: str
     output: dict[str, Any]
@@ -55,11 +55,11 @@ class Run:
     slept: list[float] = field(default_factory=list)
 
     def names(self) -> list[str]:
-        """Integrations called, in order."""
+        """Return the called integrations in order."""
         return [name for name, _ in self.calls]
 
     def arguments(self, name: str) -> dict[str, Any]:
-        """Arguments of the last call of an integration."""
+        """Return the arguments of an integration's last call."""
         return next(arguments for called, arguments in reversed(self.calls) if called == name)
 
 
@@ -104,7 +104,7 @@ def run_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
 
 @pytest.fixture
 def aws_error() -> type[AwsError]:
-    """The error that a fake AWS raises."""
+    """Return an error for a fake AWS to raise."""
     return AwsError
 
 
@@ -123,28 +123,28 @@ class Demand:
 
     @cached_property
     def template(self) -> dict[str, Any]:
-        """The template; the stack cannot be added to afterwards."""
+        """The template; nothing can be added to the stack afterwards."""
         return Template.from_stack(self.stack).to_json()
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Properties of all resources of a type, by logical id."""
+        """Return the properties of all resources of a type, by logical id."""
         found = self.template["Resources"].items()
         return {name: resource.get("Properties", {}) for name, resource in found if resource["Type"] == kind}
 
     def one(self, kind: str, part: str) -> dict[str, Any]:
-        """Properties of the one resource of a type whose logical id has a part."""
+        """Return the properties of the only resource of a type whose logical id contains ``part``."""
         (properties,) = (p for name, p in self.resources(kind).items() if part in name)
         return properties
 
     def statements(self, part: str) -> list[dict[str, Any]]:
-        """Statements of the managed policies whose logical id has a part."""
+        """Return the statements of managed policies whose logical id contains ``part``."""
         policies = self.resources("AWS::IAM::ManagedPolicy").items()
         return [s for name, p in policies if part in name for s in p["PolicyDocument"]["Statement"]]
 
 
 @dataclass(frozen=True)
 class Foundation:
-    """What a pipeline and a monitor stand on."""
+    """Prerequisites of pipelines and monitors."""
 
     folder: Path
     stack: cdk.Stack
@@ -188,7 +188,7 @@ class Foundation:
     def monitor(self, construct_id: str, **changes: Any) -> ModelMonitor:
         """Define a monitor with changed arguments."""
         with pytest.MonkeyPatch.context() as patch:
-            # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
+            # empty files in place of the wheels of ``mlops assets build``, which constructs only copy
             patch.setattr(layer_wheels, "ASSETS", self.folder / "assets")
             (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
             return ModelMonitor(
@@ -200,7 +200,7 @@ class Foundation:
 
 
 def make_foundation(folder: Path, **changes: Any) -> Foundation:
-    """Define a unit with a store, a registry and an endpoint; ``changes`` are as of ``make_demand``."""
+    """Return a function that defines a unit with store, registry and endpoint; ``changes`` as in ``make_demand``."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
     unit = BusinessUnit(stack, "Unit", name="demand", owner="ann", cost_center="42", **changes.get("unit", {}))
     features = tuple(Feature(name, "double", name) for name in ("units", "price"))
@@ -242,7 +242,7 @@ def make_foundation(folder: Path, **changes: Any) -> Foundation:
 
 
 def make_demand(folder: Path, **changes: Any) -> Demand:
-    """Define a unit; ``changes`` are arguments of constructs by construct, such as ``retraining={"interval": ...}``."""
+    """Define a unit; ``changes`` has arguments by construct, such as ``retraining={"interval": ...}``."""
     base = make_foundation(folder, **changes)
     retraining = base.retraining("Retraining", **changes.get("retraining", {}))
     monitor = base.monitor("Monitor", **changes.get("monitor", {}))
@@ -252,19 +252,19 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
 
 @pytest.fixture(scope="session")
 def foundation(tmp_path_factory: pytest.TempPathFactory) -> Foundation:
-    """A unit on which constructs are refused; each is tried under an id of its own."""
+    """A shared unit for constructs that fail validation; each attempt uses its own id."""
     return make_foundation(tmp_path_factory.mktemp("foundation"))
 
 
 @pytest.fixture
 def own_foundation(tmp_path: Path) -> Foundation:
-    """A unit of the test's own, whose template it may read."""
+    """A unit of the test's own, whose template may be read."""
     return make_foundation(tmp_path)
 
 
 @pytest.fixture
 def refused(foundation: Foundation) -> Callable[..., None]:
-    """Define a pipeline or a monitor that cannot be: ``refused(monitor={"window": ...})``."""
+    """Define an invalid pipeline or monitor: ``refused(monitor={"window": ...})``."""
 
     def define(**changes: dict[str, Any]) -> None:
         ((construct, arguments),) = changes.items()
@@ -282,7 +282,7 @@ def demand(tmp_path_factory: pytest.TempPathFactory) -> Demand:
 
 @pytest.fixture(scope="session")
 def define_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Demand]:
-    """Define a unit with changed arguments that several tests look at."""
+    """Define a unit with changed arguments, shared by several tests."""
     return lambda **changes: make_demand(tmp_path_factory.mktemp("changed"), **changes)
 
 

@@ -1,4 +1,4 @@
-"""Types of arguments: what is allowed, how it is said, and 2,000 wrong calls of every public constructor and factory."""
+"""Argument types: allowed values, messages, and 2,000 invalid calls over every public constructor and factory."""
 
 import datetime
 import enum
@@ -29,13 +29,13 @@ from mlops_constructs import FeatureIngest, GateSpec, ModelImage, Profile, Retra
 from mlops_constructs._arguments import checked, is_of, problem_of
 from mlops_runtime.layers import layer_wheels
 
-# so many a callable that there are 2,000 in all
+# calls per callable, 2,000 in total
 EXAMPLES = 24
 PUBLIC = {name: getattr(mlops_constructs, name) for name in mlops_constructs.__all__}
 
 
 def _callables() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """List public constructors, factories and functions that are ours; contract classes check themselves when they are read."""
+    """Return our public constructors, factories and functions; contract classes validate themselves when read."""
     for name, item in PUBLIC.items():
         is_bag = inspect.isclass(item) and (issubclass(item, enum.Enum | Exception) or hasattr(item, "__total__"))
         if not item.__module__.startswith("mlops_constructs") or is_bag or getattr(item, "_is_protocol", False):
@@ -50,7 +50,7 @@ CALLABLES = dict(_callables())
 
 
 class Values:
-    """Values of each type: right ones, ones that are out of every range, tokens; and values of no type that is asked for."""
+    """Values of each type: valid, out of range and tokens; and values of foreign types."""
 
     def __init__(self, folder: Path) -> None:
         self.given = Given(folder)
@@ -107,7 +107,7 @@ class Values:
         return [name for name, member in fields if not name.startswith("_") and hasattr(member, "func")]
 
     def of(self, annotation: Any) -> list[object]:
-        """Return values that an annotation allows, as far as there are any."""
+        """Return values that an annotation allows, if any."""
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if origin in (typing.Union, types.UnionType):
             return [value for each in arguments for value in self.of(each)]
@@ -131,10 +131,10 @@ class Values:
 
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Values]:
-    """Values of each type, of which a stack is never synthesized."""
+    """Values of each type, in a stack that is never synthesized."""
     folder = tmp_path_factory.mktemp("arguments")
     with pytest.MonkeyPatch.context() as patch:
-        # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
+        # empty files in place of the wheels of ``mlops assets build``, which constructs only copy
         patch.setattr(layer_wheels, "ASSETS", folder / "assets")
         (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
         patch.chdir(folder)
@@ -145,7 +145,7 @@ IDS = itertools.count()
 
 
 def _draw(data: st.DataObject, values: Values, function: Callable[..., Any]) -> dict[str, Any]:
-    """Draw arguments: each right, out of range, of a wrong type or a token, or left out where it may be."""
+    """Draw arguments: each valid, out of range, of a wrong type, a token, or omitted if optional."""
     called = function.__init__ if inspect.isclass(function) else function
     hints, arguments = typing.get_type_hints(called), {}
     for name, parameter in inspect.signature(called).parameters.items():
@@ -173,7 +173,7 @@ def _draw(data: st.DataObject, values: Values, function: Callable[..., Any]) -> 
 )
 @given(data=st.data())
 def test_a_wrong_call_is_a_validation_error(values: Values, name: str, data: st.DataObject) -> None:
-    """Whatever is wrong with arguments, nothing but ``ValidationError`` is raised, and its problems name what was got."""
+    """Invalid arguments only raise ``ValidationError``, whose problems name the values."""
     function = CALLABLES[name]
     arguments = _draw(data, values, function)
     try:
@@ -184,7 +184,7 @@ def test_a_wrong_call_is_a_validation_error(values: Values, name: str, data: st.
 
 
 def test_there_are_2000_wrong_calls() -> None:
-    """Over every public constructor, factory and function of the package."""
+    """Covers every public constructor, factory and function of the package."""
     assert len(CALLABLES) * EXAMPLES >= 2000
     assert {"BusinessUnit", "ModelEndpoint.from_endpoint_name", "Scaling", "off_hours"} <= set(CALLABLES)
 
@@ -209,12 +209,12 @@ def test_there_are_2000_wrong_calls() -> None:
     ],
 )
 def test_a_problem_says_what_is_allowed_and_the_fix(annotation: Any, value: object, problem: str) -> None:
-    """In one sentence, with the value got."""
+    """A problem is one sentence with the value."""
     assert str(problem_of("it", value, annotation)).startswith(problem)
 
 
 def test_a_required_argument_is_not_left_out() -> None:
-    """An argument that may be None and has no default, such as a digest read from context, must be given."""
+    """An argument that may be None but has no default, such as a digest from context, must be given."""
     assert problem_of("digest", 5, str | None) == "digest must be a string, or left out, got 5"
     assert problem_of("digest", 5, str | None, is_required=True) == "digest must be a string, got 5"
     with pytest.raises(ValidationError, match="digest must be a string, got 5"):
@@ -222,7 +222,7 @@ def test_a_required_argument_is_not_left_out() -> None:
 
 
 def test_a_value_names_wrong_types_and_ranges_at_once() -> None:
-    """Where what has a wrong type has a default; else types come first."""
+    """Reported together if the argument of a wrong type has a default; else types come first."""
     with pytest.raises(ValidationError) as caught:
         FeatureIngest(max_rows=0, retention=90, memory_size=cdk.Size.mebibytes(8))  # type: ignore[arg-type]
     assert str(caught.value).startswith("InvalidFeatureIngest: retention must be a cdk.Duration")
@@ -233,7 +233,7 @@ def test_a_value_names_wrong_types_and_ranges_at_once() -> None:
 
 
 def test_a_construct_names_wrong_types_and_ranges_at_once() -> None:
-    """Nothing of it joins the app; what has a wrong type and no default leaves the ranges for the next run."""
+    """Nothing is added to the app; a wrong type without a default hides the ranges until it is fixed."""
     stack = cdk.Stack(cdk.App(), "S")
     with pytest.raises(ValidationError) as caught:
         mlops_constructs.BusinessUnit(stack, "Unit", name="NO WAY", profile="production", owner="#")  # type: ignore[arg-type]
@@ -244,7 +244,7 @@ def test_a_construct_names_wrong_types_and_ranges_at_once() -> None:
 
 
 def test_a_contract_class_is_checked_by_its_fields() -> None:
-    """It checks itself only where it is read, so the construct that takes it names each field of a wrong type."""
+    """Contract classes validate themselves only when read, so constructs name each field of a wrong type."""
     stack = cdk.Stack(cdk.App(), "S")
     gate, unit = GateSpec(confidence="high", seed=1.5), object()  # type: ignore[arg-type]
     with pytest.raises(ValidationError) as caught:
@@ -258,7 +258,7 @@ def test_a_contract_class_is_checked_by_its_fields() -> None:
 
 
 def test_interfaces_of_cdk_are_told_apart() -> None:
-    """A role is no key, whether it is defined or imported; what is imported is an instance of no class that Python knows."""
+    """A role is not a key, defined or imported; imported objects are instances of unknown Python classes."""
     stack = cdk.Stack(cdk.App(), "S")
     role = iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/x")
     key, bucket = kms.Key(stack, "Key"), s3.Bucket.from_bucket_name(stack, "Bucket", "name")
@@ -268,7 +268,7 @@ def test_interfaces_of_cdk_are_told_apart() -> None:
 
 
 def test_tokens_are_of_their_type() -> None:
-    """A number that is only known at deployment reads as a float, and is a whole number all the same; a duration must be known."""
+    """Numeric tokens are floats in Python and accepted as integers; durations must be known."""
     number = cdk.Token.as_number({"Ref": "X"})
     assert is_of(number, int)
     assert is_of(cdk.Token.as_string({"Ref": "X"}), str)
@@ -290,7 +290,7 @@ def test_tokens_are_of_their_type() -> None:
     ],
 )
 def test_an_interface_is_met_by_its_members(values: Values, member: str, interface: str, said: str) -> None:
-    """Of a construct of ours or of anybody else's; what lacks one is refused by the interface's name."""
+    """Accepts any construct with the members; the error names the interface."""
     kind, construct = getattr(mlops_constructs, interface), getattr(values.given, member)
     names = [name for name in dir(kind) if not name.startswith("_")]
     foreign = type("Foreign", (), dict.fromkeys(names))()
@@ -301,7 +301,7 @@ def test_an_interface_is_met_by_its_members(values: Values, member: str, interfa
 
 
 def test_every_argument_of_a_wrong_type_is_named_at_once() -> None:
-    """With the code of the class and the path of the construct in which it was to be defined."""
+    """Has the code of the class and the path of the construct to be defined."""
     stack = cdk.Stack(cdk.App(), "S")
     wrong: dict[str, Any] = {"name": 5, "profile": "production", "encryption_key": "arn:aws:kms:us-east-1:1:key/1"}
     with pytest.raises(ValidationError) as error:
@@ -315,7 +315,7 @@ def test_every_argument_of_a_wrong_type_is_named_at_once() -> None:
     "id", ["", cdk.Token.as_string({"Ref": "X"}), "Unit"], ids=["empty", "known at deployment", "taken"]
 )
 def test_an_id_that_cdk_refuses_is_a_problem_too(id: str) -> None:
-    """Empty, only known at deployment, or of another construct: CDK itself would say so in JavaScript."""
+    """Rejects empty ids, tokens and duplicates, for which CDK raises JavaScript errors."""
     stack = cdk.Stack(cdk.App(), "S")
     Construct(stack, "Unit")
     with pytest.raises(ValidationError, match="InvalidEksCluster: id must be"):
@@ -323,7 +323,7 @@ def test_an_id_that_cdk_refuses_is_a_problem_too(id: str) -> None:
 
 
 def test_a_function_is_checked_too() -> None:
-    """By the same decorator, which keeps its name and signature."""
+    """The decorator keeps the function's name and signature."""
 
     @checked("InvalidThing")
     def thing(*, size: int = 1) -> int:

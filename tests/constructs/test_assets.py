@@ -23,7 +23,7 @@ def _asset_files(folder: str) -> list[str]:
 
 
 def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
-    """Nothing else: a change elsewhere must not deploy the function again."""
+    """Nothing else: other changes must not redeploy the function."""
     assert _asset_files("sweeper") == [
         "handler.py",
         "mlops_runtime/__init__.py",
@@ -33,10 +33,10 @@ def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
     ]
 
 
-# the console's has the modules of feature pages, which it refuses without their libraries
+# the console contains modules of feature pages, which it disables without their libraries
 _LAYERED = ("console", "feature_ingest", "feature_maintenance", "feature_publish")
 FOLDERS = sorted(p.parent.name for p in (ROOT / "lambdas").glob("*/handler.py"))
-# loads what assets do not hold, compiles each source once, and has a process of its own import all modules of each asset
+# loads modules outside assets, compiles each source once, and imports all modules of each asset in a child process
 _IMPORTING = """
 import importlib, importlib.machinery, json, os, sys, traceback
 from pathlib import Path
@@ -74,7 +74,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def problems() -> dict[str, str]:
-    """Give what imports of each asset ended with, without byte code, which would be of the asset for every later test."""
+    """Return the import errors of each asset, without bytecode, which would change the asset for later tests."""
     lines = []
     for folder in FOLDERS:
         staged = _assets._staged(folder, {})
@@ -82,7 +82,7 @@ def problems() -> dict[str, str]:
             str(path.relative_to(staged).with_suffix("")) for path in (staged / "mlops_runtime").rglob("*.py")
         )
         modules = [path.replace("/", ".").removesuffix(".__init__") for path in paths]
-        # functions on feature tables have a layer; of the client in their zips they call what needs no duckdb, see their own tests
+        # functions on feature tables have a layer; the client in their zips avoids duckdb, as their own tests show
         absent = ("jsii", "aws_cdk") if folder in _LAYERED else ("jsii", "aws_cdk", "pyarrow", "duckdb")
         lines.append(json.dumps([str(staged), modules, absent]))
     command = [".venv/bin/python", "-B", "-c", _IMPORTING]
@@ -93,12 +93,12 @@ def problems() -> dict[str, str]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_function_has_an_asset_that_imports(folder: str, problems: dict[str, str]) -> None:
-    """The modules in the zip suffice: an isolated Python imports each of them from there."""
+    """An isolated Python imports every module from the zip alone."""
     assert problems[folder] == ""
 
 
 def test_the_console_starts_without_the_libraries_of_features() -> None:
-    """They do not fit into the function beside those of the monitor."""
+    """These libraries do not fit into the function beside the monitor's."""
     staged = _assets._staged("console", {})
     program = (
         f"import sys; sys.path.insert(0, {str(staged)!r}); import mlops_runtime.console.hosted as hosted; "
@@ -113,7 +113,7 @@ def test_the_console_starts_without_the_libraries_of_features() -> None:
 
 
 def test_caches_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Byte code would change the hash from machine to machine."""
+    """Bytecode would change the hash between machines."""
     folder = tmp_path / "cached"
     (folder / "__pycache__").mkdir(parents=True)
     (folder / "handler.py").write_text("x = 1\n")
@@ -124,7 +124,7 @@ def test_caches_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_file_beside_the_handler_is_another_asset() -> None:
-    """Two stores have two declarations and one handler; what others stage is left as it was."""
+    """Two stores have two declarations and one handler; files staged by others stay unchanged."""
     codes = [
         lambda_code("sweeper", files=files) for files in (None, {"groups.json": "1"}, {"groups.json": "2"}, {"x": "1"})
     ]
@@ -141,7 +141,7 @@ def test_a_file_beside_the_handler_is_another_asset() -> None:
 
 
 def test_the_same_code_has_the_same_hash() -> None:
-    """Two apps of one process name the same asset."""
+    """Two apps of one process refer to the same asset."""
     hashes = set()
     for _ in range(2):
         stack = cdk.Stack(cdk.App(), "S")
@@ -159,13 +159,13 @@ def test_the_same_code_has_the_same_hash() -> None:
 
 
 def test_fails_on_an_unknown_folder() -> None:
-    """The message lists the functions that there are."""
+    """The message lists the functions."""
     with pytest.raises(ValidationError, match=r"UnknownFunction: folder must be one of .*sweeper.*, got 'nothing'"):
         lambda_code("nothing")
 
 
 def test_fails_on_an_import_that_is_not_there(tmp_path: Path) -> None:
-    """A function that cannot start is refused at synth."""
+    """Rejects a function that cannot start at synthesis."""
     source = tmp_path / "handler.py"
     source.write_text("from mlops_runtime.nowhere import thing\n")
 
@@ -174,7 +174,7 @@ def test_fails_on_an_import_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_imports_inside_functions_are_found(tmp_path: Path) -> None:
-    """A late import is in the zip as well."""
+    """The zip contains late imports too."""
     source = tmp_path / "handler.py"
     source.write_text("def f():\n    from mlops_runtime.contracts import model\n")
 
@@ -182,7 +182,7 @@ def test_imports_inside_functions_are_found(tmp_path: Path) -> None:
 
 
 def test_no_import_is_overlooked() -> None:
-    """Python's own parser is the oracle of the pattern by which imports are read."""
+    """The pattern that reads imports agrees with Python's own parser."""
     sources = [*ROOT.glob("packages/mlops-runtime/src/mlops_runtime/**/*.py"), *ROOT.glob("lambdas/*/*.py")]
     overlooked = {str(source): sorted(_parsed(source) - set(_assets._imports(source))) for source in sources}
 
@@ -203,7 +203,7 @@ def _parsed(source: Path) -> set[str]:
 
 @pytest.mark.parametrize("architecture", sorted(layer_wheels.ARCHITECTURES))
 def test_functions_and_their_layers_fit_into_lambda(architecture: str) -> None:
-    """At most 245 MB of the 250 that Lambda unzips, measured on the wheels that uv fetches for it.
+    """At most 245 MB of Lambda's unzipped limit of 250 MB, measured on the wheels that uv downloads.
 
     See: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#function-configuration-deployment-and-execution
     """
@@ -218,7 +218,7 @@ def test_functions_and_their_layers_fit_into_lambda(architecture: str) -> None:
 
 
 def test_a_description_is_cut_where_lambda_cuts_it() -> None:
-    """Between two pins, so that none is read wrongly."""
+    """Cut between two pins, so that none is misread."""
     assert _assets._description("monitor") == "monitor: numpy==2.5.5, orjson==3.13.0"
     text = _assets._description("features")
     assert len(text) <= 256
@@ -229,7 +229,7 @@ def test_a_description_is_cut_where_lambda_cuts_it() -> None:
 
 
 def test_wheels_and_functions_are_of_one_python() -> None:
-    """A layer for another version would not load."""
+    """A layer of another version would not load."""
     assert _assets.RUNTIME.name == f"python{layer_wheels.PYTHON_VERSION}"
 
 
@@ -249,7 +249,7 @@ def test_a_built_layer_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_fails_when_the_layer_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Synthesis never fetches; it names the command that does."""
+    """Synthesis downloads nothing; the error names the command."""
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(
@@ -260,7 +260,7 @@ def test_fails_when_the_layer_is_not_built(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_fails_when_wheels_for_glue_are_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Synthesis never fetches; it names the command that does."""
+    """Synthesis downloads nothing; the error names the command."""
     monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path)
 
     with pytest.raises(ValidationError, match=r"WheelsNotBuilt: .* run: mlops assets build --glue"):

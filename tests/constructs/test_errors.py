@@ -6,7 +6,7 @@ from mlops_constructs._errors import ValidationError
 
 
 def test_message_has_code_every_problem_and_the_path() -> None:
-    """A reader finds the rule, all that is wrong, and where."""
+    """The message has the rule, every problem and the construct path."""
     stack = cdk.Stack(cdk.App(), "Demand")
 
     error = ValidationError("InvalidThing", ["a must be 1, got 2", "b must be 3, got 4"], stack)
@@ -17,5 +17,5 @@ def test_message_has_code_every_problem_and_the_path() -> None:
 
 
 def test_is_a_value_error() -> None:
-    """Callers may catch the builtin."""
+    """Callers may catch the builtin error."""
     assert isinstance(ValidationError("X", ["y"]), ValueError)

@@ -1,7 +1,4 @@
-"""The Lambda function.
-
-Queues and their consumers.
-"""
+"""Lambda functions, queues and their consumers."""
 
 from typing import Any
 
@@ -31,7 +28,7 @@ def _define(**options: Any) -> tuple[cdk.Stack, Any]:
 
 
 def test_function_is_hardened() -> None:
-    """Network, key, traces, dead letters, a log group of its own, the newest runtime."""
+    """Has network, key, traces, dead letters, its own log group and the newest runtime."""
     stack, _ = _define()
 
     Template.from_stack(stack).has_resource_properties(
@@ -57,7 +54,7 @@ def test_function_is_hardened() -> None:
 
 
 def test_role_has_exactly_what_was_declared() -> None:
-    """Logs, dead letters, key and the caller's statements; interfaces and traces come from the unit's shared policy."""
+    """Logs, dead letters, key and the caller's statements; the unit's shared policy has interfaces and traces."""
     stack, _ = _define()
 
     template = Template.from_stack(stack)
@@ -77,7 +74,7 @@ def test_role_has_exactly_what_was_declared() -> None:
 
 
 def test_the_code_may_not_make_network_interfaces() -> None:
-    """Only Lambda itself uses that right: it sends no source function."""
+    """Only Lambda itself uses that permission, as it sends no source function."""
     stack, _ = _define()
 
     Template.from_stack(stack).has_resource_properties(
@@ -111,7 +108,7 @@ def test_a_grant_to_the_function_appears() -> None:
 
 
 def test_reserved_concurrency_is_the_callers_choice() -> None:
-    """Zero would stop the function and is passed on as it is."""
+    """Zero stops the function and is passed on."""
     stack, _ = _define(reserved_concurrency=0)
 
     Template.from_stack(stack).has_resource_properties("AWS::Lambda::Function", {"ReservedConcurrentExecutions": 0})
@@ -126,13 +123,13 @@ def test_reserved_concurrency_is_the_callers_choice() -> None:
     ],
 )
 def test_fails_outside_lambdas_limits(options: dict[str, Any], problem: str) -> None:
-    """The deployment would fail later."""
+    """Rejects at synthesis what would fail at deployment."""
     with pytest.raises(ValidationError, match=f"InvalidFunction: {problem}"):
         _define(**options)
 
 
 def test_a_custom_resource_is_waited_for_a_minute_longer_than_its_function_runs() -> None:
-    """CloudFormation's own default is an hour."""
+    """CloudFormation's own default is one hour."""
     stack, function = _define(timeout=cdk.Duration.minutes(15))
     define_custom_resource(
         stack, "Custom", function=function, resource_type="Custom::Sweep", properties={"BucketName": "bucket"}
@@ -162,7 +159,7 @@ def _consumer(**options: Any) -> tuple[cdk.Stack, QueueConsumer]:
 
 
 def test_messages_are_hidden_six_times_the_timeout_and_kept_after_five_tries() -> None:
-    """As AWS advises for queues that feed functions."""
+    """Follows AWS's recommendation for queues of functions."""
     stack, consumer = _consumer()
 
     Template.from_stack(stack).has_resource_properties(
@@ -179,7 +176,7 @@ def test_messages_are_hidden_six_times_the_timeout_and_kept_after_five_tries() -
 
 
 def test_only_failed_messages_come_back() -> None:
-    """The mapping asks for partial batch responses."""
+    """The event source mapping reports batch item failures."""
     stack, consumer = _consumer(batch_size=5, maximum_concurrency=2)
 
     Template.from_stack(stack).has_resource_properties(
@@ -194,7 +191,7 @@ def test_only_failed_messages_come_back() -> None:
 
 
 def test_the_function_may_read_its_queue_only() -> None:
-    """The right to consume names one queue."""
+    """The permission names one queue."""
     stack, consumer = _consumer()
 
     Template.from_stack(stack).has_resource_properties(
@@ -216,7 +213,7 @@ def test_the_function_may_read_its_queue_only() -> None:
 
 
 def test_the_first_dead_letter_raises_an_alarm() -> None:
-    """Somebody hears of it; an empty queue is no alarm."""
+    """An empty queue does not alarm."""
     stack, _ = _consumer()
 
     alarms = Template.from_stack(stack).find_resources(
@@ -228,7 +225,7 @@ def test_the_first_dead_letter_raises_an_alarm() -> None:
 
 
 def test_a_rule_feeds_the_queue() -> None:
-    """What EventBridge cannot deliver goes to the consumer's dead letters."""
+    """Undeliverable events go to the consumer's dead letters."""
     stack, consumer = _consumer()
     consumer.feed(events.Rule(stack, "Rule", schedule=events.Schedule.rate(cdk.Duration.hours(1))))
 
@@ -240,7 +237,7 @@ def test_a_rule_feeds_the_queue() -> None:
 
 
 def test_many_rules_are_one_statement() -> None:
-    """A policy may have ten conditions: twelve rules are twelve ARNs of one, on the queue and on the dead letters."""
+    """A policy allows ten conditions: twelve rules are twelve ARNs in one condition, on both queues."""
     stack, consumer = _consumer()
     for number in range(12):
         consumer.feed(events.Rule(stack, f"Rule{number}", event_pattern=events.EventPattern(source=["mlops"])))

@@ -1,4 +1,4 @@
-"""What a unit's platform says of what constructs are given: one error a construct, with every problem."""
+"""Platform rules applied to constructs: one error per construct, with every problem."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ OTHER = ModelImage.from_ecr(repository_name="elsewhere", digest="sha256:" + "1" 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Foundation:
-    """A unit on a platform, which keeps its rules or goes beyond them."""
+    """A unit on a platform, which follows or violates its rules."""
     return make_foundation(
         tmp_path_factory.mktemp("platform"),
         unit={"defaults": DEFAULTS},
@@ -71,7 +71,7 @@ def _refused(define: Callable[[], object]) -> tuple[str, ...]:
 
 
 def test_an_endpoint_names_every_looser_value(base: Foundation) -> None:
-    """Image, types of all variants and each part of the rollout, with the argument that has it."""
+    """Names image, types of all variants and each part of the rollout, with their arguments."""
     capacity = EndpointCapacity.instances(
         "ml.p4d.24xlarge",
         instance_count=2,
@@ -98,7 +98,7 @@ def test_an_endpoint_names_every_looser_value(base: Foundation) -> None:
 
 
 def test_the_default_rollout_obeys_too(base: Foundation) -> None:
-    """What a construct takes where nothing is given is not exempt."""
+    """Defaults must follow the rules too."""
     problems = _refused(
         lambda: ModelEndpoint(
             base.stack,
@@ -123,7 +123,7 @@ def test_the_default_rollout_obeys_too(base: Foundation) -> None:
     ],
 )
 def test_a_registry_is_approved_by_a_person_in_time(base: Foundation, approval: Approval, found: str) -> None:
-    """Seven days are the library's, where an approval says no time."""
+    """The library's default of seven days applies without a timeout."""
     construct_id = f"Refused{len(base.stack.node.children)}"
     (problem,) = _refused(
         lambda: ModelRegistry(base.stack, construct_id, business_unit=base.unit, name="other", approval=approval)
@@ -136,7 +136,7 @@ def test_a_registry_is_approved_by_a_person_in_time(base: Foundation, approval: 
 
 
 def test_a_registry_without_an_approval_has_the_platforms(base: Foundation) -> None:
-    """A person approves within the platform's time."""
+    """A person approves within the platform's timeout."""
     registry = ModelRegistry(base.stack, "Later", business_unit=base.unit, name="later")
 
     rule = json.dumps(base.stack.resolve(registry.approval_environment["APPROVAL"]))
@@ -145,7 +145,7 @@ def test_a_registry_without_an_approval_has_the_platforms(base: Foundation) -> N
 
 
 def test_a_pipeline_names_every_job(base: Foundation) -> None:
-    """Images of all containers, and both instance types."""
+    """Covers images of all containers, and both instance types."""
     given: dict[str, Any] = {"image": OTHER, "source": base.folder / "training", "script": "train.py"}
     training = TrainingJob(**given, instance_type="ml.p4d.24xlarge", max_runtime=hours(1), former_images=[OTHER])
     processing = ProcessingStep(**given, instance_type="ml.c7g.large", max_runtime=hours(1))
@@ -177,12 +177,12 @@ def test_a_pipeline_names_every_job(base: Foundation) -> None:
     ],
 )
 def test_a_monitor_names_its_jobs(base: Foundation, engine: MonitorEngine, rules: list[str]) -> None:
-    """Of both engines that start any."""
+    """Covers both engines that start jobs."""
     assert _rules(_refused(lambda: base.monitor(f"Refused{engine.name}", engine=engine))) == rules
 
 
 def test_a_service_on_eks_obeys(tmp_path: Any) -> None:
-    """Its image and its rollout; its default rollout too."""
+    """Covers its image and its rollout, including the default one."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(
         stack,
@@ -207,7 +207,7 @@ def test_a_service_on_eks_obeys(tmp_path: Any) -> None:
 
 
 def test_a_rollout_of_any_target_obeys(base: Foundation) -> None:
-    """Also one that is defined without an endpoint of ours."""
+    """Covers rollouts without an endpoint of ours."""
     endpoint = base.endpoint
     spec = endpoint.rollout._spec
     problems = _refused(
@@ -227,7 +227,7 @@ def test_a_rollout_of_any_target_obeys(base: Foundation) -> None:
 
 
 def test_without_a_platform_everything_is_allowed() -> None:
-    """And values are published below the profile alone."""
+    """Values are published below the profile only."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     ruled = BusinessUnit(stack, "Ruled", name="other", defaults=DEFAULTS)
@@ -238,7 +238,7 @@ def test_without_a_platform_everything_is_allowed() -> None:
 
 
 def test_jobs_have_the_tags_of_the_platform(tmp_path: Path) -> None:
-    """Of a pipeline's machine, and of a monitor whose jobs a function starts."""
+    """Covers a pipeline's machine, and a monitor whose jobs a function starts."""
     tags = {"platform": "retail", "data-class": "internal"}
     defaults = PlatformDefaults(name="retail", tags={"platform": "retail"}, required_tags=("data-class",))
     base = make_foundation(tmp_path, unit={"defaults": defaults, "tags": {"data-class": "internal"}})

@@ -1,7 +1,4 @@
-"""Roles of our own.
-
-What every role around SageMaker needs.
-"""
+"""IAM roles, and statements for SageMaker."""
 
 import json
 from typing import Any
@@ -99,20 +96,20 @@ def test_role_has_boundary_managed_policy_and_source_account(unit: BusinessUnit)
 
 
 def test_a_known_source_is_a_condition(unit: BusinessUnit) -> None:
-    """The trust names the resource where it is known."""
+    """The trust names the resource if it is known."""
     conditions = source_conditions(unit, "states.amazonaws.com", "arn:aws:states:*:*:stateMachine:x")
 
     assert conditions["ArnLike"] == {"aws:SourceArn": "arn:aws:states:*:*:stateMachine:x"}
 
 
 def test_lambda_has_no_source_condition(unit: BusinessUnit) -> None:
-    """Lambda sends no source account, and a condition would lock it out."""
+    """Lambda sends no source account, so a condition would lock it out."""
     assert source_conditions(unit, "lambda.amazonaws.com") == {}
 
 
 @pytest.mark.parametrize("service", ["glue.amazonaws.com", "logdelivery.elasticloadbalancing.amazonaws.com"])
 def test_a_service_that_may_send_nothing_is_held_where_it_does(unit: BusinessUnit, service: str) -> None:
-    """A condition that is met by an absent key, and by this account alone."""
+    """The condition matches an absent key and this account only."""
     found = source_conditions(unit, service, "arn:aws:glue:*:*:job/x")
 
     (condition,) = found.values()
@@ -121,19 +118,19 @@ def test_a_service_that_may_send_nothing_is_held_where_it_does(unit: BusinessUni
 
 
 def test_fails_on_a_wildcard_action(unit: BusinessUnit) -> None:
-    """Actions are named in full."""
+    """Actions must be named in full."""
     with pytest.raises(ValidationError, match=r"InvalidRole: action must be named in full, got 's3:\*'"):
         _role(unit, iam.PolicyStatement(actions=["s3:*"], resources=["*"]))
 
 
 def test_fails_without_statements(unit: BusinessUnit) -> None:
-    """A role that may do nothing is a mistake."""
+    """Rejects a role without permissions."""
     with pytest.raises(ValidationError, match="statements must not be empty"):
         _role(unit)
 
 
 def test_a_platform_teams_grants_appear_in_the_template(unit: BusinessUnit) -> None:
-    """What others grant to our role on their bucket and key is there, in a managed policy."""
+    """Grants by others on their bucket and key appear in a managed policy."""
     stack = cdk.Stack.of(unit)
     role = _role(unit, READ)
 
@@ -161,7 +158,7 @@ def test_a_platform_teams_grants_appear_in_the_template(unit: BusinessUnit) -> N
 
 
 def test_wildcards_with_a_reason_are_acknowledged_exactly(unit: BusinessUnit) -> None:
-    """The ids are computed from the policy, references and all."""
+    """Finding ids are computed from the policy, including references."""
     statements = iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects("models/*")])
     _role(
         unit,
@@ -180,7 +177,7 @@ def test_wildcards_with_a_reason_are_acknowledged_exactly(unit: BusinessUnit) ->
 
 
 def test_wildcards_without_a_reason_stay_findings(unit: BusinessUnit) -> None:
-    """Nothing is acknowledged by itself."""
+    """Nothing is acknowledged implicitly."""
     _role(unit, iam.PolicyStatement(actions=["s3:GetObject"], resources=["arn:aws:s3:::models/*"]))
     stack = cdk.Stack.of(unit)
     Template.from_stack(stack)
@@ -189,7 +186,7 @@ def test_wildcards_without_a_reason_stay_findings(unit: BusinessUnit) -> None:
 
 
 def test_fails_at_synth_when_the_policy_is_too_long(unit: BusinessUnit) -> None:
-    """IAM would refuse it at deployment."""
+    """IAM would reject it at deployment."""
     _role(
         unit,
         *(iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"arn:aws:s3:::{n:0>120}/x"]) for n in range(60)),
@@ -202,7 +199,7 @@ def test_fails_at_synth_when_the_policy_is_too_long(unit: BusinessUnit) -> None:
 
 
 def test_a_constructs_own_statements_are_left_out_where_declared(unit: BusinessUnit) -> None:
-    """What CDK would add on ``*`` is declared already, and not repeated."""
+    """CDK's statements on ``*`` are omitted, as the declaration has them."""
     role = _role(unit, READ)
 
     with role.declared(["s3:GetObject"]):
@@ -214,7 +211,7 @@ def test_a_constructs_own_statements_are_left_out_where_declared(unit: BusinessU
 
 
 def test_fails_when_a_construct_asks_for_more_than_declared(unit: BusinessUnit) -> None:
-    """A new need of CDK's construct is an error, never a silent loss."""
+    """New permissions requested by CDK's construct are an error instead of being dropped."""
     role = _role(unit, READ)
 
     with (
@@ -225,7 +222,7 @@ def test_fails_when_a_construct_asks_for_more_than_declared(unit: BusinessUnit) 
 
 
 def test_grants_after_the_declaration_appear(unit: BusinessUnit) -> None:
-    """Only the construct's own statements are left out."""
+    """Only the construct's own statements are omitted."""
     stack = cdk.Stack.of(unit)
     role = _role(unit, READ)
     with role.declared(["s3:GetObject"]):
@@ -239,7 +236,7 @@ def test_grants_after_the_declaration_appear(unit: BusinessUnit) -> None:
 
 
 def test_key_statement_names_the_services(unit: BusinessUnit) -> None:
-    """The key is used through services only, whose hosts are sorted."""
+    """The key may be used through services only, in sorted order."""
     stack = cdk.Stack.of(unit)
 
     statement = stack.resolve(key_statement(unit.key, services=["sqs", "s3"]).to_statement_json())
@@ -252,7 +249,7 @@ def test_key_statement_names_the_services(unit: BusinessUnit) -> None:
 
 
 def test_pass_role_names_the_service(unit: BusinessUnit) -> None:
-    """A role is passed to one service."""
+    """A role may be passed to one service."""
     role = iam.Role.from_role_arn(cdk.Stack.of(unit), "Job", ROLE_ARN)
 
     statement = pass_role_statement(role, service="sagemaker.amazonaws.com").to_statement_json()
@@ -275,19 +272,19 @@ def test_pass_role_names_the_service(unit: BusinessUnit) -> None:
     ],
 )
 def test_findings_are_named_as_cdk_nag_names_them(resource: object, finding: str) -> None:
-    """References are flattened the same way (cdk-nag 3, flatten-cfn-reference)."""
+    """References are flattened as in cdk-nag 3 (flatten-cfn-reference)."""
     document = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}]}
 
     assert wildcard_findings(document) == [finding]
 
 
 def test_denials_have_no_findings() -> None:
-    """A wide denial is welcome."""
+    """Broad denials are allowed."""
     assert wildcard_findings({"Statement": [{"Effect": "Deny", "Action": "iam:*", "Resource": "*"}]}) == []
 
 
 def test_length_counts_references_as_what_they_become() -> None:
-    """An intrinsic is as long as the longest ARN, not as its JSON."""
+    """An intrinsic counts as the longest ARN, not as its JSON."""
     assert rendered_length({"Resource": {"Ref": "AWS::AccountId"}}) == len('{"Resource":"123456789012"}')
     assert (
         rendered_length({"Resource": {"Fn::GetAtt": ["A", "Arn"]}})
@@ -297,7 +294,7 @@ def test_length_counts_references_as_what_they_become() -> None:
 
 @pytest.fixture
 def stack() -> cdk.Stack:
-    """A stack in a known account and region."""
+    """A stack in a known account and Region."""
     return cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="123456789012", region="eu-west-1"))
 
 
@@ -311,7 +308,7 @@ def _text(value: Any) -> str:
 
 
 def test_arns_are_those_of_the_service_authorization_reference(stack: cdk.Stack) -> None:
-    """SageMaker separates by a slash, CloudWatch by a colon; partition, region and account are the stack's.
+    """SageMaker separates by a slash, CloudWatch by a colon; partition, Region and account are the stack's.
 
     See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     and https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
@@ -329,14 +326,14 @@ def test_arns_are_those_of_the_service_authorization_reference(stack: cdk.Stack)
 
 
 def test_alarms_are_read_in_whole(stack: cdk.Stack) -> None:
-    """Composite alarms are shown only to who may read all, and nothing but reading is allowed."""
+    """Composite alarms require permission to read all; only reading is allowed."""
     (statement,) = _statements(stack, describe_alarms_statement())
 
     assert statement == {"Effect": "Allow", "Action": "cloudwatch:DescribeAlarms", "Resource": "*"}
 
 
 def test_a_container_writes_its_logs_and_metrics_and_nothing_else(stack: cdk.Stack) -> None:
-    """Logs under its own group, metrics in its own namespace, network interfaces."""
+    """Logs in its own group, metrics in its own namespace, network interfaces."""
     network, groups, logs, metrics = _statements(
         stack, *container_statements(stack, log_group="/aws/sagemaker/Endpoints/d*", namespace="MLOps/demand")
     )
@@ -355,7 +352,7 @@ def test_a_container_writes_its_logs_and_metrics_and_nothing_else(stack: cdk.Sta
 
 
 def test_a_job_writes_to_its_own_streams_of_the_group_of_all(stack: cdk.Stack) -> None:
-    """Neither makes it others, nor writes to them."""
+    """It neither creates other streams nor writes to them."""
     group = "/aws/sagemaker/TrainingJobs"
     statements = _statements(
         stack, *container_statements(stack, log_group=group, namespace=group, streams=["demand-x-*-train/*"])
@@ -369,7 +366,7 @@ def test_a_job_writes_to_its_own_streams_of_the_group_of_all(stack: cdk.Stack) -
 
 @pytest.mark.parametrize(("is_isolated", "condition"), [(True, "true"), (False, "false")])
 def test_isolation_is_a_condition_where_it_is_asked_for(is_isolated: bool, condition: str) -> None:
-    """Either way is allowed by default."""
+    """By default both are allowed."""
     network: dict[str, Any] = {"subnets": ["subnet-a"], "security_groups": ["sg-a"]}
 
     assert placed(**network, is_isolated=is_isolated)["Bool"] == {"sagemaker:NetworkIsolation": condition}
@@ -391,7 +388,7 @@ def test_isolation_is_a_condition_where_it_is_asked_for(is_isolated: bool, condi
 def test_models_are_made_in_their_network_only(
     request_network: dict[str, list[str]] | None, is_allowed: bool, cloud: Cloud, request: pytest.FixtureRequest
 ) -> None:
-    """IAM lets none be made elsewhere, nor outside any network."""
+    """IAM denies creation in another network, or outside any."""
     name = request.node.callspec.id
     conditions = placed(subnets=["subnet-a", "subnet-b"], security_groups=["sg-a"], is_isolated=True)
     sagemaker, role = _acting(cloud, f"placed-{name}", conditions)
@@ -413,7 +410,7 @@ def test_models_are_made_in_their_network_only(
 
 
 def _acting(cloud: Cloud, name: str, conditions: Any) -> tuple[Any, str]:
-    """Return SageMaker's client of a role that may make models under conditions, and that role."""
+    """Return SageMaker's client of a role that may create models under conditions, and that role."""
     client = cloud.client("iam")
     principal = {"AWS": "arn:aws:iam::000000000000:root", "Service": SERVICE}
     trust = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}

@@ -1,4 +1,4 @@
-"""Values between stacks of a unit: published one a parameter, read at deployment."""
+"""Values shared between stacks of a unit: one parameter each, read at deployment."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ PARAMETERS = (
 
 
 def test_what_is_published_is_read_by_the_same_names() -> None:
-    """A text and a list; a list is read as far as its length is said."""
+    """Reads a string, and a list up to its declared length."""
     app = cdk.App()
     owner, second = cdk.Stack(app, "Owner"), cdk.Stack(app, "Second")
     values: dict[str, str | list[str]] = {"features/data_bucket": "b", "subnet_ids": ["x", "y"]}
@@ -54,7 +54,7 @@ def test_what_is_published_is_read_by_the_same_names() -> None:
     ],
 )
 def test_an_import_is_of_the_stack_that_defines_the_part(published: dict[str, str], imported: str) -> None:
-    """Whatever its entry says when the importing stack is deployed: its own export, or none, and then the unit's."""
+    """The entry at deployment decides: the part's own export, or the unit's without one."""
     stack = cdk.Stack(cdk.App(), "Third")
     import_part(stack, unit="demand", entry="/mlops/demand/features")
     template = Template.from_stack(stack).to_json()
@@ -65,7 +65,7 @@ def test_an_import_is_of_the_stack_that_defines_the_part(published: dict[str, st
 
 
 def _resolved(node: Any, parameters: dict[str, str]) -> Any:
-    """What CloudFormation makes of functions."""
+    """Return a value with CloudFormation functions resolved."""
     if not isinstance(node, dict):
         return node
     ((function, given),) = node.items()
@@ -79,7 +79,7 @@ def _resolved(node: Any, parameters: dict[str, str]) -> Any:
 
 
 def test_no_two_units_or_parts_have_one_export() -> None:
-    """CloudFormation refuses a second export of a name in an account and Region."""
+    """CloudFormation rejects duplicate export names in an account and Region."""
     stack = cdk.Stack(cdk.App(), "Second")
     parts = [
         (unit, part) for unit in ("demand", "demand-forecast") for part in ("features", "registry:demand-forecast")

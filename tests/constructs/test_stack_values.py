@@ -1,4 +1,4 @@
-"""What a stack says of itself is asked once, and is what CDK says."""
+"""Cached attributes of a stack equal CDK's."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ ARNS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("environment", [None, cdk.Environment(account="111111111111", region="eu-west-1")])
 @pytest.mark.parametrize("parts", ARNS)
 def test_an_arn_is_the_one_that_cdk_formats(parts: dict[str, Any], environment: cdk.Environment | None) -> None:
-    """In a stack whose environment is known, and in one whose environment is tokens."""
+    """Covers stacks with a known environment and with tokens."""
     stack = cdk.Stack(cdk.App(), "Demand", env=environment)
 
     assert stack.resolve(stack_values(stack).format_arn(**parts)) == stack.resolve(stack.format_arn(**parts))
 
 
 def test_a_construct_has_the_values_of_its_own_stack() -> None:
-    """Two stacks of one app in two Regions."""
+    """Covers two stacks of one app in two Regions."""
     app = cdk.App()
     for region in ("eu-west-1", "us-east-1"):
         stack = cdk.Stack(app, region, env=cdk.Environment(account="111111111111", region=region))

@@ -1,7 +1,4 @@
-"""States as plain dicts: what every task has, and what a machine made of them does.
-
-The one state machine.
-"""
+"""States as plain dicts, and the state machine construct."""
 
 import json
 from collections.abc import Callable
@@ -55,7 +52,7 @@ CAUGHT = {"Type": "Pass", "Output": {"caught": "{% $caught %}"}, "End": True}
 
 
 def test_a_task_has_retry_catch_and_timeout() -> None:
-    """No task is without them, and no state carries its result on."""
+    """Every task has them, and no state passes its result on."""
     state = _describe(timeout=30)
 
     assert state["Resource"] == "arn:aws:states:::aws-sdk:sagemaker:describeEndpoint"
@@ -68,7 +65,7 @@ def test_a_task_has_retry_catch_and_timeout() -> None:
 
 
 def test_a_failed_job_is_not_repeated_under_its_name() -> None:
-    """Only a refused call to start it is; the caller's own retriers stand in front."""
+    """Only throttled start calls are retried; the caller's own retriers come first."""
     first = {"ErrorEquals": ["SageMaker.ResourceLimitExceeded"], "MaxAttempts": 9}
 
     state = task(
@@ -128,7 +125,7 @@ def test_what_a_task_learns_is_a_variable(run_machine: Callable[..., Any]) -> No
 def test_the_one_sentence_that_counts_is_caught(
     cause: str, words: str, run_machine: Callable[..., Any], aws_error: type[Exception]
 ) -> None:
-    """A job's description and a function's trace are cut to their sentence; nothing in a cause can fail the Catch."""
+    """A job's description and a function's trace are cut to their error; no cause can make the Catch fail."""
 
     def fail(*_: object) -> None:
         raise aws_error("SageMaker.SomeException", cause)
@@ -141,7 +138,7 @@ def test_the_one_sentence_that_counts_is_caught(
 
 
 def test_variables_of_an_error_stand_beside_it(run_machine: Callable[..., Any], aws_error: type[Exception]) -> None:
-    """A Catch may say more than what went wrong."""
+    """A Catch may assign more variables than the error."""
     caught = {"Type": "Pass", "Output": "{% $caught & ' after ' & $step %}", "End": True}
 
     def fail(*_: object) -> None:
@@ -154,7 +151,7 @@ def test_variables_of_an_error_stand_beside_it(run_machine: Callable[..., Any], 
 
 
 def test_a_function_is_invoked_with_its_payload(run_machine: Callable[..., Any]) -> None:
-    """Its answer is read below ``Payload``."""
+    """The response is read from ``Payload``."""
     look = invoke(
         FUNCTION,
         {"now": "{% $now() %}", "count": 1},
@@ -175,7 +172,7 @@ def test_a_function_is_invoked_with_its_payload(run_machine: Callable[..., Any])
 
 @pytest.mark.parametrize(("count", "status"), [(1, "few"), (5, "some"), (50, "many")])
 def test_choices_are_tried_in_order(count: int, status: str, run_machine: Callable[..., Any]) -> None:
-    """The first arm that holds is taken, else the default; waits and assignments pass on."""
+    """The first matching arm is taken, else the default; waits and assignments continue."""
     machine = _machine(
         Begin=assign("Wait", count=count),
         Wait=wait("{% $count * 2 %}", "Choose"),
@@ -192,7 +189,7 @@ def test_choices_are_tried_in_order(count: int, status: str, run_machine: Callab
 
 
 def test_a_lost_event_changes_nothing(run_machine: Callable[..., Any], aws_error: type[Exception]) -> None:
-    """The execution goes on where it would have gone."""
+    """The execution continues as if the event was sent."""
 
     def fail(*_: object) -> None:
         raise aws_error("EventBridge.EventBridgeException", "throttled")
@@ -215,14 +212,14 @@ def test_a_lost_event_changes_nothing(run_machine: Callable[..., Any], aws_error
 
 
 def test_every_way_out_of_a_state_is_a_successor() -> None:
-    """Success, each arm, the default and the caught error."""
+    """Covers success, each arm, the default and the caught error."""
     assert sorted(successors(_describe("Next", "Handler"))) == ["Handler", "Next"]
     assert list(successors(choose(("a", "A"), ("b", "B"), default="C"))) == ["C", "A", "B"]
     assert list(successors({"Type": "Succeed"})) == []
 
 
 def test_tasks_inside_maps_are_found() -> None:
-    """Rules about tasks hold inside as well."""
+    """Rules about tasks apply inside maps too."""
     inner = {"StartAt": "In", "States": {"In": _describe(), "Rest": wait(1, "In")}}
     outer = {"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemProcessor": inner}, "Out": _describe()}}
 
@@ -259,7 +256,7 @@ def _define(stack: cdk.Stack, *tasks: dict[str, Any]) -> Any:
 
 
 def test_a_machine_is_logged_traced_and_encrypted(stack: cdk.Stack) -> None:
-    """Every event is logged, no payload is; key and role are the unit's."""
+    """Events are logged without payloads; key and role are the unit's."""
     machine = _define(stack, {"Resource": DESCRIBE, "Arguments": {"EndpointName": "d"}})
 
     template = Template.from_stack(stack)
@@ -280,7 +277,7 @@ def test_a_machine_is_logged_traced_and_encrypted(stack: cdk.Stack) -> None:
 
 
 def test_the_role_may_do_what_was_given_and_what_logs_need(stack: cdk.Stack) -> None:
-    """Nothing is granted besides: no inline policy appears that CDK would have made."""
+    """No inline policy of CDK is added."""
     _define(stack, {"Resource": DESCRIBE, "Arguments": {"EndpointName": "d"}})
 
     template = Template.from_stack(stack)
@@ -304,7 +301,7 @@ def test_the_role_may_do_what_was_given_and_what_logs_need(stack: cdk.Stack) -> 
         *("xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"),
     }
     assert by_resource == {'"arn:aws:sagemaker:*:*:endpoint/d"': {"sagemaker:DescribeEndpoint"}}
-    # the key is for what belongs to machines and to their logs, not for whatever else it encrypts
+    # the key covers machines and their logs, and nothing else that it encrypts
     assert [(use["Action"], list(use["Condition"]["StringLike"])) for use in uses] == [
         (["kms:Decrypt", "kms:GenerateDataKey"], ["kms:EncryptionContext:aws:states:stateMachineArn"]),
         ("kms:GenerateDataKey", ["kms:EncryptionContext:SourceArn"]),
@@ -312,7 +309,7 @@ def test_the_role_may_do_what_was_given_and_what_logs_need(stack: cdk.Stack) -> 
 
 
 def test_tokens_stay_in_the_definition(stack: cdk.Stack) -> None:
-    """What is known at deployment is joined into the text of the definition."""
+    """Tokens are joined into the definition's string."""
     topic = cdk.CfnResource(stack, "Topic", type="AWS::SNS::Topic")
 
     _define(stack, {"Resource": DESCRIBE, "Arguments": {"EndpointName": topic.ref}})
@@ -322,7 +319,7 @@ def test_tokens_stay_in_the_definition(stack: cdk.Stack) -> None:
 
 
 def test_a_value_newer_than_botocore_is_a_warning(stack: cdk.Stack) -> None:
-    """AWS adds instance types oftener than a lock file is renewed."""
+    """AWS adds instance types more often than the lock file is updated."""
     production = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m99.large", "InitialInstanceCount": 1}
     arguments = {"EndpointConfigName": "c", "ProductionVariants": [production]}
 
@@ -335,7 +332,7 @@ def test_a_value_newer_than_botocore_is_a_warning(stack: cdk.Stack) -> None:
 
 
 def test_fails_with_every_task_that_aws_would_refuse(stack: cdk.Stack) -> None:
-    """Each misspelt or missing field, with its state; nothing is defined."""
+    """Reports each misspelled or missing field with its state; nothing is defined."""
     with pytest.raises(ValidationError) as error:
         _define(
             stack,
@@ -355,7 +352,7 @@ def test_fails_with_every_task_that_aws_would_refuse(stack: cdk.Stack) -> None:
 
 
 def test_refuses_a_null_which_would_be_lost_on_the_way(stack: cdk.Stack) -> None:
-    """CDK leaves it out of the template: the variable would not exist, and every expression with it would fail."""
+    """CDK omits nulls from the template: the variable would not exist, and every expression with it would fail."""
     task = {
         "Resource": DESCRIBE,
         "Arguments": {"EndpointName": "e"},

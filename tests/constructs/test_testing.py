@@ -1,4 +1,4 @@
-"""Checks that a platform team runs over its own templates."""
+"""Checks that a platform team runs on its own templates."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ def _named(template: dict[str, Any], part: str) -> str:
 
 
 def test_definitions_are_found_by_logical_id() -> None:
-    """A definition without tokens is read as it was written."""
+    """A definition without tokens is read unchanged."""
     template = _template(One=_definition(EndpointName="a"), Two=_definition(EndpointName="b"))
 
     assert machine_definitions(template) == {
@@ -52,7 +52,7 @@ def test_definitions_are_found_by_logical_id() -> None:
 
 
 def test_what_is_known_at_deployment_stands_as_its_name() -> None:
-    """References and attributes are shown by logical id, and match every shape."""
+    """References and attributes appear as logical ids, and match every shape."""
     template = _template(
         One=lambda topic: _definition(EndpointName=topic.topic_name), Two=_definition(EndpointName="b")
     )
@@ -67,7 +67,7 @@ def test_what_is_known_at_deployment_stands_as_its_name() -> None:
 
 
 def test_findings_name_the_machine_and_the_fix() -> None:
-    """Only machines with errors are listed, each error once."""
+    """Lists only machines with errors, each error once."""
     template = _template(Good=_definition(EndpointName="a"), Bad=_definition(EndpointNam="a"))
     bad = _named(template, "Bad")
 
@@ -78,7 +78,7 @@ def test_findings_name_the_machine_and_the_fix() -> None:
 
 
 def test_warnings_are_no_findings() -> None:
-    """A value that botocore does not know yet may be right."""
+    """A value unknown to botocore may be valid."""
     variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m99.large", "InitialInstanceCount": 1}
     arguments = {"EndpointConfigName": "c", "ProductionVariants": [variant]}
     definition = _definition()
@@ -92,7 +92,7 @@ def test_warnings_are_no_findings() -> None:
 
 
 def test_templates_without_machines_have_none() -> None:
-    """Also an empty template, and a machine whose definition lies in a bucket."""
+    """Covers an empty template, and a machine whose definition is in S3."""
     in_bucket = {"Type": "AWS::StepFunctions::StateMachine", "Properties": {"DefinitionS3Location": {"Bucket": "b"}}}
 
     assert machine_definitions({}) == {}
@@ -100,7 +100,7 @@ def test_templates_without_machines_have_none() -> None:
 
 
 def test_a_definition_as_plain_text_is_read() -> None:
-    """Templates that no CDK wrote hold a string."""
+    """Templates from other tools contain a string."""
     properties = {"DefinitionString": json.dumps(_definition(EndpointName=7))}
     template = {"Resources": {"M": {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}}}
 
@@ -110,7 +110,7 @@ def test_a_definition_as_plain_text_is_read() -> None:
 
 
 def test_both_kinds_of_findings_are_public() -> None:
-    """A team's own checks compare them."""
+    """Both classes can be compared in a team's own checks."""
     (finding,) = check_request("sagemaker", "DescribeEndpoint", {})
 
     assert finding == Finding(path="$.EndpointName", message="is missing")

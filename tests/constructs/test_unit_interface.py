@@ -1,4 +1,4 @@
-"""Profiles."""
+"""Profiles of business units."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_production_keeps_and_development_destroys() -> None:
-    """The two differ in what becomes of data, and in zones."""
+    """Profiles differ in data retention and zones."""
     kept = cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
     assert (Profile.PRODUCTION.removal_policy, Profile.PRODUCTION.zones) == (kept, 2)
     assert (Profile.DEVELOPMENT.removal_policy, Profile.DEVELOPMENT.zones) == (cdk.RemovalPolicy.DESTROY, 1)
@@ -25,7 +25,7 @@ def test_production_keeps_and_development_destroys() -> None:
 
 @pytest.mark.cloud
 def test_what_a_failed_creation_made_does_not_stand_in_the_way_of_the_next(cloud: "Cloud", tmp_path: Path) -> None:
-    """PRODUCTION keeps a group with a fixed name when the stack goes, and not when its creation is rolled back."""
+    """PRODUCTION retains a group with a fixed name at deletion of the stack, but not if its creation is rolled back."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))
     stack = cdk.Stack(app, "FailedCreation")
     unit = BusinessUnit(stack, "Unit", name="failing", profile=Profile.PRODUCTION)

@@ -1,11 +1,4 @@
-"""The hardened bucket.
-
-Log groups.
-
-The DynamoDB table.
-
-Topics that alarms and rules may tell.
-"""
+"""Resources of a unit: hardened buckets, log groups, DynamoDB tables, topics."""
 
 from typing import Any
 
@@ -26,7 +19,7 @@ def _bucket(profile: Profile, **options: Any) -> tuple[Template, dict[str, Any]]
 
 
 def test_bucket_is_hardened() -> None:
-    """Key, versions, no public access, access logs below its own path."""
+    """Has key, versions, no public access, and access logs below its own prefix."""
     _, bucket = _bucket(Profile.PRODUCTION)
 
     properties = bucket["Properties"]
@@ -41,7 +34,7 @@ def test_bucket_is_hardened() -> None:
 
 
 def test_production_keeps_and_can_hold() -> None:
-    """The bucket stays, and a version can be put under legal hold, but none is locked by default."""
+    """The bucket is retained and supports legal holds, without a default lock."""
     _, bucket = _bucket(Profile.PRODUCTION)
 
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
@@ -49,7 +42,7 @@ def test_production_keeps_and_can_hold() -> None:
 
 
 def test_a_lock_is_a_default_retention() -> None:
-    """Nothing can be deleted for that long."""
+    """Nothing can be deleted during the retention."""
     _, bucket = _bucket(Profile.PRODUCTION, object_lock=cdk.Duration.days(365))
 
     retention = bucket["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
@@ -57,7 +50,7 @@ def test_a_lock_is_a_default_retention() -> None:
 
 
 def test_development_sweeps_and_has_no_lock() -> None:
-    """The bucket goes with the stack, after it was emptied."""
+    """The bucket is emptied and deleted with the stack."""
     template, bucket = _bucket(Profile.DEVELOPMENT)
 
     assert bucket["DeletionPolicy"] == "Delete"
@@ -90,7 +83,7 @@ def test_only_tls_is_served(profile: Profile) -> None:
 
 
 def test_access_logs_are_delivered_by_policy_with_their_own_encryption() -> None:
-    """S3 delivers logs into buckets with SSE-S3 only."""
+    """S3 delivers access logs only into buckets with SSE-S3."""
     template, _ = _bucket(Profile.PRODUCTION)
 
     logs = next(
@@ -111,7 +104,7 @@ def test_access_logs_are_delivered_by_policy_with_their_own_encryption() -> None
     ("profile", "policy"), [(Profile.PRODUCTION, "RetainExceptOnCreate"), (Profile.DEVELOPMENT, "Delete")]
 )
 def test_log_group_has_key_year_and_the_profiles_policy(profile: Profile, policy: str) -> None:
-    """A year of logs, encrypted with the unit's key."""
+    """Logs are kept for a year, encrypted with the unit's key."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
 
@@ -129,7 +122,7 @@ def test_log_group_has_key_year_and_the_profiles_policy(profile: Profile, policy
 
 @pytest.mark.parametrize(("profile", "kept"), [(Profile.PRODUCTION, True), (Profile.DEVELOPMENT, False)])
 def test_table_has_key_recovery_and_the_profiles_policy(profile: Profile, kept: bool) -> None:
-    """On demand, encrypted, recoverable; kept where data must stay, and deletable when its creation is rolled back."""
+    """On demand, encrypted, recoverable; retained with PRODUCTION, and deleted if its creation is rolled back."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
 
@@ -160,7 +153,7 @@ def test_table_has_key_recovery_and_the_profiles_policy(profile: Profile, kept: 
 
 
 def test_the_sort_key_is_optional() -> None:
-    """One row a key needs none."""
+    """One row per key needs no sort key."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
 
@@ -173,7 +166,7 @@ def test_the_sort_key_is_optional() -> None:
 
 
 def test_the_units_topic_lets_the_accounts_alarms_tell_it(demand: Any):
-    """A policy of its own replaces the default one, which would let them; no other account's alarms may."""
+    """A custom policy replaces the default one: it admits the account's alarms and no others."""
     policy = demand.one("AWS::SNS::TopicPolicy", "UnitTopic")["PolicyDocument"]
     (statement,) = (s for s in policy["Statement"] if s["Sid"] == "Alarms")
     assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}

@@ -1,4 +1,4 @@
-"""Checks of arguments."""
+"""Validation of arguments."""
 
 import aws_cdk as cdk
 import pytest
@@ -22,19 +22,19 @@ def stack() -> cdk.Stack:
 
 @pytest.mark.parametrize(("value", "passes"), [(0, False), (1, True), (10, True), (11, False)])
 def test_range_includes_its_bounds(value: int, passes: bool) -> None:
-    """Both bounds are allowed."""
+    """Both bounds are valid."""
     assert (check_range("size", value, minimum=1, maximum=10) is None) is passes
 
 
 def test_range_says_value_allowed_and_fix() -> None:
-    """The message suffices to put it right."""
+    """The message has value, allowed range and fix."""
     problem = check_range("size", 11, minimum=1, maximum=10, fix="split the batch")
 
     assert problem == "size must be from 1 to 10, got 11; split the batch"
 
 
 def test_a_number_token_is_not_judged(stack: cdk.Stack) -> None:
-    """A token reads as -1.9e289, below every minimum, but its value is not known."""
+    """A token reads as -1.9e289, below every minimum, but its value is unknown."""
     token = cdk.CfnParameter(stack, "Count", type="Number").value_as_number
 
     assert token < 0
@@ -45,7 +45,7 @@ def test_a_number_token_is_not_judged(stack: cdk.Stack) -> None:
 
 @pytest.mark.parametrize("value", ["5", True, None, 5.0])
 def test_fails_when_a_value_is_no_whole_number(value: object) -> None:
-    """Texts and flags compare with no bound, and a whole number has no fraction, not even of zero."""
+    """Strings and booleans are no integers; integers have no fraction, not even zero."""
     problem = check_whole("size", value, minimum=1, maximum=10)  # type: ignore[arg-type] # that is the mistake
 
     assert problem == f"size must be a whole number from 1 to 10, got {value!r}"
@@ -54,19 +54,19 @@ def test_fails_when_a_value_is_no_whole_number(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["5", True])
 def test_fails_when_a_value_is_no_number(value: object) -> None:
-    """What cannot be compared is a problem like one beyond the bounds."""
+    """Reports non-numeric values like values out of range."""
     problem = check_range("size", value, minimum=1, maximum=10)  # type: ignore[arg-type] # that is the mistake
 
     assert problem == f"size must be from 1 to 10, got {value!r}"
 
 
 def test_a_text_token_is_not_judged(stack: cdk.Stack) -> None:
-    """A token is longer than the text that it stands for."""
+    """A token is longer than its resolved string."""
     assert check_pattern("name", stack.account, pattern=r"\d{12}", allowed="12 digits") is None
 
 
 def test_pattern_matches_the_whole() -> None:
-    """A newline at the end is no escape."""
+    """A trailing newline does not match."""
     assert (
         check_pattern("name", "demand\n", pattern="[a-z]+", allowed="letters")
         == "name must be letters, got 'demand\\n'"
@@ -78,13 +78,13 @@ def test_pattern_matches_the_whole() -> None:
     [lambda: check_range("a", None, minimum=0, maximum=1), lambda: check_pattern("a", None, pattern="x", allowed="x")],
 )
 def test_what_is_not_given_is_not_judged(check: object) -> None:
-    """The default is the construct's business."""
+    """Missing values are skipped, as constructs set the default."""
     assert callable(check)
     assert check() is None
 
 
 def test_duration_bounds(stack: cdk.Stack) -> None:
-    """Durations of different units compare by length; tokens are left alone."""
+    """Durations of different units compare by length; tokens are skipped."""
     limits = {"minimum": cdk.Duration.seconds(1), "maximum": cdk.Duration.minutes(15)}
     token = cdk.Duration.seconds(cdk.CfnParameter(stack, "Seconds", type="Number").value_as_number)
 
@@ -97,11 +97,11 @@ def test_duration_bounds(stack: cdk.Stack) -> None:
 
 
 def test_fails_with_every_problem_at_once(stack: cdk.Stack) -> None:
-    """One run shows all that is wrong."""
+    """Reports all problems in one error."""
     with pytest.raises(ValidationError, match=r"^InvalidThing: first; second \[Demand\]$"):
         raise_if_any(stack, "InvalidThing", ["first", None, "second"])
 
 
 def test_passes_without_problems(stack: cdk.Stack) -> None:
-    """Checks that passed are no problem."""
+    """Passed checks are no problems."""
     raise_if_any(stack, "InvalidThing", [None, None])

@@ -1,4 +1,4 @@
-"""The app of a verification: a unit whose files go to a bucket of its own, and nothing that stays."""
+"""The app of a verification: a unit with a staging bucket of its own that retains nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_the_unit_needs_no_bootstrap_and_keeps_nothing(tmp_path: Path) -> None:
-    """Files by the caller's own credentials; no resource is retained; one state machine; an interface endpoint a service."""
+    """The caller's credentials upload the files; no resource is retained; one state machine; one interface endpoint per service."""
     given = names("1" * 12, "us-east-1")
     app = cdk.App(outdir=str(tmp_path))
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "a" * 64)

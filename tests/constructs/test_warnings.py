@@ -7,7 +7,7 @@ from mlops_constructs._warnings import ALL_WARNINGS, DEVELOPMENT_DESTROYS_DATA, 
 
 
 def test_a_warning_carries_its_id_and_values() -> None:
-    """Callers see what to acknowledge."""
+    """The message has the id to acknowledge."""
     stack = cdk.Stack(cdk.App(), "Demand")
 
     warn(stack, DEVELOPMENT_DESTROYS_DATA, unit="demand")
@@ -17,7 +17,7 @@ def test_a_warning_carries_its_id_and_values() -> None:
 
 
 def test_an_acknowledged_warning_is_silent() -> None:
-    """The id is what callers acknowledge."""
+    """Acknowledging the id removes the warning."""
     stack = cdk.Stack(cdk.App(), "Demand")
     cdk.Annotations.of(stack).acknowledge_warning(DEVELOPMENT_DESTROYS_DATA.id)
 
@@ -27,12 +27,12 @@ def test_an_acknowledged_warning_is_silent() -> None:
 
 
 def test_one_is_singular() -> None:
-    """Notices have no plural in brackets."""
+    """Messages use singular or plural without brackets."""
     assert [counted(number, "zone") for number in (0, 1, 2)] == ["0 zones", "1 zone", "2 zones"]
 
 
 def test_ids_are_distinct_and_ours() -> None:
-    """One id, one meaning."""
+    """Each id has one meaning."""
     ids = [warning.id for warning in ALL_WARNINGS]
 
     assert len(set(ids)) == len(ids)

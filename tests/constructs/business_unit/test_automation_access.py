@@ -1,7 +1,4 @@
-"""The unit's automation row and the parameters of the command.
-
-The freeze calendar of a unit.
-"""
+"""The unit's automation row, the command's parameters and the freeze calendar of a unit."""
 
 import json
 import re
@@ -36,7 +33,7 @@ def _unit(**options: Any) -> tuple[cdk.Stack, BusinessUnit]:
 
 
 def _values(template: Template) -> dict[str, Any]:
-    """Values of all entries by name, with logical ids where there are references."""
+    """Return the values of all entries by name, with logical ids for references."""
     found = {}
     for resource in template.find_resources("AWS::SSM::Parameter").values():
         value, name = resource["Properties"]["Value"], resource["Properties"]["Name"]
@@ -74,7 +71,7 @@ def test_every_unit_has_an_encrypted_row_and_an_entry() -> None:
 
 
 def test_functions_and_the_command_read_one_calendar() -> None:
-    """The same instants in the environment and in the entry."""
+    """Environment and entry contain the same time ranges."""
     stack, unit = _unit(freeze=CALENDAR)
 
     environment = unit.automation_environment
@@ -85,14 +82,14 @@ def test_functions_and_the_command_read_one_calendar() -> None:
 
 
 def test_a_unit_without_a_calendar_is_never_frozen() -> None:
-    """Functions get an empty one."""
+    """Functions receive an empty calendar."""
     _, unit = _unit()
 
     assert read_freeze(unit.automation_environment["FREEZE"]).windows == ()
 
 
 def test_a_function_may_read_the_row_and_no_more() -> None:
-    """One action on one table, the key through DynamoDB only."""
+    """Grants one action on one table, and the key through DynamoDB only."""
     stack, unit = _unit()
 
     read, decrypt = [stack.resolve(statement.to_statement_json()) for statement in unit.automation_statements()]
@@ -105,7 +102,7 @@ def test_a_function_may_read_the_row_and_no_more() -> None:
 
 @pytest.mark.parametrize("kind", ["role", "imported", "user"])
 def test_pausing_can_be_granted_to_people(kind: str) -> None:
-    """The row, the unit's own chain, the entry, the key through the two services: nothing of any endpoint."""
+    """Grants the row, the unit's own audit chain, the entry and the key through two services, but nothing of an endpoint."""
     stack, unit = _unit()
     grantees: dict[str, iam.IGrantable] = {
         "role": iam.Role(stack, "Role", assumed_by=iam.AccountRootPrincipal()),
@@ -128,7 +125,7 @@ def test_pausing_can_be_granted_to_people(kind: str) -> None:
 
 
 def test_a_construct_publishes_what_it_defined() -> None:
-    """Under the name of its unit and itself, with references in the value."""
+    """Publishes below the names of unit and construct, with references in the value."""
     stack, unit = _unit(profile=Profile.DEVELOPMENT)
     entry = EndpointEntry(
         endpoint="demand-forecast",
@@ -152,7 +149,7 @@ def test_a_construct_publishes_what_it_defined() -> None:
 
 
 def test_a_name_known_at_deployment_only_is_published() -> None:
-    """The parameter's name is then made by CloudFormation."""
+    """CloudFormation resolves the parameter's name."""
     stack = cdk.Stack(cdk.App(), "Demand")
 
     BusinessUnit(stack, "Unit", name=cdk.CfnParameter(stack, "Name").value_as_string)
@@ -163,7 +160,7 @@ def test_a_name_known_at_deployment_only_is_published() -> None:
 
 
 def test_a_calendar_is_instants_in_order() -> None:
-    """Functions read UTC."""
+    """Functions read sorted UTC times."""
     calendar = FreezeCalendar.of(
         *Freeze.yearly(name="peak", years=[2027, 2026], start="11-15", end="12-27", time_zone="Europe/Berlin")
     )
@@ -173,7 +170,7 @@ def test_a_calendar_is_instants_in_order() -> None:
 
 
 def test_fails_with_every_problem() -> None:
-    """Before anything is synthesized."""
+    """Rejects invalid calendars before synthesis, with every problem."""
     with pytest.raises(ValidationError) as caught:
         FreezeCalendar.of(
             Freeze(name="naive", start="2026-11-20", end="2026-11-21T00:00Z"),
@@ -185,13 +182,13 @@ def test_fails_with_every_problem() -> None:
 
 
 def test_fails_when_it_freezes_nothing() -> None:
-    """An empty calendar looks like protection."""
+    """Rejects an empty calendar, which would look like protection."""
     with pytest.raises(ValidationError, match="freezes must not be empty; omit `freeze`"):
         FreezeCalendar.of()
 
 
 def test_fails_when_no_function_could_carry_it() -> None:
-    """Lambda's environment is small."""
+    """Rejects a calendar larger than Lambda's environment."""
     freezes = Freeze.yearly(
         name="a season of many years", years=range(2000, 2030), start="01-01", end="01-02", time_zone="UTC"
     )
@@ -201,7 +198,7 @@ def test_fails_when_no_function_could_carry_it() -> None:
 
 
 def test_the_page_declares_a_calendar_that_works() -> None:
-    """Word for word what `docs/operations.md` shows."""
+    """`docs/operations.md` contains the calendar verbatim."""
     page = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "FreezeCalendar" in block]
     stack = cdk.Stack(cdk.App(), "S")

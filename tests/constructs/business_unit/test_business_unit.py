@@ -1,4 +1,4 @@
-"""The tenant."""
+"""The business unit: an isolated tenant with network, key, buckets and roles."""
 
 import json
 from typing import Any
@@ -29,17 +29,17 @@ def production() -> tuple[cdk.Stack, BusinessUnit, Template]:
 
 @pytest.fixture(scope="module")
 def development() -> tuple[cdk.Stack, BusinessUnit, Template]:
-    """A unit for trying things out."""
+    """A DEVELOPMENT unit."""
     stack, unit = _unit(profile=Profile.DEVELOPMENT)
     return stack, unit, Template.from_stack(stack)
 
 
 def test_a_name_is_enough(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """Everything else has a default, and data stay."""
+    """Everything but the name has a default, and data are retained."""
     _, unit, template = production
 
     assert (unit.name, unit.owner, unit.cost_center, unit.profile) == ("demand", "demand", "demand", Profile.PRODUCTION)
-    template.resource_count_is("AWS::KMS::Key", 3)  # of data, and two that sign records
+    template.resource_count_is("AWS::KMS::Key", 3)  # a data key and two keys that sign records
     template.resource_count_is("AWS::S3::Bucket", 4)
     template.resource_count_is("AWS::Lambda::Function", 0)
     for kind in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
@@ -49,7 +49,7 @@ def test_a_name_is_enough(production: tuple[cdk.Stack, BusinessUnit, Template]) 
 def test_audit_records_are_locked_for_a_year_in_production(
     production: tuple[cdk.Stack, BusinessUnit, Template],
 ) -> None:
-    """Nobody deletes what was decided."""
+    """Audit records cannot be deleted for a year."""
     _, _, template = production
 
     template.has_resource_properties(
@@ -59,7 +59,7 @@ def test_audit_records_are_locked_for_a_year_in_production(
 
 
 def test_development_deletes_everything_and_says_so(development: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """Deploy, destroy, deploy: nothing is kept, locked or named."""
+    """Development supports deploy, destroy, deploy: nothing is retained, locked or has a fixed name."""
     stack, _, template = development
 
     for name, resource in template.to_json()["Resources"].items():
@@ -72,7 +72,7 @@ def test_development_deletes_everything_and_says_so(development: tuple[cdk.Stack
 
 
 def test_every_bucket_is_emptied_before_it_goes(development: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """CloudFormation deletes in reverse: sweep, policy, bucket; the bucket of access logs last of all."""
+    """CloudFormation deletes in reverse order: sweep, policy, bucket; the access-log bucket last."""
     _, _, template = development
     resources = template.to_json()["Resources"]
     buckets = {name for name, r in resources.items() if r["Type"] == "AWS::S3::Bucket"}
@@ -94,7 +94,7 @@ def test_every_bucket_is_emptied_before_it_goes(development: tuple[cdk.Stack, Bu
 
 
 def test_the_sweeper_may_delete_what_each_bucket_lets_it(development: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """The right stands in the bucket's policy and names one role."""
+    """The bucket's policy grants deletion to the sweeper's role alone."""
     _, _, template = development
 
     role = next(n for n in template.find_resources("AWS::IAM::Role") if n.startswith("UnitSweeper"))
@@ -119,7 +119,7 @@ def test_the_sweeper_may_delete_what_each_bucket_lets_it(development: tuple[cdk.
 
 @pytest.mark.parametrize(("profile", "zones"), [(Profile.PRODUCTION, 2), (Profile.DEVELOPMENT, 1)])
 def test_the_profile_says_how_many_zones(profile: Profile, zones: int) -> None:
-    """One zone to try things out, two to keep them running."""
+    """Development uses one zone, production two."""
     stack, unit = _unit(profile=profile)
 
     Template.from_stack(stack).resource_count_is("AWS::EC2::Subnet", zones)
@@ -127,7 +127,7 @@ def test_the_profile_says_how_many_zones(profile: Profile, zones: int) -> None:
 
 
 def test_the_key_lends_itself_under_conditions(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """No kms:*, grants for AWS resources only, services for this account where they send it; EventBridge sends nothing."""
+    """No kms:*, grants for AWS resources only, and services for this account where they send it; EventBridge sends no account."""
     _, _, template = production
     key = next(iter(template.find_resources("AWS::KMS::Key").values()))["Properties"]
 
@@ -143,7 +143,7 @@ def test_the_key_lends_itself_under_conditions(production: tuple[cdk.Stack, Busi
 
 
 def test_the_dead_letters_admit_the_bus(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """By its ARN; each rule's target adds the rule."""
+    """The queue's policy names the bus by ARN; each rule's target adds its rule."""
     stack, unit, template = production
     policies = template.find_resources("AWS::SQS::QueuePolicy").values()
     statements = [s for p in policies for s in p["Properties"]["PolicyDocument"]["Statement"] if s.get("Sid") == "Bus"]
@@ -155,7 +155,7 @@ def test_the_dead_letters_admit_the_bus(production: tuple[cdk.Stack, BusinessUni
 
 
 def test_the_administrator_can_use_what_the_policy_lends(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """CDK grants ``kms:ReEncrypt*`` and ``kms:GenerateDataKey*``: each of their actions is delegated to the account's policies."""
+    """CDK grants ``kms:ReEncrypt*`` and ``kms:GenerateDataKey*``: the key policy delegates each of their actions to the account."""
     _, _, template = production
     key = next(iter(template.find_resources("AWS::KMS::Key").values()))["Properties"]
     administer = next(s for s in key["KeyPolicy"]["Statement"] if s.get("Sid") == "Administer")
@@ -169,7 +169,7 @@ def test_the_administrator_can_use_what_the_policy_lends(production: tuple[cdk.S
 
 
 def test_the_boundary_caps_every_role(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """Each role has it; it never allows IAM but to pass roles, and denies other units' resources."""
+    """Every role has the boundary, which allows no IAM action but PassRole and denies other units' resources."""
     _, _, template = production
 
     for role in template.find_resources("AWS::IAM::Role").values():
@@ -188,7 +188,7 @@ def test_the_boundary_caps_every_role(production: tuple[cdk.Stack, BusinessUnit,
 
 
 def test_resources_carry_the_tags_of_jobs() -> None:
-    """What machines start at run time is tagged with the same keys."""
+    """Resources have the same tag keys as jobs that state machines start."""
     stack, unit = _unit(owner="pricing team", cost_center="4711")
 
     job = JobTags(unit="demand", owner="pricing team", cost_center="4711", model="m", execution="e").as_tags()
@@ -198,7 +198,7 @@ def test_resources_carry_the_tags_of_jobs() -> None:
 
 
 def test_the_topic_takes_tls_only(production: tuple[cdk.Stack, BusinessUnit, Template]) -> None:
-    """Encrypted with the unit's key, published to over TLS."""
+    """The topic is encrypted with the unit's key and accepts messages over TLS only."""
     _, _, template = production
 
     template.has_resource_properties("AWS::SNS::Topic", {"KmsMasterKeyId": Match.any_value()})
@@ -209,7 +209,7 @@ def test_the_topic_takes_tls_only(production: tuple[cdk.Stack, BusinessUnit, Tem
 
 
 def test_a_given_network_is_used_as_it_is() -> None:
-    """No network, endpoint or price of our own; one security group without ingress."""
+    """Adds no network, endpoint or price; one security group without ingress."""
     stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111111111111", region="eu-west-1"))
     vpc = ec2.Vpc(stack, "Vpc", max_azs=2)
     subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
@@ -226,7 +226,7 @@ def test_a_given_network_is_used_as_it_is() -> None:
 
 
 def test_a_given_security_group_is_used() -> None:
-    """The caller's group is not replaced."""
+    """Keeps the caller's security group."""
     stack = cdk.Stack(cdk.App(), "Demand")
     vpc = ec2.Vpc(stack, "Vpc", max_azs=1)
     group = ec2.SecurityGroup(stack, "Group", vpc=vpc)
@@ -240,7 +240,7 @@ def test_a_given_security_group_is_used() -> None:
 
 
 def test_a_shared_network_is_named_by_its_ids() -> None:
-    """The platform's subnets, in their zones."""
+    """Uses the platform's subnets in their zones."""
     stack, unit = _unit(
         network=Network.from_shared_vpc(
             vpc_id="vpc-1", availability_zones=["eu-west-1a", "eu-west-1b"], subnet_ids=["subnet-1", "subnet-2"]
@@ -252,7 +252,7 @@ def test_a_shared_network_is_named_by_its_ids() -> None:
 
 
 def test_a_given_key_is_used_with_a_warning() -> None:
-    """The warning prints the statements that its owner has to add, for the account and Region that are known."""
+    """The warning prints the statements that the key's owner must add, with account and Region if known."""
     stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111111111111"))
     key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:111111111111:key/x")
 
@@ -270,13 +270,13 @@ def test_a_given_key_is_used_with_a_warning() -> None:
 
 @pytest.mark.parametrize("name", ["a", "Demand", "1st", "demand_", "-demand", "demand-", "d" * 21])
 def test_fails_on_a_name_that_services_refuse(name: str) -> None:
-    """The name is part of endpoints, databases and events."""
+    """Rejects names that are invalid in names of endpoints, databases or events."""
     with pytest.raises(ValidationError, match="InvalidBusinessUnit: name must be 2 to 20 lower-case letters"):
         _unit(name=name)
 
 
 def test_fails_with_all_problems_at_once() -> None:
-    """Owner and cost centre are tag values."""
+    """Rejects owner and cost center values that are invalid tag values."""
     with pytest.raises(ValidationError) as caught:
         _unit(name="D", owner="", cost_center="a;b")
 
@@ -284,7 +284,7 @@ def test_fails_with_all_problems_at_once() -> None:
 
 
 def test_a_token_name_is_left_to_deployment() -> None:
-    """What is only known later is not judged."""
+    """Skips validation of values known at deployment only."""
     stack = cdk.Stack(cdk.App(), "Demand")
 
     BusinessUnit(stack, "Unit", name=cdk.CfnParameter(stack, "Name").value_as_string)
@@ -292,7 +292,7 @@ def test_a_token_name_is_left_to_deployment() -> None:
 
 @pytest.mark.parametrize("kind", ["role", "imported", "user", "service"])
 def test_grants_on_its_buckets_reach_callers(kind: str) -> None:
-    """What the unit owns can be granted to any principal of CDK."""
+    """Any principal of CDK can be granted access to the unit's resources."""
     stack, unit = _unit()
     grantees: dict[str, iam.IGrantable] = {
         "role": iam.Role(stack, "Role", assumed_by=iam.AccountRootPrincipal()),

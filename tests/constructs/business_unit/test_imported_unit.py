@@ -1,4 +1,4 @@
-"""A unit that another stack owns: what its owner publishes, what is read of it, what is defined beside it."""
+"""A unit of another stack: published values, values that the import reads, and resources that it adds."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ def _stack() -> cdk.Stack:
 
 
 def _read(stack: cdk.Stack) -> dict[str, str]:
-    """Parameters that a stack reads, with their types."""
+    """Return the parameters that a stack reads, with their types."""
     found = Template.from_stack(stack).to_json().get("Parameters", {})
     return {p["Default"]: p["Type"] for name, p in found.items() if name.startswith("SsmParameterValue")}
 
@@ -32,7 +32,7 @@ def _warnings(stack: cdk.Stack, pattern: str) -> int:
 
 
 def test_an_owner_publishes_every_value() -> None:
-    """One parameter a value, below the unit's name and profile, lists as lists."""
+    """Publishes one parameter per value below the unit's name and profile, lists as lists."""
     stack = cdk.Stack(cdk.App(), "Owner")
     BusinessUnit(stack, "Unit", name="demand", owner="ann", cost_center="42")
     found = Template.from_stack(stack).find_resources("AWS::SSM::Parameter").values()
@@ -46,7 +46,7 @@ def test_an_owner_publishes_every_value() -> None:
 
 
 def test_an_owner_publishes_the_network_that_it_was_given() -> None:
-    """Names of subnets and zones in their order, also of a selection."""
+    """Publishes ids of subnets and zones in order, also of a subnet selection."""
     stack = cdk.Stack(cdk.App(), "Owner")
     network = Network.from_shared_vpc(
         vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"]
@@ -63,7 +63,7 @@ def test_an_owner_publishes_the_network_that_it_was_given() -> None:
 
 
 def test_an_import_reads_and_defines_nothing_until_it_is_used() -> None:
-    """It is what constructs ask for, by every member, and its tags alone are read."""
+    """The import has every member that constructs use, and reads only the unit's tags until a member is used."""
     stack = _stack()
     unit = BusinessUnit.from_name(stack, "Unit", name="demand")
     assert is_of(unit, IBusinessUnit)
@@ -72,7 +72,7 @@ def test_an_import_reads_and_defines_nothing_until_it_is_used() -> None:
 
 
 def test_every_value_that_is_published_is_read() -> None:
-    """By its name and type; what the owner has is referred to and never defined again."""
+    """Reads each value by name and type; the owner's resources are referenced and never defined again."""
     stack = _stack()
     unit = BusinessUnit.from_name(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT, subnet_count=2)
     used: list[Any] = [unit.key.key_arn, unit.topic.topic_arn, unit.bus.event_bus_arn, unit.artifacts.bucket_arn]
@@ -91,7 +91,7 @@ def test_every_value_that_is_published_is_read() -> None:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_what_a_policy_of_the_owner_would_have_to_admit_is_of_the_stack(profile: Profile) -> None:
-    """A queue of dead letters with its alarm; in DEVELOPMENT one function that empties the stack's buckets and registries."""
+    """Adds a dead-letter queue with its alarm, and in DEVELOPMENT one function that empties the stack's buckets and registries."""
     stack = _stack()
     unit = BusinessUnit.from_name(stack, "Unit", name="demand", profile=profile)
     assert unit.dead_letter_queue is unit.dead_letter_queue
@@ -111,14 +111,14 @@ def test_what_a_policy_of_the_owner_would_have_to_admit_is_of_the_stack(profile:
 
 
 def test_what_a_stack_adds_to_another_ones_unit_is_exported() -> None:
-    """The unit's own stack exports its name alone, which every import of a part of it refers to too."""
+    """The owner's stack exports only its name, which every import references."""
     app = cdk.App()
     owner, second, third = (cdk.Stack(app, name) for name in ("Owner", "Second", "Third"))
     unit = BusinessUnit(owner, "Unit", name="demand")
     ModelRegistry(owner, "Registry", business_unit=unit, name="first")
     imported = BusinessUnit.from_name(second, "Unit", name="demand")
     ModelRegistry(second, "Registry", business_unit=imported, name="second")
-    ModelRegistry(third, "Registry", business_unit=unit, name="third")  # refers to the owner's stack, which stays too
+    ModelRegistry(third, "Registry", business_unit=unit, name="third")  # references the owner's stack
     exports, entries = [], []
     for stack in (owner, second, third):
         template = Template.from_stack(stack).to_json()
@@ -135,7 +135,7 @@ def test_what_a_stack_adds_to_another_ones_unit_is_exported() -> None:
 
 
 def test_everything_has_the_unit_and_its_tags() -> None:
-    """Owner and cost center as the owner's stack has them when this one is deployed."""
+    """Owner and cost center tags are those of the owner's stack at deployment."""
     stack = _stack()
     unit = BusinessUnit.from_name(stack, "Unit", name="demand")
     ModelRegistry(stack, "Registry", business_unit=unit, name="returns")
@@ -148,7 +148,7 @@ def test_everything_has_the_unit_and_its_tags() -> None:
 
 
 def test_what_only_the_owner_can_allow_is_a_warning() -> None:
-    """Once each: the network's endpoints, another unit's data, rules that publish; what every network reaches is none."""
+    """Warns once each of network endpoints, another unit's data and rules that publish, but not of default endpoints."""
     stack = _stack()
     unit = BusinessUnit.from_name(stack, "Unit", name="demand")
     for services in (["kms", "glue"], ["ecr.api"], ["ecr.api", "kms"]):
@@ -163,7 +163,7 @@ def test_what_only_the_owner_can_allow_is_a_warning() -> None:
 
 
 def test_rules_of_the_owner_may_publish() -> None:
-    """In the topic's policy, once."""
+    """The topic's policy admits the owner's rules once."""
     stack = cdk.Stack(cdk.App(), "Owner")
     unit = BusinessUnit(stack, "Unit", name="demand")
     unit.admit_rules()
@@ -189,7 +189,7 @@ def test_rules_of_the_owner_may_publish() -> None:
     ],
 )
 def test_fails_on_what_cannot_be_imported(arguments: dict[str, Any], problem: str) -> None:
-    """Before anything is read."""
+    """Rejects invalid imports before reading parameters."""
     with pytest.raises(ValidationError) as error:
         BusinessUnit.from_name(_stack(), "Unit", **arguments)
     assert str(error.value).startswith(f"InvalidBusinessUnit: {problem}")

@@ -1,4 +1,4 @@
-"""What a platform team declares, and what a unit takes of it."""
+"""Platform defaults: rules of a platform team, and values that its units inherit."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def _parameters(stack: cdk.Stack) -> dict[str, Any]:
 
 
 def test_a_unit_takes_what_it_does_not_say() -> None:
-    """Network, key, tags, retention, lock and freeze are the platform's, with nothing said of them."""
+    """A unit inherits network, key, tags, retention, lock and freeze windows."""
     stack = _stack()
     unit = _unit(stack)
     template = Template.from_stack(stack)
@@ -87,7 +87,7 @@ def test_a_unit_takes_what_it_does_not_say() -> None:
 
 
 def test_every_resource_of_the_stack_has_the_platforms_tags() -> None:
-    """Also those beside the unit's constructs."""
+    """Resources outside the unit's constructs have the tags too."""
     stack = _stack()
     _unit(stack)
     kms.CfnKey(stack, "Raw", key_policy={})
@@ -98,7 +98,7 @@ def test_every_resource_of_the_stack_has_the_platforms_tags() -> None:
 
 
 def test_what_a_unit_loosens_is_named_at_once() -> None:
-    """The rule, the platform's value, the unit's, what to do."""
+    """The error names the rule, the platform's value, the unit's value and the fix."""
     with pytest.raises(ValidationError) as caught:
         _unit(
             _stack("us-east-1"),
@@ -120,7 +120,7 @@ def test_what_a_unit_loosens_is_named_at_once() -> None:
 
 
 def test_a_unit_may_tighten() -> None:
-    """Fewer subnets, more tags, more freezes, a longer list of its own."""
+    """Accepts fewer subnets, and additional tags and freeze windows."""
     stack = _stack()
     one = Network.from_shared_vpc(vpc_id="vpc-1", availability_zones=["eu-west-1a"], subnet_ids=["subnet-1"])
     sale = FreezeCalendar.of(Freeze(name="sale", start="2027-03-05T00:00+00:00", end="2027-03-12T00:00+00:00"))
@@ -134,7 +134,7 @@ def test_a_unit_may_tighten() -> None:
 
 @pytest.mark.parametrize("owner", [_stack, None])
 def test_another_key_is_refused(owner: Any) -> None:
-    """Of another account, or one that the stack makes."""
+    """Rejects a key of another account, or one created by the stack."""
     stack = _stack()
     key: kms.IKey = kms.Key(stack, "Key") if owner is None else kms.Key.from_key_arn(stack, "Key", f"{KEY[:-1]}1")
 
@@ -143,7 +143,7 @@ def test_another_key_is_refused(owner: Any) -> None:
 
 
 def test_a_platform_of_terraform_hands_network_and_key_over() -> None:
-    """A unit names no other."""
+    """Network and key are read from the platform's parameters."""
     defaults = PlatformDefaults(name="retail", platform=Platform(name="retail"))
     stack = _stack()
     _unit(stack, defaults=defaults)
@@ -156,7 +156,7 @@ def test_a_platform_of_terraform_hands_network_and_key_over() -> None:
 
 
 def test_principals_of_endpoints_are_of_the_organization() -> None:
-    """Beside the account: a statement that admits more is never written."""
+    """Endpoint policies require the organization beside the account, and no broader statement is written."""
     stack = _stack()
     _unit(stack, defaults=PlatformDefaults(name="retail", organization_id="o-a1b2c3d4e5"))
     endpoints = Template.from_stack(stack).find_resources("AWS::EC2::VPCEndpoint").values()
@@ -170,7 +170,7 @@ def test_principals_of_endpoints_are_of_the_organization() -> None:
 
 
 def test_a_unit_without_a_platform_is_as_before() -> None:
-    """Defaults that limit nothing change the names of what is published and the unit's entry, and not a byte more."""
+    """Defaults without limits change only the names of published values and the unit's entry."""
     plain, ruled = _stack(), _stack()
     BusinessUnit(plain, "Unit", name="demand")
     BusinessUnit(ruled, "Unit", name="demand", defaults=PlatformDefaults(name="retail"))
@@ -188,7 +188,7 @@ def test_a_unit_without_a_platform_is_as_before() -> None:
 
 
 def test_the_owner_publishes_below_the_digest_of_its_rules() -> None:
-    """So that no stack imports the unit with other rules; the rules and required tags are published too."""
+    """Published names contain the digest of the rules, so no stack imports the unit with other rules; rules and tags are too."""
     owner, second = _stack(), _stack()
     _unit(owner)
     unit = BusinessUnit.from_name(second, "Unit", name="demand", defaults=DEFAULTS)
@@ -210,7 +210,7 @@ def test_the_owner_publishes_below_the_digest_of_its_rules() -> None:
 
 @pytest.mark.parametrize("other", [None, PlatformDefaults(name="retail", log_retention=days(400))])
 def test_a_stack_with_other_rules_reads_what_does_not_exist(other: PlatformDefaults | None) -> None:
-    """CloudFormation refuses it before it starts; without rules the names are those of a unit without a platform."""
+    """CloudFormation rejects the deployment before it starts; without rules names equal those of a unit without a platform."""
     owner, second = _stack(), _stack()
     _unit(owner)
     BusinessUnit.from_name(second, "Unit", name="demand", defaults=other)
@@ -222,13 +222,13 @@ def test_a_stack_with_other_rules_reads_what_does_not_exist(other: PlatformDefau
 
 
 def test_an_importing_stack_obeys_region_and_profile() -> None:
-    """It has an env of its own."""
+    """Checks the importing stack's own env."""
     with pytest.raises(ValidationError, match=r"regions of platform 'retail'.*profiles of platform 'retail'"):
         BusinessUnit.from_name(_stack(None), "Unit", name="demand", defaults=DEFAULTS, profile=Profile.DEVELOPMENT)
 
 
 def test_an_importing_stack_has_the_units_tags() -> None:
-    """Values that only the owner knows are read; fixed ones are written, on raw resources too."""
+    """Tag values known only to the owner are read from parameters; fixed values are literals, on raw resources too."""
     stack = _stack()
     unit = BusinessUnit.from_name(stack, "Unit", name="demand", defaults=DEFAULTS)
     kms.CfnKey(stack, "Raw", key_policy={})
@@ -239,7 +239,7 @@ def test_an_importing_stack_has_the_units_tags() -> None:
 
 
 def test_impossible_defaults_are_named_at_once() -> None:
-    """With every value, before any unit has them."""
+    """Rejects invalid defaults with every value, before any unit uses them."""
     with pytest.raises(ValidationError) as caught:
         PlatformDefaults(
             name="Retail",
@@ -278,7 +278,7 @@ def test_impossible_defaults_are_named_at_once() -> None:
 
 
 def test_defaults_hold_nothing_of_one_app() -> None:
-    """Topics, roles and alarms are a unit's."""
+    """Topics, roles and alarms belong to a unit, never to the defaults."""
     stack = _stack()
     unit = BusinessUnit(stack, "Unit", name="demand")
 
@@ -287,13 +287,13 @@ def test_defaults_hold_nothing_of_one_app() -> None:
 
 
 def test_rules_have_room_in_a_parameter() -> None:
-    """4,096 characters, as JSON."""
+    """Rules have at most 4,096 characters as JSON."""
     with pytest.raises(ValidationError, match="defaults must have at most 4096 characters as JSON"):
         PlatformDefaults(name="retail", images=tuple(f"{n:012d}.dkr.ecr.*.amazonaws.com/*" for n in range(120)))
 
 
 def test_both_calendars_have_room_in_an_environment() -> None:
-    """The unit's and the platform's together."""
+    """Calendars of unit and platform together fit into a function's environment."""
     freezes = [Freeze(name=f"{n:060d}", start=f"20{n}-01-01T00:00Z", end=f"20{n}-01-02T00:00Z") for n in range(30, 45)]
     many = FreezeCalendar.of(*freezes)
 
@@ -302,12 +302,12 @@ def test_both_calendars_have_room_in_an_environment() -> None:
 
 
 def test_retention_is_what_cloudwatch_offers() -> None:
-    """Rounded up; the library's year stays where the platform asks for less."""
+    """Rounds retention up to a value of CloudWatch; the library's year remains if the platform requires less."""
     assert [log_days(days(each)) for each in (1, 365, 366, 2000, 3653)] == [365, 365, 400, 2192, 3653]
 
 
 def test_a_weakest_rollout_is_data() -> None:
-    """With the library's own limits where it names none."""
+    """A minimum rollout uses the library's limits where it sets none."""
     policy = RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(10))
 
     rules = PlatformDefaults(name="retail", weakest_rollout=policy).rules

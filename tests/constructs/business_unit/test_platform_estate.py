@@ -1,4 +1,4 @@
-"""A unit in the network and under the key of a Terraform estate: what is read, when, and that it deploys."""
+"""A unit in the network and with the key of a Terraform estate: parameters, resolution, deployment."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_what_is_asked_for_is_read(assembly: Path) -> None:
-    """Network, key and approver of the contract, by its names and types; no cluster."""
+    """Reads network, key and approver of the contract by name and type, and no cluster."""
     template = json.loads((assembly / "OnPlatform.template.json").read_text())
     read = {p["Default"]: p["Type"] for n, p in template["Parameters"].items() if n != "BootstrapVersion"}
     kinds = {"String": "AWS::SSM::Parameter::Value<String>", "StringList": "AWS::SSM::Parameter::Value<List<String>>"}
@@ -52,7 +52,7 @@ def test_only_what_is_asked_for_is_read(assembly: Path) -> None:
 
 
 def test_a_unit_deploys_on_what_the_estate_wrote(assembly: Path, cloud: Cloud) -> None:
-    """Parameters are resolved when the stack is deployed."""
+    """The deployment resolves the parameters."""
     cloud.client("iam").create_role(RoleName="Approver", AssumeRolePolicyDocument="{}")
     key = cloud.client("kms").create_key(Description="of the platform")["KeyMetadata"]["Arn"]
     for field, value in (VALUES | {"key_arn": key}).items():
@@ -69,7 +69,7 @@ def test_a_unit_deploys_on_what_the_estate_wrote(assembly: Path, cloud: Cloud) -
 
 
 def test_a_platform_that_cannot_be_is_refused() -> None:
-    """All problems at once."""
+    """Reports all problems at once."""
     with pytest.raises(
         ValidationError,
         match=r"platform must be 2 to 32 lower-case .*got 'R'.*\n?.*zone_count must be from 1 to 6, got 9",
@@ -78,7 +78,7 @@ def test_a_platform_that_cannot_be_is_refused() -> None:
 
 
 def test_a_platform_hands_over_network_and_key_alone() -> None:
-    """What it takes the place of is named."""
+    """The error names the replaced values."""
     stack = cdk.Stack(cdk.App(), "S")
     with pytest.raises(ValidationError, match="network must not be set together with platform, which provides it"):
         BusinessUnit(stack, "Unit", name="demand", platform=Platform(name="retail"), network=Network.create())

@@ -1,4 +1,4 @@
-"""Who may sign a unit's audit records, and where their heads are published."""
+"""Permissions to sign a unit's audit records and to publish their heads."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def _policy(demand: Any, name: str) -> dict[str, Any]:
 
 
 def _statements(demand: Any, action: str, place: str = "") -> dict[str, dict[str, Any]]:
-    """Statements of roles' policies that allow an action at a place, by the policy's logical id."""
+    """Return the statements of role policies that allow an action on a resource, by the policy's logical id."""
     return {
         name: statement
         for name, policy in demand.resources("AWS::IAM::ManagedPolicy").items()
@@ -26,7 +26,7 @@ def _statements(demand: Any, action: str, place: str = "") -> dict[str, dict[str
 
 
 def test_keys_sign_and_do_nothing_else(demand: Any) -> None:
-    """P-256, no rotation, which KMS does not have for them, and no grants, by which others could sign."""
+    """P-256 keys without rotation, which KMS does not support for them, and without grants, which would let others sign."""
     for name in ("UnitSigningKey", "UnitPauseKey"):
         key = demand.one("AWS::KMS::Key", name)
         assert (key["KeySpec"], key["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
@@ -41,7 +41,7 @@ def test_keys_sign_and_do_nothing_else(demand: Any) -> None:
 
 
 def test_the_signing_key_denies_everybody_without_the_tag(demand: Any) -> None:
-    """Whatever a policy of the account allows."""
+    """The key policy denies, whatever a policy of the account allows."""
     policy, tag = _policy(demand, "UnitSigningKey"), {"aws:PrincipalTag/mlops:recorder": "demand"}
     assert policy["RecordersSign"]["Condition"] == {"StringEquals": {**tag, "kms:SigningAlgorithm": "ECDSA_SHA_256"}}
     denied = policy["NobodyElseSigns"]
@@ -50,7 +50,7 @@ def test_the_signing_key_denies_everybody_without_the_tag(demand: Any) -> None:
 
 
 def test_recorders_alone_sign_and_publish(demand: Any) -> None:
-    """Of each endpoint the recorder, and the function of the serving spec, which records the deletion."""
+    """Only each endpoint's recorder and the serving-spec function, which records the deletion, sign and publish."""
     tagged = {
         name
         for name, role in demand.resources("AWS::IAM::Role").items()
@@ -68,7 +68,7 @@ def test_recorders_alone_sign_and_publish(demand: Any) -> None:
 
 
 def test_signatures_of_archives_are_written_once_by_the_recorder_alone(demand: Any) -> None:
-    """And archives by the gate's function, which writes no signature."""
+    """Only the recorder writes signatures; the gate's function writes archives and no signature."""
     written = _statements(demand, "s3:PutObject", "/models/")
     ends = {name: json.dumps(s["Resource"]).rpartition("/")[2] for name, s in written.items()}
     assert sorted(ends.values()) == ['model.sig"]]}', 'model.tar.gz"]]}']
@@ -78,7 +78,7 @@ def test_signatures_of_archives_are_written_once_by_the_recorder_alone(demand: A
 
 
 def test_the_boundary_denies_signatures_to_all_other_roles(demand: Any) -> None:
-    """Also where somebody adds a statement."""
+    """The boundary denies even if a policy gets such a statement."""
     statements = demand.one("AWS::IAM::ManagedPolicy", "UnitBoundary")["PolicyDocument"]["Statement"]
     (denied,) = [s for s in statements if s["Sid"] == "RecordersSign"]
     assert (denied["Effect"], denied["Action"]) == ("Deny", "kms:Sign")
@@ -86,7 +86,7 @@ def test_the_boundary_denies_signatures_to_all_other_roles(demand: Any) -> None:
 
 
 def test_a_head_is_written_once(demand: Any) -> None:
-    """The bucket takes new objects alone."""
+    """The bucket accepts new objects only."""
     policies = [p for n, p in demand.resources("AWS::S3::BucketPolicy").items() if n.startswith("UnitHeads")]
     (statement,) = [s for p in policies for s in p["PolicyDocument"]["Statement"] if s.get("Sid") == "OnlyNewObjects"]
     assert (statement["Effect"], statement["Action"]) == ("Deny", "s3:PutObject")

@@ -44,7 +44,7 @@ def _fill(cloud: "Cloud", outputs: dict[str, str]) -> None:
 
 
 def _register(cloud: "Cloud", group: str, count: int) -> None:
-    """Register packages, the last of them approved."""
+    """Register packages and approve the last one."""
     sagemaker = cloud.client("sagemaker")
     for version in range(count):
         sagemaker.create_model_package(
@@ -59,7 +59,7 @@ def _register(cloud: "Cloud", group: str, count: int) -> None:
 
 
 def _groups(cloud: "Cloud") -> dict[str, int]:
-    """Groups of the unit, and how many packages each has."""
+    """Return the unit's groups with their numbers of packages."""
     sagemaker = cloud.client("sagemaker")
     found = sagemaker.list_model_package_groups(NameContains="sweeping-")["ModelPackageGroupSummaryList"]
     return {
@@ -69,7 +69,7 @@ def _groups(cloud: "Cloud") -> dict[str, int]:
 
 
 def _without(path: Path, kind: str) -> None:
-    """Take the resources of a type out of a template, with what depends on them by name only."""
+    """Return a template without the resources of a type and the explicit dependencies on them."""
     template: dict[str, Any] = json.loads(path.read_text())
     gone = {name for name, r in template["Resources"].items() if r["Type"] == kind}
     assert gone
@@ -99,7 +99,7 @@ def _delete(cloud: "Cloud", name: str) -> str:
 
 
 def test_deploy_destroy_deploy(cloud: "Cloud", tmp_path: Path) -> None:
-    """Versions, delete markers, delivered logs and model packages go with the stack, and the same stack comes again."""
+    """Deletes versions, delete markers, delivered logs and model packages with the stack, which deploys again."""
     from mlops_local.stacks.deployer import deploy
 
     assembly = _assembly(tmp_path / "cdk.out", "Sweeping", "forecast")
@@ -116,7 +116,7 @@ def test_deploy_destroy_deploy(cloud: "Cloud", tmp_path: Path) -> None:
 
 
 def test_a_registry_that_leaves_the_stack_takes_only_its_own_packages(cloud: "Cloud", tmp_path: Path) -> None:
-    """Dropped by an update, and renamed by one: the group's packages go with it, the other group keeps its own."""
+    """Removing or renaming a registry deletes the packages of its group and keeps those of other groups."""
     from mlops_local.stacks.deployer import deploy, destroy
 
     deploy(cloud, _assembly(tmp_path / "1", "Leaving", "kept", "renamed", "dropped"))
@@ -132,7 +132,7 @@ def test_a_registry_that_leaves_the_stack_takes_only_its_own_packages(cloud: "Cl
 
 
 def test_a_unit_that_becomes_production_keeps_everything(cloud: "Cloud", tmp_path: Path) -> None:
-    """The sweeps leave the stack, and what they would have swept stays, versions and packages."""
+    """The update removes the sweeps and retains versions and packages."""
     from mlops_local.stacks.deployer import deploy, destroy
 
     outputs = deploy(cloud, _assembly(tmp_path / "1", "Growing", "grown"))["Growing"]
@@ -162,7 +162,7 @@ def test_a_unit_that_becomes_production_keeps_everything(cloud: "Cloud", tmp_pat
     ],
 )
 def test_fails_without_the_sweeper(cloud: "Cloud", tmp_path: Path, model: str, kind: str, reason: str) -> None:
-    """It is the sweeper that makes the difference, also for our own deployer: what is full holds the stack, and says so."""
+    """Without the sweeper non-empty buckets and groups block deletion with a reason, in our own deployer too."""
     from mlops_local.stacks.deployer import DeployError, deploy, destroy
 
     assembly = _assembly(tmp_path / "cdk.out", "Unswept", model)
@@ -184,7 +184,7 @@ def test_fails_without_the_sweeper(cloud: "Cloud", tmp_path: Path, model: str, k
 
 
 def test_production_keeps_the_group_and_its_packages(tmp_path: Path) -> None:
-    """Nothing that deletes is in the template, and the group outlives the stack."""
+    """The template has no sweep, and the group outlives the stack."""
     assembly = _assembly(tmp_path / "cdk.out", "Kept", "forecast", profile=Profile.PRODUCTION)
     resources = json.loads((assembly / "Kept.template.json").read_text())["Resources"]
 
@@ -195,7 +195,7 @@ def test_production_keeps_the_group_and_its_packages(tmp_path: Path) -> None:
 
 
 def test_the_right_to_delete_packages_names_one_group(tmp_path: Path) -> None:
-    """One policy a registry, which names its group and which the sweep depends on, so that it lasts until the packages are gone."""
+    """One policy per registry names its group, and the sweep depends on it: the policy lasts until the packages are deleted."""
     assembly = _assembly(tmp_path / "cdk.out", "Exact", "forecast", "price")
     resources = json.loads((assembly / "Exact.template.json").read_text())["Resources"]
     sweeps = {n: r for n, r in resources.items() if r["Type"] == "Custom::ModelPackageSweep"}
@@ -216,7 +216,7 @@ def test_the_right_to_delete_packages_names_one_group(tmp_path: Path) -> None:
 
 
 def test_fails_with_more_registries_than_the_role_can_have_policies() -> None:
-    """IAM would say so only at deployment."""
+    """Fails at synthesis instead of at deployment by IAM."""
     unit = BusinessUnit(cdk.Stack(cdk.App(), "S"), "Unit", name="sweeping", profile=Profile.DEVELOPMENT)
     for number in range(MAXIMUM_REGISTRIES):
         ModelRegistry(unit, f"Registry{number}", business_unit=unit, name=f"model-{number}")
@@ -226,7 +226,7 @@ def test_fails_with_more_registries_than_the_role_can_have_policies() -> None:
 
 
 def test_a_role_of_the_units_stack_may_register_in_another_stack(tmp_path: Path) -> None:
-    """The sweep of that registry depends on the unit's stack, which then cannot wait for the sweep."""
+    """That registry's sweep depends on the unit's stack, which therefore cannot depend on the sweep."""
     app = cdk.App(outdir=str(tmp_path))
     own, other = cdk.Stack(app, "Own"), cdk.Stack(app, "Other")
     unit = BusinessUnit(own, "Unit", name="sweeping", profile=Profile.DEVELOPMENT)

@@ -1,7 +1,4 @@
-"""Made networks and what they cost.
-
-Kinds of network.
-"""
+"""Networks that a unit creates or reuses, and their prices."""
 
 import ipaddress
 import json
@@ -20,7 +17,7 @@ from mlops_constructs.business_unit.unit_network import INTERFACE_ENDPOINTS, mon
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    """A unit with a made network."""
+    """A unit that creates its network."""
     stack = cdk.Stack(cdk.App(), "S")
     BusinessUnit(
         stack, "Unit", name="demand", network=Network.create(cidr="10.9.0.0/16", endpoints=["states", "sagemaker.api"])
@@ -29,20 +26,20 @@ def template() -> Template:
 
 
 def test_nothing_leads_to_the_internet(template: Template) -> None:
-    """No gateway but those of S3 and DynamoDB, no public address."""
+    """Has only the gateway endpoints of S3 and DynamoDB and no public address."""
     template.resource_count_is("AWS::EC2::InternetGateway", 0)
     template.resource_count_is("AWS::EC2::NatGateway", 0)
     template.all_resources_properties("AWS::EC2::Subnet", {"MapPublicIpOnLaunch": False})
 
 
 def test_a_concrete_environment_asks_aws_nothing() -> None:
-    """Zones are named by their place in the region's list, so that there is nothing to look up at synth."""
+    """Selects zones by index in the Region's list, so synthesis needs no lookup."""
     app = cdk.App()
     stack = cdk.Stack(app, "S", env=cdk.Environment(account="111111111111", region="eu-west-1"))
     BusinessUnit(stack, "Unit", name="demand")
     assembly = Path(app.synth().directory)
 
-    # https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html: what the CLI has to look up
+    # https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html: lookups of the CLI
     assert "missing" not in json.loads((assembly / "manifest.json").read_text())
     zones = [
         resource["Properties"]["AvailabilityZone"]
@@ -53,7 +50,7 @@ def test_a_concrete_environment_asks_aws_nothing() -> None:
 
 
 def test_named_zones_are_those_of_the_subnets() -> None:
-    """By name, and only of the stack's own region where that is known."""
+    """Accepts zone names, only of the stack's Region if it is known."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="us-east-1"))
     BusinessUnit(stack, "Unit", name="demand", network=Network.create(availability_zones=["us-east-1b", "us-east-1d"]))
     subnets = Template.from_stack(stack).find_resources("AWS::EC2::Subnet").values()
@@ -66,7 +63,7 @@ def test_named_zones_are_those_of_the_subnets() -> None:
 
 @given(prefix=st.integers(min_value=16, max_value=25), zones=st.integers(min_value=1, max_value=6))
 def test_blocks_of_zones_lie_apart_in_the_network(prefix: int, zones: int) -> None:
-    """Each has room for what AWS demands of a subnet."""
+    """CIDR blocks of zones do not overlap and have at least the subnet size that AWS requires."""
     whole = ipaddress.IPv4Network(("10.0.0.0", prefix))
     blocks = [ipaddress.IPv4Network(block) for block in subnet_blocks(str(whole), zones)]
 
@@ -76,7 +73,7 @@ def test_blocks_of_zones_lie_apart_in_the_network(prefix: int, zones: int) -> No
 
 
 def test_endpoints_take_this_accounts_principals_from_the_network_only(template: Template) -> None:
-    """What leaves through an endpoint is signed by this account."""
+    """Endpoint policies require principals of this account."""
     interfaces = template.find_resources("AWS::EC2::VPCEndpoint", {"Properties": {"VpcEndpointType": "Interface"}})
 
     assert len(interfaces) == 2
@@ -90,12 +87,12 @@ def test_endpoints_take_this_accounts_principals_from_the_network_only(template:
 
 
 def test_all_traffic_is_logged(template: Template) -> None:
-    """Accepted and refused, to a log group of ours."""
+    """Flow logs of accepted and rejected traffic go to a log group of the unit."""
     template.has_resource_properties("AWS::EC2::FlowLog", {"TrafficType": "ALL", "ResourceType": "VPC"})
 
 
 def test_what_runs_has_no_ingress_and_speaks_tls_only(template: Template) -> None:
-    """Egress is port 443."""
+    """Egress is limited to port 443."""
     template.has_resource_properties(
         "AWS::EC2::SecurityGroup",
         {
@@ -111,12 +108,12 @@ def test_what_runs_has_no_ingress_and_speaks_tls_only(template: Template) -> Non
     [("us-east-1", 7 * 2 * 0.01 * 730), ("eu-central-1", 7 * 2 * 0.012 * 730), ("xx-north-9", 7 * 2 * 0.01 * 730)],
 )
 def test_price_is_endpoints_by_zones_by_hours(region: str, price: float) -> None:
-    """An unlisted region is shown at us-east-1's price."""
+    """Unlisted Regions show us-east-1's price."""
     assert monthly_price(endpoints=7, zones=2, region=region) == pytest.approx(price)
 
 
 def test_the_price_is_printed() -> None:
-    """Whoever makes a network sees what it costs, and what would cost less."""
+    """The notice shows the network's price and cheaper alternatives."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="111111111111", region="eu-west-1"))
 
     BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
@@ -128,7 +125,7 @@ def test_the_price_is_printed() -> None:
 
 
 def test_further_services_are_reached_once_and_priced() -> None:
-    """What is reached already gets no second endpoint; the price of what is added is printed."""
+    """Adds no second endpoint for a reachable service, and prints the price of added ones."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create(endpoints=["sts"]))
     for _ in range(2):
@@ -142,7 +139,7 @@ def test_further_services_are_reached_once_and_priced() -> None:
 
 
 def test_whatever_runs_waits_for_endpoints_that_are_added_later() -> None:
-    """The unit's group, which all that runs names, depends on each endpoint and route, and none of them on it."""
+    """The unit's security group, used by all compute, depends on each endpoint and route; none of them depends on the group."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create(endpoints=["sts"], availability_zones=2))
     own = ec2.SecurityGroup(stack, "Own", vpc=unit.vpc)
@@ -161,7 +158,7 @@ def test_whatever_runs_waits_for_endpoints_that_are_added_later() -> None:
 
 
 def test_gateway_endpoints_admit_other_accounts_buckets(template: Template) -> None:
-    """CloudFormation's bucket for the answers of custom resources is one; a policy on this account's principals would lose them."""
+    """Custom resources answer to CloudFormation's bucket, which a policy limited to this account would block."""
     gateways = template.find_resources("AWS::EC2::VPCEndpoint", {"Properties": {"VpcEndpointType": "Gateway"}})
 
     assert len(gateways) == 2
@@ -169,7 +166,7 @@ def test_gateway_endpoints_admit_other_accounts_buckets(template: Template) -> N
 
 
 def test_another_network_is_there_already() -> None:
-    """Nothing is waited for in a network of somebody else."""
+    """Adds no dependency on endpoints of an existing network."""
     stack = cdk.Stack(cdk.App(), "S")
     network = Network.from_shared_vpc(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
     BusinessUnit(stack, "Unit", name="demand", network=network)
@@ -179,7 +176,7 @@ def test_another_network_is_there_already() -> None:
 
 
 def test_a_given_network_reaches_services_by_itself() -> None:
-    """Nothing is added to a network of somebody else."""
+    """Adds nothing to an existing network."""
     stack = cdk.Stack(cdk.App(), "S")
     network = Network.from_shared_vpc(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
     BusinessUnit(stack, "Unit", name="demand", network=network).reach(["eks"])
@@ -188,7 +185,7 @@ def test_a_given_network_reaches_services_by_itself() -> None:
 
 
 def test_a_made_network_has_defaults() -> None:
-    """Addresses and endpoints are named, zones come from the profile."""
+    """CIDR and endpoints have defaults; zones depend on the profile."""
     network = Network.create()
 
     assert (network.cidr, network.endpoints, network.zones, network.vpc) == (
@@ -200,13 +197,13 @@ def test_a_made_network_has_defaults() -> None:
 
 
 def test_no_endpoints_is_a_choice() -> None:
-    """An empty list is not the default."""
+    """An empty list differs from the default."""
     assert Network.create(endpoints=[]).endpoints == ()
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.1/16", "10.0.0.0/15", "10.0.0.0/26", "everything", "::/56"])
 def test_fails_on_addresses_that_no_network_has(cidr: str) -> None:
-    """Both problems are told at once, with what is allowed."""
+    """Reports both problems with the allowed values."""
     with pytest.raises(ValidationError) as error:
         Network.create(cidr=cidr, availability_zones=7)
 
@@ -215,7 +212,7 @@ def test_fails_on_addresses_that_no_network_has(cidr: str) -> None:
 
 
 def test_a_given_network_keeps_what_was_given() -> None:
-    """Nothing is copied or replaced."""
+    """Uses network and subnets unchanged."""
     vpc = ec2.Vpc(cdk.Stack(cdk.App(), "S"), "Vpc")
     subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
 
@@ -226,14 +223,14 @@ def test_a_given_network_keeps_what_was_given() -> None:
 
 
 def test_a_shared_network_is_ids() -> None:
-    """It belongs to another account."""
+    """A network of another account is given by ids."""
     network = Network.from_shared_vpc(vpc_id="vpc-1", availability_zones=["a"], subnet_ids=["subnet-1"])
 
     assert (network.shared_vpc_id, network.shared_zones, network.shared_subnet_ids) == ("vpc-1", ("a",), ("subnet-1",))
 
 
 def test_zones_can_be_named() -> None:
-    """In their order; one string is one zone."""
+    """Keeps the order; a single string is rejected as a list of zones."""
     network = Network.create(availability_zones=["us-east-1b", "us-east-1c"])
 
     assert (network.zones, network.zone_names) == (2, ("us-east-1b", "us-east-1c"))
@@ -252,7 +249,7 @@ def test_zones_can_be_named() -> None:
     ],
 )
 def test_fails_on_zones_that_no_network_has(zones: list[str], problem: str) -> None:
-    """What is allowed is named."""
+    """The error names the allowed values."""
     with pytest.raises(ValidationError) as error:
         Network.create(availability_zones=zones)
 

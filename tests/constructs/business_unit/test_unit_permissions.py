@@ -1,4 +1,4 @@
-"""The boundary of a unit's roles admits what they need, and what it denies they cannot do."""
+"""The permissions boundary of a unit's roles allows all they need and denies the rest."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def _list(value: Any) -> list[str]:
 
 
 def test_every_action_that_a_role_has_is_within_the_boundary(demand: Any) -> None:
-    """Otherwise its policy would allow what IAM denies, and only an account would show it."""
+    """A statement outside the boundary would only fail in a real account."""
     boundary = _boundary(demand)
     services = {action.partition(":")[0] for action in boundary["Services"]["Action"]}
     named = {a for sid in ("PassRoles", "ServiceLinkedRoles") for a in _list(boundary[sid]["Action"])}
@@ -35,14 +35,14 @@ def test_every_action_that_a_role_has_is_within_the_boundary(demand: Any) -> Non
 
 
 def test_every_role_carries_it(demand: Any) -> None:
-    """Also the one in which people approve."""
+    """The approvers' role has the boundary too."""
     roles = demand.resources("AWS::IAM::Role")
 
     assert [name for name, role in roles.items() if "UnitBoundary" not in str(role.get("PermissionsBoundary"))] == []
 
 
 def test_fleets_may_be_scaled(demand: Any) -> None:
-    """The one service-linked role that this takes is of Application Auto Scaling."""
+    """Allows only the service-linked role of Application Auto Scaling."""
     assert "application-autoscaling:*" in _boundary(demand)["Services"]["Action"]
     statement = _boundary(demand)["ServiceLinkedRoles"]
 
@@ -51,7 +51,7 @@ def test_fleets_may_be_scaled(demand: Any) -> None:
 
 
 def test_nobody_is_read_from_until_a_store_is_imported(demand: Any) -> None:
-    """What has another unit's tag is denied whole, network interfaces, logs and traces apart, which have no such check."""
+    """Denies resources with another unit's tag, except network interfaces, logs and traces, which do not support tag conditions."""
     boundary = _boundary(demand)
 
     assert "OtherUnitsReads" not in boundary
@@ -59,14 +59,14 @@ def test_nobody_is_read_from_until_a_store_is_imported(demand: Any) -> None:
 
 
 def test_lake_formation_gives_credentials_and_no_permissions(demand: Any) -> None:
-    """Who may do what is granted by a data-lake administrator."""
+    """A data-lake administrator grants permissions."""
     allowed = {a for a in _boundary(demand)["Services"]["Action"] if a.startswith("lakeformation:")}
 
     assert allowed == {"lakeformation:GetDataAccess"}
 
 
 def test_approvals_are_denied_without_the_tag(demand: Any) -> None:
-    """Whoever registers, trains or deploys does not approve."""
+    """Roles that register, train or deploy cannot approve."""
     statement = _boundary(demand)["Approvals"]
 
     assert (statement["Effect"], statement["Resource"]) == ("Deny", "*")

@@ -1,4 +1,4 @@
-"""Synthesize the base constructs in both profiles into a folder, with evidence: run by ``test_harness.py`` in its own process."""
+"""Synthesizes the base constructs in both profiles into a folder, with evidence; ``test_harness.py`` runs it as a process."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ GROUP = FeatureGroup(
 
 
 def build(folder: Path, lock_file: Path) -> cdk.App:
-    """Return an app with a unit alone, a unit with store and registry, and one with all of a store's options, in each profile."""
+    """Return an app with a plain unit, a unit with store and registry, and one with all store options, in each profile."""
     app = cdk.App(outdir=str(folder), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     for profile in Profile:
         BusinessUnit(cdk.Stack(app, f"Unit-{profile.name.title()}"), "Unit", name="pricing", profile=profile)
@@ -44,7 +44,7 @@ def build(folder: Path, lock_file: Path) -> cdk.App:
 
 
 def _lake(app: cdk.App, profile: Profile, lock_file: Path) -> None:
-    """Define a store with everything that is off by default, and a unit that reads it."""
+    """Define a store with every optional feature, and a unit that reads it."""
     stack = cdk.Stack(app, f"Lake-{profile.name.title()}")
     unit = BusinessUnit(stack, "Unit", name="lake", profile=profile)
     store = FeatureStore(
@@ -71,7 +71,7 @@ def _lake(app: cdk.App, profile: Profile, lock_file: Path) -> None:
 
 
 def main(folder: Path, *, packs: bool) -> None:
-    """Write the assembly; with ``packs`` as plugins, which end it on a finding, write ``compliance.json`` too."""
+    """Write the assembly; ``packs`` adds them as plugins, which fail on a finding, and writes ``compliance.json``."""
     lock_file = folder / "features.lock.json"
     write_lock([GROUP], lock_file)
     app = build(folder / "cdk.out", lock_file)

@@ -1,4 +1,4 @@
-"""For each rule a stack that breaks it and one that keeps it, in plain CloudFormation as other people write it."""
+"""A violating and a compliant stack for each rule, in plain CloudFormation."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/one"
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Builders of both stacks, and what is found in the first: details in brackets, and the construct."""
+    """Builders of both stacks, and the findings in the first: construct, and details in brackets."""
 
     breaks: Build
     keeps: Build
@@ -29,7 +29,7 @@ def resource(stack: cdk.Stack, id: str, kind: str, **properties: Any) -> cdk.Cfn
 
 
 def one(kind: str, broken: Properties, kept: Properties, *findings: str) -> Case:
-    """A case of a single resource, ``It``."""
+    """Return a case with the single resource ``It``."""
     return Case(
         breaks=lambda stack: void(resource(stack, "It", kind, **broken)),
         keeps=lambda stack: void(resource(stack, "It", kind, **kept)),
@@ -38,23 +38,23 @@ def one(kind: str, broken: Properties, kept: Properties, *findings: str) -> Case
 
 
 def void(*_: object) -> None:
-    """Drop what a builder made."""
+    """Return a builder without its result."""
     return None
 
 
 def machine(stack: cdk.Stack, states: Mapping[str, Any], start: str = "Task", **more: Any) -> cdk.CfnResource:
-    """A state machine; its definition is a text, as CDK renders it."""
+    """Define a state machine; its definition is a string, as CDK renders it."""
     definition = {"StartAt": start, "QueryLanguage": "JSONata", "States": states}
     return resource(stack, "It", "StepFunctions::StateMachine", DefinitionString=json.dumps(definition), **more)
 
 
 def sdk(action: str, arguments: object, **more: Any) -> dict[str, Any]:
-    """Return a task of a service's API."""
+    """Return a task that calls a service's API."""
     return {"Type": "Task", "Resource": f"arn:aws:states:::{action}", "Arguments": arguments, "End": True} | more
 
 
 def task(broken: Mapping[str, Any], kept: Mapping[str, Any], *findings: str) -> Case:
-    """A case of a machine with one state, ``Task``."""
+    """Return a case of a machine with the state ``Task``."""
     return Case(
         breaks=lambda stack: void(machine(stack, {"Task": dict(broken)})),
         keeps=lambda stack: void(machine(stack, {"Task": dict(kept)})),
@@ -83,7 +83,7 @@ PROCESS = {"ProcessingResources": {"ClusterConfig": {"InstanceCount": 2}}, "AppS
 
 
 def training(*findings: str) -> Case:
-    """A case of a machine that makes a training and a processing job, one in a Map, in JSONPath."""
+    """Return a case of a machine with a training and a processing job, one of them in a Map, in JSONPath."""
 
     def broken(stack: cdk.Stack) -> None:
         process = {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createProcessingJob.sync", "End": True}
@@ -102,12 +102,12 @@ BOTH_JOBS = ("[Task] at It", "[Process] at It")
 
 
 def statement(**given: Any) -> dict[str, Any]:
-    """Return a policy that allows one thing."""
+    """Return a policy with one allowed action."""
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **given}]}
 
 
 def bucket_of_models(stack: cdk.Stack, **properties: Any) -> None:
-    """Define a bucket that a model names."""
+    """Define a bucket that a model references."""
     bucket = resource(stack, "Models", "S3::Bucket", **properties)
     place = {"Fn::Join": ["", ["s3://", {"Ref": bucket.logical_id}, "/model.tar.gz"]]}
     resource(stack, "Model", "SageMaker::Model", PrimaryContainer={"Image": DIGEST, "ModelDataUrl": place})
@@ -124,7 +124,7 @@ def watched(stack: cdk.Stack) -> None:
 
 
 def logged(stack: cdk.Stack, *, days: int | None) -> None:
-    """Define a machine and an endpoint, with logs that end or not."""
+    """Define a machine and an endpoint, with or without log retention."""
     group = resource(stack, "Logs", "Logs::LogGroup", **({} if days is None else {"RetentionInDays": days}))
     to = {"LogGroupArn": {"Fn::GetAtt": [group.logical_id, "Arn"]}}
     machine(stack, {"Task": WAIT}, LoggingConfiguration={"Destinations": [{"CloudWatchLogsLogGroup": to}]})
@@ -136,7 +136,7 @@ def logged(stack: cdk.Stack, *, days: int | None) -> None:
 
 
 def promotes(stack: cdk.Stack, first: Mapping[str, Any]) -> None:
-    """The catch of what asks must not lead past it either."""
+    """Define a machine that updates an endpoint after a check, which the Catch of its first state must not bypass."""
     update = sdk("sagemaker:updateEndpoint", {"EndpointName": "a", "EndpointConfigName": "b"})
     machine(stack, {"Ask": dict(first), "Update": update, "Stop": {"Type": "Fail"}}, start="Ask")
 
@@ -150,7 +150,7 @@ BY_ANYTHING = {"Type": "Choice", "Choices": [{"Condition": "{% true %}", "Next":
 
 
 def role_in_bucket(stack: cdk.Stack, unit: str) -> None:
-    """Define a bucket of the unit demand that lets a role of a unit in."""
+    """Define a bucket of the unit demand that admits a role of a unit."""
     trust = statement(Principal={"Service": "lambda.amazonaws.com"}, Action="sts:AssumeRole")
     tags = [{"Key": "mlops:unit", "Value": unit}]
     role = resource(stack, "Role", "IAM::Role", AssumeRolePolicyDocument=trust, Tags=tags)

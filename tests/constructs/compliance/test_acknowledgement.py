@@ -1,4 +1,4 @@
-"""Acknowledgements."""
+"""Acknowledgements of findings."""
 
 import aws_cdk as cdk
 import cdk_nag
@@ -26,14 +26,14 @@ def _rules(construct: sqs.Queue) -> dict[str, str]:
 
 
 def test_the_qualified_id_keeps_the_reason(queue: sqs.Queue) -> None:
-    """Only ``Pack::Pack-Rule`` stays in CDK's report."""
+    """CDK's report keeps the reason only for ``Pack::Pack-Rule``."""
     acknowledge(queue, "HIPAA.Security-IAMNoInlinePolicy", REASON)
 
     assert _rules(queue) == {"HIPAA.Security::HIPAA.Security-IAMNoInlinePolicy": REASON}
 
 
 def test_a_family_names_every_pack(queue: sqs.Queue) -> None:
-    """One decision, several packs."""
+    """One acknowledgement covers several packs."""
     acknowledge_family(queue, "S3BucketReplicationEnabled", REASON)
 
     packs = ("HIPAA.Security", "NIST.800.53.R4", "NIST.800.53.R5", "PCI.DSS.321")
@@ -41,7 +41,7 @@ def test_a_family_names_every_pack(queue: sqs.Queue) -> None:
 
 
 def test_cdks_own_synthesis_honours_it(queue: sqs.Queue) -> None:
-    """The packs as plugins fail on everything else."""
+    """Packs as plugins fail on other findings."""
     app = cdk.App()
     other = sqs.Queue(cdk.Stack(app, "S"), "Queue")
     for rule in ("AwsSolutions-SQS3", "AwsSolutions-SQS4"):
@@ -58,19 +58,19 @@ def test_cdks_own_synthesis_honours_it(queue: sqs.Queue) -> None:
 
 @pytest.mark.parametrize("rule", ["IAM5", "AwsSolutions-IAM5[]x", "AwsSolutions::AwsSolutions-S1", "Foo-S1"])
 def test_fails_on_what_is_no_exact_id(queue: sqs.Queue, rule: str) -> None:
-    """There are no patterns."""
+    """Rejects patterns."""
     with pytest.raises(ValidationError, match="rule must be an exact id"):
         acknowledge(queue, rule, REASON)
 
 
 def test_fails_on_a_short_reason(queue: sqs.Queue) -> None:
-    """A reviewer must be able to judge it."""
+    """Rejects reasons too short for a review."""
     with pytest.raises(ValidationError, match="reason must have at least 40 characters, got 'not needed'"):
         acknowledge(queue, "AwsSolutions-SQS3", "not needed")
 
 
 def test_fails_on_a_whole_stack(queue: sqs.Queue) -> None:
-    """A finding is acknowledged where it is."""
+    """Requires acknowledgement at the resource of the finding."""
     with pytest.raises(
         ValidationError, match="construct must be the one with the finding, got the whole stack or stage 'S'"
     ):
@@ -78,13 +78,13 @@ def test_fails_on_a_whole_stack(queue: sqs.Queue) -> None:
 
 
 def test_fails_on_an_unknown_family(queue: sqs.Queue) -> None:
-    """The message lists them."""
+    """The message lists the known families."""
     with pytest.raises(ValidationError, match=r"rule must be one of ALBHttpToHttpsRedirection, .*, got 'SQS3'"):
         acknowledge_family(queue, "SQS3", REASON)
 
 
 def test_families_name_packs_that_are_installed() -> None:
-    """A pack's name is part of the id, so a new edition of a pack shows here."""
+    """The id contains the pack's name, so this test fails for a new edition of a pack."""
     app = cdk.App()
     names = {str(pack(app).read_pack_name) for pack in PACKS}
 

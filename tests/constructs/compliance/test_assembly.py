@@ -1,4 +1,4 @@
-"""Templates read as data: references across stacks, values as text."""
+"""Templates as data: references across stacks, values as strings."""
 
 import json
 from pathlib import Path
@@ -32,12 +32,12 @@ OWNER = {
     ],
 )
 def test_values_as_text(value: object, text: str) -> None:
-    """What only a deployment knows has one form, by which two values are compared."""
+    """Values known at deployment have one canonical form, which can be compared."""
     assert Assembly({"Data": OWNER}).templates[0].text(value) == text
 
 
 def test_a_reference_is_followed_into_another_stack() -> None:
-    """Through its export, as CDK writes it."""
+    """Follows exports as CDK writes them."""
     user = {"Resources": {"It": {"Type": "AWS::X::Y", "Properties": {"Arn": {"Fn::ImportValue": "Data:Arn"}}}}}
     assembly = Assembly({"Data": OWNER, "User": user})
     (it,) = assembly.of("AWS::X::Y")
@@ -49,7 +49,7 @@ def test_a_reference_is_followed_into_another_stack() -> None:
 
 
 def test_nested_stacks_and_paths_come_from_the_assembly(tmp_path: Path) -> None:
-    """A nested template begins its logical ids anew; its parameters stand for what the parent gives."""
+    """Nested templates have their own logical ids; their parameters resolve to the parent's values."""
     nested = {"Type": "AWS::CloudFormation::Stack", "Properties": {"Parameters": {"P": {"Ref": "Bucket"}}}}
     nested["Metadata"] = {"aws:asset:path": "inner.json"}
     parent = {"Resources": {"Bucket": BUCKET, "Inner": nested}}
@@ -73,7 +73,7 @@ def test_nested_stacks_and_paths_come_from_the_assembly(tmp_path: Path) -> None:
 
 
 def test_what_is_certain() -> None:
-    """An expression is known to an execution only."""
+    """Values of expressions are unknown before execution."""
     assert is_expression("{% $x %}")
     assert not is_expression("x {% $x %}")
     assert is_true("true")

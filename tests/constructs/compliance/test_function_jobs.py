@@ -1,4 +1,4 @@
-"""Jobs that functions create, by the policies of their roles."""
+"""Jobs that functions create, derived from the policies of their roles."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ WHOLE = {
 
 
 def _assembly(*statements: dict[str, Any]) -> Assembly:
-    """A function whose role has a policy."""
+    """Return an assembly with a function whose role has a policy."""
     policy = {"Roles": [{"Ref": "Role"}], "PolicyDocument": {"Statement": list(statements)}}
     resources = {
         "Starter": {"Type": "AWS::Lambda::Function", "Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}},
@@ -39,7 +39,7 @@ def _allow(action: str, condition: dict[str, Any] | None = None) -> dict[str, An
 
 
 def test_a_condition_is_a_property_of_each_job() -> None:
-    """The job stands for the function that starts it, and is told apart by the action."""
+    """The job is attributed to the starting function and identified by the action."""
     assembly = _assembly(_allow("sagemaker:CreateProcessingJob", WHOLE))
 
     (job,) = function_jobs(assembly, PROCESSING, TRAINING)
@@ -63,7 +63,7 @@ def test_a_condition_is_a_property_of_each_job() -> None:
     ],
 )
 def test_what_a_call_may_leave_out_is_left_out(condition: dict[str, Any]) -> None:
-    """IAM asks for the key by no condition that its absence meets."""
+    """Treats properties as missing where a condition also matches an absent key."""
     (job,) = function_jobs(_assembly(_allow("sagemaker:CreateTrainingJob", condition)), TRAINING)
 
     assert job.get("VpcConfig") is None
@@ -71,7 +71,7 @@ def test_what_a_call_may_leave_out_is_left_out(condition: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("action", ["sagemaker:Create*", "sagemaker:*", "*", "SageMaker:createtrainingjob"])
 def test_a_wildcard_may_create_jobs_too(action: str) -> None:
-    """As IAM matches actions; each statement is one job, so that the weakest shows."""
+    """Matches actions as IAM does; each statement is one job, so the weakest is visible."""
     strict = _allow("sagemaker:CreateTrainingJob", WHOLE)
 
     found = list(made(_assembly(strict, _allow(action)), TRAINING))
@@ -81,7 +81,7 @@ def test_a_wildcard_may_create_jobs_too(action: str) -> None:
 
 
 def test_what_denies_or_creates_nothing_shows_nothing() -> None:
-    """Nor does a role that the templates do not have."""
+    """Ignores denials, other actions and roles outside the templates."""
     denied = {**_allow("sagemaker:CreateTrainingJob"), "Effect": "Deny"}
 
     assert list(function_jobs(_assembly(denied, _allow("sagemaker:DescribeTrainingJob")), TRAINING, PROCESSING)) == []
@@ -89,7 +89,7 @@ def test_what_denies_or_creates_nothing_shows_nothing() -> None:
 
 @pytest.mark.parametrize("action", ["CreateTrainingJob", "CreateProcessingJob"])
 def test_rules_read_the_jobs_of_functions(action: str) -> None:
-    """Each rule about jobs finds one without conditions, and nothing in one that has them all."""
+    """Every rule about jobs reports a function without conditions, and none with all of them."""
     bare, whole = (_assembly(_allow(f"sagemaker:{action}", condition)) for condition in ({}, WHOLE))
     jobs = {rule.id: rule for rule in RULES if rule.id.startswith("Job")}
 
@@ -104,7 +104,7 @@ def test_rules_read_the_jobs_of_functions(action: str) -> None:
     ("types", "found"), [(["ml.g5.xlarge"], 0), (["ml.g5.xlarge", "ml.m5.large"], 1), (["ml.m5.large"], 1)]
 )
 def test_jobs_held_to_local_storage_need_no_key(types: list[str], found: int) -> None:
-    """Hardware encrypts that, and takes no key; a type with a volume beside it does not hide behind it."""
+    """Local storage is encrypted by hardware and takes no key; a type with a volume in the same statement still needs one."""
     rule = next(rule for rule in RULES if rule.id == "JobVolume")
     condition = {"ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": types}}
     assert len(list(rule.check(_assembly(_allow("sagemaker:CreateTrainingJob", condition))))) == found

@@ -1,4 +1,4 @@
-"""The harness over checkers, and what it says of the constructs of this library."""
+"""The compliance harness, and its results for the constructs of this library."""
 
 import json
 import os
@@ -24,7 +24,7 @@ BASE = Path(__file__).with_name("base_app.py")
 
 
 def test_a_finding_is_a_problem() -> None:
-    """An unencrypted queue is found, with its path."""
+    """Reports an unencrypted queue with its path."""
     app = cdk.App()
     sqs.Queue(cdk.Stack(app, "S"), "Queue")
 
@@ -36,7 +36,7 @@ def test_a_finding_is_a_problem() -> None:
 
 
 def test_an_acknowledged_finding_is_evidence() -> None:
-    """It is listed with its reason and what it covers, and is no problem."""
+    """Lists it as evidence with its reason and coverage, not as a problem."""
     app = cdk.App()
     acknowledge(sqs.Queue(cdk.Stack(app, "S"), "Queue"), "AwsSolutions-SQS4", REASON)
 
@@ -49,7 +49,7 @@ def test_an_acknowledged_finding_is_evidence() -> None:
 
 
 def test_a_stale_acknowledgement_is_a_problem() -> None:
-    """What covers nothing hides the next finding."""
+    """Reports an acknowledgement without a finding, as it would hide the next one."""
     app = cdk.App()
     acknowledge(sqs.Queue(cdk.Stack(app, "S"), "Queue", enforce_ssl=True), "AwsSolutions-SQS4", REASON)
 
@@ -59,7 +59,7 @@ def test_a_stale_acknowledgement_is_a_problem() -> None:
 
 
 def test_a_reason_given_past_the_helper_is_judged() -> None:
-    """CDK itself accepts any text."""
+    """Validates reasons that CDK itself would accept."""
     app = cdk.App()
     queue = sqs.Queue(cdk.Stack(app, "S"), "Queue")
     cdk.Validations.of(queue).acknowledge(cdk.Acknowledgment(id="AwsSolutions::AwsSolutions-SQS4", reason="ok"))
@@ -68,14 +68,14 @@ def test_a_reason_given_past_the_helper_is_judged() -> None:
 
 
 def test_too_many_resources_are_a_problem() -> None:
-    """A stack keeps room for its owner."""
+    """A stack must leave room for its owner's resources."""
     stack = StackEvidence(stack="S", resources=MAXIMUM_RESOURCES + 1, findings=(), acknowledgements=())
 
     assert stack.problems == ["stack S has 351 resources, at most 350 are allowed; split it"]
 
 
 def test_one_decision_in_several_packs_counts_once() -> None:
-    """The wildcards of one policy too."""
+    """Counts the wildcards of one policy once."""
     rules = tuple(
         AcknowledgedRule(rule=rule, path="S/A", reason=REASON, covers=("S/A/Resource",))
         for rule in (
@@ -90,13 +90,13 @@ def test_one_decision_in_several_packs_counts_once() -> None:
 
 
 def test_validation_that_did_not_run_is_a_problem() -> None:
-    """A silent checker is no clean result."""
+    """A checker without output is not a clean result."""
     assert Evidence(stacks=(), validated=False).problems == ["CDK's own validation did not run; unset CDK_VALIDATION"]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
-    """Two synths of the base constructs in both profiles: other process, other hash seed, one without any network."""
+    """Two syntheses of the base constructs in both profiles, in different processes with different hash seeds, one offline."""
     offline = ["unshare", "--map-root-user", "--net"]
     can_isolate = subprocess.run([*offline, "true"], check=False, capture_output=True).returncode == 0
     runs = {}
@@ -114,7 +114,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]
 
 
 def test_the_base_constructs_have_no_open_finding(base: dict[str, dict[str, Path]]) -> None:
-    """Six packs and CDK's own validation, both profiles, nothing unacknowledged and nothing stale."""
+    """Six packs and CDK's validation in both profiles report nothing unacknowledged and nothing stale."""
     evidence = json.loads(base["first"]["compliance.json"].read_text())
 
     assert evidence["cdk_validation"] is True
@@ -134,18 +134,18 @@ def test_the_base_constructs_have_no_open_finding(base: dict[str, dict[str, Path
 
 
 def test_acknowledgements_do_not_grow(base: dict[str, dict[str, Path]]) -> None:
-    """Each further decision has to be defended here."""
+    """New acknowledgements must be justified here."""
     evidence = json.loads(base["first"]["compliance.json"].read_text())
 
     decisions = {stack["stack"]: stack["decisions"] for stack in evidence["stacks"]}
-    # the last two: the automation table is restored to a point in time instead of from a backup plan
+    # the last two: point-in-time recovery of the automation table instead of a backup plan
     assert decisions["Base-Production"] <= 12
-    # two more: the sweeper deletes objects of the access logs and packages of a group, whose names are known at run time only
+    # two more: the sweeper deletes access logs and packages of a group, whose names are known at run time only
     assert decisions["Base-Development"] <= 14
 
 
 def test_two_synths_are_equal_byte_for_byte_and_need_no_network(base: dict[str, dict[str, Path]]) -> None:
-    """Same inputs, same templates, assets and manifests; CDK's stack traces alone name the temporary folder of jsii."""
+    """Same inputs give same templates, assets and manifests, except jsii's temporary folder in CDK's stack traces."""
     first, second = (
         {n: p for n, p in run.items() if n.startswith("cdk.out") and not n.endswith((".metadata.json", "-report.json"))}
         for run in base.values()
@@ -156,7 +156,7 @@ def test_two_synths_are_equal_byte_for_byte_and_need_no_network(base: dict[str, 
 
 
 def test_the_packs_fail_synthesis_by_themselves(base: dict[str, dict[str, Path]]) -> None:
-    """An app that registers them stops on a finding, as a user's would; ours passes."""
+    """An app with the packs fails on a finding; the base app passes."""
     evidence = json.loads(base["first"]["compliance.json"].read_text())
 
     assert evidence["plugins_passed"] is True

@@ -1,4 +1,4 @@
-"""What templates loosen of a platform's rules by raw overrides: possible, and listed."""
+"""The report of raw overrides that loosen a platform's rules."""
 
 import json
 from collections.abc import Callable
@@ -54,7 +54,7 @@ DEFAULTS = PlatformDefaults(
 
 @pytest.fixture
 def obedient(define: Callable[..., Demand]) -> Demand:
-    """A unit with every construct, on a platform that limits everything."""
+    """A unit with every construct, on a platform with all rules."""
     return define(
         unit={"defaults": DEFAULTS, "tags": {"data-class": "internal"}},
         registry={"approval": Approval.manual()},
@@ -75,17 +75,17 @@ def _raw(scope: Any, *path: str) -> Any:
 
 
 def test_constructs_loosen_nothing(obedient: Demand) -> None:
-    """What they are given they were checked for, and what they make at run time too."""
+    """Constructs check their arguments, and resources created at run time follow the rules."""
     assert _listed(obedient.stack) == []
 
 
 def test_a_unit_without_a_platform_lists_nothing(demand: Demand) -> None:
-    """There is nothing to compare with."""
+    """Has no rules to compare with."""
     assert _listed(demand.stack) == []
 
 
 def test_overrides_are_listed_with_rule_and_values(obedient: Demand) -> None:
-    """Of each kind: an override, a property that is set later, a deletion."""
+    """Lists an override, a later property change and a deletion."""
     unit, stack = obedient.unit, obedient.stack
     (group, *_) = [each for each in stack.node.find_all() if isinstance(each, logs.CfnLogGroup)]
     group.retention_in_days = 30
@@ -125,7 +125,7 @@ def test_overrides_are_listed_with_rule_and_values(obedient: Demand) -> None:
 
 
 def test_what_runs_later_is_listed_too(obedient: Demand) -> None:
-    """The serving spec that the Deploy machine obeys, and states that make jobs or approve."""
+    """Lists the serving spec of the Deploy machine, and states that create jobs or approve."""
     stack = obedient.stack
     (spec,) = [each for each in stack.node.find_all() if _kind(each) == "Custom::MLOpsServingSpec"]
     text = json.dumps(
@@ -175,7 +175,7 @@ def _kind(node: object) -> str:
 
 
 def test_raw_resources_are_listed(obedient: Demand) -> None:
-    """They are of no construct of ours."""
+    """Lists resources defined without our constructs."""
     stack = obedient.stack
     sagemaker.CfnModel(
         stack,
@@ -215,7 +215,7 @@ def test_raw_resources_are_listed(obedient: Demand) -> None:
 def test_statements_for_other_accounts_name_the_organization(
     principal: iam.IPrincipal, conditions: dict[str, Any], is_listed: bool
 ) -> None:
-    """Of any resource policy of the stack; the account's own need no organization."""
+    """Resource policies name the organization, except for the account itself."""
     stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111122223333", region="eu-west-1"))
     BusinessUnit(stack, "Unit", name="demand", defaults=PlatformDefaults(name="retail", organization_id="o-a1b2c3d4e5"))
     topic = sns.Topic(stack, "Topic")
@@ -229,7 +229,7 @@ def test_statements_for_other_accounts_name_the_organization(
 
 
 def test_accounts_of_a_chain_are_of_the_organization() -> None:
-    """What a registry in the middle admits, the account before it and the one after it, names it."""
+    """A registry in the middle of a chain names the organization for both neighbor accounts."""
     stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111122223333", region="eu-west-1"))
     unit = BusinessUnit(
         stack, "Unit", name="demand", defaults=PlatformDefaults(name="retail", organization_id="o-a1b2c3d4e5")
@@ -246,7 +246,7 @@ def test_accounts_of_a_chain_are_of_the_organization() -> None:
 
 
 def test_an_endpoint_without_the_condition_is_listed() -> None:
-    """An override of a network's endpoint."""
+    """Lists an override of a network endpoint."""
     stack = cdk.Stack(cdk.App(), "Demand", env=cdk.Environment(account="111122223333", region="eu-west-1"))
     unit = BusinessUnit(
         stack, "Unit", name="demand", defaults=PlatformDefaults(name="retail", organization_id="o-a1b2c3d4e5")
@@ -264,7 +264,7 @@ def test_an_endpoint_without_the_condition_is_listed() -> None:
 
 
 def test_an_importing_stack_is_compared_with_the_same_rules(tmp_path: Path) -> None:
-    """What it reads of the owner's parameters is the owner's; its own overrides are listed."""
+    """Parameters read from the owner are not listed; the stack's own overrides are."""
     stack = cdk.Stack(cdk.App(outdir=str(tmp_path)), "Second", env=cdk.Environment(region="eu-west-1"))
     unit = BusinessUnit.from_name(stack, "Unit", name="demand", defaults=DEFAULTS)
     bucket = s3.Bucket(stack, "Data", encryption_key=unit.key)
@@ -276,7 +276,7 @@ def test_an_importing_stack_is_compared_with_the_same_rules(tmp_path: Path) -> N
 
 
 def test_development_has_no_lock_to_compare() -> None:
-    """A platform that asks for one allows only PRODUCTION."""
+    """A platform that requires a lock allows only PRODUCTION."""
     stack = cdk.Stack(cdk.App(), "Demand")
     defaults = PlatformDefaults(name="retail", audit_retention=days(730))
     BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT, defaults=defaults)
@@ -285,7 +285,7 @@ def test_development_has_no_lock_to_compare() -> None:
 
 
 def test_the_report_lists_them() -> None:
-    """In the evidence and in the summary; a report of an app without a platform says nothing of it."""
+    """Evidence and summary list them; reports without a platform do not mention them."""
     value = LoosenedValue(
         path="S/Logs",
         location="RetentionInDays",

@@ -1,4 +1,4 @@
-"""The pack as a plugin of CDK, on a naive stack of stock constructs."""
+"""The rule pack as a CDK plugin, on a naive stack of stock constructs."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ REASON = "the test wants to see that an acknowledged finding is reported with it
 
 
 class Naive(cdk.Stack):
-    """What a first draft with CDK's own constructs looks like."""
+    """A first draft with CDK's own constructs."""
 
     def __init__(self, scope: cdk.App, id: str) -> None:
         super().__init__(scope, id)
@@ -57,7 +57,7 @@ class Naive(cdk.Stack):
 
 @pytest.fixture(scope="module")
 def naive(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Findings and where, of the naive stack."""
+    """Return the findings of the naive stack with their constructs."""
     app = cdk.App(outdir=str(tmp_path_factory.mktemp("naive")))
     Naive(app, "Naive")
     return {
@@ -88,14 +88,14 @@ def naive(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     ],
 )
 def test_a_naive_stack_is_found_out(finding: str, naive: set[str]) -> None:
-    """Also the jobs that its machine makes when it runs, and a cluster to which cdk-nag's packs are blind."""
+    """Reports jobs that its machine creates at run time, and a cluster that cdk-nag's packs miss."""
     assert f"Mlops-{finding}" in naive
 
 
 def test_one_line_makes_synthesis_fail_until_it_is_acknowledged(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As with cdk-nag's packs; the report names the fix and keeps the reason."""
+    """Works like cdk-nag's packs; the report names the fix and keeps the reason."""
     for is_acknowledged in (False, True):
         app = cdk.App(outdir=str(tmp_path / str(is_acknowledged)))
         role = iam.Role(cdk.Stack(app, "S"), "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
@@ -120,7 +120,7 @@ def test_one_line_makes_synthesis_fail_until_it_is_acknowledged(
 
 
 def test_a_scope_is_checked_with_the_whole_app_as_context(tmp_path: Path) -> None:
-    """Findings are those below it; the pack names its rules."""
+    """Reports findings below the scope; the pack lists its rules."""
     app = cdk.App(outdir=str(tmp_path))
     for name in ("One", "Other"):
         iam.Role(cdk.Stack(app, name), "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
@@ -133,12 +133,12 @@ def test_a_scope_is_checked_with_the_whole_app_as_context(tmp_path: Path) -> Non
 
 
 def test_a_construct_outside_of_any_app_is_refused() -> None:
-    """There is no template of it."""
+    """Rejects a construct without an app, which has no template."""
     with pytest.raises(ValueError, match="scope must be in an app or stage, got 'Alone'"):
         MlopsChecks().validate_scope(RootConstruct("Alone"))
 
 
 def test_the_package_has_nothing_else_by_name() -> None:
-    """A misspelt name is an error, as in any module."""
+    """Misspelled names raise AttributeError."""
     with pytest.raises(AttributeError, match="MlopsCheck"):
         mlops_constructs.compliance.MlopsCheck  # noqa: B018

@@ -29,7 +29,7 @@ BODY = {
 
 
 def test_a_roles_policies_are_inline_attached_and_of_its_own() -> None:
-    """Each of them once; what denies is left out."""
+    """Yields each Allow statement once and no Deny."""
     assembly = Assembly({"S": BODY})
     (role,) = assembly.of("AWS::IAM::Role")
 
@@ -38,7 +38,7 @@ def test_a_roles_policies_are_inline_attached_and_of_its_own() -> None:
 
 
 def test_a_resource_policy_protects_its_resource() -> None:
-    """The bucket, not the policy, belongs to a unit."""
+    """The statement belongs to the unit's bucket, not to the policy resource."""
     ((statement, owner),) = resource_statements(Assembly({"S": BODY}))
 
     assert owner.logical_id == "Bucket"

@@ -1,4 +1,4 @@
-"""Each rule of ``MlopsChecks`` on a stack that breaks it and on one that does not: stock CDK, none of our constructs."""
+"""Each rule of ``MlopsChecks`` on a violating and a compliant stack of stock CDK."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 def test_every_rule_has_its_case() -> None:
-    """There are at least fifteen rules, no name twice."""
+    """There are at least fifteen rules with unique names."""
     names = [rule.id for rule in RULES]
 
     assert sorted(names) == sorted(CASES)
@@ -38,7 +38,7 @@ def test_every_rule_has_its_case() -> None:
 
 
 def test_the_page_for_reviewers_lists_every_rule() -> None:
-    """And none that is not there."""
+    """The page lists only existing rules."""
     page = Path(__file__).parents[3].joinpath("docs", "reviewer.md").read_text()
     table = page.partition("| rule | finding |")[2].partition("\n\n")[0]
 
@@ -47,7 +47,7 @@ def test_the_page_for_reviewers_lists_every_rule() -> None:
 
 @pytest.mark.parametrize("rule", sorted(CASES))
 def test_a_rule_finds_what_breaks_it(rule: str, found: Mapping[str, set[str]]) -> None:
-    """Each finding says the rule, the state or detail, and the construct."""
+    """Each finding names the rule, the state or detail, and the construct."""
     mine = {finding for finding in found[f"Breaks{rule}"] if finding.startswith((f"Mlops-{rule}[", f"Mlops-{rule} "))}
 
     assert mine == {f"Mlops-{rule}{finding}" for finding in CASES[rule].findings}
@@ -55,7 +55,7 @@ def test_a_rule_finds_what_breaks_it(rule: str, found: Mapping[str, set[str]]) -
 
 @pytest.mark.parametrize("rule", sorted(CASES))
 def test_a_rule_is_silent_on_what_keeps_it(rule: str, found: Mapping[str, set[str]]) -> None:
-    """The same resource, as it should be."""
+    """The compliant resource has no finding."""
     assert not {
         finding for finding in found[f"Keeps{rule}"] if finding.startswith((f"Mlops-{rule}[", f"Mlops-{rule} "))
     }
@@ -63,14 +63,14 @@ def test_a_rule_is_silent_on_what_keeps_it(rule: str, found: Mapping[str, set[st
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_a_rule_says_what_where_and_the_fix(rule: Any) -> None:
-    """Sentences, and the page of AWS behind them."""
+    """Descriptions are sentences with a reference to AWS's documentation."""
     assert rule.problem.endswith(".")
     assert rule.fix.endswith(".")
     assert rule.source.startswith("https://docs.aws.amazon.com/")
 
 
 def test_cases_are_of_stock_cdk() -> None:
-    """Nothing of this library is in them."""
+    """Cases use no construct of this library."""
     builds: list[Callable[..., Any]] = [build for case in CASES.values() for build in (case.breaks, case.keeps)]
 
     assert all(build.__module__ == Case.__module__ for build in builds)

@@ -1,4 +1,4 @@
-"""State machines of templates, and what they make."""
+"""State machines of templates, and the resources that they create."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ def _assembly(kind: str, **properties: Any) -> Assembly:
 
 
 def _text(parts: dict[str, Any], definition: dict[str, Any]) -> dict[str, Any]:
-    """A definition as CDK renders it: text around functions."""
+    """Return a definition as CDK renders it: strings joined with functions."""
     pieces: list[Any] = [json.dumps(definition)]
     for name, value in parts.items():
         pieces = [x for piece in pieces for x in (_split(piece, name, value) if isinstance(piece, str) else [piece])]
@@ -42,7 +42,7 @@ def test_a_joined_definition_in_a_map_in_jsonpath() -> None:
 
 
 def test_each_job_of_a_tuning_is_made() -> None:
-    """A tuning has one definition or several."""
+    """Reads tunings with one or several definitions."""
     state = {
         "Type": "Task",
         "Resource": "arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync",
@@ -55,7 +55,7 @@ def test_each_job_of_a_tuning_is_made() -> None:
 
 
 def test_substitutions_are_filled_in() -> None:
-    """``${name}`` of a definition stands for what the template gives."""
+    """Replaces ``${name}`` by the template's value."""
     text = json.dumps({"States": {"T": {"Type": "Task", "Resource": "${where}"}}})
     names = {"where": "arn:aws:states:::sqs:sendMessage"}
     (machine,) = machines(
@@ -66,7 +66,7 @@ def test_substitutions_are_filled_in() -> None:
 
 
 def test_an_unreadable_definition_is_none() -> None:
-    """One in S3, or one that is not JSON."""
+    """Ignores definitions in S3 and invalid JSON."""
     for properties in ({"DefinitionS3Location": {"Bucket": "b"}}, {"DefinitionString": "{"}):
         (machine,) = machines(_assembly("AWS::StepFunctions::StateMachine", **properties))
         assert machine.definition is None
@@ -74,7 +74,7 @@ def test_an_unreadable_definition_is_none() -> None:
 
 
 def test_a_serving_spec_is_expanded_as_the_deploy_machine_renders_it() -> None:
-    """Model, config and endpoint, by the functions that run."""
+    """Renders model, config and endpoint with the deployed functions."""
     spec = ServingSpec(
         endpoint="demand-forecast",
         variant="AllTraffic",
@@ -94,7 +94,7 @@ def test_a_serving_spec_is_expanded_as_the_deploy_machine_renders_it() -> None:
 
 
 def test_a_spec_that_cannot_be_read_is_said() -> None:
-    """Nothing is expanded, and the rule on arguments finds it."""
+    """Expands nothing; the rule about arguments reports it."""
     ((_, spec),) = serving_specs(_assembly(SPEC_TYPE, Spec="{}"))
 
     assert spec is None

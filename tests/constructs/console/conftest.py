@@ -1,4 +1,4 @@
-"""A unit with a console, and the roles that its people have."""
+"""A unit with a console, and the roles of its users."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from mlops_runtime.layers import layer_wheels
 
 
 class Shown:
-    """A stack with a unit, three roles and a registry; a console is added by `console`."""
+    """A stack with a unit, three roles and a registry; `console` adds a console."""
 
     def __init__(self, folder: Path, profile: Profile = Profile.PRODUCTION) -> None:
         self.folder = folder
@@ -31,7 +31,7 @@ class Shown:
     def console(self, construct_id: str = "Console", **changes: Any) -> Console:
         """Define a console with changed arguments."""
         with pytest.MonkeyPatch.context() as patch:
-            # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
+            # empty files in place of the wheels of ``mlops assets build``, which constructs only copy
             patch.setattr(layer_wheels, "ASSETS", self.folder / "assets")
             (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
             return Console(
@@ -48,23 +48,23 @@ class Shown:
 
     @property
     def template(self) -> dict[str, Any]:
-        """The template; the stack cannot be added to afterwards."""
+        """The template; nothing can be added to the stack afterwards."""
         return dict(Template.from_stack(self.stack).to_json())
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Properties of the console's and the roles' resources of a type, by logical id."""
+        """Return the properties of the console's and the roles' resources of a type, by logical id."""
         found = self.template["Resources"].items()
         return {name: each.get("Properties", {}) for name, each in found if each["Type"] == kind}
 
     def resource(self, kind: str, part: str = "Console") -> dict[str, Any]:
-        """Properties of the one resource of a type whose logical id begins with a part."""
+        """Return the properties of the only such resource whose logical id starts with ``part``."""
         (found,) = (each for name, each in self.resources(kind).items() if name.startswith(part))
         return found
 
 
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    """A unit of PRODUCTION with a console as it is by default."""
+    """A PRODUCTION unit with a default console."""
     made = Shown(tmp_path_factory.mktemp("shown"))
     made.console()
     return made

@@ -1,4 +1,4 @@
-"""The console in a template: what checkers find, what is the same in two syntheses, what is refused."""
+"""The console's template: findings, reproducibility, validation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,13 +19,13 @@ ShownOf = Callable[..., Any]
 
 
 def certificate(shown: Any, region: str = "us-east-1") -> acm.ICertificate:
-    """A certificate of others."""
+    """A certificate of another stack."""
     return acm.Certificate.from_certificate_arn(shown.stack, "Certificate", CERTIFICATE.format(region))
 
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_checkers_find_nothing(make_shown: ShownOf, profile: Profile) -> None:
-    """In both profiles, with no acknowledgement that nothing needs."""
+    """Has no findings in either profile and no stale acknowledgement."""
     made = make_shown(profile=profile)
     made.console()
 
@@ -33,7 +33,7 @@ def test_checkers_find_nothing(make_shown: ShownOf, profile: Profile) -> None:
 
 
 def test_two_syntheses_are_the_same(make_shown: ShownOf) -> None:
-    """To the letter."""
+    """Templates are byte-identical."""
     first, second = make_shown("first"), make_shown("second")
     first.console()
     second.console()
@@ -42,7 +42,7 @@ def test_two_syntheses_are_the_same(make_shown: ShownOf) -> None:
 
 
 def test_a_domain_of_ones_own(make_shown: ShownOf) -> None:
-    """Then browsers speak TLS 1.2 at least, and come back to that name from the sign-in."""
+    """With a domain browsers need TLS 1.2 and return to that name after sign-in."""
     made = make_shown()
     console = made.console(domain="console.example.com", certificate=certificate(made))
 
@@ -70,7 +70,7 @@ def test_a_domain_of_ones_own(make_shown: ShownOf) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(make_shown: ShownOf, changes: dict[str, Any], problem: str) -> None:
-    """At synthesis, by name, with the fix."""
+    """Rejects invalid arguments at synthesis, with the fix."""
     made = make_shown()
     if "certificate" in changes:
         changes = {**changes, "certificate": certificate(made, changes["certificate"])}
@@ -80,7 +80,7 @@ def test_what_cannot_be_is_refused(make_shown: ShownOf, changes: dict[str, Any],
 
 
 def test_the_trust_of_a_role_from_elsewhere_is_its_owners(make_shown: ShownOf) -> None:
-    """A warning names what it must allow."""
+    """A warning names the trust statement that the owner of an imported role must add."""
     made = make_shown()
     made.console(on_call=iam.Role.from_role_arn(made.stack, "Theirs", ELSEWHERE))
 
@@ -89,7 +89,7 @@ def test_the_trust_of_a_role_from_elsewhere_is_its_owners(make_shown: ShownOf) -
 
 
 def test_roles_may_stand_in_another_stack(make_shown: ShownOf) -> None:
-    """Their trust names the function's role without a reference, which would tie both stacks in a circle."""
+    """Trust policies name the function's role without a reference, which would make the stacks depend on each other."""
     made = make_shown()
     people = cdk.Stack(made.app, "People")
     reader = iam.Role(people, "Reader", assumed_by=iam.AccountRootPrincipal())

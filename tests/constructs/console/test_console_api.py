@@ -1,11 +1,11 @@
-"""The API in front of the console's function."""
+"""The REST API in front of the console's function."""
 
 import json
 from typing import Any
 
 
 def test_a_token_of_the_console_opens_it_alone(shown: Any) -> None:
-    """Everything below /api, with the scope: without one ID tokens would pass, and access tokens would not."""
+    """Requires the scope below /api: without a scope API Gateway accepts ID tokens and rejects access tokens."""
     method = shown.resource("AWS::ApiGateway::Method")
 
     assert (method["HttpMethod"], method["AuthorizationType"]) == ("ANY", "COGNITO_USER_POOLS")
@@ -20,7 +20,7 @@ def test_a_token_of_the_console_opens_it_alone(shown: Any) -> None:
 
 
 def test_it_is_limited_logged_and_watched(shown: Any) -> None:
-    """With the person in the log, and no body."""
+    """Access logs contain the user and no body."""
     stage = shown.resource("AWS::ApiGateway::Stage")
 
     (settings,) = stage["MethodSettings"]
@@ -37,7 +37,7 @@ def test_it_is_limited_logged_and_watched(shown: Any) -> None:
 
 
 def test_what_the_gateway_itself_answers_is_a_problem(shown: Any) -> None:
-    """As the pages read one; nothing of AWS in it."""
+    """Gateway responses have the problem format of the pages, without AWS details."""
     answers = shown.resources("AWS::ApiGateway::GatewayResponse").values()
     by_type = {each["ResponseType"]: each for each in answers}
 

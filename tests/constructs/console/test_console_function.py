@@ -1,4 +1,4 @@
-"""What the console's function may do."""
+"""Permissions of the console's function."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ FUNCTION_ROLE = {
 
 
 def test_it_takes_the_roles_that_people_have_and_nothing_else(shown: Any) -> None:
-    """Beside its logs, and its own environment, which is encrypted."""
+    """May assume the users' roles, besides its logs and encrypted environment."""
     (policy,) = (
         each
         for name, each in shown.resources("AWS::IAM::ManagedPolicy").items()
@@ -39,7 +39,7 @@ def test_it_takes_the_roles_that_people_have_and_nothing_else(shown: Any) -> Non
 
 
 def test_a_role_trusts_this_function_alone_beside_its_people(shown: Any) -> None:
-    """Both actions, or AWS refuses the person's name."""
+    """Trusts need both actions, or AWS rejects the session's user name."""
     for part in ("Reader", "OnCall", "RegistryApprover"):
         people, console = shown.resource("AWS::IAM::Role", part)["AssumeRolePolicyDocument"]["Statement"]
         assert people["Action"] == "sts:AssumeRole"
@@ -48,7 +48,7 @@ def test_a_role_trusts_this_function_alone_beside_its_people(shown: Any) -> None
 
 
 def test_it_knows_its_roles(shown: Any) -> None:
-    """By environment, in the unit's network."""
+    """Receives its roles by environment and runs in the unit's network."""
     function = shown.resource("AWS::Lambda::Function", "ConsoleFunction")
 
     assert set(function["Environment"]["Variables"]) == {"READER_ROLE", "ON_CALL_ROLE", "APPROVER_ROLE"}
@@ -59,7 +59,7 @@ def test_it_knows_its_roles(shown: Any) -> None:
 
 
 def test_a_plan_knows_the_name_of_its_role_before(shown: Any) -> None:
-    """In the Region of the deployment: a role that another stack has under it is found before anything is made."""
+    """The role's name contains the deployment's Region, so a conflict with another stack shows in the plan."""
     template = TemplateOfPlan(document=shown.template, values={"AWS::Region": "eu-west-1"})
 
     found = named(compare("Shown", None, template, {}), template)

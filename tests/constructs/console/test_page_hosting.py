@@ -1,4 +1,4 @@
-"""Pages behind CloudFront: who reads the bucket, what browsers may keep, which headers they get."""
+"""Pages behind CloudFront: access to the bucket, caching, headers."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ ALL_VIEWER_EXCEPT_HOST = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 
 
 def distribution(shown: Any) -> dict[str, Any]:
-    """The distribution's configuration."""
+    """Return the distribution's configuration."""
     return dict(shown.resource("AWS::CloudFront::Distribution")["DistributionConfig"])
 
 
 def test_browsers_keep_what_has_its_hash_in_its_name(shown: Any) -> None:
-    """The index, the configuration and the API's answers are asked for each time."""
+    """Browsers revalidate the index, the configuration and API responses."""
     config = distribution(shown)
     behaviours = {each["PathPattern"]: each for each in config["CacheBehaviors"]}
 
@@ -33,7 +33,7 @@ def test_browsers_keep_what_has_its_hash_in_its_name(shown: Any) -> None:
 
 
 def test_headers_are_those_of_the_local_console(shown: Any) -> None:
-    """With the origin that signs people in, and TLS for two years."""
+    """Adds the sign-in origin, and HSTS for two years."""
     found = shown.resource("AWS::CloudFront::ResponseHeadersPolicy")["ResponseHeadersPolicyConfig"]
     security = found["SecurityHeadersConfig"]
     policy = "".join(
@@ -56,7 +56,7 @@ def test_headers_are_those_of_the_local_console(shown: Any) -> None:
 
 
 def test_the_distribution_alone_reads_the_bucket(shown: Any) -> None:
-    """Encrypted, over TLS, not public."""
+    """The bucket is encrypted, requires TLS and is not public."""
     bucket = shown.resource("AWS::S3::Bucket")
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert "BucketEncryption" in bucket
@@ -68,7 +68,7 @@ def test_the_distribution_alone_reads_the_bucket(shown: Any) -> None:
 
 
 def test_pages_are_written_by_a_function_that_may_nothing_else(shown: Any) -> None:
-    """Their configuration names the sign-in; a change of a file, or of it, writes them again."""
+    """The pages' configuration names the sign-in; changed files or configuration publish again."""
     resource = shown.resource("Custom::MLOpsConsolePages")
     config = json.loads("".join(part if isinstance(part, str) else "*" for part in resource["Config"]["Fn::Join"][1]))
 

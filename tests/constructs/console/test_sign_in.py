@@ -1,4 +1,4 @@
-"""The user pool of a console and the client of its pages."""
+"""The user pool of a console and its app client."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from mlops_constructs import Profile
 
 
 def test_people_are_invited_and_have_a_second_factor(shown: Any) -> None:
-    """By a name of their own, which records carry; an address alone recovers an account."""
+    """Users have a chosen name, which records contain; an email address only recovers an account."""
     pool = shown.resource("AWS::Cognito::UserPool")
 
     assert pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
@@ -20,7 +20,7 @@ def test_people_are_invited_and_have_a_second_factor(shown: Any) -> None:
 
 
 def test_the_pages_have_a_client_without_a_secret(shown: Any) -> None:
-    """Code flow alone, whose tokens are rotated."""
+    """Uses the code flow with refresh token rotation."""
     client = shown.resource("AWS::Cognito::UserPoolClient")
 
     assert client["AllowedOAuthFlows"] == ["code"]
@@ -33,7 +33,7 @@ def test_the_pages_have_a_client_without_a_secret(shown: Any) -> None:
 
 
 def test_the_sign_in_page_reads_prompt_and_is_there(shown: Any) -> None:
-    """Managed login, with a branding: without one there would be no page."""
+    """Managed login has a branding, without which there would be no page."""
     branding = shown.resource("AWS::Cognito::ManagedLoginBranding")
 
     assert shown.resource("AWS::Cognito::UserPoolDomain")["ManagedLoginVersion"] == 2
@@ -42,7 +42,7 @@ def test_the_sign_in_page_reads_prompt_and_is_there(shown: Any) -> None:
 
 
 def test_people_stay_in_production(make_shown: Callable[..., Any], shown: Any) -> None:
-    """And leave with a stack of DEVELOPMENT."""
+    """PRODUCTION retains users; DEVELOPMENT deletes them with the stack."""
     developed = make_shown(profile=Profile.DEVELOPMENT)
     developed.console()
 

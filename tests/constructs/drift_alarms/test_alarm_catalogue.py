@@ -1,4 +1,4 @@
-"""Hours at which calls are expected, as metric math."""
+"""Hours with expected calls, as metric math."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _MONDAY = 1502064000  # 2017-08-07T00:00:00Z
 def test_it_is_the_calls_at_the_expected_hours_of_a_week_and_one_at_all_others(
     start: int, end: int, days: list[Any], calls: list[float | None]
 ):
-    """An hour from ``start`` up to ``end``, over midnight where ``end`` is the smaller, on the days named."""
+    """Hours from ``start`` until before ``end``, past midnight if ``end`` is smaller, on the named days."""
     if start == end:
         return
     expression = ExpectedTraffic(start=start, end=end, days=tuple(days)).expression("calls")
@@ -52,6 +52,6 @@ def test_it_is_the_calls_at_the_expected_hours_of_a_week_and_one_at_all_others(
     ],
 )
 def test_fails_on_hours_that_are_none(arguments: dict[str, Any], message: str):
-    """Each says what is allowed."""
+    """Errors name the allowed values."""
     with pytest.raises(ValidationError, match=message):
         ExpectedTraffic(**arguments)

@@ -1,4 +1,4 @@
-"""Alarms of a monitor on the embedded cloud with IAM enforced: who is told of what, in which words, and when silence rings."""
+"""A monitor's alarms on the embedded cloud with IAM enforced: recipients, messages, and alarms on missing calls."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ ENDPOINT = "told-forecast"
 
 @dataclass
 class Served:
-    """A model that is served, for the monitor."""
+    """An endpoint with a model for the monitor."""
 
     business_unit: BusinessUnit
     rollout: Any
@@ -77,7 +77,7 @@ def _assembly(folder: Path) -> Path:
         monitor=monitor,
         expected_traffic=ExpectedTraffic(start=8, end=20, max_silence=cdk.Duration.hours(3)),
     )
-    # without a key: what counts here is what the topic gets
+    # without encryption: the test reads what the topic publishes
     people = sqs.Queue(stack, "People")
     unit.topic.add_subscription(subscriptions.SqsSubscription(people, raw_message_delivery=True))
     outputs = {
@@ -114,7 +114,7 @@ class Told:
         self.cloud.client("cloudwatch").put_metric_data(Namespace="MLOps/told", MetricData=[datum])
 
     def run(self) -> None:
-        """Publish what AWS Lambda does when the monitor's function ends well."""
+        """Publish Lambda's metrics of a successful run of the monitor's function."""
         named = [{"Name": "FunctionName", "Value": self.outputs["Start"]}]
         data: Any = [
             {"MetricName": name, "Dimensions": named, "Value": value}
@@ -123,7 +123,7 @@ class Told:
         self.cloud.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=data)
 
     def states(self) -> dict[str, str]:
-        """State of each alarm, by output."""
+        """Return the state of each alarm, by output."""
         found = self.cloud.client("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
         states = {
             alarm["AlarmName"]: alarm["StateValue"]
@@ -133,7 +133,7 @@ class Told:
         return {name: states[value] for name, value in self.outputs.items() if value in states}
 
     def messages(self) -> list[str]:
-        """What people have been told since they last looked."""
+        """Return the notifications since the last call."""
         found = []
         while (
             batch := self.cloud.client("sqs")
@@ -150,7 +150,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """Deploy it once; its alarms and schedules end with it: another file's jump of a season would stop at each of their minutes."""
+    """Deploy it once and destroy it afterwards: its schedules would slow down clock jumps of other tests."""
     outputs = deployer.deploy(cloud, _assembly(tmp_path_factory.mktemp("told")))["Told"]
     yield Told(cloud, {name.removesuffix("Output"): value for name, value in outputs.items()})
     pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="Told")
@@ -160,7 +160,7 @@ def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     alarms = cloud.client("cloudwatch")
     left = alarms.describe_alarms(AlarmNames=made["AWS::CloudWatch::CompositeAlarm"], AlarmTypes=["CompositeAlarm"])
     composites = left["CompositeAlarms"]
-    while composites:  # one at a time, those first that no other one reads
+    while composites:  # one at a time, starting with alarms that no other alarm references
         gone = next(one for one in composites if not any(one["AlarmName"] in each["AlarmRule"] for each in composites))
         alarms.delete_alarms(AlarmNames=[gone["AlarmName"]])
         composites.remove(gone)
@@ -170,12 +170,12 @@ def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 
 
 def test_a_warning_yields_to_what_is_critical_and_each_tells_once(told: Told):
-    """The composite alarms follow their children, tell the topic by themselves, and the children tell nobody.
+    """Composite alarms follow their children and notify the topic; the children notify no topic.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create_Composite_Alarm.html
     """
     now = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC)
-    # no call is expected at night, whose absence would be critical too
+    # no calls are expected at night, when their absence would be critical too
     told.cloud.clock_jump(by=now.replace(hour=21, minute=0) - now + timedelta(days=now.hour >= 21))
     told.run()
     told.cloud.clock_jump(by=timedelta(minutes=61))
@@ -205,7 +205,7 @@ def test_a_warning_yields_to_what_is_critical_and_each_tells_once(told: Told):
     (critical,) = told.messages()
     assert json.loads(critical)["AlarmName"] == told.outputs["Critical"]
 
-    # between two runs there are no data, and nothing has become better
+    # between two runs there are no data, and the alarm keeps its state
     told.cloud.clock_jump(by=timedelta(hours=12))
     assert told.states()["FeaturesAlarm"] == "ALARM"
     told.publish("drift", "FeaturesDrifted", 0)
@@ -215,7 +215,7 @@ def test_a_warning_yields_to_what_is_critical_and_each_tells_once(told: Told):
 
 
 def test_a_report_is_told_in_words(told: Told, wait_for: Callable[..., Any]):
-    """The rule's transformer writes one quoted line for each part of the event; what is no news is not told.
+    """The rule's transformer writes one quoted line per part of the event; unchanged results are not published.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
     """
@@ -255,7 +255,7 @@ def test_a_report_is_told_in_words(told: Told, wait_for: Callable[..., Any]):
 
 
 def test_no_calls_ring_only_at_hours_at_which_some_are_expected(told: Told):
-    """Three silent hours from eight on ring at eleven; from eight in the evening on the same silence is none.
+    """Three hours without calls from 08:00 raise the alarm at 11:00; the same gap from 20:00 does not.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html and
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
@@ -273,7 +273,7 @@ def test_no_calls_ring_only_at_hours_at_which_some_are_expected(told: Told):
 
 
 def _run(told: Told, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
-    """Call the function as the schedule does, twice, and return the report of the job that it starts."""
+    """Call the function as the schedule does, twice, and return the report of its job."""
     jobs = set()
     for _ in range(2):
         answer = told.cloud.client("lambda").invoke(
@@ -297,7 +297,7 @@ def _run(told: Told, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
 
 
 def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[..., Any]):
-    """The same event starts one job, in the declared network, and the job may do what it does."""
+    """A repeated event starts one job, in the declared network and with sufficient permissions."""
     report = _run(told, "2017-08-08T06:15:00Z", wait_for)
     assert (report["drift"]["state"], report["endpoint"], report["engine"]) == (
         "NOT_YET_DEPLOYED",
@@ -307,7 +307,7 @@ def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[.
 
 
 def test_a_baseline_that_is_gone_is_told_and_rings(told: Told, wait_for: Callable[..., Any]):
-    """From the job's own metrics and event to the alarm, the composite alarm, and words that say what to do."""
+    """Covers the job's metrics and event, the alarm, the composite alarm, and the message with its fix."""
     told.messages()
     now = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     live = LivePointer(

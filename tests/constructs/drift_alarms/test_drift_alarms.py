@@ -26,7 +26,7 @@ HEARTBEATS = {"AlarmsHeartbeat", "AlarmsTraffic"}
 
 
 def _children(made: Any) -> dict[str, dict[str, Any]]:
-    """The alarms of the construct, by logical id without its hash."""
+    """Return the construct's alarms, by logical id without its hash."""
     found = made.resources("AWS::CloudWatch::Alarm").items()
     return {name[:-8]: alarm for name, alarm in found if name.startswith("Alarms")}
 
@@ -37,19 +37,19 @@ def _composite(made: Any, part: str) -> dict[str, Any]:
 
 
 def _named(made: Any, rule: Any) -> set[str]:
-    """The alarms that a rule refers to."""
+    """Return the alarms that a rule references."""
     return {part["Fn::GetAtt"][0][:-8] for part in rule["Fn::Join"][1] if isinstance(part, dict)}
 
 
 def _warns(made: Any, warning: str) -> bool:
-    """Whether the alarms warn of something at synthesis."""
+    """Return whether the alarms add a warning at synthesis."""
     pattern = Match.string_like_regexp(f".*{warning}.*")
     return bool(Annotations.from_stack(made.stack).find_warning("/Demand/Alarms", pattern))
 
 
 @pytest.fixture(scope="module")
 def everything(define_once: Callable[..., Any]) -> Any:
-    """Every alarm that there is, and a topic of their own for those on call."""
+    """All alarms, and separate topics for on-call staff."""
     return define_once(
         monitor={
             "spec": MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12}, estimate_limits={"wape": 0.4}),
@@ -79,7 +79,7 @@ def everything(define_once: Callable[..., Any]) -> Any:
     ],
 )
 def test_what_each_alarm_watches(demand: Any, name: str, missing: str, rule: tuple[float, str, int]):
-    """Between two runs all keep their state; a silent monitor rings after two runs."""
+    """Alarms keep their state between two runs; a silent monitor alarms after two runs."""
     alarm = _children(demand)[name]
     assert alarm["TreatMissingData"] == missing
     assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["EvaluationPeriods"]) == rule
@@ -87,7 +87,7 @@ def test_what_each_alarm_watches(demand: Any, name: str, missing: str, rule: tup
 
 
 def test_missing_data_breach_only_for_heartbeats(everything: Any):
-    """With everything on, two alarms ring in silence: that of the monitor, and that of the calls when some are expected."""
+    """Only two alarms treat missing data as breaching: the monitor's heartbeat, and calls at expected hours."""
     missing = {name: alarm["TreatMissingData"] for name, alarm in _children(everything).items()}
     assert {name for name, treated in missing.items() if treated == "breaching"} == HEARTBEATS
     assert {missing[name] for name in set(missing) - HEARTBEATS} == {"ignore"}
@@ -98,7 +98,7 @@ def test_missing_data_breach_only_for_heartbeats(everything: Any):
 
 
 def test_estimates_alarm_only_where_limits_ask_for_it(demand: Any, everything: Any):
-    """A warning, which nothing retrains on; without limits there is no alarm and no metric."""
+    """Estimates raise a warning that starts no retraining; without limits there is no alarm and no metric."""
     assert "estimates" not in demand.alarms.alarms
     alarm = _children(everything)["AlarmsEstimates"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["TreatMissingData"]) == (
@@ -115,7 +115,7 @@ def test_estimates_alarm_only_where_limits_ask_for_it(demand: Any, everything: A
 
 
 def test_each_description_says_what_happened_and_what_to_do(demand: Any):
-    """The endpoint, the severity, what happened; after a semicolon what to do. CloudWatch keeps 1,024 characters."""
+    """Descriptions have endpoint, severity and event, then the fix after a semicolon, within CloudWatch's 1,024 characters."""
     for alarm in _children(demand).values():
         text = alarm["AlarmDescription"]
         endpoint, severity, rest = text.split(": ", 2)
@@ -125,7 +125,7 @@ def test_each_description_says_what_happened_and_what_to_do(demand: Any):
 
 
 def test_one_alarm_an_endpoint_above_two_that_tell_people(demand: Any):
-    """Persistent drift, quality, bias, latency, a tampered baseline and silence are critical; a warning yields to them."""
+    """Persistent drift, quality, bias, latency, a changed baseline and silence are critical and suppress warnings."""
     critical, warning, endpoint = (_composite(demand, part) for part in ("Critical", "Warning", "Endpoint"))
     assert _named(demand, critical["AlarmRule"]) == {
         f"Alarms{name}"
@@ -149,7 +149,7 @@ def test_one_alarm_an_endpoint_above_two_that_tell_people(demand: Any):
 
 
 def test_severities_can_differ(everything: Any):
-    """The description and the composite alarm follow."""
+    """Description and composite alarm follow the severity."""
     critical, warning = (_composite(everything, part) for part in ("Critical", "Warning"))
     assert {"AlarmsSuspect", "AlarmsLabels", "AlarmsTraffic"} < _named(everything, critical["AlarmRule"])
     assert _named(everything, warning["AlarmRule"]) == {"AlarmsEstimates", "AlarmsPsiprice", "AlarmsCritical"}
@@ -157,7 +157,7 @@ def test_severities_can_differ(everything: Any):
 
 
 def test_without_anything_to_warn_of_there_is_no_such_alarm(demand: Any, define: Callable[..., Any]):
-    """A topic of the caller's hears of the rest."""
+    """A topic of the caller receives the rest."""
     severities = {"suspect": Severity.CRITICAL, "labels": Severity.CRITICAL}
     made = define(alarms={"severities": severities})
     assert set(made.alarms.composites) == {Severity.CRITICAL}
@@ -166,7 +166,7 @@ def test_without_anything_to_warn_of_there_is_no_such_alarm(demand: Any, define:
 
 
 def test_a_topic_of_the_callers_hears_of_its_severity(define: Callable[..., Any]):
-    """It lets the composite alarm publish by name, and rules without a condition: EventBridge sends nothing to hold one."""
+    """The topic policy names the composite alarm; rules have no condition, as EventBridge sends no source."""
     made = define()
     pager = sns.Topic(made.stack, "Pager", master_key=made.unit.key, enforce_ssl=True)
     DriftAlarms(made.stack, "Paged", monitor=made.monitor, critical_topic=pager)
@@ -186,13 +186,13 @@ def test_a_topic_of_the_callers_hears_of_its_severity(define: Callable[..., Any]
 
 
 def test_retraining_is_asked_for_by_drift_and_quality(demand: Any):
-    """The guard hears of the two alarms themselves, not of the composite: it reads each again."""
+    """The guard receives both child alarms, not the composite, and reads each again."""
     pattern = demand.one("AWS::Events::Rule", "RetrainingAlarms")["EventPattern"]
     assert {name["Ref"][:-8] for name in pattern["detail"]["alarmName"]} == {"AlarmsFeatures", "AlarmsQuality"}
 
 
 def test_people_are_told_in_words(demand: Any):
-    """The rule takes our own event of this endpoint where something is wrong, and writes three lines of it."""
+    """The rule matches the unit's event of this endpoint with a problem, and formats three lines."""
     rule = demand.one("AWS::Events::Rule", "AlarmsReported")
     pattern = rule["EventPattern"]
     assert (pattern["source"], pattern["detail-type"]) == (["mlops.demand"], ["MLOps Monitor Reported"])
@@ -211,7 +211,7 @@ def test_people_are_told_in_words(demand: Any):
 
 
 def test_chats_get_the_notification_of_the_event(define: Callable[..., Any]):
-    """Unchanged, by a topic of their own: a target of a rule cannot say other words to mail than to a chat."""
+    """Chats use a topic of their own with the original event: a rule target has one format for all subscribers."""
     made = define()
     chats = sns.Topic(made.stack, "Chats", master_key=made.unit.key, enforce_ssl=True)
     DriftAlarms(made.stack, "Chatty", monitor=made.monitor, chat_topic=chats)
@@ -224,7 +224,7 @@ def test_chats_get_the_notification_of_the_event(define: Callable[..., Any]):
 
 
 def test_messages_lead_to_the_page_of_the_model(define: Callable[..., Any]):
-    """Mail, chat and the composite alarms name its address in the console; a notification keeps its words."""
+    """Mail, chat and composite alarms link to the model's page in the console; the notification keeps its format."""
     made = define()
     chats = sns.Topic(made.stack, "Chats", master_key=made.unit.key, enforce_ssl=True)
     DriftAlarms(made.stack, "Linked", monitor=made.monitor, chat_topic=chats, console_url="https://models.example.com/")
@@ -251,14 +251,14 @@ def test_messages_lead_to_the_page_of_the_model(define: Callable[..., Any]):
 
 
 def test_a_topic_of_people_is_none_of_chats(define: Callable[..., Any]):
-    """Their mail would show JSON."""
+    """Rejects one topic for both, as mail would show JSON."""
     made = define()
     with pytest.raises(ValidationError, match="chat_topic must differ from the unit's topic"):
         DriftAlarms(made.stack, "Chatty", monitor=made.monitor, chat_topic=made.unit.topic)
 
 
 def test_without_hours_of_calls_a_report_of_none_is_a_warning(demand: Any, everything: Any, define: Callable[..., Any]):
-    """From a day on; what looks oftener sees silence each night, and says at synthesis that it tells nobody."""
+    """Applies to daily runs and longer; shorter intervals see silence each night, and warn at synthesis."""
     made = define()
     people = sns.Topic(made.stack, "People", master_key=made.unit.key, enforce_ssl=True)
     DriftAlarms(made.stack, "Warned", monitor=made.monitor, warning_topic=people)
@@ -273,21 +273,21 @@ def test_without_hours_of_calls_a_report_of_none_is_a_warning(demand: Any, every
 
 
 def test_who_looks_oftener_than_daily_is_told_to_name_the_hours_of_calls(define: Callable[..., Any]):
-    """Or a feed that stops would tell nobody."""
+    """Otherwise no alarm would report a feed that stops."""
     made = define(monitor={"interval": cdk.Duration.hours(6)})
     assert _warns(made, NO_TRAFFIC_ALARM.id)
     assert not any("Silent" in name for name in made.template["Resources"])
 
 
 def test_a_weekly_monitor_gets_no_heartbeat_alarm_and_says_so(define: Callable[..., Any]):
-    """CloudWatch cannot look back two weeks; the warning names the way out."""
+    """CloudWatch cannot evaluate two weeks; the warning names the alternative."""
     made = define(monitor={"interval": cdk.Duration.days(7)})
     assert "heartbeat" not in made.alarms.alarms
     assert _warns(made, NO_HEARTBEAT_ALARM.id)
 
 
 def test_calls_are_missed_only_when_some_are_expected(everything: Any):
-    """At other hours the expression is 1; all hours of all days need none."""
+    """At other hours the expression is 1; with all hours of all days it is omitted."""
     traffic = _children(everything)["AlarmsTraffic"]
     expression, calls = traffic["Metrics"]
     assert (
@@ -298,7 +298,7 @@ def test_calls_are_missed_only_when_some_are_expected(everything: Any):
 
 
 def test_the_price_is_told(demand: Any):
-    """Metrics, alarms, composite alarms and the dashboard, at the prices of AWS's page."""
+    """The price includes metrics, alarms, composite alarms and the dashboard, by AWS's price list."""
     Annotations.from_stack(demand.stack).has_info(
         "/Demand/Alarms",
         Match.string_like_regexp(
@@ -309,18 +309,18 @@ def test_the_price_is_told(demand: Any):
 
 
 def test_the_limit_of_quality_can_be_given(define: Callable[..., Any]):
-    """A larger ratio wins over the monitor's: a retraining is asked for later than the report tells of a violation."""
+    """A larger ratio replaces the monitor's: retraining then starts later than the report's violation."""
     assert define(alarms={"max_wape_ratio": 1.5}).one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 1.5
 
 
 def test_the_limit_of_quality_is_the_reports_unless_another_is_given(define: Callable[..., Any]):
-    """Report and alarm say the same of the same WAPE, however large the monitor's limit."""
+    """Report and alarm agree about the same WAPE, however large the monitor's limit."""
     made = define(monitor={"spec": MonitorSpec(maximum_wape_ratio=150)})
     assert made.one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 150
 
 
 def test_where_one_window_is_drift_nobody_is_told_to_wait(demand: Any, define: Callable[..., Any]):
-    """With two of three there is a next window to wait for."""
+    """Waiting for another window is advised only with two of three windows."""
     made = define(monitor={"spec": MonitorSpec(alarm_windows=1, of_windows=1)})
     alone, more = (_children(each)["AlarmsSuspect"]["AlarmDescription"] for each in (made, demand))
     assert "; one window is enough for drift, so the alarm Features fires as well: the newest report" in alone
@@ -330,7 +330,7 @@ def test_where_one_window_is_drift_nobody_is_told_to_wait(demand: Any, define: C
 
 
 def test_the_unit_is_the_monitors(demand: Any):
-    """Nothing but the monitor says it: alarms carry the tags of its unit."""
+    """Alarms have the tags of the monitor's unit."""
     tags = {"Key": "mlops:unit", "Value": demand.monitor.business_unit.name}
     composites = demand.resources("AWS::CloudWatch::CompositeAlarm").values()
     assert composites and all(tags in each["Tags"] for each in composites)
@@ -338,7 +338,7 @@ def test_the_unit_is_the_monitors(demand: Any):
 
 @pytest.fixture(scope="module")
 def watched(define_once: Callable[..., Any]) -> Any:
-    """A unit whose monitor is given alarms that cannot be; nobody looks at its template."""
+    """A unit for invalid alarm arguments; it is never synthesized."""
     return define_once()
 
 
@@ -377,7 +377,7 @@ def watched(define_once: Callable[..., Any]) -> Any:
     ],
 )
 def test_fails_when_it_cannot_be(watched: Any, arguments: dict[str, Any], message: str):
-    """A limit that would always ring, an alarm that there is not, a feature without a metric."""
+    """Rejects a limit that always alarms, an unknown alarm and a feature without a metric."""
     with pytest.raises(ValidationError, match=message):
         DriftAlarms(
             watched.stack,

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def test_it_shows_alarms_drift_quality_and_silence(demand: Any) -> None:
-    """The alarms stand on top; every widget is of the endpoint."""
+    """Alarms are at the top; every widget shows the endpoint."""
     (dashboard,) = demand.resources("AWS::CloudWatch::Dashboard").values()
     parts = dashboard["DashboardBody"]["Fn::Join"][1]
     body = json.loads("".join(part if isinstance(part, str) else "TOKEN" for part in parts))

@@ -9,7 +9,7 @@ from mlops_constructs import BusinessUnit, UnitDashboard, ValidationError
 
 
 def test_fails_on_alarms_of_another_unit(demand: Any):
-    """Its endpoints are on its own dashboard; told with every other problem."""
+    """Endpoints of another unit belong on its dashboard; all problems are reported together."""
     stack = cdk.Stack(cdk.App(), "Other")
     other = BusinessUnit(stack, "Unit", name="returns")
     with pytest.raises(
@@ -21,6 +21,6 @@ def test_fails_on_alarms_of_another_unit(demand: Any):
 
 
 def test_fails_without_alarms(demand: Any):
-    """There would be nothing to show."""
+    """Rejects an empty dashboard."""
     with pytest.raises(ValidationError, match="alarms must not be empty; pass the DriftAlarms of each endpoint"):
         UnitDashboard(cdk.Stack(cdk.App(), "Other"), "Board", business_unit=demand.unit, drift_alarms=[])

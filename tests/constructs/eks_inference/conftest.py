@@ -1,4 +1,4 @@
-"""A unit with a service on a cluster, made as a test says."""
+"""Units with a service on an EKS cluster."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CLUSTER = {
 
 @dataclass
 class Place:
-    """A stack with a unit and its place on a cluster."""
+    """A stack with a unit and its namespace on a cluster."""
 
     stack: cdk.Stack
     unit: BusinessUnit
@@ -65,27 +65,27 @@ class Place:
 
     @cached_property
     def template(self) -> dict[str, Any]:
-        """The template; the stack cannot be added to afterwards."""
+        """The template; nothing can be added to the stack afterwards."""
         found: dict[str, Any] = dict(Template.from_stack(self.stack).to_json())
         return found
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Resources of a type by logical id."""
+        """Return the resources of a type by logical id."""
         return {name: r for name, r in self.template["Resources"].items() if r["Type"] == kind}
 
     def one(self, kind: str, part: str = "") -> dict[str, Any]:
-        """Properties of the one resource of a type whose logical id has a part."""
+        """Return the properties of the only resource of a type whose logical id contains ``part``."""
         (resource,) = (r for name, r in self.resources(kind).items() if part in name)
         found: dict[str, Any] = resource["Properties"]
         return found
 
     def statements(self, part: str) -> list[dict[str, Any]]:
-        """Statements of the managed policies whose logical id has a part."""
+        """Return the statements of managed policies whose logical id contains ``part``."""
         found = self.resources("AWS::IAM::ManagedPolicy").items()
         return [s for name, r in found if part in name for s in r["Properties"]["PolicyDocument"]["Statement"]]
 
     def allowed(self, part: str) -> dict[str, list[Any]]:
-        """Resources by action of these statements."""
+        """Return the resources by action of these statements."""
         found: dict[str, list[Any]] = {}
         for statement in self.statements(part):
             actions, resources = statement["Action"], statement["Resource"]
@@ -95,7 +95,7 @@ class Place:
 
 
 def make_place(*, profile: Profile = Profile.PRODUCTION, tenant: dict[str, Any] | None = None, **cluster: Any) -> Place:
-    """Define a unit's place; further arguments are the cluster's."""
+    """Return a function that defines a unit's namespace; further arguments are the cluster's."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=profile, network=Network.create(availability_zones=2))
     made = EksCluster.from_cluster_attributes(stack, "Cluster", **{**CLUSTER, **cluster})
@@ -105,13 +105,13 @@ def make_place(*, profile: Profile = Profile.PRODUCTION, tenant: dict[str, Any] 
 
 @pytest.fixture
 def place() -> Callable[..., Place]:
-    """Define a unit's place."""
+    """Define a unit's namespace."""
     return make_place
 
 
 @pytest.fixture(scope="session")
 def roomy() -> Place:
-    """A production unit with room for many services; what is refused is never synthesized."""
+    """A production unit with room for many services, for invalid services; never synthesized."""
     return make_place(tenant={"quota": TenantQuota(cpu="4000", memory="4000Gi", pods=4000)})
 
 
@@ -125,7 +125,7 @@ def served() -> Place:
 
 @pytest.fixture(scope="session")
 def changed() -> Place:
-    """A development unit with a policy of its own and a caller."""
+    """A development unit with a custom policy and a caller."""
     made = make_place(profile=Profile.DEVELOPMENT)
     checks = RolloutChecks(max_error_count=7, max_latency=cdk.Duration.millis(250))
     service = made.serve(rollout=RolloutPolicy.linear(step_percent=20, bake=cdk.Duration.minutes(10), checks=checks))
@@ -135,7 +135,7 @@ def changed() -> Place:
 
 @pytest.fixture(scope="session")
 def developed() -> Place:
-    """A development unit without a certificate, whose manifests others apply."""
+    """A development unit without a certificate, whose manifests are applied elsewhere."""
     made = make_place(profile=Profile.DEVELOPMENT, tenant={"bootstrap": Bootstrap.yaml()}, auto_mode=False)
     made.serve(certificate=None, delivery=Delivery.git_ops())
     return made

@@ -1,4 +1,4 @@
-"""How many pods, and how large."""
+"""Number and size of pods."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from mlops_constructs import EksCapacity, ValidationError
 
 
 def test_both_slots_run_at_their_largest_and_each_has_one_pod_more() -> None:
-    """That is what a rollout may ask of a quota."""
+    """The demand of a rollout counts both slots at max_pods, with one more pod each."""
     demand = EksCapacity(min_pods=1, max_pods=4, cpu="500m", memory="512Mi").demand
     assert (demand.pods, demand.cpu, demand.memory) == (10, 5.0, 5 * 1024**3)
 
@@ -32,13 +32,13 @@ def test_both_slots_run_at_their_largest_and_each_has_one_pod_more() -> None:
     ],
 )
 def test_fails_when_a_value_is_not_possible(changes: dict[str, Any], message: str) -> None:
-    """What no cluster takes."""
+    """Rejects values that no cluster accepts."""
     with pytest.raises(ValidationError, match=message):
         EksCapacity(**changes)
 
 
 def test_fails_with_everything_at_once() -> None:
-    """Each problem has a sentence."""
+    """Reports each problem in a sentence."""
     with pytest.raises(ValidationError) as caught:
         EksCapacity(min_pods=0, max_pods=0, cpu="", memory="")
     assert len(caught.value.problems) == 4
@@ -51,7 +51,7 @@ def test_fails_with_everything_at_once() -> None:
     less=st.integers(0, 9),
 )
 def test_what_is_taken_can_be_counted(maximum: int, millis: int, mebibytes: int, less: int) -> None:
-    """Quantities come out as they went in, for any number of pods."""
+    """Quantities stay exact for any number of pods."""
     capacity = EksCapacity(min_pods=max(1, maximum - less), max_pods=maximum, cpu=f"{millis}m", memory=f"{mebibytes}Mi")
     pods = 2 * (maximum + 1)
     assert capacity.demand.cpu == pytest.approx(pods * millis / 1000)

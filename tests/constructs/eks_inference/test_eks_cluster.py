@@ -1,4 +1,4 @@
-"""What is known of a cluster, and what is wrong with it, all at once."""
+"""Attributes of a cluster; problems are reported all at once."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def _cluster(**changes: Any) -> EksCluster:
 
 
 def test_what_is_not_said_is_what_auto_mode_does() -> None:
-    """Pods have the cluster's group, and EKS itself binds target groups."""
+    """Defaults are those of Auto Mode: pods use the cluster's security group, and EKS binds target groups."""
     cluster = _cluster()
     assert (cluster.pod_security_group_id, cluster.binding_api) == (cluster.security_group_id, "eks.amazonaws.com/v1")
     assert (cluster.egress_cidrs, cluster.dns_cidrs, cluster.vpc_id) == (("0.0.0.0/0",), None, None)
@@ -31,7 +31,7 @@ def test_what_is_not_said_is_what_auto_mode_does() -> None:
 
 
 def test_fails_with_everything_that_is_wrong() -> None:
-    """One error for an operator who copied half of the attributes."""
+    """Reports everything in one error for an operator who copied half of the attributes."""
     with pytest.raises(ValidationError) as caught:
         _cluster(
             name="",
@@ -58,13 +58,13 @@ def test_fails_with_everything_that_is_wrong() -> None:
 
 @pytest.mark.parametrize("name", ["-retail", "re tail", "a" * 101])
 def test_fails_when_the_name_is_none_of_a_cluster(name: str) -> None:
-    """As EKS takes it."""
+    """Names follow EKS's rules."""
     with pytest.raises(ValidationError, match="name must be 1 to 100 letters"):
         _cluster(name=name)
 
 
 def test_addresses_are_known_at_synth() -> None:
-    """They stand in manifests, which are rendered then: a token is refused by name."""
+    """Manifests are rendered at synthesis, so tokens are rejected by name."""
     parameter = cdk.CfnParameter(cdk.Stack(cdk.App(), "S"), "Block")
     with pytest.raises(ValidationError, match=r"subnet_cidrs must be IPv4 blocks .*, known at synth"):
         _cluster(subnet_cidrs=[parameter.value_as_string])
@@ -72,13 +72,13 @@ def test_addresses_are_known_at_synth() -> None:
 
 @pytest.mark.parametrize("block", ["10.0.0.0", "0.0.0.0/0", "10.0.0.0/29"])
 def test_a_subnet_has_the_size_of_one(block: str) -> None:
-    """A forgotten prefix would admit a single address, a wrong one everybody."""
+    """A missing prefix would admit a single address, a wrong one everyone."""
     with pytest.raises(ValidationError, match=rf"subnet_cidrs must be of subnets, /16 to /28, got '{block}'; write"):
         _cluster(subnet_cidrs=[block])
 
 
 def test_a_cluster_of_the_same_app_is_known_by_itself() -> None:
-    """Name, network and security group come from it."""
+    """Takes name, network and security group from the construct."""
     stack = cdk.Stack(cdk.App(), "S")
     vpc = ec2.Vpc.from_vpc_attributes(stack, "Vpc", vpc_id="vpc-12345678", availability_zones=["a", "b"])
     made = eks.Cluster.from_cluster_attributes(
@@ -89,7 +89,7 @@ def test_a_cluster_of_the_same_app_is_known_by_itself() -> None:
 
 
 def test_functions_are_let_in_on_one_port() -> None:
-    """Nothing is said of the cluster's group but this one rule."""
+    """Adds only this rule to the cluster's security group."""
     stack = cdk.Stack(cdk.App(), "S")
     cluster = EksCluster.from_cluster_attributes(stack, "Cluster", **KNOWN)
     cluster.admit(stack, "Ingress", group=ec2.SecurityGroup.from_security_group_id(stack, "Group", "sg-87654321"))
@@ -112,7 +112,7 @@ def _warnings(**changes: Any) -> list[str]:
 
 
 def test_shared_subnets_are_warned_of() -> None:
-    """A block lets in whatever stands in it: subnets of the load balancers' own are the way out."""
+    """A CIDR block admits everything in its subnets; dedicated load-balancer subnets avoid that."""
     own = {"eu-central-1a": "subnet-01a2b3c4d5e6f7089", "eu-central-1b": "subnet-098f7e6d5c4b3a210"}
     (warning,) = _warnings()
     assert "mlops-constructs:EksCluster.sharedSubnets" in warning
@@ -133,14 +133,14 @@ def test_shared_subnets_are_warned_of() -> None:
     ],
 )
 def test_fails_when_subnets_of_their_own_are_none(subnets: dict[str, str], said: str) -> None:
-    """Elastic Load Balancing takes subnets of two zones or more."""
+    """Elastic Load Balancing requires subnets in two zones or more."""
     with pytest.raises(ValidationError, match=said):
         _cluster(load_balancer_subnets=subnets)
 
 
 @pytest.mark.parametrize("zone", ["euc1-az1", "usw2-lax1-az1", "", "x y", "eu-central-1", "eu-central-1a "])
 def test_a_zone_is_named_as_nodes_are_labelled(zone: Any) -> None:
-    """An id of a zone is no label of any node: pods could never follow the load balancer there."""
+    """A zone id is not a node label: pods could not be scheduled into the load balancer's zone."""
     subnets = {zone: "subnet-01a2b3c4d5e6f7089", "eu-central-1b": "subnet-098f7e6d5c4b3a210"}
     with pytest.raises(ValidationError) as caught:
         _cluster(load_balancer_subnets=subnets)
@@ -151,7 +151,7 @@ def test_a_zone_is_named_as_nodes_are_labelled(zone: Any) -> None:
 
 @pytest.mark.parametrize("zone", ["us-gov-west-1a", "us-west-2-lax-1a", "us-east-1-wl1-bos-wlz-1"])
 def test_zones_beside_a_region_are_named_too(zone: str) -> None:
-    """Local Zones and Wavelength Zones; a zone that is known at deployment is not judged."""
+    """Accepts Local Zones and Wavelength Zones; skips zones known at deployment."""
     stack = cdk.Stack(cdk.App(), "S")
     own = {zone: "subnet-01a2b3c4d5e6f7089", cdk.Fn.select(0, stack.availability_zones): "subnet-098f7e6d5c4b3a210"}
     assert _cluster(load_balancer_subnets=own).load_balancer_subnets == own
@@ -159,7 +159,7 @@ def test_zones_beside_a_region_are_named_too(zone: str) -> None:
 
 @pytest.mark.parametrize("given", ["subnet-01a2b3c4d5e6f7089", ["subnet-01a2b3c4d5e6f7089"], 5])
 def test_fails_when_subnets_are_no_mapping(given: Any) -> None:
-    """A list of subnets does not say in which zones they are."""
+    """Rejects a list of subnets, which has no zones."""
     with pytest.raises(
         ValidationError, match=r"load_balancer_subnets must be a mapping of strings to strings, or left out, got"
     ):
@@ -167,7 +167,7 @@ def test_fails_when_subnets_are_no_mapping(given: Any) -> None:
 
 
 def test_every_problem_of_types_is_named_at_once() -> None:
-    """Python checks no argument's type, and a truthy text would choose the wrong controller."""
+    """Types are checked because a true-like string would select the wrong controller."""
     with pytest.raises(ValidationError) as caught:
         _cluster(
             name=5,

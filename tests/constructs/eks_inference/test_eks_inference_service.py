@@ -46,7 +46,7 @@ def _joined(value: Any, token: Callable[[Any], str]) -> str:
 
 
 def _arn(part: dict[str, Any]) -> str:
-    """An ARN, or the name of a zone, such as it is at deployment."""
+    """Return an ARN or the name of a zone in its deployed form."""
     (kind, inner), *_ = part.items()
     if kind == "Fn::Select":
         return f"us-east-1{'abc'[inner[0]]}"
@@ -66,7 +66,7 @@ def _spec(served: Any) -> ServingSpec:
 
 
 def test_the_spec_is_one_that_the_machine_takes(served: Any) -> None:
-    """Everything that preflight asks of a spec holds of what the stack renders."""
+    """The rendered spec passes all of preflight's checks."""
     spec = check_spec(_spec(served))
     assert (spec.endpoint, spec.variant, spec.instance_type, spec.instance_count) == (
         "demand-forecast",
@@ -84,7 +84,7 @@ def test_the_spec_is_one_that_the_machine_takes(served: Any) -> None:
 
 
 def test_pods_get_exactly_this_model_and_its_captures(served: Any) -> None:
-    """The session policy has no action or resource of its own accord, and fits into a session."""
+    """The session policy adds no action or resource and fits the size limit."""
     association = served.one("AWS::EKS::PodIdentityAssociation")
     policy = json.loads(_joined(association["Policy"], lambda part: json.dumps(part).replace('"', "'")))
     statements = policy["Statement"]
@@ -99,7 +99,7 @@ def test_pods_get_exactly_this_model_and_its_captures(served: Any) -> None:
 
 
 def test_pods_go_before_their_captures_are_emptied(place: Any) -> None:
-    """A call that ends late would leave an object, and the bucket could not be deleted."""
+    """Pods stop first: a late call would write an object that blocks the bucket's deletion."""
     made = place(profile=Profile.DEVELOPMENT)
     made.serve(capture=DataCapture(sampling_percent=100))
     (sweep,) = (name for name in made.resources("Custom::BucketSweep") if "Capture" in name)
@@ -108,14 +108,14 @@ def test_pods_go_before_their_captures_are_emptied(place: Any) -> None:
 
 
 def test_pods_that_capture_nothing_only_read(developed: Any) -> None:
-    """Neither objects nor data keys are theirs to make."""
+    """Such pods cannot write objects or create data keys."""
     association = developed.one("AWS::EKS::PodIdentityAssociation")
     policy = json.loads(_joined(association["Policy"], lambda part: json.dumps(part).replace('"', "'")))
     assert sorted(s["Action"] for s in policy["Statement"]) == ["kms:Decrypt", "s3:GetObject"]
 
 
 def test_the_role_trusts_this_cluster_and_no_tag(served: Any) -> None:
-    """A session policy excludes session tags, on which a condition would lock every pod out (EKS, CreatePodIdentityAssociation)."""
+    """Session policies exclude session tags, so a tag condition would lock out every pod (EKS, CreatePodIdentityAssociation)."""
     assert served.one("AWS::EKS::PodIdentityAssociation")["DisableSessionTags"] is True
     role = served.one("AWS::IAM::Role", "ServiceRole3")
     statements = role["AssumeRolePolicyDocument"]["Statement"]
@@ -130,7 +130,7 @@ def test_the_role_trusts_this_cluster_and_no_tag(served: Any) -> None:
 
 
 def test_the_machine_shifts_the_weights_of_one_rule(served: Any) -> None:
-    """It makes nothing at SageMaker, passes no role, and touches no other rule."""
+    """The machine creates nothing in SageMaker, passes no role and changes no other rule."""
     allowed = served.allowed("ServiceRolloutDeployRolePolicy")
     (rule,) = allowed["elasticloadbalancing:ModifyRule"]
     assert rule["Fn::GetAtt"][0].startswith("ServiceLoadBalancerRule")
@@ -141,7 +141,7 @@ def test_the_machine_shifts_the_weights_of_one_rule(served: Any) -> None:
 
 @pytest.mark.parametrize("part", ["Preflight", "Record"])
 def test_what_plans_and_records_looks_and_changes_nothing(served: Any, part: str) -> None:
-    """By the rule, the registry and a reader's access entry."""
+    """They read the rule, the registry and, with a reader's access entry, the cluster."""
     allowed = served.allowed(f"ServiceRollout{part}RolePolicy")
     of_others = {a for a in allowed if a.startswith(("sagemaker:", "elasticloadbalancing:", "eks:"))}
     assert of_others == {"sagemaker:DescribeModelPackage", "elasticloadbalancing:DescribeRules", "eks:DescribeCluster"}
@@ -155,19 +155,19 @@ def test_what_plans_and_records_looks_and_changes_nothing(served: Any, part: str
 
 
 def test_the_slots_function_reads_specs_and_finds_the_cluster(served: Any) -> None:
-    """What it applies there is its access entry's matter."""
+    """Its access entry defines what it may apply."""
     own = {"kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
     allowed = served.allowed("ServiceSlotRolePolicy")
     assert set(allowed) - own == {"s3:GetObject", "elasticloadbalancing:DescribeRules", "eks:DescribeCluster"}
     assert allowed["s3:GetObject"][0]["Fn::Join"][1][-1] == "/specs/demand-forecast/*"
-    # and who holds the lock
+    # and the holder of the lock
     granted = served.allowed("ServiceSlotRoleGranted")
     assert set(granted) == {"dynamodb:GetItem"}
     assert granted["dynamodb:GetItem"][0]["Fn::GetAtt"][0].startswith("ServiceRolloutTable")
 
 
 def test_what_stores_the_spec_asks_neither_sagemaker_nor_the_cluster(served: Any) -> None:
-    """On the way down it stops the machine and records that; slots go with the resource of their manifests."""
+    """Deletion stops the machine and records that; the manifest resource deletes the slots."""
     allowed = served.allowed("ServiceRolloutServingSpecRolePolicy")
     assert not [action for action in allowed if action.startswith(("sagemaker:", "eks:", "elasticloadbalancing:"))]
     suffixes = {resource["Fn::Join"][1][-1] for resource in allowed["s3:PutObject"]}
@@ -180,7 +180,7 @@ def test_what_stores_the_spec_asks_neither_sagemaker_nor_the_cluster(served: Any
 
 
 def test_the_spec_comes_after_all_that_a_rollout_needs(served: Any) -> None:
-    """And goes before it: the machine is stopped while its slots and entries are still there."""
+    """On deletion it goes first: the machine stops while slots and entries still exist."""
     (spec,) = served.resources("Custom::MLOpsServingSpec").values()
     waits = {name[:-8] for name in spec["DependsOn"]}
     assert {
@@ -196,7 +196,7 @@ def test_the_spec_comes_after_all_that_a_rollout_needs(served: Any) -> None:
 
 
 def test_a_run_looks_after_each_deployment_of_the_stack(served: Any) -> None:
-    """CloudFormation writes the weights of the rule with whatever it changes there, tags of the stack among it."""
+    """CloudFormation rewrites the rule's weights with any change to the rule, including stack tags."""
     pattern = served.one("AWS::Events::Rule", "ServiceRolloutDeployed")["EventPattern"]
     assert (pattern["source"], pattern["detail-type"]) == (
         ["aws.cloudformation"],
@@ -211,7 +211,7 @@ def test_a_run_looks_after_each_deployment_of_the_stack(served: Any) -> None:
 
 
 def test_slots_go_with_the_stack(served: Any) -> None:
-    """What the Deploy machine has applied is deleted with the service's own manifests."""
+    """Manifests of the Deploy machine are deleted with the service's own."""
     owned = json.loads(served.template["Resources"]["ServiceManifests2051D7FC"]["Properties"]["Owned"])
     assert len(owned) == 10
     assert {(kind, namespace) for _, kind, namespace, _ in owned} == {
@@ -222,7 +222,7 @@ def test_slots_go_with_the_stack(served: Any) -> None:
 
 
 def test_alarms_are_by_slot_and_silent_without_calls(served: Any) -> None:
-    """Latency, pods that do not answer: each of one target group, told to the topic. Errors of both slots are compared."""
+    """Latency and unhealthy pods are per target group and notify the topic; errors of both slots are compared."""
     alarms = {
         name[len("ServiceBlue") - 4 : -8]: r["Properties"]
         for name, r in served.resources("AWS::CloudWatch::Alarm").items()
@@ -244,14 +244,14 @@ def test_alarms_are_by_slot_and_silent_without_calls(served: Any) -> None:
 
 
 def test_limits_of_the_policy_are_those_of_the_alarms(changed: Any) -> None:
-    """What rolls back is declared once."""
+    """Alarms use the limits of the rollout policy."""
     alarms = [a["Properties"] for n, a in changed.resources("AWS::CloudWatch::Alarm").items() if "ServiceGreen" in n]
     thresholds = {a["MetricName"]: a["Threshold"] for a in alarms}
     assert (thresholds["HTTPCode_Target_5XX_Count"], thresholds["TargetResponseTime"]) == (7, 0.25)
 
 
 def test_metrics_are_those_that_the_load_balancer_publishes(served: Any) -> None:
-    """Of the whole, or of one slot."""
+    """Metrics of the service or of one slot."""
     service = served.stack.node.find_child("Service")
     whole, slot = service.metric_invocations(), service.metric_latency(slot="green", period=cdk.Duration.minutes(1))
     assert (whole.namespace, whole.metric_name, whole.statistic) == ("AWS/ApplicationELB", "RequestCount", "Sum")
@@ -285,7 +285,7 @@ def test_metrics_are_those_that_the_load_balancer_publishes(served: Any) -> None
 
 
 def test_the_command_finds_the_service(served: Any) -> None:
-    """The entry says that a cluster serves it, and where ``mlops invoke`` asks; the rest is as for an endpoint."""
+    """The entry names the cluster and the URL for ``mlops invoke``; everything else is as for an endpoint."""
     entries = [
         _joined(r["Properties"]["Value"], lambda _: "token")
         for r in served.resources("AWS::SSM::Parameter").values()
@@ -297,7 +297,7 @@ def test_the_command_finds_the_service(served: Any) -> None:
 
 
 def test_a_repository_gets_what_stands_still(tmp_path: Path) -> None:
-    """As a file beside the templates; the stack applies nothing, and still takes the slots down."""
+    """Writes static manifests to a file beside the templates; the stack applies nothing, but still deletes the slots."""
     app = cdk.App(outdir=str(tmp_path))
     stack = cdk.Stack(app, "S")
     unit = BusinessUnit(
@@ -325,7 +325,7 @@ def test_a_repository_gets_what_stands_still(tmp_path: Path) -> None:
 
 
 def test_calls_in_the_clear_are_warned_of(developed: Any) -> None:
-    """By an id that may be acknowledged."""
+    """The warning's id can be acknowledged."""
     Annotations.from_stack(developed.stack).has_warning(
         "/Demand/Service", Match.string_like_regexp("requests to 'demand-forecast' cross the network unencrypted")
     )
@@ -335,7 +335,7 @@ def test_calls_in_the_clear_are_warned_of(developed: Any) -> None:
 
 
 def test_the_template_is_the_same_each_time(served: Any, place: Callable[..., Any]) -> None:
-    """No clock, no chance; and room for what its owner adds."""
+    """Uses no clock and no randomness; leaves room for the owner's resources."""
     again = place()
     again.serve(capture=DataCapture(sampling_percent=100))
     assert json.dumps(again.template, sort_keys=True) == json.dumps(served.template, sort_keys=True)
@@ -357,13 +357,13 @@ def test_the_template_is_the_same_each_time(served: Any, place: Callable[..., An
     ],
 )
 def test_fails_when_a_service_could_not_be(roomy: Any, changes: dict[str, Any], message: str) -> None:
-    """With the fix, before anything is deployed."""
+    """The error has the fix, before deployment."""
     with pytest.raises(ValidationError, match=message):
         roomy.serve(f"Service{abs(hash(message))}", **changes)
 
 
 def test_pickles_need_pods_that_call_s3_alone(place: Callable[..., Any]) -> None:
-    """They may run any code: where pods may call any address, a registry that allows them has no service."""
+    """Pickles may run any code: registries that allow them need pods with restricted egress."""
     for addresses, is_fine in ((["0.0.0.0/0"], False), (["10.0.0.0/16"], True)):
         made = place(egress_cidrs=addresses)
         registry = ModelRegistry(
@@ -379,7 +379,7 @@ def test_pickles_need_pods_that_call_s3_alone(place: Callable[..., Any]) -> None
 
 
 def test_pods_share_no_images_with_another_account(roomy: Any) -> None:
-    """The cluster's role pulls, and the registry grants it nothing."""
+    """The cluster's role pulls images, and the registry grants it nothing."""
     here = Environment("staging", account="222222222222", region="eu-west-1")
     stack = cdk.Stack(cdk.App(), "Staging", env=here.cdk)
     registry = ModelRegistry.from_environment(
@@ -397,7 +397,7 @@ def test_pods_share_no_images_with_another_account(roomy: Any) -> None:
 
 
 def test_a_model_on_probation_is_asked_by_its_slots_listener(place: Any, tmp_path: Path) -> None:
-    """The function asks no endpoint of SageMaker's and reads no rule; the machine makes the alarm and enables the schedule."""
+    """The function calls no SageMaker endpoint and reads no rule; the machine creates the alarm and enables the schedule."""
     file = tmp_path / "golden.jsonl"
     file.write_text('{"name": "typical", "body": "{\\"instances\\": [{\\"x\\": 1}]}", "rows": 1}\n')
     checks = RolloutChecks(golden=GoldenRequests.from_file(file), probation=cdk.Duration.hours(1))
@@ -420,7 +420,7 @@ def test_a_model_on_probation_is_asked_by_its_slots_listener(place: Any, tmp_pat
 
 
 def test_each_slot_has_a_listener_of_its_own_for_golden_requests(place: Any, tmp_path: Path) -> None:
-    """Which the unit's functions alone reach; a service without golden requests has none."""
+    """Only the unit's functions reach it; services without golden requests have none."""
     file = tmp_path / "golden.jsonl"
     file.write_text('{"name": "one", "body": "{}", "rows": 1}\n')
     checks = RolloutChecks(golden=GoldenRequests.from_file(file))
@@ -445,7 +445,7 @@ def test_each_slot_has_a_listener_of_its_own_for_golden_requests(place: Any, tmp
 
 
 def test_fails_when_there_is_one_zone() -> None:
-    """A load balancer stands in two."""
+    """A load balancer needs two zones."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
     cluster = EksCluster.from_cluster_attributes(
@@ -464,7 +464,7 @@ def test_fails_when_there_is_one_zone() -> None:
 
 
 def test_pods_stay_in_the_zones_of_the_load_balancer(served: Any) -> None:
-    """The zones of the unit's subnets, by whatever CloudFormation makes of them; elsewhere a target is Target.NotInUse."""
+    """Pods use the zones of the unit's subnets, as CloudFormation resolves them; elsewhere a target is Target.NotInUse."""
     spec = _spec(served).eks
     assert spec is not None
     assert spec.zones == ("us-east-1a", "us-east-1b")
@@ -502,7 +502,7 @@ def _service(network: Network, stack: cdk.Stack, **cluster: Any) -> EksInference
 
 
 def test_a_load_balancer_may_stand_in_subnets_of_its_own() -> None:
-    """Then pods follow its zones, whatever those of the unit are."""
+    """Pods follow its zones, whatever the unit's zones are."""
     stack, own = cdk.Stack(cdk.App(), "S"), {"eu-west-1b": "subnet-11111111", "eu-west-1c": "subnet-22222222"}
     service = _service(_given(*_subnets(stack, "eu-west-1a")), stack, load_balancer_subnets=own)
     assert service.load_balancer.zones == ("eu-west-1b", "eu-west-1c")
@@ -511,14 +511,14 @@ def test_a_load_balancer_may_stand_in_subnets_of_its_own() -> None:
 
 
 def test_fails_when_a_subnets_zone_is_not_known() -> None:
-    """CDK refuses it with the fix: elsewhere than in the load balancer's zones no pod would get ready."""
+    """Rejected by CDK with the fix: pods outside the load balancer's zones would never become ready."""
     stack = cdk.Stack(cdk.App(), "S")
     with pytest.raises(RuntimeError, match=r"Add the availabilityZone when importing using Subnet\.from"):
         _service(_given(ec2.Subnet.from_subnet_id(stack, "A", "subnet-12345678")), stack)
 
 
 def test_fails_when_zones_are_ids() -> None:
-    """A node's label is the zone's name; ``euw1-az1`` is one in each account and on no node."""
+    """Node labels contain zone names; ``euw1-az1`` is an id, which no node has."""
     stack = cdk.Stack(cdk.App(), "S")
     network = Network.from_shared_vpc(
         vpc_id="vpc-12345678", availability_zones=["euw1-az1", "euw1-az2"], subnet_ids=["subnet-a", "subnet-b"]

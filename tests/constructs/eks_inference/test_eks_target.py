@@ -1,7 +1,4 @@
-"""The states between two slots: the graph, the calls against AWS's API, and what is done first when something goes wrong.
-
-What two slots make of a policy.
-"""
+"""The states of a rollout between two slots: graph, AWS calls, error handling, and rendering of policies."""
 
 import re
 from dataclasses import replace
@@ -57,7 +54,7 @@ FIRST, OWN = TARGET.steps(rollout=ROLLOUT, golden_arn=None, verdict_arn=f"{FUNCT
 
 
 def reached(start: str, *, stop: frozenset[str] = frozenset()) -> set[str]:
-    """Return every state that can be reached without going on from those to stop at."""
+    """Return every reachable state, without passing the states to stop at."""
     found, waiting = set[str](), [start]
     while waiting:
         name = waiting.pop()
@@ -74,59 +71,59 @@ def test_every_call_is_one_that_aws_takes() -> None:
 
 @pytest.mark.parametrize(("name", "state"), list(tasks(MACHINE)))
 def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]) -> None:
-    """A task without one of the three could hang or end the execution without a record."""
+    """A task without one of them could hang, or end the execution without a record."""
     assert state["Retry"], name
     assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
     assert 0 < state["TimeoutSeconds"] <= 330
 
 
 def test_every_successor_exists_and_every_state_is_reached() -> None:
-    """The graph has no dangling name and no dead state."""
+    """The graph has no missing successor and no unreachable state."""
     assert reached("Start") == set(STATES)
 
 
 def test_no_path_from_the_lock_ends_without_unlock() -> None:
-    """Without Unlock, no end can be reached from Lock."""
+    """Every path from Lock to an end passes Unlock."""
     found = reached("Lock", stop=frozenset({"Unlock"}))
     ends = {name for name, state in STATES.items() if state.get("End") or state["Type"] == "Fail"}
     assert not (found - {"Unlock"}) & ends
 
 
 def test_no_path_from_the_plan_ends_without_a_record() -> None:
-    """Whatever follows Preflight is recorded: only a failed record itself passes by."""
+    """Every path from Preflight writes a record, unless writing it failed."""
     assert "Unlock" not in reached("Preflight", stop=frozenset({"Record"}))
 
 
 def test_everything_that_can_fail_is_caught() -> None:
-    """A Map without Catch, too, would end the execution without Unlock."""
+    """A Map without Catch could end the execution without Unlock."""
     assert [name for name, state in STATES.items() if state["Type"] in ("Task", "Map") and "Catch" not in state] == []
 
 
 def test_no_path_leads_to_an_exit_but_by_promotion_or_the_way_back() -> None:
-    """Whatever goes wrong once a slot was touched, the weights are put back before anything else is done."""
+    """After any failure in a slot, the weights are restored before anything else."""
     found = reached(FIRST, stop=frozenset({PROMOTED, "PutBack"}))
     assert not found & {ROLLED_BACK, FAILED, "Record", "Unlock"}
 
 
 def test_between_what_went_wrong_and_the_way_back_nothing_can_fail() -> None:
-    """The states that lead to it only set variables."""
+    """The states on the way only set variables."""
     before = {name for name, state in STATES.items() if "PutBack" in list(successors(state))}
     assert {STATES[name]["Type"] for name in before - {"AwaitBack"}} == {"Pass"}
     assert all("verdict" in STATES[name]["Assign"] for name in before - {"AwaitBack"})
 
 
 def test_no_traffic_moves_before_both_slots_were_asked_for_their_health() -> None:
-    """The first weights that are written lie behind both answers, or behind that a rollback, or a first model, needs one alone."""
+    """The first write of weights follows both health checks, or one for a rollback or a first model."""
     assert "AssertWeights" not in reached(FIRST, stop=frozenset({"IsSlotHealthy"}))
     assert "AssertWeights" not in reached("IsSlotHealthy", stop=frozenset({"HasLiveSlot"}))
-    # and behind a last look at what the slot runs
+    # and after a last check of the slot's revision
     assert [n for n, s in STATES.items() if "AssertWeights" in list(successors(s))] == ["IsSlotConfirmed"]
     assert "AssertWeights" not in reached(FIRST, stop=frozenset({"ConfirmSlot"}))
     assert "Shift" not in reached(FIRST, stop=frozenset({"AssertWeights"}))
 
 
 def test_no_promotion_passes_the_evidence_by() -> None:
-    """Neither the last shift of a rollout with steps, nor what is kept of it."""
+    """Neither the last step nor the promotion of a rollout without steps bypasses the evidence."""
     assert PROMOTED not in reached(FIRST, stop=frozenset({"NeedsEvidence"}))
     into = {name for name, state in STATES.items() if "NextStep" in list(successors(state))}
     assert into == {"IsNearEnd", "IsLastStep"}
@@ -134,7 +131,7 @@ def test_no_promotion_passes_the_evidence_by() -> None:
         "NeedsEvidence",
         "IsEvidenceEnough",
     }
-    # at the step before the last one goes on by the evidence alone
+    # the step before the last one continues by the evidence alone
     (arm,) = STATES["IsNearEnd"]["Choices"]
     assert (arm["Condition"], STATES["IsNearEnd"]["Default"]) == (
         "{% $step + 2 < $count($plan.eks.steps) %}",
@@ -143,7 +140,7 @@ def test_no_promotion_passes_the_evidence_by() -> None:
 
 
 def test_a_slot_that_is_worse_is_left_at_every_step() -> None:
-    """After each look at the alarms, and once more before the last shift."""
+    """Checks follow each evaluation of the alarms, and precede the last step."""
     assert STATES["IsQuiet"]["Default"] == "HasVerdict"
     assert STATES["AskVerdict"]["Next"] == STATES["AskVerdict"]["Catch"][0]["Next"] == "IsBaked"
     for name in ("IsBaked", "IsEvidenceEnough"):
@@ -153,7 +150,7 @@ def test_a_slot_that_is_worse_is_left_at_every_step() -> None:
 
 
 def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
-    """So no write can leave what does not sum to a hundred: the sets come from the plan, where that holds."""
+    """Weights always sum to 100, as complete sets come from the plan, which is validated."""
     writes = [state for _, state in tasks(MACHINE) if state["Resource"].endswith(":modifyRule")]
     assert len(writes) == 5
     for state in writes:
@@ -167,7 +164,7 @@ def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
 
 
 def test_a_record_that_failed_is_followed_by_the_way_back() -> None:
-    """There is no promotion without a record; but for a rollback, and a model before which there was none."""
+    """Nothing is promoted without a record, except rollbacks and first models."""
     assert list(successors(STATES["RecordFailed"])) == ["IsUnrecorded"]
     assert STATES["PutBackUnrecorded"]["Next"] == "Unlock"
     assert reached("IsUnrecorded", stop=frozenset({"Unlock"})) == {
@@ -179,7 +176,7 @@ def test_a_record_that_failed_is_followed_by_the_way_back() -> None:
 
 
 def test_what_began_before_is_ended_before_it_is_waited_for() -> None:
-    """Nobody else would: SageMaker goes on by itself, a listener rule does not."""
+    """Listener rules do not finish an abandoned rollout, unlike SageMaker."""
     assert STATES["TakeBack"]["Next"] == "IsPatient"
     assert STATES["TakeBack"]["Catch"][0]["Next"] == "IsPatient"
     waits = [arm for arm in STATES["Decide"]["Choices"] if "'wait'" in arm["Condition"]]
@@ -187,20 +184,20 @@ def test_what_began_before_is_ended_before_it_is_waited_for() -> None:
 
 
 def test_a_slot_rests_a_while_after_its_weight_is_gone() -> None:
-    """A load balancer goes on for some seconds to send to it, also where the weights of an execution that died were taken back."""
+    """Load balancers route for some seconds after the weight is zero, also after recovery of a dead execution."""
     into = [name for name, state in STATES.items() if "IdleSlot" in list(successors(state))]
     assert into == ["AwaitDrained"]
     assert STATES["AwaitDrained"]["Seconds"] >= 60
 
 
 def test_the_machine_asks_nothing_of_sagemaker() -> None:
-    """A role for it would have rights that nobody uses."""
+    """The machine's role needs no SageMaker permission."""
     services = {re.findall(r":::(?:aws-sdk:)?(\w+)", state["Resource"])[0] for _, state in tasks(MACHINE)}
     assert services == {"cloudwatch", "dynamodb", "elasticloadbalancingv2", "events", "lambda"}
 
 
 def test_the_history_of_the_longest_rollout_fits() -> None:
-    """Fewer than 25,000 events: every loop of the longest rollout at its most.
+    """Every loop of the longest rollout stays below 25,000 events.
 
     See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     """
@@ -214,14 +211,14 @@ def test_the_history_of_the_longest_rollout_fits() -> None:
     starting = (1800 // poll + 1) * (5 * task + 9 * other)
     baking = polls * (task + 2 * other)
     reverting = polls * (task + 2 * other)
-    # requests are waited for at most three minutes, before the last shift and after it
+    # draining takes at most three minutes, before the last shift and after it
     evidence = 2 * (180 // poll + 1) * (2 * task + 5 * other)
     rest = 40 * task + 30 * 2 * task
     assert 3 * lock["MaxAttempts"] + waiting + starting + baking + evidence + reverting + rest < 25_000
 
 
 def test_it_is_a_target() -> None:
-    """By name, and with the function that its states ask."""
+    """Has a name and the function of its states."""
     target: RolloutTarget = FORECAST_TARGET
     assert (target.name, target.functions) == ("EKS", (SLOT,))
     assert target.kinds == {RolloutKind.ALL_AT_ONCE, RolloutKind.CANARY, RolloutKind.LINEAR}
@@ -229,7 +226,7 @@ def test_it_is_a_target() -> None:
 
 @given(st.integers(1, 50))
 def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
-    """Exactly the one asked for: no instance is divided."""
+    """Slots shift exactly the requested share, as no instance is divided."""
     policy = RolloutPolicy.canary(percent=percent, bake=BAKE)
     assert policy.effective_percent(FORECAST_TARGET) == percent
     assert FORECAST_TARGET.problems(policy) == []
@@ -252,14 +249,14 @@ def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
     ],
 )
 def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> None:
-    """With what to do instead."""
+    """The error has the alternative."""
     (problem,) = FORECAST_TARGET.problems(policy)
     assert said in problem
 
 
 @pytest.mark.parametrize(("synthetic", "said"), [(None, []), (10, ["synthetic requests need a SageMaker endpoint"])])
 def test_refuses_synthetic_requests(tmp_path: Any, synthetic: int | None, said: list[str]) -> None:
-    """They are sent to an endpoint of SageMaker's; golden ones are not."""
+    """Synthetic requests need a SageMaker endpoint; golden requests do not."""
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "1\\n", "rows": 1, "content_type": "text/csv"}\n')
     checks = RolloutChecks(golden=GoldenRequests.from_file(path), synthetic_invocations=synthetic)
@@ -268,7 +265,7 @@ def test_refuses_synthetic_requests(tmp_path: Any, synthetic: int | None, said: 
 
 
 def test_the_lock_outlives_the_start_of_the_pods() -> None:
-    """And their rehearsal, where there is one."""
+    """Includes the rehearsal, if there is one."""
     plain = RolloutPolicy.canary(percent=10, bake=BAKE).to_spec()
     assert FORECAST_TARGET.lead_seconds(plain) == START_SECONDS
     golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="7" * 64)
@@ -276,7 +273,7 @@ def test_the_lock_outlives_the_start_of_the_pods() -> None:
 
 
 def test_what_cannot_be_recorded_is_put_back() -> None:
-    """The weights, by the states between the failed record and what follows it."""
+    """The states after a failed record restore the weights."""
     first, states = FORECAST_TARGET.unrecorded(next_state="Unlock", partition="aws")
     assert first in states
     assert states["PutBackUnrecorded"]["Resource"].endswith(":modifyRule")

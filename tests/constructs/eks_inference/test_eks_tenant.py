@@ -1,4 +1,4 @@
-"""A unit's place on a cluster in a template."""
+"""A unit's namespace on a cluster, in a template."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ ADMIN = "AmazonEKSClusterAdminPolicy"
 
 
 def test_the_place_is_made_by_the_bootstrap_function(served: Any) -> None:
-    """Namespace first, the cluster's own setting last; the applier's entry follows, as its Role must be there."""
+    """Creates the namespace first and the cluster's setting last; the applier's entry follows, as it needs the Role."""
     place = served.resources("Custom::MLOpsManifests")["TenantPlace3BA58AB2"]
     manifests = json.loads(place["Properties"]["Manifests"])
     assert [m["kind"] for m in manifests] == [
@@ -47,7 +47,7 @@ def test_the_place_is_made_by_the_bootstrap_function(served: Any) -> None:
 
 
 def test_a_development_units_audit_bucket_is_emptied_after_the_last_record(changed: Any) -> None:
-    """On the way down the bootstrap function is administrator once more, and writes that down."""
+    """On deletion the bootstrap function becomes administrator again and records it."""
     resource = changed.resources("Custom::MLOpsManifests")["TenantPlace3BA58AB2"]
     assert {name[:-8] for name in resource["DependsOn"]} >= {"UnitAudit", "UnitAuditSweep"}
 
@@ -57,7 +57,7 @@ def _entries(served: Any) -> dict[str, Any]:
 
 
 def test_no_access_entry_of_the_stack_reaches_beyond_the_namespace(served: Any) -> None:
-    """Who applies and who moves slots have a group each, readers a policy scoped to the namespace; nobody has both."""
+    """Applier and slot function have separate groups, readers a policy limited to the namespace; no role has two of them."""
     entries = [r["Properties"] for r in served.resources("AWS::EKS::AccessEntry").values()]
     groups = {name[:-8]: e["KubernetesGroups"] for name, e in _entries(served).items() if "AccessPolicies" not in e}
     assert groups == {"TenantApplierEntry": ["mlops:demand"], "ServiceSlotEntry": ["mlops:demand:slots"]}
@@ -70,13 +70,13 @@ def test_no_access_entry_of_the_stack_reaches_beyond_the_namespace(served: Any) 
 
 
 def test_only_the_bootstrap_function_knows_the_administrators_policy(served: Any) -> None:
-    """In its environment, and in the one policy that lets it give it to itself."""
+    """Its environment and the only policy that lets it assign the administrator policy name it."""
     found = [name for name, r in served.template["Resources"].items() if ADMIN in json.dumps(r)]
     assert {name[:-8] for name in found} == {"TenantBootstrap", "TenantBootstrapAccess"}
 
 
 def test_the_bootstrap_function_is_administrator_through_itself_alone(served: Any) -> None:
-    """It makes an entry for its own role, with that one policy, and may touch no other."""
+    """It creates an access entry for its own role with that one policy, and changes no other entry."""
     create, associate, rest = served.statements("TenantBootstrapAccess")
     assert create["Action"] == "eks:CreateAccessEntry"
     (principal,) = create["Condition"]["StringEquals"].items()
@@ -92,20 +92,20 @@ def test_the_bootstrap_function_is_administrator_through_itself_alone(served: An
 
 
 def test_its_access_is_on_the_record(served: Any) -> None:
-    """Below one prefix of the audit bucket, which nobody can delete from for a year."""
+    """Records are in one prefix of the audit bucket, which is locked for a year."""
     (where,) = served.allowed("TenantBootstrapRolePolicy")["s3:PutObject"]
     assert where["Fn::Join"][1][0]["Fn::GetAtt"][0].startswith("UnitAudit")
     assert where["Fn::Join"][1][-1] == "/access/retail/*"
 
 
 def test_the_applier_may_find_the_cluster_and_nothing_else(served: Any) -> None:
-    """What it may do there is its entry's matter."""
+    """Its access entry defines what it may apply."""
     own = {"kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
     assert set(served.allowed("TenantApplierRolePolicy")) - own == {"eks:DescribeCluster"}
 
 
 def test_a_made_network_reaches_what_functions_ask(served: Any) -> None:
-    """Two interface endpoints more than a unit without a cluster; a token is signed without a call to STS."""
+    """Adds two interface endpoints; tokens are signed without a call to STS."""
     names = [
         "".join(p for p in r["Properties"]["ServiceName"]["Fn::Join"][1] if isinstance(p, str))
         for r in served.resources("AWS::EC2::VPCEndpoint").values()
@@ -116,7 +116,7 @@ def test_a_made_network_reaches_what_functions_ask(served: Any) -> None:
 
 
 def test_without_auto_mode_the_add_ons_config_map_is_checked_and_not_written(place: Callable[..., Any]) -> None:
-    """The VPC CNI add-on owns it: the function looks whether it enforces policies, and both functions whether the mode is right."""
+    """The VPC CNI add-on owns the config map: the function checks policy enforcement, and both functions the mode."""
     made = place(auto_mode=False)
     made.serve()
     (found,) = (
@@ -129,7 +129,7 @@ def test_without_auto_mode_the_add_ons_config_map_is_checked_and_not_written(pla
 
 
 def test_a_platform_team_applies_the_file(developed: Any, tmp_path: Path) -> None:
-    """Without a bootstrap function there is no administrator in the stack at all; the file says what is to be applied."""
+    """Without a bootstrap function the stack has no administrator; the file contains what must be applied."""
     assert ADMIN not in json.dumps(developed.template)
     assert not [name for name in developed.template["Resources"] if name.startswith("TenantBootstrap")]
     assert developed.tenant.manifests_url is not None
@@ -147,7 +147,7 @@ def test_a_platform_team_applies_the_file(developed: Any, tmp_path: Path) -> Non
 
 
 def test_fails_with_everything_that_is_wrong(place: Callable[..., Any]) -> None:
-    """Quantities, names and labels that no cluster takes."""
+    """Rejects quantities, names and labels that no cluster accepts."""
     with pytest.raises(ValidationError) as caught:
         place(tenant={"namespace": "kube-system", "quota": TenantQuota(cpu="many", memory="1Gi", pods=0)})
     assert caught.value.code == "InvalidEksTenant"
@@ -155,7 +155,7 @@ def test_fails_with_everything_that_is_wrong(place: Callable[..., Any]) -> None:
 
 
 def test_fails_when_the_unit_runs_in_another_network() -> None:
-    """Neither the private API nor a pod can be reached from there."""
+    """That network reaches neither the private API nor the pods."""
     stack = cdk.Stack(cdk.App(), "S")
     network = Network.from_shared_vpc(
         vpc_id="vpc-11111111", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"]
@@ -174,7 +174,7 @@ def test_fails_when_the_unit_runs_in_another_network() -> None:
 
 
 def test_fails_when_the_quota_is_smaller_than_two_slots(place: Callable[..., Any]) -> None:
-    """A rollout would hang with pods that may not start."""
+    """A rollout would wait for pods that cannot start."""
     made = place(tenant={"quota": TenantQuota(cpu="16", memory="64Gi", pods=20)})
     with pytest.raises(ValidationError) as caught:
         made.serve(capacity=EksCapacity(max_pods=9, cpu="1", memory="1Gi"))
@@ -183,7 +183,7 @@ def test_fails_when_the_quota_is_smaller_than_two_slots(place: Callable[..., Any
 
 
 def test_fails_when_all_services_together_need_more(place: Callable[..., Any]) -> None:
-    """Each may roll out at the same time."""
+    """Several services may roll out at the same time."""
     made = place(tenant={"quota": TenantQuota(cpu="16", memory="64Gi", pods=20)})
     small = EksCapacity(max_pods=4, cpu="500m", memory="1Gi")
     made.serve("One", name="one", capacity=small)

@@ -26,7 +26,7 @@ def _samples() -> ModuleType:
 
 
 def test_what_is_written_is_what_is_read() -> None:
-    """By a safe reader, in the same order, without anchors; twice the same."""
+    """A safe loader reads the same values in the same order without anchors, and writing is deterministic."""
     samples = _samples()
     made = [
         *tenant_manifests(samples.TENANT),
@@ -44,7 +44,7 @@ def test_what_is_written_is_what_is_read() -> None:
 
 
 def test_values_that_are_the_same_are_written_twice() -> None:
-    """An anchor is not something that every reader of manifests takes."""
+    """Writes no anchors, which some readers of manifests reject."""
     shared = {"key": "value"}
 
     assert render_yaml([{"one": shared, "two": shared}]) == "---\none:\n  key: value\ntwo:\n  key: value\n"
@@ -52,7 +52,7 @@ def test_values_that_are_the_same_are_written_twice() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_text_stays_text(value: str) -> None:
-    """``no``, ``1e3``, ``0o7``, ``null``, line breaks and whatever else a reader might take for something."""
+    """Quotes ``no``, ``1e3``, ``0o7``, ``null``, line breaks and other ambiguous strings."""
     assert list(yaml.safe_load_all(render_yaml([{"metadata": {"name": value}}]))) == [{"metadata": {"name": value}}]
 
 
@@ -78,12 +78,12 @@ def test_text_stays_text(value: str) -> None:
     ],
 )
 def test_what_only_looks_like_something_else_is_quoted(value: str) -> None:
-    """Readers of YAML 1.1 and 1.2 differ in what they take these for."""
+    """YAML 1.1 and 1.2 readers interpret these differently."""
     assert render_yaml([{"value": value}]) == f"---\nvalue: '{value}'\n"
 
 
 def test_what_is_no_plain_value_is_refused() -> None:
-    """No object of Python's gets into a manifest."""
+    """Rejects Python objects."""
     tenant = EksTenantSpec(namespace="d", unit="d", applier_group="g", cpu="1", memory="1Gi", pods=1)
 
     with pytest.raises(yaml.representer.RepresenterError):

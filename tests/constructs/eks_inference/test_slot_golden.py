@@ -1,4 +1,4 @@
-"""The states that ask golden requests of a slot: what they send, and how a machine without them is."""
+"""States that send golden requests to a slot: their payload, and machines without them."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def sent(state: Any) -> dict[str, Any]:
 
 
 def test_the_candidate_is_checked_beside_the_live_slot() -> None:
-    """By the service's name, under which captures of both are."""
+    """Uses the service's name, under which captures of both slots are stored."""
     payload = sent(GOLDEN.check(next_state="Next", catch="Caught"))
     assert (payload["mode"], payload["endpoint"]) == ("check", "demand-forecast")
     assert (payload["slot"], payload["live_slot"]) == ("{% $plan.rehearsal.slot %}", "{% $plan.rehearsal.live_slot %}")
@@ -26,7 +26,7 @@ def test_the_candidate_is_checked_beside_the_live_slot() -> None:
 
 
 def test_it_is_asked_again_without_the_live_slot() -> None:
-    """What cannot be asked is passed for now: the time before a promotion decides."""
+    """Failed requests count as passed until the promotion decides."""
     state = GOLDEN.again(next_state="Next", catch="Caught")
     assert sent(state)["slot"] == "{% $plan.again.slot %}"
     assert "live_slot" not in sent(state)
@@ -35,7 +35,7 @@ def test_it_is_asked_again_without_the_live_slot() -> None:
 
 @pytest.mark.parametrize(("golden", "more"), [(None, False), (GOLDEN.golden_arn, True)])
 def test_a_service_without_golden_requests_has_no_state_for_them(golden: str | None, more: bool) -> None:
-    """And compares calls from the first step on."""
+    """Compares calls from the first step on."""
     target = EksTarget(endpoint_name="demand-forecast", slot_arn=f"{ARN}:slot")
     rollout = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=10)
     _, states = target.steps(rollout=rollout, golden_arn=golden, verdict_arn=f"{ARN}:verdict", partition="aws")

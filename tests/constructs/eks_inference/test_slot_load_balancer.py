@@ -1,4 +1,4 @@
-"""The way from a caller to a pod, in a template."""
+"""The load balancer between callers and pods, in a template."""
 
 import json
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ BALANCER = "AWS::ElasticLoadBalancingV2"
 
 
 def test_it_is_internal_logged_and_deletable(served: Any) -> None:
-    """No public address, logs below the service's own prefix; a failed creation rolls back, also in production."""
+    """Has no public address and logs to the service's prefix; failed creations roll back, in production too."""
     found = served.one(f"{BALANCER}::LoadBalancer")
     attributes = {a["Key"]: a["Value"] for a in found["LoadBalancerAttributes"]}
     assert (found["Scheme"], found["Type"], len(found["Subnets"])) == ("internal", "application", 2)
@@ -25,7 +25,7 @@ def test_it_is_internal_logged_and_deletable(served: Any) -> None:
 
 
 def test_the_rule_begins_with_all_traffic_for_one_slot(served: Any) -> None:
-    """Two target groups of ours, whose weights sum to 100, without stickiness: a step is a share of the requests."""
+    """Two target groups with weights that sum to 100, without stickiness: a step is a share of the requests."""
     rule = served.one(f"{BALANCER}::ListenerRule")
     (action,) = rule["Actions"]
     config = action["ForwardConfig"]
@@ -35,13 +35,13 @@ def test_the_rule_begins_with_all_traffic_for_one_slot(served: Any) -> None:
 
 
 def test_nothing_that_changes_stands_beside_the_weights(served: Any) -> None:
-    """An update of the rule would put the weights back: it refers to its listener and the target groups alone, and has no tag."""
+    """Updating the rule would reset the weights: it references only its listener and target groups, and has no tags."""
     rule = served.one(f"{BALANCER}::ListenerRule")
     assert set(rule) == {"Actions", "Conditions", "ListenerArn", "Priority"}
 
 
 def test_a_rule_that_changes_starts_the_machine(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CloudFormation then puts the weights back to the slot that has no pods: the resource that asks for a run changes with it."""
+    """CloudFormation then resets the weights to a slot without pods: the resource that requests a run changes with the rule."""
     said = served.one("Custom::MLOpsServingSpec")["Rule"]
     hash_of = slot_load_balancer.ServiceLoadBalancer.rule_hash.fget
     assert hash_of is not None
@@ -51,7 +51,7 @@ def test_a_rule_that_changes_starts_the_machine(served: Any, monkeypatch: pytest
 
 
 def test_both_slots_are_checked_drained_and_known_to_the_cluster(served: Any) -> None:
-    """By address, on /ping as SageMaker does, and with the tag by which EKS Auto Mode may register targets."""
+    """Targets are checked by IP on /ping as in SageMaker; the tag lets EKS Auto Mode register targets."""
     groups = [r["Properties"] for r in served.resources(f"{BALANCER}::TargetGroup").values()]
     assert len(groups) == 2
     for group in groups:
@@ -64,7 +64,7 @@ def test_both_slots_are_checked_drained_and_known_to_the_cluster(served: Any) ->
 
 
 def test_a_controller_of_ones_own_has_a_tag_of_its_own(developed: Any) -> None:
-    """The AWS Load Balancer Controller knows its resources by another one."""
+    """The AWS Load Balancer Controller identifies its resources by another tag."""
     for resource in developed.resources(f"{BALANCER}::TargetGroup").values():
         tags = {tag["Key"] for tag in resource["Properties"]["Tags"]}
         assert "elbv2.k8s.aws/cluster" in tags
@@ -72,7 +72,7 @@ def test_a_controller_of_ones_own_has_a_tag_of_its_own(developed: Any) -> None:
 
 
 def test_calls_are_encrypted_with_a_certificate(served: Any) -> None:
-    """TLS 1.2 and 1.3; what no rule takes is answered by the load balancer itself."""
+    """Allows TLS 1.2 and 1.3; the load balancer answers requests without a rule."""
     listener = served.one(f"{BALANCER}::Listener")
     assert (listener["Port"], listener["Protocol"], listener["SslPolicy"]) == (
         443,
@@ -83,7 +83,7 @@ def test_calls_are_encrypted_with_a_certificate(served: Any) -> None:
 
 
 def test_development_may_do_without(developed: Any) -> None:
-    """And can be deleted."""
+    """Development allows plain HTTP and deletion."""
     listener = developed.one(f"{BALANCER}::Listener")
     assert (listener["Port"], listener["Protocol"]) == (80, "HTTP")
     attributes = developed.one(f"{BALANCER}::LoadBalancer")["LoadBalancerAttributes"]
@@ -91,7 +91,7 @@ def test_development_may_do_without(developed: Any) -> None:
 
 
 def test_it_reaches_pods_and_nobody_reaches_it(served: Any) -> None:
-    """One rule out, to the pods' group on their port, one into that group; none into the load balancer's."""
+    """One egress rule to the pods' group on their port and one ingress rule there; none into the load balancer's group."""
     group = served.one("AWS::EC2::SecurityGroup", "ServiceLoadBalancerSecurityGroup")
     assert "SecurityGroupIngress" not in group
     assert "SecurityGroupEgress" not in group or "0.0.0.0/0" not in json.dumps(group["SecurityGroupEgress"])
@@ -102,6 +102,6 @@ def test_it_reaches_pods_and_nobody_reaches_it(served: Any) -> None:
 
 
 def test_callers_are_let_in_by_name(changed: Any) -> None:
-    """One rule a group, on the listener's port."""
+    """One rule per group on the listener's port."""
     rule = changed.one("AWS::EC2::SecurityGroupIngress", "fromDemandCallers")
     assert (rule["SourceSecurityGroupId"], rule["FromPort"], rule["ToPort"]) == ("sg-87654321", 443, 443)

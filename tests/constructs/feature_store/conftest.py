@@ -1,4 +1,4 @@
-"""Feature groups and stores that the tests of this folder define."""
+"""Feature groups and stores for the tests of this folder."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -31,7 +31,7 @@ def make_group(name: str = "stock", *, freshness: timedelta | None = None, **cha
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins for what ``mlops assets build`` fetches, the layer and the archive for Glue: constructs only copy them."""
+    """Empty files in place of the layer and the Glue archive of ``mlops assets build``, which constructs only copy."""
     monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path / "assets")
     (layer_wheels.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
     archive = glue_wheels.archive_path("features")
@@ -64,7 +64,7 @@ def define_store(tmp_path: Path) -> Callable[..., FeatureStore]:
 
 @pytest.fixture
 def resources() -> Callable[[cdk.IResource | Any, str], dict[str, dict[str, Any]]]:
-    """Properties of all resources of a type in a construct's stack, by logical id."""
+    """Return the properties of all resources of a type in a construct's stack, by logical id."""
 
     def find(construct: Any, kind: str) -> dict[str, dict[str, Any]]:
         found = Template.from_stack(cdk.Stack.of(construct)).find_resources(kind)

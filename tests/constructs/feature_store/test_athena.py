@@ -1,4 +1,4 @@
-"""What `engine="athena"` needs, granted by the store: enough with IAM on, and nothing that a build does without."""
+"""Permissions for `engine="athena"`, granted by the store: sufficient with IAM enforced, and minimal."""
 
 import json
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def _synthesize(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def scientist(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """Give a store with rows, and what builds a set as the role."""
+    """Return a store with rows, and a function that builds a set as the role."""
     assembly = _synthesize(tmp_path_factory.mktemp("athena"))
     outputs = deployer.deploy(cloud, assembly)["ByAthena"]
     day = datetime.fromisoformat(cloud.clock()["now"]) - timedelta(days=2)
@@ -116,7 +116,7 @@ def _athenas(statement: dict[str, Any]) -> bool:
 
 
 def test_a_scientist_builds_and_each_statement_is_needed(scientist: SimpleNamespace) -> None:
-    """Without any one of the statements the build is denied; with all of them it is built."""
+    """Builds with all statements; any missing one denies the build."""
     (name,) = scientist.iam.list_role_policies(RoleName=scientist.role)["PolicyNames"]
     whole = scientist.iam.get_role_policy(RoleName=scientist.role, PolicyName=name)["PolicyDocument"]
     statements = whole["Statement"]
@@ -134,7 +134,7 @@ def test_a_scientist_builds_and_each_statement_is_needed(scientist: SimpleNamesp
 
 
 def test_results_may_lie_elsewhere(tmp_path: Path) -> None:
-    """In a bucket with a key of its own; the workgroup is the one that is named."""
+    """Results go to a bucket with its own key; the named workgroup is used."""
     store = _store(tmp_path)
     stack = cdk.Stack.of(store)
     role = iam.Role(stack, "Scientist", assumed_by=iam.AccountRootPrincipal())
@@ -155,7 +155,7 @@ def test_results_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 def test_lake_formation_is_refused_by_name(tmp_path: Path) -> None:
-    """Its administrators alone let others create tables."""
+    """Only administrators of the data lake let others create tables."""
     store = _store(tmp_path, access=FeatureAccess.LAKE_FORMATION)
     role = iam.Role(cdk.Stack.of(store), "Scientist", assumed_by=iam.AccountRootPrincipal())
     with pytest.raises(ValidationError, match=r"AthenaNeedsIam.*CREATE_TABLE on .* in Lake Formation; build by Spark"):
@@ -163,7 +163,7 @@ def test_lake_formation_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_cdk_nag_finds_two_patterns_and_nothing_else(tmp_path: Path) -> None:
-    """Tables of entity rows and staged files, whose names are made later; that a grant is inline is its own role's matter."""
+    """Only names of entity-row tables and staged files use wildcards; the inline grant belongs to its own role."""
     store = _store(tmp_path)
     stack = cdk.Stack.of(store)
     store.grant_build_by_athena(iam.Role(stack, "Scientist", assumed_by=iam.AccountRootPrincipal()))

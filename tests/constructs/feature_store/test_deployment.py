@@ -1,4 +1,4 @@
-"""The store on the embedded cloud with IAM enforced: what is executed, what is recorded, ages measured by the deployed function."""
+"""The store on the embedded cloud with IAM enforced: deployment, updates, ages measured by the deployed function."""
 
 import json
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def _table(cloud: "Cloud", database: str) -> Any:
 
 
 def _now(cloud: "Cloud") -> datetime:
-    """The cloud's time: CloudWatch takes no datapoint that is older than two weeks.
+    """Return the cloud's time: CloudWatch rejects datapoints older than two weeks.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
     """
@@ -93,7 +93,7 @@ def _measure(cloud: "Cloud", function: str, now: datetime) -> list[dict[str, Any
 
 
 def _sharing(folder: Path, group: FeatureGroup) -> Path:
-    """One unit with a store, one that has imported its group, one that has not; a role of each of the two with the same grant."""
+    """Define a unit with a store, one that imports its group and one that does not; both have a role with the same grant."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Sharing")
     network = Network.create(availability_zones=2)
@@ -143,7 +143,7 @@ def _as(cloud: "Cloud", role: str) -> Callable[[str], Any]:
 def test_another_unit_reads_what_it_has_imported(
     cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup]
 ) -> None:
-    """Catalog, object and key; it writes nothing. By the same policy a unit that has not imported is denied the key."""
+    """Reads catalog, object and key and cannot write; with the same policy, a unit without the import is denied the key."""
     from mlops_local.stacks.deployer import deploy, destroy
 
     assembly = _sharing(tmp_path, group())
@@ -165,7 +165,7 @@ def test_another_unit_reads_what_it_has_imported(
 def test_the_alarm_rings_for_old_events_and_not_for_a_table_without_rows(
     cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup], wait_for: Callable[..., Any]
 ) -> None:
-    """Schedule, function, metric and alarm by themselves, hour after hour."""
+    """Schedule, function, metric and alarm work together, hour after hour."""
     from mlops_local.stacks.deployer import deploy, destroy
 
     assembly = _assembly(tmp_path, group(freshness=timedelta(days=2)), FeatureAccess.IAM, "lake-alarm")
@@ -191,7 +191,7 @@ def test_the_alarm_rings_for_old_events_and_not_for_a_table_without_rows(
 def test_a_store_is_deployed_measured_and_changed_in_place(
     cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup], access: FeatureAccess
 ) -> None:
-    """Sort order and ids as declared; an empty table has no age, a filled one has; another owner keeps table and rows."""
+    """Sort order and ids are as declared; an empty table has no age, a filled one has; a changed owner keeps table and rows."""
     from mlops_local.stacks.deployer import deploy, destroy
     from mlops_local.stacks.recorded_types import list_recorded
 

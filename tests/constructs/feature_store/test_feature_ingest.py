@@ -1,4 +1,4 @@
-"""What ingests batches as they arrive: a function for small ones, a Glue job for large ones."""
+"""Ingestion of delivered batches: a function for small ones, a Glue job for large ones."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def _end(arn: Any) -> str:
 
 
 def test_without_it_nothing_is_defined(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """A store that only clients write to pays for no function."""
+    """A store for clients only defines no function."""
     store = define_store(group())
 
     assert store.incoming_bucket is None
@@ -68,7 +68,7 @@ def test_without_it_nothing_is_defined(define_store: DefineStore, group: Group, 
 def test_a_batch_goes_from_its_bucket_to_the_function(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """A bucket that no table shares, S3's event on the default bus, a queue with dead letters and their alarm."""
+    """Defines a dedicated bucket, S3's event on the default bus, and a queue with dead letters and their alarm."""
     store = define_store(group(), ingest=FeatureIngest(retention=cdk.Duration.days(7)))
 
     bucket = _one(resources(store, "AWS::S3::Bucket"), "FeaturesIngestBatches")
@@ -86,7 +86,7 @@ def test_a_batch_goes_from_its_bucket_to_the_function(
 
 
 def test_the_function_knows_limits_and_groups(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """Limits come by environment, the declaration as a file of its zip: another group is another zip."""
+    """Limits are environment variables and the declaration is a file in the zip: another group changes the zip."""
     keys = set()
     for groups in ([group()], [group(), group("sales")]):
         store = define_store(
@@ -112,7 +112,7 @@ def test_the_function_knows_limits_and_groups(define_store: DefineStore, group: 
 def test_the_function_reads_batches_writes_reports_and_appends(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """It deletes nothing, and puts no batch of its own."""
+    """It deletes nothing and writes no batch itself."""
     store = define_store(group(), ingest=FeatureIngest())
 
     statements = _statements(resources(store, "AWS::IAM::ManagedPolicy"), "FeaturesIngestSmallRolePolicy")
@@ -126,7 +126,7 @@ def test_the_function_reads_batches_writes_reports_and_appends(
 
 
 def test_lake_formation_lets_the_function_write(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """Its statements alone would not do."""
+    """Without Lake Formation permissions its statements are insufficient."""
     store = define_store(group(), ingest=FeatureIngest(), access=FeatureAccess.LAKE_FORMATION)
 
     permissions = resources(store, "AWS::LakeFormation::PrincipalPermissions").values()
@@ -135,7 +135,7 @@ def test_lake_formation_lets_the_function_write(define_store: DefineStore, group
 
 
 def test_who_delivers_reaches_batches_and_reports_of_its_tables(define_store: DefineStore, group: Group) -> None:
-    """Neither other tables' batches nor any table."""
+    """Cannot read other tables' batches, or any table."""
     store = define_store(group(), group("sales"), ingest=FeatureIngest())
     role = iam.Role(store, "Producer", assumed_by=iam.AccountRootPrincipal())
 
@@ -152,7 +152,7 @@ def test_who_delivers_reaches_batches_and_reports_of_its_tables(define_store: De
 
 
 def test_fails_to_let_a_group_be_delivered_that_is_not_there(define_store: DefineStore, group: Group) -> None:
-    """The message lists those that there are."""
+    """The message lists the existing groups."""
     store = define_store(group(), ingest=FeatureIngest())
 
     with pytest.raises(ValidationError, match="UnknownFeatureGroup: group must be one of 'stock_v1', got 'sales_v1'"):
@@ -160,7 +160,7 @@ def test_fails_to_let_a_group_be_delivered_that_is_not_there(define_store: Defin
 
 
 def test_a_network_without_glue_gets_its_endpoint_at_a_price(tmp_path: Path, group: Group) -> None:
-    """Only where it is needed: a network with the default endpoints has it."""
+    """Networks with the default endpoints already have it."""
     for endpoints, expected in ((("events", "kms", "glue"), 3), (("events", "kms"), 3)):
         write_lock([group()], tmp_path / "features.lock.json")
         stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="eu-west-1"))
@@ -197,7 +197,7 @@ def test_a_network_without_glue_gets_its_endpoint_at_a_price(tmp_path: Path, gro
     ],
 )
 def test_fails_on_a_number_that_is_not_possible(arguments: dict[str, Any], problem: str) -> None:
-    """Batches are never kept longer than their keys are remembered."""
+    """Rejects invalid limits, such as batches kept longer than their idempotency keys."""
     with pytest.raises(ValidationError) as error:
         FeatureIngest(**arguments)
     assert str(error.value) == f"InvalidFeatureIngest: {problem}"
@@ -205,7 +205,7 @@ def test_fails_on_a_number_that_is_not_possible(arguments: dict[str, Any], probl
 
 @pytest.fixture(params=[Profile.DEVELOPMENT, Profile.PRODUCTION], ids=lambda profile: profile.name)
 def app(request: pytest.FixtureRequest, tmp_path: Path, group: Group) -> Iterator[cdk.App]:
-    """A store with everything that ingests, in one profile."""
+    """A store with function and job, in one profile."""
     write_lock([group()], tmp_path / "features.lock.json")
     made = cdk.App()
     stack = cdk.Stack(made, "S", env=cdk.Environment(account="123456789012", region="eu-west-1"))
@@ -222,7 +222,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path, group: Group) -> Iterato
 
 
 def test_nothing_is_left_to_ask(app: cdk.App) -> None:
-    """Six packs find nothing that is not acknowledged, and each acknowledgement covers something."""
+    """Six packs report nothing unacknowledged, and each acknowledgement is used."""
     (stack,) = check(app).stacks
 
     assert stack.problems == []
@@ -236,7 +236,7 @@ def _store(define_store: DefineStore, group: Group, job: GlueIngestJob | None = 
 def test_the_job_is_encrypted_bounded_and_installs_nothing_from_an_index(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """Glue 5.0 with wheels from S3; it neither retries nor remembers what it read."""
+    """Glue 5.0 installs wheels from S3, and neither retries nor uses job bookmarks."""
     job = GlueIngestJob(worker_type="G.2X", number_of_workers=5, timeout=cdk.Duration.hours(1), max_concurrent_runs=2)
     store = _store(define_store, group, job)
 
@@ -259,7 +259,7 @@ def test_the_job_is_encrypted_bounded_and_installs_nothing_from_an_index(
 
 
 def test_the_arguments_are_those_of_its_module(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """What the module requires comes from the job or from the function that starts it, and Glue knows the rest."""
+    """The job or the function that starts it sets every required argument; Glue sets the others."""
     source = (_assets._SOURCES / "mlops_runtime" / "jobs" / "ingest_spark.py").read_text()
     required = re.findall(
         r'"(\w+)"', source.partition("ArgumentParser(")[2].partition("for name in (")[2].partition(")")[0]
@@ -273,7 +273,7 @@ def test_the_arguments_are_those_of_its_module(define_store: DefineStore, group:
 
 
 def test_script_and_package_hold_what_the_module_imports(tmp_path: Path) -> None:
-    """The package alone satisfies every import of this project."""
+    """The package contains every import of this project."""
     package = _assets.job_package("ingest_spark")
 
     names = {str(path.relative_to(package)) for path in package.rglob("*.py")}
@@ -289,7 +289,7 @@ def test_script_and_package_hold_what_the_module_imports(tmp_path: Path) -> None
 def test_the_function_may_start_the_job_and_knows_its_name(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """This job and no other."""
+    """The function may start only this job."""
     store = _store(define_store, group)
 
     (name,) = resources(store, "AWS::Glue::Job")
@@ -305,7 +305,7 @@ def test_the_function_may_start_the_job_and_knows_its_name(
 def test_the_job_reads_its_own_assets_and_appends(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """Named objects of the bootstrap bucket, no batch of its own; of a table it deletes data files alone, never metadata."""
+    """Reads named objects of the bootstrap bucket and writes no batch; deletes only data files of a table, never metadata."""
     store = _store(define_store, group)
 
     statements = _one(resources(store, "AWS::IAM::ManagedPolicy"), "IngestLargeRolePolicy")["PolicyDocument"][
@@ -334,7 +334,7 @@ def _list(value: Any) -> list[Any]:
 def test_its_nodes_reach_each_other_and_services_only(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """Glue asks for a group that admits itself."""
+    """Glue requires a self-referencing security group."""
     store = _store(define_store, group)
 
     groups = [name for name in resources(store, "AWS::EC2::SecurityGroup") if "IngestLargeGroup" in name]
@@ -346,7 +346,7 @@ def test_its_nodes_reach_each_other_and_services_only(
 
 
 def test_a_failed_run_is_a_dead_letter(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """The alarm on the dead letters tells the unit's topic."""
+    """The dead-letter alarm notifies the unit's topic."""
     store = _store(define_store, group)
 
     rule = _one(resources(store, "AWS::Events::Rule"), "IngestLargeFailed")
@@ -356,7 +356,7 @@ def test_a_failed_run_is_a_dead_letter(define_store: DefineStore, group: Group, 
 
 
 def test_lake_formation_lets_the_job_write(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """As the function."""
+    """The job gets the same permissions as the function."""
     store = _store(define_store, group, access=FeatureAccess.LAKE_FORMATION)
 
     permissions = resources(store, "AWS::LakeFormation::PrincipalPermissions").values()
@@ -365,7 +365,7 @@ def test_lake_formation_lets_the_job_write(define_store: DefineStore, group: Gro
 
 
 def test_the_network_gets_an_endpoint_for_logs_at_a_price(tmp_path: Path, group: Group) -> None:
-    """A job writes its logs through its network, a function does not."""
+    """Jobs write logs through their network, functions do not."""
     write_lock([group()], tmp_path / "features.lock.json")
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="eu-west-1"))
     unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create())
@@ -393,13 +393,13 @@ def test_the_network_gets_an_endpoint_for_logs_at_a_price(tmp_path: Path, group:
     ],
 )
 def test_fails_on_a_number_of_the_job_that_is_not_possible(arguments: dict[str, Any], problem: str) -> None:
-    """Streaming's small workers run no batches."""
+    """Rejects invalid settings, such as the small workers of streaming jobs."""
     with pytest.raises(ValidationError, match=f"InvalidGlueIngestJob: {problem}"):
         GlueIngestJob(**arguments)
 
 
 def test_fails_when_the_wheels_are_not_built(define_store: DefineStore, group: Group, wheels: Path) -> None:
-    """Synthesis never fetches; it names the command that does."""
+    """Synthesis downloads nothing; the error names the command."""
     wheels.unlink()
 
     with pytest.raises(
@@ -411,7 +411,7 @@ def test_fails_when_the_wheels_are_not_built(define_store: DefineStore, group: G
 def test_it_deploys_to_the_embedded_cloud_which_runs_it_where_spark_is(
     cloud: Cloud, tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Job, connection and role are made, the security configuration is recorded; a run is refused by name."""
+    """Creates job, connection and role, records the security configuration; rejects a run by name without Spark."""
     python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
     (python / "pyarrow-26.0.1.dist-info").mkdir()
     (python / "pyarrow-26.0.1.dist-info" / "METADATA").write_text("Name: pyarrow\n")

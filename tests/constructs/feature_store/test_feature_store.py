@@ -1,4 +1,4 @@
-"""The feature store."""
+"""The feature store construct."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def lock_file(tmp_path: Path) -> Path:
 
 
 def test_one_table_a_group_in_the_units_database(lock_file: Path) -> None:
-    """Names follow unit, group and version; hyphens are none of Glue's."""
+    """Names consist of unit, group and version, without hyphens, which Glue rejects."""
     stack, store = _store(lock_file, _group("stock"), _group("sales"))
 
     assert store.database_name == "demand_eu_features"
@@ -71,7 +71,7 @@ def test_one_table_a_group_in_the_units_database(lock_file: Path) -> None:
 
 
 def test_the_command_finds_database_and_buckets(lock_file: Path) -> None:
-    """By one parameter of the unit."""
+    """Publishes one parameter of the unit."""
     stack, store = _store(lock_file, _group("stock"), _group("sales"))
     parameters = Template.from_stack(stack).find_resources(
         "AWS::SSM::Parameter", {"Properties": {"Name": "/mlops/demand-eu/features"}}
@@ -85,7 +85,7 @@ def test_the_command_finds_database_and_buckets(lock_file: Path) -> None:
 
 
 def test_production_keeps_tables_and_maintains_them(lock_file: Path) -> None:
-    """Compaction and orphan removal run, each confined to its table; snapshots are never expired."""
+    """Compaction and orphan removal run per table; snapshots never expire."""
     stack, _ = _store(lock_file, _group("stock"))
 
     template = Template.from_stack(stack)
@@ -110,7 +110,7 @@ def test_production_keeps_tables_and_maintains_them(lock_file: Path) -> None:
 
 
 def test_development_deletes_tables_and_disables_retention_alone(lock_file: Path) -> None:
-    """So that an optimizer of the whole catalog expires nothing; its role may do nothing."""
+    """No optimizer of the catalog can expire snapshots; the role has no permissions."""
     stack, _ = _store(lock_file, _group("stock"), profile=Profile.DEVELOPMENT)
 
     template = Template.from_stack(stack)
@@ -126,7 +126,7 @@ def test_development_deletes_tables_and_disables_retention_alone(lock_file: Path
 
 
 def test_manifests_cannot_be_deleted_for_a_year_in_production(lock_file: Path) -> None:
-    """Rows and sets can: an erasure must be able to remove them."""
+    """Rows and sets can be deleted, as an erasure must remove them."""
     stack, store = _store(lock_file, _group("stock"))
 
     buckets = Template.from_stack(stack).find_resources("AWS::S3::Bucket")
@@ -152,7 +152,7 @@ def test_nothing_is_locked_in_development(lock_file: Path) -> None:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_snapshots_expire_only_where_somebody_asked(lock_file: Path, profile: Profile) -> None:
-    """In either profile, with all of Glue's defaults named, and a warning whose id callers acknowledge."""
+    """In either profile, with explicit Glue defaults and a warning that callers must acknowledge."""
     stack, _ = _store(lock_file, _group("stock"), profile=profile, snapshot_retention=cdk.Duration.days(120))
 
     template = Template.from_stack(stack)
@@ -172,7 +172,7 @@ def test_snapshots_expire_only_where_somebody_asked(lock_file: Path, profile: Pr
     ("retention", "got"), [(cdk.Duration.days(89), "89 days"), (cdk.Duration.hours(2401), "100 days 1 hour")]
 )
 def test_fails_on_a_retention_that_would_forget_keys(lock_file: Path, retention: cdk.Duration, got: str) -> None:
-    """An idempotency key is remembered for 90 days."""
+    """Idempotency keys must be kept for 90 days."""
     with pytest.raises(
         ValidationError, match=f"snapshot_retention must be whole days, at least 91, got {got}; snapshots contain the"
     ):
@@ -185,7 +185,7 @@ _OWNED = {"cost_center": "42"}
 def _changed(
     folder: Path, profile: Profile, unit: dict[str, str], group: dict[str, Any], store: dict[str, Any]
 ) -> ChangedTemplate:
-    """The template with changed arguments of unit, group and store."""
+    """Return the template with changed arguments of unit, group and store."""
     path = folder / "features.lock.json"
     declared = replace(
         _group("stock", *group.get("features", ("on_hand",))), **{k: v for k, v in group.items() if k != "features"}
@@ -199,7 +199,7 @@ def _changed(
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> dict[Profile, ChangedTemplate]:
-    """The template that each change is compared with, by profile."""
+    """The template before each change, by profile."""
     return {profile: _changed(tmp_path_factory.mktemp("before"), profile, {}, {}, {}) for profile in Profile}
 
 
@@ -239,7 +239,7 @@ def test_no_table_is_replaced_by_what_people_change(
     changes: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
-    """Tags, descriptions, owners, roles, new features: by CloudFormation's registry schemas each is done in place."""
+    """Tags, descriptions, owners, roles and new features update in place, by CloudFormation's registry schemas."""
     after = _changed(tmp_path, profile, unit, changes, options)
 
     found = compare("S", before[profile], after, SCHEMAS)
@@ -250,7 +250,7 @@ def test_no_table_is_replaced_by_what_people_change(
 
 
 def test_a_changed_name_is_seen_as_a_replacement(tmp_path: Path) -> None:
-    """Otherwise the test above could not fail: the name of a table is create-only."""
+    """Counterexample of the test above: a table's name is create-only."""
     found = [
         ChangedTemplate(
             document={
@@ -268,7 +268,7 @@ def _actions(statements: list[iam.PolicyStatement]) -> set[str]:
 
 
 def test_rights_grow_from_reading_to_building(lock_file: Path) -> None:
-    """Readers write nothing, writers delete nothing, builders write only metadata of tables."""
+    """Readers write nothing, writers delete nothing, builders write only table metadata."""
     stack, store = _store(lock_file, _group("stock"))
 
     assert not [
@@ -292,7 +292,7 @@ def test_rights_grow_from_reading_to_building(lock_file: Path) -> None:
 
 
 def test_catalog_rights_name_the_tables(lock_file: Path) -> None:
-    """Catalog, database and each table, no pattern."""
+    """Names catalog, database and each table without wildcards."""
     stack, store = _store(lock_file, _group("stock"))
 
     arns = [a["Fn::Join"][1][-1] for a in stack.resolve(store.read_statements()[0].resources)]
@@ -303,7 +303,7 @@ def test_catalog_rights_name_the_tables(lock_file: Path) -> None:
 @pytest.mark.parametrize("method", ["grant_read", "grant_write", "grant_build_training_sets"])
 @pytest.mark.parametrize("kind", ["role", "user"])
 def test_grants_reach_callers(lock_file: Path, method: str, kind: str) -> None:
-    """The grant is whole: catalog, objects and key."""
+    """Grants include catalog, objects and key."""
     stack, store = _store(lock_file, _group("stock"))
     grantees: dict[str, iam.IGrantable] = {
         "role": iam.Role(stack, "Caller", assumed_by=iam.AccountRootPrincipal()),
@@ -329,13 +329,13 @@ def test_grants_reach_callers(lock_file: Path, method: str, kind: str) -> None:
 
 
 def test_fails_without_a_lock_file(tmp_path: Path) -> None:
-    """The message names the command that makes it."""
+    """The message names the command that creates it."""
     with pytest.raises(ValidationError, match=r"InvalidFeatureStore: no lock file at .*mlops features lock"):
         _store(tmp_path / "features.lock.json", _group("stock"))
 
 
 def test_fails_when_a_column_is_not_locked(lock_file: Path) -> None:
-    """An id is given in git, never at deployment."""
+    """Ids are assigned in git, never at deployment."""
     with pytest.raises(ValidationError, match=r"stock_v1: .* lock file.*sold"):
         _store(lock_file, _group("stock", "on_hand", "sold"))
 
@@ -347,13 +347,13 @@ def test_fails_on_two_groups_of_one_table(lock_file: Path) -> None:
 
 
 def test_fails_without_groups(lock_file: Path) -> None:
-    """An empty store is a mistake."""
+    """Rejects an empty store."""
     with pytest.raises(ValidationError, match="groups must have at least one feature group, got none"):
         _store(lock_file)
 
 
 def test_fails_on_arguments_of_other_types(lock_file: Path) -> None:
-    """All of them at once, with what is allowed; a number is not a path, and a timedelta is not a duration of CDK."""
+    """Reports all at once with the allowed types; a number is not a path, a timedelta not a CDK duration."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
     wrong: dict[str, Any] = {
@@ -393,7 +393,7 @@ def test_fails_on_arguments_of_other_types(lock_file: Path) -> None:
     ],
 )
 def test_fails_on_what_is_no_group(lock_file: Path, groups: Any, problem: str) -> None:
-    """Of a store, and of a grant of its groups."""
+    """Rejects other types as groups of a store and of a grant."""
     stack, store = _store(lock_file, _group("stock"))
     unit = BusinessUnit(stack, "Other", name="other", profile=Profile.DEVELOPMENT)
 
@@ -404,7 +404,7 @@ def test_fails_on_what_is_no_group(lock_file: Path, groups: Any, problem: str) -
 
 
 def test_fails_on_a_group_of_another_store(lock_file: Path) -> None:
-    """The message lists those that there are."""
+    """The message lists the store's groups."""
     _, store = _store(lock_file, _group("stock"))
 
     with pytest.raises(ValidationError, match="UnknownFeatureGroup: group must be one of 'stock_v1', got 'sales_v1'"):
@@ -412,7 +412,7 @@ def test_fails_on_a_group_of_another_store(lock_file: Path) -> None:
 
 
 def test_columns_added_at_the_end_keep_the_table(lock_file: Path) -> None:
-    """A nullable column is an update in place: same logical id, same name, ids go on."""
+    """Adding a nullable column updates in place: same logical id, same name, continued ids."""
     before, _ = _store(lock_file, _group("stock"))
     write_lock([_group("stock", "on_hand", "sold")], lock_file)
     after, _ = _store(lock_file, _group("stock", "on_hand", "sold"))

@@ -1,4 +1,4 @@
-"""The age of feature tables: who measures it, and when an alarm rings."""
+"""Ages of feature tables: measurement and alarms."""
 
 import json
 from datetime import timedelta
@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 
 
 def test_without_freshness_nothing_is_measured(define_store: Any, group: Any, resources: Any) -> None:
-    """Each metric costs money: a group that asks for no alarm has none."""
+    """Groups without an alarm have no metric, as each costs money."""
     store = define_store(group("stock"))
 
     assert store.freshness_function is None
@@ -22,7 +22,7 @@ def test_without_freshness_nothing_is_measured(define_store: Any, group: Any, re
 
 
 def test_one_function_measures_the_groups_that_declare_it(define_store: Any, group: Any, resources: Any) -> None:
-    """Every hour, and it is told which."""
+    """Runs every hour for the declared groups."""
     store = define_store(group("stock", freshness=DAY), group("sales"), group("price", freshness=2 * DAY))
 
     (function,) = (p for name, p in resources(store, "AWS::Lambda::Function").items() if "Freshness" in name)
@@ -35,7 +35,7 @@ def test_one_function_measures_the_groups_that_declare_it(define_store: Any, gro
 
 
 def test_the_function_reads_metadata_alone(define_store: Any, group: Any, resources: Any) -> None:
-    """No row, no other table, no other namespace."""
+    """Reads no row, other table or other namespace."""
     store = define_store(group("stock", freshness=DAY), group("sales"))
 
     (policy,) = (p for name, p in resources(store, "AWS::IAM::ManagedPolicy").items() if "FreshnessRolePolicy" in name)
@@ -54,7 +54,7 @@ def test_the_function_reads_metadata_alone(define_store: Any, group: Any, resour
 def test_an_alarm_looks_back_two_runs(
     define_store: Any, group: Any, resources: Any, hours: int, period: int, periods: int
 ) -> None:
-    """At most seven days, which CloudWatch allows; one old datapoint rings.
+    """Evaluates at most seven days, as CloudWatch allows; one old datapoint raises the alarm.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     """
@@ -71,7 +71,7 @@ def test_an_alarm_looks_back_two_runs(
 def test_silence_is_told_but_a_table_without_rows_rings_for_nobody(
     define_store: Any, group: Any, resources: Any
 ) -> None:
-    """A new alarm has insufficient data and no transition; only one that had data can fall back to it."""
+    """A new alarm has INSUFFICIENT_DATA without a transition; only alarms that had data return to it."""
     store = define_store(group("stock", freshness=DAY))
 
     (alarm,) = (a for a in resources(store, "AWS::CloudWatch::Alarm").values() if a.get("MetricName") == "FeatureAge")
@@ -83,7 +83,7 @@ def test_silence_is_told_but_a_table_without_rows_rings_for_nobody(
 
 
 def test_the_metric_is_the_alarms(define_store: Any, group: Any) -> None:
-    """For dashboards of others."""
+    """The metric can be used in other dashboards."""
     stock, sales = group("stock", freshness=DAY), group("sales")
     store = define_store(stock, sales)
 
@@ -119,6 +119,6 @@ def test_the_metric_is_the_alarms(define_store: Any, group: Any) -> None:
 def test_fails_on_ages_that_cannot_be_watched(
     define_store: Any, group: Any, freshness: timedelta | None, schedule: cdk.Duration | None, message: str
 ) -> None:
-    """Neither below an hour nor seldomer than an alarm can look back."""
+    """Rejects ages below an hour, and those longer than an alarm can evaluate."""
     with pytest.raises(ValidationError, match=message):
         define_store(group("stock", freshness=freshness), freshness_interval=schedule)

@@ -1,4 +1,4 @@
-"""Tables as CloudFormation takes them."""
+"""Glue tables in the form that CloudFormation accepts."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def ruleset(resources: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_only_the_iceberg_table_input_is_used(table: dict[str, Any]) -> None:
-    """``TableInput`` beside it is refused, and instead of it loses the table at its first update."""
+    """CloudFormation rejects an additional ``TableInput``; with it alone the first update breaks the table."""
     assert set(table) == {"CatalogId", "DatabaseName", "Name", "OpenTableFormatInput"}
     iceberg = table["OpenTableFormatInput"]["IcebergInput"]
     assert (iceberg["MetadataOperation"], iceberg["Version"]) == ("CREATE", "2")
@@ -66,7 +66,7 @@ def test_only_the_iceberg_table_input_is_used(table: dict[str, Any]) -> None:
 
 
 def test_fields_have_the_ids_of_the_lock_file(table: dict[str, Any]) -> None:
-    """Entities, times and ingest id, then features; times carry a zone."""
+    """Columns are entities, times and ingest id, then features; times have a zone."""
     schema = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["Schema"]
 
     assert [(f["Id"], f["Name"], f["Type"], f["Required"]) for f in schema["Fields"]] == [
@@ -84,7 +84,7 @@ def test_fields_have_the_ids_of_the_lock_file(table: dict[str, Any]) -> None:
 
 
 def iceberg_input(group: FeatureGroup) -> dict[str, Any]:
-    """Return what a template declares of a group's Iceberg table."""
+    """Return a template's declaration of a group's Iceberg table."""
     stack = cdk.Stack(cdk.App(), "S")
     database = glue.CfnDatabase(
         stack,
@@ -101,7 +101,7 @@ def iceberg_input(group: FeatureGroup) -> dict[str, Any]:
 
 
 def test_lists_are_json_and_decimals_text() -> None:
-    """As Iceberg's specification writes types; what a list holds has an id too, and the table says how long vectors are."""
+    """Types follow Iceberg's specification; list elements have ids, and table properties the lengths of vectors."""
     features = (
         Feature("price", "decimal(9,2)", "x", nullable=True),
         Feature("tags", "list<string>", "x", nullable=True),
@@ -116,20 +116,20 @@ def test_lists_are_json_and_decimals_text() -> None:
 
 
 def test_rows_are_partitioned_by_month_of_event_time(table: dict[str, Any]) -> None:
-    """Partition ids start at 1000 and are never used twice."""
+    """Partition field ids start at 1000 and are never reused."""
     spec = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["PartitionSpec"]
 
     assert spec["Fields"] == [{"FieldId": 1000, "SourceId": 3, "Name": "event_time_month", "Transform": "month"}]
 
 
 def test_a_group_may_ask_for_days() -> None:
-    """The lock file holds which, so that a later declaration cannot change it."""
+    """The lock file stores the partitioning, so later declarations cannot change it."""
     spec = iceberg_input(replace(GROUP, partition="day"))["PartitionSpec"]
     assert spec["Fields"] == [{"FieldId": 1000, "SourceId": 3, "Name": "event_time_day", "Transform": "day"}]
 
 
 def test_files_are_sorted_by_entities_and_event_time(table: dict[str, Any]) -> None:
-    """By ids of the lock file; order 0 is Iceberg's unsorted one.
+    """Uses ids of the lock file; order 0 is Iceberg's unsorted order.
 
     See: https://iceberg.apache.org/spec/#sorting
     """
@@ -144,7 +144,7 @@ def test_files_are_sorted_by_entities_and_event_time(table: dict[str, Any]) -> N
 
 
 def test_constraints_are_a_ruleset_of_the_table(ruleset: dict[str, Any]) -> None:
-    """Its name is create-only, so it follows from database and table alone.
+    """Its name is create-only and derives from database and table alone.
 
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-glue-dataqualityruleset.html
     """
@@ -156,7 +156,7 @@ def test_constraints_are_a_ruleset_of_the_table(ruleset: dict[str, Any]) -> None
 
 
 def test_fails_when_constraints_are_more_than_glue_takes() -> None:
-    """The error is the construct's, and says what to shorten."""
+    """The construct's error says what to shorten."""
     stack = cdk.Stack(cdk.App(), "S")
     allowed = tuple(f"{number:060}" for number in range(1200))
     group = replace(GROUP, features=(Feature("kind", "string", "kind", allowed=allowed),))
@@ -169,7 +169,7 @@ def test_fails_when_constraints_are_more_than_glue_takes() -> None:
 
 
 def test_readers_learn_key_and_ttl_from_properties(table: dict[str, Any]) -> None:
-    """A client without the declaration reads them from the table."""
+    """Clients without the declaration read them from the table."""
     properties = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["Properties"]
 
     assert properties == GROUP.properties | WRITE_PROPERTIES

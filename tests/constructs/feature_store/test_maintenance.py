@@ -1,4 +1,4 @@
-"""What maintains a deployed store's tables once a day."""
+"""Daily maintenance of a deployed store's tables."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def _named(found: dict[str, dict[str, Any]], part: str) -> dict[str, Any]:
 def test_a_store_that_takes_batches_is_maintained_daily(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """All of its tables, by a function that may delete below them and nowhere else."""
+    """Maintains all of its tables, by a function that may delete only below them."""
     store = define_store(group(), group("sales"), ingest=FeatureIngest())
 
     function = _named(resources(store, "AWS::Lambda::Function"), "FeaturesMaintenance")
@@ -42,7 +42,7 @@ def test_a_store_that_takes_batches_is_maintained_daily(
 def test_a_store_of_clients_alone_is_maintained_by_hand(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """It needs no layer."""
+    """Needs no layer."""
     store = define_store(group())
     assert not [name for name in resources(store, "AWS::Lambda::Function") if "Maintenance" in name]
     assert not resources(store, "AWS::Lambda::LayerVersion")
@@ -59,7 +59,7 @@ def test_a_store_of_clients_alone_is_maintained_by_hand(
 def test_a_store_that_asks_for_it_is_maintained_daily(
     define_store: DefineStore, group: Group, resources: Resources, given: dict[str, Any], layers: int
 ) -> None:
-    """With one layer, however many functions load it."""
+    """Functions of a store share one layer."""
     store = define_store(group(), **given)
     function = _named(resources(store, "AWS::Lambda::Function"), "FeaturesMaintenance")
     assert len(function["Layers"]) == 1
@@ -67,14 +67,14 @@ def test_a_store_that_asks_for_it_is_maintained_daily(
 
 
 def test_online_groups_bring_it(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """The function that publishes them loads the layer anyway."""
+    """The function that publishes online rows needs the layer anyway."""
     store = define_store(group(online=True))
     assert _named(resources(store, "AWS::Events::Rule"), "FeaturesMaintenanceSchedule")
     assert len(resources(store, "AWS::Lambda::LayerVersion")) == 1
 
 
 def test_it_can_be_left_to_another(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """A pipeline that runs the command, for example."""
+    """Leaves maintenance to a pipeline that runs the command, for example."""
     store = define_store(group(), ingest=FeatureIngest(), maintenance=False)
     assert not [name for name in resources(store, "AWS::Lambda::Function") if "Maintenance" in name]
 
@@ -82,7 +82,7 @@ def test_it_can_be_left_to_another(define_store: DefineStore, group: Group, reso
 def test_lake_formation_lets_the_function_rewrite(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """Its statements alone would not do."""
+    """Without Lake Formation permissions its statements are insufficient."""
     store = define_store(group(), ingest=FeatureIngest(), access=FeatureAccess.LAKE_FORMATION)
 
     permissions = resources(store, "AWS::LakeFormation::PrincipalPermissions").values()
@@ -93,7 +93,7 @@ def test_lake_formation_lets_the_function_rewrite(
 def test_builds_by_athena_let_it_remove_what_they_leave(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """Two grants bring the rights once; without one it knows no training sets."""
+    """Two grants add the statements once; without a grant the function knows no training sets."""
     store = define_store(group(), ingest=FeatureIngest())
     for name in ("One", "Other"):
         store.grant_build_by_athena(iam.Role(cdk.Stack.of(store), name, assumed_by=iam.AccountRootPrincipal()))

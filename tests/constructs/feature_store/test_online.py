@@ -1,4 +1,4 @@
-"""The online store's table and grants, and rows published and read under them on the embedded cloud."""
+"""The online store's table and grants, and publishing and reading under them on the embedded cloud."""
 
 import json
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ def _group(name: str) -> FeatureGroup:
 
 
 def _stack(app: cdk.App, profile: Profile = Profile.DEVELOPMENT) -> cdk.Stack:
-    """Define the table, a publisher of everything and a reader of stock."""
+    """Define the table, a publisher of all groups and a reader of stock."""
     stack = cdk.Stack(app, "Online")
     unit = BusinessUnit(stack, "Unit", name="online", profile=profile)
     table = _online.define_online_table(stack, "Table", business_unit=unit)
@@ -56,7 +56,7 @@ def _stack(app: cdk.App, profile: Profile = Profile.DEVELOPMENT) -> cdk.Stack:
     ("profile", "policy"), [(Profile.PRODUCTION, "RetainExceptOnCreate"), (Profile.DEVELOPMENT, "Delete")]
 )
 def test_the_table_has_the_adapters_key_and_time_to_live(profile: Profile, policy: str) -> None:
-    """Partition key and TTL are those of the items; encrypted, recoverable, on demand, kept in PRODUCTION."""
+    """Partition key and TTL match the items; encrypted, recoverable, on demand, retained in PRODUCTION."""
     template = Template.from_stack(_stack(cdk.App(), profile))
 
     template.has_resource(
@@ -75,7 +75,7 @@ def test_the_table_has_the_adapters_key_and_time_to_live(profile: Profile, polic
 
 
 def test_rights_are_the_calls_of_the_adapter_and_reach_the_tables_named() -> None:
-    """Readers read and publishers write; neither scans, and a reader of one group is confined to its keys."""
+    """Readers read and publishers write; neither scans, and a reader of one group is limited to its keys."""
     policies = Template.from_stack(_stack(cdk.App())).find_resources("AWS::IAM::Policy").values()
     statements: list[dict[str, Any]] = [
         s for policy in policies for s in policy["Properties"]["PolicyDocument"]["Statement"]
@@ -94,7 +94,7 @@ def test_rights_are_the_calls_of_the_adapter_and_reach_the_tables_named() -> Non
 
 
 def test_a_store_has_the_table_where_it_is_asked_for(define_store: Any, group: Any, resources: Any) -> None:
-    """Opt-in; grants for a group are confined to its keys, and need the table and the group."""
+    """Opt-in; grants for a group are limited to its keys, and require table and group."""
     plain, store = define_store(group("stock")), define_store(group("stock"), group("sales"), online=True)
 
     assert plain.online_table is None
@@ -124,7 +124,7 @@ def test_a_store_has_the_table_where_it_is_asked_for(define_store: Any, group: A
 
 @pytest.mark.usefixtures("wheels")
 def test_an_online_group_brings_table_and_function(define_store: Any, group: Any, resources: Any) -> None:
-    """The flag on the group is enough; the function hears of its tables alone, and reads no item of an entity."""
+    """The group's flag suffices; the function receives events of its tables only, and reads no item."""
     store = define_store(group("stock", online=True), group("sales"))
     assert store.online_table is not None
     (rule,) = (r for r in resources(store, "AWS::Events::Rule").values() if "subject" in str(r))
@@ -148,7 +148,7 @@ def test_an_online_group_brings_table_and_function(define_store: Any, group: Any
 
 
 def test_whoever_erases_forgets_there_too(define_store: Any, group: Any, resources: Any) -> None:
-    """Items by whole keys and by parts, which a scan of the keys finds; a store without the table adds no right."""
+    """Deletes items by whole keys, and by partial ones after a scan; a store without the table grants no more."""
     plain, store = define_store(group("stock")), define_store(group("stock"), online=True)
 
     for each in (plain, store):
@@ -172,7 +172,7 @@ def test_whoever_erases_forgets_there_too(define_store: Any, group: Any, resourc
 
 @pytest.mark.usefixtures("wheels")
 def test_the_units_parameter_names_what_an_erasure_has_to_reach(define_store: Any, group: Any, resources: Any) -> None:
-    """Online table and incoming bucket with its days, where there are any."""
+    """Names online table and incoming bucket with its retention, where they exist."""
     plain = define_store(group("stock"))
     store = define_store(group("stock"), online=True, ingest=FeatureIngest(retention=cdk.Duration.days(7)))
 
@@ -190,7 +190,7 @@ def test_the_units_parameter_names_what_an_erasure_has_to_reach(define_store: An
 
 @pytest.mark.cloud
 def test_rows_are_published_and_read_under_the_grants(cloud: "Cloud", tmp_path: Path) -> None:
-    """A publisher publishes both groups and reads none; a reader of one group reads it, not the other, and writes nothing."""
+    """A publisher publishes both groups and reads none; a reader of one group reads only it and writes nothing."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))
     _stack(app)
     app.synth()

@@ -1,4 +1,4 @@
-"""One unit reads another's groups: names, grants, and what boundary, role and key together allow."""
+"""A unit that reads another's groups: names, grants, and the combined effect of boundary, role and key."""
 
 import json
 from collections.abc import Mapping
@@ -31,10 +31,10 @@ TABLE = f"arn:aws:glue:{REGION}:{ACCOUNT}:table/pricing_features"
 
 
 class Reader:
-    """A unit with a role that reads, and the policies of that role with concrete ARNs."""
+    """A unit with a reading role, and the role's policies with concrete ARNs."""
 
     def __init__(self, *, is_imported: bool, group: Any, access: FeatureAccess = FeatureAccess.IAM) -> None:
-        """Define the unit ``demand``, which has imported groups of ``pricing`` or been handed its statements by hand."""
+        """Define the unit ``demand``, which imports groups of ``pricing`` or only gets its statements."""
         self.stack = cdk.Stack(cdk.App(), "Reader", env=ENVIRONMENT)
         self.unit = BusinessUnit(self.stack, "Unit", name="demand")
         importer = self.unit if is_imported else BusinessUnit(self.stack, "Other", name="other")
@@ -59,7 +59,7 @@ class Reader:
         )
 
     def decision(self, action: str, resource: str, context: Mapping[str, str]) -> str:
-        """What IAM decides for the role, within its boundary."""
+        """Return IAM's decision for the role, within its boundary."""
         document = Template.from_stack(self.stack).to_json()["Resources"]
         policies = {n: r for n, r in document.items() if r["Type"] == "AWS::IAM::ManagedPolicy"}
         role, boundary = (self._parsed(policies, part) for part in ("RolePolicy", "UnitBoundary"))
@@ -90,7 +90,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-# the evaluator takes condition keys in lower case
+# the evaluator expects lower-case condition keys
 OWNER = {"aws:resourcetag/mlops:unit": "pricing"}
 VIA_S3 = {"kms:viaservice": f"s3.{REGION}.amazonaws.com"}
 NEEDS = [
@@ -104,7 +104,7 @@ NEEDS = [
 
 @pytest.mark.parametrize(("action", "resource", "context"), NEEDS)
 def test_what_was_imported_is_read(group: Any, action: str, resource: str, context: dict[str, str]) -> None:
-    """Catalog, objects and key, although bucket and key carry the other unit's tag."""
+    """Reads catalog, objects and key, although bucket and key have the other unit's tag."""
     assert Reader(is_imported=True, group=group).decision(action, resource, context) == "Allow"
 
 
@@ -112,7 +112,7 @@ def test_what_was_imported_is_read(group: Any, action: str, resource: str, conte
 def test_what_was_not_imported_is_denied_by_the_boundary(
     group: Any, action: str, resource: str, context: dict[str, str]
 ) -> None:
-    """The role's own policy is the same: the boundary decides."""
+    """With the same role policy the boundary denies access."""
     assert Reader(is_imported=False, group=group).decision(action, resource, context) == "Deny"
 
 
@@ -133,12 +133,12 @@ def test_what_was_not_imported_is_denied_by_the_boundary(
 def test_nothing_else_of_the_other_unit_is_reached(
     group: Any, action: str, resource: str, context: dict[str, str], decision: str
 ) -> None:
-    """Not its other groups, no writing, no third unit, and its key through S3 alone."""
+    """Denies other groups, writes, a third unit, and the key except through S3."""
     assert Reader(is_imported=True, group=group).decision(action, resource, context) == decision
 
 
 def test_the_owners_key_leaves_use_to_the_accounts_policies(define_store: Any, group: Any, resources: Any) -> None:
-    """So an identity policy of the same account is enough: the key policy allows the account as such to decrypt.
+    """The key policy lets the account decrypt, so an identity policy of the same account suffices.
 
     See: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
     """
@@ -152,7 +152,7 @@ def test_the_owners_key_leaves_use_to_the_accounts_policies(define_store: Any, g
 
 
 def test_names_are_those_of_the_owner(group: Any) -> None:
-    """Database and tables as that unit's stack names them."""
+    """Database and tables have the names of the other unit's stack."""
     store = Reader(is_imported=True, group=group).store
 
     assert store.database_name == "pricing_features"
@@ -163,7 +163,7 @@ def test_names_are_those_of_the_owner(group: Any) -> None:
 
 
 def test_several_units_are_read_and_the_own_name_changes_nothing(group: Any) -> None:
-    """The boundary lists each once."""
+    """The boundary lists each unit once."""
     reader = Reader(is_imported=True, group=group)
     for unit in ("finance", "pricing", "demand"):
         reader.unit.read_from(unit)
@@ -179,7 +179,7 @@ def test_several_units_are_read_and_the_own_name_changes_nothing(group: Any) -> 
 
 @pytest.mark.parametrize("kind", ["role", "imported role", "user"])
 def test_an_imported_store_grants_reading(group: Any, kind: str) -> None:
-    """To the table that was named, with its key."""
+    """Grants the named table with its key."""
     reader = Reader(is_imported=True, group=group)
     grantees: dict[str, iam.IGrantable] = {
         "role": iam.Role(reader.stack, "Caller", assumed_by=iam.AccountRootPrincipal()),
@@ -196,7 +196,7 @@ def test_an_imported_store_grants_reading(group: Any, kind: str) -> None:
 
 
 def test_columns_of_an_imported_store_are_permitted_by_its_lake(group: Any) -> None:
-    """The permission stands in the reader's stack."""
+    """The reader's stack defines the permission."""
     reader = Reader(is_imported=True, group=group, access=FeatureAccess.LAKE_FORMATION)
     reader.store.grant_read(iam.User(reader.stack, "Caller"), columns=["cost"])
 
@@ -206,7 +206,7 @@ def test_columns_of_an_imported_store_are_permitted_by_its_lake(group: Any) -> N
 
 
 def test_attributes_may_be_tokens(group: Any) -> None:
-    """Such as parameters that the other unit's platform writes."""
+    """Accepts tokens, such as parameters of the other unit's platform."""
     stack = cdk.Stack(cdk.App(), "Reader")
     value = {name: cdk.CfnParameter(stack, name).value_as_string for name in ("Bucket", "KeyArn")}
     store = FeatureStore.from_feature_store_attributes(
@@ -224,7 +224,7 @@ def test_attributes_may_be_tokens(group: Any) -> None:
 
 
 def test_fails_without_groups_or_with_an_unknown_one(group: Any) -> None:
-    """What was not imported cannot be granted."""
+    """Only imported groups can be granted."""
     reader = Reader(is_imported=True, group=group)
 
     with pytest.raises(ValidationError, match="group must be one of 'price_v1', got 'cost_v1'"):
@@ -242,7 +242,7 @@ def test_fails_without_groups_or_with_an_unknown_one(group: Any) -> None:
 
 
 def test_a_store_publishes_what_other_stacks_of_its_unit_need(define_store: Any, group: Any, resources: Any) -> None:
-    """The buckets that CloudFormation names; the database's name follows from the unit's."""
+    """Publishes the generated bucket names; the database's name derives from the unit's."""
     store = define_store(group())
     found = resources(store, "AWS::SSM::Parameter").values()
     names = {unit_parameter("demand", "production", parameter.field) for parameter in STORE_PARAMETERS}
@@ -250,7 +250,7 @@ def test_a_store_publishes_what_other_stacks_of_its_unit_need(define_store: Any,
 
 
 def test_another_stack_of_the_unit_trains_from_its_store(group: Any) -> None:
-    """It reads, appends and builds training sets as where the store is defined; erasure and the online table stay there."""
+    """Reads, appends and builds training sets as in the defining stack; erasure and the online table stay there."""
     stack = cdk.Stack(cdk.App(), "Second", env=ENVIRONMENT)
     unit = BusinessUnit.from_name(stack, "Unit", name="demand")
     store = FeatureStore.from_name(stack, "Store", business_unit=unit, groups=[group()])
@@ -268,7 +268,7 @@ def test_another_stack_of_the_unit_trains_from_its_store(group: Any) -> None:
 
 
 def test_a_pipeline_is_not_given_a_store_that_is_only_read(group: Any) -> None:
-    """Another unit's store has no training sets of ours: its interface is not the one that is asked for."""
+    """Rejects another unit's store, whose interface has no training sets."""
     store = Reader(is_imported=True, group=group).store
     problem = problem_of("store", store, IUnitFeatureStore)
     assert problem == "store must be an IUnitFeatureStore, got a store_access.ImportedFeatureStore"

@@ -1,7 +1,4 @@
-"""Grants to read, write and build: how far they reach, and that none vanishes.
-
-Columns held back by Lake Formation: the registered location, and permissions that are never replaced under one id.
-"""
+"""Grants to read, write and build, and column permissions of Lake Formation."""
 
 import json
 from datetime import timedelta
@@ -35,7 +32,7 @@ def _with(statements: list[dict[str, Any]], action: str) -> dict[str, Any]:
 def test_a_grant_for_some_groups_reaches_no_other(
     define_store: Any, group: Any, resources: Any, method: str, below: tuple[str, ...]
 ) -> None:
-    """Catalog entries, objects and listing are those of the group's table, and for a writer its ledger's."""
+    """Covers catalog entries, objects and listing of the group's table, and of its ledger for writers."""
     store = define_store(group("stock"), group("sales"))
     role = iam.Role(store, "Caller", assumed_by=iam.AccountRootPrincipal())
 
@@ -54,7 +51,7 @@ def test_a_grant_for_some_groups_reaches_no_other(
 
 
 def test_a_grant_without_groups_reaches_all(define_store: Any, group: Any, resources: Any) -> None:
-    """One pattern for the objects of the database."""
+    """Uses one pattern for the objects of the database."""
     store = define_store(group("stock"), group("sales"))
 
     store.grant_read(iam.User(store, "Caller"))
@@ -66,7 +63,7 @@ def test_a_grant_without_groups_reaches_all(define_store: Any, group: Any, resou
 
 
 def test_builders_write_sets_manifests_and_lineage(define_store: Any, group: Any, resources: Any) -> None:
-    """Of tables they write metadata files alone, for tags; all else is written once."""
+    """Builders write only metadata files of tables, for tags; everything else is created once."""
     store = define_store(group("stock"))
 
     store.grant_build_training_sets(iam.User(store, "Caller"))
@@ -84,7 +81,7 @@ def test_builders_write_sets_manifests_and_lineage(define_store: Any, group: Any
 
 
 def test_who_may_describe_reads_no_row(define_store: Any, group: Any, resources: Any) -> None:
-    """Metadata files and manifests alone; nothing is written, and no training set is read."""
+    """Reads metadata files and manifests only; writes nothing and reads no training set."""
     store = define_store(group("stock"), group("sales"))
 
     store.grant_describe(iam.User(store, "Caller"))
@@ -100,7 +97,7 @@ def test_who_may_describe_reads_no_row(define_store: Any, group: Any, resources:
 def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
     define_store: Any, group: Any, resources: Any
 ) -> None:
-    """Versioned buckets keep what is deleted; what was erased stays on record."""
+    """Deletes all versions in versioned buckets; the record of the erasure remains."""
     store = define_store(group("stock"))
 
     store.grant_erase(iam.User(store, "Caller"))
@@ -125,7 +122,7 @@ def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_imported_role_gets_a_policy(define_store: Any, group: Any, resources: Any, method: str) -> None:
-    """Of the same account it can be attached to."""
+    """Roles of the same account get an attached policy."""
     store = define_store(group("stock"))
     role = iam.Role.from_role_arn(store, "Caller", "arn:aws:iam::123456789012:role/analyst")
 
@@ -136,7 +133,7 @@ def test_an_imported_role_gets_a_policy(define_store: Any, group: Any, resources
 
 
 def test_a_role_of_ours_keeps_the_grant_in_its_second_policy(define_store: Any, group: Any, resources: Any) -> None:
-    """ADR 5: customer managed, in the template."""
+    """Uses a customer-managed policy in the template, as ADR 5 requires."""
     store = define_store(group("stock"), group("sales"))
 
     unit = cdk.Stack.of(store).node.find_child("Unit")
@@ -171,7 +168,7 @@ def _grantees(scope: Any) -> dict[str, iam.IGrantable]:
 @pytest.mark.parametrize("kind", ["without_policy_updates", "immutable", "other account", "arn", "account", "service"])
 @pytest.mark.parametrize("method", METHODS)
 def test_fails_when_a_grant_would_vanish(define_store: Any, group: Any, kind: str, method: str) -> None:
-    """CDK says of some of these that the statement was added, and adds none."""
+    """CDK reports some of these statements as added without adding them."""
     store = define_store(group("stock"))
 
     with pytest.raises(
@@ -188,7 +185,7 @@ def test_fails_when_a_grant_would_vanish(define_store: Any, group: Any, kind: st
     ],
 )
 def test_fails_on_groups_that_there_are_not(define_store: Any, group: Any, groups: list[str], message: str) -> None:
-    """An empty list is a mistake, not everything."""
+    """An empty list is an error and does not mean all groups."""
     store = define_store(group("stock"), group("sales"))
 
     with pytest.raises(ValidationError, match=message):
@@ -196,7 +193,7 @@ def test_fails_on_groups_that_there_are_not(define_store: Any, group: Any, group
 
 
 def test_fails_when_iam_would_have_to_hold_columns_back(define_store: Any, group: Any) -> None:
-    """A Parquet file is read whole: the message names the way that can."""
+    """Parquet files are read whole: the message names Lake Formation."""
     store = define_store(group("stock"))
 
     with pytest.raises(ValidationError) as raised:
@@ -208,7 +205,7 @@ def test_fails_when_iam_would_have_to_hold_columns_back(define_store: Any, group
 
 
 def test_a_name_that_is_a_token_is_granted_unread(define_store: Any, group: Any, resources: Any) -> None:
-    """A role whose name is known at deployment is as good as another."""
+    """A role with a name known at deployment is accepted."""
     store = define_store(group("stock"))
     name = cdk.CfnParameter(cdk.Stack.of(store), "RoleName").value_as_string
 
@@ -228,7 +225,7 @@ def _permissions(resources: Any, store: Any, principal: str) -> list[tuple[list[
 
 
 def test_under_iam_there_is_nothing_of_it(define_store: Any, group: Any, resources: Any) -> None:
-    """The default."""
+    """IAM access, the default, adds no Lake Formation resource."""
     store = define_store(group("stock"))
     store.grant_read(iam.User(store, "Caller"))
 
@@ -237,7 +234,7 @@ def test_under_iam_there_is_nothing_of_it(define_store: Any, group: Any, resourc
 
 
 def test_the_location_is_registered_with_a_role_of_its_own(define_store: Any, group: Any, resources: Any) -> None:
-    """The tables' prefix alone; the role is for Lake Formation and Glue, in this account's name.
+    """Registers only the tables' prefix; the role trusts Lake Formation and Glue for this account.
 
     See: https://docs.aws.amazon.com/lake-formation/latest/dg/registration-role.html
     """
@@ -262,7 +259,7 @@ def test_the_location_is_registered_with_a_role_of_its_own(define_store: Any, gr
 def test_columns_are_granted_with_what_identifies_a_row(
     define_store: Any, group: Any, resources: Any, kind: str
 ) -> None:
-    """SELECT on them, DESCRIBE on the database, credentials by Lake Formation, and no right to the objects."""
+    """Grants SELECT on columns, DESCRIBE on the database and credentials by Lake Formation, but not the objects."""
     store = define_store(group("stock"), group("sales"), access=LF)
     grantees: dict[str, iam.IGrantable] = {
         "role": iam.Role(store, "Caller", assumed_by=iam.AccountRootPrincipal()),
@@ -286,7 +283,7 @@ def test_columns_are_granted_with_what_identifies_a_row(
 
 
 def test_whole_tables_are_permitted_table_by_table(define_store: Any, group: Any, resources: Any) -> None:
-    """Readers see, writers insert and commit, builders commit tags; all through metadata that Lake Formation guards."""
+    """Readers select, writers insert and commit, builders commit tags, all through Lake Formation's metadata."""
     store = define_store(group("stock"), access=LF)
     for method in METHODS:
         getattr(store, method)(iam.User(store, method.title().replace("_", "")))
@@ -312,7 +309,7 @@ def test_writers_and_builders_keep_the_objects_rights(define_store: Any, group: 
 
 
 def test_roles_of_ours_are_admitted(define_store: Any, group: Any, resources: Any) -> None:
-    """Optimizers and the function that measures ages would else be refused by the catalog."""
+    """Without permissions the catalog would deny optimizers and the freshness function."""
     store = define_store(group("stock", freshness=timedelta(days=1)), access=LF)
     role = iam.Role(store, "Builder", assumed_by=iam.AccountRootPrincipal())
     store.admit(role, to="build")
@@ -330,7 +327,7 @@ def test_roles_of_ours_are_admitted(define_store: Any, group: Any, resources: An
 
 
 def test_another_grant_is_another_resource(define_store: Any, group: Any, resources: Any) -> None:
-    """Every property is create-only, so what an id says never changes: grants come and go beside each other."""
+    """Every property is create-only, so a changed grant is a new resource beside the old one."""
     schema = resource_types.schema(KIND)
     assert {p.removeprefix("/properties/") for p in schema["createOnlyProperties"]} >= {
         "Permissions",
@@ -354,7 +351,7 @@ def test_another_grant_is_another_resource(define_store: Any, group: Any, resour
 
 
 def test_the_same_grant_twice_is_one(define_store: Any, group: Any, resources: Any) -> None:
-    """Two constructs may ask for it."""
+    """Two constructs may add the same grant."""
     store = define_store(group("stock"), access=LF)
     caller = iam.User(store, "Caller")
     store.grant_read(caller)
@@ -365,7 +362,7 @@ def test_the_same_grant_twice_is_one(define_store: Any, group: Any, resources: A
 
 
 def test_permissions_wait_for_location_and_tables(define_store: Any, group: Any) -> None:
-    """Lake Formation refuses permissions on what is not there."""
+    """Lake Formation rejects permissions on missing resources."""
     store = define_store(group("stock"), access=LF)
     store.grant_read(iam.User(store, "Caller"))
 
@@ -375,7 +372,7 @@ def test_permissions_wait_for_location_and_tables(define_store: Any, group: Any)
 
 
 def test_the_properties_fit_cloudformations_schemas(define_store: Any, group: Any) -> None:
-    """The embedded cloud records them by the same schemas."""
+    """The embedded cloud validates them by the same schemas."""
     store = define_store(group("stock"), access=LF)
     store.grant_read(iam.User(store, "Caller"), columns=["cost"])
     store.grant_write(iam.User(store, "Writer"))
@@ -408,7 +405,7 @@ def test_the_properties_fit_cloudformations_schemas(define_store: Any, group: An
 def test_fails_on_columns_that_cannot_be_meant(
     define_store: Any, group: Any, groups: list[str] | None, columns: list[str], message: str
 ) -> None:
-    """Each problem is named, and nothing is permitted."""
+    """Reports each problem and adds no permission."""
     store = define_store(group("stock"), group("sales"), access=LF)
     chosen = None if groups is None else [group(name) for name in groups]
 
@@ -417,7 +414,7 @@ def test_fails_on_columns_that_cannot_be_meant(
 
 
 def test_fails_for_who_is_neither_role_nor_user(define_store: Any, group: Any) -> None:
-    """Lake Formation knows no groups of IAM."""
+    """Lake Formation does not support IAM groups."""
     store = define_store(group("stock"), access=LF)
 
     with pytest.raises(ValidationError, match="LostGrant: Lake Formation supports roles and users, got Group"):

@@ -1,4 +1,4 @@
-"""The Glue job that builds what does not fit one machine: what it is, what its role and who starts it may do."""
+"""The Glue job for training sets too large for one machine: properties, and permissions of its role and its callers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _statements(found: Mapping[str, Mapping[str, Any]], word: str) -> list[dict[
 
 
 def test_the_job_is_of_glue_5_1_with_iceberg(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """No speculation, no retry; the catalog that the job names is the one of its settings."""
+    """No speculation and no retry; the job's catalog is that of its settings."""
     store, _ = _job(define_store, group, number_of_workers=40, timeout=cdk.Duration.hours(2))
     ((_, job),) = resources(store, "AWS::Glue::Job").items()
     made = job
@@ -52,7 +52,7 @@ def test_the_job_is_of_glue_5_1_with_iceberg(define_store: DefineStore, group: G
 
 
 def test_the_role_writes_sets_and_no_table(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """It takes away what it staged, and files of a set where an erasure began; no manifest, no table."""
+    """Deletes staged files, and files of a set under erasure; changes no manifest and no table."""
     store, _ = _job(define_store, group)
     statements = _statements(resources(store, "AWS::IAM::ManagedPolicy"), "BuildsRole")
     actions = {
@@ -71,7 +71,7 @@ def test_the_role_writes_sets_and_no_table(define_store: DefineStore, group: Gro
 def test_the_units_entry_of_the_store_names_the_first_job(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """So that the command finds it; a store without one names none."""
+    """The command finds the job; a store without one names none."""
     store, _ = _job(define_store, group)
     TrainingSetJob(store.node.scope, "Others", business_unit=store._unit, store=store)
     (first, _) = resources(store, "AWS::Glue::Job")
@@ -84,7 +84,7 @@ def test_the_units_entry_of_the_store_names_the_first_job(
 def test_who_is_granted_starts_this_job_and_reads_how_it_ended(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """And stages a draft; what has its place is another grant."""
+    """It may also stage a draft; final locations need another grant."""
     store, job = _job(define_store, group)
     user = iam.Role(store.node.scope, "Builder", assumed_by=iam.AccountRootPrincipal())
     job.grant_start(user)
@@ -100,7 +100,7 @@ def test_who_is_granted_starts_this_job_and_reads_how_it_ended(
 def test_who_erases_reads_the_runs_of_this_job_alone(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
-    """And starts none; so a run that was killed keeps no erasure pending."""
+    """It starts no run; a killed run therefore does not keep an erasure pending."""
     store, job = _job(define_store, group)
     officer = iam.Role(store.node.scope, "Officer", assumed_by=iam.AccountRootPrincipal())
     job.grant_read_runs(officer)
@@ -111,7 +111,7 @@ def test_who_erases_reads_the_runs_of_this_job_alone(
 
 
 def test_what_a_killed_run_staged_goes_by_itself(define_store: DefineStore, group: Group, resources: Resources) -> None:
-    """After three days, as a run takes a day at most, and its earlier versions a day later."""
+    """Expires after three days, as a run takes at most one, and old versions a day later."""
     store, _ = _job(define_store, group)
     (bucket,) = [each for name, each in resources(store, "AWS::S3::Bucket").items() if "TrainingSets" in name]
     (rule,) = [each for each in bucket["LifecycleConfiguration"]["Rules"] if each.get("Id") == "Staged"]
@@ -131,13 +131,13 @@ def test_what_a_killed_run_staged_goes_by_itself(define_store: DefineStore, grou
 def test_fails_for_what_is_not_possible(
     define_store: DefineStore, group: Group, options: dict[str, object], problem: str
 ) -> None:
-    """The argument is named."""
+    """The error names the argument."""
     with pytest.raises(ValidationError, match=problem):
         _job(define_store, group, **options)
 
 
 def test_the_package_has_all_that_the_job_imports_and_needs_no_duckdb() -> None:
-    """Glue's wheels are those of a function's layer."""
+    """Glue's wheels match those of a function's layer."""
     folder = _assets.job_package("training_set_spark")
     names = {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
     assert {"mlops_runtime/features/distributed_build.py", "mlops_runtime/features/build_intent.py"} <= names
@@ -151,7 +151,7 @@ def test_the_package_has_all_that_the_job_imports_and_needs_no_duckdb() -> None:
 
 @pytest.mark.parametrize("profile", [Profile.DEVELOPMENT, Profile.PRODUCTION])
 def test_nothing_is_left_to_ask(tmp_path: Path, group: Group, profile: Profile) -> None:
-    """Six packs find nothing that is not acknowledged, and each acknowledgement covers something."""
+    """Six packs report nothing unacknowledged, and each acknowledgement is used."""
     made = cdk.App()
     stack = cdk.Stack(made, "S", env=cdk.Environment(account="123456789012", region="eu-west-1"))
     unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)

@@ -1,4 +1,4 @@
-"""One role an account: what it trusts, its size, and that no finding is left."""
+"""The fleet's reader role in each account: trust, size and findings."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from mlops_runtime.layers import layer_wheels
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MANAGED, TRUST = 6144, 2048
 STACKS = ("Build", "Staging", "Production")
-PARTITION, SUFFIX = "aws-us-gov", "amazonaws.com.cn"  # the longest of each
+PARTITION, SUFFIX = "aws-us-gov", "amazonaws.com.cn"  # the longest possible values
 
 
 def stack(**arguments: Any) -> cdk.Stack:
@@ -29,7 +29,7 @@ def stack(**arguments: Any) -> cdk.Stack:
 
 
 def resources(made: cdk.Stack) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Properties of role and policy, with what an intrinsic becomes at most."""
+    """Return the properties of role and policy, with intrinsics at their maximum length."""
     found = json.dumps(Template.from_stack(made).to_json()["Resources"])
     for name, value in (("AWS::Partition", PARTITION), ("AWS::URLSuffix", SUFFIX)):
         found = found.replace(json.dumps({"Ref": name}), json.dumps(value))
@@ -42,7 +42,7 @@ def _joined(value: dict[str, Any]) -> Any:
 
 
 def test_it_has_the_same_size_for_any_number_of_models() -> None:
-    """With everything that can be asked for well below what IAM takes of a managed policy and of a trust policy."""
+    """With every option it stays well below IAM's limits for managed policies and trust policies."""
     roles = [f"Team{number}" for number in range(8)]
     role, policy = resources(stack(costs=True, organization_id="o-" + "a" * 32, trusted_roles=roles))
 
@@ -53,7 +53,7 @@ def test_it_has_the_same_size_for_any_number_of_models() -> None:
 
 
 def test_it_trusts_named_roles_of_one_account() -> None:
-    """By the account's root, so that no role has to exist before, and in the organization where one is named."""
+    """Trusts the account's root, so that no role must exist first, and the organization if one is named."""
     role, _ = resources(stack(organization_id="o-a1b2c3d4e5", trusted_roles=["Operator", "people/Reader_*"]))
     statements = role["AssumeRolePolicyDocument"]["Statement"]
 
@@ -72,14 +72,14 @@ def test_it_trusts_named_roles_of_one_account() -> None:
 
 
 def test_costs_are_read_only_where_they_are_asked_for() -> None:
-    """No tag narrows what Cost Explorer says of an account."""
+    """Cost Explorer cannot be restricted by tags."""
     with_costs, without = (json.dumps(resources(stack(costs=costs))[1]) for costs in (True, False))
 
     assert ["ce:GetCostAndUsage" in each for each in (with_costs, without)] == [True, False]
 
 
 def test_it_has_no_finding(tmp_path: Path) -> None:
-    """Of any pack; its wildcards are acknowledged one by one."""
+    """No pack reports a finding; each wildcard is acknowledged."""
     app = cdk.App(outdir=str(tmp_path), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     made = cdk.Stack(app, "Platform", env=cdk.Environment(account="222222222222", region="eu-west-1"))
     FleetReader(made, "FleetReader", account="999999999999", trusted_roles=["Operator"], costs=True)
@@ -102,13 +102,13 @@ def test_it_has_no_finding(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_possible_is_named(arguments: dict[str, Any], problem: str) -> None:
-    """At synthesis."""
+    """Rejects invalid arguments at synthesis."""
     with pytest.raises(ValidationError, match=problem):
         stack(**arguments)
 
 
 def _accounts(folder: Path, *, fleet: bool) -> dict[str, dict[str, Any]]:
-    """Resources of the chain of `examples/accounts.py`, without what names the platform's rules."""
+    """Return the resources of the chain of `examples/accounts.py`, without names of the platform's rules."""
     app = cdk.App(outdir=str(folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layer_wheels, "ASSETS", folder / "assets")
@@ -124,7 +124,7 @@ def _accounts(folder: Path, *, fleet: bool) -> dict[str, dict[str, Any]]:
 
 
 def test_a_fleet_adds_tags_to_tables_and_buckets_of_state_and_nothing_else(tmp_path: Path) -> None:
-    """Templates of units whose platform asks for none are what they were before."""
+    """Templates of units without a fleet stay unchanged."""
     without, asked = (_accounts(tmp_path / str(fleet), fleet=fleet) for fleet in (False, True))
     changed = {name: each for name, each in asked.items() if each != without[name]}
     for each in changed.values():

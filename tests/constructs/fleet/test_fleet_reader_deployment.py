@@ -1,4 +1,4 @@
-"""Two accounts on the embedded cloud with IAM on, read by a third through one role each; every statement is needed."""
+"""Two accounts with IAM enforced, read by a third through one role each; every statement is needed."""
 
 import json
 import os
@@ -74,7 +74,7 @@ class Unit(cdk.Stack):
 
 
 def synthesize(folder: Path) -> Path:
-    """Build trains and releases, and has features of people; staging serves."""
+    """Synthesize both units: build trains, releases and has personal features; staging serves."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     build, staging = Unit(app, BUILD), Unit(app, STAGING)
     for here in (BUILD, STAGING):
@@ -110,36 +110,36 @@ def synthesize(folder: Path) -> Path:
 
 @dataclass
 class Fleet:
-    """The deployed accounts, and one that reads them."""
+    """The deployed accounts, and the reading one."""
 
     cloud: "Cloud"
     outputs: dict[str, dict[str, str]]
     operator: CloudConnection
 
     def root(self, environment: Environment, service: str) -> Any:
-        """A client of an account's root user."""
+        """Return a client of an account's root user."""
         return self.cloud.at(environment.account, environment.region).client(service)
 
     def connect(self, environment: FleetEnvironment) -> Any:
-        """An environment in its role."""
+        """Return an environment with the reader role."""
         return take_role(self.operator, str(environment.role), session="ann", region=environment.region)
 
     def view(self, *environments: FleetEnvironment) -> dict[str, Any]:
-        """What is shown, without the time."""
+        """Return the view without its time."""
         found = to_dict(read_environments(environments, self.connect, now=self.operator.now()))
         found.pop("now")
         return found
 
 
 def named(environment: Environment, role: str = FLEET_READER) -> FleetEnvironment:
-    """An environment, and the role that reads it."""
+    """Return an environment and its reader role."""
     arn = f"arn:aws:iam::{environment.account}:role/{role}"
     return FleetEnvironment(name=environment.name, account=environment.account, region=environment.region, role=arn)
 
 
 @contextmanager
 def role_of(cloud: "Cloud", account: str, name: str, **policies: dict[str, Any]) -> Iterator[CloudConnection]:
-    """A role of an account that may take roles anywhere, as its clients have it."""
+    """Return clients of a role that may assume any role."""
     here = cloud.at(account, "us-east-1")
     iam, version = here.client("iam"), "2012-10-17"
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "sts:AssumeRole"}
@@ -162,7 +162,7 @@ def role_of(cloud: "Cloud", account: str, name: str, **policies: dict[str, Any])
 
 @pytest.fixture(scope="module")
 def fleet(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Both accounts with something of everything that is read."""
+    """Both accounts with resources of every kind that the view reads."""
     assert list(build_layers(names=["features", "monitor"])) != []
     assembly = synthesize(tmp_path_factory.mktemp("fleet"))
     with role_of(cloud, HOME, "Operator") as operator:
@@ -176,7 +176,7 @@ def fleet(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def _release(fleet: Fleet) -> None:
-    """One version of build is approved and released, another waits."""
+    """Approve and release one version of build and leave another pending."""
     made = release(unit="looked", source=BUILD.linked, version=1)
     sagemaker = fleet.root(BUILD, "sagemaker")
     approved, _ = (sagemaker.create_model_package(**made.request)["ModelPackageArn"] for _ in range(2))
@@ -188,7 +188,7 @@ def _release(fleet: Fleet) -> None:
 
 
 def _roll_out(fleet: Fleet) -> None:
-    """A model serves in staging and has a report; its newest record is of another model's rejection; a rollout runs."""
+    """Serve a model with a report in staging, with a later rejection as newest record and a running rollout."""
     outputs, s3 = fleet.outputs["LookedStaging"], fleet.root(STAGING, "s3")
     report = reports.report_of(8, reports.QUIET, baseline_uri="s3://artifacts/baseline.json")
     MonitorStore(s3, endpoint=GROUP, artifacts=outputs["Artifacts"]).put_report(report, {}, datetime.now(UTC))
@@ -247,7 +247,7 @@ def _machine_role(fleet: Fleet) -> str:
 
 
 def test_the_models_of_both_accounts_are_read(fleet: Fleet) -> None:
-    """By version and digest, state, drift, rollout and waiting approval; nothing is missing."""
+    """Shows version and digest, state, drift, rollout and pending approval; nothing is missing."""
     found = fleet.view(named(BUILD), named(STAGING))
     # other tests have units in these accounts
     build, staging = (each for each in found["models"] if each["unit"] == "looked")
@@ -260,7 +260,7 @@ def test_the_models_of_both_accounts_are_read(fleet: Fleet) -> None:
 
 
 def test_a_unit_that_is_not_of_the_fleet_is_named_with_the_fix(fleet: Fleet) -> None:
-    """Its platform does not ask for it, so its tables and buckets have no tags, and the role reads no rows and objects."""
+    """Its platform has no fleet: tables and buckets have no tags, and the role reads no rows and objects."""
     found = fleet.view(named(BUILD))
 
     assert [each for each in found["models"] if each["unit"] == "apart"] == []
@@ -273,7 +273,7 @@ def test_a_unit_that_is_not_of_the_fleet_is_named_with_the_fix(fleet: Fleet) -> 
 def test_the_command_reads_them_in_the_callers_name(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`mlops fleet`, as a role that both accounts trust."""
+    """Runs `mlops fleet` with a role that both accounts trust."""
     file = tmp_path / "fleet.json"
     environments = [to_dict(named(each)) for each in (BUILD, STAGING)]
     file.write_text(json.dumps({"format": "mlops.fleet/1", "environments": environments}))
@@ -288,7 +288,7 @@ def test_the_command_reads_them_in_the_callers_name(
 
 
 def test_every_statement_is_needed(fleet: Fleet) -> None:
-    """Without any one of them the view says less of one of the accounts."""
+    """Without any one statement the view of an account is incomplete."""
     whole = {each: fleet.view(named(each)) for each in (BUILD, STAGING)}
     document = _policy(fleet, BUILD)
     unneeded = []
@@ -301,7 +301,7 @@ def test_every_statement_is_needed(fleet: Fleet) -> None:
 
 
 def _policy(fleet: Fleet, environment: Environment) -> dict[str, Any]:
-    """The policy of the deployed role."""
+    """Return the policy of the deployed role."""
     iam = fleet.root(environment, "iam")
     (attached,) = iam.list_attached_role_policies(RoleName=FLEET_READER)["AttachedPolicies"]
     policy = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]
@@ -310,7 +310,7 @@ def _policy(fleet: Fleet, environment: Environment) -> dict[str, Any]:
 
 
 def _reader(fleet: Fleet, environment: Environment, document: dict[str, Any]) -> FleetEnvironment:
-    """A role of an account with the trust of the deployed one and another policy."""
+    """Define a role with the trust of the deployed one and another policy."""
     iam, name = fleet.root(environment, "iam"), "looked-changed"
     text = json.dumps(document).replace(BUILD.account, environment.account)
     trust = json.dumps(iam.get_role(RoleName=FLEET_READER)["Role"]["AssumeRolePolicyDocument"])
@@ -322,7 +322,7 @@ def _reader(fleet: Fleet, environment: Environment, document: dict[str, Any]) ->
 
 @dataclass(frozen=True)
 class Reading:
-    """Clients of the role in build, and what is deployed there."""
+    """Clients of the role in build, and the deployed resources there."""
 
     client: Callable[[str], Any]
     features: str
@@ -332,7 +332,7 @@ class Reading:
 
 ARN = BUILD.linked.arn
 UNTAGGED, WAITING = ARN("states", "stateMachine:looked-untagged"), ARN("sagemaker", f"model-package/{GROUP}/2")
-# what is tried, and the action that is denied
+# the attempted call, and the denied action
 FORBIDDEN: tuple[tuple[str, Callable[[Reading], object]], ...] = (
     (
         "ssm:PutParameter",
@@ -356,7 +356,7 @@ FORBIDDEN: tuple[tuple[str, Callable[[Reading], object]], ...] = (
 
 
 def test_it_changes_nothing_and_reads_nothing_about_people(fleet: Fleet) -> None:
-    """Nor other buckets, machines and parameters of the account, even where they are named as what is read."""
+    """Other buckets, machines and parameters stay unreadable even with matching names."""
     s3 = fleet.root(BUILD, "s3")
     s3.create_bucket(Bucket="looked-elsewhere")
     for bucket in ("looked-elsewhere", fleet.outputs["LookedBuild"]["FeatureData"]):
@@ -388,7 +388,7 @@ def test_it_changes_nothing_and_reads_nothing_about_people(fleet: Fleet) -> None
 
 
 def test_only_named_roles_of_the_account_take_it(fleet: Fleet) -> None:
-    """Not another role of it, nor one of the same name of another account."""
+    """Other roles of the account, and roles of the same name in other accounts, are denied."""
     arn = str(named(BUILD).role)
     for account, name in ((HOME, "Bystander"), (OTHER, "Operator")):
         with role_of(fleet.cloud, account, name) as caller, pytest.raises(ClientError, match="AccessDenied"):

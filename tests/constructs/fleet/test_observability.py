@@ -1,4 +1,4 @@
-"""Both sides of a link: what the sink permits and the account shares, and both deployed to accounts of the embedded cloud."""
+"""CloudWatch's cross-account observability: sink and links, in templates and on the embedded cloud."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +26,13 @@ def stack() -> cdk.Stack:
 
 
 def properties(made: cdk.Stack) -> dict[str, Any]:
-    """Of its only resource."""
+    """Return the properties of its only resource."""
     (found,) = Template.from_stack(made).to_json()["Resources"].values()
     return dict(found["Properties"])
 
 
 def test_a_sink_takes_what_it_says_of_whom_it_says() -> None:
-    """Named accounts, or all of an organization; logs and traces where they are asked for."""
+    """Admits named accounts or a whole organization; logs and traces are optional."""
     named, whole = stack(), stack()
     ObservabilitySink(named, "Sink", accounts=["111111111111"], organization_id="o-a1b2c3d4e5")
     ObservabilitySink(whole, "Sink", organization_id="o-a1b2c3d4e5", logs=True, traces=True)
@@ -59,13 +59,13 @@ def test_a_sink_takes_what_it_says_of_whom_it_says() -> None:
     ],
 )
 def test_what_is_not_possible_is_named(kind: Any, arguments: dict[str, Any], problem: str) -> None:
-    """At synthesis."""
+    """Rejects invalid arguments at synthesis."""
     with pytest.raises(ValidationError, match=problem):
         kind(stack(), "It", **arguments)
 
 
 def test_both_sides_have_no_finding(tmp_path: Path) -> None:
-    """Of any pack, as the page shows them."""
+    """Both sides of the page's example have no finding in any pack."""
     app = cdk.App(outdir=str(tmp_path), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     Operations(app, OPERATIONS, accounts=[BUILD.account])
     PlatformAccount(app, BUILD, operations=OPERATIONS.account, sink_arn=SINK)
@@ -75,7 +75,7 @@ def test_both_sides_have_no_finding(tmp_path: Path) -> None:
 
 @pytest.mark.cloud
 def test_an_account_is_linked_to_the_sink_that_permits_it(cloud: "Cloud", tmp_path: Path) -> None:
-    """The sink first, whose ARN AWS gives, then each account; one that the sink does not name is refused."""
+    """Deploys the sink first, whose ARN AWS assigns, then the links; an account outside the sink's policy is rejected."""
     first = cdk.App(outdir=str(tmp_path / "first"))
     Operations(first, OPERATIONS, accounts=[BUILD.account])
     first.synth()

@@ -1,4 +1,4 @@
-"""The role of a GitLab pipeline: who may have it, and what it may become."""
+"""The role of a GitLab pipeline: its trust policy and permissions."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def _resolved(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    """The defaults."""
+    """A role with the defaults."""
     stack = _stack()
     GitLabDeployRole(stack, "GitLab", subject=SUBJECT)
     return Template.from_stack(stack)
@@ -48,7 +48,7 @@ def _one(template: Template, kind: str) -> dict[str, Any]:
 
 
 def _may(document: dict[str, Any], action: str, resource: str = "*", **claims: str) -> bool:
-    """Ask IAM's rules; a trust policy names no resource, so it is for any."""
+    """Evaluate IAM's rules; a trust policy has no resource, so any matches."""
     statements = [{"Resource": "*", **statement} for statement in document["Statement"]]
     context = EvalContext(
         principal_arn="arn:aws:sts::111111111111:federated-user/gitlab",
@@ -63,7 +63,7 @@ def _may(document: dict[str, Any], action: str, resource: str = "*", **claims: s
 
 
 def test_its_tokens_come_from_an_identity_provider_of_the_account(template: Template) -> None:
-    """Made by CloudFormation itself, without a function of CDK's."""
+    """CloudFormation creates the provider without a custom resource of CDK."""
     template.has_resource_properties(
         "AWS::IAM::OIDCProvider", {"Url": "https://gitlab.com", "ClientIdList": ["sts.amazonaws.com"]}
     )
@@ -94,7 +94,7 @@ GOOD = f"project_path:{PROJECT}:ref_type:branch:ref:main:ref_protected:true"
 def test_only_the_protected_ref_of_the_project_gets_it(
     template: Template, subject: str, audience: str, may: bool
 ) -> None:
-    """Any other ref, type, project, audience or an unprotected ref of the name is denied."""
+    """Denies every other ref, type, project or audience, and an unprotected ref of that name."""
     trust = _one(template, "AWS::IAM::Role")["AssumeRolePolicyDocument"]
 
     assert _may(trust, "sts:AssumeRoleWithWebIdentity", sub=subject, aud=audience) is may
@@ -102,7 +102,7 @@ def test_only_the_protected_ref_of_the_project_gets_it(
 
 
 def test_a_token_without_claims_gets_nothing(template: Template) -> None:
-    """A missing key never satisfies StringEquals."""
+    """StringEquals never matches a missing key."""
     trust = _one(template, "AWS::IAM::Role")["AssumeRolePolicyDocument"]
 
     assert not _may(trust, "sts:AssumeRoleWithWebIdentity")
@@ -111,7 +111,7 @@ def test_a_token_without_claims_gets_nothing(template: Template) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_it_may_become_each_bootstrap_role(template: Template, role: str) -> None:
-    """All that `cdk deploy` does, it does as one of them."""
+    """`cdk deploy` works entirely through these roles."""
     assert _may(_one(template, "AWS::IAM::ManagedPolicy")["PolicyDocument"], "sts:AssumeRole", role)
 
 
@@ -128,7 +128,7 @@ def test_it_may_become_each_bootstrap_role(template: Template, role: str) -> Non
     ],
 )
 def test_it_may_do_nothing_else(template: Template, action: str, resource: str) -> None:
-    """Not even by a policy that somebody adds: its policy is its boundary."""
+    """Its policy is its boundary too, so an added policy has no effect."""
     properties = _one(template, "AWS::IAM::ManagedPolicy")
 
     assert not _may(properties["PolicyDocument"], action, resource)
@@ -140,7 +140,7 @@ def test_it_may_do_nothing_else(template: Template, action: str, resource: str) 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_one_that_plans_becomes_the_role_that_reads_alone(role: str) -> None:
-    """With the provider of the one that deploys, and for jobs that nobody approved."""
+    """Uses the provider of the deploy role, and accepts jobs without approval."""
     stack = _stack()
     subject = GitLabSubject.branch("main", project=PROJECT, claims_environment=True)
     deploys = GitLabDeployRole(stack, "GitLab", subject=subject)
@@ -165,7 +165,7 @@ def test_one_that_plans_becomes_the_role_that_reads_alone(role: str) -> None:
 
 
 def test_an_approval_that_aws_does_not_hold_is_a_warning() -> None:
-    """For a role that deploys; one that plans needs no approval."""
+    """Warns for a deploy role; a plan role needs no approval."""
     stack = _stack()
     GitLabDeployRole(stack, "Deploy", subject=SUBJECT)
     GitLabDeployRole(stack, "Plan", subject=SUBJECT, access="plan")
@@ -175,7 +175,7 @@ def test_an_approval_that_aws_does_not_hold_is_a_warning() -> None:
 
 
 def test_everything_can_be_chosen() -> None:
-    """A provider that there is, another GitLab below a path, Regions, a qualifier, a role for people on call."""
+    """Accepts an existing provider, a GitLab below a path, Regions, a qualifier and an on-call role."""
     stack = _stack()
     arn = "arn:aws:iam::111111111111:oidc-provider/git.example.com/gitlab"
     GitLabDeployRole(
@@ -210,7 +210,7 @@ def test_everything_can_be_chosen() -> None:
 
 
 def test_a_private_gitlab_is_trusted_by_its_public_issuer() -> None:
-    """GitLab's page: configuration and keys as files of a bucket, whose address is the tokens' issuer."""
+    """Configuration and keys are objects in a bucket with the issuer's address, as GitLab documents."""
     stack = _stack()
     issuer = "keys-of-retail.s3.eu-north-1.amazonaws.com"
     GitLabDeployRole(stack, "GitLab", subject=SUBJECT, url=f"https://{issuer}")
@@ -222,7 +222,7 @@ def test_a_private_gitlab_is_trusted_by_its_public_issuer() -> None:
 
 
 def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
-    """Older than 18.7, its tokens cannot say that the ref is protected."""
+    """Tokens of GitLab before 18.7 have no claim for protected refs."""
     stack = _stack()
     subject = GitLabSubject.branch("main", project="a/b", claims_ref=False, claims_environment=True)
     GitLabDeployRole(stack, "GitLab", subject=subject)
@@ -249,7 +249,7 @@ def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
     ],
 )  # fmt: skip
 def test_fails_when_an_argument_is_not_possible(arguments: dict[str, Any], problem: str) -> None:
-    """Each says what is allowed."""
+    """The error names the allowed values."""
     with pytest.raises(ValidationError) as error:
         GitLabDeployRole(_stack(), "GitLab", subject=SUBJECT, **arguments)
 
@@ -258,7 +258,7 @@ def test_fails_when_an_argument_is_not_possible(arguments: dict[str, Any], probl
 
 
 def test_fails_for_people_on_call_who_only_plan() -> None:
-    """What may only read becomes nobody who rolls a model back."""
+    """A plan role cannot assume a role that rolls back."""
     stack = _stack()
     on_call = iam.Role.from_role_arn(stack, "OnCall", "arn:aws:iam::111111111111:role/on-call")
 
@@ -267,7 +267,7 @@ def test_fails_for_people_on_call_who_only_plan() -> None:
 
 
 def test_all_problems_are_said_at_once() -> None:
-    """And a token for a URL cannot be the name of a condition's key."""
+    """A URL that is a token cannot be part of a condition key."""
     with pytest.raises(ValidationError) as error:
         GitLabDeployRole(_stack(), "GitLab", subject=SUBJECT, url=cdk.Fn.import_value("url"), regions=[], audience="*")
 
@@ -276,7 +276,7 @@ def test_all_problems_are_said_at_once() -> None:
 
 
 def test_nothing_is_left_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six packs, no finding, nothing acknowledged."""
+    """Six packs report no finding, without acknowledgements."""
     app = cdk.App()
     GitLabDeployRole(cdk.Stack(app, "Platform"), "GitLab", subject=SUBJECT)
 

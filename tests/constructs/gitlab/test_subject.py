@@ -1,4 +1,4 @@
-"""Whose ID tokens are trusted."""
+"""Subjects of trusted GitLab ID tokens."""
 
 import aws_cdk as cdk
 import pytest
@@ -7,7 +7,7 @@ from mlops_constructs import GitLabSubject, ValidationError
 
 
 def test_the_subject_is_what_gitlab_writes() -> None:
-    """As the project's setting composes it, in its order."""
+    """The subject has the claims of the project's setting, in its order."""
     subject = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
 
     assert subject.components == ["project_path", "ref_type", "ref", "ref_protected", "environment_protected"]
@@ -17,7 +17,7 @@ def test_the_subject_is_what_gitlab_writes() -> None:
 
 
 def test_a_project_can_be_named_by_its_number_too() -> None:
-    """Whoever takes the path of a group that was renamed has another."""
+    """The id protects against a different project at the path of a renamed group."""
     subject = GitLabSubject.branch("main", project="retail/demand", project_id=4711, claims_environment=True)
 
     assert subject.components[:3] == ["project_path", "project_id", "ref_type"]
@@ -30,7 +30,7 @@ def test_a_project_can_be_named_by_its_number_too() -> None:
 
 @pytest.mark.parametrize("number", [0, -1])
 def test_fails_for_a_number_that_is_none(number: int) -> None:
-    """GitLab counts from 1."""
+    """GitLab's ids start at 1."""
     with pytest.raises(
         ValidationError, match=f"project_id must be the Project ID on the project's page.* got {number}"
     ):
@@ -38,7 +38,7 @@ def test_fails_for_a_number_that_is_none(number: int) -> None:
 
 
 def test_jobs_that_nobody_approved_have_another_subject() -> None:
-    """By the same setting of the project, as there is one for all of its tokens."""
+    """All tokens of a project share one setting of its subject."""
     approved = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
 
     assert approved.unapproved().components == approved.components
@@ -46,7 +46,7 @@ def test_jobs_that_nobody_approved_have_another_subject() -> None:
 
 
 def test_each_environment_has_a_subject_of_its_own_by_its_tier() -> None:
-    """A job that plans has the tier that no role for deployments can trust; the setting of the project is one for all."""
+    """Plan jobs use a tier that no deploy role trusts; all tokens of the project share one setting."""
     staging, production = (
         GitLabSubject.branch("main", project="retail/demand", claims_environment=True, tier=tier)
         for tier in ("staging", "production")
@@ -60,7 +60,7 @@ def test_each_environment_has_a_subject_of_its_own_by_its_tier() -> None:
 
 
 def test_fails_for_a_tier_that_says_nothing() -> None:
-    """GitLab has five, one of them is that of plans; one without a protected environment is what any job may name."""
+    """GitLab has five tiers, one for plans; any job may name an unprotected environment."""
     with pytest.raises(ValidationError, match=r"tier must be one of 'production', .* or left out, got 'other'"):
         GitLabSubject.branch("main", project="a/b", claims_environment=True, tier="other")  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="tier needs claims_environment=True: any job of the ref may set a tier"):
@@ -68,13 +68,13 @@ def test_fails_for_a_tier_that_says_nothing() -> None:
 
 
 def test_fails_for_an_approval_that_no_token_speaks_of() -> None:
-    """Both subjects would be one."""
+    """Both subjects would be equal."""
     with pytest.raises(ValidationError, match="matches every job, approved or not; claim the environment first"):
         GitLabSubject.branch("main", project="retail/demand").unapproved()
 
 
 def test_gitlabs_own_default_is_possible() -> None:
-    """For versions whose tokens cannot say that a ref is protected."""
+    """For versions whose tokens have no claim for protected refs."""
     subject = GitLabSubject.tag("v1", project="a/b", claims_ref=False)
 
     assert subject.components == ["project_path", "ref_type", "ref"]
@@ -83,7 +83,7 @@ def test_gitlabs_own_default_is_possible() -> None:
 
 @pytest.mark.parametrize("name", ["*", "feature/*", "main?", "${aws:username}", "v*"])
 def test_fails_for_a_pattern(name: str) -> None:
-    """A pattern trusts refs that are not protected."""
+    """A pattern would trust unprotected refs."""
     with pytest.raises(ValidationError, match="they would trust refs that any developer may push"):
         GitLabSubject.branch(name, project="retail/demand")
 
@@ -92,20 +92,20 @@ def test_fails_for_a_pattern(name: str) -> None:
     "project", ["retail", "retail/*", "/demand", "retail/", "retail//demand", "retail:x/demand", ""]
 )
 def test_fails_for_a_project_that_is_no_path(project: str) -> None:
-    """With the path that is meant."""
+    """The error suggests the path."""
     with pytest.raises(ValidationError, match=r"project must be a path such as 'retail/demand'"):
         GitLabSubject.branch("main", project=project)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "ref:main", "a\nb"])
 def test_fails_for_a_ref_that_is_none(name: str) -> None:
-    """A colon would begin another claim."""
+    """A colon would start another claim."""
     with pytest.raises(ValidationError, match=r"tag must be one tag's name, such as 'v1\.4\.0'"):
         GitLabSubject.tag(name, project="retail/demand")
 
 
 def test_both_problems_are_said_at_once() -> None:
-    """One run, one message."""
+    """Reports both in one message."""
     with pytest.raises(ValidationError) as error:
         GitLabSubject.branch("*", project="*")
 
@@ -113,7 +113,7 @@ def test_both_problems_are_said_at_once() -> None:
 
 
 def test_a_token_is_not_judged() -> None:
-    """A project that is known at deployment only."""
+    """Accepts a project known at deployment only."""
     project = cdk.Fn.import_value("project")
 
     assert GitLabSubject.branch("main", project=project).value.startswith(f"project_path:{project}:")

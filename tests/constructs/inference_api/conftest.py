@@ -1,4 +1,4 @@
-"""A unit with a model that an API may serve, and the promise of its requests."""
+"""A unit with a model that an API may serve, and the schema of its requests."""
 
 import json
 from collections.abc import Callable
@@ -35,7 +35,7 @@ SIGNATURE = ModelSignature(
 
 
 class Door:
-    """A stack with a unit and a model; an API is added by `api`."""
+    """A stack with a unit and a model; `api` adds an API."""
 
     def __init__(self, folder: Path, profile: Profile = Profile.PRODUCTION) -> None:
         self.app = cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}, outdir=str(folder / "cdk.out"))
@@ -73,18 +73,18 @@ class Door:
 
     @property
     def template(self) -> dict[str, Any]:
-        """The template; the stack cannot be added to afterwards."""
+        """The template; nothing can be added to the stack afterwards."""
         return dict(Template.from_stack(self.stack).to_json())
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Properties of all resources of a type, by logical id."""
+        """Return the properties of all resources of a type, by logical id."""
         found = self.template["Resources"].items()
         return {name: each.get("Properties", {}) for name, each in found if each["Type"] == kind}
 
 
 @pytest.fixture(scope="session")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Door:
-    """A stack on which what cannot be is tried."""
+    """A shared stack for invalid arguments."""
     return Door(tmp_path_factory.mktemp("refusing"))
 
 
@@ -96,7 +96,7 @@ def door(tmp_path: Path) -> Door:
 
 @pytest.fixture
 def make_door(tmp_path: Path) -> Callable[..., Door]:
-    """Define stacks of the test's own."""
+    """Return a function that defines such stacks."""
 
     def make(name: str, **changes: Any) -> Door:
         (tmp_path / name).mkdir()
@@ -107,7 +107,7 @@ def make_door(tmp_path: Path) -> Callable[..., Door]:
 
 @pytest.fixture(scope="session")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Door:
-    """A unit whose API takes requests signed with IAM, with the defaults."""
+    """A unit whose API accepts requests signed with IAM, with the defaults."""
     made = Door(tmp_path_factory.mktemp("signed"))
     made.api_with_model()
     return made

@@ -1,4 +1,4 @@
-"""Who may ask an API."""
+"""Callers of an API."""
 
 import aws_cdk as cdk
 import pytest
@@ -8,7 +8,7 @@ from mlops_constructs import Access, ValidationError
 
 
 def test_kinds_of_callers() -> None:
-    """Keys alone are a kind of their own, which PRODUCTION refuses."""
+    """PRODUCTION rejects callers with API keys alone."""
     pool = cognito.UserPool.from_user_pool_id(cdk.Stack(), "Pool", "us-east-1_abcdefghi")
 
     assert [Access.iam().signs, Access.both(pool, scope="models/predict").signs] == [True, True]
@@ -22,7 +22,7 @@ def test_kinds_of_callers() -> None:
 
 @pytest.mark.parametrize("scope", ["predict", "models/", "/predict", "a/b c", ""])
 def test_a_scope_that_no_token_has(scope: str) -> None:
-    """Cognito writes the resource server before a scope of one's own."""
+    """Cognito prefixes a custom scope with its resource server."""
     pool = cognito.UserPool.from_user_pool_id(cdk.Stack(), "Pool", "us-east-1_abcdefghi")
 
     with pytest.raises(ValidationError, match="scope must be '<resource server>/<scope>'"):

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def test_alarms_tell_the_unit(signed: Any) -> None:
-    """Of late answers, which only the access log counts, and of failures."""
+    """Alarms cover late responses, which only the access log shows, and failures."""
     alarms = {name[:-8]: each for name, each in signed.resources("AWS::CloudWatch::Alarm").items() if "Api" in name}
 
     assert sorted(alarms) == ["ApiErrorsAlarm", "ApiLateAlarm"]
@@ -14,7 +14,7 @@ def test_alarms_tell_the_unit(signed: Any) -> None:
 
 
 def test_late_answers_are_counted_where_the_alarm_reads(signed: Any) -> None:
-    """API Gateway has no metric of them: the filter of the access log and the alarm name the same one."""
+    """API Gateway has no such metric: the access log's metric filter and the alarm name the same one."""
     (late,) = signed.resources("AWS::Logs::MetricFilter").values()
     (counted,) = late["MetricTransformations"]
     (alarm,) = (each for name, each in signed.resources("AWS::CloudWatch::Alarm").items() if "ApiLateAlarm" in name)
@@ -24,7 +24,7 @@ def test_late_answers_are_counted_where_the_alarm_reads(signed: Any) -> None:
 
 
 def test_a_few_failures_of_many_calls_are_no_alarm(signed: Any) -> None:
-    """Both metrics are of this API and its stage alone."""
+    """Both metrics are limited to this API and its stage."""
     (alarm,) = (each for name, each in signed.resources("AWS::CloudWatch::Alarm").items() if "ApiErrorsAlarm" in name)
     metrics = {each["Id"]: each for each in alarm["Metrics"]}
 

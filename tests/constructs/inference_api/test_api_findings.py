@@ -1,4 +1,4 @@
-"""What checkers find of an API: each finding is acknowledged where it is meant, and nowhere else."""
+"""Findings of an API, each acknowledged at its own resource only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from mlops_constructs.compliance.harness import check
 
 @pytest.mark.parametrize("profile", Profile)
 def test_checkers_find_nothing(profile: Profile, make_door: Callable[..., Any]) -> None:
-    """Of the API, with every kind of callers that the profile allows."""
+    """Has no open finding with any kind of caller that the profile allows."""
     door = make_door("checked", profile=profile)
     made = door.api_with_model(access=Access.both(pool(door), scope="models/predict"))
     made.add_plan("partners", rate=20, burst=40)
@@ -27,7 +27,7 @@ def test_checkers_find_nothing(profile: Profile, make_door: Callable[..., Any]) 
 
 
 def test_only_keys_leave_a_method_without_authorization(make_door: Callable[..., Any]) -> None:
-    """A method that signs is acknowledged for its lack of a user pool alone."""
+    """A method with IAM authorization acknowledges only the missing user pool."""
     door = make_door("keyed", profile=Profile.DEVELOPMENT)
     door.api_with_model()
     keyed = door.api("Keyed", access=Access.keys())

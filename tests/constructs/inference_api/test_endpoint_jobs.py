@@ -1,4 +1,4 @@
-"""Jobs of an asynchronous endpoint in a template: keys, rights, events, limits."""
+"""Jobs of an asynchronous endpoint in a template: keys, permissions, events, limits."""
 
 import json
 from collections.abc import Callable
@@ -28,25 +28,25 @@ def door_with_jobs(made: Door) -> Door:
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Door:
-    """A unit of PRODUCTION whose API has jobs."""
+    """A PRODUCTION unit whose API has jobs."""
     return door_with_jobs(Door(tmp_path_factory.mktemp("jobs")))
 
 
 def method(jobs: Door, part: str) -> dict[str, Any]:
-    """Properties of the one method whose logical id has a part."""
+    """Return the properties of the only method whose logical id contains ``part``."""
     found: dict[str, Any]
     (found,) = (each for name, each in jobs.resources("AWS::ApiGateway::Method").items() if part in name)
     return found
 
 
 def statements(jobs: Door, part: str) -> list[dict[str, Any]]:
-    """Statements of the policies whose logical id has a part."""
+    """Return the statements of policies whose logical id contains ``part``."""
     found = jobs.resources("AWS::IAM::ManagedPolicy").items()
     return [each for name, policy in found if part in name for each in policy["PolicyDocument"]["Statement"]]
 
 
 def test_a_job_is_an_object_that_the_gateway_names(jobs: Door) -> None:
-    """Below the API's own prefix, checked by the promised schema; there are no predictions."""
+    """The key is below the API's own prefix, the body matches the schema; there is no predictions path."""
     found = method(jobs, "nightjobsPOST")
     integration = found["Integration"]
 
@@ -59,7 +59,7 @@ def test_a_job_is_an_object_that_the_gateway_names(jobs: Door) -> None:
 
 
 def test_an_id_is_compared_before_it_is_part_of_a_key(jobs: Door) -> None:
-    """Without a match the key is one that no job has."""
+    """Other ids map to a key that no job has."""
     integration = method(jobs, "nightjobsidGET")["Integration"]
 
     assert integration["RequestParameters"]["integration.request.path.id"] == "'-'"
@@ -70,7 +70,7 @@ def test_an_id_is_compared_before_it_is_part_of_a_key(jobs: Door) -> None:
 
 
 def test_each_role_has_its_own_prefixes_alone(jobs: Door) -> None:
-    """The API writes requests and reads ends; the function asks this endpoint, reads answers and writes ends."""
+    """The API writes requests and reads results; the function invokes the endpoint, reads answers and writes results."""
     keys = (f"/requests/{NAME}/api/*", f"/jobs/{NAME}/*", f"/answers/{NAME}/api-*", f"endpoint/{NAME}")
 
     def allowed(part: str) -> set[tuple[str, str]]:
@@ -99,7 +99,7 @@ def test_each_role_has_its_own_prefixes_alone(jobs: Door) -> None:
 
 
 def test_objects_of_clients_of_their_own_start_nothing(jobs: Door) -> None:
-    """They put requests beside those of the API and ask the endpoint themselves."""
+    """Such clients write elsewhere and invoke the endpoint themselves."""
     (pattern,) = (
         each["EventPattern"]["detail"]["object"]["key"]
         for name, each in jobs.resources("AWS::Events::Rule").items()
@@ -111,7 +111,7 @@ def test_objects_of_clients_of_their_own_start_nothing(jobs: Door) -> None:
 
 
 def test_jobs_are_larger_than_what_the_firewall_reads(door: Door, tmp_path: Path) -> None:
-    """And not larger than what API Gateway takes; a timeout means nothing to them."""
+    """Jobs are limited by API Gateway's payload size, and ignore timeouts."""
     endpoint = door.model("Night", name="night", capacity=ASYNCHRONOUS)
     api = door.api()
     for rows, problems in (
@@ -130,7 +130,7 @@ def test_jobs_are_larger_than_what_the_firewall_reads(door: Door, tmp_path: Path
 
 
 def test_two_models_of_one_endpoint_begin_a_job_once(door: Door) -> None:
-    """Two functions would ask the endpoint twice."""
+    """Two functions would invoke the endpoint twice."""
     endpoint = door.model("Night", name="night", capacity=ASYNCHRONOUS)
     api = door.api()
     for name in ("night", "night-v2"):
@@ -142,7 +142,7 @@ def test_two_models_of_one_endpoint_begin_a_job_once(door: Door) -> None:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_no_finding(make_door: Callable[..., Door], profile: Profile) -> None:
-    """Every pack, in both profiles."""
+    """Has no open finding in any pack and profile."""
     made = door_with_jobs(make_door(profile.value, profile=profile))
 
     assert [problem for problem in check(made.app).problems if "/Api" in problem] == []

@@ -1,4 +1,4 @@
-"""What callers get where a model does not answer."""
+"""Responses to callers when a model fails."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ from mlops_local.gateway.mapping_templates import Overrides, overrides, render
 
 
 def test_a_problem_has_the_id_of_its_request() -> None:
-    """By RFC 9457, so that a caller can ask about it."""
+    """Errors follow RFC 9457 and contain the request id."""
     assert json.loads(problem(503, "not_served", "later")) == {
         "type": "about:blank",
         "title": "not_served",
@@ -31,7 +31,7 @@ def test_a_problem_has_the_id_of_its_request() -> None:
 
 
 def test_only_our_server_is_quoted() -> None:
-    """A container of others may write anything into its errors."""
+    """Third-party containers may write anything into their errors."""
     own, other = (
         next(
             (answer.response_templates or {})[JSON]
@@ -47,7 +47,7 @@ def test_only_our_server_is_quoted() -> None:
 
 @pytest.mark.parametrize(("status", "title"), [(400, "invalid_request"), (413, "too_large"), (415, "wrong_type")])
 def test_a_refusal_of_our_server_is_a_problem(status: int, title: str) -> None:
-    """With the server's own words, as the gateway evaluates the template."""
+    """Keeps the server's message, as the gateway evaluates the template."""
     said = {"error": "it's wrong", "problems": ['"y" of row 1 is not finite']}
 
     answer, override = _evaluated(status, said)
@@ -64,7 +64,7 @@ def test_a_refusal_of_our_server_is_a_problem(status: int, title: str) -> None:
 
 
 def test_another_failure_of_our_server_is_not_quoted() -> None:
-    """Its status stays that of the integration's answer."""
+    """Keeps the status of the integration's response."""
     answer, override = _evaluated(500, {"error": "secret"})
 
     assert (answer["status"], "status" in override) == (502, False)
@@ -93,7 +93,7 @@ def test_each_answer_is_declared() -> None:
 
 
 def test_causes_of_the_gateway_have_right_statuses() -> None:
-    """429 says when to come back."""
+    """Status 429 has a Retry-After header."""
     stack = cdk.Stack()
     api = gateway.RestApi(stack, "Api", cloud_watch_role=False)
     api.root.add_method("GET")

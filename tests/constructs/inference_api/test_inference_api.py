@@ -1,4 +1,4 @@
-"""The API in a template: paths, callers, checks, limits; what AWS would silently not do is refused at synthesis."""
+"""The API in a template: paths, callers, validation, limits; ineffective settings are rejected at synthesis."""
 
 import json
 from collections.abc import Callable
@@ -31,25 +31,25 @@ CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000
 
 
 def pool(door: Any, construct_id: str = "Pool") -> cognito.IUserPool:
-    """A user pool of others."""
+    """A user pool of another stack."""
     return cognito.UserPool.from_user_pool_id(door.stack, construct_id, "us-east-1_abcdefghi")
 
 
 def method(door: Any, part: str) -> dict[str, Any]:
-    """Properties of the one method whose logical id ends with a part and a hash."""
+    """Return the properties of the only method whose logical id ends with ``part`` and a hash."""
     found: dict[str, Any]
     (found,) = (each for name, each in door.resources(METHOD).items() if name[:-8].endswith(part))
     return found
 
 
 def deployment(door: Any) -> str:
-    """Logical id of the deployment."""
+    """Return the logical id of the deployment."""
     (name,) = door.resources("AWS::ApiGateway::Deployment")
     return str(name)
 
 
 def test_a_prediction_goes_straight_to_sagemaker(signed: Any) -> None:
-    """In a role of its own, checked by the schema, with the gateway's own id, and nothing undeclared passes."""
+    """Uses its own role, validates by the schema, sends the gateway's request id, and forwards nothing undeclared."""
     found = method(signed, "forecastpredictionsPOST")
     integration = found["Integration"]
 
@@ -69,7 +69,7 @@ def test_a_prediction_goes_straight_to_sagemaker(signed: Any) -> None:
 
 
 def test_the_role_asks_the_named_endpoints_alone(door: Any) -> None:
-    """One statement, no wildcard."""
+    """One statement without wildcards."""
     api = door.api_with_model()
     api.add_model("second", door.model("Second", name="second"), request=door.request, max_rate=1)
 
@@ -84,7 +84,7 @@ def test_the_role_asks_the_named_endpoints_alone(door: Any) -> None:
 
 
 def test_only_a_right_answer_is_200(signed: Any) -> None:
-    """What no pattern names is 502: the default answer of API Gateway would give SageMaker's error with 200."""
+    """Unmatched responses are 502: API Gateway's default would return SageMaker's error with 200."""
     answers = {
         each["StatusCode"]: each
         for each in method(signed, "forecastpredictionsPOST")["Integration"]["IntegrationResponses"]
@@ -106,7 +106,7 @@ def test_only_a_right_answer_is_200(signed: Any) -> None:
 
 
 def test_a_model_is_described_without_asking_it(signed: Any) -> None:
-    """The template of the answer is JSON in which nothing is a reference of VTL."""
+    """The response template is JSON without VTL references."""
     (answer,) = method(signed, "modelsforecastGET")["Integration"]["IntegrationResponses"]
     template = answer["ResponseTemplates"]["application/json"]
 
@@ -120,7 +120,7 @@ def test_a_model_is_described_without_asking_it(signed: Any) -> None:
 
 
 def test_refusals_of_the_gateway_say_nothing_of_aws(signed: Any) -> None:
-    """Each cause has an answer; none quotes a message of API Gateway, which may hold ARNs, but the schema's own."""
+    """Each response type is defined; none quotes API Gateway's message, which may contain ARNs, except schema violations."""
     answers = signed.resources("AWS::ApiGateway::GatewayResponse").values()
 
     assert {"DEFAULT_4XX", "DEFAULT_5XX", "ACCESS_DENIED", "INTEGRATION_TIMEOUT"} <= {
@@ -135,7 +135,7 @@ def test_refusals_of_the_gateway_say_nothing_of_aws(signed: Any) -> None:
 
 
 def test_limits_and_logs_of_the_stage(signed: Any) -> None:
-    """The measured rate for the model, no bodies in logs, no cache, no canary."""
+    """Throttles at the model's measured rate; no bodies in logs, no cache, no canary."""
     (stage,) = signed.resources("AWS::ApiGateway::Stage").values()
 
     settings = {each["ResourcePath"]: each for each in stage["MethodSettings"]}
@@ -159,7 +159,7 @@ CHANGES: dict[str, Callable[[Any, InferenceApi], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_change_is_deployed(change: str, make_door: Callable[..., Any]) -> None:
-    """Without a deployment of another id AWS goes on serving the old API."""
+    """Without a new deployment id AWS would keep serving the old API."""
     before, after = make_door("before"), make_door("after")
     before.api_with_model()
     CHANGES[change](after, after.api_with_model())
@@ -168,7 +168,7 @@ def test_each_change_is_deployed(change: str, make_door: Callable[..., Any]) -> 
 
 
 def test_another_schema_or_endpoint_is_deployed(make_door: Callable[..., Any]) -> None:
-    """The same inputs are the same deployment."""
+    """Equal inputs give the same deployment."""
     doors = [make_door(name) for name in ("one", "same", "schema", "timeout", "server")]
     doors[2].file.write_text(doors[2].file.read_text().replace('"maxItems": 50', '"maxItems": 49'))
     doors[2].request = type(doors[2].request).from_file(doors[2].file)
@@ -182,7 +182,7 @@ def test_another_schema_or_endpoint_is_deployed(make_door: Callable[..., Any]) -
 
 
 def test_cognito_takes_access_tokens_with_a_scope(door: Any) -> None:
-    """Without scopes API Gateway would take ID tokens alone."""
+    """Without scopes API Gateway would accept ID tokens only."""
     door.api_with_model(access=Access.cognito(pool(door), scope="models/predict"))
 
     for found in door.resources(METHOD).values():
@@ -191,7 +191,7 @@ def test_cognito_takes_access_tokens_with_a_scope(door: Any) -> None:
 
 
 def test_both_kinds_of_callers_have_paths_of_their_own(door: Any) -> None:
-    """A method knows one kind; one grant still opens the signed path alone."""
+    """A method has one authorization type; a grant still covers only the signed path."""
     api = door.api_with_model(access=Access.both(pool(door), scope="models/predict"))
     user = iam.User(door.stack, "Caller")
     api.grant_predict(user, "forecast")
@@ -209,7 +209,7 @@ def test_both_kinds_of_callers_have_paths_of_their_own(door: Any) -> None:
 
 
 def test_a_plan_asks_every_call_for_a_key(door: Any) -> None:
-    """Models that are added later too: a plan throttles what requires a key alone."""
+    """Covers models added later: usage plans throttle only methods that require a key."""
     api = door.api_with_model()
     plan = api.add_plan("partners", rate=20, burst=40, quota=Quota.per_day(50_000))
     api.add_model("later", door.endpoint, request=door.request, max_rate=5)
@@ -222,7 +222,7 @@ def test_a_plan_asks_every_call_for_a_key(door: Any) -> None:
 
 
 def test_a_domain_closes_the_address_of_the_gateway(door: Any) -> None:
-    """Else it would be a way round the name."""
+    """The default address would bypass the domain."""
     api = door.api_with_model()
     api.with_domain("models.example.com", acm.Certificate.from_certificate_arn(door.stack, "Certificate", CERTIFICATE))
 
@@ -234,7 +234,7 @@ def test_a_domain_closes_the_address_of_the_gateway(door: Any) -> None:
 
 
 def test_a_model_without_a_measured_rate_is_warned_of(door: Any) -> None:
-    """By name."""
+    """The warning names the model."""
     door.api().add_model("forecast", door.endpoint, request=door.request)
 
     pattern = Match.string_like_regexp(f".*'forecast'.*{NO_API_THROTTLE.id}.*")
@@ -242,7 +242,7 @@ def test_a_model_without_a_measured_rate_is_warned_of(door: Any) -> None:
 
 
 def test_the_rollouts_of_its_endpoint_keep_the_promise(door: Any) -> None:
-    """Without another call."""
+    """The schema reaches the endpoint's rollouts without another call."""
     door.api_with_model()
 
     (spec,) = (each["Spec"] for each in door.resources("Custom::MLOpsServingSpec").values())
@@ -251,7 +251,7 @@ def test_the_rollouts_of_its_endpoint_keep_the_promise(door: Any) -> None:
 
 
 def test_a_promise_that_no_rollout_compares_is_warned_of(door: Any) -> None:
-    """With endpoint and file: what another app deploys."""
+    """The warning names endpoint and file for the other app."""
     endpoint = ModelEndpoint.from_endpoint_name(door.stack, "Other", endpoint_name="other-prices")
     door.api().add_model("prices", endpoint, request=door.request, max_rate=20)
 
@@ -269,7 +269,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_an_api_that_cannot_be(case: str, refusing: Any) -> None:
-    """With the fix."""
+    """The error has the fix."""
     changes, problem = REFUSED[case]
 
     with pytest.raises(ValidationError) as refused:
@@ -279,7 +279,7 @@ def test_an_api_that_cannot_be(case: str, refusing: Any) -> None:
 
 
 def test_every_problem_of_a_model_at_once(refusing: Any, tmp_path: Path) -> None:
-    """Name, timeout, rate, and rows that cannot pass the firewall."""
+    """Reports name, timeout, rate, and rows too large for the firewall."""
     api = refusing.api("Small", max_body_size=cdk.Size.kibibytes(1))
     file = tmp_path / "forecast.schema.json"
     file.write_text(refusing.file.read_text().replace('"maxItems": 50', '"maxItems": 500'))
@@ -297,7 +297,7 @@ def test_every_problem_of_a_model_at_once(refusing: Any, tmp_path: Path) -> None
 
 
 def test_endpoints_that_the_api_cannot_ask(refusing: Any) -> None:
-    """Those whose clients hash, and what is no endpoint; each by name."""
+    """Rejects endpoints with client-side hashing and other objects, by name."""
     api = refusing.api("Endpoints")
     capture = DataCapture(sampling_percent=100, personal_data=PersonalData(hashed=("store",)))
     cases = {
@@ -311,7 +311,7 @@ def test_endpoints_that_the_api_cannot_ask(refusing: Any) -> None:
 
 
 def test_an_endpoint_of_another_stack_is_taken(door: Any) -> None:
-    """By its name."""
+    """Refers to the endpoint by name."""
     other = ModelEndpoint.from_endpoint_name(door.stack, "Other", endpoint_name="pricing-shelf")
     door.api().add_model("shelf", other, request=door.request, max_rate=5)
 
@@ -319,7 +319,7 @@ def test_an_endpoint_of_another_stack_is_taken(door: Any) -> None:
 
 
 def test_names_and_numbers_of_plans_models_and_grants(refusing: Any) -> None:
-    """Twice the same, out of bounds, unknown."""
+    """Rejects duplicates, values out of range and unknown names."""
     api = refusing.api("Names")
     api.add_model("forecast", refusing.endpoint, request=refusing.request, max_rate=20)
     api.add_plan("partners", rate=1, burst=1)
@@ -342,7 +342,7 @@ def test_names_and_numbers_of_plans_models_and_grants(refusing: Any) -> None:
 
 
 def test_a_grant_needs_callers_that_sign(door: Any) -> None:
-    """A token of Cognito is not an identity of IAM."""
+    """Cognito tokens are not IAM identities."""
     api = door.api_with_model(access=Access.cognito(pool(door), scope="models/predict"))
 
     with pytest.raises(ValidationError, match=r"use Access.iam\(\) or Access.both"):
@@ -354,7 +354,7 @@ def test_a_grant_needs_callers_that_sign(door: Any) -> None:
     [(Access.iam(), "the API has no model"), (Access.keys(), "access by keys needs a plan")],
 )
 def test_what_would_deploy_and_do_nothing(access: Access, problem: str, make_door: Callable[..., Any]) -> None:
-    """Is an error at synthesis."""
+    """Rejects settings without an effect at synthesis."""
     door = make_door("idle", profile=Profile.DEVELOPMENT)
     api = door.api(access=access)
     if access.is_by_key:

@@ -1,4 +1,4 @@
-"""The way of an API to services on EKS: link, security groups, integration, promise; what cannot be reached is refused by name."""
+"""The path from an API to services on EKS: VPC link, security groups, integration, schema and validation."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ NAME = "models.example.com"
 
 
 def schema(folder: Path) -> RequestSchema:
-    """The promise of the model."""
+    """The model's request schema."""
     file = folder / "forecast.schema.json"
     file.write_text(json.dumps(request_schema(SIGNATURE, max_rows=50)))
     return RequestSchema.from_file(file)
@@ -47,30 +47,30 @@ def place_with_api(folder: Path, profile: Profile = Profile.PRODUCTION) -> Place
 
 @pytest.fixture(scope="module")
 def placed(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A unit of PRODUCTION, whose service has a certificate."""
+    """A PRODUCTION unit whose service has a certificate."""
     return place_with_api(tmp_path_factory.mktemp("placed"))
 
 
 @pytest.fixture(scope="module")
 def refusing() -> Place:
-    """A unit on which what cannot be is tried."""
+    """A shared unit for invalid arguments."""
     return make_place()
 
 
 def integration(place: Place) -> dict[str, Any]:
-    """The integration of the predictions."""
+    """Return the integration of the predictions path."""
     found: dict[str, Any] = place.one("AWS::ApiGateway::Method", "predictionsPOST")["Integration"]
     return found
 
 
 def named(place: Place, kind: str, part: str) -> str:
-    """Logical id of the one resource of a type whose logical id has a part."""
+    """Return the logical id of the only resource of a type whose logical id contains ``part``."""
     (found,) = (name for name in place.resources(kind) if part in name)
     return str(found)
 
 
 def test_a_prediction_goes_through_the_link(placed: Place) -> None:
-    """To the load balancer, by the name in its certificate; nothing of a caller's headers passes."""
+    """Targets the load balancer by its certificate's name; no caller header passes."""
     found = integration(placed)
 
     assert (found["Type"], found["ConnectionType"], found["IntegrationHttpMethod"]) == ("HTTP", "VPC_LINK", "POST")
@@ -89,7 +89,7 @@ def test_a_prediction_goes_through_the_link(placed: Place) -> None:
 
 
 def test_errors_are_mapped_as_for_sagemaker(placed: Place) -> None:
-    """By the status of the server itself, which no error of AWS is around."""
+    """Maps by the server's status, without an AWS error around it."""
     answers = {
         each.get("SelectionPattern", ""): each["StatusCode"] for each in integration(placed)["IntegrationResponses"]
     }
@@ -103,7 +103,7 @@ def test_errors_are_mapped_as_for_sagemaker(placed: Place) -> None:
 
 
 def test_link_and_load_balancer_let_each_other_through_alone(placed: Place) -> None:
-    """On the port of the listener; the link admits nothing at all."""
+    """Opens the listener's port only; the link has no ingress."""
     group = named(placed, "AWS::EC2::SecurityGroup", "ApiLinkSecurityGroup")
     balancer = named(placed, "AWS::EC2::SecurityGroup", "LoadBalancerSecurityGroup")
     own, other = ({"Fn::GetAtt": [each, "GroupId"]} for each in (group, balancer))
@@ -120,7 +120,7 @@ def test_link_and_load_balancer_let_each_other_through_alone(placed: Place) -> N
 
 
 def test_the_load_balancer_takes_the_stage_out_of_the_path(placed: Place) -> None:
-    """A rule takes five patterns; what the Deploy machine knows of the rule has the stage, since weights begin again."""
+    """A rule takes five path patterns; the Deploy machine's rule has the stage too, as weights are reset with it."""
     rule = placed.one("AWS::ElasticLoadBalancingV2::ListenerRule")
 
     paths = rule["Conditions"][0]["PathPatternConfig"]["Values"]
@@ -137,12 +137,12 @@ def test_the_load_balancer_takes_the_stage_out_of_the_path(placed: Place) -> Non
 
 
 def test_each_candidate_is_held_to_the_promise(placed: Place) -> None:
-    """By the serving spec, as for an endpoint."""
+    """The serving spec contains the schema, as for an endpoint."""
     assert "forecast.schema.json" in json.dumps(placed.one("Custom::MLOpsServingSpec")["Spec"])
 
 
 def test_another_load_balancer_is_a_new_deployment(tmp_path: Path) -> None:
-    """CDK's hash of an API does not hold the target of a private integration: AWS would ask the service before."""
+    """CDK's hash of an API excludes the target of private integrations, so AWS would keep calling the previous service."""
 
     def deployment(name: str) -> str:
         made = make_place()
@@ -156,7 +156,7 @@ def test_another_load_balancer_is_a_new_deployment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_no_finding(profile: Profile, tmp_path: Path) -> None:
-    """Every pack, in both profiles."""
+    """Has no open finding in any pack and profile."""
     made = place_with_api(tmp_path, profile)
     app = made.stack.node.root
     assert isinstance(app, cdk.App)
@@ -165,7 +165,7 @@ def test_no_finding(profile: Profile, tmp_path: Path) -> None:
 
 
 def test_services_that_the_api_cannot_reach(refusing: Place, tmp_path: Path) -> None:
-    """Names that certificates lack, personal fields that clients hash, units of other networks; all at once and by name."""
+    """Rejects names outside the certificate, client-side hashing and other networks, all at once and by name."""
     api = InferenceApi(refusing.stack, "Api", business_unit=refusing.unit)
     capture = DataCapture(sampling_percent=100, personal_data=PersonalData(hashed=("store",)))
     service = refusing.serve("Hashed", name="hashed", capture=capture)

@@ -1,4 +1,4 @@
-"""The firewall of an API in a template: a bound of our own on bodies, and how much of them is read."""
+"""The firewall of an API in a template: its limit of body sizes, and the inspected size."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 
 
 def test_the_firewall_has_a_bound_of_our_own(signed: Any) -> None:
-    """AWS's bound of 8 KB only counts."""
+    """AWS's managed limit of 8 KB only counts."""
     (acl,) = signed.resources("AWS::WAFv2::WebACL").values()
     size, common, _ = acl["Rules"]
 
@@ -26,7 +26,7 @@ def test_the_firewall_has_a_bound_of_our_own(signed: Any) -> None:
 
 @pytest.mark.parametrize(("size", "step"), [(1, 16), (16, 16), (17, 32), (48, 48), (49, 64), (64, 64)])
 def test_no_more_is_read_than_the_bound_needs(make_door: Callable[..., Any], size: int, step: int) -> None:
-    """Each step above 16 KB costs more for each request."""
+    """Each 16 KB of inspection costs more per request."""
     door = make_door(f"size{size}")
     api = door.api(max_body_size=cdk.Size.kibibytes(size))
     endpoint = door.model("Night", name="night")
@@ -41,7 +41,7 @@ def test_no_more_is_read_than_the_bound_needs(make_door: Callable[..., Any], siz
 
 
 def test_no_request_is_kept_as_a_sample(signed: Any) -> None:
-    """Its headers hold tokens and keys of callers."""
+    """Samples would contain tokens and keys of callers."""
     (acl,) = signed.resources("AWS::WAFv2::WebACL").values()
 
     kept = [acl["VisibilityConfig"], *(rule["VisibilityConfig"] for rule in acl["Rules"])]

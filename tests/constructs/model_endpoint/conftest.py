@@ -1,4 +1,4 @@
-"""A unit with one endpoint, made as a test says."""
+"""A unit with one endpoint."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ class Served:
 
     @cached_property
     def template(self) -> dict[str, Any]:
-        """The template; the stack cannot be added to afterwards."""
+        """The template; nothing can be added to the stack afterwards."""
         return Template.from_stack(self.stack).to_json()
 
     def all(self, kind: str) -> list[dict[str, Any]]:
-        """All resources of a type, with dependencies."""
+        """Return all resources of a type, with dependencies."""
         return [r for r in self.template["Resources"].values() if r["Type"] == kind]
 
     def one(self, kind: str) -> dict[str, Any]:
-        """Properties of the one resource of a type."""
+        """Return the properties of the only resource of a type."""
         (resource,) = self.all(kind)
         found: dict[str, Any] = resource["Properties"]
         return found
 
     def statements(self, part: str) -> list[dict[str, Any]]:
-        """Statements of the managed policies whose logical id has a part."""
+        """Return the statements of managed policies whose logical id contains ``part``."""
         policies = self.template["Resources"].items()
         return [
             s
@@ -46,7 +46,7 @@ class Served:
         ]
 
     def allowed(self, part: str) -> dict[str, list[Any]]:
-        """Resources by action of these statements."""
+        """Return the resources by action of these statements."""
         found: dict[str, list[Any]] = {}
         for statement in self.statements(part):
             actions, resources = statement["Action"], statement["Resource"]
@@ -61,7 +61,7 @@ def make_served(
     profile: Profile = Profile.PRODUCTION,
     **changes: Any,
 ) -> Served:
-    """Define a unit with one endpoint."""
+    """Return a function that defines a unit with one endpoint."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=profile)
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")

@@ -1,4 +1,4 @@
-"""Personal fields: what is declared, the key, and who may read it."""
+"""Personal fields: declaration, hashing key and its readers."""
 
 import json
 from typing import Any
@@ -50,7 +50,7 @@ def _only(template: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def test_the_key_is_made_by_secrets_manager_under_the_units_key(template: dict[str, Any]) -> None:
-    """Nobody types it, and it goes with a development stack."""
+    """The key is generated, and deleted with a DEVELOPMENT stack."""
     secret = _only(template, "AWS::SecretsManager::Secret")
     assert secret["Properties"]["GenerateSecretString"] == {"ExcludePunctuation": True, "PasswordLength": 64}
     assert "UnitKey" in secret["Properties"]["KmsKeyId"]["Fn::GetAtt"][0]
@@ -58,7 +58,7 @@ def test_the_key_is_made_by_secrets_manager_under_the_units_key(template: dict[s
 
 
 def test_the_entry_tells_clients_what_to_hash_and_where_the_key_is(template: dict[str, Any]) -> None:
-    """What ``EndpointClient`` reads."""
+    """``EndpointClient`` reads the entry."""
     values = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::SSM::Parameter"]
     (entry,) = [json.dumps(value["Value"]) for value in values if "/endpoint/" in json.dumps(value["Name"])]
     assert r"\"hashed\":[\"household\"]" in entry.replace("\\\\", "\\")
@@ -67,7 +67,7 @@ def test_the_entry_tells_clients_what_to_hash_and_where_the_key_is(template: dic
 
 
 def test_callers_may_read_the_key(template: dict[str, Any]) -> None:
-    """With the right to call comes the right to hash."""
+    """Permission to invoke includes the hashing key."""
     (policy,) = [
         r["Properties"]["PolicyDocument"]
         for name, r in template["Resources"].items()
@@ -91,6 +91,6 @@ def test_callers_may_read_the_key(template: dict[str, Any]) -> None:
     ],
 )
 def test_fails_for_a_declaration_that_says_nothing_or_two_things(arguments: dict[str, Any], problem: str) -> None:
-    """Every problem is named."""
+    """Reports every contradictory or empty declaration."""
     with pytest.raises(ValidationError, match=problem):
         PersonalData(**arguments)

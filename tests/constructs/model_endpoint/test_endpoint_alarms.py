@@ -1,4 +1,4 @@
-"""What the alarms of an endpoint make of its counts, by the embedded cloud's metric math."""
+"""Alarms of an endpoint, evaluated with the embedded cloud's metric math."""
 
 from typing import Any
 
@@ -27,28 +27,28 @@ def _evaluated(expression: str, **series: Any) -> list[float | None]:
     [
         ((60, 1000), (90, 9000), True),  # 6 % against 1 %
         ((20, 1000), (90, 9000), False),  # 2 % against 1 %
-        ((500, 1000), (4500, 9000), False),  # an outage of both
-        ((60, 1000), (0, 0), True),  # asked alone
+        ((500, 1000), (4500, 9000), False),  # an outage of both fleets
+        ((60, 1000), (0, 0), True),  # the only fleet with calls
         ((40, 1000), (0, 0), False),
-        ((19, 19), (0, 100), False),  # too few calls to say
+        ((19, 19), (0, 100), False),  # too few calls to decide
         ((4, 20), (0, 100), False),  # too few errors
         ((5, 20), (0, 100), True),
     ],
 )
 def test_a_deployment_is_compared_without_a_function(new: tuple[int, int], old: tuple[int, int], fires: bool) -> None:
-    """Of the counts of the new config and of the whole endpoint."""
+    """Compares counts of the new config with those of the whole endpoint."""
     (x, n), (y, m) = new, old
     assert _evaluated(WORSE, x=[x], n=[n], all_x=[x + y], all_n=[n + m]) == [float(fires)]
 
 
 def test_a_new_fleet_without_calls_has_no_value() -> None:
-    """Missing data are no breach."""
+    """Missing data are not breaching."""
     assert _evaluated(WORSE, x=[None], n=[None], all_x=[3.0], all_n=[100.0]) == [None]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_identical_fleets_are_hardly_ever_rolled_back(family: str) -> None:
-    """Over the traces of the benchmark: at most 1 % of 200, at each volume and base."""
+    """Over the benchmark's traces, at most 1 % of 200 roll back at each volume and base rate."""
     for volume in (60, 600, 6_000, 100_000):
         fired = 0
         for number, base in enumerate((0.0, 0.001, 0.01, 0.05)):
@@ -65,5 +65,5 @@ def test_identical_fleets_are_hardly_ever_rolled_back(family: str) -> None:
     ("errors", "calls", "fires"), [(5, 100, True), (4, 100, False), (50, 100_000, False), (1500, 100_000, True)]
 )
 def test_the_errors_alarm_needs_a_count_and_a_share(errors: int, calls: int, fires: bool) -> None:
-    """At a hundred thousand calls a few errors are no reason to go back."""
+    """A few errors of a hundred thousand calls do not roll back."""
     assert _evaluated(OFTEN, errors=[errors], calls=[calls]) == [float(fires)]

@@ -1,7 +1,4 @@
-"""Bounds, targets and off hours.
-
-On what an endpoint runs.
-"""
+"""Capacities of endpoints: scaling bounds, targets and off hours."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +13,7 @@ GIB = cdk.Size.gibibytes
 
 
 def test_a_fleet_follows_its_calls() -> None:
-    """Bounds, target and cool-downs reach the serving spec."""
+    """Bounds, target and cooldowns are part of the serving spec."""
     spec = Scaling(
         min_capacity=2, max_capacity=8, target_invocations=600, scale_in_cooldown=cdk.Duration.minutes(10)
     ).to_spec()
@@ -25,12 +22,12 @@ def test_a_fleet_follows_its_calls() -> None:
 
 
 def test_a_queue_is_followed_by_its_backlog() -> None:
-    """The metric follows from which target is given."""
+    """The metric depends on the given target."""
     assert Scaling(min_capacity=0, max_capacity=4, target_backlog=5).to_spec().metric == "BACKLOG_PER_INSTANCE"
 
 
 def test_fails_when_it_follows_two_things() -> None:
-    """An endpoint has calls or a queue."""
+    """An endpoint has either calls or a queue."""
     with pytest.raises(
         ValidationError, match="scales by calls or by backlog, got target_invocations 1 and target_backlog 2"
     ):
@@ -38,7 +35,7 @@ def test_fails_when_it_follows_two_things() -> None:
 
 
 def test_off_hours_shrink_the_fleet_over_night_and_weekend() -> None:
-    """Two schedules in the given zone, from the last working day's evening to the first one's morning."""
+    """Two schedules in the given time zone, from the last workday's evening to the first one's morning."""
     begin, end = off_hours(min_capacity=2, max_capacity=6, start=20, end=6, time_zone="Europe/Berlin")
     assert (begin.schedule, begin.min_capacity, begin.max_capacity) == ("cron(0 20 ? * MON-FRI *)", 1, 1)
     assert (end.schedule, end.min_capacity, end.max_capacity) == ("cron(0 6 ? * MON-FRI *)", 2, 6)
@@ -46,7 +43,7 @@ def test_off_hours_shrink_the_fleet_over_night_and_weekend() -> None:
 
 
 def test_off_hours_are_schedules_that_a_capacity_takes() -> None:
-    """What the helper makes passes the rules, of asynchronous fleets down to nothing."""
+    """The helper's schedules pass validation, for asynchronous fleets down to zero."""
     days = off_hours(min_capacity=1, max_capacity=4, days=("THU", "MON", "WED"))
     capacity = EndpointCapacity.instances(
         "ml.m5.large", instance_count=1, scaling=Scaling(min_capacity=1, max_capacity=4, schedules=days)
@@ -74,14 +71,14 @@ def test_off_hours_are_schedules_that_a_capacity_takes() -> None:
     ],
 )
 def test_fails_when_off_hours_are_not_possible(changes: dict[str, int], message: str) -> None:
-    """Hours of a day, days of a week."""
+    """Rejects invalid hours and weekdays."""
     with pytest.raises(ValidationError, match=message):
         off_hours(min_capacity=1, max_capacity=2, **changes)  # type: ignore[arg-type]  # mixed types of the table
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
 def test_instances_keep_type_and_count(count: int) -> None:
-    """What is given is what is declared, up to SageMaker's limit."""
+    """Keeps type and count up to SageMaker's limit."""
     capacity = EndpointCapacity.instances("ml.m5.large", instance_count=count)
 
     assert (capacity.instance_type, capacity.instance_count) == ("ml.m5.large", count)
@@ -91,7 +88,7 @@ def test_instances_keep_type_and_count(count: int) -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 1001])
 def test_fails_on_an_impossible_count(count: int) -> None:
-    """The message names the prop and the value."""
+    """The message names prop and value."""
     with pytest.raises(ValidationError, match=rf"InvalidCapacity: instance_count .*got {count}"):
         EndpointCapacity.instances("ml.m5.large", instance_count=count)
 
@@ -103,13 +100,13 @@ def test_fails_with_every_problem_at_once() -> None:
 
 
 def test_what_is_known_at_deployment_only_is_not_judged() -> None:
-    """Tokens pass: CloudFormation knows them."""
+    """Accepts tokens, which CloudFormation resolves."""
     kind, count = cdk.Token.as_string({"Ref": "Type"}), cdk.Token.as_number({"Ref": "Count"})
     assert EndpointCapacity.instances(kind, instance_count=count).instance_type == kind
 
 
 def test_variants_share_calls_and_the_smallest_decides_on_canaries() -> None:
-    """Types of all fleets, each once; a canary is a slice of each fleet."""
+    """Lists the distinct types of all fleets; a canary is a slice of each fleet."""
     variants = [EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.1)]
     capacity = EndpointCapacity.instances("ml.m5.large", instance_count=4, variants=variants)
     assert capacity.instance_types == ["ml.m5.large", "ml.c7g.large"]
@@ -117,7 +114,7 @@ def test_variants_share_calls_and_the_smallest_decides_on_canaries() -> None:
 
 
 def test_the_smallest_fleet_is_what_scaling_may_leave() -> None:
-    """By its bounds, or at night by a schedule."""
+    """The minimum comes from the bounds or from a schedule at night."""
     hours = off_hours(min_capacity=3, max_capacity=8)
     by_bound = Scaling(min_capacity=3, max_capacity=8, target_invocations=600)
     by_night = Scaling(min_capacity=3, max_capacity=8, target_invocations=600, schedules=hours)
@@ -126,7 +123,7 @@ def test_the_smallest_fleet_is_what_scaling_may_leave() -> None:
 
 
 def test_serverless_has_memory_and_concurrency_and_no_instances() -> None:
-    """Size in whole gibibytes."""
+    """Memory sizes are whole gibibytes."""
     capacity = EndpointCapacity.serverless(memory=GIB(2), max_concurrency=20, provisioned_concurrency=2)
     assert capacity.is_serverless
     assert capacity.instance_types == []
@@ -135,7 +132,7 @@ def test_serverless_has_memory_and_concurrency_and_no_instances() -> None:
 
 
 def test_asynchronous_names_topics_and_limits() -> None:
-    """What is given reaches the serving spec; a topic that is not given is absent."""
+    """Settings are part of the serving spec; topics are omitted by default."""
     stack = cdk.Stack(cdk.App(), "S")
     topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:us-east-1:123456789012:errors")
     capacity = EndpointCapacity.asynchronous("ml.m5.large", instance_count=1, max_concurrency=4, error_topic=topic)
@@ -198,6 +195,6 @@ def test_asynchronous_names_topics_and_limits() -> None:
     ],
 )
 def test_fails_when_sagemaker_would_refuse_it(make: Callable[[], Any], message: str) -> None:
-    """A capacity that cannot be is refused where it is written."""
+    """Invalid capacities fail where they are declared."""
     with pytest.raises(ValidationError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""What every endpoint offers: one that is defined here, and one that is defined elsewhere."""
+"""The interface that own and imported endpoints share."""
 
 import aws_cdk as cdk
 import pytest
@@ -10,18 +10,18 @@ MEMBERS = [name for name in vars(IModelEndpoint) if not name.startswith("_")]
 
 
 def test_there_is_something_to_offer():
-    """Names, grants and metrics."""
+    """Lists names, grants and metrics."""
     assert {"endpoint_name", "endpoint_arn", "grant_invoke"} <= set(MEMBERS)
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_an_endpoint_defined_here_offers_it(name: str):
-    """By the name of the protocol."""
+    """Implements every member of the protocol."""
     assert hasattr(ModelEndpoint, name)
 
 
 def test_an_endpoint_defined_elsewhere_offers_the_same():
-    """Also what it cannot know of is answered."""
+    """Implements every member, also with unknown values."""
     stack = cdk.Stack(cdk.App(), "Elsewhere")
     imported = ModelEndpoint.from_endpoint_name(stack, "Endpoint", endpoint_name="demand-forecast")
     assert [name for name in MEMBERS if not hasattr(type(imported), name)] == []
@@ -29,7 +29,7 @@ def test_an_endpoint_defined_elsewhere_offers_the_same():
 
 
 def test_an_imported_endpoint_knows_the_unit_that_it_was_given():
-    """Without one, asking for it names the argument to give."""
+    """Without a unit, accessing it names the argument to pass."""
     stack = cdk.Stack(cdk.App(), "Elsewhere")
     unit = BusinessUnit(stack, "Unit", name="demand")
     known = ModelEndpoint.from_endpoint_name(stack, "Known", endpoint_name="demand-forecast", business_unit=unit)
@@ -40,6 +40,6 @@ def test_an_imported_endpoint_knows_the_unit_that_it_was_given():
 
 
 def test_retraining_and_monitors_need_less_than_an_endpoint_offers():
-    """So that they take a service in slots too."""
+    """Retraining and monitors accept a service on EKS too."""
     needed = [name for name in vars(IServedModel) if not name.startswith("_")]
     assert [name for name in needed if not hasattr(ModelEndpoint, name)] == []

@@ -1,4 +1,4 @@
-"""Metrics of an endpoint against the names, statistics and dimensions of AWS's pages.
+"""Metrics of an endpoint match the names, statistics and dimensions in AWS's documentation.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html,
 https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-monitoring.html and
@@ -87,14 +87,14 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def endpoint() -> IModelEndpoint:
-    """An endpoint that is defined elsewhere."""
+    """An endpoint of another stack."""
     stack = cdk.Stack(cdk.App(), "S")
     return ModelEndpoint.from_endpoint_name(stack, "Endpoint", endpoint_name="demand-forecast")
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_each_metric_is_sagemakers(endpoint: Any, name: str) -> None:
-    """Name, statistic, namespace and dimensions."""
+    """Metrics have SageMaker's name, statistic, namespace and dimensions."""
     metric_name, statistic, namespace, dimensions = METRICS[name]
     metric: cloudwatch.Metric = getattr(endpoint, f"metric_{name}")()
     assert (metric.metric_name, metric.statistic, metric.namespace) == (metric_name, statistic, namespace)
@@ -112,14 +112,14 @@ def test_the_table_is_complete(endpoint: Any) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_duration_says_its_unit(name: str) -> None:
-    """Whoever sets an alarm on a latency reads whether it is micro- or milliseconds."""
+    """Labels of latencies name microseconds or milliseconds."""
     text = inspect.getdoc(getattr(ModelEndpoint, f"metric_{name}")) or ""
     if name.endswith(("latency", "_time", "in_backlog", "oldest_request")):
         assert "seconds" in text
 
 
 def test_callers_choose_label_period_statistic_and_variant(endpoint: Any) -> None:
-    """What is given replaces the default, and nothing else."""
+    """Options replace only their own default."""
     minute: Callable[[int], cdk.Duration] = cdk.Duration.minutes
     metric = endpoint.metric_model_latency(label="p99", period=minute(1), statistic="p99", variant="Arm")
     assert (metric.label, metric.statistic, metric.period.to_minutes()) == ("p99", "p99", 1)

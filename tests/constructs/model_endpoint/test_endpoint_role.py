@@ -1,4 +1,4 @@
-"""The bucket of an asynchronous endpoint, and who may use it."""
+"""The bucket of an asynchronous endpoint, and its permissions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def _capacity(stack: cdk.Stack) -> EndpointCapacity:
 
 @pytest.fixture(scope="module")
 def queued(serve: Callable[..., Any]) -> Any:
-    """An asynchronous endpoint, and a caller's role that may use it."""
+    """An asynchronous endpoint, and the role of a caller."""
     served = serve(_capacity)
     role = iam.Role(served.stack, "Caller", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     assert served.endpoint.grant_invoke_async(role).success
@@ -33,7 +33,7 @@ def queued(serve: Callable[..., Any]) -> Any:
 
 
 def test_requests_and_answers_expire(queued: Any) -> None:
-    """As long as the capacity says."""
+    """Expiration follows the capacity's settings."""
     (bucket,) = (
         r["Properties"]
         for n, r in queued.template["Resources"].items()
@@ -43,7 +43,7 @@ def test_requests_and_answers_expire(queued: Any) -> None:
 
 
 def test_the_models_role_reads_requests_and_writes_answers(queued: Any) -> None:
-    """No list, no delete; the topic once."""
+    """Grants no list and no delete; the topic is named once."""
     allowed = queued.allowed("EndpointRole")
     ends = {a: sorted(str(r["Fn::Join"][1][-1]) for r in rs) for a, rs in allowed.items() if a.startswith("s3:")}
     assert ends == {
@@ -55,7 +55,7 @@ def test_the_models_role_reads_requests_and_writes_answers(queued: Any) -> None:
 
 
 def test_callers_leave_requests_and_fetch_answers(queued: Any) -> None:
-    """The call, the three prefixes the right way round, and the key through S3 only."""
+    """Grants the call, the three prefixes with the right direction, and the key through S3 only."""
     (policy,) = (r["Properties"] for r in queued.all("AWS::IAM::Policy"))
     found = {str(s["Action"]): s for s in policy["PolicyDocument"]["Statement"]}
     assert "endpoint/demand-forecast" in str(found["sagemaker:InvokeEndpointAsync"]["Resource"])
@@ -66,7 +66,7 @@ def test_callers_leave_requests_and_fetch_answers(queued: Any) -> None:
 
 
 def test_the_serving_spec_says_where_answers_go(queued: Any) -> None:
-    """Outputs, failures and topics are in what the Deploy machine renders the config from."""
+    """The Deploy machine renders the config with outputs, failures and topics."""
     spec = str(queued.one("Custom::MLOpsServingSpec")["Spec"])
     assert "answers/demand-forecast" in spec
     assert "failures/demand-forecast" in spec
@@ -74,7 +74,7 @@ def test_the_serving_spec_says_where_answers_go(queued: Any) -> None:
 
 
 def test_the_deploy_machine_may_scale_and_wake(queued: Any) -> None:
-    """Registration, policies and the waking alarm, with the dimension as a condition."""
+    """Grants registration, policies and the wake-up alarm, with a condition on the dimension."""
     allowed = queued.allowed("Deploy")
     assert {"application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy"} <= set(
         allowed
@@ -84,7 +84,7 @@ def test_the_deploy_machine_may_scale_and_wake(queued: Any) -> None:
 
 
 def test_fails_when_the_wrong_call_is_granted(queued: Any, serve: Callable[..., Any]) -> None:
-    """An asynchronous endpoint refuses direct calls and the other way round."""
+    """Asynchronous endpoints reject direct invocation grants and vice versa."""
     role = iam.Role.from_role_name(queued.stack, "Known", "known")
     with pytest.raises(ValidationError, match="takes no direct calls; use grant_invoke_async"):
         queued.endpoint.grant_invoke(role)
@@ -94,7 +94,7 @@ def test_fails_when_the_wrong_call_is_granted(queued: Any, serve: Callable[..., 
 
 
 def test_an_endpoint_defined_elsewhere_grants_both_calls() -> None:
-    """Which one it takes is not known here."""
+    """The import does not know the kind of the endpoint."""
     stack = cdk.Stack(cdk.App(), "S")
     endpoint = ModelEndpoint.from_endpoint_name(stack, "Endpoint", endpoint_name="demand-forecast", variant="Blue")
     role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))

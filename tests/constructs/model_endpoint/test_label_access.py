@@ -1,4 +1,4 @@
-"""What a feed of labels may do, and may not."""
+"""Permissions of a label feed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ def _ends(resources: Any) -> list[str]:
 
 
 def test_a_feed_of_labels_reads_no_captures(serve: Callable[..., Any]) -> None:
-    """It writes labels and ids of rows of its endpoint alone, and reads what tells a number from a class."""
+    """It writes labels and row ids of its endpoint only, and reads the entry that tells numbers from classes."""
     made = serve(CAPACITY, capture=DataCapture(sampling_percent=100))
     role = iam.Role(made.stack, "Feed", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     assert made.endpoint.grant_labels(role).success
@@ -41,7 +41,7 @@ def test_a_feed_of_labels_reads_no_captures(serve: Callable[..., Any]) -> None:
 
 
 def test_fails_without_capture(serve: Callable[..., Any]) -> None:
-    """There is nothing that labels could be joined with."""
+    """Without capture labels cannot be joined."""
     made = serve(CAPACITY)
     role = iam.Role(made.stack, "Feed", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     with pytest.raises(

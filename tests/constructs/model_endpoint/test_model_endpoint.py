@@ -1,7 +1,4 @@
-"""How a new model takes over where nobody says it.
-
-Model endpoints in a template.
-"""
+"""Model endpoints in a template, and their default rollout policy."""
 
 import json
 from collections.abc import Callable
@@ -71,7 +68,7 @@ _VARIED = EndpointCapacity.instances(
     ids=["one instance", "scaled in to one", "serverless"],
 )
 def test_what_cannot_be_sliced_takes_over_all_at_once(capacity: EndpointCapacity) -> None:
-    """A canary is whole instances of the smallest fleet that there may be."""
+    """A canary takes whole instances of the smallest possible fleet."""
     assert default_policy(capacity, Ownership.PIPELINE).kind is RolloutKind.ALL_AT_ONCE
 
 
@@ -83,7 +80,7 @@ def test_two_instances_take_over_by_canary(ownership: Ownership, invocations: in
 
 
 def test_captures_are_encrypted_announced_and_expire(demand: Any):
-    """The capture bucket tells the default bus of new objects, and keeps them 90 days."""
+    """The capture bucket sends object events to the default bus, and keeps objects for 90 days."""
     bucket = demand.one("AWS::S3::Bucket", "EndpointCapture")
     assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     assert {"ExpirationInDays": 90, "Status": "Enabled"} in bucket["LifecycleConfiguration"]["Rules"]
@@ -111,7 +108,7 @@ def test_captures_are_encrypted_announced_and_expire(demand: Any):
 def test_what_serves_goes_before_its_buckets_are_emptied(
     serve: Any, capacity: EndpointCapacity, changes: dict[str, Any], written: str, serves: str
 ) -> None:
-    """Otherwise a call that ends late leaves an object, and the bucket cannot be deleted, neither then nor later."""
+    """A late call would write an object that blocks the bucket's deletion."""
     resources = serve(capacity, profile=Profile.DEVELOPMENT, **changes).template["Resources"]
     (sweep,) = (
         name
@@ -123,7 +120,7 @@ def test_what_serves_goes_before_its_buckets_are_emptied(
 
 
 def test_the_models_role_reads_its_models_and_writes_its_captures(demand: Any):
-    """No other prefix, no list, no delete."""
+    """Grants no other prefix, no list and no delete."""
     found = {}
     for statement in demand.statements("EndpointRole"):
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
@@ -134,7 +131,7 @@ def test_the_models_role_reads_its_models_and_writes_its_captures(demand: Any):
 
 
 def test_only_sagemaker_of_the_account_assumes_the_role(demand: Any):
-    """The confused deputy is shut out."""
+    """Prevents the confused-deputy problem."""
     (statement,) = next(
         r["AssumeRolePolicyDocument"]["Statement"]
         for name, r in demand.resources("AWS::IAM::Role").items()
@@ -145,7 +142,7 @@ def test_only_sagemaker_of_the_account_assumes_the_role(demand: Any):
 
 
 def test_the_alarm_does_not_ring_in_silence_and_tells_the_topic(demand: Any):
-    """Missing data mean no calls, and no calls mean no errors."""
+    """Missing data mean no calls and are not breaching."""
     alarm = demand.one("AWS::CloudWatch::Alarm", "EndpointErrorsAlarm")
     assert (alarm["TreatMissingData"], alarm["Threshold"]) == ("notBreaching", 1)
     assert len(alarm["AlarmActions"]) == 1
@@ -158,13 +155,13 @@ def test_the_alarm_does_not_ring_in_silence_and_tells_the_topic(demand: Any):
 
 
 def test_one_instance_moves_all_at_once(define: Callable[..., Any]):
-    """A canary needs two instances, so the default for one is the policy that works."""
+    """A canary needs two instances, so one instance shifts all at once by default."""
     made = define(endpoint={"capacity": EndpointCapacity.instances("ml.m5.large", instance_count=1)})
     assert made.endpoint._policy.kind is RolloutKind.ALL_AT_ONCE
 
 
 def test_grant_invoke_is_one_action_on_one_endpoint():
-    """A caller's role gets exactly the call, also of an endpoint that is defined elsewhere."""
+    """The caller's role gets one action, also for an endpoint of another stack."""
     stack = cdk.Stack(cdk.App(), "S")
     endpoint = ModelEndpoint.from_endpoint_name(stack, "Endpoint", endpoint_name="demand-forecast")
     role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -211,7 +208,7 @@ def test_fails_when_the_name_is_not_possible(define: Callable[..., Any], name: s
     ],
 )
 def test_fails_when_a_value_is_not_possible(make: Callable[[], object], message: str):
-    """Value classes refuse what no endpoint could have."""
+    """Value classes reject impossible endpoints."""
     with pytest.raises(ValidationError, match=message):
         make()
 
@@ -226,7 +223,7 @@ def _spec(served: Any) -> dict[str, Any]:
 
 
 def test_several_scaled_fleets_are_in_the_serving_spec(serve: Callable[..., Any]):
-    """Variants, bounds and schedules reach the Deploy machine; it may make configs of these types alone."""
+    """The Deploy machine gets variants, bounds and schedules, and may create configs of these instance types only."""
     served = serve(
         EndpointCapacity.instances(
             "ml.m5.large",
@@ -248,7 +245,7 @@ def test_several_scaled_fleets_are_in_the_serving_spec(serve: Callable[..., Any]
         "sagemaker:InstanceTypes": ["ml.c7g.large", "ml.m5.large"]
     }
     assert config["Condition"]["Null"] == {"sagemaker:InstanceTypes": "false"}
-    # no monitor is defined for it, and the console says so
+    # it has no monitor, and the console reports that
     (entry,) = (
         each["Properties"]["Value"]
         for each in served.all("AWS::SSM::Parameter")
@@ -258,7 +255,7 @@ def test_several_scaled_fleets_are_in_the_serving_spec(serve: Callable[..., Any]
 
 
 def test_serverless_asks_for_nothing_that_it_does_not_have(serve: Callable[..., Any]):
-    """No network, no key of volumes, no isolation, no scaling, all at once; and no right to any of it."""
+    """Rejects network, volume key, isolation and scaling together, and grants none of them."""
     served = serve(EndpointCapacity.serverless(memory=cdk.Size.gibibytes(1), max_concurrency=5))
     spec = _spec(served)
     assert spec["serverless"] == {"memory_mb": 1024, "max_concurrency": 5}
@@ -273,7 +270,7 @@ def test_serverless_asks_for_nothing_that_it_does_not_have(serve: Callable[..., 
 
 
 def test_local_storage_goes_without_a_key(serve: Callable[..., Any]):
-    """Such instances encrypt it themselves, and SageMaker takes no key; asked for one, that is an error."""
+    """Local instance storage is encrypted without a key; naming one is an error."""
     capacity = EndpointCapacity.instances("ml.g5.xlarge", instance_count=2)
     assert "kms_key" not in _spec(serve(capacity))
     assert "kms_key" not in _spec(
@@ -286,7 +283,7 @@ def test_local_storage_goes_without_a_key(serve: Callable[..., Any]):
 def test_a_promise_is_in_the_serving_spec_and_lets_preflight_read_evaluations(
     serve: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Once, however often it is given; without one preflight reads none."""
+    """Adds the schema once however often it is given; without one preflight reads no evaluations."""
     signature = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
     (tmp_path / "units.schema.json").write_text(json.dumps(request_schema(signature)))
     request = RequestSchema.from_file(tmp_path / "units.schema.json")
@@ -303,7 +300,7 @@ def test_a_promise_is_in_the_serving_spec_and_lets_preflight_read_evaluations(
 
 
 def test_a_stack_that_names_its_model_compares_none(serve: Callable[..., Any], tmp_path: Path) -> None:
-    """There is no Deploy machine."""
+    """A stack-owned model has no Deploy machine."""
     signature = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
     (tmp_path / "units.schema.json").write_text(json.dumps(request_schema(signature)))
     package = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
@@ -318,7 +315,7 @@ def test_a_stack_that_names_its_model_compares_none(serve: Callable[..., Any], t
 
 
 def test_isolation_can_be_switched_off(serve: Callable[..., Any]):
-    """Then the Deploy machine may make models without, and only such ones."""
+    """The Deploy machine may then create only models without isolation."""
     served = serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), network_isolation=False)
     assert _spec(served)["network_isolation"] is False
     (model,) = (s for s in served.statements("Deploy") if s["Action"] == "sagemaker:CreateModel")
@@ -346,7 +343,7 @@ def test_isolation_can_be_switched_off(serve: Callable[..., Any]):
 def test_fails_when_capacity_and_the_rest_cannot_stand_together(
     serve: Callable[..., Any], capacity: EndpointCapacity, changes: dict[str, Any], message: str
 ):
-    """What AWS refuses or silently ignores is refused at synth."""
+    """Rejects at synthesis what AWS rejects or ignores."""
     with pytest.raises(ValidationError, match=message):
         serve(capacity, **changes)
 
@@ -366,14 +363,14 @@ def test_fails_when_capacity_and_the_rest_cannot_stand_together(
 def test_the_default_policy_is_what_the_capacity_can(
     capacity: EndpointCapacity, ownership: Ownership, kind: str, evidence: int
 ):
-    """As carefully as SageMaker can on it."""
+    """The default policy is the most careful one of SageMaker for the capacity."""
     spec = default_policy(capacity, ownership).to_spec()
     assert (spec.kind, spec.min_invocations) == (kind, evidence)
 
 
 @pytest.mark.parametrize("capacity", [_SERVERLESS, EndpointCapacity.instances("ml.m5.large", instance_count=2)])
 def test_pickles_need_isolation(capacity: EndpointCapacity) -> None:
-    """They may run any code; a registry that allows them has no endpoint with a network."""
+    """Pickles may run any code: their registry allows no endpoint with a network."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", trust=("pickle", "data"))

@@ -1,4 +1,4 @@
-"""An endpoint whose models look up features: its containers know the table, and read the rows of the groups named."""
+"""An endpoint whose models look up features: its containers get the table's name and may read the named groups."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def _template(tmp_path: Path, **changes: Any) -> dict[str, Any]:
 
 
 def test_containers_know_the_table_and_read_the_groups_named(tmp_path: Path) -> None:
-    """Only BatchGetItem of their keys, beside what every model's role has; the spec says so, and nothing is isolated."""
+    """Grants only BatchGetItem on their keys besides the model role's permissions; isolation is off."""
     resources = _template(tmp_path)["Resources"].items()
     (statements,) = (
         r["Properties"]["PolicyDocument"]["Statement"]
@@ -81,6 +81,6 @@ def test_containers_know_the_table_and_read_the_groups_named(tmp_path: Path) -> 
 
 
 def test_isolated_containers_cannot_look_up(tmp_path: Path) -> None:
-    """Refused with what to leave out."""
+    """The error names the argument to omit."""
     with pytest.raises(ValidationError, match="prevents containers from reading the online table"):
         _template(tmp_path, network_isolation=True)

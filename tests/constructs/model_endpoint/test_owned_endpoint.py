@@ -1,4 +1,4 @@
-"""Endpoints that the stack owns: what CloudFormation is told, and what it cannot do."""
+"""Endpoints owned by the stack: their CloudFormation resources and limitations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -48,14 +48,14 @@ def owned(serve: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def queued(serve: Callable[..., Any]) -> Any:
-    """An asynchronous fleet that may be empty."""
+    """An asynchronous fleet that scales to zero."""
     return serve(
         EndpointCapacity.asynchronous("ml.m5.large", instance_count=2, scaling=QUEUED, max_concurrency=4), **OWNED
     )
 
 
 def test_model_and_config_have_no_names_of_their_own(owned: Any) -> None:
-    """A name would keep CloudFormation from making the new one before it removes the old one."""
+    """Fixed names would prevent CloudFormation from creating the replacement first."""
     model, config = owned.one("AWS::SageMaker::Model"), owned.one("AWS::SageMaker::EndpointConfig")
     assert "ModelName" not in model
     assert "EndpointConfigName" not in config
@@ -66,13 +66,13 @@ def test_model_and_config_have_no_names_of_their_own(owned: Any) -> None:
 
 
 def test_the_model_waits_for_the_policy_of_its_role(owned: Any) -> None:
-    """Without it the image could not be pulled."""
+    """Without the policy the image could not be pulled."""
     (model,) = owned.all("AWS::SageMaker::Model")
     assert [name for name in model["DependsOn"] if "RolePolicy" in name]
 
 
 def test_the_config_is_what_the_serving_spec_says(owned: Any) -> None:
-    """Variants with shares, key of the volumes, capture as text."""
+    """Has variants with weights, volume key, and capture of text."""
     config = owned.one("AWS::SageMaker::EndpointConfig")
     main, further = config["ProductionVariants"]
     assert (main["VariantName"], main["InstanceType"], main["InitialVariantWeight"]) == (
@@ -95,7 +95,7 @@ def test_the_config_is_what_the_serving_spec_says(owned: Any) -> None:
 
 
 def test_a_deployment_is_taken_back_by_alarms_and_keeps_the_scaled_fleet(owned: Any) -> None:
-    """Canary with the rollback alarms; capture and shares come from the new config."""
+    """Uses a canary with rollback alarms; capture and weights come from the new config."""
     endpoint = owned.one("AWS::SageMaker::Endpoint")
     blue_green = endpoint["DeploymentConfig"]["BlueGreenUpdatePolicy"]
     assert blue_green["TrafficRoutingConfiguration"] == {
@@ -112,7 +112,7 @@ def test_a_deployment_is_taken_back_by_alarms_and_keeps_the_scaled_fleet(owned: 
 
 
 def test_sagemaker_may_read_the_alarms_that_take_back(owned: Any) -> None:
-    """The role names the rollback alarm, not a pattern, and not the resource: that comes after the config, which needs the role."""
+    """The role names the alarm by name: a reference would be circular, as the alarm needs the config and the config the role."""
     (resource,) = owned.allowed("EndpointRole")["cloudwatch:DescribeAlarms"]
     assert ":alarm:demand-forecast-deployment-errors" in str(resource)
 
@@ -125,7 +125,7 @@ def rollback_errors(made: Any) -> dict[str, Any]:
 
 
 def test_the_rollback_alarm_compares_the_deployed_config_with_the_rest(owned: Any) -> None:
-    """By the config's own name, which is known before the endpoint moves to it."""
+    """The alarm names the config, which is known before the endpoint uses it."""
     alarm = rollback_errors(owned)
     metrics = {query["Id"]: query for query in alarm["Metrics"]}
     (worse,) = [query for query in alarm["Metrics"] if "Expression" in query]
@@ -144,7 +144,7 @@ def test_the_rollback_alarm_compares_the_deployed_config_with_the_rest(owned: An
 
 
 def test_an_absolute_limit_stays_where_the_policy_has_one(serve: Callable[..., Any]) -> None:
-    """Of the whole endpoint, in one period."""
+    """Counts errors of the whole endpoint in one period."""
     policy = RolloutPolicy.canary(
         percent=50, bake=cdk.Duration.minutes(10), checks=RolloutChecks(min_invocations=0, max_error_count=3)
     )
@@ -155,7 +155,7 @@ def test_an_absolute_limit_stays_where_the_policy_has_one(serve: Callable[..., A
 
 
 def test_each_variant_scales_after_the_endpoint_exists(owned: Any) -> None:
-    """Targets depend on the endpoint; schedules are with them, and each has its policy."""
+    """Targets depend on the endpoint and contain their schedules; each has its policy."""
     targets = owned.all("AWS::ApplicationAutoScaling::ScalableTarget")
     ids = {t["Properties"]["ResourceId"] for t in targets}
     assert ids == {"endpoint/demand-forecast/variant/AllTraffic", "endpoint/demand-forecast/variant/Arm"}
@@ -174,7 +174,7 @@ def test_each_variant_scales_after_the_endpoint_exists(owned: Any) -> None:
 
 
 def test_a_queue_wakes_an_empty_fleet(queued: Any) -> None:
-    """Target tracking follows the backlog; a step policy with its alarm starts the first instance."""
+    """Target tracking follows the backlog; a step policy with an alarm starts the first instance."""
     policies = [p["Properties"] for p in queued.all("AWS::ApplicationAutoScaling::ScalingPolicy")]
     assert {p["PolicyType"] for p in policies} == {"TargetTrackingScaling", "StepScaling"}
     (alarm,) = (
@@ -190,7 +190,7 @@ def test_a_queue_wakes_an_empty_fleet(queued: Any) -> None:
 
 
 def test_serverless_has_no_network_key_or_guardrails(serve: Callable[..., Any]) -> None:
-    """What serverless inference does not have is not asked for."""
+    """Omits features that serverless inference lacks."""
     served = serve(EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=5), **OWNED)
     config, endpoint = served.one("AWS::SageMaker::EndpointConfig"), served.one("AWS::SageMaker::Endpoint")
     (variant,) = config["ProductionVariants"]
@@ -203,7 +203,7 @@ def test_serverless_has_no_network_key_or_guardrails(serve: Callable[..., Any]) 
 
 
 def test_volumes_without_a_key_are_acknowledged_only_where_none_is_possible(serve: Callable[..., Any]) -> None:
-    """A key that could be and is not stays a finding."""
+    """A missing but possible key remains a finding."""
     rule, key = "SageMakerEndpointConfigurationKMSKeyConfigured", cdk.Validations.ACKNOWLEDGED_RULES_METADATA_KEY
     for capacity, changes, (is_found, is_acknowledged) in (
         (EndpointCapacity.instances("ml.g5.xlarge", instance_count=2), {}, (True, True)),
@@ -219,7 +219,7 @@ def test_volumes_without_a_key_are_acknowledged_only_where_none_is_possible(serv
 
 
 def test_there_is_no_rollout_and_that_is_said(owned: Any) -> None:
-    """Nothing of the Deploy machine is defined; who asks for it is told why."""
+    """Defines no Deploy machine; its members raise an error with the reason."""
     assert owned.all("AWS::StepFunctions::StateMachine") == []
     assert owned.endpoint.ownership is Ownership.CLOUDFORMATION
     with pytest.raises(ValidationError, match="NoRollout: an endpoint with ownership CLOUDFORMATION has no rollout"):
@@ -239,13 +239,13 @@ def test_there_is_no_rollout_and_that_is_said(owned: Any) -> None:
     ],
 )
 def test_fails_when_the_owner_cannot_do_it(serve: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
-    """Who owns what is said as a whole."""
+    """Ownership must be declared as a whole."""
     with pytest.raises(ValidationError, match=message):
         serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), **changes)
 
 
 def test_what_only_the_machine_does_is_refused_by_name() -> None:
-    """Each of them, all at once."""
+    """Reports each of them at once."""
     rollout = RolloutSpec(
         kind="ALL_AT_ONCE",
         bake=0,
@@ -264,7 +264,7 @@ def test_what_only_the_machine_does_is_refused_by_name() -> None:
 
 
 def test_a_placeholder_digest_warns_here_too(serve: Callable[..., Any]) -> None:
-    """There is no function that would ask the registry; CloudFormation fails when SageMaker cannot pull the image."""
+    """No function checks the registry; CloudFormation fails when SageMaker cannot pull the image."""
     stack = serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), **OWNED).stack
 
     found = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("ModelImage.placeholderDigest"))

@@ -1,4 +1,4 @@
-"""The promise of an API as a stack reads it."""
+"""The request schema of an API, as a stack reads it."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ PROMO = SignatureColumn(name="promotion", type="number", nullable=True)
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
-    """With its name, for messages."""
+    """The schema keeps its file's name for messages."""
     path = tmp_path / "forecast.schema.json"
     path.write_text(json.dumps(request_schema(ModelSignature(inputs=(PRICE,), output="units"), max_rows=7)))
 
@@ -27,7 +27,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     ("arrays", "body"), [(True, '{"instances":[[0,0],[0,0]]}'), (False, '{"instances":[{"price":0},{"price":0}]}')]
 )
 def test_the_smallest_body_of_all_rows(arrays: bool, body: str, tmp_path: Path) -> None:
-    """What any call with as many rows has at least."""
+    """Returns the minimum size of a body with that number of rows."""
     path = tmp_path / "forecast.schema.json"
     signature = ModelSignature(inputs=(PRICE, PROMO), output="units")
     path.write_text(json.dumps(request_schema(signature, max_rows=2, arrays=arrays)))
@@ -45,7 +45,7 @@ def test_the_smallest_body_of_all_rows(arrays: bool, body: str, tmp_path: Path) 
     ],
 )
 def test_what_is_no_promise_is_refused(content: str | None, problem: str, tmp_path: Path) -> None:
-    """A missing file too."""
+    """Rejects a missing file too."""
     path = tmp_path / "forecast.schema.json"
     if content is not None:
         path.write_text(content)
@@ -56,6 +56,6 @@ def test_what_is_no_promise_is_refused(content: str | None, problem: str, tmp_pa
 
 @pytest.mark.parametrize("value", [object(), {1, 2}])
 def test_a_schema_is_json(value: object) -> None:
-    """A value of another kind is said by its kind."""
+    """The error names the type of another value."""
     with pytest.raises(ValidationError, match="schema must be JSON: Object of type"):
         RequestSchema(name="forecast.schema.json", schema={"type": value})

@@ -1,4 +1,4 @@
-"""The group of jobs with several instances."""
+"""The security group of jobs with several instances."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ def _rules(made: Any, kind: str) -> set[tuple[str, int | None]]:
 
 
 def test_several_instances_have_a_group_that_admits_itself(define_once: Callable[..., Any]):
-    """TCP, IPsec's keys and ESP both ways, and 443 to the network's endpoints; the unit's group admits nobody."""
+    """Allows TCP, IKE and ESP within the group, and 443 to the network's endpoints; the unit's group has no ingress."""
     engine = MonitorEngine.processing(image=IMAGE, spark=True, instance_count=3)
     made = define_once(monitor={"spec": MonitorSpec(), "engine": engine})
     rules = {("tcp", 0), ("udp", 500), ("50", 50)}
@@ -30,6 +30,6 @@ def test_several_instances_have_a_group_that_admits_itself(define_once: Callable
 
 
 def test_one_instance_stays_in_the_units_group(define_once: Callable[..., Any]):
-    """There is nobody to reach."""
+    """A single instance has no peers."""
     made = define_once(monitor={"spec": MonitorSpec(), "engine": MonitorEngine.processing(image=IMAGE, spark=True)})
     assert not [name for name in made.resources("AWS::EC2::SecurityGroup") if "JobGroup" in name]

@@ -17,14 +17,14 @@ from mlops_runtime.monitor.spec import MonitorSpec
 
 
 def test_only_captures_of_the_endpoint_are_counted(demand: Any):
-    """The rule matches bucket and prefix, not labels."""
+    """The rule matches the captures' bucket and prefix, not those of labels."""
     detail = demand.one("AWS::Events::Rule", "MonitorCaptured")["EventPattern"]["detail"]
     assert detail["object"] == {"key": [{"prefix": "capture/demand-forecast/"}]}
     assert list(detail["bucket"]["name"][0]) == ["Ref"]
 
 
 def test_the_deciding_function_reads_its_environment(demand: Any):
-    """What the construct writes is what the function's own settings read."""
+    """The function's settings parse the construct's environment."""
     variables = demand.one("AWS::Lambda::Function", "MonitorDecide")["Environment"]["Variables"]
     plain = {name: value if isinstance(value, str) else "token" for name, value in variables.items()}
     settings = DecideSettings.from_environment(plain)
@@ -50,7 +50,7 @@ def test_the_deciding_function_reads_its_environment(demand: Any):
     ],
 )
 def test_days_and_weeks_are_decided_in_the_morning(define: Callable[..., Any], every: cdk.Duration, expression: str):
-    """A week's report does not depend on when somebody deployed."""
+    """A weekly report does not depend on the time of deployment."""
     assert (
         define(monitor={"interval": every}).one("AWS::Events::Rule", "MonitorSchedule")["ScheduleExpression"]
         == expression
@@ -58,7 +58,7 @@ def test_days_and_weeks_are_decided_in_the_morning(define: Callable[..., Any], e
 
 
 def test_a_large_object_has_time_and_takes_no_other_with_it(demand: Any):
-    """A whole CPU for five minutes, one object a call, hidden six times as long."""
+    """The function has one vCPU for five minutes per object; the visibility timeout is six times as long."""
     function = demand.one("AWS::Lambda::Function", "MonitorCounts")
     assert (function["MemorySize"], function["Timeout"]) == (1769, 300)
     assert demand.one("AWS::Lambda::EventSourceMapping", "MonitorCounts")["BatchSize"] == 1
@@ -68,13 +68,13 @@ def test_a_large_object_has_time_and_takes_no_other_with_it(demand: Any):
 
 
 def test_metrics_are_logged_and_need_no_right(demand: Any):
-    """The embedded metric format is read out of the function's log; of CloudWatch it only reads."""
+    """CloudWatch extracts metrics from the function's log in embedded metric format; the role only reads CloudWatch."""
     actions = [s["Action"] for s in demand.statements("MonitorDecideRole")]
     assert [action for action in actions if str(action).startswith("cloudwatch:")] == ["cloudwatch:GetMetricData"]
 
 
 def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
-    """Alarm and function name the same series."""
+    """Alarm and function use the same metric."""
     metric = demand.monitor.metric_wape_ratio()
     assert (metric.namespace, metric.metric_name) == ("MLOps/demand", "WapeRatio")
     assert metric.dimensions == {"Endpoint": "demand-forecast", "Variant": "AllTraffic", "Monitor": "quality"}
@@ -111,20 +111,20 @@ def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
     ],
 )
 def test_fails_when_it_could_not_watch(refused: Callable[..., None], changes: dict[str, Any], message: str):
-    """A monitor that would stay silent is an error at synth."""
+    """Rejects a monitor without results at synthesis."""
     with pytest.raises(ValidationError, match=message):
         refused(**changes)
 
 
 def test_fails_when_calls_are_not_captured(define: Callable[..., Any]):
-    """There would be nothing to read."""
+    """Without captures the monitor has no input."""
     message = r"endpoint must have data capture; give it capture=DataCapture\(sampling_percent=100\)"
     with pytest.raises(ValidationError, match=message):
         define(endpoint={"capture": None})
 
 
 def test_fails_on_a_second_monitor_of_an_endpoint(define: Callable[..., Any]):
-    """Both would write the same reports and metrics, in whatever stack they are."""
+    """Both would write the same reports and metrics, in any stack."""
     made = define()
     elsewhere = cdk.Stack(cdk.App(), "Elsewhere")
     with pytest.raises(ValidationError, match="endpoint must have one monitor, got a second of 'demand-forecast'"):
@@ -138,7 +138,7 @@ def test_fails_on_a_second_monitor_of_an_endpoint(define: Callable[..., Any]):
 
 
 def test_the_unit_is_the_endpoints(demand: Any, define: Callable[..., Any]):
-    """Alarms, tables and dashboards take theirs from it; also one whose key is imported."""
+    """Alarms, tables and dashboards use the endpoint's unit, including one with an imported key."""
     key = kms.Key.from_key_arn(cdk.Stack(cdk.App(), "Keys"), "Key", "arn:aws:kms:us-east-1:111111111111:key/1")
     made = define(unit={"encryption_key": key})
     assert demand.monitor.business_unit is demand.unit
@@ -146,7 +146,7 @@ def test_the_unit_is_the_endpoints(demand: Any, define: Callable[..., Any]):
 
 
 def test_each_metric_method_names_one_that_is_published(demand: Any):
-    """Alarm, dashboard and function name the same series."""
+    """Alarm, dashboard and function use the same metric."""
     published = set(metric_names(MonitorSpec(estimate_limits={"wape": 0.4})))
     methods = inspect.getmembers(demand.monitor, inspect.ismethod)
     metrics = [
@@ -161,7 +161,7 @@ def test_each_metric_method_names_one_that_is_published(demand: Any):
 
 
 def test_a_heartbeat_is_what_no_container_can_print(demand: Any):
-    """AWS Lambda tells of the calls of the monitor's function; no line of a log makes a metric in its namespace."""
+    """AWS Lambda publishes invocations of the monitor's function; log lines cannot create metrics in its namespace."""
     used = demand.monitor.metric_heartbeat().using_metrics
 
     assert {metric.namespace for metric in used.values()} == {"AWS/Lambda"}

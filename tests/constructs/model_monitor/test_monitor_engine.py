@@ -1,7 +1,4 @@
-"""What may be asked of SageMaker Model Monitor.
-
-What counts captures and decides.
-"""
+"""Settings of monitor engines: functions, a job, or SageMaker Model Monitor."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +23,7 @@ IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + 
     ],
 )
 def test_the_documented_schedules_are_taken(schedule: str, hours: int) -> None:
-    """The window of a monitor with labels is as long as its period, and a delay ago."""
+    """The window of a monitor with labels has the length of its period and ends before the label delay."""
     settings = SageMakerModelMonitor(schedule=schedule, label_delay=cdk.Duration.hours(3))
 
     assert settings.period_hours == hours
@@ -73,13 +70,13 @@ def test_the_documented_schedules_are_taken(schedule: str, hours: int) -> None:
     ],
 )
 def test_fails_when_sagemaker_would_refuse(given: dict[str, Any], message: str) -> None:
-    """At synth, where AWS would say so at deployment or not at all."""
+    """Rejects settings at synthesis that AWS rejects at deployment or not at all."""
     with pytest.raises(ValidationError, match=message):
         SageMakerModelMonitor(**given)
 
 
 def test_every_problem_is_named_at_once() -> None:
-    """One error, not one after the other."""
+    """Reports them in one error."""
     with pytest.raises(ValidationError) as error:
         SageMakerModelMonitor(monitors=("bias",), schedule="NOW", instance_count=101)
 
@@ -87,7 +84,7 @@ def test_every_problem_is_named_at_once() -> None:
 
 
 def test_each_engine_has_the_name_that_reports_carry():
-    """Of the contract ``MonitorReport.engine``."""
+    """Names match the contract ``MonitorReport.engine``."""
     assert [
         MonitorEngine.on_lambda().name,
         MonitorEngine.processing(image=IMAGE).name,
@@ -96,7 +93,7 @@ def test_each_engine_has_the_name_that_reports_carry():
 
 
 def test_a_job_has_defaults():
-    """An hour on one instance with 30 GiB, in processes, without explanations."""
+    """Defaults to one hour on one instance with 30 GiB, in processes, without explanations."""
     job = MonitorEngine.processing(image=IMAGE).job
     assert job is not None
     assert (job.instance_type, job.instance_count, job.spark, job.attribution_rows) == ("ml.m5.xlarge", 1, False, 0)
@@ -120,14 +117,14 @@ def test_a_job_has_defaults():
     ],
 )
 def test_fails_on_a_job_that_cannot_be(arguments: dict[str, Any], message: str):
-    """Each value says what is allowed."""
+    """Errors name the allowed values."""
     with pytest.raises(ValidationError, match=message):
         MonitorEngine.processing(**{"image": IMAGE, **arguments})
 
 
 @pytest.mark.parametrize("settings", ["hourly", None])
 def test_fails_on_model_monitors_settings_of_another_type(settings: Any):
-    """Also on none, which would be another engine."""
+    """Rejects None too, which would mean another engine."""
     message = rf"settings must be a SageMakerModelMonitor\(\.\.\.\), got {settings!r}"
     with pytest.raises(ValidationError, match=message):
         MonitorEngine.sagemaker_model_monitor(settings)
@@ -147,12 +144,12 @@ def test_fails_on_model_monitors_settings_of_another_type(settings: Any):
     ],
 )
 def test_fails_on_a_spec_that_costs_too_much_or_does_not_fit(define: Callable[..., Any], monitor: Any, message: str):
-    """Metrics are bounded, and so is a function's environment."""
+    """Bounds the number of metrics and the size of a function's environment."""
     with pytest.raises(ValidationError, match=message):
         define(monitor=monitor)
 
 
 def test_fails_on_the_psi_of_a_feature_without_a_metric(demand: Any):
-    """Only ``alarm_features`` have one."""
+    """Only ``alarm_features`` have a metric."""
     with pytest.raises(ValidationError, match=r"feature must be one of alarm_features \(none\), got 'price'"):
         demand.monitor.metric_psi("price")

@@ -1,7 +1,4 @@
-"""What the deciding function is told of a service whose calls a load balancer counts.
-
-The engine that counts in a job, in a template.
-"""
+"""The monitor's functions in a template: the deciding function for load balancers, and the engine that counts in a job."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +38,7 @@ def _environment(metric: cloudwatch.Metric) -> dict[str, str]:
 
 
 def test_a_load_balancers_latency_is_watched():
-    """Beside its calls, by the same dimensions, in milliseconds."""
+    """Watches latency with the dimensions of its calls, in milliseconds."""
     dimensions = {"LoadBalancer": "app/e/1"}
     metric = cloudwatch.Metric(
         namespace="AWS/ApplicationELB", metric_name="RequestCount", dimensions_map=dimensions, statistic="Sum"
@@ -54,14 +51,14 @@ def test_a_load_balancers_latency_is_watched():
 
 
 def test_sagemaker_needs_no_word():
-    """Its own metrics are the default."""
+    """SageMaker's metrics are the default."""
     metric = cloudwatch.Metric(namespace="AWS/SageMaker", metric_name="Invocations")
     assert "TRAFFIC" not in _environment(metric)
 
 
 @pytest.fixture(scope="module")
 def made(define_once: Callable[..., Any]) -> Any:
-    """A monitor whose job runs on Spark and explains, every alarm, and the unit's dashboard."""
+    """A monitor with a Spark job and explanations, every alarm, and the unit's dashboard."""
     made = define_once(
         monitor={
             "spec": MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12}),
@@ -80,7 +77,7 @@ def _plan(made: Any) -> MonitorJobPlan:
 
 
 def test_nothing_is_counted_as_it_lands(made: Any):
-    """One function starts the job; no other one counts or decides, and there is no queue of captures."""
+    """One function starts the job; no other function counts or decides, and there is no capture queue."""
     functions = {name[:-8] for name in made.resources("AWS::Lambda::Function") if name.startswith("Monitor")}
     assert functions == {"MonitorStart"}
     assert not [name for name in made.resources("AWS::Events::Rule") if name.startswith("MonitorCaptured")]
@@ -91,7 +88,7 @@ def test_nothing_is_counted_as_it_lands(made: Any):
 
 
 def test_the_function_reads_its_plan(made: Any):
-    """What the construct writes is what the runtime's contract reads."""
+    """The runtime's contract parses the construct's environment."""
     plan = _plan(made)
     assert (plan.instance_type, plan.count, plan.maximum, plan.attribution_rows) == ("ml.m5.xlarge", 3, 3600, 200)
     assert plan.image_uri.endswith("@sha256:" + "0" * 64)
@@ -99,7 +96,7 @@ def test_the_function_reads_its_plan(made: Any):
 
 
 def test_the_job_starts_only_where_it_was_declared(made: Any):
-    """In the unit's subnets and group, on its key, of its instance type and run time, under the endpoint's name, with one role."""
+    """Limited to the unit's subnets and group, its key, the instance type and run time, the endpoint's name and one role."""
     create, tags, pass_role = (
         next(s for s in made.statements("MonitorStartRole") if s["Action"] == action)
         for action in ("sagemaker:CreateProcessingJob", "sagemaker:AddTags", "iam:PassRole")
@@ -117,7 +114,7 @@ def test_the_job_starts_only_where_it_was_declared(made: Any):
 
 
 def test_the_job_publishes_in_its_units_namespace_alone(made: Any):
-    """Beside what SageMaker publishes of the instance in its name."""
+    """SageMaker publishes the instance metrics itself."""
     published = [s for s in made.statements("MonitorJobRole") if s["Action"] == "cloudwatch:PutMetricData"]
     assert [s["Condition"]["StringEquals"]["cloudwatch:namespace"] for s in published] == [
         "MLOps/demand",
@@ -126,7 +123,7 @@ def test_the_job_publishes_in_its_units_namespace_alone(made: Any):
 
 
 def test_the_job_may_write_counts_and_reports_and_nothing_else(made: Any):
-    """It reads captures, labels, baseline and the model; the trust names the account."""
+    """It reads captures, labels, baseline and model; the trust names the account."""
     written = [s for s in made.statements("MonitorJobRole") if s["Action"] == "s3:PutObject"]
     prefixes = {str(part) for s in written for part in _texts(s["Resource"]) if "monitor/" in str(part)}
     assert prefixes >= {"/monitor/demand-forecast/counts/*", "/monitor/demand-forecast/reports/*"}
@@ -143,7 +140,7 @@ def test_the_job_may_write_counts_and_reports_and_nothing_else(made: Any):
 
 
 def test_a_run_that_fails_is_told(made: Any):
-    """Its event waits in a queue with an alarm, beside the heartbeat that stays away."""
+    """Its event goes to a queue with an alarm, beside the missing heartbeat."""
     rule = made.one("AWS::Events::Rule", "MonitorJobFailed")
     assert rule["EventPattern"]["detail"] == {
         "ProcessingJobName": [{"prefix": "demand-forecast-monitor-"}],
@@ -153,20 +150,20 @@ def test_a_run_that_fails_is_told(made: Any):
 
 
 def test_the_units_dashboard_shows_the_endpoint(made: Any):
-    """Its state at the top, its row below."""
+    """The state is at the top, the endpoint's row below."""
     body = json.dumps(made.one("AWS::CloudWatch::Dashboard", "Board")["DashboardBody"])
     assert "AlarmsEndpoint" in body
     assert "demand-forecast: drift" in body
 
 
 def test_with_everything_on_nothing_is_left_to_ask(made: Any):
-    """Six packs find nothing that is not acknowledged, and no acknowledgement is stale."""
+    """Six packs report nothing unacknowledged and no stale acknowledgement."""
     (stack,) = check(made.stack.node.root).stacks
     assert stack.problems == []
 
 
 def _texts(value: Any) -> list[str]:
-    """Every text of a resolved value."""
+    """Yield every string in a resolved value."""
     if isinstance(value, str):
         return [value]
     inner = value.values() if isinstance(value, dict) else value
@@ -174,7 +171,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def test_the_jobs_image_is_asked_for_when_the_stack_is_deployed(made: Any):
-    """It is another than the endpoint's, and nothing else would need it before the first run."""
+    """The job's image differs from the endpoint's; nothing else would check it before the first run."""
     (spec,) = made.resources("Custom::MLOpsServingSpec").values()
 
     assert any("/mlops-explain@" in str(image) for image in spec["Images"])

@@ -1,4 +1,4 @@
-"""A monitor of another stack: its alarms and dashboard, without a reference to that stack."""
+"""Alarms and dashboard for a monitor of another stack, without a reference to it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,7 +49,7 @@ def alarms() -> Second:
 
 
 def test_alarms_watch_the_metrics_that_the_monitors_own_would(alarms: Second, demand: Any) -> None:
-    """The same names, dimensions, limits and periods; the heartbeat is that of the function that is named."""
+    """Names, dimensions, limits and periods are equal; the heartbeat is that of the named function."""
 
     def watched(template: Mapping[str, Any]) -> dict[str, Any]:
         found = {name[:-8]: r["Properties"] for name, r in template["Resources"].items() if "MetricName" in str(r)}
@@ -68,7 +68,7 @@ def test_alarms_watch_the_metrics_that_the_monitors_own_would(alarms: Second, de
 
 
 def test_nothing_of_the_stack_is_left_to_ask(alarms: Second) -> None:
-    """Topic and bus are the owner's, which is asked to admit the rules; the dead letters are its own."""
+    """Topic and bus are the owner's, which must admit the rules; the dead-letter queue is the stack's own."""
     (stack,) = check(alarms.app).stacks
     assert stack.findings == ()
     asked = Match.string_like_regexp(r"needs unit.admit_rules\(\) in the stack")
@@ -77,12 +77,12 @@ def test_nothing_of_the_stack_is_left_to_ask(alarms: Second) -> None:
 
 
 def test_an_imported_monitor_has_the_interface() -> None:
-    """It is what alarms and dashboards take."""
+    """Alarms and dashboards accept it."""
     assert is_of(Second().monitor, IModelMonitor)
 
 
 def test_tables_are_refused_where_captures_are_not_known() -> None:
-    """They read captures, and are defined beside the monitor."""
+    """Tables read captures and must be defined beside the monitor."""
     second = Second()
     with pytest.raises(ValidationError, match="got an imported one; define the tables in the monitor's stack"):
         MonitorTables(second.stack, "Tables", monitor=second.monitor)

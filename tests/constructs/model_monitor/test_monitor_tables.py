@@ -1,7 +1,4 @@
-"""The saved queries, run over files of the monitor's own contracts: Athena's SQL rewritten for DuckDB by sqlglot.
-
-Athena's tables over a monitor's files, and who may read them.
-"""
+"""Athena tables over a monitor's files, their readers, and the saved queries, run on DuckDB after translation by sqlglot."""
 
 import json
 from collections.abc import Callable
@@ -92,7 +89,7 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
-    """Tables with the columns that Athena is told, and the partition; keys in lower case, as the SerDe reads them."""
+    """Tables with Athena's columns and partition; keys in lower case, as the SerDe reads them."""
     folder: Path = tmp_path_factory.mktemp("tables")
     connection = duckdb.connect()
     for name, columns in COLUMNS.items():
@@ -115,20 +112,20 @@ def _lower(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", sorted(SAVED_QUERIES))
 def test_a_saved_query_answers_from_the_monitors_own_files(name: str, database: duckdb.DuckDBPyConnection) -> None:
-    """What is older than it asks for is not read; labels that came twice count once; what is no number is left out."""
+    """Skips older rows, counts repeated labels once, and omits non-numeric values."""
     (statement,) = sqlglot.transpile(SAVED_QUERIES[name][1], read="athena", write="duckdb")
     assert database.execute(statement).fetchall() == EXPECTED[name]
 
 
 def test_every_query_says_what_it_answers() -> None:
-    """As the console lists them."""
+    """Queries have descriptions, as the console lists them."""
     assert all(description for description, _ in SAVED_QUERIES.values())
     assert set(EXPECTED) == set(SAVED_QUERIES)
 
 
 @pytest.fixture(scope="module")
 def made(define_once: Callable[..., Any]) -> Any:
-    """A unit with a monitor and tables over it, whose endpoint hashes a field."""
+    """A unit with a monitor and its tables, whose endpoint hashes a field."""
     demand = define_once(
         endpoint={"capture": DataCapture(sampling_percent=100, personal_data=PersonalData(hashed=("household",)))}
     )
@@ -138,7 +135,7 @@ def made(define_once: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def resources(made: Any) -> dict[str, Any]:
-    """What the tables define."""
+    """The resources of the tables."""
     found: dict[str, Any] = Template.from_stack(made.stack).to_json()["Resources"]
     return {name: resource for name, resource in found.items() if name.startswith("Tables")}
 
@@ -148,14 +145,14 @@ def _of(resources: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    """Return a joined text with ``~`` for what is known at deployment."""
+    """Return a joined string with ``~`` for values known at deployment."""
     if isinstance(value, str):
         return value
     return "".join(part if isinstance(part, str) else "~" for part in value["Fn::Join"][1])
 
 
 def test_a_table_finds_the_keys_that_the_contracts_write(resources: dict[str, Any]) -> None:
-    """Athena puts the hour into the template: captures, labels and counts lie where their keys say."""
+    """Athena's partition template with the hour matches the keys of captures, labels and counts."""
     tables = {table["TableInput"]["Name"]: table["TableInput"] for table in _of(resources, "AWS::Glue::Table")}
     at = datetime(2026, 3, 1, 7, 30, tzinfo=UTC)
     hour = {name: _text(table["Parameters"]["storage.location.template"]) for name, table in tables.items()}
@@ -168,7 +165,7 @@ def test_a_table_finds_the_keys_that_the_contracts_write(resources: dict[str, An
 
 
 def test_results_are_encrypted_limited_and_expire_beside_the_captures(resources: dict[str, Any]) -> None:
-    """The workgroup's settings win over a client's."""
+    """The workgroup's settings override a client's."""
     (workgroup,) = _of(resources, "AWS::Athena::WorkGroup")
     configuration = workgroup["WorkGroupConfiguration"]
     assert configuration["EnforceWorkGroupConfiguration"] is True
@@ -183,7 +180,7 @@ def test_results_are_encrypted_limited_and_expire_beside_the_captures(resources:
 
 
 def test_the_reader_reads_the_endpoints_own_prefixes_and_writes_results_alone(resources: dict[str, Any]) -> None:
-    """In a role that the account must let somebody take, within the unit's boundary."""
+    """The role must be assumable in the account and has the unit's boundary."""
     (role,), (policy,) = _of(resources, "AWS::IAM::Role"), _of(resources, "AWS::IAM::ManagedPolicy")
     assert "root" in json.dumps(role["AssumeRolePolicyDocument"])
     assert role["PermissionsBoundary"]
@@ -199,7 +196,7 @@ def test_the_reader_reads_the_endpoints_own_prefixes_and_writes_results_alone(re
 
 
 def test_fails_with_every_value_that_is_not_possible(define_once: Callable[..., Any]) -> None:
-    """Both at once."""
+    """Reports both values at once."""
     demand = define_once()
     with pytest.raises(ValidationError, match=r"history must be .*; max_scan must be at least 10 MB, got 1024 bytes"):
         MonitorTables(
@@ -212,6 +209,6 @@ def test_fails_with_every_value_that_is_not_possible(define_once: Callable[..., 
 
 
 def test_nothing_is_left_to_ask(made: Any) -> None:
-    """Six packs find nothing that is not acknowledged, in the tables or the key of the hash."""
+    """Six packs report nothing unacknowledged for the tables and the hashing key."""
     (stack,) = check(made.stack.node.root).stacks
     assert stack.problems == []

@@ -1,4 +1,4 @@
-"""SageMaker Model Monitor's definitions and schedules in a template."""
+"""Job definitions and schedules of SageMaker Model Monitor in a template."""
 
 import json
 import re
@@ -51,21 +51,21 @@ class Native:
 
     @cached_property
     def template(self) -> dict[str, Any]:
-        """The template; the stack cannot be added to afterwards."""
+        """The template; nothing can be added to the stack afterwards."""
         return Template.from_stack(self.stack).to_json()
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Properties of all resources of a type, by logical id."""
+        """Return the properties of all resources of a type, by logical id."""
         found = self.template["Resources"].items()
         return {name: resource["Properties"] for name, resource in found if resource["Type"] == kind}
 
     def one(self, kind: str, part: str = "") -> dict[str, Any]:
-        """Properties of the one resource of a type whose logical id has a part."""
+        """Return the properties of the only resource of a type whose logical id contains ``part``."""
         (properties,) = (p for name, p in self.resources(kind).items() if part in name)
         return properties
 
     def statements(self, part: str) -> list[dict[str, Any]]:
-        """Statements of the managed policies whose logical id has a part."""
+        """Return the statements of managed policies whose logical id contains ``part``."""
         policies = self.resources("AWS::IAM::ManagedPolicy").items()
         return [s for name, p in policies if part in name for s in p["PolicyDocument"]["Statement"]]
 
@@ -96,7 +96,7 @@ def native() -> Native:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_monitor_has_a_definition_and_a_schedule(native: Native, kind: str) -> None:
-    """The schedule names the definition, and is made after it and deleted before it; both come after the endpoint."""
+    """The schedule references the definition, and is created after it and deleted first; both follow the endpoint."""
     ((logical_id, definition),) = native.resources(KINDS[kind]).items()
     schedule_id, schedule = next(
         (name, found)
@@ -114,7 +114,7 @@ def test_each_monitor_has_a_definition_and_a_schedule(native: Native, kind: str)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_jobs_are_encrypted_placed_and_isolated_where_that_works(native: Native, kind: str) -> None:
-    """Volumes and results under the unit's key, in its subnets; only Clarify's copies of the model are called."""
+    """Volumes and results use the unit's key and subnets; only Clarify's shadow endpoint needs the network."""
     (definition,) = native.resources(KINDS[kind]).values()
     (output,) = (value for name, value in definition.items() if name.endswith("JobOutputConfig"))
     key = definition["JobResources"]["ClusterConfig"]["VolumeKmsKeyId"]
@@ -129,7 +129,7 @@ def test_jobs_are_encrypted_placed_and_isolated_where_that_works(native: Native,
 
 
 def test_monitors_with_labels_look_where_the_labels_are_due(native: Native) -> None:
-    """An hour a day ago, and the labels of the endpoint."""
+    """Reads an hour that is one day old, and the endpoint's labels."""
     given = native.one(KINDS["ModelQuality"])["ModelQualityJobInput"]
 
     assert given["EndpointInput"] == {
@@ -145,7 +145,7 @@ def test_monitors_with_labels_look_where_the_labels_are_due(native: Native) -> N
 
 
 def test_a_change_makes_another_definition() -> None:
-    """Of content or tags; the schedule keeps its name."""
+    """Changes of content or tags replace it; the schedule keeps its name."""
 
     def names(tags: dict[str, str] | None = None, **changes: Any) -> tuple[str, str]:
         found = _native(SageMakerModelMonitor(**changes), tags)
@@ -160,7 +160,7 @@ def test_a_change_makes_another_definition() -> None:
 
 
 def test_the_image_is_of_the_stacks_region(native: Native) -> None:
-    """A table for what is known at deployment only; an account where the region is known."""
+    """Uses a mapping if the Region is a token, else the Region's account."""
     image = native.one(KINDS["DataQuality"])["DataQualityAppSpecification"]["ImageUri"]
 
     assert "AnalyzerAccounts" in json.dumps(image)
@@ -169,7 +169,7 @@ def test_the_image_is_of_the_stacks_region(native: Native) -> None:
 
 
 def test_a_region_without_the_image_is_an_error() -> None:
-    """It names those that have one."""
+    """The error lists the Regions that have it."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="us-gov-west-1", account="1" * 12))
     with pytest.raises(ValidationError, match=r"analyzer is available in af-south-1, .* got region 'us-gov-west-1'"):
         image_uri(stack, "analyzer")
@@ -179,7 +179,7 @@ def test_a_region_without_the_image_is_an_error() -> None:
 
 
 def test_roles_trust_sagemaker_for_this_account_alone(native: Native) -> None:
-    """The confused deputy."""
+    """Prevents the confused-deputy problem."""
     role = native.one("AWS::IAM::Role", "NativeDataQualityRole")
     (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
 
@@ -189,7 +189,7 @@ def test_roles_trust_sagemaker_for_this_account_alone(native: Native) -> None:
 
 
 def test_a_role_reads_what_its_monitor_needs_and_no_more(native: Native) -> None:
-    """Labels for the monitors that join them, copies of the model for the one that explains it."""
+    """Labels for monitors that join them, shadow endpoints of the model for explainability."""
     texts = {
         name: json.dumps(native.statements(f"Native{name}Role"))
         for name in ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
@@ -209,7 +209,7 @@ def test_a_role_reads_what_its_monitor_needs_and_no_more(native: Native) -> None
 
 
 def test_the_deciding_function_reads_executions_and_puts_baselines(native: Native) -> None:
-    """Nothing else of the bucket."""
+    """Grants nothing else in the bucket."""
     statements = [native.stack.resolve(s.to_statement_json()) for s in native.monitors.statements]
 
     assert native.monitors.environment == {"MODEL_MONITORS": "data_quality,model_quality,bias,explainability"}
@@ -220,14 +220,14 @@ def test_the_deciding_function_reads_executions_and_puts_baselines(native: Nativ
 
 
 def test_the_closure_is_a_warning() -> None:
-    """With its date, and what it means for a first deployment."""
+    """The warning has the closing date and its effect on new deployments."""
     Annotations.from_stack(_native(SageMakerModelMonitor()).stack).has_warning(
         "/Demand/Native", Match.string_like_regexp("since 2026-07-30: .* endpoint 'demand-forecast' does not exist")
     )
 
 
 def test_fails_when_there_is_nothing_to_read() -> None:
-    """Only SageMaker's own capture is read."""
+    """Requires SageMaker's own data capture."""
     stack = cdk.Stack(cdk.App(), "Demand")
 
     class Foreign:
@@ -249,7 +249,7 @@ def test_fails_when_there_is_nothing_to_read() -> None:
 
 
 def test_nothing_is_found_by_six_packs() -> None:
-    """With every monitor, beside the unit's and the endpoint's resources."""
+    """Has no finding with every monitor, unit and endpoint."""
     (stack,) = check(_native().stack.node.root).stacks  # type: ignore[arg-type] # the app
 
     assert stack.findings == ()

@@ -1,7 +1,4 @@
-"""What the Retrain machine writes, evaluated in the embedded cloud's interpreter.
-
-Who approves.
-"""
+"""Approval of models: who approves, and what the Retrain machine writes, evaluated by the embedded cloud's interpreter."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +47,7 @@ def _machine(integration: str, arguments: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("reason", [GIVEN["reason"], "x" * 5000])
 def test_the_policy_says_so_and_binds(run_machine: Callable[..., Any], reason: str) -> None:
-    """However long the gate's reason is."""
+    """The description names policy and binding, and fits the limit however long the gate's reason is."""
     description = policy_description(reason="$states.input.reason", binding="$states.input.gate.binding")
     arguments = {
         "ModelPackageArn": "{% $states.input.package %}",
@@ -70,7 +67,7 @@ def test_the_policy_says_so_and_binds(run_machine: Callable[..., Any], reason: s
 
 
 def test_people_hear_what_waits_and_what_to_type(run_machine: Callable[..., Any]) -> None:
-    """Who trained it, on what, how good it is, and the commands with the package's own name."""
+    """The message has author, training set, metrics, and commands with the package's name."""
     arguments = waiting_message(
         topic_arn="arn:aws:sns:us-east-1:123456789012:t",
         group_name="demand-forecast",
@@ -102,7 +99,7 @@ def test_people_hear_what_waits_and_what_to_type(run_machine: Callable[..., Any]
 
 
 def test_chats_show_what_waits_and_what_to_type(run_machine: Callable[..., Any]) -> None:
-    """As Amazon Q Developer shows it; what callers name their columns is no markup there."""
+    """Uses Amazon Q Developer's format; column names are not interpreted as markup."""
     arguments = waiting_notification(
         topic_arn="arn:aws:sns:us-east-1:123456789012:chats",
         group_name="demand-forecast",
@@ -146,7 +143,7 @@ def test_chats_show_what_waits_and_what_to_type(run_machine: Callable[..., Any])
 
 
 def test_automatic_asks_nobody() -> None:
-    """The gate's verdict is enough; a person may approve what the machine left."""
+    """The gate's result suffices; a person may approve packages that the machine left pending."""
     role = iam.Role.from_role_arn(cdk.Stack(cdk.App(), "S"), "R", "arn:aws:iam::123456789012:role/Lead")
 
     assert Approval.automatic() == Approval(is_automatic=True)
@@ -154,7 +151,7 @@ def test_automatic_asks_nobody() -> None:
 
 
 def test_manual_may_name_topic_timeout_and_approver() -> None:
-    """Without them: the unit's topic, 7 days, a role of the registry."""
+    """Defaults are the unit's topic, 7 days and a role of the registry."""
     stack = cdk.Stack(cdk.App(), "S")
     topic = sns.Topic(stack, "Topic")
     role = iam.Role(stack, "R", assumed_by=iam.AccountRootPrincipal())
@@ -168,19 +165,19 @@ def test_manual_may_name_topic_timeout_and_approver() -> None:
 
 @pytest.mark.parametrize("timeout", [cdk.Duration.minutes(59), cdk.Duration.days(366)])
 def test_fails_on_a_timeout_that_nobody_keeps(timeout: cdk.Duration) -> None:
-    """Shorter than a meeting, longer than a model's life."""
+    """Rejects timeouts too short for people or longer than a model's life."""
     with pytest.raises(ValidationError, match="InvalidApproval: timeout must be from 1 hour to 365 days"):
         Approval.manual(timeout=timeout)
 
 
 @pytest.mark.parametrize("timeout", [cdk.Duration.hours(1), cdk.Duration.days(365)])
 def test_bounds_of_the_timeout_are_allowed(timeout: cdk.Duration) -> None:
-    """Both ends."""
+    """Accepts both bounds."""
     assert Approval.manual(timeout=timeout).timeout is timeout
 
 
 def test_fails_on_a_timeout_that_is_only_known_at_deployment() -> None:
-    """The rule and the message to people are written at synthesis, in seconds and days."""
+    """The rule and the message contain the timeout at synthesis, in seconds and days."""
     parameter = cdk.CfnParameter(cdk.Stack(cdk.App(), "S"), "Days", type="Number")
 
     with pytest.raises(ValidationError, match=r"timeout must be .*, got a Duration that is only known at deployment"):

@@ -1,7 +1,4 @@
-"""AWS's prebuilt images.
-
-Images by digest, and by tag for jobs.
-"""
+"""Container images: AWS's prebuilt ones, own images by digest, and by tag for jobs."""
 
 import hashlib
 import json
@@ -50,13 +47,13 @@ DIGEST = "sha256:" + "0a" * 32
 def test_an_image_is_the_one_that_aws_documents(
     framework: str, version: str, choice: dict[str, str], expected: str
 ) -> None:
-    """Account, repository and tag."""
+    """Account, repository and tag match the documentation."""
     image = find_image(framework, version, **choice)  # type: ignore[arg-type]
     assert f"{image.accounts['us-east-1']}/{image.repository}:{image.tag}" == expected
 
 
 def test_every_image_has_a_full_tag_and_known_accounts() -> None:
-    """No tag is one that moves with every release."""
+    """No tag moves between releases."""
     table = _table()
     rows = [row for versions in table["images"].values() for found in versions.values() for row in found]
 
@@ -70,7 +67,7 @@ def test_every_image_has_a_full_tag_and_known_accounts() -> None:
 
 
 def test_fails_on_an_unknown_framework_or_version_with_what_there_is() -> None:
-    """In the order of versions, not of letters."""
+    """Lists versions in version order."""
     with pytest.raises(
         ValidationError, match="framework must be one of pytorch, sklearn, tensorflow, xgboost, got 'mx'"
     ):
@@ -80,7 +77,7 @@ def test_fails_on_an_unknown_framework_or_version_with_what_there_is() -> None:
 
 
 def test_fails_when_several_images_or_none_fit() -> None:
-    """The choices are named as they are written."""
+    """The error lists the choices as code."""
     with pytest.raises(
         ValidationError, match=r"several images match .* use='inference', processor='cpu', python='py312'"
     ):
@@ -90,7 +87,7 @@ def test_fails_when_several_images_or_none_fit() -> None:
 
 
 def test_the_table_is_what_the_sdk_says() -> None:
-    """Where the SDK can be had without the network."""
+    """Compared where the SDK is installed."""
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("there is no uv to run tools/image_table.py with")
@@ -103,7 +100,7 @@ def test_the_table_is_what_the_sdk_says() -> None:
 
 
 def test_uri_names_account_region_and_digest() -> None:
-    """SageMaker takes it as it is."""
+    """SageMaker accepts the URI unchanged."""
     stack = cdk.Stack(cdk.App(), "S")
 
     uri = stack.resolve(ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST).uri(stack))
@@ -124,7 +121,7 @@ def test_uri_names_account_region_and_digest() -> None:
 
 
 def test_pulling_names_the_repository_also_of_another_account() -> None:
-    """Only the registry's token has no resource."""
+    """Only the registry's authorization token has no resource."""
     stack = cdk.Stack(cdk.App(), "S")
     image = ModelImage.from_ecr(
         repository_name="team/runtime", digest=DIGEST, account="111111111111", region="eu-west-1"
@@ -141,7 +138,7 @@ def test_pulling_names_the_repository_also_of_another_account() -> None:
 
 
 def test_registering_asks_for_no_layer() -> None:
-    """The two actions of AWS's managed policy, which the embedded registry asks too."""
+    """Needs two actions of AWS's managed policy, which the embedded registry checks too."""
     stack = cdk.Stack(cdk.App(), "S")
     image = ModelImage.from_ecr(
         repository_name="team/runtime", digest=DIGEST, account="111111111111", region="eu-west-1"
@@ -155,13 +152,13 @@ def test_registering_asks_for_no_layer() -> None:
 
 @pytest.mark.parametrize("digest", ["latest", "sha256:abc", "SHA256:" + "0a" * 32, "sha256:" + "0A" * 32])
 def test_fails_on_anything_but_a_digest(digest: Any) -> None:
-    """A tag can be moved after it was approved."""
+    """Tags can move after approval."""
     with pytest.raises(ValidationError, match="InvalidImage: digest must be 'sha256:' and 64 hexadecimal digits"):
         ModelImage.from_ecr(repository_name="mlops-runtime", digest=digest)
 
 
 def test_fails_with_all_problems_at_once() -> None:
-    """Repository, digest and account are looked at together."""
+    """Validates repository, digest and account together."""
     with pytest.raises(ValidationError) as caught:
         ModelImage.from_ecr(repository_name="Runtime", digest="latest", account="1")
 
@@ -169,7 +166,7 @@ def test_fails_with_all_problems_at_once() -> None:
 
 
 def test_fails_on_values_that_are_not_texts() -> None:
-    """A number of an account, as YAML reads it, or a list: named together, as any other problem."""
+    """Reports a number or a list, such as an account in YAML, with all other problems."""
     given: dict[str, Any] = {
         "repository_name": ["runtime"],
         "digest": 5,
@@ -186,7 +183,7 @@ def test_fails_on_values_that_are_not_texts() -> None:
 
 
 def test_a_prebuilt_image_is_in_the_account_of_the_region() -> None:
-    """Known at synth where the region is."""
+    """Resolved at synthesis if the Region is known."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="111111111111", region="eu-west-1"))
     image = ModelImage.prebuilt("xgboost", "3.0-5")
 
@@ -207,7 +204,7 @@ def test_a_prebuilt_image_is_in_the_account_of_the_region() -> None:
 
 
 def test_a_stack_for_any_region_looks_the_account_up() -> None:
-    """One table a registry, however many images there are."""
+    """One mapping per registry, however many images."""
     stack = cdk.Stack(cdk.App(), "S")
     images = [ModelImage.prebuilt("xgboost", "3.0-5"), ModelImage.prebuilt("xgboost", "1.7-1", digest=DIGEST)]
     for name, image in zip(("A", "B"), images, strict=True):
@@ -223,7 +220,7 @@ def test_a_stack_for_any_region_looks_the_account_up() -> None:
 
 
 def test_fails_in_a_region_that_lacks_the_image() -> None:
-    """The regions that have it are named."""
+    """The error lists the Regions that have it."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="xx-west-1"))
     with pytest.raises(
         ValidationError, match=r"NoImageInRegion: sagemaker-xgboost:3\.0-5 is available in af-south-1, .*xx-west-1"
@@ -232,7 +229,7 @@ def test_fails_in_a_region_that_lacks_the_image() -> None:
 
 
 def test_what_serves_is_named_by_digest() -> None:
-    """Of the prebuilt images only those that are pinned."""
+    """Only prebuilt images with a digest can serve."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(region="eu-west-1"))
     ours = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
 
@@ -246,13 +243,13 @@ def test_what_serves_is_named_by_digest() -> None:
 
 @pytest.mark.parametrize("digest", ["latest", "sha256:abc"])
 def test_fails_on_a_prebuilt_image_with_anything_but_a_digest(digest: str) -> None:
-    """As for images of one's own."""
+    """Follows the rules of own images."""
     with pytest.raises(ValidationError, match="InvalidImage: digest must be"):
         ModelImage.prebuilt("xgboost", "3.0-5", digest=digest)
 
 
 def test_an_image_is_built_at_deployment(tmp_path: Path) -> None:
-    """It is an asset of the stack, once, and runs jobs only."""
+    """The stack has one asset, for jobs only."""
     folder = tmp_path / "trainer"
     folder.mkdir()
     (folder / "Dockerfile").write_text("FROM scratch\n")
@@ -271,7 +268,7 @@ def test_an_image_is_built_at_deployment(tmp_path: Path) -> None:
 
 
 def test_fails_on_a_folder_without_a_dockerfile(tmp_path: Path) -> None:
-    """Before anything is synthesized."""
+    """Fails before synthesis."""
     with pytest.raises(ValidationError, match="InvalidImage: directory must contain a Dockerfile, got"):
         ModelImage.build(tmp_path)
 
@@ -280,14 +277,14 @@ HASH = f"--hash=sha256:{'0a' * 32}"
 
 
 def written_lock(folder: Path, content: str = f"numpy==2.5.5 {HASH}\n") -> Path:
-    """Write a lock."""
+    """Write a lock file."""
     path = folder / "requirements.lock"
     path.write_text(content)
     return path
 
 
 def test_an_environment_stands_for_an_image_by_the_hash_of_its_lock(tmp_path: Path) -> None:
-    """Until it was built; then by the digest that was pushed."""
+    """The hash is replaced by the pushed digest after the build."""
     lock = written_lock(tmp_path)
     digest = f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
 
@@ -299,7 +296,7 @@ def test_an_environment_stands_for_an_image_by_the_hash_of_its_lock(tmp_path: Pa
 
 
 def test_a_lock_travels_with_each_stack_that_runs_it(tmp_path: Path) -> None:
-    """Once, by a name that follows from its hash, wherever it lay; a template does not show it."""
+    """Staged once under a name derived from its hash, wherever the file was; the template does not contain it."""
     lock = written_lock(tmp_path)
     app = cdk.App(outdir=str(tmp_path / "out"))
     stack = cdk.Stack(app, "S")
@@ -318,7 +315,7 @@ def test_a_lock_travels_with_each_stack_that_runs_it(tmp_path: Path) -> None:
 
 
 def test_a_lock_stays_where_its_image_was_built(tmp_path: Path) -> None:
-    """The image has the environment."""
+    """The image already contains the environment."""
     stack = cdk.Stack(cdk.App(), "S")
     ModelImage.from_requirements(written_lock(tmp_path), digest=DIGEST).uri(stack)
     assert [child.node.id for child in stack.node.children if "Lock" in child.node.id] == []
@@ -333,7 +330,7 @@ def test_a_lock_stays_where_its_image_was_built(tmp_path: Path) -> None:
     ],
 )
 def test_fails_on_a_lock_that_the_image_cannot_be_built_of(tmp_path: Path, content: str, problem: str) -> None:
-    """At synth, with the command that writes a right one."""
+    """Fails at synthesis with the command that writes a valid lock."""
     with pytest.raises(ValidationError, match=r"InvalidImage: lock '.*requirements\.lock'") as caught:
         ModelImage.from_requirements(written_lock(tmp_path, content))
     assert problem in str(caught.value)
@@ -341,7 +338,7 @@ def test_fails_on_a_lock_that_the_image_cannot_be_built_of(tmp_path: Path, conte
 
 
 def test_fails_without_a_lock(tmp_path: Path) -> None:
-    """The command that writes one is named."""
+    """The error names the command that writes a lock."""
     with pytest.raises(
         ValidationError, match=r"lock must be a file, got '.*none.lock'; write it with: mlops image lock"
     ):
@@ -349,7 +346,7 @@ def test_fails_without_a_lock(tmp_path: Path) -> None:
 
 
 def test_a_placeholder_is_warned_of_with_the_commands_that_build_it(tmp_path: Path) -> None:
-    """Those of its own image."""
+    """The warning has the build commands of its own image."""
     words = ModelImage.from_requirements(written_lock(tmp_path)).placeholder_words
     last = f"mlops image digest model --requirements {tmp_path / 'requirements.lock'} --repository mlops-model --write"
     assert PLACEHOLDER_IMAGE.text.format(**words).endswith(last)

@@ -27,7 +27,7 @@ def _registry(profile: Profile = Profile.PRODUCTION, name: str = "forecast") -> 
     ("profile", "policy"), [(Profile.PRODUCTION, "RetainExceptOnCreate"), (Profile.DEVELOPMENT, "Delete")]
 )
 def test_group_is_named_by_unit_and_model_and_follows_the_profile(profile: Profile, policy: str) -> None:
-    """The name is the endpoint's too."""
+    """The endpoint has the same name."""
     stack, registry = _registry(profile)
 
     assert registry.group_name == "demand-forecast"
@@ -44,7 +44,7 @@ def test_group_is_named_by_unit_and_model_and_follows_the_profile(profile: Profi
 
 
 def test_a_person_approves_by_default() -> None:
-    """Nothing goes live by itself unless the stack says so."""
+    """Automatic approval is opt-in."""
     _, registry = _registry()
 
     assert registry.approval == Approval.manual()
@@ -52,7 +52,7 @@ def test_a_person_approves_by_default() -> None:
 
 
 def test_the_description_stays_what_it_was() -> None:
-    """It is create-only: another text would replace the group, which fails while it has packages."""
+    """The description is create-only: a change would replace the group, which fails while it has packages."""
     stack, _ = _registry()
 
     Template.from_stack(stack).has_resource_properties(
@@ -99,7 +99,7 @@ def test_the_rule_names_approver_machine_and_timeout() -> None:
 
 
 def test_no_machine_approves_where_a_person_does() -> None:
-    """A machine that is offered anyway is neither in the rule nor marked."""
+    """The rule ignores a machine, which gets no approver tag."""
     stack, registry = _registry_with(Approval.manual(timeout=cdk.Duration.hours(2)))
     registry.approve_by_policy(_role(stack, "Machine"))
     cdk.CfnOutput(stack, "Rule", value=registry.approval_environment["APPROVAL"])
@@ -113,7 +113,7 @@ def test_no_machine_approves_where_a_person_does() -> None:
 
 
 def test_a_given_role_approves_and_no_other_is_defined() -> None:
-    """Such as the role of a permission set; its own stack gives it what it needs."""
+    """The given role, such as one of a permission set, gets its permissions from its own stack."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     arn = "arn:aws:iam::123456789012:role/people/Lead"
@@ -131,7 +131,7 @@ def test_a_given_role_approves_and_no_other_is_defined() -> None:
 
 
 def test_people_hear_on_the_units_topic_or_another() -> None:
-    """The machine may publish there, and use the topic's key through SNS alone."""
+    """The machine may publish there, and use the topic's key through SNS only."""
     stack, registry = _registry_with()
     key = kms.Key(stack, "Key")
     topic = sns.Topic(stack, "Topic", master_key=key)
@@ -151,7 +151,7 @@ def test_people_hear_on_the_units_topic_or_another() -> None:
 
 
 def test_chats_hear_by_a_topic_of_their_own() -> None:
-    """The machine may publish to both topics, and use each key through SNS alone; mail never shows JSON."""
+    """The machine may publish to both topics, and use each key through SNS only; mail never shows JSON."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     key = kms.Key(stack, "Key")
@@ -175,7 +175,7 @@ def test_chats_hear_by_a_topic_of_their_own() -> None:
 
 
 def test_a_topic_of_another_stack_brings_its_own_key_policy() -> None:
-    """Its key is not known here."""
+    """The key of an imported topic is unknown."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:eu-west-1:123456789012:approvals")
@@ -187,7 +187,7 @@ def test_a_topic_of_another_stack_brings_its_own_key_policy() -> None:
 
 
 def test_reading_and_approving_are_granted_apart() -> None:
-    """Whoever lists packages does not approve them, and who approves changes nothing but the approval."""
+    """Readers cannot approve; approvers can change only the approval."""
     stack, registry = _registry()
     reader = iam.User(stack, "Reader")
     approver = iam.Role(stack, "Approver", assumed_by=iam.AccountRootPrincipal())
@@ -210,7 +210,7 @@ def test_reading_and_approving_are_granted_apart() -> None:
 
 @pytest.mark.parametrize("is_own", [True, False])
 def test_a_reviewer_reads_the_evidence_and_takes_the_role(is_own: bool) -> None:
-    """As the command does; a role that was given is its owner's to lend."""
+    """Has the command's permissions; a given role is managed by its owner."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     given = iam.Role.from_role_arn(stack, "Given", "arn:aws:iam::123456789012:role/Lead", mutable=False)
@@ -232,13 +232,13 @@ def test_a_reviewer_reads_the_evidence_and_takes_the_role(is_own: bool) -> None:
 
 @pytest.mark.parametrize("name", ["f", "Forecast", "a_b", "x" * 21])
 def test_fails_on_a_name_that_sagemaker_refuses(name: str) -> None:
-    """It becomes part of job names."""
+    """The name is part of job names."""
     with pytest.raises(ValidationError, match="InvalidModelRegistry: name must be 2 to 20 lower-case letters"):
         _registry(name=name)
 
 
 def test_what_loading_may_do_is_in_the_rule_that_functions_read() -> None:
-    """In the order of what it may do; the default is left out, so that stacks of before do not change."""
+    """Levels of trust are ordered; the default is omitted, so templates stay unchanged."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", trust=("pickle", "data"))
@@ -251,7 +251,7 @@ def test_what_loading_may_do_is_in_the_rule_that_functions_read() -> None:
 
 @pytest.mark.parametrize("trust", [(), ("code",), ("data", "data"), ("data", "all")])
 def test_fails_for_a_trust_that_is_none(trust: tuple[str, ...]) -> None:
-    """The error names what is allowed."""
+    """The error names the allowed values."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand")
     with pytest.raises(ValidationError, match=r"trust"):
@@ -276,7 +276,7 @@ BUILD = Environment("build", account="111111111111", region="eu-west-1")
     ],
 )
 def test_a_source_must_be_another_known_place(env: cdk.Environment | None, source: Environment, named: str) -> None:
-    """Both sides' policies name it at synthesis."""
+    """Policies of both sides name it at synthesis."""
     stack = cdk.Stack(cdk.App(), "S", env=env)
     unit = BusinessUnit(stack, "Unit", name="demand")
     with pytest.raises(ValidationError) as error:
@@ -285,7 +285,7 @@ def test_a_source_must_be_another_known_place(env: cdk.Environment | None, sourc
 
 
 def test_the_unit_of_releases_is_defined_beside_them() -> None:
-    """Copies expire by a rule of its bucket."""
+    """Copies expire by a lifecycle rule of the bucket."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="222222222222", region="eu-west-1"))
     unit = BusinessUnit.from_name(stack, "Unit", name="demand")
     with pytest.raises(ValidationError, match="is imported, but a lifecycle rule of its bucket must expire"):
@@ -293,7 +293,7 @@ def test_the_unit_of_releases_is_defined_beside_them() -> None:
 
 
 def test_releases_are_served_from_below_the_group() -> None:
-    """An endpoint of another name may read them too, and only there an approved artefact may lie."""
+    """Endpoints of other names may read them; approved artifacts must be there."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="222222222222", region="eu-west-1"))
     unit = BusinessUnit(stack, "Unit", name="demand")
     registry = ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=BUILD)

@@ -1,4 +1,4 @@
-"""Who may read packages, and who may approve them: the policies, evaluated."""
+"""Evaluated policies of reading and approving packages."""
 
 import json
 from typing import Any
@@ -88,24 +88,24 @@ def _parsed(template: dict[str, Any], reference: dict[str, str]) -> Any:
     ],
 )
 def test_only_marked_roles_approve(template: dict[str, Any], role: str, status: str | None, allowed: bool) -> None:
-    """An approver only sets the approval; the boundary stops a role whose own policy allows everything."""
+    """Approvers only set the approval; the boundary stops a role whose own policy allows everything."""
     assert _allows(template, role, "sagemaker:UpdateModelPackage", PACKAGE, status) == allowed
 
 
 def test_an_approver_approves_in_its_group_alone(template: dict[str, Any]) -> None:
-    """Each group has its own."""
+    """Each group has its own approvers."""
     assert not _allows(template, "RegistryApprover", "sagemaker:UpdateModelPackage", OTHER, "Approved")
     assert not _allows(template, "Machine", "sagemaker:UpdateModelPackage", OTHER, "Approved")
 
 
 def test_nobody_registers_a_package_that_is_approved(template: dict[str, Any]) -> None:
-    """It would have skipped the approver."""
+    """Registering an approved package would bypass the approver."""
     assert not _allows(template, "Trainer", "sagemaker:CreateModelPackage", PACKAGE, "Approved")
     assert _allows(template, "Trainer", "sagemaker:CreateModelPackage", PACKAGE, "PendingManualApproval")
 
 
 def test_people_take_the_role_and_services_do_not(template: dict[str, Any]) -> None:
-    """Its trust is the account; the unit's boundary has no action of STS."""
+    """The trust names the account; the unit's boundary allows no STS action."""
     (statement,) = _role(template, "RegistryApprover")["AssumeRolePolicyDocument"]["Statement"]
 
     assert _resolved(statement["Principal"]) == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}

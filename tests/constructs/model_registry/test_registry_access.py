@@ -1,4 +1,4 @@
-"""A registry of another stack: what it grants and serves, and what it refuses by name."""
+"""A registry of another stack: grants, serving and validation."""
 
 import json
 
@@ -43,7 +43,7 @@ class Second:
         self.role = iam.Role(self.stack, "Caller", assumed_by=iam.AccountRootPrincipal())
 
     def granted(self) -> str:
-        """Statements of the caller's policy."""
+        """Return the statements of the caller's policy."""
         (policy,) = Template.from_stack(self.stack).find_resources("AWS::IAM::Policy").values()
         return json.dumps(policy["Properties"]["PolicyDocument"]["Statement"])
 
@@ -62,7 +62,7 @@ def _endpoint(second: Second) -> ModelEndpoint:
 
 
 def test_names_follow_from_the_units() -> None:
-    """Nothing is defined, and no value is read for it."""
+    """Defines nothing and reads no parameter for names."""
     second = Second()
     arns = second.stack.resolve([second.registry.group_arn, second.registry.packages_arn])
     assert second.registry.group_name == "demand-forecast"
@@ -75,7 +75,7 @@ def test_names_follow_from_the_units() -> None:
 
 
 def test_people_read_review_and_approve() -> None:
-    """With the owner's key, buckets and parameter; the approvers' role is the one that the import names."""
+    """Uses the owner's key, buckets and parameter; the import names the approvers' role."""
     second = Second()
     assert second.registry.grant_review(second.role).success
     assert second.registry.grant_approve(second.role).success
@@ -91,7 +91,7 @@ def test_people_read_review_and_approve() -> None:
 
 
 def test_a_machine_registers_and_people_hear_of_it() -> None:
-    """On the unit's topic; it approves nothing."""
+    """It publishes to the unit's topic and cannot approve."""
     second = Second()
     second.registry.approve_by_policy(second.role)
     names = ("package", "reason", "execution", "training_set_id", "model_sha256", "evaluation_uri")
@@ -102,7 +102,7 @@ def test_a_machine_registers_and_people_hear_of_it() -> None:
 
 
 def test_an_endpoint_takes_the_owners_rule_and_reads_the_named_pipelines() -> None:
-    """The rule is read from the owner's parameter; the role and preflight read these folders, and no other."""
+    """Reads the rule from the owner's parameter; the role and preflight read these folders only."""
     second = Second(pipelines=["weekly", "daily"])
     endpoint = _endpoint(second)
     template = Template.from_stack(second.stack)
@@ -138,7 +138,7 @@ def test_an_endpoint_takes_the_owners_rule_and_reads_the_named_pipelines() -> No
 
 
 def test_a_pipeline_of_the_endpoints_name_needs_no_other_policy() -> None:
-    """The endpoint reads models of its own name anyway."""
+    """The endpoint may read models of its own name anyway."""
     second = Second(pipelines=["regional"])
     _endpoint(second)
     policies = Template.from_stack(second.stack).find_resources("AWS::IAM::ManagedPolicy")
@@ -146,7 +146,7 @@ def test_a_pipeline_of_the_endpoints_name_needs_no_other_policy() -> None:
 
 
 def test_a_machine_that_approves_is_refused() -> None:
-    """The rule names the roles of machines, and is the owner's."""
+    """The rule names machine roles and belongs to the owner."""
     second = Second(approval=Approval.automatic())
     with pytest.raises(
         ValidationError, match=r"RegistryOfAnotherStack: .* pipelines of this stack cannot approve its packages"
@@ -155,13 +155,13 @@ def test_a_machine_that_approves_is_refused() -> None:
 
 
 def test_a_pipelines_name_is_no_pattern() -> None:
-    """It becomes part of what a role may read."""
+    """A wildcard would extend the role's permissions."""
     with pytest.raises(ValidationError, match="InvalidModelRegistry: pipelines must be letters, digits and hyphens"):
         Second(pipelines=["*"])
 
 
 def test_an_approver_that_was_not_named_is_missing() -> None:
-    """Reading needs none."""
+    """Reading does not need the approver."""
     second = Second(knows_approver=False)
     assert second.registry.grant_read(second.role).success
     with pytest.raises(ValidationError, match=r"UnknownApprover: .* with approval=Approval.manual\(approver=...\)"):
@@ -169,7 +169,7 @@ def test_an_approver_that_was_not_named_is_missing() -> None:
 
 
 def test_fails_on_a_name_that_no_registry_has() -> None:
-    """As where it is defined."""
+    """Validates names like the defining stack."""
     second = Second()
     with pytest.raises(ValidationError, match="InvalidModelRegistry: name must be 2 to 20 lower-case letters"):
         ModelRegistry.from_registry_name(second.stack, "Other", business_unit=second.unit, name="NO")

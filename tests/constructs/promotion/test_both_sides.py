@@ -1,4 +1,4 @@
-"""Source and target as templates: each call of a promotion is allowed by both, and by one statement of either alone.
+"""Templates of source and target: both sides allow each call of a promotion, by one statement each.
 
 What decides is the evaluator of the embedded cloud, with the real boundaries of both units, and no cloud.
 """
@@ -34,7 +34,7 @@ PACKAGE = "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecas
 VIA = {"kms:viaservice": "s3.eu-west-1.amazonaws.com", "kms:encryptioncontext:aws:s3:arn": BUCKET}
 OURS, FOREIGN = {"events:source": "mlops.demand"}, {"events:source": "mlops.pricing"}
 Call = tuple[str, str, dict[str, str]]
-# by the purpose of the role that makes them; the inbox is the target's
+# by purpose of the calling role; the inbox is the target's
 COPIED: list[Call] = [
     *(
         ("s3:GetObject", f"{BUCKET}/{folder}/demand-forecast/x/object", {})
@@ -45,10 +45,10 @@ COPIED: list[Call] = [
 ]
 REPOSITORY = "arn:aws:ecr:eu-west-1:111111111111:repository/serving"
 ENDPOINT = "arn:aws:iam::222222222222:role/Target-EndpointRole-generated"
-# where images are shared: what finds one and registers a package of it, and what an instance does that starts
+# with shared images: finding an image, registering a package of it, and pulling it when an instance starts
 FOUND: list[Call] = [("ecr:DescribeImages", REPOSITORY, {}), ("ecr:BatchGetImage", REPOSITORY, {})]
 PULLED: list[Call] = [("ecr:BatchGetImage", REPOSITORY, {}), ("ecr:GetDownloadUrlForLayer", REPOSITORY, {})]
-# what any role of the target may do that its own account lets: the endpoint's has no name to hold it to
+# allowed for any role of the target with permission in its account: the endpoint's role has a generated name
 OF_ACCOUNT = {call[0] for call in PULLED}
 PURPOSES: tuple[LinkRole, ...] = ("promote", "recheck")
 DESCRIBED: Call = ("sagemaker:DescribeModelPackage", PACKAGE, {})
@@ -68,7 +68,7 @@ FORBIDDEN: list[Call] = [
     ("ecr:PutImage", REPOSITORY, {}),
     ("ecr:GetRepositoryPolicy", REPOSITORY, {}),
 ]
-# calls that a role of its own side must not be allowed: in another account, of another unit, or to do more
+# calls that the role's own account must deny: in another account, of another unit, or with more permissions
 OVERREACHING: dict[str, list[Call]] = {
     "promote": [
         (
@@ -103,7 +103,7 @@ OVERREACHING: dict[str, list[Call]] = {
 
 
 def _plain(value: Any, place: Environment) -> Any:
-    """Put names in the place of references; those of the source are what calls are about."""
+    """Replace references by names; references of the source are those in the calls."""
     if isinstance(value, list):
         return [_plain(each, place) for each in value]
     if not isinstance(value, dict):
@@ -120,7 +120,7 @@ def _plain(value: Any, place: Environment) -> Any:
 
 
 class Template:
-    """One side's resources."""
+    """Resources of one side."""
 
     def __init__(self, resources: dict[str, Any], place: Environment) -> None:
         self.resources, self.place = resources, place
@@ -134,7 +134,7 @@ class Template:
         return _plain(document, self.place)
 
     def granted(self, role_arn: str) -> list[dict[str, Any]]:
-        """Return the statements of a role of a fixed name, or of the endpoint's, which has a generated one."""
+        """Return the statements of a role with a fixed name, or of the endpoint's role."""
         name = role_arn.rpartition("/")[2]
         (logical,) = (
             n
@@ -152,7 +152,7 @@ class Template:
 
 
 class Sides:
-    """The policies of both templates: what roles are granted, and what the other side's resources allow."""
+    """Policies of both templates: permissions of roles, and policies of the other side's resources."""
 
     def __init__(self, target: Environment, defaults: PlatformDefaults | None, *, shares_images: bool = False) -> None:
         self.target, self.organization = target, None if defaults is None else defaults.organization_id
@@ -165,7 +165,7 @@ class Sides:
             _role("send", BUILD),
             _role("send", target),
         )
-        # a source in another Region is not asked: no function reaches it there
+        # no function calls a source in another Region
         asked = [(recheck, DESCRIBED)] if target.region == BUILD.region else []
         told = [
             (send, ("events:PutEvents", self.inboxes[target], OURS)),
@@ -212,7 +212,7 @@ class Sides:
             "s3": build.plain(build.properties("AWS::S3::BucketPolicy", "Artifacts")["PolicyDocument"]["Statement"]),
             "kms": build.plain(build.properties("AWS::KMS::Key", "UnitKey")["KeyPolicy"]["Statement"]),
             "events": inboxes,
-            # of a repository that is in no template: what its owner adds
+            # the statements that the owner of an external repository adds
             "ecr": self._of_repository() if pulled else [],
         }
         sides = ((promote, taking), (recheck, taking), (send, build), (back, taking))
@@ -228,7 +228,7 @@ class Sides:
         return list(needed)
 
     def granted(self, role: str, call: Call, statements: list[dict[str, Any]] | None = None) -> bool:
-        """Return whether a role's own side lets it make a call."""
+        """Return whether a role's own account allows a call."""
         kept = self.identity[role] if statements is None else statements
         if not kept:
             return False
@@ -236,7 +236,7 @@ class Sides:
         return _allows(role, call, kept, [boundary])
 
     def admitted(self, role: str, call: Call, statements: list[dict[str, Any]] | None = None) -> bool:
-        """Return whether the other side's resource allows it."""
+        """Return whether the other side's resource policy allows it."""
         kept = self.resource[call[0].split(":")[0]] if statements is None else statements
         policy = {"Version": "2012-10-17", "Statement": kept}
         return bool(iam_evaluator.evaluate_resource_policy(policy, _context(role, call)).decision == "Allow")
@@ -248,21 +248,21 @@ def _allows(role: str, call: Call, statements: list[dict[str, Any]], *limits: li
 
 
 def _widened(statement: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a statement without each of its conditions, and with each other part as wide as it can be, by name of the part."""
+    """Yield a statement without each condition, and with each other element as wide as possible, by element name."""
     for operator, keys in statement.get("Condition", {}).items():
         for key in keys:
             rest = {name: value for name, value in keys.items() if name != key}
             conditions = {name: each for name, each in statement["Condition"].items() if name != operator}
             yield key, {**statement, "Condition": conditions | ({operator: rest} if rest else {})}
     yield "Action", {**statement, "Action": "*"}
-    # policies of keys, buses and repositories are about that one, whatever they name
+    # policies of keys, buses and repositories apply to that resource only
     resource = statement.get("Resource", "*")
     if "Principal" not in statement or (resource != "*" and ":event-bus/" not in str(resource)):
         yield "Resource", {**statement, "Resource": "*"}
 
 
 def _variations(role: str, call: Call) -> Iterator[tuple[str, Call]]:
-    """Yield a needed call as others would make it: in another role, from another organization, through another way."""
+    """Yield an allowed call in variations: another role, another organization, another service."""
     action, arn, keys = call
     yield f"{role.rpartition('/')[0]}/Admin", call
     other = {
@@ -298,14 +298,14 @@ def _role(purpose: LinkRole, place: Environment) -> str:
     ids=["same", "across", "retail", "images"],
 )
 def sides(request: pytest.FixtureRequest) -> Sides:
-    """Both templates, synthesized once: target in the same Region, in another one, of an organization, and with shared images."""
+    """Both templates, synthesized once: target in the same or another Region, with an organization, and with shared images."""
     target, defaults, shares_images = request.param
     return Sides(target, defaults, shares_images=shares_images)
 
 
 @pytest.fixture(autouse=True)
 def _known_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the evaluator know what AWS knows of the call: the role behind a session, and whose the resource is."""
+    """Add the context that AWS knows: the session's role and the resource's owner."""
     resolve: Callable[..., Any] = iam_evaluator._resolve_condition_key
 
     def known(key: str, context: Any) -> Any:
@@ -321,7 +321,7 @@ def _known_context(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_call_of_a_promotion_is_allowed_by_both(sides: Sides) -> None:
-    """Inside the boundary of the role's unit as it is."""
+    """Evaluated within the boundary of the role's unit."""
     answers = {(role, call[:2]): (sides.granted(role, call), sides.admitted(role, call)) for role, call in sides.needed}
 
     assert set(answers.values()) == {(True, True)}, answers
@@ -329,19 +329,19 @@ def test_every_call_of_a_promotion_is_allowed_by_both(sides: Sides) -> None:
 
 @pytest.mark.parametrize("call", FORBIDDEN, ids=lambda call: f"{call[0]} {call[1][-40:]}")
 def test_everything_else_is_denied_by_the_source(sides: Sides, call: Call) -> None:
-    """However much its own account grants a role of the target."""
+    """Whatever its own account grants to a role of the target."""
     assert [sides.admitted(_role(purpose, sides.target), call) for purpose in PURPOSES] == [False, False]
 
 
 @pytest.mark.parametrize(("action", "keys"), [("events:PutEvents", FOREIGN), ("events:PutRule", {})])
 def test_an_inbox_takes_the_units_events_alone(sides: Sides, action: str, keys: dict[str, str]) -> None:
-    """From the sender's role of the other side, in either direction."""
+    """Accepts events from the other side's sender role, in both directions."""
     for sender, receiver in ((BUILD, sides.target), (sides.target, BUILD)):
         assert not sides.admitted(_role("send", sender), (action, sides.inboxes[receiver], keys))
 
 
 def test_an_inbox_takes_nothing_of_its_own_sender(sides: Sides) -> None:
-    """Nor does the target's role of promotions send."""
+    """Rejects its own sender and the target's promotion role."""
     for place in (sides.target, BUILD):
         call = ("events:PutEvents", sides.inboxes[place], OURS)
         assert not sides.admitted(_role("send", place), call)
@@ -349,14 +349,14 @@ def test_an_inbox_takes_nothing_of_its_own_sender(sides: Sides) -> None:
 
 
 def test_another_role_or_account_is_denied(sides: Sides) -> None:
-    """The statements name the account and hold it to one role."""
+    """Statements name the account and restrict it to one role."""
     for role, call in sides.needed:
         assert sides.admitted(f"{role.rpartition('/')[0]}/Admin", call) is (call[0] in OF_ACCOUNT)
         assert not sides.admitted(f"arn:aws:iam::999999999999:role/{role.rpartition('/')[2]}", call)
 
 
 def test_an_account_that_left_the_organization_is_cut_off(sides: Sides) -> None:
-    """By each policy of a resource, where the platform names one; else no policy asks."""
+    """Every resource policy requires the organization if the platform names one."""
     answers = {
         sides.admitted(role, (action, arn, keys | {"aws:principalorgid": "o-another0000"}))
         for role, (action, arn, keys) in sides.needed
@@ -366,7 +366,7 @@ def test_an_account_that_left_the_organization_is_cut_off(sides: Sides) -> None:
 
 
 def test_no_statement_for_the_other_account_can_be_dropped(sides: Sides) -> None:
-    """Each is the only one that allows some call, and there are no others."""
+    """Each statement is the only one for some call, and there are no others."""
     others = [{"AWS": f"arn:aws:iam::{place.account}:root"} for place in (sides.target, BUILD)]
     tested = []
     for service, statements in sides.resource.items():
@@ -379,13 +379,13 @@ def test_no_statement_for_the_other_account_can_be_dropped(sides: Sides) -> None
             assert not all(sides.admitted(role, call, left) for role, call in needed), (service, statement)
             tested.append(service)
 
-    # two inboxes; of a repository one statement for the role of a fixed name, and one for those of endpoints
+    # two inboxes; repositories have one statement for the fixed role name, and one for endpoints
     twice = {"events", "ecr"} & {call[0].split(":")[0] for _, call in sides.needed}
     assert sorted(tested) == sorted([*twice, *{call[0].split(":")[0] for _, call in sides.needed}])
 
 
 def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
-    """Of the four roles: each statement that allows a call there is the only one that does."""
+    """For each of the four roles, each statement is the only one that allows some call."""
     tested = 0
     for role, statements in sides.identity.items():
         needed = [call for each, call in sides.needed if each == role]
@@ -400,7 +400,7 @@ def test_no_right_in_the_other_account_can_be_dropped(sides: Sides) -> None:
 
 
 def test_no_condition_of_a_policy_can_be_widened(sides: Sides) -> None:
-    """Without any one condition, or with any action or resource, a call is allowed that must be denied."""
+    """Removing a condition, or widening an action or resource, allows a call that must be denied."""
     forbidden = [each for role, call in sides.needed for each in _variations(role, call)]
     forbidden += [(_role(purpose, sides.target), call) for purpose in PURPOSES for call in FORBIDDEN]
     for sender, receiver in ((BUILD, sides.target), (sides.target, BUILD)):
@@ -431,7 +431,7 @@ def test_no_condition_of_a_policy_can_be_widened(sides: Sides) -> None:
 
 
 def test_no_right_in_the_other_account_can_be_widened(sides: Sides) -> None:
-    """Each condition, action and resource of what a role may do there keeps it from a call; the boundary is not asked."""
+    """Each condition, action and resource of a role's statements blocks some call, without its boundary."""
     roles: list[tuple[str, str]] = [(purpose, _role(purpose, sides.target)) for purpose in PURPOSES]
     roles += [("pull", ENDPOINT)] if ENDPOINT in sides.identity else []
     roles += [("send", _role("send", place)) for place in (BUILD, sides.target)]
@@ -458,12 +458,12 @@ def test_no_right_in_the_other_account_can_be_widened(sides: Sides) -> None:
 
 
 def test_no_stack_depends_on_the_other(sides: Sides) -> None:
-    """Either may be deployed first."""
+    """Either stack may be deployed first."""
     assert sides.dependencies == []
 
 
 def test_in_one_account_a_roles_own_policies_decide() -> None:
-    """The policies of the source let in what its account grants, and that is nothing beyond the models of the unit."""
+    """The source's policies admit roles that its account grants, for models of the unit only."""
     sides = Sides(NEXT_DOOR, None)
     of_the_unit = ("models/demand-returns", "releases/demand-weekly")
     forbidden = [call for call in FORBIDDEN if not any(each in call[1] for each in of_the_unit)]

@@ -1,4 +1,4 @@
-"""The model that serves downstream as the champion of a pipeline, in the template."""
+"""A pipeline whose champion is the model that serves downstream, in the template."""
 
 import json
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def _pipeline(registry: ModelRegistry, folder: Path, name: str, champion: Downst
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """A registry whose two pipelines are measured against what production serves."""
+    """A registry whose two pipelines are compared with the model in production."""
     registry = _registry(STAGING)
     champion = registry.downstream_in("production")
     for name in ("forecast", "weekly"):
@@ -74,7 +74,7 @@ def _variables(template: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def test_the_champion_is_read_from_the_units_table(template: Mapping[str, Any]) -> None:
-    """From the row that reports of targets move; no endpoint is asked."""
+    """The pipeline reads the row that target reports update; it calls no endpoint."""
     definitions = [
         json.dumps(each["Properties"]["DefinitionString"])
         for name, each in template.items()
@@ -89,7 +89,7 @@ def test_the_champion_is_read_from_the_units_table(template: Mapping[str, Any]) 
 
 
 def test_the_recorder_moves_its_own_row_alone(template: Mapping[str, Any]) -> None:
-    """And writes its own chain; it asks SageMaker nothing."""
+    """It writes its own audit chain and calls nothing of SageMaker."""
     (policy,) = (
         each["Properties"]["PolicyDocument"]["Statement"]
         for name, each in template.items()
@@ -101,7 +101,7 @@ def test_the_recorder_moves_its_own_row_alone(template: Mapping[str, Any]) -> No
 
 
 def test_what_targets_ask_for_reaches_each_pipeline(template: Mapping[str, Any]) -> None:
-    """By an event of the unit, not of a person; the guard listens only where there are targets."""
+    """Requests are events of the unit, not of a person; the guard listens only with targets."""
     rules = [
         each["Properties"]["EventPattern"]
         for name, each in template.items()
@@ -113,7 +113,7 @@ def test_what_targets_ask_for_reaches_each_pipeline(template: Mapping[str, Any])
 
 
 def test_each_pipeline_reads_the_champions_of_the_other(template: Mapping[str, Any]) -> None:
-    """Either may have trained the one that serves."""
+    """Either pipeline may have trained the serving model."""
     policies = [
         json.dumps(each["Properties"]["PolicyDocument"])
         for name, each in template.items()
@@ -123,7 +123,7 @@ def test_each_pipeline_reads_the_champions_of_the_other(template: Mapping[str, A
 
 
 def test_the_command_finds_no_endpoint_that_is_not_here(template: Mapping[str, Any]) -> None:
-    """The pipeline's parameter names none."""
+    """The pipeline's parameter names no endpoint."""
     (entry,) = (
         json.dumps(each["Properties"]["Value"])
         for name, each in template.items()
@@ -142,6 +142,6 @@ def test_a_registry_has_one_champion() -> None:
 
 
 def test_a_registry_without_targets_has_none() -> None:
-    """Nothing serves its models elsewhere."""
+    """Its models serve nowhere else."""
     with pytest.raises(ValidationError, match="has no target environment whose model could be the champion"):
         _ = _registry().downstream

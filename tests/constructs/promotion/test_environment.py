@@ -1,4 +1,4 @@
-"""Environments by name, and the stacks that can be neighbours of them."""
+"""Environments by name, and stacks that can be their neighbors."""
 
 import aws_cdk as cdk
 import pytest
@@ -11,14 +11,14 @@ STAGING = Environment("staging", account="222222222222", region="eu-west-1")
 
 
 def test_an_environment_is_what_a_stack_takes() -> None:
-    """Its env, and the value from which names follow."""
+    """Has the stack's env and the value that names derive from."""
     stack = cdk.Stack(cdk.App(), "Build", env=BUILD.cdk)
 
     assert (stack.account, stack.region) == (BUILD.linked.account, BUILD.linked.region) == ("111111111111", "eu-west-1")
 
 
 def test_every_value_is_checked_at_once() -> None:
-    """Names, accounts and Regions that none has."""
+    """Rejects invalid names, accounts and Regions."""
     with pytest.raises(ValidationError) as error:
         Environment("Prod!", account="1234", region="Ireland")
 
@@ -26,7 +26,7 @@ def test_every_value_is_checked_at_once() -> None:
 
 
 def test_a_token_is_refused() -> None:
-    """The other account's policies name these values."""
+    """Policies of the other account contain these values."""
     with pytest.raises(ValidationError, match=r"account must be known at synthesis.*write it out"):
         Environment("build", account=cdk.Aws.ACCOUNT_ID, region="eu-west-1")
 
@@ -48,7 +48,7 @@ def test_a_token_is_refused() -> None:
 def test_what_can_be_no_neighbour_is_named(
     env: cdk.Environment | None, others: list[Environment], problem: str
 ) -> None:
-    """A stack without its account, one environment twice, itself, another partition."""
+    """Rejects a stack without an account, duplicates, itself, and another partition."""
     (found,) = neighbour_problems(cdk.Stack(cdk.App(), "S", env=env), others=others)
 
     assert problem in found

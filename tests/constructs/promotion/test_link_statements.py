@@ -1,4 +1,4 @@
-"""Both sides of a promotion: what one is granted is what the other allows."""
+"""Statements of both sides of a promotion match."""
 
 from dataclasses import replace
 from typing import Any
@@ -28,7 +28,7 @@ def _actions(statement: dict[str, Any]) -> set[str]:
 
 
 def test_the_source_allows_what_the_target_is_granted_and_nothing_else() -> None:
-    """An action of one side alone is denied between accounts, or a right that is used by nothing."""
+    """An action on one side only would be denied across accounts, or unused."""
     statements = [*LINK.promote_statements(), LINK.recheck_statement()]
     granted = [_actions(each.to_statement_json()) for each in statements]
     allowed = [_actions(each) for each in _resource_statements()]
@@ -46,14 +46,14 @@ def test_each_statement_of_a_resource_names_the_root_and_holds_it_to_one_role() 
 
 
 def test_keys_decrypt_through_s3_of_their_region() -> None:
-    """The host of S3 is that of the bucket's Region, wherever the caller is."""
+    """kms:ViaService names the bucket's Region, whichever Region the caller uses."""
     condition = LINK.key_statement().to_statement_json()["Condition"]
 
     assert condition["StringEquals"] == {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
 
 
 def test_an_organization_replaces_no_account_role_or_service() -> None:
-    """It stands beside them in all four policies of resources, and in none of a role."""
+    """The organization is an additional condition in all four resource policies, and in no role's policy."""
     asking = replace(LINK, organization="o-a1b2c3d4e5")
     plain, bound = (
         [
@@ -74,7 +74,7 @@ def test_an_organization_replaces_no_account_role_or_service() -> None:
 
 @pytest.mark.parametrize(("sender", "receiver"), [(SOURCE, TARGET), (TARGET, SOURCE)])
 def test_an_inbox_admits_the_sender_that_may_send(sender: LinkedEnvironment, receiver: LinkedEnvironment) -> None:
-    """In both directions, with events of the unit alone."""
+    """Covers both directions, with events of the unit only."""
     admitted, sent = (
         LINK.inbox_statement(sender=sender, receiver=receiver),
         LINK.send_statement(receiver).to_statement_json(),

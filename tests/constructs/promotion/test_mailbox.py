@@ -1,4 +1,4 @@
-"""The inbox and the sender of a registry with neighbours, in the template."""
+"""Inbox and sender of a registry with neighbors, in the template."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ RECOVERY = Environment("recovery", account="333333333333", region="eu-central-1"
 
 @pytest.fixture(scope="module")
 def template() -> Mapping[str, Any]:
-    """The resources of staging, which has neighbours on both sides."""
+    """The resources of staging, which has neighbors on both sides."""
     app = cdk.App()
     stack = cdk.Stack(app, "Staging", env=STAGING.cdk)
     unit = BusinessUnit(stack, "Unit", name="demand")
@@ -32,7 +32,7 @@ def _of(template: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def test_one_inbox_admits_each_neighbour(template: Mapping[str, Any]) -> None:
-    """By the fixed name of its sender, in one statement each; what it cannot process is kept."""
+    """One statement per neighbor names its sender; unprocessed messages are kept."""
     buses = [each for each in _of(template, "AWS::Events::EventBus").values() if "Name" in each]
     (inbox,) = (each for each in buses if each["Name"] == "mlops-demand-forecast-inbox")
     policies = _of(template, "AWS::Events::EventBusPolicy").values()
@@ -50,7 +50,7 @@ def test_one_inbox_admits_each_neighbour(template: Mapping[str, Any]) -> None:
 
 
 def test_one_sender_sends_to_each_neighbour(template: Mapping[str, Any]) -> None:
-    """By the name that their inboxes know, and to nothing else."""
+    """The sender has the name in the neighbors' inbox policies, and can send nowhere else."""
     name = link_role_name("send", unit="demand", model="forecast", environment=STAGING.linked)
     (role,) = (n for n, each in _of(template, "AWS::IAM::Role").items() if each.get("RoleName") == name)
     policies = _of(template, "AWS::IAM::ManagedPolicy").values()

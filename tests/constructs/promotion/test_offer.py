@@ -1,4 +1,4 @@
-"""What a registry with `deploy_to` adds to its stack, and what it refuses."""
+"""Resources and validation of a registry with `deploy_to`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def template() -> dict[str, Any]:
 
 
 def test_the_group_lets_targets_of_its_region_describe_its_packages(template: dict[str, Any]) -> None:
-    """And change, serve or list nothing; one in another Region does not ask."""
+    """Targets cannot change, serve or list anything; a target in another Region makes no such call."""
     statements = _statements(template, "AWS::SageMaker::ModelPackageGroup", ("ModelPackageGroupPolicy", "Statement"))
 
     assert [statement["Action"] for statement in statements] == [["sagemaker:DescribeModelPackage"]]
@@ -70,7 +70,7 @@ def test_the_group_lets_targets_of_its_region_describe_its_packages(template: di
 
 
 def test_the_bucket_lets_the_target_copy_what_the_group_and_its_pipelines_release(template: dict[str, Any]) -> None:
-    """A pipeline that is defined after the registry too; releases are the group's alone."""
+    """Includes pipelines defined after the registry; only the group's packages are released."""
     policies = _statements(template, "AWS::S3::BucketPolicy", ("PolicyDocument", "Statement"))
     (statement,) = _of(policies, ROOT)
 
@@ -85,7 +85,7 @@ def test_the_bucket_lets_the_target_copy_what_the_group_and_its_pipelines_releas
 
 
 def test_the_key_decrypts_for_the_target_and_names_no_resource_of_the_stack(template: dict[str, Any]) -> None:
-    """A bucket names its key: a key that named the bucket would be a circle, which CloudFormation refuses."""
+    """The bucket references its key: a key that referenced the bucket would be a circular dependency."""
     keys = {name: r for name, r in template.items() if r["Type"] == "AWS::KMS::Key"}
     (statement,) = _of(_statements(keys, "AWS::KMS::Key", ("KeyPolicy", "Statement")), ROOT)
 
@@ -96,7 +96,7 @@ def test_the_key_decrypts_for_the_target_and_names_no_resource_of_the_stack(temp
 
 
 def test_each_target_is_told_of_releases_by_the_role_that_its_inbox_admits(template: dict[str, Any]) -> None:
-    """One rule a target, tried for four hours; the role may put events on inboxes alone."""
+    """One rule per target, retried for four hours; the role may put events on inboxes only."""
     rules = {n: r["Properties"] for n, r in template.items() if r["Type"] == "AWS::Events::Rule" and "Offer" in n}
     (role,) = (n for n, r in template.items() if r["Type"] == "AWS::IAM::Role" and "MailboxSender" in n)
 
@@ -124,7 +124,7 @@ def _queue(template: dict[str, Any]) -> str:
 
 
 def test_an_announcement_that_no_inbox_takes_is_an_alarm(template: dict[str, Any]) -> None:
-    """In a queue of its own, whose first message notifies; the registry publishes where it is."""
+    """The first message in a dedicated queue notifies; the registry publishes the queue."""
     queue = _queue(template)
     (alarm,) = (
         r["Properties"] for n, r in template.items() if r["Type"] == "AWS::CloudWatch::Alarm" and "Undelivered" in n
@@ -138,7 +138,7 @@ def test_an_announcement_that_no_inbox_takes_is_an_alarm(template: dict[str, Any
 
 
 def test_without_targets_nothing_is_added() -> None:
-    """The template of a registry that releases nothing is what it was."""
+    """The template of a registry without targets stays unchanged."""
     stack, unit = _stack()
     registry = _registry(stack, unit, [])
     registry.register_from("demand-weekly")
@@ -150,7 +150,7 @@ def test_without_targets_nothing_is_added() -> None:
 
 
 def test_what_cannot_be_a_target_is_refused_with_every_reason() -> None:
-    """Itself, and one account and Region twice."""
+    """Rejects itself and duplicate environments."""
     stack, unit = _stack()
 
     with pytest.raises(ValidationError, match="InvalidModelRegistry") as refused:
@@ -161,7 +161,7 @@ def test_what_cannot_be_a_target_is_refused_with_every_reason() -> None:
 
 
 def test_more_targets_than_the_group_policy_has_room_for_are_refused() -> None:
-    """Each takes a statement."""
+    """Each target takes one statement."""
     stack, unit = _stack()
     many = [Environment(f"shop-{n}", account=f"4{n:011d}", region="eu-west-1") for n in range(60)]
 
@@ -170,7 +170,7 @@ def test_more_targets_than_the_group_policy_has_room_for_are_refused() -> None:
 
 
 def test_a_parameter_names_the_rules_and_more_than_fit_in_it_are_refused() -> None:
-    """By bus, as AWS knows them: an ARN for each would fill it at 14 targets."""
+    """Names rules by bus, as ARNs would exceed the parameter's limit at 14 targets."""
     stack, unit = _stack()
     many = [Environment(f"shop-{n}", account=f"4{n:011d}", region="eu-west-1") for n in range(30)]
     registry = _registry(stack, unit, many[:14])
@@ -194,14 +194,14 @@ def test_a_parameter_names_the_rules_and_more_than_fit_in_it_are_refused() -> No
 
 
 def _as_deployed(value: object) -> str:
-    """Return a value with a letter for each of what only CloudFormation knows."""
+    """Return a value with a letter in place of each token."""
     if isinstance(value, Mapping):
         return "".join(map(_as_deployed, value["Fn::Join"][1])) if "Fn::Join" in value else "x"
     return str(value)
 
 
 def test_an_imported_unit_cannot_offer_anything() -> None:
-    """The policy of its bucket is written by the stack that owns it."""
+    """The owner's stack defines the bucket policy."""
     stack = cdk.Stack(cdk.App(), "Second", env=BUILD.cdk)
     unit = BusinessUnit.from_name(stack, "Unit", name="demand")
 
@@ -210,7 +210,7 @@ def test_an_imported_unit_cannot_offer_anything() -> None:
 
 
 def test_a_key_of_others_is_a_warning_with_the_statements() -> None:
-    """Its policy is not the stack's to write."""
+    """The stack cannot change the key policy."""
     stack, unit = _stack(key=True)
     _registry(stack, unit, [STAGING])
 

@@ -1,4 +1,4 @@
-"""The Promote machine's definition: every task can fail, and every way ends where it should."""
+"""The definition of the Promote machine: error handling, and the end of every path."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def _machine(*, is_automatic: bool = True, has_chat: bool = False, shares_images
 @pytest.mark.parametrize("has_chat", [True, False])
 @pytest.mark.parametrize("shares_images", [True, False])
 def test_every_state_is_reached_and_known(is_automatic: bool, has_chat: bool, shares_images: bool) -> None:
-    """And AWS takes each task's arguments."""
+    """AWS accepts each task's arguments."""
     machine = _machine(is_automatic=is_automatic, has_chat=has_chat, shares_images=shares_images)
     reached, found = {machine["StartAt"]}, [machine["StartAt"]]
     while found:
@@ -50,7 +50,7 @@ def test_every_state_is_reached_and_known(is_automatic: bool, has_chat: bool, sh
 
 
 def test_every_task_has_an_end_and_a_way_out() -> None:
-    """Time limit, repetition, and where an error goes; a copy's is the Map's."""
+    """Tasks have timeout, retry and Catch; a copy's Catch is the Map's."""
     machine = _machine()
     for name, state in tasks(machine):
         assert state["TimeoutSeconds"] > 0
@@ -60,7 +60,7 @@ def test_every_task_has_an_end_and_a_way_out() -> None:
 
 
 def test_copies_name_both_owners_and_ask_for_the_hash() -> None:
-    """A bucket of the source's name in another account is not read, nor one of ours in another written."""
+    """Expected-owner conditions reject buckets of the same name in other accounts, on both sides."""
     copies = [state["Arguments"] for _, state in tasks(_machine()) if state["Resource"].endswith("s3:copyObject")]
     assert len(copies) == 2
     for arguments in copies:
@@ -70,7 +70,7 @@ def test_copies_name_both_owners_and_ask_for_the_hash() -> None:
 
 
 def test_the_source_is_asked_for_an_image_after_the_own_registry() -> None:
-    """Where images are shared: the one that has it is named in the package; before anything is copied it is refused."""
+    """The package names the registry with the shared image; a missing image is rejected before any copy."""
     states = _machine(shares_images=True)["States"]
     own, shared = states["FindImage"], states["FindShared"]
 
@@ -87,13 +87,13 @@ def test_the_source_is_asked_for_an_image_after_the_own_registry() -> None:
 
 
 def test_only_a_machine_that_may_approves() -> None:
-    """Where people approve no state does, whatever a function answers."""
+    """Without automatic approval no state approves, whatever a function returns."""
     assert "Approve" in _machine()["States"]
     assert "Approve" not in _machine(is_automatic=False)["States"]
 
 
 def test_nothing_is_registered_after_a_refusal() -> None:
-    """From each refusal only the record, the message, the event and the end are reached."""
+    """A refusal leads only to record, message, event and end."""
     states = _machine()["States"]
     reached, found = set[str](), ["Refused", "Caught"]
     while found:

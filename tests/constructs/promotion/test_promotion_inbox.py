@@ -1,4 +1,4 @@
-"""The target side in the template: fixed names, an inbox for one sender, and rights by conjunction."""
+"""The target side in the template: fixed names, an inbox for one sender, and permissions that both sides must grant."""
 
 import json
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ def _with(statements: list[dict[str, Any]], action: str) -> list[dict[str, Any]]
 
 
 def test_roles_have_the_names_that_the_source_knows(template: Mapping[str, Any]) -> None:
-    """The machine's and that of the function that asks the source; the approver's tag is the machine's alone."""
+    """Applies to the machine and the function that queries the source; only the machine has the approver's tag."""
     roles = {
         each["Properties"].get("RoleName"): each["Properties"]
         for each in template["Resources"].values()
@@ -82,7 +82,7 @@ def test_roles_have_the_names_that_the_source_knows(template: Mapping[str, Any])
 
 
 def test_the_inbox_takes_events_of_one_sender_about_one_group(template: Mapping[str, Any]) -> None:
-    """Its policy names the sender's role, its rule the account, Region, unit, type and group; it feeds a queue."""
+    """The policy names the sender's role, the rule account, Region, unit, type and group; events go to a queue."""
     found = Template.from_json(dict(template))
     found.has_resource_properties("AWS::Events::EventBus", {"Name": "mlops-demand-forecast-inbox"})
     sender = LinkedEnvironment(account="111111111111", region="eu-west-1")
@@ -116,7 +116,7 @@ def test_the_inbox_takes_events_of_one_sender_about_one_group(template: Mapping[
 
 
 def test_the_machine_reads_the_source_and_writes_below_incoming(template: Mapping[str, Any]) -> None:
-    """By account, folders of the unit, and the service that uses the key; it writes nothing to where models are served from."""
+    """Restricted by account, folders of the unit and kms:ViaService; it writes nowhere that models are served from."""
     statements = _policy(template, "Promote")
     foreign = [each for each in _with(statements, "s3:GetObject") if "Condition" in each]
     assert [each["Condition"] for each in foreign] == [{"StringEquals": {"aws:ResourceAccount": "111111111111"}}]
@@ -128,7 +128,7 @@ def test_the_machine_reads_the_source_and_writes_below_incoming(template: Mappin
 
 
 def test_kept_objects_are_written_once(template: Mapping[str, Any]) -> None:
-    """By the one role that has compared them."""
+    """Only the role that has compared the objects writes them."""
     (kept,) = [
         each
         for each in _with(_policy(template, "Keep"), "s3:PutObject")
@@ -138,7 +138,7 @@ def test_kept_objects_are_written_once(template: Mapping[str, Any]) -> None:
 
 
 def test_copies_expire_after_a_day(template: Mapping[str, Any]) -> None:
-    """What was refused, or left by an execution that died, takes no room."""
+    """Refused copies and those of dead executions expire."""
     Template.from_json(dict(template)).has_resource_properties(
         "AWS::S3::Bucket",
         {
@@ -159,7 +159,7 @@ def test_copies_expire_after_a_day(template: Mapping[str, Any]) -> None:
 
 
 def test_people_approve_unless_it_says_otherwise() -> None:
-    """No right to, no tag, no state."""
+    """By default there is no approve permission, tag or state."""
     stack, registry = _stack()
     found = Template.from_stack(stack).to_json()
     assert _with(_policy(found, "Promote"), "sagemaker:UpdateModelPackage") == []
@@ -167,7 +167,7 @@ def test_people_approve_unless_it_says_otherwise() -> None:
 
 
 def test_a_source_of_another_region_is_not_asked() -> None:
-    """No function there can call its registry: the role has no right to."""
+    """Functions cannot call its registry, as the role has no permission."""
     stack, _ = _stack(RECOVERY)
     found = Template.from_stack(stack).to_json()
     assert _with(_policy(found, "Plan"), "sagemaker:DescribeModelPackage") == []
@@ -178,7 +178,7 @@ def test_a_source_of_another_region_is_not_asked() -> None:
 
 
 def test_the_command_finds_the_offers_by_the_registry_s_parameter(template: Mapping[str, Any]) -> None:
-    """Table and source are published; the registry releases nothing, and says nothing of it."""
+    """Publishes table and source; the registry publishes no releases."""
     (parameter,) = (
         each["Properties"]
         for each in template["Resources"].values()
@@ -202,7 +202,7 @@ def test_the_command_finds_the_offers_by_the_registry_s_parameter(template: Mapp
 
 
 def test_a_release_that_waits_too_long_is_an_alarm(template: Mapping[str, Any]) -> None:
-    """Of one overdue offer in three checks; a guard that stops checking has insufficient data, which notifies too."""
+    """Notifies for an overdue offer in one of three checks, and for a stopped guard by insufficient data."""
     (alarm,) = (
         each["Properties"]
         for name, each in template["Resources"].items()
@@ -238,7 +238,7 @@ def _serve(stack: cdk.Stack, arguments: dict[str, Any], capacity: EndpointCapaci
 
 @pytest.mark.parametrize("account", [None, BUILD.account])
 def test_images_of_the_source_are_found_and_pulled(account: str | None) -> None:
-    """By the machine in any repository, as the release names it; by the endpoint's role in its image's, in both accounts."""
+    """The machine describes any repository that the release names; the endpoint's role pulls from one, in both accounts."""
     stack, arguments = _shared()
     _serve(stack, arguments, EndpointCapacity.instances("ml.m5.large", instance_count=1), account)
     found = Template.from_stack(stack).to_json()
@@ -257,7 +257,7 @@ def test_images_of_the_source_are_found_and_pulled(account: str | None) -> None:
 
 @pytest.mark.parametrize("profile", Profile)
 def test_checkers_find_nothing_of_shared_images(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's right is acknowledged with its reason, the endpoint's names one repository."""
+    """The machine's wildcard is acknowledged with a reason; the endpoint's role names one repository."""
     monkeypatch.delenv("CDK_VALIDATION", raising=False)
     app = cdk.App(context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     stack, arguments = _shared(app=app, profile=profile)
@@ -268,7 +268,7 @@ def test_checkers_find_nothing_of_shared_images(profile: Profile, monkeypatch: p
 
 
 def test_no_image_of_the_source_is_found_where_none_are_shared(template: Mapping[str, Any]) -> None:
-    """No right, no setting, no state."""
+    """Adds no permission, setting or state."""
     assert f":{BUILD.account}:repository/" not in json.dumps(template)
     assert "hares_images" not in json.dumps(template)
     assert "FindShared" not in json.dumps(template)
@@ -285,14 +285,14 @@ def test_no_image_of_the_source_is_found_where_none_are_shared(template: Mapping
     ],
 )
 def test_images_are_shared_with_a_neighbour_alone(changed: dict[str, Any], named: str) -> None:
-    """SageMaker pulls from its own Region, and the next target asks this account's registry."""
+    """SageMaker pulls from its own Region, and the next target uses this account's registry."""
     stack, arguments = _shared(**changed)
     with pytest.raises(ValidationError, match=named):
         ModelRegistry.from_environment(stack, "Registry", **arguments)
 
 
 def test_a_serverless_endpoint_shares_no_images() -> None:
-    """It takes images of its own account alone."""
+    """Serverless endpoints only pull from their own account."""
     stack, arguments = _shared()
     light = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=5)
     with pytest.raises(ValidationError, match="a serverless endpoint can only pull images of its own account"):
@@ -300,7 +300,7 @@ def test_a_serverless_endpoint_shares_no_images() -> None:
 
 
 def test_how_long_a_release_may_wait_is_the_registrys_choice() -> None:
-    """The guard and the command read the same number; what is out of range is refused."""
+    """Guard and command use the same limit; values out of range are rejected."""
     stack = cdk.Stack(cdk.App(), "S", env=STAGING.cdk)
     unit = BusinessUnit(stack, "Unit", name="demand")
     arguments: dict[str, Any] = {"business_unit": unit, "name": "forecast", "source": BUILD}

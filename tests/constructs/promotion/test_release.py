@@ -1,4 +1,4 @@
-"""What a registry with `deploy_to` defines to release packages, with an endpoint of its stack and without one."""
+"""Resources that a registry with `deploy_to` adds for releases, with and without an endpoint in its stack."""
 
 import json
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def promoted() -> dict[str, Any]:
 
 
 def test_without_an_endpoint_approvals_are_released_into_a_chain_of_the_groups_own(approved: dict[str, Any]) -> None:
-    """Its head is in the unit's automation table, in a row of its own."""
+    """Its head is in its own row of the unit's automation table."""
     rule = _of(approved, "AWS::Events::Rule", "Ready")
     environments = [
         _of(approved, "AWS::Lambda::Function", name)["Environment"]["Variables"] for name in ("Record", "Guard")
@@ -98,7 +98,7 @@ def test_with_an_endpoint_promotions_are_released_into_its_chain(promoted: dict[
 
 
 def test_no_rule_starts_the_machine(approved: dict[str, Any]) -> None:
-    """Both feed the guard's queue."""
+    """Rules only feed the guard's queue."""
     queue = next(n for n in approved if n.startswith("RegistryReleaseGuardQueue") and "Policy" not in n)
     for name in ("Ready", "Recheck"):
         targets = _of(approved, "AWS::Events::Rule", name)["Targets"]
@@ -107,7 +107,7 @@ def test_no_rule_starts_the_machine(approved: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["Record", "Guard"])
 def test_only_the_chains_own_row_is_read_and_moved(approved: dict[str, Any], name: str) -> None:
-    """The unit's row, with its pause, is read and never written."""
+    """The unit's row with its pause is read only."""
     written = [
         s
         for s in _statements(approved, name)
@@ -120,7 +120,7 @@ def test_only_the_chains_own_row_is_read_and_moved(approved: dict[str, Any], nam
 
 
 def test_a_release_is_written_once_by_a_role_that_writes_nothing_else(approved: dict[str, Any]) -> None:
-    """But audit records; and it reads the objects of the group and its pipelines alone."""
+    """It also writes audit records, and reads objects of the group and its pipelines only."""
     statements = _statements(approved, "Record")
     (put,) = [s for s in statements if s["Action"] == "s3:PutObject"]
     reads = [s for s in statements if s["Action"] == "s3:GetObject"]
@@ -145,19 +145,19 @@ def test_a_release_is_written_once_by_a_role_that_writes_nothing_else(approved: 
 
 
 def test_two_endpoints_of_one_registry_do_not_release() -> None:
-    """Which of both would have to have promoted it?"""
+    """It would be ambiguous which endpoint must have promoted the package."""
     with pytest.raises(ValidationError, match="'demand-returns' and 'demand-forecast' serve the packages"):
         _app("forecast", "returns")
 
 
 def test_two_endpoints_are_as_they_were_without_targets() -> None:
-    """Nothing is released."""
+    """Without targets nothing is released, and the template stays unchanged."""
     assert [n for n in _resources(_app("forecast", "returns", deploy_to=())) if n.startswith("RegistryRelease")] == []
 
 
 @pytest.mark.parametrize("profile", Profile)
 def test_checkers_find_nothing(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of release and offer, with an endpoint and without one."""
+    """Covers release and offer, with and without an endpoint."""
     monkeypatch.delenv("CDK_VALIDATION", raising=False)
     for endpoints in ((), ("forecast",)):
         problems = check(_app(*endpoints, profile=profile)).problems

@@ -46,7 +46,7 @@ def _assembly(folder: Path) -> Path:
     stack = cdk.Stack(app, "Offered", env=BUILD.cdk)
     unit = BusinessUnit(stack, "Unit", name="offered", profile=Profile.DEVELOPMENT)
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", deploy_to=[STAGING])
-    # without a key: what counts here is what is put there
+    # without encryption: the test reads the stored objects
     people, heard = sqs.Queue(stack, "People"), sqs.Queue(stack, "Heard")
     unit.topic.add_subscription(subscriptions.SqsSubscription(people, raw_message_delivery=True))
     pattern = events.EventPattern(source=["mlops.offered"], detail_type=["MLOps Model Released"])
@@ -96,14 +96,14 @@ class Offered:
         return self.cloud.at(STAGING.account, STAGING.region).client(service)
 
     def arrived(self, package: ModelPackageSpec) -> list[dict[str, Any]]:
-        """Return the packages of the other account that have the same archive."""
+        """Return the packages of the other account with the same archive."""
         client = self.staging("sagemaker")
         found = client.list_model_packages(ModelPackageGroupName=GROUP)["ModelPackageSummaryList"]
         described = [client.describe_model_package(ModelPackageName=each["ModelPackageArn"]) for each in found]
         return [d for d in described if d["CustomerMetadataProperties"]["artifact_sha256"] == package.artifact_sha256]
 
     def register(self) -> ModelPackageSpec:
-        """Write what a retraining leaves, and register it."""
+        """Write the files of a retraining and register its package."""
         self.number += 1
         name, bucket = f"run-{self.number}", self.outputs["Artifacts"]
         prefix = f"s3://{bucket}/evaluations/{GROUP}/{name}"
@@ -112,7 +112,7 @@ class Offered:
         evaluation = replace(
             EVALUATION,
             artifact_sha256=digests["archive"],
-            # a model that was there before is left for a person
+            # an unsigned model needs approval by a person
             model_sha256=hashlib.sha256(name.encode()).hexdigest(),
             baseline_uri=f"{prefix}/baseline.json",
             baseline_sha256=digests["baseline"],
@@ -164,7 +164,7 @@ class Offered:
         approver.approve(described, reason="better everywhere")
 
     def executions(self, package: ModelPackageSpec) -> list[dict[str, Any]]:
-        """Return the executions about a package that have ended, oldest first."""
+        """Return the completed executions about a package, oldest first."""
         machine, client = self.outputs["Machine"], self.client("stepfunctions")
         arns = [e["executionArn"] for e in client.list_executions(stateMachineArn=machine)["executions"]]
         described = [client.describe_execution(executionArn=arn) for arn in arns]
@@ -185,7 +185,7 @@ class Offered:
         return [each for each in found if each["type"] in ("TaskFailed", "LambdaFunctionFailed")]
 
     def deny(self, role: str, action: str) -> Callable[[], None]:
-        """Deny an action on what is released to a role, and return what allows it again."""
+        """Deny a role an action on released objects; return a function that removes the denial."""
         iam, name = self.client("iam"), self.outputs[role]
         objects = f"arn:aws:s3:::{self.outputs['Artifacts']}/*" if action.startswith("s3:") else "*"
         statement = {"Effect": "Deny", "Action": action, "Resource": objects}
@@ -194,7 +194,7 @@ class Offered:
         return lambda: iam.delete_role_policy(RoleName=name, PolicyName="Denied")
 
     def until(self, holds: Callable[[], Any]) -> Any:
-        """Wait until something holds, and return it."""
+        """Wait for a condition and return its value."""
         pause = threading.Event()
         for _ in range(_SECONDS * 5):
             if found := holds():
@@ -203,7 +203,7 @@ class Offered:
         raise AssertionError(f"it did not hold in {_SECONDS} s")
 
     def recheck(self) -> None:
-        """Let the schedule ask again."""
+        """Run the schedule's check again."""
         self.cloud.clock_jump(by=timedelta(minutes=61))
 
     def objects(self, bucket: str, prefix: str) -> dict[str, bytes]:
@@ -226,7 +226,7 @@ class Offered:
         return [record for record in records if record.candidate_package == package.package_arn]
 
     def messages(self, queue: str) -> list[str]:
-        """Return what a queue has received since it was last read."""
+        """Return the messages of a queue since the last call."""
         sqs_client, url, found = self.client("sqs"), self.outputs[queue], []
         while batch := sqs_client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in batch:
@@ -235,7 +235,7 @@ class Offered:
         return found
 
     def heard(self, package: ModelPackageSpec, outcome: str) -> list[dict[str, Any]]:
-        """Return the details of all events of an outcome about a package."""
+        """Return the details of all events with an outcome about a package."""
         self.events += [json.loads(body)["detail"] for body in self.messages("Heard")]
         record = self.record(package)
         binding = "none" if record is None else record.binding
@@ -250,7 +250,7 @@ class Offered:
         ]
 
     def pause(self, is_paused: bool) -> None:
-        """Pause or resume the unit, as its row says it."""
+        """Pause or resume the unit through its row."""
         state = {"is_paused": is_paused, "by": "ann", "at": "2017-08-01T09:00:00Z", "reason": "incident"}
         self.client("dynamodb").update_item(
             TableName=self.outputs["Table"],
@@ -262,7 +262,7 @@ class Offered:
 
 @pytest.fixture(scope="module")
 def offered(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offered]:
-    """Deploy it once; its schedule ends with it: another file's jump would stop at each of its hours."""
+    """Deploy it once and destroy it afterwards: its schedule would slow down clock jumps of other tests."""
     found = deployer.deploy(cloud, _assembly(tmp_path_factory.mktemp("offered")))
     made = Offered(cloud, {name.removesuffix("Output"): value for name, value in found["Offered"].items()})
     yield made
@@ -271,7 +271,7 @@ def offered(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_an_approval_is_released_recorded_and_announced_once(offered: Offered) -> None:
-    """In roles that may do no more than that; a second delivery of the event changes nothing."""
+    """Roles have minimal permissions; a second delivery of the event changes nothing."""
     package = offered.register()
     offered.approve(package)
     (execution,) = offered.until(lambda: offered.executions(package))
@@ -296,7 +296,7 @@ def test_an_approval_is_released_recorded_and_announced_once(offered: Offered) -
 
 
 def test_what_is_approved_here_arrives_approved_in_the_other_account(offered: Offered) -> None:
-    """Both sides of every call are asked: release, event, copies under the other account's key, registration by policy."""
+    """IAM evaluates both sides of every call: release, event, copies under the other account's key, registration by policy."""
     ecr = offered.staging("ecr")
     with suppress(ecr.exceptions.RepositoryAlreadyExistsException):
         ecr.create_repository(repositoryName="mlops-runtime")
@@ -319,7 +319,7 @@ def test_what_is_approved_here_arrives_approved_in_the_other_account(offered: Of
 
 
 def test_the_chain_of_releases_is_found_and_verified_by_its_name(offered: Offered) -> None:
-    """As `mlops audit verify` does it, with the key that signs the records of endpoints."""
+    """Runs `mlops audit verify` with the key that signs records of endpoints."""
     entry = Entries(ssm=offered.client("ssm")).chain(f"{GROUP}.releases")
     chain, key = open_chain(offered.client, entry), public_key_of(offered.client, entry)
 
@@ -330,7 +330,7 @@ def test_the_chain_of_releases_is_found_and_verified_by_its_name(offered: Offere
 
 
 def test_a_pause_holds_a_release_until_it_ends(offered: Offered) -> None:
-    """The event is not lost: the schedule asks again."""
+    """The schedule checks again, so the event is not lost."""
     package = offered.register()
     offered.pause(True)
     try:
@@ -346,7 +346,7 @@ def test_a_pause_holds_a_release_until_it_ends(offered: Offered) -> None:
 
 
 def test_an_archive_that_was_changed_after_its_approval_is_refused(offered: Offered) -> None:
-    """People get every problem, once, however often the schedule asks."""
+    """Reports every problem once, however often the schedule checks."""
     package = offered.register()
     offered.pause(True)
     try:
@@ -373,7 +373,7 @@ def test_an_archive_that_was_changed_after_its_approval_is_refused(offered: Offe
 
 
 def test_an_approval_in_another_role_does_not_count(offered: Offered) -> None:
-    """The registry's own rule is applied: the status alone is not believed."""
+    """Applies the registry's rule instead of trusting the approval status."""
     package = offered.register()
     offered.client("sagemaker").update_model_package(
         ModelPackageArn=package.package_arn,
@@ -398,7 +398,7 @@ def test_an_approval_in_another_role_does_not_count(offered: Offered) -> None:
 def test_an_execution_that_is_stopped_is_completed_by_the_next(
     offered: Offered, role: str, action: str, left: tuple[int, bool]
 ) -> None:
-    """Before the audit record, between it and the release, and between release and event: one whole release, or none yet."""
+    """Stopped before or after the audit record or the release, the next execution completes one whole release."""
     package, client = offered.register(), offered.client("stepfunctions")
     denied = offered.deny(role, action)
     try:

@@ -1,4 +1,4 @@
-"""The Release machine, run against a fake AWS: what it announces, whom it tells, and how it ends."""
+"""The Release machine, run against a fake AWS: events, messages and end states."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def _answers(payload: dict[str, Any], error: Exception | None = None, at: str = 
 
 
 def test_a_release_is_announced_by_its_record(run_machine: Callable[..., Any]) -> None:
-    """The event has key and hash alone; its id is the hash, the same in each repeat."""
+    """The event has only key and hash; its id is the hash, in each repetition too."""
     run = run_machine(MACHINE, REQUEST, _answers(RELEASED))
 
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "RELEASED")
@@ -53,7 +53,7 @@ def test_a_release_is_announced_by_its_record(run_machine: Callable[..., Any]) -
 
 
 def test_what_is_held_is_told_to_none(run_machine: Callable[..., Any]) -> None:
-    """Nothing is wrong: the schedule asks again."""
+    """Nothing failed: the schedule checks again."""
     run = run_machine(MACHINE, REQUEST, _answers({"outcome": "HELD", "reason": "paused", "is_new": True}))
 
     assert (run.status, run.output) == ("SUCCEEDED", {"outcome": "HELD", "reason": "paused"})
@@ -62,7 +62,7 @@ def test_what_is_held_is_told_to_none(run_machine: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(("is_new", "told"), [(True, ["events:putEvents", "sns:publish"]), (False, [])])
 def test_a_refusal_fails_and_is_told_once(run_machine: Callable[..., Any], is_new: bool, told: list[str]) -> None:
-    """With every problem in the cause."""
+    """The cause has every problem."""
     refused = {"outcome": "REFUSED", "reason": "demand-forecast/7 is not released: a; b", "is_new": is_new}
     run = run_machine(MACHINE, REQUEST, _answers(refused))
 
@@ -77,7 +77,7 @@ def test_a_refusal_fails_and_is_told_once(run_machine: Callable[..., Any], is_ne
 def test_what_aws_refuses_ends_in_a_state_of_its_name(
     run_machine: Callable[..., Any], aws_error: Callable[..., Exception], at: str, ended: str
 ) -> None:
-    """After every retry; a release that was not announced says that it is there."""
+    """Fails after all retries; a release without its event is reported as written."""
     run = run_machine(MACHINE, REQUEST, _answers(RELEASED, aws_error("States.TaskFailed", "denied"), at))
 
     assert (run.status, run.output["Error"]) == ("FAILED", ended)
@@ -89,7 +89,7 @@ def test_what_aws_refuses_ends_in_a_state_of_its_name(
 
 
 def test_a_lost_refusal_still_refuses(run_machine: Callable[..., Any], aws_error: Callable[..., Exception]) -> None:
-    """Event and message tell of it, and change nothing."""
+    """Sends event and message without changing anything."""
     refused = {"outcome": "REFUSED", "reason": "a", "is_new": True}
     run = run_machine(MACHINE, REQUEST, _answers(refused, aws_error("States.TaskFailed", "x"), "sns:publish"))
 

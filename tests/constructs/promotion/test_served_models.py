@@ -1,4 +1,4 @@
-"""What a registry with neighbours hears and tells, in the template."""
+"""Reports about served models between neighboring registries, in the template."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -57,19 +57,19 @@ def _template(here: Environment, *, source: Environment | None, deploy_to: Seque
 
 @pytest.fixture(scope="module")
 def build() -> Mapping[str, Any]:
-    """The first of the chain."""
+    """The first account of the chain."""
     return _template(BUILD, source=None, deploy_to=[STAGING])
 
 
 @pytest.fixture(scope="module")
 def staging() -> Mapping[str, Any]:
-    """The one in the middle."""
+    """The account in the middle."""
     return _template(STAGING, source=BUILD, deploy_to=[PRODUCTION])
 
 
 @pytest.fixture(scope="module")
 def production() -> Mapping[str, Any]:
-    """The last."""
+    """The last account."""
     return _template(PRODUCTION, source=STAGING, deploy_to=[])
 
 
@@ -98,14 +98,14 @@ def _statements(template: Mapping[str, Any]) -> list[dict[str, Any]]:
 def test_each_side_hears_and_tells_what_it_may(
     build: Mapping[str, Any], staging: Mapping[str, Any], production: Mapping[str, Any]
 ) -> None:
-    """The first hears, the last tells, the one between does both; all are asked again by a schedule."""
+    """The first receives reports, the last sends them, the middle does both; a schedule repeats them."""
     assert set(_rules(build)) == {"Recheck", "Heard"}
     assert set(_rules(staging)) == {"Recheck", "Heard", "Told", "Rollouts"}
     assert set(_rules(production)) == {"Recheck", "Told", "Rollouts"}
 
 
 def test_a_source_hears_its_targets_alone(build: Mapping[str, Any]) -> None:
-    """By account and Region of the event, which AWS writes."""
+    """Filters by account and Region of the event, which AWS sets."""
     pattern = _rules(build)["Heard"]["EventPattern"]
 
     assert (pattern["account"], pattern["region"]) == ([STAGING.account], [STAGING.region])
@@ -116,7 +116,7 @@ def test_a_source_hears_its_targets_alone(build: Mapping[str, Any]) -> None:
 
 
 def test_a_target_tells_what_its_endpoint_serves(production: Mapping[str, Any]) -> None:
-    """At each end of a rollout; from the row and its records."""
+    """Reports after each rollout, from the row and its records."""
     variables = _environment(production)
 
     assert json.loads(variables["SERVED_MODELS"])["has_source"] is True
@@ -143,7 +143,7 @@ def test_rights_are_those_of_the_side(build: Mapping[str, Any], production: Mapp
 
 
 def test_a_second_endpoint_is_refused() -> None:
-    """The source gets reports on one."""
+    """The source receives reports about one endpoint."""
     stack = cdk.Stack(cdk.App(), "Production", env=PRODUCTION.cdk)
     unit = BusinessUnit(stack, "Unit", name="demand")
     registry = ModelRegistry.from_environment(stack, "Registry", business_unit=unit, name="forecast", source=STAGING)
@@ -155,7 +155,7 @@ def test_a_second_endpoint_is_refused() -> None:
 
 @pytest.mark.parametrize("profile", Profile)
 def test_checkers_find_nothing(profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an account in the middle, with alarms that ask its source, and of one that trains for its targets."""
+    """Covers a middle account with alarms that request retrainings from its source, and an account that trains for targets."""
     monkeypatch.delenv("CDK_VALIDATION", raising=False)
     app = cdk.App(context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     stack, day = cdk.Stack(app, "Staging", env=STAGING.cdk), cdk.Duration.days(1)

@@ -1,4 +1,4 @@
-"""Alarms of a target that ask its source for a retraining, in the template."""
+"""Alarms of a target that request a retraining from its source, in the template."""
 
 import json
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def _monitor(registry: ModelRegistry) -> ModelMonitor:
 
 @pytest.fixture(scope="module")
 def template() -> Mapping[str, Any]:
-    """A target whose drift asks build."""
+    """A target whose drift alarms request retrainings from build."""
     registry = _registry()
     monitor = _monitor(registry)
     DriftAlarms(cdk.Stack.of(registry), "Alarms", monitor=monitor, retraining=registry.upstream)
@@ -58,7 +58,7 @@ def template() -> Mapping[str, Any]:
 
 
 def test_drift_and_quality_ask_the_source(template: Mapping[str, Any]) -> None:
-    """By the function that reads them again, which alone may put the request on the bus."""
+    """Only the function that confirms the alarms may put the request on the bus."""
     (rule,) = (
         each["Properties"]["EventPattern"]
         for name, each in template.items()
@@ -82,7 +82,7 @@ def test_drift_and_quality_ask_the_source(template: Mapping[str, Any]) -> None:
 
 
 def test_requests_go_to_the_source_and_those_to_pipelines_do_not(template: Mapping[str, Any]) -> None:
-    """By their outcome: both are of one detail type."""
+    """Rules match the outcome, as both have one detail type."""
     (told,) = (
         each["Properties"]["EventPattern"]
         for name, each in template.items()
@@ -93,7 +93,7 @@ def test_requests_go_to_the_source_and_those_to_pipelines_do_not(template: Mappi
 
 
 def test_alarms_are_added_once() -> None:
-    """As those of a pipeline."""
+    """Follows the rule of pipelines."""
     registry = _registry()
     monitor = _monitor(registry)
     stack = cdk.Stack.of(registry)
@@ -103,13 +103,13 @@ def test_alarms_are_added_once() -> None:
 
 
 def test_an_endpoint_comes_before_its_alarms() -> None:
-    """Its monitor's reports confirm them."""
+    """Reports of its monitor confirm alarms."""
     with pytest.raises(ValidationError, match="no endpoint of this stack serves 'demand-forecast' yet"):
         _ = _registry().upstream.endpoint_name
 
 
 def test_people_ask_where_the_model_is_trained() -> None:
-    """In that account."""
+    """People request retrainings in the source account."""
     registry = _registry()
     role = iam.Role(cdk.Stack.of(registry), "Lead", assumed_by=iam.AccountRootPrincipal())
     with pytest.raises(ValidationError, match=r"is trained in build \(111111111111 eu-west-1\) or before it"):

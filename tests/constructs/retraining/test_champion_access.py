@@ -1,4 +1,4 @@
-"""Pipelines of one endpoint: the champion of each is one that the others measure against."""
+"""Pipelines of one endpoint read each other's models as champions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ def _add(made: Any, name: str, folder: Path) -> None:
 def test_jobs_that_load_champions_read_those_of_every_pipeline(
     define: Callable[..., Any], tmp_path: Path, others: tuple[str, ...]
 ) -> None:
-    """Evaluation and prediction, and no other role; a pipeline alone has no such policy."""
+    """Evaluation and prediction roles get the policy, and no other; a single pipeline has none."""
     made = define()
     for name in others:
         _add(made, name, tmp_path)

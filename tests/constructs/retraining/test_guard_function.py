@@ -1,7 +1,4 @@
-"""What the guard does unless it is told otherwise.
-
-When a pipeline may be retrained, as declared.
-"""
+"""Limits of retraining: defaults of the guard, and validation."""
 
 import aws_cdk as cdk
 
@@ -13,14 +10,14 @@ DAY = cdk.Duration.days(1)
 
 
 def test_it_asks_again_every_hour_and_counts_nothing():
-    """An alarm that stays on is not forgotten; labels count only where somebody tells of them."""
+    """Active alarms are checked hourly; labels are not counted by default."""
     policy = GuardPolicy()
     assert policy.recheck_interval.to_hours() == 1
     assert (policy.rejected_cooldown, policy.min_labels) == (None, None)
 
 
 def test_what_is_declared_is_what_the_guard_reads():
-    """Every variable is one that the function knows, with the same value."""
+    """The function parses every variable to the declared value."""
     policy = GuardPolicy(recheck_interval=DAY, rejected_cooldown=cdk.Duration.days(3), min_labels=500)
     limits = GuardLimits(policy=policy, label_table="sales_v1")
     assert [problem for problem in limits.problems() if problem is not None] == []
@@ -32,7 +29,7 @@ def test_what_is_declared_is_what_the_guard_reads():
 
 
 def test_fails_with_every_limit_that_is_not_possible():
-    """All at once; rows of a set from S3 cannot be counted."""
+    """Reports them all at once; rows of a set from S3 cannot be counted."""
     policy = GuardPolicy(
         recheck_interval=cdk.Duration.seconds(30),
         rejected_cooldown=cdk.Duration.hours(1),

@@ -1,4 +1,4 @@
-"""What the jobs of a retraining are told, as calls of SageMaker's API."""
+"""Requests of a retraining's jobs, as calls of SageMaker's API."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ JOBS = JobEnvironment(
 
 
 def test_a_long_plan_reaches_the_job_in_pieces():
-    """SageMaker takes arguments of 256 characters; joined they are the plan."""
+    """SageMaker limits arguments to 256 characters; the joined pieces are the plan."""
     plan = EvaluationPlan(
         label="units",
         block="store",
@@ -46,14 +46,14 @@ def test_a_long_plan_reaches_the_job_in_pieces():
 
 
 def test_the_images_own_train_gets_the_scripts_name():
-    """Step Functions passes no entry point on: SageMaker runs `train`, which reads the hyperparameter."""
+    """Step Functions supports no entry point: SageMaker runs `train`, which reads the hyperparameter."""
     job = training_job(JOBS, script="train.py", code_uri="s3://code/train.zip")
     assert job["AlgorithmSpecification"] == {"TrainingImage": JOBS.image_uri, "TrainingInputMode": "File"}
     assert job["HyperParameters"] == {"sagemaker_program": "train.py"}
 
 
 def test_a_job_of_one_instance_asks_for_no_encryption_between_containers():
-    """It would not affect the job, and no published state machine uses the field."""
+    """The field has no effect with one instance."""
     jobs = (
         training_job(JOBS, script="train.py", code_uri="s3://code/train.zip"),
         evaluation_job(
@@ -65,7 +65,7 @@ def test_a_job_of_one_instance_asks_for_no_encryption_between_containers():
 
 
 def test_jobs_that_load_a_model_know_what_that_may_do():
-    """Where it is not the default: a job of before has no word of it."""
+    """The setting is present only if it differs from the default."""
     jobs, plan = replace(JOBS, trust={"MLOPS_TRUST": "data"}), EvaluationPlan(label="u", block="s", baselines=("b",))
     assert training_job(jobs, script="train.py", code_uri="s3://c/t.zip")["Environment"] == {"MLOPS_TRUST": "data"}
     assert evaluation_job(jobs, plan, champion="none")["Environment"] == {"MLOPS_TRUST": "data"}
@@ -75,7 +75,7 @@ def test_jobs_that_load_a_model_know_what_that_may_do():
 
 
 def test_local_storage_is_asked_for_without_a_key() -> None:
-    """SageMaker refuses one there; what a job puts out is under the unit's key as ever."""
+    """SageMaker rejects a volume key there; the output still uses the unit's key."""
     jobs = replace(
         JOBS, instance_type="ml.g5.xlarge", roles={**JOBS.roles, "asks": "arn:aws:iam::123456789012:role/asks"}
     )

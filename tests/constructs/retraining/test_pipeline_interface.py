@@ -1,4 +1,4 @@
-"""A pipeline as alarms see it."""
+"""The pipeline interface that alarms use."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from mlops_constructs import DriftAlarms, ValidationError
 
 
 class Foreign:
-    """Whatever trains a model again, by the members of the interface alone."""
+    """A custom pipeline with only the interface's members."""
 
     pipeline_name = "demand-forecast"
 
@@ -19,7 +19,7 @@ class Foreign:
         self.alarms: tuple[str, ...] = ()
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> Any:
-        """Note the alarms."""
+        """Record the alarms."""
         self.alarms = tuple(alarms)
 
     def grant_request(self, grantee: Any) -> Any:
@@ -27,7 +27,7 @@ class Foreign:
 
 
 def test_alarms_ask_any_pipeline_of_their_endpoint(define: Callable[..., Any]) -> None:
-    """By its interface: no class of ours is asked for, and another endpoint's is refused."""
+    """Alarms accept any implementation, and reject one of another endpoint."""
     made, ours, other = define(), Foreign("demand-forecast"), Foreign("demand-returns")
     DriftAlarms(made.stack, "Others", monitor=made.monitor, retraining=ours)
     assert ours.alarms == ("features", "quality")

@@ -1,7 +1,4 @@
-"""How a package is registered, as states; what they do is seen in the machine's test.
-
-The Retrain machine: its graph, its calls against AWS's API, and its behaviour when run against a fake AWS.
-"""
+"""The Retrain machine: its graph, its calls against AWS's API, and its behavior when run against a fake AWS."""
 
 import hashlib
 import json
@@ -109,7 +106,7 @@ VARIANTS = {
     "spot": replace(RETRAIN_PLAN, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})),
 }
 REQUEST = {"trigger": "alarm", "event_id": "1", "as_of": "2017-08-01T00:00:00Z", "requested_by": "guard"}
-# what the caller of StartExecution says; no state reads it
+# the input of StartExecution, which no state reads
 FORGED = {"trigger": "manual", "event_id": "9", "as_of": "2031-01-01T00:00:00Z", "requested_by": "the owner"}
 KEPT = f"s3://artifacts/models/{NAME}/one/model.tar.gz"
 CONTAINER = {"Image": "image@sha256:1", "ModelDataUrl": KEPT, "Environment": {"MLOPS_MODEL_SHA256": "b" * 64}}
@@ -143,7 +140,7 @@ MACHINE = retrain_machine(RETRAIN_PLAN)
 
 @pytest.mark.parametrize("is_automatic", [True, False])
 def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
-    """And is born pending, whoever approves; it lacks the fields of a package of another environment."""
+    """Packages start pending, whoever approves, and lack the fields of packages from other environments."""
     states = registration_states(
         Registration(
             group_name="g", image_uri="i", code_sha256="c", is_automatic=is_automatic, waiting_message={"Message": "m"}
@@ -160,7 +157,7 @@ def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
 
 
 def test_a_chat_hears_of_what_waits_and_a_lost_message_changes_nothing():
-    """After people, whether their message went or not; a machine without a chat has no such state."""
+    """The chat message follows the one to people, whether that was sent or not; without a chat there is no such state."""
     told = replace(PLAN, waiting_notification={"TopicArn": "t", "Message": "m"})
     states = registration_states(told, partition="aws")
     for name, after in (("TellPeople", "TellChat"), ("TellChat", "Registered")):
@@ -170,7 +167,7 @@ def test_a_chat_hears_of_what_waits_and_a_lost_message_changes_nothing():
 
 
 def test_the_policys_approval_names_its_binding():
-    """Preflight compares it with the package."""
+    """Preflight compares the binding with the package."""
     description = registration_states(PLAN, partition="aws")["Approve"]["Arguments"]["ApprovalDescription"]
     assert description.startswith("{% 'approved by policy: '")
     assert "[binding ' & $gate.container_sha256" in description
@@ -189,7 +186,7 @@ def aws(
     published: Sequence[str] = ("Monday",),
     engine: str = "duckdb",
 ) -> Any:
-    """A fake AWS in which every job succeeds and the gate says what it is told; ``published`` is when the set was, a look each."""
+    """A fake AWS in which every job succeeds and the gate returns the given result; ``published`` has the set's time per call."""
     looks = iter([*published, published[-1]])
 
     def answer(name: str, arguments: dict[str, Any]) -> Any:
@@ -254,7 +251,7 @@ def test_every_call_is_one_that_aws_takes(variant: str):
     ids=lambda value: str(value)[:20],
 )
 def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]):
-    """A task without one of the three could hang or end the execution without a release."""
+    """A task without one of them could hang, or end the execution without a release of the lock."""
     assert state["Retry"], name
     assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
     assert state["TimeoutSeconds"] > 0
@@ -262,7 +259,7 @@ def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_path_ends_without_release(variant: str):
-    """Without Release no end can be reached but the refusal of who has no lock, every successor exists, and no state is dead."""
+    """Every end except the refusal without a lock follows Release; every successor exists and every state is reachable."""
     states: dict[str, Any] = retrain_machine(VARIANTS[variant])["States"]  # type: ignore[assignment]
     ends = {name for name, state in states.items() if state.get("End") or state["Type"] == "Fail"}
     for barrier in ("Release", ""):
@@ -277,7 +274,7 @@ def test_no_path_ends_without_release(variant: str):
 
 
 def test_registers_and_approves_a_better_candidate(run_machine: Any):
-    """A candidate that passes is registered with its evidence and approved by policy; the lock is released."""
+    """A passing candidate is registered with its evidence and approved by policy; the lock is released."""
     run = run_machine(MACHINE, FORGED, aws())
     assert run.status == "SUCCEEDED"
     assert run.output["outcome"] == "APPROVED"
@@ -306,7 +303,7 @@ def test_registers_and_approves_a_better_candidate(run_machine: Any):
     ids=["no row", "an empty row", "nobody owns the lock", "another execution owns it", "no request"],
 )
 def test_what_the_guard_did_not_accept_is_refused(run_machine: Any, state: dict[str, Any] | None):
-    """Whoever may call StartExecution gets nothing by an input: no job, no record, and the lock stays as it is."""
+    """A caller of StartExecution cannot start a job or write a record by its input, and the lock stays."""
     run = run_machine(MACHINE, FORGED, aws(state=state))
     assert (run.status, run.output["Error"]) == ("FAILED", "NOT_ACCEPTED")
     assert run.output["Cause"] == (
@@ -317,7 +314,7 @@ def test_what_the_guard_did_not_accept_is_refused(run_machine: Any, state: dict[
 
 
 def test_the_request_is_what_the_guard_accepted(run_machine: Any):
-    """Training set, package, record and event are of the row's request; nothing of the input is anywhere."""
+    """Training set, package, record and event use the row's request, and nothing of the input."""
     run = run_machine(MACHINE, FORGED, aws(gate=GATE | {"verdict": "FAILED", "reason": "loses to last_week"}))
     assert run.arguments("lambda:invoke")["Payload"]["request"] == REQUEST
     assert run.arguments("events:putEvents")["Entries"][0]["Detail"]["attributes"]["trigger"] == "alarm"
@@ -326,7 +323,7 @@ def test_the_request_is_what_the_guard_accepted(run_machine: Any):
 
 
 def test_what_a_training_set_reads_is_tagged_before_its_job_starts(run_machine: Any):
-    """The job is given the tag that a function wrote as of the request's time, and reads what it names."""
+    """A function tags the snapshots at the time of the request, and the job reads the tag."""
     run = run_machine(MACHINE, FORGED, aws())
     called = [name for name, _ in run.calls]
     asked = next(arguments for name, arguments in run.calls if name == "lambda:invoke")
@@ -338,7 +335,7 @@ def test_what_a_training_set_reads_is_tagged_before_its_job_starts(run_machine: 
 
 
 def test_what_does_not_fit_the_job_is_built_by_spark_and_checked(run_machine: Any):
-    """The run has plan, time, tag and place of the job, and the job then checks what lies there; training knows its id."""
+    """The run has plan, time, tag and location of the job, which then checks the result; training gets the set's id."""
     run = run_machine(retrain_machine(SPARK), FORGED, aws(engine="spark"))
     assert run.output["outcome"] == "APPROVED"
     started = run.arguments("glue:startJobRun.sync")
@@ -365,7 +362,7 @@ def test_what_does_not_fit_the_job_is_built_by_spark_and_checked(run_machine: An
 
 
 def test_what_fits_the_job_is_built_by_it_whatever_jobs_there_are(run_machine: Any):
-    """No run of Glue is started."""
+    """Starts no Glue run."""
     run = run_machine(retrain_machine(SPARK), FORGED, aws())
     assert run.output["outcome"] == "APPROVED"
     assert "glue:startJobRun.sync" not in run.names()
@@ -373,7 +370,7 @@ def test_what_fits_the_job_is_built_by_it_whatever_jobs_there_are(run_machine: A
 
 
 def test_what_does_not_fit_is_refused_by_name_without_a_job(run_machine: Any):
-    """Nothing is started; the reason has the sizes and what to do, and stands in the audit chain."""
+    """Starts nothing; the audit record has sizes and fix as its reason."""
     run = run_machine(MACHINE, FORGED, aws(engine="spark"))
     assert run.status == "FAILED"
     assert "sagemaker:createProcessingJob.sync" not in run.names()
@@ -406,7 +403,7 @@ def test_what_does_not_fit_is_refused_by_name_without_a_job(run_machine: Any):
 def test_a_set_that_spark_does_not_build_ends_the_run_by_name(
     run_machine: Any, aws_error: Any, call: str, said: dict[str, Any], reason: str
 ):
-    """The failure is recorded with its cause, the lock is released, nothing is trained."""
+    """Records the failure with its cause, releases the lock and trains nothing."""
     failure = aws_error("States.TaskFailed", json.dumps(said))
     run = run_machine(retrain_machine(SPARK), FORGED, aws(engine="spark", fail=(call, failure)))
     assert run.status == "FAILED"
@@ -420,7 +417,7 @@ def test_a_set_that_spark_does_not_build_ends_the_run_by_name(
 
 
 def test_a_run_is_asked_for_again_where_glue_has_no_room(run_machine: Any, aws_error: Any):
-    """Its build has one name: what was written once is not written again."""
+    """The build keeps its name, so written files are not written again."""
     failure = aws_error("Glue.ConcurrentRunsExceededException", "too many runs")
     run = run_machine(retrain_machine(SPARK), FORGED, aws(engine="spark", fail=("glue:startJobRun.sync", failure)))
     assert run.status == "FAILED"
@@ -428,7 +425,7 @@ def test_a_run_is_asked_for_again_where_glue_has_no_room(run_machine: Any, aws_e
 
 
 def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):
-    """Evaluation, gate and registry know only the copy that no training can write."""
+    """Evaluation, gate and registry use only the copy, which no training can write."""
     run = run_machine(MACHINE, FORGED, aws(champion="s3://artifacts/old/model.tar.gz"))
     trained = run.arguments("sagemaker:createTrainingJob.sync")["OutputDataConfig"]["S3OutputPath"]
     _, *calls = [each["Payload"] for name, each in run.calls if name == "lambda:invoke"]
@@ -444,7 +441,7 @@ def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):
 
 @pytest.mark.parametrize("until", ["2017-07-01T00:00:00+00:00", None])
 def test_the_evaluation_knows_up_to_when_the_champion_was_trained(run_machine: Any, until: str | None):
-    """As the live pointer names it; one that does not is compared, with a word."""
+    """The live pointer has the time; without it the champion is compared with a note."""
     run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, trained_until=until))
     arguments = run.arguments("sagemaker:createProcessingJob.sync")["AppSpecification"]["ContainerArguments"]
     assert arguments[arguments.index("--champion-trained-until") + 1] == (until or "unknown")
@@ -452,7 +449,7 @@ def test_the_evaluation_knows_up_to_when_the_champion_was_trained(run_machine: A
 
 @pytest.mark.parametrize(("live", "champion"), [(None, "none"), ("s3://artifacts/old/model.tar.gz", "arn:champion")])
 def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, champion: str):
-    """Training set, evaluation, code, execution, what asked for it, and whom it was measured against."""
+    """Names training set, evaluation, code, execution, request and champion."""
     run = run_machine(MACHINE, FORGED, aws(champion=live))
     metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]
     assert metadata == {
@@ -479,7 +476,7 @@ def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, 
 
 
 def test_what_passed_is_signed_before_it_is_registered(run_machine: Any):
-    """By the recorder, which is told where the gate's result lies; without a signature nothing is registered."""
+    """The recorder signs the gate's result; without a signature nothing is registered."""
     run = run_machine(MACHINE, FORGED, aws())
     calls = [
         (name, arguments) for name, arguments in run.calls if name in ("lambda:invoke", "sagemaker:createModelPackage")
@@ -490,7 +487,7 @@ def test_what_passed_is_signed_before_it_is_registered(run_machine: Any):
 
 
 def test_the_gate_gets_the_code_that_sagemaker_says_was_run(run_machine: Any):
-    """From the answer of the training job, not from the template; empty if it had none."""
+    """The hash comes from the training job's response, not from the template; empty if missing."""
     for channels, code in (
         ([{"ChannelName": "code", "DataSource": {"S3DataSource": {"S3Uri": "s3://ran.zip"}}}], "s3://ran.zip"),
         ([], ""),
@@ -507,7 +504,7 @@ def test_the_gate_gets_the_code_that_sagemaker_says_was_run(run_machine: Any):
 
 
 def test_while_automation_rests_what_passed_is_left_for_a_person(run_machine: Any):
-    """Registered, not approved; people are told, with the reason."""
+    """The package is registered without approval, and people get a message with the reason."""
     rest = "frozen by 'peak' until 2017-08-02T00:00:00Z"
     run = run_machine(MACHINE, FORGED, aws(gate=GATE | {"may_approve": False, "rest": rest}))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REGISTERED")
@@ -517,13 +514,13 @@ def test_while_automation_rests_what_passed_is_left_for_a_person(run_machine: An
 
 
 def test_a_message_that_is_lost_changes_nothing(run_machine: Any, aws_error: Any):
-    """The package waits all the same."""
+    """The package stays pending."""
     run = run_machine(retrain_machine(PERSON), FORGED, aws(fail=("sns:publish", aws_error("States.TaskFailed"))))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REGISTERED")
 
 
 def test_a_step_before_training_sees_the_training_split_alone(run_machine: Any):
-    """Its own instance and image; what it writes is a further channel."""
+    """The step has its own instance and image; its output is an additional channel."""
     run = run_machine(retrain_machine(VARIANTS["processing"]), FORGED, aws())
     jobs = [arguments for name, arguments in run.calls if name == "sagemaker:createProcessingJob.sync"]
     step = jobs[1]
@@ -552,13 +549,13 @@ def test_a_set_from_s3_is_read_where_it_lies(run_machine: Any):
 
 
 def _brought() -> dict[str, Any]:
-    """Return the row of a pipeline whose guard has accepted a model made elsewhere."""
+    """Return the row of a pipeline whose guard accepted an externally trained model."""
     candidate = {"uri": f"s3://artifacts/registered/{NAME}/{'a' * 64}/model.tar.gz", "sha256": "a" * 64}
     return STATE | {"request": {"S": json.dumps(REQUEST | {"trigger": "manual", "candidate": candidate})}}
 
 
 def test_a_set_that_is_published_again_fails_the_run(run_machine: Any):
-    """It may have trained on the one and be measured on the other: nothing is registered, and the record says what to do."""
+    """Training and evaluation could use different sets: nothing is registered, and the record has the fix."""
     machine = retrain_machine(VARIANTS["from S3"])
     assert run_machine(machine, FORGED, aws()).status == "SUCCEEDED"
     run = run_machine(machine, FORGED, aws(published=("Monday", "Tuesday")))
@@ -579,7 +576,7 @@ def test_a_set_that_is_published_again_fails_the_run(run_machine: Any):
 
 
 def test_a_run_without_a_manifest_says_so_where_it_is_read(run_machine: Any):
-    """In the evaluation, as before."""
+    """The listing of the set's manifest may be empty: the evaluation reports it."""
     answer = aws()
 
     def empty(name: str, arguments: dict[str, Any]) -> Any:
@@ -589,7 +586,7 @@ def test_a_run_without_a_manifest_says_so_where_it_is_read(run_machine: Any):
 
 
 def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
-    """MaxWaitTimeInSeconds counts both; checkpoints lie by execution; the state waits as long as the job may."""
+    """MaxWaitTimeInSeconds includes both; checkpoints are per execution; the state waits as long as the job may."""
     machine = retrain_machine(VARIANTS["spot"])
     job = run_machine(machine, FORGED, aws()).arguments("sagemaker:createTrainingJob.sync")
     assert job["EnableManagedSpotTraining"] is True
@@ -619,7 +616,7 @@ def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):
 
 
 def test_the_training_sets_id_travels(run_machine: Any):
-    """From the job that built it to the training, by environment and tag, and to the package by way of the gate."""
+    """The id goes from the building job to training, by environment and tag, and through the gate to the package."""
     digest = GATE["training_set_id"]
     run = run_machine(MACHINE, FORGED, aws())
     training = run.arguments("sagemaker:createTrainingJob.sync")
@@ -634,7 +631,7 @@ def test_the_training_sets_id_travels(run_machine: Any):
 
 
 def test_the_training_set_job_tells_lineage(run_machine: Any):
-    """It knows the catalog, the outbox and the unit's namespace."""
+    """The job has the catalog, the outbox and the unit's namespace."""
     run = run_machine(MACHINE, FORGED, aws())
     job = next(a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync")
     arguments = job["AppSpecification"]["ContainerArguments"]
@@ -648,7 +645,7 @@ def test_the_training_set_job_tells_lineage(run_machine: Any):
 
 @pytest.mark.parametrize("champion", [None, "s3://artifacts/old/model.tar.gz"])
 def test_measures_the_champion_if_there_is_one(run_machine: Any, champion: str | None):
-    """The champion is an input of the evaluation only where one serves."""
+    """The champion is an input of the evaluation only if one serves."""
     run = run_machine(MACHINE, FORGED, aws(champion=champion))
     inputs = run.arguments("sagemaker:createProcessingJob.sync")["ProcessingInputs"]
     names = {i["InputName"]: i["S3Input"]["S3Uri"] for i in inputs}
@@ -657,7 +654,7 @@ def test_measures_the_champion_if_there_is_one(run_machine: Any, champion: str |
 
 @pytest.mark.parametrize("image", [None, JOBS.image_uri])
 def test_a_champion_that_this_image_can_load_predicts_in_the_evaluation(run_machine: Any, image: str | None):
-    """ONNX in any image, and every other model in its own."""
+    """ONNX models run in any image, other models in their own."""
     run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, image=image))
     assert "s3:listObjectsV2" not in run.names()
     assert inputs_of(run.arguments("sagemaker:createProcessingJob.sync"))["champion"] == CHAMPION
@@ -665,7 +662,7 @@ def test_a_champion_that_this_image_can_load_predicts_in_the_evaluation(run_mach
 
 @pytest.mark.parametrize("source", ["automatic", "from S3"])
 def test_a_champion_of_another_image_predicts_there(run_machine: Any, source: str):
-    """The holdout and the model go in; the evaluation gets what came out, and no archive."""
+    """Inputs are holdout and model; the evaluation gets the predictions and no archive."""
     run = run_machine(retrain_machine(VARIANTS[source]), FORGED, aws(champion=CHAMPION, image=IMAGE))
     listed = [a for n, a in run.calls if n == "s3:listObjectsV2"]
     holdout = f"sets/demand/{EXECUTION}/holdout/" if source == "automatic" else "exports/demand/holdout/"
@@ -691,7 +688,7 @@ def test_a_champion_of_another_image_predicts_there(run_machine: Any, source: st
 
 
 def test_a_champion_is_asked_once_a_holdout(run_machine: Any):
-    """What it predicted before is read again."""
+    """Earlier predictions are reused."""
     run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, image=IMAGE, predictions=1))
     jobs = [a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync"]
     assert [job["ProcessingJobName"].rpartition("-")[2] for job in jobs] == ["set", "eval"]
@@ -699,12 +696,12 @@ def test_a_champion_is_asked_once_a_holdout(run_machine: Any):
 
 
 def inputs_of(job: dict[str, Any]) -> dict[str, str]:
-    """Return where each input of a processing job comes from."""
+    """Return the source of each input of a processing job."""
     return {i["InputName"]: i["S3Input"]["S3Uri"] for i in job["ProcessingInputs"]}
 
 
 def test_records_a_rejection(run_machine: Any):
-    """A candidate that fails is recorded as rejected, never registered; that is no failure of the pipeline."""
+    """A failing candidate is recorded as rejected and not registered; the execution succeeds."""
     run = run_machine(MACHINE, FORGED, aws(gate=GATE | {"verdict": "FAILED", "reason": "loses to last_week"}))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REJECTED")
     assert "sagemaker:createModelPackage" not in run.names()
@@ -714,7 +711,7 @@ def test_records_a_rejection(run_machine: Any):
 
 
 def test_waits_for_a_person_when_approval_is_manual(run_machine: Any):
-    """Manual approval ends with a pending package, and the machine has no state that approves."""
+    """Ends with a pending package; the machine has no approving state."""
     manual = retrain_machine(PERSON)
     assert "Approve" not in manual["States"]  # type: ignore[operator]  # a machine is plain JSON
     run = run_machine(manual, FORGED, aws())
@@ -727,7 +724,7 @@ ASKING = STATE | {"request": {"S": json.dumps(REQUEST | {"question": QUESTION})}
 
 
 def test_a_question_is_recorded_and_asked_and_trains_nothing(run_machine: Any):
-    """No job, no package: an audit record, a message to the unit's topic, an event, and the lock is released."""
+    """Starts no job and registers no package: writes an audit record, a message and an event, and releases the lock."""
     run = run_machine(MACHINE, FORGED, aws(state=ASKING))
     assert (run.status, run.output["outcome"], run.output["reason"]) == ("SUCCEEDED", "ASKED", QUESTION)
     names = ["dynamodb:getItem", "lambda:invoke", "sns:publish", "dynamodb:updateItem", "events:putEvents"]
@@ -741,14 +738,14 @@ def test_a_question_is_recorded_and_asked_and_trains_nothing(run_machine: Any):
 
 
 def test_a_question_that_reaches_no_person_is_recorded_all_the_same(run_machine: Any, aws_error: Any):
-    """The lock is released, and people are asked again after a day."""
+    """The lock is released, and people get the message again after a day."""
     run = run_machine(MACHINE, FORGED, aws(state=ASKING, fail=("sns:publish", aws_error("States.TaskFailed"))))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "ASKED")
 
 
 @pytest.mark.parametrize("name", ["dynamodb:getItem", "sagemaker:createTrainingJob.sync", "lambda:invoke"])
 def test_a_failure_releases_the_lock_and_is_told(run_machine: Any, aws_error: Any, name: str):
-    """An error is no champion-less success: the execution fails, the lock goes, the event says why."""
+    """An error differs from a missing champion: the execution fails, releases the lock and puts an event with the reason."""
     run = run_machine(MACHINE, FORGED, aws(fail=(name, aws_error("States.TaskFailed", "no capacity"))))
     assert run.status == "FAILED"
     assert "dynamodb:updateItem" in run.names()
@@ -760,7 +757,7 @@ def test_a_failure_releases_the_lock_and_is_told(run_machine: Any, aws_error: An
 
 
 def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):
-    """A second job under the same name would be refused, and would cost twice."""
+    """A second job of the same name would be rejected, and would cost twice."""
     run = run_machine(MACHINE, FORGED, aws(fail=("sagemaker:createTrainingJob.sync", aws_error("States.TaskFailed"))))
     assert run.names().count("sagemaker:createTrainingJob.sync") == 1
 
@@ -784,7 +781,7 @@ def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):
     ],
 )
 def test_a_reason_is_one_sentence(run_machine: Any, aws_error: Any, cause: str, reason: str):
-    """Of a job's description or a function's trace only what went wrong is kept; anything else is kept as it is."""
+    """Extracts the error from a job's description or a function's trace; other text is unchanged."""
     fail = ("sagemaker:createProcessingJob.sync", aws_error("States.TaskFailed", cause))
     run = run_machine(MACHINE, FORGED, aws(fail=fail))
     assert run.output["Cause"] == f"States.TaskFailed: {reason}"
@@ -792,7 +789,7 @@ def test_a_reason_is_one_sentence(run_machine: Any, aws_error: Any, cause: str, 
 
 @pytest.mark.parametrize("has_step", [False, True])
 def test_a_model_made_elsewhere_is_measured_and_not_trained(run_machine: Any, has_step: bool):
-    """The same training set, copy, evaluation, gate and registration; its package says that no training of ours made it."""
+    """Uses the same training set, copy, evaluation, gate and registration; the package names no training job."""
     root = f"s3://artifacts/registered/{NAME}/{'a' * 64}"
     candidate = {"uri": f"{root}/model.tar.gz", "sha256": "a" * 64, "predictions_uri": f"{root}/p.parquet"}
     accepted = STATE | {"request": {"S": json.dumps(REQUEST | {"trigger": "manual", "candidate": candidate})}}
@@ -823,7 +820,7 @@ def test_a_model_made_elsewhere_is_measured_and_not_trained(run_machine: Any, ha
 
 
 def test_what_came_of_an_archive_is_kept_before_the_lock_is_released(run_machine: Any, aws_error: Any):
-    """Of a rejected one too, and never of what was trained; a write that fails holds nothing up."""
+    """Applies to rejected archives too, but not to trained models; a failed write does not block."""
     accepted = _brought()
     rejected = GATE | {"verdict": "FAILED", "reason": "loses"}
     run = run_machine(MACHINE, FORGED, aws(state=accepted, gate=rejected))
@@ -834,11 +831,11 @@ def test_what_came_of_an_archive_is_kept_before_the_lock_is_released(run_machine
     trained = run_machine(MACHINE, FORGED, aws(gate=rejected))
     assert (trained.status, trained.names().count("dynamodb:updateItem")) == ("SUCCEEDED", 1)
     failing = run_machine(MACHINE, FORGED, aws(state=accepted, fail=("dynamodb:updateItem", aws_error("Throttled"))))
-    assert failing.names().count("dynamodb:updateItem") > 2  # it is tried again, and then the lock is released
+    assert failing.names().count("dynamodb:updateItem") > 2  # retried, then the lock is released
 
 
 def test_an_archive_whose_approval_fails_is_known_as_registered(run_machine: Any, aws_error: Any):
-    """One archive is one version: the run fails, and says which version a person may approve."""
+    """An archive has one version: the run fails and names the version that a person may approve."""
     failing = ("sagemaker:updateModelPackage", aws_error("SageMaker.SageMakerException", "throttled"))
     run = run_machine(MACHINE, FORGED, aws(state=_brought(), fail=failing))
     assert run.output["Cause"] == (
@@ -852,11 +849,11 @@ def test_an_archive_whose_approval_fails_is_known_as_registered(run_machine: Any
     assert values[":package"]["S"].endswith(":model-package/demand-forecast/1")
     registering = ("sagemaker:createModelPackage", aws_error("SageMaker.SageMakerException", "throttled"))
     nothing = run_machine(MACHINE, FORGED, aws(state=_brought(), fail=registering))
-    assert nothing.names().count("dynamodb:updateItem") == 1  # that may be brought again
+    assert nothing.names().count("dynamodb:updateItem") == 1  # this one may be submitted again
 
 
 def test_a_champion_that_no_server_of_the_pipeline_answers_for_is_named(run_machine: Any):
-    """Before anything is trained: the pipeline has gone back to our server, and nothing says what served before."""
+    """Fails before training: the serving model needs a container that the pipeline no longer declares."""
     container = "123456789012.dkr.ecr.us-east-1.amazonaws.com/other@sha256:" + "5" * 64
     run = run_machine(MACHINE, FORGED, aws(champion="s3://artifacts/live.tar.gz", image=container, flavor="container"))
     assert (run.status, "sagemaker:createTrainingJob.sync" in run.names()) == ("FAILED", False)
@@ -867,7 +864,7 @@ def test_a_champion_that_no_server_of_the_pipeline_answers_for_is_named(run_mach
 
 
 def test_what_loads_a_model_is_in_its_package_and_its_rejection(run_machine: Any):
-    """Where the gate names it; a package of ONNX has no word of it."""
+    """Recorded if the gate names it; packages of ONNX models have no such entry."""
     found = GATE | {"flavor": "lightgbm", "trust": "data"}
     run = run_machine(MACHINE, FORGED, aws(gate=found))
     metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]

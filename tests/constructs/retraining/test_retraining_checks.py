@@ -1,4 +1,4 @@
-"""What goes together, and what a store does not have."""
+"""Validation of pipelines: combinations of arguments, and columns of the store."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ PLAN = TrainingSetPlan(
 
 
 def test_a_plan_needs_a_store_and_a_place_in_s3_none(demand: Any):
-    """Each without the other is named."""
+    """Names each that lacks the other."""
     source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
     assert source_problem(PLAN, demand.store) is source_problem(source, None) is None
     assert str(source_problem(PLAN, None)).startswith("store must be given")
@@ -42,7 +42,7 @@ def test_a_plan_needs_a_store_and_a_place_in_s3_none(demand: Any):
 
 
 def test_every_group_and_column_that_is_missing_is_named(demand: Any):
-    """All at once; a set from S3 has none to be missing."""
+    """Reports all at once; a set from S3 has no known columns."""
     wrong = TrainingSetPlan(
         name="sales",
         label_group="orders",
@@ -62,7 +62,7 @@ def test_every_group_and_column_that_is_missing_is_named(demand: Any):
 
 
 def test_naive_predictions_of_a_plan_are_columns_of_its_sets(demand: Any):
-    """Those that can be made; the evaluation may name them."""
+    """The evaluation may name those that can be computed."""
     plan = replace(PLAN, baselines=("naive_median_by_store", "naive_last_by_shelf", "guess"))
     source = TrainingSetSource.features(store=demand.store, plan=plan)
     assert [each.split(",")[0] for each in feature_problems(source)] == [
@@ -75,7 +75,7 @@ def test_naive_predictions_of_a_plan_are_columns_of_its_sets(demand: Any):
 
 
 def test_a_gate_asks_only_what_its_evaluation_answers():
-    """Metric and segments are the evaluation's; a default gate fits every one."""
+    """Metric and segments must be the evaluation's; the default gate fits every evaluation."""
     plan = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))
     limits = {"promoted=1": SegmentLimit(maximum_loss=0.4)}
     assert not any(gate_problems(GateSpec(), plan))
@@ -83,7 +83,7 @@ def test_a_gate_asks_only_what_its_evaluation_answers():
 
 
 def test_fails_with_every_limit_that_nothing_could_keep():
-    """At synth, not after the first training."""
+    """Fails at synthesis instead of after the first training."""
     plan = EvaluationPlan(label="units", block="store", baselines=(), segments=("promoted",), max_unknown=5)
     gate = GateSpec(
         metric="brier",
@@ -111,7 +111,7 @@ def test_fails_with_every_limit_that_nothing_could_keep():
 
 
 def test_bands_are_cut_in_order():
-    """Each limit finite and above the one before, of a column that is not a segment as it is; a gate may limit a band."""
+    """Limits are finite and ascending, of a column that is not a plain segment; a gate may limit a band."""
     plan = EvaluationPlan(label="units", block="store", baselines=("last_week",), bands={"sold": (5, 20)})
     assert not any(gate_problems(GateSpec(segments={"sold=below 5": SegmentLimit(maximum_loss=1)}), plan))
     wrong = replace(plan, segments=("price",), bands={"sold": (5, 5), "price": (), "lag": (float("nan"),)})
@@ -121,7 +121,7 @@ def test_bands_are_cut_in_order():
 
 
 def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
-    """Entities of the label group, time, label, features; what lies in S3 is not known at synth."""
+    """Entities of the label group, time, label, features; columns in S3 are unknown at synthesis."""
     plan = EvaluationPlan(
         label="units", block="store", baselines=("price",), segments=("store",), cluster="store", timestamp="event_time"
     )
@@ -144,7 +144,7 @@ def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
 
 
 def test_fails_with_every_column_that_monitors_would_miss(demand: Any):
-    """Conditions of time need no column; the others, pairs, identifiers and facets do."""
+    """Time conditions need no column; other conditions, pairs, identifiers and facets do."""
     plan = EvaluationPlan(
         label="units",
         block="store",
@@ -164,7 +164,7 @@ def test_fails_with_every_column_that_monitors_would_miss(demand: Any):
 
 
 def test_fails_with_what_no_baseline_could_hold():
-    """Edges, pairs, facets and numbers of rows; what is sound passes."""
+    """Checks edges, pairs, facets and numbers of rows; valid values pass."""
     plan = EvaluationPlan(label="units", block="store", baselines=("last_week",))
     broken = replace(
         plan,
@@ -193,7 +193,7 @@ def test_fails_with_what_no_baseline_could_hold():
 
 
 def test_a_signature_names_columns_that_the_set_will_have(demand: Any):
-    """As far as they are known at synth, within a hyperparameter's length, and not the label."""
+    """Checks known columns, the length of a hyperparameter, and that the label is not an input."""
     built = TrainingSetSource.features(store=demand.store, plan=PLAN)
     given = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
     plan = SignaturePlan(label="units", inputs=("price", "colour", "units"))
@@ -213,7 +213,7 @@ OUTPUTS = EvaluationPlan(label="weight", labels=("weight", "waist"), block="club
 
 
 def test_classes_and_several_outputs_are_declared_as_such(demand: Any):
-    """Recalls, bias of one class, and labels of a training set in S3."""
+    """Covers recalls, bias of one class, and labels of a training set in S3."""
     source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="weight")
     facets = (Facet(name="colour", values=("red",)),)
     asked = replace(CLASSES, facets=facets, positive_class="barolo", attribution_rows=10)
@@ -246,14 +246,14 @@ def test_classes_and_several_outputs_are_declared_as_such(demand: Any):
     ],
 )
 def test_fails_for_what_a_kind_does_not_have(demand: Any, gate: GateSpec, plan: EvaluationPlan, problem: str):
-    """One problem each, with the fix."""
+    """Reports one problem for each, with the fix."""
     source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="weight")
     (found,) = [each for each in kind_problems(gate, plan, source) if each is not None]
     assert found.startswith(problem)
 
 
 def test_several_labels_are_those_of_the_training_set(demand: Any):
-    """All are columns of the label's group; naive predictions are a column for each."""
+    """All are columns of the label's group; naive predictions have a column each."""
     source = TrainingSetSource.features(store=demand.store, plan=replace(PLAN, labels=("units", "cost")))
     plan = replace(OUTPUTS, label="units", labels=("units", "price"), block="store", baselines=("price",))
     (found,) = [each for each in kind_problems(GateSpec(), plan, source) if each is not None]
@@ -267,7 +267,7 @@ def test_several_labels_are_those_of_the_training_set(demand: Any):
 
 
 def test_fails_with_what_cannot_be_asked_of_a_container():
-    """Its model is loaded by nothing here, and rows are not timed; what it does to load one must be allowed."""
+    """Jobs do not load such a model, and do not time rows; the registry must allow the container's trust."""
     image = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
     serving = ServingContainer(image=image, trust="pickle")
     evaluation = EvaluationPlan(label="units", block="store", baselines=("last_week",))
@@ -285,7 +285,7 @@ def test_fails_with_what_cannot_be_asked_of_a_container():
 
 
 def test_a_metric_function_measures_custom_loss_and_nothing_else(tmp_path: Path):
-    """Of one label column, without bias and attributions, which a vector does not have."""
+    """The function needs one label column, without bias and attributions, which vectors do not support."""
     (tmp_path / "train.py").write_text("pass")
     (tmp_path / "metric.py").write_text("def loss(label, prediction):\n    return 0.0\n")
     training = TrainingJob(

@@ -1,4 +1,4 @@
-"""What the job that builds training sets may do to the lineage graph, on the embedded cloud with IAM enforced."""
+"""Permissions of the training-set job on the lineage graph, on the embedded cloud with IAM enforced."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _manifest(number: int) -> TrainingSetManifest:
-    """A training set of a table of its own, so that nothing of it is there yet."""
+    """Write a training set of a new table, without lineage yet."""
     return TrainingSetManifest(
         name="weekly demand",
         semantics=Semantics(as_of="known_at", cutoff="2017-01-01T00:00:00Z"),
@@ -54,7 +54,7 @@ def _session(cloud: "Cloud", role: str) -> Any:
 
 @pytest.mark.cloud
 def test_recording_needs_each_statement_and_no_more(cloud: "Cloud", tmp_path: Path) -> None:
-    """With all of them it records, also once more; without any one of them it does not; nothing lets it delete."""
+    """Records, also repeatedly, with all statements; fails without any one of them; never deletes."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))
     stack = cdk.Stack(app, "LineageRights")
     statements = lineage_statements(stack, "weekly-demand")
@@ -76,7 +76,7 @@ def test_recording_needs_each_statement_and_no_more(cloud: "Cloud", tmp_path: Pa
     with pytest.raises(ClientError, match="AccessDenied"):
         sagemaker.delete_association(SourceArn=recorded.action, DestinationArn=recorded.training_set)
     hashed = "0" * 12
-    # no build, one of another pipeline, and one of a pipeline whose name only begins alike
+    # no build, one of another pipeline, and one of a pipeline with the same prefix in its name
     for name in ("deploy-1", f"build-price-{hashed}", f"build-weekly-demand-two-{hashed}"):
         with pytest.raises(ClientError, match="AccessDenied"):
             sagemaker.create_action(ActionName=name, Source={"SourceUri": "s3://a"}, ActionType="ModelDeployment")

@@ -44,12 +44,12 @@ PLAN = TrainingSetPlan(
 
 
 def actions(statements: list[dict[str, Any]]) -> set[str]:
-    """All actions of statements."""
+    """Return all actions of statements."""
     return {a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
 
 
 def test_the_guard_knows_limits_and_alarms(demand: Any):
-    """Cool-down, budget, lock and alarm names reach the function."""
+    """The function gets cooldown, budget, lock and alarm names."""
     variables = demand.one("AWS::Lambda::Function", "RetrainingGuard")["Environment"]["Variables"]
     assert (variables["PIPELINE"], variables["COOL_DOWN_SECONDS"], variables["DAILY_BUDGET"]) == (
         "demand-forecast",
@@ -64,7 +64,7 @@ def test_the_guard_knows_limits_and_alarms(demand: Any):
 
 
 def test_alarms_and_requests_feed_the_queue(demand: Any):
-    """Alarm changes come from the default bus, requests of this pipeline from the unit's."""
+    """Alarm changes come from the default bus, requests for this pipeline from the unit's bus."""
     alarms = demand.one("AWS::Events::Rule", "RetrainingAlarms")
     assert alarms["EventPattern"]["detail"]["state"] == {"value": ["ALARM"]}
     assert "EventBusName" not in alarms
@@ -75,7 +75,7 @@ def test_alarms_and_requests_feed_the_queue(demand: Any):
 
 
 def test_a_schedule_is_a_rule_of_its_own(define: Callable[..., Any]):
-    """A persisting alarm fires once, so a schedule may ask again."""
+    """A persistent alarm changes its state once, so a schedule can check again."""
     rule = define(retraining={"guard": GuardPolicy(interval=cdk.Duration.days(1))}).one(
         "AWS::Events::Rule", "RetrainingSchedule"
     )
@@ -83,7 +83,7 @@ def test_a_schedule_is_a_rule_of_its_own(define: Callable[..., Any]):
 
 
 def test_an_alarm_that_stays_on_is_asked_about_every_hour(demand: Any):
-    """By a rule that the guard knows; the end of an execution that could not release its lock comes to the same queue."""
+    """A rule of the guard checks it; ends of executions that could not release their lock reach the same queue."""
     recheck = demand.one("AWS::Events::Rule", "RetrainingRecheck")
     assert recheck["ScheduleExpression"] == "rate(1 hour)"
     variables = demand.one("AWS::Lambda::Function", "RetrainingGuard")["Environment"]["Variables"]
@@ -95,7 +95,7 @@ def test_an_alarm_that_stays_on_is_asked_about_every_hour(demand: Any):
 
 
 def test_new_labels_are_counted_where_they_are_wanted(define: Callable[..., Any]):
-    """By the rows of the label group's own table; a longer rest after a rejection reaches the guard too."""
+    """Counts rows of the label group's table; the guard also gets a longer pause after rejections."""
     made = define(retraining={"guard": GuardPolicy(min_labels=5000, rejected_cooldown=cdk.Duration.days(7))})
     rule = made.one("AWS::Events::Rule", "RetrainingNewData")
     assert rule["EventPattern"]["detail-type"] == ["MLOps Features Ingested"]
@@ -109,13 +109,13 @@ def test_new_labels_are_counted_where_they_are_wanted(define: Callable[..., Any]
 
 
 def test_the_pipeline_can_be_found_by_the_command(demand: Any):
-    """Its entry names table, machine and queue."""
+    """The entry names table, machine and queue."""
     entry = json.loads(_text(demand.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
     assert (entry["pipeline"], entry["group"]) == ("demand-forecast", "demand-forecast")
 
 
 def test_the_entry_says_what_is_measured(demand: Any):
-    """So that a client can cut, compare and refuse without reading the stack; the pipeline builds the sets itself."""
+    """A client can cut, compare and refuse without reading the stack; the pipeline builds the sets itself."""
     entry = json.loads(_text(demand.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
     assert (entry["metric"], entry["label"], entry["block"]) == ("wape", "units", "store")
     assert entry["baselines"] == ["price"]
@@ -125,7 +125,7 @@ def test_the_entry_says_what_is_measured(demand: Any):
 
 
 def test_decisions_are_a_metric_of_the_unit(demand: Any):
-    """Of each decision that answers a request."""
+    """Counts each decision that answers a request."""
     pipeline = demand.retraining
     metric = pipeline.metric_decisions("OVER_BUDGET", label="refused")
     assert (metric.namespace, metric.metric_name, metric.label) == ("MLOps/demand", "RetrainingDecisions", "refused")
@@ -144,7 +144,7 @@ def test_guard_and_gate_know_whether_automation_rests(demand: Any):
 
 
 def test_the_gate_reads_what_apis_promise_of_the_endpoint(demand: Any):
-    """Its row and its specs, and those of no other."""
+    """The gate reads the endpoint's row and specs, and no others."""
     statements = demand.statements("RetrainingGateRole")
     (row,) = [s for s in statements if s["Action"] == "dynamodb:GetItem" and "Rollout" in json.dumps(s["Resource"])]
     assert "EndpointRolloutTable" in json.dumps(row["Resource"])
@@ -155,7 +155,7 @@ def test_the_gate_reads_what_apis_promise_of_the_endpoint(demand: Any):
 
 
 def test_a_function_tags_and_the_job_cannot_commit(demand: Any):
-    """The one role of retraining that changes a table's entry reads no row and writes over no file; the job writes below none."""
+    """Only one role of retraining updates a table's entry, and it reads no row and overwrites no file; the job writes no table."""
     job, tags = (demand.statements(f"Retraining{name}Role") for name in ("TrainingSet", "Tags"))
     assert not {action for action in actions(job) if action.startswith("glue:Update")}
     written = [json.dumps(s["Resource"]) for s in job if "s3:PutObject" in actions([s])]
@@ -179,7 +179,7 @@ def _image() -> ModelImage:
 
 
 def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[..., Any], tmp_path: Path):
-    """The step reads the training split and writes its own prefix; training reads both and keeps checkpoints."""
+    """The step reads the training split and writes its own prefix; training reads both and writes checkpoints."""
     folder = tmp_path / "step"
     folder.mkdir()
     (folder / "train.py").write_text("pass")
@@ -219,7 +219,7 @@ def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[
 
 
 def test_jobs_on_local_storage_are_held_to_their_type_instead_of_a_key(define: Callable[..., Any], tmp_path: Path):
-    """SageMaker takes no key there; a job of another type still needs the unit's."""
+    """SageMaker rejects a volume key there; a job of another type still needs the unit's key."""
     folder = tmp_path / "step"
     folder.mkdir()
     (folder / "train.py").write_text("pass")
@@ -243,7 +243,7 @@ def test_jobs_on_local_storage_are_held_to_their_type_instead_of_a_key(define: C
 
 
 def test_a_metric_function_reaches_evaluation_and_gate_alone(define: Callable[..., Any], tmp_path: Path):
-    """The evaluation's role reads its file, the plan and the gate name its hash; no other job has it."""
+    """The evaluation's role may read the file; plan and gate have its hash; other jobs do not."""
     (tmp_path / "train.py").write_text("pass")
     (tmp_path / "metric.py").write_text("def loss(label, prediction):\n    return 0.0\n")
     digest = hashlib.sha256((tmp_path / "metric.py").read_bytes()).hexdigest()
@@ -277,7 +277,7 @@ def test_a_metric_function_reaches_evaluation_and_gate_alone(define: Callable[..
 
 
 def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable[..., Any], tmp_path: Path):
-    """Its server reads models and the rows that it is asked, writes answers alone, and the machine makes it isolated."""
+    """Its server reads models and requested rows and writes answers only; the machine creates it isolated."""
     (tmp_path / "train.py").write_text("pass")
     other = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
     training = TrainingJob(
@@ -339,7 +339,7 @@ def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable
 
 
 def test_a_set_from_s3_needs_no_role_for_features(define: Callable[..., Any]):
-    """Training and evaluation read the prefix, and decrypt it with the bucket's own key."""
+    """Training and evaluation read the prefix, and decrypt with the bucket's own key."""
     stack = cdk.Stack(cdk.App(), "Other")
     key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:123456789012:key/2")
     bucket = s3.Bucket.from_bucket_attributes(stack, "Data", bucket_name="data", encryption_key=key)
@@ -358,7 +358,7 @@ def test_a_set_from_s3_needs_no_role_for_features(define: Callable[..., Any]):
 
 
 def test_each_job_has_a_role_that_does_one_thing(demand: Any):
-    """What trains reads no feature table, what builds sets writes no model, what evaluates writes neither."""
+    """Training reads no feature table, the training-set job writes no model, evaluation writes neither."""
     sets, train, evaluate = (
         demand.statements(f"Retraining{name}Role") for name in ("TrainingSet", "Training", "Evaluation")
     )
@@ -374,7 +374,7 @@ def test_each_job_has_a_role_that_does_one_thing(demand: Any):
 
 
 def test_jobs_start_encrypted_in_the_units_network(demand: Any):
-    """Training is isolated; processing reads Glue and may have the network of the unit."""
+    """Training is isolated; processing jobs read Glue and may use the unit's network."""
     found = {
         s["Action"]: s["Condition"]
         for s in demand.statements("RetrainJobs")
@@ -389,14 +389,14 @@ def test_jobs_start_encrypted_in_the_units_network(demand: Any):
 
 
 def test_only_automatic_approval_lets_the_machine_approve(demand: Any, define: Callable[..., Any]):
-    """With a person in between the machine has no right to approve."""
+    """With manual approval the machine cannot approve."""
     assert "sagemaker:UpdateModelPackage" in actions(demand.statements("RetrainRole"))
     manual = define(registry={"approval": Approval.manual()})
     assert "sagemaker:UpdateModelPackage" not in actions(manual.statements("RetrainRole"))
 
 
 def test_grant_request_is_bound_to_the_callers_own_id(define: Callable[..., Any]):
-    """A caller asks in its own name alone, puts no other event on the bus, and reads what came of it."""
+    """Callers request in their own name only, put no other event on the bus, and may read the outcome."""
     made = define()
     made.retraining.grant_request(
         iam.Role(made.stack, "Caller", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -417,7 +417,7 @@ def test_grant_request_is_bound_to_the_callers_own_id(define: Callable[..., Any]
 
 
 def test_who_registers_may_write_below_one_prefix(define: Callable[..., Any]):
-    """And read what came of it; nothing else of the bucket, the table's other items or the machine's other executions."""
+    """They may also read the outcome, but nothing else of bucket and table, and no other execution."""
     made = define()
     made.retraining.grant_register(iam.Role(made.stack, "Caller", assumed_by=iam.AccountRootPrincipal()))
     policies = Template.from_stack(made.stack).to_json()["Resources"].items()
@@ -443,7 +443,7 @@ def test_who_registers_may_write_below_one_prefix(define: Callable[..., Any]):
 
 
 def test_who_reads_runs_changes_nothing(define: Callable[..., Any]):
-    """And reads no model, no training set, and no log but those of the pipeline's own jobs."""
+    """Reads no model and no training set, and only logs of the pipeline's own jobs."""
     made = define()
     made.retraining.grant_read_runs(iam.Role(made.stack, "Caller", assumed_by=iam.AccountRootPrincipal()))
     policies = Template.from_stack(made.stack).to_json()["Resources"].items()
@@ -471,7 +471,7 @@ def test_who_reads_runs_changes_nothing(define: Callable[..., Any]):
 
 
 def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any]):
-    """Their events have the unit's own source, which requests do not have."""
+    """Events of roles have the unit's source, which requests by people do not have."""
     resources = Template.from_stack(define().stack).to_json()["Resources"].values()
     policies = [r["Properties"]["PolicyDocument"] for r in resources if r["Type"] == "AWS::IAM::ManagedPolicy"]
     puts = [s for policy in policies for s in policy["Statement"] if s.get("Action") == "events:PutEvents"]
@@ -508,13 +508,13 @@ def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any
     ],
 )
 def test_fails_when_an_argument_cannot_work(refused: Callable[..., None], changes: dict[str, Any], message: str):
-    """What could only fail at run time is refused at synth."""
+    """Rejects at synthesis what could only fail at run time."""
     with pytest.raises(ValidationError, match=message):
         refused(retraining=changes)
 
 
 def test_fails_when_alarms_are_added_twice(define: Callable[..., Any]):
-    """The guard knows one list of alarms."""
+    """The guard has one list of alarms."""
     made = define()
     with pytest.raises(ValidationError, match="alarms were added before"):
         made.retraining.add_alarms(made.alarms.alarms)
@@ -531,7 +531,7 @@ def _suffixes(statement: dict[str, Any]) -> list[str]:
 
 
 def test_the_training_job_is_told_of_the_signature(define: Callable[..., Any], tmp_path: Path):
-    """In an environment of the model; the others' jobs have no hyperparameter more."""
+    """The model's environment has it; other jobs get no additional hyperparameter."""
     (tmp_path / "train.py").write_text("pass")
     (tmp_path / "requirements.lock").write_text(f"numpy==2.5.5 --hash=sha256:{'0a' * 32}\n")
     training = TrainingJob(
@@ -563,8 +563,8 @@ def _arguments(value: Any) -> Iterator[dict[str, Any]]:
 def test_the_machine_may_run_one_job_where_one_builds_large_sets(
     own_foundation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Exactly that job's ARN and what following it needs; the function knows the memory of the training-set job."""
-    # a stand-in for the wheels that ``mlops assets build --glue`` fetches
+    """Grants that job's ARN and what following its run needs; the function gets the memory of the training-set job."""
+    # an empty file in place of the wheels of ``mlops assets build --glue``
     monkeypatch.setattr(glue_wheels, "archive_path", lambda _name: tmp_path / "features.zip")
     (tmp_path / "features.zip").write_bytes(b"")
     job = TrainingSetJob(own_foundation.stack, "Builds", business_unit=own_foundation.unit, store=own_foundation.store)
@@ -587,7 +587,7 @@ def test_the_machine_may_run_one_job_where_one_builds_large_sets(
 
 
 def test_refuses_a_job_of_another_store_and_one_for_a_set_from_s3(refused: Callable[..., None], foundation: Any):
-    """Each with what to give instead."""
+    """Each error names the alternative."""
     other = SimpleNamespace(
         job_name="b", job_arn="arn:b", max_runtime=cdk.Duration.hours(1), store=SimpleNamespace(database_name="other")
     )
@@ -599,7 +599,7 @@ def test_refuses_a_job_of_another_store_and_one_for_a_set_from_s3(refused: Calla
 
 
 def test_a_chat_hears_of_what_waits_and_nothing_is_left_to_ask(define: Callable[..., Any]) -> None:
-    """The machine may publish to people and to the chat, and no pack has a question about it."""
+    """The machine may publish to both topics, and no pack has an open finding."""
     scratch = cdk.Stack(cdk.App(), "Scratch")
     chats = sns.Topic.from_topic_arn(scratch, "Chats", "arn:aws:sns:us-east-1:123456789012:chats")
     made = define(registry={"approval": Approval.automatic(chat_topic=chats)})

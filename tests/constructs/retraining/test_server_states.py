@@ -1,4 +1,4 @@
-"""A candidate and a champion that only their own server can ask, in the Retrain machine run against a fake AWS."""
+"""Candidates and champions that need their own server for predictions, in the Retrain machine run against a fake AWS."""
 
 from dataclasses import replace
 from typing import Any
@@ -29,7 +29,7 @@ def calls(run: Any, name: str) -> list[dict[str, Any]]:
 
 
 def test_a_candidate_answers_through_its_own_server(run_machine: Any) -> None:
-    """Rows are written, a model of its container is made, asked and deleted, and the evaluation reads the answers."""
+    """Writes rows, creates, invokes and deletes a model of its container; the evaluation reads the answers."""
     run = run_machine(MACHINE, FORGED, aws())
     assert run.output["outcome"] == "APPROVED"
     rows, measured = calls(run, "sagemaker:createProcessingJob.sync")[-2:]
@@ -62,14 +62,14 @@ def test_a_candidate_answers_through_its_own_server(run_machine: Any) -> None:
 
 
 def test_lines_of_csv_are_put_together(run_machine: Any) -> None:
-    """A server of CSV is asked with as many rows as fit into a payload."""
+    """Batches CSV rows up to the payload limit."""
     plan = replace(VARIANTS["container"], server=replace(SERVER, content_type="text/csv"))
     (asked,) = calls(run_machine(retrain_machine(plan), FORGED, aws()), "sagemaker:createTransformJob.sync")
     assert (asked["TransformInput"]["ContentType"], asked["BatchStrategy"]) == ("text/csv", "MultiRecord")
 
 
 def test_a_champion_of_a_container_is_asked_after_the_candidate(run_machine: Any) -> None:
-    """In its own image, by names of its own; its answers stand beside the candidate's."""
+    """Uses its own image and names; its answers are stored beside the candidate's."""
     run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, image=IMAGE, flavor="container"))
     models = calls(run, "sagemaker:createModel")
     assert [model["PrimaryContainer"]["Image"] for model in models] == [SERVER.image_uri, IMAGE]
@@ -92,7 +92,7 @@ def test_a_champion_of_a_container_is_asked_after_the_candidate(run_machine: Any
 def test_a_champion_that_our_server_serves_is_measured_as_before(
     run_machine: Any, image: str | None, expected: str
 ) -> None:
-    """A pipeline that goes over to a container compares its candidate with what serves until then."""
+    """A pipeline that switches to a container compares its candidate with the serving model."""
     flavor = None if image is None else "lightgbm"
     run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, image=image, flavor=flavor))
     measured = inputs_of(calls(run, "sagemaker:createProcessingJob.sync")[-1])
@@ -101,7 +101,7 @@ def test_a_champion_that_our_server_serves_is_measured_as_before(
 
 
 def test_answers_are_kept(run_machine: Any) -> None:
-    """A server that was asked for this holdout is not asked again, and nothing is made of its model."""
+    """The server is not invoked again for the same holdout, and no model is created."""
     run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, image=IMAGE, flavor="container", predictions=1))
     assert run.output["outcome"] == "APPROVED"
     assert not {"sagemaker:createModel", "sagemaker:createTransformJob.sync"} & set(run.names())
@@ -117,7 +117,7 @@ def test_answers_are_kept(run_machine: Any) -> None:
     [{"content_type": "text/csv"}, {"image_uri": IMAGE}, {"environment": {"MLFLOW_DISABLE_ENV_CREATION": "false"}}],
 )
 def test_another_container_is_asked_anew(run_machine: Any, change: dict[str, Any]) -> None:
-    """Image, environment and what is sent belong to what was asked, beside archive and holdout."""
+    """The cache key includes image, environment and request, besides archive and holdout."""
     places = set()
     for server in (SERVER, replace(SERVER, **change)):
         run = run_machine(retrain_machine(replace(VARIANTS["container"], server=server)), FORGED, aws())
@@ -139,7 +139,7 @@ def test_another_container_is_asked_anew(run_machine: Any, change: dict[str, Any
 def test_a_model_is_deleted_also_when_its_server_fails(
     run_machine: Any, aws_error: Any, error: str, cause: str, reason: str
 ) -> None:
-    """The reason in the record is the transform job's, not that of what follows."""
+    """The record has the transform job's reason, not a later one."""
     failed = aws(fail=("sagemaker:createTransformJob.sync", aws_error(error, cause)))
     run = run_machine(MACHINE, FORGED, failed)
     assert run.status == "FAILED"
@@ -150,13 +150,13 @@ def test_a_model_is_deleted_also_when_its_server_fails(
 
 
 def test_a_model_that_cannot_be_deleted_is_no_failure(run_machine: Any, aws_error: Any) -> None:
-    """The answers are there."""
+    """The answers are complete."""
     run = run_machine(MACHINE, FORGED, aws(fail=("sagemaker:deleteModel", aws_error("States.TaskFailed", "later"))))
     assert run.output["outcome"] == "APPROVED"
 
 
 def test_a_model_of_a_lost_answer_is_taken(run_machine: Any, aws_error: Any) -> None:
-    """Its name is the execution's own; where there is none, the reason is why it was not made."""
+    """The execution derives the model's name; without a model the reason is that of its creation."""
     lost = aws(fail=("sagemaker:createModel", aws_error("States.TaskFailed", "already existing")))
     assert run_machine(MACHINE, FORGED, lost).output["outcome"] == "APPROVED"
 
@@ -170,7 +170,7 @@ def test_a_model_of_a_lost_answer_is_taken(run_machine: Any, aws_error: Any) -> 
 
 
 def test_names_fit(run_machine: Any) -> None:
-    """With the longest pipeline name, names of jobs and models have 63 characters at most."""
+    """With the longest pipeline name, names of jobs and models have at most 63 characters."""
     jobs = replace(JOBS, pipeline="p" * 32)
     plan = replace(VARIANTS["container"], pipeline="p" * 32, jobs=jobs)
     run = run_machine(retrain_machine(plan), FORGED, aws())
@@ -181,7 +181,7 @@ def test_names_fit(run_machine: Any) -> None:
 
 
 def test_a_champion_of_a_former_container_is_asked_where_our_server_serves_again(run_machine: Any) -> None:
-    """By its own image, archive and answers; the candidate is loaded as any, and no state is left that asks one."""
+    """Uses its own image, archive and answers; the candidate is loaded as usual, without states for a server."""
     machine = retrain_machine(VARIANTS["former container"])
     assert not {"AskCandidate", "TakeAnswers", "Answered"} & set(machine["States"])
     run = run_machine(machine, FORGED, aws(champion=CHAMPION, image=IMAGE, flavor="container"))
@@ -205,7 +205,7 @@ def test_a_champion_of_a_former_container_is_asked_where_our_server_serves_again
 
 @pytest.mark.parametrize("flavor", [None, "lightgbm"])
 def test_a_champion_of_ours_is_not_asked_by_a_server(run_machine: Any, flavor: str | None) -> None:
-    """Once a model of the pipeline serves, the declared container is not needed any more."""
+    """With a serving model of our server, the declared container is not needed."""
     machine = retrain_machine(VARIANTS["former container"])
     image = None if flavor is None else IMAGE
     run = run_machine(machine, FORGED, aws(champion=CHAMPION, image=image, flavor=flavor))

@@ -1,4 +1,4 @@
-"""MLflow as a mirror: what is defined for it, what it may do, and nothing without it."""
+"""MLflow mirroring: resources, permissions, and nothing without it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,12 +31,12 @@ def _actions(made: Any) -> dict[str, list[Any]]:
 
 
 def test_without_tracking_nothing_is_defined(demand: Any) -> None:
-    """No function, no rule."""
+    """Adds no function and no rule."""
     assert [name for name in demand.template["Resources"] if "Track" in name] == []
 
 
 def test_retrainings_and_rollouts_reach_the_function(tracked: Any) -> None:
-    """By the unit's bus, and by a schedule for what still waits; what cannot be delivered is a dead letter."""
+    """Uses the unit's bus, and a schedule for waiting items; undeliverable events become dead letters."""
     rule, schedule = tracked.one("AWS::Events::Rule", "Tracked"), tracked.one("AWS::Events::Rule", "TrackingSchedule")
     assert rule["EventPattern"] == {
         "source": ["mlops.demand"],
@@ -51,7 +51,7 @@ def test_retrainings_and_rollouts_reach_the_function(tracked: Any) -> None:
 
 
 def test_the_function_writes_its_outbox_alone(tracked: Any) -> None:
-    """It reads evaluations, package, training job and what is live, and locks a row of its own; it changes no package."""
+    """It reads evaluations, package, training job and live pointer, locks its own row, and changes no package."""
     found = _actions(tracked)
     ends = {
         action: sorted(str(r["Fn::Join"][1][-1]) for s in found[action] for r in _listed(s["Resource"]))
@@ -68,10 +68,10 @@ def test_the_function_writes_its_outbox_alone(tracked: Any) -> None:
 
 
 def test_managed_mlflow_is_named_by_its_arn(define: Callable[..., Any]) -> None:
-    """Only then the function may call it, and it alone."""
+    """Only then may the function call it, and no other server."""
     made = define(retraining={"tracking": Tracking(uri=APP, experiment="demand")})
     found = _actions(made)
-    # one for each kind of call: the service authorizes by the name of the REST operation
+    # one per kind of call: the service authorizes by the name of the REST operation
     assert {action for action in found if action.startswith("sagemaker-mlflow:")} == {
         f"sagemaker-mlflow:{name}"
         for name in (
@@ -87,7 +87,7 @@ def test_managed_mlflow_is_named_by_its_arn(define: Callable[..., Any]) -> None:
 
 
 def test_a_managed_mlflow_may_be_made_in_the_same_app(define: Callable[..., Any]) -> None:
-    """Its ARN is a token at synthesis, and the statement names it; an address that is a token is of a server."""
+    """Its ARN is a token, which the statement names; a URL as token is a self-hosted server."""
     token = cdk.Fn.import_value("mlflow-arn")
     made = define(retraining={"tracking": Tracking.managed(token, experiment="demand")})
     managed = [s for action, found in _actions(made).items() if action.startswith("sagemaker-mlflow:") for s in found]
@@ -97,7 +97,7 @@ def test_a_managed_mlflow_may_be_made_in_the_same_app(define: Callable[..., Any]
 
 
 def test_a_password_is_read_by_the_function_alone(define: Callable[..., Any]) -> None:
-    """By a secret that the template names; the network of the unit reaches Secrets Manager."""
+    """The template names the secret; the unit's network reaches Secrets Manager."""
 
     def secret(stack: cdk.Stack) -> secretsmanager.ISecret:
         key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:111122223333:key/1")
@@ -140,14 +140,14 @@ def test_a_password_is_read_by_the_function_alone(define: Callable[..., Any]) ->
     ],
 )
 def test_fails_on_a_password_that_helps_nobody(uri: str, signed: bool, words: str) -> None:
-    """In clear text, or beside a signature."""
+    """Rejects a password in clear text, or with request signing."""
     secret = secretsmanager.Secret.from_secret_name_v2(cdk.Stack(cdk.App(), "S"), "P", "mlflow")
     with pytest.raises(ValidationError, match=words):
         Tracking(uri=uri, experiment="demand", secret=secret, signed=signed)
 
 
 def test_fails_on_a_managed_mlflow_that_is_an_address() -> None:
-    """The fix is the ARN."""
+    """The error asks for the ARN."""
     with pytest.raises(
         ValidationError, match="must be the ARN of a managed MLflow app or tracking server, got 'https://mlflow'"
     ):
@@ -155,7 +155,7 @@ def test_fails_on_a_managed_mlflow_that_is_an_address() -> None:
 
 
 def test_every_rule_is_kept(define: Callable[..., Any]) -> None:
-    """No finding comes with it, and no acknowledgement that covers nothing."""
+    """Adds no finding and no unused acknowledgement."""
     made = define(retraining={"tracking": TRACKING})
     evidence = check(made.stack.node.root)
     assert [problem for problem in evidence.problems if "Track" in problem] == []
@@ -178,6 +178,6 @@ def _listed(value: Any) -> list[Any]:
     ],
 )
 def test_fails_on_what_is_no_server(arguments: dict[str, str], words: str) -> None:
-    """With the fix."""
+    """The error has the fix."""
     with pytest.raises(ValidationError, match=words):
         Tracking(**arguments)

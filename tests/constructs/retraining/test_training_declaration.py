@@ -1,7 +1,4 @@
-"""Where training sets come from.
-
-Training jobs as declared.
-"""
+"""Declarations of training sets and training jobs."""
 
 import hashlib
 from dataclasses import replace
@@ -27,7 +24,7 @@ IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + 
 
 @pytest.mark.parametrize("prefix", ["exports/demand", "a", "2017/08/01_(final)"])
 def test_a_prefix_in_s3_is_the_same_for_each_training(demand: Any, prefix: str):
-    """Its expression has no variable."""
+    """The expression has no variable."""
     source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix=prefix, label="units")
     assert not source.is_built
     assert source.root.endswith(f"/{prefix}'")
@@ -35,13 +32,13 @@ def test_a_prefix_in_s3_is_the_same_for_each_training(demand: Any, prefix: str):
 
 @pytest.mark.parametrize("prefix", ["", "/a", "a/", "a//b", "s3://b/a", "a'b\""])
 def test_fails_when_a_prefix_is_none(demand: Any, prefix: str):
-    """A slash at an end, an empty part, a URI."""
+    """Rejects a trailing slash, an empty part, a URI."""
     with pytest.raises(ValidationError, match="prefix must be a prefix such as 'exports/demand'"):
         TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix=prefix, label="units")
 
 
 def test_fails_with_every_problem_at_once(tmp_path: Path):
-    """Script, instance type, run time and hyperparameters are all named."""
+    """Names script, instance type, run time and hyperparameters."""
     with pytest.raises(ValidationError) as error:
         TrainingJob(
             image=IMAGE,
@@ -60,7 +57,7 @@ def test_fails_with_every_problem_at_once(tmp_path: Path):
 
 
 def test_hyperparameters_leave_the_containers_names_and_one_place(tmp_path: Path):
-    """SageMaker takes 100, one of which names the script; those of the container are not the script's."""
+    """SageMaker accepts 100, one of which names the script; those of the container are reserved."""
     with pytest.raises(ValidationError, match=r"hyperparameters must be from 0 to 99, got 100"):
         job(tmp_path, hyperparameters={f"h{number}": "1" for number in range(100)})
     with pytest.raises(ValidationError, match=r"must not begin with 'sagemaker_'.* got sagemaker_program"):
@@ -79,7 +76,7 @@ def job(folder: Path, **changes: Any) -> TrainingJob:
 
 
 def test_defaults_are_on_demand_in_isolation(tmp_path: Path):
-    """Thirty gibibytes, no checkpoints, no network."""
+    """Defaults: thirty gibibytes, no checkpoints, no network."""
     made = job(tmp_path)
     assert (made.volume_gigabytes, made.max_wait_seconds, made.checkpoints, made.network_isolation) == (
         30,
@@ -112,7 +109,7 @@ def test_defaults_are_on_demand_in_isolation(tmp_path: Path):
     ],
 )
 def test_fails_when_sagemaker_would_refuse_the_job(tmp_path: Path, changes: dict[str, Any], message: str):
-    """At synth, with the limit."""
+    """Fails at synthesis with the limit."""
     with pytest.raises(ValidationError) as error:
         job(tmp_path, **changes)
     assert list(error.value.problems) == [message]
@@ -128,14 +125,14 @@ def of_lock(folder: Path) -> ModelImage:
 
 
 def test_a_script_in_an_environment_of_its_own_need_not_write_a_signature(tmp_path: Path):
-    """All columns but the label, the time and the baselines; another script writes its own."""
+    """Inputs are all columns but label, time and baselines; other scripts write their own signature."""
     made = job(tmp_path, image=of_lock(tmp_path))
     assert made.signature_plan(EVALUATION) == SignaturePlan(label="units", kind="number", without=("at", "naive"))
     assert job(tmp_path).signature_plan(EVALUATION) is None
 
 
 def test_inputs_are_named_in_the_models_order(tmp_path: Path):
-    """For any image; a loss of probabilities makes a prediction one."""
+    """Works for any image; a loss of probabilities gives probabilities as predictions."""
     made = job(tmp_path, inputs=["price", "store"])
     assert made.signature_plan(replace(EVALUATION, metric="brier")) == SignaturePlan(
         label="units", kind="probability", inputs=("price", "store")
@@ -143,7 +140,7 @@ def test_inputs_are_named_in_the_models_order(tmp_path: Path):
 
 
 def test_the_kind_of_a_prediction_follows_from_the_loss(tmp_path: Path):
-    """Three or more classes; several outputs, each with a baseline of its own."""
+    """Covers three or more classes, and several outputs with a baseline each."""
     made = job(tmp_path, image=of_lock(tmp_path))
     classes = made.signature_plan(replace(EVALUATION, metric="macro_log_loss"))
     assert classes is not None
@@ -165,20 +162,20 @@ def test_the_kind_of_a_prediction_follows_from_the_loss(tmp_path: Path):
     ],
 )
 def test_fails_on_inputs_that_are_no_columns(tmp_path: Path, inputs: tuple[str, ...], message: str):
-    """None, or one twice."""
+    """Rejects missing and duplicate inputs."""
     with pytest.raises(ValidationError, match=message):
         job(tmp_path, inputs=inputs)
 
 
 def test_a_written_signature_takes_a_hyperparameters_place(tmp_path: Path):
-    """SageMaker takes 100."""
+    """SageMaker accepts 100 hyperparameters."""
     with pytest.raises(ValidationError, match=r"hyperparameters must be from 0 to 98, got 99"):
         job(tmp_path, inputs=["price"], hyperparameters={f"h{number}": "1" for number in range(99)})
 
 
 @pytest.mark.parametrize("channel", ["train", "code", "a b"])
 def test_fails_when_a_steps_channel_is_taken(tmp_path: Path, channel: str):
-    """The split and the code have theirs."""
+    """Split and code use their own channels."""
     (tmp_path / "step.py").write_text("pass")
     with pytest.raises(ValidationError, match="channel must"):
         ProcessingStep(
@@ -192,7 +189,7 @@ def test_fails_when_a_steps_channel_is_taken(tmp_path: Path, channel: str):
 
 
 def test_a_container_of_others_serves_what_is_trained(tmp_path: Path):
-    """The job's own image runs the jobs alone, writes the signature, and loads nothing."""
+    """The job's own image only runs the jobs, writes the signature and loads no model."""
     image = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
     with_container = job(tmp_path, serving=ServingContainer(image=image))
     assert with_container.serving_image == image
@@ -213,7 +210,7 @@ def test_a_container_of_others_serves_what_is_trained(tmp_path: Path):
     ],
 )
 def test_fails_on_a_container_that_cannot_serve(changes: dict[str, Any], message: str):
-    """SageMaker takes a hundred variables, of which the gate sets three."""
+    """SageMaker accepts a hundred variables, of which the gate sets three."""
     image = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
     with pytest.raises(ValidationError, match=message):
         ServingContainer(image=image, **changes)
@@ -235,7 +232,7 @@ def test_fails_on_a_container_that_cannot_serve(changes: dict[str, Any], message
     ],
 )
 def test_fails_for_what_is_not_a_metric_function(tmp_path: Path, name: str, text: str | None, problem: str):
-    """As far as its text says; nothing of it runs at synthesis."""
+    """Parses the file without running it."""
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(ValidationError) as error:
@@ -245,7 +242,7 @@ def test_fails_for_what_is_not_a_metric_function(tmp_path: Path, name: str, text
 
 @pytest.mark.parametrize("name", ["../metric.py", "absolute"])
 def test_fails_for_a_file_outside_of_the_source_folder(tmp_path: Path, name: str):
-    """It would not be in the job: of the script and of the metric function."""
+    """Jobs would not contain the file; covers script and metric function."""
     (tmp_path / "metric.py").write_text("def loss(label, prediction): ...")
     (tmp_path / "source" / "deep").mkdir(parents=True)
     outside = str(tmp_path / "metric.py") if name == "absolute" else name
@@ -259,7 +256,7 @@ def test_fails_for_a_file_outside_of_the_source_folder(tmp_path: Path, name: str
 
 
 def test_a_metric_function_is_named_by_its_hash(tmp_path: Path):
-    """And a vector's signature is written by the job, where it writes one."""
+    """The job writes the signature of a vector, if it writes one."""
     (tmp_path / "metric.py").write_text("raise SystemExit\n\ndef loss(label, prediction):\n    return 0.0\n")
     made = job(tmp_path, metric="metric.py", inputs=["price"])
     assert made.metric_sha256 == hashlib.sha256((tmp_path / "metric.py").read_bytes()).hexdigest()

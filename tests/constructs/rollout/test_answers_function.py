@@ -1,4 +1,4 @@
-"""The function that reads captures: below the endpoint's own prefix, with the captures' key."""
+"""The function that reads captures: limited to the endpoint's prefix and the captures' key."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from mlops_runtime.contracts.serving import CaptureSpec
 
 
 def statements(capture: CaptureSpec) -> list[dict[str, Any]]:
-    """What the function's role may do."""
+    """Return the statements of the function's role."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
     unit = BusinessUnit(stack, "Unit", name="demand")
     define_answers(stack, "Answers", business_unit=unit, endpoint_name="demand-forecast", capture=capture)
@@ -21,7 +21,7 @@ def statements(capture: CaptureSpec) -> list[dict[str, Any]]:
 
 
 def test_it_reads_the_captures_of_its_endpoint_alone() -> None:
-    """And lists their bucket; it writes nothing."""
+    """It lists their bucket and writes nothing."""
     key = "arn:aws:kms:eu-central-1:123456789012:key/1"
     found = statements(CaptureSpec(percent=100, destination="s3://captures/capture", kms_key=key))
     ours = {s["Action"]: s for s in found if isinstance(s["Action"], str)}

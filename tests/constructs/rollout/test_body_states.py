@@ -1,4 +1,4 @@
-"""The states that read captured answers, as a graph: an error stops nothing, and what is shown does."""
+"""The states that read captured answers, as a graph: errors do not stop a rollout, bad answers do."""
 
 from mlops_constructs._state_machine import successors
 from mlops_constructs.rollout.body_states import ask_body_states, last_body_states
@@ -8,14 +8,14 @@ FIRST, LAST = last_body_states(answers_arn="arn:answers", next_state="Next", par
 
 
 def test_every_state_leads_out() -> None:
-    """While it bakes always on; at the end on, or to a rollback."""
+    """During the bake they continue; at the end they continue or roll back."""
     assert ARM[1] in BAKE
     assert {name for state in BAKE.values() for name in successors(state)} == {"Next"} | set(BAKE) - {ARM[1]}
     assert {name for state in LAST.values() for name in successors(state)} == {"Next", "Revert"} | set(LAST) - {FIRST}
 
 
 def test_captures_are_read_every_few_minutes() -> None:
-    """Two in a short rollout, sixty times in the longest, whether they can be read or not."""
+    """Twice in a short rollout, sixty times in the longest, readable or not."""
     later = {"bodies_at": "{% $toMillis($now()) + 480000 %}"}
     assert BAKE["AskBodies"]["Assign"] == {"bodies": "{% $states.result.Payload %}", **later}
     assert BAKE["AskBodies"]["Catch"][-1]["Assign"] == later
@@ -24,6 +24,6 @@ def test_captures_are_read_every_few_minutes() -> None:
 
 
 def test_captures_that_cannot_be_read_are_said_to_be() -> None:
-    """In the record of the promotion."""
+    """The promotion's record reports it."""
     assert LAST["LastBodies"]["Catch"][-1]["Next"] == "BodiesUnknown"
     assert "could not be read" in LAST["BodiesUnknown"]["Assign"]["shown"]

@@ -1,7 +1,4 @@
-"""The states of a rehearsal as a graph: whatever happens, what was made is deleted before the rollout goes on.
-
-The states of a shadow as a graph: whatever it shows, the endpoint goes back to the live config.
-"""
+"""The states of a rehearsal and of a shadow as graphs: created resources are deleted before the rollout continues."""
 
 from mlops_constructs._state_machine import successors, tasks
 from mlops_constructs.rollout.candidate_states import rehearsal_states, shadow_states, synthetic_states
@@ -23,7 +20,7 @@ OUT_OR_CAUGHT = {"Next", TURNED_DOWN, FAILED, "Caught"}
 
 
 def reached(start: str, without: str | None = None) -> set[str]:
-    """Return every state and exit that may follow, as if one state were not there."""
+    """Return the reachable states and exits without one state."""
     seen, left = set[str](), [start]
     while left:
         name = left.pop()
@@ -34,17 +31,17 @@ def reached(start: str, without: str | None = None) -> set[str]:
 
 
 def test_every_state_is_reached_and_leads_out():
-    """To the next step, to a candidate that is turned down, or to a failure."""
+    """They lead to the next step, to a rejected candidate, or to a failure."""
     assert reached(FIRST) == set(STATES) | OUT
 
 
 def test_no_way_leads_out_past_the_deletion():
-    """Once the endpoint may be there, only through the state that deletes it."""
+    """Once the endpoint may exist, every path deletes it."""
     assert reached("CreateRehearsal", without="EndRehearsal") & OUT == set()
 
 
 def test_only_what_passed_goes_on():
-    """A verdict against it, and a rehearsal that broke, lead elsewhere."""
+    """A negative result and a failed rehearsal lead elsewhere."""
     assert STATES["AfterRehearsal"]["Choices"][0]["Condition"] == "{% $rehearsed = 'passed' %}"
     passed = [name for name, state in STATES.items() if state.get("Assign", {}).get("rehearsed") == "passed"]
     assert passed == ["Rehearsed"]
@@ -52,7 +49,7 @@ def test_only_what_passed_goes_on():
 
 
 def test_a_synthetic_call_that_fails_changes_nothing():
-    """The alarms judge it."""
+    """Alarms evaluate the calls."""
     _, states = synthetic_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next", partition="aws")
     ((_, call),) = tasks({"States": states})
     assert call["Next"] == call["Catch"][0]["Next"] == "Next"
@@ -60,7 +57,7 @@ def test_a_synthetic_call_that_fails_changes_nothing():
 
 
 def reached_of_shadow(start: str, *without: str) -> set[str]:
-    """Return every state and exit that may follow, as if some states were not there."""
+    """Return the reachable states and exits without some states."""
     seen, left = set[str](), [start]
     while left:
         name = left.pop()
@@ -71,18 +68,18 @@ def reached_of_shadow(start: str, *without: str) -> set[str]:
 
 
 def test_shadow_every_state_is_reached_and_leads_out():
-    """To the first step, to a candidate that is turned down, or to a failure."""
+    """They lead to the first step, to a rejected candidate, or to a failure."""
     assert reached_of_shadow(FIRST_SHADOW) == set(SHADOW_STATES) | OUT_OR_CAUGHT
 
 
 def test_no_way_leads_on_past_the_way_back():
-    """Once the shadow may serve, only through the update to the live config, or a failure that says what is there."""
+    """Once the shadow may serve, every path updates to the live config or fails with the remaining resources."""
     assert reached_of_shadow("BakeShadow", "EndShadow") & OUT_OR_CAUGHT == set()
     assert reached_of_shadow("StartShadow", "EndShadow", "ShadowNotStarted") & OUT_OR_CAUGHT == {FAILED}
 
 
 def test_what_cannot_be_judged_did_not_pass():
-    """Each measurement that fails leads to the same end."""
+    """Each failed measurement leads to the same end."""
     asked = ("CompareShadow", "CountShadowErrors", "AskShadowLatency")
     assert {SHADOW_STATES[name]["Catch"][0]["Next"] for name in asked} == {"ShadowUnknown"}
     assert SHADOW_STATES["ShadowUnknown"]["Assign"]["shadowed"] == "failed"
@@ -90,7 +87,7 @@ def test_what_cannot_be_judged_did_not_pass():
 
 
 def test_while_the_shadow_may_serve_nothing_of_the_candidate_is_an_orphan():
-    """Its model is in use, whatever the call answered; after the way back it is none any more."""
+    """Its model is in use, whatever the call returned; after the update back it is not."""
     start = SHADOW_STATES["StartShadow"]
     assert start["Assign"]["orphan"] is start["Catch"][0]["Assign"]["orphan"] is False
     assert SHADOW_STATES["ShadowEnded"]["Assign"]["orphan"] is True

@@ -1,4 +1,4 @@
-"""The Deploy machine: its graph, its calls against AWS's API, and its behaviour when run against a fake AWS."""
+"""The Deploy machine: its graph, its calls against AWS's API, and its behavior when run against a fake AWS."""
 
 import re
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.rollout_progress import PHASES
 
 NAME, OLD, NEW = "demand-forecast", "demand-forecast-11111111", "demand-forecast-22222222"
-LOST = -1.0  # in place of a share: the function does not answer
+LOST = -1.0  # in place of a share: the function fails
 REQUEST = {"reason": "approval", "requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z"}
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
 ROLLOUT = RolloutSpec(
@@ -29,7 +29,7 @@ ROLLOUT = RolloutSpec(
 
 
 def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
-    """The machine of an endpoint whose candidates are rehearsed, if the policy says so."""
+    """The machine of an endpoint; candidates are rehearsed if the policy requires it."""
     function = "arn:aws:lambda:us-east-1:123456789012:function"
     return deploy_machine(
         endpoint_name=NAME,
@@ -102,7 +102,7 @@ CREATE = PLAN | {
 
 
 def test_each_state_in_which_the_machine_waits_is_in_a_phase_that_people_are_told() -> None:
-    """On SageMaker and between slots; no phase names a state that is gone."""
+    """Covers SageMaker and slots; no phase names a missing state."""
     function = "arn:aws:lambda:us-east-1:123456789012:function:f"
     slots = deploy_machine(
         endpoint_name=NAME,
@@ -122,7 +122,7 @@ def test_each_state_in_which_the_machine_waits_is_in_a_phase_that_people_are_tol
 
 
 class FakeAws:
-    """An account in which one endpoint serves ``config``; ``updates`` says which config each update ends with."""
+    """An account whose endpoint serves ``config``; ``updates`` has the config at the end of each update."""
 
     def __init__(
         self, error: type[Exception], plan: dict[str, Any], *, updates: list[str], invocations: int = 100
@@ -138,13 +138,13 @@ class FakeAws:
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
         self.stage, self.takes_back, self.note, self.moving = "", False, "", "Updating"
-        self.rang = "why"  # the reason of what rings
+        self.rang = "why"  # the reason of an alarm
         self.unread = list[bool | None]()
         self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
         self.allowed: float | None = None
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Answer one call."""
+        """Return the response to a call."""
         if self.fail.get(name):
             raise self.error(*self.fail[name].pop(0))
         endpoint = arguments.get("EndpointName", "")
@@ -179,7 +179,7 @@ class FakeAws:
         return {}
 
     def answer(self, function: str, payload: dict[str, Any]) -> Any:
-        """Return what a function answers."""
+        """Return a function's response."""
         if function == "preflight":
             return self.plan if isinstance(self.plan, dict) else self.plan.pop(0)
         if function == "golden":
@@ -201,7 +201,7 @@ class FakeAws:
         return {"action": action, "sentence": sentence, **counted}
 
     def pending(self, status: str) -> dict[str, Any]:
-        """Return what an update says of itself while it bakes."""
+        """Return the description of an update during its bake."""
         if status != "Updating" or not self.stage:
             return {}
         text = (
@@ -211,32 +211,32 @@ class FakeAws:
         return {"PendingDeploymentSummary": {"EndpointConfigName": NEW, "ProductionVariants": [variant]}}
 
     def read(self) -> dict[str, Any]:
-        """Return what captured answers come to; ``unread`` says of each time whether they stop the rollout."""
+        """Return the result of captured answers; ``unread`` lists for each call whether it stops the rollout."""
         found = self.unread.pop(0) if self.unread else False
         if found is None:
             raise self.error("Lambda.Unknown", "it timed out")
         return {"is_stopped": found, "sentence": "after 3 minutes: 7 of 9 captured answers had no readable numbers"}
 
     def check(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return what golden requests come to; ``again`` says it of each time that they are asked again."""
+        """Return the result of golden requests; ``again`` lists that of each repetition."""
         passed = self.again.pop(0) if payload["mode"] == "again" else self.golden
         if passed is None:
             raise self.error("Lambda.Unknown", "GoldenCallError")
         return {"passed": passed, "reason": "row 3 is NaN", "calls": 7, "failures": 0, "note": self.note}
 
     def find(self, name: str) -> None:
-        """Answer whether a model or config was made."""
+        """Return whether a model or config was created."""
         if name not in self.made:
             raise self.error("SageMaker.SageMakerException", "Could not find it")
 
     def measure(self, arguments: dict[str, Any]) -> list[Any]:
-        """Datapoints of the shadow, or of the new fleet."""
+        """Return datapoints of the shadow or of the new fleet."""
         if {"Name": "VariantName", "Value": "Shadow"} in arguments["Dimensions"]:
             return self.shadow[arguments["MetricName"]]
         raise ValueError("only a shadow is measured by the machine itself")
 
     def rehearse(self, name: str, endpoint: str) -> Any:
-        """Answer a call about a rehearsal."""
+        """Respond to a call about a rehearsal."""
         if name == "sagemaker:createEndpoint":
             self.rehearsals.add(endpoint)
         elif endpoint not in self.rehearsals:
@@ -251,7 +251,7 @@ class FakeAws:
 
 @pytest.fixture
 def deploy(run_machine: Any, aws_error: type[Exception]) -> Callable[..., tuple[Any, FakeAws]]:
-    """Run the machine on a fake account and return what it did, and the account."""
+    """Run the machine on a fake account; return the run and the account."""
 
     def run(plan: dict[str, Any], *, updates: list[str], request: dict[str, str] = REQUEST, **account: Any) -> Any:
         aws = FakeAws(aws_error, plan, updates=updates, invocations=account.pop("invocations", 100))
@@ -263,7 +263,7 @@ def deploy(run_machine: Any, aws_error: type[Exception]) -> Callable[..., tuple[
 
 
 def recorded(run: Any) -> tuple[str, str]:
-    """Outcome and reason that the audit function was told."""
+    """Return outcome and reason as passed to the audit function."""
     payload = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
     return payload["outcome"], payload["reason"]
 
@@ -275,7 +275,7 @@ def test_every_call_is_one_that_aws_takes():
 
 @pytest.mark.parametrize(("name", "state"), list(tasks(MACHINE)))
 def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]):
-    """A task without one of the three could hang or end the execution without a record."""
+    """A task without one of them could hang, or end the execution without a record."""
     assert state["Retry"], name
     assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
     assert 0 < state["TimeoutSeconds"] <= (920 if name in ("CheckGolden", "AskInBake", "AskAgain") else 330)
@@ -287,7 +287,7 @@ def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]
     ids=["all", "shadow", "golden", "plain"],
 )
 def test_every_successor_exists_and_every_state_is_reached(rollout: RolloutSpec):
-    """The graph has no dangling name and no dead state, with a golden set and a shadow and without."""
+    """The graph has no missing successor and no unreachable state, with and without golden requests and a shadow."""
     states: dict[str, Any] = machine(rollout)["States"]
     reached, waiting = set[str](), ["Start"]
     while waiting:
@@ -299,7 +299,7 @@ def test_every_successor_exists_and_every_state_is_reached(rollout: RolloutSpec)
 
 
 def test_no_path_from_the_lock_ends_without_unlock():
-    """Without Unlock, no end can be reached from Lock."""
+    """Every path from Lock to an end passes Unlock."""
     reached, waiting = set[str](), ["Lock"]
     while waiting:
         name = waiting.pop()
@@ -312,7 +312,7 @@ def test_no_path_from_the_lock_ends_without_unlock():
 
 
 def test_no_path_from_the_plan_ends_without_a_record():
-    """Whatever follows Preflight is recorded: only a failed record itself passes by."""
+    """Every path from Preflight writes a record, unless writing it failed."""
     reached, waiting = set[str](), ["Preflight"]
     while waiting:
         name = waiting.pop()
@@ -323,17 +323,17 @@ def test_no_path_from_the_plan_ends_without_a_record():
 
 
 def test_no_succeed_state_has_an_output():
-    """The embedded cloud ignores the output of Succeed, so there is none."""
+    """The embedded cloud ignores the output of Succeed."""
     assert [name for name, state in STATES.items() if state["Type"] == "Succeed"] == []
 
 
 def test_everything_that_can_fail_is_caught():
-    """A Map without Catch, too, would end the execution without Unlock."""
+    """A Map without Catch could end the execution without Unlock."""
     assert [name for name, state in STATES.items() if state["Type"] in ("Task", "Map") and "Catch" not in state] == []
 
 
 def test_promotes_an_update(deploy: Any):
-    """A new config that serves with enough evidence is promoted; the new fleet's alarms go, the old version stays."""
+    """A new config with enough evidence is promoted; its alarms are deleted, the previous version stays."""
     run, aws = deploy(PLAN, updates=[NEW])
     assert run.status == "SUCCEEDED"
     assert run.output["outcome"] == "PROMOTED"
@@ -347,7 +347,7 @@ def test_promotes_an_update(deploy: Any):
 
 
 def test_deletes_what_a_promotion_pushed_out_and_what_the_dead_have_left(deploy: Any):
-    """Versions past those that are kept, and the versions, alarms and rehearsals of an execution that was stopped."""
+    """Deletes excess versions, and versions, alarms and rehearsals of a stopped execution."""
     left = {"versions": ["v-left"], "rehearsals": ["e-golden-left"], "alarms": ["a-left"]}
     run, _ = deploy(PLAN | {"expired": ["v-0", "v-1"], "leftovers": left}, updates=[NEW])
     deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
@@ -357,7 +357,7 @@ def test_deletes_what_a_promotion_pushed_out_and_what_the_dead_have_left(deploy:
 
 
 def test_what_is_left_goes_whatever_comes_out(deploy: Any):
-    """A refusal touches no endpoint and still takes along what an execution that was stopped has left."""
+    """A refusal does not touch the endpoint, but deletes resources of a stopped execution."""
     left = {"versions": ["v-left"], "rehearsals": [], "alarms": []}
     plan = PLAN | {"action": "refuse", "config_name": None, "alarm_names": [], "expired": ["v-0"], "leftovers": left}
     run, _ = deploy(plan, updates=[])
@@ -365,7 +365,7 @@ def test_what_is_left_goes_whatever_comes_out(deploy: Any):
 
 
 def test_creates_the_first_endpoint(deploy: Any):
-    """The first approval makes the endpoint, without alarms and evidence."""
+    """The first approval creates the endpoint, without alarms and evidence."""
     run, aws = deploy(CREATE, updates=[NEW])
     assert run.output["outcome"] == "PROMOTED"
     assert "cloudwatch:getMetricStatistics" not in run.names()
@@ -374,7 +374,7 @@ def test_creates_the_first_endpoint(deploy: Any):
 
 
 def test_a_first_endpoint_that_fails_is_deleted(deploy: Any):
-    """A failed endpoint can only be deleted; its config and model go with it."""
+    """A failed endpoint can only be deleted; its config and model are deleted too."""
     run, aws = deploy(CREATE, updates=[NEW], status="Failed")
     assert run.status == "FAILED"
     assert recorded(run) == ("FAILED", "endpoint is Failed")
@@ -387,7 +387,7 @@ def test_a_first_endpoint_that_fails_is_deleted(deploy: Any):
 
 
 def test_a_silent_rollback_is_no_success(deploy: Any):
-    """InService with the old config means that SageMaker took the update back; the unused version is deleted."""
+    """InService with the old config means that SageMaker rolled back; the unused version is deleted."""
     run, aws = deploy(PLAN, updates=[OLD])
     assert run.status == "FAILED"
     assert run.output["Error"] == "ROLLED_BACK"
@@ -397,7 +397,7 @@ def test_a_silent_rollback_is_no_success(deploy: Any):
 
 
 def test_no_evidence_is_not_success(deploy: Any):
-    """A new fleet that served too little is taken back to the old config."""
+    """A new fleet with too few calls is rolled back."""
     run, aws = deploy(PLAN, updates=[NEW, OLD], invocations=19)
     outcome, reason = recorded(run)
     assert (outcome, reason.partition(";")[0]) == (
@@ -410,7 +410,7 @@ def test_no_evidence_is_not_success(deploy: Any):
 
 
 def test_a_fleet_that_is_worse_is_recorded_with_what_was_counted(deploy: Any):
-    """SageMaker goes back by the alarm that the function set; the sentence is of the answer, whatever the alarm says by then."""
+    """SageMaker rolls back by the function's alarm; the reason is the function's, whatever the alarm's later state."""
     alarm, words = PLAN["stop"]["alarm"], "stopped after 1 minutes: few answers failed"
     run, aws = deploy(PLAN, updates=[OLD], good_for=0, ringing=[alarm], rang=words)
     outcome, reason = recorded(run)
@@ -420,14 +420,14 @@ def test_a_fleet_that_is_worse_is_recorded_with_what_was_counted(deploy: Any):
 
 
 def test_a_fleet_that_turns_bad_in_the_last_minute_goes_back(deploy: Any):
-    """The last answer counts, after SageMaker's own watch has ended."""
+    """The last result counts, after SageMaker's own bake has ended."""
     run, aws = deploy(PLAN, updates=[NEW, OLD], good_for=2)
     assert recorded(run) == ("ROLLED_BACK", "stopped after 3 minutes: few answers failed")
     assert aws.config == OLD
 
 
 def test_what_ten_to_one_speaks_against_is_not_promoted(deploy: Any):
-    """Too little to stop the rollout, with all the calls that a promotion needs."""
+    """The evidence is too weak to stop the rollout, although a promotion has enough calls."""
     run, aws = deploy(PLAN, updates=[NEW, OLD], evidence=16.8)
     outcome, reason = recorded(run)
     assert (outcome, aws.config) == ("ROLLED_BACK", OLD)
@@ -435,7 +435,7 @@ def test_what_ten_to_one_speaks_against_is_not_promoted(deploy: Any):
 
 
 def test_a_verdict_that_cannot_be_asked_stops_no_rollout_until_its_end(deploy: Any):
-    """The alarm on a dead fleet still watches; but without a last answer there is no evidence."""
+    """The alarm on a dead fleet still watches, but without a last result there is no evidence."""
     run, aws = deploy(PLAN, updates=[NEW, OLD], silent=True)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
@@ -444,7 +444,7 @@ def test_a_verdict_that_cannot_be_asked_stops_no_rollout_until_its_end(deploy: A
 
 
 def test_a_spec_needs_no_evidence(deploy: Any):
-    """A changed spec serves the same model, which its plan says: it is not a promotion."""
+    """The plan marks it as an update of the same model, not a promotion."""
     plan = PLAN | {"min_invocations": 0}
     run, _ = deploy(plan, updates=[NEW], request=REQUEST | {"reason": "spec"}, invocations=0)
     assert run.output["outcome"] == "PROMOTED"
@@ -454,7 +454,7 @@ def test_a_spec_needs_no_evidence(deploy: Any):
     ("action", "outcome", "status"), [("nothing", "UNCHANGED", "SUCCEEDED"), ("refuse", "REFUSED", "FAILED")]
 )
 def test_records_what_it_does_not_do(deploy: Any, action: str, outcome: str, status: str):
-    """Nothing to do is a success, a refusal a failure; both touch no endpoint and are recorded."""
+    """Nothing to do succeeds, a refusal fails; both leave the endpoint and are recorded."""
     nothing = {"config_name": None, "alarm_names": [], "watched": []}
     run, aws = deploy(PLAN | nothing | {"action": action, "reason": "why"}, updates=[])
     assert (run.status, recorded(run)) == (status, (outcome, "why"))
@@ -463,7 +463,7 @@ def test_records_what_it_does_not_do(deploy: Any, action: str, outcome: str, sta
 
 
 def test_waits_for_a_busy_endpoint(deploy: Any):
-    """A held lock is tried again until it is free."""
+    """A held lock is retried until it is free."""
     busy = [("DynamoDB.ConditionalCheckFailedException", "held")] * 3
     run, _ = deploy(PLAN, updates=[NEW], fail={"dynamodb:updateItem": busy})
     assert run.output["outcome"] == "PROMOTED"
@@ -472,7 +472,7 @@ def test_waits_for_a_busy_endpoint(deploy: Any):
 
 
 def test_an_answer_that_got_lost_is_no_error(deploy: Any):
-    """A model that is there was made by this execution: its name says so, whatever the last attempt met."""
+    """An existing model was created by this execution, as its name shows, whatever the last attempt returned."""
     exists = [("SageMaker.SageMakerException", "Cannot create already existing model")] * 6
     fail = {"sagemaker:createModel": [*exists, ("SageMaker.ThrottlingException", "Rate exceeded")]}
     run, _ = deploy(PLAN, updates=[NEW], fail=fail, made={"sagemaker:describeModel"})
@@ -480,20 +480,20 @@ def test_an_answer_that_got_lost_is_no_error(deploy: Any):
 
 
 def test_a_model_that_could_not_be_made_says_why(deploy: Any):
-    """The reason is that of the call that made nothing, not of the look at what it made."""
+    """The reason is that of the failed creation, not of the following description."""
     fail = {"sagemaker:createModel": [("SageMaker.SageMakerException", "no such image")] * 7}
     run, _ = deploy(PLAN, updates=[], fail=fail)
     assert recorded(run) == ("FAILED", "SageMaker.SageMakerException: no such image")
 
 
 def test_an_endpoint_that_cannot_be_read_for_a_while_is_waited_for(deploy: Any):
-    """What has begun goes on unread: only time ends the wait."""
+    """Only a timeout ends the wait."""
     run, _ = deploy(PLAN, updates=[NEW], fail={"sagemaker:describeEndpoint": [("Service.Down", "no")] * 40})
     assert run.output["outcome"] == "PROMOTED"
 
 
 def test_a_first_endpoint_that_was_never_made_leaves_nothing(deploy: Any):
-    """Config and model go, and the record says why the call was refused."""
+    """Config and model are deleted, and the record has the reason of the failed call."""
     fail = {
         "sagemaker:createEndpoint": [("SageMaker.SageMakerException", "no instances left")] * 7,
         "sagemaker:describeEndpoint": [("SageMaker.SageMakerException", 'Could not find endpoint "e".')] * 7,
@@ -518,14 +518,14 @@ FAILING = [
 
 @pytest.mark.parametrize("name", FAILING)
 def test_a_call_that_keeps_failing_leaves_no_lock(deploy: Any, name: str):
-    """Whichever call fails for good, an outcome is reached and the lock is free."""
+    """Whichever call fails permanently, an outcome is reached and the lock released."""
     run, aws = deploy(PLAN, updates=[NEW, OLD], fail={name: [("Service.Down", "no")] * 70})
     assert aws.lock == "free"
     assert (run.status == "SUCCEEDED") == (name in ("cloudwatch:deleteAlarms", "events:putEvents"))
 
 
 def test_an_update_that_was_refused_is_read_at_the_endpoint(deploy: Any):
-    """The endpoint says what happened: still the old config, so rolled back, with the refusal as reason."""
+    """The endpoint still has the old config: the rollout counts as rolled back, with the failure as reason."""
     run, _ = deploy(PLAN, updates=[NEW], fail={"sagemaker:updateEndpoint": [("SageMaker.X", "in-progress")] * 7})
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
@@ -533,15 +533,15 @@ def test_an_update_that_was_refused_is_read_at_the_endpoint(deploy: Any):
 
 
 def test_holds_the_lock_longer_than_it_can_run():
-    """The lock outlives waiting, what comes before the first step, a rollout and its way back."""
+    """The lock outlives waiting, the checks before the first step, a rollout and its rollback."""
     assert hold_seconds(3600, 100) == 3 * (3600 + 900) + 100 + 900
 
 
-# what becomes of an endpoint that somebody else is updating
+# results of an update by another caller
 
 
 def test_waits_for_what_is_under_way(deploy: Any):
-    """Maintenance of SageMaker's own is waited for, and the plan is made anew."""
+    """Waits for SageMaker's maintenance and plans again."""
     busy = PLAN | {"action": "wait", "reason": "the endpoint is SystemUpdating", "config_name": None}
     run, aws = deploy([busy, busy, PLAN], updates=[NEW])
     assert run.output["outcome"] == "PROMOTED"
@@ -550,7 +550,7 @@ def test_waits_for_what_is_under_way(deploy: Any):
 
 
 def test_an_execution_that_cannot_lock_is_recorded_too(deploy: Any):
-    """Who asked in vain is told, and the audit chain knows."""
+    """The caller is notified, and the audit chain has a record."""
     run, _ = deploy(PLAN, updates=[], fail={"dynamodb:updateItem": [("DynamoDB.Down", "no")] * 8})
     outcome, reason = recorded(run)
     assert outcome == "FAILED"
@@ -561,7 +561,7 @@ def test_an_execution_that_cannot_lock_is_recorded_too(deploy: Any):
 
 
 def test_says_what_rang_when_sagemaker_goes_back(deploy: Any):
-    """The alarms are deleted with the rollout: the record keeps which of them rang, an abort's reason too."""
+    """Alarms are deleted with the rollout: the record lists those that fired, including the reason of an abort."""
     run, _ = deploy(PLAN, updates=[OLD], ringing=["demand-forecast-rollout-22222222-abort"])
     assert recorded(run) == (
         "ROLLED_BACK",
@@ -570,7 +570,7 @@ def test_says_what_rang_when_sagemaker_goes_back(deploy: Any):
 
 
 def test_says_what_rang_though_the_alarm_is_ok_again_when_sagemaker_has_gone_back(deploy: Any):
-    """A rollback takes minutes: the alarm is read as soon as it has begun."""
+    """A rollback takes minutes: alarms are read as soon as it begins."""
     run, _ = deploy(PLAN, updates=[OLD], ringing=["demand-forecast-rollout-22222222-latency"], moving="RollingBack")
     assert recorded(run) == (
         "ROLLED_BACK",
@@ -579,7 +579,7 @@ def test_says_what_rang_though_the_alarm_is_ok_again_when_sagemaker_has_gone_bac
 
 
 def test_goes_back_from_a_fleet_whose_alarm_rings_at_the_end(deploy: Any):
-    """SageMaker no longer looks once the old fleet is gone; the machine looks once more before it promotes."""
+    """SageMaker ignores alarms after the old fleet is deleted; the machine checks again before the promotion."""
     run, aws = deploy(PLAN, updates=[NEW, OLD], ringing=["unit-errors"])
     assert recorded(run) == ("ROLLED_BACK", "in ALARM: unit-errors (why)")
     assert aws.config == OLD
@@ -587,7 +587,7 @@ def test_goes_back_from_a_fleet_whose_alarm_rings_at_the_end(deploy: Any):
 
 
 def test_an_alarm_that_was_deleted_meanwhile_is_recorded(deploy: Any):
-    """It watched the rollout no longer, which goes on: the record, the event and the execution's end say so."""
+    """The rollout continues without it: record, event and end of the execution report it."""
     run, _ = deploy(PLAN, updates=[NEW], deleted=["unit-errors"])
     outcome, reason = recorded(run)
     assert outcome == "PROMOTED"
@@ -596,13 +596,13 @@ def test_an_alarm_that_was_deleted_meanwhile_is_recorded(deploy: Any):
 
 
 def test_a_rollback_stays_whatever_rings(deploy: Any):
-    """It would otherwise lead to what was fled from."""
+    """A rollback must not return to the faulty model."""
     run, _ = deploy(PLAN, updates=[NEW], request=REQUEST | {"reason": "rollback"}, ringing=["unit-errors"])
     assert run.output["outcome"] == "PROMOTED"
 
 
 def test_a_claim_that_the_record_corrects_leaves_no_version(deploy: Any):
-    """Meant to be promoted, but SageMaker serves the old config: the new one is nobody's."""
+    """The machine claims a promotion, but the recorder finds the old config serving: the new version is deleted."""
     run, _ = deploy(PLAN, updates=[NEW], corrected="ROLLED_BACK")
     assert run.arguments("sagemaker:deleteEndpointConfig") == {"EndpointConfigName": NEW}
 
@@ -621,7 +621,7 @@ REHEARSED = PLAN | {
 
 
 def test_a_candidate_that_passes_goes_on(deploy: Any):
-    """Asked on an endpoint of its own, which is gone with its config before the rollout."""
+    """Requests go to a separate endpoint, which is deleted with its config before the rollout."""
     run, aws = deploy(REHEARSED, updates=[NEW])
     assert run.output["outcome"] == "PROMOTED"
     names = run.names()
@@ -632,7 +632,7 @@ def test_a_candidate_that_passes_goes_on(deploy: Any):
 
 
 def test_the_record_says_that_a_broken_live_model_was_not_compared_with(deploy: Any):
-    """Its successor is promoted by the bounds alone."""
+    """The successor is promoted by absolute limits only."""
     note = "the live model fails 2 of 2 golden requests, so nothing was compared with it"
     run, _ = deploy(REHEARSED, updates=[NEW], note=note)
     outcome, reason = recorded(run)
@@ -642,7 +642,7 @@ def test_the_record_says_that_a_broken_live_model_was_not_compared_with(deploy: 
 
 @pytest.mark.parametrize("action", ["create", "update"])
 def test_a_candidate_that_fails_gets_no_traffic(deploy: Any, action: str):
-    """It is refused with the function's reason; nothing is left of it, and the endpoint was never touched."""
+    """It is refused with the function's reason; its resources are deleted and the endpoint is unchanged."""
     run, aws = deploy(REHEARSED | {"action": action}, updates=[], golden=False)
     assert recorded(run) == ("REFUSED", "golden requests: row 3 is NaN")
     assert aws.config == OLD
@@ -661,7 +661,7 @@ def test_a_candidate_that_fails_gets_no_traffic(deploy: Any, action: str):
     ],
 )
 def test_a_rehearsal_ends_in_every_path(deploy: Any, state: dict[str, Any], outcome: str, reason: str):
-    """An endpoint that fails, or never is, leaves nothing."""
+    """A failed or missing endpoint leaves nothing behind."""
     run, aws = deploy(REHEARSED, updates=[], **state)
     got = recorded(run)
     assert got[0] == outcome
@@ -670,7 +670,7 @@ def test_a_rehearsal_ends_in_every_path(deploy: Any, state: dict[str, Any], outc
 
 
 def test_a_rehearsal_that_is_still_created_is_deleted_later(deploy: Any):
-    """SageMaker deletes no endpoint that it is creating: the machine asks again."""
+    """SageMaker cannot delete an endpoint while it creates it: the machine retries."""
     fail = {"sagemaker:describeEndpoint": [("S.Down", "no")] * 7}
     run, aws = deploy(REHEARSED, updates=[], rehearsal="Creating", fail=fail)
     assert recorded(run)[0] == "FAILED"
@@ -683,12 +683,12 @@ AGAIN = PLAN | {
 
 
 def asked_again(run: Any) -> int:
-    """How often golden requests were asked again."""
+    """Return how often golden requests were repeated."""
     return sum(n == "lambda:invoke" and a["Payload"].get("mode") == "again" for n, a in run.calls)
 
 
 def test_golden_requests_are_asked_again_before_a_promotion(deploy: Any):
-    """Of the endpoint itself, which by then the new fleet alone serves; the record says so."""
+    """Requests go to the endpoint, which only the new fleet serves by then; the record reports it."""
     run, _ = deploy(AGAIN, updates=[NEW], again=[True])
     outcome, reason = recorded(run)
     assert outcome == "PROMOTED"
@@ -698,14 +698,14 @@ def test_golden_requests_are_asked_again_before_a_promotion(deploy: Any):
 
 
 def test_a_fleet_that_answers_otherwise_than_before_traffic_goes_back(deploy: Any):
-    """It passed its rehearsal and all metrics are quiet."""
+    """The fleet passed its rehearsal, and all metrics are normal."""
     run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[False])
     assert recorded(run) == ("ROLLED_BACK", "golden requests, asked again: row 3 is NaN")
     assert aws.config == OLD
 
 
 def test_golden_requests_that_cannot_be_asked_again_are_no_evidence(deploy: Any):
-    """It is retried, and then the rollout is rolled back."""
+    """The call is retried, then the rollout is rolled back."""
     run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[None] * 7)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
@@ -714,7 +714,7 @@ def test_golden_requests_that_cannot_be_asked_again_are_no_evidence(deploy: Any)
 
 
 def test_in_the_bake_of_all_traffic_sagemaker_is_told_to_go_back(deploy: Any):
-    """The old fleet still waits there: the alarm takes the new one back, and the record says why."""
+    """The old fleet still exists: the alarm rolls back, and the record has the reason."""
     run, aws = deploy(AGAIN, updates=[NEW], again=[False], stage="full capacity", takes_back=True)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
@@ -729,7 +729,7 @@ def test_in_the_bake_of_all_traffic_sagemaker_is_told_to_go_back(deploy: Any):
 
 
 def test_an_alarm_that_was_deleted_by_hand_saves_no_fleet_that_answers_otherwise(deploy: Any):
-    """SageMaker let it take over; the machine takes it back without asking once more."""
+    """SageMaker promotes the fleet; the machine rolls it back without repeating the requests."""
     run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[False], stage="full capacity")
     assert recorded(run) == ("ROLLED_BACK", "golden requests, asked again: row 3 is NaN")
     assert (aws.config, asked_again(run)) == (OLD, 1)
@@ -745,7 +745,7 @@ def test_an_alarm_that_was_deleted_by_hand_saves_no_fleet_that_answers_otherwise
     ids=["both fleets answer", "nobody called", "all traffic"],
 )
 def test_in_the_bake_it_is_asked_once_calls_have_come_to_it_alone(deploy: Any, account: dict[str, Any], times: int):
-    """Else an answer might be of the old fleet, or golden requests would pass for calls."""
+    """Otherwise the old fleet might answer, or golden requests would count as calls."""
     run, _ = deploy(AGAIN, updates=[NEW, OLD], again=[True, True], **account)
     assert asked_again(run) == times
 
@@ -755,7 +755,7 @@ BODIES = "after 3 minutes: 7 of 9 captured answers had no readable numbers"
 
 
 def test_the_record_of_a_promotion_says_what_captures_have(deploy: Any):
-    """They are read while it bakes and at the end."""
+    """Captures are read during the bake and at the end."""
     run, _ = deploy(READ, updates=[NEW])
     outcome, reason = recorded(run)
     assert outcome == "PROMOTED"
@@ -763,7 +763,7 @@ def test_the_record_of_a_promotion_says_what_captures_have(deploy: Any):
 
 
 def test_answers_without_numbers_stop_a_rollout(deploy: Any):
-    """SageMaker is told by the alarm while it moves traffic, and the record has the sentence."""
+    """The alarm stops SageMaker's traffic shift, and the record has the reason."""
     run, _ = deploy(READ, updates=[NEW], unread=[True], takes_back=True)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
@@ -773,14 +773,14 @@ def test_answers_without_numbers_stop_a_rollout(deploy: Any):
 
 @pytest.mark.parametrize("unread", [[True], [False, True]], ids=["alarm deleted", "at the end"])
 def test_answers_without_numbers_are_not_promoted(deploy: Any, unread: list[bool | None]):
-    """SageMaker let the fleet take over: the machine rolls back."""
+    """SageMaker has promoted the fleet: the machine rolls back."""
     run, aws = deploy(READ, updates=[NEW, OLD], unread=unread)
     assert recorded(run) == ("ROLLED_BACK", f"stopped {BODIES}")
     assert aws.config == OLD
 
 
 def test_captures_that_cannot_be_read_stop_nothing(deploy: Any):
-    """The record says that they could not be."""
+    """The record reports that captures could not be read."""
     run, _ = deploy(READ, updates=[NEW], unread=[None] * 30)
     outcome, reason = recorded(run)
     assert outcome == "PROMOTED"
@@ -788,7 +788,7 @@ def test_captures_that_cannot_be_read_stop_nothing(deploy: Any):
 
 
 def test_synthetic_calls_are_sent_while_it_bakes(deploy: Any):
-    """Once a poll, to the endpoint itself; what they come to is for the alarms to judge."""
+    """Sent once per poll to the endpoint; alarms evaluate the calls."""
     synthetic = {"golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256}, "calls": 5}
     run, _ = deploy(PLAN | {"synthetic": synthetic}, updates=[NEW])
     sent = [a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "traffic"]
@@ -814,7 +814,7 @@ SHADOWED = PLAN | {
 
 
 def test_a_shadow_that_passes_goes_on_from_the_live_config(deploy: Any):
-    """To the config with the shadow, its bake, back, and from there the rollout; its config is gone."""
+    """Updates to the config with the shadow, bakes, updates back and starts the rollout; the shadow's config is deleted."""
     run, aws = deploy(SHADOWED, updates=[SHADOW, OLD, NEW])
     assert run.output["outcome"] == "PROMOTED"
     assert [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:updateEndpoint"] == [SHADOW, OLD, NEW]
@@ -835,7 +835,7 @@ def test_a_shadow_that_passes_goes_on_from_the_live_config(deploy: Any):
     ],
 )
 def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: list[Any], reason: str):
-    """The live model served all along; config and model of the candidate are gone."""
+    """The live model keeps serving; the candidate's config and model are deleted."""
     run, aws = deploy(
         SHADOWED, updates=[SHADOW, OLD], shadow=FakeAws(Exception, {}, updates=[]).shadow | {metric: points}
     )
@@ -859,7 +859,7 @@ def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: l
     ],
 )
 def test_a_shadow_is_compared_with_the_live_model(deploy: Any, account: dict[str, Any], reason: str):
-    """By what a new fleet is held to; the record has what was counted."""
+    """Uses the limits of a new fleet; the record has the counts."""
     run, aws = deploy(SHADOWED, updates=[SHADOW, OLD], **account)
     outcome, said = recorded(run)
     assert (outcome, aws.config, aws.lock) == ("REFUSED", OLD, "free")
@@ -876,7 +876,7 @@ def test_a_shadow_is_compared_with_the_live_model(deploy: Any, account: dict[str
 
 
 def test_a_shadow_without_limits_is_measured_by_nothing_else(deploy: Any):
-    """And what follows is compared from the time at which traffic moves."""
+    """The later comparison starts when traffic shifts."""
     shadow = SHADOWED["shadow"] | {"max_errors": -1, "max_latency": 0}
     run, _ = deploy(SHADOWED | {"shadow": shadow}, updates=[SHADOW, OLD, NEW])
     assert run.output["outcome"] == "PROMOTED"
@@ -888,7 +888,7 @@ def test_a_shadow_without_limits_is_measured_by_nothing_else(deploy: Any):
 
 
 def test_a_shadow_that_does_not_start_is_turned_down(deploy: Any):
-    """SageMaker went back by itself: there is nothing to end."""
+    """SageMaker has rolled back by itself, so nothing must be ended."""
     run, aws = deploy(SHADOWED, updates=[OLD])
     assert recorded(run) == ("REFUSED", "the candidate did not start as a shadow")
     assert aws.config == OLD
@@ -897,7 +897,7 @@ def test_a_shadow_that_does_not_start_is_turned_down(deploy: Any):
 
 
 def test_a_shadow_that_cannot_be_ended_keeps_what_it_uses(deploy: Any):
-    """The live model still serves beside it; nothing in use is deleted, and the next execution sees to it."""
+    """The live model serves beside it; resources in use stay, and the next execution deletes them."""
     run, aws = deploy(SHADOWED, updates=[SHADOW, SHADOW])
     assert recorded(run)[0] == "FAILED"
     assert "sagemaker:deleteModel" not in run.names()
@@ -908,7 +908,7 @@ def test_a_shadow_that_cannot_be_ended_keeps_what_it_uses(deploy: Any):
 
 
 def test_the_history_of_the_longest_rollout_fits(deploy: Any):
-    """Fewer than 25,000 events: every loop of the longest rollout at its most, five events a task at least.
+    """Counts every loop of the longest rollout at its maximum, with at least five events per task, below 25,000.
 
     See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     """
@@ -926,7 +926,7 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     reverting = looks * (task + 2 * other)
     rehearsing = (7200 // look) * (task + 2 * other)
     shadowing = 2 * looks * (task + 2 * other)  # to the config with the shadow, and back
-    rest = 40 * task + 30 * 2 * task  # each other state once, and what is deleted one by one
+    rest = 40 * task + 30 * 2 * task  # each other state once, and individual deletions
     assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + shadowing + bodies + rest < 25_000
     assert lock["MaxAttempts"] * lock["IntervalSeconds"] >= hold_seconds(28800) - lock["IntervalSeconds"]
 
@@ -935,7 +935,7 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
 def test_a_probation_begins_with_the_share_of_the_model_before(
     run_machine: Any, aws_error: type[Exception], share: float | None, expression: str
 ):
-    """The alarm of an earlier one goes first; where nothing of the model before is known, a point is allowed."""
+    """An earlier alarm is deleted first; without data of the previous model, one percentage point is allowed."""
     alarm = {"AlarmName": "demand-forecast-probation-errors", "Metrics": [{"Id": "errors"}, {"Id": "calls"}]}
     aws = FakeAws(aws_error, {**PLAN, "probation": 3600, "probation_alarm": alarm}, updates=[NEW])
     aws.allowed = share
@@ -947,7 +947,7 @@ def test_a_probation_begins_with_the_share_of_the_model_before(
     counted = rf"IF\(errors >= 5 AND errors > {expression} \* calls, EPOCH\(calls\) >= (\d+), 0\)"
     (since,) = map(int, re.fullmatch(counted, put["Metrics"][2]["Expression"]).groups())
     at = next(a["Payload"]["now"] for name, a in run.calls if name == "lambda:invoke" and "share" in a["Payload"])
-    # periods begin with a minute; the first one after the promotion counts
+    # periods start at full minutes; the first one after the promotion counts
     assert since % 60 == 0
     assert 0 <= since - datetime.fromisoformat(at).timestamp() < 120
     assert f"on more than {100 * float(expression):g} % of the calls" in put["AlarmDescription"]
@@ -955,7 +955,7 @@ def test_a_probation_begins_with_the_share_of_the_model_before(
 
 
 def test_a_promotion_is_recorded_without_the_alarm_of_its_probation(run_machine: Any, aws_error: type[Exception]):
-    """Its record says so."""
+    """The record reports the missing alarm."""
     alarm = {"AlarmName": "demand-forecast-probation-errors", "Metrics": []}
     aws = FakeAws(aws_error, {**PLAN, "alarms": [], "probation": 3600, "probation_alarm": alarm}, updates=[NEW])
     aws.fail = {"cloudwatch:putMetricAlarm": [("CloudWatch.LimitExceeded", "too many alarms")] * 9}

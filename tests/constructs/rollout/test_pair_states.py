@@ -1,4 +1,4 @@
-"""The states that compare a shadow's answers: what is shown against it, too few pairs, and what cannot be read."""
+"""The states that compare a shadow's answers: significant differences, too few pairs, unreadable captures."""
 
 from mlops_constructs._state_machine import successors
 from mlops_constructs.rollout.pair_states import pair_states
@@ -7,13 +7,13 @@ FIRST, STATES = pair_states(answers_arn="arn:answers", partition="aws")
 
 
 def test_every_state_leads_out() -> None:
-    """To a shadow that passed, to its end, or to one that could not be evaluated."""
+    """They lead to a passed shadow, to its end, or to a shadow that could not be evaluated."""
     reached = {name for state in STATES.values() for name in successors(state)}
     assert reached == {"ShadowPassed", "EndShadow", "ShadowUnknown"} | set(STATES) - {FIRST}
 
 
 def test_only_enough_pairs_that_show_nothing_pass() -> None:
-    """No evidence is not success."""
+    """Missing evidence is not success."""
     assert [name for name, state in STATES.items() if "ShadowPassed" in successors(state)] == [
         "HasPairs",
         "PairsPassed",

@@ -1,4 +1,4 @@
-"""What the Deploy machine learns from Service Quotas, run page by page."""
+"""The Deploy machine's requests to Service Quotas, page by page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,13 +33,13 @@ MACHINE: dict[str, Any] = {
 
 
 class Quotas:
-    """Gives the pages in turn, or fails."""
+    """Returns the pages in turn, or fails."""
 
     def __init__(self, pages: list[Mapping[str, Any]] | Exception) -> None:
         self.pages, self.asked = pages, list[dict[str, Any]]()
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Answer a call."""
+        """Respond to a call."""
         assert name == "servicequotas:listServiceQuotas"
         self.asked.append(arguments)
         if isinstance(self.pages, Exception):
@@ -48,12 +48,12 @@ class Quotas:
 
 
 def test_its_calls_are_ones_that_aws_takes() -> None:
-    """By botocore's model."""
+    """Calls match botocore's model."""
     assert check_machine(MACHINE) == []
 
 
 def test_it_reads_until_every_type_is_found(run_machine: Any) -> None:
-    """The rest of hundreds of quotas is left unread."""
+    """Skips the remaining hundreds of quotas."""
     account = Quotas(list(PAGES))
     run = run_machine(MACHINE, {"reason": "approval"}, account)
 
@@ -63,13 +63,13 @@ def test_it_reads_until_every_type_is_found(run_machine: Any) -> None:
 
 
 def test_a_type_that_is_not_listed_is_not_known(run_machine: Any) -> None:
-    """The last page ends it."""
+    """Stops at the last page."""
     run = run_machine(MACHINE, {"reason": "spec"}, Quotas([{"Quotas": []}]))
     assert run.output == UNASKED
 
 
 def test_a_way_back_asks_nothing(run_machine: Any) -> None:
-    """It is never held to a quota."""
+    """A rollback is not limited by quotas."""
     account = Quotas(list(PAGES))
     assert run_machine(MACHINE, {"reason": "rollback"}, account).output == UNASKED
     assert account.asked == []
@@ -81,7 +81,7 @@ def test_a_way_back_asks_nothing(run_machine: Any) -> None:
 def test_what_cannot_be_read_is_named_and_stops_nothing(
     run_machine: Any, aws_error: type[Exception], error: str, calls: int
 ) -> None:
-    """A right that is missing is asked for once; what may pass is tried again."""
+    """Missing permissions are not retried; transient errors are."""
     account = Quotas(aws_error(error, "no"))
     assert run_machine(MACHINE, {"reason": "approval"}, account).output == {"instances": {}, "unread": error}
     assert len(account.asked) == calls

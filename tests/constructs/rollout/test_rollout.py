@@ -32,7 +32,7 @@ from mlops_runtime.rollout.definition_hash import hashed_machines
 
 
 def test_the_machine_is_logged_without_payloads_traced_and_encrypted(demand: Any):
-    """All events are logged, none with data; the unit's key encrypts what Step Functions keeps."""
+    """All events are logged without data; the unit's key encrypts the machine's data."""
     machine = demand.one("AWS::StepFunctions::StateMachine", "RolloutDeploy")
     assert machine["LoggingConfiguration"]["Level"] == "ALL"
     assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
@@ -41,13 +41,13 @@ def test_the_machine_is_logged_without_payloads_traced_and_encrypted(demand: Any
 
 
 def test_the_machines_of_the_template_call_aws_as_it_is(demand: Any):
-    """No state machine of the template has a task that AWS would refuse."""
+    """AWS accepts every task of every machine in the template."""
     assert len(machine_definitions(demand.template)) == 2
     assert machine_findings(demand.template) == []
 
 
 def test_the_machine_gives_the_hash_of_its_own_definition(demand: Any, define: Callable[..., Any]):
-    """Anybody computes it again from the template: the same for the same machine, another for a machine that was changed."""
+    """The hash can be computed from the template: equal for the same machine, different for a changed one."""
     (machine,) = hashed_machines(demand.template)
     (same,) = hashed_machines(define().template)
     longer = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(7))
@@ -58,7 +58,7 @@ def test_the_machine_gives_the_hash_of_its_own_definition(demand: Any, define: C
 
 
 def test_the_hash_is_of_what_the_template_has_where_the_unit_is_of_another_stack():
-    """References between stacks are known last."""
+    """References between stacks are resolved last."""
     app = cdk.App()
     unit = BusinessUnit(cdk.Stack(app, "Unit"), "Unit", name="demand")
     stack = cdk.Stack(app, "Serving")
@@ -77,7 +77,7 @@ def test_the_hash_is_of_what_the_template_has_where_the_unit_is_of_another_stack
 
 
 def test_only_changes_of_the_approval_reach_the_guard(demand: Any):
-    """Recording writes to the package: without the filter it would start the machine again."""
+    """Recording updates the package, which would start the machine again without the filter."""
     pattern = demand.one("AWS::Events::Rule", "RolloutApprovals")["EventPattern"]
     assert pattern["source"] == ["aws.sagemaker"]
     assert pattern["detail"] == {
@@ -88,7 +88,7 @@ def test_only_changes_of_the_approval_reach_the_guard(demand: Any):
 
 
 def test_no_rule_starts_a_machine(demand: Any):
-    """Every rule feeds a queue, the monitor's function or a topic, with dead letters."""
+    """Every rule targets a queue, the monitor's function or a topic, with dead letters."""
     for rule in demand.resources("AWS::Events::Rule").values():
         for target in rule["Targets"]:
             assert "DeadLetterConfig" in target
@@ -98,7 +98,7 @@ def test_no_rule_starts_a_machine(demand: Any):
 
 
 def test_the_spec_says_how_and_never_which_model(demand: Any):
-    """There is no model, config or endpoint in the template; the spec is one JSON text."""
+    """The template contains no model, config or endpoint; the spec is one JSON string."""
     types = {resource["Type"] for resource in demand.template["Resources"].values()}
     assert not types & {"AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig", "AWS::SageMaker::Endpoint"}
     spec = demand.one("Custom::MLOpsServingSpec", "Spec")["Spec"]
@@ -110,7 +110,7 @@ def test_the_spec_says_how_and_never_which_model(demand: Any):
 
 
 def test_models_are_created_isolated_in_the_units_network_only(demand: Any):
-    """The machine's role creates nothing outside subnets, isolation, key and instance type of the spec."""
+    """The machine's role can only create with the spec's subnets, isolation, key and instance type."""
     statements = {s["Action"]: s for s in demand.statements("RolloutDeployRole") if isinstance(s["Action"], str)}
     model = statements["sagemaker:CreateModel"]["Condition"]
     assert model["Bool"] == {"sagemaker:NetworkIsolation": "true"}
@@ -128,7 +128,7 @@ def test_one_role_is_passed_to_sagemaker_alone(demand: Any):
 
 
 def test_nobody_in_the_rollout_may_approve(demand: Any):
-    """What deploys cannot approve what it deploys."""
+    """Roles that deploy cannot approve."""
     actions = {
         a
         for s in demand.statements("Rollout")
@@ -139,7 +139,7 @@ def test_nobody_in_the_rollout_may_approve(demand: Any):
 
 
 def test_a_person_may_be_allowed_to_deploy(define: Callable[..., Any]):
-    """grant_deploy starts one machine, and takes back what it does."""
+    """grant_deploy can start one machine, and undo its changes."""
     made = define()
     user = iam.User(made.stack, "User")
     made.endpoint.rollout.grant_deploy(user)
@@ -151,7 +151,7 @@ def test_a_person_may_be_allowed_to_deploy(define: Callable[..., Any]):
 
 
 def test_a_person_may_be_allowed_to_read(define: Callable[..., Any]):
-    """grant_read changes nothing, and finds units where it is asked to."""
+    """grant_read changes nothing, and optionally lists units."""
     made = define()
     user = iam.User(made.stack, "User")
     made.endpoint.rollout.grant_read(user, below="mlops/demand")
@@ -172,7 +172,7 @@ def test_a_person_may_be_allowed_to_read(define: Callable[..., Any]):
     ],
 )
 def test_fails_when_the_target_cannot_do_the_policy(define: Callable[..., Any], policy: RolloutPolicy, message: str):
-    """What SageMaker would not do as declared is an error at synth."""
+    """Rejects at synthesis what SageMaker would not do as declared."""
     with pytest.raises(ValidationError, match=message):
         define(endpoint={"rollout": policy})
 
@@ -188,32 +188,32 @@ def test_fails_for_a_tolerance_without_capture(define: Callable[..., Any]):
 
 
 def test_an_execution_that_died_reaches_the_guard(demand: Any):
-    """Stopped, timed out or failed: the guard reads again whether it still holds the lock."""
+    """After a stop, timeout or failure the guard checks whether the execution still holds the lock."""
     pattern = demand.one("AWS::Events::Rule", "RolloutEnded")["EventPattern"]
     assert pattern["source"] == ["aws.states"]
     assert pattern["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
 
 
 def test_preflight_knows_freeze_pause_and_approvers(demand: Any):
-    """The environment of the unit's automation and of the registry's rule, and the right to read the unit's row."""
+    """Has the environment of the unit's automation and the registry's rule, and may read the unit's row."""
     variables = demand.one("AWS::Lambda::Function", "RolloutPreflight")["Environment"]["Variables"]
     assert {"UNIT", "AUTOMATION_TABLE", "FREEZE", "APPROVAL"} <= set(variables)
 
 
 def test_the_command_finds_the_endpoint(demand: Any):
-    """One parameter says where table and machine are."""
+    """One parameter names table and machine."""
     entry = demand.one("AWS::SSM::Parameter", "EndpointRolloutEntry")
     assert entry["Name"] == "/mlops/demand/endpoint/demand-forecast"
 
 
 def test_the_entry_says_that_a_monitor_is_defined(demand: Any):
-    """So that the console tells a model that was not decided on yet from one that nothing watches."""
+    """The console tells an undecided model from one without a monitor."""
     entry = demand.one("AWS::SSM::Parameter", "EndpointRolloutEntry")
     assert '"is_monitored":true' in json.dumps(entry["Value"]).replace("\\", "")
 
 
 def test_alarms_of_a_probation_reach_the_guard(define: Callable[..., Any]):
-    """Their changes to ALARM feed the same queue; the guard and the spec know them by name."""
+    """Changes to ALARM reach the same queue; guard and spec have the alarm names."""
     arn = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:refunds"
     watch = cloudwatch.Alarm.from_alarm_arn(cdk.Stack(), "Refunds", arn)
     checks = RolloutChecks(probation=cdk.Duration.hours(1), probation_alarms=[watch])
@@ -226,14 +226,14 @@ def test_alarms_of_a_probation_reach_the_guard(define: Callable[..., Any]):
 
 
 def test_without_a_probation_no_alarm_reaches_the_guard(demand: Any):
-    """There is no rule and no name."""
+    """Has no rule and no names."""
     assert [name for name in demand.resources("AWS::Events::Rule") if "Probation" in name] == []
     variables = demand.one("AWS::Lambda::Function", "RolloutGuard")["Environment"]["Variables"]
     assert variables["PROBATION_ALARMS"] == ""
 
 
 def test_the_machines_policies_have_room(define: Callable[..., Any], tmp_path: Path):
-    """With every check: a quarter of each is left for what comes, and a role may have ten."""
+    """With every check a quarter of each policy remains free, and a role may have ten."""
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "{\\"instances\\": [{\\"x\\": 1}]}", "rows": 1}\n')
     checks = RolloutChecks(
@@ -254,7 +254,7 @@ def test_the_machines_policies_have_room(define: Callable[..., Any], tmp_path: P
 
 
 def test_golden_requests_make_a_rehearsal(define: Callable[..., Any], tmp_path: Path):
-    """The machine may call the function, the spec names the asset by its hash, and it has the states."""
+    """The machine may call the function, the spec names the asset by its hash, and the states exist."""
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "{\\"instances\\": [{\\"x\\": 1}]}", "rows": 1}\n')
     golden = GoldenRequests.from_file(path)
@@ -264,7 +264,7 @@ def test_golden_requests_make_a_rehearsal(define: Callable[..., Any], tmp_path: 
     assert "Synthesize" in machine["States"]
     spec = made.one("Custom::MLOpsServingSpec", "Spec")["Spec"]
     assert golden.sha256 in json.dumps(spec)
-    assert "-golden-????????:log-stream:*" in json.dumps(made.template)  # the rehearsal's container says what it does
+    assert "-golden-????????:log-stream:*" in json.dumps(made.template)  # log streams of the rehearsal
 
 
 def _policies(stack: cdk.Stack) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def _policies(stack: cdk.Stack) -> dict[str, Any]:
 
 
 def test_the_registry_is_asked_for_every_image_once(demand: Any):
-    """The endpoint's and the training's image are one: one name, one right, one endpoint of the network, one warning."""
+    """Endpoint and training share an image: one name, one permission, one interface endpoint, one warning."""
     resource = demand.one("Custom::MLOpsServingSpec", "Spec")
     (image,) = resource["Images"]
     text = "".join(part if isinstance(part, str) else "TOKEN" for part in image["Fn::Join"][1])
@@ -289,7 +289,7 @@ def test_the_registry_is_asked_for_every_image_once(demand: Any):
 
 
 def test_a_placeholder_digest_warns_with_the_commands():
-    """Synthesis goes on, since the embedded cloud runs it; an account's registry never has it."""
+    """Synthesis continues, since the embedded cloud runs it; no real registry has it."""
     app = cdk.App()
     stack = cdk.Stack(app, "Stack")
     unit = BusinessUnit(stack, "Unit", name="pilot")
@@ -307,7 +307,7 @@ def test_a_placeholder_digest_warns_with_the_commands():
 
 
 def test_an_image_that_the_cdk_builds_is_not_asked_for(tmp_path: Path):
-    """It is pushed before the stack is deployed."""
+    """The image is pushed before the stack is deployed."""
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     stack = cdk.Stack(cdk.App(), "Stack")
     unit = BusinessUnit(stack, "Unit", name="pilot")

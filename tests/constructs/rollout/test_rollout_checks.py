@@ -1,7 +1,4 @@
-"""Golden requests as a file: what is refused at synth, what the spec carries, what the function may do.
-
-What a rollout must pass: values and limits.
-"""
+"""Rollout checks: limits, and golden requests as a file, with their validation, spec and permissions."""
 
 import hashlib
 from dataclasses import FrozenInstanceError
@@ -60,7 +57,7 @@ def statements(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_the_spec_names_the_file_by_its_bytes(file: Path):
-    """The hash is known at synth; the asset lies under it, and nothing else goes into its name."""
+    """The hash is known at synthesis; it alone names the asset."""
     template, spec = synthesized(file)
     assert spec.sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert (spec.max_deviation, spec.max_latency_ms, spec.max_slowdown) == (0.5, 250, 3)
@@ -74,7 +71,7 @@ def test_the_spec_names_the_file_by_its_bytes(file: Path):
 
 
 def test_limits_are_optional(file: Path):
-    """Without them nothing is compared and any time is right; the value is frozen."""
+    """Without limits nothing is compared and any latency passes; the value is frozen."""
     golden = GoldenRequests.from_file(str(file))
     spec = golden.bind(cdk.Stack(cdk.App(), "Demand"))
     assert (spec.max_deviation, spec.max_latency_ms, spec.max_slowdown) == (None, None, None)
@@ -83,7 +80,7 @@ def test_limits_are_optional(file: Path):
 
 
 def test_the_function_calls_the_endpoint_and_its_rehearsals_alone(template: dict[str, Any]):
-    """And reads one object, and writes what it announces."""
+    """It also reads one object, and writes its announcement."""
     allowed = statements(template)
     assert allowed["s3:PutObject"]["Resource"]["Fn::Join"][1][-1] == "/synthetic/demand-forecast/*"
     resources = [r["Fn::Join"][1][-1] for r in allowed["sagemaker:InvokeEndpoint"]["Resource"]]
@@ -96,14 +93,14 @@ def test_the_function_calls_the_endpoint_and_its_rehearsals_alone(template: dict
 
 
 def test_a_check_may_take_as_long_as_a_function_may(template: dict[str, Any]):
-    """A hundred requests and their rows are sent one after the other."""
+    """Sends a hundred requests and their rows one after the other."""
     functions = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Lambda::Function"]
     (function,) = (f for f in functions if "Golden requests" in f.get("Description", ""))
     assert function["Timeout"] == 900
 
 
 def test_fails_for_a_file_with_mistakes(tmp_path: Path):
-    """Every problem at once, each with its line, beside those of the limits."""
+    """Reports every problem with its line, together with those of the limits."""
     path = tmp_path / "golden.jsonl"
     path.write_bytes(
         CONTENT + b'{"name": "typical", "body": "1\\n2\\n", "rows": 3, "content_type": "text/csv"}\n{"nam": 1}\n'
@@ -123,7 +120,7 @@ def test_fails_for_a_file_with_mistakes(tmp_path: Path):
 
 
 def test_fails_for_a_file_that_is_not_there(tmp_path: Path):
-    """With its path."""
+    """The error has the path."""
     with pytest.raises(ValidationError, match=r"path must be a readable file, got '.*none.jsonl': No such file"):
         GoldenRequests.from_file(tmp_path / "none.jsonl")
 
@@ -151,13 +148,13 @@ def alarms(count: int) -> list[cloudwatch.Alarm]:
     ],
 )
 def test_fails_when_a_check_cannot_work(arguments: dict[str, Any], message: str):
-    """Each limit is named with the value got."""
+    """Errors name each limit with the value."""
     with pytest.raises(ValidationError, match=message):
         RolloutChecks(**arguments)
 
 
 def test_fails_with_more_alarms_than_a_deployment_takes():
-    """SageMaker takes ten, those of the new fleet among them."""
+    """SageMaker accepts ten, including those of the new fleet."""
     assert len(RolloutChecks(alarms=alarms(7)).alarms) == 7
     with pytest.raises(
         ValidationError,
@@ -167,7 +164,7 @@ def test_fails_with_more_alarms_than_a_deployment_takes():
 
 
 def test_fails_when_alarms_have_no_probation_to_watch():
-    """They would take nothing back."""
+    """Such alarms could not roll back."""
     with pytest.raises(ValidationError, match="got 1 alarms and no probation; give probation"):
         RolloutChecks(probation_alarms=alarms(1))
 
@@ -175,7 +172,7 @@ def test_fails_when_alarms_have_no_probation_to_watch():
 @pytest.mark.parametrize("ratio", [None, 1.5])
 @pytest.mark.parametrize("metrics", [(), (RULE, RULE)])
 def test_counts_the_alarms_that_the_rollout_makes(ratio: float | None, metrics: tuple[MetricRule, ...]):
-    """The number that is checked at synth is the number that is made at run time."""
+    """The number checked at synthesis equals the number created at run time."""
     checks = RolloutChecks(max_latency=cdk.Duration.millis(100), max_latency_ratio=ratio, metrics=metrics)
     spec = RolloutSpec(
         kind="ALL_AT_ONCE", bake=60, maximum=3600, max_latency_ms=100, max_latency_ratio=ratio, metrics=metrics
@@ -184,14 +181,14 @@ def test_counts_the_alarms_that_the_rollout_makes(ratio: float | None, metrics: 
 
 
 def test_fails_with_every_problem_of_a_shadow():
-    """Percent, bake and instances."""
+    """Checks percent, bake and instances."""
     with pytest.raises(ValidationError) as error:
         ShadowTraffic(percent=0, bake=cdk.Duration.minutes(1), instance_count=0)
     assert len(error.value.problems) == 3
 
 
 def test_a_tolerance_reaches_the_spec():
-    """With what the unit declares, and a share that may change."""
+    """The spec has the unit's declaration, and a share that may differ."""
     shadow = ShadowTraffic(percent=10, bake=cdk.Duration.hours(1), tolerance=Tolerance(relative=0.1, absolute=2))
     tolerance = shadow.to_spec().tolerance
     assert tolerance is not None
@@ -199,7 +196,7 @@ def test_a_tolerance_reaches_the_spec():
 
 
 def test_fails_with_every_problem_of_a_tolerance():
-    """All at once."""
+    """Reports all at once."""
     with pytest.raises(ValidationError) as caught:
         Tolerance(relative=-1, absolute=-1, max_changed=0)
     assert [problem.split()[0] for problem in caught.value.problems] == ["relative", "absolute", "max_changed"]

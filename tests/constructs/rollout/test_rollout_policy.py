@@ -1,4 +1,4 @@
-"""Rollout policies: values, limits, and what a target makes of them."""
+"""Rollout policies: values, limits, and rendering for a target."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def alarm(scope: cdk.Stack, name: str) -> cloudwatch.Alarm:
 
 
 def test_a_canary_becomes_a_spec():
-    """Times are seconds, and the maximum has an hour more than the bakes."""
+    """Times are in seconds, and the maximum is one hour longer than the bakes."""
     checks = RolloutChecks(max_latency=cdk.Duration.millis(250))
     policy = RolloutPolicy.canary(percent=50, bake=MINUTES(10), checks=checks)
     assert policy.to_spec() == RolloutSpec(
@@ -30,13 +30,13 @@ def test_a_canary_becomes_a_spec():
 
 
 def test_a_longest_bake_lengthens_the_maximum():
-    """The rollout has an hour more than the longest bakes."""
+    """The maximum is one hour longer than the longest bakes."""
     spec = RolloutPolicy.canary(percent=50, bake=MINUTES(10), max_bake=MINUTES(60)).to_spec()
     assert (spec.bake, spec.max_bake, spec.maximum) == (600, 3600, 3600 + 2 * 3600)
 
 
 def test_every_check_reaches_the_spec():
-    """What is declared is what the machine and its functions read."""
+    """The machine and its functions read the declared values."""
     stack = cdk.Stack()
     rule = MetricRule(namespace="Shop", metric="Refunds", threshold=5)
     checks = RolloutChecks(
@@ -59,7 +59,7 @@ def test_every_check_reaches_the_spec():
 
 
 def test_all_at_once_bakes_not_and_needs_no_evidence():
-    """The plainest policy waits for nothing."""
+    """The simplest policy waits for nothing."""
     spec = RolloutPolicy.all_at_once().to_spec()
     assert (spec.kind, spec.bake, spec.min_invocations, spec.percent) == ("ALL_AT_ONCE", 0, 0, None)
 
@@ -73,7 +73,7 @@ def test_all_at_once_bakes_not_and_needs_no_evidence():
     ],
 )
 def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, steps: int):
-    """Every policy that can be declared is one that the function of the serving spec accepts."""
+    """The function of the serving spec accepts every policy that can be declared."""
     assert (policy.kind, policy.steps) == (kind, steps)
     assert waits(policy.to_spec(), 20) < policy.max_execution_time.to_seconds()
 
@@ -97,7 +97,7 @@ def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, s
     ],
 )
 def test_fails_when_aws_would_ignore_or_refuse(arguments: dict[str, object], message: str):
-    """Each limit is named with the value got."""
+    """Errors name each limit with the value."""
     with pytest.raises(ValidationError, match=message):
         RolloutPolicy.canary(**{"percent": 50, "bake": MINUTES(10), **arguments})  # type: ignore[arg-type]  # parametrised
 
@@ -128,7 +128,7 @@ def test_fails_when_a_step_has_a_size_that_sagemaker_refuses(make: Callable[[], 
     ],
 )
 def test_fails_when_something_is_watched_without_a_bake(checks: RolloutChecks):
-    """All at once without a bake would look for what had no time to come."""
+    """Shifting all at once without a bake leaves no time for alarms."""
     with pytest.raises(ValidationError, match="bake must be at least one alarm period"):
         RolloutPolicy.all_at_once(checks=checks)
 

@@ -1,9 +1,4 @@
-"""The states of the clean-up as a graph: none of them can keep the lock from being released.
-
-What an execution that died has left: judged, taken back or removed, by the machine run against a fake AWS.
-
-What SageMaker makes of a policy.
-"""
+"""SageMaker as a rollout target: clean-up, recovery from dead executions, and rendering of policies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +35,7 @@ BAKE = cdk.Duration.minutes(5)
 
 
 def test_every_state_is_reached_and_all_end_with_the_next():
-    """There is no other way out, and no state that fails."""
+    """There is no other exit and no failing state."""
     seen, left = set[str](), [FIRST]
     while left:
         name = left.pop()
@@ -52,7 +47,7 @@ def test_every_state_is_reached_and_all_end_with_the_next():
 
 
 def test_what_cannot_be_deleted_is_passed_over():
-    """Success and failure of each deletion lead to the same place."""
+    """Success and failure of each deletion lead to the same state."""
     deletions = [(name, state) for name, state in tasks({"States": STATES}) if ":delete" in state["Resource"]]
     assert len(deletions) == 5
     for name, state in deletions:
@@ -61,7 +56,7 @@ def test_what_cannot_be_deleted_is_passed_over():
 
 
 def test_one_thing_that_breaks_off_a_round_ends_no_execution():
-    """Rounds over versions and rehearsals go on as if they had ended."""
+    """Loops over versions and rehearsals continue as if completed."""
     rounds = [state for state in STATES.values() if state["Type"] == "Map"]
     assert rounds != []
     for state in rounds:
@@ -69,7 +64,7 @@ def test_one_thing_that_breaks_off_a_round_ends_no_execution():
 
 
 def test_what_serves_is_never_deleted():
-    """The endpoint goes only where nothing was promoted and it was this execution's to make, or a first one that failed."""
+    """The endpoint is deleted only if nothing was promoted and this execution created it, or if a first one failed."""
     (choice,) = STATES["IsEndpointUnused"]["Choices"]
     for part in ("$outcome != 'PROMOTED'", "$applied", "$orphan", "$plan.action in ['create', 'discard']"):
         assert part in choice["Condition"]
@@ -91,7 +86,7 @@ def recover(run_machine: Any, aws_error: type[Exception]) -> Callable[..., tuple
 
 
 def test_a_candidate_with_evidence_stays(recover: Any):
-    """Nothing is made and nothing updated: alarms are looked at, calls are counted."""
+    """Creates and updates nothing: checks alarms and counts calls."""
     run, aws = recover(PLAN | LEFT)
     assert recorded(run)[0] == "PROMOTED"
     assert aws.config == NEW
@@ -105,7 +100,7 @@ def test_a_candidate_with_evidence_stays(recover: Any):
     ("account", "why"), [({"invocations": 3}, "served 3"), ({"ringing": ["unit-errors"]}, "unit-errors")]
 )
 def test_a_candidate_without_evidence_goes_back(recover: Any, account: dict[str, Any], why: str):
-    """To what is recorded as live; its version is deleted."""
+    """Rolls back to the recorded live config and deletes the version."""
     run, aws = recover(PLAN | LEFT, **account)
     outcome, reason = recorded(run)
     assert (outcome, aws.config) == ("ROLLED_BACK", OLD)
@@ -115,7 +110,7 @@ def test_a_candidate_without_evidence_goes_back(recover: Any, account: dict[str,
 
 
 def test_a_candidate_that_cannot_be_judged_goes_back_at_once(recover: Any):
-    """Without a look at anything."""
+    """Rolls back without reading alarms or counts."""
     run, aws = recover(PLAN | LEFT | {"action": "revert", "reason": "the alarms are gone"})
     assert recorded(run) == ("ROLLED_BACK", "the alarms are gone")
     assert aws.config == OLD
@@ -123,7 +118,7 @@ def test_a_candidate_that_cannot_be_judged_goes_back_at_once(recover: Any):
 
 
 def test_a_first_endpoint_that_failed_is_deleted(recover: Any):
-    """And recorded as the failure that it is."""
+    """It is recorded as a failure."""
     plan = CREATE | {"action": "discard", "config_name": None, "reason": "the first endpoint failed"}
     run, _ = recover(plan)
     assert recorded(run) == ("FAILED", "the first endpoint failed")
@@ -131,7 +126,7 @@ def test_a_first_endpoint_that_failed_is_deleted(recover: Any):
 
 
 def test_an_approval_removes_it_first_and_makes_it_anew(recover: Any, aws_error: type[Exception]):
-    """Once it is gone, which only the endpoint itself says."""
+    """The endpoint is created again once DescribeEndpoint shows it is deleted."""
     gone = [("SageMaker.SageMakerException", 'Could not find endpoint "demand-forecast".')] * 4
     run, _ = recover(
         CREATE | {"remove": NAME}, request=REQUEST, updates=[NEW], fail={"sagemaker:describeEndpoint": gone}
@@ -142,7 +137,7 @@ def test_an_approval_removes_it_first_and_makes_it_anew(recover: Any, aws_error:
 
 
 def test_one_that_cannot_be_deleted_is_given_up():
-    """After a quarter of an hour; nothing is made."""
+    """Stops after 15 minutes and creates nothing."""
     _, states = recovery_states(endpoint_name=NAME, next_state="CreateModel", partition="aws")
     (late,) = states["IsRemovedLate"]["Choices"]
     assert (late["Condition"], late["Next"]) == ("{% $toMillis($now()) > $deadline %}", "RemovalFailed")
@@ -151,7 +146,7 @@ def test_one_that_cannot_be_deleted_is_given_up():
 
 
 def test_scaling_that_the_dead_one_took_back_is_registered_again(recover: Any):
-    """Also where nothing else is to be done."""
+    """Applies even without other steps."""
     target = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{NAME}/variant/AllTraffic",
@@ -165,7 +160,7 @@ def test_scaling_that_the_dead_one_took_back_is_registered_again(recover: Any):
 
 
 def test_what_nobody_left_begins_where_it_always_did():
-    """Every other plan goes on as if there were no recoveries."""
+    """Other plans run as if there were no recovery."""
     first, states = recovery_states(endpoint_name=NAME, next_state="CreateModel", partition="aws")
     assert states[first]["Default"] == "CreateModel"
 
@@ -179,18 +174,18 @@ def target(count: int) -> SageMakerTarget:
     ("count", "percent", "effective"), [(2, 50, 50.0), (3, 50, 33.3), (10, 25, 20.0), (1, 50, 0.0)]
 )
 def test_a_canary_is_whole_instances(count: int, percent: int, effective: float):
-    """SageMaker moves a slice of the new fleet's instances."""
+    """SageMaker shifts whole instances of the new fleet."""
     assert RolloutPolicy.canary(percent=percent, bake=BAKE).effective_percent(target(count)) == effective
 
 
 def test_all_at_once_moves_all():
-    """Without steps everything moves."""
+    """Shifts everything in one step."""
     assert RolloutPolicy.all_at_once().effective_percent(target(3)) == 100.0
 
 
 @given(st.integers(1, 50), st.integers(1, 200))
 def test_the_count_that_an_error_names_is_the_smallest_that_works(percent: int, count: int):
-    """With the named count the canary has an instance, with one fewer it has none."""
+    """With the named count the canary has an instance, with one fewer none."""
     policy = RolloutPolicy.canary(percent=percent, bake=BAKE)
     problems = target(count).problems(policy)
     assert bool(problems) == (count * percent < 100)
@@ -211,7 +206,7 @@ def test_executes_steps_of_whole_instances(policy: RolloutPolicy):
 
 
 def test_refuses_a_longer_bake_than_sagemaker_waits():
-    """Its waits have at most an hour."""
+    """SageMaker waits at most one hour."""
     policy = RolloutPolicy.canary(percent=50, bake=BAKE, max_bake=cdk.Duration.minutes(90))
     (problem,) = target(2).problems(policy)
     assert problem == "max_bake must be at most 3600 s on SageMaker, got 5400 s; shorten it"
@@ -231,7 +226,7 @@ def test_fails_when_whole_instances_need_more_steps_than_there_is_time():
     "policy", [RolloutPolicy.canary(percent=50, bake=BAKE), RolloutPolicy.rolling(batch_percent=20, bake=BAKE)]
 )
 def test_refuses_by_name_what_a_serverless_endpoint_cannot(policy: RolloutPolicy):
-    """SageMaker would shift all at once without saying so."""
+    """SageMaker would silently shift all at once."""
     (problem,) = target(0).problems(policy)
     assert problem == (
         f"rollout must be ALL_AT_ONCE on a serverless endpoint, which has no instances to move in steps, got "
@@ -241,7 +236,7 @@ def test_refuses_by_name_what_a_serverless_endpoint_cannot(policy: RolloutPolicy
 
 
 def test_a_shadow_takes_its_bake_and_two_updates():
-    """The lock is held as long as it may take."""
+    """The lock covers the whole duration."""
     shadow = ShadowTraffic(percent=10, bake=BAKE)
     policy = RolloutPolicy.canary(percent=50, bake=BAKE, checks=RolloutChecks(shadow=shadow))
     assert target(2).problems(policy) == []
@@ -249,5 +244,5 @@ def test_a_shadow_takes_its_bake_and_two_updates():
 
 
 def test_what_cannot_be_recorded_stays():
-    """The next execution accepts what was judged under SageMaker's watch."""
+    """The next execution accepts what SageMaker's alarms have evaluated."""
     assert target(2).unrecorded(next_state="Unlock", partition="aws") == ("Unlock", {})

@@ -1,4 +1,4 @@
-"""States that register and deregister scaling: their calls against AWS's API, and what they do when run."""
+"""States that register and deregister scaling: their calls against AWS's API, and their behavior."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +34,7 @@ NOTHING: dict[str, Any] = {key: [] for key in SCALING}
 
 
 def machine(first: str, states: dict[str, State]) -> dict[str, Any]:
-    """A machine of these states alone, which tells what is in its variables."""
+    """A machine of these states only, which outputs its variables."""
     told = "{% {'failure': $scaling_failure & '', 'caught': $caught & ''} %}"
     return {
         "QueryLanguage": "JSONata",
@@ -60,7 +60,7 @@ MACHINES = {"register": REGISTER, "deregister": DEREGISTER}
 
 @pytest.fixture
 def run(run_machine: Any, aws_error: type[Exception]) -> Callable[..., Any]:
-    """Run a machine against an account in which ``existing`` targets are registered and ``fails`` calls fail."""
+    """Run a machine on an account with ``existing`` targets in which ``fails`` calls fail."""
 
     def start(
         definition: dict[str, Any],
@@ -92,7 +92,7 @@ def test_every_call_is_one_that_aws_takes(name: str):
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_every_task_has_retry_catch_and_timeout(name: str):
-    """A task without one of the three could hang or end the execution without a record."""
+    """A task without one of them could hang, or end the execution without a record."""
     found = list(tasks(MACHINES[name]))
     assert found
     for task_name, state in found:
@@ -102,7 +102,7 @@ def test_every_task_has_retry_catch_and_timeout(name: str):
 
 
 def test_variables_inside_a_map_have_names_of_their_own():
-    """Nothing inside sets a variable that the machine uses outside."""
+    """States in a Map set no variable that the machine uses outside."""
     for definition in MACHINES.values():
         for state in definition["States"].values():
             for inner in state.get("ItemProcessor", {}).get("States", {}).values():
@@ -114,7 +114,7 @@ def test_variables_inside_a_map_have_names_of_their_own():
 
 
 def test_registers_target_policies_alarm_and_schedules_in_this_order(run: Callable[..., Any]):
-    """The target comes first: a policy needs it; the alarm gets the policy's ARN."""
+    """The target comes first, as policies need it; the alarm gets the policy's ARN."""
     done = run(REGISTER, SCALING)
     assert [name.rpartition(":")[2] for name in done.names()] == [
         "describeScalableTargets",
@@ -132,13 +132,13 @@ def test_registers_target_policies_alarm_and_schedules_in_this_order(run: Callab
 
 @pytest.mark.parametrize("arn", ["PolicyARN", "PolicyArn", "Policyarn"])
 def test_the_policys_arn_is_found_in_any_spelling(run: Callable[..., Any], arn: str):
-    """The API says PolicyARN, and names of the Java SDK may differ from it."""
+    """The API documents PolicyARN; the Java SDK may return another spelling."""
     done = run(REGISTER, SCALING, arn=arn)
     assert done.arguments("cloudwatch:putMetricAlarm")["AlarmActions"] == ["arn:policy"]
 
 
 def test_a_target_that_exists_keeps_its_bounds(run: Callable[..., Any]):
-    """At night a new model must not open the fleet again that a schedule has closed."""
+    """A new model must not scale up a fleet that a schedule has scaled down at night."""
     done = run(REGISTER, SCALING, existing=1)
     assert "applicationautoscaling:registerScalableTarget" not in done.names()
     assert "applicationautoscaling:putScheduledAction" in done.names()
@@ -147,7 +147,7 @@ def test_a_target_that_exists_keeps_its_bounds(run: Callable[..., Any]):
 @pytest.mark.parametrize("definition", [REGISTER, DEREGISTER])
 @pytest.mark.parametrize("scaling", [NOTHING, {}])
 def test_an_endpoint_that_does_not_scale_asks_nobody(run: Callable[..., Any], definition: Any, scaling: Any):
-    """Empty lists, and a plan from before there was scaling, call nothing."""
+    """Empty lists, and plans without scaling, make no calls."""
     done = run(definition, scaling)
     assert (done.status, done.names()) == ("SUCCEEDED", [])
 
@@ -157,7 +157,7 @@ def test_an_endpoint_that_does_not_scale_asks_nobody(run: Callable[..., Any], de
     ["describeScalableTargets", "registerScalableTarget", "putScalingPolicy", "putMetricAlarm", "putScheduledAction"],
 )
 def test_a_failure_leaves_a_sentence_and_the_rollout_goes_on(run: Callable[..., Any], call: str):
-    """The endpoint serves: what could not be registered is said, not hidden."""
+    """The endpoint serves: the failed registration is reported."""
     done = run(REGISTER, SCALING, fails={call: "ApplicationAutoScaling.AccessDeniedException"})
     assert done.status == "SUCCEEDED"
     assert "does not scale as it should" in done.output["failure"]
@@ -165,20 +165,20 @@ def test_a_failure_leaves_a_sentence_and_the_rollout_goes_on(run: Callable[..., 
 
 
 def test_deregisters_targets_and_deletes_their_alarms(run: Callable[..., Any]):
-    """The target takes its policies and schedules with it; the alarm is ours."""
+    """Deregistering a target deletes its policies and schedules; the alarm is our own."""
     done = run(DEREGISTER, SCALING)
     assert done.arguments("applicationautoscaling:deregisterScalableTarget") == _TARGET
     assert done.arguments("cloudwatch:deleteAlarms") == {"AlarmNames": SCALING["alarm_names"]}
 
 
 def test_what_is_not_registered_is_taken_back_already(run: Callable[..., Any]):
-    """A first rollout after a spec that did not scale goes on."""
+    """A first rollout after a spec without scaling continues."""
     gone = {"deregisterScalableTarget": "ApplicationAutoScaling.ObjectNotFoundException"}
     assert run(DEREGISTER, SCALING, fails=gone).status == "SUCCEEDED"
 
 
 def test_fails_when_a_target_stays_registered(run: Callable[..., Any]):
-    """SageMaker would refuse the update, so it is not even asked."""
+    """SageMaker would reject the update, so it is not sent."""
     done = run(
         DEREGISTER, SCALING, fails={"deregisterScalableTarget": "ApplicationAutoScaling.InternalServiceException"}
     )
@@ -202,7 +202,7 @@ def _statements(**changes: Any) -> list[dict[str, Any]]:
 
 
 def test_statements_are_of_one_dimension_one_endpoint_and_one_service_linked_role():
-    """Everything that has a resource or a condition key is bound by it."""
+    """Every statement is restricted by resource or condition key."""
     statements = _statements(scaling=ScalingSpec(minimum=1, maximum=4, target=9.0))
     assert statements[0]["Condition"]["StringEquals"] == {
         "application-autoscaling:service-namespace": "sagemaker",
@@ -220,14 +220,14 @@ def test_statements_are_of_one_dimension_one_endpoint_and_one_service_linked_rol
 
 
 def test_an_endpoint_that_does_not_scale_may_only_take_scaling_back():
-    """What an earlier spec registered can be deregistered; a serverless endpoint has nothing of it."""
+    """Scaling of an earlier spec can be deregistered; serverless endpoints have none."""
     actions = [s["Action"] for s in _statements()]
     assert actions == ["application-autoscaling:DeregisterScalableTarget", "cloudwatch:DeleteAlarms"]
     assert _statements(serverless=ServerlessSpec(memory_mb=1024, max_concurrency=1)) == []
 
 
 def test_a_fleet_that_may_be_empty_may_put_the_alarm_that_wakes_it():
-    """Schedules and the waking alarm are allowed exactly where there are some."""
+    """Schedules and the wake-up alarm are allowed only where they exist."""
     night = ScheduledCapacitySpec(name="night", schedule="cron(0 20 * * ? *)", minimum=0, maximum=0)
     scaling = ScalingSpec(minimum=1, maximum=4, target=9.0, metric="BACKLOG_PER_INSTANCE", schedules=(night,))
     queue = AsynchronousSpec(output="s3://b", failures="s3://b")

@@ -1,4 +1,4 @@
-"""The states that stop a rollout of SageMaker by its alarm."""
+"""The states that stop a rollout in SageMaker by its alarm."""
 
 from mlops_constructs._state_machine import successors
 from mlops_constructs.rollout.stop_states import stop_states
@@ -6,7 +6,7 @@ from mlops_runtime.aws_api import check_machine
 
 
 def test_the_alarm_is_set_and_kept() -> None:
-    """By a value first; a call that fails stops nothing else, and its error is no reason."""
+    """The alarm fires by a metric value first; a failed call stops nothing else, and its error is no reason."""
     states = stop_states("$why", names=("Keep", "Stop"), next_state="Next", partition="aws")
     assert [set(successors(state)) for state in states.values()] == [{"Stop"}, {"Next"}]
     assert [state["Catch"][-1].get("Assign") for state in states.values()] == [None, None]
