@@ -1,4 +1,4 @@
-"""A stand-in of an account with one pipeline, whose guard and Retrain machine answer what a test says."""
+"""A stand-in for an account with one pipeline, whose guard and Retrain machine give the test's answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +28,10 @@ EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
 
 
 class Cloud:
-    """Parameters and answers of an account; keeps what was uploaded and asked."""
+    """Parameters and responses of an account; records uploads and requests."""
 
     class exceptions:  # noqa: N801 - as boto3 names it
-        """SSM's."""
+        """Return SSM's exceptions."""
 
         class ParameterNotFound(Exception):  # noqa: N818 - as boto3 names it
             """Not found."""
@@ -58,12 +58,12 @@ class Cloud:
         return {"Parameter": {"Value": canonical_json(found[Name]).decode()}}
 
     def get_paginator(self, name: str) -> "Cloud":
-        """GetParametersByPath, which finds nothing."""
+        """GetParametersByPath without results."""
         del name
         return self
 
     def paginate(self, **arguments: Any) -> list[Any]:
-        """No page."""
+        """Return no page."""
         del arguments
         return []
 
@@ -72,7 +72,7 @@ class Cloud:
         self.uploaded.append(arguments["Key"])
 
     def download_file(self, bucket: str, key: str, target: str) -> None:
-        """The object, which is a native model."""
+        """Return the object, a native model."""
         del bucket, key
         Path(target).write_bytes(b"tree\nversion=v4\n")
 
@@ -97,7 +97,7 @@ class Cloud:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, command: ModuleType) -> Cloud:
-    """Give a command an account whose every client is one stand-in."""
+    """Let a command use one stand-in for every client."""
     made = Cloud()
 
     @contextmanager

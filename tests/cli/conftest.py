@@ -1,4 +1,4 @@
-"""The command as a user calls it, in a process of its own; no cloud stays up."""
+"""Fixtures to run the command in a child process or in this one; no embedded cloud is left running."""
 
 import importlib.util
 import itertools
@@ -55,7 +55,7 @@ def mlops(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def in_process() -> Run:
-    """Run the command in this process, which is ten times as quick, on a wide terminal: ``in_process("features", "list")``."""
+    """Run the command in this process, ten times as fast, on a wide terminal: ``in_process("features", "list")``."""
     return call_command
 
 
@@ -67,7 +67,7 @@ def feature_shop(tmp_path: Path) -> "feature_shops.FeatureShop":
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder for an embedded cloud, which is brought down when the test has not done so."""
+    """A folder for an embedded cloud, which is stopped after the test."""
     folder = tmp_path / "cloud"
     yield folder
     try:
@@ -78,19 +78,19 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def deployed(cloud: Cloud) -> "deployed_unit.DeployedUnit":
-    """A unit of its own on the shared cloud, with an endpoint that serves nothing yet."""
+    """A unit on the shared cloud, with an endpoint that serves no model yet."""
     return deployed_unit.DeployedUnit(cloud, f"unit{next(_number)}")
 
 
 @pytest.fixture
 def linked(cloud: Cloud) -> "linked_units.LinkedUnits":
-    """A unit of its own in two accounts of the shared cloud, of which one releases and one takes."""
+    """A unit in two accounts of the shared cloud, one of which releases models to the other."""
     return linked_units.LinkedUnits(cloud, f"linked{next(_number)}")
 
 
 @pytest.fixture
 def on_cloud(cloud: Cloud, in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in this process and in the test's folder, against the shared cloud; the rest is environment."""
+    """Run the command in this process, in the test's folder, on the shared cloud; keyword arguments are environment variables."""
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         with monkeypatch.context() as patch:
@@ -102,5 +102,5 @@ def on_cloud(cloud: Cloud, in_process: Run, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def unique_stack() -> str:
-    """A stack's name that no other test of the session uses."""
+    """A stack name that no other test of the session uses."""
     return f"CliStack{next(_number)}"

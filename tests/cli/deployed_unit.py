@@ -1,4 +1,4 @@
-"""A unit with an endpoint and a pipeline on the embedded cloud, as a stack's parameters, tables and bucket leave it."""
+"""A unit with an endpoint and a pipeline on the embedded cloud, written as its stack's parameters, tables and buckets."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ TRUST = {
 
 
 class DeployedUnit:
-    """The unit and its endpoint, with verbs for what rollouts do to them; names of buckets are those of all accounts."""
+    """The unit and its endpoint, with methods that imitate rollouts; bucket names are unique across accounts."""
 
     def __init__(self, cloud: Cloud | CloudAccount, name: str, *, buckets: str | None = None) -> None:
         self.cloud, self.name, self.endpoint = cloud, name, f"{name}-forecast"
@@ -76,7 +76,7 @@ class DeployedUnit:
         self.unit_chain = self._chain(unit_table, self.pause_key)
 
     def publish(self, entry: Entry) -> None:
-        """Write an entry's parameter, as its stack does."""
+        """Write an entry's parameter as its stack does."""
         self.cloud.client("ssm").put_parameter(
             Name=entry_name(entry), Value=entry_value(entry), Type="String", Overwrite=True
         )
@@ -86,7 +86,7 @@ class DeployedUnit:
         self.publish(replace(self.unit_entry, freeze=spec))
 
     def make_machine(self, name: str, definition: dict[str, Any], *statements: dict[str, Any]) -> str:
-        """Make a state machine whose role may do what the statements say."""
+        """Create a state machine whose role has the statements."""
         iam, full = self.cloud.client("iam"), f"{self.name}-{name}"
         role = iam.create_role(RoleName=full, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
         if statements:
@@ -96,11 +96,11 @@ class DeployedUnit:
         return str(made["stateMachineArn"])
 
     def package(self, version: int) -> str:
-        """ARN of a version of the endpoint's model."""
+        """Return the ARN of a version of the endpoint's model."""
         return f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/{self.endpoint}/{version}"
 
     def pointer(self, version: int) -> LivePointer:
-        """The pointer at a version."""
+        """Return the pointer at a version."""
         config = f"{self.endpoint}-0000000{version}"
         return LivePointer(
             endpoint=self.endpoint,
@@ -127,7 +127,7 @@ class DeployedUnit:
         verdict: RolloutVerdict | None = None,
         **changes: Any,
     ) -> None:
-        """A rollout came out: record, head and pointer."""
+        """Record a completed rollout: record, head and pointer."""
         owner = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:{self.name}-deploy:rollout-{version}"
         self.lock(owner)
         pointer = replace(self.pointer(version), **changes)
@@ -154,15 +154,15 @@ class DeployedUnit:
         self.unlock()
 
     def lock(self, owner: str, until: int = 4102444800) -> None:
-        """An execution takes the rollout lock."""
+        """Let an execution take the rollout lock."""
         self._update("SET #owner = :me, lock_until = :until", {":me": {"S": owner}, ":until": {"N": str(until)}})
 
     def unlock(self) -> None:
-        """It gives the lock back."""
+        """Release the lock."""
         self._update("REMOVE #owner, lock_until", None)
 
     def take_back(self, *, since: str = "", until: str = "") -> None:
-        """The row tells of a rollout that was rolled back; of none where no time is given."""
+        """Record a rolled-back rollout in the row, or none without a time."""
         times = [{"since": since, "until": until}] if since else []
         self.dynamodb.update_item(
             TableName=f"{self.name}-rollout",
@@ -172,11 +172,11 @@ class DeployedUnit:
         )
 
     def live_item(self, version: int) -> str:
-        """The pointer at a version as the row holds it."""
+        """Return the pointer at a version as stored in the row."""
         return canonical_json(self.pointer(version)).decode()
 
     def objects(self, name: str | None = None) -> dict[str, bytes]:
-        """Audit records of the endpoint, or of another chain, without their seals."""
+        """Return the audit records of the endpoint, or of another chain, without their signatures."""
         contents = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"audit/{name or self.endpoint}/").get(
             "Contents", []
         )
@@ -184,7 +184,7 @@ class DeployedUnit:
         return {key: self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
 
     def problems(self, chain: AuditChain) -> list[str]:
-        """What verify says of a chain, with the public half of its key."""
+        """Return the problems that verification with the chain's public key finds."""
         assert chain.sealer is not None
         key = PublicKey(der=self.kms.get_public_key(KeyId=chain.sealer.key)["PublicKey"])
         return chain.problems(key.is_signed)

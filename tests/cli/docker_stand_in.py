@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A docker for tests: it builds nothing, but keeps names, checks the context, and pushes by the registry's own protocol."""
+"""A stand-in for docker: it builds nothing, but stores names, checks the context, and pushes by the registry protocol."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 def credentials() -> dict[str, str]:
-    """Give what a login left, as a registry is shown it."""
+    """Return the stored login as an authorization header."""
     user = base64.b64encode(f"AWS:{(STORE / 'password').read_text()}".encode()).decode()
     return {"Authorization": f"Basic {user}"}
 
@@ -45,7 +45,7 @@ def push(name: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Do what docker would."""
+    """Run the docker command."""
     with (STORE / "log").open("a") as log:
         log.write(" ".join(arguments) + "\n")
     if arguments[:2] == ["buildx", "build"]:

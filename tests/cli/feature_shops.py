@@ -1,4 +1,4 @@
-"""A feature store in a folder, as a person who uses the command has one."""
+"""A feature store in a folder, as users of the command have one."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ def day(number: float) -> datetime:
 
 
 def stock(*numbers: int, store: str = "1") -> pa.Table:
-    """Return a batch of stock, one row a day, known at once."""
+    """Return a batch of stock with one row per day, known immediately."""
     times = [day(number) for number in numbers]
     columns = {"store_id": [store] * len(numbers), "event_time": times, "created_time": times}
     return pa.table({**columns, "on_hand": numbers, "shelf": ["a"] * len(numbers)})

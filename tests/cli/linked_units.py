@@ -1,4 +1,4 @@
-"""One unit in two accounts of an embedded cloud: one releases versions, the other takes them."""
+"""One unit in two accounts of an embedded cloud: one releases versions, the other receives them."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ PROFILES = {"source": f"mlops-{SOURCE.account}", "target": f"mlops-{TARGET.accou
 
 
 class LinkedUnits:
-    """Both, with verbs for what their machines do; ``name`` is the unit's in both."""
+    """Both accounts, with methods that imitate their machines; ``name`` is the unit's in both."""
 
     def __init__(self, cloud: Cloud, name: str) -> None:
         self.group = f"{name}-forecast"
@@ -52,7 +52,7 @@ class LinkedUnits:
         self._publish(self.target, inbox=RegistryInbox(table=table, source=SOURCE, source_name="build"))
 
     def release(self, version: int, **changes: str) -> AuditRecord:
-        """Release a version: record of the chain, and object, whose record may say something else."""
+        """Release a version: audit record and object, whose record may differ."""
         record = self._append(self.source.chain, Outcome.RELEASED, version)
         found = release(
             version=version, unit=self.source.name, source=SOURCE, released_at=f"2017-08-01T0{version}:00:00Z"
@@ -64,7 +64,7 @@ class LinkedUnits:
         return record
 
     def take(self, version: int, source_record: str) -> None:
-        """Take a release: offer, record of the chain."""
+        """Receive a release: offer and audit record."""
         sha256, at = f"{version:064d}", f"2017-08-01T0{version}:05:00Z"
         self.offers.offer(f"s3://theirs/releases/{self.group}/{sha256}.json", sha256, at)
         theirs = SOURCE.arn("sagemaker", f"model-package/{self.group}/{version}")
@@ -80,7 +80,7 @@ class LinkedUnits:
         self._append(self.promotions, Outcome.REGISTERED, version, source_record=source_record)
 
     def take_from_each_other(self) -> None:
-        """Let the source take versions of the target too, which releases: of none there is a record."""
+        """Let the source receive versions from the target too, without a record of their release."""
         table = f"{self.source.name}-promotions"
         self._make_table(self.source, table)
         back = RegistryInbox(table=table, source=TARGET, source_name="staging")
@@ -89,7 +89,7 @@ class LinkedUnits:
         self._publish(self.target, releases=self.group, inbox=there)
 
     def stop(self) -> str:
-        """Disable a rule by which the target gets offers, let another one be gone, and return the first one's bus."""
+        """Disable a rule for the target's offers and delete another; return the first one's bus."""
         events, bus = self.here.client("events"), f"{self.group}-inbox"
         events.create_event_bus(Name=bus)
         events.put_rule(
@@ -113,7 +113,7 @@ class LinkedUnits:
         )
 
     def tell(self, state: ServedState) -> None:
-        """Keep what a target says that it serves."""
+        """Store a target's report about the model it serves."""
         table = DownstreamTable(self.source.dynamodb, self.source.unit_entry.automation_table, self.group)
         assert table.move(None, [state], None)
 

@@ -1,4 +1,4 @@
-"""A package group with its evidence on an embedded cloud, and the role in which people approve."""
+"""A package group with its evidence on an embedded cloud, and the role of approvers."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ POLICY = {
 
 
 class PackageGroup:
-    """A group with packages and their evidence, in a bucket of its own."""
+    """A group with packages and their evidence, in its own bucket."""
 
     def __init__(self, running: cloud.Cloud, group: str = GROUP, bucket: str = BUCKET) -> None:
         self.group, self.bucket = group, bucket
@@ -85,7 +85,7 @@ class PackageGroup:
         return arn.rpartition(":model-package/")[2]
 
     def describe(self, package: str) -> dict[str, Any]:
-        """Return what SageMaker says of a package."""
+        """Return SageMaker's description of a package."""
         arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{package}"
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
@@ -139,7 +139,7 @@ class PackageGroup:
 
 
 class Registry(PackageGroup):
-    """A group with packages, and the role in which people approve."""
+    """A group with packages, and the role of approvers."""
 
     def __init__(self, running: cloud.Cloud) -> None:
         super().__init__(running)

@@ -1,4 +1,4 @@
-"""A deployed unit whose monitor has decided over six days: counts, reports and the baseline as the functions leave them."""
+"""A deployed unit with six days of monitor results: counts, reports and the baseline as the functions write them."""
 
 import hashlib
 from dataclasses import replace
@@ -18,7 +18,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
-DAYS, DRIFTING = 6, 3  # of the days, the last ones, the price is a third higher
+DAYS, DRIFTING = 6, 3  # on the last of these days the price is a third higher
 ROWS = 600
 VARIANT = "AllTraffic"
 TYPES = {"price": "number", "store": "category", "basket_id": "category"}
@@ -36,7 +36,7 @@ def columns(
 
 
 class MonitoredUnit:
-    """The unit, and what its monitor left."""
+    """The unit, and the files of its monitor."""
 
     def __init__(self, unit: DeployedUnit) -> None:
         self.unit, self.cloud, self.endpoint = unit, unit.cloud, unit.endpoint
@@ -56,7 +56,7 @@ class MonitoredUnit:
         self.reports = [self._day(day) for day in range(DAYS)]
 
     def hour(self, days: int) -> str:
-        """The hour so many days before the newest window ended."""
+        """Return the hour that is ``days`` before the end of the newest window."""
         return f"{self.now - timedelta(days=days):%Y-%m-%dT%H}"
 
     def _fit(self) -> Baseline:
@@ -103,7 +103,7 @@ class MonitoredUnit:
             spec=MonitorSpec(minimum_rows=100),
         )
         return decide_window(
-            end + timedelta(minutes=15),  # captures have landed
+            end + timedelta(minutes=15),  # captures have arrived
             settings,
             store=self.store,
             table=RolloutTable(self.unit.dynamodb, f"{self.unit.name}-rollout", self.endpoint),

@@ -1,4 +1,4 @@
-"""A generated repository in git, and its pipeline run job by job by gitlab-ci-local."""
+"""A generated repository in git, and its pipeline, run job by job with gitlab-ci-local."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ from mlops_cli.project_packages import PackageSources
 
 BIN = Path(sys.executable).parent
 OFFLINE = {**os.environ, "UV_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-# GitLab's own templates come from gitlab.com: where there is no network they are left out
+# GitLab's own templates come from gitlab.com and are omitted without a network
 INPUTS = ("gitlab_scans=false",)
 needs_gitlab = [
     pytest.mark.skipif(
@@ -30,12 +30,12 @@ needs_gitlab = [
 ]
 _HIDDEN = ("AWS_", "CDK_VALIDATION", "PYTHONDONTWRITEBYTECODE", "PYTEST_", "VIRTUAL_ENV")
 
-# of the packages that a project of the default framework requires
+# packages required by a project of the default framework
 LOCK = Path(__file__).parents[2] / "examples" / "own_model" / "requirements.lock"
 
 
 def rendered(folder: Path, environments: Sequence[str] = ()) -> dict[str, bytes]:
-    """Return the files of a unit's repository as `mlops new` makes it; it works in a folder that is not there."""
+    """Return the files of a unit's repository as `mlops new` writes them, from a temporary folder."""
     model = ModelAnswers(unit="demand", model="forecast", schema=sample_schema("number"))
     chain, problems = read_environments(environments)
     assert problems == []
@@ -45,7 +45,7 @@ def rendered(folder: Path, environments: Sequence[str] = ()) -> dict[str, bytes]
 
 
 def make_repository(folder: Path, files: dict[str, bytes]) -> Path:
-    """Write a repository in git, on its default branch, with one commit."""
+    """Create a git repository with one commit on its default branch."""
     write_all(folder, files)
     _git(folder, "init", "--quiet", "--initial-branch", "main")
     _git(folder, "remote", "add", "origin", "https://gitlab.example.com/retail/demand.git")
@@ -55,13 +55,13 @@ def make_repository(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def commit(folder: Path) -> None:
-    """Commit what has changed."""
+    """Commit all changes."""
     _git(folder, "add", "--all")
     _git(folder, "commit", "--quiet", "--message", "Change")
 
 
 def edit(path: Path, old: str, new: str) -> None:
-    """Replace what stands there once."""
+    """Replace a text that occurs once."""
     text = path.read_text()
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
@@ -75,11 +75,11 @@ def run_jobs(
     inputs: Sequence[str] = INPUTS,
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run jobs, all if none is named; the rest is environment."""
+    """Run the named jobs, or all; the rest is environment."""
     given = [option for variable in variables for option in ("--variable", variable)]
     given += [option for value in inputs for option in ("--input", value)]
     home = project.parent / "home"
-    # jobs have a socket as standard input: below two shells bash takes that for a remote shell and reads ~/.bashrc, which may put
+    # jobs have a socket as standard input, which bash below two shells takes for a remote shell: it reads ~/.bashrc, which may put
     # another Python first (https://www.gnu.org/software/bash/manual/html_node/Bash-Startup-Files.html)
     inherited = {name: value for name, value in OFFLINE.items() if not name.startswith(_HIDDEN)} | {"SHLVL": "2"}
     return subprocess.run(
@@ -101,18 +101,18 @@ def results(output: str) -> dict[str, str]:
 
 
 def said(output: str) -> str:
-    """Return what the jobs printed, as one line."""
+    """Return the output of the jobs as one line."""
     return " ".join(line.partition("> ")[2] for line in output.splitlines() if "> " in line)
 
 
 def declared(files: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the inputs and the jobs as the file declares them."""
+    """Return the inputs and jobs that the file declares."""
     header, jobs = yaml.load_all(files[".gitlab-ci.yml"].replace(b"!reference", b""), Loader=yaml.SafeLoader)
     return header["spec"]["inputs"], jobs
 
 
 def id_token(subject: str) -> str:
-    """An ID token as GitLab makes it; the embedded cloud does not check the signature."""
+    """Return an ID token as GitLab writes it; the embedded cloud does not check the signature."""
     claims = {"iss": "https://gitlab.com", "aud": "sts.amazonaws.com", "sub": subject}
     parts = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims)

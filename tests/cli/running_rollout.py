@@ -1,4 +1,4 @@
-"""A canary on its way, for tests of what is said of it."""
+"""A running canary, for tests of its status."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

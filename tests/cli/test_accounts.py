@@ -28,7 +28,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def policies(value: Any) -> Iterator[list[dict[str, Any]]]:
-    """Yield every list of statements of a template; a bus's policy has one that is not in a list."""
+    """Yield every list of statements of a template; a bus policy has a single statement instead of a list."""
     if isinstance(value, dict):
         if isinstance(value.get("Statement"), list):
             yield value["Statement"]
@@ -46,18 +46,18 @@ def template(folder: Path, stack: str) -> Any:
 
 
 def about(folder: Path, stack: str, other: str) -> list[dict[str, Any]]:
-    """Return the statements of a stack that have the other account's number anywhere."""
+    """Return a stack's statements that contain the other account's number."""
     account = STACKS[other].account
     return [each for found in policies(template(folder, stack)) for each in found if account in json.dumps(each)]
 
 
 def key(statement: Any) -> str:
-    """Return a statement as text, to sort by."""
+    """Return a statement as a string for sorting."""
     return json.dumps(statement, sort_keys=True)
 
 
 def test_what_it_prints_are_the_statements_of_both_templates(assembly: Path, in_process: Run) -> None:
-    """Every one that names the other account, as it stands there, and no other."""
+    """Prints all statements that name the other account, unchanged, and no others."""
     result = in_process("accounts", "show", "--app", assembly, "--json")
 
     document = json.loads(result.stdout)
@@ -70,7 +70,7 @@ def test_what_it_prints_are_the_statements_of_both_templates(assembly: Path, in_
 
 
 def test_people_read_the_same(assembly: Path, in_process: Run) -> None:
-    """By stack, resource and role, with references by name."""
+    """Groups statements by stack, resource and role, with names for references."""
     printed = in_process("accounts", "show", "--app", assembly).stdout
 
     assert (
@@ -87,7 +87,7 @@ def test_people_read_the_same(assembly: Path, in_process: Run) -> None:
 def test_each_statement_that_one_side_lacks_is_named(
     assembly: Path, in_process: Run, tmp_path: Path, side: int
 ) -> None:
-    """Taken out of the template one after the other: exit 3, with role and action."""
+    """With any statement removed, exits with 3 and names role and action."""
     source, target = PAIRS[0]
     changed, other = (source, target) if side == 0 else (target, source)
     whole = template(assembly, changed)
@@ -112,7 +112,7 @@ def test_each_statement_that_one_side_lacks_is_named(
 
 
 def test_the_other_side_may_be_of_another_app(assembly: Path, in_process: Run, tmp_path: Path) -> None:
-    """Two repositories: a side that is not there is said, and both together have no problem."""
+    """Reports the missing side of two repositories; both together have no problem."""
     for name in ("Build", "Staging"):
         folder = tmp_path / name
         shutil.copytree(assembly, folder, ignore=shutil.ignore_patterns("asset.*"))
@@ -129,7 +129,7 @@ def test_the_other_side_may_be_of_another_app(assembly: Path, in_process: Run, t
 
 
 def test_people_read_what_the_owner_of_a_repository_adds(assembly: Path, in_process: Run, tmp_path: Path) -> None:
-    """Where a target takes images from its source, by its own templates; nothing is missing in them."""
+    """With shared images it prints the repository owner's statements; the templates lack none."""
     folder = tmp_path / "shared"
     shutil.copytree(assembly, folder, ignore=shutil.ignore_patterns("asset.*"))
     target, repositories = template(folder, "Staging"), "arn:aws:ecr:eu-west-1:111111111111:repository/*"
@@ -152,7 +152,7 @@ def test_people_read_what_the_owner_of_a_repository_adds(assembly: Path, in_proc
 
 
 def test_an_app_without_links_is_refused(in_process: Run, tmp_path: Path) -> None:
-    """With the stacks that were read, and what declares a link."""
+    """The error has the stacks and the property that declares a link."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))
     cdk.CfnOutput(cdk.Stack(app, "Alone", env=BUILD.cdk), "Name", value="alone")
     app.synth()
@@ -165,7 +165,7 @@ def test_an_app_without_links_is_refused(in_process: Run, tmp_path: Path) -> Non
 
 
 def test_a_folder_without_an_assembly_is_refused(in_process: Run, tmp_path: Path) -> None:
-    """As ``mlops plan`` refuses it."""
+    """Rejects it like ``mlops plan``."""
     result = in_process("accounts", "show", "--app", tmp_path)
 
     assert (result.returncode, "no cloud assembly" in result.stderr) == (1, True)

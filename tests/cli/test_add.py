@@ -1,4 +1,4 @@
-"""Another model of a unit: a stack and a package of its own, and one line in the app."""
+"""Adding a model to a unit: its own stack and package, and one line in the app."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def _run(*arguments: str) -> Any:
 
 
 def test_a_model_gets_a_stack_that_imports_the_unit(shop: Path) -> None:
-    """The first model's files stay; the app names both, and what is made is clean."""
+    """The first model's files stay; the app defines both, and the generated code passes ruff."""
     before = {path: path.read_bytes() for path in (shop / "demand_forecast").rglob("*") if path.is_file()}
     added = json.loads(_run("add", "model", "returns", "--kind", "chance", "--json").stdout)
 
@@ -48,7 +48,7 @@ def test_a_model_gets_a_stack_that_imports_the_unit(shop: Path) -> None:
 
 
 def test_a_model_of_another_framework_adds_its_packages(shop: Path) -> None:
-    """To what the image and the project require, and both are locked again."""
+    """Adds packages to image and project, and locks both again."""
     added = json.loads(_run("add", "model", "returns", "--kind", "chance", "--framework", "lightgbm", "--json").stdout)
     assert (shop / "requirements.in").read_text().split() == ["lightgbm", "pandas", "pyarrow", "scikit-learn"]
     assert "import lightgbm" in (shop / "demand_returns/training/train.py").read_text()
@@ -57,7 +57,7 @@ def test_a_model_of_another_framework_adds_its_packages(shop: Path) -> None:
 
 
 def test_features_of_another_model_join_the_units_store(shop: Path) -> None:
-    """The first model with features has the store in its stack, with the groups of all; another imports it by name."""
+    """The first stack with features defines the store with the groups of all; others import it by name."""
     first = json.loads(_run("add", "model", "returns", "--kind", "chance", "--feature-store", "--json").stdout)
     second = _run("add", "model", "units", "--feature-store").stdout
 
@@ -71,7 +71,7 @@ def test_features_of_another_model_join_the_units_store(shop: Path) -> None:
 
 
 def test_an_app_that_a_user_changed_gets_its_lines_beside_it(shop: Path) -> None:
-    """Nothing of it is overwritten."""
+    """Overwrites nothing."""
     (shop / "app.py").write_text("# mine\n")
     said = _run("add", "model", "returns").stdout
     assert "kept your changes in app.py; merge app.py.new, then delete it" in said
@@ -79,7 +79,7 @@ def test_an_app_that_a_user_changed_gets_its_lines_beside_it(shop: Path) -> None
 
 
 def test_wrong_answers_change_nothing(shop: Path) -> None:
-    """All at once."""
+    """Reports all problems at once."""
     before = sorted(shop.rglob("*"))
     message = str(_run("add", "model", "forecast", "--kind", "text", "--label", "units").exception)
     assert message.startswith(
@@ -97,7 +97,7 @@ def test_wrong_answers_change_nothing(shop: Path) -> None:
 
 
 def test_the_next_environment_follows_the_last_one(tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one before releases to it, its jobs stand behind the others; edits stay, and what it needs in GitLab is named."""
+    """The previous environment releases to it, and its jobs run after the others; edits stay, and GitLab settings are listed."""
     monkeypatch.chdir(tmp_path)
     chain = ("build=111111111111/eu-west-1", "staging=222222222222/eu-west-1/automatic")
     options = [part for each in chain for part in ("--environment", each)]
@@ -135,7 +135,7 @@ def test_the_next_environment_follows_the_last_one(tmp_path: Path, shop: Path, m
 
 
 def test_an_environment_that_cannot_follow_changes_nothing(shop: Path) -> None:
-    """Every problem at once: there is no chain, and it is none itself."""
+    """Reports every problem at once: there is no list of environments, and the new one is invalid."""
     before = {path: path.read_bytes() for path in shop.rglob("*") if path.is_file()}
 
     done = _run("add", "environment", "staging")

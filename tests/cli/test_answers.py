@@ -1,4 +1,4 @@
-"""What verbs answer with, and what they ask first."""
+"""Output of verbs, and confirmation prompts."""
 
 import io
 import json
@@ -13,15 +13,15 @@ from mlops_cli.aws_account import UserError
 
 
 class Terminal(io.StringIO):
-    """Standard input of a person who types."""
+    """Standard input of a terminal user."""
 
     def isatty(self) -> bool:
-        """A person can be asked."""
+        """Return true, as a terminal."""
         return True
 
 
 def test_prints_times_and_paths_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """No verb formats its own."""
+    """No verb uses its own format."""
     print_json({"at": datetime(2026, 3, 1, 8, tzinfo=UTC), "day": date(2026, 3, 1), "file": Path("a/b")})
 
     assert json.loads(capsys.readouterr().out) == {
@@ -32,7 +32,7 @@ def test_prints_times_and_paths_as_text(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_answers_with_the_document_or_the_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Never both: a program reads all of standard output."""
+    """Prints one of them: programs read all of standard output."""
     answer({"unit": "retail"}, "retail is paused", as_json=True)
     first = capsys.readouterr().out
     answer({"unit": "retail"}, "retail is paused", as_json=False)
@@ -43,7 +43,7 @@ def test_answers_with_the_document_or_the_text(capsys: pytest.CaptureFixture[str
 
 
 def test_asks_a_person_on_standard_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Standard output stays a document's."""
+    """Standard output contains only the document."""
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
 
     confirm("destroy Retail", yes=False)
@@ -53,7 +53,7 @@ def test_asks_a_person_on_standard_error(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_no_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And says that nothing happened."""
+    """Reports that nothing changed."""
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
 
     with pytest.raises(UserError, match="not confirmed; nothing was changed"):
@@ -61,7 +61,7 @@ def test_no_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_cannot_be_asked_is_told_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipeline has no terminal."""
+    """Pipelines have no terminal."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
 
     with pytest.raises(UserError, match="not done without a confirmation: destroy Retail; add --yes"):

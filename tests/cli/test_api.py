@@ -1,4 +1,4 @@
-"""``mlops api schema``: the promise is written once, then compared."""
+"""``mlops api schema``: writes the request schema once, then compares it."""
 
 import json
 import subprocess
@@ -20,20 +20,20 @@ STOCK = SignatureColumn(name="stock", type="number")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where one works."""
+    """The working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def signature(folder: Path, *columns: SignatureColumn, name: str = "signature.json") -> Path:
-    """Write the signature of a model of columns."""
+    """Write the signature of a model with columns."""
     path = folder / name
     path.write_bytes(canonical_json(ModelSignature(inputs=columns, output="units")))
     return path
 
 
 def test_a_schema_is_written_from_a_signature(in_process: Run, folder: Path) -> None:
-    """A program with draft-04 takes it, and what the model takes."""
+    """A draft-04 validator accepts the schema, which accepts the model's input."""
     result = in_process("api", "schema", signature(folder, PRICE), "--output", "forecast.schema.json")
 
     assert (result.returncode, result.stderr) == (0, "")
@@ -43,7 +43,7 @@ def test_a_schema_is_written_from_a_signature(in_process: Run, folder: Path) -> 
 
 
 def test_options_bound_rows_and_forms(in_process: Run, folder: Path) -> None:
-    """Rows of a call, and no arrays."""
+    """Limits rows per request, and excludes arrays."""
     in_process("api", "schema", signature(folder, PRICE), "--max-rows", "1", "--objects-only")
 
     schema = json.loads((folder / "request.schema.json").read_text())
@@ -54,7 +54,7 @@ def test_options_bound_rows_and_forms(in_process: Run, folder: Path) -> None:
 
 
 def test_a_schema_that_exists_is_compared_and_kept(in_process: Run, folder: Path) -> None:
-    """A second signature never changes what callers were promised."""
+    """A later signature never changes a published schema."""
     path = signature(folder, PRICE)
     in_process("api", "schema", path)
     before = (folder / "request.schema.json").read_bytes()
@@ -82,7 +82,7 @@ def test_a_schema_that_exists_is_compared_and_kept(in_process: Run, folder: Path
 def test_a_file_that_is_no_signature_is_refused(
     content: str | None, message: str, in_process: Run, folder: Path
 ) -> None:
-    """And nothing is written."""
+    """Writes nothing."""
     if content is not None:
         (folder / "signature.json").write_text(content)
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_no_signature_is_refused(
 
 
 def test_what_exists_and_is_no_promise_is_refused(in_process: Run, folder: Path) -> None:
-    """So is a folder that does not exist."""
+    """Rejects a missing folder too."""
     path = signature(folder, PRICE)
     (folder / "other.json").write_text("{}")
 
@@ -125,7 +125,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_an_api_is_exported_from_its_app(
     in_process: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the paths that its stack has; a unit without an API is named with those that have one."""
+    """Exports the paths of the stack; a unit without an API is reported with those that have one."""
     (tmp_path / "app.py").write_text(APP)
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -1,4 +1,4 @@
-"""Build the layers by command."""
+"""Building layers with the command."""
 
 import subprocess
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_what_is_built_is_shown_and_not_fetched_again(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line a layer, with the folder that synthesis reads; no installer is called for what is there."""
+    """Prints a line per layer with its folder; existing layers start no installer."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
     folders = [layer_folder(name, architecture=architecture) for name in layer_names()]
@@ -35,7 +35,7 @@ def test_what_is_built_is_shown_and_not_fetched_again(
 
 
 def test_fails_on_an_architecture_that_lambda_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two that it has are named; nothing is made."""
+    """The error names both architectures; nothing is built."""
     monkeypatch.chdir(tmp_path)
 
     result = CliRunner().invoke(assets.app, ["build", "--architecture", "aarch64", "--layer", "pandas"])
@@ -48,7 +48,7 @@ def test_fails_on_an_architecture_that_lambda_has_not(tmp_path: Path, monkeypatc
 
 
 def test_fails_when_wheels_cannot_be_had(mlops: Run, tmp_path: Path) -> None:
-    """A real installer without a network: its words are shown without a traceback, and no half-built layer stays."""
+    """A real installer without a network: its message is shown without a traceback, and no partial layer remains."""
     result = mlops(
         "assets", "build", UV_OFFLINE="1", UV_CACHE_DIR=str(tmp_path / "cache"), PIP_NO_INDEX="1", UV_NO_CONFIG="1"
     )
@@ -61,7 +61,7 @@ def test_fails_when_wheels_cannot_be_had(mlops: Run, tmp_path: Path) -> None:
 
 
 def test_fails_without_a_verb(mlops: Run) -> None:
-    """The help names the verb there is."""
+    """The help names the verb."""
     result = mlops("assets")
 
     assert result.returncode == 2

@@ -1,4 +1,4 @@
-"""Reading and verifying chains by command."""
+"""Reading and verifying audit chains with the command."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def promoted(deployed: DeployedUnit) -> DeployedUnit:
 
 
 def _copy(unit: DeployedUnit, folder: Path, *, whole_bucket: bool) -> Path:
-    """Copy a chain as ``aws s3 sync`` does: the bucket, or the chain's prefix alone."""
+    """Copy a chain as ``aws s3 sync`` does: the bucket, or only the chain's prefix."""
     for key, content in unit.objects().items():
         path = folder / (key if whole_bucket else key.removeprefix(f"audit/{unit.endpoint}/"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def _copy(unit: DeployedUnit, folder: Path, *, whole_bucket: bool) -> Path:
 
 
 def test_records_are_shown_with_their_head(on_cloud: Run, promoted: DeployedUnit) -> None:
-    """As a table for people, where what people wrote is no markup; as JSON for programs."""
+    """Prints a table without interpreting markup in reasons, or JSON."""
     shown = on_cloud("audit", "show", promoted.endpoint)
     found = json.loads(on_cloud("audit", "show", promoted.endpoint, "--json").stdout)
 
@@ -82,7 +82,7 @@ def stopped(deployed: DeployedUnit) -> DeployedUnit:
 
 
 def test_the_evidence_of_a_verdict_is_drawn_and_computed_again(on_cloud: Run, stopped: DeployedUnit) -> None:
-    """Minute by minute, from the bytes beside the record; as JSON whole; a list says where a verdict is."""
+    """Computed per minute from the evidence file; complete as JSON; the list marks records with a verdict."""
     sentence = judge(COMPARED).sentence
     listed = on_cloud("audit", "show", stopped.endpoint).stdout.splitlines()
     drawn = on_cloud("audit", "show", stopped.endpoint, "--sequence", 2).stdout
@@ -100,7 +100,7 @@ def test_the_evidence_of_a_verdict_is_drawn_and_computed_again(on_cloud: Run, st
 
 
 def test_evidence_that_was_changed_is_not_drawn(on_cloud: Run, stopped: DeployedUnit) -> None:
-    """Verify finds it by its hash; a record without a verdict, and one that is not there, say so."""
+    """Verification reports its hash; a record without a verdict, and a missing record, are reported too."""
     (key,) = stopped.chain.minutes()
     stopped.s3.put_object(Bucket=stopped.bucket, Key=key, Body=b"{}")
 
@@ -120,7 +120,7 @@ def test_evidence_that_was_changed_is_not_drawn(on_cloud: Run, stopped: Deployed
 
 
 def test_a_unit_has_a_chain_too(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """Of its pauses; before the first there is nothing to show, and that is whole."""
+    """Contains its pauses; without records the chain is empty and valid."""
     assert on_cloud("audit", "show", deployed.name).stdout == f"{deployed.name} has no record yet\n"
     assert on_cloud("audit", "verify", deployed.name).returncode == 0
     on_cloud("pause", deployed.name, "--reason", "stocktaking")
@@ -131,7 +131,7 @@ def test_a_unit_has_a_chain_too(on_cloud: Run, deployed: DeployedUnit) -> None:
 
 
 def test_a_whole_chain_is_whole(on_cloud: Run, promoted: DeployedUnit) -> None:
-    """Exit 0 and one line."""
+    """Exits with 0 and prints one line."""
     result = on_cloud("audit", "verify", promoted.endpoint)
 
     assert (result.returncode, result.stderr) == (0, "")
@@ -139,7 +139,7 @@ def test_a_whole_chain_is_whole(on_cloud: Run, promoted: DeployedUnit) -> None:
 
 
 def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> None:
-    """Each finding is a line; the exit code tells a pipeline."""
+    """Prints a line per finding and exits with an error."""
     promoted.s3.delete_object(Bucket=promoted.bucket, Key=sorted(promoted.objects())[1])
 
     result = on_cloud("audit", "verify", promoted.endpoint)
@@ -152,7 +152,7 @@ def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> Non
 
 @pytest.mark.parametrize("whole_bucket", [True, False], ids=["bucket", "prefix"])
 def test_a_copy_is_verified_without_aws(whole_bucket: bool, mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
-    """No account, no cloud: the head is what the auditor wrote down; then one byte is changed."""
+    """Needs no account: the auditor noted the head; changing one byte is detected."""
     folder = _copy(promoted, tmp_path / "copy", whole_bucket=whole_bucket)
     given = ("--folder", folder, "--head", promoted.table.read().audit_head, "--sequence", 3)
     nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "", "AWS_PROFILE": "none"}
@@ -174,7 +174,7 @@ NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "", "A
 def test_a_copy_is_verified_with_the_public_key_alone(
     on_cloud: Run, mlops: Run, promoted: DeployedUnit, tmp_path: Path
 ) -> None:
-    """An auditor has the folder and a key that was noted earlier: where the chain ends is what was published."""
+    """The auditor has the folder and a key noted earlier; published heads define the end of the chain."""
     folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
     exported = on_cloud("audit", "export", promoted.endpoint, "--output", folder)
     noted.write_bytes((folder / "public-key.pem").read_bytes())
@@ -197,7 +197,7 @@ def test_a_copy_is_verified_with_the_public_key_alone(
 
 
 def test_another_key_finds_every_seal(on_cloud: Run, in_process: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
-    """A chain that was forged with a key of its own is not signed with the one that the auditor noted."""
+    """A chain forged with another key does not match the auditor's noted key."""
     folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
     on_cloud("audit", "export", promoted.endpoint, "--output", folder)
     noted.write_text(SigningKms().public.pem)
@@ -211,7 +211,7 @@ def test_another_key_finds_every_seal(on_cloud: Run, in_process: Run, promoted: 
 
 
 def test_records_beyond_a_break_are_not_shown(on_cloud: Run, promoted: DeployedUnit) -> None:
-    """What can be read from the head on is shown, and where it ends."""
+    """Shows the records that the head reaches, and where they end."""
     promoted.s3.put_object(Bucket=promoted.bucket, Key=sorted(promoted.objects())[1], Body=b"junk")
 
     result = on_cloud("audit", "show", promoted.endpoint)
@@ -224,7 +224,7 @@ def test_records_beyond_a_break_are_not_shown(on_cloud: Run, promoted: DeployedU
 
 
 def test_an_older_head_finds_what_was_added(in_process: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
-    """A head that was noted earlier shows which records came after."""
+    """With a head noted earlier, later records are listed."""
     first = next(iter(sorted(promoted.objects())))
     head = json.loads(promoted.objects()[sorted(promoted.objects())[1]])["previous"]
     folder = _copy(promoted, tmp_path / "copy", whole_bucket=False)
@@ -236,7 +236,7 @@ def test_an_older_head_finds_what_was_added(in_process: Run, promoted: DeployedU
 
 
 def test_fails_on_half_a_question(in_process: Run, tmp_path: Path) -> None:
-    """Every problem at once, and where head and sequence are to be read."""
+    """Reports every problem at once, and where to find head and sequence."""
     result = in_process("audit", "verify", "demand-forecast", "--folder", tmp_path, "--head", "abc")
     missing = in_process("audit", "verify", "demand-forecast", "--folder", tmp_path / "none")
     alone = in_process("audit", "verify", "demand-forecast", "--sequence", 1)
@@ -252,7 +252,7 @@ def test_fails_on_half_a_question(in_process: Run, tmp_path: Path) -> None:
 
 
 def test_the_hash_of_a_machine_is_computed_from_a_template(in_process: Run, tmp_path: Path) -> None:
-    """Each Deploy machine with its hash; one that has another hash, or was changed afterwards, is an error."""
+    """Prints the hash of each Deploy machine; a changed machine, or another hash, is an error."""
     digest = definition_sha256(_definition(""))
     template, changed, none = (tmp_path / f"{name}.template.json" for name in ("Demand", "Changed", "None"))
     for path, definition in (
@@ -285,7 +285,7 @@ def _definition(digest: str) -> str:
 
 
 def test_fails_on_a_name_that_is_not_there(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """Endpoints and units that are there are named."""
+    """The error lists existing endpoints and units."""
     result = on_cloud("audit", "show", "nobody-forecast")
 
     assert result.returncode == 1

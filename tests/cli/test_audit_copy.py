@@ -1,4 +1,4 @@
-"""Copies of a chain in a folder: what is read of it, and where it says that the chain ends."""
+"""Copies of a chain in a folder: reading, and the end of the chain."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +37,12 @@ def _copy(records: list[AuditRecord]) -> CopyOfChain:
 
 @pytest.fixture
 def whole() -> CopyOfChain:
-    """A chain of two."""
+    """A chain of two records."""
     return _copy([RECORD, replace(RECORD, sequence=2, previous=content_hash(RECORD))])
 
 
 def test_what_is_written_is_read_back(whole: CopyOfChain, tmp_path: Path) -> None:
-    """With the key that verifies it; a second copy into the folder is refused."""
+    """The key is written too; a second copy into the folder is rejected."""
     whole.write(tmp_path / "copy", KMS.public)
 
     assert CopyOfChain.read("demand", tmp_path / "copy") == whole
@@ -55,7 +55,7 @@ def test_what_is_written_is_read_back(whole: CopyOfChain, tmp_path: Path) -> Non
 
 
 def test_the_newest_published_head_says_where_the_chain_ends(whole: CopyOfChain) -> None:
-    """A head that another key signed counts for nothing; records that were cut off are missed."""
+    """Ignores heads signed with another key; truncated records are detected."""
     assert whole.problems(KMS.public, head=None, sequence=None) == ([], 2)
     forged = SigningKms().sealer.seal(replace(RECORD, sequence=9))
     published = {**(whole.published or {}), published_key("demand", 9, forged.sha256): canonical_json(forged)}
@@ -67,14 +67,14 @@ def test_the_newest_published_head_says_where_the_chain_ends(whole: CopyOfChain)
 
 
 def test_an_emptied_copy_is_found(whole: CopyOfChain) -> None:
-    """Everything but the published heads is gone."""
+    """Only the published heads remain."""
     found, _ = replace(whole, objects={}).problems(KMS.public, head=None, sequence=None)
     assert "sequence 1 is missing" in found
     assert "sequence 2 is missing" in found
 
 
 def test_minutes_that_a_record_names_are_missed_in_a_copy() -> None:
-    """With the published heads, as export writes it; a copy of the chain alone has no minutes to miss."""
+    """With the published heads of an export; a copy of the chain alone needs no evidence files."""
     uri = f"s3://audit/minutes/demand/00000001-{'0' * 16}.json"
     verdict = RolloutVerdict(
         action="stop", calls=1, evidence=200.0, minutes=3, sentence="s", minutes_uri=uri, minutes_sha256="0" * 64
@@ -92,7 +92,7 @@ def test_minutes_that_a_record_names_are_missed_in_a_copy() -> None:
 
 
 def test_fails_where_nothing_says_where_the_chain_ends(whole: CopyOfChain, tmp_path: Path) -> None:
-    """A copy of the bucket without heads needs them from elsewhere; a folder and a key must be there."""
+    """A bucket copy without heads needs a head as an option; folder and key must exist."""
     with pytest.raises(
         UserError, match="--sequence must be given; give --public-key and a folder written by mlops audit export"
     ):

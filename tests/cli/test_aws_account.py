@@ -1,4 +1,4 @@
-"""Which account a command talks to, and what it says when AWS refuses."""
+"""The account that a command uses, and its messages when AWS denies a request."""
 
 import io
 import os
@@ -23,7 +23,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 
 @pytest.fixture(autouse=True)
 def _nothing_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings of whoever runs the tests, and no embedded cloud in the folder."""
+    """Remove the settings of the user who runs the tests, and any embedded cloud in the folder."""
     for name in (*CHOSEN, "MLOPS_LOCAL_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -33,7 +33,7 @@ def _nothing_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_cloud_that_runs_is_used(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing else is chosen; its clock is the time."""
+    """Applies without other settings; the time is its clock's."""
     monkeypatch.setenv("MLOPS_LOCAL_HOME", str(cloud.home))
 
     with account(None, None) as aws:
@@ -48,7 +48,7 @@ def test_the_cloud_that_runs_is_used(cloud: Cloud, monkeypatch: pytest.MonkeyPat
 def test_what_the_environment_chooses_goes_first(
     name: str, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An embedded cloud beside it is left alone."""
+    """An embedded cloud in the folder is ignored."""
     (tmp_path / "config").write_text("[profile work]\nregion = eu-west-1\n")
     monkeypatch.setenv("MLOPS_LOCAL_HOME", str(cloud.home))
     monkeypatch.setenv(name, NOBODY if name == "AWS_ENDPOINT_URL" else "work")
@@ -60,7 +60,7 @@ def test_what_the_environment_chooses_goes_first(
 
 
 def test_a_profile_goes_before_a_cloud_that_runs(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The user said so."""
+    """The option is explicit."""
     (tmp_path / "config").write_text("[profile work]\nregion = eu-west-1\n")
     monkeypatch.setenv("MLOPS_LOCAL_HOME", str(cloud.home))
 
@@ -69,7 +69,7 @@ def test_a_profile_goes_before_a_cloud_that_runs(cloud: Cloud, monkeypatch: pyte
 
 
 def test_a_folder_goes_before_the_environment(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option is said now, a variable some time ago."""
+    """An option is more recent than a variable."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", NOBODY)
 
     with account(None, cloud.home) as aws:
@@ -77,7 +77,7 @@ def test_a_folder_goes_before_the_environment(cloud: Cloud, monkeypatch: pytest.
 
 
 def test_elsewhere_the_time_is_that_of_the_answer(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS has no clock to ask: its answer carries the date."""
+    """AWS has no clock API: the date comes from its response."""
     monkeypatch.setattr("mlops_runtime.cloud_connection._LOOPBACK", ())
 
     with account(None, cloud.home) as aws:
@@ -85,7 +85,7 @@ def test_elsewhere_the_time_is_that_of_the_answer(cloud: Cloud, monkeypatch: pyt
 
 
 def test_other_libraries_reach_the_same_account(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keys of the profile, of its session too; those of the embedded cloud where that was chosen."""
+    """Keys are the profile's, including its session; or those of the embedded cloud."""
     (tmp_path / "config").write_text(
         "[profile work]\nregion = eu-west-1\naws_access_key_id = A\naws_secret_access_key = B\naws_session_token = C\n"
     )
@@ -105,7 +105,7 @@ def test_other_libraries_reach_the_same_account(cloud: Cloud, monkeypatch: pytes
 
 
 def test_the_embedded_cloud_needs_no_metadata_service(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine without keys botocore would ask an instance's for some."""
+    """Without keys botocore would call the instance metadata service."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_EC2_METADATA_DISABLED"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -122,13 +122,13 @@ def test_the_embedded_cloud_needs_no_metadata_service(cloud: Cloud, monkeypatch:
 
 
 def test_fails_on_two_choices(tmp_path: Path) -> None:
-    """One of them was not meant."""
+    """Rejects two choices of an account."""
     with pytest.raises(UserError, match="give --profile or --home, not both"), account("work", tmp_path):
         pytest.fail("an account was chosen")
 
 
 def test_fails_on_a_folder_without_a_cloud(tmp_path: Path) -> None:
-    """It is not replaced by another account."""
+    """Uses no other account instead."""
     with (
         pytest.raises(UserError, match=r"no embedded cloud runs in .*; start one with `mlops local up`"),
         account(None, tmp_path),
@@ -145,7 +145,7 @@ def test_fails_on_a_folder_without_a_cloud(tmp_path: Path) -> None:
     ],
 )
 def test_what_aws_refuses_is_one_line(code: str, fix: str) -> None:
-    """With AWS's own words, which name the action and the resource."""
+    """AWS's message names action and resource."""
     error = ClientError({"Error": {"Code": code, "Message": "User x is not\n authorized"}}, "UpdateItem")
 
     with pytest.raises(UserError) as caught, account(None, None):
@@ -155,7 +155,7 @@ def test_what_aws_refuses_is_one_line(code: str, fix: str) -> None:
 
 
 def test_an_upload_that_aws_refuses_is_one_line(cloud: Cloud, tmp_path: Path) -> None:
-    """Boto3 has an error of its own for it."""
+    """Boto3 raises its own error class for it."""
     (tmp_path / "file").write_bytes(b"x")
     refused = r"^AWS refused PutObject \(NoSuchBucket\): "
     with pytest.raises(UserError, match=refused), account(None, cloud.home) as aws:
@@ -182,7 +182,7 @@ def test_an_upload_that_aws_refuses_is_one_line(cloud: Cloud, tmp_path: Path) ->
     ids=["no credentials", "no profile", "nobody there"],
 )
 def test_fails_in_one_line_that_names_the_fix(environment: dict[str, str], words: str, mlops: Run) -> None:
-    """As a user meets it."""
+    """Users see one line."""
     nothing = {
         "AWS_ACCESS_KEY_ID": "",
         "AWS_SECRET_ACCESS_KEY": "",
@@ -199,7 +199,7 @@ def test_fails_in_one_line_that_names_the_fix(environment: dict[str, str], words
 
 
 def test_fails_without_a_region(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is guessed, also where the variable is empty."""
+    """Guesses no Region, even with an empty variable."""
     monkeypatch.chdir(tmp_path)
     result = in_process("status", **KEYS, AWS_DEFAULT_REGION="")
 
@@ -211,7 +211,7 @@ def test_fails_without_a_region(in_process: Run, tmp_path: Path, monkeypatch: py
 
 
 def test_a_cloud_that_was_stopped_is_named(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder has its state, so what is missing is not a Region, nor credentials; what is chosen goes first."""
+    """The folder has state, so the error names the cloud instead of Region or credentials; explicit settings come first."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     saved = tmp_path / ".mlops" / "local" / "saved"
     saved.mkdir(parents=True)
@@ -226,6 +226,6 @@ def test_a_cloud_that_was_stopped_is_named(in_process: Run, tmp_path: Path, monk
 
 
 def test_the_scale_of_the_clock_is_read_where_it_is_embedded(cloud: Cloud) -> None:
-    """What the cloud was started with or was set to since."""
+    """Uses the scale of the start, or the one set since."""
     with account(None, cloud.home) as chosen:
         assert chosen.clock_scale() == cloud.clock()["scale"]

@@ -1,4 +1,4 @@
-"""One form for every verb: where options stand, what they are called, what ``--json`` prints, with which code a verb ends."""
+"""Conventions of all verbs: order and names of options, ``--json``, exit codes."""
 
 import ast
 import json
@@ -19,7 +19,7 @@ from mlops_cli.aws_account import UserError, VerdictError
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = Path(__main__.__file__).parent
 
-# on this machine alone: none of them reaches AWS, so there is no profile to choose
+# local only: these never call AWS and have no profile
 EMBEDDED = (
     "deploy",
     "destroy",
@@ -34,7 +34,7 @@ EMBEDDED = (
     "local image list",
     "local image remove",
 )
-# read and write files, or one URL: nothing of a cloud
+# read and write files, or one URL, without a cloud
 OFFLINE = (
     "new",
     "upgrade",
@@ -55,9 +55,9 @@ OFFLINE = (
     "image lock",
     "terraform export",
 )
-# lists of names, which are not older or newer
+# lists of names without an order in time
 UNORDERED = ("features list", "local image list")
-# what a name of an option means, for every verb that has it
+# meaning of each option name, for all verbs
 OPTIONS = {
     "--owner": "who answers for a unit",
     "--cost-center": "who pays for a unit",
@@ -200,7 +200,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def leaves(command: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every verb by its full name."""
+    """Return every verb by its full name."""
     command = get_command(app) if command is None else command
     children = getattr(command, "commands", {})
     if not children:
@@ -213,19 +213,19 @@ VERBS = dict(leaves())
 
 
 def options(command: Any) -> set[str]:
-    """Names of a verb's options, as a user types them."""
+    """Return the option names of a verb, as typed."""
     return {option for each in command.params if each.param_type_name != "argument" for option in each.opts} - {
         "--help"
     }
 
 
 def asked(name: str) -> set[str]:
-    """The options that a verb has for where it goes."""
+    """Return the verb's options that choose an account."""
     return set() if name in OFFLINE else {"--home"} if name in EMBEDDED else {"--home", "--profile"}
 
 
 def test_every_verb_that_asks_a_cloud_says_which() -> None:
-    """With the same two options, and none that reaches no cloud has them."""
+    """Verbs that call a cloud have the same two options; others have neither."""
     wrong = {
         name: options(command) & {"--home", "--profile"}
         for name, command in VERBS.items()
@@ -236,12 +236,12 @@ def test_every_verb_that_asks_a_cloud_says_which() -> None:
 
 
 def test_every_verb_prints_json() -> None:
-    """No verb is for people alone."""
+    """Every verb supports JSON."""
     assert [name for name, command in VERBS.items() if "--json" not in options(command)] == []
 
 
 def test_names_of_options_are_those_of_the_table() -> None:
-    """One word for one thing: a new word is a line in the table, with what it means everywhere."""
+    """Option names have one meaning everywhere: a new name needs a line in the table."""
     unknown = {name: found for name, command in VERBS.items() if (found := options(command) - set(OPTIONS))}
     used = {option for command in VERBS.values() for option in options(command)}
 
@@ -250,14 +250,14 @@ def test_names_of_options_are_those_of_the_table() -> None:
 
 
 def test_lists_take_last() -> None:
-    """How long a list gets is the caller's choice."""
+    """Callers choose the length of a list."""
     lists = [name for name in VERBS if name.split()[-1] in ("list", "logs") and name not in UNORDERED]
 
     assert [name for name in lists if "--last" not in options(VERBS[name])] == []
 
 
 def test_files_that_are_written_are_named_by_output() -> None:
-    """Whatever the verb; `plan --mapping` has the name of cdk's option."""
+    """Applies to all verbs; `plan --mapping` has the name of cdk's option."""
     written = {
         (name, each.opts[0])
         for name, command in VERBS.items()
@@ -271,7 +271,7 @@ def test_files_that_are_written_are_named_by_output() -> None:
 
 
 def test_arguments_that_may_be_left_out_come_last() -> None:
-    """Else none could be left out."""
+    """Otherwise none could be omitted."""
     for name, command in VERBS.items():
         required = [each.required for each in command.params if each.param_type_name == "argument"]
         assert required == sorted(required, reverse=True), name
@@ -282,7 +282,7 @@ ON_CLOUDS = sorted(name for name in VERBS if name not in (*OFFLINE, "local up", 
 
 
 def required(command: Any) -> list[str]:
-    """Arguments that satisfy the parser."""
+    """Return arguments that satisfy the parser."""
     given: list[str] = []
     for each in command.params:
         if each.required:
@@ -294,7 +294,7 @@ def required(command: Any) -> list[str]:
 def test_a_refusal_is_one_document_too(
     name: str, in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program reads standard output whatever happened; people read one line on the other stream."""
+    """Programs always read standard output; people read one line on standard error."""
     monkeypatch.chdir(tmp_path)
 
     result = in_process(*name.split(), *required(VERBS[name]), "--json", "--home", tmp_path / "none")
@@ -305,7 +305,7 @@ def test_a_refusal_is_one_document_too(
 
 
 def test_a_wrong_option_is_one_document_too(in_process: Run) -> None:
-    """Usage ends with 2, as every shell tool does."""
+    """Usage errors exit with 2, as in other shell tools."""
     result = in_process("train", "--json", "--bogus")
 
     assert result.returncode == 2
@@ -313,7 +313,7 @@ def test_a_wrong_option_is_one_document_too(in_process: Run) -> None:
 
 
 def test_without_json_a_refusal_is_text_alone(in_process: Run, tmp_path: Path) -> None:
-    """Nothing on standard output, which may go into a file."""
+    """Prints nothing on standard output, which may be redirected to a file."""
     result = in_process("status", "--home", tmp_path / "none")
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -335,7 +335,7 @@ def test_codes_and_documents_of_errors(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A verdict of no is not a failure of the command, and says what it found."""
+    """A negative result is not a failure of the command, and has a document."""
 
     def fail(**_options: object) -> None:
         raise error
@@ -351,7 +351,7 @@ def test_codes_and_documents_of_errors(
 
 
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """As a shell counts it; a prompt that is left counts too."""
+    """Follows shell convention; leaving a prompt counts too."""
     from mlops_cli import status
 
     def interrupt(*_arguments: object) -> None:
@@ -368,14 +368,14 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_prints_its_version(in_process: Run) -> None:
-    """The first thing that anybody asks in a report."""
+    """Prints the version for bug reports."""
     result = in_process("--version")
 
     assert (result.returncode, result.stdout) == (0, "mlops 0.1.0\n")
 
 
 def test_completes_in_shells() -> None:
-    """Typer's own completion is on."""
+    """Enables Typer's own completion."""
     result = subprocess.run(
         [sys.executable, "-m", "mlops_cli"],
         env={"_MLOPS_COMPLETE": "complete_bash", "COMP_WORDS": "mlops models s", "COMP_CWORD": "2"},
@@ -388,7 +388,7 @@ def test_completes_in_shells() -> None:
 
 
 def test_tables_are_printed_in_one_way() -> None:
-    """A table of its own would be cut at 80 columns where it is piped."""
+    """Other tables would be cut at 80 columns when piped."""
     wrong = [
         path.name
         for path in sorted(SOURCES.glob("*.py"))
@@ -399,7 +399,7 @@ def test_tables_are_printed_in_one_way() -> None:
 
 
 def test_codes_are_named() -> None:
-    """No verb ends with a code of its own."""
+    """No verb has its own exit code."""
     wrong = [
         f"{path.name}:{node.lineno}"
         for path in sorted(SOURCES.glob("*.py"))
@@ -418,7 +418,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((RO
 
 
 def test_pages_quote_verbs_as_they_are() -> None:
-    """With each of their options: nobody types what is not there. Worklogs and the changelog tell of their day."""
+    """Quoted verbs and options exist; worklogs and the changelog are excluded."""
     wrong = []
     for page in PAGES:
         if "worklog" in page.parts:

@@ -1,4 +1,4 @@
-"""The verb, in a process of its own against an embedded cloud."""
+"""The console verb in a child process, on an embedded cloud."""
 
 import http.client
 import itertools
@@ -31,7 +31,7 @@ MAY_LIST = {
 
 @contextmanager
 def opened(cloud: Cloud, folder: Path, *options: str) -> Iterator[Any]:
-    """Run the console, and yield what asks its API."""
+    """Run the console, and yield a client of its API."""
     command = [sys.executable, "-m", "mlops_cli", "console", "--home", str(cloud.home), *options]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -53,7 +53,7 @@ def opened(cloud: Cloud, folder: Path, *options: str) -> Iterator[Any]:
 
 
 def test_the_console_opens_on_this_machine(cloud: Cloud, tmp_path: Path) -> None:
-    """It prints an address whose token the API takes, and ends at SIGTERM."""
+    """Prints an address whose token the API accepts, and exits on SIGTERM."""
     with opened(cloud, tmp_path) as ask:
         status, me = ask("/me")
 
@@ -61,7 +61,7 @@ def test_the_console_opens_on_this_machine(cloud: Cloud, tmp_path: Path) -> None
 
 
 def test_a_role_offers_what_it_may(cloud: Cloud, tmp_path: Path) -> None:
-    """On call reads and rolls back, and decides on no package."""
+    """The on-call role may read and roll back, but decide on no package."""
     with opened(cloud, tmp_path, "--role", "on-call") as ask:
         _, me = ask("/me")
 
@@ -70,7 +70,7 @@ def test_a_role_offers_what_it_may(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_an_iam_role_is_taken_by_name(cloud: Cloud, deployed: DeployedUnit, tmp_path: Path) -> None:
-    """What IAM refuses the role is refused here, with the reason; the clock is still the embedded cloud's."""
+    """The reason of IAM's denial is shown; the clock is still the embedded cloud's."""
     iam, name = cloud.client("iam"), f"ConsoleReader{next(_number)}"
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
     iam.put_role_policy(RoleName=name, PolicyName="List", PolicyDocument=json.dumps(MAY_LIST))
@@ -89,7 +89,7 @@ def test_an_iam_role_is_taken_by_name(cloud: Cloud, deployed: DeployedUnit, tmp_
 
 @pytest.mark.parametrize("role", ["owner", "on-call,approver", ""])
 def test_an_unknown_role_is_refused(in_process: Any, role: str) -> None:
-    """With those that there are."""
+    """The error lists the roles."""
     told = in_process("console", "--role", role)
 
     assert told.returncode == 1

@@ -1,4 +1,4 @@
-"""Schemathesis against the server: every answer is one that the document declares, whatever is sent."""
+"""Schemathesis on the console server: every response matches the OpenAPI document, whatever is sent."""
 
 import itertools
 import subprocess
@@ -22,7 +22,7 @@ _number = itertools.count(1)
 
 @pytest.fixture
 def server(cloud: Cloud) -> Iterator[ConsoleServer]:
-    """The console of the shared cloud, with a unit whose monitor has decided."""
+    """The console of the shared cloud, with a unit whose monitor has results."""
     MonitoredUnit(DeployedUnit(cloud, f"hostile{next(_number)}"))
     options = embedded_options(cloud.home)
     assert options is not None
@@ -38,7 +38,7 @@ def server(cloud: Cloud) -> Iterator[ConsoleServer]:
 
 
 def attack(server: ConsoleServer, folder: Path, *phases: str, examples: int) -> subprocess.CompletedProcess[str]:
-    """Send what schemathesis makes of the document, but for the clock, which other tests share."""
+    """Run schemathesis on the document without the clock, which other tests share."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"http://{server.host}/api/v1/openapi.json",
         "--header", f"Authorization: Bearer {server.token}", "--checks", "all", "--max-examples", str(examples),
@@ -48,7 +48,7 @@ def attack(server: ConsoleServer, folder: Path, *phases: str, examples: int) -> 
 
 
 def test_hostile_requests_get_declared_answers(server: ConsoleServer, tmp_path: Path) -> None:
-    """All checks: no 5xx, no undeclared status, media type or body, no sound request refused, no call without the token."""
+    """Checks for 5xx, undeclared statuses, media types and bodies, rejected valid requests, and calls without the token."""
     told = attack(server, tmp_path, "coverage", examples=1)
 
     assert told.returncode == 0, told.stdout[-9000:]
@@ -57,7 +57,7 @@ def test_hostile_requests_get_declared_answers(server: ConsoleServer, tmp_path: 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
 def test_thousands_of_hostile_requests_get_declared_answers(server: ConsoleServer, tmp_path: Path) -> None:
-    """The same with values of hypothesis, and along the ways from one operation to the next."""
+    """Uses hypothesis values too, and follows links between operations."""
     told = attack(server, tmp_path, "coverage", "fuzzing", "stateful", examples=100)
 
     assert told.returncode == 0, told.stdout[-9000:]

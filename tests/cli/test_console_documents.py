@@ -1,4 +1,4 @@
-"""What a person sees in the console the command says too, as JSON and in the same words, field by field."""
+"""The command prints everything that the console shows, as JSON and with the same texts, field by field."""
 
 import json
 import subprocess
@@ -23,20 +23,20 @@ from mlops_runtime.contracts.unit_entries import PipelineEntry
 pytestmark = pytest.mark.cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-# of things that a test has begun, and the feature store's, which ``test_feature_location.py`` holds against the command
+# results of the test's own actions, and the feature store's, compared with the command in ``test_feature_location.py``
 ELSEWHERE = {"followRollback", "followRetraining", "findFeatures", "listUsers"}
 
 
 @dataclass
 class Shop:
-    """A unit whose monitor has decided, with a pipeline and a package that waits; and the console's API on it."""
+    """A unit with monitor results, a pipeline and a pending package; and the console's API for it."""
 
     unit: DeployedUnit
     package: str
     api: ConsoleApi
 
     def read(self, path: str) -> Any:
-        """Return what a page reads at a path."""
+        """Return the document of a page at a path."""
         where, _, query = path.partition("?")
         given = dict([query.split("=")]) if query else {}
         answer = self.api.answer(HttpRequest(method="GET", path=f"/api/v1{where}", query=given))
@@ -54,7 +54,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(cloud: Cloud) -> Iterator[Shop]:
-    """A unit of its own on the shared cloud."""
+    """A unit on the shared cloud."""
     unit = MonitoredUnit(DeployedUnit(cloud, "worded")).unit
     unit.serve(2, Outcome.PROMOTED, "better", previous=unit.pointer(1).config, previous_package=unit.package(1))
     unit.publish(
@@ -78,7 +78,7 @@ def shop(cloud: Cloud) -> Iterator[Shop]:
 
 @pytest.fixture
 def told(on_cloud: Run) -> Callable[..., Any]:
-    """Return the document of a verb; one that finds a violation ends with 3."""
+    """Return the document of a verb; one with a violation exits with 3."""
 
     def run(*arguments: str) -> Any:
         result = on_cloud(*arguments, "--json")
@@ -89,7 +89,7 @@ def told(on_cloud: Run) -> Callable[..., Any]:
 
 
 def differing(seen: object, said: object, at: str = "") -> Iterator[str]:
-    """Yield the fields of what the console shows that the command lacks, or says in other words."""
+    """Yield the fields of a console document that the command lacks or prints differently."""
     if isinstance(seen, Mapping) and isinstance(said, Mapping):
         for name, value in seen.items():
             if name not in said:
@@ -104,7 +104,7 @@ def differing(seen: object, said: object, at: str = "") -> Iterator[str]:
     "path", [each.path for each in ROUTES if each.method == "GET" and each.operation not in ELSEWHERE]
 )
 def test_every_page_is_read_by_the_command(shop: Shop, told: Callable[..., Any], path: str) -> None:
-    """Of each operation that a page reads; only the time is another."""
+    """Each operation of a page is covered; only the time differs."""
     where = shop.path(path)
     seen, said = shop.read(where), told("console", "--read", where)
 
@@ -112,7 +112,7 @@ def test_every_page_is_read_by_the_command(shop: Shop, told: Callable[..., Any],
 
 
 def test_units_and_models_are_those_of_status(shop: Shop, told: Callable[..., Any]) -> None:
-    """The unit, the endpoint's overview and its pipeline, with what came of its last run."""
+    """Compares the unit, the endpoint's overview and its pipeline with the outcome of its last run."""
     (said,) = told("status", shop.unit.name)["units"]
     unit = shop.read(shop.path("/units/{unit}"))
     model = shop.read(shop.path("/units/{unit}/endpoints/{endpoint}"))
@@ -125,7 +125,7 @@ def test_units_and_models_are_those_of_status(shop: Shop, told: Callable[..., An
 
 
 def test_packages_are_those_of_models(shop: Shop, told: Callable[..., Any]) -> None:
-    """The review, the gate, the losses, what a pickle names, and what an approver must know."""
+    """Compares review, gate, losses, names in a pickle, and notices for approvers."""
     seen, said = shop.read(f"/packages/{shop.package}"), told("models", "show", shop.package)
     listed = told("models", "list", "--group", shop.unit.endpoint)
     parts = {name: seen[name] for name in ("gate", "metric", "metrics", "rows", "pickled", "note")}
@@ -136,7 +136,7 @@ def test_packages_are_those_of_models(shop: Shop, told: Callable[..., Any]) -> N
 
 
 def test_windows_are_those_of_monitor(shop: Shop, told: Callable[..., Any]) -> None:
-    """The report, and one feature with its words, distribution and history."""
+    """Compares the report, and one feature with its texts, distribution and history."""
     page = shop.path("/units/{unit}/endpoints/{endpoint}/drift")
     seen, feature = shop.read(page), shop.read(f"{page}/feature?feature=price")
     said = told("monitor", "explain", shop.unit.endpoint, "price")
@@ -146,7 +146,7 @@ def test_windows_are_those_of_monitor(shop: Shop, told: Callable[..., Any]) -> N
 
 
 def test_records_are_those_of_audit(shop: Shop, told: Callable[..., Any]) -> None:
-    """The newest, one with its evidence, and what a verification finds."""
+    """Compares the newest records, one with its evidence, and the result of a verification."""
     name = shop.unit.endpoint
     seen, said = shop.read(f"/audit/{name}"), told("audit", "show", name)
     record, whole = shop.read(f"/audit/{name}/records/2"), told("audit", "show", name, "--sequence", "2")
@@ -156,14 +156,14 @@ def test_records_are_those_of_audit(shop: Shop, told: Callable[..., Any]) -> Non
     assert list(differing({**seen, "records": flat, "now": None}, {**said, "now": None})) == []
     assert (whole["record"], whole["minutes"], whole["computed"]) == (flat[1], record["minutes"], record["computed"])
     assert (whole["unread"] or "") == record["unread"]
-    # the page asks for a long log in parts, the command for all of it
+    # the page reads a long log in parts, the command all of it
     part = {"now": None, "first": 1, "total": verified["records"], "rest": None}
     assert verified == {**verified, **part, "now": verified["now"]}
     assert list(differing({**verified, "now": None}, {**told("audit", "verify", name), **part})) == []
 
 
 def test_a_page_that_is_not_there_is_refused_in_the_same_words(shop: Shop, on_cloud: Run) -> None:
-    """With the detail of the API's problem."""
+    """The detail of the API's problem is the same text."""
     result = on_cloud("console", "--read", f"/units/{shop.unit.name}/endpoints/other")
 
     assert (result.returncode, result.stdout) == (1, "")

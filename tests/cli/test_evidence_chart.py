@@ -1,4 +1,4 @@
-"""The chart of a verdict's minutes."""
+"""The chart of a verdict's evidence per minute."""
 
 from dataclasses import replace
 
@@ -15,12 +15,12 @@ COMPARED = Compared(minutes=(GOOD, EMPTY, EMPTY, BAD, BAD, BAD), history=(), rul
 
 
 def lines(compared: Compared, width: int = 80) -> list[str]:
-    """The chart as it is printed."""
+    """Return the printed chart."""
     return list(chart(compared, running_evidence(compared), width))
 
 
 def test_each_minute_has_both_fleets_and_the_evidence_at_its_end() -> None:
-    """Minutes without a call share a row; the bar reaches its mark where the rollout is stopped."""
+    """Minutes without a call share a row; the bar reaches the mark where the rollout is stopped."""
     title, _, heads, *drawn = lines(COMPARED)
     assert title == "answers that failed; evidence of 100 against the new fleet stops it"
     assert heads.split() == ["minute", "answers", "failed", "answers", "failed", "evidence"]
@@ -37,7 +37,7 @@ def test_each_minute_has_both_fleets_and_the_evidence_at_its_end() -> None:
 
 
 def test_it_fits_into_eighty_columns_and_uses_a_hundred_and_twenty() -> None:
-    """With marks and large evidence."""
+    """Covers marks and large evidence."""
     alone = replace(COMPARED, minutes=(BAD,) * 60, alone_from=3)
     assert max(map(len, lines(alone, 80))) <= 80
     assert max(map(len, lines(alone, 120))) <= 120
@@ -45,14 +45,14 @@ def test_it_fits_into_eighty_columns_and_uses_a_hundred_and_twenty() -> None:
 
 
 def test_slow_answers_are_named_as_such() -> None:
-    """By the limit of the new fleet."""
+    """Slow is defined by the new fleet's limit."""
     title, _, heads, *_ = lines(replace(COMPARED, did="took longer than 9 ms", old_did=" longer than 6 ms"))
     assert title.startswith("answers that took longer than 9 ms; evidence of 100")
     assert heads.split()[2] == "slow"
 
 
 def test_a_long_rollout_has_several_minutes_a_row() -> None:
-    """Nothing is left out of the sums."""
+    """Sums lose nothing."""
     minutes = (GOOD,) * 480
     found = rows(minutes, running_evidence(replace(COMPARED, minutes=minutes)))
     assert len(found) == 60
@@ -62,7 +62,7 @@ def test_a_long_rollout_has_several_minutes_a_row() -> None:
 
 
 def test_marks_say_when_it_was_shown_good_and_when_the_old_fleet_was_asked_no_more() -> None:
-    """In the row of that minute."""
+    """Marks are in the row of that minute."""
     alone = Minute(new=Counts(calls=6000), old=Counts())
     drawn = lines(replace(COMPARED, minutes=(GOOD, GOOD, GOOD, alone, alone), alone_from=4))[3:]
     (good,) = [number for number, line in enumerate(drawn, 1) if "shown good" in line]
@@ -71,5 +71,5 @@ def test_marks_say_when_it_was_shown_good_and_when_the_old_fleet_was_asked_no_mo
 
 
 def test_no_minute_is_no_row() -> None:
-    """A verdict before the first call."""
+    """Covers a verdict before the first call."""
     assert len(lines(replace(COMPARED, minutes=()))) == 3

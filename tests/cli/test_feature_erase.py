@@ -1,4 +1,4 @@
-"""``mlops features erase`` on a store in a folder; that of a unit is in ``test_feature_place``."""
+"""``mlops features erase`` on a store in a folder; ``test_feature_location`` covers the store of a unit."""
 
 import json
 import subprocess
@@ -13,12 +13,12 @@ COPIES = "copies outside the store, including those of other units; ask every un
 
 @pytest.fixture
 def erase(feature_shop: FeatureShop, in_process: Run) -> Run:
-    """Erase from the shop."""
+    """Erase from the store."""
     return lambda *arguments: in_process("features", "erase", *arguments, "--path", feature_shop.path)
 
 
 def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, erase: Run, in_process: Run) -> None:
-    """Nothing happens before it is sure; at the end it says what it does not reach."""
+    """Changes nothing before the confirmation, and finally lists what it does not reach."""
     whom = ("--entity", "store_id=2", "--reason", "T-1")
     unsure = erase(*whom)
     spared = erase(*whom, "--yes", "--in-use", feature_shop.built.id[:12])
@@ -65,7 +65,7 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, e
     ],
 )
 def test_fails_in_one_line(feature_shop: FeatureShop, erase: Run, arguments: tuple[str, ...], message: str) -> None:
-    """With the value and what is allowed, and nothing is erased."""
+    """The error has the value and what is allowed; nothing is erased."""
     result = erase(*arguments)
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -75,5 +75,5 @@ def test_fails_in_one_line(feature_shop: FeatureShop, erase: Run, arguments: tup
 
 
 def test_a_number_that_holds_the_entitys_digits_is_a_reason(erase: Run) -> None:
-    """Store 2 is not named by ticket 4271 or T-2."""
+    """Ticket 4271 or T-2 does not identify store 2."""
     assert erase("--entity", "store_id=2", "--reason", "tickets 4271, T-2", "--yes").returncode == 0

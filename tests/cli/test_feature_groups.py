@@ -33,7 +33,7 @@ GROUPS = (
 
 
 def test_list_shows_tables_rows_and_ages(feature_shop: FeatureShop, in_process: Run) -> None:
-    """As a table, and for programs."""
+    """Prints a table, or JSON."""
     shown = in_process("features", "list", "--path", feature_shop.path)
     told = json.loads(in_process("features", "list", "--path", feature_shop.path, "--json").stdout)
 
@@ -51,7 +51,7 @@ def test_list_shows_tables_rows_and_ages(feature_shop: FeatureShop, in_process: 
 
 
 def test_show_names_columns_snapshots_and_users(feature_shop: FeatureShop, in_process: Run) -> None:
-    """By the group's name or its table's; brackets are no markup."""
+    """Finds a group by its name or its table's; brackets are not interpreted as markup."""
     shown = in_process("features", "show", "stock", "--path", feature_shop.path).stdout
     told = json.loads(in_process("features", "show", "stock_v1", "--path", feature_shop.path, "--json").stdout)
 
@@ -65,7 +65,7 @@ def test_show_names_columns_snapshots_and_users(feature_shop: FeatureShop, in_pr
 
 
 def test_who_used_finds_by_snapshot_and_column(feature_shop: FeatureShop, in_process: Run) -> None:
-    """The rows of the first snapshot are in what was read; another column was not."""
+    """Rows of the first snapshot are included in later reads; another column was not read."""
     where = ("--path", feature_shop.path)
     snapshot = in_process("features", "who-used", "stock", "--snapshot", feature_shop.first.snapshot_id, *where)
     later = feature_shop.client.ingest(STOCK, stock(11))
@@ -81,7 +81,7 @@ def test_who_used_finds_by_snapshot_and_column(feature_shop: FeatureShop, in_pro
 
 @pytest.mark.parametrize("verb", ["who-used", "show"])
 def test_ids_are_whole_on_a_narrow_terminal(feature_shop: FeatureShop, mlops: Run, verb: str) -> None:
-    """Folded where they do not fit, as they are copied from there."""
+    """Ids are folded so that they can be copied."""
     shown = mlops("features", verb, "stock", "--path", feature_shop.path, COLUMNS="80").stdout
 
     table = [line.split("│") for line in shown[shown.index("training set") :].splitlines() if "│" in line]
@@ -93,7 +93,7 @@ def test_ids_are_whole_on_a_narrow_terminal(feature_shop: FeatureShop, mlops: Ru
 def test_catalog_writes_a_page(
     feature_shop: FeatureShop, in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what the declaration adds, and the history of the lock file beside it."""
+    """Adds the declaration and the history of the lock file beside it."""
     (tmp_path / "declared_shop.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     plain = in_process("features", "catalog", "--path", feature_shop.path)
@@ -113,7 +113,7 @@ def test_catalog_writes_a_page(
 
 
 def test_an_empty_store_says_so(in_process: Run, tmp_path: Path) -> None:
-    """Nothing is listed, and nothing fails."""
+    """Lists nothing and succeeds."""
     Tables.local(tmp_path / "empty", "features", FeatureLock())
 
     shown = in_process("features", "list", "--path", tmp_path / "empty")
@@ -122,7 +122,7 @@ def test_an_empty_store_says_so(in_process: Run, tmp_path: Path) -> None:
 
 
 def test_list_shows_what_can_be_read_and_names_the_rest(feature_shop: FeatureShop, in_process: Run) -> None:
-    """One damaged table hides no other, and ends the command with 1."""
+    """A damaged table does not hide others, and the command exits with 1."""
     table = Tables.local(feature_shop.path, "features", FeatureLock()).load("price_v1")
     newest = Path(table.metadata_location.removeprefix("file://"))
     whole = newest.read_bytes()
@@ -146,7 +146,7 @@ def test_list_shows_what_can_be_read_and_names_the_rest(feature_shop: FeatureSho
 
 
 def test_a_damaged_catalog_is_one_line(in_process: Run, tmp_path: Path) -> None:
-    """With the file."""
+    """The error names the file."""
     (tmp_path / "catalog.db").write_bytes(b"garbage" * 1000)
 
     found = in_process("features", "list", "--path", tmp_path)
@@ -168,7 +168,7 @@ def test_a_damaged_catalog_is_one_line(in_process: Run, tmp_path: Path) -> None:
 def test_fails_in_one_line(
     feature_shop: FeatureShop, in_process: Run, arguments: tuple[str, ...], message: str
 ) -> None:
-    """With the value and what there is."""
+    """The error has the value and the existing ones."""
     result = in_process("features", *arguments, "--path", feature_shop.path)
 
     assert (result.returncode, result.stdout) == (1, "")

@@ -1,7 +1,4 @@
-"""What the arguments of ``mlops features`` stand for, and one line for each that stands for nothing.
-
-Which feature store a verb works on: a folder, or that of a unit on the embedded cloud with its registry.
-"""
+"""Which feature store and groups a verb of ``mlops features`` uses: a folder, or a unit on the embedded cloud."""
 
 import json
 import subprocess
@@ -50,7 +47,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in a folder with a package that declares a group; what was loaded of it is forgotten."""
+    """Work in a folder with a package that declares a group, and unload it afterwards."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "declared.py").write_text(MODULE.format(on_hand="long"))
     monkeypatch.chdir(tmp_path)
@@ -61,7 +58,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_groups_are_those_of_a_module(package: Path) -> None:
-    """With the module, beside whose file the lock file is."""
+    """The lock file is beside the module's file."""
     module, groups = load_groups("shop.declared:GROUPS")
 
     assert module.__file__ == str(package / "declared.py")
@@ -83,7 +80,7 @@ def test_groups_are_those_of_a_module(package: Path) -> None:
     ],
 )
 def test_fails_when_there_are_no_such_groups(package: Path, groups: str, message: str) -> None:
-    """The name is said, and what was found under it."""
+    """The error has the name and the value found."""
     (package / "wrong.py").write_text(MODULE.format(on_hand="number"))
     with pytest.raises(UserError) as error:
         load_groups(groups)
@@ -117,7 +114,7 @@ def test_fails_when_there_are_no_such_groups(package: Path, groups: str, message
     ],
 )
 def test_fails_when_the_module_does_not_load(package: Path, before: str, after: str, message: str) -> None:
-    """File, line and what is wrong there are one line."""
+    """The error has file, line and cause in one line."""
     text = MODULE.format(on_hand="long")
     assert before in text
     (package / "slip.py").write_text(text.replace(before, after))
@@ -129,7 +126,7 @@ def test_fails_when_the_module_does_not_load(package: Path, before: str, after: 
 
 
 def test_pairs_name_each_once() -> None:
-    """In the order given; the value may have the sign."""
+    """Keeps the order; values may contain the separator."""
     assert pairs("--entity", ["sku=7", "store_id=a=b"]) == [("sku", "7"), ("store_id", "a=b")]
 
 
@@ -141,13 +138,13 @@ def test_pairs_name_each_once() -> None:
     ],
 )
 def test_fails_when_a_pair_is_none(given: list[str], message: str) -> None:
-    """Each wrong one is named."""
+    """The error names each invalid pair."""
     with pytest.raises(UserError, match=message):
         pairs("--entity", given)
 
 
 def test_fails_when_a_file_is_not_parquet(tmp_path: Path) -> None:
-    """Or is not there."""
+    """Rejects missing files too."""
     file = tmp_path / "rows.csv"
     file.write_text("a,b")
     with pytest.raises(UserError, match=r"--entities must be a Parquet file, got .*rows\.csv: "):
@@ -157,7 +154,7 @@ def test_fails_when_a_file_is_not_parquet(tmp_path: Path) -> None:
 
 
 class DeployedStore:
-    """The feature store of a unit in Glue, as CloudFormation leaves it, and the unit's package group."""
+    """A unit's feature store in Glue, as deployed by CloudFormation, and its package group."""
 
     def __init__(self, unit: DeployedUnit) -> None:
         self.unit, cloud = unit, unit.cloud
@@ -196,7 +193,7 @@ class DeployedStore:
         self.sagemaker.create_model_package_group(ModelPackageGroupName=unit.endpoint)
 
     def register(self, training_set_id: str) -> str:
-        """Register a package that was trained from a training set; return its ARN."""
+        """Register a package trained from a training set; return its ARN."""
         spec = ModelPackageSpec(
             group=self.unit.endpoint,
             image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
@@ -227,7 +224,7 @@ def features(store: DeployedStore, in_process: Run) -> Run:
 
 @pytest.mark.cloud
 def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features: Run, tmp_path: Path) -> None:
-    """Built, proved, and in the catalogue with the package that was trained from it."""
+    """Covers build, rebuild and catalog, with the package trained from the set."""
     pq.write_table(_asked(), tmp_path / "rows.parquet")
     listed = json.loads(features("list", "--json").stdout)
     places = features("list").stdout.splitlines()[-2:]
@@ -251,14 +248,14 @@ def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features:
 
 @pytest.mark.cloud
 def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedStore, features: Run) -> None:
-    """Approved, or serving though rejected since; a waiting package keeps nothing."""
+    """Keeps sets of approved packages and of serving ones rejected since; pending packages keep nothing."""
     whom = ("--entity", "store_id=1", "--reason", "T-1", "--yes")
     approved, live, waiting = (
         store.client.training_set(_asked(), {"stock": [column]}, name=name).id
         for column, name in (("on_hand", "approved"), ("shelf", "live"), ("shelf", "waiting"))
     )
     store.register(waiting)
-    for trained_from in (approved, "f" * 64):  # the second of a set that another store keeps
+    for trained_from in (approved, "f" * 64):  # the second training set of a set in another store
         package = store.register(trained_from)
         store.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
     store.unit.serve(1, training_set_id=live)
@@ -277,7 +274,7 @@ def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedSto
 
 @pytest.mark.cloud
 def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedStore, features: Run) -> None:
-    """The parameter names the table and the bucket of batches; the erasure is pending until the table answers."""
+    """The parameter names table and bucket; the erasure stays pending until the table responds."""
     dynamodb, name = store.unit.cloud.client("dynamodb"), f"{store.unit.name}-online"
     store.client.ingest(STOCK, stock(1, store="2"))
     where = {"incoming_bucket": f"{store.unit.name}-in", "incoming_days": 30, "online_table": name}
@@ -318,7 +315,7 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
 
 @pytest.mark.cloud
 def test_an_ingest_is_told_on_the_units_bus(store: DeployedStore, features: Run, tmp_path: Path) -> None:
-    """As the client in a job tells it, so that pipelines hear; the newest value is there."""
+    """Pipelines receive the event as from the client in a job; the newest value is readable."""
     events, sqs, name = (*map(store.unit.cloud.client, ("events", "sqs")), store.unit.name)
     events.create_event_bus(Name=name)
     queue = sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -344,7 +341,7 @@ def test_an_ingest_is_told_on_the_units_bus(store: DeployedStore, features: Run,
 
 @pytest.mark.cloud
 def test_fails_when_a_unit_has_no_store(deployed: DeployedUnit, in_process: Run) -> None:
-    """It names those that have one."""
+    """The error lists units with a store."""
     result = in_process("features", "list", "--unit", deployed.name, "--home", deployed.cloud.home)
 
     assert result.returncode == 1
@@ -371,7 +368,7 @@ def test_fails_when_it_is_not_clear_which(
     arguments: tuple[str, ...],
     message: str,
 ) -> None:
-    """And makes no folder."""
+    """Creates no folder."""
     monkeypatch.chdir(feature_shop.path.parent)
 
     result = in_process("features", "list", *arguments)
@@ -389,7 +386,7 @@ def _asked() -> Any:
 
 @pytest.mark.cloud
 def test_the_console_finds_what_the_command_finds(store: DeployedStore, features: Run) -> None:
-    """Hits in the same words, and the readers of a table; a column that never was is named."""
+    """Hits have the same texts, as have readers of a table; an unknown column is reported."""
     options = embedded_options(store.unit.cloud.home)
     assert options is not None
     connection = CloudConnection(session=boto3.Session(), options=options)

@@ -13,7 +13,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_maintain_says_what_it_did_to_each_table(feature_shop: FeatureShop, in_process: Run) -> None:
-    """As lines and as JSON; a second time there is nothing to do."""
+    """Prints lines or JSON; a second run has nothing to do."""
     first = in_process("features", "maintain", "--path", feature_shop.path)
     again = json.loads(in_process("features", "maintain", "--path", feature_shop.path, "--json").stdout)
 
@@ -28,7 +28,7 @@ def test_maintain_says_what_it_did_to_each_table(feature_shop: FeatureShop, in_p
 def test_maintain_completes_an_erasure_that_waited_for_a_training_set(
     feature_shop: FeatureShop, in_process: Run
 ) -> None:
-    """Exit code 3 until then, of both commands; the build that was fenced says so."""
+    """Both commands exit with 3 until then; the blocked build reports the erasure."""
     begin = feature_shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True)
     build = begin.__enter__()
     erased = in_process(

@@ -12,7 +12,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_find_names_groups_and_where_words_are(feature_shop: FeatureShop, in_process: Run) -> None:
-    """Without the declaration: a folder's tables say themselves what they are about."""
+    """Needs no declaration: tables of a folder contain their descriptions."""
     where = ("--path", feature_shop.path)
     told = json.loads(in_process("features", "find", "shelves lies", *where, "--json").stdout)
     shown = in_process("features", "find", "Pricing", *where)
@@ -28,7 +28,7 @@ def test_find_names_groups_and_where_words_are(feature_shop: FeatureShop, in_pro
 
 
 def test_services_are_listed_with_their_users(feature_shop: FeatureShop, in_process: Run) -> None:
-    """None before the first training set of one; then versions, columns and how many sets each has."""
+    """Before a service's first training set the list is empty; then it has versions, columns and numbers of sets."""
     where = ("--path", feature_shop.path)
     assert "has no service yet" in in_process("features", "services", *where).stdout
     service = FeatureService(name="aisles", features=(STOCK,), columns={"stock": ["on_hand"]})
@@ -45,7 +45,7 @@ def test_services_are_listed_with_their_users(feature_shop: FeatureShop, in_proc
 
 
 def test_find_needs_a_word(feature_shop: FeatureShop, in_process: Run) -> None:
-    """With what was given."""
+    """The error has the given value."""
     done = in_process("features", "find", "  ", "--path", feature_shop.path)
     assert done.returncode == 1
     assert "TEXT must contain at least one word, got '  '" in done.stderr

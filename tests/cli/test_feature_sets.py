@@ -1,7 +1,4 @@
-"""``mlops features ingest | latest`` on a store in a folder, and what a unit's bus hears.
-
-``mlops features build | rebuild | diff`` on a store in a folder.
-"""
+"""``mlops features ingest | latest | build | rebuild | diff`` on a store in a folder, and events on a unit's bus."""
 
 import json
 import subprocess
@@ -26,7 +23,7 @@ GROUPS = (STOCK, PRICE, replace(PRICE, version=2))
 
 @pytest.fixture
 def features(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a verb on a folder that is not there yet, with a declaration in the working directory."""
+    """Run a verb on a new folder, with a declaration in the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows_shop.py").write_text(MODULE)
     where = ("--groups", "rows_shop:GROUPS", "--path", "store")
@@ -39,7 +36,7 @@ def _written(rows: pa.Table, name: str = "batch.parquet") -> str:
 
 
 def test_a_batch_is_written_once_restated_and_read(features: Run) -> None:
-    """The folder becomes a store; the newest value of each entity is what was restated."""
+    """Creates the store; a correction replaces the newest value of an entity."""
     plain = stock(1, 2).drop_columns("created_time")
     first = features("ingest", "stock", _written(plain), "--key", "monday")
     again = features("ingest", "stock_v1", "batch.parquet", "--key", "monday")
@@ -74,7 +71,7 @@ def test_a_batch_is_written_once_restated_and_read(features: Run) -> None:
     ],
 )
 def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: str) -> None:
-    """And makes no folder."""
+    """Creates no folder."""
     result = features(*arguments)
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -84,7 +81,7 @@ def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: s
 
 
 def test_a_batch_that_does_not_fit_is_refused(features: Run) -> None:
-    """With every problem, and no row is written."""
+    """Reports every problem, and writes no row."""
     result = features("ingest", STOCK.name, _written(stock(1).set_column(3, "on_hand", pa.array([-1]))))
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -94,7 +91,7 @@ def test_a_batch_that_does_not_fit_is_refused(features: Run) -> None:
 
 @pytest.fixture
 def features_feature_sets(feature_shop: FeatureShop, in_process: Run) -> Run:
-    """Run a verb on the shop."""
+    """Run a verb on the store."""
     return lambda verb, *arguments: in_process("features", verb, *arguments, "--path", feature_shop.path)
 
 
@@ -103,7 +100,7 @@ def _build(features_feature_sets: Run, shop: FeatureShop, *options: object) -> s
 
 
 def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
-    """The id, and files that are there."""
+    """Id and files are equal."""
     shown = _build(features_feature_sets, feature_shop, "--features", "stock:on_hand")
 
     lines = shown.stdout.splitlines()
@@ -116,7 +113,7 @@ def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features_f
 
 
 def test_build_warns_of_a_group_without_a_match(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
-    """On stderr, and in the document; the set is built."""
+    """Warns on stderr and in the document; the set is built."""
     early = ("--features", "stock:on_hand", "--as-of", "2010-01-01T00:00:00+00:00")
     shown = _build(features_feature_sets, feature_shop, *early)
     assert (shown.returncode, shown.stdout.splitlines()[2]) == (0, "0 of them have a matching row in stock_v1")
@@ -129,7 +126,7 @@ def test_build_warns_of_a_group_without_a_match(feature_shop: FeatureShop, featu
 def test_build_takes_groups_snapshots_semantics_and_a_cutoff(
     feature_shop: FeatureShop, features_feature_sets: Run
 ) -> None:
-    """A group alone means all its features; what is asked stands in the manifest."""
+    """A group without features means all of them; the manifest contains the request."""
     snapshot = feature_shop.first.snapshot_id
     told = _build(
         features_feature_sets,
@@ -150,7 +147,7 @@ def test_build_takes_groups_snapshots_semantics_and_a_cutoff(
 def test_build_joins_a_group_twice_by_other_columns(
     feature_shop: FeatureShop, features_feature_sets: Run, tmp_path: Path
 ) -> None:
-    """Each use under its name; what a use is called that is not one is refused with those that are."""
+    """Each use has its own name; an unknown name is rejected with the valid ones."""
     rows = pq.read_table(feature_shop.entities)
     home = rows.append_column("home", pa.array(["1"] * rows.num_rows))
     pq.write_table(home, tmp_path / "rows.parquet")
@@ -172,7 +169,7 @@ def test_build_joins_a_group_twice_by_other_columns(
 
 
 def test_build_on_spark_needs_a_job_that_the_store_names(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
-    """A folder has none; another engine is none."""
+    """A folder has no job; other engines are rejected."""
     shown = _build(features_feature_sets, feature_shop, "--features", "stock", "--engine", "spark")
     assert shown.returncode == 1
     assert (
@@ -183,7 +180,7 @@ def test_build_on_spark_needs_a_job_that_the_store_names(feature_shop: FeatureSh
 
 
 def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
-    """Identical is 0, also when its snapshot was expired; what was erased is impossible, says why, and is 3."""
+    """Exits with 0 if identical, even with an expired snapshot; after an erasure with 3 and the reason."""
     shown = features_feature_sets("rebuild", feature_shop.built.id[:8])
     assert shown.returncode == 0
     assert shown.stdout.startswith(f"IDENTICAL {feature_shop.built.id}: 2 rows with content ")
@@ -206,7 +203,7 @@ def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, 
 
 
 def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
-    """By what was asked, snapshot, column and value."""
+    """Compares request, snapshot, columns and values."""
     first = feature_shop.built.id
     feature_shop.client.ingest(STOCK, stock(5, store="2"))
     second = _build(features_feature_sets, feature_shop, "--features", "stock:on_hand").stdout.splitlines()[0]
@@ -237,7 +234,7 @@ def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feat
     ],
 )
 def test_feature_sets_fails_in_one_line(features_feature_sets: Run, arguments: tuple[str, ...], message: str) -> None:
-    """With the value and what is allowed."""
+    """The error has the value and what is allowed."""
     result = features_feature_sets(*arguments)
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -267,7 +264,7 @@ def test_feature_sets_fails_in_one_line(features_feature_sets: Run, arguments: t
 def test_a_set_that_cannot_be_built_leaves_nothing(
     feature_shop: FeatureShop, features_feature_sets: Run, options: tuple[str, ...], message: str
 ) -> None:
-    """One line, and no manifest."""
+    """Prints one line and writes no manifest."""
     result = _build(features_feature_sets, feature_shop, *options)
 
     assert (result.returncode, result.stdout) == (1, "")

@@ -1,4 +1,4 @@
-"""``mlops features ingest | build`` on many files, and what is asked for wrongly."""
+"""``mlops features ingest | build`` on many files, and invalid requests."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def features(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a verb on a folder that is not there yet, with a declaration in the working directory."""
+    """Run a verb on a new folder, with a declaration in the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "source_shop.py").write_text("from feature_shops import STOCK\n\nGROUPS = (STOCK,)\n")
     where = ("--groups", "source_shop:GROUPS", "--path", "store")
@@ -23,7 +23,7 @@ def features(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_many_files_are_ingested_and_are_entity_rows(features: Run, tmp_path: Path) -> None:
-    """A folder of CSV in pieces, each once; the same for entity rows, with the keys' types of the group."""
+    """Reads a folder of CSV files in batches, each once; entity rows too, with the key types of the group."""
     (tmp_path / "history").mkdir()
     (tmp_path / "asked").mkdir()
     head = "store_id,event_time,created_time,on_hand,shelf\n"
@@ -44,7 +44,7 @@ def test_many_files_are_ingested_and_are_entity_rows(features: Run, tmp_path: Pa
 
 
 def test_entity_rows_of_a_folder(in_process: Run, feature_shop: FeatureShop, tmp_path: Path) -> None:
-    """Of a text file, whose keys get the type that the group's have."""
+    """Keys from a text file get the types of the group."""
     (tmp_path / "asked").mkdir()
     (tmp_path / "asked" / "a.csv").write_text(
         "store_id,event_timestamp\n1,2017-01-06T00:00:00Z\n2,2017-01-07T00:00:00Z\n"
@@ -69,7 +69,7 @@ def test_entity_rows_of_a_folder(in_process: Run, feature_shop: FeatureShop, tmp
     ],
 )
 def test_rows_that_are_nowhere_are_refused(features: Run, arguments: tuple[str, ...], problem: str) -> None:
-    """Before anything is made or asked."""
+    """Fails before anything is created or called."""
     failed = features("ingest", "stock", *arguments)
 
     assert failed.returncode == 1

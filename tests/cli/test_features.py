@@ -1,4 +1,4 @@
-"""``mlops features lock``: ids beside the module, and one line for each refusal."""
+"""``mlops features lock``: writes ids beside the module, and prints one line per problem."""
 
 import json
 import subprocess
@@ -54,7 +54,7 @@ def test_lock_writes_beside_the_module_and_then_has_nothing_new(project: Path) -
 
 
 def test_each_refusal_is_a_line_of_its_own(project: Path) -> None:
-    """A narrowed and a lost column are two lines on stderr, and the file stays as it was."""
+    """A narrowed and a removed column are two lines on stderr, and the file stays unchanged."""
     mlops("lock", "shop.declared:GROUPS", cwd=project)
     file = project / "shop" / "features.lock.json"
     before = file.read_text()
@@ -82,7 +82,7 @@ def test_each_refusal_is_a_line_of_its_own(project: Path) -> None:
     ],
 )
 def test_fails_when_groups_or_path_are_not_there(project: Path, arguments: list[str], message: str) -> None:
-    """One line on stderr and exit 1; nothing is written."""
+    """Prints one line on stderr and exits with 1; writes nothing."""
     result = mlops("lock", *arguments, cwd=project)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(message)

@@ -1,4 +1,4 @@
-"""Every model of three accounts, each read in a role of its account."""
+"""`mlops fleet`: the models of three accounts, each read with a role of its account."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ READS = [
 
 
 def _role(cloud: Cloud, account: str, name: str, *, trusts: str, actions: list[str]) -> str:
-    """Make a role of an account, which another account may take."""
+    """Create a role that another account may assume."""
     iam = cloud.at(account).client("iam")
     trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{trusts}:root"}, "Action": "sts:AssumeRole"}
     made = iam.create_role(
@@ -42,7 +42,7 @@ def _role(cloud: Cloud, account: str, name: str, *, trusts: str, actions: list[s
 
 @pytest.fixture(scope="module")
 def environments(cloud: Cloud) -> list[dict[str, Any]]:
-    """One unit in three accounts: two versions of one model serve in them, and in production nothing does yet."""
+    """One unit in three accounts: two versions of one model serve there, and production has none yet."""
     found = []
     for account, region, version in (
         (BUILD, "us-east-1", 2),
@@ -60,7 +60,7 @@ def environments(cloud: Cloud) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write a fleet's file into the folder in which the command runs."""
+    """Write a fleet file into the command's folder."""
 
     def written(*found: dict[str, Any]) -> Path:
         path = tmp_path / "fleet.json"
@@ -73,7 +73,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 def test_each_model_of_each_account_is_shown(
     on_cloud: Run, write: Callable[..., Path], environments: list[dict[str, Any]]
 ) -> None:
-    """In the order of the environments; versions are an account's own, and the digest is the model's."""
+    """Keeps the order of environments; versions are per account, the digest is the model's."""
     write(*environments)
 
     shown, document = on_cloud("fleet", "fleet"), json.loads(on_cloud("fleet", "fleet", "--json").stdout)
@@ -91,7 +91,7 @@ def test_each_model_of_each_account_is_shown(
 def test_the_caller_reads_its_own_account_without_a_role(
     on_cloud: Run, write: Callable[..., Path], environments: list[dict[str, Any]]
 ) -> None:
-    """By the profile of an account of the embedded cloud too; credentials of another account are named."""
+    """Works with a profile of the embedded cloud too; credentials of another account are reported."""
     own = {name: value for name, value in environments[0].items() if name != "role"}
     write({**own, "profile": f"mlops-{BUILD}"}, {**own, "name": "other", "account": STAGING})
 
@@ -104,7 +104,7 @@ def test_the_caller_reads_its_own_account_without_a_role(
 def test_an_environment_that_cannot_be_read_is_named_beside_the_others(
     on_cloud: Run, write: Callable[..., Path], cloud: Cloud, environments: list[dict[str, Any]]
 ) -> None:
-    """A role that does not exist, one that may not read; where none can be read the command fails."""
+    """Covers a missing role and one without permissions; if no environment can be read the command fails."""
     blind = _role(cloud, PRODUCTION, "fleet-blind", trusts="000000000000", actions=["sqs:ListQueues"])
     foreign = _role(cloud, STAGING, "fleet-foreign", trusts=PRODUCTION, actions=READS)
     bad = [
@@ -127,7 +127,7 @@ def test_an_environment_that_cannot_be_read_is_named_beside_the_others(
 def test_a_registry_without_an_endpoint_has_a_row(
     on_cloud: Run, write: Callable[..., Path], cloud: Cloud, environments: list[dict[str, Any]]
 ) -> None:
-    """As that of the account that trains: what is approved, what was released, what waits."""
+    """Covers the training account: approved, released and pending versions."""
     build = cloud.at(BUILD, environments[0]["region"])
     ssm, sagemaker, s3 = build.client("ssm"), build.client("sagemaker"), build.client("s3")
     entry = RegistryEntry(group="fleet-price", unit="fleet", rule=ApprovalRule(), releases="fleet-price.releases")
@@ -164,7 +164,7 @@ def test_a_registry_without_an_endpoint_has_a_row(
 def test_costs_are_asked_for_alone_where_one_wants_them(
     on_cloud: Run, write: Callable[..., Path], environments: list[dict[str, Any]]
 ) -> None:
-    """The embedded cloud bills nothing, and the answer says so."""
+    """The embedded cloud has no bill, and the output says so."""
     write(environments[0])
 
     shown = on_cloud("fleet", "fleet", "--costs")
@@ -184,7 +184,7 @@ def test_costs_are_asked_for_alone_where_one_wants_them(
 def test_a_file_that_cannot_be_used_is_one_line(
     on_cloud: Run, tmp_path: Path, content: str | None, problem: str
 ) -> None:
-    """It says which file, and what to do."""
+    """The error has file and fix."""
     if content is not None:
         (tmp_path / "fleet.json").write_text(content)
 

@@ -1,4 +1,4 @@
-"""The chain of promotions beside that of the account that released."""
+"""Verifying a chain of promotions together with the chain of the releasing account."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ def verify(on_cloud: Run, linked: LinkedUnits) -> Verify:
 
 
 def test_what_was_taken_is_found_in_the_chain_of_the_source(verify: Verify, on_cloud: Run, linked: LinkedUnits) -> None:
-    """Both chains are whole; one of promotions is shown as any other."""
+    """Both chains are valid; a chain of promotions is printed like others."""
     linked.take(1, content_hash(linked.release(1)))
 
     alone, both = verify(), verify("--follow", "--source-profile", PROFILES["source"], "--json")
@@ -49,7 +49,7 @@ def test_what_was_taken_is_found_in_the_chain_of_the_source(verify: Verify, on_c
 
 
 def test_what_the_source_did_not_release_is_a_finding(verify: Verify, linked: LinkedUnits) -> None:
-    """The target's own chain is whole, and says something that the source's does not."""
+    """The target's own chain is valid, but contradicts the source's."""
     linked.release(1)
     linked.take(1, "f" * 64)
 
@@ -63,7 +63,7 @@ def test_what_the_source_did_not_release_is_a_finding(verify: Verify, linked: Li
 
 
 def test_a_source_whose_chain_was_changed_is_a_finding(verify: Verify, linked: LinkedUnits) -> None:
-    """What is wrong is named with the environment that it is in."""
+    """The finding names its environment."""
     linked.take(1, content_hash(linked.release(1)))
     linked.source.serve(2)
     (key, content), *_ = sorted(linked.source.objects().items())
@@ -76,7 +76,7 @@ def test_a_source_whose_chain_was_changed_is_a_finding(verify: Verify, linked: L
 
 
 def test_a_source_that_cannot_be_read_is_named(verify: Verify, linked: LinkedUnits) -> None:
-    """It was asked for and not done: exit 1, with what is known of this side."""
+    """The request failed: exits with 1, with the results of this side."""
     linked.take(1, content_hash(linked.release(1)))
 
     result = verify("--follow", "--json")
@@ -88,7 +88,7 @@ def test_a_source_that_cannot_be_read_is_named(verify: Verify, linked: LinkedUni
 
 
 def test_each_account_is_read_in_the_profile_that_is_of_it(verify: Verify, linked: LinkedUnits) -> None:
-    """In whichever order they are named."""
+    """Profiles may be named in any order."""
     linked.take(1, content_hash(linked.release(1)))
 
     result = verify("--follow", "--source-profile", PROFILES["target"], "--source-profile", PROFILES["source"])
@@ -97,7 +97,7 @@ def test_each_account_is_read_in_the_profile_that_is_of_it(verify: Verify, linke
 
 
 def test_a_source_that_did_not_take_the_model_itself_is_a_finding(verify: Verify, linked: LinkedUnits) -> None:
-    """It takes its versions from another account, which is this one: the way ends where it came by, and says so."""
+    """The source received its versions from this account: verification ends there and reports it."""
     linked.take(1, content_hash(linked.release(1)))
     linked.take_from_each_other()
     profiles = [option for each in PROFILES.values() for option in ("--source-profile", each)]
@@ -122,14 +122,14 @@ def test_a_source_that_did_not_take_the_model_itself_is_a_finding(verify: Verify
     ],
 )
 def test_options_that_do_not_go_together_are_refused(verify: Verify, options: tuple[str, ...], problem: str) -> None:
-    """Before anything is read."""
+    """Fails before reading."""
     result = verify(*options)
 
     assert (result.returncode, problem in result.stderr) == (1, True)
 
 
 def test_a_chain_that_names_no_other_account_is_not_followed(on_cloud: Run, linked: LinkedUnits) -> None:
-    """An endpoint's has no source."""
+    """An endpoint's chain has no source."""
     linked.target.serve(1)
 
     result = on_cloud("audit", "verify", linked.group, "--follow", "--profile", PROFILES["target"])

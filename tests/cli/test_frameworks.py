@@ -27,7 +27,7 @@ KINDS = {"number": "number", "chance": "probability", "classes": "classes"}
 
 
 def schema_of(kind: str) -> TableSchema:
-    """Return a table with what is hard: names with blanks and brackets, nulls, integers that are categories, a boolean."""
+    """Return a table with difficult columns: names with blanks and brackets, nulls, categorical integers, a boolean."""
     number = sample_schema("number")
     inputs = (
         InputColumn(name="list price (EUR)", type="number", kind="float", nullable=True, low=1.0, high=20.0),
@@ -47,13 +47,13 @@ def schema_of(kind: str) -> TableSchema:
 
 
 def answers_of(framework: str, kind: str) -> Answers:
-    """Return a project of one model."""
+    """Return the answers for a project of one model."""
     model = ModelAnswers(unit="shop", model="units", schema=schema_of(kind), framework=framework)
     return Answers(unit="shop", models=(model,))
 
 
 def test_what_is_made_is_clean(tmp_path: Path) -> None:
-    """Ruff finds nothing and would format nothing, for every framework and kind of label."""
+    """Ruff has no finding and no reformatting, for every framework and kind of label."""
     for framework in FRAMEWORKS:
         for kind in KINDS:
             render(answers_of(framework, kind), tmp_path / framework / kind, PackageSources())
@@ -64,7 +64,7 @@ def test_what_is_made_is_clean(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_data_is_trusted_with_no_more(tmp_path: Path) -> None:
-    """Those of XGBoost and skops are; CatBoost takes no null category, so that code of the project fills it."""
+    """XGBoost and skops models are data; CatBoost takes no null category, so the project's code fills it."""
     assert FRAMEWORKS["xgboost"].trusts(schema_of("number")) == ("data",)
     assert FRAMEWORKS["catboost"].trusts(schema_of("number")) == ("data", "code")
     assert FRAMEWORKS["catboost"].trusts(sample_schema("number")) == ("data",)
@@ -78,7 +78,7 @@ def test_a_model_that_is_data_is_trusted_with_no_more(tmp_path: Path) -> None:
 
 @cache
 def environment() -> ModelEnvironment:
-    """Return an environment with every framework, made of the lock that a project would have."""
+    """An environment with every framework, from the lock that a project would have."""
     requirements = "".join(f"{name}\n" for name in packages_of({*FRAMEWORKS}))
     folder = Path(sys.prefix) / "share" / "frameworks" / hashlib.sha256(requirements.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def environment() -> ModelEnvironment:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_each_framework_learns_each_kind_of_label(framework: str, kind: str, tmp_path: Path) -> None:
-    """Trained, loaded, asked, measured and gated, with the trust that its project allows."""
+    """Trains, loads, predicts, evaluates and gates, with the trust that the project allows."""
     schema = schema_of(kind)
     render(answers_of(framework, kind), tmp_path / "made", PackageSources())
     split = sample_splits(schema, tmp_path)

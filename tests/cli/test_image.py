@@ -1,4 +1,4 @@
-"""``mlops image`` with a stand-in for docker, against the registry of the embedded cloud."""
+"""``mlops image`` with a stand-in for docker, on the registry of the embedded cloud."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ STAND_IN = Path(__file__).with_name("docker_stand_in.py")
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A docker on the path; its log and its login lie in the folder that is given."""
+    """Put docker on the path; its log and its login are in the given folder."""
     store = tmp_path / "docker-store"
     store.mkdir()
     program = tmp_path / "bin" / "docker"
@@ -34,7 +34,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_image_goes_from_build_to_the_apps_digest(
     on_cloud: Run, cloud: Cloud, docker: Path, tmp_path: Path, unique_stack: str
 ) -> None:
-    """Build, push with the repository made, and the digest written to cdk.json; a second push finds it there."""
+    """Builds, pushes, creates the repository and writes the digest to cdk.json; a second push finds it there."""
     name = unique_stack.lower()
     (tmp_path / "cdk.json").write_text('{"app": "python app.py", "context": {"kept": true}}')
 
@@ -62,7 +62,7 @@ def test_an_image_goes_from_build_to_the_apps_digest(
 def test_without_docker_each_step_names_its_commands(
     on_cloud: Run, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique_stack: str
 ) -> None:
-    """The context is written all the same, to be built elsewhere."""
+    """Writes the context for a build elsewhere."""
     monkeypatch.setenv("PATH", str(tmp_path))
     cloud.client("ecr").create_repository(repositoryName=unique_stack.lower())
 
@@ -90,7 +90,7 @@ def test_without_docker_each_step_names_its_commands(
 
 
 def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, unique_stack: str) -> None:
-    """No repository, nothing built, nothing pushed, no cdk.json: one line each, with the fix."""
+    """Covers a missing repository, image, push and cdk.json: one line each, with the fix."""
     name = unique_stack.lower()
 
     def said(*arguments: str) -> str:
@@ -131,7 +131,7 @@ RUNTIME = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'
 def test_the_image_of_a_model_goes_from_its_lock_to_the_apps_digest(
     on_cloud: Run, docker: Path, tmp_path: Path, unique_stack: str
 ) -> None:
-    """Under a context of its own, beside that of the runtime."""
+    """Its context key is separate from the runtime's."""
     name = unique_stack.lower()
     (tmp_path / "cdk.json").write_text('{"context": {"image_digest": "kept"}}')
     (tmp_path / "team.lock").write_text(f"six==1.17.0 --hash=sha256:{'0a' * 32}\n")
@@ -151,7 +151,7 @@ def test_the_image_of_a_model_goes_from_its_lock_to_the_apps_digest(
 
 
 def test_fails_on_a_lock_of_another_python_or_platform(on_cloud: Run, docker: Path, tmp_path: Path) -> None:
-    """Before docker runs."""
+    """Fails before docker runs."""
     pin = f"six==1.17.0 --hash=sha256:{'0a' * 32}\n"
     problems = {
         f"# uv pip compile --python-version 3.12\n{pin}": "the lock is of Python 3.12, got 3.13, which the image uses",
@@ -167,7 +167,7 @@ def test_fails_on_a_lock_of_another_python_or_platform(on_cloud: Run, docker: Pa
 
 
 def test_a_lock_is_written_with_its_hash(on_cloud: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By uv; what it cannot lock is said in one line."""
+    """Uses uv, whose errors are shown in one line."""
     program, pin = tmp_path / "uv", f"six==1.17.0 --hash=sha256:{'0a' * 32}"
     program.write_text(f'#!/bin/sh\nfor last; do :; done\n{{ echo "# uv $@"; echo "{pin}"; }} > "$last"\n')
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""``mlops invoke``: a request as it is, or the rows of a file with their ids."""
+"""``mlops invoke``: sends a request unchanged, or the rows of a file with their ids."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ BASELINE = Baseline(
 
 @contextmanager
 def _served(status: int = 200, answer: bytes = b"") -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
-    """A service on this machine, and what it was sent."""
+    """A local service, and the requests that it received."""
     seen: list[tuple[str, str, bytes]] = []
 
     class Service(BaseHTTPRequestHandler):
@@ -59,7 +59,7 @@ def _served(status: int = 200, answer: bytes = b"") -> Iterator[tuple[str, list[
 
 
 def test_a_service_with_an_address_is_asked_there(on_cloud: Run, deployed: DeployedUnit, tmp_path: Path) -> None:
-    """The endpoint's entry says where; body and content type go as they are, by the file's name."""
+    """The endpoint's entry has the address; body and content type, by the file's name, are sent unchanged."""
     (tmp_path / "rows.csv").write_text("1,2\n3,4\n")
     with _served() as (url, seen):
         deployed.publish(replace(deployed.endpoint_entry, url=f"{url}/"))
@@ -71,7 +71,7 @@ def test_a_service_with_an_address_is_asked_there(on_cloud: Run, deployed: Deplo
 
 
 def test_an_endpoint_that_serves_nothing_yet_says_so(on_cloud: Run, deployed: DeployedUnit, tmp_path: Path) -> None:
-    """It is born at the first approval."""
+    """It is created at the first approval."""
     (tmp_path / "rows.json").write_text("{}")
 
     result = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.json")
@@ -83,7 +83,7 @@ def test_an_endpoint_that_serves_nothing_yet_says_so(on_cloud: Run, deployed: De
 
 
 def test_fails_for_an_endpoint_that_is_not_there(on_cloud: Run, tmp_path: Path) -> None:
-    """With those that are."""
+    """The error lists existing endpoints."""
     (tmp_path / "rows.json").write_text("{}")
 
     result = on_cloud("invoke", "no-such", tmp_path / "rows.json")
@@ -102,14 +102,14 @@ def test_fails_for_an_endpoint_that_is_not_there(on_cloud: Run, tmp_path: Path) 
     ],
 )
 def test_fails_for_a_file_that_cannot_be_sent(mlops: Run, tmp_path: Path, file: str, problem: str) -> None:
-    """Before any account is asked."""
+    """Fails before any account is called."""
     (tmp_path / "rows.txt").write_text("1")
 
     assert mlops("invoke", "demand-forecast", file).stderr == f"mlops: {problem}\n"
 
 
 def test_a_refusal_of_the_service_is_one_line(on_cloud: Run, deployed: DeployedUnit, tmp_path: Path) -> None:
-    """With its status and its words."""
+    """The line has status and message."""
     (tmp_path / "rows.json").write_text("{}")
     with _served(400, json.dumps({"error": "column 'price'\nis missing"}).encode()) as (url, _):
         deployed.publish(replace(deployed.endpoint_entry, url=url))
@@ -123,7 +123,7 @@ def test_a_refusal_of_the_service_is_one_line(on_cloud: Run, deployed: DeployedU
 def test_personal_fields_are_found_by_name_or_nothing_is_sent(
     on_cloud: Run, deployed: DeployedUnit, tmp_path: Path
 ) -> None:
-    """Of JSON they are left out; CSV has no names."""
+    """They are removed from JSON; CSV has no field names."""
     personal = PersonalSpec(withheld=("email",))
     (tmp_path / "rows.json").write_text('{"instances": [{"email": "ann@x.example", "price": 1}]}')
     (tmp_path / "rows.csv").write_text("ann@x.example,1")
@@ -139,7 +139,7 @@ def test_personal_fields_are_found_by_name_or_nothing_is_sent(
 
 @pytest.fixture
 def model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A model whose prediction is the price doubled, and the requests that it got."""
+    """A model that doubles the price, and the requests that it received."""
     seen: list[dict[str, Any]] = []
 
     class Service(BaseHTTPRequestHandler):
@@ -167,7 +167,7 @@ def model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def test_rows_of_parquet_get_a_prediction_each(
     model: tuple[str, list[dict[str, Any]]], on_cloud: Run, deployed: DeployedUnit, tmp_path: Path
 ) -> None:
-    """Without a live baseline all columns are sent; a null is a null."""
+    """Without a live baseline all columns are sent; nulls stay null."""
     url, seen = model
     deployed.publish(replace(deployed.endpoint_entry, url=url))
     parquet.write_table(pa.table({"price": [1.5, 2.0], "store": ["a", None]}), tmp_path / "rows.parquet")
@@ -179,7 +179,7 @@ def test_rows_of_parquet_get_a_prediction_each(
 def test_rows_with_ids_can_be_labelled(
     model: tuple[str, list[dict[str, Any]]], on_cloud: Run, deployed: DeployedUnit, tmp_path: Path
 ) -> None:
-    """A program reads them with their predictions; labels put by these ids find the row of the call."""
+    """A program reads ids with predictions; labels with these ids match the captured rows."""
     url, seen = model
     bucket = f"{deployed.name}-captures"
     deployed.s3.create_bucket(Bucket=bucket)
@@ -208,7 +208,7 @@ def test_rows_with_ids_can_be_labelled(
 def test_fails_on_rows_that_the_model_refuses(
     model: tuple[str, list[dict[str, Any]]], on_cloud: Run, deployed: DeployedUnit, tmp_path: Path
 ) -> None:
-    """With the rows, the status and the words of the server."""
+    """The error has the rows, the server's status and its message."""
     deployed.publish(replace(deployed.endpoint_entry, url=model[0]))
     (tmp_path / "rows.csv").write_text("price,store\n1,a\nmuch,b\n")
     done = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.csv")
@@ -220,7 +220,7 @@ def test_fails_on_rows_that_the_model_refuses(
 def test_fails_on_ids_that_cannot_be_labelled(
     model: tuple[str, list[dict[str, Any]]], on_cloud: Run, deployed: DeployedUnit, tmp_path: Path
 ) -> None:
-    """Without capture, of a personal column, twice, or for a request; nothing is sent."""
+    """Covers missing capture, personal columns, duplicates and whole requests; nothing is sent."""
     url, seen = model
     entry = replace(deployed.endpoint_entry, url=url)
     deployed.publish(entry)
@@ -243,7 +243,7 @@ def test_fails_on_ids_that_cannot_be_labelled(
 
 
 def test_an_answer_is_a_document_too(on_cloud: Run, deployed: DeployedUnit, tmp_path: Path) -> None:
-    """For a program, whatever the server answers; the only endpoint that there is need not be named."""
+    """Works for any response; a single endpoint need not be named."""
     (tmp_path / "rows.json").write_text('{"instances": []}')
     with _served(200, b"1,2") as (url, _):
         deployed.publish(replace(deployed.endpoint_entry, url=url))

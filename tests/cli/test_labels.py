@@ -1,4 +1,4 @@
-"""Labels by command, on the embedded cloud: found by id, checked against the live model, read by the monitor's join."""
+"""Labels with the command, on the embedded cloud: matched by id, checked against the live model, read by the monitor."""
 
 import json
 from collections.abc import Callable
@@ -33,12 +33,12 @@ class Fed:
         NamedCalls(self.s3, bucket=self.bucket, endpoint=self.endpoint).put([self.call], at=at)
 
     def serve(self, baseline: Baseline) -> None:
-        """A model with this baseline is live."""
+        """Make a model with this baseline live."""
         self.s3.put_object(Bucket=self.bucket, Key="baseline.json", Body=canonical_json(baseline))
         self.unit.serve(1, baseline_uri=f"s3://{self.bucket}/baseline.json")
 
     def records(self) -> list[dict[str, Any]]:
-        """Every label record that was uploaded."""
+        """Return every uploaded label record."""
         listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"labels/{self.endpoint}/").get("Contents", [])
         bodies = [self.s3.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read() for entry in listed]
         return [json.loads(line) for body in bodies for line in body.splitlines()]
@@ -51,7 +51,7 @@ def fed(deployed: DeployedUnit) -> Fed:
 
 
 def test_labels_are_put_once(fed: Fed, on_cloud: Run, tmp_path: Path) -> None:
-    """A person reads what became of each row, a program one document; the second time nothing is written."""
+    """Prints the outcome of the rows as text or one document; a second run writes nothing."""
     fed.serve(BASELINE)
     parquet.write_table(
         pa.table({"order": ["a", "c", "b"], "units": pa.array([1.0, 3.5, None])}), tmp_path / "l.parquet"
@@ -74,7 +74,7 @@ def test_labels_are_put_once(fed: Fed, on_cloud: Run, tmp_path: Path) -> None:
 
 
 def test_ids_of_no_call_are_counted(fed: Fed, on_cloud: Run, tmp_path: Path) -> None:
-    """CSV and JSON lines give the same; without a live model nothing is known of its labels."""
+    """CSV and JSON lines behave alike; without a live model labels are not checked."""
     (tmp_path / "l.csv").write_text("order,won\na,yes\nghost,no\n")
     done = on_cloud("labels", "put", fed.endpoint, "l.csv", "--ids", "order", "--value", "won")
     assert "1 ids match no captured call and were skipped (ghost)" in done.stdout
@@ -84,7 +84,7 @@ def test_ids_of_no_call_are_counted(fed: Fed, on_cloud: Run, tmp_path: Path) -> 
 
 
 def test_the_newest_label_counts(fed: Fed, on_cloud: Run, tmp_path: Path) -> None:
-    """By the column that says when each became known."""
+    """Uses the column with the time at which a label became known."""
     (tmp_path / "l.csv").write_text("order,units,known\na,1,2017-08-07\na,2,2017-08-09\na,3,2017-08-08\n")
     done = on_cloud("labels", "put", fed.endpoint, "l.csv", "--ids", "order", "--value", "units", "--time", "known")
     assert "2 rows repeat the id of another one" in done.stdout
@@ -92,7 +92,7 @@ def test_the_newest_label_counts(fed: Fed, on_cloud: Run, tmp_path: Path) -> Non
 
 
 def test_fails_on_labels_of_another_kind(fed: Fed, on_cloud: Run, tmp_path: Path) -> None:
-    """The live model's baseline says what a label is; all problems come at once and nothing is written."""
+    """The live model's baseline defines the kind; reports all problems at once and writes nothing."""
     fed.serve(replace(BASELINE, target="classes", classes=("barbera", "barolo")))
     (tmp_path / "l.csv").write_text("order,wine\na,barolo\nb,merlot\n,barolo\nc,barolo\nc,barbera\n")
     done = on_cloud("labels", "put", fed.endpoint, "l.csv", "--ids", "order", "--value", "wine")
@@ -105,7 +105,7 @@ def test_fails_on_labels_of_another_kind(fed: Fed, on_cloud: Run, tmp_path: Path
 
 
 def test_fails_where_no_label_can_be_of_a_call(fed: Fed, on_cloud: Run, tmp_path: Path) -> None:
-    """Ids of other rows, calls that are too old, an endpoint without capture, a column that is missing."""
+    """Covers ids of other rows, calls that are too old, an endpoint without capture, a missing column."""
     (tmp_path / "l.csv").write_text("order,units\na,1\n")
     put = ("labels", "put", fed.endpoint, "l.csv", "--ids", "order", "--value", "units")
     assert "none of 1 ids is of a call since " in on_cloud(*put, "--from", f"{fed.now:%Y-%m-%dT%H:%M}").stderr

@@ -1,4 +1,4 @@
-"""Start, look at and stop the embedded cloud by command."""
+"""Starting, inspecting and stopping the embedded cloud with the command."""
 
 import json
 import re
@@ -26,7 +26,7 @@ RECORDED = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in the test's folder, as a process of the command does."""
+    """The working directory, as for a process of the command."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -36,7 +36,7 @@ def _only_line(stderr: str) -> str:
 
 
 def test_up_look_and_down(mlops: Run, home: Path) -> None:
-    """The whole life of a cloud, each verb in a process of its own."""
+    """Covers the whole life of a cloud, each verb in its own process."""
     up = mlops("local", "up", "--home", home, "--scale", 60)
     cloud = connect(home)
     assert (up.returncode, up.stderr) == (0, "")
@@ -68,7 +68,7 @@ def test_up_look_and_down(mlops: Run, home: Path) -> None:
 
 
 def test_a_shell_that_evaluates_env_talks_to_the_cloud(mlops: Run, home: Path, tmp_path: Path) -> None:
-    """What ``env`` prints is all that an SDK needs, also where the user's own account is set."""
+    """``env`` prints everything an SDK needs, even if the user's own account is configured."""
     mlops("local", "up", "--home", home)
     python = shlex.quote(sys.executable)
     script = (
@@ -88,7 +88,7 @@ def test_a_shell_that_evaluates_env_talks_to_the_cloud(mlops: Run, home: Path, t
 
 
 def test_status_lists_what_is_only_recorded(in_process: Run, home: Path) -> None:
-    """Nobody takes a flow log on a laptop for one that logs; the table says the same as the JSON."""
+    """The table marks resources without function, such as flow logs, like the JSON."""
     in_process("local", "up", "--home", home)
     client = connect(home).client("cloudformation")
     client.create_stack(StackName="recorded", TemplateBody=json.dumps(RECORDED))
@@ -120,7 +120,7 @@ def _cells(line: str) -> list[str]:
 
 
 def test_logs_end_with_what_happened_last(in_process: Run, home: Path) -> None:
-    """A call leaves its line, and the number of lines is the one asked for."""
+    """A call adds a line, and the requested number of lines is printed."""
     in_process("local", "up", "--home", home)
     connect(home).client("ssm").put_parameter(Name="seen-by-the-log", Value="1", Type="String")
 
@@ -134,7 +134,7 @@ def test_logs_end_with_what_happened_last(in_process: Run, home: Path) -> None:
 
 
 def test_the_folder_comes_from_the_environment(in_process: Run, home: Path) -> None:
-    """``MLOPS_LOCAL_HOME`` stands for ``--home`` in every verb."""
+    """``MLOPS_LOCAL_HOME`` replaces ``--home`` in every verb."""
     up = in_process("local", "up", MLOPS_LOCAL_HOME=str(home))
 
     assert connect(home).endpoint_url in up.stdout
@@ -154,7 +154,7 @@ def test_the_port_is_the_one_given(in_process: Run, home: Path) -> None:
 
 
 def test_the_port_stays(in_process: Run, home: Path) -> None:
-    """The environment of a shell is right again after down and up."""
+    """The environment of a shell stays valid after down and up."""
     in_process("local", "up", "--home", home)
     before = in_process("local", "env", "--home", home).stdout
     in_process("local", "down", "--home", home)
@@ -165,7 +165,7 @@ def test_the_port_stays(in_process: Run, home: Path) -> None:
 
 
 def test_up_after_a_crash_says_what_was_lost(in_process: Run, home: Path) -> None:
-    """The user learns that what no snapshot has is gone."""
+    """Users learn what is lost since the last snapshot."""
     in_process("local", "up", "--home", home)
     crashed = connect(home)
     session_processes.kill([crashed.pid])
@@ -181,7 +181,7 @@ def test_up_after_a_crash_says_what_was_lost(in_process: Run, home: Path) -> Non
 
 
 def test_fails_when_the_port_is_in_use(in_process: Run, home: Path) -> None:
-    """One line names the port and the option; nothing runs afterwards."""
+    """One line has the port and the option; nothing is left running."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -198,7 +198,7 @@ def test_fails_when_the_port_is_in_use(in_process: Run, home: Path) -> None:
 
 @pytest.mark.parametrize("content", ["{", '{"pid": 1}'])
 def test_fails_on_a_record_that_cannot_be_read(content: str, in_process: Run, home: Path) -> None:
-    """The file is named, with what to do about it."""
+    """The error has file and fix."""
     home.mkdir()
     (home / "cloud.json").write_text(content)
 
@@ -219,7 +219,7 @@ def test_fails_on_a_record_that_cannot_be_read(content: str, in_process: Run, ho
     ],
 )
 def test_fails_on_an_impossible_port_or_scale(in_process: Run, home: Path, arguments: list[str], message: str) -> None:
-    """What cannot be is refused before anything starts."""
+    """Fails before anything starts."""
     result = in_process("local", "up", "--home", home, *arguments)
 
     assert result.returncode == 1
@@ -228,7 +228,7 @@ def test_fails_on_an_impossible_port_or_scale(in_process: Run, home: Path, argum
 
 
 def test_fails_when_home_is_a_file(in_process: Run, tmp_path: Path) -> None:
-    """A file is not a folder, and stays what it was."""
+    """The file stays unchanged."""
     path = tmp_path / "file"
     path.write_text("mine")
 
@@ -254,7 +254,7 @@ def _start_machine(home: Path) -> str:
 
 
 def test_down_names_what_it_interrupts_and_up_what_it_ended(in_process: Run, home: Path) -> None:
-    """Nothing is stopped without a word; afterwards the execution is aborted, and the state is there."""
+    """Interruptions are reported; afterwards the execution is aborted, and the state is kept."""
     in_process("local", "up", "--home", home)
     execution, pid = _start_machine(home), connect(home).pid
 
@@ -301,7 +301,7 @@ def test_forget_deletes_the_state_of_a_cloud_that_runs_or_not(in_process: Run, h
 
 
 def test_forget_says_what_it_leaves_and_deletes_that_too(in_process: Run, tmp_path: Path) -> None:
-    """Environments of models, and packages of functions in the project's folder; not what lies elsewhere."""
+    """Deletes models' environments and function packages in the project's folder, but nothing elsewhere."""
     home = tmp_path / ".mlops" / "local"
     for folder in (home / "environments" / "a", tmp_path / ".mlops" / "assets"):
         folder.mkdir(parents=True)
@@ -321,7 +321,7 @@ def test_forget_says_what_it_leaves_and_deletes_that_too(in_process: Run, tmp_pa
 
 
 def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> None:
-    """In the browser that is given, which here is Chromium without a window that prints what it shows."""
+    """Uses the given browser, here headless Chromium that prints the page."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")

@@ -1,4 +1,4 @@
-"""The embedded clock by command: shown, moved, sped up, and never set back below what counts on it."""
+"""The embedded clock with the command: shown, moved, accelerated, and never set back behind dependent resources."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def alarm(cloud: Cloud) -> Iterator[str]:
-    """An alarm, which counts on the clock."""
+    """An alarm, which depends on the clock."""
     name = f"clock-{uuid4().hex[:8]}"
     cloudwatch = cloud.client("cloudwatch")
     cloudwatch.put_metric_alarm(
@@ -39,7 +39,7 @@ def alarm(cloud: Cloud) -> Iterator[str]:
 
 
 def test_the_clock_of_a_new_cloud_is_set_back_and_moved(in_process: Run, home: Path) -> None:
-    """Data of a past year is replayed in it; a program reads one document, a person how far a long jump is."""
+    """Allows replays of past years; prints one document for programs, and the length of a long jump for people."""
     in_process("local", "up", "--home", home)
     back = in_process("local", "clock", "--to", "2017-08-07", "--home", home)
     assert (back.returncode, back.stderr) == (0, "")
@@ -55,7 +55,7 @@ def test_the_clock_of_a_new_cloud_is_set_back_and_moved(in_process: Run, home: P
 
 
 def test_what_is_due_in_a_jump_runs(cloud: Cloud, alarm: str, in_process: Run) -> None:
-    """An alarm without data decides when its period is over."""
+    """An alarm without data is evaluated when its period ends."""
     before = datetime.fromisoformat(cloud.clock()["now"])
     done = in_process("local", "clock", "--jump", "10m", "--home", cloud.home)
     assert done.returncode == 0
@@ -67,7 +67,7 @@ def test_what_is_due_in_a_jump_runs(cloud: Cloud, alarm: str, in_process: Run) -
 
 @pytest.mark.usefixtures("alarm")
 def test_fails_to_set_the_clock_back_below_an_alarm(cloud: Cloud, in_process: Run) -> None:
-    """The reason names what counts on the time, and the clock stays."""
+    """The error names the dependent resource, and the clock stays."""
     before = cloud.clock()["epoch"]
     done = in_process("local", "clock", "--to", "2017-08-07", "--home", cloud.home)
     assert (done.returncode, done.stdout) == (1, "")
@@ -77,7 +77,7 @@ def test_fails_to_set_the_clock_back_below_an_alarm(cloud: Cloud, in_process: Ru
 
 
 def test_fails_on_a_speed_that_the_clock_refuses(cloud: Cloud, in_process: Run) -> None:
-    """The allowed range is in the message."""
+    """The message has the allowed range."""
     done = in_process("local", "clock", "--scale", "0", "--home", cloud.home)
     assert (done.returncode, done.stderr) == (1, "mlops: scale must be between 0.001 and 100000, got 0.0\n")
 
@@ -87,12 +87,12 @@ def test_fails_on_a_speed_that_the_clock_refuses(cloud: Cloud, in_process: Run) 
     [("--jump", "1d", "--scale", "2"), ("--jump", "7"), ("--jump", "-7d"), ("--jump", "0d"), ("--to", "monday")],
 )
 def test_fails_on_what_is_not_a_time(options: tuple[str, ...], tmp_path: Path) -> None:
-    """Wrong use ends with 2, before a cloud is asked."""
+    """Usage errors exit with 2 before a cloud is called."""
     assert CliRunner().invoke(app, ["local", "clock", *options, "--home", str(tmp_path)]).exit_code == 2
 
 
 def test_spans_and_times() -> None:
-    """Spans add up; times are UTC unless they name a zone."""
+    """Durations are summed; times are UTC unless they have a zone."""
     assert span("1w2d3h4m5s") == timedelta(days=9, hours=3, minutes=4, seconds=5)
     assert moment("2017-08-07T06:30+02:00").astimezone(UTC) == datetime(2017, 8, 7, 4, 30, tzinfo=UTC)
     with pytest.raises(typer.BadParameter, match="in this order, such as 7d or 1d6h, got '9999999999w'"):

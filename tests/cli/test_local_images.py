@@ -1,4 +1,4 @@
-"""``mlops local image``: declared, listed, taken back, without a cloud that runs."""
+"""``mlops local image``: declares, lists and removes images, without a running cloud."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ IMAGE = "server@sha256:" + "0" * 64
 def test_images_are_declared_listed_and_taken_back(
     in_process: Run, mlops: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside the state of the embedded cloud, so that it stays when the cloud ends."""
+    """Stored beside the cloud's state, so that they stay when the cloud stops."""
     monkeypatch.delenv("COLUMNS", raising=False)
     home = ("--home", str(tmp_path / "cloud"))
     added = in_process("local", "image", "add", IMAGE, "--serve", "python serve.py", "--folder", str(tmp_path), *home)
@@ -28,6 +28,6 @@ def test_images_are_declared_listed_and_taken_back(
 
 
 def test_fails_with_every_problem(in_process: Run, tmp_path: Path) -> None:
-    """In one line, with the fix."""
+    """Prints one line with the fix."""
     result = in_process("local", "image", "add", "server:1", "--serve", "x", "--home", str(tmp_path))
     assert (result.returncode, result.stderr.startswith("mlops: an image is named by its digest")) == (1, True)

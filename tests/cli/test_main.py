@@ -1,4 +1,4 @@
-"""The command as a user calls it: in a process of its own."""
+"""The command as a user runs it, in a child process."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def mlops(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
-    """`mlops --help` lists what there is."""
+    """`mlops --help` lists all commands."""
     result = mlops("--help", cwd=tmp_path)
 
     assert result.returncode == 0
@@ -48,7 +48,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 
 
 def test_help_loads_neither_aws_cdk_nor_boto3(tmp_path: Path) -> None:
-    """Help stays quick because nothing heavy is imported for it."""
+    """Help is fast, as nothing heavy is imported."""
     code = "import sys, mlops_cli.__main__; print([m for m in ('aws_cdk', 'boto3', 'jsii', 'ministack') if m in sys.modules])"
 
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -57,7 +57,7 @@ def test_help_loads_neither_aws_cdk_nor_boto3(tmp_path: Path) -> None:
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every command that does something, by its full name."""
+    """Return every command by its full name, without groups."""
     children = getattr(command, "commands", {})
     if not children:
         yield path, command
@@ -69,7 +69,7 @@ COMMANDS = dict(_commands(get_command(app), "mlops"))
 
 
 def test_every_command_on_units_is_documented() -> None:
-    """All that looks at what is deployed, or changes it."""
+    """Covers all that read or change deployed units."""
     text = (ROOT / "docs" / "operations.md").read_text()
     apart = (
         "mlops local",
@@ -88,7 +88,7 @@ def test_every_command_on_units_is_documented() -> None:
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if not name.startswith("mlops local")])
 def test_every_command_and_option_says_what_it_is(name: str) -> None:
-    """Help is read before the page."""
+    """People read help before the page."""
     command = COMMANDS[name]
 
     assert command.help
@@ -96,7 +96,7 @@ def test_every_command_and_option_says_what_it_is(name: str) -> None:
 
 
 def test_fails_when_the_demo_runs_outside_a_checkout(tmp_path: Path) -> None:
-    """The demo says where it runs, in one line."""
+    """The error says in one line where the demo runs."""
     result = mlops("demo", cwd=tmp_path)
 
     assert result.returncode == 1
@@ -108,7 +108,7 @@ def test_fails_when_the_demo_runs_outside_a_checkout(tmp_path: Path) -> None:
     "verb", [["local", "down"], ["local", "status"], ["local", "env"], ["local", "logs"], ["deploy"]]
 )
 def test_fails_when_nothing_runs(verb: list[str], tmp_path: Path) -> None:
-    """Every verb on a cloud that is not up says so in one line that names the fix."""
+    """Every verb that needs a running cloud prints one line with the fix."""
     result = mlops(*verb, "--home", str(tmp_path / "none"), cwd=tmp_path)
 
     assert result.returncode == 1

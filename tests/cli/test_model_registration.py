@@ -1,4 +1,4 @@
-"""What ``mlops models register`` refuses before it uploads anything; ``tests/examples/test_registration.py`` goes the whole way."""
+"""Checks of ``mlops models register`` before uploads; ``tests/examples/test_registration.py`` covers the whole process."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """An account whose every client is one stand-in."""
+    """An account with one stand-in for every client."""
     return stand_in(monkeypatch, model_registration)
 
 
@@ -52,7 +52,7 @@ def _register(*arguments: object) -> tuple[int, str]:
 
 
 def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> None:
-    """With the candidate in the event, and what to type next."""
+    """The event has the candidate; the output has the next command."""
     code, said = _register("demand-forecast", onnx, "--reason", "of the challenge")
     assert (code, said.startswith("registered as demand-forecast/7: better; approve it: mlops models approve")) == (
         0,
@@ -83,14 +83,14 @@ def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> Non
     ],
 )
 def test_fails_by_name(cloud: Cloud, arguments: tuple[str, ...], message: str) -> None:
-    """Nothing is uploaded or asked."""
+    """Uploads and requests nothing."""
     code, said = _register(*arguments)
     assert (code, message in said) == (1, True), said
     assert (cloud.uploaded, cloud.events) == ([], [])
 
 
 def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its alias, from the server that the environment names; what the server does not have is said."""
+    """Found by alias on the server of the environment; missing models are reported."""
     with mlflow_stand_in() as server:
         server.models.append("churn")
         server.versions.append({"name": "churn", "version": "3", "source": "mlflow-artifacts:/1/models/m-1/artifacts"})
@@ -111,7 +111,7 @@ def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, mon
 def test_promises_that_may_not_be_read_are_left_to_the_gate(
     cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A role of before has no right to them: what was not compared is said, and the model is measured."""
+    """Older roles have no permission to read them: the output says what was not compared, and the model is evaluated."""
     cloud.pipeline, known = replace(PIPELINE, endpoint="demand-forecast"), cloud.get_parameter
 
     def get_parameter(*, Name: str) -> Any:  # noqa: N803 - as the API names it
@@ -128,12 +128,12 @@ def test_promises_that_may_not_be_read_are_left_to_the_gate(
 
 
 def test_fails_for_three_names() -> None:
-    """As any wrong usage does."""
+    """It is a usage error."""
     assert _register("a", "b", "c")[0] == 2
 
 
 def test_the_holdouts_columns_are_compared_before(cloud: Cloud, onnx: Path, tmp_path: Path) -> None:
-    """Of the signature and of the predictions, all at once."""
+    """Compares columns of signature and predictions, all at once."""
     pq.write_table(pa.table({"store": [1]}), tmp_path / "holdout.parquet")
     pq.write_table(pa.table({"shop": [1], "score": [1.0]}), tmp_path / "mine.parquet")
     options = ("--data", tmp_path / "holdout.parquet", "--predictions", tmp_path / "mine.parquet")
@@ -154,7 +154,7 @@ def _native(folder: Path) -> Path:
 
 
 def test_the_image_must_have_the_models_lock(cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that runs ONNX alone, one of another lock, and the right one."""
+    """Covers an image for ONNX only, one with another lock, and the right one."""
     folder = _native(onnx)
     assert (
         "the image of demand-forecast runs only ONNX, the model is loaded by lightgbm"
@@ -177,7 +177,7 @@ def test_the_image_must_have_the_models_lock(cloud: Cloud, onnx: Path, monkeypat
 
 
 def test_the_registrys_rule_holds_before(cloud: Cloud, onnx: Path) -> None:
-    """A pickle needs its word, and the registry's."""
+    """A pickle needs the option and the registry's permission."""
     (onnx / "model.onnx").unlink()
     (onnx / "model.pkl").write_bytes(b"\x80\4.")
     (onnx / "requirements.lock").write_text(LOCK_TEXT)
@@ -190,7 +190,7 @@ def test_the_registrys_rule_holds_before(cloud: Cloud, onnx: Path) -> None:
 
 
 def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> None:
-    """Without a lock or a flavor of its files; trust is the container's, as the stack declares it."""
+    """Needs no lock and no flavor of its files; trust is that of the container in the stack."""
     (onnx / "model.onnx").rename(onnx / "weights.bin")
     cloud.pipeline = replace(PIPELINE, container_trust="code")
     message = "trust pickle is not supported: this pipeline's container is declared with trust 'code'"
@@ -208,7 +208,7 @@ def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> 
 
 
 def test_a_vector_needs_a_metric_function(cloud: Cloud, onnx: Path) -> None:
-    """Without one nothing could let it pass; with one it is measured as any model."""
+    """Without one no gate could pass it; with one it is evaluated like other models."""
     cloud.pipeline = replace(PIPELINE, metric="wape")
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="vector", width=8)))
     said = _register("demand-forecast", onnx)[1]
@@ -219,7 +219,7 @@ def test_a_vector_needs_a_metric_function(cloud: Cloud, onnx: Path) -> None:
 
 
 def test_the_pipelines_metric_must_measure_it(cloud: Cloud, onnx: Path) -> None:
-    """A chance is not a quantity."""
+    """A probability is not a quantity."""
     cloud.pipeline = replace(PIPELINE, metric="wape")
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="probability")))
     said = _register("demand-forecast", onnx)[1]
@@ -228,7 +228,7 @@ def test_the_pipelines_metric_must_measure_it(cloud: Cloud, onnx: Path) -> None:
 
 
 def test_predictions_are_what_the_model_gives(cloud: Cloud, onnx: Path, tmp_path: Path) -> None:
-    """A list a row of classes, outputs and vectors, a number of others; else nothing is uploaded."""
+    """Classes, outputs and vectors are a list per row, other predictions a number; otherwise nothing is uploaded."""
     mine = tmp_path / "mine.parquet"
     pq.write_table(pa.table({"prediction": [[1.0]]}), mine)
     said = _register("demand-forecast", onnx, "--predictions", mine)[1]
@@ -243,5 +243,5 @@ def test_predictions_are_what_the_model_gives(cloud: Cloud, onnx: Path, tmp_path
 
 
 def test_it_is_a_command_of_models() -> None:
-    """Beside list, show, approve and reject."""
+    """It is listed beside list, show, approve and reject."""
     assert "register" in typer.main.get_command(models.app).commands  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""``mlops models`` against an embedded cloud with IAM."""
+"""``mlops models`` on an embedded cloud with IAM."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ def models(registry: Registry, in_process: Any) -> Any:
 
 
 def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any) -> None:
-    """In the registry's role, bound to what it holds."""
+    """Approves in the registry's role, bound to the package's content."""
     package = registry.register("good")
 
     listed, seen = models("list", "demand"), models("show", package)
@@ -63,18 +63,18 @@ def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any)
 
 
 class Rollout:
-    """What came of a rollout."""
+    """Outcome of a rollout."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
     def follow(self, package: str, _since: datetime) -> Answer:
-        """Give the answer for the approved package."""
+        """Set the outcome for the approved package."""
         assert package.startswith("arn:aws:sagemaker:")
         return self._answer
 
     def follow_again(self, package: str) -> Answer | None:
-        """Give the answer for a package that was approved before; without a text there is no rollout."""
+        """Set the outcome for a package approved earlier; without a text there is no rollout."""
         assert package.startswith("arn:aws:sagemaker:")
         return self._answer if self._answer.text else None
 
@@ -102,7 +102,7 @@ RECORD = AuditRecord(
 def test_the_newest_package_is_approved_and_followed(
     registry: Registry, models: Any, monkeypatch: pytest.MonkeyPatch, answer: Answer, code: int
 ) -> None:
-    """By a word; the exit code says whether it serves, and that it does not is no failure of the command."""
+    """``latest`` selects it; the exit code reports whether it serves, and a refusal is not a failure of the command."""
     package = registry.register(f"newest-{code}")
     monkeypatch.setattr("mlops_cli.models._rollouts", lambda _aws, group: {f"{group}-endpoint": Rollout(answer)})
 
@@ -118,7 +118,7 @@ def test_the_newest_package_is_approved_and_followed(
 def test_a_rollout_is_followed_again_by_the_same_command(
     registry: Registry, models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was approved before is not approved again; without a rollout that is known it says how to request one."""
+    """An approved package is not approved again; without a known rollout the output says how to request one."""
     package = registry.register("followed")
     models("approve", package, "--reason", "better")
     approval = registry.describe(package)["ApprovalDescription"]
@@ -140,7 +140,7 @@ def test_a_rollout_is_followed_again_by_the_same_command(
 def test_an_interrupted_wait_says_how_it_goes_on(
     registry: Registry, models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rollout is not the command's: both before and after the approval is an old one."""
+    """The rollout continues; before and after the approval the output has the command to resume."""
     package = registry.register("interrupted")
 
     class Waiting(Rollout):
@@ -164,7 +164,7 @@ def test_an_interrupted_wait_says_how_it_goes_on(
 
 
 def test_nothing_is_approved_that_cannot_be_followed(registry: Registry, models: Any) -> None:
-    """Where no endpoint serves models of the group; and a group is named where there is no package."""
+    """No endpoint serves models of the group, or a package must be named."""
     package = registry.register("unfollowed")
 
     told = models("approve", package, "--reason", "better", "--wait")
@@ -176,7 +176,7 @@ def test_nothing_is_approved_that_cannot_be_followed(registry: Registry, models:
 
 
 def test_a_version_is_whole_on_a_narrow_terminal(registry: Registry, mlops: Any) -> None:
-    """It is what the other commands are given."""
+    """Other commands take the version as an argument."""
     package = registry.register("narrow")
 
     listed = mlops("models", "list", GROUP, "--home", registry.home, COLUMNS="80")
@@ -189,7 +189,7 @@ def test_a_version_is_whole_on_a_narrow_terminal(registry: Registry, mlops: Any)
 
 
 def test_json_is_what_a_program_reads(registry: Registry, models: Any) -> None:
-    """List and show, with gate and metrics."""
+    """List and show include gate and metrics."""
     package = registry.register("program")
 
     (newest, *_) = json.loads(models("list", GROUP, "--json").stdout)
@@ -203,7 +203,7 @@ def test_json_is_what_a_program_reads(registry: Registry, models: Any) -> None:
 
 
 def test_what_was_changed_is_not_approved(registry: Registry, models: Any) -> None:
-    """Neither metadata nor evidence; every reason on one line."""
+    """Checks metadata and evidence; every reason is in one line."""
     package = registry.register("changed")
     registry.sagemaker.update_model_package(
         ModelPackageArn=registry.describe(package)["ModelPackageArn"],
@@ -224,7 +224,7 @@ def test_what_was_changed_is_not_approved(registry: Registry, models: Any) -> No
 
 
 def test_an_artefact_that_no_endpoint_may_read_is_not_approved(registry: Registry, models: Any) -> None:
-    """The refusal says where it must lie; nothing is approved, and `show` says the same."""
+    """The error has the required location; nothing is approved, and `show` reports the same."""
     package = registry.register("by-hand", artifact="elsewhere/model.tar.gz")
     told = models("approve", package, "--reason", "better")
 
@@ -238,7 +238,7 @@ def test_an_artefact_that_no_endpoint_may_read_is_not_approved(registry: Registr
 
 
 def test_an_approval_is_given_anew_when_asked(registry: Registry, models: Any) -> None:
-    """A rollout that was refused, such as in a freeze, is asked for by a change of the approval."""
+    """A refused rollout, for example during a freeze, is requested by changing the approval."""
     package = registry.register("again")
     models("approve", package, "--reason", "better")
 
@@ -251,7 +251,7 @@ def test_an_approval_is_given_anew_when_asked(registry: Registry, models: Any) -
 
 
 def test_a_package_is_rejected_once(registry: Registry, models: Any) -> None:
-    """With the reason that was given."""
+    """The reason is stored."""
     package = registry.register("worse")
 
     first, second = (models("reject", package, "--reason", "store 7 got worse") for _ in range(2))
@@ -263,7 +263,7 @@ def test_a_package_is_rejected_once(registry: Registry, models: Any) -> None:
 
 
 def test_fails_without_a_reason(registry: Registry, models: Any) -> None:
-    """Where nobody can be asked."""
+    """Applies without a terminal."""
     package = registry.register("silent")
 
     answer = models("approve", package)
@@ -283,7 +283,7 @@ def test_fails_without_a_reason(registry: Registry, models: Any) -> None:
     ],
 )
 def test_fails_in_one_line(models: Any, arguments: tuple[str, ...], said: str) -> None:
-    """What was wrong, and what there is."""
+    """The line has the problem and the valid values."""
     answer = models(*arguments)
 
     assert answer.returncode == 1
@@ -292,7 +292,7 @@ def test_fails_in_one_line(models: Any, arguments: tuple[str, ...], said: str) -
 
 
 def test_a_group_that_no_stack_published_is_listed_by_name(registry: Registry, models: Any) -> None:
-    """Without a rule: who approved is not judged."""
+    """Without a rule the approver is not checked."""
     registry.sagemaker.create_model_package_group(ModelPackageGroupName="elsewhere")
 
     answer = models("list", "--group", "elsewhere")
@@ -303,7 +303,7 @@ def test_a_group_that_no_stack_published_is_listed_by_name(registry: Registry, m
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A signed archive with its signature and the public key beside it."""
+    """A signed archive with its signature and public key."""
     kms, digest = SigningKms(), hashlib.sha256(b"archive").hexdigest()
     signature = base64.b64decode(kms.sealer.sign(signed_message(digest)))
     (tmp_path / "model.tar.gz").write_bytes(b"archive")
@@ -317,7 +317,7 @@ def _verified(in_process: Any, archive: Path) -> Any:
 
 
 def test_an_archive_is_verified_offline(in_process: Any, archive: Path) -> None:
-    """With nothing but the three files."""
+    """Needs only the three files."""
     found = _verified(in_process, archive)
     digest = hashlib.sha256(b"archive").hexdigest()
     assert found.returncode == 0
@@ -340,7 +340,7 @@ def test_an_archive_is_verified_offline(in_process: Any, archive: Path) -> None:
 def test_fails_on_what_is_not_what_was_signed(
     in_process: Any, archive: Path, change: Callable[[Path], Any], finding: str
 ) -> None:
-    """Archive, signature or key."""
+    """Covers archive, signature and key."""
     change(archive)
     found = _verified(in_process, archive)
     assert (found.returncode, found.stdout) == (1 if finding == "must be readable files" else 3, "")
@@ -348,7 +348,7 @@ def test_fails_on_what_is_not_what_was_signed(
 
 
 def test_a_champion_that_was_not_compared_is_named_before_an_approval(registry: Registry, models: Any) -> None:
-    """Nothing says that the package is better than what serves; a person who approves it reads so."""
+    """Approvers read that nothing shows the package to be better than the serving model."""
     package = registry.register("alone", left_out="it was trained on what was known until 2031")
     word = "the champion is not compared: it was trained on what was known until 2031\n"
     shown = models("show", package).stdout
@@ -358,7 +358,7 @@ def test_a_champion_that_was_not_compared_is_named_before_an_approval(registry: 
 
 
 def test_the_service_of_a_models_features_is_shown(registry: Registry, models: Any) -> None:
-    """By name, version and hash; a model without one has no such line."""
+    """Prints name, version and hash; a model without a service has no such line."""
     shown = models("show", registry.register("served", service="shelves/2@0f")).stdout
     (line,) = (line for line in shown.splitlines() if "feature service" in line)
     assert "shelves/2@0f" in line
@@ -366,7 +366,7 @@ def test_the_service_of_a_models_features_is_shown(registry: Registry, models: A
 
 
 def test_where_a_promoted_model_comes_from_is_shown(registry: Registry, models: Any) -> None:
-    """By the source's environment, package and audit record; a model that was trained here has no such line."""
+    """Prints the source's environment, package and audit record; a model trained here has no such line."""
     source = "arn:aws:sagemaker:eu-west-1:222222222222:model-package/demand-forecast/3"
     shown = re.sub(r"[│\s]", "", models("show", registry.register("promoted", released=source)).stdout)
     assert f"releasedbystagingas{source},auditrecord{'d' * 64}" in shown
@@ -374,7 +374,7 @@ def test_where_a_promoted_model_comes_from_is_shown(registry: Registry, models: 
 
 
 def test_what_loads_a_model_is_shown(registry: Registry, models: Any) -> None:
-    """Flavor and trust in list and page, what its pickle names on the page; refused by default, with the fix."""
+    """List and page have flavor and trust, the page the names in a pickle; rejected by default, with the fix."""
     package = registry.register("pickled", flavor="pickle", trust="pickle", pickled=("sklearn.svm.SVC", "..."))
     shown = models("show", package).stdout
     assert "pickle, trust pickle (" in shown

@@ -1,4 +1,4 @@
-"""What `mlops monitor` shows of a monitor that has decided over six days, three of them with higher prices."""
+"""`mlops monitor` for a monitor with results of six days, three of them with higher prices."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ _number = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def monitored(cloud: Cloud) -> MonitoredUnit:
-    """A unit of this file's own on the shared cloud."""
+    """A unit for this file on the shared cloud."""
     return MonitoredUnit(DeployedUnit(cloud, f"monitored{next(_number)}"))
 
 
@@ -34,14 +34,14 @@ def monitored(cloud: Cloud) -> MonitoredUnit:
 def monitor(
     monitored: MonitoredUnit, in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Run]:
-    """Run `mlops monitor` on the shared cloud, in a folder of its own."""
+    """Run `mlops monitor` on the shared cloud, in its own folder."""
     monkeypatch.setenv("MLOPS_LOCAL_HOME", str(monitored.cloud.home))
     monkeypatch.chdir(tmp_path)
     yield lambda *arguments: in_process("monitor", *arguments)
 
 
 def test_a_window_is_shown_and_written_as_a_page(monitored: MonitoredUnit, monitor: Run, tmp_path: Path) -> None:
-    """Verdict, states, features by evidence; the page has the distributions and the days before."""
+    """Prints decision, states, and features by evidence; the page has distributions and previous days."""
     told = monitor("report", monitored.endpoint)
 
     assert told.returncode == 3, told.stderr
@@ -63,7 +63,7 @@ def test_a_window_is_shown_and_written_as_a_page(monitored: MonitoredUnit, monit
 
 
 def test_the_page_is_given_what_people_did(monitored: MonitoredUnit, monitor: Run, in_process: Run) -> None:
-    """Records of the endpoint and of its unit; who may not read them still gets the page."""
+    """Includes records of endpoint and unit; users who may not read them still get the page."""
     for verb in ("pause", "resume"):
         assert in_process(verb, monitored.unit.name, "--reason", "stock-taking").returncode == 0
     with watched(monitored.endpoint, None, monitored.cloud.home) as found:
@@ -83,7 +83,7 @@ def test_the_page_is_given_what_people_did(monitored: MonitoredUnit, monitor: Ru
 
 
 def test_another_window_is_named_by_the_hour_in_which_it_ended(monitored: MonitoredUnit, monitor: Run) -> None:
-    """The days before the prices rose are quiet."""
+    """The days before the price increase are quiet."""
     told = monitor("report", monitored.endpoint, "--window", monitored.hour(4), "--output", "early.html")
 
     assert told.returncode == 0, told.stderr
@@ -93,7 +93,7 @@ def test_another_window_is_named_by_the_hour_in_which_it_ended(monitored: Monito
 
 
 def test_the_only_window_of_a_day_is_named_by_the_day(monitored: MonitoredUnit, monitor: Run) -> None:
-    """Of several, which there are is said."""
+    """With several windows the error lists them."""
     report = monitored.reports[-3]
     day = report.window_until[:10]
     shown = json.loads(monitor("report", monitored.endpoint, "--window", day, "--json").stdout)
@@ -111,7 +111,7 @@ def test_the_only_window_of_a_day_is_named_by_the_day(monitored: MonitoredUnit, 
 
 
 def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run) -> None:
-    """And no page is written unless it is asked for."""
+    """Writes no page unless requested."""
     told = monitor("report", monitored.endpoint, "--json")
 
     assert json.loads(told.stdout)["verdict"] == monitored.reports[-1].verdict
@@ -121,7 +121,7 @@ def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run)
 
 
 def test_a_feature_is_explained(monitored: MonitoredUnit, monitor: Run) -> None:
-    """What happened, what to do, its distribution, its history."""
+    """Prints finding, advice, distribution and history."""
     told = monitor("explain", monitored.endpoint, "price")
 
     assert told.returncode == 0, told.stderr
@@ -160,7 +160,7 @@ def test_what_was_not_tested_is_explained_too(monitored: MonitoredUnit, monitor:
 def test_what_is_wrong_is_one_line(
     monitored: MonitoredUnit, monitor: Run, arguments: tuple[str, ...], said: str
 ) -> None:
-    """With the fix, and no traceback."""
+    """Prints the fix and no traceback."""
     told = monitor(arguments[0], monitored.endpoint, *arguments[1:])
 
     assert told.returncode == 1
@@ -171,7 +171,7 @@ def test_what_is_wrong_is_one_line(
 def test_an_endpoint_must_be_named_where_there_are_several(
     cloud: Cloud, monitored: MonitoredUnit, monitor: Run
 ) -> None:
-    """The error names them; one without a report says so."""
+    """The error lists them; an endpoint without a report is reported."""
     bare = DeployedUnit(cloud, f"bare{next(_number)}")
     bare.publish(replace(bare.unit_entry, artifacts_bucket=monitored.artifacts))
 
@@ -185,7 +185,7 @@ def test_an_endpoint_must_be_named_where_there_are_several(
 
 
 def test_a_baseline_that_was_changed_is_not_shown(monitored: MonitoredUnit, monitor: Run) -> None:
-    """The page says why there are no distributions; the rest stands."""
+    """The page has the reason for missing distributions; the rest is shown."""
     body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=monitored.baseline_key)["Body"].read()
     changed = body.replace(b'"rows":8000', b'"rows":8001')
     assert changed != body
@@ -202,7 +202,7 @@ def test_a_baseline_that_was_changed_is_not_shown(monitored: MonitoredUnit, moni
 
 
 def test_the_status_says_what_the_monitor_found(monitored: MonitoredUnit, monitor: Run, in_process: Run) -> None:
-    """In a line of its endpoint, and for programs."""
+    """Prints a line for the endpoint, or JSON."""
     told = in_process("status", monitored.unit.name)
     shown = json.loads(in_process("status", monitored.unit.name, "--json").stdout)
 
@@ -212,7 +212,7 @@ def test_the_status_says_what_the_monitor_found(monitored: MonitoredUnit, monito
 
 
 def test_metrics_are_printed_for_prometheus(monitored: MonitoredUnit, monitor: Run) -> None:
-    """The newest window's, as its run has left them, and the dashboard of them."""
+    """Prints the newest window's metrics as the run wrote them, and their dashboard."""
     told = monitor("metrics", monitored.endpoint)
     assert told.returncode == 0, told.stderr
     found = {family.name: family.samples for family in text_string_to_metric_families(told.stdout)}
@@ -225,7 +225,7 @@ def test_metrics_are_printed_for_prometheus(monitored: MonitoredUnit, monitor: R
 
 
 def test_a_monitor_without_metrics_says_when_they_come(monitored: MonitoredUnit, monitor: Run) -> None:
-    """Of a unit whose monitor ran before they were written."""
+    """Covers a monitor that last ran before metrics were written."""
     s3, key = monitored.unit.s3, f"monitor/{monitored.endpoint}/metrics.prom"
     kept = s3.get_object(Bucket=monitored.artifacts, Key=key)["Body"].read()
     s3.delete_object(Bucket=monitored.artifacts, Key=key)

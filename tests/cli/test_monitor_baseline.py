@@ -1,4 +1,4 @@
-"""A baseline from live weeks: made of captures, tried on them, and never the monitor's own."""
+"""A baseline from production weeks: built from captures, replayed on them, never replacing the monitor's own."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ _number = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def monitored(cloud: Cloud) -> MonitoredUnit:
-    """A unit of this file's own, whose captures lie there: in the last days the price is a third higher."""
+    """A unit for this file, with captures: in the last days the price is a third higher."""
     found = MonitoredUnit(DeployedUnit(cloud, f"lived{next(_number)}"))
     unit, random = found.unit, np.random.default_rng(6)
     unit.endpoint_entry = replace(unit.endpoint_entry, capture_bucket=f"{unit.name}-captures")
@@ -60,7 +60,7 @@ def run(monitored: MonitoredUnit, in_process: Run, monkeypatch: pytest.MonkeyPat
 def test_the_days_that_drifted_are_normal_against_themselves(
     monitored: MonitoredUnit, run: Run, tmp_path: Path
 ) -> None:
-    """And the days before are what alarms then: the captures are counted again, by the hour."""
+    """The previous days then alarm: captures are counted again, by the hour."""
     file = tmp_path / "live.json"
     days = ("--from", monitored.hour(DRIFTING), "--to", monitored.hour(0))
     made = run("baseline", *days, "--output", str(file))
@@ -88,7 +88,7 @@ def test_the_days_that_drifted_are_normal_against_themselves(
 def test_calls_of_a_rollout_that_was_taken_back_are_not_counted_again(
     monitored: MonitoredUnit, run: Run, tmp_path: Path
 ) -> None:
-    """Their captures are nobody's, as they are to the monitor."""
+    """Their captures belong to no model, as for the monitor."""
     file, at = tmp_path / "live.json", monitored.now - timedelta(hours=HOURS[-1])
     assert run("baseline", "--output", str(file)).returncode == 0
     monitored.unit.take_back(since=f"{at:%Y-%m-%dT%H}:20:00Z", until=f"{at:%Y-%m-%dT%H}:40:00Z")
@@ -104,7 +104,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_not_counted_again(
 def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
     monitored: MonitoredUnit, run: Run, tmp_path: Path
 ) -> None:
-    """Four weeks up to the newest window where nothing is said."""
+    """Defaults to four weeks up to the newest window."""
     file = tmp_path / "live.json"
     asked = ("--cluster", "day", "--condition", "day_of_week", "--condition", "store", "--output", str(file), "--json")
     shown = json.loads(run("baseline", *asked).stdout)
@@ -130,7 +130,7 @@ def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(run: Run, verb: str, arguments: tuple[str, ...], said: str) -> None:
-    """In a line, without a traceback."""
+    """Prints a line without a traceback."""
     told = run(verb, *arguments)
     assert told.returncode == 1, told.stdout
     assert said in told.stderr

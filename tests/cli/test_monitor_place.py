@@ -10,7 +10,7 @@ from mlops_cli.monitor_place import watched
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With what installs it."""
+    """The error has the install command."""
     monkeypatch.setitem(sys.modules, "mlops_runtime.monitor.watched_endpoint", None)
 
     with (

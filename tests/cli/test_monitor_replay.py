@@ -1,4 +1,4 @@
-"""Would this have alarmed? Kept counts of six days, decided again."""
+"""`mlops monitor replay`: new decisions over stored counts of six days."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ _number = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def monitored(cloud: Cloud) -> MonitoredUnit:
-    """A unit of this file's own on the shared cloud."""
+    """A unit for this file on the shared cloud."""
     return MonitoredUnit(DeployedUnit(cloud, f"replayed{next(_number)}"))
 
 
@@ -41,7 +41,7 @@ def replay(monitored: MonitoredUnit, in_process: Run, monkeypatch: pytest.Monkey
 
 @contextmanager
 def _newest(monitored: MonitoredUnit, **changes: Any) -> Iterator[None]:
-    """Change the newest report for a while."""
+    """Change the newest report temporarily."""
     report = monitored.reports[-1]
     place = monitored.store.report_uri(datetime.fromisoformat(report.window_until)).removeprefix("s3://")
     bucket, _, key = place.partition("/")
@@ -57,7 +57,7 @@ def _states(shown: dict[str, list[dict[str, object]]], which: str) -> list[objec
 
 
 def test_as_it_is_it_says_what_the_monitor_said(monitored: MonitoredUnit, replay: Run) -> None:
-    """The same counts and thresholds give the same states, from the first day with calls on."""
+    """Equal counts and thresholds give equal states, from the first day with calls."""
     shown = json.loads(replay("--json").stdout)
 
     assert _states(shown, "as_it_is") == [report.drift.state.value for report in monitored.reports]
@@ -67,7 +67,7 @@ def test_as_it_is_it_says_what_the_monitor_said(monitored: MonitoredUnit, replay
 
 
 def test_other_thresholds_may_say_something_else(replay: Run) -> None:
-    """One window is enough where one is asked for; a shift that is too small for them is none."""
+    """One window suffices if requested; a shift below the thresholds is no drift."""
     one = json.loads(replay("--json", "--set", "alarm_windows=1").stdout)
     large = json.loads(replay("--json", "--set", "minimum_effect=0.9", "--set", "relative_shift=0.9").stdout)
 
@@ -78,7 +78,7 @@ def test_other_thresholds_may_say_something_else(replay: Run) -> None:
 
 
 def test_a_person_reads_how_many_would_have_alarmed(monitored: MonitoredUnit, replay: Run) -> None:
-    """A window a line, both states beside each other; what drifted in too few windows in brackets."""
+    """Prints a line per window with both states; drift in too few windows is in brackets."""
     told = replay("--set", "minimum_effect=0.9", "--set", "relative_shift=0.9")
     plain = replay()
 
@@ -94,7 +94,7 @@ def test_a_person_reads_how_many_would_have_alarmed(monitored: MonitoredUnit, re
 
 
 def test_windows_may_have_another_length(monitored: MonitoredUnit, replay: Run) -> None:
-    """And end as often as is asked."""
+    """The step between window ends may be set too."""
     arguments = ("--from", monitored.hour(6), "--to", monitored.hour(1), "--window-hours", "48", "--every-hours", "12")
     shown = json.loads(replay("--json", *arguments).stdout)
 
@@ -106,7 +106,7 @@ def test_windows_may_have_another_length(monitored: MonitoredUnit, replay: Run) 
 
 
 def test_windows_end_as_often_as_the_monitor_decided(replay: Run) -> None:
-    """However long they are, and the last one where the newest report's did."""
+    """Applies to any length; the last window ends with the newest report's."""
     shown = json.loads(replay("--json", "--window-hours", "48").stdout)
 
     ends = [datetime.fromisoformat(window["window_until"]) for window in shown["as_it_is"]]
@@ -132,7 +132,7 @@ def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit,
 def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does(
     monitored: MonitoredUnit, replay: Run
 ) -> None:
-    """An object with calls of its time is nobody's: the rows are those of the reports."""
+    """An object with calls of that time belongs to no model: row counts equal those of the reports."""
     at, one = monitored.now - timedelta(hours=3), monitored.store.counts_keys(VARIANT, Window.before(monitored.now, 24))
     body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=one[0])["Body"].read()
     counts = replace(from_json(Counts, body), first=f"{at:%Y-%m-%dT%H}:05:00Z", last=f"{at:%Y-%m-%dT%H}:20:00Z")
@@ -153,7 +153,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does
 
 
 def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: Run) -> None:
-    """They are no silence, and not among those that had too few rows; one that it shared with an earlier model says that."""
+    """They are neither silent nor too small; a window shared with an earlier model says so."""
     live = monitored.now - timedelta(days=6) + timedelta(hours=2, minutes=30)
     with _newest(monitored, live_since=f"{live:%Y-%m-%dT%H:%M:%S}Z"):
         shown = json.loads(replay("--json", "--from", monitored.hour(8)).stdout)
@@ -171,7 +171,7 @@ def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: 
 
 
 def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
-    """The monitor was declared for a model with more of them; what it decides about the others is replayed."""
+    """The monitor was declared for a model with more features; the others are replayed."""
     spec = monitored.reports[-1].spec
     assert spec is not None
     with _newest(monitored, spec=replace(spec, alarm_features=("price", "promotion"))):
@@ -213,7 +213,7 @@ def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: M
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_at_once(replay: Run, arguments: tuple[str, ...], said: list[str]) -> None:
-    """Every problem in one go, without a traceback."""
+    """Prints every problem at once, without a traceback."""
     told = replay(*arguments)
 
     assert told.returncode == 1, told.stdout
@@ -223,7 +223,7 @@ def test_what_is_wrong_is_said_at_once(replay: Run, arguments: tuple[str, ...], 
 
 
 def test_a_time_without_a_window_is_refused(monitored: MonitoredUnit, replay: Run) -> None:
-    """With what would fit."""
+    """The error has valid times."""
     start, end = monitored.hour(2), monitored.hour(1)
     told = replay("--from", start, "--to", end, "--window-hours", "48")
 
@@ -233,7 +233,7 @@ def test_a_time_without_a_window_is_refused(monitored: MonitoredUnit, replay: Ru
 
 @pytest.mark.parametrize("option", ["--window-hours", "--every-hours"])
 def test_windows_are_no_longer_than_a_monitors(replay: Run, option: str) -> None:
-    """Which has 90 days at most."""
+    """A monitor's windows have at most 90 days."""
     told = replay(option, "2161")
 
     assert told.returncode == 2, told.stdout
@@ -242,7 +242,7 @@ def test_windows_are_no_longer_than_a_monitors(replay: Run, option: str) -> None
 
 
 def test_settings_have_the_types_of_the_thresholds() -> None:
-    """Whole numbers, numbers, names."""
+    """Settings are whole numbers, floats or names."""
     spec = changed(MonitorSpec(), ["minimum_rows=300", "relative_shift=0.1", "amounts=price, cost", "merge_hours=0"])
 
     assert spec == MonitorSpec(minimum_rows=300, relative_shift=0.1, amounts=("price", "cost"), merge_hours=0)
@@ -251,7 +251,7 @@ def test_settings_have_the_types_of_the_thresholds() -> None:
 
 
 def test_windows_that_agree_are_set_together() -> None:
-    """A monitor that looks at one window says that it needs more."""
+    """A monitor of single windows reports that it needs more."""
     one = MonitorSpec(alarm_windows=1, of_windows=1)
 
     with pytest.raises(UserError, match="alarm_windows must be 1 to of_windows, 1, got 3; --set of_windows too"):

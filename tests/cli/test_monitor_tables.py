@@ -1,4 +1,4 @@
-"""Tables of a monitor fit the terminal, and no word of them is cut."""
+"""Tables of a monitor fit into the terminal, and no word is cut."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from mlops_runtime.monitor.page.drawings import CellRow
 
 @pytest.fixture(params=[80, 120, 200])
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """A terminal of so many characters."""
+    """Set the terminal's width."""
     monkeypatch.setenv("COLUMNS", str(request.param))
     return int(request.param)
 
@@ -22,7 +22,7 @@ def _cells(shown: str) -> list[list[str]]:
 
 
 def test_features_fit_and_no_word_is_cut(width: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """A narrow terminal has fewer columns, a wide one all."""
+    """A narrow terminal shows fewer columns, a wide one all."""
     report = reports.drifting().report
     print_features(report)
     shown = capsys.readouterr().out
@@ -51,7 +51,7 @@ def test_the_longest_bar_has_a_line(width: int, capsys: pytest.CaptureFixture[st
 
 
 def test_a_history_has_a_line_a_window(width: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Time, PSI, verdict and words."""
+    """Lines have time, PSI, decision and text."""
     sample = reports.drifting()
     past = [(sample.report, sample.report.drift.features[0])] * 3
     print_history(past)
@@ -62,6 +62,6 @@ def test_a_history_has_a_line_a_window(width: int, capsys: pytest.CaptureFixture
 
 
 def test_a_bar_holds_both_shares() -> None:
-    """The longer one fills it."""
+    """The longer bar fills it."""
     assert (bar(0.5, 0.5, 0.5), bar(0.0, 0.0, 0.5)) == ("█" * 30, "")
     assert bar(0.0, 0.5, 0.5) == "▓" * 30

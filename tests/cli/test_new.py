@@ -1,4 +1,4 @@
-"""`mlops new` makes a repository that works, or nothing; `mlops upgrade` touches nothing that a user changed."""
+"""`mlops new` creates a working repository or nothing; `mlops upgrade` keeps changed files."""
 
 import ast
 import json
@@ -31,11 +31,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def answers_of(unit: str, model: str, kind: str) -> Answers:
-    """Return the answers of a project with made-up rows."""
+    """Return the answers for a project with generated rows."""
     return Answers(unit=unit, models=(ModelAnswers(unit=unit, model=model, schema=sample_schema(kind)),))
 
 
-# the unit's stack has no store, the second one makes it, the third one imports it
+# the unit's stack has no store, the second one defines it, the third one imports it
 WITH_STORE = Answers(
     unit="shop",
     models=tuple(
@@ -57,13 +57,13 @@ BIN = Path(sys.executable).parent
 
 
 def write_lock(folder: Path, name: str) -> None:
-    """Write a lock without asking an index: that of an example with the packages of a project's first framework."""
+    """Write a lock without an index: an example's lock with the packages of a project's first framework."""
     (folder / name).write_bytes(LOCK.read_bytes())
 
 
 @pytest.fixture
 def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in this process, in the test's folder or another: what a user did wrong is on stderr."""
+    """Run the command in this process, in the test's folder or another; usage errors are on stderr."""
     monkeypatch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
     monkeypatch.setattr(project_packages, "lock", write_lock)
 
@@ -78,12 +78,12 @@ def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What `mlops new` makes, with its record."""
+    """Return the files that `mlops new` writes, with its record."""
     return rendered(tmp_path_factory.mktemp("rendered") / "project")
 
 
 def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the project in this environment instead of one of its own, with no network."""
+    """Run a command of the project in this environment instead of its own, without a network."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONDONTWRITE"))}
     environment = {**clean, "CDK_VALIDATION": "false", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -93,7 +93,7 @@ def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]
     "answers",
     [
         answers_of("demand", "forecast", "number"),
-        answers_of("everybodys-customers", "chance-2be", "chance"),  # as long as names may be
+        answers_of("everybodys-customers", "chance-2be", "chance"),  # the longest possible names
         WITH_STORE,
         THROUGH_ACCOUNTS,
         STORE_THROUGH_ACCOUNTS,
@@ -101,7 +101,7 @@ def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]
     ids=lambda answers: f"{answers.models[0].endpoint}-{len(answers.environments)}",
 )
 def test_what_is_made_is_clean(answers: Answers, tmp_path: Path) -> None:
-    """Ruff finds nothing and would format nothing, with short names and with long ones; every file parses."""
+    """Ruff has no finding and no reformatting, with short and long names; every file parses."""
     assert answers.problems() == []
     folder = tmp_path / "project"
     files = render(answers, folder, PackageSources())
@@ -124,7 +124,7 @@ def test_what_is_made_is_clean(answers: Answers, tmp_path: Path) -> None:
 
 
 def test_stacks_with_a_feature_store_break_no_rule(tmp_path: Path) -> None:
-    """Of cdk-nag's packs, in production: the stack that has the store, and one that imports it."""
+    """Runs cdk-nag's packs in production on the stack that defines the store, and on one that imports it."""
     project.write_all(tmp_path / "shop", render(WITH_STORE, tmp_path / "rendered", PackageSources()))
     write_lock(tmp_path / "shop", "requirements.lock")
 
@@ -134,7 +134,7 @@ def test_stacks_with_a_feature_store_break_no_rule(tmp_path: Path) -> None:
 
 
 def test_stacks_of_several_accounts_break_no_rule(tmp_path: Path) -> None:
-    """Of cdk-nag's packs; the project's own tests of its stacks pass, each with the endpoint's group and right machines."""
+    """Runs cdk-nag's packs and the project's stack tests, each with the right group and machines of the endpoint."""
     project.write_all(tmp_path / "shop", render(STORE_THROUGH_ACCOUNTS, tmp_path / "rendered", PackageSources()))
     write_lock(tmp_path / "shop", "requirements.lock")
 
@@ -152,7 +152,7 @@ def test_stacks_of_several_accounts_break_no_rule(tmp_path: Path) -> None:
 
 
 def test_a_list_of_environments_makes_a_project_that_upgrades(in_process: Run, tmp_path: Path) -> None:
-    """The list is recorded, so a later template renders the same; it takes no second model, and nothing is changed."""
+    """The list is recorded, so a newer template renders the same; adding a second model is rejected without changes."""
     options = [part for each in CHAIN for part in ("--environment", each)]
     made = in_process("new", "shop", *GOOD, *options)
 
@@ -175,7 +175,7 @@ def test_a_list_of_environments_makes_a_project_that_upgrades(in_process: Run, t
 
 
 def test_a_list_that_is_no_chain_makes_nothing(in_process: Run, tmp_path: Path) -> None:
-    """Every problem of it beside those of names, at once."""
+    """Reports every problem of the list together with those of names."""
     options = ("build=1/eu-west-1", "Pro=222222222222/eu-west-9", "x=222222222222/eu-west-1/later", "build=1/eu-west-1")
     result = in_process(
         "new", "shop", "--unit", "Demand!", *GOOD[2:], *[part for each in options for part in ("--environment", each)]
@@ -196,7 +196,7 @@ def test_a_list_that_is_no_chain_makes_nothing(in_process: Run, tmp_path: Path) 
 
 
 def test_a_first_endpoint_takes_fifteen_lines_at_most(tmp_path: Path) -> None:
-    """The class of the stack, with its docstring."""
+    """Counts the stack's class with its docstring."""
     files = render(answers_of("demand", "forecast", "number"), tmp_path / "project", PackageSources())
     stack = files["demand_forecast/stack.py"].decode()
     (declared,) = (node for node in ast.parse(stack).body if isinstance(node, ast.ClassDef))
@@ -206,7 +206,7 @@ def test_a_first_endpoint_takes_fifteen_lines_at_most(tmp_path: Path) -> None:
 
 
 def test_the_projects_own_tests_pass(in_process: Run, tmp_path: Path) -> None:
-    """A chance is trained, measured by log loss and gated; the stack synthesizes. The pipeline's test runs those of a number."""
+    """Trains, evaluates by log loss and gates a probability; the stack synthesizes. test_pipeline.py covers a numeric label."""
     made = in_process("new", "shop", "--unit", "customers", "--model", "returns", "--kind", "chance")
     assert (made.returncode, made.stderr) == (0, "")
 
@@ -217,7 +217,7 @@ def test_the_projects_own_tests_pass(in_process: Run, tmp_path: Path) -> None:
 
 
 def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run, tmp_path: Path) -> None:
-    """The folder too; what is there stays as it is."""
+    """Includes the folder; existing files stay."""
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "kept.txt").write_text("mine")
 
@@ -257,7 +257,7 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
 def test_fails_for_answers_that_are_missing_or_too_long(
     in_process: Run, tmp_path: Path, arguments: tuple[str, ...], problem: str
 ) -> None:
-    """A program is not asked questions; names of jobs have 63 characters."""
+    """Programs get no prompts; job names have at most 63 characters."""
     result = in_process("new", "shop", *arguments)
 
     assert result.returncode == 1
@@ -267,7 +267,7 @@ def test_fails_for_answers_that_are_missing_or_too_long(
 
 
 def test_fails_where_a_file_has_the_folders_name(in_process: Run, tmp_path: Path) -> None:
-    """It is no folder to make anything in."""
+    """The folder's name is taken by a file."""
     (tmp_path / "shop").write_text("")
 
     result = in_process("new", "shop", *GOOD)
@@ -276,7 +276,7 @@ def test_fails_where_a_file_has_the_folders_name(in_process: Run, tmp_path: Path
 
 
 def test_fails_beside_what_a_run_that_was_killed_has_left(in_process: Run, tmp_path: Path) -> None:
-    """One line, and not a traceback."""
+    """Prints one line without a traceback."""
     (tmp_path / ".shop.part").mkdir()
 
     result = in_process("new", "shop", *GOOD)
@@ -287,7 +287,7 @@ def test_fails_beside_what_a_run_that_was_killed_has_left(in_process: Run, tmp_p
 
 
 def test_the_folder_one_stands_in_may_be_filled(in_process: Run, tmp_path: Path) -> None:
-    """By its dot, as one that was cloned from nothing; one goes into it anew, as it took the place of the empty one."""
+    """Written as a dot, for example in an empty clone; the user enters it again, as it was replaced."""
     result = in_process("new", ".", *GOOD)
 
     assert result.returncode == 0, result.stderr
@@ -296,7 +296,7 @@ def test_the_folder_one_stands_in_may_be_filled(in_process: Run, tmp_path: Path)
 
 
 def test_nothing_is_half_made(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full in the middle leaves no folder; an empty one that was there stays empty."""
+    """A full disk leaves no folder; an existing empty one stays empty."""
     (tmp_path / "shop").mkdir()
 
     def write(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -310,7 +310,7 @@ def test_nothing_is_half_made(in_process: Run, tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_empty_folder_may_be_filled(in_process: Run, tmp_path: Path) -> None:
-    """Such as one that was cloned from nothing."""
+    """For example an empty clone."""
     (tmp_path / "shop").mkdir()
 
     assert in_process("new", "shop", *GOOD).returncode == 0
@@ -319,14 +319,14 @@ def test_an_empty_folder_may_be_filled(in_process: Run, tmp_path: Path) -> None:
 
 
 def test_an_upgrade_keeps_what_somebody_changed(in_process: Run, tmp_path: Path) -> None:
-    """Untouched files follow the template, changed ones stay with the new text beside them, deleted ones stay away."""
+    """Unchanged files follow the template, changed ones stay beside the new text, deleted ones stay deleted."""
     assert in_process("new", "shop", *GOOD).returncode == 0
     shop = tmp_path / "shop"
     same = in_process("upgrade", cwd=shop)
     assert (same.returncode, same.stdout) == (0, "nothing to upgrade\n")
 
     record = json.loads((shop / RECORD).read_text())
-    for name in ("app.py", "compliance.py", "ci/aws.sh"):  # as an older template had made them
+    for name in ("app.py", "compliance.py", "ci/aws.sh"):  # as written by an older template
         (shop / name).write_text("# of an older version\n")
         record["files"][name] = digest((shop / name).read_bytes())
     (shop / "gone.py").write_text("# the template has it no more\n")
@@ -354,7 +354,7 @@ def test_an_upgrade_keeps_what_somebody_changed(in_process: Run, tmp_path: Path)
 def test_an_upgrade_locks_what_another_template_requires(
     in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Versions that a lock has are given to uv; a lock of a file that did not change stays; one that fails changes nothing."""
+    """Locked versions are passed to uv; the lock of an unchanged file stays; a failing one changes nothing."""
     assert in_process("new", "shop", *GOOD).returncode == 0
     shop, seen = tmp_path / "shop", dict[str, bytes]()
 
@@ -387,7 +387,7 @@ def test_an_upgrade_locks_what_another_template_requires(
 
 
 def test_changed_requirements_name_what_locks_them(in_process: Run, tmp_path: Path) -> None:
-    """The template's text lies beside, and nothing is locked until it is merged."""
+    """The template's text is written beside the file, and nothing is locked until it is merged."""
     assert in_process("new", "shop", *GOOD).returncode == 0
     shop = tmp_path / "shop"
     record = json.loads((shop / RECORD).read_text())
@@ -431,7 +431,7 @@ RECORDED = (
 def test_fails_to_upgrade_what_was_not_made_here(
     in_process: Run, tmp_path: Path, record: str | None, problem: str
 ) -> None:
-    """Nothing is changed."""
+    """Changes nothing."""
     if record is not None:
         (tmp_path / RECORD).write_text(record)
 
@@ -462,7 +462,7 @@ def test_fails_to_upgrade_what_was_not_made_here(
 def test_fails_to_upgrade_outside_of_the_repository(
     in_process: Run, files: dict[str, bytes], tmp_path: Path, name: str, problem: str
 ) -> None:
-    """A record with paths that lead elsewhere is refused by their names; nothing is deleted or written, there or here."""
+    """Rejects a record with paths outside, by name; nothing is deleted or written anywhere."""
     shop, outside = tmp_path / "shop", tmp_path / "outside"
     project.write_all(shop, files)
     for folder in (outside, shop / ".git", shop / "sub/.GIT"):
@@ -487,7 +487,7 @@ def test_fails_to_upgrade_outside_of_the_repository(
 
 
 def test_fails_to_upgrade_through_a_link_on_the_way_of_the_template(in_process: Run, tmp_path: Path) -> None:
-    """A folder of the template that is a link to elsewhere is not written through."""
+    """Does not write through a template folder that is a symbolic link."""
     assert in_process("new", "shop", *GOOD).returncode == 0
     shop, outside = tmp_path / "shop", tmp_path / "outside"
     (shop / "ci").rename(outside)
@@ -505,7 +505,7 @@ def test_fails_to_upgrade_through_a_link_on_the_way_of_the_template(in_process: 
 
 
 def test_an_upgrade_writes_through_no_link_beside_a_file(in_process: Run, tmp_path: Path) -> None:
-    """The part that a file is written to before it gets its name may be a link to elsewhere; it gives way."""
+    """A symbolic link in place of the temporary file is replaced."""
     assert in_process("new", "shop", *GOOD).returncode == 0
     shop, kept = tmp_path / "shop", tmp_path / "kept.txt"
     kept.write_text("kept\n")
@@ -527,7 +527,7 @@ def _all_files(folder: Path) -> dict[str, bytes]:
 
 
 def test_what_is_missing_is_asked(in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Three questions at most, and none for what was given."""
+    """At most three prompts, and none for given answers."""
     asked: list[str] = []
     monkeypatch.setattr(new, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True), stderr=sys.stderr))
 
@@ -565,7 +565,7 @@ FROM_FILE = ("new", "shop", "--data", "sales.parquet", "--label", "units", "--ti
 
 
 def test_a_file_makes_a_project(in_process: Run, tmp_path: Path) -> None:
-    """Names follow from folder and label, columns from the file; no row and no person of it is in the repository."""
+    """Names derive from folder and label, columns from the file; the repository contains no row and no personal value."""
     sales(tmp_path)
     made = in_process(*FROM_FILE)
 
@@ -585,7 +585,7 @@ def test_a_file_makes_a_project(in_process: Run, tmp_path: Path) -> None:
 
 
 def test_a_file_makes_a_project_with_a_feature_store(in_process: Run, tmp_path: Path) -> None:
-    """Groups of the file's columns, their lock, a plan over them; the project's own tests find each row's own features."""
+    """Writes groups of the file's columns, their lock and a plan; the project's own tests find each row's features."""
     sales(tmp_path)
     made = in_process(*FROM_FILE, "--feature-store")
 
@@ -618,7 +618,7 @@ def test_a_file_makes_a_project_with_a_feature_store(in_process: Run, tmp_path: 
 def test_a_file_that_a_store_does_not_take_makes_nothing(
     in_process: Run, tmp_path: Path, arguments: tuple[str, ...], changed: dict[str, Any], problem: str
 ) -> None:
-    """One message with the fix, and no folder."""
+    """Prints one message with the fix, and creates no folder."""
     sales(tmp_path, **changed)
     result = in_process(*FROM_FILE, *arguments)
 
@@ -628,7 +628,7 @@ def test_a_file_that_a_store_does_not_take_makes_nothing(
 
 
 def test_json_is_one_document(in_process: Run, tmp_path: Path) -> None:
-    """Of what was made, and of what an upgrade changed."""
+    """Covers created files, and changes of an upgrade."""
     sales(tmp_path)
     made = json.loads(in_process(*FROM_FILE, "--json").stdout)
     assert (made["endpoint"], made["folder"]) == ("shop-units", "shop")
@@ -654,7 +654,7 @@ def test_json_is_one_document(in_process: Run, tmp_path: Path) -> None:
 def test_a_file_that_makes_no_model_makes_nothing(
     in_process: Run, tmp_path: Path, arguments: tuple[str, ...], changed: dict[str, Any], problem: str
 ) -> None:
-    """One message, and no folder."""
+    """Prints one message, and creates no folder."""
     sales(tmp_path, **changed)
     result = in_process(*FROM_FILE, *arguments)
 
@@ -665,7 +665,7 @@ def test_a_file_that_makes_no_model_makes_nothing(
 
 
 def test_options_of_a_file_need_it_and_it_needs_them(in_process: Run, tmp_path: Path) -> None:
-    """All at once."""
+    """Reports all at once."""
     sales(tmp_path)
     alone = in_process("new", "shop", *GOOD, "--label", "units", "--time", "day").stderr
     bare = in_process("new", "shop", "--data", "sales.parquet").stderr
@@ -677,7 +677,7 @@ def test_options_of_a_file_need_it_and_it_needs_them(in_process: Run, tmp_path: 
 def test_a_person_is_asked_what_only_a_person_knows(
     in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A column that may leak: its answer is recorded."""
+    """The answer about a possibly leaking column is recorded."""
     sales(tmp_path, units_ordered=[n * 31 % 17 for n in range(6000)])
     monkeypatch.setattr(new, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True), stderr=sys.stderr))
     monkeypatch.setattr(
@@ -690,7 +690,7 @@ def test_a_person_is_asked_what_only_a_person_knows(
 
 
 def test_a_lock_that_fails_leaves_nothing(in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With uv's reason; so does an interruption."""
+    """Prints uv's reason; interruptions behave alike."""
 
     def fail(folder: Path, name: str) -> None:
         raise UserError("uv cannot lock the project: no such package")
@@ -705,6 +705,6 @@ def test_a_lock_that_fails_leaves_nothing(in_process: Run, monkeypatch: pytest.M
 def test_what_makes_projects_is_named_where_it_is_missing(
     in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Every package of it."""
+    """Lists every missing package."""
     monkeypatch.setattr(new, "find_spec", lambda _: None)
     assert "mlops new needs copier, duckdb, pyarrow; run: pip install" in in_process("new", "shop", *GOOD).stderr

@@ -1,4 +1,4 @@
-"""The pipeline of a generated repository, run job by job by gitlab-ci-local: green to the end, and red for the right reason."""
+"""The pipeline of a generated repository, run job by job with gitlab-ci-local: it passes, and fails for the right reasons."""
 
 import json
 import os
@@ -37,9 +37,9 @@ from mlops_runtime.inference_api.request_promise import request_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "000000000000"
-# uv's cache of this machine, for what a job takes from an index; one without a network has no other
+# uv's local cache, for packages from an index; without a network there is no other source
 _CACHE = subprocess.run(["uv", "cache", "dir"], env=OFFLINE, capture_output=True, text=True, check=False).stdout.strip()
-# what an embedded cloud has no need of, or a machine without a network cannot have
+# not needed on an embedded cloud, or unavailable without a network
 LOCAL = (
     "RUN=env",
     "DEPENDENCY_AUDIT=off",
@@ -47,7 +47,7 @@ LOCAL = (
     "GITLAB_USER_LOGIN=ann",
     f"UV_CACHE_DIR={_CACHE}",
 )
-# the stack's own tests run in test_new.py
+# test_new.py runs the stack's own tests
 WITHOUT_STACK = (*LOCAL, "PYTEST_ADDOPTS=--ignore=tests/test_stack.py")
 Ci = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -70,19 +70,19 @@ needs_cdk = pytest.mark.skipif(shutil.which("cdk", path=OFFLINE["PATH"]) is None
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A unit's repository as `mlops new` makes it."""
+    """Return a unit's repository as `mlops new` writes it."""
     return rendered(tmp_path_factory.mktemp("rendered") / "project")
 
 
 @pytest.fixture
 def project(tmp_path: Path, files: dict[str, bytes]) -> Path:
-    """The repository in git, on its default branch, with one commit."""
+    """The repository in git, with one commit on its default branch."""
     return make_repository(tmp_path / "project", files)
 
 
 @pytest.fixture
 def ci(project: Path) -> Ci:
-    """Run jobs, all if none is named: ``ci("test", variables=["NAME=value"], AWS_ENDPOINT_URL=...)``."""
+    """Run the named jobs, or all: ``ci("test", variables=["NAME=value"], AWS_ENDPOINT_URL=...)``."""
 
     def run(*jobs: str, variables: tuple[str, ...] = LOCAL, **more: Any) -> subprocess.CompletedProcess[str]:
         return run_jobs(project, *jobs, variables=variables, **more)
@@ -92,7 +92,7 @@ def ci(project: Path) -> Ci:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """An account of its own, bootstrapped: the unit's names are as in its README."""
+    """A bootstrapped account in which the unit has the names of its README."""
     running = up(tmp_path_factory.mktemp("account"))
     try:
         deployer.bootstrap(running)
@@ -104,7 +104,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @needs_scanner
 @needs_cdk
 def test_what_a_merge_request_makes_is_green(ci: Ci, project: Path) -> None:
-    """Without an account; its tests are green in test_new.py, the scan's red run is below, all at once is a campaign."""
+    """Needs no account; test_new.py covers its tests, a test below the failing scan, a campaign all jobs together."""
     jobs = ("package", "leaks", "synth:development")
     done = ci(*jobs)
 
@@ -121,7 +121,7 @@ def test_what_a_merge_request_makes_is_green(ci: Ci, project: Path) -> None:
 @needs_scanner
 @needs_cdk
 def test_the_pipeline_is_green_from_the_commit_to_the_account(ci: Ci, account: Cloud, project: Path) -> None:
-    """Each job does its work, and the stock CLI deploys what was planned; nothing runs that a person must start."""
+    """Each job works, and the stock CLI deploys what was planned; manual jobs do not run."""
     done = ci(variables=WITHOUT_STACK, **account.environment())
 
     assert done.returncode == 0, done.stdout[-6000:]
@@ -137,7 +137,7 @@ def test_the_pipeline_is_green_from_the_commit_to_the_account(ci: Ci, account: C
 
 
 def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
-    """With the gate's own reasons: it has learnt nothing, does not beat the store's mean, and would refuse what an API allows."""
+    """Shows the gate's reasons: it learned nothing, does not beat the store's mean, and rejects requests that an API allows."""
     edit(project / "demand_forecast/training/train.py", "rows[LABEL])", "rows[LABEL].to_numpy()[::-1])")
     weather = SignatureColumn(name="weather", type="category")
     promise = json.dumps(request_schema(ModelSignature(inputs=(weather,), output="demand")))
@@ -168,11 +168,11 @@ def build(app: cdk.App) -> cdk.Stack:
 
 
 def test_a_finding_is_red(ci: Ci, project: Path) -> None:
-    """With rule, construct and fix, before anything is synthesized for an account."""
+    """Prints rule, construct and fix, before anything is synthesized for an account."""
     (project / "app.py").write_text(OPEN_TOPIC)
     commit(project)
 
-    done = ci("compliance", variables=(*LOCAL, "CDK_VALIDATION=false"))  # cdk-nag alone finds it
+    done = ci("compliance", variables=(*LOCAL, "CDK_VALIDATION=false"))  # only cdk-nag finds it
 
     assert done.returncode != 0
     assert results(done.stdout) == {"compliance": "FAIL"}
@@ -181,7 +181,7 @@ def test_a_finding_is_red(ci: Ci, project: Path) -> None:
 
 @needs_scanner
 def test_a_secret_in_a_file_is_red(ci: Ci, project: Path) -> None:
-    """With file and line."""
+    """Prints file and line."""
     key = "AKIA" + "IOSFODNN7EXAMPL3"
     (project / "settings.py").write_text(f'KEY = "{key}"\n')
     commit(project)
@@ -194,7 +194,7 @@ def test_a_secret_in_a_file_is_red(ci: Ci, project: Path) -> None:
 
 
 def test_a_job_without_its_variables_says_all_that_is_missing(ci: Ci) -> None:
-    """Variables, token and protection of the ref in one message, each with where to set it."""
+    """Lists variables, token and protection of the ref in one message, each with its setting."""
     done = ci("plan:development", variables=("RUN=env", "CI_COMMIT_REF_PROTECTED=false"))
 
     assert done.returncode != 0
@@ -223,10 +223,10 @@ app.synth()
 
 @needs_cdk
 def test_the_input_alone_lets_data_go(ci: Ci, account: Cloud, project: Path) -> None:
-    """Each table is named; a pipeline without the input is red, and so is one with the variable of earlier templates."""
+    """Each table must be named; a pipeline without the input fails, as does one with an older template's variable."""
     (project / "app.py").write_text(KEPT)
     commit(project)
-    # what it finds is seen in other tests
+    # other tests cover its findings
     assert ci("synth:development", variables=(*LOCAL, "CDK_VALIDATION=false")).returncode == 0
     before = project.parent / "before"
     shutil.copytree(project / "cdk.out/development", before)
@@ -259,7 +259,7 @@ def test_the_input_alone_lets_data_go(ci: Ci, account: Cloud, project: Path) -> 
     [("allow=Prices; id", "allow"), ("allow=$(id)", "allow"), ("image_prefix=registry.example.com", "image_prefix")],
 )
 def test_an_input_out_of_form_makes_no_pipeline(ci: Ci, value: str, name: str) -> None:
-    """Before a job runs: it would stand in a script, or in the name of an image."""
+    """Fails before a job runs: the value would be part of a script or an image name."""
     done = ci("--list", inputs=(*INPUTS, value))
 
     assert done.returncode != 0
@@ -267,7 +267,7 @@ def test_an_input_out_of_form_makes_no_pipeline(ci: Ci, value: str, name: str) -
 
 
 def test_images_come_through_a_proxy_where_one_is_named(ci: Ci) -> None:
-    """And from Docker Hub where none is."""
+    """Without a proxy they come from Docker Hub."""
     proxy = "$CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX/"
     for inputs, prefix in ((INPUTS, ""), ((*INPUTS, f"image_prefix={proxy}"), proxy)):
         shown = ci("--preview", inputs=inputs).stdout
@@ -275,7 +275,7 @@ def test_images_come_through_a_proxy_where_one_is_named(ci: Ci) -> None:
 
 
 def test_a_merge_request_keeps_its_files_for_a_week(ci: Ci) -> None:
-    """By jobs of its own, as GitLab takes no variable for it; the branch's files stay as long as they may be deployed again."""
+    """Uses separate jobs, as GitLab accepts no variable for expiry; files of the branch stay deployable."""
     review = ("CI_PIPELINE_SOURCE=merge_request_event", "PRODUCTION_DEPLOY_ROLE=arn:aws:iam::1:role/x")
     listed = ci("--list-json", "--unset-variable", "CI_COMMIT_BRANCH", variables=(*LOCAL, *review))
     shown = ci("--preview", variables=(*LOCAL, *review)).stdout
@@ -294,7 +294,7 @@ def test_a_merge_request_keeps_its_files_for_a_week(ci: Ci) -> None:
 
 
 def test_gitlabs_own_scans_are_included_and_get_nothing_of_our_jobs(ci: Ci, files: dict[str, bytes]) -> None:
-    """Their templates come with the GitLab that runs them; a machine without a network stops at the first, by name."""
+    """The templates are GitLab's own; without a network the pipeline stops at the first, by name."""
     inputs, jobs = declared(files)
 
     assert inputs["gitlab_scans"]["default"] is True
@@ -310,7 +310,7 @@ def test_gitlabs_own_scans_are_included_and_get_nothing_of_our_jobs(ci: Ci, file
 
 
 def test_production_waits_for_a_person_and_is_there_with_its_role_only(ci: Ci) -> None:
-    """And so does every way back."""
+    """Every rollback is manual too."""
     role = f"PRODUCTION_DEPLOY_ROLE=arn:aws:iam::{ACCOUNT}:role/deploy"
     rows = [
         {
@@ -329,7 +329,7 @@ def test_production_waits_for_a_person_and_is_there_with_its_role_only(ci: Ci) -
 
 
 def test_the_file_is_one_that_gitlab_takes(ci: Ci, project: Path) -> None:
-    """GitLab's schema, as gitlab-ci-local carries it, accepts it, and would not a word that is none."""
+    """GitLab's schema, included in gitlab-ci-local, accepts the file, and would reject an unknown keyword."""
     assert "json schema validated" in ci("--list").stdout
     edit(project / ".gitlab-ci.yml", "  stage: package\n  script:", "  stage: package\n  scripts:")
     broken = ci("--list")
@@ -339,7 +339,7 @@ def test_the_file_is_one_that_gitlab_takes(ci: Ci, project: Path) -> None:
 
 
 def test_jobs_that_change_an_account_are_one_at_a_time_and_in_an_environment(files: dict[str, bytes]) -> None:
-    """What protects production in GitLab hangs on these words."""
+    """GitLab's protection of production depends on these keywords."""
     _, jobs = declared(files)
 
     for profile in ("development", "production"):
@@ -361,7 +361,7 @@ def test_jobs_that_change_an_account_are_one_at_a_time_and_in_an_environment(fil
 
 
 def test_a_rollback_is_a_deployment_of_its_pipeline_and_waits_for_none(files: dict[str, bytes]) -> None:
-    """GitLab takes older pending deployments for outdated after it; no action takes it out of the environment's protection."""
+    """GitLab treats older pending deployments as outdated after it; no action bypasses the environment's protection."""
     _, jobs = declared(files)
 
     for profile in ("development", "production"):
@@ -372,7 +372,7 @@ def test_a_rollback_is_a_deployment_of_its_pipeline_and_waits_for_none(files: di
 
 
 def _behind(jobs: dict[str, Any], name: str) -> set[str]:
-    """Return the jobs without which one does not run: with `needs`, stages alone hold nobody back."""
+    """Return the jobs that a job depends on: with `needs`, stages have no effect."""
     needs = {need if isinstance(need, str) else need["job"] for need in jobs[name].get("needs", [])}
     return needs.union(*(_behind(jobs, need) for need in needs))
 
@@ -382,7 +382,7 @@ BOOTSTRAP = "arn:aws:iam::{account}:role/cdk-hnb659fds-{name}-{account}-us-east-
 
 @pytest.fixture(scope="module")
 def roles(account: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The two roles of retail/demand's main, and two of CDK's: one may deploy, one only read."""
+    """Create the two roles of retail/demand's main, and two of CDK's: one may deploy, one only read."""
     app = cdk.App(outdir=str(tmp_path_factory.mktemp("platform")))
     Platform(app, "Platform", project="retail/demand")
     app.synth()
@@ -400,7 +400,7 @@ def roles(account: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def profiles(
     account: Cloud, roles: dict[str, str], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, str], Callable[[str], boto3.Session]]:
-    """Source `ci/aws.sh` as a job does; gives a profile's session: ``profiles("plan", subject)("lookup")``."""
+    """Source `ci/aws.sh` as a job does; return a profile's session: ``profiles("plan", subject)("lookup")``."""
 
     def source(role: str, subject: str) -> Callable[[str], boto3.Session]:
         variables = {
@@ -444,7 +444,7 @@ def _who(session: boto3.Session) -> str:
 def test_a_job_becomes_its_role_by_its_own_token(
     profiles: Profiles, roles: dict[str, str], role: str, subject: str
 ) -> None:
-    """Without a stored key: token, role, and from there CDK's role that may only read."""
+    """Without a stored key: its token gives a role, and that role CDK's read-only one."""
     session = profiles(role, subject)
 
     assert (
@@ -454,7 +454,7 @@ def test_a_job_becomes_its_role_by_its_own_token(
 
 
 def test_the_lookup_role_is_in_the_partition_of_the_account(project: Path) -> None:
-    """China's and GovCloud's are not `aws`."""
+    """The partitions of China and GovCloud are not `aws`."""
     role = "arn:aws-us-gov:iam::111122223333:role/plan"
     made = subprocess.run(
         ["sh", "-ec", '. ci/aws.sh; cat "$AWS_CONFIG_FILE"'],
@@ -470,7 +470,7 @@ def test_the_lookup_role_is_in_the_partition_of_the_account(project: Path) -> No
 
 
 def test_a_job_that_plans_gets_nothing_that_deploys(profiles: Profiles) -> None:
-    """Whatever its script was changed to: neither the role that deploys, nor from its own CDK's."""
+    """Whatever its script: neither the deploying role, nor CDK's deploying one by way of its own."""
     with pytest.raises(ClientError, match=DENIED):
         _who(profiles("deploy", UNAPPROVED)("gitlab"))
 
@@ -492,13 +492,13 @@ def test_a_job_that_plans_gets_nothing_that_deploys(profiles: Profiles) -> None:
     ],
 )
 def test_fails_for_any_other_ref(profiles: Profiles, role: str, old: str, new: str) -> None:
-    """The account denies it, whatever the pipeline says."""
+    """The account denies it, whatever the pipeline contains."""
     with pytest.raises(ClientError, match=DENIED):
         _who(profiles(role, APPROVED.replace(old, new))("gitlab"))
 
 
 def test_jobs_that_plan_name_no_environment_that_is_protected(files: dict[str, bytes]) -> None:
-    """Nor one that GitLab would take for production's by its name, and it is no deployment."""
+    """Nor one that GitLab's tier detection takes for production; it is no deployment."""
     _, jobs = declared(files)
 
     for profile in ("development", "production"):
@@ -509,7 +509,7 @@ def test_jobs_that_plan_name_no_environment_that_is_protected(files: dict[str, b
 
 
 def test_what_a_pipeline_installs_is_named_exactly(files: dict[str, bytes]) -> None:
-    """Image by digest, uv by hash, tools by version; and nothing is installed where an account's credentials are."""
+    """Images by digest, uv by hash, tools by version; jobs with credentials install nothing."""
     _, jobs = declared(files)
     text = files[".gitlab-ci.yml"].decode()
 
@@ -526,12 +526,12 @@ def test_what_a_pipeline_installs_is_named_exactly(files: dict[str, bytes]) -> N
         for name, job in jobs.items()
         if isinstance(job, dict) and "install" in str(job.get("script", "")) + str(job.get("before_script", ""))
     }
-    assert installing == {".project", ".package"}  # `.project` is uv alone, by hash
+    assert installing == {".project", ".package"}  # `.project` installs only uv, by hash
     assert "package" in jobs["deploy:production"]["needs"]
 
 
 def test_our_own_pipeline_is_one_that_gitlab_takes(tmp_path: Path) -> None:
-    """It runs what anybody can run."""
+    """Runs jobs that need no account."""
     done = subprocess.run(
         [
             "gitlab-ci-local",

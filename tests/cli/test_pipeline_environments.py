@@ -1,4 +1,4 @@
-"""The pipeline of a repository with a list of environments: each deployed by its own account's roles, a model through all."""
+"""The pipeline of a repository with several environments: each deployed with its own account's roles, one model through all."""
 
 import json
 import re
@@ -43,7 +43,7 @@ ENVIRONMENTS = tuple(f"{name}={account}/{REGION}" for name, account in ACCOUNTS.
 SUBJECT = "project_path:retail/demand:ref_type:branch:ref:main:ref_protected:true:environment_protected"
 PLANS = f"{SUBJECT}:false:deployment_tier:other"
 DENIED = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
-# what the jobs call: with AWS_ENDPOINT_URL they would take no roles
+# commands of jobs: with AWS_ENDPOINT_URL they would assume no roles
 _SERVICES = (
     *(
         "API_GATEWAY",
@@ -67,18 +67,18 @@ def deploys(environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A unit's repository for three accounts, as `mlops new` makes it."""
+    """Return a unit's repository for three accounts, as `mlops new` writes it."""
     return rendered(tmp_path_factory.mktemp("rendered") / "project", ENVIRONMENTS)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> Path:
-    """The repository in git, on its default branch, with one commit."""
+    """The repository in git, with one commit on its default branch."""
     return make_repository(tmp_path_factory.mktemp("repository") / "project", files)
 
 
 def variables(**roles: str) -> tuple[str, ...]:
-    """Return a pipeline's variables: those of every test, and roles by the name of their variable."""
+    """Return a pipeline's variables: common ones, and roles by variable name."""
     return (*LOCAL, "CDK_VALIDATION=false", "CI_PROJECT_ID=7", "CI_JOB_ID=42", *(f"{n}={v}" for n, v in roles.items()))
 
 
@@ -90,12 +90,12 @@ def listed(project: Path, **roles: str) -> dict[str, str]:
 
 
 def test_the_file_is_one_that_gitlab_takes(project: Path) -> None:
-    """By GitLab's schema, which gitlab-ci-local carries; test_pipeline.py shows that it refuses."""
+    """GitLab's schema, included in gitlab-ci-local, accepts it; test_pipeline.py shows that it rejects others."""
     assert "json schema validated" in run_jobs(project, "--list", variables=LOCAL).stdout
 
 
 def test_each_environment_has_its_jobs_in_the_order_of_the_list(files: dict[str, bytes]) -> None:
-    """Planned and tested first, behind the environment before it, one at a time, with its own stack, account and roles."""
+    """Planned and tested first, after the previous environment, one at a time, with their own stack, account and roles."""
     _, jobs = declared(files)
 
     assert [name for name in jobs if name.startswith("deploy:")] == [f"deploy:{name}" for name in ACCOUNTS]
@@ -113,7 +113,7 @@ def test_each_environment_has_its_jobs_in_the_order_of_the_list(files: dict[str,
             "deployment_tier": "other",
         }
         values = jobs[f".environment:{name}"]["variables"]
-        # nothing serves in the first one
+        # the first environment serves no model
         assert (f"rollback:{name}" in jobs, "MLOPS_OPERATOR_ROLE" in values) == (before is not None,) * 2
         if before:
             assert jobs[f"rollback:{name}"]["environment"] == job["environment"]
@@ -127,7 +127,7 @@ def test_each_environment_has_its_jobs_in_the_order_of_the_list(files: dict[str,
 
 
 def test_no_role_leads_from_one_account_to_another(files: dict[str, bytes]) -> None:
-    """No bootstrap that trusts another account is asked for, and each profile is of the job's own role."""
+    """Needs no bootstrap that trusts another account, and each profile uses the job's own role."""
     text = b"\n".join(files[name] for name in (".gitlab-ci.yml", "ci/aws.sh", "app.py")).decode()
 
     assert "--trust" not in text
@@ -140,7 +140,7 @@ def test_no_role_leads_from_one_account_to_another(files: dict[str, bytes]) -> N
 
 
 def test_an_environment_is_there_with_its_roles_and_those_before_it(project: Path) -> None:
-    """Production never goes ahead of staging; the last one and every way back wait for a person."""
+    """Production never precedes staging; the last environment and every rollback are manual."""
     roles = {f"{name.upper()}_DEPLOY_ROLE": f"arn:aws:iam::{account}:role/x" for name, account in ACCOUNTS.items()}
     first, ahead, all_three = (
         listed(project, **{name: roles[name] for name in roles if name[0] in initials})
@@ -155,7 +155,7 @@ def test_an_environment_is_there_with_its_roles_and_those_before_it(project: Pat
 
 
 def test_a_manual_environment_waits_wherever_it_stands(tmp_path: Path) -> None:
-    """Its models wait too; an automatic last one does not."""
+    """Its models are manual too; an automatic last environment is not."""
     options = (f"{ENVIRONMENTS[0]}/manual", f"{ENVIRONMENTS[1]}/manual", f"{ENVIRONMENTS[2]}/automatic")
     made = rendered(tmp_path / "rendered", options)
     _, jobs = declared(made)
@@ -171,7 +171,7 @@ def test_a_manual_environment_waits_wherever_it_stands(tmp_path: Path) -> None:
 
 
 def test_what_may_go_is_named_with_its_environment(project: Path, files: dict[str, bytes]) -> None:
-    """An id without one, or with one that is not there, makes no pipeline."""
+    """An id without an environment, or with an unknown one, creates no pipeline."""
     inputs, _ = declared(files)
 
     for value, is_allowed in (
@@ -187,7 +187,7 @@ def test_what_may_go_is_named_with_its_environment(project: Path, files: dict[st
 
 
 def test_a_merge_request_synthesizes_every_environment_once(project: Path) -> None:
-    """Without a job that asks for a token; what it makes is kept for a week."""
+    """No job requests a token; artifacts are kept for a week."""
     review = (*LOCAL, "CI_PIPELINE_SOURCE=merge_request_event", "STAGING_DEPLOY_ROLE=x", "PRODUCTION_DEPLOY_ROLE=x")
     done = run_jobs(project, "--list-json", "--unset-variable", "CI_COMMIT_BRANCH", variables=review)
     shown = run_jobs(project, "--preview", variables=review).stdout
@@ -203,7 +203,7 @@ def test_a_merge_request_synthesizes_every_environment_once(project: Path) -> No
 
 
 class Pipeline:
-    """Three accounts, each bootstrapped by itself and with the roles of its own platform stack, and the pipeline's jobs."""
+    """Three accounts, each bootstrapped and with the roles of its own platform stack, and the pipeline's jobs."""
 
     def __init__(self, cloud: Cloud, project: Path, folder: Path) -> None:
         self.cloud, self.project = cloud, project
@@ -232,13 +232,13 @@ class Pipeline:
         assert results(done.stdout) == {"synth": "PASS"}, done.stdout[-3000:]
 
     def run(self, job: str, subject: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
-        """Run a job with the token that GitLab would give it; it finds each service, but no embedded cloud."""
+        """Run a job with the token that GitLab would issue; it finds each service, but no embedded cloud."""
         given = variables(**(self.roles | {"AWS_ID_TOKEN": id_token(subject)} | changes))
         urls = {f"AWS_ENDPOINT_URL_{service}": self.cloud.endpoint_url for service in _SERVICES}
         return run_jobs(self.project, job, variables=given, **urls)
 
     def command(self, *arguments: str, environment: str, codes: tuple[int, ...] = (0,)) -> Any:
-        """Run a verb as a person of an environment's account, and return its JSON."""
+        """Run a verb as a user of an environment's account, and return its JSON."""
         who = ("--profile", accounts.profile(ACCOUNTS[environment]), "--home", str(self.cloud.home))
         with chdir(self.project):
             result = CliRunner().invoke(command, [*arguments, *who, "--json"])
@@ -248,7 +248,7 @@ class Pipeline:
 
 @pytest.fixture(scope="module")
 def pipeline(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """The accounts in a cloud of their own, whose clock the model's way moves."""
+    """The accounts in their own cloud, whose clock the test moves."""
     folder = tmp_path_factory.mktemp("accounts")
     cloud = up(folder / "cloud", clock_scale=60.0, account_count=4)
     try:
@@ -269,14 +269,14 @@ def pipeline(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "the variable STAGING_DEPLOY_ROLE is a role of account 333333333333, but the environment 'staging' is account "
             "222222222222; a job can only deploy to its own account",
         ),
-        # and a file that says that it is right: the plan finds the stack elsewhere
+        # and a file that claims the opposite: the plan finds the stack elsewhere
         (
             "deploy:staging",
             "production",
             {"STAGING_DEPLOY_ROLE": "PRODUCTION_DEPLOY_ROLE", "MLOPS_ACCOUNT": ACCOUNTS["production"]},
             "these credentials are for 333333333333 us-east-1, but DemandForecastStaging belongs to 222222222222 us-east-1",
         ),
-        # a job of staging that takes production's role and stack
+        # a staging job that uses production's role and stack
         (
             "deploy:staging",
             "staging",
@@ -287,16 +287,16 @@ def pipeline(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             },
             DENIED,
         ),
-        # a job that was not approved
+        # a job without approval
         ("deploy:production", "", {}, DENIED),
-        # and one that plans with the role that deploys
+        # and a planning job with the deploying role
         ("plan:production", "", {"PRODUCTION_PLAN_ROLE": "PRODUCTION_DEPLOY_ROLE"}, DENIED),
     ],
 )
 def test_a_job_deploys_no_stack_of_another_account(
     pipeline: Pipeline, job: str, subject: str, changes: dict[str, str], problem: str
 ) -> None:
-    """Refused by doctor, by the plan or by the account, also where variables say otherwise; nothing of it is there."""
+    """Doctor, the plan or the account rejects it, even with false variables; none of it is created."""
     given = {name: pipeline.roles.get(value, value) for name, value in changes.items()}
 
     done = pipeline.run(job, deploys(subject) if subject else PLANS, **given)
@@ -313,9 +313,9 @@ def test_a_job_deploys_no_stack_of_another_account(
 def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     pipeline: Pipeline, wait_for: Callable[..., Any]
 ) -> None:
-    """Each by its own job with its own account's roles; a person approves in build, staging by policy, a second in production.
+    """Each job uses its account's roles; a person approves in build, a policy in staging, a second person in production.
 
-    Build has no endpoint: what production serves is the champion there, and the next candidate is measured against it.
+    Build has no endpoint: its champion is production's model, with which the next candidate is compared.
     """
     for name, account in ACCOUNTS.items():
         for job, subject in ((f"plan:{name}", PLANS), (f"deploy:{name}", deploys(name))):
@@ -327,9 +327,9 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
             f"Platform{name.title()}": "CREATE_COMPLETE",
             f"DemandForecast{name.title()}": "CREATE_COMPLETE",
         }
-    # drift where a model serves asks for a retraining where it is trained
+    # drift of a serving model requests a retraining in the training account
     assert [name for name in ACCOUNTS if _asks_for_retraining(pipeline, name)] == ["staging", "production"]
-    # on a laptop the same job takes the account's profile of the embedded cloud, finds what is deployed, and may do what is
+    # locally the same job uses the account's profile of the embedded cloud, finds deployed stacks, and may do what is
     # allowed in its own environment
     again = run_jobs(
         pipeline.project,
@@ -376,7 +376,7 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     known = pd.read_parquet(rows)
     year = known[known["week"] > known["week"].max() - pd.Timedelta(weeks=52)]
     pd.concat([known, year.assign(week=year["week"] + pd.Timedelta(weeks=52))]).to_parquet(rows)
-    # registered or refused by its numbers, which are beside those of the champion
+    # registered or rejected by its metrics, compared with the champion's
     again = pipeline.command(
         "train", "--data", str(rows), "--reason", "a year later", environment="build", codes=(0, 3)
     )
@@ -389,13 +389,13 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
 
 
 def _offer(pipeline: Pipeline, environment: str, state: str) -> Any:
-    """Return the newest offer of an environment if it is in a state."""
+    """Return the newest offer of an environment if it has a state."""
     offers = pipeline.command("promotions", environment=environment)["offers"]
     return offers[0] if offers and offers[0]["state"] == state else None
 
 
 def _asks_for_retraining(pipeline: Pipeline, environment: str) -> bool:
-    """Return whether alarms of an environment's monitor ask its source."""
+    """Return whether alarms of an environment's monitor request retrainings from its source."""
     events = pipeline.cloud.at(ACCOUNTS[environment], REGION).client("events")
     return "Alarms that request retrainings of demand-forecast" in [
         rule.get("Description") for page in events.get_paginator("list_rules").paginate() for rule in page["Rules"]
@@ -403,14 +403,14 @@ def _asks_for_retraining(pipeline: Pipeline, environment: str) -> bool:
 
 
 def _served_in_production(pipeline: Pipeline) -> str | None:
-    """Return the version of build's registry that production serves, as build knows it."""
+    """Return the version of build's registry that production serves, as reported to build."""
     targets = pipeline.command("promotions", environment="build").get("targets", ())
     served = (each.get("serves") for each in targets if each["name"] == "production")
     return next((each["released_as"] for each in served if each), None)
 
 
 def _approved_by(pipeline: Pipeline, environment: str) -> tuple[str, str]:
-    """Return the account of the role that approved an environment's first model, and who that is."""
+    """Return the account and the role session that approved an environment's first model."""
     shown = pipeline.command("models", "show", "demand-forecast/1", environment=environment)
     is_policy = shown["description"].startswith(BY_POLICY)
     return shown["changed_by"].split(":")[4], "the policy" if is_policy else "a person"

@@ -1,4 +1,4 @@
-"""What the jobs of a generated pipeline install: what uv.lock names and nothing else, and from one cache."""
+"""Packages that jobs of a generated pipeline install: only those of uv.lock, and from one cache."""
 
 import base64
 import hashlib
@@ -43,14 +43,14 @@ print(f"prices of {tiny_price.VERSION}")
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """An index of packages as files."""
+    """A package index served from files."""
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Print nothing."""
 
 
 class Index:
-    """An index of packages on this machine, which can go away."""
+    """A local package index that can be closed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,11 +61,11 @@ class Index:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def environment(self) -> dict[str, str]:
-        """Return what uv finds it by; it takes no Python and nothing else from anywhere."""
+        """Return uv's settings for it; no Python and no other source is used."""
         return {"UV_DEFAULT_INDEX": self.url, "UV_PYTHON_DOWNLOADS": "never", "UV_OFFLINE": "0"}
 
     def close(self) -> None:
-        """Go away."""
+        """Close it."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -116,7 +116,7 @@ def project(tmp_path: Path, index: Index) -> Path:
 
 
 def test_a_stale_lock_is_red(project: Path, index: Index) -> None:
-    """It says what to do; without the pipeline's variable uv would resolve again and install what nobody has reviewed."""
+    """Prints the fix; without the pipeline's variable uv would resolve again and install unreviewed versions."""
     edit(project / "pyproject.toml", "tiny-price==1.0.0", "tiny-price==1.1.0")
     commit(project)
 
@@ -130,7 +130,7 @@ def test_a_stale_lock_is_red(project: Path, index: Index) -> None:
 
 
 def test_a_job_installs_from_the_cache_of_an_earlier_one(project: Path, index: Index) -> None:
-    """Without an index: `test` has filled the cache of this uv.lock, prebuilt wheels and all."""
+    """Without an index: `test` has filled the cache for this uv.lock, including built wheels."""
     isolated = ["--shell-isolation"]
     first = run_jobs(project, "test", options=isolated, **index.environment())
     index.close()
@@ -145,7 +145,7 @@ def test_a_job_installs_from_the_cache_of_an_earlier_one(project: Path, index: I
 
 
 def test_a_job_with_an_account_reads_no_cache(project: Path) -> None:
-    """Other jobs have written it, and uv checks no hash of what lies in its cache."""
+    """Other jobs have written it, and uv checks no hashes in its cache."""
     shown = run_jobs(project, options=["--preview"]).stdout
     jobs = yaml.safe_load(shown[shown.index("---") :])
 

@@ -1,4 +1,4 @@
-"""`mlops plan` against stacks that are deployed to the embedded cloud."""
+"""`mlops plan` on stacks deployed to the embedded cloud."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def assembly(tmp_path: Path) -> Callable[..., str]:
-    """Write a cloud assembly of one stack: ``assembly("Name", Table={...})`` gives its folder."""
+    """Write a cloud assembly of one stack: ``assembly("Name", Table={...})`` returns its folder."""
 
     def write(stack: str, parameters: dict[str, Any] | None = None, **resources: Any) -> str:
         folder = tmp_path / "cdk.out"
@@ -50,7 +50,7 @@ def table(**properties: Any) -> dict[str, Any]:
 def test_a_table_is_replaced_by_name_only(
     on_cloud: Run, assembly: Callable[..., str], cloud: Cloud, unique_stack: str
 ) -> None:
-    """What is deployed is compared with what would be; the refusal says resource, property and fix, on one line."""
+    """Compares deployed and planned properties; the refusal has resource, property and fix in one line."""
     folder = assembly(unique_stack, Table=table())
     new = on_cloud("plan", "--app", folder)
     assert (new.returncode, new.stdout.splitlines()[0]) == (0, f"{unique_stack} (new): 1 created")
@@ -79,12 +79,12 @@ def test_a_table_is_replaced_by_name_only(
 
 
 def key(**properties: Any) -> dict[str, Any]:
-    """A key, which is paid by the month."""
+    """A key, which has a monthly price."""
     return {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {}, **properties}}
 
 
 def test_the_plan_ends_with_the_price(on_cloud: Run, assembly: Callable[..., str], unique_stack: str) -> None:
-    """The total of a month comes last, for people and in JSON, with the table's date and region."""
+    """The monthly total comes last, as text and in JSON, with date and Region of the price table."""
     folder = assembly(unique_stack, Key=key(), Other=key())
 
     shown = on_cloud("plan", "--app", folder).stdout.splitlines()
@@ -101,7 +101,7 @@ def test_the_plan_ends_with_the_price(on_cloud: Run, assembly: Callable[..., str
 def test_a_region_without_prices_is_named(
     on_cloud: Run, assembly: Callable[..., str], cloud: Cloud, unique_stack: str
 ) -> None:
-    """The plan is shown all the same; its last line names the regions that have prices."""
+    """The plan is still shown; its last line lists Regions with prices."""
     elsewhere = {**cloud.environment(), "AWS_REGION": "ap-south-1", "AWS_DEFAULT_REGION": "ap-south-1"}
 
     planned = on_cloud("plan", "--app", assembly(unique_stack, Key=key()), **elsewhere)
@@ -115,7 +115,7 @@ def test_a_region_without_prices_is_named(
 def test_what_constructs_say_stands_beside_the_plan(
     on_cloud: Run, assembly: Callable[..., str], unique_stack: str
 ) -> None:
-    """A price is read before the stack is deployed, and JSON stays JSON."""
+    """Users read a price before the deployment, and JSON stays valid."""
     folder = assembly(unique_stack, Table=table())
     manifest = Path(folder) / "manifest.json"
     document = json.loads(manifest.read_text())
@@ -131,7 +131,7 @@ def test_what_constructs_say_stands_beside_the_plan(
 
 
 def test_fails_for_names_that_are_not_there(on_cloud: Run, assembly: Callable[..., str], unique_stack: str) -> None:
-    """A stack that the app has not, and a name that allows nothing."""
+    """Covers a stack that the app lacks, and an ``--allow`` name without effect."""
     folder = assembly(unique_stack, Table=table())
 
     missing = on_cloud("plan", "Nowhere", "--app", folder)
@@ -145,7 +145,7 @@ def test_fails_for_names_that_are_not_there(on_cloud: Run, assembly: Callable[..
 def test_stacks_of_other_accounts_are_left_out_by_name(
     on_cloud: Run, assembly: Callable[..., str], unique_stack: str
 ) -> None:
-    """Their own names exist in other accounts; one that is named, or an app of such stacks alone, is refused."""
+    """Names may exist in other accounts; a named stack, or an app with only such stacks, is rejected."""
     folder = Path(assembly(unique_stack, Table=table()))
     manifest = json.loads((folder / "manifest.json").read_text())
     own = manifest["artifacts"][unique_stack]
@@ -166,7 +166,7 @@ def test_stacks_of_other_accounts_are_left_out_by_name(
 
 
 def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) -> None:
-    """The fix is a command."""
+    """The error has a command as its fix."""
     result = on_cloud("plan", "--app", tmp_path)
 
     assert result.stderr.endswith("(manifest.json is missing); run cdk synth\n")
@@ -175,7 +175,7 @@ def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) ->
 def test_names_that_exist_are_refused_with_the_way_to_adopt_them(
     on_cloud: Run, assembly: Callable[..., str], cloud: Cloud, unique_stack: str
 ) -> None:
-    """Before a deployment that CloudFormation would roll back; what does not exist, or has a generated name, is not named."""
+    """CloudFormation would roll back; new names and generated names are not listed."""
     name = f"{unique_stack.lower()}-kept"
     cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=name)
     cloud.client("dynamodb").create_table(
@@ -218,7 +218,7 @@ def test_a_failed_deployment_hides_nothing_that_was_kept(
     tmp_path: Path,
     wait_for: Callable[..., Any],
 ) -> None:
-    """Destroyed, deployed onto the taken name, rolled back: everything would be created; once that is deleted, it is adopted."""
+    """After a destroy, a deployment onto the retained name and its rollback, the plan creates all; after deletion it adopts."""
     name = f"{unique_stack.lower()}-adopted"
     folder = assembly(unique_stack, Table={**table(TableName=name), "DeletionPolicy": "RetainExceptOnCreate"})
     body = (Path(folder) / "stack.template.json").read_text()

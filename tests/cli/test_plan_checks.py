@@ -1,9 +1,4 @@
-"""`mlops plan` reads the policy of a key that a unit uses and does not own.
-
-`mlops plan` names a network that a unit does not make and that does not reach KMS.
-
-Look-ups of names that a deployment would create.
-"""
+"""Checks of `mlops plan`: policies of external keys, networks that do not reach KMS, and names that already exist."""
 
 import json
 import subprocess
@@ -60,7 +55,7 @@ def plan(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Callable[..., subp
 
 @pytest.fixture
 def key(cloud: Cloud) -> str:
-    """A platform team's key: its policy delegates to the account."""
+    """A platform team's key, whose policy delegates to the account."""
     return str(cloud.client("kms").create_key()["KeyMetadata"]["Arn"])
 
 
@@ -71,7 +66,7 @@ def lend(cloud: Cloud, key: str, *statements: dict[str, Any]) -> None:
 
 
 def test_a_key_without_the_statements_is_refused_with_them(plan: Any, cloud: Cloud, key: str) -> None:
-    """One line: unit, stack, key, what is missing, and the statements to paste; pasted, the plan passes."""
+    """One line has unit, stack, key, what is missing, and the statements; with them the plan passes."""
     refused = plan(key)
     printed = json.loads(refused.stderr[refused.stderr.index("[{") : refused.stderr.rindex("}]") + 2])
 
@@ -84,7 +79,7 @@ def test_a_key_without_the_statements_is_refused_with_them(plan: Any, cloud: Clo
 
 
 def test_a_key_may_be_used_as_it_is_knowingly(plan: Any, key: str) -> None:
-    """By the bus's logical id; what is lost is still said. A name that allows nothing is refused as ever."""
+    """Allowed by the bus's logical id, with a warning; a name without effect is rejected as always."""
     allowed = plan(key, "--allow", "Bus")
 
     assert allowed.returncode == 0
@@ -95,7 +90,7 @@ def test_a_key_may_be_used_as_it_is_knowingly(plan: Any, key: str) -> None:
 
 
 def test_a_condition_that_stops_eventbridge_is_found(plan: Any, cloud: Cloud, key: str) -> None:
-    """The statement is there, and would never be met."""
+    """The statement exists but its condition never matches."""
     statements = shared_key_statements(PLACE)
     (events,) = (s for s in statements if s["Sid"] == "Events")
     events["Condition"] = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
@@ -107,7 +102,7 @@ def test_a_condition_that_stops_eventbridge_is_found(plan: Any, cloud: Cloud, ke
 
 
 def test_what_cannot_be_judged_is_said_and_refuses_nothing(plan: Any, cloud: Cloud, key: str) -> None:
-    """An organization's condition, as landing zones have it, and alarms by their ARN."""
+    """Covers an organization condition, as in landing zones, and alarms by ARN."""
     statements = [s for s in shared_key_statements(PLACE) if "Service" in s["Principal"]]
     (alarms,) = (s for s in statements if s["Sid"] == "Alarms")
     alarms["Condition"] = {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*"}}
@@ -123,7 +118,7 @@ def test_what_cannot_be_judged_is_said_and_refuses_nothing(plan: Any, cloud: Clo
 
 
 def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud, key: str, unique_stack: str) -> None:
-    """As ``BusinessUnit(platform=...)`` writes it."""
+    """Follows the parameter of ``BusinessUnit(platform=...)``."""
     name = f"/mlops-platform/{unique_stack}/1/key_arn"
     cloud.client("ssm").put_parameter(Name=name, Type="String", Value=key)
     parameter = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": name}
@@ -142,7 +137,7 @@ def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud,
     ],
 )
 def test_a_key_that_cannot_be_read_is_said_and_refuses_nothing(plan: Any, value: Any, why: str) -> None:
-    """A plan with few rights still plans."""
+    """A plan with few permissions still works."""
     planned = plan(value)
 
     assert planned.returncode == 0
@@ -152,14 +147,14 @@ def test_a_key_that_cannot_be_read_is_said_and_refuses_nothing(plan: Any, value:
 
 
 def test_a_key_of_the_units_own_is_not_read(plan: Any) -> None:
-    """The stack writes its policy."""
+    """The stack itself defines its policy."""
     planned = plan({"Fn::GetAtt": ["Key", "Arn"]})
 
     assert (planned.returncode, "key of unit" in planned.stderr) == (0, False)
 
 
 def test_an_arn_in_parts_is_put_together(plan: Any, key: str) -> None:
-    """As ``Stack.format_arn`` writes it."""
+    """Resolves ``Stack.format_arn``."""
     parts = ["arn:", {"Ref": "AWS::Partition"}, ":kms:", {"Ref": "AWS::Region"}, ":", {"Ref": "AWS::AccountId"}]
     value = {"Fn::Join": ["", [*parts, f":key/{key.rpartition('/')[2]}"]]}
 
@@ -168,7 +163,7 @@ def test_an_arn_in_parts_is_put_together(plan: Any, key: str) -> None:
 
 @pytest.fixture
 def plan_plan_networks(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Callable[..., str]:
-    """Plan a recorder in subnets and return what is reported: ``plan(["subnet-1"], Parameter={...})``."""
+    """Plan a recorder in subnets and return the report: ``plan(["subnet-1"], Parameter={...})``."""
 
     def run(subnets: list[Any], **parameters: Any) -> str:
         folder = tmp_path / "cdk.out"
@@ -198,7 +193,7 @@ def plan_plan_networks(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Call
 
 @pytest.fixture
 def network(cloud: Cloud) -> Iterator[tuple[str, str]]:
-    """A network of the platform's, made in the account: its id and a subnet's, private and without a way out."""
+    """Create a platform network: its id and that of a private subnet without egress."""
     ec2 = cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
@@ -207,13 +202,13 @@ def network(cloud: Cloud) -> Iterator[tuple[str, str]]:
         if any(attached["VpcId"] == vpc for attached in gateway["Attachments"]):
             ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
     ec2.delete_subnet(SubnetId=subnet)
-    ec2.delete_vpc(VpcId=vpc)  # an account has room for five
+    ec2.delete_vpc(VpcId=vpc)  # an account has a limit of five
 
 
 def test_a_network_without_a_way_to_kms_is_named_with_the_fix(
     plan_plan_networks: Any, cloud: Cloud, network: Any
 ) -> None:
-    """Once the endpoint is there, nothing is reported."""
+    """With the endpoint nothing is reported."""
     vpc, subnet = network
     said = plan_plan_networks([subnet])
     assert f"{vpc} has no access to KMS from {subnet}" in said
@@ -226,7 +221,7 @@ def test_a_network_without_a_way_to_kms_is_named_with_the_fix(
 
 
 def test_a_route_to_the_internet_will_do(plan_plan_networks: Any, cloud: Cloud, network: Any) -> None:
-    """By a NAT gateway; an internet gateway carries no private address."""
+    """A NAT gateway suffices; an internet gateway does not route private addresses."""
     vpc, subnet = network
     ec2 = cloud.client("ec2")
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
@@ -243,7 +238,7 @@ def test_a_route_to_the_internet_will_do(plan_plan_networks: Any, cloud: Cloud, 
 
 
 def test_what_is_not_known_is_reported(plan_plan_networks: Any, network: Any) -> None:
-    """A subnet that is not there, and one that the deployment names; what the stack makes itself is not asked for."""
+    """Covers a missing subnet, and one named at deployment; subnets of the stack itself are skipped."""
     _, subnet = network
     assert "cannot check its access to KMS" in plan_plan_networks(["subnet-00000000000000000"])
     assert "cannot check its access to KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String"})
@@ -255,7 +250,7 @@ def test_what_is_not_known_is_reported(plan_plan_networks: Any, network: Any) ->
     ("named", "state", "owner"), [(False, "available", "1"), (True, "pending", "1"), (True, "available", "1")]
 )
 def test_an_endpoint_counts_with_private_names_once_it_is_available(named: bool, state: str, owner: str) -> None:
-    """And of a network of another account it is said that its endpoints may not be seen from here."""
+    """For a network of another account the report says that its endpoints may be invisible."""
     ec2 = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     endpoint = {"VpcId": "vpc-1", "ServiceName": KMS, "State": state, "PrivateDnsEnabled": named}
     with Stubber(ec2) as stubber:
@@ -271,18 +266,18 @@ def test_an_endpoint_counts_with_private_names_once_it_is_available(named: bool,
 
 
 def resource(kind: str, name: str, parent: str = "") -> NamedResource:
-    """A resource that would be created."""
+    """Return a planned resource."""
     return NamedResource(stack="S", logical_id="One", type=kind, name=name, parent=parent)
 
 
 def test_each_type_that_has_a_name_is_looked_at() -> None:
-    """The two tables say the same."""
+    """The two tables have the same types."""
     assert types() == named_types()
 
 
 @pytest.mark.parametrize("kind", sorted(types()))
 def test_what_does_not_exist_is_not_found(cloud: Cloud, kind: str) -> None:
-    """Each service's answer for what is missing is understood, and is no reason to stop."""
+    """Each service's error for missing resources is recognized and does not stop the plan."""
     if kind == "AWS::Events::Rule":
         parent = "default"
     elif kind == "AWS::Glue::Table":
@@ -307,7 +302,7 @@ def test_what_does_not_exist_is_not_found(cloud: Cloud, kind: str) -> None:
 
 
 def test_what_exists_is_found_by_the_same_calls(cloud: Cloud) -> None:
-    """One of each kind of look-up: by name, by ARN, by prefix, within something."""
+    """Covers one look-up of each kind: by name, ARN, prefix, or within a parent."""
     iam, glue = cloud.client("iam"), cloud.client("glue")
     iam.create_policy(PolicyName="existing-names", PolicyDocument=json.dumps(POLICY))
     iam.create_role(RoleName="existing-names", AssumeRolePolicyDocument=json.dumps(TRUST))
@@ -342,7 +337,7 @@ def test_what_exists_is_found_by_the_same_calls(cloud: Cloud) -> None:
 def test_a_call_that_is_denied_is_reported_and_the_next_is_made(
     cloud: Cloud, make_caller: Callable[[], Callable[[str], Any]]
 ) -> None:
-    """Without the right to look nothing is known, which is no reason to refuse the deployment."""
+    """A missing permission leaves the name unknown, which does not stop the deployment."""
     (one,) = look_up(
         make_caller(),
         [resource("AWS::DynamoDB::Table", "denied")],
@@ -358,7 +353,7 @@ def test_a_call_that_is_denied_is_reported_and_the_next_is_made(
 
 @pytest.fixture
 def make_caller(cloud: Cloud) -> Callable[[], Callable[[str], Any]]:
-    """Make clients of a user who may do nothing."""
+    """Create clients of a user without permissions."""
 
     def make() -> Callable[[str], Any]:
         iam = cloud.client("iam")
@@ -371,7 +366,7 @@ def make_caller(cloud: Cloud) -> Callable[[], Callable[[str], Any]]:
 
 
 def test_an_api_needs_a_role_for_its_access_log() -> None:
-    """Which an account has once a region. What is not certain refuses nothing: a condition, a stream, a role in a template."""
+    """The role is set once per Region. Uncertain cases pass: a condition, a stream, a role in a template."""
     group = {"Calls": {"Type": "AWS::Logs::LogGroup"}}
     logged = stage_template({"Fn::GetAtt": ["Calls", "Arn"]}, **group)
     by_name = stage_template({"Fn::Join": ["", ["arn:aws:logs:", {"Ref": "AWS::Region"}, ":0:log-group:calls"]]})
@@ -397,12 +392,12 @@ def stage_template(destination: object, **resources: object) -> dict[str, Any]:
 
 
 def refused(template: dict[str, Any]) -> str:
-    """Return why the account refuses a template that is not deployed yet."""
+    """Return why the account rejects a template before its deployment."""
     return "; ".join(read_log_roles(without_role(), {"A": template}, {}).problems)
 
 
 def without_role() -> Any:
-    """Return an account as botocore's stub answers for it: its API Gateway has no role."""
+    """Return an account with botocore's stub, whose API Gateway has no role."""
     client = boto3.client("apigateway", region_name=REGION, aws_access_key_id="a", aws_secret_access_key="b")
     stubber = Stubber(client)
     stubber.add_response("get_account", {}, {})

@@ -1,4 +1,4 @@
-"""What a deployment would change, read from CloudFormation; what goes with a stack that is deleted."""
+"""Changes of a deployment, read from CloudFormation, and resources deleted with a stack."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ QUEUE = {"Type": "AWS::SQS::Queue", "Properties": {}}
 
 
 class Stacks:
-    """Answers of CloudFormation for one stack."""
+    """CloudFormation's responses for one stack."""
 
     def __init__(self, status: str, template: object, **parameters: str) -> None:
         self._status, self._template, self._parameters = status, template, parameters
         self.meta = type("Meta", (), {"region_name": "eu-west-1"})
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's word
-        """Give the stack's status and parameters."""
+        """Return the stack's status and parameters."""
         parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in self._parameters.items()]
         return {"Stacks": [{"StackName": StackName, "StackStatus": self._status, "Parameters": parameters}]}
 
     def get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:  # noqa: N803 - boto3's words
-        """Give its template, as it was written."""
+        """Return its template as written."""
         assert TemplateStage == "Original", StackName
         return {"TemplateBody": self._template}
 
@@ -40,14 +40,14 @@ class Stacks:
     ],
 )  # fmt: skip
 def test_a_stack_that_cannot_be_updated_is_a_problem(status: str, problem: str) -> None:
-    """CloudFormation would say so only when the deployment runs."""
+    """CloudFormation would fail only during the deployment."""
     _, problems = read_versions(Stacks(status, {"Resources": {}}), {"Demand": {"Resources": {}}})
 
     assert problems == [problem]
 
 
 def test_a_stack_that_was_only_reviewed_is_new() -> None:
-    """A change set that nobody ran leaves REVIEW_IN_PROGRESS."""
+    """A change set that was never executed leaves REVIEW_IN_PROGRESS."""
     versions, problems = read_versions(Stacks("REVIEW_IN_PROGRESS", {}), {"Demand": {"Resources": {"A": BUCKET}}})
 
     assert problems == []
@@ -66,7 +66,7 @@ Resources:
 
 
 def test_a_template_in_yaml_is_the_same() -> None:
-    """Short functions are read, parameters keep the deployed value, not the new default."""
+    """Reads short-form functions; parameters keep the deployed value instead of the new default."""
     bucket = {"BucketName": "dev-eu-west-1", "Tags": [{"Key": "key", "Value": {"Fn::GetAtt": ["Key", "Arn"]}}]}
     new = {
         "Parameters": {"Stage": {"Type": "String", "Default": "prod"}},
@@ -79,13 +79,13 @@ def test_a_template_in_yaml_is_the_same() -> None:
 
 
 def test_fails_for_a_deployed_template_that_is_none() -> None:
-    """One line, not a traceback."""
+    """Prints one line without a traceback."""
     with pytest.raises(UserError, match="the deployed template must be a JSON object, got list"):
         read_versions(Stacks("CREATE_COMPLETE", "[1]"), {"Demand": {"Resources": {}}})
 
 
 def test_what_goes_with_a_stack_says_what_cannot_be_brought_back() -> None:
-    """A queue holds work in flight, which is not state; one of dead letters holds evidence; a retained bucket stays."""
+    """A queue holds transient messages; a dead-letter queue holds evidence; a retained bucket stays."""
     work = QUEUE | {"Properties": {"RedrivePolicy": {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}}}}
     kept = BUCKET | {"DeletionPolicy": "Retain"}
     template = {"Resources": {"Lost": BUCKET, "Kept": kept, "Work": work, "Dead": QUEUE}}
@@ -97,5 +97,5 @@ def test_what_goes_with_a_stack_says_what_cannot_be_brought_back() -> None:
 
 
 def test_a_stack_that_is_not_deployed_is_not_destroyed() -> None:
-    """Nothing of it could go."""
+    """Nothing would be deleted."""
     assert doomed_changes(Stacks("DELETE_COMPLETE", {}), ["Demand"]) == []

@@ -11,7 +11,7 @@ ID = "0123456789abcdef" * 4
 def test_what_does_not_fit_is_folded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole_words: bool
 ) -> None:
-    """Every character is there, brackets too."""
+    """Keeps every character, including brackets."""
     monkeypatch.setenv("COLUMNS", "40")
     print_table(("id", "what"), [(ID, "[bold] three words here and some more")], whole_words=whole_words)
     shown = capsys.readouterr().out
@@ -22,7 +22,7 @@ def test_what_does_not_fit_is_folded(
 
 
 def test_short_words_are_kept_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """In all columns but the last."""
+    """Applies to all columns but the last."""
     monkeypatch.setenv("COLUMNS", "30")
     print_table(("name", "what"), [("a name of words", "and what is said of it")], whole_words=True)
 
@@ -32,7 +32,7 @@ def test_short_words_are_kept_whole(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_a_program_that_reads_gets_whole_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where there is no terminal nothing is folded at 80 columns: a row is one line."""
+    """Without a terminal nothing is folded at 80 columns: a row is one line."""
     monkeypatch.delenv("COLUMNS", raising=False)
     print_table(("id", "what"), [(ID, "word " * 40)])
     print_facts([("arn", ID * 4)])
@@ -43,14 +43,14 @@ def test_a_program_that_reads_gets_whole_lines(
 
 
 def test_a_quoted_line_break_is_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """Services quote the reasons of others."""
+    """Services quote reasons of other services."""
     print_facts([("reason", "first\\nsecond")])
 
     assert "\\n" not in capsys.readouterr().out
 
 
 def test_what_others_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    """A reason could otherwise write over the line above it, such as a verdict."""
+    """Otherwise a reason could overwrite the line above it, such as a decision."""
     print_facts([("reason", "lost\x1b[1A\x1b[2K\x9b1A\rpassed")])
 
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What a project is made of: names that would hide what it imports, files, what an upgrade changes."""
+"""Parts of a project: names that would shadow imports, files, changes of an upgrade."""
 
 import ast
 from pathlib import Path
@@ -19,15 +19,15 @@ from mlops_runtime.contracts import canonical_json
         ("aws_cdk", "aws-cdk-lib"),
         ("mlops_runtime", "mlops-runtime"),
         ("mlops_cli", "mlops-cli"),
-        ("mlops_constructs", "mlops-constructs"),  # its distribution would ask for itself
+        ("mlops_constructs", "mlops-constructs"),  # its distribution would depend on itself
         ("aws_cdk_lib", "aws-cdk-lib"),  # a distribution whose module has another name
         ("cdk_nag", "cdk-nag"),
-        ("typing_extensions", "typing-extensions"),  # what is needed of what is needed
+        ("typing_extensions", "typing-extensions"),  # a transitive requirement
         ("pydoc_data", "Python's own pydoc_data"),
     ],
 )
 def test_a_name_that_is_taken_has_an_owner(package: str, found: str) -> None:
-    """A module, a distribution, one of Python's own."""
+    """Covers modules, distributions and Python's standard library."""
     owned = owner(package)
 
     assert owned is not None
@@ -36,12 +36,12 @@ def test_a_name_that_is_taken_has_an_owner(package: str, found: str) -> None:
 
 @pytest.mark.parametrize("package", ["demand_forecast", "mlops_model", "aws_forecast"])
 def test_a_name_that_nobody_has_is_free(package: str) -> None:
-    """Also one that begins as another does."""
+    """Covers a name with the same prefix as another."""
     assert owner(package) is None
 
 
 def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> None:
-    """Even where nothing was recorded of it."""
+    """Applies even without a record of the file."""
     found = changes({}, {"a": b"new", "b": b"new", "c": b"same"}, {"b": b"mine", "c": b"same"})
 
     assert found.written == {"a": b"new", "b.new": b"new"}
@@ -49,7 +49,7 @@ def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> 
 
 
 def test_answers_are_recorded_and_read_again() -> None:
-    """With the facts of every schema."""
+    """Keeps the facts of every schema."""
     models = tuple(
         ModelAnswers(unit="shop", model=name, schema=sample_schema(kind))
         for name, kind in (("units", "number"), ("returns", "chance"))
@@ -61,13 +61,13 @@ def test_answers_are_recorded_and_read_again() -> None:
 
 
 def test_a_model_is_there_once() -> None:
-    """By its name."""
+    """Models are identified by name."""
     model = ModelAnswers(unit="shop", model="units", schema=sample_schema("number"))
     assert Answers(unit="shop", models=(model, model)).problems() == ["the model 'shop_units' already exists"]
 
 
 def test_models_of_one_stack_name_are_refused() -> None:
-    """Each has a package of its own, and the second stack would take the place of the first."""
+    """Each model has its own package, and the second stack would replace the first."""
     models = tuple(ModelAnswers(unit="shop", model=name, schema=sample_schema("number")) for name in ("a-1", "a1"))
 
     assert Answers(unit="shop", models=models).problems() == [
@@ -84,7 +84,7 @@ def test_models_of_one_stack_name_are_refused() -> None:
     ],
 )
 def test_an_index_is_kept_in_git(index: str, problem: str) -> None:
-    """So it has no password, and nothing that would be more than an address in pyproject.toml."""
+    """Index URLs have no password, and nothing that would break pyproject.toml."""
     models = (ModelAnswers(unit="shop", model="units", schema=sample_schema("number")),)
     (found,) = Answers(unit="shop", models=models, index=index).problems()
 
@@ -94,13 +94,13 @@ def test_an_index_is_kept_in_git(index: str, problem: str) -> None:
 
 @given(text())
 def test_any_name_is_one_literal(name: str) -> None:
-    """What a column is called is never code."""
+    """A column name is never code."""
     assert ast.literal_eval(_literal(name)) == name
     assert "\n" not in _literal(name)
 
 
 def test_the_readmes_commands_take_a_path_as_one_word(tmp_path: Path) -> None:
-    """Whatever the file is called."""
+    """Works for any file name."""
     models = (ModelAnswers(unit="shop", model="units", schema=sample_schema("number")),)
     answers = Answers(unit="shop", models=models, data="../my rows; true.csv")
     readme = render(answers, tmp_path / "project", PackageSources())["README.md"].decode()

@@ -1,4 +1,4 @@
-"""The environments of a project: what options name, in their order, and every list that cannot be a chain."""
+"""Environments of a project: parsing of options, their order, and validation of the list."""
 
 import pytest
 
@@ -15,7 +15,7 @@ PRODUCTION = "production=333333333333/eu-west-1"
 
 
 def test_the_last_one_waits_for_a_person_where_no_option_says_otherwise() -> None:
-    """An option says of each."""
+    """Each environment may have its own option."""
     plain, _ = read_environments([BUILD, STAGING, PRODUCTION])
     said, _ = read_environments([BUILD, f"{STAGING}/manual", f"{PRODUCTION}/automatic"])
 
@@ -93,19 +93,19 @@ def test_the_last_one_waits_for_a_person_where_no_option_says_otherwise() -> Non
     ],
 )
 def test_a_list_that_is_no_chain_is_refused(given: list[str], problems: list[str]) -> None:
-    """By name, with what is allowed."""
+    """The error has the allowed values."""
     assert read_environments(given)[1] == problems
 
 
 def test_every_problem_of_a_list_is_named_at_once() -> None:
-    """Of its form, of each environment, and of all together."""
+    """Covers the list's form, each environment, and their combination."""
     _, problems = read_environments(["staging", "X=1/eu-west-1", "y1=222222222222/eu", "y1=222222222222/eu"])
 
     assert len(problems) == 6, problems
 
 
 def test_from_the_first_that_waits_for_a_person_on_all_are_production() -> None:
-    """Where models are trained is development; without one that waits the last is production."""
+    """The training environment is development; without manual ones the last is production."""
 
     def tiers(*manual: bool) -> list[str]:
         found = [
@@ -122,7 +122,7 @@ def test_from_the_first_that_waits_for_a_person_on_all_are_production() -> None:
 
 
 def test_each_knows_its_neighbours() -> None:
-    """Whose releases it takes, and who takes its own."""
+    """Neighbors are the source of releases and the next target."""
     found, _ = read_environments([BUILD, "pre-prod=222222222222/eu-west-1", PRODUCTION])
 
     rows = rendered_environments(found)

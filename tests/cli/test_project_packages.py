@@ -1,4 +1,4 @@
-"""Where a project gets this library from: what its own installation says."""
+"""The source of this library in a project, derived from its own installation."""
 
 import json
 import subprocess
@@ -16,13 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, direct_url: dict[str, Any] | None) -> None:
-    """Let the installation say where it came from."""
+    """Set the source of the installation."""
     text = None if direct_url is None else json.dumps(direct_url)
     monkeypatch.setattr(project_packages, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
 
 
 def test_an_index_needs_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One requirement; an index of one's own is named."""
+    """Adds one requirement; a custom index is named."""
     installed(monkeypatch, None)
     assert package_sources() == PackageSources()
     assert package_sources().table() == ""
@@ -33,7 +33,7 @@ def test_an_index_needs_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_git_installation_names_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the folder of each package."""
+    """Names each package's subfolder too."""
     installed(monkeypatch, {"url": "https://example.com/mlops.git", "vcs_info": {"vcs": "git", "commit_id": "1a2b"}})
     lines = package_sources().table().splitlines()
     assert lines[1:3] == [
@@ -43,7 +43,7 @@ def test_a_git_installation_names_its_commit(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_checkout_is_built_into_wheels_that_name_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One for each package; what builds them gets no file of the tests."""
+    """One wheel per package; the build gets no test files."""
     installed(monkeypatch, {"url": (ROOT / "packages/mlops-cli").as_uri(), "dir_info": {"editable": True}})
     seen: list[Path] = []
 
@@ -71,7 +71,7 @@ def test_a_checkout_is_built_into_wheels_that_name_its_commit(monkeypatch: pytes
 
 
 def test_wheels_beside_an_installed_one_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """All four, or those that are missing are named."""
+    """Needs all four; missing ones are named."""
     for name in OURS[:3]:
         (tmp_path / f"{name.replace('-', '_')}-0.1.0-py3-none-any.whl").write_bytes(b"wheel")
     wheel = tmp_path / "mlops_cli-0.1.0-py3-none-any.whl"
@@ -83,14 +83,14 @@ def test_wheels_beside_an_installed_one_are_taken(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_checkout_that_went_away_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With what to do."""
+    """The error has the fix."""
     installed(monkeypatch, {"url": (tmp_path / "gone").as_uri(), "dir_info": {}})
     with pytest.raises(UserError, match="is no longer in a checkout of mlops-constructs; install it again"):
         package_sources()
 
 
 def test_a_lock_that_cannot_be_made_has_uvs_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Or says that uv is missing."""
+    """A missing uv is reported too."""
     answered = subprocess.CompletedProcess([], 1, "", "  No solution found\n")
     monkeypatch.setattr(project_packages.subprocess, "run", lambda *_, **__: answered)
     with pytest.raises(UserError, match="uv cannot lock the project: No solution found; name an index"):

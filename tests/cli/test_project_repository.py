@@ -1,4 +1,4 @@
-"""A project's repository: a first commit by whom git knows, nothing where that is not possible or not wanted."""
+"""A project's git repository: a first commit by the configured user; none if impossible or not wanted."""
 
 import os
 import shutil
@@ -29,19 +29,19 @@ sys.exit(main())
 
 @pytest.fixture(autouse=True)
 def person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A person whom git knows, with no other settings."""
+    """A configured git user without other settings."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     (tmp_path / "gitconfig").write_text("[user]\nname = Ann\nemail = ann@example.com\n")
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git, and return what it prints."""
+    """Run git and return its output."""
     return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def project(folder: Path) -> Path:
-    """Make a folder with a file, and one that is ignored."""
+    """Create a folder with a file, and an ignored one."""
     folder.mkdir()
     (folder / "app.py").write_text("")
     (folder / ".gitignore").write_text("*.log\n")
@@ -50,7 +50,7 @@ def project(folder: Path) -> Path:
 
 
 def test_the_first_commit_has_every_file(tmp_path: Path) -> None:
-    """By the person, without hooks of theirs; a folder below it takes no repository of its own."""
+    """Committed by the user, without their hooks; a folder inside a repository gets no own one."""
     (tmp_path / "gitconfig").write_text("[user]\nname = Ann\nemail = a@b.example\n[commit]\ngpgsign = true\n")
     assert takes_repository(tmp_path / "made" / "shop")
     shop = project(tmp_path / "shop")
@@ -62,7 +62,7 @@ def test_the_first_commit_has_every_file(tmp_path: Path) -> None:
 
 
 def test_without_a_name_the_files_are_staged(tmp_path: Path) -> None:
-    """Nobody is made up who would stand in the history."""
+    """No invented author appears in the history."""
     (tmp_path / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
     shop = project(tmp_path / "shop")
     assert commit_project(shop).startswith("a git repository with all files staged; to commit, set your name")
@@ -70,7 +70,7 @@ def test_without_a_name_the_files_are_staged(tmp_path: Path) -> None:
 
 
 def test_where_git_is_missing_there_is_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And none where it makes none, as in a folder that takes no files."""
+    """The same if git fails, as in a read-only folder."""
     shop = project(tmp_path / "shop")
     (shop / ".git").write_text("not a repository")
     assert commit_project(shop).startswith("no git repository was created: ")
@@ -83,7 +83,7 @@ def _program(*more: str) -> list[str]:
 
 
 def test_a_project_is_a_repository_unless_told_otherwise(tmp_path: Path) -> None:
-    """The command says which it made; the branch is main."""
+    """The command prints the commit; the branch is main."""
     done = subprocess.run(_program(), cwd=tmp_path, capture_output=True, text=True, check=True)
     made = tmp_path / "made" / "demand"
     assert done.stdout.splitlines()[1] == "a git repository with a first commit"
@@ -101,7 +101,7 @@ def test_a_project_is_a_repository_unless_told_otherwise(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """While the folder is being made: by Ctrl-C and by whoever ends the process; the next run works."""
+    """Covers Ctrl-C and SIGTERM while the folder is created; the next run works."""
     slow = tmp_path / "bin" / "git"
     slow.parent.mkdir()
     slow.write_text(

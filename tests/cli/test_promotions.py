@@ -1,4 +1,4 @@
-"""What one account released, and what another one was offered, by command."""
+"""Releases and offers of accounts, listed with the command."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_a_target_lists_what_it_was_offered(on_cloud: Run, linked: LinkedUnits) -> None:
-    """Newest first: state, versions, times, the reason and the source; as JSON the same."""
+    """Newest first: state, versions, times, reason and source; JSON has the same."""
     for version in (1, 2):
         linked.take(version, content_hash(linked.release(version)))
 
@@ -37,7 +37,7 @@ def test_a_target_lists_what_it_was_offered(on_cloud: Run, linked: LinkedUnits) 
 
 
 def test_a_source_lists_what_it_released(on_cloud: Run, linked: LinkedUnits) -> None:
-    """Newest first, with who approved it and the record of its chain."""
+    """Newest first, with approver and audit record."""
     for version in (1, 2):
         linked.release(version)
 
@@ -55,7 +55,7 @@ def test_a_source_lists_what_it_released(on_cloud: Run, linked: LinkedUnits) -> 
 
 
 def test_a_version_that_a_policy_approved_is_said_to_be(on_cloud: Run, linked: LinkedUnits) -> None:
-    """The approver is a machine, whose session has the hash of an execution for a name; the ARN is in the JSON."""
+    """The approver is a machine, whose session name is the hash of an execution; the ARN is in the JSON."""
     machine = "arn:aws:sts::111111111111:assumed-role/mlops-promote-1a2b/xK2ab81c"
     linked.release(1, approved_by=machine, approval="approved by policy: released by shop [binding x]")
 
@@ -67,7 +67,7 @@ def test_a_version_that_a_policy_approved_is_said_to_be(on_cloud: Run, linked: L
 
 
 def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -> None:
-    """An empty table would leave a reader in doubt."""
+    """An empty table would be ambiguous."""
     offered = on_cloud("promotions", linked.group, "--profile", PROFILES["target"]).stdout
     released = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
 
@@ -76,7 +76,7 @@ def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -
 
 
 def test_rules_by_which_nothing_comes_are_named(on_cloud: Run, linked: LinkedUnits) -> None:
-    """With what they are for, and the command that enables one that is disabled."""
+    """Prints their purpose, and the command that enables a disabled rule."""
     bus = linked.stop()
 
     shown = on_cloud("promotions", linked.group, "--profile", PROFILES["target"]).stdout
@@ -93,7 +93,7 @@ def test_rules_by_which_nothing_comes_are_named(on_cloud: Run, linked: LinkedUni
 
 
 def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnits) -> None:
-    """With versions of both sides, and what a target rolled back; as JSON the same."""
+    """Prints versions of both sides, and rollbacks of a target; JSON has the same."""
     back = reported.version(number=4, minute=20, released_as=f"{linked.group}/8")
     serves = reported.version(released_as=f"{linked.group}/7")
     asked = AskedRetraining(
@@ -123,7 +123,7 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
 
 
 def test_a_group_that_is_not_there_is_refused(on_cloud: Run, linked: LinkedUnits) -> None:
-    """By name."""
+    """The error has the name."""
     result = on_cloud("promotions", "linked-none", "--profile", PROFILES["target"])
 
     assert (result.returncode, "no registry of group 'linked-none' is deployed" in result.stderr) == (1, True)

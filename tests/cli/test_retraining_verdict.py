@@ -1,4 +1,4 @@
-"""The verdict on a retraining as text and exit code; ``test_train.py`` and ``test_model_registration.py`` ask for one."""
+"""The result of a retraining as text and exit code; used by ``test_train.py`` and ``test_model_registration.py``."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def _follow(cloud: Any) -> int:
 
 
 def test_an_approved_model_needs_no_approval(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is left to type."""
+    """Prints no next command."""
     cloud = Cloud()
     approved = {"outcome": "APPROVED", "reason": "r", "package": "arn:x:model-package/g/7"}
     cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(approved)}
@@ -32,7 +32,7 @@ def test_an_approved_model_needs_no_approval(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_gates_reasons_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """With an exit code of its own."""
+    """Has its own exit code."""
     cloud = Cloud()
     rejected = {"outcome": "REJECTED", "reason": "worse; slow", "package": ""}
     cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(rejected)}
@@ -41,7 +41,7 @@ def test_the_gates_reasons_are_lines(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_an_execution_without_a_verdict_is_an_error() -> None:
-    """With the machine's cause."""
+    """The error has the machine's cause."""
     cloud = Cloud()
     cloud.execution = {"status": "FAILED", "error": "FAILED", "cause": "no room"}
     with pytest.raises(UserError, match=r"^one ended as FAILED: no room; the live version stays$"):
@@ -49,11 +49,11 @@ def test_an_execution_without_a_verdict_is_an_error() -> None:
 
 
 def test_a_model_that_was_brought_before_is_answered_by_its_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """By what came of it; while that run goes on it is waited for, and a run that is no answer is a refusal."""
+    """Reports the earlier outcome; waits while that run continues, and a run without a result is a refusal."""
     cloud, again = Cloud(), "; use --again to measure it again"
     known = replace(cloud.decision, decision=Decision.KNOWN, reason=f"already registered as g/7 by one{again}")
     cloud.decision = replace(known, outcome="REGISTERED", package="arn:x:model-package/g/7")
-    cloud.execution = {"status": "FAILED"}  # it is not asked
+    cloud.execution = {"status": "FAILED"}  # not called
     assert (_follow(cloud), capsys.readouterr().out) == (
         0,
         "already registered as g/7 by one\n  use --again to measure it again\n",
@@ -72,7 +72,7 @@ def test_a_model_that_was_brought_before_is_answered_by_its_run(capsys: pytest.C
 
 
 def test_the_guards_refusal_is_one_line_with_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the exit code of a refusal."""
+    """Has the exit code of a refusal."""
     cloud = Cloud()
     cloud.decision = replace(cloud.decision, decision=Decision.BUSY, reason="another runs", execution=None)
     assert _follow(cloud) == REFUSED

@@ -1,4 +1,4 @@
-"""A rollout that is followed says what changes, once."""
+"""Following a rollout prints each change once."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,7 @@ EXECUTION = STARTING.execution
 
 
 class Cloud:
-    """An account, or the embedded cloud."""
+    """An account or the embedded cloud."""
 
     def __init__(self, *, is_embedded: bool) -> None:
         self.has_movable_clock = lambda: is_embedded
@@ -26,12 +26,12 @@ class Cloud:
         return service
 
     def caller(self) -> tuple[str, datetime]:
-        """Return who asks, and the time."""
+        """Return caller and time."""
         return "arn:aws:iam::123456789012:user/ann", NOW
 
 
 class Followed:
-    """A rollout that is followed, with what each look finds."""
+    """A followed rollout with its state at each poll."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_embedded: bool = False) -> None:
         self.said: list[str] = []
@@ -42,14 +42,14 @@ class Followed:
         self.wait = RolloutWait(aws=cloud, endpoint="demand-forecast", say=self.said.append, sleep=self.slept.append)
 
     def read(self, execution: str, now: datetime) -> RolloutProgress:
-        """Give what this look finds."""
+        """Return the state of this poll."""
         assert (execution, now) == (EXECUTION, NOW)
         if isinstance(self.found, ClientError):
             raise self.found
         return self.found
 
     def look(self, found: RolloutProgress | ClientError) -> list[str]:
-        """Look twice at what there is; return the lines that are new."""
+        """Poll twice; return the new lines."""
         before, self.found = len(self.said), found
         self.wait(EXECUTION)
         self.wait(EXECUTION)
@@ -57,7 +57,7 @@ class Followed:
 
 
 def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the plan to the record; nothing is said twice, and the time that is left only where it changed."""
+    """From the plan to the record; repeats nothing, and prints the remaining time only when it changed."""
     followed = Followed(monkeypatch)
     assert followed.look(replace(STARTING, phase=Phase.PLANNING, steps=0, at_least=0, is_watched=False)) == [
         "12:00 plans the rollout"
@@ -86,14 +86,14 @@ def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_why_a_bake_is_as_long_as_it_is_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it begins."""
+    """Printed before it begins."""
     followed, reason = Followed(monkeypatch), "bakes 29 minutes a step: calls are few"
     assert f"      {reason}" in followed.look(replace(STARTING, bake_reason=reason))
     assert f"      {reason}" not in followed.look(replace(BAKING, bake_reason=reason))
 
 
 def test_answers_are_said_each_minute_at_first_and_then_every_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An hour's bake is not sixty lines."""
+    """An hour's bake does not print sixty lines."""
     followed = Followed(monkeypatch)
     said = [
         followed.look(replace(BAKING, verdict=replace(VERDICT, calls=20, minutes=minute, sentence=f"after {minute}")))
@@ -115,7 +115,7 @@ def test_the_embedded_cloud_says_how_its_clock_reaches_the_end_of_a_step(monkeyp
 
 
 def test_who_may_not_read_the_history_is_told_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And still follows the rollout; another error ends the command."""
+    """The rollout is still followed; other errors end the command."""
     followed = Followed(monkeypatch)
     denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetExecutionHistory")
     assert followed.look(denied) == [
@@ -128,7 +128,7 @@ def test_who_may_not_read_the_history_is_told_so_once(monkeypatch: pytest.Monkey
 
 
 def test_nothing_is_said_before_an_execution_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is looked for every second."""
+    """Polls every second."""
     followed = Followed(monkeypatch)
     followed.wait(None)
     assert (followed.said, len(followed.slept)) == ([], 1)

@@ -1,4 +1,4 @@
-"""``mlops runs``: what is printed of a pipeline's past; ``tests/runtime/retraining/test_run_history.py`` reads it."""
+"""``mlops runs``: output of a pipeline's history; ``tests/runtime/retraining/test_run_history.py`` reads it."""
 
 import json
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ COMPARISON = RunComparison(
 
 
 class History:
-    """What a test says of a pipeline."""
+    """History of a pipeline as the test defines it."""
 
     pipeline = PIPELINE
 
@@ -78,30 +78,30 @@ class History:
         self.asked: list[Any] = []
 
     def runs(self, **arguments: Any) -> tuple[Run, ...]:
-        """Those that the test says."""
+        """Return the test's runs."""
         self.asked.append(arguments)
         return self.found
 
     def run(self, name: str) -> RunDetails:
-        """The one that there is."""
+        """Return the only run."""
         if name == "no-such":
             raise RunError("run 'no-such' of demand-forecast not found")
         return self.details
 
     def compare(self, first: str, second: str) -> RunComparison:
-        """Of any two."""
+        """Compare any two runs."""
         self.asked.append((first, second))
         return COMPARISON
 
     def log(self, *arguments: Any, **options: Any) -> Iterator[str]:
-        """Two lines."""
+        """Return two lines."""
         self.asked.append((arguments, options))
         return iter(("epoch 1", "epoch 2"))
 
 
 @pytest.fixture
 def history(monkeypatch: pytest.MonkeyPatch) -> History:
-    """A pipeline's past."""
+    """A pipeline's history."""
     made = History()
 
     @contextmanager
@@ -136,7 +136,7 @@ def test_a_line_says_who_what_and_against_whom(history: History) -> None:
 
 
 def test_json_has_the_version(history: History) -> None:
-    """As the contract writes runs."""
+    """Uses the contract of runs."""
     refused, run = json.loads(_runs("list", "--json"))
     assert (run["version"], run["metrics"]["naive"], refused["decision"]) == (7, 0.3, "COOLING_DOWN")
     history.found = ()
@@ -145,7 +145,7 @@ def test_json_has_the_version(history: History) -> None:
 
 
 def test_a_refusal_of_another_day_says_the_day(history: History) -> None:
-    """And repeated ones how many."""
+    """Repeated refusals have their number."""
     later = replace(REFUSED, free_at="2017-08-21T00:00:00Z", times=4, trigger=None)
     assert runs.outcome_of(later) == "REFUSED COOLING_DOWN 4 times, free at 2017-08-21 00:00"
     history.found = (
@@ -159,7 +159,7 @@ def test_a_refusal_of_another_day_says_the_day(history: History) -> None:
 
 
 def test_a_run_is_shown_with_everything(history: History) -> None:
-    """Jobs, hyperparameters, curves, losses and checks."""
+    """Prints jobs, hyperparameters, curves, losses and checks."""
     evaluation = Evaluation(
         metric="wape",
         metrics=RUN.metrics,
@@ -214,7 +214,7 @@ def test_a_run_is_shown_with_everything(history: History) -> None:
 
 
 def test_a_run_that_left_nothing_is_shown(history: History) -> None:
-    """A refusal, of which only the guard knows."""
+    """Covers a refusal that only the guard recorded."""
     history.details = RunDetails(run=REFUSED)
     assert "reason     3600 s of the cool-down are left" in _runs("show", "e1")
     found = json.loads(_runs("show", "e1", "--json"))
@@ -222,7 +222,7 @@ def test_a_run_that_left_nothing_is_shown(history: History) -> None:
 
 
 def test_two_runs_are_compared(history: History) -> None:
-    """With the verdict first."""
+    """The decision comes first."""
     said = _runs("compare", "a", "b")
     assert said.startswith("b is better: wape of b is -25.0% against a, between -30.0% and -20.0% (95%, 200 rows)")
     assert "store=1" in said
@@ -233,14 +233,14 @@ def test_two_runs_are_compared(history: History) -> None:
 
 
 def test_logs_are_printed(history: History) -> None:
-    """Those of the job that is named."""
+    """Prints those of the named job."""
     assert _runs("logs", "latest", "--step", "train", "--last", "2") == "epoch 1\nepoch 2\n"
     assert history.asked == [(("latest", "train"), {"last": 2})]
     assert json.loads(_runs("logs", "latest", "--json")) == {"run": "latest", "lines": ["epoch 1", "epoch 2"]}
 
 
 def test_control_codes_of_a_container_are_spelled_out(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of C0 and C1 could rewrite the terminal; a tab stays, and JSON escapes them by itself."""
+    """C0 and C1 codes could rewrite the terminal; tabs stay, and JSON escapes by itself."""
     lines = ["epoch\t1", "\x1b[2Jgone", "back\x9b1A\r"]
     monkeypatch.setattr(type(history), "log", lambda *_, **__: iter(lines))
     assert _runs("logs", "latest") == "epoch\t1\n\\x1b[2Jgone\nback\\x9b1A\\r\n"
@@ -251,7 +251,7 @@ def test_control_codes_of_a_container_are_spelled_out(history: History, monkeypa
 
 
 def test_fails_by_name(history: History) -> None:
-    """As the library says it."""
+    """Shows the library's message."""
     with pytest.raises(UserError, match="run 'no-such' of demand-forecast not found"):
         _runs("show", "no-such")
     assert history.asked == []

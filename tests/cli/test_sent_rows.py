@@ -1,4 +1,4 @@
-"""Which columns of a file an endpoint gets, and as what."""
+"""Columns of a file that an endpoint receives, and their types."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def _open(
 def test_the_live_models_columns_are_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The others are named; a column of texts is text although its values are numbers."""
+    """Other columns are reported; a string column stays text although its values are numeric."""
     sent = _open(tmp_path, monkeypatch, BASELINE, ids="order", others=["day"])
     assert (sent.columns, sent.ids) == (("store", "price"), ["o1", "o2"])
     assert list(sent.rows()) == [{"price": 1.5, "store": "7"}, {"price": None, "store": "8"}]
@@ -48,20 +48,20 @@ def test_the_live_models_columns_are_sent(
 def test_without_a_baseline_the_caller_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All columns but the id's, the time's and those that are left out."""
+    """All columns but id, time and excluded ones."""
     sent = _open(tmp_path, monkeypatch, None, ids="order", others=["day"], leave_out=["units"], texts=["store"])
-    assert capsys.readouterr().err == ""  # it was asked for
+    assert capsys.readouterr().err == ""  # requested explicitly
     assert list(sent.rows()) == [{"store": "7", "price": 1.5}, {"store": "8", "price": None}]
     assert _open(tmp_path, monkeypatch, None).columns == ("order", "day", "store", "price", "units")
 
 
 def test_an_id_may_be_an_input_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then it is sent in the row as well."""
+    """The row contains it too."""
     assert _open(tmp_path, monkeypatch, BASELINE, ids="store").columns == ("store", "price")
 
 
 def test_fails_where_no_column_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The columns of the file and those of the model are named."""
+    """The error has the columns of file and model."""
     with pytest.raises(
         UserError, match=r"no column of rows.csv can be sent, .*; the inputs of the live model are price, store"
     ):

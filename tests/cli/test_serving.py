@@ -1,7 +1,4 @@
-"""``mlops serving check``: a table, and an exit that says which rules are broken.
-
-Which image ``mlops verify`` serves.
-"""
+"""``mlops serving check`` prints a table of rules and an exit code; the image that ``mlops verify`` serves."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ DIGEST = "sha256:" + "a" * 64
 
 
 def test_a_server_that_keeps_the_rules_is_shown_rule_by_rule() -> None:
-    """Exit 0; what could not be asked says why."""
+    """Exits with 0; unchecked rules have a reason."""
     with serving() as url:
         result = RUN.invoke(app, ["check", url])
     assert result.exit_code == 0
@@ -44,7 +41,7 @@ def test_a_server_that_keeps_the_rules_is_shown_rule_by_rule() -> None:
 
 
 def test_fails_with_every_broken_rule(tmp_path: Path) -> None:
-    """The reasons stand in the table, the names in the last line."""
+    """The table has the reasons, the last line the names."""
     sample = tmp_path / "rows.json"
     sample.write_text(json.dumps({"instances": [[1, 2]]}))
     with serving("other paths") as url:
@@ -67,7 +64,7 @@ def test_fails_with_every_broken_rule(tmp_path: Path) -> None:
     ],
 )
 def test_fails_before_it_asks(arguments: list[str], message: str) -> None:
-    """A wrong call is one line with the fix."""
+    """A usage error is one line with the fix."""
     result = RUN.invoke(app, ["check", *arguments])
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)
@@ -79,20 +76,20 @@ def test_the_command_has_it() -> None:
 
 
 def chosen(given: str | None, settings: Path, *, cloud: Literal["aws", "embedded"] = "aws") -> tuple[str, str]:
-    """The image of a run in eu-west-1."""
+    """Return the image of a run in eu-west-1."""
     return serving_image(given, cloud=cloud, account="1" * 12, region="eu-west-1", settings=settings)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
-    """A ``cdk.json`` as it is shipped."""
+    """Return ``cdk.json`` as shipped."""
     path = tmp_path / "cdk.json"
     path.write_text(json.dumps({"context": {"image_digest": PLACEHOLDER_DIGEST}}))
     return path
 
 
 def test_the_image_is_the_one_that_is_named_or_that_of_the_settings(settings: Path) -> None:
-    """The placeholder only where the embedded cloud stands in for it."""
+    """The placeholder is used only on the embedded cloud."""
     uri = f"{'1' * 12}.dkr.ecr.eu-west-1.amazonaws.com/team/model@{DIGEST}"
 
     assert chosen(uri, settings) == ("team/model", DIGEST)
@@ -118,12 +115,12 @@ def test_the_image_is_the_one_that_is_named_or_that_of_the_settings(settings: Pa
     ],
 )
 def test_what_aws_cannot_serve_is_refused_by_name(settings: Path, given: str | None, words: str) -> None:
-    """Before anything is looked up or made."""
+    """Fails before any look-up or creation."""
     with pytest.raises(UserError, match=words):
         chosen(given, settings)
 
 
 def test_settings_without_a_digest_are_no_image(tmp_path: Path) -> None:
-    """With what to give."""
+    """The error says what to pass."""
     with pytest.raises(UserError, match="no serving image: give --image"):
         chosen(None, tmp_path / "cdk.json", cloud="embedded")

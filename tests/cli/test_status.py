@@ -1,4 +1,4 @@
-"""What a person and a program see of units."""
+"""The status of units, as text and JSON."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_watch_prints_what_has_changed(in_process: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a terminal: the whole once, then new lines under their time, not how far times are away; until interrupted."""
+    """Without a terminal: prints everything once, then changed lines with their time, until interrupted."""
     first = status._Seen(now=NOW, caller="arn:aws:iam::123456789012:user/ann", units=[UNIT], unread={})
     same = replace(first, now=NOW + timedelta(minutes=5))
     changed = replace(same, units=[replace(UNIT, pause=None, frozen=None)])
@@ -51,7 +51,7 @@ def test_watch_prints_what_has_changed(in_process: Command, monkeypatch: pytest.
 
 
 def test_the_command_shows_a_unit(on_cloud: Command, deployed: DeployedUnit) -> None:
-    """As text and as JSON; paused and frozen, with a rollout that holds the lock."""
+    """Covers a paused and frozen unit, with a rollout that holds the lock."""
     now = datetime.fromisoformat(deployed.cloud.clock()["now"])
     window = FreezeWindow(name="peak", start=now - timedelta(days=1), end=now + timedelta(days=400))
     deployed.freeze(FreezeSpec(windows=(window,)))
@@ -76,7 +76,7 @@ def test_the_command_shows_a_unit(on_cloud: Command, deployed: DeployedUnit) -> 
 
 
 def test_every_unit_is_shown_without_a_name(on_cloud: Command, deployed: DeployedUnit) -> None:
-    """Each with its endpoints."""
+    """Lists each unit with its endpoints."""
     shown = on_cloud("status").stdout
 
     assert f"\n{deployed.name}\n" in shown
@@ -84,7 +84,7 @@ def test_every_unit_is_shown_without_a_name(on_cloud: Command, deployed: Deploye
 
 
 def test_a_cloud_without_units_says_so(mlops: Command, home: object) -> None:
-    """Nothing is deployed, which is no error."""
+    """No deployment is not an error."""
     mlops("local", "up", "--home", home)
 
     shown = mlops("status", "--home", home)

@@ -1,4 +1,4 @@
-"""Steps as they run: on a terminal by one line that is written anew, in a pipe by a line for each begin and end."""
+"""Progress of steps: one rewritten line on a terminal; in a pipe a line for each start and end."""
 
 import errno
 import io
@@ -13,7 +13,7 @@ from mlops_cli.step_lines import StepLines
 
 @contextmanager
 def terminal() -> Iterator[tuple[StepLines, list[str]]]:
-    """Give lines on a terminal of 80 columns, and what it showed once the block has ended."""
+    """Return lines on a terminal of 80 columns, and its content after the block."""
     reader, writer = os.openpty()
     shown: list[str] = []
     with os.fdopen(reader, "rb", buffering=0) as screen:
@@ -23,13 +23,13 @@ def terminal() -> Iterator[tuple[StepLines, list[str]]]:
         try:
             while part := screen.read(65536):
                 content += part
-        except OSError as error:  # how Linux says that the other end is closed
+        except OSError as error:  # Linux's error for a closed pipe
             assert error.errno == errno.EIO
         shown.append(content.decode())
 
 
 def test_a_terminal_shows_the_running_step_and_its_seconds() -> None:
-    """The live line is written anew while the step runs, and gives way to the line of its end."""
+    """The live line is rewritten while the step runs, and replaced by the line of its end."""
     with terminal() as (lines, shown):
         lines.begin("train")
         time.sleep(0.7)
@@ -43,7 +43,7 @@ def test_a_terminal_shows_the_running_step_and_its_seconds() -> None:
 
 
 def test_a_long_name_does_not_wrap() -> None:
-    """Only the last row of a line could be written anew."""
+    """Only the last row of a wrapped line could be rewritten."""
     with terminal() as (lines, shown):
         lines.begin("train " * 40)
 
@@ -51,7 +51,7 @@ def test_a_long_name_does_not_wrap() -> None:
 
 
 def test_a_pipe_gets_plain_lines() -> None:
-    """One when a step begins and one when it ended, at once."""
+    """Prints one when a step starts and one when it ends, immediately."""
     pipe = io.StringIO()
     with StepLines(pipe) as lines:
         lines.begin("train")
@@ -62,7 +62,7 @@ def test_a_pipe_gets_plain_lines() -> None:
 
 
 def test_an_interruption_leaves_no_half_line() -> None:
-    """What is said of it begins where the live line stood."""
+    """The message starts in place of the live line."""
     with terminal() as (lines, shown), suppress(KeyboardInterrupt):
         lines.begin("train")
         interrupt()

@@ -9,7 +9,7 @@ from mlops_cli.termination import ended_by_sigterm
 
 
 def test_sigterm_leaves_the_block_and_a_second_one_does_not_cut_its_end_short() -> None:
-    """Afterwards the signal means what it meant before."""
+    """Afterwards the previous signal handler is restored."""
     before, cleaned = signal.getsignal(signal.SIGTERM), []
 
     with pytest.raises(SystemExit) as ended, ended_by_sigterm():

@@ -1,4 +1,4 @@
-"""``mlops terraform export``: a folder that Terraform takes, or one line that says why not."""
+"""``mlops terraform export``: writes a folder for Terraform, or prints one line with the reason."""
 
 import json
 import runpy
@@ -38,7 +38,7 @@ def app(tmp_path: Path) -> Path:
 
 
 def test_a_stack_becomes_a_folder_and_again(mlops: Callable[..., object], app: Path) -> None:
-    """Files lie beside the text; an earlier export is replaced."""
+    """Asset files are beside the configuration; an earlier export is replaced."""
     result = mlops("terraform", "export", "CliTerraform", "--output", "module")
 
     assert (result.returncode, result.stdout) == (0, "module: module of stack CliTerraform, 1 files\n")
@@ -68,7 +68,7 @@ def app_here(app: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_files_of_the_export_before_stay_until_the_next(app_here: Path) -> None:
-    """What has started with them reads them on; Terraform deletes them one change later."""
+    """Running applies still read them; the export after the next deletes them."""
     app, text = app_here, (app_here / "app.py").read_text()
     found = []
     for prices in ("a,1", "a,1", "a,2", "a,2", "a,3"):
@@ -88,7 +88,7 @@ def test_files_of_the_export_before_stay_until_the_next(app_here: Path) -> None:
     ("name", "text"), [("terraform.tfstate", "{}"), ("backend.tf", "terraform {}\n"), (".terraform", None)]
 )
 def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | None) -> None:
-    """A state above all: with it Terraform would forget what it has made."""
+    """Above all a state, without which Terraform would lose its resources."""
     module = app / "module"
     module.mkdir()
     (module / "main.tf").write_text(MARK)
@@ -118,7 +118,7 @@ def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | No
 def test_what_cannot_be_is_one_line(
     in_process: Callable[..., object], app_here: Path, stack: str, folder: str, message: str
 ) -> None:
-    """And nothing is written or lost."""
+    """Writes and loses nothing."""
     app = app_here
     (app / "data").mkdir()
     (app / "data" / "mine.txt").write_text("mine")
@@ -132,7 +132,7 @@ def test_what_cannot_be_is_one_line(
 
 @pytest.fixture
 def modules(tmp_path: Path) -> tuple[Path, Path]:
-    """A module just made, and an earlier one where it belongs."""
+    """A new module, and an earlier one at the destination."""
     made, there = tmp_path / "made", tmp_path / "there" / "module"
     for folder, text in ((made, "new"), (there, "old")):
         folder.mkdir(parents=True)
@@ -143,7 +143,7 @@ def modules(tmp_path: Path) -> tuple[Path, Path]:
 def test_an_earlier_module_that_cannot_be_deleted_is_said_and_takes_no_place(
     modules: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new one is where it belongs and not within the old one."""
+    """The new one is at the destination, and not nested in the old one."""
 
     def refuse(path: Path, **_: object) -> None:
         raise PermissionError(13, "denied", str(path))
@@ -161,7 +161,7 @@ def test_an_earlier_module_that_cannot_be_deleted_is_said_and_takes_no_place(
 def test_a_module_that_cannot_be_put_there_leaves_the_earlier_one(
     modules: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole, under its name."""
+    """It stays complete, under its name."""
     rename = Path.rename
 
     def fail(path: Path, target: Path) -> Path:

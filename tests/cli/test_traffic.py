@@ -1,4 +1,4 @@
-"""A replay by command, on the embedded cloud: rows at their times, labels when they are due, safe to interrupt."""
+"""A replay with the command, on the embedded cloud: rows at their times, labels when due, resumable."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def model() -> Iterator[tuple[str, list[Any]]]:
-    """A model that adds the columns, and refuses what is negative; what it was sent."""
+    """A model that adds the columns and rejects negative values; it records its input."""
     seen: list[Any] = []
 
     class Service(BaseHTTPRequestHandler):
@@ -62,7 +62,7 @@ def _now(unit: DeployedUnit) -> datetime:
 def test_rows_come_at_their_times_and_labels_when_they_are_due(
     shop: DeployedUnit, on_cloud: Run, tmp_path: Path
 ) -> None:
-    """A program reads what came of each row; the clock is past the last label."""
+    """The JSON has the outcome of each row; the clock is past the last label."""
     start = _now(shop) + timedelta(hours=2)
     file = _write(tmp_path / "rows.csv", start + timedelta(minutes=5), [1, 2, -3, 4])
     done = on_cloud(
@@ -95,7 +95,7 @@ def test_rows_come_at_their_times_and_labels_when_they_are_due(
 def test_rows_of_the_past_are_shifted(
     model: tuple[str, list[Any]], shop: DeployedUnit, on_cloud: Run, tmp_path: Path
 ) -> None:
-    """By whole weeks, which is said; without that nothing is sent."""
+    """The shift is printed and has whole weeks; without the option nothing is sent."""
     file = _write(tmp_path / "rows.csv", _now(shop) - timedelta(weeks=52) + timedelta(hours=3), [1, 2])
     refused = on_cloud("traffic", "replay", shop.endpoint, file, "--time", "at")
     assert (refused.returncode, model[1]) == (1, [])
@@ -108,7 +108,7 @@ def test_rows_of_the_past_are_shifted(
 def test_an_account_gets_all_rows_now(
     shop: DeployedUnit, on_cloud: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no clock can be moved only `--now` sends them."""
+    """Without a movable clock `--now` is required."""
     monkeypatch.setattr(Account, "has_movable_clock", lambda _: False)
     before = _now(shop)
     file = _write(tmp_path / "rows.csv", before - timedelta(weeks=52), [1, 2])
@@ -124,7 +124,7 @@ def test_an_account_gets_all_rows_now(
 def test_an_interrupted_replay_says_where_to_go_on(
     shop: DeployedUnit, on_cloud: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the time of the file, also where its rows are shifted; what was sent stays."""
+    """The resume time is in the file's time, even if rows are shifted; sent rows stay sent."""
     start = _now(shop) - timedelta(weeks=52) + timedelta(hours=3)
     file = _write(tmp_path / "rows.csv", start, [1, 2, 3])
     move, moved = Account.move_clock, []
@@ -148,7 +148,7 @@ def test_an_interrupted_replay_says_where_to_go_on(
 
 
 def test_fails_on_what_cannot_be_replayed(shop: DeployedUnit, on_cloud: Run, tmp_path: Path) -> None:
-    """Times that are none, a delay within an hour, rows of no time that was asked for, labels without capture."""
+    """Covers invalid times, delays below an hour, a range without rows, and labels without capture."""
     file = _write(tmp_path / "rows.csv", _now(shop) + timedelta(hours=2), [1])
     asked = ("traffic", "replay", shop.endpoint, file, "--time")
     assert "a time must be a timestamp or ISO 8601; 1 rows have other values" in on_cloud(*asked, "x").stderr

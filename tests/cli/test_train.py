@@ -1,4 +1,4 @@
-"""What ``mlops train`` asks and answers; ``tests/examples/test_registration.py`` asks a deployed pipeline."""
+"""Requests and output of ``mlops train``; ``tests/examples/test_registration.py`` uses a deployed pipeline."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from mlops_runtime.contracts.retraining import Decision
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """An account whose every client is one stand-in."""
+    """An account with one stand-in for every client."""
     return stand_in(monkeypatch, train)
 
 
@@ -31,7 +31,7 @@ def _train(*arguments: str) -> tuple[int, str]:
 
 
 def test_a_pipeline_is_asked_in_the_callers_name(cloud: Cloud) -> None:
-    """Without a model and with an id of its own each time; the answer says what to type next."""
+    """The request has no model and a new id each time; the output has the next command."""
     expected = (
         'registered as demand-forecast/7: better; approve it: mlops models approve demand-forecast/7 --reason "..."'
     )
@@ -48,7 +48,7 @@ def test_a_pipeline_is_asked_in_the_callers_name(cloud: Cloud) -> None:
 
 
 def test_programs_get_one_document(cloud: Cloud) -> None:
-    """Whether it is registered or refused."""
+    """Covers registered and rejected models."""
     code, said = _train("demand-forecast", "--reason", "r", "--json")
     assert (code, json.loads(said)) == (
         0,
@@ -75,18 +75,18 @@ def test_programs_get_one_document(cloud: Cloud) -> None:
     ],
 )
 def test_fails_by_name(cloud: Cloud, arguments: tuple[str, ...], message: str) -> None:
-    """Nothing is asked."""
+    """Requests nothing."""
     code, said = _train(*arguments)
     assert (code, message in said, cloud.events) == (1, True, []), said
 
 
 def test_fails_without_a_reason() -> None:
-    """As any wrong usage does."""
+    """It is a usage error."""
     assert _train("demand-forecast")[0] == 2
 
 
 def test_a_guard_that_does_not_decide_is_named(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With where its messages end."""
+    """The error names the dead-letter queue."""
     monkeypatch.setattr(Cloud, "get_item", lambda *_, **__: {})
     monkeypatch.setattr(retraining_verdict, "_GUARD_SECONDS", 0)
     code, said = _train("demand-forecast", "--reason", "r")
@@ -96,5 +96,5 @@ def test_a_guard_that_does_not_decide_is_named(cloud: Cloud, monkeypatch: pytest
 
 
 def test_it_is_a_command() -> None:
-    """Beside the others."""
+    """It is listed with the other commands."""
     assert "train" in typer.main.get_command(app).commands  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A file becomes a pipeline's training set: cut as its project recorded, or as the pipeline's entry says."""
+"""A file as a pipeline's training set: split as recorded in its project, or by the pipeline's entry."""
 
 import json
 import sys
@@ -50,7 +50,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def sales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A table of sales in the folder that one stands in."""
+    """A table of sales in the working directory."""
     days = [(day, store) for day in range(60) for store in range(20)]
     table = {
         "store": [f"s{store:02}" for _, store in days],
@@ -65,13 +65,13 @@ def sales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def published(s3: Any, name: str = "train") -> pa.Table:
-    """Return a split as it lies in the bucket."""
+    """Return a split from the bucket."""
     key = f"training-sets/forecast/{name}/part-0.parquet"
     return pq.read_table(pa.BufferReader(s3.get_object(Bucket="sets", Key=key)["Body"].read()))
 
 
 def test_a_file_is_cut_and_gets_baselines(s3: Any, sales: Path) -> None:
-    """Without a project every column that can be an input is there; the manifest says which file it was."""
+    """Without a project every possible input column is used; the manifest names the file."""
     done = publish_file(s3, ENTRY, sales, holdout_from=None)
     assert (done.train_rows, done.holdout_rows) == (1000, 200)
     assert published(s3).column_names == ["store", "price", "note", "day", "units", "naive_mean_by_store"]
@@ -82,7 +82,7 @@ def test_a_file_is_cut_and_gets_baselines(s3: Any, sales: Path) -> None:
 
 
 def test_the_projects_schema_says_which_columns(s3: Any, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From any folder of it; a pipeline of another project is cut by its entry."""
+    """Works in any subfolder; a pipeline of another project uses its entry."""
     schema = read_schema(sales, label="units", time="day", key="store", without=["note"])
     answers = Answers(unit="demand", models=(ModelAnswers(unit="demand", model="forecast", schema=schema),))
     (sales.parent / RECORD).write_bytes(record_of(answers, {"app.py": b""}))
@@ -95,7 +95,7 @@ def test_the_projects_schema_says_which_columns(s3: Any, sales: Path, monkeypatc
 
 
 def test_a_pipeline_that_takes_no_file_says_so(s3: Any, sales: Path) -> None:
-    """It cannot be cut by time."""
+    """It cannot be split by time."""
     with pytest.raises(UserError, match="has no timestamp to split a file by"):
         publish_file(s3, replace(ENTRY, timestamp=None), sales, holdout_from=None)
 
@@ -114,7 +114,7 @@ def test_a_pipeline_that_takes_no_file_says_so(s3: Any, sales: Path) -> None:
 def test_a_pipeline_over_the_feature_store_says_what_it_takes(
     cloud: Cloud, sales: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    """Rows of a project that recorded how they are kept, without a cut of their own; nothing is asked."""
+    """Names the groups if the project recorded them; requests nothing."""
     cloud.pipeline = replace(ENTRY, training_set=None)
     asked = CliRunner().invoke(
         app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new rows", *arguments]
@@ -126,7 +126,7 @@ def test_a_pipeline_over_the_feature_store_says_what_it_takes(
 def test_the_rows_of_a_file_are_written_to_the_store_of_its_project(
     cloud: Cloud, sales: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the groups that the project declares, as the recorded schema reads the file; then a training is asked for."""
+    """Uses the project's groups and the recorded schema; then requests a training."""
     cloud.pipeline = replace(ENTRY, pipeline="demand-stored", training_set=None)
     schema = stored_schema(sales, read_schema(sales, label="units", time="day", key="store", without=["note"]))
     model = ModelAnswers(unit="demand", model="stored", schema=schema)
@@ -156,7 +156,7 @@ def test_the_rows_of_a_file_are_written_to_the_store_of_its_project(
 
 
 def test_a_file_that_does_not_fit_publishes_nothing(s3: Any, sales: Path) -> None:
-    """With every problem of it."""
+    """Reports every problem."""
     with pytest.raises(UserError, match="nothing was published: --label must be a column of the file, got 'sold'"):
         publish_file(s3, replace(ENTRY, label="sold"), sales, holdout_from=None)
     with pytest.raises(UserError, match="nothing was published: baseline 'guess' is neither a column nor"):
@@ -166,7 +166,7 @@ def test_a_file_that_does_not_fit_publishes_nothing(s3: Any, sales: Path) -> Non
 
 @pytest.fixture
 def cloud(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """Let the verb ask a stand-in whose S3 is moto's."""
+    """Let the verb use a stand-in with moto's S3."""
     found: Cloud = stand_in(monkeypatch, train)
     found.pipeline = ENTRY
     for name in (
@@ -184,7 +184,7 @@ def cloud(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 
 def test_the_verb_publishes_before_it_asks(cloud: Cloud, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer names the training set; without a file the option for its cut is refused."""
+    """The output names the training set; without a file the split option is rejected."""
     asked = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new", "--json"])
     assert asked.exit_code == 0, asked.exception
     assert len(json.loads(asked.stdout)["training_set"]) == 64
@@ -199,7 +199,7 @@ def test_the_verb_publishes_before_it_asks(cloud: Cloud, sales: Path, monkeypatc
 
 
 def test_an_older_file_is_refused_with_the_way_on(cloud: Cloud, sales: Path) -> None:
-    """The verb asks for nothing then; with the option that it names it publishes and asks."""
+    """Requests nothing then; with the named option it publishes and requests a training."""
     asked = ["train", "demand-forecast", "--reason", "new", "--data"]
     assert CliRunner().invoke(app, [*asked, str(sales)]).exit_code == 0
     older = sales.parent / "older.parquet"
@@ -217,7 +217,7 @@ def test_an_older_file_is_refused_with_the_way_on(cloud: Cloud, sales: Path) -> 
 
 
 def test_a_file_is_published_without_a_training(cloud: Cloud, sales: Path) -> None:
-    """For models made elsewhere: nothing is asked, and the answer says what to type next."""
+    """For externally trained models: requests nothing, and the output has the next command."""
     before = CliRunner().invoke(app, ["train", "demand-forecast", "--reason", "early"])
     assert str(before.exception).endswith("mlops train demand-forecast --data FILE --publish-only --reason ...")
     done = CliRunner().invoke(

@@ -1,4 +1,4 @@
-"""``mlops unit create``: the stack of a new team's unit, written once, and deployed as it was written."""
+"""``mlops unit create``: writes the stack of a new team's unit once, and the stack deploys unchanged."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def _synthesize(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def deployed(cloud: Any, folder: Path) -> Iterator[Callable[[], Any]]:
-    """Deploy what was written into the account that it names; everything goes at the end."""
+    """Deploy the written stack into its account, and destroy it at the end."""
     place = cloud.at("222222222222", "eu-west-1")
 
     def deploy() -> Any:
@@ -77,7 +77,7 @@ def deployed(cloud: Any, folder: Path) -> Iterator[Callable[[], Any]]:
 
 
 def test_a_new_teams_unit_is_deployed_as_it_was_written(folder: Path, deployed: Callable[[], Any]) -> None:
-    """With owner, cost centre, tags and roles, in its own account; its entry names the platform."""
+    """Has owner, cost center, tags and roles, in its own account; its entry names the platform."""
     result = _create("vended", "--development", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -95,7 +95,7 @@ def test_a_new_teams_unit_is_deployed_as_it_was_written(folder: Path, deployed: 
 
 
 def test_a_second_unit_touches_no_file_that_exists(folder: Path) -> None:
-    """The app finds every module in the folder."""
+    """The app discovers every module in the folder."""
     assert _create("vended", "--development").exit_code == 0
     (folder / "app.py").write_text((folder / "app.py").read_text() + "# ours\n")
     before = {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
@@ -113,7 +113,7 @@ def test_a_second_unit_touches_no_file_that_exists(folder: Path) -> None:
 
 
 def test_a_unit_that_exists_is_kept(folder: Path) -> None:
-    """It is edited by people from then on."""
+    """People edit it from then on."""
     assert _create("vended").exit_code == 0
     before = (folder / "units" / "vended.py").read_bytes()
     result = _create("vended", owner="another-team")
@@ -124,7 +124,7 @@ def test_a_unit_that_exists_is_kept(folder: Path) -> None:
 
 
 def test_every_bad_value_is_named_and_nothing_is_written(folder: Path) -> None:
-    """At once, before any folder is made; none of them reaches Python as code."""
+    """Reports all before any folder is created; no value becomes Python code."""
     result = _create(
         "Vended",
         owner='a"+x',
@@ -164,7 +164,7 @@ def test_every_bad_value_is_named_and_nothing_is_written(folder: Path) -> None:
 def test_names_that_python_or_the_unit_has_are_refused(
     folder: Path, name: str, changes: dict[str, str], found: str
 ) -> None:
-    """By name."""
+    """The error has the name."""
     result = _create(name, **changes)
 
     assert found in str(result.exception)
@@ -172,7 +172,7 @@ def test_names_that_python_or_the_unit_has_are_refused(
 
 
 def test_a_unit_that_loosens_the_platform_ends_in_one_line(folder: Path) -> None:
-    """The app that was written says so without the stack of the program."""
+    """The written app fails with the message, without a traceback."""
     assert _create("vended", place="222222222222/us-east-1").exit_code == 0
     made = _synthesize(folder)
 

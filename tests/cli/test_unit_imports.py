@@ -1,4 +1,4 @@
-"""A unit of one repository and stacks of two others that import it: every order of deployment and destruction."""
+"""A unit of one repository, and stacks of two others that import it: every order of deployment and destruction."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ COPY = "import os, shutil, sys; shutil.copytree(sys.argv[1], os.environ['CDK_OUT
 
 
 class Repositories:
-    """Three apps, each of a team of its own, and their stacks on the cloud."""
+    """Three apps of different teams, and their stacks on the cloud."""
 
     def __init__(self, on_cloud: Run, cloud: Cloud, name: str, folder: Path) -> None:
         self.on_cloud, self.unit, self.folder = on_cloud, name.lower(), folder
@@ -44,12 +44,12 @@ class Repositories:
             app.synth()
 
     def run(self, verb: str, role: str) -> subprocess.CompletedProcess[str]:
-        """Plan, deploy or destroy the stack of a repository by command."""
+        """Plan, deploy or destroy the stack of a repository with the command."""
         yes = ["--yes"] if verb == "destroy" else []
         return self.on_cloud(verb, *yes, "--app", f"python {self.folder / 'copy.py'} {self.folder / role}")
 
     def state(self) -> dict[str, Any]:
-        """Return everything that is there of the three, by stack: its status, its resources, and parameters of the unit."""
+        """Return all existing resources of the three, by stack: status, resources, and parameters of the unit."""
         found: dict[str, Any] = {}
         for page in self.cloudformation.get_paginator("describe_stacks").paginate():
             for stack in page["Stacks"]:
@@ -66,7 +66,7 @@ class Repositories:
         return found
 
     def deployed(self) -> frozenset[str]:
-        """Return which are deployed, each whole."""
+        """Return the completely deployed stacks."""
         state = self.state()
         whole = {role for role, name in self.stacks.items() if name in state}
         for role in whole:
@@ -76,7 +76,7 @@ class Repositories:
         return frozenset(whole)
 
     def forget(self) -> None:
-        """Destroy what is left, importers first."""
+        """Destroy the remaining stacks, importers first."""
         for role in reversed(ROLES):
             self.run("destroy", role)
 
@@ -87,7 +87,7 @@ Tried = dict[tuple[State, str, str], State]
 
 @pytest.fixture
 def repositories(on_cloud: Run, cloud: Cloud, unique_stack: str, tmp_path: Path) -> Iterator[Repositories]:
-    """Three synthesized apps; nothing of them is left."""
+    """Three synthesized apps; nothing of them is left afterwards."""
     found = Repositories(on_cloud, cloud, unique_stack, tmp_path)
     try:
         yield found
@@ -96,7 +96,7 @@ def repositories(on_cloud: Run, cloud: Cloud, unique_stack: str, tmp_path: Path)
 
 
 def _try_what_is_refused(repositories: Repositories, tried: Tried) -> None:
-    """Deploy importers without their owner, destroy the owner before them, by command and by CloudFormation: nothing changes."""
+    """Deploy importers without their owner, and destroy the owner first, by command and by CloudFormation: nothing changes."""
     here, before = repositories.deployed(), repositories.state()
     stacks, unit, cloudformation = repositories.stacks, repositories.unit, repositories.cloudformation
     for role in ROLES[1:]:
@@ -134,7 +134,7 @@ def _try_what_is_refused(repositories: Repositories, tried: Tried) -> None:
 
 @pytest.mark.cloud
 def test_every_order_works_or_is_refused_by_name(repositories: Repositories) -> None:
-    """A walk over every state and every step between two; then each order of deployments and destructions is a way along it."""
+    """Walks through every state and every transition; each order of deployments and destructions is a path of it."""
     walk = ["+owner", "+left", "+right", "-left", "-right", "+right", "+left", "-right", "-left", "-owner"]
     tried: Tried = {}
     _try_what_is_refused(repositories, tried)
@@ -158,7 +158,7 @@ def test_every_order_works_or_is_refused_by_name(repositories: Repositories) -> 
     for deployments, destructions in itertools.product(itertools.permutations(ROLES), repeat=2):
         state: State = frozenset()
         for verb, order, end in (("deploy", deployments, frozenset(ROLES)), ("destroy", destructions, frozenset())):
-            # what is refused is tried again by its team, in the same order
+            # the team repeats a rejected step, in the same order
             for role in (*order, *order, *order):
                 if (role in state) is not (verb == "deploy"):
                     state = tried[state, verb, role]
@@ -167,7 +167,7 @@ def test_every_order_works_or_is_refused_by_name(repositories: Repositories) -> 
 
 @pytest.fixture
 def parts(cloud: Cloud, unique_stack: str, tmp_path: Path) -> Iterator[dict[str, Path]]:
-    """A unit, a stack that adds a store and a registry to it, and one that imports these and a registry of the unit's own stack."""
+    """A unit, a stack that adds a store and a registry to it, and one that imports these and a registry of the unit's stack."""
     name, lock = unique_stack.lower(), tmp_path / "features.lock.json"
     features = (Feature("on_hand", "long", "units on hand"),)
     group = FeatureGroup(
@@ -204,7 +204,7 @@ def parts(cloud: Cloud, unique_stack: str, tmp_path: Path) -> Iterator[dict[str,
 def test_cloudformation_keeps_what_another_stack_imports(
     cloud: Cloud, parts: dict[str, Path], unique_stack: str
 ) -> None:
-    """Not the unit's stack alone: a stock deletion of one with a store and a registry changes nothing and names the importer."""
+    """Applies to stacks with a store and a registry too: a stock deletion changes nothing and names the importer."""
     client = cloud.client("cloudformation")
     for folder in parts.values():
         deployer.deploy(cloud, folder)
@@ -265,7 +265,7 @@ STORE = "/mlops-unit/demand/1/production/features/data_bucket"
     ],
 )
 def test_what_a_missing_unit_lacks_is_named(published: list[str], fix: str) -> None:
-    """The unit itself, a value that an older owner does not publish, or the same profile and rules."""
+    """Covers a missing unit, a value that an older owner does not publish, and other profiles or rules."""
     found = {"Parameters": [{"Name": f"/mlops-unit/demand/1/{name}", "Value": "x"} for name in published]}
     ssm = _stub("ssm", ("get_parameters", {"InvalidParameters": [KEY]}), ("get_parameters_by_path", found))
     assert missing_imports(ssm, {"Second": _reads(KEY, "/cdk-bootstrap/hnb659fds/version")}) == (
@@ -275,7 +275,7 @@ def test_what_a_missing_unit_lacks_is_named(published: list[str], fix: str) -> N
 
 
 def test_stores_and_registries_are_named_too() -> None:
-    """By their unit; what another stack of the same deployment defines is not missing."""
+    """Named with their unit; resources of another stack in the same deployment are not missing."""
     registry = "/mlops/demand/registry/demand-forecast"
     ssm = _stub("ssm", ("get_parameters", {"InvalidParameters": [STORE, registry]}))
     owner = {"Resources": {"Key": {"Type": "AWS::SSM::Parameter", "Properties": {"Name": KEY}}}}
@@ -291,7 +291,7 @@ def test_stores_and_registries_are_named_too() -> None:
 
 
 def test_what_may_not_be_read_refuses_nothing() -> None:
-    """It is a note, or a profile less to name; stacks that import nothing are not asked for."""
+    """Prints a note, or omits the profile; stacks without imports are not checked."""
     listed = _stub(
         "ssm", ("get_parameters", {"InvalidParameters": [KEY]}), ("get_parameters_by_path", "AccessDeniedException")
     )
@@ -305,7 +305,7 @@ def test_what_may_not_be_read_refuses_nothing() -> None:
 
 
 def test_importers_of_stores_and_registries_go_first() -> None:
-    """In the order of the deletion: one that goes before needs no sentence."""
+    """Follows the order of deletion: importers deleted first need no message."""
     stack = {"CreationTime": 0, "StackStatus": "CREATE_COMPLETE"}
     reads = {
         name: [{"ParameterKey": "P", "ParameterValue": value}] for name, value in (("Fourth", KEY), ("Third", STORE))
@@ -329,7 +329,7 @@ def test_importers_of_stores_and_registries_go_first() -> None:
 
 
 def test_stacks_of_one_app_need_their_order(on_cloud: Run, unique_stack: str, tmp_path: Path) -> None:
-    """A stack that is deployed before the one that it imports from: the fix is named, and nothing is created."""
+    """A stack deployed before its owner gets the fix, and nothing is created."""
     unit = unique_stack.lower()
     name = f"/mlops-unit/{unit}/1/production/owner"
     parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Name": name, "Type": "String", "Value": "ann"}}

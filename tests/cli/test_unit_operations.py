@@ -1,7 +1,4 @@
-"""Pausing and resuming a unit by command.
-
-Going back by command. What the real Deploy machine does with the request is tested with the rollout.
-"""
+"""Pausing and resuming a unit, and rolling back, with the command; rollout tests cover the real Deploy machine."""
 
 import json
 import subprocess
@@ -20,7 +17,7 @@ ROOT = "arn:aws:iam::000000000000:root"
 
 
 def test_a_unit_is_paused_and_resumed_on_the_record(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """Each once; asking again says who did it, and changes nothing."""
+    """Each is recorded once; repeating it prints the user and changes nothing."""
     name = deployed.name
 
     paused = on_cloud("pause", name, "--reason", " stocktaking ")
@@ -46,7 +43,7 @@ def test_a_unit_is_paused_and_resumed_on_the_record(on_cloud: Run, deployed: Dep
 
 
 def test_the_time_is_the_clouds(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """A laptop's clock says nothing about when it was."""
+    """The local clock is irrelevant."""
     deployed.cloud.clock_jump(by=timedelta(days=2))
 
     on_cloud("pause", deployed.name, "--reason", "x")
@@ -57,7 +54,7 @@ def test_the_time_is_the_clouds(on_cloud: Run, deployed: DeployedUnit) -> None:
 
 
 def test_fails_without_a_reason(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """Whoever reads the record will ask; nothing is written."""
+    """The record needs a reason; nothing is written."""
     missing = on_cloud("pause", deployed.name)
     blank = on_cloud("pause", deployed.name, "--reason", " ")
 
@@ -69,7 +66,7 @@ def test_fails_without_a_reason(on_cloud: Run, deployed: DeployedUnit) -> None:
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "rollback"])
 def test_fails_on_a_reason_that_no_record_should_hold(verb: str, mlops: Run) -> None:
-    """A record is read by people; nobody is asked for anything."""
+    """Records are read by people; there is no prompt."""
     result = mlops(verb, "demand", "--reason", "x" * 501)
 
     assert result.returncode == 1
@@ -77,7 +74,7 @@ def test_fails_on_a_reason_that_no_record_should_hold(verb: str, mlops: Run) -> 
 
 
 def test_fails_on_a_unit_that_is_not_there(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """Those that are there are named."""
+    """The error lists existing units."""
     result = on_cloud("pause", "nobody", "--reason", "x")
 
     assert result.returncode == 1
@@ -86,7 +83,7 @@ def test_fails_on_a_unit_that_is_not_there(on_cloud: Run, deployed: DeployedUnit
 
 
 def _serving_machine(deployed: DeployedUnit, version: int) -> None:
-    """Let the unit's machine be one that makes a version live, whatever is asked."""
+    """Replace the unit's machine by one that always makes a version live."""
     table = f"{deployed.name}-rollout"
     arguments = {
         "TableName": table,
@@ -112,7 +109,7 @@ def _inputs(deployed: DeployedUnit) -> list[dict[str, str]]:
 
 
 def test_the_machine_is_asked_and_followed(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """With who asks and why; the exit code says that the version serves."""
+    """The request has caller and reason; the exit code reports that the version serves."""
     deployed.serve(2)
     _serving_machine(deployed, 1)
 
@@ -136,7 +133,7 @@ def test_the_machine_is_asked_and_followed(on_cloud: Run, deployed: DeployedUnit
 
 
 def test_fails_when_something_else_serves(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """The execution succeeded, but the version before still does not serve."""
+    """The execution succeeded, but the previous version does not serve."""
     deployed.serve(2)
 
     result = on_cloud("rollback", deployed.endpoint, "--reason", "errors")
@@ -147,7 +144,7 @@ def test_fails_when_something_else_serves(on_cloud: Run, deployed: DeployedUnit)
 
 
 def test_fails_when_no_model_serves(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """One line that says so; nothing is started."""
+    """Prints one line and starts nothing."""
     result = on_cloud("rollback", deployed.endpoint, "--reason", "errors")
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -159,7 +156,7 @@ def test_fails_when_no_model_serves(on_cloud: Run, deployed: DeployedUnit) -> No
 
 
 def test_fails_on_what_is_no_version(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """Nothing is started either."""
+    """Starts nothing."""
     deployed.serve(2)
 
     result = on_cloud("rollback", deployed.endpoint, "--to", "latest", "--reason", "errors")
@@ -173,7 +170,7 @@ def test_fails_on_what_is_no_version(on_cloud: Run, deployed: DeployedUnit) -> N
 
 
 def test_fails_on_an_endpoint_that_is_not_there(on_cloud: Run, deployed: DeployedUnit) -> None:
-    """Those that are there are named."""
+    """The error lists existing endpoints."""
     result = on_cloud("rollback", f"{deployed.name}-pricing", "--reason", "errors")
 
     assert result.returncode == 1

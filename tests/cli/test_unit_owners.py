@@ -1,4 +1,4 @@
-"""A stack that would define a unit that another one owns: refused by plan and deploy before anything is created."""
+"""A stack that defines a unit owned by another stack: plan and deploy reject it before anything is created."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def _assembly(folder: Path, templates: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def answering() -> Callable[..., list[OwnedUnit]]:
-    """Ask for owners where CloudFormation answers this for each unit."""
+    """Return the owners for a given response of CloudFormation per unit."""
 
     def run(templates: dict[str, Any], *answers: dict[str, str] | str) -> list[OwnedUnit]:
         client = boto3.client("cloudformation", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
@@ -66,7 +66,7 @@ def answering() -> Callable[..., list[OwnedUnit]]:
 
 
 def test_a_unit_of_another_stack_is_named_with_its_owner(answering: Callable[..., list[OwnedUnit]]) -> None:
-    """And with the import; its own parameters need no sentence of their own."""
+    """The message has the import; conflicting parameters are not listed separately."""
     (found,) = answering({"Second": _unit("demand")}, {"StackName": "Owner"})
     assert found.text == (
         "stack Second defines business unit 'demand', which stack Owner owns: import it with "
@@ -89,26 +89,26 @@ def test_a_unit_of_another_stack_is_named_with_its_owner(answering: Callable[...
     ],
 )
 def test_what_nobody_else_owns_is_none(answering: Callable[..., list[OwnedUnit]], answer: Any) -> None:
-    """The stack itself, what is deleted, no stack at all; whoever may not ask is told by CloudFormation."""
+    """Covers the stack itself, deletions and no stack; without permissions CloudFormation reports it later."""
     assert answering({"Second": _unit("demand")}, answer) == []
 
 
 def test_two_stacks_of_one_app_cannot_define_a_unit(answering: Callable[..., list[OwnedUnit]]) -> None:
-    """The first of them owns it, before any is deployed."""
+    """The first of them owns it before any is deployed."""
     templates = {"First": _unit("demand"), "Second": _unit("demand")}
     (found,) = answering(templates, "ValidationError", "ValidationError")
     assert (found.stack, found.owner) == ("Second", "First")
 
 
 def test_only_units_are_asked_for(answering: Callable[..., list[OwnedUnit]]) -> None:
-    """Not by names that are only known at deployment, nor other entries."""
+    """Skips names known at deployment, and other entries."""
     names = [{"Fn::Sub": "/mlops/${Name}/unit"}, "/mlops/demand/features", "/mlops/demand/registry/unit"]
     resources = {f"P{index}": _parameter(name) for index, name in enumerate(names)}
     assert answering({"Second": {"Resources": {**resources, "T": {"Type": "AWS::SNS::Topic"}}}}) == []
 
 
 def test_plan_and_deploy_name_the_owner(on_cloud: Run, cloud: Cloud, unique_stack: str, tmp_path: Path) -> None:
-    """Neither begins a deployment; other names that exist are still named, and the owner itself is deployed again."""
+    """Neither starts a deployment; other existing names are still listed, and the owner itself deploys again."""
     unit, second = unique_stack.lower(), f"{unique_stack}Second"
     owner = _assembly(tmp_path / "owner", {unique_stack: _unit(unit)})
     other = _assembly(tmp_path / "second", {second: _unit(unit)})

@@ -1,4 +1,4 @@
-"""``mlops verify`` on an embedded cloud of its own: whole, refused, interrupted, killed, cut off; nothing is ever left."""
+"""``mlops verify`` on its own embedded cloud: complete, rejected, interrupted, killed, disconnected; nothing is ever left."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.cloud
 NAMES = names("000000000000", "us-east-1")
 DRIVER = Path(__file__).with_name("verify_driver.py")
 POINTS = 20
-# calls of a whole run that change something, from the lock to its release
+# mutating calls of a complete run, from the lock to its release
 CHANGES = 79
 QUOTA = "ml.m5.large for endpoint usage"
 
 
 class Ground:
-    """The cloud, an image in its registry, the synthesized unit, and what there was before anything was verified."""
+    """The cloud, an image in its registry, the synthesized unit, and the inventory before any verification."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         self.cloud, self.folder, self.assembly = cloud, folder, folder / "assembly"
@@ -53,11 +53,11 @@ class Ground:
 
     @property
     def image(self) -> str:
-        """The serving image."""
+        """Return the serving image."""
         return f"mlops-runtime@{self.digest}"
 
     def inventory(self) -> dict[str, list[str]]:
-        """Everything that there is, service by service, whoever made it."""
+        """Return all existing resources, by service."""
         client = self._client
         stacks = client("cloudformation").describe_stacks()["Stacks"]
         keys = [row["KeyId"] for row in client("kms").list_keys()["Keys"]]
@@ -95,14 +95,14 @@ class Ground:
         return found
 
     def holds_nothing_new(self) -> None:
-        """Hold the cloud to what there was before."""
+        """Assert that the cloud equals the inventory."""
         found = self.inventory()
         assert {kind: sorted(set(found[kind]) - set(self.before[kind])) for kind in found} == {
             kind: [] for kind in found
         }
 
     def start(self, mode: str, number: int, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command in a process that is killed or cut off at a call."""
+        """Start the command in a process that is killed or disconnected at a call."""
         command = [sys.executable, str(DRIVER), str(self.assembly), mode, str(number), "verify", *arguments]
         environment = {**os.environ, "COLUMNS": "300"}
         given = {
@@ -121,11 +121,11 @@ class Ground:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def whole(self) -> tuple[str, ...]:
-        """Arguments of a whole run."""
+        """Return the arguments of a complete run."""
         return ("--image", self.image, "--max-usd", "50")
 
     def tell(self, address: str, body: object) -> None:
-        """POST to an address of the embedded cloud's own."""
+        """POST to the embedded cloud's own API."""
         self.cloud.call(f"/_mlops/{address}", body)
 
     def _push(self) -> str:
@@ -144,7 +144,7 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A cloud of its own, so that what is left can be seen."""
+    """A separate cloud, so that remaining resources are visible."""
     folder = tmp_path_factory.mktemp("verify")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -168,7 +168,7 @@ def verify(
 
 
 def policy(*, without: str = "") -> dict[str, Any]:
-    """The policy of a narrow role, as the page has it."""
+    """Return the policy of a narrow role, as on the page."""
     page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text()
     (text,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     found: dict[str, Any] = json.loads(text)
@@ -186,7 +186,7 @@ def narrow(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the verb with the rights of a policy: ``narrow(policy(), "--free")``."""
+    """Run the verb with the permissions of a policy: ``narrow(policy(), "--free")``."""
     del verify  # for its folder and its assembly
 
     def run(document: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -215,7 +215,7 @@ def narrow(
 
 
 def report(folder: Path) -> SignedReport:
-    """The one report of a folder."""
+    """Return the only report of a folder."""
     (path,) = folder.glob("mlops-verify-*.json")
     return from_json(SignedReport, path.read_text())
 
@@ -223,7 +223,7 @@ def report(folder: Path) -> SignedReport:
 def test_a_whole_run_shows_what_it_can_and_leaves_nothing(
     ground: Ground, verify: Callable[..., Any], narrow: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Deployed, approved, served, promoted, rolled back, deleted, with the page's narrow role; signed and checked without one."""
+    """Deploys, approves, serves, promotes, rolls back and deletes in the page's narrow role; the report is signed."""
     ended = narrow(policy(), *ground.whole())
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -254,7 +254,7 @@ def test_a_whole_run_shows_what_it_can_and_leaves_nothing(
 
 
 def test_a_role_without_a_right_fails_by_its_name(ground: Ground, narrow: Callable[..., Any], tmp_path: Path) -> None:
-    """The report names the action; what stands on the failed step is skipped, and everything is removed."""
+    """The report has the action; dependent steps are skipped, and everything is removed."""
     ended = narrow(policy(without="ecr:BatchGetImage"), *ground.whole())
 
     assert ended.returncode == 3
@@ -268,7 +268,7 @@ def test_a_role_without_a_right_fails_by_its_name(ground: Ground, narrow: Callab
 def test_the_digest_of_a_new_project_serves_on_the_embedded_cloud(
     ground: Ground, verify: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The 64 zeros of ``cdk.json`` need no push: the run passes the look at the registry and ends where its budget does."""
+    """The 64 zeros of ``cdk.json`` need no push: the run passes the registry check and ends with its budget."""
     from mlops_runtime.verify import run
 
     zeros = "sha256:" + "0" * 64
@@ -286,7 +286,7 @@ def test_the_digest_of_a_new_project_serves_on_the_embedded_cloud(
 
 
 def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], tmp_path: Path) -> None:
-    """What needs a deployment is skipped, with the reason; nothing is paid."""
+    """Steps that need a deployment are skipped with the reason; nothing costs money."""
     ended = verify("--free", "--json")
 
     assert ended.returncode == 0, ended.stderr
@@ -337,7 +337,7 @@ def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], 
 def test_what_cannot_be_verified_is_refused_in_one_line(
     ground: Ground, verify: Callable[..., Any], tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    """With the fix; that nothing is made is looked at below."""
+    """Prints the fix; the next test shows that nothing is created."""
     ended = verify(*(argument.replace("IMAGE", ground.image) for argument in arguments))
 
     assert ended.returncode == 1
@@ -347,7 +347,7 @@ def test_what_cannot_be_verified_is_refused_in_one_line(
 
 
 def test_nothing_that_was_refused_has_made_anything(ground: Ground) -> None:
-    """None of the tests above, looked at once."""
+    """Checks once after the tests above."""
     ground.holds_nothing_new()
 
 
@@ -372,7 +372,7 @@ def test_nothing_that_was_refused_has_made_anything(ground: Ground) -> None:
 def test_a_region_that_cannot_hold_the_unit_is_refused(
     ground: Ground, verify: Callable[..., Any], address: str, body: object, clear: object, words: str
 ) -> None:
-    """Before anything is deployed."""
+    """Fails before anything is deployed."""
     ground.tell(address, body)
     try:
         ended = verify(*ground.whole())
@@ -388,7 +388,7 @@ def test_a_region_that_cannot_hold_the_unit_is_refused(
 def test_a_budget_that_ends_in_the_middle_stops_and_tears_down(
     ground: Ground, verify: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next step is not begun; the report says why."""
+    """The next step does not start; the report has the reason."""
     from mlops_runtime.verify import run
 
     monkeypatch.setattr(run, "estimate", lambda *_: 0.2)
@@ -405,7 +405,7 @@ def test_a_budget_that_ends_in_the_middle_stops_and_tears_down(
 def test_a_second_run_is_refused_and_an_interrupted_one_removes_what_it_made(
     ground: Ground, verify: Callable[..., Any]
 ) -> None:
-    """A run that works cannot be cleaned away either; SIGTERM is met as Ctrl-C is."""
+    """A working run cannot be cleaned up either; SIGTERM works like Ctrl-C."""
     first = ground.start("none", 0, *ground.whole())
     cloudformation = ground.cloud.client("cloudformation")
     deadline = time.monotonic() + 120
@@ -426,7 +426,7 @@ def test_a_second_run_is_refused_and_an_interrupted_one_removes_what_it_made(
 
 
 def test_credentials_that_expire_leave_one_command(ground: Ground) -> None:
-    """It names what is left; after it nothing is."""
+    """Prints what is left; the command removes it."""
     ended = ground.run("expire", 25, *ground.whole())
 
     assert ended.returncode == 1
@@ -444,12 +444,12 @@ def test_credentials_that_expire_leave_one_command(ground: Ground) -> None:
 
 
 def killed_at(ground: Ground, point: int, mode: str) -> str:
-    """Kill a run at a call, clean up, and hold the cloud to nothing being left."""
+    """Kill a run at a call, clean up, and assert that nothing is left."""
     ended = ground.run(mode, point, *ground.whole())
     if ended.returncode != -signal.SIGKILL:
         assert ended.returncode == 0, ended.stderr
         return "ended"
-    if point % 2:  # a journal may be lost with the machine: names and tags must do
+    if point % 2:  # the journal may be lost with the machine: names and tags suffice
         shutil.rmtree(ground.folder / ".mlops" / "verify", ignore_errors=True)
         ssm = ground.cloud.client("ssm")
         with contextlib.suppress(ssm.exceptions.ParameterNotFound):
@@ -464,13 +464,13 @@ def killed_at(ground: Ground, point: int, mode: str) -> str:
 
 @pytest.mark.parametrize(("point", "mode"), [(20, "later"), (45, "later")])
 def test_a_killed_run_is_cleaned_up(ground: Ground, point: int, mode: str) -> None:
-    """While the stack is made; while the first model is deployed, and the journal is lost."""
+    """Covers a kill during the stack's creation; and during the first rollout, with the journal lost."""
     assert killed_at(ground, point, mode) == "killed"
 
 
 @pytest.mark.campaign
 def test_a_run_killed_at_twenty_points_leaves_nothing(ground: Ground) -> None:
-    """Seeded: before, after and two seconds after calls that change something."""
+    """Seeded: before, after and two seconds after mutating calls."""
     drawn = random.Random(20)
     points = sorted(drawn.sample(range(1, CHANGES + 1), POINTS))
     outcomes = {point: killed_at(ground, point, drawn.choice(["before", "after", "later"])) for point in points}

@@ -1,8 +1,8 @@
-"""``mlops`` in a process that is killed, or whose credentials expire, at one of its calls that change something.
+"""``mlops`` in a process that is killed, or whose credentials expire, at one of its mutating calls.
 
-``verify_driver.py ASSEMBLY MODE NUMBER ARGUMENT...``: the unit is copied from a folder in place of a synthesis. Modes: ``before``
-and ``after`` kill the process around change ``NUMBER``, ``later`` two seconds after it, ``expire`` answers every call from then on
-as AWS does once a session has ended, ``none`` does nothing.
+``verify_driver.py ASSEMBLY MODE NUMBER ARGUMENT...``: the unit's assembly is copied instead of synthesized. Modes: ``before``
+and ``after`` kill the process around mutating call ``NUMBER``, ``later`` two seconds after it, ``expire`` then answers every call
+as AWS does for an expired session, ``none`` does nothing.
 """
 
 import os
@@ -26,7 +26,7 @@ READS = ("Get", "List", "Describe", "Head", "Simulate", "Validate", "Invoke")
 
 
 def drive(assembly: Path, mode: str, number: int) -> None:
-    """Stand in front of every call."""
+    """Intercept every call."""
     call, made = BaseClient._make_api_call, 0
 
     def kill() -> None:
