@@ -1,4 +1,4 @@
-"""A deployed API with a model behind it: its access log allowed, its models approved, and calls as programs make them."""
+"""A deployed API with a model behind it: access logs, approvals, and calls as client programs make them."""
 
 import http.client
 from datetime import datetime
@@ -17,7 +17,7 @@ PATH = "/v1/models/doubled/predictions"
 
 
 class Answer(NamedTuple):
-    """What a caller got; names of headers in lower case."""
+    """A caller's response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -25,14 +25,14 @@ class Answer(NamedTuple):
 
 
 class ApiDoor:
-    """What the doors of SageMaker and of EKS share; ``outputs`` are those of the stack, ``loop`` its rollouts."""
+    """Common base of the SageMaker and EKS tests; ``outputs`` are those of the stack, ``loop`` its rollouts."""
 
     cloud: Cloud
     outputs: dict[str, str]
     loop: Loop
 
     def allow_logs(self) -> None:
-        """Give the account its role for access logs, as a platform does once a region."""
+        """Set the account's role for access logs, as a platform does once per Region."""
         role = "arn:aws:iam::000000000000:role/api-gateway-logs"
         operations = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}]
         self.cloud.client("apigateway").update_account(patchOperations=operations)
@@ -42,14 +42,14 @@ class ApiDoor:
         return datetime.fromisoformat(self.cloud.clock()["now"])
 
     def approve(self, package: str, error: str | None = None) -> None:
-        """Approve a package, and wait for the end of its rollout: success, or the error that is named."""
+        """Approve a package, and wait for the end of its rollout: success, or the named error."""
         self.loop.wait_idle("DeployMachineArn")
         seen = {each["executionArn"] for each in self.loop.executions("DeployMachineArn")}
         self.loop.approve(package, "a person looked at it")
         self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
 
     def keys(self, role: str) -> Credentials:
-        """Take a role as a caller does."""
+        """Return a caller's credentials after assuming a role."""
         taken = self.cloud.client("sts").assume_role(RoleArn=self.outputs[role], RoleSessionName="caller")
         keys: dict[str, Any] = taken["Credentials"]
         return Credentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
@@ -57,7 +57,7 @@ class ApiDoor:
     def call(
         self, body: bytes, *, path: str = PATH, verb: str = "POST", role: str | None = "ShopRole", **headers: str
     ) -> Answer:
-        """Call the API without an SDK, signed in a role if one is given; names of headers have ``_`` for ``-``."""
+        """Call the API without an SDK, signed by a role if given; header names have ``_`` for ``-``."""
         address = f"{self.cloud.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/live{path}"
         sent = {"content-type": JSON, **{name.replace("_", "-"): value for name, value in headers.items()}}
         if role is not None:

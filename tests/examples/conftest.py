@@ -1,4 +1,4 @@
-"""What the tests of the examples share: the layers that their stacks name are built."""
+"""Builds the layers that the example stacks use."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from mlops_runtime.layers.layer_wheels import build_layers
 
 @pytest.fixture(scope="session", autouse=True)
 def layers() -> None:
-    """Build them as ``cdk.json`` does before each synthesis; what is there stays."""
+    """Build missing layers as ``cdk.json`` does before each synthesis."""
     assert list(build_layers(names=["monitor"])) != []

@@ -1,4 +1,4 @@
-"""Runs the code cells of a notebook in this process, as a notebook would, and keeps what each shows."""
+"""Runs the code cells of a notebook in this process and collects their outputs."""
 
 import ast
 import contextlib
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Notebook:
-    """A notebook of a page.
+    """A notebook of a documentation page.
 
     Args:
         path: The ``.ipynb``.
@@ -21,23 +21,23 @@ class Notebook:
 
     @property
     def cells(self) -> list[dict[str, Any]]:
-        """The code cells."""
+        """Return the code cells."""
         return [cell for cell in self._document["cells"] if cell["cell_type"] == "code"]
 
     def run(self) -> list[list[dict[str, Any]]]:
-        """Execute the code cells one after the other; return the outputs of each."""
+        """Execute the code cells in order; return the outputs of each."""
         names: dict[str, Any] = {"__name__": "__main__"}
         return [_outputs("".join(cell["source"]), names, number) for number, cell in enumerate(self.cells, start=1)]
 
     def write(self, outputs: list[list[dict[str, Any]]]) -> None:
-        """Keep the outputs in the notebook."""
+        """Write the outputs into the notebook."""
         for number, (cell, shown) in enumerate(zip(self.cells, outputs, strict=True), start=1):
             cell["execution_count"], cell["outputs"] = number, shown
         self._path.write_text(json.dumps(self._document, indent=1, ensure_ascii=False) + "\n")
 
 
 def kinds(outputs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return of what kind outputs are: texts differ from run to run."""
+    """Return the kinds of outputs, as their texts differ between runs."""
     return [tuple(sorted(each["data"])) if "data" in each else (each["output_type"],) for each in outputs]
 
 

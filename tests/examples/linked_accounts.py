@@ -1,4 +1,4 @@
-"""Deployed accounts through which a model goes: registered and approved in one, offered to the others."""
+"""Deployed accounts of a promotion chain: a model is registered and approved in one and offered to the others."""
 
 from datetime import datetime
 from typing import Any
@@ -44,18 +44,18 @@ class LinkedAccounts:
         return self.outputs[environment.name.capitalize()][name]
 
     def loop(self, environment: Environment) -> Loop:
-        """Return the loop of a stack that serves, once nothing goes on there."""
+        """Return the loop of a serving stack once it is idle."""
         client = self.cloud.at(environment.account, environment.region).client
         loop = Loop(client=client, outputs=self.outputs[environment.name.capitalize()], unit=self.unit, now=self.now)
         loop.wait_idle("DeployMachineArn")
         return loop
 
     def approve(self, environment: Environment, factor: float, *, image: str = models.DIGEST) -> str:
-        """Register a model as a gate leaves it, approve it as a person does, and return its package.
+        """Register a model as after a passed gate, approve it as a person does, and return its package.
 
         Args:
-            environment: Where it was trained.
-            factor: What it multiplies its rows by.
+            environment: The training environment.
+            factor: The model's factor.
             image: Digest of its image.
         """
         self.number += 1
@@ -85,7 +85,7 @@ class LinkedAccounts:
         return arn
 
     def released(self, environment: Environment, package: str) -> ReleaseRecord | None:
-        """Return the release of a package of an environment, once it is made."""
+        """Wait for the release of an environment's package and return it."""
         s3, bucket = self.client(environment, "s3"), self.output(environment, "ArtifactsBucket")
         for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"releases/{self.group}/").get("Contents", []):
             record = from_json(ReleaseRecord, s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
@@ -94,26 +94,26 @@ class LinkedAccounts:
         return None
 
     def offers(self, environment: Environment) -> list[Offer]:
-        """Return all that was offered to an environment."""
+        """Return all offers to an environment."""
         table = self.output(environment, "PromotionsTable")
         return list(OfferTable(self.client(environment, "dynamodb"), table).offers())
 
     def offer(self, environment: Environment, record: ReleaseRecord) -> Offer | None:
-        """Return what became of a release in an environment that it was offered to; None until it is decided on."""
+        """Return the outcome of a release in a target environment; None until it is decided."""
         found = [each for each in self.offers(environment) if each.record_uri.endswith(f"/{record.binding}.json")]
         return next((each for each in found if each.state != "OFFERED"), None)
 
     def downstream(self, source: Environment) -> DownstreamTable:
-        """Return what an account knows of what its targets serve."""
+        """Return an account's view of the models that its targets serve."""
         return DownstreamTable(self.client(source, "dynamodb"), self.output(source, "AutomationTable"), self.group)
 
     def hear(self, environment: Environment) -> str:
-        """Let a new queue hear the unit's topic of an account, and return its URL."""
+        """Subscribe a new queue to the unit's topic of an account, and return its URL."""
         sqs, sns = self.client(environment, "sqs"), self.client(environment, "sns")
         return subscribe_queue(sqs, sns, self.output(environment, "Topic"), "people")
 
 
 def served(loop: Loop, package: str) -> bool:
-    """Return whether a package is live, and its rollout has ended."""
+    """Return whether a package is live and its rollout has ended."""
     live = loop.live()
     return live is not None and live.model_package_arn == package and loop.lock_owner() is None

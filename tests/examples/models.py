@@ -1,4 +1,4 @@
-"""Models that multiply by a factor: packed as a training packs them, and registered as a retraining does."""
+"""Models that multiply by a factor, packed and registered as by a retraining."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ def archive(factor: float, inputs: tuple[SignatureColumn, ...] = INPUTS) -> tupl
 
 
 def ask_for(loop: Loop, dynamodb: Any, **checks: Any) -> None:
-    """State another spec with some checks changed, as the stack's resource stores it; the next approval goes by it."""
+    """Store a spec with changed checks, as the stack's resource does; the next approval uses it."""
     live, bucket = loop.live(), loop.outputs["ArtifactsBucket"]
     assert live is not None
     stored = loop.s3.get_object(Bucket=bucket, Key=live.spec_uri.removeprefix(f"s3://{bucket}/"))
@@ -64,7 +64,7 @@ def ask_for(loop: Loop, dynamodb: Any, **checks: Any) -> None:
 
 
 def faulty_image(fault: str, amount: str) -> str:
-    """Return the URI of a faulty image, which the embedded cloud runs where its variable for further ones names it."""
+    """Return the URI of a faulty image, which the embedded cloud runs through its variable for additional images."""
     return f"{IMAGE.partition('/')[0]}/{images.repository(fault, amount)}@{DIGEST}"
 
 
@@ -82,12 +82,12 @@ def register(
 
     Args:
         loop: The deployed endpoint.
-        factor: What the model multiplies by.
-        sha256: What the package says that the model's hash is. Default: what it is.
-        folder: Where in the bucket the artefact lies. Default: where the endpoint's role may read.
-        image: What serves it. Default: the unit's own.
+        factor: The model's factor.
+        sha256: The model's hash in the package. Default: its real hash.
+        folder: Folder of the artifact in the bucket. Default: one that the endpoint's role may read.
+        image: Serving image. Default: the unit's own.
         inputs: Its columns. Default: one number.
-        baseline: What its monitor compares with. Default: none that can be read.
+        baseline: Its monitor's baseline. Default: an unreadable one.
     """
     content, model_sha256 = archive(factor, inputs)
     digest, bucket = hashlib.sha256(content).hexdigest(), loop.outputs["ArtifactsBucket"]
@@ -132,7 +132,7 @@ def register(
 
 
 def leftovers(loop: Loop) -> list[str]:
-    """Return what should not be there between two rollouts: versions beyond live and kept, alarms, rehearsals, a lock."""
+    """Return resources that should not exist between two rollouts: excess versions, alarms, rehearsals, a lock."""
     live = loop.live()
     kept = set() if live is None else {live.config, live.previous, *(live.kept or ())}
     configs = {c["EndpointConfigName"] for c in loop.sagemaker.list_endpoint_configs()["EndpointConfigs"]}

@@ -1,4 +1,4 @@
-"""Models of the example units behind our server's own answering, checked by golden requests in process."""
+"""Models of the example units behind our server's code, checked with golden requests in this process."""
 
 import hashlib
 from io import BytesIO
@@ -27,28 +27,28 @@ def trained_model(folder: Path, script: Path, table: pa.Table) -> Any:
 
 
 class Changed:
-    """A model whose answers are changed."""
+    """A model with changed answers."""
 
     def __init__(self, model: Any, change: Any) -> None:
         self.signature, self._model, self._change = model.signature, model, change
 
     def predict(self, rows: Any) -> Any:
-        """Return what the model answers, changed."""
+        """Return the model's answers with the change."""
         return self._change(self._model.predict(rows))
 
 
 class _Platform:
-    """S3 and InvokeEndpoint in process, as boto3 answers."""
+    """S3 and InvokeEndpoint in this process, with the interface of boto3."""
 
     def __init__(self, content: bytes, **endpoints: Any) -> None:
         self._content, self._endpoints = content, endpoints
 
     def get_object(self, **_: Any) -> dict[str, Any]:
-        """Return the set."""
+        """Return the golden set."""
         return {"Body": BytesIO(self._content)}
 
     def invoke_endpoint(self, *, EndpointName: str, Body: Any, ContentType: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
-        """Return what the model answers."""
+        """Return the model's response."""
         try:
             body, kind = answer(self._endpoints[EndpointName], ContentType, None, Body)
         except (PayloadError, NonFiniteError, RuntimeError) as error:
@@ -59,7 +59,7 @@ class _Platform:
 
 
 def verdict(content: bytes, candidate: Any, live: Any = None, **limits: Any) -> dict[str, Any]:
-    """Return what the check says of a candidate, beside a live model if there is one; no time passes."""
+    """Return the check's result for a candidate, compared with a live model if given; without waiting."""
     platform: Any = _Platform(content, new=candidate, live=live)
     caller = GoldenCaller(s3=platform, runtime=platform, bucket="artifacts", timer=lambda: 0.0)
     spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(content).hexdigest(), **limits)

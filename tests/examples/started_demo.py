@@ -1,4 +1,4 @@
-"""The demo as a user starts it, in a checkout whose ``.mlops`` is its own."""
+"""The demo as a user starts it, in a checkout with its own ``.mlops``."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedDemo:
-    """What it printed, its page, and the folder of the embedded cloud that it left running."""
+    """Output, page, and the folder of the embedded cloud that the demo left running."""
 
     ended: subprocess.CompletedProcess[str]
     page: Path
@@ -23,14 +23,14 @@ class StartedDemo:
 
 @contextmanager
 def started_demo(folder: Path, *options: str) -> Iterator[StartedDemo]:
-    """Run the demo once with ``--keep --json``, and end what it leaves running after the block.
+    """Run the demo once with ``--keep --json``, and stop its processes after the block.
 
     Args:
         folder: An empty folder.
         options: Further options.
     """
     for each in ROOT.iterdir():
-        if each.name != ".mlops":  # a developer's own demo may be kept there
+        if each.name != ".mlops":  # a developer's own demo may be there
             (folder / each.name).symlink_to(each)
     page, home = folder / "page.html", folder / ".mlops" / "demo"
     command = [sys.executable, "-m", "mlops_cli", "demo", *options, "--keep", "--json", "--output", str(page)]

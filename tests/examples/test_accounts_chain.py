@@ -1,4 +1,4 @@
-"""The chain of ``examples/accounts.py`` on the embedded cloud with IAM on: one model through three accounts of one organization."""
+"""The chain of ``examples/accounts.py`` on the embedded cloud with IAM enforced: a model goes through three accounts."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ PROBATION = timedelta(hours=6)
 
 
 def test_the_stacks_are_short() -> None:
-    """Three accounts, as the page shows them, in under 60 lines."""
+    """The page's three accounts take less than 60 lines."""
     assert len(shown(Path(examples.accounts.__file__).read_text(), "chain").splitlines()) < 60
 
 
 def test_the_stacks_obey_and_pass_every_check(tmp_path: Path) -> None:
-    """No finding of the packs is left, and every statement for another account asks for the organization."""
+    """The packs have no open finding, and every statement for another account requires the organization."""
     context = {"@aws-cdk/core:validateAgainstDefaultRules": True, "organization": "o-a1b2c3d4e5"}
     app = cdk.App(outdir=str(tmp_path), context=context)
     compose(app)
@@ -60,7 +60,7 @@ def test_the_stacks_obey_and_pass_every_check(tmp_path: Path) -> None:
 
 
 def synthesize(folder: Path, organization: str) -> Path:
-    """Synthesize the example, with outputs by which its stacks are driven."""
+    """Synthesize the example with outputs for the tests."""
     app = cdk.App(outdir=str(folder / "assembly"), context={"organization": organization})
     for stack in compose(app):
         outputs = {
@@ -97,24 +97,24 @@ class Chain(LinkedAccounts):
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         super().__init__(cloud, unit=UNIT, model=MODEL)
-        # an account has an organization from its first call on
+        # accounts are in the organization from their first call
         organization = cloud.client("organizations").describe_organization()["Organization"]["Id"]
         self.outputs |= deployer.deploy(cloud, synthesize(folder, organization))
         self.staging, self.production = self.loop(STAGING), self.loop(PRODUCTION)
 
     def told(self, source: Environment, name: str) -> ServedState | None:
-        """Return what an account knows of what another one serves."""
+        """Return an account's view of the models that another one serves."""
         return next((each for each in self.downstream(source).read().states if each.name == name), None)
 
     def serving(self, source: Environment, name: str) -> ServedState | None:
-        """Return the same, once it serves anything."""
+        """Wait until the other account serves a model, and return the view."""
         found = self.told(source, name)
         return found if found is not None and found.serves is not None else None
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """Deploy all three in a cloud of their own, whose clock they move."""
+    """Deploy all three in their own cloud, whose clock the tests move."""
     folder = tmp_path_factory.mktemp("chain")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0, account_count=4)
     try:
@@ -124,24 +124,24 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 def version(package: str) -> str:
-    """Return how a package is called."""
+    """Return the name of a package."""
     return package.rpartition(":model-package/")[2]
 
 
 def rolled_back(state: ServedState | None) -> tuple[ServedVersion, ...]:
-    """Return what an environment is known to have rolled back."""
+    """Return the versions that an environment is known to have rolled back."""
     return () if state is None else state.rolled_back
 
 
 def verify(chain: Chain, *environments: Environment) -> subprocess.CompletedProcess[str]:
-    """Verify production's chain and those behind it, with the credentials of some accounts."""
+    """Verify production's chain and its sources, with the credentials of some accounts."""
     profiles = [option for each in environments for option in ("--source-profile", f"mlops-{each.account}")]
     asked = ["audit", "verify", f"{GROUP}.promotions", "--profile", f"mlops-{PRODUCTION.account}", "--follow", "--json"]
     return call_command(*asked, *profiles, MLOPS_LOCAL_HOME=str(chain.cloud.home), AWS_REGION=PRODUCTION.region)
 
 
 def hops_are_verified(chain: Chain) -> None:
-    """From production to where the model was approved: each record names that of the account before it."""
+    """From production back to the approval: each record names the previous account's record."""
     whole, partly = verify(chain, BUILD, STAGING), verify(chain, STAGING)
 
     assert whole.returncode == 0, whole.stdout
@@ -164,7 +164,7 @@ def test_production_serves_what_build_approved_and_staging_served(chain: Chain, 
     assert (staged.state, "approved there by" in staged.reason) == ("APPROVED", True), staged
     assert wait_for(lambda: served(chain.staging, staged.package), seconds=180.0)
     assert chain.staging.invoke([{"x": 2.0}], "staging")[0].predictions[0] == pytest.approx(6.0)
-    # it replaced no model, so it has no probation
+    # a first model has no probation
     passed_on = wait_for(lambda: chain.released(STAGING, staged.package))
     produced = wait_for(lambda: chain.offer(PRODUCTION, passed_on))
     assert produced.state == "REGISTERED", produced
@@ -183,7 +183,7 @@ def test_production_serves_what_build_approved_and_staging_served(chain: Chain, 
 
 @pytest.mark.cloud
 def test_build_and_staging_know_what_production_serves(chain: Chain, wait_for: Callable[..., Any]) -> None:
-    """By its hash; each names its own version of it. Staging tells build of production, as an event goes one hop."""
+    """Identified by hash; each names its own version. Staging reports production's state to build, one event per hop."""
     live = chain.production.live()
     assert live is not None
     in_staging = wait_for(lambda: chain.serving(STAGING, "production"))
@@ -198,7 +198,7 @@ def test_build_and_staging_know_what_production_serves(chain: Chain, wait_for: C
 
 @pytest.mark.cloud
 def test_the_next_model_is_released_when_its_probation_is_over(chain: Chain, wait_for: Callable[..., Any]) -> None:
-    """By canary in staging, held there through its probation, then by canary in production."""
+    """Rolled out by canary in staging, kept there until its probation ends, then by canary in production."""
     in_build = chain.approve(BUILD, 5.0)
     built = wait_for(lambda: chain.released(BUILD, in_build))
     with chain.staging.traffic([{"x": 2.0}], "staging-canary"):
@@ -224,7 +224,7 @@ def test_the_next_model_is_released_when_its_probation_is_over(chain: Chain, wai
 
 @pytest.mark.cloud
 def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for: Callable[..., Any]) -> None:
-    """Rolled back during its probation: the schedule asks again, finds the model before it, and releases nothing new."""
+    """After a rollback during its probation, the scheduled check finds the previous model and releases nothing new."""
     staging, before = chain.staging, chain.staging.live()
     in_build = chain.approve(BUILD, 7.0)
     built = wait_for(lambda: chain.released(BUILD, in_build))
@@ -251,7 +251,7 @@ def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for
 
 @pytest.mark.cloud
 def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: Callable[..., Any]) -> None:
-    """Staging and build name the version that production rolled back, and the champion is the one that serves again."""
+    """Staging and build name the version that production rolled back; the champion is the serving one again."""
     production = chain.production
     before = production.live()
     assert before is not None
@@ -275,7 +275,7 @@ def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: C
 
 
 def fire(chain: Chain) -> None:
-    """Let production's monitor report drift of its feature, and its alarm fire."""
+    """Report drift of a feature in production's monitor, and let its alarm fire."""
     outputs, now = chain.outputs["Production"], chain.now()
     drifted = FeatureDrift(name="x", psi=0.9, p_value=0.0, drifted=True, persistent=True)
     report = MonitorReport(
@@ -323,7 +323,7 @@ def publish(chain: Chain, factor: float) -> pd.DataFrame:
 def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
     chain: Chain, wait_for: Callable[..., Any]
 ) -> None:
-    """Asked once along the chain; the candidate is measured against what production serves, not what build approved last."""
+    """Requested once along the chain; the candidate is compared with production's model, not with build's last approval."""
     holdout = publish(chain, 9.0)
     fire(chain)
     machines, machine = chain.client(BUILD, "stepfunctions"), chain.outputs["Build"]["RetrainMachineArn"]

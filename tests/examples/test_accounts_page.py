@@ -1,4 +1,4 @@
-"""The page of the demo over accounts: side by side, by time, and of a run that stopped early."""
+"""The page of the demo over accounts: columns by account, rows by time, and a run that stopped early."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ EVENTS = [
 
 
 def page(path: Path, accounts: list[Account], events: list[Event]) -> str:
-    """Write a page, and return it."""
+    """Write a page and return it."""
     row = Row(name="start", ok=False, seconds=1.0, detail="port <taken>")
     write_accounts_page(
         path, title="t", ok=False, verdict="Stopped at: start.", note="n", rows=[row], accounts=accounts, events=events
@@ -26,7 +26,7 @@ def page(path: Path, accounts: list[Account], events: list[Event]) -> str:
 
 
 def test_records_are_in_the_order_of_time_each_in_the_column_of_its_account(tmp_path: Path) -> None:
-    """Whatever the order in which the chains were read."""
+    """The order does not depend on that of the chains."""
     text = page(tmp_path / "page.html", ACCOUNTS, EVENTS)
 
     assert text.index("first") < text.index('<span class="word bad-word">rolled back</span>')
@@ -35,7 +35,7 @@ def test_records_are_in_the_order_of_time_each_in_the_column_of_its_account(tmp_
 
 
 def test_a_model_has_one_letter_wherever_it_serves(tmp_path: Path) -> None:
-    """By its hash, in the order in which models come."""
+    """Letters are assigned by hash, in the order of appearance."""
     text = page(tmp_path / "page.html", ACCOUNTS, EVENTS)
 
     assert text.count('<span class="model model-A">model A</span>') == 2
@@ -43,7 +43,7 @@ def test_a_model_has_one_letter_wherever_it_serves(tmp_path: Path) -> None:
 
 
 def test_a_run_that_stopped_early_has_its_steps(tmp_path: Path) -> None:
-    """And no empty columns."""
+    """The page has no empty columns."""
     text = page(tmp_path / "new" / "page.html", [], [])
 
     assert "port &lt;taken&gt;" in text

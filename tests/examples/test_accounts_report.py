@@ -1,4 +1,4 @@
-"""What the demo over accounts says at the end: in words of people, and only what a rollback is as one."""
+"""The closing summary of the demo over accounts: plain sentences, and rollbacks identified correctly."""
 
 import doctest
 from dataclasses import replace
@@ -21,7 +21,7 @@ RECORD = AuditRecord(
 
 
 def test_its_examples_run() -> None:
-    """Those of the docstrings."""
+    """Docstring examples run."""
     result = doctest.testmod(accounts_report)
 
     assert (result.failed, result.attempted) == (0, 3)
@@ -36,5 +36,5 @@ def test_its_examples_run() -> None:
     ],
 )
 def test_a_rollback_serves_a_version_again(record: AuditRecord, is_rollback: bool) -> None:
-    """One that failed has not."""
+    """A failed rollback does not count."""
     assert accounts_report.is_rollback(record) is is_rollback

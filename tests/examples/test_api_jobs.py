@@ -1,4 +1,4 @@
-"""Jobs of an API on the embedded cloud with IAM on: an asynchronous endpoint answers them by a model that a rollout deployed."""
+"""Jobs of an API on the embedded cloud with IAM enforced: a deployed asynchronous endpoint answers them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BODY = b'{"instances": [{"x": 2.0}]}'
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize a unit with an asynchronous endpoint and its API, a caller who may ask, and one who may not."""
+    """Synthesize a unit with an asynchronous endpoint and its API, a permitted caller and another one."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Door")
     unit = BusinessUnit(stack, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
@@ -90,7 +90,7 @@ class Door(ApiDoor):
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """Deploy the stack, and let its first model serve; the last test of this file takes the endpoint away."""
+    """Deploy the stack and its first model; the last test of this file deletes the endpoint."""
     folder = tmp_path_factory.mktemp("jobs")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -120,7 +120,7 @@ def ended(door: Door, job: str, wait_for: Callable[..., Any]) -> Answer:
 
 
 def test_a_job_is_answered_by_the_model(door: Door, wait_for: Callable[..., Any]) -> None:
-    """Its request is encrypted with the unit's key, under the gateway's id; its answer is the model's."""
+    """The request is encrypted with the unit's key, under the gateway's id; the result is the model's."""
     job = submit(door)
     answer = ended(door, job, wait_for)
 
@@ -132,7 +132,7 @@ def test_a_job_is_answered_by_the_model(door: Door, wait_for: Callable[..., Any]
 
 
 def test_a_job_may_be_larger_than_a_prediction(door: Door, wait_for: Callable[..., Any]) -> None:
-    """Than what the firewall reads, up to what API Gateway takes; 11 MB are refused by name."""
+    """It may exceed the firewall's inspection limit, up to API Gateway's limit; 11 MB are rejected by name."""
     job = submit(door, BODY + b" " * 200 * 1024)
     assert ended(door, job, wait_for).status == 200
 
@@ -143,7 +143,7 @@ def test_a_job_may_be_larger_than_a_prediction(door: Door, wait_for: Callable[..
 
 
 def test_a_caller_cannot_name_the_object_of_a_job(door: Door) -> None:
-    """It may choose the id of the request alone."""
+    """Callers choose only the request's id."""
     chosen = "01234567-89ab-cdef-0123-456789abcdef"
     jobs = {submit(door, x_amzn_requestid=chosen) for _ in range(2)}
 
@@ -152,7 +152,7 @@ def test_a_caller_cannot_name_the_object_of_a_job(door: Door) -> None:
 
 
 def test_a_failed_job_says_so(door: Door, wait_for: Callable[..., Any]) -> None:
-    """The schema allows the row, the model does not; what SageMaker says of it is not for callers."""
+    """The row satisfies the schema but not the model; SageMaker's message is not shown to callers."""
     answer = ended(door, submit(door, b'{"instances": [[1e300]]}'), wait_for)
 
     assert (answer.status, json.loads(answer.body)["title"]) == (502, "job_failed")
@@ -162,7 +162,7 @@ def test_a_failed_job_says_so(door: Door, wait_for: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("case", ["a text", "no JSON", "too many rows"])
 def test_a_body_is_held_to_the_promise(case: str, door: Door) -> None:
-    """As for predictions."""
+    """The schema applies as for predictions."""
     answer = door.call(REFUSED[case], path=JOBS)
 
     assert (answer.status, json.loads(answer.body)["title"]) == (400, "invalid_request")
@@ -176,7 +176,7 @@ def test_a_body_is_held_to_the_promise(case: str, door: Door) -> None:
     ],
 )  # fmt: skip
 def test_an_id_is_not_a_path_into_the_bucket(job: str, status: int, door: Door) -> None:
-    """What could not be an id is not found; one that could be may still run."""
+    """An impossible id is not found; a possible but unknown one may still run."""
     answer = read(door, job)
 
     assert answer.status == status
@@ -186,7 +186,7 @@ def test_an_id_is_not_a_path_into_the_bucket(job: str, status: int, door: Door) 
 
 
 def test_only_granted_callers_have_jobs(door: Door) -> None:
-    """For both methods."""
+    """Covers both methods."""
     job = submit(door)
     for role in (None, "OtherRole"):
         assert door.call(BODY, path=JOBS, role=role).status == 403
@@ -194,7 +194,7 @@ def test_only_granted_callers_have_jobs(door: Door) -> None:
 
 
 def test_a_job_of_an_endpoint_that_is_gone_fails(door: Door, wait_for: Callable[..., Any]) -> None:
-    """It is taken, since S3 takes it, and does not wait for ever."""
+    """S3 accepts the request, and the job fails instead of waiting forever."""
     sagemaker, name = door.cloud.client("sagemaker"), door.outputs["EndpointName"]
     sagemaker.delete_endpoint(EndpointName=name)
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
@@ -206,7 +206,7 @@ def test_a_job_of_an_endpoint_that_is_gone_fails(door: Door, wait_for: Callable[
 
 
 def test_the_roles_of_jobs_have_no_right_that_no_job_used(door: Door) -> None:
-    """But for what Lambda does in its name with log, queue and environment, and listing, without which S3 answers 403."""
+    """Exceptions are Lambda's own use of log, queue and environment, and listing, without which S3 returns 403."""
     roles = [unused_rights(door.cloud, arn) for arn in roles_of(door.cloud, "ApiJobs")]
 
     via = "lambda.us-east-1.amazonaws.com sqs.us-east-1.amazonaws.com"

@@ -1,4 +1,4 @@
-"""Alarms on a feed that looks broken, on the embedded cloud: people are asked, and real drift still retrains."""
+"""Alarms on a seemingly broken feed, on the embedded cloud: people get a question, real drift still retrains."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
 
 
 def _publish(sample: Sample, trained: Any, live: Any) -> None:
-    """Write the report of a monitor whose window had these prices."""
+    """Write a monitor report for a window with these prices."""
     created = "2017-07-01T00:00:00Z"
     baseline = fit_baseline({"price": trained}, types={"price": "number"}, training_set_id="t", created=created)
     features = [found.drift for found in decide(baseline, count_columns({"price": live}, baseline), MonitorSpec())]
@@ -65,7 +65,7 @@ def _publish(sample: Sample, trained: Any, live: Any) -> None:
 
 
 def _fire(sample: Sample) -> tuple[str, str]:
-    """Let the alarm of drift fire; return what the guard decided and why."""
+    """Let the drift alarm fire; return the guard's decision and reason."""
     known, cloudwatch = len(sample.decisions("ExportsTable")), sample.cloud.client("cloudwatch")
     for state in ("OK", "ALARM"):
         cloudwatch.set_alarm_state(AlarmName=sample.outputs["FeaturesAlarm"], StateValue=state, StateReason="test")
@@ -74,7 +74,7 @@ def _fire(sample: Sample) -> tuple[str, str]:
 
 
 def test_an_alarm_on_a_broken_feed_asks_people(sample: Sample) -> None:
-    """Each planted fault is asked about once a day: message, record, no job; the same alarm over real drift retrains."""
+    """Each planted fault is reported once per day: message, record, no job; the same alarm with real drift retrains."""
     table, sqs = sample.outputs["ExportsTable"], sample.cloud.client("sqs")
     url = subscribe_queue(sqs, sample.cloud.client("sns"), sample.outputs["Topic"], "people")
     rows = np.random.default_rng(4).lognormal(1, 0.5, (2, 5000))

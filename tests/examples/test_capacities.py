@@ -1,4 +1,4 @@
-"""Serverless, queued and scaled endpoints on the embedded cloud, under their own permissions: from approval to answer."""
+"""Serverless, asynchronous and scaled endpoints on the embedded cloud, with their own permissions, from approval to answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.cloud
 NAMES = ("rarely", "nightly", "always")
 PROBATION = "pilot-rarely-probation-errors"
 CLOCK_SCALE = 120.0
-# the first after more calls than the machine itself asks the fleet that serves
+# the first one waits for more calls than the machine itself sends to the serving fleet
 TURNS, FAILS = (images.TURNS, "constant/calls/200"), (images.TURNS, f"{images.FAILING}/calls/5")
 
 
@@ -113,7 +113,7 @@ class Pilot:
         self.deploy(arm="ml.c7g.large", is_scaled=True)
 
     def deploy(self, *, arm: str, is_scaled: bool) -> None:
-        """Deploy the stack and let all Deploy machines end."""
+        """Deploy the stack and wait for all Deploy machines."""
         self.number += 1
         golden = self.folder / "golden.jsonl"
         line = {"name": "two", "body": json.dumps({"instances": [{"x": 2.0}]}), "rows": 1, "minimum": 0, "maximum": 100}
@@ -136,7 +136,7 @@ class Pilot:
         )
 
     def approve(self, name: str, factor: float, *, image: str = models.IMAGE) -> None:
-        """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
+        """Register and approve a model that multiplies by ``factor``, and wait for its rollout."""
         loop = self.loops[name]
         package = models.register(loop, factor, image=image)
         seen = self.seen(name)
@@ -144,12 +144,12 @@ class Pilot:
         loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
 
     def seen(self, name: str) -> set[str]:
-        """Executions of an endpoint's Deploy machine so far."""
+        """Return the executions of an endpoint's Deploy machine."""
         return {e["executionArn"] for e in self.loops[name].executions("DeployMachineArn")}
 
     @contextmanager
     def standing(self) -> Iterator[None]:
-        """Let time pass by jumps alone."""
+        """Let time pass in jumps only."""
         self.cloud.clock_scale(1.0)
         try:
             yield
@@ -157,7 +157,7 @@ class Pilot:
             self.cloud.clock_scale(CLOCK_SCALE)
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds."""
+        """Wait for a condition."""
         deadline = time.monotonic() + 120
         while not holds():
             assert time.monotonic() < deadline
@@ -173,14 +173,14 @@ class Pilot:
         self.until(lambda: serving() != ("InService", config))
 
     def until_no_probation(self) -> None:
-        """Wait until the schedule has ended the probation of the serverless endpoint."""
+        """Wait until the schedule has ended the serverless endpoint's probation."""
         self.cloud.clock_jump(by=timedelta(hours=1))
         rule = self.cloud.client("events").describe_rule
         self.until(lambda: rule(Name="pilot-rarely-probation")["State"] == "DISABLED")
         assert PROBATION not in self.loops["rarely"].alarms()
 
     def targets(self, name: str) -> dict[str, tuple[int, int]]:
-        """Bounds of an endpoint's registered variants, by variant."""
+        """Return the scaling bounds of an endpoint's registered variants."""
         found = self.cloud.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
         return {
             target["ResourceId"].rpartition("/")[2]: (target["MinCapacity"], target["MaxCapacity"])
@@ -189,7 +189,7 @@ class Pilot:
         }
 
     def policies(self, name: str) -> set[str]:
-        """Names of an endpoint's scaling policies."""
+        """Return the names of an endpoint's scaling policies."""
         found = self.cloud.client("application-autoscaling").describe_scaling_policies(ServiceNamespace="sagemaker")
         return {
             policy["PolicyName"]
@@ -200,7 +200,7 @@ class Pilot:
 
 @pytest.fixture(scope="module")
 def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
-    """Deploy the stack in an account without any model; the tests of this file go on from each other."""
+    """Deploy the stack in an account without models; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("capacities")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(EXTRA, images.serve_commands([TURNS, FAILS]))
@@ -212,7 +212,7 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
 
 
 def _failing(loop: Loop) -> int:
-    """Ask more often than a container answers that has just started, and return how many calls failed."""
+    """Send more calls than a newly started container answers, and return the number of failures."""
     failed = 0
     for _ in range(15):
         try:
@@ -228,7 +228,7 @@ def _ask(loop: Loop) -> Any:
 
 
 def test_a_serverless_endpoint_is_born_and_takes_a_new_model(pilot: Pilot) -> None:
-    """No network, no key, no guardrails: two approvals, two models, all at once."""
+    """Without network, key and guardrails: two approvals deploy two models, all at once."""
     pilot.approve("rarely", 3.0)
     assert _ask(pilot.loops["rarely"]) == pytest.approx(6.0)
     pilot.approve("rarely", 4.0)
@@ -238,7 +238,7 @@ def test_a_serverless_endpoint_is_born_and_takes_a_new_model(pilot: Pilot) -> No
 
 
 def test_a_serverless_model_that_turns_constant_is_taken_back_before_its_probation_ends(pilot: Pilot) -> None:
-    """Calls turn it and keep it awake, since a container that rested starts anew; the schedule asks golden requests meanwhile."""
+    """Calls trigger the fault and keep the container alive, as a new one starts without it; the schedule sends golden requests."""
     loop = pilot.loops["rarely"]
     pilot.approve("rarely", 4.6, image=models.faulty_image(*TURNS))
     live, seen = loop.live(), pilot.seen("rarely")
@@ -256,9 +256,9 @@ def test_a_serverless_model_that_turns_constant_is_taken_back_before_its_probati
 
 
 def test_a_serverless_model_that_fails_after_its_promotion_is_taken_back(pilot: Pilot) -> None:
-    """Its errors in three periods of five minutes ring the alarm of its probation; alarm and schedule end with the probation.
+    """Errors in three five-minute periods raise the probation's alarm; alarm and schedule end with the probation.
 
-    A model was rolled back for its errors a little before: neither the one before it nor the next one is held to those.
+    A model was rolled back for its errors shortly before: neither its predecessor nor its successor is measured by them.
     """
     loop, cloud = pilot.loops["rarely"], pilot.cloud
     models.ask_for(loop, cloud.client("dynamodb"), golden=None)
@@ -269,8 +269,8 @@ def test_a_serverless_model_that_fails_after_its_promotion_is_taken_back(pilot: 
         assert live.probation_until is not None
         assert loop.alarms()[PROBATION] == "OK"
 
-        with pilot.standing():  # each period has as many calls on any machine
-            # a period counts that begins after the promotion, wherever periods begin
+        with pilot.standing():  # each period has the same number of calls on any machine
+            # only periods that start after the promotion count
             cloud.clock_jump(by=timedelta(minutes=6))
             start = loop.now()
             for minutes in (5, 10, 12):
@@ -288,7 +288,7 @@ def test_a_serverless_model_that_fails_after_its_promotion_is_taken_back(pilot: 
 
 
 def test_a_queue_is_worked_off_for_who_may_use_it(pilot: Pilot, wait_for: Callable[..., Any]) -> None:
-    """A caller with the grant leaves a request and finds the answer, the topic hears of it, and an empty fleet would be woken."""
+    """A permitted caller writes a request and finds the answer, the topic is notified, and an empty fleet would start."""
     pilot.approve("nightly", 5.0)
     outputs = pilot.loops["nightly"].outputs
     keys = pilot.cloud.client("sts").assume_role(RoleArn=outputs["Caller"], RoleSessionName="caller")["Credentials"]
@@ -330,7 +330,7 @@ def test_every_fleet_scales_once_it_serves(pilot: Pilot) -> None:
 
 
 def test_the_type_of_a_scaled_fleet_can_change(pilot: Pilot) -> None:
-    """SageMaker refuses it while the variant is registered: it is taken back, updated, and registered again."""
+    """SageMaker rejects it for a registered variant: it is deregistered, updated and registered again."""
     pilot.deploy(arm="ml.c7g.xlarge", is_scaled=True)
     live: Any = pilot.loops["always"].live()
     config = pilot.loops["always"].sagemaker.describe_endpoint_config(EndpointConfigName=live.config)
@@ -340,7 +340,7 @@ def test_the_type_of_a_scaled_fleet_can_change(pilot: Pilot) -> None:
 
 
 def test_scaling_that_is_no_longer_wanted_is_gone(pilot: Pilot) -> None:
-    """Targets go, and policies and schedules with them; the model still serves."""
+    """Targets are deleted with their policies and schedules; the model keeps serving."""
     pilot.deploy(arm="ml.c7g.xlarge", is_scaled=False)
     assert pilot.targets("always") == {}
     assert pilot.policies("always") == set()

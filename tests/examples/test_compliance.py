@@ -1,4 +1,4 @@
-"""Every rule pack and checker over every example stack, in both profiles."""
+"""All rule packs and checkers on every example stack, in both profiles."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def synthesized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A folder with evidence and templates, and how the run ended."""
+    """Return a folder with evidence and templates, and the result of the run."""
     environment = {k: v for k, v in synthesis_environment().items() if k != "CDK_VALIDATION"}
     folder = tmp_path_factory.mktemp("compliance")
     assert list(build_layers(names=["monitor"])) != []
@@ -26,7 +26,7 @@ def synthesized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproc
 
 
 def test_nothing_is_left_to_ask(synthesized: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    """All packs and CDK's own validation find nothing that is not acknowledged, and no acknowledgement is stale."""
+    """All packs and CDK's validation report nothing unacknowledged and no stale acknowledgement."""
     folder, result = synthesized
 
     assert result.stderr.strip() == ""
@@ -61,7 +61,7 @@ def _left(templates: Sequence[Path], checkers: Sequence[str] = CHECKERS, *, is_c
 def test_checkers_find_nothing_that_is_not_listed(
     synthesized: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    """All five over the stack with most types of resources; four over the one that people and callers of others enter by.
+    """Five checkers on the stack with most resource types; four on the one with entry points for people and other callers.
 
     The fifth is cfn-lint, most of whose rules CDK's own validation applies to every stack in the test above.
     """
@@ -75,7 +75,7 @@ def test_checkers_find_nothing_that_is_not_listed(
 
 @pytest.mark.campaign
 def test_checkers_over_all_templates(synthesized: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    """Every stack in both profiles; the list has no entry that nothing needs."""
+    """Covers every stack in both profiles; the list has no unused entry."""
     templates = sorted(synthesized[0].glob("*/*.template.json"))
 
     assert len(templates) == 18

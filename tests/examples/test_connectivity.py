@@ -1,4 +1,4 @@
-"""What the example stacks run has its network as long as it runs: in their templates, and deployed and destroyed."""
+"""Compute in the example stacks has its network as long as it runs: in templates, and deployed and destroyed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Resources = dict[str, dict[str, Any]]
-DIGEST = "sha256:" + "0" * 64  # this machine's own code
+DIGEST = "sha256:" + "0" * 64  # code specific to this machine
 LEADS = ("AWS::EC2::VPCEndpoint", "AWS::EC2::SubnetRouteTableAssociation")
 RUNS = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::StepFunctions::StateMachine",
         "AWS::Glue::Connection", "AWS::SageMaker::Model")  # fmt: skip
@@ -29,7 +29,7 @@ RUNS = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::StepFu
 
 @pytest.fixture(scope="module")
 def templates(example_stacks: Callable[..., dict[str, Resources]]) -> dict[str, Resources]:
-    """The resources of every example stack: both profiles, on SageMaker and on a cluster, and each stack that is alone."""
+    """Return the resources of every example stack: both profiles, on SageMaker and on a cluster, and each stack alone."""
     production, on_eks = (
         {"profile": "production"},
         {"target": "eks", "stacks": ["DemandForecasting"], "has_service": True},
@@ -50,7 +50,7 @@ def _of(resources: Resources, *kinds: str) -> list[str]:
 
 
 def test_everything_that_runs_depends_on_the_ways_of_its_network(templates: dict[str, Resources]) -> None:
-    """Each function, custom resource, machine and connection: all endpoints and all associations of a made network."""
+    """Each function, custom resource, machine and connection depends on all endpoints and associations of its network."""
     made = {stack: resources for stack, resources in templates.items() if _of(resources, LEADS[0])}
     assert (
         len(made) == 8
@@ -62,14 +62,14 @@ def test_everything_that_runs_depends_on_the_ways_of_its_network(templates: dict
 
 
 def test_nothing_may_be_written_once_a_sweep_has_run(templates: dict[str, Resources]) -> None:
-    """A policy by which a role fills a bucket or registers packages leaves the stack before its sweep, whatever still runs."""
+    """Policies that let roles write to buckets or register packages are deleted before the sweep."""
     found = [pair for resources in templates.values() for pair in writers(resources)]
     assert len(found) > 100
     assert {stack: late for stack, resources in templates.items() if (late := late_writers(resources))} == {}
 
 
 def test_no_custom_resource_waits_for_an_hour(templates: dict[str, Resources]) -> None:
-    """Each has a ServiceTimeout that its function can meet: longer than the function may run, and by two minutes at most."""
+    """ServiceTimeouts exceed the function's timeout, by at most two minutes."""
     for stack, resources in templates.items():
         for name in _of(resources, "Custom", "AWS::CloudFormation::CustomResource"):
             properties = resources[name]["Properties"]
@@ -90,7 +90,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Cloud]:
-    """A cloud of their own: the unit's names are the example's."""
+    """A separate cloud, as the unit has the example's names."""
     running = local_cloud.up(tmp_path_factory.mktemp("cloud"))
     try:
         yield running
@@ -99,7 +99,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Clou
 
 
 def _without(assembly: Path, folder: Path, word: str) -> Path:
-    """Copy the assembly, and let the unit's group no longer depend on what has a word in its id."""
+    """Copy the assembly without the unit group's dependency on resources whose id contains a word."""
     shutil.copytree(assembly, folder)
     path = folder / "FirstEndpoint.template.json"
     template = json.loads(path.read_text())
@@ -114,7 +114,7 @@ def _without(assembly: Path, folder: Path, word: str) -> Path:
 
 
 def _give_up(cloud: local_cloud.Cloud, name: str) -> None:
-    """Delete a stack, and retain what cannot be deleted: custom resources, whose functions nobody hears."""
+    """Delete a stack, and retain custom resources whose functions cannot respond."""
     client = cloud.client("cloudformation")
     stack = client.describe_stacks(StackName=name)["Stacks"][0]["StackId"]
     kept: list[str] = []
@@ -129,7 +129,7 @@ def _give_up(cloud: local_cloud.Cloud, name: str) -> None:
 
 @pytest.mark.cloud
 def test_a_unit_goes_whole_and_comes_again(cloud: local_cloud.Cloud, assembly: Path) -> None:
-    """With objects, old versions and packages in it, so that each sweep needs its services; nothing waits for a timeout."""
+    """It contains objects, old versions and packages, so that each sweep needs its services; nothing times out."""
     for _ in range(2):
         deployer.deploy(cloud, assembly)
         _fill(cloud)
@@ -156,7 +156,7 @@ def test_a_unit_goes_whole_and_comes_again(cloud: local_cloud.Cloud, assembly: P
 def test_a_unit_that_forgets_one_way_fails_at_once(
     cloud: local_cloud.Cloud, assembly: Path, tmp_path: Path, word: str, reason: str, end: str
 ) -> None:
-    """CloudFormation may create what nothing depends on after the custom resources; without S3 none answers the rollback either."""
+    """CloudFormation may create independent resources after the custom resources; without S3 none answers the rollback either."""
     folder = _without(assembly, tmp_path / "out", word)
 
     with pytest.raises(deployer.DeployError) as caught:
@@ -175,7 +175,7 @@ def test_a_unit_that_forgets_one_way_fails_at_once(
 def test_a_creation_that_is_cancelled_leaves_nothing(
     cloud: local_cloud.Cloud, assembly: Path, tmp_path: Path, word: str
 ) -> None:
-    """Something beside it fails while its function works: it is asked to delete by an id that it never answered."""
+    """Another resource fails while the function works: the deletion has an id that it never returned."""
     folder = tmp_path / "out"
     shutil.copytree(assembly, folder)
     path = folder / "FirstEndpoint.template.json"
@@ -208,11 +208,11 @@ def test_a_creation_that_is_cancelled_leaves_nothing(
 def test_a_unit_does_not_go_without_its_endpoints(
     assembly: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """CloudFormation deletes in the first wave what nothing depends on."""
+    """CloudFormation deletes independent resources first."""
     folder = _without(assembly, tmp_path / "out", "VpcSagemakerApi")
     cloud = local_cloud.up(tmp_path_factory.mktemp("cloud"))
     try:
-        deployer.deploy(cloud, folder)  # which needs SageMaker's endpoint for nothing yet
+        deployer.deploy(cloud, folder)  # SageMaker's endpoint is not needed yet
         _fill(cloud)
         with pytest.raises(deployer.DeployError, match=r"no interface endpoint of sagemaker\.api") as caught:
             deployer.destroy(cloud, folder)

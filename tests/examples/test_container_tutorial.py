@@ -1,4 +1,4 @@
-"""The commands of ``docs/tutorial_container.md``, as they are printed there, in a checkout."""
+"""The commands of ``docs/tutorial_container.md``, run as printed in a checkout."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PAGE = ROOT / "docs" / "tutorial_container.md"
 
 
 def commands() -> list[str]:
-    """Return the commands of the section that goes the whole way."""
+    """Return the commands of the complete section."""
     section = PAGE.read_text().partition("## On this machine")[2].partition("\n- ")[0]
     return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
 class Shell:
-    """A checkout's shell, with an embedded cloud of its own."""
+    """A checkout's shell, with its own embedded cloud."""
 
     def __init__(self, folder: Path) -> None:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -36,21 +36,21 @@ class Shell:
         self.file = folder / "sales.parquet"
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the page; its one file lies elsewhere than in the checkout."""
+        """Run a command of the page, with the path of its one file replaced."""
         command = [str(self.file) if word == "sales.parquet" else word for word in shlex.split(line)]
         return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    """The shell, whose cloud ends with the test."""
+    """The shell, whose cloud stops after the test."""
     made = Shell(tmp_path)
     yield made
     made.run("mlops local down --yes")
 
 
 def test_a_container_goes_from_a_server_to_an_endpoint(shell: Shell) -> None:
-    """Eight commands; the last one prints what the model of the example says: twice the price, and 9.9 where promoted."""
+    """Eight commands; the last one prints the example's prediction: twice the price, and 9.9 where promoted."""
     lines = commands()
     assert len(lines) == 8
     for line in lines:
@@ -62,7 +62,7 @@ def test_a_container_goes_from_a_server_to_an_endpoint(shell: Shell) -> None:
 
 
 def test_a_container_that_is_not_declared_is_named_before_it_costs_anything(shell: Shell) -> None:
-    """Without its ``mlops local image add`` the deployment is refused, with the verb."""
+    """Without its ``mlops local image add`` the deployment is rejected, naming the verb."""
     lines = commands()
     assert "local image add" in lines[1]
     assert shell.run(lines[2]).returncode == 0

@@ -1,4 +1,4 @@
-"""A container of others around the whole loop on the embedded cloud: asked through its own server, with IAM on."""
+"""A third-party container in the whole loop on the embedded cloud, invoked through its own server, with IAM enforced."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ ROW = {"price": 7.5, "promoted": 1.0}
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize the example, with a role of one who registers."""
+    """Synthesize the example, with the role of a registrant."""
     app = cdk.App(outdir=str(folder / "assembly"))
     runtime = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
     stack = Vendor(app, "Vendor", runtime=runtime, profile=Profile.DEVELOPMENT)
@@ -76,7 +76,7 @@ def synthesize(folder: Path) -> Path:
 
 
 def synthesize_back(folder: Path) -> Path:
-    """Synthesize the same unit once our server serves again; the vendor's container is named as the one that served before."""
+    """Synthesize the unit with our server again; the vendor's container is named as the former one."""
     app = cdk.App(outdir=str(folder / "assembly"))
     runtime = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
     other = ModelImage.from_ecr(repository_name="other-server", digest=DIGEST)
@@ -132,7 +132,7 @@ def synthesize_back(folder: Path) -> Path:
 
 
 class Deployed:
-    """The deployed stack, and the command as the registrant runs it."""
+    """The deployed stack, and the command in the registrant's role."""
 
     def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
         self.cloud = cloud
@@ -150,7 +150,7 @@ class Deployed:
         return datetime.fromisoformat(self.cloud.clock()["now"])
 
     def register(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """Run the command in the registrant's role; return its exit code and what it answered."""
+        """Run the command in the registrant's role; return exit code and output."""
         sts = self.cloud.client("sts")
         role = self.loop.outputs["RegistrantRole"]
         keys = sts.assume_role(RoleArn=role, RoleSessionName="ann")["Credentials"]
@@ -169,12 +169,12 @@ class Deployed:
         return result.exit_code, json.loads(result.stdout)
 
     def transforms(self) -> list[str]:
-        """Return the statuses of all transform jobs, the newest first."""
+        """Return the statuses of all transform jobs, newest first."""
         found = self.loop.sagemaker.list_transform_jobs(MaxResults=100)["TransformJobSummaries"]
         return [job["TransformJobStatus"] for job in found]
 
     def predicted(self) -> list[float]:
-        """Return what the endpoint answers for a row."""
+        """Return the endpoint's prediction for a row."""
         answer = self.cloud.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=PIPELINE, ContentType="application/json", Body=json.dumps({"instances": [ROW]})
         )
@@ -200,7 +200,7 @@ def _rows(seed: int) -> Any:
 
 
 def model(folder: Path, *, price: float = 2.01, fault: str | None = None) -> str:
-    """Write a model of the vendor's own format beside a signature; return its folder."""
+    """Write a model in the vendor's format beside a signature; return its folder."""
     folder.mkdir()
     (folder / "signature.json").write_text(json.dumps(to_dict(replace(SIGNATURE, passes="values"))))
     weights = {"weights": {"price": price, "promoted": 9.9}}
@@ -210,7 +210,7 @@ def model(folder: Path, *, price: float = 2.01, fault: str | None = None) -> str
 
 @pytest.fixture(scope="module")
 def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Deploy the stack; the tests of this file go on from each other."""
+    """Deploy the stack; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("vendor")
     before = os.environ.get("MLOPS_LOCAL_RUNNERS")
     os.environ["MLOPS_LOCAL_RUNNERS"] = json.dumps({"other-server": {"serve": [str(SERVER)]}})
@@ -227,7 +227,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 
 def test_the_server_keeps_the_contract(tmp_path: Path) -> None:
-    """As ``mlops serving check`` asks it, before it goes anywhere."""
+    """Runs ``mlops serving check`` before any deployment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -250,7 +250,7 @@ def test_the_server_keeps_the_contract(tmp_path: Path) -> None:
 
 
 def test_a_model_of_the_vendors_goes_the_whole_way(vendor: Deployed, tmp_path: Path) -> None:
-    """Registered by a role that may do nothing else, measured through its server, approved by a person, rehearsed and served."""
+    """Registered by a role limited to that, evaluated through its server, approved by a person, rehearsed and served."""
     loop = vendor.loop
     seen = {each["executionArn"] for each in loop.executions("DeployMachineArn")}
     code, found = vendor.register(model(tmp_path / "model"))
@@ -275,12 +275,12 @@ def test_a_model_of_the_vendors_goes_the_whole_way(vendor: Deployed, tmp_path: P
     live = loop.live()
     assert live is not None
     assert (live.flavor, live.image) == ("container", container["Image"])
-    # of the models, only the one that serves is left
+    # only the serving model is left
     assert [each["ModelName"] for each in loop.sagemaker.list_models()["Models"]] == [live.model]
 
 
 def test_a_retrained_candidate_is_compared_with_it(vendor: Deployed) -> None:
-    """Trained by a script of the unit in our image, answered by the vendor's server; the champion's answers are kept."""
+    """Trained by a script of the unit in our image, predicted by the vendor's server; the champion's answers are reused."""
     loop = vendor.loop
     seen = {each["executionArn"] for each in loop.executions("RetrainMachineArn")}
     loop.request_retraining("new prices", "second")
@@ -309,7 +309,7 @@ def test_a_retrained_candidate_is_compared_with_it(vendor: Deployed) -> None:
 def test_a_server_that_cannot_answer_is_one_reason(
     vendor: Deployed, tmp_path: Path, fault: str, outcome: str, reason: str
 ) -> None:
-    """In the record; nothing is registered or left behind, and the old model serves on."""
+    """The record has the reason; nothing is registered or left behind, and the previous model keeps serving."""
     loop, live = vendor.loop, vendor.loop.live()
     packages = loop.newest_package()["ModelPackageArn"]
     code, found = vendor.register(model(tmp_path / "model", fault=fault))
@@ -334,7 +334,7 @@ def test_a_pickle_is_refused_before_anything_is_uploaded(vendor: Deployed, tmp_p
 
 
 def test_the_pipeline_goes_back_to_our_server(vendor: Deployed, tmp_path: Path) -> None:
-    """An ONNX model is compared with the vendor's, which its own server answers for, replaces it and is served by ours."""
+    """An ONNX model is compared with the vendor's, whose own server predicts, replaces it and is served by ours."""
     before = len(vendor.transforms())
     vendor.loop.outputs.update(deployer.deploy(vendor.cloud, synthesize_back(tmp_path))["Vendor"])
     loop = vendor.loop
@@ -345,7 +345,7 @@ def test_the_pipeline_goes_back_to_our_server(vendor: Deployed, tmp_path: Path) 
     assert (code, found.get("outcome")) == (0, "REGISTERED"), found
     metrics = loop.evaluation_of(loop.newest_package()).metrics
     assert metrics["candidate"] < metrics["champion"] < metrics["last_week"]
-    # what the vendor's server answered for this holdout is kept from the days when it served
+    # the vendor server's answers for this holdout are reused
     assert len(vendor.transforms()) == before
     loop.approve(loop.newest_package()["ModelPackageArn"], "ours again")
     ended = loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240)

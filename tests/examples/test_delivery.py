@@ -1,4 +1,4 @@
-"""What a unit tells people reaches them, with the unit's own key and with one that it does not own, and nothing is lost."""
+"""Notifications of a unit reach people, with the unit's own key and with an external one, and none is lost."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -37,12 +37,12 @@ NETWORK = {
 
 
 def notification(reason: str) -> ChatNotification:
-    """Return what chats show."""
+    """Return the message that chats show."""
     return ChatNotification(content=NotificationContent(description=reason, next_steps=("look",)))
 
 
 class Unit(cdk.Stack):
-    """A unit whose topic gets what a monitor found."""
+    """A unit whose topic receives monitor findings."""
 
     def __init__(self, scope: cdk.App, id: str, *, key: str | None) -> None:
         super().__init__(scope, id, env=cdk.Environment(account=ACCOUNT, region=REGION))
@@ -66,7 +66,7 @@ class Unit(cdk.Stack):
 
 
 class DeployedUnit:
-    """The deployed unit, and a queue that hears its topic."""
+    """The deployed unit, and a queue subscribed to its topic."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path, name: str, key: str | None = None) -> None:
         self.cloud, self.name, self.assembly = cloud, name.lower(), folder / name
@@ -97,7 +97,7 @@ class DeployedUnit:
         assert self.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
 
     def read(self, url: str) -> list[str]:
-        """Take the messages of a queue."""
+        """Receive the messages of a queue."""
         sqs = self.cloud.client("sqs")
         found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         for message in found:
@@ -105,14 +105,14 @@ class DeployedUnit:
         return [message["Body"] for message in found]
 
     def lend(self, *statements: Mapping[str, Any]) -> None:
-        """Write the key's policy: the account, and what is given."""
+        """Write the key's policy: the account, and the given statements."""
         policy = json.dumps({"Version": "2012-10-17", "Statement": [ROOT, *statements]})
         self.cloud.client("kms").put_key_policy(KeyId=self.key, PolicyName="default", Policy=policy)
 
 
 @pytest.fixture(scope="module")
 def owned(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[DeployedUnit]:
-    """A unit with a key of its own."""
+    """A unit with its own key."""
     made = DeployedUnit(cloud, tmp_path_factory.mktemp("owned"), "Owned")
     yield made
     deployer.destroy(cloud, made.assembly)
@@ -120,7 +120,7 @@ def owned(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) ->
 
 @pytest.fixture(scope="module")
 def lent(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Iterator[DeployedUnit]:
-    """A unit whose key a platform team owns; its policy lets the account in, as a new key's does."""
+    """A unit with a platform team's key, whose policy admits the account, as a new key's does."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
     made = DeployedUnit(cloud, tmp_path_factory.mktemp("lent"), "Lent", key)
     yield made
@@ -130,12 +130,12 @@ def lent(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> 
 
 @pytest.fixture
 def logged(cloud: local_cloud.Cloud, wait_for: Callable[..., Any]) -> Callable[[str], Any]:
-    """Wait until the embedded cloud has logged a text."""
+    """Wait until the embedded cloud's log contains a text."""
     return lambda text: wait_for(lambda: text in cloud.log_path.read_text())
 
 
 def test_a_report_reaches_people(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
-    """From the bus through the rule and the encrypted topic to a subscriber: EventBridge sends no source keys on that way."""
+    """From the bus through rule and encrypted topic to a subscriber: EventBridge sends no source keys there."""
     owned.report("prices moved")
 
     (message,) = wait_for(lambda: owned.read(owned.queue))
@@ -143,7 +143,7 @@ def test_a_report_reaches_people(owned: DeployedUnit, wait_for: Callable[..., An
 
 
 def test_a_report_reaches_chats(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
-    """The event's notification alone, as JSON, whatever its words are."""
+    """Chats get only the event's notification, as JSON, whatever it contains."""
     owned.read(owned.chats)
     said = 'a column "<price>"\nmoved'
     owned.report(said)
@@ -154,7 +154,7 @@ def test_a_report_reaches_chats(owned: DeployedUnit, wait_for: Callable[..., Any
 
 
 def test_what_the_topic_refuses_is_a_dead_letter(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
-    """The rule's target has the unit's dead letters, which admit the rule by name."""
+    """The rule's target has the unit's dead-letter queue, which admits the rule by name."""
     sns = owned.cloud.client("sns")
     policy = sns.get_topic_attributes(TopicArn=owned.topic)["Attributes"]["Policy"]
     document = json.loads(policy)
@@ -172,7 +172,7 @@ def test_what_the_topic_refuses_is_a_dead_letter(owned: DeployedUnit, wait_for: 
 
 
 def test_what_the_bus_cannot_encrypt_is_a_dead_letter(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
-    """The bus's own dead letters admit the bus by name."""
+    """The bus's own dead-letter queue admits the bus by name."""
     kms_client = owned.cloud.client("kms")
     policy = kms_client.get_key_policy(KeyId=owned.key, PolicyName="default")["Policy"]
     document = json.loads(policy)
@@ -194,7 +194,7 @@ def test_what_the_bus_cannot_encrypt_is_a_dead_letter(owned: DeployedUnit, wait_
 def test_a_key_without_the_statements_loses_a_report_and_the_log_says_why(
     lent: DeployedUnit, logged: Callable[[str], Any]
 ) -> None:
-    """Neither the bus nor its dead letters can encrypt: that is what the warning is about."""
+    """Neither the bus nor its dead-letter queue can encrypt, which the warning describes."""
     lent.lend()
     lent.report("lost")
 
@@ -209,7 +209,7 @@ def test_a_key_without_the_statements_loses_a_report_and_the_log_says_why(
 def test_a_condition_on_what_eventbridge_does_not_send_stops_the_topic(
     lent: DeployedUnit, logged: Callable[[str], Any], key: str
 ) -> None:
-    """The statement that looks safer: the bus sends both keys for itself, and a rule sends neither to an encrypted topic."""
+    """A seemingly safer statement fails: the bus sends both keys for itself, but a rule sends neither to an encrypted topic."""
     value = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": f"arn:aws:events:{REGION}:{ACCOUNT}:*"}[key]
     statements = shared_key_statements(PLACE)
     (events,) = (s for s in statements if s["Sid"] == "Events")
@@ -222,7 +222,7 @@ def test_a_condition_on_what_eventbridge_does_not_send_stops_the_topic(
 
 
 def test_with_the_printed_statements_a_report_reaches_people(lent: DeployedUnit, wait_for: Callable[..., Any]) -> None:
-    """Exactly what the warning prints, added to what the key had."""
+    """The key gets exactly the statements that the warning prints."""
     lent.lend(*shared_key_statements(PLACE))
     lent.report("arrived")
 

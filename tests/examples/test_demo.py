@@ -1,4 +1,4 @@
-"""The main job: the whole loop on real transactions, as a user starts it."""
+"""The demo as a user starts it: the whole loop on real transactions."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from mlops_local import cloud as local_cloud
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.CompletedProcess[str], Path]]:
-    """Run the demo once and return what it printed and its page; what it keeps lies beside the page, in ``.mlops/demo``."""
+    """Run the demo once and return its output and page; kept files are beside the page, in ``.mlops/demo``."""
     with started_demo(tmp_path_factory.mktemp("demo")) as started:
         yield started.ended, started.page
 
 
 @pytest.fixture
 def short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A demo that starts its cloud and goes nowhere."""
+    """A demo that starts its cloud and then does nothing."""
     monkeypatch.setattr(Trip, "deploy", _nothing)
     monkeypatch.setattr(Trip, "ingest", _nothing)
     replay, _ = retail_demo.UNITS["demand_forecasting"]
@@ -47,7 +47,7 @@ def _interrupt(trip: Trip) -> None:
 
 
 def test_a_kept_cloud_runs_on_and_is_looked_at_by_the_commands_that_are_said(short_demo: None, tmp_path: Path) -> None:
-    """Until it is ended by the last of them; a demo that is interrupted leaves nothing running, whatever was asked."""
+    """The last of the printed commands stops it; an interrupted demo leaves nothing running, whatever the options."""
     home, said = tmp_path / "kept", []
 
     retail_demo.run(page=tmp_path / "page.html", say=said.append, keep=home)
@@ -82,7 +82,7 @@ def test_every_step_does_what_it_should(demo: tuple[subprocess.CompletedProcess[
 
 @pytest.mark.demo
 def test_the_page_needs_nothing_from_elsewhere(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    """The page has its plots inside, and links only to its reports and records."""
+    """The page contains its plots, and links only to its reports and records."""
     page = demo[1].read_text()
     links = re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page)
 
@@ -94,7 +94,7 @@ def test_the_page_needs_nothing_from_elsewhere(demo: tuple[subprocess.CompletedP
 
 @pytest.mark.demo
 def test_the_page_opens_in_a_browser(demo: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path) -> None:
-    """Chromium without a network draws it."""
+    """Chromium renders it without a network."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
@@ -115,7 +115,7 @@ def test_the_page_opens_in_a_browser(demo: tuple[subprocess.CompletedProcess[str
 def test_the_console_of_the_kept_demo_is_what_pictures_show(
     demo: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
 ) -> None:
-    """Each is taken of the real page; ``MLOPS_UPDATE_PICTURES=1`` puts them into the documentation."""
+    """Each is a screenshot of the real page; ``MLOPS_UPDATE_PICTURES=1`` writes them into the documentation."""
     chromium, is_kept = shutil.which("chromium"), os.environ.get("MLOPS_UPDATE_PICTURES") == "1"
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")

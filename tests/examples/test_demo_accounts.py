@@ -1,4 +1,4 @@
-"""The demo over accounts, as a user starts it: each of its promises, read again from the accounts that it leaves running."""
+"""The demo over accounts, as a user starts it: each of its claims, verified in the accounts that it leaves running."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ whole = pytest.mark.demo
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedDemo]:
-    """Run it once; its embedded cloud runs on until the last test."""
+    """Run it once; its embedded cloud runs until the last test."""
     with started_demo(tmp_path_factory.mktemp("accounts"), "--accounts") as started:
         yield started
 
 
 def result(demo: StartedDemo) -> dict[str, Any]:
-    """Return what it printed."""
+    """Return its output."""
     return dict(json.loads(demo.ended.stdout))
 
 
 def mlops(demo: StartedDemo, environment: Environment, *arguments: str) -> Any:
-    """Return what the command answers for an account."""
+    """Return the command's output for an account."""
     asked = (*arguments, "--json", "--profile", profile(environment.account))
     ended = call_command(*asked, MLOPS_LOCAL_HOME=str(demo.home))
     assert ended.returncode == 0, ended.stderr
@@ -51,14 +51,14 @@ def mlops(demo: StartedDemo, environment: Environment, *arguments: str) -> Any:
 
 
 def records(demo: StartedDemo, environment: Environment, chain: str, outcome: str) -> list[dict[str, Any]]:
-    """Return an account's audit records of one outcome."""
+    """Return an account's audit records with an outcome."""
     shown = mlops(demo, environment, "audit", "show", chain)["records"]
     return [each for each in shown if each["outcome"] == outcome]
 
 
 @whole
 def test_every_step_does_what_it_should(demo: StartedDemo) -> None:
-    """The exit code is that of the steps."""
+    """The exit code reports failed steps."""
     found = result(demo)
 
     assert [step["detail"] for step in found["steps"] if not step["ok"]] == []
@@ -68,7 +68,7 @@ def test_every_step_does_what_it_should(demo: StartedDemo) -> None:
 
 @whole
 def test_one_model_is_trained_in_build_and_approved_twice_by_other_people(demo: StartedDemo) -> None:
-    """By ann in build, by policy in staging, by ben in production; each version there has the bytes of build's."""
+    """By ann in build, by policy in staging, by ben in production; each version has the bytes of build's."""
     released = mlops(demo, BUILD, "promotions", GROUP)["releases"]
     staged = records(demo, STAGING, f"{GROUP}.promotions", "REGISTERED")
     produced = records(demo, PRODUCTION, f"{GROUP}.promotions", "REGISTERED")
@@ -91,7 +91,7 @@ def test_one_model_is_trained_in_build_and_approved_twice_by_other_people(demo: 
 
 @whole
 def test_the_champion_of_build_is_what_production_serves(demo: StartedDemo) -> None:
-    """Build has no endpoint: its second candidate was measured against the archive that production has."""
+    """Build has no endpoint: its second candidate is compared with production's archive."""
     build = local_cloud.connect(demo.home).at(BUILD.account, BUILD.region).client
     first, second = (
         build("sagemaker").describe_model_package(
@@ -110,7 +110,7 @@ def test_the_champion_of_build_is_what_production_serves(demo: StartedDemo) -> N
 
 @whole
 def test_the_second_model_came_by_canary_and_its_alarm_took_it_back(demo: StartedDemo) -> None:
-    """Two fleets were compared in both accounts; production alone went back, by an alarm and no person."""
+    """Fleets were compared in both accounts; only production rolled back, by an alarm without a person."""
     by_canary = [records(demo, each, GROUP, "PROMOTED")[1] for each in (STAGING, PRODUCTION)]
     back = records(demo, PRODUCTION, GROUP, "PROMOTED")[-1]
     first, second = (each["model_sha256"] for each in records(demo, PRODUCTION, GROUP, "PROMOTED")[:2])
@@ -123,7 +123,7 @@ def test_the_second_model_came_by_canary_and_its_alarm_took_it_back(demo: Starte
 
 @whole
 def test_staging_and_build_know_what_production_serves(demo: StartedDemo) -> None:
-    """Each by its own version, as it was told; and the chains of all three are intact."""
+    """Each names its own version, as reported; and all three chains are valid."""
     first, second = (f"{GROUP}/{number}" for number in (1, 2))
     for environment in (BUILD, STAGING):
         known = {each["name"]: each for each in mlops(demo, environment, "promotions", GROUP)["targets"]}
@@ -138,7 +138,7 @@ def test_staging_and_build_know_what_production_serves(demo: StartedDemo) -> Non
 
 @whole
 def test_the_page_opens_on_a_phone_in_the_dark(demo: StartedDemo) -> None:
-    """Chromium draws it without a request, and nothing is wider than the phone."""
+    """Chromium renders it without a request, and nothing is wider than the phone."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
@@ -156,7 +156,7 @@ def test_the_page_opens_on_a_phone_in_the_dark(demo: StartedDemo) -> None:
 
 @pytest.mark.cloud
 def test_who_interrupts_it_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever was asked to be kept."""
+    """Applies with the option to keep the cloud too."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

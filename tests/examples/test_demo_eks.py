@@ -1,4 +1,4 @@
-"""The demo on a cluster, as a user starts it. Its shorter form, without training, is in test_eks_loop.py."""
+"""The demo on a cluster, as a user starts it; test_eks_loop.py has the shorter form without training."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.campaign
 @pytest.mark.demo
 def test_every_step_does_what_it_should(tmp_path: Path) -> None:
-    """Born on a slot, promoted by canary under load, a bad model rolled back, no error of the shift."""
+    """Created on a slot, promoted by canary under load, a bad model rolled back, no error during shifts."""
     command = [
         sys.executable,
         "-m",

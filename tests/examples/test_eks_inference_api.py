@@ -1,4 +1,4 @@
-"""The API of models in front of a service on EKS, on the embedded cloud with IAM on and a certificate on the load balancer."""
+"""The API in front of a service on EKS, on the embedded cloud with IAM enforced and a certificate on the load balancer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NAME = "models.example.com"
 
 
 def synthesize(folder: Path, group: str, certificate: str) -> Path:
-    """Synthesize a unit with a service on the platform's cluster, an API in front of it, and a caller who may ask."""
+    """Synthesize a unit with a service on the platform's cluster, an API, and a permitted caller."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Door")
     network = Network.create(availability_zones=2)
@@ -94,7 +94,7 @@ def synthesize(folder: Path, group: str, certificate: str) -> Path:
 
 
 class Door(ApiDoor):
-    """The deployed stack with a model that serves."""
+    """The deployed stack with a serving model."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         self.cloud = cloud
@@ -115,7 +115,7 @@ class Door(ApiDoor):
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """Deploy the stack, and let its first model serve; the last tests of this file close the way to it."""
+    """Deploy the stack and its first model; the last tests of this file block the path to it."""
     folder = tmp_path_factory.mktemp("eks_door")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -125,7 +125,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 
 def test_answers_are_those_of_the_service(door: Door) -> None:
-    """Byte for byte, over golden requests; with the id of the call and the version that answered."""
+    """Golden requests get identical bytes, with the id of the call and the version that answered."""
     for body in GOLDEN:
         connection = http.client.HTTPConnection(door.loop._host, timeout=20)
         connection.request("POST", "/invocations", body, {"Content-Type": JSON, "Accept": JSON})
@@ -140,7 +140,7 @@ def test_answers_are_those_of_the_service(door: Door) -> None:
 
 
 def test_the_id_of_a_prediction_is_the_gateways(door: Door, wait_for: Callable[..., Any]) -> None:
-    """A caller's own header never reaches the model; captures have the id that the caller was given."""
+    """A caller's own header never reaches the model; captures have the id that the caller received."""
     chosen = "01234567-89ab-cdef-0123-456789abcdef"
     answer = door.call(GOLDEN[0], x_amzn_sagemaker_inference_id=chosen)
     bucket = door.outputs["CaptureBucket"]
@@ -156,7 +156,7 @@ def test_the_id_of_a_prediction_is_the_gateways(door: Door, wait_for: Callable[.
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None:
-    """What is wrong with the request alone, by the schema or in the server's own words."""
+    """The response has only the request's problem, by the schema or in the server's own words."""
     answer = door.call(REFUSED[case])
 
     assert answer.status == 400
@@ -167,7 +167,7 @@ def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None
 
 
 def test_a_candidate_that_breaks_the_promise_never_gets_traffic(door: Door) -> None:
-    """It needs a column that callers do not send; it is refused by name, and what served answers the same."""
+    """It needs a column that callers do not send; it is refused by name, and the live model's answers stay the same."""
     before = door.call(GOLDEN[0])
     stock = SignatureColumn(name="stock", type="number")
     door.approve(models.register(door.loop, 3.0, inputs=(*models.INPUTS, stock)), error="REFUSED")
@@ -180,14 +180,14 @@ def test_a_candidate_that_breaks_the_promise_never_gets_traffic(door: Door) -> N
 
 
 def test_only_granted_callers_are_answered(door: Door) -> None:
-    """The load balancer's other paths are none of the API."""
+    """Other paths of the load balancer are not part of the API."""
     answers = [door.call(GOLDEN[0], role=None), door.call(GOLDEN[0], path="/v2"), door.call(GOLDEN[0], path="/ping")]
 
     assert [answer.status for answer in answers] == [403, 403, 403]
 
 
 def test_a_load_balancer_that_does_not_admit_the_link_is_not_reached(door: Door) -> None:
-    """Its security group alone lets the link in; what the gateway found is not for callers."""
+    """Only its security group admits the link; callers do not see the gateway's error."""
     ec2, group = door.cloud.client("ec2"), door.outputs["BalancerGroup"]
     rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
     known = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
@@ -204,7 +204,7 @@ def test_a_load_balancer_that_does_not_admit_the_link_is_not_reached(door: Door)
 
 
 def test_a_service_without_targets_is_503(door: Door, wait_for: Callable[..., Any]) -> None:
-    """The load balancer's own answer, a page, is not for callers."""
+    """Callers do not see the load balancer's own error page."""
     elb = door.cloud.client("elbv2")
     groups = elb.describe_target_groups()["TargetGroups"]
     for group in groups:

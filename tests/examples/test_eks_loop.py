@@ -1,4 +1,4 @@
-"""Two slots on the embedded cloud: one deployed service, taken in under load and back."""
+"""Two slots on the embedded cloud: rollouts and rollbacks of a deployed service under load."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def synthesize(folder: Path, group: str) -> Path:
 
 
 class Shop:
-    """The deployed service; its models answer a factor times their input."""
+    """The deployed service; its models multiply by a factor."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         self.cloud = cloud
@@ -116,31 +116,31 @@ class Shop:
         self.golden = self._golden()
 
     def _golden(self) -> GoldenSpec | None:
-        """The golden requests that the stack stored."""
+        """Return the stack's golden requests."""
         table = RolloutTable(self.cloud.client("dynamodb"), self.loop.outputs["RolloutTable"], self.loop.endpoint)
         bucket, _, key = str(table.read().desired).removeprefix("s3://").partition("/")
         spec = from_json(ServingSpec, self.loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         return spec.rollout.golden
 
     def ask_for(self, **checks: Any) -> None:
-        """State another spec with some checks changed; the next approval goes by it."""
+        """Store a spec with changed checks; the next approval uses it."""
         models.ask_for(self.loop, self.cloud.client("dynamodb"), **checks)
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds."""
+        """Wait for a condition."""
         deadline = time.monotonic() + 120
         while not holds():
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
     def mlops(self, *arguments: str) -> str:
-        """Run the command in this process and return what it prints."""
+        """Run the command in this process and return its output."""
         result = CliRunner(env={"COLUMNS": "300"}).invoke(command, [*arguments, "--home", str(self.cloud.home)])
         assert result.exit_code == 0, (arguments, result.output, result.exception)
         return str(result.stdout)
 
     def watch(self) -> list[str]:
-        """Look at the status again and again while a rollout runs."""
+        """Poll the status while a rollout runs."""
         looks, deadline = list[str](), time.monotonic() + 90
         while not looks or RUNS in looks[-1]:
             assert time.monotonic() < deadline
@@ -158,7 +158,7 @@ class Shop:
         is_asked: bool = True,
         **package: Any,
     ) -> Any:
-        """Register and approve a model under load, do something meanwhile, and wait for its end; returns the traffic."""
+        """Register and approve a model under load, run a function meanwhile, and wait for its end; return the traffic."""
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
         self.loop.approve(models.register(self.loop, factor, **package), "a person looked at it")
         if self.loop.live() is None or not is_asked:
@@ -173,7 +173,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Deploy the service; the tests of this file go on from each other."""
+    """Deploy the service; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("slots")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(EXTRA, images.serve_commands([TURNS, TURNS_LATE]))
@@ -185,7 +185,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def test_a_service_without_a_model_answers_503(shop: Shop) -> None:
-    """The stack is deployed, its namespace is there, and nothing serves."""
+    """Stack and namespace exist, and no model serves."""
     with pytest.raises(RefusedError, match="503"):
         shop.loop.ask(ROWS, "too-early")
 
@@ -194,7 +194,7 @@ def test_a_service_without_a_model_answers_503(shop: Shop) -> None:
 
 
 def test_the_first_model_is_born_on_a_slot(shop: Shop) -> None:
-    """The one that the rule gives nothing in the beginning; with as many pods as the capacity says, and all of the traffic."""
+    """It takes the slot without initial weight, with the capacity's number of pods, and gets all traffic."""
     shop.approve(3.0)
 
     assert shop.loop.ask(ROWS, "first") == pytest.approx((6.0,))
@@ -206,11 +206,11 @@ def test_the_first_model_is_born_on_a_slot(shop: Shop) -> None:
 
 
 def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
-    """By canary under load: every call is answered, the status says how far it is, and the old slot has no pods in the end."""
+    """By canary under load: every call is answered, the status shows the progress, and the old slot ends without pods."""
     before, looks = shop.loop.serving_config(), list[str]()
-    # failures of a later candidate are the service's, too: on a busy machine they last long enough for its alarm
+    # failures of a later candidate count for the service too: on a busy machine they last long enough for its alarm
     shop.ask_for(probation=None, probation_alarms=None)
-    shop.cloud.clock_scale(30.0)  # so that the command meets each step
+    shop.cloud.clock_scale(30.0)  # so that the command sees each step
 
     traffic = shop.approve(4.0, then=lambda: looks.extend(shop.watch()))
 
@@ -233,7 +233,7 @@ def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
 
 
 def test_a_bad_model_goes_back_under_load(shop: Shop) -> None:
-    """Its answers are no numbers, which the server owns up to: the slot's alarm rings, the weights go back, and no call breaks."""
+    """It answers with errors: the slot's alarm fires, the weights are restored, and no connection breaks."""
     before = shop.loop.serving_config()
     shop.ask_for(golden=None)
 
@@ -247,7 +247,7 @@ def test_a_bad_model_goes_back_under_load(shop: Shop) -> None:
 
 
 def test_calls_are_captured_and_every_decision_is_on_the_record(shop: Shop) -> None:
-    """Every answered call is in the bucket, also those of pods that have gone; the chain is whole."""
+    """Captures include calls of deleted pods; the chain is valid."""
     assert shop.loop.wait_captured() == shop.loop.answered > 0
     assert shop.loop.audit_problems() == []
     outcomes = [record.outcome for record in shop.loop.audit()]
@@ -257,7 +257,7 @@ def test_calls_are_captured_and_every_decision_is_on_the_record(shop: Shop) -> N
 
 
 def test_what_a_verdict_was_computed_from_is_kept_and_drawn(shop: Shop) -> None:
-    """As for an endpoint of SageMaker's: the same fields, beside the record, that give the same sentence again."""
+    """As for an endpoint: the evidence beside the record gives the same result again."""
     promoted, stopped = shop.loop.audit()[-2:]
     for record in (promoted, stopped):
         verdict = record.verdict
@@ -273,7 +273,7 @@ def test_what_a_verdict_was_computed_from_is_kept_and_drawn(shop: Shop) -> None:
 
 
 def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> None:
-    """Its slot answers out of bounds before the weights move, as it would have on an endpoint of its own."""
+    """Its slot answers out of bounds before weights change, as a rehearsal would."""
     before = shop.loop.serving_config()
     shop.ask_for(golden=shop.golden)
 
@@ -288,7 +288,7 @@ def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> N
 
 
 def test_an_image_that_turns_constant_goes_back_while_the_old_slot_waits(shop: Shop) -> None:
-    """It is right in its rehearsal and for its first calls, and keeps to all bounds: its slot is asked again and tells."""
+    """It passes its rehearsal, its first calls and all bounds: repeated golden requests detect it."""
     before = shop.loop.serving_config()
 
     traffic = shop.approve(3.5, error=Outcome.ROLLED_BACK.value, image=models.faulty_image(*TURNS))
@@ -304,7 +304,7 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_slot_waits(shop: S
 
 
 def test_an_image_that_turns_constant_after_its_promotion_goes_back_before_its_probation_ends(shop: Shop) -> None:
-    """Calls turn its pods within its own bounds; the next look of the schedule asks the slot that serves, and tells."""
+    """Calls trigger the fault within its bounds; the next scheduled check sends golden requests to the slot and detects it."""
     events, rule, alarm = shop.cloud.client("events"), "shop-price-probation", "shop-price-probation-errors"
     shop.ask_for(min_invocations=0, probation=172_800, probation_alarms=(alarm,))
     shop.approve(4.5, is_asked=False, image=models.faulty_image(*TURNS_LATE))
@@ -332,7 +332,7 @@ def test_an_image_that_turns_constant_after_its_promotion_goes_back_before_its_p
 
 
 def test_nobody_who_was_not_asked_counts_as_no_shift() -> None:
-    """A loop that sent nothing proves nothing."""
+    """A load loop without calls is no evidence."""
     loop = EksLoop(
         client=lambda name: boto3.client(
             name, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"

@@ -1,4 +1,4 @@
-"""What a trip that misses leaves for who looks into it."""
+"""Evidence that a failed trip leaves for its analysis."""
 
 import json
 from datetime import UTC, datetime
@@ -15,14 +15,14 @@ MACHINE = {"StartAt": "Fails", "States": {"Fails": {"Type": "Fail", "Error": "NO
 
 
 def miss(trip: Trip) -> None:
-    """Let a step of a trip miss."""
+    """Let a step of a trip fail."""
     with pytest.raises(Missed), trip.step("train"):
         raise LoopError("it ended FAILED")
 
 
 @pytest.mark.cloud
 def test_log_histories_and_alarms_of_a_missed_step_are_kept(cloud: Cloud, tmp_path: Path) -> None:
-    """The step and what is said name the folder; an earlier trip's evidence is gone."""
+    """Step and output name the folder; an earlier trip's evidence is deleted."""
     machines, cloudwatch = cloud.client("stepfunctions"), cloud.client("cloudwatch")
     role = "arn:aws:iam::000000000000:role/evidence"
     trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -67,7 +67,7 @@ def test_log_histories_and_alarms_of_a_missed_step_are_kept(cloud: Cloud, tmp_pa
 
 @pytest.mark.cloud
 def test_of_a_unit_that_was_not_deployed_the_log_is_kept(cloud: Cloud, tmp_path: Path) -> None:
-    """Synthesis may miss, too."""
+    """Covers a failed synthesis."""
     trip = Trip(REPLAY, lambda _line: None)
     trip.running = cloud
     miss(trip)
@@ -78,7 +78,7 @@ def test_of_a_unit_that_was_not_deployed_the_log_is_kept(cloud: Cloud, tmp_path:
 
 
 def test_of_a_cloud_that_never_started_nothing_is_kept(tmp_path: Path) -> None:
-    """There is no log either; the step says why."""
+    """There is no log; the step has the reason."""
     trip = Trip(REPLAY, lambda _line: None)
     miss(trip)
 

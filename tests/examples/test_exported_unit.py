@@ -1,4 +1,4 @@
-"""A unit deployed by its Terraform module: it retrains from files of its own, whatever becomes of another's in the bucket."""
+"""A unit deployed by its Terraform module: it retrains from its own files, whatever happens to others in the bucket."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ BUCKET = "estate-files"
 
 
 def _applied(module: Path, folder: Path, name: str) -> dict[str, list[dict[str, Any]]]:
-    """Return what a module of this name asks the provider for."""
+    """Return the resources that a module of this name requests."""
     outputs = json.loads((module / "template.json").read_text())["Outputs"]
     known = ", ".join(f'{output} = "x"' for output in outputs)
     computed = {
@@ -81,7 +81,7 @@ class Exported(Sample):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
-    """Deploy the module on a cloud of its own."""
+    """Deploy the module on its own cloud."""
     folder = tmp_path_factory.mktemp("exported")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -92,7 +92,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
 
 @pytest.mark.cloud
 def test_production_retrains_after_test_is_destroyed(exported: Exported) -> None:
-    """The training code is there, and the training role may read it there: IAM is on."""
+    """The training code exists, and the training role may read it with IAM enforced."""
     assert exported.keys["Sample"] & exported.keys["SampleTest"] == set()
     exported.destroy_test()
     exported.lay_down(price=1.8, promoted=10.0)

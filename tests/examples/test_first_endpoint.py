@@ -1,4 +1,4 @@
-"""A first endpoint on the embedded cloud: born at an approval, kept through deploys, safe from a model that is not what it says."""
+"""A first endpoint on the embedded cloud: created by an approval, kept by deployments, protected from tampered models."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def synthesize(
     team: str,
     more: Callable[[cdk.Stack, BusinessUnit, ModelEndpoint], dict[str, str]] | None = None,
 ) -> Path:
-    """Synthesize a unit with one endpoint, and more, into a folder of its own, and return the assembly."""
+    """Synthesize a unit with one endpoint and additions into its own folder, and return the assembly."""
     app = cdk.App(outdir=str(folder))
     stack = cdk.Stack(app, "First")
     cdk.Tags.of(stack).add("team", team)
@@ -104,7 +104,7 @@ class Endpoint:
         self.deploy(percent=100, team="a")
 
     def deploy(self, *, percent: int, team: str) -> list[deployer.ResourceEvent]:
-        """Deploy the stack, let the Deploy machine end, and return what happened to resources."""
+        """Deploy the stack, wait for the Deploy machine, and return the resource events."""
         self.number += 1
         events: list[deployer.ResourceEvent] = []
         assembly = synthesize(self.folder / str(self.number), percent=percent, team=team, more=self.more)
@@ -127,13 +127,13 @@ class Endpoint:
         in_role: bool = True,
         baseline: bytes | None = None,
     ) -> None:
-        """Register and approve a model that answers ``factor`` times its input, and wait for its rollout to end."""
+        """Register and approve a model that multiplies by ``factor``, and wait for its rollout."""
         package = models.register(self.loop, factor, sha256=sha256, baseline=baseline)
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
         if in_role:
             self.loop.approve(package, "a person looked at it")
         else:
-            # as an administrator may, with the right words
+            # as an administrator could, with a valid description
             described = self.loop.sagemaker.describe_model_package(ModelPackageName=package)
             bound = described["CustomerMetadataProperties"]["container_sha256"]
             self.loop.sagemaker.update_model_package(
@@ -145,13 +145,13 @@ class Endpoint:
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
 
     def ask(self) -> float:
-        """Return what serves answers for 2."""
+        """Return the endpoint's answer for 2."""
         return self.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0]
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """Deploy the stack in an account without any model; the tests of this file go on from each other."""
+    """Deploy the stack in an account without models; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("first")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -161,7 +161,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 def test_the_first_deploy_needs_no_model(endpoint: Endpoint) -> None:
-    """Nothing serves yet, and the audit chain says why."""
+    """Nothing serves yet, and the audit chain has the reason."""
     assert endpoint.loop.live() is None
     (record,) = endpoint.loop.audit()
     assert record.outcome is Outcome.UNCHANGED
@@ -169,7 +169,7 @@ def test_the_first_deploy_needs_no_model(endpoint: Endpoint) -> None:
 
 
 def test_recorders_alone_sign_and_no_head_is_written_twice(endpoint: Endpoint) -> None:
-    """Whatever is added to a role's own policies: key and boundary deny signatures, the bucket denies a second write."""
+    """Even with additional role policies, key and boundary deny signatures, and the bucket denies a second write."""
     entry, iam = endpoint.loop.entry(), endpoint.cloud.client("iam")
     assert endpoint.loop.audit_problems() == []
     (head,) = endpoint.loop.s3.list_objects_v2(Bucket=entry.heads_bucket)["Contents"]
@@ -199,7 +199,7 @@ def test_recorders_alone_sign_and_no_head_is_written_twice(endpoint: Endpoint) -
 
 @contextmanager
 def _taken(cloud: local_cloud.Cloud, name: str) -> Iterator[Callable[[str], Any]]:
-    """Take a role with every right to sign and write in its own policies; its trust and policies are as before afterwards."""
+    """Assume a role after adding all rights to sign and write; its trust and policies are restored afterwards."""
     iam = cloud.client("iam")
     trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     anyone = {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}
@@ -226,7 +226,7 @@ def _document(*statements: dict[str, Any]) -> str:
 
 
 def test_a_second_deploy_without_a_change_changes_nothing(endpoint: Endpoint) -> None:
-    """No resource is touched and no rollout starts."""
+    """No resource is changed and no rollout starts."""
     before = len(endpoint.loop.executions("DeployMachineArn"))
 
     assert endpoint.deploy(percent=100, team="a") == []
@@ -234,14 +234,14 @@ def test_a_second_deploy_without_a_change_changes_nothing(endpoint: Endpoint) ->
 
 
 def test_the_endpoint_is_born_at_the_first_approval(endpoint: Endpoint) -> None:
-    """An approval, and nothing else, makes it serve."""
+    """Only an approval creates it."""
     endpoint.approve(3.0)
 
     assert endpoint.ask() == pytest.approx(6.0)
 
 
 def _run(*arguments: str, **environment: str) -> dict[str, Any]:
-    """Return what the command answers, in this process."""
+    """Return the command's output, run in this process."""
     result = CliRunner(env=environment).invoke(command, [*arguments, "--json"])
     if result.exception is not None:
         raise result.exception
@@ -251,7 +251,7 @@ def _run(*arguments: str, **environment: str) -> dict[str, Any]:
 def test_rows_that_were_replayed_are_labelled_by_a_role_that_may_do_nothing_else(
     endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows at their times on the embedded clock, labels when they are due, a correction by the feed; monitors join all of them."""
+    """Rows at their times on the embedded clock, labels when due, a correction by the feed; monitors join all of them."""
     loop, now = endpoint.loop, endpoint.loop.now()
     start = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
     rows = [(f"order-{n}", start + timedelta(minutes=25 * n), float(n), 3.0 * n) for n in range(6)]
@@ -292,7 +292,7 @@ def _objects(loop: Loop, folder: str) -> list[tuple[str, list[bytes]]]:
 
 
 def test_pages_of_other_sites_do_not_reach_the_models_server(endpoint: Endpoint) -> None:
-    """On its own port of this machine, which no signature protects; a program that calls it gets its answer."""
+    """The server's local port has no signature; a program that calls it gets its answer."""
     ports = [port for port in _ports(endpoint.cloud) if _is_open(port)]
     assert ports
     for port in ports:
@@ -309,7 +309,7 @@ def test_pages_of_other_sites_do_not_reach_the_models_server(endpoint: Endpoint)
 
 
 def _ports(cloud: local_cloud.Cloud) -> set[int]:
-    """Return the ports of all servers so far, which their log streams are named after."""
+    """Return the ports of all servers so far, after which their log streams are named."""
     pages = (
         cloud.client("logs")
         .get_paginator("describe_log_streams")
@@ -325,7 +325,7 @@ def _is_open(port: int) -> bool:
 
 
 def test_a_deploy_changes_how_the_model_is_served_and_not_which(endpoint: Endpoint) -> None:
-    """After a promotion, another capture percentage and tag reach the endpoint, and the promoted model still serves."""
+    """Another capture percentage and a tag reach the endpoint, and the promoted model keeps serving."""
     before = endpoint.loop.live()
     assert before is not None
 
@@ -342,7 +342,7 @@ def test_a_deploy_changes_how_the_model_is_served_and_not_which(endpoint: Endpoi
 
 
 def test_a_model_that_is_not_what_it_says_never_serves(endpoint: Endpoint) -> None:
-    """Another hash than the package states: the server refuses to load it, and the old model serves on."""
+    """With another hash than the package's the server refuses to load it, and the previous model keeps serving."""
     before = endpoint.loop.live()
 
     endpoint.approve(5.0, sha256="0" * 64, error="ROLLED_BACK")
@@ -353,7 +353,7 @@ def test_a_model_that_is_not_what_it_says_never_serves(endpoint: Endpoint) -> No
 
 
 def test_a_way_back_does_not_lead_to_what_was_never_promoted(endpoint: Endpoint) -> None:
-    """The model that was just taken back is approved; whoever asks the machine for it by name is refused."""
+    """A rolled-back model is still approved; requesting it by name from the machine is rejected."""
     before, seen = endpoint.loop.live(), {e["executionArn"] for e in endpoint.loop.executions("DeployMachineArn")}
     taken_back = endpoint.loop.newest_package()["ModelPackageArn"]
     request = DeployRequest(
@@ -373,7 +373,7 @@ def test_a_way_back_does_not_lead_to_what_was_never_promoted(endpoint: Endpoint)
 
 
 def test_an_approver_cannot_change_what_it_approves(endpoint: Endpoint) -> None:
-    """IAM keeps the registered hash from its role; an environment, for which IAM has no key, is refused by name."""
+    """IAM protects the registered hash; a changed environment, for which IAM has no condition key, is rejected by name."""
     loop, before = endpoint.loop, endpoint.loop.live()
     package = models.register(loop, 7.0)
     seen = {e["executionArn"] for e in loop.executions("DeployMachineArn")}
@@ -408,7 +408,7 @@ def test_an_approver_cannot_change_what_it_approves(endpoint: Endpoint) -> None:
 
 
 def test_an_approval_outside_the_approvers_role_deploys_nothing(endpoint: Endpoint) -> None:
-    """Who approved is read at SageMaker, and the record says who it was."""
+    """SageMaker's record of the approver is checked, and the audit record names that role."""
     before = endpoint.loop.live()
 
     endpoint.approve(6.0, error="REFUSED", in_role=False)
@@ -420,7 +420,7 @@ def test_an_approval_outside_the_approvers_role_deploys_nothing(endpoint: Endpoi
 
 
 def test_a_good_model_is_promoted_by_canary(endpoint: Endpoint) -> None:
-    """Under traffic the next approved model takes over, and the chain is whole."""
+    """Under traffic the next approved model takes over, and the chain is valid."""
     endpoint.approve(4.0)
 
     assert endpoint.ask() == pytest.approx(8.0)
@@ -429,7 +429,7 @@ def test_a_good_model_is_promoted_by_canary(endpoint: Endpoint) -> None:
 
 
 def test_no_lock_config_model_or_alarm_is_left_behind(endpoint: Endpoint) -> None:
-    """What is left is the live config, the one to go back to, and no lock and no alarm of a fleet."""
+    """The live config and the previous one are left, without a lock or a fleet's alarm."""
     live: Any = endpoint.loop.live()
     configs = {c["EndpointConfigName"] for c in endpoint.loop.sagemaker.list_endpoint_configs()["EndpointConfigs"]}
     models = {m["ModelName"] for m in endpoint.loop.sagemaker.list_models()["Models"]}
@@ -442,7 +442,7 @@ def test_no_lock_config_model_or_alarm_is_left_behind(endpoint: Endpoint) -> Non
 
 
 def test_a_rollout_that_a_stop_interrupts_is_recovered(endpoint: Endpoint) -> None:
-    """Both ends name it; the old model serves, the dead execution is recorded and its lock released, and the next rollout runs."""
+    """Both records name it; the old model serves, the dead execution is recorded, its lock released, and the next rollout runs."""
     loop, expected = endpoint.loop, endpoint.ask()
     package = models.register(loop, 5.0)
     seen = {execution["executionArn"] for execution in loop.executions("DeployMachineArn")}
@@ -484,7 +484,7 @@ def _await(done: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def test_deploy_destroy_deploy(endpoint: Endpoint) -> None:
-    """A development unit goes away with its endpoint and comes back empty."""
+    """A development unit is deleted with its endpoint and created again empty."""
     deployer.destroy(endpoint.cloud, endpoint.folder / str(endpoint.number))
     assert endpoint.loop.sagemaker.list_endpoints()["Endpoints"] == []
 

@@ -1,4 +1,4 @@
-"""The smallest service on a cluster: what the page shows is what is synthesized here."""
+"""The smallest service on a cluster: the page shows the synthesized code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _app(folder: Path | None = None, **context: object) -> cdk.App:
 
 
 def test_the_page_shows_the_example() -> None:
-    """The code that readers copy, in at most twenty lines."""
+    """The code takes at most twenty lines."""
     shown = re.search(r"```python\n(.*?)```", (ROOT / "docs/eks.md").read_text(), re.DOTALL)
     assert shown is not None
     (page,) = ast.parse(shown[1]).body
@@ -45,7 +45,7 @@ def test_the_page_shows_the_example() -> None:
 
 
 def test_the_first_service_is_small_and_in_the_platforms_network(tmp_path: Path) -> None:
-    """No network of its own, nothing at SageMaker but the registry."""
+    """It has no network of its own, and uses only SageMaker's registry."""
     app = cdk.App(outdir=str(tmp_path))
     FirstService(app, "FirstService")
     resources = app.synth().get_stack_by_name("FirstService").template["Resources"]
@@ -57,14 +57,14 @@ def test_the_first_service_is_small_and_in_the_platforms_network(tmp_path: Path)
 
 @pytest.fixture
 def _only_demand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other stacks are what they always are."""
+    """Remove the other stacks, which stay the same."""
     for name in ("CustomerBehavior", "DynamicPricing", "FirstEndpoint"):
         monkeypatch.setattr(stacks, name, lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("_only_demand")
 def test_the_unit_serves_from_a_cluster_where_the_context_says_so(tmp_path: Path) -> None:
-    """The same stack, with a service instead of an endpoint; retraining and monitor hang on it as before."""
+    """The same stack has a service instead of an endpoint, with retraining and monitor as before."""
     app = _app(tmp_path, cluster=CLUSTER)
     compose(app)
     template = app.synth().get_stack_by_name("DemandForecasting").template
@@ -79,13 +79,13 @@ def test_the_unit_serves_from_a_cluster_where_the_context_says_so(tmp_path: Path
 
 
 def test_fails_when_the_cluster_is_not_described() -> None:
-    """With everything that is missing at once."""
+    """Reports everything that is missing at once."""
     with pytest.raises(ValidationError) as caught:
         compose(_app(cluster={"name": "retail"}))
     assert [problem.split()[0] for problem in caught.value.problems] == ["security_group_id", "subnet_cidrs"]
 
 
 def test_fails_when_there_is_no_such_target() -> None:
-    """Both are named."""
+    """The error names both targets."""
     with pytest.raises(ValueError, match="context target must be 'sagemaker' or 'eks', got 'ecs'"):
         compose(_app(target="ecs"))

@@ -1,4 +1,4 @@
-"""A stranger's table and model, by the verbs of the command: ``mlops demo --own``."""
+"""An unknown table and model through the verbs of the command: ``mlops demo --own``."""
 
 import json
 
@@ -11,7 +11,7 @@ from mlops_cli.__main__ import app as command
 
 
 def test_the_table_has_what_is_known_when_a_plane_leaves() -> None:
-    """Arrivals are the label alone; each row has a time, in order."""
+    """Only the label contains arrivals; each row has a time, in order."""
     table = flights()
     assert table.num_rows == 327_346
     assert not {"arr_time", "air_time", "dep_time"} & set(table.column_names)
@@ -22,7 +22,7 @@ def test_the_table_has_what_is_known_when_a_plane_leaves() -> None:
 
 @pytest.mark.parametrize("option", [("--unit", "dynamic_pricing"), ("--target", "eks")])
 def test_options_of_the_retail_units_are_refused(option: tuple[str, str]) -> None:
-    """The journey has a unit of its own."""
+    """This demo has its own unit."""
     result = CliRunner().invoke(command, ["demo", "--own", *option])
     assert result.exit_code != 0
     assert option[1] in str(result.exception)
@@ -30,7 +30,7 @@ def test_options_of_the_retail_units_are_refused(option: tuple[str, str]) -> Non
 
 @pytest.mark.campaign
 def test_every_verb_does_what_it_should() -> None:
-    """A project, a model, calls and labels, a report, a canary, the way back, and a refusal."""
+    """Covers a project, a model, calls and labels, a report, a canary, a rollback, and a refusal."""
     result = CliRunner().invoke(command, ["demo", "--own", "--json"])
     assert result.exit_code == 0, result.output
     steps = json.loads(result.stdout)["steps"]

@@ -1,4 +1,4 @@
-"""The platform team's stack; `tests/cli/test_pipeline.py` deploys it and takes the role by a job's token."""
+"""The platform team's stack for GitLab; `tests/cli/test_pipeline.py` deploys it and assumes the role with a job's token."""
 
 import json
 
@@ -10,7 +10,7 @@ from mlops_constructs.compliance.harness import check
 
 
 def test_it_holds_the_roles_and_says_what_gitlab_must_write() -> None:
-    """Two roles, their policies, the provider; the setting of the project stands in the outputs, ready to be copied."""
+    """Has two roles, their policies and the provider; an output contains the project's setting."""
     app = cdk.App()
     stack = Platform(app, "Platform", project="retail/demand")
 
@@ -22,7 +22,7 @@ def test_it_holds_the_roles_and_says_what_gitlab_must_write() -> None:
 
 
 def test_each_account_has_its_roles_and_trusts_no_other() -> None:
-    """Every principal is the account's own identity provider, every role that a job may become is of the same account."""
+    """Principals are the account's own identity provider; roles that a job may assume are in the same account."""
     app = cdk.App()
     stacks = platforms(app, project="retail/demand")
 

@@ -1,4 +1,4 @@
-"""The hosted console on the embedded cloud with IAM on: a person signs in, and acts in the roles of their group alone."""
+"""The hosted console on the embedded cloud with IAM enforced: users sign in, and act only in their group's roles."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PASSWORD = "Long-enough-1-for-a-pool"
 PEOPLE = {"rea": "reader", "ann": "on-call", "ben": "approver", "zoe": ""}
 ENDPOINT = "shown-forecast"
 FORM = "application/x-www-form-urlencoded"
-# what each write needs beside its key: the body is made of what the page shows
+# further fields of each write: the body is built from the page's content
 WRITES = {
     "pauseUnit": ("on-call", "/units/shown/pause"),
     "resumeUnit": ("on-call", "/units/shown/resume"),
@@ -82,7 +82,7 @@ MORE_READS = (
     f"{FEATURES}/stock_v1/users?column=on_hand",
     f"/audit/{ENDPOINT}/records/1",
 )
-# asked for where what they read is: an endpoint that a monitor watches, a pipeline, a rollback and an abort
+# called where their data exist: an endpoint with a monitor, a pipeline, a rollback and an abort
 ELSEWHERE = {
     "readDrift",
     "readFeatureDrift",
@@ -95,7 +95,7 @@ ELSEWHERE = {
 
 
 class Answer(NamedTuple):
-    """What a browser got; names of headers in lower case."""
+    """A browser's response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -103,21 +103,21 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body or b"{}")
 
 
 class Hosted:
-    """The deployed example, with two versions of a model of which the second serves, and people in its pool.
+    """The deployed example, with two versions of a model of which the second serves, and users in its pool.
 
     Args:
-        cloud: Where.
-        assembly: What is deployed; its stack is `Shown`.
+        cloud: The embedded cloud.
+        assembly: The deployed assembly with the stack `Shown`.
     """
 
     def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
         self.cloud = cloud
-        # once an account and region, by the platform: access logs need it
+        # once per account and Region, by the platform: access logs need it
         role = "arn:aws:iam::000000000000:role/api-gateway-logs"
         operations = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": role}]
         cloud.client("apigateway").update_account(patchOperations=operations)
@@ -141,7 +141,7 @@ class Hosted:
             self.sign_in(name)
 
     def fill_store(self) -> None:
-        """Bring a day's stock into the feature store, and build a training set of it."""
+        """Ingest a day's stock into the feature store, and build a training set of it."""
         now = self.loop.now()
         store, _ = open_store(self.cloud.client, self.cloud.environment(), unit="shown", now=now)
         counted = now - timedelta(days=1)
@@ -179,18 +179,18 @@ class Hosted:
             connection.close()
 
     def get(self, path: str, **headers: str) -> Answer:
-        """Ask the distribution."""
+        """Send a request to the distribution."""
         return self.send("GET", self.host, path, **headers)
 
     def ask(self, who: str, method: str, path: str, body: object = None, key: str = "") -> Answer:
-        """Ask the API as a person, at the console's own address."""
+        """Call the API as a user, at the console's own address."""
         more = {"Content-Type": "application/json", "Idempotency-Key": key} if body is not None else {}
         content = b"" if body is None else json.dumps(body).encode()
         token = self.tokens[who]["access_token"]
         return self.send(method, self.host, f"{ROOT}{path}", content, Authorization=f"Bearer {token}", **more)
 
     def invite(self, name: str, group: str) -> None:
-        """Invite a person into a group of the pool, or none."""
+        """Invite a user into a group of the pool, or none."""
         people, pool = self.cloud.client("cognito-idp"), self.outputs["UserPool"]
         address = {"Name": "email", "Value": f"{name}@example.com"}
         people.admin_create_user(
@@ -204,7 +204,7 @@ class Hosted:
             people.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
 
     def sign_in(self, name: str) -> None:
-        """Let a person sign in by the code flow with PKCE, as the pages do; the first time they set up an authenticator."""
+        """Sign a user in by the code flow with PKCE, as the pages do; the first time they set up an authenticator."""
         client = self.config["clientId"]
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
@@ -237,13 +237,13 @@ class Hosted:
         self.tokens[name] = tokens.json
 
     def submit(self, page: str, **fields: str) -> Answer:
-        """Send the form of a page of Cognito's."""
+        """Submit the form of a Cognito page."""
         hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
         content = urlencode({**hidden, **fields}).encode()
         return self.send("POST", f"127.0.0.1:{self.cloud.port}", "/login", content, Content_Type=FORM)
 
     def body(self, operation: str, reader: Callable[[str], Any]) -> dict[str, Any]:
-        """Return a write's body from what its page shows."""
+        """Return a write's body from its page's content."""
         if operation in ("approve", "reject"):
             review = reader(f"/packages/shown-forecast/{self.waiting}")["review"]
             seen = {"approval": review["approval"], "binding": review["binding"]}
@@ -256,7 +256,7 @@ class Hosted:
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize the example of the page, with a feature store that its readers may describe."""
+    """Synthesize the page's example, with a feature store that readers may describe."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST)
     stack = shown.Shown(app, "Shown", profile=Profile.DEVELOPMENT, image=image)
@@ -299,7 +299,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
 
 
 def test_the_distribution_serves_pages_and_api_at_one_address(hosted: Hosted) -> None:
-    """The files of the local console, under their policy; the index uncached, what has its hash in its name kept."""
+    """Serves the files of the local console with their policy; the index is not cached, files with a hash in their name are."""
     index = hosted.get("/")
     (script,) = (address for address in page_files() if address.endswith("/app/main.js"))
     kept = hosted.get(script)
@@ -314,7 +314,7 @@ def test_the_distribution_serves_pages_and_api_at_one_address(hosted: Hosted) ->
 
 
 def test_a_person_acts_by_name_in_the_roles_of_their_group(hosted: Hosted) -> None:
-    """Through distribution, authorizer, function and STS."""
+    """The request passes distribution, authorizer, function and STS."""
     for who, group in PEOPLE.items():
         answer = hosted.ask(who, "GET", "/me")
         if not group:
@@ -327,7 +327,7 @@ def test_a_person_acts_by_name_in_the_roles_of_their_group(hosted: Hosted) -> No
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer nonsense"}])
 def test_the_gateway_refuses_who_has_no_token(hosted: Hosted, header: dict[str, str]) -> None:
-    """As a problem, before the function is asked."""
+    """Returns a problem without invoking the function."""
     answer = hosted.get(f"{ROOT}/me", **header)
 
     assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
@@ -335,14 +335,14 @@ def test_the_gateway_refuses_who_has_no_token(hosted: Hosted, header: dict[str, 
 
 
 def test_an_id_token_is_for_the_page_alone(hosted: Hosted) -> None:
-    """The API has a scope, which ID tokens lack."""
+    """The API requires a scope, which ID tokens lack."""
     answer = hosted.get(f"{ROOT}/me", Authorization=f"Bearer {hosted.tokens['ann']['id_token']}")
 
     assert answer.status == 401
 
 
 def test_what_is_read_is_read_as_a_reader(hosted: Hosted) -> None:
-    """Every page of a unit that serves, by each group, as the API's own document says."""
+    """Covers every page of a serving unit, for each group, by the API's own document."""
     document = hosted.ask("rea", "GET", "/openapi.json").json
     for who in ("rea", "ann", "ben"):
         answers = {path: hosted.ask(who, "GET", path) for path in (*READS, *MORE_READS)}
@@ -354,13 +354,13 @@ def test_what_is_read_is_read_as_a_reader(hosted: Hosted) -> None:
 
 
 def matches(route: str, path: str) -> bool:
-    """Return whether a path is that of a route, such as ``/units/{unit}``."""
+    """Return whether a path matches a route such as ``/units/{unit}``."""
     made = Route(method="GET", path=route, operation="", summary="", act=str)
     return made.match(f"{ROOT}{path.partition('?')[0]}") is not None
 
 
 def test_every_operation_is_asked_for(hosted: Hosted) -> None:
-    """Here, in the role of who may, or by name elsewhere."""
+    """Called here in the permitted role, or by name in another test."""
     reads = (*READS, *MORE_READS)
     read = {each.operation for each in ROUTES if each.method == "GET" and any(matches(each.path, p) for p in reads)}
 
@@ -371,7 +371,7 @@ def test_every_operation_is_asked_for(hosted: Hosted) -> None:
 
 
 def test_feature_pages_are_those_of_the_command(hosted: Hosted) -> None:
-    """What is found and who read it, as a reader by the function and as root on this machine; what is not there is named."""
+    """Hits and readers are equal for a reader by the function and for root locally; missing names are reported."""
     options = embedded_options(hosted.cloud.home)
     assert options is not None
     root = CloudConnection(session=boto3.Session(), options=options)
@@ -398,7 +398,7 @@ def test_feature_pages_are_those_of_the_command(hosted: Hosted) -> None:
 
 
 def test_a_pause_is_recorded_with_the_person(hosted: Hosted) -> None:
-    """People on call may, readers and approvers are refused, and nothing changes."""
+    """On-call staff may, readers and approvers are denied, and nothing changes."""
     body = hosted.body("pauseUnit", lambda path: hosted.ask("rea", "GET", path).json)
     for who in ("rea", "ben"):
         assert hosted.ask(who, "POST", "/units/shown/pause", body, f"key-of-{who}").status == 403
@@ -417,7 +417,7 @@ JSON, KEY = {"Content_Type": "application/json"}, {"Idempotency_Key": "key-of-ho
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status"),
     [
-        (PAUSE, REASON, {**JSON, **KEY}, 409),  # of a page that is out of date
+        (PAUSE, REASON, {**JSON, **KEY}, 409),  # from an outdated page
         (PAUSE, REASON, JSON, 400),
         (PAUSE, REASON, {"Content_Type": "text/plain", **KEY}, 415),
         (PAUSE, b"[" * 60_000, {**JSON, **KEY}, 422),
@@ -431,7 +431,7 @@ JSON, KEY = {"Content_Type": "application/json"}, {"Idempotency_Key": "key-of-ho
 def test_what_is_hostile_changes_nothing(
     hosted: Hosted, path: str, body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    """Each is refused as a problem that says what is wrong, without a word of the function's inside."""
+    """Each is rejected as a problem that describes the request, without internals of the function."""
     before = hosted.ask("rea", "GET", "/units/shown").json["sequence"]
     token = hosted.tokens["ann"]["access_token"]
     answer = hosted.send("POST", hosted.host, f"{ROOT}{path}", body, Authorization=f"Bearer {token}", **headers)
@@ -443,7 +443,7 @@ def test_what_is_hostile_changes_nothing(
 
 
 def test_a_token_of_another_pool_is_refused(hosted: Hosted) -> None:
-    """Though it names the same groups and scope."""
+    """The groups and scope of the token are valid."""
     header, payload, signature = hosted.tokens["ann"]["access_token"].split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     claims["iss"] = claims["iss"].rpartition("/")[0] + "/us-east-1_another00"
@@ -454,7 +454,7 @@ def test_a_token_of_another_pool_is_refused(hosted: Hosted) -> None:
 
 @pytest.fixture(scope="module")
 def api_as(hosted: Hosted) -> Callable[[str], ConsoleApi]:
-    """The API with every operation in one role, whoever may do it: IAM alone is left to refuse."""
+    """Return the API with every operation in one role, so that only IAM denies."""
     options = embedded_options(hosted.cloud.home)
     assert options is not None
     root = CloudConnection(session=boto3.Session(), options=options)
@@ -466,7 +466,7 @@ def api_as(hosted: Hosted) -> Callable[[str], ConsoleApi]:
 
 
 def asked(api: ConsoleApi, method: str, path: str, body: object = None, key: str = "") -> Answer:
-    """Ask an API without the gateway before it."""
+    """Call an API without the gateway."""
     headers = {"content-type": "application/json", "idempotency-key": key}
     content = b"" if body is None else json.dumps(body).encode()
     where, _, query = path.partition("?")
@@ -482,7 +482,7 @@ def asked(api: ConsoleApi, method: str, path: str, body: object = None, key: str
 def test_iam_refuses_what_is_another_roles(
     hosted: Hosted, api_as: Callable[[str], ConsoleApi], operation: str, role: str
 ) -> None:
-    """Even if the console asked for it: a write is denied by IAM in every role but its own, and nothing changes."""
+    """IAM denies a write in every role but its own even if the console requested it, and nothing changes."""
     _, path = WRITES[operation]
     body = hosted.body(operation, lambda where: asked(api_as("reader"), "GET", where).json)
     answer = asked(api_as(role), "POST", path.format(number=hosted.waiting), body, f"{operation}-{role}")
@@ -493,7 +493,7 @@ def test_iam_refuses_what_is_another_roles(
 
 @pytest.mark.parametrize("action", ["cloudwatch:SetAlarmState", "states:StartExecution", "ssm:GetParametersByPath"])
 def test_the_functions_own_role_does_nothing(hosted: Hosted, action: str) -> None:
-    """What aborts and starts rollouts is of people on call alone, and the function takes their role for it."""
+    """Aborting and starting rollouts needs the on-call role, which the function assumes."""
     arn = "arn:aws:{}:us-east-1:000000000000:{}"
     resources = {
         "cloudwatch:SetAlarmState": arn.format("cloudwatch", f"alarm:{abort_alarm(ENDPOINT, 'approval-1')}"),
@@ -512,7 +512,7 @@ def test_the_functions_own_role_does_nothing(hosted: Hosted, action: str) -> Non
 
 
 def test_the_console_alone_speaks_for_people(hosted: Hosted) -> None:
-    """Whoever takes a role on the command line does so in their own name: its trust lets the function set another's alone."""
+    """Command-line users assume a role in their own name: its trust lets only the function set another's."""
     sts = hosted.cloud.client("sts")
     for role in ("ReaderRole", "OnCallRole", "ApproverRoleArn"):
         arn = hosted.outputs[role]
@@ -522,7 +522,7 @@ def test_the_console_alone_speaks_for_people(hosted: Hosted) -> None:
 
 
 def test_people_on_call_resume(hosted: Hosted) -> None:
-    """What they have paused, as it is now."""
+    """They resume the unit that they have paused."""
     body = hosted.body("resumeUnit", lambda path: hosted.ask("rea", "GET", path).json)
     resumed = hosted.ask("ann", "POST", WRITES["resumeUnit"][1], body, "resume-of-ann")
 
@@ -530,7 +530,7 @@ def test_people_on_call_resume(hosted: Hosted) -> None:
 
 
 def test_a_person_on_call_rolls_back_after_a_recent_sign_in(hosted: Hosted) -> None:
-    """The version before serves again, and the record names the person."""
+    """The previous version serves again, and the record names the user."""
     body = hosted.body("rollBack", lambda path: hosted.ask("rea", "GET", path).json)
     begun = hosted.ask("rea", "POST", WRITES["rollBack"][1], body, "back-of-rea")
     assert begun.status == 403
@@ -549,9 +549,9 @@ def test_a_person_on_call_rolls_back_after_a_recent_sign_in(hosted: Hosted) -> N
 
 
 def test_an_approver_decides_in_the_registrys_own_role(hosted: Hosted) -> None:
-    """Which the unit's boundary keeps from everything else; SageMaker names the person."""
+    """The unit's boundary limits the role to approvals; SageMaker names the user."""
     decided = {}
-    # the rollout that follows is still under way when the next test aborts it
+    # the rollout that follows is still running when the next test aborts it
     models.ask_for(hosted.loop, hosted.cloud.client("dynamodb"), bake=1800, maximum=28_800)
     hosted.sign_in("ben")
     for operation, number in (("reject", hosted.other), ("approve", hosted.waiting)):
@@ -568,7 +568,7 @@ def test_an_approver_decides_in_the_registrys_own_role(hosted: Hosted) -> None:
 
 
 def test_people_on_call_alone_abort_a_rollout(hosted: Hosted, api_as: Callable[[str], ConsoleApi]) -> None:
-    """The one that the approval has begun; IAM keeps the other roles from its alarm."""
+    """It aborts the rollout of the approval; IAM denies other roles its alarm."""
     page, where = f"/units/shown/endpoints/{ENDPOINT}", f"/units/shown/endpoints/{ENDPOINT}/abort"
     deadline = time.monotonic() + 120
     while hosted.ask("rea", "GET", page).json["row"].get("rollout") is None:
@@ -590,7 +590,7 @@ def test_people_on_call_alone_abort_a_rollout(hosted: Hosted, api_as: Callable[[
 
 
 def test_the_functions_role_has_no_right_that_no_page_used(hosted: Hosted) -> None:
-    """It took each of the three roles in people's names; its log and the key of its environment are Lambda's to use."""
+    """It assumed each of the three roles for users; Lambda uses its log and the key of its environment."""
     unused = unused_rights(hosted.cloud, hosted.outputs["FunctionRole"])
 
     via = "lambda.us-east-1.amazonaws.com"
@@ -598,7 +598,7 @@ def test_the_functions_role_has_no_right_that_no_page_used(hosted: Hosted) -> No
 
 
 def test_a_reader_has_no_right_to_features_that_no_page_used(hosted: Hosted) -> None:
-    """Of catalog, metadata files and manifests."""
+    """Covers catalog, metadata files and manifests."""
     store = Entries(ssm=hosted.cloud.client("ssm")).feature_store("shown")
     parts = [":glue:", f"{store.data_bucket}/", store.manifests_bucket]
 

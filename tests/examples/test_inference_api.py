@@ -1,4 +1,4 @@
-"""The API of models on the embedded cloud with IAM on: what callers get of a model that a rollout put behind it."""
+"""The API of models on the embedded cloud with IAM enforced: responses of a deployed model."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
-# of 64-bit floats, so that the schema allows numbers that this model refuses
+# of 64-bit floats, so that the schema allows numbers that this model rejects
 SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y", passes="values")
 SCHEMA = request_schema(SIGNATURE, max_rows=2000)
 GOLDEN = [
@@ -57,7 +57,7 @@ GOLDEN = [
     b'{"instances": [\n\t{"x": 1.0000000000000002}]}',
     json.dumps({"instances": [[number / 7] for number in range(500)]}).encode(),
 ]
-# nothing of the account, of AWS or of a program's inside may be in an answer
+# responses must not contain account, AWS details or internals of a program
 FORBIDDEN = re.compile(rb"arn:|000000000000|[Aa]mazon|AWS|aws-|CloudWatch|SageMaker|Traceback|log group|s3://")
 
 
@@ -65,7 +65,7 @@ OWN_NAME = "models.example.com"
 
 
 class Door(ApiDoor):
-    """The deployed stack with a model that serves."""
+    """The deployed stack with a serving model."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Door(ApiDoor):
 def synthesize(
     folder: Path, access: Callable[[cdk.Stack], Access], schema: dict[str, Any], certificate: str = ""
 ) -> Path:
-    """Synthesize a unit with an endpoint and its API, a caller who may ask, and one who may not; a name of its own if certified."""
+    """Synthesize a unit with an endpoint and its API, a permitted caller and another one; with a domain if certified."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Door")
     unit = BusinessUnit(stack, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
@@ -127,7 +127,7 @@ def synthesize(
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """Deploy the stack, and let its first model serve; the last test of this file takes the endpoint away."""
+    """Deploy the stack and its first model; the last test of this file deletes the endpoint."""
     folder = tmp_path_factory.mktemp("door")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -137,7 +137,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 
 def test_answers_are_those_of_invoke_endpoint(door: Door) -> None:
-    """Byte for byte, over golden requests; with the id of the call, and which model answered."""
+    """Golden requests get identical bytes, with the id of the call and the model that answered."""
     runtime = door.cloud.client("sagemaker-runtime")
     for body in GOLDEN:
         direct = runtime.invoke_endpoint(EndpointName=door.outputs["EndpointName"], Body=body, ContentType=JSON)
@@ -167,7 +167,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None:
-    """What is wrong with the request alone, in JSON."""
+    """The response has only the request's problem, in JSON."""
     answer = door.call(REFUSED[case])
 
     assert answer.status == 400
@@ -184,7 +184,7 @@ def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None
 
 
 def test_no_answer_is_read_as_another_type_or_kept_by_a_cache(door: Door) -> None:
-    """Predictions, what a model takes, refusals of the model's server and of the gateway."""
+    """Covers predictions, the model's schema, errors of the model's server and of the gateway."""
     answers = [
         door.call(GOLDEN[0]),
         door.call(b"", path="/v1/models/doubled", verb="GET"),
@@ -202,7 +202,7 @@ def test_no_answer_is_read_as_another_type_or_kept_by_a_cache(door: Door) -> Non
 
 
 def test_a_candidate_that_breaks_the_promise_never_gets_traffic(door: Door) -> None:
-    """It needs a column that callers do not send; it is refused by name, and what served answers the same."""
+    """It needs a column that callers do not send; it is refused by name, and the live model's answers stay the same."""
     before, live = door.call(GOLDEN[0]), door.loop.live()
     stock = SignatureColumn(name="stock", type="number")
     door.approve(models.register(door.loop, 3.0, inputs=(*models.INPUTS, stock)), error="REFUSED")
@@ -218,7 +218,7 @@ def test_a_candidate_that_breaks_the_promise_never_gets_traffic(door: Door) -> N
 
 
 def test_only_granted_callers_are_answered(door: Door) -> None:
-    """Unsigned, signed without a grant, another path."""
+    """Rejects unsigned requests, requests without a grant, and other paths."""
     answers = [
         door.call(GOLDEN[0], role=None),
         door.call(GOLDEN[0], role="OtherRole"),
@@ -232,7 +232,7 @@ def test_only_granted_callers_are_answered(door: Door) -> None:
 
 
 def test_a_caller_cannot_choose_the_id_by_which_labels_are_joined(door: Door, wait_for: Callable[..., Any]) -> None:
-    """It may choose the request's, by which it finds its calls in the access log; the prediction's id is the gateway's."""
+    """Callers choose the request's id for the access log; the gateway sets the prediction's id."""
     chosen = "01234567-89ab-cdef-0123-456789abcdef"
     answers = [door.call(GOLDEN[0], x_amzn_requestid=chosen) for _ in range(2)]
 
@@ -252,7 +252,7 @@ def test_a_caller_cannot_choose_the_id_by_which_labels_are_joined(door: Door, wa
 
 
 def test_an_undeclared_type_never_reaches_the_model(door: Door) -> None:
-    """It would walk past the schema."""
+    """Other content types would bypass the schema."""
     answer = door.call(b"2.0\n", content_type="text/csv")
 
     assert answer.status == 415
@@ -260,7 +260,7 @@ def test_an_undeclared_type_never_reaches_the_model(door: Door) -> None:
 
 
 def test_the_firewall_refuses_larger_bodies_than_it_reads(door: Door) -> None:
-    """Above our own bound; a body of more than AWS's 8 KB passes, as the golden ones show."""
+    """Our own limit applies; golden requests show that bodies above AWS's 8 KB pass."""
     answer = door.call(b'{"instances": [[1]]}' + b" " * 64 * 1024)
 
     assert len(GOLDEN[-1]) > 8 * 1024
@@ -269,7 +269,7 @@ def test_the_firewall_refuses_larger_bodies_than_it_reads(door: Door) -> None:
 
 
 def test_a_model_says_what_it_takes(door: Door) -> None:
-    """The promise itself."""
+    """Returns the request schema."""
     answer = door.call(b"", path="/v1/models/doubled", verb="GET")
 
     assert answer.status == 200
@@ -280,14 +280,14 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "capabilities" / "inferenc
 
 
 def code(language: str) -> str:
-    """The one block of the page in a language, about this model."""
+    """Return the page's only code block in a language, adapted to this model."""
     (found,) = re.findall(rf"^```{language}\n(curl.*?|import.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     return str(found).replace('"price": 2.0', '"x": 2.0').replace("/v1/models/forecast/", "/v1/models/doubled/")
 
 
 @pytest.fixture
 def caller(door: Door) -> dict[str, str]:
-    """The environment of a program of the shop, in the shell of ``mlops local env`` and with what the page says of it."""
+    """The environment of a client program: the shell of ``mlops local env`` and the page's variables."""
     keys = door.keys("ShopRole")
     shell = door.cloud.environment()
     return shell | {
@@ -301,7 +301,7 @@ def caller(door: Door) -> dict[str, str]:
 
 
 def test_curl_of_the_page_is_answered(caller: dict[str, str]) -> None:
-    """It signs by itself."""
+    """The command signs by itself."""
     asked = code("sh").replace("curl ", 'curl --cacert "$AWS_CA_BUNDLE" ', 1)
     run = subprocess.run(["sh", "-c", asked], env=caller, capture_output=True, text=True, check=False, timeout=60)
 
@@ -310,7 +310,7 @@ def test_curl_of_the_page_is_answered(caller: dict[str, str]) -> None:
 
 
 def test_python_of_the_page_is_answered(caller: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the id for labels."""
+    """The response has the id for labels."""
     for name, value in caller.items():
         monkeypatch.setenv(name, value)
 
@@ -321,7 +321,7 @@ def test_python_of_the_page_is_answered(caller: dict[str, str], monkeypatch: pyt
 
 
 def test_typescript_of_the_page_is_answered(caller: dict[str, str], tmp_path: Path) -> None:
-    """As Node.js runs it, which removes types and checks none."""
+    """Node.js runs it by removing types without checking them."""
     call = f'console.log(JSON.stringify(await ask(process.env.API_URL + "{PATH}", [{{ x: 2.0 }}])));\n'
     (tmp_path / "ask.mts").write_text(code("typescript") + call)
 
@@ -335,7 +335,7 @@ def test_typescript_of_the_page_is_answered(caller: dict[str, str], tmp_path: Pa
 
 
 def test_a_model_that_is_gone_is_503(door: Door) -> None:
-    """Without the account and the name of the endpoint, which SageMaker's own words have."""
+    """The response hides account and endpoint name, which SageMaker's message contains."""
     sagemaker = door.cloud.client("sagemaker")
     sagemaker.delete_endpoint(EndpointName=door.outputs["EndpointName"])
     sagemaker.get_waiter("endpoint_deleted").wait(
@@ -350,14 +350,14 @@ def test_a_model_that_is_gone_is_503(door: Door) -> None:
 
 
 def test_the_role_of_the_api_has_no_right_that_no_call_used(door: Door) -> None:
-    """It asks the named endpoints and does nothing else."""
+    """It invokes the named endpoints and does nothing else."""
     (role,) = roles_of(door.cloud, "-ApiRole")
 
     assert unused_rights(door.cloud, role) == set()
 
 
 def test_a_name_of_ones_own_is_the_only_way(door: Door, tmp_path: Path) -> None:
-    """Signed over the name, without a stage, by TLS that the client checks; the address of API Gateway is closed."""
+    """Requests are signed for the domain, without a stage, over verified TLS; API Gateway's own address is disabled."""
     certificate = door.cloud.client("acm").request_certificate(DomainName="*.example.com")["CertificateArn"]
     deployer.deploy(door.cloud, synthesize(tmp_path, lambda _stack: Access.iam(), SCHEMA, certificate))
     address = f"https://{OWN_NAME}/v1/models/doubled"

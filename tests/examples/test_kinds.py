@@ -1,4 +1,4 @@
-"""Classes, outputs and vectors through the whole loop on the embedded cloud: trained, gated, approved, rehearsed, served."""
+"""Classes, outputs and vectors in the whole loop on the embedded cloud: trained, gated, approved, rehearsed, served."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def rows_of(kind: str) -> Any:
 
 
 def plan_of(kind: str) -> EvaluationPlan:
-    """Return what a kind is measured on."""
+    """Return the evaluation plan of a kind."""
     return replace(kinds.PLANS[kind], timestamp="seen", segments=None)
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize a unit with a model of each kind, all with golden requests made of their training sets."""
+    """Synthesize a unit with a model of each kind, with golden requests from their training sets."""
     source = folder / "training"
     shutil.copytree(TRAINING, source)
     (source / "metric.py").write_text(kinds.METRIC)
     app = cdk.App(outdir=str(folder / "assembly"))
-    # three endpoints with their machines are above the 1 MB of a template where it is indented
+    # three endpoints with their machines exceed a template's 1 MB if it is indented
     stack = cdk.Stack(app, "Cellar", suppress_template_indentation=True)
     unit = BusinessUnit(stack, "Unit", name="cellar", profile=Profile.DEVELOPMENT)
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
@@ -168,7 +168,7 @@ def cellar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cellar]:
 
 
 def lay_down(loop: Loop, kind: str) -> None:
-    """Lay a training set down in S3, as a team's own export does."""
+    """Write a training set to S3, as a team's own export does."""
 
     def put(name: str, content: bytes) -> None:
         key = f"exports/{NAMES[kind]}/{name}"
@@ -188,7 +188,7 @@ def lay_down(loop: Loop, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_a_model_of_lists_goes_the_whole_loop(cellar: Cellar, kind: str) -> None:
-    """What is served for the holdout is what was measured on it, and what is captured is what was served."""
+    """Served predictions for the holdout equal the evaluated ones, and captures equal the served ones."""
     loop = cellar.loop(kind)
     loop.request_retraining("the first model", f"first-{kind}")
     ended = loop.wait_execution("RetrainMachineArn", set(), appear=60, finish=400)
@@ -208,7 +208,7 @@ def test_a_model_of_lists_goes_the_whole_loop(cellar: Cellar, kind: str) -> None
     )
     predictions = np.array(json.loads(answer["Body"].read())["predictions"])
     if kind == "classes":
-        # classes of a signature that the job writes are in the order of their names
+        # a signature written by the job sorts classes by name
         assert evaluation.classes == tuple(sorted(kinds.CULTIVARS))
         labels = holdout.column("cultivar").to_pylist()
         predicted = [evaluation.classes[place] for place in predictions.argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""A training set that does not fit the training-set job, on the embedded cloud with IAM on: a retraining builds it by Spark."""
+"""A training set too large for its job, on the embedded cloud with IAM enforced: a retraining builds it with Spark."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ OpenBuild.check = check
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize a unit with a store, a job for its large sets, and a pipeline that is given it."""
+    """Synthesize a unit with a store, a job for large sets, and a pipeline that uses it."""
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(SCRIPT)
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
@@ -203,7 +203,7 @@ class Sample:
         return datetime.fromisoformat(self.cloud.clock()["now"])
 
     def fit(self, *, memory: int) -> None:
-        """Let the training-set job have so many bytes of memory."""
+        """Set the memory of the training-set job in bytes."""
         client = self.cloud.client("lambda")
         pages = client.get_paginator("list_functions").paginate()
         (tags,) = (each for page in pages for each in page["Functions"] if "RetrainingTags" in each["FunctionName"])
@@ -211,7 +211,7 @@ class Sample:
         client.update_function_configuration(FunctionName=tags["FunctionName"], Environment={"Variables": variables})
 
     def retrain(self, reason: str, *, error: str | None = None) -> dict[str, Any]:
-        """Ask for a retraining, and return its execution when it has ended, with an error where one is named."""
+        """Request a retraining, and return its completed execution, which ends with the error if one is named."""
         seen = {each["executionArn"] for each in self.loop.executions("RetrainMachineArn")}
         self.loop.request_retraining(reason, reason)
         return self.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=240, error=error)
@@ -231,12 +231,12 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    """Deploy the stack; the tests of this file go on from each other."""
+    """Deploy the stack; the tests of this file depend on their order."""
     if jobs.spark_home() is None or shutil.which("java") is None or sys.version_info >= (3, 12):
         pytest.skip("Spark is not installed; .ci/run installs it")
     folder = tmp_path_factory.mktemp("large")
     with pytest.MonkeyPatch.context() as patch:
-        # a stand-in for the wheels that ``mlops assets build --glue`` fetches; the local Spark has this environment's
+        # empty files in place of the wheels of ``mlops assets build --glue``; local Spark uses this environment
         patch.setattr(glue_wheels, "archive_path", lambda _name: folder / "features.zip")
         (folder / "features.zip").write_bytes(b"")
         assembly = synthesize(folder)
@@ -248,7 +248,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
 
 
 def test_the_command_starts_the_job_that_the_store_names(sample: Sample, tmp_path: Path) -> None:
-    """One group twice, by two columns of the entity rows; first, as tags of a machine have the time of its faster clock."""
+    """Joins one group twice, by two columns; it runs first, as tags of the machine have the time of its faster clock."""
     times = [sample.now() - timedelta(days=5)] * 3
     rows = {"event_timestamp": times, "home": ["store-1", "store-2", "store-3"], "work": ["store-3", "store-4", None]}
     pq.write_table(pa.table(rows), tmp_path / "rows.parquet")
@@ -263,7 +263,7 @@ def test_the_command_starts_the_job_that_the_store_names(sample: Sample, tmp_pat
 
 
 def test_a_run_that_dies_ends_the_retraining_by_name_and_loses_nothing(sample: Sample) -> None:
-    """The cause is the run's own; no manifest, no open build, the lock is free: the next test asks again."""
+    """The cause is the run's own; there is no manifest, no open build and no lock: the next test requests again."""
     job = sample.glue.get_job(JobName=sample.outputs["Job"])["Job"]
     before = sample.store.manifests.ids()
     bucket, _, key = job["Command"]["ScriptLocation"].removeprefix("s3://").partition("/")
@@ -280,7 +280,7 @@ def test_a_run_that_dies_ends_the_retraining_by_name_and_loses_nothing(sample: S
 
 
 def test_a_set_that_does_not_fit_is_built_by_spark_and_trained_on(sample: Sample) -> None:
-    """Its package names the set, which a laptop builds again to the same content hash; roles had no other right than theirs."""
+    """Its package names the set, which a laptop rebuilds with the same content hash; roles use all their permissions."""
     ended = sample.retrain("second")
     states = sample.states(ended["executionArn"])
     assert [name for name in states if name in ("TrainingSet", "BuildOnSpark", "CheckSet", "Train")] == [

@@ -1,7 +1,7 @@
-"""A seeded sample of the campaign of `tests/campaign/lifecycle/`: stacks fail while they are created, changed and deleted.
+"""A seeded sample of the campaign of `tests/campaign/lifecycle/`: stacks fail during creation, update and deletion.
 
-A change is one of every resource. After each failure the stack is as before or gone, no custom resource took its ServiceTimeout,
-nothing is left that no event names, and in the end the stack is created again and goes.
+An update changes every resource. After each failure the stack is unchanged or deleted, no custom resource hit its ServiceTimeout,
+no resource without an event is left, and finally the stack is created and deleted again.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ SEED = 20261128
     ],
 )
 def test_a_stack_outlives_its_failures(stack: str, profile: str, tmp_path: Path) -> None:
-    """Each cell names what is not as it should be; the last creation and deletion are whole."""
+    """Each case reports deviations; the last creation and deletion are complete."""
     cloud = local_cloud.up(tmp_path / "cloud")
     try:
         world = Lifecycle(cloud, tmp_path, stack, profile)
@@ -43,6 +43,6 @@ def test_a_stack_outlives_its_failures(stack: str, profile: str, tmp_path: Path)
     assert max(result["longest"] for result in results) < 1
     reached = [result for result in results if result["property"] is not None]
     assert [result["outcome"] for result in reached] == ["UPDATE_ROLLBACK_COMPLETE"] * len(reached)
-    # in production what has data by then stays, and the rollback names it
+    # in production resources with data are retained, and the rollback names them
     ends = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"} if profile == "production" else {"ROLLBACK_COMPLETE"}
     assert {result["outcome"] for result in results[: COUNTS[CREATE]]} <= ends

@@ -1,4 +1,4 @@
-"""The loop of a unit, driven from outside: which execution a step waits for."""
+"""The loop of a unit, driven from outside: the execution that a step waits for."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ MACHINE = {
 
 @pytest.fixture
 def loop(cloud: Cloud) -> Iterator[Loop]:
-    """Return a loop whose machines are one that rolls back what is bad."""
+    """Return a loop whose machines include one that rolls back bad models."""
     machines, iam = cloud.client("stepfunctions"), cloud.client("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
@@ -40,7 +40,7 @@ def loop(cloud: Cloud) -> Iterator[Loop]:
 
 
 def started(loop: Loop, cloud: Cloud, package: str, name: str) -> str:
-    """Start a deployment of a package, and return its ARN once it has ended."""
+    """Start a deployment of a package, and return its ARN after its end."""
     machine = loop.outputs["DeployMachineArn"]
     answer = cloud.client("stepfunctions").start_execution(
         stateMachineArn=machine, name=name, input=json.dumps({"model_package_arn": package})
@@ -52,7 +52,7 @@ def started(loop: Loop, cloud: Cloud, package: str, name: str) -> str:
 @pytest.mark.cloud
 @pytest.mark.parametrize("order", [("bad", "good"), ("good", "bad")])
 def test_a_step_waits_for_the_deployment_of_its_own_package(loop: Loop, cloud: Cloud, order: tuple[str, str]) -> None:
-    """The loop promotes another model meanwhile, before it or after: it is not taken for the one that was approved."""
+    """The loop promotes another model before or after, which is not taken for the approved one."""
     arns = {package: started(loop, cloud, package, f"approval-{package}") for package in order}
 
     ended = loop.wait_execution("DeployMachineArn", (), appear=5, finish=5, error="ROLLED_BACK", package="bad")
@@ -66,7 +66,7 @@ def test_a_step_waits_for_the_deployment_of_its_own_package(loop: Loop, cloud: C
 
 @pytest.mark.cloud
 def test_a_package_that_is_deployed_again_is_waited_for_again(loop: Loop, cloud: Cloud) -> None:
-    """An approval that counted for nothing, and the one that does."""
+    """Covers an ignored approval followed by a valid one."""
     first, second = (started(loop, cloud, "good", f"approval-{number}") for number in (1, 2))
 
     ended = loop.wait_execution("DeployMachineArn", {first}, appear=5, finish=5, package="good")

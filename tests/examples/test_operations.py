@@ -1,4 +1,4 @@
-"""What `docs/operations.md` tells people on call, done by one of them: in a role of that page, on the embedded cloud, with IAM."""
+"""Instructions of `docs/operations.md` for on-call staff, done in a role of that page, on the embedded cloud with IAM."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.cloud
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 
-# the endpoint of that file's tests: register, approve, ask
+# the endpoint of that file's tests: register, approve, invoke
 _SPEC = importlib.util.spec_from_file_location("first_endpoint_tests", Path(__file__).parent / "test_first_endpoint.py")
 assert _SPEC is not None
 assert _SPEC.loader is not None
@@ -39,7 +39,7 @@ _SPEC.loader.exec_module(first)
 
 
 def role_code() -> str:
-    """The page's code of the role."""
+    """Return the page's code of the role."""
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "on_call" in block]
     return str(code)
 
@@ -80,7 +80,7 @@ def synthesize(folder: Path) -> Path:
 
 
 class Pilot(first.Endpoint):  # type: ignore[misc,name-defined]  # loaded by path
-    """The deployed stack, and the command in the role of somebody on call."""
+    """The deployed stack, and the command in the on-call role."""
 
     def deploy(self, **_: Any) -> list[deployer.ResourceEvent]:
         """Deploy the stack of this file."""
@@ -105,13 +105,13 @@ class Pilot(first.Endpoint):  # type: ignore[misc,name-defined]  # loaded by pat
         return []
 
     def mlops(self, *arguments: object, code: int = 0) -> str:
-        """Run the command in the role, and return what it printed."""
+        """Run the command in the role, and return its output."""
         ended = call_command(*arguments, **self.role)
         assert ended.returncode == code, ended.stderr + ended.stdout
         return ended.stdout + ended.stderr
 
     def version(self) -> str:
-        """The version that serves."""
+        """Return the serving version."""
         live = self.loop.live()
         assert live is not None
         return str(live.model_package_arn.rpartition("/")[2])
@@ -119,7 +119,7 @@ class Pilot(first.Endpoint):  # type: ignore[misc,name-defined]  # loaded by pat
 
 @pytest.fixture(scope="module")
 def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
-    """Deploy once; the tests of this file go on from each other."""
+    """Deploy once; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("operations")
     cloud = local_cloud.up(folder / "cloud", clock_scale=300.0)
     try:
@@ -129,7 +129,7 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
 
 
 def test_before_the_first_model_there_is_nothing_to_go_back_from(pilot: Pilot) -> None:
-    """The status says so too."""
+    """The status reports it too."""
     assert "endpoint pilot-first: NOT_YET_DEPLOYED" in pilot.mlops("status", "pilot")
     assert "NOT_YET_DEPLOYED: no model is live on pilot-first yet" in pilot.mlops(
         "rollback", "pilot-first", "--reason", "errors", code=1
@@ -137,7 +137,7 @@ def test_before_the_first_model_there_is_nothing_to_go_back_from(pilot: Pilot) -
 
 
 def test_a_pause_is_put_on_the_record_under_the_persons_name(pilot: Pilot) -> None:
-    """The role is enough to pause, look, verify and resume."""
+    """The role suffices to pause, read, verify and resume."""
     assert "pilot is paused" in pilot.mlops("pause", "pilot", "--reason", "prices are migrated")
     assert "stopped: paused since" in pilot.mlops("status", "pilot")
     assert "by arn:aws:sts::000000000000:assumed-role/" in pilot.mlops("pause", "pilot", "--reason", "again")
@@ -148,7 +148,7 @@ def test_a_pause_is_put_on_the_record_under_the_persons_name(pilot: Pilot) -> No
 
 
 def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot: Pilot) -> None:
-    """Each answer says what serves, and SageMaker agrees."""
+    """Each output names the serving version, and SageMaker agrees."""
     pilot.approve(2.0)
     pilot.approve(3.0)
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
@@ -170,7 +170,7 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
 
 
 def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
-    """While the old fleet is kept; the command ends when it serves alone again."""
+    """The old fleet still exists; the command ends when it serves alone again."""
     pilot.cloud.clock_scale(20)  # so that the command meets the bake, not its end
     with ThreadPoolExecutor() as pool:
         rollout = pool.submit(pilot.approve, 5.0, error="ROLLED_BACK")
@@ -188,16 +188,16 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
     assert said[1].endswith("-abort is set to ALARM: the new fleet is rolled back")
     assert said[2].startswith("ROLLED_BACK: ")
     assert said[2].endswith(":model-package/pilot-first/2 serves")
-    assert "/ann: not today" in said[2]  # who took it back is on the record
+    assert "/ann: not today" in said[2]  # the record names the user
     assert any(name in looks[-1] for name in ("    doing     ", "    step      "))
     assert "step      not shown" not in looks[-1]
-    assert any(" of the traffic" in line or "gets the traffic" in line for line in said[3:])  # what it did meanwhile
+    assert any(" of the traffic" in line or "gets the traffic" in line for line in said[3:])  # the outcome meanwhile
     assert "made already" in pilot.mlops("rollback", "pilot-first", "--reason", "not today")
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
 
 
 def test_a_version_that_is_not_there_is_refused(pilot: Pilot) -> None:
-    """By the plan, on the record; the endpoint is left alone."""
+    """The plan rejects and records it; the endpoint is unchanged."""
     refused = pilot.mlops("rollback", "pilot-first", "--to", 99, "--reason", "errors", code=1)
 
     assert "mlops: not rolled back: REFUSED: " in refused
@@ -206,7 +206,7 @@ def test_a_version_that_is_not_there_is_refused(pilot: Pilot) -> None:
 
 
 def test_the_chain_of_all_that_is_whole(pilot: Pilot, tmp_path: Path) -> None:
-    """At its source, and as a copy on a laptop without an account."""
+    """Verified in place, and as a local copy without an account."""
     shown = json.loads(pilot.mlops("audit", "show", "pilot-first", "--json"))
     compared = [record["sequence"] for record in shown["records"] if record.get("verdict") is not None]
     drawn = pilot.mlops("audit", "show", "pilot-first", "--sequence", compared[0])
@@ -223,7 +223,7 @@ def test_the_chain_of_all_that_is_whole(pilot: Pilot, tmp_path: Path) -> None:
 
 
 def test_the_role_may_do_nothing_else(pilot: Pilot) -> None:
-    """Neither approve, nor see other units; the answer is one line with AWS's words and the page."""
+    """Neither approve, nor see other units; the output is one line with AWS's message and the page."""
     package = pilot.loop.sagemaker.list_model_packages(ModelPackageGroupName="pilot-first")["ModelPackageSummaryList"][
         0
     ]
@@ -238,7 +238,7 @@ def test_the_role_may_do_nothing_else(pilot: Pilot) -> None:
 
 
 def test_a_promotion_has_a_card(pilot: Pilot) -> None:
-    """Written from the signed passport of the newest promotion, or of the one that is named; what has none is refused."""
+    """Written from the signed passport of the newest or the named promotion; other versions are rejected."""
     newest = pilot.mlops("models", "card", "pilot-first")
     assert newest.splitlines()[0].startswith("# pilot-first: ")
     assert "| Code | not recorded: " in newest

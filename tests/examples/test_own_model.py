@@ -1,4 +1,4 @@
-"""A team's own model and data on the embedded cloud: a pickle that no export takes, in the environment of its lock."""
+"""A team's own model and data on the embedded cloud: a pickle without an export, in the environment of its lock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.cloud
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = RequirementsLock.parsed((own_model.HERE / "requirements.lock").read_bytes())
-# the same packages by another lock, as after an upgrade
+# the same packages in another lock, as after an upgrade
 NEXT = RequirementsLock.parsed(LOCK.content + b"# upgraded\n")
 
 
@@ -93,7 +93,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
 
 
 def test_a_script_that_knows_nothing_of_the_platform_is_registered(clinic: Clinic) -> None:
-    """Trained with its own libraries, packed, measured and gated; the package says what loading it may do."""
+    """Trained with its own libraries, packed, evaluated and gated; the package names the permissions of loading it."""
     assert clinic.verdict["outcome"] == "REGISTERED", clinic.verdict
     assert clinic.verdict["package"] == clinic.package["ModelPackageArn"]
     metadata = clinic.package["CustomerMetadataProperties"]
@@ -106,7 +106,7 @@ def test_a_script_that_knows_nothing_of_the_platform_is_registered(clinic: Clini
 
 
 def test_its_environment_is_below_the_clouds_home(clinic: Clinic) -> None:
-    """Made of the lock, by wheels of its own; the status says so."""
+    """Built from the lock, with its own wheels; the status reports it."""
     status = clinic.cloud.status()["model_processes"]
     assert status["environments"] == [LOCK.sha256]
     assert (status["network"] == "none") == (isolation() is not None)
@@ -118,7 +118,7 @@ def test_its_environment_is_below_the_clouds_home(clinic: Clinic) -> None:
 
 
 def test_an_approved_pickle_serves(clinic: Clinic) -> None:
-    """By its own process behind the endpoint, from rows as a caller has them; an unknown category and a null are no error."""
+    """Served by its own process behind the endpoint, from raw rows; unknown categories and nulls are no error."""
     seen = {each["executionArn"] for each in clinic.loop.executions("DeployMachineArn")}
     clinic.loop.approve(clinic.package["ModelPackageArn"], "beats the mean")
     ended = clinic.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=300)
@@ -134,7 +134,7 @@ def test_an_approved_pickle_serves(clinic: Clinic) -> None:
     predictions = np.array(json.loads(answer["Body"].read())["predictions"])
     error = np.abs(predictions - holdout["progression"].to_numpy())
     assert error.mean() == pytest.approx(clinic.loop.evaluation_of(clinic.package).metrics["candidate"], rel=0.02)
-    sent = json.loads((own_model.HERE / "request.json").read_text())  # what the page sends
+    sent = json.loads((own_model.HERE / "request.json").read_text())  # the page's request
     assert sent == {"instances": json.loads(inputs[:2].to_json(orient="records"))}
     live = clinic.loop.live()
     assert live is not None
@@ -142,7 +142,7 @@ def test_an_approved_pickle_serves(clinic: Clinic) -> None:
 
 
 def test_the_notebook_of_the_page_runs(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cell by cell against this unit; what each cell shows is of the kind that the page shows."""
+    """Runs each cell on this unit; outputs have the kinds that the page shows."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLOPS_LOCAL_HOME", str(clinic.cloud.home))
@@ -154,7 +154,7 @@ def test_the_notebook_of_the_page_runs(clinic: Clinic, monkeypatch: pytest.Monke
 
 
 def _seen(clinic: Clinic) -> dict[str, Any]:
-    """Return what the verbs show of a unit and its cloud, but for what a start makes anew: processes, and when it was."""
+    """Return the verbs' output for a unit and its cloud, without values that change at a start: processes and times."""
     home = ["--json", "--home", str(clinic.cloud.home)]
     seen = {}
     for verb in (["status"], ["models", "list"], ["runs", "list"], ["local", "status"]):
@@ -176,9 +176,9 @@ def _predictions(clinic: Clinic) -> list[float]:
 
 
 def test_a_stop_and_a_start_change_nothing(clinic: Clinic, tmp_path: Path) -> None:
-    """What verbs show, what the model answers, ciphertext, the clock; the same stack deployed again has no changes.
+    """Verbs, predictions, ciphertext and clock stay; deploying the same stack again has no changes.
 
-    The tests after this one retrain and deploy on what was restored.
+    The following tests retrain and deploy on the restored state.
     """
     for machine in ("RetrainMachineArn", "DeployMachineArn"):
         clinic.loop.wait_idle(machine)
@@ -201,7 +201,7 @@ def test_a_stop_and_a_start_change_nothing(clinic: Clinic, tmp_path: Path) -> No
 
 
 def test_a_champion_of_another_lock_predicts_in_its_own_environment(clinic: Clinic, tmp_path: Path) -> None:
-    """The stack names another lock; what the champion predicted is kept for the next candidate."""
+    """The stack names another lock; the champion's predictions are reused for the next candidate."""
     deployer.deploy(clinic.cloud, synthesize(tmp_path / "next", NEXT))
     loop = clinic.loop
     loop.wait_idle("DeployMachineArn")
@@ -221,7 +221,7 @@ def test_a_champion_of_another_lock_predicts_in_its_own_environment(clinic: Clin
 
 
 def test_a_registry_that_forbids_the_live_model_leaves_it(clinic: Clinic, tmp_path: Path) -> None:
-    """The next deployment of the stack is refused with the fix, and the pickle that serves goes on answering."""
+    """The next deployment is rejected with the fix, and the serving pickle keeps answering."""
     live, seen = clinic.loop.live(), {each["executionArn"] for each in clinic.loop.executions("DeployMachineArn")}
     deployer.deploy(clinic.cloud, synthesize(tmp_path / "strict", NEXT, trust=("data", "code"), instances=2))
     clinic.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=120, error="REFUSED")

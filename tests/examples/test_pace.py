@@ -1,4 +1,4 @@
-"""The clock beside the traffic of a trip."""
+"""Synchronization of the clock with the traffic of a trip."""
 
 import time
 
@@ -11,7 +11,7 @@ FASTEST = 60.0
 
 
 def reaches(running: local_cloud.Cloud, scale: float) -> bool:
-    """Return whether the clock's scale comes to be about this within twenty seconds."""
+    """Return whether the clock's scale approaches a value within twenty seconds."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if float(running.clock()["scale"]) == pytest.approx(scale, rel=0.3):
@@ -21,23 +21,23 @@ def reaches(running: local_cloud.Cloud, scale: float) -> bool:
 
 
 class Clients:
-    """Clients that are answered so many times a second."""
+    """Clients with a number of answers per second."""
 
     def __init__(self) -> None:
         self._before, self._since, self._rate = 0.0, time.monotonic(), 0.0
 
     def answered(self) -> int:
-        """Return how often they have been."""
+        """Return the number of answers."""
         return int(self._before + self._rate * (time.monotonic() - self._since))
 
     def ask(self, calls_a_second: float) -> None:
-        """Go on at another rate."""
+        """Continue at another rate."""
         self._before, self._since, self._rate = float(self.answered()), time.monotonic(), calls_a_second
 
 
 @pytest.mark.cloud
 def test_the_clock_waits_for_the_calls(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Of a machine that answers none, half as many as a minute should have, and more; afterwards it is as it was."""
+    """Covers a machine without answers, with half of the required calls per minute, and with more; afterwards it is restored."""
     running, clients = local_cloud.up(tmp_path_factory.mktemp("pace") / "cloud", clock_scale=FASTEST), Clients()
     try:
         with paced(running, clients.answered):

@@ -1,4 +1,4 @@
-"""The page of a trip speaks the words of its unit, and shows what it had."""
+"""The page of a trip uses its unit's terms, and shows its results."""
 
 import html
 import re
@@ -20,7 +20,7 @@ WEEKS = [
 
 @pytest.mark.parametrize(("weeks", "plots"), [(WEEKS, 4), ([], 0)])
 def test_a_page(tmp_path, weeks, plots):
-    """Timeline and plots; a trip that stopped before its first period has no plots."""
+    """Has timeline and plots; a trip that stopped before its first period has no plots."""
     path = tmp_path / "new" / "page.html"
     row = Row(name="start", ok=False, seconds=1.0, detail="port <taken>")
     write_page(path, words=WORDS, ok=False, verdict="Stopped at: start.", note="n", rows=[row], weeks=weeks)
@@ -32,7 +32,7 @@ def test_a_page(tmp_path, weeks, plots):
 
 
 def test_steps_link_to_the_files_that_were_written(tmp_path):
-    """Relative to the page; a file that is missing has no link."""
+    """Links are relative to the page; missing files have no link."""
     path = tmp_path / "page.html"
     files_folder(path).mkdir()
     (files_folder(path) / "record-2.json").touch()
@@ -49,7 +49,7 @@ def test_steps_link_to_the_files_that_were_written(tmp_path):
 
 
 def test_the_page_follows_the_reader_s_colours(tmp_path):
-    """Plots have no colour but the variables of the style, which has both modes; shades of drift are one colour by opacity."""
+    """Plots only use the style's color variables, which have both modes; shades of drift are one color with opacity."""
     path = tmp_path / "page.html"
     write_page(path, words=WORDS, ok=True, verdict="", note="", rows=[], weeks=WEEKS)
     page = path.read_text()
@@ -59,18 +59,18 @@ def test_the_page_follows_the_reader_s_colours(tmp_path):
     used = set(re.findall(r"var\(--(\w+)\)", page)) - {"tone", "tonebg"}
     light, dark = (set(re.findall(r"--(\w+): #", part)) for part in style.split("@media (prefers-color-scheme: dark)"))
     assert used <= light == dark & light
-    assert set(re.findall(r"(?:fill|stroke): (#\w+)", body)) <= {"#eb590d"}  # where the scale of drift ends
+    assert set(re.findall(r"(?:fill|stroke): (#\w+)", body)) <= {"#eb590d"}  # the end of the color scale
 
 
 def test_the_page_fits_a_phone(tmp_path):
-    """No sideways scroll at 360 pixels, with the longest words that details have."""
+    """No horizontal scrolling at 360 pixels, with the longest words of details."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
     path = tmp_path / "page.html"
     row = Row(name="start", ok=False, seconds=1.0, detail="arn:aws:states:us-east-1:000000000000:execution:" + "x" * 90)
     write_page(path, words=WORDS, ok=False, verdict="Stopped.", note="", rows=[row], weeks=WEEKS)
-    framed = tmp_path / "frame.html"  # a window of Chromium is at least 500 pixels wide, a frame is not
+    framed = tmp_path / "frame.html"  # a window of Chromium has at least 500 pixels, a frame does not
     framed.write_text(
         f'<iframe width=360 height=800 style="border:0" srcdoc="{html.escape(path.read_text())}"></iframe><script>'
         "onload = () => { const page = frames[0]; document.title ="

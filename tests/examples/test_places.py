@@ -1,4 +1,4 @@
-"""A unit's place on the embedded cloud's cluster: made from files by others, taken over by the stack, gone with it."""
+"""A unit's namespace on the embedded cloud's cluster: created from files, adopted by the stack, deleted with it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NAMESPACE = Ref(api_version="v1", kind="Namespace", name="depot")
 
 
 def synthesize(folder: Path, group: str, *, egress: str, is_ours: bool) -> Path:
-    """Synthesize a unit with a service, whose manifests the stack applies or others."""
+    """Synthesize a unit with a service, whose manifests the stack or others apply."""
     stack = cdk.Stack(app := cdk.App(outdir=str(folder)), "Depot")
     unit = BusinessUnit(
         stack,
@@ -85,7 +85,7 @@ def _principals(cloud: Cloud) -> list[str]:
 
 
 def test_a_place_passes_from_files_to_the_stack_and_goes_with_it(cloud: Cloud, tmp_path: Path) -> None:
-    """The same field manager takes over what others applied from the files; only that is given up which the stack had made."""
+    """The same field manager adopts what others applied from files; only what the stack created is deleted."""
     made = create_cluster(cloud, "depots")
     theirs = synthesize(tmp_path / "theirs", made.security_group_id, egress="0.0.0.0/0", is_ours=False)
     files = [list(yaml.safe_load_all(file.read_text())) for file in theirs.glob("asset.*.yaml")]
@@ -107,7 +107,7 @@ def test_a_place_passes_from_files_to_the_stack_and_goes_with_it(cloud: Cloud, t
     outputs = deployer.deploy(cloud, ours)["Depot"]
 
     assert _egress(made.cluster.get(POLICY)) == ["10.0.0.0/16"]
-    # the administrator came and went, and that is on the record
+    # the record shows the temporary administrator
     assert _principals(cloud) == appliers
     s3 = cloud.client("s3")
     keys = [o["Key"] for o in s3.list_objects_v2(Bucket=outputs["AuditBucket"], Prefix="access/depots/")["Contents"]]

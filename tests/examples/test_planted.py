@@ -1,4 +1,4 @@
-"""The bad model of the demo becomes a valid package, which may be approved, with its own hashes."""
+"""The demo's bad model becomes a valid package with its own hashes, which can be approved."""
 
 import hashlib
 import io
@@ -34,7 +34,7 @@ POLICY = {
 
 @pytest.mark.cloud
 def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
-    """It is trained on the live model's training set, keeps its image, and names its own artefact and hashes."""
+    """It has the live model's training set and image, and its own artifact and hashes."""
     s3, sagemaker = cloud.client("s3"), cloud.client("sagemaker")
     s3.create_bucket(Bucket=BUCKET)
     store = FeatureStoreClient.local(tmp_path, now=lambda: week_start(31))

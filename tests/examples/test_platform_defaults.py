@@ -1,4 +1,4 @@
-"""A platform team's package, a unit that is given it, and the unit's second stack."""
+"""A platform team's package, a unit that uses it, and the unit's second stack."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ ENV = cdk.Environment(account="111122223333", region="eu-west-1")
 
 
 def test_a_platforms_package_is_short() -> None:
-    """Under 60 lines, with its imports."""
+    """It takes less than 60 lines, including imports."""
     assert len(Path(examples.platform_defaults.__file__).read_text().splitlines()) < 60
 
 
 def test_both_stacks_obey_and_pass_every_check(tmp_path: Path) -> None:
-    """No finding of the packs is left, nothing is looser than the platform asks, and the second reads what the first publishes."""
+    """Packs have no open finding, nothing is looser than the platform's rules; the second stack reads the first's parameters."""
     app = cdk.App(outdir=str(tmp_path), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     Pricing(app, "Pricing", image=IMAGE, env=ENV)
     Discounts(app, "Discounts", env=ENV)

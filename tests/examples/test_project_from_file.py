@@ -1,4 +1,4 @@
-"""From a file to a model that serves, by the commands that the generated README prints, on the embedded cloud."""
+"""From a file to a serving model, with the commands of the generated README, on the embedded cloud."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STORES, DAYS = 20, 100
 
 
 def write_sales(path: Path, *, days: int = DAYS, codes: bool = False) -> None:
-    """Write a table: what is sold falls with the price, store by store, in ways that a mean does not know."""
+    """Write a table in which sales fall with the price, differently per store, so that a mean cannot predict them."""
     rows = [(day, store) for day in range(days) for store in range(STORES)]
     price = [1 + (day * 7 + store * 3) % 17 / 2 for day, store in rows]
     table = {
@@ -47,13 +47,13 @@ def write_sales(path: Path, *, days: int = DAYS, codes: bool = False) -> None:
 
 
 class Shop:
-    """A project and the cloud that it is deployed to, by the command."""
+    """A project and its cloud, used with the command."""
 
     def __init__(self, folder: Path, cloud: local_cloud.Cloud) -> None:
         self.folder, self.cloud = folder, cloud
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
-        """Run a verb in the project's folder, which must end with one of the codes."""
+        """Run a verb in the project's folder, which must exit with one of the codes."""
         with chdir(self.folder):
             result = CliRunner().invoke(command, [*arguments, "--home", str(self.cloud.home)])
         assert result.exit_code in codes, (arguments, result.output, result.exception)
@@ -75,7 +75,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Clou
 
 
 def deployed(folder: Path, name: str, cloud: local_cloud.Cloud, *options: str) -> Shop:
-    """Make a project of the file of sales in a folder, and deploy it."""
+    """Create a project from the sales file in a folder, and deploy it."""
     answers = ("--data", "sales.parquet", "--label", "units", "--time", "day", "--key", "store", *options)
     with pytest.MonkeyPatch.context() as patch, chdir(folder):
         patch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
@@ -89,14 +89,14 @@ def deployed(folder: Path, name: str, cloud: local_cloud.Cloud, *options: str) -
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Shop:
-    """Make a project from a file, and deploy it."""
+    """Create a project from a file, and deploy it."""
     folder = tmp_path_factory.mktemp("journey")
     write_sales(folder / "sales.parquet")
     return deployed(folder, "shop", cloud)
 
 
 def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:
-    """Trained on the file, better than the naive guesses that the platform made, approved, rehearsed, asked."""
+    """Trained on the file, better than the generated baselines, approved, rehearsed, invoked."""
     verdict: dict[str, Any] = json.loads(
         shop.run("train", "--data", "../sales.parquet", "--reason", "the first model", "--json")
     )
@@ -111,7 +111,7 @@ def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:
 
 
 def test_a_champion_that_knows_the_holdout_is_not_compared(shop: Shop) -> None:
-    """An older file is refused; an earlier cut makes the model that serves no rival, and the verdict says so by name."""
+    """An older file is rejected; with an earlier split the serving model is no rival, and the result names the reason."""
     table = pq.read_table(shop.folder.parent / "sales.parquet")
     older = shop.folder.parent / "older.parquet"
     pq.write_table(table.slice(0, STORES * (DAYS - 10)), older)
@@ -141,9 +141,9 @@ def test_a_champion_that_knows_the_holdout_is_not_compared(shop: Shop) -> None:
 
 
 def test_a_project_with_a_feature_store_trains_on_what_the_store_has(tmp_path: Path, cloud: local_cloud.Cloud) -> None:
-    """The file's rows are written and trained on by the same commands; later rows are in the next set without a file.
+    """The same commands write the rows and train on them; the next set includes later rows without a file.
 
-    Codes of stores are text for the model. Every row has its own features, and the newest days are held out.
+    Store codes are strings for the model. Every row has its own features, and the newest days are held out.
     """
     write_sales(tmp_path / "sales.parquet", codes=True)
     depot = deployed(tmp_path, "depot", cloud, "--feature-store")
@@ -173,7 +173,7 @@ def test_a_project_with_a_feature_store_trains_on_what_the_store_has(tmp_path: P
     )
     assert json.loads(depot.run(*later))["written"] == {"units_features_v1": STORES * 5, "units_labels_v1": STORES * 5}
     again = ("train", "depot-units", "--reason", "what the store has now", "--json")
-    second = json.loads(depot.run(*again, codes=(0, 3)))  # whether it is better than the first, five days hardly say
+    second = json.loads(depot.run(*again, codes=(0, 3)))  # five days hardly tell whether it is better than the first
     assert second["outcome"] in ("REGISTERED", "REJECTED")
     (used, *earlier) = json.loads(depot.run("features", "who-used", "units_features", "--unit", "depot", "--json"))
     assert len(earlier) == 1
@@ -181,7 +181,7 @@ def test_a_project_with_a_feature_store_trains_on_what_the_store_has(tmp_path: P
 
 
 def write_newer(path: Path, rows_a_day: int, days: int) -> None:
-    """Write newer days, in which prices are 30 % higher and fewer units are sold at each; with ids."""
+    """Write newer days with ids, in which prices are 30 % higher and fewer units are sold at each."""
     rows = [(DAYS + number // rows_a_day, number % STORES, number) for number in range(rows_a_day * days)]
     price = [1.3 * (1 + (day * 7 + store * 3 + number) % 17 / 2) for day, store, number in rows]
     table = {
@@ -200,7 +200,7 @@ def write_newer(path: Path, rows_a_day: int, days: int) -> None:
 
 @pytest.mark.campaign
 def test_newer_rows_drift_and_a_retraining_starts_by_itself(shop: Shop) -> None:
-    """By the tutorial's commands: the rows are published and replayed, an alarm trains on them, a person is waited for."""
+    """With the tutorial's commands rows are published and replayed, an alarm retrains, and the package waits for a person."""
     test_a_file_becomes_a_model_that_serves(shop)
     folder = shop.folder.parent
     write_newer(folder / "newer.parquet", 120, 8)

@@ -1,4 +1,4 @@
-"""Releases of another environment on the embedded cloud, with IAM on: taken, approved, served, or refused by name."""
+"""Releases of another environment on the embedded cloud, with IAM enforced: received, approved, served, or refused by name."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SOURCE_BUCKET = "released-by-build"
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize a unit that takes releases and serves them."""
+    """Synthesize a unit that receives releases and serves them."""
     stack = cdk.Stack(app := cdk.App(outdir=str(folder / "assembly")), "Staging", env=STAGING.cdk)
     unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
     registry = ModelRegistry.from_environment(
@@ -86,7 +86,7 @@ def synthesize(folder: Path) -> Path:
 
 
 class Staging:
-    """The deployed target, and a source whose objects and events the test puts."""
+    """The deployed target, and a source whose objects and events the test writes."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         self.cloud = cloud
@@ -102,7 +102,7 @@ class Staging:
         return datetime.fromisoformat(self.cloud.clock()["now"])
 
     def release(self, factor: float, **changes: Any) -> Released:
-        """Lay down a release in the source, whose model multiplies by a factor."""
+        """Write a release in the source, whose model multiplies by a factor."""
         self.number += 1
         archive, model_sha256 = models.archive(factor)
         found = release(
@@ -147,7 +147,7 @@ class Staging:
         self.cloud.client("sqs").send_message(QueueUrl=self.outputs["OffersQueue"], MessageBody=json.dumps(event))
 
     def checked(self, released: Released, wait_for: Callable[..., Any]) -> str:
-        """Let the schedule ask again, wait for the next execution of one offer to end, and return its status."""
+        """Run the scheduled check, wait for the next execution of an offer to end, and return its status."""
         before = self.offers.read(released.sha256)
         assert before is not None
         self.recheck()
@@ -168,30 +168,30 @@ class Staging:
         return self.loop.wait_execution("PromoteMachineArn", seen, appear=20, finish=60, error=error)
 
     def seen(self) -> set[str]:
-        """Promote executions so far."""
+        """Return the Promote executions so far."""
         return {each["executionArn"] for each in self.loop.executions("PromoteMachineArn")}
 
     def chain(self) -> AuditChain:
-        """The audit chain of promotions, open for reading."""
+        """Open the audit chain of promotions."""
         table = RolloutTable(self.cloud.client("dynamodb"), self.outputs["PromotionsTable"], promotions_chain(GROUP))
         return AuditChain(
             s3=self.loop.s3, bucket=self.outputs["AuditBucket"], table=table, heads=self.outputs["HeadsBucket"]
         )
 
     def audit(self) -> list[AuditRecord]:
-        """Its records."""
+        """Return its records."""
         chain = self.chain()
         return chain.newest(chain.table.read(), 1000)
 
     def packages(self) -> list[dict[str, Any]]:
-        """Packages of the target's group, the newest first."""
+        """Return the packages of the target's group, newest first."""
         found = self.loop.sagemaker.list_model_packages(ModelPackageGroupName=GROUP, SortOrder="Descending")
         return list(found["ModelPackageSummaryList"])
 
 
 @pytest.fixture(scope="module")
 def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
-    """Deploy the target; the tests of this file go on from each other."""
+    """Deploy the target; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("promotion")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0)
     try:
@@ -201,7 +201,7 @@ def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staging]:
 
 
 def test_a_release_arrives_and_serves(staging: Staging) -> None:
-    """Copied, registered with local places, approved by policy, and brought to traffic by the Deploy machine."""
+    """Copied, registered with local URIs, approved by policy, and rolled out by the Deploy machine."""
     seen, rollouts = staging.seen(), {each["executionArn"] for each in staging.loop.executions("DeployMachineArn")}
     released = staging.release(3.0)
     staging.offer(released)
@@ -226,7 +226,7 @@ def test_a_release_arrives_and_serves(staging: Staging) -> None:
 
 
 def _refused(staging: Staging, released: Released) -> str:
-    """Offer a release that must be refused; return why, after nothing of it was promoted."""
+    """Offer a release that must be refused; assert that nothing was promoted and return the reason."""
     seen, before = staging.seen(), staging.packages()
     staging.offer(released)
     ended = staging.ended(seen, error="REFUSED")
@@ -238,7 +238,7 @@ def _refused(staging: Staging, released: Released) -> str:
 
 
 def test_a_release_without_its_image_waits_for_it(staging: Staging, wait_for: Callable[..., Any]) -> None:
-    """Digest, account, Region and fix are named; once the image is there the schedule takes it up, and people heard once."""
+    """The refusal has digest, account, Region and fix; once the image exists the schedule continues, with one notification."""
     ecr = staging.cloud.client("ecr")
     manifest = json.dumps({"schemaVersion": 2, "layers": [], "made": "for the test"})
     digest = f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
@@ -263,7 +263,7 @@ def test_a_release_without_its_image_waits_for_it(staging: Staging, wait_for: Ca
 
 
 def test_a_model_that_was_here_before_is_left_for_a_person(staging: Staging) -> None:
-    """It may have been rolled back; a person may approve it, who then is the second one."""
+    """It may have been rolled back; a person may approve it, as the second approver."""
     seen, rollouts = staging.seen(), {each["executionArn"] for each in staging.loop.executions("DeployMachineArn")}
     released = staging.release(3.0)
     staging.offer(released)
@@ -298,7 +298,7 @@ def test_a_model_that_was_here_before_is_left_for_a_person(staging: Staging) -> 
     ],
 )
 def test_an_execution_that_dies_is_gone_on_with(staging: Staging, state: str, wait_for: Callable[..., Any]) -> None:
-    """Between any two states: then the group has the whole release or nothing of it, and after the next check the whole, once."""
+    """Stopped between any two states, the group has the whole release or none, and after the next check all of it, once."""
     seen, before = staging.seen(), len(staging.packages())
     staging.offer(released := staging.release(20.0 + staging.number))
     machines = staging.cloud.client("stepfunctions")
@@ -309,7 +309,7 @@ def test_an_execution_that_dies_is_gone_on_with(staging: Staging, state: str, wa
         return any(each.get("stateEnteredEventDetails", {}).get("name") == state for each in history)
 
     wait_for(entered)
-    with suppress(machines.exceptions.ClientError):  # of the last states: it ended by itself
+    with suppress(machines.exceptions.ClientError):  # in the last states it ended by itself
         machines.stop_execution(executionArn=arn, error="Stopped", cause="a test")
     assert wait_for(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
     held = staging.packages()[: len(staging.packages()) - before]
@@ -322,7 +322,7 @@ def test_an_execution_that_dies_is_gone_on_with(staging: Staging, state: str, wa
     if offer.is_open:
         staging.recheck()
 
-    def is_approved() -> bool:  # by the next execution, or by the function that the stopped one had called
+    def is_approved() -> bool:  # by the next execution, or by the function that the stopped one had invoked
         found = staging.offers.read(released.sha256)
         return found is not None and found.state == "APPROVED"
 
@@ -334,7 +334,7 @@ def test_an_execution_that_dies_is_gone_on_with(staging: Staging, state: str, wa
 
 
 def test_the_chain_of_promotions_is_whole(staging: Staging) -> None:
-    """Every outcome is in it, signed, with the source's record where something was registered."""
+    """It contains every outcome, signed, with the source's record for registrations."""
     records = staging.audit()
     registered = [each for each in records if each.outcome is Outcome.REGISTERED]
     assert {each.source_record for each in registered} == {"a" * 64}

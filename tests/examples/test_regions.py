@@ -1,4 +1,4 @@
-"""``examples/regions.py`` on the embedded cloud with IAM on: a wave over Regions, a pilot light, and its failover."""
+"""``examples/regions.py`` on the embedded cloud with IAM enforced: a rollout over Regions, a pilot light, and its failover."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ ROW = [{"x": 2.0}]
 
 
 def test_the_stacks_are_short() -> None:
-    """Three Regions, as the page shows them, in under 80 lines."""
+    """The page's three Regions take less than 80 lines."""
     assert len(shown(Path(examples.regions.__file__).read_text(), "regions").splitlines()) < 80
 
 
 def test_the_stacks_pass_every_check(tmp_path: Path) -> None:
-    """No finding of the packs is left."""
+    """The packs have no open finding."""
     app = cdk.App(outdir=str(tmp_path), context={"@aws-cdk/core:validateAgainstDefaultRules": True})
     compose(app)
 
@@ -51,7 +51,7 @@ def test_the_stacks_pass_every_check(tmp_path: Path) -> None:
 
 
 def test_the_page_has_the_price_of_a_pilot_light(tmp_path: Path) -> None:
-    """Of both capacities, and of the network that a platform would give."""
+    """Covers both capacities, and the network that a platform would provide."""
     page, table = Path("docs/capabilities/accounts.md").read_text(), price_table(RECOVERY.region)
     one = EndpointCapacity.instances("ml.m5.large", instance_count=1)
     light = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=5)
@@ -65,12 +65,12 @@ def test_the_page_has_the_price_of_a_pilot_light(tmp_path: Path) -> None:
         totals.append([float(number) for number in re.findall(r"\d+\.\d+", lines[-1])])
     (idle, most_idle, *_), (*_, serving, most_serving) = totals
     said = [int(number) for number in re.findall(r"\| about (\d+) (?:idle|serving) \|", page)]
-    # what a unit has beside the endpoints changes by cents
+    # other resources of the unit change by cents
     assert said == [pytest.approx((idle + most_idle) / 2, abs=3), pytest.approx((serving + most_serving) / 2, abs=3)]
 
 
 def synthesize(folder: Path, **context: str) -> Path:
-    """Synthesize the example, with outputs by which its stacks are driven."""
+    """Synthesize the example with outputs for the tests."""
     app = cdk.App(outdir=str(folder), context=context)
     for stack in compose(app):
         outputs = {
@@ -98,21 +98,21 @@ def synthesize(folder: Path, **context: str) -> Path:
 
 @pytest.fixture(scope="module")
 def assemblies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Those of the example before and after its failover."""
+    """Return its assemblies before and after the failover."""
     folder = tmp_path_factory.mktemp("assemblies")
     after = synthesize(folder / "failover", failover="true")
     return {"before": synthesize(folder / "before"), "failover": after}
 
 
 def test_a_failover_replaces_nothing(assemblies: dict[str, Path]) -> None:
-    """But policies: where models come from changes, and how many calls are answered."""
+    """Except policies: the source of models and the number of calls change."""
     schemas = read_schemas(json.loads(resources.files("mlops_cli").joinpath("replacement.json").read_text("utf-8")))
     for name in ("Recovery", "Build"):
         files = (assemblies[side] / f"{name}.template.json" for side in ("before", "failover"))
         old, new = (Template(document=json.loads(file.read_text()), values={}) for file in files)
         changes = compare(name, old, new, schemas).changes
         assert changes
-        # they have the name of the source
+        # their names contain the source's
         replaced = [each for each in changes if each.action in (Action.REPLACED, Action.MAY_BE_REPLACED)]
         assert {each.type for each in replaced} <= {"AWS::IAM::ManagedPolicy", "AWS::Events::EventBusPolicy"}
 
@@ -122,7 +122,7 @@ class Regions(LinkedAccounts):
 
     def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
         super().__init__(cloud, unit=UNIT, model=MODEL)
-        # targets first: nothing of a source is there yet
+        # targets first: nothing of a source exists yet
         for name in ("Recovery", "Americas", "Production", "Build"):
             self.outputs |= deployer.deploy(cloud, assembly, [name])
         self.production, self.recovery, self.americas = map(self.loop, (PRODUCTION, RECOVERY, AMERICAS))
@@ -130,7 +130,7 @@ class Regions(LinkedAccounts):
 
 @pytest.fixture(scope="module")
 def regions(tmp_path_factory: pytest.TempPathFactory, assemblies: dict[str, Path]) -> Iterator[Regions]:
-    """Deploy all in a cloud of their own, whose clock they move; the tests go on from each other."""
+    """Deploy all in their own cloud, whose clock the tests move; the tests depend on their order."""
     folder = tmp_path_factory.mktemp("regions")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0, account_count=4)
     try:
@@ -151,7 +151,7 @@ def promoted(regions: Regions, wait_for: Callable[..., Any], factor: float) -> t
 
 
 def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, package: str) -> ReleaseRecord:
-    """Wait until what production releases is served in both other Regions, as bytes under their own keys."""
+    """Wait until both other Regions serve production's release, with the same bytes under their own keys."""
     passed_on: ReleaseRecord = wait_for(lambda: regions.released(PRODUCTION, package), seconds=180.0)
     for place, loop in ((RECOVERY, regions.recovery), (AMERICAS, regions.americas)):
         with loop.traffic(ROW, f"{place.name}-{factor}") if place is AMERICAS else nullcontext():
@@ -175,7 +175,7 @@ def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, packa
 
 @pytest.fixture
 def served_regions(regions: Regions, wait_for: Callable[..., Any]) -> Regions:
-    """Let all of them serve a first model, which replaces none and so has no probation."""
+    """Let all of them serve a first model, which has no probation."""
     if regions.production.live() is None:
         package, _ = promoted(regions, wait_for, 3.0)
         arrives(regions, wait_for, 3.0, package)
@@ -184,13 +184,13 @@ def served_regions(regions: Regions, wait_for: Callable[..., Any]) -> Regions:
 
 @pytest.mark.cloud
 def test_a_model_goes_from_production_to_its_other_regions(served_regions: Regions) -> None:
-    """Of the same account and of another one, whose stacks were deployed before their source's."""
+    """Covers a Region of the same account and of another one, whose stacks were deployed before their source's."""
     assert all(loop.live() for loop in (served_regions.production, served_regions.recovery, served_regions.americas))
 
 
 @pytest.mark.cloud
 def test_a_new_model_meets_one_region_first(served_regions: Regions, wait_for: Callable[..., Any]) -> None:
-    """The others have it once production's probation is over."""
+    """The others receive it after production's probation."""
     regions = served_regions
     package, _ = promoted(regions, wait_for, 5.0)
     live = regions.production.live()
@@ -208,7 +208,7 @@ def test_a_new_model_meets_one_region_first(served_regions: Regions, wait_for: C
 def test_what_production_takes_back_meets_no_other_region(
     served_regions: Regions, wait_for: Callable[..., Any]
 ) -> None:
-    """Rolled back during its probation, in the one Region that it met."""
+    """It is rolled back during its probation, in its first Region only."""
     regions = served_regions
     production, before = regions.production, regions.production.live()
     offered = [len(regions.offers(place)) for place in (RECOVERY, AMERICAS)]
@@ -233,7 +233,7 @@ def test_what_production_takes_back_meets_no_other_region(
 def test_the_pilot_light_takes_over(
     served_regions: Regions, assemblies: dict[str, Path], wait_for: Callable[..., Any]
 ) -> None:
-    """Production's key is gone and with it all that it has: recovery serves more calls, and takes what build releases."""
+    """Production's key and thus its data are lost: recovery serves more calls, and receives build's releases."""
     regions = served_regions
     kms, key = regions.client(PRODUCTION, "kms"), regions.outputs["Production"]["Key"]
     kms.disable_key(KeyId=key)
@@ -256,5 +256,5 @@ def test_the_pilot_light_takes_over(
     assert wait_for(lambda: served(recovery, arrived.package), seconds=180.0)
     assert recovery.invoke(ROW, "without")[0].predictions[0] == pytest.approx(18.0)
     kms.enable_key(KeyId=key)
-    # what production is offered meanwhile waits for it, and the chains of all are whole
+    # offers to production wait for it, and all chains are valid
     assert [loop.audit_problems() for loop in (regions.production, recovery, regions.americas)] == [[], [], []]

@@ -1,4 +1,4 @@
-"""A model made elsewhere on the embedded cloud: brought by a role that may do nothing else, measured, registered or refused."""
+"""An externally trained model on the embedded cloud: submitted by a limited role, evaluated, registered or refused."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ SIGNATURE = ModelSignature(
 
 
 def synthesize(folder: Path, *, tracking_uri: str) -> Path:
-    """Synthesize a unit whose pipeline measures on exports in S3, and the role of who registers."""
+    """Synthesize a unit whose pipeline evaluates on exports in S3, and the role of registrants."""
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text("raise SystemExit('nothing is trained here')\n")
     app = cdk.App(outdir=str(folder / "assembly"))
@@ -147,7 +147,7 @@ def synthesize(folder: Path, *, tracking_uri: str) -> Path:
 
 
 class Sample:
-    """The deployed stack, and the command as the registrant runs it."""
+    """The deployed stack, and the command in the registrant's role."""
 
     def __init__(self, cloud: local_cloud.Cloud, assembly: Path, mlflow: MlflowStandIn) -> None:
         self.cloud, self.mlflow = cloud, mlflow
@@ -179,15 +179,15 @@ class Sample:
         return datetime.fromisoformat(self.cloud.clock()["now"])
 
     def register(self, *arguments: str) -> tuple[int, str]:
-        """Run the command in the registrant's role; return its exit code and what it said."""
+        """Run the command in the registrant's role; return exit code and output."""
         return self._run(["models", "register", *arguments], self.environment)
 
     def train(self, *arguments: str) -> tuple[int, str]:
-        """Run the command in the role of one who may ask, and may bring nothing; return its exit code and what it said."""
+        """Run the command in a role that may request trainings but not submit models; return exit code and output."""
         return self._run(["train", *arguments], self._as("RequesterRole", "bob"))
 
     def runs(self, *arguments: str) -> tuple[int, str]:
-        """Run the command in the role of one who may read runs and do nothing else; return its exit code and what it said."""
+        """Run the command in a role that may only read runs; return exit code and output."""
         return self._run(["runs", *arguments], self._as("ReaderRole", "cleo"))
 
     def _run(self, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -205,7 +205,7 @@ class Sample:
         return boto3.client(service, region_name=region, endpoint_url=url, **keys)
 
     def packages(self) -> list[dict[str, Any]]:
-        """Return the registered packages, the newest first."""
+        """Return the registered packages, newest first."""
         found = self.loop.sagemaker.list_model_packages(ModelPackageGroupName=PIPELINE, SortOrder="Descending")
         return list(found["ModelPackageSummaryList"])
 
@@ -255,7 +255,7 @@ MANIFEST = TrainingSetManifest(
 
 
 def model(folder: Path, price: float, promoted: float) -> str:
-    """Write an ONNX model with these weights, as a person's own machine has it; return its folder."""
+    """Write an ONNX model with these weights, as on a user's machine; return its folder."""
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["input", "weights"], ["units"])],
         "linear",
@@ -273,7 +273,7 @@ def model(folder: Path, price: float, promoted: float) -> str:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    """Deploy the stack; the tests of this file go on from each other."""
+    """Deploy the stack; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("registration")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -284,7 +284,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
 
 
 def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Path) -> None:
-    """Uploaded by a role that may do nothing else; nothing is trained; it is registered with the team's predictions compared."""
+    """Uploaded by a limited role; nothing is trained; it is registered after comparison with the team's predictions."""
     seen = {each["executionArn"] for each in sample.loop.executions("DeployMachineArn")}
     folder = model(tmp_path / "model", 2.0, 10.0)
     expected = 2 * sample.rows.column("price").to_numpy() + 10 * sample.rows.column("promoted").to_numpy()
@@ -311,7 +311,7 @@ def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Pat
 
 
 def test_what_became_of_it_is_mirrored(sample: Sample, wait_for: Callable[..., Any]) -> None:
-    """In the function's own role: a run with the losses, a version of the package, and the alias of the one that serves."""
+    """In the function's own role: a run with the losses, a model version, and the alias of the serving one."""
     mlflow = sample.mlflow
     wait_for(lambda: mlflow.aliases)
     (run,), (version,) = mlflow.runs.values(), mlflow.versions
@@ -325,7 +325,7 @@ def test_what_became_of_it_is_mirrored(sample: Sample, wait_for: Callable[..., A
 
 
 def _trees(folder: Path, rows: Any, *, rounds: int = 200) -> tuple[str, Any]:
-    """Save trees as LightGBM's own text, beside their signature and lock; return the folder, and what they predict."""
+    """Save trees in LightGBM's text format, with signature and lock; return the folder and their predictions."""
     columns = np.column_stack([rows.column(name).to_numpy() for name in ("price", "promoted")])
     parameters = {"objective": "regression", "verbosity": -1, "num_threads": 1, "seed": 7, "min_data_in_leaf": 5}
     made = lightgbm.train(parameters, lightgbm.Dataset(columns, rows.column("units").to_numpy()), rounds)
@@ -337,7 +337,7 @@ def _trees(folder: Path, rows: Any, *, rounds: int = 200) -> tuple[str, Any]:
 
 
 def test_trees_go_the_whole_way_in_the_environment_of_their_lock(sample: Sample, tmp_path: Path) -> None:
-    """A model that no export takes: registered with its flavor, approved by policy, and it serves what it predicted at home."""
+    """A model without an export: registered with its flavor, approved by policy, and it serves the local predictions."""
     try:
         find_uv()
     except MissingUvError as error:
@@ -365,7 +365,7 @@ def test_trees_go_the_whole_way_in_the_environment_of_their_lock(sample: Sample,
 
 
 def test_a_job_that_dies_leaves_the_live_version(sample: Sample, tmp_path: Path) -> None:
-    """Trees that their process cannot load: the execution fails, the command says so, and the live version stays."""
+    """Their process cannot load the trees: the execution fails, the command reports it, and the live version stays."""
     live = sample.trees.live()
     assert live is not None
     folder, _ = _trees(tmp_path / "model", _rows(1), rounds=2)
@@ -385,7 +385,7 @@ def test_a_job_that_dies_leaves_the_live_version(sample: Sample, tmp_path: Path)
 
 
 def test_a_worse_model_is_refused_with_the_reasons(sample: Sample, tmp_path: Path) -> None:
-    """Exit 3; the live version stays, and no package more is there."""
+    """Exits with 3; the live version stays, and no package is added."""
     before = sample.packages()
     live = sample.loop.live()
     code, said = sample.register(PIPELINE, model(tmp_path / "model", 1.0, 0.0))
@@ -405,7 +405,7 @@ def test_a_worse_model_is_refused_with_the_reasons(sample: Sample, tmp_path: Pat
 def test_two_who_bring_one_model_at_once_make_one_version(
     sample: Sample, tmp_path: Path, wait_for: Callable[..., Any]
 ) -> None:
-    """Both are answered by one run, and who brings it later by its package, while the registry has that; ``--again`` asks again."""
+    """One run answers both, and later submissions get its package while the registry has it; ``--again`` requests anew."""
     from mlops_runtime.serving.model_packing import pack
 
     folder, before = model(tmp_path / "model", 2.0, 10.002), sample.packages()
@@ -434,7 +434,7 @@ def test_two_who_bring_one_model_at_once_make_one_version(
 
 
 def test_predictions_that_are_others_are_refused_by_row(sample: Sample, tmp_path: Path) -> None:
-    """A model that is served otherwise than it was used does not reach the registry, however good it is."""
+    """A model that predicts differently when served is not registered, however good it is."""
     expected = 2 * sample.rows.column("price").to_numpy() + 10 * sample.rows.column("promoted").to_numpy()
     expected[17] = 99.0
     pq.write_table(pa.table({"prediction": expected}), tmp_path / "mine.parquet")
@@ -445,7 +445,7 @@ def test_predictions_that_are_others_are_refused_by_row(sample: Sample, tmp_path
 
 
 def test_a_swapped_archive_is_refused(sample: Sample, tmp_path: Path) -> None:
-    """What is uploaded after the request is not what was asked for: the execution fails, and says so."""
+    """The upload differs from the request: the execution fails and reports it."""
     from mlops_runtime.serving.model_packing import pack
 
     packed = pack(tmp_path / model(tmp_path / "model", 2.1, 10.0), tmp_path / "a.tar.gz")
@@ -468,7 +468,7 @@ def test_a_swapped_archive_is_refused(sample: Sample, tmp_path: Path) -> None:
     ("key", "body"), [("models/sample-forecast/x/model.tar.gz", b"x"), ("registered/other/model.tar.gz", b"x")]
 )
 def test_who_registers_writes_nowhere_else(sample: Sample, key: str, body: bytes) -> None:
-    """Neither among what is served nor for another pipeline."""
+    """Neither to served models nor to another pipeline."""
     with pytest.raises(ClientError, match="AccessDenied"):
         sample.as_registrant("s3").put_object(Bucket=sample.outputs["ArtifactsBucket"], Key=key, Body=body)
 
@@ -484,7 +484,7 @@ def test_who_registers_writes_nowhere_else(sample: Sample, key: str, body: bytes
 def test_fails_by_name_before_anything_is_uploaded(
     sample: Sample, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
-    """With the fix; the bucket is as it was."""
+    """The error has the fix; the bucket is unchanged."""
     before = _uploaded(sample)
     (tmp_path / name).write_bytes(content)
     (tmp_path / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
@@ -494,7 +494,7 @@ def test_fails_by_name_before_anything_is_uploaded(
 
 
 def test_a_model_that_breaks_a_promise_is_not_uploaded(sample: Sample, tmp_path: Path) -> None:
-    """The stack says that an API promises ``price`` alone: the registrant's own role may read that."""
+    """The stack publishes an API schema with only ``price``, which the registrant's role may read."""
     table = RolloutTable(
         sample.cloud.client("dynamodb"), sample.outputs[f"RolloutTable{MODEL}"], sample.outputs[f"EndpointName{MODEL}"]
     )
@@ -519,7 +519,7 @@ def test_a_model_that_breaks_a_promise_is_not_uploaded(sample: Sample, tmp_path:
 
 
 def test_fails_where_the_image_is_of_another_lock(sample: Sample, tmp_path: Path) -> None:
-    """The pipeline's image runs ONNX alone; and a pickle is refused by the registry's rule as well, in one message."""
+    """The pipeline's image runs ONNX only; a pickle is rejected by the registry's rule in the same message."""
     (tmp_path / "model.pkl").write_bytes(b"\x80\4.")
     (tmp_path / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
     (tmp_path / "requirements.lock").write_text("numpy==2.4.0 --hash=sha256:" + "0" * 64)
@@ -530,7 +530,7 @@ def test_fails_where_the_image_is_of_another_lock(sample: Sample, tmp_path: Path
 
 
 def test_a_training_is_asked_by_a_role_that_may_do_nothing_else(sample: Sample) -> None:
-    """The script fails here: the command waits for that, says so, and the live version stays."""
+    """The script fails: the command waits for the end and reports it, and the live version stays."""
     live = sample.loop.live()
     before = sample.loop.executions("RetrainMachineArn")
     code, said = sample.train(PIPELINE, "--reason", "prices have changed")
@@ -540,7 +540,7 @@ def test_a_training_is_asked_by_a_role_that_may_do_nothing_else(sample: Sample) 
 
 
 def test_runs_are_read_by_a_role_that_may_do_nothing_else(sample: Sample) -> None:
-    """Registered, rejected and failed ones, with who asked; two on one holdout are compared, and logs are printed."""
+    """Covers registered, rejected and failed runs with requesters; two on one holdout are compared, and logs are printed."""
     found = json.loads(sample.runs("list", PIPELINE, "--json")[1])
     assert {run["outcome"] for run in found} == {"REGISTERED", "REJECTED", "FAILED"}
     assert found[0]["requested_by"].endswith(":bob")
@@ -569,7 +569,7 @@ def test_runs_are_read_by_a_role_that_may_do_nothing_else(sample: Sample) -> Non
 def test_a_console_asks_for_a_retraining_in_the_role_of_people_on_call_alone(
     sample: Sample, wait_for: Callable[..., Any]
 ) -> None:
-    """Even if it asked in another one: IAM refuses readers and approvers, and nothing changes; the guard decides on the other."""
+    """IAM denies readers and approvers even if the console requested it; the guard decides on the on-call role's request."""
     options = embedded_options(sample.cloud.home)
     assert options is not None
     root = CloudConnection(session=boto3.Session(), options=options)

@@ -1,4 +1,4 @@
-"""Three units on one embedded cloud: deployed together, and two of them around their loops; `mlops demo` is the third's."""
+"""Three units on one embedded cloud: deployed together, two of them through their loops; `mlops demo` covers the third."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
-# one cloud has one clock: the second trip begins where the first has ended
+# one cloud has one clock: the second trip begins at the end of the first
 FIRST = {"dynamic_pricing": 31, "customer_behavior": 33}
 
 
@@ -56,10 +56,10 @@ def test_three_stacks_deploy_together(outputs: dict[str, dict[str, str]]) -> Non
         assert len({values[name] for values in outputs.values()}) == 3
 
 
-@pytest.mark.campaign  # a trip of each unit takes a minute or two; the demo's is in the default suite
+@pytest.mark.campaign  # a trip takes a minute or two; the demo's is in the default suite
 @pytest.mark.parametrize("unit", FIRST)
 def test_a_unit_goes_around_its_loop(unit: str, running: local_cloud.Cloud, outputs: dict[str, dict[str, str]]) -> None:
-    """Trained, approved, served, captured and watched, trained again and promoted in steps; of two bad models none stays."""
+    """Trained, approved, served, captured and monitored, retrained and promoted in steps; two bad models do not stay."""
     replay, _ = UNITS[unit]
     trip = Trip(replace(replay, first=FIRST[unit]), lambda _line: None)
     if trip_starts_later(running, FIRST[unit]):
@@ -81,5 +81,5 @@ def test_a_unit_goes_around_its_loop(unit: str, running: local_cloud.Cloud, outp
 
 
 def trip_starts_later(running: local_cloud.Cloud, week: int) -> bool:
-    """Return whether the clock must still go on to a week."""
+    """Return whether the clock must still advance to a week."""
     return running.clock()["now"] < week_start(week).isoformat()

@@ -1,4 +1,4 @@
-"""What the trips know of each unit, and the losses that they speak of."""
+"""The trips' data of each unit, and their losses."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from mlops_runtime.jobs.holdout_losses import row_losses
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_requests_labels_and_naive_answers_belong_together(unit):
-    """One of each a row, and the naive rival's loss is a loss."""
+    """Each row has one of each, and the naive forecast has a valid loss."""
     replay, _ = UNITS[unit]
     period = 31
     requests, labels, naive = replay.requests(period), replay.labels(period), replay.naive(period)
@@ -21,7 +21,7 @@ def test_requests_labels_and_naive_answers_belong_together(unit):
 
 
 def test_losses_are_the_evaluations_own():
-    """The trip and the gate mean the same by a loss."""
+    """Trip and gate compute the same loss."""
     generator = np.random.default_rng(7)
     chance, bought = generator.uniform(size=50), generator.integers(0, 2, size=50).astype(float)
     assert log_loss(list(chance), list(bought)) == pytest.approx(row_losses("log_loss", chance, bought).mean())
@@ -30,7 +30,7 @@ def test_losses_are_the_evaluations_own():
 
 
 def test_fails_with_a_unit_that_there_is_not(tmp_path):
-    """Those that there are are named."""
+    """The error lists the units."""
     with pytest.raises(
         ValueError, match="unit must be one of demand_forecasting, customer_behavior, dynamic_pricing, got 'x'"
     ):

@@ -1,4 +1,4 @@
-"""A retraining on the embedded cloud: started by new labels, left to a person in a pause, rejected for one segment."""
+"""A retraining on the embedded cloud: started by new labels, left to a person during a pause, rejected for one segment."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 UNIT, MODEL = "sample", "forecast"
-# a second unit, whose code means the first one harm
+# a second unit, whose code attacks the first
 RIVAL = "rival"
 GROUP = FeatureGroup(
     name="sales",
@@ -85,7 +85,7 @@ GROUP = FeatureGroup(
     owner="ann",
     description="sales",
 )
-# units = 2 * price + 10 where promoted; the script fits whatever its training split says
+# units = 2 * price + 10 where promoted; the script fits its training split
 SCRIPT = """
 import json, os, pathlib
 import numpy as np
@@ -128,9 +128,9 @@ pathlib.Path(os.environ["SM_OUTPUT_DIR"], "prepared.json").write_text(json.dumps
 def synthesize(
     folder: Path, *, daily_budget: int = 5, rollout: RolloutPolicy | None = None, has_rival: bool = False
 ) -> Path:
-    """Synthesize a unit with an endpoint and two pipelines: one learns from S3, one from the feature store.
+    """Synthesize a unit with an endpoint and two pipelines: one trains from S3, one from the feature store.
 
-    With a rival, drift retrains the one that learns from S3, and a second unit of the account runs jobs.
+    With a rival, drift starts the one that trains from S3, and a second unit of the account runs jobs.
     """
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(SCRIPT)
@@ -216,7 +216,7 @@ def synthesize(
 def _rival(
     stack: cdk.Stack, unit: BusinessUnit, endpoint: ModelEndpoint, pipeline: RetrainingPipeline
 ) -> dict[str, str]:
-    """Watch the endpoint, and define the role of another unit's jobs beside it."""
+    """Add a monitor to the endpoint, and define the role of another unit's jobs."""
     day = cdk.Duration.days(1)
     monitor = ModelMonitor(stack, "Monitor", endpoint=endpoint, window=day, interval=day)
     alarms = DriftAlarms(stack, "Alarms", monitor=monitor, retraining=pipeline)
@@ -274,7 +274,7 @@ class Sample:
         assert self.events.put_events(Entries=[entry])["FailedEntryCount"] == 0
 
     def ingest(self, rows: int, *, days: int) -> None:
-        """Append rows of so many days ago, as a producer does, which tells the bus."""
+        """Append rows that are some days old, as a producer does, with the event on the bus."""
         store = FeatureStoreClient.glue(
             database="sample_features",
             environment=self.cloud.environment(),
@@ -286,20 +286,20 @@ class Sample:
         store.ingest(GROUP, pa.table({**values, "event_time": day}))
 
     def decisions(self, table: str = "FeaturesTable") -> list[tuple[str, str]]:
-        """Return what the guard of a pipeline decided, with the reason, in order of time."""
+        """Return the guard's decisions for a pipeline with their reasons, in order of time."""
         items = self.dynamodb.scan(TableName=self.outputs[table])["Items"]
         decided = [item for item in items if item["item"]["S"].startswith("EVENT#")]
         return [(i["decision"]["S"], i["reason"]["S"]) for i in sorted(decided, key=lambda i: str(i["at"]["S"]))]
 
     def owner(self, table: str) -> str | None:
-        """Return who holds a pipeline's lock."""
+        """Return the owner of a pipeline's lock."""
         items = self.dynamodb.scan(TableName=self.outputs[table])["Items"]
         return next((i["owner"]["S"] for i in items if i["item"]["S"] == "STATE" and "owner" in i), None)
 
     def lay_down(self, *, price: float, promoted: float, mischief: str | None = None) -> None:
-        """Lay a training set down in S3 whose training split follows these weights; the holdout follows 2 and 10.
+        """Write a training set to S3 whose training split follows these weights; the holdout follows 2 and 10.
 
-        ``mischief`` is what the script does before it trains.
+        ``mischief`` is code that the script runs before training.
         """
         files = {"train": _rows(1, price, promoted), "holdout": _rows(2, 2.0, 10.0)}
         if mischief is not None:
@@ -314,7 +314,7 @@ class Sample:
         self.loop.s3.put_object(Bucket=self.outputs["ArtifactsBucket"], Key=f"exports/sales/{name}", Body=content)
 
     def preflight(self, package: str) -> dict[str, Any]:
-        """Return what preflight answers to a request for the approval of a package."""
+        """Return preflight's response for the approval of a package."""
         functions = self.cloud.client("lambda").get_paginator("list_functions").paginate()
         (name,) = [
             f["FunctionName"] for page in functions for f in page["Functions"] if "Preflight" in f["FunctionName"]
@@ -334,7 +334,7 @@ class Sample:
         return dict(json.loads(answer["Payload"].read()))
 
     def retrain(self, reason: str) -> dict[str, Any]:
-        """Ask for a retraining from S3 and return the output of its execution."""
+        """Request a retraining from S3 and return the output of its execution."""
         seen = {e["executionArn"] for e in self.loop.executions("RetrainMachineArn")}
         self.loop.request_retraining(reason, reason)
         ended = self.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120)
@@ -377,7 +377,7 @@ MANIFEST = TrainingSetManifest(
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    """Deploy the stack; the tests of this file go on from each other."""
+    """Deploy the stack; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("sample")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -387,7 +387,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
 
 
 def wait(look: Any, seconds: float = 20) -> Any:
-    """Return what comes to be true; fail where nothing does."""
+    """Wait for a true value and return it; fail without one."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"nothing after {seconds} s"
@@ -396,9 +396,9 @@ def wait(look: Any, seconds: float = 20) -> Any:
 
 
 def test_new_labels_retrain_once_there_are_enough_and_nothing_is_paused(sample: Sample) -> None:
-    """60 are too few; 120 would do, but the unit is paused; the next row after it is resumed starts a retraining.
+    """60 are too few; 120 suffice but the unit is paused; the next row after resuming starts a retraining.
 
-    An event of an ingest that the table does not know counts nothing.
+    An event of an ingest that is not in the table is not counted.
     """
     sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=1_000_000, ingest_id="f" * 32))
     wait(lambda: len(sample.decisions()) == 1)
@@ -419,7 +419,7 @@ def test_new_labels_retrain_once_there_are_enough_and_nothing_is_paused(sample: 
 
 
 def test_every_hour_is_asked_again(sample: Sample) -> None:
-    """The rule's own event is told from a schedule's; nothing rings and the labels are used up, so nothing starts."""
+    """The rule's event differs from a schedule's; without alarms and new labels nothing starts."""
     before = len(sample.decisions())
     sample.cloud.clock_jump(to=sample.now() + timedelta(hours=1))
     wait(lambda: len(sample.decisions()) > before)
@@ -427,7 +427,7 @@ def test_every_hour_is_asked_again(sample: Sample) -> None:
 
 
 def test_an_execution_that_is_stopped_leaves_no_lock(sample: Sample) -> None:
-    """Whether it released itself or was ended from outside: the guard hears of its end."""
+    """The execution releases it, or the guard does on the event of its end."""
     (execution,) = sample.loop.executions("FeaturesMachineArn")
     if execution["status"] == "RUNNING":
         sample.cloud.client("stepfunctions").stop_execution(executionArn=execution["executionArn"], error="Stopped")
@@ -435,7 +435,7 @@ def test_an_execution_that_is_stopped_leaves_no_lock(sample: Sample) -> None:
 
 
 def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
-    """A person's request is not paused; its candidate is registered with its lineage and not approved."""
+    """A pause does not block a person's request; its candidate is registered with its lineage but not approved."""
     sample.lay_down(price=1.8, promoted=10.0)
     sample.pause(is_paused=True)
     output = sample.retrain("first")
@@ -453,7 +453,7 @@ def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
 
 
 def test_who_may_start_the_machine_gets_nothing_by_its_input(sample: Sample) -> None:
-    """A role that may start executions names a requester and a time; the machine reads what the guard accepted: nothing."""
+    """A role that may start executions names a requester and a time; the machine finds no accepted request."""
     cloud, machine = sample.cloud, sample.outputs["RetrainMachineArn"]
     iam, states = cloud.client("iam"), cloud.client("stepfunctions")
     trust = {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}
@@ -491,7 +491,7 @@ def _document(*statements: dict[str, Any]) -> str:
 
 
 def test_no_job_can_write_what_is_registered(sample: Sample) -> None:
-    """No job's role writes or deletes the archive, a training writes beside it, and who keeps archives writes each once."""
+    """No job's role writes or deletes the archive; trainings write elsewhere, and the storing role writes each once."""
     package = sample.loop.newest_package()
     (container,) = package["InferenceSpecification"]["Containers"]
     bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
@@ -541,7 +541,7 @@ def test_no_training_set_role_writes_over_tables_or_manifests(sample: Sample) ->
 
 
 def test_what_passed_is_signed_and_nobody_else_can_sign(sample: Sample) -> None:
-    """The recorder's signature lies beside the archive, once; the package names key and code, as the training job had it."""
+    """The recorder writes one signature beside the archive; the package names key and code, as reported by the training job."""
     package = sample.loop.newest_package()
     spec = read_package(package).spec
     entry = sample.loop.entry()
@@ -567,7 +567,7 @@ def test_what_passed_is_signed_and_nobody_else_can_sign(sample: Sample) -> None:
 
 
 def test_a_replaced_archive_gets_no_traffic(sample: Sample) -> None:
-    """Whatever its package is: preflight names what lies there and what was signed."""
+    """Whatever its package: preflight names the stored and the signed archive."""
     package = sample.loop.newest_package()
     uri = read_package(package).spec.artifact_uri
     bucket, _, place = uri.removeprefix("s3://").partition("/")
@@ -584,7 +584,7 @@ def _roles(sample: Sample) -> Any:
 
 
 def _may(sample: Sample, role: str, action: str, resource: str, *, once: bool = False) -> bool:
-    """Ask the cloud's policy simulator; ``once`` with the header that writes only where nothing is."""
+    """Return the decision of the cloud's policy simulator; ``once`` adds the header of conditional writes."""
     entry: Any = {"ContextKeyName": "s3:if-none-match", "ContextKeyValues": ["*"], "ContextKeyType": "string"}
     answer = sample.cloud.client("iam").simulate_principal_policy(
         PolicySourceArn=f"arn:aws:iam::000000000000:role/{role}",
@@ -596,7 +596,7 @@ def _may(sample: Sample, role: str, action: str, resource: str, *, once: bool = 
 
 
 def test_training_ran_on_spare_capacity_with_what_was_prepared(sample: Sample) -> None:
-    """The step saw the training split alone; checkpoints lie by execution."""
+    """The step read only the training split; checkpoints are stored by execution."""
     (job,) = sample.loop.sagemaker.list_training_jobs(NameContains=f"{UNIT}-{MODEL}-")["TrainingJobSummaries"]
     described = sample.loop.sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
     assert described["EnableManagedSpotTraining"] is True
@@ -608,7 +608,7 @@ def test_training_ran_on_spare_capacity_with_what_was_prepared(sample: Sample) -
 
 
 def test_a_script_that_writes_too_much_leaves_all_as_it_was(sample: Sample) -> None:
-    """It is stopped while it writes; the run says so with the fix, the lock is free, and the version in the registry stays."""
+    """It is stopped while writing; the run reports the fix, the lock is released, and the registered version stays."""
     before = sample.loop.newest_package()["ModelPackageArn"]
     folder = 'pathlib.Path(os.environ["SM_MODEL_DIR"], "model.bin")'
     mischief = f"import signal\n{folder}.open('wb').truncate(5 * 1024**3)\nsignal.pause()"
@@ -628,7 +628,7 @@ def test_a_script_that_writes_too_much_leaves_all_as_it_was(sample: Sample) -> N
 
 
 def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) -> None:
-    """Against what serves: over all rows the candidate wins, and the gate names the segment where it loses."""
+    """The candidate beats the champion over all rows, and the gate names the segment where it loses."""
     package = sample.loop.newest_package()
     metadata = package["CustomerMetadataProperties"]
     (container,) = package["InferenceSpecification"]["Containers"]
@@ -664,7 +664,7 @@ def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) 
 
 
 def test_a_candidate_that_breaks_a_promise_is_never_registered(sample: Sample) -> None:
-    """The stack says that an API promises ``price`` alone: the gate, with its own role, names the column that is needed too."""
+    """The stack publishes an API schema with only ``price``: the gate, in its own role, names the additional column."""
     table = RolloutTable(sample.dynamodb, sample.outputs["RolloutTable"], f"{UNIT}-{MODEL}")
     bucket, stored = sample.outputs["ArtifactsBucket"], str(table.read().desired)
     price = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
@@ -686,7 +686,7 @@ def test_a_candidate_that_breaks_a_promise_is_never_registered(sample: Sample) -
 
 
 def test_jobs_write_to_the_streams_of_their_own_jobs(sample: Sample) -> None:
-    """All units' jobs log to one group a kind; no job's role writes where another unit's, or another job's, lines are."""
+    """Jobs of all units share a log group per kind; no job's role can write to streams of other units or jobs."""
     roles = [role["RoleName"] for page in _roles(sample) for role in page["Roles"]]
     jobs = [name for name in roles if re.search(r"(TrainingSet|Training|Processing|Evaluation)Role|RivalJob", name)]
     assert len(jobs) >= 7
@@ -717,7 +717,7 @@ def _stream(kind: str, job: str) -> str:
 
 
 def test_a_line_of_another_unit_starts_no_retraining(sample: Sample) -> None:
-    """A job without a network prints the metric of drift; the alarm rings, and no report of the monitor says so."""
+    """A job without a network prints the drift metric; the alarm fires, but no monitor report confirms it."""
     cloudwatch, alarm = sample.cloud.client("cloudwatch"), sample.outputs["FeaturesAlarm"]
     dimensions = metric_dimensions(f"{UNIT}-{MODEL}", "AllTraffic", "drift")
     directive = {
@@ -749,7 +749,7 @@ def test_a_line_of_another_unit_starts_no_retraining(sample: Sample) -> None:
     assert found == before
     (words,) = reason
     unconfirmed = f"alarm {alarm} is in ALARM without confirmation: "
-    # by the hour at which the test runs the monitor has reported once, on a day without calls
+    # by this hour the monitor has reported once, for a day without calls
     reported = "the newest report, of the window until .*, has no FeaturesDrifted"
     assert re.fullmatch(f"{unconfirmed}(no report of the monitor of {UNIT}-{MODEL} in 100 days|{reported})", words), (
         words

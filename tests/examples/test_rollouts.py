@@ -1,4 +1,4 @@
-"""Progressive delivery on the embedded cloud: one deployed endpoint, taken through every way in and every way back."""
+"""Progressive delivery on the embedded cloud: every kind of rollout and rollback of one deployed endpoint."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ pytestmark = pytest.mark.cloud
 
 NAME = "shop-price"
 CLOCK_SCALE = 120.0
-PACE = 10.0  # embedded seconds of a step where the clock goes by steps
+PACE = 10.0  # embedded seconds of a step while the clock moves in steps
 TURNS, FAILS = (images.TURNS, "constant/calls/25"), (images.TURNS, "error/calls/5")
 TURNS_LATE = (images.TURNS, "constant/calls/600")
-DAWDLES = (images.DAWDLES, "1")  # each call
+DAWDLES = (images.DAWDLES, "1")  # per call
 MINUTES = cdk.Duration.minutes
 
 
 def linear(checks: RolloutChecks) -> RolloutPolicy:
-    """Half of the instances at a time."""
+    """Return a policy that shifts half of the instances at a time."""
     return RolloutPolicy.linear(step_percent=50, bake=MINUTES(5), checks=checks)
 
 
 def rolling(checks: RolloutChecks) -> RolloutPolicy:
-    """Half of the instances at a time, without a second fleet, after a shadow that gets a copy of every call."""
+    """Return a policy that replaces half of the instances at a time, after a shadow with a copy of every call."""
     tolerance = Tolerance(relative=0.5)
     shadowed = replace(checks, shadow=ShadowTraffic(percent=100, bake=MINUTES(10), tolerance=tolerance))
     return RolloutPolicy.rolling(batch_percent=50, bake=MINUTES(5), checks=shadowed)
@@ -86,7 +86,7 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
     checks = RolloutChecks(
         golden=GoldenRequests.from_file(golden, max_deviation=5.0),
         synthetic_invocations=60,
-        max_latency_ratio=100,  # no hiccup of a busy machine stops a rollout; that it does has its own test
+        max_latency_ratio=100,  # delays of a busy machine must not stop a rollout; a separate test covers that
         metrics=[MetricRule(namespace="Shop", metric="Complaints", threshold=5)],
         probation=cdk.Duration.days(2),
         probation_alarms=[refunds],
@@ -119,14 +119,14 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
 
 
 class Shop:
-    """The deployed endpoint; its models answer a factor times their input."""
+    """The deployed endpoint; its models multiply by a factor."""
 
     def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
         self.cloud, self.folder, self.packages = cloud, folder, dict[float, str]()
         self.deploy("linear", linear)
 
     def deploy(self, name: str, policy: Callable[[RolloutChecks], RolloutPolicy]) -> None:
-        """Deploy the stack with a policy, and let the Deploy machine end."""
+        """Deploy the stack with a policy, and wait for the Deploy machine."""
         outputs = deployer.deploy(self.cloud, synthesize(self.folder / name, policy))["Rollouts"]
         self.loop = Loop(
             client=self.cloud.client,
@@ -142,7 +142,7 @@ class Shop:
         return self.packages[factor]
 
     def seen(self) -> set[str]:
-        """Executions so far."""
+        """Return the executions so far."""
         return {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
 
     def approve(
@@ -156,16 +156,16 @@ class Shop:
         is_paced: bool = False,
         calls: int = 0,
     ) -> None:
-        """Register and approve a model under traffic, do something meanwhile, and wait for its rollout to end.
+        """Register and approve a model under traffic, run a function meanwhile, and wait for its rollout to end.
 
         Args:
-            factor: Of the model.
-            error: With which the rollout ends. Default: it succeeds.
-            then: What is done meanwhile. Default: nothing.
+            factor: Factor of the model.
+            error: Error with which the rollout ends. Default: none.
+            then: Function to call during the rollout. Default: none.
             is_asked: Whether there is traffic.
-            image: What serves it.
-            is_paced: Whether the clock goes by steps.
-            calls: How many answers a step of the clock has at least.
+            image: Serving image.
+            is_paced: Whether the clock moves in steps.
+            calls: Minimum number of answers per step of the clock.
         """
         package, seen = self.register(factor, image=image), self.seen()
         self.loop.approve(package, "a person looked at it")
@@ -181,11 +181,11 @@ class Shop:
 
     @contextmanager
     def paced(self, traffic: Traffic | None, calls: int) -> Iterator[None]:
-        """Let time pass while the Deploy machine waits alone: on any machine its functions take no part of a bake.
+        """Let time pass only while the Deploy machine waits: its functions take no part of a bake on any machine.
 
         Args:
-            traffic: Calls meanwhile, if there are any.
-            calls: How many answers each step has at least.
+            traffic: Concurrent calls, if any.
+            calls: Minimum number of answers per step.
         """
         machines, is_over = self.cloud.client("stepfunctions"), threading.Event()
 
@@ -214,7 +214,7 @@ class Shop:
             self.cloud.clock_scale(CLOCK_SCALE)
 
     def ask_for(self, **checks: Any) -> None:
-        """State another spec with some checks changed; the next approval goes by it."""
+        """Store a spec with changed checks; the next approval uses it."""
         models.ask_for(self.loop, self.cloud.client("dynamodb"), **checks)
 
     def start(self, **request: str) -> None:
@@ -225,7 +225,7 @@ class Shop:
         self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
 
     def die(self, factor: float, *, error: str | None) -> tuple[str, str]:
-        """Approve a model, stop its execution while SageMaker moves traffic, and wait for the recovery's end; both, by ARN."""
+        """Approve a model, stop its execution during the traffic shift, and wait for the recovery's end; return both ARNs."""
         seen, package = self.seen(), self.register(factor)
         self.loop.approve(package, "a person looked at it")
         self.until_updating()
@@ -236,40 +236,40 @@ class Shop:
         return package, running
 
     def until_updating(self) -> None:
-        """Wait until SageMaker moves traffic."""
+        """Wait until SageMaker shifts traffic."""
         deadline = time.monotonic() + 60
         while self.loop.sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"] != "Updating":
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds."""
+        """Wait for a condition."""
         deadline = time.monotonic() + 120
         while not holds():
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
     def deployment(self) -> dict[str, Any]:
-        """The config of the last deployment."""
+        """Return the config of the last deployment."""
         return dict(self.loop.sagemaker.describe_endpoint(EndpointName=NAME)["LastDeploymentConfig"])
 
     def ask(self) -> float:
-        """What serves answers for 2."""
+        """Return the endpoint's answer for 2."""
         return self.loop.invoke([{"x": 2.0}], "ask")[0].predictions[0]
 
     def leftovers(self) -> list[str]:
-        """What should not be there between two rollouts: versions beyond live and kept, alarms, rehearsals, a lock."""
+        """Return resources that should not exist between two rollouts: excess versions, alarms, rehearsals, a lock."""
         return models.leftovers(self.loop)
 
 
 def tell(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
-    """Set the account's quotas, in place of those before."""
+    """Replace the account's quotas."""
     cloud.call("/_mlops/quotas", quotas)
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Deploy the stack; the tests of this file go on from each other."""
+    """Deploy the stack; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("rollouts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(EXTRA, images.serve_commands([TURNS, TURNS_LATE, FAILS, DAWDLES]))
@@ -281,7 +281,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def test_a_first_candidate_answers_golden_requests_before_it_serves(shop: Shop) -> None:
-    """With a bad one there is no endpoint at all; with a good one it is born."""
+    """A bad candidate leaves no endpoint; a good one creates it."""
     shop.approve(-3.0, error="REFUSED")
     assert shop.loop.audit()[-1].reason.startswith("golden requests: ")
     assert shop.loop.sagemaker.list_endpoints()["Endpoints"] == []
@@ -293,7 +293,7 @@ def test_a_first_candidate_answers_golden_requests_before_it_serves(shop: Shop) 
 
 
 def test_a_second_fleet_that_the_account_may_not_have_is_refused(shop: Shop) -> None:
-    """The machine asks Service Quotas, to which the functions' network has no way."""
+    """The machine calls Service Quotas, which the functions' network does not reach."""
     quota = "ml.m5.large for endpoint usage"
     tell(shop.cloud, {quota: 3})
     try:
@@ -310,7 +310,7 @@ def test_a_second_fleet_that_the_account_may_not_have_is_refused(shop: Shop) -> 
 
 
 def test_an_artefact_that_the_endpoint_may_not_read_is_refused_before_anything_is_made(shop: Shop) -> None:
-    """Also where it was approved without the command: the record names the location that the role may read."""
+    """Covers approvals without the command: the record names the readable location."""
     seen, package = shop.seen(), models.register(shop.loop, 3.5, folder="by-hand")
     shop.loop.approve(package, "a person looked at it")
     shop.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error="REFUSED")
@@ -322,7 +322,7 @@ def test_an_artefact_that_the_endpoint_may_not_read_is_refused_before_anything_i
 
 
 def test_a_good_model_is_promoted_step_by_step(shop: Shop) -> None:
-    """Nobody calls, so synthetic calls are the evidence; then it is on probation, and the old version stays to go back to."""
+    """Without callers, synthetic calls are the evidence; then its probation begins, and the old version stays for rollbacks."""
     before = shop.loop.live()
     assert before is not None
 
@@ -338,7 +338,7 @@ def test_a_good_model_is_promoted_step_by_step(shop: Shop) -> None:
 
 
 def test_an_alarm_during_probation_takes_it_back(shop: Shop) -> None:
-    """Its change to ALARM starts a rollback, which ends the probation; rung again, it has nothing to take back."""
+    """Its change to ALARM starts a rollback, which ends the probation; a second alarm has no effect."""
     seen, alarm = shop.seen(), shop.loop.outputs["RefundsAlarm"]
     shop.cloud.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="refunds")
     shop.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
@@ -353,7 +353,7 @@ def test_an_alarm_during_probation_takes_it_back(shop: Shop) -> None:
 
 
 def test_an_image_that_turns_constant_after_its_promotion_is_taken_back_before_its_probation_ends(shop: Shop) -> None:
-    """Calls turn it within its own bounds; the next look of the schedule asks golden requests, and then the schedule ends."""
+    """Calls trigger the fault within its bounds; the next scheduled check sends golden requests, and the schedule ends."""
     events, rule = shop.cloud.client("events"), f"{NAME}-probation"
     shop.ask_for(max_latency_ratio=None, synthetic=10, min_invocations=0)
     shop.approve(4.5, is_asked=False, image=models.faulty_image(*TURNS_LATE))
@@ -383,7 +383,7 @@ def test_an_image_that_turns_constant_after_its_promotion_is_taken_back_before_i
 
 
 def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> None:
-    """Its answers are out of bounds: refused on an endpoint of its own, while the old model serves on."""
+    """Its answers are out of bounds: refused on a separate endpoint, while the old model keeps serving."""
     before = shop.loop.live()
 
     shop.approve(-5.0, error="REFUSED")
@@ -394,7 +394,7 @@ def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> N
 
 
 def test_an_abort_goes_back_at_once(shop: Shop) -> None:
-    """The alarm that a person sets takes SageMaker back while the old fleet is kept; the record says who."""
+    """A person's alarm rolls back while the old fleet exists; the record names the person."""
 
     def abort() -> None:
         shop.until_updating()
@@ -409,12 +409,12 @@ def test_an_abort_goes_back_at_once(shop: Shop) -> None:
 
 
 def test_a_metric_of_the_unit_takes_a_rollout_back(shop: Shop) -> None:
-    """What only the unit can measure counts as much as errors do."""
+    """A metric known only to the unit counts like errors."""
 
     def complain() -> None:
         shop.until_updating()
         data = [{"MetricName": "Complaints", "Value": 9.0}]
-        while shop.loop.lock_owner() is not None:  # they go on, so that the alarm still fires when the machine asks
+        while shop.loop.lock_owner() is not None:  # they continue, so that the alarm still fires then
             shop.cloud.client("cloudwatch").put_metric_data(Namespace="Shop", MetricData=data)
             time.sleep(0.1)
 
@@ -426,7 +426,7 @@ def test_a_metric_of_the_unit_takes_a_rollout_back(shop: Shop) -> None:
 
 
 def test_a_rollback_goes_to_the_version_that_is_named(shop: Shop) -> None:
-    """Any approved version, at once."""
+    """Any approved version serves again at once."""
     shop.start(reason="rollback", model_package_arn=shop.packages[4.0])
 
     assert shop.ask() == pytest.approx(8.0)
@@ -434,7 +434,7 @@ def test_a_rollback_goes_to_the_version_that_is_named(shop: Shop) -> None:
 
 
 def test_an_execution_that_dies_is_recovered(shop: Shop) -> None:
-    """Stopped in the middle of an update: its candidate takes over with calls to show, and is judged by the recovery."""
+    """Stopped during an update: its candidate has taken over with calls, and the recovery evaluates it."""
     with shop.loop.traffic([{"x": 2.0}], "dies"):
         package, died = shop.die(6.0, error=None)
 
@@ -447,9 +447,9 @@ def test_an_execution_that_dies_is_recovered(shop: Shop) -> None:
 
 
 def test_what_an_execution_that_died_left_without_evidence_goes_back(shop: Shop) -> None:
-    """Nobody called the candidate: SageMaker let it take over, and the recovery takes it back."""
+    """The candidate had no calls: SageMaker let it take over, and the recovery rolls it back."""
     before = shop.loop.live()
-    shop.ask_for(synthetic=None)  # else as many synthetic calls as the machine made before it was stopped
+    shop.ask_for(synthetic=None)  # otherwise at most the synthetic calls that the machine sent before it was stopped
 
     package, died = shop.die(6.2, error="ROLLED_BACK")
 
@@ -462,7 +462,7 @@ def test_what_an_execution_that_died_left_without_evidence_goes_back(shop: Shop)
 
 
 def test_a_fleet_that_is_much_too_slow_is_taken_back(shop: Shop) -> None:
-    """Its answers are right and take 0.4 seconds: the alarm on its own latency fires."""
+    """Its answers are correct but take 0.4 seconds: the alarm on its latency fires."""
     shop.ask_for(max_latency_ms=100, golden=None, synthetic=None)
 
     shop.approve(6.5, error="ROLLED_BACK", image=models.faulty_image(*DAWDLES), is_paced=True, calls=3)
@@ -471,7 +471,7 @@ def test_a_fleet_that_is_much_too_slow_is_taken_back(shop: Shop) -> None:
     assert "-latency (Threshold Crossed" in record.reason
     assert record.verdict is not None
     assert record.verdict.action != "stop"
-    # what it was computed from is kept with the record, and gives the same sentence again
+    # the evidence beside the record gives the same result again
     assert record.verdict.minutes_uri.startswith(f"s3://{shop.loop.outputs['AuditBucket']}/minutes/{NAME}/")
     kept = read_minutes(read_bytes(shop.cloud.client("s3"), record.verdict))
     assert kept.sentence() == record.verdict.sentence
@@ -484,7 +484,7 @@ def test_a_fleet_that_is_much_too_slow_is_taken_back(shop: Shop) -> None:
 
 
 def test_a_fleet_that_is_slower_than_the_one_beside_it_is_stopped(shop: Shop) -> None:
-    """Without a limit in milliseconds: its answers are held to the live fleet's, by what that one took in the hours before."""
+    """Without a limit in milliseconds its latency is compared with the live fleet's of the previous hours."""
     shop.ask_for(max_latency_ratio=3.0, golden=None, synthetic=None)
 
     shop.approve(6.6, error="ROLLED_BACK", image=models.faulty_image(*DAWDLES), is_paced=True, calls=3)
@@ -499,7 +499,7 @@ def test_a_fleet_that_is_slower_than_the_one_beside_it_is_stopped(shop: Shop) ->
 
 
 def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(shop: Shop) -> None:
-    """It is right in its rehearsal and for its first calls, and keeps to all bounds: golden requests, asked again, tell."""
+    """It passes its rehearsal, its first calls and all bounds: repeated golden requests detect it."""
     shop.ask_for(max_latency_ratio=None)
 
     shop.approve(6.7, error="ROLLED_BACK", image=models.faulty_image(*TURNS), is_paced=True)
@@ -513,7 +513,7 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(
 
 
 def test_errors_that_say_200_stop_a_rollout(shop: Shop) -> None:
-    """No metric counts them and no golden request asks: captures have answers without numbers."""
+    """No metric and no golden request detects them: captures have answers without numbers."""
     shop.ask_for(max_latency_ratio=None, golden=None, synthetic=None)
     shop.cloud.clock_scale(30.0)  # two seconds a minute: each has calls of both fleets
 
@@ -528,7 +528,7 @@ def test_errors_that_say_200_stop_a_rollout(shop: Shop) -> None:
 
 
 def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
-    """Another policy, with a shadow before the first batch: the next model comes that way, and nobody else hears the shadow."""
+    """Another policy, with a shadow before the first batch; callers never see the shadow's answers."""
     shop.deploy("rolling", rolling)
     seen: list[bool] = []
 
@@ -550,7 +550,7 @@ def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
 
 
 def test_a_shadow_whose_answers_changed_too_much_gets_no_traffic(shop: Shop) -> None:
-    """Its errors, latency and golden answers are right: captures pair its answers with the live model's to the same requests."""
+    """Its errors, latency and golden answers are correct: captures pair its answers with the live model's."""
     shop.approve(20.0, error="REFUSED")
 
     reason = shop.loop.audit()[-1].reason
@@ -562,7 +562,7 @@ def test_a_shadow_whose_answers_changed_too_much_gets_no_traffic(shop: Shop) -> 
 
 
 def test_the_chain_is_whole(shop: Shop) -> None:
-    """One record for each execution; those that were stopped are told of by their recoveries', once each."""
+    """One record per execution; recoveries record stopped executions, once each."""
     records = shop.loop.audit()
     assert shop.loop.audit_problems() == []
     told = [*(r.execution for r in records), *(r.recovers for r in records if r.recovers is not None)]

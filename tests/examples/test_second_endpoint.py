@@ -1,4 +1,4 @@
-"""An endpoint of another stack's registry on the embedded cloud, with IAM on: the owner's stack is deployed once."""
+"""An endpoint of another stack's registry on the embedded cloud, with IAM enforced: the owner's stack is deployed once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGES
 
 
 def _owner(folder: Path) -> Path:
-    """Synthesize the unit with a registry, an endpoint, and a pipeline of another name than both."""
+    """Synthesize the unit with a registry, an endpoint, and a pipeline with another name than both."""
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text(SCRIPT)
     stack = cdk.Stack(app := cdk.App(outdir=str(folder / "owner")), "Sample")
@@ -112,7 +112,7 @@ class Served(Sample):
         self.regional.wait_idle("DeployMachineArn")
 
     def train(self, price: float) -> str:
-        """Train a model of this weight and return its package, which waits for a person."""
+        """Train a model of this weight and return its pending package."""
         self.lay_down(price=price, promoted=10.0)
         seen = {each["executionArn"] for each in self.loop.executions("RetrainMachineArn")}
         self.weekly.request_retraining("a person asked", f"price-{price}")
@@ -135,14 +135,14 @@ class Served(Sample):
                 loop.wait_execution("DeployMachineArn", known, appear=30, finish=120)
 
     def serving(self) -> list[float]:
-        """Return what each endpoint predicts for a price of 10 that is not promoted, to one digit."""
+        """Return each endpoint's prediction for a price of 10 without promotion, to one digit."""
         rows = [{"price": 10.0, "promoted": 0.0}]
         return [round(loop.invoke(rows, "ask")[0].predictions[0], 1) for loop in (self.loop, self.regional)]
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Deploy the owner's stack, then the other one; the tests of this file go on from each other."""
+    """Deploy the owner's stack, then the other one; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("regional")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -153,20 +153,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_nothing_of_the_endpoints_stack_is_left_to_ask(profile: Profile, tmp_path: Path) -> None:
-    """All packs find nothing that is not acknowledged beside it."""
+    """All packs report nothing unacknowledged."""
     app = cdk.App(context={"aws:cdk:enable-path-metadata": True}, outdir=str(tmp_path / "cdk.out"))
     Regional(app, "Regional", name=UNIT, profile=profile, image=IMAGE)
     assert [(stack.stack, stack.findings) for stack in check(app).stacks] == [("Regional", ())]
 
 
 def test_a_trained_model_is_approved_once_and_served_by_both(served: Served) -> None:
-    """By the rule in the owner's parameter, from the models of a pipeline that neither is named after."""
+    """Uses the rule in the owner's parameter, and models of a pipeline with another name."""
     served.approve(served.train(1.8))
     assert served.serving() == [18.0, 18.0]
 
 
 def test_the_next_model_takes_over_by_a_canary_on_both(served: Served) -> None:
-    """Each endpoint has an audit chain of its own, in the unit's bucket."""
+    """Each endpoint has its own audit chain in the unit's bucket."""
     served.approve(served.train(2.0))
     assert served.serving() == [20.0, 20.0]
     for loop in (served.loop, served.regional):
@@ -177,7 +177,7 @@ def test_the_next_model_takes_over_by_a_canary_on_both(served: Served) -> None:
 
 
 def test_the_other_stacks_endpoint_goes_back_alone(served: Served) -> None:
-    """The owner's endpoint serves on."""
+    """The owner's endpoint keeps serving."""
     known = {each["executionArn"] for each in served.regional.executions("DeployMachineArn")}
     served.cloud.client("stepfunctions").start_execution(
         stateMachineArn=served.regional.outputs["DeployMachineArn"],
@@ -199,7 +199,7 @@ def test_a_package_of_another_folder_is_refused_by_name(served: Served) -> None:
 
 
 def test_the_owner_cannot_go_first(served: Served) -> None:
-    """CloudFormation refuses it before it deletes anything; both stacks go in the other order."""
+    """CloudFormation rejects it before any deletion; both stacks are deleted in the other order."""
     with pytest.raises(deployer.DeployError, match=r"mlops-unit-sample .*Regional"):
         deployer.destroy(served.cloud, served.assembly.parent / "owner")
     deployer.destroy(served.cloud, served.assembly)

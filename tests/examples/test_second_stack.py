@@ -1,4 +1,4 @@
-"""A unit in two stacks of two repositories on the embedded cloud, with IAM on: the second works, and goes without the first."""
+"""A unit in two stacks of two repositories on the embedded cloud, with IAM enforced: the second works and is deleted alone."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Second(Returns):
 
 
 class Third(cdk.Stack):
-    """Another repository: a pipeline that trains from the store of the second stack, in the same unit."""
+    """Another repository: a pipeline of the same unit that trains from the second stack's store."""
 
     def __init__(self, scope: cdk.App, id: str, *, profile: Profile, folder: Path) -> None:
         super().__init__(scope, id)
@@ -188,7 +188,7 @@ class Unit:
         )
 
     def invoke(self, output: str, event: dict[str, Any]) -> Any:
-        """Invoke a function and return its answer."""
+        """Invoke a function and return its response."""
         answer = self.cloud.client("lambda").invoke(FunctionName=self.outputs[output], Payload=json.dumps(event))
         payload = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, payload
@@ -197,7 +197,7 @@ class Unit:
 
 @pytest.fixture(scope="module")
 def unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
-    """Deploy the owner's stack, then the second one; the tests of this file go on from each other."""
+    """Deploy the owner's stack, then the second one; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("second")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
@@ -208,7 +208,7 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
 
 @pytest.mark.parametrize("profile", list(Profile))
 def test_nothing_of_importing_stacks_is_left_to_ask(profile: Profile, tmp_path: Path) -> None:
-    """All packs find nothing that is not acknowledged beside it, of features and monitors as of a pipeline."""
+    """All packs report nothing unacknowledged for features, monitors and a pipeline."""
     app = cdk.App(context={"aws:cdk:enable-path-metadata": True}, outdir=str(tmp_path / "cdk.out"))
     Returns(app, "Returns", name=UNIT, profile=profile, image=IMAGE)
     Third(app, "Third", profile=profile, folder=tmp_path)
@@ -216,7 +216,7 @@ def test_nothing_of_importing_stacks_is_left_to_ask(profile: Profile, tmp_path: 
 
 
 def test_rows_are_ingested_and_their_age_is_measured(unit: Unit) -> None:
-    """By a role under the owner's boundary, with the owner's key; the function of the second stack reads them."""
+    """A role with the owner's boundary uses the owner's key; the function of the second stack reads the rows."""
     keys = unit.cloud.client("sts").assume_role(RoleArn=unit.outputs["Producer"], RoleSessionName="producer")
     given = keys["Credentials"]
     environment = unit.cloud.environment() | {
@@ -234,7 +234,7 @@ def test_rows_are_ingested_and_their_age_is_measured(unit: Unit) -> None:
 
 
 def test_a_model_is_approved_rolled_out_and_asked(unit: Unit) -> None:
-    """Registry, Deploy machine, audit chain in the owner's bucket, signed by the owner's key."""
+    """Uses registry, Deploy machine, and an audit chain in the owner's bucket, signed with the owner's key."""
     package = models.register(unit.loop, 3.0)
     seen = {each["executionArn"] for each in unit.loop.executions("DeployMachineArn")}
     unit.loop.approve(package, "a person looked at it")
@@ -245,14 +245,14 @@ def test_a_model_is_approved_rolled_out_and_asked(unit: Unit) -> None:
 
 
 def test_the_monitor_decides_and_writes_its_report(unit: Unit) -> None:
-    """In the owner's bucket, with nothing but the one call to judge."""
+    """The report is in the owner's bucket, about a single call."""
     unit.invoke("Decide", {"time": unit.now().isoformat()})
     report = unit.loop.wait_report(0)
     assert report.endpoint == f"{UNIT}-returns"
 
 
 def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..., Any]) -> None:
-    """Through a rule of the second stack on the owner's bus, to the owner's topic, which admits rules."""
+    """A rule of the second stack on the owner's bus reaches the owner's topic, which admits rules."""
     sqs = unit.cloud.client("sqs")
     url = subscribe_queue(sqs, unit.cloud.client("sns"), unit.outputs["Topic"], "people")
     attributes = {"advice": "look", "report_uri": "s3://reports/1"}
@@ -271,7 +271,7 @@ def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..
     assert unit.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
 
     def told() -> bool:
-        # alarms tell the topic too
+        # alarms notify the topic too
         found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         return any("returns moved" in message["Body"] for message in found)
 
@@ -279,7 +279,7 @@ def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..
 
 
 def test_a_third_stack_prepares_training_sets_of_the_seconds_rows(unit: Unit, tmp_path: Path) -> None:
-    """Its function tags the snapshot of a table that another stack defined, and its reviewer reads that one's packages."""
+    """Its function tags the snapshot of a table of another stack, and its reviewer reads that stack's packages."""
     assembly = _third(tmp_path)
     unit.outputs |= deployer.deploy(unit.cloud, assembly)["Third"]
     asked = {"as_of": unit.now().isoformat(), "now": unit.now().isoformat()}
@@ -294,7 +294,7 @@ def test_a_third_stack_prepares_training_sets_of_the_seconds_rows(unit: Unit, tm
 
 
 def test_the_second_stack_goes_without_the_first(unit: Unit) -> None:
-    """Nothing of the owner's is created, changed or deleted, and what the second wrote into its buckets stays."""
+    """No owner's resource is created, changed or deleted, and the second's data in the owner's buckets stay."""
     deployer.destroy(unit.cloud, unit.second)
     events: list[deployer.ResourceEvent] = []
     deployer.deploy(unit.cloud, unit.owner, on_event=events.append)

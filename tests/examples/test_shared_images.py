@@ -1,4 +1,4 @@
-"""An image that the source's registry has alone, served in the target's account, with IAM on: the repository's owner decides."""
+"""An image only in the source's registry, served in the target's account, with IAM enforced: the repository's owner decides."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
-# no digest that the embedded cloud stands in for: a registry has it where it was pushed
+# not a digest that the embedded cloud substitutes: only the registry with the push has it
 DIGEST = "sha256:" + "c" * 64
 REPOSITORY = "mlops-runtime"
 
 
 def owners_policy(assembly: Path) -> str:
-    """Return what `mlops accounts show` has for the owner of the repository, as the policy of that."""
+    """Return the statements of `mlops accounts show` for the repository's owner as a policy."""
     ended = call_command("accounts", "show", "--app", assembly, "--json")
     assert ended.returncode == 0, ended.stderr
     (link,) = json.loads(ended.stdout)["links"]
@@ -36,7 +36,7 @@ def owners_policy(assembly: Path) -> str:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Accounts, str]]:
-    """Both accounts, of which build alone has the image, and the policy by which its repository admits staging."""
+    """Both accounts, of which only build has the image, and the repository policy that admits staging."""
     folder = tmp_path_factory.mktemp("shared")
     image = ModelImage.from_ecr(repository_name=REPOSITORY, digest=DIGEST, account=BUILD.account)
     assembly = synthesize(folder, image, Images.SHARED)
@@ -47,7 +47,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Accounts,
         ecr.create_repository(repositoryName=REPOSITORY)
         manifest = json.dumps({"layers": []})
         ecr.put_image(repositoryName=REPOSITORY, imageManifest=manifest, imageTag="one", imageDigest=DIGEST)
-        # the deployment of an endpoint asks for its image
+        # deploying an endpoint checks for its image
         ecr.set_repository_policy(repositoryName=REPOSITORY, policyText=policy)
         yield Accounts(cloud, assembly, DIGEST), policy
     finally:
@@ -57,7 +57,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Accounts,
 def test_an_image_of_the_source_is_served_where_its_repository_admits_the_target(
     shared: tuple[Accounts, str], wait_for: Callable[..., Any]
 ) -> None:
-    """Refused by name without the repository's policy, before an object is copied; then registered and pulled from there."""
+    """Refused by name without the repository's policy, before any copy; then registered and pulled from there."""
     accounts, policy = shared
     ecr = accounts.build.client("ecr")
     ecr.delete_repository_policy(repositoryName=REPOSITORY)

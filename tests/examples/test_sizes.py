@@ -1,4 +1,4 @@
-"""How little a user writes."""
+"""Limits of the code that users write."""
 
 import ast
 from pathlib import Path
@@ -13,12 +13,12 @@ UNITS = ("customer_behavior", "demand_forecasting", "dynamic_pricing")
     ("path", "limit"), [("app.py", 40), *((f"examples/retail/{unit}/stack.py", 85) for unit in UNITS)]
 )
 def test_a_file_stays_short(path: str, limit: int) -> None:
-    """The app and the unit's stack are short enough to read at once."""
+    """App and unit stack are short."""
     assert len((ROOT / path).read_text().splitlines()) < limit
 
 
 def test_a_first_endpoint_takes_a_stack_of_at_most_15_lines() -> None:
-    """From the class line to its end."""
+    """Counts from the class line to its end."""
     tree = ast.parse((ROOT / "examples/first_endpoint.py").read_text())
     stack = next(node for node in tree.body if isinstance(node, ast.ClassDef))
 

@@ -1,4 +1,4 @@
-"""The stack is created, updated, updated in vain and deleted while a rollout holds the lock: none waits, none fails by it."""
+"""The stack is created, updated, updated with a failure and deleted during a rollout: nothing waits, nothing fails."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.cloud
 
 STACK = "Rollouts"
 LONGEST = 600  # seconds of the embedded clock
-SLOW = 40.0  # a deployment of real seconds fits well into a rollout
-FAST = 120.0  # what comes before and after is only waited for
+SLOW = 40.0  # a deployment in real seconds fits well into a rollout
+FAST = 120.0  # what precedes and follows is only awaited
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Deploy the stack; the tests of this file go on from each other."""
+    """Deploy the stack; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("changes")
     cloud = local_cloud.up(folder / "cloud", clock_scale=FAST)
     try:
@@ -37,7 +37,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def made(shop: Shop) -> Path:
-    """Return the assembly that the stack was first deployed from."""
+    """Return the assembly of the stack's first deployment."""
     return shop.folder / "linear" / "assembly"
 
 
@@ -52,7 +52,7 @@ def changed(shop: Shop, name: str, change: Callable[[dict[str, Any]], None]) -> 
 
 
 def spec_of(template: dict[str, Any]) -> dict[str, Any]:
-    """Return the resource that states how the endpoint is served."""
+    """Return the resource with the endpoint's serving spec."""
     (resource,) = (r for r in template["Resources"].values() if r["Type"] == "Custom::MLOpsServingSpec")
     found: dict[str, Any] = resource["Properties"]
     return found
@@ -67,7 +67,7 @@ def more_instances(template: dict[str, Any]) -> None:
 
 
 def more_and_broken(template: dict[str, Any]) -> None:
-    """The same, and after it a resource that cannot be made."""
+    """The same, followed by a resource that cannot be created."""
     more_instances(template)
     (spec,) = (name for name, r in template["Resources"].items() if r["Type"] == "Custom::MLOpsServingSpec")
     template["Resources"]["Broken"] = {
@@ -78,13 +78,13 @@ def more_and_broken(template: dict[str, Any]) -> None:
 
 
 def instances(shop: Shop) -> int:
-    """How many instances serve."""
+    """Return the number of serving instances."""
     (variant,) = shop.loop.sagemaker.describe_endpoint(EndpointName=NAME)["ProductionVariants"]
     return int(variant["CurrentInstanceCount"])
 
 
 def while_rolling_out(shop: Shop, factor: float, act: Callable[[], None]) -> None:
-    """Approve a model, and do something as soon as its rollout moves traffic; wait until nothing runs any more."""
+    """Approve a model, run a function once its rollout shifts traffic, and wait until nothing runs."""
     package = shop.register(factor)
     shop.loop.approve(package, "a person looked at it")
     with shop.loop.traffic([{"x": 2.0}], f"changes-{factor}"):
@@ -99,7 +99,7 @@ def while_rolling_out(shop: Shop, factor: float, act: Callable[[], None]) -> Non
 
 
 def test_an_update_is_accepted_and_comes_after_the_rollout(shop: Shop) -> None:
-    """The promoted model serves, under the spec that was queued behind its rollout."""
+    """The promoted model serves with the spec that was queued during its rollout."""
     shop.approve(3.0)
 
     while_rolling_out(shop, 4.0, lambda: deployer.deploy(shop.cloud, changed(shop, "more", more_instances)) and None)
@@ -110,7 +110,7 @@ def test_an_update_is_accepted_and_comes_after_the_rollout(shop: Shop) -> None:
 
 
 def test_an_update_that_fails_leaves_the_spec_before_and_the_promoted_model(shop: Shop) -> None:
-    """CloudFormation rolls its stack back; the model that was being rolled out is none of its business."""
+    """CloudFormation rolls its stack back; the rollout of the model is unaffected."""
     deployer.deploy(shop.cloud, made(shop))
     shop.loop.wait_idle("DeployMachineArn")
     assert instances(shop) == 2
@@ -127,7 +127,7 @@ def test_an_update_that_fails_leaves_the_spec_before_and_the_promoted_model(shop
 
 
 def test_two_approvals_at_once_are_rolled_out_one_after_the_other(shop: Shop) -> None:
-    """The second waits for the lock; the newer one serves in the end, and both are on the record."""
+    """The second waits for the lock; the newer one serves at the end, and both are recorded."""
     before = len(shop.loop.audit())
 
     while_rolling_out(shop, 6.0, lambda: shop.loop.approve(shop.register(7.0), "a person looked at it"))
@@ -138,7 +138,7 @@ def test_two_approvals_at_once_are_rolled_out_one_after_the_other(shop: Shop) ->
 
 
 def test_a_delete_stops_the_rollout_and_leaves_nothing(shop: Shop) -> None:
-    """Endpoint, versions and alarms go with the stack."""
+    """Endpoint, versions and alarms are deleted with the stack."""
     package = shop.register(8.0)
     shop.loop.approve(package, "a person looked at it")
     with shop.loop.traffic([{"x": 2.0}], "delete"):

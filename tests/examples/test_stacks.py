@@ -1,4 +1,4 @@
-"""The example stacks together: what each defines, and a network that they share where one is given."""
+"""The example stacks together: their resources, and a shared network."""
 
 import functools
 import json
@@ -29,7 +29,7 @@ CREATE_ONLY = {
 
 
 def synthesize(folder, context):
-    """Synthesize the app with further context; return each stack's resources."""
+    """Synthesize the app with additional context; return each stack's resources."""
     app = cdk.App(outdir=str(folder), context={**CONTEXT, **context})
     compose(app)
     return {stack.stack_name: stack.template["Resources"] for stack in app.synth().stacks}
@@ -48,9 +48,9 @@ def resources(template, kind):
 
 
 def test_the_app_without_its_context_is_one_line():
-    """Run by hand instead of by the CDK's command, it says what is missing and how to give it."""
+    """Run by hand instead of the CDK CLI, the app reports the missing context and how to set it."""
     root = Path(__file__).resolve().parents[2]
-    own_node = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # jsii warns of an older one
+    own_node = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # jsii warns about older ones
     result = subprocess.run(
         [sys.executable, "app.py"],
         cwd=root,
@@ -68,12 +68,12 @@ def test_the_app_without_its_context_is_one_line():
 
 @pytest.fixture(scope="module")
 def alone(templates):
-    """Return the templates without further context."""
+    """Return the templates without additional context."""
     return templates()
 
 
 def test_the_app_needs_one_network(alone):
-    """Five stacks of at most 350 resources; all run in the platform's network, one of the five VPCs of an account."""
+    """Five stacks with at most 350 resources use the platform's network, one of the five VPCs of an account."""
     assert set(alone) == {*UNITS, "FirstEndpoint", "RetailPlatform"}
     assert all(len(template) <= 350 for template in alone.values())
     networks = {name: len(resources(template, "AWS::EC2::VPC")) for name, template in alone.items()}
@@ -84,7 +84,7 @@ def test_the_app_needs_one_network(alone):
 
 @pytest.mark.parametrize("unit", STACKS)
 def test_a_unit_alone_makes_its_network(templates, unit):
-    """It deploys, changes and goes without the others."""
+    """It deploys, changes and is deleted without the others."""
     made = templates(stacks=[unit])
     assert set(made) == {unit}
     assert len(resources(made[unit], "AWS::EC2::VPC")) == 1
@@ -96,18 +96,18 @@ def _services(template):
 
 
 def test_the_shared_network_reaches_what_each_unit_reaches_in_its_own(templates):
-    """Units add endpoints to a network that they made, never to one that is given."""
+    """Units add endpoints to their own network, never to an existing one."""
     for context in ({}, ON_EKS):
         shared = _services(templates(**context)["RetailPlatform"])
         for unit in STACKS:
-            # the target is that of one unit; the stacks of the others do not look at it
+            # the target applies to one unit; the stacks of the others ignore it
             own_context = context if unit == "DemandForecasting" else {}
             own = _services(templates(stacks=[unit], **own_context)[unit])
             assert own <= shared, own - shared
 
 
 def test_create_only_descriptions_stay_as_they_are(templates):
-    """CloudFormation replaces a resource whose create-only description changes, and a replaced package group cannot keep its name.
+    """Changing a create-only description replaces the resource, and a replaced package group cannot keep its name.
 
     ``MLOPS_UPDATE_CONTRACT=1 pytest tests/examples/test_stacks.py`` writes the file after a resource is added.
     """
@@ -127,14 +127,14 @@ def test_create_only_descriptions_stay_as_they_are(templates):
 
 
 def test_zones_of_the_shared_network_can_be_named(templates):
-    """By context, as names."""
+    """The context has zone names."""
     made = templates(stacks=["CustomerBehavior", "DynamicPricing"], zones=["us-east-1b", "us-east-1c"])
     zones = [subnet["AvailabilityZone"] for subnet in resources(made["RetailPlatform"], "AWS::EC2::Subnet")]
     assert zones == ["us-east-1b", "us-east-1c"]
 
 
 def test_names_of_the_models(alone):
-    """Unit and model name endpoint and package group."""
+    """Endpoint and package group are named after unit and model."""
     groups = {
         unit: [p["ModelPackageGroupName"] for p in resources(alone[unit], "AWS::SageMaker::ModelPackageGroup")]
         for unit in UNITS
@@ -157,14 +157,14 @@ def test_names_of_the_models(alone):
 def test_how_models_take_over(alone, unit, instances, kind, percent):
     """Two canaries of half the instances, one linear rollout of one instance in four."""
     (properties,) = resources(alone[unit], "Custom::MLOpsServingSpec")
-    text = json.dumps(properties["Spec"]).replace('\\"', '"')  # JSON with names that only the deployment knows
+    text = json.dumps(properties["Spec"]).replace('\\"', '"')  # JSON with names known at deployment only
     assert f'"instance_count":{instances}' in text
     assert f'"rollout":{{"kind":"{kind}"' in text
     assert f'"percent":{percent}' in text
 
 
 def test_units_share_a_network_that_is_given(templates):
-    """No unit makes one, and their security groups are in it."""
+    """No unit creates one, and their security groups are in it."""
     network = {
         "vpc_id": "vpc-1",
         "availability_zones": ["us-east-1a", "us-east-1b"],
@@ -178,14 +178,14 @@ def test_units_share_a_network_that_is_given(templates):
 
 
 def test_a_stack_is_the_same_beside_one_other(alone, templates):
-    """Resource by resource as in the whole app; a name that is none of the stacks' is refused."""
+    """Compares each resource with the whole app; an unknown stack name is rejected."""
     assert templates(stacks=["FirstEndpoint", "DynamicPricing"])["FirstEndpoint"] == alone["FirstEndpoint"]
     with pytest.raises(ValueError, match=r"stacks must be among DemandForecasting, .*, got 'Demand'"):
         templates(stacks=["Demand"])
 
 
 def test_the_app_composes_what_its_arguments_name(templates, tmp_path):
-    """As the quick start of the documentation calls it: one stack, with its own network, which needs no other."""
+    """The documentation's quick start calls it so: one stack with its own network."""
     environment = {**os.environ, "CDK_OUTDIR": str(tmp_path), "CDK_CONTEXT_JSON": json.dumps(CONTEXT)}
     subprocess.run([sys.executable, "app.py", "FirstEndpoint"], cwd=ROOT, env=environment, check=True)
 
@@ -195,7 +195,7 @@ def test_the_app_composes_what_its_arguments_name(templates, tmp_path):
 
 
 def test_a_unit_deploys_with_the_network_before_it(cloud, tmp_path):
-    """By its name alone, as the CDK CLI does; both go, the unit first, and a second time all is as it was."""
+    """By its name, as the CDK CLI does; both are deleted, the unit first, and deploy again."""
     synthesize(tmp_path, {"stacks": ["CustomerBehavior", "DynamicPricing"]})
     stacks = cloud.client("cloudformation")
     for _ in range(2):

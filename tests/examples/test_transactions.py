@@ -1,4 +1,4 @@
-"""The calendar of the retail data, and what is made of its tables."""
+"""The calendar of the retail data, and the tables derived from it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,14 +6,14 @@ from examples.retail.transactions import connect, define_weeks, week_end, week_o
 
 
 def test_weeks_close_on_mondays():
-    """Week 1 closes at the first midnight of Monday, six hours before the forecasts of week 2 are asked for."""
+    """Week 1 ends at the first Monday midnight, six hours before the forecasts of week 2 are requested."""
     assert week_end(1) == datetime(2017, 1, 2, 5, tzinfo=UTC)
     assert week_start(2) == week_end(1) + timedelta(hours=6)
     assert [week_of(week_end(30) + delta) for delta in (-timedelta(seconds=1), timedelta(0))] == [29, 30]
 
 
 def test_a_series_has_every_week_and_a_plan_of_the_weeks_before():
-    """Weeks without sales are zeros; a week's list weights products by earlier weeks, so the first week has none."""
+    """Weeks without sales are zeros; a week's list price weights products by earlier weeks, so the first week has none."""
     with connect() as connection:
         connection.execute(
             "create table chosen as select product_id, product_category as category from products"

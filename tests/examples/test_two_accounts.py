@@ -1,4 +1,4 @@
-"""A model trained in one account and served by another, on the embedded cloud with IAM on: both sides of every call must allow."""
+"""A model trained in one account and served by another, on the embedded cloud with IAM enforced for both sides of every call."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGES
 
 
 def synthesize(folder: Path, image: ModelImage = IMAGE, images: Images = Images.OWN) -> Path:
-    """Synthesize the stack that releases, and the one that takes and serves, which know nothing of each other."""
+    """Synthesize the releasing stack, and the independent one that receives and serves."""
     app = cdk.App(outdir=str(folder / "assembly"))
     build = cdk.Stack(app, "Build", env=BUILD.cdk)
     unit = BusinessUnit(build, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
@@ -113,7 +113,7 @@ class Accounts:
 
     @property
     def number(self) -> int:
-        """How many models were approved."""
+        """Number of approved models."""
         return self.linked.number
 
     def now(self) -> datetime:
@@ -125,15 +125,15 @@ class Accounts:
         return self.linked.approve(BUILD, factor, image=self.digest)
 
     def released(self, package: str) -> ReleaseRecord | None:
-        """Return the release of a package, once it is made."""
+        """Wait for the release of a package and return it."""
         return self.linked.released(BUILD, package)
 
     def offer(self, record: ReleaseRecord) -> Offer | None:
-        """Return what became of a release in the target; None until it is decided on."""
+        """Return the outcome of a release in the target; None until it is decided."""
         return self.linked.offer(STAGING, record)
 
     def told(self) -> str | None:
-        """Return the hash of the model that build knows to serve in staging."""
+        """Return the hash of the model that staging serves, as known in build."""
         states = self.linked.downstream(BUILD).read().states
         return next((each.serves.model_sha256 for each in states if each.serves is not None), None)
 
@@ -146,7 +146,7 @@ class Accounts:
         return dict(found)
 
     def heard(self, alarm: str) -> list[str]:
-        """Return the states of an alarm that came to the people of build since they were last asked."""
+        """Return the alarm's states in notifications to build since the last call."""
         sqs, found = self.build.client("sqs"), list[dict[str, Any]]()
         while messages := sqs.receive_message(QueueUrl=self._people, MaxNumberOfMessages=10).get("Messages"):
             for each in messages:
@@ -157,7 +157,7 @@ class Accounts:
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
-    """Deploy both; the tests of this file go on from each other."""
+    """Deploy both; the tests of this file depend on their order."""
     folder = tmp_path_factory.mktemp("accounts")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0, account_count=3)
     try:
@@ -167,7 +167,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
 
 
 def released(accounts: Accounts, factor: float, wait_for: Callable[..., Any]) -> ReleaseRecord:
-    """Approve a model in build, and return its release once it is made."""
+    """Approve a model in build, and return its release."""
     package = accounts.approve(factor)
     record: ReleaseRecord = wait_for(lambda: accounts.released(package))
     return record
@@ -175,7 +175,7 @@ def released(accounts: Accounts, factor: float, wait_for: Callable[..., Any]) ->
 
 @pytest.fixture(scope="module")
 def taken(accounts: Accounts, wait_for: Callable[..., Any]) -> tuple[str, ReleaseRecord, Offer]:
-    """The first model that build approves: its package there, its release, and what became of that."""
+    """The first model that build approves: its package there, its release, and the outcome."""
     record = released(accounts, 3.0, wait_for)
     return str(record.package.package_arn), record, wait_for(lambda: accounts.offer(record))
 
@@ -183,7 +183,7 @@ def taken(accounts: Accounts, wait_for: Callable[..., Any]) -> tuple[str, Releas
 def test_what_build_approves_staging_serves(
     accounts: Accounts, taken: tuple[str, ReleaseRecord, Offer], wait_for: Callable[..., Any]
 ) -> None:
-    """Released by the one, copied, registered under local places and key, approved by policy and deployed by the other."""
+    """Released by build; copied, registered with local URIs and key, approved by policy and deployed by staging."""
     package, record, offer = taken
     assert (offer.state, "approved there by" in offer.reason) == ("APPROVED", True), offer
     described = accounts.loop.sagemaker.describe_model_package(ModelPackageName=offer.package)
@@ -196,7 +196,7 @@ def test_what_build_approves_staging_serves(
 
 
 def _mlops(accounts: Accounts, environment: Environment, *arguments: str) -> Any:
-    """What the command answers for an account, as JSON."""
+    """Return the command's output for an account, as JSON."""
     asked = (*arguments, "--json", "--profile", f"mlops-{environment.account}")
     ended = call_command(*asked, MLOPS_LOCAL_HOME=str(accounts.cloud.home))
     assert ended.returncode == 0, ended.stderr
@@ -206,7 +206,7 @@ def _mlops(accounts: Accounts, environment: Environment, *arguments: str) -> Any
 def test_both_sides_show_the_promotion_and_its_chains_are_verified(
     accounts: Accounts, taken: tuple[str, ReleaseRecord, Offer], wait_for: Callable[..., Any]
 ) -> None:
-    """By command: what build released, what became of it in staging, and that build's chain has what staging's names."""
+    """Lists build's releases and staging's outcomes, and verifies that build's chain has the records that staging's names."""
     package, _, offer = taken
     in_build = _mlops(accounts, BUILD, "promotions")
     in_staging = _mlops(accounts, STAGING, "promotions", GROUP)
@@ -229,7 +229,7 @@ def test_both_sides_show_the_promotion_and_its_chains_are_verified(
 def test_an_approval_that_was_withdrawn_is_asked_for(
     accounts: Accounts, taken: tuple[str, ReleaseRecord, Offer], wait_for: Callable[..., Any]
 ) -> None:
-    """The source's registry has the last word, not the record of a release that it made."""
+    """The source's registry decides, not the record of an earlier release."""
     package, _, offer = taken
     assert offer.state == "APPROVED", offer
     accounts.build.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
@@ -242,7 +242,7 @@ def test_an_approval_that_was_withdrawn_is_asked_for(
 
 
 def without_source_statement(accounts: Accounts, what: str) -> Callable[[], object]:
-    """Take one statement of the source away, and return what puts it back."""
+    """Remove a statement of the source, and return a function that restores it."""
     if what == "group":
         sagemaker = accounts.build.client("sagemaker")
         policy = sagemaker.get_model_package_group_policy(ModelPackageGroupName=GROUP)["ResourcePolicy"]
@@ -260,7 +260,7 @@ def without_source_statement(accounts: Accounts, what: str) -> Callable[[], obje
 
 
 def without_target_statement(accounts: Accounts, purpose: LinkRole, action: str) -> Callable[[], object]:
-    """Take a statement about the source from a role of the target, and return what puts it back."""
+    """Remove a statement about the source from a role of the target, and return a function that restores it."""
     iam = accounts.staging.client("iam")
     role = link_role_name(purpose, unit=UNIT, model=MODEL, environment=STAGING.linked)
     for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
@@ -273,7 +273,7 @@ def without_target_statement(accounts: Accounts, purpose: LinkRole, action: str)
             if action not in each["Action"] or BUILD.account not in json.dumps(each)
         ]
         if len(kept) == len(document["Statement"]) - 1:
-            # a policy has a statement: one about another bus
+            # a policy needs a statement: one about another bus
             kept = kept or [{**each, "Resource": f"{each['Resource']}-other"} for each in document["Statement"]]
             put = partial(iam.create_policy_version, PolicyArn=arn, SetAsDefault=True)
             put(PolicyDocument=json.dumps({**document, "Statement": kept}))
@@ -282,7 +282,7 @@ def without_target_statement(accounts: Accounts, purpose: LinkRole, action: str)
 
 
 def _without_sender(accounts: Accounts) -> Callable[[], object]:
-    """Take from the sender's role that it may put events, and return what gives it back."""
+    """Remove the sender role's permission to put events, and return a function that restores it."""
     iam, role = (
         accounts.build.client("iam"),
         link_role_name("send", unit=UNIT, model=MODEL, environment=BUILD.linked),
@@ -293,7 +293,7 @@ def _without_sender(accounts: Accounts) -> Callable[[], object]:
 
 
 def _without_inbox_policy(accounts: Accounts) -> Callable[[], object]:
-    """Take the policy of the inbox away, and return what puts it back."""
+    """Remove the policy of the inbox, and return a function that restores it."""
     events, bus = accounts.staging.client("events"), inbox_name(unit=UNIT, model=MODEL)
     policy = events.describe_event_bus(Name=bus)["Policy"]
     events.remove_permission(EventBusName=bus, RemoveAllPermissions=True)
@@ -301,7 +301,7 @@ def _without_inbox_policy(accounts: Accounts) -> Callable[[], object]:
 
 
 def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
-    """The target hears nothing, people do; the schedule offers the release again, and it is taken once both statements are back."""
+    """People are notified, not the target; the schedule offers the release again, and it arrives once both are restored."""
     sqs, dead = accounts.build.client("sqs"), accounts.source["Undelivered"]
     alarm = accounts.letters_alarm(dead)
     assert alarm["StateValue"] == "OK"
@@ -334,7 +334,7 @@ def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(accounts: Accounts
 
 
 def test_an_approval_that_a_guard_is_not_given_is_an_alarm(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
-    """Its queue admits the rule no more: a dead letter of the unit, by the same alarm; the schedule makes up for it."""
+    """Its queue no longer admits the rule: a dead letter of the unit with the same alarm; the schedule recovers it."""
     sqs, queue = accounts.build.client("sqs"), accounts.source["ReleaseQueue"]
     names = ["Policy", "RedrivePolicy"]
     attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
@@ -358,7 +358,7 @@ def test_an_approval_that_a_guard_is_not_given_is_an_alarm(accounts: Accounts, w
 
 
 def _without_inbox(accounts: Accounts) -> Callable[[], object]:
-    """Take staging's statement from the policy of build's inbox, and return what puts it back."""
+    """Remove staging's statement from build's inbox policy, and return a function that restores it."""
     events, name = accounts.build.client("events"), inbox_name(unit=UNIT, model=MODEL)
     policy = events.describe_event_bus(Name=name)["Policy"]
     (statement,) = json.loads(policy)["Statement"]
@@ -374,7 +374,7 @@ def _of_build_alone(policy: str) -> str:
 
 
 def _alarm_state(accounts: Accounts) -> str:
-    """Return the state of the target's alarm on releases that wait too long."""
+    """Return the state of the target's alarm on overdue releases."""
     alarms = accounts.staging.client("cloudwatch").describe_alarms()["MetricAlarms"]
     (found,) = (each for each in alarms if "InboxOverdue" in each["AlarmName"])
     return str(found["StateValue"])
@@ -383,7 +383,7 @@ def _alarm_state(accounts: Accounts) -> str:
 def test_a_release_that_waits_too_long_is_an_alarm_of_the_target(
     accounts: Accounts, wait_for: Callable[..., Any]
 ) -> None:
-    """Offered and not taken for six hours, whatever was tried since; taken once the cause is fixed."""
+    """Offered but not received for six hours, despite retries; received once the cause is fixed."""
     restore = without_source_statement(accounts, "bucket")
     try:
         record = released(accounts, 25.0, wait_for)
@@ -391,7 +391,7 @@ def test_a_release_that_waits_too_long_is_an_alarm_of_the_target(
         assert not _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")["offers"][0]["is_overdue"]
         accounts.cloud.clock_jump(by=timedelta(hours=7))
         assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.attempts > 1)
-        accounts.cloud.clock_jump(by=timedelta(minutes=61))  # the hour of the metric ends
+        accounts.cloud.clock_jump(by=timedelta(minutes=61))  # the metric's hour ends
         assert wait_for(lambda: _alarm_state(accounts) == "ALARM")
         overdue = _mlops(accounts, STAGING, "promotions", GROUP, "--last", "1")["offers"][0]
         assert (overdue["state"], overdue["is_overdue"]) == ("REFUSED", True)
@@ -402,7 +402,7 @@ def test_a_release_that_waits_too_long_is_an_alarm_of_the_target(
     assert wait_for(lambda: (offer := accounts.offer(record)) is not None and offer.state == "APPROVED")
 
 
-# each is taken before the one before it is back, so that the release is never whole: no two in a row are of one policy
+# each is removed before the previous one is restored, so the release is never complete; no two in a row share a policy
 LACKING: dict[tuple[str, str], Callable[[Accounts], Callable[[], object]]] = {
     ("sagemaker:DescribeModelPackage", "resource"): partial(without_source_statement, what="group"),
     ("s3:GetObject", "identity"): partial(without_target_statement, purpose="promote", action="s3:GetObject"),
@@ -418,7 +418,7 @@ LACKING: dict[tuple[str, str], Callable[[Accounts], Callable[[], object]]] = {
 def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
     accounts: Accounts, wait_for: Callable[..., Any]
 ) -> None:
-    """By action and side, before anything is registered; the schedule asks again, and takes it once both sides allow all."""
+    """Reports action and side before anything is registered; the scheduled check receives it once both sides allow all."""
 
     def refused(record: ReleaseRecord, *words: str) -> Offer | None:
         offer = accounts.offer(record)
@@ -442,7 +442,7 @@ def test_a_statement_that_one_side_lacks_is_named_and_the_release_taken_later(
 
 
 def _rule(accounts: Accounts, environment: Environment, words: str) -> tuple[Any, dict[str, str]]:
-    """Return the client of EventBridge, and the one rule that the registry's entry names whose description begins so."""
+    """Return EventBridge's client, and the only rule of the registry's entry whose description starts with a text."""
     place = accounts.cloud.at(environment.account, environment.region)
     events = place.client("events")
     parameter = place.client("ssm").get_parameter(Name=f"/mlops/{UNIT}/registry/{GROUP}")["Parameter"]["Value"]
@@ -457,7 +457,7 @@ def _rule(accounts: Accounts, environment: Environment, words: str) -> tuple[Any
 def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
     accounts: Accounts, wait_for: Callable[..., Any]
 ) -> None:
-    """The target knows of no offer, so that none is overdue; once its rule is enabled, the next check brings the release."""
+    """The target has no offer, so none is overdue; once its rule is enabled, the next check brings the release."""
 
     def stopped(environment: Environment) -> set[tuple[str, str | None]]:
         found = _mlops(accounts, environment, "promotions")["stopped"]
@@ -490,7 +490,7 @@ def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
 def test_a_report_that_one_side_denies_comes_with_the_next_check(
     accounts: Accounts, wait_for: Callable[..., Any]
 ) -> None:
-    """The log names action and side; build knows nothing new until both allow again."""
+    """The log names action and side; build's view is updated once both allow it again."""
     known, log = wait_for(accounts.told), accounts.cloud.log_path
 
     def denied(side: str, after: int) -> bool:

@@ -1,4 +1,4 @@
-"""Which rights of a role nothing has used, by the journal in which the embedded cloud keeps each question to IAM."""
+"""Permissions of a role that no call used, by the embedded cloud's journal of IAM evaluations."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -9,20 +9,20 @@ from mlops_local.cloud import Cloud
 
 
 def roles_of(cloud: Cloud, part: str) -> list[str]:
-    """Return the ARNs of roles whose names have a part, such as the id of their construct."""
+    """Return the ARNs of roles whose names contain a part, such as their construct's id."""
     pages = cloud.client("iam").get_paginator("list_roles").paginate()
     return [role["Arn"] for page in pages for role in page["Roles"] if part in role["RoleName"]]
 
 
 def unused_rights(cloud: Cloud, role: str, *, parts: Collection[str] = ("",)) -> set[str]:
-    """Return each right that no allowed call has used: its action, and for a key the services by which it may be used.
+    """Return each permission that no allowed call used: its action, and for a key the services of its condition.
 
-    Policies that roles share are left out: ``tests/security/`` has them.
+    Policies shared by roles are skipped: ``tests/security/`` covers them.
 
     Args:
-        cloud: Where the role's way was gone.
+        cloud: The embedded cloud with the role's calls.
         role: Its ARN.
-        parts: Of resources; those with none of them are passed over. Default: none is.
+        parts: Parts of resource ARNs; other resources are skipped. Default: all resources.
     """
     journal = next(cloud.home.rglob("iam.jsonl"))
     rows = [json.loads(line) for line in journal.read_text().splitlines()]

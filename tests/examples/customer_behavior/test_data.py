@@ -1,4 +1,4 @@
-"""Purchases of real transactions: what is known when, and that nothing of the future is in it."""
+"""Purchases from real transactions: availability times, and no leakage of later data."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 
 
 def test_households_and_fortnights():
-    """307 households; each fortnight asks of those that visited lately, in ten categories."""
+    """307 households; each fortnight has those with recent visits, in ten categories."""
     table = data.rows(CATEGORY_PURCHASES, 1, 60)
     assert len(set(table["household_id"].to_pylist())) == 307
     assert sorted(set(table["fortnight"].to_pylist())) == list(range(9, 53, 2))
@@ -30,7 +30,7 @@ def test_households_and_fortnights():
 
 
 def test_a_row_is_what_the_transactions_say():
-    """Label, recency, frequency and spend of one household and category, counted line by line."""
+    """Label, recency, frequency and spend of one household and category match a count over the transactions."""
     row = next(
         r for r in data.pairs_of(31).to_pylist() if r["category"] == "CHEESE" and r["purchases_8"] > 2 and r["bought"]
     )
@@ -51,7 +51,7 @@ def test_a_row_is_what_the_transactions_say():
 
 
 def test_rates_are_smoothed_towards_the_category():
-    """Nobody is certain to buy or not to: two fortnights at the category's rate are added to a household's four."""
+    """Rates are never 0 or 1: two fortnights at the category's rate are added to a household's four."""
     for row in data.pairs_of(31).to_pylist():
         times = row["own_rate"] * 6 - 2 * row["category_rate"]
         assert times == pytest.approx(round(times), abs=1e-4)
@@ -59,7 +59,7 @@ def test_rates_are_smoothed_towards_the_category():
 
 
 def test_nothing_of_the_future_is_known(monkeypatch: pytest.MonkeyPatch):
-    """Without the transactions from week 31 on, the requests of week 31 are the same."""
+    """Removing the transactions from week 31 on leaves the requests of week 31 unchanged."""
 
     def connect_to_the_past():
         connection = connect()
@@ -74,7 +74,7 @@ def test_nothing_of_the_future_is_known(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_rows_become_known_in_time():
-    """Purchases are known at the close of the second week, history at the close of the week before the first."""
+    """Purchases are known at the end of the second week, history at the end of the week before the first."""
     close = {
         group.name: set(data.rows(group, 31, 31)["created_time"].to_pylist())
         for group in (CATEGORY_PURCHASES, CATEGORY_HISTORY, CATEGORY_TREND, DEMOGRAPHICS)
@@ -89,7 +89,7 @@ def test_rows_become_known_in_time():
 
 
 def test_requests_and_labels_are_in_one_order():
-    """A request row holds the model's inputs; an even week is the first of no fortnight."""
+    """Request rows contain the model's inputs; fortnights start in odd weeks."""
     requests, labels = data.requests_for_fortnight(41), data.labels_for_fortnight(41)
     assert len(requests) == len(labels) == data.pairs_of(41).num_rows
     assert tuple(requests[0]) == INPUTS
@@ -98,14 +98,14 @@ def test_requests_and_labels_are_in_one_order():
 
 
 def test_fortnights_ingested_one_by_one_are_those_ingested_at_once(tmp_path):
-    """Ingesting a past and then fortnight after fortnight leaves the same rows as all at once; again changes nothing."""
+    """Both give the same rows; repeating it changes nothing."""
     clock = [week_start(15)]
     one, many = (FeatureStoreClient.local(tmp_path / name, now=lambda: clock[0]) for name in ("one", "many"))
     data.ingest_fortnights(one, 1, 13)
     clock[0] = week_start(11)
     data.ingest_fortnights(many, 1, 9)
     for fortnight in (11, 13):
-        clock[0] = week_end(fortnight + 1)  # the earliest moment at which the fortnight is known
+        clock[0] = week_end(fortnight + 1)  # the earliest time at which the fortnight is known
         assert data.ingest_fortnights(many, fortnight, fortnight) > 0
         assert data.ingest_fortnights(many, fortnight, fortnight) == 0
     for group in GROUPS:
@@ -116,7 +116,7 @@ def test_fortnights_ingested_one_by_one_are_those_ingested_at_once(tmp_path):
 
 
 def test_the_year_keeps_every_constraint():
-    """No row of the real data violates what its group declares, and every number has a bound."""
+    """The real data violate no constraint of their groups, and every number has a bound."""
     for group in GROUPS:
         rows = data.rows(group, data.FIRST_FORTNIGHT, data.LAST_FORTNIGHT)
         assert checked(group, rows, week_end(54)).num_rows == rows.num_rows > 0

@@ -1,4 +1,4 @@
-"""The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
+"""The unit's declaration matches its data, and the gate decides correctly on models of its training scripts."""
 
 import tomllib
 from pathlib import Path
@@ -44,20 +44,20 @@ def train(folder, script: str, name: str):
 
 @pytest.fixture(scope="module")
 def propensity(week_30):
-    """Return the folder of the model trained on it."""
+    """Return the folder of the model trained on the set."""
     return train(week_30[1], "train.py", "one")
 
 
 @pytest.fixture(scope="module")
 def model(propensity):
-    """Return that model in a process of its own."""
+    """Return that model in its own process."""
     loaded = load_folder(propensity, HERE)
     yield loaded
     loaded.close()
 
 
 def inputs_of(built, folder):
-    """Return what the evaluation of a model reads."""
+    """Return the inputs of a model's evaluation."""
     return Inputs(
         train=built.train,
         holdout=built.holdout,
@@ -75,12 +75,12 @@ def judged(built, folder):
 
 
 def test_lock_covers_the_groups():
-    """The lock file in git is what the groups declare."""
+    """The lock file in git matches the groups' declarations."""
     FeatureLock.read(declaration.LOCK_FILE).check(GROUPS)
 
 
 def test_training_set_of_week_30(week_30):
-    """Fortnights until week 26 train, two fortnights are held out, and every row has its history."""
+    """Trains on fortnights until week 26 and holds out two; every row has its history."""
     built, _ = week_30
     assert sorted(set(built.train["fortnight"].to_pylist())) == list(range(9, 26, 2))
     assert sorted(set(built.holdout["fortnight"].to_pylist())) == [27, 29]
@@ -89,7 +89,7 @@ def test_training_set_of_week_30(week_30):
 
 
 def test_holdout_rows_are_the_live_requests(week_30):
-    """What the store gives for fortnight 29 is what a client sends then: no skew between training and serving."""
+    """The store returns for fortnight 29 what a client sends: no training-serving skew."""
     built, _ = week_30
     key = [("household_id", "ascending"), ("category", "ascending")]
     held = [row for row in built.holdout.sort_by(key).to_pylist() if row["fortnight"] == 29]
@@ -100,7 +100,7 @@ def test_holdout_rows_are_the_live_requests(week_30):
 
 
 def test_the_script_is_deterministic(week_30, propensity, model):
-    """The same rows give the same bytes, with the live requests' columns."""
+    """Same rows give the same bytes, with the columns of live requests."""
     again = train(week_30[1], "train.py", "two")
     assert hash_of(propensity / "mlops-model.json") == hash_of(again / "mlops-model.json") == model.sha256
     assert {column.name for column in model.signature.inputs} == set(INPUTS)
@@ -108,7 +108,7 @@ def test_the_script_is_deterministic(week_30, propensity, model):
 
 
 def test_it_answers_with_a_probability_that_can_be_believed(week_30, model):
-    """One number a row from 0 to 1, whose mean over each quarter of the holdout is near the share that bought."""
+    """One number per row from 0 to 1; the mean over each quarter of the holdout is near the share of buyers."""
     built, _ = week_30
     chance = model.predict(model_input(built.holdout, model.signature))
     bought = built.holdout["bought"].to_numpy()
@@ -120,7 +120,7 @@ def test_it_answers_with_a_probability_that_can_be_believed(week_30, model):
 
 
 def test_model_beats_the_baselines_and_passes_the_gate(week_30, propensity):
-    """Its log loss is below that of the category's rate and of the household's own."""
+    """Its log loss is below those of the category's rate and the household's own rate."""
     evaluation, gate = judged(week_30[0], propensity)
     assert gate.verdict is GateVerdict.PASSED, gate.reason
     assert evaluation.metric == "log_loss"
@@ -129,7 +129,7 @@ def test_model_beats_the_baselines_and_passes_the_gate(week_30, propensity):
 
 
 def test_bias_of_the_holdout_is_known_by_age_and_income(week_30, propensity, model):
-    """Of the third of the households that said: shares of the expected buyers are those of the rows, and none is infinite."""
+    """Over the third of households with known values, shares of expected buyers match the rows, and no ratio is infinite."""
     built, _ = week_30
     _, baseline = evaluate(declaration.EVALUATION, inputs_of(built, propensity), "file:///baseline.json")
     assert {key.partition("/")[0] for key in baseline.bias} == {"age=65+", "income=Under 15K,15-24K"}
@@ -144,7 +144,7 @@ def test_bias_of_the_holdout_is_known_by_age_and_income(week_30, propensity, mod
 
 
 def test_scorecard_is_refused(week_30):
-    """A model that cannot take a household that never bought can be served, and the gate refuses it for those rows."""
+    """A model that fails for households without purchases can be served, but the gate rejects it for those rows."""
     built, folder = week_30
     path = train(folder, "scorecard.py", "scorecard")
     load_folder(path, HERE).close()
@@ -154,7 +154,7 @@ def test_scorecard_is_refused(week_30):
 
 
 def test_its_environment_is_of_the_repositorys_own_versions():
-    """A machine that has synchronized downloads nothing more for it."""
+    """A synchronized machine downloads nothing for it."""
     locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
     ours = {(package["name"], package["version"]) for package in locked}
     lines = declaration.REQUIREMENTS.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The unit in three accounts: every check of the packs, and what the team deploys next."""
+"""The unit in three accounts: findings of the packs, and the team's next deployment."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ CONTEXT = {"@aws-cdk/core:validateAgainstDefaultRules": True, "image_digest": "s
 
 
 def test_the_stacks_obey_and_pass_every_check(tmp_path: Path) -> None:
-    """No finding of the packs is left."""
+    """The packs have no open finding."""
     app = cdk.App(outdir=str(tmp_path), context=CONTEXT)
     accounts_stack.compose(app)
     evidence = check(app)
@@ -23,7 +23,7 @@ def test_the_stacks_obey_and_pass_every_check(tmp_path: Path) -> None:
 
 
 def test_what_the_team_deploys_next_changes_the_training_alone(tmp_path: Path) -> None:
-    """The same stack of build, with another script and its setting."""
+    """The stack of build changes only its training script and setting."""
     synthesize(f"python -m {accounts_stack.__name__} {tmp_path / 'next'}", tmp_path / "now", CONTEXT)
 
     now, later = (

@@ -1,4 +1,4 @@
-"""The retail data: weeks, series, what is known when, and no look ahead."""
+"""The retail data: weeks, series, availability times, and no leakage of later data."""
 
 import pyarrow.compute as pc
 import pytest
@@ -19,7 +19,7 @@ def test_series_and_weeks():
 
 
 def test_history_ends_before_the_week():
-    """The last week of the history of week 31 is week 30; the mean is of the eight weeks before."""
+    """The history of week 31 ends with week 30; the mean covers the eight weeks before."""
     before = {week: data.labels_for_week(week) for week in range(23, 31)}
     for row, *units in zip(data.requests_for_week(31), *before.values(), strict=True):
         assert row["units_lag_1"] == units[-1]
@@ -28,7 +28,7 @@ def test_history_ends_before_the_week():
 
 
 def test_rows_become_known_in_time():
-    """Demand is known at the close of its week, history at the close of the week before, the plan a week earlier still."""
+    """Demand is known at the end of its week, history at the end of the week before, the plan another week earlier."""
     close = {
         group.name: set(data.rows(group, 31, 31)["created_time"].to_pylist())
         for group in (WEEKLY_DEMAND, DEMAND_HISTORY, WEEK_PLAN)
@@ -41,7 +41,7 @@ def test_rows_become_known_in_time():
 
 
 def test_requests_and_labels_are_in_one_order():
-    """A request row holds the model's inputs; labels are the units of the same series."""
+    """Request rows contain the model's inputs; labels are the units of the same series."""
     requests, labels = data.requests_for_week(40), data.labels_for_week(40)
     assert len(requests) == len(labels) == 738
     assert tuple(requests[0]) == INPUTS
@@ -52,14 +52,14 @@ def test_requests_and_labels_are_in_one_order():
 
 
 def test_weeks_ingested_one_by_one_are_the_weeks_ingested_at_once(tmp_path):
-    """Ingesting a past and then week after week leaves the same rows as all at once; again changes nothing."""
+    """Both give the same rows; repeating it changes nothing."""
     clock = [week_start(13)]
     one, many = (FeatureStoreClient.local(tmp_path / name, now=lambda: clock[0]) for name in ("one", "many"))
     data.ingest_weeks(one, 1, 12)
     clock[0] = week_start(11)
     assert data.ingest_weeks(many, 1, 10) == 738 * (2 + 3 + 4)
     for week in (11, 12):
-        clock[0] = week_end(week)  # the earliest moment at which the week is known
+        clock[0] = week_end(week)  # the earliest time at which the week is known
         assert data.ingest_weeks(many, week, week) == 738 * 3
         assert data.ingest_weeks(many, week, week) == 0
     for group in GROUPS:
@@ -73,7 +73,7 @@ def _rows(client, group, names, key):
 
 
 def test_the_year_keeps_every_constraint():
-    """No row of the real data violates what its group declares, and every number has a bound."""
+    """The real data violate no constraint of their groups, and every number has a bound."""
     for group in GROUPS:
         rows = data.rows(group, data.FIRST_WEEK, data.LAST_WEEK)
         assert checked(group, rows, week_end(54)).num_rows == rows.num_rows > 0

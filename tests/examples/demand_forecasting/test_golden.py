@@ -1,4 +1,4 @@
-"""The golden set of demand forecasting: really trained models pass it, planted bad ones fail it where they should."""
+"""The golden set of demand forecasting: trained models pass it, deliberately bad models fail it for the right reason."""
 
 import functools
 import hashlib
@@ -35,7 +35,7 @@ from mlops_runtime.serving.onnx_model import load_directory
 from mlops_runtime.serving.request_payload import PayloadError
 
 CONTENT = GOLDEN.read_bytes()
-ROUNDS = 2  # of five: what a model in process answers does not change from round to round
+ROUNDS = 2  # instead of five: a model in this process always gives the same answers
 COLUMN = {name: index for index, name in enumerate(INPUTS)}
 PROMOTION = [COLUMN[name] for name in ("planned_discount", "display_share", "mailer_share")]
 REQUESTS = read_set(CONTENT)
@@ -43,7 +43,7 @@ NAMES = [request.name for request in REQUESTS]
 
 
 class Served:
-    """A model behind our server's own answering, with what is wrong with it."""
+    """A model behind our server's code, with its faults."""
 
     def __init__(
         self, model, change=lambda rows, predict: predict(rows), signature=lambda s: s, body=None, seconds=0.0
@@ -54,17 +54,17 @@ class Served:
 
 
 class Platform:
-    """S3 and InvokeEndpoint in process, as boto3 answers."""
+    """S3 and InvokeEndpoint in this process, with the interface of boto3."""
 
     def __init__(self, **endpoints):
         self.endpoints, self.now = endpoints, 0.0
 
     def get_object(self, **_):
-        """Return the set."""
+        """Return the golden set."""
         return {"Body": BytesIO(CONTENT)}
 
     def invoke_endpoint(self, *, EndpointName, Body, ContentType, **_):  # noqa: N803 # boto3's names
-        """Return what the model answers."""
+        """Return the model's response."""
         model = self.endpoints[EndpointName]
         self.now += model.seconds
         try:
@@ -78,7 +78,7 @@ class Platform:
 
 
 def verdict(candidate, live=None, **limits):
-    """Return what the check says of a candidate, beside a live model if there is one."""
+    """Return the check's result for a candidate, compared with a live model if given."""
     platform = Platform(new=candidate, live=live)
     caller = GoldenCaller(
         s3=platform, runtime=platform, bucket="artifacts", timer=lambda: platform.now, pause=lambda _: None
@@ -90,13 +90,13 @@ def verdict(candidate, live=None, **limits):
 
 @pytest.fixture(autouse=True)
 def _few_rounds(monkeypatch):
-    """Less than a minute for all of them."""
+    """Keep the checks below one minute in total."""
     monkeypatch.setattr(golden_rehearsal, "ROUNDS", ROUNDS)
 
 
 @pytest.fixture(scope="module")
 def trained_folder(tmp_path_factory):
-    """Return a function that trains a script on weeks of the data, as changed, and returns the model's folder."""
+    """Return a function that trains a script on modified weeks of the data, and returns the model's folder."""
 
     @functools.cache
     def train(script="train.py", weeks=range(9, 27), change=lambda table: table):
@@ -111,7 +111,7 @@ def trained_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(trained_folder):
-    """Return a function that does so and loads the model."""
+    """Return a function that trains and loads the model."""
     return lambda *arguments, **options: load_directory(trained_folder(*arguments, **options))
 
 
@@ -123,7 +123,7 @@ def good(trained):
 
 @pytest.fixture(scope="module")
 def planted(good):
-    """Return a function that gives what the check says of a bad model of a kind, without any live model to compare with."""
+    """Return a function that checks a bad model of a kind, without a live model."""
     return functools.cache(lambda kind: verdict(Served(good, **BAD[kind][0]), max_latency_ms=250))
 
 
@@ -133,7 +133,7 @@ def column(table, name, values):
 
 
 def test_the_file_is_what_the_script_writes():
-    """It comes from the data and nothing else; 12 to 25 requests, read without a problem."""
+    """The file is generated from the data alone; 12 to 25 requests without a problem."""
     written = golden_requests()
     assert render(written) == CONTENT
     assert [request.name for request in written] == NAMES
@@ -142,7 +142,7 @@ def test_the_file_is_what_the_script_writes():
 
 @pytest.mark.parametrize("last", [26, pytest.param(36, marks=pytest.mark.campaign), 43])
 def test_models_that_the_pipeline_would_train_pass(trained, good, last):
-    """The models of weeks 30, 40 and 47, the later ones beside the first as what is live."""
+    """Models of weeks 30, 40 and 47 pass, the later ones compared with the first as the live model."""
     model = good if last == 26 else trained(weeks=range(9, last + 1))
     found = verdict(Served(model, seconds=0.01), Served(good), max_deviation=0.3, max_latency_ms=250)
     assert found["passed"], found["reason"]
@@ -150,7 +150,7 @@ def test_models_that_the_pipeline_would_train_pass(trained, good, last):
 
 
 def batches(change) -> Callable:
-    """Change what rows get when they are not alone."""
+    """Change the results of rows in batches."""
     return lambda rows, predict: change(predict(rows)) if len(rows) > 1 else predict(rows)
 
 
@@ -162,28 +162,28 @@ def crashes(rows, predict):
 
 
 def shuffled(signature):
-    """The columns of a model in another order than it was trained with."""
+    """Permute the columns of a model."""
     return replace(signature, inputs=(*signature.inputs[3:], *signature.inputs[:3]))
 
 
 def renamed(signature):
-    """Another schema: one column has another name."""
+    """Rename a column of the schema."""
     first, *others = signature.inputs
     return replace(signature, inputs=(replace(first, name="product_category"), *others))
 
 
 def strict(signature):
-    """No column may be null."""
+    """Reject null columns."""
     return replace(signature, inputs=tuple(replace(column, nullable=False) for column in signature.inputs))
 
 
 def promoted(factor):
-    """Return a change of what promoted rows get."""
+    """Return a change of the results of promoted rows."""
     return lambda rows, predict: predict(rows) * np.where(rows[:, PROMOTION[2]] > 0.5, factor, 1)
 
 
 LATE = itertools.count()
-# what is wrong with the model, as arguments of Served, and where it shows
+# the model's faults as arguments of Served, and the failing requests
 BAD = {
     "not a number": ({"change": lambda rows, predict: predict(rows) * np.nan}, "small series"),
     "not a number for nulls": (
@@ -222,14 +222,14 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_planted_bad_models_fail_where_they_should(planted, kind):
-    """Without any live model to compare with."""
+    """They fail without a live model for comparison."""
     found = planted(kind)
     assert not found["passed"]
     assert BAD[kind][1] in found["reason"]
 
 
 def test_badly_trained_models_fail(trained):
-    """The regression that cannot take zeros, and a model trained on labels of other rows."""
+    """Covers the regression that cannot take zeros, and a model trained on labels of other rows."""
     elasticity = verdict(Served(trained("elasticity.py")))
     assert not elasticity["passed"]
     assert "nothing sold last week: the model returned 500" in elasticity["reason"]
@@ -246,7 +246,7 @@ FAR = {
 
 
 def test_what_only_the_live_model_tells(good):
-    """Levels that are wrong for all rows alike are far from what is live."""
+    """A wrong level of all rows differs strongly from the live model."""
     for arguments, distance in FAR.values():
         found = verdict(Served(good, **arguments), Served(good), max_deviation=0.3)
         assert "median relative deviation" in found["reason"]
@@ -261,12 +261,12 @@ UNSEEN = {
 
 @pytest.mark.parametrize("kind", UNSEEN)
 def test_what_a_golden_set_cannot_see(good, kind):
-    """Slightly worse is for the gate, which has thousands of rows and labels; a golden set has neither."""
+    """Only the gate, with thousands of labeled rows, detects a slightly worse model."""
     assert verdict(Served(good, **UNSEEN[kind]), Served(good), max_deviation=0.3)["passed"]
 
 
 def test_every_request_is_failed_by_something(planted):
-    """No request of the set is there for nothing."""
+    """Every request of the set detects some bad model."""
     reasons = " ".join(planted(kind)["reason"] for kind in BAD)
     assert [name for name in NAMES if f"{name}: " not in reasons] == []
     assert json.loads(CONTENT.splitlines()[0])["name"] == NAMES[0]
@@ -277,7 +277,7 @@ IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0'
 
 
 def deployed(cloud, folder):
-    """Deploy a unit with the function; return the function's name and the golden spec that a serving spec would carry."""
+    """Deploy a unit with the function; return its name and the golden spec of a serving spec."""
     app = cdk.App(outdir=str(folder / "out"))
     stack = cdk.Stack(app, "golden-requests")
     unit = BusinessUnit(stack, "Unit", name="golden", profile=Profile.DEVELOPMENT)
@@ -292,7 +292,7 @@ def deployed(cloud, folder):
 
 
 def serve(cloud, folder, name, model):
-    """Make an endpoint of a trained model, with capture."""
+    """Create an endpoint of a trained model, with capture."""
     sagemaker, bucket = cloud.client("sagemaker"), "golden-models"
     with tarfile.open(folder / f"{name}.tar.gz", "w:gz") as tar:
         for file in ("model.onnx", "signature.json"):
@@ -315,7 +315,7 @@ def serve(cloud, folder, name, model):
 
 @pytest.mark.cloud
 def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folder, tmp_path):
-    """With IAM on: the good model passes, the bad one fails, another cannot be asked, calls to the live one are announced."""
+    """With IAM enforced: a good model passes, a bad one fails, another endpoint is denied, calls to the live one are announced."""
     s3, sagemaker, functions = (cloud.client(name) for name in ("s3", "sagemaker", "lambda"))
     s3.create_bucket(Bucket="golden-models")
     trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}

@@ -1,4 +1,4 @@
-"""The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
+"""The unit's declaration matches its data, and the gate decides correctly on models of its training scripts."""
 
 import hashlib
 
@@ -41,7 +41,7 @@ def train(folder, script: str, name: str):
 
 @pytest.fixture(scope="module")
 def trained(week_30):
-    """Return the folder of the model that the unit's script makes of the set."""
+    """Return the folder of the model of the unit's script."""
     return train(week_30[1], "train.py", "one")
 
 
@@ -53,7 +53,7 @@ def judged(built, folder):
 
 
 def test_lock_covers_the_groups():
-    """The lock file in git is what the groups declare."""
+    """The lock file in git matches the groups' declarations."""
     FeatureLock.read(declaration.LOCK_FILE).check(GROUPS)
 
 
@@ -66,7 +66,7 @@ def test_training_set_of_week_30(week_30):
 
 
 def test_holdout_rows_are_the_live_requests(week_30):
-    """What the store gives for week 30 is what a client sends in week 30: no skew between training and serving."""
+    """The store returns for week 30 what a client sends: no training-serving skew."""
     built, _ = week_30
     key = [("store_id", "ascending"), ("category", "ascending")]
     held = [row for row in built.holdout.sort_by(key).to_pylist() if row["week"] == 30]
@@ -77,7 +77,7 @@ def test_holdout_rows_are_the_live_requests(week_30):
 
 
 def test_model_beats_the_baselines_and_passes_the_gate(week_30, trained):
-    """The script is deterministic, takes the live requests' columns, and its model beats all three naive forecasts."""
+    """The script is deterministic, accepts the columns of live requests, and its model beats all three naive forecasts."""
     built, folder = week_30
     first, second = trained, train(folder, "train.py", "two")
     digests = {hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest() for path in (first, second)}
@@ -89,7 +89,7 @@ def test_model_beats_the_baselines_and_passes_the_gate(week_30, trained):
 
 
 def test_elasticity_regression_is_refused(week_30):
-    """A model that cannot take zeros can be served, and the gate refuses it for the rows that it does not answer."""
+    """A model that fails for zeros can be served, but the gate rejects it for those rows."""
     built, folder = week_30
     path = train(folder, "elasticity.py", "elasticity")
     model = load_directory(path)
@@ -100,7 +100,7 @@ def test_elasticity_regression_is_refused(week_30):
 
 
 def test_no_forecast_is_below_zero(week_30, trained):
-    """Where nothing sells, trees add up to a little less than nothing; the model that is served says nothing."""
+    """Without sales trees may sum to slightly less than zero; the served model does not."""
     built, _ = week_30
     model = load_directory(trained)
     rows = np.zeros((64, len(model.signature.inputs)), dtype=np.float32)
@@ -111,7 +111,7 @@ def test_no_forecast_is_below_zero(week_30, trained):
 
 
 def test_the_compiled_model_is_refused(week_30):
-    """It answers as many rows as clients usually send, as the golden requests do, and not a whole week: the gate finds it."""
+    """It answers batches of typical size, as in golden requests, but not a whole week: the gate detects it."""
     built, folder = week_30
     path = train(folder, "compiled.py", "compiled")
     model = load_directory(path)

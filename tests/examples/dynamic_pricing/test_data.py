@@ -1,4 +1,4 @@
-"""Prices and units of real transactions: what is known when, and that nothing of the future is in it."""
+"""Prices and units from real transactions: availability times, and no leakage of later data."""
 
 import pyarrow.compute as pc
 import pytest
@@ -28,7 +28,7 @@ def test_series_and_weeks():
 
 
 def test_history_ends_before_the_week():
-    """The last week of the history of week 31 is week 30; the usual price is the mean of the eight lists before."""
+    """The history of week 31 ends with week 30; the usual price is the mean of the eight list prices before."""
     before = {week: data.labels_for_week(week) for week in range(23, 31)}
     for row, *units in zip(data.requests_for_week(31), *before.values(), strict=True):
         assert row["units_lag_1"] == units[-1]
@@ -45,7 +45,7 @@ def test_history_ends_before_the_week():
 
 
 def test_nothing_of_the_future_is_in_the_history(monkeypatch: pytest.MonkeyPatch):
-    """Had week 31 brought other units at other prices, and nothing come after, its history would be the same in every series."""
+    """Changing week 31 and removing all later weeks leaves the history of week 31 unchanged in every series."""
 
     def connect_to_another_week_31():
         connection = connect()
@@ -69,7 +69,7 @@ def test_nothing_of_the_future_is_in_the_history(monkeypatch: pytest.MonkeyPatch
 
 
 def test_rows_become_known_in_time():
-    """Sales are known at the close of their week, history and plan at the close of the week before."""
+    """Sales are known at the end of their week, history and plan at the end of the week before."""
     close = {
         group.name: set(data.rows(group, 31, 31)["created_time"].to_pylist())
         for group in (GROUP_SALES, SALES_HISTORY, PRICE_PLAN)
@@ -82,7 +82,7 @@ def test_rows_become_known_in_time():
 
 
 def test_requests_and_labels_are_in_one_order():
-    """A request row holds the model's inputs; labels are the units of the same series."""
+    """Request rows contain the model's inputs; labels are the units of the same series."""
     requests, labels = data.requests_for_week(40), data.labels_for_week(40)
     assert len(requests) == len(labels) == 409
     assert tuple(requests[0]) == INPUTS
@@ -93,14 +93,14 @@ def test_requests_and_labels_are_in_one_order():
 
 
 def test_weeks_ingested_one_by_one_are_the_weeks_ingested_at_once(tmp_path):
-    """Ingesting a past and then week after week leaves the same rows as all at once; again changes nothing."""
+    """Both give the same rows; repeating it changes nothing."""
     clock = [week_start(14)]
     one, many = (FeatureStoreClient.local(tmp_path / name, now=lambda: clock[0]) for name in ("one", "many"))
     data.ingest_weeks(one, 1, 13)
     clock[0] = week_start(12)
     data.ingest_weeks(many, 1, 11)
     for week in (12, 13):
-        clock[0] = week_end(week)  # the earliest moment at which the week is known
+        clock[0] = week_end(week)  # the earliest time at which the week is known
         assert data.ingest_weeks(many, week, week) == 409 * 3 + 35 * 2
         assert data.ingest_weeks(many, week, week) == 0
     for group in GROUPS:
@@ -111,7 +111,7 @@ def test_weeks_ingested_one_by_one_are_the_weeks_ingested_at_once(tmp_path):
 
 
 def test_the_year_keeps_every_constraint():
-    """No row of the real data violates what its group declares, and every number has a bound."""
+    """The real data violate no constraint of their groups, and every number has a bound."""
     for group in GROUPS:
         rows = data.rows(group, data.FIRST_WEEK, data.LAST_WEEK)
         assert checked(group, rows, week_end(54)).num_rows == rows.num_rows > 0

@@ -1,4 +1,4 @@
-"""The golden set of dynamic pricing: really trained models pass it, planted bad ones fail it."""
+"""The golden set of dynamic pricing: trained models pass it, deliberately bad models fail it."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ CONTENT = GOLDEN.read_bytes()
 
 @pytest.fixture(autouse=True)
 def _one_round(monkeypatch):
-    """What a model in process answers does not change from round to round."""
+    """Use one round, as a model in this process always gives the same answers."""
     monkeypatch.setattr(golden_rehearsal, "ROUNDS", 1)
 
 
@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
     def make(script="train.py", last=26):
         table = pa.concat_tables([data.series_of(week) for week in range(10, last + 1)])
-        # as a training set has them
+        # with columns as in a training set
         table = table.select([*(name for name in table.column_names if name not in COLUMNS), *COLUMNS])
         folder = tmp_path_factory.mktemp("trained")
         return trained_model(folder, declaration.TRAINING_CODE / script, table)
@@ -40,31 +40,31 @@ def good(trained):
 
 
 def test_the_file_is_what_the_script_writes():
-    """It comes from the data and nothing else."""
+    """The file is generated from the data alone."""
     assert render(golden_requests()) == CONTENT
 
 
 def test_columns_are_in_the_order_of_the_training_set():
-    """Groups by name, as the plan keeps them: arrays and CSV are read by it."""
+    """Groups are sorted by name as in the plan, since arrays and CSV are read by position."""
     planned = [name for names in declaration.TRAINING_SET.features.values() for name in names]
     assert [name for name in planned if name in COLUMNS] == [name for name in COLUMNS if name in planned]
 
 
 def test_what_the_pipeline_would_train_passes(trained, good):
-    """Also ten weeks later, beside the first model as what is live."""
+    """Covers a model of ten weeks later too, with the first one as the live model."""
     assert verdict(CONTENT, good)["passed"]
     found = verdict(CONTENT, trained(last=37), good, max_deviation=declaration.MAX_DEVIATION)
     assert found["passed"], found["reason"]
 
 
 def test_the_regression_that_cannot_take_zeros_fails(trained):
-    """Where nothing was sold, its logarithm is none."""
+    """Without sales its logarithm is undefined."""
     found = verdict(CONTENT, trained("loglog.py"))
     assert "nothing sold last week: the model returned 500" in found["reason"]
 
 
 def test_what_only_large_batches_show_is_not_seen(trained):
-    """That is for the canary, whose traffic has them."""
+    """The canary finds it, as its traffic has large batches."""
     assert verdict(CONTENT, trained("compiled.py"))["passed"]
 
 
@@ -79,5 +79,5 @@ CHANGES = {
 
 @pytest.mark.parametrize("kind", CHANGES)
 def test_planted_bad_models_fail(good, kind):
-    """Without a live model to compare with."""
+    """They fail without a live model for comparison."""
     assert not verdict(CONTENT, Changed(good, CHANGES[kind]))["passed"]

@@ -1,4 +1,4 @@
-"""The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
+"""The unit's declaration matches its data, and the gate decides correctly on models of its training scripts."""
 
 import hashlib
 import itertools
@@ -41,13 +41,13 @@ def train(folder, script: str, name: str):
 
 @pytest.fixture(scope="module")
 def elasticity(week_30):
-    """Return the folder of the model trained on it."""
+    """Return the folder of the model trained on the set."""
     return train(week_30[1], "train.py", "one")
 
 
 @pytest.fixture(scope="module")
 def asked(week_30, elasticity):
-    """Return the model and a function: units of every holdout row with a column changed."""
+    """Return the model, and a function that predicts units of every holdout row with a changed column."""
     model = load_directory(elasticity)
     matrix = model_input(week_30[0].holdout, model.signature)
     names = [column.name for column in model.signature.inputs]
@@ -68,12 +68,12 @@ def judged(built, folder):
 
 
 def test_lock_covers_the_groups():
-    """The lock file in git is what the groups declare."""
+    """The lock file in git matches the groups' declarations."""
     FeatureLock.read(declaration.LOCK_FILE).check(GROUPS)
 
 
 def test_holdout_rows_are_the_live_requests(week_30):
-    """Weeks 27-30 are held out; what the store gives for week 30 is what a client sends in week 30."""
+    """Weeks 27-30 are held out; the store returns for week 30 what a client sends."""
     built, _ = week_30
     assert sorted(set(built.holdout["week"].to_pylist())) == [27, 28, 29, 30]
     key = [("store_id", "ascending"), ("product_group", "ascending")]
@@ -85,7 +85,7 @@ def test_holdout_rows_are_the_live_requests(week_30):
 
 
 def test_the_script_is_deterministic(week_30, elasticity):
-    """The same rows give the same bytes, with the live requests' columns."""
+    """Same rows give the same bytes, with the columns of live requests."""
     again = train(week_30[1], "train.py", "two")
     digests = {hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest() for path in (elasticity, again)}
     assert len(digests) == 1
@@ -93,7 +93,7 @@ def test_the_script_is_deterministic(week_30, elasticity):
 
 
 def test_a_higher_price_never_sells_more(asked):
-    """On every row of the holdout units fall, or stay, as the price rises; on the whole they fall by much."""
+    """For every row of the holdout units never increase with the price; in total they fall considerably."""
     sold = [asked(change=lambda price, factor=factor: price * factor) for factor in np.linspace(0.6, 1.5, 19)]
     for cheaper, dearer in itertools.pairwise(sold):
         assert (dearer <= cheaper * (1 + 1e-5)).all()
@@ -104,12 +104,12 @@ def test_a_higher_price_never_sells_more(asked):
 
 @pytest.mark.parametrize("column", ["planned_discount", "display_share", "mailer_share"])
 def test_a_promotion_never_sells_less(asked, column):
-    """A deeper discount, more on display or in the mailer: no row of the holdout falls."""
+    """A deeper discount, a display or a mailer decreases units in no row of the holdout."""
     assert (asked(column, lambda share: np.minimum(share + 0.2, 1)) >= asked() * (1 - 1e-5)).all()
 
 
 def test_model_beats_the_baselines_and_passes_the_gate(week_30, elasticity):
-    """Its WAPE is below that of all three naive forecasts; promotion weeks are looked at apart."""
+    """Its WAPE is below those of all three naive forecasts; promotion weeks are a separate segment."""
     evaluation, gate = judged(week_30[0], elasticity)
     assert gate.verdict is GateVerdict.PASSED, gate.reason
     assert evaluation.metrics["candidate"] < 0.95 * min(
@@ -119,7 +119,7 @@ def test_model_beats_the_baselines_and_passes_the_gate(week_30, elasticity):
 
 
 def test_log_log_curve_is_refused(week_30):
-    """A model that cannot take a week without sales can be served, and the gate refuses it for those rows."""
+    """A model that fails for weeks without sales can be served, but the gate rejects it for those rows."""
     built, folder = week_30
     path = train(folder, "loglog.py", "loglog")
     model = load_directory(path)

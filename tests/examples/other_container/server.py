@@ -1,4 +1,4 @@
-"""A server of others: its own format of a model, the standard library alone, nothing of this project; faults on request."""
+"""A third-party model server with its own model format, on the standard library only, with faults on request."""
 
 import json
 import os
@@ -21,7 +21,7 @@ class RequestError(ValueError):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers pings, and rows by name."""
+    """Answers pings and predictions."""
 
     protocol_version = "HTTP/1.1"
     timeout = SECONDS
@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_arguments: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 if FAULT == "unready":

@@ -1,4 +1,4 @@
-"""Train a model of three classes, several outputs or vectors, by its labels; nothing of the platform is imported."""
+"""Trains a model of three classes, several outputs or vectors, depending on its labels; imports nothing of the platform."""
 
 import json
 import os
@@ -22,7 +22,7 @@ if isinstance(lists, np.ndarray):
 elif len(labels) == 1:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(rows, split[labels[0]])
     graph = to_onnx(model, rows[:1], options={id(model): {"zipmap": False}}, target_opset=17)
-    del graph.graph.output[0]  # the predicted class: its probabilities say as much
+    del graph.graph.output[0]  # the predicted class follows from its probabilities
 else:
     model = LinearRegression().fit(rows, split[labels].to_numpy(np.float32))
     graph = to_onnx(model, rows[:1], target_opset=17)
