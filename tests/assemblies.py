@@ -1,4 +1,4 @@
-"""Assemblies of the example app, each synthesized once for all processes of a run."""
+"""Cloud assemblies of the example app, each synthesized once for all processes of a test run."""
 
 import fcntl
 import hashlib
@@ -46,7 +46,7 @@ def example_templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 
 @pytest.fixture(scope="session")
 def example_stacks(example_templates: Callable[..., Templates]) -> Callable[..., dict[str, Resources]]:
-    """Return the resources of each: ``example_stacks(profile="production")``."""
+    """Return the resources of each stack: ``example_stacks(profile="production")``."""
 
     def stacks(**context: Any) -> dict[str, Resources]:
         return {name: template["Resources"] for name, template in example_templates(**context).items()}

@@ -1,4 +1,4 @@
-"""An authenticator app: codes of a key by RFC 6238 (HMAC-SHA-1, steps of 30 seconds, six digits)."""
+"""An authenticator app: one-time codes by RFC 6238 (HMAC-SHA-1, steps of 30 seconds, six digits)."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ STEP = 30
 
 
 def code_of(secret: str, step: int) -> str:
-    """Return the code of a step since 1970."""
+    """Return the code of a time step since 1970."""
     key = base64.b32decode(secret + "=" * (-len(secret) % 8))
     found = hmac.new(key, struct.pack(">Q", step), hashlib.sha1).digest()
     (number,) = struct.unpack_from(">I", found, found[-1] & 15)
@@ -18,13 +18,13 @@ def code_of(secret: str, step: int) -> str:
 
 
 class Authenticator:
-    """A person's app; a pool takes each code once, so it gives that of a later step each time."""
+    """A user's authenticator; a user pool accepts each code once, so every call returns the code of a later step."""
 
     def __init__(self, secret: str) -> None:
         self.secret, self._last = secret, -1
 
     def code(self) -> str:
-        """Return a code that was not given before, of now or of the step to come; wait until there is one."""
+        """Return an unused code of the current or the next step; waits until one is available."""
         while self._last > time.time() // STEP:
             time.sleep(0.2)
         self._last = max(self._last + 1, int(time.time() // STEP))

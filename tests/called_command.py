@@ -1,4 +1,4 @@
-"""The command in this process, which is ten times as quick as in one of its own: `tests/cli/test_main.py` starts that."""
+"""Runs the command in this process, ten times as fast as in a child process, which `tests/cli/test_main.py` covers."""
 
 import io
 import subprocess
@@ -11,12 +11,12 @@ import pytest
 def call_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run it on a wide terminal: ``call_command("features", "list", AWS_PROFILE="x")``.
 
-    The environment is that of the process meanwhile: clients of other threads have keys and an endpoint of their own, as those of
+    The environment applies to the whole process: clients of other threads need their own keys and endpoint, as those of
     ``Cloud.client``, and no other thread prints.
     """
     from mlops_cli.__main__ import main
 
-    # some commands write bytes as they came
+    # some commands write bytes directly
     output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         for name, value in {"COLUMNS": "300", **environment}.items():

@@ -1,4 +1,4 @@
-"""What all tests share: the quiet jsii, and one embedded cloud for those that ask for it."""
+"""Fixtures of all tests: jsii without warnings, and one shared embedded cloud."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.tiers", "tests.assemblies"]
 
 # before aws_cdk is imported
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # also where a library loads ONNX Runtime before ours does
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # also where a library loads ONNX Runtime before our code does
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
 os.environ.setdefault("CDK_VALIDATION", "false")
-# before a library loads OpenMP: threads that wait for others busily took ten times the processor that a fit did
+# before a library loads OpenMP: busy-waiting threads used ten times the processor time of a fit
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 jsii_calls.install()
 
-# no test is timed: machines are shared; --hypothesis-profile=thorough tries more examples than the suite has time for
+# no deadline, as machines are shared; --hypothesis-profile=thorough tries more examples than the suite has time for
 settings.register_profile("untimed", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=500)
 settings.load_profile("untimed")
 
-# a session of boto3 lists services and reads their models anew, and moto gives each test a session: it is done once a process
+# a boto3 session loads the service models, and moto starts a session for each test: loaded once per process
 _known: dict[tuple[str, ...], dict[Any, Any]] = {}
 Loader._cache = property(lambda loader: _known.setdefault(tuple(loader.search_paths), {}), lambda *_: None)
 
 
-# what is imported for 10,000 tests stays: until all are collected nothing is looked through, and that much never
+# imports for 10,000 tests stay in memory: no garbage collection during collection, and rarely afterwards
 gc.disable()
 
-# some machines forbid byte code: each of the thousand processes that tests start would compile our modules anew
+# some machines disable bytecode: each of the thousand child processes would compile our modules again
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-OUTSIDE = "MLOPS_TESTS_OUTSIDE"  # names the file of what was sent beyond loopback
+OUTSIDE = "MLOPS_TESTS_OUTSIDE"  # path of the file that records connections beyond loopback
 _GUARD = Path(__file__).with_name("outside")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hold this process and all that it starts to loopback; see `tests/outside/sitecustomize.py`."""
-    if hasattr(config, "workerinput"):  # a process of xdist's, which has the guard from its start
+    """Restrict this process and its children to loopback; see `tests/outside/sitecustomize.py`."""
+    if hasattr(config, "workerinput"):  # an xdist worker, whose guard is active from its start
         return
     descriptor, name = tempfile.mkstemp(prefix="outside-", suffix=".jsonl")
     os.close(descriptor)
@@ -72,14 +72,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was collected out of every later collection of garbage; what tests load is loaded by now."""
+    """Exclude collected tests and loaded modules from later garbage collections."""
     iceberg_calls.install()
     gc.freeze()
     gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name every connection beyond loopback, with its program and test."""
+    """Report every connection beyond loopback, with its program and test."""
     rows = _sent_outside()
     if rows:
         terminalreporter.section("sent beyond loopback")
@@ -91,7 +91,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run in which a process sent anything beyond loopback."""
+    """Fail a run in which a process connected beyond loopback."""
     if not hasattr(session.config, "workerinput") and _sent_outside():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -107,22 +107,22 @@ def _sent_outside() -> list[dict[str, Any]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let campaigns keep their results elsewhere."""
+    """Add an option for the folder of campaign results."""
     parser.addoption("--campaign-dir", help="where campaigns keep results and go on from; default .mlops/campaign")
 
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Give the embedded cloud that all tests of a session share; each test names its own resources, and the clock only goes on.
+    """Return the embedded cloud that all tests of a session share; tests use names of their own, and its clock only advances.
 
     It has four accounts, 000000000000, 111111111111, 222222222222 and 333333333333. ``cloud.at("222222222222", "eu-west-1")`` is
     one of them in a Region, with ``client(service)``, ``environment()`` and ``root_keys()``. ``deployer.deploy(cloud, assembly)``
-    takes each stack of an assembly to its own account and Region; without an environment it goes where ``cloud`` is.
+    deploys each stack to its own account and Region; without an environment to those of ``cloud``.
     """
     from mlops_local.cloud import up
 
     with pytest.MonkeyPatch.context() as environment:
-        # every test that deploys a unit makes a network, which the session's tests would have to count among them
+        # every test that deploys a unit creates a network, which would count against the limit of the session
         environment.setenv("MLOPS_LOCAL_VPCS", "100")
         running = up(tmp_path_factory.mktemp("cloud"), account_count=4)
     try:
@@ -133,7 +133,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(autouse=True)
 def same_python() -> Iterator[None]:
-    """Fail a test that leaves Python another environment: each process that a later test starts would have it."""
+    """Fail a test that changes Python's environment variables, which every later child process would inherit."""
     before = _python_settings()
     yield
     assert _python_settings() == before
@@ -146,7 +146,7 @@ def _python_settings() -> tuple[str, dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def wait_for() -> Callable[..., Any]:
-    """Call a function until it returns something true, for at most a real minute: ``wait_for(lambda: receive(queue))``."""
+    """Call a function until it returns a true value, for at most one minute: ``wait_for(lambda: receive(queue))``."""
 
     def wait(look: Callable[[], Any], seconds: float = 60.0) -> Any:
         deadline = time.monotonic() + seconds

@@ -1,6 +1,6 @@
-"""Calls into pyiceberg at less cost: a third of what tests of tables took went into copies of metadata and schemas of Avro files.
+"""Faster calls into pyiceberg: copies of metadata and parsing of Avro schemas took a third of the time of table tests.
 
-What is returned is what pyiceberg's own code returns, which `tests/style/test_iceberg_calls.py` compares.
+Results equal those of pyiceberg's own code, which `tests/style/test_iceberg_calls.py` verifies.
 """
 
 import functools
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def install() -> None:
-    """Do so in this process, if it has loaded pyiceberg."""
+    """Patch pyiceberg in this process, if it is loaded."""
     if "pyiceberg.table" not in sys.modules:
         return
     from pyiceberg.avro import file
@@ -24,7 +24,7 @@ def install() -> None:
 
 
 def read_once(own: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the schema in the header of an Avro file, which is made once of each text."""
+    """Return the schema in the header of an Avro file, cached by its text."""
     read = functools.cache(lambda text: own(SimpleNamespace(meta={"avro.schema": text})))
 
     @functools.wraps(own)
@@ -35,13 +35,13 @@ def read_once(own: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def resolve_once(own: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the reader of two schemas, which keeps no state and is made once of each pair."""
+    """Return the stateless reader of two schemas, cached by the pair."""
     found: dict[tuple[object, ...], tuple[Any, ...]] = {}
 
     @functools.wraps(own)
     def resolve_reader(file_schema: Any, read_schema: Any, types: Any, enums: Any) -> Any:
         key = (id(file_schema), id(read_schema), *types.items(), *enums.items())
-        if key not in found:  # both schemas are kept, so that their ids are theirs
+        if key not in found:  # keeps both schemas alive, so that their ids stay unique
             found[key] = own(file_schema, read_schema, types, enums), file_schema, read_schema
         return found[key][0]
 
@@ -49,7 +49,7 @@ def resolve_once(own: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def copy_once(own: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a transaction's metadata, which pyiceberg makes and copies at every look, once after each change."""
+    """Return a transaction's metadata, copied once per change instead of at every access."""
 
     @functools.wraps(own)
     def table_metadata(of: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Calls into jsii at less cost: a synthesis makes thousands, and most of Python's time goes into reading and writing them.
+"""Faster calls into jsii: a synthesis makes thousands, and Python spends most of its time reading and writing them.
 
-What is sent and what comes back is what jsii's own client sends and returns, which `tests/style/test_jsii_calls.py` compares.
+Messages equal those of jsii's own client, which `tests/style/test_jsii_calls.py` verifies.
 """
 
 import atexit
@@ -36,19 +36,19 @@ _RESULTS: dict[object, str] = {types.GetResponse: "value", types.InvokeResponse:
 
 
 class Converter(cattr.Converter):  # type: ignore[misc]
-    """jsii's converter, without its detours for the calls that are made most."""
+    """jsii's converter with a fast path for the most frequent calls."""
 
     __slots__ = ()
 
     def unstructure(self, obj: Any, unstructure_as: Any = None) -> Any:
-        """Return a request as its fields, of which ``plain`` writes what they hold."""
+        """Return the fields of a request, whose values ``plain`` converts."""
         kind = type(obj)
         if kind not in _APIS:
             return super().unstructure(obj, unstructure_as)
         return {**_fields(obj), "api": _APIS[kind]}
 
     def structure(self, obj: Any, cl: Any) -> Any:
-        """Return a message, or the answer in it."""
+        """Return a message, or the response in it."""
         if cl is process._ProcessResponse and obj.keys() == {"ok"}:
             return process._OkayResponse(obj["ok"])
         if cl is types.CreateResponse and type(obj) is types.ObjRef:
@@ -59,7 +59,7 @@ class Converter(cattr.Converter):  # type: ignore[misc]
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON has no form for, as jsii writes it."""
+    """Return a value without a JSON form as jsii writes it."""
     if isinstance(value, types.ObjRef):
         return process._unstructure_ref(value)
     if type(value) is types.Override:
@@ -68,17 +68,18 @@ def plain(value: Any) -> Any:
 
 
 def read(line: bytes) -> Any:
-    """Return a message of jsii's kernel."""
+    """Read a message of jsii's kernel."""
     return _DECODER.decode(line.decode())
 
 
 def check_classes_once() -> None:
-    """Let jsii check an argument's class once for each type: it does so for each call, in a fifth of a synthesis' time."""
+    """Let jsii check an argument once per type instead of once per call, which takes a fifth of a synthesis."""
     check = _type_checking._resolve_check()
     found: dict[tuple[int, type], Any] = {}
 
     def check_once(argname: str, value: object, expected_type: Any) -> None:
-        # jsii keeps the types of a call, so that their ids are theirs; of a container each element counts, of a type what it is
+        # jsii keeps the types of a call alive, so their ids are stable; containers are checked by element, type objects
+        # by value
         key = id(expected_type), type(value)
         if key not in found:
             check(argname=argname, value=value, expected_type=expected_type)
@@ -89,15 +90,15 @@ def check_classes_once() -> None:
 
 
 def init(node: Any) -> None:
-    """Make a client of jsii's kernel."""
+    """Create a client of jsii's kernel."""
     own_init(node)
     node._serializer.__class__ = Converter
 
 
 def start(node: Any) -> None:
-    """Start jsii's kernel, which reads and writes descriptor 3, without a second node that passes on what is said.
+    """Start jsii's kernel, which reads and writes descriptor 3, without the second Node process that forwards messages.
 
-    That one took a sixth of the processor seconds of both.
+    It used a sixth of the processor seconds of both.
     """
     program = Path(node._jsii_runtime()).parents[1] / "lib" / "program.js"
     command = [_NODE, "--max-old-space-size=4069", "--preserve-symlinks", str(program)]
@@ -117,7 +118,7 @@ def start(node: Any) -> None:
 
 
 def install() -> None:
-    """Do so in this process."""
+    """Patch jsii in this process."""
     check_classes_once()
     process._NodeProcess.__init__ = init
     process._NodeProcess.start = start
@@ -138,6 +139,6 @@ def _native(value: dict[str, Any]) -> Any:
     return value if _STANDS.isdisjoint(value) else own_hook(value)
 
 
-# what stands for something else
+# a reference to another object
 _STANDS = frozenset({"$jsii.byref", "$jsii.date", "$jsii.enum", "$jsii.map"})
 _DECODER = json.JSONDecoder(object_hook=_native)

@@ -1,4 +1,4 @@
-"""What a gate leaves when it passed a candidate: a kept archive, its evaluation, its result."""
+"""Results of a gate that accepted a candidate: the stored archive, its evaluation, the gate's result."""
 
 import hashlib
 from typing import Any
@@ -23,7 +23,7 @@ EVALUATION = Evaluation(
 
 
 def gate_of(evaluation: bytes, *, execution: str, verdict: GateVerdict = GateVerdict.PASSED) -> GateResult:
-    """The gate's result of an evaluation."""
+    """Return the gate's result for an evaluation."""
     return GateResult(
         verdict=verdict,
         checks=(),
@@ -34,7 +34,7 @@ def gate_of(evaluation: bytes, *, execution: str, verdict: GateVerdict = GateVer
 
 
 def put_passed(s3: Any, *, execution: str = "one", evaluation: Evaluation = EVALUATION) -> str:
-    """Write archive, evaluation and result of an execution; return where the result lies."""
+    """Write archive, evaluation and result of an execution; return the result's URI."""
     content = canonical_json(evaluation)
     s3.put_object(
         Bucket="artifacts",

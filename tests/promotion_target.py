@@ -1,4 +1,4 @@
-"""A target with moto: its bucket, table, machine and group; copies with the conditions and hashes of S3."""
+"""A promotion target on moto: bucket, table, state machine and group; copies follow S3's conditions and checksums."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ EXECUTION = "arn:aws:states:eu-west-1:222222222222:execution:Promote:one-1"
 
 
 class Copies:
-    """S3 whose conditional copies are, as AWS's are and moto's are not."""
+    """S3 with conditional copies as AWS implements them, which moto lacks."""
 
     def __init__(self, s3: Any) -> None:
         self._s3 = s3
@@ -27,7 +27,7 @@ class Copies:
         return getattr(self._s3, name)
 
     def copy_object(self, **arguments: Any) -> Any:
-        """CopyObject, refused where something is, or where the source is another."""
+        """CopyObject; fails if the destination exists or the source's ETag differs."""
         taken = self._s3.list_objects_v2(Bucket=arguments["Bucket"], Prefix=arguments["Key"])
         source = self._s3.head_object(**arguments["CopySource"])
         if (arguments.pop("IfNoneMatch", None) and "Contents" in taken) or (
@@ -50,7 +50,7 @@ class Place:
     target: Target
 
     def arrived(self, released: Released, **changed: bytes | None) -> dict[str, Any]:
-        """Copy a release as the machine does; return what its functions are asked with. ``changed`` has other bytes, or none."""
+        """Copy a release as the machine does; return the input of its functions. ``changed`` has other bytes, or is missing."""
         files = {
             "model.tar.gz": "artifact",
             "evaluation.json": "evaluation",
@@ -74,7 +74,7 @@ class Place:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """A fresh one."""
+    """Return a new target."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")

@@ -1,4 +1,4 @@
-"""What a source releases: an approved package, its objects, and the record that names them."""
+"""A release of the source: an approved package, its objects, and the release record."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ DIGEST = "sha256:" + "0" * 64
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """A release: ``objects`` by key in the source's bucket, ``request`` as it was registered, ``description`` as approved."""
+    """A release: ``objects`` by key in the source's bucket, ``request`` as registered, ``description`` as approved."""
 
     record: ReleaseRecord
     bucket: str
@@ -30,30 +30,30 @@ class Released:
 
     @property
     def content(self) -> bytes:
-        """The record's bytes."""
+        """Bytes of the record."""
         return canonical_json(self.record)
 
     @property
     def sha256(self) -> str:
-        """Their hash."""
+        """SHA-256 of the record."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
     def key(self) -> str:
-        """Where they lie."""
+        """Key of the record."""
         return release_key(group=self.record.group, binding=self.record.binding)
 
     @property
     def uri(self) -> str:
-        """The same with the bucket."""
+        """S3 URI of the record."""
         return f"s3://{self.bucket}/{self.key}"
 
     def changed(self, **changes: Any) -> "Released":
-        """The release with another record."""
+        """Return the release with a changed record."""
         return replace(self, record=replace(self.record, **changes))
 
     def event(self, *, at: str = "2017-08-01T09:00:00Z", **changes: Any) -> dict[str, Any]:
-        """What EventBridge delivers of it."""
+        """Return its EventBridge event."""
         detail = model_released(self.record.group, record_uri=self.uri, record_sha256=self.sha256)
         return {
             "id": "one",
@@ -89,7 +89,7 @@ def release(
     image: str = DIGEST,
     is_signed: bool = True,
 ) -> Released:
-    """Release a package as a pipeline registers it and a person approves it."""
+    """Release a package as a pipeline registers it and a reviewer approves it."""
     group = f"{unit}-{model}"
     folder = f"evaluations/{group}/{execution}"
     keys = {

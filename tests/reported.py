@@ -1,4 +1,4 @@
-"""What targets of the chain's source tell: states of what they serve, and the events that carry them."""
+"""Reports of promotion targets: the state of served models, and the events that carry it."""
 
 import json
 from typing import Any
@@ -26,12 +26,12 @@ RELEASES = {each.record.binding: each.record for each in (ONE, TWO)}
 
 
 def at(minute: int) -> str:
-    """A time of one hour."""
+    """Return the time of an hour."""
     return f"2017-08-01T08:{minute:02d}:00Z"
 
 
 def version(released: Released = ONE, *, number: int = 3, minute: int = 10, **changes: Any) -> ServedVersion:
-    """A version of an environment that came by a release of the source."""
+    """Return a version of an environment that a release of the source delivered."""
     values = {
         "model_sha256": released.record.package.model_sha256,
         "binding": released.record.binding,
@@ -42,7 +42,7 @@ def version(released: Released = ONE, *, number: int = 3, minute: int = 10, **ch
 
 
 def state(where: NamedEnvironment = STAGING, *, minute: int = 10, sequence: int = 4, **changes: Any) -> ServedState:
-    """What an environment serves: by default the first release."""
+    """Return the state of an environment; by default it serves the first release."""
     values: dict[str, Any] = {
         "name": "" if where is STAGING else where.name,
         "account": where.account,
@@ -56,7 +56,7 @@ def state(where: NamedEnvironment = STAGING, *, minute: int = 10, sequence: int 
 
 
 def event(told: ServedState | None = None, sender: LinkedEnvironment = TARGET, **changes: Any) -> dict[str, Any]:
-    """What EventBridge delivers of it."""
+    """Return its EventBridge event."""
     detail = to_dict(model_served(GROUP, state() if told is None else told))
     return {
         "id": "one",
@@ -72,18 +72,18 @@ def event(told: ServedState | None = None, sender: LinkedEnvironment = TARGET, *
 
 
 def with_detail(**changes: Any) -> dict[str, Any]:
-    """The event with another detail."""
+    """Return the event with another detail."""
     return {"detail": {**event()["detail"], **changes}}
 
 
 def saying(**changes: Any) -> dict[str, Any]:
-    """The event whose state has other values, as JSON and not as the contract allows."""
+    """Return the event with other values in its state, as JSON that may violate the contract."""
     told = json.loads(event()["detail"]["attributes"]["served"])
     return with_detail(attributes={"served": json.dumps({**told, **changes})})
 
 
 def wish(told: ServedState | None = None, **changes: Any) -> dict[str, Any]:
-    """The event by which a target asks for a retraining."""
+    """Return the event by which a target requests a retraining."""
     values = {"id": "a" * 64, "alarm": "features", "reason": "in ALARM: features"}
     made = RetrainingWish(state=state() if told is None else told, **{**values, **changes})
     kind = {"detail-type": DetailType.RETRAINING_REQUESTED.value}

@@ -1,4 +1,4 @@
-"""A KMS of one key, for tests of what is signed: the key is real, `cryptography` holds it."""
+"""A KMS with one real key of `cryptography`, for tests of signatures."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-5555555555
 
 
 class SigningKms:
-    """Signs as KMS does: ECC_NIST_P256, a message of at most 4,096 bytes, a DER signature."""
+    """Signs as KMS does: ECC_NIST_P256, messages of at most 4,096 bytes, DER signatures."""
 
     def __init__(self) -> None:
         self._private = ec.generate_private_key(ec.SECP256R1())
@@ -26,7 +26,7 @@ class SigningKms:
         }
 
     def get_public_key(self, **request: Any) -> dict[str, Any]:
-        """Return the public half as DER."""
+        """Return the public key as DER."""
         der = self._private.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -34,10 +34,10 @@ class SigningKms:
 
     @property
     def public(self) -> PublicKey:
-        """The public half."""
+        """The public key."""
         return PublicKey(der=self.get_public_key(KeyId=KEY)["PublicKey"])
 
     @property
     def sealer(self) -> Sealer:
-        """What signs records with the key."""
+        """Return the sealer that signs records with the key."""
         return Sealer(kms=self, key=KEY)  # type: ignore[arg-type]  # a client in all but its class

@@ -1,4 +1,4 @@
-"""Measures tests for ``tiers``: processor seconds of a test, of the processes that it ended, and its share of shared fixtures.
+"""Measures tests for ``tiers``: processor seconds of a test, of its finished child processes, and its share of shared fixtures.
 
 MEASURED_DIR=<folder> pytest -p tests.stopwatch && python -m tests.stopwatch <folder>
 """
@@ -18,20 +18,20 @@ from typing import Any
 import pytest
 from tests.tiers import MEASURED, SLOW_SECONDS, key
 
-_TICKS = os.sysconf("SC_CLK_TCK")  # a second
+_TICKS = os.sysconf("SC_CLK_TCK")  # in seconds
 
 
 def processor_seconds() -> float:
-    """Return those of this process, of those that it ended and of those that it started and still run."""
+    """Return the processor seconds of this process, of its finished children and of its running ones."""
     own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime + _of_children("self")
 
 
 def _of_children(process: str) -> float:
-    """Return the seconds of processes that still run, such as jsii's Node, which takes as much as Python; Linux alone has them."""
+    """Return the seconds of running child processes, such as jsii's Node, which uses as much as Python; Linux only."""
     seconds = 0.0
     for listed in Path("/proc", process, "task").glob("*/children"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             for child in listed.read_text().split():
                 times = Path("/proc", child, "stat").read_text().rpartition(")")[2].split()[11:15]
                 seconds += sum(map(int, times)) / _TICKS + _of_children(child)
@@ -39,7 +39,7 @@ def _of_children(process: str) -> float:
 
 
 class Stopwatch:
-    """Writes a line for each test and each fixture that tests share."""
+    """Writes a line for each test and each shared fixture."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._shared = file.open("a"), 0.0
@@ -50,7 +50,7 @@ class Stopwatch:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, Any]:
-        """Measure a fixture of a wider scope than a test."""
+        """Measure a fixture with a wider scope than a test."""
         started, before = processor_seconds(), self._shared
         try:
             return (yield)
@@ -63,7 +63,7 @@ class Stopwatch:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, nextitem: Any) -> Generator[None, Any, Any]:
-        """Keep what ends with the run, such as the shared embedded cloud, apart from the test that happens to be the last."""
+        """Keep shared teardown, such as that of the embedded cloud, out of the measurement of the last test."""
         started = processor_seconds()
         try:
             return (yield)
@@ -87,7 +87,7 @@ class Stopwatch:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start a stopwatch in each process that runs tests."""
+    """Start a stopwatch in each test process."""
     folder = Path(os.environ["MEASURED_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     process = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -95,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def summary(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds of slow tests: the dearest case, with its share of what it shares with others."""
+    """Return the seconds of slow tests: the most expensive case, with its share of shared fixtures."""
     listed = list(rows)
     users = Counter(name for row in listed for name in row.get("fixtures", ()))
     fixtures: Counter[str] = Counter()
@@ -111,7 +111,7 @@ def summary(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
 
 
 def main(folder: Path) -> None:
-    """Write what was measured; tests that did not run keep what they had."""
+    """Write the measurements; tests that did not run keep theirs."""
     rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
     ran = {row["test"] for row in rows if "test" in row}
     known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}

@@ -1,4 +1,4 @@
-"""Who could still write to a bucket, or register a package, once the sweep has run that empties it as its stack is deleted."""
+"""Roles that could still write to a bucket, or register a package, after the sweep at stack deletion has emptied it."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ FILLS = {"Custom::BucketSweep": "s3:PutObject", "Custom::ModelPackageSweep": "sa
 
 
 def needs(resources: Resources, name: str) -> set[str]:
-    """Return what a resource depends on, directly or not."""
+    """Return the direct and indirect dependencies of a resource."""
     found: set[str] = set()
     left = [name]
     while left:
@@ -22,7 +22,7 @@ def needs(resources: Resources, name: str) -> set[str]:
 
 
 def writers(resources: Resources) -> Iterator[tuple[str, str]]:
-    """Go through policies of roles that allow to fill what a sweep empties, each with the sweep."""
+    """Yield role policies that allow writes to a swept resource, each with its sweep."""
     for sweep, of_sweep in resources.items():
         filling = FILLS.get(of_sweep["Type"])
         if filling is None:
@@ -38,7 +38,7 @@ def writers(resources: Resources) -> Iterator[tuple[str, str]]:
 
 
 def late_writers(resources: Resources) -> list[str]:
-    """Name each policy that may outlive a sweep of what it allows to fill, or that its sweep waits for."""
+    """Name each policy that may outlive the sweep of a resource it allows writing to, or on which its sweep depends."""
     found = set(writers(resources))
     late = {f"{policy} outlives {sweep}" for policy, sweep in found if sweep not in needs(resources, policy)}
     return sorted(late | {f"{sweep} needs {policy}" for policy, sweep in found if policy in needs(resources, sweep)})
@@ -53,12 +53,12 @@ def _statements(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _actions(statement: dict[str, Any]) -> list[str]:
-    named = statement.get("Action", [])  # a boundary names what it does not allow
+    named = statement.get("Action", [])  # a boundary names actions that it does not allow
     return named if isinstance(named, list) else [named]
 
 
 def _names(statement: dict[str, Any], swept: dict[str, Any]) -> bool:
-    """Return whether a statement's resources are within the bucket, by reference, or packages of the group, by its name."""
+    """Return whether a statement's resources are in the bucket (by reference) or are packages of the group (by name)."""
     text = json.dumps(statement["Resource"])
     if "BucketName" in swept:
         return f'["{swept["BucketName"]["Ref"]}", "Arn"]' in text

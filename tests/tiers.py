@@ -1,6 +1,6 @@
-"""The suite's tiers: ``cloud`` by what a test's fixtures do, ``slow`` by the seconds that a test took when it was measured.
+"""The suite's tiers: ``cloud`` by a test's fixtures, ``slow`` by its measured seconds.
 
-``stopwatch`` beside this module writes what was slow to ``measured.json``.
+``stopwatch`` beside this module writes slow tests to ``measured.json``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 MEASURED = Path(__file__).with_name("measured.json")
-SLOW_SECONDS = 0.06  # of processors; more, and the tests while one works take two cores longer than 90 s
-_QUICK_SECONDS = 0.01  # of a test that was not slow
+SLOW_SECONDS = 0.06  # processor seconds; with a higher limit the default run takes longer than 90 s on two cores
+_QUICK_SECONDS = 0.01  # for a test that was not slow
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
-# what the tests of several files share: one process of the suite makes it once for all of them
+# fixtures that tests of several files share: one process of the suite creates them once for all
 _SHARING = {
     "the Spark session of tests.runtime.spark": (
         "test_distributed_baselines.py",
@@ -38,20 +38,20 @@ _SHARING = {
 
 
 def key(item: pytest.Item) -> str:
-    """Name a test without its folder and its cases, so that a file that moves keeps what was measured."""
+    """Name a test without its folder and cases, so that a moved file keeps its measurements."""
     name = getattr(item, "originalname", None) or item.name
     return f"{item.path.name}::{name}"
 
 
 @functools.cache
 def measured() -> dict[str, float]:
-    """Return the seconds of every slow test, the dearest case of each."""
+    """Return the seconds of every slow test, by its most expensive case."""
     found: dict[str, float] = json.loads(MEASURED.read_text())
     return found
 
 
 def is_cloud(item: pytest.Item) -> bool:
-    """Check whether a test runs on an embedded cloud, shared or its own."""
+    """Return whether a test uses an embedded cloud, shared or its own."""
     info: Any = getattr(item, "_fixtureinfo", None)
     definitions = [each[-1] for each in info.name2fixturedefs.values()] if info is not None else []
     codes = [getattr(getattr(each, "func", None), "__code__", None) for each in definitions]
@@ -59,7 +59,7 @@ def is_cloud(item: pytest.Item) -> bool:
 
 
 def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests with those of the dearest files first: a long file that starts last would keep one process alone."""
+    """Return the tests of the most expensive files first: a long file that starts last would occupy one process alone."""
     seconds: Counter[Path] = Counter()
     for item in items:
         seconds[item.path] += measured().get(key(item), _QUICK_SECONDS)
@@ -68,12 +68,12 @@ def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return three processes, as most tests wait; the fast tier waits for nothing, and each process collects all tests anew."""
+    """Use three processes, as most tests wait; one for the fast tier, where each process would repeat the collection."""
     return min(3, os.cpu_count() or 1) if "not cloud" in config.option.markexpr else 3
 
 
 class _Scheduling(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
-    """A file is work of one process, and those that share more are together."""
+    """Assigns whole files to a process, and files with the same shared fixtures to the same process."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
@@ -82,13 +82,13 @@ class _Scheduling(LoadFileScheduling):  # type: ignore[misc] # xdist has no type
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """Return the scheduler of the suite's own way to split it."""
+    """Return the suite's scheduler."""
     return _Scheduling(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests, before ``-m`` selects among them; one of several processes takes the dearest files first."""
+    """Mark the tests before ``-m`` selects among them; parallel runs start with the most expensive files."""
     if hasattr(config, "workerinput"):
         items[:] = longest_first(items)
     for item in items:

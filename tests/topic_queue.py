@@ -1,18 +1,18 @@
-"""A queue that gets what a topic publishes, as a mailbox would."""
+"""An SQS queue that receives a topic's messages, as a mailbox would."""
 
 import json
 from typing import Any
 
 
 def subscribe_queue(sqs: Any, sns: Any, topic: str, name: str, **attributes: str) -> str:
-    """Make a queue that the topic may send to, subscribe it, and return its URL.
+    """Create a queue that the topic may send to, subscribe it, and return its URL.
 
     Args:
         sqs: Client of the topic's account and Region.
-        sns: The same.
+        sns: Client of the topic's account and Region.
         topic: ARN of the topic.
         name: Name of the queue.
-        attributes: Those of the subscription, such as ``RawMessageDelivery``.
+        attributes: Attributes of the subscription, such as ``RawMessageDelivery``.
     """
     url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
     queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -1,4 +1,4 @@
-"""The layers that the pages' examples copy."""
+"""Builds the Lambda layers that the examples of the documentation use."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from mlops_runtime.layers.layer_wheels import build_layers
 
 @pytest.fixture(scope="session", autouse=True)
 def _layers() -> None:
-    """Build them as ``cdk.json`` does before each synthesis; what is there stays."""
+    """Build missing layers as ``cdk.json`` does before each synthesis."""
     assert list(build_layers()) != []

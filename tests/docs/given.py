@@ -1,4 +1,4 @@
-"""What the examples of constructs' docstrings take as given: a stack, a unit and whatever else they name."""
+"""Names that examples in construct docstrings assume: a stack, a unit and other resources."""
 
 import json
 from functools import cached_property
@@ -32,10 +32,10 @@ def _group(name: str, features: list[str]) -> mlops.FeatureGroup:
 
 
 class Given:
-    """Each name of an example is an attribute, and is defined when it is asked for.
+    """Each name of an example is an attribute, created on first access.
 
     Args:
-        folder: Folder in which the example runs; it gets the files that examples name.
+        folder: Working directory of the example, with the files that examples name.
     """
 
     GROUPS = (_group("sales", ["units", "price"]),)
@@ -58,12 +58,12 @@ class Given:
 
     @cached_property
     def image(self) -> mlops.ModelImage:
-        """An image by digest."""
+        """Return an image by digest."""
         return mlops.ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "1" * 64)
 
     @cached_property
     def unit(self) -> mlops.BusinessUnit:
-        """A unit for trials, in a network of others."""
+        """Return a DEVELOPMENT unit in an existing network."""
         network = mlops.Network.from_shared_vpc(
             vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"]
         )
@@ -73,12 +73,12 @@ class Given:
 
     @cached_property
     def registry(self) -> mlops.ModelRegistry:
-        """A registry."""
+        """Return a registry."""
         return mlops.ModelRegistry(self.stack, "GivenRegistry", business_unit=self.unit, name="forecast")
 
     @cached_property
     def endpoint(self) -> mlops.ModelEndpoint:
-        """An endpoint whose calls are captured."""
+        """Return an endpoint with data capture."""
         return mlops.ModelEndpoint(
             self.stack,
             "GivenEndpoint",
@@ -92,13 +92,13 @@ class Given:
 
     @cached_property
     def store(self) -> mlops.FeatureStore:
-        """A feature store."""
+        """Return a feature store."""
         lock = self._folder / "features.lock.json"
         return mlops.FeatureStore(self.stack, "GivenStore", business_unit=self.unit, groups=self.GROUPS, lock_file=lock)
 
     @cached_property
     def plan(self) -> TrainingSetPlan:
-        """What models learn from."""
+        """Return a training-set plan."""
         return TrainingSetPlan(
             name="sales",
             label_group="sales",
@@ -110,7 +110,7 @@ class Given:
 
     @cached_property
     def training(self) -> mlops.TrainingJob:
-        """How they learn."""
+        """Return a training job."""
         return mlops.TrainingJob(
             image=self.image,
             source=self._folder / "training",
@@ -121,12 +121,12 @@ class Given:
 
     @cached_property
     def evaluation(self) -> EvaluationPlan:
-        """How they are measured."""
+        """Return an evaluation."""
         return EvaluationPlan(label="units", block="store", baselines=("price",))
 
     @cached_property
     def retraining(self) -> mlops.RetrainingPipeline:
-        """A retraining pipeline."""
+        """Return a retraining pipeline."""
         return mlops.RetrainingPipeline(
             self.stack,
             "GivenRetraining",
@@ -142,23 +142,23 @@ class Given:
 
     @cached_property
     def monitor(self) -> mlops.ModelMonitor:
-        """A monitor of a week."""
+        """Return a monitor of a week."""
         week, day = cdk.Duration.days(7), cdk.Duration.days(1)
         return mlops.ModelMonitor(self.stack, "GivenMonitor", endpoint=self.endpoint, window=week, interval=day)
 
     @cached_property
     def alarms(self) -> mlops.DriftAlarms:
-        """Its alarms."""
+        """Return its alarms."""
         return mlops.DriftAlarms(self.stack, "GivenAlarms", monitor=self.monitor)
 
     @cached_property
     def settings(self) -> mlops.SageMakerModelMonitor:
-        """Model Monitor with its defaults."""
+        """Return Model Monitor's default settings."""
         return mlops.SageMakerModelMonitor()
 
     @cached_property
     def cluster(self) -> mlops.EksCluster:
-        """A cluster of a platform team."""
+        """Return a cluster of a platform team."""
         return mlops.EksCluster.from_cluster_attributes(
             self.stack,
             "GivenCluster",
@@ -169,48 +169,48 @@ class Given:
 
     @cached_property
     def tenant(self) -> mlops.EksTenant:
-        """The unit's place on it."""
+        """Return the unit's namespace on it."""
         return mlops.EksTenant(self.stack, "GivenTenant", business_unit=self.unit, cluster=self.cluster)
 
     @cached_property
     def certificate(self) -> acm.ICertificate:
-        """A certificate."""
+        """Return a certificate."""
         arn = f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/0"
         return acm.Certificate.from_certificate_arn(self.stack, "GivenCertificate", arn)
 
     @cached_property
     def role(self) -> iam.IRole:
-        """A role."""
+        """Return a role."""
         return iam.Role.from_role_arn(self.stack, "GivenRole", f"arn:aws:iam::{ACCOUNT}:role/serving")
 
     @cached_property
     def reader(self) -> iam.IRole:
-        """The role of readers of a console."""
+        """Return the role of a console's readers."""
         return iam.Role(self.stack, "GivenReader", assumed_by=iam.AccountRootPrincipal())
 
     @cached_property
     def on_call(self) -> iam.IRole:
-        """People on call."""
+        """Return the topic of on-call staff."""
         return iam.Role(self.stack, "GivenOnCall", assumed_by=iam.AccountRootPrincipal())
 
     @cached_property
     def bucket(self) -> s3.IBucket:
-        """A bucket."""
+        """Return a bucket."""
         return s3.Bucket.from_bucket_name(self.stack, "GivenBucket", "exports")
 
     @cached_property
     def queue(self) -> sqs.Queue:
-        """A queue."""
+        """Return a queue."""
         return sqs.Queue(self.stack, "GivenQueue", enforce_ssl=True)
 
     @cached_property
     def policy(self) -> mlops.RolloutPolicy:
-        """A canary."""
+        """Return a canary policy."""
         return mlops.RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10))
 
     @cached_property
     def spec(self) -> ServingSpec:
-        """How an endpoint is served."""
+        """Return the serving spec of an endpoint."""
         return ServingSpec(
             endpoint="demand-forecast",
             variant="AllTraffic",

@@ -1,4 +1,4 @@
-"""The page on adopting: its table is that of the templates, and its commands work with the stock CDK CLI."""
+"""The page about adopting resources: its table matches the templates, and its commands work with the stock CDK CLI."""
 
 import json
 import re
@@ -27,7 +27,7 @@ STACK = "Adopted"
 
 @pytest.fixture(scope="module")
 def kept_types(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
-    """Types that the example stacks keep in PRODUCTION."""
+    """Return the types that the example stacks retain in PRODUCTION."""
     folder = tmp_path_factory.mktemp("kept")
     return frozenset(
         body["Type"]
@@ -38,7 +38,7 @@ def kept_types(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
 
 
 def test_the_table_is_that_of_the_templates(kept_types: frozenset[str]) -> None:
-    """Every retained type has a row with the identifier that the command writes; one that has none is said to."""
+    """Every retained type has a row with the identifier that the command writes, or says that it has none."""
     rows = dict(re.findall(r"^\| `(AWS::\w+::\w+)` \| `?([^`|]+?)`? \|", PAGE, re.MULTILINE))
 
     assert set(rows) == kept_types
@@ -48,7 +48,7 @@ def test_the_table_is_that_of_the_templates(kept_types: frozenset[str]) -> None:
 
 @pytest.fixture
 def assembly(tmp_path: Path) -> Path:
-    """A unit with a registry in PRODUCTION."""
+    """Return the assembly of a unit with a registry in PRODUCTION."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))
     stack = cdk.Stack(app, STACK)
     unit = BusinessUnit(stack, "Unit", name="adopted", profile=Profile.PRODUCTION)
@@ -63,7 +63,7 @@ def assembly(tmp_path: Path) -> Path:
 def test_what_a_destroyed_unit_kept_is_imported_and_deployed_again(
     cloud: Cloud, assembly: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page's three commands, with the stock CLI: objects, items and packages are there in the new stack."""
+    """The page's three commands work with the stock CLI: the new stack has the objects, items and packages."""
     cdk_program = shutil.which("cdk")
     if cdk_program is None:
         pytest.skip("no `cdk` on the path")
@@ -124,7 +124,7 @@ def test_what_a_destroyed_unit_kept_is_imported_and_deployed_again(
 
 @pytest.mark.cloud
 def test_a_feature_table_is_put_back_onto_its_files(cloud: Cloud) -> None:
-    """Out of the catalogue, created anew in its place by a deployment, and back: what was written before is read again."""
+    """A table removed from the catalog and created again by a deployment reads its former rows."""
     location = "s3://adopted-features/adopted_features/sales_v1"
     cloud.client("s3").create_bucket(Bucket="adopted-features")
     glue = cloud.client("glue")

@@ -1,4 +1,4 @@
-"""The page on containers of others: its adapters keep the contract, as far as they run without their servers."""
+"""The page about third-party containers: its adapters keep the contract, as far as they run without their servers."""
 
 import asyncio
 import importlib
@@ -31,20 +31,20 @@ class SumOfColumns:
 
 
 class Answered:
-    """A response of Starlette's."""
+    """Stands in for Starlette's response."""
 
     def __init__(self, content: Any = None, status_code: int = 200) -> None:
         self.content, self.status_code = content, status_code
 
 
 class Handler:
-    """Stands for a class or decorator of a server's that the adapter names."""
+    """Stands in for a server's class or decorator that the adapter names."""
 
     def __init__(self, *_given: Any, **_named: Any) -> None:
         self._model = SumOfColumns()
 
     def __call__(self, decorated: Any) -> Any:
-        """Decorate nothing."""
+        """Return the function undecorated."""
         return decorated
 
 
@@ -56,7 +56,7 @@ def _module(monkeypatch: pytest.MonkeyPatch, name: str, **content: Any) -> None:
 
 @pytest.fixture
 def adapter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
-    """Import an adapter as its server does: the folder on the path, and in place of the server what the adapter names of it."""
+    """Import an adapter as its server does: with its folder on the path and stand-ins for the server's modules."""
     names = {path.stem for path in ADAPTERS.glob("[a-z]*.py")}
     monkeypatch.syspath_prepend(str(ADAPTERS))
     _module(monkeypatch, "joblib", load=lambda _path: SumOfColumns())
@@ -77,7 +77,7 @@ def adapter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
 
 @pytest.fixture
 def served(adapter: Callable[[str], Any]) -> Iterator[str]:
-    """Serve ``inference.py`` as the toolkit calls it; without its server, which drops what it does at SIGTERM."""
+    """Serve ``inference.py`` as the toolkit calls it; without its server, which drops requests at SIGTERM."""
     code = adapter("inference")
     model = code.model_fn("anywhere")
 
@@ -118,7 +118,7 @@ def served(adapter: Callable[[str], Any]) -> Iterator[str]:
 
 @pytest.mark.parametrize("sample", [JSON, CSV], ids=["json", "csv"])
 def test_the_inference_script_keeps_the_contract(served: str, sample: Sample) -> None:
-    """Every rule that can be asked of it."""
+    """Passes every rule of the contract that can be checked without a server."""
     verdicts = check(served, sample=sample)
 
     assert [verdict for verdict in verdicts if verdict.outcome is Outcome.FAILED] == []
@@ -127,7 +127,7 @@ def test_the_inference_script_keeps_the_contract(served: str, sample: Sample) ->
 
 @pytest.mark.parametrize("name", ["bento_service", "sagemaker_runtime"])
 def test_a_service_of_another_server_answers_and_refuses(adapter: Callable[[str], Any], name: str) -> None:
-    """Predictions for rows, 415 for an unknown type, 400 for what is no request."""
+    """Returns predictions for rows, 415 for an unknown type, 400 for malformed requests."""
     module = adapter(name)
     service = module.SageMakerModel() if name == "sagemaker_runtime" else module
 
@@ -145,7 +145,7 @@ def test_a_service_of_another_server_answers_and_refuses(adapter: Callable[[str]
 
 
 def test_nesting_is_refused_before_mlflow(monkeypatch: pytest.MonkeyPatch, adapter: Callable[[str], Any]) -> None:
-    """MLflow's application is told what to answer to it."""
+    """Registers an error handler that answers deeply nested requests before MLflow's application."""
     told: dict[type[Exception], Any] = {}
 
     def exception_handler(kind: type[Exception]) -> Callable[[Any], None]:

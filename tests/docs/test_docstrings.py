@@ -1,4 +1,4 @@
-"""The examples of all docstrings run, and print what they say."""
+"""The examples of all docstrings run and print the documented output."""
 
 import ast
 import doctest
@@ -21,7 +21,7 @@ MODULES = [
 
 
 def _taken_as_given(example: doctest.DocTest) -> set[str]:
-    """Return the names that an example uses and does not define."""
+    """Return the names that an example uses without defining."""
     source = "".join(each.source for each in example.examples if not each.options.get(doctest.SKIP))
     names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
     defined = {node.id for node in names if isinstance(node.ctx, ast.Store)}
@@ -30,9 +30,9 @@ def _taken_as_given(example: doctest.DocTest) -> set[str]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each in a folder and, where it defines constructs, in a stack of its own."""
+    """Each example runs in its own folder, and in its own stack if it defines constructs."""
     monkeypatch.chdir(tmp_path)
-    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # clients that call nothing
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):  # clients that send no request
         monkeypatch.setenv(variable, "none")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # boto3 keeps the first session's keys
     module = importlib.import_module(name)
@@ -52,7 +52,7 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def _stand_in_for_wheels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Constructs copy what ``mlops assets build`` fetches; empty ones will do."""
+    """Write empty files in place of the wheels of ``mlops assets build``, which constructs copy."""
     monkeypatch.setattr(layer_wheels, "ASSETS", folder / "assets")
     (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
     glue_wheels.archive_path("features").parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The endpoints page's client: what it sends has no personal field."""
+"""The client on the endpoints page sends no personal field."""
 
 import io
 import json
@@ -30,7 +30,7 @@ class _Aws:
 
 
 def test_a_row_is_sent_without_what_is_personal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The household as a hash, the address not at all; labels find the call by its id."""
+    """The household is hashed and the address omitted; labels match the call by its id."""
     aws = _Aws()
     monkeypatch.setattr(boto3, "client", lambda _: aws)
 

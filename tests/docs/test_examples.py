@@ -1,4 +1,4 @@
-"""What the pages show is synthesized, and what a tool writes is as it would write it now."""
+"""Examples of the pages synthesize, and generated pages are current."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,21 +53,21 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.
 
 
 def test_units_endpoints_and_registries_synthesize(templates: dict[str, assertions.Template]) -> None:
-    """Two units, three endpoints behind one Deploy machine each, and an approver."""
+    """Two units, three endpoints with a Deploy machine each, and an approver synthesize."""
     templates["Units"].resource_count_is("AWS::Events::EventBus", 2)
     templates["Endpoints"].resource_count_is("Custom::MLOpsServingSpec", 3)
     templates["Registries"].resource_count_is("AWS::SageMaker::ModelPackageGroup", 1)
 
 
 def test_nothing_may_be_written_once_a_sweep_has_run(templates: dict[str, assertions.Template]) -> None:
-    """Also by ingests, services, monitors of each kind, and retrainings."""
+    """Covers ingests, services, monitors of each kind and retrainings too."""
     stacks = {name: template.to_json()["Resources"] for name, template in templates.items()}
     assert sum(len(list(writers(resources))) for resources in stacks.values()) > 20
     assert {name: late for name, resources in stacks.items() if (late := late_writers(resources))} == {}
 
 
 def test_the_api_synthesizes(templates: dict[str, assertions.Template]) -> None:
-    """A model that signed callers with a key may ask."""
+    """The API offers a model to callers who sign and have a key."""
     found = templates["Forecasts"]
     found.has_resource_properties(
         "AWS::ApiGateway::Method", {"HttpMethod": "POST", "AuthorizationType": "AWS_IAM", "ApiKeyRequired": True}
@@ -76,7 +76,7 @@ def test_the_api_synthesizes(templates: dict[str, assertions.Template]) -> None:
 
 
 def test_the_console_synthesizes(templates: dict[str, assertions.Template]) -> None:
-    """Pages and API at one address, for three groups of people."""
+    """The console serves pages and API at one address, for three groups of users."""
     found = templates["Shown"]
     found.resource_count_is("AWS::CloudFront::Distribution", 1)
     found.resource_count_is("AWS::Cognito::UserPoolGroup", 3)
@@ -84,7 +84,7 @@ def test_the_console_synthesizes(templates: dict[str, assertions.Template]) -> N
 
 
 def test_the_feature_store_synthesizes(templates: dict[str, assertions.Template]) -> None:
-    """Two tables, an alarm on the age of one, and a function that takes batches."""
+    """Defines two tables, an age alarm for one of them, and a function that ingests batches."""
     found = templates["FeatureStores"]
     found.resource_count_is("AWS::Glue::Table", 2)
     found.has_resource_properties("AWS::CloudWatch::Alarm", {"MetricName": "FeatureAge"})
@@ -92,7 +92,7 @@ def test_the_feature_store_synthesizes(templates: dict[str, assertions.Template]
 
 
 def test_monitors_by_functions_and_by_a_job_synthesize(templates: dict[str, assertions.Template]) -> None:
-    """Composite alarms by severity and one an endpoint above them; a dashboard each, and one of the unit."""
+    """Defines composite alarms by severity with one above them per endpoint, dashboards per endpoint and one of the unit."""
     found = templates["Monitors"]
     found.resource_count_is("AWS::CloudWatch::CompositeAlarm", 6)
     found.resource_count_is("AWS::CloudWatch::Dashboard", 3)
@@ -100,7 +100,7 @@ def test_monitors_by_functions_and_by_a_job_synthesize(templates: dict[str, asse
 
 
 def test_monitors_of_sagemaker_synthesize(templates: dict[str, assertions.Template]) -> None:
-    """Two run before the function decides at a quarter past six; the one with labels waits two days for them."""
+    """Two schedules run before the function decides at 06:15; the one with labels waits two days for them."""
     found = templates["SageMakerMonitored"]
     found.resource_count_is("AWS::SageMaker::MonitoringSchedule", 2)
     found.has_resource_properties(
@@ -110,7 +110,7 @@ def test_monitors_of_sagemaker_synthesize(templates: dict[str, assertions.Templa
 
 
 def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:
-    """A late recount is not seen before it is known; a correction changes the next set alone; erasure is for good."""
+    """A late recount is invisible before it is known; a correction changes only the next set; erasure is permanent."""
     story = feature_sets.tell(tmp_path)
 
     assert [ingest.duplicate for ingest in story.ingests] == [False, True]
@@ -128,7 +128,7 @@ def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:
 
 
 def test_a_deployed_store_is_reached_by_its_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parameter that the stack publishes is all that the client needs."""
+    """The client only needs the parameter that the stack publishes."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -154,7 +154,7 @@ def test_a_deployed_store_is_reached_by_its_parameter(monkeypatch: pytest.Monkey
 
 
 def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
-    """The statement reads the caller's rows at the snapshot named, and the store's tables at theirs."""
+    """The query reads the caller's rows at the named snapshot, and the store's tables at theirs."""
     feature_sets.tell(tmp_path)
     now = datetime(2017, 1, 4, tzinfo=UTC)
     store = FeatureStoreClient.local(tmp_path, now=lambda: now)
@@ -184,7 +184,7 @@ def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
 
 
 def test_duckdb_reads_a_table_by_pyiceberg(tmp_path: Path) -> None:
-    """A restated row counts by its newest version, and DuckDB is not asked for an extension that it would download."""
+    """A restated row counts by its newest version, and DuckDB downloads no extension."""
     day = [datetime(2017, 1, n, tzinfo=UTC) for n in (1, 2, 3)]
     store = FeatureStoreClient.local(tmp_path, now=lambda: day[2])
     store.ingest(STOCK, pa.table({"store_id": ["7", "8"], "event_time": day[:2], "on_hand": [9, 4]}))
@@ -197,7 +197,7 @@ def test_duckdb_reads_a_table_by_pyiceberg(tmp_path: Path) -> None:
 
 
 def test_one_service_trains_and_serves(tmp_path: Path) -> None:
-    """The same values in the training set and online; the store that never was is null and said."""
+    """Training set and online store have the same values; an unknown store is reported with nulls."""
     trained, served = feature_service.serve(tmp_path / "store", datetime(2017, 8, 7, tzinfo=UTC))
     for name in feature_service.SHELVES.column_names:
         assert trained.rows[name].to_pylist() == served.rows[name].to_pylist()
@@ -207,7 +207,7 @@ def test_one_service_trains_and_serves(tmp_path: Path) -> None:
 
 
 def test_policies_are_what_their_page_says() -> None:
-    """Two steps, many, and one that is earned."""
+    """Policies with two steps, many steps and an early promotion match the page."""
     assert [p.kind for p in (rollout.CANARY, rollout.LINEAR, rollout.ROLLING)] == [
         RolloutKind.CANARY,
         RolloutKind.LINEAR,
@@ -218,11 +218,11 @@ def test_policies_are_what_their_page_says() -> None:
 
 
 def test_the_index_of_errors_is_current() -> None:
-    """``python -m tools.errors_index`` would change nothing."""
+    """``python -m tools.errors_index`` changes nothing."""
     assert errors_index.PAGE.read_text() == errors_index.page()
 
 
 def test_the_diagrams_are_current() -> None:
-    """``python -m tools.diagrams`` would change nothing."""
+    """``python -m tools.diagrams`` changes nothing."""
     for name, picture in diagrams.pictures().items():
         assert (diagrams.IMAGES / f"{name}.svg").read_text() == picture

@@ -1,4 +1,4 @@
-"""The page's examples of data frames, run."""
+"""Runs the page's examples of data frames."""
 
 import os
 from pathlib import Path
@@ -27,13 +27,13 @@ def table(seed: int, *, up: float = 1.0) -> pa.Table:
 
 
 def test_a_notebook_shows_what_moved() -> None:
-    """The verdict names the price."""
+    """The decision names the price."""
     assert drift(table(1), table(2, up=1.3)).drifted == ("price",)
     assert drift(table(1), table(2)).drifted == ()
 
 
 def test_a_pipeline_stops_at_the_first_week_that_drifted(tmp_path: Path) -> None:
-    """Its page is there, and none of the weeks after it."""
+    """The pipeline writes the page of the first drifted week and none of later weeks."""
     weeks = {"one": table(2), "two": table(3, up=1.3), "three": table(4)}
     with pytest.raises(DriftFoundError, match="price"):
         check(table(1), weeks, tmp_path)
@@ -41,7 +41,7 @@ def test_a_pipeline_stops_at_the_first_week_that_drifted(tmp_path: Path) -> None
 
 
 def test_the_notebook_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cell by cell on real rows: each cell shows what the page shows."""
+    """The notebook's cells, run on real rows, print what the page shows."""
     monkeypatch.chdir(tmp_path)
     notebook = Notebook(Path(__file__).parents[2] / "docs" / "compare.ipynb")
     found = notebook.run()

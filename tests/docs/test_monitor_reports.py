@@ -1,4 +1,4 @@
-"""The monitoring page's examples: a plan that may be used, a page and a replay of what a monitor left."""
+"""The monitoring page's examples: a valid plan, a page and a replay of a monitor's files."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +26,13 @@ PLACE: dict[str, Any] = {"endpoint": "demand-forecast", "artifacts": "artifacts"
 
 
 def test_the_plan_may_be_used() -> None:
-    """Nothing is asked of the monitors that they refuse."""
+    """The plan asks for nothing that monitors reject."""
     assert [problem for problem in monitoring_problems(monitor_reports.PLAN) if problem] == []
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_labels_are_found_and_read() -> None:
-    """By the hour of their upload and the id of their call."""
+    """Labels are found by the hour of upload and the id of the call."""
     with mock_aws():
         s3: Any = boto3.client(
             "s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
@@ -50,7 +50,7 @@ def test_labels_are_found_and_read() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_window_becomes_a_page_and_is_decided_again() -> None:
-    """From the bucket alone."""
+    """A page and a new decision need only the bucket."""
     sample = reports.drifting()
     assert sample.counts is not None
     report = reports.report_of(8, reports.MOVED, baseline_uri="s3://artifacts/baseline.json", spec=MonitorSpec())
@@ -82,7 +82,7 @@ def test_a_window_becomes_a_page_and_is_decided_again() -> None:
 
 
 def test_the_replay_of_the_page_may_be_asked_of_a_monitor_of_one_window() -> None:
-    """Its thresholds agree with each other; its hours are those in which windows of the unit end."""
+    """Its thresholds agree, and its hours are window ends of the unit."""
     text = Path("docs/capabilities/monitoring.md").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("    mlops monitor replay ")]
     words = line.split()

@@ -18,7 +18,7 @@ PLAN = EvaluationPlan(label="progression", metric="mae", block="clinic", baselin
 
 
 def rehearsed(folder: Path, *, code: Path = HERE / "training") -> Rehearsal:
-    """Train, measure and gate as the pipeline does, with the packages that are installed here."""
+    """Train, evaluate and gate as the pipeline does, with the locally installed packages."""
     train, holdout = visits()
     return rehearse(
         code=code,
@@ -36,6 +36,6 @@ def rehearsed(folder: Path, *, code: Path = HERE / "training") -> Rehearsal:
 
 
 def test_the_model_passes_the_gate(tmp_path: Path) -> None:
-    """It beats the mean by more than chance; the reason says by how much, or what is missing."""
+    """The model beats the mean by more than chance; the reason reports the improvement or a missing package."""
     rehearsal = rehearsed(tmp_path)
     assert rehearsal.gate.verdict is GateVerdict.PASSED, rehearsal.gate.reason

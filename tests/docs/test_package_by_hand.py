@@ -1,4 +1,4 @@
-"""The page on models made elsewhere: a package by hand is one that can be deployed."""
+"""The page about externally trained models: a package registered by hand can be deployed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ SPEC = ModelPackageSpec(
 
 
 class Registry:
-    """SageMaker's registry, of one group."""
+    """SageMaker's registry with one group."""
 
     def __init__(self) -> None:
         self.packages: list[dict[str, Any]] = []
@@ -53,7 +53,7 @@ class Registry:
 
 
 def test_a_model_is_registered_again_in_another_image() -> None:
-    """Pending, and nothing keeps it from being approved; all but the image is what was measured."""
+    """The package is pending and can be approved; everything but the image equals the evaluated one."""
     registry = Registry()
     arn = register_again(registry, registry.packages[0]["ModelPackageArn"], image=NEWER)
     described = registry.describe_model_package(ModelPackageName=arn)

@@ -1,4 +1,4 @@
-"""Pictures of pages that the documentation shows: each was taken by a test, of the page as it is now."""
+"""Screenshots in the documentation: each was taken by a test and shows the current page."""
 
 import re
 from pathlib import Path
@@ -9,19 +9,19 @@ from tests.console.pictures import AGAIN, PICTURES, ROOT, Picture, problems
 
 
 def shown() -> set[str]:
-    """Return the names of pictures that README and pages show."""
+    """Return the names of pictures in README and pages."""
     texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     return {name for each in texts for name in re.findall(r"images/(\w+)\.png", each.read_text(encoding="utf-8"))}
 
 
 def test_every_picture_is_of_the_page_as_it_is() -> None:
-    """None is missing, none was made by hand, and none shows other words than its page has."""
+    """No picture is missing, made by hand, or shows other text than its page."""
     assert shown() == {each.name for each in PICTURES}
     assert problems() == [], AGAIN
 
 
 def test_a_page_that_says_something_else_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By a new title alone; another way to write the same words is not."""
+    """A changed title makes a picture stale; other markup of the same text does not."""
     model = PICTURES[0]
     text = "".join(each.read_text() for each in model.sources)
     (tmp_path / "same.js").write_text(text.replace("\n", "\n\n"))

@@ -1,4 +1,4 @@
-"""The prices that pages name are those of the estimate."""
+"""Prices on the pages are those of the estimate."""
 
 import json
 import re
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def price(kind: type[cdk.Stack], **options: Any) -> MonthlyPrice:
-    """Synthesize a stack and price it."""
+    """Synthesize a stack and estimate its price."""
     app = cdk.App()
     kind(
         app,
@@ -39,7 +39,7 @@ def price(kind: type[cdk.Stack], **options: Any) -> MonthlyPrice:
     ],
 )
 def test_the_page_names_the_price(row: str, kind: type[cdk.Stack], options: dict[str, Any]) -> None:
-    """Rounded to five USD, the page's numbers lie within five USD of the interval."""
+    """Rounded to five USD, the page's numbers are within five USD of the interval."""
     (line,) = [text for text in (ROOT / "docs/start.md").read_text().splitlines() if text.startswith(f"| {row} |")]
     idle, serving = (float(number) for number in re.findall(r"about (\d+)", line))
     found = price(kind, **options)
@@ -49,5 +49,5 @@ def test_the_page_names_the_price(row: str, kind: type[cdk.Stack], options: dict
 
 
 def test_the_readme_names_the_same() -> None:
-    """The first endpoint's two prices stand where a reader meets it first."""
+    """README names both prices of the first endpoint."""
     assert "about 65 USD a month while it is idle and about 150 while it\nserves" in (ROOT / "README.md").read_text()

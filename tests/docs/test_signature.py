@@ -1,4 +1,4 @@
-"""The page of ``signature.json`` shows a right one, and every key of the contract."""
+"""The page about ``signature.json`` shows a valid one, and every key of the contract."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def _rows(heading: str) -> dict[str, str]:
 
 
 def test_the_example_of_the_page_is_right() -> None:
-    """Read as the command reads it, with nothing unknown and nothing missing."""
+    """The example has no unknown and no missing key for the command."""
     signature, problems = read_signature(EXAMPLE.encode())
     assert problems == []
     assert signature is not None
@@ -28,7 +28,7 @@ def test_the_example_of_the_page_is_right() -> None:
 
 
 def test_every_key_of_the_contract_is_on_the_page() -> None:
-    """In the tables of the file and of a column, and no other; each word that may be a value too."""
+    """The tables of file and column list every key, and every enumerated value."""
     assert set(_rows("The file")) == set(SIGNATURE_KEYS)
     assert set(_rows("A column of `inputs`")) == set(COLUMN_KEYS)
     for key, words in {
@@ -41,7 +41,7 @@ def test_every_key_of_the_contract_is_on_the_page() -> None:
 
 
 def test_a_signature_is_written_from_a_table(tmp_path: Path) -> None:
-    """Without label and other columns, with the values and nulls that the table has."""
+    """The example has no label or extra columns, and the table's values and nulls."""
     week, churned, region = [1, 2], [0.0, 1.0], pa.array(["east", None])
     table = pa.table({"week": week, "region": region, "age": [3, 4], "churned": churned, "last_week": [0.1, 0.2]})
     pq.write_table(table, tmp_path / "train.parquet")

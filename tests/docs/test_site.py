@@ -1,4 +1,4 @@
-"""The documentation: it builds strictly, nothing is fetched from elsewhere, and code and commands that it shows exist."""
+"""The documentation site: a strict build, no external resources, and existing code and commands."""
 
 import ast
 import os
@@ -26,7 +26,7 @@ SHOWN = [*PAGES, ROOT / "README.md"]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site as its readers get it."""
+    """Build the site as readers get it."""
     folder = tmp_path_factory.mktemp("site")
     program = Path(sys.executable).with_name("mkdocs")
     result = subprocess.run(
@@ -43,7 +43,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python_blocks() -> Iterator[tuple[Path, str]]:
-    """Yield the Python code that pages show themselves; the code of an example is tested there."""
+    """Yield Python code written on the pages; code of examples is tested there."""
     for page in PAGES:
         text = page_code.BLOCK.sub("", page.read_text())
         for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
@@ -51,7 +51,7 @@ def python_blocks() -> Iterator[tuple[Path, str]]:
 
 
 def commands() -> Iterator[tuple[Path, str]]:
-    """Yield every line of the command that pages show."""
+    """Yield every line of the command on the pages."""
     for page in SHOWN:
         for line in page.read_text().splitlines():
             found = re.match(r"    (?:pip install uv && )?(?:uv run )?mlops ([^#]+)", line)
@@ -60,7 +60,7 @@ def commands() -> Iterator[tuple[Path, str]]:
 
 
 def test_it_builds_and_fetches_nothing(site: Path) -> None:
-    """Links and anchors are checked by the strict build; scripts, styles, fonts and pictures are the site's own."""
+    """The strict build checks links and anchors; scripts, styles, fonts and pictures are local."""
     outside = [
         f"{page.relative_to(site)}: {url}"
         for page in site.rglob("*.html")
@@ -81,7 +81,7 @@ def test_the_reference_names_everything_public(site: Path) -> None:
 
 
 def test_a_page_opens_in_a_browser(site: Path, tmp_path: Path) -> None:
-    """Without a network, with its code and its picture."""
+    """Diagrams appear without a network, with their source and picture."""
     if shutil.which("chromium") is None:
         pytest.skip("chromium is not installed")
     page = site / "concepts" / "index.html"
@@ -99,7 +99,7 @@ def test_a_page_opens_in_a_browser(site: Path, tmp_path: Path) -> None:
 
 
 def test_every_page_is_in_the_menu() -> None:
-    """The menu is written by hand, as it has an order; decisions are one entry of it, a page that links to each."""
+    """The hand-written menu contains every page; decisions are one entry that links to each."""
     lines = (ROOT / "mkdocs.yml").read_text()
     menu = {item for entry in yaml.safe_load(lines)["nav"] for items in entry.values() for item in items}
     decisions = {f"adr/{name}" for name in re.findall(r"\]\((\d+-[^)]+)\)", (DOCS / "adr/index.md").read_text())}
@@ -112,7 +112,7 @@ def test_every_page_is_in_the_menu() -> None:
     ("page", "block"), list(python_blocks()), ids=lambda value: value.name if isinstance(value, Path) else ""
 )
 def test_code_of_a_page_uses_what_is_there(page: Path, block: str) -> None:
-    """It is Python, and the constructs that it names are public."""
+    """Code blocks are Python, and the constructs they name are public."""
     names = {n.func for n in ast.walk(ast.parse(block)) if isinstance(n, ast.Call)}
     called = {f.id for f in names if isinstance(f, ast.Name)} | {
         f.value.id for f in names if isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name)
@@ -127,7 +127,7 @@ def test_code_of_a_page_uses_what_is_there(page: Path, block: str) -> None:
     ("page", "line"), list(commands()), ids=lambda value: value.name if isinstance(value, Path) else value[:40]
 )
 def test_a_command_of_a_page_is_one(page: Path, line: str) -> None:
-    """Its verbs and options exist."""
+    """Verbs and options of the commands exist."""
     command = typer.main.get_command(app)
     words = line.split()
     while words and hasattr(command, "commands"):
@@ -139,7 +139,7 @@ def test_a_command_of_a_page_is_one(page: Path, line: str) -> None:
 
 
 def test_every_alarm_is_explained() -> None:
-    """The ends of all ids that alarms get stand in the first column of the page."""
+    """The first column of the page lists the suffixes of all alarm ids."""
     rows = re.findall(r"^\| (`[^|]+)\|", (DOCS / "alarms.md").read_text(), re.MULTILINE)
     names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
     ends = set()

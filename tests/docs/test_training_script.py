@@ -1,4 +1,4 @@
-"""A training script alone, as the page shows it: by hand with its own variables, and with what the pipeline would say of it."""
+"""A training script alone, as the page shows: with its own variables, and with the pipeline's error messages."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from mlops_runtime.jobs.job_environment import JobError
 
 
 def test_the_script_runs_by_hand(tmp_path: Path) -> None:
-    """Three variables are all that it reads."""
+    """The script reads only three variables."""
     train, _ = visits()
     train.to_parquet(tmp_path / "rows.parquet", index=False)
     variables = {
@@ -41,7 +41,7 @@ def test_the_script_runs_by_hand(tmp_path: Path) -> None:
     ],
 )
 def test_what_goes_wrong_is_said(tmp_path: Path, script: str, reason: str) -> None:
-    """As the job's failure reason would."""
+    """A failed rehearsal raises the job's failure reason."""
     code = tmp_path / "code"
     code.mkdir()
     (code / "train.py").write_text(script)

@@ -1,4 +1,4 @@
-"""Loads a handler as Lambda does: environment first, then the module, with clients that reach moto."""
+"""Loads a handler as Lambda does: environment first, then the module, with clients that call moto."""
 
 import importlib.util
 import sys
@@ -26,11 +26,11 @@ rollout_world = _load("rollout_world", ROOT / "tests/runtime/rollout/world.py")
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A fresh moto world, with the environment that constructs give to functions."""
+    """A new moto account, with the environment that constructs give to functions."""
     for name, value in rollout_world.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with rollout_world.world() as made:
-        # moto gives keys ids of its own
+        # moto assigns its own key ids
         key = rollout_world.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
         monkeypatch.setenv("SIGNING_KEY", key["Arn"])
         yield made

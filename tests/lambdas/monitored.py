@@ -1,4 +1,4 @@
-"""The function that decides over a window, with everything around it in process (moto)."""
+"""The monitor's deciding function with its AWS resources in this process (moto)."""
 
 import importlib.util
 import json
@@ -55,10 +55,10 @@ SETTINGS = {
 
 
 class World:
-    """The function and what it works on."""
+    """The function and its resources."""
 
     def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        """Make buckets, table, bus and a queue that hears the bus, then load the function as Lambda does."""
+        """Create buckets, table, bus and a queue subscribed to the bus, then load the function as Lambda does."""
         self.capture, self.printed = capture, ""
         self.s3, self.cloudwatch, self.sqs = boto3.client("s3"), boto3.client("cloudwatch"), boto3.client("sqs")
         dynamodb, events = boto3.client("dynamodb"), boto3.client("events")
@@ -84,7 +84,7 @@ class World:
         spec.loader.exec_module(self.module)
 
     def deploy(self, live: LivePointer = LIVE, **row: Any) -> None:
-        """Write the live pointer as the Deploy machine does, and what else is in the row."""
+        """Write the live pointer as the Deploy machine does, and further attributes of the row."""
         self._put_live({"endpoint": {"S": "demand-forecast"}, "live": {"S": canonical_json(live).decode()}, **row})
 
     def traffic(
@@ -124,7 +124,7 @@ class World:
             self.s3.put_object(Bucket="captures", Key=key, Body="\n".join(labels).encode())
 
     def run(self, time: str = "2017-08-14T00:15:00Z") -> MonitorReport:
-        """Deliver the schedule's event; check that the written report is the returned one."""
+        """Deliver the schedule's event; assert that the written report equals the returned one."""
         self.capture.readouterr()
         returned = self.module.handler({"time": time}, None)
         self.printed = self.capture.readouterr().out
@@ -138,7 +138,7 @@ class World:
         return bytes(self.s3.get_object(Bucket="artifacts", Key=key)["Body"].read())
 
     def metrics(self) -> dict[str, float]:
-        """Return what the last run published, as ``monitor/name``: what CloudWatch reads out of its log."""
+        """Return the metrics of the last run as ``monitor/name``, as CloudWatch extracts them from its log."""
         found = {}
         for line in self.printed.splitlines():
             for datum in embedded_metrics.read(line):
@@ -156,5 +156,5 @@ class World:
 
 
 def like_training(rows: int, shift: float = 0.0) -> np.ndarray:
-    """Return rows as in training, moved by ``shift`` standard deviations."""
+    """Return rows as in training, shifted by ``shift`` standard deviations."""
     return np.random.default_rng(5).normal(10 + 2 * shift, 2, rows).round(4)

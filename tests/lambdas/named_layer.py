@@ -1,4 +1,4 @@
-"""A layer of names and versions: the embedded cloud mounts none, and asks whether it has what a layer carries."""
+"""A layer with only names and versions: the embedded cloud mounts no layers, but checks that it has their packages."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The function of an API's jobs, with S3 in process (moto) and SageMaker's answers by botocore's stubber."""
+"""The function of an API's jobs, with S3 in this process (moto) and SageMaker by botocore's stubber."""
 
 import importlib.util
 import json
@@ -26,7 +26,7 @@ ASKED = {
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Stubber, Any]]:
-    """The function as Lambda loads it, what SageMaker is to answer, and S3."""
+    """The function as Lambda loads it, SageMaker's stubbed responses, and S3."""
     monkeypatch.setenv("ENDPOINT", "demand-night")
     monkeypatch.setenv("EXCHANGE_BUCKET", "exchange")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -43,7 +43,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Stubber, Any]]
 
 
 def deliver(module: Any, *keys: str) -> list[str]:
-    """Deliver events of objects, and return the messages that failed."""
+    """Deliver object events, and return the failed messages."""
     records = [
         {"messageId": key, "body": json.dumps({"detail": {"bucket": {"name": "exchange"}, "object": {"key": key}}})}
         for key in keys
@@ -52,7 +52,7 @@ def deliver(module: Any, *keys: str) -> list[str]:
 
 
 def test_a_request_asks_the_endpoint(world: Any) -> None:
-    """Under the job's id."""
+    """The inference id is the job's id."""
     module, runtime, s3 = world
     runtime.add_response("invoke_endpoint_async", {"InferenceId": JOB}, ASKED)
 
@@ -64,7 +64,7 @@ def test_a_request_asks_the_endpoint(world: Any) -> None:
 
 @pytest.mark.parametrize("name", [f"api-{JOB}", f"api-{JOB}.out"])
 def test_an_answer_is_kept_under_the_id(world: Any, name: str) -> None:
-    """With its type, whether SageMaker adds an extension or not."""
+    """The result keeps its content type, with or without SageMaker's file extension."""
     module, _, s3 = world
     key = f"answers/demand-night/{name}"
     s3.put_object(Bucket="exchange", Key=key, Body=b'{"predictions": [4.0]}', ContentType="application/json")
@@ -77,7 +77,7 @@ def test_an_answer_is_kept_under_the_id(world: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", [f"api-{JOB}-error.out", f"api-{JOB}-error", f"api-{JOB}.out", f"api-{JOB}"])
 def test_a_failure_is_an_empty_object(world: Any, name: str) -> None:
-    """Its text names account and container."""
+    """The failure's text would name account and container."""
     module, _, s3 = world
 
     assert deliver(module, f"failures/demand-night/{name}") == []
@@ -86,7 +86,7 @@ def test_a_failure_is_an_empty_object(world: Any, name: str) -> None:
 
 
 def test_a_job_that_no_endpoint_takes_fails_at_once(world: Any) -> None:
-    """Later deliveries would find the same."""
+    """Retrying could not succeed."""
     module, runtime, s3 = world
     runtime.add_client_error("invoke_endpoint_async", "ValidationError", "Endpoint demand-night not found.", 400)
 
@@ -96,7 +96,7 @@ def test_a_job_that_no_endpoint_takes_fails_at_once(world: Any) -> None:
 
 
 def test_what_may_work_later_is_delivered_again(world: Any) -> None:
-    """Alone; the others of the batch are followed, and what is not of a job is left as it is."""
+    """Only that message is retried; the rest of the batch is processed, and other objects are ignored."""
     module, runtime, s3 = world
     runtime.add_client_error("invoke_endpoint_async", "ServiceUnavailable", "Later.", 503)
 

@@ -1,4 +1,4 @@
-"""The function that counts captures, with its tables and buckets in process (moto)."""
+"""The function that counts captures, with its table and buckets in this process (moto)."""
 
 import importlib.util
 import json
@@ -37,10 +37,10 @@ LIVE = LivePointer(
 
 
 class World:
-    """The function and what it works on."""
+    """The function and its resources."""
 
     def __init__(self) -> None:
-        """Make buckets and table, then load the function as Lambda does."""
+        """Create buckets and table, then load the function as Lambda does."""
         self.s3, self.dynamodb = boto3.client("s3"), boto3.client("dynamodb")
         for bucket in ("artifacts", "captures"):
             self.s3.create_bucket(Bucket=bucket)
@@ -63,7 +63,7 @@ class World:
         self.dynamodb.put_item(TableName="rollout", Item=row)
 
     def capture(self, key: str, prices: list[float], **metadata: str) -> None:
-        """Put a capture object of one call a price."""
+        """Put a capture object with one call per price."""
         lines = []
         for price in prices:
             side = {"observedContentType": "text/csv", "mode": "INPUT", "data": f"{price}\n", "encoding": "CSV"}
@@ -72,7 +72,7 @@ class World:
         self.s3.put_object(Bucket="captures", Key=key, Body="\n".join(lines).encode())
 
     def send(self, *keys: str) -> Any:
-        """Deliver one message a key, as S3 -> EventBridge -> SQS does; "broken" is a message that is no event."""
+        """Deliver one message per key, as S3 -> EventBridge -> SQS does; "broken" is an invalid message."""
         return self.module.handler({"Records": [self.message(i, key) for i, key in enumerate(keys)]}, None)
 
     def message(self, number: int, key: str) -> dict[str, str]:
@@ -93,7 +93,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Everything in process."""
+    """The function and its resources."""
     for name, value in (
         ("ENDPOINT", "demand-forecast"),
         ("ROLLOUT_TABLE", "rollout"),
@@ -109,7 +109,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def test_an_object_is_counted_against_the_live_baseline(world: World) -> None:
-    """The counts lie under the capture's own name and carry the baseline's hash."""
+    """The counts have the capture's name and the baseline's hash."""
     world.deploy()
     world.capture(KEY, [1, 50, 99])
     assert world.send(KEY) == {"batchItemFailures": []}
@@ -120,7 +120,7 @@ def test_an_object_is_counted_against_the_live_baseline(world: World) -> None:
 def test_synthetic_calls_are_left_out_and_their_number_is_logged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says what the counts leave out."""
+    """The log has the number of excluded calls."""
     world.deploy()
     nonce = "0" * 32
     announced = announcement_key("demand-forecast", datetime(2017, 8, 7, 9, 59, tzinfo=UTC), 5, nonce)
@@ -133,7 +133,7 @@ def test_synthetic_calls_are_left_out_and_their_number_is_logged(
 
 
 def test_calls_that_no_execution_announced_are_counted(world: World) -> None:
-    """A caller with an id like the platform's is watched like any other, also with one that is announced elsewhere."""
+    """Calls with ids like the platform's count, even if announced for another endpoint."""
     world.deploy()
     announced = announcement_key("demand-other", datetime(2017, 8, 7, 9, 59, tzinfo=UTC), 5, "0" * 32)
     world.s3.put_object(Bucket="artifacts", Key=announced, Body=b"{}")
@@ -143,7 +143,7 @@ def test_calls_that_no_execution_announced_are_counted(world: World) -> None:
 
 
 def test_an_object_that_is_delivered_again_is_counted_once(world: World) -> None:
-    """SQS delivers at least once; the second counting writes the same object."""
+    """SQS delivers at least once; the second count overwrites the same object."""
     world.deploy()
     world.capture(KEY, [1, 50])
     world.send(KEY)
@@ -154,7 +154,7 @@ def test_an_object_that_is_delivered_again_is_counted_once(world: World) -> None
 
 
 def test_counts_of_the_model_before_survive_a_delivery_after_a_promotion(world: World) -> None:
-    """An object of both models' calls: each baseline has its own part, however late the second delivery comes."""
+    """An object with calls of both models gets counts per baseline, however late its second delivery."""
     world.deploy()
     world.capture(KEY, [1, 50, 99])
     world.send(KEY)
@@ -173,7 +173,7 @@ def test_counts_of_the_model_before_survive_a_delivery_after_a_promotion(world: 
 
 
 def test_an_object_that_is_too_large_is_told_by_name(world: World) -> None:
-    """It is not read, and no function runs into its limit five times: the counts say what to do."""
+    """The object is not read and not retried; the counts contain the fix."""
     world.deploy()
     body = world.message(0, KEY)["body"].replace('"size": 1', f'"size": {(2 << 30) + 1}')
     assert world.module.handler({"Records": [{"messageId": "m", "body": body}]}, None) == {"batchItemFailures": []}
@@ -182,7 +182,7 @@ def test_an_object_that_is_too_large_is_told_by_name(world: World) -> None:
 
 
 def test_only_what_failed_is_delivered_again(world: World) -> None:
-    """A broken message and a vanished object do not hold back the others."""
+    """An invalid message and a missing object do not block the others."""
     world.deploy()
     world.capture(KEY, [1])
     missing = KEY.replace("a.jsonl", "gone.jsonl")
@@ -193,7 +193,7 @@ def test_only_what_failed_is_delivered_again(world: World) -> None:
 
 
 def test_before_the_first_rollout_nothing_is_counted(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """There is no baseline yet: the state is logged, the message is done."""
+    """Without a baseline the state is logged and the message is deleted."""
     world.capture(KEY, [1])
     with caplog.at_level("INFO", logger="mlops.monitor"):
         assert world.send(KEY) == {"batchItemFailures": []}
@@ -202,17 +202,17 @@ def test_before_the_first_rollout_nothing_is_counted(world: World, caplog: pytes
 
 
 def test_other_objects_are_left_alone(world: World) -> None:
-    """Labels in the same bucket are none of this function's business."""
+    """Label objects in the same bucket are ignored."""
     world.deploy()
     assert world.send("labels/demand-forecast/2017/08/07/10/a.jsonl") == {"batchItemFailures": []}
     assert "Contents" not in world.s3.list_objects_v2(Bucket="artifacts", Prefix="monitor/")
 
 
 class Queue:
-    """The function's queue and its dead letters in SQS (moto), polled as Lambda does: what failed of a batch comes again."""
+    """The function's queue and its dead letters in SQS (moto), polled as by Lambda: failed messages return."""
 
     def __init__(self, world: World) -> None:
-        """Make both; a message is tried three times."""
+        """Create both queues; a message is tried three times."""
         self.world, self.sqs = world, boto3.client("sqs")
         self.dead = self.sqs.create_queue(QueueName="counts-dead")["QueueUrl"]
         arn = self.sqs.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -221,12 +221,12 @@ class Queue:
         self.url = self.sqs.create_queue(QueueName="counts", Attributes=attributes)["QueueUrl"]
 
     def send(self, *keys: str) -> None:
-        """Send the events of objects."""
+        """Send object events."""
         for number, key in enumerate(keys):
             self.sqs.send_message(QueueUrl=self.url, MessageBody=self.world.message(number, key)["body"])
 
     def poll(self) -> int:
-        """Hand everything that is visible to the function until nothing is left; return how many batches there were."""
+        """Pass visible messages to the function until none is left; return the number of batches."""
         for batches in range(20):
             messages = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages", [])
             if not messages:
@@ -251,7 +251,7 @@ class Queue:
 
 
 def test_a_poisoned_message_ends_in_the_dead_letters_and_is_counted_once_when_it_is_redriven(world: World) -> None:
-    """Its object is not there yet; the others are counted meanwhile, and once. Put right and redriven, it is counted too."""
+    """Its object is missing while the others are counted once. Fixed and redriven, it is counted too."""
     world.deploy()
     queue, poisoned = Queue(world), KEY.replace("a.jsonl", "late.jsonl")
     world.capture(KEY, [1, 2])
@@ -268,7 +268,7 @@ def test_a_poisoned_message_ends_in_the_dead_letters_and_is_counted_once_when_it
 
 
 def test_objects_wait_in_the_dead_letters_while_the_baseline_is_not_the_approved_one(world: World) -> None:
-    """Counting against what somebody changed would be worse than counting later."""
+    """Counting against a tampered baseline would be worse than counting later."""
     good = canonical_json(BASELINE)
     world.deploy(LIVE)
     world.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=good + b" ")

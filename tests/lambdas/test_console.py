@@ -1,4 +1,4 @@
-"""The function behind the API of a console."""
+"""The function behind the console's API."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Load = Callable[[str], Any]
 
 
 def event(claims: dict[str, str]) -> dict[str, Any]:
-    """Return what a REST API's proxy integration hands over."""
+    """Return an event of a REST API's proxy integration."""
     return {
         "path": "/api/v1/openapi.json",
         "httpMethod": "GET",
@@ -25,14 +25,14 @@ def event(claims: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture
 def handler(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`lambdas/console`, with the roles of its environment."""
+    """Load `lambdas/console` with roles in its environment."""
     for name in ("READER", "ON_CALL", "APPROVER"):
         monkeypatch.setenv(f"{name}_ROLE", ARN.format(name))
     return load("console").handler
 
 
 def test_a_person_is_answered(handler: Any) -> None:
-    """By the claims that the authorizer has checked."""
+    """Uses the claims that the authorizer has verified."""
     found = handler(event(CLAIMS), None)
 
     assert found["statusCode"] == 200
@@ -40,7 +40,7 @@ def test_a_person_is_answered(handler: Any) -> None:
 
 
 def test_nobody_is_refused(handler: Any) -> None:
-    """Should the authorizer ever be left out."""
+    """Protects against a missing authorizer."""
     found = handler(event({}), None)
 
     assert (found["statusCode"], json.loads(found["body"])["title"]) == (401, "not signed in")

@@ -1,4 +1,4 @@
-"""The function that puts a console's pages into their bucket, staged as it is deployed."""
+"""The function that writes a console's pages into their bucket, staged as deployed."""
 
 import importlib.util
 from typing import Any
@@ -13,7 +13,7 @@ from mlops_runtime.console.page_publication import FILES, page_document
 
 
 def test_the_pages_travel_with_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From its asset into the bucket; CloudFormation is answered."""
+    """Copies them from its asset into the bucket, and responds to CloudFormation."""
     staged = _assets._staged("console_pages", {FILES: page_document().text})
     monkeypatch.setenv("BUCKET", "pages")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

@@ -1,4 +1,4 @@
-"""The function that applies manifests: as itself, or as administrator while it works."""
+"""The function that applies manifests in its own role, or as administrator during the call."""
 
 import importlib.util
 import json
@@ -23,20 +23,20 @@ ADMIN = {
 
 
 class Context:
-    """What Lambda gives beside the event."""
+    """Lambda's context argument."""
 
     def __init__(self, milliseconds: int) -> None:
         self.milliseconds = milliseconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function is stopped."""
+        """Return the milliseconds until the timeout."""
         return self.milliseconds
 
 
 def _load(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> ModuleType:
     for name in ADMIN:
         monkeypatch.delenv(name, raising=False)
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # Lambda gives a function its role's
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # Lambda provides the role's credentials
     for name, value in {"AWS_DEFAULT_REGION": "us-east-1", **keys, **environment}.items():
         monkeypatch.setenv(name, value)
     spec = importlib.util.spec_from_file_location("lambda_eks_manifests", HANDLER)
@@ -51,14 +51,14 @@ def _load(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Modul
 def test_the_environment_says_as_whom(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], is_admin: bool
 ) -> None:
-    """Without the policy's ARN the function has no way to become more than it is."""
+    """Without the policy's ARN the function cannot become administrator."""
     module = _load(monkeypatch, environment)
     assert (module.ADMIN is not None) is is_admin
 
 
 @pytest.mark.parametrize(("milliseconds", "has_time"), [(600_000, True), (59_999, False)])
 def test_a_minute_is_kept_for_the_end(monkeypatch: pytest.MonkeyPatch, milliseconds: int, has_time: bool) -> None:
-    """The access of an administrator must be gone before Lambda stops the function."""
+    """The administrator's access must be removed before the timeout."""
     module = _load(monkeypatch, {})
     asked: list[Any] = []
 
@@ -72,7 +72,7 @@ def test_a_minute_is_kept_for_the_end(monkeypatch: pytest.MonkeyPatch, milliseco
 
 
 def test_what_cannot_be_reached_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CloudFormation hears of it at once, not after an hour."""
+    """CloudFormation gets the response immediately instead of after an hour."""
     module, heard = _load(monkeypatch, {}), list[dict[str, Any]]()
     monkeypatch.setattr(module, "answer", lambda _, **answer: heard.append(answer))
 

@@ -1,4 +1,4 @@
-"""The function of the slots as Lambda calls it: a listener rule of moto's, a cluster over HTTP."""
+"""The function of slots as Lambda calls it, with a listener rule of moto and a cluster over HTTP."""
 
 import importlib.util
 import json
@@ -41,7 +41,7 @@ def _fake_cluster() -> Any:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster, which every session reaches."""
+    """A cluster that every session reaches."""
     with _fake_cluster() as made:
         monkeypatch.setattr(Cluster, "connect", lambda *_: Cluster(Address(url=made.url), token=lambda: "t"))
         yield made
@@ -49,7 +49,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def environment(world: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A rule that gives everything to blue, and what constructs tell the function."""
+    """Create a rule with all weight on blue, and set the environment of the constructs."""
     ec2, elb = boto3.client("ec2"), boto3.client("elbv2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = [
@@ -87,7 +87,7 @@ def environment(world: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def plan(world: Any, environment: dict[str, str]) -> dict[str, Any]:
-    """Return what of a plan the function reads, for a candidate in green."""
+    """Return the plan's values that the function reads, for a candidate in green."""
     spec = ServingSpec(
         endpoint=ENDPOINT,
         variant="AllTraffic",
@@ -120,7 +120,7 @@ def plan(world: Any, environment: dict[str, str]) -> dict[str, Any]:
 def test_a_slot_is_applied_looked_at_and_rests(
     world: Any, fake: Any, environment: dict[str, str], load: Callable[[str], Any]
 ) -> None:
-    """Its answers are small JSON."""
+    """Its responses are small JSON."""
     handler, made = load("eks_slot").handler, plan(world, environment)
     boto3.client("dynamodb").put_item(
         TableName="rollout", Item={"endpoint": {"S": ENDPOINT}, "owner": {"S": EXECUTION}}
@@ -143,6 +143,6 @@ def test_a_slot_is_applied_looked_at_and_rests(
 
 
 def test_a_function_that_is_told_of_no_cluster_does_not_start(world: object, load: Callable[[str], Any]) -> None:
-    """A function for SageMaker has no slots."""
+    """SageMaker endpoints have no slots."""
     with pytest.raises(RuntimeError, match="TARGET must be EKS, got None"):
         load("eks_slot")

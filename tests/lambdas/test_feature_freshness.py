@@ -18,7 +18,7 @@ SNAPSHOT = {
 
 
 def test_the_time_is_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The schedule's event says what time it is; the answer tells what was found."""
+    """Uses the time of the schedule's event; the response has the ages."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for name, value in {"UNIT": "demand", "DATABASE": "demand_features", "TABLES": '["stock_v1"]'}.items():
         monkeypatch.setenv(name, value)

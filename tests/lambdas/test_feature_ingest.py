@@ -1,4 +1,4 @@
-"""The function that ingests batches: on the embedded cloud with IAM on, and with nothing but its zip and its layer."""
+"""The function that ingests batches: on the embedded cloud with IAM enforced, and with only its zip and its layer."""
 
 import importlib.metadata
 import io
@@ -88,7 +88,7 @@ def _synthesize(folder: Path) -> Path:
 
 
 class _Deployed:
-    """The stack, and somebody who may deliver and nothing else."""
+    """The stack, and a role that may only deliver batches."""
 
     def __init__(self, cloud: Cloud, assembly: Path) -> None:
         self.cloud = cloud
@@ -115,7 +115,7 @@ class _Deployed:
         self.producer.put_object(Bucket=self.outputs["Incoming"], Key=key, Body=body)
 
     def heard(self) -> list[dict[str, Any]]:
-        """Return the events of the unit's bus that came since the last call."""
+        """Return the events of the unit's bus since the last call."""
         answer = self.cloud.client("sqs").receive_message(QueueUrl=self.outputs["HeardQueue"], MaxNumberOfMessages=10)
         found = []
         for message in answer.get("Messages", []):
@@ -134,7 +134,7 @@ class _Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Deployed]:
-    """Deploy with a layer of names and versions: the embedded cloud mounts none, and asks whether it has what it carries."""
+    """Deploy with a layer of names and versions: the embedded cloud mounts none, but checks that it has the packages."""
     folder = tmp_path_factory.mktemp("ingest")
     with pytest.MonkeyPatch.context() as patch:
         name_layer(folder, patch)
@@ -144,7 +144,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_batches_arrive_once_or_are_rejected(deployed: _Deployed, wait_for: Callable[..., Any]) -> None:
-    """A good batch, the same again, a bad one, one that is too large, and a message that comes twice."""
+    """Covers a valid batch, a repeated one, an invalid one, one that is too large, and a duplicate message."""
     day = deployed.now() - timedelta(days=1)
     deployed.deliver("incoming/stock_v1/day-1.parquet", _parquet(day, 7, 8))
     (told,) = wait_for(deployed.heard, 60)
@@ -180,7 +180,7 @@ def test_batches_arrive_once_or_are_rejected(deployed: _Deployed, wait_for: Call
 
 
 def test_who_delivers_reaches_nothing_else(deployed: _Deployed) -> None:
-    """Neither another prefix nor what others have delivered."""
+    """Neither another prefix nor batches of others."""
     for call, arguments in (
         ("put_object", {"Key": "rejected/stock_v1/x.json", "Body": b""}),
         ("put_object", {"Key": "incoming/sales_v1/x.parquet", "Body": b""}),
@@ -191,7 +191,7 @@ def test_who_delivers_reaches_nothing_else(deployed: _Deployed) -> None:
 
 
 def test_the_function_loads_no_duckdb(tmp_path: Path) -> None:
-    """Its layer has none."""
+    """The function's layer has no duckdb."""
     (tmp_path / "groups.json").write_text(declaration_json([STOCK]))
     program = f"""
 import importlib.util, sys
@@ -211,7 +211,7 @@ print(*sorted(name for name in ("aws_cdk", "duckdb", "numpy", "pandas", "polars"
         },
     )
 
-    assert set(done.stdout.split()) <= {"numpy", "pandas"}  # pyarrow takes them where they are; the layer has neither
+    assert set(done.stdout.split()) <= {"numpy", "pandas"}  # pyarrow uses them if available; the layer has neither
 
 
 @pytest.mark.skipif(
@@ -221,9 +221,9 @@ print(*sorted(name for name in ("aws_cdk", "duckdb", "numpy", "pandas", "polars"
 def test_zip_and_layer_are_all_that_the_function_needs(
     deployed: _Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Python that sees its own library, boto3, the zip and the layer alone ingests a batch and rejects one."""
+    """A Python with only its standard library, boto3, the zip and the layer ingests a batch and rejects one."""
     architecture = "x86_64" if platform.machine() == "x86_64" else "arm64"
-    # the layer as it is built for Lambda, but for this Python: the same pins, hashes and files left out
+    # the layer as built for Lambda, but for this Python: same pins, hashes and excluded files
     monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path / "assets")
     monkeypatch.setattr(layer_wheels, "PYTHON_VERSION", f"{sys.version_info.major}.{sys.version_info.minor}")
     monkeypatch.setattr(layer_wheels, "layer_names", lambda: ["features"])

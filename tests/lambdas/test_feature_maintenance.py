@@ -1,4 +1,4 @@
-"""The function that maintains tables, on the embedded cloud with IAM on."""
+"""The function that maintains tables, on the embedded cloud with IAM enforced."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ def _synthesize(folder: Path) -> Path:
 
 
 class _Deployed:
-    """The store, as its administrator sees it."""
+    """The store, with its administrator's permissions."""
 
     def __init__(self, cloud: Cloud, assembly: Path) -> None:
         self.cloud, self.s3 = cloud, cloud.client("s3")
@@ -82,7 +82,7 @@ class _Deployed:
         return sum(name.startswith("ts-") for name in self.store.table("stock_v1").metadata.refs)
 
     def maintain(self, at: datetime | None = None) -> list[dict[str, Any]]:
-        """Call the function as its schedule does."""
+        """Invoke the function as its schedule does."""
         now = self.now() if at is None else at
         answer = self.cloud.client("lambda").invoke(
             FunctionName=self.outputs["Function"], Payload=json.dumps({"time": now.isoformat()})
@@ -95,7 +95,7 @@ class _Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Deployed]:
-    """Deploy with a layer of names and versions: the embedded cloud mounts none, and asks whether it has what it carries."""
+    """Deploy with a layer of names and versions: the embedded cloud mounts none, but checks that it has the packages."""
     folder = tmp_path_factory.mktemp("maintenance")
     with pytest.MonkeyPatch.context() as patch:
         name_layer(folder, patch)
@@ -105,7 +105,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_small_files_become_few_and_what_nobody_names_goes(deployed: _Deployed, wait_for: Callable[..., Any]) -> None:
-    """Rows and the newest training sets stay; a file of a killed writer goes once it is a day old."""
+    """Rows and the newest training sets stay; files of a killed writer are deleted after a day."""
     day = deployed.now() - timedelta(days=1)
     asked = pa.table({"store_id": ["1"], "event_timestamp": [deployed.now()]})
     for number in range(9):
@@ -129,7 +129,7 @@ def test_small_files_become_few_and_what_nobody_names_goes(deployed: _Deployed, 
 
 
 def test_what_the_ledger_lost_is_named_and_its_index_made_again(deployed: _Deployed) -> None:
-    """An ingest names the file that is missing and writes nothing; the function may write the index, which the rows say."""
+    """An ingest names the missing file and writes nothing; the function may rebuild the index from the rows."""
     day = deployed.now() - timedelta(days=1)
 
     def ingest(number: int) -> bool:
@@ -158,7 +158,7 @@ def test_what_the_ledger_lost_is_named_and_its_index_made_again(deployed: _Deplo
 
 
 def test_what_a_killed_build_by_athena_left_goes_three_days_later(deployed: _Deployed) -> None:
-    """The table of its entity rows and what it staged; another's table stays, and so does what is not staged."""
+    """Deletes the table of its entity rows and its staged files; others' tables and other files stay."""
     glue, sets = deployed.cloud.client("glue"), deployed.outputs["TrainingSets"]
     database = "maintained_unit_features"
     for name in ("mlops_rows_killed", "mlops_others"):

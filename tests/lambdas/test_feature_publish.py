@@ -1,4 +1,4 @@
-"""The function that publishes online rows: on the embedded cloud with IAM on, whoever ingested."""
+"""The function that publishes online rows, on the embedded cloud with IAM enforced, whoever ingested them."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def _stock(day: datetime, **on_hand: int) -> pa.Table:
 
 
 class _Deployed:
-    """The stack, and its store as a client that knows no online table, and one that does."""
+    """The stack, and clients of its store with and without the online table."""
 
     def __init__(self, cloud: Cloud, assembly: Path) -> None:
         self.cloud = cloud
@@ -54,7 +54,7 @@ class _Deployed:
         return datetime.fromisoformat(self.cloud.clock()["now"])
 
     def on_hand(self, *stores: str) -> list[int | None]:
-        """Return what is out."""
+        """Return the published values."""
         asked = pa.table({"store_id": stores})
         found: list[int | None] = self.online.read([STOCK], asked, now=self.now()).rows["stock__on_hand"].to_pylist()
         return found
@@ -62,7 +62,7 @@ class _Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Deployed]:
-    """Deploy a store whose one group is online, which is all that it takes."""
+    """Deploy a store whose only group is online, which adds the function."""
     folder = tmp_path_factory.mktemp("publish")
     with pytest.MonkeyPatch.context() as patch:
         name_layer(folder, patch)
@@ -89,7 +89,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_rows_of_clients_and_of_deliveries_come_out(deployed: _Deployed, wait_for: Callable[..., Any]) -> None:
-    """Neither knows the online table: the event does it."""
+    """Neither the client nor the ingest function knows the online table: the event triggers publishing."""
     day = deployed.now() - timedelta(days=1)
     deployed.store.ingest(STOCK, _stock(day, a=1, b=2))
     assert wait_for(lambda: deployed.on_hand("a", "b", "c") == [1, 2, None], 60)

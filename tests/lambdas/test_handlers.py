@@ -1,4 +1,4 @@
-"""Each handler as Lambda calls it, one scenario through all of them; and what holds for every one."""
+"""Each handler as Lambda calls it, in one scenario; and rules for every handler."""
 
 import ast
 import json
@@ -62,7 +62,7 @@ def _request(reason: str, package: str | None = None) -> dict[str, Any]:
 
 
 def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stack, approval, plan, what the machine does with it, record; then a candidate that loses."""
+    """Covers stack, approval, plan, the machine's calls and the record; then a rejected candidate."""
     answers: list[dict[str, Any]] = []
     spec_handler = load("serving_spec")
     monkeypatch.setattr(spec_handler, "answer", lambda _, **arguments: answers.append(arguments))
@@ -115,7 +115,7 @@ def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monk
 
 
 def test_retraining_starts_once_and_a_broken_message_stays(world: Any, load: Load) -> None:
-    """One message of the batch fails for want of its table; the other's decision is not undone by it."""
+    """One message of the batch fails for a missing table; the decision on the other stays."""
     world.alarm("demand-wape", "ALARM")
     handler = load("retrain_guard").handler
     assert handler(_sqs(_alarm(), _alarm(), {"not": "an event"}), None) == {"batchItemFailures": []}
@@ -127,7 +127,7 @@ def test_retraining_starts_once_and_a_broken_message_stays(world: Any, load: Loa
 def test_an_approval_that_cannot_be_started_stays_in_the_queue(
     world: Any, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that does not exist is an error of ours, not of the event; the others go on."""
+    """A missing machine is an error of ours, not of the event; other messages are processed."""
     monkeypatch.setenv("DEPLOY_MACHINE_ARN", "arn:aws:states:us-east-1:123456789012:stateMachine:Gone")
     package = world.package()
     event = _sqs({"forged": True}, _approval(package), _approval(package, "a2"))
@@ -136,7 +136,7 @@ def test_an_approval_that_cannot_be_started_stays_in_the_queue(
 
 
 def test_gate_reads_its_limits_from_the_environment(world: Any, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``GATE`` is the ``GateSpec``; an evaluation with few rows fails by its minimum."""
+    """``GATE`` is the ``GateSpec``; an evaluation with few rows fails its minimum."""
     monkeypatch.setenv("GATE", '{"minimum_rows": 5000}')
     example = Path(__file__).parents[1] / "runtime/contracts/examples/Evaluation.json"
     key = "evaluations/demand-forecast/one/evaluation.json"
@@ -152,7 +152,7 @@ def test_gate_reads_its_limits_from_the_environment(world: Any, load: Load, monk
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_handlers_are_short_and_have_no_clock(folder: Path) -> None:
-    """At most 40 lines; no time but the event's."""
+    """At most 40 lines; the only time is the event's."""
     text = (folder / "handler.py").read_text()
     assert len(text.splitlines()) <= 40
     called = {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
@@ -160,7 +160,7 @@ def test_handlers_are_short_and_have_no_clock(folder: Path) -> None:
 
 
 def test_our_handlers_need_nothing_but_boto3() -> None:
-    """Their zips carry ``mlops_runtime`` alone: what they import must be in Lambda's runtime."""
+    """Zips contain ``mlops_runtime`` only: all imports must be in Lambda's runtime."""
     root = Path(__file__).parents[2]
     program = f"""
 import importlib.util, sys
@@ -177,5 +177,5 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}} - known))
 
 
 def test_all_of_our_handlers_are_there() -> None:
-    """The folders that the constructs name."""
+    """The folders are those that constructs name."""
     assert {folder.name for folder in FOLDERS} >= set(OURS)

@@ -1,4 +1,4 @@
-"""The function that mirrors to MLflow, with its tables and buckets in process (moto)."""
+"""The function that mirrors to MLflow, with its tables and buckets in this process (moto)."""
 
 import importlib.util
 from pathlib import Path
@@ -11,7 +11,7 @@ HANDLER = Path(__file__).parents[2] / "lambdas" / "mlflow_mirror" / "handler.py"
 
 
 def test_an_event_is_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the server, experiment and model of the environment."""
+    """Uses server, experiment and model of the environment."""
     with mlflow_stand_in() as server, tracked_pipeline(server.uri):
         environment = {
             "AWS_DEFAULT_REGION": "us-east-1",

@@ -1,4 +1,4 @@
-"""The function that decides over a window: states, files, metrics and events."""
+"""The monitor's deciding function: states, files, metrics and events."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from mlops_runtime.monitor.window import Inventory
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
-    """Everything in process."""
+    """The function and its resources."""
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -32,7 +32,7 @@ def world(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_window_like_the_training_data_is_ok(world: World) -> None:
-    """No drift, errors like on the holdout: OK, with all files, metrics and the event."""
+    """Without drift and with errors as on the holdout: OK, with all files, metrics and the event."""
     world.deploy()
     world.traffic(like_training(1000), error=0.1)
     report = world.run()
@@ -52,7 +52,7 @@ def test_a_window_like_the_training_data_is_ok(world: World) -> None:
 
 
 def test_drift_of_one_window_is_a_suspicion_and_of_two_a_violation(world: World) -> None:
-    """Half a standard deviation: feature and prediction drift, in Model Monitor's words too; quality fell at once."""
+    """Half a standard deviation is feature and prediction drift, in Model Monitor's terms too; quality is violated at once."""
     world.deploy()
     world.traffic(like_training(1000, shift=0.5), error=2.0)
     report = world.run()
@@ -95,14 +95,14 @@ def test_a_run_that_is_repeated_says_the_same(world: World) -> None:
 
 
 def test_nothing_serves_yet(world: World) -> None:
-    """Before the first rollout there is a state, no result."""
+    """Before the first rollout there is a state and no result."""
     report = world.run()
     assert (report.drift.state, report.quality.state) == (MonitorState.NOT_YET_DEPLOYED,) * 2
     assert set(world.metrics()) == {"drift/SampleCount", "quality/SampleCount"}
 
 
 def test_silence_is_told_apart(world: World) -> None:
-    """No traffic, traffic that was not captured, captures that were not counted."""
+    """Distinguishes no traffic, uncaptured traffic, and uncounted captures."""
     world.deploy()
     assert world.run().drift.state is MonitorState.NO_TRAFFIC
     dimensions = [{"Name": "EndpointName", "Value": "demand-forecast"}, {"Name": "VariantName", "Value": "AllTraffic"}]
@@ -115,7 +115,7 @@ def test_silence_is_told_apart(world: World) -> None:
 
 
 def test_synthetic_calls_alone_are_no_traffic(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """CloudWatch counts them, captures show that capture works, and nobody's rows are among them."""
+    """CloudWatch counts them and captures exist, but none has rows of callers."""
     world.deploy()
     side = {"observedContentType": "text/csv", "mode": "INPUT", "data": "1", "encoding": "CSV"}
     metadata = {"eventId": "e", "inferenceId": "mlops-synthetic-1-29174fbf3e2370f6"}
@@ -135,11 +135,11 @@ def test_synthetic_calls_alone_are_no_traffic(world: World, caplog: pytest.LogCa
     world.cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[{**datum, "Value": 1.0}])
     assert (
         world.run().drift.state is MonitorState.NO_CAPTURE
-    )  # one call more than the platform made: it is not captured
+    )  # one call more than the platform sent, which is not captured
 
 
 def test_too_few_rows_decide_nothing(world: World) -> None:
-    """A window of 100 rows says so."""
+    """A window of 100 rows reports too few."""
     world.deploy()
     world.traffic(like_training(100), labelled=False)
     report = world.run()
@@ -147,7 +147,7 @@ def test_too_few_rows_decide_nothing(world: World) -> None:
 
 
 def test_a_new_model_starts_anew(world: World) -> None:
-    """Counts against an earlier model's baseline, and errors of its predictions, are not the new model's."""
+    """Counts against a previous model's baseline and errors of its predictions are excluded."""
     newer = replace(BASELINE, training_set_id="set-2")
     world.s3.put_object(Bucket="artifacts", Key="newer.json", Body=canonical_json(newer))
     live = replace(
@@ -165,14 +165,14 @@ def test_a_new_model_starts_anew(world: World) -> None:
 
 
 def test_a_baseline_of_another_training_set_is_named(world: World) -> None:
-    """Comparing with it would mean nothing."""
+    """Comparing with it would be meaningless."""
     world.deploy(replace(LIVE, training_set_id="set-2"))
     world.traffic(like_training(1000))
     assert world.run().drift.state is MonitorState.BASELINE_OLDER_THAN_MODEL
 
 
 def test_a_changed_baseline_is_an_alarm_and_decides_nothing(world: World) -> None:
-    """The hash of its bytes is not the approved one: named, published, and no drift is concluded from it."""
+    """The hash of its bytes differs from the approved one: reported and published, without a drift decision."""
     world.deploy(LIVE)
     world.traffic(like_training(1000, shift=1))
     assert world.run().baseline_flaw is None
@@ -195,7 +195,7 @@ def test_a_changed_baseline_is_an_alarm_and_decides_nothing(world: World) -> Non
 
 
 def test_a_missing_baseline_is_named(world: World) -> None:
-    """The run comes to a report all the same."""
+    """The run still writes a report."""
     world.deploy()
     world.s3.delete_object(Bucket="artifacts", Key="baseline.json")
     report = world.run()
@@ -204,7 +204,7 @@ def test_a_missing_baseline_is_named(world: World) -> None:
 
 
 def test_a_late_object_is_counted_at_its_hour_and_told_once(world: World) -> None:
-    """It comes after its window was decided: the next report names it, the one after does not."""
+    """It arrives after its window was decided: the next report names it, the one after does not."""
     world.deploy()
     world.traffic(like_training(300), labelled=False)
     assert world.run().problems is None
@@ -222,7 +222,7 @@ def test_a_late_object_is_counted_at_its_hour_and_told_once(world: World) -> Non
 
 
 def test_a_window_of_few_rows_takes_in_hours_before_it(world: World) -> None:
-    """120 rows of this day and, hours back, 300 of the day before."""
+    """120 rows of this day, and 300 of the day before."""
     world.deploy()
     world.module._settings = replace(world.module._settings, window_hours=24)
     world.traffic(like_training(300), labelled=False, at=datetime(2017, 8, 12, 20, tzinfo=UTC))
@@ -242,7 +242,7 @@ def test_a_window_of_few_rows_takes_in_hours_before_it(world: World) -> None:
     ],
 )
 def test_while_a_rollout_runs_drift_is_not_published(world: World, row: dict[str, Any], reason: str | None) -> None:
-    """The lock is held: the report says so, and no drift metric is published."""
+    """The lock is held: the report states it, and no drift metric is published."""
     world.deploy(**row)
     world.traffic(like_training(1000, shift=0.5), labelled=False)
     report = world.run()
@@ -252,7 +252,7 @@ def test_while_a_rollout_runs_drift_is_not_published(world: World, row: dict[str
 
 
 def test_what_a_rollout_suppresses_is_told_to_nobody(world: World) -> None:
-    """The report keeps the violation; the event that rules match has none of drift, nor have the lines that Athena reads."""
+    """The report keeps the violation; the event of rules and the lines of Athena contain no drift."""
     world.module._settings = replace(world.module._settings, spec=MonitorSpec(alarm_windows=1, of_windows=1))
     world.deploy(owner={"S": "arn:x:7"}, lock_until={"N": "1502670000"})
     world.traffic(like_training(1000, shift=0.5), labelled=False)
@@ -269,7 +269,7 @@ def test_what_a_rollout_suppresses_is_told_to_nobody(world: World) -> None:
 
 
 def test_what_a_page_needs_lies_beside_the_report(world: World) -> None:
-    """The merged counts, where the baseline is, the thresholds, and Model Monitor's files."""
+    """The merged counts, the baseline's location, the thresholds, and Model Monitor's files."""
     world.deploy()
     world.traffic(like_training(1000))
     report = world.run()
@@ -285,7 +285,7 @@ def test_what_a_page_needs_lies_beside_the_report(world: World) -> None:
 
 
 def test_a_spec_that_names_what_the_model_has_not_is_a_problem_and_no_failure(world: World) -> None:
-    """A new model may be without a feature that the stack still names; the others are tested."""
+    """A new model may lack a feature that the stack still names; the others are tested."""
     world.deploy()
     world.module._settings = replace(
         world.module._settings, spec=MonitorSpec(features=("price", "gone"), alarm_features=("gone",))

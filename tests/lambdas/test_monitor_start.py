@@ -41,7 +41,7 @@ ENVIRONMENT = {
 
 
 def test_the_time_is_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The schedule's event says what time it is: it stands in the job's name and among its arguments."""
+    """The time of the schedule's event is in the job's name and arguments."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with mock_aws():

@@ -1,4 +1,4 @@
-"""The functions of a target, as Lambda calls them."""
+"""The functions of a promotion target as Lambda calls them."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ASKED = {"record_uri": ONE.uri, "record_sha256": ONE.sha256, "execution": EXECUT
 
 @pytest.fixture
 def handler(world: Any, load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], Any]:
-    """Call a function of the folder ``promotion_...``."""
+    """Return a function that calls a function of the folder ``promotion_...``."""
     source = PromotionSettings(group="demand-forecast", source=SOURCE, source_name="build")
     for name, value in {
         "ACCOUNT": TARGET.account,
@@ -46,7 +46,7 @@ def handler(world: Any, load: Callable[[str], Any], monkeypatch: pytest.MonkeyPa
 
 
 def test_the_guard_starts_what_is_offered(handler: Callable[[str, object], Any], world: Any) -> None:
-    """And answers the queue with what it could not do: nothing."""
+    """Returns an empty list of failed messages."""
     sent = str(int(datetime(2017, 8, 1, 9, tzinfo=UTC).timestamp() * 1000))
     message = {"messageId": "m", "body": json.dumps(ONE.event()), "attributes": {"SentTimestamp": sent}}
     assert handler("promotion_guard", {"Records": [message]}) == {"batchItemFailures": []}
@@ -61,7 +61,7 @@ def test_the_guard_starts_what_is_offered(handler: Callable[[str, object], Any],
 def test_the_source_keeps_what_a_target_serves(
     handler: Callable[[str, object], Any], world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And answers the queue with what it could not do: nothing, also for an event that changes nothing."""
+    """Returns an empty list of failed messages, also for an event without changes."""
     settings = ServedSettings(group=GROUP, targets=SETTINGS.targets)
     for name, value in {
         "ACCOUNT": SOURCE.account,
@@ -85,13 +85,13 @@ def test_the_source_keeps_what_a_target_serves(
 
 
 def test_a_plan_refuses_what_is_not_the_release(handler: Callable[[str, object], Any], world: Any) -> None:
-    """It reads what the machine copied."""
+    """Reads the objects that the machine copied."""
     world.s3.put_object(Bucket="artifacts", Key="incoming/demand-forecast/one-1/record.json", Body=b"{}")
     assert handler("promotion_plan", ASKED)["verdict"] == "REFUSED"
 
 
 def test_a_refusal_is_recorded(handler: Callable[[str, object], Any]) -> None:
-    """By the step that the machine names."""
+    """Records the step that the machine names."""
     claim = {
         **ASKED,
         "step": "record",

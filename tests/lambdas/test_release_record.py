@@ -13,7 +13,7 @@ Load = Callable[[str], Any]
 
 @pytest.fixture
 def releases(world: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The environment that the registry gives to its functions."""
+    """Set the environment that the registry gives to its functions."""
     made = world.stepfunctions.create_state_machine(
         name="Release",
         definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
@@ -29,7 +29,7 @@ def releases(world: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_an_approval_is_released_or_refused_with_every_problem(releases: Any, load: Load) -> None:
-    """The guard starts the machine; the writer answers what the machine decides by."""
+    """The guard starts the machine; the writer returns the values that the machine branches on."""
     package = releases.package()
     event = {
         "id": "e1",

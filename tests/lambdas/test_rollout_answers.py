@@ -13,7 +13,7 @@ HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "rollout_answers" / 
 
 
 def test_it_counts_the_answers_since_the_rollout_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the plan's request."""
+    """The plan's request has the start."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     spec = importlib.util.spec_from_file_location("rollout_answers_handler", HANDLER)
     assert spec is not None

@@ -23,19 +23,19 @@ GOLDEN = {"uri": "s3://assets/golden.jsonl", "sha256": hashlib.sha256(CONTENT).h
 
 
 class Context:
-    """What Lambda gives beside the event."""
+    """Lambda's context argument."""
 
     def __init__(self, milliseconds: int = 900_000) -> None:
         self.milliseconds = milliseconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function is stopped."""
+        """Return the milliseconds until the timeout."""
         return self.milliseconds
 
 
 @pytest.fixture
 def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The handler beside a bucket with the set and an endpoint that doubles."""
+    """The handler, with a bucket of the set and an endpoint that doubles."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
     spec = importlib.util.spec_from_file_location("rollout_golden_handler", HANDLER)
@@ -60,7 +60,7 @@ def _double(request: Any, **_: Any) -> AWSResponse:
 
 
 def test_a_candidate_is_checked(function: ModuleType) -> None:
-    """Once to warm up, both rows together, and each alone."""
+    """Sends a warm-up, both rows together, and each row alone."""
     event = {"mode": "check", "endpoint": "demand-forecast-golden-4588cf62", "golden": GOLDEN, "live_endpoint": None}
     answer = function.handler(event, Context())
     assert answer == {
@@ -75,7 +75,7 @@ def test_a_candidate_is_checked(function: ModuleType) -> None:
 
 
 def test_traffic_is_sent(function: ModuleType) -> None:
-    """As many calls as were asked for."""
+    """Sends the requested number of calls."""
     event = {"mode": "traffic", "endpoint": "demand-forecast", "golden": GOLDEN, "calls": 3, "now": "2017-08-01T09:00Z"}
     assert function.handler(event, Context()) == {"calls": 3, "failures": 0}
     [announced] = boto3.client("s3").list_objects_v2(Bucket="artifacts")["Contents"]
@@ -83,7 +83,7 @@ def test_traffic_is_sent(function: ModuleType) -> None:
 
 
 def test_it_needs_nothing_but_boto3() -> None:
-    """Its zip carries ``mlops_runtime`` alone."""
+    """Its zip contains ``mlops_runtime`` only."""
     program = f"""
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("golden", "{HANDLER}")

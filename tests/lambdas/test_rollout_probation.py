@@ -1,4 +1,4 @@
-"""The function of the schedule that watches a probation."""
+"""The function of the probation's schedule."""
 
 import importlib.util
 from pathlib import Path
@@ -12,7 +12,7 @@ HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "rollout_probation" 
 
 
 def test_it_ends_the_schedule_where_nothing_is_on_probation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads the row, and disables the rule by its name."""
+    """Reads the row, and disables the rule by its name."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     spec = importlib.util.spec_from_file_location("rollout_probation_handler", HANDLER)

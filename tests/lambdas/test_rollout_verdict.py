@@ -22,7 +22,7 @@ HANDLER = ROOT / "lambdas" / "rollout_verdict" / "handler.py"
 
 @pytest.fixture
 def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The handler beside its bucket."""
+    """The handler with its bucket."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
     spec = importlib.util.spec_from_file_location("rollout_verdict_handler", HANDLER)
@@ -36,7 +36,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def test_it_answers_with_a_verdict_and_keeps_what_it_read(function: ModuleType) -> None:
-    """A fleet that was not asked yet: nothing is claimed and no alarm set."""
+    """Before the first call it claims no difference and sets no alarm; the request is stored."""
     now = datetime.now(UTC)
     errors = FleetMetric(namespace="AWS/SageMaker", metric="InvocationModelErrors", dimensions={"EndpointName": "e"})
     fleet = FleetMetrics(calls=errors, errors=(errors,))

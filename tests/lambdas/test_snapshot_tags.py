@@ -1,4 +1,4 @@
-"""The function that tags what a training set will read, with its tables in process (moto)."""
+"""The function that tags the snapshots for a training set, with its tables in this process (moto)."""
 
 import importlib.util
 import json
@@ -26,7 +26,7 @@ TABLES = {"sales_v1": 7, "stock_v1": 8}
 
 @pytest.fixture
 def handler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """Load the function as its zip has it: with the plan beside it, over two tables."""
+    """Load the function with the plan as in its zip, over two tables."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("DATABASE", "demand_features")
     monkeypatch.setenv("TABLES", ",".join(TABLES))
@@ -63,7 +63,7 @@ def _metadata(table: str) -> tuple[str, dict[str, Any]]:
 
 
 def test_each_table_of_the_plan_is_tagged_in_a_new_metadata_file(handler: Any) -> None:
-    """The catalog points to it; asked again, nothing is written."""
+    """The catalog points to it; a second call writes nothing."""
     answer = handler(ASKED, None)
     tag = answer["tag"]
     assert tag == training_set_tag(PLAN, datetime(2017, 8, 1, tzinfo=UTC), TABLES)
@@ -79,7 +79,7 @@ def test_each_table_of_the_plan_is_tagged_in_a_new_metadata_file(handler: Any) -
 
 
 def test_the_engine_is_chosen_by_what_the_snapshots_say(handler: Any) -> None:
-    """A million labels and as many rows of a feature table fit 601 MiB of memory, and not 600."""
+    """A million labels and as many feature rows fit 601 MiB of memory, and not 600."""
     answer = handler(ASKED, None)
     assert answer["engine"] == "spark"
     assert answer["reason"].startswith(
@@ -88,7 +88,7 @@ def test_the_engine_is_chosen_by_what_the_snapshots_say(handler: Any) -> None:
 
 
 def test_fails_for_a_table_without_rows(handler: Any) -> None:
-    """Nothing is tagged then."""
+    """Tags nothing then."""
     metadata = json.dumps({"current-snapshot-id": -1, "snapshots": [], "last-updated-ms": 1}).encode()
     boto3.client("s3").put_object(Bucket="tables", Key="stock_v1/metadata/00001-a.metadata.json", Body=metadata)
     with pytest.raises(SnapshotTagError, match="without rows cannot be read: stock_v1"):

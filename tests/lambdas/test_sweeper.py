@@ -17,19 +17,19 @@ HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "sweeper" / "handler
 
 
 class Context:
-    """What Lambda gives beside the event."""
+    """Lambda's context argument."""
 
     def __init__(self, milliseconds: int) -> None:
         self.milliseconds = milliseconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function is stopped."""
+        """Return the milliseconds until the timeout."""
         return self.milliseconds
 
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What CloudFormation hears."""
+    """Record responses to CloudFormation."""
     heard: list[dict[str, Any]] = []
 
     class Accepted:
@@ -89,28 +89,28 @@ def _versions() -> int:
 
 
 def test_creation_leaves_the_data_alone(function: ModuleType, answers: list[dict[str, Any]]) -> None:
-    """The bucket becomes the physical id."""
+    """The bucket's name becomes the physical id."""
     function.handler(_event("Create"), Context(900_000))
 
     assert (answers[0]["Status"], answers[0]["PhysicalResourceId"], _versions()) == ("SUCCESS", "data", 2)
 
 
 def test_deletion_empties_the_bucket(function: ModuleType, answers: list[dict[str, Any]]) -> None:
-    """Every version is gone, and CloudFormation goes on."""
+    """Deletes every version, and CloudFormation continues."""
     function.handler(_event("Delete", PhysicalResourceId="data"), Context(900_000))
 
     assert (answers[0]["Status"], _versions()) == ("SUCCESS", 0)
 
 
 def test_deletion_after_a_failed_creation_succeeds(function: ModuleType, answers: list[dict[str, Any]]) -> None:
-    """CloudFormation deletes what failed by a physical id that is no bucket, and nothing is emptied."""
+    """CloudFormation deletes a failed resource by a physical id that is no bucket, and nothing is emptied."""
     function.handler(_event("Delete", PhysicalResourceId="DataSweep"), Context(900_000))
 
     assert answers[0]["Status"] == "SUCCESS"
 
 
 def test_fails_in_time_with_an_answer(function: ModuleType, answers: list[dict[str, Any]]) -> None:
-    """CloudFormation hears why before the function is stopped."""
+    """CloudFormation gets the reason before the timeout."""
     function.handler(_event("Delete", PhysicalResourceId="data"), Context(10_000))
 
     assert answers[0]["Status"] == "FAILED"
@@ -118,7 +118,7 @@ def test_fails_in_time_with_an_answer(function: ModuleType, answers: list[dict[s
 
 
 def test_fails_with_an_answer_on_a_broken_request(function: ModuleType, answers: list[dict[str, Any]]) -> None:
-    """Even then nobody waits an hour."""
+    """CloudFormation gets a response instead of waiting for an hour."""
     function.handler(_event("Create", ResourceProperties={}), Context(900_000))
 
     assert (answers[0]["Status"], answers[0]["PhysicalResourceId"]) == ("FAILED", "DataSweep")

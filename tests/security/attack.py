@@ -1,4 +1,4 @@
-"""Roles as attackers: each takes its own session and makes calls; an administrator makes them too, to show that they are valid."""
+"""Roles as attackers: each makes calls in its own session; an administrator repeats them to show that they are valid."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _DENIALS = frozenset({
     "AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException", "UnauthorizedOperation",
     "403", "Forbidden",
 })  # fmt: skip
-# what the embedded cloud answers where it has no such operation
+# responses of the embedded cloud for unsupported operations
 _UNKNOWN = frozenset({
     "InvalidAction", "UnknownOperationException", "UnknownOperation", "NotImplemented", "UnsupportedOperation", "501",
     "InternalFailure", "NotImplementedException",
@@ -28,7 +28,7 @@ _UNKNOWN = frozenset({
 
 
 class Attacker:
-    """Clients whose keys are exchanged from role to role: a client a service, however many roles act."""
+    """Clients whose credentials are switched between roles: one client per service, however many roles act."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -48,7 +48,7 @@ class Attacker:
 
     @contextmanager
     def acting(self, role: str) -> Iterator[None]:
-        """Act as a role: its trust is opened to the account meanwhile, its policies and boundary are as deployed.
+        """Act as a role: its trust temporarily admits the account, its policies and boundary are as deployed.
 
         Args:
             role: The role's name.
@@ -69,7 +69,7 @@ class Attacker:
             self._keys.access_key = self._keys.secret_key = "none"
 
     def make_administrator(self) -> str:
-        """Make a role that may do everything, and return its name."""
+        """Create a role with all permissions, and return its name."""
         iam = self._cloud.client("iam")
         nobody = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         iam.create_role(RoleName="administrator", AssumeRolePolicyDocument=document(nobody))
@@ -78,7 +78,7 @@ class Attacker:
         return "administrator"
 
     def call(self, service: str, operation: str, arguments: Any) -> str:
-        """Make a call; returns ``denied``, ``made`` or the error that came instead.
+        """Make a call; return ``denied``, ``made`` or another error.
 
         Args:
             service: Name of the client.
@@ -97,7 +97,7 @@ class Attacker:
 
 
 def is_unknown(answer: str) -> bool:
-    """Whether the embedded cloud has no such operation, or cannot be asked for it: nothing is shown by its refusal."""
+    """Return whether the embedded cloud does not support the operation, so that its refusal proves nothing."""
     return answer in _UNKNOWN or answer.startswith(_NOT_SENT)
 
 

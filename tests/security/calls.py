@@ -1,4 +1,4 @@
-"""Calls that name a resource: every operation of the services in `targets.yaml` that takes what the resource is known by."""
+"""Calls that name a resource: every operation of the services in `targets.yaml` that takes an identifier of the resource."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _READS = (
     "Test",
 )
 _LAST = ("Delete", "Remove", "Schedule", "Disable", "Terminate", "Purge", "Disassociate", "Untag", "Stop")
-_POLICY = re.compile(r"^Put.*Policy$|^(Create|Retire|Revoke)Grant$")  # may shut the administrator out
+_POLICY = re.compile(r"^Put.*Policy$|^(Create|Retire|Revoke)Grant$")  # might lock the administrator out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Target:
         unit: Name of its stack.
         logical_id: Its id in the template.
         kind: Its CloudFormation type.
-        words: What the templates of `targets.yaml` may name: ``id``, ``name``, ``arn`` and properties.
+        words: Placeholders for the templates of `targets.yaml`: ``id``, ``name``, ``arn`` and properties.
     """
 
     unit: str
@@ -52,7 +52,7 @@ class Call:
     """One request that names a target.
 
     Args:
-        target: What it names.
+        target: The named resource.
         service: Name of the service's client.
         operation: The API's operation.
         arguments: The request.
@@ -65,7 +65,7 @@ class Call:
 
     @property
     def key(self) -> str:
-        """Unique among the calls of a target."""
+        """Key that is unique among the calls of a target."""
         return f"{self.service}:{self.operation}"
 
     @property
@@ -76,7 +76,7 @@ class Call:
 
     @property
     def arn(self) -> str:
-        """What the action is asked on: the target, or the log group that bears its name."""
+        """The ARN that the action is evaluated on: the target, or the log group with its name."""
         if self.service != "logs":
             return self.target.words["arn"]
         start = "arn:aws:logs:{region}:{account}:log-group:".format_map(self.target.words)
@@ -84,7 +84,7 @@ class Call:
 
     @property
     def order(self) -> int:
-        """An administrator makes first what reads, then what changes, then what takes away from later calls; keys go last."""
+        """Order of the administrator's calls: reads, changes, then deletions; keys go last."""
         if self.operation.startswith(_READS):
             return 0
         return (2 if self.operation.startswith(_LAST) or _POLICY.match(self.operation) else 1) + 2 * (
@@ -103,10 +103,10 @@ def calls(target: Target) -> Iterator[Call]:
     """Yield every call that names a target, in the order of the services' models.
 
     Args:
-        target: A resource whose type the table has.
+        target: A resource of a type in the table.
 
     Raises:
-        KeyError: If the table has nothing for its type.
+        KeyError: If its type is not in the table.
     """
     for service, members in data()["types"][target.kind].items():
         model = _model(service)
@@ -126,7 +126,7 @@ def calls(target: Target) -> Iterator[Call]:
 
 
 def _named(operation: str, shape: Shape, members: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
-    """Fill in the members by which an operation takes the target; ``Operation.Member`` is of one operation alone."""
+    """Fill in the parameters by which an operation identifies the target; ``Operation.Member`` applies to one operation."""
     found = {}
     for key, value in members.items():
         only, _, member = key.rpartition(".")
@@ -136,7 +136,7 @@ def _named(operation: str, shape: Shape, members: Mapping[str, Any], words: Mapp
 
 
 def filled(value: Any, words: Mapping[str, str]) -> Any:
-    """Put words into every text of a value, however deep."""
+    """Replace placeholders in every string of a nested value."""
     if isinstance(value, str):
         return value.format_map(words)
     if isinstance(value, Mapping):
@@ -150,7 +150,7 @@ def _model(service: str) -> Any:
 
 
 def _value(shape: Shape, name: str, depth: int = 0) -> Any:
-    """Return the smallest value of a shape; `values` of the table says what members of a name are instead."""
+    """Return the smallest value of a shape; `values` of the table overrides members by name."""
     if name in data()["values"]:
         return data()["values"][name]
     if isinstance(shape, StructureShape):

@@ -1,4 +1,4 @@
-"""Every role of a unit, every call that names something of the other unit, and the administrator's same call beside it."""
+"""Every role of a unit, every call that names a resource of the other unit, and the same call by an administrator."""
 
 import random
 from collections import Counter
@@ -14,9 +14,7 @@ from mlops_local.cloud import Cloud
 from mlops_runtime.wildcards import matches
 
 SEED = 12
-_RIVALS = (
-    "sts:AssumeRole",
-)  # nobody may make it: what shows that it is valid is that it works once the role trusts the caller
+_RIVALS = ("sts:AssumeRole",)  # allowed for no caller: it is valid if it works once the role trusts the caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +22,9 @@ class Attempt:
     """A call of a role.
 
     Args:
-        unit: The stack whose role it is.
+        unit: Stack of the role.
         role: The role's logical id.
-        call: The call, which names something of the other unit.
+        call: The call, which names a resource of the other unit.
     """
 
     unit: str
@@ -36,11 +34,11 @@ class Attempt:
 
 @dataclass(slots=True)
 class Score:
-    """What came of attempts on one kind of resource by one operation.
+    """Results of attempts on one kind of resource with one operation.
 
     Args:
-        control: What the administrator was answered, where it was asked.
-        answers: How often the roles got each answer.
+        control: The administrator's result, if the call was made.
+        answers: Number of roles by result.
         roles: The roles that were not denied.
     """
 
@@ -50,17 +48,17 @@ class Score:
 
     @property
     def is_valid(self) -> bool:
-        """Whether the embedded cloud has the operation and does not refuse it to everybody."""
+        """Whether the embedded cloud supports the operation and does not reject it for everyone."""
         return self.control is not None and self.control != DENIED and not is_unknown(self.control)
 
     @property
     def attempts(self) -> int:
-        """How often it was tried."""
+        """Number of attempts."""
         return self.answers.total()
 
     @property
     def through(self) -> int:
-        """How often it was not denied."""
+        """Number of attempts that were not denied."""
         return self.attempts - self.answers[DENIED]
 
 
@@ -79,11 +77,11 @@ class Pair:
         return next(name for name in self.stacks if name != stack)
 
     def met(self, stack: str, targets: Iterable[Target]) -> list[Attempt]:
-        """Return the attempts on targets that a role's own policies allow by name, were there no boundary.
+        """Return the attempts on targets that a role's own policies would allow by name without a boundary.
 
         Args:
-            stack: Whose roles make them.
-            targets: What they name.
+            stack: Stack of the calling roles.
+            targets: The named resources.
         """
         return [
             Attempt(unit=stack, role=role, call=call)
@@ -95,7 +93,7 @@ class Pair:
         ]
 
     def _allowed(self, role: str) -> Iterator[tuple[str, str]]:
-        """Yield each action that a role's policies allow, with each pattern of what it is allowed on."""
+        """Yield each action that a role's policies allow, with each of its resource patterns."""
         iam = self.cloud.client("iam")
         for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
             policy = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]
@@ -118,7 +116,7 @@ class Pair:
         return random.Random(SEED).sample(found, len(found))
 
     def sample(self, stack: str, each: int) -> list[Attempt]:
-        """Return for each operation on each kind of resource as many attempts as named, each of another role."""
+        """Return the given number of attempts for each operation on each kind of resource, each with another role."""
         met: Counter[tuple[str, str]] = Counter()
         chosen, asked = [], set()
         for attempt in self.attempts(stack):
@@ -130,7 +128,7 @@ class Pair:
         return chosen
 
     def make(self, attempts: Iterable[Attempt]) -> Iterator[tuple[Attempt, str]]:
-        """Make attempts, role by role, and yield what each was answered."""
+        """Make attempts, role by role, and yield each result."""
         by_role: dict[tuple[str, str], list[Call]] = {}
         for attempt in attempts:
             by_role.setdefault((attempt.unit, attempt.role), []).append(attempt.call)
@@ -141,9 +139,9 @@ class Pair:
                     yield Attempt(unit=stack, role=role, call=call), answer
 
     def controls(self, stack: str, only: Collection[tuple[str, str]] | None = None) -> dict[tuple[str, str], str]:
-        """Make each operation once on one resource of each kind of a unit as an administrator, and return the answers.
+        """Make each operation once on one resource of each kind of a unit as an administrator, and return the results.
 
-        What takes away comes last; the unit is not whole afterwards.
+        Deletions come last; the unit is incomplete afterwards.
 
         Args:
             stack: The unit's stack.
@@ -169,15 +167,15 @@ class Pair:
             return MADE
 
     def callable(self, stack: str) -> list[Target]:
-        """Return what a unit has that calls can name."""
+        """Return a unit's resources that calls can name."""
         return [target for target in self.targets[stack] if target.kind in data()["types"]]
 
 
 def unknown_types(targets: Iterable[Target]) -> set[str]:
-    """Return the types of which the table says neither how they are called nor why not."""
+    """Return the types for which the table has neither calls nor a reason."""
     return {target.kind for target in targets} - set(data()["types"]) - set(data()["none"])
 
 
 def is_open(score_key: tuple[str, str]) -> bool:
-    """Whether the table says why roles may make this call on another unit's resource."""
+    """Return whether the table has a reason for allowing this call on another unit's resource."""
     return score_key[1] in data()["open"]

@@ -1,7 +1,7 @@
-"""What AWS's services do in their own name because the template says so: publish, deliver, invoke, encrypt, take a role on.
+"""Calls that AWS services make in their own name because of the template: publish, deliver, invoke, encrypt, assume a role.
 
-Read from what the template configures, never from a policy; the keys of the context are those of the table of
-`mlops_local.iam.source_keys`, which has a source for each.
+Derived from the template's configuration, never from a policy; context keys come from the table
+`mlops_local.iam.source_keys`, which has a source for each key.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ _EVENTS = f"{_DOCS}/eventbridge/latest/userguide"
 _GATEWAY = f"{_DOCS}/apigateway/latest/developerguide"
 _USE_OF_A_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
 _LOGS = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo")
-# who takes a role of this property on, and where the service says so
+# service that assumes a role of this property, and the documentation
 _TAKEN_ON = (
     ("AWS::Lambda::Function", "Role", "lambda.amazonaws.com", f"{_DOCS}/lambda/latest/dg/lambda-intro-execution-role.html"),
     ("AWS::StepFunctions::StateMachine", "RoleArn", "states.amazonaws.com",
@@ -34,8 +34,8 @@ class Deliveries:
     """The calls of services in a template.
 
     Args:
-        policies: What names the template's resources.
-        recorded: Calls that were recorded: roles that were passed to SageMaker are taken on by it.
+        policies: Policies of the template, which resolve resource names.
+        recorded: Recorded calls: SageMaker assumes the roles that were passed to it.
     """
 
     def __init__(self, policies: Policies, recorded: Sequence[Need]) -> None:
@@ -165,7 +165,7 @@ class Deliveries:
             yield self._call("sagemaker.amazonaws.com", "sts:AssumeRole", role, acting, source)
 
     def _pages(self) -> Iterator[Need]:
-        """Yield what a distribution reads of a bucket; its own encryption asks for no key."""
+        """Yield the reads of a distribution on a bucket; decryption needs no statement of its own."""
         for name, distribution in self._policies.of_type("AWS::CloudFront::Distribution"):
             for origin in distribution["DistributionConfig"]["Origins"]:
                 if "OriginAccessControlId" in origin:
@@ -179,7 +179,7 @@ class Deliveries:
                     )
 
     def _integrations(self) -> Iterator[Need]:
-        """Yield what an API invokes, and the roles in which it asks other services."""
+        """Yield the invocations of an API, and the roles with which it calls other services."""
         stages = {
             self._policies.text(stage["RestApiId"]): stage["StageName"]
             for _, stage in self._policies.of_type("AWS::ApiGateway::Stage")
@@ -200,7 +200,7 @@ class Deliveries:
                 yield self._call("apigateway.amazonaws.com", "lambda:InvokeFunction", function, acting, source)
 
     def _path(self, resource: Mapping[str, Any]) -> str:
-        """Return the path of a resource of an API; its root, which no template has, is empty."""
+        """Return the path of an API resource; the root, which is in no template, is empty."""
         known = dict(self._policies.of_type("AWS::ApiGateway::Resource"))
         found = known.get(str(resource.get("Ref")))
         return "" if found is None else f"{self._path(found['ParentId'])}/{found['PathPart']}"
@@ -216,7 +216,7 @@ class Deliveries:
         yield from self._used("AWS::SQS::Queue", queue, "events.amazonaws.com", acting, source)
 
     def _used(self, kind: str, arn: str, service: str, acting: str, source: str) -> Iterator[Need]:
-        """Yield the use of the key of a topic or queue that is encrypted."""
+        """Yield the key usage of an encrypted topic or queue."""
         for name, properties in self._policies.of_type(kind):
             if self._policies.attribute(name) == arn and "KmsMasterKeyId" in properties:
                 key = self._policies.text(properties["KmsMasterKeyId"])

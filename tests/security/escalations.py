@@ -1,4 +1,4 @@
-"""Every role of a unit tries to get more rights than it has: the ways of `escalations.yaml`, with names of the deployed unit."""
+"""Every role of a unit tries to escalate its privileges in the ways of `escalations.yaml`, with names of the deployed unit."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ _IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@{DIGEST}"
 
 
 def escalate(pair: Pair, stack: str) -> Iterator[tuple[str, str, str]]:
-    """Make every call as every role of a unit; yield the way, the role's logical id and the answer.
+    """Make every call as every role of a unit; yield the way, the role's logical id and the result.
 
     Args:
         pair: The deployed units.
@@ -34,9 +34,9 @@ def escalate(pair: Pair, stack: str) -> Iterator[tuple[str, str, str]]:
 
 
 def controls(pair: Pair, stack: str) -> Iterator[tuple[str, str]]:
-    """Make every call as an administrator in the name of one role; yield the way and the answer.
+    """Make every call as an administrator in the name of one role; yield the way and the result.
 
-    A role that trusts services alone is assumed by nobody: ``Attacker.acting`` shows that its trust is what denies it.
+    No caller can assume a role that trusts only services: ``Attacker.acting`` shows that its trust denies it.
     """
     attacker = Attacker(pair.cloud)
     role = next(iter(pair.roles[stack]))

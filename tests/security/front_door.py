@@ -1,4 +1,4 @@
-"""A unit with two endpoints, an API for predictions and jobs, and a console: what `front_door_trip` drives."""
+"""A unit with two endpoints, an API for predictions and jobs, and a console, which `front_door_trip` uses."""
 
 import json
 from pathlib import Path
@@ -22,18 +22,18 @@ from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.inference_api.request_promise import request_schema
 
 STACK = "Shown"
-# endpoints, by how the logical ids of their roles begin
+# endpoints, by prefix of the logical ids of their roles
 ENDPOINTS = {"Nightly": "shown-nightly", "": "shown-forecast"}
-# whose rights are asked for here: what a unit has without API and console is asked for on the other targets
+# roles of interest: other targets cover those of a unit without API and console
 ASKED = r"^(Api|Console|Reader|OnCall|Shop|RegistryApprover|Nightly(Role|Models))"
-# roles of people and programs: grants of several constructs overlap in them
+# roles of people and programs, in which grants of several constructs overlap
 COMPOSED = r"^(Reader|OnCall|Shop)"
-# of 64-bit floats, so that the schema allows a number that the model refuses
+# of 64-bit floats, so that the schema allows a number that the model rejects
 _SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y", passes="values")
 
 
 class FrontDoor(Shown):
-    """The console of its page, and an API of answers and jobs, for callers who sign and for people with a token."""
+    """The page's console, and an API for predictions and jobs, for callers who sign and for users with a token."""
 
     def __init__(self, scope: Construct, id: str, *, image: ModelImage, profile: Profile, schema: Path) -> None:
         super().__init__(scope, id, image=image, profile=profile)
@@ -75,8 +75,8 @@ def define(app: cdk.App, folder: Path, *, digest: str) -> FrontDoor:
 
     Args:
         app: The app.
-        folder: Gets the promise of the models.
-        digest: Of the runtime's image.
+        folder: Destination of the models' request schema.
+        digest: Digest of the runtime's image.
     """
     schema = folder / "doubled.schema.json"
     schema.write_text(json.dumps(request_schema(_SIGNATURE, max_rows=100)))

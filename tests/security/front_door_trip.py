@@ -1,4 +1,4 @@
-"""The trip that calls are recorded of: what programs and people ask of an API and a console (`front_door`)."""
+"""The recorded trip: calls of programs and people to an API and a console (`front_door`)."""
 
 import json
 import time
@@ -31,7 +31,7 @@ _ROW, _TOO_LARGE = b'{"instances": [[2.0]]}', b'{"instances": [[1e300]]}'
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """What a person asked of the console, and which lines of the journal are of it."""
+    """An operation of a console user, and its lines in the journal."""
 
     name: str
     begin: int
@@ -42,8 +42,8 @@ def synthesize(folder: Path, *, digest: str, context: Mapping[str, Any]) -> Path
     """Synthesize the stack with outputs by which the trip finds its parts.
 
     Args:
-        folder: Where.
-        digest: Of the runtime's image.
+        folder: Destination of the assembly.
+        digest: Digest of the runtime's image.
         context: CDK's feature flags.
     """
     app = cdk.App(outdir=str(folder / "cdk.out"), context=dict(context))
@@ -53,12 +53,12 @@ def synthesize(folder: Path, *, digest: str, context: Mapping[str, Any]) -> Path
 
 
 class FrontDoorTrip:
-    """What people and programs do at the deployed stack.
+    """Actions of people and programs on the deployed stack.
 
     Args:
-        cloud: Where.
+        cloud: The embedded cloud.
         assembly: The cloud assembly.
-        say: Called with one line a step.
+        say: Called with one line per step.
     """
 
     def __init__(self, cloud: Cloud, assembly: Path, say: Callable[[str], None]) -> None:
@@ -69,7 +69,7 @@ class FrontDoorTrip:
         say("two models were approved, and people signed in")
 
     def go(self) -> None:
-        """Ask all that the API and the console answer."""
+        """Call every operation of the API and the console."""
         self._ask_models()
         self._read()
         for operation, who in (("pauseUnit", "ann"), ("resumeUnit", "ann"), ("rollBack", "ann")):
@@ -83,7 +83,7 @@ class FrontDoorTrip:
         self._door.approve(models.register(self._door.loop, 3.0))
 
     def keep(self, path: Path) -> None:
-        """Write which lines of the journal are of which operation."""
+        """Write which lines of the journal belong to which operation."""
         path.write_text(json.dumps([asdict(each) for each in self.operations], indent=1))
 
     def _ask_models(self) -> None:
@@ -92,7 +92,7 @@ class FrontDoorTrip:
         for body, path in ((_ROW, "forecast/predictions"), (_ROW, "nightly/jobs")):
             answers.append(self._door.call(body, path=f"/v1/token/models/{path}", role=None, **token))
         answers.append(self._door.call(_ROW, path=_JOBS))
-        # the model refuses what the schema allows: a job that fails
+        # the model rejects what the schema allows: a failed job
         answers.append(self._door.call(_TOO_LARGE, path=_JOBS))
         assert [answer.status for answer in answers] == [200, 200, 202, 202, 202], answers
         for answer, status in zip(answers[2:], (200, 200, 502), strict=True):
@@ -114,7 +114,7 @@ class FrontDoorTrip:
         self._say("every page was read")
 
     def _read_locally(self, paths: Sequence[str]) -> None:
-        """Let a person on call read with ``mlops console`` in their own role, as they read with every command."""
+        """Let an on-call user read with ``mlops console`` in their own role, as with every command."""
         options = embedded_options(self._cloud.home)
         assert options is not None
         root = CloudConnection(session=boto3.Session(), options=options)
@@ -172,7 +172,7 @@ class FrontDoorTrip:
 
 
 class _Door(ApiDoor):
-    """The API of the stack, whose asynchronous endpoint gets its model here."""
+    """The stack's API, with a model on its asynchronous endpoint."""
 
     def __init__(self, cloud: Cloud, hosted: Hosted) -> None:
         self.cloud, self.outputs = cloud, hosted.outputs

@@ -1,7 +1,7 @@
-"""``python -m tests.security.needs TARGET FOLDER...`` makes `recorded_calls.json` of what `record` kept; tests read it here.
+"""``python -m tests.security.needs TARGET FOLDER...`` writes `recorded_calls.json` from output of `record`; tests read it here.
 
-Names that CloudFormation gives become logical ids again, identities become zeros and counters `N`, so that each kind of call stands
-there once, sorted. `named_calls.yaml` has what AWS's services do in a role's name and the embedded cloud does not.
+Generated names are replaced by logical ids, identities by zeros and counters by `N`, so that each kind of call occurs
+once, sorted. `named_calls.yaml` has calls of AWS services with a role that the embedded cloud does not make.
 """
 
 import json
@@ -24,13 +24,13 @@ RECORDED = {
     "front_door": FOLDER / "recorded_calls_of_front_door.json",
 }
 NAMED = FOLDER / "named_calls.yaml"
-# what `record` keeps: questions of IAM, names of resources, and which questions were asked for what a person did
+# output of `record`: IAM evaluations, resource names, and the evaluations per user operation
 JOURNAL, RESOURCES, OPERATIONS = "iam.jsonl", "resources.json", "operations.json"
-# how names of the demo's endpoint begin in `named_calls.yaml`, and what each endpoint of a target is called: the first counts whose
-# key begins the role's logical id
+# name prefixes of the demo's endpoint in `named_calls.yaml`, and the names of a target's endpoints: the first whose key
+# is a prefix of the role's logical id applies
 _NAMED_ENDPOINT = "demand-forecast"
 ENDPOINTS: Mapping[str, Mapping[str, str]] = {"front_door": front_door.ENDPOINTS}
-# identities keep their length, by which policies know names of executions; counters do not
+# identities keep their length, by which policies match execution names; counters do not
 _IDENTITIES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -40,11 +40,11 @@ _IDENTITIES = tuple(
         r"(?<![0-9a-zA-Z])(?=[0-9a-f]*\d)[0-9a-f]{6,}(?![0-9a-zA-Z])",
     )
 )
-# ids that API Gateway gives to jobs: mlops_runtime/inference_api/job_names.py
+# ids that API Gateway assigns to jobs: mlops_runtime/inference_api/job_names.py
 _JOB = re.compile(r"(/jobs/|/jobs/[\w-]+/|/api/|/api-)[\w-]{15}(?=\.|$)")
 _COUNTER = re.compile(r"(?<![0-9a-zA-Z])\d+(?![0-9a-zA-Z])")
 _HASH = re.compile(r"[0-9a-f]{32,}")
-# https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html: no permission is needed, and none could be refused
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html: needs no permission and cannot be denied
 _ALWAYS_ALLOWED = "sts:GetCallerIdentity"
 _PEOPLE = re.compile(r"^(Reader|OnCall|RegistryApprover)")
 _KEPT = re.compile(r"\b000000000000\b|us-east-1")
@@ -55,12 +55,12 @@ class Need:
     """A call that must be allowed.
 
     Args:
-        role: The logical id of the role that makes it, a service principal, or ``administrator``.
+        role: Logical id of the calling role, a service principal, or ``administrator``.
         action: The IAM action.
         resource: The ARN.
-        context: Condition keys. Default: none beyond the global ones.
-        source: Why it is needed, where it was not recorded. Default: it was recorded.
-        operation: The console's operation that it was first asked for. Default: none that changes something.
+        context: Condition keys. Default: only the global ones.
+        source: Reason for a call that was not recorded. Default: a recorded call.
+        operation: The console's mutating operation that made it first. Default: none.
     """
 
     role: str
@@ -75,7 +75,7 @@ def recorded(target: str = "sagemaker") -> list[Need]:
     """Return the recorded calls.
 
     Args:
-        target: Where the unit served. Default: on an endpoint of SageMaker.
+        target: Serving target of the unit. Default: a SageMaker endpoint.
     """
     return [Need(**row) for row in json.loads(RECORDED[target].read_text())]
 
@@ -85,7 +85,7 @@ def named(policies: Policies, target: str = "sagemaker") -> list[Need]:
 
     Args:
         policies: The policies of the template.
-        target: Whose endpoints they are about. Default: the demo's.
+        target: Target with the named endpoints. Default: the demo's.
     """
     found = []
     for entry in yaml.safe_load(NAMED.read_text())["calls"]:
@@ -106,12 +106,12 @@ def named(policies: Policies, target: str = "sagemaker") -> list[Need]:
 
 
 def resource(entry: Mapping[str, Any], role: str, target: str) -> str:
-    """Return the resource of a named call, with the name of the endpoint that a role is of.
+    """Return the resource of a named call, with the name of the role's endpoint.
 
     Args:
         entry: An entry of `named_calls.yaml`.
-        role: Who makes the call.
-        target: Of whose template the role is.
+        role: The caller.
+        target: Target of the role's template.
     """
     return _of_endpoint(entry["resource"], role, target)
 
@@ -123,7 +123,7 @@ def _of_endpoint(text: str, role: str, target: str) -> str:
 
 
 def callers(entry: Mapping[str, Any], policies: Policies) -> list[str]:
-    """Return who makes a named call: one caller, or each role whose logical id matches.
+    """Return the callers of a named call: one caller, or each role whose logical id matches.
 
     Args:
         entry: An entry of `named_calls.yaml`.
@@ -136,7 +136,7 @@ def callers(entry: Mapping[str, Any], policies: Policies) -> list[str]:
 
 
 def normalised(folder: Path, policies: Policies) -> list[dict[str, Any]]:
-    """Return what a folder of `record` holds, each kind of call once, sorted."""
+    """Return the content of a `record` folder, each kind of call once, sorted."""
     kept = json.loads((folder / RESOURCES).read_text())["names"]
     names = {}
     for logical_id, physical in kept.items():
@@ -176,14 +176,14 @@ def normalised(folder: Path, policies: Policies) -> list[dict[str, Any]]:
 
 
 def _operations(folder: Path) -> dict[int, str]:
-    """Return which lines of the journal were first asked for what a person did."""
+    """Return the journal lines that were first evaluated for a user's operation."""
     kept = folder / OPERATIONS
     rows = json.loads(kept.read_text()) if kept.is_file() else []
     return {number: row["name"] for row in rows for number in range(row["begin"], row["end"])}
 
 
 def _varying(text: str) -> str:
-    """Put zeros in place of each date and identity that differs from run to run, and `N` in place of a counter."""
+    """Replace each varying date and identity by zeros, and a counter by `N`."""
     text = _JOB.sub(r"\1N", _HASH.sub("N", text))
     kept = [*_KEPT.findall(text), ""]
     pieces = _KEPT.split(text)

@@ -1,4 +1,4 @@
-"""The policies of a template as the evaluator reads them: whose they are, by statement, with names in place of references."""
+"""Policies of a template as the evaluator reads them: owners, statements, and names in place of references."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -43,13 +43,13 @@ _ARNS = {
     "AWS::StepFunctions::StateMachine": ("states", "stateMachine:{}", True),
 }
 _GLOBAL, _NO_ACCOUNT = {"cloudfront", "iam", "s3"}, {"s3"}
-_WITH_IDS = ("AWS::ApiGateway::RestApi",)  # which have a name beside
-_HASH = re.compile(r"[0-9a-f]{32,}")  # of an asset: another one whenever its content changes
+_WITH_IDS = ("AWS::ApiGateway::RestApi",)  # types that also have a name
+_HASH = re.compile(r"[0-9a-f]{32,}")  # of an asset, which changes with its content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A statement: its policy's logical id and its place there."""
+    """A statement: its policy's logical id and its index."""
 
     policy: str
     index: int
@@ -87,7 +87,7 @@ class Policies:
         }
 
     def statements(self, effect: str) -> Iterator[tuple[Place, dict[str, Any]]]:
-        """Yield the statements with an effect of roles' policies."""
+        """Yield the statements of role policies with an effect."""
         used = {name for names in self.roles.values() for name in names}
         for name in sorted(used):
             for index, statement in enumerate(self.documents[name]):
@@ -99,7 +99,7 @@ class Policies:
         return [role for role, names in self.roles.items() if policy in names]
 
     def text(self, value: Any) -> str:
-        """Return what a value of the template is, with the logical id in place of each generated name."""
+        """Return the text of a template value, with logical ids in place of generated names."""
         if not isinstance(value, Mapping):
             return str(value)
         ((function, given),) = value.items()
@@ -119,21 +119,21 @@ class Policies:
         raise ValueError(f"a policy refers by {function}, of which there is no reading here")
 
     def names(self) -> list[str]:
-        """Return the logical ids whose names may stand in a policy or a call."""
+        """Return the logical ids whose names may appear in a policy or a call."""
         return [logical_id for logical_id in self._resources if self.has(logical_id)]
 
     def has(self, logical_id: str) -> bool:
-        """Whether a resource's name may stand in a policy or a call."""
+        """Return whether a resource's name may appear in a policy or a call."""
         kind = self._resources.get(logical_id, {}).get("Type")
         return kind in _ARNS or kind in ("AWS::EC2::SecurityGroup", "AWS::EC2::Subnet")
 
     def name(self, logical_id: str) -> str:
-        """Return the name of a resource: what the template says, or the logical id."""
+        """Return the name of a resource: the template's, or the logical id."""
         properties = self._resources.get(logical_id, {}).get("Properties", {})
         if self._resources.get(logical_id, {}).get("Type") in _WITH_IDS:
             return logical_id
         given = [properties[key] for key in _NAMES if isinstance(properties.get(key), str)]
-        if "RoleName" in properties:  # other stacks name such a role
+        if "RoleName" in properties:  # other stacks refer to such a role
             given.append(self.text(properties["RoleName"]))
         return given[0] if given else logical_id
 
@@ -148,7 +148,7 @@ class Policies:
         return found
 
     def limits(self, role: str, without: Place | None = None) -> list[list[list[Any]]]:
-        """Return what a role's rights end at, as the evaluator takes it: its parsed boundary, if it has one."""
+        """Return a role's parsed boundary, if it has one."""
         if role not in self.boundaries:
             return []
         name = self.boundaries[role]
@@ -162,7 +162,7 @@ class Policies:
         return self._parsed[place.policy][place.index]
 
     def of_type(self, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield the resources of a type: logical id and properties."""
+        """Yield the logical id and properties of each resource of a type."""
         for name, body in self._resources.items():
             if body["Type"] == kind:
                 yield name, body.get("Properties", {})
@@ -181,7 +181,7 @@ class Policies:
         return self.attribute(logical_id, attribute) if attribute else self.text({"Ref": name})
 
     def attribute(self, logical_id: str, attribute: str = "Arn") -> str:
-        """Return an attribute of a resource: its ARN, or else its name."""
+        """Return an attribute of a resource: its ARN, otherwise its name."""
         name = self.name(logical_id)
         if not attribute.endswith("Arn"):
             return name
@@ -190,7 +190,7 @@ class Policies:
         return f"arn:aws:{service}:{region}:{'' if service in _NO_ACCOUNT else ACCOUNT}:{form.format(name)}"
 
     def resolved(self, value: Any) -> Any:
-        """Return a value with every reference in it as text."""
+        """Return a value with every reference resolved to text."""
         if isinstance(value, Mapping):
             if len(value) == 1 and re.match(r"^(Ref|Fn::\w+)$", next(iter(value))):
                 return _HASH.sub("N", self.text(value))
@@ -201,5 +201,5 @@ class Policies:
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a value of a policy as the list that it may stand for."""
+    """Return a policy value as a list."""
     return value if isinstance(value, list) else [value]

@@ -1,9 +1,9 @@
-"""``python -m tests.security.record FOLDER [TARGET]``: the loop of a retail unit, and which calls its roles made, for `replay`.
+"""``python -m tests.security.record FOLDER [TARGET]`` runs the loop of a retail unit and records its calls for `replay`.
 
-The demo's trip: created, trained, evaluated, registered, approved by policy and by hand, canary, promoted, rolled back, monitored,
-retrained by an alarm; then rolled back by a person and destroyed. On a cluster (TARGET ``eks``) the same between two slots. What
-programs and people ask of an API and a console is TARGET ``front_door``. FOLDER gets the journal of IAM's questions and the names
-of the stack's resources; ``python -m tests.security.needs TARGET FOLDER`` makes of them the file that tests replay.
+The demo's trip: create, train, evaluate, register, approve by policy and by hand, canary, promote, roll back, monitor,
+retrain by an alarm; then a person rolls back, and the stack is destroyed. TARGET ``eks`` does the same between two slots;
+``front_door`` covers calls of programs and people to an API and a console. FOLDER gets the journal of IAM evaluations and
+the resource names; ``python -m tests.security.needs TARGET FOLDER`` converts both into the file that tests replay.
 """
 
 import json
@@ -34,12 +34,12 @@ UNIT = "demand_forecasting"
 
 
 def record(folder: Path, say: Callable[[str], None], *, target: str = "sagemaker") -> None:
-    """Go through the loop once.
+    """Run the loop once.
 
     Args:
-        folder: Where the journal and the names of resources are kept.
-        say: Called with one line a step.
-        target: ``sagemaker``, ``eks`` or ``front_door``. Default: an endpoint of SageMaker.
+        folder: Destination of the journal and the resource names.
+        say: Called with one line per step.
+        target: ``sagemaker``, ``eks`` or ``front_door``. Default: ``sagemaker``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     list(build_layers(names=["monitor"]))
@@ -98,7 +98,7 @@ def _keep_journal(home: Path, folder: Path) -> None:
 
 
 def _expect_no_denial(journal: Path) -> None:
-    """A page that is answered although IAM denied a part of it says so to people, and to no test."""
+    """Accept console pages that report a denied part, which no test would see."""
     denied = [row for row in map(json.loads, journal.read_text().splitlines()) if not row["allowed"]]
     expect(not denied, f"roles lack rights that they ask for: {denied}")
 
@@ -111,7 +111,7 @@ def _keep_names(cloud: Cloud, stack: str, folder: Path) -> None:
 
 
 def _roll_back_by_hand(trip: Trip) -> None:
-    """Ask the Deploy machine to go back to the version before."""
+    """Request a rollback to the previous version from the Deploy machine."""
     with trip.step("a person rolls back") as detail:
         seen = trip.seen("DeployMachineArn")
         request = DeployRequest(

@@ -1,4 +1,4 @@
-"""Calls replayed through the embedded cloud's evaluator, with each statement, action and condition taken away in turn."""
+"""Replays calls through the embedded cloud's evaluator, with each statement, action and condition removed in turn."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ ALLOW = "Allow"
 _OTHER = "another"
 _OTHER_ACCOUNT = "111122223333"
 _TRANSPORT = "aws:SecureTransport"
-# what a condition's key is in a call that it must refuse
+# value of a condition's key in a call that it must deny
 _WRONG: dict[str, Any] = {
     "kms:ViaService": f"ec2.{REGION}.amazonaws.com",
     "aws:SourceAccount": _OTHER_ACCOUNT,
@@ -28,7 +28,7 @@ class Replay:
 
     Args:
         policies: The policies of roles.
-        resources: The policies of what they call. Default: read from the same template.
+        resources: The policies of called resources. Default: those of the same template.
     """
 
     def __init__(self, policies: Policies, resources: ResourcePolicies | None = None) -> None:
@@ -40,8 +40,8 @@ class Replay:
 
         Args:
             need: The call.
-            without: A statement that is taken away. Default: none.
-            widened: A statement in its place, parsed where it is a role's. Default: none.
+            without: A statement to remove. Default: none.
+            widened: Its replacement, parsed if it is a role's statement. Default: none.
         """
         context, document = self._context(need), self.resources.document(need.resource, without, widened)
         if need.role not in self.policies.roles:
@@ -54,19 +54,19 @@ class Replay:
         return resource_policies.decision(context, need.role, document, own, limits)
 
     def own_decision(self, need: Need, without: Place | None = None, widened: Any = None) -> str:
-        """Decide a role's call by its own policies and boundary, whatever the resource's policy says."""
+        """Decide a role's call by its own policies and boundary only."""
         policies = self.policies.parsed(need.role, without, widened)
         limits = self.policies.limits(need.role, without)
         return str(iam_evaluator.evaluate(self._context(need), policies, *limits).decision)
 
     def admitted(self, need: Need, without: Place | None = None, widened: Any = None, *, granted: bool = False) -> str:
-        """Decide a call by the resource's policy alone: the caller's own policies allow everything.
+        """Decide a call by the resource's policy only: the caller's own policies allow everything.
 
         Args:
             need: The call.
-            without: A statement of the resource that is taken away. Default: none.
-            widened: A statement in its place. Default: none.
-            granted: Whether the resource's policy got a further statement that lets everybody in. Default: it did not.
+            without: A statement of the resource to remove. Default: none.
+            widened: Its replacement. Default: none.
+            granted: Whether the resource's policy has an additional statement that admits everyone. Default: ``False``.
         """
         context = self._context(need)
         document = self.resources.document(need.resource, without, widened) or []
@@ -76,18 +76,18 @@ class Replay:
         )
 
     def is_noticed(self, place: Place, needs: Iterable[Need], widened: Any = None) -> bool:
-        """Whether some call that is needed is denied without a statement, or with another one in its place."""
+        """Return whether a needed call is denied without a statement, or with another one in its place."""
         return any(self.decision(need, place, widened) != ALLOW for need in needs)
 
     def matched(self, place: Place, needs: Iterable[Need]) -> list[Need]:
-        """Return the needs that a statement allows by itself: of the roles that have it, or on the resource that it is about."""
+        """Return the needs that a statement allows by itself, for roles that have it or for its resource."""
         if place.policy in self.resources.documents:
             return [need for need in needs if self._admits(place, need)]
         holders, statement = set(self.policies.holders(place.policy)), self.policies.at(place)
         return [need for need in needs if need.role in holders and self._allows(statement, need)]
 
     def uncaught_conditions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
-        """Yield the condition keys of a role's statement whose removal lets no forbidden call through."""
+        """Yield the condition keys of a role's statement whose removal allows no forbidden call."""
         statement, matched = self.policies.at(place), self.matched(place, needs)
         for operator, key, left in _each_dropped(statement.conditions):
             widened = replace(statement, conditions=left)
@@ -98,7 +98,7 @@ class Replay:
                 yield f"{operator} {key}"
 
     def uncaught_admissions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
-        """Yield the condition keys of a resource's Allow statement whose removal lets no forbidden call through."""
+        """Yield the condition keys of a resource's Allow statement whose removal allows no forbidden call."""
         statement, matched = self._written(place), self.matched(place, needs)
         for operator, key, left in _each_dropped(statement.get("Condition", {})):
             widened = {**statement, "Condition": left}
@@ -115,7 +115,7 @@ class Replay:
                 yield f"{operator} {key}"
 
     def unused_actions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
-        """Yield the actions of a role's Allow statement by which it allows no need, whatever other statements allow."""
+        """Yield the actions of a role's Allow statement that allow no need, whatever other statements allow."""
         matched, statement = self.matched(place, needs), self.policies.at(place)
         for action in statement.actions:
             alone = replace(statement, actions=[action])
@@ -123,7 +123,7 @@ class Replay:
                 yield action
 
     def unneeded_actions(self, place: Place, needs: Iterable[Need]) -> Iterator[str]:
-        """Yield the actions of an Allow statement without which every need is still allowed; of one action, it is the statement."""
+        """Yield the actions of an Allow statement without which every need is still allowed; a single action is the statement."""
         matched, of_resource = self.matched(place, needs), place.policy in self.resources.documents
         parsed, written = (None, self._written(place)) if of_resource else (self.policies.at(place), {})
         actions = listed(written["Action"]) if parsed is None else parsed.actions
@@ -172,7 +172,7 @@ class Replay:
 
 
 def _each_dropped(conditions: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield each operator and key with the conditions that are left without it."""
+    """Yield each operator and key with the remaining conditions."""
     for operator, keys in conditions.items():
         for key in keys:
             left = {o: {k: v for k, v in ks.items() if (o, k) != (operator, key)} for o, ks in conditions.items()}
@@ -180,10 +180,10 @@ def _each_dropped(conditions: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple
 
 
 def forbidden(need: Need, key: str, operator: str) -> Need:
-    """Return a needed call that differs in one condition key: another value, or the key itself where its presence is the condition.
+    """Return a needed call that differs in one condition key: another value, or the key itself if its presence is the condition.
 
     Args:
-        need: A call that is allowed.
+        need: An allowed call.
         key: The condition's key.
         operator: The condition's operator.
     """

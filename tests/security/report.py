@@ -12,7 +12,7 @@ NAME = "attacks"
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Counter[str]]:
-    """Return for each type how many attempts counted, how many were made by an administrator, how many were let through.
+    """Return for each type the numbers of counted attempts, of an administrator's successful calls, and of attempts not denied.
 
     Args:
         rows: The results.
@@ -53,7 +53,7 @@ def section(rows: Sequence[Mapping[str, Any]], *, load: float) -> str:
 
     Args:
         rows: The results.
-        load: The machine's load while they ran.
+        load: The machine's load during the run.
     """
     begin, end = marks(NAME)
     by_type = summary(rows)

@@ -1,4 +1,4 @@
-"""The policies of a template's resources and whom they let in: keys, queues, topics, buckets, functions, trust of roles."""
+"""Policies of a template's resources and their principals: keys, queues, topics, buckets, functions, role trusts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,9 +9,9 @@ from tests.security.units import ACCOUNT
 
 ADMINISTRATOR = "administrator"  # a caller of the account whose own policies allow everything
 Statement = Mapping[str, Any]
-# what a resource's own statements are about, whatever else was granted there since: CDK's grants add such statements
+# principals of a resource's own statements, without those that CDK's grants add later
 LATER_GRANT: Statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*", "Resource": "*"}
-# the account's policies decide only what the resource's policy leaves to them
+# the account's policies decide what the resource's policy leaves open
 _DECIDES_ALONE = ("kms", "sts")
 
 
@@ -19,7 +19,7 @@ class ResourcePolicies:
     """The statements of each resource of a template.
 
     Args:
-        policies: What names the template's resources.
+        policies: Policies of the template, which resolve resource names.
     """
 
     def __init__(self, policies: Policies) -> None:
@@ -49,19 +49,19 @@ class ResourcePolicies:
                     yield Place(policy=name, index=index), statement
 
     def policy_of(self, resource: str) -> str | None:
-        """Return the logical id of the policy of a resource, given its ARN or that of an object in a bucket."""
+        """Return the logical id of a resource's policy, by its ARN or that of an object in a bucket."""
         arn = resource.partition("/")[0] if resource.startswith("arn:aws:s3:::") else resource
         return self._names.get(arn)
 
     def document(
         self, resource: str, without: Place | None = None, widened: Statement | None = None
     ) -> list[Statement] | None:
-        """Return the statements of a resource's policy; None for one that has no policy.
+        """Return the statements of a resource's policy; None without a policy.
 
         Args:
             resource: Its ARN.
-            without: A statement that is taken away. Default: none.
-            widened: A statement in its place. Default: none.
+            without: A statement to remove. Default: none.
+            widened: Its replacement. Default: none.
         """
         name = self.policy_of(resource)
         if name is None:
@@ -83,13 +83,13 @@ def decision(
     identity: iam_evaluator.EvalResult,
     limits: Sequence[Any] = (),
 ) -> str:
-    """Decide a call by a resource's policy and what the caller's own policies said.
+    """Decide a call by a resource's policy and the decision of the caller's own policies.
 
     Args:
         context: The call.
-        caller: A role, `ADMINISTRATOR`, or a service principal, which has no policies of its own.
+        caller: A role, `ADMINISTRATOR`, or a service principal, which has no policies.
         document: The resource's statements.
-        identity: What the caller's own policies say.
+        identity: Decision of the caller's own policies.
         limits: The caller's boundary. Default: none.
     """
     policy = {"Statement": list(document)}

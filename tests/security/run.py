@@ -1,7 +1,7 @@
-"""``python -m tests.security.run FOLDER [MINUTES]``: every call of every role of two units on all that the other has.
+"""``python -m tests.security.run FOLDER [MINUTES]``: every call of every role of two units on all resources of the other.
 
-Blocks of one role and one resource are done in a seeded order, and a block that is done stays done. `docs/campaign.md` says what
-was done so far.
+Blocks of one role and one resource run in a seeded order, and completed blocks are kept. `docs/campaign.md` has the
+progress.
 """
 
 import json
@@ -56,7 +56,7 @@ def main(folder: Path, minutes: float) -> list[dict[str, Any]]:
 
 
 def read(results: Path) -> list[dict[str, Any]]:
-    """Return the rows that are written."""
+    """Return the stored rows."""
     return [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
 
 
@@ -91,10 +91,10 @@ def _rows(pair: Pair, done: set[str], deadline: float) -> Any:
             found = list(escalate(pair, stack))
             through = [[way, role, answer] for way, role, answer in found if answer != DENIED]
             yield {"key": f"escalations/{stack}", "escalations": len(found), "through": through}
-    for stack in pair.stacks:  # what takes away: last
+    for stack in pair.stacks:  # deletions last
         if f"controls/{stack}" not in done:
             made = [[kind, name, answer] for (kind, name), answer in pair.controls(stack).items()]
-            ways = dict(controls(pair, stack))  # one of them takes the key away from the administrator
+            ways = dict(controls(pair, stack))  # one of them denies the administrator the key
             yield {"key": f"controls/{stack}", "ways": ways, "controls": made}
 
 

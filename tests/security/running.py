@@ -1,4 +1,4 @@
-"""What a unit's machines make at run time, made in its name with its tag: what another unit's patterns of names might meet."""
+"""Resources that a unit's machines create at run time, with its tag: another unit's name patterns might match them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,20 +10,20 @@ from mlops_local.cloud import Cloud
 
 _IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@{DIGEST}"
 _SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
-_EXECUTION = "4588cf62"  # of a rollout, in the names of what it makes: mlops_runtime/rollout/execution_names.py
+_EXECUTION = "4588cf62"  # of a rollout, as part of names: mlops_runtime/rollout/execution_names.py
 _TRAINING = f"{_EXECUTION}0123456789abcdef"  # of a retraining, in the names of its jobs
 _VARIANT = {"VariantName": "AllTraffic", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 _INSTANCE = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
 
 
 def make(cloud: Cloud, *, stack: str, unit: str, role: str, models: tuple[str, ...]) -> list[Target]:
-    """Make models, configs, endpoints, jobs and alarms of a unit, and return them as targets.
+    """Create models, configs, endpoints, jobs and alarms of a unit, and return them as targets.
 
     Args:
-        cloud: Where.
+        cloud: The embedded cloud.
         stack: The unit's stack.
-        unit: Its name, which is their tag.
-        role: ARN of a role that SageMaker may take.
+        unit: Its name, used as the resources' tag.
+        role: ARN of a role that SageMaker may assume.
         models: Names of its models.
     """
     tags = [{"Key": "mlops:unit", "Value": unit}]

@@ -1,6 +1,6 @@
-"""What AWS's services do in a role's name because the template says so, and the embedded cloud does not.
+"""Calls of AWS services with a role because of the template, which the embedded cloud does not make.
 
-These calls are read from what the template configures (network, log group, key, queue of a function), never from a policy.
+These calls are derived from the template's configuration (network, log group, key, queue of a function), not from policies.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,11 +31,11 @@ _QUEUE = (
 
 
 class Services:
-    """The calls of services for the roles of a template.
+    """The calls of services with the roles of a template.
 
     Args:
         template: The template.
-        policies: Its policies, which name its resources.
+        policies: Its policies, which resolve resource names.
     """
 
     def __init__(self, template: Mapping[str, Any], policies: Policies) -> None:

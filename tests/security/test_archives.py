@@ -1,7 +1,7 @@
-"""Hostile archives at each reader: the server's and pods' `unpack` (`test_model_archive`) and, here, that of jobs.
+"""Hostile archives at each reader: `test_model_archive` covers `unpack` of server and pods, this file the jobs' reader.
 
-An evaluation reads a candidate's archive in memory. Whatever is packed, it gets the model of the two members that it wants, or a
-refusal by name; nothing is written, and no pickle is read.
+An evaluation reads a candidate's archive in memory. For any archive it gets the model from the two expected members, or a
+named error; nothing is written, and no pickle is read.
 """
 
 import gzip
@@ -33,7 +33,7 @@ class _Runs:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A file beside which everything that appears is counted."""
+    """A path beside which every new file is counted."""
     folder = tmp_path / "input"
     folder.mkdir()
     return folder / "model.tar.gz"
@@ -41,7 +41,7 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("make", [row[3] for row in EVIL], ids=[row[0] for row in EVIL])
 def test_a_job_refuses_by_name_and_writes_nothing(make: Callable[[], bytes], archive: Path) -> None:
-    """None of them holds both members that make a model."""
+    """None of them has both members of a model."""
     archive.write_bytes(make())
     began = time.process_time()
     with pytest.raises(ModelError, match=r"model\.tar\.gz"):
@@ -53,21 +53,21 @@ def test_a_job_refuses_by_name_and_writes_nothing(make: Callable[[], bytes], arc
 @pytest.mark.parametrize("name", ["model.onnx", "./model.onnx"])
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_the_model_is_a_regular_file(name: str, kind: bytes, archive: Path) -> None:
-    """A link to what lies on the disk, or a device, in the model's place."""
+    """Rejects a link or a device in place of the model."""
     archive.write_bytes(packed(("signature.json", SIGNATURE), (name, kind, "/etc/hostname")))
     with pytest.raises(ModelError, match=r"model\.onnx' is (a|of)"):
         load_archive(archive)
 
 
 def test_two_members_of_one_name_are_refused(archive: Path) -> None:
-    """Whoever hashed the first would run the second."""
+    """A check might hash the first and a reader run the second."""
     archive.write_bytes(packed(("model.onnx", b"a"), ("signature.json", SIGNATURE), ("./model.onnx", b"b")))
     with pytest.raises(ModelError, match=r"'model\.onnx' is there twice"):
         load_archive(archive)
 
 
 def test_a_size_that_is_not_there_is_refused(archive: Path) -> None:
-    """A header that claims more than any model may have."""
+    """A header claims more than any model may have."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w:gz") as tar:
         member = tarfile.TarInfo("model.onnx")
@@ -79,7 +79,7 @@ def test_a_size_that_is_not_there_is_refused(archive: Path) -> None:
 
 
 def test_a_bomb_beside_the_model_ends_early(archive: Path) -> None:
-    """100 GB of zeros in a file that nobody reads took minutes to pass by."""
+    """Skipping 100 GB of zeros in an unread file took minutes."""
     zeros = gzip.compress(b"\0" * 1024**2)
     with archive.open("wb") as file:
         header = tarfile.TarInfo("notes.txt")
@@ -95,7 +95,7 @@ def test_a_bomb_beside_the_model_ends_early(archive: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pkl", "signature.json"])
 def test_no_pickle_is_read(name: str, archive: Path, tmp_path: Path) -> None:
-    """In the model's place, beside it, or in the signature's place: it is bytes that are no model."""
+    """In place of the model, beside it, or in place of the signature, its bytes are not a valid model."""
     touched = tmp_path / "touched"
     members = {"model.onnx": b"", "signature.json": SIGNATURE, name: pickle.dumps(_Runs(touched))}
     archive.write_bytes(packed(*members.items()))

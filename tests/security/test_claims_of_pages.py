@@ -1,4 +1,4 @@
-"""What `SECURITY.md` and `docs/reviewer.md` say has a test: each row names one, and each file and test is there."""
+"""Claims of `SECURITY.md` and `docs/reviewer.md` have tests: each row names one, and each file and test exists."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ PAGES = {"SECURITY.md": ("## Threats", 5, 15), "docs/reviewer.md": ("## Guarante
 
 
 def rows(page: str) -> list[list[str]]:
-    """Return the cells of the table below the page's heading, without its head."""
+    """Return the cells of the table below the page's heading, without its header."""
     heading, columns, _ = PAGES[page]
     section = (ROOT / page).read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0]
     found = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
@@ -33,7 +33,7 @@ def _is_there(test: str) -> bool:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_row_names_a_test(page: str) -> None:
-    """A claim without one goes."""
+    """A claim without a test must be removed."""
     found = rows(page)
     assert len(found) >= PAGES[page][2]
     column = 3
@@ -42,12 +42,12 @@ def test_every_row_names_a_test(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_and_test_is_there(page: str) -> None:
-    """Also those that the text around the table names."""
+    """Covers those that the text around the table names."""
     named = set(_PATH.findall((ROOT / page).read_text()))
     assert len(named) > 15
     assert sorted(name for name in named if "*" not in name and not _is_there(name)) == []
 
 
 def test_a_threat_says_what_is_left() -> None:
-    """Words, or a dash where nothing is known to be."""
+    """The cell has words, or a dash if no residual risk is known."""
     assert [row[0] for row in rows("SECURITY.md") if not row[4]] == []

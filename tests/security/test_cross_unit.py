@@ -1,7 +1,7 @@
-"""Two small units with IAM on: a sample of calls of one's roles on what the other has, none through; a campaign makes all of them.
+"""Two small units with IAM enforced: a sample of calls by one's roles on the other's resources is denied; a campaign makes all.
 
-The units are `pilot` with a model `two` and `pilot-two` with a model `first`, in one network: patterns of names of the first, such
-as `pilot-two-*`, meet what the second makes.
+The units are `pilot` with a model `two` and `pilot-two` with a model `first`, in one network: name patterns of the first, such
+as `pilot-two-*`, match resources of the second.
 """
 
 from collections import defaultdict
@@ -22,8 +22,8 @@ MODELS = (
     "golden-one",
     "rollout-one",
     "scaling-one",
-)  # of the second unit, also such as the first's patterns go on with
-STEP = 2  # every second operation on each kind of resource, by one role, chosen by a seed; the campaign has all
+)  # kinds of the second unit, including names that the first's patterns continue with
+STEP = 2  # every second operation on each kind of resource, by one role, chosen by a seed; the campaign covers all
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_no_role_reaches_the_other_unit(pair: Pair) -> None:
-    """Each attempt is denied; an administrator makes the same call, or is refused for another reason than rights."""
+    """Each attempt is denied; an administrator makes the same call, or gets another error than a denial."""
     scores: dict[tuple[str, str], Score] = defaultdict(Score)
     for attempt, answer in pair.make(pair.sample("Pilot", 1)[::STEP]):
         score = scores[attempt.call.target.kind, attempt.call.key]
@@ -54,12 +54,12 @@ def test_no_role_reaches_the_other_unit(pair: Pair) -> None:
     assert through == {}
     assert sum(score.attempts for score in valid.values()) >= 170
     assert sum(score.control == MADE for score in valid.values()) >= 100
-    # a key's own policy names what anybody may do with it; what it keeps from an administrator too is not counted
+    # a key's own policy limits everyone; calls that it denies an administrator are not counted
     assert {key[1].partition(":")[0] for key, score in scores.items() if score.control == DENIED} <= {"kms"}
 
 
 def test_names_that_look_alike_open_nothing(pair: Pair) -> None:
-    """Every call that patterns of names allow on what another unit made is denied: the boundary knows whose it is by its tag."""
+    """Calls that name patterns allow on the other unit's resources are denied by the boundary, which checks the tag."""
     role = next(name for logical, name in pair.roles["PilotTwo"].items() if logical.startswith("EndpointRole"))
     arn = f"arn:aws:iam::{units.ACCOUNT}:role/{role}"
     alike = running.make(pair.cloud, stack="PilotTwo", unit="pilot-two", role=arn, models=MODELS)
@@ -87,6 +87,6 @@ def test_no_role_gets_more_rights(pair: Pair) -> None:
 
 
 def test_every_resource_is_attacked(pair: Pair) -> None:
-    """A type that a unit has and `targets.yaml` does not name must be added there: how it is called, or why it is not."""
+    """Types that `targets.yaml` does not list must be added, with their calls or a reason."""
     assert unknown_types(pair.targets["PilotTwo"]) == set()
     assert len(pair.roles["Pilot"]) >= 9

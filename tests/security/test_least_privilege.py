@@ -1,10 +1,10 @@
-"""Each right of a unit's roles, and of those whom its resources let in, is needed: calls are replayed with parts taken away.
+"""Each permission of a unit's roles and resource policies is needed: calls are replayed with parts removed.
 
 `recorded_calls.json` is written by ``python -m tests.security.record FOLDER``, the loop of demand forecasting, and
 ``python -m tests.security.needs sagemaker FOLDER``, `recorded_calls_on_eks.json` likewise with the target ``eks``, and
-`recorded_calls_of_front_door.json` with ``front_door``: an API, its jobs and a console, whose roles alone are asked there.
-`named_calls.yaml`, `services.py` and `deliveries.py` have what none of them shows. Where a policy changes and a test here fails:
-record again, or name the call with its source, or take the statement away.
+`recorded_calls_of_front_door.json` with ``front_door``: an API, its jobs and a console, limited to their roles.
+`named_calls.yaml`, `services.py` and `deliveries.py` add unrecorded calls. If a test here fails after a policy change,
+record again, name the call with its source, or remove the statement.
 """
 
 import ast
@@ -50,7 +50,7 @@ OTHER = {
     "access-entry/retail": "access-entry/rival",
 }
 OTHER_ACCOUNT = "111122223333"
-# what nobody may do to a resource, whoever lets them: action, context
+# forbidden calls on a resource, whoever is admitted: action, context
 BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("s3:GetObject", {"aws:SecureTransport": "false"}),
     ("s3:GetObject", {"s3:TlsVersion": 1.1}),
@@ -72,21 +72,21 @@ class Unit:
     asked: str
 
     def statements(self) -> list[tuple[Place, Any]]:
-        """What the roles that are asked for are allowed."""
+        """Return the Allow statements of the roles of interest."""
         allowed = self.replay.policies.statements("Allow")
         return [(place, statement) for place, statement in allowed if self.is_asked(place)]
 
     def is_asked(self, place: Place) -> bool:
-        """Whether a role that is asked for has a policy."""
+        """Return whether a role of interest has a policy."""
         return any(re.search(self.asked, role) for role in self.replay.policies.holders(place.policy))
 
     def is_composed(self, place: Place) -> bool:
-        """Whether grants of several constructs overlap in a policy, as in those of people."""
+        """Return whether grants of several constructs overlap in a policy, as in those of people."""
         holders = self.replay.policies.holders(place.policy)
         return self.target == "front_door" and all(re.search(front_door.COMPOSED, role) for role in holders)
 
     def resource_statements(self) -> list[tuple[Place, Any]]:
-        """What resources allow, and the trust of roles that are asked for."""
+        """Return the Allow statements of resources, and trusts of the roles of interest."""
         allowed, roles = self.replay.resources.statements("Allow"), self.replay.policies.roles
         return [(p, s) for p, s in allowed if p.policy not in roles or re.search(self.asked, p.policy)]
 
@@ -95,7 +95,7 @@ def _unit(target: str) -> Unit:
     synthesized, asked = template(target), front_door.ASKED if target == "front_door" else ""
     policies = Policies(synthesized)
     calls = recorded(target)
-    if target == "eks":  # the guard of retraining is the same; an alarm starts it in the loop of the endpoint alone
+    if target == "eks":  # the retraining guard is the same; only the endpoint's loop starts it by an alarm
         calls += [
             need for need in recorded() if need.role in policies.roles and need.role.startswith("RetrainingGuard")
         ]
@@ -124,7 +124,7 @@ def unit(units: dict[str, Unit], request: pytest.FixtureRequest) -> Unit:
 
 
 def test_needs_are_allowed(unit: Unit) -> None:
-    """Every recorded and every named call; every role makes some, or has no right and is named to be assumed."""
+    """Covers every recorded and every named call; every role makes some, or has no permission and is assumed by name."""
     denied = [need for need in unit.needs if unit.replay.decision(need) != ALLOW]
     assert denied == []
     idle = {role for role, held in unit.replay.policies.roles.items() if not held}
@@ -175,7 +175,7 @@ def test_no_action_can_be_dropped(unit: Unit) -> None:
 
 
 def test_people_use_each_action_that_they_have(units: dict[str, Unit]) -> None:
-    """By a statement alone: in the roles that the account makes of grants, those of several constructs overlap."""
+    """Checked per statement, since grants of several constructs overlap in roles composed by the account."""
     unit = units["front_door"]
     composed = [place for place, _ in unit.statements() if unit.is_composed(place)]
     unused = {str(place): found for place in composed if (found := list(unit.replay.unused_actions(place, unit.needs)))}
@@ -188,7 +188,7 @@ def _is_kept_action(place: Place, statement: dict[str, Any], action: str) -> boo
 
 
 def test_no_statement_of_a_resource_can_be_dropped(unit: Unit) -> None:
-    """Without any one statement of a key, queue, topic, bucket, function or of a role's trust some need is denied."""
+    """Without any one statement of a key, queue, topic, bucket, function or role trust some need is denied."""
     statements = unit.resource_statements()
     survivors = [
         f"{place}: {statement}"
@@ -200,7 +200,7 @@ def test_no_statement_of_a_resource_can_be_dropped(unit: Unit) -> None:
 
 
 def test_no_condition_of_a_resource_can_be_dropped(unit: Unit) -> None:
-    """Without any one condition key a call is admitted that differs in that key alone, by whoever may make it otherwise."""
+    """Without any one condition key a call is admitted that differs in that key alone, by an otherwise permitted caller."""
     replay = unit.replay
     statements = [(place, s) for place, s in unit.resource_statements() if s.get("Condition")]
     uncaught = [
@@ -214,9 +214,9 @@ def test_no_condition_of_a_resource_can_be_dropped(unit: Unit) -> None:
 
 
 def test_a_service_delivers_for_this_account_alone(unit: Unit) -> None:
-    """Each call of a service, made for the same resource of another account; where it sends no key, nothing could tell.
+    """Repeats each service's call for the same resource of another account; services that send no key cannot be checked.
 
-    Load balancers write below the account of their owner.
+    Load balancers write below their owner's account.
     """
     moved = {
         str(need): replace(need, context=elsewhere, resource=_path_moved(need.resource))
@@ -238,7 +238,7 @@ def _path_moved(resource: str) -> str:
 
 
 def _is_let_in_otherwise(unit: Unit, need: Need) -> bool:
-    """Whether the same service needs the same call where it sends no key: that statement lets all of them in."""
+    """Return whether the same service needs the same call without sending a key: that statement admits all of them."""
     return any(
         (need.role, need.action, need.resource) == (other.role, other.action, other.resource) and not other.context
         for other in unit.needs
@@ -246,7 +246,7 @@ def _is_let_in_otherwise(unit: Unit, need: Need) -> bool:
 
 
 def test_what_a_resource_denies_is_denied_to_everybody(unit: Unit) -> None:
-    """Without a Deny a caller may do what it must not, if everything was granted since; its conditions spare what is needed."""
+    """Without a Deny a caller with all permissions may make a forbidden call; its conditions exclude needed calls."""
     replay = unit.replay
     statements = list(replay.resources.statements("Deny"))
     probes = [
@@ -273,7 +273,7 @@ def test_what_a_resource_denies_is_denied_to_everybody(unit: Unit) -> None:
 
 
 def test_an_endpoint_of_the_network_serves_this_account_alone(unit: Unit) -> None:
-    """The policy of a VPC endpoint lets needs through, and nobody of another account, which its condition alone keeps out."""
+    """The policy of a VPC endpoint allows needs, and only its condition excludes other accounts."""
     found = 0
     for name, body in unit.resources.items():
         if body["Type"] != "AWS::EC2::VPCEndpoint" or "PolicyDocument" not in body["Properties"]:
@@ -304,7 +304,7 @@ def _through_an_endpoint(account: str) -> iam_evaluator.EvalContext:
 
 
 def _kept(place: Place, statement: dict[str, Any], what: str) -> list[str]:
-    """Return what of a statement stays although nothing needs it."""
+    """Return the parts of a statement that are kept although nothing needs them."""
     return [name for entry in KEPT if _is_about(entry, place, statement) for name in entry.get(what, ())]
 
 
@@ -313,7 +313,7 @@ def _is_about(entry: dict[str, Any], place: Place, statement: dict[str, Any]) ->
 
 
 def _hidden(unit: Unit, place: Place, entry: dict[str, Any]) -> Iterator[str]:
-    """Yield what of an entry hides something of a statement."""
+    """Yield the parts of an entry that excuse something in a statement."""
     if entry.get("conditions"):
         yield from set(entry["conditions"]) & set(unit.replay.uncaught_admissions(place, unit.needs))
     unneeded = list(unit.replay.unneeded_actions(place, unit.needs)) if entry.get("actions") else []
@@ -321,9 +321,9 @@ def _hidden(unit: Unit, place: Place, entry: dict[str, Any]) -> Iterator[str]:
 
 
 def test_what_another_unit_has_is_denied(unit: Unit) -> None:
-    """Each recorded call, made on the resource of the same kind of another unit.
+    """Repeats each recorded call on the other unit's resource of the same kind.
 
-    People see in a console which units, alarms and endpoints an account has.
+    Console users may list all units, alarms and endpoints of an account.
     """
     names = {name: f"Rival{name}" for name in unit.replay.policies.names()} | OTHER
     pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
@@ -342,7 +342,7 @@ def test_what_another_unit_has_is_denied(unit: Unit) -> None:
     ("target", "call"), FORBIDDEN, ids=[f"{t} {c['action']} {n}" for n, (t, c) in enumerate(FORBIDDEN)]
 )
 def test_what_nobody_may_do_is_denied(units: dict[str, Unit], target: str, call: dict[str, Any]) -> None:
-    """To every role but those that the call names, or to the service that it names."""
+    """Denied to every role and service but those that the call names."""
     unit, but = units[target], call.get("but", "$^")
     callers = [call["caller"]] if "caller" in call else list(unit.replay.policies.roles)
     allowed = [caller for caller in callers if unit.replay.decision(_asked(unit, call, caller)) == ALLOW]
@@ -350,8 +350,8 @@ def test_what_nobody_may_do_is_denied(units: dict[str, Unit], target: str, call:
     assert allowed or "but" not in call, "nobody may: `but` goes"
 
 
-# done by no person of a pool, or where no pipeline is: `tests/runtime/console/test_unit_calls.py` moves the clock,
-# `tests/examples/test_registration.py` asks for a retraining in each role
+# done by no user of a pool, or without a pipeline: `tests/runtime/console/test_unit_calls.py` moves the clock, ¶
+# `tests/examples/test_registration.py` requests a retraining in each role
 NOT_RECORDED = {"moveClock", "retrain"}
 WRITES = {route.operation: route.role for route in ROUTES if route.method == "POST"}
 OPEN_TO_PEOPLE = ("cloudwatch:DescribeAlarms", "ssm:GetParameter")
@@ -360,7 +360,7 @@ PEOPLE = {Role.READER: "ReaderF7BF189D", Role.ON_CALL: "OnCall0B2745F4", Role.AP
 
 @pytest.mark.parametrize("operation", sorted(set(WRITES) - NOT_RECORDED))
 def test_what_a_person_changes_is_their_roles_alone(units: dict[str, Unit], operation: str) -> None:
-    """Every call of the operation is allowed in its role, and a part of them denied in each other role of the stack."""
+    """Every call of the operation is allowed in its role, and at least one denied in each other role of the stack."""
     replay, needs = units["front_door"].replay, [n for n in units["front_door"].needs if n.operation == operation]
     done = {
         role
@@ -371,7 +371,7 @@ def test_what_a_person_changes_is_their_roles_alone(units: dict[str, Unit], oper
 
 
 def test_what_a_reader_reads_is_denied_to_who_does_not_read(units: dict[str, Unit]) -> None:
-    """An approver reads packages alone; programs, the API, its jobs and what publishes pages read nothing of a console's."""
+    """Approvers read packages only; programs, the API, its jobs and the page publisher read nothing of a console."""
     replay = units["front_door"].replay
     mine = [need for need in recorded("front_door") if need.role == PEOPLE[Role.READER]]
     reads = [need for need in mine if not need.action.startswith("kms:")]  # each role uses the key through services
@@ -400,7 +400,7 @@ def _asked(unit: Unit, call: dict[str, Any], caller: str) -> Need:
 
 
 def test_each_statement_of_the_boundary_limits(unit: Unit) -> None:
-    """Without an Allow some need is denied; without a Deny a role that was given everything may do what it must not."""
+    """Without an Allow some need is denied; without a Deny a role with all permissions may make a forbidden call."""
     replay, needs = unit.replay, [need for need in unit.needs if need.role in unit.replay.policies.roles]
     (boundary,) = set(replay.policies.boundaries.values())
     unnoticed = []
@@ -415,7 +415,7 @@ def test_each_statement_of_the_boundary_limits(unit: Unit) -> None:
 
 
 def _probes() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Calls that a boundary's denials are about: action, condition keys."""
+    """Return the calls that a boundary's denials are about: action, condition keys."""
     yield "s3:PutBucketPolicy", {}
     yield "kms:Sign", {}
     yield "sqs:SendMessage", {"aws:resourcetag/mlops:unit": "rival"}
@@ -423,7 +423,7 @@ def _probes() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _is_let_through(replay: Replay, boundary: str, without: Place, probe: tuple[str, dict[str, Any]]) -> bool:
-    """Whether a role with every right may make a call only once a statement of its boundary is gone."""
+    """Return whether a role with all permissions may make a call only without a statement of its boundary."""
     action, keys = probe
     context = iam_evaluator.EvalContext(
         principal_arn="arn:aws:sts::000000000000:assumed-role/any/replay",
@@ -444,7 +444,7 @@ def _is_let_through(replay: Replay, boundary: str, without: Place, probe: tuple[
 
 
 def test_named_calls_are_not_stale(units: dict[str, Unit]) -> None:
-    """Each entry keeps some statement or condition alive on some target, and its test is there."""
+    """Each entry keeps some statement or condition on some target, and its test exists."""
     stale = []
     for entry in ENTRIES:
         source = entry["source"]
@@ -479,12 +479,12 @@ def _is_alive(unit: Unit, entry: dict[str, Any]) -> bool:
 
 
 def _drops(replay: Replay, place: Place, rest: list[Need], entry: dict[str, Any]) -> bool:
-    """Whether an action of a named call could be dropped without it."""
+    """Return whether an action of a named call could be dropped without it."""
     return bool(set(entry["actions"]) & set(replay.unneeded_actions(place, rest)))
 
 
 def test_no_kept_right_is_stale(units: dict[str, Unit]) -> None:
-    """Each entry hides something that no call needs."""
+    """Each entry excuses something that no call needs."""
     hidden = {
         (id(entry), kept)
         for unit in units.values()

@@ -1,7 +1,7 @@
-"""Every text of a monitor's window, one at a time, with what a page must not run or follow; the catalogue's texts likewise.
+"""Every string of a monitor's window in turn is replaced by markup that a page must not execute or follow; the catalog's too.
 
-What callers send reaches names of columns, levels and problems; what a registry holds reaches the rest. A window with all of it
-hostile at once is drawn in tests/runtime/monitor/page/test_window_page.py; the catalogue is attacked in
+Requests control names of columns, levels and problems; the registry controls other strings. A window with all strings
+hostile is rendered in tests/runtime/monitor/page/test_window_page.py; the catalog is attacked in
 tests/runtime/features/test_catalogue_page.py, a model card in tests/runtime/rollout/test_passport.py.
 """
 
@@ -21,7 +21,7 @@ Path = tuple[Any, ...]
 
 
 class _Tags(HTMLParser):
-    """Collects what a browser would run, load or follow."""
+    """Collects everything that a browser would run, load or follow."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class _Tags(HTMLParser):
 
 
 def texts(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the path of every text, keys of mappings included."""
+    """Yield the path of every string, including mapping keys."""
     if isinstance(value, Enum):
         return
     if isinstance(value, str):
@@ -78,7 +78,7 @@ def poisoned(value: Any, path: Path) -> Any:
 
 
 def _kinds(path: Path) -> Path:
-    """The path without places in lists and keys: texts of one kind are tried once."""
+    """Return the path without indexes and keys, as strings of one kind are tried once."""
     return tuple("key" if isinstance(step, tuple) else "*" if isinstance(step, int) else step for step in path)
 
 
@@ -90,7 +90,7 @@ def _kinds(path: Path) -> Path:
     ],
 )
 def test_no_text_of_a_window_leaves_its_place(name: str, has_all: bool) -> None:
-    """It is shown as text, or the page refuses it; nothing runs, loads or leads anywhere."""
+    """It is shown as text, or the page rejects it; nothing is executed, loaded or linked."""
     sample = SAMPLES[name]()
     whole = {"report": sample.report, "baseline": sample.baseline, "counts": sample.counts, "history": sample.history}
     paths = {path if has_all else _kinds(path): path for path in texts(whole)}

@@ -1,4 +1,4 @@
-"""All attacks: ``pytest -m campaign tests/security [--campaign-dir FOLDER]``; what is done stays done."""
+"""All attacks: ``pytest -m campaign tests/security [--campaign-dir FOLDER]``; completed attempts are kept."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ ROWS = [
 
 
 def test_only_what_a_control_shows_valid_is_counted() -> None:
-    """What the administrator is denied too says nothing; what a role was not denied is named."""
+    """Calls denied to the administrator too prove nothing; calls not denied to a role are listed."""
     assert +summary(ROWS)["K"] == {
         "attempts": 4,
         "made by the administrator": 2,
@@ -33,7 +33,7 @@ def test_only_what_a_control_shows_valid_is_counted() -> None:
 
 @pytest.mark.campaign
 def test_every_attack(request: pytest.FixtureRequest) -> None:
-    """At least a thousand valid attempts between the units, none through."""
+    """At least a thousand valid attempts between the units are all denied."""
     root = Path(request.config.rootpath)
     rows = main(Path(request.config.getoption("--campaign-dir", default=None) or root / ".mlops" / "campaign"), 240)
     assert through(rows) == []

@@ -1,4 +1,4 @@
-"""Two units on one embedded cloud, their roles, and what each has, read from the deployed stacks: what is new is attacked too."""
+"""Two units on one embedded cloud, with roles and resources read from the deployed stacks, so that new ones are attacked too."""
 
 import json
 import tempfile
@@ -30,7 +30,7 @@ from mlops_runtime.contracts.retraining import EvaluationPlan
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = f"sha256:{'0' * 64}"
-# the stack whose loop, or whose trip, is recorded
+# the stack whose loop or trip is recorded
 RECORDED = {"sagemaker": "DemandForecasting", "eks": "DemandForecasting", "front_door": front_door.STACK}
 TARGETS = tuple(RECORDED)
 _CLUSTER = {
@@ -44,13 +44,13 @@ LARGE = ("CustomerBehavior", "DemandForecasting")
 
 
 def flags() -> dict[str, Any]:
-    """Return CDK's feature flags of the project, with which its templates go to AWS."""
+    """Return the CDK feature flags of the project, with which its templates are deployed to AWS."""
     context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     return context
 
 
 def synthesize_small(folder: Path) -> Path:
-    """Synthesize two small units in one network; what the first calls its model begins the names of all that the second has."""
+    """Synthesize two small units in one network; the first's model name is a prefix of all names of the second."""
     app = cdk.App(outdir=str(folder), context=flags())
     network = None
     for stack_id, name, model in (("Pilot", "pilot", "two"), ("PilotTwo", "pilot-two", "first")):
@@ -109,7 +109,7 @@ def template(target: str = "sagemaker") -> dict[str, Any]:
     """Synthesize the unit whose calls were recorded, and return its template.
 
     Args:
-        target: Where it serves, or what is before it: one of ``TARGETS``. Default: on an endpoint of SageMaker.
+        target: Its serving target or entry point, one of ``TARGETS``. Default: a SageMaker endpoint.
     """
     with tempfile.TemporaryDirectory() as folder:
         if target == "front_door":
@@ -137,11 +137,11 @@ def roles(cloud: Cloud, stack: str) -> dict[str, str]:
 
 
 def targets(cloud: Cloud, assembly: Path, stack: str) -> list[Target]:
-    """Return what a unit has that a call could name.
+    """Return a unit's resources that a call could name.
 
     Args:
-        cloud: Where it is deployed.
-        assembly: The cloud assembly that it was deployed from.
+        cloud: The embedded cloud with the unit.
+        assembly: The deployed cloud assembly.
         stack: Its stack.
     """
     template = json.loads((assembly / f"{stack}.template.json").read_text())["Resources"]
@@ -174,14 +174,14 @@ def _words(id: str, kind: str, properties: Mapping[str, Any], physical: Mapping[
 
 
 class _Empty(dict[str, str]):
-    """Words of which a missing one is empty."""
+    """Mapping in which a missing word is empty."""
 
     def __missing__(self, key: str) -> str:
         return ""
 
 
 def _resolved(value: Any, physical: Mapping[str, str]) -> str:
-    """What a property that refers to another resource is, for templates of members; anything else as a text."""
+    """Return the resource that a property references, for templates of members; other values as text."""
     if isinstance(value, Mapping) and "Ref" in value:
         return physical.get(value["Ref"], "")
     return str(value)

@@ -1,4 +1,4 @@
-"""No module imports itself by way of others, for types and inside functions neither."""
+"""Modules have no circular imports, including imports for types and inside functions."""
 
 import grimp
 
@@ -6,7 +6,7 @@ PACKAGES = ("mlops_runtime", "mlops_local", "mlops_cli", "mlops_constructs")
 
 
 def test_there_is_no_circle_of_imports() -> None:
-    """Each import that leads back to where it stands is named."""
+    """Lists each import that leads back to its own module."""
     graph = grimp.build_graph(*PACKAGES, cache_dir=None, exclude_type_checking_imports=False)
     imports = [(m, found) for m in sorted(graph.modules) for found in graph.find_modules_directly_imported_by(m)]
 

@@ -1,4 +1,4 @@
-"""Code, tests and ledger say the same of AWS."""
+"""Code, tests and the ledger of claims about AWS agree."""
 
 import ast
 import functools
@@ -16,7 +16,7 @@ from tools import verified_page
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / "packages/mlops-local/src/mlops_local"
 claims = functools.cache(read_claims)
-_MOST_CLAIMS = 3  # of a test that is not parametrized
+_MOST_CLAIMS = 3  # for a test without parameters
 _COMMENT = re.compile(r"claim: ([a-z0-9-]+)")
 
 
@@ -36,7 +36,7 @@ def _exists(claim: Claim) -> bool:
 
 
 def test_the_test_of_every_claim_exists() -> None:
-    """A claim that is held by a test names one that runs."""
+    """Every claim that names a test names an existing one."""
     assert [f"{claim.id}: {claim.test}" for claim in claims() if claim.test and not _exists(claim)] == []
 
 
@@ -48,14 +48,14 @@ def _is_parametrized(test: str) -> bool:
 
 
 def test_a_test_without_cases_holds_few_claims() -> None:
-    """One that many claims name says little of each; with a case a claim, a fault of one fails."""
+    """A test without cases may support only a few claims; parametrized cases fail for their own claim."""
     named = Counter(claim.test for claim in claims() if claim.test)
 
     assert [test for test, count in named.items() if count > _MOST_CLAIMS and not _is_parametrized(test)] == []
 
 
 def test_every_claim_names_the_code_that_relies_on_it() -> None:
-    """The file is there; in the embedded cloud it carries the claim's id in a comment."""
+    """The named module exists; in the embedded cloud it contains the claim's id in a comment."""
     missing = [f"{claim.id}: {claim.module}" for claim in claims() if not (ROOT / claim.module).exists()]
     silent = [
         f"{claim.id}: {claim.module}"
@@ -69,7 +69,7 @@ def test_every_claim_names_the_code_that_relies_on_it() -> None:
 
 
 def test_every_comment_names_a_claim() -> None:
-    """A comment ``claim: <id>`` leads to an entry of the ledger."""
+    """A comment ``claim: <id>`` names an entry of the ledger."""
     known = {claim.id for claim in claims()}
     unknown = [
         f"{path.relative_to(ROOT)}: {name}"
@@ -83,11 +83,11 @@ def test_every_comment_names_a_claim() -> None:
 
 
 def test_the_page_is_written_from_the_ledger() -> None:
-    """``python -m tools.verified_page`` would change nothing."""
+    """``python -m tools.verified_page`` changes nothing."""
     assert verified_page.PAGE.read_text() == verified_page.page()
 
 
-# what raises these has nothing of AWS: the command's side of the embedded cloud, its clock, its own wire
+# errors unrelated to AWS: the command's part of the embedded cloud, its clock, its own protocol
 _MECHANISM = frozenset(
     {
         "accounts",
@@ -118,8 +118,8 @@ _MECHANISM = frozenset(
     }
     | {"haproxy", "runners", "settings"}
 )
-_LIMIT = re.compile(r"embedded|not supported here|127\.0\.0\.1")  # of ours: said by name, imitates nothing
-_ANSWER = re.compile(r"(^|[._])(\w*_error|error_response\w*)$")  # functions of MiniStack that answer with an error
+_LIMIT = re.compile(r"embedded|not supported here|127\.0\.0\.1")  # our own limits, which imitate nothing
+_ANSWER = re.compile(r"(^|[._])(\w*_error|error_response\w*)$")  # MiniStack's functions that return an error
 _TYPE = re.compile(r'"(AWS::\w+::\w+)"')
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -131,7 +131,7 @@ def _imitating() -> list[Path]:
 
 
 def _refusals(function: _Function) -> list[str]:
-    """Return what a function refuses with a message of its own, but for limits of the embedded cloud."""
+    """Return the error messages that a function raises, except limits of the embedded cloud."""
     others = [node for node in ast.walk(function) if isinstance(node, _Function) and node is not function]
     inner = {id(node) for other in others for node in ast.walk(other)}
     own = [node for node in ast.walk(function) if id(node) not in inner]
@@ -143,7 +143,7 @@ def _refusals(function: _Function) -> list[str]:
 
 
 def _silent(scope: Sequence[ast.stmt], lines: Sequence[str], *, is_covered: bool = False) -> Iterator[str]:
-    """Yield the functions that refuse without a claim in themselves, right above them or above their class."""
+    """Yield functions that reject input without a claim in them, directly above them or above their class."""
     for node in scope:
         if not isinstance(node, _Function | ast.ClassDef):
             continue
@@ -157,7 +157,7 @@ def _silent(scope: Sequence[ast.stmt], lines: Sequence[str], *, is_covered: bool
 
 
 def test_what_refuses_names_its_claim() -> None:
-    """By a comment in the function or above it or its class; a limit of the embedded cloud says in words that it is one."""
+    """A comment in or above the function or its class names a claim; limits of the embedded cloud say that they are limits."""
     silent = [
         f"{path.relative_to(LOCAL)}: {name}"
         for path in _imitating()
@@ -168,14 +168,14 @@ def test_what_refuses_names_its_claim() -> None:
 
 
 def test_every_module_that_imitates_names_a_claim() -> None:
-    """What is more than a helper of its neighbours imitates something."""
+    """Modules longer than a small helper name a claim."""
     texts = {str(path.relative_to(LOCAL)): path.read_text() for path in _imitating()}
 
     assert [name for name, text in texts.items() if text.count("\n") > 60 and not _COMMENT.search(text)] == []
 
 
 def test_every_operation_and_type_is_covered() -> None:
-    """What the planes of the embedded cloud answer, and the types that they complete, follow a claim."""
+    """Operations of the embedded cloud and the resource types it supports follow a claim."""
     covered = {name for claim in claims() for name in claim.covers}
     served = {f"sagemaker:{name}" for name in sagemaker_api.OPERATIONS}
     served |= {f"application-autoscaling:{name}" for name in autoscaling_api.OPERATIONS}

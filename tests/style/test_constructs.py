@@ -1,4 +1,4 @@
-"""The house style of constructs, held by a program: what every public construct and helper looks like."""
+"""Style of the constructs: rules for every public construct and helper."""
 
 import ast
 import functools
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src" / "mlops_constructs").rglob("*.py"))
 PUBLIC = {name: getattr(mlops_constructs, name) for name in mlops_constructs.__all__}
 CONSTRUCTS = {n: c for n, c in PUBLIC.items() if inspect.isclass(c) and issubclass(c, Construct)}
-# modules that constructs may not use: boto3, clock, randomness, network, environment
+# modules that constructs must not import: boto3, clock, randomness, network, environment
 FORBIDDEN = {
     "boto3",
     "botocore",
@@ -37,7 +37,7 @@ FORBIDDEN = {
     "time",
 }
 PASCAL = re.compile(r"[A-Z][A-Za-z0-9]*")
-# what takes (scope, id): classes, and our functions that define
+# callables that take (scope, id): classes, and our functions that define constructs
 DEFINES = re.compile(r"(?:.*\.)?(?:[A-Z]\w+|define_\w+|service_role|shared_policy|layer)")
 Node = TypeVar("Node", bound=ast.AST)
 
@@ -48,7 +48,7 @@ def _trees() -> dict[str, ast.Module]:
 
 
 def _walk(kind: type[Node]) -> Iterator[tuple[str, Node]]:
-    """List all nodes of a kind, each with the name of its file."""
+    """Return all nodes of a kind, each with its file name."""
     for name, tree in _trees().items():
         yield from ((name, node) for node in ast.walk(tree) if isinstance(node, kind))
 
@@ -60,14 +60,14 @@ def _methods(construct: type) -> Iterator[tuple[str, inspect.Signature, str]]:
 
 
 def test_there_is_something_to_hold() -> None:
-    """The lists that the other tests walk are those of the package."""
+    """The lists that the other tests walk are complete."""
     assert len(CONSTRUCTS) > 10
     assert len(PUBLIC) > len(CONSTRUCTS)
     assert len(SOURCES) > 80
 
 
 def test_arguments_are_keyword_only_and_typed() -> None:
-    """``scope, id, *``, each with a type, none of them Any or a bag."""
+    """Constructors take ``scope, id, *``; every argument has a type, never Any or an untyped mapping."""
     wrong = []
     for name, construct in CONSTRUCTS.items():
         parameters = inspect.signature(construct.__init__).parameters
@@ -86,7 +86,7 @@ def test_arguments_are_keyword_only_and_typed() -> None:
 
 
 def test_the_docstring_covers_every_argument() -> None:
-    """Each has a line; each optional one says what is done by default; there is an example."""
+    """Every argument is documented, optional ones with a default; there is an example."""
     wrong = []
     for name, construct in CONSTRUCTS.items():
         text = inspect.getdoc(construct) or ""
@@ -108,7 +108,7 @@ def test_the_docstring_covers_every_argument() -> None:
 
 
 def test_grants_return_grants_and_metrics_metrics() -> None:
-    """Callers may chain what CDK gives them."""
+    """Grants return CDK's Grant and metrics CDK's Metric."""
     methods = [(f"{n}.{method}", s) for n, c in CONSTRUCTS.items() for method, s, _ in _methods(c)]
     returns = {
         "grant_": (iam.Grant, "iam.Grant"),
@@ -129,7 +129,7 @@ def test_grants_return_grants_and_metrics_metrics() -> None:
 
 
 def test_everything_public_has_a_docstring() -> None:
-    """Classes and their methods and properties."""
+    """Public classes, methods and properties have docstrings."""
     missing = [name for name, item in PUBLIC.items() if not inspect.getdoc(item)]
     for name, item in PUBLIC.items():
         if inspect.isclass(item):
@@ -144,7 +144,7 @@ def test_everything_public_has_a_docstring() -> None:
 
 
 def test_construct_ids_are_pascal_case_literals() -> None:
-    """An id made of parts is a rename waiting to happen; loops and helpers pass ids on by name."""
+    """Construct ids are literals: a composed id could change and replace resources. Loops and helpers pass ids by name."""
     wrong = []
     for name, call in _walk(ast.Call):
         if len(call.args) < 2 or not isinstance(call.args[0], ast.Name) or call.args[0].id not in {"self", "scope"}:
@@ -165,7 +165,7 @@ def test_construct_ids_are_pascal_case_literals() -> None:
 
 
 def test_no_bags_and_no_outside_world() -> None:
-    """No ``**kwargs``; no SDK, clock, randomness, network or environment in what synthesizes."""
+    """No ``**kwargs``; no SDK, clock, randomness, network or environment during synthesis."""
     bags = [
         f"{name}:{n.lineno}: {n.name}"
         for name, n in _walk(ast.FunctionDef)
@@ -182,7 +182,7 @@ def test_no_bags_and_no_outside_world() -> None:
 
 
 def test_defaults_are_tested_for_none() -> None:
-    """``x or default`` replaces an explicit 0 or empty list: parameters are compared with None."""
+    """Rejects ``x or default``, which would replace an explicit 0 or empty list; parameters are compared with None."""
     wrong = []
     for path, function in _walk(ast.FunctionDef):
         names = {a.arg for a in [*function.args.args, *function.args.kwonlyargs]}
@@ -195,7 +195,7 @@ def test_defaults_are_tested_for_none() -> None:
     assert wrong == []
 
 
-# what constructs ask of one another; no stack calls it
+# used between constructs; no stack calls it
 BETWEEN_CONSTRUCTS = {
     "BusinessUnit.publish_entry",
     "EksTenant.claim",
@@ -205,7 +205,7 @@ BETWEEN_CONSTRUCTS = {
 
 
 def _classes(annotation: object) -> Iterator[type]:
-    """List the classes that an annotation is made of."""
+    """Return the classes in an annotation."""
     if typing.get_origin(annotation) is not None or isinstance(annotation, types.UnionType):
         for part in typing.get_args(annotation):
             for each in part if isinstance(part, list) else [part]:
@@ -215,7 +215,7 @@ def _classes(annotation: object) -> Iterator[type]:
 
 
 def _callables() -> Iterator[tuple[str, object]]:
-    """List public constructors, factories and methods."""
+    """Return public constructors, factories and methods."""
     for name, item in PUBLIC.items():
         if not inspect.isclass(item):
             yield name, item
@@ -229,7 +229,7 @@ def _callables() -> Iterator[tuple[str, object]]:
 
 
 def test_what_callers_name_is_public() -> None:
-    """Types of the arguments of public constructors and methods are in the package, and so are those of their arguments."""
+    """Argument types of public constructors and methods are public, and so are the types of their own arguments."""
     wrong, seen = [], 0
     for name, function in _callables():
         hints = typing.get_type_hints(function)
@@ -244,7 +244,7 @@ def test_what_callers_name_is_public() -> None:
 
 
 def test_the_import_collects_no_garbage() -> None:
-    """There is none, and to look for it took half of the import's time; afterwards it is collected as before."""
+    """Garbage collection is off during the import, which it would double, and on again afterwards."""
     code = (
         "import gc; runs = []; gc.callbacks.append(lambda phase, info: runs.append(phase));"
         "from mlops_constructs import BusinessUnit, ModelEndpoint, ModelMonitor, RetrainingPipeline;"
@@ -255,7 +255,7 @@ def test_the_import_collects_no_garbage() -> None:
 
 
 def test_a_module_loads_when_its_name_is_asked_for() -> None:
-    """A unit without a console and a cluster does not pay for them; what there is not is an AttributeError as of any module."""
+    """Modules load lazily: a unit without a console or cluster does not import them; unknown names raise AttributeError."""
     code = (
         "import sys; from mlops_constructs import BusinessUnit;"
         "loaded = [name in sys.modules for name in ('mlops_constructs.console', 'aws_cdk.aws_eks_v2')];"

@@ -1,4 +1,4 @@
-"""The house style of files: length, tests beside modules, thin handlers, nothing of the workshop."""
+"""Style of files: length, a test for every module, thin handlers, no machine-specific paths."""
 
 import ast
 import re
@@ -35,7 +35,7 @@ def _id(path: Path) -> str:
 
 
 def test_files_are_short() -> None:
-    """A file is read in one sitting."""
+    """No file exceeds the line limit."""
     lines = {_id(p): len(p.read_text().splitlines()) for p in PYTHON if not p.is_relative_to(ROOT / "tests")}
 
     assert len(lines) > 500
@@ -43,7 +43,7 @@ def test_files_are_short() -> None:
 
 
 def test_handlers_are_thin() -> None:
-    """A handler wires; what is decided stands in the runtime, under test."""
+    """Handlers only connect; decisions are in the tested runtime."""
     long, others = {}, {}
     for path in HANDLERS:
         text = path.read_text()
@@ -58,7 +58,7 @@ def test_handlers_are_thin() -> None:
 
 
 def test_every_function_has_its_test() -> None:
-    """Some test of ``tests/lambdas`` names its folder."""
+    """A test of ``tests/lambdas`` names each function's folder."""
     tests = {path.stem: path.read_text() for path in (ROOT / "tests" / "lambdas").glob("test_*.py")}
     folders = [path.parent.name for path in HANDLERS]
 
@@ -68,7 +68,7 @@ def test_every_function_has_its_test() -> None:
 
 
 def _test_files(module: Path) -> Iterator[Path]:
-    """Where a module's test may be."""
+    """Yield possible paths of a module's test."""
     root = next(folder for folder in SOURCES if module.is_relative_to(folder))
     package, *inner = module.relative_to(root).with_suffix("").parts
     folder = ROOT.joinpath("tests", _AREAS[package], *inner[:-1])
@@ -78,13 +78,13 @@ def _test_files(module: Path) -> Iterator[Path]:
 
 
 def test_every_module_has_its_test() -> None:
-    """``mlops_x/a/b.py`` is tested by ``tests/x/a/test_b.py``; a module of mere shapes by its package's test."""
+    """``mlops_x/a/b.py`` is tested by ``tests/x/a/test_b.py``; modules of plain types by their package's test."""
     assert len(MODULES) > 400
     assert [_id(path) for path in MODULES if not any(test.is_file() for test in _test_files(path))] == []
 
 
 def test_nothing_of_the_workshop_is_committed() -> None:
-    """Paths of one machine, and its index, are nobody else's business."""
+    """No file contains paths or the package index of one machine."""
     words = ["/wor" + "k/", "/tm" + "p/", "site-" + "packages/ministack", "index-" + "url ="]
     pattern = re.compile("|".join(map(re.escape, words)))
     found = [
@@ -100,12 +100,12 @@ def test_nothing_of_the_workshop_is_committed() -> None:
 
 
 def test_no_data_or_build_output_is_committed() -> None:
-    """Wheels, data and assemblies are made, never kept."""
+    """Wheels, data and assemblies are not in git."""
     assert [_id(p) for p in TRACKED if p.suffix in {".parquet", ".whl", ".zip", ".gz", ".onnx", ".so", ".pyc"}] == []
 
 
 def test_the_runtime_loads_no_jsii() -> None:
-    """A Lambda or a notebook never starts Node."""
+    """Importing the runtime, as Lambda functions and notebooks do, never loads jsii."""
     program = (
         "import sys, mlops_runtime.contracts, mlops_runtime.features.feature_group, mlops_runtime.aws_api; "
         "print([m for m in sys.modules if m.startswith(('jsii', 'aws_cdk', 'constructs'))])"
@@ -117,7 +117,7 @@ def test_the_runtime_loads_no_jsii() -> None:
 
 
 def test_layers_hold() -> None:
-    """The arrows of the architecture, as import-linter reads them in ``pyproject.toml``."""
+    """The layers of the architecture hold, by import-linter's contracts in ``pyproject.toml``."""
     result = subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Quick calls into pyiceberg return what pyiceberg returns."""
+"""Cached calls into pyiceberg return the same values as pyiceberg."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ ROWS = pa.table({"store_id": ["1", "2"], "units": pa.array([1, None])})
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    """Give a table with two snapshots."""
+    """Return a table with two snapshots."""
     iceberg_calls.install()
     catalog = SqlCatalog("lake", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}")
     catalog.create_namespace("features")
@@ -32,7 +32,7 @@ def _records(uri: str) -> list[Any]:
 
 
 def test_files_are_read_as_pyiceberg_reads_them(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Manifests and their lists, which have other schemas, again and again."""
+    """Manifests and manifest lists, which have different schemas, are read repeatedly."""
     uris = [each.manifest_list for each in table.metadata.snapshots]
     uris += [each.manifest_path for each in table.current_snapshot().manifests(table.io)]
     quick = [[_records(uri) for uri in uris] for _ in range(2)]
@@ -45,7 +45,7 @@ def test_files_are_read_as_pyiceberg_reads_them(table: Table, monkeypatch: pytes
 
 
 def test_metadata_are_those_of_each_change(table: Table) -> None:
-    """Of a transaction before and after its updates, and after another writer's."""
+    """Metadata of a transaction before and after its updates, and after another writer's commit."""
 
     def both(of: Transaction) -> list[dict[str, Any]]:
         found = [of.table_metadata, of.table_metadata, Transaction.table_metadata.fget.__wrapped__(of)]

@@ -1,4 +1,4 @@
-"""Quick calls into jsii send what jsii sends, and return what jsii returns."""
+"""Fast calls into jsii send and return the same messages as jsii."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def _serializer(init: Callable[[Any], None]) -> Any:
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_what_is_sent_is_what_jsii_sends(request_: Any) -> None:
-    """Every kind of request, with references, enumerations, times and overrides in it."""
+    """Covers every kind of request, with references, enumerations, times and overrides."""
     own = _serializer(jsii_calls.own_init).unstructure(request_)
     quick = _serializer(jsii_calls.init).unstructure(request_)
 
@@ -57,7 +57,7 @@ def test_what_is_sent_is_what_jsii_sends(request_: Any) -> None:
 
 @pytest.mark.parametrize(("line", "kind"), MESSAGES)
 def test_what_is_returned_is_what_jsii_returns(line: str, kind: type) -> None:
-    """Objects, enumerations, times and maps stand for what they did."""
+    """Objects, enumerations, times and maps are converted as before."""
     own, quick = _serializer(jsii_calls.own_init), _serializer(jsii_calls.init)
     expected = own.structure(json.loads(line, object_hook=jsii_calls.own_hook), process._ProcessResponse)
 
@@ -69,6 +69,6 @@ def test_what_is_returned_is_what_jsii_returns(line: str, kind: type) -> None:
 
 
 def test_what_cannot_be_sent_is_refused_as_before() -> None:
-    """An object that jsii does not know."""
+    """Rejects an object unknown to jsii."""
     with pytest.raises(TypeError, match="Don't know how to convert"):
         json.dumps({"x": object()}, default=jsii_calls.plain)

@@ -1,4 +1,4 @@
-"""What the pages say is so."""
+"""Statements of the documentation match the code."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ def _rows(page: str) -> list[list[str]]:
 
 
 def test_every_path_of_agents_exists() -> None:
-    """The location table cannot rot."""
+    """Paths in the location table exist."""
     paths = [path for row in _rows("AGENTS.md") for path in re.findall(r"`([^`]+)`", row[1])]
 
     missing = [path for path in paths if not (ROOT / path).exists()]
@@ -28,7 +28,7 @@ def test_every_path_of_agents_exists() -> None:
 
 
 def test_every_path_of_architecture_exists() -> None:
-    """How to add a thing, and which file to look at, follow the code."""
+    """Paths in the instructions for extending the project exist."""
     words = re.findall(r"`([^`\s]+)`", (ROOT / "docs/architecture.md").read_text())
     paths = [word for word in words if re.match(r"(src|packages|tests|tools|lambdas|docs)/", word)]
 
@@ -37,7 +37,7 @@ def test_every_path_of_architecture_exists() -> None:
 
 
 def test_every_function_has_a_row() -> None:
-    """What each function does, and what it never does, is in one table."""
+    """One table lists what each function does and never does."""
     folders = {path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py")}
     named = {row[0].strip("`") for row in _rows("lambdas/README.md")}
 
@@ -45,7 +45,7 @@ def test_every_function_has_a_row() -> None:
 
 
 def test_every_module_of_wiring_exists() -> None:
-    """A module is named below ``mlops_runtime``, or with its package."""
+    """Modules are named relative to ``mlops_runtime``, or with their package."""
     below = [*(ROOT / "packages").glob("*/src"), ROOT / "src", *(ROOT / "packages").glob("*/src/mlops_runtime")]
     modules = re.findall(r"`([a-z_/]+\.py)`", (ROOT / "docs/reference/wiring.md").read_text())
 
@@ -54,7 +54,7 @@ def test_every_module_of_wiring_exists() -> None:
 
 
 def test_every_link_of_the_pages_exists() -> None:
-    """Relative links of README, CONTRIBUTING and docs lead somewhere."""
+    """Relative links of README, CONTRIBUTING and docs resolve."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *(ROOT / "docs").rglob("*.md")]
     broken = [
         f"{page.name}: {target}"
@@ -67,7 +67,7 @@ def test_every_link_of_the_pages_exists() -> None:
 
 
 def test_code_of_examples_is_theirs() -> None:
-    """``python -m tools.page_code`` would change nothing, each marked block is read, and no page needs a macro."""
+    """``python -m tools.page_code`` changes nothing, each marked block is read, and no page needs a macro."""
     texts = {page: page.read_text() for page in page_code.pages() if "worklog" not in page.parts}
     marked = sum(text.count("<!-- code: ") for text in texts.values())
 
@@ -77,7 +77,7 @@ def test_code_of_examples_is_theirs() -> None:
 
 
 def test_pages_name_the_file_of_each_example() -> None:
-    """A reader sees which file the code is from."""
+    """Each code block names its source file."""
     found = [
         (page.name, example)
         for page in page_code.pages()
@@ -89,7 +89,7 @@ def test_pages_name_the_file_of_each_example() -> None:
 
 
 def test_the_readme_lists_every_construct() -> None:
-    """Each public construct has a row, and each row is public."""
+    """Each public construct has a row, and each row names a public construct."""
     import mlops_constructs
     from constructs import Construct
 
@@ -104,7 +104,7 @@ def test_the_readme_lists_every_construct() -> None:
 
 
 def test_the_readmes_first_endpoint_is_the_example() -> None:
-    """The code that readers copy is the code that the tests synthesize."""
+    """Code in the README is code that the tests synthesize."""
     shown = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown is not None
     example = ast.parse((ROOT / "examples/first_endpoint.py").read_text())
@@ -119,7 +119,7 @@ def test_the_readmes_first_endpoint_is_the_example() -> None:
 
 @pytest.mark.parametrize("command", ["uv run mlops demo", "uv run pytest"])
 def test_the_readme_opens_with_the_two_commands(command: str) -> None:
-    """The two commands stand within the first dozen lines."""
+    """The two commands are in the first dozen lines."""
     head = "\n".join((ROOT / "README.md").read_text().splitlines()[:14])
 
     assert f"pip install uv && {command}" in head

@@ -1,4 +1,4 @@
-"""Every regular expression takes linear time over what it is given, or a reason says why the text is short or our own."""
+"""Every regular expression takes linear time in its input, or a reason says why its input is short or our own."""
 
 import ast
 import functools
@@ -11,7 +11,7 @@ from tools.pattern_time import UnknownPatternError, slow
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = {"match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer"}
-# file and how the expression begins: why its time is bounded
+# file and start of the expression: why its time is bounded
 ACCEPTED = {
     (
         "mlops_constructs/_assets.py",
@@ -30,7 +30,7 @@ ACCEPTED = {
         "(?P<syntax>",
     ): "a pattern of the unit's own declaration",
 }
-# expressions made of others' parts
+# expressions composed of other expressions
 MADE = {
     "mlops_cli/feature_location.py": "a counted class",
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
@@ -58,7 +58,7 @@ MADE = {
 
 
 class Use(NamedTuple):
-    """An expression of the sources, None where it is made of parts, and how it is used."""
+    """A regular expression of the sources, None if composed, and how it is used."""
 
     file: str
     line: int
@@ -115,7 +115,7 @@ def _all_uses() -> tuple[Use, ...]:
 
 
 def test_every_expression_takes_linear_time() -> None:
-    """Of a search too; what is accepted must still be there."""
+    """Linear for searches too; listed exceptions still exist."""
     found, accepted = {}, set()
     for use in _all_uses():
         if use.pattern is None:
@@ -136,5 +136,5 @@ def test_every_expression_takes_linear_time() -> None:
 
 
 def test_expressions_that_are_made_of_parts_are_listed() -> None:
-    """Each file of them with what bounds their time."""
+    """Lists each file with composed expressions and the bound of their time."""
     assert {use.file for use in _all_uses() if use.pattern is None} == set(MADE)

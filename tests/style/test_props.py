@@ -1,4 +1,4 @@
-"""Names and types of props: the table of ``CONTRIBUTING.md``, held over every public signature of the constructs."""
+"""Names and types of props: the table of ``CONTRIBUTING.md``, compared with every public signature of the constructs."""
 
 import inspect
 import re
@@ -18,22 +18,22 @@ from mlops_constructs import BusinessUnit, MetricOptions
 
 PAGE = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 PUBLIC = {name: getattr(mlops_constructs, name) for name in mlops_constructs.__all__}
-# their constructors are called by their factories, which are walked
+# constructed by their factories, which are checked
 BY_FACTORY = {"Approval", "Bootstrap", "Delivery", "GitLabSubject", "GoldenRequests", "ModelImage", "Network"}
-# what takes its unit from what it extends
+# constructs that take their unit from the construct they extend
 WITHOUT_UNIT = ("DriftAlarms", "EksInferenceService", "ModelMonitor", "MonitorTables")
 NAMED = ("Duration", "Path", "Size", "bool")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of names and types, and the names that are not used."""
+    """Rows of names and types, and the forbidden names."""
 
     rows: list[tuple[list[str], set[str]]]
     unused: list[str]
 
     def problem(self, name: str, found: set[str]) -> str | None:
-        """Return why a prop is outside the table."""
+        """Return why a prop violates the table."""
         if any(fnmatchcase(name, pattern) for pattern in self.unused):
             return f"no prop is named {name}"
         row = next((types for names, types in self.rows if any(fnmatchcase(name, each) for each in names)), None)
@@ -53,7 +53,7 @@ def read_table(text: str) -> Table:
 
 
 def kinds_of(annotation: object) -> set[str]:
-    """Return the names of the types that a value may have, None apart; of a collection its own."""
+    """Return the names of a value's possible types, without None; element types of collections."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         return set().union(*(kinds_of(each) for each in typing.get_args(annotation)))
     kind = typing.get_origin(annotation) or annotation
@@ -83,12 +83,12 @@ def _props() -> Iterator[tuple[str, str, object]]:
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    """The table of the page."""
+    """Return the table of the page."""
     return read_table(PAGE.read_text())
 
 
 def test_every_prop_is_as_the_table_says(table: Table) -> None:
-    """Names, types, and units of what is measured."""
+    """Props have the names, types and units of the table."""
     found = [(name, argument, table.problem(argument, kinds_of(kind))) for name, argument, kind in _props()]
     wrong = [f"{name}({argument}=): {problem}" for name, argument, problem in found if problem is not None]
     assert len(found) > 300
@@ -96,7 +96,7 @@ def test_every_prop_is_as_the_table_says(table: Table) -> None:
 
 
 def test_every_row_is_of_a_prop(table: Table) -> None:
-    """A row that names none is a prop that is gone."""
+    """Every row matches an existing prop."""
     names = {argument for _, argument, _ in _props()}
     patterns = [pattern for row, _ in table.rows for pattern in row]
     assert len(patterns) > 40
@@ -119,12 +119,12 @@ def test_every_row_is_of_a_prop(table: Table) -> None:
     ],
 )
 def test_what_is_outside_the_table_is_found(table: Table, name: str, annotation: object, problem: str | None) -> None:
-    """By its name, by its type, or because no row has it."""
+    """Finds props with a forbidden name, a wrong type or no row."""
     assert table.problem(name, kinds_of(annotation)) == problem
 
 
 def test_metrics_take_the_options_of_cloudwatch() -> None:
-    """Label, period and statistic of each, whatever else a metric takes."""
+    """Every metric method takes label, period and statistic."""
     wrong, seen = [], 0
     for name, function in _functions():
         if not name.partition(".")[2].startswith("metric"):
@@ -140,7 +140,7 @@ def test_metrics_take_the_options_of_cloudwatch() -> None:
 
 
 def test_a_construct_takes_its_unit_from_what_it_extends() -> None:
-    """Two values could disagree."""
+    """A second unit argument could contradict the first."""
     given = [name for name in WITHOUT_UNIT if "business_unit" in inspect.signature(PUBLIC[name].__init__).parameters]
     assert given == []
     assert "platform" in inspect.signature(BusinessUnit.__init__).parameters

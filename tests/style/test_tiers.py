@@ -1,4 +1,4 @@
-"""The tiers of the suite: what runs on a cloud is marked by its fixtures, what is slow by what was measured."""
+"""Test tiers: fixtures mark tests of a cloud, measured seconds mark slow tests."""
 
 import functools
 import os
@@ -30,7 +30,7 @@ def _functions() -> set[str]:
 
 
 def test_the_fast_tier_has_neither_clouds_nor_slow_tests() -> None:
-    """One of these files has a cloud of its own, one is a campaign; and this test itself is slow."""
+    """Covers a file with its own cloud, a campaign, and this slow test."""
     files = ["tests/local/test_stamps.py", "tests/campaign/candidates/test_campaign.py", "tests/style/test_tiers.py"]
 
     chosen = _collected("-m", "not cloud and not slow", *files)
@@ -39,19 +39,19 @@ def test_the_fast_tier_has_neither_clouds_nor_slow_tests() -> None:
 
 
 def test_what_was_measured_still_exists() -> None:
-    """Tests that were renamed are measured anew before they are a tenth: ``tests/stopwatch.py`` says how."""
+    """Measured tests exist: fewer than a tenth may be renamed before ``tests/stopwatch.py`` measures again."""
     gone = sorted(measured().keys() - _functions())
 
     assert len(gone) <= len(measured()) / 10, gone
 
 
 def test_many_tests_are_quick() -> None:
-    """Else the fast tier says too little to those who work: make tests quicker, or let more seconds be quick."""
+    """The fast tier covers enough tests: otherwise make tests faster or raise the limit."""
     assert len(measured()) <= len(_functions()) * 0.6
 
 
 def test_a_shared_fixture_is_shared() -> None:
-    """Each test that uses it has a part of its seconds; of several cases the dearest counts, and quick ones are left out."""
+    """Each test gets its share of a shared fixture's seconds; the most expensive case counts, fast ones are omitted."""
     rows = [
         {"fixture": "a::shared", "seconds": 4.0},
         {"test": "test_a.py::test_one", "seconds": 0.1, "fixtures": ["a::shared"]},
@@ -64,7 +64,7 @@ def test_a_shared_fixture_is_shared() -> None:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="Linux alone says what a process that still runs took")
 def test_a_process_that_still_runs_counts() -> None:
-    """Such as jsii's Node, which runs until the end of the suite."""
+    """Counts running processes such as jsii's Node, which ends with the suite."""
     work = "import sys, time\nwhile time.process_time() < 0.08: pass\nprint(flush=True); sys.stdin.read()"
     before = stopwatch.processor_seconds()
     with subprocess.Popen([sys.executable, "-S", "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -78,7 +78,7 @@ def test_a_process_that_still_runs_counts() -> None:
 
 
 def test_the_longest_files_start_first(request: pytest.FixtureRequest) -> None:
-    """Files stay whole, and their tests in order."""
+    """Longest files start first; files stay whole and their tests in order."""
     files: dict[Path, list[pytest.Item]] = {}
     for item in request.session.items:
         files.setdefault(item.path, []).append(item)

@@ -1,6 +1,6 @@
-"""Plain English in what people read: strings, docstrings, comments, pages, templates and the ledger of claims.
+"""Plain English in strings, docstrings, comments, pages, templates and the ledger of claims.
 
-Identifiers, stored keys and names of states are not words: a pattern matches prose alone.
+Patterns match prose only, not identifiers, stored keys or names of states.
 """
 
 import io
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.style.test_files import ROOT, TRACKED
 
-# a pattern, and what to write instead
+# a pattern, and suggested replacements
 WORDS = {
     r"(?<!\$)\b(ring|rings|rang|rung|ringing)\b": "fires, is in ALARM",
     r"\b(is|are|was|were|be|been) told\b": "gets, is logged, is reported",
@@ -40,7 +40,7 @@ WORDS = {
     r"\b(MiniStack|Arrow|DuckDB|boto3|pyiceberg|MLflow|the (API|cloud|command|console|container)) says\b": "reports, prints",
     r"\bwhat (serves|lies|stays|stands|waits|holds)\b": "name the thing",
 }
-_CREATE_ONLY = ("Slots of {}: applies a version, looks at it, lets a slot rest",)  # another text replaces the resource
+_CREATE_ONLY = ("Slots of {}: applies a version, looks at it, lets a slot rest",)  # a change would replace the resource
 _ANY = re.compile("|".join(f"(?:{pattern})" for pattern in WORDS).replace(" ", r"\s"), re.IGNORECASE)
 _FOLDERS = ("README.md", "CHANGELOG.md", "docs/", "examples/", "lambdas/", "src/", "packages/")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
@@ -51,15 +51,15 @@ _FIELD_OF_LEDGER = re.compile(r"^  (?:claim|shown_by): .*\n(?:    .*\n)*", re.MU
 
 
 def _joined(text: str) -> str:
-    """Return text with one character between lines, so that they still count."""
+    """Return text with lines joined by one character each, so that line numbers remain countable."""
     return re.sub(r"[ \t]*\n[ \t]*", "\n", text)
 
 
 def _prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield strings and comments of a program with their first line, and a page as one piece."""
+    """Yield strings and comments of a program with their first line; a page is one piece."""
     text = path.read_text()
     if _ANY.search(_joined(text)) is None:
-        return  # most files, in a fraction of the time
+        return  # fast path for most files
     if path.suffix == ".yaml":
         for field in _FIELD_OF_LEDGER.finditer(text):
             yield 1 + text.count("\n", 0, field.start()), field[0]
@@ -81,13 +81,13 @@ def _found(path: Path) -> Iterator[str]:
         for pattern, better in WORDS.items():
             for match in re.finditer(pattern.replace(" ", r"\s"), piece, re.IGNORECASE):
                 if (piece[: match.start()] or " ")[-1] + piece[match.end() : match.end() + 1] in {"''", '""', "``"}:
-                    continue  # a value or a name as a whole
+                    continue  # the whole string is a value or a name
                 line = first + piece.count("\n", 0, match.start())
                 yield f"{path.relative_to(ROOT)}:{line}: {' '.join(match[0].split())!r} -> {better}"
 
 
 def test_words_are_plain() -> None:
-    """Standard terms, as AWS's and pyiceberg's pages use them."""
+    """Prose uses standard terms of AWS and pyiceberg."""
     read = [
         path
         for path in TRACKED
