@@ -1,4 +1,4 @@
-"""What the tests of the monitor's jobs share: an S3 that other processes reach too, and capture lines."""
+"""Fixtures of the monitor's jobs: an S3 server for several processes, and capture lines."""
 
 import urllib.request
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ __all__ = ["baseline", "lines"]
 
 @pytest.fixture(autouse=True)
 def _own_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test's own environment count: boto3's default session keeps the credentials that the process found first."""
+    """Reset boto3's default session, which keeps the first credentials of the process, so that a test's environment applies."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Serve S3 to this process and those that it starts, without what another module's server left in this process."""
+    """Serve S3 to this process and its children, without objects of another module."""
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
@@ -43,7 +43,7 @@ def job_environment(server: str) -> dict[str, str]:
 
 @pytest.fixture
 def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Two buckets, in the environment of a job."""
+    """Return a client with two buckets, in the environment of a job."""
     for name, value in job_environment(server).items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")

@@ -1,4 +1,4 @@
-"""The folders and variables of one job of Model Monitor, as its contract gives them."""
+"""The folders and variables of a Model Monitor job, as defined by its container contract."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Container:
-    """The folders and variables of one job."""
+    """The folders and variables of a job."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -30,7 +30,7 @@ class Container:
         return str(target)
 
     def capture(self, lines: list[str], hour: str = "2017/08/07/10") -> None:
-        """Write captures of an hour."""
+        """Write the captures of an hour."""
         self.put(f"processing/input_data/demand/AllTraffic/{hour}/a.jsonl", lines)
 
     def read(self, name: str) -> Any:
@@ -39,12 +39,12 @@ class Container:
 
     @property
     def message(self) -> str:
-        """What becomes ``ExitMessage``."""
+        """Return the text of ``ExitMessage``."""
         return (self.root / "output/message").read_text()
 
 
 def call(number: int, data: str, output: str, at: str = "2017-08-07T10:30:00Z", **more: Any) -> str:
-    """Write one captured call."""
+    """Return a captured call."""
     captured = {
         side: {"observedContentType": "text/csv", "mode": mode, "data": text, "encoding": "CSV"}
         for side, mode, text in (("endpointInput", "INPUT", data), ("endpointOutput", "OUTPUT", output))
@@ -54,6 +54,6 @@ def call(number: int, data: str, output: str, at: str = "2017-08-07T10:30:00Z", 
 
 
 def label(number: int, value: object) -> str:
-    """Write one label."""
+    """Return a label."""
     truth = {"data": str(value), "encoding": "CSV"}
     return json.dumps({"groundTruthData": truth, "eventMetadata": {"eventId": f"e-{number}"}, "eventVersion": "0"})

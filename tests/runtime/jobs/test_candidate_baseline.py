@@ -1,4 +1,4 @@
-"""The baseline of a candidate: what the plan asks for, from the split that it is of, and every problem at once."""
+"""The baseline of a candidate: settings of the plan, the split of each part, and all problems together."""
 
 import importlib
 from dataclasses import replace
@@ -27,7 +27,7 @@ MONDAY = datetime(2017, 8, 7, tzinfo=UTC)
 
 
 def rows(count: int, seed: int) -> Any:
-    """Return a split; ages of buyers are no input of the model."""
+    """Return a split; the buyers' age is not an input of the model."""
     random = np.random.default_rng(seed)
     price = random.lognormal(1, 0.4, count)
     return pa.table(
@@ -46,7 +46,7 @@ def rows(count: int, seed: int) -> Any:
 
 @pytest.fixture(scope="module")
 def evaluated(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
-    """A candidate whose last prediction is missing."""
+    """Return a candidate whose last prediction is missing."""
     train, holdout = rows(1500, 1), rows(300, 2)
     actual = holdout.column("units").to_numpy()
     predictions = actual + np.random.default_rng(3).normal(0, 2, 300)
@@ -64,14 +64,14 @@ def evaluated(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Evaluate
 
 
 def make(plan: EvaluationPlan, evaluated: Evaluated) -> Baseline:
-    """Return the baseline, as it is read back."""
+    """Return the baseline as read back."""
     baseline = make_baseline(plan, evaluated, training_set_id="set-1", created="2017-09-01T00:00:00Z")
     assert from_json(Baseline, canonical_json(baseline)) == baseline
     return baseline
 
 
 def test_a_plain_plan_gives_distributions_and_quality(evaluated: Evaluated) -> None:
-    """Every metric of the target over the rows that have a prediction; what the gate measured is as it says."""
+    """Covers every metric of the target over rows with a prediction, and the metric that the gate measured."""
     baseline = make(PLAN, evaluated)
     assert (baseline.target, baseline.source, baseline.rows) == ("regression", "training", 1500)
     assert baseline.prediction is not None
@@ -93,7 +93,7 @@ def test_a_plain_plan_gives_distributions_and_quality(evaluated: Evaluated) -> N
 
 
 def test_a_baseline_knows_how_long_its_clusters_last(evaluated: Evaluated) -> None:
-    """Where they are times of their own, without a condition of time too; numbers of weeks that are drawn at random are not."""
+    """Only for clusters of time, also without a condition of time; random week numbers have no length."""
     days = pa.array([f"{at:%j}" for at in evaluated.train.column("at").to_pylist()])
     daily = replace(evaluated, train=evaluated.train.append_column("day", days))
     daily = replace(daily, holdout=evaluated.holdout.append_column("day", days.slice(0, 300)))
@@ -104,7 +104,7 @@ def test_a_baseline_knows_how_long_its_clusters_last(evaluated: Evaluated) -> No
 
 
 def test_a_baseline_knows_which_numbers_are_booleans(evaluated: Evaluated) -> None:
-    """As the signature says; monitors count a caller's true as 1."""
+    """From the signature; monitors count a caller's true as 1."""
     price, *others = evaluated.model.signature.inputs
     signature = replace(evaluated.model.signature, inputs=(replace(price, kind="boolean"), *others))
     model: Any = SimpleNamespace(signature=signature)
@@ -115,7 +115,7 @@ def test_a_baseline_knows_which_numbers_are_booleans(evaluated: Evaluated) -> No
 
 
 def test_a_classifier_has_its_own_metrics(evaluated: Evaluated) -> None:
-    """AUC and the others; a prediction that is no probability is not judged."""
+    """AUC and others; a prediction that is not a probability is excluded."""
     label = (evaluated.labels.actual > 10).astype(float)
     predictions = np.where(label == 1, 0.8, 0.3)
     predictions[0] = 1.5
@@ -131,7 +131,7 @@ def test_a_classifier_has_its_own_metrics(evaluated: Evaluated) -> None:
 
 
 def test_the_holdout_teaches_what_to_expect_before_labels_come(evaluated: Evaluated) -> None:
-    """Of its labelled predictions, in the cells of the training split, by the plan's clusters; of too few rows nothing."""
+    """From its labelled predictions, in the cells of the training split, by the plan's clusters; none for too few rows."""
     found = make_baseline(PLAN, evaluated, training_set_id="t", created="2017-08-01T00:00:00Z").estimator
     assert found is not None
     assert (found.rows, found.groups, found.columns) == (299, 8, ("price", "stock", "store"))
@@ -147,7 +147,7 @@ def test_the_holdout_teaches_what_to_expect_before_labels_come(evaluated: Evalua
 
 
 def test_each_of_several_outputs_has_an_estimate(evaluated: Evaluated) -> None:
-    """Scores and losses of its own; a row without a prediction teaches nothing."""
+    """Each has its own scores and losses; rows without a prediction are skipped."""
     doubled = replace(
         evaluated,
         predictions=np.stack([evaluated.predictions, 2 * evaluated.predictions], axis=1),
@@ -165,7 +165,7 @@ def test_each_of_several_outputs_has_an_estimate(evaluated: Evaluated) -> None:
 
 
 def test_the_plan_says_what_is_compared_given_and_watched_together(evaluated: Evaluated) -> None:
-    """Conditions have strata that hold all rows, of the holdout's predictions too; pairs have tables; identifiers are left out."""
+    """Strata cover all rows and the holdout's predictions; pairs have tables; identifiers are excluded."""
     plan = replace(
         PLAN,
         conditions=(Condition(name="store"), Condition(name="day", kind="day_of_week")),
@@ -187,7 +187,7 @@ def test_the_plan_says_what_is_compared_given_and_watched_together(evaluated: Ev
 
 
 def test_bias_is_of_the_holdout_by_any_of_its_columns(evaluated: Evaluated) -> None:
-    """Segments are inputs alone; facets may be other columns. Values are those of the rows, in draws of blocks."""
+    """Segments are inputs; facets may be other columns. Values come from the rows, in draws of blocks."""
     facets = (Facet(name="age", threshold=40.0), Facet(name="store", values=("north",)))
     plan = replace(PLAN, facets=facets, positive=11.0, segments=("store", "age"), block="week")
     baseline = make(plan, evaluated)
@@ -208,7 +208,7 @@ def test_bias_is_of_the_holdout_by_any_of_its_columns(evaluated: Evaluated) -> N
 
 
 def test_the_flip_test_is_where_all_other_inputs_are_numbers(evaluated: Evaluated) -> None:
-    """Clarify does not measure it beside text; a model that sees text has it only for the facet that is the text."""
+    """Clarify does not measure it with text inputs; such a model has it only if the facet is the text."""
     facets = (Facet(name="age", threshold=40.0), Facet(name="store", values=("north",)))
     found = make(replace(PLAN, facets=facets, positive=11.0), evaluated).bias or {}
     assert "age=40/FT" not in found
@@ -218,7 +218,7 @@ def test_the_flip_test_is_where_all_other_inputs_are_numbers(evaluated: Evaluate
 def test_attributions_are_of_rows_spread_over_the_holdout(
     evaluated: Evaluated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the package of the image; a stand-in here, which the model itself is asked through."""
+    """By the image's package; a stand-in here, which calls the model."""
     real, explained = importlib.import_module, []
 
     def permutation(predict: Any, masker: Any, seed: int) -> Any:
@@ -242,7 +242,7 @@ def test_attributions_are_of_rows_spread_over_the_holdout(
 
 
 def test_fails_when_the_image_has_no_shap(evaluated: Evaluated, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan's word and the package are in the message."""
+    """The error has the plan's setting and the package."""
     real = importlib.import_module
 
     def missing(name: str, *more: Any) -> Any:
@@ -256,14 +256,14 @@ def test_fails_when_the_image_has_no_shap(evaluated: Evaluated, monkeypatch: pyt
 
 
 def test_infinite_values_do_not_fail_a_training(evaluated: Evaluated) -> None:
-    """A price that is infinite is counted apart."""
+    """An infinite price is counted separately."""
     train = evaluated.train.set_column(0, "price", pa.array([np.inf] * 1500))
     price = make(PLAN, replace(evaluated, train=train)).features[0]
     assert (price.name, price.infinite, sum(price.counts)) == ("price", 1500, 0)
 
 
 def test_every_problem_of_a_plan_is_told(evaluated: Evaluated) -> None:
-    """Conditions, pairs, identifiers, facets and numbers of rows, at once."""
+    """Conditions, pairs, identifiers, facets and row counts are checked together."""
     plan = replace(
         PLAN,
         conditions=(Condition(name="age"), Condition(name="season", kind="week_of_year")),
@@ -287,7 +287,7 @@ def test_every_problem_of_a_plan_is_told(evaluated: Evaluated) -> None:
 
 
 def test_a_timestamp_that_is_no_time_is_told(evaluated: Evaluated) -> None:
-    """A number cannot say which day it is; without such a condition nobody asks."""
+    """A number has no calendar; without such a condition the type does not matter."""
     plan = replace(PLAN, timestamp="week", conditions=(Condition(name="day", kind="day_of_week"),))
     (problem,) = plan_problems(plan, evaluated.model.signature, evaluated.train, evaluated.holdout)
     assert problem == "timestamp 'week' must be a time for conditions of time, got int64"

@@ -1,6 +1,6 @@
-"""An erasure while Spark builds a training set: the job is a process of the embedded cloud's Glue, and stops where it is told to.
+"""An erasure while Spark builds a training set in a process of the embedded cloud's Glue, which stops at a given step.
 
-The erasure runs while the job stands at a step; then the job goes on, or is killed there, or its first task is.
+The erasure runs while the job is stopped; then the job continues, or it or its first task is killed.
 """
 
 import json
@@ -26,7 +26,7 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 
 pytestmark = [pytest.mark.spark, pytest.mark.cloud]
 
-NAME = "sparkerasures"  # of bucket and database, of which Iceberg takes no hyphen
+NAME = "sparkerasures"  # of bucket and database; Iceberg names have no hyphen
 NOW = timedelta(0)
 ICEBERG = "org.apache.iceberg"
 CONF = " --conf ".join(
@@ -36,7 +36,7 @@ CONF = " --conf ".join(
         f"spark.sql.catalog.lake.catalog-impl={ICEBERG}.aws.glue.GlueCatalog",
         f"spark.sql.catalog.lake.io-impl={ICEBERG}.aws.s3.S3FileIO",
         f"spark.sql.catalog.lake.warehouse=s3://{NAME}/{NAME}",
-        "spark.master=local[2,2]",  # as on Glue, where a task is tried again
+        "spark.master=local[2,2]",  # as on Glue, where a task is retried
     ]
 )
 SCRIPT = """
@@ -128,13 +128,13 @@ def _filled(cloud: Cloud) -> CloudStore:
 
 @pytest.fixture
 def store(_filled: CloudStore) -> CloudStore:
-    """Give a store with rows of two entities and of others, in a bucket that keeps versions."""
+    """Return a store with rows of two entities and of others, in a versioned bucket."""
     _filled.put_back()
     return _filled
 
 
 def client_of(store: CloudStore) -> FeatureStoreClient:
-    """Return a client that starts the job, and asks Glue whether it has ended."""
+    """Return a client that starts the job and reads its end from Glue."""
     glue = store.cloud.client("glue")
     return FeatureStoreClient.glue(
         database=NAME,
@@ -166,7 +166,7 @@ def erase(store: CloudStore) -> Any:
 def test_an_erasure_while_the_job_stands_at_a_step_leaves_nothing(
     store: CloudStore, tmp_path: Path, wait_for: Any, step: str, is_killed: bool
 ) -> None:
-    """It is pending until Glue says that the run has ended; then neither set nor what was staged for it names the entity."""
+    """It is pending until Glue reports the run's end; then neither set nor staged files name the entity."""
     script = SCRIPT.format(gate=str(tmp_path), step=step, is_killed=is_killed)
     store.s3.put_object(Bucket=NAME, Key="script/job.py", Body=script.encode())
     rows = asked((6, "1"), (6, SECRET), (6, OTHER))
@@ -177,17 +177,17 @@ def test_an_erasure_while_the_job_stands_at_a_step_leaves_nothing(
             wait_for(lambda: (tmp_path / "here").exists() or built.done(), seconds=240)
             staged = [key for key in search.in_bucket(store.s3, NAME, [SECRET]) if key.startswith("staged/")]
             pending = erase(store).pending
-        finally:  # or the pool would wait for the job, and the job for its sign
+        finally:  # otherwise the pool and the job would wait for each other
             (tmp_path / "go").touch()
         problem = built.exception()
 
-    assert len(pending) == 2, problem  # that of the client, and of its job
+    assert len(pending) == 2, problem  # one of the client and one of its job
     assert bool(staged) == (step != "reading")
     if step == "manifest":
         assert problem is None
     else:
         assert isinstance(problem, GlueBuildError)
-        # the task that was killed is tried again, and its job refused
+        # the killed task is retried, and its job rejected
         assert ("began while this training set was built" in str(problem)) == (step != "files")
         assert store.client().manifests.ids() == ()
     (done,) = client_of(store).resume_erasures(wait=NOW)

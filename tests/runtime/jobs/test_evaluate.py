@@ -1,4 +1,4 @@
-"""The evaluation on real models: sums against an independent computation, honesty about failures."""
+"""The evaluation with real models: sums checked independently, and failures reported."""
 
 import hashlib
 import json
@@ -82,7 +82,7 @@ def rows(count: int, seed: int) -> Any:
 
 @pytest.fixture
 def inputs(models: Any, tmp_path: Path) -> Inputs:
-    """A candidate with the first weights, a champion with others."""
+    """Return a candidate with the first weights and a champion with others."""
     champion = models.archive(tmp_path / "champion" / "model.tar.gz", models.onnx((1.0, 1.0, 1.0)))
     return Inputs(
         train=rows(2000, 1),
@@ -99,7 +99,7 @@ def _hash(path: Path) -> str:
 
 
 def test_an_evaluation_has_the_signature_of_its_candidate(inputs: Inputs) -> None:
-    """By which a promise of an API is compared with it; stored and read as it is."""
+    """API requirements are compared with it; it is stored and read unchanged."""
     evaluation = evaluate(PLAN, inputs, URI)[0]
     assert evaluation.signature is not None
     assert [column.name for column in evaluation.signature.inputs] == ["price", "stock", "store"]
@@ -107,7 +107,7 @@ def test_an_evaluation_has_the_signature_of_its_candidate(inputs: Inputs) -> Non
 
 
 def test_metrics_are_sums_over_blocks(inputs: Inputs, models: Any) -> None:
-    """WAPE and blocks equal what pandas-free arithmetic over the rows gives."""
+    """WAPE and blocks equal plain arithmetic over the rows."""
     evaluation, baseline = evaluate(PLAN, inputs, URI)
     table = inputs.holdout
     code = {"north": 0.0, "south, old": 1.0, "west": -1.0}
@@ -138,7 +138,7 @@ def test_metrics_are_sums_over_blocks(inputs: Inputs, models: Any) -> None:
 
 
 def test_hashes_and_times_say_what_was_evaluated(inputs: Inputs, models: Any) -> None:
-    """Artifact, model and training set are named by their hashes; the split's times come from the manifest."""
+    """Artifact, model and training set have hashes; the split's times come from the manifest."""
     evaluation, baseline = evaluate(PLAN, inputs, URI)
     assert evaluation.artifact_sha256 == hashlib.sha256(inputs.candidate.read_bytes()).hexdigest()
     assert evaluation.model_sha256 == hashlib.sha256(models.onnx()).hexdigest()
@@ -164,7 +164,7 @@ def test_the_baseline_counts_every_training_row(inputs: Inputs) -> None:
 
 
 def test_the_candidate_itself_is_no_champion(inputs: Inputs) -> None:
-    """The archive that serves is not compared with itself; the evaluation says that it is."""
+    """The archive that serves is not compared with itself, and the evaluation reports it."""
     same = replace(inputs, champion=inputs.candidate, champion_sha256=_hash(inputs.candidate))
     evaluation, _ = evaluate(PLAN, same, URI)
     assert sorted(evaluation.metrics) == ["candidate", "last_week"]
@@ -174,7 +174,7 @@ def test_the_candidate_itself_is_no_champion(inputs: Inputs) -> None:
 def test_a_champion_that_is_not_what_serves_is_not_read(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whoever overwrote it: nothing of the archive is opened, and both hashes are named."""
+    """A changed archive is not opened, and both hashes are in the error."""
     forged = tmp_path / "forged.tar.gz"
     forged.write_bytes(b"no archive at all")
     monkeypatch.setattr(
@@ -186,7 +186,7 @@ def test_a_champion_that_is_not_what_serves_is_not_read(
 
 
 def test_a_model_in_its_own_process_is_measured_as_any_other(inputs: Inputs, models: Any, tmp_path: Path) -> None:
-    """A handler that gives what the ONNX model gives has its metrics; flavor and trust are in the evaluation."""
+    """A handler equal to the ONNX model has its metrics; the evaluation has flavor and trust."""
     folder = tmp_path / "handler"
     folder.mkdir()
     (folder / "model.py").write_text(HANDLER)
@@ -202,7 +202,7 @@ def test_a_model_in_its_own_process_is_measured_as_any_other(inputs: Inputs, mod
 
 
 def test_predictions_of_a_champion_in_another_image_are_those_it_would_make_here(inputs: Inputs) -> None:
-    """The same evaluation but for the time of a row, which is compared on one machine only."""
+    """The evaluation is equal except for the time per row, which is only compared on one machine."""
     assert inputs.champion is not None
     holdout = inputs.candidate.parent / "holdout"
     holdout.mkdir()
@@ -215,7 +215,7 @@ def test_predictions_of_a_champion_in_another_image_are_those_it_would_make_here
 
 
 def test_missing_predictions_are_counted_not_zeros(inputs: Inputs) -> None:
-    """A null of a naive baseline is a failure of that baseline, by count."""
+    """A null of a naive baseline counts as its failure."""
     last_week = inputs.holdout.column("last_week").to_pylist()
     last_week[3] = None
     holdout = inputs.holdout.set_column(4, "last_week", pa.array(last_week))
@@ -224,7 +224,7 @@ def test_missing_predictions_are_counted_not_zeros(inputs: Inputs) -> None:
 
 
 def test_a_candidate_that_is_not_finite_is_counted(inputs: Inputs, models: Any, tmp_path: Path) -> None:
-    """The evaluation stays valid JSON; the gate sees the count."""
+    """The evaluation stays valid JSON, and the gate gets the count."""
     broken = models.archive(tmp_path / "broken" / "model.tar.gz", models.onnx((1.0, 0.0, 5.0), log=True))
     evaluation, baseline = evaluate(PLAN, replace(inputs, candidate=broken), URI)
     assert evaluation.non_finite["candidate"] > 0
@@ -246,7 +246,7 @@ def test_a_candidate_that_is_not_finite_is_counted(inputs: Inputs, models: Any, 
     ],
 )
 def test_fails_for_what_cannot_be_evaluated(inputs: Inputs, change: dict[str, Any], message: str) -> None:
-    """Each has its name: columns, split, labels."""
+    """Columns, split and labels have named errors."""
     if "label" in change:
         inputs = replace(inputs, holdout=inputs.holdout.set_column(3, "units", pa.array(change["label"], pa.float64())))
     if "manifest" in change:
@@ -257,7 +257,7 @@ def test_fails_for_what_cannot_be_evaluated(inputs: Inputs, change: dict[str, An
 
 
 def test_a_holdout_that_could_not_be_served_is_a_failure_of_the_candidate(inputs: Inputs) -> None:
-    """A null in a column that callers may not leave out is found before the model is registered, in whichever row it is."""
+    """A null in a required column is found in any row before registration."""
     price = inputs.holdout.column("price").to_pylist()
     price[1] = None
     holdout = inputs.holdout.set_column(0, "price", pa.array(price, pa.float64()))
@@ -272,7 +272,7 @@ def test_a_holdout_that_could_not_be_served_is_a_failure_of_the_candidate(inputs
 def test_a_candidate_that_fails_has_no_predictions(
     inputs: Inputs, models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it raises is a reason for the gate, not the end of the job; the champion is still measured."""
+    """Its error is a reason for the gate and does not end the job; the champion is still measured."""
     candidate = hashlib.sha256(models.onnx()).hexdigest()
     predict = Model.predict
 
@@ -291,7 +291,7 @@ def test_a_candidate_that_fails_has_no_predictions(
 def test_a_champion_that_fails_is_no_failure_of_the_candidate(
     inputs: Inputs, models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has no predictions, so nothing is compared with it."""
+    """Without predictions it is not compared."""
     candidate = hashlib.sha256(models.onnx()).hexdigest()
     predict = Model.predict
 
@@ -307,21 +307,21 @@ def test_a_champion_that_fails_is_no_failure_of_the_candidate(
 
 
 def test_a_constant_model_has_one_prediction(inputs: Inputs, models: Any, tmp_path: Path) -> None:
-    """The gate refuses it by this number."""
+    """The gate rejects it by that number."""
     constant = models.archive(tmp_path / "constant" / "model.tar.gz", models.onnx((0.0, 0.0, 0.0)))
     assert evaluate(PLAN, replace(inputs, candidate=constant), URI)[0].distinct_predictions == 1
     assert (evaluate(PLAN, inputs, URI)[0].distinct_predictions or 0) > 100
 
 
 def test_predictions_that_differ_by_rounding_are_one() -> None:
-    """A constant that went through 32-bit arithmetic; small probabilities that differ are not."""
+    """A constant after 32-bit arithmetic is one value; small differing probabilities are several."""
     assert _distinct(np.array([3.0, 3.0000002, 2.9999998])) == 1
     assert _distinct(np.array([1e-7, 2e-7, 3e-7])) == 3
     assert (_distinct(np.array([])), _distinct(np.zeros(5))) == (0, 1)
 
 
 def test_losses_are_kept_apart_by_segment(inputs: Inputs) -> None:
-    """The segments of a column are the whole, and each is what its rows alone give."""
+    """The segments of a column add up to the whole, and each equals its rows alone."""
     evaluation, _ = evaluate(replace(PLAN, block="week", segments=("store",)), inputs, URI)
     assert evaluation.segments is not None
     assert {segment.name for segment in evaluation.segments} == {"store=north", "store=south, old", "store=west"}
@@ -335,7 +335,7 @@ def test_losses_are_kept_apart_by_segment(inputs: Inputs) -> None:
 
 @pytest.mark.parametrize("metric", ["log_loss", "brier"])
 def test_a_classifier_predicts_probabilities(inputs: Inputs, models: Any, tmp_path: Path, metric: Any) -> None:
-    """What is no probability is counted like a missing one; the loss is a mean a row."""
+    """A prediction that is not a probability counts as missing; the loss is a mean per row."""
     price = inputs.holdout.column("price").to_numpy()
     bought = (price > 2.5).astype(float)
     holdout = inputs.holdout.set_column(3, "units", pa.array(bought)).set_column(4, "last_week", pa.array([0.5] * 300))
@@ -351,7 +351,7 @@ def test_a_classifier_predicts_probabilities(inputs: Inputs, models: Any, tmp_pa
 
 
 def test_mae_is_a_mean_a_row(inputs: Inputs) -> None:
-    """As WAPE, but for the denominator; defined where every label is 0."""
+    """Like WAPE with another denominator; defined if every label is 0."""
     wape, mae = (evaluate(replace(PLAN, metric=metric), inputs, URI)[0] for metric in ("wape", "mae"))
     total = sum(block.actual_sum for block in wape.blocks)
     assert mae.blocks == wape.blocks
@@ -362,7 +362,7 @@ def test_mae_is_a_mean_a_row(inputs: Inputs) -> None:
 
 
 def test_a_training_split_of_the_holdouts_time_is_a_failure(inputs: Inputs) -> None:
-    """Trained on the future: the gate refuses it, whatever it scores."""
+    """It was trained on the future: the gate rejects any score."""
     plan = replace(PLAN, timestamp="at")
 
     def stamped(first: int) -> Any:
@@ -389,7 +389,7 @@ def test_a_training_split_of_the_holdouts_time_is_a_failure(inputs: Inputs) -> N
 def test_a_champion_that_knows_the_holdout_is_left_out(
     inputs: Inputs, as_of: Any, until: str | None, is_left_out: bool
 ) -> None:
-    """It was trained on the holdout's time, so its loss says nothing; the evaluation says why it has none."""
+    """It was trained on the holdout's time, and the evaluation has the reason for its absence."""
     manifest = replace(MANIFEST, semantics=replace(MANIFEST.semantics, as_of=as_of))
     assert manifest.split["holdout_from"] == "2017-08-04T00:00:00Z"
     evaluation, _ = evaluate(PLAN, replace(inputs, manifest=manifest, champion_trained_until=until), URI)
@@ -400,7 +400,7 @@ def test_a_champion_that_knows_the_holdout_is_left_out(
 
 
 def test_a_champion_that_knows_the_holdout_is_left_out_wherever_it_predicts(inputs: Inputs) -> None:
-    """In an image of its own as here."""
+    """Also in its own image."""
     predicted = Predicted(
         values=np.zeros(300),
         of=HoldoutPredictions(artifact_sha256="a" * 64, model_sha256="b" * 64, holdout_sha256="c" * 64),
@@ -410,7 +410,7 @@ def test_a_champion_that_knows_the_holdout_is_left_out_wherever_it_predicts(inpu
 
 
 def test_a_manifest_says_the_times_of_its_rows(inputs: Inputs) -> None:
-    """Later models are compared with this one by them; where they are those of labels, the feature store knows them."""
+    """Later models are compared by them; if they are the labels' times, the feature store has them."""
     plan, begin = replace(PLAN, timestamp="at"), datetime(2017, 8, 1, tzinfo=UTC)
     train = inputs.train.append_column("at", pa.array([begin] * 2000))
     holdout = inputs.holdout.append_column("at", pa.array([begin + timedelta(days=2)] * 300))
@@ -452,14 +452,14 @@ def layout(root: Path, inputs: Inputs) -> None:
 def run(root: Path, plan: EvaluationPlan, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint over ``root``."""
     text = json.dumps(to_dict(plan))
-    pieces = [text[:50], text[50:]]  # as the machine cuts long arguments
+    pieces = [text[:50], text[50:]]  # as the machine splits long arguments
     command = [sys.executable, "-m", "mlops_runtime.jobs.evaluate", "--plan", *pieces, "--baseline-uri", URI, *options]
     environment = {**os.environ, "MLOPS_OPT_ML": str(root)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_the_job_writes_both_documents(inputs: Inputs, tmp_path: Path) -> None:
-    """As a process: what it writes is what the function returns."""
+    """As a process its documents equal the function's result."""
     layout(tmp_path, inputs)
     done = run(tmp_path, PLAN, "--champion-sha256", str(inputs.champion_sha256))
     assert done.returncode == 0, done.stderr
@@ -472,7 +472,7 @@ def test_the_job_writes_both_documents(inputs: Inputs, tmp_path: Path) -> None:
 
 
 def test_fails_with_one_line(inputs: Inputs, tmp_path: Path) -> None:
-    """A wrong column name is a line, not a traceback."""
+    """A wrong column name gives one line without a traceback."""
     layout(tmp_path, inputs)
     done = run(tmp_path, replace(PLAN, baselines=("lag",)), "--champion-sha256", str(inputs.champion_sha256))
     assert done.returncode == 1
@@ -481,10 +481,10 @@ def test_fails_with_one_line(inputs: Inputs, tmp_path: Path) -> None:
 
 
 def test_fails_when_the_splits_are_not_those_of_the_manifest(inputs: Inputs, tmp_path: Path) -> None:
-    """A stale, foreign or partial set is named file by file, before anything is measured."""
+    """Each stale, foreign or missing file is named before anything is measured."""
     layout(tmp_path, inputs)
     opt_ml = OptMl(tmp_path)
-    check_files(opt_ml, MANIFEST)  # it names no files
+    check_files(opt_ml, MANIFEST)  # the manifest names no files
     digests = {
         f"{split}/part-0.parquet": hashlib.sha256(
             (tmp_path / "processing" / "input" / split / "part-0.parquet").read_bytes()
@@ -507,7 +507,7 @@ def test_fails_when_the_splits_are_not_those_of_the_manifest(inputs: Inputs, tmp
 
 
 def test_a_candidate_knows_what_it_was_trained_on(inputs: Inputs) -> None:
-    """One of the three stores of its training split is unknown to it, where none may be; by default any may."""
+    """One of three stores is unknown to it where the plan allows none; by default any may be."""
     evaluation, _ = evaluate(replace(PLAN, max_unknown=0.05), inputs, URI)
     assert evaluation.failures is not None
     (failure,) = evaluation.failures
@@ -518,7 +518,7 @@ def test_a_candidate_knows_what_it_was_trained_on(inputs: Inputs) -> None:
 
 
 def test_periods_and_bands_are_kept_apart_where_the_plan_names_them(inputs: Inputs) -> None:
-    """Of the whole for every rival, of segments for the models that are compared there."""
+    """For every rival over all rows; for segments only for compared models."""
     plan = replace(PLAN, period="week", bands={"price": (2, 4)})
     evaluation, _ = evaluate(plan, inputs, URI)
     assert evaluation.periods is not None
@@ -533,7 +533,7 @@ def test_periods_and_bands_are_kept_apart_where_the_plan_names_them(inputs: Inpu
 
 
 def test_predictions_of_the_team_are_held_to_the_models(inputs: Inputs) -> None:
-    """A difference is a failure of the candidate, which the gate refuses; the same ones say nothing."""
+    """A difference is a failure of the candidate, which the gate rejects; equal predictions add nothing."""
     ours = evaluate(PLAN, inputs, URI)[0]
     expected = pa.table({"prediction": [1e9] * inputs.holdout.num_rows})
     failures = evaluate(PLAN, replace(inputs, expected=expected), URI)[0].failures or ()
@@ -549,7 +549,7 @@ def test_predictions_of_the_team_are_held_to_the_models(inputs: Inputs) -> None:
 
 
 def test_a_candidate_that_takes_the_label_as_an_input_is_a_failure(inputs: Inputs, models: Any, tmp_path: Path) -> None:
-    """However good it is: no request has the label."""
+    """For any score, because requests have no label."""
     folder = tmp_path / "leaking"
     folder.mkdir()
     (folder / "model.py").write_text(
@@ -566,7 +566,7 @@ def test_a_candidate_that_takes_the_label_as_an_input_is_a_failure(inputs: Input
 
 
 def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False) -> Path:
-    """Write the job's inputs for a candidate behind its own server, and what that answered; return its archive."""
+    """Write the job's inputs for a candidate behind its own server with its responses; return its archive."""
     folder = root / "model"
     folder.mkdir()
     (folder / "model.joblib" if pickled else folder / "weights.bin").write_bytes(b"\0")
@@ -589,14 +589,14 @@ def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False)
 
 
 def measured(root: Path, inputs: Inputs, *options: str) -> Evaluation:
-    """Run the job, and return what it measured."""
+    """Run the job and return the evaluation."""
     done = run(root, PLAN, "--champion-sha256", str(inputs.champion_sha256), *options)
     assert done.returncode == 0, done.stderr
     return from_json(Evaluation, (root / "processing" / "output" / "report" / "evaluation.json").read_bytes())
 
 
 def test_a_candidate_behind_its_own_server_is_measured_by_what_it_answered(inputs: Inputs, tmp_path: Path) -> None:
-    """Its archive is bound by its hash alone; beside a champion that is loaded here as any other."""
+    """Its archive is identified by its hash alone; the champion is loaded as usual."""
     units = inputs.holdout.column("units").to_pylist()
     archive = answered(tmp_path, inputs, json.dumps({"predictions": [*units, units[0], units[7]]}))
     found = measured(tmp_path, inputs)
@@ -619,7 +619,7 @@ def test_a_candidate_behind_its_own_server_is_measured_by_what_it_answered(input
 def test_answers_that_cannot_serve_are_one_reason(
     inputs: Inputs, tmp_path: Path, change: Any, pickled: bool, reason: str
 ) -> None:
-    """For the gate, which refuses the candidate with it."""
+    """The gate rejects the candidate with it."""
     units = inputs.holdout.column("units").to_pylist()
     answers = change([*units, units[0], units[7]])
     answered(tmp_path, inputs, json.dumps({"predictions": answers}), pickled=pickled)
@@ -628,7 +628,7 @@ def test_answers_that_cannot_serve_are_one_reason(
 
 
 def test_a_pickle_of_a_container_is_declared(inputs: Inputs, tmp_path: Path) -> None:
-    """With its trust the evaluation says what the pickle names, as far as it can be read."""
+    """With its trust, the evaluation lists the pickle's names as far as they can be read."""
     units = inputs.holdout.column("units").to_pylist()
     answered(tmp_path, inputs, json.dumps([*units, units[0], units[7]]), pickled=True)
     found = measured(tmp_path, inputs, "--container-trust", "pickle")
@@ -638,7 +638,7 @@ def test_a_pickle_of_a_container_is_declared(inputs: Inputs, tmp_path: Path) -> 
 def test_a_champion_behind_its_own_server_is_compared_by_what_it_answered(
     inputs: Inputs, models: Any, tmp_path: Path
 ) -> None:
-    """Its kept answers stand for it; answers that are no predictions leave it without a loss."""
+    """By its stored responses; invalid ones leave it without a loss."""
     units = inputs.holdout.column("units").to_pylist()
     archive = answered(tmp_path, inputs, json.dumps([*units, units[0], units[7]]))
     base = tmp_path / "processing" / "input"

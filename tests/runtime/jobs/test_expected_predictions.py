@@ -1,4 +1,4 @@
-"""What a team got from its model, held against what the served model gives."""
+"""A team's own predictions compared with those of the served model."""
 
 from datetime import date, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from mlops_runtime.jobs.job_environment import JobError
 
 
 def expected_problems(*tables: Any, **options: Any) -> list[str]:
-    """Return how a model differs."""
+    """Return the differences of a model."""
     return compare_predictions(*tables, **options)[1]
 
 
@@ -23,25 +23,25 @@ PREDICTIONS = np.array([1.0, 2.0, np.nan])
 
 
 def test_the_same_predictions_differ_in_nothing() -> None:
-    """In the holdout's order, or named by columns of other types and another order; a missing one is one."""
+    """In the holdout's order, or named by columns of other types and order; a missing prediction matches a missing one."""
     assert expected_problems(pa.table({"prediction": [1.0, 2.00001, None]}), HOLDOUT, PREDICTIONS) == []
     named = pa.table({"week": [datetime(2017, 7, 3)] * 3, "store": [8.0, 9.0, 7.0], "prediction": [2.0, None, 1.0]})
     assert expected_problems(named, HOLDOUT, PREDICTIONS) == []
 
 
 def test_what_was_compared_is_counted() -> None:
-    """With the largest difference, relative to the larger number; where nothing could be compared there is none."""
+    """With the largest difference relative to the larger number; none if nothing is comparable."""
     compared, _ = compare_predictions(pa.table({"prediction": [1.0, 2.0001, None]}), HOLDOUT, PREDICTIONS)
     assert compared is not None
     assert (compared.rows, compared.largest_difference) == (3, pytest.approx(0.00005, rel=1e-3))
     apart, _ = compare_predictions(pa.table({"prediction": [1.0, 2.0, 3.0]}), HOLDOUT, PREDICTIONS)
     assert apart is not None
-    assert apart.largest_difference == 1.0  # a missing prediction has no difference that is finite
+    assert apart.largest_difference == 1.0  # a missing prediction has no finite difference
     assert compare_predictions(pa.table({"prediction": [1.0]}), HOLDOUT, PREDICTIONS)[0] is None
 
 
 def test_the_row_that_differs_most_is_named_with_both_values() -> None:
-    """And how many differ."""
+    """And the number of differing rows is reported."""
     expected = pa.table({"store": [7, 8, 9], "prediction": [1.001, 99.0, None]})
     assert expected_problems(expected, HOLDOUT, PREDICTIONS) == [
         "the model predicts 2 for row 1 of the holdout (store=8), 99 was expected (2 of 3 predictions differ by more than 0.01 %)"
@@ -76,13 +76,13 @@ def test_the_row_that_differs_most_is_named_with_both_values() -> None:
     ],
 )
 def test_fails_where_rows_cannot_be_matched(expected: pa.Table, message: str) -> None:
-    """A comparison of nothing is none."""
+    """An empty comparison is rejected."""
     (problem,) = expected_problems(expected, HOLDOUT, PREDICTIONS)
     assert message in problem
 
 
 def test_a_category_that_the_signature_does_not_list_is_named() -> None:
-    """A frame at home may have it as a missing one, and a model that gets values as it is."""
+    """A frame may treat it as missing, and a model with raw values as it is."""
     expected, known = (
         pa.table({"prediction": [1.0, 99.0, None]}),
         {"store": ("7", "9"), "week": ("2017-07-03T00:00:00+00:00",)},
@@ -99,7 +99,7 @@ LISTS = np.array([[0.1, 0.9, 1e-9], [0.5, 0.5, 0.0], [np.nan] * 3])
 
 
 def test_lists_are_compared_number_by_number() -> None:
-    """A missing list or number is one; a number that is small beside its row's largest may be rounded."""
+    """A missing list or number matches a missing one; a number small in its row may be rounded."""
     same = pa.table({"prediction": [[0.1, 0.90001, 5e-9], [0.5, 0.5, 0.0], None]})
     assert expected_problems(same, HOLDOUT, LISTS, names=("a", "b", "c")) == []
     apart = pa.table({"store": [8, 7, 9], "prediction": [[0.4, 0.6, 0.0], [0.1, 0.9, 1e-9], None]})
@@ -114,7 +114,7 @@ def test_lists_are_compared_number_by_number() -> None:
 
 
 def test_outputs_have_units_of_their_own() -> None:
-    """A ton and a share: each is compared relative to itself."""
+    """Each output is compared relative to itself."""
     made, holdout = np.array([[1000.0, 0.01]]), HOLDOUT.slice(0, 1)
     expected = pa.table({"prediction": [[1000.0, 0.011]]})
     assert expected_problems(expected, holdout, made) == []
@@ -131,12 +131,12 @@ def test_outputs_have_units_of_their_own() -> None:
     ],
 )
 def test_fails_for_predictions_of_another_kind_of_model(column: list[Any], predictions: Any, message: str) -> None:
-    """Nothing is compared with nothing."""
+    """Kinds without common predictions are rejected."""
     assert expected_problems(pa.table({"prediction": column}), HOLDOUT, predictions) == [message]
 
 
 def test_a_folder_without_predictions_has_none(tmp_path: Path) -> None:
-    """The job's input has the manifest then."""
+    """The input then contains the manifest."""
     (tmp_path / "manifest.json").write_text("{}")
     assert read_expected(tmp_path) is None
     assert read_expected(tmp_path / "missing") is None

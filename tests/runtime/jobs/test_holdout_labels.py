@@ -1,4 +1,4 @@
-"""Classes and several outputs of real tables through evaluation and gate, with scikit-learn as the oracle."""
+"""Classes and several outputs of real tables through evaluation and gate, checked against scikit-learn."""
 
 import hashlib
 import json
@@ -39,21 +39,21 @@ SPEC = GateSpec(resamples=200, minimum_rows=20)
 
 @pytest.fixture(scope="module")
 def wines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Baseline]:
-    """The evaluation of the wines."""
+    """Return the evaluation of the wines."""
     inputs = kinds.evaluation_inputs(tmp_path_factory.mktemp("wines"), "classes")
     return evaluate(kinds.PLANS["classes"], inputs, kinds.URI)
 
 
 @pytest.fixture(scope="module")
 def men(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Baseline]:
-    """The evaluation of the men."""
+    """Return the evaluation of the men."""
     return evaluate(
         kinds.PLANS["numbers"], kinds.evaluation_inputs(tmp_path_factory.mktemp("men"), "numbers"), kinds.URI
     )
 
 
 def _holdout(kind: str) -> tuple[Any, Any, Any]:
-    """Return holdout, scikit-learn's predictions and the labels."""
+    """Return the holdout, scikit-learn's predictions and the labels."""
     if kind == "classes":
         table = kinds.wine().slice(118)
         label = [kinds.CULTIVARS.index(name) for name in table.column("cultivar").to_pylist()]
@@ -64,7 +64,7 @@ def _holdout(kind: str) -> tuple[Any, Any, Any]:
 
 
 def test_macro_log_loss_and_confusion_are_scikit_learns(wines: tuple[Evaluation, Baseline]) -> None:
-    """The loss of balanced weights is the mean over classes of the loss of each."""
+    """With balanced weights the loss is the mean over classes of each one's loss."""
     evaluation, _ = wines
     _, predicted, label = _holdout("classes")
     expected = log_loss(label, predicted, sample_weight=compute_sample_weight("balanced", label))
@@ -80,7 +80,7 @@ def test_macro_log_loss_and_confusion_are_scikit_learns(wines: tuple[Evaluation,
 def test_the_naive_guess_of_a_class_is_what_the_training_split_says_of_a_name(
     wines: tuple[Evaluation, Baseline],
 ) -> None:
-    """Shares of the cultivars among dark and among light wines, one row of each added."""
+    """Shares of the cultivars among dark and light wines, with one row of each added."""
     evaluation, _ = wines
     train, holdout = kinds.wine().slice(0, 118).to_pandas(), kinds.wine().slice(118).to_pandas()
     counts = train.groupby(["colour", "cultivar"]).size().unstack(fill_value=0)[list(kinds.CULTIVARS)] + 1
@@ -91,7 +91,7 @@ def test_the_naive_guess_of_a_class_is_what_the_training_split_says_of_a_name(
 
 
 def test_each_output_and_both_together_are_scikit_learns(men: tuple[Evaluation, Baseline]) -> None:
-    """WAPE of each, and the mean of both; the naive guess is a column for each output."""
+    """WAPE of each and the mean of both; the naive prediction has a column for each output."""
     evaluation, _ = men
     table, predicted, label = _holdout("numbers")
     wapes = [mean_absolute_error(label[:, i], predicted[:, i]) / np.abs(label[:, i]).mean() for i in range(2)]
@@ -104,7 +104,7 @@ def test_each_output_and_both_together_are_scikit_learns(men: tuple[Evaluation, 
 
 
 def test_mean_absolute_errors_of_outputs_are_over_the_spread_of_their_labels(tmp_path: Path) -> None:
-    """So that no output weighs more for its unit; each by itself keeps it. A constant guess of the medians has 1."""
+    """Units do not weigh outputs; single errors keep them. Constant medians have an error of 1."""
     plan = replace(kinds.PLANS["numbers"], metric="mae")
     evaluation, _ = evaluate(plan, kinds.evaluation_inputs(tmp_path, "numbers"), kinds.URI)
     _, predicted, label = _holdout("numbers")
@@ -119,7 +119,7 @@ def test_mean_absolute_errors_of_outputs_are_over_the_spread_of_their_labels(tmp
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_the_gate_decides_on_the_real_tables(kind: str, request: pytest.FixtureRequest) -> None:
-    """Both candidates beat their champions of few rows; the evaluation survives its JSON, and its sums are those of its blocks."""
+    """Both candidates beat their champions of few rows; JSON keeps the evaluation, and sums are those of its blocks."""
     evaluation, baseline = request.getfixturevalue("wines" if kind == "classes" else "men")
     again = from_json(Evaluation, json.dumps(to_dict(evaluation)))
     assert again == evaluation
@@ -132,7 +132,7 @@ def test_the_gate_decides_on_the_real_tables(kind: str, request: pytest.FixtureR
 
 
 def test_the_segments_of_classes_add_up_to_the_whole(wines: tuple[Evaluation, Baseline]) -> None:
-    """Losses and weights: the loss of a segment is a weighted mean of the same rows."""
+    """Losses and weights: a segment's loss is a weighted mean of the same rows."""
     evaluation, _ = wines
     assert evaluation.segments is not None
     assert {segment.name for segment in evaluation.segments} == {"colour=dark", "colour=light"}
@@ -142,7 +142,7 @@ def test_the_segments_of_classes_add_up_to_the_whole(wines: tuple[Evaluation, Ba
 
 
 def test_a_class_that_is_found_too_seldom_is_refused(wines: tuple[Evaluation, Baseline]) -> None:
-    """Its recall on the holdout is scikit-learn's; a name that is no class is named."""
+    """Its recall on the holdout is scikit-learn's; an unknown class is named."""
     evaluation, _ = wines
     _, predicted, label = _holdout("classes")
     found = recall_score(label, predicted.argmax(axis=1), average=None)
@@ -162,14 +162,14 @@ def test_a_class_that_is_found_too_seldom_is_refused(wines: tuple[Evaluation, Ba
 
 
 def test_a_recall_is_not_asked_of_what_has_no_classes(men: tuple[Evaluation, Baseline]) -> None:
-    """Nor of a confusion that does not count the rows."""
+    """Nor for a confusion matrix that does not match the row count."""
     spec = replace(SPEC, min_recall={"weight": 0.5})
     reason = evaluate_gate(men[0], spec, uri="s3://a/e", sha256="0").reason
     assert "min_recall needs a model of classes, the evaluation has none; leave it out" in reason
 
 
 def test_three_classes_where_the_holdout_has_two_is_one_message(tmp_path: Path) -> None:
-    """And a class that the candidate does not know: both with the fix."""
+    """Also for a class unknown to the candidate: both errors have the fix."""
     inputs = kinds.evaluation_inputs(tmp_path, "classes")
     two = inputs.holdout.filter(pa.compute.not_equal(inputs.holdout.column("cultivar"), "barbera"))
     told = "label 'cultivar' has classes barolo, grignolino, the candidate barolo, grignolino, barbera: barbera is missing in the "
@@ -203,7 +203,7 @@ def test_three_classes_where_the_holdout_has_two_is_one_message(tmp_path: Path) 
     ],
 )
 def test_a_plan_of_another_kind_is_refused_by_name(kind: str, change: dict[str, Any], message: str) -> None:
-    """With what the candidate is, and what to write."""
+    """The error has the candidate's kind and the correct setting."""
     table = kinds.wine() if kind == "classes" else kinds.men()
     with pytest.raises(JobError) as raised:
         read_labels(replace(kinds.PLANS[kind], **change), kinds.signature(kind), table)
@@ -211,7 +211,7 @@ def test_a_plan_of_another_kind_is_refused_by_name(kind: str, change: dict[str, 
 
 
 def test_a_vector_without_a_function_is_refused_by_name() -> None:
-    """It has no loss: nothing is made up. And a function measures nothing else."""
+    """It has no default loss. A function measures no other kind."""
     vector = replace(kinds.signature("classes"), kind="vector", classes=None, width=16)
     with pytest.raises(
         JobError, match="a vector of 16 numbers, which macro_log_loss does not measure; pass a file with"
@@ -228,7 +228,7 @@ def test_a_vector_without_a_function_is_refused_by_name() -> None:
 
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Baseline]:
-    """The evaluation of the men as vectors."""
+    """Return the evaluation of the men as vectors."""
     return evaluate(*_measured_by(tmp_path_factory.mktemp("vectors")), kinds.URI)
 
 
@@ -239,7 +239,7 @@ def _measured_by(folder: Path, text: str = kinds.METRIC, **changes: Any) -> tupl
 
 
 def test_a_vector_loses_what_the_function_says(vectors: tuple[Evaluation, Baseline]) -> None:
-    """The same function for candidate, champion and baseline; the gate compares them, and its reason names the function."""
+    """For candidate, champion and baseline; the gate's reason names the function."""
     evaluation, baseline = vectors
     holdout = kinds.men().slice(160)
     labels, rows = kinds.matrix(holdout, kinds.MEASURES), kinds.matrix(holdout, kinds.MEN_INPUTS)
@@ -261,7 +261,7 @@ def test_a_vector_loses_what_the_function_says(vectors: tuple[Evaluation, Baseli
 
 
 def test_a_changed_function_measures_the_champion_again(tmp_path: Path, vectors: tuple[Evaluation, Baseline]) -> None:
-    """Also where its predictions are kept: these are of the model, the losses are of the function."""
+    """Stored predictions belong to the model, losses to the function."""
     inputs, folder = kinds.evaluation_inputs(tmp_path, "vector"), tmp_path / "holdout"
     folder.mkdir()
     pq.write_table(inputs.holdout, folder / "part-0.parquet")
@@ -293,7 +293,7 @@ def test_a_champion_of_another_width_is_not_compared(tmp_path: Path) -> None:
 
 
 def test_a_function_that_fails_names_whose_predictions(tmp_path: Path) -> None:
-    """No model is refused for it: the evaluation cannot be made."""
+    """No model is rejected for it: the evaluation fails."""
     plan, inputs = _measured_by(tmp_path, kinds.METRIC.replace("return", "return 1 / 0 or"))
     with pytest.raises(
         JobError, match=r"failed: row 0 of the holdout: ZeroDivisionError: .* \(predictions of candidate\)"
@@ -315,7 +315,7 @@ def test_a_function_that_fails_names_whose_predictions(tmp_path: Path) -> None:
     ],
 )
 def test_fails_for_labels_that_are_no_lists_of_numbers(tmp_path: Path, column: Any, message: str) -> None:
-    """By name and number."""
+    """The error has name and count."""
     plan, inputs = _measured_by(tmp_path)
     place = inputs.holdout.column_names.index("measures")
     holdout = inputs.holdout.set_column(place, "measures", column)
@@ -325,7 +325,7 @@ def test_fails_for_labels_that_are_no_lists_of_numbers(tmp_path: Path, column: A
 
 
 def test_a_naive_vector_may_be_missing_and_not_of_another_width(tmp_path: Path) -> None:
-    """A row without one counts against the baseline, as any row without a prediction does."""
+    """Such a row counts against the baseline, like any missing prediction."""
     plan, inputs = _measured_by(tmp_path)
     place = inputs.holdout.column_names.index("last_measures")
     values = inputs.holdout.column("last_measures").to_pylist()
@@ -338,7 +338,7 @@ def test_a_naive_vector_may_be_missing_and_not_of_another_width(tmp_path: Path) 
 
 
 def test_a_vector_has_neither_bias_nor_attributions(tmp_path: Path) -> None:
-    """Both are refused by name."""
+    """Both are rejected by name."""
     plan, inputs = _measured_by(tmp_path)
     asked = replace(plan, facets=(Facet(name="chins", threshold=9.0),), attribution_rows=5)
     with pytest.raises(JobError, match=r"bias is not measured for a vector, .*; a vector is not explained, since its"):
@@ -346,7 +346,7 @@ def test_a_vector_has_neither_bias_nor_attributions(tmp_path: Path) -> None:
 
 
 def test_a_champion_is_asked_by_the_names_of_its_classes() -> None:
-    """In another order; with a class that is not here any more; and without one that is."""
+    """In another order, with an additional class, and with a missing one."""
     labels = Labels(metric="macro_log_loss", actual=np.array([0.0, 1.0]), weights=np.ones(2), classes=("a", "b", "c"))
     turned = labels.of_model(np.array([[0.1, 0.2, 0.7], [0.3, 0.6, 0.1]]), ("c", "b", "a"))
     assert turned.tolist() == [[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]
@@ -359,7 +359,7 @@ def test_a_champion_is_asked_by_the_names_of_its_classes() -> None:
 
 
 def test_what_is_no_probability_of_each_class_is_no_prediction() -> None:
-    """Below 0, not adding up to 1, or not a number: it has no loss and counts as a failure."""
+    """Negative values, a wrong sum and non-numbers have no loss and count as failures."""
     labels = Labels(metric="macro_log_loss", actual=np.zeros(4), weights=np.ones(4), classes=("a", "b"))
     predictions = np.array([[0.5, 0.5], [-0.1, 1.1], [0.5, 0.4], [np.nan, 1.0]])
     assert labels.given(predictions).tolist() == [True, False, False, False]
@@ -370,7 +370,7 @@ def test_what_is_no_probability_of_each_class_is_no_prediction() -> None:
 @given(data=st.data(), size=st.integers(3, 6), rows=st.integers(6, 60))
 @settings(max_examples=60, deadline=None)
 def test_the_macro_log_loss_of_any_blocks_is_scikit_learns(data: st.DataObject, size: int, rows: int) -> None:
-    """However rows are cut into blocks: sums of losses over sums of weights."""
+    """For any division into blocks: sums of losses over sums of weights."""
     seed = data.draw(st.integers(0, 2**32 - 1))
     random = np.random.default_rng(seed)
     label = np.concatenate([np.arange(size), random.integers(0, size, rows)])
@@ -430,7 +430,7 @@ def test_what_a_kind_does_not_have_is_refused_by_name(
 
 
 def test_bias_and_attributions_of_classes_are_of_one_class_and_of_all(tmp_path: Path) -> None:
-    """Whether barolo is predicted where wines are strong; the mean SHAP value over the classes of each measure."""
+    """Bias of the class barolo for strong wines; mean SHAP value of each measure over the classes."""
     explain.require()
     plan = replace(kinds.PLANS["classes"], facets=(FACET,), positive_class="barolo", attribution_rows=5)
     _, baseline = evaluate(plan, kinds.evaluation_inputs(tmp_path, "classes"), kinds.URI)
@@ -446,7 +446,7 @@ def test_bias_and_attributions_of_classes_are_of_one_class_and_of_all(tmp_path: 
 
 
 def test_predictions_of_lists_are_kept_and_read(tmp_path: Path) -> None:
-    """As the job in a champion's own image writes them, with what the columns are called."""
+    """As written by the job in a champion's own image, with column names."""
     inputs, folder = kinds.evaluation_inputs(tmp_path, "classes"), tmp_path / "holdout"
     folder.mkdir()
     pq.write_table(inputs.holdout, folder / "part.parquet")
@@ -496,7 +496,7 @@ def test_the_job_evaluates_classes_as_a_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["classes", "numbers", "vector"])
 def test_the_teams_own_lists_are_compared(tmp_path: Path, kind: str) -> None:
-    """What scikit-learn gives passes; a row whose numbers are turned round is named, by class or output where these have names."""
+    """Lists of scikit-learn pass; a row with reversed numbers is named, by class or output if named."""
     plan, inputs = kinds.PLANS[kind], kinds.evaluation_inputs(tmp_path, kind)
     if kind == "vector":
         plan, inputs = _measured_by(tmp_path)

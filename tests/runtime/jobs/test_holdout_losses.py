@@ -1,6 +1,6 @@
-"""Losses a row, against their definitions.
+"""Losses per row, checked against their definitions.
 
-Loss sums by block and segment: they add up, and they are bounded.
+Loss sums by block and segment: additive and bounded in number.
 """
 
 import math
@@ -38,7 +38,7 @@ ROWS = st.lists(
 
 @given(st.lists(st.tuples(PROBABILITIES, st.sampled_from([0.0, 1.0])), min_size=1, max_size=20))
 def test_losses_of_probabilities_equal_their_definition(rows: list[tuple[float, float]]) -> None:
-    """Brier: the squared error; log loss: minus the logarithm of what the true class was given, clipped."""
+    """Brier is the squared error; log loss is minus the clipped logarithm of the true class's probability."""
     predicted, actual = (np.array(column) for column in zip(*rows, strict=True))
     assert row_losses("brier", predicted, actual).tolist() == pytest.approx([(p - y) ** 2 for p, y in rows])
     expected = [-math.log(min(1.0, max(CLIP, p if y else 1 - p))) for p, y in rows]
@@ -47,7 +47,7 @@ def test_losses_of_probabilities_equal_their_definition(rows: list[tuple[float, 
 
 @pytest.mark.parametrize("metric", ["wape", "mae"])
 def test_the_loss_of_a_number_is_its_absolute_error(metric: Any) -> None:
-    """Both have the same losses and differ in what these are divided by."""
+    """Both have the same losses with different denominators."""
     assert row_losses(metric, np.array([1.0, -2.0]), np.array([3.0, 1.0])).tolist() == [2.0, 3.0]
     assert normaliser("wape", rows=2, actual_sum=4.0) == 4.0
     assert normaliser(metric if metric == "mae" else "brier", rows=2, actual_sum=4.0) == 2.0
@@ -57,7 +57,7 @@ def test_the_loss_of_a_number_is_its_absolute_error(metric: Any) -> None:
     ("metric", "given_rows"), [("wape", [True, True, False, False]), ("brier", [True, False, False, False])]
 )
 def test_what_is_no_prediction_has_no_loss(metric: Any, given_rows: list[bool]) -> None:
-    """NaN and infinity for a number, besides what is outside 0 to 1 for a probability."""
+    """NaN and infinity, and for a probability values outside 0 to 1."""
     predictions = np.array([0.5, 1.5, math.nan, math.inf])
     assert is_prediction(metric, predictions).tolist() == given_rows
     losses = row_losses(metric, predictions, np.array([0.0, 0.0, 0.0, 0.0]))
@@ -65,7 +65,7 @@ def test_what_is_no_prediction_has_no_loss(metric: Any, given_rows: list[bool]) 
 
 
 def test_a_certain_mistake_is_dear_but_finite() -> None:
-    """34.5 a row."""
+    """34.5 per row."""
     assert row_losses("log_loss", np.array([1.0]), np.array([0.0])).tolist() == pytest.approx([34.538776])
 
 
@@ -78,14 +78,14 @@ def test_a_certain_mistake_is_dear_but_finite() -> None:
     ],
 )
 def test_fails_on_labels_that_cannot_be_measured_against(metric: Any, actual: list[float], message: str) -> None:
-    """The metric, the values and what is allowed."""
+    """The error has the metric, the values and the allowed ones."""
     with pytest.raises(JobError) as caught:
         check_labels(metric, "bought", np.array(actual))
     assert str(caught.value) == message
 
 
 def test_a_holdout_of_one_class_can_be_measured() -> None:
-    """Nobody bought anything: a probability still has a loss; so has a number where all are 0."""
+    """A probability still has a loss; so has a number if all labels are 0."""
     check_labels("log_loss", "bought", np.array([0.0, 0.0]))
     check_labels("mae", "units", np.array([0.0, 0.0]))
 
@@ -93,7 +93,7 @@ def test_a_holdout_of_one_class_can_be_measured() -> None:
 @settings(deadline=None)
 @given(ROWS)
 def test_the_segments_of_a_column_add_up_to_the_whole(rows: list[tuple[str, str | None, float, float]]) -> None:
-    """Rows, labels and losses by block, over all values, null among them."""
+    """Rows, labels and losses by block, over all values including null."""
     blocks, values, actual, loss = zip(*rows, strict=True)
     losses = {"candidate": np.array(loss)}
     values_of_week = [str(index % 3) for index in range(len(rows))]
@@ -131,7 +131,7 @@ def _rows(count: int, values: Any) -> Rows:
 
 
 def test_a_column_with_few_values_is_whole_beside_one_with_many() -> None:
-    """The largest of each column in turn; the rest is named."""
+    """Segments are taken by size from each column in turn; the rest is named."""
     table, rows = _many(40)
     found = segment_losses(table, ["store", "promoted"], rows)
     names, left = [segment.name for segment in found.measured], found.left_out
@@ -142,21 +142,21 @@ def test_a_column_with_few_values_is_whole_beside_one_with_many() -> None:
 
 
 def test_a_flag_is_written_the_same_after_a_join_with_nulls() -> None:
-    """A whole number that became a double, and a null."""
+    """An integer that became a double, and a null."""
     table = pa.table({"flag": pa.array([1.0, 0.0, None, 0.5])})
     segments = segment_losses(table, ["flag"], _rows(4, np.ones(4))).measured
     assert sorted(segment.value for segment in segments) == ["0", "0.5", "1", "null"]
 
 
 def test_fails_on_a_column_that_is_a_number() -> None:
-    """A price is no segment."""
+    """A price is not a segment."""
     table = pa.table({"price": [float(i) / 7 for i in range(1001)]})
     with pytest.raises(JobError, match="segment column 'price' must have at most 1000 values, got 1001"):
         segment_losses(table, ["price"], _rows(1001, np.ones(1001)))
 
 
 def test_periods_keep_apart_what_blocks_lost() -> None:
-    """In the blocks' order, each period once, 0 where a block has no row."""
+    """In the blocks' order, each period once, 0 for blocks without rows."""
     losses = {"candidate": np.array([1.0, 2.0, 4.0, 8.0])}
     blocks = block_losses(["b", "a", "b", "b"], np.ones(4), losses)
     periods = period_losses(["2", "1", "1", "2"], ["b", "a", "b", "b"], losses, blocks)
@@ -168,7 +168,7 @@ def test_periods_keep_apart_what_blocks_lost() -> None:
 
 
 def test_numbers_are_cut_into_bands() -> None:
-    """One at a limit lies above it, a null in none; bands are beside columns, and all are the whole."""
+    """A value at a limit is above it, a null in no band; bands exist next to columns, and add up to the whole."""
     table = pa.table({"sold": [0.0, 4.9, 5.0, 19.0, 20.0, None], "flag": [1, 1, 1, 0, 0, 0]})
     segments = segment_losses(table, ["flag"], _rows(6, np.ones(6)), bands={"sold": (5, 20.5)}).measured
     assert {segment.name: segment.rows for segment in segments if segment.column == "sold"} == {
@@ -180,13 +180,13 @@ def test_numbers_are_cut_into_bands() -> None:
 
 
 def test_fails_for_a_band_of_texts() -> None:
-    """By name."""
+    """The error names the column."""
     with pytest.raises(JobError, match="column 'sold' must be numeric, got string"):
         segment_losses(pa.table({"sold": ["a"]}), [], _rows(1, np.ones(1)), bands={"sold": (5,)})
 
 
 def test_what_is_too_rare_for_an_interval_is_pooled_and_summed() -> None:
-    """Fewer than ten blocks, or four periods: one segment for each column, and each value's own sums beside it."""
+    """Below ten blocks or four periods: one pooled segment per column, and each value's own sums."""
     stores = np.repeat(np.arange(20), 4)
     values = ["large" if store < 12 else "rare" if store < 16 else "scarce" for store in stores]
     actual = np.full(80, 5.0)
@@ -210,7 +210,7 @@ def test_what_is_too_rare_for_an_interval_is_pooled_and_summed() -> None:
 
 
 def test_what_is_left_out_is_pooled_too() -> None:
-    """However many blocks it has: the largest alone are measured by themselves."""
+    """For any number of blocks: only the largest are measured separately."""
     values = [str(i % 30) for i in range(30 * 20)]
     count = len(values)
     rows = Rows(

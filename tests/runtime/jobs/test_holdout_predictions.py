@@ -1,4 +1,4 @@
-"""A file of predictions is of one model and one holdout, and of no others."""
+"""Files of predictions, bound to one model and one holdout."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ PREDICTED = Predicted(
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    """Each value to its last bit, with what it is of."""
+    """Values keep their last bit, with their origin."""
     path = write_predictions(tmp_path / "out", PREDICTED)
     read = read_predictions(path, artifact_sha256=MODEL, holdout=HOLDOUT, rows=3)
     np.testing.assert_array_equal(read.values, PREDICTED.values)
@@ -35,7 +35,7 @@ def test_predictions_of_anything_else_are_refused_with_every_difference(tmp_path
 
 
 def test_a_file_of_another_writer_is_refused(tmp_path: Path) -> None:
-    """A Parquet file without our metadata, and one that is not Parquet."""
+    """A Parquet file without our metadata, and a file of another format."""
     pq.write_table(pa.table({"prediction": [1.0]}), tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_bytes(b"x")
     for name in ("a.parquet", "b.parquet"):
@@ -44,7 +44,7 @@ def test_a_file_of_another_writer_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_holdout_is_its_files(tmp_path: Path) -> None:
-    """Another name or content is another holdout; what is not Parquet does not count."""
+    """Another file name or content is another holdout; other formats are ignored."""
     (tmp_path / "a.parquet").write_bytes(b"1")
     first = holdout_sha256(tmp_path)
     (tmp_path / "note.txt").write_text("x")

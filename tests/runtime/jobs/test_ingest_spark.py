@@ -53,13 +53,13 @@ GROUP = FeatureGroup(
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    """Give the shared session."""
+    """Return the shared session."""
     return local_spark.shared(tmp_path_factory.mktemp("spark"))
 
 
 @pytest.fixture
 def store(tmp_path):
-    """Give a store whose table is there and has one row."""
+    """Return a store whose table has one row."""
     client = FeatureStoreClient.local(tmp_path / "store", now=lambda: NOW)
     client.ingest(GROUP, rows(count=1, start=-1))
     return client
@@ -84,7 +84,7 @@ def rows(count=400, start=0, **columns) -> pa.Table:
 
 
 def put(folder, *tables) -> str:
-    """Write Parquet objects with several row groups, beside something that is none; return their prefix."""
+    """Write Parquet objects with several row groups, and another object; return their prefix."""
     folder.mkdir()
     for i, table in enumerate(tables):
         pq.write_table(table, folder / f"part-{i}.parquet", row_group_size=150)
@@ -93,12 +93,12 @@ def put(folder, *tables) -> str:
 
 
 def content(table) -> list:
-    """Return all rows without their batch, in one order."""
+    """Return all rows without their batch, sorted."""
     return sorted(table.scan().to_arrow().drop_columns(["ingest_id"]).to_pylist(), key=str)
 
 
 def test_a_large_batch_is_what_a_small_one_would_be(spark, store, tmp_path, monkeypatch):
-    """Types are cast, the clock stamps, repeated rows are one; partitions and one commit as the client makes them."""
+    """Types are cast, the clock stamps rows, duplicates are merged; partitions and the single commit equal the client's."""
     monkeypatch.setattr(ingest_spark, "ROWS_A_TASK", 150)
     uri = put(tmp_path / "batch", rows(count=300), rows(count=150, start=250))
     assert ingest_spark._pieces(store.table("stock_v1").io, uri, GROUP).buckets == 4
@@ -124,7 +124,7 @@ def test_a_large_batch_is_what_a_small_one_would_be(spark, store, tmp_path, monk
 
 
 def test_lists_decimals_and_bytes_are_what_a_small_batch_has(spark, tmp_path):
-    """Spark carries vectors as lists; null and NaN stay inside them."""
+    """Spark has vectors as lists; null and NaN stay inside them."""
     group = dataclasses.replace(
         GROUP,
         name="rich",
@@ -158,7 +158,7 @@ def test_lists_decimals_and_bytes_are_what_a_small_batch_has(spark, tmp_path):
 
 
 def test_the_same_batch_is_one_effect_and_another_under_its_key_is_refused(spark, store, tmp_path):
-    """A rerun says so, however the rows lie in objects; the key of another content is a typed error."""
+    """A rerun is a duplicate for any layout of objects; other content under the key is a typed error."""
     table = store.table("stock_v1")
     ingest(spark, table, GROUP, put(tmp_path / "one", rows()), key="k", now=NOW)
     again = put(tmp_path / "again", rows(count=100, start=300), rows(count=300))
@@ -200,21 +200,21 @@ def test_a_bad_batch_changes_nothing_and_names_every_problem(spark, store, tmp_p
     ],
 )
 def test_fails_for_what_is_no_batch(spark, store, tmp_path, tables, message):
-    """Empty, without a key, or half a backfill."""
+    """Rejects an empty batch, missing keys and incomplete backfills."""
     uri = put(tmp_path / "batch", *tables)
     with pytest.raises(BatchError, match=message):
         ingest(spark, store.table("stock_v1"), GROUP, uri, key="bad", now=NOW)
 
 
 def test_fails_for_what_is_no_parquet(spark, store, tmp_path):
-    """An object is named with the reason."""
+    """The error has the object and the reason."""
     (tmp_path / "batch.parquet").write_text("store_id,sku")
     with pytest.raises(BatchError, match=r"batch\.parquet cannot be read as Parquet"):
         ingest(spark, store.table("stock_v1"), GROUP, (tmp_path / "batch.parquet").as_uri(), key="bad", now=NOW)
 
 
 def test_fails_for_strings_that_a_dictionary_multiplies(spark, store, tmp_path, monkeypatch):
-    """A row group is as small in memory as it must be before a worker decodes it; it is named with the way out."""
+    """The memory of a row group is checked before a worker decodes it; the error has the alternative."""
     monkeypatch.setattr(ingest_spark, "_OF_A_ROW_GROUP", Bounds(rows=1000, bytes=100_000, decoded=300_000))
     notes = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), pa.array(["x" * 10_000]))
     uri = put(tmp_path / "batch", rows(count=1, start=500), rows(note=notes))
@@ -227,7 +227,7 @@ def test_fails_for_strings_that_a_dictionary_multiplies(spark, store, tmp_path, 
 
 
 class Overtaken:
-    """Lets another writer commit between the last look at the table and a commit."""
+    """Another writer commits between the last read of the table and a commit."""
 
     def __init__(self, monkeypatch, *writers):
         self.writers, self.calls = list(writers), 0
@@ -246,7 +246,7 @@ class Overtaken:
 
 
 def test_two_jobs_with_one_key_have_one_effect(spark, store, tmp_path, monkeypatch):
-    """The other's commit comes after this one's check: this one looks again, and takes its files away."""
+    """The other commits after this job's check: this job checks again and removes its files."""
     uri = put(tmp_path / "batch", rows())
     Overtaken(monkeypatch, lambda: ingest(spark, store.table("stock_v1"), GROUP, uri, key="same", now=NOW))
     done = ingest(spark, store.table("stock_v1"), GROUP, uri, key="same", now=NOW)
@@ -258,7 +258,7 @@ def test_two_jobs_with_one_key_have_one_effect(spark, store, tmp_path, monkeypat
 
 
 def test_an_overtaken_job_writes_again_with_the_number_of_its_commit(spark, store, tmp_path, monkeypatch):
-    """Both land, and the ingest ids are in the order of the commits."""
+    """Both commit, and ingest ids follow the order of commits."""
     uri = put(tmp_path / "batch", rows())
     Overtaken(monkeypatch, lambda: store.ingest(GROUP, rows(count=2, start=450), idempotency_key="small"))
     done = ingest(spark, store.table("stock_v1"), GROUP, uri, key="big", now=NOW)
@@ -273,7 +273,7 @@ def test_an_overtaken_job_writes_again_with_the_number_of_its_commit(spark, stor
 
 
 def test_a_job_that_is_always_overtaken_is_told_and_leaves_no_files(spark, store, tmp_path, monkeypatch):
-    """After its attempts the writer gives up with the table as the others left it."""
+    """After its attempts the writer gives up and leaves the table unchanged."""
     uri = put(tmp_path / "batch", rows(count=20))
     monkeypatch.setattr("mlops_runtime.features.table_commits.RETRIES", Retries(tries=2, sleep=[].append))
     writers = [lambda i=i: store.ingest(GROUP, rows(count=1, start=450 + i)) for i in range(2)]
@@ -287,7 +287,7 @@ def test_a_job_that_is_always_overtaken_is_told_and_leaves_no_files(spark, store
 
 
 class Cloud:
-    """Buckets, a Glue table, and a bus whose events are heard, on moto."""
+    """Buckets, a Glue table, and a bus with recorded events, on moto."""
 
     def __init__(self, endpoint: str) -> None:
         common = {"endpoint_url": endpoint, "region_name": "us-east-1"}
@@ -328,7 +328,7 @@ class Cloud:
         return ingest_spark.main([part for key, value in arguments.items() for part in (f"--{key}", value)])
 
     def deliver(self, name: str, batch: pa.Table) -> None:
-        """Put a batch where it arrives."""
+        """Put a batch at its delivery location."""
         target = io.BytesIO()
         pq.write_table(batch, target, row_group_size=150)
         self.s3.put_object(Bucket="incoming", Key=f"incoming/stock_v1/{name}.parquet", Body=target.getvalue())
@@ -342,7 +342,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(monkeypatch):
-    """Give a cloud that the process's environment names."""
+    """Return a cloud configured by the process's environment."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -354,14 +354,14 @@ def cloud(monkeypatch):
         "AWS_SECRET_ACCESS_KEY": "test",
     }.items():
         monkeypatch.setenv(name, value)
-    # servers of one process share what they keep
+    # servers of a process share their state
     urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST"))
     yield Cloud(f"http://{host}:{port}")
     server.stop()
 
 
 def test_the_job_ingests_or_rejects_what_was_delivered(spark, cloud, capsys):
-    """As Glue runs it: S3, the Glue catalog, report and event of a bad batch, event of a good one."""
+    """As Glue runs it, with S3 and the Glue catalog: a bad batch gets a report and an event, a good one an event."""
     cloud.deliver("good", rows())
     cloud.deliver("bad", rows(count=2, start=2000))
     assert (cloud.run("good"), cloud.run("bad"), cloud.run("good")) == (0, 0, 0)
@@ -379,7 +379,7 @@ def test_the_job_ingests_or_rejects_what_was_delivered(spark, cloud, capsys):
 
 
 def test_fails_for_an_unknown_table_before_anything_starts(spark, cloud, capsys):
-    """The declaration names what there is."""
+    """The error lists the declared tables."""
     assert cloud.run("good", table="stok_v1") == 1
     assert "--table must be one of stock_v1, got 'stok_v1'" in capsys.readouterr().err
 
@@ -404,7 +404,7 @@ def history(count: int, first: int, seed: int) -> pa.Table:
 
 @pytest.mark.parametrize("semantics", ["known_at", "event_time"])
 def test_sparks_training_set_has_the_content_hash_of_duckdbs(spark, store, semantics):
-    """Over tables that pyiceberg wrote, at their pinned snapshots, cut by ``as_of``, whatever the session's zone."""
+    """Over pyiceberg's tables at pinned snapshots, cut by ``as_of``, in any session time zone."""
     for seed, first in ((1, 0), (2, 6)):
         store.ingest(HISTORY, history(150, first, seed))
     table = store.table("history_v1")
@@ -468,5 +468,5 @@ def test_sparks_training_set_has_the_content_hash_of_duckdbs(spark, store, seman
     assert found["row_id"].to_pylist() == list(range(120))
     assert content_hash(found.cast(wanted.schema)) == content_hash(wanted)
     assert 0 < wanted["note"].null_count < 120
-    # the pin is older than the table: at its head the answer is another
+    # the pinned snapshot is older; at the table's head the result differs
     assert spark.table(f"lake.features.{spark_table.table}").count() > pinned.to_arrow().num_rows

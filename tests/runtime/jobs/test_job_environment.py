@@ -1,9 +1,4 @@
-"""Arguments of jobs within SageMaker's limits.
-
-The layout and the variables that SageMaker's toolkit documents.
-
-Unpacking a team's code and running a script of it.
-"""
+"""Arguments of jobs within SageMaker's limits, the documented layout and variables of its toolkit, and running a team's script."""
 
 import argparse
 import json
@@ -29,7 +24,7 @@ from mlops_runtime.jobs.job_environment import (
 
 @given(st.dictionaries(st.text(alphabet="ab-é", max_size=40), st.integers(-9, 9), max_size=40))
 def test_a_split_argument_joins_to_itself(document: dict[str, int]):
-    """Pieces have at most 256 characters, pass an argument parser, and join to the text."""
+    """Pieces of at most 256 characters pass an argument parser and join to the text."""
     text = json.dumps(document)
     pieces = split_argument(text)
     assert "".join(pieces) == text
@@ -51,7 +46,7 @@ def test_the_root_defaults_to_sagemakers() -> None:
 
 
 def test_scripts_find_channels_and_hyperparameters(tmp_path: Path) -> None:
-    """Hyperparameters arrive as text and are decoded as by the toolkit."""
+    """Hyperparameters are strings, decoded like the toolkit's."""
     opt_ml = OptMl.from_environment({"MLOPS_OPT_ML": str(tmp_path)})
     opt_ml.channel("train").mkdir(parents=True)
     config = tmp_path / "input" / "config"
@@ -74,7 +69,7 @@ def test_scripts_find_channels_and_hyperparameters(tmp_path: Path) -> None:
 
 
 def test_fails_for_none_or_several_files(tmp_path: Path) -> None:
-    """What is ambiguous is named."""
+    """The candidates are named."""
     with pytest.raises(JobError, match=r"must contain exactly one file \*\.zip, got none"):
         single_file(tmp_path, "*.zip")
     for name in ("a.zip", "b.zip"):
@@ -92,14 +87,14 @@ def zipped(folder: Path, script: str) -> Path:
 
 
 def test_a_script_runs_where_its_code_is(tmp_path: Path) -> None:
-    """With the variables given, besides those of the job."""
+    """With the given variables, and those of the job."""
     script = "import os, pathlib\npathlib.Path(os.environ['TO'], 'cwd').write_text(os.getcwd())"
     run_script(zipped(tmp_path / "in", script), "run.py", folder=tmp_path / "code", environment={"TO": str(tmp_path)})
     assert (tmp_path / "cwd").read_text() == str(tmp_path / "code")
 
 
 def test_fails_with_the_last_line_and_the_tail(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Thirty lines are kept for the reason, all are shown."""
+    """The reason has thirty lines, the log all."""
     script = "import sys\nfor n in range(40): print(n, file=sys.stderr)\nraise SystemExit('no rows')"
     with pytest.raises(JobError) as error:
         run_script(zipped(tmp_path / "in", script), "run.py", folder=tmp_path / "code", environment={})
@@ -110,7 +105,7 @@ def test_fails_with_the_last_line_and_the_tail(tmp_path: Path, capfd: pytest.Cap
 
 
 def test_a_script_ends_before_what_it_has_started(tmp_path: Path) -> None:
-    """A child that holds standard error open does not hold the job."""
+    """A child that keeps standard error open does not block the job."""
     script = (
         "import os, pathlib, signal, subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
@@ -124,7 +119,7 @@ def test_a_script_ends_before_what_it_has_started(tmp_path: Path) -> None:
 
 
 def test_a_script_that_closes_standard_error_runs_on(tmp_path: Path) -> None:
-    """Its end counts, not that of its messages."""
+    """The job waits for its end, not for its messages."""
     script = (
         "import os, pathlib, subprocess, sys\nos.close(2)\n"
         "subprocess.run([sys.executable, '-c', 'pass'], check=True)\npathlib.Path(os.environ['TO']).touch()"
@@ -135,7 +130,7 @@ def test_a_script_that_closes_standard_error_runs_on(tmp_path: Path) -> None:
 
 
 def test_a_line_without_an_end_is_cut(tmp_path: Path) -> None:
-    """A script that prints without line ends is read in pieces; the reason keeps the last."""
+    """Output without line endings is read in chunks; the reason has the last one."""
     script = "import sys\nfor _ in range(300): sys.stderr.write('é' * 10_000)\nsys.exit(2)"
     with pytest.raises(JobError) as error:
         run_script(zipped(tmp_path / "in", script), "run.py", folder=tmp_path / "code", environment={})
@@ -160,7 +155,7 @@ def test_fails_for_a_zip_with_paths_outside_itself(tmp_path: Path) -> None:
 
 
 def test_fails_for_what_is_no_zip(tmp_path: Path) -> None:
-    """A broken download is named."""
+    """A broken download is reported by name."""
     (tmp_path / "code.zip").write_bytes(b"PK?")
     with pytest.raises(JobError, match=r"code\.zip is not a zip"):
         unpack(tmp_path / "code.zip", tmp_path / "code")

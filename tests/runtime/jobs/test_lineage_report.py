@@ -1,4 +1,4 @@
-"""What a job tells of lineage, and what it says when it cannot."""
+"""Lineage reported by jobs, and messages if it cannot be reported."""
 
 import builtins
 import json
@@ -31,7 +31,7 @@ PLAN = TrainingSetPlan(
 
 @pytest.fixture
 def s3():
-    """Give S3 with one bucket."""
+    """Return an S3 client with one bucket."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket="sets")
@@ -39,24 +39,24 @@ def s3():
 
 
 def lineage(s3=None, **changes):
-    """Return where a job tells lineage: nowhere, if not told otherwise."""
+    """Return the report of a job, without destinations by default."""
     given = {"catalog": None, "events": None, "namespace": "mlops.demand", "manifests": "s3://sets/manifests"}
     return Lineage(**{**given, "environment": {}, "sagemaker": None, "s3": s3, **changes})
 
 
 def built(told):
-    """Tell of a set that was built."""
+    """Report a built set."""
     return told.built(MANIFEST, uri="s3://sets/sets/daily/1", started=NOW, now=NOW)
 
 
 def test_nothing_is_told_unless_it_is_asked_for():
-    """No client is touched."""
+    """No client is called."""
     assert built(lineage()) == []
     assert lineage().failed(PLAN, as_of=NOW, error="why", started=NOW, now=NOW) == []
 
 
 def test_events_wait_in_the_outbox_without_a_collector(s3, monkeypatch):
-    """They have the namespace and catalog that the job was given; a collector that is away is said."""
+    """They have the job's namespace and catalog; an unavailable collector is reported."""
     told = lineage(s3, catalog=CATALOG, events="s3://sets/lineage")
     monkeypatch.setattr("mlops_runtime.jobs.lineage_report.SageMakerLineage.record", lambda *_, **__: None)
     assert built(told) == []
@@ -77,7 +77,7 @@ def test_fails_when_events_have_no_catalog_to_name_tables_by():
 
 
 def test_a_missing_extra_is_said(s3, monkeypatch):
-    """An image without OpenLineage's client builds the set and says what to install."""
+    """An image without OpenLineage's client builds the set and reports the missing package."""
     real = builtins.__import__
 
     def without(name, *rest):

@@ -1,4 +1,4 @@
-"""A unit's metric function in a process of its own: what it gives, and what becomes of one that cannot be measured by."""
+"""A unit's metric function in its own process: its results, and errors of unusable functions."""
 
 import time
 from pathlib import Path
@@ -28,7 +28,7 @@ def _losses(folder: Path, text: str, labels: list[Any], predictions: Any, given:
 
 
 def test_each_row_gets_the_loss_of_its_label(tmp_path: Path) -> None:
-    """Over several pieces, equal to numpy's own; a row without a prediction is not asked about."""
+    """Over several pieces, equal to numpy's; rows without a prediction are skipped."""
     random = np.random.default_rng(7)
     labels, predictions = random.random((PIECE_ROWS * 2 + 5, 3)), random.random((PIECE_ROWS * 2 + 5, 3))
     given = random.random(len(labels)) < 0.9
@@ -36,11 +36,11 @@ def test_each_row_gets_the_loss_of_its_label(tmp_path: Path) -> None:
     found = _losses(tmp_path, DISTANCE, list(labels), predictions, given)
     assert found[given] == pytest.approx(np.linalg.norm(labels - predictions, axis=1)[given])
     assert not found[~given].any()
-    assert [path.name for path in tmp_path.iterdir()] == ["metric.py"]  # no byte code beside it
+    assert [path.name for path in tmp_path.iterdir()] == ["metric.py"]  # no byte code next to it
 
 
 def test_labels_may_be_longer_than_predictions(tmp_path: Path) -> None:
-    """A label is whatever the function makes of it, such as the numbers of what was right; it sees arrays that numpy wraps."""
+    """The function interprets labels, such as positions of hits; it gets numpy arrays."""
     text = """
 import numpy as np
 
@@ -84,14 +84,14 @@ def test_what_it_prints_is_no_answer(tmp_path: Path, capfd: pytest.CaptureFixtur
     ],
 )
 def test_fails_with_what_went_wrong(tmp_path: Path, text: str, message: str) -> None:
-    """In one message, with the row; an evaluation that cannot be made is none."""
+    """One message with the row; the evaluation fails."""
     with pytest.raises(JobError) as raised:
         _losses(tmp_path, text, [[0.0]] * 5, [[1.0]] * 5, [False, False, False, True, True], megabytes=512)
     assert message in str(raised.value)
 
 
 def test_a_function_that_hangs_is_given_up(tmp_path: Path) -> None:
-    """In its row, or when it is loaded; its process is killed."""
+    """In a row or at load; its process is killed."""
     began = time.monotonic()
     for text in ("import time\ndef loss(label, prediction):\n    time.sleep(600)", "while True:\n    pass"):
         with pytest.raises(JobError, match=r"the metric function has not responded within 1 s"):
@@ -100,7 +100,7 @@ def test_a_function_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_function_that_answers_wrongly_over_the_socket_is_found_out(tmp_path: Path) -> None:
-    """It is code of the unit and can reach the socket: the number of its answers is compared."""
+    """The unit's code can reach the socket, so the number of results is checked."""
     text = """
 import gc, socket, struct
 
@@ -128,7 +128,7 @@ def test_another_file_than_the_plans_is_refused(tmp_path: Path) -> None:
 
 
 def test_it_runs_with_the_models_python_and_no_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither credentials nor anything else of the job; one that the environment does not have is named."""
+    """Without credentials and other variables of the job; a missing package is named."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     text = (
         "import os\ndef loss(label, prediction):\n    return float(len([n for n in os.environ if n.startswith('AWS')]))"

@@ -1,4 +1,4 @@
-"""The program of a metric function's process, as its own Python runs it."""
+"""The program of a metric function's process, run by its own Python."""
 
 from array import array
 from pathlib import Path
@@ -9,7 +9,7 @@ from mlops_runtime.jobs.metric_worker import load, losses
 
 
 def test_rows_are_cut_by_the_sizes_of_their_labels() -> None:
-    """Labels may have any length, predictions one."""
+    """Labels may have any length, predictions have one."""
     seen = []
 
     def loss(label: "array[float]", prediction: "array[float]") -> float:
@@ -23,7 +23,7 @@ def test_rows_are_cut_by_the_sizes_of_their_labels() -> None:
 
 
 def test_an_error_has_the_row_of_the_holdout() -> None:
-    """And what the function says."""
+    """And the function's message."""
 
     def loss(label: object, prediction: object) -> float:
         raise ValueError(f"{label} beside {prediction}")
@@ -33,7 +33,7 @@ def test_an_error_has_the_row_of_the_holdout() -> None:
 
 
 def test_a_file_must_have_the_function(tmp_path: Path) -> None:
-    """A name that is not one of a function is not it."""
+    """A name that is not a function does not count."""
     file = tmp_path / "metric.py"
     file.write_text("loss = 3\n")
     with pytest.raises(TypeError, match=r"it has no function loss\(label, prediction\)"):

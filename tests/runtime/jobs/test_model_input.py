@@ -1,7 +1,4 @@
-"""Arrow columns reach the model as requests do.
-
-What a server would answer is what the evaluation measured.
-"""
+"""Arrow columns reach the model like requests, so that the evaluation measures the server's results."""
 
 import json
 from decimal import Decimal
@@ -43,7 +40,7 @@ def test_rows_are_the_same_as_through_a_request(models: Any) -> None:
 
 
 def test_integers_that_were_written_as_categories_are_categories(tmp_path: Path) -> None:
-    """Parquet has no such type, and Arrow restores categories of texts alone; a store would be read as a quantity."""
+    """Parquet has no integer categories, and Arrow restores only text ones; a store would be a quantity."""
     stores = pa.array([20, 3, 20])
     pq.write_table(pa.table({"store": stores.dictionary_encode(), "units": [1, 2, 3]}), tmp_path / "part-0.parquet")
     pq.write_table(pa.table({"store": stores.dictionary_encode(), "units": [4, 5, 6]}), tmp_path / "part-1.parquet")
@@ -67,21 +64,21 @@ def test_numbers_of_any_type_are_read(values: list[Any], kind: Any) -> None:
 
 
 def test_booleans_are_numbers_and_dictionaries_are_text() -> None:
-    """Flags become 0 and 1; encoded levels become their text."""
+    """Booleans become 0 and 1; encoded levels their text."""
     table = pa.table({"flag": [True, None], "level": pa.array(["a", ""]).dictionary_encode(), "id": [367, 2]})
     np.testing.assert_array_equal(numbers(table, "flag"), [1, np.nan])
     assert (categories(table, "level"), categories(table, "id")) == (["a", None], ["367", "2"])
 
 
 def test_a_split_is_all_files_in_order(tmp_path: Path) -> None:
-    """Parts are read by name."""
+    """Files are read by name."""
     for name, value in (("part-1", 2), ("part-0", 1)):
         pq.write_table(pa.table({"x": [value]}), tmp_path / f"{name}.parquet")
     assert read_split(tmp_path).column("x").to_pylist() == [1, 2]
 
 
 def test_fails_for_columns_that_are_missing_or_of_the_wrong_type(tmp_path: Path) -> None:
-    """All missing columns at once, and what there is."""
+    """All missing columns together, and the existing ones."""
     table = pa.table({"x": ["a"]})
     with pytest.raises(JobError, match="split 'train' lacks 'y', 'z'; it has 'x'"):
         require_columns(table, ["x", "y", "z"], "train")
@@ -90,7 +87,7 @@ def test_fails_for_columns_that_are_missing_or_of_the_wrong_type(tmp_path: Path)
 
 
 def test_fails_for_an_empty_split(tmp_path: Path) -> None:
-    """No files and no rows are errors."""
+    """Applies to missing files and missing rows."""
     with pytest.raises(JobError, match="must contain Parquet files, got none"):
         read_split(tmp_path)
     pq.write_table(pa.table({"x": pa.array([], pa.int64())}), tmp_path / "part-0.parquet")
@@ -112,24 +109,24 @@ def table() -> Any:
 
 @pytest.fixture
 def model(models: Any, tmp_path: Path) -> Model:
-    """Return a model that can be served."""
+    """Return a valid model."""
     return load_archive(models.archive(tmp_path / "model.tar.gz"))
 
 
 def variant(model: Model, predict: Any) -> Model:
-    """Return a model that predicts otherwise."""
+    """Return a model with other predictions."""
     kind = type("Variant", (Model,), {"__slots__": (), "predict": predict})
     made: Model = kind(model.signature, model.sha256, model.session, model.output)
     return made
 
 
 def test_a_sound_model_has_no_problem(model: Model, table: Any) -> None:
-    """Alone, by 2, 7 and 64, and twice."""
+    """Single, in batches of 2, 7 and 64, and repeated."""
     assert serving_problems(model, table, model_input(table, model.signature)) == []
 
 
 def test_rows_must_not_depend_on_each_other(model: Model, table: Any) -> None:
-    """A batch's mean taken off, as by a careless export: each batch size shows it."""
+    """A batch mean subtracted by a careless export is found at each batch size."""
     centred = variant(model, lambda self, rows: (p := Model.predict(self, rows)) - p.mean())
     problems = serving_problems(centred, table, model_input(table, model.signature))
     assert len(problems) == 4
@@ -138,14 +135,14 @@ def test_rows_must_not_depend_on_each_other(model: Model, table: Any) -> None:
 
 
 def test_a_model_that_fails_only_in_batches_of_many_is_found(model: Model, table: Any) -> None:
-    """Right for one row and for two, wrong from seven on."""
+    """Right for one and two rows, wrong from seven on."""
     crowded = variant(model, lambda self, rows: Model.predict(self, rows) + (1 if 3 < len(rows) < 99 else 0))
     problems = serving_problems(crowded, table, model_input(table, model.signature))
     assert [problem.split("; ")[0].rpartition(" ")[2] for problem in problems] == ["7", "64"]
 
 
 def test_a_model_must_repeat_itself(model: Model, table: Any) -> None:
-    """The same rows twice, another answer."""
+    """The same rows twice give another result."""
     noise = iter(np.linspace(0, 1e-3, 1000, dtype=np.float32))
     random = variant(model, lambda self, rows: Model.predict(self, rows) + next(noise))
     problems = serving_problems(random, table, model_input(table, model.signature))
@@ -153,7 +150,7 @@ def test_a_model_must_repeat_itself(model: Model, table: Any) -> None:
 
 
 def test_a_null_that_may_not_be_sent_is_found_once(model: Model, table: Any) -> None:
-    """The same reason from every batch size is one."""
+    """Equal reasons of all batch sizes are one."""
     table = table.set_column(0, "price", pa.array([None, *table.column("price").to_pylist()[1:]], pa.float64()))
     assert serving_problems(model, table, model_input(table, model.signature)) == [
         "holdout row 0 could not be sent to the server: instances[0].price must not be null"
@@ -161,7 +158,7 @@ def test_a_null_that_may_not_be_sent_is_found_once(model: Model, table: Any) -> 
 
 
 def test_a_model_that_cannot_answer_has_no_time(model: Model, table: Any) -> None:
-    """The other is measured all the same."""
+    """The other model is still measured."""
 
     def fail(self: Model, rows: Any) -> Any:
         raise RuntimeError(len(rows))
@@ -174,7 +171,7 @@ def test_a_model_that_cannot_answer_has_no_time(model: Model, table: Any) -> Non
 
 
 def test_values_are_those_of_the_table() -> None:
-    """Integers that 32-bit floats do not have, and texts; a missing one is none."""
+    """Covers integers beyond 32-bit floats, strings, and missing values."""
     columns = (
         SignatureColumn(name="amount", type="number", kind="integer"),
         SignatureColumn(name="store", type="category", categories=("a",), nullable=True),

@@ -1,4 +1,4 @@
-"""The analyzer by the container's contract: environment and folders in, files and message out."""
+"""The analyzer by the container's contract: input by environment and folders, output by files and message."""
 
 import json
 from pathlib import Path
@@ -21,12 +21,12 @@ CONSTRAINTS = {
 
 @pytest.fixture
 def container(tmp_path: Path) -> Container:
-    """An empty one."""
+    """Return an empty container."""
     return Container(tmp_path)
 
 
 def test_data_are_analyzed_by_the_contract(container: Container) -> None:
-    """Only calls of the window count; what cannot be read is told; metrics have CloudWatch's shape."""
+    """Only calls of the window count; unreadable ones are reported; metrics have CloudWatch's format."""
     columns, count = profile([{"prediction": 1.0 + i, "price": 5.0 + i} for i in range(20)])
     container.environment |= {
         "baseline_constraints": container.put("processing/baseline/constraints/constraints.json", CONSTRAINTS),
@@ -62,7 +62,7 @@ def test_data_are_analyzed_by_the_contract(container: Container) -> None:
 
 
 def test_what_fits_has_no_violations(container: Container) -> None:
-    """And the message of the container says so."""
+    """The container's message reports it."""
     container.environment["baseline_constraints"] = container.put("c.json", CONSTRAINTS)
     container.environment["publish_cloudwatch_metrics"] = "Disabled"
     container.capture([call(1, "5.5", "1.5")])
@@ -91,7 +91,7 @@ def test_what_cannot_be_analyzed_says_why(container: Container, changes: dict[st
 
 
 def test_a_window_without_rows_is_no_success(container: Container) -> None:
-    """With what was wrong."""
+    """The message has the problems."""
     container.environment["baseline_constraints"] = container.put("c.json", CONSTRAINTS)
     container.capture(["{", "["])
     with pytest.raises(JobError, match=r"no row: line is not a capture record \(2 times\)"):
@@ -99,7 +99,7 @@ def test_a_window_without_rows_is_no_success(container: Container) -> None:
 
 
 def test_quality_is_measured_on_merged_records(container: Container) -> None:
-    """Of numbers alone."""
+    """Only numeric records are measured."""
     container.environment |= {
         "dataset_format": '{"sagemakerMergeJson":{"captureIndexNames":["endpointOutput"]}}',
         "analysis_type": "MODEL_QUALITY",

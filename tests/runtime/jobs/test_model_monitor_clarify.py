@@ -1,4 +1,4 @@
-"""What stands for Clarify's container: bias, and what it says of attributions."""
+"""The replacement of Clarify's container: bias and attributions."""
 
 import sys
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ NO_MODEL = "no model is asked for"
 
 @pytest.fixture
 def container(tmp_path: Path) -> Container:
-    """An empty one."""
+    """Return an empty container."""
     return Container(tmp_path)
 
 
@@ -35,7 +35,7 @@ def _biased(share: float, count: int = 400) -> list[str]:
 
 
 def test_bias_is_compared_with_the_baselines_analysis(container: Container) -> None:
-    """A group that is predicted less often than it was is reported, under its Clarify name."""
+    """A group with fewer positive predictions than before is reported by its Clarify name."""
     config = {
         "headers": ["age", "region"],
         "label": "bought",
@@ -80,7 +80,7 @@ def test_bias_is_compared_with_the_baselines_analysis(container: Container) -> N
     ],
 )
 def test_clarify_says_what_it_cannot_do(container: Container, config: dict[str, Any], message: str) -> None:
-    """By name."""
+    """Unsupported settings are named."""
     container.environment |= {
         "dataset_format": '{"sagemakerMergeJson":{}}',
         "analysis_config": container.put("config.json", config),
@@ -92,7 +92,7 @@ def test_clarify_says_what_it_cannot_do(container: Container, config: dict[str, 
 
 
 def test_attributions_without_shap_say_so(container: Container, monkeypatch: pytest.MonkeyPatch, models: Any) -> None:
-    """The image that has it is named."""
+    """The message names the image with the package."""
     monkeypatch.setitem(sys.modules, "shap", None)
     config = {"methods": {"shap": {"baseline": [[1.0, 2.0, "north"]]}}, "predictor": {"model_name": "m"}}
     container.environment["analysis_config"] = container.put("config.json", config)
@@ -112,7 +112,7 @@ def test_attributions_without_shap_say_so(container: Container, monkeypatch: pyt
 def test_a_ranking_that_turned_is_a_violation(
     container: Container, models: Any, before: dict[str, float], violations: int
 ) -> None:
-    """With the real package and a real model: price varies most, so it matters most."""
+    """With the real package and model: price varies most and ranks first."""
     package.require()
     config = {"methods": {"shap": {"baseline": [[1.0, 2.0, "north"]]}}, "predictor": {"model_name": "m"}}
     analysis = {"explanations": {"kernel_shap": {"label0": {"global_shap_values": before}}}}

@@ -1,4 +1,4 @@
-"""Captures joined with their labels."""
+"""Captures merged with their labels."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ from mlops_runtime.jobs.job_environment import JobError
 
 @pytest.fixture
 def container(tmp_path: Path) -> Container:
-    """An empty one."""
+    """Return an empty container."""
     return Container(tmp_path)
 
 
 def test_labels_are_merged_by_id_the_last_one_wins(container: Container) -> None:
-    """At the place of the call, in the record's own shape."""
+    """At the call's position, in the record's format."""
     container.capture([call(1, "5", "1"), call(2, "6", "2"), "broken"])
     container.put("processing/groundtruth/2017/08/07/12/a.jsonl", [label(1, 3), label(9, 1)])
     container.put("processing/groundtruth/2017/08/07/13/a.jsonl", [label(1, 4), "broken"])

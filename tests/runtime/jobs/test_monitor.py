@@ -1,4 +1,4 @@
-"""The job on the embedded cloud: a real endpoint's captures, counted, explained and decided as the functions would."""
+"""The job on the embedded cloud: real captures, counted, explained and decided like by the functions."""
 
 import hashlib
 import json
@@ -59,10 +59,10 @@ ROWS, CALLS = 4, 60
 
 
 class Job:
-    """The cloud with an endpoint that was called, and what the monitor reads."""
+    """The cloud with a called endpoint, and the monitor's inputs."""
 
     def __init__(self, cloud: Any) -> None:
-        """Make buckets, table and bus."""
+        """Create buckets, table and bus."""
         self.cloud = cloud
         self.s3, self.sagemaker = cloud.client("s3"), cloud.client("sagemaker")
         for bucket in (ARTIFACTS, CAPTURES):
@@ -78,7 +78,7 @@ class Job:
         self.now = datetime(2000, 1, 1, tzinfo=UTC)
 
     def role(self, name: str, statements: list[dict[str, Any]]) -> str:
-        """Make a role of SageMaker's."""
+        """Create a role for SageMaker."""
         trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
         iam = self.cloud.client("iam")
         arn = iam.create_role(
@@ -91,7 +91,7 @@ class Job:
         return str(arn["Role"]["Arn"])
 
     def serve(self, archive: bytes) -> None:
-        """Serve a model with our own server, captured."""
+        """Serve a model by our own server with capture."""
         self.s3.put_object(Bucket=ARTIFACTS, Key="models/model.tar.gz", Body=archive)
         everything = [{"Action": "s3:*", "Resource": "*"}]
         role = self.role("monitor-job-endpoint", everything)
@@ -120,7 +120,7 @@ class Job:
         self.wait(lambda: self.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "InService")
 
     def call(self) -> None:
-        """Call it, CSV and JSON by turns, and wait for the captures."""
+        """Call it alternately with CSV and JSON, and wait for the captures."""
         chance, runtime = random.Random(2), self.cloud.client("sagemaker-runtime")
         for i in range(CALLS):
             rows = [[chance.gauss(20, 2), chance.gauss(5, 1), chance.choice(STORES)] for _ in range(ROWS)]
@@ -132,7 +132,7 @@ class Job:
         self.now = datetime(*map(int, newest), tzinfo=UTC) + timedelta(hours=1, minutes=15)
 
     def captures(self) -> dict[str, bytes]:
-        """Return what was captured, by key."""
+        """Return the captures by key."""
         return self.objects(CAPTURES, f"capture/{ENDPOINT}/")
 
     def objects(self, bucket: str, prefix: str) -> dict[str, bytes]:
@@ -145,17 +145,17 @@ class Job:
         return self.objects(ARTIFACTS, f"monitor/{ENDPOINT}/counts/")
 
     def report(self) -> MonitorReport:
-        """Return the report that was written."""
+        """Return the written report."""
         key = f"monitor/{ENDPOINT}/reports/{self.now:%Y-%m-%dT%H}/report.json"
         return from_json(MonitorReport, self.s3.get_object(Bucket=ARTIFACTS, Key=key)["Body"].read())
 
     def forget(self) -> None:
-        """Remove what the monitor wrote."""
+        """Remove the monitor's output."""
         for key in self.objects(ARTIFACTS, f"monitor/{ENDPOINT}/"):
             self.s3.delete_object(Bucket=ARTIFACTS, Key=key)
 
     def arguments(self, *more: str) -> list[str]:
-        """Return the job's arguments as its starter gives them."""
+        """Return the job's arguments as its starter passes them."""
         pieces = split_argument(json.dumps(to_dict(SETTINGS), separators=(",", ":")))
         places = ["--artifacts", ARTIFACTS, "--captures", CAPTURES, "--table", TABLE]
         return ["--settings", *pieces, *places, "--now", f"{self.now:%Y-%m-%dT%H:%M:%SZ}", *more]
@@ -165,14 +165,14 @@ class Job:
         return Clients(**{name: self.cloud.client(name) for name in ("s3", "dynamodb", "cloudwatch", "events")})
 
     def log(self, name: str) -> str:
-        """Return what a processing job wrote."""
+        """Return the log of a processing job."""
         logs, group = self.cloud.client("logs"), "/aws/sagemaker/ProcessingJobs"
         streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
         found = [logs.get_log_events(logGroupName=group, logStreamName=each["logStreamName"]) for each in streams]
         return "\n".join(event["message"] for part in found for event in part["events"])
 
     def wait(self, look: Any, seconds: float = 180.0) -> Any:
-        """Look until something true is seen."""
+        """Wait until a result is true."""
         end = time.monotonic() + seconds
         while not (seen := look()):
             assert time.monotonic() < end, f"nothing within {seconds} s"
@@ -182,7 +182,7 @@ class Job:
 
 @pytest.fixture(scope="module")
 def job(cloud, models, tmp_path_factory) -> Job:
-    """Give an endpoint with a baseline, which was called like in training."""
+    """Return an endpoint with a baseline and calls like in training."""
     made = Job(cloud)
     archive = models.archive(tmp_path_factory.mktemp("model") / "model.tar.gz")
     model = load(models.onnx(), models.signature_json())
@@ -220,7 +220,7 @@ def job(cloud, models, tmp_path_factory) -> Job:
 
 
 def needed() -> list[dict[str, Any]]:
-    """Return what the job's role must allow, and nothing else."""
+    """Return the minimal permissions of the job's role."""
     captures, artifacts = f"arn:aws:s3:::{CAPTURES}", f"arn:aws:s3:::{ARTIFACTS}"
     monitor = f"{artifacts}/monitor/{ENDPOINT}"
     return [
@@ -250,7 +250,7 @@ def needed() -> list[dict[str, Any]]:
 
 @pytest.mark.cloud
 def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
-    """A job of the explaining image; then the functions' code over the same captures: the same bytes, the same report."""
+    """After the explaining image's job, the functions' code gives the same bytes and report from the same captures."""
     home = package.require()
     request = {
         "ProcessingJobName": "monitor-job",
@@ -259,7 +259,7 @@ def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
             "ContainerEntrypoint": ["python", "-m", "mlops_runtime.jobs.monitor"],
             "ContainerArguments": job.arguments("--attribution-rows", "60"),
         },
-        # the image has shap among its packages, this machine beside them
+        # the image contains shap, this machine has it next to the packages
         "Environment": {"PYTHONPATH": str(home)},
         "RoleArn": job.role("monitor-job", needed()),
         "ProcessingResources": {
@@ -278,7 +278,7 @@ def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
     assert ended["ExitMessage"] == found.verdict
     told = job.cloud.client("cloudwatch").list_metrics(Namespace=metric_namespace(SETTINGS.unit))["Metrics"]
     assert {"SampleCount", "FeaturesDrifted", "UnannouncedCalls", "Ndcg"} <= {metric["MetricName"] for metric in told}
-    assert '"_aws"' not in job.log("monitor-job")  # the group of all jobs may be of a class that embeds no metrics
+    assert '"_aws"' not in job.log("monitor-job")  # the log group of all jobs may have a class without embedded metrics
     # a second run has nothing left to count
     read, failed = run(parse(job.arguments()), lambda *_: pytest.fail("counted again"), job.clients())
     assert (read.rows, failed) == (ROWS * CALLS, {})
@@ -305,7 +305,7 @@ def _ended(job: Job, name: str) -> dict[str, Any] | None:
 
 @pytest.mark.cloud
 def test_an_object_that_cannot_be_counted_fails_the_job_after_the_decision(job, monkeypatch, tmp_path, capsys):
-    """The rest is decided, the exit code is 1 and the object is named; the message is the verdict."""
+    """The rest is decided, the exit code is 1, and the message is the verdict with the object."""
     for name, value in {**job.cloud.environment(), "MLOPS_OPT_ML": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     job.forget()
@@ -320,7 +320,7 @@ def test_an_object_that_cannot_be_counted_fails_the_job_after_the_decision(job, 
 
 @pytest.mark.cloud
 def test_a_baseline_that_was_changed_is_told_and_nothing_is_counted(job):
-    """Counts against it would be of nothing that was approved."""
+    """Counts against it would not be of the approved baseline."""
     job.forget()
     key = f"evaluations/{ENDPOINT}/1/baseline.json"
     body = job.s3.get_object(Bucket=ARTIFACTS, Key=key)["Body"].read()
@@ -348,7 +348,7 @@ def test_a_baseline_that_was_changed_is_told_and_nothing_is_counted(job):
     ],
 )
 def test_fails_for_arguments_that_are_not_possible(changes, message, capsys, monkeypatch):
-    """One line that names value and form."""
+    """One line has value and format."""
     given = {"--settings": json.dumps(to_dict(SETTINGS)), "--artifacts": "a", "--captures": "c", "--table": "t"}
     given |= {"--now": "2017-08-08T06:00:00Z", **changes}
     with pytest.raises((JobError, ValueError)) as caught:
@@ -360,7 +360,7 @@ def test_fails_for_arguments_that_are_not_possible(changes, message, capsys, mon
 
 
 def test_nothing_is_asked_of_a_new_account(monkeypatch):
-    """Settings are read before any client is made."""
+    """Settings are read before any client is created."""
     made = []
     monkeypatch.setattr(boto3, "client", lambda name, **_: made.append(name))
     assert main(["--settings", "{}", "--artifacts", "a", "--captures", "c", "--table", "t", "--now", "x"]) == 1
@@ -376,7 +376,7 @@ _FACET = Facet(name="alcohol", threshold=13.0)
 
 @pytest.fixture
 def watched(cloud: Any, tmp_path: Any, request: Any) -> Any:
-    """Return what puts an hour of calls and labels of a kind, and runs the job as a process over it."""
+    """Return a function that captures and labels an hour of calls of a kind and runs the job over it."""
     kind = request.param
     endpoint, plan, limited = PLACES[kind]
     s3, dynamodb = cloud.client("s3"), cloud.client("dynamodb")
@@ -407,7 +407,7 @@ def watched(cloud: Any, tmp_path: Any, request: Any) -> Any:
     model = load(*kinds.files(kind))
 
     def run_hour(rows: Any, labels: list[str], hour: datetime) -> MonitorReport:
-        """Answer rows one call each as the server does, capture them, label them, and run the job after the hour."""
+        """Answer rows singly like the server, capture and label them, and run the job after the hour."""
         records, truths = [], []
         for index, (row, label) in enumerate(zip(rows.tolist(), labels, strict=True)):
             body = json.dumps({"instances": [row]})
@@ -443,7 +443,7 @@ def watched(cloud: Any, tmp_path: Any, request: Any) -> Any:
 @pytest.mark.cloud
 @pytest.mark.parametrize("watched", ["classes"], indirect=True)
 def test_the_job_watches_three_classes(watched: Any) -> None:
-    """Confusion and recalls are scikit-learn's; labels that moved are told, and so is a window of one cultivar."""
+    """Confusion and recalls are scikit-learn's; drifted labels and a window of one cultivar are reported."""
     table = kinds.wine()
     rows, labels = kinds.matrix(table, kinds.wine_inputs()), table.column("cultivar").to_pylist()
     predicted = [kinds.CULTIVARS[code] for code in kinds.classifier().predict(rows)]
@@ -465,7 +465,7 @@ def test_the_job_watches_three_classes(watched: Any) -> None:
     worse = watched(rows, turned, datetime(2017, 8, 7, 11, tzinfo=UTC))
     assert worse.quality.state is MonitorState.VIOLATION
     ratio = {value.name: value.value for value in worse.metrics if value.monitor == "quality"}
-    assert ratio["WapeRatio"] > ratio["WapeRatioLow"] > 1.25  # what the alarm Quality asks a retraining for
+    assert ratio["WapeRatio"] > ratio["WapeRatioLow"] > 1.25  # the Quality alarm requests a retraining
     assert {m.name for m in worse.quality.metrics if m.violated} == {"macro_log_loss", "recall/barbera"}
     only = [index for index, name in enumerate(predicted) if name == "barolo"]
     moved = watched(rows[only], [labels[index] for index in only], datetime(2017, 8, 7, 12, tzinfo=UTC))
@@ -479,7 +479,7 @@ def test_the_job_watches_three_classes(watched: Any) -> None:
 @pytest.mark.cloud
 @pytest.mark.parametrize("watched", ["numbers"], indirect=True)
 def test_the_job_watches_two_outputs(watched: Any) -> None:
-    """Errors of each output are scikit-learn's; a label with one number is unreadable; an output that moved is named."""
+    """Errors of each output are scikit-learn's; a label with one number is unreadable; a drifted output is named."""
     table = kinds.men()
     rows, labels = kinds.matrix(table, kinds.MEN_INPUTS), kinds.matrix(table, kinds.MEASURES)
     predicted = kinds.regressor().predict(rows)
@@ -495,7 +495,7 @@ def test_the_job_watches_two_outputs(watched: Any) -> None:
     assert report.quality.problems == {"label does not have a number for each output": 1}
     assert {feature.name for feature in report.drift.features} >= {"prediction/weight", "prediction/waist"}
     assert report.quality.state is MonitorState.OK, report.verdict
-    shifted = rows + np.array([0, 120, 0], dtype=np.float32)  # more sit-ups: a smaller waist is predicted
+    shifted = rows + np.array([0, 120, 0], dtype=np.float32)  # more sit-ups predict a smaller waist
     moved = watched(shifted, texts, datetime(2017, 8, 7, 11, tzinfo=UTC))
     drift = {feature.name: feature for feature in moved.drift.features}
     assert drift["prediction/waist"].drifted

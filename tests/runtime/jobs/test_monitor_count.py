@@ -1,4 +1,4 @@
-"""The job's counts against those of the function, byte for byte, over real HTTP."""
+"""The job's counts equal the function's byte for byte, over real HTTP."""
 
 import json
 import random
@@ -20,7 +20,7 @@ PREFIX = "capture/demand-forecast/AllTraffic/2017/08/07"
 
 @pytest.fixture
 def settings(baseline: Any) -> CountSettings:
-    """The places."""
+    """Return the settings."""
     return CountSettings(
         endpoint="demand-forecast",
         artifacts="artifacts",
@@ -31,7 +31,7 @@ def settings(baseline: Any) -> CountSettings:
 
 
 def body(lines: Any, seed: int, count: int) -> bytes:
-    """Return an object: odd numbers whose sums depend on their order, broken lines, synthetic and earlier calls, several rows."""
+    """Return an object: numbers with order-dependent sums, broken lines, synthetic and earlier calls, several rows."""
     chance, made = random.Random(seed), []
     for i in range(count):
         time = f"2017-08-07T{chance.choice(['08', '10'])}:{i % 60:02}:00Z"
@@ -48,7 +48,7 @@ def body(lines: Any, seed: int, count: int) -> bytes:
 
 
 def test_the_counts_are_the_functions_byte_for_byte(s3, settings, baseline, lines):
-    """In two processes, small objects whole and a large one in parts: the same bytes in the same places."""
+    """Two processes, small objects whole and a large one in parts: the same bytes at the same keys."""
     bodies = {f"{PREFIX}/10/large.jsonl": body(lines, 1, 700), f"{PREFIX}/10/empty.jsonl": b""}
     bodies |= {f"{PREFIX}/{hour:02}/small.jsonl": body(lines, hour, 20) for hour in range(9, 14)}
     for key, content in bodies.items():
@@ -58,7 +58,7 @@ def test_the_counts_are_the_functions_byte_for_byte(s3, settings, baseline, line
     store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts", captures="captures")
     for key in bodies:
         counts = count(store.lines("captures", key), baseline, since=SINCE, hour=store.object_hour(key))
-        in_parts = key.endswith("large.jsonl")  # whose lines have no numbers in the object
+        in_parts = key.endswith("large.jsonl")  # its lines have no numbers within the object
         expected = canonical_json(replace(counts, problem_lines=None) if in_parts else counts)
         target = store.counts_key(key, content_hash(baseline))
         written = s3.get_object(Bucket="artifacts", Key=target)["Body"].read()
@@ -67,7 +67,7 @@ def test_the_counts_are_the_functions_byte_for_byte(s3, settings, baseline, line
 
 
 def test_what_cannot_be_counted_is_told_and_the_rest_is_counted(s3, settings, lines):
-    """An object that is gone, whole or in parts, stops no other."""
+    """A missing object, whole or in parts, does not block others."""
     s3.put_object(Bucket="captures", Key=f"{PREFIX}/15/there.jsonl", Body=body(lines, 3, 5))
     sizes = {f"{PREFIX}/15/gone.jsonl": 10, f"{PREFIX}/15/there.jsonl": 3000, f"{PREFIX}/15/large.jsonl": 5000}
     failed = count_objects(sizes, settings, processes=1, part_bytes=4000)
@@ -80,7 +80,7 @@ def test_what_cannot_be_counted_is_told_and_the_rest_is_counted(s3, settings, li
 
 
 def test_a_pool_that_breaks_is_told(s3, settings):
-    """A process that cannot begin takes all parts with it; each object is named."""
+    """A process that cannot start fails all parts, and each object is named."""
     counter = ObjectCounter(settings)
     todo = [Part(f"{PREFIX}/16/{i}.jsonl") for i in range(3)]
     broken = replace(settings, baseline=b"{}")

@@ -1,4 +1,4 @@
-"""A sample of captured rows, explained by the real model that is live, with the real package."""
+"""A sample of captured rows, explained with the real live model and package."""
 
 import hashlib
 import random
@@ -24,13 +24,13 @@ STORES = ["north", "south, old", "east"]
 
 @pytest.fixture
 def model(models):
-    """Load 2 x price + 0.5 x stock + 10 x store."""
+    """Return the model 2 x price + 0.5 x stock + 10 x store."""
     return load(models.onnx(), models.signature_json())
 
 
 @pytest.fixture
 def put_live(models, s3, tmp_path):
-    """Put a model of some weights into the bucket, and point at it."""
+    """Put a model with the given weights into the bucket and make it live."""
 
     def put_model(weights=(2.0, 0.5, 10.0)) -> LivePointer:
         path = models.archive(tmp_path / "model.tar.gz", models.onnx(weights))
@@ -72,7 +72,7 @@ def training(model, scale) -> Baseline:
 
 
 def put(s3, lines, hours, calls, *, scale=(1.0, 1.0), time="02:00:00") -> dict[str, int]:
-    """Write an object an hour, CSV and JSON by turns; return the sizes."""
+    """Write an object per hour, alternately CSV and JSON; return the sizes."""
     chance, sizes = random.Random(9), {}
     for hour in range(hours):
         made = []
@@ -94,7 +94,7 @@ def put(s3, lines, hours, calls, *, scale=(1.0, 1.0), time="02:00:00") -> dict[s
 
 
 def test_the_same_traffic_is_no_drift_and_other_traffic_is(s3, lines, models, put_live):
-    """Price mattered most in training; in the other traffic it hardly varies and stock does."""
+    """Price ranked first in training; in the other traffic it hardly varies and stock does."""
     package.require()
     weights = (1.0, 1.0, 0.01)
     baseline = training(load(models.onnx(weights), models.signature_json()), scale=(5.0, 0.1))
@@ -110,7 +110,7 @@ def test_the_same_traffic_is_no_drift_and_other_traffic_is(s3, lines, models, pu
 
 
 def test_every_hour_has_its_share_and_the_same_window_the_same_sample(s3, lines, model):
-    """An hour with twice the traffic gives twice the rows; values are the model's own input."""
+    """An hour with twice the traffic gives twice the rows; values are the model's input."""
     baseline = Baseline(features=training_features(), rows=400, training_set_id="set-1", created="2017-08-01T00:00:00Z")
     sizes = {}
     for hour, calls in ((1, 40), (2, 80), (3, 40)):
@@ -128,19 +128,19 @@ def test_every_hour_has_its_share_and_the_same_window_the_same_sample(s3, lines,
     assert sum(seen.values()) == 40
     assert [seen[1], seen[2], seen[3]] == pytest.approx([10, 20, 10], abs=1)
     assert set(rows[:, 2]) == {2.0}
-    # more than there are: each call once
+    # more than exist: each call once
     all_rows = take(240)
     assert len(all_rows) == len(np.unique(all_rows, axis=0)) > 100
 
 
 def training_features():
-    """Return baselines of the model's columns."""
+    """Return the baselines of the model's columns."""
     one = np.ones(10, dtype=np.float32)
     return (number_baseline("price", one), number_baseline("stock", one), category_baseline("store", ["east"] * 10))
 
 
 def test_calls_of_others_are_never_sampled(s3, lines, model):
-    """The platform's own, an earlier model's, broken lines, and rows that the model refused."""
+    """The platform's own, an earlier model's, broken lines, and rejected rows."""
     made = [
         lines.call("1,1,east", "1.0", inference_id="mlops-synthetic-1"),
         lines.call("2,1,east", "1.0", time="2017-08-07T00:59:59Z"),
@@ -159,12 +159,12 @@ def test_calls_of_others_are_never_sampled(s3, lines, model):
     assert rows.tolist() == [[7.0, 1.0, 2.0]]
     assert {1.0, 7.0} == set(
         sample(model, baseline, sizes, **where)[:, 0].tolist()
-    )  # what nobody announced is a caller's
+    )  # not announced, so it is a caller's
     assert sample(model, baseline, {}, s3=s3, captures="captures", rows=20, since=SINCE).shape == (0, 3)
 
 
 def test_what_cannot_be_explained_says_why(s3, lines, put_live, monkeypatch):
-    """Nobody asked, too few rows, another model than was approved, no package."""
+    """No calls, too few rows, another model than approved, no package."""
     live = put_live()
     bare = Baseline(features=training_features(), rows=10, training_set_id="set-1", created="2017-08-01T00:00:00Z")
     how = {"s3": s3, "captures": "captures", "rows": 60, "minimum_ndcg": 0.9}

@@ -1,4 +1,4 @@
-"""Parts of objects against the lines of the whole, on a real S3 client."""
+"""Parts of objects compared with the whole's lines, on a real S3 client."""
 
 import boto3
 import pytest
@@ -13,7 +13,7 @@ from mlops_runtime.monitor.counting.capture_lines import bounded_lines
 
 @pytest.fixture(scope="module")
 def s3():
-    """Give a bucket of captures."""
+    """Return a bucket of captures."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         client.create_bucket(Bucket="captures")
@@ -27,7 +27,7 @@ def s3():
     st.integers(1, 12),
 )
 def test_every_line_is_in_exactly_one_part(s3, pieces, part_bytes):
-    """Wherever the cuts fall, also inside a line, on its end, and beyond it: the lines of the whole, in their order."""
+    """For cuts inside a line, at its end and beyond it, parts give the whole's lines in order."""
     body = b"".join(pieces)
     s3.put_object(Bucket="captures", Key="a", Body=body)
     whole = [line for line in bounded_lines([body]) if line]
@@ -37,7 +37,7 @@ def test_every_line_is_in_exactly_one_part(s3, pieces, part_bytes):
 
 
 def test_a_part_reads_little_beyond_its_last_line(s3, monkeypatch):
-    """One request for the part, small ones for the rest of its last line; a line that spans chunks is whole."""
+    """One request per part and small ones for the rest of its last line; a line over several chunks is whole."""
     monkeypatch.setattr(monitor_parts, "_CHUNK", 7)
     monkeypatch.setattr(monitor_parts, "_AHEAD", 4)
     monkeypatch.setattr(monitor_parts, "_SOME", 5)
@@ -57,6 +57,6 @@ def test_a_part_reads_little_beyond_its_last_line(s3, monkeypatch):
 
 
 def test_the_largest_parts_come_first_and_small_objects_are_whole():
-    """So that no process is left with a large part at the end; an empty object is still counted once."""
+    """No large part is left at the end; an empty object is counted once."""
     assert parts({"a": 0, "b": 5, "c": 12}, 10) == [Part("c", 0, 10), Part("b"), Part("c", 10), Part("a")]
     assert [part.is_whole for part in parts({"a": 0, "c": 12}, 10)] == [False, False, True]

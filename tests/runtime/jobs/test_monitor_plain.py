@@ -1,4 +1,4 @@
-"""Counting by columns against the function's own reader, byte for byte, over whatever callers send."""
+"""Counting by columns equals the function's reader byte for byte, for any input of callers."""
 
 import json
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ TIMES = [
 
 @pytest.fixture(scope="module")
 def conditioned() -> Baseline:
-    """Two numbers and a text, compared given one of them and the day of the week."""
+    """Return a baseline of two numbers and a text, given one of them and the day of the week."""
     random = np.random.default_rng(2)
     rows = 600
     return fit_baseline(
@@ -68,7 +68,7 @@ def conditioned() -> Baseline:
 
 @st.composite
 def calls(draw: Any) -> bytes:
-    """Draw a line: mostly what callers send, now and then what nobody should."""
+    """Draw a line: mostly valid, sometimes invalid."""
     number = st.sampled_from(PLAIN) | st.sampled_from(PLAIN) | st.sampled_from(ODD)
     store = st.sampled_from(["north", "south", "e\u00e4st", "new", "", "a b", '"q,u"', "x\r", "\x00", " north"])
     row = st.tuples(number, number, store)
@@ -99,7 +99,7 @@ def calls(draw: Any) -> bytes:
 def test_the_counts_are_the_functions_whatever_is_sent(
     lines: list[bytes], hour: datetime | None, baseline: Baseline, conditioned: Baseline
 ) -> None:
-    """With conditions and without, in batches of one call and of many."""
+    """With and without conditions, in batches of one call and of many."""
     for against in (baseline, conditioned):
         expected = canonical_json(count(lines, against, since=SINCE, hour=hour))
         own = canonical_json(count(lines, against, since=SINCE, announced=lambda *_: True))
@@ -119,7 +119,7 @@ def test_the_counts_are_the_functions_whatever_is_sent(
     )
 )
 def test_every_number_is_the_same_number(numbers: list[Any]) -> None:
-    """Arrow reads decimals as Python does, to the last bit; sums of them too."""
+    """Arrow parses decimals like Python to the last bit, and sums agree."""
     baseline = fit_baseline(
         {"price": np.arange(50, dtype=np.float32)},
         types={"price": "number"},
@@ -138,7 +138,7 @@ def test_every_number_is_the_same_number(numbers: list[Any]) -> None:
 
 
 def test_plain_calls_are_counted_by_columns(lines: Any, baseline: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it would be no faster: the other reader sees none of them."""
+    """Otherwise it would not be faster: the other reader gets none of them."""
     seen: list[int] = []
     whole = monitor_plain.count
     monkeypatch.setattr(

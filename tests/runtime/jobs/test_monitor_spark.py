@@ -1,4 +1,4 @@
-"""Counts on a real Spark against those of one process, byte for byte."""
+"""Counts on a real Spark equal those of one process byte for byte."""
 
 import boto3
 import pytest
@@ -16,7 +16,7 @@ PREFIX = "capture/demand-forecast/AllTraffic/2017/08/07/10"
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory, server):
-    """Give one session, whose workers reach the server."""
+    """Return a session whose workers reach the server."""
     environment = job_environment(server)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
@@ -27,7 +27,7 @@ def spark(tmp_path_factory, server):
 
 
 def test_spark_counts_as_one_process_does(spark, s3, lines, baseline):
-    """Whole objects and one in parts are the same bytes in the same places; an object that is gone is told."""
+    """Whole objects and one in parts give the same bytes at the same keys; a missing object is reported."""
     s3.create_bucket(Bucket="other")
     body = "\n".join(
         lines.call(f"{0.1 * 3**i!r},{i},north", repr(1 / (i + 1)), event_id=f"e-{i}") for i in range(60)
@@ -56,7 +56,7 @@ def test_spark_counts_as_one_process_does(spark, s3, lines, baseline):
 
 
 def written(bucket: str) -> dict[str, bytes]:
-    """Return all of a bucket's objects below the folder of counts."""
+    """Return a bucket's objects below the folder of counts."""
     s3 = boto3.client("s3")
     found = s3.list_objects_v2(Bucket=bucket, Prefix="monitor/demand-forecast/counts/AllTraffic/2017/08/07/10/")
     return {each["Key"]: s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in found["Contents"]}

@@ -1,4 +1,4 @@
-"""A training script is trained, measured and gated in a test as it will be in the account."""
+"""A training script is trained, measured and gated in a test as in the account."""
 
 import json
 import sys
@@ -76,7 +76,7 @@ def _rehearse(folder: Path, factor: float = 2.0, **changes: Any) -> Rehearsal:
 
 
 def test_a_good_script_passes_the_gate(tmp_path: Path) -> None:
-    """Its model, its evaluation and the verdict come out, with the times of the holdout."""
+    """Returns its model, evaluation and verdict with the holdout's times."""
     found = _rehearse(tmp_path)
 
     assert found.gate.verdict is GateVerdict.PASSED, found.gate.reason
@@ -86,7 +86,7 @@ def test_a_good_script_passes_the_gate(tmp_path: Path) -> None:
 
 
 def test_a_bad_one_does_not(tmp_path: Path) -> None:
-    """With the gate's reason."""
+    """The result has the gate's reason."""
     found = _rehearse(tmp_path, factor=9.0)
 
     assert found.gate.verdict is GateVerdict.FAILED
@@ -94,7 +94,7 @@ def test_a_bad_one_does_not(tmp_path: Path) -> None:
 
 
 def test_one_that_would_refuse_what_an_api_promises_does_not(tmp_path: Path) -> None:
-    """By the schema in git, as in the account; the promise that it keeps lets it through."""
+    """By the schema in git, as in the account; a compatible model passes."""
     promise = tmp_path / "units.schema.json"
     price = SignatureColumn(name="price", type="number")
     for width, verdict in ((1, GateVerdict.PASSED), (2, GateVerdict.FAILED)):
@@ -107,7 +107,7 @@ def test_one_that_would_refuse_what_an_api_promises_does_not(tmp_path: Path) -> 
 
 
 def test_one_that_was_trained_on_the_holdout_does_not(tmp_path: Path) -> None:
-    """Rows of the future are seen by their times."""
+    """Rows of the future are recognised by their times."""
     found = _rehearse(tmp_path, train_rows=HOLDOUT)
 
     assert found.gate.verdict is GateVerdict.FAILED
@@ -129,13 +129,13 @@ def test_one_that_was_trained_on_the_holdout_does_not(tmp_path: Path) -> None:
     ],
 )
 def test_fails_for_rows_that_do_not_fit_the_plan(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
-    """What is missing is named."""
+    """The error names the missing columns."""
     with pytest.raises(JobError, match=problem):
         _rehearse(tmp_path, **changes)
 
 
 def test_a_model_that_is_not_onnx_is_rehearsed_in_its_environment(tmp_path: Path) -> None:
-    """Its script leaves the model alone; the signature is that of the rows."""
+    """Its script writes only the model; the signature comes from the rows."""
     code = tmp_path / "trees"
     code.mkdir()
     (code / "train.py").write_text(TREES)

@@ -19,7 +19,7 @@ TABLE = pa.table({"price": [2.0, None, 4.0], "store": ["east", "west", None], "u
 
 @pytest.fixture
 def opt_ml(tmp_path: Path) -> Path:
-    """A handler and a holdout where the job finds them."""
+    """Return a folder with a handler and a holdout in the job's layout."""
     folder = tmp_path / "opt"
     model_folders.handler(tmp_path / "model")
     model_folders.archive(tmp_path / "model", folder / "processing" / "input" / "model" / "model.tar.gz")
@@ -37,7 +37,7 @@ def run(opt_ml: Path, digest: str, environment: dict[str, str] = model_folders.E
 
 
 def test_each_row_has_its_prediction(opt_ml: Path) -> None:
-    """In the holdout's order; nulls reach the model as missing."""
+    """In the holdout's order; nulls reach the model as missing values."""
     inputs = opt_ml / "processing" / "input"
     digest = hash_of(inputs / "model" / "model.tar.gz")
     assert run(opt_ml, digest)[0] == 0
@@ -53,13 +53,13 @@ def test_what_cannot_be_predicted_is_one_line(opt_ml: Path) -> None:
     for arguments in (("0" * 64,), (digest, {})):
         code, error = run(opt_ml, *arguments)
         assert code == 1
-        assert (opt_ml / "output" / "message").read_text() == error.removeprefix("mlops ").rstrip()  # its ExitMessage
+        assert (opt_ml / "output" / "message").read_text() == error.removeprefix("mlops ").rstrip()  # the ExitMessage
         assert error.startswith("mlops predict: ")
         assert error.count("\n") == 1
 
 
 def test_a_model_that_fails_has_no_predictions_and_a_reason(opt_ml: Path, tmp_path: Path) -> None:
-    """As in the evaluation: a champion that cannot predict does not stop a candidate that can."""
+    """As in the evaluation, a failing champion does not block the candidate."""
     archive = opt_ml / "processing" / "input" / "model" / "model.tar.gz"
     model_folders.handler(tmp_path / "bad", "def load(folder): ...\ndef predict(model, frame): raise KeyError('x')\n")
     model_folders.archive(tmp_path / "bad", archive)

@@ -1,4 +1,4 @@
-"""The step between training set and training, as a process over an /opt/ml of its own."""
+"""The step between training set and training, as a process with its own /opt/ml."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def run(root: Path, script: str, *arguments: str) -> subprocess.CompletedProcess
 
 
 def test_what_a_script_writes_is_the_output(tmp_path: Path) -> None:
-    """It reads the training split and nothing else."""
+    """It gets only the training split."""
     done = run(tmp_path, COPY, "step.py")
     assert (done.returncode, done.stderr) == (0, "mlops process: 1 files\n")
     assert (tmp_path / "processing" / "output" / "processed" / "part-0.parquet").read_bytes() == b"rows"
@@ -51,7 +51,7 @@ def test_fails_when_a_script_writes_nothing_or_fails(tmp_path: Path) -> None:
 def test_a_script_runs_with_the_python_of_the_models_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the image has one: what a step computes is what training and serving would."""
+    """If the image has one: the step's results equal those of training and serving."""
     python = tmp_path / "environment" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nOF_THE_MODEL=1 exec {sys.executable} "$@"\n')

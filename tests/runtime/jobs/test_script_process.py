@@ -1,4 +1,4 @@
-"""Scripts that print, write or ask for too much, each run as a job runs it."""
+"""Scripts that print, write or use too much, run as by a job."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ def run(folder: Path, script: str, **limits: Any) -> tuple[int, list[str]]:
 
 
 def test_a_script_that_writes_for_ever_is_stopped_while_it_writes(tmp_path: Path) -> None:
-    """The message has what was written, what is allowed and the fix; a signal to end that it ignores does not help it."""
+    """The message has the written size, the limit and the fix; ignoring SIGTERM does not help."""
     script = """
         import os, pathlib, signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -42,7 +42,7 @@ def test_a_script_that_writes_for_ever_is_stopped_while_it_writes(tmp_path: Path
 
 
 def test_a_file_with_holes_counts_as_it_is_read(tmp_path: Path) -> None:
-    """A terabyte that takes no disk would be read for hours."""
+    """Reading a sparse terabyte would take hours."""
     (tmp_path / "deep").mkdir()
     with (tmp_path / "deep" / "model.bin").open("wb") as file:
         file.truncate(1024**4)
@@ -51,13 +51,13 @@ def test_a_file_with_holes_counts_as_it_is_read(tmp_path: Path) -> None:
 
 
 def test_a_script_that_fills_the_disk_is_stopped_before_it_is_full(tmp_path: Path) -> None:
-    """Something stays free for the file that says why."""
+    """Enough space remains for the failure file."""
     with pytest.raises(ScriptLimitError, match=r"filled the disk: .* are left, .* must stay free; .* volume="):
         run(tmp_path, "import signal\nsignal.pause()", free_bytes=1024**6)
 
 
 def test_a_log_is_cut_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The script runs to its end; what it says last of an error is still the reason."""
+    """The script runs to its end; the last error lines are still the reason."""
     script = """
         import sys
         for _ in range(300):
@@ -72,7 +72,7 @@ def test_a_log_is_cut_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 def test_what_is_printed_arrives_whole_and_in_its_stream(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A script below its limit notices nothing."""
+    """A script below its limit is unaffected."""
     script = "import sys\nfor n in range(5000): print('é', n)\nprint('late', file=sys.stderr)"
     assert run(tmp_path, script) == (0, ["late"])
     printed, said = capfd.readouterr()

@@ -1,4 +1,4 @@
-"""What a server of others answered, read as predictions; each way in which it is none has one reason."""
+"""Responses of a third-party server read as predictions; each invalid form has one reason."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ ASKED = AskedHoldout(
 
 
 def lay_down(folder: Path, answers: str, asked: AskedHoldout = ASKED) -> Path:
-    """Write what was asked and answered."""
+    """Write requests and responses."""
     folder.mkdir()
     (folder / "asked.json").write_bytes(canonical_json(asked))
     (folder / "rows.jsonl.out").write_text(answers)
@@ -36,7 +36,7 @@ def lay_down(folder: Path, answers: str, asked: AskedHoldout = ASKED) -> Path:
 
 
 def read(folder: Path) -> Any:
-    """Read it as the evaluation does."""
+    """Read them like the evaluation."""
     return read_answers(folder, artifact_sha256="a" * 64, holdout="b" * 64, rows=3)
 
 
@@ -53,7 +53,7 @@ def read(folder: Path) -> Any:
     ],
 )
 def test_answers_are_predictions(text: str, signature: ModelSignature, expected: Any) -> None:
-    """Of JSON documents one after another, pretty or not, and of CSV."""
+    """Concatenated JSON documents, pretty-printed or not, and CSV."""
     np.testing.assert_array_equal(parse_answers(text, signature, rows=3), expected)
 
 
@@ -79,14 +79,14 @@ def test_answers_are_predictions(text: str, signature: ModelSignature, expected:
     ],
 )
 def test_what_is_no_prediction_has_a_reason(text: str, signature: ModelSignature, reason: str) -> None:
-    """Too few, no numbers, other columns, no JSON."""
+    """Too few, no numbers, other columns, invalid JSON."""
     with pytest.raises(AnswerError) as error:
         parse_answers(text, signature, rows=3)
     assert reason in str(error.value)
 
 
 def test_the_sample_is_compared_and_cut_off(tmp_path: Path) -> None:
-    """Rows that were asked again are no predictions of their own."""
+    """Repeated rows are not predictions of their own."""
     found = read(lay_down(tmp_path / "same", json.dumps({"predictions": [1, 2, 3, 1.00001, 3]})))
     assert found.predicted.values.tolist() == [1.0, 2.0, 3.0]
     assert found.problems == ()
@@ -95,7 +95,7 @@ def test_the_sample_is_compared_and_cut_off(tmp_path: Path) -> None:
 
 
 def test_answers_that_are_no_predictions_are_nan_with_the_reason(tmp_path: Path) -> None:
-    """As those of a model that fails."""
+    """Like those of a failing model."""
     found = read(lay_down(tmp_path / "few", json.dumps({"predictions": [1, 2, 3, 1]})))
     assert np.isnan(found.predicted.values).all()
     assert found.predicted.of.failure == "the server returned 4 predictions for 5 rows"
@@ -104,7 +104,7 @@ def test_answers_that_are_no_predictions_are_nan_with_the_reason(tmp_path: Path)
 
 
 def test_a_model_behind_its_server_answers_the_holdout_alone(tmp_path: Path) -> None:
-    """It says what it is, and refuses rows that it was not asked."""
+    """It has the model's metadata and rejects other rows."""
     model = AnsweredModel(answers=read(lay_down(tmp_path / "answers", "[1, 2, 3, 1, 3]")))
     assert (model.signature, model.sha256, model.signature_sha256) == (NUMBER, "a" * 64, "c" * 64)
     assert model.manifest is None
@@ -114,7 +114,7 @@ def test_a_model_behind_its_server_answers_the_holdout_alone(tmp_path: Path) -> 
 
 
 def test_fails_on_answers_of_something_else(tmp_path: Path) -> None:
-    """Kept answers are of one archive and holdout; none, or several files, are no answers."""
+    """Responses belong to one archive and holdout; no file or several files are an error."""
     folder = lay_down(tmp_path / "answers", "[1, 2, 3, 1, 3]")
     with pytest.raises(JobError, match=f"of archive {'a' * 64}, expected {'d' * 64}; rows 3, expected 4; remove them"):
         read_answers(folder, artifact_sha256="d" * 64, holdout="b" * 64, rows=4)

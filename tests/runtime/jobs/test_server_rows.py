@@ -1,4 +1,4 @@
-"""The holdout as a server of others is asked for it: the job as a process, and what cannot be sent."""
+"""The holdout as requests to a third-party server: the job as a process, and rows that cannot be sent."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ TABLE = pa.table(
 
 
 def test_json_lines_are_whole_requests_with_values(tmp_path: Path) -> None:
-    """Columns in the signature's order, integers whole, nulls as null; then each row of the sample alone."""
+    """Columns in the signature's order, integers, and nulls as null; then each row of the sample alone."""
     lines = write_rows(TABLE, SIGNATURE, "application/json", tmp_path).read_text().splitlines()
     rows = [
         {"store": "east, 7", "price": 2.5, "units": 20_000_001, "open": True},
@@ -54,14 +54,14 @@ def test_json_lines_are_whole_requests_with_values(tmp_path: Path) -> None:
 
 
 def test_csv_has_a_row_a_line_and_no_names(tmp_path: Path) -> None:
-    """In the signature's order, a null as an empty field, a text with a comma in quotes."""
+    """In the signature's order, nulls as empty fields, text with a comma in quotes."""
     path = write_rows(TABLE, SIGNATURE, "text/csv", tmp_path)
     rows = [["east, 7", "2.5", "20000001", "true"], ["", "", "", "false"], ["west", "0.1", "3", "true"]]
     assert list(csv.reader(path.read_text().splitlines())) == [*rows, *rows]
 
 
 def test_requests_are_cut_by_rows_and_bytes(tmp_path: Path) -> None:
-    """No line has more than 500 rows or about a megabyte, below the 4 MB of a payload."""
+    """At most 500 rows or about a megabyte a line, below the payload limit of 4 MB."""
     signature = ModelSignature(inputs=SIGNATURE.inputs[:1], output="sold", passes="values")
     table = pa.table({"store": ["x" * 900] * 1200 + ["y" * 10_000] * 300})
     lines = write_rows(table, signature, "application/json", tmp_path).read_bytes().splitlines()
@@ -82,14 +82,14 @@ def test_requests_are_cut_by_rows_and_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_fails_on_what_cannot_be_sent(tmp_path: Path, table: Any, message: str) -> None:
-    """A missing column, and a line break in CSV, which splits a record in two."""
+    """A missing column, and a line break, which splits a CSV record."""
     with pytest.raises(JobError, match=message):
         write_rows(table, SIGNATURE, "text/csv", tmp_path)
 
 
 @pytest.fixture
 def opt_ml(tmp_path: Path) -> Path:
-    """A folder of any format with a signature, and a holdout, where the job finds them."""
+    """Return a folder of any format with a signature, and a holdout, in the job's layout."""
     folder, model = tmp_path / "opt", tmp_path / "model"
     model.mkdir()
     (model / "weights.bin").write_bytes(b"\0" * 8)
@@ -110,7 +110,7 @@ def run(opt_ml: Path, *options: str) -> tuple[int, str]:
 
 
 def test_the_job_says_what_it_asks(opt_ml: Path) -> None:
-    """Beside the rows lies of which archive and holdout they are; the model itself is not read."""
+    """Its output has the archive and holdout; the model itself is not read."""
     inputs, outputs = opt_ml / "processing" / "input", opt_ml / "processing" / "output"
     digest = hash_of(inputs / "model" / "model.tar.gz")
     assert run(opt_ml, "--artifact-sha256", digest)[0] == 0
@@ -121,7 +121,7 @@ def test_the_job_says_what_it_asks(opt_ml: Path) -> None:
 
 
 def test_another_archive_is_one_line(opt_ml: Path) -> None:
-    """The hash of the live pointer is compared before anything is written."""
+    """The live pointer's hash is checked before anything is written."""
     code, error = run(opt_ml, "--artifact-sha256", "0" * 64)
     assert code == 1
     assert error.startswith("mlops server_rows: the model has SHA-256 ")
@@ -130,7 +130,7 @@ def test_another_archive_is_one_line(opt_ml: Path) -> None:
 
 
 def test_an_archive_without_a_signature_is_one_line(opt_ml: Path, tmp_path: Path) -> None:
-    """Without columns there is nothing to ask."""
+    """Without columns no request is possible."""
     (tmp_path / "model" / "signature.json").unlink()
     model_folders.archive(tmp_path / "model", opt_ml / "processing" / "input" / "model" / "model.tar.gz")
     assert "model.tar.gz has no signature.json at its root" in run(opt_ml)[1]

@@ -1,4 +1,4 @@
-"""The training entrypoint as SageMaker runs it, over an /opt/ml of its own: a process, and its function where one adds nothing."""
+"""The training entrypoint as SageMaker runs it, with its own /opt/ml: as a process, or as a function where that is equivalent."""
 
 import contextlib
 import io
@@ -45,7 +45,7 @@ def run(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
 
 
 def called(root: Path, *arguments: str, **variables: str) -> SimpleNamespace:
-    """Call the entrypoint's function over ``root``; its scripts and models have processes of their own all the same."""
+    """Call the entrypoint's function over ``root``; scripts and models still have their own processes."""
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         for name, value in (*variables.items(), ("MLOPS_OPT_ML", str(root))):
@@ -54,7 +54,7 @@ def called(root: Path, *arguments: str, **variables: str) -> SimpleNamespace:
 
 
 def code(root: Path, script: str) -> None:
-    """Put a script and its helper into channel ``code`` as a zip."""
+    """Put a script and its helper as a zip into channel ``code``."""
     channel = root / "input" / "data" / "code"
     channel.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(channel / "asset.zip", "w") as archive:
@@ -63,7 +63,7 @@ def code(root: Path, script: str) -> None:
 
 
 def test_a_script_trains_a_model_that_can_be_served(models: Any, tmp_path: Path) -> None:
-    """The script runs as __main__ with its own imports and leaves a model that loads."""
+    """The script runs as __main__ with its own imports and writes a loadable model."""
     models.write(tmp_path / "input" / "data" / "train")
     code(tmp_path, GOOD)
     done = run(tmp_path, "train.py")
@@ -73,7 +73,7 @@ def test_a_script_trains_a_model_that_can_be_served(models: Any, tmp_path: Path)
 
 
 def test_a_script_that_fails_leaves_its_metrics_in_the_log(tmp_path: Path) -> None:
-    """Before the reason, which stays the last line; one that wrote none adds nothing."""
+    """Before the reason, which stays the last line; a script without metrics adds nothing."""
     folder = "import os, pathlib\nfolder = pathlib.Path(os.environ['SM_OUTPUT_DATA_DIR'])\n"
     code(tmp_path, folder + "(folder / 'metrics.json').write_text('{\"rmse\": 2.5}')\nraise ValueError('diverged')")
     lines = called(tmp_path, "train.py").lines
@@ -83,7 +83,7 @@ def test_a_script_that_fails_leaves_its_metrics_in_the_log(tmp_path: Path) -> No
 
 
 def test_fails_with_the_scripts_last_line(tmp_path: Path) -> None:
-    """The failure file, which becomes FailureReason, begins with what went wrong."""
+    """The failure file, which becomes FailureReason, starts with it."""
     code(tmp_path, "print('loading')\nraise ValueError('no rows after 2017-03-01')")
     done = run(tmp_path, "train.py")
     expected = "train.py ended with exit code 1: ValueError: no rows after 2017-03-01"
@@ -93,7 +93,7 @@ def test_fails_with_the_scripts_last_line(tmp_path: Path) -> None:
 
 
 def test_fails_when_the_script_leaves_no_servable_model(models: Any, tmp_path: Path) -> None:
-    """A training that ends with 0 but without a signature has failed."""
+    """Exit code 0 without a signature is a failure."""
     (models.write(tmp_path / "model") / "signature.json").unlink()
     code(tmp_path, "pass")
     assert called(tmp_path, "train.py").returncode == 1
@@ -124,7 +124,7 @@ def test_fails_when_the_script_leaves_no_servable_model(models: Any, tmp_path: P
     ],
 )
 def test_fails_by_name_for_what_a_script_should_not_leave(tmp_path: Path, script: str, reason: str) -> None:
-    """A pipe that nobody writes to, a file of holes, no folder, no rows to describe the model by: nothing waits, each is named."""
+    """A pipe without a writer, a sparse file, no folder, no rows for the signature: each is named without waiting."""
     plan = {"hyperparameters": {"sagemaker_signature": '{"label": "units"}'}}
     (tmp_path / "input" / "config").mkdir(parents=True)
     (tmp_path / "input" / "config" / "hyperparameters.json").write_text(json.dumps(plan["hyperparameters"]))
@@ -139,7 +139,7 @@ def test_fails_by_name_for_what_a_script_should_not_leave(tmp_path: Path, script
 
 
 def test_a_script_with_a_clock_of_its_own_trains(models: Any, tmp_path: Path) -> None:
-    """Neither a frozen clock nor files of another century change what is left."""
+    """A frozen clock and files with old times do not affect the output."""
     models.write(tmp_path / "input" / "data" / "train")
     clock = "\nimport time\ntime.time = lambda: -1.0\nmodel = pathlib.Path(os.environ['SM_MODEL_DIR'])"
     clock += "\n[os.utime(path, (-1e9, 9e9)) for path in model.iterdir()]"
@@ -150,7 +150,7 @@ def test_a_script_with_a_clock_of_its_own_trains(models: Any, tmp_path: Path) ->
 
 @pytest.mark.parametrize("script", ["other.py", "../../../outside.py"])
 def test_fails_for_a_script_that_is_not_in_the_zip(tmp_path: Path, script: str) -> None:
-    """The scripts that there are are named; a path out of the code is none of them."""
+    """The error lists the scripts; a path outside the code is rejected."""
     code(tmp_path, GOOD)
     (tmp_path.parent / "outside.py").write_text("")
     assert called(tmp_path, script).returncode == 1
@@ -159,7 +159,7 @@ def test_fails_for_a_script_that_is_not_in_the_zip(tmp_path: Path, script: str) 
 
 
 def test_a_script_finds_its_checkpoints(models: Any, tmp_path: Path) -> None:
-    """What SageMaker brought back is there before the script runs."""
+    """SageMaker restores them before the script runs."""
     models.write(tmp_path / "input" / "data" / "train")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "epoch").write_text("7")
@@ -169,7 +169,7 @@ def test_a_script_finds_its_checkpoints(models: Any, tmp_path: Path) -> None:
 
 
 def test_fails_without_a_script(tmp_path: Path) -> None:
-    """That is a failure like others, so that the job's reason shows it."""
+    """A failure, so that the job's reason has it."""
     done = run(tmp_path)
     expected = "no script: set the hyperparameter 'sagemaker_program' to the script's path in channel code"
     assert done.stderr == f"mlops train: {expected}\n"
@@ -181,7 +181,7 @@ def test_fails_without_a_script(tmp_path: Path) -> None:
 def test_sagemaker_starts_train_alone_and_a_hyperparameter_names_the_script(
     models: Any, tmp_path: Path, given: str
 ) -> None:
-    """Text, or JSON as SageMaker's SDK writes it; the script does not see the name among its own hyperparameters."""
+    """As text, or JSON by SageMaker's SDK; the script does not get the name as a hyperparameter."""
     models.write(tmp_path / "input" / "data" / "train")
     code(tmp_path, GOOD + '    assert os.environ["SM_HPS"] == \'{"rounds": 3}\'\n')
     config = tmp_path / "input" / "config"
@@ -202,7 +202,7 @@ def test_an_argument_and_the_toolkits_variable_come_before_the_hyperparameter(tm
 
 
 LOCK = "1" * 64
-# a script that knows nothing of this package
+# a script that does not know this package
 TREES = """
 import os, pathlib, pickle, sys
 import lightgbm, pandas
@@ -215,7 +215,7 @@ TEXT = f"""{TREES}
 data = lightgbm.Dataset(split[["price", "store"]], split["units"])
 lightgbm.train({{"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 1}}, data, 3).save_model(folder / "model.txt")
 """
-# scripts of a manifest's rules, which need no framework
+# scripts for rules of the manifest without a framework
 FOLDER = "import os, pathlib, pickle\nfolder = pathlib.Path(os.environ['SM_MODEL_DIR'])\n"
 HANDLER = "def load(folder):\n    return 2.0\n\ndef predict(model, frame):\n    return model * frame['price']\n"
 ANSWERS = f"{FOLDER}(folder / 'model.py').write_text({HANDLER!r})\n"
@@ -251,7 +251,7 @@ def of(trust: str = "data,code", **variables: str) -> dict[str, str]:
 
 
 def test_a_model_that_is_not_onnx_is_packed(tmp_path: Path) -> None:
-    """Its script leaves one file; the job adds the signature of the split, and the manifest that binds both."""
+    """Its script writes one file; the job adds the split's signature, and the manifest for both."""
     split(tmp_path, sagemaker_signature=PLAN)
     code(tmp_path, TEXT)
     done = run(tmp_path, "train.py", **of())
@@ -269,7 +269,7 @@ def test_a_model_that_is_not_onnx_is_packed(tmp_path: Path) -> None:
 
 
 def test_a_pickle_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
-    """In the training job already, before anything is loaded."""
+    """In the training job, before anything is loaded."""
     split(tmp_path, sagemaker_signature={"label": "units", "kind": "number", "inputs": ["price"]})
     code(tmp_path, DATA)
     assert called(tmp_path, "train.py", **of()).returncode == 1
@@ -282,7 +282,7 @@ def test_a_pickle_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
 
 
 def test_the_scripts_own_signature_stays(tmp_path: Path) -> None:
-    """The job writes one only where there is none."""
+    """The job writes one only if none exists."""
     split(tmp_path, sagemaker_signature=PLAN)
     own = {"inputs": [{"name": "price", "type": "number"}, {"name": "store", "type": "number"}], "output": "sold"}
     code(tmp_path, f"{ANSWERS}(folder / 'signature.json').write_text({json.dumps(own)!r})\n")
@@ -291,7 +291,7 @@ def test_the_scripts_own_signature_stays(tmp_path: Path) -> None:
 
 
 def test_fails_where_the_image_has_no_environment_for_the_model(tmp_path: Path) -> None:
-    """With the image that has one."""
+    """The error names the right image."""
     split(tmp_path, sagemaker_signature=PLAN)
     code(tmp_path, f"{FOLDER}(folder / 'model.txt').write_text('tree\\n')")
     assert called(tmp_path, "train.py").returncode == 1
@@ -301,7 +301,7 @@ def test_fails_where_the_image_has_no_environment_for_the_model(tmp_path: Path) 
 
 
 def test_fails_on_a_model_that_cannot_be_asked(tmp_path: Path) -> None:
-    """A handler that raises is found before the job ends, and so is a folder without a model."""
+    """Finds a raising handler and an empty folder before the job ends."""
     split(tmp_path, sagemaker_signature=PLAN)
     handler = "def load(folder):\n    return 1\n\ndef predict(model, frame):\n    raise KeyError('colour')\n"
     code(tmp_path, f"{FOLDER}(folder / 'model.py').write_text({handler!r})\n")
@@ -314,7 +314,7 @@ def test_fails_on_a_model_that_cannot_be_asked(tmp_path: Path) -> None:
 
 
 def test_another_environment_does_not_see_the_packages_of_this_one(tmp_path: Path) -> None:
-    """What leads this interpreter to its packages is left out."""
+    """Paths of this interpreter's packages are removed."""
     split(tmp_path)
     code(tmp_path, "import os\nraise SystemExit(sorted({'PYTHONPATH', 'VIRTUAL_ENV'} & os.environ.keys()) or 'none')")
     variables = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(tmp_path)}
@@ -325,7 +325,7 @@ def test_another_environment_does_not_see_the_packages_of_this_one(tmp_path: Pat
 
 
 def test_fails_on_a_plan_that_no_pipeline_writes(tmp_path: Path) -> None:
-    """The hyperparameter is named."""
+    """The error names the hyperparameter."""
     split(tmp_path, sagemaker_signature={"kind": "number"})
     code(tmp_path, ANSWERS)
     assert called(tmp_path, "train.py", **of()).returncode == 1
@@ -350,7 +350,7 @@ mlflow.sklearn.save_model(model, str(folder), signature=infer_signature(rows), p
 
 
 def test_an_mlflow_folder_is_taken_as_it_is(tmp_path: Path) -> None:
-    """Its columns are those of its own signature, their texts those of the split."""
+    """Columns come from its own signature, their categories from the split."""
     split(tmp_path, sagemaker_signature=PLAN)
     code(tmp_path, MLFLOW)
     done = run(tmp_path, "train.py", **of(MLOPS_MODEL_PYTHON=str(model_environments.python("estimators"))))
@@ -364,7 +364,7 @@ def test_an_mlflow_folder_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_a_container_of_others_loads_is_left_as_it_is(tmp_path: Path) -> None:
-    """A pickle beside the signature of the split: nothing is loaded, recognised or added by the job."""
+    """A pickle with the split's signature: nothing is loaded, detected or added."""
     split(tmp_path, sagemaker_signature={**PLAN, "loaded_by": "container"})
     code(tmp_path, DATA)
     done = called(tmp_path, "train.py")
@@ -376,7 +376,7 @@ def test_what_a_container_of_others_loads_is_left_as_it_is(tmp_path: Path) -> No
 
 
 def test_fails_where_nothing_is_left_for_the_container(tmp_path: Path) -> None:
-    """A signature alone is no model."""
+    """A signature without a model is a failure."""
     split(tmp_path, sagemaker_signature={**PLAN, "loaded_by": "container"})
     code(tmp_path, "print('nothing')")
     assert called(tmp_path, "train.py").returncode == 1

@@ -1,4 +1,4 @@
-"""The training-set job against Glue and S3 of the embedded cloud."""
+"""The training-set job against the embedded cloud's Glue and S3."""
 
 import io
 import json
@@ -57,7 +57,7 @@ PLAN = TrainingSetPlan(
 
 @pytest.fixture(scope="module")
 def store(cloud) -> SimpleNamespace:
-    """Give a feature store in Glue, as CloudFormation leaves it, with ten days of sales and stock."""
+    """Return a feature store in Glue as CloudFormation creates it, with ten days of sales and stock."""
     s3 = cloud.client("s3")
     for bucket in (TABLES, SETS):
         s3.create_bucket(Bucket=bucket)
@@ -85,14 +85,14 @@ def store(cloud) -> SimpleNamespace:
 
 @pytest.fixture
 def opt_ml(store, tmp_path, monkeypatch):
-    """Put a job's environment in place and return its root."""
+    """Set up a job's environment and return its root."""
     for name, value in {**store.environment, "MLOPS_OPT_ML": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     return tmp_path
 
 
 def arguments(*, tables: tuple[str, ...] = ("sales_v1", "stock_v1"), **changes: str) -> list[str]:
-    """Return the job's arguments as the machine gives them, the plan in pieces of at most 60 characters."""
+    """Return the arguments as the machine passes them, the plan in pieces of at most 60 characters."""
     plan = canonical_json(PLAN).decode()
     values = {
         "as-of": "2017-01-07T12:00:00Z",
@@ -107,13 +107,13 @@ def arguments(*, tables: tuple[str, ...] = ("sales_v1", "stock_v1"), **changes: 
 
 
 def written(store, key: str) -> bytes:
-    """Return a file that the job wrote."""
+    """Return a file written by the job."""
     return Objects(f"s3://{SETS}/sets/daily/1", s3=store.s3).get(key) or b""
 
 
 @pytest.mark.cloud
 def test_job_writes_splits_and_manifest(store, tmp_path):
-    """The job leaves both splits and the manifest below its output, and the manifest under its id; its build is closed."""
+    """Both splits and the manifest are in its output, the manifest also under its id; the build is closed."""
     done = subprocess.run(
         [sys.executable, "-m", "mlops_runtime.jobs.training_set", *arguments()],
         env={**os.environ, **store.environment, "MLOPS_OPT_ML": str(tmp_path)},
@@ -138,7 +138,7 @@ def test_job_writes_splits_and_manifest(store, tmp_path):
 
 @pytest.mark.cloud
 def test_the_job_tells_lineage_of_what_it_built_and_of_what_it_could_not(store, opt_ml, capsys):
-    """The set stands in SageMaker's graph, its events in the outbox; a build that fails leaves START and FAIL."""
+    """The set is in SageMaker's graph and its events in the outbox; a failed build has START and FAIL."""
     told = {"catalog": CATALOG, "lineage": f"s3://{SETS}/lineage", "namespace": "mlops.job"}
     assert main(arguments(**told)) == 0
     assert "lineage" not in capsys.readouterr().err
@@ -152,13 +152,13 @@ def test_the_job_tells_lineage_of_what_it_built_and_of_what_it_could_not(store, 
     assert [name.rpartition("-")[2] for name in outbox.pending()] == ["COMPLETE", "START"]
     assert main(arguments(**told, database="nowhere")) == 1
     assert sorted(name.rpartition("-")[2] for name in outbox.pending()) == ["COMPLETE", "FAIL", "START", "START"]
-    assert main(arguments(**told)) == 0  # the same set again is the same run
+    assert main(arguments(**told)) == 0  # the same set is the same run
     assert len(outbox.pending()) == 4
 
 
 @pytest.mark.cloud
 def test_a_set_that_another_engine_built_is_checked_and_reported_as_ones_own(store, opt_ml, capsys):
-    """The exit message is its id, its lineage is told, nothing is written; a file that is gone is named, and is no set."""
+    """The exit message is its id, lineage is reported, nothing is written; a missing file is an error."""
     place = f"s3://{SETS}/sets/daily/built"
     assert main(arguments(output=place)) == 0
     told = next(path for path in opt_ml.rglob("message"))
@@ -176,7 +176,7 @@ def test_a_set_that_another_engine_built_is_checked_and_reported_as_ones_own(sto
 
 @pytest.mark.cloud
 def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, capsys, monkeypatch):
-    """A catalog that is none, a bucket that is not there: the set is whole, and the log says what its lineage lacks."""
+    """An invalid catalog or missing bucket: the set is complete, and the log reports the missing lineage."""
     monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:1")
     assert main(arguments(catalog="glue", lineage="s3://training-set-job-none/lineage")) == 0
     error = capsys.readouterr().err
@@ -189,7 +189,7 @@ def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, ca
 
 @pytest.mark.cloud
 def test_fails_when_an_erasure_began_meanwhile(store, opt_ml, capsys, monkeypatch):
-    """A job that is fenced leaves no manifest and says to build again; the erasure removes its files."""
+    """It leaves no manifest and requests a new build; the erasure removes its files."""
 
     def fence_first(build):
         build._builds.fence(build.intent.id, "e1")
@@ -217,7 +217,7 @@ def test_fails_when_an_erasure_began_meanwhile(store, opt_ml, capsys, monkeypatc
     ],
 )
 def test_fails_with_one_line(opt_ml, capsys, changes, message):
-    """A job that cannot be done says why in one line, without a traceback, and as its exit message; it writes nothing else."""
+    """One line without a traceback is also the exit message; nothing else is written."""
     assert main(arguments(**changes)) == 1
     error = capsys.readouterr().err
     assert error.startswith("mlops training set: ")
@@ -228,7 +228,7 @@ def test_fails_with_one_line(opt_ml, capsys, changes, message):
 
 
 def test_fails_when_the_plan_is_no_plan(capsys):
-    """A plan without its fields is refused with what is missing."""
+    """The error lists the missing fields."""
     changed = ["--plan", json.dumps({"name": "daily"}), *arguments()[-11:]]
     assert main(changed) == 1
     assert "not a valid TrainingSetPlan: $.label_group is missing" in capsys.readouterr().err

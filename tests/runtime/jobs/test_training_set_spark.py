@@ -1,4 +1,4 @@
-"""The job that builds what does not fit one machine, started by a client in the embedded cloud's Glue, against its Glue and S3."""
+"""The job for sets beyond one machine, started by a client in the embedded cloud's Glue."""
 
 import contextlib
 import json
@@ -75,7 +75,7 @@ CONF = " --conf ".join(
 
 @pytest.fixture(scope="module")
 def store(cloud) -> SimpleNamespace:
-    """Give a feature store in Glue and the job, whose role may do all that a role of the template may."""
+    """Return a feature store in Glue, and the job, whose role has the template's permissions."""
     if jobs.spark_home() is None or shutil.which("java") is None or sys.version_info >= (3, 12):
         pytest.skip("Spark is not installed; .ci/run installs it")
     s3, glue, iam = cloud.client("s3"), cloud.client("glue"), cloud.client("iam")
@@ -139,7 +139,7 @@ def store(cloud) -> SimpleNamespace:
 
 
 def entity_rows(store) -> pa.Table:
-    """Return rows of two stores, of which one has no features, with a column of their own."""
+    """Return rows of two stores, one without features, with an extra column."""
     return pa.table(
         {
             "store_id": ["1", "2", "1", None],
@@ -150,7 +150,7 @@ def entity_rows(store) -> pa.Table:
 
 
 def test_a_client_has_its_set_built_by_spark(store):
-    """It has the content hash, files and counts of the one that is built here, and another id by its engine alone."""
+    """Content hash, files and counts equal those of a build here; only the engine changes the id."""
     here = store.client.training_set(entity_rows(store), [STOCK, SALES], name="shelves", engine="duckdb")
     there = store.client.training_set(entity_rows(store), [STOCK, SALES], name="shelves", engine="spark")
     assert there.manifest.output == here.manifest.output
@@ -165,7 +165,7 @@ def test_a_client_has_its_set_built_by_spark(store):
 
 
 def test_a_plans_set_is_the_one_that_the_processing_job_builds(store):
-    """Files by split, the manifest beside them and under its id; the run says which it is. One group is in it twice."""
+    """Files by split, the manifest next to them and under its id, which the run reports. One group is used twice."""
     plan = TrainingSetPlan(
         name="daily",
         label_group="sales",
@@ -209,7 +209,7 @@ def ended(store, run: str) -> tuple[str, str]:
 
 
 def test_a_run_that_dies_after_writing_loses_nothing(store):
-    """The error is typed and names run and cause; no manifest and nothing that was staged is left, and another try builds it."""
+    """A typed error has run and cause; neither manifest nor staged files remain, and a retry builds it."""
     before = store.client.manifests.ids()
     script = SCRIPT.replace("code = main", DYING)
     store.s3.put_object(Bucket=SETS, Key="script/job.py", Body=script.encode())

@@ -1,4 +1,4 @@
-"""The signature that the training job writes of the training split."""
+"""The signature that the training job derives from the training split."""
 
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ SPLIT: Any = pa.table(
 
 
 def test_a_vector_is_as_wide_as_its_labels() -> None:
-    """Where all have one length; else the script must say it."""
+    """If all have one length; otherwise the script must declare it."""
     split: Any = SPLIT.append_column("axes", pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     plan = SignaturePlan(label="axes", kind="vector", inputs=("stock",))
     found = signature_of(split, plan)
@@ -42,7 +42,7 @@ def test_a_vector_is_as_wide_as_its_labels() -> None:
 
 
 def test_inputs_are_the_columns_that_are_not_left_out() -> None:
-    """Text is a category of the split's values, the rest a number; null where the split has a null or NaN."""
+    """Text is a category of the split's values, the rest a number; nullable if the split has a null or NaN."""
     signature = signature_of(SPLIT, SignaturePlan(label="units", without=("at", "naive")))
     assert [(c.name, c.type, c.categories, c.nullable) for c in signature.inputs] == [
         ("store", "category", ("east", "west"), True),
@@ -56,26 +56,26 @@ def test_inputs_are_the_columns_that_are_not_left_out() -> None:
 
 
 def test_named_inputs_keep_their_order() -> None:
-    """That of the model."""
+    """In the model's order."""
     signature = signature_of(SPLIT, SignaturePlan(label="units", kind="probability", inputs=("stock", "store")))
     assert [column.name for column in signature.inputs] == ["stock", "store"]
     assert signature.kind == "probability"
 
 
 def test_classes_are_the_labels_of_the_split() -> None:
-    """In the order of text."""
+    """In text order."""
     split = pa.table({"x": [1.0, 2.0, 3.0], "grade": ["low", "high", "mid"]})
     assert signature_of(split, SignaturePlan(label="grade", kind="classes")).classes == ("high", "low", "mid")
 
 
 def test_classes_of_integers_are_in_the_order_of_numbers() -> None:
-    """As scikit-learn and LightGBM order their probabilities; by text 10 would come before 2."""
+    """Probabilities of scikit-learn and LightGBM have that order; by text 10 would precede 2."""
     split = pa.table({"x": [1.0, 2.0, 3.0], "grade": [10, 2, 1]})
     assert signature_of(split, SignaturePlan(label="grade", kind="classes")).classes == ("1", "2", "10")
 
 
 def test_outputs_are_the_labels_in_their_order() -> None:
-    """None of them is an input."""
+    """They are not inputs."""
     signature = signature_of(
         SPLIT, SignaturePlan(label="units", kind="numbers", labels=("units", "stock"), without=("at", "naive"))
     )
@@ -97,13 +97,13 @@ def test_outputs_are_the_labels_in_their_order() -> None:
     ],
 )
 def test_fails_on_columns_that_no_request_can_send(plan: SignaturePlan, problem: str) -> None:
-    """With the column and the fix."""
+    """The error has the column and the fix."""
     with pytest.raises(JobError, match=problem):
         signature_of(SPLIT, plan)
 
 
 def test_a_category_of_integers_stays_one() -> None:
-    """In the order of numbers, as pandas has it; an ONNX model takes the place of each in that order."""
+    """In numeric order, as pandas has it; an ONNX model gets positions in that order."""
     split = pa.table({"store": pa.array([10, 2]).dictionary_encode(), "units": [1.0, 2.0]})
     for has_values in (True, False):
         (column,) = signature_of(split, SignaturePlan(label="units"), has_values=has_values).inputs

@@ -144,7 +144,7 @@ def test_a_fleet_is_alone_only_where_that_is_not_chance(alone: int, calls: float
     ("share", "calls", "since"), [(0.1, 3.0, 3), (0.1, 2.0, None), (0.5, 10.0, 3), (0.5, 3.0, None)]
 )
 def test_the_smaller_the_steps_the_fewer_calls_show_it(share: float, calls: float, since: int | None) -> None:
-    """Nine calls without an old fleet that gets half are no chance, thirty are needed where it gets nine of ten."""
+    """Nine calls in a row without an old fleet that gets nine of ten are no chance; where it gets half, thirty are needed."""
     series = {
         "Errors_new_SampleCount": dict.fromkeys(range(5), calls),
         "Errors_old_SampleCount": {0: 900.0, 1: 900.0},
