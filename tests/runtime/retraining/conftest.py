@@ -1,4 +1,4 @@
-"""Credentials that reach nothing, the rollout tests' world, and evaluations."""
+"""Credentials without access, the rollout tests' world, and evaluations."""
 
 import importlib.util
 import sys
@@ -37,7 +37,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def world(_nobody: None) -> Iterator[Any]:
-    """A fresh moto world."""
+    """Return a new moto world."""
     with rollout_world.world() as made:
         yield made
 

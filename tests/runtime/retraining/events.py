@@ -26,17 +26,17 @@ SETTINGS = GuardSettings(
 
 
 class Resting:
-    """A unit's automation that rests for the reasons given."""
+    """A unit's automation, paused for the given reasons."""
 
     def __init__(self, frozen: str | None = None, paused: str | None = None) -> None:
         self._frozen, self._paused = frozen, paused
 
     def frozen(self, _: datetime) -> str | None:
-        """Return which window holds."""
+        """Return the freeze window in effect."""
         return self._frozen
 
     def rests(self, _: datetime) -> str | None:
-        """Return why automatic work rests."""
+        """Return the reasons for the pause of automatic work."""
         return self._paused or self._frozen
 
 
@@ -71,7 +71,7 @@ def alarm_message(event_id: str = "e1", at: datetime = NOW, manual: bool = False
 
 
 def brought_message(event_id: str, at: datetime = NOW, *, sha256: str = "a" * 64, again: bool = False) -> Message:
-    """Return the message of a person who brings a model."""
+    """Return the message of a person who submits a model."""
     uri = f"s3://artifacts/registered/demand-forecast/{sha256}/model.tar.gz"
     attributes = {"candidate": json.dumps({"uri": uri, "sha256": sha256})} | ({"again": "true"} if again else {})
     detail = {"id": sha256, "subject": "demand-forecast", "outcome": "REQUESTED", "attributes": attributes}
@@ -79,7 +79,7 @@ def brought_message(event_id: str, at: datetime = NOW, *, sha256: str = "a" * 64
 
 
 def keep_outcome(world: World, execution: str, outcome: str, *, sha256: str = "a" * 64, package: str = "") -> None:
-    """Write what came of an archive, as the Retrain machine does before it releases its lock."""
+    """Write the outcome of an archive, as the Retrain machine does before it releases its lock."""
     values = {"outcome": outcome, "execution": execution, "at": "2017-08-01T10:00:00.000Z", "package": package}
     world.dynamodb.put_item(
         TableName="retraining",
@@ -107,18 +107,18 @@ def event_message(event_id: str, at: datetime, source: str, kind: str, **fields:
 
 
 INGESTED: dict[tuple[str, str], int] = {}
-APPROVALS: dict[str, str] = {}  # of the packages that the registry has
+APPROVALS: dict[str, str] = {}  # of packages in the registry
 
 
 def labels_message(event_id: str, rows: int, *, told: int | None = None) -> Message:
-    """Return the message of an ingest that appended so many rows, and tells of so many."""
+    """Return the message of an ingest with the appended and the reported number of rows."""
     INGESTED["weekly_demand_v1", event_id] = rows
     detail = to_dict(features_ingested("weekly_demand_v1", rows=rows if told is None else told, ingest_id=event_id))
     return event_message(event_id, NOW, "mlops.demand", "MLOps Features Ingested", detail=detail)
 
 
 def recheck_message(event_id: str, at: datetime) -> Message:
-    """Return the message of the rule that asks again."""
+    """Return the message of the recheck rule."""
     return event_message(event_id, at, "aws.events", "Scheduled Event", resources=[RULE], detail={})
 
 
@@ -129,7 +129,7 @@ def ended_message(event_id: str, execution: str, status: str) -> Message:
 
 
 def release(world: World, owner: str, outcome: str = "APPROVED") -> None:
-    """Release the lock as the Retrain machine does."""
+    """Release the lock like the Retrain machine."""
     world.dynamodb.update_item(
         TableName="retraining",
         Key={"pipeline": {"S": "demand-forecast"}, "item": {"S": "STATE"}},

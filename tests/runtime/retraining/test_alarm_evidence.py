@@ -1,4 +1,4 @@
-"""Alarms that ring: which metrics nobody but AWS writes, and which reports confirm the others."""
+"""Alarms in ALARM: metrics that only AWS publishes, and reports that confirm others."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ DRIFTED = FeatureDrift(name="price", psi=0.5, p_value=0.0, drifted=True, persist
 
 
 def _published(report: MonitorReport) -> MonitorReport:
-    """Return a report with the metrics that its run publishes."""
+    """Return a report with the metrics of its run."""
     return replace(report, metrics=metrics(report))
 
 
@@ -71,7 +71,7 @@ def _doubt(alarm: dict[str, Any], report: MonitorReport | ContractError | None =
     ],
 )
 def test_a_report_confirms_what_it_says(alarm: dict[str, Any]) -> None:
-    """The metric that the report stands for is on the alarm's side of its threshold."""
+    """The report's metric is on the alarm's side of its threshold."""
     assert _doubt(alarm) is None
 
 
@@ -93,7 +93,7 @@ def test_a_report_confirms_what_it_says(alarm: dict[str, Any]) -> None:
     ],
 )
 def test_nothing_confirms_what_no_report_says(report: MonitorReport | ContractError | None, why: str) -> None:
-    """A report that is missing, broken, of something else, or that says otherwise."""
+    """A missing, broken, foreign or contradicting report."""
     assert why in str(_doubt(_alarm(), report))
 
 
@@ -111,12 +111,12 @@ def test_nothing_confirms_what_no_report_says(report: MonitorReport | ContractEr
     ],
 )
 def test_an_alarm_on_something_else_is_not_confirmed(changes: dict[str, Any], why: str) -> None:
-    """Of another unit, endpoint or monitor, whatever the report says."""
+    """Of another unit, endpoint or monitor, whatever the report has."""
     assert why in str(_doubt(_alarm(**changes)))
 
 
 def test_what_aws_publishes_needs_no_report() -> None:
-    """One metric, or an expression of AWS's own metrics; one that mixes others in does not count, nor does a composite alarm."""
+    """A metric or expression of AWS's own metrics; mixed expressions and composite alarms do not count."""
     assert _doubt(_alarm(Namespace="AWS/SageMaker"), None) is None
     queries = [{"Id": name, "MetricStat": {"Metric": {"Namespace": space}}} for name, space in (("a", "AWS/Lambda"),)]
     expression = {"AlarmName": "e", "StateValue": "ALARM", "Metrics": [*queries, {"Id": "e", "Expression": "a"}]}
@@ -127,7 +127,7 @@ def test_what_aws_publishes_needs_no_report() -> None:
 
 
 def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
-    """An alarm that rang over the report before is not confirmed once the newest one says that all is well."""
+    """An alarm of an earlier report is not confirmed once the newest one is OK."""
     evidence = AlarmEvidence(
         cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint=ENDPOINT, unit="demand"
     )
@@ -146,7 +146,7 @@ def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
 
 
 def test_a_broken_feed_is_told_with_its_report(world: World) -> None:
-    """Features that drifted with a fault, of a report that was published; what only holds a fault is left out."""
+    """Drifted features with a fault of a published report; stable features with a fault are left out."""
     evidence = AlarmEvidence(
         cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint=ENDPOINT, unit="demand"
     )

@@ -1,4 +1,4 @@
-"""The guard's decisions are counted by CloudWatch as by the embedded cloud."""
+"""The guard's decisions are counted by CloudWatch and the embedded cloud alike."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from mlops_runtime.retraining.decision_metric import COUNTED, decision_dimension
 
 @pytest.mark.parametrize("decision", list(Decision))
 def test_a_decision_is_counted_once(decision: Decision) -> None:
-    """Under the pipeline and what was decided; the end of a run is no request."""
+    """By pipeline and decision; the end of a run is not a request."""
     made = GuardDecision(decision=decision, event_id="e", at="2017-08-01T09:00:00Z", reason="because")
     line = decision_line(made, unit="demand", pipeline="demand-forecast")
     if decision is Decision.RELEASED:

@@ -1,4 +1,4 @@
-"""What is no evidence: incomplete, inconsistent, of the wrong time, or beyond the absolute limits."""
+"""Invalid evidence: incomplete, inconsistent, of the wrong time, or beyond the absolute limits."""
 
 import math
 import random
@@ -31,7 +31,7 @@ HALF = {"promoted=1": {name: [loss / 2 for loss in losses] for name, losses in G
 
 @st.composite
 def _cuts(draw: st.DrawFn, *, has_known_times: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Draw what a champion was trained on and a later holdout, rows of (time, time at which the label was known) of one table."""
+    """Draw a champion's training rows and a later holdout of one table, as (time, time at which the label was known)."""
     delays = draw(st.lists(st.integers(1, 3) if has_known_times else st.just(0), min_size=12, max_size=12))
     kept = draw(st.lists(st.booleans(), min_size=12, max_size=12))
     rows = [(time, time + delay) for time, (delay, is_kept) in enumerate(zip(delays, kept, strict=True)) if is_kept]
@@ -50,7 +50,7 @@ def _knows(trained: list[tuple[int, int]], held: list[tuple[int, int]], *, has_t
 def test_a_champion_that_has_seen_a_row_of_the_holdout_is_recognised(
     cuts: tuple[list[tuple[int, int]], list[tuple[int, int]]],
 ) -> None:
-    """A row that is in both is never missed, and a champion of an earlier cut is never left out."""
+    """A row in both is never missed, and a champion of an earlier cutoff is never excluded."""
     trained, held = cuts
     if not trained or not held:
         return
@@ -63,7 +63,7 @@ def test_a_champion_that_has_seen_a_row_of_the_holdout_is_recognised(
 def test_rows_of_the_newest_time_that_was_trained_on_are_known(
     cuts: tuple[list[tuple[int, int]], list[tuple[int, int]]],
 ) -> None:
-    """Of a published set, whose times are those of its rows: the holdout may begin with the very rows."""
+    """A published set has its rows' times, so the holdout may start with the same rows."""
     trained, held = cuts
     if not trained or not held:
         return
@@ -71,12 +71,12 @@ def test_rows_of_the_newest_time_that_was_trained_on_are_known(
 
 
 def test_what_is_not_a_time_is_left_to_the_gate() -> None:
-    """It refuses such an evaluation."""
+    """It rejects such an evaluation."""
     assert not knows_holdout("later", "2024-01-01", "2024-02-01", has_times_of_rows=True)
 
 
 def test_a_sound_evaluation_has_no_problem(evaluation: Make) -> None:
-    """With segments, times and latency, too."""
+    """With segments, times and latency too."""
     spec = replace(
         SPEC,
         metric="wape",
@@ -137,13 +137,13 @@ def test_a_sound_evaluation_has_no_problem(evaluation: Make) -> None:
     ],
 )
 def test_fails_with_the_reason(changes: dict[str, Any], limits: dict[str, Any], message: str, evaluation: Make) -> None:
-    """Missing predictions, too little data, the wrong time, too much or too little loss, numbers that do not agree."""
+    """Missing predictions, too little data, wrong time, too much or too little loss, inconsistent numbers."""
     found = problems(evaluation(GOOD, **changes), replace(SPEC, **limits), NOW)
     assert any(message in problem for problem in found), found
 
 
 def test_a_mean_is_checked_against_rows(evaluation: Make) -> None:
-    """Where the metric is a mean a row, nothing is relative to the labels."""
+    """For a mean per row nothing is relative to the labels."""
     made = evaluation(GOOD, metric="brier")
     mean = {name: sum(losses) / 600 for name, losses in GOOD.items()}
     empty = tuple(replace(block, actual_sum=0.0) for block in made.blocks)
@@ -152,14 +152,14 @@ def test_a_mean_is_checked_against_rows(evaluation: Make) -> None:
 
 
 def test_fails_without_a_baseline(evaluation: Make) -> None:
-    """A model that nothing naive is compared with has shown nothing."""
+    """Without a naive comparison a model has shown nothing."""
     losses = {"candidate": _noisy(1, 20), "champion": _noisy(2, 30)}
     assert problems(evaluation(losses), SPEC, NOW) == ["the evaluation has no naive baseline to beat"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 def test_fails_when_a_block_is_broken(value: float, evaluation: Make) -> None:
-    """A loss that is no loss is a failure, never a zero."""
+    """An invalid loss is a failure, never zero."""
     made = evaluation(GOOD)
     broken = replace(made.blocks[3], absolute_error={"candidate": value, "naive": 1.0})
     found = problems(replace(made, blocks=(*made.blocks[:3], broken, *made.blocks[4:])), SPEC, NOW)
@@ -167,7 +167,7 @@ def test_fails_when_a_block_is_broken(value: float, evaluation: Make) -> None:
 
 
 def test_fails_when_a_block_lacks_a_rival_or_comes_twice(evaluation: Make) -> None:
-    """A rival that is missing from some blocks cannot be compared in pairs; a block twice is drawn too often."""
+    """A rival missing in some blocks cannot be compared in pairs; a duplicate block would be drawn too often."""
     made = evaluation(GOOD)
     broken = replace(made.blocks[0], absolute_error={"candidate": 1.0})
     assert problems(replace(made, blocks=(broken, *made.blocks[1:])), SPEC, NOW) == [
@@ -178,7 +178,7 @@ def test_fails_when_a_block_lacks_a_rival_or_comes_twice(evaluation: Make) -> No
 
 
 def test_fails_when_there_is_nothing_to_predict(evaluation: Make) -> None:
-    """No relative error of nothing."""
+    """A relative error needs labels other than 0."""
     made = evaluation(GOOD)
     blocks = tuple(replace(block, actual_sum=0.0) for block in made.blocks)
     assert "sum to 0" in problems(replace(made, blocks=blocks), SPEC, NOW)[0]
@@ -208,13 +208,13 @@ def test_fails_when_there_is_nothing_to_predict(evaluation: Make) -> None:
 def test_fails_where_a_segment_breaks_its_own_limit(
     limits: dict[str, SegmentLimit], changes: dict[str, Any], message: str, evaluation: Make
 ) -> None:
-    """No evidence is not success: a limit on what is not there is not kept."""
+    """A limit on a missing segment is not met."""
     found = problems(evaluation(GOOD, HALF, **changes), replace(SPEC, segments=limits), NOW)
     assert found == [message]
 
 
 def test_fails_when_a_segment_does_not_fit_the_whole(evaluation: Make) -> None:
-    """Blocks that the whole does not have, rows that do not add up, losses that are none."""
+    """Unknown blocks, rows that do not add up, invalid losses."""
     made = evaluation(GOOD, HALF)
     assert made.segments is not None
     segment = made.segments[0]
@@ -252,7 +252,7 @@ SMALL = SegmentSums(
 def test_fails_when_segment_sums_are_not_those_that_are_pooled(
     small: tuple[SegmentSums, ...], message: str, evaluation: Make
 ) -> None:
-    """Rows that are in the one and not in the other, losses that are none, sums that cannot be compared."""
+    """Rows in only one of both, invalid losses, incomparable sums."""
     champion = [1.1 * loss for loss in GOOD["candidate"]]
     parts = {"promoted=1": HALF["promoted=1"] | {"champion": [loss / 2 for loss in champion]}}
     made = evaluation(GOOD | {"champion": champion}, parts, label_means=(1.0,))
@@ -285,12 +285,12 @@ def _changed(name: str, losses: tuple[float, ...]) -> tuple[PeriodLosses, ...]:
     ],
 )
 def test_periods_must_be_those_of_the_blocks(periods: tuple[PeriodLosses, ...], message: str, evaluation: Make) -> None:
-    """Kept apart, and nothing else."""
+    """Exactly those of the blocks."""
     assert problems(evaluation(GOOD, periods=PERIODS), SPEC, NOW) == []
     assert any(found.startswith(message) for found in problems(evaluation(GOOD, periods=periods), SPEC, NOW))
 
 
 def test_segments_have_periods_where_the_whole_has_them(evaluation: Make) -> None:
-    """Else their intervals would be of another kind."""
+    """Otherwise their intervals would be of another kind."""
     found = problems(evaluation(GOOD, HALF, periods=PERIODS), SPEC, NOW)
     assert found == ["segment promoted=1 must have periods if and only if the evaluation has them"]

@@ -1,4 +1,4 @@
-"""Rows of ingests, read from what a real table says of its snapshots."""
+"""Rows of ingests, from a real table's snapshots."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def _rows(count: int, day: int) -> pa.Table:
 
 
 def test_each_ingest_is_found_by_the_id_of_its_event(tmp_path: Path) -> None:
-    """Also once others came, and told again; none is found that never was."""
+    """Also after later ingests and for repeated events; an unknown id is not found."""
     told = list[EventDetail]()
     store = FeatureStoreClient.local(tmp_path, now=lambda: NOW, announce=told.append)
     for key, count in (("a", 3), ("b", 5), ("a", 3)):
@@ -48,5 +48,5 @@ def test_each_ingest_is_found_by_the_id_of_its_event(tmp_path: Path) -> None:
 
 
 def test_the_key_is_the_ledgers() -> None:
-    """Named apart, as the guard has no pyiceberg."""
+    """Defined twice, because the guard has no pyiceberg."""
     assert KEY_HASH == ingest_ledger.KEY_HASH

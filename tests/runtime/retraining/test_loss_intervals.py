@@ -1,8 +1,8 @@
-"""Quantiles of Student's t are those of another library.
+"""Quantiles of Student's t agree with another library's.
 
-Intervals that know blocks and periods: that they cover what they say, where a bootstrap of blocks does not.
+Intervals over blocks and periods have their nominal coverage where a bootstrap of blocks does not.
 
-The bootstrap: that its intervals cover what they say, over all and by segment.
+The bootstrap: coverage of its intervals, over all rows and by segment.
 """
 
 import random
@@ -29,12 +29,12 @@ TRUTH = -0.05
 
 @given(st.floats(0.001, 0.99999), st.floats(1, 5000))
 def test_quantiles_are_those_of_scipy(share: float, degrees: float) -> None:
-    """Whole or broken degrees, either side."""
+    """Integer and fractional degrees, both tails."""
     assert student_quantile(share, degrees) == pytest.approx(stats.t.ppf(share, degrees), rel=1e-7, abs=1e-9)
 
 
 def test_the_median_is_nothing() -> None:
-    """And the other side mirrors it."""
+    """The tails mirror each other."""
     assert student_quantile(0.5, 3) == pytest.approx(0.0, abs=1e-9)
     assert student_quantile(0.025, 7) == -student_quantile(0.975, 7)
 
@@ -47,7 +47,7 @@ def _periods(ours: np.ndarray, theirs: np.ndarray) -> list[PeriodLosses]:
 
 
 def _holdout(seed: int, blocks: int, weeks: int, by_block: float, by_week: float, by_cell: float) -> list[PeriodLosses]:
-    """Return a holdout in which blocks, weeks and cells each differ by so much around the truth; blocks are of different size."""
+    """Return a holdout in which blocks, weeks and cells vary around the truth by the given amounts; block sizes differ."""
     random = np.random.default_rng([7, seed])
     theirs = random.gamma(4, 5, blocks) * random.uniform(0.8, 1.2, (weeks, blocks))
     apart = random.normal(0, by_block, blocks) + random.normal(0, by_week, (weeks, 1))
@@ -64,10 +64,11 @@ def _holdout(seed: int, blocks: int, weeks: int, by_block: float, by_week: float
 def test_the_interval_covers_the_truth_as_often_as_it_says(
     weeks: int, by_block: float, by_week: float, by_cell: float, holdouts: int
 ) -> None:
-    """Whether stores differ, weeks, both or neither: about 95 % or more of holdouts have the truth in their interval.
+    """If stores, weeks, both or neither vary, at least about 95 % of holdouts have the truth in their interval.
 
-    Three standard errors of a share of 3,000 at 0.95 are 1.2 points. Where neither differs the cells are counted once too often and
-    it covers more: who errs, errs in favour of what serves.
+    Three standard errors of a share of 3,000 at 0.95 are 1.2 points. If neither varies, cells are counted once too
+    often and it
+    covers more, which favours the live model.
     """
     inside = 0
     for seed in range(holdouts):
@@ -77,7 +78,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(
 
 
 def test_a_bootstrap_of_blocks_does_not_where_weeks_differ() -> None:
-    """The same holdouts of eight weeks that differ by 5 %: it has the truth in less than two thirds, where it says 95 %."""
+    """In eight weeks that vary by 5 % it covers the truth in less than two thirds of holdouts, at a nominal 95 %."""
     inside = 0
     for seed in range(100):
         periods = _holdout(seed, 60, 8, 0.02, 0.05, 0.1)
@@ -99,7 +100,7 @@ def test_a_bootstrap_of_blocks_does_not_where_weeks_differ() -> None:
 
 
 def test_more_weeks_make_it_narrower_than_more_stores_do() -> None:
-    """Where weeks differ, that is: what there is little of is what counts."""
+    """If weeks vary, the scarcer dimension decides."""
 
     def width(blocks: int, weeks: int) -> float:
         bounds = [two_way_bound(_holdout(s, blocks, weeks, 0.02, 0.05, 0.1), "naive", tail=0.025) for s in range(20)]
@@ -111,7 +112,7 @@ def test_more_weeks_make_it_narrower_than_more_stores_do() -> None:
 
 @given(st.lists(st.lists(st.floats(0.1, 100), min_size=3, max_size=3), min_size=4, max_size=9), st.floats(0.5, 2))
 def test_a_constant_difference_has_no_width(theirs: list[list[float]], factor: float) -> None:
-    """Whatever the sizes: the same relative difference everywhere is known."""
+    """For any sizes, an equal relative difference everywhere is certain."""
     table = np.array(theirs)
     bound = two_way_bound(_periods(factor * table, table), "naive", tail=0.01)
     assert (bound.low, bound.high) == (pytest.approx(factor - 1, abs=1e-6), pytest.approx(factor - 1, abs=1e-6))
@@ -124,7 +125,7 @@ def test_a_rival_without_loss_is_no_division() -> None:
 
 
 def test_blocks_without_rows_are_not_counted() -> None:
-    """A segment that only some stores sell: the interval is that of these stores."""
+    """For a segment sold by some stores, the interval is that of these stores."""
     random = np.random.default_rng(3)
     theirs = random.gamma(4, 5, (6, 12))
     ours = theirs * random.uniform(0.8, 1.2, (6, 12))
@@ -136,10 +137,10 @@ def test_blocks_without_rows_are_not_counted() -> None:
 
 @pytest.mark.parametrize("runs", [60, pytest.param(300, marks=pytest.mark.campaign)])
 def test_bootstrap_the_interval_covers_the_truth_as_often_as_it_says(runs: int) -> None:
-    """True difference -10 %; of 300 simulated evaluations with 60 blocks about 95 % must have it in their interval.
+    """At a true difference of -10 %, about 95 % of 300 simulated evaluations with 60 blocks cover it.
 
-    The blocks' own level is shared by both, so that pairing matters. Three standard errors of a share of 300 at 0.95 are 3.8
-    points; the percentile interval is known to be a little short at 60 blocks.
+    Both share the blocks' level, so that pairing matters. Three standard errors of a share of 300 at 0.95 are 3.8 points; the
+    percentile interval is known to be slightly short at 60 blocks.
     """
     generator, inside = random.Random(11), 0
     for run in range(runs):
@@ -156,7 +157,7 @@ def test_bootstrap_the_interval_covers_the_truth_as_often_as_it_says(runs: int) 
 
 
 def test_pairing_makes_the_interval_narrow() -> None:
-    """Blocks of very different size, a constant difference: the paired interval has no width at all."""
+    """With blocks of very different size and a constant difference, the paired interval has no width."""
     theirs = [float(10 ** (i % 4)) for i in range(40)]
     blocks = [
         LossBlock(block=str(i), rows=1, actual_sum=1.0, absolute_error={"candidate": 0.9 * t, "naive": t})
@@ -167,12 +168,12 @@ def test_pairing_makes_the_interval_narrow() -> None:
 
 
 def test_bootstrap_a_rival_without_loss_is_no_division() -> None:
-    """Nothing against nothing is no difference."""
+    """Zero against zero is no difference."""
     assert (relative(0.0, 0.0), relative(1.0, 0.0), relative(3.0, 2.0)) == (0.0, UNBOUNDED, 0.5)
 
 
 def _world(generator: random.Random, segments: int, blocks: int, factor: float) -> dict[str, dict[str, list[float]]]:
-    """Return losses of segments whose true relative difference is ``factor - 1``; each block's level is shared."""
+    """Return losses of segments with a true relative difference of ``factor - 1`` and a common level per block."""
     made = {}
     for segment in range(segments):
         levels = [generator.gammavariate(4, 5) for _ in range(blocks)]
@@ -195,7 +196,7 @@ def _refused(evaluation: Evaluation, limit: float, seed: int) -> bool:
 def test_a_candidate_at_the_limit_everywhere_is_seldom_refused(
     runs: int, blocks: int, evaluation: Callable[..., Evaluation]
 ) -> None:
-    """Twelve segments, each 2 % worse where 2 % are allowed: of 200 no more than the level of 2.5 % and three standard errors."""
+    """Of 200 with twelve segments at the allowed 2 %, no more than the level of 2.5 % and three standard errors are rejected."""
     generator, refused = random.Random(3), 0
     for run in range(runs):
         segments = _world(generator, 12, blocks, 1.02)
@@ -208,7 +209,7 @@ def test_a_candidate_at_the_limit_everywhere_is_seldom_refused(
 
 
 def test_a_segment_much_worse_is_found_among_many(evaluation: Callable[..., Evaluation]) -> None:
-    """One of twelve segments 25 % worse, the others equal: found in 30 of 30."""
+    """One of twelve segments is 25 % worse: found in 30 of 30."""
     generator = random.Random(5)
     for run in range(30):
         segments = _world(generator, 12, 60, 1.0)
@@ -221,7 +222,7 @@ def test_a_segment_much_worse_is_found_among_many(evaluation: Callable[..., Eval
 
 
 def test_a_segment_may_lack_blocks(evaluation: Callable[..., Evaluation]) -> None:
-    """A block without its rows adds nothing; a constant difference has no width where all blocks are there."""
+    """A block without its rows adds nothing; a constant difference has no width if all blocks exist."""
     whole = {"candidate": [11.0] * 40, "champion": [10.0] * 40}
     part = {"candidate": [5.5] * 20, "champion": [5.0] * 20}
     made = evaluation(whole, {"promoted=1": part})

@@ -1,4 +1,4 @@
-"""Clients are made when they are first needed, and once."""
+"""Clients are created once, at first use."""
 
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
 from mlops_runtime.retraining.pipeline_access import PipelineAccess
@@ -10,7 +10,7 @@ PIPELINE = PipelineEntry(
 
 
 def test_each_client_is_made_once_and_none_before() -> None:
-    """By the name that boto3 has for its service."""
+    """By boto3's service name."""
     made: list[str] = []
 
     def client(name: str) -> object:

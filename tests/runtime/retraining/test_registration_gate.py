@@ -1,6 +1,6 @@
-"""The gate: who passes, who does not, and how often it is wrong.
+"""The gate: accepted and rejected candidates, and its error rates.
 
-The gate's adapter: where it reads, what it writes and answers.
+The gate's adapter: inputs, outputs and result.
 """
 
 import json
@@ -72,7 +72,7 @@ def test_a_clearly_better_candidate_passes(evaluation: Make, seed: int) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000))
 def test_an_equal_candidate_does_not_beat_a_baseline(evaluation: Make, seed: int) -> None:
-    """The same losses: the interval does not exclude 0."""
+    """With equal losses the interval includes 0."""
     losses = _noisy(seed, 20)
     result = _gate(evaluation({"candidate": losses, "naive": losses}))
     assert result.verdict is GateVerdict.FAILED
@@ -90,7 +90,7 @@ def test_a_worse_candidate_never_passes(evaluation: Make, seed: int) -> None:
 
 
 def test_an_interval_that_straddles_zero_is_not_enough(evaluation: Make) -> None:
-    """Better on the holdout by chance: the lower bound is below 0, the upper is not."""
+    """The upper bound excludes 0, the lower does not."""
     result = _gate(evaluation({"candidate": [10.0, 29.5] * 30, "naive": [20.0] * 60}))
     assert result.checks[0].rival == "naive"
     assert result.checks[0].low < 0 < result.checks[0].high
@@ -98,7 +98,7 @@ def test_an_interval_that_straddles_zero_is_not_enough(evaluation: Make) -> None
 
 
 def test_every_baseline_must_be_beaten(evaluation: Make) -> None:
-    """One beaten and one not is not enough."""
+    """One of two is not enough."""
     result = _gate(evaluation({"candidate": _noisy(1, 20), "weak": _noisy(2, 40), "strong": _noisy(3, 15)}))
     assert [(check.rival, check.passed) for check in result.checks] == [("strong", False), ("weak", True)]
     assert result.verdict is GateVerdict.FAILED
@@ -106,7 +106,7 @@ def test_every_baseline_must_be_beaten(evaluation: Make) -> None:
 
 
 def test_the_champion_bounds_the_regression(evaluation: Make) -> None:
-    """One percent worse is within the two percent that are allowed, four percent is not."""
+    """1 % worse is within the allowed 2 %, 4 % is not."""
     champion = _noisy(1, 20)
     for factor, verdict in [(1.01, GateVerdict.PASSED), (1.04, GateVerdict.FAILED)]:
         losses = {"candidate": [factor * x for x in champion], "champion": champion, "naive": [2 * x for x in champion]}
@@ -121,7 +121,7 @@ def test_a_first_model_has_no_champion(evaluation: Make) -> None:
 
 
 def test_the_reason_counts_what_was_compared_with_the_teams_own(evaluation: Make) -> None:
-    """So that the package, the record and who approves have it; nothing is said where nothing was given."""
+    """Package, record and approver get it; without given predictions nothing is added."""
     found = evaluation({"candidate": _noisy(1, 20), "naive": _noisy(2, 30)})
     compared = replace(found, compared=ComparedPredictions(rows=3001, largest_difference=3e-7))
     assert "; 3001 predictions of its team compared, the largest difference is 3e-05 %" in _gate(compared).reason
@@ -129,7 +129,7 @@ def test_the_reason_counts_what_was_compared_with_the_teams_own(evaluation: Make
 
 
 def test_the_reason_names_a_candidate_that_already_serves(evaluation: Make) -> None:
-    """Equal archives leave nothing to compare; the live model's is not compared with itself."""
+    """Equal archives are not compared, nor the live model with itself."""
     found = evaluation({"candidate": _noisy(1, 20), "naive": _noisy(2, 30)})
     same = replace(found, champion_sha256=found.artifact_sha256)
     assert "archive is the live model" in _gate(same).reason
@@ -137,7 +137,7 @@ def test_the_reason_names_a_candidate_that_already_serves(evaluation: Make) -> N
 
 
 def test_a_champion_that_fails_to_predict_is_no_reason_to_keep_it(evaluation: Make) -> None:
-    """It is named and not compared; the baselines still are."""
+    """It is named and not compared; baselines still are."""
     losses = {"candidate": _noisy(1, 20), "champion": _noisy(2, 1), "naive": _noisy(3, 30)}
     result = _gate(evaluation(losses, non_finite={"champion": 3}))
     assert result.verdict is GateVerdict.PASSED
@@ -148,13 +148,13 @@ GOOD = {"candidate": _noisy(1, 20), "naive": _noisy(2, 30)}
 
 
 def test_fails_with_few_blocks(evaluation: Make) -> None:
-    """Nine blocks say too little about the spread."""
+    """Nine blocks give too little evidence of the spread."""
     losses = {"candidate": _noisy(1, 20, 9), "naive": _noisy(2, 30, 9)}
     assert "9 blocks are fewer than the 10" in _gate(evaluation(losses), replace(SPEC, minimum_rows=1)).reason
 
 
 def test_a_rival_without_any_loss_cannot_be_beaten(evaluation: Make) -> None:
-    """The result stays a JSON document."""
+    """The result stays valid JSON."""
     result = _gate(evaluation({"candidate": _noisy(1, 20), "perfect": [0.0] * 60}))
     assert result.verdict is GateVerdict.FAILED
     assert result.checks[0].high == UNBOUNDED
@@ -162,13 +162,13 @@ def test_a_rival_without_any_loss_cannot_be_beaten(evaluation: Make) -> None:
 
 
 def test_the_same_evaluation_gives_the_same_result(evaluation: Make) -> None:
-    """Seeded; anyone can repeat it."""
+    """Seeded and reproducible."""
     assert canonical_json(_gate(evaluation(GOOD))) == canonical_json(_gate(evaluation(GOOD)))
     assert _gate(evaluation(GOOD)) != _gate(evaluation(GOOD), replace(SPEC, seed=8))
 
 
 def test_is_fast_enough_for_a_small_function(evaluation: Make) -> None:
-    """Default resamples, 100 blocks, champion and two baselines: under 2 s of processor time."""
+    """Default resamples, 100 blocks, champion and two baselines take under 2 s of processor time."""
     losses = {name: _noisy(i, 20 + 5 * i, 100) for i, name in enumerate(["candidate", "champion", "mean", "last_week"])}
     started = time.process_time()
     _gate(evaluation(losses), GateSpec())
@@ -187,7 +187,7 @@ def _with(factor: float) -> dict[str, Mapping[str, Sequence[float]]]:
 
 
 def test_right_on_average_and_wrong_in_a_segment_is_refused(evaluation: Make) -> None:
-    """As good over all, a fifth worse where it matters: the segment is named with its interval."""
+    """Equal overall and a fifth worse where it matters: the reason has the segment and its interval."""
     result = _gate(evaluation(WHOLE, _with(1.2)))
     assert result.verdict is GateVerdict.FAILED
     assert [check.segment for check in result.checks if not check.passed] == ["promoted=1"]
@@ -199,7 +199,7 @@ def test_right_on_average_and_wrong_in_a_segment_is_refused(evaluation: Make) ->
 
 
 def test_a_segment_may_have_a_limit_of_its_own(evaluation: Make) -> None:
-    """The common one, the segment's own, and the default that is the limit over all."""
+    """The common limit, the segment's own, and the overall limit by default."""
     made = evaluation(WHOLE, _with(1.2))
     assert _gate(made, replace(SPEC, max_segment_regression=0.25)).verdict is GateVerdict.PASSED
     own = {"promoted=1": SegmentLimit(max_regression=0.25)}
@@ -209,7 +209,7 @@ def test_a_segment_may_have_a_limit_of_its_own(evaluation: Make) -> None:
 
 
 def test_a_segment_of_few_blocks_is_counted_as_not_compared(evaluation: Make) -> None:
-    """Nine blocks say too little; a limit of its own on the loss still holds."""
+    """Nine blocks are too few; its own limit on the loss still applies."""
     few = {name: [2 * loss for loss in losses[:9]] for name, losses in PARTS.items()}
     segments = _with(1.0) | {"store=7": few}
     reason = _gate(evaluation(WHOLE, segments)).reason
@@ -221,13 +221,13 @@ def test_a_segment_of_few_blocks_is_counted_as_not_compared(evaluation: Make) ->
 
 
 def test_segments_need_a_champion_that_predicts(evaluation: Make) -> None:
-    """Without one there is nothing that could have become worse."""
+    """Otherwise nothing could have become worse."""
     result = _gate(evaluation(WHOLE, _with(1.2), non_finite={"champion": 4}))
     assert {check.segment for check in result.checks} == {None}
 
 
 def _weekly(seed: int, factor: float, *, weeks: int, by_week: float) -> Evaluation:
-    """Return 60 stores over some weeks, each week with a difference of its own around ``factor``, with one segment."""
+    """Return 60 stores over some weeks, whose differences vary around ``factor``, with one segment."""
     random_ = np.random.default_rng(seed)
     rows, stores = 60 * weeks * 4, np.tile(np.arange(60), weeks * 4)
     names, periods = [f"store-{store}" for store in stores], np.repeat(np.arange(weeks), 240)
@@ -260,7 +260,7 @@ def _weekly(seed: int, factor: float, *, weeks: int, by_week: float) -> Evaluati
 
 
 def test_weeks_that_differ_widen_what_the_gate_is_sure_of() -> None:
-    """The very same losses: without periods the gate takes eight weeks for all there are and is sure, with them it is not."""
+    """Without periods the gate treats eight weeks as all weeks and is certain, with them it is not."""
     made = _weekly(3, 1.0, weeks=8, by_week=0.03)
     known, unknown = (_gate(e).checks[0] for e in (made, replace(made, periods=None, segments=None)))
     assert known.rival == unknown.rival == "champion"
@@ -268,7 +268,7 @@ def test_weeks_that_differ_widen_what_the_gate_is_sure_of() -> None:
 
 
 def test_with_periods_the_segments_are_held_to_them_too() -> None:
-    """Equal over all and a quarter worse in a segment is found; one that is worse in one week alone is not shown to be worse."""
+    """A segment worse by a quarter in all weeks is found; worse in one week only is no evidence."""
     made = _weekly(5, 1.0, weeks=8, by_week=0.002)
     assert made.segments is not None
     assert _gate(made).verdict is GateVerdict.PASSED
@@ -303,7 +303,7 @@ def test_with_periods_the_segments_are_held_to_them_too() -> None:
 
 
 def _blocks_of_periods(segments: Sequence[Any]) -> tuple[Any, ...]:
-    """Return segments whose blocks are the sums of their periods."""
+    """Return segments whose blocks are sums of their periods."""
     return tuple(
         replace(
             segment,
@@ -323,14 +323,14 @@ def _blocks_of_periods(segments: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def test_fails_with_few_periods() -> None:
-    """Three weeks say too little about weeks."""
+    """Three weeks are too few."""
     made = _weekly(3, 0.5, weeks=3, by_week=0.01)
     assert "3 periods are fewer than the 4" in _gate(made).reason
     assert _gate(_weekly(3, 0.5, weeks=4, by_week=0.01)).verdict is GateVerdict.PASSED
 
 
 def _losses(seed: int, spoil: Callable[..., Any]) -> tuple[Any, ...]:
-    """Return a holdout of 100 stores and a candidate retrained on nearly the champion's data, spoiled."""
+    """Return a holdout of 100 stores, and a degraded candidate retrained on nearly the champion's data."""
     random_ = np.random.default_rng(seed)
     rows, stores = 4000, np.repeat(np.arange(100), 40)
     level = np.exp(random_.normal(2, 0.6, 100))[stores]
@@ -379,10 +379,11 @@ BADS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("limit", [0.02, 0.03])
 @pytest.mark.parametrize("kind", [*GOODS, *BADS])
 def test_how_often_the_gate_is_wrong(kind: str, limit: float, evaluation: Make, record_property: Any) -> None:
-    """Of 100 holdouts: bad candidates refused at least 95 times, good ones by no segment more than 5 times.
+    """Of 100 holdouts, bad candidates are rejected at least 95 times, good ones by segments at most 5 times.
 
-    Over all rows the burden of proof is the candidate's, so how often a good one is refused there depends on how far the limit
-    lies from the width of the interval; with 100 stores of 40 rows the standard error is 0.7 %.
+    Over all rows the burden of proof is the candidate's, so the rejection rate of good ones depends on the distance of
+    the limit
+    relative to the interval's width; with 100 stores of 40 rows the standard error is 0.7 %.
     """
     refused = by_segment = 0
     for seed in range(100):
@@ -461,7 +462,7 @@ def _put(world: World, document: object, uri: str = URI) -> None:
 
 
 def test_answers_with_what_the_package_will_carry(world: World) -> None:
-    """Verdict, reason, digests and URIs; the result lies beside them."""
+    """Verdict, reason, digests and URIs; the result is next to them."""
     _put(world, _document(20.0))
     answer = _answer(world)
     assert answer["verdict"] == "PASSED"
@@ -489,7 +490,7 @@ def test_answers_with_what_the_package_will_carry(world: World) -> None:
 
 
 def test_a_candidate_that_breaks_what_an_api_promises_is_not_registered(world: World) -> None:
-    """By the desired spec of the endpoint; one that keeps it passes, and one without a signature cannot be compared."""
+    """By the endpoint's desired spec; a compatible one passes, and one without a signature cannot be compared."""
     price, stock = (SignatureColumn(name=name, type="number") for name in ("price", "stock"))
     kept = ModelSignature(inputs=(price,), output="units")
     promise = read_promise(json.dumps(request_schema(kept, arrays=False)), "units.schema.json")[1]
@@ -510,7 +511,7 @@ def test_a_candidate_that_breaks_what_an_api_promises_is_not_registered(world: W
 
 
 def test_while_automation_rests_the_machine_may_not_approve(world: World) -> None:
-    """The verdict is the same; a person may approve what passed."""
+    """The verdict is unchanged; a person may approve a passed candidate."""
     _put(world, _document(20.0))
     window = '[{"name": "peak", "start": "2017-08-01T00:00:00Z", "end": "2017-08-02T00:00:00Z"}]'
     answer = _answer(world, window)
@@ -519,7 +520,7 @@ def test_while_automation_rests_the_machine_may_not_approve(world: World) -> Non
 
 
 def test_what_no_champion_was_compared_with_waits_for_a_person(world: World) -> None:
-    """It may be worse than what serves: the policy approves nothing then, and the reason names the champion."""
+    """It may be worse than the live model: the policy approves nothing, and the reason names the champion."""
     left_out = "it was trained on what was known until 2017-08-01, and the holdout begins at 2017-07-01"
     _put(world, _document(20.0) | {"champion_left_out": left_out, "champion_trained_until": "2017-08-01"})
     answer = _answer(world)
@@ -537,7 +538,7 @@ def test_what_no_champion_was_compared_with_waits_for_a_person(world: World) -> 
 
 
 def test_a_package_names_the_service_of_its_training_set(world: World) -> None:
-    """By name, version and hash; the approval is bound to it, and a set without one names none."""
+    """By name, version and hash, to which the approval is bound; a set without one names none."""
     _put(world, _document(20.0))
     assert "feature_service" not in _answer(world)
     _put(world, _document(20.0) | {"feature_service": {"name": "shelves", "version": 2, "sha256": "0f"}})
@@ -548,7 +549,7 @@ def test_a_package_names_the_service_of_its_training_set(world: World) -> None:
 
 
 def test_a_package_carries_up_to_when_its_model_was_trained(world: World) -> None:
-    """What it replaces one day is compared with it by that; the approval is bound to it."""
+    """Later candidates are compared by it; the approval is bound to it."""
     _put(world, _document(20.0))
     answer = _answer(world)
     assert answer["trained_until"] == _document(20.0)["trained_until"]
@@ -557,7 +558,7 @@ def test_a_package_carries_up_to_when_its_model_was_trained(world: World) -> Non
 
 
 def test_a_champion_of_unknown_training_is_compared_with_a_word(evaluation: Make) -> None:
-    """Only what names the time of its training can be left out."""
+    """Only a champion with a known training time can be excluded."""
     losses = {"candidate": _noisy(1, 20), "champion": _noisy(2, 25), "naive": _noisy(3, 30)}
     word = "the champion's end of training is unknown, so it may have been trained on the holdout"
     assert word in _gate(evaluation(losses)).reason
@@ -565,7 +566,7 @@ def test_a_champion_of_unknown_training_is_compared_with_a_word(evaluation: Make
 
 
 def test_a_holdout_after_the_decision_fails_the_gate(world: World) -> None:
-    """Nobody knows labels of tomorrow; the machine's time is that of the decision."""
+    """Labels of the future are unknown; the decision time is the machine's."""
     _put(world, _document(20.0) | {"holdout_until": "2017-08-02"})
     answer = _judge(world).judge(URI, EXECUTION, time_of("2017-08-01T09:00:00.000Z"), **PLACE)
     assert answer["verdict"] == "FAILED"
@@ -573,7 +574,7 @@ def test_a_holdout_after_the_decision_fails_the_gate(world: World) -> None:
 
 
 def test_a_failed_gate_says_why(world: World) -> None:
-    """The reason is what the audit record will carry."""
+    """The audit record gets the reason."""
     _put(world, _document(40.0))
     answer = _answer(world)
     assert answer["verdict"] == "FAILED"
@@ -581,7 +582,7 @@ def test_a_failed_gate_says_why(world: World) -> None:
 
 
 def test_a_loss_that_is_not_a_number_fails_the_gate(world: World) -> None:
-    """Python writes NaN into JSON; it is a verdict, not a crash."""
+    """Python writes NaN into JSON; it gives a verdict, not a crash."""
     _put(world, _document(20.0) | {"metrics": {"candidate": float("nan"), "naive": 0.305}})
     assert "the candidate's wape is nan" in str(_answer(world)["reason"])
 
@@ -601,14 +602,14 @@ def test_fails_when_the_evaluation_lies_elsewhere(world: World, uri: str) -> Non
 
 
 def test_fails_when_it_is_no_evaluation(world: World) -> None:
-    """Every missing field is named."""
+    """All missing fields are named."""
     _put(world, {"metric": "wape"})
     with pytest.raises(ContractError, match=r"\$\.blocks is missing"):
         _answer(world)
 
 
 def test_what_loads_a_model_travels_with_its_package(world: World) -> None:
-    """Into environment and metadata, bound by the container's hash, and in front of the reason; ONNX has no word of it."""
+    """In environment and metadata, bound by the container's hash, and before the reason; ONNX models omit it."""
     _put(world, _document(20.0))
     plain = _answer(world)
     _put(world, _document(20.0) | {"flavor": "lightgbm", "trust": "data"})
@@ -622,7 +623,7 @@ def test_what_loads_a_model_travels_with_its_package(world: World) -> None:
 
 
 def test_fails_for_what_the_registry_does_not_allow(world: World) -> None:
-    """A pickle by default, with the fix; however good it is."""
+    """A pickle by default, with the fix, at any quality."""
     _put(world, _document(20.0) | {"flavor": "pickle", "trust": "pickle"})
     answer = _answer(world)
     assert (answer["verdict"], answer["reason"].partition(";")[0]) == (

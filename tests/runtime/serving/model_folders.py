@@ -1,4 +1,4 @@
-"""Folders of models that are not ONNX, for a worker of this very environment."""
+"""Folders of models in other formats than ONNX, for a worker of this environment."""
 
 import json
 import pickle
@@ -16,7 +16,7 @@ from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.serving.model_folder import manifest_of, write_manifest
 
 LOCK = "1" * 64
-# a lock with everything that a model of these folders needs
+# a lock with everything that these models need
 LOCK_TEXT = "".join(
     f"{name}==1.0.0 --hash=sha256:{'0' * 64}\n"
     for name in ("catboost", "joblib", "lightgbm", "mlflow", "numpy", "pandas", "scikit-learn", "skops", "xgboost")
@@ -45,7 +45,7 @@ def predict(model, frame):
 
 
 def packed(folder: Path, signature: ModelSignature = SIGNATURE) -> str:
-    """Write signature and manifest beside the model that lies in a folder; return the model's hash."""
+    """Write signature and manifest next to the model in a folder; return the model's hash."""
     (folder / "signature.json").write_text(json.dumps(to_dict(signature)))
     return write_manifest(folder, manifest_of(folder, requirements_sha256=LOCK, python="3.13"))
 
@@ -60,7 +60,7 @@ def archive(folder: Path, path: Path) -> Path:
 
 
 def handler(folder: Path, text: str = HANDLER) -> str:
-    """Write a handler: the price times three, and one more where the store is missing."""
+    """Write a handler: three times the price, plus one if the store is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.py").write_text(text)
     (folder / "factor.txt").write_text("3")
@@ -68,7 +68,7 @@ def handler(folder: Path, text: str = HANDLER) -> str:
 
 
 def trees(folder: Path) -> lightgbm.Booster:
-    """Write a LightGBM text file, and return its model."""
+    """Write a LightGBM text file and return its model."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = table()
     booster = lightgbm.train({"verbosity": -1, "num_threads": 1}, lightgbm.Dataset(rows, rows[:, 0] * 2), 5)
@@ -78,7 +78,7 @@ def trees(folder: Path) -> lightgbm.Booster:
 
 
 def estimator(folder: Path, kind: str | None = None) -> Any:
-    """Write a pickled scikit-learn model of native categories, and return it."""
+    """Write a pickled scikit-learn model of native categories and return it."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,12 +93,12 @@ def estimator(folder: Path, kind: str | None = None) -> Any:
 
 
 def table(rows: int = 200) -> Any:
-    """Return rows as the server makes them."""
+    """Return rows in the server's format."""
     random = np.random.default_rng(5)
     return np.column_stack([random.normal(size=rows), random.integers(-1, 2, rows)]).astype(np.float32)
 
 
 def frame(rows: Any) -> Any:
-    """Return rows as a model's training has them."""
+    """Return rows as in a model's training."""
     store = pd.Categorical.from_codes(rows[:, 1].astype(int), categories=["east", "west"])
     return pd.DataFrame({"price": rows[:, 0].astype(float), "store": store})

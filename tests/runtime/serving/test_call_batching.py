@@ -1,4 +1,4 @@
-"""Calls of several callers as one batch: each gets its own rows, and no other caller's error."""
+"""Batching of calls: each caller gets its own rows, and no other caller's error."""
 
 import threading
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ LONG = 60.0
 
 
 class Doubling:
-    """A model that gives twice its first column; a negative row fails the whole batch."""
+    """A model that doubles its first column; a negative row fails the whole batch."""
 
     signature = ModelSignature(inputs=(SignatureColumn(name="x", type="number"),), output="y")
     sha256 = signature_sha256 = "0" * 64
@@ -29,14 +29,14 @@ class Doubling:
         self._error = error or ModelError("a row is negative")
 
     def predict(self, rows: Any) -> Any:
-        """Answer or fail."""
+        """Respond or fail."""
         self.sizes.append(len(rows))
         if (rows < 0).any():
             raise self._error
         return 2 * rows[:, 0]
 
     def close(self) -> None:
-        """Remember it."""
+        """Record the end."""
         self.is_closed = True
 
 
@@ -46,7 +46,7 @@ def rows(*values: float) -> Any:
 
 
 def together(model: BatchedModel, calls: Sequence[Any]) -> list[Any]:
-    """Call from as many threads at once; return what each got, an error too."""
+    """Call from several threads at once; return each result or error."""
     start = threading.Barrier(len(calls))
 
     def call(given: Any) -> Any:
@@ -61,7 +61,7 @@ def together(model: BatchedModel, calls: Sequence[Any]) -> list[Any]:
 
 
 def test_each_caller_gets_its_own_rows() -> None:
-    """In one call of the model, as soon as the batch is full."""
+    """In one call of the model, once the batch is full."""
     inner = Doubling()
     calls = [rows(*range(i, i + 1 + i % 3)) for i in range(9)]
     size = sum(map(len, calls))
@@ -71,21 +71,21 @@ def test_each_caller_gets_its_own_rows() -> None:
 
 
 def test_a_caller_alone_waits_no_longer_than_the_bound() -> None:
-    """And then is answered."""
+    """It is processed after the maximum wait."""
     inner = Doubling()
     assert BatchedModel(inner, seconds=0.001).predict(rows(3)).tolist() == [6.0]
     assert inner.sizes == [1]
 
 
 def test_a_large_call_is_a_batch_of_its_own() -> None:
-    """It waits for nobody."""
+    """It does not wait."""
     inner = Doubling()
     assert len(BatchedModel(inner, seconds=LONG, max_rows=3).predict(rows(1, 2, 3, 4))) == 4
     assert inner.sizes == [4]
 
 
 def test_a_batch_that_is_full_does_not_wait_for_its_bound() -> None:
-    """The call that finds no room in it begins another."""
+    """A call that does not fit starts another batch."""
     inner = Doubling()
     found = together(BatchedModel(inner, seconds=0.2, max_rows=5), [rows(1, 2, 3), rows(4, 5, 6), rows(7, 8, 9)])
     assert found == [[2.0, 4.0, 6.0], [8.0, 10.0, 12.0], [14.0, 16.0, 18.0]]
@@ -93,7 +93,7 @@ def test_a_batch_that_is_full_does_not_wait_for_its_bound() -> None:
 
 
 def test_the_error_of_one_caller_reaches_no_other() -> None:
-    """Each is then asked alone."""
+    """Each call of the batch is repeated alone."""
     inner = Doubling()
     good, bad, also = together(BatchedModel(inner, seconds=LONG, max_rows=3), [rows(1), rows(-1), rows(2)])
     assert (good, also) == ([2.0], [4.0])
@@ -103,14 +103,14 @@ def test_the_error_of_one_caller_reaches_no_other() -> None:
 
 @pytest.mark.parametrize("error", [WorkerGoneError("ended"), SlowModelError("slow")])
 def test_a_process_that_is_gone_is_not_asked_again(error: Exception) -> None:
-    """All callers of the batch are told."""
+    """All callers of the batch get the error."""
     inner = Doubling(error)
     assert together(BatchedModel(inner, seconds=LONG, max_rows=2), [rows(1), rows(-1)]) == [error, error]
     assert inner.sizes == [2]
 
 
 def test_it_is_the_model_in_all_else() -> None:
-    """Signature, hashes, and its end."""
+    """Signature, hashes and closing are the model's."""
     inner = Doubling()
     model = BatchedModel(inner, seconds=0.001)
     assert (model.signature, model.sha256, model.signature_sha256) == (inner.signature, inner.sha256, inner.sha256)

@@ -1,4 +1,4 @@
-"""Who may call a server on a developer's machine."""
+"""Allowed callers of a server on a developer's machine."""
 
 import pytest
 
@@ -23,6 +23,6 @@ HOSTS = {"127.0.0.1:8080", "localhost:8080"}
     ],
 )
 def test_pages_and_foreign_names_are_refused(headers: dict[str, str], reason: str | None) -> None:
-    """A program sends no ``Origin``; a page's own name comes in ``Host``."""
+    """Programs send no ``Origin``; a page's own name is in ``Host``."""
     found = refusal([(name.encode(), value.encode()) for name, value in headers.items()], HOSTS)
     assert found is None if reason is None else found is not None and reason in found

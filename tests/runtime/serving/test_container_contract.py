@@ -1,6 +1,6 @@
-"""The kit's client: what a server's answer, silence and nonsense come to.
+"""The contract kit's client: responses, silence and invalid HTTP.
 
-The contract kit: our server and a small right one pass; for each rule a server that breaks it is told so by the rule's name.
+The contract kit: our server and a small correct one pass; a server that breaks a rule fails by the rule's name.
 """
 
 import hashlib
@@ -30,27 +30,27 @@ from mlops_runtime.serving.container_contract import (
     sample_of,
 )
 
-# other rules see their faults too
+# their faults break other rules too
 LEANED_ON = {"ping", "predictions", "unknown content type", "nonsense is the caller's error", "still serving"}
 CSV = Sample(content_type="text/csv", body=b"1,2\n3,4\n")
 
 
 @pytest.fixture
 def silent() -> Iterator[tuple[str, socket.socket]]:
-    """Give a socket that takes connections and says nothing by itself."""
+    """Return a socket that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", listening
 
 
 def test_an_answer_has_its_content_type_without_parameters() -> None:
-    """Lower case, as rules compare it."""
+    """In lower case, for comparison by rules."""
     with serving() as url:
         answer = Client(url).ask("POST", "/invocations", b"1,2\n", "text/csv")
     assert answer == Answer(200, "text/csv", b"6.0\n")
 
 
 def test_fails_for_silence(silent: tuple[str, socket.socket]) -> None:
-    """Which is a broken rule of the server's, named with the request and the time it had."""
+    """The broken rule has the request and the timeout."""
     with pytest.raises(
         NoAnswerError, match=r"GET /ping must be answered within 0\.05 s, got TimeoutError after \d+\.\d s"
     ):
@@ -58,7 +58,7 @@ def test_fails_for_silence(silent: tuple[str, socket.socket]) -> None:
 
 
 def test_fails_for_what_is_no_http(silent: tuple[str, socket.socket]) -> None:
-    """The same error, so that the rule that asked is told."""
+    """The requesting rule gets the same error."""
     url, listening = silent
 
     def nonsense() -> None:
@@ -82,12 +82,12 @@ def test_two_requests_share_a_connection() -> None:
 
 
 def outcomes(verdicts: Any) -> dict[str, str]:
-    """Return each rule's outcome; what failed with its reason."""
+    """Return each rule's outcome, with the reason of failures."""
     return {v.rule: v.outcome.value if v.outcome is not Outcome.FAILED else v.reason for v in verdicts}
 
 
 def test_our_server_keeps_every_rule(models: Any, tmp_path: Path) -> None:
-    """With requests made of what it says of itself; at the end it drains."""
+    """Requests come from its own metadata; it drains at the end."""
     models.write(tmp_path / "model")
     with server(tmp_path, hashlib.sha256(models.onnx()).hexdigest()) as (process, port):
         wait_for_ping(port)
@@ -99,7 +99,7 @@ def test_our_server_keeps_every_rule(models: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [{"MLOPS_WORKERS": "1"}, {"MLOPS_WORKERS": "2", "MLOPS_BATCH_MILLISECONDS": "2"}])
 def test_a_model_that_is_not_onnx_keeps_every_rule(tmp_path: Path, more: dict[str, str]) -> None:
-    """Behind the same server, in processes of its own; SIGTERM ends all."""
+    """Behind the same server in its own processes; SIGTERM ends all."""
     model_folders.handler(tmp_path / "model")
     digest = hashlib.sha256((tmp_path / "model" / "mlops-model.json").read_bytes()).hexdigest()
     with server(tmp_path, digest, environment=model_folders.ENVIRONMENT | more) as (process, port):
@@ -111,7 +111,7 @@ def test_a_model_that_is_not_onnx_keeps_every_rule(tmp_path: Path, more: dict[st
 
 @pytest.mark.parametrize("kind", ["classes", "numbers", "vector"])
 def test_a_server_of_lists_keeps_every_rule(kind: str, tmp_path: Path) -> None:
-    """Three classes, two outputs, and a vector: both doors, alone and in batches."""
+    """Three classes, two outputs and a vector: both protocols, single and in batches."""
     content, signature = kinds.files("classes" if kind == "classes" else "numbers")
     if kind == "vector":
         declared = {**json.loads(signature), "kind": "vector", "width": len(kinds.MEASURES)}
@@ -128,7 +128,7 @@ def test_a_server_of_lists_keeps_every_rule(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_small_right_server_keeps_every_rule() -> None:
-    """So that what the wrong ones break is their fault."""
+    """So that failures of the wrong servers are caused by their faults."""
     with serving() as url:
         found = outcomes(check(url))
     assert found == {**dict.fromkeys(FAULTS, "passed"), "drain": "skipped"}
@@ -147,18 +147,18 @@ def test_fails_for_the_rule_that_is_broken(rule: str) -> None:
 
 
 def test_rules_that_cannot_be_asked_say_why() -> None:
-    """A server without the protocol, a sample that is no JSON, no process."""
+    """A server without the protocol, a sample that is not JSON, no process."""
     with serving() as url:
         found = {v.rule: v for v in check(url, sample=CSV)}
         other = {v.rule: v for v in check(url, sample=CSV, model="other")}
     assert found["v2 inference"].reason == "the sample is not JSON"
     assert found["drain"].reason == "the server's process is not known (--pid)"
     assert [v.rule for v in found.values() if v.outcome is Outcome.FAILED] == []
-    assert other["v2 metadata"].outcome is Outcome.FAILED  # it speaks the protocol, but not of this model
+    assert other["v2 metadata"].outcome is Outcome.FAILED  # it supports the protocol, but not for this model
 
 
 def test_fails_when_nothing_listens() -> None:
-    """Before any rule is asked."""
+    """Before any rule is checked."""
     with pytest.raises(NoAnswerError, match=r"nothing listens at 127\.0\.0\.1:\d+: .*; start the server first"):
         check(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(NoAnswerError, match="the server must be http://host:port, got 'localhost:80'"):
@@ -180,7 +180,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {port}), Right).serve_forever()
     [(False, "a request in flight at SIGTERM must be answered"), (True, "the process must end within 1 s of SIGTERM")],
 )
 def test_fails_for_a_server_that_does_not_drain(monkeypatch: pytest.MonkeyPatch, stays: bool, reason: str) -> None:
-    """One that drops what is in flight, and one that never ends."""
+    """One that drops requests in flight, and one that never ends."""
     monkeypatch.setattr("mlops_runtime.serving.container_contract.DRAIN_SECONDS", 1.0)
     port = free_port()
     program = DIES.format(root=str(Path(__file__).parents[3]), port=port, stays=stays)
@@ -195,7 +195,7 @@ def test_fails_for_a_server_that_does_not_drain(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_fails_for_a_process_that_is_not_there() -> None:
-    """A wrong --pid is said, and no rule is blamed on the server."""
+    """A wrong --pid is reported without a failed rule."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with serving() as url:
@@ -205,7 +205,7 @@ def test_fails_for_a_process_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"instances": []}', b"[", b'{"instances": 7}'])
 def test_fails_for_a_sample_without_rows(body: bytes) -> None:
-    """The kit cannot ask with it."""
+    """The kit needs rows for its requests."""
     with pytest.raises(SampleError, match="the request must"):
         Sample(content_type="application/json", body=body).rows()
 
@@ -220,7 +220,7 @@ def test_fails_when_there_is_nothing_to_ask_with(metadata: Any) -> None:
 
 
 def test_a_sample_is_made_of_metadata() -> None:
-    """Numbers and texts by the names of the inputs; rows may be asked alone and together."""
+    """Numbers and texts by input names; rows may be sent singly and together."""
     made = sample_of(METADATA)
     assert made.rows() == [b'{"instances": [{"a": 0, "b": 0}]}', b'{"instances": [{"a": 1, "b": 1}]}']
     assert made.batch(made.rows()) == made.body

@@ -1,4 +1,4 @@
-"""Personal fields are hashed with a key, or not sent at all.
+"""Personal fields are hashed with a key or not sent.
 
 A client of an endpoint, by SageMaker or by its own address.
 """
@@ -31,14 +31,14 @@ PERSONAL = PersonalSpec(hashed=("household",), withheld=("email",), secret_arn="
 
 
 def test_a_hash_is_hmac_of_field_and_value() -> None:
-    """Anyone with the key can make it again with a standard library."""
+    """Reproducible with the key and a standard library."""
     row = Protector(SPEC, key=KEY).protect({"household": "h7", "price": 2.5})
     assert row == {"household": hmac.digest(KEY, b"household\x1fh7", hashlib.sha256).hex(), "price": 2.5}
 
 
 @given(st.text(), st.text())
 def test_equal_values_hash_alike_and_others_do_not(one: str, other: str) -> None:
-    """So that features, labels and segments still join."""
+    """Features, labels and segments can still be joined."""
     protector = Protector(SPEC, key=KEY)
     hashes = [protector.protect({"household": value})["household"] for value in (one, other)]
     assert all(re.fullmatch(r"[0-9a-f]{64}", found) for found in hashes)
@@ -47,7 +47,7 @@ def test_equal_values_hash_alike_and_others_do_not(one: str, other: str) -> None
 
 @given(st.dictionaries(st.sampled_from(["household", "email", "price", "store"]), st.text(min_size=4, max_size=20)))
 def test_what_is_sent_holds_no_personal_value(row: dict[str, str]) -> None:
-    """Neither hashed nor withheld values; all others are untouched."""
+    """No hashed or withheld value is sent; all others are unchanged."""
     body = json.dumps({"instances": [row]}).encode()
     (sent,) = json.loads(Protector(SPEC, key=KEY).protect_body(body, "application/json"))["instances"]
     assert "email" not in sent
@@ -58,7 +58,7 @@ def test_what_is_sent_holds_no_personal_value(row: dict[str, str]) -> None:
 
 
 def test_numbers_that_are_equal_hash_alike_and_null_stays_null() -> None:
-    """A household's number may come as an integer or as a float."""
+    """A household's number may be an integer or a float."""
     protector = Protector(SPEC, key=KEY)
     assert protector.protect({"household": 7}) == protector.protect({"household": 7.0})
     assert protector.protect({"household": None}) == {"household": None}
@@ -92,7 +92,7 @@ def test_numbers_that_are_equal_hash_alike_and_null_stays_null() -> None:
     ],
 )
 def test_fails_for_a_request_in_which_fields_cannot_be_found(body: bytes, content_type: str, problem: str) -> None:
-    """Nothing is sent that might hold them."""
+    """Nothing is sent that might contain them."""
     with pytest.raises(PersonalDataError, match=problem):
         Protector(SPEC, key=KEY).protect_body(body, content_type)
 
@@ -104,12 +104,12 @@ def test_fails_for_a_request_in_which_fields_cannot_be_found(body: bytes, conten
         "emaiI", "ema1l", "3mail",
         "household_id", "households", "house hold", "HOUSE_HOLD", "h0usehold",
         "\uff45mail", "e\u200bmail", "\u00e9mail",
-        "\u0435mail", "em\u0430il", "hous\u0435hold", "\u03b5mail", "\u2148mail ",  # Cyrillic, Greek, a letter of mathematics
+        "\u0435mail", "em\u0430il", "hous\u0435hold", "\u03b5mail", "\u2148mail ",  # Cyrillic, Greek, a mathematical letter
         "gr\u00f6\u00dfe", "price\u200b",
     ],
 )  # fmt: skip
 def test_fails_for_a_name_that_looks_like_a_personal_one(name: str) -> None:
-    """In other case, words, number or letters; each would be sent as it is."""
+    """In other case, words, number or letters; it would be sent unprotected."""
     with pytest.raises(PersonalDataError, match=r"resembles|must be printable ASCII"):
         Protector(SPEC, key=KEY).protect({name: "a@b.example"})
     plain = Protector(replace(SPEC, plain=(name,)), key=KEY)
@@ -117,7 +117,7 @@ def test_fails_for_a_name_that_looks_like_a_personal_one(name: str) -> None:
 
 
 def test_other_names_are_sent() -> None:
-    """A short personal name is found as a word, not within one."""
+    """A short personal name matches whole words only."""
     row = {"usage": 1, "price": 2, "manager_visits": 3, "average": 4, "store_2": 5}
     assert Protector(PersonalSpec(withheld=("age", "email"))).protect(row) == row
     with pytest.raises(PersonalDataError, match="field 'customerAge' resembles 'age'"):
@@ -125,31 +125,31 @@ def test_other_names_are_sent() -> None:
 
 
 def test_fails_without_a_key() -> None:
-    """A hash without one could be undone by trying every household."""
+    """A hash without a key could be reversed by trying every household."""
     with pytest.raises(PersonalDataError, match="at least 16 bytes, got 0"):
         Protector(SPEC)
     assert Protector(PersonalSpec(withheld=("email",))).protect({"email": "a", "b": 1}) == {"b": 1}
 
 
 class Aws:
-    """SageMaker's runtime and Secrets Manager, which keep what they are asked."""
+    """SageMaker's runtime and Secrets Manager with recorded requests."""
 
     def __init__(self, error: ClientError | None = None) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._error = error
 
     def client(self, service: str) -> "Aws":
-        """Give itself for the two services."""
+        """Return itself for both services."""
         assert service in ("sagemaker-runtime", "secretsmanager")
         return self
 
     def get_secret_value(self, **arguments: Any) -> dict[str, Any]:
-        """Give the key."""
+        """Return the key."""
         self.asked.append(("secret", arguments))
         return {"SecretString": "k" * 64}
 
     def invoke_endpoint(self, **arguments: Any) -> dict[str, Any]:
-        """Predict a one."""
+        """Predict one."""
         self.asked.append(("invoke", arguments))
         if self._error is not None:
             raise self._error
@@ -157,7 +157,7 @@ class Aws:
 
 
 def test_rows_become_predictions() -> None:
-    """With the caller's inference id; nothing is hashed where nothing is personal, and no secret is read."""
+    """With the caller's inference id; without personal fields nothing is hashed and no secret is read."""
     aws = Aws()
     assert EndpointClient(ENTRY, client=aws.client).predict([{"price": 2}], inference_id="w1") == [1.0]
     ((_, asked),) = aws.asked
@@ -166,7 +166,7 @@ def test_rows_become_predictions() -> None:
 
 
 def test_personal_fields_do_not_leave_the_client() -> None:
-    """The key is read once, whatever is asked."""
+    """The key is read once for all requests."""
     aws = Aws()
     client = EndpointClient(replace(ENTRY, personal=PERSONAL), client=aws.client)
     for _ in range(2):
@@ -181,7 +181,7 @@ def test_personal_fields_do_not_leave_the_client() -> None:
 
 
 def test_an_endpoint_that_is_not_there_yet_says_so() -> None:
-    """Other refusals of AWS stay what they are."""
+    """Other errors of AWS are unchanged."""
     missing = ClientError({"Error": {"Code": "ValidationError", "Message": "Endpoint not found"}}, "InvokeEndpoint")
     with pytest.raises(EndpointError, match="serves nothing yet"):
         EndpointClient(ENTRY, client=Aws(missing).client).predict([{}])
@@ -200,7 +200,7 @@ def test_an_endpoint_that_is_not_there_yet_says_so() -> None:
     ],
 )
 def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, said: str) -> None:
-    """Not in those that SageMaker puts around them."""
+    """Without SageMaker's text around them."""
     response: Any = {
         "Error": {
             "Code": "ModelError",
@@ -216,7 +216,7 @@ def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, said: str) -
 
 
 def test_fails_for_an_address_that_is_none() -> None:
-    """A file is no service, and nobody listens on port 9."""
+    """A file URL is no service, and nothing listens on port 9."""
     for url, problem in (
         ("file:///etc/passwd", "must be http or https, got 'file:///etc/passwd'"),
         ("http://127.0.0.1:9", "cannot be reached: .*; it is only reachable within its network"),

@@ -1,4 +1,4 @@
-"""Features that the server looks up: what a request has wins, what is missing is null and counted, what is late is a 503."""
+"""Features looked up by the server: the request's values win, missing ones are null and counted, late ones are a 503."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ SIGNATURE = ModelSignature(
 
 
 class Sums:
-    """A model that remembers its rows and answers how many values each has."""
+    """A model that records its rows and returns the number of values in each."""
 
     manifest = None
     signature, sha256, signature_sha256 = SIGNATURE, "0" * 64, "1" * 64
@@ -82,17 +82,17 @@ class Sums:
         return np.array([sum(value is not None and value == value for value in row) for row in self.rows], np.float64)  # noqa: PLR0124
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
 
 class Late:
-    """An online store that answers when it is let go, or fails."""
+    """An online store that responds on release, or fails."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.go, self.error = threading.Event(), error
 
     def read(self, *_: Any, **__: Any) -> Any:
-        """Wait, or fail."""
+        """Wait or fail."""
         if self.error is not None:
             raise self.error
         self.go.wait(60)
@@ -118,7 +118,7 @@ def lookups(rows: Any, *, days: float = 1, **changed: Any) -> FeatureLookups:
 
 
 def post(app: Any, *instances: Any, path: str = "/invocations") -> httpx.Response:
-    """Send instances to the application, without a socket."""
+    """Send instances to the application without a socket."""
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -129,7 +129,7 @@ def post(app: Any, *instances: Any, path: str = "/invocations") -> httpx.Respons
 
 
 def test_left_out_columns_are_looked_up(rows: FileRows) -> None:
-    """Of each group by its key; keys are no inputs of the model and go."""
+    """For each group by its key; keys are not inputs of the model and are removed."""
     model = Sums()
     answer = post(build(model, lookups=lookups(rows)), {"asked": 3, "store": "e", "item": 1})
     assert (answer.status_code, answer.json()) == (200, {"predictions": [6.0]})
@@ -140,7 +140,7 @@ def test_left_out_columns_are_looked_up(rows: FileRows) -> None:
 
 
 def test_columns_of_the_request_win(rows: FileRows) -> None:
-    """Null too; a group whose columns are all there is not asked for, and neither are arrays."""
+    """Null too; a group with all columns in the request is not read, nor are arrays supplemented."""
     filled = lookups(rows).fill(
         [
             {"asked": 1, "store": "e", "item": 1, "stock__on_hand": 9, "stock__shelf": None},
@@ -154,7 +154,7 @@ def test_columns_of_the_request_win(rows: FileRows) -> None:
 
 
 def test_a_missing_entity_gives_nulls_and_is_counted(rows: FileRows) -> None:
-    """A key that never was, one that is null or left out, and a row that is older than it lives."""
+    """An unknown key, a null or absent one, and an expired row."""
     model = Sums()
     asked: list[dict[str, Any]] = [
         {"store": "x", "item": 1},
@@ -172,7 +172,7 @@ def test_a_missing_entity_gives_nulls_and_is_counted(rows: FileRows) -> None:
 
 
 def test_keys_of_other_types_are_refused(rows: FileRows) -> None:
-    """Each with its place; text is no number."""
+    """Each with its position; text is not a number."""
     with pytest.raises(PayloadError) as error:
         lookups(rows).fill([{"store": 1, "item": "1"}, {"store": "e", "item": 2**63}])
     assert error.value.problems == (
@@ -187,7 +187,7 @@ def test_keys_of_other_types_are_refused(rows: FileRows) -> None:
 
 
 def test_dates_and_times_are_keys(tmp_path: Any) -> None:
-    """As ISO 8601 texts; times need a zone."""
+    """As ISO 8601 strings; times need a zone."""
     week = FeatureGroup(
         name="week",
         entities=(Entity("day", "date", "d"), Entity("at", "timestamp", "a"), Entity("shop", "int", "s")),
@@ -215,7 +215,7 @@ def test_dates_and_times_are_keys(tmp_path: Any) -> None:
 
 
 def test_a_group_that_is_used_twice_is_looked_up_by_each_key(rows: FileRows) -> None:
-    """Columns and keys have the names of the use; a request may call them otherwise."""
+    """Columns and keys have the use's names; the request may name keys differently."""
     uses = tuple(GroupJoin(group=PRICE, name=name, on={"item": name}) for name in ("bought", "returned"))
     spec = FeatureService(name="two", features=uses).spec
     inputs = tuple(
@@ -230,7 +230,7 @@ def test_a_group_that_is_used_twice_is_looked_up_by_each_key(rows: FileRows) -> 
 
 
 def test_what_is_late_is_a_503(caplog: pytest.LogCaptureFixture) -> None:
-    """Within the budget or not at all; the caller is told how long was waited."""
+    """Within the budget or not at all; the message has the waiting time."""
     late = Late()
     answer = post(build(Sums(), lookups=lookups(late, budget_milliseconds=15)), {"asked": 1, "store": "e", "item": 1})
     late.go.set()
@@ -240,14 +240,14 @@ def test_what_is_late_is_a_503(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_store_that_fails_is_a_503_without_its_words() -> None:
-    """Names of tables and of roles stay in the log."""
+    """Names of tables and roles stay in the log."""
     with pytest.raises(LookupUnavailableError) as error:
         lookups(Late(OnlineStoreError("BatchGetItem of table secret failed"))).fill([{"store": "e", "item": 1}])
     assert str(error.value) == "features were not read"
 
 
 def test_a_model_that_takes_nulls_answers_all_the_same() -> None:
-    """Everything that was asked for counts as missing."""
+    """All requested features count as missing."""
     late = Late()
     app = build(Sums(), lookups=lookups(late, budget_milliseconds=15, allows_nulls=True))
     answer = post(app, {"asked": 1, "store": "e", "item": 1})
@@ -294,7 +294,7 @@ def test_a_signature_that_cannot_be_filled_is_refused(rows: FileRows, column: Si
 
 
 def test_each_problem_of_a_lookup_is_named() -> None:
-    """Keys that no group has, a budget of nothing, and types that are no inputs."""
+    """Keys without a group, a zero budget, and types that are not inputs."""
     lists = replace(PRICE, features=(Feature("tags", "list<string>", "t"),), name="tagged")
     spec = FeatureService(name="s", features=(lists,)).spec
     signature = replace(SIGNATURE, inputs=(SignatureColumn(name="tagged__tags", type="category", nullable=True),))
@@ -307,12 +307,12 @@ def test_each_problem_of_a_lookup_is_named() -> None:
 
 
 def test_a_signature_without_a_lookup_is_as_it_was() -> None:
-    """Its bytes and so its hash; with one it reads back."""
+    """Bytes and hash are unchanged; with a lookup it is read back."""
     assert "lookup" not in json.loads(canonical_json(replace(SIGNATURE, lookup=None)))
     assert from_json(ModelSignature, canonical_json(SIGNATURE)) == SIGNATURE
 
 
 def test_a_server_without_lookups_loads_no_boto3() -> None:
-    """Which takes as long to load as all else of it."""
+    """Loading boto3 takes as long as the rest of the server."""
     code = "import sys, mlops_runtime.serving.server; sys.exit('botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

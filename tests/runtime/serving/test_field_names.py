@@ -1,4 +1,4 @@
-"""Names that read alike, and names that do not."""
+"""Similar and distinct names."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ from mlops_runtime.serving.field_names import is_readable, resembles
     ],
 )
 def test_names_read_alike(name: str, other: str) -> None:
-    """In words, number, case or letters."""
+    """By words, number, case or letters."""
     assert resembles(name, other)
 
 
@@ -34,13 +34,13 @@ def test_names_read_alike(name: str, other: str) -> None:
     [("rename", "name"), ("stage", "age"), ("price", "phone"), ("store", "store_name"), ("", "name"), ("_", "name")],
 )
 def test_names_do_not(name: str, other: str) -> None:
-    """A short name within a word, a part of a name, nothing."""
+    """A short name within a word, a part of a name, empty."""
     assert not resembles(name, other)
 
 
 @given(st.text("abcXYZ_-.", min_size=1, max_size=12).filter(lambda name: any(c.isalnum() for c in name)))
 def test_a_name_reads_like_itself_in_any_case_and_with_any_words_around(name: str) -> None:
-    """For every name that has a letter."""
+    """For every name with a letter."""
     assert resembles(name, name)
     assert resembles(f"first_{name}_last", name)
     assert is_readable(name)

@@ -1,4 +1,4 @@
-"""Requests made of noise, over a real socket: no answer of the server's fault, no trace of its inside, and it goes on serving."""
+"""Random requests over a real socket: no server errors, no internals in responses, and the server stays up."""
 
 import hashlib
 import http.client
@@ -60,7 +60,7 @@ ROW = {"price": 1.0, "stock": 2.0, "store": "north"}
 
 
 def value(random_: random.Random, depth: int = 0) -> Any:
-    """Return something that JSON can say."""
+    """Return a JSON value."""
     kind = random_.randrange(7)
     if depth < 3 and kind == 0:
         return [value(random_, depth + 1) for _ in range(random_.randrange(4))]
@@ -83,7 +83,7 @@ def value(random_: random.Random, depth: int = 0) -> Any:
 
 
 def almost(random_: random.Random) -> Any:
-    """Return a right body with one thing wrong, or none."""
+    """Return a valid body with one fault, or none."""
     if random_.random() < 0.3:
         return {"instances": [random_.choice([ROW, list(ROW.values())])] * random_.randrange(1, 4)}
     if random_.random() < 0.5:
@@ -99,7 +99,7 @@ def almost(random_: random.Random) -> Any:
 
 
 def body(random_: random.Random) -> bytes:
-    """Return a body: right, almost right, JSON, CSV, deep, or bytes."""
+    """Return a body: valid, almost valid, JSON, CSV, deeply nested, or bytes."""
     makers: list[Callable[[], bytes]] = [
         lambda: json.dumps(almost(random_)).encode(),
         lambda: json.dumps(almost(random_)).encode(),
@@ -116,7 +116,7 @@ def body(random_: random.Random) -> bytes:
 
 
 def request(random_: random.Random) -> tuple[bytes, bool]:
-    """Return a request as it goes over the wire, and whether it is whole: the server knows where it ends."""
+    """Return a raw request, and whether the server can determine its end."""
     content, is_whole = body(random_), True
     path = random_.choice(PATHS) if random_.random() < 0.3 else PATHS[b'"inputs"' in content[:200]]
     method = random_.choice(["GET", "PUT", "HEAD", "OPTIONS", "POST"]) if random_.random() < 0.2 else "POST"
@@ -146,7 +146,7 @@ def request(random_: random.Random) -> tuple[bytes, bool]:
 
 @pytest.fixture(scope="module")
 def port(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Give the port of a running server."""
+    """Return the port of a running server."""
     folder: Path = tmp_path_factory.mktemp("fuzz")
     models.write(folder / "model")
     with (folder / "log").open("w") as log:
@@ -159,7 +159,7 @@ def port(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
 
 
 def ask(port: int, sent: bytes, *, is_whole: bool) -> tuple[int, bytes]:
-    """Send bytes, half-close what is not whole; return status and body, 0 where the server only closed."""
+    """Send bytes and half-close incomplete ones; return status and body, 0 if the server only closed."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         received = b""
         try:
@@ -169,7 +169,7 @@ def ask(port: int, sent: bytes, *, is_whole: bool) -> tuple[int, bytes]:
             while not whole(received, sent) and (part := connection.recv(65536)):
                 received += part
         except ConnectionError:
-            pass  # it may close before all was sent
+            pass  # the server may close before everything was sent
     if not received:
         return 0, b""
     status = int(received.split(b" ", 2)[1])
@@ -177,7 +177,7 @@ def ask(port: int, sent: bytes, *, is_whole: bool) -> tuple[int, bytes]:
 
 
 def whole(received: bytes, sent: bytes) -> bool:
-    """Return whether an answer is complete: a connection of which the server cannot make sense may stay open a while."""
+    """Return whether a response is complete: the server may keep an invalid connection open for a while."""
     head, separator, content = received.partition(b"\r\n\r\n")
     found = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
     return bool(separator and found) and (
@@ -186,7 +186,7 @@ def whole(received: bytes, sent: bytes) -> bool:
 
 
 def campaign(port: int, count: int, seed: int) -> Counter[int]:
-    """Send so many requests and hold each answer to the rules."""
+    """Send a number of requests and check each response."""
     random_ = random.Random(seed)
     seen: Counter[int] = Counter()
     for number in range(count):
@@ -203,7 +203,7 @@ def campaign(port: int, count: int, seed: int) -> Counter[int]:
 
 
 def test_some_noise(port: int) -> None:
-    """Hundreds, in every suite: many refused, some answered."""
+    """Hundreds in every suite: many rejected, some answered."""
     seen = campaign(port, 400, seed=1)
     assert seen[200] > 5
     assert seen[400] > 100

@@ -1,4 +1,4 @@
-"""The HTTP adapter through an ASGI client: statuses, limits and a fuzz of everything a caller may send."""
+"""The HTTP adapter through an ASGI client: statuses, limits and fuzzed input."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ ROW = {"price": 1.0, "stock": None, "store": "east"}
 
 
 def call(app: Any, method: str, path: str, **arguments: Any) -> httpx.Response:
-    """Send one request to the application, without a socket."""
+    """Send one request to the application without a socket."""
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -39,7 +39,7 @@ def call(app: Any, method: str, path: str, **arguments: Any) -> httpx.Response:
 
 @pytest.fixture(scope="module")
 def app(models: Any) -> Any:
-    """A server whose model has finite predictions."""
+    """Return a server whose model has finite predictions."""
     return build(load(models.onnx(), models.signature_json()), max_body_bytes=100_000)
 
 
@@ -50,7 +50,7 @@ def test_ping_answers_with_an_empty_200(app: Any) -> None:
 
 
 class _Held:
-    """A model whose calls end when they are let go."""
+    """A model whose calls end on release."""
 
     manifest = None
 
@@ -66,7 +66,7 @@ class _Held:
 
 
 def test_ping_is_answered_while_a_slow_model_predicts(models: Any) -> None:
-    """A model that takes longer than two milliseconds, by the clock, predicts in threads."""
+    """A model slower than two milliseconds predicts in threads."""
     model = _Held(models.signature)
     ticks = itertools.count()
     app = build(model, clock=lambda: float(next(ticks)))  # type: ignore[arg-type] # each reading is a second later
@@ -86,13 +86,13 @@ def test_ping_is_answered_while_a_slow_model_predicts(models: Any) -> None:
 
 
 def test_json_in_json_out(app: Any) -> None:
-    """One prediction a row, in order."""
+    """One prediction per row, in order."""
     answer = call(app, "POST", "/invocations", json={"instances": [ROW, {**ROW, "price": 2}]})
     assert (answer.status_code, answer.json()) == (200, {"predictions": [22.0, 24.0]})
 
 
 def test_csv_in_csv_out(app: Any) -> None:
-    """CSV needs no header and keeps the signature's column order."""
+    """CSV needs no header and has the signature's column order."""
     headers = {"content-type": "text/csv", "accept": "text/csv"}
     answer = call(app, "POST", "/invocations", content='1,,"south, old"\n2,4,north\n', headers=headers)
     assert (answer.status_code, answer.text) == (200, "12.0\n6.0\n")
@@ -100,13 +100,13 @@ def test_csv_in_csv_out(app: Any) -> None:
 
 
 def test_many_rows_are_answered_as_few(app: Any) -> None:
-    """A body that goes to a thread has the same answer."""
+    """A body processed in a thread has the same response."""
     answer = call(app, "POST", "/invocations", json={"instances": [ROW] * 1000})
     assert answer.json() == {"predictions": [22.0] * 1000}
 
 
 def test_fails_with_the_column_for_a_bad_value(app: Any) -> None:
-    """The caller's mistake is a 400 that says where."""
+    """The caller's error is a 400 with the position."""
     answer = call(app, "POST", "/invocations", json={"instances": [{**ROW, "price": "1"}]})
     assert (answer.status_code, answer.json()) == (
         400,
@@ -115,7 +115,7 @@ def test_fails_with_the_column_for_a_bad_value(app: Any) -> None:
 
 
 def test_fails_for_a_body_that_is_too_long(app: Any) -> None:
-    """A declared length is refused unread, a streamed one as soon as it is too long."""
+    """A declared length is rejected unread, a streamed body once it is too long."""
     headers = {"content-type": "text/csv"}
     answer = call(app, "POST", "/invocations", content=b"1" * 100_001, headers=headers)
     assert (answer.status_code, answer.json()["problems"]) == (
@@ -132,7 +132,7 @@ def test_fails_for_a_body_that_is_too_long(app: Any) -> None:
 
 
 def test_fails_by_name_for_a_prediction_that_is_not_finite(models: Any) -> None:
-    """NaN and infinity are the server's failure, never a number in the answer."""
+    """NaN and infinity are the server's error, never a number in the response."""
     app = build(load(models.onnx((1.0, 0.0, 0.0), log=True), models.signature_json()))
     rows = [{**ROW, "price": price} for price in (1, 0, -1)]
     answer = call(app, "POST", "/invocations", json={"instances": rows})
@@ -141,7 +141,7 @@ def test_fails_by_name_for_a_prediction_that_is_not_finite(models: Any) -> None:
 
 
 def test_fails_without_a_trace_for_an_unexpected_error(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug of ours is a 500 that shows nothing of the inside."""
+    """An internal error is a 500 without details."""
     app = build(load(models.onnx(), models.signature_json()))
     monkeypatch.setattr("mlops_runtime.serving.http_app.encode", lambda *_: 1 / 0)
     answer = call(app, "POST", "/invocations", json={"instances": [ROW]})
@@ -150,7 +150,7 @@ def test_fails_without_a_trace_for_an_unexpected_error(models: Any, monkeypatch:
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/invocations", 405), ("GET", "/", 404)])
 def test_fails_for_other_paths(app: Any, method: str, path: str, status: int) -> None:
-    """What is not served says what is."""
+    """The response lists the paths."""
     answer = call(app, method, path)
     message = f"{method} {path} is not served; use GET /ping or POST /invocations, "
     message += "or of the Open Inference Protocol GET /v2 and POST /v2/models/model/infer"
@@ -158,12 +158,12 @@ def test_fails_for_other_paths(app: Any, method: str, path: str, status: int) ->
 
 
 def test_an_answer_says_which_model_gave_it_and_for_which_id(app: Any, models: Any) -> None:
-    """The first digits of its hash; the caller's id, or one made for the call."""
+    """The first digits of its hash; the caller's id, or a new one."""
     version = hashlib.sha256(models.onnx()).hexdigest()[:12]
     body = {"instances": [ROW]}
     given_id = call(app, "POST", "/invocations", json=body, headers={"x-amzn-sagemaker-inference-id": "mine"})
     assert (given_id.headers["x-model-version"], given_id.headers["x-inference-id"]) == (version, "mine")
-    # of these, SageMaker passes on the custom attributes alone
+    # SageMaker forwards only the custom attributes of these
     assert given_id.headers["x-amzn-sagemaker-custom-attributes"] == f"model={version}"
     made = {call(app, "POST", "/invocations", json=body).headers["x-inference-id"] for _ in range(3)}
     assert len(made) == 3
@@ -189,7 +189,7 @@ V2 = {
 
 
 def test_the_open_inference_protocol_is_spoken(app: Any, models: Any) -> None:
-    """Health, metadata with and without a version, inference: the same predictions as by the other door."""
+    """Health, metadata with and without a version, inference: the same predictions as by the other protocol."""
     version = hashlib.sha256(models.onnx()).hexdigest()[:12]
     for path in (
         "/v2/health/live",
@@ -224,14 +224,14 @@ def test_fails_for_another_model_or_type(app: Any, path: str, content_type: str,
 
 
 def test_fails_for_a_method_with_those_that_are_allowed(app: Any) -> None:
-    """As HTTP asks of a 405."""
+    """As HTTP requires for a 405."""
     assert call(app, "DELETE", "/ping").headers["allow"] == "GET, HEAD"
     assert call(app, "GET", "/v2/models/model/infer").headers["allow"] == "POST"
     assert (call(app, "HEAD", "/v2").status_code, call(app, "HEAD", "/v2").content) == (200, b"")
 
 
 def test_answers_are_counted_by_route_and_status(models: Any) -> None:
-    """Paths that nobody serves are one series, whatever they are called."""
+    """Unknown paths share one series."""
     app = build(load(models.onnx(), models.signature_json()), name="demand")
     call(app, "POST", "/invocations", json={"instances": [ROW] * 3})
     call(app, "POST", "/invocations", json={})
@@ -252,7 +252,7 @@ def test_answers_are_counted_by_route_and_status(models: Any) -> None:
 
 
 def test_calls_are_captured_by_either_door(models: Any) -> None:
-    """What was answered, in one shape, with the caller's id; what was refused is not."""
+    """Successful calls in one format with the caller's id; rejected ones are not captured."""
     objects: list[bytes] = []
     settings = CaptureSettings(bucket="b", prefix="p", endpoint="e", variant="v", percent=100, queue_bytes=10**7)
     recorder = Recorder(settings, lambda _, content: objects.append(content))
@@ -297,7 +297,7 @@ HEADER = st.sampled_from(["application/json", "text/csv", "text/csv; charset=x",
 @given(body=BODY, content_type=HEADER, accept=HEADER)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_that_a_caller_sends_is_a_server_error(app: Any, body: bytes, content_type: str, accept: str) -> None:
-    """Whatever arrives is answered with predictions or refused with reasons."""
+    """Every request gets predictions or a rejection with reasons."""
     headers = {"content-type": content_type, "accept": accept}
     answer = call(app, "POST", "/invocations", content=body, headers=headers)
     assert answer.status_code in (200, 400, 406, 415)
@@ -307,7 +307,7 @@ def test_nothing_that_a_caller_sends_is_a_server_error(app: Any, body: bytes, co
 
 @pytest.fixture(scope="module", params=["classes", "numbers"])
 def several(request: Any) -> Any:
-    """A server of wines (three classes) or of men (two outputs), its model, and rows with scikit-learn's answers."""
+    """Return a server of wines (three classes) or men (two outputs), its model, and rows with scikit-learn's results."""
     model = load(*kinds.files(request.param))
     if request.param == "classes":
         rows = kinds.matrix(kinds.wine(), kinds.wine_inputs())
@@ -317,7 +317,7 @@ def several(request: Any) -> Any:
 
 
 def test_a_list_a_row_is_answered_as_json_csv_and_v2(several: Any) -> None:
-    """As scikit-learn predicts: a list a row, CSV columns, and a flat tensor of two dimensions."""
+    """Equal to scikit-learn's: a list per row, CSV columns, and a flat two-dimensional tensor."""
     model, app, rows, expected = several
     body = json.dumps({"instances": rows.tolist()})
     answer = call(app, "POST", "/invocations", content=body, headers={"content-type": "application/json"})
@@ -336,7 +336,7 @@ def test_a_list_a_row_is_answered_as_json_csv_and_v2(several: Any) -> None:
 
 
 def test_a_row_of_a_list_with_one_value_that_is_not_finite_is_named(several: Any) -> None:
-    """By its row, not by its place among all values."""
+    """By its row, not its index among all values."""
 
     class Broken:
         signature, sha256, manifest = several[0].signature, "0" * 64, None

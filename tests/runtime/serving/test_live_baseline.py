@@ -1,4 +1,4 @@
-"""What a caller may know of the live model (stand-ins of its clients)."""
+"""A caller's knowledge of the live model, with stand-ins of its clients."""
 
 import io
 from typing import Any
@@ -43,7 +43,7 @@ LIVE = LivePointer(
 
 
 class Clients:
-    """A rollout table with a pointer, and a bucket with a baseline; ``code`` is how S3 refuses."""
+    """A rollout table with a pointer, and a bucket with a baseline; ``code`` is S3's error."""
 
     def __init__(self, live: LivePointer | None, body: bytes = b"", code: str | None = None) -> None:
         self.live, self.body, self.code = live, body, code
@@ -65,7 +65,7 @@ class Clients:
 
 
 def test_the_live_models_columns_are_known() -> None:
-    """Numbers and texts apart."""
+    """Numbers and texts separately."""
     found = live_baseline(ENTRY, Clients(LIVE, canonical_json(BASELINE)))
     assert found == BASELINE
     inputs = ModelInputs.of(BASELINE)
@@ -85,6 +85,6 @@ def test_without_a_baseline_nothing_is_known(clients: Clients) -> None:
 
 
 def test_fails_on_what_is_no_refusal() -> None:
-    """A service that is down is not a missing baseline."""
+    """An unavailable service is not a missing baseline."""
     with pytest.raises(ClientError, match="SlowDown"):
         live_baseline(ENTRY, Clients(LIVE, code="SlowDown"))

@@ -1,4 +1,4 @@
-"""What loading a file would import is listed without loading it."""
+"""The imports of loading a file, listed without loading it."""
 
 import gzip
 import json
@@ -29,10 +29,10 @@ from mlops_runtime.serving.served_model import ModelError
 
 
 class Runs:
-    """A pickle of it runs a command."""
+    """Its pickle runs a command."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        """Return what unpickling would call."""
+        """Return the call of unpickling."""
         return eval, ("1 + 1",)
 
 
@@ -55,7 +55,7 @@ def _joblib(value: Any, path: Path, **arguments: Any) -> None:
     ],
 )
 def test_globals_of_a_pickle_are_listed(tmp_path: Path, write: Callable[[Any, Path], None]) -> None:
-    """Behind arrays of numbers, of texts and of objects too, in every format that is met."""
+    """Behind arrays of numbers, texts and objects too, in every common format."""
     path = tmp_path / "model.pkl"
     arrays = [np.arange(999.0), np.array(["a", "bc"]), np.array(["x", None], dtype=object), np.zeros(3, dtype="f4,i8")]
     write({"first": arrays, "last": Runs()}, path)
@@ -67,7 +67,7 @@ def test_globals_of_a_pickle_are_listed(tmp_path: Path, write: Callable[[Any, Pa
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04\x95", b"\x1f\x8bnothing", b"\x80\x04h\x07."])
 def test_a_file_that_cannot_be_read_to_its_end_says_so(tmp_path: Path, content: bytes) -> None:
-    """Its list is of what came before."""
+    """Its list covers the readable part."""
     path = tmp_path / "model.pkl"
     path.write_bytes(content)
     assert pickle_globals(path) == PickleGlobals(names=(), is_complete=False)
@@ -81,7 +81,7 @@ def _skops(path: Path, *nodes: tuple[str, str, str]) -> Path:
 
 
 def test_classes_of_scikit_learn_are_data_and_functions_never(tmp_path: Path) -> None:
-    """A name that is called anywhere in the file is left out, as are trees, whose indexes skops does not check."""
+    """A name called anywhere in the file is excluded, as are trees, whose indexes skops does not check."""
     path = _skops(
         tmp_path / "model.skops",
         ("sklearn.linear_model._ridge", "Ridge", "ObjectNode"),
@@ -97,7 +97,7 @@ def test_classes_of_scikit_learn_are_data_and_functions_never(tmp_path: Path) ->
 
 
 def test_the_type_of_an_array_is_data_where_an_array_has_it(tmp_path: Path) -> None:
-    """An imputer keeps that of its inputs; a file that makes one in another way is not trusted with it."""
+    """An imputer stores that of its inputs; a file that creates the type otherwise is not trusted."""
     dtype = ("numpy", "dtype", "DTypeNode")
     imputer = ("sklearn.impute._base", "SimpleImputer", "ObjectNode")
     assert skops_types(_skops(tmp_path / "a.skops", imputer, dtype)) == (
@@ -117,7 +117,7 @@ def test_fails_for_what_is_no_skops_file(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_a_pickle_says_what_it_names(tmp_path: Path) -> None:
-    """One that is not unpickled says nothing, also where a pickle lies in it."""
+    """An archive that is not unpickled lists nothing, even if it contains a pickle."""
     model_folders.estimator(tmp_path / "model")
     archive = model_folders.archive(tmp_path / "model", tmp_path / "model.tar.gz")
     manifest, _ = checked_manifest(tmp_path / "model", expected_sha256=None)
@@ -131,7 +131,7 @@ def test_an_archive_of_a_pickle_says_what_it_names(tmp_path: Path) -> None:
 
 
 def test_pickles_of_a_container_are_found_by_their_names(tmp_path: Path) -> None:
-    """Also in folders; where the container unpickles, what they name is listed; no archive is a refusal by name."""
+    """In folders too; if the container unpickles, their names are listed; without an archive it is an error."""
     (tmp_path / "model" / "deep").mkdir(parents=True)
     (tmp_path / "model" / "deep" / "model.pkl").write_bytes(pickle.dumps(Runs()))
     archive = model_folders.archive(tmp_path / "model", tmp_path / "a.tar.gz")
@@ -147,7 +147,7 @@ def test_pickles_of_a_container_are_found_by_their_names(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_a_pickle_is_told_by_its_first_bytes(tmp_path: Path, protocol: int) -> None:
-    """Under another name, and inside the zip of torch.save; a table of numpy is none."""
+    """Under any name, and inside the zip of torch.save; a numpy array is none."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "a.bin").write_bytes(pickle.dumps(eval, protocol))

@@ -1,4 +1,4 @@
-"""What an MLflow folder says of itself: what loading it may do, and its signature."""
+"""An MLflow folder's metadata: the effects of loading it, and its signature."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ COLUMNS = [
 
 
 def _folder(folder: Path, columns: Any, params: str = "null") -> Path:
-    """Write ``MLmodel`` as MLflow does, with lines folded at 80 characters."""
+    """Write ``MLmodel`` like MLflow, with lines folded at 80 characters."""
     text = json.dumps(columns).replace("'", "''").replace('"type": "long"', '"type":\n    "long"')
     signature = f"signature:\n  inputs: '{text}'\n  outputs: '[]'\n  params: {params}\n"
     (folder / "MLmodel").write_text(f"flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n{signature}")
@@ -27,7 +27,7 @@ def _folder(folder: Path, columns: Any, params: str = "null") -> Path:
 
 
 def test_its_signature_is_ours(tmp_path: Path) -> None:
-    """Integers and booleans stay what they are, strings are texts, values travel."""
+    """Integers and booleans keep their type, strings are texts, values travel."""
     found = signature_of(
         _folder(tmp_path, COLUMNS), output="units", kind="probability", categories={"store": ["a", "b"]}
     )
@@ -53,13 +53,13 @@ def test_its_signature_is_ours(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_fails_for_columns_that_cannot_be_sent(tmp_path: Path, columns: Any, message: str) -> None:
-    """By name, with the fix."""
+    """By name with the fix."""
     with pytest.raises(ModelError, match=message):
         signature_of(_folder(tmp_path, columns), output="units")
 
 
 def test_fails_without_a_signature_or_with_more_than_columns(tmp_path: Path) -> None:
-    """The message has the fix."""
+    """The error has the fix."""
     (tmp_path / "MLmodel").write_text("flavors: {}\nsignature: null\n")
     with pytest.raises(ModelError, match=r"MLmodel has no signature; give it one with mlflow\.models\.set_signature"):
         signature_of(tmp_path, output="units")

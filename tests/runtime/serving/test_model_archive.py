@@ -1,4 +1,4 @@
-"""Malicious archives: each way out is refused by its own name, and nothing is left; good ones arrive byte by byte."""
+"""Malicious archives are rejected by name without leftovers; valid ones are extracted byte by byte."""
 
 import gzip
 import io
@@ -57,7 +57,7 @@ def packed(*members: Any, **options: Any) -> bytes:
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Return all that lies in a folder; a folder is None, a link its target."""
+    """Return the content of a folder; a folder is None, a link its target."""
     found: dict[str, bytes | None] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -178,7 +178,7 @@ EVIL: list[tuple[str, type[ArchiveError], str, Callable[[], bytes]]] = [
 def test_fails_by_name_and_leaves_nothing(
     tmp_path: Path, error: type[ArchiveError], message: str, make: Callable[[], bytes], is_there: bool
 ) -> None:
-    """Whatever is wrong has its own error; neither in the folder nor beside it is anything new."""
+    """Each fault has its own error; nothing new is in the folder or next to it."""
     folder = tmp_path / "opt" / "model"
     if is_there:
         folder.mkdir(parents=True)
@@ -193,7 +193,7 @@ def test_fails_by_name_and_leaves_nothing(
 
 
 def test_fails_for_sparse_files(tmp_path: Path) -> None:
-    """Holes of gigabytes cost nothing to send; GNU's and the pax way to write them are refused."""
+    """Sparse gigabytes cost nothing to send; both GNU's and the pax format are rejected."""
     header = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
     header[156:157] = b"S"
     header[483:495] = b"77777777777\0"
@@ -207,7 +207,7 @@ def test_fails_for_sparse_files(tmp_path: Path) -> None:
 
 
 def test_fails_for_a_size_that_pax_makes_negative(tmp_path: Path) -> None:
-    """A size below zero would send a reader backwards for ever."""
+    """A negative size would make a reader loop for ever."""
     evil = packed(FILE, form=tarfile.PAX_FORMAT, pax_headers={"size": "-512"})
     with pytest.raises(BrokenArchiveError):
         unpack(io.BytesIO(evil), tmp_path)
@@ -215,7 +215,7 @@ def test_fails_for_a_size_that_pax_makes_negative(tmp_path: Path) -> None:
 
 
 def test_fails_for_more_bytes_than_allowed_before_they_are_written(tmp_path: Path) -> None:
-    """What a header claims and what really comes are both held to the limit."""
+    """The declared and the actual size are limited."""
     noise = os.urandom(300_000)
     with pytest.raises(BombError, match="unpacks to more than 200000 bytes"):
         unpack(io.BytesIO(packed(("a", noise))), tmp_path, limits=Limits(unpacked_bytes=200_000))
@@ -223,7 +223,7 @@ def test_fails_for_more_bytes_than_allowed_before_they_are_written(tmp_path: Pat
 
 
 def test_modes_and_owners_of_an_archive_are_dropped(tmp_path: Path) -> None:
-    """No set-uid program, and files that another uid of the pod can read."""
+    """No set-uid programs; files are readable by another uid of the pod."""
     before = os.umask(0o022)
     try:
         unpack(io.BytesIO(packed(("a/run", b"x"), mode=0o6777, uid=0)), tmp_path / "model")
@@ -234,7 +234,7 @@ def test_modes_and_owners_of_an_archive_are_dropped(tmp_path: Path) -> None:
 
 
 def test_what_tar_itself_writes_is_read(tmp_path: Path, models: Any) -> None:
-    """An archive of files on a disk, with pax headers for times, and a model's own."""
+    """An archive of files on disk with pax headers for times, and a model's own."""
     source = models.write(tmp_path / "source")
     (source / "code").mkdir()
     (source / "code" / f"{'n' * 150}.txt").write_text("long")
@@ -249,7 +249,7 @@ def test_what_tar_itself_writes_is_read(tmp_path: Path, models: Any) -> None:
 
 
 def test_called_again_it_replaces_what_it_wrote(tmp_path: Path) -> None:
-    """An init container may run twice over one volume; what another left there is not removed."""
+    """An init container may run twice over a volume; foreign files there stay."""
     unpack(io.BytesIO(packed(("a", b"1"), ("b/c", b"1"), ("b/d", b"1"))), tmp_path)
     unpack(io.BytesIO(packed(("a", b"2"), ("b/c", b"2"))), tmp_path)
     assert tree(tmp_path) == {"a": b"2", "b": None, "b/c": b"2"}
@@ -261,7 +261,7 @@ def test_called_again_it_replaces_what_it_wrote(tmp_path: Path) -> None:
 
 
 def test_a_move_that_fails_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that gives out in the middle leaves what was there."""
+    """After a disk failure the former content remains."""
     unpack(io.BytesIO(packed(("a", b"1"), ("b", b"1"))), tmp_path)
     rename, calls = Path.rename, []
 
@@ -294,7 +294,7 @@ MEMBER = st.one_of(
 
 
 def expected(members: Sequence[Any]) -> dict[str, bytes] | None:
-    """Return the files of an archive that only has plain names of files and folders, None if it must be refused."""
+    """Return the files of an archive with plain names of files and folders only, None if it must be rejected."""
     files: dict[tuple[str, ...], bytes] = {}
     folders: set[tuple[str, ...]] = set()
     declared: set[tuple[str, ...]] = set()
@@ -324,7 +324,7 @@ def expected(members: Sequence[Any]) -> dict[str, bytes] | None:
 @given(members=st.lists(MEMBER, max_size=5), form=st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
 @settings(max_examples=100)
 def test_whatever_is_packed_arrives_whole_or_not_at_all(members: Sequence[Any], form: int) -> None:
-    """Against an oracle: plain files arrive byte by byte, all else leaves the world as it was."""
+    """Plain files are extracted byte by byte; otherwise nothing changes."""
     members = [m for m in members if not (len(m) == 2 and m[0].endswith("/"))]
     with tempfile.TemporaryDirectory() as name:
         world, folder = Path(name), Path(name) / "opt" / "model"
@@ -351,7 +351,7 @@ def test_whatever_is_packed_arrives_whole_or_not_at_all(members: Sequence[Any], 
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255), inside=st.booleans(), cut=st.booleans())
 @settings(max_examples=100)
 def test_a_changed_byte_is_refused_or_changes_one_file(position: int, value: int, inside: bool, cut: bool) -> None:
-    """A flipped byte, in the gzip stream or in the tar, or a cut: an ArchiveError, or files with plain names."""
+    """A flipped byte in gzip or tar, or a cut, gives an ArchiveError or files with plain names."""
     content = tar(("model.onnx", struct.pack("<100I", *range(100))), ("code/train.py", b"x" * 700))
     data = bytearray(content if inside else gzip.compress(content, mtime=0))
     data[position % len(data)] = value
@@ -378,7 +378,7 @@ def test_gzip_streams_one_after_another_are_one_file(tmp_path: Path) -> None:
 
 
 def test_some_files_are_read_and_the_whole_archive_is_checked() -> None:
-    """What `unpack` refuses is refused, also where it is in another file."""
+    """The rejections of `unpack` also apply to the other files."""
     files = ("./a", b"1"), ("b/c", b"2"), ("d", b"3")
     assert read(io.BytesIO(packed(*files)), ("a", "b/c", "e"), max_bytes=1) == {"a": b"1", "b/c": b"2"}
     with pytest.raises(BombError, match="'d' has 2 bytes, at most 1 are allowed"):
@@ -388,7 +388,7 @@ def test_some_files_are_read_and_the_whole_archive_is_checked() -> None:
 
 
 def test_names_of_files_are_read_and_the_whole_archive_is_checked() -> None:
-    """Folders aside, sorted; a link among them is refused."""
+    """Sorted, without folders; a link among them is rejected."""
     files = ("b", tarfile.DIRTYPE, ""), ("b/model.bin", b"x"), ("a.txt", b"y")
     assert list(heads(io.BytesIO(packed(*files)), 3)) == ["a.txt", "b/model.bin"]
     with pytest.raises(LinkError):

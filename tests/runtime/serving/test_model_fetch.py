@@ -1,4 +1,4 @@
-"""Fetching: hashed before it is unpacked, credentials waited for, refusals with the fix."""
+"""Fetching a model: verified before unpacking, waits for credentials, errors with the fix."""
 
 import hashlib
 import io
@@ -29,14 +29,14 @@ def digest(content: bytes) -> str:
 
 
 class Bucket:
-    """An S3 client whose next answers are given: bytes, or an error to raise."""
+    """An S3 client with scripted responses: bytes, or an error."""
 
     def __init__(self, *answers: bytes | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[dict[str, str]] = []
 
     def get_object(self, **arguments: str) -> dict[str, Any]:
-        """Return or raise the next answer."""
+        """Return or raise the next response."""
         self.asked.append(arguments)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -52,12 +52,12 @@ def run(bucket: Bucket, folder: Path, content: bytes = GOOD, **options: Any) -> 
 
 
 def denied(code: str) -> ClientError:
-    """Return S3's refusal."""
+    """Return S3's access error."""
     return ClientError({"Error": {"Code": code, "Message": "no"}}, "GetObject")
 
 
 def test_an_archive_arrives(tmp_path: Path) -> None:
-    """The object asked for, its files, and nothing else in the folder."""
+    """The folder contains the files of the requested object only."""
     bucket = Bucket(GOOD)
     assert run(bucket, tmp_path / "model") == (("model.onnx", "signature.json"), [])
     assert bucket.asked == [{"Bucket": "artifacts", "Key": "models/demand/model.tar.gz"}]
@@ -65,7 +65,7 @@ def test_an_archive_arrives(tmp_path: Path) -> None:
 
 
 def test_fails_for_another_archive_before_anything_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes that nobody registered never reach the unpacking."""
+    """Unregistered bytes are never unpacked."""
     monkeypatch.setattr("mlops_runtime.serving.model_fetch.unpack", lambda *_, **__: pytest.fail("unpacked"))
     with pytest.raises(DigestError, match=f"has SHA-256 {digest(b'other')}, expected {digest(GOOD)}: not the archive"):
         run(Bucket(b"other"), tmp_path / "model")
@@ -73,7 +73,7 @@ def test_fails_for_another_archive_before_anything_is_unpacked(tmp_path: Path, m
 
 
 def test_fails_for_a_malicious_archive_that_was_registered(tmp_path: Path) -> None:
-    """The right hash makes no archive good."""
+    """The right hash does not make an archive valid."""
     evil = packed(("a", b"2", "/etc/passwd"))
     with pytest.raises(LinkError):
         run(Bucket(evil), tmp_path, evil)
@@ -81,7 +81,7 @@ def test_fails_for_a_malicious_archive_that_was_registered(tmp_path: Path) -> No
 
 
 def test_credentials_are_waited_for(tmp_path: Path) -> None:
-    """A pod's first seconds: no agent, no credentials, a role that may not yet read, a body that breaks off."""
+    """In a pod's first seconds: no agent, no credentials, no permission yet, an interrupted body."""
     broken = IncompleteReadError(actual_bytes=1, expected_bytes=2)
     waiting = (EndpointConnectionError(endpoint_url="x"), NoCredentialsError(), denied("AccessDenied"), broken)
     clients = []
@@ -94,7 +94,7 @@ def test_credentials_are_waited_for(tmp_path: Path) -> None:
 
     files = fetch(URI, digest(GOOD).upper(), tmp_path, client=client, sleep=pauses.append)
     assert (files, pauses) == (("model.onnx", "signature.json"), [1.0, 2.0, 4.0, 8.0])
-    assert len(clients) == 5  # a new session each time: one keeps what it found
+    assert len(clients) == 5  # a new session each time, because one caches its credentials
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_credentials_are_waited_for(tmp_path: Path) -> None:
     ],
 )
 def test_fails_with_the_fix_when_waiting_does_not_help(tmp_path: Path, error: Exception, fix: str) -> None:
-    """After eight tries, in a minute and a half."""
+    """After eight attempts in a minute and a half."""
     bucket = Bucket(*[error] * 8)
     with pytest.raises(FetchError, match=rf"^{URI}: .* after 8 attempts; {fix}"):
         run(bucket, tmp_path)
@@ -116,21 +116,21 @@ def test_fails_with_the_fix_when_waiting_does_not_help(tmp_path: Path, error: Ex
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "NoSuchBucket"])
 def test_fails_at_once_for_what_is_not_there(tmp_path: Path, code: str) -> None:
-    """Nobody waits for an object that was never written."""
+    """A missing object is not waited for."""
     bucket = Bucket(denied(code))
     with pytest.raises(FetchError, match=f"{code}.*use the URI of an existing object"):
         run(bucket, tmp_path)
 
 
 def test_fails_for_an_archive_without_end(tmp_path: Path) -> None:
-    """The disk of a pod is not filled by whoever replaced the object."""
+    """A replaced object cannot fill the pod's disk."""
     with pytest.raises(FetchError, match="more than 10 bytes"):
         run(Bucket(GOOD), tmp_path, max_bytes=10)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_fails_with_every_wrong_argument(tmp_path: Path) -> None:
-    """Both are said at once, and nobody is asked."""
+    """Both are reported together without a request."""
     with pytest.raises(FetchError) as caught:
         fetch("http://b/k", "abc", tmp_path, client=lambda: pytest.fail("asked"))
     assert str(caught.value) == (
@@ -139,14 +139,14 @@ def test_fails_with_every_wrong_argument(tmp_path: Path) -> None:
 
 
 def test_a_mistake_of_ours_is_not_tried_again(tmp_path: Path) -> None:
-    """What is not S3's is no reason to wait."""
+    """Only errors of S3 are retried."""
     with pytest.raises(ZeroDivisionError):
         run(Bucket(ZeroDivisionError()), tmp_path)
 
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An S3 as botocore's own client speaks to it."""
+    """Return an S3 server for botocore's client."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -158,7 +158,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_botocores_own_client_fetches(tmp_path: Path, s3: Any) -> None:
-    """The real client, its body and its errors."""
+    """With its real body and errors."""
     s3.put_object(Bucket="artifacts", Key="models/demand/model.tar.gz", Body=GOOD)
     assert fetch(URI, digest(GOOD), tmp_path / "model", client=s3_client) == ("model.onnx", "signature.json")
     with pytest.raises(FetchError, match="NoSuchKey"):
@@ -167,7 +167,7 @@ def test_botocores_own_client_fetches(tmp_path: Path, s3: Any) -> None:
 
 
 def test_errors_are_archive_errors_or_fetch_errors() -> None:
-    """The command catches these two and shows one line."""
+    """The command catches these two and prints one line."""
     assert issubclass(DigestError, ArchiveError)
     assert not issubclass(FetchError, ArchiveError)
 
@@ -180,7 +180,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_refuses_in_one_line(tmp_path: Path) -> None:
-    """Exit 2 for a wrong call, 1 for what is refused; no traceback."""
+    """Exit 2 for invalid arguments, 1 for rejections; no traceback."""
     usage = command("s3://bucket/k")
     assert (usage.returncode, len(usage.stderr.splitlines())) == (2, 1)
     assert "usage: python -m mlops_runtime.serving fetch <s3://bucket/key> <sha256> <folder>" in usage.stderr

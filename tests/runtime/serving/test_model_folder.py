@@ -1,4 +1,4 @@
-"""What lies in a folder is recognised by its bytes, and is what was registered or is refused by name."""
+"""A folder's content is recognised by its bytes, and must be the registered one."""
 
 import json
 import zipfile
@@ -55,21 +55,21 @@ def _mlflow(folder: Path, *names: str, loader: str = "mlflow.xgboost") -> None:
 def test_a_flavor_is_recognised_by_its_bytes(
     tmp_path: Path, write: Write, flavor: str, entry: str, takes: str, trust: str
 ) -> None:
-    """With what loading it may do."""
+    """With the effects of loading it."""
     write(tmp_path)
     found = recognised(tmp_path)
     assert (found.flavor, found.entry, found.takes, found.trust) == (flavor, entry, takes, trust)
 
 
 def test_a_handler_of_sagemakers_is_one_too(tmp_path: Path) -> None:
-    """Also in the folder ``code``, as its toolkits have it."""
+    """Also in the folder ``code``, as in its toolkits."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "inference.py").write_text("def model_fn(folder): pass\ndef predict_fn(data, model): pass\n")
     assert recognised(tmp_path).entry == "code/inference.py"
 
 
 def test_a_skops_file_is_trusted_for_data_alone(tmp_path: Path) -> None:
-    """What else it names counts only where the team wrote it down, and then it is a pickle."""
+    """Its other names count only if the team declared them, and make it a pickle."""
     _skops(tmp_path, "sklearn.linear_model._base", "LinearRegression")
     assert recognised(tmp_path).trusted == ("sklearn.linear_model._base.LinearRegression",)
     (tmp_path / "trusted-types.txt").write_text(f"{TREES}\n\n")
@@ -78,7 +78,7 @@ def test_a_skops_file_is_trusted_for_data_alone(tmp_path: Path) -> None:
 
 
 def test_fails_for_a_manifest_that_trusts_more_than_the_team(tmp_path: Path) -> None:
-    """A type in the manifest alone was declared by nobody."""
+    """Nobody declared a type that is only in the manifest."""
     _skops(tmp_path, "sklearn.linear_model._base", "LinearRegression")
     model_folders.packed(tmp_path)
     manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
@@ -91,7 +91,7 @@ def test_fails_for_a_manifest_that_trusts_more_than_the_team(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["input_fn", "output_fn", "transform_fn"])
 def test_fails_for_a_handler_that_would_read_requests(tmp_path: Path, name: str) -> None:
-    """It would never run, and what it prepares would be missing."""
+    """It would never run, and its preprocessing would be missing."""
     functions = f"def model_fn(f): pass\ndef predict_fn(d, m): pass\ndef {name}(*_): pass\n"
     (tmp_path / "inference.py").write_text(functions)
     with pytest.raises(ModelError, match=f"inference.py defines {name}, which would never run: .* remove them"):
@@ -112,7 +112,7 @@ def test_fails_for_a_handler_that_would_read_requests(tmp_path: Path, name: str)
     ],
 )
 def test_fails_for_what_cannot_be_served(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
-    """By name, with the fix."""
+    """By name with the fix."""
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=message):
@@ -120,7 +120,7 @@ def test_fails_for_what_cannot_be_served(tmp_path: Path, files: dict[str, bytes]
 
 
 def test_a_folder_is_what_its_manifest_says(tmp_path: Path) -> None:
-    """Every file has its hash, and the hash of the manifest is the model's."""
+    """Every file has its hash, and the manifest's hash is the model's."""
     digest = model_folders.handler(tmp_path)
     manifest, found = checked_manifest(tmp_path, expected_sha256=digest)
     assert found == digest
@@ -141,7 +141,7 @@ def test_a_folder_is_what_its_manifest_says(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_fails_for_another_folder(tmp_path: Path, change: Write, message: str) -> None:
-    """Swapped, missing, added, linked."""
+    """Changed, missing, added and linked files."""
     model_folders.handler(tmp_path)
     change(tmp_path)
     with pytest.raises(ModelError, match=message):
@@ -149,7 +149,7 @@ def test_fails_for_another_folder(tmp_path: Path, change: Write, message: str) -
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
-    """A manifest that lists a file that is not there, and leaves the signature out."""
+    """A manifest with a missing file and without the signature."""
     model_folders.handler(tmp_path)
     manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
     files = {name: digest for name, digest in manifest.files.items() if name != "signature.json"} | {
@@ -169,7 +169,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     "claim", [{"flavor": "lightgbm"}, {"entry": "inference.py"}, {"trust": "data"}], ids=lambda each: next(iter(each))
 )
 def test_a_manifest_cannot_say_less_than_the_files_do(tmp_path: Path, claim: dict[str, str]) -> None:
-    """What lies there decides: a training may write its own manifest, and with it a pickle that is "data"."""
+    """The files decide: a training may write its own manifest, with a pickle declared as "data"."""
     model_folders.handler(tmp_path)
     manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
     write_manifest(tmp_path, replace(manifest, **claim))  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ def test_a_manifest_cannot_say_less_than_the_files_do(tmp_path: Path, claim: dic
 
 
 def test_a_manifest_may_say_more(tmp_path: Path) -> None:
-    """A module that unpickles says so itself."""
+    """A module that unpickles declares it itself."""
     model_folders.handler(tmp_path)
     manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
     write_manifest(tmp_path, replace(manifest, trust="pickle"))

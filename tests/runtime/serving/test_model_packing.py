@@ -1,4 +1,4 @@
-"""Models made elsewhere are packed as a training packs its own, or refused by name before anybody uploads them."""
+"""Models made elsewhere are packed like a training's own, or rejected by name before the upload."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ SIGNED = json.dumps(to_dict(model_folders.SIGNATURE))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with signature and lock, and no model yet."""
+    """Return a folder with signature and lock and no model yet."""
     made = tmp_path / "model"
     made.mkdir()
     (made / "signature.json").write_text(SIGNED)
@@ -38,7 +38,7 @@ def _unpacked(archive: Path, target: Path) -> Path:
 
 
 def test_a_folder_is_packed_with_its_manifest(folder: Path, tmp_path: Path) -> None:
-    """Flavor, trust and lock are seen; a server takes what comes out, by the hash that a package will name."""
+    """Flavor, trust and lock are detected; a server accepts the result by the package's hash."""
     model_folders.trees(folder)
     (folder / "signature.json").write_text(SIGNED)
     (folder / "__pycache__").mkdir()
@@ -54,7 +54,7 @@ def test_a_folder_is_packed_with_its_manifest(folder: Path, tmp_path: Path) -> N
 
 
 def test_the_same_model_makes_the_same_archive(folder: Path, tmp_path: Path) -> None:
-    """From a folder, from its archive, and at another time: who registers twice uploads once."""
+    """From a folder, from its archive, and at another time: a second registration needs no second upload."""
     model_folders.handler(folder)
     first = pack(folder, tmp_path / "a.tar.gz")
     again = pack(first.archive, tmp_path / "b.tar.gz")
@@ -62,7 +62,7 @@ def test_the_same_model_makes_the_same_archive(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_file_takes_what_lies_beside_it(folder: Path, tmp_path: Path) -> None:
-    """Signature and lock, and nothing else."""
+    """Signature and lock only."""
     model_folders.trees(folder)
     (folder / "signature.json").write_text(SIGNED)
     (folder / "rows.csv").write_text("a,b")
@@ -75,7 +75,7 @@ def test_a_file_takes_what_lies_beside_it(folder: Path, tmp_path: Path) -> None:
 
 
 def test_onnx_is_packed_alone(folder: Path, tmp_path: Path) -> None:
-    """As a training leaves it: no manifest, no lock, no flavor."""
+    """As a training leaves it: no manifest, lock or flavor."""
     (folder / "model.onnx").write_bytes(b"onnx")
     packed = pack(folder, tmp_path / "a.tar.gz")
     assert (packed.flavor, packed.trust, packed.lock) == (None, None, None)
@@ -85,7 +85,7 @@ def test_onnx_is_packed_alone(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_pickle_is_said_by_name(folder: Path, tmp_path: Path) -> None:
-    """The word of who registers, on every time; a handler that unpickles may say so too."""
+    """It needs an explicit declaration at each registration; a handler that unpickles may declare it itself."""
     (folder / "model.pkl").write_bytes(pickle.dumps(1))
     with pytest.raises(ModelError, match=r"model\.pkl is loaded by pickle, which unpickles: .* --trust pickle"):
         pack(folder, tmp_path / "a.tar.gz")
@@ -140,7 +140,7 @@ def test_fails_for_what_cannot_be_served(
     ],
 )
 def test_a_native_model_of_other_columns_is_refused(folder: Path, tmp_path: Path, name: str, text: str) -> None:
-    """By the names in its text, in any order; one whose columns had no names is taken."""
+    """By the names in its text, in any order; unnamed columns are accepted."""
     own, between = [column.name for column in model_folders.SIGNATURE.inputs], " " if name == "model.txt" else '","'
     for columns in (own[::-1], ["Column_0", "Column_1"]):
         (folder / name).write_text(text.format(between.join(columns)))
@@ -160,7 +160,7 @@ def _handler(folder: Path) -> None:
 
 
 def test_an_mlflow_folder_has_the_signature_that_it_carries(folder: Path, tmp_path: Path) -> None:
-    """In the folder or below it; a signature.json is believed first, and without a known output it is asked for."""
+    """In the folder or below it; signature.json takes precedence, and is required for an unknown output."""
     (folder / "signature.json").unlink()
     mlflow = folder / "model"
     mlflow.mkdir()
@@ -189,7 +189,7 @@ def test_an_mlflow_folder_has_the_signature_that_it_carries(folder: Path, tmp_pa
 
 
 def test_a_container_gets_what_lies_there(folder: Path, tmp_path: Path) -> None:
-    """Any format beside a signature, without a manifest; its hash is the archive's."""
+    """Any format with a signature, without a manifest; its hash is the archive's."""
     (folder / "weights.bin").write_bytes(b"\0")
     packed = pack_for_container(folder, tmp_path / "a.tar.gz", trust="code")
     assert (packed.flavor, packed.trust, packed.lock) == ("container", "code", None)
@@ -199,7 +199,7 @@ def test_a_container_gets_what_lies_there(folder: Path, tmp_path: Path) -> None:
 
 
 def test_fails_for_a_pickle_that_the_container_does_not_declare(folder: Path, tmp_path: Path) -> None:
-    """By its name; with the declared trust it is packed."""
+    """By name; with the declared trust it is packed."""
     (folder / "model.pkl").write_bytes(b"\x80\4.")
     with pytest.raises(ModelError, match=r"model\.pkl is a pickle, .*set trust='pickle' in ServingContainer"):
         pack_for_container(folder, tmp_path / "a.tar.gz", trust="data")
@@ -207,13 +207,13 @@ def test_fails_for_a_pickle_that_the_container_does_not_declare(folder: Path, tm
 
 
 def test_a_lock_that_is_not_there_is_named_with_what_writes_it(folder: Path, tmp_path: Path) -> None:
-    """It was given by name, so that none beside the model stands for it."""
+    """A lock given by name is not replaced by one next to the model."""
     with pytest.raises(ModelError, match=r"the lock .*other\.lock is missing; write it with: mlops image lock"):
         pack(tmp_path / "model", tmp_path / "a.tar.gz", requirements=tmp_path / "other.lock")
 
 
 def test_every_problem_of_a_folder_is_said_at_once(folder: Path, tmp_path: Path) -> None:
-    """Of signature, lock and trust, with what is known of the model nevertheless."""
+    """Problems of signature, lock and trust, next to the detected facts of the model."""
     (folder / "model.pkl").write_bytes(pickle.dumps(1))
     (folder / "signature.json").write_text('{"inputs": [{"name": "store", "type": "category"}], "output": "y"}')
     (folder / "requirements.lock").write_text("numpy==2.4.0 --hash=sha256:" + "0" * 64)

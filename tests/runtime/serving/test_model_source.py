@@ -1,4 +1,4 @@
-"""Where a model is loaded: in this process or one of its own, and only in the environment that it needs."""
+"""Loading of models: in this process or in one of its own, only in the required environment."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ ROWS = np.array([[2, 0], [np.nan, 1]], dtype=np.float32)
 
 
 def test_the_environment_comes_from_variables() -> None:
-    """What is not set has the image's own places; what is not a trust is named."""
+    """Defaults are the image's; an invalid trust is named."""
     assert ModelEnvironment.from_variables({}) == ModelEnvironment()
     given = {"MLOPS_MODEL_PYTHON": str(PYTHON), "MLOPS_REQUIREMENTS_SHA256": LOCK, "MLOPS_TRUST": "data,pickle"}
     assert ModelEnvironment.from_variables(given) == ModelEnvironment(
@@ -28,7 +28,7 @@ def test_the_environment_comes_from_variables() -> None:
 
 
 def test_a_champion_is_loaded_whatever_a_registry_allows_by_now(tmp_path: Path) -> None:
-    """A rule for candidates does not take away what they are measured against."""
+    """A rule for candidates does not remove their reference."""
     model_folders.estimator(tmp_path)
     with pytest.raises(ModelError, match="trust 'pickle', the registry allows data, code"):
         load_folder(tmp_path, ENVIRONMENT)
@@ -36,7 +36,7 @@ def test_a_champion_is_loaded_whatever_a_registry_allows_by_now(tmp_path: Path) 
 
 
 def test_onnx_needs_no_environment(models: Any, tmp_path: Path) -> None:
-    """It is loaded in this process, from a folder or an archive."""
+    """In this process, from a folder or an archive."""
     rows = np.zeros((2, 3), dtype=np.float32)
     folder = load_folder(models.write(tmp_path / "model"), ModelEnvironment())
     with archived_model(models.archive(tmp_path / "model.tar.gz"), ModelEnvironment()) as model:
@@ -46,7 +46,7 @@ def test_onnx_needs_no_environment(models: Any, tmp_path: Path) -> None:
 
 
 def test_every_other_model_has_a_process_that_ends_with_the_block(tmp_path: Path) -> None:
-    """So does the folder that it was unpacked to; both hashes are compared before it starts."""
+    """Its unpacked folder is removed too; both hashes are checked before it starts."""
     digest = model_folders.handler(tmp_path / "model")
     packed = model_folders.archive(tmp_path / "model", tmp_path / "model.tar.gz")
     with archived_model(packed, ENVIRONMENT, expected_sha256=digest) as model:
@@ -60,7 +60,7 @@ def test_every_other_model_has_a_process_that_ends_with_the_block(tmp_path: Path
 
 
 def test_an_image_without_an_environment_says_so(tmp_path: Path) -> None:
-    """A model that is not ONNX is not loaded by the Python of jobs and server."""
+    """Models other than ONNX are not loaded by the Python of jobs and server."""
     model_folders.handler(tmp_path / "model")
     packed = model_folders.archive(tmp_path / "model", tmp_path / "model.tar.gz")
     with (
@@ -71,7 +71,7 @@ def test_an_image_without_an_environment_says_so(tmp_path: Path) -> None:
 
 
 def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
-    """The message has the file's name and not where it lay."""
+    """The message has the file's name without its path."""
     (tmp_path / "model.tar.gz").write_bytes(b"no archive")
     with (
         pytest.raises(ModelError, match=r"^cannot read model\.tar\.gz: "),

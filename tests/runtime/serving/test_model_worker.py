@@ -1,4 +1,4 @@
-"""The program of the process: loaders of each flavor in its own environment, and frames as training had them."""
+"""The worker's program: each flavor's loader in its own environment, with the frames of training."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ from mlops_runtime.serving.worker_model import WorkerModel
 
 COLUMNS = [{"name": "price", "type": "number"}, {"name": "store", "type": "category", "categories": ["east", "west"]}]
 ALL = ("data", "code", "pickle")
-# one of each flavor, for rules that do not depend on how it was trained
+# one of each flavor, for rules independent of its training
 ONE_EACH = (
     "xgboost_ubj",
     "lightgbm_categories",
@@ -38,7 +38,7 @@ ONE_EACH = (
     "mlflow_skops",
     "sagemaker_handler",
 )
-# what another environment loads, and what it refuses
+# loaded by another environment, and rejected by it
 OUTLIVES, REFUSED = (
     ("xgboost_json", "lightgbm_numbers", "lightgbm_categories"),
     ("pickle_trees", "skops_linear", "handler"),
@@ -49,7 +49,7 @@ Saved = Callable[..., tuple[Path, list[float]]]
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Save an environment's models once; tests that change one copy it."""
+    """Save an environment's models once; tests that change a model copy it."""
     made: dict[str, dict[str, tuple[Path, list[float]]]] = {}
 
     def save(name: str, environment: str | None = None) -> tuple[Path, list[float]]:
@@ -77,13 +77,13 @@ def changed(folder: Path, to: Path, environment: str, change: Callable[[ModelSig
 
 
 def test_each_flavor_has_a_loader() -> None:
-    """The contract's words are the table's keys, but for what a container of others loads."""
+    """The contract's names are the table's keys, except for models of third-party containers."""
     assert set(LOADERS) == set(Flavor.__args__) - {"container"}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", SAVES)
 def test_a_model_predicts_what_its_framework_does(saved: Saved, name: str) -> None:
-    """Requests as JSON, with integers beyond 32-bit floats, booleans, stores that are integers and missing texts."""
+    """From JSON with integers beyond 32-bit floats, booleans, integer stores and missing texts."""
     folder, expected = saved(name)
     model = loaded(folder, ENVIRONMENT[name])
     try:
@@ -112,7 +112,7 @@ def test_each_flavor_keeps_every_rule_of_the_kit(saved: Saved, name: str) -> Non
 
 
 def test_scikit_learn_that_is_loaded_stays_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import of LightGBM hides only what no one has imported yet."""
+    """An import of LightGBM hides only packages that are not imported yet."""
     loaded_before = ModuleType("sklearn")
     monkeypatch.setitem(sys.modules, "sklearn", loaded_before)
     _without_scikit_learn("json")
@@ -121,7 +121,7 @@ def test_scikit_learn_that_is_loaded_stays_loaded(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", OUTLIVES)
 def test_what_one_environment_saves_another_loads(saved: Saved, name: str) -> None:
-    """A format that is data outlives a version of its library."""
+    """A data format survives another version of its library."""
     folder, expected = saved(name, "older")
     pack(folder, from_json(ModelSignature, (folder / "signature.json").read_bytes()), "trees")
     model = loaded(folder, "trees")
@@ -134,7 +134,7 @@ def test_what_one_environment_saves_another_loads(saved: Saved, name: str) -> No
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_another_version_of_scikit_learn_is_refused(saved: Saved, name: str) -> None:
-    """Its library only warns, and goes on with what it does not understand."""
+    """Its library only warns and continues with an unsupported state."""
     folder, _ = saved(name, "older")
     pack(folder, from_json(ModelSignature, (folder / "signature.json").read_bytes()), "estimators")
     with pytest.raises(
@@ -144,7 +144,7 @@ def test_another_version_of_scikit_learn_is_refused(saved: Saved, name: str) -> 
 
 
 def test_a_skops_file_does_not_trust_itself(saved: Saved, tmp_path: Path) -> None:
-    """The team names the types beyond data, and the file then counts as a pickle."""
+    """The team declares types beyond data, and the file then counts as a pickle."""
     folder, _ = saved("skops_trees")
     assert json.loads((folder / "mlops-model.json").read_text())["trust"] == "pickle"
     plain = changed(folder, tmp_path / "plain", "estimators", lambda of: of)
@@ -158,7 +158,7 @@ def test_a_skops_file_does_not_trust_itself(saved: Saved, tmp_path: Path) -> Non
 
 
 def test_an_mlmodel_does_not_trust_itself(saved: Saved, tmp_path: Path) -> None:
-    """MLflow would believe it."""
+    """MLflow would trust it."""
     folder, _ = saved("mlflow_skops")
     copy = changed(folder, tmp_path / "copy", "estimators", lambda of: of)
     path = copy / "mlflow" / "MLmodel"
@@ -169,7 +169,7 @@ def test_an_mlmodel_does_not_trust_itself(saved: Saved, tmp_path: Path) -> None:
 
 
 def test_an_mlmodel_cannot_name_a_loader_of_pickles_behind_its_text(saved: Saved, tmp_path: Path) -> None:
-    """YAML has more than one way to write a key."""
+    """YAML has several notations of a key."""
     folder, _ = saved("mlflow_skops")
     copy = changed(folder, tmp_path / "copy", "estimators", lambda of: of)
     path = copy / "mlflow" / "MLmodel"
@@ -187,7 +187,7 @@ def test_an_mlmodel_cannot_name_a_loader_of_pickles_behind_its_text(saved: Saved
 
 @pytest.mark.parametrize("name", ["lightgbm_categories", "pickle_trees"])
 def test_integers_learned_as_categories_must_come_as_integers(saved: Saved, tmp_path: Path, name: str) -> None:
-    """As texts each would be unknown, and the answer wrong without a word."""
+    """As texts each would be unknown, and the prediction silently wrong."""
     folder, _ = saved(name)
     copy = changed(
         folder,
@@ -204,7 +204,7 @@ def test_integers_learned_as_categories_must_come_as_integers(saved: Saved, tmp_
 
 
 def test_a_missing_text_that_was_learned_as_none_is_refused() -> None:
-    """Before pandas 3 a table gives None, for which an encoder has a category that NaN is not."""
+    """Before pandas 3 a table gives None, for which an encoder has a category other than NaN's."""
     of = {"inputs": [{"name": "home", "type": "category", "categories": ["a"], "nullable": True}]}
     with pytest.raises(
         ValueError, match="has learned None as a missing value, a frame has NaN; fill missing strings before"
@@ -232,7 +232,7 @@ def test_a_missing_text_that_was_learned_as_none_is_refused() -> None:
 def test_fails_for_columns_that_are_not_those_of_the_model(
     saved: Saved, tmp_path: Path, name: str, change: Callable[[Any], Any], message: str
 ) -> None:
-    """At load, before any caller sees it."""
+    """At load, before any caller is affected."""
     folder, _ = saved(name)
     copy = changed(
         folder, tmp_path / "copy", ENVIRONMENT[name], lambda of: replace(of, inputs=tuple(change(of.inputs)))
@@ -251,7 +251,7 @@ def test_fails_for_columns_that_are_not_those_of_the_model(
     ],
 )
 def test_columns_get_the_order_of_training(trained: list[str] | None, declared: list[str], expected: Any) -> None:
-    """By name where they have one; names that a library gives itself are places."""
+    """By name if they have one; names generated by a library are positions."""
     of = {"inputs": [{"name": name} for name in declared], "takes": "matrix"}
     assert _order(trained, 2, of)(np.array([[1.0, 2.0]])).tolist() == expected
 
@@ -283,7 +283,7 @@ EVERY = ModelSignature(
 
 @pytest.mark.parametrize("environment", ["estimators", "older"])
 def test_values_reach_a_model_unharmed(tmp_path: Path, environment: str) -> None:
-    """20,000,001, true, any text, a category that is an integer, and one that the signature does not list; with pandas 2 and 3."""
+    """20,000,001, true, any text, an integer category, and an unlisted one; with pandas 2 and 3."""
     (tmp_path / "model.py").write_text(ECHO)
     pack(tmp_path, EVERY, environment)
     model = loaded(tmp_path, environment)
@@ -301,7 +301,7 @@ def test_values_reach_a_model_unharmed(tmp_path: Path, environment: str) -> None
 
 
 def test_a_frame_has_categories_as_text_and_missing_ones_as_missing() -> None:
-    """A null text is NaN and never None: an encoder fitted with one answers otherwise for the other."""
+    """A null text is NaN, never None: an encoder distinguishes them."""
     frame = framed(COLUMNS)(np.array([[1.5, 1], [np.nan, -1]], dtype=np.float32), ())
     assert frame["price"].dtype == np.float64
     assert list(frame["store"].cat.categories) == ["east", "west"]
@@ -317,7 +317,7 @@ def test_a_frame_has_the_rows_of_its_matrix(rows: int) -> None:
 
 
 def test_fails_for_a_missing_integer_that_may_not_be_missing() -> None:
-    """It would be an arbitrary one."""
+    """It would be replaced by an arbitrary value."""
     frame = framed([{"name": "amount", "type": "number", "kind": "integer"}])
     with pytest.raises(ValueError, match="column 'amount' must not be null"):
         frame(np.array([[np.nan]]), ())

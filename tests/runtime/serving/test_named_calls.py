@@ -1,4 +1,4 @@
-"""Which row of which call an id is (moto, in process)."""
+"""The call and row of an id (moto, in process)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ HOUR = datetime(2017, 8, 7, 12, tzinfo=UTC)
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    """An empty bucket."""
+    """Return an empty bucket."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         client.create_bucket(Bucket="captures")
@@ -25,7 +25,7 @@ def s3() -> Iterator[Any]:
 
 @pytest.fixture
 def calls(s3: Any) -> NamedCalls:
-    """The calls of one endpoint."""
+    """Return the calls of one endpoint."""
     return NamedCalls(s3, bucket="captures", endpoint="demand-forecast")
 
 
@@ -34,7 +34,7 @@ def _keys(s3: Any) -> list[str]:
 
 
 def test_rows_are_found_where_they_were_sent_last(s3: Any, calls: NamedCalls) -> None:
-    """An id that was sent again is of its newest call."""
+    """A repeated id belongs to its newest call."""
     first, second = name_call(["a", "b", "c"], NOW - timedelta(days=2)), name_call(["c", "d"], NOW)
     calls.put([first], at=NOW - timedelta(days=2))
     calls.put([second], at=NOW)
@@ -52,7 +52,7 @@ def test_rows_are_found_where_they_were_sent_last(s3: Any, calls: NamedCalls) ->
 
 
 def test_a_single_row_has_its_own_id(calls: NamedCalls) -> None:
-    """As its inference id, too; a call that is repeated is the same one within its hour only."""
+    """As its inference id, too; a repeated call is the same one only within its hour."""
     calls.put([name_call(["order-7"], NOW)], at=NOW)
     assert calls.find(["order-7"], since=NOW, until=NOW) == {"order-7": CalledRow("order-7", 0, 1, HOUR)}
     assert name_call(["a", "b"], NOW) == name_call(["a", "b"], HOUR)
@@ -61,7 +61,7 @@ def test_a_single_row_has_its_own_id(calls: NamedCalls) -> None:
 
 
 def test_hours_are_listed_from_the_newest(s3: Any) -> None:
-    """Over days, the first and the last hour included, with what lies elsewhere left alone."""
+    """Across days, first and last hour included, ignoring other objects."""
     for key in ("07/12/a", "07/12/b", "07/13/late", "06/23/c", "05/11/d", "05/10/early", "xx/10/e"):
         s3.put_object(Bucket="captures", Key=f"p/2017/08/{key}.jsonl", Body=b"")
     since = datetime(2017, 8, 5, 11, 45, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Loading and predicting: both ways in, every refusal by name."""
+"""Loading and predicting: from a folder and an archive, with named rejections."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ ROWS = np.array([[1.0, 4.0, 2.0], [3.0, np.nan, -1.0]], dtype=np.float32)
 
 
 def test_directory_and_archive_give_the_same_model(models: Any, tmp_path: Path) -> None:
-    """The server's way in and the evaluation's way in predict alike."""
+    """The server's and the evaluation's formats predict alike."""
     unpacked = load_directory(models.write(tmp_path / "model"))
     packed = load_archive(models.archive(tmp_path / "model.tar.gz"))
     assert unpacked.predict(ROWS).tolist() == packed.predict(ROWS).tolist() == [24.0, -4.0]
@@ -32,7 +32,7 @@ def test_directory_and_archive_give_the_same_model(models: Any, tmp_path: Path) 
 
 
 def test_lightgbm_survives_its_conversion_with_missing_values(models: Any) -> None:
-    """A converted LightGBM model predicts what LightGBM predicts, nulls included."""
+    """A converted LightGBM model predicts like LightGBM, nulls included."""
     random = np.random.default_rng(3)
     x = random.normal(size=(500, 3))
     x[random.random((500, 3)) < 0.1] = np.nan
@@ -48,7 +48,7 @@ def test_lightgbm_survives_its_conversion_with_missing_values(models: Any) -> No
 
 
 def test_the_second_of_two_outputs_is_a_binary_classifiers_prediction(models: Any) -> None:
-    """A classifier's probability of the positive class is what is served."""
+    """The probability of the positive class is returned."""
     random = np.random.default_rng(3)
     x = random.normal(size=(500, 3))
     booster = lightgbm.train(
@@ -62,13 +62,13 @@ def test_the_second_of_two_outputs_is_a_binary_classifiers_prediction(models: An
 
 
 def test_two_columns_are_not_guessed_to_be_probabilities(models: Any) -> None:
-    """A regression of two targets would answer the second one."""
+    """A regression of two targets would return the second one."""
     with pytest.raises(ModelError, match=r'shape \(1, 2\) for 1 rows; .* set "kind": "probability"'):
         check_answer(load(models.onnx(outputs=2), models.signature_json()))
 
 
 def test_fails_for_a_model_that_was_not_registered(models: Any, tmp_path: Path) -> None:
-    """A wrong hash is refused before anything is loaded."""
+    """A wrong hash is rejected before loading."""
     (models.write(tmp_path) / "model.onnx").write_bytes(b"not even a model")
     with pytest.raises(
         ModelError, match=r"model\.onnx has SHA-256 [0-9a-f]{64}, expected abc: not the registered model"
@@ -77,7 +77,7 @@ def test_fails_for_a_model_that_was_not_registered(models: Any, tmp_path: Path) 
 
 
 def test_fails_for_another_signature(models: Any, tmp_path: Path) -> None:
-    """The same graph with its columns otherwise answers something else: both files are compared."""
+    """The same graph with other columns predicts otherwise: both files are verified."""
     folder = models.write(tmp_path)
     loaded = load_directory(folder)
     known = {"expected_sha256": loaded.sha256, "expected_signature_sha256": loaded.signature_sha256}
@@ -109,27 +109,27 @@ def test_fails_for_a_missing_file(models: Any, tmp_path: Path) -> None:
     ],
 )
 def test_fails_when_the_signature_does_not_fit(models: Any, change: dict[str, Any], message: str) -> None:
-    """A signature that does not fit its model is refused with all that is wrong."""
+    """The error has all differences."""
     with pytest.raises(ModelError) as caught:
         load(models.onnx(), models.signature_json(replace(models.signature, **change)))
     assert str(caught.value).startswith(message)
 
 
 def test_fails_for_a_fixed_batch_size(models: Any) -> None:
-    """A model exported for one row only cannot serve many."""
+    """A model exported for one row cannot serve many."""
     with pytest.raises(ModelError, match="takes exactly 1 rows; export it with a free first dimension"):
         load(models.onnx(rows=1), models.signature_json())
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"{}", "inputs is missing"), (b"\xff", "not JSON")])
 def test_fails_for_a_signature_that_is_none(models: Any, content: bytes, message: str) -> None:
-    """What is no signature is an error about that file."""
+    """The error names the file."""
     with pytest.raises(ModelError, match=f"signature.json: .*{message}"):
         load(models.onnx(), content)
 
 
 def test_a_model_that_no_call_could_use_is_refused(models: Any) -> None:
-    """Its server would be ready on ``/ping`` and fail every call."""
+    """Its server would pass ``/ping`` and fail every call."""
     check_answer(load(models.onnx(), models.signature_json()))
     with pytest.raises(ModelError, match=r"output 'units' has shape \(1, 3\) for 1 rows; expected one value per row"):
         check_answer(load(models.onnx(outputs=3), models.signature_json()))
@@ -139,7 +139,7 @@ def test_a_model_that_no_call_could_use_is_refused(models: Any) -> None:
 
 
 def test_fails_for_bytes_that_are_no_onnx(models: Any) -> None:
-    """A pickle, or anything else, is refused by the loader, not run."""
+    """The loader rejects a pickle, or anything else, without running it."""
     with pytest.raises(ModelError, match=r"model\.onnx is not a model that ONNX Runtime can load"):
         load(b"\x80\x04N.", models.signature_json())
 
@@ -152,7 +152,7 @@ def test_fails_for_an_archive_that_is_none(tmp_path: Path) -> None:
 
 
 def test_fails_for_an_archive_with_links_and_paths(models: Any, tmp_path: Path) -> None:
-    """Links and names that lead elsewhere are refused, and nothing is ever written."""
+    """Rejected without writing anything."""
     evil = tmp_path / "in" / "model.tar.gz"
     evil.parent.mkdir()
     with tarfile.open(evil, "w:gz") as tar:
@@ -171,7 +171,7 @@ def test_fails_for_an_archive_with_links_and_paths(models: Any, tmp_path: Path) 
 
 
 def test_nobody_is_told_what_is_served(models: Any, tmp_path: Path) -> None:
-    """ONNX Runtime's own reports are off: neither its id nor its cache is written to the home, and no thread waits to send.
+    """ONNX Runtime's telemetry is off: no id or cache in the home directory, and no sending thread.
 
     See: https://github.com/microsoft/onnxruntime/pull/27379
     """

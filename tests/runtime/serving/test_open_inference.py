@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: the same rows by either door, each wrong tensor named."""
+"""The Open Inference Protocol: the same rows as by invocations, and named errors of tensors."""
 
 import json
 import math
@@ -55,7 +55,7 @@ def test_a_tensor_a_column_gives_the_rows_of_invocations(rows: list[Any]) -> Non
 
 @pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]])
 def test_a_matrix_gives_its_rows(data: Any) -> None:
-    """Flat or nested, for a model of numbers."""
+    """Flat or nested, for a numeric model."""
     assert read(body(tensor("anything", "INT64", [2, 2], data)), NUMBERS).rows == [[1, 2], [3, 4]]
 
 
@@ -80,7 +80,7 @@ def test_metadata_has_the_protocols_fields(models: Any) -> None:
 
 
 def test_a_response_has_the_protocols_fields() -> None:
-    """One tensor, the shortest 32-bit numbers."""
+    """One tensor with the shortest 32-bit numbers."""
     answer = json.loads(write("demand", "3", "mine", "units", np.array([0.1, 2], dtype=np.float32)))
     expected = {"name": "units", "shape": [2], "datatype": "FP32", "data": [0.1, 2.0]}
     assert answer == {"model_name": "demand", "model_version": "3", "id": "mine", "outputs": [expected]}
@@ -123,7 +123,7 @@ A, B = tensor("a", "FP32", [1], [1]), tensor("b", "FP32", [1], [2])
     ],
 )
 def test_fails_by_name(content: bytes, message: str) -> None:
-    """Each wrong tensor with its place."""
+    """The error has the tensor's position."""
     with pytest.raises(PayloadError) as caught:
         read(content, NUMBERS)
     assert caught.value.status == 400
@@ -131,7 +131,7 @@ def test_fails_by_name(content: bytes, message: str) -> None:
 
 
 def test_fails_for_a_matrix_where_there_are_categories(models: Any) -> None:
-    """Which has no datatype for both."""
+    """A matrix has one datatype."""
     with pytest.raises(
         PayloadError, match=r"this model has categories: send one input per column \(price, stock, store\)"
     ):

@@ -1,4 +1,4 @@
-"""A pickle that is loaded is noticed; one that is not is not."""
+"""Detection of unpickled bodies, without false alarms."""
 
 import contextlib
 import io
@@ -14,13 +14,13 @@ from mlops_runtime.serving.pickle_tripwire import Tripwire
 
 @pytest.fixture
 def wire() -> Iterator[Tripwire]:
-    """A tripwire beside a server that answers nothing."""
+    """Return a tripwire next to a silent server."""
     with socket.create_server(("127.0.0.1", 0)) as server, Tripwire(*server.getsockname()) as made:
         yield made
 
 
 def test_a_body_that_is_unpickled_is_noticed(wire: Tripwire) -> None:
-    """Once: the next question is about the next body."""
+    """Once: the next question concerns the next body."""
     assert not wire.is_tripped()
     pickle.loads(wire.bodies["application/x-python-pickle"]).close()  # noqa: S301 - the attack works where it is read
     assert wire.is_tripped()
@@ -28,11 +28,11 @@ def test_a_body_that_is_unpickled_is_noticed(wire: Tripwire) -> None:
 
 
 def test_numpy_takes_the_array_for_one_of_its_own(wire: Tripwire) -> None:
-    """With pickles allowed it runs what is inside, and without them NumPy refuses it and nothing runs."""
+    """With pickles allowed NumPy runs the content; without, it rejects the array and nothing runs."""
     body = wire.bodies["application/x-npy"]
     with pytest.raises(ValueError, match="allow_pickle=False"):
         np.load(io.BytesIO(body))
     assert not wire.is_tripped()
-    with contextlib.suppress(AttributeError):  # a socket is not an array; it has connected by then
+    with contextlib.suppress(AttributeError):  # a socket is not an array, but has connected by then
         np.load(io.BytesIO(body), allow_pickle=True)
     assert wire.is_tripped()

@@ -1,4 +1,4 @@
-"""What is refused of a model made elsewhere before it is uploaded; ``tests/cli/test_model_registration.py`` has more messages."""
+"""Checks of a model made elsewhere before its upload; ``tests/cli/test_model_registration.py`` has more messages."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ REGISTRY = RegistryEntry(group="g", unit="demand", rule=ApprovalRule())
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Trees, with a signature of a price and a store, and a lock."""
+    """Return trees with a signature of price and store, and a lock."""
     made = tmp_path / "model"
     model_folders.trees(made)
     (made / "signature.json").write_text(json.dumps(to_dict(model_folders.SIGNATURE)))
@@ -48,13 +48,13 @@ def _refused(folder: Path, entry: PipelineEntry | None = None, **files: Any) -> 
 
 
 def test_a_model_that_fits_is_packed(folder: Path) -> None:
-    """With the holdout that it was compared with."""
+    """With the holdout of its comparison."""
     pq.write_table(pa.table({"price": [None, 2.0], "store": ["east", "north"]}), folder.parent / "holdout.parquet")
     assert _checked(folder, data=folder.parent / "holdout.parquet").flavor == "lightgbm"
 
 
 def test_every_problem_is_said(folder: Path) -> None:
-    """Of signature, lock, registry, pipeline and files that cannot be read, in one message."""
+    """Of signature, lock, registry, pipeline and unreadable files, in one message."""
     (folder / "model.txt").unlink()
     (folder / "model.pkl").write_bytes(b"\x80\4.")
     document = to_dict(model_folders.SIGNATURE) | {"kind": "vector", "width": 2, "widht": 2}
@@ -76,7 +76,7 @@ def test_every_problem_is_said(folder: Path) -> None:
 
 
 def test_the_holdout_of_a_person_is_read_before(folder: Path) -> None:
-    """Nulls by row and column, beside a column without categories."""
+    """Nulls by row and column, next to a column without categories."""
     document = to_dict(model_folders.SIGNATURE)
     document["inputs"][0]["nullable"] = False
     del document["inputs"][1]["categories"]
@@ -91,14 +91,14 @@ def test_the_holdout_of_a_person_is_read_before(folder: Path) -> None:
     assert f"{mine} has 2 predictions, {holdout} has 3 rows; provide one for each row" in _refused(
         folder, data=holdout, predictions=mine
     )
-    entry = replace(ENTRY, container_trust="data")  # its server decides on nulls
+    entry = replace(ENTRY, container_trust="data")  # its own server decides on nulls
     document["inputs"][1]["categories"] = ["east"]
     (folder / "signature.json").write_text(json.dumps(document))
     assert registrable(entry, REGISTRY, folder, folder.parent / "c.tar.gz", data=holdout).flavor == "container"
 
 
 def test_a_wrong_lock_is_named_with_the_right_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By file and by package where it lies in the folder in which one works; else by what says so."""
+    """By file and package if it is in the working directory; otherwise by its source."""
     right = model_folders.LOCK_TEXT.replace("lightgbm==1.0.0", "lightgbm==2.0.0").encode()
     entry = replace(ENTRY, requirements_sha256=hashlib.sha256(right).hexdigest())
     monkeypatch.chdir(folder.parent)
@@ -116,7 +116,7 @@ def test_a_wrong_lock_is_named_with_the_right_one(folder: Path, monkeypatch: pyt
 
 
 def test_every_way_in_which_a_promise_breaks_is_said(folder: Path) -> None:
-    """Beside what else speaks against the model; one that takes all that is promised is packed."""
+    """Together with the model's other problems; a compatible model is packed."""
     cost = ModelSignature(inputs=(SignatureColumn(name="cost", type="number"),), output="units")
     narrow, kept = (
         read_promise(json.dumps(request_schema(each)), "units.schema.json")[1]

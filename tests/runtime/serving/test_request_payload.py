@@ -1,6 +1,6 @@
-"""The short way: what it answers is what the long way answers, and it leaves its input alone.
+"""The fast path: equal to the general one, without changing its input.
 
-Requests and responses: both formats agree, every bad value is named with its column.
+Requests and responses: both formats agree, and bad values are named with their column.
 """
 
 import copy
@@ -66,7 +66,7 @@ ROW = st.tuples(FLOAT, st.none() | FLOAT, st.sampled_from(STORES) | st.text(st.c
 
 
 def both(signature: ModelSignature, rows: list[Any], kind: str) -> None:
-    """Ask both ways and compare."""
+    """Parse by both paths and compare."""
     before = copy.deepcopy(rows)
     way = Quick(signature) if signature.passes is None else QuickValues(signature)
     quick = way.json(rows) if kind == JSON else way.csv(rows)
@@ -76,12 +76,12 @@ def both(signature: ModelSignature, rows: list[Any], kind: str) -> None:
         assert quick.dtype == expected.dtype
         if quick.dtype != object:
             np.testing.assert_array_equal(quick, expected)
-        else:  # NaN of objects equals nothing
+        else:  # NaN objects equal nothing
             assert str(quick.tolist()) == str(expected.tolist())
 
 
 def _of_kinds(signature: ModelSignature, kinds: list[Any]) -> ModelSignature:
-    """Return a signature that passes values, with kinds where they fit."""
+    """Return a signature that passes values, with kinds where possible."""
     columns = [
         replace(
             column,
@@ -99,7 +99,7 @@ VALUE_SIGNATURE = st.builds(_of_kinds, SIGNATURE, st.lists(KIND, min_size=4, max
 @given(data=st.data(), signature=SIGNATURE | VALUE_SIGNATURE)
 @settings(max_examples=200)
 def test_json_is_read_as_by_the_long_way(data: st.DataObject, signature: ModelSignature) -> None:
-    """Arrays and objects of anything: the same matrix, or it is left to the long way."""
+    """Arrays and objects of anything give the same matrix, or use the general path."""
     names = [column.name for column in signature.inputs]
     array = st.lists(VALUE, min_size=len(names), max_size=len(names))
     whole = st.fixed_dictionaries(dict.fromkeys(names, VALUE))
@@ -110,14 +110,14 @@ def test_json_is_read_as_by_the_long_way(data: st.DataObject, signature: ModelSi
 @given(data=st.data(), signature=SIGNATURE)
 @settings(max_examples=120)
 def test_csv_is_read_as_by_the_long_way(data: st.DataObject, signature: ModelSignature) -> None:
-    """Cells of anything."""
+    """For cells of anything."""
     width = len(signature.inputs)
     rows = st.lists(st.lists(CELL, min_size=width, max_size=width) | st.lists(CELL, max_size=5), min_size=1, max_size=4)
     both(signature, data.draw(rows), CSV)
 
 
 def test_plain_requests_take_the_short_way(models: Any) -> None:
-    """Else the property above would hold of nothing."""
+    """Otherwise the property above would be empty."""
     quick = Quick(models.signature)
     rows = [
         [1, None, "east"],
@@ -135,14 +135,14 @@ def test_plain_requests_take_the_short_way(models: Any) -> None:
     "row", [[True, 1, "east"], ["1", 1, "east"], [1e39, 1, "east"], [None, 1, "east"], [1, 1, 2], [1], 7, {}]
 )
 def test_what_is_not_plain_is_left_to_the_long_way(models: Any, row: Any) -> None:
-    """Which refuses it with its reason."""
+    """It rejects them with its reason."""
     assert Quick(models.signature).json([[1, 1, "east"], row]) is None
     with pytest.raises(PayloadError):
         Reader(models.signature).rows([[1, 1, "east"], row])
 
 
 def problems(content_type: str | None, body: bytes) -> tuple[int, tuple[str, ...]]:
-    """Return status and problems of a request that must be refused."""
+    """Return status and problems of a rejected request."""
     with pytest.raises(PayloadError) as caught:
         parse(content_type, body, FIXED_SIGNATURE)
     return caught.value.status, caught.value.problems
@@ -150,7 +150,7 @@ def problems(content_type: str | None, body: bytes) -> tuple[int, tuple[str, ...
 
 @given(st.lists(ROW, min_size=1, max_size=5))
 def test_objects_arrays_and_csv_give_the_same_matrix(rows: list[Any]) -> None:
-    """The three ways to send the same rows reach the model as the same numbers."""
+    """The same rows in three formats reach the model as the same numbers."""
     names = [column.name for column in FIXED_SIGNATURE.inputs]
     objects = json.dumps({"instances": [dict(zip(names, row, strict=True)) for row in rows]}).encode()
     arrays = json.dumps({"instances": rows}).encode()
@@ -178,12 +178,12 @@ def test_a_nullable_column_may_be_absent() -> None:
 
 
 def test_csv_may_end_with_blank_lines() -> None:
-    """Trailing line ends, of any kind, are no rows."""
+    """Trailing line endings of any kind are not rows."""
     assert parse("text/csv", b'1,2,"south, old"\r\n\r\n\n', FIXED_SIGNATURE).tolist() == [[1, 2, 1]]
 
 
 def test_fails_with_every_problem_of_every_row() -> None:
-    """A caller learns about all bad values at once, each with its column."""
+    """All bad values are reported together with their columns."""
     body = b'{"instances": [{"price": "x", "store": 3}, {"price": null, "store": null}, {"price": true, "store": "north"}]}'
     assert problems("application/json", body) == (
         400,
@@ -218,7 +218,7 @@ def test_fails_for_an_unknown_column() -> None:
 
 
 def test_a_renamed_column_is_named_with_the_one_that_is_missing() -> None:
-    """Both at once; a nullable column may be absent."""
+    """Both together; a nullable column may be absent."""
     body = b'{"instances": [{"price": 1, "store": "north"}, {"prize": 1, "store": "north"}]}'
     found = ("instances[1]: unknown column 'prize'", "instances[1]: column 'price' is missing")
     assert problems("application/json", body) == (400, found)
@@ -239,7 +239,7 @@ def test_fails_with_a_bounded_number_of_problems() -> None:
 
 
 def test_fails_with_bounded_values() -> None:
-    """A value as long as the request is not sent back whole."""
+    """A long value is truncated in the response."""
     _, found = problems("application/json", json.dumps({"instances": ["x" * 100_000]}).encode())
     assert len(found[0]) < 200
 
@@ -261,7 +261,7 @@ def test_fails_with_bounded_values() -> None:
     ],
 )
 def test_fails_for_what_is_no_request(kind: str | None, body: bytes, status: int, message: str) -> None:
-    """Each kind of nonsense has its status and its line."""
+    """Each invalid form has its status and message."""
     got_status, found = problems(kind, body)
     assert got_status == status
     assert message in found[0]
@@ -283,7 +283,7 @@ def test_responses_follow_accept(accept: str | None, expected: tuple[bytes, str]
 
 
 def test_fails_for_an_accept_that_cannot_be_met() -> None:
-    """406 names what can be had."""
+    """The 406 lists the available types."""
     with pytest.raises(PayloadError, match="accept must allow application/json or text/csv, got 'image/png'") as caught:
         encode(np.array([1], dtype=np.float32), "image/png")
     assert caught.value.status == 406
@@ -318,7 +318,7 @@ QUICK = [[20_000_001, True, 0.1, "11", "Bergen"], [-3, 0, None, "7", None]]
     ],
 )
 def test_values_are_read_as_they_were_sent(kind: str, body: bytes) -> None:
-    """Numbers of 64 bits, and texts that the signature does not list."""
+    """64-bit numbers, and unlisted texts."""
     rows = parse(kind, body, VALUES).tolist()
     assert rows[0] == [20_000_001.0, 1.0, 0.1, "11", "Bergen"]
     assert rows[1][:2] + rows[1][3:] == [-3.0, 0.0, "7", None]
@@ -343,7 +343,7 @@ def test_values_are_read_as_they_were_sent(kind: str, body: bytes) -> None:
 )
 @pytest.mark.parametrize("passes", ["values", "codes"])
 def test_fails_for_values_of_another_kind(column: int, value: object, message: str, passes: Any) -> None:
-    """Whichever way they travel."""
+    """In every format."""
     row = [*QUICK[0][:column], value, *QUICK[0][column + 1 :]]
     with pytest.raises(PayloadError) as caught:
         Reader(replace(VALUES, passes=passes)).rows([row])
@@ -351,7 +351,7 @@ def test_fails_for_values_of_another_kind(column: int, value: object, message: s
 
 
 def test_codes_of_columns_with_kinds_are_32_bit_floats() -> None:
-    """What the model takes does not change by what callers may send."""
+    """The model's input does not depend on the allowed values of callers."""
     rows = Reader(replace(VALUES, passes=None)).rows([[3, True, None, 11, "Bergen"]])
     np.testing.assert_array_equal(rows, np.array([[3, 1, np.nan, 1, -1]], dtype=np.float32))
     assert rows.dtype == np.float32

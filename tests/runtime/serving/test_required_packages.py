@@ -1,4 +1,4 @@
-"""What a lock lacks is found by flavor, imports and names of pickles; nothing is loaded."""
+"""Packages missing in a lock, found by flavor, imports and names in pickles without loading."""
 
 import pickle
 from collections import OrderedDict
@@ -22,12 +22,12 @@ NUMBERS = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),),
     ("takes", "signature", "lacks"),
     [
         ("matrix", model_folders.SIGNATURE, ["xgboost", "numpy"]),
-        ("frame", NUMBERS, ["xgboost", "numpy"]),  # its process gives it a matrix then
+        ("frame", NUMBERS, ["xgboost", "numpy"]),  # its process gets a matrix then
         ("frame", model_folders.SIGNATURE, ["xgboost", "numpy", "pandas"]),
     ],
 )
 def test_trees_need_their_library(tmp_path: Path, takes: Takes, signature: ModelSignature, lacks: list[str]) -> None:
-    """And pandas where they predict from a frame."""
+    """And pandas if they predict from a frame."""
     found = Recognised(flavor="xgboost", entry="model.json", takes=takes, trust="data")
     assert list(missing_packages(tmp_path, found, signature, ())) == lacks
     assert missing_packages(tmp_path, found, signature, ("xgboost-cpu", "numpy", "pandas")) == {}
@@ -59,6 +59,6 @@ def _mlflow(folder: Path) -> None:
 def test_code_and_pickles_need_what_they_name(
     tmp_path: Path, write: Callable[[Path], object], lacks: dict[str, str]
 ) -> None:
-    """Modules of the folder, of Python and unknown ones are not asked of the lock."""
+    """Modules of the folder, of Python and unknown ones are not required."""
     write(tmp_path)
     assert missing_packages(tmp_path, recognised(tmp_path), NUMBERS, ("numpy", "pandas", "joblib")) == lacks

@@ -1,4 +1,4 @@
-"""Many rows in calls of bounded size, with their ids written first."""
+"""Many rows in calls of bounded size, with their ids written before."""
 
 import io
 import json
@@ -28,7 +28,7 @@ ENTRY = EndpointEntry(
 
 
 class Cloud:
-    """Every client in one: an endpoint that doubles the price, and a bucket; ``log`` has calls and objects in their order."""
+    """All clients in one: an endpoint that doubles the price, and a bucket; ``log`` has calls and objects in order."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, Any]] = []
@@ -38,11 +38,11 @@ class Cloud:
         return self
 
     def put_object(self, **request: Any) -> None:
-        """Keep the ids of calls."""
+        """Store the ids of calls."""
         self.log.append(("ids", [json.loads(line)["ids"] for line in request["Body"].splitlines()]))
 
     def invoke_endpoint(self, **request: Any) -> Mapping[str, Any]:
-        """Answer, or refuse a negative price as a model's server does, or a price of 13 as a service that is busy."""
+        """Respond, or reject a negative price like a model's server, or a price of 13 like a busy service."""
         rows = json.loads(request["Body"])["instances"]
         self.log.append((request.get("InferenceId", ""), rows))
         prices = [row["price"] for row in rows]
@@ -61,7 +61,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud() -> Cloud:
-    """An endpoint and a bucket."""
+    """Return an endpoint and a bucket."""
     return Cloud()
 
 
@@ -74,7 +74,7 @@ def _rows(*prices: float) -> Iterator[Mapping[str, object]]:
 
 
 def test_rows_are_cut_and_answers_keep_their_order(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the number of rows, or by the size of the body."""
+    """By the number of rows or the size of the body."""
     monkeypatch.setattr(row_calls, "MAX_ROWS", 2)
     answers = list(_calls(cloud).send(_rows(1, 2, 3, 4, 5)))
     assert [(answer.first, answer.predictions) for answer in answers] == [(1, (2, 4)), (3, (6, 8)), (5, (10,))]
@@ -84,7 +84,7 @@ def test_rows_are_cut_and_answers_keep_their_order(cloud: Cloud, monkeypatch: py
 
 
 def test_ids_are_written_before_the_calls(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch at a time; a call of one row has its id as inference id."""
+    """One batch at a time; a call of one row has its id as inference id."""
     monkeypatch.setattr(row_calls, "MAX_ROWS", 2)
     monkeypatch.setattr(row_calls, "_BATCH", 1)
     answers = list(_calls(cloud).send(_rows(1, 2, 3), ["a", "b", "c"]))
@@ -95,7 +95,7 @@ def test_ids_are_written_before_the_calls(cloud: Cloud, monkeypatch: pytest.Monk
 
 
 def test_what_is_refused_is_an_answer_too(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the status of the model's server, else the code of the service; the calls after it go on."""
+    """With the status of the model's server, or else the service's code; later calls continue."""
     monkeypatch.setattr(row_calls, "MAX_ROWS", 1)
     answers = list(_calls(cloud).send(_rows(-1, 13, 7, 1), first=10))
     assert [(answer.first, answer.status, answer.problem) for answer in answers] == [
@@ -108,7 +108,7 @@ def test_what_is_refused_is_an_answer_too(cloud: Cloud, monkeypatch: pytest.Monk
 
 
 def test_personal_fields_are_protected_row_by_row(cloud: Cloud) -> None:
-    """What is withheld never leaves; a field that reads like it is refused."""
+    """Withheld values are never sent; a similarly named field is rejected."""
     calls = _calls(cloud, replace(ENTRY, personal=PersonalSpec(withheld=("email",))))
     list(calls.send([{"price": 1, "email": "ann@x.example"}]))
     assert cloud.log == [("", [{"price": 1}])]

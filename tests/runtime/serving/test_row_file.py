@@ -1,4 +1,4 @@
-"""Rows of files, as requests and labels take them."""
+"""Rows of files for requests and labels."""
 
 import json
 from datetime import UTC, date, datetime
@@ -21,7 +21,7 @@ def _write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_parquet_gives_values_that_json_has(tmp_path: Path) -> None:
-    """NaN is null, times are ISO 8601, a decimal is a number; an index that pandas wrote is no column."""
+    """NaN is null, times are ISO 8601, a decimal is a number; pandas' index is not a column."""
     path = tmp_path / "rows.parquet"
     table = pa.table(
         {
@@ -56,7 +56,7 @@ def test_parquet_gives_values_that_json_has(tmp_path: Path) -> None:
 
 
 def test_csv_keeps_what_is_no_number(tmp_path: Path) -> None:
-    """One value that is not a number makes its column texts; leading zeros and bar codes are texts."""
+    """One non-numeric value makes its column text; leading zeros and bar codes are texts."""
     path = _write(
         tmp_path,
         "rows.csv",
@@ -88,7 +88,7 @@ def test_csv_keeps_what_is_no_number(tmp_path: Path) -> None:
     ],
 )
 def test_a_sheet_has_the_values_that_it_was_trained_on_with(text: str, encoding: str, tmp_path: Path) -> None:
-    """DuckDB's, by which a training set is read, are the oracle."""
+    """Agrees with DuckDB, which reads training sets."""
     path = tmp_path / "rows.csv"
     path.write_text(text, encoding=encoding)
     connection = duckdb.connect()
@@ -100,7 +100,7 @@ def test_a_sheet_has_the_values_that_it_was_trained_on_with(text: str, encoding:
 
 
 def test_fails_on_commas_and_points_in_one_sheet(tmp_path: Path) -> None:
-    """As a training set's file does: a thousand may be a one."""
+    """As in a training set's file: a thousand could be a one."""
     path = _write(tmp_path, "rows.csv", "price;cost\n1,5;2.5\n")
 
     with pytest.raises(
@@ -110,7 +110,7 @@ def test_fails_on_commas_and_points_in_one_sheet(tmp_path: Path) -> None:
 
 
 def test_json_lines_may_leave_columns_out(tmp_path: Path) -> None:
-    """What a row does not have is null; columns are those of all rows, in the order of their coming."""
+    """Missing values are null; columns are those of all rows in order of appearance."""
     path = _write(tmp_path, "rows.jsonl", '{"price": 2.5, "store": "1"}\n\n{"store": 7, "day": null}\n')
     rows = RowFile.open(path)
     assert rows.columns == ("price", "store", "day")
@@ -133,7 +133,7 @@ def test_json_lines_may_leave_columns_out(tmp_path: Path) -> None:
     ],
 )
 def test_fails_on_a_file_that_has_no_rows(name: str, text: str, words: str, tmp_path: Path) -> None:
-    """The message names the file and the line."""
+    """The error has the file and the line."""
     path = _write(tmp_path, name, text)
     with pytest.raises(RowFileError) as caught:
         RowFile.open(path)
@@ -141,7 +141,7 @@ def test_fails_on_a_file_that_has_no_rows(name: str, text: str, words: str, tmp_
 
 
 def test_fails_on_a_column_that_is_not_there(tmp_path: Path) -> None:
-    """Those that there are, are named."""
+    """The error lists the existing ones."""
     path = _write(tmp_path, "rows.csv", "price,store\n1,a\n")
     with pytest.raises(RowFileError, match=r"rows.csv has no column 'day', 'id'; it has price, store"):
         RowFile.open(path).require(["price", "day", "id"])
@@ -152,7 +152,7 @@ def test_fails_on_a_column_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_fails_on_values_that_json_does_not_have(tmp_path: Path) -> None:
-    """Bytes and infinite numbers."""
+    """Rejects bytes and infinite numbers."""
     path = tmp_path / "rows.parquet"
     parquet.write_table(pa.table({"key": pa.array([b"x"]), "price": pa.array([float("inf")])}), path)
     with pytest.raises(RowFileError, match=r"column 'key' of rows.parquet contains bytes"):
@@ -173,5 +173,5 @@ def test_fails_on_values_that_json_does_not_have(tmp_path: Path) -> None:
     ],
 )
 def test_a_header_has_no_numbers(text: str, answer: bool, tmp_path: Path) -> None:
-    """A request in a model's column order has; one of texts alone seems to have a header."""
+    """A request in the model's column order has numbers; one of texts only looks like a header."""
     assert has_header(_write(tmp_path, "rows.csv", text)) is answer

@@ -1,4 +1,4 @@
-"""What every model gives: one prediction a row, or an error that says what it gave."""
+"""The result of every model: one prediction per row, or an error that describes the result."""
 
 from dataclasses import replace
 from typing import Any
@@ -32,14 +32,14 @@ def test_one_prediction_a_row_is_taken(answer: Any, signature: ModelSignature) -
 
 @pytest.mark.parametrize("answer", [[1.0], [[1.0, 2.0, 3.0]] * 2, [[1.0, 2.0]] * 2, [[[1.0]], [[2.0]]], 1.0])
 def test_another_shape_is_refused(answer: Any) -> None:
-    """A row too few, three columns, and two of which nothing says what they mean."""
+    """A row too few, three columns, and two of unknown meaning."""
     with pytest.raises(ModelError, match=r"output 'y' has shape \(.*\) for 2 rows; expected one value per row"):
         declared_shape(np.array(answer), 2, NUMBER)
 
 
 @pytest.mark.parametrize(("signature", "columns"), [(CLASSES, 3), (OUTPUTS, 2), (VECTOR, 1)])
 def test_a_list_a_row_is_taken_as_declared(signature: ModelSignature, columns: int) -> None:
-    """Also where the list has one value; a column more or less is refused with what each means."""
+    """Also lists of one value; other widths are rejected with the meaning of each column."""
     answer = np.arange(2.0 * columns).reshape(2, columns)
     assert declared_shape(answer, 2, signature).tolist() == answer.tolist()
     with pytest.raises(ModelError, match=rf"has shape \(2,\) for 2 rows; expected {columns} values per row: "):
@@ -51,7 +51,7 @@ def test_a_list_a_row_is_taken_as_declared(signature: ModelSignature, columns: i
 
 
 def test_columns_that_nothing_declares_are_refused_with_each_fix() -> None:
-    """Three columns may be classes, outputs or a vector: only the signature knows."""
+    """Three columns may be classes, outputs or a vector: only the signature defines it."""
     with pytest.raises(ModelError, match=r'"kind": "classes", for several outputs "kind": "numbers", for an embedding'):
         declared_shape(np.zeros((2, 3)), 2, NUMBER)
 
@@ -73,13 +73,13 @@ def test_columns_that_nothing_declares_are_refused_with_each_fix() -> None:
     ],
 )
 def test_what_a_kind_does_not_take_is_named(signature: ModelSignature, problem: str) -> None:
-    """With what would be right."""
+    """With the expected form."""
     assert problem in "; ".join(kind_problems(signature))
     assert kind_problems(CLASSES) == kind_problems(OUTPUTS) == kind_problems(VECTOR) == kind_problems(CHANCE) == []
 
 
 def test_an_error_of_the_model_is_one_line() -> None:
-    """Whatever the library raises."""
+    """For any error of the library."""
 
     class Broken:
         signature, sha256 = NUMBER, ""

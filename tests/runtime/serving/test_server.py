@@ -1,4 +1,4 @@
-"""The server as a process: startup, refusal, drain."""
+"""The server as a process: startup, rejection, drain."""
 
 import hashlib
 import http.client
@@ -24,7 +24,7 @@ BODY = json.dumps({"instances": [{"price": 1.0, "store": "east"}] * 20}).encode(
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -38,7 +38,7 @@ def server(
     environment: Mapping[str, str] | None = None,
     errors: int = subprocess.PIPE,
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run a server over ``root/model``; yield its process and port. ``errors`` is where its log goes."""
+    """Run a server over ``root/model``; yield its process and port. ``errors`` is the file of its log."""
     port = free_port()
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
@@ -74,14 +74,14 @@ def wait_for_ping(port: int) -> None:
 
 
 def test_a_server_answers_and_drains_on_sigterm(models: Any, tmp_path: Path) -> None:
-    """A request that is half sent when SIGTERM comes is still answered, then the process leaves with 0."""
+    """A partly sent request at SIGTERM is completed, then the process exits with 0."""
     models.write(tmp_path / "model")
     with server(tmp_path, hashlib.sha256(models.onnx()).hexdigest()) as (process, port):
         wait_for_ping(port)
         with socket.create_connection(("127.0.0.1", port), timeout=10) as half:
             head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
             half.sendall(head.encode() + BODY[:50])
-            time.sleep(0.2)  # until the server has read the head
+            time.sleep(0.2)  # until the server has read the header
             process.send_signal(signal.SIGTERM)
             threading.Timer(0.5, half.sendall, [BODY[50:]]).start()
             answer = b""
@@ -105,7 +105,7 @@ def test_a_server_answers_and_drains_on_sigterm(models: Any, tmp_path: Path) -> 
     ],
 )
 def test_pages_of_other_sites_get_no_answer(models: Any, tmp_path: Path, headers: dict[str, str], status: int) -> None:
-    """Where the server is told its names: a form of any page would else reach it blind, and one by a name of its own read it."""
+    """With configured names; otherwise any page's form would reach it, and a page under its own name could read it."""
     models.write(tmp_path / "model")
     names = {"MLOPS_HOSTS": "127.0.0.1,localhost"}
     with server(tmp_path, hashlib.sha256(models.onnx()).hexdigest(), environment=names) as (_, port):
@@ -121,7 +121,7 @@ def test_pages_of_other_sites_get_no_answer(models: Any, tmp_path: Path, headers
 
 
 def test_fails_to_start_with_another_model(models: Any, tmp_path: Path) -> None:
-    """One clear line, exit code 1, no traceback."""
+    """One line, exit code 1, no traceback."""
     models.write(tmp_path / "model")
     with server(tmp_path, "0" * 64) as (process, _):
         _, errors = process.communicate(timeout=30)
@@ -148,7 +148,7 @@ def test_fails_to_start_with_another_model(models: Any, tmp_path: Path) -> None:
 def test_fails_to_start_a_model_that_this_image_may_not_load(
     tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
-    """A model that is not ONNX, in one line."""
+    """A model other than ONNX, in one line."""
     digest = model_folders.handler(tmp_path / "model")
     with server(tmp_path, digest, environment={**model_folders.ENVIRONMENT, **settings}) as (process, _):
         _, errors = process.communicate(timeout=30)
@@ -157,7 +157,7 @@ def test_fails_to_start_a_model_that_this_image_may_not_load(
 
 
 def test_a_server_ends_with_its_models_process(tmp_path: Path) -> None:
-    """Nothing could answer any more; the platform starts another one."""
+    """No response would be possible; the platform starts another server."""
     predict = "def predict(model, frame):\n    if len(frame) > 1: os._exit(3)\n    return [1.0]\n"
     digest = model_folders.handler(tmp_path / "model", f"import os\n\ndef load(folder): pass\n\n{predict}")
     with server(tmp_path, digest, environment=model_folders.ENVIRONMENT) as (process, port):
@@ -179,24 +179,24 @@ def test_fails_for_another_verb(tmp_path: Path) -> None:
 
 
 class Takes(BaseHTTPRequestHandler):
-    """An S3 that keeps what it is sent."""
+    """An S3 that stores objects."""
 
     protocol_version = "HTTP/1.1"
     objects: ClassVar[list[tuple[str, bytes]]] = []
 
     def do_PUT(self) -> None:
-        """Keep it."""
+        """Store an object."""
         self.objects.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_calls_that_wait_are_written_at_sigterm(models: Any, tmp_path: Path) -> None:
-    """A pod that is scaled in takes no captured call with it."""
+    """A pod that is scaled in loses no captured call."""
     models.write(tmp_path / "model")
     bucket = ThreadingHTTPServer(("127.0.0.1", 0), Takes)
     threading.Thread(target=bucket.serve_forever, daemon=True).start()
@@ -228,7 +228,7 @@ def test_calls_that_wait_are_written_at_sigterm(models: Any, tmp_path: Path) -> 
 
 
 def test_fails_to_start_with_capture_but_no_credentials(models: Any, tmp_path: Path) -> None:
-    """As under SageMaker's network isolation, where nothing could ever be written."""
+    """As under SageMaker's network isolation, where nothing could be written."""
     models.write(tmp_path / "model")
     capture = {"MLOPS_CAPTURE_URI": "s3://unit-capture/capture", "MLOPS_ENDPOINT": "demand-forecast"}
     with server(tmp_path, "0" * 64, environment=capture) as (process, _):

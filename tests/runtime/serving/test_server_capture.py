@@ -1,4 +1,4 @@
-"""Capture by the server: SageMaker's lines and keys, bounded bytes, nothing lost that S3 takes."""
+"""Capture by the server: SageMaker's lines and keys, bounded memory, and no loss of objects that S3 accepts."""
 
 import json
 import random
@@ -38,7 +38,7 @@ def call(number: int = 0, at: float = HOUR, **changes: Any) -> Call:
 
 
 class Bucket:
-    """Takes objects, after as many failures as it is told; may be held up."""
+    """Stores objects after a number of failures; can be blocked."""
 
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
@@ -48,7 +48,7 @@ class Bucket:
         self.asked = threading.Event()
 
     def put(self, key: str, content: bytes) -> None:
-        """Take an object."""
+        """Store an object."""
         self.asked.set()
         self.open.wait(10)
         if self.failures:
@@ -64,7 +64,7 @@ class Bucket:
 
 
 def gauges(recorder: Recorder) -> tuple[float, float, float, float]:
-    """Return what is written, dropped, lost, and waits."""
+    """Return written, dropped, lost and waiting calls."""
     found = recorder.gauges()
     outcomes, waiting = found["mlops_capture_calls_total"][2], found["mlops_capture_queue_bytes"][2]
     assert isinstance(outcomes, dict)
@@ -73,7 +73,7 @@ def gauges(recorder: Recorder) -> tuple[float, float, float, float]:
 
 
 def test_a_line_is_sagemakers() -> None:
-    """As the contract reads it, key by key; the monitor's reader gives the values back.
+    """Key by key by the contract; the monitor's reader returns the values.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html
     """
@@ -103,7 +103,7 @@ def test_a_line_is_sagemakers() -> None:
 
 
 def test_csv_is_written_as_csv() -> None:
-    """By the content type without its parameters."""
+    """By the content type without parameters."""
     written = line(
         call(
             request=b"1.5,a\n",
@@ -117,7 +117,7 @@ def test_csv_is_written_as_csv() -> None:
 
 
 def test_calls_are_written_under_the_hour_they_came_in() -> None:
-    """One object an hour and write; the key is the contract's."""
+    """One object per hour and write; the key is the contract's."""
     bucket = Bucket()
     recorder = Recorder(settings(), bucket.put, flush_seconds=60)
     for number, at in enumerate((HOUR - 1, HOUR, HOUR + 3599.9, HOUR + 3600)):
@@ -134,7 +134,7 @@ def test_calls_are_written_under_the_hour_they_came_in() -> None:
 
 
 def test_many_bytes_are_written_before_the_time_is_up(wait_for: Any) -> None:
-    """A busy server does not wait for the clock."""
+    """A busy server writes before the interval ends."""
     bucket = Bucket()
     recorder = Recorder(settings(), bucket.put, flush_seconds=600, flush_bytes=1000)
     for number in range(5):
@@ -145,7 +145,7 @@ def test_many_bytes_are_written_before_the_time_is_up(wait_for: Any) -> None:
 
 
 def test_few_calls_are_written_when_the_time_is_up(wait_for: Any) -> None:
-    """A quiet server's calls arrive, too."""
+    """A quiet server writes at the end of the interval."""
     bucket = Bucket()
     recorder = Recorder(settings(), bucket.put, flush_seconds=0.01)
     recorder.record(HOUR, line(call()))
@@ -154,7 +154,7 @@ def test_few_calls_are_written_when_the_time_is_up(wait_for: Any) -> None:
 
 
 def test_bytes_that_wait_are_bounded_and_what_is_above_is_counted() -> None:
-    """While S3 does not answer, memory stays where it is; what is being written counts as waiting."""
+    """If S3 does not respond memory is bounded; an object being written counts as waiting."""
     bucket = Bucket()
     bucket.open.clear()
     recorder = Recorder(settings(queue_bytes=10_000), bucket.put, flush_seconds=600, flush_bytes=2000)
@@ -171,7 +171,7 @@ def test_bytes_that_wait_are_bounded_and_what_is_above_is_counted() -> None:
 
 
 def test_a_write_that_fails_is_tried_again(wait_for: Any) -> None:
-    """Three times, then its calls are lost, and counted."""
+    """After three attempts its calls are lost and counted."""
     bucket = Bucket(failures=2)
     recorder = Recorder(settings(), bucket.put, flush_seconds=0.01, pauses=(0, 0))
     recorder.record(HOUR, line(call()))
@@ -183,7 +183,7 @@ def test_a_write_that_fails_is_tried_again(wait_for: Any) -> None:
 
 
 def test_what_writes_is_made_ready_at_once() -> None:
-    """Not at the first write, which may be the last; where that fails the writes go on by themselves."""
+    """Not at the first write, which may be the last; if it fails, writes prepare themselves."""
     ready = threading.Event()
     recorder = Recorder(settings(), Bucket().put, prepare=ready.set, flush_seconds=600)
     assert ready.wait(10)
@@ -200,7 +200,7 @@ def test_what_writes_is_made_ready_at_once() -> None:
 
 
 def test_the_end_waits_for_nobody() -> None:
-    """S3 that hangs when the server must leave costs its time and no more."""
+    """A hanging S3 delays the shutdown by its time limit only."""
     bucket = Bucket()
     bucket.open.clear()
     recorder = Recorder(settings(), bucket.put, flush_seconds=600, flush_bytes=1)
@@ -212,7 +212,7 @@ def test_the_end_waits_for_nobody() -> None:
 
 
 def test_the_sample_is_a_sample() -> None:
-    """About so many percent; all with 100."""
+    """About the given percentage; all at 100."""
     recorder = Recorder(settings(percent=20), Bucket().put, generator=random.Random(5))
     assert 150 < sum(recorder.wanted() for _ in range(1000)) < 250
     recorder.close(10)
@@ -231,7 +231,7 @@ def test_event_ids_differ_and_look_like_uuids() -> None:
 
 @given(st.binary(max_size=50).filter(lambda b: b.decode("utf-8", "ignore").encode() == b))
 def test_whatever_was_answered_can_be_written(body: bytes) -> None:
-    """Payloads are UTF-8, since others are refused; they come back byte by byte."""
+    """Payloads are UTF-8, since others are rejected, and read back byte by byte."""
     written = line(call(request=body, request_type="text/csv"))
     assert written.count(b"\n") == 1
     assert json.loads(written)["captureData"]["endpointInput"]["data"].encode() == body
@@ -239,7 +239,7 @@ def test_whatever_was_answered_can_be_written(body: bytes) -> None:
 
 @pytest.mark.parametrize(("key", "encryption"), [(None, "AES256"), ("arn:aws:kms:us-east-1:1:key/k", "aws:kms")])
 def test_botocores_own_client_writes(monkeypatch: pytest.MonkeyPatch, key: str | None, encryption: str) -> None:
-    """An object with the service's key of the bucket's own or the one named; failures make a new client."""
+    """With the bucket's default key or the named one; failures create a new client."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

@@ -1,4 +1,4 @@
-"""The metrics page: Prometheus' grammar, buckets that add up, bounded series."""
+"""The metrics page: Prometheus' grammar, cumulative buckets, bounded series."""
 
 import re
 
@@ -14,7 +14,7 @@ COMMENT = re.compile(r"# (?:HELP \w+ .+|TYPE \w+ (?:counter|gauge|histogram))")
 
 
 def samples(page: str) -> dict[str, float]:
-    """Return the page's samples by name and labels; every line must be one of the format's."""
+    """Return the page's samples by name and labels; asserts the format of every line."""
     assert page.endswith("\n")
     found: dict[str, float] = {}
     for line in page.splitlines():
@@ -35,7 +35,7 @@ def samples(page: str) -> dict[str, float]:
     )
 )
 def test_buckets_and_counts_add_up(answers: list[tuple[str, int, float, int]]) -> None:
-    """Cumulative buckets, their sum and count, by route; requests by status; predictions."""
+    """Buckets, their sum and count by route; requests by status; predictions."""
     metrics = Metrics({"name": "m"})
     for route, status, seconds, rows in answers:
         metrics.answered(route, status, seconds, rows=rows)
@@ -53,14 +53,14 @@ def test_buckets_and_counts_add_up(answers: list[tuple[str, int, float, int]]) -
 
 
 def test_labels_are_escaped() -> None:
-    """A name with a quote breaks no line."""
+    """A quote in a name breaks no line."""
     page = Metrics({"name": 'a"b\\c\nd'}).render()
     assert r'mlops_model_info{name="a\"b\\c\nd"} 1' in page
     samples(page)
 
 
 def test_further_metrics_have_their_heads() -> None:
-    """Gauges of the process and of the capture, one value or one for each outcome."""
+    """Gauges of the process and of the capture, with one value or one per outcome."""
     page = Metrics({}).render({"x_total": ("counter", "Xs.", {"written": 2.0, "dropped": 0.0}), **process()})
     assert '# TYPE x_total counter\nx_total{outcome="written"} 2\nx_total{outcome="dropped"} 0' in page
     assert "process_cpu_seconds_total" in page

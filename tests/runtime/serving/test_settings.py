@@ -1,4 +1,4 @@
-"""Settings: SageMaker's contract by default, every problem at once."""
+"""Settings: SageMaker's contract by default, and all problems together."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from mlops_runtime.serving.settings import CaptureSettings, Settings
 
 
 def test_settings_default_to_sagemakers_contract() -> None:
-    """Without any variable: /opt/ml, port 8080, all interfaces of the container."""
+    """Without variables: /opt/ml, port 8080, all interfaces of the container."""
     settings = Settings.from_environment({})
     assert (settings.model_directory, settings.host, settings.port) == (Path("/opt/ml/model"), "0.0.0.0", 8080)  # noqa: S104 - asserted
     assert (settings.model_sha256, settings.max_body_bytes) == (None, 6_291_456)
 
 
 def test_fails_with_every_bad_setting() -> None:
-    """All are checked before anything starts."""
+    """All settings are checked before anything starts."""
     with pytest.raises(ValueError) as caught:
         Settings.from_environment(
             {"SAGEMAKER_BIND_TO_PORT": "http", "MLOPS_MAX_BODY_BYTES": "0", "MLOPS_TRUST": "data,all"}
@@ -28,7 +28,7 @@ def test_fails_with_every_bad_setting() -> None:
 
 
 def test_workers_and_batching_are_the_servers_choice_by_default() -> None:
-    """As many processes as fit, and no call waits for another."""
+    """As many processes as fit, and no batching."""
     plain = Settings.from_environment({})
     set_ = Settings.from_environment({"MLOPS_WORKERS": "3", "MLOPS_BATCH_MILLISECONDS": "5"})
     assert (plain.workers, plain.batch_seconds, set_.workers, set_.batch_seconds) == (None, 0.0, 3, 0.005)
@@ -72,7 +72,7 @@ def test_capture_has_sagemakers_key() -> None:
 
 
 def test_fails_under_network_isolation() -> None:
-    """An isolated container of SageMaker gets no credentials: what could only be lost is refused at the start.
+    """An isolated SageMaker container has no credentials, so captures would be lost: rejected at startup.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html
     """
@@ -81,7 +81,7 @@ def test_fails_under_network_isolation() -> None:
 
 
 def test_fails_with_every_bad_setting_of_capture() -> None:
-    """Each with the value got."""
+    """Each with its value."""
     with pytest.raises(ValueError) as caught:
         Settings.from_environment(
             {"MLOPS_CAPTURE_URI": "s3://bucket", "MLOPS_CAPTURE_PERCENT": "101", "MLOPS_CAPTURE_BYTES": "x", **POD}

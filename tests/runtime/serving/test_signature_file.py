@@ -1,4 +1,4 @@
-"""A signature that a person wrote is read with every problem of it, unknown keys among them."""
+"""Hand-written signatures are checked for all problems, unknown keys included."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ PRICE = {"name": "price", "type": "number"}
 
 
 def test_a_right_file_has_no_problem() -> None:
-    """Whatever the contract has may stand in it."""
+    """Everything in the contract is allowed."""
     price = SignatureColumn(name="price", type="number", nullable=True, kind="integer")
     signature = ModelSignature(inputs=(price,), output="units", kind="number", passes="values")
     assert read_signature(canonical_json(signature)) == (signature, [])
@@ -33,12 +33,12 @@ def test_a_right_file_has_no_problem() -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(document: Any, problem: str) -> None:
-    """With the keys that there are, and the near one."""
+    """With the known keys and the nearest one."""
     assert problem in "; ".join(read_signature(json.dumps(document).encode())[1])
 
 
 def test_all_problems_are_said_at_once() -> None:
-    """Also where the file is no signature."""
+    """Also if the file is not a signature."""
     wrong = {"inputs": [{"name": "age", "type": "numeric", "nulable": True}], "outputs": ["y"], "output": 3}
     signature, problems = read_signature(json.dumps(wrong).encode())
     assert signature is None
@@ -62,6 +62,6 @@ def test_one_mistake_in_several_columns_is_said_once() -> None:
 
 
 def test_fails_for_what_is_not_json() -> None:
-    """Brackets without end too."""
+    """Unterminated brackets too."""
     assert read_signature(b"{")[1][0].startswith("not JSON: ")
     assert read_signature(b"[" * 100_000)[1][0].startswith("not JSON: ")

@@ -1,4 +1,4 @@
-"""Rows at their own times, on a clock that stands still until the replay moves it."""
+"""Rows replayed at their own times, on a clock that only the replay moves."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,25 +26,25 @@ def _at(day: int, hour: int) -> datetime:
 
 
 class World:
-    """A cloud: its clock, an endpoint that refuses what is negative, and labels; ``log`` is what happened when."""
+    """A cloud with a clock, an endpoint that rejects negative rows, and labels; ``log`` has the events with their times."""
 
     def __init__(self, status: str = "200") -> None:
         self.at, self.status, self.log = START, status, list[tuple[Any, ...]]()
         self.seconds = 0.0
 
     def now(self) -> datetime:
-        """Return its time."""
+        """Return the time."""
         return self.at
 
     def move(self, to: datetime) -> None:
-        """Move its clock."""
+        """Move the clock."""
         assert to > self.at
         self.at = to
 
     def send(
         self, rows: Iterable[Mapping[str, object]], ids: Sequence[str] | None, first: int
     ) -> Iterator[AnsweredCall]:
-        """Answer each row by a call of its own."""
+        """Respond to each row in its own call."""
         for number, row in enumerate(rows):
             self.log.append(("sent", self.at, row["x"], None if ids is None else ids[number], first + number))
             if row["x"] == -1:
@@ -55,12 +55,12 @@ class World:
     def put(
         self, ids: Sequence[str], values: Sequence[Sequence[object]], since: datetime, until: datetime
     ) -> LabelUpload:
-        """Take labels."""
+        """Store labels."""
         self.log.append(("labels", self.at, list(ids), values, since, until))
         return LabelUpload(rows=len(ids), added=len(ids))
 
     def wait(self, seconds: float) -> None:
-        """Let real time pass."""
+        """Wait in real time."""
         self.log.append(("waited", seconds))
         self.seconds += seconds
 
@@ -83,7 +83,7 @@ class World:
 
 
 def test_rows_are_sent_in_their_hours() -> None:
-    """In the order of their times, at the full hour; the clock ends where the last hour is settled."""
+    """In time order at the full hour; the clock ends when the last hour is complete."""
     world = World()
     counts, hours = world.replay()
     assert [entry[1:] for entry in world.log] == [
@@ -97,7 +97,7 @@ def test_rows_are_sent_in_their_hours() -> None:
 
 
 def test_labels_are_put_when_they_are_due() -> None:
-    """Those of an hour after it and the delay, in between the rows of later hours; an hour without a label has nothing to put."""
+    """An hour's labels are put after it and the delay, between later rows; an hour without labels puts nothing."""
     world = World()
     counts, _ = world.replay(ids=["a", "b", "c"], labels=[[10, 20, None]], put=world.put, delay=timedelta(hours=2))
     assert world.log[2] == ("labels", _at(7, 9), ["b", "a"], [[20, 10]], _at(7, 6), _at(7, 7))
@@ -107,7 +107,7 @@ def test_labels_are_put_when_they_are_due() -> None:
 
 
 def test_rows_that_are_sent_now_leave_the_clock_alone() -> None:
-    """Their labels are put at the end, of calls since the beginning."""
+    """Their labels are put at the end, for calls since the start."""
     world = World()
     world.replay(is_moved=False, ids=["a", "b", "c"], labels=[[1, 2, 3]], put=world.put)
     assert world.at == START
@@ -116,27 +116,27 @@ def test_rows_that_are_sent_now_leave_the_clock_alone() -> None:
 
 
 def test_a_replay_may_be_slow() -> None:
-    """An hour of the rows at 3,600 seconds a second takes one."""
+    """At 3,600 seconds a second an hour takes one second."""
     world = World()
     world.replay(speed=3600.0)
     assert [entry[1] for entry in world.log if entry[0] == "waited"] == [1.0, 27.0]
 
 
 def test_what_is_refused_is_counted() -> None:
-    """By its status, with the first problem of each; the replay goes on."""
+    """By status with the first problem of each; the replay continues."""
     counts, _ = World().replay(xs=(1, -1, -1))
     assert counts.answers == {"400": 2, "200": 1}
     assert counts.problems == {"400": "negative"}
 
 
 def test_fails_where_nothing_of_the_first_hour_is_answered() -> None:
-    """An endpoint that serves nothing does not get a year of rows."""
+    """An unavailable endpoint does not get a year of rows."""
     with pytest.raises(ReplayError, match=r"no call of the first hour succeeded \(400\): negative"):
         World().replay(xs=(-1, -1, 3))
 
 
 def test_fails_on_rows_before_the_clock() -> None:
-    """It cannot be set back; what to do is said."""
+    """It cannot be set back; the error has the fix."""
     world = World()
     world.at = _at(7, 7)
     with pytest.raises(
@@ -147,7 +147,7 @@ def test_fails_on_rows_before_the_clock() -> None:
 
 
 def test_rows_between_two_times() -> None:
-    """The first included, the last not; what is no time is named."""
+    """Start inclusive, end exclusive; an invalid time is named."""
     assert plan_hours(TIMES, since=_at(8, 0)) == [RowsOfHour(_at(8, 9), (2,))]
     assert plan_hours(TIMES, until=_at(8, 9)) == [RowsOfHour(_at(7, 6), (1, 0))]
     with pytest.raises(ReplayError, match="none of 3 rows is in the requested period"):
@@ -157,7 +157,7 @@ def test_rows_between_two_times() -> None:
 
 
 def test_a_shift_keeps_the_hours_of_the_week() -> None:
-    """By whole weeks to the first that is not over; an hour that runs is not."""
+    """By whole weeks to the first unfinished hour; the current hour is excluded."""
     hours = plan_hours(TIMES)
     assert shifted(hours, _at(7, 6) + timedelta(minutes=30)) == hours
     assert [each.hour for each in shifted(hours, _at(7, 7))] == [_at(14, 6), _at(15, 9)]

@@ -1,4 +1,4 @@
-"""Rows that a server would refuse are counted and named over a whole table."""
+"""Rows that a server would reject, counted and named over a whole table."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,7 +39,7 @@ def _signature(name: str, **changes: Any) -> ModelSignature:
     ],
 )  # fmt: skip
 def test_what_the_server_refuses_is_counted(name: str, values: list[Any], problem: str) -> None:
-    """With the first rows and the fix; the server refuses the very same."""
+    """With the first rows and the fix; the server rejects the same rows."""
     (found,) = unfit_rows(pa.table({name: values}), _signature(name), "x")
     assert found.startswith(problem)
     with pytest.raises(PayloadError):
@@ -57,7 +57,7 @@ def test_what_the_server_refuses_is_counted(name: str, values: list[Any], proble
     ],
 )
 def test_what_the_server_takes_has_no_problem(name: str, values: list[Any]) -> None:
-    """Also as a dictionary of Arrow, and null where that is allowed."""
+    """Also as an Arrow dictionary, and null where allowed."""
     assert unfit_rows(pa.table({name: values}), _signature(name), "x") == []
     column = pa.array([*values, None])
     encoded = column if pa.types.is_boolean(column.type) else column.dictionary_encode()
@@ -65,7 +65,7 @@ def test_what_the_server_takes_has_no_problem(name: str, values: list[Any]) -> N
 
 
 def test_nulls_of_several_columns_are_one_problem() -> None:
-    """The fix is said once; a missing column is skipped."""
+    """The fix is given once; a missing column is skipped."""
     signature = ModelSignature(inputs=tuple(COLUMNS.values()), output="y")
     found = unfit_rows(pa.table({"age": [None, 1.0], "store": ["a", None]}), signature, "x")
     assert found == [

@@ -1,4 +1,4 @@
-"""How many processes fit: CPUs and memory, the container's bounds first."""
+"""The number of processes by CPUs and memory, limited by the container."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ GIB = 1024**3
 def test_cpus_and_memory_bound_the_processes(
     tmp_path: Path, cpus: int, quota: str | None, available: int, bound: object, model: int, expected: int
 ) -> None:
-    """A model of 2 GB takes 6 GB a process; one always runs."""
+    """A model of 2 GB needs 6 GB per process; at least one runs."""
     (tmp_path / "model").mkdir()
     with (tmp_path / "model" / "weights.bin").open("wb") as file:
         file.truncate(model * GIB)

@@ -1,4 +1,4 @@
-"""Models of other libraries in a process of their own: what they answer, and what becomes of a process that fails."""
+"""Models of other libraries in their own process: results and failures."""
 
 import os
 import pickle
@@ -25,7 +25,7 @@ Start = Callable[..., WorkerModel]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start the model of a folder; each ends with the test."""
+    """Start the model of a folder; stopped at the test's end."""
     started: list[WorkerModel] = []
 
     def begin(folder: Path = tmp_path, **arguments: Any) -> WorkerModel:
@@ -38,12 +38,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_a_handler_predicts_from_a_frame(start: Start, tmp_path: Path) -> None:
-    """Numbers as they are, categories by their text, missing ones as missing."""
+    """Numbers unchanged, categories as text, missing values as missing."""
     digest = model_folders.handler(tmp_path)
     model = start(expected_sha256=digest)
     assert model.predict(ROWS).tolist() == [6.0, 0.0, 13.0]
     assert (model.sha256, model.signature) == (digest, model_folders.SIGNATURE)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [  # no byte code: a file that is not listed is refused
+    assert sorted(path.name for path in tmp_path.iterdir()) == [  # no byte code, since unlisted files are rejected
         "factor.txt",
         "mlops-model.json",
         "model.py",
@@ -52,7 +52,7 @@ def test_a_handler_predicts_from_a_frame(start: Start, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_loaded_again(start: Start, tmp_path: Path) -> None:
-    """Loading leaves nothing in it, as byte code of a handler and of what lies beside it would be."""
+    """Loading leaves no files, such as byte code of a handler."""
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "__init__.py").write_text("")
     (tmp_path / "parts" / "none.py").write_text("")
@@ -62,19 +62,19 @@ def test_a_folder_is_loaded_again(start: Start, tmp_path: Path) -> None:
 
 
 def test_an_environment_keeps_its_byte_code(start: Start, tmp_path: Path) -> None:
-    """What a model imports of it is compiled once, not at each start of a process: scikit-learn takes two seconds."""
+    """Imports are compiled once, not at each start of a process: scikit-learn takes two seconds."""
     venv.create(tmp_path / "environment", symlinks=True)
     (packages,) = (tmp_path / "environment" / "lib").glob("python*/site-packages")
     (packages / "beside.py").write_text("")
     (folder := tmp_path / "model").mkdir()
     model_folders.handler(folder, f"import beside\n{model_folders.HANDLER}")
-    with pytest.raises(ModelError, match="No module named 'pandas'"):  # after it has run: rows are a frame
+    with pytest.raises(ModelError, match="No module named 'pandas'"):  # the handler has run: rows are a frame
         start(folder, python=tmp_path / "environment" / "bin" / "python")
     assert [path.suffix for path in (packages / "__pycache__").iterdir()] == [".pyc"]
 
 
 def test_lightgbm_predicts_from_the_matrix(start: Start, tmp_path: Path) -> None:
-    """Its text file is data: nothing of the model's own runs, and nothing of scikit-learn, which it does not need."""
+    """Its text file is data: neither code of the model nor scikit-learn is loaded."""
     booster, rows, model = model_folders.trees(tmp_path), model_folders.table(), start()
     np.testing.assert_allclose(model.predict(rows), booster.predict(rows), rtol=1e-6)
     (process,) = model.pids
@@ -85,7 +85,7 @@ def test_lightgbm_predicts_from_the_matrix(start: Start, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", [None, "probability"])
 def test_scikit_learn_predicts_with_native_categories(start: Start, tmp_path: Path, kind: str | None) -> None:
-    """A classifier gives the probability of its second class. Pickles must be allowed."""
+    """A classifier returns the probability of its second class. Pickles must be allowed."""
     made, rows = model_folders.estimator(tmp_path, kind), model_folders.table()
     frame = model_folders.frame(rows)
     expected = made.predict_proba(frame)[:, 1] if kind else made.predict(frame)
@@ -93,7 +93,7 @@ def test_scikit_learn_predicts_with_native_categories(start: Start, tmp_path: Pa
 
 
 def _three_classes(folder: Path, names: tuple[str, ...]) -> Any:
-    """Write a classifier of three classes, with what its signature says of them."""
+    """Write a classifier of three classes, with the fields of its signature."""
     rows = model_folders.frame(model_folders.table())
     thirds = np.array(["low", "middle", "high"])[np.digitize(rows["price"], [-0.4, 0.4])]
     made = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5).fit(rows, thirds)
@@ -104,14 +104,14 @@ def _three_classes(folder: Path, names: tuple[str, ...]) -> Any:
 
 
 def test_three_classes_give_the_probability_of_each(start: Start, tmp_path: Path) -> None:
-    """In the order of the signature, which is that of the model."""
+    """In the signature's order, which is the model's."""
     made, rows = _three_classes(tmp_path, ("high", "low", "middle")), model_folders.table()
     expected = made.predict_proba(model_folders.frame(rows))
     np.testing.assert_allclose(start(trusts=("pickle",)).predict(rows), expected, rtol=1e-5)
 
 
 def test_classes_in_another_order_are_refused(start: Start, tmp_path: Path) -> None:
-    """The probabilities would be of other classes, and nobody would see it."""
+    """The probabilities would silently be of other classes."""
     _three_classes(tmp_path, ("low", "middle", "high"))
     with pytest.raises(
         ModelError, match=r"classes must be low, middle, high as in signature\.json, got high, low, middle"
@@ -138,7 +138,7 @@ def test_a_pickle_is_refused_by_default(start: Start, tmp_path: Path) -> None:
 
 
 def test_what_was_registered_is_compared_before_anything_is_loaded(start: Start, tmp_path: Path) -> None:
-    """The manifest, each file, and the environment's lock."""
+    """Manifest, each file, and the environment's lock."""
     digest = model_folders.handler(tmp_path)
     with pytest.raises(ModelError, match=r"mlops-model\.json has SHA-256 [0-9a-f]{64}, expected 000"):
         start(expected_sha256="0" * 64)
@@ -150,7 +150,7 @@ def test_what_was_registered_is_compared_before_anything_is_loaded(start: Start,
 
 
 def test_an_image_without_the_environment_says_so(start: Start, tmp_path: Path) -> None:
-    """The prebuilt server serves ONNX alone."""
+    """The prebuilt server serves ONNX only."""
     model_folders.handler(tmp_path)
     with pytest.raises(ModelError, match=r"the model's environment has no /nowhere/python; serve it with an image"):
         start(python=Path("/nowhere/python"))
@@ -176,7 +176,7 @@ def test_an_image_without_the_environment_says_so(start: Start, tmp_path: Path) 
     ],
 )
 def test_a_model_that_does_not_load_says_why(start: Start, tmp_path: Path, text: str, message: str) -> None:
-    """In one line, and its process is gone."""
+    """In one line, and its process has ended."""
     model_folders.handler(tmp_path, f"def load(folder): pass\n\n{text}\ndef predict(model, frame): pass\n")
     with pytest.raises(ModelError, match=message):
         start()
@@ -198,7 +198,7 @@ def test_a_model_that_does_not_load_says_why(start: Start, tmp_path: Path, text:
     ],
 )
 def test_a_call_that_fails_leaves_the_model_serving(start: Start, tmp_path: Path, predict: str, message: str) -> None:
-    """The next one is answered."""
+    """The next call succeeds."""
     model_folders.handler(
         tmp_path,
         f"def load(folder): pass\n\ndef predict(model, frame):\n    if len(frame) == 1:\n        return [5.0]\n    {predict}\n",
@@ -210,7 +210,7 @@ def test_a_call_that_fails_leaves_the_model_serving(start: Start, tmp_path: Path
 
 
 def test_what_a_model_prints_does_not_disturb_its_answers(start: Start, tmp_path: Path) -> None:
-    """Answers have a socket of their own."""
+    """Results use their own socket."""
     model_folders.handler(
         tmp_path,
         "def load(folder): print('hello')\n\ndef predict(model, frame):\n    print('x' * 9)\n    return frame['price']\n",
@@ -219,7 +219,7 @@ def test_what_a_model_prints_does_not_disturb_its_answers(start: Start, tmp_path
 
 
 def test_a_process_that_ends_takes_the_server_along(start: Start, tmp_path: Path) -> None:
-    """In the middle of a call and between two."""
+    """During a call and between two."""
     model_folders.handler(tmp_path, "import os\n\ndef load(folder): pass\n\ndef predict(model, frame): os._exit(3)\n")
     ended: list[int] = []
     model = start(gone=lambda: ended.append(1))
@@ -234,7 +234,7 @@ def test_a_process_that_ends_takes_the_server_along(start: Start, tmp_path: Path
 
 
 def test_several_processes_take_turns(start: Start, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
-    """Each has the model in its own memory; one that ends takes all along."""
+    """Each has the model in its own memory; if one ends, all end."""
     text = "import os\n\ndef load(folder): pass\n\ndef predict(model, frame): return frame['price'] * 0 + os.getpid()\n"
     model_folders.handler(tmp_path, text)
     ended: list[str] = []
@@ -250,7 +250,7 @@ def test_several_processes_take_turns(start: Start, tmp_path: Path, wait_for: Ca
 def test_a_call_that_takes_too_long_ends_the_process(
     start: Start, tmp_path: Path, wait_for: Callable[..., Any]
 ) -> None:
-    """And the processes that it started."""
+    """With its child processes."""
     text = (
         "import os, time\n\ndef load(folder): pass\n\ndef predict(model, frame):\n    os.fork()\n    time.sleep(60)\n"
     )
@@ -260,7 +260,7 @@ def test_a_call_that_takes_too_long_ends_the_process(
     with pytest.raises(SlowModelError, match=r"the model has not responded within 0\.2 s"):
         model.predict(ROWS)
     assert ended == ["gone"]
-    wait_for(lambda: _running(model.pids[0]) == [])  # a child that is killed is not waited for
+    wait_for(lambda: _running(model.pids[0]) == [])  # a killed child is not waited for
 
 
 def _running(group: int) -> list[str]:
@@ -270,7 +270,7 @@ def _running(group: int) -> list[str]:
 
 
 def test_the_process_has_nothing_of_the_servers(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials, no proxy, no search path."""
+    """No credentials, proxy or search path."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     text = "import os\n\ndef load(folder): pass\n\ndef predict(model, frame):\n    raise RuntimeError(sorted(os.environ))\n"
     model_folders.handler(tmp_path, text)

@@ -1,4 +1,4 @@
-"""A process that is asked over a socket; ``test_worker_model.py`` and ``test_metric_function.py`` see what real ones do."""
+"""Requests to a process over a socket; ``test_worker_model.py`` and ``test_metric_function.py`` cover real ones."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ while data := wire.recv(1024):
 
 
 def test_it_answers_fails_is_slow_and_ends(tmp_path: Path) -> None:
-    """Each is something else to whoever asked, in the words of what it is."""
+    """Each case has its own error, in the caller's words."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     process = WorkerProcess("the oracle", program, Path(sys.executable))
@@ -47,13 +47,13 @@ def test_it_answers_fails_is_slow_and_ends(tmp_path: Path) -> None:
 
 
 def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """With the interpreter."""
+    """The error names the interpreter."""
     with pytest.raises(ModelError, match=r"the oracle's environment cannot run /.*/python: No such file"):
         WorkerProcess("the oracle", tmp_path / "program.py", tmp_path / "python")
 
 
 def test_a_process_that_ends_while_it_loads_is_named(tmp_path: Path) -> None:
-    """With its own code, though its socket closes before it ends."""
+    """With its exit code, though its socket closes before it ends."""
     program = tmp_path / "program.py"
     program.write_text(
         "import socket, sys, time\nsocket.socket(fileno=int(sys.argv[1])).close()\ntime.sleep(0.1)\nsys.exit(5)\n"

@@ -1,4 +1,4 @@
-"""A small right server, and one way to be wrong for each rule of the contract kit."""
+"""A small correct server, and one fault for each rule of the contract kit."""
 
 import io
 import json
@@ -21,7 +21,7 @@ METADATA: Mapping[str, Any] = {
 
 
 class RefusalError(Exception):
-    """A request that is refused with a status."""
+    """A request rejected with a status."""
 
     def __init__(self, status: int, text: str = "no") -> None:
         super().__init__(text)
@@ -29,13 +29,13 @@ class RefusalError(Exception):
 
 
 class Right(BaseHTTPRequestHandler):
-    """Predicts ``a + 2 b``; each method may be replaced by a fault."""
+    """Predicts ``a + 2 b``; each method can be replaced by a fault."""
 
     protocol_version = "HTTP/1.1"
     timeout = 20
 
     def do_GET(self) -> None:
-        """Answer health and metadata."""
+        """Respond to health and metadata requests."""
         pages = {"/v2/models/model": METADATA, "/v2": {"name": "test", "version": "1", "extensions": []}}
         if self.path == "/ping" or self.path in ("/v2/health/live", "/v2/health/ready", "/v2/models/model/ready"):
             self.ping()
@@ -45,7 +45,7 @@ class Right(BaseHTTPRequestHandler):
             self.answer(self.unknown_path(), b'{"error": "no such path"}')
 
     def do_POST(self) -> None:
-        """Answer an inference."""
+        """Respond to an inference request."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         try:
             if self.path == "/invocations":
@@ -60,7 +60,7 @@ class Right(BaseHTTPRequestHandler):
             self.answer(*self.refuse(error))
 
     def ping(self) -> None:
-        """Answer the health check."""
+        """Respond to the health check."""
         self.answer(200, b"")
 
     def predict(self, body: bytes) -> bytes:
@@ -79,7 +79,7 @@ class Right(BaseHTTPRequestHandler):
         return [list(map(float, line.split(","))) for line in body.decode().splitlines()]
 
     def infer(self, body: bytes) -> bytes:
-        """Return the answer to a v2 request."""
+        """Return the response to a v2 request."""
         columns = {tensor["name"]: tensor["data"] for tensor in json.loads(body)["inputs"]}
         rows = list(zip(columns["a"], columns["b"], strict=True))
         data = [self.one(list(row)) for row in rows]
@@ -91,7 +91,7 @@ class Right(BaseHTTPRequestHandler):
         return a + 2 * b + 1
 
     def kind(self) -> str:
-        """Return the content type of an answer."""
+        """Return the content type of a response."""
         return "text/csv; charset=utf-8" if self.headers["content-type"] == "text/csv" else "application/json"
 
     def metadata(self, page: Any) -> Any:
@@ -99,7 +99,7 @@ class Right(BaseHTTPRequestHandler):
         return page
 
     def refuse(self, error: Exception) -> tuple[int, bytes]:
-        """Return what a bad request gets."""
+        """Return the response to a bad request."""
         return 400, json.dumps({"error": f"bad request: {type(error).__name__}"}).encode()
 
     def unknown_path(self) -> int:
@@ -111,7 +111,7 @@ class Right(BaseHTTPRequestHandler):
         return 415
 
     def answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
-        """Send an answer."""
+        """Send a response."""
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -119,7 +119,7 @@ class Right(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _jitter(self: Right, row: list[float]) -> float:
@@ -169,10 +169,10 @@ def _unpickled(self: Right, body: bytes) -> bytes:
 
 def _close(self: Right, status: int, body: bytes, kind: str = "application/json") -> None:
     Right.answer(self, status, body, kind)
-    self.close_connection = True  # without saying so
+    self.close_connection = True  # without announcing it
 
 
-# rule -> what makes a server break it; a fault may break others too, but this one for sure
+# rule -> the fault that makes a server break it; a fault may break other rules too
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "ping": {"ping": lambda self: self.answer(500, b"")},
     "ping while busy": {"predict": _busy},

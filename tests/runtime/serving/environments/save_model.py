@@ -1,7 +1,8 @@
-"""Trains and saves models in an environment of its own, and what its frameworks predict: ``save_model.py TABLE FOLDER NAME...``.
+"""Trains and saves models in their own environment, with their frameworks' predictions: ``save_model.py TABLE FOLDER NAME...``.
 
-``TABLE`` has households as JSON columns, the label among them. ``FOLDER/NAME/model`` gets the model; ``expected.json`` beside it
-gets the predictions of the framework itself, by its own frame.
+``TABLE`` has households as JSON columns, including the label. ``FOLDER/NAME/model`` gets the model, and
+``expected.json`` next to
+it the framework's own predictions from its own frame.
 """
 
 import json
@@ -21,7 +22,7 @@ Save = Callable[[pd.DataFrame, Any, Path], Any]
 
 
 def frame_of(table: dict[str, list[Any]], *, fills: bool = False) -> pd.DataFrame:
-    """Return the columns that models train with: a store is an integer, an unknown home is missing."""
+    """Return the training columns: a store is an integer, an unknown home is missing."""
     frame = pd.DataFrame({name: table[name] for name in NUMBERS + CATEGORIES})
     if fills:
         frame["home"] = frame["home"].fillna("unknown")
@@ -31,7 +32,7 @@ def frame_of(table: dict[str, list[Any]], *, fills: bool = False) -> pd.DataFram
 
 
 def xgboost_json(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Numbers with their names, in another order than the table's."""
+    """Save named numbers in another order than the table's."""
     import xgboost
 
     part = frame[["household", "has_kids", "baskets"]]
@@ -41,7 +42,7 @@ def xgboost_json(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def xgboost_ubj(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Native categories, of texts and of integers."""
+    """Save native categories of texts and integers."""
     import xgboost
 
     rows = xgboost.DMatrix(frame, label, enable_categorical=True)
@@ -51,7 +52,7 @@ def xgboost_ubj(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def lightgbm_numbers(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Numbers with their names, in another order than the table's."""
+    """Save named numbers in another order than the table's."""
     import lightgbm
 
     part = frame[["household", "has_kids", "baskets"]]
@@ -61,7 +62,7 @@ def lightgbm_numbers(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def lightgbm_categories(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Native categories, of texts and of integers."""
+    """Save native categories of texts and integers."""
     import lightgbm
 
     booster = lightgbm.train({"verbosity": -1, "num_threads": 1}, lightgbm.Dataset(frame, label), 20)
@@ -70,7 +71,7 @@ def lightgbm_categories(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def catboost_poisson(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """A loss whose predictions are exponents of what the trees add up."""
+    """Save a loss whose predictions are exponentials of the trees' sum."""
     import catboost
 
     model = catboost.CatBoostRegressor(
@@ -81,7 +82,7 @@ def catboost_poisson(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def catboost_chance(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """The probability of the second class."""
+    """Save the probability of the second class."""
     import catboost
 
     model = catboost.CatBoostClassifier(iterations=20, verbose=0, thread_count=1, allow_writing_files=False).fit(
@@ -103,7 +104,7 @@ def _pipeline(model: Any) -> Any:
 
 
 def skops_linear(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Types that are data alone."""
+    """Save types that are data alone."""
     import skops.io
     from sklearn.linear_model import Ridge
 
@@ -113,7 +114,7 @@ def skops_linear(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def skops_trees(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Native categories; types that the team must name."""
+    """Save native categories, with types that the team must declare."""
     import skops.io
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -123,7 +124,7 @@ def skops_trees(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def pickle_trees(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Native categories, of texts and of integers, by the standard library's pickle."""
+    """Save native categories of texts and integers by the standard library's pickle."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=10).fit(frame, label)
@@ -132,7 +133,7 @@ def pickle_trees(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
 
 
 def joblib_forest(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """Compressed, as scikit-learn's pages suggest."""
+    """Save a compressed file, as scikit-learn's documentation suggests."""
     import joblib
     from sklearn.ensemble import RandomForestRegressor
 
@@ -163,12 +164,12 @@ def _mlflow(frame: pd.DataFrame, label: Any, folder: Path, kind: str) -> Any:
 
 
 def mlflow_skops(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """MLflow's own default format, and a signature."""
+    """Save MLflow's default format with a signature."""
     return _mlflow(frame, label, folder, "skops")
 
 
 def mlflow_pickle(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """The format of MLflow before."""
+    """Save MLflow's former format."""
     return _mlflow(frame, label, folder, "cloudpickle")
 
 
@@ -213,12 +214,12 @@ def _handler(frame: pd.DataFrame, label: Any, folder: Path, name: str, text: str
 
 
 def handler(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """A module with ``load`` and ``predict``."""
+    """Save a module with ``load`` and ``predict``."""
     return _handler(frame, label, folder, "model.py", MODEL)
 
 
 def sagemaker_handler(frame: pd.DataFrame, label: Any, folder: Path) -> Any:
-    """A module with ``model_fn`` and ``predict_fn``."""
+    """Save a module with ``model_fn`` and ``predict_fn``."""
     return _handler(frame, label, folder, "code/inference.py", INFERENCE)
 
 
@@ -243,7 +244,7 @@ def save(name: str, table: dict[str, list[Any]], folder: Path) -> None:
 
 
 def main() -> None:
-    """Save the models that the arguments name."""
+    """Save the models named by the arguments."""
     table, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     for name in sys.argv[3:]:
         save(name, table, folder / name / "model")
