@@ -1,4 +1,4 @@
-"""The benchmark of stacks measures what it says."""
+"""The benchmark of stacks."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from benchmarks import stacks
 
 
 def test_medians_stand_beside_the_peers() -> None:
-    """Each step's, and their sum."""
+    """Medians of each step, and their sum."""
     ours = [{"A deploy": [cpu, 4.0], "A destroy": [1.0, 1.0]} for cpu in (1.0, 3.0, 2.0)]
     theirs = [{"A deploy": [4.0, 2.0], "A destroy": [1.0, 1.0]}]
 
@@ -21,7 +21,7 @@ def test_medians_stand_beside_the_peers() -> None:
 
 @pytest.mark.cloud
 def test_a_run_counts_what_the_cloud_and_its_functions_do() -> None:
-    """A stack comes and goes, each step in seconds of CPU and of the wall."""
+    """A stack is deployed and deleted, each step in CPU and wall seconds."""
     found = stacks.run(stacks.ROOT, ["FirstEndpoint"])
 
     assert list(found) == ["FirstEndpoint deploy", "FirstEndpoint destroy"]

@@ -1,4 +1,4 @@
-"""The console as a person has it: ``mlops console`` in a process of its own, and Chromium with the real policy of its pages."""
+"""Fixtures: ``mlops console`` in a process of its own, and Chromium with the real Content-Security-Policy of its pages."""
 
 import itertools
 import os
@@ -22,22 +22,22 @@ from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.rollout import Outcome
 
 HOSTILE = "<img src=x onerror=alert(1)> & <script>alert(2)</script>"
-COLOURS = ("color-contrast", "link-in-text-block")  # the rules that another colour scheme may break
+COLOURS = ("color-contrast", "link-in-text-block")  # rules that another colour scheme may violate
 _HEIGHTS = {360: 800, 390: 844, 1280: 800}
 _number = itertools.count(1)
-_PATIENCE = 30_000  # milliseconds for what is waited for; a machine of many tests is slow
+_PATIENCE = 30_000  # milliseconds of a wait; a machine that runs many tests is slow
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for a file; while it is open its loop runs in this thread, where other files run loops of their own."""
+    """One browser per file; its event loop runs in this thread while it is open, where other files run loops of their own."""
     with opened_chromium() as browser:
         yield browser
 
 
 @contextmanager
 def opened_chromium(*arguments: str) -> Iterator[Browser]:
-    """Start a browser with arguments of its command line."""
+    """Start a browser with command-line arguments."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is not installed; apt-get install chromium")
@@ -50,7 +50,7 @@ def opened_chromium(*arguments: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shop(cloud: Cloud) -> DeployedUnit:
-    """A unit whose model serves on a cluster and drifts, as its monitor found, with a hostile reason in its records."""
+    """A unit with a live model on a cluster and a monitor that found drift, with a hostile reason in its records."""
     unit = MonitoredUnit(DeployedUnit(cloud, f"browsed{next(_number)}")).unit
     unit.endpoint_entry = replace(unit.endpoint_entry, target="EKS")
     unit.publish(unit.endpoint_entry)
@@ -60,14 +60,14 @@ def shop(cloud: Cloud) -> DeployedUnit:
 
 @pytest.fixture(scope="module")
 def package(shop: DeployedUnit) -> str:
-    """A package of it that waits for a person."""
+    """A package of the shop that waits for approval."""
     packages = PackageGroup(shop.cloud, shop.endpoint, f"{shop.name}-models")
     return packages.register("alarm-1", worse="store=7")
 
 
 @pytest.fixture(scope="module")
 def address(cloud: Cloud, shop: DeployedUnit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The console of the shared embedded cloud."""
+    """The address of the console of the shared embedded cloud."""
     with console(cloud.home, tmp_path_factory.mktemp("console")) as opened:
         yield opened
 
@@ -80,7 +80,7 @@ def console(
     python: str | Path = sys.executable,
     environment: Mapping[str, str] = os.environ,
 ) -> Iterator[str]:
-    """Serve the console of an embedded cloud; gives the address that the command prints, with its token."""
+    """Start the console of an embedded cloud; return the address that the command prints, with its token."""
     command = [str(python), "-m", "mlops_cli", "console", "--home", str(home), *options]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment) as running:
         try:
@@ -93,14 +93,12 @@ def console(
 
 
 class Visit:
-    """One tab: what a person sees and types, and what the browser complained about meanwhile."""
+    """One tab: what a user sees and types, and the browser's errors meanwhile."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page, self.address = page, address
         self.complaints: list[str] = []
-        self.expected: list[
-            str
-        ] = []  # patterns of complaints that a test expects; they can arrive until the tab is closed
+        self.expected: list[str] = []  # patterns of errors that a test expects; they can arrive until the tab is closed
         page.set_default_timeout(_PATIENCE)
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -112,12 +110,12 @@ class Visit:
             self.complaints.append(f"{message.text} ({where})")
 
     def unexpected(self) -> list[str]:
-        """Return what the browser complained about and the test does not expect."""
+        """Return the browser's unexpected errors."""
         return [each for each in self.complaints if not any(re.match(pattern, each) for pattern in self.expected)]
 
     def open(self, path: str = "/") -> Page:
-        """Open a page by the address that signs in, and wait until it has read what it shows."""
-        self.page.goto("about:blank")  # another fragment alone would not load the page anew
+        """Open a page by the sign-in address, and wait until it has loaded its data."""
+        self.page.goto("about:blank")  # a new fragment alone would not reload the page
         self.page.goto(f"{self.address}&to={path}" if path != "/" else self.address)
         self.page.get_by_role("heading", level=1).wait_for()
         self.settle()
@@ -129,11 +127,11 @@ class Visit:
         self.page.set_viewport_size({"width": width, "height": _HEIGHTS[width]})
 
     def settle(self) -> None:
-        """Wait until nothing is being read."""
+        """Wait until no request is in progress."""
         self.page.locator("main:not(:has([role=status]:text-matches('^Reading')))").wait_for()
 
     def violations(self, *rules: str) -> list[str]:
-        """Return what axe-core finds, under the page's own policy, by some of its rules or by all."""
+        """Return axe-core's violations under the page's own policy, by some rules or by all."""
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE_SCRIPT)
         options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
@@ -141,7 +139,7 @@ class Visit:
         return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
 
     def problems(self, *, narrow: int = 390) -> list[str]:
-        """Return what is hard to read or to press, light and dark, narrow and wide."""
+        """Return the accessibility problems in light and dark, narrow and wide."""
         found = []
         for width in (narrow, 1280):
             for scheme, rules in (("light", ()), ("dark", COLOURS)):
@@ -155,7 +153,7 @@ class Visit:
         return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
     def small_targets(self) -> list[str]:
-        """Return what can be pressed and is lower than 44 px, links within sentences aside."""
+        """Return clickable elements lower than 44 px, except links within sentences."""
         return list(
             self.page.evaluate(
                 """[...document.querySelectorAll('button, select, input, textarea, nav a, .button, td a, th a')]
@@ -167,7 +165,7 @@ class Visit:
 
 @pytest.fixture
 def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
-    """Open a tab of a console, ``visit(address, scheme="dark", width=390)``, which has given no error at its end."""
+    """Open a tab of a console, ``visit(address, scheme="dark", width=390)``, which must end without an error."""
     opened: list[Visit] = []
 
     def made(address: str, *, scheme: str = "light", width: int = 1280) -> Visit:

@@ -17,7 +17,7 @@ from mlops_runtime.console.hosted import HostedConsole
 from mlops_runtime.console.page_files import CONFIG, HEADERS, content_policy, page_files
 from mlops_runtime.console.route import Role
 
-PASSWORD = "Aa1!aaaaaa"  # of everybody in the pool
+PASSWORD = "Aa1!aaaaaa"  # of all users in the pool
 PEOPLE = {"ann": "on-call", "ben": "reader", "cleo": None}
 SCOPE = "console/use"
 TAKES = ["sts:AssumeRole", "sts:SetSourceIdentity"]
@@ -27,13 +27,13 @@ _READS = [f"{service}:{verb}*" for service in _SERVICES for verb in ("Get", "Lis
 
 
 class HostedFront(ThreadingHTTPServer):
-    """The front; ``ages`` lets sign-ins that were before its first value count as older by its second, in seconds."""
+    """The front; ``ages`` makes sign-ins before its first value count as older by its second, in seconds."""
 
     daemon_threads = True
 
     def __init__(self, cloud: Cloud, name: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        # Cognito leads back to https, or to localhost
+        # Cognito redirects to https, or to localhost
         self.cloud, self.files, self.origin = cloud, page_files(), f"http://localhost:{self.server_port}"
         self.ages = (0.0, 0.0)
         self.pool, self.client = _pool(cloud, name, self.origin)
@@ -53,14 +53,14 @@ class HostedFront(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def age(self, seconds: float) -> None:
-        """Let every sign-in so far count as older."""
+        """Make all sign-ins so far count as older."""
         next_second = int(time.time()) + 1  # the claim has whole seconds
         self.ages = (next_second, seconds)
         while time.time() < next_second:
             time.sleep(0.05)
 
     def authorized(self, token: str) -> tuple[int, Any]:
-        """Return what the embedded gateway says of a token: its status, and the context of the request."""
+        """Return the embedded gateway's result for a token: its status, and the context of the request."""
         request = urllib.request.Request(self.authorizer, headers={"Authorization": token})  # noqa: S310 - loopback
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             "path": path,
             "httpMethod": self.command,
             "multiValueHeaders": {name: self.headers.get_all(name) for name in self.headers},
-            # as an event of Lambda has it: tokens and people live in real time, wherever the embedded clock is
+            # as in a Lambda event: tokens and users use real time, whatever the embedded clock
             "requestContext": {**context, "requestTimeEpoch": int(time.time() * 1000)},
             "body": body or None,
         })  # fmt: skip
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _pool(cloud: Cloud, name: str, origin: str) -> tuple[str, str]:
-    """Make a pool with its people and the pages' client, of the console's scope alone."""
+    """Make a pool with its users and the pages' client, restricted to the console's scope."""
     idp = cloud.client("cognito-idp")
     pool = idp.create_user_pool(PoolName=name)["UserPool"]["Id"]
     idp.create_resource_server(
@@ -157,7 +157,7 @@ def _pool(cloud: Cloud, name: str, origin: str) -> tuple[str, str]:
 
 
 def _authorizer(cloud: Cloud, name: str, pool: str) -> str:
-    """Make an API that answers with what its authorizer found, for tokens with the console's scope; gives its address."""
+    """Make an API that returns its authorizer's context for tokens with the console's scope; return its address."""
     client, idp = cloud.client("apigateway"), cloud.client("cognito-idp")
     api = {"restApiId": client.create_rest_api(name=name)["id"]}
     root = client.get_resources(**api)["items"][0]["id"]

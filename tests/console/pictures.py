@@ -1,8 +1,9 @@
-"""Pictures of the documentation: what each shows, and the words by which one of an older page is known.
+"""Pictures of the documentation: their sources, and the words that show when a picture is outdated.
 
-A picture is not compared pixel by pixel: fonts differ between machines. ``pictures.json`` keeps for each the words that stood in
-the source of its page when it was taken (titles, heads, labels, buttons), so that a page that says something else needs a new
-picture, and one that is written otherwise does not; and the hash of the file, so that only pictures that were taken are shown.
+Pictures are not compared pixel by pixel, because fonts differ between machines. ``pictures.json`` stores for each
+picture the words of its page's source when it was taken (titles, headings, labels, buttons), so that a page with other
+words needs a new picture and a refactored page does not; and the hash of the file, so that only taken pictures are
+shown.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ _SAID = re.compile(
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: the files whose words it shows, and where the console has its page; empty where it is the demo's own."""
+    """One picture: the files whose words it shows, and its page in the console; empty for the demo's own page."""
 
     name: str
     sources: tuple[Path, ...]
@@ -37,7 +38,7 @@ class Picture:
         return IMAGES / f"{self.name}.png"
 
     def words(self) -> list[str]:
-        """What its sources say of themselves, without any data."""
+        """Return the words of its sources, without data."""
         text = "".join(each.read_text(encoding="utf-8") for each in self.sources)
         return sorted({word.strip() for found in _SAID.findall(text) for word in found if word.strip()})
 
@@ -56,19 +57,19 @@ PICTURES = (
 
 
 def taken() -> dict[str, dict[str, object]]:
-    """Return what is written down of each picture."""
+    """Return the stored words and hash of each picture."""
     found: dict[str, dict[str, object]] = json.loads(TAKEN.read_text())
     return found
 
 
 def write_down() -> None:
-    """Write down of which words the pictures are now."""
+    """Store the current words of the pictures."""
     found = {each.name: {"words": each.words(), "sha256": _sha256(each.file)} for each in PICTURES}
     TAKEN.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def problems() -> list[str]:
-    """Return what is wrong with the pictures that are committed."""
+    """Return the problems of the committed pictures."""
     known = taken()
     found = []
     for each in PICTURES:

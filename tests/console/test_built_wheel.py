@@ -1,4 +1,4 @@
-"""The console of the built wheels: pages and API ship together, and every link of a page leads to one that can be read."""
+"""The console of the built wheels: pages and API are included, and every link of a page leads to a readable page."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_every_link_of_the_installed_console_leads_on(
     package: str,
     tmp_path: Path,
 ) -> None:
-    """From the first page by clicks alone, in an environment that has nothing of this checkout."""
+    """From the first page by clicks alone, in an environment without this checkout."""
     python = install("mlops-cli", extras=("local", "scaffold"), needs=("mlops-local",)) / "bin" / "python"
     with console(cloud.home, tmp_path, python=python, environment=clean_environment()) as address:
         tab, read, open_ = visit(address), {"#/": ""}, ["#/"]
@@ -35,7 +35,7 @@ def test_every_link_of_the_installed_console_leads_on(
             tab.settle()
             for link in page.locator("main a[href^='#/'], nav a[href^='#/']").all():
                 href = link.get_attribute("href") or ""
-                # the shared cloud may have units of other files, some of them made to fail
+                # the shared cloud may have units of other files, some of them designed to fail
                 is_ours = shop.name in href or href.count("/") == 1
                 if is_ours and href not in read:
                     link.click()
@@ -45,7 +45,7 @@ def test_every_link_of_the_installed_console_leads_on(
                     open_.append(href)
                     page.go_back()
                     tab.settle()
-        page.goto("about:blank")  # it asks no more
+        page.goto("about:blank")  # stops its requests
 
     model = f"#/units/{shop.name}/endpoints/{shop.endpoint}"
     wanted = {model, f"{model}/drift", f"{model}/audit", "#/approvals", f"#/packages/{package}"}

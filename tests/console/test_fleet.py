@@ -1,4 +1,4 @@
-"""The first page over accounts in the browser: every model of each, one that cannot be read beside the others."""
+"""The first page over several accounts in the browser: every model of each, with an unreadable one among them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def address(cloud: Cloud, units: list[DeployedUnit], tmp_path_factory: pytest.Te
 
 
 def test_all_accounts_are_on_the_first_page(visit: Open, address: str, units: list[DeployedUnit]) -> None:
-    """A row leads to the model's page, in this console or in that of its account; what cannot be read is named."""
+    """A row links to the model's page in this console or in its account's; unreadable accounts are named."""
     tab = visit(address)
     page = tab.open("/")
     rows = page.get_by_role("table", name="Models of all accounts").locator("tbody tr").filter(has_text="fleeted")
@@ -74,7 +74,7 @@ def test_all_accounts_are_on_the_first_page(visit: Open, address: str, units: li
 
 
 def test_a_choice_stays_in_the_address(visit: Open, address: str) -> None:
-    """Environment, unit and state narrow the rows."""
+    """Environment, unit and state filter the rows."""
     tab = visit(address)
     page = tab.open("/")
     page.get_by_label("Environment").select_option("staging")
@@ -85,7 +85,7 @@ def test_a_choice_stays_in_the_address(visit: Open, address: str) -> None:
 
 
 def test_it_can_be_read_on_any_screen(visit: Open, address: str) -> None:
-    """Light and dark, wide, and 360 px narrow: axe-core finds nothing, nothing scrolls sideways or is too small to press."""
+    """Light and dark, wide, and 360 px narrow: axe-core finds nothing, no page scrolls sideways, no target is too small."""
     tab = visit(address)
     tab.open("/")
 

@@ -1,6 +1,6 @@
-"""A person in a browser at a deployed console: distribution, Cognito's pages, API and function, on the embedded cloud with IAM on.
+"""A user in a browser at a deployed console: distribution, Cognito's pages, API and function, with IAM enforced.
 
-The names are those of AWS, by TLS, in a browser with the arguments that `mlops local browse` gives it.
+Host names are AWS's, by TLS, in a browser with the arguments of `mlops local browse`.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,13 +35,13 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
 
 @pytest.fixture(scope="module")
 def chromium(hosted: Hosted) -> Iterator[Browser]:
-    """A browser as the command starts it; Playwright gives it a profile."""
+    """Start a browser as the command does; Playwright creates a profile."""
     with opened_chromium(*hosted.cloud.browser_arguments()) as browser:
         yield browser
 
 
 def sign_in(page: Page, hosted: Hosted, who: str) -> None:
-    """Type name and password at the page of the pool, then the code of an authenticator."""
+    """Enter name and password on the pool's page, then the code of an authenticator."""
     page.locator("input[name=username]").fill(who)
     page.locator("input[name=password]").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
@@ -51,7 +51,7 @@ def sign_in(page: Page, hosted: Hosted, who: str) -> None:
 
 
 def test_a_person_on_call_reads_and_rolls_back(visit: Open, hosted: Hosted) -> None:
-    """By the distribution's own policy; a page that is loaded again signs in silently."""
+    """The distribution's own policy applies; a reloaded page signs in silently."""
     page = (tab := visit(hosted.outputs["ConsoleUrl"])).page
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
     sign_in(page, hosted, "ann")
@@ -81,7 +81,7 @@ def decide(page: Page, button: str, confirm: str, reason: str) -> None:
 
 
 def test_a_person_approves_and_rejects_what_they_have_read(visit: Open, hosted: Hosted) -> None:
-    """From the list to the rollout, in one sign-in: it is read as a reader and decided on as an approver."""
+    """From the list to the rollout in one sign-in: the user reads as a reader and decides as an approver."""
     page = (tab := visit(hosted.outputs["ConsoleUrl"])).page
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#/approvals")
     sign_in(page, hosted, "ben")
@@ -112,7 +112,7 @@ def test_a_person_approves_and_rejects_what_they_have_read(visit: Open, hosted: 
 
 @pytest.mark.parametrize("who", ["rea", "ann"])
 def test_who_may_not_approve_is_offered_nothing(visit: Open, hosted: Hosted, who: str) -> None:
-    """A reader and a person on call read the package; IAM refuses them too: tests/examples/test_hosted_console.py."""
+    """A reader and an on-call user can read the package; IAM denies them too: tests/examples/test_hosted_console.py."""
     page = visit(hosted.outputs["ConsoleUrl"]).page
     path = f"/packages/shown-forecast/{hosted.waiting}"
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{path}")
@@ -125,7 +125,7 @@ def test_who_may_not_approve_is_offered_nothing(visit: Open, hosted: Hosted, who
 
 
 def test_a_reader_is_offered_nothing(visit: Open, hosted: Hosted) -> None:
-    """The page has no button for what the group may not."""
+    """The page has no buttons for actions that the group may not perform."""
     page = visit(hosted.outputs["ConsoleUrl"]).page
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
     sign_in(page, hosted, "rea")
@@ -135,7 +135,7 @@ def test_a_reader_is_offered_nothing(visit: Open, hosted: Hosted) -> None:
 
 
 def test_a_person_without_a_group_reads_once_what_to_do(visit: Open, hosted: Hosted) -> None:
-    """And may sign in again after they were added to one: the groups are in the token."""
+    """After being added to a group the user has to sign in again, because the groups are in the token."""
     tab = visit(hosted.outputs["ConsoleUrl"], width=390)
     tab.expected += [r"Failed to load resource: .* 403 .*/api/v1/"]
     tab.page.goto(f"{hosted.outputs['ConsoleUrl']}/#{MODEL}")
@@ -154,7 +154,7 @@ def test_a_person_without_a_group_reads_once_what_to_do(visit: Open, hosted: Hos
 
 
 def test_an_approver_finds_a_feature_and_who_read_it(visit: Open, hosted: Hosted) -> None:
-    """As a reader: the function has no library of the feature store."""
+    """As a reader: the function does not have the feature store's library."""
     page = (tab := visit(hosted.outputs["ConsoleUrl"])).page
     page.goto(f"{hosted.outputs['ConsoleUrl']}/#{FEATURES}")
     sign_in(page, hosted, "ben")
@@ -169,7 +169,7 @@ def test_an_approver_finds_a_feature_and_who_read_it(visit: Open, hosted: Hosted
 
 
 def test_a_console_without_any_unit_says_what_to_do(visit: Open, hosted: Hosted) -> None:
-    """As where the units' stacks were deleted and the console's was not; a link to a model says it too."""
+    """If the units' stacks were deleted and the console's was not; a link to a model shows the same."""
     ssm = hosted.cloud.client("ssm")
     pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/mlops", Recursive=True)
     kept = [each for page in pages for each in page["Parameters"]]

@@ -1,4 +1,4 @@
-"""A person on call, from an alarm's link to the version before serving again, on a deployed endpoint with its real loop."""
+"""An on-call user's way from an alarm's link to a rollback, on a deployed endpoint with its real loop."""
 
 import json
 import re
@@ -35,12 +35,12 @@ pytestmark = pytest.mark.cloud
 
 Open = Callable[..., Visit]
 MODEL = "/units/pilot/endpoints/pilot-first"
-MOST_CLICKS, MOST_SECONDS = 3, 60  # from the link of the alarm to the request, a person's reading not counted
+MOST_CLICKS, MOST_SECONDS = 3, 60  # from the alarm's link to the request, without the user's reading time
 SPEC = MonitorSpec(minimum_rows=100, alarm_windows=1, of_windows=1)
 
 
 def free_port() -> int:
-    """A port of this machine for the console: messages name its address before it runs."""
+    """Return a free port for the console: messages contain its address before it runs."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -48,13 +48,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """Where the console will be."""
+    """The console's future port."""
     return free_port()
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Endpoint]:
-    """Version 1 doubles, version 2 triples and serves; its monitor has found in a day's captures that ``x`` moved, and said so."""
+    """Version 1 doubles, version 2 triples and serves; its monitor found drift of ``x`` in a day's captures, and reported it."""
 
     def watch(stack: cdk.Stack, unit: BusinessUnit, served: ModelEndpoint) -> dict[str, str]:
         day = cdk.Duration.days(1)
@@ -68,7 +68,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[En
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            # a stand-in for the wheels that ``mlops assets build`` fetches: constructs only copy them
+            # in place of the wheels that ``mlops assets build`` fetches: constructs only copy them
             patch.setattr(layer_wheels, "ASSETS", folder / "assets")
             (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
             deployed = Endpoint(cloud, folder, watch)
@@ -83,7 +83,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[En
 
 @contextmanager
 def watched(deployed: Endpoint, folder: Path) -> Iterator[None]:
-    """Read the model's page again and again meanwhile, as an open tab does, and keep what it said of the fleets' answers."""
+    """Read the model's page repeatedly in the meantime, like an open tab, and store the latencies of both fleets."""
     options = embedded_options(deployed.cloud.home)
     assert options is not None
     api, is_over = ConsoleApi(lambda _: CloudConnection(session=boto3.Session(), options=options)), threading.Event()
@@ -105,7 +105,7 @@ def watched(deployed: Endpoint, folder: Path) -> Iterator[None]:
 
 
 def baseline(factor: float) -> bytes:
-    """What a model was trained on: ``x`` about 2."""
+    """The training data's distribution: ``x`` about 2."""
     x = np.random.default_rng(1).normal(2.0, 0.5, 4000).astype(np.float32)
     fitted = fit_baseline(
         {"x": x},
@@ -118,7 +118,7 @@ def baseline(factor: float) -> bytes:
 
 
 def drift(deployed: Endpoint) -> None:
-    """Ask the model about numbers twice as large, until the monitor of the day has looked."""
+    """Call the model with values twice as large, until the day's monitor has run."""
     loop = deployed.loop
     loop.wait_idle("DeployMachineArn")
     known = len(loop.report_keys())
@@ -130,7 +130,7 @@ def drift(deployed: Endpoint) -> None:
 
 
 def message(deployed: Endpoint) -> list[str]:
-    """Return the lines of the message in which people are told of the report."""
+    """Return the lines of the notification of the report."""
     queue, until = deployed.cloud.client("sqs"), time.monotonic() + 60
     while time.monotonic() < until:
         found = queue.receive_message(
@@ -144,7 +144,7 @@ def message(deployed: Endpoint) -> list[str]:
 
 @pytest.fixture(scope="module")
 def address(endpoint: Endpoint, port: int) -> Iterator[str]:
-    """Its console."""
+    """Address of its console."""
     with console(endpoint.cloud.home, endpoint.folder, "--port", str(port)) as opened:
         yield opened
 
@@ -162,7 +162,7 @@ def ask_for_rollback(page: Page, reason: str) -> None:
 
 
 def test_cause_and_rollback_in_three_clicks(visit: Open, address: str, endpoint: Endpoint) -> None:
-    """The message's link is the first; a colleague whose page shows what was before changes nothing."""
+    """The message's link is the first; a colleague's outdated page changes nothing."""
     colleague, tab = visit(address), visit(address, width=390)
     stale = colleague.open(MODEL)
     stale.route(
@@ -170,7 +170,7 @@ def test_cause_and_rollback_in_three_clicks(visit: Open, address: str, endpoint:
     )
     said, *_, console_line = message(endpoint)
     tab.page.add_init_script("window.clicks = 0; addEventListener('click', () => { window.clicks += 1; }, true)")
-    page = tab.open("/")  # signed in, before the night
+    page = tab.open("/")  # signed in before the alarm
     began = time.monotonic()
     page.goto(console_line.removeprefix("Console: "))
     expect(page.locator("#cause")).to_have_text(said)
@@ -190,11 +190,11 @@ def test_cause_and_rollback_in_three_clicks(visit: Open, address: str, endpoint:
     ask_for_rollback(stale, "I saw it too")
     expect(stale.get_by_role("alert").first).to_contain_text("Nothing was changed, since this page is out of date")
     assert len(endpoint.loop.audit()) == record.sequence
-    colleague.expected.append("Failed to load resource")  # the browser names the answers that were cut off and refused
+    colleague.expected.append("Failed to load resource")  # the browser reports the interrupted and rejected requests
 
 
 def test_a_rollout_says_how_long_answers_of_both_fleets_take(endpoint: Endpoint) -> None:
-    """While it ran; a model that multiplies takes some milliseconds, and never none."""
+    """While it ran; a model that multiplies takes some milliseconds, never zero."""
     seen = json.loads((endpoint.folder / "latencies.json").read_text())
 
     assert sorted(seen) == ["new", "old"]
@@ -202,7 +202,7 @@ def test_a_rollout_says_how_long_answers_of_both_fleets_take(endpoint: Endpoint)
 
 
 def test_a_pause_is_seen_at_once_and_ended(visit: Open, address: str, endpoint: Endpoint, tmp_path: Path) -> None:
-    """The page of every model says so, in words."""
+    """The page of every model shows it in words."""
     tab = visit(address)
     page = tab.open(MODEL)
     page.get_by_role("button", name="Pause automation").click()

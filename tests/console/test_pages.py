@@ -1,4 +1,4 @@
-"""Every page in the browser: readable on any screen, light and dark, and deaf to what data would have it do."""
+"""Every page in the browser: readable on any screen, light and dark, and safe against markup in data."""
 
 import re
 from collections.abc import Callable
@@ -21,38 +21,38 @@ from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry,
 
 Open = Callable[..., Visit]
 MODEL, PACKAGE = "/units/{unit}/endpoints/{endpoint}", "/packages/{package}"
-# an element that is not native, and is pressed
+# a non-native clickable element
 PRESSED_BY_OTHERS = r"<(?!button|a |form|select|input)[a-z]+[^>]*on(Click|Key\w+|Mouse\w+)="
 PRESSED = "a[href], button:not([disabled]), select, input, textarea, summary"
 
 
 def as_is(data: dict[str, Any]) -> None:
-    """Leave what the API answers."""
+    """Leave the API's response unchanged."""
 
 
 def paused(data: dict[str, Any]) -> None:
-    """Let the unit be paused."""
+    """Make the unit paused."""
     data |= {"is_paused": True, "is_stopped": True}
 
 
 def rolling_out(data: dict[str, Any]) -> None:
-    """Let a rollout run."""
+    """Make a rollout running."""
     data["overview"] |= {"running": ["approval-3"], "progress": {**PROGRESS, "asked": "approval"}}
     data["rollout"] = [{"name": "step", "text": "1 of 2"}]
 
 
 def rolling_back(data: dict[str, Any]) -> None:
-    """Let a rollback run."""
+    """Make a rollback running."""
     data["overview"] |= {"running": ["rollback-1"], "progress": {**PROGRESS, "asked": "rollback"}}
 
 
 def retrained(data: dict[str, Any]) -> None:
-    """Let a pipeline retrain the model."""
+    """Make a pipeline retrain the model."""
     data["retraining"] = {"pipeline": "browsed", "last_execution": None}
 
 
 def approvable(data: dict[str, Any]) -> None:
-    """Let the package wait without anything against it."""
+    """Make the package pending without objections."""
     data |= {"can_approve": True, "can_reject": True}
     data["review"] |= {"approval": "PendingManualApproval", "problems": []}
 
@@ -67,7 +67,7 @@ PROGRESS = {
     "is_watched": False,
     "verdict": None,
 }
-# every button that opens a dialog: its page, and what the API answers there while it is shown
+# every button that opens a dialog: its page, and the API's response for the page
 DIALOGS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "Roll back": (MODEL, as_is),
     "Abort the rollback": (MODEL, rolling_back),
@@ -81,7 +81,7 @@ DIALOGS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
 
 
 def paths(shop: DeployedUnit, package: str) -> list[str]:
-    """Addresses of the pages behind the #."""
+    """Paths of the pages behind the #."""
     model = f"/units/{shop.name}/endpoints/{shop.endpoint}"
     more = [f"{model}/{page}" for page in ("rollout", "drift", "audit")]
     return [
@@ -97,7 +97,7 @@ def paths(shop: DeployedUnit, package: str) -> list[str]:
 
 
 def test_every_page_can_be_read(visit: Open, address: str, shop: DeployedUnit, package: str) -> None:
-    """axe-core finds nothing, nothing scrolls sideways, what can be pressed is 44 px high, and Tab reaches it."""
+    """axe-core finds nothing, nothing scrolls sideways, clickable elements are 44 px high, and Tab reaches them."""
     tab, found = visit(address, width=390), {}
     for path in paths(shop, package):
         page = tab.open(path)
@@ -105,12 +105,12 @@ def test_every_page_can_be_read(visit: Open, address: str, shop: DeployedUnit, p
         found[path] += tab.problems()
 
     assert found == {path: [] for path in paths(shop, package)}
-    # elements that are native do with Enter or Space what a click does
+    # native elements respond to Enter or Space like to a click
     assert [each.name for each in (PAGES / "app").glob("*.js") if re.search(PRESSED_BY_OTHERS, each.read_text())] == []
 
 
 def test_a_long_audit_log_is_verified_in_parts(visit: Open, address: str, cloud: Cloud) -> None:
-    """The page asks for one after the other, each by the hash that the one before names."""
+    """The page requests one part after the other, each by the hash that the previous one returned."""
     long = DeployedUnit(cloud, "long-log")
     for _ in range(201):
         long.serve(1)
@@ -128,7 +128,7 @@ def test_a_long_audit_log_is_verified_in_parts(visit: Open, address: str, cloud:
 
 
 def test_every_dialog_can_be_read(visit: Open, address: str, shop: DeployedUnit, package: str) -> None:
-    """The same of each dialog; it wants a reason, Tab reaches all of it, and Escape gives the focus back to its button."""
+    """The same for each dialog; it requires a reason, Tab reaches all of it, and Escape returns the focus to its button."""
     found: dict[str, list[str]] = {}
     for name, (where, change) in DIALOGS.items():
         tab, path = visit(address), where.format(**names(shop, package))
@@ -149,7 +149,7 @@ def test_every_dialog_can_be_read(visit: Open, address: str, shop: DeployedUnit,
 
 
 def test_every_dialog_is_among_those_that_are_read() -> None:
-    """A new one is read too: pages name the labels of their dialogs."""
+    """A new dialog must be in the list: pages contain the labels of their dialogs."""
     sources = "".join(each.read_text() for each in (PAGES / "app").glob("*.js"))
     labels = re.findall(r"<\$\{Ask\} label=(\$\{[^}]*\}|\"[^\"]*\")", sources)
     named = [name for label in labels for name in re.findall(r"[\"']([^\"']+)[\"']", label) if name != "rollback"]
@@ -163,21 +163,21 @@ def names(shop: DeployedUnit, package: str) -> dict[str, str]:
 
 
 def unreached(page: Page, where: str = "") -> list[str]:
-    """Return what can be pressed and is not reached with Tab alone."""
+    """Return clickable elements that Tab alone does not reach."""
     wanted = page.evaluate(
         """(those) => [...document.querySelectorAll(those)].filter((each) => each.checkVisibility())
           .map((each, at) => { each.dataset.at = at; return each.outerHTML.slice(0, 80); })""",
         ", ".join(f"{where}{each.strip()}" for each in PRESSED.split(",")),
     )
     reached = set()
-    for _ in range(len(wanted) + 8):  # the browser's own stops among them
+    for _ in range(len(wanted) + 8):  # including the browser's own stops
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement?.dataset?.at"))
     return [each for at, each in enumerate(wanted) if str(at) not in reached]
 
 
 def test_text_of_others_stays_text(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """A reason with markup in it is shown letter by letter."""
+    """A reason with markup in it is shown literally."""
     page = visit(address).open(f"/units/{shop.name}/endpoints/{shop.endpoint}/rollout")
 
     expect(page.get_by_text(HOSTILE)).to_be_visible()
@@ -185,7 +185,7 @@ def test_text_of_others_stays_text(visit: Open, address: str, shop: DeployedUnit
 
 
 def answered(page: Page, address: str, change: Callable[[dict[str, Any]], object]) -> None:
-    """Let the API's answers at an address come to the page as ``change`` leaves them."""
+    """Pass the API's responses at an address through ``change``."""
 
     def fulfil(route: Route) -> None:
         answer = route.fetch(headers={**route.request.headers, "if-none-match": ""}, max_retries=3)
@@ -197,7 +197,7 @@ def answered(page: Page, address: str, change: Callable[[dict[str, Any]], object
 
 
 def test_a_model_without_monitor_and_predecessor(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """Nothing is claimed of monitors, and why there is no way back is said; the button looks as if it did nothing."""
+    """The page claims nothing about monitors, and says why there is no rollback; the button looks disabled."""
     tab, path = visit(address), f"/units/{shop.name}/endpoints/{shop.endpoint}"
     page = tab.open(path)
     back = page.get_by_role("button", name="Roll back", exact=True)
@@ -217,7 +217,7 @@ def test_a_model_without_monitor_and_predecessor(visit: Open, address: str, shop
 
 
 def test_a_rollback_that_runs_is_not_rolled_back(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """Who would press the same button again reads that it ends the way back, and how much traffic is there already."""
+    """Pressing the button again would end the rollback, says the page, with the share of traffic already shifted."""
     tab, path = visit(address), f"/units/{shop.name}/endpoints/{shop.endpoint}"
     package = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{shop.endpoint}/1"
 
@@ -234,7 +234,7 @@ def test_a_rollback_that_runs_is_not_rolled_back(visit: Open, address: str, shop
 
 
 def test_wide_intervals_are_drawn_whole(visit: Open, address: str, package: str) -> None:
-    """Two that differ look different, also far from the limit; the heads of a table stand on one line."""
+    """Two different intervals look different, also far from the limit; table headings are on one line."""
     tab, path = visit(address), f"/packages/{package}"
 
     def better(data: dict[str, Any]) -> None:
@@ -260,7 +260,7 @@ def test_wide_intervals_are_drawn_whole(visit: Open, address: str, package: str)
 
 
 def test_lineage_is_drawn_as_it_is_listed(visit: Open, address: str, shop: DeployedUnit, package: str) -> None:
-    """A box for each table, the set, the code, the package and each endpoint; on a small screen the lists alone."""
+    """A box for each table, the set, the code, the package and each endpoint; a small screen has the lists only."""
     tab, path = visit(address), f"/packages/{package}/lineage"
 
     def full(data: dict[str, Any]) -> None:
@@ -289,7 +289,7 @@ def test_lineage_is_drawn_as_it_is_listed(visit: Open, address: str, shop: Deplo
         package,
         shop.endpoint,
     ]
-    expect(page.locator("svg.graph path.edge")).to_have_count(5)  # two tables, set and code, and where it serves
+    expect(page.locator("svg.graph path.edge")).to_have_count(5)  # two tables, set and code, and the endpoint
     expect(page.locator("svg.graph")).to_contain_text("record 2, 5")
     expect(graph).to_be_visible()
     assert (tab.violations(), tab.is_too_wide()) == ([], False)
@@ -301,7 +301,7 @@ def test_lineage_is_drawn_as_it_is_listed(visit: Open, address: str, shop: Deplo
 def test_a_person_who_approves_is_warned_and_led_on(
     visit: Open, address: str, shop: DeployedUnit, package: str
 ) -> None:
-    """What a pickle names, that the same archive serves already; the message stays when the button has gone."""
+    """Names imported by a pickle, and endpoints of the same archive; the message stays when the button has gone."""
     tab, path = visit(address), f"/packages/{package}"
     approval = {"now": "PendingManualApproval"}
 
@@ -332,7 +332,7 @@ def test_a_person_who_approves_is_warned_and_led_on(
 
 
 def test_states_are_in_the_order_of_the_api() -> None:
-    """The pages sort by the API's own words."""
+    """The pages sort states in the API's order."""
     words = (PAGES / "app" / "words.js").read_text().partition("ORDER = [")[2].partition("]")[0]
 
     assert [each.strip(" '\n") for each in words.split(",") if each.strip()] == [each.value for each in ModelState]
@@ -341,7 +341,7 @@ def test_states_are_in_the_order_of_the_api() -> None:
 def test_a_registry_without_an_endpoint_is_among_the_models(
     visit: Open, address: str, cloud: Cloud, shop: DeployedUnit
 ) -> None:
-    """As where models are trained for other accounts: its row leads to the version that is approved, and is as readable."""
+    """If models are trained for other accounts, the row links to the approved version, and is as readable."""
     entry = RegistryEntry(group=f"{shop.name}-price", unit=shop.name, rule=ApprovalRule())
     parameter, sagemaker = registry_parameter(unit=entry.unit, group=entry.group), cloud.client("sagemaker")
     sagemaker.create_model_package_group(ModelPackageGroupName=entry.group)
@@ -365,7 +365,7 @@ def test_a_registry_without_an_endpoint_is_among_the_models(
 
 
 def test_costs_stand_beside_each_model(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """Where they are known; the embedded cloud bills nothing, and says so instead of zero."""
+    """If they are known; the embedded cloud bills nothing, and the page says so instead of zero."""
     tab = visit(address)
     page = tab.open("/")
     expect(page.get_by_text("not known here: the embedded cloud bills nothing")).to_be_visible()
@@ -383,7 +383,7 @@ def test_costs_stand_beside_each_model(visit: Open, address: str, shop: Deployed
 
 
 def test_choices_stand_in_the_address(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """Unit and state survive a reload, and can be sent to another person."""
+    """Unit and state survive a reload, and can be shared with another user."""
     tab = visit(address)
     page = tab.open("/")
     page.get_by_label("Unit").select_option(shop.name)
@@ -415,7 +415,7 @@ def test_keys_alone_go_everywhere(visit: Open, address: str, shop: DeployedUnit)
 
 
 def test_old_data_stays_with_its_age(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """Where the console does not answer any more, the page says how old it is, and what to check."""
+    """If the console stops responding, the page shows the age of its data and what to check."""
     tab = visit(address)
     page = tab.open(f"/units/{shop.name}/endpoints/{shop.endpoint}")
     expect(page.locator("#serves")).to_have_text("version 2 serves")
@@ -424,11 +424,11 @@ def test_old_data_stays_with_its_age(visit: Open, address: str, shop: DeployedUn
 
     expect(page.get_by_text("ago. It cannot be refreshed")).to_be_visible()
     expect(page.locator("#serves")).to_have_text("version 2 serves")
-    tab.expected.append("Failed to load resource")  # the browser names what was cut off
+    tab.expected.append("Failed to load resource")  # the browser reports the interrupted requests
 
 
 def test_nobody_reads_without_the_token(visit: Open, address: str) -> None:
-    """A page that was opened without it asks for the address that has it."""
+    """A page opened without the token asks for the address with the token."""
     tab = visit(address)
     tab.page.goto(address.partition("#")[0])
 
@@ -436,7 +436,7 @@ def test_nobody_reads_without_the_token(visit: Open, address: str) -> None:
 
 
 def test_the_clock_is_the_clouds_and_goes_on(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """A jump of the embedded clock is seen at once; an answer that has not changed since does not take the time back."""
+    """A jump of the embedded clock is shown at once; an unchanged response does not set the time back."""
     tab = visit(address)
     page = tab.open(f"/units/{shop.name}/endpoints/{shop.endpoint}")
     clock = "import(document.querySelector('script[type=module]').src.replace('main.js', 'words.js')).then((it) => it.now())"
@@ -447,11 +447,11 @@ def test_the_clock_is_the_clouds_and_goes_on(visit: Open, address: str, shop: De
     with page.expect_response(lambda answer: answer.status == 304):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
-    assert page.evaluate(clock) - before > 3_599_000  # answers name whole seconds
+    assert page.evaluate(clock) - before > 3_599_000  # responses have whole seconds
 
 
 def test_a_model_that_may_not_be_read_is_named_above_the_others(visit: Open, address: str, shop: DeployedUnit) -> None:
-    """With the reason, and the others are shown."""
+    """With the reason; the other models are shown."""
     tab = visit(address)
     page = tab.page
 

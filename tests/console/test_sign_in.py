@@ -1,4 +1,4 @@
-"""People sign in at Cognito's pages, and the console lets each do what their groups allow."""
+"""Users sign in at Cognito's pages, and the console allows what their groups permit."""
 
 import json
 import urllib.error
@@ -30,7 +30,7 @@ def front(cloud: Cloud, shop: DeployedUnit) -> Iterator[HostedFront]:
 
 
 def sign_in(page: Page, who: str) -> None:
-    """Type name and password at the page of the pool."""
+    """Enter name and password on the pool's page."""
     page.locator("input[name=username]").fill(who)
     page.locator("input[name=password]").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
@@ -38,9 +38,9 @@ def sign_in(page: Page, who: str) -> None:
 
 @pytest.fixture
 def opened(visit: Open, front: HostedFront, shop: DeployedUnit) -> Callable[..., Visit]:
-    """Open a tab of a person who signs in: ``opened("ann", "/units/...")``."""
-    # the shared cloud may have units of other files, which the roles here may not read: the first page names them, and so does
-    # the browser
+    """Open a tab of a user who signs in: ``opened("ann", "/units/...")``."""
+    # the shared cloud may have units of other files that the roles here cannot read: the first page reports them, and so
+    # does the browser
     others = rf"Failed to load resource: .* 403 .*/api/v1/units/(?!{shop.name}\b)"
 
     def made(who: str, path: str = "/") -> Visit:
@@ -55,7 +55,7 @@ def opened(visit: Open, front: HostedFront, shop: DeployedUnit) -> Callable[...,
 
 
 def tokens(page: Page, act: Callable[[], Any]) -> dict[str, Any]:
-    """Return what the token endpoint gives while something is done."""
+    """Return the token endpoint's responses during a block."""
     with page.expect_response("**/oauth2/token") as found:
         act()
     answer: dict[str, Any] = found.value.json()
@@ -80,14 +80,14 @@ def call(front: HostedFront, token: str, path: str, body: object = None) -> tupl
 
 
 def roll_back(page: Page, reason: str) -> None:
-    """Ask for a rollback with a reason."""
+    """Request a rollback with a reason."""
     page.get_by_role("button", name="Roll back", exact=True).click()
     page.get_by_role("dialog").get_by_label("Reason").fill(reason)
     page.get_by_role("dialog").get_by_role("button", name="Roll back now").click()
 
 
 def executions(shop: DeployedUnit) -> list[dict[str, Any]]:
-    """Return the inputs of the Deploy machine's executions, the newest first."""
+    """Return the inputs of the Deploy machine's executions, newest first."""
     found = shop.stepfunctions.list_executions(stateMachineArn=shop.machine)["executions"]
     return [
         json.loads(shop.stepfunctions.describe_execution(executionArn=each["executionArn"])["input"]) for each in found
@@ -97,7 +97,7 @@ def executions(shop: DeployedUnit) -> list[dict[str, Any]]:
 def test_a_person_on_call_signs_in_and_rolls_back(
     opened: Callable[..., Visit], front: HostedFront, shop: DeployedUnit
 ) -> None:
-    """After 15 minutes the password is asked for again, and what was typed is kept; no token is stored."""
+    """After 15 minutes the password is required again, and the entered text is kept; no token is stored."""
     page = (tab := opened("ann", model(shop))).page
     expect(page.locator(".who")).to_contain_text("ann as reader, on-call")
     expect(page.locator("#serves")).to_have_text("version 2 serves")
@@ -110,7 +110,7 @@ def test_a_person_on_call_signs_in_and_rolls_back(
         "requires a sign-in within the last 15 minutes"
     )
     refused = len(executions(shop))
-    tab.expected.append("Failed to load resource")  # the browser names the refusal
+    tab.expected.append("Failed to load resource")  # the browser reports the rejection
     assert (tab.violations(), tab.small_targets()) == ([], [])
     page.get_by_role("dialog").get_by_role("button", name="Sign in again").click()
     sign_in(page, "ann")
@@ -126,7 +126,7 @@ def test_a_person_on_call_signs_in_and_rolls_back(
 
 
 def test_a_page_that_is_loaded_again_signs_in_silently(opened: Callable[..., Visit], shop: DeployedUnit) -> None:
-    """By the session that the browser has at Cognito, where the person was."""
+    """By the browser's Cognito session, returning to the same page."""
     page = opened("ben", model(shop)).page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/oauth2/authorize" in request.url else None)
@@ -141,7 +141,7 @@ def test_a_page_that_is_loaded_again_signs_in_silently(opened: Callable[..., Vis
 def test_a_reader_sees_no_buttons_and_is_refused(
     opened: Callable[..., Visit], front: HostedFront, shop: DeployedUnit
 ) -> None:
-    """By the API too."""
+    """The API rejects them too."""
     page = opened("ben", model(shop)).page
     expect(page.locator("#serves")).to_have_text("version 2 serves")
     token = tokens(page, page.reload)["access_token"]
@@ -171,7 +171,7 @@ def test_tokens_are_renewed_before_they_end_and_rotate(opened: Callable[..., Vis
 
 
 def test_signing_out_ends_the_session_and_the_tokens(opened: Callable[..., Visit], front: HostedFront) -> None:
-    """The page says so, and asks for the password the next time."""
+    """The page says so, and the next sign-in requires the password."""
     page = (tab := opened("ben")).page
     token = tokens(page, page.reload)["refresh_token"]
     page.get_by_role("button", name="Sign out").click()
@@ -198,7 +198,7 @@ def test_an_answer_that_was_not_asked_for_signs_in_nobody(visit: Open, front: Ho
 
 
 def test_a_code_that_was_used_signs_in_nobody(visit: Open, front: HostedFront) -> None:
-    """The first exchange has it."""
+    """The first exchange used it."""
     tab = visit(front.origin)
 
     def first(route: Route) -> None:
@@ -212,11 +212,11 @@ def test_a_code_that_was_used_signs_in_nobody(visit: Open, front: HostedFront) -
 
     expect(tab.page.get_by_role("alert")).to_contain_text("invalid_grant")
     expect(tab.page.get_by_role("button", name="Sign in")).to_be_visible()
-    tab.expected.append("Failed to load resource")  # the browser names the refusal
+    tab.expected.append("Failed to load resource")  # the browser reports the rejection
 
 
 def test_tokens_of_another_sign_in_are_refused(opened: Callable[..., Visit]) -> None:
-    """Their nonce is another."""
+    """Their nonce differs."""
     tab = opened("ben")
     before = tokens(tab.page, tab.page.reload)
     tab.page.route(
@@ -230,17 +230,17 @@ def test_tokens_of_another_sign_in_are_refused(opened: Callable[..., Visit]) -> 
 
 
 def test_a_person_of_no_group_is_told_whom_to_ask(opened: Callable[..., Visit]) -> None:
-    """And may sign out."""
+    """The page names the contact, and offers to sign out."""
     tab = opened("cleo")
     expect(tab.page.get_by_role("alert")).to_have_count(1)
     expect(tab.page.get_by_role("alert").first).to_contain_text(
         "ask the user pool's administrator to add you to one of reader"
     )
-    tab.expected.append("Failed to load resource")  # the browser names the refusals
+    tab.expected.append("Failed to load resource")  # the browser reports the rejections
 
 
 def test_tokens_of_another_kind_are_refused(opened: Callable[..., Visit], front: HostedFront, cloud: Cloud) -> None:
-    """An ID token, a token that was changed, one of a foreign pool, none."""
+    """An ID token, a modified token, one of a foreign pool, and none."""
     page = opened("ben").page
     given = tokens(page, page.reload)
     other = HostedFront(cloud, "foreign-console")

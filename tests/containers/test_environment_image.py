@@ -1,4 +1,4 @@
-"""The image of a model that is not ONNX: what it adds to the image of jobs and servers, and that its lock decides it."""
+"""The image of models in other formats than ONNX: its additions to the image of jobs and servers, decided by its lock."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ LOCK = RequirementsLock.parsed(f"numpy==2.5.5 --hash=sha256:{'0a' * 32}\n".encod
 
 
 def test_it_extends_the_image_of_jobs_and_servers() -> None:
-    """The same base by digest makes the environment, with the Python that locks are written for; the runtime is given."""
+    """The environment is built on the same base digest, with the Python of its lock; the runtime comes from the build arguments."""
     bases = [arguments.split()[0] for name, arguments in instructions(FILE) if name == "FROM"]
     assert bases[-1] == "${RUNTIME}"
     assert bases[0] in {arguments.split()[0] for name, arguments in instructions(DOCKERFILE) if name == "FROM"}
@@ -24,7 +24,7 @@ def test_it_extends_the_image_of_jobs_and_servers() -> None:
 
 
 def test_it_installs_wheels_by_hash_where_the_server_looks() -> None:
-    """Nothing is built, nothing comes without a hash; the server and jobs find interpreter and lock."""
+    """Only wheels with hashes are installed; server and jobs find interpreter and lock."""
     steps = instructions(FILE)
     (installed,) = (a for n, a in steps if n == "RUN" and "pip install" in a)
     assert "--require-hashes --only-binary :all: -r /opt/model/requirements.lock" in installed
@@ -37,7 +37,7 @@ def test_it_installs_wheels_by_hash_where_the_server_looks() -> None:
 
 
 def test_the_context_names_the_lock_that_it_holds(tmp_path: Path) -> None:
-    """So that no build forgets its hash; another lock has another tag."""
+    """A build cannot omit its hash; another lock has another tag."""
     context = write_context("model", tmp_path / "context", LOCK)
     names = sorted(path.name for path in context.folder.iterdir())
     assert names == [".dockerignore", "Dockerfile", "requirements.lock"]

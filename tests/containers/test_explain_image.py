@@ -1,4 +1,4 @@
-"""The image that explains: what it adds to the image of models, and that it fits."""
+"""The explanation image: its additions to the image of models, and their compatibility."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ FILE = (FOLDER / "Dockerfile").read_text()
 
 
 def pinned(path: Path) -> dict[str, str]:
-    """Return each package's version; every one has hashes."""
+    """Return each package's version; every package has hashes."""
     lines = path.read_text().replace("\\\n", " ").splitlines()
     found = [re.fullmatch(r"([a-z0-9-]+)==(\S+)(?:\s+--hash=sha256:[0-9a-f]{64})+\s*", line) for line in lines]
     assert all(found), path
@@ -20,11 +20,11 @@ def pinned(path: Path) -> dict[str, str]:
 
 
 def test_it_adds_shap_and_what_the_image_of_models_lacks() -> None:
-    """By hash, and nothing that is there already: two versions of numpy would be one too many."""
+    """With hashes, and without packages of the base image, because a second version of numpy would conflict."""
     added, there = pinned(FOLDER / "requirements.txt"), pinned(FOLDER.parent / "model" / "requirements.txt")
     assert "shap" in added
     assert added.keys() & there.keys() == set()
-    # what shap and pandas import, one place or the other
+    # imports of shap and pandas, in either image
     needed = {
         "numpy",
         "scipy",
@@ -40,7 +40,7 @@ def test_it_adds_shap_and_what_the_image_of_models_lacks() -> None:
 
 
 def test_it_is_built_for_the_python_of_the_image_that_it_extends() -> None:
-    """The same base by digest; the runtime is given, by digest, by whoever builds; hashes are asked for."""
+    """The same base digest; the builder passes the runtime's digest; hashes are required."""
     steps = instructions(FILE)
     bases = [arguments.split()[0] for name, arguments in steps if name == "FROM"]
     assert bases[-1] == "${RUNTIME}"
@@ -53,6 +53,6 @@ def test_it_is_built_for_the_python_of_the_image_that_it_extends() -> None:
 
 
 def test_nothing_but_its_requirements_reaches_the_build(tmp_path: Path) -> None:
-    """The context holds what is copied, and no tool."""
+    """The context contains only copied files, and no tool."""
     context = write_context("explain", tmp_path / "context")
     assert sorted(path.name for path in context.folder.iterdir()) == [".dockerignore", "Dockerfile", "requirements.txt"]

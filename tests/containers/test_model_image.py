@@ -1,4 +1,4 @@
-"""The image of models, as far as it can be proved without Docker: its file, what it installs, its three entry points at work."""
+"""The image of models, tested without Docker: its file, its packages, and its three entry points."""
 
 import hashlib
 import http.client
@@ -42,14 +42,14 @@ def context() -> Path:
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
-    """Return each instruction and its arguments, comments and line ends taken out."""
+    """Return each instruction and its arguments, without comments and line breaks."""
     lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [(line.split(None, 1)[0].upper(), line.split(None, 1)[1]) for line in joined.splitlines() if line.strip()]
 
 
 def problems(dockerfile: str) -> list[str]:
-    """Return what is wrong with it by the rules that its head promises."""
+    """Return the violations of the rules in its header."""
     found, stages = [], []
     all_ = instructions(dockerfile)
     for name, arguments in all_:
@@ -101,14 +101,14 @@ def test_the_dockerfile_keeps_the_rules() -> None:
     ],
 )
 def test_fails_for_a_dockerfile_that_breaks_a_rule(old: str, new: str, problem: str) -> None:
-    """Each rule notices what breaks it."""
+    """Each rule detects its violation."""
     changed = re.sub(old, new, DOCKERFILE, count=1)
     assert changed != DOCKERFILE
     assert any(problem in found for found in problems(changed)), problems(changed)
 
 
 def test_hadolint_finds_nothing(tmp_path: Path) -> None:
-    """With every rule on; and where something is wrong, it does find it."""
+    """With every rule enabled; and it does find a planted violation."""
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("there is no uv to run tools/dockerfile_lint.py with")
@@ -134,7 +134,7 @@ def requirements(name: str) -> dict[str, tuple[str, int]]:
 
 
 def test_the_image_installs_what_is_tested() -> None:
-    """Every package by version and hash; the versions are those of uv.lock, which the tests run with."""
+    """Every package by version and hash; the versions are those of uv.lock, which the tests use."""
     key: Callable[[str], list[int]] = lambda version: [int(part) for part in re.findall(r"\d+", version)]  # noqa: E731
     tested: dict[str, str] = {}
     for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]:
@@ -156,17 +156,17 @@ def test_the_image_installs_what_is_tested() -> None:
 
 
 def test_the_image_has_what_the_extras_have() -> None:
-    """Features, lineage and server need in the image what they need elsewhere, extras of packages included."""
+    """Features, lineage and server need the same packages in the image as elsewhere, including extras."""
     project = (ROOT / "packages/mlops-runtime/pyproject.toml").read_text()
     extras = tomllib.loads(project)["project"]["optional-dependencies"]
     needed = {re.split(r"[<>=]", line)[0] for name in ("features", "lineage", "serving") for line in extras[name]}
     held = {re.split(r"[<>=]", line)[0] for line in (FOLDER / "requirements.in").read_text().splitlines()}
-    # the server has done without starlette since it is plain ASGI; jinja2 writes the catalogue's page, which no job does
+    # the server is plain ASGI without starlette; jinja2 renders the catalogue's page, which no job does
     assert needed - {"starlette", "jinja2"} <= held
 
 
 def test_nothing_but_what_is_copied_reaches_the_build() -> None:
-    """The context holds what the Dockerfile copies and no more: no tool, no test, no byte code, none of the other packages."""
+    """The context contains exactly the files that the Dockerfile copies: no tool, test, byte code or other package."""
     copied = {
         word.strip("/")
         for name, arguments in instructions(DOCKERFILE)
@@ -182,7 +182,7 @@ def test_nothing_but_what_is_copied_reaches_the_build() -> None:
 
 @pytest.mark.parametrize("name", ["fetch", "serve", "train"])
 def test_entry_points_become_their_program(name: str) -> None:
-    """Executable, and the last line is exec: SIGTERM reaches Python."""
+    """They are executable, and end with exec, so that SIGTERM reaches Python."""
     text = (BIN / name).read_text()
     assert os.access(BIN / name, os.X_OK)
     assert text.startswith("#!/bin/sh\n")
@@ -210,7 +210,7 @@ exec setpriv --reuid "$AS" --regid "$AS" --clear-groups --no-new-privs -- "$@"
 
 
 def closed() -> tuple[Path | None, list[Path]]:
-    """Return the folder above Python or the sources that another user may not enter, and what is needed of it."""
+    """Return the folder above Python or the sources that another user may not enter, and the required paths below it."""
     needed = [Path(sys.base_prefix).resolve(), Path(sys.prefix), ROOT]
     for place in needed:
         for parent in [*reversed(place.parents), place]:
@@ -220,7 +220,7 @@ def closed() -> tuple[Path | None, list[Path]]:
 
 
 def can_isolate() -> bool:
-    """Return whether this machine lets a test make a read-only root of its own."""
+    """Return whether this machine allows a read-only root for a test."""
     if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("setpriv") is None:
         return False
     trial = subprocess.run(["unshare", "-m", "mount", "-o", "remount,bind,ro", "/"], capture_output=True, check=False)
@@ -229,7 +229,7 @@ def can_isolate() -> bool:
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A folder that another user may enter: pytest's own is closed to others again by every further pytest that starts."""
+    """A folder that another user may enter: each further pytest process closes pytest's own again."""
     with tempfile.TemporaryDirectory(prefix="model-image-") as folder:
         yield Path(folder)
 
@@ -274,7 +274,7 @@ class Box:
         )
 
     def run(self, *command: str, **options: Any) -> tuple[int, str]:
-        """Run it to its end; return exit code and what it said."""
+        """Run it to its end; return exit code and output."""
         process = self.start(*command, **options)
         said, _ = process.communicate(timeout=120)
         return process.returncode, said
@@ -282,13 +282,13 @@ class Box:
 
 @contextmanager
 def bucket(objects: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
-    """Give the environment of an S3 with these objects."""
+    """Return the environment of an S3 with these objects."""
 
     class Gives(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            """Give one."""
+            """Return one object."""
             content = objects.get(self.path.partition("?")[0], b"")
             self.send_response(200 if content else 404)
             self.send_header("Content-Length", str(len(content)))
@@ -296,7 +296,7 @@ def bucket(objects: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Gives)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -311,7 +311,7 @@ def bucket(objects: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
 @isolated
 @users
 def test_a_pod_fetches_and_serves(tmp_path: Path, user: str) -> None:
-    """The init container's fetch into an empty volume, then the server over it, read-only: answers, drains, leaves with 0."""
+    """The init container fetches into an empty volume, then the server reads it: responds, drains, exits with 0."""
     models, box = Models(), Box(tmp_path, user)
     archive = models.archive(tmp_path / "model.tar.gz").read_bytes()
     with bucket({"/artifacts/model.tar.gz": archive}) as environment:
@@ -345,7 +345,7 @@ def test_a_pod_fetches_and_serves(tmp_path: Path, user: str) -> None:
 @isolated
 @pytest.mark.parametrize(("user", "how"), [("root", "argument"), (str(UID), "variable"), ("root", "hyperparameter")])
 def test_a_job_trains(tmp_path: Path, user: str, how: str) -> None:
-    """A team's script out of its zip, with what SageMaker tells it, leaves a model where SageMaker takes it."""
+    """A team's script from its zip, with SageMaker's arguments, writes a model where SageMaker uploads it from."""
     models, box = Models(), Box(tmp_path, user)
     code, data = box.opt_ml / "input/data/code", box.opt_ml / "input/data/train"
     code.mkdir(parents=True)
@@ -369,7 +369,7 @@ def test_a_job_trains(tmp_path: Path, user: str, how: str) -> None:
 
 @isolated
 def test_fails_where_nothing_may_be_written(tmp_path: Path) -> None:
-    """A volume that was forgotten is one line, not a traceback."""
+    """A missing volume is a one-line error, not a traceback."""
     box = Box(tmp_path, str(UID))
     archive = Models().archive(tmp_path / "model.tar.gz").read_bytes()
     with bucket({"/artifacts/model.tar.gz": archive}) as environment:

@@ -1,6 +1,6 @@
-"""What is promised to those who deployed before: names, ids of stateful resources, ids of warnings, templates of the examples.
+"""Compatibility with earlier deployments: names, ids of stateful resources, ids of warnings, templates of the examples.
 
-``MLOPS_UPDATE_CONTRACT=1 pytest tests/contract`` writes the files anew; a removed or changed line is a major version and needs a
+``MLOPS_UPDATE_CONTRACT=1 pytest tests/contract`` rewrites the files; a removed or changed line is a major version and needs a
 line in the changelog.
 """
 
@@ -70,7 +70,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_stateful_resources_keep_their_logical_ids(template: dict[str, Any]) -> None:
-    """Another logical id is another resource: the old one is deleted, with its data."""
+    """A resource with another logical id replaces the old one, which is deleted with its data."""
     ids = {
         resource["Metadata"]["aws:cdk:path"]: [resource["Type"], name]
         for name, resource in template["Resources"].items()
@@ -82,7 +82,7 @@ def test_stateful_resources_keep_their_logical_ids(template: dict[str, Any]) -> 
 
 
 ON_CLUSTER = {"target": "eks", "stacks": ["DemandForecasting"], "has_service": True}
-# names of files that are assets: code of functions and jobs, which changes with every release
+# file names of assets (code of functions and jobs), which change with every release
 ASSET = re.compile(r"(?<!sha256:)\b[0-9a-f]{64}\b")
 
 
@@ -90,9 +90,9 @@ ASSET = re.compile(r"(?<!sha256:)\b[0-9a-f]{64}\b")
 def test_templates_change_on_purpose_alone(
     profile: str, example_templates: Callable[..., dict[str, dict[str, Any]]]
 ) -> None:
-    """What is added for one feature, as to several accounts, is not in templates of stacks that use nothing of it, byte for byte.
+    """A feature's additions, such as several accounts, do not change templates of stacks without it, byte for byte.
 
-    A line for each type of resource that differs: every unit of that kind changes with its next deployment.
+    The assertion lists each changed resource type: every unit of that kind changes with its next deployment.
     """
     found, of_profile = {}, {} if profile == "development" else {"profile": profile}
     for target, context in (("sagemaker", {}), ("eks", ON_CLUSTER)):
@@ -105,7 +105,7 @@ def test_templates_change_on_purpose_alone(
 
 
 def _parts(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Resources by their type, and what else a template has."""
+    """Return resources by type, and the rest of a template."""
     parts: dict[str, dict[str, Any]] = {name: value for name, value in template.items() if name != "Resources"}
     for name, resource in template["Resources"].items():
         parts.setdefault(resource["Type"], {})[name] = resource
@@ -117,12 +117,12 @@ def _digest(value: dict[str, Any]) -> str:
 
 
 def test_warnings_keep_their_ids() -> None:
-    """Callers acknowledged them by name."""
+    """Callers acknowledge them by id."""
     _same_as_promised("warning_ids.json", sorted(warning.id for warning in ALL_WARNINGS))
 
 
 def test_public_names_keep_their_arguments() -> None:
-    """Each public name, with the arguments of its constructor."""
+    """Each public name, with its constructor's arguments."""
     public = {}
     for name in sorted(mlops_constructs.__all__):
         item = getattr(mlops_constructs, name)

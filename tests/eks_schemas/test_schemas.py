@@ -1,6 +1,6 @@
-"""Every object that we make against Kubernetes' own schemas, and TargetGroupBinding against its definition; all offline.
+"""Every generated object against Kubernetes' own schemas, and TargetGroupBinding against its definition; all offline.
 
-What only a schema says is mutated once a kind, so that a validator which looks at nothing would be seen.
+One mutation per kind violates only the schema, which shows that the validator works.
 """
 
 import copy
@@ -27,7 +27,7 @@ from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 BINDINGS = ("eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1")
-# carries the definitions of the AWS Load Balancer Controller; nothing of it is imported
+# contains the definitions of the AWS Load Balancer Controller; none of its code is imported
 CRD_PACKAGE = "cdk8s-aws-lb-controller==0.2.6"
 _CRDS = Path(sys.prefix) / "share" / "crds"
 
@@ -54,7 +54,7 @@ BUILT_IN = [manifest for manifest in MADE if manifest["kind"] != "TargetGroupBin
 
 
 def _wrong(version: str, manifest: Any) -> str | None:
-    """Return what a version of Kubernetes has against an object."""
+    """Return the validation errors of an object in a Kubernetes version."""
     try:
         kubernetes_validate.validate(manifest, version, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -64,7 +64,7 @@ def _wrong(version: str, manifest: Any) -> str | None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_built_in_kind_is_valid(version: str) -> None:
-    """Strictly: a field that Kubernetes does not know is an error."""
+    """In strict mode unknown fields are errors."""
     assert {m["kind"]: wrong for m in BUILT_IN if (wrong := _wrong(version, m)) is not None} == {}
     assert len({m["kind"] for m in BUILT_IN}) == 12
 
@@ -72,7 +72,7 @@ def test_every_built_in_kind_is_valid(version: str) -> None:
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SAMPLES.specs(), SAMPLES.versions())
 def test_any_valid_spec_gives_valid_objects(spec: ServingSpec, version: SlotVersion) -> None:
-    """In the newest version, as what a spec changes no version treats apart."""
+    """In the newest version, because a spec's values do not depend on the version."""
     made = [*service_manifests(spec), *slot_manifests(spec, "blue", version)]
 
     assert [w for m in made if m["kind"] != "TargetGroupBinding" and (w := _wrong(VERSIONS[-1], m)) is not None] == []
@@ -128,12 +128,12 @@ def _definitions() -> dict[str, Any]:
     for schema in found.values():
         _close(schema)
         schema["properties"]["metadata"] = {"type": "object", "required": ["name", "namespace"]}
-    # Auto Mode's API has the same fields under another group; its definition is published nowhere but in a cluster
+    # Auto Mode's API has the same fields in another group; its definition is published only in a cluster
     return {**found, BINDINGS[0]: found[BINDINGS[1]]}
 
 
 def _close(schema: Any) -> None:
-    """Turn Kubernetes' dialect into JSON schema: int-or-string, and objects that have no other fields."""
+    """Convert Kubernetes' dialect to JSON schema: int-or-string, and objects without additional fields."""
     if isinstance(schema, list):
         for inner in schema:
             _close(inner)
@@ -162,7 +162,7 @@ def _problems(manifest: Any) -> list[str]:
 
 
 def test_target_group_bindings_are_as_the_controller_defines_them() -> None:
-    """Of both API versions."""
+    """In both API versions."""
     made = list(_bindings())
 
     assert {m["apiVersion"] for m in made} == set(BINDINGS)
@@ -179,7 +179,7 @@ def test_target_group_bindings_are_as_the_controller_defines_them() -> None:
     ],
 )
 def test_a_mutation_of_a_binding_is_seen(change: Callable[[dict[str, Any]], None], said: str) -> None:
-    """A field of another spelling, a value of none, a missing one, a port that is neither number nor name."""
+    """A misspelt field, an invalid value, a missing field, a port that is neither number nor name."""
     broken = json.loads(json.dumps(next(_bindings())))
     change(broken["spec"])
 

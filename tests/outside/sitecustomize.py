@@ -1,8 +1,8 @@
-"""Keep every Python process of the suite on this machine: what would leave loopback is refused and written down.
+"""Keep every Python process of the suite on this machine: connections beyond loopback are refused and logged.
 
 Python imports a module of this name at its start, from ``PYTHONPATH``, which `tests/conftest.py` sets: also in an embedded cloud,
-its functions and jobs, and the ``aws`` command. What other programs send through the proxy of an embedded cloud leaves by that
-cloud's own process. Not held: programs that are not Python's and use no such proxy, and Python's that start with ``-I`` or ``-E``.
+its functions and jobs, and the ``aws`` command. Requests of other programs through the proxy of an embedded cloud leave by that
+cloud's own process. Not covered: non-Python programs without such a proxy, and Python processes started with ``-I`` or ``-E``.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 
 VARIABLE = "MLOPS_TESTS_OUTSIDE"
 
-# programs that fetch packages, from where the machine's own settings say
+# programs that fetch packages, from the machine's configured sources
 ALLOWED = ("pip",)
 
 _HERE = {"", "localhost", "0.0.0.0", "::", "::1", os.uname().nodename}  # noqa: S104 - to connect there is to connect to oneself
@@ -21,10 +21,10 @@ _LOOKING_UP = {"socket.getaddrinfo", "socket.gethostbyname"}
 
 
 def is_inside(host: object) -> bool:
-    """Return whether a host is this machine's loopback, or no address of the Internet protocols at all."""
+    """Return whether a host is this machine's loopback, or not an Internet address at all."""
     name = host.decode(errors="replace") if isinstance(host, bytes | bytearray) else host
     if not isinstance(name, str):
-        return True  # none, or of another family
+        return True  # no address, or another family
     return name in _HERE or name.startswith(("127.", "::ffff:127.")) or name.endswith(".localhost")
 
 

@@ -1,4 +1,4 @@
-"""What holds the suite to this machine is itself held."""
+"""The hook that keeps the suite on this machine."""
 
 import json
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-# 192.0.2.0/24 is nobody's: https://datatracker.ietf.org/doc/html/rfc5737
+# 192.0.2.0/24 is reserved for documentation: https://datatracker.ietf.org/doc/html/rfc5737
 NOBODY = "192.0.2.1"
 
 
 def _run(code: str, outside: Path, *options: str) -> tuple[str, list[dict[str, object]]]:
-    """Run code in a process as a test's child is, and return its last line and what was written down."""
+    """Run code in a process like a test's child, and return its last line and the logged connections."""
     outside.touch()
     environment = {**os.environ, "MLOPS_TESTS_OUTSIDE": str(outside)}
     line = [sys.executable, *options, "-c", code]
@@ -33,7 +33,7 @@ def _run(code: str, outside: Path, *options: str) -> tuple[str, list[dict[str, o
     ],
 )
 def test_a_connection_is_refused_and_written_down(tmp_path: Path, code: str) -> None:
-    """However it is made."""
+    """By any API."""
     last, rows = _run(code, tmp_path / "outside")
 
     assert f"the suite stays on this machine, {NOBODY} is outside" in last
@@ -42,7 +42,7 @@ def test_a_connection_is_refused_and_written_down(tmp_path: Path, code: str) -> 
 
 
 def test_a_name_is_not_looked_up(tmp_path: Path) -> None:
-    """A question to a server of names leaves the machine too."""
+    """A DNS query leaves the machine too."""
     last, rows = _run("import socket; socket.getaddrinfo('sts.amazonaws.com', 443)", tmp_path / "outside")
 
     assert "sts.amazonaws.com is outside" in last
@@ -50,7 +50,7 @@ def test_a_name_is_not_looked_up(tmp_path: Path) -> None:
 
 
 def test_loopback_is_free(tmp_path: Path) -> None:
-    """By each of its names, and sockets that are none of the Internet's."""
+    """By each of its names, and sockets of other families."""
     code = """
 import socket
 a, b = socket.socketpair()
@@ -64,7 +64,7 @@ print('done')
 
 
 def test_this_process_is_held_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hook is in the process that runs tests; what it writes for this test goes to a file of its own."""
+    """The hook is in the test process; its log for this test goes to a separate file."""
     outside = tmp_path / "outside"
     monkeypatch.setenv("MLOPS_TESTS_OUTSIDE", str(outside))
 

@@ -1,6 +1,6 @@
-"""What an attacker of a promotion may do, one row a case: group, deed, what becomes of the offer and in which words.
+"""The attacks on a promotion, one row per case: group, deed, result of the offer, and message.
 
-Each ``act`` offers something and returns it. A state of ``None`` means that the guard takes no offer of it at all.
+Each ``act`` makes an offer and returns it. A state of ``None`` means that the guard does not accept it as an offer.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ class Attack:
     """One case.
 
     Args:
-        group: What is attacked.
-        name: What is done.
-        act: Does it.
-        words: What the target says of it.
-        state: What becomes of the offer; None if the guard takes none.
+        group: Target of the attack.
+        name: The attack.
+        act: Performs it.
+        words: Message of the target.
+        state: State of the offer; None if the guard does not accept one.
     """
 
     group: str
@@ -46,7 +46,7 @@ class Attack:
 
 
 def _record(**changes: Any) -> Act:
-    """Another record of a package; the record alone refuses it."""
+    """Another record of a package; only the record is rejected."""
     return lambda siege: siege.offer(siege.claim().changed(**changes))
 
 
@@ -63,7 +63,7 @@ def _arn(model: str, *, account: str = BUILD.account) -> str:
 
 
 def _registered(status: str, approval: str | None = None) -> Act:
-    """A whole release of a package that the source's registry has, with another status or approval."""
+    """A complete release of a package in the source's registry, with another status or approval."""
     return lambda siege: siege.offer(siege.forge(status=status, approval=approval))
 
 
@@ -77,7 +77,7 @@ def _withdrawn(status: str) -> Act:
 
 
 def _approved_with(**changes: Any) -> Act:
-    """A whole release of an approved package, whose record says something else of it."""
+    """A complete release of an approved package, whose record differs from it."""
     return lambda siege: siege.offer(siege.forge().changed(**changes))
 
 
@@ -88,7 +88,7 @@ def _of_another(siege: Besieged) -> Offered:
 
 
 def _imageless(siege: Besieged) -> Offered:
-    """The repository is there, and has another image."""
+    """The repository exists, with another image only."""
     ecr, manifest = siege.staging.client("ecr"), json.dumps({"layers": []})
     if not ecr.describe_repositories()["repositories"]:
         ecr.create_repository(repositoryName="mlops-runtime")
@@ -120,7 +120,7 @@ def _object(name: str, change: Change, **arguments: Any) -> Act:
 
 
 def _swapped(name: str) -> Act:
-    """What the source approved too, of another model."""
+    """The object of another model that the source approved too."""
 
     def act(siege: Besieged) -> Offered:
         released, other = siege.forge(), siege.forge()
@@ -131,7 +131,7 @@ def _swapped(name: str) -> Act:
 
 
 def _rewritten(name: str, content_of: Callable[[Released, str], bytes]) -> Act:
-    """Another object, whose hash the record names: who writes the one writes the other."""
+    """Another object, whose hash is in the record: a writer of one can write both."""
 
     def act(siege: Besieged) -> Offered:
         released = siege.forge()
@@ -196,7 +196,7 @@ def _at_another_key(siege: Besieged) -> Offered:
 
 
 def _in_bucket_of(account: str) -> Act:
-    """The record is in a bucket of another account, which everyone may read."""
+    """The record is in a publicly readable bucket of another account."""
 
     def act(siege: Besieged) -> Offered:
         place, name = siege.cloud.at(account, BUILD.region), f"open-{account}-{siege.number}"
@@ -244,7 +244,7 @@ def _attributes(**changes: str | None) -> Act:
 
 
 def _message(**changes: Any) -> Act:
-    """A message in the guard's queue, which only the target itself may put there."""
+    """A message in the guard's queue, to which only the target itself may send."""
 
     def act(siege: Besieged) -> Offered:
         released = siege.claim()
@@ -642,7 +642,7 @@ ATTACKS = [*_IDENTITY, *_OBJECTS, *_RECORD, *_TIME, *_IMAGES, *_EVENTS]
 
 
 def sent() -> dict[str, Any]:
-    """Return the event by which someone would tell the target's inbox of a release."""
+    """Return the event that offers a release to the target's inbox."""
     record = {"record_uri": f"s3://bucket/releases/{GROUP}/{'0' * 64}.json", "record_sha256": "0" * 64}
     detail = {"id": "x", "subject": GROUP, "outcome": "RELEASED", "attributes": record, "version": "mlops.event/1"}
     return {

@@ -1,7 +1,7 @@
-"""Two deployed accounts of which an attacker has the source's: its objects, its registry and its bus.
+"""Two deployed accounts; the attacker controls the source's objects, registry and bus.
 
-The attacker does what the Release machine of the source would do, and whatever it would not. The schedules of both sides rest, so
-that what an attack brings about is its own.
+The attacker imitates the source's Release machine and goes beyond it. The schedules of both sides are disabled, so that
+all effects are those of the attack.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ from mlops_runtime.promotion.offer_table import Offer
 OTHER = "333333333333"
 INBOX = inbox_arn(unit=UNIT, model=MODEL, environment=STAGING.linked)
 _FOLDERS = tuple(f"{folder}/{GROUP}/" for folder in ("models", "evaluations", "gates"))
-_HELD = timedelta(minutes=30)  # embedded; half a real minute, which the clock jumps over
+_HELD = timedelta(minutes=30)  # embedded time; half a real minute, which the clock jumps over
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The bytes of a record, and where they lie."""
+    """The bytes of a record, and their location."""
 
     content: bytes
     bucket: str
@@ -43,21 +43,21 @@ class Record:
 
     @property
     def uri(self) -> str:
-        """Where."""
+        """S3 URI of the record."""
         return f"s3://{self.bucket}/{self.key}"
 
     @property
     def sha256(self) -> str:
-        """Their hash."""
+        """SHA-256 of the bytes."""
         return hashlib.sha256(self.content).hexdigest()
 
 
 class Besieged:
-    """Both accounts, what the attacker does in the source, and what the target has of it.
+    """Both accounts, the attacker's actions in the source, and the target's state.
 
     Args:
         cloud: The embedded cloud, with four accounts.
-        folder: Where the assembly is written.
+        folder: Folder of the assembly.
     """
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
@@ -73,10 +73,10 @@ class Besieged:
         self._s3, self._sagemaker = self.build.client("s3"), self.build.client("sagemaker")
         self._queues = self.staging.client("sqs")
 
-    # what the attacker does
+    # the attacker's actions
 
     def claim(self, **options: Any) -> Released:
-        """Return a release as the source makes one, which lies nowhere yet."""
+        """Return a release like the source's, without writing it."""
         self.number += 1
         factor = options.pop("factor", 100.0 + self.number)
         archive, model_sha256 = models.archive(factor)
@@ -94,7 +94,7 @@ class Besieged:
         )
 
     def forge(self, *, status: str = "Approved", approval: str | None = None, **options: Any) -> Released:
-        """Lay down and register a release whose package is approved in the source, without a record."""
+        """Write and register a release whose package is approved in the source, without a record."""
         released = self.claim(is_signed=False, **options)
         for key, content in released.objects.items():
             self.put(key, content)
@@ -114,11 +114,11 @@ class Besieged:
         )
 
     def put(self, key: str, content: bytes, **arguments: Any) -> None:
-        """Write an object of the source, with S3's hash of it."""
+        """Write an object of the source, with S3's checksum."""
         self._s3.put_object(Bucket=self.bucket, Key=key, Body=content, **({"ChecksumAlgorithm": "SHA256"} | arguments))
 
     def delete(self, key: str) -> None:
-        """Take an object of the source away."""
+        """Delete an object of the source."""
         self._s3.delete_object(Bucket=self.bucket, Key=key)
 
     def raw(self, content: bytes, *, key: str | None = None) -> Record:
@@ -137,7 +137,7 @@ class Besieged:
         return released
 
     def announce(self, offered: Released | Record, **entry: Any) -> None:
-        """Put the event of a release on the source's own bus, as its machine does, or another one."""
+        """Put the event of a release on the source's own bus, as its machine does, or on another bus."""
         detail = model_released(GROUP, record_uri=offered.uri, record_sha256=offered.sha256)
         said = {
             "id": detail.id,
@@ -159,18 +159,18 @@ class Besieged:
         )
 
     def send(self, client: Any, entry: dict[str, Any]) -> str:
-        """Put an event; return what EventBridge says against it."""
+        """Put an event; return EventBridge's error."""
         return str(client.put_events(Entries=[entry])["Entries"][0].get("ErrorMessage", ""))
 
     def deliver(self, body: str) -> None:
-        """Put a message into the guard's queue."""
+        """Send a message to the guard's queue."""
         self._queues.send_message(QueueUrl=self.accounts.target["OffersQueue"], MessageBody=body)
 
     @contextmanager
     def held(self, state: str, match: str = "") -> Iterator[Callable[[], None]]:
-        """Hold the next execution before a task's call, until the block ends; what is given waits until it is there.
+        """Hold the next execution before a task's call until the block ends; yields a function that waits until it is held.
 
-        The call then fails once and is repeated, as a call does that AWS throttles.
+        The call then fails once and is retried, like a throttled call.
         """
         integration = {
             "FindImage": "ecr:describeImages",
@@ -191,16 +191,16 @@ class Besieged:
             put_faults(self.cloud)
 
     def start(self, offered: Released | Record) -> str:
-        """Start the Promote machine by hand, as the root of the target; return the execution."""
+        """Start the Promote machine manually as the root of the target; return the execution."""
         asked = {"record_uri": offered.uri, "record_sha256": offered.sha256}
         machine = self.accounts.target["PromoteMachineArn"]
         started = self.staging.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(asked))
         return str(started["executionArn"])
 
-    # what the target has
+    # the target's state
 
     def decided(self, offered: Released | Record) -> Offer:
-        """Return what became of an offer, once it is decided on and nothing runs any more."""
+        """Return the result of an offer, once it is decided and nothing runs any more."""
 
         def done() -> Offer | None:
             offer = self.offers.read(offered.sha256)
@@ -213,7 +213,7 @@ class Besieged:
         return offer
 
     def quiet(self) -> None:
-        """Wait until the guard has read all that was delivered, and nothing runs."""
+        """Wait until the guard has processed all deliveries, and nothing runs."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
         def empty() -> bool:
@@ -230,12 +230,12 @@ class Besieged:
         return {each["ModelPackageArn"]: each["ModelApprovalStatus"] for each in found["ModelPackageSummaryList"]}
 
     def kept(self) -> set[str]:
-        """Return the keys of what models are served from."""
+        """Return the keys of served objects."""
         found = self.loop.s3.list_objects_v2(Bucket=self.own).get("Contents", [])
         return {each["Key"] for each in found if each["Key"].startswith(_FOLDERS)}
 
     def chain(self) -> tuple[list[AuditRecord], list[str]]:
-        """Return the target's audit records of promotions, and what is wrong with them."""
+        """Return the target's audit records of promotions, and the problems of their chain."""
         client = self.staging.client
         entry = Entries(ssm=client("ssm")).chain(promotions_chain(GROUP))
         chain = open_chain(client, entry)
@@ -243,7 +243,7 @@ class Besieged:
 
     @staticmethod
     def until(look: Callable[[], Any], seconds: float = 60.0) -> Any:
-        """Call a function until it returns something true."""
+        """Call a function until its result is true."""
         deadline = time.monotonic() + seconds
         while not (found := look()):
             assert time.monotonic() < deadline, f"nothing after {seconds} s"

@@ -1,4 +1,4 @@
-"""The accounts that all attacks on a promotion share."""
+"""Fixtures: the accounts shared by all attacks on a promotion."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from mlops_local import cloud as local_cloud
 
 @pytest.fixture(scope="package")
 def siege(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
-    """Deploy both accounts and let one honest release arrive, which serves from then on."""
+    """Deploy both accounts and promote one honest release, which serves from then on."""
     folder = tmp_path_factory.mktemp("siege")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0, account_count=4)
     try:

@@ -1,4 +1,4 @@
-"""Attacks on a deployed target, with IAM on in both accounts: none is promoted, and each is refused by name."""
+"""Attacks on a deployed target with IAM enforced in both accounts: none is promoted, and each is rejected by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cloud
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: f"{attack.group}: {attack.name}")
 def test_it_promotes_nothing_and_is_named(siege: Besieged, attack: Attack) -> None:
-    """Nothing is registered or kept of what is refused; what waits for a person is not approved."""
+    """Nothing of a rejected offer is registered or stored; a pending one is not approved."""
     packages, kept = siege.packages(), siege.kept()
     offered = attack.act(siege)
     if attack.state is None:
@@ -34,7 +34,7 @@ def test_it_promotes_nothing_and_is_named(siege: Besieged, attack: Attack) -> No
 
 
 def test_the_cases_are_many_and_each_has_a_name() -> None:
-    """At least sixty, of every group."""
+    """At least sixty cases, with every group."""
     names = [f"{attack.group}: {attack.name}" for attack in ATTACKS]
 
     assert len(set(names)) == len(names) >= 60
@@ -42,7 +42,7 @@ def test_the_cases_are_many_and_each_has_a_name() -> None:
 
 
 def test_nothing_but_the_honest_release_serves(siege: Besieged) -> None:
-    """After all of them: one package is approved, it serves, and the chain of promotions is whole and names each refusal."""
+    """After all attacks one package is approved and serves, and the chain of promotions is valid and has each rejection."""
     records, problems = siege.chain()
     approved = [arn for arn, status in siege.packages().items() if status == "Approved"]
     live = siege.loop.live()

@@ -1,4 +1,4 @@
-"""What comes in the middle of a promotion, or from several sides at once: nothing is half promoted, and each end has a name."""
+"""Interruptions and concurrent offers during a promotion: nothing is half promoted, and each end is reported."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ RIGHTS: dict[str, tuple[Callable[[Besieged], Callable[[], object]], str]] = {
 
 @pytest.mark.parametrize("what", RIGHTS)
 def test_a_right_that_ends_between_two_copies_ends_the_promotion(siege: Besieged, what: str) -> None:
-    """The archive was copied, the rest was not: nothing is kept or registered, and action and side are named."""
+    """The archive was copied, the rest was not: nothing is stored or registered, and the error has action and side."""
     packages, kept, released = siege.packages(), siege.kept(), siege.forge()
     take, words = RIGHTS[what]
     with siege.held("Copy", "evaluation.json") as reached:
@@ -70,7 +70,7 @@ def test_a_right_that_ends_between_two_copies_ends_the_promotion(siege: Besieged
 
 
 def test_a_target_whose_own_key_is_disabled_takes_nothing(siege: Besieged) -> None:
-    """Its inbox keeps no event, and an execution that someone starts names the key; not even a refusal can be recorded."""
+    """Its inbox stores no event, and a manually started execution reports the key; not even a rejection can be recorded."""
     packages, kept, released = siege.packages(), siege.kept(), siege.forge()
     kms, s3 = siege.staging.client("kms"), siege.staging.client("s3")
     rule = s3.get_bucket_encryption(Bucket=siege.own)["ServerSideEncryptionConfiguration"]["Rules"][0]
@@ -88,7 +88,7 @@ def test_a_target_whose_own_key_is_disabled_takes_nothing(siege: Besieged) -> No
 
 
 def test_an_object_that_changes_between_two_copies_is_refused(siege: Besieged) -> None:
-    """What was checked and what is copied cannot differ: the copies are checked."""
+    """The copies are checked, so the checked objects are the copied ones."""
     packages, released = siege.packages(), siege.forge()
     with siege.held("Copy", "evaluation.json") as reached:
         siege.offer(released)
@@ -101,7 +101,7 @@ def test_an_object_that_changes_between_two_copies_is_refused(siege: Besieged) -
 
 
 def test_an_approval_that_is_withdrawn_while_copying_is_refused(siege: Besieged) -> None:
-    """The source is asked again after the copies, which expire; nothing is kept, signed or registered."""
+    """The source is checked again after the copies, which expire; nothing is stored, signed or registered."""
     packages, kept, released = siege.packages(), siege.kept(), siege.forge()
     with siege.held("Copy", "evaluation.json") as reached:
         siege.offer(released)
@@ -114,7 +114,7 @@ def test_an_approval_that_is_withdrawn_while_copying_is_refused(siege: Besieged)
 
 
 def test_a_release_that_is_withdrawn_while_copying_overtakes_none(siege: Besieged) -> None:
-    """What was never registered is not the newest: the older one that waits is taken once it can be."""
+    """An unregistered release is not the newest: the older pending one is promoted once it can be."""
     waits = siege.forge()
     with siege.held("Copy", _run_of(waits)) as reached:
         siege.offer(waits)
@@ -138,7 +138,7 @@ def test_a_release_that_is_withdrawn_while_copying_overtakes_none(siege: Besiege
 
 
 def test_an_approval_that_is_withdrawn_at_registration_comes_too_late(siege: Besieged) -> None:
-    """The source was asked just before; the target's people have the next word, by a rejection of their own."""
+    """The source was checked just before; the target's users decide next, by their own rejection."""
     released = siege.forge()
     with siege.held("Register") as reached:
         siege.offer(released)
@@ -176,7 +176,7 @@ def test_a_package_of_an_attempt_that_died_is_named_once_its_release_is_withdraw
 
 
 def test_a_release_that_is_offered_at_once_and_by_hand_is_promoted_once(siege: Besieged) -> None:
-    """By two events, and by an execution of another name with the same record, at the same time."""
+    """By two concurrent events, and by an execution of another name with the same record."""
     packages, released = siege.packages(), siege.forge()
     siege.offer(released)
     siege.announce(released)
@@ -191,7 +191,7 @@ def test_a_release_that_is_offered_at_once_and_by_hand_is_promoted_once(siege: B
 
 
 def test_an_older_release_that_is_overtaken_while_it_copies_is_stale(siege: Besieged) -> None:
-    """Two releases at once: the newer one is taken, whichever began first."""
+    """Of two concurrent releases the newer one is promoted, whichever started first."""
     old, new = siege.forge(), siege.forge()
     with siege.held("Copy", _run_of(old)) as reached:
         siege.offer(old)
@@ -205,7 +205,7 @@ def test_an_older_release_that_is_overtaken_while_it_copies_is_stale(siege: Besi
 
 
 def test_a_pause_that_begins_while_copying_leaves_the_release_to_people(siege: Besieged) -> None:
-    """It is registered and waits; nothing is approved by policy."""
+    """It is registered and pending; nothing is approved by policy."""
     packages, released = siege.packages(), siege.forge()
     try:
         with siege.held("Copy", "evaluation.json") as reached:
@@ -220,7 +220,7 @@ def test_a_pause_that_begins_while_copying_leaves_the_release_to_people(siege: B
 
 
 def test_a_model_that_is_rolled_back_while_it_comes_again_is_left_to_people(siege: Besieged) -> None:
-    """Its second release was under way; what people took back does not return by itself."""
+    """Its second release was in progress; a model rolled back by a person does not return automatically."""
     before = siege.loop.live()
     assert before is not None
     factor = 500.0 + siege.number
@@ -247,7 +247,7 @@ def test_a_model_that_is_rolled_back_while_it_comes_again_is_left_to_people(sieg
 
 
 def test_a_package_that_someone_registered_under_the_releases_token_is_not_approved(siege: Besieged) -> None:
-    """The registry answers the machine with it; it is not what was released."""
+    """The registry returns it to the machine, but it is not the released package."""
     released, evil = siege.forge(), siege.forge()
     container, metadata = registration(evil.record, target=_target(siege))
     key = f"models/{GROUP}/{evil.record.artifact.sha256}/model.tar.gz"
@@ -272,7 +272,7 @@ def test_a_package_that_someone_registered_under_the_releases_token_is_not_appro
 
 @pytest.mark.parametrize("name", ["artifact", "evaluation", "gate"])
 def test_bytes_that_were_planted_where_a_release_is_kept_are_not_served(siege: Besieged, name: str) -> None:
-    """A key is that of its content; what is there and is something else refuses the release."""
+    """Keys are content hashes; an existing object with other content rejects the release."""
     packages, released = siege.packages(), siege.forge()
     record = released.record
     keys = {
@@ -288,7 +288,7 @@ def test_bytes_that_were_planted_where_a_release_is_kept_are_not_served(siege: B
 
 
 def test_a_second_source_reaches_no_inbox(siege: Besieged) -> None:
-    """Another account with a role of the sender's name, the source's own root, and the target's: no event of theirs arrives."""
+    """Another account with a role of the sender's name, the source's own root, and the target's: none of their events arrives."""
     seen = {each["executionArn"] for each in siege.loop.executions("PromoteMachineArn")}
     iam, name = (
         siege.cloud.at(OTHER, BUILD.region).client("iam"),
@@ -323,7 +323,7 @@ def test_a_second_source_reaches_no_inbox(siege: Besieged) -> None:
 
 
 def test_a_record_of_something_else_is_not_an_offer(siege: Besieged) -> None:
-    """The machine itself takes records of its group alone, by whomever it is started."""
+    """The machine itself accepts records of its group only, whoever starts it."""
     released = siege.claim()
     other = Record(content=released.content, bucket=siege.bucket, key=released.key.replace(GROUP, f"{UNIT}-margin"))
     execution = siege.start(other)
@@ -332,7 +332,7 @@ def test_a_record_of_something_else_is_not_an_offer(siege: Besieged) -> None:
 
 
 def _said(siege: Besieged, entry: dict[str, Any], client: Any) -> str:
-    """Return what EventBridge says against an event."""
+    """Return EventBridge's error for an event."""
     try:
         return siege.send(client, entry)
     except ClientError as error:
@@ -340,7 +340,7 @@ def _said(siege: Besieged, entry: dict[str, Any], client: Any) -> str:
 
 
 def _target(siege: Besieged) -> Target:
-    """Return what the keeper knows of its target, as its environment says."""
+    """Return the target in the guard's environment variables."""
     functions = siege.staging.client("lambda").list_functions()["Functions"]
     variables = [each.get("Environment", {}).get("Variables", {}) for each in functions]
     return target_of({**next(each for each in variables if "PROMOTION" in each), "AWS_REGION": BUILD.region})

@@ -1,7 +1,7 @@
-"""A module whose provider is stubbed: each resource and data source becomes a ``terraform_data`` with the same arguments.
+"""A module with a stubbed provider: each resource and data source becomes a ``terraform_data`` with the same arguments.
 
-So Terraform itself checks and evaluates everything but the provider's own schema, without a provider to download. Arguments that
-force a replacement stand in ``triggers_replace``: Terraform replaces the stubbed resource where it would replace the real one.
+Terraform itself then checks and evaluates everything but the provider's schema, without downloading a provider. Arguments that
+force a replacement are in ``triggers_replace``: Terraform replaces the stubbed resource where it would replace the real one.
 """
 
 import re
@@ -17,7 +17,7 @@ _IGNORED = re.compile(r"^    ignore_changes\s+= \[(.*)\]$")
 
 
 def arguments(text: str) -> dict[str, set[str]]:
-    """Return the arguments and blocks that a module gives each kind of resource and data source, meta-arguments left out."""
+    """Return the arguments and blocks of each kind of resource and data source in a module, without meta-arguments."""
     found: dict[str, set[str]] = {}
     kind = None
     for line in text.splitlines():
@@ -33,7 +33,7 @@ def arguments(text: str) -> dict[str, set[str]]:
 
 
 def expressions_of(text: str) -> list[tuple[str, dict[str, str]]]:
-    """Return each resource with its arguments of one line, as expressions."""
+    """Return each resource with its one-line arguments as expressions."""
     found: list[tuple[str, dict[str, str]]] = []
     current: dict[str, str] = {}
     for line in text.splitlines():
@@ -61,7 +61,7 @@ def stub(source: Path, target: Path, computed: Mapping[str, str]) -> None:
     Args:
         source: The module.
         target: Folder to write to.
-        computed: Further input of each kind of resource, as lines: what the provider would compute.
+        computed: Further input lines of each kind of resource: attributes that the provider would compute.
     """
     target.mkdir(parents=True, exist_ok=True)
     for file in source.glob("*.tf"):
@@ -96,7 +96,7 @@ def _stubbed(text: str, computed: Mapping[str, str]) -> str:
 
 
 def _triggers(kind: str, given: list[str]) -> list[str]:
-    """Return what replaces the stub of a resource: its arguments that force a replacement."""
+    """Return the arguments of a resource that force its replacement."""
     known = FORCED_REPLACEMENTS.get(kind)
     if known is None:
         return []

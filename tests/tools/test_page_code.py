@@ -1,4 +1,4 @@
-"""Code of examples in pages: regions, their marks and indentation, and blocks that follow the example."""
+"""Example code in pages: regions, their marks and indentation, and blocks generated from the example."""
 
 import pytest
 
@@ -18,18 +18,18 @@ SOURCE = (
     ],
 )
 def test_marks_and_indentation_are_left_out(region: str | None, code: str) -> None:
-    """Regions may contain others."""
+    """Regions may contain other regions."""
     assert page_code.shown(SOURCE, region) == code
 
 
 def test_fails_for_a_region_that_is_missing() -> None:
-    """A renamed region is found before a page goes out."""
+    """A renamed region fails before a page is published."""
     with pytest.raises(ValueError, match="no region 'two'"):
         page_code.shown(SOURCE, "two")
 
 
 def test_a_block_follows_its_example() -> None:
-    """Whatever it had before; other blocks stay."""
+    """Whatever its old content; other blocks stay."""
     page = "<!-- code: examples/__init__.py -->\n```python\nold = 1\n```\n\n```python\nkept = 1\n```\n"
 
     written = page_code.written(page)

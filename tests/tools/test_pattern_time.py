@@ -1,4 +1,4 @@
-"""Expressions whose time is known, and what is said of them."""
+"""Regular expressions with known matching time, and the reported problems."""
 
 import pytest
 from tools.pattern_time import UnknownPatternError, slow
@@ -24,7 +24,7 @@ from tools.pattern_time import UnknownPatternError, slow
     ],
 )
 def test_linear_ones_pass(pattern: str, method: str) -> None:
-    """Nothing is said of them."""
+    """Nothing is reported."""
     assert slow(pattern, method=method) is None
 
 
@@ -49,12 +49,12 @@ def test_linear_ones_pass(pattern: str, method: str) -> None:
     ],
 )
 def test_slow_ones_are_named(pattern: str, method: str, why: str) -> None:
-    """With what takes the time."""
+    """With the slow part."""
     assert slow(pattern, method=method) == why
 
 
 @pytest.mark.parametrize("pattern", [r"(a)\1", "a(?=b*c)", "(a||b?)*"])
 def test_fails_on_what_nothing_can_be_said_of(pattern: str) -> None:
-    """Groups that refer to others, loops in assertions, two ways to be empty."""
+    """Backreferences, loops in assertions, two ways to match the empty string."""
     with pytest.raises(UnknownPatternError):
         slow(pattern, method="fullmatch")

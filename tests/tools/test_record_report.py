@@ -27,7 +27,7 @@ SEEN = {"date": "2027-01-02", "region": "eu-west-1", "report": "ab12", "result":
 
 
 def test_what_was_seen_stands_beside_its_claim(tmp_path: Path) -> None:
-    """A later report replaces an earlier one; other claims, and ids that the ledger lacks, are left alone."""
+    """A later report replaces an earlier one; other claims and unknown ids are unchanged."""
     (tmp_path / "area.yaml").write_text(LEDGER)
 
     assert record_report.record(tmp_path, {"first": SEEN, "nowhere": SEEN}) == ["first"]
@@ -39,7 +39,7 @@ def test_what_was_seen_stands_beside_its_claim(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"no report"])
 def test_fails_for_what_is_no_report(tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line with the file's name; the ledger is as before."""
+    """One line with the file's name; the ledger is unchanged."""
     path = tmp_path / "report.json"
     if content is not None:
         path.write_bytes(content)

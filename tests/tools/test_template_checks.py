@@ -1,4 +1,4 @@
-"""The list of findings that stand: exact, with reasons, and nothing stale."""
+"""The list of accepted findings: exact, with reasons, and nothing stale."""
 
 from pathlib import Path
 
@@ -17,20 +17,20 @@ def _finding(**given: str) -> CheckerFinding:
 
 
 def test_a_listed_finding_stands() -> None:
-    """On every template, and by a pattern."""
+    """For every template, and by a pattern."""
     assert problems([_finding(), _finding(template="b/S"), _finding(resource="MyLogs2")], [LOGS]) == []
 
 
 @pytest.mark.parametrize("other", [{"checker": "cfn_guard"}, {"rule": "CKV_AWS_19"}, {"resource": "Other"}])
 def test_any_other_is_a_problem(other: dict[str, str]) -> None:
-    """Same rule elsewhere, another rule there, another checker: each says what to do."""
+    """The same rule elsewhere, another rule there, another checker: each report has the fix."""
     (problem,) = problems([_finding(**other)], [LOGS], is_complete=False)
 
     assert problem.endswith("fix it, or list it in accepted.yaml with a reason")
 
 
 def test_an_entry_without_a_finding_is_a_problem() -> None:
-    """Each pattern of it; of a sample nothing can be said."""
+    """Each pattern of an entry; a sample of templates cannot decide it."""
     assert problems([_finding()], [LOGS]) == [
         "accepted.yaml: checkov CKV_AWS_18 at '*Logs2' meets no finding any more; remove it"
     ]
@@ -38,7 +38,7 @@ def test_an_entry_without_a_finding_is_a_problem() -> None:
 
 
 def test_the_list_can_be_read() -> None:
-    """Every entry has a reason that a reviewer can judge, and no two are of one rule."""
+    """Every entry has a reason that a reviewer can check, and each rule has one entry."""
     accepted = read_accepted()
 
     assert {entry.checker for entry in accepted} <= set(CHECKERS)
@@ -59,7 +59,7 @@ def test_a_bad_entry_is_refused(wrong: dict[str, object], tmp_path: Path) -> Non
 
 
 def test_cfn_guard_gets_what_a_resource_refers_to() -> None:
-    """By each of the functions that name another resource."""
+    """By each intrinsic function that refers to another resource."""
     properties = {
         "Key": {"Ref": "Key"},
         "Role": [{"Fn::GetAtt": ["Role", "Arn"]}],

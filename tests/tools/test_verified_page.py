@@ -1,4 +1,4 @@
-"""The page of what is assumed: what it says of accounts is what the ledger has."""
+"""The page of assumptions: its statements about accounts match the ledger."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_without_a_report_no_account_has_run_this(tmp_path: Path) -> None:
 
 
 def test_with_a_report_the_page_says_how_much_an_account_has_run(tmp_path: Path) -> None:
-    """A claim that failed there was run too."""
+    """A claim that failed there counts as run."""
     _ledger(tmp_path, True, False, False)
 
     text = verified_page.page(tmp_path)
@@ -38,7 +38,7 @@ def test_with_a_report_the_page_says_how_much_an_account_has_run(tmp_path: Path)
 
 
 def test_headings_are_names_and_words(tmp_path: Path) -> None:
-    """An abbreviation stays in capitals; any other area begins with one."""
+    """An abbreviation stays in capitals; any other area starts with one."""
     for area in ("eks", "gitlab", "step_functions", "custom_resources"):
         _ledger(tmp_path, False)
         text = (tmp_path / "area.yaml").read_text().replace("claim-0", f"claim-{area.replace('_', '-')}")

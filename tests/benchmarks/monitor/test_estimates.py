@@ -1,4 +1,4 @@
-"""One small case of estimates: ours beside labels, and what NannyML reads and prints."""
+"""One small case of estimates: ours, the metrics of labels, and NannyML's input and output."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from benchmarks.monitor import estimates
 def test_a_case_is_measured_and_left_for_the_rival(
     kind: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both get the same rows; a line of the table has both, of the metrics that both have."""
+    """Both tools get the same rows; a table row has both for the metrics that both support."""
     monkeypatch.setattr(estimates, "WINDOW", 1000)
     case = Case(kind, "no shift")
     found = measured(case, 2, seed=1, folder=tmp_path / "case")

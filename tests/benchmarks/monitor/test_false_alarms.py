@@ -12,7 +12,7 @@ from benchmarks.monitor import false_alarms
 
 @pytest.fixture(scope="module")
 def stable() -> Rows:
-    """What a quarter of the households bought from spring to autumn."""
+    """Purchases of a quarter of the households from spring to autumn."""
     rows = retail(4)
     return rows.take((rows.week >= 9) & (rows.week <= 43))
 
@@ -27,7 +27,7 @@ def test_independent_rows_are_quiet() -> None:
 
 @pytest.mark.parametrize("by", ["household", "store", "day"])
 def test_clusters_of_retail_rows_are_quiet(stable: Rows, by: str) -> None:
-    """Whole clusters are in the baseline or in a window; what is planted is found where there are clusters enough."""
+    """Whole clusters are in the baseline or in a window; shifts are found where there are enough clusters."""
     found = false_alarms.clustered_rows(stable, by, 20_000, 0, 4)
     assert found["fired"] <= 1
     assert found["persisted"] == 0
@@ -36,7 +36,7 @@ def test_clusters_of_retail_rows_are_quiet(stable: Rows, by: str) -> None:
 
 @pytest.mark.parametrize("by", false_alarms.HOUR_CLUSTERS)
 def test_hours_of_other_weeks_are_quiet(stable: Rows, by: str) -> None:
-    """Given the hour of the week; nulls are found by visits and by days."""
+    """Given the hour of the week; nulls are found with visits and with days as clusters."""
     found = false_alarms.hours(stable, by, 2_000, 0, 3)
     assert found["fired"] <= (by == "visit")
     assert found["found"]["5 % nulls"] == found["planted"]
@@ -54,7 +54,7 @@ def test_no_cluster_is_on_both_sides(stable: Rows) -> None:
 
 
 def test_a_run_resumes(tmp_path: Path) -> None:
-    """What was measured is not measured again."""
+    """Measured results are not measured again."""
     calls = []
     for _ in range(2):
         assert Ledger("x", tmp_path).measure("key", lambda: calls.append(1) or {"fired": 3}) == {"fired": 3}
@@ -62,7 +62,7 @@ def test_a_run_resumes(tmp_path: Path) -> None:
 
 
 def test_windows_are_tallied() -> None:
-    """Fired, and twice in three."""
+    """Windows that fired, and those that drifted twice in three."""
     baseline = false_alarms.fit(independent(5000, 1))
     quiet, loud = (verdicts(baseline, independent(5000, 2, shift)) for shift in (None, "spread x1.3"))
     found = tally([quiet, loud, loud, quiet])

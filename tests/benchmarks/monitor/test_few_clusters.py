@@ -1,4 +1,4 @@
-"""A tenth of the table of few clusters, of a quarter of the households."""
+"""A tenth of the few-clusters benchmark, with a quarter of the households."""
 
 import pytest
 from benchmarks.monitor.few_clusters import FLAG, flagged, measured, planted
@@ -7,14 +7,14 @@ from benchmarks.monitor.windows import Rows, retail
 
 @pytest.fixture(scope="module")
 def rows() -> Rows:
-    """What a quarter of the households bought from spring to autumn, with the flag."""
+    """Purchases of a quarter of the households from spring to autumn, with the flag."""
     found = retail(4)
     return flagged(found.take((found.week >= 9) & (found.week <= 43)))
 
 
 @pytest.mark.parametrize("kind", ["one day", "30 households"])
 def test_a_flag_that_jumps_is_found_and_quiet_windows_are_quiet(rows: Rows, kind: str) -> None:
-    """On one day as in thirty households; hardly a test is left out."""
+    """With one day as with thirty households; hardly a test is skipped."""
     found = measured(rows, kind, 0, 4)
     assert found[FLAG] == found["windows"] == 4
     assert found["fired"] == 0
@@ -22,7 +22,7 @@ def test_a_flag_that_jumps_is_found_and_quiet_windows_are_quiet(rows: Rows, kind
 
 
 def test_the_flag_jumps(rows: Rows) -> None:
-    """From one or two rows in a hundred to 57 and a part of those."""
+    """From 1 or 2 % to 57 % and a part of those."""
     before, after = (
         table.column("couponed").to_pylist().count("yes") / len(table)
         for table in (rows.table, planted(rows.table, FLAG, 1)[0])

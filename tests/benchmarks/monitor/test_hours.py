@@ -1,4 +1,4 @@
-"""A tenth of the table of hours: what moves in all, one or half of them is found given the hour, and quiet windows are quiet."""
+"""A tenth of the hours benchmark: shifts of all, one or half of the hours are found given the hour; others are quiet."""
 
 import pytest
 from benchmarks.monitor.hours import CASES, Case, measured
@@ -12,7 +12,7 @@ from benchmarks.monitor.hours import CASES, Case, measured
     ],
 )
 def test_hours_that_move_are_found(case: Case, shifts: tuple[str, ...]) -> None:
-    """Windows of 5,000 rows: of 24 hours any one, of 168 with 30 rows each what moves more than one of them."""
+    """Windows of 5,000 rows: any single hour of 24; of 168 hours with 30 rows each only shifts of more than one hour."""
     found = measured(case, 3, 4)
     assert found["quiet"] == 0
     assert {shift: found[shift] for shift in shifts} == dict.fromkeys(shifts, 4)

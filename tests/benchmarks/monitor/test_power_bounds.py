@@ -1,4 +1,4 @@
-"""What a test that knows the shift finds: at least what ours does, and below the goal where `docs/benchmarks.md` says so."""
+"""Power of a test that knows the shift: at least ours, and below the goal where `docs/benchmarks.md` says so."""
 
 import numpy as np
 import pytest
@@ -14,28 +14,28 @@ LEVEL = SPEC.significance / 30
 
 @pytest.mark.parametrize("shift", BOUNDED)
 def test_ours_finds_no_more_than_a_test_that_knows_the_share(shift: str) -> None:
-    """Of the same windows: its p-value is ours of that share without what other rules and cells cost."""
+    """On the same windows: its p-value is ours of that share, without the cost of other rules and cells."""
     found = bounded(fit(independent(BASELINE_ROWS, 611_953), pairs=PAIRS), shift, 0, 6)
     assert 0 < found["ours"] <= found["bound"] <= 6
 
 
 def test_an_hour_that_is_not_known_costs_power() -> None:
-    """Each test that knows less finds less, and one that learns the hour's deviation less than the goal."""
+    """Each test that knows less has less power, and one that learns the hour's deviation less than the goal."""
     found = hour_bounds(HOUR, MOVED, LEVEL)
     assert found.halved < found.learned < 0.95 < found.tried < found.known < 1
-    # the one that takes all deviations for the same keeps to the goal with two thirds of the significance or more to itself
+    # the test that assumes equal deviations reaches the goal with two thirds of the significance or more
     assert hour_bounds(HOUR, MOVED, 0.65 * LEVEL).tried < 0.95 < hour_bounds(HOUR, MOVED, 0.68 * LEVEL).tried
     smaller = hour_bounds(HOUR, 1.0, LEVEL)
     assert (smaller.known, smaller.learned) < (found.known, found.learned)
 
 
 def test_the_bound_of_an_hour_is_what_its_test_finds() -> None:
-    """Student's t of drawn hours exceeds its critical value as often as the bound says, and at the margin as seldom."""
+    """Student's t of drawn hours exceeds its critical value as often as the bound says, and at the margin as rarely."""
     random, windows = np.random.default_rng(5), 20_000
     times, rows = HOUR.times, HOUR.rows
 
     def statistics(moved: float) -> np.ndarray:
-        """Of two samples whose clusters' design effect is known: the squares within clusters, and between them by their weight."""
+        """Student's t of samples with a known design effect: squares within and between clusters by their weight."""
         values = random.normal(size=(windows, times + 1, rows)) + random.normal(0, OF_AN_HOUR, (windows, times + 1, 1))
         values[:, -1] += moved
         means = values.mean(axis=2)

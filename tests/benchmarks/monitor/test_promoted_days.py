@@ -1,4 +1,4 @@
-"""A slice of the days given what is on sale: a quarter of the households."""
+"""A slice of the promoted-days benchmark: a quarter of the households."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def rows() -> Rows:
 
 
 def test_days_of_weeks_that_the_baseline_does_not_have_are_quiet(rows: Rows) -> None:
-    """Of 14 days of two weeks, Easter's among them, at most one fires, none twice in three, and no more than of strata alike."""
+    """Of 14 days of two weeks, Easter's among them, at most one fires, none twice in three, and no more than with equal strata."""
     weeks = int(stable(rows)[1].max()) + 1
     found = left_out(rows, np.isin(np.arange(weeks), (6, 7)), 14)
     assert found[OWN]["windows"] == 14
@@ -24,7 +24,7 @@ def test_days_of_weeks_that_the_baseline_does_not_have_are_quiet(rows: Rows) -> 
 
 
 def test_a_day_is_ranked_by_its_distance_from_other_weeks() -> None:
-    """Of three weeks of the same two days, a day like one of them is as far as that one, and a new one is farther than all."""
+    """Of three weeks of the same two days: a day like one of them is as far as that one, and a new one is farther than all."""
     feature = FeatureBaseline(name="x", type="category", levels=("a", "b", "c"), counts=(300, 200, 100, 0, 0))
 
     def day(*counts: int) -> Counts:

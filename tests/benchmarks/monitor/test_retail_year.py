@@ -13,7 +13,7 @@ def rows() -> Rows:
 
 
 def test_prices_in_cents_are_named_in_their_first_window(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two days of November, given the conditions; a quarter of the households has too few baskets a day to judge these."""
+    """Two days of November, given the conditions; with a quarter of the households these have too few baskets a day."""
     days = retail_year.windows(rows, "day")[:2]
     monkeypatch.setattr(retail_year, "windows", lambda *_: days)
     found = retail_year.unit_error(rows, "day", given=True, share=1.0)
@@ -22,7 +22,7 @@ def test_prices_in_cents_are_named_in_their_first_window(rows: Rows, monkeypatch
 
 
 def test_a_baseline_sees_nothing_later_than_week_43(rows: Rows) -> None:
-    """It has the rows of weeks 9 to 43, and a year that lacks some of them is refused."""
+    """It has the rows of weeks 9 to 43; a year that lacks some of them is rejected."""
     expected = int(((rows.week >= 9) & (rows.week <= 43)).sum())
     late = rows.take(rows.week >= 40)
     with pytest.raises(AssertionError):
