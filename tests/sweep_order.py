@@ -53,7 +53,7 @@ def _statements(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _actions(statement: dict[str, Any]) -> list[str]:
-    named = statement.get("Action", [])  # a boundary names actions that it does not allow
+    named = statement.get("Action", [])  # boundaries use NotAction
     return named if isinstance(named, list) else [named]
 
 

@@ -255,7 +255,7 @@ def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedSto
         for column, name in (("on_hand", "approved"), ("shelf", "live"), ("shelf", "waiting"))
     )
     store.register(waiting)
-    for trained_from in (approved, "f" * 64):  # the second training set of a set in another store
+    for trained_from in (approved, "f" * 64):  # the second id is of a set in another store
         package = store.register(trained_from)
         store.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
     store.unit.serve(1, training_set_id=live)

@@ -164,7 +164,7 @@ def test_an_interrupted_wait_says_how_it_goes_on(
 
 
 def test_nothing_is_approved_that_cannot_be_followed(registry: Registry, models: Any) -> None:
-    """No endpoint serves models of the group, or a package must be named."""
+    """Covers a group without an endpoint, and one without packages."""
     package = registry.register("unfollowed")
 
     told = models("approve", package, "--reason", "better", "--wait")

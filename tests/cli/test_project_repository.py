@@ -83,7 +83,7 @@ def _program(*more: str) -> list[str]:
 
 
 def test_a_project_is_a_repository_unless_told_otherwise(tmp_path: Path) -> None:
-    """The command prints the commit; the branch is main."""
+    """The command prints whether it made a repository; the branch is main."""
     done = subprocess.run(_program(), cwd=tmp_path, capture_output=True, text=True, check=True)
     made = tmp_path / "made" / "demand"
     assert done.stdout.splitlines()[1] == "a git repository with a first commit"

@@ -60,7 +60,7 @@ for name, account in (("CliBuild", "111111111111"), ("CliStaging", "222222222222
 app.synth()
 """
 
-# created in sequence, to allow an interruption ¶ the second resource waits for a signal
+# created in sequence, to allow an interruption: the second resource waits for a signal
 WAITING = """
 import aws_cdk as cdk
 

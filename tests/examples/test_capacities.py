@@ -47,7 +47,7 @@ pytestmark = pytest.mark.cloud
 NAMES = ("rarely", "nightly", "always")
 PROBATION = "pilot-rarely-probation-errors"
 CLOCK_SCALE = 120.0
-# the first one waits for more calls than the machine itself sends to the serving fleet
+# the first fault starts after more calls than the machine itself sends to the serving fleet
 TURNS, FAILS = (images.TURNS, "constant/calls/200"), (images.TURNS, f"{images.FAILING}/calls/5")
 
 

@@ -208,7 +208,7 @@ def test_a_model_of_lists_goes_the_whole_loop(cellar: Cellar, kind: str) -> None
     )
     predictions = np.array(json.loads(answer["Body"].read())["predictions"])
     if kind == "classes":
-        # a signature written by the job sorts classes by name
+        # classes in a signature written by the job are sorted by name
         assert evaluation.classes == tuple(sorted(kinds.CULTIVARS))
         labels = holdout.column("cultivar").to_pylist()
         predicted = [evaluation.classes[place] for place in predictions.argmax(axis=1)]

@@ -9,7 +9,7 @@ from tests.security.units import ACCOUNT
 
 ADMINISTRATOR = "administrator"  # a caller of the account whose own policies allow everything
 Statement = Mapping[str, Any]
-# principals of a resource's own statements, without those that CDK's grants add later
+# a grant added later, as CDK's grants do: a resource's own statements must hold nevertheless
 LATER_GRANT: Statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*", "Resource": "*"}
 # the account's policies decide what the resource's policy leaves open
 _DECIDES_ALONE = ("kms", "sts")

@@ -350,7 +350,7 @@ def test_what_nobody_may_do_is_denied(units: dict[str, Unit], target: str, call:
     assert allowed or "but" not in call, "nobody may: `but` goes"
 
 
-# done by no user of a pool, or without a pipeline: `tests/runtime/console/test_unit_calls.py` moves the clock, ¶
+# done by no user of a pool, or without a pipeline: `tests/runtime/console/test_unit_calls.py` moves the clock,
 # `tests/examples/test_registration.py` requests a retraining in each role
 NOT_RECORDED = {"moveClock", "retrain"}
 WRITES = {route.operation: route.role for route in ROUTES if route.method == "POST"}

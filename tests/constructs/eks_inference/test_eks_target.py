@@ -123,7 +123,7 @@ def test_no_traffic_moves_before_both_slots_were_asked_for_their_health() -> Non
 
 
 def test_no_promotion_passes_the_evidence_by() -> None:
-    """Neither the last step nor the promotion of a rollout without steps bypasses the evidence."""
+    """Neither the last step of a rollout nor its promotion bypasses the evidence."""
     assert PROMOTED not in reached(FIRST, stop=frozenset({"NeedsEvidence"}))
     into = {name for name, state in STATES.items() if "NextStep" in list(successors(state))}
     assert into == {"IsNearEnd", "IsLastStep"}

@@ -60,7 +60,7 @@ def test_each_environment_has_a_subject_of_its_own_by_its_tier() -> None:
 
 
 def test_fails_for_a_tier_that_says_nothing() -> None:
-    """GitLab has five tiers, one for plans; any job may name an unprotected environment."""
+    """GitLab has five tiers, one of them for plans; any job may name an unprotected environment and set its tier."""
     with pytest.raises(ValidationError, match=r"tier must be one of 'production', .* or left out, got 'other'"):
         GitLabSubject.branch("main", project="a/b", claims_environment=True, tier="other")  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="tier needs claims_environment=True: any job of the ref may set a tier"):

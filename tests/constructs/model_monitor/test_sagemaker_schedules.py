@@ -114,7 +114,7 @@ def test_each_monitor_has_a_definition_and_a_schedule(native: Native, kind: str)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_jobs_are_encrypted_placed_and_isolated_where_that_works(native: Native, kind: str) -> None:
-    """Volumes and results use the unit's key and subnets; only Clarify's shadow endpoint needs the network."""
+    """Jobs use the unit's key and subnets; all are isolated except Clarify's, which calls copies of the model."""
     (definition,) = native.resources(KINDS[kind]).values()
     (output,) = (value for name, value in definition.items() if name.endswith("JobOutputConfig"))
     key = definition["JobResources"]["ClusterConfig"]["VolumeKmsKeyId"]

@@ -112,7 +112,7 @@ class Offered:
         evaluation = replace(
             EVALUATION,
             artifact_sha256=digests["archive"],
-            # an unsigned model needs approval by a person
+            # unique, as a model known before is left to a person
             model_sha256=hashlib.sha256(name.encode()).hexdigest(),
             baseline_uri=f"{prefix}/baseline.json",
             baseline_sha256=digests["baseline"],

@@ -155,7 +155,7 @@ def test_the_gate_reads_what_apis_promise_of_the_endpoint(demand: Any):
 
 
 def test_a_function_tags_and_the_job_cannot_commit(demand: Any):
-    """Only one role of retraining updates a table's entry, and it reads no row and overwrites no file; the job writes no table."""
+    """Only one role of retraining updates a table's entry; it reads no row and overwrites no file, and the job writes no table."""
     job, tags = (demand.statements(f"Retraining{name}Role") for name in ("TrainingSet", "Tags"))
     assert not {action for action in actions(job) if action.startswith("glue:Update")}
     written = [json.dumps(s["Resource"]) for s in job if "s3:PutObject" in actions([s])]
