@@ -66,13 +66,16 @@ def section(rows: Sequence[Mapping[str, Any]], *, load: float) -> str:
         begin,
         "## Attacks of one unit on another",
         "",
-        "CustomerBehavior and DemandForecasting on one embedded cloud with IAM on. Every role of one unit makes every call of the",
-        "services' models that names something of the other: a resource of its stack, or what bears its model's name at run time.",
-        "An attempt counts where an administrator makes the same call, or is refused for another reason than rights; an operation",
-        "that the embedded cloud does not have, or that a resource's own policy keeps from everybody, does not count.",
+        "CustomerBehavior and DemandForecasting on one embedded cloud with IAM on. Every role of one unit makes "
+        "every call of the services' models that can name a resource of the other: one of its stack, or one with its "
+        "model's name at run time. An attempt counts if an administrator can make the same call, or is refused for "
+        "another reason than permissions; an operation",
+        "that the embedded cloud does not have, or that a resource's own policy denies to all principals, does "
+        "not count.",
         "",
         f"**{total['attempts']} attempts of {roles} roles count, {total['through']} went through**; {total['open by design']} read",
-        f"what is open by design (`tests/security/targets.yaml` says why). {escalations} attempts of roles to get more rights:",
+        "resources that are open by design (see `tests/security/targets.yaml`). "
+        f"{escalations} attempts of roles to get more rights:",
         f"{got_more} went through. {len(blocks)} of {blocks[0]['of']} pairs of a role and a resource are done, in a seeded order.",
         "",
         f"`python -m tests.security.run .mlops/campaign`, last attempt {max(row['at'] for row in rows)}, load {load:.1f}.",

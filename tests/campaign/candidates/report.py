@@ -112,11 +112,11 @@ def _about(bad: Mapping[str, Line], good: Mapping[str, Line], date: str, command
     yield (
         f"{len(bad)} of {len(list(bad_ones()))} bad candidates of {len(KINDS)} kinds and {len(good)} of "
         f"{len(list(good_ones()))} challengers of demand forecasting, each a real `model.tar.gz`, beside the champion of week 30. "
-        "The way: the evaluation job's core, the gate as the unit declares it, the real server process, the golden requests "
+        "The path: the evaluation job's core, the gate as the unit declares it, the real server process, the golden requests "
         f"(five rounds; at most {SPEC.max_deviation} from the live model, at the median {SPEC.max_latency_ms} ms a call and "
         f"{SPEC.max_slowdown:g} times the live model's), then the rollout on the embedded cloud. "
-        "The catalogue (other seeds and weeks than those of the two runs before) was committed before any of them met a "
-        "gate; what was run is a fair sample of it, in a seeded order."
+        "The catalogue (with other seeds and weeks than the two previous runs) was committed before any "
+        "candidate was evaluated; the candidates that ran are a random sample of it, in a seeded order."
     )
     yield ""
     yield f"{command}, seed {SEED}, {date}, {seconds / 60:.0f} minutes of candidates; {load}."
@@ -162,7 +162,8 @@ def _headline(
     )
     yield ""
     yield (
-        "Intervals are Wilson's, 95 %. A plain UpdateEndpoint stops what does not start or does not answer its first call. "
+        "Intervals are Wilson's, 95 %. A plain UpdateEndpoint stops candidates that do not start or do not "
+        "answer their first call. "
         f"Of the bad ones that passed all before, {len(missing)} had no rollout and count as having reached full traffic. "
         "A traffic-minute is a minute in which all calls go to it."
     )
@@ -183,8 +184,8 @@ def _by_chance(good: Mapping[str, Line], stopped: Mapping[str, str | None], bad:
     yield (
         f"Both figures for bad ones have a floor. {equal} of the {len(through)} are not worse than the live model on the weeks "
         f"after the decision: no check of answers can tell them from good ones. Of the others {regardless} are bad regardless of "
-        f"their forecasts, and {len(through) - equal - regardless} are not shown to be as good on six later weeks, which by the "
-        f"same rule {unlucky} of the {len(good)} challengers are not either, though nothing was done to them."
+        f"their forecasts, and {len(through) - equal - regardless} are not shown to be as good on six later weeks, as "
+        f"by the same rule {unlucky} of the {len(good)} unmodified challengers are not."
     )
 
 
@@ -192,16 +193,18 @@ def _before() -> Iterator[str]:
     """Yield the results of the earlier catalogues, and the rules that followed."""
     yield ""
     yield (
-        "The first catalogue, on 2026-11-24 with the rules of then (seed 20261124): 18 of 264 bad ones reached full traffic "
+        "The first catalogue, on 2026-11-24 with the rules of that date (seed 20261124): 18 of 264 bad ones reached full "
+        "traffic "
         "(6.8%), 3 of 226 of those worse later (1.3%, 0.5% to 3.8%), 4 of 115 good ones were refused (3.5%). The second, of these "
         "58 kinds with other seeds and weeks, on 2026-11-29 at a load of 10 to 18 and without rollouts (seed 20261129): 34 of 256 "
         "(13.3%), 14 of 210 (6.7%, 4.0% to 10.9%) and 3 of 96 (3.1%). It found images that are slow on one call of ten or fifty, "
-        "and models that are right on the golden rows or the holdout alone. So golden requests count calls that are slow at the "
-        "candidate alone, and ask rows that are hardly changed."
+        "and models that are right on the golden rows or the holdout alone. Golden requests therefore count "
+        "calls that are slow at the candidate alone, and send slightly changed rows."
     )
     yield ""
     yield (
-        "The rule on slow calls first asked whether they were more than the live model's by chance, and refused a good model on "
+        "The rule on slow calls first tested whether there were significantly more than at the live model, and "
+        "refused a good model on "
         "a busy machine (47 of 462 calls against 19). Now they must be more than twice as many; on a simulated quiet machine it "
         "finds one slow call of ten in 100 of 100 rehearsals and one of twenty in 74, on one that is busy for 45 s in 97 and 53, "
         "one of fifty in none, and refuses 0 of 400 equal models."

@@ -22,31 +22,36 @@ SECTIONS = {
     "deploy": Section(
         name="faults",
         title="Faults of the Deploy machine on the embedded cloud",
-        says="Each cell approves a model under the fault and another one without. After the first, the old model or the "
-        "approved new one serves, the record says which, no lock is held and nothing is left over (what only the "
-        "failing call could remove is excused; an execution that was stopped before it had the lock leaves no record); "
-        "after the second, it serves and nothing at all is left. The cells are derived from the tasks that a rollout "
-        "beside a model on probation enters, in a seeded order: those done are a fair sample of all. Between two cells "
-        "the cloud's clock goes on by five hours, so that none reads what earlier ones captured.",
+        says="Each cell approves a model under the fault and another one without. After the first, the old model "
+        "or the approved new one serves, the record names it, no lock is held and no resource is left over (except "
+        "resources that only the failing call could remove; an execution that was stopped before it had the lock leaves "
+        "no record); after the second, the new model serves and nothing is left over."
+        " The cells are derived from the tasks that a rollout "
+        "beside a model on probation enters, in a seeded order: the finished cells are a random sample of all."
+        " Between two cells the cloud's clock advances by five hours, so that no cell reads captures of earlier "
+        "ones.",
     ),
     "retrain": Section(
         name="retrain-faults",
         title="Faults of the Retrain machine on the embedded cloud",
-        says="Each cell retrains under the fault and again without, by real jobs on 600 rows; what passes is approved by the "
-        "policy and deployed. After the first, the live model is approved and recorded, there is one package of the candidate "
-        "at most and none of a rejected one, one record of a rejection or failure, no lock is held and nothing is left over (what "
-        "only the failing call could do is excused); after the second, its model serves. The cells are in a seeded order: those "
-        "done are a fair sample of all.",
+        says="Each cell retrains under the fault and again without, by real jobs on 600 rows; a passing "
+        "candidate is approved by the policy and deployed."
+        " After the first, the live model is approved and recorded, there is one package of the candidate "
+        "at most and none of a rejected one, one record of a rejection or failure, no lock is held and nothing "
+        "is left over (except effects that only the failing call could have); after the second, its model serves."
+        " The cells are in a "
+        "seeded order: the finished cells are a random sample of all.",
     ),
     "promotion": Section(
         name="promotion-faults",
         title="Faults of the Release and the Promote machine on the embedded cloud",
-        says="Two accounts, IAM on. Each cell approves a model in the source under the fault; then an hour goes by, up to three "
-        "times, and the schedules of both sides are all that goes on. After the fault the target's group has the whole release "
+        says="Two accounts, IAM on. Each cell approves a model in the source under the fault; then an hour "
+        "passes, up to three times, in which only the schedules of both sides run."
+        " After the fault the target's group has the whole release "
         "or none, with its objects under the hashes that were released, no second package, and both audit chains are whole; "
         "in the end there is one package, approved (or left pending in a pause), and one audit record on each side. The outcome is "
-        "the offer's state under the fault. The cells are derived from the definitions that are deployed, in a seeded order: those "
-        "done are a fair sample of all.",
+        "the offer's state under the fault. The cells are derived from the definitions that are deployed, in a "
+        "seeded order: the finished cells are a random sample of all.",
     ),
 }
 _COMMON = (

@@ -132,10 +132,11 @@ def section(rows: Sequence[dict[str, Any]], on: datetime, load: Sequence[float])
         "Requests of a list of our own and of schemathesis to an `InferenceApi` (callers by IAM and by token, a model that",
         "serves) and to the API of `mlops console` (a unit with a monitor, a package that waits), byte by byte over a socket.",
         "Each has a reason to be refused, such as a body that breaks the schema, a foreign token, or a page that is out of date,",
-        "and a form that may hide it. What reached the model is counted by its own server, what changed at the console by",
-        "all that is stored of the unit. Requests of schemathesis have a value that the schema refuses; all its checks are made.",
+        "and a form that may hide it. The model's own server counts the requests that reached it; changes at the "
+        "console are counted in all stored data of the unit."
+        " Requests of schemathesis have a value that the schema refuses; all its checks are made.",
         "",
-        "`python -m tests.campaign.hostile.run FOLDER` sends them by their seeds; it goes on where it stopped.",
+        "`python -m tests.campaign.hostile.run FOLDER` sends them by their seeds; an interrupted run resumes.",
         "",
         f"Measured {on:%Y-%m-%d}, seed {SEED}, at a load of {load[0]:.0f} on 2 cores:",
         "",
@@ -154,9 +155,11 @@ def section(rows: Sequence[dict[str, Any]], on: datetime, load: Sequence[float])
         _line("answers with an account, ARN, bucket, token or trace, or another fault",
               [sum(len(row["faults"]) for row in (*part, *more)) for part, more in zip(parts, odds, strict=True)]),
         "",
-        "The 502 are rows as promised whose prediction is infinite: a defect of the model, of which callers get a problem",
-        "`model_error`; a schema in git may narrow a column to what its model can take (`minimum`, `maximum`).",
-        "What the console answered 2xx are reads with its token by a path of two slashes, which its server takes for one.",
+        "The 502 are valid rows whose prediction is infinite: a defect of the model, for which callers get a "
+        "problem `model_error`;"
+        " a schema in git may narrow a column to values that its model supports (`minimum`, `maximum`).",
+        "The console's 2xx responses are reads with its token by a path with two slashes, which its server "
+        "treats as one.",
         *(f"\nA fault: {fault[:400]}" for row in rows for fault in row["faults"][:3]),
         end,
     ]  # fmt: skip

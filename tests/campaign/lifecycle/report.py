@@ -28,12 +28,13 @@ def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
         "",
         f"{len(results)} of {total} cells: the creation, a change, or the deletion of a stack fails at one resource, for",
         "FirstEndpoint, the three retail units and FirstService, in both profiles. The change is one of every resource: all tags,",
-        "and of each a property that its type updates in place (rights, rules, definitions, specs, manifests). After a failed",
-        "creation the stack is rolled back and goes; after a failed change every resource is there, with the settings of before;",
-        "after a failed deletion a second one completes, and the next creation finds nothing in its way. What is left is named by",
-        "an event of the stack, in PRODUCTION alone. The cells of a stack are in a seeded order: those done are a fair sample of",
-        "its cells. A stack without a line has had none yet, and its cells are not counted. What is there when a cell ends is what",
-        "the next one begins with.",
+        "and of each a property that its type updates in place (rights, rules, definitions, specs, manifests). After "
+        "a failed creation the stack is rolled back and deleted; after a failed change every resource exists with its "
+        "previous settings; after a failed deletion a second one completes, and no leftover blocks the next creation. "
+        "Only in PRODUCTION are resources left, each named by an event of the stack."
+        " The cells of a stack are in a seeded order: those done are a fair sample of",
+        "its cells. A stack without a line has no finished cells, and its cells are not counted. Each cell "
+        "begins with the resources that the previous one left.",
         "",
         f"Custom resources were called {calls} times: the longest call took {longest:.1%} of its ServiceTimeout, by the embedded",
         "clock; a whole operation must end before the shortest of them. A cell whose type has no property that updates in place",

@@ -31,27 +31,28 @@ SECTIONS = {
     "deploy": Section(
         name="matrix",
         title="Faults of every task of the Deploy machine",
-        reach="with and without a rehearsal, a shadow whose answers are compared, captured answers, golden requests"
-        " asked again, a probation and its schedule, scaling",
-        then="its recovery, an approval or the way back",
-        holds="After each, the old model or the approved new one serves, one record says which and why, no lock is "
-        "held, and no alarm, schedule, config, model or endpoint is left over; after the end of its probation"
-        " nothing watches any more. What only a call that failed for good can do is done by the next "
+        reach="with and without a rehearsal, a shadow whose answers are compared, captured answers, golden "
+        "requests sent again, a probation and its schedule, scaling",
+        then="its recovery, an approval or a rollback",
+        holds="After each, the old model or the approved new one serves, one record contains its name and the "
+        "reason, no lock is held"
+        ", and no alarm, schedule, config, model or endpoint is left over; after the end of its probation"
+        " nothing watches any more. Effects that only a permanently failing call can have are left to the next "
         "execution.",
     ),
     "slots": Section(
         name="slots",
         title="Faults of every task between two slots",
-        reach="with and without golden requests, with pods that never start or too late, targets that are "
-        "unhealthy, an execution that died before, a record that cannot be written, and a probation that ends"
+        reach="with and without golden requests, with pods that never start or start too late, unhealthy targets"
+        ", an execution that died before, a record that cannot be written, and a probation that ends"
         " or takes a model back",
-        then="its recovery, an approval or the way back (of calls that a loop repeats, the first two and the last)",
+        then="its recovery, an approval or a rollback (of calls that a loop repeats, the first two and the last)",
         holds="The machine of a service on EKS with its real functions, against a rule and a cluster in memory "
-        "(`tests/campaign/slots/account.py`), which note at once weights that do not sum to 100, traffic for "
-        "a slot without a ready pod, and pods that are exchanged or taken away under traffic. After each cell"
+        "(`tests/campaign/slots/account.py`), which immediately detect weights that do not sum to 100, traffic "
+        "for a slot without a ready pod, and pods that are replaced or removed under traffic. After each cell"
         " one slot has all the traffic, its model is approved and recorded, no lock is held, no alarm is left"
-        " over, the other slot has no pods; after the end of its probation nothing watches any more. What "
-        "only a call that failed for good can do is done by the next execution.",
+        " over, the other slot has no pods; after the end of its probation nothing watches any more. Effects "
+        "that only a permanently failing call can have are left to the next execution.",
     ),
     "retrain": Section(
         name="retrain-matrix",
@@ -60,8 +61,8 @@ SECTIONS = {
         " a training, with a champion in an image of its own, and with a training that fails",
         then="the guard releases its lock and the next retraining",
         holds="After each, the live model is untouched, there is one package of the candidate at most and none of a "
-        "rejected one, one record of a rejection, a question or a failure, and no lock is held; after what "
-        "failed for good or died, the next retraining ends as it should.",
+        "rejected one, one record of a rejection, a question or a failure, and no lock is held; after a "
+        "permanent failure or a dead execution, the next retraining ends correctly.",
     ),
 }
 

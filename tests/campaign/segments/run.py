@@ -203,13 +203,13 @@ def section(columns: Sequence[tuple[str, dict[str, dict[str, Any]]]]) -> str:
     return f"""{begin}
 ## One category wrong at a time
 
-A good model of the demand example forecasts one of the categories of a holdout at 0, 0.5 or 2 times what it should, for each
+A good model of the demand example has its forecasts of one category of a holdout multiplied by 0, 0.5 or 2, for each
 category and three holdouts; beside them challengers of the catalogue of candidates, of which those count as good that are not
 worse than the champion on the weeks after the decision, over all rows. The share is that of the holdout's units that lie in what
 passed, the mean of the three holdouts. Before 2026-11-29 only segments of ten stores were compared; the ratios of sums and the
 factor of the bounds were set with 71 challengers of the first catalogue in view, at a distance from the furthest of them.
 
-`python -m tests.campaign.segments.run FOLDER [FOLDER OF ANOTHER CHECKOUT]` measures them; it goes on where it stopped.
+`python -m tests.campaign.segments.run FOLDER [FOLDER OF ANOTHER CHECKOUT]` measures them; an interrupted run resumes.
 
 {table}
 

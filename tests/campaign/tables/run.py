@@ -117,7 +117,7 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
         f"most {MOST_COMMANDS} printed commands and no line of code. Wall time depends on what else runs on the two cores",
         "(load); CPU seconds are those of every command, of the embedded cloud and of its jobs. Packages were cached.",
         "",
-        "`python -m tests.campaign.tables.run FOLDER` measures them; it goes on where it stopped.",
+        "`python -m tests.campaign.tables.run FOLDER` measures them; an interrupted run resumes.",
         "",
         "| table | what is hard | framework | commands | lines | minutes | CPU s | load | problem |",
         "|---|---|---|---|---|---|---|---|---|",
