@@ -33,7 +33,7 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 from mlops_runtime.features.table_compaction import compact
 
-DAY = 100  # ingests; on Glue maintenance runs once per so many, like its schedule
+DAY = 100  # ingests; on Glue maintenance runs once per day, like its schedule
 COMPACTED = 16  # files of a partition at which Glue compacts
 MARKS = (10, 50, 100, 250, 500, 1000)
 ROWS, KEYS, HOUR = 100, 300, 3_600_000_000

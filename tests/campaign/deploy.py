@@ -316,7 +316,7 @@ class Deploy:
             return ["the endpoint is gone, though a model served"] if account.serves else []
         # a change that AWS could not finish can only be reported
         allowed = {"InService"} | ({"Failed"} if account.update == "failed" else set())
-        # a first endpoint that failed unseen stays: the next request is refused with the advice to delete it
+        # a first endpoint that failed unseen stays: the next request is rejected with the advice to delete it
         unattended = excused or result.status == "CRASHED" or result.outcome == "REFUSED"
         allowed |= {"Failed"} if not account.serves and unattended else set()
         # the change that a stopped execution began continues without it

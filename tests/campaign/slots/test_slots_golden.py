@@ -38,7 +38,7 @@ def golden_of(world: Any, **options: Any) -> Golden:
 
 
 def test_a_slot_is_asked_before_traffic_and_again_while_it_serves(slots: Any) -> None:
-    """The golden check runs beside the live slot; before the last shift, half-way through the last bake, and before promotion."""
+    """Before traffic beside the live slot; then before the last shift, half-way through the last bake, and before promotion."""
     world = slots(SPEC)
     golden = golden_of(world, note="the live model fails 1 of 1 golden requests, so nothing was compared with it")
     result = world.run(machine=MACHINE)
