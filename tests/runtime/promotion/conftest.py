@@ -1,4 +1,4 @@
-"""The world of rollouts, with what a release consists of in its bucket."""
+"""The rollout world, with the objects of a release in its bucket."""
 
 import hashlib
 import importlib.util
@@ -46,7 +46,7 @@ def _sha256(content: bytes) -> str:
 
 @dataclass
 class ReleaseWorld:
-    """A package that may be released, and the writer that does it."""
+    """A releasable package, and the writer of its release."""
 
     world: Any
     freeze: FreezeSpec = field(default_factory=FreezeSpec)
@@ -55,7 +55,7 @@ class ReleaseWorld:
 
     @property
     def s3(self) -> Any:
-        """Client."""
+        """Return the client."""
         return self.world.s3
 
     def put(self, key: str, content: bytes, **arguments: Any) -> None:
@@ -63,7 +63,7 @@ class ReleaseWorld:
         self.s3.put_object(Bucket="artifacts", Key=key, Body=content, **arguments)
 
     def keep(self) -> None:
-        """Write what a retraining leaves: archive with its checksum, evaluation, baseline and the gate's result."""
+        """Write a retraining's output: archive with checksum, evaluation, baseline and gate result."""
         key = rollout_world.PACKAGE.artifact_uri.removeprefix("s3://artifacts/")
         self.put(key, ARTIFACT, ChecksumAlgorithm="SHA256")
         self.put(f"{PREFIX}/evaluation.json", EVALUATION)
@@ -117,7 +117,7 @@ class ReleaseWorld:
         return self.writer(**changes).release(request, execution=execution, now=self.now)
 
     def records(self) -> list[ReleaseRecord]:
-        """Return every release that is written."""
+        """Return every written release."""
         found = self.world.contents("artifacts")
         return [from_json(ReleaseRecord, found[key]) for key in sorted(found) if key.startswith("releases/")]
 
@@ -135,7 +135,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def releasing(_nobody: None) -> Iterator[ReleaseWorld]:
-    """A fresh world in which a retraining has left its objects."""
+    """Return a new world with a retraining's output."""
     with rollout_world.world() as made:
         kept = ReleaseWorld(world=made)
         kept.keep()

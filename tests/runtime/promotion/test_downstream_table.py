@@ -1,4 +1,4 @@
-"""The row of what targets serve."""
+"""The row of the models that targets serve."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from mlops_runtime.rollout.rollout_table import RolloutTable
 
 
 def test_states_and_champion_move_together(place: Any) -> None:
-    """A writer that saw an older row writes nothing; the champion is read as any live pointer."""
+    """A writer with an older row writes nothing; the champion is read like any live pointer."""
     table = DownstreamTable(place.dynamodb, "promotions", GROUP)
     row = RolloutTable(place.dynamodb, "promotions", downstream_chain(GROUP))
     assert table.read() == Downstream()

@@ -1,4 +1,4 @@
-"""Names that two accounts know of each other without asking."""
+"""Names that two accounts derive from each other without a call."""
 
 import pytest
 
@@ -18,7 +18,7 @@ OTHERS = [
 
 
 def test_roles_of_different_environments_units_and_purposes_differ() -> None:
-    """IAM's names are those of an account, in every Region."""
+    """IAM names are unique in an account over all Regions."""
     names = {
         link_role_name("promote", unit="demand", model="forecast", environment=each) for each in (BUILD, *OTHERS)
     } | {
@@ -31,7 +31,7 @@ def test_roles_of_different_environments_units_and_purposes_differ() -> None:
 
 
 def test_names_fit_where_unit_model_and_region_are_as_long_as_they_may() -> None:
-    """64 characters are what a role's name may have."""
+    """A role's name has at most 64 characters."""
     longest = LinkedEnvironment(account="111111111111", region="ap-southeast-2")
 
     name = link_role_name("recheck", unit="u" * 20, model="m" * 20, environment=longest)
@@ -45,7 +45,7 @@ def test_names_fit_where_unit_model_and_region_are_as_long_as_they_may() -> None
     [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("us-east-1", "aws")],
 )
 def test_arns_have_the_partition_of_their_region(region: str, partition: str) -> None:
-    """China and GovCloud are apart."""
+    """China and GovCloud have their own."""
     environment = LinkedEnvironment(account="111111111111", region=region)
 
     assert inbox_arn(unit="demand", model="forecast", environment=environment) == (

@@ -1,4 +1,4 @@
-"""Offers are kept once, decided on in one direction, and the newest release stays the newest."""
+"""Offers are stored once, decisions are final, and the newest release never moves back."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ ONE, OTHER = "a" * 64, "b" * 64
 
 
 def test_an_offer_is_kept_once(place: Any) -> None:
-    """The second event of it changes nothing."""
+    """A repeated event changes nothing."""
     first = place.table.offer("s3://b/one", ONE, AT)
     assert place.table.offer("s3://b/other", ONE, LATER) == first
     assert (first.state, first.attempts, first.is_open) == ("OFFERED", 1, True)
@@ -16,7 +16,7 @@ def test_an_offer_is_kept_once(place: Any) -> None:
 
 
 def test_one_check_asks_again(place: Any) -> None:
-    """Of two that saw the same."""
+    """Of two concurrent checks."""
     offer = place.table.offer("s3://b/one", ONE, AT)
     assert place.table.again(offer, LATER)
     assert not place.table.again(offer, LATER)
@@ -25,7 +25,7 @@ def test_one_check_asks_again(place: Any) -> None:
 
 
 def test_what_was_registered_is_not_refused_later(place: Any) -> None:
-    """Nor is an approval taken back here; that is the registry's."""
+    """Nor is an approval withdrawn here; the registry does that."""
     place.table.offer("s3://b/one", ONE, AT)
 
     def decide(state: str, **more: Any) -> Any:
@@ -41,7 +41,7 @@ def test_what_was_registered_is_not_refused_later(place: Any) -> None:
 
 
 def test_the_newest_release_stays_the_newest(place: Any) -> None:
-    """An older one does not take its place, and the same may be taken again."""
+    """An older one does not replace it, and the same may be taken again."""
     assert place.table.newest() is None
     assert place.table.take(released_at=AT, sha256=ONE)
     assert not place.table.take(released_at="2017-08-01T08:00:00Z", sha256=OTHER)
@@ -51,13 +51,13 @@ def test_the_newest_release_stays_the_newest(place: Any) -> None:
 
 
 def test_a_model_knows_the_release_that_brought_it_first(place: Any) -> None:
-    """Which another release of it does not become."""
+    """Another release of the model does not replace it."""
     assert place.table.first_release("m", ONE) == ONE
     assert place.table.first_release("m", OTHER) == ONE
 
 
 def test_the_package_of_an_offer_is_known_to_the_next_attempt(place: Any) -> None:
-    """An execution that was started without an offer keeps none."""
+    """An execution started without an offer stores none."""
     place.table.offer("s3://b/one", ONE, AT)
     place.table.registered(ONE, "arn")
     place.table.registered(OTHER, "arn")

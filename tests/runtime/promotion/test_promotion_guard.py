@@ -1,4 +1,4 @@
-"""Offers that start the Promote machine, once each, and everything else that does not."""
+"""Offers that start the Promote machine, once each, and ignored events."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ def _detail(**changes: Any) -> dict[str, Any]:
 
 
 def test_an_offer_names_a_record() -> None:
-    """By its place and hash; the schedule's event names none."""
+    """By location and hash; the schedule's event names none."""
     assert offered(json.dumps(ONE.event()), settings=SETTINGS, now=NOW) == (ONE.uri, ONE.sha256)
     assert offered(json.dumps(TICK), settings=SETTINGS, now=NOW) is None
 
@@ -74,13 +74,13 @@ def test_everything_else_offers_nothing(changes: dict[str, Any], named: str) -> 
 
 
 def test_a_long_message_is_not_read() -> None:
-    """EventBridge sends none."""
+    """EventBridge events are shorter."""
     with pytest.raises(IgnoredOfferError, match="at most"):
         offered("x" * 300_000, settings=SETTINGS, now=NOW)
 
 
 def test_an_offer_starts_one_execution(place: Any) -> None:
-    """With the record that it names; the repeated event starts none, nor does one that offers nothing."""
+    """With the offered record; repeated and other events start none."""
     (arn,) = _handle(place, ONE.event())
     assert _handle(place, ONE.event(id="two")) == [arn]
     assert _handle(place, ONE.event(account="333333333333")) == []
@@ -91,7 +91,7 @@ def test_an_offer_starts_one_execution(place: Any) -> None:
 
 
 def test_what_was_not_decided_on_is_asked_for_again(place: Any) -> None:
-    """Not while its execution runs; what was refused for good, or taken, stays so, also for a repeated event."""
+    """Not while its execution runs; a final rejection or a taken offer stays, also for a repeated event."""
     (first,) = _handle(place, ONE.event())
     assert _handle(place, TICK) == []
     place.stepfunctions.stop_execution(executionArn=first)
@@ -107,13 +107,13 @@ def test_what_was_not_decided_on_is_asked_for_again(place: Any) -> None:
 
 
 def test_an_offer_whose_execution_was_never_started_is_started(place: Any) -> None:
-    """The guard may die between the two."""
+    """The guard may die between the two steps."""
     place.table.offer(ONE.uri, ONE.sha256, "2017-08-01T09:00:00Z")
     assert len(_handle(place, TICK)) == 1
 
 
 def _published(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Return what was logged in the embedded metric format, which has nothing before it in its line."""
+    """Return the lines logged in the embedded metric format."""
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -131,7 +131,7 @@ def _published(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_each_check_publishes_how_many_offers_are_overdue(
     place: Any, capsys: pytest.CaptureFixture[str], offered_at: str, decided: tuple[Any, bool] | None, overdue: int
 ) -> None:
-    """Of the hours since the first offer, however often it was tried since; 0 too, as silence means that none is looked for."""
+    """Counted in hours since the first offer, whatever the retries; also 0, since silence means that no check runs."""
     place.table.offer(ONE.uri, ONE.sha256, offered_at)
     if decided is not None:
         state, may_pass = decided
@@ -148,7 +148,7 @@ def test_each_check_publishes_how_many_offers_are_overdue(
 
 
 def test_an_offer_publishes_nothing(place: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """The schedule does, so that a source that offers often hides no guard that never checks."""
+    """Only the schedule does, so that frequent offers do not hide a guard that never checks."""
     _handle(place, ONE.event())
 
     assert _published(capsys) == []

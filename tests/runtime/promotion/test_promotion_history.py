@@ -1,4 +1,4 @@
-"""What a registry was offered and what became of it, as its registry says now; and what it released."""
+"""Offers to a registry and their current state in it, and the releases that it made."""
 
 import json
 from collections.abc import Callable
@@ -32,13 +32,13 @@ THEIRS = SOURCE.arn("sagemaker", "model-package/demand-forecast/7")
 
 
 def at(minute: int) -> str:
-    """A time of one hour."""
+    """Return a time in an hour."""
     return f"2017-08-01T09:{minute:02d}:00Z"
 
 
 @pytest.fixture
 def read(place: Any) -> Callable[..., PromotionHistory]:
-    """Read it, by default of a registry that takes."""
+    """Read the history, by default of a registry that takes releases."""
 
     def history(last: int = 20, now: str = at(59), **changes: Any) -> PromotionHistory:
         entry = RegistryEntry(
@@ -51,7 +51,7 @@ def read(place: Any) -> Callable[..., PromotionHistory]:
 
 @pytest.fixture
 def register(place: Any) -> Callable[[], str]:
-    """Register what was released, as the Promote machine does."""
+    """Register a release, as the Promote machine does."""
     found = release()
 
     def package() -> str:
@@ -63,7 +63,7 @@ def register(place: Any) -> Callable[[], str]:
 
 
 def offer(place: Any, number: int, state: str | None = None, **more: Any) -> str:
-    """Keep an offer, and what became of it."""
+    """Store an offer and its outcome."""
     sha256 = f"{number:064d}"
     place.table.offer(f"s3://theirs/releases/demand-forecast/{sha256}.json", sha256, at(number))
     if state is not None:
@@ -75,7 +75,7 @@ def offer(place: Any, number: int, state: str | None = None, **more: Any) -> str
 def test_offers_are_listed_newest_first(
     place: Any, read: Callable[..., PromotionHistory], register: Callable[[], str]
 ) -> None:
-    """With the state of each, versions of both sides, times, and whether it is asked for again."""
+    """With state, versions of both sides, times, and whether it will be retried."""
     offer(place, 1, "REFUSED", reason="the image is missing", may_pass=True, source_package=THEIRS)
     offer(place, 2, "REFUSED", reason="stale")
     offer(place, 3, "REGISTERED", package=register())
@@ -107,7 +107,7 @@ def test_offers_are_listed_newest_first(
 def test_a_registered_version_has_the_state_that_its_registry_says(
     place: Any, read: Callable[..., PromotionHistory], register: Callable[[], str], status: str, state: str
 ) -> None:
-    """A person decided after the machine had written what it knew."""
+    """A person may have decided after the machine's last write."""
     package = register()
     offer(place, 1, "REGISTERED", package=package)
     place.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus=status)
@@ -116,7 +116,7 @@ def test_a_registered_version_has_the_state_that_its_registry_says(
 
 
 def test_a_version_that_is_gone_is_said_to_be(place: Any, read: Callable[..., PromotionHistory]) -> None:
-    """Its offer stays, with what was known of it."""
+    """Its offer stays with its stored facts."""
     gone = place.target.here.arn("sagemaker", "model-package/demand-forecast/99")
     offer(place, 1, "APPROVED", package=gone, source_package=THEIRS)
 
@@ -126,7 +126,7 @@ def test_a_version_that_is_gone_is_said_to_be(place: Any, read: Callable[..., Pr
 
 
 def test_releases_are_read_from_their_records(place: Any, read: Callable[..., PromotionHistory]) -> None:
-    """Newest first, with the place of each in its chain."""
+    """Newest first, with the position of each in its chain."""
     old = release(version=7, released_at="2017-08-01T08:00:00.000Z")
     new = release(version=8, archive=b"other", released_at="2017-08-01T09:00:00.000Z")
     for each in (old, new):
@@ -141,7 +141,7 @@ def test_releases_are_read_from_their_records(place: Any, read: Callable[..., Pr
 
 
 def test_rules_by_which_nothing_comes_are_named(place: Any, read: Callable[..., PromotionHistory]) -> None:
-    """Disabled or deleted, on the default bus or on one of its own; one that is enabled is not."""
+    """Disabled or deleted, on the default bus or its own."""
     events = boto3.client("events")
     events.create_event_bus(Name="inbox")
     options = {"EventPattern": '{"source": ["mlops.demand"]}', "Description": "Offers"}
@@ -162,7 +162,7 @@ def test_rules_by_which_nothing_comes_are_named(place: Any, read: Callable[..., 
 
 @pytest.mark.parametrize(("code", "is_said"), [("AccessDeniedException", True), ("ThrottlingException", False)])
 def test_rules_that_may_not_be_read_hide_nothing_else(place: Any, code: str, is_said: bool) -> None:
-    """Why is said beside the offers; another error is raised."""
+    """The reason is shown next to the offers; another error is raised."""
     offer(place, 1, "REFUSED")
     entry = RegistryEntry(
         group="demand-forecast", unit="demand", rule=ApprovalRule(), inbox=INBOX, rules=(BusRules(names=("offers",)),)
@@ -193,7 +193,7 @@ def test_rules_that_may_not_be_read_hide_nothing_else(place: Any, code: str, is_
 
 
 def test_what_targets_serve_is_shown_from_the_nearest_on(place: Any, read: Callable[..., PromotionHistory]) -> None:
-    """With environments behind them; of targets that are not listed nothing, of silent ones their names."""
+    """With environments behind them; unlisted targets are left out, silent ones named."""
     shop = replace(STAGING, name="shop", account="444444444444")
     states = [
         state(PRODUCTION, via="staging"),
@@ -210,7 +210,7 @@ def test_what_targets_serve_is_shown_from_the_nearest_on(place: Any, read: Calla
 
 
 def test_what_is_no_record_is_named(place: Any, read: Callable[..., PromotionHistory]) -> None:
-    """Rather than left out."""
+    """It is not left out."""
     place.s3.put_object(Bucket="here", Key="releases/demand-forecast/one.json", Body=b"{}")
 
     with pytest.raises(PromotionHistoryError, match=r"s3://here/releases/demand-forecast/one\.json is not the record"):
@@ -218,7 +218,7 @@ def test_what_is_no_record_is_named(place: Any, read: Callable[..., PromotionHis
 
 
 def test_an_offer_that_waits_too_long_is_overdue(place: Any, read: Callable[..., PromotionHistory]) -> None:
-    """Not one that was refused for good; how long is the registry's choice."""
+    """Not after a final rejection; the registry configures the limit."""
     offer(place, 1, "FAILED")
     offer(place, 2, "REFUSED")
 
@@ -230,7 +230,7 @@ def test_an_offer_that_waits_too_long_is_overdue(place: Any, read: Callable[...,
 
 
 def test_announcements_that_reached_no_inbox_are_counted(place: Any, read: Callable[..., PromotionHistory]) -> None:
-    """Of a registry that releases; one that is read at this moment too."""
+    """For a registry that releases; also for the one being read."""
     sqs = boto3.client("sqs")
     queue = sqs.create_queue(QueueName="undelivered")["QueueUrl"]
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Which events ask for a release, and which do not."""
+"""Events that request a release, and ignored ones."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -38,20 +38,20 @@ def _asked(event: object, settings: ReleaseSettings = SETTINGS) -> Any:
 
 
 def test_an_approval_asks_where_no_endpoint_promotes() -> None:
-    """And names its package."""
+    """It names its package."""
     asked = _asked(APPROVED)
 
     assert (asked.trigger, asked.approval.approved[0]) == (Trigger.APPROVED, PACKAGE)
 
 
 def test_a_promotion_asks_where_an_endpoint_does() -> None:
-    """Which package, its row says."""
+    """The row has the package."""
     assert (_asked(FINISHED, SERVED).trigger, _asked(FINISHED, SERVED).approval) == (Trigger.PROMOTED, None)
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, SERVED])
 def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
-    """Of either registry."""
+    """For either kind of registry."""
     assert _asked(RECHECK, settings).trigger is Trigger.RECHECK
 
 
@@ -89,13 +89,13 @@ def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
     ],
 )
 def test_what_releases_nothing_says_why(event: object, settings: ReleaseSettings, said: str) -> None:
-    """Of another kind of registry, unit, endpoint, outcome, account, region, time, group or rule, or no event."""
+    """Of another kind of registry, unit, endpoint, outcome, account, region, time, group or rule, or not an event."""
     with pytest.raises(IgnoredError, match=said):
         _asked(event, settings)
 
 
 def test_a_lock_that_has_ended_holds_nothing() -> None:
-    """An execution that died does not stop releases for ever."""
+    """A dead execution does not block releases for ever."""
     row = LockRow(endpoint="demand-forecast", owner="arn", lock_until=int(NOW.timestamp()) - 1)
 
     assert standing_problem(row, now=NOW) == "demand-forecast serves nothing yet"

@@ -1,4 +1,4 @@
-"""Copies are held to their release, kept once, signed, decided on and recorded."""
+"""Copies are verified against their release, stored once, signed, decided on and recorded."""
 
 import hashlib
 import itertools
@@ -67,7 +67,7 @@ def _registered(place: Any, released: Released) -> str:
 
 
 def test_what_was_released_is_kept_and_signed(place: Any) -> None:
-    """Under what it is; the same again changes nothing; preflight finds the signature of this unit's key."""
+    """By content; a repeat changes nothing; preflight finds the signature by this unit's key."""
     keeper = _keeper(place)
     kept = keeper.keep(place.arrived(ONE))
     assert (kept["verdict"], kept["package"]) == ("KEPT", "")
@@ -83,7 +83,7 @@ def test_what_was_released_is_kept_and_signed(place: Any) -> None:
 
 
 def test_an_image_of_the_sources_registry_is_registered_where_it_may_be(place: Any) -> None:
-    """By the registry that the machine found it in; one that may not serve here refuses the release, and nothing is kept."""
+    """With the registry in which the machine found it; a disallowed one rejects the release, and nothing is stored."""
     asked = {**place.arrived(ONE), "image_registry": SOURCE.account}
     refused = _keeper(place).keep(asked)
     assert (refused["verdict"], _keys(place)) == ("REFUSED", [])
@@ -293,7 +293,7 @@ def _die_at(patch: pytest.MonkeyPatch, number: int, *, is_done: bool) -> None:
 def test_an_attempt_that_dies_at_any_call_is_completed_by_the_next(
     place: Any, monkeypatch: pytest.MonkeyPatch, step: str, calls: int, is_done: bool
 ) -> None:
-    """Before each call from a step on or after it: the release is kept, signed and recorded as one that never died, once."""
+    """A crash before or after any call: the release is then stored, signed and recorded exactly once."""
     for number in itertools.count(1):
         name = f"{step}-{number}-{is_done}"
         released = release(
@@ -319,7 +319,7 @@ def test_an_attempt_that_dies_at_any_call_is_completed_by_the_next(
 def _dies(
     place: Any, monkeypatch: pytest.MonkeyPatch, released: Released, *, step: str, number: int, is_done: bool
 ) -> bool:
-    """Let one step of a first attempt die; return whether it did."""
+    """Let one step of a first attempt fail; return whether it did."""
     place.table.offer(released.uri, released.sha256, NOW)
     with suppress(_DiedError), monkeypatch.context() as patch:
         _attempt(place, released, "one", before=lambda at: at == step and _die_at(patch, number, is_done=is_done))
@@ -328,7 +328,7 @@ def _dies(
 
 
 def _attempt(place: Any, released: Released, execution: str, before: Any = lambda _: None) -> str:
-    """Go through the steps of the machine as one execution does; return the package."""
+    """Run the machine's steps like an execution; return the package."""
     keeper, asked = _keeper(place), place.arrived(released)
     before("keep")
     kept = keeper.keep(asked)

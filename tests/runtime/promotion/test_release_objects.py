@@ -1,4 +1,4 @@
-"""Objects of a package: what is too large, or was made of parts."""
+"""Objects of a package that are too large or were uploaded in parts."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ METADATA = {
 
 
 class _S3:
-    """Answers of S3 about objects that no test could keep."""
+    """S3 responses about objects too large for a test."""
 
     def __init__(self, checksum: str | None, size: int) -> None:
         self.checksum, self.size = checksum, size
@@ -40,12 +40,12 @@ def _problems(checksum: str | None, size: int) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("checksum", [None, "", base64.b64encode(DIGEST).decode() + "-3", "short", "AAAA"])
 def test_a_checksum_of_parts_proves_nothing(checksum: str | None) -> None:
-    """S3 writes the number of parts behind it: it is the hash of hashes."""
+    """S3 appends the number of parts to it: it is a hash of hashes."""
     assert any("S3 has no full-object SHA-256 of the archive" in problem for problem in _problems(checksum, 1))
 
 
 def test_what_no_target_can_copy_or_no_function_read_is_named() -> None:
-    """By size, each object."""
+    """By size, for each object."""
     found = _problems(base64.b64encode(DIGEST).decode(), MOST_BYTES + 1)
 
     assert found[0].endswith(f"must have at most {MOST_BYTES} bytes to be copied, got {MOST_BYTES + 1}")
@@ -53,7 +53,7 @@ def test_what_no_target_can_copy_or_no_function_read_is_named() -> None:
 
 
 class _Gate(_S3):
-    """Every object is the gate's result of another environment."""
+    """Every object is the gate result of another environment."""
 
     def get_object(self, **_: Any) -> dict[str, Any]:
         uri, digest = "s3://theirs/evaluations/demand-forecast/one/evaluation.json", METADATA["evaluation_sha256"]
@@ -65,7 +65,7 @@ class _Gate(_S3):
 
 
 def test_a_gate_of_another_environment_read_the_evaluation_there() -> None:
-    """Of a package that was copied its hash counts, not its place; of one that was trained here both do."""
+    """For a copied package only its hash counts; for one trained here also its location."""
     reader = ObjectReader(s3=_Gate(None, 1), bucket="b", names=("demand-forecast",))  # type: ignore[arg-type]  # two calls of it
 
     def is_refused(**more: str) -> bool:

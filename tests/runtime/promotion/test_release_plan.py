@@ -1,4 +1,4 @@
-"""Releases that are taken, and every other one refused by name."""
+"""Accepted releases, and named rejections of all others."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ def _package(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_release_is_read_as_it_was_written() -> None:
-    """With the binding of the package that the record describes."""
+    """With the binding of the described package."""
     assert _read(ONE) == ONE.record
 
 
@@ -121,7 +121,7 @@ def _written(**fields: Any) -> Any:
 
 
 def test_a_later_source_may_say_more_and_nothing_that_must_be_obeyed() -> None:
-    """A field that is not known here changes nothing of what is taken; another format is refused by name."""
+    """Unknown fields have no effect; another format is rejected by name."""
     package = {**json.loads(canonical_json(ONE.record.package)), "licence": "MIT"}
     assert _written(reviewed_by="ann", package=package) == ONE.record
     with pytest.raises(ReleaseRefusedError, match=r"format must be one of 'mlops.release/1', got 'mlops.release/2'"):
@@ -129,14 +129,14 @@ def test_a_later_source_may_say_more_and_nothing_that_must_be_obeyed() -> None:
 
 
 def test_every_problem_is_named_at_once() -> None:
-    """Who builds a source learns of all of them with the first release."""
+    """The developer of a source gets them with the first release."""
     with pytest.raises(ReleaseRefusedError) as error:
         _read(ONE.changed(unit="pricing", region="eu-north-1", **_object("gate", size=0)))
     assert len(error.value.problems) == 3
 
 
 def test_other_bytes_than_the_event_named_are_refused() -> None:
-    """Whoever may write the source's bucket may not write the event."""
+    """Write access to the source's bucket is not enough to change the event."""
     with pytest.raises(ReleaseRefusedError, match=", expected "):
         read_release(ONE.content + b" ", uri=ONE.uri, sha256=ONE.sha256, target=HERE)
     content = b"{}"
@@ -147,7 +147,7 @@ def test_other_bytes_than_the_event_named_are_refused() -> None:
 
 
 def test_a_release_that_is_older_than_the_newest_taken_is_stale() -> None:
-    """Also one that was never taken; the same one may come again."""
+    """Also one that was never taken; the same one may be repeated."""
     newest = ("2017-08-01T08:59:00.000000+00:00", "e" * 64)
     with pytest.raises(ReleaseRefusedError, match="stale"):
         check_time(ONE.record, newest=newest, sha256=ONE.sha256, now=NOW)
@@ -176,7 +176,7 @@ def test_a_release_that_is_older_than_the_newest_taken_is_stale() -> None:
     ],
 )
 def test_the_source_is_asked_once_more(changes: dict[str, Any], named: str) -> None:
-    """An approval that was withdrawn since the release stops it."""
+    """An approval withdrawn since the release stops it."""
     check_source(ONE.record, ONE.description)
     with pytest.raises(ReleaseRefusedError) as error:
         check_source(ONE.record, {**ONE.description, **changes})
@@ -187,7 +187,7 @@ def test_the_source_is_asked_once_more(changes: dict[str, Any], named: str) -> N
     "changes", [{"approved_by": "arn:aws:sts::1:assumed-role/A/bob"}, {"approval": "bob likes it"}]
 )
 def test_who_approved_is_who_the_source_says(changes: dict[str, str]) -> None:
-    """A registry that does not say who it was is not asked for more."""
+    """Without an approver in the source's registry nothing more is read."""
     description = {
         **ONE.description,
         "LastModifiedBy": {"IamIdentity": {"Arn": ONE.record.approved_by}},
@@ -199,7 +199,7 @@ def test_who_approved_is_who_the_source_says(changes: dict[str, str]) -> None:
 
 
 def test_copies_lie_under_what_they_are() -> None:
-    """The archive under its own hash; the gate's result where the evaluation's place says."""
+    """The archive by its own hash; the gate's result at the location given by the evaluation."""
     found = {each.name: each for each in copies(ONE.record, target=HERE, execution="arn:x:Promote:one-1")}
     evaluation = f"s3://here/{found['evaluation'].key}"
 
@@ -215,7 +215,7 @@ def test_copies_lie_under_what_they_are() -> None:
 
 
 def test_evidence_of_another_model_is_refused() -> None:
-    """The record names its bytes; what they say is held to the package."""
+    """The record has the hashes; the contents must match the package."""
     evaluation = ONE.objects["evaluations/demand-forecast/alarm-1/evaluation.json"]
     gate = ONE.objects["gates/demand-forecast/alarm-1.json"]
     assert evidence_problems(ONE.record, evaluation, gate) == []
@@ -231,7 +231,7 @@ def test_evidence_of_another_model_is_refused() -> None:
 
 
 def test_the_package_is_one_of_the_target() -> None:
-    """Every place, the image and the key are local, what it came from is bound, and it reads back."""
+    """Locations, image and key are local, its origin is bound, and it reads back."""
     container, metadata = registration(ONE.record, target=HERE)
     description = {
         "ModelPackageArn": "arn:aws:sagemaker:eu-west-1:222222222222:model-package/demand-forecast/1",
@@ -259,13 +259,13 @@ def test_the_package_is_one_of_the_target() -> None:
 
 
 def own_uri() -> str:
-    """The image in the target's own registry."""
+    """Return the image in the target's registry."""
     image = own_image(ONE.record, HERE)
     return f"222222222222.dkr.ecr.eu-west-1.amazonaws.com/{image.repository}@{image.digest}"
 
 
 def test_an_image_is_named_where_it_was_found() -> None:
-    """In the source's registry too, if images are shared; in no third one, and in the source's not by default."""
+    """Also in the source's registry if images are shared (not by default); never in a third one."""
     shared = replace(HERE, shares_images=True)
     container, metadata = registration(ONE.record, target=shared, registry=SOURCE.account)
 
@@ -279,6 +279,6 @@ def test_an_image_is_named_where_it_was_found() -> None:
 
 
 def test_a_source_of_another_region_is_not_asked() -> None:
-    """No function there can call its registry."""
+    """Functions there cannot call its registry."""
     assert HERE.asks_source
     assert not replace(HERE, source=LinkedEnvironment(account="111111111111", region="us-east-1")).asks_source

@@ -1,4 +1,4 @@
-"""The plan of a release at its sources."""
+"""The plan of a release, read at its sources."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ONE = release()
 
 
 class Registry:
-    """The source's: it describes, or refuses."""
+    """The source's registry: describes the package, or fails."""
 
     def __init__(self, description: Any, code: str = "", message: str = "") -> None:
         self._description, self._code, self._message = description, code, message
@@ -33,7 +33,7 @@ def _plan(place: Any, released: Released, registry: Registry) -> dict[str, Any]:
 
 
 def test_a_release_is_planned(place: Any) -> None:
-    """With its copies, the image that must be there, and what the audit says of it."""
+    """With its copies, the required image, and the audit facts."""
     plan = _plan(place, ONE, Registry(ONE.description))
     assert (plan["verdict"], plan["may_pass"], len(plan["copies"])) == ("TAKEN", False, 4)
     assert plan["copies"][0] == {
@@ -61,19 +61,19 @@ def test_a_release_is_planned(place: Any) -> None:
     ],
 )
 def test_a_source_that_does_not_say_so_is_a_refusal(place: Any, registry: Registry, may_pass: bool, named: str) -> None:
-    """What is missing between the accounts may be fixed, and the release taken then."""
+    """Access between the accounts may be fixed, and the release taken then."""
     plan = _plan(place, ONE, registry)
     assert (plan["verdict"], plan["may_pass"]) == ("REFUSED", may_pass)
     assert named in plan["reason"]
 
 
 def test_an_older_release_is_refused(place: Any) -> None:
-    """By the newest that was taken."""
+    """By the newest taken release."""
     place.table.take(released_at="2017-08-01T08:59:30.000000+00:00", sha256="e" * 64)
     assert _plan(place, ONE, Registry(ONE.description))["reason"].startswith("stale")
 
 
 def test_a_large_record_is_not_read(place: Any) -> None:
-    """A release names a package and at most four objects."""
+    """A release has one package and at most four objects."""
     plan = _plan(place, ONE.changed(approval="x" * MAXIMUM_RECORD), Registry(None))
     assert "must have at most" in plan["reason"]

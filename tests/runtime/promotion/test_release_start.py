@@ -1,4 +1,4 @@
-"""The guard at its sources: what it starts, and how often."""
+"""The guard with its sources: the executions that it starts, and how often."""
 
 import json
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class _Guarded:
     endpoint: str | None = None
 
     def handle(self, event: object) -> str | None:
-        """Give a message to the guard."""
+        """Pass a message to the guard."""
         world = self.releasing.world
         guard = ReleaseGuard(
             stepfunctions=world.stepfunctions,
@@ -69,7 +69,7 @@ class _Guarded:
 
 @pytest.fixture
 def guarded(releasing: Any) -> _Guarded:
-    """A guard of a registry without an endpoint."""
+    """Return the guard of a registry without an endpoint."""
     made = releasing.world.stepfunctions.create_state_machine(
         name="Release",
         definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
@@ -79,7 +79,7 @@ def guarded(releasing: Any) -> _Guarded:
 
 
 def test_an_approval_starts_one_execution(guarded: _Guarded) -> None:
-    """However often it is delivered, under another id too."""
+    """For any number of deliveries, under another id too."""
     package = guarded.releasing.package()
     arn = guarded.handle(_approved(package))
 
@@ -90,12 +90,12 @@ def test_an_approval_starts_one_execution(guarded: _Guarded) -> None:
 
 
 def test_what_the_registry_does_not_call_approved_starts_nothing(guarded: _Guarded) -> None:
-    """The event may say so."""
+    """Whatever the event claims."""
     assert guarded.handle(_approved(guarded.releasing.package("PendingManualApproval"))) is None
 
 
 def test_the_schedule_asks_for_the_newest_approved_package(guarded: _Guarded) -> None:
-    """An event was lost; each scheduled event is one execution."""
+    """After a lost event; each scheduled event is one execution."""
     assert guarded.handle(RECHECK) is None
     guarded.releasing.package()
     newest = guarded.releasing.package(model_sha256="9" * 64)
@@ -108,7 +108,7 @@ def test_the_schedule_asks_for_the_newest_approved_package(guarded: _Guarded) ->
 
 
 def test_a_promotion_is_released_when_its_probation_is_over(guarded: _Guarded) -> None:
-    """By the schedule then: the event came while it lasted."""
+    """By the schedule: the event came during the probation."""
     world, package = guarded.releasing.world, guarded.releasing.package()
     guarded.endpoint = "demand-forecast"
     world.point(world.pointer("v1", package, probation_until=(NOW + timedelta(hours=1)).isoformat()))
@@ -123,7 +123,7 @@ def test_a_promotion_is_released_when_its_probation_is_over(guarded: _Guarded) -
 
 
 def test_nothing_starts_while_automatic_work_is_stopped(guarded: _Guarded) -> None:
-    """The schedule asks again when the freeze is over."""
+    """The schedule retries after the freeze."""
     window = FreezeWindow(name="peak", start=NOW - timedelta(days=1), end=NOW + timedelta(days=1))
     guarded.releasing.freeze = FreezeSpec(windows=(window,))
 

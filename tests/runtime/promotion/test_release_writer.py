@@ -1,4 +1,4 @@
-"""Releases of a package: one record, one object, although attempts are repeated or die; and everything that refuses one."""
+"""Releases of a package: one record and one object, despite repeats and crashes; and all rejections."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ GATE = "gates/demand-forecast/one.json"
 
 
 def test_an_approved_package_is_released_with_every_object_proven(releasing: Any) -> None:
-    """The object names the audit record, and both say whose approval it was."""
+    """The object names the audit record, and both name the approver."""
     package = releasing.package()
     released = releasing.release(package)
     (record,), (audited,) = releasing.records(), releasing.audit()
@@ -72,7 +72,7 @@ def test_a_repeat_changes_nothing_and_answers_the_same(releasing: Any) -> None:
 
 
 class _Dies:
-    """A client whose call to one operation never comes back, once."""
+    """A client with one call to an operation that never returns."""
 
     def __init__(self, client: Any, operation: str, key: str) -> None:
         self._client, self._operation, self._key, self.died = client, operation, key, False
@@ -92,7 +92,7 @@ class _Dies:
 
 @pytest.mark.parametrize("key", ["audit/", "releases/"])
 def test_an_attempt_that_dies_is_completed_by_the_next(releasing: Any, key: str) -> None:
-    """Between row and object of the chain, and between the chain and the release: one record of each, of the first attempt."""
+    """Between the chain's row and object, and between chain and release: one record each, of the first attempt."""
     package, chain = releasing.package(), releasing.world.chain
     dying = replace(chain, s3=_Dies(chain.s3, "put_object", key))
 
@@ -123,7 +123,7 @@ def _changed(releasing: Any, key: str) -> None:
     ],
 )
 def test_what_was_changed_after_the_approval_is_not_released(releasing: Any, key: str, said: str) -> None:
-    """Whichever object it is."""
+    """For any object."""
     package = releasing.package()
     _changed(releasing, key)
     refused = releasing.release(package)
@@ -136,7 +136,7 @@ def test_what_was_changed_after_the_approval_is_not_released(releasing: Any, key
 
 @pytest.mark.parametrize("key", [ARCHIVE, EVALUATION, BASELINE])
 def test_what_is_gone_is_named(releasing: Any, key: str) -> None:
-    """Nothing is released without one of its objects."""
+    """Nothing is released without all objects."""
     package = releasing.package()
     releasing.s3.delete_object(Bucket="artifacts", Key=key)
 
@@ -160,7 +160,7 @@ def test_a_package_without_a_gate_is_released_without_one(releasing: Any) -> Non
     ],
 )
 def test_a_gate_that_did_not_pass_this_evaluation_refuses(releasing: Any, changes: dict[str, Any], said: str) -> None:
-    """Its result is held to the evaluation that is registered."""
+    """Its result must match the registered evaluation."""
     package = releasing.package()
     releasing.put(GATE, canonical_json(releasing.gate(**changes)))
 
@@ -168,7 +168,7 @@ def test_a_gate_that_did_not_pass_this_evaluation_refuses(releasing: Any, change
 
 
 def test_an_archive_without_a_checksum_is_not_proven(releasing: Any) -> None:
-    """No target could compare its copy."""
+    """No target could verify its copy."""
     package = releasing.package()
     releasing.s3.put_object(Bucket="artifacts", Key=ARCHIVE, Body=b"archive", ChecksumAlgorithm="CRC32")
 
@@ -176,12 +176,12 @@ def test_an_archive_without_a_checksum_is_not_proven(releasing: Any) -> None:
 
 
 def test_an_evaluation_that_is_not_bound_is_not_proven(releasing: Any) -> None:
-    """A package without its hash says nothing of it."""
+    """A package without its hash proves nothing about it."""
     assert "has no evaluation_sha256" in releasing.release(releasing.package(more={})).reason
 
 
 def test_objects_lie_where_targets_may_copy_them(releasing: Any) -> None:
-    """Every one that does not is named at once."""
+    """All wrong locations are named together."""
     elsewhere = "s3://other/models/demand-forecast/job/model.tar.gz"
     package = releasing.package(artifact_uri=elsewhere, baseline_uri="s3://artifacts/monitor/baseline.json")
     reason = releasing.release(package).reason
@@ -194,7 +194,7 @@ def test_objects_lie_where_targets_may_copy_them(releasing: Any) -> None:
 
 
 def test_an_approval_that_does_not_count_refuses(releasing: Any) -> None:
-    """The registry's own rule: another role approved."""
+    """By the registry's own rule: another role approved."""
     other = ApprovalRule(approvers=("arn:aws:iam::123456789012:role/Lead",))
     refused = releasing.release(releasing.package(), rule=other)
 
@@ -216,7 +216,7 @@ def test_what_is_not_approved_or_not_there_or_changed_is_refused(releasing: Any)
 
 
 def test_a_refusal_is_recorded_once(releasing: Any) -> None:
-    """The schedule asks every hour; another reason is another record."""
+    """The schedule retries every hour; another reason is another record."""
     package = releasing.package()
     _changed(releasing, EVALUATION)
     first = releasing.release(package)
@@ -249,7 +249,7 @@ def _of_second_package(releasing: Any, key: str, stored: dict[str, Any]) -> str:
 
 
 def test_a_pause_and_a_freeze_hold_a_release(releasing: Any) -> None:
-    """Nothing is wrong with the package, and nothing is recorded; afterwards it is released."""
+    """The package is fine, so nothing is recorded; it is released afterwards."""
     package, chain = releasing.package(), releasing.world.chain
     units = AuditChain(
         s3=chain.s3,
@@ -278,7 +278,7 @@ def _serve(releasing: Any, package: str, **changes: Any) -> None:
 
 
 def test_an_endpoint_releases_what_it_serves_after_its_probation(releasing: Any) -> None:
-    """Neither during the probation, nor while a rollout is at work, nor what was rolled back."""
+    """Neither during the probation, nor during a rollout, nor after a rollback."""
     package, other = releasing.package(), releasing.package(model_sha256="9" * 64)
     releasing.is_served = True
     assert "serves nothing yet" in releasing.release(package).reason
@@ -297,7 +297,7 @@ def test_an_endpoint_releases_what_it_serves_after_its_probation(releasing: Any)
 
 
 def test_a_rollback_that_is_recorded_meanwhile_is_seen(releasing: Any) -> None:
-    """The row is read again by the conditional write: what was live at the check may not be so at the record."""
+    """The conditional write reads the row again: the live model may have changed since the check."""
     package, other = releasing.package(), releasing.package(model_sha256="9" * 64)
     _serve(releasing, package)
     chain = releasing.world.chain
@@ -321,7 +321,7 @@ def test_a_rollback_that_is_recorded_meanwhile_is_seen(releasing: Any) -> None:
 
 
 def test_what_serves_must_hold_what_the_registry_holds(releasing: Any) -> None:
-    """A package that was changed since it was promoted."""
+    """A package changed since its promotion is not released."""
     package = releasing.package()
     _serve(releasing, package, container_sha256="0" * 64)
 
@@ -329,7 +329,7 @@ def test_what_serves_must_hold_what_the_registry_holds(releasing: Any) -> None:
 
 
 def test_what_aws_refuses_is_not_a_refusal_of_the_package(releasing: Any) -> None:
-    """The machine tries again: nothing is recorded."""
+    """The machine retries, and nothing is recorded."""
     package, chain = releasing.package(), releasing.world.chain
 
     class _Denied:

@@ -1,4 +1,4 @@
-"""What a registry keeps of its targets and tells its source, with S3, DynamoDB and EventBridge in process."""
+"""A registry's state of its targets and its reports to the source, with S3, DynamoDB and EventBridge in process."""
 
 import json
 import logging
@@ -29,14 +29,14 @@ TICK = event(source="aws.events", resources=[RULE], detail={}, account=SOURCE.ac
 
 
 class Bus:
-    """The unit's bus: what was put on it."""
+    """The unit's bus with recorded events."""
 
     def __init__(self) -> None:
         self.put: list[dict[str, Any]] = []
         self.refuses = False
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
-        """Take an event."""
+        """Record an event."""
         if self.refuses:
             return {"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]}
         self.put += Entries
@@ -44,19 +44,19 @@ class Bus:
 
     @property
     def told(self) -> list[ServedState]:
-        """What the source gets."""
+        """Return the reports to the source."""
         return [from_json(ServedState, json.loads(each["Detail"])["attributes"]["served"]) for each in self.put]
 
 
 @pytest.fixture
 def bus() -> Bus:
-    """The unit's."""
+    """Return the unit's bus."""
     return Bus()
 
 
 @pytest.fixture
 def models(place: Any, bus: Bus) -> ServedModels:
-    """Those of the first account, which has made two releases and has no source itself."""
+    """Return the models of the first account, with two releases and no source."""
     for each in (ONE, TWO):
         place.s3.put_object(Bucket="here", Key=each.key, Body=each.content)
     return ServedModels(
@@ -73,7 +73,7 @@ def models(place: Any, bus: Bus) -> ServedModels:
 
 @pytest.fixture
 def ignored(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Reasons of what was ignored."""
+    """Return the reasons of ignored messages."""
     caplog.set_level(logging.INFO)
 
     def reasons() -> list[str]:
@@ -84,7 +84,7 @@ def ignored(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 def send(models: ServedModels, told: object) -> None:
-    """Let a message come."""
+    """Deliver a message."""
     models.handle(Message(id="m", body=json.dumps(told), sent=NOW))
 
 
@@ -95,7 +95,7 @@ def live(place: Any) -> LivePointer | None:
 
 
 def test_what_a_target_serves_becomes_the_champion(models: ServedModels, place: Any, bus: Bus) -> None:
-    """As the source's own package; then what the environment behind it serves, in any order of reports."""
+    """As the source's own package; then the model of the environment behind it, for any order of reports."""
     send(models, event())
     first = live(place)
     assert first is not None
@@ -112,7 +112,7 @@ def test_what_a_target_serves_becomes_the_champion(models: ServedModels, place: 
 
 
 def test_the_first_model_has_no_champion(models: ServedModels, place: Any) -> None:
-    """An environment that serves nothing says so."""
+    """An environment that serves nothing reports it."""
     send(models, event(state(serves=None)))
 
     assert live(place) is None
@@ -136,7 +136,7 @@ def test_the_first_model_has_no_champion(models: ServedModels, place: Any) -> No
 def test_everything_else_changes_nothing_and_is_named(
     models: ServedModels, place: Any, told: object, named: str, ignored: Callable[[], list[str]]
 ) -> None:
-    """In the log, and the row is what it was."""
+    """The log has the reason, and the row is unchanged."""
     send(models, event())
     before, champion = models.table.read(), live(place)
     send(models, told)
@@ -147,7 +147,7 @@ def test_everything_else_changes_nothing_and_is_named(
 
 
 def test_a_target_that_is_no_longer_listed_is_forgotten(models: ServedModels) -> None:
-    """With what it had told of environments behind it."""
+    """With its reports about environments behind it."""
     send(models, event(state(PRODUCTION)))
     other = replace(SETTINGS.targets[0], name="shop")
     listed = replace(models, targets=replace(SETTINGS, targets=(other,)))
@@ -157,7 +157,7 @@ def test_a_target_that_is_no_longer_listed_is_forgotten(models: ServedModels) ->
 
 
 def test_two_reports_at_once_are_both_kept(models: ServedModels, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that comes second reads again; one that never gets through stays in the queue."""
+    """The second write reads again; a permanently failing one stays in the queue."""
     original, second = DownstreamTable.read, [event(state(PRODUCTION))]
 
     def read(table: DownstreamTable) -> Any:
@@ -175,7 +175,7 @@ def test_two_reports_at_once_are_both_kept(models: ServedModels, place: Any, mon
 
 
 def between(models: ServedModels, place: Any, **changes: Any) -> ServedModels:
-    """Those of an account that has a source too: what it releases, it took."""
+    """Return the models of an account with a source, which releases what it took."""
     for each in (ONE, TWO):
         taken = each.changed(origin=each.record.binding[::-1])
         place.s3.put_object(Bucket="here", Key=each.key, Body=canonical_json(taken.record))
@@ -183,7 +183,7 @@ def between(models: ServedModels, place: Any, **changes: Any) -> ServedModels:
 
 
 def test_an_account_in_the_middle_tells_its_source(models: ServedModels, place: Any, bus: Bus) -> None:
-    """In an event of its own, as an event goes one hop; by the bindings of the source's releases."""
+    """In its own event, because events are forwarded once; by the bindings of the source's releases."""
     middle = between(models, place)
     send(middle, event())
     (told,) = bus.told
@@ -196,7 +196,7 @@ def test_an_account_in_the_middle_tells_its_source(models: ServedModels, place: 
 
 
 def test_the_schedule_tells_again(models: ServedModels, place: Any, bus: Bus) -> None:
-    """What was lost is made up for; a registry without a source tells nothing."""
+    """Lost reports are repeated; a registry without a source sends none."""
     middle = between(models, place)
     send(middle, event())
     send(middle, TICK)
@@ -206,7 +206,7 @@ def test_the_schedule_tells_again(models: ServedModels, place: Any, bus: Bus) ->
 
 
 def test_an_event_that_the_bus_does_not_take_stays_in_the_queue(models: ServedModels, place: Any, bus: Bus) -> None:
-    """The row is kept; the next delivery finds it known, and the schedule tells it."""
+    """The row is stored; the redelivery is a duplicate, and the schedule sends it."""
     middle, bus.refuses = between(models, place), True
     with pytest.raises(BusyError, match="ThrottlingException"):
         send(middle, event())
@@ -216,14 +216,14 @@ def test_an_event_that_the_bus_does_not_take_stays_in_the_queue(models: ServedMo
 
 
 def test_a_model_of_its_own_is_not_told(models: ServedModels, place: Any, bus: Bus) -> None:
-    """The source would know nothing of it."""
+    """The source does not know it."""
     middle = replace(models, settings=replace(models.settings, has_source=True))
     send(middle, event())
     assert bus.put == []
 
 
 def test_a_request_goes_to_the_pipelines_here(models: ServedModels, bus: Bus) -> None:
-    """Once, by its id, which the guard of the pipeline knows again; the version there is kept with it."""
+    """Once by its id, which the pipeline's guard recognises; the version there is stored with it."""
     training = replace(models, settings=replace(models.settings, pipelines=("demand-forecast", "demand-weekly")))
     send(training, wish(faults="price: in cents", report="s3://there/report.json"))
     send(training, wish())
@@ -249,7 +249,7 @@ def test_a_request_goes_to_the_pipelines_here(models: ServedModels, bus: Bus) ->
 
 
 def test_a_source_without_a_pipeline_says_so(models: ServedModels, bus: Bus) -> None:
-    """Where `mlops promotions` reads it."""
+    """The command `mlops promotions` shows it."""
     send(models, wish())
     (known,) = models.table.read().states
 
@@ -259,7 +259,7 @@ def test_a_source_without_a_pipeline_says_so(models: ServedModels, bus: Bus) -> 
 
 
 def test_a_request_goes_on_to_the_source(models: ServedModels, place: Any, bus: Bus) -> None:
-    """In an event of its own, with the same id."""
+    """In its own event with the same id."""
     middle = between(models, place)
     send(middle, wish())
     (put,) = bus.put
@@ -284,7 +284,7 @@ def test_a_request_goes_on_to_the_source(models: ServedModels, place: Any, bus: 
 def test_other_requests_change_nothing_and_are_named(
     models: ServedModels, bus: Bus, told: object, named: str, ignored: Callable[[], list[str]]
 ) -> None:
-    """Of an account that is not listed, about a model that is unknown or does not serve any more, malformed."""
+    """Of an unlisted account, about an unknown or former model, malformed."""
     training = replace(models, settings=replace(models.settings, pipelines=("demand-forecast",)))
     send(training, event())
     before = models.table.read()
@@ -297,7 +297,7 @@ def test_other_requests_change_nothing_and_are_named(
 
 @dataclass
 class Evidence:
-    """What alarms say."""
+    """Evidence of alarms."""
 
     found: Alarms
 
@@ -308,7 +308,7 @@ class Evidence:
 
 
 def alarm(name: str = "drift") -> dict[str, Any]:
-    """The event of an alarm of this account."""
+    """Return the event of an alarm of this account."""
     detail = {"alarmName": name, "state": {"value": "ALARM"}}
     return event(account=SOURCE.account, source="aws.cloudwatch", detail=detail) | {
         "detail-type": "CloudWatch Alarm State Change"
@@ -329,7 +329,7 @@ def alarm(name: str = "drift") -> dict[str, Any]:
 def test_a_confirmed_alarm_asks_the_source(
     models: ServedModels, place: Any, bus: Bus, told: object, found: Alarms, asks: bool
 ) -> None:
-    """When it fires, and again while it is in ALARM; what was put twice has one id."""
+    """When it fires, and again while it is in ALARM; a repeated request has the same id."""
     package = SOURCE.arn("sagemaker", f"model-package/{GROUP}/3")
     place.table.offer(ONE.uri, ONE.sha256, at(1))
     place.table.decide(ONE.sha256, state="APPROVED", reason="", package=package, may_pass=False, at=at(2))
@@ -352,7 +352,7 @@ def test_a_confirmed_alarm_asks_the_source(
 
 
 def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels, bus: Bus) -> None:
-    """At the end of each of its rollouts, of none of another endpoint."""
+    """At the end of each of its rollouts, and of no other endpoint's."""
     environ = {
         "ACCOUNT": TARGET.account,
         "AWS_REGION": TARGET.region,

@@ -1,4 +1,4 @@
-"""Whose reports count, for which environments, about which releases, and in which order."""
+"""Accepted reports: senders, environments, releases and order."""
 
 import json
 from dataclasses import replace
@@ -43,19 +43,19 @@ OTHER = LinkedEnvironment(account="444444444444", region="eu-west-1")
 
 
 def reported(told: object) -> ServedState:
-    """What a message says."""
+    """Return the report of a message."""
     body = told if isinstance(told, str) else json.dumps(told)
     found = target_event(bus_event(body), settings=SETTINGS, now=NOW)
     return reported_state(found, settings=SETTINGS, now=NOW)
 
 
 def test_a_target_speaks_for_itself() -> None:
-    """Under the name that the source has for it."""
+    """By the name that the source gives it."""
     assert reported(event()) == state(name="staging", via="staging")
 
 
 def test_a_target_speaks_for_environments_behind_it() -> None:
-    """By the name that it has for them."""
+    """By the target's own names."""
     found = reported(event(state(PRODUCTION)))
 
     assert (found.name, found.account, found.hops, found.via) == ("production", PRODUCTION.account, 2, "staging")
@@ -112,7 +112,7 @@ def test_a_target_speaks_for_environments_behind_it() -> None:
     ],
 )
 def test_everything_else_changes_nothing_and_is_named(changes: dict[str, Any], named: str) -> None:
-    """Of an account that is not listed, forged, stale, or about another unit, group or environment."""
+    """Of an unlisted account, forged, stale, or about another unit, group or environment."""
     with pytest.raises(IgnoredReportError) as error:
         reported({**event(), **changes})
     assert named in str(error.value)
@@ -120,7 +120,7 @@ def test_everything_else_changes_nothing_and_is_named(changes: dict[str, Any], n
 
 @pytest.mark.parametrize("body", ["", "[]", "x" * 300_000, '{"id": "1"}'])
 def test_a_message_that_is_not_an_event_is_refused(body: str) -> None:
-    """By the codec, or for its length."""
+    """By the codec, or by its length."""
     with pytest.raises(IgnoredReportError):
         reported(body)
 
@@ -129,7 +129,7 @@ def test_a_message_that_is_not_an_event_is_refused(body: str) -> None:
     st.recursive(st.none() | st.integers() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3)), st.data()
 )
 def test_no_content_of_a_state_is_an_error_of_its_own(value: object, data: st.DataObject) -> None:
-    """A target that is taken over may send anything."""
+    """A compromised target may send anything."""
     field = data.draw(st.sampled_from([*ServedState.__slots__]))
     try:
         reported({**event(), **saying(**{field: value})})
@@ -138,7 +138,7 @@ def test_no_content_of_a_state_is_an_error_of_its_own(value: object, data: st.Da
 
 
 def test_versions_get_the_sources_own_names() -> None:
-    """By the binding of the release; the model's hash must be that of the release."""
+    """By the release's binding; the model's hash must match it."""
     told = state(rolled_back=(version(TWO, number=4, minute=20),))
     found = with_releases(told, RELEASES, group="demand-forecast")
 
@@ -164,7 +164,7 @@ def test_a_model_that_was_not_released_is_named(told: ServedState, named: str) -
 
 
 def test_the_newest_state_of_an_environment_is_kept() -> None:
-    """Beside those of others; what it rolled back before stays known, the newest first."""
+    """Next to others; earlier rollbacks are kept, newest first."""
     other = state(PRODUCTION, via="staging")
     first = state(name="staging", via="staging", rolled_back=(version(TWO, number=4, minute=5),))
     kept = kept_with(
@@ -188,7 +188,7 @@ def test_the_newest_state_of_an_environment_is_kept() -> None:
     ],
 )
 def test_what_is_not_newer_changes_nothing(changes: dict[str, Any], named: str) -> None:
-    """A replay, an older event that came late, and two contents of one record."""
+    """A replay, a late older event, and two contents of one record."""
     known = state(name="staging", via="staging")
     with pytest.raises(IgnoredReportError) as error:
         kept_with([known], replace(known, **changes))
@@ -196,7 +196,7 @@ def test_what_is_not_newer_changes_nothing(changes: dict[str, Any], named: str) 
 
 
 def test_a_chain_that_begins_anew_is_believed() -> None:
-    """A target that was destroyed and deployed again counts its records from one; time goes on."""
+    """A target destroyed and deployed again starts at record one; time continues."""
     known = state(name="staging", via="staging", sequence=40)
     (kept,) = kept_with([known], replace(known, at=at(50), sequence=1))
 
@@ -204,14 +204,14 @@ def test_a_chain_that_begins_anew_is_believed() -> None:
 
 
 def test_a_source_keeps_a_bounded_number_of_environments() -> None:
-    """A target that is taken over may name any."""
+    """A compromised target may name any number."""
     many = [state(PRODUCTION, via="staging", account=f"{number:012d}") for number in range(MOST_STATES)]
     with pytest.raises(IgnoredReportError, match="which is the maximum"):
         kept_with(many, state(name="staging", via="staging"))
 
 
 def test_the_champion_is_what_the_farthest_environment_serves() -> None:
-    """Or the named one; none where that serves nothing, or has told nothing."""
+    """Or the named one; none if that serves or reported nothing."""
     staging, production = state(name="staging", via="staging"), state(PRODUCTION, via="staging")
     empty = replace(production, serves=None)
     targets = SETTINGS.targets
@@ -225,7 +225,7 @@ def test_the_champion_is_what_the_farthest_environment_serves() -> None:
 
 
 def test_of_several_ends_the_first_target_decides() -> None:
-    """In the order in which they are listed."""
+    """In the order of the list."""
     second = NamedEnvironment(name="america", account="444444444444", region="us-east-1")
     first, other = state(name="staging", via="staging"), state(name="america", via="america")
 
@@ -234,7 +234,7 @@ def test_of_several_ends_the_first_target_decides() -> None:
 
 
 def test_a_champion_is_the_sources_own_package() -> None:
-    """Its jobs read their own bucket."""
+    """The source's jobs read their own bucket."""
     pointer = champion_pointer(state(PRODUCTION), ONE.record)
 
     assert pointer.model_package_arn == ONE.record.package.package_arn

@@ -1,4 +1,4 @@
-"""What an endpoint serves and has rolled back, from its row and records, and what a source in the middle hands on."""
+"""The live model and rollbacks of an endpoint, from its row and records, and what a middle account forwards."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ BINDINGS = {f"{PREFIX}{number}": f"{number:064x}" for number in range(1, 9)}
 
 
 def record(number: int, outcome: Outcome, *, serving: int | None, candidate: int | None = None) -> AuditRecord:
-    """One of the chain: the version that serves after it, and which version it was about."""
+    """Return a record of the chain: the version that serves after it, and the version that it concerns."""
     return AuditRecord(
         endpoint="demand-forecast",
         sequence=number,
@@ -34,12 +34,12 @@ def record(number: int, outcome: Outcome, *, serving: int | None, candidate: int
 
 
 def promoted(number: int, version: int) -> AuditRecord:
-    """One of a promotion."""
+    """Return the record of a promotion."""
     return record(number, Outcome.PROMOTED, serving=version, candidate=version)
 
 
 def row(last: AuditRecord | None, live: int | None) -> LockRow:
-    """The endpoint's, with its last record and what is live."""
+    """Return the endpoint's row with its last record and live version."""
     pointer = None if live is None else canonical_json(pointer_to(live)).decode()
     if last is None:
         return LockRow(endpoint="demand-forecast", live=pointer)
@@ -67,24 +67,24 @@ def pointer_to(number: int) -> LivePointer:
 
 
 def versions(records: list[AuditRecord]) -> list[int]:
-    """Numbers of what was rolled back."""
+    """Return the numbers of rolled-back versions."""
     return [int(package.rpartition("/")[2]) for package, _, _ in rolled_back(records)]
 
 
 def test_a_rollout_that_was_rolled_back_names_its_candidate() -> None:
-    """Which never served alone."""
+    """The candidate never served alone."""
     assert versions([promoted(1, 1), record(2, Outcome.ROLLED_BACK, serving=1, candidate=2)]) == [2]
 
 
 def test_a_version_that_the_one_before_replaces_was_rolled_back() -> None:
-    """A rollback that was asked for is a promotion of the version before."""
+    """A requested rollback is a promotion of the version before."""
     assert versions([promoted(1, 1), promoted(2, 2), promoted(3, 1)]) == [2]
     assert versions([promoted(1, 1), promoted(2, 2), promoted(3, 3), promoted(4, 1)]) == [3]
     assert versions([promoted(1, 1), promoted(2, 2), promoted(3, 1), promoted(4, 2), promoted(5, 1)]) == [2, 2]
 
 
 def test_other_records_roll_nothing_back() -> None:
-    """A change of the spec, a refusal, a failure before anything was served, a candidate of another outcome."""
+    """A spec change, a rejection, a failure before serving, another candidate's outcome."""
     quiet = [
         record(1, Outcome.REFUSED, serving=None, candidate=1),
         promoted(2, 1),
@@ -98,7 +98,7 @@ def test_other_records_roll_nothing_back() -> None:
 
 @given(st.lists(st.integers(1, 3), max_size=12))
 def test_what_serves_was_not_rolled_back_last(served: list[int]) -> None:
-    """In any order of promotions: each rollback is of another version than the one that serves then."""
+    """For any order of promotions, each rollback concerns another version than the serving one."""
     found = list(rolled_back([promoted(place, number) for place, number in enumerate(served, 1)]))
 
     for package, _, when in found:
@@ -108,7 +108,7 @@ def test_what_serves_was_not_rolled_back_last(served: list[int]) -> None:
 
 
 def test_a_state_is_that_of_the_row() -> None:
-    """The source's bindings in the place of own packages; rollbacks newest first, with those of the source alone."""
+    """With the source's bindings in place of own packages; the source's rollbacks newest first."""
     records = [promoted(1, 1), promoted(2, 2), promoted(3, 1), record(4, Outcome.ROLLED_BACK, serving=1, candidate=9)]
     found = own_state(row(records[-1], 1), records, bindings=BINDINGS, here=TARGET)
 
@@ -121,7 +121,7 @@ def test_a_state_is_that_of_the_row() -> None:
 
 
 def test_nothing_is_said_before_the_first_record_or_of_an_own_model() -> None:
-    """One that serves nothing says so."""
+    """An endpoint that serves nothing reports it."""
     first = promoted(1, 9)
     assert own_state(row(None, None), [], bindings=BINDINGS, here=TARGET) is None
     assert own_state(row(first, 9), [first], bindings=BINDINGS, here=TARGET) is None
@@ -141,7 +141,7 @@ def test_the_newest_rollbacks_are_told() -> None:
 
 
 def test_a_source_in_the_middle_tells_its_own_releases() -> None:
-    """One hop further, by the bindings of those that it took; nothing of a model that it made."""
+    """One hop further, by the bindings of taken releases; its own models are left out."""
     taken = version(ONE, origin="e" * 64, released_as="demand-forecast/9")
     kept = state(PRODUCTION, hops=1, serves=taken, rolled_back=(version(TWO, origin=None),), via="production")
     told = relayed(kept)

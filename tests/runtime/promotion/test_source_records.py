@@ -1,4 +1,4 @@
-"""What was taken is compared with the records of the source's chain."""
+"""Taken releases compared with the records of the source's chain."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ TAKEN = replace(
 
 
 def test_what_the_source_released_may_be_taken() -> None:
-    """By the hash of its record, wherever in the chain."""
+    """By the hash of its record, anywhere in the chain."""
     other = replace(RELEASED, sequence=2, previous="1" * 64)
 
     assert unreleased([TAKEN], [other, RELEASED]) == []
@@ -48,14 +48,14 @@ def test_what_the_source_released_may_be_taken() -> None:
     ],
 )
 def test_what_it_did_not_release_is_named(taken: AuditRecord, source: AuditRecord, problem: str) -> None:
-    """A record that is gone or changed, none at all, or one of another model."""
+    """A missing or changed record, or one of another model."""
     (found,) = unreleased([taken], [source])
 
     assert problem in found
 
 
 def test_a_record_of_another_outcome_releases_nothing() -> None:
-    """A refusal of the source is no release."""
+    """A rejection in the source is no release."""
     refusal = replace(RELEASED, outcome=Outcome.REFUSED)
 
     (found,) = unreleased([replace(TAKEN, source_record=content_hash(refusal))], [refusal])
@@ -64,12 +64,12 @@ def test_a_record_of_another_outcome_releases_nothing() -> None:
 
 
 def test_a_refused_offer_may_name_anything() -> None:
-    """Its record was not believed, so that it proves nothing about the source."""
+    """Its record was not trusted, so it proves nothing about the source."""
     assert unreleased([replace(TAKEN, outcome=Outcome.REFUSED, source_record="f" * 64)], [RELEASED]) == []
 
 
 def test_a_model_that_the_source_did_not_take_is_named() -> None:
-    """Where the source takes its models from another one; what was refused there was not taken."""
+    """If the source itself takes its models from another account; rejected ones do not count."""
     refused = replace(TAKEN, outcome=Outcome.REFUSED)
 
     assert untaken([TAKEN], [replace(TAKEN, sequence=1, source_record="0" * 64)]) == []

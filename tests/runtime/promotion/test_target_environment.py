@@ -1,4 +1,4 @@
-"""What the construct writes is what the functions read."""
+"""The functions read the variables that the construct sets."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +9,7 @@ from mlops_runtime.promotion.target_environment import PromotionSettings, max_wa
 
 
 def test_the_target_is_read_from_its_variables() -> None:
-    """Account and Region are its own, the source's those of the settings."""
+    """Account and Region are its own, the source's come from the settings."""
     source = LinkedEnvironment(account="111111111111", region="eu-west-1")
     settings = PromotionSettings(group="demand-forecast", source=source, source_name="build", trust=("data",))
     target = target_of(
@@ -28,7 +28,7 @@ def test_the_target_is_read_from_its_variables() -> None:
 
 
 def test_images_are_shared_where_the_registry_says_so() -> None:
-    """Settings that do not share do not name it: templates without it stay as they are."""
+    """Without sharing the setting is absent, so templates do not change."""
     source = LinkedEnvironment(account="111111111111", region="eu-west-1")
     own = PromotionSettings(group="demand-forecast", source=source, source_name="build")
     shared = canonical_json(replace(own, shares_images=True)).decode()
@@ -45,7 +45,7 @@ def test_images_are_shared_where_the_registry_says_so() -> None:
 
 
 def test_a_release_may_wait_six_hours_unless_the_registry_says_otherwise() -> None:
-    """Settings of an earlier version say nothing."""
+    """Settings of an earlier version lack the limit."""
     source = LinkedEnvironment(account="111111111111", region="eu-west-1")
     settings = PromotionSettings(group="demand-forecast", source=source, source_name="build", max_wait_seconds=7200)
     earlier = '{"group": "g", "source": {"account": "111111111111", "region": "eu-west-1"}, "source_name": "build"}'

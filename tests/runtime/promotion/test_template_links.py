@@ -1,4 +1,4 @@
-"""Statements of both sides, found in templates; ``tests/cli/test_accounts.py`` reads those of a real app."""
+"""Policy statements of both sides found in templates; ``tests/cli/test_accounts.py`` reads a real app's."""
 
 import json
 from typing import Any
@@ -10,13 +10,13 @@ from mlops_runtime.promotion.template_links import PlacedTemplate, TemplateLink,
 
 BUILD = LinkedEnvironment(account="111111111111", region="eu-west-1")
 STAGING = LinkedEnvironment(account="222222222222", region="eu-west-1")
-# the same account, as a second Region of production is
+# the same account, like a second Region of production
 RECOVERY = LinkedEnvironment(account="111111111111", region="eu-central-1")
 Resources = dict[str, dict[str, Any]]
 
 
 def parameter(source: LinkedEnvironment | None = None) -> dict[str, Any]:
-    """Return what a registry publishes: its table is known at deployment."""
+    """Return a registry's published entry: its table is known at deployment."""
     entry: dict[str, Any] = {"group": "demand-forecast", "unit": "demand", "table": "TABLE"}
     if source is not None:
         entry["inbox"] = {"source": {"account": source.account, "region": source.region}}
@@ -29,14 +29,14 @@ def parameter(source: LinkedEnvironment | None = None) -> dict[str, Any]:
 
 
 def rule(target: LinkedEnvironment, subject: str = "demand-forecast") -> dict[str, Any]:
-    """Return what announces releases to a target."""
+    """Return the rule that announces releases to a target."""
     pattern = {"detail-type": ["MLOps Model Released"], "detail": {"subject": [subject]}}
     targets = [{"Arn": inbox_arn(unit="demand", model="forecast", environment=target)}, {"Arn": {"Ref": "Queue"}}]
     return {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": pattern, "Targets": targets}}
 
 
 def lets_in(target: LinkedEnvironment) -> dict[str, Any]:
-    """Return a bucket policy with one statement for the target, and one that denies."""
+    """Return a bucket policy with one statement for the target and one deny."""
     role = link_role_arn("promote", unit="demand", model="forecast", environment=target)
     allowed = {
         "Effect": "Allow",
@@ -50,7 +50,7 @@ def lets_in(target: LinkedEnvironment) -> dict[str, Any]:
 
 
 def role_with_policy(source: LinkedEnvironment, target: LinkedEnvironment) -> Resources:
-    """Return the target's role with a right in the source and one at home."""
+    """Return the target's role with a permission in the source and one at home."""
     name = link_role_name("promote", unit="demand", model="forecast", environment=target)
     there: dict[str, Any] = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::*/models/*"}
     there["Condition"] = {"StringEquals": {"aws:ResourceAccount": source.account}}
@@ -74,7 +74,7 @@ def links(source: Resources, target: Resources, place: LinkedEnvironment = STAGI
 
 @pytest.mark.parametrize("target", [STAGING, RECOVERY], ids=["another account", "the same account"])
 def test_a_link_has_the_statements_of_both_sides(target: LinkedEnvironment) -> None:
-    """Those for the other side, and no other one of the same resources and roles."""
+    """Only those for the other side, of these resources and roles."""
     source = {"Entry": parameter(), "Rule": rule(target), "BucketPolicy": lets_in(target)}
     (link,) = links(source, {"Entry": parameter(BUILD), **role_with_policy(BUILD, target)}, target)
 
@@ -87,7 +87,7 @@ def test_a_link_has_the_statements_of_both_sides(target: LinkedEnvironment) -> N
 
 
 def test_what_one_side_alone_allows_is_named() -> None:
-    """All of it at once, with the role, the action and the side that has it."""
+    """All are named together with role, action and side."""
     role = link_role_arn("promote", unit="demand", model="forecast", environment=STAGING)
     source = {"Entry": parameter(), "Rule": rule(STAGING), "BucketPolicy": lets_in(STAGING)}
     target = {"Entry": parameter(BUILD), **role_with_policy(BUILD, STAGING)}
@@ -119,7 +119,7 @@ def test_what_one_side_alone_allows_is_named() -> None:
     ],
 )
 def test_a_side_that_does_not_know_of_the_other_is_named(source: Resources, target: Resources, problem: str) -> None:
-    """Where both stacks are there."""
+    """If both stacks are present."""
     (link,) = links(source, target)
 
     assert link.problems == (problem,)
@@ -127,7 +127,7 @@ def test_a_side_that_does_not_know_of_the_other_is_named(source: Resources, targ
 
 @pytest.mark.parametrize(("pulled", "name"), [("mlops-runtime", "mlops-runtime"), (None, "*")])
 def test_a_repository_that_images_are_pulled_from_is_told_to_its_owner(pulled: str | None, name: str) -> None:
-    """It is in no template, so that nothing is missing there; the endpoint's role says which it is."""
+    """It is in no template, so nothing is missing there; the endpoint's role names it."""
     target = {"Entry": parameter(BUILD), **role_with_policy(BUILD, STAGING)}
     finds = {"Effect": "Allow", "Action": ["ecr:DescribeImages"], "Resource": BUILD.arn("ecr", "repository/*")}
     target["Policy"]["Properties"]["PolicyDocument"]["Statement"].append(finds)
@@ -165,7 +165,7 @@ def test_the_owner_of_a_repository_asks_for_the_organization_that_the_others_ask
 
 
 def test_a_side_that_is_not_there_is_no_problem() -> None:
-    """Another repository may have it."""
+    """It may be in another repository."""
     (link,) = template_links(
         [
             PlacedTemplate(
@@ -181,7 +181,7 @@ def test_a_side_that_is_not_there_is_no_problem() -> None:
 
 
 def test_rules_of_other_groups_and_templates_without_registries_are_no_links() -> None:
-    """A rule may send something else to the same bus."""
+    """A rule may send other events to the same bus."""
     assert (
         links({"Entry": parameter(), "Rule": rule(STAGING, "demand-returns")}, {"Bucket": {"Type": "AWS::S3::Bucket"}})
         == ()

@@ -1,4 +1,4 @@
-"""The guard's core: events to requests, state to decisions."""
+"""The guard's core: from events to requests, and from state to decisions."""
 
 import json
 from dataclasses import replace
@@ -107,7 +107,7 @@ def _request(event: object, settings: GuardSettings = COUNTING) -> RetrainReques
     ],
 )
 def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None:
-    """What is known ends when the queue took the message."""
+    """Freshness counts from the time when the queue received the message."""
     request = _request(_event(kind))
     assert request.trigger == Trigger(kind)
     assert (request.requested_by, request.detail, request.as_of) == (by, detail, "2017-08-01T09:00:00Z")
@@ -116,7 +116,7 @@ def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None
 
 
 def test_new_labels_come_with_their_ingest_and_an_end_with_its_execution() -> None:
-    """The two that are more than a request."""
+    """These two have more fields than a request."""
     read = _read(_event("new_data"))
     assert isinstance(read, Asked)
     assert (read.ingest, read.event_id) == ("w31", "weekly_demand_v1/w31")
@@ -125,13 +125,13 @@ def test_new_labels_come_with_their_ingest_and_an_end_with_its_execution() -> No
 
 @pytest.mark.parametrize("rows", ["", "-5", "9" * 13, "many"])
 def test_what_an_event_tells_of_rows_is_not_read(rows: str) -> None:
-    """The table's snapshot says it."""
+    """The table's snapshot has the rows."""
     detail = _event("new_data")["detail"] | {"attributes": {"rows": rows}}
     assert _request(_event("new_data", detail=detail)).detail == "new rows of weekly_demand_v1"
 
 
 def test_labels_count_only_where_they_are_wanted() -> None:
-    """Another table, or a pipeline that does not count."""
+    """Another table is ignored, and so are labels for a pipeline without a minimum."""
     other = to_dict(features_ingested("prices_v1", rows=9, ingest_id="x"))
     for event, limits in ((_event("new_data", detail=other), COUNTING), (_event("new_data"), SETTINGS)):
         with pytest.raises(RefusedEventError, match="are not counted for demand-forecast"):
@@ -139,7 +139,7 @@ def test_labels_count_only_where_they_are_wanted() -> None:
 
 
 def test_a_request_that_asks_again_needs_an_alarm_or_labels() -> None:
-    """The first alarm that rings is the reason; else enough labels; else nothing."""
+    """The first alarm in ALARM is the reason; otherwise enough labels; otherwise nothing."""
     request = _request(_event("recheck"))
     ringing = confirmed(request, COUNTING, alarms=Alarms({"demand-wape": "ALARM"}, {}), state=GuardState())
     assert (ringing.requested_by, ringing.detail) == ("demand-wape", "still in ALARM: demand-wape")
@@ -161,7 +161,7 @@ BROKEN = Alarms({"demand-drift": "ALARM"}, {}, FAULTS, "s3://artifacts/monitor/r
 
 @pytest.mark.parametrize("trigger", ["alarm", "recheck"])
 def test_an_alarm_on_a_broken_feed_asks_people(trigger: str) -> None:
-    """With what is wrong, the page and the command; a pipeline may say that it trains anyway, and nothing else asks."""
+    """The question has the fault, the page and the command; a pipeline may train anyway, and other triggers do not ask."""
     request = _request(_event(trigger))
     settings = replace(SETTINGS, endpoint="demand-forecast")
     asking = confirmed(request, settings, alarms=BROKEN, state=GuardState())
@@ -179,7 +179,7 @@ def test_an_alarm_on_a_broken_feed_asks_people(trigger: str) -> None:
 
 
 def test_a_question_costs_no_retraining_and_is_asked_once_a_day() -> None:
-    """It takes the lock, and neither budget nor labels nor cool-down; a person's request and a repaired feed do not wait for it."""
+    """It takes the lock, but no budget, labels or cool-down; a person's request and a repaired feed do not wait for it."""
     real = _request(_event("alarm"))
     asking = replace(real, question="the feed looks broken")
     seen = GuardState(new_labels=70, day="2017-08-01", day_count=2)
@@ -206,7 +206,7 @@ def test_a_question_costs_no_retraining_and_is_asked_once_a_day() -> None:
 
 @pytest.mark.parametrize("trigger", ["alarm", "recheck"])
 def test_an_alarm_that_nothing_confirms_is_no_reason(trigger: str) -> None:
-    """Neither when it begins to ring nor for as long as it does; another that is confirmed is one."""
+    """Neither at its start nor while it lasts; another, confirmed alarm is one."""
     request, doubts = _request(_event(trigger)), {"demand-drift": "no report says so"}
     alarms = Alarms({"demand-drift": "ALARM", "demand-wape": "OK"}, doubts)
     with pytest.raises(
@@ -220,7 +220,7 @@ def test_an_alarm_that_nothing_confirms_is_no_reason(trigger: str) -> None:
 
 
 def test_a_request_names_its_caller_and_no_one_else() -> None:
-    """The source is bound to the caller by policies; a name in the request is not believed."""
+    """Policies bind the source to the caller; a name in the request is ignored."""
     detail = _event("manual")["detail"] | {"attributes": {"requested_by": "the director"}}
     assert _request(_event("manual", detail=detail)).requested_by == ANNA
 
@@ -273,7 +273,7 @@ def test_fails_when_an_event_is_not_ours(event: dict[str, Any], message: str) ->
 
 @given(st.text(max_size=300))
 def test_no_body_breaks_the_guard(body: str) -> None:
-    """Whatever a sender writes is refused as invalid."""
+    """Any body is rejected as invalid."""
     with pytest.raises(RefusedEventError) as error:
         event_from(body, settings=SETTINGS, now=NOW)
     assert error.value.decision is Decision.INVALID
@@ -289,7 +289,7 @@ _ANY = st.recursive(
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(["alarm", "schedule", "manual", "new_data", "recheck", "ended"]), st.data())
 def test_a_tampered_event_is_refused_or_means_the_same(kind: str, data: st.DataObject) -> None:
-    """Any field of a valid event replaced by anything, also inside its detail; what passes can be written and started."""
+    """For any field replaced by anything, also in the detail: an accepted event can be written and started."""
     event = _event(kind)
     target = event["detail"] if event["detail"] and data.draw(st.booleans()) else event
     target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY)
@@ -301,7 +301,7 @@ def test_a_tampered_event_is_refused_or_means_the_same(kind: str, data: st.DataO
         assert read.execution.startswith(OWNER)
         return
     request = read.request
-    # without its rule a schedule's event is one of another schedule
+    # without its rule, it is an event of another schedule
     assert request.trigger in ({Trigger.RECHECK, Trigger.SCHEDULE} if kind == "recheck" else {Trigger(kind)})
     assert len(execution_name("demand-forecast", request)) == 24
     canonical_json(request)
@@ -317,7 +317,7 @@ def test_a_tampered_event_is_refused_or_means_the_same(kind: str, data: st.DataO
     ],
 )
 def test_old_and_future_events_are_stale(offset: timedelta, fresh: bool) -> None:
-    """15 minutes back, 5 ahead."""
+    """15 minutes in the past, 5 in the future."""
     event = _event("alarm", time=(NOW + offset).isoformat())
     if fresh:
         assert _request(event).trigger is Trigger.ALARM
@@ -328,12 +328,12 @@ def test_old_and_future_events_are_stale(offset: timedelta, fresh: bool) -> None
 
 
 def test_a_time_without_zone_is_utc() -> None:
-    """It is neither an error nor local time."""
+    """Neither an error nor local time."""
     assert _request(_event("alarm", time="2017-08-01T09:00:00")).trigger is Trigger.ALARM
 
 
 def test_an_alarm_that_went_quiet_is_not_confirmed() -> None:
-    """The event itself says OK."""
+    """The event itself has the state OK."""
     event = _event("alarm", detail={"alarmName": "demand-drift", "state": {"value": "OK"}})
     with pytest.raises(RefusedEventError) as error:
         _request(event)
@@ -362,14 +362,14 @@ def _decide(state: GuardState, kind: str = "alarm", settings: GuardSettings = SE
     ],
 )
 def test_decisions(state: GuardState, kind: str, decision: Decision) -> None:
-    """Lock, cool-down and budget, each at its edge; an interrupted start goes on."""
+    """Lock, cool-down and budget, each at its limit; an interrupted start continues."""
     assert _decide(state, kind) is decision
 
 
 @pytest.mark.parametrize("kind", ["alarm", "schedule", "new_data", "recheck"])
 @pytest.mark.parametrize("rest", [Decision.PAUSED, Decision.FROZEN])
 def test_while_automation_rests_only_a_person_retrains(kind: str, rest: Decision) -> None:
-    """Whatever else would hold; what had begun before goes on."""
+    """Whatever else applies; an interrupted start continues."""
     assert _decide(GuardState(), kind, rest=(rest, "peak season")) is rest
     assert _decide(GuardState(), "manual", rest=(rest, "peak season")) is Decision.STARTED
     assert _decide(GuardState(last_execution="mine"), kind, rest=(rest, "peak season")) is Decision.STARTED
@@ -384,7 +384,7 @@ def test_without_new_labels_only_a_person_retrains(kind: str) -> None:
 
 
 def test_after_a_rejection_the_cool_down_may_be_longer() -> None:
-    """A challenger that lost will lose again tomorrow."""
+    """A rejected challenger would lose again soon."""
     patient = replace(SETTINGS, rejected_cool_down=7 * 86_400)
     day_before = GuardState(last_started=SECONDS - 86_400)
     assert _decide(replace(day_before, last_outcome="REJECTED"), settings=patient) is Decision.COOLING_DOWN
@@ -393,7 +393,7 @@ def test_after_a_rejection_the_cool_down_may_be_longer() -> None:
 
 
 def test_settings_are_read_from_the_environment() -> None:
-    """What is absent has its default; a list of alarms may be empty."""
+    """Absent variables have defaults; a list of alarms may be empty."""
     environ = {
         "PIPELINE": "demand-forecast",
         "RETRAIN_MACHINE_ARN": MACHINE,
@@ -420,9 +420,9 @@ _STEPS = st.tuples(
 
 @given(st.lists(_STEPS, max_size=60), st.sets(st.integers(0, 59)))
 def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str, int, str]], resting: set[int]) -> None:
-    """However events come: within budget, one at a time.
+    """For any order of events: within the budget, one at a time.
 
-    Unless a person asks: not within the cool-down of what came of the last one, not below the labels, not while automation rests.
+    Except for a person's request: not within the cool-down, not below the labels, and not while automation is paused.
     """
     limits = replace(COUNTING, cool_down=4 * HOUR, rejected_cool_down=9 * HOUR, lock_seconds=HOUR)
     state, now, starts = GuardState(), NOW, []
@@ -445,7 +445,7 @@ def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str, int, str]]
 
 
 def test_names_have_24_characters_and_follow_from_the_event() -> None:
-    """The day, then the hash of pipeline and event; jobs carry the name in full."""
+    """The day and a hash of pipeline and event; jobs include the full name."""
     request = _request(_event("alarm"))
     name = execution_name("demand-forecast", request)
     assert name == "20170801-e0f099f12ac469a"
@@ -464,7 +464,7 @@ TAKING = replace(SETTINGS, artifacts_bucket="artifacts")
 
 
 def test_a_person_may_bring_a_model() -> None:
-    """The same request, lock and budget, with the model that is to be measured."""
+    """The request, lock and budget are the same, with the model to measure."""
     given = "s3://artifacts/registered/demand-forecast/" + "a" * 64 + "/predictions.parquet"
     request = _request(_brought(predictions_uri=given), TAKING)
     assert (request.trigger, request.requested_by) == (Trigger.MANUAL, ANNA)
@@ -496,14 +496,14 @@ def test_a_person_may_bring_a_model() -> None:
     ],
 )
 def test_fails_for_a_model_that_lies_elsewhere(changes: dict[str, str], message: str) -> None:
-    """Only what a registrant uploaded for this very pipeline is read, whoever asks."""
+    """Only uploads of a registrant for this pipeline are read, whoever requests it."""
     with pytest.raises(RefusedEventError, match=message) as refused:
         _request(_brought(**changes), TAKING)
     assert refused.value.decision is Decision.INVALID
 
 
 def test_no_alarm_brings_a_model() -> None:
-    """What an event of another kind says of a candidate is not read."""
+    """A candidate in an event of another kind is ignored."""
     alarm = _event("alarm")
     assert (
         _request(alarm | {"detail": alarm["detail"] | {"attributes": _brought()["detail"]["attributes"]}}).candidate
@@ -565,7 +565,7 @@ def test_an_archive_is_brought_once(
     said: str,
     answer: tuple[str, int | None] | None,
 ) -> None:
-    """The run that measures it, its package or the gate's refusal answers; a run without their predictions does not."""
+    """The running execution, its package or the gate's rejection answers; a run with other predictions does not."""
     candidate = _request(_brought(), TAKING).candidate
     assert candidate is not None
     with pytest.raises(KnownCandidateError) as known:
@@ -584,18 +584,18 @@ def test_an_archive_is_brought_once(
         (replace(_running(), request=None), None),
         (replace(_running(), request=canonical_json(_request(_event("manual"))).decode()), None),
         (GuardState(), BROUGHT),  # its package is not in the registry any more
-        (GuardState(), replace(REJECTED_BEFORE, predictions_uri="")),  # other predictions are to be compared
+        (GuardState(), replace(REJECTED_BEFORE, predictions_uri="")),  # other predictions must be compared
     ],
 )
 def test_an_archive_that_nothing_answers_for_is_measured(state: GuardState, brought: BroughtCandidate | None) -> None:
-    """Also beside a run of another model."""
+    """Also while another model is measured."""
     candidate = _request(_brought(predictions_uri=GIVEN), TAKING).candidate
     assert candidate is not None
     require_new(candidate, state, brought, approval=None)
 
 
 def test_a_person_may_ask_to_measure_a_model_again() -> None:
-    """In so many words, and with a model alone."""
+    """By an explicit option, and only with a model."""
 
     def again(event: dict[str, Any]) -> bool:
         found = event_from(json.dumps(event), settings=TAKING, now=NOW)
@@ -614,7 +614,7 @@ LISTENING = replace(SETTINGS, has_targets=True)
 
 
 def _of_target(**changes: Any) -> dict[str, Any]:
-    """The request of an environment that serves the model, as the function that heard it puts it on the unit's bus."""
+    """Return the request of an environment that serves the model, as the receiving function puts it on the unit's bus."""
     told = {"environment": "production", "alarm": "features", "faults": "", "report": "", **changes.pop("told", {})}
     detail = {"id": "a" * 64, "subject": "demand-forecast", "outcome": "REQUESTED", "reason": "in ALARM: features"}
     event = _event("manual", source="mlops.demand", detail={**detail, "attributes": told, **changes.pop("detail", {})})
@@ -628,7 +628,7 @@ def _asked_by_target(event: dict[str, Any], given: GuardSettings = LISTENING) ->
 
 
 def test_a_target_asks_by_its_own_id() -> None:
-    """One request may be put twice, as events with ids of their own."""
+    """One request may arrive as several events with different ids."""
     request = _asked_by_target(_of_target())
     again = _asked_by_target(_of_target(id="another"))
 
@@ -643,7 +643,7 @@ def test_a_target_asks_by_its_own_id() -> None:
 
 @pytest.mark.parametrize("rest", [Decision.PAUSED, Decision.FROZEN])
 def test_a_target_waits_as_an_own_alarm_does(rest: Decision) -> None:
-    """Pause, freeze, cool-down, labels, lock and budget are those of the pipeline."""
+    """Pause, freeze, cool-down, labels, lock and budget are the pipeline's."""
     request, state = _asked_by_target(_of_target()), GuardState()
     ask = partial(decide, request=request, settings=LISTENING, execution="e", now=NOW)
 
@@ -657,7 +657,7 @@ def test_a_target_waits_as_an_own_alarm_does(rest: Decision) -> None:
 
 
 def test_a_feed_that_looks_broken_there_asks_people_here() -> None:
-    """As one does here; a pipeline that retrains on broken feeds does so for a target too."""
+    """Like a feed here; a pipeline that retrains on broken feeds also does so for a target."""
     told = {"faults": "price: in cents; week: nulls", "report": "s3://there/report.json"}
     request = _asked_by_target(_of_target(told=told))
 

@@ -1,4 +1,4 @@
-"""What the caller of a retraining writes, asks and reads, against stand-ins of AWS's clients."""
+"""A caller's retraining requests: writes, requests and reads, against stand-ins of AWS's clients."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ PIPELINE = PipelineEntry(
 
 
 class Aws:
-    """Every client at once: keeps what it is asked and answers with what it is told."""
+    """All clients in one, with recorded requests and scripted responses."""
 
     def __init__(self, **answers: Any) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -61,7 +61,7 @@ def _requests(aws: Any) -> RetrainingRequests:
 
 
 def test_archive_and_predictions_lie_below_the_pipelines_prefix(tmp_path: Path) -> None:
-    """By their hashes, which S3 compares with what it gets."""
+    """By their hashes, which S3 verifies."""
     (tmp_path / "a").write_bytes(b"model")
     (tmp_path / "p").write_bytes(b"rows")
     digest = hashlib.sha256(b"model").hexdigest()
@@ -86,7 +86,7 @@ def test_archive_and_predictions_lie_below_the_pipelines_prefix(tmp_path: Path) 
 
 
 def test_a_request_is_an_event_in_the_callers_name() -> None:
-    """With the candidate, as the guard reads it."""
+    """With the candidate, in the guard's format."""
     aws, candidate = Aws(put_events={"Entries": [{"EventId": "e1"}]}), Candidate(uri="s3://a/b", sha256="a" * 64)
     assert _requests(aws).ask(candidate, caller="AROAEXAMPLE:ann", reason="mine") == "e1"
     (entry,) = aws.asked[0][1]["Entries"]
@@ -97,14 +97,14 @@ def test_a_request_is_an_event_in_the_callers_name() -> None:
 
 
 def test_fails_where_the_bus_does_not_take_it() -> None:
-    """With what the bus says."""
+    """With the bus's error."""
     aws = Aws(put_events={"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]})
     with pytest.raises(RetrainingRequestError, match="demand-bus rejected the request: ThrottlingException: slow"):
         _requests(aws).ask(Candidate(uri="s3://a/b", sha256="a" * 64), caller="x", reason="r")
 
 
 def test_the_guards_decision_is_read_from_its_row() -> None:
-    """Nothing while it has not decided."""
+    """Empty until the guard has decided."""
     assert _requests(Aws()).decision("e1") is None
     row = {"decision": "BUSY", "event_id": "e1", "at": "2017-08-01T09:00:00Z", "reason": "one runs"}
     item = {name: {"S": value} for name, value in row.items()} | {"expires": {"N": "1"}}
@@ -132,21 +132,21 @@ _OUTPUT = json.dumps({"outcome": "REGISTERED", "reason": "better", "package": "a
     ],
 )  # fmt: skip
 def test_what_came_of_it_is_the_machines_word(answer: Any, brought: RetrainingOutcome | None) -> None:
-    """Also of an execution that was ended from outside."""
+    """Also for an execution stopped from outside."""
     found = _requests(Aws(describe_execution=answer)).outcome(EXECUTION)
     assert found == brought
     assert found is None or found.is_registered is (found.outcome == "REGISTERED")
 
 
 def test_another_error_is_raised() -> None:
-    """Such as a right that is missing."""
+    """For example a missing permission."""
     denied = ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeExecution")
     with pytest.raises(ClientError, match="AccessDenied"):
         _requests(Aws(describe_execution=denied)).outcome(EXECUTION)
 
 
 def test_nothing_is_published_while_a_run_reads_the_set() -> None:
-    """It would be trained on one set and measured on another, whose holdout it may have been trained on."""
+    """It would be trained on one set and measured on another, with a holdout that it may have been trained on."""
     held = {"Item": {"owner": {"S": EXECUTION}}}
     with pytest.raises(
         RetrainingRequestError, match=r"nothing was published: .* of demand-forecast is running on the current set"
@@ -172,7 +172,7 @@ def test_nothing_is_published_while_a_run_reads_the_set() -> None:
     ],
 )
 def test_a_refusal_says_what_to_do(decision: Decision, fix: str) -> None:
-    """With what the guard said."""
+    """With the guard's reason."""
     given = GuardDecision(decision=decision, event_id="e", at="2017-08-01T09:00:00Z", reason="because")
     assert f"the guard answered {decision.value}: because; {fix}" in refusal_of(given)
 
@@ -194,13 +194,13 @@ def test_a_refusal_says_what_to_do(decision: Decision, fix: str) -> None:
     ],
 )
 def test_a_metric_measures_some_kinds(metric: Any, kind: Any, problem: str | None) -> None:
-    """A chance is not a quantity: under wape the gate would compare what nobody asked for."""
+    """A probability is not a quantity: under wape the gate would compare the wrong thing."""
     found = kind_problem(replace(PIPELINE, metric=metric), ModelSignature(inputs=(), output="y", kind=kind))
     assert found == problem if problem is None else (found or "").endswith(problem)
 
 
 def test_several_outputs_are_the_pipelines_labels() -> None:
-    """In their order; one number is not several."""
+    """In order; a single number does not match."""
     pipeline = replace(PIPELINE, metric="mae", label="weight", labels=("weight", "waist"))
     several = ModelSignature(inputs=(), output="y", kind="numbers", outputs=("weight", "waist"))
     assert kind_problem(pipeline, several) is None
@@ -220,10 +220,10 @@ def test_several_outputs_are_the_pipelines_labels() -> None:
 def test_nothing_to_measure_on_is_said_before_a_run_is_spent(
     code: str, contents: list[dict[str, str]], said: str | None
 ) -> None:
-    """Where the caller may look; one who may not asks all the same."""
+    """If the caller may read it; without access the request is sent anyway."""
 
     class Sets(Aws):
-        """A bucket that lists what a test says."""
+        """A bucket with a given listing."""
 
         def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
             """ListObjectsV2."""
@@ -233,6 +233,6 @@ def test_nothing_to_measure_on_is_said_before_a_run_is_spent(
             return {"Contents": contents}
 
     requests = _requests(Sets())
-    assert requests.unpublished() is None  # a pipeline of the feature store builds its own
+    assert requests.unpublished() is None  # a pipeline of the feature store builds its own set
     pipeline = replace(PIPELINE, training_set="s3://sets/demand/")
     assert replace(requests, pipeline=pipeline).unpublished() == said

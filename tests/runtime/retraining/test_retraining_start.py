@@ -1,6 +1,6 @@
-"""The rows of a pipeline: what is one write, and what a lock holds against.
+"""A pipeline's rows: atomic writes and locks.
 
-The guard against real state: duplicates, crashes between side effects, locks that were left behind.
+The guard with real state: duplicates, crashes between side effects, and abandoned locks.
 """
 
 import json
@@ -42,7 +42,7 @@ REQUEST = RetrainRequest(
 
 @pytest.fixture
 def rows(world: World) -> GuardTable:
-    """Return the rows of a pipeline without any."""
+    """Return the empty rows of a pipeline."""
     return GuardTable(dynamodb=world.dynamodb, table="retraining", pipeline="demand-forecast")
 
 
@@ -51,7 +51,7 @@ def _next(seen: GuardState, execution: str) -> GuardState:
 
 
 def test_a_state_is_read_as_it_was_written(rows: GuardTable) -> None:
-    """Nothing before the first start, everything after it."""
+    """Empty before the first start, complete after it."""
     assert rows.read() == GuardState()
     new = _next(GuardState(), "x1")
     assert rows.take(GuardState(), new, NOW)
@@ -60,7 +60,7 @@ def test_a_state_is_read_as_it_was_written(rows: GuardTable) -> None:
 
 
 def test_labels_that_came_while_a_start_was_decided_are_not_lost(rows: GuardTable) -> None:
-    """The start subtracts what it saw."""
+    """The start subtracts only the labels that it saw."""
     rows.count("w1", 1000, NOW)
     rows.count("w1", 1000, NOW)
     seen = rows.read()
@@ -71,13 +71,13 @@ def test_labels_that_came_while_a_start_was_decided_are_not_lost(rows: GuardTabl
 
 
 def test_labels_that_cannot_be_counted_are_an_error(rows: GuardTable) -> None:
-    """A refused marker means counted before; anything else means not counted."""
+    """A rejected marker means counted before; any other error means not counted."""
     with pytest.raises(ClientError):
         replace(rows, table="gone").count("w1", 1, NOW)
 
 
 def test_a_lock_is_taken_once_and_by_who_saw_the_newest_state(rows: GuardTable) -> None:
-    """Not from an old state, not while it is held, but once its time is over or its owner is known to be gone."""
+    """Not from an old state or while it is held, but after its expiry or the owner's end."""
     seen = GuardState()
     assert rows.take(seen, _next(seen, "x1"), NOW)
     assert not rows.take(seen, _next(seen, "x2"), NOW)
@@ -90,7 +90,7 @@ def test_a_lock_is_taken_once_and_by_who_saw_the_newest_state(rows: GuardTable) 
 
 
 def test_a_release_is_of_ones_own_lock(rows: GuardTable, world: World) -> None:
-    """What somebody else holds stays; the machine's release leaves its outcome, which the next start forgets."""
+    """Another holder's lock stays; the machine's release leaves its outcome, which the next start clears."""
     seen = GuardState()
     rows.take(seen, _next(seen, "x1"), NOW)
     assert not rows.release("x0")
@@ -104,13 +104,13 @@ def test_a_release_is_of_ones_own_lock(rows: GuardTable, world: World) -> None:
 
 @pytest.fixture
 def ringing(world: World) -> World:
-    """A world in which the alarm rings."""
+    """Return a world with the alarm in ALARM."""
     world.alarm("demand-drift", "ALARM")
     return world
 
 
 def test_an_alarm_starts_one_retraining(ringing: World) -> None:
-    """The lock names the execution, and the row what was accepted for it; the decision is kept with an end."""
+    """The lock has the execution, the row the accepted request; the decision is stored with an expiry."""
     decision = guard_of(ringing).handle(alarm_message())
     assert decision.decision is Decision.STARTED
     [name] = ringing.executions("Retrain")
@@ -126,7 +126,7 @@ def test_an_alarm_starts_one_retraining(ringing: World) -> None:
 
 
 class _Broken:
-    """Evidence of a feed that looks broken."""
+    """Evidence of a broken feed."""
 
     def __init__(self) -> None:
         self.faults: tuple[str, ...] = ("price: null in 40 % of the rows",)
@@ -137,7 +137,7 @@ class _Broken:
 
 
 def test_a_broken_feed_asks_people_and_a_repaired_one_trains(world: World) -> None:
-    """One execution with the question, none while it is asked, a duplicate for its event; then the feed's real drift trains."""
+    """One execution asks, none follows while it is open, its event is a duplicate; real drift of the repaired feed trains."""
     evidence = _Broken()
     guard = guard_of(world, evidence=cast("AlarmEvidence", evidence), settings=replace(SETTINGS, recheck_rule=RULE))
     asked = guard.handle(alarm_message())
@@ -158,7 +158,7 @@ def test_a_broken_feed_asks_people_and_a_repaired_one_trains(world: World) -> No
 
 
 def test_a_question_that_was_cut_off_is_asked_again_with_the_same_words(world: World) -> None:
-    """The row holds it: the delivery that comes again starts the same execution, also if the report is another one by now."""
+    """It is in the row: the repeated delivery starts the same execution, also if the report has changed."""
     evidence = _Broken()
     guard = guard_of(world, evidence=cast("AlarmEvidence", evidence))
     first = guard.handle(alarm_message())
@@ -172,13 +172,13 @@ def test_a_question_that_was_cut_off_is_asked_again_with_the_same_words(world: W
 
 
 def test_a_person_trains_on_a_feed_that_looks_broken(world: World) -> None:
-    """What a person asks for is not asked back."""
+    """A person's request is not questioned."""
     guard = guard_of(world, evidence=cast("AlarmEvidence", _Broken()))
     assert guard.handle(alarm_message(manual=True)).decision is Decision.STARTED
 
 
 def test_decisions_are_counted(ringing: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a unit that is known, one line each beside the log."""
+    """One metric line each for a known unit."""
     guard = guard_of(ringing, settings=replace(SETTINGS, unit="demand"))
     guard.handle(alarm_message())
     guard.handle(alarm_message())
@@ -208,7 +208,7 @@ def test_an_alarm_that_no_longer_rings_starts_nothing(world: World, state: str |
 
 
 def test_an_invalid_message_uses_up_no_event_id(ringing: World) -> None:
-    """A forged event with a real one's id does not make the real one a duplicate."""
+    """A forged event with a real id does not block the real one."""
     guard = guard_of(ringing)
     assert guard.handle(alarm_message(account="210987654321")).decision is Decision.INVALID
     assert guard.handle(alarm_message()).decision is Decision.STARTED
@@ -216,7 +216,7 @@ def test_an_invalid_message_uses_up_no_event_id(ringing: World) -> None:
 
 
 def test_busy_then_cooling_down_then_free(ringing: World) -> None:
-    """The lock holds while the machine runs, the cool-down after it, and then another may start."""
+    """The lock blocks while the machine runs, then the cool-down, and then another run may start."""
     guard = guard_of(ringing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
@@ -237,7 +237,7 @@ def test_a_lock_that_was_never_released_is_taken_over(ringing: World) -> None:
 
 
 def test_a_person_does_not_wait_but_has_a_budget(ringing: World) -> None:
-    """Two a day, also by hand."""
+    """Two a day, also manually."""
     guard, decisions = guard_of(ringing), []
     for number in range(3):
         decision = guard.handle(alarm_message(f"p{number}", NOW + timedelta(minutes=number), manual=True))
@@ -249,7 +249,7 @@ def test_a_person_does_not_wait_but_has_a_budget(ringing: World) -> None:
 
 
 def test_a_decision_says_who_asked_and_why(ringing: World) -> None:
-    """A start is kept for longer than an execution, of which nothing else says that; a refusal says it too."""
+    """Starts are stored longer than executions, which have no other record of it; rejections have it too."""
     guard = guard_of(ringing)
     started = guard.handle(alarm_message(manual=True))
     assert (started.trigger, started.detail) == (Trigger.MANUAL, "")
@@ -265,7 +265,7 @@ class _CrashError(Exception):
 
 
 class _Dying:
-    """A client that dies before one of its calls is made, or after it was made."""
+    """A client that fails before or after one of its calls."""
 
     def __init__(self, client: Any, operation: str, *, after: bool) -> None:
         self._client, self._operation, self._after = client, operation, after
@@ -291,7 +291,7 @@ class _Dying:
 def test_a_crash_at_any_side_effect_is_made_good_by_the_next_delivery(
     ringing: World, client: str, operation: str, after: bool
 ) -> None:
-    """One execution, one use of the budget, one decision, wherever the first attempt died."""
+    """One execution, one use of the budget and one decision, for a crash at any point."""
     dying = _Dying(getattr(ringing, client), operation, after=after)
     with pytest.raises(_CrashError):
         guard_of(ringing, **{client: dying}).handle(alarm_message())
@@ -304,7 +304,7 @@ def test_a_crash_at_any_side_effect_is_made_good_by_the_next_delivery(
 
 
 def test_a_crash_before_the_decision_is_kept_survives_a_quick_machine(ringing: World) -> None:
-    """The machine has ended and released the lock before the message comes again: it is not told to cool down."""
+    """The machine has ended and released the lock before the redelivery, which does not get a cool-down."""
     dying = _Dying(ringing.dynamodb, "put_item", after=False)
     with pytest.raises(_CrashError):
         guard_of(ringing, dynamodb=dying).handle(alarm_message())
@@ -314,7 +314,7 @@ def test_a_crash_before_the_decision_is_kept_survives_a_quick_machine(ringing: W
 
 
 def test_a_start_that_was_cut_off_goes_on_though_the_alarm_is_quiet_by_now(ringing: World) -> None:
-    """The lock is taken: not to start would leave it to nobody."""
+    """Its lock is taken, and would otherwise be left behind."""
     dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
     with pytest.raises(_CrashError):
         guard_of(ringing, stepfunctions=dying).handle(alarm_message())
@@ -338,13 +338,13 @@ def test_a_storm_of_events_starts_one_retraining(ringing: World) -> None:
     for thread in threads:
         thread.join()
     assert len(ringing.executions("Retrain")) == 1
-    assert 1 <= decisions.count(Decision.STARTED) <= 2  # the two deliveries of the one event may meet
+    assert 1 <= decisions.count(Decision.STARTED) <= 2  # two deliveries of one event may race
     assert set(decisions) <= {Decision.STARTED, Decision.BUSY, Decision.DUPLICATE}
     assert len(decisions) == 300
 
 
 def test_while_automation_rests_an_alarm_is_told_so(ringing: World) -> None:
-    """Frozen and paused have their own names; a person is not asked to wait."""
+    """Freeze and pause have different decisions; a person's request is not held back."""
     for number, (rest, decision) in enumerate(
         [(Resting(frozen="frozen by 'peak'"), Decision.FROZEN), (Resting(paused="paused by ann"), Decision.PAUSED)]
     ):
@@ -357,7 +357,7 @@ def test_while_automation_rests_an_alarm_is_told_so(ringing: World) -> None:
 
 
 def test_labels_add_up_until_there_are_enough(world: World) -> None:
-    """Each event counts once however often it comes; a start uses them up, and what came meanwhile stays."""
+    """Each event counts once; a start uses them up, and labels that came meanwhile stay."""
     guard = guard_of(
         world, settings=replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1", cool_down=0)
     )
@@ -370,7 +370,7 @@ def test_labels_add_up_until_there_are_enough(world: World) -> None:
 
 
 def test_rows_are_those_of_the_tables_snapshot(world: World) -> None:
-    """An event that tells of more starts nothing more, and one whose ingest the table does not know counts nothing."""
+    """An inflated event starts nothing more, and an unknown ingest counts nothing."""
     guard = guard_of(world, settings=replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1"))
     told = guard.handle(labels_message("w1", 10, told=1_000_000))
     assert (told.decision, told.reason) == (Decision.TOO_FEW_LABELS, "10 of 1000 new labels have come")
@@ -382,7 +382,7 @@ def test_rows_are_those_of_the_tables_snapshot(world: World) -> None:
 
 
 def test_a_crash_after_counting_counts_once(world: World) -> None:
-    """The marker and the sum are one write; the next delivery decides."""
+    """Marker and sum are one write; the next delivery decides."""
     settings = replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1")
     dying = _Dying(world.dynamodb, "put_item", after=False)
     with pytest.raises(_CrashError):
@@ -392,7 +392,7 @@ def test_a_crash_after_counting_counts_once(world: World) -> None:
 
 
 def test_an_alarm_that_stays_on_is_asked_about_again(ringing: World) -> None:
-    """It fired one event; after the cool-down the rule that asks again starts the next retraining."""
+    """It sent one event; after the cool-down the recheck rule starts the next retraining."""
     guard = guard_of(ringing, settings=replace(SETTINGS, recheck_rule=RULE))
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
@@ -407,7 +407,7 @@ def test_an_alarm_that_stays_on_is_asked_about_again(ringing: World) -> None:
 
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
 def test_an_execution_that_was_ended_from_outside_is_released(ringing: World, status: str) -> None:
-    """Its own lock and no other, and only if it runs no more."""
+    """Only its own lock, and only if it has ended."""
     guard = guard_of(ringing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
@@ -423,7 +423,7 @@ def test_an_execution_that_was_ended_from_outside_is_released(ringing: World, st
 
 
 def test_a_lock_of_an_execution_that_is_over_is_not_waited_for(ringing: World) -> None:
-    """The event of its end was lost; whoever comes next reads the execution itself."""
+    """Its end event was lost; the next request reads the execution itself."""
     guard = guard_of(ringing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
@@ -433,7 +433,7 @@ def test_a_lock_of_an_execution_that_is_over_is_not_waited_for(ringing: World) -
 
 
 def test_a_lock_whose_execution_never_started_is_taken_over_in_time(ringing: World) -> None:
-    """While its message may still come again it is waited for; a message that ended among the dead letters is not."""
+    """While its message may be redelivered it is waited for; a message in the dead-letter queue is not."""
     dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
     with pytest.raises(_CrashError):
         guard_of(ringing, stepfunctions=dying).handle(alarm_message())
@@ -447,7 +447,7 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
 
 
 def test_an_archive_becomes_one_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a run measures it, while a package has it and after the gate rejected it; with ``again`` and without it, once more."""
+    """While a run measures it, with a package and after a rejection; ``again`` measures it once more."""
     guard = guard_of(world, settings=TAKING)
     first = guard.handle(brought_message("e1"))
     known = guard.handle(brought_message("e2"))
@@ -477,7 +477,7 @@ def test_an_archive_becomes_one_version(world: World, monkeypatch: pytest.Monkey
 
 
 def test_people_who_bring_one_archive_at_once_start_one_run(world: World) -> None:
-    """Thirty of them in three threads, each delivered twice: one run, which answers all of them."""
+    """Thirty people in three threads, each delivered twice: one run answers all."""
     guard, decisions = guard_of(world, settings=TAKING), list[GuardDecision]()
 
     def deliver(part: int) -> None:
@@ -506,7 +506,7 @@ def test_a_run_that_died_answers_for_nothing(world: World) -> None:
 
 
 def test_a_start_that_was_cut_off_is_its_own_run(world: World) -> None:
-    """The next delivery of its event starts it, and is not answered by the lock that it took itself."""
+    """The redelivered event starts it, and is not answered by its own lock."""
     dying = _Dying(world.stepfunctions, "start_execution", after=False)
     with pytest.raises(_CrashError):
         guard_of(world, settings=TAKING, stepfunctions=dying).handle(brought_message("e1"))

@@ -1,4 +1,4 @@
-"""Two runs over one holdout: the gate's interval between them, and what cannot be compared."""
+"""Two runs over one holdout: the gate's interval, and incomparable runs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ def _of(make: Make, losses: Sequence[float], **changes: Any) -> Evaluation:
 
 
 def test_the_interval_is_the_gates(evaluation: Make) -> None:
-    """The same as the gate computes when the first run is the champion of the second."""
+    """As if the first run were the champion of the second."""
     found = _compare(_of(evaluation, FIRST), _of(evaluation, SECOND))
     both = evaluation({"candidate": SECOND, "champion": FIRST, "naive": NAIVE})
     gate = evaluate_gate(both, GateSpec(), uri="s3://b/e", sha256="f" * 64)
@@ -44,7 +44,7 @@ def test_the_interval_is_the_gates(evaluation: Make) -> None:
 
 
 def test_the_pipelines_confidence_counts(evaluation: Make) -> None:
-    """As its entry has it, with resamples and seed."""
+    """From its entry, with resamples and seed."""
     one, other = _of(evaluation, FIRST), _of(evaluation, [18.0 + (7 * i) % 5 for i in range(20)])
     pipeline = replace(PIPELINE, confidence=0.8, resamples=200, seed=3)
     found = compared(pipeline, ids=("a", "b"), evaluations=(one, other), hyperparameters=({}, {}), training=({}, {}))
@@ -54,7 +54,7 @@ def test_the_pipelines_confidence_counts(evaluation: Make) -> None:
 
 
 def test_periods_count_where_both_have_them(evaluation: Make) -> None:
-    """And are refused where they are not the same."""
+    """Different periods are rejected."""
 
     def weeks(losses: Sequence[float], count: int = 5) -> tuple[PeriodLosses, ...]:
         return tuple(
@@ -78,14 +78,14 @@ def test_periods_count_where_both_have_them(evaluation: Make) -> None:
 
 
 def test_neither_or_the_first_may_be_better(evaluation: Make) -> None:
-    """An interval around 0 shows nothing."""
+    """An interval around 0 shows no difference."""
     one, other = _of(evaluation, FIRST), _of(evaluation, SECOND)
     assert _compare(one, one).verdict == "neither is shown to be better"
     assert _compare(other, one).verdict == "run-1 is better"
 
 
 def test_segments_and_what_differs_are_said(evaluation: Make) -> None:
-    """Equal hyperparameters are left out, metrics of the scripts are all there."""
+    """Equal hyperparameters are omitted; all metrics of the scripts are listed."""
     segments = {"store=a": {"candidate": FIRST, "naive": NAIVE}}
     others = {"store=a": {"candidate": SECOND, "naive": NAIVE}, "store=b": {"candidate": SECOND, "naive": NAIVE}}
     found = _compare(
@@ -111,13 +111,13 @@ def test_segments_and_what_differs_are_said(evaluation: Make) -> None:
     ],
 )
 def test_other_holdouts_are_refused_with_the_reason(evaluation: Make, changes: dict[str, Any], problem: str) -> None:
-    """Losses on different rows show nothing."""
+    """Losses on different rows are not comparable."""
     with pytest.raises(RunError, match=problem):
         _compare(_of(evaluation, FIRST), _of(evaluation, SECOND, **changes))
 
 
 def test_other_labels_of_the_same_time_are_another_holdout(evaluation: Make) -> None:
-    """Known by what the naive baselines lose in each block; other blocks are refused too."""
+    """Recognised by the naive baselines' losses per block; other blocks are rejected too."""
     one = _of(evaluation, FIRST)
     other = evaluation({"candidate": SECOND, "naive": [*NAIVE[:-1], 99.0]})
     with pytest.raises(RunError, match="labels or baselines of block '19' are not the same in both runs"):
@@ -128,7 +128,7 @@ def test_other_labels_of_the_same_time_are_another_holdout(evaluation: Make) -> 
 
 
 def test_runs_of_different_metric_functions_are_not_compared(evaluation: Make) -> None:
-    """Their losses are of different things; of one function they are compared as any others."""
+    """Their losses differ in meaning; runs with the same function are comparable."""
     first, second = (
         _of(evaluation, losses, metric="custom_loss", metric_sha256="1" * 64) for losses in (FIRST, SECOND)
     )
@@ -138,7 +138,7 @@ def test_runs_of_different_metric_functions_are_not_compared(evaluation: Make) -
 
 
 def test_what_was_not_measured_cannot_be_compared(evaluation: Make) -> None:
-    """The message names the run, and the command that says why."""
+    """The error has the run and the command that shows the reason."""
     one = _of(evaluation, FIRST)
     with pytest.raises(RunError, match="run-2 has no evaluation to compare; see why: mlops runs show run-2"):
         _compare(one, None)

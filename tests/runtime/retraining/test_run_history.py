@@ -1,4 +1,4 @@
-"""The runs of a pipeline, from stand-ins of what AWS keeps of them."""
+"""The runs of a pipeline, from stand-ins of AWS's records."""
 
 import json
 from collections.abc import Callable
@@ -37,13 +37,13 @@ Make = Callable[..., Evaluation]
 
 
 class Kept:
-    """Step Functions, SageMaker and CloudWatch Logs with what a test puts there."""
+    """Step Functions, SageMaker and CloudWatch Logs with a test's data."""
 
     class exceptions:  # noqa: N801 - as boto3 names it
-        """Those of the logs."""
+        """The exceptions of the logs."""
 
         class ResourceNotFoundException(Exception):  # noqa: N818 - as boto3 names it
-            """No such group."""
+            """A missing group."""
 
     def __init__(self) -> None:
         self.executions: list[dict[str, Any]] = []
@@ -55,7 +55,7 @@ class Kept:
         self.is_denied = False
 
     def get_paginator(self, name: str) -> Any:
-        """Pages of one entry each, so that paging is tried."""
+        """Return pages of one entry each, to exercise paging."""
         kept = self
 
         class Paginator:
@@ -77,7 +77,7 @@ class Kept:
             yield {"logStreams": [{"logStreamName": f"{name}algo-1"}] if name == logStreamNamePrefix else []}
 
     def get_log_events(self, nextToken: str = "0", **given: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
-        """GetLogEvents, a line a page; from the end a page of the newest."""
+        """GetLogEvents, a line per page; from the end a page of the newest."""
         if self.is_denied:
             raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetLogEvents")
         lines, place = self.lines[given["logStreamName"].removesuffix("algo-1")], int(nextToken)
@@ -113,13 +113,13 @@ class Kept:
 
 
 class Past:
-    """A pipeline's past, in the making."""
+    """Builder of a pipeline's history."""
 
     def __init__(self, world: World) -> None:
         self.kept, self.world = Kept(), world
         kept: Any = self.kept
         clients = {"s3": world.s3, "dynamodb": boto3.client("dynamodb")}
-        self.made: list[str] = []  # the services that the history asked for
+        self.made: list[str] = []  # services requested by the history
 
         def client(name: str) -> Any:
             self.made.append(name)
@@ -128,7 +128,7 @@ class Past:
         self.history = RunHistory(client=client, unit=UNIT, pipeline=PIPELINE)
 
     def execution(self, name: str, hours_ago: float, status: str = "SUCCEEDED", **end: str) -> None:
-        """An execution of ten minutes."""
+        """Add an execution of ten minutes."""
         at = NOW - timedelta(hours=hours_ago)
         ended = {} if status == "RUNNING" else {"stopDate": at + timedelta(minutes=10)}
         arn = f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
@@ -136,7 +136,7 @@ class Past:
         self.kept.ends[name] = end
 
     def decision(self, event: str, hours_ago: float, decision: Decision, **changes: Any) -> None:
-        """A row of the guard."""
+        """Add a decision of the guard."""
         made = GuardDecision(
             decision=decision, event_id=event, at=str(to_dict(NOW - timedelta(hours=hours_ago))), reason="because"
         )
@@ -145,13 +145,13 @@ class Past:
         self.world.dynamodb.put_item(TableName="retraining", Item={**key, **texts, "expires": {"N": "1"}})
 
     def started(self, name: str, hours_ago: float, **changes: Any) -> None:
-        """A row of the guard that started an execution."""
+        """Add a decision that started an execution."""
         arn = f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
         given = {"trigger": Trigger.MANUAL, "requested_by": ANN, "detail": "new prices"}
         self.decision(f"e-{name}", hours_ago, Decision.STARTED, execution=arn, **given | changes)
 
     def measured(self, name: str, evaluation: Evaluation, verdict: GateVerdict | None = GateVerdict.PASSED) -> None:
-        """Evaluation and gate result of a run."""
+        """Write evaluation and gate result of a run."""
         self.put(f"evaluations/demand-forecast/{name}/evaluation.json", evaluation)
         if verdict is not None:
             gate = GateResult(
@@ -166,18 +166,18 @@ class Past:
 
 @pytest.fixture
 def past(world: World) -> Past:
-    """A pipeline without a past."""
+    """Return a pipeline without history."""
     return Past(world)
 
 
 @pytest.fixture
 def measured(evaluation: Make) -> Evaluation:
-    """An evaluation of 20 blocks."""
+    """Return an evaluation of 20 blocks."""
     return evaluation({"candidate": [20.0 + i % 3 for i in range(20)], "naive": NAIVE})
 
 
 def test_a_run_is_told_with_who_why_losses_and_version(past: Past, measured: Evaluation) -> None:
-    """From execution, decision, evaluation, gate result and package; no execution that a gate decided on is described."""
+    """From execution, decision, evaluation, gate result and package; executions with a gate decision are not described."""
     past.execution("20170820-one", 2)
     past.started("20170820-one", 2)
     past.measured("20170820-one", measured)
@@ -199,7 +199,7 @@ def test_a_run_is_told_with_who_why_losses_and_version(past: Past, measured: Eva
 
 
 def test_a_list_reads_one_object_a_run(past: Past, measured: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate's result has the losses; packages are asked for where one passed, and each client is made once."""
+    """The gate's result has the losses; packages are listed only if one passed, and each client is created once."""
     read: list[str] = []
     body = RunHistory._body
     monkeypatch.setattr(RunHistory, "_body", lambda self, key: (read.append(key), body(self, key))[1])
@@ -218,7 +218,7 @@ def test_a_list_reads_one_object_a_run(past: Past, measured: Evaluation, monkeyp
 
 
 def test_every_outcome_is_told(past: Past, measured: Evaluation) -> None:
-    """Rejected by the gate, failed before it, still running, and one whose gate result is missing."""
+    """Rejected by the gate, failed before it, running, and with a missing gate result."""
     past.execution("a", 1, "RUNNING")
     past.execution("b", 2)
     past.measured("b", measured, GateVerdict.FAILED)
@@ -236,7 +236,7 @@ def test_every_outcome_is_told(past: Past, measured: Evaluation) -> None:
 
 
 def test_a_question_is_a_run_that_trained_nothing(past: Past) -> None:
-    """While its execution is kept and after it; it is no refusal, and what asked for it is told."""
+    """During its execution and after it; it is not a rejection, and its trigger is listed."""
     past.execution("a", 1, output=json.dumps({"outcome": "ASKED", "reason": "the feed looks broken"}))
     for name, hours in (("a", 1), ("b", 3000)):
         arn = f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
@@ -251,7 +251,7 @@ def test_a_question_is_a_run_that_trained_nothing(past: Past) -> None:
 
 
 def test_refused_requests_are_rows(past: Past) -> None:
-    """With the guard's reason and when it is free; repeated ones are one row, and a look at a quiet alarm is none."""
+    """With the guard's reason and the end of the block; repeated ones are one row, and rechecks of quiet alarms are none."""
     past.execution("a", 5, "RUNNING")
     free = {"trigger": Trigger.ALARM, "requested_by": "drift", "free_at": "2017-08-21T09:00:00Z"}
     past.decision("e1", 4, Decision.COOLING_DOWN, **free)
@@ -274,7 +274,7 @@ def test_refused_requests_are_rows(past: Past) -> None:
 
 
 def test_the_newest_are_listed_and_those_since_a_time(past: Past) -> None:
-    """Of runs and refusals together."""
+    """Runs and rejections together."""
     for hours in range(6):
         past.execution(f"x{hours}", hours, "RUNNING")
     past.decision("e", 1.5, Decision.PAUSED, trigger=Trigger.ALARM)
@@ -283,7 +283,7 @@ def test_the_newest_are_listed_and_those_since_a_time(past: Past) -> None:
 
 
 def test_older_runs_are_known_by_their_evaluation(past: Past, measured: Evaluation) -> None:
-    """Of the day in their name, or of the decision that started them, which also knows one that left nothing."""
+    """By the day in their name, or by the decision that started them, which also finds runs without output."""
     past.execution("20170820-new", 1, "RUNNING")
     past.measured("20170301-old", measured)
     past.measured("20170302-older", measured, None)
@@ -302,7 +302,7 @@ def test_older_runs_are_known_by_their_evaluation(past: Past, measured: Evaluati
 
 
 def test_a_run_is_told_with_its_jobs_and_what_its_script_wrote(past: Past, measured: Evaluation) -> None:
-    """Hyperparameters of the script alone, and why a job failed; ``latest`` is the newest run."""
+    """The script's hyperparameters only, and a failed job's reason; ``latest`` is the newest run."""
     past.execution("20170820-one", 1)
     past.measured("20170820-one", measured, GateVerdict.FAILED)
     past.put(
@@ -337,7 +337,7 @@ def test_a_run_is_told_with_its_jobs_and_what_its_script_wrote(past: Past, measu
 
 
 def test_a_training_that_failed_shows_what_its_script_wrote_before(past: Past) -> None:
-    """From the last lines of its log, where no output is kept; who may not read logs sees the run without."""
+    """From its last log lines, because a failed job has no output; without access to logs the run is shown without."""
     past.execution("20170820-one", 1, "FAILED", cause="train.py ended with exit code 1")
     job = "demand-forecast-20170820-one-train"
     past.kept.jobs = {job: {"TrainingJobName": job, "TrainingJobStatus": "Failed", "FailureReason": "diverged"}}
@@ -350,7 +350,7 @@ def test_a_training_that_failed_shows_what_its_script_wrote_before(past: Past) -
 
 
 def test_two_runs_are_compared_by_their_ids(past: Past, evaluation: Make, measured: Evaluation) -> None:
-    """What the scripts wrote is there too."""
+    """With the metrics of their scripts."""
     for name, each in (("one", measured), ("two", evaluation({"candidate": [15.0] * 20, "naive": NAIVE}))):
         past.execution(name, 1)
         past.measured(name, each)
@@ -361,7 +361,7 @@ def test_two_runs_are_compared_by_their_ids(past: Past, evaluation: Make, measur
 
 
 def test_a_jobs_log_is_read(past: Past) -> None:
-    """That of the training unless another is named; of a model made elsewhere that of the evaluation; the newest lines alone."""
+    """The training's by default; for a model made elsewhere the evaluation's; the newest lines only."""
     past.execution("one", 1)
     with pytest.raises(RunError, match="one has no log of train or evaluate; its jobs are none"):
         list(past.history.log("one"))
@@ -376,7 +376,7 @@ def test_a_jobs_log_is_read(past: Past) -> None:
 
 
 def test_a_run_is_found_by_its_version(past: Past) -> None:
-    """As the registry numbers it, with its group or without; a version that is not there is named with the newest."""
+    """By the registry's number, with or without the group; an unknown version is reported with the newest."""
     past.execution("one", 1)
     group = past.history.pipeline.group
     arn = f"arn:aws:sagemaker:us-east-1:123456789012:model-package/{group}/"
@@ -401,7 +401,7 @@ def test_a_run_is_found_by_its_version(past: Past) -> None:
 
 
 def test_fails_by_name(past: Past) -> None:
-    """With the newest that there are, or what to do."""
+    """With the newest existing ones, or the fix."""
     with pytest.raises(RunError, match="demand-forecast has no run yet; start one: mlops train demand-forecast"):
         past.history.run("latest")
     past.execution("one", 1)
@@ -410,7 +410,7 @@ def test_fails_by_name(past: Past) -> None:
 
 
 def test_jobs_that_ask_a_server_are_steps_of_a_run(past: Past) -> None:
-    """Of candidate and champion, with their logs; of a pipeline that asks none they are not looked for."""
+    """For candidate and champion, with their logs; other pipelines have no such jobs."""
     past.execution("a", 1)
     names = ("rows1", "asks1", "rows2", "asks2")
     steps = ("rows", "answers", "champion-rows", "champion-answers")
@@ -440,7 +440,7 @@ def test_jobs_that_ask_a_server_are_steps_of_a_run(past: Past) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 300, "a/../b", "", " ", "arn:aws:states:us-east-1:1:execution:Other:one", "é"])
 def test_what_no_run_can_be_named_is_not_asked_for(past: Past, name: str) -> None:
-    """It is not found, with those that are, and no service has to refuse it."""
+    """It is reported as missing together with the existing ones, without a failing service call."""
     past.execution("20170820-one", 1, "RUNNING")
     with pytest.raises(RunError, match="not found; the newest are 20170820-one: mlops runs list"):
         past.history.run(name)

@@ -1,4 +1,4 @@
-"""Comparisons by segment: what is pooled, what ratios of sums catch and what they cannot, what no test covers."""
+"""Comparisons by segment: pooling, the power and limits of sum ratios, and uncovered rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -34,7 +34,7 @@ def _sums(ours: float, theirs: float) -> Mapping[str, tuple[float, ...]]:
 
 
 def _pool(evaluation: Make, *small: SegmentSums, factor: float = 1.0) -> Evaluation:
-    """Return an evaluation whose half is one large category, the other half small ones."""
+    """Return an evaluation with one large category in one half and small ones in the other."""
     losses = {name: [factor * loss if name == "candidate" else loss for loss in HALF[name]] for name in HALF}
     made = evaluation(LOSSES, {"category=large": HALF, "category=(small)": losses}, label_means=(10.0,))
     large, pool = made.segments or ()
@@ -42,7 +42,7 @@ def _pool(evaluation: Make, *small: SegmentSums, factor: float = 1.0) -> Evaluat
 
 
 def test_segment_sums_are_compared_together(evaluation: Make) -> None:
-    """A fifth worse in all of them is shown, though none has an interval of its own."""
+    """Worse by a fifth in all of them is found, though none has its own interval."""
     checks = segment_checks(_pool(evaluation, _small(rows=150), factor=1.2), SPEC)
     assert [(check.segment, check.passed) for check in checks] == [
         ("category=large", True),
@@ -56,7 +56,7 @@ def test_segment_sums_are_compared_together(evaluation: Make) -> None:
         (0.0, 240.0, True),  # nothing predicted where 250 were sold
         (120.0, 240.0, True),
         (500.0, 240.0, True),
-        (170.0, 240.0, False),  # a third too low: good models of so few rows may be as far apart
+        (170.0, 240.0, False),  # a third too low: good models of so few rows may differ as much
         (0.0, 40.0, False),  # less than chance: five mean labels
         (240.0, 120.0, False),  # twice the champion's, and nearer to the labels
     ],
@@ -64,7 +64,7 @@ def test_segment_sums_are_compared_together(evaluation: Make) -> None:
 def test_a_small_segment_is_held_to_the_sums_of_what_is_predicted(
     evaluation: Make, ours: float, theirs: float, is_found: bool
 ) -> None:
-    """Gross errors of level are caught and named with their numbers; what is within chance, or nearer to the labels, is not."""
+    """Gross errors of level are named with their numbers; differences within chance or nearer to the labels are not."""
     checks = segment_checks(_pool(evaluation, _small(predicted=_sums(ours, theirs))), SPEC)
     failed = [check for check in checks if not check.passed]
     assert bool(failed) is is_found
@@ -75,7 +75,7 @@ def test_a_small_segment_is_held_to_the_sums_of_what_is_predicted(
 
 
 def test_a_segment_with_an_interval_is_held_to_its_sums_too(evaluation: Make) -> None:
-    """The interval of ten stores may be so wide that it shows nothing; half of what was predicted is found all the same."""
+    """With ten stores the interval may be too wide to show anything; predictions of one half are found nevertheless."""
     large = _small("large", rows=150, predicted=_sums(600.0, 1350.0))
     made = _pool(evaluation, large, _small(rows=150))
     assert [check.segment for check in segment_checks(made, SPEC) if not check.passed] == ["category=large"]
@@ -84,7 +84,7 @@ def test_a_segment_with_an_interval_is_held_to_its_sums_too(evaluation: Make) ->
 
 
 def test_fewer_rows_allow_more(evaluation: Make) -> None:
-    """Two rows at 1.8 times the champion's are chance, eight are not; nothing at all is no chance in either."""
+    """Two rows at 1.8 times the champion's are chance, eight are not; predicting nothing never is."""
     for rows, factor, is_found in ((2, 1.8, False), (8, 1.8, True), (2, 0.0, True)):
         sums = _sums(factor * 10.0 * rows, 10.0 * rows)
         small = _small(rows=rows, predicted=sums, actual=(10.0 * rows,))
@@ -101,7 +101,7 @@ def test_the_unit_may_allow_another_ratio(evaluation: Make) -> None:
 
 
 def test_rows_that_are_wrong_and_add_up_are_found_by_their_loss(evaluation: Make) -> None:
-    """Twice the champion's loss is; less is not, and neither is what few rows lose by chance."""
+    """At twice the champion's loss; not below, and not within the chance of few rows."""
     for rows, factor, is_found in ((25, 2.5, True), (25, 1.9, False), (1, 2.5, False)):
         losses = {"candidate": 2.0 * factor * rows, "champion": 2.0 * rows}
         checks = segment_checks(_pool(evaluation, _small(rows=rows, absolute_error=losses)), SPEC)
@@ -117,20 +117,20 @@ def test_probabilities_are_held_to_the_chance_of_their_labels(evaluation: Make) 
 
 
 def test_sums_of_labels_that_may_be_negative_say_nothing(evaluation: Make) -> None:
-    """The loss alone is compared."""
+    """Only the loss is compared."""
     made = replace(_pool(evaluation, _small(actual=None, predicted=None)), label_means=None)
     assert all(check.passed for check in segment_checks(made, SPEC))
 
 
 def test_nothing_is_compared_without_a_champion_that_predicts(evaluation: Make) -> None:
-    """Neither intervals nor sums, and so nothing is covered."""
+    """Neither intervals nor sums, so nothing is covered."""
     made = replace(_pool(evaluation, _small(predicted=_sums(0.0, 240.0))), non_finite={"champion": 1})
     assert segment_checks(made, SPEC) == ()
     assert coverage(made, ()) == ()
 
 
 def test_what_no_test_covers_is_named(evaluation: Make) -> None:
-    """In an interval of its own, in that of all small ones, or in none: by rows and by the target."""
+    """By rows and by target: in an own interval, in the pool's, or in none."""
     made = _pool(evaluation, _small(rows=150))
     found = coverage(made, segment_checks(made, SPEC))
     assert [(c.segments, c.compared, c.guarded, c.pooled_rows, c.untested_rows) for c in found] == [(1, 1, 1, 0.5, 0.0)]
@@ -141,6 +141,6 @@ def test_what_no_test_covers_is_named(evaluation: Make) -> None:
 
 
 def _few_blocks(made: Evaluation) -> Evaluation:
-    """Return an evaluation in which the pool itself has too few blocks for an interval."""
+    """Return an evaluation whose pool has too few blocks for an interval."""
     pool: SegmentLosses = (made.pooled_segments or ())[0]
     return replace(made, pooled_segments=(replace(pool, blocks=pool.blocks[:9]),))

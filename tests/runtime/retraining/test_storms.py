@@ -1,4 +1,4 @@
-"""The guard against what comes too often, too late, or from somebody else."""
+"""The guard against events that are too frequent, too late or foreign."""
 
 import json
 import random
@@ -28,13 +28,13 @@ from mlops_runtime.lambda_protocol import Message
 
 @pytest.fixture
 def ringing(world: World) -> World:
-    """A world in which the alarm rings."""
+    """Return a world with the alarm in ALARM."""
     world.alarm("demand-drift", "ALARM")
     return world
 
 
 def _forgeries() -> list[Message]:
-    """Return 240 messages that are forged, stale or foreign, every kind with every trick."""
+    """Return 240 forged, stale or foreign messages: every kind with every manipulation."""
     made = []
     for number in range(20):
         for kind in (
@@ -57,7 +57,7 @@ def _forgeries() -> list[Message]:
 
 
 def test_no_forged_or_stale_event_starts_anything(ringing: World) -> None:
-    """240 of them, while the alarm rings; nor does any use up the id of a real event."""
+    """While the alarm is in ALARM; none of the 240 uses up a real event's id."""
     guard = guard_of(ringing, settings=replace(SETTINGS, recheck_rule=RULE))
     decisions = {guard.handle(message).decision for message in _forgeries()}
     assert decisions == {Decision.INVALID, Decision.STALE}
@@ -66,7 +66,7 @@ def test_no_forged_or_stale_event_starts_anything(ringing: World) -> None:
 
 
 def test_no_replay_starts_anything(ringing: World) -> None:
-    """The event of a retraining that has ended, 200 times more, also as other messages."""
+    """The event of a finished retraining, 200 times more, also in other messages."""
     guard = guard_of(ringing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
@@ -79,9 +79,9 @@ def test_no_replay_starts_anything(ringing: World) -> None:
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_thousand_drift_events_start_one_retraining_a_cool_down(ringing: World, seed: int) -> None:
-    """1,000 events over ten days, each three times, shuffled over four threads; executions end after an hour.
+    """1,000 events in ten days, three deliveries each, shuffled over four threads; executions end after an hour.
 
-    Whatever the order in which they are taken: between any two starts lies the cool-down.
+    In any order of delivery, two starts are at least the cool-down apart.
     """
     guard, starts, mutex = guard_of(ringing), list[datetime](), threading.Lock()
     events = [alarm_message(f"e{number}", NOW + timedelta(minutes=14.4 * number)) for number in range(1000)] * 3
@@ -107,7 +107,7 @@ def test_a_thousand_drift_events_start_one_retraining_a_cool_down(ringing: World
 
 
 class _Whole:
-    """A DynamoDB client whose calls are whole, as DynamoDB's are and moto's between threads are not."""
+    """A DynamoDB client with atomic calls, which moto lacks between threads."""
 
     def __init__(self, dynamodb: Any) -> None:
         self._dynamodb, self._mutex = dynamodb, threading.Lock()
@@ -121,7 +121,7 @@ class _Whole:
 
 
 def test_labels_told_thrice_by_four_count_once(world: World) -> None:
-    """40 ingests, each delivered three times, shuffled over four threads: the sum is that of 40."""
+    """The sum of 40 ingests, each delivered three times and shuffled over four threads, is exact."""
     limits = replace(SETTINGS, minimum_labels=10**6, label_table="weekly_demand_v1")
     guard = guard_of(world, dynamodb=_Whole(world.dynamodb), settings=limits)
     messages = [labels_message(f"w{number}", number) for number in range(1, 41)] * 3

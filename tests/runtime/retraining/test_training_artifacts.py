@@ -1,4 +1,4 @@
-"""What a training wrote is kept once, where no training writes."""
+"""A training's output is copied once, to a location that trainings cannot write."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ KEPT = "models/demand-forecast/one/model.tar.gz"
 
 
 class Writes:
-    """S3 whose conditional copies are, as AWS's are and moto's are not."""
+    """S3 with conditional copies, which moto lacks."""
 
     def __init__(self, s3: Any) -> None:
         self._s3, self.asked = s3, list[dict[str, Any]]()
@@ -28,7 +28,7 @@ class Writes:
         return getattr(self._s3, name)
 
     def copy_object(self, **arguments: Any) -> Any:
-        """CopyObject, refused where something is."""
+        """CopyObject, rejected if the object exists."""
         self.asked.append(arguments)
         if arguments.get("IfNoneMatch") == "*" and "Contents" in self._s3.list_objects_v2(
             Bucket=arguments["Bucket"], Prefix=arguments["Key"]
@@ -47,7 +47,7 @@ def _hash(world: World, key: str) -> str:
 
 
 def test_a_model_is_copied_under_its_execution(world: World) -> None:
-    """With the hash that S3 makes of it, and only if nothing is there."""
+    """With S3's hash, and only if nothing is there."""
     artifacts, s3 = _artifacts(world)
     world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
     assert artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION) == {
@@ -59,7 +59,7 @@ def test_a_model_is_copied_under_its_execution(world: World) -> None:
 
 
 def test_what_is_kept_stays_whatever_is_written_afterwards(world: World) -> None:
-    """A repeated call answers with the first copy: so what was evaluated is what serves."""
+    """A repeated call returns the first copy, so that the evaluated model is the one that serves."""
     artifacts, _ = _artifacts(world)
     world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
     first = artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)
@@ -77,13 +77,13 @@ def test_what_is_kept_stays_whatever_is_written_afterwards(world: World) -> None
     ],
 )
 def test_what_lies_elsewhere_is_refused(world: World, uri: str) -> None:
-    """Another pipeline, another bucket, what is kept already."""
+    """Another pipeline, another bucket, an existing copy."""
     with pytest.raises(ArtifactError, match="must write below s3://artifacts/training/demand-forecast/"):
         _artifacts(world)[0].keep(uri, EXECUTION)
 
 
 def test_what_one_copy_cannot_hold_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """S3 copies 5 GB in a call."""
+    """S3 copies at most 5 GB in a call."""
     artifacts, s3 = _artifacts(world)
     monkeypatch.setattr(s3, "head_object", lambda **_: {"ContentLength": MAXIMUM_BYTES + 1}, raising=False)
     with pytest.raises(ArtifactError, match=f"must have at most {MAXIMUM_BYTES} bytes, got {MAXIMUM_BYTES + 1}"):
@@ -95,7 +95,7 @@ def _candidate(content: bytes, key: str = "registered/demand-forecast/a/model.ta
 
 
 def test_a_model_made_elsewhere_is_kept_by_its_hash(world: World) -> None:
-    """From the prefix of those who may register; a repeated call holds the first copy to the hash again."""
+    """From the registrants' prefix; a repeated call verifies the first copy again."""
     artifacts, _ = _artifacts(world)
     candidate = _candidate(b"model")
     world.s3.put_object(Bucket="artifacts", Key=candidate.uri.removeprefix("s3://artifacts/"), Body=b"model")
@@ -107,7 +107,7 @@ def test_a_model_made_elsewhere_is_kept_by_its_hash(world: World) -> None:
 
 
 def test_fails_for_a_model_that_was_swapped(world: World) -> None:
-    """Between the request and the copy; the message has both hashes and what to do."""
+    """Between request and copy; the error has both hashes and the fix."""
     artifacts, _ = _artifacts(world)
     candidate = _candidate(b"model")
     world.s3.put_object(Bucket="artifacts", Key=candidate.uri.removeprefix("s3://artifacts/"), Body=b"swapped")
@@ -117,7 +117,7 @@ def test_fails_for_a_model_that_was_swapped(world: World) -> None:
 
 
 def test_fails_for_a_candidate_elsewhere(world: World) -> None:
-    """What a training wrote is no candidate, and the reverse."""
+    """A training's output is not a candidate, and the reverse."""
     with pytest.raises(ArtifactError, match="a candidate must be below s3://artifacts/registered/demand-forecast/"):
         _artifacts(world)[0].keep(f"s3://artifacts/{TRAINED}", EXECUTION, _candidate(b"model"))
 
@@ -141,7 +141,7 @@ def _metrics(world: World) -> TrainingMetrics:
 def test_what_a_script_wrote_of_itself_is_kept_beside_the_evaluation(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no training writes; an output that is too large is not read, and nothing fails."""
+    """Where no training writes; an output that is too large is skipped without a failure."""
     artifacts, _ = _artifacts(world)
     world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
     _output(world, b'{"rmse": 1.5}')
@@ -153,7 +153,7 @@ def test_what_a_script_wrote_of_itself_is_kept_beside_the_evaluation(
 
 
 def test_a_training_without_metrics_is_kept_as_any(world: World) -> None:
-    """Nothing is written beside its evaluation."""
+    """Nothing is written next to its evaluation."""
     artifacts, _ = _artifacts(world)
     world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
     artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)

@@ -1,4 +1,4 @@
-"""What a training script wrote of itself is read, bounded, and fails nothing."""
+"""Metrics written by a training script: bounded, and never a failure."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def _archive(**files: bytes) -> io.BytesIO:
 
 
 def test_metrics_and_curves_are_read() -> None:
-    """An empty cell, and one of a loss that has diverged, are no value; other files of the output do not count."""
+    """An empty cell and a diverged loss have no value; other output files are ignored."""
     found = read_output(
         _archive(
             model_txt=b"x",
@@ -49,7 +49,7 @@ def test_metrics_and_curves_are_read() -> None:
 
 
 def test_one_file_is_enough_and_none_is_nothing() -> None:
-    """A script need not write anything."""
+    """A script need not write any."""
     assert read_output(_archive(plot_png=b"x")) is None
     found = read_output(_archive(metrics_csv=b"step,loss\n"))
     assert found is not None
@@ -79,7 +79,7 @@ def test_one_file_is_enough_and_none_is_nothing() -> None:
     ],
 )
 def test_what_cannot_be_read_is_named(name: str, content: bytes, problem: str) -> None:
-    """The other file counts all the same."""
+    """The other file still counts."""
     other = {"metrics.csv": b"epoch,loss\n1,2\n", "metrics.json": b'{"a": 1}'}
     found = read_files(other | {name: content})
     (said,) = found.problems
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_named(name: str, content: bytes, problem: str) -
 
 
 def test_a_large_file_is_not_read() -> None:
-    """But named; the other one is."""
+    """It is named, and the other file is read."""
     found = read_output(_archive(metrics_json=b" " * (MAXIMUM_FILE + 1), metrics_csv=b"epoch,loss\n1,2\n"))
     assert found is not None
     assert found.problems == (f"metrics.json must have at most {MAXIMUM_FILE} bytes, got {MAXIMUM_FILE + 1}",)
@@ -98,7 +98,7 @@ def test_a_large_file_is_not_read() -> None:
 
 
 def test_an_archive_that_unpacks_to_anything_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came before the bound counts."""
+    """Data up to the limit counts."""
     monkeypatch.setattr(training_metrics, "_MAXIMUM_UNPACKED", 100_000)
     found = read_output(_archive(metrics_json=b'{"a": 1}', large=b"0" * 200_000))
     assert found is not None
@@ -108,14 +108,14 @@ def test_an_archive_that_unpacks_to_anything_is_bounded(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("content", [b"", b"not packed", b"\x1f\x8b\x08\x00broken"])
 def test_a_broken_archive_is_named(content: Any) -> None:
-    """Whatever is wrong with it."""
+    """For any damage."""
     found = read_output(io.BytesIO(content))
     assert found is not None
     assert found.problems[0].startswith("output.tar.gz cannot be read: ")
 
 
 def test_what_a_script_wrote_so_far_is_read_of_its_folder(tmp_path: Path) -> None:
-    """A file that is too large or half a line is a problem, a link is not followed, and no file is nothing."""
+    """A large file and a partial line are problems, links are not followed, and no file is no problem."""
     assert read_folder(tmp_path) is None
     (tmp_path / "metrics.csv").write_text("epoch,loss\n1,3\n2,")
     (tmp_path / "metrics.json").write_bytes(b" " * (MAXIMUM_FILE + 1))
@@ -131,7 +131,7 @@ def test_what_a_script_wrote_so_far_is_read_of_its_folder(tmp_path: Path) -> Non
 
 
 def test_a_log_has_metrics_in_one_event() -> None:
-    """Of curves that are too long every second step, then every second of those; a line of others says nothing."""
+    """Long curves keep every second step, repeatedly; other lines are ignored."""
     steps = tuple(float(step) for step in range(10_000))
     curves = {f"curve {number}": steps for number in range(20)}
     line = log_line(TrainingMetrics(metrics={"rmse": 1.5}, step="epoch", steps=steps, curves=curves))
