@@ -14,7 +14,7 @@ _number = itertools.count(1)
 
 @pytest.fixture
 def deployed(cloud: Cloud) -> Iterator[DeployedUnit]:
-    """A unit of its own, with an endpoint that serves nothing yet; nothing stays published that has no tables."""
+    """Yield a unit with an endpoint that serves nothing yet; its published entries are removed afterwards."""
     made = DeployedUnit(cloud, f"owner{next(_number)}")
     yield made
     ssm = cloud.client("ssm")

@@ -1,4 +1,4 @@
-"""When automatic work rests."""
+"""Pauses of automatic work."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ PAUSE = PauseState(is_paused=True, by="ann", at="2017-08-01T09:00:00Z", reason="
 
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of a table for automation."""
+    """Return a client of a table for automation."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with mock_aws():
@@ -45,7 +45,7 @@ def _automation(dynamodb: Any, spec: FreezeSpec = SPEC, table: str = "automation
 
 
 def test_nothing_rests_by_default(dynamodb: Any) -> None:
-    """A unit that was never paused, on a day that is free."""
+    """A unit that was never paused, outside of freezes."""
     automation = _automation(dynamodb)
 
     assert automation.rests(END) is None
@@ -62,7 +62,7 @@ def test_nothing_rests_by_default(dynamodb: Any) -> None:
     ],
 )
 def test_a_freeze_holds_from_its_start_up_to_its_end(dynamodb: Any, now: datetime, frozen: bool) -> None:
-    """The answer says which, and until when."""
+    """With the freeze and its end."""
     expected = "frozen by 'peak' until 2017-12-01T00:00:00Z" if frozen else None
 
     assert _automation(dynamodb).frozen(now) == expected
@@ -70,7 +70,7 @@ def test_a_freeze_holds_from_its_start_up_to_its_end(dynamodb: Any, now: datetim
 
 
 def test_a_pause_says_who_since_when_and_why(dynamodb: Any) -> None:
-    """It does not freeze: what a person approved is still promoted."""
+    """It is no freeze: approved models are still promoted."""
     automation = _automation(dynamodb)
     record = AuditRecord(
         endpoint="demand", sequence=1, previous=GENESIS, outcome=Outcome.PAUSED, reason="stocktaking", execution="x",
@@ -83,14 +83,14 @@ def test_a_pause_says_who_since_when_and_why(dynamodb: Any) -> None:
 
 
 def test_both_reasons_are_told() -> None:
-    """Whoever resumes knows that the freeze still holds."""
+    """A resume does not end the freeze."""
     assert rest_reason(SPEC, PAUSE, START) == (
         "paused since 2017-08-01T09:00:00Z by ann: stocktaking; frozen by 'peak' until 2017-12-01T00:00:00Z"
     )
 
 
 def test_resumed_is_not_paused() -> None:
-    """The state stays in the row, to say who resumed."""
+    """The row keeps the person who resumed."""
     resumed = PauseState(is_paused=False, by="bob", at=PAUSE.at, reason="done")
     row = LockRow(endpoint="demand", pause=canonical_json(resumed).decode())
 
@@ -100,13 +100,13 @@ def test_resumed_is_not_paused() -> None:
 
 
 def test_fails_when_the_row_cannot_be_read(dynamodb: Any) -> None:
-    """No answer is not leave."""
+    """An unreadable state does not allow anything."""
     with pytest.raises(ClientError, match="ResourceNotFound"):
         _automation(dynamodb, table="gone").rests(END)
 
 
 def test_fails_on_a_calendar_without_offsets() -> None:
-    """A time that is told nowhere is compared with nothing."""
+    """A local time without an offset cannot be compared."""
     naive = '{"windows":[{"name":"peak","start":"2017-11-20T00:00:00","end":"2017-12-01T00:00:00Z"}]}'
 
     with pytest.raises(ContractError, match="'peak' must have times with an offset"):
@@ -115,7 +115,7 @@ def test_fails_on_a_calendar_without_offsets() -> None:
 
 @pytest.mark.parametrize("missing", ["UNIT", "AUTOMATION_TABLE", "FREEZE"])
 def test_fails_without_a_variable(missing: str) -> None:
-    """A function that nobody told of its unit decides nothing."""
+    """A function without its unit decides nothing."""
     environ = {"UNIT": "demand", "AUTOMATION_TABLE": "automation", "FREEZE": "{}"}
     del environ[missing]
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
@@ -129,7 +129,7 @@ def test_fails_without_a_variable(missing: str) -> None:
     hour=st.integers(-5, 505),
 )
 def test_one_window_holds_exactly_the_times_inside(hours: list[int], hour: int) -> None:
-    """Against counting by hand."""
+    """Agrees with a count by hand."""
     pairs = list(zip(hours[::2], hours[1::2], strict=False))
     windows = tuple(
         FreezeWindow(name=str(a), start=START + timedelta(hours=a), end=START + timedelta(hours=b)) for a, b in pairs

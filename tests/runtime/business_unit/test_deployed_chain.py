@@ -10,7 +10,7 @@ from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 
 
 def test_an_endpoints_chain_is_in_its_units_buckets(deployed: DeployedUnit) -> None:
-    """And is verified with the key that the unit publishes; it cannot be appended to."""
+    """It is verified by the unit's published key; appending is not possible."""
     chain = open_chain(deployed.cloud.client, deployed.endpoint_entry)
 
     assert (chain.bucket, chain.heads) == (deployed.bucket, f"{deployed.name}-heads")
@@ -21,7 +21,7 @@ def test_an_endpoints_chain_is_in_its_units_buckets(deployed: DeployedUnit) -> N
 
 
 def test_a_units_own_chain_is_appended_to(deployed: DeployedUnit) -> None:
-    """Signed with another key than that of its endpoints."""
+    """It is signed by another key than its endpoints'."""
     chain = open_chain(deployed.cloud.client, deployed.unit_entry)
 
     assert chain.table.endpoint == deployed.name
@@ -31,7 +31,7 @@ def test_a_units_own_chain_is_appended_to(deployed: DeployedUnit) -> None:
 
 
 def test_fails_for_an_entry_without_keys_or_heads(deployed: DeployedUnit) -> None:
-    """With what is to be done."""
+    """The error has the fix."""
     entry = replace(deployed.unit_entry, heads_bucket=None, pause_key=None)
 
     for ask in (open_chain, public_key_of):

@@ -1,4 +1,4 @@
-"""Finding what is deployed by name."""
+"""Deployed resources found by name."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,12 +16,12 @@ from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry,
 
 @pytest.fixture
 def entries(cloud: Cloud) -> Entries:
-    """What is published on the shared cloud."""
+    """Return the entries published on the shared cloud."""
     return Entries(ssm=cloud.client("ssm"))
 
 
 def test_units_and_endpoints_are_found_by_name(entries: Entries, deployed: DeployedUnit) -> None:
-    """An endpoint needs no unit beside it."""
+    """An endpoint needs no unit next to it."""
     assert entries.unit(deployed.name) == deployed.unit_entry
     assert entries.endpoint(deployed.endpoint) == deployed.endpoint_entry
     assert entries.chain(deployed.name) == deployed.unit_entry
@@ -29,7 +29,7 @@ def test_units_and_endpoints_are_found_by_name(entries: Entries, deployed: Deplo
 
 
 def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit) -> None:
-    """Its own only, also where there are many and others' names begin alike."""
+    """Only its own, also among many with similar names."""
     pipeline = PipelineEntry(
         pipeline=deployed.endpoint,
         unit=deployed.name,
@@ -55,7 +55,7 @@ def test_everything_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit)
 
 
 def test_registries_without_an_endpoint_are_found(entries: Entries, deployed: DeployedUnit, cloud: Cloud) -> None:
-    """One of whose models an endpoint of the unit serves is not among them."""
+    """Registries whose models an endpoint of the unit serves are excluded."""
     alone, served = (
         RegistryEntry(group=group, unit=deployed.name, rule=ApprovalRule())
         for group in (f"{deployed.name}-alone", deployed.endpoint)
@@ -72,7 +72,7 @@ def test_registries_without_an_endpoint_are_found(entries: Entries, deployed: De
 
 
 def test_the_feature_store_of_a_unit_is_found(entries: Entries, deployed: DeployedUnit) -> None:
-    """Database and buckets; units without one are told which have one."""
+    """Database and buckets; without one, the error lists the units that have one."""
     store = FeatureStoreEntry(
         unit=deployed.name,
         database=f"{deployed.name}_features",
@@ -91,7 +91,7 @@ def test_the_feature_store_of_a_unit_is_found(entries: Entries, deployed: Deploy
 
 
 def test_a_unit_may_have_hyphens(entries: Entries, deployed: DeployedUnit) -> None:
-    """Where its name ends is tried."""
+    """Every possible end of its name is tried."""
     entry = replace(deployed.endpoint_entry, unit=f"{deployed.name}-a-b", endpoint=f"{deployed.name}-a-b-c")
     deployed.publish(entry)
 
@@ -99,7 +99,7 @@ def test_a_unit_may_have_hyphens(entries: Entries, deployed: DeployedUnit) -> No
 
 
 def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> None:
-    """Which chain is meant cannot be guessed."""
+    """The name is ambiguous."""
     deployed.publish(replace(deployed.unit_entry, unit=deployed.endpoint))
 
     with pytest.raises(
@@ -110,7 +110,7 @@ def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> No
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a b", "-a", "a-", "ä"])
 def test_fails_on_what_is_no_name(name: str, entries: Entries) -> None:
-    """Nothing is asked for outside the names of units."""
+    """No parameter outside of units is read."""
     for look in (entries.unit, entries.whole_unit, entries.endpoint, entries.chain):
         with pytest.raises(NotDeployedError, match="a name must consist of letters, digits and hyphens, got"):
             look(name)
@@ -126,7 +126,7 @@ def test_fails_on_a_parameter_of_another_version(entries: Entries, deployed: Dep
 
 
 def test_other_parameters_are_no_entries(entries: Entries, deployed: DeployedUnit, cloud: Cloud) -> None:
-    """Somebody else may write below the root."""
+    """Foreign parameters may exist below the root."""
     cloud.client("ssm").put_parameter(Name=f"/mlops/{deployed.name}/notes", Value="{", Type="String")
 
     assert entries.of_unit(deployed.name)[0] == [deployed.endpoint_entry]
@@ -137,7 +137,7 @@ def _denied(name: str) -> ClientError:
 
 
 class _Forbidden:
-    """An SSM client that may get what is of one unit, and list nothing."""
+    """An SSM client with access to one unit's parameters and without listing."""
 
     def __init__(self, ssm: Any, unit: str) -> None:
         self._ssm, self._unit, self.exceptions = ssm, unit, ssm.exceptions
@@ -149,12 +149,12 @@ class _Forbidden:
         return self._ssm.get_parameter(**arguments)
 
     def get_paginator(self, name: str) -> Any:
-        """Refuses as AWS does."""
+        """Fail like AWS."""
         raise _denied(name)
 
 
 def test_who_may_read_one_unit_finds_it(cloud: Cloud, deployed: DeployedUnit) -> None:
-    """A person on call need not see the others; what is not theirs is denied, not missing."""
+    """A person on call need not see other units, which are denied, not missing."""
     entries = Entries(ssm=_Forbidden(cloud.client("ssm"), deployed.name))  # type: ignore[arg-type]  # a client in all but its class
 
     assert entries.unit(deployed.name) == deployed.unit_entry
@@ -167,7 +167,7 @@ def test_who_may_read_one_unit_finds_it(cloud: Cloud, deployed: DeployedUnit) ->
 
 
 def test_a_pipeline_is_found_by_its_name_or_alone(entries: Entries, deployed: DeployedUnit) -> None:
-    """Without a name only where there is one; else the names are said."""
+    """Without a name only if there is one; otherwise the error lists them."""
     entry = PipelineEntry(
         pipeline=f"{deployed.name}-forecast",
         unit=deployed.name,

@@ -1,4 +1,4 @@
-"""Declared freezes become instants, or problems that name them."""
+"""Declared freezes become instants, or named problems."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ def _freeze(name: str = "peak", start: str = "2026-11-20", end: str = "2026-12-0
 
 
 def test_local_midnight_is_an_instant_in_utc() -> None:
-    """A functions' host needs no data of time zones: summer and winter time are settled here."""
+    """Functions need no time zone data: daylight saving time is resolved here."""
     spec, problems = read_freezes([_freeze(start="2026-10-01", end="2026-11-01T12:30")])
 
     assert problems == []
@@ -26,7 +26,7 @@ def test_local_midnight_is_an_instant_in_utc() -> None:
 
 
 def test_an_offset_needs_no_zone() -> None:
-    """Both ends may be told at different offsets."""
+    """Both ends may have different offsets."""
     freeze = Freeze(name="peak", start="2026-11-20T00:00+01:00", end="2026-12-01T00:00Z")
 
     spec, problems = read_freezes([freeze])
@@ -39,7 +39,7 @@ def test_an_offset_needs_no_zone() -> None:
 
 
 def test_windows_come_in_order_of_time() -> None:
-    """Whatever the order of their declaration; touching is no overlap."""
+    """For any order of declaration; adjacent windows do not overlap."""
     spec, problems = read_freezes([_freeze("b", "2026-12-01", "2026-12-02"), _freeze("a")])
 
     assert problems == []
@@ -47,7 +47,7 @@ def test_windows_come_in_order_of_time() -> None:
 
 
 def test_every_problem_is_named_at_once() -> None:
-    """With the freeze, the value got and the fix."""
+    """With the freeze, the value and the fix."""
     _, problems = read_freezes(
         [
             _freeze(" "),
@@ -81,7 +81,7 @@ def test_every_problem_is_named_at_once() -> None:
     ("start", "end"), [("2026-03-29T02:30", "2026-04-01"), ("2026-10-01", "2026-10-25T02:30")], ids=["gap", "twice"]
 )
 def test_a_time_that_is_none_or_two_is_refused(start: str, end: str) -> None:
-    """Where clocks are put forward or back, only an offset says which moment is meant."""
+    """At a change of clocks only an offset is unambiguous."""
     _, problems = read_freezes([_freeze(start=start, end=end)])
 
     (problem,) = problems
@@ -89,7 +89,7 @@ def test_a_time_that_is_none_or_two_is_refused(start: str, end: str) -> None:
 
 
 def test_overlaps_are_named() -> None:
-    """Each with the one that reaches furthest into it, also across a shorter one between."""
+    """Each with the one that reaches furthest into it, also across a shorter one in between."""
     _, problems = read_freezes(
         [
             _freeze("long", "2026-11-01", "2026-12-31"),
@@ -105,7 +105,7 @@ def test_overlaps_are_named() -> None:
 
 
 def test_a_name_stands_once() -> None:
-    """An answer that says which freeze holds must mean one."""
+    """The name of an active freeze must be unique."""
     _, problems = read_freezes([_freeze(), _freeze(start="2027-11-20", end="2027-12-01")])
 
     assert problems == ["name must be given once, got 'peak' twice"]
@@ -136,7 +136,7 @@ def test_a_day_that_a_year_does_not_have_is_named() -> None:
     length=st.timedeltas(min_value=timedelta(days=2), max_value=timedelta(days=90)),
 )
 def test_a_local_time_reads_back_from_its_instant(zone: str, moment: datetime, length: timedelta) -> None:
-    """What is not refused is the moment at which clocks there show the declared time."""
+    """An accepted instant is shown there as the declared local time."""
     start, end = moment.isoformat(), (moment + length).isoformat()
 
     spec, problems = read_freezes([_freeze(start=start, end=end, time_zone=zone)])

@@ -1,4 +1,4 @@
-"""Pausing and resuming: one write, one record, once."""
+"""Pausing and resuming: one write and one record."""
 
 import threading
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ ANN = "arn:aws:sts::123456789012:assumed-role/OnCall/ann"
 
 
 class _AtomicWrites:
-    """DynamoDB's conditional writes are atomic; moto's between threads are not."""
+    """DynamoDB's atomic conditional writes, which moto lacks between threads."""
 
     def __init__(self, dynamodb: Any) -> None:
         self._dynamodb, self._lock = dynamodb, threading.Lock()
@@ -59,7 +59,7 @@ def _chain() -> AuditChain:
 
 @pytest.fixture
 def chain() -> Iterator[AuditChain]:
-    """The chain of a unit that was never paused."""
+    """Return the chain of a unit that was never paused."""
     with mock_aws():
         yield _chain()
 
@@ -69,7 +69,7 @@ def _set(chain: AuditChain, is_paused: bool, by: str = ANN, reason: str = "stock
 
 
 def test_a_pause_is_a_state_and_a_record(chain: AuditChain) -> None:
-    """Both say who, when and why, in the unit's own chain."""
+    """Both have person, time and reason, in the unit's own chain."""
     change = _set(chain, True)
 
     row = chain.table.read()
@@ -85,7 +85,7 @@ def test_a_pause_is_a_state_and_a_record(chain: AuditChain) -> None:
 
 
 def test_what_is_paused_is_not_paused_again(chain: AuditChain) -> None:
-    """The answer is who paused it first; nothing is written."""
+    """The result has the first person; nothing is written."""
     first = _set(chain, True)
 
     again = _set(chain, True, by="bob", reason="me too")
@@ -95,7 +95,7 @@ def test_what_is_paused_is_not_paused_again(chain: AuditChain) -> None:
 
 
 def test_what_runs_is_not_resumed(chain: AuditChain) -> None:
-    """Neither a unit that was never paused, nor one that was resumed."""
+    """Neither never paused nor resumed units."""
     assert _set(chain, False) == PauseChange(state=None)
     _set(chain, True)
     resumed = _set(chain, False, reason="done")
@@ -112,7 +112,7 @@ class _CrashError(Exception):
 
 
 class _DyingChain(AuditChain):
-    """Dies instead of writing the objects."""
+    """Fails instead of writing the objects."""
 
     def write(self, record: AuditRecord, seal: AuditSeal | None) -> None:
         del record, seal
@@ -120,7 +120,7 @@ class _DyingChain(AuditChain):
 
 
 def test_a_crash_between_row_and_object_is_repaired_by_the_next(chain: AuditChain) -> None:
-    """Also by one that has nothing to change."""
+    """Also by one without a change."""
     with pytest.raises(_CrashError):
         _set(_DyingChain(s3=chain.s3, bucket="audit", table=chain.table, heads="heads", sealer=KMS.sealer), True)
     assert "sequence 1 is missing" in chain.problems(KMS.public.is_signed)
@@ -131,7 +131,7 @@ def test_a_crash_between_row_and_object_is_repaired_by_the_next(chain: AuditChai
 
 
 def test_people_at_once_make_one_record(chain: AuditChain) -> None:
-    """Six ask for the same pause: one wrote it, five are told who."""
+    """Of six pauses one is written, and five get its author."""
     changes: list[PauseChange] = []
     threads = [
         threading.Thread(target=lambda i=i: changes.append(_set(chain, True, by=f"person {i}"))) for i in range(6)
@@ -149,7 +149,7 @@ def test_people_at_once_make_one_record(chain: AuditChain) -> None:
 
 @given(st.lists(st.booleans(), max_size=30))
 def test_state_and_chain_tell_one_story(asked: list[bool]) -> None:
-    """Against folding the requests by hand: a record at each change, and no other."""
+    """Agrees with a fold of the requests: one record per change."""
     row, objects, found = LockRow(endpoint="demand"), {}, []
     for number, is_paused in enumerate(asked):
         at = str(to_dict(NOW + timedelta(minutes=number)))

@@ -13,7 +13,7 @@ from mlops_runtime.business_unit import sweep
 
 @pytest.fixture
 def s3() -> Any:
-    """S3 with a versioned bucket of three versions and a delete marker."""
+    """Return S3 with a versioned bucket of three versions and a delete marker."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
         client.create_bucket(Bucket="data")
@@ -40,7 +40,7 @@ def _event(request: str, kind: str = sweep.BUCKET, **fields: Any) -> dict[str, A
 
 
 class Registry:
-    """SageMaker's answers about one group, in order, checked against its shapes."""
+    """SageMaker's scripted responses about a group, validated by its shapes."""
 
     def __init__(self) -> None:
         self.client: Any = boto3.client(
@@ -51,7 +51,7 @@ class Registry:
         self.pauses: list[float] = []
 
     def lists(self, *versions: int, status: str = "Completed") -> None:
-        """Packages with these numbers are there."""
+        """List packages with these numbers."""
         summaries = [
             {"ModelPackageArn": f"{ARN}{v}", "CreationTime": 0, "ModelPackageStatus": status} for v in versions
         ]
@@ -62,11 +62,11 @@ class Registry:
         )
 
     def deletes(self, version: int) -> None:
-        """The package goes."""
+        """Expect the deletion of a package."""
         self.stub.add_response("delete_model_package", {}, {"ModelPackageName": f"{ARN}{version}"})
 
     def says(self, operation: str, message: str, code: str = "ValidationException") -> None:
-        """SageMaker refuses."""
+        """Fail with an error of SageMaker."""
         self.stub.add_client_error(operation, code, message)
 
     def sweep(self, has_time: bool = True) -> int:
@@ -79,14 +79,14 @@ class Registry:
 
 
 def test_every_version_and_marker_goes(s3: Any) -> None:
-    """Afterwards S3 lets the bucket go."""
+    """S3 can delete the bucket afterwards."""
     assert sweep.empty_bucket(s3, "data", has_time=lambda: True) == 4
 
     s3.delete_bucket(Bucket="data")
 
 
 def test_pages_are_followed(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More versions than one answer holds are deleted batch by batch."""
+    """Versions are deleted batch by batch."""
     monkeypatch.setattr(sweep, "BATCH", 1)
 
     assert sweep.empty_bucket(s3, "data", has_time=lambda: True) == 4
@@ -100,12 +100,12 @@ def test_an_empty_bucket_is_fine(s3: Any) -> None:
 
 
 def test_a_bucket_that_is_gone_is_fine(s3: Any) -> None:
-    """Somebody deleted it by hand."""
+    """It was deleted manually."""
     assert sweep.empty_bucket(s3, "gone", has_time=lambda: True) == 0
 
 
 def test_fails_before_the_function_is_stopped(s3: Any) -> None:
-    """CloudFormation hears how to go on."""
+    """CloudFormation gets the reason and the fix."""
     with pytest.raises(
         sweep.SweepError, match="data is not empty yet after 0 deleted versions; delete the stack again to continue"
     ):
@@ -113,7 +113,7 @@ def test_fails_before_the_function_is_stopped(s3: Any) -> None:
 
 
 def test_fails_with_what_s3_says() -> None:
-    """A locked version is named."""
+    """The error names a locked version."""
 
     class Locked:
         class exceptions:  # noqa: N801 - boto3's own word
@@ -130,7 +130,7 @@ def test_fails_with_what_s3_says() -> None:
 
 
 def test_every_package_goes() -> None:
-    """More packages than one answer holds are deleted page by page."""
+    """Packages are deleted page by page."""
     registry = Registry()
     registry.lists(1, 2)
     registry.deletes(1)
@@ -143,7 +143,7 @@ def test_every_package_goes() -> None:
 
 
 def test_a_package_that_is_being_deleted_is_waited_for() -> None:
-    """The group cannot go before SageMaker lists none."""
+    """The group can only be deleted once SageMaker lists none."""
     registry = Registry()
     registry.lists(1)
     registry.deletes(1)
@@ -155,7 +155,7 @@ def test_a_package_that_is_being_deleted_is_waited_for() -> None:
 
 
 def test_a_group_or_package_that_is_gone_is_fine() -> None:
-    """Somebody deleted it by hand."""
+    """It was deleted manually."""
     registry = Registry()
     registry.lists(1)
     registry.says("delete_model_package", "Model package does not exist.")
@@ -166,7 +166,7 @@ def test_a_group_or_package_that_is_gone_is_fine() -> None:
 
 @pytest.mark.parametrize("operation", ["list_model_packages", "delete_model_package"])
 def test_fails_with_what_sagemaker_says(operation: str) -> None:
-    """A denial is no absence."""
+    """An access error differs from a missing package."""
     registry = Registry()
     if operation == "delete_model_package":
         registry.lists(1)
@@ -177,7 +177,7 @@ def test_fails_with_what_sagemaker_says(operation: str) -> None:
 
 
 def test_fails_before_the_function_is_stopped_by_packages() -> None:
-    """CloudFormation hears how to go on."""
+    """CloudFormation gets the reason and the fix."""
     registry = Registry()
     registry.lists(1)
 
@@ -191,21 +191,21 @@ def test_fails_before_the_function_is_stopped_by_packages() -> None:
 @pytest.mark.parametrize("kind", [sweep.BUCKET, sweep.PACKAGES])
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
 def test_only_deletion_empties(kind: str, request_type: str) -> None:
-    """Making or changing the resource leaves the data alone: no client is even made."""
+    """Creating or updating the resource creates no client."""
     event = _event(request_type, kind, PhysicalResourceId="old")
 
     assert sweep.sweep(event, client=pytest.fail, has_time=lambda: True) == 0
 
 
 def test_what_was_not_created_has_nothing_to_empty() -> None:
-    """The function's rights do not reach a bucket or group of the resource's own name."""
+    """The function has no access to the resource's own placeholder name."""
     event = _event("Delete", PhysicalResourceId="Sweep")
 
     assert sweep.sweep(event, client=pytest.fail, has_time=lambda: True) == 0
 
 
 def test_deletion_empties_what_the_physical_id_names(s3: Any) -> None:
-    """A bucket with S3, a group with SageMaker; the properties may name the new one already."""
+    """A bucket by S3, a group by SageMaker; the properties may already have the new name."""
     registry = Registry()
     registry.stub.add_response(
         "list_model_packages",
@@ -226,7 +226,7 @@ def test_deletion_empties_what_the_physical_id_names(s3: Any) -> None:
 
 
 def test_what_has_lost_its_tag_stays(s3: Any) -> None:
-    """Bucket and group of a unit that became PRODUCTION; a bucket whose policy is gone cannot be looked at, and stays too."""
+    """A unit that became PRODUCTION keeps bucket and group; an unreadable bucket is kept too."""
     registry = Registry()
     registry.lists(1, 2)
     group = ARN.rstrip("/").replace(":model-package/", ":model-package-group/")
@@ -245,7 +245,7 @@ def test_what_has_lost_its_tag_stays(s3: Any) -> None:
 
 
 def test_a_marked_group_may_be_swept() -> None:
-    """Its tag is read by the group's own ARN."""
+    """Its tag is read by the group's ARN."""
     registry = Registry()
     registry.lists(3)
     group = ARN.rstrip("/").replace(":model-package/", ":model-package-group/")
@@ -256,7 +256,7 @@ def test_a_marked_group_may_be_swept() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), [(sweep.BUCKET, "data"), (sweep.PACKAGES, "demand-forecast")])
 def test_the_name_is_the_physical_id(kind: str, name: str) -> None:
-    """Another name is another resource, and the old one is deleted, which empties the old bucket or group."""
+    """Another name is another resource; deleting the old one empties its bucket or group."""
     assert sweep.physical_id(_event("Create", kind)) == name
     assert sweep.physical_id(_event("Update", kind, PhysicalResourceId="old")) == name
     assert sweep.physical_id(_event("Delete", kind, PhysicalResourceId="old")) == "old"
@@ -264,19 +264,19 @@ def test_the_name_is_the_physical_id(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("kind", [sweep.BUCKET, sweep.PACKAGES])
 def test_a_cancelled_creation_has_nothing_to_sweep(kind: str) -> None:
-    """CloudFormation asks by an id of its own, which no client may look at."""
+    """CloudFormation sends its own id, for which no client is called."""
     event = _event("Delete", kind, PhysicalResourceId="stack-Sweep-0K2J4H6G8F1D")
     assert sweep.sweep(event, client=lambda _: None, has_time=lambda: True) == 0
 
 
 def test_fails_on_a_type_that_is_not_swept() -> None:
-    """Which are is said."""
+    """The error lists the types."""
     message = "resource type must be one of Custom::BucketSweep, Custom::ModelPackageSweep, got Custom::Other"
     with pytest.raises(sweep.SweepError, match=message):
         sweep.physical_id(_event("Create", "Custom::Other"))
 
 
 def test_fails_without_a_name() -> None:
-    """What is missing is said."""
+    """The error has the missing property."""
     with pytest.raises(sweep.SweepError, match="Custom::BucketSweep needs property BucketName, got none"):
         sweep.physical_id(_event("Create", ResourceProperties={}))

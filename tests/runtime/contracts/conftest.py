@@ -1,4 +1,4 @@
-"""What the tests of contracts share: stored examples, changed documents, refusals."""
+"""Fixtures of contract tests: stored examples, changed documents, errors."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ def example() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def refusal() -> Callable[[type, object], str]:
-    """Give the words with which a document is refused, after the contract's JSON schema refused it too."""
+    """Return the error of a document, after asserting that the contract's JSON schema rejects it too."""
 
     def refuse(kind: type, document: object) -> str:
         with pytest.raises(jsonschema.ValidationError):

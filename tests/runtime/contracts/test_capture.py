@@ -42,7 +42,7 @@ def test_sagemakers_capture_line_is_read() -> None:
 
 
 def test_a_call_may_have_one_side() -> None:
-    """Capture options may leave input or output out; what is absent is not written as null."""
+    """Capture options may omit input or output; an absent side is not written as null."""
     record = CaptureRecord(capture=CapturedCall(), event=EventMetadata(event_id="e"))
 
     assert to_dict(record) == {"captureData": {}, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"}
@@ -50,7 +50,7 @@ def test_a_call_may_have_one_side() -> None:
 
 
 def test_the_callers_id_goes_before_sagemakers() -> None:
-    """Also an empty one: it was given."""
+    """Also an empty one, because it was given."""
     assert EventMetadata(event_id="e", inference_id="call-1").join_key == "call-1"
     assert EventMetadata(event_id="e", inference_id="").join_key == ""
 
@@ -123,13 +123,13 @@ def test_fails_on_a_label_that_is_none(
 
 
 def test_fails_when_a_capture_line_is_read_as_a_label(example: Callable[..., Any]) -> None:
-    """The two files lie side by side; one is never taken for the other."""
+    """Both files are in neighbouring locations and never confused."""
     with pytest.raises(ContractError, match=r"groundTruthData is missing"):
         from_dict(GroundTruthRecord, example("CaptureRecord"))
 
 
 def test_keys_are_of_the_utc_hour() -> None:
-    """A time in another zone lands in the hour that SageMaker would have used."""
+    """A time in another zone has the hour that SageMaker would use."""
     at = datetime(2017, 8, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))
 
     assert capture_key("capture", "e", "v", at, "a") == "capture/e/v/2017/07/31/23/a.jsonl"

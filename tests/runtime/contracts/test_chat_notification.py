@@ -1,4 +1,4 @@
-"""The notification of chats, beside the sample of AWS's page."""
+"""The chat notification, compared with the sample in AWS's documentation."""
 
 from mlops_runtime.contracts import from_dict, to_dict
 from mlops_runtime.contracts.chat_notification import ChatNotification, NotificationContent
@@ -26,12 +26,12 @@ SAMPLE = {
 
 
 def test_the_sample_of_the_page_is_one() -> None:
-    """Every field of it, by its name."""
+    """With every documented field."""
     assert to_dict(from_dict(ChatNotification, SAMPLE)) == SAMPLE
 
 
 def test_what_is_not_required_is_left_out() -> None:
-    """The page requires a version, a source and a description."""
+    """Version, source and description are required."""
     found = to_dict(ChatNotification(content=NotificationContent(description="prices moved")))
     assert found == {
         "version": "1.0",

@@ -1,4 +1,4 @@
-"""Contracts to JSON and back, for every shape that there is; their schemas; hostile documents."""
+"""Contracts to JSON and back for every shape, their schemas, and hostile documents."""
 
 import dataclasses
 import functools
@@ -70,7 +70,7 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(args)
     if type(None) in args:
         return st.none() | _values(next(arg for arg in args if arg is not type(None)))
-    if kind is MonitorSpec:  # refuses thresholds out of range when it is made
+    if kind is MonitorSpec:  # rejects thresholds out of range at construction
         return st.builds(
             MonitorSpec, minimum_effect=st.floats(0, 1), minimum_rows=st.integers(50), features=st.just(("a",))
         )
@@ -93,7 +93,7 @@ def _instances(kind: type) -> st.SearchStrategy[Any]:
 
 @functools.cache
 def _validator(kind: type) -> jsonschema.Draft202012Validator:
-    """Return what checks documents of a contract; that its schema is one has a test of its own."""
+    """Return a document validator of a contract; the schema itself has its own test."""
     return jsonschema.Draft202012Validator(json_schema(kind))
 
 
@@ -101,9 +101,9 @@ def _validator(kind: type) -> jsonschema.Draft202012Validator:
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_is_written_is_read_back_and_another_document_is_read_or_refused(kind: type, data: st.DataObject) -> None:
-    """Equal, of the same hash, and valid under the schema; unknown fields of a later version do not matter.
+    """Equal, with the same hash, valid under the schema, ignoring unknown fields of later versions.
 
-    With one value replaced by any other the reader raises ContractError or nothing.
+    With any value replaced by any other, the reader raises ContractError or nothing.
     """
     value = data.draw(_instances(kind))
     document = json.loads(canonical_json(value))
@@ -122,7 +122,7 @@ def test_what_is_written_is_read_back_and_another_document_is_read_or_refused(ki
 
 @pytest.mark.parametrize("kind", CONTRACTS, ids=lambda kind: kind.__name__)
 def test_schemas_are_schemas(kind: type) -> None:
-    """Draft 2020-12, with no reference that leads nowhere."""
+    """Draft 2020-12 without dangling references."""
     schema = json_schema(kind)
     jsonschema.Draft202012Validator.check_schema(schema)
     named = {ref.rpartition("/")[2] for ref in _references(schema)}
@@ -131,7 +131,7 @@ def test_schemas_are_schemas(kind: type) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_of_version_1_stay_readable(path: Path) -> None:
-    """What is in buckets today is read tomorrow, and means the same."""
+    """Stored documents stay readable with the same meaning."""
     kind, document = BY_NAME[path.stem], json.loads(path.read_text())
     _validator(kind).validate(document)
     assert to_dict(from_dict(kind, document)) == document
@@ -144,7 +144,7 @@ def test_every_versioned_contract_has_an_example() -> None:
 
 
 def test_a_required_field_may_be_null_and_is_then_written() -> None:
-    """Without a default nothing would bring the null back."""
+    """Without a default the null would be lost."""
     report = MonitorReport(
         endpoint="e",
         variant="v",
@@ -162,13 +162,13 @@ def test_a_required_field_may_be_null_and_is_then_written() -> None:
 
 
 def test_optional_fields_without_value_are_left_out() -> None:
-    """A record's hash does not change when a later version adds an optional field."""
+    """An optional field of a later version does not change a record's hash."""
     record = from_dict(AuditRecord, json.loads((EXAMPLES[0].parent / "AuditRecord.json").read_text()))
     assert "candidate_package" not in to_dict(dataclasses.replace(record, candidate_package=None))
 
 
 def test_fails_with_every_problem_and_its_path() -> None:
-    """Missing, mistyped and disallowed values at once."""
+    """Missing, mistyped and disallowed values are reported together."""
     rollout = {"kind": "SOON", "bake": "600", "maximum": True}
     document = {"endpoint": 1, "rollout": rollout, "subnets": "subnet-1", "tags": {"a": 1}}
     with pytest.raises(ContractError) as error:
@@ -196,20 +196,20 @@ def test_fails_with_every_problem_and_its_path() -> None:
     ],
 )
 def test_fails_when_the_text_is_hostile(text: str | bytes, message: str) -> None:
-    """Nothing but ContractError comes out, and nothing that could not be written again."""
+    """Only ContractError is raised, and everything read can be written again."""
     with pytest.raises(ContractError, match=message):
         from_json(ServingSpec, text)
 
 
 def test_fails_when_a_number_has_too_many_digits() -> None:
-    """JSON knows no limit, a double does."""
+    """JSON has no limit, a double has."""
     document = json.loads((EXAMPLES[0].parent / "GateSpec.json").read_text()) | {"confidence": 10**400}
     with pytest.raises(ContractError, match="must be a number that a double can hold, got 401 digits"):
         from_dict(GateSpec, document)
 
 
 def test_canonical_json_has_one_form() -> None:
-    """Sorted, without spaces, UTF-8; NaN is refused."""
+    """Sorted, without spaces, UTF-8; NaN is rejected."""
     assert canonical_json({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'.encode()
     with pytest.raises(ValueError, match="Out of range float"):
         canonical_json({"a": float("nan")})

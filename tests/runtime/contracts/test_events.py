@@ -13,7 +13,7 @@ from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, ev
 
 
 def test_eventbridges_event_is_read() -> None:
-    """What EventBridge adds is left aside; the detail stays as it is.
+    """EventBridge's own fields are ignored; the detail is unchanged.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
     """
@@ -44,7 +44,7 @@ def test_eventbridges_event_is_read() -> None:
 
 
 def test_an_events_detail_is_read_as_ours(example: Callable[..., Any]) -> None:
-    """Optional fields of the detail have their defaults."""
+    """Optional fields of the detail have defaults."""
     detail = from_dict(EventDetail, from_dict(BusEvent, example("BusEvent")).detail)
 
     assert detail == EventDetail(id="r1", subject="demand-forecast", outcome="REQUESTED")
@@ -53,7 +53,7 @@ def test_an_events_detail_is_read_as_ours(example: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("kind", DetailType)
 def test_every_event_can_be_put(kind: DetailType) -> None:
-    """PutEvents takes source, detail type and detail; a source of AWS's own would be refused."""
+    """PutEvents accepts source, detail type and detail, and rejects AWS's own sources."""
     detail = canonical_json(EventDetail(id="r1", subject="demand-forecast", outcome="PROMOTED")).decode()
     entry = {"EventBusName": "bus", "Source": event_source("demand"), "DetailType": kind, "Detail": detail}
 
@@ -62,7 +62,7 @@ def test_every_event_can_be_put(kind: DetailType) -> None:
 
 
 def test_detail_types_are_what_rules_match() -> None:
-    """A changed word would silence every rule that a unit has deployed."""
+    """Another name would disable every deployed rule."""
     assert sorted(DetailType) == [
         "MLOps Features Ingested",
         "MLOps Features Rejected",
@@ -90,7 +90,7 @@ def test_detail_types_are_what_rules_match() -> None:
 def test_fails_on_a_detail_that_is_not_ours(
     changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """Attributes are text, and another major version is not guessed at."""
+    """Attributes are strings, and another major version is rejected."""
     assert refusal(EventDetail, example("EventDetail", **changes)) == f"not a valid EventDetail: {message}"
 
 
@@ -105,12 +105,12 @@ def test_fails_on_a_detail_that_is_not_ours(
 def test_fails_on_an_event_without_its_envelope(
     changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """Names are EventBridge's, and the detail is parsed already."""
+    """Names are EventBridge's, and the detail is parsed."""
     assert message in refusal(BusEvent, example("BusEvent", **changes))
 
 
 @pytest.mark.parametrize("time", ["yesterday", 1501578000, None])
 def test_fails_on_a_time_that_is_none(time: object, example: Callable[..., Any]) -> None:
-    """Freshness is decided by it."""
+    """It decides freshness."""
     with pytest.raises(ContractError, match=r"\$\.time must be an ISO 8601 time"):
         from_dict(BusEvent, example("BusEvent", time=time))

@@ -1,7 +1,4 @@
-"""The training-set manifest.
-
-The report of a rejected batch.
-"""
+"""The training-set manifest, and the report of a rejected batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +13,7 @@ EXAMPLE_ID = "f00b6da5d4c356202dd2c6e2d95dbd03441f207c76af515b219edf8da05223a1"
 
 
 def test_the_id_of_a_stored_manifest_never_changes(example: Callable[..., Any]) -> None:
-    """Packages and audit records name training sets by it: a release that hashes otherwise would orphan them all."""
+    """Packages and audit records reference training sets by it, so another hash would orphan them."""
     assert content_hash(from_dict(TrainingSetManifest, example("TrainingSetManifest"))) == EXAMPLE_ID
 
 
@@ -32,12 +29,12 @@ def test_the_id_of_a_stored_manifest_never_changes(example: Callable[..., Any]) 
     ],
 )
 def test_any_difference_gives_another_id(changes: dict[str, Any], example: Callable[..., Any]) -> None:
-    """Snapshot, cutoff, file, order of columns, engine and split are all part of it."""
+    """Covers snapshot, cutoff, file, column order, engine and split."""
     assert content_hash(from_dict(TrainingSetManifest, example("TrainingSetManifest", **changes))) != EXAMPLE_ID
 
 
 def test_snapshot_ids_keep_all_their_bits(example: Callable[..., Any]) -> None:
-    """Iceberg's ids are 64-bit integers; as a double this one would end in other digits."""
+    """Iceberg's ids are 64-bit integers, which a double would change."""
     manifest = from_dict(TrainingSetManifest, example("TrainingSetManifest"))
 
     assert manifest.entities.snapshot_id == 3051729675574597004 != int(float(3051729675574597004))
@@ -57,7 +54,7 @@ def test_defaults_of_what_an_older_writer_left_out(example: Callable[..., Any]) 
 
 
 def test_a_pinned_table_keeps_its_time_to_live(example: Callable[..., Any]) -> None:
-    """Entities and time to live are written where they are known."""
+    """Entities and time to live are written if known."""
     pinned = {**example("TrainingSetManifest")["entities"], "entities": ["store_id"], "ttl_seconds": 86400}
 
     table = from_dict(PinnedTable, pinned)
@@ -95,7 +92,7 @@ def test_fails_on_a_manifest_that_proves_nothing(
 
 
 def test_report_and_event_name_the_same_batch(example: Callable[..., Any]) -> None:
-    """Whoever hears the event finds the object and the report."""
+    """The reader of the event finds object and report."""
     report = from_dict(RejectedBatch, example("RejectedBatch"))
 
     told = features_rejected(
@@ -117,5 +114,5 @@ def test_report_and_event_name_the_same_batch(example: Callable[..., Any]) -> No
 def test_fails_on_what_is_no_report(
     changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """Problems are a list, and another major version is not guessed at."""
+    """Problems are a list, and another major version is rejected."""
     assert refusal(RejectedBatch, example("RejectedBatch", **changes)) == f"not a valid RejectedBatch: {message}"

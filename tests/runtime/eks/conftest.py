@@ -1,4 +1,4 @@
-"""Specs of ``samples.py`` and the cluster of ``fake_cluster.py``, by names that tests can import."""
+"""The specs of ``samples.py`` and the cluster of ``fake_cluster.py``, importable by name."""
 
 import importlib.util
 import sys
@@ -26,6 +26,6 @@ eks_slots = _load("eks_slots", "slots.py")
 
 @pytest.fixture
 def fake() -> Iterator[Any]:
-    """A fresh cluster over HTTP."""
+    """Return a new cluster over HTTP."""
     with eks_fake_cluster.fake_cluster() as made:
         yield made

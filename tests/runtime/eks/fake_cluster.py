@@ -1,6 +1,6 @@
-"""A small API of a cluster over real HTTP: server-side apply with field managers, dry runs, scale, and faults on demand.
+"""A small cluster API over real HTTP: server-side apply with field managers, dry runs, scale, and faults on demand.
 
-Lists are one field, as only scalars and maps matter to what is tested here.
+Lists are one field, because these tests need only scalars and maps.
 """
 
 import json
@@ -16,7 +16,7 @@ _ANONYMOUS = ("apiVersion", "kind", "name", "namespace", "uid", "resourceVersion
 
 
 class FakeCluster:
-    """Objects by path, who manages which field of them, and everything that was asked."""
+    """Objects by path, the managers of their fields, and all requests."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -29,19 +29,19 @@ class FakeCluster:
 
     @property
     def writes(self) -> list[tuple[str, str]]:
-        """Verbs and paths of what had an effect, in order."""
+        """Return verbs and paths of effective requests, in order."""
         return [(verb, path) for verb, path, query, _ in self.asked if verb != "GET" and "dryRun" not in query]
 
     def fail(self, verb: str, part: str, status: int, body: Any = None, **headers: str) -> None:
-        """Let the next request of a verb whose path and query have the part fail; status 0 drops the connection."""
+        """Fail the next request of a verb whose path and query contain a part; status 0 drops the connection."""
         self.faults.append((verb, part, status, body, {k.replace("_", "-"): v for k, v in headers.items()}))
 
     def update(self, path: str, manager: str, document: dict[str, Any]) -> None:
-        """Change fields as a controller or a person does, who takes them over."""
+        """Change fields like a controller or a person, who then manages them."""
         self._set(self.objects[path], path, (manager, "Update"), _leaves(document))
 
     def answer(self, verb: str, target: str, sent: Any, kind: str) -> tuple[int, Any]:
-        """Return status and document of a request."""
+        """Return status and document of a response."""
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         path = parts.path

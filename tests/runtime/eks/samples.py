@@ -1,4 +1,4 @@
-"""Specs of services on EKS: one that is plain, and a strategy for all that are valid."""
+"""Specs of services on EKS: a plain one, and a strategy for all valid ones."""
 
 from dataclasses import replace
 from typing import Any
@@ -109,7 +109,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
 
 @st.composite
 def versions(draw: st.DrawFn) -> SlotVersion:
-    """Return any valid version that a slot may run."""
+    """Return any valid version of a slot."""
     names = st.from_regex(r"X[A-Z0-9_]{0,30}", fullmatch=True)
     values = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=40)
     return replace(

@@ -1,4 +1,4 @@
-"""Slots in any state, and the facts of a service that they make."""
+"""Slots in any state, and the facts of their service."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,13 +27,13 @@ from mlops_runtime.rollout.deploy_plan import Facts
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
 EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:Deploy:one"
 ENDPOINT = SPEC.endpoint
-BLUE, GREEN = f"{ENDPOINT}-b1b1b1b1", f"{ENDPOINT}-93939393"  # names of versions, after the slots that have them here
+BLUE, GREEN = f"{ENDPOINT}-b1b1b1b1", f"{ENDPOINT}-93939393"  # versions, named after the slots that run them here
 PACKAGES = "arn:aws:sagemaker:eu-west-1:111122223333:model-package/demand-forecast"
 CHAMPION, CHALLENGER = f"{PACKAGES}/1", f"{PACKAGES}/2"
 
 
 def state(slot: str, config: str | None, *, package: str = CHAMPION, desired: int = 2, ready: int = 2) -> SlotState:
-    """Return a slot; one without a version has never run anything."""
+    """Return a slot; without a version it has never run anything."""
     if config is None:
         return SlotState(slot=slot, version=None)
     version = replace(VERSION, config=config, package=package)
@@ -41,7 +41,7 @@ def state(slot: str, config: str | None, *, package: str = CHAMPION, desired: in
 
 
 def slots(blue: int, *states: SlotState) -> Slots:
-    """Return both slots, of which blue has this much of the traffic."""
+    """Return both slots; blue has the given share of the traffic."""
     found = {each: SlotState(slot=each, version=None) for each in SLOTS} | {each.slot: each for each in states}
     return Slots(
         weights={"blue": blue, "green": 100 - blue}, states=found, rule=EKS.rule, target_groups=EKS.target_groups
@@ -49,13 +49,13 @@ def slots(blue: int, *states: SlotState) -> Slots:
 
 
 def rule(weights: Mapping[str, int]) -> dict[str, Any]:
-    """Return a rule as DescribeRules answers it."""
+    """Return a rule in the format of DescribeRules."""
     groups = [{"TargetGroupArn": EKS.target_groups[slot], "Weight": weight} for slot, weight in weights.items()]
     return {"RuleArn": EKS.rule, "Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]}
 
 
 def pointer(config: str, package: str = CHAMPION, spec: ServingSpec = SPEC, **changes: Any) -> LivePointer:
-    """Return what is recorded as live."""
+    """Return the pointer of the live version."""
     digest = content_hash(spec)
     made = LivePointer(
         endpoint=ENDPOINT,
@@ -79,7 +79,7 @@ def pointer(config: str, package: str = CHAMPION, spec: ServingSpec = SPEC, **ch
 
 
 def described(arn: str, **changes: Any) -> dict[str, Any]:
-    """Return an approved package as DescribeModelPackage answers it."""
+    """Return an approved package in the format of DescribeModelPackage."""
     spec = ModelPackageSpec(
         group=ENDPOINT,
         image=VERSION.image,
@@ -113,7 +113,7 @@ def request(reason: str = "approval", package: str | None = CHALLENGER, **change
 
 
 def promoted(package: str) -> AuditRecord:
-    """Return the record that shows a package as promoted."""
+    """Return the record of a package's promotion."""
     return AuditRecord(
         endpoint=ENDPOINT,
         sequence=1,
@@ -131,7 +131,7 @@ def promoted(package: str) -> AuditRecord:
 def facts(
     both: Slots, live: LivePointer | None = None, *, spec: ServingSpec = SPEC, package: str = CHALLENGER, **changes: Any
 ) -> Facts:
-    """Return what the sources say of a service in these slots."""
+    """Return the facts of a service with these slots."""
     row = LockRow(
         endpoint=ENDPOINT,
         desired="s3://artifacts/" + spec_key(ENDPOINT, content_hash(spec)),

@@ -1,6 +1,6 @@
 """A cluster's API over real HTTP and TLS.
 
-What a cluster's refusals mean.
+The errors of a cluster.
 
 The bearer token of EKS: a presigned GetCallerIdentity that names the cluster.
 """
@@ -58,7 +58,7 @@ _SERVICE, _BINDING, _, _DEPLOYMENT, _SCALER = slot_manifests(SPEC, "blue", VERSI
 _PATH = "/apis/apps/v1/namespaces/bu-demand/deployments/demand-forecast-blue"
 
 
-# as a cluster answers: https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
+# a cluster's response: https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
 _CAUSES = [
     {
         "reason": "FieldManagerConflict",
@@ -74,7 +74,7 @@ _CAUSES = [
 
 
 class _Waits(list[float]):
-    """What would have been waited."""
+    """Records the waits."""
 
     def __call__(self, seconds: float) -> None:
         self.append(seconds)
@@ -85,7 +85,7 @@ def _cluster(fake: FakeCluster, token: Callable[[], str] = lambda: "t", sleep: A
 
 
 def test_apply_says_who_and_never_forces(fake: FakeCluster) -> None:
-    """Server-side apply with our field manager, unknown fields refused, and the bearer token."""
+    """Uses our field manager, strict field validation and the bearer token."""
     made = _cluster(fake).apply(_DEPLOYMENT)
 
     verb, path, query, sent = fake.asked[0]
@@ -98,7 +98,7 @@ def test_apply_says_who_and_never_forces(fake: FakeCluster) -> None:
 
 
 def test_applying_the_same_again_changes_nothing(fake: FakeCluster) -> None:
-    """And a dry run changes nothing at all."""
+    """And a dry run never changes anything."""
     cluster = _cluster(fake)
     cluster.apply(_SERVICE, dry_run=True)
     assert fake.objects == {}
@@ -113,7 +113,7 @@ def test_applying_the_same_again_changes_nothing(fake: FakeCluster) -> None:
 
 
 def test_what_is_not_there_is_none(fake: FakeCluster) -> None:
-    """For get and delete; a change of it is an error."""
+    """For get and delete; a change of a missing object is an error."""
     cluster = _cluster(fake)
 
     assert cluster.get(ref(_DEPLOYMENT)) is None
@@ -123,7 +123,7 @@ def test_what_is_not_there_is_none(fake: FakeCluster) -> None:
 
 
 def test_a_path_that_the_cluster_does_not_have_is_no_absence(fake: FakeCluster) -> None:
-    """A cluster without the kind's definition answers 404 too, and must not be taken for one without the object."""
+    """A cluster without the kind's definition also returns 404, which differs from a missing object."""
     fake.fail("GET", "targetgroupbindings", 404, b"404 page not found")
 
     with pytest.raises(ClusterError, match="check that the cluster has this kind"):
@@ -131,7 +131,7 @@ def test_a_path_that_the_cluster_does_not_have_is_no_absence(fake: FakeCluster) 
 
 
 def test_a_field_of_somebody_else_is_a_conflict_and_the_same_value_is_not(fake: FakeCluster) -> None:
-    """What another manages with the value that we want is shared."""
+    """An equal value of another manager is shared."""
     cluster = _cluster(fake)
     cluster.apply(_DEPLOYMENT)
     fake.update(_PATH, "kubectl-edit", {"spec": {"revisionHistoryLimit": 9, "progressDeadlineSeconds": 600}})
@@ -140,12 +140,12 @@ def test_a_field_of_somebody_else_is_a_conflict_and_the_same_value_is_not(fake: 
         cluster.apply(_DEPLOYMENT)
 
     assert [(c.field, c.manager) for c in error.value.conflicts] == [(".spec.revisionHistoryLimit", "kubectl-edit")]
-    assert len(fake.asked) == 2  # not tried again
+    assert len(fake.asked) == 2  # not retried
     assert fake.objects[_PATH]["spec"]["revisionHistoryLimit"] == 9
 
 
 def test_scale_changes_the_number_of_pods_alone(fake: FakeCluster) -> None:
-    """By the subresource, as a merge."""
+    """By the subresource, as a merge patch."""
     cluster = _cluster(fake)
     cluster.apply(_DEPLOYMENT)
     cluster.scale(ref(_DEPLOYMENT), 4)
@@ -156,20 +156,20 @@ def test_scale_changes_the_number_of_pods_alone(fake: FakeCluster) -> None:
 
 
 def test_delete_is_of_the_one_that_was_seen(fake: FakeCluster) -> None:
-    """By its uid; another one of the name is left alone."""
+    """By its uid; another object of the name stays."""
     cluster = _cluster(fake)
     uid = cluster.apply(_DEPLOYMENT)["metadata"]["uid"]
 
     with pytest.raises(ClusterError, match="UID in the precondition"):
         cluster.delete(ref(_DEPLOYMENT), uid="another")
-    assert len(fake.asked) == 2  # not tried again
+    assert len(fake.asked) == 2  # not retried
     assert cluster.delete(ref(_DEPLOYMENT), uid=uid) is True
     assert fake.objects == {}
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 0, 409])
 def test_what_passes_is_tried_again(fake: FakeCluster, status: int) -> None:
-    """Throttling, a broken server, a dropped connection, two writers at one moment."""
+    """Throttling, a server error, a dropped connection, and concurrent writes."""
     waits = _Waits()
     for _ in range(2):
         fake.fail("PATCH", "deployments", status, {"kind": "Status", "message": "busy"})
@@ -182,7 +182,7 @@ def test_what_passes_is_tried_again(fake: FakeCluster, status: int) -> None:
 
 
 def test_the_cluster_says_how_long_to_wait(fake: FakeCluster) -> None:
-    """Up to a bound."""
+    """Up to a limit."""
     waits = _Waits()
     fake.fail("GET", "deployments", 429, {}, Retry_After="3")
     fake.fail("GET", "deployments", 429, {}, Retry_After="3600")
@@ -192,7 +192,7 @@ def test_the_cluster_says_how_long_to_wait(fake: FakeCluster) -> None:
 
 
 def test_trying_has_an_end(fake: FakeCluster) -> None:
-    """Six attempts, less than half a minute of waiting; the last answer is told."""
+    """Six attempts in less than half a minute of waits; the last response is in the error."""
     waits = _Waits()
     for _ in range(6):
         fake.fail("PATCH", "", 503, {"kind": "Status", "message": "etcd leader changed"})
@@ -206,7 +206,7 @@ def test_trying_has_an_end(fake: FakeCluster) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 415, 422])
 def test_what_does_not_pass_is_said_at_once(fake: FakeCluster, status: int) -> None:
-    """A refusal is not tried again."""
+    """An access error is not retried."""
     fake.fail("PATCH", "deployments", status, {"kind": "Status", "message": "no"})
 
     with pytest.raises(ClusterError) as error:
@@ -217,7 +217,7 @@ def test_what_does_not_pass_is_said_at_once(fake: FakeCluster, status: int) -> N
 
 
 def test_an_expired_token_is_signed_anew_once(fake: FakeCluster) -> None:
-    """A role that the cluster does not know is not tried for ever."""
+    """A role unknown to the cluster is not retried for ever."""
     tokens = iter(["old", "new", "wrong"])
     fake.token = "old"
     cluster = _cluster(fake, token=lambda: next(tokens))
@@ -232,7 +232,7 @@ def test_an_expired_token_is_signed_anew_once(fake: FakeCluster) -> None:
 
 
 def test_no_error_and_no_log_shows_the_token(fake: FakeCluster, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever has it is this role for a quarter of an hour."""
+    """Its holder has this role for a quarter of an hour."""
     fake.fail("GET", "", 500, {"kind": "Status", "message": "x"})
     fake.fail("GET", "", 403, {"kind": "Status", "message": "y"})
 
@@ -245,7 +245,7 @@ def test_no_error_and_no_log_shows_the_token(fake: FakeCluster, caplog: pytest.L
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"a"', b"[" * 100_000])
 def test_an_answer_that_is_no_object_is_an_error(fake: FakeCluster, body: bytes) -> None:
-    """Something that is no cluster answers."""
+    """The server is not a cluster."""
     fake.fail("GET", "deployments", 200, body)
 
     with pytest.raises(ClusterError, match="the cluster's response is not"):
@@ -253,7 +253,7 @@ def test_an_answer_that_is_no_object_is_an_error(fake: FakeCluster, body: bytes)
 
 
 def test_an_answer_without_end_is_an_error(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No object of ours is so large."""
+    """Our objects are far smaller."""
     monkeypatch.setattr("mlops_runtime.eks.cluster_client._MAX_ANSWER", 10)
     fake.fail("GET", "deployments", 200, b"{" + b" " * 20 + b"}")
 
@@ -275,14 +275,14 @@ def test_an_answer_without_end_is_an_error(fake: FakeCluster, monkeypatch: pytes
     ],
 )
 def test_a_token_goes_over_tls_only(url: str) -> None:
-    """Plain HTTP on the loopback interface only."""
+    """Plain HTTP is allowed on the loopback interface only."""
     with pytest.raises(ClusterError, match="must be https"):
         Address(url=url)
     assert isinstance(Address(url="http://127.0.0.1:1").connection(), http.client.HTTPConnection)
 
 
 def test_a_cluster_is_found_by_its_name(fake: FakeCluster) -> None:
-    """Endpoint and authority as DescribeCluster answers them: botocore, eks, Cluster."""
+    """Endpoint and authority come from DescribeCluster (botocore, eks, Cluster)."""
     cluster = {
         "endpoint": fake.url,
         "certificateAuthority": {"data": base64.b64encode(b"PEM").decode()},
@@ -306,7 +306,7 @@ def test_a_cluster_is_found_by_its_name(fake: FakeCluster) -> None:
     ],
 )
 def test_a_cluster_that_is_not_there_is_said(answer: Any, said: str) -> None:
-    """By its name."""
+    """The error names it."""
     client = Mock(**{"describe_cluster.side_effect": answer})
 
     with pytest.raises(ClusterError, match=f"connect to cluster 'serving': {said}"):
@@ -314,7 +314,7 @@ def test_a_cluster_that_is_not_there_is_said(answer: Any, said: str) -> None:
 
 
 def test_a_cluster_without_a_private_endpoint_is_refused_by_name() -> None:
-    """VpcConfigResponse.endpointPrivateAccess, which is false by default; no request waits for its time-out."""
+    """VpcConfigResponse.endpointPrivateAccess is false by default; no request runs into its timeout."""
     settings = {"endpointPublicAccess": True, "endpointPrivateAccess": False}
     cluster = {"endpoint": "https://x", "status": "ACTIVE", "resourcesVpcConfig": settings}
     client = Mock(**{"describe_cluster.return_value": {"cluster": cluster}})
@@ -328,14 +328,14 @@ def test_a_cluster_without_a_private_endpoint_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(("described", "is_auto_mode"), [({"computeConfig": {"enabled": True}}, True), ({}, False)])
 def test_a_cluster_knows_whether_it_runs_auto_mode(described: dict[str, Any], is_auto_mode: bool) -> None:
-    """By computeConfig.enabled, which is missing where nobody asked for it."""
+    """By computeConfig.enabled, which may be absent."""
     client = Mock(**{"describe_cluster.return_value": {"cluster": {"endpoint": "https://x", **described}}})
 
     assert Cluster.connect(Mock(**{"client.return_value": client}), "serving").is_auto_mode is is_auto_mode
 
 
 def test_a_group_of_the_api_is_there_or_not(fake: FakeCluster) -> None:
-    """404 where nothing is registered, 503 where what serves it is away; anything else is an error."""
+    """404 means not registered, 503 that its server is unavailable; anything else is an error."""
     for status in (404, *(503,) * 6):
         fake.fail("GET", "metrics.k8s.io", status, b"page not found")
     cluster = _cluster(fake, sleep=_Waits())
@@ -348,7 +348,7 @@ def test_a_group_of_the_api_is_there_or_not(fake: FakeCluster) -> None:
 
 
 def test_what_iam_refuses_is_iams_error() -> None:
-    """It says what is missing better than we could."""
+    """Its message is the most precise."""
     denied = ClientError(
         {"Error": {"Code": "AccessDeniedException", "Message": "eks:DescribeCluster"}}, "DescribeCluster"
     )
@@ -359,7 +359,7 @@ def test_what_iam_refuses_is_iams_error() -> None:
 
 
 class _Authority:
-    """An authority as EKS makes it: self-signed, with no key identifier."""
+    """An authority like those of EKS: self-signed, without key identifier."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -416,7 +416,7 @@ def _tls(certificate: Path) -> Iterator[str]:
 
 
 def test_a_cluster_proves_itself_by_its_own_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where Python is strict, as from 3.13 on, which EKS' authorities are not made for; another's certificate is refused."""
+    """Also with strict Python (3.13 and later), for which EKS' authorities are not made; another certificate is rejected."""
     ours, other = _Authority(), _Authority()
     usual = ssl.create_default_context
 
@@ -443,7 +443,7 @@ def test_an_authority_that_is_none_is_said() -> None:
 
 
 def test_a_cluster_that_is_not_reached_says_so() -> None:
-    """After fewer attempts, as each may take its time."""
+    """After fewer attempts, because each may take long."""
     waits = _Waits()
 
     with pytest.raises(ClusterError, match=r"no response from http://127\.0\.0\.1:1: ConnectionRefusedError"):
@@ -453,7 +453,7 @@ def test_a_cluster_that_is_not_reached_says_so() -> None:
 
 @pytest.fixture
 def emulator() -> Iterator[SimpleNamespace]:
-    """The emulator of kmock, in a thread with its own loop."""
+    """Run the emulator of kmock in a thread with its own loop."""
     import asyncio
 
     loop, ready = asyncio.new_event_loop(), threading.Event()
@@ -462,7 +462,7 @@ def emulator() -> Iterator[SimpleNamespace]:
     async def serve() -> None:
         app = kmock.KubernetesEmulator()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of how kmock reads its own files
+            warnings.simplefilter("ignore", DeprecationWarning)  # of kmock reading its own files
             app.resources.load_bundled()
         async with app, kmock.Server(app) as server:
             found.url, found.stop = str(server.url).rstrip("/"), asyncio.Event()
@@ -479,7 +479,7 @@ def emulator() -> Iterator[SimpleNamespace]:
 
 
 def test_an_independent_emulator_takes_our_requests(emulator: SimpleNamespace) -> None:
-    """An emulator that is not ours knows the paths and patches; it makes nothing by a patch, so that objects are there before."""
+    """It supports our paths and patches, but creates nothing by a patch, so the objects exist before."""
     cluster = Cluster(Address(url=emulator.url), token=lambda: "t")
     made: list[Manifest] = [_SERVICE, _DEPLOYMENT, _SCALER]
     for manifest in made:
@@ -509,7 +509,7 @@ def _status(reason: str, message: str, **details: object) -> bytes:
 
 
 def test_a_conflict_names_field_manager_and_fix() -> None:
-    """Nothing is forced: whoever manages the field must let go."""
+    """Nothing is forced: the other manager must release the field."""
     error = read_error(409, _status("Conflict", "Apply failed", causes=_CAUSES), what="apply Deployment demand/f-blue")
 
     assert isinstance(error, ConflictError)
@@ -524,7 +524,7 @@ def test_a_conflict_names_field_manager_and_fix() -> None:
 
 
 def test_two_writers_at_one_moment_are_no_conflict_of_fields() -> None:
-    """It may be tried again."""
+    """It may be retried."""
     error = read_error(409, _status("Conflict", "the object has been modified"), what="apply X")
 
     assert not isinstance(error, ConflictError)
@@ -547,7 +547,7 @@ def test_two_writers_at_one_moment_are_no_conflict_of_fields() -> None:
     ],
 )
 def test_each_refusal_says_what_to_do(status: int, message: str, fix: str) -> None:
-    """In the cluster's words, with the fix."""
+    """In the cluster's words with the fix."""
     error = read_error(status, _status("R", message), what="apply X")
 
     assert message in str(error)
@@ -560,7 +560,7 @@ def test_each_refusal_says_what_to_do(status: int, message: str, fix: str) -> No
     [b"", b"<html>bad gateway</html>", b"[1]", b'{"details": []}', b'{"details": {"causes": 3}}', b"\xff" * 9999],
 )
 def test_what_is_no_status_is_still_an_error(body: bytes) -> None:
-    """Something stands between, or the answer broke off."""
+    """A proxy responded, or the response was cut off."""
     error = read_error(502, body, what="get X")
 
     assert type(error) is ClusterError
@@ -568,7 +568,7 @@ def test_what_is_no_status_is_still_an_error(body: bytes) -> None:
 
 
 def test_how_long_to_wait_is_said_in_header_or_status() -> None:
-    """The header counts first; anything else is not said."""
+    """The header takes precedence; other values are ignored."""
     assert retry_after(b"", "3") == 3.0
     assert retry_after(_status("TooManyRequests", "", retryAfterSeconds=2), None) == 2.0
     assert retry_after(b"", "Wed, 21 Oct 2015 07:28:00 GMT") is None
@@ -576,7 +576,7 @@ def test_how_long_to_wait_is_said_in_header_or_status() -> None:
 
 
 def test_no_answer_names_the_network() -> None:
-    """The endpoint of a private cluster is reached from inside only."""
+    """The endpoint of a private cluster is reachable only from inside."""
     assert "the private endpoint can only be reached from the cluster's network" in str(
         unreachable(b"timed out", "https://x", "get X")
     )
@@ -594,7 +594,7 @@ def _url(text: str) -> str:
 
 
 def test_the_token_is_a_signed_call_of_sts_for_one_cluster() -> None:
-    """As https://docs.aws.amazon.com/eks/latest/userguide/cluster-auth.html and the authenticator expect it."""
+    """As required by https://docs.aws.amazon.com/eks/latest/userguide/cluster-auth.html and the authenticator."""
     parts = urlsplit(_url(BearerToken(_session(token="session-token"), "serving")()))
     query = {key: values[0] for key, values in parse_qs(parts.query).items()}
 
@@ -605,7 +605,7 @@ def test_the_token_is_a_signed_call_of_sts_for_one_cluster() -> None:
 
 
 def test_the_signature_holds_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed again with the header it comes out the same, and with another cluster's name it does not."""
+    """Signing again with the header gives the same signature, and another cluster's name does not."""
     parts = urlsplit(_url(BearerToken(_session(), "serving")()))
     query = {key: values[0] for key, values in parse_qs(parts.query).items()}
 
@@ -628,14 +628,14 @@ def _stamp(text: str) -> object:
 
 
 def test_the_real_sts_is_named_whatever_this_process_is_pointed_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cluster makes the call, not this process; China has a domain of its own."""
+    """The cluster calls it, not this process; China has its own domain."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
 
     assert urlsplit(_url(BearerToken(_session("cn-north-1"), "c")())).netloc == "sts.cn-north-1.amazonaws.com.cn"
 
 
 def test_no_credentials_and_no_region_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what is missing."""
+    """With the missing setting."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -1,4 +1,4 @@
-"""What a cluster must have, on clusters of the embedded cloud, which have it or not as EKS' own do."""
+"""Requirements of a cluster, on clusters of the embedded cloud that lack them or not, like those of EKS."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ AUTO: dict[str, Any] = {
 def cluster(
     cloud: Cloud, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., tuple[Cluster, str]]]:
-    """Create a cluster; returns it as its creator sees it, and its name."""
+    """Create a cluster; return its creator's view and its name."""
     iam, eks, made = cloud.client("iam"), cloud.client("eks"), list[str]()
     for name, value in cloud.environment().items():
         monkeypatch.setenv(name, value)
@@ -56,7 +56,7 @@ def _network_policies(cloud: Cloud, name: str, value: str) -> None:
 
 
 def _deliver(cluster: Cluster, name: str, manifests: list[Manifest], requires: list[str]) -> str | None:
-    """Let the custom resource make a tenant's place; returns its failure."""
+    """Let the custom resource create a tenant's namespace; return its failure."""
     properties = {
         "ClusterName": name,
         "Name": TENANT.namespace,
@@ -75,7 +75,7 @@ def _deliver(cluster: Cluster, name: str, manifests: list[Manifest], requires: l
 def test_a_cluster_whose_private_endpoint_is_off_is_refused_by_name(
     cloud: Cloud, cluster: Callable[..., tuple[Cluster, str]]
 ) -> None:
-    """As a cluster is that nobody told otherwise; the command of the message is the way out."""
+    """As by default; the message has the command that enables it."""
     _, name = cluster()
     eks = cloud.client("eks")
     eks.update_cluster_config(name=name, resourcesVpcConfig={"endpointPrivateAccess": False})
@@ -88,7 +88,7 @@ def test_a_cluster_whose_private_endpoint_is_off_is_refused_by_name(
 
 
 def test_the_config_map_of_the_add_on_is_not_ours_to_write(cluster: Callable[..., tuple[Cluster, str]]) -> None:
-    """What a tenant wrote on every cluster once: without Auto Mode it is a conflict with the add-on's manager."""
+    """Without Auto Mode, writing it conflicts with the add-on's manager."""
     found, _ = cluster()
 
     with pytest.raises(HalfAppliedError, match=r"is managed by 'eks'.*enableNetworkPolicy of vpc-cni"):
@@ -98,7 +98,7 @@ def test_the_config_map_of_the_add_on_is_not_ours_to_write(cluster: Callable[...
 def test_a_tenant_without_auto_mode_needs_the_add_ons_setting(
     cloud: Cloud, cluster: Callable[..., tuple[Cluster, str]]
 ) -> None:
-    """The refusal names it, nothing is applied; with the setting the same request is done."""
+    """The error names it and nothing is applied; with the setting the same request succeeds."""
     found, name = cluster()
     cloud.client("eks").create_addon(clusterName=name, addonName="metrics-server")
     manifests, required = tenant_manifests(TENANT), [NETWORK_POLICIES, METRICS]
@@ -115,7 +115,7 @@ def test_a_tenant_without_auto_mode_needs_the_add_ons_setting(
 
 
 def test_the_config_map_alone_enforces_nothing(cluster: Callable[..., tuple[Cluster, str]]) -> None:
-    """The agent of each node has a switch of its own: github aws-network-policy-agent, issue 231."""
+    """The agent of each node has its own switch: github aws-network-policy-agent, issue 231."""
     found, name = cluster(bootstrapSelfManagedAddons=False)
     apply(found, [enforcement_manifest()])
 
@@ -127,7 +127,7 @@ def test_the_config_map_alone_enforces_nothing(cluster: Callable[..., tuple[Clus
 def test_a_cluster_without_metrics_is_refused_by_name(
     cloud: Cloud, cluster: Callable[..., tuple[Cluster, str]], options: dict[str, Any]
 ) -> None:
-    """Auto Mode does not bring the metrics server either."""
+    """Auto Mode does not include the metrics server either."""
     found, name = cluster(**options)
 
     with pytest.raises(ClusterError, match="autoscalers stay at their minimum") as error:
@@ -148,7 +148,7 @@ def test_a_cluster_without_metrics_is_refused_by_name(
 def test_what_a_stack_says_is_held_against_describe_cluster(
     cluster: Callable[..., tuple[Cluster, str]], options: dict[str, Any], is_auto_mode: bool, said: str
 ) -> None:
-    """computeConfig.enabled decides; the other word passes."""
+    """computeConfig.enabled decides; the matching declaration passes."""
     found, name = cluster(**options)
 
     with pytest.raises(ClusterError, match=said):

@@ -1,7 +1,4 @@
-"""What objects are called.
-
-Where each kind stands in the API.
-"""
+"""Names of objects, and API paths of their kinds."""
 
 import pytest
 
@@ -9,7 +6,7 @@ from mlops_runtime.eks.kubernetes_objects import KINDS, Ref, UnknownKindError, d
 
 
 def test_a_slot_is_found_by_endpoint_and_slot() -> None:
-    """All objects of a slot have one name."""
+    """All objects of a slot share a name."""
     where = {"namespace": "demand", "endpoint": "forecast", "slot": "green"}
 
     assert str(deployment_ref(**where)) == "Deployment demand/forecast-green"
@@ -17,7 +14,7 @@ def test_a_slot_is_found_by_endpoint_and_slot() -> None:
 
 
 def test_a_manifest_points_at_itself() -> None:
-    """With its namespace, where it has one."""
+    """With its namespace, if any."""
     assert ref({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demand"}}) == Ref(
         api_version="v1", kind="Namespace", name="demand"
     )
@@ -25,7 +22,7 @@ def test_a_manifest_points_at_itself() -> None:
 
 
 def test_core_kinds_and_groups_have_different_roots() -> None:
-    """As https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris says."""
+    """See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris."""
     assert path(Ref(api_version="v1", kind="Namespace", name="demand")) == "/api/v1/namespaces/demand"
     binding = Ref(api_version="eks.amazonaws.com/v1", kind="TargetGroupBinding", namespace="demand", name="f-blue")
     assert path(binding) == "/apis/eks.amazonaws.com/v1/namespaces/demand/targetgroupbindings/f-blue"
@@ -42,13 +39,13 @@ def test_core_kinds_and_groups_have_different_roots() -> None:
     ],
 )
 def test_what_cannot_be_found_is_refused(reference: Ref, said: str) -> None:
-    """No request is made up for it."""
+    """No request is made for it."""
     with pytest.raises(UnknownKindError, match=said):
         path(reference)
 
 
 def test_no_name_leaves_its_place() -> None:
-    """A slash in a name is no further step of the path."""
+    """A slash in a name is not a path separator."""
     assert path(Ref(api_version="v1", kind="Service", namespace="a/b", name="c/../d")).endswith(
         "/a%2Fb/services/c%2F..%2Fd"
     )

@@ -1,4 +1,4 @@
-"""What a service serves, from weights and slots."""
+"""The serving version of a service, from weights and slots."""
 
 from dataclasses import replace
 from typing import Any
@@ -36,7 +36,7 @@ STATES = st.fixed_dictionaries(
 
 @st.composite
 def any_slots(draw: st.DrawFn) -> Slots:
-    """Return slots in any state under any weights."""
+    """Return slots in any state with any weights."""
     return slots(draw(st.integers(0, 100)), *draw(STATES).values())
 
 
@@ -46,14 +46,14 @@ def test_a_rule_is_read_in_percent() -> None:
 
 
 def test_a_rule_with_one_group_gives_it_everything() -> None:
-    """ALB writes a single target group beside the forward configuration or instead of it."""
+    """ALB returns a single target group next to the forward configuration or instead of it."""
     alone = {"Actions": [{"Type": "forward", "TargetGroupArn": EKS.target_groups["green"]}]}
     assert read_weights(alone, EKS.target_groups) == {"blue": 0, "green": 100}
 
 
 @given(st.integers(0, 999), st.integers(0, 999))
 def test_read_weights_sum_to_all_and_keep_ends_ends(blue: int, green: int) -> None:
-    """A slot with any traffic never looks like one without; no traffic at all is said as it is."""
+    """A slot with any traffic never looks idle; a rule without traffic is reported as such."""
     read = read_weights(rule({"blue": blue, "green": green}), EKS.target_groups)
     assert sum(read.values()) == (100 if blue + green else 0)
     assert {slot for slot, weight in read.items() if weight} == {
@@ -71,13 +71,13 @@ def test_read_weights_sum_to_all_and_keep_ends_ends(blue: int, green: int) -> No
     ],
 )
 def test_a_rule_that_somebody_else_changed_is_refused(actions: Any, said: str) -> None:
-    """No weights can be read from it, so nothing is decided on them."""
+    """It has no readable weights, so nothing is decided."""
     with pytest.raises(ForeignRuleError, match=said):
         read_weights({"Actions": actions}, EKS.target_groups)
 
 
 def test_what_has_all_the_traffic_serves() -> None:
-    """A service at rest is in service, with the package that the slot says."""
+    """A stable service is InService with the slot's package."""
     found = serving(slots(0, state("blue", BLUE), state("green", GREEN, package=CHALLENGER)))
     assert found is not None
     assert (found.status, found.config, found.is_answering) == ("InService", GREEN, True)
@@ -86,14 +86,14 @@ def test_what_has_all_the_traffic_serves() -> None:
 
 
 def test_between_two_ends_it_is_updating() -> None:
-    """The slot with more of the traffic names what serves."""
+    """The slot with more traffic names the serving version."""
     found = serving(slots(90, state("blue", BLUE), state("green", GREEN)))
     assert found is not None
     assert (found.status, found.config) == ("Updating", BLUE)
 
 
 def test_nothing_serves_before_a_slot_has_run_anything() -> None:
-    """The rule gives blue everything from the start; it has no pods yet."""
+    """The rule initially sends everything to blue, which has no pods yet."""
     assert serving(slots(100)) is None
     assert serving(slots(100, state("green", GREEN))) is None
 
@@ -104,15 +104,15 @@ def test_nothing_serves_before_a_slot_has_run_anything() -> None:
         (slots(100, state("blue", BLUE), state("green", GREEN)), BLUE, None),
         (slots(90, state("blue", BLUE), state("green", GREEN)), BLUE, "blue"),
         (slots(10, state("blue", BLUE), state("green", GREEN)), BLUE, "blue"),
-        # all the traffic moved, but nobody wrote that down: what is recorded still has its pods
+        # all traffic moved without a record: the recorded version still has its pods
         (slots(0, state("blue", BLUE), state("green", GREEN)), BLUE, "blue"),
-        # the stack put the rule back to its template
+        # the stack reset the rule to its template
         (slots(100, state("blue", BLUE, desired=0, ready=0), state("green", GREEN)), GREEN, "green"),
-        # what is recorded has no pods any more
+        # the recorded version has no pods any more
         (slots(0, state("blue", BLUE, desired=0, ready=0), state("green", GREEN)), BLUE, None),
         (slots(60, state("blue", BLUE, ready=0), state("green", GREEN)), BLUE, "green"),
         (slots(60, state("blue", BLUE, ready=0), state("green", GREEN, ready=0)), BLUE, "blue"),
-        # the first model, of which nothing is written down yet
+        # the first model, without a record yet
         (slots(0, state("green", GREEN)), None, None),
         (slots(100, state("green", GREEN)), None, None),
         (slots(40, state("blue", BLUE), state("green", GREEN)), None, "green"),
@@ -121,16 +121,16 @@ def test_nothing_serves_before_a_slot_has_run_anything() -> None:
     ],
 )
 def test_what_an_execution_that_died_began_is_taken_back(both: Slots, live: str | None, back: str | None) -> None:
-    """To what is recorded as live if it has pods, else to who has traffic and pods."""
+    """To the recorded live version if it has pods, otherwise to the slot with traffic and pods."""
     assert taken_back(both, live) == (None if back is None else all_to(back))
 
 
 def test_a_number_of_pods_that_changes_gives_a_candidate_nothing() -> None:
-    """While the cluster has not looked at what an autoscaler set, nobody knows which pods are ready; they answer all the same."""
+    """Until the cluster has observed an autoscaler's change, it is unknown which pods are ready, though they respond."""
     scaling = replace(state("blue", BLUE, ready=0), unsorted=2)
     both = slots(90, scaling, state("green", GREEN, package=CHALLENGER))
     assert taken_back(both, BLUE) == all_to("blue")
-    # of a candidate only pods that are known to be its own count
+    # only pods known to be the candidate's count
     assert taken_back(
         slots(10, replace(both.states["green"], ready=0, unsorted=2), state("blue", BLUE)), None
     ) == all_to("blue")
@@ -138,7 +138,7 @@ def test_a_number_of_pods_that_changes_gives_a_candidate_nothing() -> None:
 
 @given(any_slots(), st.sampled_from([BLUE, GREEN, "gone", None]))
 def test_taking_back_ends_at_an_end_and_is_done_once(both: Slots, live: str | None) -> None:
-    """It gives everything to a slot that runs something, and asked again there is nothing to do."""
+    """All traffic goes to a slot that runs something; a repeat changes nothing."""
     back = taken_back(both, live)
     if back is None:
         assert both.is_at_rest or both.states[both.heaviest].version is None
@@ -154,7 +154,7 @@ def test_taking_back_ends_at_an_end_and_is_done_once(both: Slots, live: str | No
 
 @given(any_slots(), st.sampled_from([BLUE, GREEN, None]))
 def test_a_slot_without_ready_pods_gets_nothing_while_another_can_have_it(both: Slots, live: str | None) -> None:
-    """Unless nobody with traffic, or with a record, has any."""
+    """Unless no slot with traffic or a record has any."""
     back = taken_back(both, live)
     if back is None:
         return
@@ -165,7 +165,7 @@ def test_a_slot_without_ready_pods_gets_nothing_while_another_can_have_it(both: 
 
 
 def test_versions_to_go_back_to_are_in_slots_and_records() -> None:
-    """The slot of the version before may hold a candidate that failed: its package is recorded."""
+    """The previous version's slot may contain a failed candidate: its package is in the record."""
     both = slots(100, state("blue", BLUE), state("green", "demand-forecast-fa11ed00", package="arn/9"))
     live = pointer(BLUE, previous=GREEN, previous_package=CHALLENGER)
     found = {config: version.package for config, version in versions(both, live).items()}

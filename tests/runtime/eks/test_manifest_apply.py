@@ -1,4 +1,4 @@
-"""Manifests on their way to a cluster."""
+"""Applying manifests to a cluster."""
 
 import copy
 from dataclasses import replace
@@ -31,7 +31,7 @@ def _kinds(fake: FakeCluster) -> list[str]:
 
 
 def test_all_is_tried_before_anything_is_applied(fake: FakeCluster) -> None:
-    """In the order of the manifests; pods come last but for what scales them."""
+    """In the manifests' order; pods come last, before their autoscalers."""
     applied = apply(_cluster(fake), SERVING)
 
     dry = [path for _, path, query, _ in fake.asked if "dryRun" in query]
@@ -50,7 +50,7 @@ def test_all_is_tried_before_anything_is_applied(fake: FakeCluster) -> None:
 
 
 def test_manifests_with_problems_never_reach_the_cluster(fake: FakeCluster) -> None:
-    """All of them are said."""
+    """All problems are reported."""
     broken = copy.deepcopy(SERVING)
     broken[0]["spec"]["selector"] = {"a": "b"}
     broken[3]["spec"]["template"]["spec"]["containers"][0]["image"] = "latest"
@@ -62,7 +62,7 @@ def test_manifests_with_problems_never_reach_the_cluster(fake: FakeCluster) -> N
 
 @pytest.mark.parametrize("position", range(len(SERVING)))
 def test_nothing_is_written_if_the_cluster_would_refuse_one(fake: FakeCluster, position: int) -> None:
-    """Whichever it is."""
+    """Whichever object it is."""
     fake.fail("PATCH", f"{path(ref(SERVING[position]))}?", 422, _REFUSED)
 
     with pytest.raises(ClusterError, match=f"dry run: apply {SERVING[position]['kind']}.*admission webhook denied it"):
@@ -73,7 +73,7 @@ def test_nothing_is_written_if_the_cluster_would_refuse_one(fake: FakeCluster, p
 
 @pytest.mark.parametrize("position", range(1, len(SERVING)))
 def test_what_stops_half_way_is_named_and_finished_by_the_next_call(fake: FakeCluster, position: int) -> None:
-    """What was applied, what was not; and that the next call ends where an undisturbed one does."""
+    """The error lists applied and missing objects, and the next call completes them."""
     cluster = _cluster(fake)
     _fail_second(fake, path(ref(SERVING[position])))
 
@@ -91,7 +91,7 @@ def test_what_stops_half_way_is_named_and_finished_by_the_next_call(fake: FakeCl
 
 
 def _fail_second(fake: FakeCluster, where: str) -> None:
-    """Let the dry run of an object pass and its apply be refused."""
+    """Let the dry run of an object pass and its apply fail."""
     answer = fake.answer
 
     def answered(verb: str, target: str, sent: Any, kind: str) -> tuple[int, Any]:
@@ -115,7 +115,7 @@ _APPLY = "application/apply-patch+yaml"
 
 
 def test_a_conflict_is_seen_before_anything_is_written(fake: FakeCluster) -> None:
-    """With field and manager; the others are left as they are."""
+    """With field and manager; other objects are unchanged."""
     cluster = _cluster(fake)
     apply(cluster, SERVING)
     fake.update(_SCALER, "kubectl-edit", {"spec": {"maxReplicas": 50}})
@@ -128,7 +128,7 @@ def test_a_conflict_is_seen_before_anything_is_written(fake: FakeCluster) -> Non
 
 
 def test_applying_again_changes_nothing(fake: FakeCluster) -> None:
-    """Nor does it take back what the autoscaler did."""
+    """Nor is the autoscaler's number reset."""
     cluster = _cluster(fake)
     apply(cluster, SERVING)
     fake.update(_DEPLOYMENT, "kube-controller-manager", {"spec": {"replicas": 5}})
@@ -140,7 +140,7 @@ def test_applying_again_changes_nothing(fake: FakeCluster) -> None:
 
 
 def test_a_slot_goes_to_rest_whatever_the_autoscaler_manages(fake: FakeCluster) -> None:
-    """The autoscaler goes first, or it would start pods again; its field is no conflict."""
+    """The autoscaler is removed first, or it would start pods again; its field causes no conflict."""
     cluster = _cluster(fake)
     apply(cluster, SERVING)
     fake.update(_DEPLOYMENT, "kube-controller-manager", {"spec": {"replicas": 5}})
@@ -156,7 +156,7 @@ def test_a_slot_goes_to_rest_whatever_the_autoscaler_manages(fake: FakeCluster) 
 
 
 def test_a_slot_that_rested_serves_again(fake: FakeCluster) -> None:
-    """An autoscaler leaves a Deployment without pods alone: its minimum is set."""
+    """An autoscaler ignores a Deployment with zero pods, so its minimum is set."""
     cluster = _cluster(fake)
     for made in (SERVING, IDLE, SERVING, IDLE, SERVING):
         apply(cluster, made)
@@ -166,7 +166,7 @@ def test_a_slot_that_rested_serves_again(fake: FakeCluster) -> None:
 
 
 def test_a_slot_can_be_made_at_rest(fake: FakeCluster) -> None:
-    """As a platform team's YAML would."""
+    """As by a platform team's YAML."""
     apply(_cluster(fake), IDLE)
     assert fake.objects[_DEPLOYMENT]["spec"]["replicas"] == 0
     apply(_cluster(fake), SERVING)
@@ -174,7 +174,7 @@ def test_a_slot_can_be_made_at_rest(fake: FakeCluster) -> None:
 
 
 def test_an_autoscaler_that_is_not_ours_is_not_taken_away(fake: FakeCluster) -> None:
-    """The slot is not put to rest then, and keeps its pods."""
+    """The slot then keeps its pods."""
     cluster = _cluster(fake)
     apply(cluster, SERVING)
     fake.objects[_SCALER]["metadata"]["labels"] = {}
@@ -185,7 +185,7 @@ def test_an_autoscaler_that_is_not_ours_is_not_taken_away(fake: FakeCluster) -> 
 
 
 def test_what_was_scaled_counts_as_changed(fake: FakeCluster) -> None:
-    """Pods that are gone are a change, though the manifest was not applied."""
+    """Scaling to zero is a change, though the manifest is not applied."""
     cluster = _cluster(fake)
     apply(cluster, SERVING)
     del fake.objects[_SCALER]
@@ -198,7 +198,7 @@ def test_what_was_scaled_counts_as_changed(fake: FakeCluster) -> None:
 
 
 def test_a_new_namespace_comes_before_what_stands_in_it(fake: FakeCluster) -> None:
-    """Nothing can be tried in a namespace that is not there; in one that is, all is tried first."""
+    """A dry run needs the namespace; in an existing one everything is tried first."""
     made = [*tenant_manifests(TENANT), *service_manifests(SPEC)]
     apply(_cluster(fake), made)
 
@@ -211,7 +211,7 @@ def test_a_new_namespace_comes_before_what_stands_in_it(fake: FakeCluster) -> No
 
 
 def test_a_refusal_inside_a_new_namespace_names_the_namespace(fake: FakeCluster) -> None:
-    """It was made; the rest was not even begun."""
+    """It was created; the rest was not started."""
     fake.fail("PATCH", "rolebindings", 403, {"kind": "Status", "message": "may not grant"})
 
     with pytest.raises(HalfAppliedError) as error:
@@ -235,7 +235,7 @@ def _everything(fake: FakeCluster) -> list[Manifest]:
 
 
 def test_what_sends_traffic_is_deleted_first(fake: FakeCluster) -> None:
-    """Then what keeps pods, then pods, then what they stand on; once is enough."""
+    """Then autoscalers, pods, and their dependencies; each once."""
     made = _everything(fake)
     references = [ref(manifest) for manifest in made]
     gone = remove(_cluster(fake), references)
@@ -255,7 +255,7 @@ def test_what_sends_traffic_is_deleted_first(fake: FakeCluster) -> None:
 
 
 def test_nothing_is_deleted_that_is_not_ours(fake: FakeCluster) -> None:
-    """One object of somebody else's name keeps all of it."""
+    """One foreign object prevents the whole deletion."""
     made = _everything(fake)
     fake.objects[_DEPLOYMENT]["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
     before = copy.deepcopy(fake.objects)
@@ -266,7 +266,7 @@ def test_nothing_is_deleted_that_is_not_ours(fake: FakeCluster) -> None:
 
 
 def test_a_deletion_that_stops_half_way_is_finished_by_the_next(fake: FakeCluster) -> None:
-    """It says what is gone."""
+    """The error lists deleted objects."""
     made = _everything(fake)
     references = [ref(manifest) for manifest in made]
     fake.fail("DELETE", "deployments", 403, {"kind": "Status", "message": "no"})

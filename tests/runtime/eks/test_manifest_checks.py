@@ -1,7 +1,4 @@
-"""Each rule about manifests that belong together has a mutation that it catches.
-
-Each rule of a pod has a mutation that it catches.
-"""
+"""Each rule about a set of manifests, and each rule of a pod, has a mutation that it catches."""
 
 import ast
 import copy
@@ -169,7 +166,7 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
 
 
 def test_a_tenant_with_a_service_is_fine() -> None:
-    """And so is each list by itself, as it is applied."""
+    """So is each list by itself, as it is applied."""
     assert problems(_all()) == []
     assert [_all()[position]["kind"] for position in _KINDS.values()] == list(_KINDS)
     for made in (tenant_manifests(TENANT), service_manifests(SPEC), slot_manifests(SPEC, "blue", VERSION), []):
@@ -180,7 +177,7 @@ def test_a_tenant_with_a_service_is_fine() -> None:
     ("kind", "change", "said"), _MUTATIONS, ids=[f"{kind}: {said}" for kind, _, said in _MUTATIONS]
 )
 def test_a_mutation_is_caught(kind: str, change: Callable[[Made], Any], said: str) -> None:
-    """By a sentence that names object and value."""
+    """The problem names object and value."""
     made = _all()
     change(made[_KINDS[kind]])
 
@@ -188,7 +185,7 @@ def test_a_mutation_is_caught(kind: str, change: Callable[[Made], Any], said: st
 
 
 def test_two_bindings_of_one_target_group_are_caught() -> None:
-    """Each controller thinks the target group its own."""
+    """Each controller would manage the target group."""
     made = _all()
     blue, green = (m for m in made if m["kind"] == "TargetGroupBinding")
     green["spec"]["targetGroupARN"] = blue["spec"]["targetGroupARN"]
@@ -214,7 +211,7 @@ def test_two_bindings_of_one_target_group_are_caught() -> None:
     ],
 )
 def test_what_is_no_manifest_is_said_first(made: list[Manifest], said: str) -> None:
-    """Nothing else is read of it."""
+    """Nothing else of it is read."""
     assert [problem[: len(said)] for problem in problems(made)] == [said]
 
 
@@ -229,7 +226,7 @@ _PLACES = _places(_all())
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(_PLACES), st.sampled_from([None, 0, -1, True, "", "x", [], ["x"], {}, {"x": "y"}, [{}], [None]]))
 def test_whatever_stands_anywhere_is_answered(place: tuple[Any, ...], value: Any) -> None:
-    """Manifests come as JSON: what is misshapen is a problem and no crash."""
+    """Manifests are JSON: a malformed one is a problem, not a crash."""
     made = _all()
     part: Any = made
     for key in place[:-1]:
@@ -344,14 +341,14 @@ _POD_MUTATIONS: list[tuple[Callable[[Template], Any], str]] = [
 
 
 def test_our_own_pod_is_fine() -> None:
-    """And its ports are known by name."""
+    """Its ports are named."""
     assert list(pod_problems(_template())) == []
     assert container_ports(_template()) == {"http": 8080}
 
 
 @pytest.mark.parametrize(("change", "said"), _POD_MUTATIONS, ids=[said for _, said in _POD_MUTATIONS])
 def test_a_mutation_of_a_pod_is_caught(change: Callable[[Template], Any], said: str) -> None:
-    """By one sentence that names the value."""
+    """One problem names the value."""
     template = _template()
     change(template)
     found = list(pod_problems(template))
@@ -361,7 +358,7 @@ def test_a_mutation_of_a_pod_is_caught(change: Callable[[Template], Any], said: 
 
 
 def test_every_rule_has_a_mutation() -> None:
-    """Each sentence that a check can yield is one that some mutation brought."""
+    """Every problem that a check can report is caused by some mutation."""
     tree = ast.parse(inspect.getsource(manifest_checks))
     sentences = [
         n for n in ast.walk(tree) if isinstance(n, ast.Yield) and isinstance(n.value, ast.JoinedStr | ast.Constant)
@@ -371,6 +368,6 @@ def test_every_rule_has_a_mutation() -> None:
 
 
 def test_an_empty_template_is_all_wrong_and_no_crash() -> None:
-    """What is missing is said, not stumbled over."""
+    """Missing parts are reported."""
     assert len(list(pod_problems({}))) > 8
     assert container_ports({}) == {}

@@ -1,4 +1,4 @@
-"""An administrator's access: made before, removed after, recorded at both ends, whatever happens between.
+"""An administrator's access: created before, removed after, recorded at both ends, whatever happens in between.
 
 Manifests as a custom resource, on a cluster over HTTP.
 """
@@ -37,7 +37,7 @@ def _error(code: str, operation: str) -> ClientError:
 
 
 class Eks:
-    """Access entries as EKS has them (botocore's shapes), with faults by operation."""
+    """Access entries as in EKS (botocore's shapes), with faults by operation."""
 
     def __init__(self) -> None:
         self.entries: dict[str, list[str]] = {}
@@ -59,7 +59,7 @@ class Eks:
         return {"accessEntry": {"createdAt": datetime(2026, 11, 24, 10, tzinfo=UTC)}}
 
     def describe_access_entry(self, *, clusterName: str, principalArn: str) -> dict[str, Any]:  # noqa: N803
-        """Say since when it is there."""
+        """Return its time of creation."""
         assert (clusterName, principalArn) == ("retail", ROLE)
         self._called("describe")
         return {"accessEntry": {"createdAt": datetime(2026, 11, 24, 10, tzinfo=UTC)}}
@@ -82,13 +82,13 @@ class Eks:
 
 @pytest.fixture
 def eks() -> Eks:
-    """EKS without an entry."""
+    """Return EKS without an entry."""
     return Eks()
 
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An audit bucket."""
+    """Return an audit bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     with mock_aws():
@@ -107,7 +107,7 @@ def _records(s3: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_the_access_is_there_while_the_work_is_done(eks: Eks, s3: Any) -> None:
-    """With that one policy, and on the record at both ends by AWS's own clock."""
+    """With that single policy, recorded at both ends by AWS's clock."""
     with _access(eks, s3).during("retail", "r1"):
         assert eks.entries == {ROLE: [POLICY]}
         assert list(_records(s3)) == ["access/retail/r1-granted.json"]
@@ -124,7 +124,7 @@ def test_the_access_is_there_while_the_work_is_done(eks: Eks, s3: Any) -> None:
 
 
 def test_it_goes_when_the_work_fails(eks: Eks, s3: Any) -> None:
-    """Whatever it is, and the reason stays the one that is told."""
+    """For any failure, whose reason is still raised."""
     with pytest.raises(ZeroDivisionError), _access(eks, s3).during("retail", "r1"):
         raise ZeroDivisionError
     assert eks.entries == {}
@@ -132,7 +132,7 @@ def test_it_goes_when_the_work_fails(eks: Eks, s3: Any) -> None:
 
 
 def test_it_goes_when_it_is_only_half_made(eks: Eks, s3: Any) -> None:
-    """An entry whose policy was refused is removed too."""
+    """An entry without its policy is removed too."""
     eks.faults["associate"] = [_error("AccessDeniedException", "AssociateAccessPolicy")]
     with pytest.raises(ClientError, match="AccessDenied"), _access(eks, s3).during("retail", "r1"):
         raise AssertionError
@@ -140,7 +140,7 @@ def test_it_goes_when_it_is_only_half_made(eks: Eks, s3: Any) -> None:
 
 
 def test_nobody_is_administrator_without_a_record(eks: Eks) -> None:
-    """A bucket that takes no record ends it before it begins."""
+    """If the bucket rejects the record, no access is created."""
 
     class Closed:
         def put_object(self, **_: object) -> None:
@@ -152,7 +152,7 @@ def test_nobody_is_administrator_without_a_record(eks: Eks) -> None:
 
 
 def test_what_a_killed_attempt_left_is_used_and_removed(eks: Eks, s3: Any) -> None:
-    """The role is the function's own: nobody else gives it an entry."""
+    """Only this function creates entries for its role."""
     eks.entries[ROLE] = [POLICY]
     with _access(eks, s3).during("retail", "r2"):
         pass
@@ -160,7 +160,7 @@ def test_what_a_killed_attempt_left_is_used_and_removed(eks: Eks, s3: Any) -> No
 
 
 def test_what_a_killed_attempt_left_goes_also_where_nothing_can_be_said_of_it(eks: Eks, s3: Any) -> None:
-    """It has the policy already: a call that fails before the work must not leave it."""
+    """The entry already has the policy: a failure before the work must not leave it."""
     eks.entries[ROLE] = [POLICY]
     eks.faults["describe"] = [_error("ThrottlingException", "DescribeAccessEntry")]
     with pytest.raises(ClientError, match="Throttling"), _access(eks, s3).during("retail", "r2"):
@@ -169,7 +169,7 @@ def test_what_a_killed_attempt_left_goes_also_where_nothing_can_be_said_of_it(ek
 
 
 def test_a_refusal_makes_nothing(eks: Eks, s3: Any) -> None:
-    """Where no entry could be made there is none to remove, and no record of one."""
+    """If no entry was created, none is removed or recorded."""
     eks.faults["create"] = [_error("AccessDeniedException", "CreateAccessEntry")]
     with pytest.raises(ClientError, match="AccessDenied"), _access(eks, s3).during("retail", "r1"):
         raise AssertionError
@@ -177,7 +177,7 @@ def test_a_refusal_makes_nothing(eks: Eks, s3: Any) -> None:
 
 
 def test_an_answer_that_got_lost_leaves_nothing(eks: Eks, s3: Any) -> None:
-    """The entry may have been made."""
+    """The entry may have been created."""
     eks.entries[ROLE] = []
     eks.faults["create"] = [ReadTimeoutError(endpoint_url="https://eks")]
     with pytest.raises(ReadTimeoutError), _access(eks, s3).during("retail", "r1"):
@@ -186,7 +186,7 @@ def test_an_answer_that_got_lost_leaves_nothing(eks: Eks, s3: Any) -> None:
 
 
 def test_removing_is_tried_again(eks: Eks, s3: Any) -> None:
-    """A throttled call is no reason to stay administrator."""
+    """Throttling must not leave an administrator."""
     eks.faults["delete"] = [_error("ThrottlingException", "DeleteAccessEntry")] * 4
     with _access(eks, s3).during("retail", "r1"):
         pass
@@ -194,7 +194,7 @@ def test_removing_is_tried_again(eks: Eks, s3: Any) -> None:
 
 
 def test_removing_is_tried_again_where_no_answer_comes(eks: Eks, s3: Any) -> None:
-    """A connection that breaks is no reason either."""
+    """Nor a dropped connection."""
     eks.faults["delete"] = [ReadTimeoutError(endpoint_url="https://eks")] * 4
     with _access(eks, s3).during("retail", "r1"):
         pass
@@ -203,7 +203,7 @@ def test_removing_is_tried_again_where_no_answer_comes(eks: Eks, s3: Any) -> Non
 
 
 def test_fails_loudly_when_it_cannot_be_removed(eks: Eks, s3: Any) -> None:
-    """With the command that does it."""
+    """With the command that removes it."""
     eks.faults["delete"] = [_error("AccessDeniedException", "DeleteAccessEntry")] * 5
     with (
         pytest.raises(AdminError, match=r"IS STILL THERE: .*aws eks delete-access-entry --cluster-name retail"),
@@ -235,7 +235,7 @@ def _properties(manifests: list[Manifest], name: str = "demand", owned: object =
 
 @pytest.fixture
 def send(fake: Any) -> Send:
-    """Send a request to the resource of the fake cluster and return the answer."""
+    """Send a request to the resource of the fake cluster and return the response."""
 
     def act(kind: str, properties: dict[str, str], *, admin: Any = None, has_time: bool = True, **event: Any) -> Any:
         heard: list[dict[str, Any]] = []
@@ -264,7 +264,7 @@ def _names(fake: Any) -> list[str]:
 
 
 def test_a_place_is_made_and_deleted_with_its_resource(fake: Any, send: Send) -> None:
-    """The setting of the whole cluster stays: other units need it too."""
+    """The cluster-wide setting stays, because other units need it."""
     answer = send("Create", _properties(PLACE))
     assert answer == {"physical_id": "retail/demand", "data": {"Applied": "9"}, "failure": None}
     assert _names(fake) == [
@@ -284,7 +284,7 @@ def test_a_place_is_made_and_deleted_with_its_resource(fake: Any, send: Send) ->
 
 
 def test_the_same_again_changes_nothing(fake: Any, send: Send) -> None:
-    """CloudFormation may send a request twice."""
+    """CloudFormation may repeat a request."""
     send("Create", _properties(PLACE))
     before = json.dumps(fake.objects, sort_keys=True)
     assert send("Create", _properties(PLACE))["failure"] is None
@@ -292,7 +292,7 @@ def test_the_same_again_changes_nothing(fake: Any, send: Send) -> None:
 
 
 def test_what_left_the_manifests_is_deleted(fake: Any, send: Send) -> None:
-    """An update applies what is new and gives up what is gone."""
+    """An update applies new objects and deletes removed ones."""
     old, new = _properties([_account("a"), _account("b")]), _properties([_account("b"), _account("c")])
     send("Create", old)
     assert send("Update", new, OldResourceProperties=old)["failure"] is None
@@ -300,7 +300,7 @@ def test_what_left_the_manifests_is_deleted(fake: Any, send: Send) -> None:
 
 
 def test_another_name_is_another_resource(fake: Any, send: Send) -> None:
-    """CloudFormation deletes the former one by itself, and the update leaves it alone."""
+    """CloudFormation deletes the former one, and the update does not."""
     old, new = _properties([_account("a")], "one"), _properties([_account("b")], "two")
     send("Create", old)
     answer = send("Update", new, OldResourceProperties=old)
@@ -309,7 +309,7 @@ def test_another_name_is_another_resource(fake: Any, send: Send) -> None:
 
 
 def test_what_others_applied_goes_first(fake: Any, send: Send) -> None:
-    """The slots of a service are the Deploy machine's; what sends traffic to them is deleted before anything else."""
+    """The Deploy machine applies the slots; objects that send traffic to them are deleted first."""
     owned = [["eks.amazonaws.com/v1", "TargetGroupBinding", "demand", "forecast-blue"]]
     binding = "/apis/eks.amazonaws.com/v1/namespaces/demand/targetgroupbindings/forecast-blue"
     fake.objects[binding] = {"metadata": {"uid": "u", "labels": {MANAGED_LABEL: FIELD_MANAGER}}}
@@ -320,7 +320,7 @@ def test_what_others_applied_goes_first(fake: Any, send: Send) -> None:
 
 
 def test_what_is_not_ours_stays(fake: Any, send: Send) -> None:
-    """A name that somebody else uses by now is an error that says so; nothing is deleted."""
+    """A name used by another owner is an error, and nothing is deleted."""
     properties = _properties([_account("a"), _account("b")])
     send("Create", properties)
     fake.objects["/api/v1/namespaces/demand/serviceaccounts/a"]["metadata"]["labels"] = {}
@@ -329,7 +329,7 @@ def test_what_is_not_ours_stays(fake: Any, send: Send) -> None:
 
 
 def test_a_conflict_changes_nothing_and_leaves_nothing_to_delete(fake: Any, send: Send) -> None:
-    """The physical id of a creation that did nothing is one whose deletion does nothing."""
+    """The physical id of a failed creation deletes nothing."""
     path = "/api/v1/namespaces/demand/serviceaccounts/a"
     fake.objects[path] = {"metadata": {"uid": "u", "name": "a"}}
     fake.update(path, "argocd", {"automountServiceAccountToken": True})
@@ -344,7 +344,7 @@ def test_a_conflict_changes_nothing_and_leaves_nothing_to_delete(fake: Any, send
 
 
 def test_a_creation_that_stopped_half_way_is_deleted(fake: Any, send: Send) -> None:
-    """What was applied goes when CloudFormation takes the creation back."""
+    """CloudFormation rolls the creation back."""
     properties, answers = _properties([_account("a"), _account("b")]), fake.answer
 
     def refuses(verb: str, target: str, sent: Any, kind: str) -> Any:
@@ -362,14 +362,14 @@ def test_a_creation_that_stopped_half_way_is_deleted(fake: Any, send: Send) -> N
 
 
 def test_an_access_entry_that_is_not_known_yet_is_waited_for(fake: Any, send: Send) -> None:
-    """EKS makes entries known within moments."""
+    """EKS activates entries after a moment."""
     for status in (401, 403, 401):
         fake.fail("GET", "serviceaccounts/a", status, {"kind": "Status", "code": status, "message": "who"})
     assert send("Create", _properties([_account("a")]))["failure"] is None
 
 
 def test_fails_when_the_entry_never_comes(fake: Any, send: Send) -> None:
-    """A namespace whose roles a platform team has not applied yet."""
+    """A platform team has not applied the namespace's roles yet."""
     for _ in range(40):
         fake.fail(
             "GET", "serviceaccounts/a", 403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no"}
@@ -380,7 +380,7 @@ def test_fails_when_the_entry_never_comes(fake: Any, send: Send) -> None:
 
 
 def test_a_namespace_is_waited_for_until_it_is_empty(fake: Any, send: Send) -> None:
-    """A stack that is deployed again at once must not meet a namespace that is going."""
+    """An immediate redeployment must not find a terminating namespace."""
     send("Create", _properties(PLACE))
     gone = fake.answer
 
@@ -395,7 +395,7 @@ def test_a_namespace_is_waited_for_until_it_is_empty(fake: Any, send: Send) -> N
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_cluster_that_is_gone_has_taken_all_with_it(wrapped: bool) -> None:
-    """Deleting the stack after the cluster is no error; any other refusal is."""
+    """Deleting the stack after the cluster succeeds; any other error is raised."""
 
     def answer_of(code: str) -> dict[str, Any]:
         def connect(_: str) -> Cluster:
@@ -420,7 +420,7 @@ def test_a_cluster_that_is_gone_has_taken_all_with_it(wrapped: bool) -> None:
 
 
 def test_an_access_entry_that_is_not_known_yet_is_no_cluster_that_is_gone(fake: Any) -> None:
-    """EKS has one error for both: a namespace that stays must not look deleted."""
+    """EKS has one error for both: an existing namespace must not look deleted."""
 
     class Admin:
         @contextmanager
@@ -444,7 +444,7 @@ def test_an_access_entry_that_is_not_known_yet_is_no_cluster_that_is_gone(fake: 
 
 
 def test_an_administrator_works_inside_its_access(fake: Any, send: Send) -> None:
-    """The access is held around all of it, and by the id of the request."""
+    """The access spans all of it, under the request's id."""
     held: list[str] = []
 
     class Admin:
@@ -459,7 +459,7 @@ def test_an_administrator_works_inside_its_access(fake: Any, send: Send) -> None
 
 
 def test_fails_when_the_access_cannot_be_taken_back(fake: Any, send: Send) -> None:
-    """What was applied by then is deleted with the creation."""
+    """Objects applied so far are deleted with the creation."""
 
     class Admin:
         @contextmanager

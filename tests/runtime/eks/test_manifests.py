@@ -1,4 +1,4 @@
-"""What a service is made of on a cluster."""
+"""The objects of a service on a cluster."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ def _slot(**options: Any) -> dict[str, Any]:
 
 
 def test_a_slot_that_serves_is_complete() -> None:
-    """Service and binding come before the pods, so that each gets its readiness gate; the autoscaler sets the pods' number."""
+    """Service and binding precede the pods, so that each gets its readiness gate; the autoscaler sets their number."""
     made = slot_manifests(SPEC, "blue", VERSION)
 
     assert [m["kind"] for m in made] == _SLOT_KINDS
@@ -38,7 +38,7 @@ def test_a_slot_that_serves_is_complete() -> None:
 
 
 def test_a_slot_that_rests_keeps_its_version() -> None:
-    """No pod and no autoscaler; the rest stays, so that it can serve again."""
+    """It has no pods and no autoscaler; the rest stays, so that it can serve again."""
     made = _slot(replicas="idle")
 
     assert list(made) == _SLOT_KINDS[:-1]
@@ -54,7 +54,7 @@ def test_a_slot_that_never_ran_has_only_its_ways_in() -> None:
 
 
 def test_selectors_do_not_change_with_the_version() -> None:
-    """Or the load balancer's readiness gates would be lost."""
+    """Otherwise the load balancer's readiness gates would be lost."""
     other = replace(VERSION, config="demand-forecast-ffffffff", model_sha256="e" * 64, environment={})
     blue, again, green = (
         slot_manifests(SPEC, slot, version)[3]["spec"]["selector"]
@@ -67,7 +67,7 @@ def test_selectors_do_not_change_with_the_version() -> None:
 
 @pytest.mark.parametrize("api", ["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"])
 def test_each_slot_is_bound_to_its_target_group(api: str) -> None:
-    """By Auto Mode's controller or by the one that one installs."""
+    """By Auto Mode's controller or by an installed one."""
     for slot in SLOTS:
         binding = slot_manifests(with_eks(binding_api=api), slot, VERSION)[1]
 
@@ -80,7 +80,7 @@ def test_each_slot_is_bound_to_its_target_group(api: str) -> None:
 
 
 def test_a_service_has_an_account_and_the_traffic_that_it_needs() -> None:
-    """Asked by the load balancer's subnets only; asks DNS, the pod identity agent and the endpoints only."""
+    """Ingress from the load balancer's subnets only; egress to DNS, the pod identity agent and the endpoints only."""
     account, policy = service_manifests(SPEC)
 
     assert account["metadata"]["name"] == "forecast"
@@ -99,7 +99,7 @@ def test_a_service_has_an_account_and_the_traffic_that_it_needs() -> None:
 
 
 def test_the_address_of_dns_can_be_another() -> None:
-    """A cluster with a service range of its own."""
+    """For a cluster with its own service range."""
     policy = service_manifests(with_eks(dns_cidrs=("192.168.0.10/32",), egress_cidrs=()))[1]
     dns, agent = policy["spec"]["egress"]
 
@@ -123,7 +123,7 @@ def test_every_problem_is_said_at_once() -> None:
 def test_any_valid_spec_gives_manifests_without_a_problem(
     spec: ServingSpec, version: SlotVersion, slot: str, replicas: Any
 ) -> None:
-    """The checks find none, the same values come out twice, nothing is shared, and the slot can be read back."""
+    """The checks find none, equal inputs give equal manifests, nothing is shared, and the slot can be read back."""
     made = [*service_manifests(spec), *slot_manifests(spec, slot, version, replicas=replicas)]
 
     assert problems(made) == []
@@ -163,21 +163,21 @@ def _deployment(**status: Any) -> dict[str, Any]:
 
 
 def test_a_slot_is_read_from_its_deployment() -> None:
-    """All ready, of one revision."""
+    """All pods are ready and of one revision."""
     state = read_slot(_deployment(replicas=2, updatedReplicas=2, readyReplicas=2), "blue")
 
     assert state == SlotState(slot="blue", version=VERSION, desired=2, ready=2, updated=2)
 
 
 def test_pods_of_an_old_revision_do_not_count_as_ready() -> None:
-    """Three pods of which two are ready, one of the three is new: it may be the one that is not."""
+    """Of three pods, one new and two ready, the new one may be the unready one."""
     state = read_slot(_deployment(replicas=3, updatedReplicas=1, readyReplicas=2), "blue")
 
     assert (state.ready, state.updated) == (0, 1)
 
 
 def test_a_status_that_is_older_than_the_spec_says_nothing() -> None:
-    """Right after an apply the old pods still fill the status."""
+    """Right after an apply the status still counts the old pods."""
     made = _deployment(replicas=2, updatedReplicas=2, readyReplicas=2)
     made["metadata"]["generation"] = 4
     state = read_slot(made, "blue")
@@ -203,7 +203,7 @@ def test_why_pods_do_not_come_is_said(condition: dict[str, str], reason: str) ->
 
 
 def test_a_slot_without_a_deployment_has_never_run() -> None:
-    """Nor has one that somebody else made, whose version nothing says."""
+    """Nor one made by another owner, whose version is unknown."""
     assert read_slot(None, "green") == SlotState(slot="green", version=None)
     made = _deployment()
     for wrong in ("{", "[]", "[" * 100_000):

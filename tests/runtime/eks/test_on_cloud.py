@@ -1,4 +1,4 @@
-"""Manifests and client on a cluster of the embedded cloud, which knows access entries, RBAC and field managers by itself."""
+"""Manifests and client on a cluster of the embedded cloud, which implements access entries, RBAC and field managers."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
 pytestmark = pytest.mark.cloud
 _NAME = "manifests"
-# no runner knows the image, so that no process is started: what is looked at here is the API
+# no runner has the image, so no process is started: these tests concern the API
 _VERSION = replace(VERSION, image="000000000000.dkr.ecr.us-east-1.amazonaws.com/nothing@sha256:" + "a" * 64)
-# answers /ping, and needs no model
+# responds to /ping without a model
 _SERVER = """
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ _WHERE = {"namespace": TENANT.namespace, "endpoint": SPEC.endpoint, "slot": "blu
 
 @dataclass(frozen=True)
 class _Sides:
-    """The cluster, as its creator and as the applier of a tenant sees it."""
+    """The cluster as its creator and as a tenant's applier see it."""
 
     admin: Cluster
     applier: Cluster
@@ -46,7 +46,7 @@ class _Sides:
 
 @pytest.fixture(scope="module")
 def sides(cloud: Cloud) -> Iterator[_Sides]:
-    """Make a cluster with a tenant, and a role whose access entry has the tenant's group."""
+    """Create a cluster with a tenant, and a role whose access entry has the tenant's group."""
     iam, eks, sts = cloud.client("iam"), cloud.client("eks"), cloud.client("sts")
     arns = {}
     trusted = {"cluster": {"Service": "eks.amazonaws.com"}, "applier": {"AWS": "arn:aws:iam::000000000000:root"}}
@@ -88,7 +88,7 @@ def _live(cluster: Cluster, reference: Ref) -> Manifest:
 
 
 def test_the_applier_applies_a_service_and_nothing_else(sides: _Sides) -> None:
-    """The Role of the tenant is enough for every object, and for no other."""
+    """The tenant's Role covers exactly these objects."""
     applied = apply(sides.applier, [*service_manifests(SPEC), *slot_manifests(SPEC, "green", None, replicas="idle")])
 
     assert [reference.kind for reference in applied.objects] == [
@@ -105,7 +105,7 @@ def test_the_applier_applies_a_service_and_nothing_else(sides: _Sides) -> None:
 
 @pytest.mark.parametrize("api", ["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"])
 def test_a_slot_serves_rests_and_serves_again(sides: _Sides, wait_for: Callable[..., Any], api: str) -> None:
-    """The autoscaler takes the number of pods over, and nothing of it is ever a conflict."""
+    """The autoscaler takes over the number of pods without a conflict."""
     spec = with_eks(binding_api=api, minimum=2)
     serving = slot_manifests(spec, "blue", _VERSION)
     deployment, scaler = deployment_ref(**_WHERE), scaler_ref(**_WHERE)
@@ -125,7 +125,7 @@ def test_a_slot_serves_rests_and_serves_again(sides: _Sides, wait_for: Callable[
 
     apply(sides.applier, serving)
     assert _live(sides.applier, deployment)["spec"]["replicas"] == 2
-    # the autoscaler has written what it sees of these pods, and has no reason to write again
+    # the autoscaler has written its status of these pods, and does not write again
     wait_for(lambda: (_live(sides.applier, scaler).get("status") or {}).get("currentReplicas") == 2)
     before = _live(sides.applier, scaler)["metadata"]["resourceVersion"]
     apply(sides.applier, serving)
@@ -135,7 +135,7 @@ def test_a_slot_serves_rests_and_serves_again(sides: _Sides, wait_for: Callable[
 
 
 def test_why_a_slot_has_no_pods_is_read(sides: _Sides, wait_for: Callable[..., Any]) -> None:
-    """What the quota of the tenant refuses is said in the cluster's words."""
+    """The tenant's quota error is in the cluster's words."""
     large = slot_manifests(with_eks(cpu="65"), "blue", _VERSION)
     apply(sides.applier, large)
     state = wait_for(
@@ -150,7 +150,7 @@ def test_why_a_slot_has_no_pods_is_read(sides: _Sides, wait_for: Callable[..., A
 
 
 def test_a_field_of_somebody_else_keeps_everything_as_it_is(sides: _Sides, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen in the dry run; nothing of the slot is made."""
+    """Found by the dry run; nothing of the slot is created."""
     made = slot_manifests(SPEC, "green", _VERSION, replicas="idle")
     service = made[0]
     sides.admin.delete(ref(service))
@@ -166,7 +166,7 @@ def test_a_field_of_somebody_else_keeps_everything_as_it_is(sides: _Sides, monke
 
 @pytest.fixture
 def group(cloud: Cloud) -> Iterator[str]:
-    """The target group of a slot, behind a load balancer in the first two zones; the cluster has nodes in three."""
+    """Return a slot's target group behind a load balancer in two zones; the cluster has nodes in three."""
     elb, tags = cloud.client("elbv2"), [{"Key": "eks:eks-cluster-name", "Value": _NAME}]
     made = elb.create_target_group(
         Name=_NAME, Protocol="HTTP", Port=8080, TargetType="ip", VpcId="vpc-1", HealthCheckPath="/ping", Tags=tags
@@ -182,7 +182,7 @@ def group(cloud: Cloud) -> Iterator[str]:
 
 
 def _model(cloud: Cloud, models: Any, folder: Path) -> SlotVersion:
-    """Upload a model that the pods' role may read; returns the version that serves it."""
+    """Upload a model readable by the pods' role; return its version."""
     archive = models.archive(folder / "model.tar.gz")
     cloud.client("s3").create_bucket(Bucket=f"{_NAME}-artifacts")
     cloud.client("s3").put_object(Bucket=f"{_NAME}-artifacts", Key="model.tar.gz", Body=archive.read_bytes())
@@ -211,7 +211,7 @@ def _model(cloud: Cloud, models: Any, folder: Path) -> SlotVersion:
 def test_a_slots_pods_fetch_their_model_and_serve_it_in_the_balancers_zones(
     sides: _Sides, cloud: Cloud, wait_for: Callable[..., Any], models: Any, tmp_path: Path, group: str
 ) -> None:
-    """The whole pod as we write it: init container, probes, identity, zones, readiness gate; its answer is the model's."""
+    """The complete pod with init container, probes, identity, zones and readiness gate returns the model's prediction."""
     version = _model(cloud, models, tmp_path)
     zones, groups = ("us-east-1a", "us-east-1b"), {"blue": group, "green": f"{group}0"}
     spec = with_eks(minimum=3, zones=zones, target_groups=groups)
@@ -235,7 +235,7 @@ def test_a_slots_pods_fetch_their_model_and_serve_it_in_the_balancers_zones(
 def test_a_pod_outside_of_the_balancers_zones_never_gets_ready(
     sides: _Sides, cloud: Cloud, wait_for: Callable[..., Any], group: str
 ) -> None:
-    """Without zones in its spec the third of three pods is in the third zone: its target is Target.NotInUse."""
+    """Without zones in its spec the third pod is in the third zone: its target state is Target.NotInUse."""
     version = replace(_VERSION, image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "a" * 64)
     spec = with_eks(minimum=3, target_groups={"blue": group, "green": f"{group}0"})
     made = slot_manifests(spec, "blue", version)

@@ -35,7 +35,7 @@ def test_one_image_fetches_and_serves() -> None:
 
 
 def test_a_pod_is_nobody_and_writes_nowhere_else() -> None:
-    """Pod security ``restricted`` and a read-only root, for both containers."""
+    """Pod security ``restricted`` and a read-only root for both containers."""
     pod = _pod()
 
     assert pod["securityContext"] == {
@@ -60,7 +60,7 @@ def test_a_pod_is_nobody_and_writes_nowhere_else() -> None:
 
 
 def test_a_pod_leaves_after_its_last_request() -> None:
-    """The sleep, the server's 25 s for what is in flight, and some to spare."""
+    """The preStop sleep, the server's 25 s for requests in flight, and a margin."""
     pod = _pod()
 
     assert pod["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}}
@@ -70,7 +70,7 @@ def test_a_pod_leaves_after_its_last_request() -> None:
 
 
 def test_capture_and_names_come_by_environment() -> None:
-    """Beside what the package says, sorted; without capture nothing of it."""
+    """Next to the package's variables, sorted; without capture there are none of it."""
     values = {v["name"]: v["value"] for v in _pod()["containers"][0]["env"]}
 
     assert values == {
@@ -94,10 +94,10 @@ def test_capture_and_names_come_by_environment() -> None:
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(specs(), versions())
 def test_the_server_takes_whatever_a_pod_is_given(spec: ServingSpec, version: SlotVersion) -> None:
-    """The two ends of the environment agree: no valid spec makes a pod whose server refuses to start."""
+    """No valid spec gives a pod whose server refuses to start."""
     template = pod_template(spec, version, labels=_LABELS, selector=_SELECTOR)
     values = {v["name"]: v["value"] for v in template["spec"]["containers"][0]["env"]}
-    # which the pod identity agent adds
+    # added by the pod identity agent
     found = Settings.from_environment(
         {**values, "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}
     )
@@ -113,7 +113,7 @@ def test_the_server_takes_whatever_a_pod_is_given(spec: ServingSpec, version: Sl
 
 
 def _expand(text: str, known: Mapping[str, str]) -> str:
-    """Do as Kubernetes does: ``$$`` is ``$``, ``$(NAME)`` a variable's value if there is one, anything else itself."""
+    """Expand like Kubernetes: ``$$`` is ``$``, ``$(NAME)`` a variable's value if it exists, else unchanged."""
     return re.sub(
         r"\$(?:(\$)|\(([^)]*)\))",
         lambda found: found[1] or known.get(found[2], found[0]),
@@ -127,7 +127,7 @@ def _expand(text: str, known: Mapping[str, str]) -> str:
     )
 )
 def test_a_variable_comes_as_it_stands_in_the_package(value: str) -> None:
-    """As on SageMaker, which puts nothing in."""
+    """As on SageMaker, which expands nothing."""
     version = replace(VERSION, environment={"PATTERN": value}, artifact_uri=f"s3://artifacts/{value}x")
     pod = pod_template(SPEC, version, labels=_LABELS, selector=_SELECTOR)["spec"]
     known = {v["name"]: v["value"] for v in pod["containers"][0]["env"]}
@@ -137,7 +137,7 @@ def test_a_variable_comes_as_it_stands_in_the_package(value: str) -> None:
 
 
 def test_pods_spread_over_zones_and_hosts() -> None:
-    """By the selector, which holds for every version of the slot."""
+    """By the selector, which is the same for every version of the slot."""
     constraints = _pod()["topologySpreadConstraints"]
 
     assert [c["topologyKey"] for c in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
@@ -146,7 +146,7 @@ def test_pods_spread_over_zones_and_hosts() -> None:
 
 
 def test_a_version_is_told_in_annotations() -> None:
-    """Every field, the environment as JSON whose bytes follow from its content."""
+    """Every field, with the environment as canonical JSON."""
     said = version_annotations(VERSION)
 
     assert said["mlops.constructs/config"] == "demand-forecast-0a1b2c3d"
@@ -157,6 +157,6 @@ def test_a_version_is_told_in_annotations() -> None:
 
 
 def test_a_spec_of_sagemaker_has_no_pod() -> None:
-    """It is named."""
+    """The error names it."""
     with pytest.raises(ValueError, match="'demand-forecast' has no eks"):
         eks_of(replace(SPEC, eks=None))

@@ -1,4 +1,4 @@
-"""A slot runs the candidate, is looked at, and rests."""
+"""A slot runs a candidate, is read, and is scaled to zero."""
 
 import io
 from dataclasses import replace
@@ -21,7 +21,7 @@ from mlops_runtime.rollout.serving_limits import SpecError
 
 
 class World:
-    """A service whose blue slot serves, on a cluster over HTTP, and the plan of a candidate for green."""
+    """A service whose blue slot serves, on a cluster over HTTP, and a candidate's plan for green."""
 
     def __init__(self, fake: Any, weights: dict[str, int] | None = None) -> None:
         self.fake, self.objects = fake, dict[str, bytes]()
@@ -71,7 +71,7 @@ class World:
         return self.keeper.handle(event)
 
     def apply(self, slot: str, config: str, spec: ServingSpec = SPEC) -> None:
-        """Let a slot run a version, as an earlier rollout left it."""
+        """Make a slot run a version, as after an earlier rollout."""
         for manifest in slot_manifests(spec, slot, replace(VERSION, config=config)):
             self.cluster.apply(manifest)
 
@@ -85,7 +85,7 @@ class World:
         return self.fake.objects.get(path(scaler_ref(namespace=EKS.namespace, endpoint=SPEC.endpoint, slot=slot)))
 
     def status(self, slot: str, *, ready: int, **status: Any) -> None:
-        """Let the cluster say how a slot's pods are."""
+        """Set the state of a slot's pods."""
         found = self.fake.objects[path(deployment_ref(namespace=EKS.namespace, endpoint=SPEC.endpoint, slot=slot))]
         found["metadata"]["generation"] = 1
         found["status"] = {
@@ -104,7 +104,7 @@ def world(fake: Any) -> World:
 
 
 def test_a_candidate_is_applied_with_the_pods_of_what_serves(world: World) -> None:
-    """Four serve, so four are asked for: Deployment, and the bounds of its autoscaler until it serves alone."""
+    """Four pods serve, so four are requested: by the Deployment, and by its autoscaler's bounds until it serves alone."""
     assert world.ask("apply") == {"slot": "green", "objects": 5}
     annotations = world.deployment("green")["metadata"]["annotations"]
     assert annotations["mlops.constructs/config"] == world.plan["config_name"]
@@ -118,7 +118,7 @@ def test_a_candidate_is_applied_with_the_pods_of_what_serves(world: World) -> No
 @pytest.mark.parametrize("owner", [None, EXECUTION.replace(":one", ":two")])
 @pytest.mark.parametrize("action", ["apply", "idle"])
 def test_who_does_not_hold_the_lock_changes_no_slot(world: World, action: str, owner: str | None) -> None:
-    """An execution was stopped, its call was not; by then another execution has the lock, and a slot."""
+    """A stopped execution's call may arrive later, when another execution has the lock and a slot."""
     world.apply("green", GREEN)
     before, world.owner = len(world.fake.writes), owner
     with pytest.raises(NotHolderError, match=f"owns the lock, {owner or 'none'}, got {EXECUTION}; nothing was changed"):
@@ -128,7 +128,7 @@ def test_who_does_not_hold_the_lock_changes_no_slot(world: World, action: str, o
 
 
 def test_applying_twice_changes_nothing_twice(world: World) -> None:
-    """The state is tried again when an answer was lost."""
+    """A state is retried after a lost response."""
     world.ask("apply")
     before = {key: dict(value) for key, value in world.fake.objects.items()}
     world.ask("apply")
@@ -137,7 +137,7 @@ def test_applying_twice_changes_nothing_twice(world: World) -> None:
 
 @pytest.mark.parametrize("weights", [{"blue": 0, "green": 100}, {"blue": 99, "green": 1}])
 def test_a_slot_with_traffic_is_not_touched(fake: Any, weights: dict[str, int]) -> None:
-    """Its pods would be exchanged under whoever asks them."""
+    """Its serving pods would be replaced."""
     world = World(fake, weights)
     with pytest.raises(SlotError, match=f"slot green has {weights['green']} % of the traffic"):
         world.ask("apply")
@@ -145,7 +145,7 @@ def test_a_slot_with_traffic_is_not_touched(fake: Any, weights: dict[str, int]) 
 
 
 def test_a_conflict_says_what_to_do_and_changes_nothing(world: World) -> None:
-    """Somebody else manages a field of the slot."""
+    """Another manager has a field of the slot."""
     world.apply("green", GREEN)
     place = path(deployment_ref(namespace=EKS.namespace, endpoint=SPEC.endpoint, slot="green"))
     world.fake.update(place, "kubectl-edit", {"spec": {"revisionHistoryLimit": 9}})
@@ -156,7 +156,7 @@ def test_a_conflict_says_what_to_do_and_changes_nothing(world: World) -> None:
 
 
 def test_a_spec_that_was_changed_after_it_was_stored_is_not_applied(world: World) -> None:
-    """Its key says what it was."""
+    """Its key contains its hash."""
     key = world.plan["eks"]["service"].removeprefix("s3://artifacts/")
     world.objects[key] = canonical_json(replace(SPEC, execution_role="arn:aws:iam::111122223333:role/admin"))
     with pytest.raises(SpecError, match="was changed after it was stored"):
@@ -198,14 +198,14 @@ def test_a_spec_that_was_changed_after_it_was_stored_is_not_applied(world: World
 def test_a_slot_is_ready_when_enough_pods_of_the_candidate_are(
     world: World, ready: int, status: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """What Kubernetes has given up is not waited for; what it has not seen yet is."""
+    """Permanent failures are not waited for; unobserved changes are."""
     world.ask("apply")
     world.status("green", ready=ready, **status)
     assert world.ask("observe") == {**expected, "pods": 4}
 
 
 def test_a_slot_that_runs_something_else_is_not_ready(world: World) -> None:
-    """Or nothing at all."""
+    """Nor one that runs nothing."""
     assert world.ask("observe")["reason"] == f"the slot runs nothing, not {world.plan['config_name']}"
     world.apply("green", GREEN)
     world.status("green", ready=9)
@@ -215,7 +215,7 @@ def test_a_slot_that_runs_something_else_is_not_ready(world: World) -> None:
 
 
 def test_the_slot_without_traffic_rests(world: World) -> None:
-    """Its autoscaler goes first, or it would bring the pods back; what serves is left alone."""
+    """Its autoscaler goes first, or it would restore the pods; the serving slot is unchanged."""
     world.apply("blue", BLUE)
     world.ask("apply")
     assert world.ask("idle") == {"slot": "green"}
@@ -226,7 +226,7 @@ def test_the_slot_without_traffic_rests(world: World) -> None:
 
 
 def test_what_was_promoted_gets_its_own_bounds(fake: Any) -> None:
-    """It had to have as many pods as the one before until that was gone."""
+    """It needed the predecessor's number of pods until that was gone."""
     world = World(fake)
     world.apply("blue", BLUE)
     world.ask("apply")
@@ -239,7 +239,7 @@ def test_what_was_promoted_gets_its_own_bounds(fake: Any) -> None:
 
 
 def test_nothing_rests_while_both_have_traffic(fake: Any) -> None:
-    """The weights could not be put back: the next execution does, and takes along what is left."""
+    """The weights could not be reset: the next execution does it and cleans up."""
     world = World(fake, {"blue": 90, "green": 10})
     world.apply("green", GREEN)
     assert world.ask("idle") == {"slot": None}
@@ -247,7 +247,7 @@ def test_nothing_rests_while_both_have_traffic(fake: Any) -> None:
 
 
 def test_what_served_before_stays_where_the_traffic_could_not_be_put_back_to_it(fake: Any) -> None:
-    """The load balancer refused: the candidate has all the traffic, and the next execution takes it back."""
+    """The load balancer rejected it: the candidate has all traffic until the next execution returns it."""
     world = World(fake, {"blue": 0, "green": 100})
     world.apply("blue", BLUE)
     assert world.ask("idle", outcome="FAILED") == {"slot": None}
@@ -255,7 +255,7 @@ def test_what_served_before_stays_where_the_traffic_could_not_be_put_back_to_it(
 
 
 def test_a_recovery_rests_what_was_left_and_knows_no_spec(world: World) -> None:
-    """No model serves yet, and an execution died after it had made pods."""
+    """No model serves yet, and an execution died after it created pods."""
     world.apply("green", GREEN)
     assert world.ask("idle", live={}) == {"slot": "green"}
     assert world.deployment("green")["spec"]["replicas"] == 0
@@ -268,7 +268,7 @@ def test_a_slot_that_never_ran_anything_rests_already(world: World) -> None:
 
 
 def test_what_is_live_under_another_spec_keeps_its_bounds_by_that(world: World) -> None:
-    """After a rollback the plan is the candidate's, whose spec must not reach what serves; a recovery's is what is live."""
+    """After a rollback the plan has the candidate's spec, which must not affect the live slot; a recovery's is the live one."""
     live, candidate = (replace(SPEC, eks=replace(EKS, minimum=pods)) for pods in (3, 5))
     world.store(live)
     world.apply("blue", BLUE, candidate)
@@ -279,6 +279,6 @@ def test_what_is_live_under_another_spec_keeps_its_bounds_by_that(world: World) 
 
 
 def test_an_unknown_action_is_refused(world: World) -> None:
-    """By name, with what there is."""
+    """The error lists the actions."""
     with pytest.raises(SlotError, match="action must be apply, observe or idle, got 'promote'"):
         world.ask("promote")

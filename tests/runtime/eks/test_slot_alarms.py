@@ -34,7 +34,7 @@ def requests(**changes: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_they_are_those_of_a_fleet_by_name() -> None:
-    """Abort, removal and leftovers know them by that."""
+    """Abort, removal and cleanup find them by that name."""
     fleet = FleetAlarms(spec=SPECIFIC, config=GREEN, previous=BLUE, execution=EXECUTION)
     made = SlotAlarms(spec=SPECIFIC, config=GREEN, previous=BLUE, execution=EXECUTION, slot="green", live_slot="blue")
     assert made.names == fleet.names
@@ -56,7 +56,7 @@ def test_dimensions_are_the_ends_of_the_arns() -> None:
 
 
 def test_errors_are_all_answers_but_success_and_none() -> None:
-    """A candidate that refuses what the live model takes is a bad one too; each metric is there only when it happens."""
+    """A candidate that rejects the live model's inputs is bad too; each metric exists only when it happens."""
     errors = requests()["errors"]
     *counted, total = errors["Metrics"]
     assert [metric["MetricStat"]["Metric"]["MetricName"] for metric in counted] == [
@@ -70,7 +70,7 @@ def test_errors_are_all_answers_but_success_and_none() -> None:
 
 
 def test_latency_is_in_seconds_and_of_the_candidate() -> None:
-    """The load balancer measures in seconds, a model's latency is in microseconds."""
+    """The load balancer measures seconds, a model's latency is in microseconds."""
     latency = requests()["latency"]
     assert (latency["Namespace"], latency["MetricName"]) == (NAMESPACE, "TargetResponseTime")
     assert (latency["Threshold"], latency["ExtendedStatistic"]) == (0.25, "p95")
@@ -78,7 +78,7 @@ def test_latency_is_in_seconds_and_of_the_candidate() -> None:
 
 
 def test_a_dead_slot_is_compared_with_the_live_one() -> None:
-    """Both behind one load balancer; fewer metrics than an alarm may have."""
+    """Both are behind one load balancer; the metrics stay below an alarm's limit."""
     *counted, compared = requests()["dead"]["Metrics"]
     slots = {metric["Id"]: metric["MetricStat"]["Metric"]["Dimensions"] for metric in counted}
     assert (slots["n"], slots["new_failed"]) == (dimensions(EKS, "green"), dimensions(EKS, "green"))
@@ -91,7 +91,7 @@ def test_a_dead_slot_is_compared_with_the_live_one() -> None:
 
 
 def test_a_slot_is_counted_by_the_load_balancer() -> None:
-    """What was answered with success and what was not; `RequestCount` has what was never answered too."""
+    """Successful and failed responses; `RequestCount` includes requests without a response."""
     fleet = slot_fleet(EKS, "green")
     assert (fleet.calls.metric, fleet.calls_statistic, fleet.milliseconds) == (
         "HTTPCode_Target_2XX_Count",
@@ -112,14 +112,14 @@ def test_a_metric_of_the_units_own_is_of_the_version() -> None:
 
 
 def test_the_descriptions_say_who_acts() -> None:
-    """Nobody but the machine shifts weights."""
+    """Only the machine shifts weights."""
     for name, request in requests().items():
         assert "SageMaker" not in request["AlarmDescription"], name
         assert request["AlarmDescription"].startswith("slot green with demand-forecast-93939393: ")
 
 
 def test_the_model_before_is_counted_by_the_service_until_the_rollout_and_by_its_slot_since() -> None:
-    """Of what the load balancer fails itself nobody knows the slot, and a refused call is the caller's fault."""
+    """The load balancer's own errors have no slot, and a rejected call is the caller's fault."""
     share = slot_share(SPECIFIC, old="blue", since="2017-08-01T09:00:00Z")
     assert share.old is not None
     assert [each.metric for each in share.before.errors] == ["HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"]
@@ -129,7 +129,7 @@ def test_the_model_before_is_counted_by_the_service_until_the_rollout_and_by_its
 
 
 def test_the_alarm_of_a_probation_counts_whichever_slot_serves() -> None:
-    """Another spec moves a model on probation to the other slot; AWS takes the request once the share is known."""
+    """Another spec moves a model on probation to the other slot; AWS accepts the request once the share is known."""
     share = slot_share(SPECIFIC, old="blue", since="2017-08-01T09:00:00Z")
     request = alarm_request(SPECIFIC, EXECUTION, share.before)
     often = {

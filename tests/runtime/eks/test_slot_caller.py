@@ -1,4 +1,4 @@
-"""Golden requests to a slot: what is sent, what comes of an answer, and what is asked again."""
+"""Golden requests to a slot: requests, responses and retries."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class _Answer(AWSResponse):
 
 
 class Balancer:
-    """Gives prepared answers, and notes what was sent."""
+    """Returns prepared responses and records requests."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers, self.sent = list(answers), list[tuple[str, bytes, str, str]]()
@@ -40,21 +40,21 @@ class Balancer:
 
 
 def asked(*answers: Any) -> tuple[Reply, Balancer]:
-    """Ask the green slot, and return what came of it."""
+    """Call the green slot and return the result."""
     balancer, seconds = Balancer(*answers), iter(range(100))
     caller = SlotCaller(urls=URLS, post=balancer, timer=lambda: next(seconds) / 100, pause=lambda _: None)
     return caller("green", REQUEST, "id-1"), balancer
 
 
 def test_a_slot_is_asked_by_its_own_listener() -> None:
-    """With the id by which a capture is told from a client's; the time is that of the one call."""
+    """The id distinguishes it from clients' calls in captures; the time is that of the single call."""
     reply, balancer = asked((200, b'{"predictions": [6.0]}'))
     assert reply == Reply(numbers=(6.0,), milliseconds=pytest.approx(10))
     assert balancer.sent == [(f"{URLS['green']}/invocations", REQUEST.body.encode(), "application/json", "id-1")]
 
 
 def test_an_answer_of_the_load_balancer_is_asked_again() -> None:
-    """A pod that goes, or a connection that it closed: what answers then is the slot, whose time is not known."""
+    """For a pod that stops, or a closed connection: the slot responds then, with unknown latency."""
     reply, balancer = asked((502, b"<html>"), (503, b"<html>"), GONE, (200, b'{"predictions": [6.0]}'))
     assert (reply.numbers, reply.milliseconds, reply.was_asked_again) == ((6.0,), None, True)
     assert len(balancer.sent) == 4
@@ -70,7 +70,7 @@ def test_an_answer_of_the_load_balancer_is_asked_again() -> None:
     ],
 )
 def test_what_is_no_answer_is_the_slots_problem(answers: list[Any], problem: str) -> None:
-    """A refusal, no answer in time, no pod for long, an error under 200."""
+    """A rejection, a timeout, no pod for long, an error with status 200."""
     reply, balancer = asked(*answers)
     assert reply.problem is not None
     assert problem in reply.problem
@@ -88,7 +88,7 @@ def test_a_load_balancer_that_does_not_answer_says_nothing_of_the_model() -> Non
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """An HTTP server that keeps connections and answers with the port of its client."""
+    """Run an HTTP server with persistent connections that returns its client's port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -102,7 +102,7 @@ def server() -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing of each call."""
+            """Log nothing."""
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, daemon=True).start()
@@ -111,13 +111,13 @@ def server() -> Iterator[str]:
 
 
 def test_a_connection_is_kept(server: str) -> None:
-    """So that a call's time is the model's, and not that of a handshake."""
+    """So that a call's time excludes handshakes."""
     session = HttpSession()
     assert len({session(f"{server}/invocations", b"{}", {}).content for _ in range(3)}) == 1
 
 
 def test_a_function_for_sagemaker_has_no_slots_to_ask() -> None:
-    """One for EKS gets their addresses in its environment."""
+    """One for EKS has their addresses in its environment."""
     assert SlotCaller.from_environment({"ENDPOINT": "demand-forecast"}) is None
     caller = SlotCaller.from_environment({"SLOT_URLS": '{"blue": "https://demand:8001"}'})
     assert caller is not None

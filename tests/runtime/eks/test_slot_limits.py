@@ -1,9 +1,4 @@
-"""What a spec may ask of a cluster.
-
-Quantities are read as Kubernetes reads them.
-
-What slots cannot do is refused by name.
-"""
+"""Limits of specs on a cluster, parsing of quantities like Kubernetes, and features that slots lack."""
 
 import json
 from dataclasses import replace
@@ -102,7 +97,7 @@ def test_every_valid_spec_is_fine(spec: ServingSpec, version: SlotVersion) -> No
     ],
 )
 def test_each_thing_that_a_cluster_would_refuse_is_said(spec: ServingSpec, said: str) -> None:
-    """Exactly one sentence each, with the value and the fix."""
+    """One problem each, with the value and the fix."""
     found = list(spec_problems(spec))
 
     assert len(found) == 1
@@ -110,7 +105,7 @@ def test_each_thing_that_a_cluster_would_refuse_is_said(spec: ServingSpec, said:
 
 
 def test_what_is_not_known_yet_is_not_looked_at() -> None:
-    """At synth, names and ARNs may be tokens."""
+    """At synthesis, names and ARNs may be tokens."""
     token = "${Token[Name.1]}"
     spec = replace(with_eks(rule=token, target_groups={"blue": token, "green": token + "2"}), endpoint=token)
 
@@ -135,7 +130,7 @@ def test_what_is_not_known_yet_is_not_looked_at() -> None:
     ],
 )
 def test_a_version_must_be_exact(change: dict[str, Any], said: str) -> None:
-    """What it names is by hash, and its environment leaves the platform's alone."""
+    """It names content by hash, and does not set the platform's variables."""
     found = list(version_problems(SPEC, replace(VERSION, **change)))
 
     assert len(found) == 1
@@ -143,7 +138,7 @@ def test_a_version_must_be_exact(change: dict[str, Any], said: str) -> None:
 
 
 def test_a_variable_that_says_the_same_is_no_problem() -> None:
-    """A package that names the region it was made for."""
+    """A package may name the region for which it was made."""
     assert list(version_problems(SPEC, replace(VERSION, environment={"AWS_REGION": "eu-west-1"}))) == []
 
 
@@ -162,7 +157,7 @@ def test_a_variable_that_says_the_same_is_no_problem() -> None:
     ],
 )
 def test_a_tenant_has_a_place_of_its_own(change: dict[str, Any], said: str) -> None:
-    """One sentence each."""
+    """One problem each."""
     found = list(tenant_problems(replace(TENANT, **change)))
 
     assert len(found) == 1
@@ -170,7 +165,7 @@ def test_a_tenant_has_a_place_of_its_own(change: dict[str, Any], said: str) -> N
 
 
 def test_all_problems_are_in_the_message() -> None:
-    """And one by one in ``problems``."""
+    """And separately in ``problems``."""
     wrong = EksTenantSpec(namespace="X", unit="", applier_group="", cpu="", memory="", pods=0)
     error = ManifestError(tenant_problems(wrong))
 
@@ -199,7 +194,7 @@ def test_all_problems_are_in_the_message() -> None:
     ],
 )
 def test_quantities_are_exact(text: str, number: Fraction) -> None:
-    """Examples of the API's own page, and each suffix's kind."""
+    """Examples of the API's documentation, and each kind of suffix."""
     assert quantity(text) == number
 
 
@@ -219,7 +214,7 @@ def test_suffixes_keep_the_order(number: int, suffix: str) -> None:
 
 
 def test_a_plain_service_is_fine() -> None:
-    """One percent of the requests is possible: no instance is divided."""
+    """One percent of the requests is possible, as no instance is divided."""
     assert list(serving_problems(SPEC)) == []
     assert check_spec(SPEC) is SPEC
     one = replace(SPEC, rollout=replace(SPEC.rollout, percent=1))
@@ -236,7 +231,7 @@ def test_a_plain_service_is_fine() -> None:
     ],
 )
 def test_a_policy_that_slots_cannot_execute_is_refused(change: dict[str, Any], said: str) -> None:
-    """With what to do instead."""
+    """The error has the alternative."""
     rollout = replace(SPEC.rollout, **change)
     (problem,) = policy_problems(rollout)
     assert said in problem
@@ -267,7 +262,7 @@ def test_a_policy_that_slots_cannot_execute_is_refused(change: dict[str, Any], s
     ],
 )
 def test_what_only_sagemaker_knows_is_refused(spec: Any, said: str) -> None:
-    """It would be accepted and not done."""
+    """It would be accepted and ignored."""
     (problem,) = serving_problems(spec)
     assert said in problem
     with pytest.raises(SpecError) as caught:
@@ -300,7 +295,7 @@ def test_the_health_of_all_pods_is_a_payload_that_a_machine_carries() -> None:
 
 
 def test_everything_is_said_at_once() -> None:
-    """Also what the cluster would refuse."""
+    """Also problems that the cluster would report."""
     bad = with_eks(minimum=0)
     bad = replace(bad, rollout=replace(bad.rollout, kind="ROLLING", keep=2))
     with pytest.raises(SpecError) as caught:

@@ -1,4 +1,4 @@
-"""How traffic moves between two slots, and that it ends at an end wherever an execution dies."""
+"""Traffic shifts between two slots, which end in a consistent state after any crash."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ POLICIES = st.builds(
 
 
 def plan(both: Any = LIVE, live: LivePointer | None = RECORDED, **changes: Any) -> SlotPlan:
-    """Decide on the approval of package 2 where blue serves package 1."""
+    """Return the plan for the approval of package 2 while blue serves package 1."""
     asked = changes.pop("asked", request())
     made = decide(asked, facts(both, live, **changes), execution=EXECUTION, now=NOW)
     assert isinstance(made, SlotPlan)
@@ -62,7 +62,7 @@ def plan(both: Any = LIVE, live: LivePointer | None = RECORDED, **changes: Any) 
 
 @given(POLICIES, st.sampled_from(SLOTS))
 def test_weights_always_sum_to_all_and_end_at_an_end(policy: RolloutSpec, slot: str) -> None:
-    """The candidate's share only grows, to all; there are as many steps as are baked."""
+    """The candidate's share only grows, up to all; each step has a bake."""
     moved = shares(policy)
     written = [weights(slot, share) for share in moved]
     assert all(sum(each.values()) == 100 and min(each.values()) >= 0 for each in written)
@@ -87,7 +87,7 @@ def test_each_kind_moves_what_it_says(kind: Any, percent: int | None, expected: 
 
 
 def test_batches_are_refused_by_name() -> None:
-    """In the plan, too, for a spec that was stored when it was still allowed."""
+    """Also in the plan, for a spec stored when it was allowed."""
     with pytest.raises(RefusedError, match=r"got ROLLING.*use RolloutPolicy\.linear"):
         shares(RolloutSpec(kind="ROLLING", bake=300, maximum=3600, percent=10))
     rolling = replace(SPEC, rollout=replace(SPEC.rollout, kind="ROLLING"))
@@ -96,14 +96,14 @@ def test_batches_are_refused_by_name() -> None:
     assert "ROLLING" in made.reason
 
 
-# what dies in the middle
+# crashes
 
 
 @given(POLICIES, st.integers(0, 12), st.booleans(), st.booleans())
 def test_a_crash_at_any_point_ends_at_an_end_with_a_record_that_says_which(
     policy: RolloutSpec, died_after: int, is_recorded: bool, live_in_green: bool
 ) -> None:
-    """An execution dies after any of its writes; the next one puts the weights to an end and records what then serves."""
+    """After a crash at any write, the next execution completes or resets the weights and records the serving version."""
     live_slot, slot = ("green", "blue") if live_in_green else ("blue", "green")
     old, new = (GREEN, BLUE) if live_in_green else (BLUE, GREEN)
     written = [weights(live_slot, 100), *(weights(slot, share) for share in shares(policy))]
@@ -116,7 +116,7 @@ def test_a_crash_at_any_point_ends_at_an_end_with_a_record_that_says_which(
     found = serving(after)
     assert after.is_at_rest
     assert found is not None
-    # before the record nothing was promoted, after it nothing is taken back
+    # before the record nothing was promoted, after it nothing is rolled back
     assert found.config == (new if is_promoted else old)
     record = _record_of(found, recorded)
     assert (record.serving_config, record.serving_package) == (found.config, CHALLENGER if is_promoted else CHAMPION)
@@ -136,7 +136,7 @@ def _record_of(found: Any, live: LivePointer) -> AuditRecord:
 
 
 def test_what_is_begun_is_waited_for_and_taken_back() -> None:
-    """The plan says where the weights belong; nothing else is planned before they are there."""
+    """The plan has the target weights; nothing else is planned before they are restored."""
     made = plan(slots(90, state("blue", BLUE), state("green", GREEN, package=CHALLENGER)))
     assert made.action == "wait"
     assert made.reason == f"the rule forwards blue 90 %, green 10 %, but all traffic belongs to blue with {BLUE}"
@@ -146,7 +146,7 @@ def test_what_is_begun_is_waited_for_and_taken_back() -> None:
 
 
 def test_what_an_execution_has_left_running_is_named() -> None:
-    """Pods without traffic are cost; the next execution takes them along, whatever it is about."""
+    """Pods without traffic cost money; the next execution removes them, whatever its request is."""
     left = slots(100, state("blue", BLUE), state("green", GREEN))
     made = plan(left, asked=request("spec", None), package=CHAMPION)
     assert made.action == "nothing"
@@ -155,7 +155,7 @@ def test_what_an_execution_has_left_running_is_named() -> None:
 
 
 def test_a_slot_that_was_left_running_counts_from_when_it_gets_no_call() -> None:
-    """The minutes in which a dead execution's candidate was asked are not the new one's."""
+    """Minutes with calls of a dead execution's candidate do not count."""
     left = plan(slots(100, state("blue", BLUE), state("green", GREEN)))
     at = datetime.fromisoformat(str(left.verdict["not_before"]))
     assert timedelta(minutes=1) < at - datetime.fromisoformat(left.started) <= timedelta(minutes=2)
@@ -172,7 +172,7 @@ def fleet_dimensions(slot: str) -> dict[str, str]:
 
 
 def test_a_candidate_gets_the_slot_without_traffic() -> None:
-    """With the steps of the policy, the alarms of the slot, and what its Deployment is to run."""
+    """With the policy's steps, the slot's alarms, and its Deployment's version."""
     spec = replace(with_eks(alarms={"blue": ("b",), "green": ("g",)}), rollout=replace(SPEC.rollout, alarms=("unit",)))
     quiet = {"b": "OK", "g": "OK", "unit": "OK"}
     made = plan(spec=spec, alarm_states=quiet)
@@ -195,7 +195,7 @@ def test_a_candidate_gets_the_slot_without_traffic() -> None:
 
 
 def test_who_follows_a_rollout_finds_where_both_slots_are_timed() -> None:
-    """The history of its execution has the plan as JSON."""
+    """The execution's history has the plan as JSON."""
     made = plan()
     found = Machine().planned(dict(to_dict(made))).progress()
     assert found.slot_times == {"new": slot_fleet(EKS, "green").latency, "old": slot_fleet(EKS, "blue").latency}
@@ -204,13 +204,13 @@ def test_who_follows_a_rollout_finds_where_both_slots_are_timed() -> None:
 
 @pytest.mark.parametrize(("live", "pods"), [(0, 2), (2, 2), (5, 5), (9, 6)])
 def test_a_candidate_starts_with_as_many_pods_as_serve(live: int, pods: int) -> None:
-    """Its own scaling could not follow a step; at most as many as it may have."""
+    """Its autoscaler would be too slow for a step; limited by its maximum."""
     made = plan(slots(100, state("blue", BLUE, desired=live)))
     assert made.eks.pods == pods
 
 
 def test_the_first_model_goes_where_the_rule_does_not_point() -> None:
-    """At once, without alarms and evidence: there is nothing to go back to."""
+    """All at once, without alarms and evidence: there is no rollback target."""
     made = plan(slots(100), None)
     assert (made.action, made.reason) == ("create", f"first model: {CHALLENGER}")
     assert (made.eks.slot, made.eks.live_slot) == ("green", None)
@@ -220,14 +220,14 @@ def test_the_first_model_goes_where_the_rule_does_not_point() -> None:
 
 
 def test_before_a_model_there_is_nothing_to_do_for_a_spec() -> None:
-    """A stack's first deployment is accepted."""
+    """A stack's first deployment succeeds."""
     made = plan(slots(100), None, asked=request("spec", None))
     assert made.action == "nothing"
     assert made.reason.startswith("NOT_YET_DEPLOYED")
 
 
 def test_a_rollback_goes_to_the_package_before_at_once() -> None:
-    """Whatever the other slot holds by now: the version is made anew of its package."""
+    """Whatever the other slot contains: the version is created again from its package."""
     both = slots(
         0, state("blue", "demand-forecast-fa11ed00", package="arn/9", desired=0, ready=0), state("green", GREEN)
     )
@@ -240,7 +240,7 @@ def test_a_rollback_goes_to_the_package_before_at_once() -> None:
 
 
 def test_an_alarm_that_is_gone_keeps_nobody_from_going_back() -> None:
-    """Nothing watches a way back; what serves may be why one goes."""
+    """A rollback has no alarms; the live version may be their cause."""
     both = slots(0, state("blue", BLUE, desired=0, ready=0), state("green", GREEN, package=CHALLENGER))
     spec = with_eks(alarms={"blue": ("gone",)})
     live = pointer(GREEN, CHALLENGER, previous=BLUE, previous_package=CHAMPION)
@@ -249,7 +249,7 @@ def test_an_alarm_that_is_gone_keeps_nobody_from_going_back() -> None:
 
 
 def test_a_freeze_and_a_pause_hold_for_new_models_alone() -> None:
-    """As on SageMaker: nobody is kept from going back."""
+    """As on SageMaker: rollbacks are never blocked."""
     frozen = plan(frozen="frozen: peak season")
     assert (frozen.action, frozen.reason.partition(":")[0]) == ("refuse", "frozen")
     automatic = described(CHALLENGER, ApprovalDescription="approved by policy: better [binding 0]")
@@ -260,7 +260,7 @@ def test_a_freeze_and_a_pause_hold_for_new_models_alone() -> None:
 
 
 def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
-    """It is on, the alarm rings, and the version on probation serves."""
+    """It is active, the alarm is in ALARM, and the version on probation serves."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, probation=3600, probation_alarms=("refunds",)))
     both = slots(0, state("blue", BLUE, desired=0, ready=0), state("green", GREEN, package=CHALLENGER))
     until = {"previous": BLUE, "previous_package": CHAMPION, "probation_until": "2017-08-01T10:00:00Z"}
@@ -275,7 +275,7 @@ def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
 
 
 def test_a_new_model_goes_on_probation() -> None:
-    """Its alarm allows what the model before failed, the pointer says which slot to ask, and another spec begins none."""
+    """Its alarm tolerates the predecessor's failures, the pointer has its slot, and another spec starts none."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, probation=3600, probation_alarms=("refunds",)))
     made = plan(spec=spec)
     assert (made.probation, made.live.slot) == (3600, made.eks.slot)
@@ -289,14 +289,14 @@ def test_a_new_model_goes_on_probation() -> None:
 
 
 def test_a_model_that_answered_golden_requests_remembers_where_its_answers_are() -> None:
-    """They are asked again until its probation ends."""
+    """They are checked until its probation ends."""
     golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
     made = plan(spec=replace(SPEC, rollout=replace(SPEC.rollout, golden=golden)))
     assert made.live.rehearsed == made.rehearsal["answers"]
 
 
 def test_what_comes_to_serve_remembers_the_package_before() -> None:
-    """The slot that held it will hold another one."""
+    """Its slot will be reused."""
     assert plan().live.previous == BLUE
     assert plan().live.previous_package == CHAMPION
     again = plan(asked=request("spec", None), package=CHAMPION, spec=with_eks(maximum=7))
@@ -305,7 +305,7 @@ def test_what_comes_to_serve_remembers_the_package_before() -> None:
 
 
 def test_a_spec_that_changed_makes_a_version_of_the_same_package() -> None:
-    """With steps and alarms, but no evidence is asked for."""
+    """With steps and alarms, but without required evidence."""
     made = plan(asked=request("spec", None), package=CHAMPION, spec=with_eks(maximum=7))
     assert (made.action, made.reason) == ("update", "the serving spec changed")
     assert made.min_invocations == 0
@@ -313,14 +313,14 @@ def test_a_spec_that_changed_makes_a_version_of_the_same_package() -> None:
 
 
 def test_alarms_of_a_slot_that_do_not_exist_stop_a_rollout() -> None:
-    """Nothing would take it back."""
+    """Nothing would roll it back."""
     made = plan(spec=with_eks(alarms={"green": ("gone",)}))
     assert made.action == "refuse"
     assert made.reason.startswith("rollback alarms do not exist: gone")
 
 
 def test_a_spec_for_another_target_is_refused() -> None:
-    """The functions are told by their environment, the spec is stored: a stack that is half deployed has both."""
+    """A half-deployed stack may have a function and a stored spec of different targets."""
     made = plan(
         spec=replace(
             SPEC,
@@ -339,7 +339,7 @@ def test_a_spec_for_another_target_is_refused() -> None:
 
 
 def test_a_package_that_no_slot_can_run_is_refused() -> None:
-    """Its environment would change what is the platform's."""
+    """Its environment would override the platform's."""
     package = described(CHALLENGER)
     container = package["InferenceSpecification"]["Containers"][0]
     container["Environment"]["MLOPS_ENDPOINT"] = "another"
@@ -350,7 +350,7 @@ def test_a_package_that_no_slot_can_run_is_refused() -> None:
 
 
 def test_an_image_of_the_spec_stands_before_that_of_the_package() -> None:
-    """The same artefact in another server."""
+    """The same artifact in another server."""
     package = read_package(described(CHALLENGER))
     image = VERSION.image.replace("mlops-runtime", "triton")
     made = slot_version(with_eks(image=image), package=package, config=NEW, spec_sha256="d" * 64)
@@ -360,7 +360,7 @@ def test_an_image_of_the_spec_stands_before_that_of_the_package() -> None:
 
 @pytest.mark.parametrize("both", [LIVE, slots(100), slots(40, state("blue", BLUE), state("green", GREEN))])
 def test_every_key_is_always_there(both: Any) -> None:
-    """An expression of the machine never meets an undefined one, whatever is planned."""
+    """The machine's expressions never meet an undefined key."""
     live = pointer(BLUE) if both.name("blue") else None
     asked = request(), request("spec", None), request("rollback", None)
     keys = {frozenset(plan(both, live, asked=each, package=CHAMPION).as_dict()["eks"]) for each in asked}
@@ -369,7 +369,7 @@ def test_every_key_is_always_there(both: Any) -> None:
 
 
 def test_pods_are_told_what_loading_their_model_may_do() -> None:
-    """The server loads nothing that does more than its package says; ONNX needs no word."""
+    """The server loads nothing beyond its package's trust; ONNX needs none."""
     package = read_package(described(CHALLENGER))
     other = replace(package, spec=replace(package.spec, flavor="pickle", trust="pickle"))
     versions = [slot_version(with_eks(), package=each, config=NEW, spec_sha256="5" * 64) for each in (package, other)]

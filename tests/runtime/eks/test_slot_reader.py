@@ -15,7 +15,7 @@ from mlops_runtime.eks.slot_reader import SlotReader
 
 
 class Elb:
-    """A client that knows one rule."""
+    """A client with one rule."""
 
     def __init__(self, *rules: dict[str, Any]) -> None:
         self.rules, self.asked = list(rules), []
@@ -27,7 +27,7 @@ class Elb:
 
 
 def reader(elb: Any, fake: Any) -> SlotReader:
-    """Return the reader of the service of the samples."""
+    """Return the reader of the samples' service."""
     return SlotReader(
         elbv2=elb,
         connect=lambda: Cluster(Address(url=fake.url), token=lambda: "t"),
@@ -53,18 +53,18 @@ def test_reads_weights_and_slots(fake: Any) -> None:
 
 
 def test_a_rule_that_is_gone_is_an_error(fake: Any) -> None:
-    """Nothing is decided on a rule that nobody can read."""
+    """Nothing is decided on an unreadable rule."""
     with pytest.raises(ForeignRuleError, match="does not exist"):
         reader(Elb(), fake).read()
 
 
 def test_a_function_for_sagemaker_reads_no_slots() -> None:
-    """It makes no session for it."""
+    """It creates no session for it."""
     assert SlotReader.from_environment({"ENDPOINT": "e"}, pytest.fail) is None
 
 
 def test_a_function_for_eks_is_told_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As constructs give it; each reading connects anew, with a token that is good then."""
+    """Set by constructs; each read connects again with a valid token."""
     connected = []
 
     class Session:

@@ -37,7 +37,7 @@ def test_the_namespace_comes_first_and_is_restricted() -> None:
 
 
 def test_quota_and_default_deny_hold_for_whatever_runs() -> None:
-    """No load balancer of one's own, no traffic that nobody allowed."""
+    """No own load balancer, and no traffic that is not allowed."""
     hard = _MADE["ResourceQuota"]["spec"]["hard"]
 
     assert hard["requests.cpu"] == hard["limits.cpu"] == "64"
@@ -47,7 +47,7 @@ def test_quota_and_default_deny_hold_for_whatever_runs() -> None:
 
 
 def test_the_applier_may_do_what_a_service_needs_and_nothing_else() -> None:
-    """Every object of a service by its own kind; the scale of Deployments; no verb more."""
+    """Each kind of a service's objects and the scale of Deployments, with no further verb."""
     rules = _ROLES["mlops-applier"]["rules"]
     allowed = {(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]}
     both = [
@@ -68,7 +68,7 @@ def test_the_applier_may_do_what_a_service_needs_and_nothing_else() -> None:
 
 
 def test_who_moves_slots_may_do_that_alone() -> None:
-    """No identity, no network policy, no Role; nothing is deleted but an autoscaler."""
+    """No identity, network policy or Role; only autoscalers can be deleted."""
     rules = _ROLES["mlops-slots"]["rules"]
     allowed = {(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]}
     needed = {("apps", "deployments/scale")}
@@ -83,7 +83,7 @@ def test_who_moves_slots_may_do_that_alone() -> None:
 
 
 def test_tenant_and_service_pass_the_checks_together() -> None:
-    """As they stand in one YAML for a platform team."""
+    """As in a platform team's YAML."""
     made = [
         *tenant_manifests(TENANT),
         *service_manifests(SPEC),
@@ -103,6 +103,6 @@ def test_enforcement_is_the_setting_of_the_network_add_on() -> None:
 
 
 def test_a_wrong_tenant_makes_nothing() -> None:
-    """All problems at once."""
+    """All problems are reported together."""
     with pytest.raises(ManifestError, match=r"'default'.*pods must be at least 1"):
         tenant_manifests(replace(TENANT, namespace="default", pods=0))
