@@ -1,4 +1,4 @@
-"""What travels with a model."""
+"""Contracts that belong to a model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from mlops_runtime.contracts.model import (
 
 
 def test_a_signature_keeps_the_order_of_its_columns(example: Callable[..., Any]) -> None:
-    """The order of columns is the order of the model's input."""
+    """It is the order of the model's input."""
     stored = from_dict(ModelSignature, example("ModelSignature"))
     turned = from_dict(ModelSignature, example("ModelSignature", inputs=example("ModelSignature")["inputs"][::-1]))
 
@@ -51,7 +51,7 @@ def test_the_example_evaluation_is_sound(example: Callable[..., Any]) -> None:
 
 
 def test_a_gate_result_is_read_with_its_verdict(example: Callable[..., Any]) -> None:
-    """Whole numbers in JSON are read as numbers with a point."""
+    """JSON integers are read as floats."""
     result = from_dict(GateResult, example("GateResult", **{"checks.0.limit": 0}))
 
     assert result.verdict is GateVerdict.FAILED
@@ -60,7 +60,7 @@ def test_a_gate_result_is_read_with_its_verdict(example: Callable[..., Any]) -> 
 
 
 def test_an_evaluation_from_before_segments_is_read_as_it_was(example: Callable[..., Any]) -> None:
-    """What later versions added is absent, and stays out of the bytes that a hash is taken of."""
+    """Fields of later versions are absent and stay out of the hashed bytes."""
     document = example("Evaluation")
     evaluation = from_dict(Evaluation, document)
     added = (evaluation.segments, evaluation.failures, evaluation.distinct_predictions, evaluation.milliseconds_a_row)
@@ -70,7 +70,7 @@ def test_an_evaluation_from_before_segments_is_read_as_it_was(example: Callable[
 
 
 def test_a_segment_is_written_as_column_and_value(example: Callable[..., Any]) -> None:
-    """As a gate's limits name it; its blocks are those of the whole."""
+    """As in a gate's limits; its blocks are those of the whole."""
     blocks = example("Evaluation")["blocks"]
     segment = {"column": "promoted", "value": "1", "rows": 120, "blocks": blocks}
     evaluation = from_dict(Evaluation, example("Evaluation", segments=[segment], metric="mae"))
@@ -119,5 +119,5 @@ def test_a_segment_is_written_as_column_and_value(example: Callable[..., Any]) -
 def test_fails_on_a_document_that_names_no_model(
     kind: type, changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """Every field that a decision rests on has its type."""
+    """Every field used by a decision has its type."""
     assert refusal(kind, example(kind.__name__, **changes)) == f"not a valid {kind.__name__}: {message}"

@@ -1,4 +1,4 @@
-"""What monitors exchange, and the names of their metrics."""
+"""The monitors' contracts, and the names of their metrics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +36,7 @@ def test_metrics_are_named_as_cloudwatch_allows() -> None:
 
 
 def test_the_states_are_those_of_the_alarms() -> None:
-    """Silence has six words of its own, and none of them is OK."""
+    """Silence has six states of its own, and none of them is OK."""
     assert {state.value for state in MonitorState} == {
         "NOT_YET_DEPLOYED",
         "NO_TRAFFIC",
@@ -51,7 +51,7 @@ def test_the_states_are_those_of_the_alarms() -> None:
 
 
 def test_the_hash_of_a_stored_baseline_never_changes(example: Callable[..., Any]) -> None:
-    """Counts are merged by it: a release that hashes otherwise would throw a window away."""
+    """Counts are merged by it, so another hash would discard a window."""
     baseline = from_dict(Baseline, example("Baseline"))
 
     assert content_hash(baseline) == "ccf955acf17d56e2b44a876c9ddeb5b6614f17814aaed56486a2a4b70c98899a"
@@ -108,12 +108,12 @@ def test_model_monitors_violations_are_read_and_written() -> None:
 def test_fails_on_a_document_that_counts_nothing(
     kind: type, changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """A half-read count would be taken for a small one."""
+    """Partly read counts would look like small ones."""
     assert refusal(kind, example(kind.__name__, **changes)) == f"not a valid {kind.__name__}: {message}"
 
 
 def test_fails_on_violations_with_other_names(refusal: Callable[..., str]) -> None:
-    """Names as in the API of other services are not Model Monitor's."""
+    """Names of other services' APIs are rejected."""
     document = {"violations": [{"FeatureName": "price", "constraint_check_type": "c", "description": "d"}]}
 
     assert refusal(Violations, document) == "not a valid Violations: $.violations[0].feature_name is missing"

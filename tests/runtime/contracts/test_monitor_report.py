@@ -1,4 +1,4 @@
-"""The report of one run: what is null, what is refused, which monitors have a state."""
+"""The report of a run: nullable fields, rejected documents, and monitors with a state."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,12 +41,12 @@ def test_a_report_of_silence_names_no_baseline(example: Callable[..., Any]) -> N
 def test_fails_on_a_report_that_says_nothing(
     changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """A half-read verdict would be taken for one."""
+    """A partly read verdict would look complete."""
     assert refusal(MonitorReport, example("MonitorReport", **changes)) == f"not a valid MonitorReport: {message}"
 
 
 def test_a_monitor_has_a_state_where_it_has_a_result(example: Callable[..., Any]) -> None:
-    """One that nobody asked for has neither; one whose state nobody decided did not run, which is never OK."""
+    """An unrequested monitor has neither; one without a decided state did not run, which is never OK."""
     document = example("MonitorReport") | {"bias": to_dict(BiasResult())}
     assert MonitorResult().state is MonitorState.MONITOR_NOT_RUN
     assert monitor_states(from_dict(MonitorReport, document)) == {

@@ -25,13 +25,13 @@ SIGNED = SignedPassport(passport=PASSPORT, key="arn:key", signature="c2lnbmVk")
 
 
 def test_a_signed_passport_survives_json() -> None:
-    """Every field comes back, the gate's and the reasons too."""
+    """Every field, including the gate and the reasons."""
     assert from_json(SignedPassport, canonical_json(SIGNED)) == SIGNED
 
 
 @pytest.mark.parametrize(("name", "value"), [("format", "mlops.passport/2"), ("sequence", "three"), ("gate", "PASSED")])
 def test_fails_on_another_shape(name: str, value: str) -> None:
-    """Another version, or a field of another type, is not a passport."""
+    """Rejects another version and a field of another type."""
     content = json.loads(canonical_json(SIGNED))
     content["passport"][name] = value
     with pytest.raises(ContractError, match=name):

@@ -1,4 +1,4 @@
-"""Rules of a platform as data."""
+"""The rules of a platform as a contract."""
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.platform_rules import PlatformRules, rules_digest
@@ -13,7 +13,7 @@ RULES = PlatformRules(
 
 
 def test_rules_are_read_as_they_were_written() -> None:
-    """What is not limited is left out."""
+    """Unlimited values are omitted."""
     text = canonical_json(RULES).decode()
 
     assert from_json(PlatformRules, text) == RULES
@@ -21,7 +21,7 @@ def test_rules_are_read_as_they_were_written() -> None:
 
 
 def test_the_digest_is_of_every_rule() -> None:
-    """The same rules have the same digest, in any order of their tags."""
+    """The order of tags does not matter."""
     one = PlatformRules(platform="retail", tags={"a": "1", "b": "2"})
 
     assert rules_digest(one) == rules_digest(PlatformRules(platform="retail", tags={"b": "2", "a": "1"}))

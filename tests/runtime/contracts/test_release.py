@@ -1,4 +1,4 @@
-"""Release records: every object by size and hash, and another shape is refused."""
+"""Release records: every object by size and hash, and rejected shapes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from mlops_runtime.contracts.release import ReleaseRecord
 
 
 def test_a_record_reads_back_and_lists_what_is_copied(example: Callable[..., dict[str, Any]]) -> None:
-    """The gate's result is one of its objects, where there is one."""
+    """The gate's result is one of its objects, if there is one."""
     record = from_dict(ReleaseRecord, example("ReleaseRecord"))
 
     assert from_json(ReleaseRecord, canonical_json(record)) == record

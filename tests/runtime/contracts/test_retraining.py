@@ -1,4 +1,4 @@
-"""What starts the Retrain machine, its plans, and the tags of its jobs."""
+"""Requests of the Retrain machine, its plans, and the tags of its jobs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ from mlops_runtime.contracts.retraining import (
 
 
 def test_job_tags_are_tags_of_sagemaker() -> None:
-    """Each field under the prefix, in the shape that a job takes; cost allocation finds them by these keys."""
+    """Each field has the prefix and the format of a job's tags; cost allocation uses these keys."""
     job = "arn:aws:sagemaker:us-east-1:123456789012:training-job/j"
     tags = JobTags(unit="demand", owner="planning", cost_center="4711", model="forecast", execution="run-1").as_tags()
 
@@ -36,7 +36,7 @@ def test_job_tags_are_tags_of_sagemaker() -> None:
 
 
 def test_jobs_have_a_units_further_tags_too() -> None:
-    """Beside its own, which they cannot replace."""
+    """They cannot replace the job's own."""
     own = JobTags(unit="demand", owner="planning", cost_center="4711", model="forecast", execution="run-1")
 
     tags = replace(own, further={"platform": "retail"}).as_tags()
@@ -45,7 +45,7 @@ def test_jobs_have_a_units_further_tags_too() -> None:
 
 
 def test_a_request_says_who_asked_and_when(example: Callable[..., Any]) -> None:
-    """The trigger is a word of a closed set."""
+    """The trigger is one of a fixed set."""
     request = from_dict(RetrainRequest, example("RetrainRequest", detail=...))
 
     assert request == RetrainRequest(
@@ -83,7 +83,7 @@ def test_the_gate_is_strict_without_being_told() -> None:
 
 
 def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
-    """All history unless it is bounded; clusters only where they are named."""
+    """All history by default; clusters only if named."""
     plan = from_dict(TrainingSetPlan, example("TrainingSetPlan"))
     evaluation = from_dict(EvaluationPlan, example("EvaluationPlan", cluster=..., metric=...))
 
@@ -133,12 +133,12 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
 def test_fails_on_a_document_that_starts_nothing(
     kind: type, changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """A machine or a job gets whole inputs or none."""
+    """Inputs of a machine or job are complete or rejected."""
     assert refusal(kind, example(kind.__name__, **changes)) == f"not a valid {kind.__name__}: {message}"
 
 
 def test_fails_on_job_tags_that_miss_who_pays(refusal: Callable[..., str]) -> None:
-    """Every problem at once."""
+    """All problems are reported together."""
     message = refusal(JobTags, {"unit": "demand", "owner": "planning", "cost_center": 4711})
 
     assert message == (

@@ -1,7 +1,4 @@
-"""What the Deploy machine reads and writes, and the keys under which it lies.
-
-When rollouts ran that were taken back: which a row keeps, and which calls may be of their models.
-"""
+"""Inputs and outputs of the Deploy machine with their keys, and times of rolled-back rollouts, whose calls are excluded."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +40,7 @@ TIMES = (TakenBack(since="2017-08-08T10:00:00.250Z", until="2017-08-08T10:20:00Z
 
 
 def test_the_live_pointer_names_the_spec_by_its_hash(example: Callable[..., Any]) -> None:
-    """Pointer, key and spec of the examples belong together, and no release hashes a stored spec otherwise."""
+    """Pointer, key and spec of the examples match, and a stored spec's hash never changes."""
     spec = from_dict(ServingSpec, example("ServingSpec"))
     live = from_dict(LivePointer, example("LivePointer"))
 
@@ -53,7 +50,7 @@ def test_the_live_pointer_names_the_spec_by_its_hash(example: Callable[..., Any]
 
 
 def test_the_hash_of_a_stored_record_never_changes(example: Callable[..., Any]) -> None:
-    """The next record of the chain holds it."""
+    """The next record of the chain contains it."""
     record = from_dict(AuditRecord, example("AuditRecord"))
     digest = "f5295f04eb2b99b11a875e2e15b5a3fd51149c20bffe4a325ed9872ad22d6d5f"
 
@@ -63,7 +60,7 @@ def test_the_hash_of_a_stored_record_never_changes(example: Callable[..., Any]) 
 
 @given(first=_SEQUENCES, second=_SEQUENCES)
 def test_audit_keys_are_listed_in_the_order_of_the_chain(first: int, second: int) -> None:
-    """S3 lists by bytes: a reader of the chain never sorts."""
+    """S3 lists by bytes, so readers need not sort."""
     low, high = audit_key("e", min(first, second), "f" * 64), audit_key("e", max(first, second), "f" * 64)
 
     assert (low < high) == (first != second)
@@ -79,7 +76,7 @@ def test_a_new_endpoints_row_begins_the_chain() -> None:
 
 
 def test_a_row_carries_the_live_pointer_as_text(example: Callable[..., Any]) -> None:
-    """DynamoDB holds it as one string, which reads back to the pointer."""
+    """DynamoDB stores one string, which reads back to the pointer."""
     live = from_dict(LivePointer, example("LivePointer"))
     stored = {"endpoint": live.endpoint, "live": canonical_json(live).decode(), "lock_until": 1501578000}
 
@@ -90,14 +87,14 @@ def test_a_row_carries_the_live_pointer_as_text(example: Callable[..., Any]) -> 
 
 
 def test_a_plain_spec_is_isolated_and_not_captured(example: Callable[..., Any]) -> None:
-    """Isolation is what one gets; capture and key are asked for."""
+    """Isolation is the default; capture and key are optional."""
     plain = from_dict(ServingSpec, example("ServingSpec", network_isolation=..., capture=..., kms_key=..., tags=...))
 
     assert (plain.network_isolation, plain.capture, plain.kms_key, plain.tags) == (True, None, None, {})
 
 
 def test_a_record_keeps_what_was_compared(example: Callable[..., Any]) -> None:
-    """An optional part: a record of before has none, one with it is read as it was written."""
+    """The optional field is absent in earlier records, and read back in later ones."""
     document = example("AuditRecord")
     assert from_dict(AuditRecord, document).verdict is None
     verdict = RolloutVerdict(
@@ -114,7 +111,7 @@ def test_a_record_keeps_what_was_compared(example: Callable[..., Any]) -> None:
 
 
 def test_a_plain_rollout_compares_and_counts_nothing() -> None:
-    """There is no absolute limit, and no evidence is asked for, unless it is named."""
+    """Without settings there is no absolute limit and no required evidence."""
     rollout = from_dict(RolloutSpec, {"kind": "ALL_AT_ONCE", "bake": 0, "maximum": 3600})
 
     assert rollout == RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)
@@ -124,14 +121,14 @@ def test_a_plain_rollout_compares_and_counts_nothing() -> None:
 
 @pytest.mark.parametrize(("word", "reason"), [("approval", DeployReason.APPROVAL), ("spec", DeployReason.SPEC)])
 def test_a_request_says_why(word: str, reason: DeployReason, example: Callable[..., Any]) -> None:
-    """An approval names a package, a changed spec its URI; either may be absent."""
+    """An approval has a package, a changed spec its URI; either may be absent."""
     request = from_dict(DeployRequest, example("DeployRequest", reason=word, model_package_arn=...))
 
     assert (request.reason, request.model_package_arn, request.spec_uri) == (reason, None, None)
 
 
 def test_outcomes_are_what_auditors_search_for() -> None:
-    """Records are kept for years under these words."""
+    """Stored records are searched by these values for years."""
     words = [
         "ASKED",
         "DELETED",
@@ -182,12 +179,12 @@ def test_outcomes_are_what_auditors_search_for() -> None:
 def test_fails_on_a_document_that_serves_nothing(
     kind: type, changes: dict[str, Any], message: str, example: Callable[..., Any], refusal: Callable[..., str]
 ) -> None:
-    """What a machine acts on has every field in its type."""
+    """Every field that a machine uses has its type."""
     assert refusal(kind, example(kind.__name__, **changes)) == f"not a valid {kind.__name__}: {message}"
 
 
 def test_fails_on_a_row_of_another_table(refusal: Callable[..., str]) -> None:
-    """A row of the retraining table, with DynamoDB's decimals as text."""
+    """Rejects a row of the retraining table, with DynamoDB's decimals as strings."""
     message = refusal(LockRow, {"pipeline": "demand-forecast", "lock_until": "1501578000", "audit_sequence": None})
 
     assert message == (
@@ -198,7 +195,7 @@ def test_fails_on_a_row_of_another_table(refusal: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_what_rolled_back_or_failed_is_kept_since_the_lock_was_taken(outcome: Outcome) -> None:
-    """Every other outcome leaves the row as it is."""
+    """Every other outcome leaves the row unchanged."""
     expected = TIMES if outcome in (Outcome.ROLLED_BACK, Outcome.FAILED) else None
     assert next_taken_back(ROW, replace(RECORD, outcome=outcome)) == expected
 
@@ -209,7 +206,7 @@ def test_a_row_without_the_time_of_its_lock_keeps_nothing() -> None:
 
 
 def test_the_newest_fifty_are_kept_and_read_back() -> None:
-    """Whatever happens, a row stays small."""
+    """The row stays small."""
     row = ROW
     for number in range(60):
         kept = next_taken_back(row, replace(RECORD, at=f"2017-08-08T10:{number:02d}:00Z"))
@@ -230,6 +227,6 @@ def test_the_newest_fifty_are_kept_and_read_back() -> None:
     ],
 )
 def test_calls_are_among_them_to_the_second(first: str, last: str, expected: bool) -> None:
-    """Both ends count; calls without a time are nobody's."""
+    """Both ends are inclusive; calls without a time are excluded."""
     assert is_among(first, last, TIMES) is expected
     assert not is_among(first, last, ())

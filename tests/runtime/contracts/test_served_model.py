@@ -1,4 +1,4 @@
-"""What an environment serves, as it reports it to its source."""
+"""The model that an environment serves, as reported to its source."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from mlops_runtime.contracts.served_model import ServedState, model_served
 
 
 def test_a_state_reads_back(example: Callable[..., dict[str, Any]]) -> None:
-    """Every version that it names is one of its own."""
+    """Every version in it is one of its own."""
     found = from_dict(ServedState, example("ServedState"))
 
     assert from_json(ServedState, canonical_json(found)) == found
@@ -28,7 +28,7 @@ def test_a_state_reads_back(example: Callable[..., dict[str, Any]]) -> None:
     ],
 )
 def test_the_event_says_what_was_done_last(changes: dict[str, Any], outcome: str) -> None:
-    """For readers of events; its id is the content's, so that a repeat has the same."""
+    """Its id is a hash of the content, so a repeat has the same."""
     told = model_served("demand-forecast", state(STAGING, **changes))
 
     assert (told.subject, told.outcome) == ("demand-forecast", outcome)

@@ -1,7 +1,4 @@
-"""On what an endpoint runs, and that no new field changes the hash of a spec that is stored already.
-
-On what an EKS service runs, and that a spec without it is written as before.
-"""
+"""Endpoint capacities and EKS services: new fields do not change the hash of stored specs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +57,7 @@ _VERSION = {
 
 
 def test_a_spec_without_the_later_fields_is_written_as_before(example: Callable[..., Any]) -> None:
-    """Keys of stored specs hold their hash: an absent option must stay absent."""
+    """Their keys contain the hash, so absent options stay absent."""
     document = example("ServingSpec")
 
     assert to_dict(from_dict(ServingSpec, document)) == document
@@ -82,7 +79,7 @@ def test_a_spec_without_the_later_fields_is_written_as_before(example: Callable[
     ids=lambda changes: next(iter(changes)),
 )
 def test_each_option_survives_the_way_there_and_back(changes: dict[str, Any], example: Callable[..., Any]) -> None:
-    """An option is part of the hash, so that a changed option is a changed spec."""
+    """Options are part of the hash."""
     document = example("ServingSpec", **changes)
     spec = from_dict(ServingSpec, document)
 
@@ -93,7 +90,7 @@ def test_each_option_survives_the_way_there_and_back(changes: dict[str, Any], ex
 def test_a_rule_on_the_units_own_metric_has_sagemakers_comparison(
     refusal: Callable[[type, object], str], example: Callable[..., Any]
 ) -> None:
-    """CloudWatch's names of comparisons are the only ones."""
+    """Only CloudWatch's names of comparisons are allowed."""
     rule = {"namespace": "MLOps/demand", "metric": "Baskets", "threshold": 3.0, "comparison": "LargerThan"}
     document = example("ServingSpec", **{"rollout.metrics": [rule]})["rollout"]
 
@@ -101,7 +98,7 @@ def test_a_rule_on_the_units_own_metric_has_sagemakers_comparison(
 
 
 def test_a_spec_on_eks_survives_the_way_there_and_back(example: Callable[..., Any]) -> None:
-    """The slots are part of the hash, so that another rule is another spec."""
+    """The slots are part of the hash."""
     document = example("ServingSpec", eks=_EKS)
     spec = from_dict(ServingSpec, document)
 
@@ -110,7 +107,7 @@ def test_a_spec_on_eks_survives_the_way_there_and_back(example: Callable[..., An
 
 
 def test_a_slot_says_what_it_runs_or_that_it_never_ran() -> None:
-    """A slot without a version has no pods either."""
+    """A slot without a version has no pods."""
     document = {
         "slot": "green",
         "version": _VERSION,

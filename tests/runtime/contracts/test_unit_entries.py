@@ -1,9 +1,4 @@
-"""Names and values of the parameters that the command reads.
-
-Freeze calendar, pause, and the entries by which the command finds a unit.
-
-What a platform hands over: names that do not change within a version.
-"""
+"""Parameters that the command reads: their names and values, the freeze calendar, pauses, and a platform's fixed names."""
 
 import re
 from collections.abc import Callable
@@ -65,19 +60,19 @@ EXAMPLES = {
 
 @pytest.mark.parametrize(("name", "entry"), ENTRIES.items())
 def test_an_entry_reads_back_under_its_name(name: str, entry: Entry) -> None:
-    """As the contract's page says."""
+    """See the contract's documentation."""
     assert entry_name(entry) == name
     assert read_entry(name, entry_value(entry)) == entry
 
 
 @pytest.mark.parametrize("name", ["/mlops", "/mlops/demand", "/mlops/demand/other/x", "/other/demand/unit", "unit"])
 def test_other_peoples_parameters_are_left_alone(name: str) -> None:
-    """Somebody else may use the same root."""
+    """Foreign parameters may exist below the root."""
     assert read_entry(name, "{}") is None
 
 
 def test_fails_on_a_value_of_another_kind() -> None:
-    """The name says what it must be."""
+    """The name determines the kind."""
     with pytest.raises(ContractError, match=r"not a valid UnitEntry: \$\.unit is missing"):
         read_entry("/mlops/demand/unit", "{}")
 
@@ -93,12 +88,12 @@ def test_a_freeze_window_keeps_its_offset(example: Callable[..., Any]) -> None:
 def test_an_entry_that_lacks_a_name_says_which(
     refusal: Callable[[type, object], str], example: Callable[..., Any]
 ) -> None:
-    """The command shows this to a person."""
+    """The command prints it."""
     assert "$.queue_url is missing" in refusal(PipelineEntry, example("PipelineEntry", queue_url=...))
 
 
 def test_version_one_has_these_names() -> None:
-    """They stand in estates of others: a change is a new version."""
+    """Other organisations use them: a change is a new version."""
     assert [platform_parameter("retail", p.field) for p in PLATFORM_PARAMETERS] == [
         f"/mlops-platform/retail/1/{field}" for field in EXAMPLES
     ]
@@ -106,7 +101,7 @@ def test_version_one_has_these_names() -> None:
 
 @pytest.mark.parametrize("parameter", PLATFORM_PARAMETERS, ids=lambda parameter: parameter.field)
 def test_each_form_admits_its_example_and_no_other(parameter: PlatformParameter) -> None:
-    """A pattern is held against the whole value."""
+    """A pattern must match the whole value."""
     pattern, field = parameter.pattern, parameter.field
 
     assert re.fullmatch(pattern, EXAMPLES[field])

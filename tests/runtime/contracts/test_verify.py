@@ -1,4 +1,4 @@
-"""The report of a verification survives JSON."""
+"""The report of a verification."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_report_survives_json() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("cloud", "azure"), ("results", [{"claim": "a"}]), ("spent_usd", "much")])
 def test_what_is_no_report_is_refused(name: str, value: object) -> None:
-    """With the field."""
+    """The error has the field."""
     document = json.loads(canonical_json(REPORT)) | {name: value}
 
     with pytest.raises(ContractError, match=name):

@@ -41,7 +41,7 @@ def test_request_has_the_shape_of_its_operation() -> None:
 
 
 def test_what_is_registered_is_read_back() -> None:
-    """The server's digest travels in the environment and comes out as a field."""
+    """The server's digest is in the environment and read back as a field."""
     package = read_package(_described(package_request(SPEC, approval="Approved")))
     assert package.spec == replace(SPEC, package_arn=ARN)
     assert package.is_approved
@@ -49,7 +49,7 @@ def test_what_is_registered_is_read_back() -> None:
 
 @pytest.mark.parametrize(("approval", "status"), [("Approved", "Pending"), ("Rejected", "Completed")])
 def test_only_a_completed_and_approved_package_is_approved(approval: str, status: str) -> None:
-    """Both fields must say so."""
+    """Both fields are required."""
     described = _described(package_request(SPEC, approval=approval), ModelPackageStatus=status)
     assert not read_package(described).is_approved
 
@@ -64,12 +64,12 @@ def test_only_a_completed_and_approved_package_is_approved(approval: str, status
     ],
 )
 def test_who_approved_is_the_closest_to_a_person(modified: dict[str, Any], person: str | None) -> None:
-    """Studio profile, then source identity, then role."""
+    """In this order: Studio profile, source identity, role."""
     assert read_package(_described(package_request(SPEC), LastModifiedBy=modified)).approved_by == person
 
 
 def test_fails_with_every_problem_of_a_package() -> None:
-    """A tag, a missing digest and a wrong one at once."""
+    """A tag, a missing digest and a wrong one together."""
     request = package_request(replace(SPEC, image="repository:latest", artifact_uri="http://x", model_sha256="b"))
     del request["CustomerMetadataProperties"]["baseline_uri"], request["CustomerMetadataProperties"]["baseline_sha256"]
     with pytest.raises(PackageError) as error:
@@ -85,7 +85,7 @@ def test_fails_with_every_problem_of_a_package() -> None:
 
 @pytest.mark.parametrize("named", [None, "none", "8"])
 def test_a_package_carries_the_hash_of_its_baseline(named: str | None) -> None:
-    """It comes back as it went. Registered by hand without one, or with what is no hash, a package is refused."""
+    """It is read back; a manually registered package without a valid hash is rejected."""
     request = package_request(SPEC)
     assert read_package(_described(request)).spec.baseline_sha256 == SPEC.baseline_sha256
     container = request["InferenceSpecification"]["Containers"][0]
@@ -98,7 +98,7 @@ def test_a_package_carries_the_hash_of_its_baseline(named: str | None) -> None:
 
 
 def test_fails_when_the_server_would_check_something_else() -> None:
-    """Digest of the environment against digest of the metadata; and none at all."""
+    """The digest in the environment differs from the metadata's, or is missing."""
     request = package_request(SPEC)
     environment = request["InferenceSpecification"]["Containers"][0]["Environment"]
     environment["MLOPS_MODEL_SHA256"] = "d" * 64
@@ -110,7 +110,7 @@ def test_fails_when_the_server_would_check_something_else() -> None:
 
 
 def test_fails_when_a_package_has_two_containers() -> None:
-    """Pipelines of containers are not served."""
+    """Pipelines of containers are not supported."""
     request = package_request(SPEC)
     request["InferenceSpecification"]["Containers"] *= 2
     with pytest.raises(PackageError, match="must have 1 container, got 2"):
@@ -118,7 +118,7 @@ def test_fails_when_a_package_has_two_containers() -> None:
 
 
 def test_what_loads_a_model_is_read_back() -> None:
-    """And what the server lets it do; a package of ONNX has neither, as before."""
+    """With its trust; ONNX packages have neither."""
     spec = replace(SPEC, flavor="lightgbm", trust="data")
     request = package_request(spec)
     (container,) = request["InferenceSpecification"]["Containers"]  # type: ignore[index]
@@ -138,7 +138,7 @@ def test_what_loads_a_model_is_read_back() -> None:
     ],
 )  # fmt: skip
 def test_fails_where_trust_is_said_twice(metadata: dict[str, str], environment: dict[str, str], message: str) -> None:
-    """The server follows the environment, people read the metadata."""
+    """The server uses the environment, people read the metadata."""
     request: dict[str, Any] = package_request(SPEC)
     container = request["InferenceSpecification"]["Containers"][0]
     container["Environment"] |= environment

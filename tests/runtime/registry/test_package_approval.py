@@ -1,9 +1,4 @@
-"""Whether an approval counts.
-
-The parameter of a package group.
-
-What a person sees of a package, and the requests that approve or reject it.
-"""
+"""Validity of approvals, the parameter of a package group, and the requests that approve or reject a package."""
 
 import json
 import string
@@ -99,7 +94,7 @@ def _by(identity: str) -> dict[str, Any]:
 
 
 def test_an_approver_who_bound_what_is_there_approves() -> None:
-    """Nothing is wrong, and a person did it."""
+    """A person approved the bound content."""
     assert _problems(_described()) == []
     assert not is_automatic(_described())
 
@@ -114,7 +109,7 @@ def test_an_approver_who_bound_what_is_there_approves() -> None:
     ],
 )
 def test_an_artefact_must_lie_where_an_endpoint_may_read(artifacts: tuple[str, ...], is_refused: bool) -> None:
-    """Below one of the locations; a rule without any does not judge it."""
+    """Below one of the rule's locations; a rule without locations does not check it."""
     rule = ApprovalRule(approvers=(APPROVER,), artifacts=artifacts)
     expected = (
         "the artefact must be below s3://artifacts/models/a/ or s3://artifacts/models/b/, as the endpoint's role may read nothing "
@@ -125,7 +120,7 @@ def test_an_artefact_must_lie_where_an_endpoint_may_read(artifacts: tuple[str, .
 
 
 def test_the_machine_approves_by_policy() -> None:
-    """Its description says so, and begins as no person's may."""
+    """Its description has a prefix that people's may not have."""
     text = f"{BY_POLICY}: better [binding {bound_by(_described())}]"
     described = _described(LastModifiedBy=_by(RETRAIN), ApprovalDescription=text)
 
@@ -158,13 +153,13 @@ def test_nobody_else_approves(identity: str) -> None:
 
 @pytest.mark.parametrize("modified", [{}, {"UserProfileName": "ann"}])
 def test_an_approval_without_an_identity_does_not_count(modified: dict[str, Any]) -> None:
-    """A package that is born approved has no last change; a profile's name is no identity."""
+    """A package registered as approved has no last change; a profile's name is no identity."""
     (problem,) = _problems(_described(LastModifiedBy=modified))
     assert "does not name its approver" in problem
 
 
 def test_description_and_approver_agree_on_the_policy() -> None:
-    """Otherwise a pause would be gone around, or a person would be taken for the machine."""
+    """Otherwise a pause could be bypassed, or a person mistaken for the machine."""
     bound = bound_by(_described())
     person = _problems(_described(ApprovalDescription=f"{BY_POLICY}: hm [binding {bound}]"))
     machine = _problems(_described(LastModifiedBy=_by(RETRAIN)))
@@ -175,7 +170,7 @@ def test_description_and_approver_agree_on_the_policy() -> None:
 
 @pytest.mark.parametrize(("days", "refused"), [(7, False), (7.001, True), (30, True)])
 def test_a_package_is_approved_in_time(days: float, refused: bool) -> None:
-    """Counted from registration to the last change, however long ago both are."""
+    """From registration to the last change, however long ago both are."""
     old = NOW - timedelta(days=400)
     described = _described(CreationTime=old, LastModifiedTime=old + timedelta(days=days))
 
@@ -188,7 +183,7 @@ def test_a_package_is_approved_in_time(days: float, refused: bool) -> None:
 
 
 def test_an_approval_without_a_time_counts_as_given_now() -> None:
-    """So that a missing field never makes an old package young."""
+    """A missing field never makes an old package look recent."""
     described = _described(CreationTime=NOW - timedelta(days=8))
     del described["LastModifiedTime"]
     assert "8.0 days after" in _problems(described)[0]
@@ -220,7 +215,7 @@ def _changed(description: dict[str, Any], change: dict[str, Any]) -> tuple[dict[
 
 @pytest.mark.parametrize("change", _CHANGES.values(), ids=list(_CHANGES))
 def test_what_changes_after_it_was_registered_is_refused(change: dict[str, Any]) -> None:
-    """Digests, evaluation, baseline and training set, and each field of the container, which is named."""
+    """Digests, evaluation, baseline, training set, and each field of the container, which is named."""
     described = _described()
     container, metadata = _changed(described, change)
 
@@ -235,7 +230,7 @@ def test_what_changes_after_it_was_registered_is_refused(change: dict[str, Any])
 
 @pytest.mark.parametrize("change", _CHANGES.values(), ids=list(_CHANGES))
 def test_a_changed_package_that_was_bound_anew_is_refused(change: dict[str, Any]) -> None:
-    """The approver's own hash stays what it was."""
+    """The approver's hash is unchanged."""
     described = _described()
     container, metadata = _changed(described, change)
     described["CustomerMetadataProperties"] = registered_metadata(container, metadata)
@@ -245,13 +240,13 @@ def test_a_changed_package_that_was_bound_anew_is_refused(change: dict[str, Any]
 
 @pytest.mark.parametrize("text", ["", "fine", "[binding abc]", "[binding " + "A" * 64 + "]"])
 def test_an_approval_that_names_no_content_is_refused(text: str) -> None:
-    """Such as one by hand in the console; the fix names the command."""
+    """For example a manual one in the console; the fix names the command."""
     (problem,) = _problems(_described(ApprovalDescription=text))
     assert "has no hash of the approved content; approve it with: mlops models approve" in problem
 
 
 def test_a_package_that_was_registered_without_its_hash_is_refused() -> None:
-    """It says where to begin again."""
+    """The error has the step to repeat."""
     described = _described()
     del described["CustomerMetadataProperties"]["container_sha256"]
     with pytest.raises(PackageError, match="container_sha256 is missing; register it"):
@@ -259,14 +254,14 @@ def test_a_package_that_was_registered_without_its_hash_is_refused() -> None:
 
 
 def test_what_sagemaker_adds_to_a_container_is_no_change() -> None:
-    """The digest of the image and the tag of the archive."""
+    """The image's digest and the archive's tag."""
     described = _described()
     described["InferenceSpecification"]["Containers"][0] |= {"ImageDigest": "sha256:1", "ModelDataETag": "2"}
     assert _problems(described) == []
 
 
 def test_who_changed_a_waiting_package_is_named() -> None:
-    """Registering is no change; what is decided has an approver instead."""
+    """Registration is no change; a decided package has an approver instead."""
     assert changed_while_pending(_described(ModelApprovalStatus="PendingManualApproval")) == ANN
     assert changed_while_pending(_described(ModelApprovalStatus="PendingManualApproval", LastModifiedBy={})) is None
     assert changed_while_pending(_described()) is None
@@ -284,7 +279,7 @@ def test_every_problem_is_named_at_once() -> None:
 
 @pytest.mark.parametrize("approval", ["PendingManualApproval", "Rejected"])
 def test_what_is_not_approved_has_one_problem(approval: str) -> None:
-    """Who last changed it does not matter then."""
+    """The last change does not matter then."""
     (problem,) = _problems(_described(ModelApprovalStatus=approval, LastModifiedBy={}))
     assert problem == f"it is {approval} (Completed); approve it first"
 
@@ -300,14 +295,14 @@ def test_what_is_not_approved_has_one_problem(approval: str) -> None:
     ],
 )
 def test_fails_on_a_reason_that_would_mislead(reason: str, said: str) -> None:
-    """Nor may it be longer than the field."""
+    """Nor may it exceed the field."""
     with pytest.raises(ValueError, match=f"reason must .*{said}"):
         approval_description(reason, bound="0" * 64)
 
 
 @given(st.text(min_size=1, max_size=MAXIMUM_REASON))
 def test_every_accepted_reason_fits_and_is_read_back(reason: str) -> None:
-    """ApprovalDescription has at most 1,024 characters, without line breaks."""
+    """ApprovalDescription has at most 1,024 characters without line breaks."""
     bound = "ab" * 32
     try:
         text = approval_description(reason, bound=bound)
@@ -321,7 +316,7 @@ def test_every_accepted_reason_fits_and_is_read_back(reason: str) -> None:
 
 @given(role=_NAMES, other=_NAMES, session=_NAMES, path=st.lists(_NAMES, max_size=3))
 def test_a_session_has_exactly_its_role(role: str, other: str, session: str, path: list[str]) -> None:
-    """Whatever the path; a name that only begins alike is another role."""
+    """With any path; a role with a common prefix is another."""
     arn = "arn:aws:iam::123456789012:role/" + "/".join([*path, role])
     identity = f"arn:aws:sts::123456789012:assumed-role/{other}/{session}"
     assert has_role(identity, (arn,)) == (role == other)
@@ -330,7 +325,7 @@ def test_a_session_has_exactly_its_role(role: str, other: str, session: str, pat
 
 @given(st.dictionaries(st.sampled_from([*BOUND, *ALSO_BOUND]), st.text(max_size=5)), st.text(max_size=5))
 def test_the_hash_depends_on_what_it_covers_and_nothing_else(values: dict[str, str], other: str) -> None:
-    """Not on order, nor on other metadata."""
+    """Neither on order nor on other metadata."""
     container = {"Image": "i", "Environment": {"A": "1", "B": "2"}}
     hashed = container_sha256(container, values)
     assert hashed == container_sha256(dict(reversed(container.items())), dict(reversed(values.items())))
@@ -397,7 +392,7 @@ def _after(description: dict[str, Any], request: dict[str, Any]) -> dict[str, An
 
 
 def test_a_waiting_package_may_be_approved() -> None:
-    """It is shown with its version as the command names it."""
+    """With its version as the command names it."""
     found = review(_described_for_people(), rule=RULE_OF_PEOPLE, now=NOW)
 
     assert (found.version, found.approval, found.problems) == ("demand-forecast/7", "PendingManualApproval", ())
@@ -407,7 +402,7 @@ def test_a_waiting_package_may_be_approved() -> None:
 
 
 def test_what_is_approved_so_is_deployed() -> None:
-    """Preflight has nothing against it, if an approver sends it."""
+    """Preflight accepts it from an approver."""
     (request,) = approval_requests(_described_for_people(), reason="better")
     approved = _after(_described_for_people(), request)
 
@@ -418,7 +413,7 @@ def test_what_is_approved_so_is_deployed() -> None:
 
 
 def test_an_approval_that_does_not_count_is_given_anew_as_a_change() -> None:
-    """A rollout listens to changes of the approval only."""
+    """A rollout reacts only to changes of the approval."""
     (first,) = approval_requests(_described_for_people(), reason="better")
     by_nobody = _described_for_people() | first | {"LastModifiedBy": {}}
 
@@ -431,7 +426,7 @@ def test_an_approval_that_does_not_count_is_given_anew_as_a_change() -> None:
 
 
 def test_every_reason_against_an_approval_is_named() -> None:
-    """An image by tag, a changed training set, a package that waited too long, one that is not complete."""
+    """An image by tag, a changed training set, an expired approval time, an incomplete package."""
     described = _described_for_people(CreationTime=NOW - timedelta(days=8), ModelPackageStatus="Failed")
     described["CustomerMetadataProperties"]["training_set_id"] = "d" * 64
     described["InferenceSpecification"]["Containers"][0]["Image"] = "repository:latest"
@@ -448,7 +443,7 @@ def test_every_reason_against_an_approval_is_named() -> None:
 
 
 def test_without_a_rule_neither_person_nor_time_is_judged() -> None:
-    """Of a group that no stack published."""
+    """For a group without a published rule."""
     old = _described_for_people(CreationTime=NOW - timedelta(days=100), ModelApprovalStatus="Approved")
 
     assert unapprovable(old, rule=None, now=NOW) == []
@@ -456,7 +451,7 @@ def test_without_a_rule_neither_person_nor_time_is_judged() -> None:
 
 
 def test_an_approved_package_that_cannot_be_read_is_no_surprise() -> None:
-    """The reasons are those of the package."""
+    """The reasons are the package's."""
     described = _described_for_people(ModelApprovalStatus="Approved")
     described["InferenceSpecification"]["Containers"] *= 2
 
@@ -464,7 +459,7 @@ def test_an_approved_package_that_cannot_be_read_is_no_surprise() -> None:
 
 
 def test_a_rejection_keeps_why() -> None:
-    """Without a binding: nothing is deployed of it."""
+    """Without a binding, because nothing is deployed."""
     request = rejection_request(_described_for_people(), reason="store 7 got worse")
 
     assert check_request("sagemaker", "UpdateModelPackage", request) == []
@@ -474,7 +469,7 @@ def test_a_rejection_keeps_why() -> None:
 
 
 def test_a_package_that_was_changed_while_it_waited_is_not_approved() -> None:
-    """Whoever did it is named, also where the hash in the metadata was written anew."""
+    """The person is named, also if the hash in the metadata was rewritten."""
     changed = _described_for_people(LastModifiedBy={"IamIdentity": {"Arn": ANN_AS_APPROVER}})
 
     (problem,) = unapprovable(changed, rule=RULE_OF_PEOPLE, now=NOW)
@@ -484,7 +479,7 @@ def test_a_package_that_was_changed_while_it_waited_is_not_approved() -> None:
 
 
 def test_what_was_changed_after_it_was_registered_gets_no_approval() -> None:
-    """No request is made that would bind the change."""
+    """No request would bind the change."""
     described = _described_for_people()
     described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] = "s3://elsewhere/model.tar.gz"
     with pytest.raises(PackageError, match=r"ModelDataUrl is now 's3://elsewhere/model\.tar\.gz'"):
@@ -492,7 +487,7 @@ def test_what_was_changed_after_it_was_registered_gets_no_approval() -> None:
 
 
 def test_a_pickle_counts_only_where_the_registry_allows_it() -> None:
-    """The approval names what loading does; a registry without a word refuses pickles, with the fix."""
+    """The approval names the effects of loading; by default a registry rejects pickles, with the fix."""
     described = _described(**package_request(replace(SPEC, flavor="pickle", trust="pickle"), approval="Approved"))
     approval = approval_requests(described, reason="it wins")[-1]
     assert approval["ApprovalDescription"].startswith("it wins [trust pickle] [binding ")
@@ -505,7 +500,7 @@ def test_a_pickle_counts_only_where_the_registry_allows_it() -> None:
 
 
 def test_a_registry_may_allow_less() -> None:
-    """Only what is data, such as ONNX, which needs no word."""
+    """Only data formats such as ONNX, which need no declaration."""
     strict = replace(RULE, trust=("data",))
     described = _described(**package_request(replace(SPEC, flavor="handler", trust="code"), approval="Approved"))
     described["ApprovalDescription"] = approval_requests(described, reason="fine")[-1]["ApprovalDescription"]
@@ -514,6 +509,6 @@ def test_a_registry_may_allow_less() -> None:
 
 
 def test_a_reason_cannot_claim_another_trust() -> None:
-    """It is added, as the binding is."""
+    """It is appended like the binding."""
     with pytest.raises(ValueError, match="not name a binding or a trust"):
         approval_requests(_described(), reason="[trust data]")

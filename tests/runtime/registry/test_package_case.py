@@ -1,4 +1,4 @@
-"""What a person decides on: problems of the package and of its evidence together."""
+"""A person's basis for a decision: problems of a package and of its evidence."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def _nothing(_service: str) -> Any:
 
 
 def case() -> PackageCase:
-    """A package that waits, as SageMaker describes it."""
+    """Return a pending package as SageMaker describes it."""
     request = package_request(SPEC)
     container = request["InferenceSpecification"]["Containers"][0]
     description = {
@@ -49,7 +49,7 @@ def case() -> PackageCase:
 
 
 def test_a_sound_package_may_be_approved() -> None:
-    """Nothing forbids it, and it is not settled yet."""
+    """It has no problem and is pending."""
     found = case()
 
     found.require_approvable()
@@ -62,7 +62,7 @@ def test_a_sound_package_may_be_approved() -> None:
 
 
 def test_problems_of_evidence_forbid_an_approval_too() -> None:
-    """Each is named once, beside those of the package."""
+    """Each is named once, next to those of the package."""
     found = replace(case(), evidence=Evidence(problems=("the evaluation cannot be read",)))
     failed = replace(found, description={**found.description, "ModelPackageStatus": "Failed"})
 

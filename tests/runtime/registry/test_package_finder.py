@@ -1,4 +1,4 @@
-"""Packages, rules and approvers by what a person types, at moto's SSM, SageMaker and STS."""
+"""Packages, rules and approvers found by a person's input, at moto's SSM, SageMaker and STS."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ RULE = ApprovalRule(approvers=(ROLE,), timeout_seconds=86400, artifacts=("s3://a
 
 @pytest.fixture
 def finder() -> Iterator[PackageFinder]:
-    """An account with one unit, whose name has a hyphen."""
+    """Return the finder of an account with one unit, whose name has a hyphen."""
     with mock_aws():
         made = PackageFinder(client=lambda service: boto3.client(service, "us-east-1"))
         _publish(made, unit="fresh-food", group="fresh-food-demand")
@@ -37,7 +37,7 @@ def _register(finder: PackageFinder, group: str) -> str:
 
 
 def test_registries_are_found_by_unit_and_group(finder: PackageFinder) -> None:
-    """And all of them without a name."""
+    """Without a name all are returned."""
     _publish(finder, unit="pricing", group="pricing-price")
 
     assert [each.group for each in finder.registries("fresh-food")] == ["fresh-food-demand"]
@@ -48,7 +48,7 @@ def test_registries_are_found_by_unit_and_group(finder: PackageFinder) -> None:
 
 
 def test_the_rule_of_a_group_is_its_units(finder: PackageFinder) -> None:
-    """Found by the group's name alone, in which either hyphen may end the unit's."""
+    """By the group's name, in which any hyphen may end the unit's."""
     assert finder.rule("fresh-food-demand") == RULE
     assert finder.rule("fresh-milk") is None
 
@@ -65,7 +65,7 @@ def test_a_package_is_named_in_four_ways(finder: PackageFinder) -> None:
 
 
 def test_fails_with_what_there_is(finder: PackageFinder) -> None:
-    """Another form, another number, a group without packages, several groups."""
+    """Covers another format, another number, a group without packages, and several groups."""
     for name, said in (
         ("demand", r"a package is written <group>/<number>, such as demand-forecast/7, or latest, got 'demand'"),
         ("fresh-food-demand/latest", "no package is registered in fresh-food-demand yet"),
@@ -81,7 +81,7 @@ def test_fails_with_what_there_is(finder: PackageFinder) -> None:
 
 
 def test_fails_without_any_registry() -> None:
-    """With what publishes one."""
+    """The error has the stack that publishes one."""
     with (
         mock_aws(),
         pytest.raises(PackageNotFoundError, match="no stack has published a model registry; deploy a stack"),
@@ -99,7 +99,7 @@ def test_fails_for_an_entry_of_another_version(finder: PackageFinder) -> None:
 
 
 def test_who_decides_takes_the_rules_role(finder: PackageFinder) -> None:
-    """Unless the caller has it, or another is named, or no rule is known."""
+    """Unless the caller has it, another role is named, or no rule is known."""
     person, session = "arn:aws:iam::123456789012:user/ann", "arn:aws:sts::123456789012:assumed-role/Approver/ann"
 
     assert "assumed-role/Approver/" in finder.approver(person, RULE, None).identity

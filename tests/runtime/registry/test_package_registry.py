@@ -1,9 +1,4 @@
-"""Packages and their evidence, read at moto's SageMaker and S3.
-
-Approving in a role, at moto's STS and SageMaker.
-
-What model packages were trained from, on the embedded registry.
-"""
+"""Packages and evidence, read at moto's SageMaker and S3; approvals in a role; training sets of packages."""
 
 import hashlib
 import itertools
@@ -79,7 +74,7 @@ _number = itertools.count(1)
 
 @pytest.fixture
 def catalog() -> Iterator[Catalog]:
-    """A bucket with one evaluation and its gate."""
+    """Return a bucket with one evaluation and its gate."""
     with mock_aws():
         s3 = boto3.client("s3", "us-east-1")
         s3.create_bucket(Bucket="artifacts")
@@ -93,7 +88,7 @@ def _described(**metadata: str) -> dict[str, Any]:
 
 
 def test_the_newest_packages_come_first(catalog: Catalog) -> None:
-    """As many as are asked for."""
+    """Up to the requested number."""
     catalog.sagemaker.create_model_package_group(ModelPackageGroupName="demand-forecast")
     arns = [
         catalog.sagemaker.create_model_package(ModelPackageGroupName="demand-forecast", ModelPackageDescription=text)[
@@ -109,14 +104,14 @@ def test_the_newest_packages_come_first(catalog: Catalog) -> None:
 
 
 def test_evidence_is_what_was_registered(catalog: Catalog) -> None:
-    """Gate and evaluation, with the hashes in agreement."""
+    """Gate and evaluation, with matching hashes."""
     evidence = catalog.evidence(_described())
 
     assert (evidence.gate, evidence.evaluation, evidence.problems) == (GATE, EVALUATION, ())
 
 
 def test_a_changed_evaluation_is_named(catalog: Catalog) -> None:
-    """Both by the package's hash and by the gate's."""
+    """By the package's hash and by the gate's."""
     worse = canonical_json(replace(EVALUATION, rows=11))
     catalog.s3.put_object(Bucket="artifacts", Key=f"{PREFIX}/evaluation.json", Body=worse)
 
@@ -128,7 +123,7 @@ def test_a_changed_evaluation_is_named(catalog: Catalog) -> None:
 
 
 def test_missing_evidence_is_named(catalog: Catalog) -> None:
-    """Objects that are gone, objects that are something else, metadata that say nothing."""
+    """Missing objects, objects of another kind, incomplete metadata."""
     catalog.s3.delete_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")
     catalog.s3.put_object(Bucket="artifacts", Key=f"{PREFIX}/evaluation.json", Body=b"{}")
 
@@ -145,13 +140,13 @@ def test_missing_evidence_is_named(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize("uri", [None, "s3://artifacts/evaluation.json", "https://x/evaluations/a/b/evaluation.json"])
 def test_an_evaluation_elsewhere_has_no_gate(uri: str | None) -> None:
-    """Such as one of a package that no pipeline registered."""
+    """For example of a package that no pipeline registered."""
     assert gate_uri(uri) is None
 
 
 @pytest.fixture
 def approver() -> Iterator[Approver]:
-    """Ann in the role of approvers."""
+    """Return Ann in the role of approvers."""
     with mock_aws():
         role = boto3.client("iam", "us-east-1").create_role(
             RoleName="Approver", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []})
@@ -170,14 +165,14 @@ def _register(approver: Approver, status: str = "PendingManualApproval") -> str:
 
 
 def test_the_session_says_who_it_was(approver: Approver) -> None:
-    """SageMaker names the session, and with it the person."""
+    """SageMaker records the session's name, which has the person."""
     assert approver.identity.endswith(":assumed-role/Approver/ann@example.com")
     assert approver.sagemaker.meta.region_name == "us-east-1"
 
 
 @pytest.mark.parametrize("status", ["PendingManualApproval", "Approved"])
 def test_an_approval_is_bound_to_what_was_seen(approver: Approver, status: str) -> None:
-    """Also one that is given anew."""
+    """Also a repeated approval."""
     arn = _register(approver, status)
 
     text = approver.approve(approver.sagemaker.describe_model_package(ModelPackageName=arn), reason="better")
@@ -191,7 +186,7 @@ def test_an_approval_is_bound_to_what_was_seen(approver: Approver, status: str) 
 
 
 def test_a_rejection_says_why(approver: Approver) -> None:
-    """And nothing more."""
+    """Without a binding."""
     arn = _register(approver)
 
     approver.reject(approver.sagemaker.describe_model_package(ModelPackageName=arn), reason="worse in store 7")
@@ -222,7 +217,7 @@ class Group:
         self.sagemaker.create_model_package_group(ModelPackageGroupName=self.name)
 
     def register(self, training_set_id: str, *approvals: str, metadata: dict[str, str] | None = None) -> str:
-        """Register a package and give it approvals one after the other; return its version."""
+        """Register a package and give it approvals in turn; return its version."""
         spec = ModelPackageSpec(
             group=self.name,
             image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
@@ -246,12 +241,12 @@ class Group:
 
 @pytest.fixture
 def group(cloud: Cloud) -> Group:
-    """An empty group."""
+    """Return an empty group."""
     return Group(cloud)
 
 
 def test_sets_of_approved_packages_are_in_use(group: Group, cloud: Cloud) -> None:
-    """Neither those that wait nor those that were rejected, also of several groups."""
+    """Neither pending nor rejected ones, also of several groups."""
     other = Group(cloud)
     group.register("1" * 64)
     group.register("2" * 64, "Approved")
@@ -264,7 +259,7 @@ def test_sets_of_approved_packages_are_in_use(group: Group, cloud: Cloud) -> Non
 
 
 def test_packages_say_what_they_were_trained_from(group: Group) -> None:
-    """The newest first; a package that somebody registered by hand says nothing."""
+    """The newest first; a manually registered package has none."""
     first = group.register("1" * 64, "Approved")
     group.register("2" * 64, metadata={"owner": "ann"})
     third = group.register("3" * 64)
@@ -279,7 +274,7 @@ def test_packages_say_what_they_were_trained_from(group: Group) -> None:
 
 
 def test_more_packages_than_a_page_holds(group: Group) -> None:
-    """None is lost; ``most`` bounds the calls."""
+    """All are read; ``most`` limits the calls."""
     ids = {f"{number:064x}" for number in range(103)}
     for training_set_id in ids:
         group.register(training_set_id, "Approved")
@@ -289,7 +284,7 @@ def test_more_packages_than_a_page_holds(group: Group) -> None:
 
 
 def test_a_package_that_was_deleted_has_no_approval(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any other refusal is one, and no answer."""
+    """Any other error is raised."""
     with mock_aws():
         sagemaker: Any = boto3.client("sagemaker", region_name="us-east-1")
 

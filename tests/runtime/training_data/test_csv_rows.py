@@ -16,7 +16,7 @@ EURO = [["12,5", "1.234,50"], ["3,25", "17,00"]]
 def write(
     folder: Path, header: list[str], rows: list[list[Any]], *, delimiter: str = ",", encoding: str = "utf-8"
 ) -> Path:
-    """Write a file as a spreadsheet does."""
+    """Write a file like a spreadsheet."""
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter).writerows([header, *rows])
     path = folder / "rows.csv"
@@ -25,14 +25,14 @@ def write(
 
 
 def kinds(path: Path) -> dict[str, str]:
-    """Return the kinds of columns."""
+    """Return the types of columns."""
     with open_table(path) as table:
         return {name: column.kind for name, column in table.columns.items()}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 def test_a_european_sheet_has_numbers(tmp_path: Path, encoding: str) -> None:
-    """Semicolons, decimal commas, points between thousands, umlauts, in the encodings that programs save."""
+    """Semicolons, decimal commas, thousands points, umlauts, in the usual encodings."""
     path = write(tmp_path, ["Größe", "Preis"], EURO, delimiter=";", encoding=encoding)
     with open_table(path) as table:
         assert table.rows("SELECT * FROM rows") == [(12.5, 1234.5), (3.25, 17.0)]
@@ -40,7 +40,7 @@ def test_a_european_sheet_has_numbers(tmp_path: Path, encoding: str) -> None:
 
 
 def test_thousands_of_an_english_sheet_are_numbers(tmp_path: Path) -> None:
-    """Quoted, since the comma is the delimiter too; what may be either follows the other columns."""
+    """Quoted, because the comma is the delimiter; ambiguous columns follow the others."""
     path = write(tmp_path, ["a", "b"], [["1,234.5", "1,234"], ["17", "2,345"]])
     with open_table(path) as table:
         assert table.rows("SELECT * FROM rows") == [(1234.5, 1234.0), (17.0, 2345.0)]
@@ -56,7 +56,7 @@ def test_numbers_of_two_countries_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_stands_for_nothing_is_null(tmp_path: Path) -> None:
-    """As pandas reads it; a text that is not a number leaves a column of texts."""
+    """As in pandas; a non-numeric text makes a text column."""
     rows = [["NA", "1.5", "cheap"], ["2.5", "#N/A", "1.5"], ["", "NaN", "2.5"]]
     assert kinds(write(tmp_path, ["a", "b", "c"], rows)) == {"a": "float", "b": "float", "c": "text"}
 
@@ -68,7 +68,7 @@ def test_what_stands_for_nothing_is_null(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_times_of_many_hands_are_read(tmp_path: Path, written: str) -> None:
-    """Dates with dots have the day first; with an offset they are of UTC."""
+    """Dates with dots have the day first; times with an offset are UTC."""
     days = [date(2025, 11, 1) + timedelta(days=each) for each in range(29)]
     path = write(tmp_path, ["time", "x"], [[written.format(day), 1] for day in days])
     with open_table(path) as table:
@@ -93,6 +93,6 @@ def test_times_of_many_hands_are_read(tmp_path: Path, written: str) -> None:
     ],
 )
 def test_integers_may_count_times(tmp_path: Path, number: float, time: str) -> None:
-    """By how many digits they have; others are no times."""
+    """By their number of digits."""
     with open_table(write(tmp_path, ["time", "x"], [[number, 1], [number, 2]])) as table:
         assert str(table.rows(f"SELECT {as_time(table.columns['time'])} FROM rows")[0][0]) == time  # noqa: S608 - of a test

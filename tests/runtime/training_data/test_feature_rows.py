@@ -1,4 +1,4 @@
-"""A file's rows in a feature store: what it takes of a schema, each row's own features at its own time, rows written once."""
+"""A file's rows in a feature store: groups from its schema, point-in-time features, and idempotent writes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def sales(**changed: Any) -> dict[str, Any]:
-    """Return sixty days of twenty stores, some of them closed on some days, by columns."""
+    """Return sixty days of twenty stores, some closed on some days, by columns."""
     rows = [(day, store) for day in range(DAYS) for store in range(STORES)]
     return {
         "store_id": [store for _, store in rows],
@@ -45,7 +45,7 @@ def written(folder: Path, columns: dict[str, Any]) -> Path:
 
 
 def read(path: Path, *, row_key: Sequence[str] = (), **options: Any) -> TableSchema:
-    """Return what a store keeps of a file."""
+    """Return the store's rows of a file."""
     return stored_schema(
         path, read_schema(path, label="units", time="day", **{"key": "store_id", **options}), entities=row_key
     )
@@ -73,7 +73,7 @@ def rows_of(table: pa.Table, *names: str) -> list[tuple[Any, ...]]:
 
 
 def test_each_row_finds_its_own_features(tmp_path: Path) -> None:
-    """Both splits of the store have what the file has, key by key and time by time, as the model takes it."""
+    """Both splits of the store equal the file's, by key and time, as the model's input."""
     columns = sales()
     path = written(tmp_path, columns)
     schema = read(path)
@@ -96,7 +96,7 @@ def test_each_row_finds_its_own_features(tmp_path: Path) -> None:
 
 
 def test_the_newest_days_are_held_out_as_of_the_file(tmp_path: Path) -> None:
-    """At least what the file alone would hold out, in whole days, or from the time that was given."""
+    """At least the file's own holdout, in whole days, or from the given time."""
     path = written(tmp_path, sales())
     schema = read(path)
     shop = store(tmp_path, schema)
@@ -109,7 +109,7 @@ def test_the_newest_days_are_held_out_as_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_once_and_a_longer_one_adds_its_rows(tmp_path: Path) -> None:
-    """What a file says otherwise counts from then on, also where it is changed back."""
+    """Changed values count from then on, also when changed back."""
     columns = sales()
     short = pa.table(columns).slice(0, STORES * (DAYS - 5))
     path = tmp_path / "sales.parquet"
@@ -137,7 +137,7 @@ def test_a_file_is_written_once_and_a_longer_one_adds_its_rows(tmp_path: Path) -
 
 
 def test_rows_of_one_key_and_time_need_what_tells_them_apart(tmp_path: Path) -> None:
-    """The column is named; it is part of the key, and need not be an input."""
+    """The column is named, becomes part of the key, and need not be an input."""
     columns = sales(
         product=[f"p{n:04}" for n in range(STORES * DAYS)], store_id=[n % STORES % 12 for n in range(STORES * DAYS)]
     )
@@ -157,7 +157,7 @@ def test_rows_of_one_key_and_time_need_what_tells_them_apart(tmp_path: Path) -> 
 
 
 def test_rows_that_do_not_fit_are_refused_by_the_group(tmp_path: Path) -> None:
-    """A column that the file lost, a null where none was."""
+    """A missing column, and a null in a required one."""
     path = written(tmp_path, sales())
     schema = read(path)
     shop = store(tmp_path, schema)

@@ -1,4 +1,4 @@
-"""A training set in S3: whole or refused, with baselines and a manifest that names every file."""
+"""A training set in S3: complete or rejected, with baselines and a manifest of all files."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def rows(first: int, last: int) -> pa.Table:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An account with a bucket."""
+    """Return an account with a bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     with mock_aws():
@@ -54,7 +54,7 @@ def published(s3: Any, train: Any, holdout: Any, **more: Any) -> PublishedSet:
 
 
 def objects(s3: Any) -> dict[str, bytes]:
-    """Return what lies in the bucket, below the prefix."""
+    """Return the objects below the prefix."""
     listed = s3.list_objects_v2(Bucket="sets").get("Contents", ())
     return {
         each["Key"].removeprefix("training-sets/forecast/"): s3.get_object(Bucket="sets", Key=each["Key"])[
@@ -65,7 +65,7 @@ def objects(s3: Any) -> dict[str, bytes]:
 
 
 def test_the_evaluation_accepts_what_was_published(s3: Any, tmp_path: Any) -> None:
-    """Both files have the hashes of the manifest, whose hash is the set's id; nothing else is left."""
+    """Both files have the manifest's hashes, whose hash is the set's id; nothing else is left."""
     done = published(s3, rows(0, 8), rows(8, 10))
     found = objects(s3)
     assert sorted(found) == ["holdout/part-0.parquet", "manifest/manifest.json", "train/part-0.parquet"]
@@ -87,7 +87,7 @@ def test_the_evaluation_accepts_what_was_published(s3: Any, tmp_path: Any) -> No
 
 
 def test_files_of_an_earlier_export_are_removed(s3: Any) -> None:
-    """They would be read beside the new ones."""
+    """They would be read together with the new ones."""
     s3.put_object(Bucket="sets", Key="training-sets/forecast/train/part-7.parquet", Body=b"old")
     s3.put_object(Bucket="sets", Key="training-sets/forecast-2/train/part-7.parquet", Body=b"another pipeline's")
     published(s3, rows(0, 8), rows(8, 10))
@@ -106,7 +106,7 @@ def test_the_same_rows_are_the_same_set(s3: Any) -> None:
 
 
 def test_an_older_set_does_not_replace_a_newer_one(s3: Any) -> None:
-    """Nothing is written; on purpose it does, and rows that end at the same time are a correction."""
+    """Nothing is written unless forced; rows with the same end time are a correction."""
     newer = published(s3, rows(0, 8), rows(8, 12))
     before = objects(s3)
     with pytest.raises(PublishError) as error:
@@ -124,7 +124,7 @@ def test_an_older_set_does_not_replace_a_newer_one(s3: Any) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=5))
 def test_what_is_published_never_ends_earlier(s3: Any, lengths: list[tuple[int, int]]) -> None:
-    """Of any files in any order, whatever their cuts, the set that is there is the last of those that reach furthest."""
+    """For any files in any order, the published set is the last of those with the latest end."""
     s3.delete_object(Bucket="sets", Key="training-sets/forecast/manifest/manifest.json")
     furthest = 0
     for first, more in lengths:
@@ -142,7 +142,7 @@ def test_what_is_published_never_ends_earlier(s3: Any, lengths: list[tuple[int, 
 
 @pytest.mark.parametrize("body", [b"{}", b"no JSON", None])
 def test_a_manifest_that_says_no_time_keeps_nothing_out(s3: Any, body: bytes | None) -> None:
-    """No evaluation would take such a set; the next publish puts it right."""
+    """No evaluation accepts such a set, and the next publish replaces it."""
     done = published(s3, rows(0, 8), rows(8, 12))
     found = json.loads(objects(s3)["manifest/manifest.json"])
     found["split"]["holdout_until"] = "yesterday"
@@ -155,7 +155,7 @@ def test_a_manifest_that_says_no_time_keeps_nothing_out(s3: Any, body: bytes | N
 
 
 def test_a_set_that_came_between_is_not_replaced(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older set looked at the manifest before the newer one was published: the newer manifest stays."""
+    """An older set read the manifest before the newer one was published: the newer manifest stays."""
     published(s3, rows(0, 8), rows(8, 9))
     upload, newer = s3.upload_file, []
 
@@ -175,7 +175,7 @@ def test_a_set_that_came_between_is_not_replaced(s3: Any, monkeypatch: pytest.Mo
 
 
 def test_a_publish_that_is_killed_leaves_the_set_before(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it uploads; the file that was uploaded is removed."""
+    """The file uploaded by the killed publish is removed."""
     published(s3, rows(0, 8), rows(8, 10))
     before = objects(s3)
     upload, calls = s3.upload_file, []
@@ -193,7 +193,7 @@ def test_a_publish_that_is_killed_leaves_the_set_before(s3: Any, monkeypatch: py
 
 
 def test_the_manifest_is_written_last(s3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """A publish that is killed between two files leaves a set that no evaluation takes."""
+    """A crash between two files leaves a set that no evaluation accepts."""
     published(s3, rows(0, 8), rows(8, 10))
     copy, calls = s3.copy, []
 
@@ -215,7 +215,7 @@ def test_the_manifest_is_written_last(s3: Any, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_files_of_another_publish_are_noticed(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two at once the one that writes its manifest last would leave a set that no evaluation takes."""
+    """Of two concurrent publishes, the last manifest would not match the files."""
     copy, calls = s3.copy, []
 
     def between(*arguments: Any) -> None:
@@ -265,6 +265,6 @@ def test_times_must_be_known_and_alike(s3: Any, times: list[Any], problem: str) 
 
 
 def test_what_is_not_a_table_is_refused() -> None:
-    """By name, with what is taken."""
+    """The error lists the accepted types."""
     with pytest.raises(PublishError, match="rows must be an Arrow table, or a pandas or polars frame, got int"):
         as_table(5)

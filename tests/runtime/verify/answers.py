@@ -1,4 +1,4 @@
-"""Clients of AWS whose calls are answered from a table, below boto3's own reading of answers."""
+"""Clients of AWS with responses from a table, below boto3's parsing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUP = NAMES.endpoint
 
 @dataclass(frozen=True)
 class Refused:
-    """An answer that is an error."""
+    """An error response."""
 
     message: str
     code: str = "ValidationException"
@@ -31,10 +31,10 @@ class _Http:
 
 
 class Answers:
-    """What each operation answers: a document, an error, a list of them in turn, or a function of the request's text.
+    """The response of each operation: a document, an error, a list of them in turn, or a function of the request's text.
 
     Args:
-        table: By operation. One that is missing fails the test.
+    table: By operation. A missing operation fails the test.
     """
 
     def __init__(self, **table: Any) -> None:
@@ -42,7 +42,7 @@ class Answers:
         self._table = {name: list(row) if isinstance(row, list) else row for name, row in table.items()}
 
     def client(self, service: str) -> Any:
-        """Return a client that is answered here."""
+        """Return a client with these responses."""
         keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
         client = boto3.client(service, region_name="us-east-1", **keys)
         client.meta.events.register("before-call", self._answer)
@@ -66,7 +66,7 @@ class Answers:
 
 
 def answered(answers: Answers) -> Place:
-    """Return a place whose clients are answered from a table."""
+    """Return a place whose clients have responses from a table."""
     return Place(
         client=functools.cache(answers.client),
         account="000000000000",

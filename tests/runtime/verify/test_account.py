@@ -1,4 +1,4 @@
-"""How patiently a verification waits, and what it hides."""
+"""Waiting times of a verification, and the data that it hides."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mlops_runtime.verify.account import ON_AWS, embedded_pace
 
 @pytest.mark.parametrize(("scale", "patience"), [(0.5, 7200), (1, 3600), (10, 360), (15, 240), (30, 240), (1000, 240)])
 def test_the_embedded_cloud_is_waited_for_by_its_clock(scale: float, patience: float) -> None:
-    """A canary takes as many seconds of the clock as on AWS; real work takes real ones however fast the clock is."""
+    """A canary takes as many seconds of the cloud's clock as on AWS; real work takes real seconds."""
     assert embedded_pace(scale).patience == patience
     assert embedded_pace(scale).patience * scale >= ON_AWS.patience
 
 
 def test_a_text_has_neither_account_nor_arn() -> None:
-    """Of an ARN the service is left, whatever stands behind it."""
+    """An ARN is reduced to its service."""
     role = "arn:aws:iam::000000000000:role/r"
     text = f'Stack:arn:aws:cloudformation:us-east-1:000000000000:stack/s/1 is busy, role "{role}" (000000000000)'
 

@@ -1,4 +1,4 @@
-"""What an account is asked before anything is made that costs money."""
+"""Checks of an account before any resource that costs money is created."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def machine(definition: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def test_a_region_has_the_services_or_is_refused(place: Place) -> None:
-    """By the name of the service that it lacks."""
+    """By the name of the missing service."""
     found = free_checks.region_has_services(place, template(A=endpoint("states"), B=endpoint("sagemaker.api")))
     assert found.startswith("2 interface endpoint services, all of them in ")
 
@@ -53,7 +53,7 @@ def test_a_region_has_the_services_or_is_refused(place: Place) -> None:
 
 
 def test_quotas_are_those_that_the_steps_use(place: Place, cloud: Cloud) -> None:
-    """Without an image no instance is asked for; a quota without room is refused."""
+    """Without an image no instance is needed; a quota without room is rejected."""
     usage = "ml.m5.large for endpoint usage"
     cloud.call(
         "/_mlops/quotas", {"VPCs per Region": 100, usage: 50}
@@ -69,7 +69,7 @@ def test_quotas_are_those_that_the_steps_use(place: Place, cloud: Cloud) -> None
 
 
 def test_an_image_is_there_or_refused(place: Place) -> None:
-    """Also where the repository is missing."""
+    """Also if the repository is missing."""
     free_checks.image_is_in_the_registry(place, "mlops-runtime", PLACEHOLDER_DIGEST)
     for repository in ("mlops-runtime", "nowhere"):
         with pytest.raises(VerifyError, match=rf"has no image {repository}@sha256:f+; push it first, or give --free"):
@@ -77,7 +77,7 @@ def test_an_image_is_there_or_refused(place: Place) -> None:
 
 
 def test_a_policy_that_denies_what_it_allows_fails(place: Place) -> None:
-    """A statement with conditions is read and not held to its outcome."""
+    """Statements with conditions are read, and their outcome is not checked."""
     limited = {**ALLOW, "Action": "s3:PutObject", "Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}}
     assert (
         free_checks.policies_are_taken(place, template(P=policy(ALLOW, limited))) == "1 policies, 2 actions simulated"

@@ -1,4 +1,4 @@
-"""Jobs that a killed run has left, by name alone; ``tests/cli/test_verify.py`` has all that a unit leaves."""
+"""Jobs left by a killed run, found by name; ``tests/cli/test_verify.py`` covers the rest of a unit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NOTHING: dict[str, Any] = {
 
 
 def jobs(member: str, **status: str) -> dict[str, Any]:
-    """A list of jobs."""
+    """Return a list of jobs."""
     rows = [{f"{member}Name": name.replace("_", "-"), f"{member}Status": state} for name, state in status.items()]
     return {f"{member}Summaries": rows}
 
 
 def test_jobs_of_the_unit_that_run_are_left() -> None:
-    """One that has ended costs nothing, and one of another name is not ours."""
+    """Ended jobs cost nothing, and other names are foreign."""
     unit = NAMES.unit.replace("-", "_")
     training = jobs(
         "TrainingJob", **{f"{unit}_asked": "InProgress", f"{unit}_old": "Stopped", f"my_{unit}": "InProgress"}
@@ -41,7 +41,7 @@ def test_jobs_of_the_unit_that_run_are_left() -> None:
 @pytest.mark.parametrize("kind", ["training-job", "transform-job"])
 @pytest.mark.parametrize("first", ["InProgress", "Stopping", "Failed"])
 def test_a_job_is_stopped_and_waited_for(kind: str, first: str) -> None:
-    """Once; one that stops or has ended is not asked again."""
+    """Once; stopping and ended jobs are not stopped again."""
     member = leftovers._JOBS[kind]
     states = [first, *(["Stopping", "Stopped"] if first != "Failed" else ["Failed"])]
     answers = Answers(**{f"Describe{member}": [{f"{member}Status": state} for state in states], f"Stop{member}": {}})

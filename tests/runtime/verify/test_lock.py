@@ -1,4 +1,4 @@
-"""The lock: one holder, renewed while it works, taken over only from a run that was killed."""
+"""The lock: one holder, renewed while it works, taken over only from a killed run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _number = itertools.count(1)
 
 @pytest.fixture
 def lock(cloud: Cloud) -> Callable[[str], Lock]:
-    """Locks of one name by run."""
+    """Return locks of one name by run."""
     name = f"/lock-{next(_number)}"
     names = Names(unit="verify-abc123", stack="s", bucket="b", lock=name)
     return lambda run: Lock(cloud.client("ssm"), names, run)
@@ -47,7 +47,7 @@ def test_the_second_is_refused_and_told_of_the_first(lock: Callable[[str], Lock]
 
 
 def test_a_look_takes_nothing(lock: Callable[[str], Lock]) -> None:
-    """It refuses what ``acquire`` would, before anything is prepared."""
+    """It fails like ``acquire`` before anything is prepared."""
     first, second = lock("r1"), lock("r2")
     second.check(NOW, command=COMMAND)
     first.acquire(NOW, command=COMMAND)
@@ -59,7 +59,7 @@ def test_a_look_takes_nothing(lock: Callable[[str], Lock]) -> None:
 
 
 def test_a_holder_that_works_stays_fresh(lock: Callable[[str], Lock]) -> None:
-    """It writes only now and then."""
+    """It renews only now and then."""
     first = lock("r1")
     first.renew(NOW)
     assert first.holder() is None
@@ -76,7 +76,7 @@ def test_a_holder_that_works_stays_fresh(lock: Callable[[str], Lock]) -> None:
 
 
 def test_a_holder_that_was_taken_over_stops(lock: Callable[[str], Lock]) -> None:
-    """It must not remove what is another's."""
+    """It must not remove another run's resources."""
     first, second = lock("r1"), lock("r2")
     first.acquire(NOW, command=COMMAND)
     second.take_over(NOW + HOLDS)
@@ -95,7 +95,7 @@ def test_a_holder_that_was_taken_over_stops(lock: Callable[[str], Lock]) -> None
 
 
 def test_a_lock_that_cannot_be_read_is_of_a_killed_run(cloud: Cloud, lock: Callable[[str], Lock]) -> None:
-    """Somebody wrote something else."""
+    """Its content is invalid."""
     first = lock("r1")
     first.acquire(NOW, command=COMMAND)
     cloud.client("ssm").put_parameter(Name=first._names.lock, Value="hello", Type="String", Overwrite=True)
