@@ -84,9 +84,12 @@ def test_a_choice_stays_in_the_address(visit: Open, address: str) -> None:
     assert page.url.endswith("#/?environment=staging&unit=fleeted")
 
 
-def test_it_can_be_read_on_any_screen(visit: Open, address: str) -> None:
+def test_it_can_be_read_on_any_screen(visit: Open, address: str, cloud: Cloud) -> None:
     """Light and dark, wide, and 360 px narrow: axe-core finds nothing, no page scrolls sideways, no target is too small."""
+    long = DeployedUnit(cloud.at(STAGING, "eu-west-1"), "w" * 40)  # a name without a place to break it
+    long.serve(1)
     tab = visit(address)
-    tab.open("/")
+    page = tab.open("/")
 
+    expect(page.get_by_role("table", name="Models of all accounts")).to_contain_text(long.name)
     assert tab.problems(narrow=360) == []
