@@ -174,7 +174,7 @@ def test_prices_are_compared_with_the_list_of_the_account(on_cloud: Run) -> None
     assert len(document["rows"]) > 15
     said = on_cloud("doctor", "--prices").stdout.splitlines()
     assert said[-1].startswith(
-        f"{len(document['rows'])} of {len(document['rows'])} rows of us-east-1 are the same; the table is of "
+        f"{len(document['rows'])} of {len(document['rows'])} rows of us-east-1 are the same; the table is dated "
     )
 
 

@@ -111,7 +111,7 @@ def test_a_source_that_did_not_take_the_model_itself_is_a_finding(verify: Verify
         "has no record of taking it"
     ]
     assert (back["name"], back["findings"], back["unread"]) == ("staging", [], None)
-    assert again["findings"] == ["build: the accounts take their versions from each other in a circle"]
+    assert again["findings"] == ["build: the accounts take their versions from each other in a cycle"]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_the_newest_label_counts(fed: Fed, on_cloud: Run, tmp_path: Path) -> Non
     """Uses the column with the time at which a label became known."""
     (tmp_path / "l.csv").write_text("order,units,known\na,1,2017-08-07\na,2,2017-08-09\na,3,2017-08-08\n")
     done = on_cloud("labels", "put", fed.endpoint, "l.csv", "--ids", "order", "--value", "units", "--time", "known")
-    assert "2 rows repeat the id of another one" in done.stdout
+    assert "2 rows repeat the id of another row" in done.stdout
     assert fed.records()[0]["groundTruthData"]["data"] == "2\n\n"
 
 

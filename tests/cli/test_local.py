@@ -346,7 +346,7 @@ def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> 
     assert f"read at {name}" in part.stderr
     elsewhere = mlops(*asked, f"https://{name}.evil.example/")
     assert _only_line(elsewhere.stderr) == (
-        f"mlops: https://{name}.evil.example/ is not of a distribution here; there are https://{name}"
+        f"mlops: https://{name}.evil.example/ is not an address of a distribution here; there are https://{name}"
     )
     none = mlops("local", "browse", "--home", home, "--browser", tmp_path / "none")
     assert (

@@ -159,10 +159,10 @@ def test_stacks_of_other_accounts_are_left_out_by_name(
     there = on_cloud("plan", "Foreign", "--app", folder, "--profile", "mlops-222222222222", AWS_REGION="us-east-1")
 
     assert shown.stdout.splitlines()[0] == f"{unique_stack} (new): 1 created"
-    assert "Foreign was not planned: it is of 222222222222 us-east-1" in shown.stderr
-    assert document["elsewhere"] == {"Foreign": "of 222222222222 us-east-1", "Far": "of eu-west-1"}
+    assert "Foreign was not planned: it belongs to 222222222222 us-east-1" in shown.stderr
+    assert document["elsewhere"] == {"Foreign": "222222222222 us-east-1", "Far": "eu-west-1"}
     assert (named.returncode, there.returncode) == (1, 0)
-    assert "of 000000000000 us-east-1, but Foreign is of 222222222222 us-east-1; plan it with" in named.stderr
+    assert "for 000000000000 us-east-1, but Foreign belongs to 222222222222 us-east-1; plan it with" in named.stderr
 
 
 def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_fails_without_a_reason(on_cloud: Run, deployed: DeployedUnit) -> None:
 
     assert missing.returncode == 2
     assert blank.returncode == 1
-    assert blank.stderr == "mlops: --reason must not be blank; it is kept in the audit record\n"
+    assert blank.stderr == "mlops: --reason must not be blank; it is stored in the audit record\n"
     assert deployed.unit_chain.table.read().audit_sequence == 0
 
 

@@ -138,7 +138,7 @@ def test_a_job_may_be_larger_than_a_prediction(door: Door, wait_for: Callable[..
 
     answer = door.call(BODY + b" " * 11 * 1024 * 1024, path=JOBS)
     assert answer.status == 413
-    assert json.loads(answer.body)["detail"] == "the body is larger than the 10 MB that the API takes"
+    assert json.loads(answer.body)["detail"] == "the body is larger than the API's maximum of 10 MB"
     assert not FORBIDDEN.search(answer.body)
 
 

@@ -31,5 +31,5 @@ def test_every_step_does_what_it_should(tmp_path: Path) -> None:
     result = json.loads(done.stdout)
     assert [step["detail"] for step in result["steps"] if not step["ok"]] == []
     assert (result["ok"], done.returncode) == (True, 0)
-    assert "0 errors of the shift" in result["steps"][-2]["detail"]
+    assert "0 errors of the traffic shift" in result["steps"][-2]["detail"]
     assert result["steps"][-1]["detail"].startswith("UNCHANGED -> PROMOTED -> PROMOTED -> ROLLED_BACK")

@@ -318,7 +318,7 @@ def test_a_person_acts_by_name_in_the_roles_of_their_group(hosted: Hosted) -> No
     for who, group in PEOPLE.items():
         answer = hosted.ask(who, "GET", "/me")
         if not group:
-            assert (answer.status, "is in no group" in answer.json["detail"]) == (403, True)
+            assert (answer.status, "is in none of the console's groups" in answer.json["detail"]) == (403, True)
             continue
         assert answer.status == 200, answer
         assert (answer.json["person"], set(answer.json["roles"])) == (who, {"reader", group})

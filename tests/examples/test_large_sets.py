@@ -274,7 +274,7 @@ def test_a_run_that_dies_ends_the_retraining_by_name_and_loses_nothing(sample: S
     finally:
         sample.s3.put_object(Bucket=bucket, Key=key, Body=script)
     assert "BuildOnSpark" in sample.states(ended["executionArn"])
-    assert "RuntimeError: the worker was lost; nothing is lost: ask for a retraining again" in ended["cause"]
+    assert "RuntimeError: the worker was lost; nothing was changed: request the retraining again" in ended["cause"]
     assert sample.store.manifests.ids() == before
     assert sample.store.builds.unclosed() == ()
 

@@ -145,6 +145,6 @@ def test_the_embedded_clock_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
         found.move_clock(to)
     _answering(monkeypatch, OSError("refused"))
     with pytest.raises(
-        EmbeddedCloudError, match=r"^the embedded cloud at http://127.0.0.1:4566 does not answer: refused$"
+        EmbeddedCloudError, match=r"^the embedded cloud at http://127.0.0.1:4566 does not respond: refused$"
     ):
         found.move_clock(to)

@@ -62,7 +62,7 @@ def test_the_model_is_a_regular_file(name: str, kind: bytes, archive: Path) -> N
 def test_two_members_of_one_name_are_refused(archive: Path) -> None:
     """A check might hash the first and a reader run the second."""
     archive.write_bytes(packed(("model.onnx", b"a"), ("signature.json", SIGNATURE), ("./model.onnx", b"b")))
-    with pytest.raises(ModelError, match=r"'model\.onnx' is there twice"):
+    with pytest.raises(ModelError, match=r"'model\.onnx' occurs twice"):
         load_archive(archive)
 
 

@@ -164,7 +164,7 @@ def test_asynchronous_names_topics_and_limits() -> None:
             lambda: EndpointCapacity.instances(
                 "ml.m5.large", instance_count=1, scaling=Scaling(min_capacity=1, max_capacity=2)
             ),
-            "scaling must follow something",
+            "scaling must have a target or schedules",
         ),
         (
             lambda: EndpointCapacity.asynchronous(

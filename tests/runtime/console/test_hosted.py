@@ -172,5 +172,5 @@ def test_answers_carry_the_headers_of_the_console(hosted: HostedConsole) -> None
 
 def test_fails_without_a_role_for_readers(connection: CloudConnection) -> None:
     """As each page reads."""
-    with pytest.raises(ValueError, match="must have one for readers, got approver"):
+    with pytest.raises(ValueError, match="must include one for readers, got approver"):
         HostedConsole(roles={Role.APPROVER: "arn:aws:iam::1:role/A"}, connection=connection)

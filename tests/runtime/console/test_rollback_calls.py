@@ -53,7 +53,7 @@ def test_a_rollback_begins_once(ask: Ask, busy: DeployedUnit) -> None:
     _, followed = ask("GET", f"{path}/{begun['execution']}")
 
     assert (status, again) == (202, (202, begun))
-    assert (other, "a rollback by root runs already" in problem["detail"]) == (409, True)
+    assert (other, "a rollback by root is already running" in problem["detail"]) == (409, True)
     (asked,) = running(busy)
     assert (asked["model_package_arn"], asked["comment"]) == (busy.package(1), "returns went up")
     assert (followed["is_over"], followed["is_served"]) == (False, None)

@@ -54,7 +54,7 @@ def test_a_role_that_the_console_does_not_take_is_not_offered() -> None:
         ({"cognito:groups": ""}, 403, "add you to one of reader, on-call, approver, then sign in again"),
         ({"cognito:groups": "on-caller,readers"}, 403, "ann is in none of the console's groups"),
         ({"token_use": "id", "cognito:groups": "reader"}, 401, "requires the access token .* got a token of kind id"),
-        ({"username": "", "cognito:groups": "reader"}, 401, "of a program, not of a person"),
+        ({"username": "", "cognito:groups": "reader"}, 401, "to a program, not to a user"),
     ],
 )
 def test_fails_on_claims_of_another_kind(claims: dict[str, str], status: int, says: str) -> None:
