@@ -152,7 +152,11 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
         "minReplicas must be at least 1 and at most maxReplicas, got 9 and 6",
     ),
     ("HorizontalPodAutoscaler", _spec(metrics=[]), "metrics must have at least one metric"),
-    ("HorizontalPodAutoscaler", _spec(behavior={}), "stabilizationWindowSeconds must be at least 60 to avoid flapping, got 0"),
+    (
+        "HorizontalPodAutoscaler",
+        _spec(behavior={}),
+        "stabilizationWindowSeconds must be at least 60 to avoid flapping, got 0",
+    ),
     ("PodDisruptionBudget", _spec(selector={"matchLabels": {"a": "b"}}), "but matches those of 0"),
     ("PodDisruptionBudget", _spec(maxUnavailable=None), "must have one of minAvailable and maxUnavailable"),
     ("PodDisruptionBudget", _spec(maxUnavailable=0), "allows no disruption"),
