@@ -81,5 +81,5 @@ class Models:
 
 @pytest.fixture(scope="session")
 def models() -> Models:
-    """The writer of test models."""
+    """Return the writer of test models."""
     return Models()

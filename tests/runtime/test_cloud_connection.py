@@ -1,4 +1,4 @@
-"""Where calls go and what time it is there; ``tests/cli/test_aws_account.py`` takes the embedded cloud."""
+"""Endpoints and clock of a cloud connection; ``tests/cli/test_aws_account.py`` covers the embedded cloud."""
 
 import io
 import json

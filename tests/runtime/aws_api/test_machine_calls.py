@@ -1,4 +1,4 @@
-"""State machines against the APIs that they call."""
+"""State machines checked against the APIs that they call."""
 
 from typing import Any
 

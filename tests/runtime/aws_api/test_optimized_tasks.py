@@ -1,4 +1,4 @@
-"""What optimized integrations of Step Functions take, by the table and its evidence."""
+"""Parameters of optimized Step Functions integrations, by the table and its evidence."""
 
 import json
 from importlib import resources

@@ -1,4 +1,4 @@
-"""Hosts that AWS could reach, by their names."""
+"""Hosts that AWS can reach, by name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Plans against golden pairs: two templates, what a person reads of them, and what a program does."""
+"""Plans compared with golden pairs: two templates with their text and JSON output."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Queues of dead letters, by who sends to them."""
+"""Dead-letter queues, identified by their senders."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a deployment would create under a name that is known before."""
+"""Resources that a deployment would create under a name known beforehand."""
 
 import json
 from dataclasses import replace

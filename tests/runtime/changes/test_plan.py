@@ -1,4 +1,4 @@
-"""What is refused, and what a name lets through."""
+"""Rejected changes, and names that allow them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Values in a form in which equal ones look equal, and conditions as far as they can be decided."""
+"""Canonical values of templates, and conditions as far as they can be decided."""
 
 import itertools
 from typing import Any

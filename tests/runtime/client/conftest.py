@@ -1,4 +1,4 @@
-"""An account in moto with one unit, and a model's server that adds up what it gets."""
+"""An account in moto with one unit, and a model server that adds up its input."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Which account a client takes; ``tests/runtime/test_cloud_connection.py`` tests what is made of it."""
+"""The account that a client uses; ``tests/runtime/test_cloud_connection.py`` covers its connection."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a notebook does with a model, in an account of moto and with a server that adds 1."""
+"""A notebook's use of a model, in an account of moto with a server that adds 1."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

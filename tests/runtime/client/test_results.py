@@ -1,4 +1,4 @@
-"""What a notebook shows of the client's answers."""
+"""Display of the client's results in a notebook."""
 
 from dataclasses import replace
 

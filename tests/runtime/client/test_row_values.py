@@ -1,4 +1,4 @@
-"""Rows of any table as JSON has them."""
+"""Rows of any table as JSON values."""
 
 import datetime as dt
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""A unit and its models are found by what its stacks published."""
+"""A unit and its models, found by the entries that its stacks publish."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A unit as its parameters say it, in a stand-in of an account."""
+"""A unit with its parameters, in a stand-in of an account."""
 
 from pathlib import Path
 from typing import Any

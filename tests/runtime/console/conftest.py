@@ -1,4 +1,4 @@
-"""The API on the shared embedded cloud, with a unit of its own."""
+"""The API on the shared embedded cloud, with its own unit."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Alarms of the last day among the changes of a model."""
+"""The last day's alarms among a model's changes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Every request gets an answer, and a refusal says what to do."""
+"""Every request gets a response, and a rejection has the fix."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A person's decision on a package, from what the page showed."""
+"""A person's decision on a package, based on the displayed page."""
 
 import json
 from collections.abc import Callable, Iterator

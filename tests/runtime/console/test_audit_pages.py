@@ -1,4 +1,4 @@
-"""Who did what, and whether the records are whole."""
+"""Audit records with their authors, and their verification."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Costs by tag: requests and answers follow botocore's model of Cost Explorer; no account has answered yet."""
+"""Costs by tag: requests and responses follow botocore's model of Cost Explorer; not verified on a real account."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

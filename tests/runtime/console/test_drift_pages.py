@@ -1,4 +1,4 @@
-"""A window as the monitor decided it, in the words of the command."""
+"""A monitored window with the monitor's decision, in the command's words."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is refused of the feature store; what is found is held against the command in ``tests/cli/test_feature_location.py``."""
+"""Rejected requests for the feature store; results are compared with the command in ``tests/cli/test_feature_location.py``."""
 
 from collections.abc import Callable
 from typing import Any

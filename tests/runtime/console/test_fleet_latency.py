@@ -1,4 +1,4 @@
-"""The 99th percentile of both fleets, as CloudWatch computes it of what SageMaker or a load balancer measured."""
+"""The 99th percentile of both fleets, as CloudWatch computes it from SageMaker's or a load balancer's metrics."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

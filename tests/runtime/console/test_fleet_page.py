@@ -1,4 +1,4 @@
-"""Several accounts in one page: connected to once, and each tried again after it failed."""
+"""Several accounts on one page: each connected once, and retried after a failure."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""People whom Cognito signed in act in their roles, each in sessions of their own."""
+"""People signed in by Cognito act in their roles, each in their own sessions."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Answers and problems as they go over the wire."""
+"""HTTP responses and problems."""
 
 import json
 from dataclasses import dataclass

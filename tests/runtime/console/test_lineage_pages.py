@@ -1,4 +1,4 @@
-"""A package back to the rows and the code that it was made of, and forward to where it served."""
+"""A package's lineage: back to its rows and code, and forward to its endpoints."""
 
 import hashlib
 from collections.abc import Callable

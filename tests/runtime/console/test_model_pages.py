@@ -1,4 +1,4 @@
-"""Units, models and one model, as they are deployed."""
+"""Deployed units, their models, and a single model."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The worst that is true of a model is its state, in words of who found it."""
+"""A model's state is its worst problem, in the words of the component that found it."""
 
 from dataclasses import replace
 

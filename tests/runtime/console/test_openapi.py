@@ -1,4 +1,4 @@
-"""The document describes what is answered."""
+"""The OpenAPI document describes the real responses."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The console's files: what is vendored, what a browser may keep, how much it loads."""
+"""The console's files: vendored code, browser caching and size."""
 
 import gzip
 import hashlib

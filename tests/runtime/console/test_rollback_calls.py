@@ -1,4 +1,4 @@
-"""Rolling back from a page: once, and only by who has seen what is."""
+"""Rollbacks from a page: once, and only from the current state."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which addresses are a route's."""
+"""Addresses that match a route."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table says all that the document and the dispatch need."""
+"""The route table has everything that the document and the dispatch need."""
 
 from mlops_runtime.console.route import Role
 from mlops_runtime.console.route_table import ROUTES

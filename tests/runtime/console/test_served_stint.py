@@ -1,4 +1,4 @@
-"""How a version did while it served, by records and its monitor."""
+"""A version's results while it served, from records and its monitor."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Claims are of one person with the roles of their groups, or are refused with what to do."""
+"""Claims identify one person with the roles of their groups, or are rejected with the fix."""
 
 import re
 from datetime import timedelta

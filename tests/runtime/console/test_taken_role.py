@@ -1,4 +1,4 @@
-"""A role is taken in a person's name, and taken again before its session ends."""
+"""A role is assumed in a person's name, and again before its session expires."""
 
 from datetime import timedelta
 

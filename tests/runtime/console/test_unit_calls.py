@@ -1,4 +1,4 @@
-"""A unit is paused once, in sight of what is."""
+"""A unit is paused once, based on its current state."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
