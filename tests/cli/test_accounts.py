@@ -77,7 +77,7 @@ def test_people_read_the_same(assembly: Path, in_process: Run) -> None:
         "demand-forecast: Build (111111111111 eu-west-1) -> Staging (222222222222 eu-west-1)\n  stack Build\n"
         in printed
     )
-    assert "lets in arn:aws:iam::222222222222:role/mlops-promote-" in printed
+    assert "trusts arn:aws:iam::222222222222:role/mlops-promote-" in printed
     assert "/releases/demand-forecast/*" in printed
     assert printed.count('"Effect"') == 20
     assert "Fn::" not in printed

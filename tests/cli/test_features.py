@@ -48,7 +48,7 @@ def test_lock_writes_beside_the_module_and_then_has_nothing_new(project: Path) -
     text = (project / "shop" / "features.lock.json").read_text()
     assert json.loads(text)["tables"]["stock_v1"]["next_field_id"] == 7
     second = mlops("lock", "shop.declared:GROUPS", cwd=project)
-    assert second.stdout == "shop/features.lock.json: 1 tables, nothing new\n"
+    assert second.stdout == "shop/features.lock.json: 1 tables, unchanged\n"
     assert mlops("lock", "shop.declared:GROUPS", "other.json", cwd=project).returncode == 0
     assert (project / "other.json").read_text() == text
 

@@ -213,7 +213,7 @@ def test_fails_on_rows_that_the_model_refuses(
     (tmp_path / "rows.csv").write_text("price,store\n1,a\nmuch,b\n")
     done = on_cloud("invoke", deployed.endpoint, tmp_path / "rows.csv")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "rows 1 to 2 of rows.csv are refused (400): " in done.stderr
+    assert "rows 1 to 2 of rows.csv were refused (400): " in done.stderr
     assert "instances[0].price must be a number" in done.stderr
 
 

@@ -22,7 +22,7 @@ def test_a_target_lists_what_it_was_offered(on_cloud: Run, linked: LinkedUnits) 
     document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["target"]).stdout)
     last = on_cloud("promotions", linked.group, "--last", 1, "--json", "--profile", PROFILES["target"])
 
-    assert f"{linked.group} takes what build ({SOURCE.account} {SOURCE.region}) releases" in shown.stdout
+    assert f"{linked.group} receives the releases of build ({SOURCE.account} {SOURCE.region})" in shown.stdout
     for part in (
         "REFUSED",
         "2017-08-01 02:05",
@@ -71,7 +71,7 @@ def test_nothing_yet_is_said_of_both_sides(on_cloud: Run, linked: LinkedUnits) -
     offered = on_cloud("promotions", linked.group, "--profile", PROFILES["target"]).stdout
     released = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
 
-    assert offered == f"build ({SOURCE.account} {SOURCE.region}) has offered {linked.group} nothing yet\n"
+    assert offered == f"build ({SOURCE.account} {SOURCE.region}) has offered no version to {linked.group} yet\n"
     assert released == (f"{linked.group} has released nothing yet\nstaging has not reported yet what it serves\n")
 
 
@@ -109,10 +109,10 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
     document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["source"]).stdout)
 
     for part in (
-        f"of {linked.group}, targets serve",
+        f"targets serve these versions of {linked.group}",
         f"{linked.group}/7",
         "demand-forecast/3",
-        f"{linked.group}/8 (theirs demand-forecast/4) at 2017-08-01 08:20",
+        f"{linked.group}/8 (target version demand-forecast/4) at 2017-08-01 08:20",
         f"staging requested a retraining at 2017-08-01 08:30, in ALARM: features: handed to {linked.group}",
     ):
         assert part in shown

@@ -470,7 +470,7 @@ def test_a_rollout_that_a_stop_interrupts_is_recovered(endpoint: Endpoint) -> No
         if e["executionArn"] not in seen
     }
     assert ended == {"approval": "ABORTED", "recover": "SUCCEEDED"}
-    assert "which was ABORTED" in loop.audit()[-1].reason
+    assert "which ended ABORTED" in loop.audit()[-1].reason
     endpoint.approve(6.0)
     assert endpoint.ask() == 12.0
     assert loop.audit_problems() == []

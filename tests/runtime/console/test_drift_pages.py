@@ -52,4 +52,4 @@ def test_a_window_that_does_not_exist_is_named(ask: Ask, monitored: MonitoredUni
 
     assert (status, "the newest ended at" in problem["detail"]) == (404, True)
     assert (wrong, "got 'tomorrow'" in invalid["detail"]) == (422, True)
-    assert (other, f"is of unit {monitored.unit.name}" in of_unit["detail"]) == (404, True)
+    assert (other, f"belongs to unit {monitored.unit.name}" in of_unit["detail"]) == (404, True)

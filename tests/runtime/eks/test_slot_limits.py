@@ -75,7 +75,7 @@ def test_every_valid_spec_is_fine(spec: ServingSpec, version: SlotVersion) -> No
         (with_eks(cpu_target=101), "eks.cpu_target must be 1 to 100 percent"),
         (with_eks(alarms={"red": ()}), "eks.alarms must be by slot"),
         (with_eks(ingress_cidrs=()), "eks.ingress_cidrs must have the load balancer's subnets, got none"),
-        (with_eks(ingress_cidrs=("0.0.0.0/0",)), "which is everybody"),
+        (with_eks(ingress_cidrs=("0.0.0.0/0",)), "which is every address"),
         (with_eks(egress_cidrs=("10.0.0.1/16",)), "has host bits set"),
         (with_eks(dns_cidrs=("dns",)), "eks.dns_cidrs must be CIDR blocks"),
         (with_eks(target_groups={"blue": _GROUPS["blue"]}), "got none for 'green'"),
