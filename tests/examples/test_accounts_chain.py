@@ -271,7 +271,7 @@ def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: C
     asked_by = ["--home", str(chain.cloud.home), "--profile", f"mlops-{BUILD.account}"]
     shown = call_command("promotions", GROUP, *asked_by, AWS_REGION=BUILD.region)
     assert "production, reported by staging" in shown.stdout, shown.stderr
-    assert f"{GROUP}/2 (theirs {version(before.model_package_arn)})" in shown.stdout
+    assert f"{GROUP}/2 (target version {version(before.model_package_arn)})" in shown.stdout
 
 
 def fire(chain: Chain) -> None:

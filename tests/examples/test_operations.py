@@ -155,7 +155,7 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
 
     back = pilot.mlops("rollback", "pilot-first", "--reason", "returns went up")
 
-    assert any(line.endswith(":model-package/pilot-first/1 serves") for line in back.splitlines())
+    assert any(re.search(r"; live: arn:\S+:model-package/pilot-first/1$", line) for line in back.splitlines())
     assert (pilot.version(), pilot.ask()) == ("1", pytest.approx(4.0))
     record = pilot.mlops("audit", "show", "pilot-first", "--last", 1)
     assert " ann " in record
@@ -164,7 +164,7 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
 
     forth = pilot.mlops("rollback", "pilot-first", "--to", 2, "--reason", "it was right")
 
-    assert any(line.endswith(":model-package/pilot-first/2 serves") for line in forth.splitlines())
+    assert any(re.search(r"; live: arn:\S+:model-package/pilot-first/2$", line) for line in forth.splitlines())
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
     assert "live      version 2 in" in pilot.mlops("status", "pilot")
 
@@ -187,12 +187,12 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
     assert said[0].startswith("a rollout is running: arn:aws:states:us-east-1:000000000000:execution:")
     assert said[1].endswith("-abort is set to ALARM: the new fleet is rolled back")
     assert said[2].startswith("ROLLED_BACK: ")
-    assert said[2].endswith(":model-package/pilot-first/2 serves")
+    assert re.search(r"; live: arn:\S+:model-package/pilot-first/2$", said[2])
     assert "/ann: not today" in said[2]  # the record names the user
     assert any(name in looks[-1] for name in ("    doing     ", "    step      "))
     assert "step      not shown" not in looks[-1]
     assert any(" of the traffic" in line or "gets the traffic" in line for line in said[3:])  # the outcome meanwhile
-    assert "made already" in pilot.mlops("rollback", "pilot-first", "--reason", "not today")
+    assert "already done" in pilot.mlops("rollback", "pilot-first", "--reason", "not today")
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
 
 
@@ -201,7 +201,7 @@ def test_a_version_that_is_not_there_is_refused(pilot: Pilot) -> None:
     refused = pilot.mlops("rollback", "pilot-first", "--to", 99, "--reason", "errors", code=1)
 
     assert "mlops: not rolled back: REFUSED: " in refused
-    assert refused.rstrip().endswith(":model-package/pilot-first/2 serves")
+    assert re.search(r"; live: arn:\S+:model-package/pilot-first/2$", refused.rstrip())
     assert pilot.version() == "2"
 
 
