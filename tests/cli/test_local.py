@@ -288,7 +288,7 @@ def test_forget_deletes_the_state_of_a_cloud_that_runs_or_not(in_process: Run, h
     refused = in_process("local", "down", "--forget", "--home", home)
     assert refused.returncode == 1
     assert f"delete the state of the embedded cloud of {home}; add --yes" in refused.stderr
-    assert in_process("local", "down", "--forget", "--yes", "--home", home).stdout == "forgotten\n"
+    assert in_process("local", "down", "--forget", "--yes", "--home", home).stdout == "state deleted\n"
     assert in_process("local", "down", "--forget", "--yes", "--home", home).stdout == "there is no state\n"
 
     up = in_process("local", "up", "--home", home)

@@ -308,7 +308,7 @@ def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], 
         (("--image", "mlops-runtime:latest", "--max-usd", "9"), "must be REPOSITORY@sha256"),
         (
             ("--image", "222222222222.dkr.ecr.us-east-1.amazonaws.com/IMAGE", "--max-usd", "9"),
-            "is of account 222222222222",
+            "belongs to account 222222222222",
         ),
         (("--image", "mlops-runtime@sha256:" + "f" * 64, "--max-usd", "9"), "has no image mlops-runtime@sha256:fff"),
         (("--free", "--region", "eu-south-2"), "no prices for region 'eu-south-2'; it has eu-central-1"),
