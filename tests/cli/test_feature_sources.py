@@ -59,7 +59,7 @@ def test_entity_rows_of_a_folder(in_process: Run, feature_shop: FeatureShop, tmp
     ("arguments", "problem"),
     [
         ((), "give either FILE or --query: files of rows, or an Athena query"),
-        (("a.parquet", "--query", "select 1"), "give FILE or --query"),
+        (("a.parquet", "--query", "select 1"), "give either FILE or --query"),
         (("a.parquet", "--output", "s3://a/b"), "--output is the result location of --query"),
         (("--query", "select 1", "--format", "csv"), "--format is the format of files; omit it with --query"),
         (("nowhere.csv", "--backfill"), "there is no folder or file nowhere.csv"),

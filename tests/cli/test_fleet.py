@@ -98,7 +98,7 @@ def test_the_caller_reads_its_own_account_without_a_role(
     document = json.loads(on_cloud("fleet", "fleet", "--json").stdout)
 
     assert [each["environment"] for each in document["models"]] == ["build"]
-    assert "credentials belong to account 000000000000" in document["unread"]["other"]
+    assert "credentials are of account 000000000000" in document["unread"]["other"]
 
 
 def test_an_environment_that_cannot_be_read_is_named_beside_the_others(

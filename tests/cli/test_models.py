@@ -133,7 +133,7 @@ def test_a_rollout_is_followed_again_by_the_same_command(
     assert (found.returncode, nothing.returncode) == (3, 1)
     assert f"{package} is already approved: better [binding " in found.stderr
     assert "mlops: demand-forecast: ROLLED_BACK: errors" in found.stderr
-    assert f"no rollout of {package} is known on demand-forecast; to request it again, add --again" in nothing.stderr
+    assert f"no rollout of {package} was found on demand-forecast; to request it again, add --again" in nothing.stderr
     assert registry.describe(package)["ApprovalDescription"] == approval
 
 

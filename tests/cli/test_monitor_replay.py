@@ -126,7 +126,7 @@ def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit,
     finally:
         monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
 
-    assert "left out: 1 object counted against another baseline" in told.stdout
+    assert "skipped: 1 object counted against another baseline" in told.stdout
 
 
 def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does(
@@ -149,7 +149,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does
     assert (with_it["as_it_is"][-1]["rows"], with_it["taken_back_objects"]) == (ROWS + ROWS // 2, 0)
     assert [window["rows"] for window in without["as_it_is"]] == [report.rows for report in monitored.reports]
     assert without["taken_back_objects"] == 1
-    assert "left out: 1 object with calls of a rollout that was rolled back" in told.stdout
+    assert "skipped: 1 object with calls of a rollout that was rolled back" in told.stdout
 
 
 def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: Run) -> None:

@@ -114,7 +114,7 @@ def test_what_cannot_be_judged_is_said_and_refuses_nothing(plan: Any, cloud: Clo
     planned = plan(key)
 
     assert planned.returncode == 0
-    assert f"whether the policy of {key} gives Use, GrantToResources cannot be evaluated" in planned.stderr
+    assert f"whether the policy of {key} allows Use, GrantToResources depends on its conditions" in planned.stderr
 
 
 def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud, key: str, unique_stack: str) -> None:

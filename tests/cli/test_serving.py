@@ -110,7 +110,7 @@ def test_the_image_is_the_one_that_is_named_or_that_of_the_settings(settings: Pa
             r"^image_digest of cdk\.json is the placeholder of 64 zeros, which only the embedded cloud accepts",
         ),
         (f"mlops-runtime@{PLACEHOLDER_DIGEST}", r"^--image 'mlops-runtime@sha256:0+' is the placeholder of 64 zeros"),
-        (f"{'2' * 12}.dkr.ecr.eu-west-1.amazonaws.com/m@{DIGEST}", "is of account 222222222222"),
+        (f"{'2' * 12}.dkr.ecr.eu-west-1.amazonaws.com/m@{DIGEST}", "belongs to account 222222222222"),
         ("mlops-runtime:latest", "must be REPOSITORY@sha256"),
     ],
 )

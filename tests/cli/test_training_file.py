@@ -192,7 +192,7 @@ def test_the_verb_publishes_before_it_asks(cloud: Cloud, sales: Path, monkeypatc
     monkeypatch.setattr(cloud, "get_item", lambda **_: {"Item": {"owner": {"S": "arn:x:run-1"}}})
     monkeypatch.setattr(cloud, "describe_execution", lambda **_: {"status": "RUNNING"})
     busy = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new"])
-    assert str(busy.exception).startswith("nothing was published: run-1 of demand-forecast runs")
+    assert str(busy.exception).startswith("nothing was published: run-1 of demand-forecast is running")
     assert len(cloud.events) == 1
     bare = CliRunner().invoke(app, ["train", "demand-forecast", "--holdout-from", "2025-02-01", "--reason", "new"])
     assert str(bare.exception) == "--holdout-from needs --data"
