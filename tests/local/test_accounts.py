@@ -86,7 +86,7 @@ def test_stacks_of_one_name_are_refused(cloud: Cloud, tmp_path: Path) -> None:
     app = cdk.App(outdir=str(tmp_path / "out"))
     for account in (BUILD, STAGING):
         cdk.Stack(app, f"In{account}", stack_name="shop", env=cdk.Environment(account=account, region="us-east-1"))
-    with pytest.raises(deployer.DeployError, match=r"have the name shop.*a name of its own"):
+    with pytest.raises(deployer.DeployError, match=r"have the name shop.*give each a unique name"):
         deployer.deploy(cloud, Path(app.synth().directory))
 
 

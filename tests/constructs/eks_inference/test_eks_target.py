@@ -254,7 +254,13 @@ def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> 
     assert said in problem
 
 
-@pytest.mark.parametrize(("synthetic", "said"), [(None, []), (10, ["synthetic requests need a SageMaker endpoint"])])
+@pytest.mark.parametrize(
+    ("synthetic", "said"),
+    [
+        (None, []),
+        (10, ["synthetic requests need a SageMaker endpoint and are not possible on EKS; omit synthetic_invocations"]),
+    ],
+)
 def test_refuses_synthetic_requests(tmp_path: Any, synthetic: int | None, said: list[str]) -> None:
     """Synthetic requests need a SageMaker endpoint; golden requests do not."""
     path = tmp_path / "golden.jsonl"
