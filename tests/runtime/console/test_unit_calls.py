@@ -78,8 +78,8 @@ def test_a_retraining_is_asked_for_once_by_any_process(
     done = ask("POST", path, {"reason": "new prices", **seen}, idempotency_key="key-of-ann")
     stale, problem = ask("POST", path, {"reason": "else", **seen}, idempotency_key="key-of-ben")
 
-    assert done == (202, {"event": "event-1", "says": f"asked {unit.endpoint} for a retraining"})
-    assert (stale, "has started one since" in problem["detail"]) == (409, True)
+    assert done == (202, {"event": "event-1", "says": f"requested a retraining by {unit.endpoint}"})
+    assert (stale, "has changed since it was displayed" in problem["detail"]) == (409, True)
 
 
 def test_the_embedded_clock_moves(ask: Ask) -> None:
