@@ -67,10 +67,7 @@ def job_package(module: str) -> Path:
 
 def text_file(name: str, text: str) -> Path:
     """Write a string to a temporary file with this name, for an asset, and return the file's path."""
-    path = _scratch() / hashlib.sha256(text.encode()).hexdigest()[:16] / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-    return path
+    return _written({name: text.encode()}) / name
 
 
 def layer(scope: Construct, id: str, *, name: str, architecture: lambda_.Architecture) -> lambda_.LayerVersion:
