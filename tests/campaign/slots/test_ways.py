@@ -305,7 +305,9 @@ def test_weights_that_nobody_can_take_back_are_waited_for_and_said(slots: Any) -
     world.account.now += 86_400
     result = world.run(Fault(start, "5xx", always=True), reason="spec")
     assert (result.outcome, world.broken(result, excused=frozenset({start}))) == ("REFUSED", [])
-    assert result.output["Cause"].startswith("the rule forwards blue 90 %, green 10 %, and all belongs to blue with ")
+    assert result.output["Cause"].startswith(
+        "the rule forwards blue 90 %, green 10 %, but all traffic belongs to blue with "
+    )
     after = world.run(reason="spec")
     assert (after.outcome, world.broken(after)) == ("UNCHANGED", [])
     assert world.serves() == OLD
