@@ -1,4 +1,4 @@
-"""The suite's tiers: ``cloud`` by a test's fixtures, ``slow`` by its measured seconds.
+"""The suite's tiers: ``cloud`` by a test's fixtures, ``slow`` by its measured seconds, ``long`` by those of its file.
 
 ``stopwatch`` beside this module writes slow tests to ``measured.json``.
 """
@@ -18,6 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 
 MEASURED = Path(__file__).with_name("measured.json")
 SLOW_SECONDS = 0.06  # processor seconds; with a higher limit the default run takes longer than 90 s on two cores
+LONG_SECONDS = 6.0  # processor seconds of a file; with a higher limit the default run takes longer than ten minutes
 _QUICK_SECONDS = 0.01  # for a test that was not slow
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
@@ -66,6 +67,30 @@ def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return sorted(items, key=lambda item: -seconds[item.path])
 
 
+def long_files(items: Sequence[pytest.Item]) -> set[Path]:
+    """Return the files whose tests took above ``LONG_SECONDS``; those that run the demo, and so the whole loop, never count.
+
+    Whole files, since the tests of one file share a deployment and often go on from each other's state.
+    """
+    tests: dict[Path, set[str]] = {}
+    for item in items:
+        tests.setdefault(item.path, set()).add(key(item))
+    kept = {item.path for item in items if any(item.get_closest_marker(name) for name in ("campaign", "demo"))}
+    return {
+        path
+        for path, names in tests.items()
+        if path not in kept and sum(measured().get(name, 0.0) for name in names) > LONG_SECONDS
+    }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Select the default suite; files that the command line names run whole, long ones too."""
+    if not config.option.markexpr:
+        is_named = config.args_source is pytest.Config.ArgsSource.ARGS
+        config.option.markexpr = "not campaign" if is_named else "not campaign and not long"
+
+
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Use three processes, as most tests wait; one for the fast tier, where each process would repeat the collection."""
@@ -91,8 +116,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the tests before ``-m`` selects among them; parallel runs start with the most expensive files."""
     if hasattr(config, "workerinput"):
         items[:] = longest_first(items)
+    files = long_files(items)
     for item in items:
         if key(item) in measured() or any(item.get_closest_marker(name) for name in _LONG):
             item.add_marker("slow")
+        if item.path in files:
+            item.add_marker("long")
         if is_cloud(item):
             item.add_marker("cloud")
