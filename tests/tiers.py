@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,20 +68,16 @@ def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return sorted(items, key=lambda item: -seconds[item.path])
 
 
-def long_files(items: Sequence[pytest.Item]) -> set[Path]:
-    """Return the files whose tests took above ``LONG_SECONDS``; those that run the demo, and so the whole loop, never count.
+@functools.cache
+def is_long(path: Path) -> bool:
+    """Return whether the tests of a file took above ``LONG_SECONDS``; files that run the demo, and so the whole loop, never did.
 
     Whole files, since the tests of one file share a deployment and often go on from each other's state.
     """
-    tests: dict[Path, set[str]] = {}
-    for item in items:
-        tests.setdefault(item.path, set()).add(key(item))
-    kept = {item.path for item in items if any(item.get_closest_marker(name) for name in ("campaign", "demo"))}
-    return {
-        path
-        for path, names in tests.items()
-        if path not in kept and sum(measured().get(name, 0.0) for name in names) > LONG_SECONDS
-    }
+    text = path.read_text()
+    names = set(re.findall(r"^ *(?:async )?def (test_\w+)", text, re.MULTILINE))
+    seconds = sum(measured().get(f"{path.name}::{name}", 0.0) for name in names)
+    return seconds > LONG_SECONDS and "pytest.mark.demo" not in text and "pytest.mark.campaign" not in text
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -116,11 +113,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the tests before ``-m`` selects among them; parallel runs start with the most expensive files."""
     if hasattr(config, "workerinput"):
         items[:] = longest_first(items)
-    files = long_files(items)
     for item in items:
         if key(item) in measured() or any(item.get_closest_marker(name) for name in _LONG):
             item.add_marker("slow")
-        if item.path in files:
+        if is_long(item.path):
             item.add_marker("long")
         if is_cloud(item):
             item.add_marker("cloud")

@@ -43,39 +43,30 @@ def test_ci_runs_the_long_files_that_the_default_suite_leaves_out() -> None:
     run = (ROOT / ".ci" / "run").read_text()
     small = "tests/console/test_built_wheel.py"
 
-    assert re.findall(r"^uv run (pytest.*?) \|\|", run, re.MULTILINE) == ["pytest", "pytest -m long"]
+    assert re.findall(r"^uv run (pytest.*?) \|\| again", run, re.MULTILINE) == ["pytest", "pytest -m long"]
     assert _collected(small).split() == _collected("-m", "long", small).split() == [f"{small}:", "1"]
 
 
-class _Item:
-    """What marks and the tiers read of a test."""
-
-    def __init__(self, file: str, name: str, *markers: str) -> None:
-        self.path, self.name, self._markers = Path(file), name, markers
-
-    def get_closest_marker(self, name: str) -> str | None:
-        return name if name in self._markers else None
-
-
-def test_files_are_long_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_long_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each function counts once, as measurements are of its most expensive case; demos and campaigns are never long."""
-    items = [
-        _Item("a/test_rollouts.py", "test_promotion"),
-        _Item("a/test_rollouts.py", "test_record"),
-        _Item("b/test_codec.py", "test_round_trip"),
-        _Item("b/test_codec.py", "test_round_trip"),
-        _Item("c/test_demo.py", "test_loop", "demo"),
-        _Item("c/test_faults.py", "test_grid", "campaign"),
-    ]
+    files = {
+        "test_rollouts.py": "def test_promotion() -> None: ...\n\n\ndef test_record() -> None: ...\n",
+        "test_codec.py": "def test_round_trip() -> None: ...\n",
+        "test_demo.py": "@pytest.mark.demo\ndef test_loop() -> None: ...\n",
+        "test_faults.py": "pytestmark = pytest.mark.campaign\n\n\ndef test_grid() -> None: ...\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
     seconds = {
-        "test_rollouts.py::test_promotion": 6.5,
+        "test_rollouts.py::test_promotion": 3.5,
+        "test_rollouts.py::test_record": 3.0,
         "test_codec.py::test_round_trip": 3.5,
         "test_demo.py::test_loop": 60.0,
         "test_faults.py::test_grid": 60.0,
     }
     monkeypatch.setattr(tiers, "measured", lambda: seconds)
 
-    assert tiers.long_files(items) == {Path("a/test_rollouts.py")}
+    assert [name for name in files if tiers.is_long(tmp_path / name)] == ["test_rollouts.py"]
 
 
 def test_what_was_measured_still_exists() -> None:
