@@ -13,8 +13,7 @@ from benchmarks.measure import load
 
 from mlops_local import cloud as local_cloud
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
-from mlops_runtime.rollout.audit_chain import AuditChain, Move
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS, AuditChain, Move
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import PublicKey, Sealer
 from mlops_runtime.verify import report_signature

@@ -8,7 +8,8 @@ import boto3
 
 from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.rollout.archive_signatures import SignedArchives
-from mlops_runtime.rollout.audit_chain import AuditChain, claim_from, record
+from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.outcome_record import claim_from, record
 
 logging.getLogger().setLevel(logging.INFO)
 

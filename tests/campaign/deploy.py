@@ -37,10 +37,10 @@ from mlops_runtime.contracts.serving import (
     ShadowSpec,
     ToleranceSpec,
 )
+from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.fleet_capacity import render_scaling
 from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
 from mlops_runtime.rollout.promotions import next_promoted
-from mlops_runtime.rollout.record_links import verify
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.sagemaker_requests import SHADOW_VARIANT
 from mlops_runtime.rollout.seals import broken_seals

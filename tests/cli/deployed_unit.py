@@ -9,8 +9,7 @@ from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer, Outcome, RolloutVerdict
 from mlops_runtime.contracts.unit_entries import EndpointEntry, Entry, FreezeSpec, UnitEntry, entry_name, entry_value
-from mlops_runtime.rollout.audit_chain import AuditChain, Move
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS, AuditChain, Move
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import PublicKey, Sealer
 

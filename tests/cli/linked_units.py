@@ -20,8 +20,7 @@ from mlops_runtime.registry.package_approval import (
     RegistryInbox,
     registry_parameter,
 )
-from mlops_runtime.rollout.audit_chain import AuditChain, Move
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS, AuditChain, Move
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 SOURCE = LinkedEnvironment(account="111111111111", region="us-east-1")

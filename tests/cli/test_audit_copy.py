@@ -10,7 +10,7 @@ from mlops_cli.audit_copy import KEY_FILE, CopyOfChain, read_key
 from mlops_cli.aws_account import UserError
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome, RolloutVerdict, audit_key, published_key, seal_key
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS
 
 KMS = SigningKms()
 RECORD = AuditRecord(

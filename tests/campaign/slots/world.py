@@ -17,9 +17,9 @@ from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, S
 from mlops_runtime.contracts.serving import SLOTS, EksSpec, GoldenSpec, SlotVersion
 from mlops_runtime.eks.live_slots import other
 from mlops_runtime.eks.manifests import slot_manifests
+from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
 from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
-from mlops_runtime.rollout.record_links import verify
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import broken_seals
 

@@ -15,7 +15,7 @@ from mlops_runtime.business_unit.automation import Automation, freeze_at, pause_
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
 from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow, PauseState
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS
 
 START = datetime(2017, 11, 20, tzinfo=UTC)
 END = datetime(2017, 12, 1, tzinfo=UTC)

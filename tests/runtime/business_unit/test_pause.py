@@ -18,8 +18,7 @@ from mlops_runtime.business_unit.pause import PauseChange, next_pause, set_pause
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LockRow, Outcome, audit_key
 from mlops_runtime.contracts.unit_entries import PauseState
-from mlops_runtime.rollout.audit_chain import AuditChain
-from mlops_runtime.rollout.record_links import GENESIS, verify
+from mlops_runtime.rollout.audit_chain import GENESIS, AuditChain, verify
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 KMS = SigningKms()

@@ -42,7 +42,7 @@ from mlops_runtime.contracts.unit_entries import (
 )
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.retraining.run_history import Run
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS
 from mlops_runtime.rollout.rollout_progress import Phase, RolloutProgress
 from mlops_runtime.rollout.rollout_table import RolloutTable
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mlops_runtime.console.served_stint import stint_of
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome, RolloutVerdict
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS
 
 VERDICT = RolloutVerdict(
     action="enough",

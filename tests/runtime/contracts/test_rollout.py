@@ -26,7 +26,7 @@ from mlops_runtime.contracts.rollout import (
     spec_key,
     taken_back,
 )
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS
 
 _SEQUENCES = st.integers(min_value=0, max_value=99_999_999)
 

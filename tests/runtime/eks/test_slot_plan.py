@@ -31,9 +31,9 @@ from mlops_runtime.eks.live_slots import serving, taken_back
 from mlops_runtime.eks.slot_alarms import slot_fleet
 from mlops_runtime.eks.slot_plan import SlotPlan, shares, slot_version, weights
 from mlops_runtime.registry.model_package import read_package, registered_metadata
-from mlops_runtime.rollout.audit_chain import Claim, next_live, next_record
 from mlops_runtime.rollout.deploy_plan import RefusedError
 from mlops_runtime.rollout.execution_names import version_name
+from mlops_runtime.rollout.outcome_record import Claim, next_live, next_record
 from mlops_runtime.rollout.preflight import decide
 from mlops_runtime.rollout.serving_limits import steps
 

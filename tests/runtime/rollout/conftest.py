@@ -28,3 +28,13 @@ def world(_nobody: None) -> Iterator[Any]:
     """Return a new moto world."""
     with rollout_world.world() as made:
         yield made
+
+
+@pytest.fixture
+def promoted(world: Any) -> tuple[Any, Any]:
+    """Return a world in which execution ``one`` has the lock and its config serves, and the claim of that."""
+    package = world.package()
+    world.version("demand-forecast-00000002", package)
+    world.serve("demand-forecast-00000002")
+    world.lock()
+    return world, rollout_world.claim_of(world, "demand-forecast-00000002", package)

@@ -16,10 +16,10 @@ from mlops_runtime.contracts.model import GateResult, GateVerdict
 from mlops_runtime.contracts.passport import Passport, SignedPassport, passport_key
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.registry.model_package import RegisteredPackage
-from mlops_runtime.rollout.audit_chain import Claim, claim_from, record
+from mlops_runtime.rollout.audit_chain import GENESIS
 from mlops_runtime.rollout.definition_hash import FIELD
+from mlops_runtime.rollout.outcome_record import Claim, claim_from, record
 from mlops_runtime.rollout.passport import PassportError, model_card, passport_of, read_passport, sign_passport
-from mlops_runtime.rollout.record_links import GENESIS
 
 KMS = SigningKms()
 GATE = GateResult(

@@ -9,7 +9,7 @@ from rollout_world import ENDPOINT, EXECUTION, World, record_of
 from mlops_runtime.contracts import content_hash, from_json
 from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.contracts.unit_entries import PauseState
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 

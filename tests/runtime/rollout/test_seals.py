@@ -17,8 +17,8 @@ from tests.signing import KEY, SigningKms
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LockRow, Outcome, audit_key, seal_key
-from mlops_runtime.rollout.audit_chain import Claim, Move, record
-from mlops_runtime.rollout.record_links import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS, Move
+from mlops_runtime.rollout.outcome_record import Claim, record
 from mlops_runtime.rollout.seals import PublicKey, PublicKeyError, Sealer, broken_seals, statement
 
 LENGTH = 4

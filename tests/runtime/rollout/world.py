@@ -37,6 +37,7 @@ from mlops_runtime.rollout.audit_chain import AuditChain, Move
 from mlops_runtime.rollout.deploy_plan import Facts
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG
 from mlops_runtime.rollout.live_fleet import read_description
+from mlops_runtime.rollout.outcome_record import Claim, record
 from mlops_runtime.rollout.preflight_facts import Sources
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
@@ -343,6 +344,22 @@ def world() -> Iterator[World]:
     """Return a new world."""
     with mock_aws():
         yield World()
+
+
+def claim_of(world: World, config: str, package: str) -> Claim:
+    """Return the claim of execution ``one`` that it promoted a config."""
+    plan = {
+        "config_name": config,
+        "previous_config": "demand-forecast-00000001",
+        "candidate_package": package,
+        "live": to_dict(world.pointer(config, package)),
+    }
+    return Claim(outcome=Outcome.PROMOTED, reason="evidence", execution=EXECUTION, at=NOW, plan=plan)
+
+
+def record_in(world: World, claim: Claim) -> dict[str, Any]:
+    """Record a claim in the world's chain."""
+    return record(claim, sagemaker=world.sagemaker, chain=world.chain)
 
 
 def record_of(sequence: int, previous: str, **changes: Any) -> AuditRecord:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mlops_cli.aws_account import UserError
 from mlops_runtime.contracts.rollout import LockRow
+from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.kept_minutes import broken_minutes
 from mlops_runtime.rollout.passport import broken_passports
-from mlops_runtime.rollout.record_links import verify
 from mlops_runtime.rollout.seals import PublicKey, PublicKeyError, broken_seals, newest_head
 
 KEY_FILE = "public-key.pem"

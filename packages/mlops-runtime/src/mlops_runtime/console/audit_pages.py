@@ -11,8 +11,8 @@ from mlops_runtime.console.http_message import Call, RefusedRequestError
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.rollout import AuditRecord
 from mlops_runtime.registry.package_approval import person_of
+from mlops_runtime.rollout.audit_chain import LinkedRecord
 from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_minutes
-from mlops_runtime.rollout.record_links import LinkedRecord
 
 _NEWEST = 50
 _PART = 200  # records checked per request: 600 to 1,000 objects, with one S3 call each

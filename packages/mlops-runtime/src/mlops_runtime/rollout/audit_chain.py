@@ -1,152 +1,53 @@
-"""Audit chain of an endpoint or unit: decide on the next record, append it with the live pointer, and verify the chain."""
+"""Audit chain of an endpoint or unit: append records with the row that names the newest, and verify the chain.
+
+Each record has the previous one's hash; none may be missing, duplicated or earlier than it.
+"""
 
 import hashlib
 import logging
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_dict, from_json, to_dict
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.passport import Passport, passport_key
 from mlops_runtime.contracts.rollout import (
     SEAL,
     AuditRecord,
     AuditSeal,
-    DiedExecution,
     LivePointer,
     LockRow,
-    Outcome,
-    RolloutVerdict,
     TakenBack,
     audit_key,
-    next_taken_back,
     published_key,
     seal_key,
 )
 from mlops_runtime.contracts.unit_entries import PauseState
-from mlops_runtime.eks.live_slots import serving as read_slots
-from mlops_runtime.eks.slot_reader import SlotReader
-from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, read_package
-from mlops_runtime.rollout.definition_hash import FIELD
-from mlops_runtime.rollout.kept_minutes import beside, broken_minutes, written_minutes
-from mlops_runtime.rollout.live_fleet import Serving, read_description, read_serving
-from mlops_runtime.rollout.passport import broken_passports, passport_of, read_gate, sign_passport
+from mlops_runtime.rollout.kept_minutes import beside, broken_minutes
+from mlops_runtime.rollout.passport import broken_passports, sign_passport
 from mlops_runtime.rollout.promotions import next_promoted
-from mlops_runtime.rollout.record_links import LinkedRecord, time_of, verify
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sagemaker import SageMakerClient
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+GENESIS = "0" * 64  # what the first record follows
 ATTEMPTS = 8  # against other writers of the same chain: a rollout and a rejection at most
 LOOK_BACK = 10  # records in which a retry searches for its own
 _AT_ONCE = 8  # objects read concurrently
-
-
-_OF_NO_VERSION = (Outcome.REJECTED, Outcome.ASKED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The outcome that a state machine reports.
-
-    ``plan`` is the preflight's, empty without one. ``candidate`` describes a retraining's model that never became a package:
-    ``model_sha256``, ``training_set_id``. ``machine_sha256`` is the hash of the Deploy machine's definition, None if unknown.
-    ``verdict`` is the result of the comparison of both fleets, None without a comparison.
-    """
-
-    outcome: Outcome
-    reason: str
-    execution: str
-    at: datetime
-    request: Mapping[str, Any] = field(default_factory=dict)
-    plan: Mapping[str, Any] = field(default_factory=dict)
-    candidate: Mapping[str, Any] = field(default_factory=dict)
-    machine_sha256: str | None = None
-    verdict: RolloutVerdict | None = None
-
-
-def claim_from(event: Mapping[str, Any]) -> Claim:
-    """Build a claim from the arguments of ``rollout_record``.
-
-    Raises:
-        ContractError: If an argument is missing or invalid.
-    """
-    missing = [name for name in ("outcome", "execution", "now") if not isinstance(event.get(name), str)]
-    if missing:
-        raise ContractError(f"not a valid claim: {', '.join(missing)} must be a string")
-    outcomes = [outcome.value for outcome in Outcome]
-    if event["outcome"] not in outcomes:
-        raise ContractError(
-            f"not a valid claim: outcome must be one of {', '.join(outcomes)}, got {event['outcome']!r}"
-        )
-    return Claim(
-        outcome=Outcome(event["outcome"]),
-        reason=str(event.get("reason", "")),
-        execution=event["execution"],
-        at=datetime.fromisoformat(event["now"]),
-        request=_object(event, "request"),
-        plan=_object(event, "plan"),
-        candidate=_object(event, "candidate"),
-        machine_sha256=_sha256(event.get(FIELD)),
-        verdict=from_dict(RolloutVerdict, event["verdict"]) if event.get("verdict") else None,
-    )
-
-
-def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None) -> AuditRecord:
-    """Return the record that follows the row's head. It states the version that is live, regardless of the claimed one.
-
-    Args:
-        row: The endpoint's row.
-        claim: The outcome that the execution reports.
-        serving: The live version.
-        package: Its package; None without a deployable one.
-    """
-    outcome, reason = _true_outcome(claim, serving, None if package is None else package.container_sha256)
-    died = died_of(claim)
-    planned = _planned_live(claim) if claim.plan.get("config_name") else {}
-    version = None if serving is None or not serving.is_answering else serving.version
-    promoted = None if outcome is not Outcome.PROMOTED or package is None else package.spec
-    return AuditRecord(
-        endpoint=row.endpoint,
-        sequence=row.audit_sequence + 1,
-        previous=row.audit_head,
-        outcome=outcome,
-        reason=reason if died is None else "; ".join(part for part in (_tells_of(died), reason) if part),
-        execution=claim.execution,
-        at=str(to_dict(claim.at)),
-        requested_by=str(_first(claim.plan.get("requested_by"), claim.request.get("requested_by"), "unknown")),
-        serving_config=None if serving is None or not serving.is_answering else serving.config,
-        serving_package=None if version is None else version.package,
-        candidate_package=_first(
-            None if died is None else died.model_package_arn,
-            claim.plan.get("candidate_package"),
-            claim.request.get("model_package_arn"),
-        ),
-        model_sha256=_first(planned.get("model_sha256"), claim.candidate.get("model_sha256")),
-        training_set_id=_first(planned.get("training_set_id"), claim.candidate.get("training_set_id")),
-        spec_sha256=planned.get("spec_sha256"),
-        recovers=None if died is None else died.execution,
-        container_sha256=planned.get("container_sha256"),
-        golden_sha256=claim.plan.get("golden_sha256") if outcome is Outcome.PROMOTED else None,
-        flavor=_first(promoted and promoted.flavor, claim.candidate.get("flavor")),
-        trust=_first(promoted and promoted.trust, claim.candidate.get("trust")),
-        verdict=claim.verdict,
-    )
 
 
 def last_record(row: LockRow) -> AuditRecord | None:
@@ -169,129 +70,6 @@ def not_before(record: AuditRecord, earlier: AuditRecord | None) -> AuditRecord:
     return replace(record, at=earlier.at)
 
 
-def died_of(claim: Claim) -> DiedExecution | None:
-    """Return the execution that a claim's request recovers."""
-    try:
-        return from_dict(DiedExecution, claim.request["died"]) if claim.request.get("died") is not None else None
-    except ContractError:
-        return None  # a request that preflight rejected
-
-
-def without_died(claim: Claim) -> Claim:
-    """Return a recovery's claim without the dead execution, which had written its own record before it died."""
-    return replace(claim, request={**claim.request, "died": None})
-
-
-def next_live(
-    row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None
-) -> LivePointer | None:
-    """Return the live pointer for the version that is live.
-
-    A config that neither plan nor row contains was created elsewhere, or by an execution that died before recording it. Its pointer
-    is rebuilt from its package, with an empty spec hash so that the next deployment of the spec applies, and with the recorded
-    version as its previous one.
-    """
-    if serving is None or not serving.is_answering:
-        return None
-    known = None if row.live is None else from_json(LivePointer, row.live)
-    if claim.plan.get("config_name") == serving.config:
-        # between slots, the next execution can still return the traffic to the recorded version
-        if claim.plan.get("eks") and claim.outcome is not Outcome.PROMOTED and known is not None:
-            return known
-        return _on_probation(from_dict(LivePointer, claim.plan["live"]), claim)
-    if known is not None and known.config == serving.config:
-        return known
-    if serving.version is None or package is None:
-        return None
-    return LivePointer(
-        endpoint=row.endpoint,
-        config=serving.config,
-        model=serving.version.model,
-        model_package_arn=package.arn,
-        model_sha256=package.spec.model_sha256,
-        artifact_uri=package.spec.artifact_uri,
-        baseline_uri=package.spec.baseline_uri,
-        evaluation_uri=package.spec.evaluation_uri,
-        training_set_id=package.spec.training_set_id,
-        spec_sha256="",
-        spec_uri="",
-        execution=claim.execution,
-        since=str(to_dict(claim.at)),
-        baseline_sha256=package.spec.baseline_sha256,
-        artifact_sha256=package.spec.artifact_sha256,
-        container_sha256=package.container_sha256,
-        image=package.spec.needed_image,
-        flavor=package.spec.flavor,
-        trained_until=package.spec.trained_until,
-        previous=None if known is None else known.config,
-        kept=None
-        if known is None
-        else tuple(c for c in (known.previous, *(known.kept or ())) if c is not None) or None,
-    )
-
-
-def _on_probation(live: LivePointer, claim: Claim) -> LivePointer:
-    """Return the pointer with the time of its record, when a new model's probation begins."""
-    live = replace(live, since=str(to_dict(claim.at)))
-    seconds = claim.plan.get("probation", 0)
-    return replace(live, probation_until=str(to_dict(claim.at + timedelta(seconds=seconds)))) if seconds else live
-
-
-def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
-    """Whether a record already reports this execution's outcome: with the same live config, or a rejection or a question."""
-    if record.execution == claim.execution and record.outcome is claim.outcome and claim.outcome in _OF_NO_VERSION:
-        return True
-    config = None if serving is None or not serving.is_answering else serving.config
-    return record.execution == claim.execution and record.serving_config == config
-
-
-def _tells_of(died: DiedExecution) -> str:
-    about = "" if died.model_package_arn is None else f" of {died.model_package_arn}"
-    return (
-        f"recovers {died.execution.rpartition(':')[2]}, which ended {died.status}: {died.reason}{about}, requested by "
-        f"{died.requested_by}"
-    )
-
-
-def _planned_live(claim: Claim) -> Mapping[str, Any]:
-    return claim.plan.get("live") or {}
-
-
-def _true_outcome(claim: Claim, serving: Serving | None, container: str | None) -> tuple[Outcome, str]:
-    planned, previous = claim.plan.get("config_name"), claim.plan.get("previous_config")
-    settled = serving is not None and serving.status == "InService"
-    config = None if serving is None else serving.config
-    if claim.outcome is Outcome.PROMOTED and not (settled and config == planned):
-        found = "no endpoint" if serving is None else f"{config}, {serving.status}"
-        outcome = Outcome.ROLLED_BACK if settled and config == previous else Outcome.FAILED
-        return outcome, f"meant to promote {planned}, but the endpoint has {found}; {claim.reason}".rstrip("; ")
-    wanted = _planned_live(claim).get("container_sha256") if claim.outcome is Outcome.PROMOTED else None
-    if wanted != container and wanted is not None:
-        found = "can no longer be deployed" if container is None else f"has {container}"
-        reason = f"{planned} is live, but its package, planned as {wanted}, {found}: it was changed in the meantime; {claim.reason}"
-        return Outcome.FAILED, reason.rstrip("; ")
-    if claim.outcome is Outcome.ROLLED_BACK and planned is not None and config == planned:
-        return Outcome.FAILED, f"meant to be rolled back, but {planned} still serves; {claim.reason}".rstrip("; ")
-    return claim.outcome, claim.reason
-
-
-def _object(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = event.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ContractError(f"not a valid claim: {name} must be an object, got {value!r}")
-    return value
-
-
-def _sha256(value: Any) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else None
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
-
-
 class AuditError(Exception):
     """A record cannot be appended to the chain; the message states the reason."""
 
@@ -305,6 +83,14 @@ class Move:
     owner: str | None = None
     pause: PauseState | None = None
     taken_back: tuple[TakenBack, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedRecord:
+    """Sequence and hash of a record that a newer record refers to."""
+
+    sequence: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -611,86 +397,70 @@ def _seal_of(row: LockRow) -> AuditSeal | None:
     return seal if seal is not None and (seal.endpoint, seal.sequence, seal.sha256) == named else None
 
 
-def record(
-    claim: Claim,
-    *,
-    sagemaker: "SageMakerClient",
-    chain: AuditChain,
-    slots: SlotReader | None = None,
-    has_endpoint: bool = True,
-) -> dict[str, object]:
-    """Append an execution's outcome, once, and move the live pointer to the live version.
-
-    The pointer moves only for the execution that holds the lock, and never for a rejection, which has no rollout.
+def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: int, first: int = 1) -> list[str]:
+    """Return the problems of a chain; empty if it is complete.
 
     Args:
-        claim: The outcome that the execution reports.
-        sagemaker: Client.
-        chain: The endpoint's chain and row.
-        slots: Reader of the endpoint's slots on EKS. Default: a SageMaker endpoint.
-        has_endpoint: Whether this account has the endpoint; without one, the chain has only rejections and questions.
-            Default: True.
-
-    Returns:
-        ``{"sequence", "serving_config", "outcome"}`` of the record.
-
-    Raises:
-        AuditError: If other writers kept moving the head.
+        objects: Content of each audit object by key; seals are ignored, see ``seals.broken_seals``.
+        endpoint: Endpoint or unit of the chain.
+        head: Hash of the newest record, from the endpoint's row.
+        sequence: Sequence of the newest record, from the row.
+        first: Sequence of the first record among the objects. Default: 1, the first of the chain.
     """
-    serving = None
-    if has_endpoint:
-        serving = read_serving(sagemaker, chain.table.endpoint) if slots is None else read_slots(slots.read())
-    description = _described(sagemaker, serving)
-    package = _package(description)
-    minutes = None if claim.verdict is None else written_minutes(chain.s3, claim.verdict)
-
-    def follow(row: LockRow) -> Move | AuditRecord:
-        newest = chain.newest(row, LOOK_BACK)
-        for earlier in newest:
-            if is_same(earlier, claim, serving):
-                return earlier
-        died = died_of(claim)
-        is_told = died is not None and any(earlier.execution == died.execution for earlier in newest)
-        new = next_record(row, without_died(claim) if is_told else claim, serving, package)
-        new = chain.keep_minutes(not_before(new, last_record(row)), minutes)
-        if new.outcome is Outcome.PROMOTED:
-            passport = passport_of(
-                new,
-                package,
-                description,
-                read_gate(chain.s3, description),
-                machine_sha256=claim.machine_sha256,
+    problems: list[str] = []
+    records: dict[str, AuditRecord] = {}  # by hash
+    for key, content in sorted(objects.items()):
+        if key.endswith(SEAL):
+            continue
+        try:
+            record = from_json(AuditRecord, content)
+        except ContractError as error:
+            problems.append(f"{key} is changed: {error}")
+            continue
+        digest = hashlib.sha256(content).hexdigest()
+        if key != audit_key(endpoint, record.sequence, digest) or record.endpoint != endpoint:
+            problems.append(
+                f"{key} is changed: its content belongs to {audit_key(record.endpoint, record.sequence, digest)}"
             )
-            new = replace(new, passport_sha256=chain.write_passport(passport))
-        moves = claim.outcome not in _OF_NO_VERSION and row.owner == claim.execution
-        live = next_live(row, claim, serving, package) if moves else None
-        return Move(
-            record=new,
-            live=live,
-            owner=claim.execution if moves else None,
-            taken_back=next_taken_back(row, new) if moves else None,
-        )
-
-    return _answer(chain.append(follow))
-
-
-def _answer(written: AuditRecord) -> dict[str, object]:
-    return {
-        "sequence": written.sequence,
-        "serving_config": written.serving_config,
-        "outcome": written.outcome.value,
-    }
+            continue
+        records[digest] = record
+    numbers = Counter(record.sequence for record in records.values())
+    problems += [
+        f"sequence {number} is forked: {count} records" for number, count in sorted(numbers.items()) if count > 1
+    ]
+    problems += [f"sequence {number} is missing" for number in range(first, sequence + 1) if number not in numbers]
+    problems += [f"sequence {number} is before the first" for number in sorted(numbers) if number < 1]
+    problems += [f"sequence {number} is past the head at {sequence}" for number in sorted(numbers) if number > sequence]
+    return problems + _broken_links(records, head, sequence, first) + _backward_times(records.values())
 
 
-def _described(sagemaker: "SageMakerClient", serving: Serving | None) -> Mapping[str, Any]:
-    """Return the description of the live package; empty without one."""
-    if serving is None or serving.version is None or serving.version.package is None:
-        return {}
-    return read_description(sagemaker, serving.version.package) or {}
+def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int, first: int) -> list[str]:
+    expected = head
+    for number in range(sequence, first - 1, -1):
+        record = records.get(expected)
+        if record is None:
+            return [f"sequence {number} does not have the hash {expected[:16]} that follows from the head"]
+        if record.sequence != number:
+            return [f"reordered: the record after sequence {number} follows sequence {record.sequence}"]
+        expected = record.previous
+    return [] if first > 1 or expected == GENESIS else [f"the first record follows {expected[:16]}, not the beginning"]
 
 
-def _package(description: Mapping[str, Any]) -> RegisteredPackage | None:
+def _backward_times(records: Iterable[AuditRecord]) -> list[str]:
+    problems = []
+    newest: datetime | None = None
+    for record in sorted(records, key=lambda record: record.sequence):
+        time = time_of(record)
+        if time is None or (newest is not None and time < newest):
+            problems.append(f"sequence {record.sequence} is of {record.at}, earlier than a record before it")
+        newest = time if newest is None else max(newest, time or newest)
+    return problems
+
+
+def time_of(record: AuditRecord) -> datetime | None:
+    """Return the time of a record; None if it is invalid or has no time zone."""
     try:
-        return read_package(description) if description else None
-    except PackageError:
-        return None  # an unusable package has no baseline to point at
+        time = datetime.fromisoformat(record.at)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None

@@ -134,7 +134,7 @@ def broken_minutes(objects: Mapping[str, bytes], minutes: Mapping[str, bytes]) -
     for key, content in sorted(objects.items()):
         record = None
         if not key.endswith(SEAL):
-            with suppress(ContractError):  # reported by ``record_links.verify``
+            with suppress(ContractError):  # reported by ``audit_chain.verify``
                 record = from_json(AuditRecord, content)
         if record is None or record.verdict is None:
             continue

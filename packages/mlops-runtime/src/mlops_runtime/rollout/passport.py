@@ -161,7 +161,7 @@ def broken_passports(objects: Mapping[str, bytes], passports: Mapping[str, bytes
     named: dict[str, str] = {}
     for key, content in objects.items():
         if not key.endswith(SEAL):
-            with suppress(ContractError):  # reported by ``record_links.verify``
+            with suppress(ContractError):  # reported by ``audit_chain.verify``
                 record = from_json(AuditRecord, content)
                 if record.passport_sha256 is not None:
                     digest = record.passport_sha256

@@ -70,7 +70,7 @@ class Sealer:
 def broken_seals(
     objects: Mapping[str, bytes], published: Mapping[str, bytes] | None, *, row: LockRow, is_signed: IsSigned
 ) -> list[str]:
-    """Return the problems of a chain's seals and published heads; see ``record_links.verify`` for those of its records.
+    """Return the problems of a chain's seals and published heads; see ``audit_chain.verify`` for those of its records.
 
     Args:
         objects: Content of each audit object by key: records and seals.
@@ -134,7 +134,7 @@ def _records(objects: Mapping[str, bytes]) -> set[tuple[int, str]]:
     found = set()
     for key, content in objects.items():
         if not key.endswith(SEAL):
-            with suppress(ContractError):  # reported by ``record_links.verify``
+            with suppress(ContractError):  # reported by ``audit_chain.verify``
                 found.add((from_json(AuditRecord, content).sequence, hashlib.sha256(content).hexdigest()))
     return found
 
