@@ -28,8 +28,8 @@ from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport
 from mlops_runtime.monitor.monitors.monitor_table import metrics
-from mlops_runtime.monitor.report_keys import REPORT, report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.stored_reports import REPORT, report_folder
 
 if TYPE_CHECKING:
     import subprocess

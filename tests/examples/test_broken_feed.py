@@ -21,8 +21,8 @@ from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.decision import decide
 from mlops_runtime.monitor.monitors.monitor_table import metrics
-from mlops_runtime.monitor.report_keys import REPORT, report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.stored_reports import REPORT, report_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

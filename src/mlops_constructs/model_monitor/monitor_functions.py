@@ -48,8 +48,8 @@ from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.instance_storage import takes_volume_key
 from mlops_runtime.monitor.job_start import CHARACTERS_OF_TIME
-from mlops_runtime.monitor.report_keys import metrics_key
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.stored_reports import metrics_key
 
 _BALANCER = "AWS/ApplicationELB"
 REASON = (

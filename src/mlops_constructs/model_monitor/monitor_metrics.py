@@ -15,7 +15,7 @@ from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_monitor.monitor_engine import MonitorEngine
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
-from mlops_runtime.monitor.metric_names import BEYOND_LIMITS, Monitor, metric_names
+from mlops_runtime.monitor.cloudwatch_metrics import BEYOND_LIMITS, Monitor, metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 
 _HOUR = cdk.Duration.hours(1)

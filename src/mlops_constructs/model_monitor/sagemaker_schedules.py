@@ -38,8 +38,7 @@ from mlops_constructs.model_monitor.monitor_engine import (
 )
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.instance_storage import takes_volume_key
-from mlops_runtime.monitor.model_monitor.execution_store import model_monitor_prefix
-from mlops_runtime.monitor.model_monitor.executions import MonitorName, schedule_name
+from mlops_runtime.monitor.model_monitor.executions import MonitorName, model_monitor_prefix, schedule_name
 
 Image = Literal["analyzer", "clarify"]
 _TABLE = Path(__file__).parent / "sagemaker_images.json"

@@ -11,7 +11,7 @@ from aws_cdk import aws_kms as kms
 
 from mlops_constructs import ModelMonitor, MonitorEngine, SageMakerModelMonitor, ValidationError
 from mlops_runtime.contracts import from_json
-from mlops_runtime.monitor.metric_names import metric_names
+from mlops_runtime.monitor.cloudwatch_metrics import metric_names
 from mlops_runtime.monitor.scheduled_run import DecideSettings
 from mlops_runtime.monitor.spec import MonitorSpec
 

@@ -16,7 +16,7 @@ from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import Decision, GuardDecision
 from mlops_runtime.contracts.serving import PersonalSpec
 from mlops_runtime.labels.label_rows import LabelError
-from mlops_runtime.monitor.report_keys import report_folder
+from mlops_runtime.monitor.stored_reports import report_folder
 from mlops_runtime.retraining.retraining_request import RetrainingOutcome, RetrainingRequests
 from mlops_runtime.retraining.run_comparison import RunError
 from mlops_runtime.training_data.published_set import PublishError

@@ -22,7 +22,7 @@ from mlops_runtime.contracts.monitor_report import (
 from mlops_runtime.monitor.monitors.drift.scrutiny import scrutinise
 from mlops_runtime.monitor.monitors.monitor_table import MONITORS as KINDS
 from mlops_runtime.monitor.monitors.monitor_table import decide, violations
-from mlops_runtime.monitor.report import build
+from mlops_runtime.monitor.scheduled_run import build_report
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
@@ -65,7 +65,7 @@ def states(evidence: Evidence, spec: MonitorSpec = SPEC) -> dict[str, MonitorSta
 
 def report_of(evidence: Evidence, spec: MonitorSpec = SPEC) -> MonitorReport:
     """Return the report of the evidence's window."""
-    return build(evidence, spec, endpoint="demand-forecast", variant="AllTraffic", window=WINDOW)
+    return build_report(evidence, spec, endpoint="demand-forecast", variant="AllTraffic", window=WINDOW)
 
 
 def measured(violated: bool | None, name: str = "rmse") -> Measured:

@@ -13,8 +13,8 @@ from mlops_runtime.contracts import ContractError, canonical_json
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, QualityResult
 from mlops_runtime.monitor.monitors.monitor_table import metrics
-from mlops_runtime.monitor.report_keys import report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.stored_reports import report_folder
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, doubt, feed_texts
 
 ENDPOINT = "demand-forecast"

@@ -48,7 +48,7 @@ def report(
     with watched(endpoint, profile, home) as found:
         from mlops_runtime.contracts.monitor import MonitorState
         from mlops_runtime.contracts.monitor_report import monitor_states
-        from mlops_runtime.monitor.page.report_lines import report_lines
+        from mlops_runtime.monitor.page.report_words import report_lines
         from mlops_runtime.monitor.report_message import short_flaw
 
         told = found.report(window)
@@ -99,7 +99,7 @@ def explain(
         history = found.archive.history(told, most=_HISTORY)
         rows = _rows(kept, drift.name)
     past = [(each, one) for each in reversed([told, *history]) for one in each.drift.features if one.name == drift.name]
-    from mlops_runtime.monitor.page.report_lines import feature_lines
+    from mlops_runtime.monitor.page.report_words import feature_lines
     from mlops_runtime.monitor.report_message import short_flaw
 
     lines = list(feature_lines(told, drift))
@@ -146,7 +146,7 @@ def metrics(endpoint: Endpoint = None, *, as_json: AsJson = False, profile: Prof
 def dashboard(*, as_json: AsJson = False) -> None:
     """Print a Grafana dashboard for these metrics, for import or provisioning."""
     try:
-        from mlops_runtime.monitor.grafana_dashboard import dashboard as made
+        from mlops_runtime.monitor.prometheus_metrics import grafana_dashboard as made
     except ImportError as error:
         raise UserError(f"mlops monitor needs {error.name}; run: pip install 'mlops-runtime[monitor]'") from error
     answer(made(), json.dumps(made(), indent=2), as_json=as_json)

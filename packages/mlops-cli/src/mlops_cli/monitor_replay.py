@@ -270,7 +270,7 @@ def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | 
 
 
 def _unknown(baseline: "Baseline", named: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    from mlops_runtime.monitor.monitors.drift.rules import pair_name
+    from mlops_runtime.monitor.counting.pairs import pair_name
 
     more = (*baseline.predicted, baseline.null_patterns)
     there = [*(one.name for one in (*baseline.features, *more) if one), *map(pair_name, baseline.pairs or ())]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.monitor import FeatureBaseline, PairDispersion
+from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline, PairDispersion
 from mlops_runtime.monitor.counting.pairs import (
     GROUPS,
     PairCounter,
@@ -14,6 +14,7 @@ from mlops_runtime.monitor.counting.pairs import (
     groups,
     pair_baseline,
     pair_baselines,
+    pair_name,
 )
 
 
@@ -127,3 +128,8 @@ def test_fails_for_what_is_no_pair() -> None:
     """Rejects invalid pairs and names all of them together."""
     with pytest.raises(PairError, match=r"got \('a', 'a'\); .* got \('a', 'c'\); .* got \('a',\)$"):
         check([("a", "b"), ("a", "a"), ("a", "c"), ("a",)], ["a", "b"])
+
+
+def test_a_pair_has_a_name() -> None:
+    """The name contains both features."""
+    assert pair_name(PairBaseline(first="a", second="b", first_groups=(), second_groups=(), counts=())) == "a x b"

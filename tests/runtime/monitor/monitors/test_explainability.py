@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.runtime.monitor.evidence import FULL, KNOWN, changed, found, report_of, states
-from tests.runtime.monitor.test_metric_lines import values
+from tests.runtime.monitor.test_cloudwatch_metrics import values
 
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import ExplainabilityResult

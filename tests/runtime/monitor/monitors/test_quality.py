@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.runtime.monitor.evidence import FULL, GOOD, changed, measured, report_of, states
-from tests.runtime.monitor.test_metric_lines import values
+from tests.runtime.monitor.test_cloudwatch_metrics import values
 
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import Measured

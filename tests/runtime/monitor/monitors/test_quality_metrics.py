@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from mlops_runtime.monitor.metric_names import camel, metric_names
+from mlops_runtime.monitor.cloudwatch_metrics import camel, metric_names
 from mlops_runtime.monitor.monitors import classification, regression
 from mlops_runtime.monitor.monitors.quality_metrics import (
     CLASSES,
@@ -83,7 +83,5 @@ def test_a_new_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_needs_no_numpy() -> None:
     """Synthesis reads names and ranges without numpy."""
-    code = (
-        "import sys, mlops_runtime.monitor.spec, mlops_runtime.monitor.metric_names; sys.exit('numpy' in sys.modules)"
-    )
+    code = "import sys, mlops_runtime.monitor.spec, mlops_runtime.monitor.cloudwatch_metrics; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,15 +1,16 @@
-"""Regression metrics checked against scikit-learn and rows repeated as drawn."""
+"""Regression metrics, of one output and of several, checked against scikit-learn and rows repeated as drawn."""
 
 import numpy as np
 import pytest
 import sklearn.metrics as reference
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlops_runtime.monitor.monitors import regression
 from mlops_runtime.monitor.monitors.intervals import Resampling
 from mlops_runtime.monitor.monitors.rows import Rows
 
+OUTPUTS = ("weight", "waist", "pulse")
 PAIRS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=2, max_size=40)
 
 
@@ -71,3 +72,33 @@ def test_coverage_is_of_rows_with_bounds() -> None:
     )
     assert regression.values(rows)["interval_coverage"] == pytest.approx(2 / 3)
     assert np.isnan(regression.values(Rows.of(label, label))["interval_coverage"])
+
+
+def rows_of_outputs(seed: int, count: int = 40) -> Rows:
+    """Return rows of three outputs in different units."""
+    random = np.random.default_rng(seed)
+    label = random.normal([80, 35, 60], [12, 3, 8], (count, 3))
+    return Rows.of(label + random.normal(0, [9, 2, 5], (count, 3)), label)
+
+
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 60))
+@settings(max_examples=50, deadline=None)
+def test_each_output_is_a_regression_of_its_own(seed: int, count: int) -> None:
+    """The mean absolute error agrees with scikit-learn."""
+    rows = rows_of_outputs(seed, count)
+    found = regression.output_values(rows, OUTPUTS)
+    alone = [regression.values(Rows.of(rows.prediction[:, i], rows.label[:, i])) for i in range(3)]
+    for name, expected in zip(OUTPUTS, alone, strict=True):
+        for metric in ("wape", "mae", "bias"):
+            assert found[f"{metric}/{name}"] == pytest.approx(expected[metric])
+    assert found["wape"] == pytest.approx(np.mean([each["wape"] for each in alone]))
+    assert found["mae/waist"] == pytest.approx(reference.mean_absolute_error(rows.label[:, 1], rows.prediction[:, 1]))
+    assert set(found) == set(regression.output_names(OUTPUTS))
+
+
+def test_draws_are_the_metrics_of_the_drawn_calls() -> None:
+    """The joint metric uses the same draws as each output."""
+    rows = rows_of_outputs(4)
+    drawn = regression.output_draws(rows, OUTPUTS, Resampling(rows.call, resamples=30))
+    together = np.mean([drawn[f"wape/{name}"] for name in OUTPUTS], axis=0)
+    assert drawn["wape"].tolist() == pytest.approx(together.tolist())

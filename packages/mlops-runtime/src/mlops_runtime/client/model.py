@@ -18,7 +18,7 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry, UnitEntry
 from mlops_runtime.labels.label_rows import check_ids
 from mlops_runtime.labels.label_upload import upload_labels
-from mlops_runtime.monitor.report_keys import newest_report
+from mlops_runtime.monitor.stored_reports import newest_report
 from mlops_runtime.registry.package_approval import RegistryEntry, registry_parameter
 from mlops_runtime.retraining.retraining_request import RetrainingRequests, refusal_of
 from mlops_runtime.retraining.run_history import RunHistory, Step

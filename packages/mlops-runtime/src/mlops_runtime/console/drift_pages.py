@@ -10,7 +10,7 @@ from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, 
 from mlops_runtime.monitor.monitors.drift import feature_words
 from mlops_runtime.monitor.page import report_words
 from mlops_runtime.monitor.page.drawings import CellRow, distribution
-from mlops_runtime.monitor.page.report_lines import feature_lines, report_lines
+from mlops_runtime.monitor.page.report_words import feature_lines, report_lines
 from mlops_runtime.monitor.report_message import short_flaw
 from mlops_runtime.monitor.watched_endpoint import NEWEST, Watched, WatchedError
 

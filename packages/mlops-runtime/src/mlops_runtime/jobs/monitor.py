@@ -24,7 +24,7 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.monitor_count import CountSettings, count_objects
 from mlops_runtime.jobs.monitor_explain import explain
-from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.cloudwatch_metrics import Monitor
 from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import Window

@@ -12,8 +12,8 @@ from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import TakenBack, is_among
-from mlops_runtime.monitor.report_keys import metrics_key, reports_prefix
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
+from mlops_runtime.monitor.stored_reports import metrics_key, reports_prefix
 from mlops_runtime.monitor.window import HOUR, Window
 
 if TYPE_CHECKING:

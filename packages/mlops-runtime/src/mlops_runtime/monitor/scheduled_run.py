@@ -1,4 +1,4 @@
-"""The two entry points of the monitor: count a capture object, and decide on a window."""
+"""The two entry points of the monitor: count a capture object, and decide on a window, from its evidence to its report."""
 
 import json
 import logging
@@ -6,28 +6,26 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from mlops_runtime.contracts import canonical_json, from_json, to_dict
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.monitor import MetricValue, MonitorState, Violations, metric_namespace
 from mlops_runtime.contracts.monitor_report import MonitorReport, MonitorResult, monitor_states
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.cloudwatch_metrics import Monitor, metric_data, metric_lines
 from mlops_runtime.monitor.counting.counts import count, empty
-from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, sentence
-from mlops_runtime.monitor.metric_lines import data, lines
-from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, invalid_values, sentence
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
 from mlops_runtime.monitor.monitors.classification import usable_rows
-from mlops_runtime.monitor.monitors.monitor_table import overall, violations
-from mlops_runtime.monitor.prometheus_text import prometheus_text
-from mlops_runtime.monitor.report import Engine, build
-from mlops_runtime.monitor.report_chat import chat_notification
-from mlops_runtime.monitor.report_message import advice, message
+from mlops_runtime.monitor.monitors.monitor_table import decide, metrics, overall, violations
+from mlops_runtime.monitor.monitors.staleness import staleness
+from mlops_runtime.monitor.prometheus_metrics import prometheus_text
+from mlops_runtime.monitor.report_message import advice, chat_notification, message, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
-from mlops_runtime.monitor.window import Window
+from mlops_runtime.monitor.window import Window, stamp
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.window_reading import Place, gather, inventory, taken_back_among
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -41,6 +39,7 @@ _log = logging.getLogger("mlops.monitor")
 MAXIMUM_BYTES = 2 << 30
 # violations that the traffic of a rollout may cause
 _DRIFT = frozenset({"baseline_drift_check", "completeness_check", "categorical_values_check"})
+Engine = Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"]
 
 
 def count_object(body: str, store: MonitorStore, table: RolloutTable) -> MonitorState:
@@ -192,7 +191,7 @@ def publish(
 ) -> MonitorReport:
     """Write report, violations and metrics of the evidence of any engine, and send the event."""
     spec = settings.spec
-    report = build(
+    report = build_report(
         evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine
     )
     found = violations(report, evidence)
@@ -217,11 +216,11 @@ def _tell_metrics(
     if settings.engine == "PROCESSING":
         # jobs log to the account's shared log group, whose class may not support embedded metrics
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch_Logs_Log_Classes.html
-        published: Any = data(values, endpoint=endpoint, variant=variant, now=now)
+        published: Any = metric_data(values, endpoint=endpoint, variant=variant, now=now)
         cloudwatch.put_metric_data(Namespace=metric_namespace(settings.unit), MetricData=published)
         return
     # CloudWatch extracts embedded metrics from lines that contain nothing else
-    for line in lines(values, unit=settings.unit, endpoint=endpoint, variant=variant, now=now):
+    for line in metric_lines(values, unit=settings.unit, endpoint=endpoint, variant=variant, now=now):
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -279,3 +278,58 @@ def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "Ev
     answer = events.put_events(Entries=[entry])  # type: ignore[list-item] # a plain dict
     if answer["FailedEntryCount"]:
         raise RuntimeError(f"the event bus {settings.bus!r} rejected the report's event: {answer['Entries']}")
+
+
+def build_report(
+    evidence: Evidence,
+    spec: MonitorSpec,
+    *,
+    endpoint: str,
+    variant: str,
+    window: Window,
+    engine: Engine = "LAMBDA",
+) -> MonitorReport:
+    """Return the report of one run.
+
+    Args:
+        evidence: The data that the run read.
+        spec: Thresholds, included in the report.
+        endpoint: Name of the endpoint.
+        variant: Name of the variant.
+        window: The evaluated window.
+        engine: Engine that counted. Default: Lambda functions.
+    """
+    live, baseline = evidence.live, evidence.baseline
+    found = decide(evidence, window, spec)
+    report = MonitorReport(
+        endpoint=endpoint,
+        variant=variant,
+        window_from=stamp(window.start),
+        window_until=stamp(window.end),
+        state=overall({name: result.state for name, result in found.items()}, evidence.flaw),
+        rows=evidence.rows,
+        baseline_sha256=None if baseline is None else content_hash(baseline),
+        baseline_uri=None if live is None else live.baseline_uri,
+        baseline_flaw=evidence.flaw,
+        model_package_arn=None if live is None else live.model_package_arn,
+        **found,
+        staleness=staleness(evidence, found["quality"], window, spec),
+        engine=engine,
+        analyzer=evidence.analyzer,
+        hours_merged=evidence.hours_merged,
+        suppressed=evidence.suppressed,
+        problems=_problems(evidence) or None,
+        problem_objects={sentence(problem): key for problem, key in evidence.problem_objects.items()} or None,
+        problem_lines={sentence(problem): lines for problem, lines in evidence.problem_lines.items()} or None,
+        live_since=None if live is None else live.since,
+        unannounced_calls=None if evidence.counts is None else evidence.counts.unannounced or 0,
+        spec=spec,
+    )
+    return replace(report, verdict=verdict(report), metrics=metrics(report))
+
+
+def _problems(evidence: Evidence) -> dict[str, int]:
+    flaw = {} if evidence.flaw is None else {evidence.flaw: 1}
+    baseline, counts = evidence.baseline, evidence.counts
+    invalid = {} if baseline is None or counts is None else invalid_values(baseline, counts)
+    return {**flaw, **{sentence(problem): times for problem, times in {**evidence.problems, **invalid}.items()}}

@@ -15,8 +15,7 @@ from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
 from mlops_runtime.monitor.counting.capture_lines import bounded_lines
-from mlops_runtime.monitor.past_runs import PastRuns
-from mlops_runtime.monitor.report_keys import REPORT, metrics_key, report_folder
+from mlops_runtime.monitor.stored_reports import REPORT, PastRuns, metrics_key, report_folder
 from mlops_runtime.monitor.window import Window, hour_of, within
 
 if TYPE_CHECKING:

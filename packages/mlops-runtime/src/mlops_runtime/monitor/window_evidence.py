@@ -7,8 +7,8 @@ from datetime import datetime
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import MonitorReport, MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.monitor.cloudwatch_metrics import Monitor
 from mlops_runtime.monitor.counting.problems import unreadable_rows
-from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.monitors.label_join import Joined
 from mlops_runtime.monitor.monitors.latency_measures import LatencyHour
 from mlops_runtime.monitor.window import Window

@@ -12,15 +12,15 @@ from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack, is_among, taken_back
 from mlops_runtime.monitor.call_metrics import Calls, calls_of, latency_of, sources
+from mlops_runtime.monitor.cloudwatch_metrics import Monitor
 from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
-from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.monitors.drift.decision import hours_to_add
 from mlops_runtime.monitor.monitors.label_join import Timed, captured_facets, join_window
-from mlops_runtime.monitor.past_runs import PastRuns
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
+from mlops_runtime.monitor.stored_reports import PastRuns
 from mlops_runtime.monitor.window import HOUR, Inventory, Window, late_objects, stamp
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from mlops_runtime.changes.template import Template, unknown
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.monitor.metric_names import metric_names
+from mlops_runtime.monitor.cloudwatch_metrics import metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.price.price_table import PriceTable
 from mlops_runtime.retraining.decision_metric import COUNTED

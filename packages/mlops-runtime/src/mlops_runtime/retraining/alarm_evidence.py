@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.contracts.monitor_report import MonitorReport, feed_faults
-from mlops_runtime.monitor.report_keys import LONGEST_DAYS, REPORT, newest_report, report_folder
+from mlops_runtime.monitor.stored_reports import LONGEST_DAYS, REPORT, newest_report, report_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -20,7 +20,6 @@ from mlops_runtime.monitor.monitors.drift.rules import (
     distribution,
     excess_tail,
     minimum_effect_tail,
-    pair_name,
     same_odds_ratios,
     shares,
     types,
@@ -357,11 +356,6 @@ def test_the_fit_has_both_margins_and_common_odds_ratios() -> None:
         assert fitted.sum(axis=axis) == pytest.approx(tables.sum(axis=axis), rel=1e-6)
     ratios = np.log(fitted[:, :-1, :-1] * fitted[:, 1:, 1:] / fitted[:, 1:, :-1] / fitted[:, :-1, 1:])
     assert ratios[0] == pytest.approx(ratios[1], abs=1e-6)
-
-
-def test_a_pair_has_a_name() -> None:
-    """The name contains both features."""
-    assert pair_name(PairBaseline(first="a", second="b", first_groups=(), second_groups=(), counts=())) == "a x b"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,16 @@ def check(pairs: Sequence[Sequence[str]], names: Sequence[str]) -> None:
         raise PairError("; ".join(problems))
 
 
+def pair_name(pair: PairBaseline) -> str:
+    """Return the name of a pair in reports.
+
+    Example:
+        >>> pair_name(PairBaseline(first="price", second="store", first_groups=(), second_groups=(), counts=()))
+        'price x store'
+    """
+    return f"{pair.first} x {pair.second}"
+
+
 def groups(feature: FeatureBaseline) -> tuple[int, ...]:
     """Return the group of each cell of a baseline, in order of the cells; null is a group of its own, the last.
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.monitor.model_monitor.clarify_files import attribution_analysis, bias_analysis
-from mlops_runtime.monitor.model_monitor.execution_store import model_monitor_prefix
-from mlops_runtime.monitor.model_monitor.executions import MonitorName
+from mlops_runtime.monitor.model_monitor.executions import MonitorName, model_monitor_prefix
 from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:

@@ -12,10 +12,15 @@ from mlops_runtime.contracts.monitor_report import (
     MonitorResult,
     QualityResult,
 )
-from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.cloudwatch_metrics import Monitor
 from mlops_runtime.monitor.model_monitor.baselines import put_baselines
-from mlops_runtime.monitor.model_monitor.execution_store import ModelMonitorReports
-from mlops_runtime.monitor.model_monitor.executions import Executions, MonitorName, read_executions, schedule_name
+from mlops_runtime.monitor.model_monitor.executions import (
+    Executions,
+    ModelMonitorReports,
+    MonitorName,
+    read_executions,
+    schedule_name,
+)
 from mlops_runtime.monitor.monitors.label_measures import measure
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window

@@ -1,4 +1,4 @@
-"""Convert the files of SageMaker Model Monitor's executions to results of the platform's report.
+"""Read the files of SageMaker Model Monitor's executions from S3, and convert them to results of the platform's report.
 
 Documentation, SDK and containers differ in the files' spellings; every documented one is supported, and unreadable parts are
 counted as problems. Model Monitor returns neither a PSI nor a p-value: here the PSI of a feature is 0, its p-value 0 if it was
@@ -15,12 +15,17 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_runtime.contracts.monitor import Violation, Violations
 from mlops_runtime.contracts.monitor_report import BiasMetric, FeatureDrift, Measured
+from mlops_runtime.monitor.window import HOUR, Window, hour_of, stamp
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 MonitorName = Literal["data_quality", "model_quality", "bias", "explainability"]
 MONITORS: tuple[MonitorName, ...] = ("data_quality", "model_quality", "bias", "explainability")
@@ -55,6 +60,7 @@ _STAGES: tuple[tuple[str, Literal["pre_training", "post_training"]], ...] = (
     ("pre_training_bias_metrics", "pre_training"),
     ("post_training_bias_metrics", "post_training"),
 )
+_READ = (STATISTICS_FILE, *VIOLATION_FILES, ANALYSIS_FILE)
 
 
 def schedule_name(endpoint: str, monitor: MonitorName) -> str:
@@ -362,3 +368,72 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+class ModelMonitorReports:
+    """One endpoint's executions in S3.
+
+    Args:
+        s3: Client.
+        bucket: Bucket of the definitions' outputs.
+        endpoint: Name of the endpoint.
+        monitors: Scheduled monitors.
+        prefix: Key prefix of all outputs, without a trailing slash. Default: ``model_monitor_prefix(endpoint)``.
+    """
+
+    def __init__(
+        self,
+        s3: "S3Client",
+        *,
+        bucket: str,
+        endpoint: str,
+        monitors: Sequence[MonitorName],
+        prefix: str | None = None,
+    ) -> None:
+        self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
+        self._monitors = tuple(monitors)
+        self._prefix = model_monitor_prefix(endpoint) if prefix is None else prefix
+
+    def of(self, window: Window) -> Iterator[ExecutionFiles]:
+        """Yield the executions that analyzed hours of a window, each once.
+
+        The key of an execution has the hour at which it was due; it analyzed the captures before that hour.
+
+        Args:
+            window: Whole hours; executions due after its start and up to its end are read.
+        """
+        for monitor in self._monitors:
+            found: dict[str, dict[str, bytes]] = {}
+            for hour, key in self._keys(monitor, window):
+                name = key.rsplit("/", 1)[-1]
+                if name in _READ:
+                    body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                    found.setdefault(hour, {})[name] = body
+                else:  # a container may write other files only; the execution still counts
+                    found.setdefault(hour, {})
+            for at, files in found.items():
+                yield ExecutionFiles(monitor=monitor, at=at, files=files)
+
+    def _keys(self, monitor: MonitorName, window: Window) -> Iterator[tuple[str, str]]:
+        """Yield the hour and key of each object of a window; one listing a day."""
+        folder = f"{self._prefix}/{monitor}/{self._endpoint}/{schedule_name(self._endpoint, monitor)}/"
+        pages = self._s3.get_paginator("list_objects_v2")
+        first, last = window.start + HOUR, window.end
+        day = first.astimezone(UTC).replace(hour=0)
+        while day <= last:
+            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{folder}{day:%Y/%m/%d}/"):
+                for entry in page.get("Contents", []):
+                    due = hour_of(entry["Key"], folder)
+                    if due is not None and first <= due <= last:
+                        yield stamp(due), entry["Key"]
+            day += timedelta(days=1)
+
+
+def model_monitor_prefix(endpoint: str) -> str:
+    """Return the key prefix of an endpoint's executions in the unit's bucket of artifacts.
+
+    Example:
+        >>> model_monitor_prefix("demand-forecast")
+        'monitor/demand-forecast/model_monitor'
+    """
+    return f"monitor/{endpoint}/model_monitor"

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.monitor_report import Measured, QualityResult, SegmentQuality
-from mlops_runtime.monitor.monitors import classes, classification, outputs, regression
+from mlops_runtime.monitor.monitors import classes, classification, regression
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Interval, Resampling, interval
 from mlops_runtime.monitor.monitors.label_join import Joined
@@ -159,7 +159,7 @@ def _sums(rows: Rows, target: "Target", holdout: Mapping[str, float]) -> dict[st
     """Return WAPE and bias over all labelled rows, and the ratio of WAPE to the holdout's, if defined."""
     if not len(rows) or target.classes is not None:
         return {}
-    sums = regression.values(rows) if target.outputs is None else outputs.values(rows, target.outputs)
+    sums = regression.values(rows) if target.outputs is None else regression.output_values(rows, target.outputs)
     found = {name: sums[name] for name in ("wape", "bias") if not np.isnan(sums.get(name, np.nan))}
     if "wape" in found and holdout.get("wape"):
         found["wape_ratio"] = found["wape"] / holdout["wape"]
@@ -235,7 +235,7 @@ class Target:
         if self.classes is not None:
             return classes.names_of(self.classes)
         if self.outputs is not None:
-            return outputs.names_of(self.outputs)
+            return regression.output_names(self.outputs)
         return classification.NAMES if self.kind == "classification" else regression.NAMES
 
     def values(self, rows: Rows) -> dict[str, float]:
@@ -243,7 +243,7 @@ class Target:
         if self.classes is not None:
             return classes.values(rows, self.classes)
         if self.outputs is not None:
-            return outputs.values(rows, self.outputs)
+            return regression.output_values(rows, self.outputs)
         if self.kind == "classification":
             return classification.values(rows, threshold=self.threshold)
         return regression.values(rows)
@@ -253,7 +253,7 @@ class Target:
         if self.classes is not None:
             return classes.draws(rows, self.classes, resampling)
         if self.outputs is not None:
-            return outputs.draws(rows, self.outputs, resampling)
+            return regression.output_draws(rows, self.outputs, resampling)
         if self.kind == "classification":
             return classification.draws(rows, resampling, threshold=self.threshold)
         return regression.draws(rows, resampling)

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from mlops_runtime.contracts.monitor import Baseline, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import Measured, MonitorReport, MonitorResult
-from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.cloudwatch_metrics import Monitor
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic

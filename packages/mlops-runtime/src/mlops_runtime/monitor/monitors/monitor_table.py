@@ -11,7 +11,7 @@ from typing import Any
 
 from mlops_runtime.contracts.monitor import MetricValue, MonitorState, Violation, Violations
 from mlops_runtime.contracts.monitor_report import MonitorReport
-from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.cloudwatch_metrics import Monitor
 from mlops_runtime.monitor.monitors import staleness
 from mlops_runtime.monitor.monitors.bias import BIAS
 from mlops_runtime.monitor.monitors.drift.drift_monitor import DRIFT

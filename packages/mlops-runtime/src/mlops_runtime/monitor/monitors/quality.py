@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.monitor import TESTED, Baseline, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import Measured, MonitorReport, QualityResult
-from mlops_runtime.monitor.metric_names import PUBLISHED_OF_CLASSES, camel, quality_names
+from mlops_runtime.monitor.cloudwatch_metrics import PUBLISHED_OF_CLASSES, camel, quality_names
 from mlops_runtime.monitor.monitors.label_measures import measure
 from mlops_runtime.monitor.monitors.monitor_kind import DATASET, NAMED, SILENT, MonitorKind, judged
 from mlops_runtime.monitor.monitors.quality_metrics import metric_of

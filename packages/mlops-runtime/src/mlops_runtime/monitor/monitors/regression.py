@@ -1,14 +1,19 @@
-"""Regression quality: the sums over rows from which `quality_metrics` computes the metrics."""
+"""Regression quality: the sums over rows from which `quality_metrics` computes the metrics.
 
-from collections.abc import Mapping
+A model with several outputs has the metrics of each, and the mean of their WAPEs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from mlops_runtime.monitor.monitors.intervals import Resampling
-from mlops_runtime.monitor.monitors.quality_metrics import REGRESSION
+from mlops_runtime.monitor.monitors.quality_metrics import OF_EACH_OUTPUT, REGRESSION
 from mlops_runtime.monitor.monitors.rows import Rows, Wide
 
+_TOGETHER = "wape"  # of several outputs: the mean of their own
 NAMES = tuple(metric.name for metric in REGRESSION)
 
 
@@ -63,3 +68,38 @@ def _metrics(names: list[str], totals: Wide) -> dict[str, Wide]:
         found = {metric.name: metric.value(sums) for metric in REGRESSION}
     # values that overflow are undefined
     return {name: np.where(np.isfinite(value), value, np.nan) for name, value in found.items()}
+
+
+def output_names(outputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the metrics of a model's outputs."""
+    return (_TOGETHER, *(f"{metric}/{name}" for metric in OF_EACH_OUTPUT for name in outputs))
+
+
+def output_values(rows: Rows, outputs: Sequence[str]) -> dict[str, float]:
+    """Return each metric of labelled rows; NaN if undefined.
+
+    Example:
+        >>> rows = Rows.of(np.array([[8.0, 1.0], [12.0, 1.0]]), np.array([[10.0, 1.0], [10.0, 1.0]]))
+        >>> found = output_values(rows, ("weight", "waist"))
+        >>> found["wape"], found["wape/weight"], found["mae/waist"]
+        (0.1, 0.2, 0.0)
+    """
+    each = [values(output) for output in _each_output(rows, outputs)]
+    found = {
+        f"{metric}/{name}": of[metric] for name, of in zip(outputs, each, strict=True) for metric in OF_EACH_OUTPUT
+    }
+    return {_TOGETHER: float(np.mean([of[_TOGETHER] for of in each])), **found}
+
+
+def output_draws(rows: Rows, outputs: Sequence[str], resampling: Resampling) -> Mapping[str, Wide]:
+    """Return each metric of each bootstrap draw of the rows."""
+    each = [draws(output, resampling) for output in _each_output(rows, outputs)]
+    found = {
+        f"{metric}/{name}": of[metric] for name, of in zip(outputs, each, strict=True) for metric in OF_EACH_OUTPUT
+    }
+    return {_TOGETHER: np.mean([of[_TOGETHER] for of in each], axis=0), **found}
+
+
+def _each_output(rows: Rows, outputs: Sequence[str]) -> Iterator[Rows]:
+    for place in range(len(outputs)):
+        yield replace(rows, prediction=rows.prediction[:, place], label=rows.label[:, place])

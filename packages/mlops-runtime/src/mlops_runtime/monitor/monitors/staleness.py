@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from mlops_runtime.contracts.monitor import MetricValue
 from mlops_runtime.contracts.monitor_report import MonitorReport, QualityResult, Staleness
-from mlops_runtime.monitor.metric_names import METRICS, camel
+from mlops_runtime.monitor.cloudwatch_metrics import METRICS, camel
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 from mlops_runtime.monitor.window_evidence import Evidence

@@ -15,10 +15,10 @@ from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, 
 from mlops_runtime.contracts.rollout import AuditRecord
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.monitor.counting.pairs import pair_name
 from mlops_runtime.monitor.monitors.drift import feature_words
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison
 from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
-from mlops_runtime.monitor.monitors.drift.rules import pair_name
 from mlops_runtime.monitor.monitors.monitor_table import results
 from mlops_runtime.monitor.page import drawings as page_marks
 from mlops_runtime.monitor.page import report_words

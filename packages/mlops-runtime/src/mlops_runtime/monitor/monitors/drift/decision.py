@@ -16,14 +16,15 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, PairBaseline
 from mlops_runtime.contracts.monitor_report import FeatureDrift, UntestedReason
+from mlops_runtime.monitor.counting.pairs import pair_name
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, TIME_ELSEWHERE, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules, strata
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, clusters_met, conditioned, plain
 from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
 from mlops_runtime.monitor.monitors.drift.feed_faults import feed_fault
 from mlops_runtime.monitor.monitors.drift.location import spread
-from mlops_runtime.monitor.monitors.drift.pair_tables import at_the_windows_mix, stratum_tables
-from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, association, pair_name
+from mlops_runtime.monitor.monitors.drift.paired_strata import at_the_windows_mix, stratum_tables
+from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, association
 from mlops_runtime.monitor.monitors.drift.tails import binomial_tail
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import percent

@@ -23,8 +23,7 @@ from mlops_runtime.monitor.monitors.drift.decision import (
     unreadable,
 )
 from mlops_runtime.monitor.monitors.drift.feature_words import few_clusters_text
-from mlops_runtime.monitor.monitors.drift.pair_tables import compared_without_conditions
-from mlops_runtime.monitor.monitors.drift.paired_strata import pair_strata
+from mlops_runtime.monitor.monitors.drift.paired_strata import compared_without_conditions, pair_strata
 from mlops_runtime.monitor.monitors.drift.persistence import confirming, neighbours, past_windows, persist, too_few_rows
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_inspect, untested_words

@@ -367,16 +367,6 @@ _NAMED = 3
 _FEWEST_GROUPS = 2
 
 
-def pair_name(pair: PairBaseline) -> str:
-    """Return the name of a pair in reports.
-
-    Example:
-        >>> pair_name(PairBaseline(first="price", second="store", first_groups=(), second_groups=(), counts=()))
-        'price x store'
-    """
-    return f"{pair.first} x {pair.second}"
-
-
 def association(
     pair: PairBaseline,
     tables: Sequence[tuple[Wide, Wide]],

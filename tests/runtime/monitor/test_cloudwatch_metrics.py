@@ -1,6 +1,8 @@
-"""Published metrics of a report, read from log lines as CloudWatch does."""
+"""The metrics of a monitor by name, and published ones, read from log lines as CloudWatch does."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +21,7 @@ from mlops_runtime.contracts.monitor_report import (
     Measured,
     MonitorReport,
 )
-from mlops_runtime.monitor.metric_lines import data, lines
-from mlops_runtime.monitor.metric_names import metric_names
+from mlops_runtime.monitor.cloudwatch_metrics import metric_data, metric_lines, metric_names
 from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence
@@ -29,10 +30,24 @@ NOW = datetime(2017, 8, 14, 0, 5, tzinfo=UTC)
 SPEC = MonitorSpec(alarm_features=("price",), quality_limits={"mae": 2})
 
 
+def test_names_are_few_and_each_once() -> None:
+    """At most thirty names, whatever the baseline; each feature with an alarm and each further limit adds one."""
+    names = metric_names(MonitorSpec())
+    more = MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12, "mae": 8}, estimate_limits={"mae": 9})
+    assert len(names) == len(set(names)) == 29
+    assert set(metric_names(more)) - set(names) == {"quality/Mae", "estimates/EstimatesBeyondLimits", "drift/Psi/price"}
+
+
+def test_synthesis_needs_no_numpy_for_them() -> None:
+    """Synthesis works where numpy is not installed."""
+    code = "import sys, mlops_runtime.monitor.cloudwatch_metrics; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def values(report: MonitorReport) -> dict[str, float]:
     """Return published values as ``monitor/name``, read from the embedded metric format."""
     found = {}
-    written = lines(metrics(report), unit="demand", endpoint="demand-forecast", variant="AllTraffic", now=NOW)
+    written = metric_lines(metrics(report), unit="demand", endpoint="demand-forecast", variant="AllTraffic", now=NOW)
     for datum in (datum for line in written for datum in embedded_metrics.read(line)):
         assert (datum.namespace, datum.at) == ("MLOps/demand", NOW.timestamp())
         assert (datum.dimensions["Endpoint"], datum.dimensions["Variant"]) == ("demand-forecast", "AllTraffic")
@@ -96,8 +111,8 @@ def test_a_job_publishes_the_same_as_a_function_logs() -> None:
     """Name, dimensions, unit, value and time agree."""
     found = [MetricValue("drift", "FeaturesDrifted", 2), MetricValue("drift", "Psi", 0.3, "price")]
     place: dict[str, Any] = {"endpoint": "e", "variant": "v", "now": datetime(2017, 8, 8, tzinfo=UTC)}
-    logged = [json.loads(line) for line in lines(found, unit="demand", **place)]
-    published = data(found, **place)
+    logged = [json.loads(line) for line in metric_lines(found, unit="demand", **place)]
+    published = metric_data(found, **place)
     assert [(p["MetricName"], p["Value"], p["Unit"]) for p in published] == [
         ("FeaturesDrifted", 2.0, "Count"),
         ("Psi", 0.3, "None"),
@@ -138,7 +153,7 @@ def test_only_named_metrics_are_ever_published(evidence: Evidence) -> None:
 
 def test_a_line_is_one_json_object_with_one_directive() -> None:
     """Each line is one object with at most 100 metrics and only finite numbers."""
-    written = lines(metrics(report_of(FULL, SPEC)), unit="u", endpoint="e", variant="v", now=NOW)
+    written = metric_lines(metrics(report_of(FULL, SPEC)), unit="u", endpoint="e", variant="v", now=NOW)
     for line in written:
         document = json.loads(line)
         [directive] = document["_aws"]["CloudWatchMetrics"]

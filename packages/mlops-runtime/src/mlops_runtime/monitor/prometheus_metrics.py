@@ -1,4 +1,6 @@
-"""A report in Prometheus text format 0.0.4: one object an endpoint, for the textfile collector or any scraper.
+"""A report as Prometheus metrics, and a Grafana dashboard of them with data source and endpoints as variables.
+
+The text has format 0.0.4: one object an endpoint, for the textfile collector or any scraper.
 
 Samples are of the newest window and have no timestamp: Prometheus drops samples older than five minutes, and a window is hours
 old. ``mlops_monitor_window_end_timestamp_seconds`` is the end of the window; alert on its age to detect a stopped monitor. The
@@ -6,10 +8,12 @@ number of series is bounded: features are those of ``alarm_features`` and the te
 
 See: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format and
 https://github.com/prometheus/node_exporter#textfile-collector
+https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import FeatureDrift, Measured, MonitorReport, is_confirmed, monitor_states
@@ -35,6 +39,10 @@ FAMILIES: Mapping[str, str] = {
 _LARGEST = 10
 
 Sample = tuple[Mapping[str, str], float]
+# schema of Grafana 10.4; later versions migrate it
+_SCHEMA = 39
+_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+_CHOSEN = '{endpoint=~"$endpoint"}'
 
 
 def prometheus_text(report: MonitorReport) -> str:
@@ -146,3 +154,61 @@ def _number(value: float) -> str:
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if float(value).is_integer() and abs(value) < 1 << 53 else repr(float(value))
+
+
+def grafana_dashboard() -> dict[str, Any]:
+    """Return the dashboard as a JSON model, for Grafana's import and provisioning.
+
+    Example:
+        >>> [panel["title"] for panel in grafana_dashboard()["panels"]][:2]
+        ['State of each monitor', 'Hours since the newest window ended']
+    """
+    panels = [
+        _panel("State of each monitor", f"{STATE}{_CHOSEN} == 1", "{{endpoint}} {{monitor}} {{state}}", kind="stat"),
+        _panel("Hours since the newest window ended", f"(time() - {WINDOW_END}{_CHOSEN}) / 3600", "{{endpoint}}"),
+        _panel("Features by verdict", f"{FEATURES}{_CHOSEN}", "{{endpoint}} {{verdict}}"),
+        _panel("PSI of the features that moved most", f"{PSI}{_CHOSEN}", "{{endpoint}} {{feature}}"),
+        _panel("Quality", f"{QUALITY}{_CHOSEN}", "{{endpoint}} {{metric}} {{kind}}"),
+        _panel("Rows of the window", f"{ROWS}{_CHOSEN}", "{{endpoint}}"),
+    ]
+    for place, panel in enumerate(panels):
+        panel["id"] = place + 1
+        panel["gridPos"] = {"h": 8, "w": 12, "x": 12 * (place % 2), "y": 8 * (place // 2)}
+    return {
+        "uid": "mlops-models",
+        "title": "Models",
+        "tags": ["mlops"],
+        "schemaVersion": _SCHEMA,
+        "version": 1,
+        "editable": True,
+        "time": {"from": "now-14d", "to": "now"},
+        "refresh": "5m",
+        "templating": {"list": [_data_source(), _endpoints()]},
+        "panels": panels,
+    }
+
+
+def _panel(title: str, expression: str, legend: str, *, kind: str = "timeseries") -> dict[str, Any]:
+    target: dict[str, Any] = {"refId": "A", "datasource": _SOURCE, "expr": expression, "legendFormat": legend}
+    panel = {"type": kind, "title": title, "datasource": _SOURCE, "targets": [target]}
+    if kind != "stat":
+        return panel
+    target["instant"] = True
+    return {**panel, "options": {"textMode": "name", "reduceOptions": {"calcs": ["lastNotNull"]}}}
+
+
+def _data_source() -> dict[str, Any]:
+    return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}
+
+
+def _endpoints() -> dict[str, Any]:
+    return {
+        "name": "endpoint",
+        "label": "Endpoint",
+        "type": "query",
+        "datasource": _SOURCE,
+        "query": f"label_values({ROWS}, endpoint)",
+        "refresh": 2,  # when the time range changes
+        "multi": True,
+        "includeAll": True,
+    }

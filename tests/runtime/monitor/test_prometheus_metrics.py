@@ -1,15 +1,25 @@
-"""A report as Prometheus text, read back by Prometheus' Python client."""
+"""A report as Prometheus text, read back by Prometheus' Python client, and its Grafana dashboard, valid by Grafana's types.
 
+The dashboard has existing metrics only.
+"""
+
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 from tests.runtime.monitor import reports
 
 from mlops_runtime.contracts.monitor import MetricValue, MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, Measured, MonitorReport, QualityResult
-from mlops_runtime.monitor.prometheus_text import (
+from mlops_runtime.monitor.prometheus_metrics import (
     FAMILIES,
     FEATURES,
     PSI,
@@ -17,11 +27,13 @@ from mlops_runtime.monitor.prometheus_text import (
     STATE,
     VALUE,
     WINDOW_END,
+    grafana_dashboard,
     prometheus_text,
 )
 from mlops_runtime.monitor.spec import MonitorSpec
 
 Labels = dict[str, str]
+register_default_plugins()
 
 
 def read(text: str) -> dict[str, list[tuple[Labels, float]]]:
@@ -131,3 +143,55 @@ def test_the_window_is_dated_in_utc() -> None:
     """Times are in seconds since 1970."""
     expected = datetime(2017, 8, 8, 6, tzinfo=UTC).timestamp()
     assert read(prometheus_text(report()))[WINDOW_END] == [({}, expected)]
+
+
+def lost(given: Any, known: Any, path: str = "") -> Iterator[str]:
+    """Yield the fields that Grafana's types lack or change."""
+    if isinstance(given, dict):
+        for name, value in given.items():
+            yield from lost(value, known[name], f"{path}/{name}") if name in known else [f"{path}/{name}"]
+    elif isinstance(given, list):
+        for place, (one, other) in enumerate(zip(given, known, strict=True)):
+            yield from lost(one, other, f"{path}/{place}")
+    elif given != known:
+        yield f"{path}: {known!r}"
+
+
+def read_dashboard(given: dict[str, Any]) -> Any:
+    """Return a dashboard as Grafana's types serialise it."""
+    return json.loads(JSONEncoder().encode(Dashboard.from_json(json.loads(json.dumps(given)))))
+
+
+def test_grafana_knows_every_field() -> None:
+    """Covers the dashboard, variables, panels with options and Prometheus queries."""
+    assert list(lost(grafana_dashboard(), read_dashboard(grafana_dashboard()))) == []
+
+
+@pytest.mark.parametrize(
+    "place", [(), ("panels", 0), ("panels", 0, "options"), ("panels", 1, "targets", 0), ("templating", "list", 1)]
+)
+def test_a_field_that_grafana_does_not_know_is_found(place: tuple[str | int, ...]) -> None:
+    """Shows that the previous test can fail."""
+    made = part = grafana_dashboard()
+    for step in place:
+        part = part[step]  # type: ignore[index]
+    part["exprr"] = "x"
+    assert [path.rpartition("/")[2] for path in lost(made, read_dashboard(made))] == ["exprr"]
+
+
+def test_it_asks_for_what_is_written() -> None:
+    """Six panels use only metrics of the exporter, for the selected endpoints."""
+    made = grafana_dashboard()
+    queries = [target["expr"] for panel in made["panels"] for target in panel["targets"]]
+    asked = set(re.findall(r"mlops_\w+", json.dumps(made)))
+    assert (len(queries), made["schemaVersion"]) == (6, 39)
+    assert asked <= FAMILIES.keys()
+    assert all('endpoint=~"$endpoint"' in query for query in queries)
+    assert {variable["name"] for variable in made["templating"]["list"]} == {"datasource", "endpoint"}
+
+
+def test_panels_do_not_overlap() -> None:
+    """Two panels fit a row."""
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in grafana_dashboard()["panels"]]
+    assert len(set(places)) == 6
+    assert {panel["id"] for panel in grafana_dashboard()["panels"]} == set(range(1, 7))
