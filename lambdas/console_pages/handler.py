@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.console.page_publication import FILES, PagePublication
+from mlops_runtime.console.page_files import FILES, PagePublication
 from mlops_runtime.lambda_protocol import answer
 
 logging.getLogger().setLevel(logging.INFO)

@@ -10,8 +10,7 @@ import boto3
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.lambda_protocol import each
 from mlops_runtime.registry.package_registry import approval_of
-from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
-from mlops_runtime.retraining.ingests import IngestedRows
+from mlops_runtime.retraining.request_evidence import AlarmEvidence, IngestedRows
 from mlops_runtime.retraining.retraining_guard import GuardSettings
 from mlops_runtime.retraining.retraining_start import RetrainGuard
 

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 
 from mlops_runtime.contracts import from_dict, to_dict
-from mlops_runtime.rollout.answers_request import BodiesRequest, PairsRequest
+from mlops_runtime.rollout.evidence_requests import BodiesRequest, PairsRequest
 from mlops_runtime.rollout.rollout_answers import AnswersFunction
 
 _log = logging.getLogger("mlops.answers")

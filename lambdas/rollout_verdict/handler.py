@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 
 from mlops_runtime.contracts import from_dict, to_dict
+from mlops_runtime.rollout.evidence_requests import VerdictRequest
 from mlops_runtime.rollout.probation_share import ShareRequest
 from mlops_runtime.rollout.rollout_verdict import VerdictFunction
-from mlops_runtime.rollout.verdict_request import VerdictRequest
 
 _log = logging.getLogger("mlops.verdict")
 _log.setLevel(logging.INFO)

@@ -40,8 +40,7 @@ from mlops_runtime.contracts.serving import (
 from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.fleet_capacity import render_scaling
 from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
-from mlops_runtime.rollout.promotions import next_promoted
-from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable, next_promoted
 from mlops_runtime.rollout.sagemaker_requests import SHADOW_VARIANT
 from mlops_runtime.rollout.seals import broken_seals
 

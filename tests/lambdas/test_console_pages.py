@@ -8,8 +8,7 @@ import pytest
 from moto import mock_aws
 
 from mlops_constructs import _assets
-from mlops_runtime.console.page_files import page_files
-from mlops_runtime.console.page_publication import FILES, page_document
+from mlops_runtime.console.page_files import FILES, page_document, page_files
 
 
 def test_the_pages_travel_with_the_function(monkeypatch: pytest.MonkeyPatch) -> None:

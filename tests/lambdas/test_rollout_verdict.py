@@ -13,8 +13,8 @@ import pytest
 from moto import mock_aws
 
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.rollout.evidence_requests import VerdictRequest
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
-from mlops_runtime.rollout.verdict_request import VerdictRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLER = ROOT / "lambdas" / "rollout_verdict" / "handler.py"

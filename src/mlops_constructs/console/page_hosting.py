@@ -17,8 +17,7 @@ from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._unit_resources import define_page_bucket
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.console.page_files import HEADERS, content_policy
-from mlops_runtime.console.page_publication import FILES, page_document
+from mlops_runtime.console.page_files import FILES, HEADERS, content_policy, page_document
 
 CONFIG_TYPE = "Custom::MLOpsConsolePages"
 # API Gateway's timeout is 29 seconds

@@ -19,7 +19,7 @@ from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.environment_link import downstream_chain
 from mlops_runtime.promotion.served_models import BusyError, ServedHere, ServedModels
 from mlops_runtime.promotion.target_environment import ServedSettings
-from mlops_runtime.retraining.alarm_evidence import Alarms
+from mlops_runtime.retraining.request_evidence import Alarms
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
 

@@ -10,7 +10,7 @@ from rollout_world import NOW, World
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.events import features_ingested
 from mlops_runtime.lambda_protocol import Message
-from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
+from mlops_runtime.retraining.request_evidence import AlarmEvidence
 from mlops_runtime.retraining.retraining_guard import GuardSettings
 from mlops_runtime.retraining.retraining_start import RetrainGuard
 

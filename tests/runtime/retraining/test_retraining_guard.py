@@ -15,7 +15,7 @@ from rollout_world import NOW
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import features_ingested
 from mlops_runtime.contracts.retraining import BroughtCandidate, Candidate, Decision, RetrainRequest, Trigger
-from mlops_runtime.retraining.alarm_evidence import Alarms
+from mlops_runtime.retraining.request_evidence import Alarms
 from mlops_runtime.retraining.retraining_guard import (
     Asked,
     Ended,

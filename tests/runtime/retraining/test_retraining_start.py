@@ -30,7 +30,7 @@ from rollout_world import NOW, World
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
-from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, Alarms
+from mlops_runtime.retraining.request_evidence import AlarmEvidence, Alarms
 from mlops_runtime.retraining.retraining_guard import GuardState, next_state
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.rollout.execution_names import execution_arn

@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 from tests.runtime.rollout.test_fleet_minutes import MINUTE, SINCE, START, CloudWatch, fleet
 
 from mlops_runtime.contracts import from_dict, to_dict
+from mlops_runtime.rollout.evidence_requests import VerdictRequest
 from mlops_runtime.rollout.probation_share import ShareRequest
 from mlops_runtime.rollout.rollout_verdict import VerdictFunction
-from mlops_runtime.rollout.verdict_request import VerdictRequest
 
 FLEET = "demand-forecast-4588cf62"
 ALARM = "demand-forecast-rollout-4588cf62-verdict"

@@ -3,8 +3,11 @@
 The contract kit: our server and a small correct one pass; a server that breaks a rule fails by the rule's name.
 """
 
+import contextlib
 import hashlib
+import io
 import json
+import pickle
 import socket
 import subprocess
 import sys
@@ -13,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.runtime import kinds
 from tests.runtime.serving import model_folders
@@ -26,6 +30,7 @@ from mlops_runtime.serving.container_contract import (
     Outcome,
     Sample,
     SampleError,
+    Tripwire,
     check,
     sample_of,
 )
@@ -225,3 +230,29 @@ def test_a_sample_is_made_of_metadata() -> None:
     assert made.rows() == [b'{"instances": [{"a": 0, "b": 0}]}', b'{"instances": [{"a": 1, "b": 1}]}']
     assert made.batch(made.rows()) == made.body
     assert CSV.batch(CSV.rows()) == CSV.body
+
+
+@pytest.fixture
+def wire() -> Iterator[Tripwire]:
+    """Return a tripwire next to a silent server."""
+    with socket.create_server(("127.0.0.1", 0)) as server, Tripwire(*server.getsockname()) as made:
+        yield made
+
+
+def test_a_body_that_is_unpickled_is_noticed(wire: Tripwire) -> None:
+    """Once: the next question concerns the next body."""
+    assert not wire.is_tripped()
+    pickle.loads(wire.bodies["application/x-python-pickle"]).close()  # noqa: S301 - the attack works where it is read
+    assert wire.is_tripped()
+    assert not wire.is_tripped()
+
+
+def test_numpy_takes_the_array_for_one_of_its_own(wire: Tripwire) -> None:
+    """With pickles allowed NumPy runs the content; without, it rejects the array and nothing runs."""
+    body = wire.bodies["application/x-npy"]
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        np.load(io.BytesIO(body))
+    assert not wire.is_tripped()
+    with contextlib.suppress(AttributeError):  # a socket is not an array, but has connected by then
+        np.load(io.BytesIO(body), allow_pickle=True)
+    assert wire.is_tripped()

@@ -1,4 +1,4 @@
-"""The HTTP adapter through an ASGI client: statuses, limits and fuzzed input."""
+"""The HTTP adapter through an ASGI client: statuses, limits, fuzzed input, and callers of a server on a developer's machine."""
 
 import asyncio
 import hashlib
@@ -17,13 +17,14 @@ from tests.runtime import kinds
 
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.monitor.counting.capture_lines import read_call
-from mlops_runtime.serving.http_app import build
+from mlops_runtime.serving.http_app import build, refusal
 from mlops_runtime.serving.onnx_model import load
 from mlops_runtime.serving.server_capture import Recorder
 from mlops_runtime.serving.settings import CaptureSettings
 
 URL = "http://server.test"
 ROW = {"price": 1.0, "stock": None, "store": "east"}
+HOSTS = {"127.0.0.1:8080", "localhost:8080"}
 
 
 def call(app: Any, method: str, path: str, **arguments: Any) -> httpx.Response:
@@ -349,3 +350,24 @@ def test_a_row_of_a_list_with_one_value_that_is_not_finite_is_named(several: Any
     app = build(Broken())  # type: ignore[arg-type] # gives what a model gives
     answer = call(app, "POST", "/invocations", json={"instances": several[2][:3].tolist()})
     assert answer.json() == {"error": "the model gave a non-finite prediction for 1 of 3 rows: 2"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"host": "127.0.0.1:8080"}, None),
+        ({"host": "LOCALHOST:8080"}, None),
+        ({"host": "localhost:8080", "origin": "http://localhost:8080", "sec-fetch-site": "same-origin"}, None),
+        ({"host": "localhost:8080", "sec-fetch-site": "none"}, None),
+        ({"host": "localhost:8080", "origin": "http://localhost:9090"}, "origin 'http://localhost:9090'"),
+        ({"host": "localhost:8080", "origin": "null"}, "origin 'null'"),
+        ({"host": "localhost:8080", "sec-fetch-site": "same-site"}, "another site (same-site)"),
+        ({"host": "evil.example:8080"}, "use 127.0.0.1:8080 or localhost:8080"),
+        ({"host": "127.0.0.1"}, "Host '127.0.0.1'"),
+        ({}, "Host ''"),
+    ],
+)
+def test_pages_and_foreign_names_are_refused(headers: dict[str, str], reason: str | None) -> None:
+    """Programs send no ``Origin``; a page's own name is in ``Host``."""
+    found = refusal([(name.encode(), value.encode()) for name, value in headers.items()], HOSTS)
+    assert found is None if reason is None else found is not None and reason in found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mlops_runtime.contracts.platform_rules import PlatformRules
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow
-from mlops_runtime.rollout.verdict_request import FALSE_ALARM, TOLERATED_ERROR_SHARE
+from mlops_runtime.rollout.evidence_requests import FALSE_ALARM, TOLERATED_ERROR_SHARE
 from mlops_runtime.wildcards import matches
 
 _DAY = 86_400

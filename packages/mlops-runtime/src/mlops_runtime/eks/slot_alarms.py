@@ -10,10 +10,10 @@ from typing import Any
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import EksSpec
 from mlops_runtime.eks.pod import eks_of
+from mlops_runtime.rollout.evidence_requests import tolerated_share
 from mlops_runtime.rollout.fleet_alarms import BREACH, FleetAlarms
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
 from mlops_runtime.rollout.probation_share import ShareRequest
-from mlops_runtime.rollout.verdict_request import tolerated_share
 
 NAMESPACE = "AWS/ApplicationELB"
 # unlike `RequestCount`, which also counts requests without a response

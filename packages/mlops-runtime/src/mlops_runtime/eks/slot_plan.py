@@ -17,9 +17,9 @@ from mlops_runtime.eks.slot_alarms import SlotAlarms, slot_fleet, slot_share
 from mlops_runtime.eks.slot_limits import version_problems
 from mlops_runtime.registry.model_package import RegisteredPackage, container_environment
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError, Request
+from mlops_runtime.rollout.evidence_requests import verdict_request
 from mlops_runtime.rollout.probation_alarm import alarm_request
 from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
-from mlops_runtime.rollout.verdict_request import verdict_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

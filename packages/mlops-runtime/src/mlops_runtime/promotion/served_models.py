@@ -46,7 +46,7 @@ from mlops_runtime.promotion.served_reports import (
 )
 from mlops_runtime.promotion.served_state import LOOK_BACK, own_state, relayed
 from mlops_runtime.promotion.target_environment import ServedSettings
-from mlops_runtime.retraining.alarm_evidence import RINGS, AlarmEvidence
+from mlops_runtime.retraining.request_evidence import RINGS, AlarmEvidence
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.deploy_guard import ALARM
 from mlops_runtime.rollout.rollout_table import RolloutTable

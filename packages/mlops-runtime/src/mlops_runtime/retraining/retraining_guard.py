@@ -27,7 +27,7 @@ from mlops_runtime.contracts.retraining import (
     Trigger,
     candidate_uri,
 )
-from mlops_runtime.retraining.alarm_evidence import RINGS, Alarms
+from mlops_runtime.retraining.request_evidence import RINGS, Alarms
 from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY, Origin
 
 OLDEST = timedelta(minutes=15)

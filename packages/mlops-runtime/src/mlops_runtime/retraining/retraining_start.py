@@ -20,8 +20,8 @@ from mlops_runtime.contracts.retraining import (
     candidate_item,
 )
 from mlops_runtime.lambda_protocol import Message
-from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
 from mlops_runtime.retraining.decision_metric import decision_line
+from mlops_runtime.retraining.request_evidence import AlarmEvidence
 from mlops_runtime.retraining.retraining_guard import (
     Asked,
     Ended,

@@ -33,8 +33,7 @@ from mlops_runtime.contracts.rollout import (
 from mlops_runtime.contracts.unit_entries import PauseState
 from mlops_runtime.rollout.kept_minutes import beside, broken_minutes
 from mlops_runtime.rollout.passport import broken_passports, sign_passport
-from mlops_runtime.rollout.promotions import next_promoted
-from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable, next_promoted
 from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
 
 if TYPE_CHECKING:

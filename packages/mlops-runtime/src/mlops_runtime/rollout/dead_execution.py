@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
 from mlops_runtime.registry.model_package import PackageError
-from mlops_runtime.rollout.answers_request import bodies_request
 from mlops_runtime.rollout.deploy_plan import (
     Facts,
     RefusedError,
@@ -21,6 +20,7 @@ from mlops_runtime.rollout.deploy_plan import (
     look_seconds,
     poll_seconds,
 )
+from mlops_runtime.rollout.evidence_requests import bodies_request, sagemaker_verdict
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import fleet_stem
 from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
@@ -31,7 +31,6 @@ from mlops_runtime.rollout.probation_share import endpoint_share
 from mlops_runtime.rollout.rehearsed_answers import asked_again
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling, render_revert
-from mlops_runtime.rollout.verdict_request import sagemaker_verdict
 
 # upper bound of the time between storing a spec and making it the desired one
 _STORING = timedelta(minutes=1)

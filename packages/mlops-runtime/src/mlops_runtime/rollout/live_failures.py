@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.eks.slot_alarms import slot_fleet
+from mlops_runtime.rollout.evidence_requests import variant_metrics
 from mlops_runtime.rollout.fleet_minutes import FleetMetrics, MinuteReader
 from mlops_runtime.rollout.live_history import Counts, total
-from mlops_runtime.rollout.verdict_request import variant_metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

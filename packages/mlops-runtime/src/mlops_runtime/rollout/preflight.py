@@ -20,7 +20,6 @@ from mlops_runtime.eks.slot_plan import SlotPlan, at_rest, misplaced, on_slots
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage
 from mlops_runtime.registry.package_approval import approval_reason
 from mlops_runtime.rollout import sagemaker_requests
-from mlops_runtime.rollout.answers_request import bodies_request, pairs_request
 from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling
 from mlops_runtime.rollout.deploy_plan import (
     AnyPlan,
@@ -34,6 +33,7 @@ from mlops_runtime.rollout.deploy_plan import (
     look_seconds,
     poll_seconds,
 )
+from mlops_runtime.rollout.evidence_requests import bodies_request, pairs_request, sagemaker_verdict, shadow_verdict
 from mlops_runtime.rollout.execution_names import shadow_name
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms, verdict_alarm
 from mlops_runtime.rollout.live_failures import unwatched
@@ -51,12 +51,11 @@ from mlops_runtime.rollout.permission import (
 from mlops_runtime.rollout.planned_bake import PlannedBake, planned_bake
 from mlops_runtime.rollout.probation_alarm import alarm_request
 from mlops_runtime.rollout.probation_share import endpoint_share
-from mlops_runtime.rollout.promotions import golden_sha256
 from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
 from mlops_runtime.rollout.rollout_case import Case, pointer, serves_since
+from mlops_runtime.rollout.rollout_table import golden_sha256
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling
 from mlops_runtime.rollout.serving_limits import SpecError, step_shares
-from mlops_runtime.rollout.verdict_request import sagemaker_verdict, shadow_verdict
 
 _NO_LIMIT = -1
 

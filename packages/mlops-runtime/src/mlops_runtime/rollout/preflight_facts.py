@@ -17,6 +17,7 @@ from mlops_runtime.registry.package_approval import ApprovalRule, approval_probl
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import read_record
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
+from mlops_runtime.rollout.evidence_requests import endpoint_metric
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG, version_name
 from mlops_runtime.rollout.fleet_minutes import IncompleteMetricsError
 from mlops_runtime.rollout.instance_quota import Quotas
@@ -35,11 +36,9 @@ from mlops_runtime.rollout.live_fleet import (
 from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.planned_bake import Traffic, read_traffic
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
-from mlops_runtime.rollout.promotions import promotion
 from mlops_runtime.rollout.rollout_case import serves_since, way_back
-from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable, promotion
 from mlops_runtime.rollout.serving_limits import longest_bake
-from mlops_runtime.rollout.verdict_request import endpoint_metric
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

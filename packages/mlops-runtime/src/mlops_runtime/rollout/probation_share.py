@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.rollout.evidence_requests import fleet_metrics, tolerated_share, variant_metrics
 from mlops_runtime.rollout.fleet_comparison import ComparisonRule
 from mlops_runtime.rollout.fleet_minutes import FleetMetrics, MinuteReader
 from mlops_runtime.rollout.live_history import Counts, seen_share, usual_share
-from mlops_runtime.rollout.verdict_request import fleet_metrics, tolerated_share, variant_metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

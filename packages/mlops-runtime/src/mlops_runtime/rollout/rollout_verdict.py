@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.rollout import RolloutVerdict
+from mlops_runtime.rollout.evidence_requests import VerdictRequest
 from mlops_runtime.rollout.fleet_alarms import (
     ABORT_NAMESPACE,
     VERDICT,
@@ -25,7 +26,6 @@ from mlops_runtime.rollout.live_failures import is_broken
 from mlops_runtime.rollout.live_history import Counts, total
 from mlops_runtime.rollout.probation_share import ShareRequest, read_share
 from mlops_runtime.rollout.verdict import Action, Compared, Verdict, error_rule, judge, slow_rule
-from mlops_runtime.rollout.verdict_request import VerdictRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

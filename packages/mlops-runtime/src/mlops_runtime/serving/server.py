@@ -1,21 +1,20 @@
-"""The server process: settings, model, sockets and shutdown."""
+"""The server process: settings, model, number of worker processes, sockets and shutdown."""
 
 import gc
 import logging
 import os
 import signal
+from pathlib import Path
 
 import uvicorn
 
 from mlops_runtime.serving.call_batching import BatchedModel
-from mlops_runtime.serving.callers import Application, only_from
 from mlops_runtime.serving.feature_lookup import FeatureLookups
-from mlops_runtime.serving.http_app import INLINE_SECONDS, INLINE_SECONDS_OF_WORKERS, build
+from mlops_runtime.serving.http_app import INLINE_SECONDS, INLINE_SECONDS_OF_WORKERS, AsgiApplication, build, only_from
 from mlops_runtime.serving.model_source import load_folder
 from mlops_runtime.serving.served_model import ModelError, ServedModel, check_answer
 from mlops_runtime.serving.server_capture import CaptureBucket, Recorder
 from mlops_runtime.serving.settings import CaptureSettings, Settings
-from mlops_runtime.serving.worker_count import fitting_workers
 
 # SageMaker sends SIGKILL 30 s after SIGTERM
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -26,6 +25,10 @@ _FLUSH_SECONDS = 8
 _KEEP_ALIVE_SECONDS = 75
 
 _log = logging.getLogger("mlops.serving")
+# a process with scikit-learn and pandas takes 160 to 200 MB before it loads; pickles and trees take two to three times their files
+_EMPTY_BYTES = 256 * 1024**2
+_LOADED = 3
+_SHARE = 0.8  # of the memory; the rest is for the server and the system
 
 
 def serve() -> int:
@@ -54,7 +57,7 @@ def serve() -> int:
     gc.freeze()  # exclude loaded objects from garbage collection
     recorder = None if settings.capture is None else _recorder(settings.capture)
     has_workers = model.manifest is not None and workers > 1
-    application: Application = build(
+    application: AsgiApplication = build(
         model if settings.batch_seconds == 0 else BatchedModel(model, seconds=settings.batch_seconds),
         max_body_bytes=settings.max_body_bytes,
         name=settings.name,
@@ -105,3 +108,43 @@ def _end() -> None:
 def _recorder(capture: CaptureSettings) -> Recorder:
     bucket = CaptureBucket(capture)
     return Recorder(capture, bucket.put, prepare=bucket.prepare)
+
+
+def fitting_workers(
+    folder: Path,
+    *,
+    cgroup: Path = Path("/sys/fs/cgroup"),
+    meminfo: Path = Path("/proc/meminfo"),
+    cpus: int | None = None,
+) -> int:
+    """Return one worker per CPU, limited by the available memory; at least one.
+
+    Args:
+        folder: The model's folder.
+        cgroup: Folder with the container's limits. Default: those of this process.
+        meminfo: File with the available memory. Default: the machine's.
+        cpus: Number of CPUs that this process may run on. Default: as reported by the system.
+    """
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    room = int(_memory(cgroup, meminfo) * _SHARE / (_EMPTY_BYTES + _LOADED * size))
+    return max(1, min(_cpus(cgroup, cpus), room))
+
+
+def _cpus(cgroup: Path, cpus: int | None) -> int:
+    usable = len(os.sched_getaffinity(0)) if cpus is None else cpus
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        return min(usable, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no limit: the file is missing, or contains "max"
+        return usable
+
+
+def _memory(cgroup: Path, meminfo: Path) -> int:
+    """Return the available bytes, or the container's limit if that is lower."""
+    available = next(
+        int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable")
+    )
+    try:
+        return min(available, int((cgroup / "memory.max").read_text()))
+    except (OSError, ValueError):
+        return available

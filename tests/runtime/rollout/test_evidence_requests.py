@@ -1,14 +1,15 @@
-"""The comparison that a plan requests."""
+"""The comparison and the captures that a plan requests."""
 
 import json
 from dataclasses import replace
 
 import pytest
 from rollout_world import SPEC
+from tests.campaign.deploy import SPEC as CAPTURED
 
 from mlops_runtime.contracts import from_dict, to_dict
 from mlops_runtime.contracts.serving import AsynchronousSpec
-from mlops_runtime.rollout.verdict_request import VerdictRequest, sagemaker_verdict, shadow_verdict
+from mlops_runtime.rollout.evidence_requests import VerdictRequest, bodies_request, sagemaker_verdict, shadow_verdict
 
 NEW, OLD, SINCE = "demand-forecast-22222222", "demand-forecast-11111111", "2017-08-01T00:00:00Z"
 
@@ -75,3 +76,19 @@ def test_another_statistic_of_calls_is_refused() -> None:
     document["new"]["calls_statistic"] = "Average"
     with pytest.raises(ValueError, match="calls_statistic"):
         from_dict(VerdictRequest, document)
+
+
+def test_where_calls_are_captured_their_answers_are_read() -> None:
+    """Not for an asynchronous endpoint, and not without capture."""
+    assert bodies_request(CAPTURED, since="2017-08-01T09:00:00Z") == {
+        "endpoint": CAPTURED.endpoint,
+        "variant": "AllTraffic",
+        "destination": "s3://capture/capture",
+        "since": "2017-08-01T09:00:00Z",
+        "false_alarm": 0.01,
+    }
+    assert bodies_request(replace(CAPTURED, capture=None), since="") == {}
+    queued = replace(CAPTURED, asynchronous=AsynchronousSpec(output="s3://o/o", failures="s3://o/f"))
+    assert bodies_request(queued, since="") == {}
+    strict = replace(CAPTURED, rollout=replace(CAPTURED.rollout, false_alarm=0.001))
+    assert bodies_request(strict, since="")["false_alarm"] == 0.001

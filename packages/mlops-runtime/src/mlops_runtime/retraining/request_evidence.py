@@ -1,10 +1,11 @@
-"""Confirmation of alarms by the newest report of the endpoint's monitor.
+"""Evidence for a request: the newest report of the endpoint's monitor for an alarm, the table's snapshot for an ingest's rows.
 
 An alarm alone is not evidence. With CloudWatch's embedded metric format, a principal that may write to any log of the account can
 publish any metric outside of AWS's namespaces without a permission to publish metrics. A report is an object that only the monitor
 may write.
 
 See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format.html
+and https://iceberg.apache.org/spec/#optional-snapshot-summary-fields
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.contracts.monitor_report import MonitorReport, feed_faults
+from mlops_runtime.features.table_freshness import read_metadata
 from mlops_runtime.monitor.stored_reports import LONGEST_DAYS, REPORT, newest_report, report_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_glue import GlueClient
     from mypy_boto3_s3 import S3Client
 
 RINGS = "ALARM"
@@ -30,6 +33,7 @@ _COMPARISONS = {
 }
 # neither PutMetricData nor log lines can publish metrics in these namespaces
 _OF_AWS = "AWS/"
+KEY_HASH = "mlops.idempotency-key-sha256"  # property of the summary, written by ``features/ingest_ledger.py``
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +177,34 @@ def _custom(alarm: Mapping[str, Any]) -> list[str]:
     queries = (query.get("MetricStat", {}).get("Metric", {}).get("Namespace") for query in alarm.get("Metrics", ()))
     named = {name for name in (alarm.get("Namespace"), *queries) if name is not None}
     return sorted(name for name in named if not name.startswith(_OF_AWS))
+
+
+class IngestedRows:
+    """Counts rows of ingests into the tables of a Glue database.
+
+    Args:
+        glue: Client, to find a table's metadata file.
+        s3: Client, to read the file.
+        database: Name of the database.
+    """
+
+    def __init__(self, *, glue: "GlueClient", s3: "S3Client", database: str) -> None:
+        self._glue, self._s3, self._database = glue, s3, database
+
+    def __call__(self, table: str, ingest: str) -> int | None:
+        """Return the number of rows that an ingest appended; None if the table has no snapshot of it."""
+        return rows_of(read_metadata(self._database, table, self._glue, self._s3), ingest)
+
+
+def rows_of(metadata: Mapping[str, Any], ingest: str) -> int | None:
+    """Return the number of rows that an ingest appended, from a table's metadata; None without a snapshot of the ingest.
+
+    Args:
+        metadata: The table's metadata file.
+        ingest: Id of the ingest: the beginning of its idempotency key's SHA-256.
+    """
+    for snapshot in metadata.get("snapshots") or ():
+        summary = snapshot.get("summary") or {}
+        if str(summary.get(KEY_HASH, "")).startswith(ingest):
+            return int(summary["added-records"])
+    return None

@@ -1,24 +1,39 @@
-"""Alarms in ALARM: metrics that only AWS publishes, and reports that confirm others."""
+"""Alarms in ALARM: metrics that only AWS publishes, and reports that confirm others; rows of ingests, from a real table."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from rollout_world import NOW, World
 
 from mlops_runtime.contracts import ContractError, canonical_json
+from mlops_runtime.contracts.events import EventDetail
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, QualityResult
+from mlops_runtime.features import ingest_ledger
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.stored_reports import report_folder
-from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, doubt, feed_texts
+from mlops_runtime.retraining.request_evidence import KEY_HASH, AlarmEvidence, doubt, feed_texts, rows_of
 
 ENDPOINT = "demand-forecast"
 DRIFTED = FeatureDrift(name="price", psi=0.5, p_value=0.0, drifted=True, persistent=True)
+INGESTED = datetime(2017, 1, 20, tzinfo=UTC)
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+)
 
 
 def _published(report: MonitorReport) -> MonitorReport:
@@ -173,3 +188,33 @@ def test_it_needs_no_numpy() -> None:
 def _lay(world: World, end: Any, report: MonitorReport) -> None:
     key = f"{report_folder(ENDPOINT, end)}/report.json"
     world.s3.put_object(Bucket="artifacts", Key=key, Body=canonical_json(report))
+
+
+def _rows(count: int, day: int) -> pa.Table:
+    return pa.table(
+        {
+            "store_id": [str(number) for number in range(count)],
+            "event_time": [INGESTED - timedelta(days=day)] * count,
+            "on_hand": pa.array(range(count), pa.int64()),
+        }
+    )
+
+
+def test_each_ingest_is_found_by_the_id_of_its_event(tmp_path: Path) -> None:
+    """Also after later ingests and for repeated events; an unknown id is not found."""
+    told = list[EventDetail]()
+    store = FeatureStoreClient.local(tmp_path, now=lambda: INGESTED, announce=told.append)
+    for key, count in (("a", 3), ("b", 5), ("a", 3)):
+        store.ingest(STOCK, _rows(count, day=count), idempotency_key=key)
+    table = store.table("stock_v1")
+    metadata = json.loads(Path(table.metadata_location.removeprefix("file://")).read_text())
+
+    assert [rows_of(metadata, detail.id) for detail in told] == [3, 5, 3]
+    assert [detail.attributes["rows"] for detail in told] == ["3", "5", "3"]
+    assert rows_of(metadata, "0" * 32) is None
+    assert rows_of({}, told[0].id) is None
+
+
+def test_the_key_is_the_ledgers() -> None:
+    """Defined twice, because the guard has no pyiceberg."""
+    assert KEY_HASH == ingest_ledger.KEY_HASH
