@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.features.online_function import OnlinePublisher
+from mlops_runtime.features.online_publication import OnlinePublisher
 from mlops_runtime.lambda_protocol import each
 
 logging.getLogger().setLevel(logging.INFO)

@@ -1,5 +1,9 @@
-"""Publication of ingested rows: all visible rows, also after a crash, and no row that an erasure removes meanwhile."""
+"""Publication of ingested rows: all visible rows, also after a crash, and no row that an erasure removes meanwhile.
 
+The publishing function publishes the table of an event, and rejects events without one.
+"""
+
+import json
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -7,12 +11,14 @@ import pytest
 
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServiceError
+from mlops_runtime.features.group_json import declaration_json
 from mlops_runtime.features.online_items import ErasedMeanwhileError, OnlineStoreError
-from mlops_runtime.features.online_publication import publish_new
+from mlops_runtime.features.online_publication import IngestEventError, OnlinePublisher, publish_new
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.source import MissingFileError
 from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
 from mlops_runtime.features.table_catalog import Tables
+from mlops_runtime.lambda_protocol import Message
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
 STOCK = FeatureGroup(
@@ -355,3 +361,55 @@ def test_an_online_read_checks_its_service(shop):
         FeatureServiceError, match="'shelves' version 1 is stored with other features: group 'stock': time to"
     ):
         shop.client.read_online(FeatureService(name="shelves", features=(changed,)), pa.table({"store_id": ["a"]}))
+
+
+DAY = datetime(2017, 1, 2, tzinfo=UTC)
+COUNTED = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+    online=True,
+)
+
+
+def message(body):
+    """Return a message of the day."""
+    return Message(id="1", body=body if isinstance(body, str) else json.dumps(body), sent=DAY)
+
+
+@pytest.fixture
+def publisher(tmp_path):
+    """Return the publisher of a store with one row that its client could not publish."""
+    tables = Tables.local(tmp_path / "store", "features", None)
+    writer = FeatureStoreClient(tables, now=lambda: DAY, announce=lambda _: None)
+    writer.ingest(COUNTED, pa.table({"store_id": ["a"], "event_time": [DAY], "on_hand": [7]}))
+    return OnlinePublisher([COUNTED], load=tables.load, online=OnlineStore.local(tmp_path / "online.db"))
+
+
+def test_the_table_of_an_event_is_published(publisher):
+    """A repeated event publishes nothing."""
+    event = message({"detail": {"subject": "stock_v1", "attributes": {"rows": "1"}}})
+    first, again = publisher.handle(event), publisher.handle(event)
+    assert (first.published.written, first.sequence) == (1, 1)
+    assert (again.published.written, again.sequence) == (0, 1)
+
+
+@pytest.mark.parametrize("body", ["", "[]", {"detail": {}}, {"detail": {"subject": "sales_v1"}}])
+def test_an_event_of_another_table_is_refused(publisher, body):
+    """The error names the table, and the event reaches the dead-letter queue."""
+    with pytest.raises(
+        IngestEventError, match=r"the message does not name a table|table must be one of stock_v1, got 'sales_v1'"
+    ):
+        publisher.handle(message(body))
+
+
+def test_it_reads_what_the_construct_says(tmp_path):
+    """Reads the database, online table and declaration next to the handler without a call."""
+    (tmp_path / "groups.json").write_text(declaration_json([COUNTED]))
+    environment = {"DATABASE": "d", "ONLINE_TABLE": "t", "DECLARATION": "groups.json", "AWS_REGION": "us-east-1"}
+    environment |= {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    made = OnlinePublisher.from_environment(environment, tmp_path, dynamodb=object())
+    with pytest.raises(IngestEventError, match="stock_v1"):
+        made.handle(message({"detail": {"subject": "x"}}))

@@ -1,6 +1,6 @@
 """Both join plans under both semantics against two brute-force oracles, and rejected requests.
 
-The newest values by key or of all keys.
+The newest values by key or of all keys. Groups without any matched row: the warning names the cause and the fix.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.runtime.features.oracles import ORACLES, Seen, differing
 
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.feature_group import Feature
-from mlops_runtime.features.point_in_time import GroupRows, PlanError, explained, point_in_time
+from mlops_runtime.features.point_in_time import GroupRows, PlanError, UnmatchedGroupWarning, explained, point_in_time
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
 BASE = 1_483_228_800_000_000  # START in microseconds
@@ -343,3 +343,34 @@ def test_the_time_to_live_is_the_tables(filled):
             assert (
                 found["on_hand"].to_pylist() == built.rows["stock__on_hand"].to_pylist() == [90 if now == 11 else None]
             )
+
+
+def test_history_that_was_ingested_names_backfill(shop):
+    """Rows that became known at the load are unknown at earlier times; by event time they match."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 10, 1), (2, 20, 2)).drop_columns(["created_time"]))
+    with pytest.warns(UnmatchedGroupWarning, match="2 of 2 would by event time.*load history by backfill"):
+        built = shop.client.training_set(shop.asked((2, "1"), (3, "1")), {"stock": ["on_hand"]}, name="late")
+    assert built.matched == {"stock_v1": 0}
+    asked = shop.asked((2, "1"), (3, "1"))
+    found = shop.client.training_set(asked, {"stock": ["on_hand"]}, name="late", semantics="event_time")
+    assert (found.matched, found.warnings) == ({"stock_v1": 2}, ())
+
+
+def test_history_that_was_backfilled_is_found_without_a_warning(shop, recwarn):
+    """Matches are counted, in the manifest too."""
+    shop.client.backfill(shop.STOCK, shop.stock((1, 10, 1), (2, 20, 2)))
+    built = shop.client.training_set(shop.asked((2, "1"), (3, "2")), {"stock": ["on_hand"]}, name="known")
+    assert built.manifest.output.matched == {"stock_v1": 1}
+    assert not [each for each in recwarn if each.category is UnmatchedGroupWarning]
+
+
+def test_other_keys_are_named(filled):
+    """If times do not explain it; names the time to live as a possible cause."""
+    with pytest.warns(UnmatchedGroupWarning, match="its rows have other values of store_id.*time to live of 2 days"):
+        filled.client.training_set(filled.asked((3, "9")), {"stock": ["on_hand"]}, name="other")
+
+
+def test_no_entity_rows_are_no_warning(filled, recwarn):
+    """No row could have matched."""
+    filled.client.training_set(filled.asked(), {"stock": ["on_hand"]}, name="none")
+    assert not [each for each in recwarn if each.category is UnmatchedGroupWarning]

@@ -1,4 +1,4 @@
-"""Building and storing a store's training sets: rows of any origin, and errors before the build opens."""
+"""Building and storing a store's training sets: rows of any origin, errors before the build opens, and engines."""
 
 from types import SimpleNamespace
 
@@ -6,9 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_runtime.features.athena_runs import AthenaRuns
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService
 from mlops_runtime.features.row_files import RowFiles
+from mlops_runtime.features.set_builds import BuildEngines
 from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.training_set_request import requested
 
@@ -45,3 +47,26 @@ def test_what_is_built_is_kept_and_closed(filled: SimpleNamespace) -> None:
     assert filled.client.manifests.ids() == (built.id,)
     assert filled.client.services.get("shelves", 1) == service.spec
     assert filled.client.builds.unclosed() == ()
+
+
+def known(engines: BuildEngines) -> list[str]:
+    """Return the engines with a builder."""
+    builders = engines.builders(None, None, None, staged=["staged/a"], s3=None)
+    return [name for name, builder in builders.items() if builder is not None]
+
+
+def test_only_engines_that_are_known_build():
+    """A folder's client has no other engine."""
+    assert known(BuildEngines()) == []
+    assert known(BuildEngines(None, "job")) == ["on_spark"]
+    assert known(BuildEngines(None, None, AthenaRuns(None))) == ["on_athena"]
+
+
+def test_only_a_set_asked_of_athena_is_staged_by_this_process():
+    """Each staging path has a unique name, which is in the build's intent."""
+    engines = BuildEngines(None, "job", AthenaRuns(None))
+    assert [engines.staged(engine) for engine in (None, "duckdb", "spark")] == [[], [], []]
+    (first,), (second,) = engines.staged("athena"), engines.staged("athena")
+    assert first.startswith("staged/")
+    assert first != second
+    assert BuildEngines().staged("athena") == []

@@ -15,12 +15,11 @@ from pyiceberg.types import DoubleType
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.features.feature_group import Entity
-from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.point_in_time import PlanError, UnmatchedGroupWarning
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.table_description import TableMeaning
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.features.training_set_sql import SqlPlanError, SqlTable
-from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning
 
 ON_HAND = {"stock": ["on_hand"]}
 

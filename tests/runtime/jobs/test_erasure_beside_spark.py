@@ -19,7 +19,7 @@ from tests.runtime.features.conftest import STOCK, asked, day
 
 from mlops_local.cloud import Cloud
 from mlops_local.glue import jobs
-from mlops_runtime.features.build_processes import ended_on_aws
+from mlops_runtime.features.deployed_store import ended_on_aws
 from mlops_runtime.features.glue_build import GlueBuildError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.store_client import FeatureStoreClient

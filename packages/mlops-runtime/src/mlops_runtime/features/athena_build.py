@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.features import TrainingSetManifest
+from mlops_runtime.contracts.features import STAGED_DAYS, TrainingSetManifest
 from mlops_runtime.features.access_errors import allow, refusals
 from mlops_runtime.features.athena_query import microseconds, remove_all, unload
 from mlops_runtime.features.athena_runs import AthenaError, AthenaRuns, quoted
@@ -271,3 +272,28 @@ def _check_exact(column: pa.ChunkedArray) -> None:
             f"a feature has the time {first:,} seconds from 1970 with fractional seconds, which Athena cannot return exactly; "
             "build the set by engine='duckdb' or 'spark'"
         )
+
+
+def remove_leftovers(glue: Any, database: str, sets: Objects, now: datetime, *, s3: Any) -> int:
+    """Delete tables of entity rows older than ``STAGED_DAYS`` with their staged files; return the number of tables.
+
+    The store's bucket expires staged files after the same time, so no running build is affected.
+
+    Args:
+        glue: A boto3 client of Glue.
+        database: The database of the feature tables.
+        sets: The bucket of training sets.
+        now: The current time.
+        s3: A boto3 client of S3.
+    """
+    pages = glue.get_paginator("get_tables").paginate(DatabaseName=database)
+    found = [table for page in pages for table in page["TableList"] if table["Name"].startswith(ROWS_TABLE)]
+    old = [table["Name"] for table in found if now - table["CreateTime"] > timedelta(days=STAGED_DAYS)]
+    for name in old:
+        remove_all(Objects(sets.uri(staged(name.removeprefix(ROWS_TABLE))), s3=s3))
+        # another caller may delete the same table concurrently
+        try:
+            glue.delete_table(DatabaseName=database, Name=name)
+        except glue.exceptions.EntityNotFoundException:
+            continue
+    return len(old)

@@ -1,4 +1,7 @@
-"""The client of a unit's deployed feature store, found by the store's parameter."""
+"""The client of a unit's deployed feature store, found by the store's parameter.
+
+Whether the SageMaker or Glue job of a build has ended is reported by its service, never decided by a timeout.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -6,11 +9,16 @@ from typing import Any
 
 from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.contracts.events import EventDetail
+from mlops_runtime.contracts.features import BuildProcess
 from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.batch_delivery import unit_bus
-from mlops_runtime.features.build_processes import ended_on_aws
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.store_client import FeatureStoreClient
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeProcessingJob.html
+_ENDED_JOBS = {"Completed", "Failed", "Stopped"}
+# https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-jobs-runs.html#aws-glue-api-jobs-runs-JobRun
+_ENDED_RUNS = {"STOPPED", "SUCCEEDED", "FAILED", "TIMEOUT", "ERROR", "EXPIRED"}
 
 
 def open_store(
@@ -55,3 +63,23 @@ def open_store(
         ended=ended_on_aws(client("sagemaker"), client("glue")),
     )
     return made, entry
+
+
+def ended_on_aws(sagemaker: Any, glue: Any) -> Callable[[BuildProcess], bool]:
+    """Return a function that returns whether a build's process has ended.
+
+    Args:
+        sagemaker: A boto3 client of SageMaker.
+        glue: A boto3 client of Glue.
+    """
+
+    def ended(process: BuildProcess) -> bool:
+        if process.kind == "processing-job":
+            job = sagemaker.describe_processing_job(ProcessingJobName=process.name)
+            return job["ProcessingJobStatus"] in _ENDED_JOBS
+        if process.kind == "job-run":
+            run = glue.get_job_run(JobName=process.name, RunId=process.run)
+            return run["JobRun"]["JobRunState"] in _ENDED_RUNS
+        return False
+
+    return ended

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from mlops_runtime.features.batch_checks import ArrowStream, read_batch
 from mlops_runtime.features.column_type import ColumnType, FeatureType
-from mlops_runtime.features.entity_keys import KeyTypeError, typed_key
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, group_of
 from mlops_runtime.features.group_join import GroupJoin
@@ -49,7 +48,7 @@ from mlops_runtime.features.online_items import (
 )
 from mlops_runtime.features.online_rows import DynamoRows, FileRows
 from mlops_runtime.features.row_hashing import is_list, logical_type
-from mlops_runtime.features.table_types import arrow_schema, arrow_type
+from mlops_runtime.features.table_types import KeyTypeError, arrow_schema, arrow_type, typed_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

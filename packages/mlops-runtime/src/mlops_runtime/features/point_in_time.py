@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_runtime.features.batch_checks import ArrowStream, check_group, read_batch
-from mlops_runtime.features.entity_keys import KeyTypeError, typed_key, with_typed_keys
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.join_plans import (
     Plan,
@@ -26,7 +25,7 @@ from mlops_runtime.features.key_lookup import rows_of_keys
 from mlops_runtime.features.row_hashing import is_list, logical_type
 from mlops_runtime.features.source import RowSource, TableRows, numbered, read_group, take
 from mlops_runtime.features.table_description import TableMeaning
-from mlops_runtime.features.table_types import arrow_schema
+from mlops_runtime.features.table_types import KeyTypeError, arrow_schema, typed_key, with_typed_keys
 from mlops_runtime.features.training_set_files import ROW_ID
 from mlops_runtime.features.training_set_request import Load
 
@@ -39,6 +38,10 @@ _NOW = "__now__"
 
 class PlanError(ValueError):
     """The inputs of a point-in-time join do not fit together; the message lists every problem."""
+
+
+class UnmatchedGroupWarning(UserWarning):
+    """All features of a group are null in a training set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +165,36 @@ def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
         return _choice(connection, group, rows.num_rows)
 
 
+def unmatched_groups(
+    rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], matched: Sequence[int], semantics: Semantics
+) -> tuple[str, ...]:
+    """Return a warning for each group without a match for any entity row, with the cause and the fix.
+
+    Args:
+        rows: The entity rows.
+        timestamp: Their time column.
+        groups: The joined groups.
+        matched: Number of entity rows that matched a row of each group.
+        semantics: Time from which a value is visible.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> day = lambda number: datetime(2017, 1, number, tzinfo=UTC)
+        >>> rows = pa.table({"store_id": ["1"], "at": [day(4)]})
+        >>> late = pa.table({"store_id": ["1"], "event_time": [day(2)], "created_time": [day(9)], "ingest_id": ["a"], "units": [7]})
+        >>> stock = GroupRows(name="stock", entities=("store_id",), columns=("units",), ttl=None, rows=late)
+        >>> print(unmatched_groups(rows, "at", [stock], [0], "known_at")[0].partition(";")[0])
+        no entity row matched a row of group stock: 1 of 1 would by event time, but the feature rows became known later
+    """
+    if not rows.num_rows:
+        return ()
+    empty = [group for group, count in zip(groups, matched, strict=True) if not count]
+    by_event = (
+        joined(rows, timestamp, empty, semantics="event_time").matched if semantics == "known_at" else [0] * len(empty)
+    )
+    return tuple(_sentence(group, late, rows.num_rows) for group, late in zip(empty, by_event, strict=True))
+
+
 def _ordered(rows: pa.Table) -> pa.Table:
     if ROW_ID not in rows.column_names:
         return rows.append_column(ROW_ID, pa.arange(0, rows.num_rows, 1))
@@ -270,6 +303,19 @@ def _choice(connection: Any, group: GroupRows, entity_rows: int) -> PlanChoice:
     shape = _shape(group)
     rows, keys, span = connection.sql(statistics_query(shape)).fetchall()[0]
     return choose(Statistics(entity_rows=entity_rows, rows=rows, keys=keys, span=span), shape)
+
+
+def _sentence(group: GroupRows, late: int, count: int) -> str:
+    begin = f"no entity row matched a row of group {group.name}"
+    if late:
+        return (
+            f"{begin}: {late} of {count} would by event time, but the feature rows became known later; "
+            "load history by backfill, with the time at which each row could first be known (created_time), "
+            "or use semantics='event_time'"
+        )
+    keys = ", ".join(group.key_columns.values())
+    alive = "" if group.ttl is None else f", or are older than its time to live of {group.ttl}"
+    return f"{begin}: its rows have other values of {keys}, begin after the requested times{alive}; compare both"
 
 
 def check(

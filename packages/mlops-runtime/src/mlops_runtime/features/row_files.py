@@ -23,7 +23,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from mlops_runtime.features.access_errors import SourceError, allow, refusals
-from mlops_runtime.training_data.csv_dialect import NULLS
+from mlops_runtime.training_data.csv_file import NULLS
 
 Format = Literal["parquet", "csv", "jsonl"]
 

@@ -14,7 +14,7 @@ from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGES
 from mlops_runtime.features.feature_service import FeatureServices, service_use
 from mlops_runtime.features.group_join import key_problems
 from mlops_runtime.features.iceberg_tables import check_service
-from mlops_runtime.features.point_in_time import check, joined
+from mlops_runtime.features.point_in_time import check, joined, unmatched_groups
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.table_description import TableMeaning
@@ -28,7 +28,6 @@ from mlops_runtime.features.training_set_request import (
     column_problems,
     resolved,
 )
-from mlops_runtime.features.unmatched_groups import unmatched_groups
 from mlops_runtime.training_data.baseline_names import baseline_problems, method_of
 from mlops_runtime.training_data.naive_baselines import with_baselines
 

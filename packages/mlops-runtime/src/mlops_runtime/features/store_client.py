@@ -28,7 +28,6 @@ from mlops_runtime.features.batch_ingest import (
     prepared,
     restated,
 )
-from mlops_runtime.features.build_engines import BuildEngines
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServices
@@ -37,7 +36,7 @@ from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.online_publication import INLINE_ROWS, publish_new
 from mlops_runtime.features.online_store import OnlineStore, ServedFeatures
 from mlops_runtime.features.row_files import RowSource
-from mlops_runtime.features.set_builds import SetBuilds
+from mlops_runtime.features.set_builds import BuildEngines, SetBuilds
 from mlops_runtime.features.source_ingest import IngestedSource, ingest_source
 from mlops_runtime.features.table_catalog import Tables, glue_properties
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove

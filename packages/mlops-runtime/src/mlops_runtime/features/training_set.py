@@ -20,12 +20,12 @@ from mlops_runtime.contracts.features import (
     TrainingSetManifest,
 )
 from mlops_runtime.features.build_intent import OpenBuild
-from mlops_runtime.features.entity_keys import with_typed_keys
 from mlops_runtime.features.feature_group import RESERVED
-from mlops_runtime.features.point_in_time import PLANNER, GroupRows, check, joined
+from mlops_runtime.features.point_in_time import PLANNER, GroupRows, check, joined, unmatched_groups
 from mlops_runtime.features.row_hashing import BLOCK, content_hash
 from mlops_runtime.features.source import IcebergRows
 from mlops_runtime.features.table_pins import pinned_rows, tag_snapshot
+from mlops_runtime.features.table_types import with_typed_keys
 from mlops_runtime.features.training_set_files import (
     ROW_ID,
     Block,
@@ -38,7 +38,6 @@ from mlops_runtime.features.training_set_files import (
 )
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import Load, Located, Request, TrainingSetError, engine_of, located
-from mlops_runtime.features.unmatched_groups import unmatched_groups
 
 FILE = file_name(0, 1)
 # Athena's maximum of a hundred partitions, of four blocks each
