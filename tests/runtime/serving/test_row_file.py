@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from mlops_runtime.serving.row_file import RowFile, RowFileError, has_header
-from mlops_runtime.training_data import csv_rows
+from mlops_runtime.training_data import csv_file
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
@@ -92,7 +92,7 @@ def test_a_sheet_has_the_values_that_it_was_trained_on_with(text: str, encoding:
     path = tmp_path / "rows.csv"
     path.write_text(text, encoding=encoding)
     connection = duckdb.connect()
-    csv_rows.create_rows(connection, path, str(path))
+    csv_file.create_rows(connection, path, str(path))
     names = [name for name, *_ in connection.execute("DESCRIBE rows").fetchall()]
     trained = [dict(zip(names, row, strict=True)) for row in connection.execute("SELECT * FROM rows").fetchall()]
 

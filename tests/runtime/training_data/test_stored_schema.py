@@ -1,13 +1,20 @@
-"""What a store takes of a file's schema: names, keys, types and whole days, each refused with the fix."""
+"""What a store takes of a file's schema: names, keys, types and whole days, each refused with the fix.
 
+Names that people give become names that AWS takes.
+"""
+
+import re
+import unicodedata
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.runtime.training_data.test_feature_rows import DAYS, STORES, read, sales, written
 
-from mlops_runtime.training_data.stored_schema import feature_groups
+from mlops_runtime.training_data.stored_schema import feature_groups, plain_name
 from mlops_runtime.training_data.table_file import TableError
 from mlops_runtime.training_data.table_schema import DAY
 
@@ -66,3 +73,28 @@ def test_a_few_hours_are_no_holdout_of_whole_days(tmp_path: Path) -> None:
     path = written(tmp_path, sales(day=hours))
     with pytest.raises(TableError, match="holds out whole days, and the last 1 of them leave"):
         read(path)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Stück", "stueck"),
+        ("GRÖßE", "groesse"),
+        ("Straße", "strasse"),
+        ("Ærø", "aero"),
+        ("Łódź", "lodz"),
+        ("naïve café", "naive-cafe"),
+        ("units_sold", "units-sold"),
+        ("商品", ""),
+    ],
+)
+def test_letters_are_spelled_as_people_do_without_their_keys(form: str, text: str, name: str) -> None:
+    """Whether a file system keeps accents apart or not."""
+    assert plain_name(unicodedata.normalize(form, text)) == name  # type: ignore[arg-type]
+
+
+@given(st.text())
+def test_a_name_is_one_of_ascii(text: str) -> None:
+    """Or nothing, of a text without letters and digits."""
+    assert re.fullmatch(r"([a-z0-9]+(_[a-z0-9]+)*)?", plain_name(text, "_"))

@@ -378,7 +378,7 @@ def _slug(text: str) -> str:
         >>> _slug("Stück (Woche)")
         'stueck-woche'
     """
-    from mlops_runtime.training_data.plain_names import plain_name
+    from mlops_runtime.training_data.stored_schema import plain_name
 
     return plain_name(text)[:20].strip("-")
 

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops_runtime.training_data.csv_dialect import COMMA, NULLS, POINT, CsvDialect
+from mlops_runtime.training_data.csv_file import COMMA, NULLS, POINT, CsvDialect
 
 Format = Literal["parquet", "csv", "jsonl"]
 FORMATS: Mapping[str, Format] = {
@@ -38,7 +38,7 @@ class RowFileError(ValueError):
 class RowFile:
     """A file of rows, which is read in batches.
 
-    A CSV may use the conventions of any country, like those of training sets (``training_data.csv_dialect``). A CSV column is
+    A CSV may use the conventions of any country, like those of training sets (``training_data.csv_file``). A CSV column is
     numeric if every value is a number without leading zeros and with at most 15 digits, else text: ``007`` and bar codes are not
     changed. Empty values, and strings that pandas reads as missing, are null.
 

@@ -1,13 +1,13 @@
-"""Adapt a table's schema to a feature store, and derive the groups of features and labels."""
+"""Adapt a table's schema and names to a feature store, and derive the groups of features and labels."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from mlops_runtime.features.feature_group import RESERVED, Entity, Feature, FeatureGroup
-from mlops_runtime.training_data.plain_names import plain_name
 from mlops_runtime.training_data.table_file import (
     TableError,
     TableFile,
@@ -24,6 +24,8 @@ _TAKEN = (*RESERVED, "row_id", "split")  # reserved columns of tables and traini
 _DAY = timedelta(days=1)
 _TYPES = {"float": "double", "integer": "long", "boolean": "boolean", "text": "string"}
 _ADDED = {WEEK: "week of the row, by which models are compared", DAY: "day of the row, one observation to monitors"}
+# letters with a common spelling in ASCII; all others lose their accents
+_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d"})
 
 
 def stored_schema(path: Path, schema: TableSchema, *, entities: Sequence[str] = ()) -> TableSchema:
@@ -96,6 +98,22 @@ def feature_groups(schema: TableSchema, *, name: str, owner: str) -> tuple[Featu
             description="What is to be predicted",
         ),
     )
+
+
+def plain_name(text: str, between: str = "-") -> str:
+    """Return a name with only lower-case ASCII letters and digits.
+
+    Args:
+        text: The original name.
+        between: Replacement for each run of other characters. Default: a hyphen.
+
+    Example:
+        >>> plain_name("Stückzahl (Woche)"), plain_name("Größe in m²", "_"), plain_name("Señal 1")
+        ('stueckzahl-woche', 'groesse_in_m2', 'senal-1')
+    """
+    composed = unicodedata.normalize("NFC", text).casefold()
+    letters = unicodedata.normalize("NFKD", composed.translate(_SPELLED)).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", between, letters).strip(between)
 
 
 def _entity_problems(table: TableFile, schema: TableSchema) -> list[str]:

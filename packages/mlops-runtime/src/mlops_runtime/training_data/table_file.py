@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlops_runtime.training_data.csv_dialect import mixes_line_ends
-from mlops_runtime.training_data.csv_rows import CsvError, create_rows
+from mlops_runtime.training_data.csv_file import CsvError, create_rows, mixes_line_ends
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".tsv", ".txt", ".gz")
 _GLOB = re.compile(r"([*?\[])")
