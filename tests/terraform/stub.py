@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlops_runtime.terraform.replacement import FORCED_REPLACEMENTS
+from mlops_runtime.terraform.forced_replacements import FORCED_REPLACEMENTS
 
 _HEAD = re.compile(r'^(resource|data) "(\w+)" "(\w+)" \{$')
 _META = ("for_each", "depends_on", "count")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops_runtime.terraform.replacement import FORCED_REPLACEMENTS, replacement_problems
+from mlops_runtime.terraform.forced_replacements import FORCED_REPLACEMENTS, replacement_problems
 
 ASSETS_PARAMETER, PREFIX_PARAMETER = "AssetsBucket", "AssetsPrefix"
 TEMPLATE_FILE = "template.json"

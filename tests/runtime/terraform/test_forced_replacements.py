@@ -8,7 +8,7 @@ import pytest
 from tests.terraform.stub import arguments, expressions_of
 
 from mlops_runtime.terraform import unit_module as modules
-from mlops_runtime.terraform.replacement import FORCED_REPLACEMENTS, ForcedReplacement, replacement_problems
+from mlops_runtime.terraform.forced_replacements import FORCED_REPLACEMENTS, ForcedReplacement, replacement_problems
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTED = json.loads((ROOT / "tests" / "terraform" / "provider.json").read_text())
@@ -57,7 +57,7 @@ def test_an_argument_that_replaces_stops_the_export(monkeypatch: pytest.MonkeyPa
     settings = (*known.settings, "policy_body")
     changed = ForcedReplacement(source=known.source, commit=known.commit, identity=known.identity, settings=settings)
     stricter = {**FORCED_REPLACEMENTS, "aws_cloudformation_stack": changed}
-    monkeypatch.setattr("mlops_runtime.terraform.replacement.FORCED_REPLACEMENTS", stricter)
+    monkeypatch.setattr("mlops_runtime.terraform.forced_replacements.FORCED_REPLACEMENTS", stricter)
 
     with pytest.raises(
         modules.ExportError, match=r"Small could replace .*aws_cloudformation_stack.policy_body replaces"
