@@ -6,8 +6,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.tracking.mlflow_password import MlflowPassword
-from mlops_runtime.tracking.mlflow_rest import MlflowRest
+from mlops_runtime.tracking.mlflow_rest import MlflowPassword, MlflowRest
 from mlops_runtime.tracking.run_mirror import RunMirror
 from mlops_runtime.tracking.tracking_outbox import TrackingOutbox, TrackingSettings
 

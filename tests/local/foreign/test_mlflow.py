@@ -15,8 +15,7 @@ from tests.runtime.tracking.tracked_pipeline import (
     tracked_pipeline,
 )
 
-from mlops_runtime.tracking.mlflow_password import MlflowPassword
-from mlops_runtime.tracking.mlflow_rest import MlflowRest
+from mlops_runtime.tracking.mlflow_rest import MlflowPassword, MlflowRest
 from mlops_runtime.tracking.registered_model import RegisteredModels
 
 

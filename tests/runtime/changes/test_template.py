@@ -1,4 +1,4 @@
-"""Canonical values of templates, and conditions as far as they can be decided."""
+"""Canonical values of templates, conditions as far as they can be decided, and dead-letter queues, identified by their senders."""
 
 import itertools
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.changes.template import Template, joined, references, unknown
+from mlops_runtime.changes import compare, refusals
+from mlops_runtime.changes.template import Template, dead_letter_queues, joined, references, unknown
 
 DOCUMENT = {
     "Mappings": {"Sizes": {"eu-west-1": {"Count": 2}}},
@@ -93,3 +94,46 @@ def test_joining_goes_in_any_grouping(left: list[Any], right: list[Any]) -> None
     assert joined([joined(left), joined(right)]) == whole
     made = whole["Fn::Join"][1] if isinstance(whole, dict) and "Fn::Join" in whole else [whole]
     assert not any(isinstance(a, str) and isinstance(b, str) for a, b in itertools.pairwise(made))
+
+
+QUEUE: dict[str, Any] = {"Type": "AWS::SQS::Queue"}
+ARN = {"Fn::GetAtt": ["Dead", "Arn"]}
+
+
+def _template(**resources: Any) -> Template:
+    return Template(document={"Resources": resources})
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        ("AWS::SQS::Queue", {"RedrivePolicy": {"deadLetterTargetArn": ARN, "maxReceiveCount": 3}}),
+        ("AWS::SNS::Subscription", {"RedrivePolicy": {"deadLetterTargetArn": ARN}}),
+        ("AWS::Events::Rule", {"Targets": [{"Arn": "arn:f", "DeadLetterConfig": {"Arn": ARN}}]}),
+        ("AWS::Lambda::Function", {"DeadLetterConfig": {"TargetArn": ARN}}),
+        ("AWS::Lambda::EventInvokeConfig", {"DestinationConfig": {"OnFailure": {"Destination": ARN}}}),
+        ("AWS::Scheduler::Schedule", {"Target": {"Arn": "arn:f", "DeadLetterConfig": {"Arn": ARN}}}),
+    ],
+)
+def test_every_sender_of_dead_letters_names_its_queue(kind: str, properties: dict[str, Any]) -> None:
+    """A queue that is asked for work, and one that only a policy names, are none."""
+    policy = {"Type": "AWS::SQS::QueuePolicy", "Properties": {"Queues": [{"Ref": "Work"}]}}
+    sender = {"Type": kind, "Properties": properties}
+    template = _template(Dead=QUEUE, Work=QUEUE, Sender=sender, Policy=policy, Topic={"Type": "AWS::SNS::Topic"})
+    assert dead_letter_queues(template) == {"Dead"}
+
+
+def test_a_queue_that_allows_others_to_redrive_is_one_of_dead_letters() -> None:
+    """Its senders may be in other stacks."""
+    assert dead_letter_queues(
+        _template(Dead=QUEUE | {"Properties": {"RedriveAllowPolicy": {"redrivePermission": "allowAll"}}})
+    ) == {"Dead"}
+
+
+def test_deleting_evidence_is_refused_until_it_is_named() -> None:
+    """The queue of dead letters alone; the work queue beside it goes without a question."""
+    work = QUEUE | {"Properties": {"RedrivePolicy": {"deadLetterTargetArn": ARN}}}
+    changes = [compare("Demand", _template(Dead=QUEUE, Work=work), _template(), {})]
+    (refusal,) = refusals(changes)
+    assert (refusal.logical_id, "--allow Dead" in refusal.text) == ("Dead", True)
+    assert refusals(changes, ["Dead"]) == []

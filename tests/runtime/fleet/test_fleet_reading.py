@@ -1,15 +1,17 @@
-"""Environments are read at once, and one that fails does not hide another."""
+"""Environments are read at once, and one that fails does not hide another; an invalid ``fleet.json`` is refused."""
 
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 from mlops_runtime.contracts.fleet import FleetEnvironment
-from mlops_runtime.fleet.fleet_reading import read_environments
+from mlops_runtime.fleet.fleet_reading import FleetFileError, read_environments, read_fleet
 
 NOW = datetime(2017, 8, 10, 12, tzinfo=UTC)
 BUILD = FleetEnvironment(name="build", account="111111111111", region="eu-west-1")
@@ -45,3 +47,53 @@ def test_credentials_of_another_account_are_not_read_as_this_one() -> None:
     view = read_environments([BUILD], lambda _: _empty(STAGING), now=NOW)
 
     assert "of account 222222222222; give the environment a role or profile of 111111111111" in view.unread["build"]
+
+
+LISTED = {"name": "build", "account": "111111111111", "region": "eu-west-1"}
+
+
+def _text(*environments: Any, **changes: Any) -> str:
+    return json.dumps({"format": "mlops.fleet/1", "environments": list(environments)} | changes)
+
+
+def test_environments_keep_their_order() -> None:
+    """It is the order in which a model passes them; one account may be there in two Regions."""
+    recovery = {**LISTED, "name": "recovery", "region": "eu-central-1", "profile": "recovery"}
+    role = {
+        **LISTED,
+        "name": "staging",
+        "account": "222222222222",
+        "role": "arn:aws:iam::222222222222:role/team/Reader",
+    }
+
+    found = read_fleet(_text(LISTED, role, recovery), name="fleet.json")
+
+    assert [each.name for each in found.environments] == ["build", "staging", "recovery"]
+
+
+@pytest.mark.parametrize(
+    ("environments", "problems"),
+    [
+        ([], ["must not be empty"]),
+        ([{**LISTED, "name": "Prod!"}], ["2 to 20 lower-case"]),
+        ([{**LISTED, "account": "1", "region": "Ireland"}], ["12 digits, got '1'", "got 'Ireland'"]),
+        ([{**LISTED, "role": "Reader"}], ["arn:aws:iam::111111111111:role/NAME, got 'Reader'"]),
+        ([{**LISTED, "role": "arn:aws:iam::222222222222:role/R"}], ["of account 222222222222"]),
+        ([{**LISTED, "role": "arn:aws:iam::111111111111:role/R", "profile": "p"}], ["not both"]),
+        ([{**LISTED, "console": "http://console"}], ["https:// and a host", "got 'http://console'"]),
+        ([LISTED, LISTED], ["2 environments are named 'build'", "111111111111 eu-west-1; list it once"]),
+    ],
+)
+def test_each_problem_is_named(environments: list[Any], problems: list[str]) -> None:
+    """With the value and what is allowed."""
+    with pytest.raises(FleetFileError) as error:
+        read_fleet(_text(*environments), name="fleet.json")
+
+    assert [problem in str(error.value) for problem in problems] == [True] * len(problems)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", _text(LISTED, format="mlops.fleet/2"), _text({"name": "build"})])
+def test_another_document_is_refused(text: str) -> None:
+    """What is no JSON, another format, a field that is missing."""
+    with pytest.raises(FleetFileError, match=r"fleet.json cannot be read as mlops.fleet/1"):
+        read_fleet(text, name="fleet.json")

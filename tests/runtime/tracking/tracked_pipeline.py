@@ -12,8 +12,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, LossBlock, SegmentLosses
 from mlops_runtime.contracts.retraining import TrainingMetrics
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.tracking.mlflow_password import MlflowPassword
-from mlops_runtime.tracking.mlflow_rest import MlflowRest
+from mlops_runtime.tracking.mlflow_rest import MlflowPassword, MlflowRest
 from mlops_runtime.tracking.run_mirror import RunMirror
 from mlops_runtime.tracking.tracking_outbox import TrackingOutbox, TrackingSettings
 

@@ -63,7 +63,7 @@ def named_environments(path: Path) -> "Sequence[FleetEnvironment]":
     Raises:
         UserError: If the file cannot be read or is invalid, with all problems.
     """
-    from mlops_runtime.fleet.fleet_problems import FleetFileError, read_fleet
+    from mlops_runtime.fleet.fleet_reading import FleetFileError, read_fleet
 
     try:
         content = path.read_bytes()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlops_runtime.contracts.serving import RequestPromise
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.registry.package_approval import RegistryEntry
-    from mlops_runtime.tracking.mlflow_password import MlflowPassword
+    from mlops_runtime.tracking.mlflow_rest import MlflowPassword
 
 _REGISTERED = "models:/"
 
@@ -162,7 +162,7 @@ def _registered(aws: Account, source: str, folder: Path, tracking_uri: str | Non
 
 def _password() -> "MlflowPassword | None":
     """Return user and password from the environment variables of MLflow's own client."""
-    from mlops_runtime.tracking.mlflow_password import MlflowPassword
+    from mlops_runtime.tracking.mlflow_rest import MlflowPassword
 
     user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
     return MlflowPassword(lambda: (user, password)) if user and password else None

@@ -5,9 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlops_runtime.changes.dead_letters import dead_letter_queues
 from mlops_runtime.changes.plan import Action, Effect, PropertyChange, ResourceChange, StackChanges, holds_data, is_kept
-from mlops_runtime.changes.template import Template, references, unknown
+from mlops_runtime.changes.template import Template, dead_letter_queues, references, unknown
 
 FORMAT = "mlops.replacement/1"
 

@@ -93,7 +93,7 @@ class StackChanges:
 
 
 # stateful types of CDK's service database (without log groups: important ones are declared to be retained; without queues: their
-# senders repeat messages in flight; for dead-letter queues see `dead_letters.py`), and types with models and features
+# senders repeat messages in flight; for dead-letter queues see `dead_letter_queues`), and types with models and features
 STATEFUL = frozenset(
     {
         "AWS::Backup::BackupVault",

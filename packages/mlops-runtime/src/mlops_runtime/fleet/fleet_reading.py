@@ -1,5 +1,7 @@
-"""Read all environments of a fleet in parallel: units, and the state of each model as in the console."""
+"""Read ``fleet.json``, and all its environments in parallel: units, and the state of each model as in the console."""
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,8 +15,8 @@ from mlops_runtime.console.daily_costs import CostsPage, costs
 from mlops_runtime.console.http_message import Call, Connection
 from mlops_runtime.console.model_pages import ModelRow, RegistryRow, UnitPage, units
 from mlops_runtime.console.model_pages import unit as unit_page
-from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.fleet import FleetEnvironment, FleetModel, FleetView
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.fleet import FleetEnvironment, FleetFile, FleetModel, FleetView
 from mlops_runtime.refused_calls import DENIED, refusal
 
 _ENVIRONMENTS_AT_ONCE = 8
@@ -22,6 +24,15 @@ _UNITS_AT_ONCE = 4
 _ASKED_FOR = "FleetReader reads only units whose platform enables it: PlatformDefaults(fleet=True)"
 # errors of one environment, despite which the others are shown
 _NOT_READABLE = (ClientError, BotoCoreError, NotDeployedError, ContractError, EmbeddedCloudError)
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_CONSOLE = re.compile(r"https://[a-z0-9.-]+")
+_ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):role/[\x21-\x7e]+")
+
+
+class FleetFileError(ValueError):
+    """A ``fleet.json`` is invalid; the message has every problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +52,33 @@ class _Read:
             for registry in page.registries:
                 found = _model(self.environment, page, registry.group, registry)
                 yield replace(found, approved=registry.approved, released=registry.released)
+
+
+def read_fleet(content: str | bytes, *, name: str) -> FleetFile:
+    """Return the environments of a file.
+
+    Args:
+        content: Content of the file.
+        name: Name of the file in error messages.
+
+    Raises:
+        FleetFileError: If it is not ``mlops.fleet/1``, or an environment is invalid.
+
+    Example:
+        >>> import json
+        >>> here = {"name": "build", "account": "111111111111", "region": "eu-west-1"}
+        >>> text = json.dumps({"format": "mlops.fleet/1", "environments": [here]})
+        >>> read_fleet(text, name="fleet.json").environments[0].name
+        'build'
+    """
+    try:
+        found = from_json(FleetFile, content)
+    except ContractError as error:
+        raise FleetFileError(f"{name} cannot be read as mlops.fleet/1: {error}") from error
+    problems = list(_problems(found))
+    if problems:
+        raise FleetFileError(f"{name}: {'; '.join(problems)}")
+    return found
 
 
 def read_environments(
@@ -151,3 +189,35 @@ def _served(found: FleetModel, row: ModelRow, billed: CostsPage | None) -> Fleet
         cost=cost,
         currency=None if cost is None or billed is None else billed.currency,
     )
+
+
+def _problems(found: FleetFile) -> Iterator[str]:
+    if not found.environments:
+        yield "environments must not be empty; name at least one account and Region"
+    for each in found.environments:
+        yield from (f"environment {each.name!r}: {problem}" for problem in _of(each))
+    for name, count in Counter(each.name for each in found.environments).items():
+        if count > 1:
+            yield f"{count} environments are named {name!r}; give each a unique name"
+    for (account, region), count in Counter((each.account, each.region) for each in found.environments).items():
+        if count > 1:
+            yield f"{count} environments are {account} {region}; list it once"
+
+
+def _of(each: FleetEnvironment) -> Iterator[str]:
+    if not _NAME.fullmatch(each.name):
+        yield "name must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter"
+    if not _ACCOUNT.fullmatch(each.account):
+        yield f"account must be 12 digits, got {each.account!r}"
+    if not _REGION.fullmatch(each.region):
+        yield f"region must be an AWS Region such as 'eu-west-1', got {each.region!r}"
+    if each.console is not None and not _CONSOLE.fullmatch(each.console):
+        yield f"console must be https:// and a host, such as 'https://console.example.com', got {each.console!r}"
+    if each.role is not None and each.profile is not None:
+        yield "give role or profile, not both"
+    if each.role is not None:
+        role = _ROLE.fullmatch(each.role)
+        if role is None:
+            yield f"role must be the ARN of a role, arn:aws:iam::{each.account}:role/NAME, got {each.role!r}"
+        elif role[1] != each.account:
+            yield f"role is of account {role[1]}, the environment of {each.account}"

@@ -1,8 +1,12 @@
 """Client of MLflow's REST API with the standard library; calls of managed MLflow are signed with botocore.
 
-See: https://mlflow.org/docs/latest/rest-api.html
+A self-hosted MLflow takes basic authentication with a secret that is read on first use.
+
+See: https://mlflow.org/docs/latest/rest-api.html,
+https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/
 """
 
+import base64
 import http.client
 import ipaddress
 import json
@@ -13,14 +17,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
-from mlops_runtime.tracking.mlflow_password import MlflowPassword, PasswordError
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _API = "/api/2.0/mlflow/"
 _SECONDS = 30
@@ -35,6 +42,7 @@ _MISSING = "RESOURCE_DOES_NOT_EXIST"
 _METRICS, _PARAMS, _TAGS = 1000, 100, 100
 _PAGE = 200
 _CHUNK = 1024 * 1024  # bytes per read of a file
+_NAMES = ("username", "password")
 
 
 class _PlainReads(urllib.request.HTTPRedirectHandler):
@@ -65,6 +73,10 @@ class TrackingRefusedError(Exception):
         self.code = code
 
 
+class PasswordError(Exception):
+    """A password cannot be read; the message names the secret and never its value."""
+
+
 class Metric(NamedTuple):
     """A metric value of a run at a step, with a time in milliseconds."""
 
@@ -83,6 +95,59 @@ class ModelVersion:
     source: str
     run_id: str | None
     tags: Mapping[str, str]
+
+
+class MlflowPassword:
+    """User and password of an MLflow client. They never appear in errors or in ``repr``.
+
+    Args:
+        read: Returns user and password.
+
+    Example:
+        >>> MlflowPassword(lambda: ("ann", "pa:ss")).header()
+        'Basic YW5uOnBhOnNz'
+        >>> MlflowPassword(lambda: ("ann", "pa:ss"))
+        MlflowPassword(...)
+    """
+
+    def __init__(self, read: Callable[[], tuple[str, str]]) -> None:
+        self._read, self._header = read, ""
+
+    @classmethod
+    def of_secret(cls, arn: str, *, secrets: "SecretsManagerClient") -> "MlflowPassword":
+        """Return the password of a secret: JSON with ``username`` and ``password``, as Secrets Manager writes it.
+
+        Args:
+            arn: ARN of the secret.
+            secrets: Client that may read it.
+        """
+
+        def read() -> tuple[str, str]:
+            try:
+                found = secrets.get_secret_value(SecretId=arn)
+            except (ClientError, BotoCoreError) as error:
+                raise PasswordError(f"the password of MLflow, {arn}, cannot be read: {error}") from error
+            return _checked(found.get("SecretString", ""), arn)
+
+        return cls(read)
+
+    def header(self) -> str:
+        """Return the value of the header ``Authorization``.
+
+        Raises:
+            PasswordError: If the secret cannot be read.
+        """
+        if not self._header:
+            user, password = self._read()
+            self._header = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        return self._header
+
+    def forget(self) -> None:
+        """Read the secret again before the next call, because MLflow rejected this password and it may have been rotated."""
+        self._header = ""
+
+    def __repr__(self) -> str:
+        return "MlflowPassword(...)"
 
 
 class MlflowRest:
@@ -369,3 +434,16 @@ def _said(text: str) -> tuple[str, str]:
         return " ".join(str(found["message"]).split())[:500], str(found.get("error_code", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return " ".join(text.split())[:200], ""
+
+
+def _checked(text: str, arn: str) -> tuple[str, str]:
+    try:
+        found: Any = json.loads(text)
+        user, password = (found[name] for name in _NAMES)
+    except (ValueError, KeyError, TypeError):
+        found = user = password = None
+    if not isinstance(user, str) or not isinstance(password, str) or not user or ":" in user:
+        raise PasswordError(
+            f'secret {arn} must be JSON with a username without a colon and a password: {{"username": "...", "password": "..."}}'
+        ) from None
+    return user, password
