@@ -46,7 +46,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import metric_namespace
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 from mlops_runtime.monitor.job_start import CHARACTERS_OF_TIME
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.stored_reports import metrics_key

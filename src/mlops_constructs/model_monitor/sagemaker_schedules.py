@@ -37,7 +37,7 @@ from mlops_constructs.model_monitor.monitor_engine import (
     SageMakerModelMonitor,
 )
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 from mlops_runtime.monitor.model_monitor.executions import MonitorName, model_monitor_prefix, schedule_name
 
 Image = Literal["analyzer", "clarify"]

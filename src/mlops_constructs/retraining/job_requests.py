@@ -8,7 +8,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import ServerContentType
 from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
-from mlops_runtime.instance_storage import volume_key
+from mlops_runtime.instance_types import volume_key
 from mlops_runtime.jobs.job_environment import PROGRAM, UNKNOWN, split_argument
 
 PROCESSING = "/opt/ml/processing"

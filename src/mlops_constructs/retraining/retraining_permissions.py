@@ -34,7 +34,7 @@ from mlops_constructs.retraining.training_declaration import ProcessingStep, Tra
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
 from mlops_runtime.contracts.retraining import REGISTERED
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 from mlops_runtime.registry.package_approval import registry_parameter
 from mlops_runtime.retraining.training_artifacts import METRICS_FILE
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE

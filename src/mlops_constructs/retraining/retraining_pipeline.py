@@ -60,7 +60,7 @@ from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, SignaturePlan, TrainingSetPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.features.snapshot_tags import tables_of
-from mlops_runtime.instance_memory import instance_memory
+from mlops_runtime.instance_types import instance_memory
 from mlops_runtime.jobs.job_environment import SIGNATURE
 from mlops_runtime.retraining.decision_metric import COUNTED, METRIC, decision_dimensions
 

@@ -6,7 +6,7 @@ from mlops_constructs.compliance.assembly import Assembly, Resource, is_true
 from mlops_constructs.compliance.policies import as_list
 from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
 from mlops_constructs.compliance.state_machines import made
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 
 _PATHS = {
     "AWS::SageMaker::TrainingJob": "EnableNetworkIsolation",

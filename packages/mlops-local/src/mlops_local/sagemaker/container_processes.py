@@ -28,7 +28,7 @@ from mlops_local.sagemaker import resource_store, server_processes
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.job_bounds import JobBounds
 from mlops_local.sagemaker.role_clients import Identity
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 
 LOGGER = logging.getLogger(__name__)
 P = ParamSpec("P")

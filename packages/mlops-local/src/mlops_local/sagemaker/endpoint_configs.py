@@ -11,7 +11,7 @@ from mlops_local.networks.reach import Member
 from mlops_local.sagemaker import foreign_images, package_versions, resource_store
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.role_clients import Identity
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 
 # unsupported members, rejected by name rather than ignored
 _UNSUPPORTED = (

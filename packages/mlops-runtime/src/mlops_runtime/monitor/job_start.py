@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import JobTags
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 from mlops_runtime.jobs.job_environment import split_argument
 
 if TYPE_CHECKING:

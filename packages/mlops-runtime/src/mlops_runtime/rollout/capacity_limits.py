@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ScheduledCapacitySpec, ServerlessSpec
-from mlops_runtime.instance_storage import takes_volume_key
+from mlops_runtime.instance_types import takes_volume_key
 
 _INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.[a-z0-9-]+")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")

@@ -1,9 +1,9 @@
-"""Instance types with storage of their own."""
+"""Storage that instance types have of their own, and how much memory they have at least."""
 
 import pytest
 from botocore.session import get_session
 
-from mlops_runtime.instance_storage import takes_volume_key, volume_key
+from mlops_runtime.instance_types import instance_memory, takes_volume_key, volume_key
 
 SHAPES = ("TrainingInstanceType", "ProcessingInstanceType", "TransformInstanceType", "ProductionVariantInstanceType")
 # InstanceStorageSupported of EC2's DescribeInstanceTypes, by family; no family has types of both kinds
@@ -45,3 +45,21 @@ def test_a_d_behind_the_generation_is_a_disk(kind: str) -> None:
 def test_a_token_counts_as_a_type_with_a_volume() -> None:
     """What is not known at synthesis is encrypted by a key, or refused by AWS; never left alone in silence."""
     assert volume_key("${Token[TOKEN.1]}", "key") == {"VolumeKmsKeyId": "key"}
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "gib"),
+    [
+        ("ml.m5.large", 8),
+        ("ml.m5.4xlarge", 64),
+        ("ml.c4.xlarge", 7.5),
+        ("ml.t3.2xlarge", 32),
+        ("ml.g5.xlarge", 16),
+        ("ml.p3.2xlarge", 60),
+        ("ml.inf1.xlarge", 8),
+        ("${Token[1]}", 8),
+    ],
+)
+def test_the_memory_is_never_more_than_the_instance_has(instance_type: str, gib: float) -> None:
+    """By family and size; of what is not known 8 GiB."""
+    assert instance_memory(instance_type) == gib * 2**30
