@@ -153,19 +153,14 @@ class Entries:
         # a group's name starts with its unit's name, which may contain hyphens
         for match in re.finditer("-", _checked(group)):
             name = registry_parameter(unit=group[: match.start()], group=group)
-            try:
-                value = self.ssm.get_parameter(Name=name)["Parameter"]["Value"]
-            except self.ssm.exceptions.ParameterNotFound:
-                continue
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in DENIED:
-                    raise
-                denied = error  # possibly for another unit whose name is a prefix
-                continue
-            try:
-                return from_json(RegistryEntry, value)
-            except ContractError as error:
-                raise _unreadable(name, error) from error
+            value = self._value(name)
+            if isinstance(value, ClientError):
+                denied = value  # possibly for another unit whose name is a prefix
+            elif value is not None:
+                try:
+                    return from_json(RegistryEntry, value)
+                except ContractError as error:
+                    raise _unreadable(name, error) from error
         if denied is not None:
             raise denied
         raise NotDeployedError(f"no registry of group {group!r} is deployed")
@@ -258,20 +253,26 @@ class Entries:
         found: list[Entry] = []
         denied: ClientError | None = None
         for name in names:
-            try:
-                value = self.ssm.get_parameter(Name=name)["Parameter"]["Value"]
-            except self.ssm.exceptions.ParameterNotFound:
-                continue
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in DENIED:
-                    raise
-                denied = error
-                continue
-            entry = _read(name, value)
-            found += [entry] if isinstance(entry, Entry) else []
+            value = self._value(name)
+            if isinstance(value, ClientError):
+                denied = value
+            elif value is not None:
+                entry = _read(name, value)
+                found += [entry] if isinstance(entry, Entry) else []
         if denied is not None and not found:
             raise denied
         return found
+
+    def _value(self, name: str) -> str | ClientError | None:
+        """Return a parameter's value, the error if the caller may not read it, or ``None`` if it does not exist."""
+        try:
+            return self.ssm.get_parameter(Name=name)["Parameter"]["Value"]
+        except self.ssm.exceptions.ParameterNotFound:
+            return None
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIED:
+                raise
+            return error
 
     def _all(self, path: str) -> Iterator[Published]:
         for name, value in self._values(path):
