@@ -19,7 +19,7 @@ from aws_cdk import aws_lambda as lambda_
 import mlops_runtime
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
-from mlops_runtime.layers import glue_wheels, layer_wheels
+from mlops_runtime.layers import layer_wheels
 
 # the newest Python that CDK supports; cdk-nag's LambdaLatestVersion rejects older ones
 RUNTIME = lambda_.Runtime.PYTHON_3_14
@@ -109,7 +109,7 @@ def glue_archive(name: str) -> Path:
     Raises:
         ValidationError: If the zip was not built.
     """
-    path = glue_wheels.archive_path(name)
+    path = layer_wheels.glue_archive_path(name)
     if not path.is_file():
         problem = f"wheels of {name!r} for Glue are not in {path.parent}; run: mlops assets build --glue"
         raise ValidationError("WheelsNotBuilt", [problem])

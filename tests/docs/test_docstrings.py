@@ -9,7 +9,7 @@ import boto3
 import pytest
 from tests.docs.given import Given
 
-from mlops_runtime.layers import glue_wheels, layer_wheels
+from mlops_runtime.layers import layer_wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = [
@@ -55,5 +55,5 @@ def _stand_in_for_wheels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write empty files in place of the wheels of ``mlops assets build``, which constructs copy."""
     monkeypatch.setattr(layer_wheels, "ASSETS", folder / "assets")
     (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
-    glue_wheels.archive_path("features").parent.mkdir(parents=True, exist_ok=True)
-    glue_wheels.archive_path("features").write_bytes(b"wheels")
+    layer_wheels.glue_archive_path("features").parent.mkdir(parents=True, exist_ok=True)
+    layer_wheels.glue_archive_path("features").write_bytes(b"wheels")

@@ -43,7 +43,7 @@ from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.layers import glue_wheels
+from mlops_runtime.layers import layer_wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,7 +237,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("large")
     with pytest.MonkeyPatch.context() as patch:
         # empty files in place of the wheels of ``mlops assets build --glue``; local Spark uses this environment
-        patch.setattr(glue_wheels, "archive_path", lambda _name: folder / "features.zip")
+        patch.setattr(layer_wheels, "glue_archive_path", lambda _name: folder / "features.zip")
         (folder / "features.zip").write_bytes(b"")
         assembly = synthesize(folder)
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)

@@ -11,7 +11,7 @@ from aws_cdk.assertions import Template
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, Profile
 from mlops_runtime.features.lock_file import write_lock
-from mlops_runtime.layers import glue_wheels, layer_wheels
+from mlops_runtime.layers import layer_wheels
 
 
 def make_group(name: str = "stock", *, freshness: timedelta | None = None, **changes: Any) -> FeatureGroup:
@@ -34,7 +34,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty files in place of the layer and the Glue archive of ``mlops assets build``, which constructs only copy."""
     monkeypatch.setattr(layer_wheels, "ASSETS", tmp_path / "assets")
     (layer_wheels.layer_folder("features", architecture="x86_64") / "python").mkdir(parents=True)
-    archive = glue_wheels.archive_path("features")
+    archive = layer_wheels.glue_archive_path("features")
     archive.parent.mkdir()
     archive.write_bytes(b"wheels")
     return archive

@@ -31,7 +31,7 @@ from mlops_constructs import (
 )
 from mlops_constructs.compliance.harness import check
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
-from mlops_runtime.layers import glue_wheels
+from mlops_runtime.layers import layer_wheels
 
 PLAN = TrainingSetPlan(
     name="sales",
@@ -565,7 +565,7 @@ def test_the_machine_may_run_one_job_where_one_builds_large_sets(
 ):
     """Grants that job's ARN and what following its run needs; the function gets the memory of the training-set job."""
     # an empty file in place of the wheels of ``mlops assets build --glue``
-    monkeypatch.setattr(glue_wheels, "archive_path", lambda _name: tmp_path / "features.zip")
+    monkeypatch.setattr(layer_wheels, "glue_archive_path", lambda _name: tmp_path / "features.zip")
     (tmp_path / "features.zip").write_bytes(b"")
     job = TrainingSetJob(own_foundation.stack, "Builds", business_unit=own_foundation.unit, store=own_foundation.store)
     own_foundation.retraining("Large", name="large", training_set_job=job)

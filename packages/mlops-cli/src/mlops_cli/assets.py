@@ -28,9 +28,8 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Download the hash-pinned wheels of layers into a folder named after the lock's hash. Default: the monitor layer."""
-    from mlops_runtime.layers.glue_wheels import build_wheels
-    from mlops_runtime.layers.layer_wheels import LayerError, build_layers
+    from mlops_runtime.layers.layer_wheels import LayerError, build_glue_archive, build_layers
 
     with shown(LayerError):
-        built = [*build_layers(architecture=architecture, names=layer), *([build_wheels()] if glue else [])]
+        built = [*build_layers(architecture=architecture, names=layer), *([build_glue_archive()] if glue else [])]
     answer({"built": built}, "\n".join(f"built {folder}" for folder in built), as_json=as_json)

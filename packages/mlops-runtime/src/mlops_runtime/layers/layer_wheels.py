@@ -1,13 +1,20 @@
 """Wheels of function layers, downloaded by hash from a lock of this folder, for Lambda's platform and Python.
 
 ``mlops assets build`` downloads them; synthesis only reads the folder, whose name contains the hash of the lock.
+
+Glue jobs get a zip with the wheels of a layer's lock, for Glue's Python: a job in a network without internet access cannot install
+from an index.
+
+See: https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-python-libraries.html (zip of wheels)
 """
 
 import hashlib
+import importlib.util
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +28,10 @@ MAXIMUM_LAYER_MIB = 245  # Lambda allows 250 MB for function and layers together
 ASSETS = Path(".mlops/assets")
 LOCKS = Path(__file__).parent
 _MIB = 1024 * 1024
+# https://docs.aws.amazon.com/glue/latest/dg/release-notes.html: Glue 5.0 has Python 3.11 on Amazon Linux 2023, glibc 2.34
+GLUE_PYTHON_VERSION = "3.11"
+_GLUE_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in the zip format
 
 
 class LayerError(RuntimeError):
@@ -69,6 +80,49 @@ def build_layers(*, architecture: str = "x86_64", names: Sequence[str] | None = 
         yield folder
 
 
+def build_glue_archive(name: str = "features") -> Path:
+    """Download the wheels of a lock for Glue's Python with pip, verify their hashes, and zip them; index settings are respected.
+
+    Args:
+        name: Name of the lock. Default: ``features``.
+
+    Returns:
+        The zip, possibly of an earlier build: the same lock gives the same bytes.
+
+    Raises:
+        LayerError: If the wheels cannot be downloaded.
+    """
+    archive = glue_archive_path(name)
+    if archive.is_file():
+        return archive
+    ASSETS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ASSETS) as scratch:
+        wheels = Path(scratch) / "wheels"
+        result = subprocess.run(_pip_download(name, wheels), capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise LayerError(f"wheels of {name!r} for Glue could not be fetched: {result.stderr.strip()[-800:]}")
+        made = Path(scratch) / archive.name
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:  # wheels are already compressed
+            for path in sorted(wheels.glob("*.whl")):
+                target.writestr(zipfile.ZipInfo(f"wheels/{path.name}", _EPOCH), path.read_bytes())
+            requirements = "".join(f"{pin}\n" for pin in pins(name))
+            target.writestr(zipfile.ZipInfo("wheels/requirements.txt", _EPOCH), requirements)
+        archive.parent.mkdir(exist_ok=True)
+        made.replace(archive)
+    return archive
+
+
+def glue_archive_path(name: str) -> Path:
+    """Return the path of the zip of a lock's wheels, named by the hash of lock and Python version.
+
+    Args:
+        name: Name of the lock, such as ``features``.
+    """
+    key = f"glue {GLUE_PYTHON_VERSION} {(LOCKS / f'{name}.txt').read_text()}"
+    folder = ASSETS / f"{name}-glue-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return folder / f"{name}.gluewheels.zip"
+
+
 def _fetch(name: str, architecture: str, folder: Path) -> None:
     lock = LOCKS / f"{name}.txt"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +164,20 @@ def _command(lock: Path, architecture: str, target: Path) -> list[str]:
         return [uv, "pip", "install", "--no-compile-bytecode", "--link-mode", "copy", *platform, *common]
     platform = ["--platform", pip_platform, "--python-version", PYTHON_VERSION]
     return [sys.executable, "-m", "pip", "install", "--no-compile", "--implementation", "cp", *platform, *common]
+
+
+def _pip_download(name: str, target: Path) -> list[str]:
+    """Return the command for pip, the only tool that downloads wheels as files; without pip, uv runs it."""
+    uv = shutil.which("uv")
+    has_pip = importlib.util.find_spec("pip") is not None or uv is None
+    pip = [sys.executable, "-m", "pip"] if has_pip else [str(uv), "tool", "run", "--from", "pip", "pip"]
+    platforms = [part for platform in _GLUE_PLATFORMS for part in ("--platform", platform)]
+    return [
+        *pip,
+        *("download", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("--implementation", "cp", "--python-version", GLUE_PYTHON_VERSION, *platforms),
+        *("--dest", str(target), "-r", str(LOCKS / f"{name}.txt")),
+    ]
 
 
 def pins(name: str) -> list[str]:
