@@ -1,4 +1,4 @@
-"""A notebook's use of a model, in an account of moto with a server that adds 1."""
+"""A notebook's use of a unit and its models, found by the entries that its stacks publish, with a server that adds 1."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from tests.runtime.client.world import EXAMPLES, PIPELINE
 
-from mlops_runtime.client import Model, PredictionError, RefusedError, Unit, UnitError, model
+from mlops_runtime.client import Model, PredictionError, RefusedError, Unit, UnitError, unit_client
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import Decision, GuardDecision
@@ -77,7 +77,7 @@ def test_a_training_is_asked_waited_for_and_read(account: Any, monkeypatch: pyte
     assert (run.id, run.decision.decision, asked) == ("one", Decision.STARTED, [(None, "new prices")])
     outcomes = iter([None, RetrainingOutcome(outcome="REJECTED", reason="worse")])
     monkeypatch.setattr(RetrainingRequests, "outcome", lambda *_: next(outcomes))
-    monkeypatch.setattr(model, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(unit_client, "_LOOK_SECONDS", 0.0)
     assert run.wait().details.run.id == "one"
     monkeypatch.setattr(RetrainingRequests, "outcome", lambda *_: None)
     with pytest.raises(TimeoutError, match="one has not ended within 0 s and continues; call wait again"):
@@ -94,7 +94,7 @@ def test_a_refusal_is_an_error_with_the_decision(account: Any, monkeypatch: pyte
         _model(account).train(reason="r")
     assert found.value.decision.free_at == "2017-08-21T00:00:00Z"
     monkeypatch.setattr(RetrainingRequests, "decision", lambda *_: None)
-    monkeypatch.setattr(model, "_GUARD_SECONDS", 0)
+    monkeypatch.setattr(unit_client, "_GUARD_SECONDS", 0)
     with pytest.raises(UnitError, match=r"has not decided on event e1 within 0 s; .* dead-letter queue of guard"):
         _model(account).train(reason="r")
     with pytest.raises(UnitError, match="reason must be a non-blank string"):
@@ -171,9 +171,9 @@ def test_predictions_come_in_the_rows_order(account: Any, served: Any) -> None:
 
 def test_the_live_models_columns_are_sent_alone(account: Any, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the caller may read its baseline; integers of a text column are texts."""
-    monkeypatch.setattr(model, "live_baseline", lambda *_: "baseline")
-    inputs = model.ModelInputs(names=("price", "store"), texts=frozenset({"store"}))
-    monkeypatch.setattr(model.ModelInputs, "of", lambda _: inputs)
+    monkeypatch.setattr(unit_client, "live_baseline", lambda *_: "baseline")
+    inputs = unit_client.ModelInputs(names=("price", "store"), texts=frozenset({"store"}))
+    monkeypatch.setattr(unit_client.ModelInputs, "of", lambda _: inputs)
     _model(account).predict([{"units": 9, "store": 7, "price": 1}])
     assert served.got == [[{"price": 1, "store": "7"}]]
     with pytest.raises(
@@ -224,3 +224,33 @@ def test_the_newest_report_is_read(account: Any) -> None:
     found = _model(account).report()
     assert found is not None
     assert found.verdict == found.report.verdict
+
+
+def test_a_unit_and_its_models_are_found(account: Any) -> None:
+    """A model by its short or whole name; one may have an endpoint alone."""
+    unit = Unit.connect("demand", session=account.session)
+    assert unit.name == "demand"
+    assert unit.model("forecast").live() is None
+    assert unit.model("demand-forecast").live() is None
+    account.client("ssm").delete_parameter(Name="/mlops/demand/pipeline/demand-forecast")
+    alone = unit.model("forecast")
+    assert alone.live() is None
+    with pytest.raises(UnitError, match="demand-forecast has no RetrainingPipeline; declare one"):
+        alone.train(reason="r")
+
+
+def test_a_pipeline_may_have_no_endpoint(account: Any) -> None:
+    """Then nothing is predicted."""
+    account.client("ssm").delete_parameter(Name="/mlops/demand/endpoint/demand-forecast")
+    with pytest.raises(UnitError, match="demand-forecast has no ModelEndpoint; declare one"):
+        Unit.connect("demand", session=account.session).model("forecast").predict([{"price": 1}])
+
+
+def test_fails_by_name(account: Any) -> None:
+    """With what shows what there is."""
+    with pytest.raises(UnitError, match="business unit 'no-such' not found at https://ssm"):
+        Unit.connect("no-such", session=account.session)
+    with pytest.raises(
+        UnitError, match="has no pipeline or endpoint 'demand-price'; list them with: mlops status demand"
+    ):
+        Unit.connect("demand", session=account.session).model("price")

@@ -1,11 +1,11 @@
-"""Model of a unit: publish, train, register, compare, predict, label and read reports, like the verbs of ``mlops``."""
+"""Client of a deployed unit, found by its SSM parameters, and of its models: the verbs of ``mlops``, from training to reports."""
 
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_runtime.client.connection import Connection, UnitError
 from mlops_runtime.client.results import Comparison, Live, Predictions, Report, RunSummary, RunTable, Summary
@@ -15,7 +15,7 @@ from mlops_runtime.contracts.model import Evaluation, GateResult
 from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import Decision, GuardDecision
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.unit_entries import ROOT, EndpointEntry, Entry, PipelineEntry, UnitEntry, read_entry
 from mlops_runtime.labels.label_rows import check_ids
 from mlops_runtime.labels.label_upload import upload_labels
 from mlops_runtime.monitor.stored_reports import newest_report
@@ -28,10 +28,14 @@ from mlops_runtime.serving.registration_checks import UnfitModelError, registrab
 from mlops_runtime.serving.row_calls import AnsweredCall, RowCalls
 from mlops_runtime.training_data.published_set import publish
 
+if TYPE_CHECKING:
+    import boto3
+
 _GUARD_SECONDS = 60  # limit for a queue and a function; later, the event is in the dead-letter queue
 _LOOK_SECONDS = 1.0
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Entry)
 
 
 class RefusedError(RuntimeError):
@@ -381,6 +385,72 @@ class Model:
             name = "the model" if self._pipeline is None else self._pipeline.pipeline
             raise UnitError(f"{name} has no ModelEndpoint; declare one in its stack, and deploy it")
         return self._endpoint
+
+
+class Unit:
+    """A deployed unit; create it with ``connect``.
+
+    Example:
+        >>> unit = Unit.connect("demand")  # doctest: +SKIP
+        >>> unit.model("forecast").runs(last=5)  # doctest: +SKIP
+    """
+
+    def __init__(self, connection: Connection, entry: UnitEntry) -> None:
+        self._connection, self._entry = connection, entry
+
+    @classmethod
+    def connect(cls, name: str, *, session: "boto3.Session | None" = None, home: str | Path | None = None) -> "Unit":
+        """Connect to a unit.
+
+        Args:
+            name: Name of the unit.
+            session: Session of the AWS account. Default: from the environment.
+            home: Folder of an embedded cloud. Default: the one running in ``.mlops/local``, unless the environment selects an
+                AWS account.
+
+        Raises:
+            UnitError: If the unit is not found.
+        """
+        connection = Connection.open(session, home)
+        entry = _read(connection, f"{ROOT}{name}/unit", UnitEntry)
+        if entry is None:
+            where = connection.client("ssm").meta.endpoint_url
+            raise UnitError(f"business unit {name!r} not found at {where}; list the units with: mlops status")
+        return cls(connection, entry)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._entry.unit
+
+    def model(self, name: str) -> Model:
+        """Return a model of the unit.
+
+        Args:
+            name: Name of the model, such as ``forecast``, or with the unit's name, ``demand-forecast``.
+
+        Raises:
+            UnitError: If the unit has neither a pipeline nor an endpoint of that name.
+        """
+        full = name if name.startswith(f"{self.name}-") else f"{self.name}-{name}"
+        pipeline = _read(self._connection, f"{ROOT}{self.name}/pipeline/{full}", PipelineEntry)
+        served = full if pipeline is None or pipeline.endpoint is None else pipeline.endpoint
+        endpoint = _read(self._connection, f"{ROOT}{self.name}/endpoint/{served}", EndpointEntry)
+        if pipeline is None and endpoint is None:
+            raise UnitError(
+                f"business unit {self.name!r} has no pipeline or endpoint {full!r}; list them with: mlops status {self.name}"
+            )
+        return Model(self._connection, unit=self._entry, pipeline=pipeline, endpoint=endpoint)
+
+
+def _read(connection: Connection, name: str, kind: type[E]) -> E | None:
+    ssm = connection.client("ssm")
+    try:
+        value = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+    except ssm.exceptions.ParameterNotFound:
+        return None
+    entry = read_entry(name, value)
+    return entry if isinstance(entry, kind) else None
 
 
 def _require(table: Any, columns: Sequence[str]) -> None:
