@@ -34,7 +34,7 @@ ACCEPTED = {
 MADE = {
     "mlops_cli/feature_location.py": "a counted class",
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
-    "mlops_local/gateway/integration_responses.py": "an API's own pattern over a status",
+    "mlops_local/gateway/integration_mappings.py": "an API's own pattern over a status",
     "mlops_local/gateway/mapping_templates.py": "names of references, and a template's own pattern",
     "mlops_local/load_balancer/routing.py": "a rule's own pattern over the path of a request to this machine",
     "mlops_local/metric_statistics.py": "counted numbers",

@@ -8,6 +8,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from tests.local.gateway.conftest import Api, Front, Seen, send
+from tests.local.gateway.test_execution import OK
 
 from mlops_local.gateway.api_hosts import api_of
 
@@ -15,6 +16,8 @@ ANSWER: dict[str, dict[str, Any]] = {
     "200": {"responseTemplates": {"application/json": '{"stage": "$context.stage", "path": "$context.path"}'}}
 }
 MOCK: dict[str, Any] = {"type": "MOCK", "requestTemplates": {"application/json": '{"statusCode": 200}'}}
+ALL_VIEWER_EXCEPT_HOST, ALL_VIEWER = "b689b0a8-53d0-40ab-baf2-68738e2966ac", "216adef6-5c7f-47e4-b989-5492eafa07d3"
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 
 
 def _named(front: Front, api: Api, *, region: str = "us-east-1", identifier: str = "", signed: bool = True) -> Seen:
@@ -66,3 +69,39 @@ def test_other_names_reach_no_api(front: Front, make_api: Callable[..., Api]) ->
 def test_a_name_has_id_and_region(host: str, found: tuple[str, str] | None) -> None:
     """Only below AWS's domains."""
     assert api_of(host) == found
+
+
+@pytest.mark.parametrize(("policy", "status"), [(ALL_VIEWER_EXCEPT_HOST, 200), (ALL_VIEWER, 403)])
+def test_a_viewer_reaches_the_api(front: Front, make_api: Callable[..., Api], policy: str, status: int) -> None:
+    """With method, path, query and body, but without the viewer's Host, which the API does not know."""
+    api = make_api()
+    answer = '{"q": "$input.params(\'q\')", "id": "$input.params(\'id\')"}'
+    api.method("/api/{id}", {"200": {"responseTemplates": {"application/json": answer}}}, **OK)
+    api.deploy()
+    origin: dict[str, Any] = {
+        "Id": "api", "DomainName": f"{api.id}.execute-api.us-east-1.amazonaws.com", "OriginPath": "/live",
+        "CustomOriginConfig": {"HTTPPort": 80, "HTTPSPort": 443, "OriginProtocolPolicy": "https-only"},
+    }  # fmt: skip
+    behaviour = {
+        "TargetOriginId": "api", "ViewerProtocolPolicy": "allow-all", "CachePolicyId": CACHING_DISABLED,
+        "OriginRequestPolicyId": policy,
+        "AllowedMethods": {
+            "Quantity": 7, "Items": ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"],
+            "CachedMethods": {"Quantity": 2, "Items": ["GET", "HEAD"]},
+        },
+    }  # fmt: skip
+    config = {
+        "CallerReference": f"{api.id}{status}", "Comment": "", "Enabled": True, "DefaultCacheBehavior": behaviour,
+        "Origins": {"Quantity": 1, "Items": [origin]},
+    }  # fmt: skip
+    domain = front.cloud.client("cloudfront").create_distribution(DistributionConfig=config)["Distribution"][
+        "DomainName"
+    ]
+    host = domain.replace(".net", f".127.0.0.1:{front.cloud.port}")
+    seen: Seen = send(
+        f"{front.cloud.endpoint_url}/api/7?q=1", "POST", b"{}",
+        {"host": host, "content-type": "application/json", "accept": "application/json"},
+    )  # fmt: skip
+    assert seen.status == status
+    if status == 200:
+        assert seen.json == {"q": "1", "id": "7"}

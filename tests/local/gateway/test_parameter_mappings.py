@@ -1,9 +1,13 @@
 """Values of parameter mapping expressions."""
 
+from typing import Any
+
 import pytest
 from tests.local.gateway.test_exchange import made
 
-from mlops_local.gateway.parameter_mappings import Payload, value
+from mlops_local.gateway.parameter_mappings import PathError, Payload, find, value
+
+DOCUMENT = {"rows": [{"x": 1, "a b": "é"}, {"x": None}], "n": {"m": False}}
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,22 @@ def test_the_integration_has_not_answered_yet() -> None:
     """Its headers are empty then, and a body that is not JSON has no parts."""
     assert value("integration.response.header.X-Two", made()) is None
     assert value("method.request.body.a", made(b"a,b")) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("$", DOCUMENT), ("$.n.m", False), ("$.rows[0].x", 1), ("$.rows[0]['a b']", "é"), ("$['n'].m", False),
+        ("$.rows[*].x", [1, None]), ("$.n.*", [False]), ("$.rows[7]", None), ("$.absent.x", None), ("$.n[0]", None),
+    ],
+)  # fmt: skip
+def test_a_path_leads_to_its_value(path: str, found: Any) -> None:
+    """Or to nothing."""
+    assert find(DOCUMENT, path) == found
+
+
+@pytest.mark.parametrize("path", ["rows", "$..x", "$.rows[?(@.x)]", "$.rows[0:1]", "$.n."])
+def test_what_is_not_evaluated_is_refused(path: str) -> None:
+    """By name, instead of an empty result."""
+    with pytest.raises(PathError):
+        find(DOCUMENT, path)

@@ -1,9 +1,16 @@
-"""In-process calls of services with a role."""
+"""Calls of gateways to the cloud's own entry point."""
 
 from collections.abc import Callable
 
 import pytest
 from tests.local.gateway.conftest import Api, Front
+
+from mlops_local.gateway.service_calls import path_on_the_wire
+
+
+def test_a_path_is_encoded_as_signatures_want_it() -> None:
+    """Once, with slashes unchanged."""
+    assert path_on_the_wire("/a b/ü~%2F+") == "/a%20b/%C3%BC~%252F%2B"
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "slash%2Fed", "ünïcode", "a+b~c"])

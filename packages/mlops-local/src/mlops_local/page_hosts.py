@@ -13,7 +13,7 @@ from ministack.services import cloudfront
 
 from mlops_local import compat, own_names
 from mlops_local.cognito.pool_hosts import refusal, sign_in_pages
-from mlops_local.gateway.access_denials import forbidden
+from mlops_local.gateway.gateway_responses import forbidden
 
 compat.expect(
     "ministack.app",

@@ -4,14 +4,12 @@ MiniStack stores the APIs; this package executes requests to them.
 """
 
 from mlops_local.gateway import (
-    access_denials,
     api_hosts,
+    definition_checks,
     deployments,
-    distribution_origins,
     execution,
     firewall,
-    method_checks,
-    model_checks,
+    gateway_responses,
     template_types,
     vpc_links,
 )
@@ -19,13 +17,11 @@ from mlops_local.gateway import (
 
 def install() -> None:
     """Install the execution of REST API requests."""
-    access_denials.install()
+    gateway_responses.install()
     api_hosts.install()
     deployments.install()
     execution.install()
     firewall.install()
-    method_checks.install()
-    model_checks.install()
+    definition_checks.install()
     template_types.install()
     vpc_links.install()
-    distribution_origins.install()

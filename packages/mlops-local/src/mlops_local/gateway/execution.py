@@ -9,23 +9,20 @@ from ministack.services import apigateway_v1 as v1
 
 from mlops_local import compat
 from mlops_local.gateway import (
-    access_logs,
-    call_metrics,
     deployments,
     firewall,
-    function_permissions,
     gateway_responses,
     http_integrations,
-    integration_responses,
+    integration_mappings,
     mapping_templates,
     request_checks,
+    request_telemetry,
     service_integrations,
 )
-from mlops_local.gateway.access_denials import forbidden
 from mlops_local.gateway.exchange import Answer, Exchange
+from mlops_local.gateway.gateway_responses import forbidden
 from mlops_local.gateway.http_integrations import BackendError
-from mlops_local.gateway.integration_requests import UnsupportedMediaTypeError, template
-from mlops_local.gateway.integration_responses import MappingError
+from mlops_local.gateway.integration_mappings import MappingError, UnsupportedMediaTypeError, template
 from mlops_local.gateway.mapping_templates import TemplateError
 from mlops_local.gateway.parameter_mappings import Payload
 from mlops_local.gateway.service_integrations import RoleError
@@ -95,8 +92,8 @@ def _record(exchange: Exchange, answer: Answer, seconds: float) -> None:
     context |= {
         "status": answer.status, "responseLength": len(answer.body), "responseLatency": round(seconds * 1000),
     }  # fmt: skip
-    call_metrics.count(exchange, answer.status, seconds, integration)
-    access_logs.write(exchange)
+    request_telemetry.count_request(exchange, answer.status, seconds, integration)
+    request_telemetry.log_request(exchange)
 
 
 async def _answer(exchange: Exchange) -> Any:
@@ -160,7 +157,7 @@ async def _function(exchange: Exchange, *, is_proxy: bool) -> Any:
         template(exchange)
         # with credentials, the role authorizes the invocation, which is not checked here
     if not is_queue and not exchange.integration.get("credentials"):
-        function_permissions.require(exchange)
+        service_integrations.require_function_permission(exchange)
     invoke = v1._invoke_lambda_proxy_v1 if is_proxy else v1._invoke_sqs_v1 if is_queue else v1._invoke_lambda_custom_v1
     is_signed = (exchange.served.get("authorizationType") or "").upper() == "AWS_IAM"
     return await invoke(
@@ -189,4 +186,4 @@ def _mock(exchange: Exchange) -> Answer:
         status = int(json.loads(rendered)["statusCode"])
     except (ValueError, KeyError, TypeError) as error:
         raise MappingError(f"the template of a MOCK must give a statusCode, got {rendered!r}") from error
-    return integration_responses.answer(exchange, status, Payload({}, b""))
+    return integration_mappings.answer(exchange, status, Payload({}, b""))

@@ -10,9 +10,9 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from mlops_local.gateway import integration_requests, integration_responses, parameter_mappings, vpc_links
+from mlops_local.gateway import integration_mappings, parameter_mappings, vpc_links
 from mlops_local.gateway.exchange import Answer, Exchange
-from mlops_local.gateway.integration_responses import MappingError
+from mlops_local.gateway.integration_mappings import MappingError
 from mlops_local.gateway.parameter_mappings import Payload
 
 _PREFIX = "integration.request."
@@ -52,7 +52,7 @@ async def serve(exchange: Exchange) -> Answer:
     status, payload, headers = await asyncio.to_thread(partial(_send, call))
     exchange.context["integrationStatus"] = status
     if not is_proxy:
-        return integration_responses.answer(exchange, status, payload)
+        return integration_mappings.answer(exchange, status, payload)
     # claim: http-proxies-pass-all-headers
     kept: dict[str, str] = {}
     for name, value in headers:
@@ -82,7 +82,7 @@ def _proxied(exchange: Exchange) -> _Call:
 
 
 def _mapped(exchange: Exchange) -> _Call:
-    request = integration_requests.build(exchange)
+    request = integration_mappings.build(exchange)
     return _call(exchange, request.path, urlencode(request.query), request.headers, request.body)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import airspeed
 
 from mlops_local.gateway.exchange import Exchange, Variables
-from mlops_local.gateway.json_paths import PathError, find
+from mlops_local.gateway.parameter_mappings import PathError, find
 
 _ESCAPES = {
     '"': '\\"',

@@ -1,4 +1,4 @@
-"""``AWS`` integrations with the SageMaker runtime and S3, without a function in between.
+"""``AWS`` integrations: with the SageMaker runtime and S3 directly, and the permission that those with functions need.
 
 https://docs.aws.amazon.com/apigateway/latest/api/API_PutIntegration.html#apigw-PutIntegration-request-uri
 """
@@ -8,17 +8,21 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from mlops_local.gateway import integration_requests, integration_responses, service_calls
+from ministack.core.responses import request_scope
+
+from mlops_local.gateway import integration_mappings, service_calls
 from mlops_local.gateway.exchange import Answer, Exchange
-from mlops_local.gateway.integration_requests import IntegrationRequest
+from mlops_local.gateway.integration_mappings import IntegrationRequest
 from mlops_local.gateway.parameter_mappings import Payload
 from mlops_local.gateway.service_calls import ServiceCall
 from mlops_local.iam.authorization import AccessDeniedError
+from mlops_local.iam.deliveries import refuse_delivery
 
 LOGGER = logging.getLogger(__name__)
 _URI = re.compile(r"arn:[\w-]+:apigateway:([\w-]+):([\w.-]+):path/(.*)", re.DOTALL)
 # the service's name in URIs, and in signatures
 SERVICES = {"runtime.sagemaker": "sagemaker", "s3": "s3"}
+_SERVICE = "apigateway.amazonaws.com"
 
 
 class RoleError(RuntimeError):
@@ -57,7 +61,7 @@ async def serve(exchange: Exchange, uri: ServiceUri) -> Answer:
         MappingError: If the response cannot be mapped.
     """
     # claim: gateway-calls-services-as-its-role
-    request = integration_requests.build(exchange)
+    request = integration_mappings.build(exchange)
     source = (
         f"arn:aws:execute-api:{exchange.region}:{exchange.account}:{exchange.api['id']}/{exchange.stage['stageName']}"
     )
@@ -74,7 +78,7 @@ async def serve(exchange: Exchange, uri: ServiceUri) -> Answer:
     timeout = int(exchange.integration.get("timeoutInMillis") or 29_000) / 1000
     found = await service_calls.send(_call(exchange, uri, request), session, region=uri.region, timeout=timeout)
     exchange.context["integrationStatus"] = found.status
-    return integration_responses.answer(exchange, found.status, Payload(found.headers, found.body))
+    return integration_mappings.answer(exchange, found.status, Payload(found.headers, found.body))
 
 
 def _call(exchange: Exchange, uri: ServiceUri, request: IntegrationRequest) -> ServiceCall:
@@ -86,3 +90,19 @@ def _call(exchange: Exchange, uri: ServiceUri, request: IntegrationRequest) -> S
     return ServiceCall(
         uri.service, exchange.method if verb == "ANY" else verb, path, query, request.headers, request.body
     )
+
+
+def require_function_permission(exchange: Exchange) -> None:
+    """Reject an integration if the function's policy does not allow this method.
+
+    Raises:
+        RoleError: If no statement of the function's policy allows it.
+    """
+    # claim: gateway-needs-the-functions-permission
+    function = str(exchange.integration.get("uri")).partition("/functions/")[2].removesuffix("/invocations")
+    place = f"{exchange.api['id']}/{exchange.stage['stageName']}/{exchange.method}{exchange.resource['path']}"
+    source = f"arn:aws:execute-api:{exchange.region}:{exchange.account}:{place}"
+    with request_scope(exchange.account, exchange.region):
+        refusal = refuse_delivery(_SERVICE, source_arn=source, target_arn=function)
+    if refusal is not None:
+        raise RoleError(f"Invalid permissions on Lambda function: {refusal}")

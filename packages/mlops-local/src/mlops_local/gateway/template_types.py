@@ -8,7 +8,7 @@ from ministack.services import apigateway_v1 as v1
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat
-from mlops_local.gateway import method_checks
+from mlops_local.gateway import definition_checks
 
 compat.expect(
     "ministack.services.apigateway_v1",
@@ -59,16 +59,16 @@ def _checked(change: Callable[..., Any]) -> Callable[..., Any]:
         given: Properties = arguments[-2]
         integration = given.get("Integration") or {}
         declared = {_status(each): _lower(each) for each in given.get("MethodResponses") or ()}
-        problems = [method_checks.integration_problem(_lower(integration))]
+        problems = [definition_checks.integration_problem(_lower(integration))]
         problems += [
-            method_checks.response_problem({"methodResponses": declared}, _status(each), _lower(each))
+            definition_checks.response_problem({"methodResponses": declared}, _status(each), _lower(each))
             for each in integration.get("IntegrationResponses") or ()
         ]
         found = [problem for problem in problems if problem]
         if found:
             raise MethodError(f"AWS::ApiGateway::Method {given.get('HttpMethod', 'ANY')}: {json.dumps(found)}")
         made = change(*arguments)
-        record = method_checks.method(
+        record = definition_checks.method(
             given.get("RestApiId", ""), given.get("ResourceId", ""), given.get("HttpMethod", "ANY")
         )
         record["requestValidatorId"] = given.get("RequestValidatorId")

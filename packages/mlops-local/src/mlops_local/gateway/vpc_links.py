@@ -14,7 +14,7 @@ from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat
 from mlops_local.gateway.exchange import Record
-from mlops_local.gateway.integration_responses import MappingError
+from mlops_local.gateway.integration_mappings import MappingError
 from mlops_local.load_balancer import balancer_api
 from mlops_local.networks import security_groups
 from mlops_local.saved_state import kept_stores

@@ -1,18 +1,79 @@
-"""Integration responses: selection patterns, mapped headers, and response templates.
+"""Mappings of integrations: from a request to the integration's request, and from its response to the method's.
+
+Mapped parameters, templates, bodies that pass through without a template, and selection patterns of responses.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-integration-settings-integration-response.html
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlops_local.gateway import mapping_templates, parameter_mappings
 from mlops_local.gateway.exchange import Answer, Exchange, Record, media_type
 from mlops_local.gateway.parameter_mappings import Payload
 
+_TARGET = "integration.request."
 _JSON = "application/json"
-_PREFIX = "method.response.header."
+_HEADER = "method.response.header."
+
+
+class UnsupportedMediaTypeError(ValueError):
+    """No template matches the body's type, which may not pass through: 415."""
+
+
+class IntegrationRequest(NamedTuple):
+    """A request to an integration, without parts specific to its type."""
+
+    headers: dict[str, str]
+    path: dict[str, str]
+    query: dict[str, str]
+    body: bytes
+
+
+def template(exchange: Exchange) -> str | None:
+    """Return the request template of the body's type; ``None`` if the body passes through unchanged.
+
+    Raises:
+        UnsupportedMediaTypeError: If the type has no template, and ``passthroughBehavior`` rejects such bodies.
+    """
+    # claim: gateway-refuses-types-without-a-template
+    templates: Mapping[str, str] = exchange.integration.get("requestTemplates") or {}
+    for kind, text in templates.items():
+        if media_type(kind) == exchange.content_type:
+            return text or ""
+    behaviour = (exchange.integration.get("passthroughBehavior") or "WHEN_NO_MATCH").upper()
+    if behaviour == "NEVER" or (behaviour == "WHEN_NO_TEMPLATES" and templates):
+        raise UnsupportedMediaTypeError(exchange.content_type)
+    return None
+
+
+def build(exchange: Exchange) -> IntegrationRequest:
+    """Map a request to its integration request.
+
+    Raises:
+        UnsupportedMediaTypeError: See :func:`template`.
+        TemplateError: If the template cannot be evaluated.
+    """
+    # claim: gateway-passes-type-and-accept-alone
+    text = template(exchange)
+    headers = {"content-type": exchange.headers.get("content-type") or "application/json",
+               "accept": exchange.headers.get("accept") or "application/json"}  # fmt: skip
+    made = IntegrationRequest(headers, {}, {}, exchange.text(exchange.body, exchange.content_type))
+    parts = {"header": made.headers, "path": made.path, "querystring": made.query}
+    for target, source in (exchange.integration.get("requestParameters") or {}).items():
+        kind, _, name = target.removeprefix(_TARGET).partition(".")
+        found = parameter_mappings.value(source, exchange)
+        if found is not None:
+            parts[kind][name.lower() if kind == "header" else name] = found
+    if text is None:
+        return made
+    override = mapping_templates.overrides()
+    body = mapping_templates.render(text, exchange, exchange.body, {"requestOverride": override}).encode()
+    made.headers.update({name.lower(): str(given) for name, given in override["header"].items()})
+    made.path.update({name: str(given) for name, given in override["path"].items()})
+    made.query.update({name: str(given) for name, given in override["querystring"].items()})
+    return made._replace(body=body)
 
 
 class MappingError(ValueError):
@@ -41,8 +102,8 @@ def answer(exchange: Exchange, status: int, payload: Payload) -> Answer:
     headers = {"Content-Type": _JSON}
     for target, source in (selected.get("responseParameters") or {}).items():
         found = parameter_mappings.value(source, exchange, payload)
-        if found is not None and target.startswith(_PREFIX):
-            _set(headers, target.removeprefix(_PREFIX), found)
+        if found is not None and target.startswith(_HEADER):
+            _set(headers, target.removeprefix(_HEADER), found)
     template = _template(selected, exchange, payload)
     if template is None:
         body = exchange.text(payload.body, exchange.headers.get("accept") or payload.headers.get("content-type", _JSON))
