@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.answers import AsJson, answer, console, print_facts, print_json, print_table, visible
 from mlops_cli.aws_account import Profile, UserError, VerdictError, account
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import console, print_facts, print_table, visible
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.rollout import AuditRecord, LockRow, RolloutVerdict

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.answers import AsJson, answer, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import (
     LOCK_FILE,
@@ -19,7 +19,6 @@ from mlops_cli.feature_location import (
     table_of,
 )
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     from mlops_runtime.features.catalogue import Catalogue, GroupFacts

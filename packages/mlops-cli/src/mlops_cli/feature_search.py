@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
+from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import Folder, Place, Unit, opened
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     from mlops_runtime.features.table_description import TableDescription

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.answers import AsJson, answer, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError, VerdictError
 from mlops_cli.feature_location import (
     MIN_DIGITS,
@@ -24,7 +24,6 @@ from mlops_cli.feature_location import (
 )
 from mlops_cli.feature_sources import Kind, Query, Results, RowsAsked, Workgroup, loaded_text
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

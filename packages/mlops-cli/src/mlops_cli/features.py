@@ -1,15 +1,18 @@
-"""``mlops features``: app of all its verbs, and ``lock``; the other verbs are in the ``feature_*`` modules."""
+"""``mlops features``: app of all its verbs, ``lock`` and ``maintain``; the other verbs are in the ``feature_*`` modules."""
 
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from mlops_cli import feature_erase, feature_groups, feature_maintenance, feature_search, feature_sets
-from mlops_cli.answers import AsJson, answer
-from mlops_cli.aws_account import UserError
-from mlops_cli.feature_location import LOCK_FILE, load_groups
+from mlops_cli import feature_erase, feature_groups, feature_search, feature_sets
+from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.feature_erase import PENDING, tell_pending
+from mlops_cli.feature_location import LOCK_FILE, Folder, Unit, load_groups, opened
+from mlops_cli.local import Home
 
 app = typer.Typer(
     help="Manage feature groups and training sets: lock ids, list, find, ingest, build, verify, compare, erase.",
@@ -20,6 +23,45 @@ Groups = Annotated[
     str,
     typer.Argument(metavar="MODULE:GROUPS", help="Module and name of a sequence of FeatureGroup.", show_default=False),
 ]
+
+
+def maintain(
+    *,
+    ended: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BUILD", help="Pending build whose process is known to have ended.", show_default=False),
+    ] = None,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Compact tables, remove data that no reader needs any more, and complete pending erasures.
+
+    Ingests into a local store do this when it is due; run it daily for a deployed store.
+    """
+    with opened(path, unit, profile, home, erases=True) as place:
+        done = place.client.maintain()
+        erasures = place.client.resume_erasures(wait=timedelta(0), ended=ended or ())
+    is_pending = any(each.pending for each in erasures)
+    if as_json:
+        from mlops_runtime.contracts import to_dict
+
+        print_json({"tables": [to_dict(each) for each in done], "erasures": [to_dict(each) for each in erasures]})
+        raise typer.Exit(PENDING if is_pending else 0)
+    for each in done:
+        typer.echo(
+            f"{each.table}: {each.compacted} small files compacted, {each.removed} unneeded files removed, "
+            f"{each.forgotten} old keys forgotten, {each.tags} tags dropped"
+        )
+    for erasure in erasures:
+        if erasure.pending:
+            tell_pending(erasure)
+        else:
+            typer.echo(f"erasure {erasure.id[:16]} is complete: {erasure.reason}")
+    if is_pending:
+        raise typer.Exit(PENDING)
 
 
 @app.command()
@@ -58,7 +100,7 @@ app.command()(feature_sets.rebuild)
 app.command()(feature_sets.diff)
 app.command(name="who-used")(feature_groups.who_used)
 app.command()(feature_groups.catalog)
-app.command()(feature_maintenance.maintain)
+app.command()(maintain)
 app.command()(feature_erase.erase)
 
 

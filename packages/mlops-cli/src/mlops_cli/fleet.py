@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
+from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Account, Profile, UserError, account, open_account, shown
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson, Yes, answer, confirm, print_json
+from mlops_cli.answers import AsJson, Yes, answer, confirm, print_facts, print_json
 from mlops_cli.aws_account import UserError, shown
-from mlops_cli.printed_tables import print_facts
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.answers import AsJson, answer, print_facts, print_json
 from mlops_cli.aws_account import shown
 from mlops_cli.local import Home, home_folder
-from mlops_cli.printed_tables import print_facts
 
 app = typer.Typer(help="Declare the commands that third-party images run in the embedded cloud.", no_args_is_help=True)
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.answers import AsJson, answer, console, print_facts, print_json, print_table, visible
 from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
-from mlops_cli.printed_tables import console, print_facts, print_table, visible
 from mlops_cli.rollout_wait import InterruptedWaitError, RolloutWait
 
 if TYPE_CHECKING:

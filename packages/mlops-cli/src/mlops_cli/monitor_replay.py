@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 import typer
 
 from mlops_cli import monitor_baseline
-from mlops_cli.answers import AsJson, print_json
+from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, watched
-from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import Baseline

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mlops_cli.printed_tables import LONGEST_WORD, console, print_table
+from mlops_cli.answers import LONGEST_WORD, console, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

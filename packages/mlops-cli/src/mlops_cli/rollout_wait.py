@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mlops_cli.answers import visible
 from mlops_cli.aws_account import Account, UserError
-from mlops_cli.printed_tables import visible
 from mlops_runtime.refused_calls import DENIED
 from mlops_runtime.rollout.rollout_words import answers, doing, jump, needs, remaining
 

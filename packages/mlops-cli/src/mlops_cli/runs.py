@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.answers import AsJson, answer, print_json, print_table, visible
 from mlops_cli.aws_account import Account, Profile, account, shown
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import print_table, visible
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.retraining import TrainingMetrics

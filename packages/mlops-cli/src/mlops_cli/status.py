@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
+from mlops_cli.answers import AsJson, print_json, visible
 from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import visible
 
 if TYPE_CHECKING:
     from mlops_runtime.business_unit.unit_overview import UnitOverview
