@@ -11,7 +11,7 @@ from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import BusinessUnit, ValidationError
 from mlops_constructs._functions import QueueConsumer, define_custom_resource, define_function, define_queue_consumer
-from mlops_local.queue_policies import beyond_quotas
+from mlops_local.request_quotas import beyond_quotas
 
 
 def _define(**options: Any) -> tuple[cdk.Stack, Any]:

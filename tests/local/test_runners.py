@@ -1,5 +1,6 @@
 """The table of images and their commands."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlops_local import runners
-from mlops_local.runners import UnknownImageError
+from mlops_local.runners import UnknownImageError, lock_of
+from mlops_runtime.image.requirements_lock import LOCK_COMMAND, asset_name
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64
@@ -84,3 +86,50 @@ def test_fails_without_an_entry_point_or_train(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("MLOPS_LOCAL_RUNNERS", json.dumps({"tiny": {"serve": ["-c", "pass"]}}))
     with pytest.raises(UnknownImageError, match=r"has no 'train'.*give ContainerEntrypoint"):
         runners.job_command("tiny:1", None, None)
+
+
+@pytest.fixture
+def assets(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Objects of the bucket for stacks' assets."""
+    objects: dict[str, bytes] = {}
+    monkeypatch.setattr(runners.s3, "_buckets", {"cdk-x-assets-1": {"objects": objects}})
+    monkeypatch.setattr(runners.s3, "_get_object_data", lambda _bucket, key: objects[key])
+    monkeypatch.setattr(runners, "_FOUND", {})
+    return objects
+
+
+LOCKED = "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/forecast@sha256:"
+
+
+def test_an_image_is_found_by_the_hash_of_its_lock(assets: dict[str, bytes]) -> None:
+    """Whatever the name of its repository; it serves and trains like our own image."""
+    content = f"one==1.0 --hash=sha256:{'0a' * 32}\n".encode()
+    digest = hashlib.sha256(content).hexdigest()
+    assert lock_of(digest) is None
+    assets[f"{asset_name(digest)}.lock"] = content
+    assert runners.serve_command(LOCKED + digest) == [sys.executable, "-m", "mlops_runtime.serving", "serve"]
+    assert runners.job_command(LOCKED + digest, None, None) == [sys.executable, "-m", "mlops_runtime.jobs.train"]
+
+
+def test_an_asset_with_other_bytes_is_no_lock(assets: dict[str, bytes]) -> None:
+    """Its name alone is not enough."""
+    assets[f"{asset_name('0a' * 32)}.lock"] = b"anything"
+    assert lock_of("0a" * 32) is None
+    with pytest.raises(runners.UnknownImageError, match="no runner for image repository 'team/forecast'"):
+        runners.runner(LOCKED + "0a" * 32)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("one>=1\n", "'one>=1' must be pinned as name==version"),
+        (f"# uv pip compile --python-platform windows\none==1.0 --hash=sha256:{'0a' * 32}\n", "x86_64-pc-windows-msvc"),
+    ],
+)
+def test_fails_on_a_lock_that_makes_no_environment_here(assets: dict[str, bytes], content: str, problem: str) -> None:
+    """When a job or an endpoint uses it; the error has the fix."""
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    assets[f"{asset_name(digest)}.lock"] = content.encode()
+    with pytest.raises(runners.UnknownImageError, match=problem) as raised:
+        runners.runner(LOCKED + digest)
+    assert LOCK_COMMAND in str(raised.value)

@@ -26,7 +26,7 @@ from tests.security.resource_policies import ADMINISTRATOR
 from tests.security.services import Services
 from tests.security.units import ACCOUNT, TARGETS, template
 
-from mlops_local.iam import principal_arns
+from mlops_local.iam import role_sessions
 from mlops_runtime.console.route import Role
 from mlops_runtime.console.route_table import ROUTES
 from mlops_runtime.layers.layer_wheels import build_layers
@@ -113,7 +113,7 @@ def _unit(target: str) -> Unit:
 def units() -> dict[str, Unit]:
     """The unit on each target."""
     list(build_layers(names=["monitor"]))
-    principal_arns.install()  # as the embedded cloud does
+    role_sessions.install()  # as the embedded cloud does
     return {target: _unit(target) for target in TARGETS}
 
 

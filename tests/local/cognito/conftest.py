@@ -103,9 +103,8 @@ def claims(token: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def make_app(cloud: Cloud) -> Iterator[Callable[..., App]]:
-    """Make a pool with an app: ``make_app(version=2, domain=True, RefreshTokenRotation=...)``."""
+def made_apps(cloud: Cloud) -> Iterator[Callable[..., App]]:
+    """Yield a function that makes a pool with an app, and delete the pools afterwards."""
     client, pools = cloud.client("cognito-idp"), []
 
     def made(
@@ -148,6 +147,12 @@ def make_app(cloud: Cloud) -> Iterator[Callable[..., App]]:
             if name:
                 client.delete_user_pool_domain(UserPoolId=pool, Domain=name)
         client.delete_user_pool(UserPoolId=pool)
+
+
+@pytest.fixture
+def make_app(cloud: Cloud) -> Iterator[Callable[..., App]]:
+    """Make a pool with an app: ``make_app(version=2, domain=True, RefreshTokenRotation=...)``."""
+    yield from made_apps(cloud)
 
 
 @pytest.fixture

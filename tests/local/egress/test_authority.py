@@ -1,4 +1,4 @@
-"""Certificates for AWS's hosts: trusted for those hosts only."""
+"""Certificates for AWS's hosts, and for names of one's own: trusted for those hosts only."""
 
 import ipaddress
 import socket
@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mlops_local.egress.authority import Authority
-from mlops_local.egress.certificates import Certificates
+from mlops_local.egress.authority import Authority, Certificates
+
+FOREIGN = b"-----BEGIN CERTIFICATE-----\nZm9yZWlnbg==\n-----END CERTIFICATE-----"
 
 
 def handshake(authority: Authority | Certificates, trusted: Path, signed: str, asked: str) -> str:
@@ -97,3 +98,27 @@ def test_its_key_is_in_no_file(authority: Authority, trusted: Path, monkeypatch:
 def test_a_host_keeps_its_context(authority: Authority) -> None:
     """Connections to one host share a certificate and its TLS sessions."""
     assert authority.context("sts.amazonaws.com") is authority.context("sts.amazonaws.com")
+
+
+def test_each_name_of_ones_own_has_an_authority(tmp_path: Path) -> None:
+    """Earlier names and the initial content of the file stay; all share one key for the pin."""
+    file = tmp_path / "trusted.pem"
+    certificates = Certificates(["amazonaws.com"], file=file)
+    before = file.read_bytes()
+    for name in ("models.example.com", "console.example.com", "models.example.com"):
+        certificates.add(name)
+
+    names = ("sts.amazonaws.com", "models.example.com", "console.example.com")
+    assert [handshake(certificates, file, name, name) for name in names] == ["trusted"] * 3
+    assert handshake(certificates, file, "www.example.com", "www.example.com") == "permitted subtree violation"
+    assert file.read_bytes().startswith(before)
+    assert len(x509.load_pem_x509_certificates(file.read_bytes())) == 3
+
+
+def test_certificates_of_the_user_stay_in_the_file(tmp_path: Path) -> None:
+    """Adding a name keeps them."""
+    file = tmp_path / "trusted.pem"
+    certificates = Certificates(["amazonaws.com"], file=file, others=[FOREIGN])
+    certificates.add("models.example.com")
+
+    assert file.read_bytes().startswith(FOREIGN)

@@ -1,15 +1,20 @@
 """The proxy terminates connections to AWS's hosts, and passes all others on unchanged."""
 
+import asyncio
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import httpx
 import pytest
 from tests.local.egress.conftest import TOKEN, Recording, Running
 
+from mlops_local.egress.proxy import with_schemes
+
 Start = Callable[[Mapping[str, str]], Running]
+TLS, PLAIN = ("127.0.0.1", 1), ("127.0.0.1", 2)
 
 
 def _client(running: Running, user: str = "mlops", token: str = TOKEN) -> httpx.Client:
@@ -203,3 +208,27 @@ def test_what_came_by_tls_is_known_by_its_connection(start_proxy: Start) -> None
         client.get("http://sts.us-east-1.amazonaws.com/")
 
     assert seen == [True, False]
+
+
+def _marked(client: tuple[str, int] | None, *headers: tuple[bytes, bytes], kind: str = "http") -> list[bytes]:
+    seen: list[Any] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.extend(value for name, value in scope["headers"] if name == b"x-forwarded-proto")
+
+    scope = {"type": kind, "client": client, "headers": [(b"host", b"d1.cloudfront.net"), *headers]}
+    asyncio.run(with_schemes(application, lambda address: address == TLS)(scope, None, None))  # type: ignore[arg-type]
+    return seen
+
+
+@pytest.mark.parametrize("said", [(), ((b"x-forwarded-proto", b"http"),)])
+def test_what_came_by_tls(said: tuple[tuple[bytes, bytes], ...]) -> None:
+    """The mark appears once and overrides the client's."""
+    assert _marked(TLS, *said) == [b"https"]
+
+
+@pytest.mark.parametrize(("client", "kind"), [(PLAIN, "http"), (None, "http"), (TLS, "lifespan")])
+def test_all_else_stays(client: tuple[str, int] | None, kind: str) -> None:
+    """Everything else stays unchanged."""
+    assert _marked(client, kind=kind) == []
+    assert _marked(client, (b"x-forwarded-proto", b"http"), kind=kind) == [b"http"]

@@ -25,7 +25,6 @@ from mlops_local import (
     clock,
     cognito,
     compat,
-    conditional_copies,
     embedded_metrics,
     event_buses,
     gateway,
@@ -34,14 +33,13 @@ from mlops_local import (
     load_balancer,
     metric_statistics,
     model_environments,
-    object_keys,
     observability_links,
     own_names,
     page_hosts,
-    parameter_sizes,
     price_list,
     queue_metrics,
-    queue_policies,
+    request_quotas,
+    s3_objects,
     sagemaker,
     schedules,
     service_quotas,
@@ -51,43 +49,38 @@ from mlops_local import (
 )
 from mlops_local.athena import queries
 from mlops_local.egress import service as egress
-from mlops_local.egress.proxy import Proxy
+from mlops_local.egress.proxy import Proxy, with_schemes
 from mlops_local.egress.refusals import with_refusals
-from mlops_local.egress.schemes import with_schemes
-from mlops_local.functions import function_logs, function_metrics, function_processes, functions, worker_pool
-from mlops_local.glue import jobs, machine_integration, rulesets
+from mlops_local.functions import function_processes, functions, invocation_telemetry
+from mlops_local.glue import jobs, rulesets
 from mlops_local.iam import (
     authorization,
     deliveries,
     machine_roles,
     owner_policies,
-    owner_scope,
+    owners,
     policy_limits,
     policy_principals,
-    principal_arns,
     request_actions,
     resource_tags,
+    role_sessions,
     signatures,
     simulator,
-    source_identity,
 )
 from mlops_local.iam.signatures import with_signatures
-from mlops_local.networks import endpoint_services, networks, reach, security_groups
+from mlops_local.networks import networks, reach, security_groups
 from mlops_local.origins import with_origins
 from mlops_local.routes import with_routes
 from mlops_local.saved_state import saver, snapshot_files
 from mlops_local.stacks import (
-    busy_stacks,
     creation_order,
     custom_resources,
-    deleted_stacks,
     failed_deletions,
     imports,
-    resource_owners,
+    refused_operations,
     resource_types,
-    shared_values,
+    stack_descriptions,
     taken_names,
-    template_references,
     waves,
 )
 from mlops_local.state_machines import definitions, diagnostics, executions, faults, s3_tasks
@@ -99,32 +92,26 @@ _MODULES = (
     clock,
     stamps,
     functions,
-    function_logs,
-    function_metrics,
+    invocation_telemetry,
     function_processes,
-    worker_pool,
     embedded_metrics,
     signatures,
     authorization,
     owner_policies,
-    source_identity,
-    principal_arns,
+    role_sessions,
     machine_roles,
     request_actions,
     deliveries,
     resource_tags,
     bucket_abac,
-    conditional_copies,
-    object_keys,
+    s3_objects,
     reach,
     sagemaker,
     resource_types,
     observability_links,
     custom_resources,
     creation_order,
-    template_references,
-    deleted_stacks,
-    resource_owners,
+    stack_descriptions,
     taken_names,
     policy_limits,
     security_groups,
@@ -140,20 +127,17 @@ _MODULES = (
     autoscaling,
     price_list,
     service_quotas,
-    endpoint_services,
     simulator,
     diagnostics,
     jobs,
-    machine_integration,
     rulesets,
     queries,
     model_environments,
     image_registry,
-    queue_policies,
-    parameter_sizes,
+    request_quotas,
     event_buses,
     policy_principals,
-    owner_scope,
+    owners,
     load_balancer,
     gateway,
     cognito,
@@ -162,8 +146,7 @@ _MODULES = (
     kubernetes,
     faults,
     failed_deletions,
-    busy_stacks,
-    shared_values,
+    refused_operations,
     waves,
     saver,
 )

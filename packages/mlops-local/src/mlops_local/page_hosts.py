@@ -4,15 +4,18 @@ Only hosts of this cloud count: others below the same domains belong to other AW
 every path belongs to the distribution, API or pool, and clients of other pools are rejected.
 """
 
+import base64
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ministack import app
-from ministack.core.responses import AccountScopedDict
-from ministack.services import cloudfront
+from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict, get_account_id
+from ministack.services import cloudfront, cognito
 
 from mlops_local import compat, own_names
-from mlops_local.cognito.pool_hosts import refusal, sign_in_pages
+from mlops_local.cognito import factor_pages
+from mlops_local.cognito.factor_pages import Answer
+from mlops_local.cognito.refreshed_tokens import form
 from mlops_local.gateway.gateway_responses import forbidden
 
 compat.expect(
@@ -28,6 +31,15 @@ compat.expect(
     _with_data_plane_headers="(response, request_id, include_s3_id=False, wildcard_cors=True)",
 )
 compat.expect("ministack.services.cloudfront", _distributions=AccountScopedDict, find_distribution_for_label="(label)")
+compat.expect("ministack.core.responses", get_account_id="()")
+compat.expect(
+    "ministack.services.cognito",
+    _find_pool_by_client_id="(client_id)",
+    _oauth2_error="(error, description, status=400)",
+    _pool_domain_map=AccountRegionScopedDict,
+    _qp="(query_params, key, default='')",
+    _token_claims="(token)",  # noqa: S106
+)
 
 DOMAINS = frozenset({"cloudfront.net", "amazoncognito.com"})
 _ENDS = tuple(f".{domain}" for domain in DOMAINS)
@@ -99,3 +111,39 @@ def is_page_host(host: str) -> bool:
     if name.endswith(_ENDS):
         return name in sign_in_pages() or is_distribution(name)
     return own_names.is_own_name(name)
+
+
+def sign_in_pages() -> dict[str, str]:
+    """Return the pools by the host of their pages; custom domains are not routed here."""
+    return {
+        f"{prefix}.auth.{region}.amazoncognito.com": str(pool)
+        for (account, region, prefix), pool in cognito._pool_domain_map.all_items()
+        if account == get_account_id() and "." not in prefix
+    }
+
+
+def refusal(headers: Mapping[str, str], query: Mapping[str, Any], body: bytes) -> Answer | None:
+    """Return the error for a client or token of a pool other than the request's host, or ``None``."""
+    pool = sign_in_pages().get(headers.get("host", "").partition(":")[0].lower())
+    if pool is None:
+        return None
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    fields = form(body)
+    # claim: cognito-pages-know-their-pools-clients
+    if scheme.lower() == "bearer":
+        issuer = str((cognito._token_claims(given) or {}).get("iss", ""))
+        error: Answer = cognito._oauth2_error("invalid_token", "Access token is not of this user pool.", 401)
+        return None if issuer.endswith(f"/{pool}") else error
+    named = {cognito._qp(query, "client_id"), fields.get("client_id", ""), factor_pages.client_of(fields)}
+    if scheme.lower() == "basic":
+        named.add(_basic_user(given))
+    foreign = sorted(name for name in named - {""} if cognito._find_pool_by_client_id(name)[0] != pool)
+    unknown: Answer = cognito._oauth2_error("invalid_client", f"Client {', '.join(foreign)} not found.")
+    return unknown if foreign else None
+
+
+def _basic_user(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[0]
+    except ValueError:
+        return ""

@@ -5,23 +5,38 @@ the hash of a lock in the assets bucket runs as ``mlops-runtime``, with the lock
 ``mlops local image add`` runs the declared command (`declared_images`).
 """
 
+import hashlib
 import json
 import os
+import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_local import declared_images, lock_assets, model_environments, settings
+from ministack.services import s3
+
+from mlops_local import compat, declared_images, model_environments, settings
 from mlops_local.declared_images import DeclarationError, repository
 from mlops_local.model_environments import ModelEnvironmentError
-from mlops_runtime.image.requirements_lock import RequirementsLock
+from mlops_local.saved_state import kept_stores
+from mlops_runtime.image.requirements_lock import (
+    LOCK_COMMAND,
+    RequirementsError,
+    RequirementsLock,
+    asset_name,
+)
+
+compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
 
 _PYTHON = re.compile(r"(.*/)?python(3(\.\d+)?)?")
 # smspark-submit of SageMaker's Spark container runs an application that creates its own session: here one process with Spark inside
 # https://github.com/aws/sagemaker-spark-container/blob/master/src/smspark/cli.py
 _SPARK_SUBMIT = "smspark-submit"
+
+_MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
+_FOUND: dict[str, RequirementsLock] = kept_stores.leave(__name__, "_FOUND", {}, why="a cache")
 
 
 class UnknownImageError(ValueError):
@@ -113,7 +128,7 @@ def lock(image: str) -> RequirementsLock | None:
     if not digest or repository(image) in runners():
         return None
     try:
-        return lock_assets.lock_of(digest)
+        return lock_of(digest)
     except ModelEnvironmentError as error:
         raise UnknownImageError(f"image repository {repository(image)!r}: {error}") from error
 
@@ -192,3 +207,38 @@ def job_command(
             f"image repository {repository(image)!r} has no {role!r} in mlops_local/runners.py; give ContainerEntrypoint"
         )
     return [sys.executable, *own, *rest]
+
+
+def lock_of(digest: str) -> RequirementsLock | None:
+    """Return the lock whose hash is an image's digest; ``None`` if no stack brought one.
+
+    Args:
+        digest: 64 hexadecimal digits.
+
+    Raises:
+        ModelEnvironmentError: If the asset is invalid, or a lock for another platform or Python.
+    """
+    if digest not in _FOUND:
+        content = next((found for found in _assets(digest) if hashlib.sha256(found).hexdigest() == digest), None)
+        if content is None:
+            return None
+        try:
+            _FOUND[digest] = RequirementsLock.parsed(content)
+        except RequirementsError as error:
+            raise ModelEnvironmentError(f"lock {digest}: {error}") from error
+    lock = _FOUND[digest]
+    machine = platform.machine()
+    problem = lock.platform_problem(sys.platform, _MACHINES.get(machine, machine))
+    if problem is not None:
+        raise ModelEnvironmentError(f"{problem}; for this machine and the image alike write it with: {LOCK_COMMAND}")
+    return lock
+
+
+def _assets(digest: str) -> Iterator[bytes]:
+    name = asset_name(digest)
+    for bucket, held in list(s3._buckets.items()):
+        for key in list(held["objects"]) if "assets" in bucket else ():
+            if key.rpartition("/")[2].startswith(name):
+                content = s3._get_object_data(bucket, key)
+                if content is not None:
+                    yield content

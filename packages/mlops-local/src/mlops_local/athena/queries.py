@@ -1,7 +1,11 @@
 """Athena queries: Athena SQL over Iceberg tables at any snapshot and over Hive tables, and UNLOAD.
 
 MiniStack passes statements to DuckDB unchanged, reads no Iceberg tables of the catalog and does not support UNLOAD. Here sqlglot
-translates Athena SQL to DuckDB's, pyiceberg reads the requested snapshots, and what Athena rejects is rejected.
+translates Athena SQL to DuckDB's, pyiceberg reads the requested snapshots, and what Athena rejects is rejected. Tables, objects
+and result writes use the permissions of the query's caller.
+
+See: https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html and
+https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
 """
 
 import random
@@ -9,22 +13,28 @@ import re
 import shutil
 import uuid
 from asyncio import to_thread
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.core.responses import error_response_json, get_region
+from ministack.core.responses import error_response_json, get_account_id, get_region
 from ministack.services import athena, glue
 
 from mlops_local import clients, compat, settings
-from mlops_local.athena.caller_rights import (
-    MissingRightError,
-    may_find,
-    may_use_bucket,
-    may_use_catalog,
-    may_use_objects,
+from mlops_local.iam import authorization
+from mlops_local.iam.request import Call
+
+compat.expect(
+    "ministack.services.athena",
+    _start_query_execution="(data)",
+    _run_duckdb="(query, database, catalog=None)",
+    _materialize_table_files="(location, workdirs)",
+    _table_relation="(table_data, files)",
+    _empty_relation="(table_data)",
+    _workgroups=object,
 )
+compat.expect("ministack.services.glue", _tables=object)
 
 # https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
 _MAX_STATEMENT = 262_144
@@ -37,17 +47,6 @@ _MACROS = (
     "create macro from_unixtime_nanos(n) as make_timestamptz(cast(cast(n as hugeint) // 1000 as bigint))",
     "create macro with_timezone(t, zone) as t at time zone zone",
 )
-
-compat.expect(
-    "ministack.services.athena",
-    _start_query_execution="(data)",
-    _run_duckdb="(query, database, catalog=None)",
-    _materialize_table_files="(location, workdirs)",
-    _table_relation="(table_data, files)",
-    _empty_relation="(table_data)",
-    _workgroups=object,
-)
-compat.expect("ministack.services.glue", _tables=object)
 
 
 class QueryError(ValueError):
@@ -333,3 +332,70 @@ def _type(kind: Any) -> str:
         "row": pa.types.is_struct,
     }
     return next((name for name, test in tests.items() if test(kind)), "varchar")
+
+
+class MissingRightError(Exception):
+    """The caller lacks a permission that a query needs."""
+
+
+def may_find(database: str, table: str) -> None:
+    """Check that the caller may read a table of the catalog.
+
+    Raises:
+        MissingRightError: If the caller may not.
+    """
+    _ask(_call("glue", "glue:GetTable", "*", {"DatabaseName": database, "Name": table}))
+
+
+def may_use_catalog() -> None:
+    """Check that the caller may read the database ``default``, which Athena requires for every query.
+
+    Raises:
+        MissingRightError: If the caller may not.
+    """
+    # claim: athena-needs-the-default-database
+    _ask(_call("glue", "glue:GetDatabase", "*", {"Name": "default"}))
+
+
+def may_use_bucket(action: str, uri: str) -> None:
+    """Check that the caller may list a bucket or read its location.
+
+    Args:
+        action: The S3 action.
+        uri: Any URI in the bucket.
+
+    Raises:
+        MissingRightError: If the caller may not.
+    """
+    _ask(_call("s3", action, f"arn:aws:s3:::{_path(uri).partition('/')[0]}"))
+
+
+def may_use_objects(action: str, uris: Iterable[str]) -> None:
+    """Check that the caller may read or write objects, and use their encryption keys.
+
+    Args:
+        action: The S3 action.
+        uris: URIs of the objects.
+
+    Raises:
+        MissingRightError: If the caller may not.
+    """
+    for uri in uris:
+        _ask(_call("s3", action, f"arn:aws:s3:::{_path(uri)}"))
+
+
+def _call(service: str, action: str, resource: str, body: dict[str, str] | None = None) -> Call:
+    path = "/" + resource.removeprefix("arn:aws:s3:::")
+    return Call(service, action, resource, get_region(), get_account_id(), body or {}, path if service == "s3" else "/")
+
+
+def _path(uri: str) -> str:
+    return uri.removeprefix("s3://")
+
+
+def _ask(call: Call) -> None:
+    # claim: athena-acts-for-its-caller
+    try:
+        authorization.require_call(authorization.caller_key(), call)
+    except authorization.AccessDeniedError as error:
+        raise MissingRightError(f"Insufficient permissions to execute the query. {error}") from error

@@ -10,7 +10,7 @@ from ministack.core.responses import error_response_json, json_response
 from ministack.services import cognito
 
 from mlops_local import compat
-from mlops_local.cognito.app_clients import ROTATION
+from mlops_local.cognito.pool_settings import ROTATION
 from mlops_local.cognito.refreshed_tokens import form, keeping
 from mlops_local.saved_state import kept_stores
 

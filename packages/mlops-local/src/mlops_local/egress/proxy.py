@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from mlops_local.egress.environment import ISOLATED, USER
 from mlops_local.egress.hosts import Kind, kind
 from mlops_local.egress.upstream import Streams, UnreachableError, Upstream, authorization, connect
+from mlops_local.routes import Application, Receive, Scope, Send
 
 LOGGER = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _HANDSHAKE = 30.0  # real seconds, for a request's head and for the TLS handshak
 _NAMES = 1000  # hosts that are counted by name
 _PORTS = {"http": 80, "https": 443}
 _HOP_BY_HOP = ("proxy-authorization", "proxy-connection", "connection", "keep-alive")
+_HEADER = b"x-forwarded-proto"
 
 
 class RefusedError(Exception):
@@ -271,3 +273,22 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
     else:  # TLS has no half-closed connections
         writer.close()
+
+
+def with_schemes(application: Application, is_tls: Callable[[tuple[str, int]], bool]) -> Application:
+    """Return an ASGI application that sets the scheme of requests through the proxy's TLS to ``https``.
+
+    Args:
+        application: The wrapped application.
+        is_tls: Whether a client address and port belong to a proxy connection that came by TLS.
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        # claim: distributions-lead-to-https
+        client = scope.get("client")
+        if scope["type"] == "http" and client is not None and is_tls(tuple(client)):
+            headers = [row for row in scope["headers"] if row[0].lower() != _HEADER]
+            scope = {**scope, "headers": [*headers, (_HEADER, b"https")]}
+        await application(scope, receive, send)
+
+    return serve

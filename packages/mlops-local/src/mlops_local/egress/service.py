@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlops_local import own_names, page_hosts, settings
 from mlops_local.egress import environment, hosts, refusals
-from mlops_local.egress.certificates import Certificates
+from mlops_local.egress.authority import Certificates
 from mlops_local.egress.proxy import Proxy
 from mlops_local.egress.upstream import Upstream
 from mlops_local.load_balancer import balancer_api

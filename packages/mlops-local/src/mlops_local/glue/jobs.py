@@ -2,16 +2,24 @@
 
 MiniStack marks a Spark job's run without Docker as succeeded. Here its script runs on a local Spark with its role's credentials;
 without pyspark or Java the run is rejected by name, so that no batch appears ingested that was not.
+
+State machines start runs by ``glue:startJobRun``, with and without ``.sync``. A ``.sync`` task polls its run until it ends and
+returns the run; on failure the run is the cause. It stops the run when the execution is stopped or the task times out. No event
+rule is needed, since Step Functions polls. The machine role's permissions are checked before the task runs.
+
+See: https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html
 """
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -19,16 +27,12 @@ from typing import Any
 
 from ministack.core.responses import error_response_json, get_account_id, get_region
 from ministack.services import glue
+from ministack.services import stepfunctions as machines
 
 from mlops_local import compat, settings
 from mlops_local.iam import authorization
-
-PRINCIPAL = "glue.amazonaws.com"
-_SESSION = "GlueJobRunnerSession"
-_BATCH = "glueetl"
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME")
-_LOOK = 0.1  # real seconds between two checks of whether a run was stopped
-_MESSAGE = 2000  # maximum characters of a run's error message
+from mlops_local.sagemaker.machine_integrations import is_unwanted
+from mlops_runtime.aws_api import unsupported_of_task
 
 compat.expect(
     "ministack.services.glue",
@@ -36,7 +40,22 @@ compat.expect(
     _is_spark_job="(job)",
     _execute_subprocess="(run, job, args, resolved)",
     _jobs=object,
+    _batch_stop_job_run="(data)",
+    _get_job_run="(data)",
 )
+compat.expect("ministack.services.stepfunctions", _SERVICE_DISPATCH=dict, _ExecutionError=type)
+
+PRINCIPAL = "glue.amazonaws.com"
+_SESSION = "GlueJobRunnerSession"
+_BATCH = "glueetl"
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME")
+_LOOK = 0.1  # real seconds between two checks of whether a run was stopped
+_MESSAGE = 2000  # maximum characters of a run's error message
+_START = "arn:aws:states:::glue:startJobRun"
+_LOOK_AT_RUN = 0.05  # real seconds between two checks of a run
+# https://docs.aws.amazon.com/glue/latest/dg/job-run-statuses.html
+_TIMES = ("StartedOn", "LastModifiedOn", "CompletedOn")
+_UNDER_WAY = ("STARTING", "RUNNING", "STOPPING", "WAITING")
 
 
 def install() -> None:
@@ -65,6 +84,7 @@ def install() -> None:
 
     glue._start_job_run, glue._execute_subprocess = start_or_refuse, execute_either
     glue._is_spark_job = _is_of_docker
+    _integrate()
 
 
 def _is_of_docker(job: Mapping[str, Any]) -> bool:  # noqa: ARG001 - MiniStack's signature
@@ -175,3 +195,52 @@ def check_optimizer(_physical_id: str, _old: Mapping[str, Any], new: Mapping[str
     refusal = refuse_role(new["TableOptimizerConfiguration"]["RoleArn"])
     if refusal is not None:
         raise ValueError(refusal)
+
+
+def _integrate() -> None:
+    """Register the integration."""
+    merged = {**machines._SERVICE_DISPATCH, _START: _start_in_machine}
+    # MiniStack takes the first matching prefix: the longest must come first
+    machines._SERVICE_DISPATCH = dict(sorted(merged.items(), key=lambda row: -len(row[0])))
+
+
+def _start_in_machine(resource: str, data: dict[str, Any]) -> dict[str, Any]:
+    # claim: machine-follows-its-glue-run
+    for found in unsupported_of_task("StartJobRun", "", resource, data):
+        raise machines._ExecutionError("States.Runtime", found.refusal)
+    started = _answered(glue._start_job_run(data))
+    name, run = data["JobName"], started["JobRunId"]
+    if not resource.endswith(".sync"):
+        return {"JobName": name, **started}
+    return _follow_run(name, run)
+
+
+def _follow_run(name: str, run: str) -> dict[str, Any]:
+    # claim: machine-follows-its-glue-run
+    pause, asked = threading.Event(), False
+    while (found := _answered(glue._get_job_run({"JobName": name, "RunId": run}))["JobRun"])[
+        "JobRunState"
+    ] in _UNDER_WAY:
+        if is_unwanted() and not asked:
+            glue._batch_stop_job_run({"JobName": name, "JobRunIds": [run]})
+            asked = True
+        pause.wait(_LOOK_AT_RUN)
+    described = {key: value * 1000 if key in _TIMES and value else value for key, value in found.items()}
+    if found["JobRunState"] != "SUCCEEDED":
+        # claim: glue-run-that-failed-is-the-cause
+        raise machines._ExecutionError("States.TaskFailed", json.dumps(described))
+    return described
+
+
+def _answered(response: Any) -> dict[str, Any]:
+    """Return Glue's response, or raise its error in the naming of Step Functions."""
+    status, _headers, body = response
+    content: dict[str, Any] = json.loads(body)
+    if status >= 400:
+        # claim: glue-errors-have-the-services-names
+        name = str(content.get("__type", "AWSGlueException")).rpartition("#")[2]
+        message = content.get("message", content.get("Message", ""))
+        raise machines._ExecutionError(
+            f"Glue.{name}", f"{message} (Service: AWSGlue; Status Code: {status}; Error Code: {name})"
+        )
+    return content

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
 from ministack.core.router import extract_access_key_id
 
-from mlops_local.iam import eks_requests, sagemaker_requests, source_identity
+from mlops_local.iam import role_sessions, sagemaker_requests
 
 # action -> (service principal that receives the role, member that names it)
 _PASSED_ROLES = {
@@ -32,9 +33,12 @@ _LOG_STREAM_ACTIONS = frozenset({
 
 _ALARM_ACTIONS = frozenset({"cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:DeleteAlarms"})
 _WORD = re.compile(r"[#:]?\w+|\S")
-
-
+# EKS assigns the id when it creates an access entry; policies that name one end with a wildcard
+_EKS_ENTRY = "00000000-0000-0000-0000-000000000000"
+_EKS_KEYS = {"principalArn": "eks:principalArn", "policyArn": "eks:policyArn"}
 # claim: resources-of-a-call-are-documented
+
+
 @dataclass(frozen=True)
 class Call:
     """One API request, as received, or as a service makes it for a role.
@@ -141,7 +145,7 @@ def resources(call: Call) -> list[str]:
         registry = call.body.get("registryId", account)
         return [f"{':'.join(start)}:{registry}:repository/{call.body['repositoryName']}"]
     if call.service == "eks":
-        return eks_requests.resources(call.path, call.arn_prefix("eks"))
+        return eks_resources(call.path, call.arn_prefix("eks"))
     if call.service == "elasticloadbalancing":
         return _load_balancer_resources(call)
     if call.service == "events" and call.operation != "PutEvents":
@@ -176,7 +180,7 @@ def context(call: Call) -> dict[str, Any]:
     if call.service == "sagemaker":
         keys.update(sagemaker_requests.context(call.operation, call.body, call.arn_prefix("sagemaker")))
     elif call.service == "eks":
-        keys.update(eks_requests.context(call.body))
+        keys.update(eks_context(call.body))
     elif call.service == "s3":
         # claim: conditional-writes-have-condition-keys
         keys.update(
@@ -244,8 +248,8 @@ def dependents(call: Call) -> list[Check]:
             checks.append(Check("sagemaker:AddTags", resources(call)[0], _tags(call.body["Tags"])))
     elif call.action == "sts:AssumeRole":
         caller = extract_access_key_id(dict(call.headers), dict(call.params)) or ""
-        given = source_identity.asked(call.params) or source_identity.kept(caller)
-        checks += [] if given is None else [Check(source_identity.SET, call.resource, {"sts:SourceIdentity": given})]
+        given = role_sessions.asked(call.params) or role_sessions.kept(caller)
+        checks += [] if given is None else [Check(role_sessions.SET, call.resource, {"sts:SourceIdentity": given})]
     elif call.action in _PASSED_ROLES:
         service, member = _PASSED_ROLES[call.action]
         checks += [_pass_role(role, service) for role in sorted(set(_roles(call.body, member)))]
@@ -369,3 +373,45 @@ def _batch_keys(items: Mapping[str, Any], name: str) -> list[str] | None:
             keys = [request.get("Key") or request.get("Item") or {} for request in requests]
         found += [str(next(iter(key[name].values()))) for key in keys if key.get(name)]
     return sorted(set(found)) or None
+
+
+def eks_resources(path: str, prefix: str) -> list[str]:
+    """Return the ARNs on which a call must be allowed.
+
+    Args:
+        path: Path of the request, such as ``/clusters/retail/access-entries/<principal>``.
+        prefix: ``arn:aws:eks:<region>:<account>:``.
+
+    Example:
+        >>> eks_resources("/clusters/retail", "arn:aws:eks:us-east-1:123456789012:")
+        ['arn:aws:eks:us-east-1:123456789012:cluster/retail']
+    """
+    parts = unquote(path).strip("/").split("/")
+    if parts[0] != "clusters" or len(parts) < 2:
+        return ["*"]
+    cluster = parts[1]
+    if len(parts) > 3 and parts[2] == "access-entries":
+        # arn:aws:iam::<account>:role/<path>/<name>
+        account, kind = parts[3].split(":")[4], parts[3].split(":")[5]
+        rest = parts[4 : parts.index("access-policies")] if "access-policies" in parts else parts[4:]
+        name = rest[-1] if rest else ""
+        return [f"{prefix}access-entry/{cluster}/{kind}/{account}/{name}/{_EKS_ENTRY}"]
+    return [f"{prefix}cluster/{cluster}"]
+
+
+def eks_context(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the condition keys of a call.
+
+    Example:
+        >>> eks_context({"principalArn": "arn:aws:iam::123456789012:role/a", "type": "STANDARD"})
+        {'eks:principalArn': 'arn:aws:iam::123456789012:role/a'}
+    """
+    keys: dict[str, Any] = {key: body[member] for member, key in _EKS_KEYS.items() if member in body}
+    if body.get("kubernetesGroups"):
+        keys["eks:kubernetesGroups"] = list(body["kubernetesGroups"])
+    scope = body.get("accessScope")
+    if isinstance(scope, Mapping):
+        keys["eks:accessScope"] = scope.get("type", "cluster")
+        if scope.get("namespaces"):
+            keys["eks:namespaces"] = list(scope["namespaces"])
+    return keys

@@ -1,10 +1,13 @@
-"""EC2's limits of networks: the VPC quota of a Region, and availability zones without an endpoint service.
+"""EC2's limits of networks: the VPC quota of a Region, and services without an endpoint in a Region or in one of its zones.
 
 Five VPCs per Region including the default one, unless ``POST /_mlops/quotas`` with ``{"VPCs per Region": 10}`` or the variable
-``MLOPS_LOCAL_VPCS`` sets another quota. Every service is available in every zone, unless ``POST /_mlops/zones`` with
+``MLOPS_LOCAL_VPCS`` sets another quota. A Region has the interface endpoints that the library's networks use, in addition to
+MiniStack's; ``POST /_mlops/endpoint_services`` with ``["states"]`` removes services, as a newer Region may lack them, and
+replaces the previous list. Every service is available in every zone, unless ``POST /_mlops/zones`` with
 ``{"com.amazonaws.us-east-1.states": ["us-east-1a"]}`` lists the zones that lack it.
 
-See: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
+See: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html,
+https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
 and https://github.com/awslabs/aws-orbit-workbench/issues/320
 """
 
@@ -29,11 +32,16 @@ compat.expect(
     _p="(params, key, default='')",
     _subnets=object,
     _vpcs=object,
+    _VPCE_INTERFACE_SERVICES=tuple,
 )
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Refusal = tuple[str, str]
 _MISSING: dict[str, list[str]] = kept_stores.keep(__name__, "_MISSING", {})
+
+# claim: regions-differ-in-endpoint-services
+_MORE = ("athena", "autoscaling", "eks", "elasticloadbalancing", "glue", "sagemaker.api", "sagemaker.runtime", "states")
+_SERVICES = tuple(sorted({*ec2._VPCE_INTERFACE_SERVICES, *_MORE}))
 
 
 def install() -> None:
@@ -52,6 +60,7 @@ def install() -> None:
         "AWS::EC2::VPCEndpoint",
         lambda properties: endpoint_refusal(str(properties.get("ServiceName", "")), properties.get("SubnetIds") or []),
     )
+    _offer_more()
 
 
 def network_refusal() -> Refusal | None:
@@ -118,3 +127,25 @@ def _check_type(resource_type: str, check: Callable[[dict[str, Any]], Refusal | 
         )
 
     handler["create"] = created
+
+
+def _offer_more() -> None:
+    """Complete MiniStack's list, and register the address ``/_mlops/endpoint_services``."""
+    ec2._VPCE_INTERFACE_SERVICES = _SERVICES
+    ROUTES["/_mlops/endpoint_services"] = control_services
+
+
+def control_services(method: str, body: bytes) -> tuple[int, object]:
+    """Serve ``/_mlops/endpoint_services``: POST the services that the Region lacks, GET those that it has."""
+    if method == "POST":
+        try:
+            missing = [str(name) for name in json.loads(body)]
+        except (ValueError, TypeError) as error:
+            return 400, {"message": f"expected a list of services: {type(error).__name__}: {error}"}
+        unknown = sorted(set(missing) - set(_SERVICES))
+        if unknown:
+            return 400, {"message": f"no endpoint services of these names: {', '.join(unknown)}"}
+        ec2._VPCE_INTERFACE_SERVICES = tuple(name for name in _SERVICES if name not in missing)
+    elif method != "GET":
+        return 405, {"message": f"POST services that the region lacks, or GET those that it has, got {method}"}
+    return 200, list(ec2._VPCE_INTERFACE_SERVICES)

@@ -30,7 +30,7 @@ from ministack.services import ec2
 
 from mlops_local import compat
 from mlops_local.iam.owners import Owner, bucket_owner, scope_of
-from mlops_local.networks import connect_timeouts, private_endpoints
+from mlops_local.networks import connect_timeouts
 from mlops_local.networks.security_groups import ANYWHERE, matches
 from mlops_local.saved_state import kept_stores
 
@@ -56,6 +56,47 @@ _HTTPS = 443
 # route targets through which a private address reaches the internet; an internet gateway needs a public address
 _WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "InstanceId", "NetworkInterfaceId", "VpcPeeringConnectionId",
              "CoreNetworkArn", "VpcEndpointId")  # fmt: skip
+# claim: privatelink-service-names
+GATEWAYS = ("dynamodb", "s3")
+
+# the embedded cloud's name of a service -> short names, each an endpoint for the whole service; a service that is missing here has
+# no endpoint and is reachable through the internet only
+_INTERFACES: dict[str, tuple[str, ...]] = {
+    "acm": ("acm",),
+    "apigateway": ("apigateway",),
+    "application-autoscaling": ("application-autoscaling",),
+    "athena": ("athena",),
+    "cloudformation": ("cloudformation",),
+    "codebuild": ("codebuild",),
+    "dynamodb": ("dynamodb",),
+    "ec2": ("ec2",),
+    "ecr": ("ecr.api",),
+    "ecs": ("ecs",),
+    "eks": ("eks",),
+    "elasticfilesystem": ("elasticfilesystem",),
+    "elasticloadbalancing": ("elasticloadbalancing",),
+    "events": ("events",),
+    "firehose": ("kinesis-firehose",),
+    "glue": ("glue",),
+    "iam": ("iam",),
+    "kinesis": ("kinesis-streams",),
+    "kms": ("kms",),
+    "lambda": ("lambda",),
+    "logs": ("logs",),
+    "monitoring": ("monitoring",),
+    "s3": ("s3",),
+    "s3tables": ("s3tables",),
+    "sagemaker": ("sagemaker.api",),
+    "secretsmanager": ("secretsmanager",),
+    "servicequotas": ("servicequotas",),
+    "sns": ("sns",),
+    "sqs": ("sqs",),
+    "ssm": ("ssm",),
+    "states": ("states", "sync-states"),
+    "sts": ("sts",),
+    "tagging": ("tagging",),
+    "xray": ("xray",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +172,7 @@ def problem(member: Member, service: str, *, path: str = "/", target: str = "") 
     with scope_of(member.place):
         for subnet_id, subnet in _subnets(member):
             if elsewhere is None:
-                found = _from_subnet(member, subnet, service, private_endpoints.names(service, path, target))
+                found = _from_subnet(member, subnet, service, endpoint_names(service, path, target))
             else:
                 found = _to_region(member, subnet, elsewhere)
             if found is not None:
@@ -166,9 +207,7 @@ def _subnets(member: Member) -> Iterator[tuple[str, Record]]:
 def _is_endpoint(member: Member, subnet: Record) -> bool:
     """Return whether S3 is reached through an endpoint, whose route is more specific than the internet route."""
     is_gateway = _gateway_problem(member, subnet, "s3", _route_table(subnet)) is None
-    return is_gateway or any(
-        _interface_problem(member, subnet, name) is None for name in private_endpoints.names("s3", "/", "")
-    )
+    return is_gateway or any(_interface_problem(member, subnet, name) is None for name in endpoint_names("s3", "/", ""))
 
 
 def _to_region(member: Member, subnet: Record, region: str) -> str | None:
@@ -197,7 +236,7 @@ def _from_subnet(member: Member, subnet: Record, service: str, names: Sequence[s
     if any(_leads_out(route) for route in routes):
         return None if _lets_out(member, ANYWHERE, ()) else "its security groups allow no egress on port 443"
     problems = []
-    if service in private_endpoints.GATEWAYS:
+    if service in GATEWAYS:
         found = _gateway_problem(member, subnet, service, table)
         if found is None:
             return None
@@ -329,3 +368,28 @@ def _timeout(
         return 400, {"content-type": "application/xml"}, content.encode()
     content = json.dumps({"__type": connect_timeouts.CODE, "message": message})
     return 400, {"content-type": "application/json", "x-amzn-errortype": connect_timeouts.CODE}, content.encode()
+
+
+def endpoint_names(service: str, path: str, target: str) -> tuple[str, ...]:
+    """Return the short names of the interface endpoints for an operation; empty without an endpoint.
+
+    Args:
+        service: The embedded cloud's name of the service, ``sagemaker``.
+        path: Path of the request.
+        target: Its ``X-Amz-Target`` header, empty if missing.
+
+    Example:
+        >>> endpoint_names("sagemaker", "/endpoints/first/invocations", "")
+        ('sagemaker.runtime',)
+        >>> endpoint_names("sagemaker", "/", "SageMaker.DescribeEndpoint")
+        ('sagemaker.api',)
+        >>> endpoint_names("states", "/", "AWSStepFunctions.StartExecution")
+        ('states',)
+    """
+    if service == "sagemaker" and not target:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/interface-vpc-endpoint.html
+        return ("sagemaker.runtime",) if path.startswith("/endpoints/") else ("sagemaker.metrics",)
+    found = _INTERFACES.get(service, ())
+    if service == "states":
+        return found[1:] if target.endswith(".StartSyncExecution") else found[:1]
+    return found

@@ -7,6 +7,7 @@ import queue
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +23,14 @@ from ministack.core.responses import get_region
 
 from mlops_local import clock, runners, settings
 from mlops_local.egress.environment import container
+from mlops_local.functions.function_processes import ForkedModule, ForkServer
 from mlops_local.networks import security_groups
 from mlops_local.networks.reach import Member
-from mlops_local.sagemaker import resource_store, server_processes
+from mlops_local.sagemaker import resource_store
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.job_bounds import JobBounds
 from mlops_local.sagemaker.role_clients import Identity
+from mlops_local.saved_state import kept_stores
 from mlops_runtime.instance_types import takes_volume_key
 
 LOGGER = logging.getLogger(__name__)
@@ -50,9 +53,18 @@ _GRACE_OF_BOUNDS = 1.0  # short, because a job beyond its bounds does harm until
 _DAY = 86_400  # default of MaxRuntimeInSeconds in both APIs: one day
 _LOOK = 0.05  # real seconds between two polls of a running process
 _MESSAGE = 1024  # maximum characters of a failure or exit message
-
-
+_SERVER = "mlops_runtime.serving"
+_JOBS = frozenset(f"mlops_runtime.jobs.{name}" for name in ("evaluate", "predict", "train", "training_set"))
+# prefixes of variables that are read at import
+_READ_AT_LOAD = ("PYTHON", "LD_", "MALLOC_", "OMP_", "OPENBLAS_", "MKL_", "ORT_", "NPY_", "ARROW_")
+_MOST = 4  # sets of variables; each needs a process with all imported modules
+_servers: dict[tuple[tuple[str, str], ...], ForkServer] = kept_stores.leave(
+    __name__, "_servers", {}, why="processes of this run"
+)
+_SERVERS_LOCK = threading.Lock()
 # claim: training-job-runs-as-documented
+
+
 def background(name: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> threading.Thread:
     """Run work on a new thread in the caller's account and Region; errors are logged."""
     context = copy_context()
@@ -128,7 +140,7 @@ class Process:
     """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, logs: Lines) -> None:
-        self._process = server_processes.start(command, env=env, cwd=cwd)
+        self._process = start_process(command, env=env, cwd=cwd)
         self._pump = background(f"logs of {logs.stream}", self._copy, logs)
 
     @property
@@ -481,3 +493,54 @@ def failed_transfer(what: str, error: Exception) -> JobError:
 
 
 TRANSFER_ERRORS = (ClientError, BotoCoreError, Boto3Error, OSError, ValueError)
+
+
+def start_process(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path
+) -> "subprocess.Popen[bytes] | ForkedModule":
+    """Start a process in its own process group, with stderr in its output.
+
+    Args:
+        command: Program and arguments.
+        env: The complete environment.
+        cwd: Working directory.
+
+    Raises:
+        OSError: If it cannot be started.
+    """
+    server = _fork_server(env) if is_shareable(command) else None
+    if server is not None:
+        _, _, module, *arguments = command
+        # including later imports: a job reads a split, a server captures and reads features
+        loads = (module, "pyarrow.dataset") if module in _JOBS else (f"{module}.server", "boto3")
+        # set by the server's import, after which the environment is replaced
+        environment = {"ORT_DISABLE_TELEMETRY": "1", **env}
+        return server.start_module(module, arguments, loads=loads, folder=str(cwd), environment=environment)
+    return subprocess.Popen(
+        list(command),
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+    )
+
+
+def is_shareable(command: Sequence[str]) -> bool:
+    """Return whether a process runs our model server or jobs."""
+    if list(command[:2]) != [sys.executable, "-m"]:
+        return False
+    module, *arguments = command[2:]
+    return module in _JOBS or [module, *arguments] == [_SERVER, "serve"]
+
+
+def _fork_server(env: Mapping[str, str]) -> ForkServer | None:
+    """Return the fork server for a container's variables, for the first few sets of variables."""
+    read = {name: value for name, value in env.items() if name.startswith(_READ_AT_LOAD)}
+    key = tuple(sorted(read.items()))
+    with _SERVERS_LOCK:
+        if key not in _servers and len(_servers) < _MOST:
+            ours = {name: value for name, value in os.environ.items() if not name.startswith(_READ_AT_LOAD)}
+            _servers[key] = ForkServer(ours | read)
+        return _servers.get(key)

@@ -1,15 +1,19 @@
-"""The model registry: model package groups and their versions.
+"""The model registry: model package groups with their resource policies, and their versions.
 
-See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
+A group's policy gives other accounts permissions on the group and its versions.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html and
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html (cross-account)
 """
 
+import json
 import re
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 
 from mlops_local import runners
-from mlops_local.iam import authorization, source_identity
+from mlops_local.iam import authorization, owner_policies, role_sessions
 from mlops_local.iam.request import Call
 from mlops_local.sagemaker import resource_store, status_events
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, conflict, validation
@@ -26,9 +30,11 @@ _CHANGEABLE = (
 )
 _ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)")
 _TOKENS: dict[tuple[str, str], str] = kept_stores.keep(__name__, "_TOKENS", {})
-
-
+POLICY_CHARACTERS = 20480
+_POLICY = "ResourcePolicy"  # member of a group's record that Describe does not return
 # claim: packages-are-versions-of-a-group
+
+
 def create_group(request: Record) -> Record:
     """CreateModelPackageGroup."""
     name = request["ModelPackageGroupName"]
@@ -194,7 +200,7 @@ def approved_container(name: str) -> Record:
 def user_context() -> Record:
     """Return the caller as ``UserContext``; its ``IamIdentity`` has a role session's ARN and id."""
     arn, principal = authorization.caller()
-    found = source_identity.kept(authorization.caller_key())
+    found = role_sessions.kept(authorization.caller_key())
     return {"IamIdentity": {"Arn": arn, "PrincipalId": principal, **({"SourceIdentity": found} if found else {})}}
 
 
@@ -235,3 +241,48 @@ def _with_digests(specification: Record) -> Record:
         _, at, digest = container["Image"].partition("@")
         containers.append(({"ImageDigest": digest} if at else {}) | container)
     return specification | {"Containers": containers}
+
+
+def put_group_policy(request: Record) -> Record:
+    """PutModelPackageGroupPolicy: replaces the group's policy."""
+    # claim: groups-have-resource-policies
+    policy, record = request["ResourcePolicy"], describe_group(request)
+    if len(policy) > POLICY_CHARACTERS:
+        raise validation(f"a resource policy has at most {POLICY_CHARACTERS} characters, got {len(policy)}")
+    try:
+        json.loads(policy)["Statement"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise validation(f"Invalid resource policy: {error}") from error
+    record[_POLICY] = policy
+    return {"ModelPackageGroupArn": record["ModelPackageGroupArn"]}
+
+
+def get_group_policy(request: Record) -> Record:
+    """GetModelPackageGroupPolicy."""
+    # claim: groups-have-resource-policies
+    record = describe_group(request)
+    if _POLICY not in record:
+        raise validation(f"Cannot find resource policy for {record['ModelPackageGroupArn']}.")
+    return {"ResourcePolicy": record[_POLICY]}
+
+
+def delete_group_policy(request: Record) -> Record:
+    """DeleteModelPackageGroupPolicy."""
+    # claim: groups-have-resource-policies
+    describe_group(request).pop(_POLICY, None)
+    return {}
+
+
+def policy_of(arn: str) -> str | None:
+    """Return the policy of the group that an ARN of a group or version names."""
+    kind, _, rest = arn.rpartition(":")[2].partition("/")
+    if kind not in {"model-package-group", "model-package"}:
+        return None
+    groups = resource_store.store().records["ModelPackageGroup"].values()
+    name = rest.partition("/")[0]
+    # ARNs are lower case
+    found = next((row for row in groups if row["ModelPackageGroupName"].lower() == name.lower()), None)
+    return None if found is None else found.get(_POLICY)
+
+
+owner_policies.POLICIES["sagemaker"] = policy_of

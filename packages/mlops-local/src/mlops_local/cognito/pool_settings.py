@@ -1,6 +1,12 @@
-"""App clients of user pools: settings that MiniStack drops, and requests that Cognito rejects."""
+"""Settings of user pools and their app clients that MiniStack ignores, and settings that Cognito rejects.
+
+It drops the rotation of refresh tokens, and its temporary passwords of invited users always have twelve characters, also
+where the pool's policy wants more.
+"""
 
 import json
+import secrets
+import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,18 +23,24 @@ compat.expect(
     _create_user_pool_client="(data)",
     _find_pool_by_client_id="(client_id)",
     _update_user_pool_client="(data)",
+    _admin_create_user="(data)",
+    _generate_temp_password="()",  # noqa: S106
+    _resolve_pool="(pool_id)",
 )
 compat.expect("ministack.services.cloudformation.provisioners", _COGNITO_USER_POOL_CLIENT_UPDATABLE=dict)
 
 ROTATION = "RefreshTokenRotation"
 _REFRESHES = "ALLOW_REFRESH_TOKEN_AUTH"
 
+_FIELD = "TemporaryPassword"
+
 
 def install() -> None:
-    """Check each client on create and update, and store its refresh token rotation."""
+    """Check each client, store its refresh token rotation, and generate passwords that administrators do not give."""
     cognito._create_user_pool_client = _keeping(cognito._create_user_pool_client)
     cognito._update_user_pool_client = _keeping(cognito._update_user_pool_client)
     provisioners._COGNITO_USER_POOL_CLIENT_UPDATABLE[ROTATION] = None
+    cognito._admin_create_user = _conforming(cognito._admin_create_user)
 
 
 def _keeping(write: Any) -> Any:
@@ -60,3 +72,19 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
             found = urlsplit(each)
             if found.fragment or not found.scheme or (found.scheme == "http" and found.hostname != "localhost"):
                 yield f"{each} of {name} must be https, http://localhost or an app's own scheme, without a fragment"
+
+
+def _conforming(create: Any) -> Any:
+    def created(data: dict[str, Any]) -> Any:
+        pool, _ = cognito._resolve_pool(data.get("UserPoolId"))
+        if pool is None or data.get(_FIELD):
+            return create(data)
+        # claim: cognito-makes-temporary-passwords
+        policy = (pool.get("Policies") or {}).get("PasswordPolicy") or {}
+        made = cognito._generate_temp_password()  # contains each kind of character
+        made += "".join(
+            secrets.choice(string.ascii_letters) for _ in range(int(policy.get("MinimumLength", 8)) - len(made))
+        )
+        return create({**data, _FIELD: made})
+
+    return created

@@ -1,20 +1,25 @@
-"""Quotas of SQS queue policies, also for policies of templates."""
+"""Quotas that a service checks in each request, also for templates: of SQS queue policies, and of values in Parameter Store."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from ministack.services import sqs
+from ministack.services import sqs, ssm
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat
 
 compat.expect("ministack.services.sqs", _HANDLERS=dict, _Err=type)
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+compat.expect(
+    "ministack.services.ssm", _default_tier="(data, value, existing)", _parameters=object, _put_parameter="(data)"
+)
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
-_QUOTAS = {"bytes": 8192, "conditions": 10, "principals": 50, "statements": 20}
+_POLICY_QUOTAS = {"bytes": 8192, "conditions": 10, "principals": 50, "statements": 20}
 _ACTIONS_OF_A_STATEMENT = 7
+
+_STANDARD_CHARACTERS = 4096
 
 
 def install() -> None:
@@ -35,14 +40,15 @@ def install() -> None:
     create, update = handlers["create"], handlers["update"]
 
     def checked_create(logical_id: str, props: Mapping[str, Any], stack: str) -> Any:
-        _check(props)
+        _check_policy(props)
         return create(logical_id, props, stack)
 
     def checked_update(physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], stack: str) -> Any:
-        _check(new)
+        _check_policy(new)
         return update(physical_id, old, new, stack)
 
     handlers.update(create=checked_create, update=checked_update)
+    _check_parameters()
 
 
 def beyond_quotas(policy: Mapping[str, Any]) -> list[str]:
@@ -63,7 +69,7 @@ def beyond_quotas(policy: Mapping[str, Any]) -> list[str]:
     }
     problems = [
         f"the policy of a queue may have {most} {name}, got {found[name]}"
-        for name, most in _QUOTAS.items()
+        for name, most in _POLICY_QUOTAS.items()
         if found[name] > most
     ]
     for statement in statements:
@@ -81,8 +87,28 @@ def _principals(principal: object) -> int:
 
 
 # claim: queue-policies-have-quotas
-def _check(properties: Mapping[str, Any]) -> None:
+def _check_policy(properties: Mapping[str, Any]) -> None:
     document = properties.get("PolicyDocument", {})
     problems = beyond_quotas(json.loads(document) if isinstance(document, str) else document)
     if problems:
         raise ValueError(f"OverLimit: {'; '.join(problems)}")
+
+
+def _check_parameters() -> None:
+    """Check the size of each value before it is stored."""
+    putting = ssm._put_parameter
+
+    # claim: parameters-have-4096-characters
+    def put(data: dict[str, Any]) -> Any:
+        value = str(data.get("Value", ""))
+        tier = data.get("Tier") or ssm._default_tier(data, value, ssm._parameters.get(data.get("Name")))
+        if tier == "Standard" and len(value) > _STANDARD_CHARACTERS:
+            return ssm.error_response_json(
+                "ValidationException",
+                f"Standard tier parameters support a maximum parameter value of {_STANDARD_CHARACTERS} characters. To create a "
+                "larger parameter value, upgrade the parameter to use the advanced-parameter tier.",
+                400,
+            )
+        return putting(data)
+
+    ssm._put_parameter = put

@@ -1,7 +1,9 @@
-"""Source identities: the person behind a session, set once when a role is assumed, and kept through role chaining.
+"""Sessions of roles: their source identity, and the role's ARN in conditions.
 
-MiniStack drops ``SourceIdentity`` of AssumeRole. A caller that sets one, or whose session has one, needs
-``sts:SetSourceIdentity`` in its own policies and in the role's trust policy.
+A source identity is the person behind a session, set once when a role is assumed, and kept through role chaining. MiniStack drops
+``SourceIdentity`` of AssumeRole. A caller that sets one, or whose session has one, needs ``sts:SetSourceIdentity`` in its own
+policies and in the role's trust policy. ``aws:PrincipalArn`` of a session is the role's ARN, with its path; MiniStack uses the
+session's ARN.
 """
 
 import contextvars
@@ -14,7 +16,7 @@ from urllib.parse import parse_qs
 
 from ministack.core import iam_evaluator
 from ministack.core.router import extract_access_key_id
-from ministack.services import sts
+from ministack.services import iam, sts
 
 from mlops_local import compat
 
@@ -23,6 +25,7 @@ compat.expect(
     EvalContext=type,
     evaluate_trust_policy="(trust_doc, caller_arn, ctx=None)",
     _principal_keys="(credential)",
+    _resolve_condition_key="(key, ctx)",
 )
 compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
 compat.expect(
@@ -33,6 +36,7 @@ compat.expect(
     handle_request="(method, path, headers, body, query_params)",
     register_session="(access_key, session)",
 )
+compat.expect("ministack.services.iam", _roles=object)
 
 SET = "sts:SetSourceIdentity"
 _FIELD = "SourceIdentity"
@@ -49,6 +53,7 @@ def install() -> None:
     iam_evaluator.evaluate_trust_policy = _trusting(iam_evaluator.evaluate_trust_policy)
     keys = _naming(iam_evaluator._principal_keys)
     iam_evaluator._principal_keys = sts._principal_keys = keys
+    _name_roles()
 
 
 def kept(access_key: str) -> str | None:
@@ -133,3 +138,26 @@ def _naming(principal_keys: Any) -> Any:
         return keys if found is None else {**keys, "aws:sourceidentity": found}
 
     return named
+
+
+def _name_roles() -> None:
+    """Set the condition key to the role's ARN."""
+    resolve = iam_evaluator._resolve_condition_key
+
+    def resolved(key: str, context: Any) -> Any:
+        found = resolve(key, context)
+        # claim: principal-arn-is-of-the-role
+        return _role_of(found) if key.lower() == "aws:principalarn" and isinstance(found, str) else found
+
+    iam_evaluator._resolve_condition_key = resolved
+
+
+def _role_of(arn: str) -> str:
+    """Return the role's ARN for a session's ARN; any other ARN unchanged."""
+    _, partition, _, _, account, rest = (*arn.split(":", 5), "", "", "", "", "", "")[:6]
+    kind, _, session = rest.partition("/")
+    if kind != "assumed-role":
+        return arn
+    name = session.partition("/")[0]
+    known = iam._roles.get_scoped(account, None, name) or {}
+    return str(known.get("Arn") or f"arn:{partition}:iam::{account}:role/{name}")

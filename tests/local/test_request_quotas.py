@@ -1,4 +1,4 @@
-"""SQS rejects policies beyond its quotas from every caller."""
+"""SQS and Parameter Store reject requests beyond their quotas from every caller."""
 
 import json
 from typing import Any
@@ -7,7 +7,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mlops_local.cloud import Cloud
-from mlops_local.queue_policies import beyond_quotas
+from mlops_local.request_quotas import beyond_quotas
+
+pytestmark = pytest.mark.cloud
 
 
 def statement(number: int, **changes: Any) -> dict[str, Any]:
@@ -68,3 +70,26 @@ def test_sqs_refuses_a_policy_beyond_its_quotas(cloud: Cloud) -> None:
         e.get("ResourceStatusReason", "") for e in stacks.describe_stack_events(StackName="crowded")["StackEvents"]
     ]
     assert any("OverLimit: the policy of a queue may have 10 conditions, got 11" in reason for reason in reasons)
+
+
+def test_a_value_that_the_standard_tier_has_no_room_for_is_refused(cloud: Cloud) -> None:
+    """4,096 characters fit, one more only in the advanced tier; a stack that writes it rolls back with the reason."""
+    ssm, stacks = cloud.client("ssm"), cloud.client("cloudformation")
+    words = "Standard tier parameters support a maximum parameter value of 4096 characters"
+    ssm.put_parameter(Name="/sized/full", Value="x" * 4096, Type="String")
+    with pytest.raises(ClientError, match=f"ValidationException.*{words}"):
+        ssm.put_parameter(Name="/sized/over", Value="x" * 4097, Type="String")
+    ssm.put_parameter(Name="/sized/advanced", Value="x" * 4097, Type="String", Tier="Advanced")
+
+    properties = {"Name": "/sized/stack", "Type": "String", "Value": "x" * 4097}
+    template = {"Resources": {"Entry": {"Type": "AWS::SSM::Parameter", "Properties": properties}}}
+    stacks.create_stack(StackName="sized", TemplateBody=json.dumps(template))
+    with pytest.raises(Exception, match="StackCreateComplete"):
+        stacks.get_waiter("stack_create_complete").wait(StackName="sized", WaiterConfig={"Delay": 1})
+    reasons = [
+        e.get("ResourceStatusReason", "") for e in stacks.describe_stack_events(StackName="sized")["StackEvents"]
+    ]
+    assert any(words in reason for reason in reasons), reasons
+    for name in ("/sized/full", "/sized/advanced"):
+        ssm.delete_parameter(Name=name)
+    stacks.delete_stack(StackName="sized")

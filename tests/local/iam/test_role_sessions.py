@@ -1,4 +1,4 @@
-"""A session keeps its source identity, and both sides must allow setting it."""
+"""A session keeps its source identity, both sides must allow setting it, and conditions see the role's ARN."""
 
 import sys
 import threading
@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator
 from ministack.services import sts
 
-from mlops_local.iam import source_identity
+from mlops_local.iam import role_sessions
 
 BOTH = ["sts:AssumeRole", "sts:SetSourceIdentity"]
 
@@ -111,7 +111,7 @@ def test_sessions_of_many_threads_are_all_registered(monkeypatch):
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name))  # restored afterwards
     monkeypatch.setattr(sts, "_sessions", {})
-    source_identity.install()
+    role_sessions.install()
     switches = sys.getswitchinterval()
     monkeypatch.setattr(threading, "excepthook", lambda _: None)  # the missing sessions fail the test
     threads = [
@@ -128,3 +128,25 @@ def test_sessions_of_many_threads_are_all_registered(monkeypatch):
         sys.setswitchinterval(switches)
 
     assert len(sts._sessions) == 8 * 300
+
+
+def test_a_trust_policy_names_the_role_of_a_session(allow, make_role, acting_as):
+    """Only of that role; the session's own ARN never matches."""
+    taker, other = (make_role(allow("sts:AssumeRole"), allow("sts:SetSourceIdentity")) for _ in range(2))
+    role = make_role(trust={"Condition": {"ArnEquals": {"aws:PrincipalArn": taker}}})
+    session = taker.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/tester"
+    of_session = make_role(trust={"Condition": {"ArnEquals": {"aws:PrincipalArn": session}}})
+
+    taken = acting_as(taker)("sts").assume_role(RoleArn=role, RoleSessionName="ann")
+
+    assert taken["AssumedRoleUser"]["Arn"].endswith("/ann")
+    for by, to in ((other, role), (taker, of_session)):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            acting_as(by)("sts").assume_role(RoleArn=to, RoleSessionName="ann")
+
+
+def test_a_policy_sees_the_role_too(allow, make_role, acting_as):
+    """With its path, which a session's ARN lacks."""
+    role = make_role(allow("sns:ListTopics", ArnLike={"aws:PrincipalArn": "arn:aws:iam::*:role/role-*"}))
+
+    assert acting_as(role)("sns").list_topics()["Topics"] is not None

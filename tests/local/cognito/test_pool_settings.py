@@ -1,4 +1,4 @@
-"""App clients store their rotation settings, and are rejected as by Cognito."""
+"""App clients store their rotation settings, and are rejected as by Cognito; temporary passwords satisfy the pool's policy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.local.cognito.conftest import App
 from tests.local.cognito.test_token_rotation import rotation
+
+from mlops_local.cloud import Cloud
 
 
 @pytest.mark.parametrize("flows", [[], ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]])
@@ -40,3 +42,18 @@ def test_people_are_led_back_by_https(make_app: Callable[..., App], member: str,
     with pytest.raises(ClientError, match=f"of {member} must be https"):
         make_app(**{member: [where]})
     make_app(**{member: ["http://localhost:8000/", "myapp://example", "https://app.example/"]})
+
+
+def test_people_are_invited_without_a_password(cloud: Cloud) -> None:
+    """Cognito generates one of the pool's minimum length; a shorter one of the administrator is rejected."""
+    people = cloud.client("cognito-idp")
+    policy = {"PasswordPolicy": {"MinimumLength": 20, "RequireSymbols": True}}
+    pool = people.create_user_pool(PoolName="long", Policies=policy)["UserPool"]["Id"]
+    try:
+        made = people.admin_create_user(UserPoolId=pool, Username="ann", MessageAction="SUPPRESS")["User"]
+        with pytest.raises(ClientError, match="InvalidPassword"):
+            people.admin_create_user(UserPoolId=pool, Username="ben", TemporaryPassword="Aa1!aaaaaa")
+    finally:
+        people.delete_user_pool(UserPoolId=pool)
+
+    assert (made["Username"], made["UserStatus"]) == ("ann", "FORCE_CHANGE_PASSWORD")
