@@ -48,7 +48,7 @@ from mlops_local import (
     stamps,
 )
 from mlops_local.athena import queries
-from mlops_local.egress import service as egress
+from mlops_local.egress import proxy_service
 from mlops_local.egress.proxy import Proxy, with_schemes
 from mlops_local.egress.refusals import with_refusals
 from mlops_local.functions import function_processes, functions, invocation_telemetry
@@ -61,7 +61,7 @@ from mlops_local.iam import (
     owners,
     policy_limits,
     policy_principals,
-    request_actions,
+    request,
     resource_tags,
     role_sessions,
     signatures,
@@ -76,8 +76,8 @@ from mlops_local.stacks import (
     creation_order,
     custom_resources,
     failed_deletions,
-    imports,
     refused_operations,
+    resource_imports,
     resource_types,
     stack_descriptions,
     taken_names,
@@ -100,7 +100,7 @@ _MODULES = (
     owner_policies,
     role_sessions,
     machine_roles,
-    request_actions,
+    request,
     deliveries,
     resource_tags,
     bucket_abac,
@@ -116,7 +116,7 @@ _MODULES = (
     policy_limits,
     security_groups,
     networks,
-    imports,
+    resource_imports,
     definitions,
     executions,
     s3_tasks,
@@ -213,7 +213,7 @@ def main() -> None:
         )
     gc.freeze()
     gc.enable()
-    proxy = egress.start()
+    proxy = proxy_service.start()
     clock.start()
     saver.start()
     LOGGER.info("embedded cloud: ministack %s, port %d, state in %s", compat.VERSION, settings.port, settings.home)

@@ -1,20 +1,35 @@
-"""Permissions that an API request needs: resources, condition keys and dependent permissions.
+"""Permissions that an API request needs: actions, resources, condition keys and dependent permissions.
 
 MiniStack's evaluator decides; this module derives the checks from the request alone.
+
+A call without a known action must not pass unchecked. MiniStack derives a Lambda action from the last part of the path, so many
+operations get a wrong action or none, and it serves calls without an action to every signed caller. Here Lambda's operations are
+derived from botocore's routes, and a signed call without a known action gets an action that no policy allows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
+from ministack.core import iam_actions
 from ministack.core.router import extract_access_key_id
 
+from mlops_local import compat
 from mlops_local.iam import role_sessions, sagemaker_requests
+
+compat.expect(
+    "ministack.core.iam_actions",
+    SERVICE_TO_IAM_NAMESPACE=dict,
+    _BOTOCORE_SERVICE_MAP=dict,
+    _match_rest_action="(service, method, path, query_params=None)",
+    extract_iam_action="(service, method, path, headers, body, query_params)",
+)
+compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
 
 # action -> (service principal that receives the role, member that names it)
 _PASSED_ROLES = {
@@ -37,6 +52,17 @@ _WORD = re.compile(r"[#:]?\w+|\S")
 _EKS_ENTRY = "00000000-0000-0000-0000-000000000000"
 _EKS_KEYS = {"principalArn": "eks:principalArn", "policyArn": "eks:policyArn"}
 # claim: resources-of-a-call-are-documented
+
+UNKNOWN = "UnknownOperation"
+# operations whose IAM action has another name
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
+_LAMBDA_ACTIONS = {
+    "Invoke": "InvokeFunction",
+    "InvokeWithResponseStream": "InvokeFunction",
+    "GetLayerVersionByArn": "GetLayerVersion",
+}
+
+Extract = Callable[..., str | None]
 
 
 @dataclass(frozen=True)
@@ -415,3 +441,48 @@ def eks_context(body: Mapping[str, Any]) -> dict[str, Any]:
         if scope.get("namespaces"):
             keys["eks:namespaces"] = list(scope["namespaces"])
     return keys
+
+
+def install() -> None:
+    """Replace MiniStack's mapping of requests to actions; idempotent."""
+    extract = iam_actions.extract_iam_action
+    if getattr(extract, "knows_all", False):
+        return
+    iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
+
+    def naming(  # noqa: PLR0917 - MiniStack's own signature
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+    ) -> str | None:
+        return request_action(extract, service, method, path, headers, body, query_params)
+
+    naming.knows_all = True  # type: ignore[attr-defined]
+    iam_actions.extract_iam_action = naming
+
+
+# claim: every-call-has-an-action
+def request_action(  # noqa: PLR0917 - MiniStack's own signature
+    extract: Extract,
+    service: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    query_params: Mapping[str, Any],
+) -> str | None:
+    """Return the IAM action of a request.
+
+    Returns:
+        The action; an action that no policy allows if a signed call has no known one; None if IAM does not apply.
+    """
+    if service == "lambda" and "x-amz-target" not in headers:
+        operation = iam_actions._match_rest_action("lambda", method, path, query_params)
+        if operation:
+            return f"lambda:{_LAMBDA_ACTIONS.get(operation, operation)}"
+    if service == "s3" and "abac" in query_params:  # MiniStack would map it to CreateBucket
+        return "s3:PutBucketAbac" if method == "PUT" else "s3:GetBucketAbac"
+    found = extract(service, method, path, headers, body, query_params)
+    namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service)
+    is_signed = bool(extract_access_key_id(dict(headers), dict(query_params)))
+    if found is None and namespace and is_signed and method != "OPTIONS":
+        return f"{namespace}:{UNKNOWN}"
+    return found
