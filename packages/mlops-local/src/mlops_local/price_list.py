@@ -13,7 +13,7 @@ from ministack import app
 from ministack.core import iam_actions, router
 
 from mlops_local import compat
-from mlops_local.sagemaker.api_shapes import Record, ServiceError, check_request, check_response, validation
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, serve_operation, validation
 from mlops_runtime.price.price_list import rows_of, usage_of
 from mlops_runtime.price.price_table import price_table, priced_regions
 
@@ -86,13 +86,6 @@ def _meets(attributes: Mapping[str, str], condition: Mapping[str, str]) -> bool:
 async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
     """Serve a request of the service; MiniStack's handler signature."""
     del method, path, query
-    kind = {"Content-Type": "application/x-amz-json-1.1"}
-    name = {key.lower(): value for key, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]
-    try:
-        if name != "GetProducts":
-            raise validation(f"{name} is not an operation of the embedded Price List; it has GetProducts")
-        request = check_request(name, json.loads(body or b"{}"), SERVICE)
-        return 200, kind, json.dumps(check_response(name, get_products(request), SERVICE)).encode()
-    except ServiceError as failure:
-        content = {"__type": failure.code, "Message": failure.message}
-        return failure.status, kind | {"x-amzn-ErrorType": failure.code}, json.dumps(content).encode()
+    return serve_operation(
+        headers, body, operation="GetProducts", service=SERVICE, title="Price List", answer=get_products
+    )

@@ -23,10 +23,8 @@ from mlops_local.sagemaker.api_shapes import (
     Record,
     ServiceError,
     Shape,
-    check_request,
-    check_response,
     model,
-    validation,
+    serve_operation,
 )
 from mlops_local.saved_state import kept_stores
 
@@ -98,22 +96,15 @@ def list_quotas(request: Record) -> Record:
         raise ServiceError("InvalidPaginationTokenException", f"NextToken {token!r} is not one of this service")
     start = int(token)
     rest = {"NextToken": str(start + size)} if start + size < len(names) else {}
-    return {"Quotas": [_quota(name) for name in names[start : start + size]], **rest}
+    return {"Quotas": [_quota(name, value(name)) for name in names[start : start + size]], **rest}
 
 
 async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
     """Serve a request of the service; MiniStack's handler signature."""
     del method, path, query
-    kind = {"Content-Type": "application/x-amz-json-1.1"}
-    name = {key.lower(): value for key, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]
-    try:
-        if name != "ListServiceQuotas":
-            raise validation(f"{name} is not an operation of the embedded Service Quotas; it has ListServiceQuotas")
-        request = check_request(name, json.loads(body or b"{}"), SERVICE)
-        return 200, kind, json.dumps(check_response(name, list_quotas(request), SERVICE)).encode()
-    except ServiceError as failure:
-        content = {"__type": failure.code, "Message": failure.message}
-        return failure.status, kind | {"x-amzn-ErrorType": failure.code}, json.dumps(content).encode()
+    return serve_operation(
+        headers, body, operation="ListServiceQuotas", service=SERVICE, title="Service Quotas", answer=list_quotas
+    )
 
 
 def _names() -> list[str]:
@@ -123,7 +114,12 @@ def _names() -> list[str]:
 
 
 def _quota(
-    name: str, *, service: str = "sagemaker", title: str = "Amazon SageMaker", code: str | None = None
+    name: str,
+    amount: float,
+    *,
+    service: str = "sagemaker",
+    title: str = "Amazon SageMaker",
+    code: str | None = None,
 ) -> Record:
     code = "L-" + hashlib.sha256(name.encode()).hexdigest()[:8].upper() if code is None else code
     return {
@@ -132,7 +128,7 @@ def _quota(
         "QuotaArn": f"arn:aws:servicequotas:{get_region()}:{get_account_id()}:{service}/{code}",
         "QuotaCode": code,
         "QuotaName": name,
-        "Value": value(name),
+        "Value": amount,
         "Unit": "None",
         "Adjustable": True,
         "GlobalQuota": False,
@@ -141,14 +137,5 @@ def _quota(
 
 def _vpc_quota(name: str) -> Record:
     code, usual = _VPC[name]
-    return {
-        "ServiceCode": "vpc",
-        "ServiceName": "Amazon Virtual Private Cloud (Amazon VPC)",
-        "QuotaArn": f"arn:aws:servicequotas:{get_region()}:{get_account_id()}:vpc/{code}",
-        "QuotaCode": code,
-        "QuotaName": name,
-        "Value": _SET.get(name, usual),
-        "Unit": "None",
-        "Adjustable": True,
-        "GlobalQuota": False,
-    }
+    title = "Amazon Virtual Private Cloud (Amazon VPC)"
+    return _quota(name, _SET.get(name, usual), service="vpc", title=title, code=code)

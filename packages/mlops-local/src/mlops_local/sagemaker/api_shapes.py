@@ -1,9 +1,10 @@
 """Validation of requests and responses against botocore's model of SageMaker, and the service's errors."""
 
+import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from itertools import groupby
@@ -105,6 +106,38 @@ def check_response(name: str, response: Record, service: str = "sagemaker") -> R
     if problems:
         raise ServiceError("InternalFailure", f"bad response of {name}: " + "; ".join(problems), status=500)
     return body
+
+
+def serve_operation(
+    headers: Mapping[str, str],
+    body: bytes | str,
+    *,
+    operation: str,
+    service: str,
+    title: str,
+    answer: Callable[[Record], Record],
+) -> tuple[int, dict[str, str], bytes]:
+    """Serve a request to a service that has one operation here, in the JSON protocol.
+
+    Args:
+        headers: Headers of the request.
+        body: Its body.
+        operation: The only operation.
+        service: botocore's name of the service.
+        title: The service's name in messages.
+        answer: Returns the response of a valid request.
+    """
+    kind = {"Content-Type": "application/x-amz-json-1.1"}
+    name = {key.lower(): value for key, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]
+    try:
+        if name != operation:
+            # claim: requests-follow-the-model
+            raise validation(f"{name} is not an operation of the embedded {title}; it has {operation}")
+        request = check_request(name, json.loads(body or b"{}"), service)
+        return 200, kind, json.dumps(check_response(name, answer(request), service)).encode()
+    except ServiceError as failure:
+        content = {"__type": failure.code, "Message": failure.message}
+        return failure.status, kind | {"x-amzn-ErrorType": failure.code}, json.dumps(content).encode()
 
 
 def wire(shape: Shape, value: Any) -> Any:
