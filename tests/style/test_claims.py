@@ -92,6 +92,7 @@ _MECHANISM = frozenset(
     {
         "accounts",
         "aws_claims",
+        "batch_delivery",
         "clients",
         "clock",
         "cloud",

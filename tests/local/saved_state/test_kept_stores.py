@@ -22,7 +22,7 @@ TABLES = {
 FORMS = {"clock._SEGMENTS", "load_balancer.target_health._ALL", "sagemaker.endpoints._LIVE"}
 # instances that are empty once their items are delivered or written
 PASSING = {
-    "sagemaker.call_records.Batches",
+    "sagemaker.batch_delivery.Batches",
     "functions.function_processes.ForkServer",
     "iam.authorization.Journal",
     "saved_state.saver._Saver",

@@ -126,7 +126,6 @@ def new(
 ) -> None:
     """Create a project for a business unit from a data file or prompts: stack, training code, tests, GitLab pipeline."""
     require_scaffold()
-    from mlops_cli.new import commit_project, takes_repository
     from mlops_cli.project import RECORD, Answers, ModelAnswers, folder_problems, make_folder, record_of, render
     from mlops_cli.project_environments import read_environments
     from mlops_cli.project_packages import locked, package_sources

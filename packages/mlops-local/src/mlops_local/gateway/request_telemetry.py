@@ -10,13 +10,12 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics
 import hashlib
 import logging
 import re
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from mlops_local import clients, clock
 from mlops_local.gateway.exchange import Exchange
-from mlops_local.sagemaker.call_records import Batches
+from mlops_local.sagemaker.batch_delivery import Batches, Dimensions, metric_batches
 
 LOGGER = logging.getLogger(__name__)
 _VARIABLE = re.compile(r"\$(?:\{context\.([\w.-]{1,100})\}|context\.([\w.-]{1,100}))")
@@ -24,8 +23,6 @@ _EVENTS = 1000  # lines per call, within PutLogEvents' and PutRecordBatch's limi
 _RECORDS = 500
 NAMESPACE = "AWS/ApiGateway"
 _PERIOD = 60
-_VALUES, _DATA = 150, 100  # values per datum and data per request, within PutMetricData's limits
-Dimensions = tuple[tuple[str, str], ...]
 
 
 def log_request(exchange: Exchange) -> None:
@@ -128,23 +125,8 @@ def _dimensions(exchange: Exchange) -> list[Dimensions]:
     return found
 
 
-def _deliver_metrics(batch: dict[tuple[Dimensions, str, int], list[float]]) -> None:
-    data = []
-    for (dimensions, name, minute), found in batch.items():
-        counted = list(Counter(found).items())
-        for start in range(0, len(counted), _VALUES):
-            part = counted[start : start + _VALUES]
-            data.append({
-                "MetricName": name,
-                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
-                "Timestamp": minute,
-                "Values": [value for value, _ in part],
-                "Counts": [float(times) for _, times in part],
-                "Unit": "Milliseconds" if name.endswith("Latency") else "Count",
-            })  # fmt: skip
-    client = clients.client("cloudwatch")
-    for start in range(0, len(data), _DATA):
-        client.put_metric_data(Namespace=NAMESPACE, MetricData=data[start : start + _DATA])
+def _unit(name: str) -> str:
+    return "Milliseconds" if name.endswith("Latency") else "Count"
 
 
-_METRICS: Batches[tuple[Dimensions, str, int], float] = Batches("API metrics", _deliver_metrics)
+_METRICS = metric_batches("API metrics", NAMESPACE, _unit)

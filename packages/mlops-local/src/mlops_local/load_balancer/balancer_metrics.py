@@ -6,24 +6,21 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balance
 import logging
 import socket
 import threading
-from collections import Counter
 from dataclasses import dataclass
 
 from ministack.core.responses import get_account_id, get_region
 
-from mlops_local import clients, clock
+from mlops_local import clock
 from mlops_local.alarms import Scope
-from mlops_local.sagemaker.call_records import Batches
+from mlops_local.sagemaker.batch_delivery import Dimensions, metric_batches
 from mlops_local.saved_state import kept_stores
 
 LOGGER = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/ApplicationELB"
 _PERIOD = 60
-_VALUES, _DATA = 150, 100  # values per datum and data per request, within PutMetricData's limits
 _UNITS = {"TargetResponseTime": "Seconds"}
 _BUFFER = 4 * 2**20  # receive buffer of lines, in bytes
-Dimensions = tuple[tuple[str, str], ...]
 _PORTS: dict[str, int] = kept_stores.leave(__name__, "_PORTS", {}, why="ports of this run's proxies")
 _LAST: dict[tuple[str, str], tuple[int, int, int]] = kept_stores.leave(
     __name__, "_LAST", {}, why="the last counts of hosts"
@@ -131,25 +128,4 @@ def hosts(balancer: str, group: str, healthy: int, unhealthy: int) -> None:
     _BATCHES.add((dimensions, "UnHealthyHostCount", minute), float(unhealthy))
 
 
-def _deliver(batch: dict[tuple[Dimensions, str, int], list[float]]) -> None:
-    data = []
-    for (dimensions, name, minute), found in batch.items():
-        counted = list(Counter(found).items())
-        for start in range(0, len(counted), _VALUES):
-            part = counted[start : start + _VALUES]
-            data.append(
-                {
-                    "MetricName": name,
-                    "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
-                    "Timestamp": minute,
-                    "Values": [value for value, _ in part],
-                    "Counts": [float(times) for _, times in part],
-                    "Unit": _UNITS.get(name, "Count"),
-                }
-            )
-    client = clients.client("cloudwatch")
-    for start in range(0, len(data), _DATA):
-        client.put_metric_data(Namespace=NAMESPACE, MetricData=data[start : start + _DATA])
-
-
-_BATCHES: Batches[tuple[Dimensions, str, int], float] = Batches("load balancer metrics", _deliver)
+_BATCHES = metric_batches("load balancer metrics", NAMESPACE, lambda name: _UNITS.get(name, "Count"))

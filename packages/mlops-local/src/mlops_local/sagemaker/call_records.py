@@ -4,30 +4,21 @@ import base64
 import json
 import logging
 import random
-import threading
-import time
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 from botocore.exceptions import ClientError
-from ministack.core.responses import get_account_id, get_region
 
-from mlops_local import clients, clock
+from mlops_local import clock
 from mlops_local.sagemaker.api_shapes import Record
-from mlops_local.sagemaker.container_processes import background
+from mlops_local.sagemaker.batch_delivery import Batches, metric_batches
 from mlops_local.sagemaker.role_clients import Identity
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.capture import CapturedCall, CapturedPayload, CaptureRecord, EventMetadata, capture_key
 
 LOGGER = logging.getLogger(__name__)
-K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
-
-_EVERY = 0.3  # real seconds between deliveries
-
 NAMESPACE = "AWS/SageMaker"
 # claim: metrics-by-endpoint-config
 _PERIOD = 60  # seconds; endpoint metrics have 1-minute frequency
@@ -39,65 +30,7 @@ _UNITS = {
     "TimeInBacklog": "Milliseconds",
     "TotalProcessingTime": "Milliseconds",
 }
-_VALUES = 150  # values per datum, and a safe number of data per request: PutMetricData allows 150 and 1,000
-_DATA = 100
-
-Series = tuple[tuple[tuple[str, str], ...], str, int]
-
 _MODES = {"Input": ("INPUT",), "Output": ("OUTPUT",), "InputAndOutput": ("INPUT", "OUTPUT")}
-
-
-class Batches(Generic[K, T]):
-    """Items by key, delivered every ``_EVERY`` real seconds on a thread with the account and Region of their source.
-
-    Args:
-        name: Name in the log.
-        deliver: Called with all items since the last delivery.
-    """
-
-    def __init__(self, name: str, deliver: Callable[[dict[K, list[T]]], None]) -> None:
-        self._name, self._deliver = name, deliver
-        self._lock = threading.Lock()
-        self._waiting: dict[tuple[str, str], dict[K, list[T]]] = {}
-        self._delivering = 0
-        self._wake: dict[tuple[str, str], threading.Event] = {}
-
-    def add(self, key: K, item: T) -> None:
-        """Add an item to the next delivery."""
-        scope = (get_account_id(), get_region())
-        with self._lock:
-            self._waiting.setdefault(scope, defaultdict(list))[key].append(item)
-            if scope not in self._wake:
-                self._wake[scope] = threading.Event()
-                background(self._name, self._run, scope)
-            self._wake[scope].set()
-
-    def _run(self, scope: tuple[str, str]) -> None:
-        wake, pause = self._wake[scope], threading.Event()
-        while wake.wait():
-            pause.wait(_EVERY)
-            with self._lock:
-                wake.clear()
-                batch = self._waiting.pop(scope, {})
-                self._delivering += 1
-            try:
-                self._deliver(batch)
-            except Exception:
-                LOGGER.exception("%s: a delivery failed", self._name)
-            finally:
-                with self._lock:
-                    self._delivering -= 1
-
-    def settle(self, limit: float) -> bool:
-        """Wait at most some real seconds until everything is delivered; return whether it is."""
-        deadline, pause = time.monotonic() + limit, threading.Event()
-        while True:
-            with self._lock:
-                if not self._waiting and not self._delivering:
-                    return True
-            if time.monotonic() > deadline:
-                return False
-            pause.wait(0.02)
 
 
 class Invocation(NamedTuple):
@@ -168,28 +101,7 @@ def publish(endpoint: str, values: Mapping[str, float], at: float, fleet: tuple[
             _METRICS.add((dimensions, name, minute), float(value))
 
 
-def _deliver_metrics(batch: dict[Series, list[float]]) -> None:
-    data = []
-    for (dimensions, name, minute), values in batch.items():
-        counted = list(Counter(values).items())
-        for start in range(0, len(counted), _VALUES):
-            part = counted[start : start + _VALUES]
-            data.append(
-                {
-                    "MetricName": name,
-                    "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
-                    "Timestamp": minute,
-                    "Values": [value for value, _ in part],
-                    "Counts": [float(count) for _, count in part],
-                    "Unit": _UNITS.get(name, "None"),
-                }
-            )
-    client = clients.client("cloudwatch")
-    for start in range(0, len(data), _DATA):
-        client.put_metric_data(Namespace=NAMESPACE, MetricData=data[start : start + _DATA])
-
-
-_METRICS: Batches[Series, float] = Batches("endpoint metrics", _deliver_metrics)
+_METRICS = metric_batches("endpoint metrics", NAMESPACE, lambda name: _UNITS.get(name, "None"))
 
 
 # claim: capture-lines-follow-the-format
