@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlops_constructs._errors import ValidationError
+    from mlops_constructs._validation import ValidationError
     from mlops_constructs.business_unit import (
         BusinessUnit,
         Freeze,

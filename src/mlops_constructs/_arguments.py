@@ -21,8 +21,7 @@ import aws_cdk as cdk
 import jsii
 
 from constructs import Construct
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import tried
+from mlops_constructs._validation import ValidationError, tried
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 _CONTRACTS = "mlops_runtime.contracts."

@@ -18,7 +18,7 @@ from aws_cdk import aws_lambda as lambda_
 
 import mlops_runtime
 from constructs import Construct
-from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import ValidationError
 from mlops_runtime.layers import layer_wheels
 
 # the newest Python that CDK supports; cdk-nag's LambdaLatestVersion rejects older ones

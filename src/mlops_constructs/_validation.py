@@ -1,4 +1,4 @@
-"""Checks of arguments that accept CDK tokens: a value that is only known at deployment is not checked at synthesis.
+"""The error of invalid arguments, and checks that accept CDK tokens: a value only known at deployment is not checked at synthesis.
 
 A number token is a large negative number and a string token has a length of its own, so naive checks would pass or fail by
 accident.
@@ -17,10 +17,24 @@ from typing import Literal
 import aws_cdk as cdk
 
 from constructs import IConstruct
-from mlops_constructs._errors import ValidationError
 
 _IS_TRIED = ContextVar("_IS_TRIED", default=False)
 _MILLISECONDS = {"milliseconds": 1, "seconds": 1000, "minutes": 60_000, "days": 86_400_000}
+
+
+class ValidationError(ValueError):
+    """Invalid arguments of a construct; the message contains the code, every problem and the construct's path.
+
+    Attributes:
+        code: Stable name of the rule, such as ``InvalidBusinessUnit``.
+        problems: One message per problem: the value got, what is allowed, and the fix.
+    """
+
+    def __init__(self, code: str, problems: Iterable[str], scope: IConstruct | None = None) -> None:
+        self.code = code
+        self.problems = tuple(problems)
+        where = "" if scope is None else f" [{scope.node.path}]"
+        super().__init__(f"{code}: {'; '.join(self.problems)}{where}")
 
 
 def is_known(value: object) -> bool:

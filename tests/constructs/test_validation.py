@@ -3,8 +3,8 @@
 import aws_cdk as cdk
 import pytest
 
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import (
+    ValidationError,
     check_duration,
     check_pattern,
     check_range,
@@ -105,3 +105,19 @@ def test_fails_with_every_problem_at_once(stack: cdk.Stack) -> None:
 def test_passes_without_problems(stack: cdk.Stack) -> None:
     """Passed checks are no problems."""
     raise_if_any(stack, "InvalidThing", [None, None])
+
+
+def test_message_has_code_every_problem_and_the_path() -> None:
+    """The message has the rule, every problem and the construct path."""
+    stack = cdk.Stack(cdk.App(), "Demand")
+
+    error = ValidationError("InvalidThing", ["a must be 1, got 2", "b must be 3, got 4"], stack)
+
+    assert str(error) == "InvalidThing: a must be 1, got 2; b must be 3, got 4 [Demand]"
+    assert error.code == "InvalidThing"
+    assert error.problems == ("a must be 1, got 2", "b must be 3, got 4")
+
+
+def test_is_a_value_error() -> None:
+    """Callers may catch the builtin error."""
+    assert isinstance(ValidationError("X", ["y"]), ValueError)

@@ -11,9 +11,9 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import key_statement
 from mlops_constructs._stack_values import stack_of, stack_values
+from mlops_constructs._validation import ValidationError
 from mlops_constructs.business_unit._records import DefinedRecords
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.freeze_calendar import Freeze, read_freezes

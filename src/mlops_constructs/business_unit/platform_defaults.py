@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import aws_cdk as cdk
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._unit_resources import RETENTIONS
-from mlops_constructs._validation import check_duration, check_pattern
+from mlops_constructs._validation import ValidationError, check_duration, check_pattern
 from mlops_constructs.business_unit.automation_access import FreezeCalendar
 from mlops_constructs.business_unit.platform_estate import Platform
 from mlops_constructs.business_unit.unit_network import Network

@@ -9,8 +9,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_pattern, check_range
+from mlops_constructs._validation import ValidationError, check_pattern, check_range
 from mlops_constructs.business_unit.unit_network import Network
 from mlops_runtime.contracts.unit_entries import PLATFORM_PARAMETERS, platform_parameter
 

@@ -11,11 +11,10 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct, DependencyGroup, IConstruct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_log_group
-from mlops_constructs._validation import check_pattern, check_range, is_known, raise_if_any
+from mlops_constructs._validation import ValidationError, check_pattern, check_range, is_known, raise_if_any
 from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 
 from constructs import IConstruct
-from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import ValidationError
 
 MINIMUM_REASON = 40
 _RULE = re.compile(

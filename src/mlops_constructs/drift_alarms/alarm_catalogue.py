@@ -9,8 +9,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_whole
+from mlops_constructs._validation import ValidationError, check_duration, check_whole
 from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_runtime.monitor.spec import MonitorSpec
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_pattern, check_range
+from mlops_constructs._validation import ValidationError, check_pattern, check_range
 from mlops_runtime.eks.slot_limits import MAXIMUM_PODS, quantity
 
 Architecture = Literal["amd64", "arm64"]

@@ -9,9 +9,8 @@ from aws_cdk import aws_eks_v2 as eks
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._stack_values import stack_values
-from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs._validation import ValidationError, check_pattern, raise_if_any
 from mlops_constructs._warnings import SHARED_SUBNETS, warn
 
 BindingApi = Literal["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"]

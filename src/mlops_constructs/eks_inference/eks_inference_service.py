@@ -13,10 +13,9 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._unit_resources import define_bucket
-from mlops_constructs._validation import check_pattern, is_known, raise_if_any
+from mlops_constructs._validation import ValidationError, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
 from mlops_constructs.eks_inference.delivery import Delivery
 from mlops_constructs.eks_inference.eks_capacity import EksCapacity

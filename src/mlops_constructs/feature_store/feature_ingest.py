@@ -17,12 +17,11 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._assets import glue_archive, job_package, layer, text_file
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import ARCHITECTURE, QueueConsumer, define_queue_consumer, deliver
 from mlops_constructs._roles import ServiceRole, key_statement, put_events_statement, service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_bucket
-from mlops_constructs._validation import check_duration, check_size, check_whole
+from mlops_constructs._validation import ValidationError, check_duration, check_size, check_whole
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import INCOMING, REJECTED

@@ -18,14 +18,13 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._assets import layer
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import ARCHITECTURE
 from mlops_constructs._platform_rules import publication
 from mlops_constructs._roles import ServiceRole, idle_role
 from mlops_constructs._shared_values import publish_values
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._unit_resources import define_bucket
-from mlops_constructs._validation import check_duration, raise_if_any
+from mlops_constructs._validation import ValidationError, check_duration, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
 from mlops_constructs.feature_store._freshness import (
     LONGEST,

@@ -10,10 +10,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, IDependable
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._platform_rules import publication
 from mlops_constructs._shared_values import import_part, read_value
-from mlops_constructs._validation import raise_if_any
+from mlops_constructs._validation import ValidationError, raise_if_any
 from mlops_constructs.feature_store._athena import RESULTS, athena_statements
 from mlops_constructs.feature_store._online import (
     forget_online_statements,

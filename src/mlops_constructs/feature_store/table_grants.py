@@ -12,9 +12,9 @@ from aws_cdk import aws_lakeformation as lakeformation
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, DependencyGroup, IConstruct, IDependable
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import key_statement, service_role, source_conditions
 from mlops_constructs._stack_values import stack_of, stack_values
+from mlops_constructs._validation import ValidationError
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import ERASING, LEDGER
 

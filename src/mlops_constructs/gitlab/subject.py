@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_pattern, is_known
+from mlops_constructs._validation import ValidationError, check_pattern, is_known
 
 # https://docs.gitlab.com/user/reserved_names/: letters, digits, underscores, dots, dashes; groups may be nested
 _PROJECT = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from aws_cdk.aws_cognito import IUserPool
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_pattern
+from mlops_constructs._validation import ValidationError, check_pattern
 
 # https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-define-resource-servers.html
 _SCOPE = r"[!#-.0-\[\]-~]+/[!#-.0-\[\]-~]+"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from aws_cdk import aws_apigateway as gateway
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_whole
+from mlops_constructs._validation import ValidationError, check_whole
 
 _MOST = 2**31 - 1
 

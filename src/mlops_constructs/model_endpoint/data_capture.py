@@ -8,9 +8,8 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._stack_values import stack_values
-from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs._validation import ValidationError, check_duration, check_range
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.serving import PersonalSpec

@@ -8,8 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_pattern, check_range, is_known
+from mlops_constructs._validation import ValidationError, check_duration, check_pattern, check_range, is_known
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,

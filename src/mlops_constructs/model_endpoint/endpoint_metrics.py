@@ -7,8 +7,8 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import sagemaker_arn
+from mlops_constructs._validation import ValidationError
 from mlops_constructs.model_endpoint.endpoint_capacity import VARIANT
 from mlops_constructs.unit_interface import IBusinessUnit
 

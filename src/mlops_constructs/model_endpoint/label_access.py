@@ -5,9 +5,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import grant_statements, key_statement
 from mlops_constructs._stack_values import stack_values
+from mlops_constructs._validation import ValidationError
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import named_calls_prefix
 

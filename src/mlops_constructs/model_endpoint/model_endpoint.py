@@ -7,11 +7,10 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import ServiceRole, alarm_arn
 from mlops_constructs._unit_resources import define_bucket
-from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs._validation import ValidationError, check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.model_endpoint._findings import acknowledge_endpoint
 from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec

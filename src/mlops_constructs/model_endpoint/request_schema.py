@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import ValidationError
 from mlops_runtime.contracts.serving import RequestPromise
 from mlops_runtime.inference_api.request_promise import PromiseError, read_promise
 

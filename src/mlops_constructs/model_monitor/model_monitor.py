@@ -9,10 +9,9 @@ from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import QueueConsumer
 from mlops_constructs._platform_rules import rule_problems
-from mlops_constructs._validation import check_duration, is_known, raise_if_any
+from mlops_constructs._validation import ValidationError, check_duration, is_known, raise_if_any
 from mlops_constructs.model_endpoint import IModelEndpoint, IServedModel
 from mlops_constructs.model_monitor.monitor_engine import MonitorEngine
 from mlops_constructs.model_monitor.monitor_functions import (

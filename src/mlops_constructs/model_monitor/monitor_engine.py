@@ -8,8 +8,8 @@ from typing import Literal
 import aws_cdk as cdk
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import (
+    ValidationError,
     check_duration,
     check_pattern,
     check_range,

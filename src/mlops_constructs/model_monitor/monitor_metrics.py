@@ -8,7 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import ValidationError
 from mlops_constructs.model_endpoint import IModelEndpoint
 from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions

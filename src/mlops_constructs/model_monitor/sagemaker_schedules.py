@@ -15,7 +15,6 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct, IConstruct
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import (
     ROLE_REASON,
     SERVICE,
@@ -26,7 +25,7 @@ from mlops_constructs._roles import (
     service_role,
 )
 from mlops_constructs._stack_values import StackValues, stack_of, stack_values
-from mlops_constructs._validation import is_known, raise_if_any
+from mlops_constructs._validation import ValidationError, is_known, raise_if_any
 from mlops_constructs._warnings import CLOSED_MODEL_MONITOR, warn
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_monitor._job_group import define_job_group

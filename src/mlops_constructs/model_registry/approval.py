@@ -8,8 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration
+from mlops_constructs._validation import ValidationError, check_duration
 from mlops_runtime.registry.package_approval import BY_POLICY, MAXIMUM_REASON
 
 # a package's ARN ends in "model-package/<group>/<version>", which is how the command names it

@@ -15,9 +15,8 @@ from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import IConstruct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._stack_values import stack_of, stack_values
-from mlops_constructs._validation import check_pattern, is_file, is_known
+from mlops_constructs._validation import ValidationError, check_pattern, is_file, is_known
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 from mlops_runtime.image.requirements_lock import (
     IMAGE_PYTHON,

@@ -13,10 +13,9 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import rendered_length
 from mlops_constructs._stack_values import stack_of
-from mlops_constructs._validation import check_duration, is_known, raise_if_any
+from mlops_constructs._validation import ValidationError, check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
     define_approver,

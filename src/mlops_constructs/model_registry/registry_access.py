@@ -12,12 +12,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._platform_rules import approval_problems, longest_approval
 from mlops_constructs._roles import key_statement
 from mlops_constructs._shared_values import import_part
 from mlops_constructs._stack_values import stack_of, stack_values
-from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs._validation import ValidationError, check_pattern, raise_if_any
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message, waiting_notification
 from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
 from mlops_constructs.promotion.environment import Environment

@@ -7,8 +7,7 @@ from enum import Enum
 import aws_cdk as cdk
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_pattern
+from mlops_constructs._validation import ValidationError, check_pattern
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
 
 

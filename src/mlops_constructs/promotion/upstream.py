@@ -7,7 +7,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 
-from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import ValidationError
 from mlops_constructs.promotion.served_models import ServedModels
 
 

@@ -14,10 +14,10 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import add_target, define_function
 from mlops_constructs._roles import key_statement, sagemaker_arn
 from mlops_constructs._stack_values import stack_values
+from mlops_constructs._validation import ValidationError
 from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app

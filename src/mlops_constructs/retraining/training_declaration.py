@@ -13,8 +13,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_pattern, check_range, is_file, is_known
+from mlops_constructs._validation import ValidationError, check_duration, check_pattern, check_range, is_file, is_known
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_registry import ModelImage
 from mlops_runtime.contracts.model import Metric, ServerContentType

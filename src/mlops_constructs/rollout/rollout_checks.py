@@ -13,11 +13,10 @@ from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import define_function
 from mlops_constructs._roles import alarm_arn, key_statement, sagemaker_arn
 from mlops_constructs._stack_values import stack_of
-from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs._validation import ValidationError, check_duration, check_range
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec, ToleranceSpec

@@ -9,9 +9,8 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._errors import ValidationError
 from mlops_constructs._state_machine import State
-from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs._validation import ValidationError, check_duration, check_range
 from mlops_constructs.rollout.rollout_checks import RolloutChecks
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.serving_limits import steps
