@@ -28,8 +28,7 @@ from mlops_constructs.promotion.environment import Environment, Images, neighbou
 from mlops_constructs.promotion.offer import Offer, offer_problems
 from mlops_constructs.promotion.promotion_inbox import PromotionInbox
 from mlops_constructs.promotion.release import Release
-from mlops_constructs.promotion.served_models import ServedModels
-from mlops_constructs.promotion.upstream import Upstream
+from mlops_constructs.promotion.served_models import ServedModels, Upstream
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
