@@ -28,7 +28,6 @@ from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.downstream import Downstream
-from mlops_constructs.retraining.champion_access import ChampionAccess
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
 from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan, SparkPlan
 from mlops_constructs.retraining.retrain_machine import MESSAGE_VARIABLES, Registration, RetrainPlan, retrain_machine
@@ -44,7 +43,7 @@ from mlops_constructs.retraining.retraining_checks import (
     signature_problems,
     source_problem,
 )
-from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
+from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, ChampionAccess, RetrainingAccess
 from mlops_constructs.retraining.tracking import Tracking, define_tracking
 from mlops_constructs.retraining.training_declaration import (
     ProcessingStep,

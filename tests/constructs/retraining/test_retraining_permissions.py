@@ -1,5 +1,6 @@
 """Permissions of the training-set job on the lineage graph, on the embedded cloud with IAM enforced."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,11 @@ import pytest
 from aws_cdk import aws_iam as iam
 from botocore.exceptions import ClientError
 
+from mlops_constructs import ModelImage, RetrainingPipeline, TrainingJob, TrainingSetSource
 from mlops_constructs.retraining.retraining_permissions import lineage_statements
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.features.sagemaker_lineage import SageMakerLineage, SageMakerLineageError
 
 if TYPE_CHECKING:
@@ -80,3 +83,51 @@ def test_recording_needs_each_statement_and_no_more(cloud: "Cloud", tmp_path: Pa
     for name in ("deploy-1", f"build-price-{hashed}", f"build-weekly-demand-two-{hashed}"):
         with pytest.raises(ClientError, match="AccessDenied"):
             sagemaker.create_action(ActionName=name, Source={"SourceUri": "s3://a"}, ActionType="ModelDeployment")
+
+
+def _add(made: Any, name: str, folder: Path) -> None:
+    """Add a pipeline of the same endpoint."""
+    RetrainingPipeline(
+        made.stack,
+        name.title(),
+        business_unit=made.unit,
+        registry=made.registry,
+        endpoint=made.endpoint,
+        name=name,
+        training_set=TrainingSetSource.s3(bucket=made.unit.artifacts, prefix=f"exports/{name}", label="units"),
+        training=TrainingJob(
+            image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+            source=folder / "training",
+            script="train.py",
+            instance_type="ml.m5.large",
+            max_runtime=cdk.Duration.hours(1),
+        ),
+        evaluation=EvaluationPlan(label="units", block="store", baselines=("price",)),
+    )
+
+
+@pytest.mark.parametrize("others", [(), ("weekly",), ("weekly", "monthly")])
+def test_jobs_that_load_champions_read_those_of_every_pipeline(
+    define: Callable[..., Any], tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    """Evaluation and prediction roles get the policy, and no other; a single pipeline has none."""
+    made = define()
+    for name in others:
+        _add(made, name, tmp_path)
+    policies = {key: value for key, value in made.resources("AWS::IAM::ManagedPolicy").items() if "Champions" in key}
+    names = ("forecast", *others)
+    assert len(policies) == (len(names) if others else 0)
+    ids = {"forecast": "Retraining", **{name: name.title() for name in others}}
+    for name in names if others else ():
+        ((key, _),) = ((key, value) for key, value in policies.items() if key.startswith(ids[name]))
+        statements = str(policies[key]["PolicyDocument"]["Statement"])
+        assert [other for other in names if f"models/demand-{other}/*" in statements] == [n for n in names if n != name]
+        readers = [
+            role
+            for role, properties in made.resources("AWS::IAM::Role").items()
+            if {"Ref": key} in properties.get("ManagedPolicyArns", ())
+        ]
+        assert sorted(role.removeprefix(ids[name]).rstrip("0123456789ABCDEF") for role in readers) == [
+            "EvaluationRole",
+            "PredictionRole",
+        ]
