@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._functions import add_target, define_function
 from mlops_constructs._stack_values import stack_values
-from mlops_constructs.feature_store._athena import ROWS_TABLE
+from mlops_constructs.feature_store.store_access import ROWS_TABLE
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 

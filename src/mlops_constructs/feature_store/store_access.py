@@ -9,11 +9,11 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
-from constructs import Construct, IDependable
+from constructs import Construct, IConstruct, IDependable
 from mlops_constructs._platform_rules import publication
 from mlops_constructs._shared_values import import_part, read_value
+from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import ValidationError, raise_if_any
-from mlops_constructs.feature_store._athena import RESULTS, athena_statements
 from mlops_constructs.feature_store._online import (
     forget_online_statements,
     publish_online_statements,
@@ -37,6 +37,75 @@ from mlops_runtime.contracts.unit_entries import store_parameter
 from mlops_runtime.features.feature_group import RESERVED, FeatureGroup
 
 _PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read": READ, "tag": TAG, "write": WRITE}
+
+
+RESULTS = "staged/athena"
+ROWS_TABLE = "mlops_rows_"  # prefix of the tables of entity rows
+
+# Athena uses the caller's permissions: https://docs.aws.amazon.com/athena/latest/ug/s3-permissions.html
+_RUN_QUERIES = (
+    "athena:GetQueryExecution",
+    "athena:GetWorkGroup",
+    "athena:StartQueryExecution",
+    "athena:StopQueryExecution",
+)
+# https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
+_CATALOG_TABLES = ("glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetPartitions", "glue:GetTable")
+# claim: athena-writes-in-parts
+_WRITE_RESULTS = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
+_LIST_RESULTS = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")
+
+
+def athena_statements(
+    scope: IConstruct,
+    *,
+    database: str,
+    workgroup: str,
+    sets: s3.IBucket,
+    results: s3.IBucket | None,
+    results_prefix: str,
+) -> list[iam.PolicyStatement]:
+    """Return a caller's permissions for Athena, the catalog table of its entity rows, and staged objects.
+
+    Args:
+        scope: The store.
+        database: Database of the store.
+        workgroup: The workgroup.
+        sets: Bucket of training sets.
+        results: Bucket of query results; ``None`` for ``sets``.
+        results_prefix: Prefix of query results.
+    """
+    stack = stack_values(scope)
+    catalog = [
+        stack.format_arn(service="glue", resource="catalog"),
+        stack.format_arn(service="glue", resource="database", resource_name=database),
+        # claim: athena-needs-the-default-database
+        stack.format_arn(service="glue", resource="database", resource_name="default"),
+        stack.format_arn(service="glue", resource="table", resource_name=f"{database}/{ROWS_TABLE}*"),
+    ]
+    statements = [
+        iam.PolicyStatement(
+            actions=list(_RUN_QUERIES),
+            resources=[stack.format_arn(service="athena", resource="workgroup", resource_name=workgroup)],
+        ),
+        iam.PolicyStatement(actions=list(_CATALOG_TABLES), resources=catalog),
+        iam.PolicyStatement(
+            actions=[*_WRITE_RESULTS, "s3:DeleteObject", "s3:DeleteObjectVersion"],
+            resources=[sets.arn_for_objects("staged/*")],
+        ),
+        iam.PolicyStatement(actions=[*_LIST_RESULTS, "s3:ListBucketVersions"], resources=[sets.bucket_arn]),
+    ]
+    if results is not None:
+        statements += [
+            iam.PolicyStatement(
+                actions=list(_WRITE_RESULTS), resources=[results.arn_for_objects(f"{results_prefix}/*")]
+            ),
+            iam.PolicyStatement(actions=list(_LIST_RESULTS), resources=[results.bucket_arn]),
+        ]
+        if results.encryption_key is not None:
+            keys = ["kms:Decrypt", "kms:GenerateDataKey"]
+            statements.append(iam.PolicyStatement(actions=keys, resources=[results.encryption_key.key_arn]))
+    return statements
 
 
 class FeatureAccess(Enum):
