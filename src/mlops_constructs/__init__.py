@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from mlops_constructs.model_endpoint.endpoint_capacity import AsynchronousInference
     from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
     from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetricOptions, MetricOptions
-    from mlops_constructs.model_endpoint.online_features import OnlineFeatures
+    from mlops_constructs.model_endpoint.endpoint_role import OnlineFeatures
     from mlops_constructs.model_endpoint.request_schema import RequestSchema
     from mlops_constructs.model_monitor import (
         ModelMonitor,

@@ -32,8 +32,13 @@ from mlops_constructs.eks_inference.slot_permissions import (
     pod_statements,
 )
 from mlops_constructs.eks_inference.tenant_interface import IEksTenant
-from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
-from mlops_constructs.model_endpoint.label_access import grant_labels
+from mlops_constructs.model_endpoint.data_capture import (
+    DataCapture,
+    PersonalKey,
+    define_personal_key,
+    grant_labels,
+    personal_spec,
+)
 from mlops_constructs.model_endpoint.request_schema import RequestSchema
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry

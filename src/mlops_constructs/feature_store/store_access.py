@@ -31,7 +31,7 @@ from mlops_constructs.feature_store.table_grants import (
     access_statement,
     grant_all,
 )
-from mlops_constructs.model_endpoint.online_features import OnlineFeatures
+from mlops_constructs.model_endpoint.endpoint_role import OnlineFeatures
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.unit_entries import store_parameter
 from mlops_runtime.features.feature_group import RESERVED, FeatureGroup

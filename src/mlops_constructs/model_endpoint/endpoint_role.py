@@ -1,12 +1,14 @@
-"""Execution role of an endpoint's models, and the S3 bucket of an asynchronous endpoint."""
+"""Execution role of the models of an endpoint, its access to online features, and the S3 bucket of an asynchronous endpoint."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._roles import ROLE_REASON, SERVICE, ServiceRole, container_statements, key_statement, service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import announce_objects, define_bucket
@@ -21,6 +23,25 @@ FAILURES_PREFIX = "failures"
 JOBS_PREFIX = "jobs"
 
 CAPTURE_PREFIX = "capture"
+ONLINE_TABLE = "MLOPS_ONLINE_TABLE"
+
+
+@checked("InvalidOnlineFeatures")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineFeatures:
+    """The online table of a feature store with permissions to read some feature groups; see ``FeatureStore.online_features()``.
+
+    Args:
+        table_name: Name of the DynamoDB table.
+        statements: IAM statements that allow reading the groups.
+
+    Example:
+        >>> OnlineFeatures(table_name="demand-online", statements=()).table_name
+        'demand-online'
+    """
+
+    table_name: str
+    statements: Sequence[iam.PolicyStatement]
 
 
 class Exchange(Construct):

@@ -5,15 +5,21 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
-from constructs import Construct
+from constructs import Construct, IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import ServiceRole, alarm_arn
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import ValidationError, check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
-from mlops_constructs.model_endpoint._findings import acknowledge_endpoint
-from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
+from mlops_constructs.compliance import acknowledge
+from mlops_constructs.model_endpoint.data_capture import (
+    DataCapture,
+    PersonalKey,
+    define_personal_key,
+    grant_labels,
+    personal_spec,
+)
 from mlops_constructs.model_endpoint.endpoint_alarms import (
     define_errors_alarm,
     define_rollback_errors,
@@ -28,10 +34,9 @@ from mlops_constructs.model_endpoint.endpoint_role import (
     CAPTURE_PREFIX,
     FAILURES_PREFIX,
     Exchange,
+    OnlineFeatures,
     define_model_role,
 )
-from mlops_constructs.model_endpoint.label_access import grant_labels
-from mlops_constructs.model_endpoint.online_features import OnlineFeatures
 from mlops_constructs.model_endpoint.owned_endpoint import CloudFormationEndpoint
 from mlops_constructs.model_endpoint.request_schema import RequestSchema
 from mlops_constructs.model_registry import ModelImage
@@ -49,6 +54,18 @@ LABELS_PREFIX = "labels"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
 _PACKAGE = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/.+"
+_LATENCY_REASON = (
+    "each rollout compares the new fleet's latency with the old one's, and a monitor counts slow responses against the "
+    "serving's own bound; rejected: one threshold for every model, which never fires or always does"
+)
+_LOGS_REASON = (
+    "SageMaker creates the endpoint's log group and retains it after the endpoint; rejected: a log group in the template, whose "
+    "creation would fail wherever the endpoint has existed before"
+)
+_NO_CAPTURE_REASON = (
+    "data capture is off by choice, and monitors refuse an endpoint without it; rejected: capture by default, which stores "
+    "callers' data that no monitor reads"
+)
 
 
 def default_policy(capacity: EndpointCapacity, ownership: Ownership) -> RolloutPolicy:
@@ -196,7 +213,7 @@ class ModelEndpoint(ModelEndpointBase):
             # no function checks the image registry here: the deployment itself fails if the image is missing
             if image.is_placeholder:
                 warn(self, PLACEHOLDER_IMAGE, **image.placeholder_words)
-        acknowledge_endpoint(
+        _acknowledge_findings(
             self,
             spec,
             is_expanded=model_package_arn is None,
@@ -493,3 +510,19 @@ def _trust_problem(registry: IModelRegistry, spec: ServingSpec) -> str | None:
         f"{registry.group_name} allows pickles, which may run any code, so network_isolation must be on, got "
         f"{spec.network_isolation}; {fix}, or remove 'pickle' from the registry's trust"
     )
+
+
+def _acknowledge_findings(
+    construct: IConstruct, spec: ServingSpec, *, is_expanded: bool, has_latency_alarm: bool
+) -> None:
+    """Acknowledge the endpoint's findings; the checks expand it from its serving spec if no template has it (``is_expanded``)."""
+
+    def found(rule: str, kind: str, detail: str = "") -> str:
+        inside = ":".join(part for part in (kind if is_expanded else "", detail) if part)
+        return f"Mlops-{rule}[{inside}]" if inside else f"Mlops-{rule}"
+
+    acknowledge(construct, found("LogRetention", "Endpoint", "logs"), _LOGS_REASON)
+    if not has_latency_alarm:
+        acknowledge(construct, found("EndpointAlarms", "Endpoint", "latency"), _LATENCY_REASON)
+    if spec.capture is None and spec.serverless is None and spec.asynchronous is None:
+        acknowledge(construct, found("EndpointDataCapture", "EndpointConfig"), _NO_CAPTURE_REASON)

@@ -16,7 +16,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge_family
-from mlops_constructs.model_endpoint.online_features import ONLINE_TABLE
+from mlops_constructs.model_endpoint.endpoint_role import ONLINE_TABLE
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.rollout.capacity_limits import takes_key
 from mlops_runtime.rollout.fleet_capacity import (

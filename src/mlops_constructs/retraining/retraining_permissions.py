@@ -44,6 +44,10 @@ WILDCARD_REASON = (
     "rejected: one fixed job name, which SageMaker accepts only once"
 )
 _SET_REASON = f"lineage artifacts are named by a hash of their source, and listing has no resource type; {ROLE_REASON}"
+_CHAMPION_REASON = (
+    "a champion is the model of any earlier execution of a pipeline of this endpoint; rejected: one object key, which changes "
+    "with every promotion"
+)
 _OF_SERVERS = ("rows", "asks")
 _RUN_ACTIONS = ("glue:BatchStopJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:StartJobRun")
 _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
@@ -549,12 +553,6 @@ def _object_of(code: s3_assets.Asset) -> str:
 
 def _find(code: s3_assets.Asset) -> iam.PolicyStatement:
     return _list(code.bucket.bucket_arn, code.s3_object_key)
-
-
-_CHAMPION_REASON = (
-    "a champion is the model of any earlier execution of a pipeline of this endpoint; rejected: one object key, which changes "
-    "with every promotion"
-)
 
 
 class ChampionAccess:

@@ -1,4 +1,4 @@
-"""A unit that reads another's groups: names, grants, and the combined effect of boundary, role and key."""
+"""A unit that reads another's groups: names, grants, and the combined effect of boundary, role and key. Permissions of Athena."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Reports about served models between neighboring registries, in the template."""
+"""Reports about served models between neighboring registries, and retrainings that a target requests, in the template."""
 
 import json
 from collections.abc import Mapping, Sequence
