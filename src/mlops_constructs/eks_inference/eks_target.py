@@ -5,20 +5,8 @@ from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task, wait
-from mlops_constructs.eks_inference.slot_golden import IS_ASKED, IS_REHEARSED, IS_TIME, SINCE, UNASKED, SlotGolden
-from mlops_constructs.rollout.candidate_states import CHECK_SECONDS
-from mlops_constructs.rollout.evidence_states import look_at_alarms, put_alarms_states
-from mlops_constructs.rollout.golden_states import AGAIN_PASSED, WHY_UNLIKE
-from mlops_constructs.rollout.rollout_policy import (
-    FAILED,
-    POLL_GRACE_SECONDS,
-    PROMOTED,
-    ROLLED_BACK,
-    TURNED_DOWN,
-    RolloutKind,
-    RolloutPolicy,
-)
-from mlops_constructs.rollout.verdict_states import (
+from mlops_constructs.rollout.candidate_states import AGAIN_PASSED, CHECK_SECONDS, NOT_ASKED, WHY_UNLIKE, ask_golden
+from mlops_constructs.rollout.evidence_states import (
     ASKS,
     COUNTED,
     IS_DOUBTED,
@@ -27,6 +15,17 @@ from mlops_constructs.rollout.verdict_states import (
     WHY_STOPPED,
     ask_states,
     ask_verdict,
+    look_at_alarms,
+    put_alarms_states,
+)
+from mlops_constructs.rollout.rollout_policy import (
+    FAILED,
+    POLL_GRACE_SECONDS,
+    PROMOTED,
+    ROLLED_BACK,
+    TURNED_DOWN,
+    RolloutKind,
+    RolloutPolicy,
 )
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS
@@ -45,14 +44,71 @@ _EVIDENCE_SECONDS = 180
 # the function's timeout and a margin
 _SLOT_SECONDS = 150
 _HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy'])"
-
-
 # a step ends once the evidence shows that the new fleet is good. The last step has no comparison: it continues while evidence
 # against the fleet exists, or until there are requests
 _IS_DECIDED = (
     f"($not({ASKS}) or ($step + 1 < $count($plan.eks.steps) ? $compared.action = 'enough' : "
     f"($compared.evidence < {DOUBTFUL:g} and $compared.calls >= $plan.min_invocations)))"
 )
+# golden requests before they are sent again, and the step of the last time
+_NOT_ASKED_YET = {**NOT_ASKED, "step": -1}
+_IS_REHEARSED = "$exists($plan.rehearsal.golden)"
+_IS_ASKED_AGAIN = "$exists($plan.again.golden)"
+# half-way through the bake time with all traffic
+_IS_TIME_TO_ASK = (
+    f"{_IS_ASKED_AGAIN} and $again.step < $step and $step + 1 = $count($plan.eks.steps) and "
+    "$toMillis($now()) >= $bake_until - $plan.eks.bake * 500"
+)
+# start of the comparison of metrics
+COMPARED_SINCE = f"{{% {_IS_REHEARSED} ? $fromMillis($toMillis($now()) + 60000) : $now() %}}"
+_ASKED_ANSWER = "{% $merge([$states.result.Payload, {'asked': true, 'step': $step}]) %}"
+_NO_ANSWER = "{% {'asked': true, 'passed': true, 'reason': '', 'step': $step} %}"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotGolden:
+    """States that send golden requests to one slot: before it receives traffic, and again while it serves.
+
+    Each slot has a listener of its own, so that a candidate is tested in place, next to the live slot. Its responses count in its
+    target group's metrics, so metrics are compared from the first whole minute after the rehearsal.
+
+    Args:
+        golden_arn: ARN of the function ``rollout_golden``.
+        endpoint_name: Name of the service.
+        partition: AWS partition, may be a token.
+    """
+
+    golden_arn: str
+    endpoint_name: str
+    partition: str
+
+    def check(self, *, next_state: str, catch: str) -> State:
+        """Return the state that tests the candidate before it receives traffic, and the live slot; the result is ``$golden``."""
+        slots = {"slot": "{% $plan.rehearsal.slot %}", "live_slot": "{% $plan.rehearsal.live_slot %}"}
+        return ask_golden(
+            self.golden_arn,
+            {"mode": "check", "endpoint": self.endpoint_name, **slots},
+            part="rehearsal",
+            partition=self.partition,
+            next_state=next_state,
+            catch=catch,
+            answer={"golden": "{% $states.result.Payload %}"},
+        )
+
+    def again(self, *, next_state: str, catch: str) -> State:
+        """Return the state that tests the candidate while it serves; the result is ``$again``."""
+        state = ask_golden(
+            self.golden_arn,
+            {"mode": "again", "endpoint": self.endpoint_name, "slot": "{% $plan.again.slot %}"},
+            part="again",
+            partition=self.partition,
+            next_state=next_state,
+            catch=catch,
+            answer={"again": _ASKED_ANSWER},
+        )
+        # a failure during the bake is ignored: the check before a promotion decides
+        state["Catch"][0]["Assign"] |= {"again": _NO_ANSWER}
+        return state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +203,7 @@ class SlotSteps:
             "observed": {"is_ready": False, "is_failed": False, "pods": 0, "reason": "its state could not be read"},
             "targets": "",
             "step": 0,
-            **({} if self.golden is None else {"again": UNASKED}),
+            **({} if self.golden is None else {"again": _NOT_ASKED_YET}),
         }
         return {
             "ApplySlot": self._ask("apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made),
@@ -183,7 +239,7 @@ class SlotSteps:
                 },
             )
 
-        since = NOW if self.golden is None else SINCE
+        since = NOW if self.golden is None else COMPARED_SINCE
         confirmed = "ConfirmSlot" if self.golden is None else "HasRehearsal"
         return {
             "DescribeTargets": describe("$plan.eks.slot", "'slot ' & $plan.eks.slot", "IsSlotHealthy"),
@@ -224,7 +280,7 @@ class SlotSteps:
             "IsBaked": choose(
                 (STOPPED, "Stopped"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
-                *(() if self.golden is None else ((IS_TIME, "AskInBake"),)),
+                *(() if self.golden is None else ((_IS_TIME_TO_ASK, "AskInBake"),)),
                 ("$toMillis($now()) >= $bake_limit", "IsNearEnd"),
                 (f"$toMillis($now()) >= $bake_until and {_IS_DECIDED}", "IsNearEnd"),
                 default="Bake",
@@ -242,7 +298,7 @@ class SlotSteps:
         if self.golden is None:
             return {}
         return {
-            "HasRehearsal": choose((IS_REHEARSED, "CheckGolden"), default="ConfirmSlot"),
+            "HasRehearsal": choose((_IS_REHEARSED, "CheckGolden"), default="ConfirmSlot"),
             "CheckGolden": self.golden.check(next_state="IsGolden", catch="GoldenUnknown"),
             "IsGolden": choose(("$golden.passed", "Rehearsed"), default="NotGolden"),
             # values in which the live model could not be compared
@@ -258,7 +314,7 @@ class SlotSteps:
         return {
             "AskInBake": self.golden.again(next_state="IsStillGolden", catch="IsBaked"),
             "IsStillGolden": choose(("$again.passed", "IsBaked"), default="Unlike"),
-            "HasAgain": choose((IS_ASKED, "AskAgain"), default="IsLastStep"),
+            "HasAgain": choose((_IS_ASKED_AGAIN, "AskAgain"), default="IsLastStep"),
             "AskAgain": self.golden.again(next_state="IsGoldenAgain", catch="AgainUnknown"),
             "IsGoldenAgain": choose(("$again.passed", "IsLastStep"), default="Unlike"),
             "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),

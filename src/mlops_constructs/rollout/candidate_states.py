@@ -1,12 +1,22 @@
-"""States that test a candidate before it gets traffic: golden requests on a temporary endpoint (rehearsal), and shadow traffic."""
+"""States that test a candidate: golden requests on a temporary endpoint (rehearsal), shadow traffic, golden requests in service."""
 
 from collections.abc import Mapping
 
 from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task, wait
-from mlops_constructs.rollout.evidence_states import NEEDS_TRAFFIC
-from mlops_constructs.rollout.pair_states import pair_states
-from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
-from mlops_constructs.rollout.verdict_states import COUNTED, IS_DOUBTED, STOPPED, UNASKED, WHY_DOUBTED, ask_verdict
+from mlops_constructs.rollout.captured_answers import pair_states
+from mlops_constructs.rollout.evidence_states import (
+    CAN_STOP,
+    COUNTED,
+    IS_DOUBTED,
+    NEEDS_TRAFFIC,
+    NO_VERDICT,
+    STOPPED,
+    WHY_DOUBTED,
+    ask_verdict,
+    describe_endpoint,
+    stop_states,
+)
+from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, TURNED_DOWN
 
 _SDK = "aws-sdk:sagemaker:"
 # seconds to start instances; an endpoint whose container never responds is in Creating for up to an hour, and cannot be deleted
@@ -16,6 +26,7 @@ _END_SECONDS = 5400
 CHECK_SECONDS = 920
 _TRAFFIC_SECONDS = 300
 REHEARSAL_SECONDS = _END_SECONDS + CHECK_SECONDS
+AGAIN_SECONDS = 2 * CHECK_SECONDS
 # SageMaker has no specific error for missing resources: deletions retry briefly instead of by the default policy
 THRICE_MORE: State = {
     "ErrorEquals": ["SageMaker.SageMakerException"],
@@ -23,9 +34,21 @@ THRICE_MORE: State = {
     "BackoffRate": 1,
     "MaxAttempts": 3,
 }
-
 _SERVES = "$endpoint.EndpointStatus = 'InService' and $not($exists($endpoint.PendingDeploymentSummary))"
 _BROKEN = "$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']"
+# result before golden requests are sent again
+NOT_ASKED = {"asked": False, "passed": True, "reason": ""}
+# suffix of a promotion's reason
+AGAIN_PASSED = "; golden requests were answered rightly again by the fleet that serves"
+# why a rollout was stopped; empty if it was not
+WHY_UNLIKE = "($again.passed ? '' : 'golden requests, asked again: ' & $again.reason)"
+# https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html: all traffic is on the new fleet
+# claim: the-bake-of-all-traffic-has-a-name
+_SERVES_ALONE = (
+    "$count($endpoint.PendingDeploymentSummary.ProductionVariants.VariantStatus"
+    "[Status = 'Baking' and $contains(StatusMessage & '', 'full capacity')]) > 0"
+)
+_IS_ASKED_AGAIN = "$exists($plan.again.golden)"
 
 
 def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
@@ -36,11 +59,7 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
         next_state: Next state after a passed rehearsal, or if the plan has none.
         partition: AWS partition; may be a token.
     """
-
-    def until(seconds: int) -> str:
-        return f"{{% $toMillis($now()) + {seconds * 1000} %}}"
-
-    started = {"deadline": until(_START_SECONDS), "rehearsal_until": until(_END_SECONDS)}
+    started = {"deadline": _until(_START_SECONDS), "rehearsal_until": _until(_END_SECONDS)}
     name = "{% $plan.rehearsal.endpoint.EndpointName %}"
     return "HasRehearsal", {
         "HasRehearsal": choose(("$exists($plan.rehearsal.golden)", "CreateRehearsalConfig"), default=next_state),
@@ -214,6 +233,102 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
     }
 
 
+def bake_states(
+    *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
+) -> tuple[tuple[str, str], dict[str, State]]:
+    """Return a choice rule and the states that send golden requests once in the bake with full traffic, after enough other calls.
+
+    While both fleets serve, a call cannot be addressed to one of them: ``TargetVariant`` selects a variant of one config, and both
+    fleets have the same variants. So the requests are sent when only the new fleet serves and the old one is still running: if they
+    fail, the new fleet's alarm is set, and SageMaker rolls back to the old fleet.
+
+    Args:
+        golden_arn: ARN of the function ``rollout_golden``.
+        endpoint_name: Name of the endpoint.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
+    """
+    ask = _ask_again(golden_arn, endpoint_name, partition, next_state="IsStillGolden", catch=next_state)
+    # after an error, the requests before the promotion decide
+    ask["Catch"][0]["Assign"] = {"again": {**NOT_ASKED, "asked": True}}
+    is_time = (
+        f"{_IS_ASKED_AGAIN} and $not($again.asked) and {_SERVES_ALONE} and $compared.calls >= $plan.min_invocations"
+    )
+    return (is_time, "AskInBake"), {
+        "AskInBake": ask,
+        "IsStillGolden": choose((f"$not($again.passed) and {CAN_STOP}", "KeepStopped"), default=next_state),
+        **stop_states(WHY_UNLIKE, names=("KeepStopped", "StopFleet"), next_state=next_state, partition=partition),
+    }
+
+
+def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the name of the first state and the states that send golden requests before a promotion; failures lead to ``Revert``.
+
+    Args:
+        golden_arn: ARN of the function ``rollout_golden``.
+        endpoint_name: Name of the endpoint.
+        partition: AWS partition; may be a token.
+    """
+    return "IsAskedAgain", {
+        "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_ASKED_AGAIN, "AskAgain"), default=PROMOTED),
+        "AskAgain": _ask_again(golden_arn, endpoint_name, partition, next_state="IsGoldenAgain", catch="AgainUnknown"),
+        "IsGoldenAgain": choose(("$again.passed", "GoldenAgain"), default="Unlike"),
+        "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
+        "Unlike": assign("Revert", reason=f"{{% {WHY_UNLIKE} %}}"),
+        "AgainUnknown": assign("Revert", reason="{% 'golden requests could not be asked again: ' & $caught %}"),
+    }
+
+
+def _ask_again(golden_arn: str, endpoint_name: str, partition: str, *, next_state: str, catch: str) -> State:
+    return ask_golden(
+        golden_arn,
+        {"mode": "again", "endpoint": endpoint_name},
+        part="again",
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        answer={"again": "{% $merge([$states.result.Payload, {'asked': true}]) %}"},
+    )
+
+
+def ask_golden(
+    golden_arn: str,
+    asked: Mapping[str, object],
+    *,
+    part: str,
+    partition: str,
+    next_state: str,
+    catch: str,
+    answer: Mapping[str, object],
+) -> State:
+    """Return the state that sends the golden requests of a part of the plan and compares the answers.
+
+    Args:
+        golden_arn: ARN of the function ``rollout_golden``.
+        asked: Mode of the function, and where it sends the requests.
+        part: Field of the plan: ``rehearsal`` or ``again``.
+        partition: AWS partition; may be a token.
+        next_state: Next state.
+        catch: Next state after an error.
+        answer: Variables to set from the result.
+    """
+    return invoke(
+        golden_arn,
+        {
+            **asked,
+            "golden": f"{{% $plan.{part}.golden %}}",
+            "answers": f"{{% $plan.{part}.answers %}}",
+            "now": NOW,
+            "execution": EXECUTION,
+        },
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign=answer,
+        timeout=CHECK_SECONDS,
+    )
+
+
 def shadow_states(
     *,
     endpoint_name: str,
@@ -268,7 +383,7 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
             assign_caught={**applied, "shadow_from": NOW},
         ),
         "AwaitShadow": wait("{% $plan.look_seconds %}", "DescribeShadow"),
-        "DescribeShadow": _describe(endpoint_name, "JudgeShadow", "IsShadowLate", partition),
+        "DescribeShadow": describe_endpoint(endpoint_name, "JudgeShadow", partition, catch="IsShadowLate"),
         # errors of the call do not stop the update, so only the deadline ends the wait
         "IsShadowLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadow"),
         "JudgeShadow": choose(
@@ -398,7 +513,7 @@ def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partitio
             assign_caught=deadline,
         ),
         "AwaitShadowEnd": wait("{% $plan.look_seconds %}", "DescribeShadowEnd"),
-        "DescribeShadowEnd": _describe(endpoint_name, "JudgeShadowEnd", "IsShadowEndLate", partition),
+        "DescribeShadowEnd": describe_endpoint(endpoint_name, "JudgeShadowEnd", partition, catch="IsShadowEndLate"),
         "IsShadowEndLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadowEnd"),
         "JudgeShadowEnd": choose(
             (f"{_SERVES} and $endpoint.EndpointConfigName = $plan.previous_config", "ShadowEnded"),
@@ -419,20 +534,9 @@ def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partitio
             ("$shadowed = 'passed'", "ForgetShadow"), ("$shadowed = 'turned down'", TURNED_DOWN), default=FAILED
         ),
         # the rollout is compared over its own minutes only
-        "ForgetShadow": assign(next_state, caught="", compared=UNASKED),
+        "ForgetShadow": assign(next_state, caught="", compared=NO_VERDICT),
     }
 
 
 def _until(seconds: int) -> str:
     return f"{{% $toMillis($now()) + {seconds * 1000} %}}"
-
-
-def _describe(endpoint_name: str, next_state: str, catch: str, partition: str) -> State:
-    return task(
-        f"{_SDK}describeEndpoint",
-        {"EndpointName": endpoint_name},
-        partition=partition,
-        next_state=next_state,
-        catch=catch,
-        assign={"endpoint": "{% $states.result %}"},
-    )

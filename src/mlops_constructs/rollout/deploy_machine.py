@@ -3,9 +3,8 @@
 from collections.abc import Collection
 
 from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
-from mlops_constructs.rollout.evidence_states import GONE
+from mlops_constructs.rollout.evidence_states import GONE, NO_VERDICT, PROMOTED_ON, RECORDED
 from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
-from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
     POLL_GRACE_SECONDS,
@@ -14,12 +13,11 @@ from mlops_constructs.rollout.rollout_policy import (
     TURNED_DOWN,
     RolloutTarget,
 )
-from mlops_constructs.rollout.verdict_states import PROMOTED_ON, RECORDED
-from mlops_constructs.rollout.verdict_states import UNASKED as NO_VERDICT
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.definition_hash import FIELD
 from mlops_runtime.rollout.deploy_plan import look_seconds
+from mlops_runtime.rollout.instance_quota import quota_name
 
 _LOCK_INTERVAL_SECONDS = 30
 # each attempt adds three events to the execution history, which may have 25,000
@@ -28,6 +26,10 @@ _LOCK_ATTEMPTS = 500
 _OVERHEAD_SECONDS = 900
 # the outcome's reason, and alarms that were deleted meanwhile
 _REASON = f"{{% $reason & {GONE} %}}"
+# quotas of requests that are not checked against any
+NO_QUOTAS: dict[str, object] = {"instances": {}, "unread": ""}
+# no retries of a missing permission; the rollout continues without quotas
+_DENIED: State = {"ErrorEquals": ["ServiceQuotas.AccessDeniedException"], "MaxAttempts": 0}
 
 
 def hold_seconds(maximum: int, lead: int = 0) -> int:
@@ -128,7 +130,7 @@ def deploy_machine(
             scaling_failure="",
             orphan=True,
             applied=False,
-            quotas=UNASKED,
+            quotas=NO_QUOTAS,
             page="",
             shown="",
             compared=NO_VERDICT,
@@ -273,3 +275,55 @@ def _unlock(endpoint_name: str, table_name: str, partition: str) -> State:
         next_state="Announce",
         catch="Announce",
     )
+
+
+def quota_states(instance_types: Collection[str], *, next_state: str, partition: str) -> dict[str, State]:
+    """Return the states that read the account's instance quotas, in order.
+
+    They set ``$quotas`` to the fields of ``Quotas``: instances by type, and the error if they could not be read. SageMaker has
+    hundreds of quotas and the list has no filter, so it is read page by page until all types are found.
+
+    Service Quotas has no interface endpoint, so the network of preflight's function cannot reach it: Step Functions calls it from
+    outside the network.
+
+    See: https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+    https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html
+
+    Args:
+        instance_types: Instance types that a new fleet may need.
+        next_state: Next state, also after errors.
+        partition: AWS partition; may be a token.
+
+    Example:
+        >>> list(quota_states(["ml.m5.large"], next_state="Preflight", partition="aws"))
+        ['IsHeldToQuotas', 'ListQuotas', 'HasMoreQuotas', 'QuotasUnread']
+    """
+    types = {quota_name(kind): kind for kind in sorted(set(instance_types))}
+    named = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
+    # object with the page's relevant quotas by type
+    wanted = "$states.result.Quotas[$exists($lookup($wanted, QuotaName))].{$lookup($wanted, QuotaName): Value}"
+    page = f"($wanted := {{{named}}}; {wanted})"
+    return {
+        # rollbacks are not checked against quotas
+        "IsHeldToQuotas": choose(("$request.reason in ['approval', 'spec']", "ListQuotas"), default=next_state),
+        "ListQuotas": task(
+            "aws-sdk:servicequotas:listServiceQuotas",
+            "{% $merge([{'ServiceCode': 'sagemaker', 'MaxResults': 100}, $page = '' ? {} : {'NextToken': $page}]) %}",
+            partition=partition,
+            next_state="HasMoreQuotas",
+            catch="QuotasUnread",
+            assign={
+                "quotas": {"instances": f"{{% $merge($append([$quotas.instances], {page})) %}}", "unread": ""},
+                "page": "{% $states.result.NextToken & '' %}",
+            },
+            retry=[_DENIED],
+        ),
+        "HasMoreQuotas": choose(
+            (f"$page != '' and $count($keys($quotas.instances)) < {len(types)}", "ListQuotas"), default=next_state
+        ),
+        "QuotasUnread": assign(
+            next_state,
+            quotas={"instances": "{% $quotas.instances %}", "unread": "{% $substringBefore($caught, ':') %}"},
+        ),
+    }

@@ -1,16 +1,8 @@
 """States that decide whether a new fleet stays: no alarm in ALARM, not worse than the old fleet, and enough calls."""
 
-from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task, wait
+from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, invoke, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
-from mlops_constructs.rollout.verdict_states import (
-    ASKS,
-    COUNTED,
-    IS_DOUBTED,
-    STOPPED,
-    WHY_DOUBTED,
-    WHY_STOPPED,
-    ask_verdict,
-)
+from mlops_runtime.rollout.verdict import BAD_ODDS
 
 # how to fix too few calls; inside a JSONata string
 NEEDS_TRAFFIC = (
@@ -32,6 +24,26 @@ _GONE = """{% (
     $absent := [$plan.watched][$not($ in $there)];
     $count($absent) = 0 ? '' : '; deleted meanwhile, so no longer watched: ' & $join($absent, ', ')
 ) %}"""
+# result before the first comparison
+NO_VERDICT = {"action": "continue", "calls": 0, "evidence": 1, "minutes": 0, "sentence": ""}
+STOPPED = "$compared.action = 'stop'"
+# why a rollout was stopped; empty if it was not
+WHY_STOPPED = f"({STOPPED} ? 'stopped ' & $compared.sentence : '')"
+# a promotion requires calls, and odds of less than ten to one against the new fleet
+IS_DOUBTED = f"$compared.evidence >= {BAD_ODDS:g}"
+WHY_DOUBTED = "'evidence of ' & $string($floor($compared.evidence)) & ' to one speaks against the new fleet ' & $compared.sentence"
+# suffix of a promotion's reason: its evidence
+PROMOTED_ON = "($compared.minutes > 0 ? '; promoted ' & $compared.sentence : '')"
+# counts, for reasons about too few calls or too many failures
+COUNTED = "($compared.minutes > 0 ? ', ' & $compared.sentence : '')"
+# argument of the recorder: the comparison, if there was one
+RECORDED = "{% $compared.minutes > 0 ? $compared : null %}"
+# whether the plan compares two fleets
+ASKS = "$exists($plan.verdict.fleet)"
+_VERDICT_SECONDS = 60
+# plans without deployment guardrails have no alarm; their rollouts are evaluated at the end
+CAN_STOP = "$exists($plan.stop.alarm)"
+_MAXIMUM_REASON = 1023
 
 
 def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[str, State]:
@@ -84,6 +96,45 @@ def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
         next_state=next_state,
         catch=catch,
         assign={"ringing": _RINGING, "gone": _GONE},
+    )
+
+
+def stop_states(why: str, *, names: tuple[str, str], next_state: str, partition: str) -> dict[str, State]:
+    """Return two states that stop a rollout: a metric value keeps the new fleet's alarm in ALARM, then its state is set.
+
+    The deployment guardrails watch the alarm. SageMaker accepts no other update while it updates an endpoint, so an alarm is the
+    only way to stop one.
+
+    Args:
+        why: Reason, as an expression without delimiters.
+        names: Names of the states.
+        next_state: Next state, also after errors.
+        partition: AWS partition; may be a token.
+    """
+
+    def call(action: str, arguments: object, after: str) -> State:
+        state = task(f"aws-sdk:cloudwatch:{action}", arguments, partition=partition, next_state=after, catch=after)
+        del state["Catch"][0]["Assign"]
+        return state
+
+    keep, stop = names
+    reason = f"{{% $substring({why}, 0, {_MAXIMUM_REASON}) %}}"
+    alarm = {"AlarmName": "{% $plan.stop.alarm %}", "StateValue": "ALARM", "StateReason": reason}
+    return {
+        keep: call("putMetricData", "{% $plan.stop.metric %}", stop),
+        stop: call("setAlarmState", alarm, next_state),
+    }
+
+
+def describe_endpoint(endpoint_name: str, next_state: str, partition: str, *, catch: str = "Caught") -> State:
+    """Return the state that reads the endpoint into ``$endpoint``."""
+    return task(
+        "aws-sdk:sagemaker:describeEndpoint",
+        {"EndpointName": endpoint_name},
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign={"endpoint": "{% $states.result %}"},
     )
 
 
@@ -149,14 +200,7 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
             assign_caught=deadline,
         ),
         "AwaitRevert": wait("{% $plan.look_seconds %}", "DescribeReverted"),
-        "DescribeReverted": task(
-            "aws-sdk:sagemaker:describeEndpoint",
-            {"EndpointName": endpoint_name},
-            partition=partition,
-            next_state="JudgeReverted",
-            catch="IsRevertLate",
-            assign={"endpoint": "{% $states.result %}"},
-        ),
+        "DescribeReverted": describe_endpoint(endpoint_name, "JudgeReverted", partition, catch="IsRevertLate"),
         # errors of the call do not stop the update, so only the deadline ends the wait
         "IsRevertLate": choose(("$toMillis($now()) > $deadline", "RevertFailed"), default="AwaitRevert"),
         "JudgeReverted": choose(
@@ -180,3 +224,46 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
             "$endpoint.EndpointConfigName & '. ' & $caught %}",
         ),
     }
+
+
+def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the name of the first state and the states that compare once per poll, if the plan compares two fleets.
+
+    Errors are ignored: the next poll compares again, and the alarm on a dead fleet does not depend on the comparison.
+
+    Args:
+        verdict_arn: ARN of the function ``rollout_verdict``.
+        next_state: Next state.
+        partition: AWS partition; may be a token.
+    """
+    asked = ask_verdict(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
+    del asked["Catch"][0]["Assign"]
+    # no retries after a timeout: the next poll compares again, and polling of the endpoint is delayed by one timeout only
+    asked["Retry"] = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 2, "BackoffRate": 1, "MaxAttempts": 1}]
+    # after a stop, the result is kept for the record
+    is_open = f"{ASKS} and $not({STOPPED})"
+    return "HasVerdict", {"HasVerdict": choose((is_open, "AskVerdict"), default=next_state), "AskVerdict": asked}
+
+
+def ask_verdict(
+    *, verdict_arn: str, next_state: str, catch: str, partition: str, what: str = "$plan.verdict", since: str = "$since"
+) -> State:
+    """Return the state that stores the result in ``$compared``; on a stop, the function has set the new fleet's alarm too.
+
+    Args:
+        verdict_arn: ARN of the function ``rollout_verdict``.
+        next_state: Next state.
+        catch: Next state after an error.
+        partition: AWS partition; may be a token.
+        what: Expression of the fleets to compare.
+        since: Expression of the start time; empty for the plan's own.
+    """
+    return invoke(
+        verdict_arn,
+        {"verdict": f"{{% {what} %}}", "since": f"{{% {since} %}}", "now": NOW},
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign={"compared": "{% $states.result.Payload %}"},
+        timeout=_VERDICT_SECONDS,
+    )

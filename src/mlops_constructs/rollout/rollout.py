@@ -30,7 +30,7 @@ from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
-from mlops_constructs.rollout.answers_function import define_answers
+from mlops_constructs.rollout.captured_answers import define_answers
 from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.probation_function import define_probation
 from mlops_constructs.rollout.rollout_checks import define_golden, define_verdict

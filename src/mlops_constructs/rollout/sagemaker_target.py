@@ -5,23 +5,35 @@ from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
-from mlops_constructs.rollout.body_states import UNREAD, WHY_UNREADABLE, ask_body_states, last_body_states
 from mlops_constructs.rollout.candidate_states import (
+    AGAIN_SECONDS,
+    NOT_ASKED,
     REHEARSAL_SECONDS,
     THRICE_MORE,
+    WHY_UNLIKE,
+    bake_states,
+    promotion_states,
     rehearsal_states,
     shadow_states,
     synthetic_states,
 )
+from mlops_constructs.rollout.captured_answers import (
+    PAIRS_SECONDS,
+    UNREAD,
+    WHY_UNREADABLE,
+    ask_body_states,
+    last_body_states,
+)
 from mlops_constructs.rollout.evidence_states import (
     RINGING,
     RINGING_REASON,
+    WHY_STOPPED,
+    ask_states,
+    describe_endpoint,
     evidence_states,
     look_at_alarms,
     put_alarms_states,
 )
-from mlops_constructs.rollout.golden_states import AGAIN_SECONDS, UNASKED, WHY_UNLIKE, bake_states, promotion_states
-from mlops_constructs.rollout.pair_states import PAIRS_SECONDS
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
     POLL_GRACE_SECONDS,
@@ -31,7 +43,6 @@ from mlops_constructs.rollout.rollout_policy import (
     RolloutPolicy,
 )
 from mlops_constructs.rollout.scaling_states import deregister_scaling_states, register_scaling_states
-from mlops_constructs.rollout.verdict_states import WHY_STOPPED, ask_states
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.serving_limits import MAX_WAIT, steps
 
@@ -168,7 +179,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             ("$plan.remove != null", "RemoveFailed"),
             default=next_state,
         ),
-        "Adopt": assign("IsWatched", applied=True, orphan=False, again=UNASKED, ringing="", **UNREAD),
+        "Adopt": assign("IsWatched", applied=True, orphan=False, again=NOT_ASKED, ringing="", **UNREAD),
         "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
         "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
         # regardless of the call's response, the endpoint's own state is authoritative
@@ -420,7 +431,7 @@ class SageMakerTarget:
             "deadline": until,
             "orphan": False,
             "applied": True,
-            "again": UNASKED,
+            "again": NOT_ASKED,
             "since": NOW,
             "ringing": "",
             **UNREAD,
@@ -492,18 +503,6 @@ class SageMakerTarget:
                 FAILED, reason=f"{{% 'endpoint is still ' & $endpoint.EndpointStatus & ' after {limit} s' %}}"
             ),
         }
-
-
-def describe_endpoint(endpoint_name: str, next_state: str, partition: str, *, catch: str = "Caught") -> State:
-    """Return the state that reads the endpoint into ``$endpoint``."""
-    return task(
-        f"{_SDK}describeEndpoint",
-        {"EndpointName": endpoint_name},
-        partition=partition,
-        next_state=next_state,
-        catch=catch,
-        assign={"endpoint": "{% $states.result %}"},
-    )
 
 
 def _sentences(*parts: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlops_constructs import GoldenRequests, RolloutChecks, RolloutPolicy, ShadowTraffic
 from mlops_constructs._state_machine import successors, tasks
 from mlops_constructs.eks_inference import EksTarget
-from mlops_constructs.eks_inference.eks_target import START_SECONDS
+from mlops_constructs.eks_inference.eks_target import COMPARED_SINCE, START_SECONDS, SlotGolden
 from mlops_constructs.rollout import RolloutKind, RolloutTarget
 from mlops_constructs.rollout.candidate_states import CHECK_SECONDS
 from mlops_constructs.rollout.deploy_machine import deploy_machine
@@ -31,6 +31,8 @@ TARGET = EksTarget(endpoint_name=NAME, slot_arn=f"{FUNCTION}:slot")
 BAKE = cdk.Duration.minutes(5)
 SLOT = "arn:aws:lambda:us-east-1:123456789012:function:slot"
 FORECAST_TARGET = EksTarget(endpoint_name="demand-forecast", slot_arn=SLOT)
+FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function"
+SLOT_GOLDEN = SlotGolden(f"{FUNCTION_ARN}:golden", "demand-forecast", "aws")
 
 
 def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
@@ -283,3 +285,34 @@ def test_what_cannot_be_recorded_is_put_back() -> None:
     first, states = FORECAST_TARGET.unrecorded(next_state="Unlock", partition="aws")
     assert first in states
     assert states["PutBackUnrecorded"]["Resource"].endswith(":modifyRule")
+
+
+def _payload(state: Any) -> dict[str, Any]:
+    """Return the payload of a state."""
+    return dict(state["Arguments"]["Payload"])
+
+
+def test_the_candidate_is_checked_beside_the_live_slot() -> None:
+    """Uses the service's name, under which captures of both slots are stored."""
+    payload = _payload(SLOT_GOLDEN.check(next_state="Next", catch="Caught"))
+    assert (payload["mode"], payload["endpoint"]) == ("check", "demand-forecast")
+    assert (payload["slot"], payload["live_slot"]) == ("{% $plan.rehearsal.slot %}", "{% $plan.rehearsal.live_slot %}")
+    assert {"golden", "answers", "now", "execution"} < set(payload)
+
+
+def test_it_is_asked_again_without_the_live_slot() -> None:
+    """Failed requests count as passed until the promotion decides."""
+    state = SLOT_GOLDEN.again(next_state="Next", catch="Caught")
+    assert _payload(state)["slot"] == "{% $plan.again.slot %}"
+    assert "live_slot" not in _payload(state)
+    assert "'passed': true" in state["Catch"][0]["Assign"]["again"]
+
+
+@pytest.mark.parametrize(("golden", "more"), [(None, False), (SLOT_GOLDEN.golden_arn, True)])
+def test_a_service_without_golden_requests_has_no_state_for_them(golden: str | None, more: bool) -> None:
+    """Compares calls from the first step on."""
+    target = EksTarget(endpoint_name="demand-forecast", slot_arn=f"{FUNCTION_ARN}:slot")
+    rollout = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=10)
+    _, states = target.steps(rollout=rollout, golden_arn=golden, verdict_arn=f"{FUNCTION_ARN}:verdict", partition="aws")
+    assert ("CheckGolden" in states, "AskAgain" in states, "NotGolden" in states) == (more, more, more)
+    assert (states["AssertWeights"]["Assign"]["since"] == COMPARED_SINCE) is more

@@ -1,8 +1,14 @@
-"""The states of a rehearsal and of a shadow as graphs: created resources are deleted before the rollout continues."""
+"""The states of a rehearsal, of a shadow and of golden requests in service as graphs: what is created is deleted on every path."""
 
 from mlops_constructs._state_machine import successors, tasks
-from mlops_constructs.rollout.candidate_states import rehearsal_states, shadow_states, synthetic_states
-from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
+from mlops_constructs.rollout.candidate_states import (
+    bake_states,
+    promotion_states,
+    rehearsal_states,
+    shadow_states,
+    synthetic_states,
+)
+from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, TURNED_DOWN
 
 FIRST, STATES = rehearsal_states(golden_arn="arn:golden", next_state="Next", partition="aws")
 OUT = {"Next", TURNED_DOWN, FAILED}
@@ -17,6 +23,8 @@ FIRST_SHADOW, SHADOW_STATES = shadow_states(
     answers_arn="arn:answers",
 )
 OUT_OR_CAUGHT = {"Next", TURNED_DOWN, FAILED, "Caught"}
+(_, IN_BAKE), BAKE = bake_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next", partition="aws")
+AT_END, END = promotion_states(golden_arn="arn:golden", endpoint_name="e", partition="aws")
 
 
 def reached(start: str, without: str | None = None) -> set[str]:
@@ -91,3 +99,23 @@ def test_while_the_shadow_may_serve_nothing_of_the_candidate_is_an_orphan():
     start = SHADOW_STATES["StartShadow"]
     assert start["Assign"]["orphan"] is start["Catch"][0]["Assign"]["orphan"] is False
     assert SHADOW_STATES["ShadowEnded"]["Assign"]["orphan"] is True
+
+
+def test_every_state_leads_out():
+    """During the bake they continue; at the end they promote or roll back."""
+    assert {name for state in BAKE.values() for name in successors(state)} == {"Next"} | set(BAKE) - {IN_BAKE}
+    assert {name for state in END.values() for name in successors(state)} == {PROMOTED, "Revert"} | set(END) - {AT_END}
+
+
+def test_what_cannot_be_asked_in_the_bake_is_left_to_the_last_time():
+    """It counts as passed there, and no error text reaches the record."""
+    ask = BAKE["AskInBake"]["Catch"][-1]
+    assert (ask["Next"], ask["Assign"]) == ("Next", {"again": {"asked": True, "passed": True, "reason": ""}})
+    stops = [state for name, state in tasks({"States": BAKE}) if name != "AskInBake"]
+    assert [state["Catch"][-1].get("Assign") for state in stops] == [None, None]
+
+
+def test_only_what_passed_is_promoted():
+    """Plans without golden requests are excepted."""
+    assert [name for name, state in END.items() if PROMOTED in successors(state)] == ["IsAskedAgain", "GoldenAgain"]
+    assert END["AskAgain"]["Catch"][-1]["Next"] == "AgainUnknown"

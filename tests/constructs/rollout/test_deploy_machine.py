@@ -1,17 +1,17 @@
 """The Deploy machine: its graph, its calls against AWS's API, and its behavior when run against a fake AWS."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from mlops_constructs._state_machine import successors, tasks
+from mlops_constructs._state_machine import assign, successors, tasks
 from mlops_constructs.eks_inference.eks_target import EksTarget
 from mlops_constructs.rollout import SageMakerTarget
-from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
+from mlops_constructs.rollout.deploy_machine import NO_QUOTAS, deploy_machine, hold_seconds, quota_states
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec, ShadowSpec
@@ -26,6 +26,27 @@ GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
 ROLLOUT = RolloutSpec(
     kind="CANARY", bake=600, maximum=3600, percent=50, golden=GOLDEN, shadow=ShadowSpec(percent=10, bake=900)
 )
+INSTANCE_TYPES = ["ml.m5.large", "ml.c7g.large", "ml.m5.large"]
+QUOTA_PAGES = [
+    {"Quotas": [{"QuotaName": "ml.t2.medium for endpoint usage", "Value": 1.0}], "NextToken": "1"},
+    {"Quotas": [{"QuotaName": "ml.m5.large for endpoint usage", "Value": 4.0}], "NextToken": "2"},
+    {
+        "Quotas": [
+            {"QuotaName": "ml.c7g.large for endpoint usage", "Value": 20.0},
+            {"QuotaName": "ml.c7g.large for training job usage", "Value": 3.0},
+        ],
+        "NextToken": "3",
+    },
+]
+QUOTA_MACHINE: dict[str, Any] = {
+    "QueryLanguage": "JSONata",
+    "StartAt": "Start",
+    "States": {
+        "Start": assign("IsHeldToQuotas", request="{% $states.input %}", quotas=NO_QUOTAS, page=""),
+        **quota_states(INSTANCE_TYPES, next_state="Done", partition="aws"),
+        "Done": {"Type": "Pass", "Output": "{% $quotas %}", "End": True},
+    },
+}
 
 
 def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
@@ -961,3 +982,58 @@ def test_a_promotion_is_recorded_without_the_alarm_of_its_probation(run_machine:
     aws.fail = {"cloudwatch:putMetricAlarm": [("CloudWatch.LimitExceeded", "too many alarms")] * 9}
     outcome, reason = recorded(run_machine(MACHINE, REQUEST, aws))
     assert (outcome, "; the alarm of its probation could not be created: " in reason) == ("PROMOTED", True)
+
+
+class Quotas:
+    """Returns the pages in turn, or fails."""
+
+    def __init__(self, pages: list[Mapping[str, Any]] | Exception) -> None:
+        self.pages, self.asked = pages, list[dict[str, Any]]()
+
+    def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Respond to a call."""
+        assert name == "servicequotas:listServiceQuotas"
+        self.asked.append(arguments)
+        if isinstance(self.pages, Exception):
+            raise self.pages
+        return self.pages[int(arguments.get("NextToken", "0"))]
+
+
+def test_its_calls_are_ones_that_aws_takes() -> None:
+    """Calls match botocore's model."""
+    assert check_machine(QUOTA_MACHINE) == []
+
+
+def test_it_reads_until_every_type_is_found(run_machine: Any) -> None:
+    """Skips the remaining hundreds of quotas."""
+    account = Quotas(list(QUOTA_PAGES))
+    run = run_machine(QUOTA_MACHINE, {"reason": "approval"}, account)
+
+    assert run.output == {"instances": {"ml.m5.large": 4.0, "ml.c7g.large": 20.0}, "unread": ""}
+    assert [asked.get("NextToken") for asked in account.asked] == [None, "1", "2"]
+    assert account.asked[0] == {"ServiceCode": "sagemaker", "MaxResults": 100}
+
+
+def test_a_type_that_is_not_listed_is_not_known(run_machine: Any) -> None:
+    """Stops at the last page."""
+    run = run_machine(QUOTA_MACHINE, {"reason": "spec"}, Quotas([{"Quotas": []}]))
+    assert run.output == NO_QUOTAS
+
+
+def test_a_way_back_asks_nothing(run_machine: Any) -> None:
+    """A rollback is not limited by quotas."""
+    account = Quotas(list(QUOTA_PAGES))
+    assert run_machine(QUOTA_MACHINE, {"reason": "rollback"}, account).output == NO_QUOTAS
+    assert account.asked == []
+
+
+@pytest.mark.parametrize(
+    ("error", "calls"), [("ServiceQuotas.AccessDeniedException", 1), ("ServiceQuotas.TooManyRequestsException", 7)]
+)
+def test_what_cannot_be_read_is_named_and_stops_nothing(
+    run_machine: Any, aws_error: type[Exception], error: str, calls: int
+) -> None:
+    """Missing permissions are not retried; transient errors are."""
+    account = Quotas(aws_error(error, "no"))
+    assert run_machine(QUOTA_MACHINE, {"reason": "approval"}, account).output == {"instances": {}, "unread": error}
+    assert len(account.asked) == calls

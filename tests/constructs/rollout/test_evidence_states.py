@@ -1,7 +1,7 @@
-"""The states that stop a rollout in SageMaker by its alarm."""
+"""States that decide whether a fleet stays: those that stop a rollout in SageMaker by its alarm."""
 
 from mlops_constructs._state_machine import successors
-from mlops_constructs.rollout.stop_states import stop_states
+from mlops_constructs.rollout.evidence_states import stop_states
 from mlops_runtime.aws_api import check_machine
 
 
