@@ -33,8 +33,8 @@ if TYPE_CHECKING:
         EksTenant,
         TenantQuota,
     )
+    from mlops_constructs.eks_inference.eks_tenant import IEksTenant
     from mlops_constructs.eks_inference.service_metrics import SlotMetricOptions
-    from mlops_constructs.eks_inference.tenant_interface import IEksTenant
     from mlops_constructs.feature_store import (
         Entity,
         Feature,

@@ -1,4 +1,4 @@
-"""Alarms on a monitor's results by severity, one alarm per endpoint above them, and notifications of findings."""
+"""Alarms on a monitor's results by severity, one alarm above them, notifications of findings, dashboard, and their price."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,20 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
 
-from constructs import Construct
+from constructs import Construct, IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import add_target
 from mlops_constructs._unit_resources import ALARMS, admit, admit_rules
 from mlops_constructs._validation import check_range, is_known, raise_if_any
-from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, warn
+from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, counted, warn
 from mlops_constructs.compliance import acknowledge_family
-from mlops_constructs.drift_alarms._price import print_price
 from mlops_constructs.drift_alarms.alarm_catalogue import Child, ExpectedTraffic, Severity, children, names
-from mlops_constructs.drift_alarms.endpoint_dashboard import define_endpoint_dashboard
 from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_constructs.retraining.pipeline_interface import IRetrainingPipeline
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.price import price_table
 
 # findings, or missing monitoring. Missing labels or too few rows need no notification: the alarm Labels fires if they persist
 TOLD = (
@@ -48,6 +47,12 @@ _TOLD_ABOVE = (
     "the composite alarm of its severity notifies the topic, once for all alarms that fire together; "
     "rejected: an action of its own, which would notify the same people twice"
 )
+# without the free tier: the first 10,000 custom metrics, and standard-resolution alarms
+_USD = price_table("us-east-1").usd
+_METRIC_USD, _ALARM_USD = _USD["metric_month"], _USD["alarm_month"]
+_COMPOSITE_USD, DASHBOARD_USD = _USD["composite_alarm_month"], _USD["dashboard_month"]
+DASHBOARD_WIDTH = 24
+QUARTER = cdk.Duration.days(90)
 
 
 def define_messages(
@@ -229,8 +234,8 @@ class DriftAlarms(Construct):
         if retraining is not None:
             retraining.add_alarms({name: self._alarms[name] for name in _RETRAINS})
         self._define_messages(expected_traffic)
-        define_endpoint_dashboard(self, "Dashboard", monitor=monitor, alarms=list(self._alarms.values()))
-        print_price(
+        _define_dashboard(self, "Dashboard", monitor=monitor, alarms=list(self._alarms.values()))
+        _print_price(
             self,
             f"watching {monitor.endpoint.endpoint_name} costs",
             metrics=monitor.custom_metric_count,
@@ -396,3 +401,86 @@ def _define_alarm(scope: Construct, child: Child, monitor: IModelMonitor) -> clo
     )
     acknowledge_family(alarm, "CloudWatchAlarmAction", _TOLD_ABOVE)
     return alarm
+
+
+def monthly_price(*, metrics: int = 0, alarms: int = 0, composites: int = 0, dashboards: int = 0) -> float:
+    """Return the monthly price in USD at us-east-1's list prices; those of other Regions differ little.
+
+    Args:
+        metrics: Number of custom metrics: one for each name and set of dimensions.
+        alarms: Number of alarms on one metric.
+        composites: Number of composite alarms.
+        dashboards: Number of dashboards; the first three of an account are free.
+
+    Example:
+        >>> monthly_price(metrics=20, alarms=10, composites=3, dashboards=1)
+        11.5
+    """
+    return round(
+        metrics * _METRIC_USD + alarms * _ALARM_USD + composites * _COMPOSITE_USD + dashboards * DASHBOARD_USD, 2
+    )
+
+
+def _print_price(scope: IConstruct, what: str, *, metrics: int, alarms: int, composites: int, dashboards: int) -> None:
+    """Add a notice with the price of ``what`` to a construct."""
+    price = monthly_price(metrics=metrics, alarms=alarms, composites=composites, dashboards=dashboards)
+    cdk.Annotations.of(scope).add_info(
+        f"{what} about {price:.2f} USD a month: {counted(metrics, 'metric')} at {_METRIC_USD:.2f}, "
+        f"{counted(alarms, 'alarm')} at {_ALARM_USD:.2f}, {counted(composites, 'composite alarm')} at {_COMPOSITE_USD:.2f}, "
+        f"{counted(dashboards, 'dashboard')} at {DASHBOARD_USD:.2f}, at the list prices of us-east-1"
+    )
+
+
+def endpoint_row(monitor: IModelMonitor) -> list[cloudwatch.IWidget]:
+    """Return a row with drift, quality and requests of one endpoint."""
+    name, width = monitor.endpoint.endpoint_name, DASHBOARD_WIDTH // 3
+    return [
+        cloudwatch.GraphWidget(
+            title=f"{name}: drift",
+            left=[monitor.metric_features_drifted(), monitor.metric_features_suspect()],
+            right=[monitor.metric_max_psi()],
+            width=width,
+        ),
+        cloudwatch.GraphWidget(
+            title=f"{name}: quality",
+            left=[monitor.metric_wape_ratio()],
+            right=[monitor.metric_label_coverage()],
+            width=width,
+        ),
+        cloudwatch.GraphWidget(title=f"{name}: calls", left=[monitor.endpoint.metric_invocations()], width=width),
+    ]
+
+
+def _define_dashboard(
+    scope: Construct, id: str, *, monitor: IModelMonitor, alarms: Sequence[cloudwatch.IAlarm]
+) -> cloudwatch.Dashboard:
+    """Define the dashboard of one endpoint, with its alarms and their metrics."""
+    width = DASHBOARD_WIDTH // 3
+    dashboard = cloudwatch.Dashboard(scope, id, default_interval=QUARTER)
+    dashboard.add_widgets(
+        cloudwatch.AlarmStatusWidget(
+            title=f"Alarms of {monitor.endpoint.endpoint_name}", alarms=list(alarms), width=DASHBOARD_WIDTH, height=3
+        )
+    )
+    dashboard.add_widgets(*endpoint_row(monitor))
+    dashboard.add_widgets(
+        cloudwatch.GraphWidget(
+            title="Bias and explainability",
+            left=[monitor.metric_bias_violations()],
+            right=[monitor.metric_ndcg()],
+            width=width,
+        ),
+        cloudwatch.GraphWidget(
+            title="Latency over that of the weeks before", left=[monitor.metric_latency_ratio()], width=width
+        ),
+        cloudwatch.GraphWidget(
+            title="Silence",
+            left=[monitor.metric_capture_lag_hours(), monitor.metric_label_lag_hours()],
+            right=[monitor.metric_heartbeat(), monitor.metric_baseline_age_days()],
+            width=width,
+        ),
+    )
+    if monitor.spec.alarm_features:
+        features = [monitor.metric_psi(name) for name in monitor.spec.alarm_features]
+        dashboard.add_widgets(cloudwatch.GraphWidget(title="PSI by feature", left=features, width=DASHBOARD_WIDTH))
+    return dashboard

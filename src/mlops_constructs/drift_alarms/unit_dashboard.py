@@ -8,9 +8,13 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._validation import raise_if_any
-from mlops_constructs.drift_alarms._price import DASHBOARD
-from mlops_constructs.drift_alarms.drift_alarms import DriftAlarms
-from mlops_constructs.drift_alarms.endpoint_dashboard import QUARTER, WIDTH, endpoint_row
+from mlops_constructs.drift_alarms.drift_alarms import (
+    DASHBOARD_USD,
+    DASHBOARD_WIDTH,
+    QUARTER,
+    DriftAlarms,
+    endpoint_row,
+)
 from mlops_constructs.unit_interface import IBusinessUnit
 
 
@@ -59,14 +63,14 @@ class UnitDashboard(Construct):
             cloudwatch.AlarmStatusWidget(
                 title=f"Endpoints of {business_unit.name}",
                 alarms=[each.endpoint_alarm for each in drift_alarms],
-                width=WIDTH,
+                width=DASHBOARD_WIDTH,
                 height=3,
             )
         )
         for each in drift_alarms:
             dashboard.add_widgets(*endpoint_row(each.monitor))
         cdk.Annotations.of(self).add_info(
-            f"the dashboard of unit '{business_unit.name}' costs {DASHBOARD:.2f} USD a month at the list price of us-east-1; the "
-            "first three of an account are free"
+            f"the dashboard of unit '{business_unit.name}' costs {DASHBOARD_USD:.2f} USD a month at the list price of us-east-1; "
+            "the first three of an account are free"
         )
         business_unit.tag(self)

@@ -1,7 +1,7 @@
 """Serving of a model behind a load balancer on an existing cluster, in two slots of which one serves."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import aws_cdk as cdk
@@ -17,9 +17,9 @@ from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import ValidationError, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
-from mlops_constructs.eks_inference.delivery import Delivery
 from mlops_constructs.eks_inference.eks_capacity import EksCapacity
 from mlops_constructs.eks_inference.eks_target import EksTarget
+from mlops_constructs.eks_inference.eks_tenant import IEksTenant
 from mlops_constructs.eks_inference.manifest_applier import define_file
 from mlops_constructs.eks_inference.service_metrics import ServiceMetrics, define_errors_alarm, define_slot_alarms
 from mlops_constructs.eks_inference.slot_function import define_slot_function, read_lock, slot_environment
@@ -31,7 +31,6 @@ from mlops_constructs.eks_inference.slot_permissions import (
     define_pod_role,
     pod_statements,
 )
-from mlops_constructs.eks_inference.tenant_interface import IEksTenant
 from mlops_constructs.model_endpoint.data_capture import (
     DataCapture,
     PersonalKey,
@@ -74,6 +73,33 @@ def _image_problem(registry: IModelRegistry) -> str | None:
         f"{registry.group_name} may have images of {registry.shares_images_of.name!r} (Images.SHARED), and nodes pull with a role "
         "of the cluster, which the registry does not allow; push the images to this account, and use Images.OWN"
     )
+
+
+@checked("InvalidDelivery")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Delivery of a service's static manifests, which no rollout changes, to the cluster. Use one of the two factories.
+
+    They are its service account and network policy. In every case, the Deploy machine writes the version and number of pods of each
+    slot, by server-side apply as field manager ``mlops-constructs``: a rollout is not a commit. A GitOps controller that owns those
+    objects too would revert each rollout; exclude ``<endpoint>-blue`` and ``<endpoint>-green`` from what it syncs.
+
+    Example:
+        >>> Delivery.git_ops().is_applied
+        False
+    """
+
+    is_applied: bool
+
+    @classmethod
+    def server_side_apply(cls) -> "Delivery":
+        """Apply them when the stack is deployed, after a dry run of all; a field that another field manager owns is an error."""
+        return cls(is_applied=True)
+
+    @classmethod
+    def git_ops(cls) -> "Delivery":
+        """Write them to a file, ``manifests_url``, for the repository that Argo CD or Flux reads; the stack applies nothing."""
+        return cls(is_applied=False)
 
 
 @checked("InvalidEksInferenceService")

@@ -1,14 +1,16 @@
-"""``Access``: authorization of an API's callers by IAM, by Cognito tokens, or by both."""
+"""Access of callers to an API: authorization by IAM, by Cognito tokens or by both, and quotas of API keys."""
 
 from dataclasses import dataclass
 
+from aws_cdk import aws_apigateway as gateway
 from aws_cdk.aws_cognito import IUserPool
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._validation import ValidationError, check_pattern
+from mlops_constructs._validation import ValidationError, check_pattern, check_whole
 
 # https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-define-resource-servers.html
 _SCOPE = r"[!#-.0-\[\]-~]+/[!#-.0-\[\]-~]+"
+_MOST_CALLS = 2**31 - 1
 
 
 @checked("InvalidAccess")
@@ -83,3 +85,45 @@ def _scope(scope: str) -> str:
     if problem is not None:
         raise ValidationError("InvalidAccess", [problem])
     return scope
+
+
+@checked("InvalidQuota")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """Number of calls that an API key of a plan may make in a period.
+
+    API Gateway enforces quotas on a best-effort basis and may allow more calls, so they cannot control costs.
+
+    See: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html
+
+    Args:
+        calls: Maximum number of calls.
+        period: Day, week or month.
+
+    Example:
+        >>> Quota.per_day(50_000).calls
+        50000
+    """
+
+    calls: int
+    period: gateway.Period
+
+    def __post_init__(self) -> None:
+        problem = check_whole("calls", self.calls, minimum=1, maximum=_MOST_CALLS)
+        if problem is not None:
+            raise ValidationError("InvalidQuota", [problem])
+
+    @classmethod
+    def per_day(cls, calls: int) -> "Quota":
+        """Return a quota of calls per UTC day."""
+        return cls(calls=calls, period=gateway.Period.DAY)
+
+    @classmethod
+    def per_week(cls, calls: int) -> "Quota":
+        """Return a quota of calls per week."""
+        return cls(calls=calls, period=gateway.Period.WEEK)
+
+    @classmethod
+    def per_month(cls, calls: int) -> "Quota":
+        """Return a quota of calls per month."""
+        return cls(calls=calls, period=gateway.Period.MONTH)

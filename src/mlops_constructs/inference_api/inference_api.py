@@ -20,7 +20,7 @@ from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import check_duration, check_pattern, check_range, check_whole, raise_if_any
 from mlops_constructs._warnings import NO_API_THROTTLE, UNCHECKED_PROMISE, warn
 from mlops_constructs.eks_inference import EksInferenceService
-from mlops_constructs.inference_api.api_access import Access
+from mlops_constructs.inference_api.api_access import Access, Quota
 from mlops_constructs.inference_api.api_alarms import define_alarms
 from mlops_constructs.inference_api.api_findings import acknowledge_api, acknowledge_method
 from mlops_constructs.inference_api.endpoint_jobs import EndpointJobs, job_answers
@@ -33,7 +33,6 @@ from mlops_constructs.inference_api.error_answers import (
     safe_headers,
 )
 from mlops_constructs.inference_api.private_link import PrivateLink, service_integration
-from mlops_constructs.inference_api.usage_plans import Quota
 from mlops_constructs.inference_api.web_firewall import INSPECTED, JOBS, define_firewall
 from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint, Ownership
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase

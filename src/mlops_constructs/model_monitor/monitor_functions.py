@@ -1,4 +1,4 @@
-"""Functions, processing job and permissions of a monitor."""
+"""Functions, processing job with its security group, and permissions of a monitor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +40,6 @@ from mlops_constructs._roles import (
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.model_endpoint import IServedModel
-from mlops_constructs.model_monitor._job_group import define_job_group
 from mlops_constructs.model_monitor.monitor_engine import MonitorJob
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
@@ -82,6 +81,7 @@ from mlops_runtime.jobs.monitor_spark import main
 
 sys.exit(main(sys.argv[1:]))
 """
+_JOB_GROUP = "JobGroup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,3 +429,38 @@ def _tell_failures(access: MonitorAccess) -> None:
         ),
     )
     deliver(rule, queue, dead_letters=access.business_unit.dead_letter_queue)
+
+
+def define_job_group(
+    scope: Construct, *, business_unit: IBusinessUnit, endpoint_name: str, count: int
+) -> ec2.ISecurityGroup:
+    """Return the security group of a job's instances; a monitor defines at most one.
+
+    The unit's group has no inbound rule, so that instances of a job could not reach each other. Encrypted traffic between them
+    needs UDP 500 and protocol 50 (ESP) in both directions within the group.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html
+
+    Args:
+        scope: Construct of the monitor.
+        business_unit: Owning business unit.
+        endpoint_name: Name of the monitored endpoint.
+        count: Number of instances of the job.
+    """
+    if count == 1:
+        return business_unit.security_group
+    known = scope.node.try_find_child(_JOB_GROUP)
+    if isinstance(known, ec2.SecurityGroup):
+        return known
+    group = ec2.SecurityGroup(
+        scope,
+        _JOB_GROUP,
+        vpc=business_unit.vpc,
+        description=f"Instances of the job that watches {endpoint_name}",
+        allow_all_outbound=False,
+    )
+    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, through the network's endpoints")
+    for port, what in ((ec2.Port.all_tcp(), "Data"), (ec2.Port.udp(500), "IPsec keys"), (ec2.Port.esp(), "IPsec")):
+        group.connections.allow_internally(port, f"{what} between the job's instances")
+    group.node.add_dependency(business_unit.connectivity_established)
+    return group

@@ -28,13 +28,13 @@ from mlops_constructs._stack_values import StackValues, stack_of, stack_values
 from mlops_constructs._validation import ValidationError, is_known, raise_if_any
 from mlops_constructs._warnings import CLOSED_MODEL_MONITOR, warn
 from mlops_constructs.model_endpoint import IServedModel
-from mlops_constructs.model_monitor._job_group import define_job_group
 from mlops_constructs.model_monitor.monitor_engine import (
     WITH_CONFIG,
     WITH_LABELS,
     MonitorBaseline,
     SageMakerModelMonitor,
 )
+from mlops_constructs.model_monitor.monitor_functions import define_job_group
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.instance_types import takes_volume_key
 from mlops_runtime.monitor.model_monitor.executions import MonitorName, model_monitor_prefix, schedule_name

@@ -1,10 +1,11 @@
-"""Callers of an API."""
+"""Access of an API: tokens and signatures, and quotas of API keys."""
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_apigateway as gateway
 from aws_cdk import aws_cognito as cognito
 
-from mlops_constructs import Access, ValidationError
+from mlops_constructs import Access, Quota, ValidationError
 
 
 def test_kinds_of_callers() -> None:
@@ -27,3 +28,19 @@ def test_a_scope_that_no_token_has(scope: str) -> None:
 
     with pytest.raises(ValidationError, match="scope must be '<resource server>/<scope>'"):
         Access.both(pool, scope=scope)
+
+
+def test_spans_of_a_quota() -> None:
+    """Accepts API Gateway's periods."""
+    assert [Quota.per_day(1).period, Quota.per_week(1).period, Quota.per_month(1).period] == [
+        gateway.Period.DAY,
+        gateway.Period.WEEK,
+        gateway.Period.MONTH,
+    ]
+
+
+@pytest.mark.parametrize("calls", [0, 2**31, 1.5])
+def test_a_number_that_cannot_be(calls: int) -> None:
+    """Requires whole numbers from one."""
+    with pytest.raises(ValidationError, match="calls must be a whole number"):
+        Quota.per_day(calls)

@@ -175,3 +175,29 @@ def test_the_jobs_image_is_asked_for_when_the_stack_is_deployed(made: Any):
     (spec,) = made.resources("Custom::MLOpsServingSpec").values()
 
     assert any("/mlops-explain@" in str(image) for image in spec["Images"])
+
+
+def _rules(made: Any, kind: str) -> set[tuple[str, int | None]]:
+    other = "SourceSecurityGroupId" if kind == "Ingress" else "DestinationSecurityGroupId"
+    found = [rule for name, rule in made.resources(f"AWS::EC2::SecurityGroup{kind}").items() if "JobGroup" in name]
+    assert all(rule[other] == rule["GroupId"] for rule in found)
+    return {(rule["IpProtocol"], rule.get("FromPort")) for rule in found}
+
+
+def test_several_instances_have_a_group_that_admits_itself(define_once: Callable[..., Any]):
+    """Allows TCP, IKE and ESP within the group, and 443 to the network's endpoints; the unit's group has no ingress."""
+    engine = MonitorEngine.processing(image=IMAGE, spark=True, instance_count=3)
+    made = define_once(monitor={"spec": MonitorSpec(), "engine": engine})
+    rules = {("tcp", 0), ("udp", 500), ("50", 50)}
+    assert (_rules(made, "Ingress"), _rules(made, "Egress")) == (rules, rules)
+    group = made.one("AWS::EC2::SecurityGroup", "MonitorJobGroup")
+    assert [(rule["IpProtocol"], rule["FromPort"]) for rule in group["SecurityGroupEgress"]] == [("tcp", 443)]
+    create = next(s for s in made.statements("MonitorStartRole") if s["Action"] == "sagemaker:CreateProcessingJob")
+    placed = create["Condition"]["ForAllValues:StringEquals"]["sagemaker:VpcSecurityGroupIds"]
+    assert "MonitorJobGroup" in str(placed)
+
+
+def test_one_instance_stays_in_the_units_group(define_once: Callable[..., Any]):
+    """A single instance has no peers."""
+    made = define_once(monitor={"spec": MonitorSpec(), "engine": MonitorEngine.processing(image=IMAGE, spark=True)})
+    assert not [name for name in made.resources("AWS::EC2::SecurityGroup") if "JobGroup" in name]
