@@ -21,8 +21,6 @@ from mlops_constructs._validation import check_duration, check_pattern, check_ra
 from mlops_constructs._warnings import NO_API_THROTTLE, UNCHECKED_PROMISE, warn
 from mlops_constructs.eks_inference import EksInferenceService
 from mlops_constructs.inference_api.api_access import Access, Quota
-from mlops_constructs.inference_api.api_alarms import define_alarms
-from mlops_constructs.inference_api.api_findings import acknowledge_api, acknowledge_method
 from mlops_constructs.inference_api.endpoint_jobs import EndpointJobs, job_answers
 from mlops_constructs.inference_api.error_answers import (
     INFERENCE_ID_SOURCE,
@@ -33,6 +31,7 @@ from mlops_constructs.inference_api.error_answers import (
     safe_headers,
 )
 from mlops_constructs.inference_api.private_link import PrivateLink, service_integration
+from mlops_constructs.inference_api.rest_api import acknowledge_method, define_alarms, define_rest_api
 from mlops_constructs.inference_api.web_firewall import INSPECTED, JOBS, define_firewall
 from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint, Ownership
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
@@ -125,7 +124,9 @@ class InferenceApi(Construct):
         self._plans: dict[str, gateway.UsagePlan] = {}
         self._domain: str | None = None
         self._log_group = define_log_group(self, "AccessLog", business_unit=business_unit)
-        self._api = self._define_api()
+        self._api = define_rest_api(
+            self, "Resource", name=self._name, unit=business_unit.name, log_group=self._log_group
+        )
         define_gateway_answers(self._api)
         self._validator = gateway.RequestValidator(
             self, "Validator", rest_api=self._api, validate_request_body=True, validate_request_parameters=True
@@ -137,7 +138,6 @@ class InferenceApi(Construct):
         self._alarms = define_alarms(
             self,
             name=self._name,
-            stage=STAGE,
             unit=business_unit.name,
             log_group=self._log_group,
             topic=business_unit.topic,
@@ -147,7 +147,6 @@ class InferenceApi(Construct):
         self._link: PrivateLink | None = None
         self._jobs: dict[str, EndpointJobs] = {}
         self.node.add_validation(_ApiCheck(self._models, self._plans, self._access))
-        acknowledge_api(self._api)
         business_unit.tag(self)
 
     @property
@@ -364,45 +363,6 @@ class InferenceApi(Construct):
         return (
             f"{request.name} allows {request.promise.max_rows} rows per call, which have at least {request.smallest_body} bytes, "
             f"and max_body_size is {largest}: allow fewer rows (mlops api schema --max-rows), or larger bodies"
-        )
-
-    def _define_api(self) -> gateway.RestApi:
-        fields = gateway.AccessLogField
-        columns = {
-            "id": fields.context_extended_request_id(),
-            # chosen by callers that send a UUID as x-amzn-RequestId
-            "request": fields.context_request_id(),
-            "time": fields.context_request_time_epoch(),
-            "method": fields.context_http_method(),
-            "path": fields.context_resource_path(),
-            "status": fields.context_status(),
-            "cause": fields.context_error_response_type(),
-            "caller": fields.context_identity_user_arn(),
-            "client": fields.context_authorizer_claims("client_id"),
-            "key": fields.context_identity_api_key_id(),
-            "source": fields.context_identity_source_ip(),
-            "milliseconds": fields.context_response_latency(),
-            "model_milliseconds": fields.context_integration_latency(),
-            "model_status": fields.context_integration_status(),
-            "bytes": fields.context_response_length(),
-        }
-        return gateway.RestApi(
-            self,
-            "Resource",
-            rest_api_name=self._name,
-            description=f"Predictions of the models of {self._unit.name}",
-            endpoint_configuration=gateway.EndpointConfiguration(types=[gateway.EndpointType.REGIONAL]),
-            # the role is a setting of the account, which a stack would override for all others
-            cloud_watch_role=False,
-            binary_media_types=[],
-            deploy_options=gateway.StageOptions(
-                stage_name=STAGE,
-                tracing_enabled=True,
-                metrics_enabled=True,
-                data_trace_enabled=False,
-                access_log_destination=gateway.LogGroupLogDestination(self._log_group),
-                access_log_format=gateway.AccessLogFormat.custom(json.dumps(columns)),
-            ),
         )
 
     def _define_authorizer(self) -> gateway.CognitoUserPoolsAuthorizer | None:
