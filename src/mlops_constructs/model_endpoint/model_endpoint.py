@@ -50,7 +50,6 @@ from mlops_runtime.rollout.fleet_capacity import capacity_problems, error_metric
 
 _CANARY_NEEDS = 2
 
-LABELS_PREFIX = "labels"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
 _PACKAGE = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/.+"
