@@ -11,12 +11,10 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs.compliance import acknowledge, acknowledge_family
+from mlops_constructs.model_endpoint.endpoint_alarms import OFTEN_SAYS, define_often_alarm
 from mlops_runtime.inference_api.open_api import STAGE
 
 _FIVE_MINUTES = cdk.Duration.minutes(5)
-_SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
-_AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
-OFTEN = "IF(errors >= 5 AND errors > 0.01 * calls, 1, 0)"
 _NO_CACHE = (
     "cache keys contain headers and parameters but never the body, so one caller would get another's prediction, and monitors and "
     "canaries do not see cache hits; rejected: a cache of any size"
@@ -123,43 +121,31 @@ def define_alarms(
             period=_FIVE_MINUTES,
         )
 
-    often = cloudwatch.MathExpression(
-        expression=OFTEN,
-        using_metrics={"errors": of("5XXError", cloudwatch.Stats.SUM), "calls": of("Count", cloudwatch.Stats.SUM)},
-        label="5xx on more than 1 % of the calls",
-        period=_FIVE_MINUTES,
+    timeouts = late.create_alarm(
+        scope,
+        "LateAlarm",
+        threshold=5,
+        evaluation_periods=3,
+        datapoints_to_alarm=2,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        alarm_description=(
+            f"calls of {name} timed out at least 5 times in two of three periods of five minutes, while models go on and "
+            "callers retry; read the access log, then send fewer rows per call or increase the model's capacity"
+        ),
     )
-    made = {
-        "late": late.create_alarm(
-            scope,
-            "LateAlarm",
-            threshold=5,
-            evaluation_periods=3,
-            datapoints_to_alarm=2,
-            comparison_operator=_AT_LEAST,
-            treat_missing_data=_SILENCE,
-            alarm_description=(
-                f"calls of {name} timed out at least 5 times in two of three periods of five minutes, while models go on and "
-                "callers retry; read the access log, then send fewer rows per call or increase the model's capacity"
-            ),
+    timeouts.add_alarm_action(actions.SnsAction(topic))
+    errors = define_often_alarm(
+        scope,
+        "ErrorsAlarm",
+        errors=of("5XXError", cloudwatch.Stats.SUM),
+        calls=of("Count", cloudwatch.Stats.SUM),
+        topic=topic,
+        description=(
+            f"{name} answered {OFTEN_SAYS}; find the model in the access log and the cause by the alarm of its endpoint"
         ),
-        "errors": often.create_alarm(
-            scope,
-            "ErrorsAlarm",
-            threshold=1,
-            evaluation_periods=3,
-            datapoints_to_alarm=3,
-            comparison_operator=_AT_LEAST,
-            treat_missing_data=_SILENCE,
-            alarm_description=(
-                f"{name} answered 5xx at least 5 times and on more than 1 % of its calls in each of three periods of five "
-                "minutes; find the model in the access log and the cause by the alarm of its endpoint"
-            ),
-        ),
-    }
-    for alarm in made.values():
-        alarm.add_alarm_action(actions.SnsAction(topic))
-    return made
+    )
+    return {"late": timeouts, "errors": errors}
 
 
 def acknowledge_method(method: gateway.Method, *, signs: bool, is_by_key: bool) -> None:

@@ -31,27 +31,53 @@ def define_errors_alarm(
         fix: How to return to the previous model, for the alarm's description.
     """
     # claim: errors-are-counted-for-each-answer
+    return define_often_alarm(
+        scope,
+        "ErrorsAlarm",
+        errors=endpoint.metric_invocation_5xx_errors(),
+        calls=endpoint.metric_invocation_5xx_errors(statistic=cloudwatch.Stats.SAMPLE_COUNT),
+        topic=topic,
+        description=(
+            f"{endpoint.endpoint_name} answered with {OFTEN_SAYS}; read /aws/sagemaker/Endpoints/{endpoint.endpoint_name}, or "
+            f"{fix}"
+        ),
+    )
+
+
+def define_often_alarm(
+    scope: Construct,
+    id: str,
+    *,
+    errors: cloudwatch.IMetric,
+    calls: cloudwatch.IMetric,
+    topic: sns.ITopic,
+    description: str,
+) -> cloudwatch.Alarm:
+    """Define an alarm on a share and a number of 5xx responses in each of three periods of five minutes.
+
+    Args:
+        scope: Parent construct.
+        id: Construct id.
+        errors: Metric of the errors.
+        calls: Metric of all calls.
+        topic: Topic to notify.
+        description: Description of the alarm, with what to do.
+    """
     often = cloudwatch.MathExpression(
         expression=OFTEN,
-        using_metrics={
-            "errors": endpoint.metric_invocation_5xx_errors(),
-            "calls": endpoint.metric_invocation_5xx_errors(statistic=cloudwatch.Stats.SAMPLE_COUNT),
-        },
+        using_metrics={"errors": errors, "calls": calls},
         label="5xx on more than 1 % of the calls",
         period=cdk.Duration.minutes(5),
     )
     alarm = often.create_alarm(
         scope,
-        "ErrorsAlarm",
+        id,
         threshold=1,
         evaluation_periods=3,
         datapoints_to_alarm=3,
         comparison_operator=_AT_LEAST,
         treat_missing_data=_SILENCE,
-        alarm_description=(
-            f"{endpoint.endpoint_name} answered with {OFTEN_SAYS}; read /aws/sagemaker/Endpoints/{endpoint.endpoint_name}, or "
-            f"{fix}"
-        ),
+        alarm_description=description,
     )
     alarm.add_alarm_action(actions.SnsAction(topic))
     return alarm
