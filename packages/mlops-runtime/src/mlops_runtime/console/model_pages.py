@@ -1,8 +1,8 @@
 """Operations for the first pages: list units, read the models of a unit with their states, and read one model."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from botocore.exceptions import ClientError
@@ -11,19 +11,17 @@ from mlops_runtime.business_unit.deployed_chain import open_chain
 from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.business_unit.unit_overview import EndpointOverview, Overview, PipelineOverview, UnitOverview
 from mlops_runtime.business_unit.unit_words import automation, moment, run_words
-from mlops_runtime.console.alarm_changes import alarm_changes
 from mlops_runtime.console.fleet_latency import FleetLatency, Which, config_fleets, fleet_latencies, slot_fleets
 from mlops_runtime.console.http_message import Call, RefusedRequestError
+from mlops_runtime.console.model_changes import Change, alarm_events, record_changes, version_number, window_changes
 from mlops_runtime.console.model_state import ORDER, ModelState, state_of, state_of_registry
 from mlops_runtime.console.served_stint import stint_of
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.monitor_report import MonitorReport
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.refused_calls import DENIED, refusal
-from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
 from mlops_runtime.retraining.run_history import RunHistory
 from mlops_runtime.rollout.execution_names import version_name
@@ -35,7 +33,6 @@ T = TypeVar("T")
 
 _CHANGES = timedelta(hours=24)
 _RECORDS = 20  # newest records read from a chain, for the changes of a day and the previous version
-_BAD = (Outcome.ROLLED_BACK, Outcome.FAILED, Outcome.REFUSED, Outcome.REJECTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,21 +142,6 @@ class ServedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """An event.
-
-    ``kind`` is an outcome of the audit log in lower case, ``window`` for a monitor's report, ``alarm`` or ``alarm ended``.
-    """
-
-    at: str
-    kind: str
-    says: str
-    who: str | None = None
-    is_bad: bool = False
-    sequence: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutFact:
     """One line about a running rollout, as in ``mlops status``: ``name`` is ``step``, ``left``, ``answers``..."""
 
@@ -265,8 +247,8 @@ def endpoint(call: Call) -> EndpointPage:
     pauses = unread.read("pauses", lambda: of_unit.newest(of_unit.table.read(), _RECORDS))
     windows = unread.read("windows of the monitor", lambda: _windows(archive, call.now, since))
     before = _before(overview.live, records)
-    alarms = unread.read("alarms", lambda: list(_alarms(call, own.endpoint, since)))
-    changes = [*_of_records([*records, *pauses], since), *_of_windows(windows), *alarms]
+    alarms = unread.read("alarms", lambda: list(alarm_events(call.cloud.client("cloudwatch"), own.endpoint, since)))
+    changes = [*record_changes([*records, *pauses], since), *window_changes(windows), *alarms]
     return EndpointPage(
         now=call.now,
         unit=entry.unit,
@@ -346,7 +328,7 @@ def _row(
         endpoint=found.endpoint,
         state=state,
         says=says,
-        version=None if live is None else _number(live.model_package_arn),
+        version=None if live is None else version_number(live.model_package_arn),
         package=None if live is None else live.model_package_arn,
         digest=None if live is None else live.model_sha256,
         since=None if live is None else live.since,
@@ -377,7 +359,7 @@ def _registry_row(
         group=found.group,
         state=state,
         says=says,
-        version=_number(version),
+        version=version_number(version),
         digest=digest,
         since=since,
         approved=None if approved is None else approved.version,
@@ -399,14 +381,12 @@ def _retrained(pipeline: str | None, pipelines: tuple[PipelineOverview, ...], no
     return "never" if found.last_started is None else f"started {moment(found.last_started, now)}"
 
 
-def _number(package: str | None) -> int | None:
-    number = "" if package is None else package.rpartition("/")[2]
-    return int(number) if number.isdecimal() else None
-
-
 def _served(live: LivePointer) -> ServedVersion:
     return ServedVersion(
-        version=_number(live.model_package_arn), package=live.model_package_arn, config=live.config, since=live.since
+        version=version_number(live.model_package_arn),
+        package=live.model_package_arn,
+        config=live.config,
+        since=live.since,
     )
 
 
@@ -415,22 +395,7 @@ def _before(live: LivePointer | None, records: list[AuditRecord]) -> ServedVersi
     if live is None or live.previous is None:
         return None
     package = package_before(live, records)
-    return ServedVersion(version=_number(package), package=package, config=live.previous)
-
-
-def _of_records(records: list[AuditRecord], since: datetime) -> Iterator[Change]:
-    for each in records:
-        if datetime.fromisoformat(each.at) >= since:
-            version = _number(each.candidate_package or each.serving_package)
-            which = "" if version is None else f" version {version}"
-            yield Change(
-                at=each.at,
-                kind=each.outcome.value.lower(),
-                says=f"{each.outcome.value}{which}{f': {each.reason}' if each.reason else ''}",
-                who=person_of(each.requested_by),
-                is_bad=each.outcome in _BAD,
-                sequence=each.sequence,
-            )
+    return ServedVersion(version=version_number(package), package=package, config=live.previous)
 
 
 def _latencies(call: Call, entry: EndpointEntry, found: EndpointOverview) -> list[FleetLatency]:
@@ -464,15 +429,3 @@ def _before_did(
 
 def _windows(archive: Archive, now: datetime, since: datetime) -> list[MonitorReport]:
     return [each for each in archive.newest(now, most=24) if datetime.fromisoformat(each.window_until) >= since]
-
-
-def _alarms(call: Call, endpoint: str, since: datetime) -> Iterator[Change]:
-    for at, is_fired, says in alarm_changes(call.cloud.client("cloudwatch"), endpoint, since):
-        kind = "alarm" if is_fired else "alarm ended"
-        yield Change(at=f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", kind=kind, says=says, is_bad=is_fired)
-
-
-def _of_windows(reports: list[MonitorReport]) -> Iterator[Change]:
-    for each in reports:
-        is_bad = MonitorState.VIOLATION in monitor_states(each).values()
-        yield Change(at=each.window_until, kind="window", says=each.verdict, is_bad=is_bad)

@@ -20,7 +20,6 @@ from mlops_runtime.monitor.counting.baseline_cells import (
 from mlops_runtime.monitor.counting.prediction_columns import numbers_of
 
 BINS = 40
-SCORE = "score"
 # minimum rows a bin: small holdouts have fewer bins
 _ROWS_OF_A_BIN = 50
 

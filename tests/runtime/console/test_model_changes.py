@@ -8,7 +8,7 @@ import pytest
 from tests.cli.deployed_unit import DeployedUnit
 
 from mlops_local.cloud import Cloud
-from mlops_runtime.console.alarm_changes import alarm_changes
+from mlops_runtime.console.model_changes import alarm_changes
 
 Ask = Callable[..., tuple[int, dict[str, Any]]]
 

@@ -1,21 +1,72 @@
-"""State changes of an endpoint's alarms, from CloudWatch's alarm history."""
+"""Changes of a model: its audit records, the windows of its monitor, and its alarms from CloudWatch's alarm history."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
+from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
+_BAD = (Outcome.ROLLED_BACK, Outcome.FAILED, Outcome.REFUSED, Outcome.REJECTED)
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html: names in a call
 _NAMES = 100
 _MOST = 1000  # newest state changes that are read, of all alarms of the account
 _CHANGE = re.compile(r"Alarm updated from (\w+) to (\w+)")
 _DIMENSIONS = ("Endpoint", "EndpointName")  # of our metrics, and of SageMaker's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An event.
+
+    ``kind`` is an outcome of the audit log in lower case, ``window`` for a monitor's report, ``alarm`` or ``alarm ended``.
+    """
+
+    at: str
+    kind: str
+    says: str
+    who: str | None = None
+    is_bad: bool = False
+    sequence: int | None = None
+
+
+def record_changes(records: Sequence[AuditRecord], since: datetime) -> Iterator[Change]:
+    """Yield the changes that records since a time state."""
+    for each in records:
+        if datetime.fromisoformat(each.at) >= since:
+            version = version_number(each.candidate_package or each.serving_package)
+            which = "" if version is None else f" version {version}"
+            yield Change(
+                at=each.at,
+                kind=each.outcome.value.lower(),
+                says=f"{each.outcome.value}{which}{f': {each.reason}' if each.reason else ''}",
+                who=person_of(each.requested_by),
+                is_bad=each.outcome in _BAD,
+                sequence=each.sequence,
+            )
+
+
+def window_changes(reports: Sequence[MonitorReport]) -> Iterator[Change]:
+    """Yield a change for the end of each window."""
+    for each in reports:
+        is_bad = MonitorState.VIOLATION in monitor_states(each).values()
+        yield Change(at=each.window_until, kind="window", says=each.verdict, is_bad=is_bad)
+
+
+def alarm_events(cloudwatch: "CloudWatchClient", endpoint: str, since: datetime) -> Iterator[Change]:
+    """Yield a change for each time an alarm of an endpoint fired or ended, newest first."""
+    for at, is_fired, says in alarm_changes(cloudwatch, endpoint, since):
+        kind = "alarm" if is_fired else "alarm ended"
+        yield Change(at=f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", kind=kind, says=says, is_bad=is_fired)
 
 
 def alarm_changes(
@@ -63,3 +114,9 @@ def _endpoints(alarm: Mapping[str, Any]) -> set[str]:
         for dimension in metric.get("Dimensions", [])
         if dimension["Name"] in _DIMENSIONS
     }
+
+
+def version_number(package: str | None) -> int | None:
+    """Return the version in the ARN of a package; None without one."""
+    number = "" if package is None else package.rpartition("/")[2]
+    return int(number) if number.isdecimal() else None
