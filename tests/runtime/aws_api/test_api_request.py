@@ -1,4 +1,4 @@
-"""Names of services and operations.
+"""Names of operations.
 
 Requests against botocore's model.
 """
@@ -19,24 +19,8 @@ from mlops_runtime.aws_api import (
     operation_name,
     require_valid_request,
 )
-from mlops_runtime.aws_api.api_request import service_model
 
 VARIANT = {"VariantName": "AllTraffic", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 2}
-
-
-@pytest.mark.parametrize(
-    ("sdk", "botocore"),
-    [
-        ("sfn", "stepfunctions"),
-        ("eventbridge", "events"),
-        ("cloudwatchlogs", "logs"),
-        ("elasticloadbalancingv2", "elbv2"),
-        ("applicationautoscaling", "application-autoscaling"),
-    ],
-)
-def test_knows_the_names_of_sdk_integrations(sdk: str, botocore: str):
-    """Step Functions' own service names lead to botocore's models."""
-    assert service_model(sdk).service_name == botocore
 
 
 def test_fails_on_the_spelling_of_the_api():

@@ -111,7 +111,7 @@ def _is_known(action: str, path: str) -> bool:
     shape = input_shape(model, operation_name(model, call))
     for name in path.split("."):
         while shape.type_name == "list":
-            shape = shape.member
+            shape = shape.inner(shape.traits["member"])
         if shape.type_name != "structure":
             return action == "events:putEvents"  # Detail is JSON here and text in the API
         members = {member[:1].upper() + member[1:]: value for member, value in shape.members.items()}

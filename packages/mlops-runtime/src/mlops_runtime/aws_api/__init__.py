@@ -5,7 +5,6 @@ from mlops_runtime.aws_api.api_request import (
     InvalidRequestError,
     Severity,
     UnknownOperationError,
-    UnknownServiceError,
     check_request,
     input_shape,
     operation_name,
@@ -18,6 +17,7 @@ from mlops_runtime.aws_api.optimized_tasks import (
     unsupported_fields,
     unsupported_of_task,
 )
+from mlops_runtime.aws_api.service_models import UnknownServiceError
 
 __all__ = [
     "Finding",

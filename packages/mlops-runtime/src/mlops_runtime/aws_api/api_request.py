@@ -9,24 +9,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from botocore.exceptions import UnknownServiceError as BotocoreUnknownServiceError
-from botocore.loaders import Loader
-from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
-
-# Step Functions names SDK integrations by the Java SDK's package names.
-# https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
-_SDK_NAMES = {
-    "applicationautoscaling": "application-autoscaling",
-    "cloudwatchlogs": "logs",
-    "elasticloadbalancingv2": "elbv2",
-    "eventbridge": "events",
-    "sagemakerfeaturestoreruntime": "sagemaker-featurestore-runtime",
-    "sagemakerruntime": "sagemaker-runtime",
-    "servicequotas": "service-quotas",
-    "sfn": "stepfunctions",
-}
-# only botocore's own models: synthesis must not depend on models in a user's home folder
-_LOADER = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+from mlops_runtime.aws_api.service_models import Shape, candidates
 
 _SCALARS: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
@@ -41,26 +24,8 @@ _SCALARS: dict[str, tuple[type, ...]] = {
 }
 
 
-class UnknownServiceError(ValueError):
-    """Botocore has no model of the service."""
-
-
 class UnknownOperationError(ValueError):
     """The service has no such operation; the message names the nearest ones."""
-
-
-@cache
-def service_model(service: str) -> ServiceModel:
-    """Return the model of a service, by its name in botocore or in Step Functions.
-
-    Raises:
-        UnknownServiceError: If botocore has no such service.
-    """
-    name = _SDK_NAMES.get(service, service)
-    try:
-        return ServiceModel(_LOADER.load_service_model(name, "service-2"), name)
-    except BotocoreUnknownServiceError as error:
-        raise UnknownServiceError(f"unknown service {service!r}; use botocore's name of an AWS service") from error
 
 
 def operation_name(service: str, action: str) -> str:
@@ -76,9 +41,10 @@ def operation_name(service: str, action: str) -> str:
         >>> operation_name("sagemaker", "updateEndpoint")
         'UpdateEndpoint'
     """
-    actions = {_camel(name): name for name in service_model(service).operation_names}
-    if action in actions:
-        return actions[action]
+    for model in candidates(service):
+        actions = {_camel(name): name for name in model.inputs}
+        if action in actions:
+            return actions[action]
     near = difflib.get_close_matches(_camel(action), actions, n=3)
     hint = f"; did you mean {', '.join(map(repr, near))}" if near else ""
     raise UnknownOperationError(f"{service} has no action {action!r}{hint}")
@@ -91,13 +57,12 @@ def input_shape(service: str, operation: str) -> Shape:
         UnknownServiceError: If botocore has no such service.
         UnknownOperationError: If the service has no such operation.
     """
-    model = service_model(service)
-    if operation not in model.operation_names:
-        near = difflib.get_close_matches(operation, model.operation_names, n=3)
-        hint = f"; did you mean {', '.join(map(repr, near))}" if near else ""
-        raise UnknownOperationError(f"{service} has no operation {operation!r}{hint}")
-    shape: Shape | None = model.operation_model(operation).input_shape
-    return StructureShape(f"{operation}Request", {"type": "structure", "members": {}}) if shape is None else shape
+    for model in candidates(service):
+        if operation in model.inputs:
+            return model.input_shape(operation)
+    near = difflib.get_close_matches(operation, model.inputs, n=3)
+    hint = f"; did you mean {', '.join(map(repr, near))}" if near else ""
+    raise UnknownOperationError(f"{service} has no operation {operation!r}{hint}")
 
 
 def _camel(name: str) -> str:
@@ -176,18 +141,18 @@ class _Checker:
     free_form: frozenset[str]
 
     def check(self, value: Any, shape: Shape, path: str) -> Iterator[Finding]:
-        if self.is_wildcard(value) or getattr(shape, "is_document_type", False):
+        if self.is_wildcard(value) or shape.traits.get("document"):
             return
-        if isinstance(shape, StructureShape):
+        if shape.type_name == "structure":
             yield from self._structure(value, shape, path)
-        elif isinstance(shape, ListShape):
+        elif shape.type_name == "list":
             yield from self._list(value, shape, path)
-        elif isinstance(shape, MapShape):
+        elif shape.type_name == "map":
             yield from self._map(value, shape, path)
         else:
             yield from _scalar(value, shape, path)
 
-    def _structure(self, value: Any, shape: StructureShape, path: str) -> Iterator[Finding]:
+    def _structure(self, value: Any, shape: Shape, path: str) -> Iterator[Finding]:
         if not isinstance(value, Mapping):
             yield Finding(path=path, message=f"must be an object, got {value!r}")
             return
@@ -199,29 +164,31 @@ class _Checker:
                 yield Finding(path=f"{path}.{name}", message=f"is not a field of {shape.name}{hint}")
             elif name not in self.free_form:
                 yield from self.check(item, members[name], f"{path}.{name}")
-        for name in shape.required_members:
+        for name in shape.traits.get("required", ()):
             # every SDK fills in idempotency tokens
-            if _pascal(name) not in value and not shape.members[name].metadata.get("idempotencyToken"):
+            if _pascal(name) not in value and not members[_pascal(name)].traits.get("idempotencyToken"):
                 yield Finding(path=f"{path}.{_pascal(name)}", message="is missing")
-        if getattr(shape, "is_tagged_union", False) and len(value) != 1:
+        if shape.traits.get("union") and len(value) != 1:
             yield Finding(path=path, message=f"must have exactly one of {', '.join(members)}, got {len(value)} fields")
 
-    def _list(self, value: Any, shape: ListShape, path: str) -> Iterator[Finding]:
+    def _list(self, value: Any, shape: Shape, path: str) -> Iterator[Finding]:
         if not isinstance(value, list | tuple):
             yield Finding(path=path, message=f"must be an array, got {value!r}")
             return
         yield from _bounds(len(value), shape, path, "entries")
+        member = shape.inner(shape.traits["member"])
         for index, item in enumerate(value):
-            yield from self.check(item, shape.member, f"{path}[{index}]")
+            yield from self.check(item, member, f"{path}[{index}]")
 
-    def _map(self, value: Any, shape: MapShape, path: str) -> Iterator[Finding]:
+    def _map(self, value: Any, shape: Shape, path: str) -> Iterator[Finding]:
         if not isinstance(value, Mapping):
             yield Finding(path=path, message=f"must be an object, got {value!r}")
             return
         yield from _bounds(len(value), shape, path, "entries")
+        names, values = shape.inner(shape.traits["key"]), shape.inner(shape.traits["value"])
         for key, item in value.items():
-            yield from self.check(key, shape.key, f"{path} key {key!r}")
-            yield from self.check(item, shape.value, f"{path}.{key}")
+            yield from self.check(key, names, f"{path} key {key!r}")
+            yield from self.check(item, values, f"{path}.{key}")
 
 
 def _scalar(value: Any, shape: Shape, path: str) -> Iterator[Finding]:
@@ -230,27 +197,28 @@ def _scalar(value: Any, shape: Shape, path: str) -> Iterator[Finding]:
         yield Finding(path=path, message=f"must be a {shape.type_name}, got {value!r}")
     elif isinstance(value, int | float) and shape.type_name != "boolean":
         yield from _bounds(value, shape, path, "")
-    elif isinstance(value, str) and isinstance(shape, StringShape):
+    elif isinstance(value, str) and shape.type_name == "string":
         yield from _string(value, shape, path)
 
 
-def _string(value: str, shape: StringShape, path: str) -> Iterator[Finding]:
+def _string(value: str, shape: Shape, path: str) -> Iterator[Finding]:
     yield from _bounds(len(value), shape, path, "characters")
-    pattern = shape.metadata.get("pattern")
+    pattern = shape.traits.get("pattern")
     if pattern is not None and not _matches(pattern, value):
         yield Finding(path=path, message=f"must match {pattern}, got {value!r}")
-    if shape.enum and value not in shape.enum:
-        near = difflib.get_close_matches(value, shape.enum, n=3) or shape.enum[:3]
+    known = shape.traits.get("enum", ())
+    if known and value not in known:
+        near = difflib.get_close_matches(value, known, n=3) or known[:3]
         message = f"is not a value of {shape.name} that botocore knows, got {value!r}; similar: {', '.join(near)}"
         yield Finding(path=path, message=message, severity=Severity.WARNING)
 
 
 def _bounds(size: float, shape: Shape, path: str, unit: str) -> Iterator[Finding]:
     unit = f" {unit}" if unit else ""
-    if "min" in shape.metadata and size < shape.metadata["min"]:
-        yield Finding(path=path, message=f"must be at least {shape.metadata['min']}{unit}, got {size}")
-    if "max" in shape.metadata and size > shape.metadata["max"]:
-        yield Finding(path=path, message=f"must be at most {shape.metadata['max']}{unit}, got {size}")
+    if "min" in shape.traits and size < shape.traits["min"]:
+        yield Finding(path=path, message=f"must be at least {shape.traits['min']}{unit}, got {size}")
+    if "max" in shape.traits and size > shape.traits["max"]:
+        yield Finding(path=path, message=f"must be at most {shape.traits['max']}{unit}, got {size}")
 
 
 def _matches(pattern: str, value: str) -> bool:

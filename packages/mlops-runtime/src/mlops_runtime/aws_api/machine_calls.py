@@ -14,11 +14,11 @@ from typing import Any
 from mlops_runtime.aws_api.api_request import (
     Severity,
     UnknownOperationError,
-    UnknownServiceError,
     check_request,
     operation_name,
 )
 from mlops_runtime.aws_api.optimized_tasks import tasks_of, unsupported_of_task
+from mlops_runtime.aws_api.service_models import UnknownServiceError
 
 _RESOURCE = re.compile(
     r"arn:[^:]+:states:[^:]*:[^:]*:(?P<sdk>aws-sdk:)?(?P<service>[a-z0-9-]+):(?P<action>[A-Za-z0-9]+)(?P<pattern>\.sync(:2)?|\.waitForTaskToken)?"
