@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-
-from mlops_runtime.aws_api import UnknownServiceError
-from mlops_runtime.aws_api.service_models import candidates, known_models, service_model
 from tools.input_shape_table import TABLE, rendered
+
+from mlops_runtime.aws_api import UnknownServiceError, check_request
+from mlops_runtime.aws_api.service_models import ServiceModel, candidates, known_models, service_model
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,37 @@ def test_an_unknown_service_is_refused():
         list(candidates("sagemakr"))
 
 
-def test_a_machine_of_known_operations_loads_no_botocore():
+def test_a_finding_is_botocores(monkeypatch: pytest.MonkeyPatch):
+    """A field that the table does not have yet is accepted if the installed botocore has it."""
+    known = known_models()["sagemaker"]
+    older = {**known.shapes, "DeleteModelInput": {"type": "structure", "members": {}}}
+    monkeypatch.setattr(
+        "mlops_runtime.aws_api.service_models.known_models",
+        lambda: {"sagemaker": ServiceModel("sagemaker", known.inputs, older)},
+    )
+
+    assert check_request("sagemaker", "DeleteModel", {"ModelName": "m"}) == []
+    assert [finding.path for finding in check_request("sagemaker", "DeleteModel", {"Name": "m"})] == [
+        "$.Name",
+        "$.ModelName",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"ModelName": "m"}, ["", "False"]),
+        (
+            {"Name": "m"},
+            [
+                "state 'Drop': $.Name is not a field of DeleteModelInput; did you mean 'ModelName' "
+                "state 'Drop': $.ModelName is missing",
+                "True",
+            ],
+        ),
+    ],
+)
+def test_a_valid_machine_of_known_operations_loads_no_botocore(arguments: dict[str, str], told: list[str]):
     """Importing botocore and reading its models takes a tenth of a synthesis."""
     machine = {
         "QueryLanguage": "JSONata",
@@ -56,7 +86,7 @@ def test_a_machine_of_known_operations_loads_no_botocore():
             "Drop": {
                 "Type": "Task",
                 "Resource": "arn:aws:states:::aws-sdk:sagemaker:deleteModel",
-                "Arguments": {"Name": "m"},
+                "Arguments": arguments,
                 "End": True,
             }
         },
@@ -66,12 +96,8 @@ def test_a_machine_of_known_operations_loads_no_botocore():
         "print(*check_machine(json.loads(sys.argv[1]))); print('botocore' in sys.modules)"
     )
 
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program, json.dumps(machine)], check=True, capture_output=True, text=True
-    ).stdout
+    )
 
-    assert told.splitlines() == [
-        "state 'Drop': $.Name is not a field of DeleteModelInput; did you mean 'ModelName' "
-        "state 'Drop': $.ModelName is missing",
-        "False",
-    ]
+    assert result.stdout.splitlines() == told

@@ -57,12 +57,20 @@ def input_shape(service: str, operation: str) -> Shape:
         UnknownServiceError: If botocore has no such service.
         UnknownOperationError: If the service has no such operation.
     """
+    return next(_input_shapes(service, operation))
+
+
+def _input_shapes(service: str, operation: str) -> Iterator[Shape]:
+    """Yield the input shape of the table, if it has the operation, and then botocore's."""
+    is_known = False
     for model in candidates(service):
         if operation in model.inputs:
-            return model.input_shape(operation)
-    near = difflib.get_close_matches(operation, model.inputs, n=3)
-    hint = f"; did you mean {', '.join(map(repr, near))}" if near else ""
-    raise UnknownOperationError(f"{service} has no operation {operation!r}{hint}")
+            is_known = True
+            yield model.input_shape(operation)
+    if not is_known:
+        near = difflib.get_close_matches(operation, model.inputs, n=3)
+        hint = f"; did you mean {', '.join(map(repr, near))}" if near else ""
+        raise UnknownOperationError(f"{service} has no operation {operation!r}{hint}")
 
 
 def _camel(name: str) -> str:
@@ -121,7 +129,13 @@ def check_request(
         ["$.EndpointNam is not a field of DescribeEndpointInput; did you mean 'EndpointName'", '$.EndpointName is missing']
     """
     checker = _Checker(is_wildcard=is_wildcard, free_form=free_form)
-    return list(checker.check(arguments, input_shape(service, operation), "$"))
+    findings: list[Finding] = []
+    for shape in _input_shapes(service, operation):
+        findings = list(checker.check(arguments, shape, "$"))
+        if not findings:
+            break
+        # the installed botocore may know fields and values that are newer than the table
+    return findings
 
 
 def require_valid_request(service: str, operation: str, arguments: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Operations of AWS services and the shapes of their requests, from botocore's models.
 
-Loading botocore and its models takes a tenth of a synthesis. The operations of this project's state machines are therefore in a table,
-``input_shapes.json``, which equals botocore's models; botocore is loaded only for other operations.
+Importing botocore and reading its models takes time at each synthesis. The operations of this project's state machines are in a
+table, ``input_shapes.json``, which equals botocore's models; botocore is loaded only for other operations and for findings.
 """
 
 import json
@@ -89,9 +89,9 @@ def service_model(service: str) -> ServiceModel:
     Raises:
         UnknownServiceError: If botocore has no such service.
     """
-    # slow, and needed only for an operation that is not in the table
-    from botocore.exceptions import UnknownServiceError as BotocoreUnknownServiceError
-    from botocore.loaders import Loader
+    # slow, and not needed for requests by the table
+    from botocore.exceptions import UnknownServiceError as BotocoreUnknownServiceError  # noqa: PLC0415
+    from botocore.loaders import Loader  # noqa: PLC0415
 
     name = _SDK_NAMES.get(service, service)
     # only botocore's own models: synthesis must not depend on models in a user's home folder
