@@ -78,7 +78,7 @@ def test_a_finding_is_botocores(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_a_valid_machine_of_known_operations_loads_no_botocore(arguments: dict[str, str], told: list[str]):
-    """Importing botocore and reading its models takes a tenth of a synthesis."""
+    """Importing botocore and reading its models takes time at each synthesis."""
     machine = {
         "QueryLanguage": "JSONata",
         "StartAt": "Drop",
