@@ -420,7 +420,10 @@ class Deploy:
         alarms = {name for name in self.account.alarms if "-scaling-" in name}
         found = set(self.account.scaling) | alarms
         problems = [f"left of scaling: {name}" for name in sorted(found - known)]
-        is_said = "does not scale" in "".join(self.account.announced[-1:]) or "events:putEvents" in excused
+        is_said = (
+            "its scaling could not be registered" in "".join(self.account.announced[-1:])
+            or "events:putEvents" in excused
+        )
         if result.outcome == "PROMOTED" and not is_said and found != wanted:
             problems.append(
                 f"{BADLY_SCALED} {sorted(found)} instead of {sorted(wanted)}, and its event does not say so"
@@ -436,7 +439,7 @@ class Deploy:
             self.account.alarms[probation_alarm(ENDPOINT)]["StateValue"] = "ALARM"
             self.asks = {"reason": "rollback", "alarm": probation_alarm(ENDPOINT)}
         else:
-            self.asks = {"reason": "rollback", "config": live.config, "comment": "golden requests, asked again"}
+            self.asks = {"reason": "rollback", "config": live.config, "comment": "golden requests, sent again"}
 
     def _container(self, package: str) -> str:
         return str(self.account.packages[package]["CustomerMetadataProperties"]["container_sha256"])

@@ -76,7 +76,7 @@ def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert followed.look(BAKING) == [f"12:00 {VERDICT.sentence}"]
     assert followed.look(replace(BAKING, at_least=900)) == []
     stopped = replace(
-        BAKING, phase=Phase.GOING_BACK, step=0, at_least=0, until=None, verdict=replace(VERDICT, action="stop")
+        BAKING, phase=Phase.ROLLING_BACK, step=0, at_least=0, until=None, verdict=replace(VERDICT, action="stop")
     )
     assert followed.look(stopped) == [
         "12:00 is rolled back: the old fleet gets the traffic",

@@ -151,9 +151,9 @@ def test_fails_on_what_cannot_be_replayed(shop: DeployedUnit, on_cloud: Run, tmp
     """Covers invalid times, delays below an hour, a range without rows, and labels without capture."""
     file = _write(tmp_path / "rows.csv", _now(shop) + timedelta(hours=2), [1])
     asked = ("traffic", "replay", shop.endpoint, file, "--time")
-    assert "a time must be a timestamp or ISO 8601; 1 rows have other values" in on_cloud(*asked, "x").stderr
+    assert "a time must be a timestamp or ISO 8601; 1 row has another value" in on_cloud(*asked, "x").stderr
     assert on_cloud(*asked, "at", "--label-delay", "90m").returncode == 2
-    assert "none of 1 rows is in the requested period" in on_cloud(*asked, "at", "--to", "2017-08-07").stderr
+    assert "no row is in the requested period, got 1" in on_cloud(*asked, "at", "--to", "2017-08-07").stderr
     shop.publish(replace(shop.endpoint_entry, url="http://127.0.0.1:9"))
     assert "captures nothing" in on_cloud(*asked, "at", "--labels", "units").stderr
     assert "no call of the first hour succeeded (no answer)" in on_cloud(*asked, "at", "--now").stderr

@@ -226,7 +226,7 @@ def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
     assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
     assert traffic.answered > 0
     assert shop.loop.ask(ROWS, "second") == pytest.approx((8.0,))
-    assert "golden requests were answered rightly again by the fleet that serves" in shop.loop.audit()[-1].reason
+    assert "golden requests passed again on the serving fleet" in shop.loop.audit()[-1].reason
     assert shop.loop.serving_config() != before
     assert shop.loop.weights() == {"blue": 100, "green": 0}
     assert shop.loop.verify_rest() == "slot green has no pods"
@@ -295,7 +295,7 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_slot_waits(shop: S
 
     assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
     reason = shop.loop.audit()[-1].reason
-    assert reason.startswith("golden requests, asked again: 1 of 1 golden requests failed: two: ")
+    assert reason.startswith("golden requests, sent again: 1 of 1 golden requests failed: two: ")
     assert "got another answer " in reason
     assert "first row 0: got 1.0 after 7.0" in reason
     assert shop.loop.serving_config() == before
@@ -322,7 +322,7 @@ def test_an_image_that_turns_constant_after_its_promotion_goes_back_before_its_p
     shop.loop.wait_execution("DeployMachineArn", seen, appear=120, finish=240)
 
     record = shop.loop.audit()[-1]
-    assert ": golden requests, asked again during probation: 1 of 1 golden requests failed: two: " in record.reason
+    assert ": golden requests, sent again during probation: 1 of 1 golden requests failed: two: " in record.reason
     assert "got another answer than before it had traffic, first row 0: got 1.0 after 9.0" in record.reason
     assert record.requested_by == "golden requests of the probation"
     assert shop.loop.ask(ROWS, "back") == pytest.approx((8.0,))

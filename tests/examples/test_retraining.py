@@ -441,7 +441,7 @@ def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
     output = sample.retrain("first")
     sample.pause(is_paused=False)
     assert output["outcome"] == "REGISTERED"
-    assert output["reason"].startswith("left for a person, paused since ")
+    assert output["reason"].startswith("not approved automatically: paused since ")
     package = sample.loop.newest_package()
     assert package["ModelApprovalStatus"] == "PendingManualApproval"
     metadata = package["CustomerMetadataProperties"]

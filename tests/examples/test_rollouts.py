@@ -371,7 +371,7 @@ def test_an_image_that_turns_constant_after_its_promotion_is_taken_back_before_i
 
     record = shop.loop.audit()[-1]
     assert record.reason.startswith(
-        f"back to {shop.packages[3.0]}: golden requests, asked again during probation: 1 of 1"
+        f"back to {shop.packages[3.0]}: golden requests, sent again during probation: 1 of 1"
     )
     assert "got another answer than before it had traffic, first row 0: got 1.0 after 9.0" in record.reason
     assert record.requested_by == "golden requests of the probation"
@@ -505,7 +505,7 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(
     shop.approve(6.7, error="ROLLED_BACK", image=models.faulty_image(*TURNS), is_paced=True)
 
     record = shop.loop.audit()[-1]
-    assert "golden requests, asked again: 1 of 1 golden requests failed: two: " in record.reason
+    assert "golden requests, sent again: 1 of 1 golden requests failed: two: " in record.reason
     assert "got another answer than before it had traffic, first row 0: got 1.0 after 13.4" in record.reason
     assert "SageMaker rolled back to" in record.reason
     assert shop.ask() == pytest.approx(12.0)

@@ -215,7 +215,7 @@ def test_a_pause_that_begins_while_copying_leaves_the_release_to_people(siege: B
         offer = siege.decided(released)
     finally:
         _pause(siege, is_paused=False)
-    assert (offer.state, "left for a person: paused since" in offer.reason) == ("REGISTERED", True), offer
+    assert (offer.state, "not approved automatically: paused since" in offer.reason) == ("REGISTERED", True), offer
     assert siege.packages().items() - packages.items() == {(offer.package, "PendingManualApproval")}
 
 

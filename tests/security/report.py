@@ -69,18 +69,18 @@ def section(rows: Sequence[Mapping[str, Any]], *, load: float) -> str:
         "CustomerBehavior and DemandForecasting on one embedded cloud with IAM on. Every role of one unit makes "
         "every call of the services' models that can name a resource of the other: one of its stack, or one with its "
         "model's name at run time. An attempt counts if an administrator can make the same call, or is refused for "
-        "another reason than permissions; an operation",
+        "a reason other than permissions; an operation",
         "that the embedded cloud does not have, or that a resource's own policy denies to all principals, does "
         "not count.",
         "",
-        f"**{total['attempts']} attempts of {roles} roles count, {total['through']} went through**; {total['open by design']} read",
+        f"**{total['attempts']} attempts of {roles} roles count, {total['through']} succeeded**; {total['open by design']} read",
         "resources that are open by design (see `tests/security/targets.yaml`). "
-        f"{escalations} attempts of roles to get more rights:",
-        f"{got_more} went through. {len(blocks)} of {blocks[0]['of']} pairs of a role and a resource are done, in a seeded order.",
+        f"{escalations} attempts of roles to get more permissions:",
+        f"{got_more} succeeded. {len(blocks)} of {blocks[0]['of']} pairs of a role and a resource are done, in a seeded order.",
         "",
         f"`python -m tests.security.run .mlops/campaign`, last attempt {max(row['at'] for row in rows)}, load {load:.1f}.",
         "",
-        "| type | attempts | made by the administrator | not counted | open by design | through |",
+        "| type | attempts | made by the administrator | not counted | open by design | succeeded |",
         "|---|---|---|---|---|---|",
     ]
     names = ("attempts", "made by the administrator", "not shown valid", "open by design", "through")

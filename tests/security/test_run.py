@@ -26,7 +26,7 @@ def test_only_what_a_control_shows_valid_is_counted() -> None:
     }
     assert through(ROWS) == ["a/r/t s:C: made"]
     page = section(ROWS, load=1.0)
-    assert "**4 attempts of 2 roles count, 1 went through**" in page
+    assert "**4 attempts of 2 roles count, 1 succeeded**" in page
     assert "- a/r/t s:C: made" in page
     assert "2 of 4 pairs" in page
 

@@ -133,7 +133,7 @@ class SlotSteps:
         """Return the states from ``PutAlarms`` to an exit."""
         return {
             **put_alarms_states(next_state="ApplySlot", catch="NoAlarms", partition=self.partition),
-            "NoAlarms": self._back("FAILED", "'the alarms of the slot could not be made: ' & $caught"),
+            "NoAlarms": self._back("FAILED", "'the alarms of the slot could not be created: ' & $caught"),
             **self._start_states(),
             **self._health_states(),
             **self._rehearsal_states(),
@@ -153,7 +153,7 @@ class SlotSteps:
         A rollback is kept, as after any other end: traffic must not return to a bad version because a record failed. A first model
         has no earlier version.
         """
-        back = "$reason & '. The traffic is back at slot ' & $plan.eks.live_slot"
+        back = "$reason & '. Slot ' & $plan.eks.live_slot & ' receives all traffic again'"
         return {
             "IsUnrecorded": choose(
                 ("$not($applied) or $request.reason = 'rollback'", next_state),
@@ -167,7 +167,7 @@ class SlotSteps:
                 assign={"reason": f"{{% {back} %}}"},
             ),
             "StaysUnrecorded": assign(
-                next_state, reason="{% $reason & '. Putting the weights back failed: ' & $caught %}"
+                next_state, reason="{% $reason & '. The weights could not be restored: ' & $caught %}"
             ),
         }
 
@@ -207,7 +207,7 @@ class SlotSteps:
         }
         return {
             "ApplySlot": self._ask("apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made),
-            "ApplyFailed": self._back("FAILED", "'slot ' & $plan.eks.slot & ' could not be made: ' & $caught"),
+            "ApplyFailed": self._back("FAILED", "'slot ' & $plan.eks.slot & ' could not be deployed: ' & $caught"),
             # a person may abort while the pods start
             "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
             "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate", partition=self.partition),
@@ -220,7 +220,7 @@ class SlotSteps:
             "AwaitSlot": wait("{% $plan.poll_seconds %}", "HasAbort"),
             "NeverReady": self._back(
                 "ROLLED_BACK",
-                "'slot ' & $plan.eks.slot & ' got no traffic, it was not ready: ' & "
+                "'slot ' & $plan.eks.slot & ' got no traffic because it was not ready: ' & "
                 "$join([$observed.reason, $targets, $ringing, $caught][$ != ''], '. ')",
             ),
         }
@@ -258,7 +258,7 @@ class SlotSteps:
             "AssertWeights": self._weigh(
                 "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign={**self._until(), "since": since}
             ),
-            "ShiftFailed": self._back("FAILED", "'the weights could not be moved: ' & $caught"),
+            "ShiftFailed": self._back("FAILED", "'the weights could not be changed: ' & $caught"),
         }
 
     def _shift_states(self) -> dict[str, State]:
@@ -291,7 +291,7 @@ class SlotSteps:
             "NextStep": assign("Shift", step="{% $step + 1 %}"),
             "Rings": self._back("ROLLED_BACK", "$ringing"),
             "Stopped": self._back("ROLLED_BACK", WHY_STOPPED),
-            "TooLate": self._back("ROLLED_BACK", f"'the rollout was not over after {self.limit} s'"),
+            "TooLate": self._back("ROLLED_BACK", f"'the rollout did not finish within {self.limit} s'"),
         }
 
     def _rehearsal_states(self) -> dict[str, State]:
@@ -304,7 +304,7 @@ class SlotSteps:
             # values in which the live model could not be compared
             "Rehearsed": assign("ConfirmSlot", shown="{% $shown & ($golden.note = '' ? '' : '; ' & $golden.note) %}"),
             "NotGolden": self._back("REFUSED", "'golden requests: ' & $golden.reason"),
-            "GoldenUnknown": self._back("FAILED", "'golden requests could not be asked: ' & $caught"),
+            "GoldenUnknown": self._back("FAILED", "'golden requests could not be sent: ' & $caught"),
         }
 
     def _again_states(self) -> dict[str, State]:
@@ -319,7 +319,7 @@ class SlotSteps:
             "IsGoldenAgain": choose(("$again.passed", "IsLastStep"), default="Unlike"),
             "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
             "Unlike": self._back("ROLLED_BACK", WHY_UNLIKE),
-            "AgainUnknown": self._back("ROLLED_BACK", "'golden requests could not be asked again: ' & $caught"),
+            "AgainUnknown": self._back("ROLLED_BACK", "'golden requests could not be sent again: ' & $caught"),
         }
 
     def _judge_states(self) -> dict[str, State]:
@@ -361,7 +361,7 @@ class SlotSteps:
                 ("$verdict = 'ROLLED_BACK' and $plan.action = 'update'", ROLLED_BACK),
                 default=FAILED,
             ),
-            "BackFailed": assign(FAILED, reason="{% $reason & '; putting the weights back failed: ' & $caught %}"),
+            "BackFailed": assign(FAILED, reason="{% $reason & '; the weights could not be restored: ' & $caught %}"),
         }
 
     def _back(self, verdict: str, reason: str) -> State:

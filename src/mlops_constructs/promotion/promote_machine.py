@@ -286,7 +286,9 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         "MayApprove": choose(*arms, default="IsLeft"),
         "NotOurs": assign("Refused", reason="{% $decided.rest %}", package="", may_pass=True),
         "IsLeft": choose(("$decided.rest != ''", "LeavePending"), default="TellPeople"),
-        "LeavePending": assign("TellPeople", reason="{% 'left for a person: ' & $decided.rest & '; ' & $reason %}"),
+        "LeavePending": assign(
+            "TellPeople", reason="{% 'not approved automatically: ' & $decided.rest & '; ' & $reason %}"
+        ),
         # a failed notification does not change the outcome
         "TellPeople": task("sns:publish", dict(plan.waiting_message), partition=partition, next_state=told, catch=told),
         "Registered": assign("Record", outcome="REGISTERED"),

@@ -166,7 +166,9 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
     return {
         **states,
         "MayApprove": choose(("$gate.may_approve", "Approve"), default="LeavePending"),
-        "LeavePending": assign("TellPeople", reason="{% 'left for a person, ' & $gate.rest & '; ' & $reason %}"),
+        "LeavePending": assign(
+            "TellPeople", reason="{% 'not approved automatically: ' & $gate.rest & '; ' & $reason %}"
+        ),
         "Approve": task(
             "aws-sdk:sagemaker:updateModelPackage", approval, partition=partition, next_state="Approved", catch="Caught"
         ),

@@ -39,9 +39,9 @@ _BROKEN = "$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbac
 # result before golden requests are sent again
 NOT_ASKED = {"asked": False, "passed": True, "reason": ""}
 # suffix of a promotion's reason
-AGAIN_PASSED = "; golden requests were answered rightly again by the fleet that serves"
+AGAIN_PASSED = "; golden requests passed again on the serving fleet"
 # why a rollout was stopped; empty if it was not
-WHY_UNLIKE = "($again.passed ? '' : 'golden requests, asked again: ' & $again.reason)"
+WHY_UNLIKE = "($again.passed ? '' : 'golden requests, sent again: ' & $again.reason)"
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html: all traffic is on the new fleet
 # claim: the-bake-of-all-traffic-has-a-name
 _SERVES_ALONE = (
@@ -184,9 +184,7 @@ def _verdicts() -> dict[str, State]:
             rehearsed="failed",
             reason=f"{{% 'the rehearsal is still ' & $rehearsal.EndpointStatus & ' after {_START_SECONDS} s' %}}",
         ),
-        "RehearsalBroke": assign(
-            "EndRehearsal", rehearsed="failed", reason="{% 'the rehearsal broke off: ' & $caught %}"
-        ),
+        "RehearsalBroke": assign("EndRehearsal", rehearsed="failed", reason="{% 'the rehearsal failed: ' & $caught %}"),
     }
 
 
@@ -275,7 +273,7 @@ def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> 
         "IsGoldenAgain": choose(("$again.passed", "GoldenAgain"), default="Unlike"),
         "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
         "Unlike": assign("Revert", reason=f"{{% {WHY_UNLIKE} %}}"),
-        "AgainUnknown": assign("Revert", reason="{% 'golden requests could not be asked again: ' & $caught %}"),
+        "AgainUnknown": assign("Revert", reason="{% 'golden requests could not be sent again: ' & $caught %}"),
     }
 
 

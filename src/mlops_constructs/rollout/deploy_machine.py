@@ -158,10 +158,14 @@ def deploy_machine(
         # wait for updates that this execution did not start: maintenance by SageMaker, or a rollout of an execution that died
         "IsPatient": choose(("$toMillis($now()) > $patience", "StillBusy"), default="AwaitRest"),
         "AwaitRest": wait(look_seconds(rollout.maximum), "Preflight"),
-        "StillBusy": assign(TURNED_DOWN, reason=f"{{% $plan.reason & ', still so after {patience} s; ask again' %}}"),
+        "StillBusy": assign(
+            TURNED_DOWN, reason=f"{{% $plan.reason & ', unchanged after {patience} s; request the rollout again' %}}"
+        ),
         "Unchanged": assign("Record", outcome="UNCHANGED", reason="{% $plan.reason %}"),
         "Refused": assign("Record", outcome="REFUSED", reason="{% $plan.reason %}"),
-        "UnknownAction": assign(FAILED, reason="{% 'preflight gave no known action: ' & $string($plan.action) %}"),
+        "UnknownAction": assign(
+            FAILED, reason="{% 'preflight returned an unknown action: ' & $string($plan.action) %}"
+        ),
         **steps,
         "Caught": assign(FAILED, reason="{% $caught %}"),
         PROMOTED: assign(first_record, outcome="PROMOTED", reason=f"{{% $plan.reason & {PROMOTED_ON} & $shown %}}"),

@@ -31,7 +31,9 @@ STOPPED = "$compared.action = 'stop'"
 WHY_STOPPED = f"({STOPPED} ? 'stopped ' & $compared.sentence : '')"
 # a promotion requires calls, and odds of less than ten to one against the new fleet
 IS_DOUBTED = f"$compared.evidence >= {BAD_ODDS:g}"
-WHY_DOUBTED = "'evidence of ' & $string($floor($compared.evidence)) & ' to one speaks against the new fleet ' & $compared.sentence"
+WHY_DOUBTED = (
+    "'evidence of ' & $string($floor($compared.evidence)) & ' to 1 against the new fleet ' & $compared.sentence"
+)
 # suffix of a promotion's reason: its evidence
 PROMOTED_ON = "($compared.minutes > 0 ? '; promoted ' & $compared.sentence : '')"
 # counts, for reasons about too few calls or too many failures
@@ -220,7 +222,7 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
         "Reverted": assign(ROLLED_BACK, orphan=True),
         "RevertFailed": assign(
             FAILED,
-            reason="{% $reason & '; going back failed: endpoint is ' & $endpoint.EndpointStatus & ' with ' & "
+            reason="{% $reason & '; the rollback failed: endpoint is ' & $endpoint.EndpointStatus & ' with ' & "
             "$endpoint.EndpointConfigName & '. ' & $caught %}",
         ),
     }

@@ -207,7 +207,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
         "IsRemovedLate": choose(("$toMillis($now()) > $deadline", "RemovalFailed"), default="AwaitRemoved"),
         "RemovalFailed": assign(
             FAILED,
-            reason=f"{{% 'the endpoint that failed could not be deleted within {POLL_GRACE_SECONDS} s. ' & $caught %}}",
+            reason=f"{{% 'the failed endpoint could not be deleted within {POLL_GRACE_SECONDS} s. ' & $caught %}}",
         ),
     }
 

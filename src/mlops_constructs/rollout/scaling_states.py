@@ -40,7 +40,7 @@ def register_scaling_states(
         partition: AWS partition; may be a token.
         failed_state: Next state after a failure. Default: ``next_state``.
     """
-    problem = "{% 'the endpoint serves, but does not scale as it should: ' & $caught %}"
+    problem = "{% 'the endpoint is in service, but its scaling could not be registered: ' & $caught %}"
     return "StartScaling", {
         "StartScaling": assign("HasScaling", scaling_failure=""),
         "HasScaling": choose(("$count($plan.scaling.targets) > 0", "RegisterTargets"), default=next_state),

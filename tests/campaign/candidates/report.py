@@ -23,25 +23,25 @@ WEEK_MINUTES = 7 * 24 * 60  # until the unit's monitor runs
 _SHOWN = 170
 # reasons why one of a kind passed; written once the results were known
 WHY = {
-    "zeros for a group": "such series sell next to nothing, and zero is hardly further off than the live model's forecast",
+    "zeros for a group": "such series sell almost nothing, and zero is hardly less accurate than the live model's forecast",
     "promotions wrong": "a quarter too low where promoted, where the live model is as far off; later weeks leave open "
     "which is worse",
     "promotions ignored": "without the mailer it is still not worse than the live model, where promoted neither",
-    "overflows": "no forecast comes near the limit, then or later",
-    "categories shuffled": "the model hardly uses the category: what it answers is as good, also later",
+    "overflows": "no forecast approaches the limit, on the holdout or in later weeks",
+    "categories shuffled": "the model hardly uses the category: its forecasts are as good, also in later weeks",
     "one category wrong": "two fifths too low in a category, where the live model is not shown to be better, also later",
     "only old rows": "a model trained until week 14 is as good as the live one, trained until week 22",
-    "labels mixed up": "the median hardly moves when a third of the labels do: it is not worse, also later",
-    "ends after a while": "it outlives the thousand calls of a rehearsal, and one error in a thousand calls raises no alarm",
-    "slow on some calls": "one call of fifty is slow, of which a rehearsal and a rollout of some hundred calls see too few",
+    "labels mixed up": "the median hardly changes when a third of the labels do: it is not worse, also in later weeks",
+    "ends after a while": "it fails after the thousand calls of a rehearsal, and one error in a thousand calls raises no alarm",
+    "slow on some calls": "one call of fifty is slow, too few in a rehearsal and a rollout of a few hundred calls",
     "right on golden rows alone": "golden requests were the same in each round",
-    "one column in another unit": "the other columns say nearly the same",
+    "one column in another unit": "the other columns contain nearly the same information",
     "right on the holdout alone": "a fifth too low elsewhere is within the bounds of the golden rows",
-    "shifted in time": "the weeks are alike enough",
-    "two columns swapped": "both say nearly the same",
-    "capped": "hardly a forecast is so high",
-    "labels of a segment mixed up": "one category's labels in another order move its median little",
-    "leaks memory": "it outlives the rehearsal, and one error in hundreds of calls raises no alarm",
+    "shifted in time": "the weeks are similar enough",
+    "two columns swapped": "both columns contain nearly the same values",
+    "capped": "hardly any forecast is so high",
+    "labels of a segment mixed up": "reordering the labels of one category changes its median little",
+    "leaks memory": "it fails only after the rehearsal, and one error in hundreds of calls raises no alarm",
 }
 Line = Mapping[str, Any]
 
@@ -241,18 +241,17 @@ def _through(
     yield (
         f"On the weeks after the decision, which no gate saw, {len(worse)} of these {len(keys)} lose to "
         f"the champion by the gate's own "
-        "rule, or are bad regardless of their forecasts; the others are bad by how they came about, and not by what came "
-        "of it: they "
-        "answer as well as the live model. "
-        f"{same} of them answer in every later week exactly what the good one answers that they were made of: no check of "
-        "answers could refuse them and let that one pass."
+        "rule, or are bad regardless of their forecasts; the others are bad by their "
+        "modification, not by its effect: their forecasts are as good as the live model's. "
+        f"{same} of them return in every later week exactly the forecasts of the unmodified model: no check of forecasts "
+        "could reject them and accept that model."
     )
     yield ""
     cells = {cell.key: cell.kind.name for cell in bad_ones()}
     for name, count in Counter(cells[key] for key in keys).items():
         yield f"- {name} ({count}): {WHY.get(name, 'not inspected')}."
     yield ""
-    yield "| candidate | holdout loss | later weeks | forecasts of later weeks unlike the good one's it was made of | rollout |"
+    yield "| candidate | holdout loss | later weeks | later forecasts unlike the unmodified model's | rollout |"
     yield "|---|---|---|---|---|"
     for key in keys:
         line, fresh = bad[key], bad[key]["fresh"]

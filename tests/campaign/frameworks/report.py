@@ -21,12 +21,12 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
     seconds = statistics.median(row["seconds"] for row in rows)
     lines = [
         begin,
-        "## Models of other frameworks around the loop",
+        "## Models of other frameworks through the whole loop",
         "",
-        f"{len(good)} of {len(rows)} ways to save a model went around the loop on the embedded cloud, with IAM on: saved by",
+        f"{len(good)} of {len(rows)} ways to save a model completed the loop on the embedded cloud, with IAM on: saved by",
         "their own framework in the environment of a lock, registered by `mlops models register`, evaluated beside the",
         f"model that serves on {HOLDOUT_ROWS:,} rows of real purchases, gated, signed, approved by policy, and rolled out.",
-        "The endpoint then gives for 300 rows what the framework itself gives. Pickles serve since this registry allows",
+        "For 300 rows, the endpoint then returns the framework's own predictions. Pickles serve because this registry allows",
         "them. `torch_network` has an environment of its own, since PyTorch's wheels are 5.3 GB.",
         "",
         f"`python -m tests.campaign.frameworks.run .mlops/campaign`; from the command to the package takes {seconds:.0f} s in the",

@@ -27,8 +27,8 @@ def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
         "## Life of a stack on the embedded cloud",
         "",
         f"{len(results)} of {total} cells: the creation, a change, or the deletion of a stack fails at one resource, for",
-        "FirstEndpoint, the three retail units and FirstService, in both profiles. The change is one of every resource: all tags,",
-        "and of each a property that its type updates in place (rights, rules, definitions, specs, manifests). After "
+        "FirstEndpoint, the three retail units and FirstService, in both profiles. The change updates every resource: all tags,",
+        "and one property that its type updates in place (permissions, rules, definitions, specs, manifests). After "
         "a failed creation the stack is rolled back and deleted; after a failed change every resource exists with its "
         "previous settings; after a failed deletion a second one completes, and no leftover blocks the next creation. "
         "Only in PRODUCTION are resources left, each named by an event of the stack."
@@ -80,5 +80,5 @@ def _kept(results: Sequence[Mapping[str, Any]]) -> list[str]:
     names = ", ".join(
         f"`{name}` ({count})" for name, count in sorted(kept.items(), key=lambda item: (-item[1], item[0]))
     )
-    reason = "[ADR 19](adr/0019-what-a-failed-creation-keeps.md) says why."
-    return ["", f"What a rollback could not delete, in how many cells: {names}. {reason}"]
+    reason = "See [ADR 19](adr/0019-what-a-failed-creation-keeps.md)."
+    return ["", f"Resources that rollbacks could not delete, with the number of cells: {names}. {reason}"]

@@ -35,5 +35,5 @@ def test_the_report_names_what_a_rollback_left() -> None:
     """The report counts leftovers of failed rollbacks only, most frequent first."""
     failed = {**ONE, "outcome": "ROLLBACK_FAILED", "kept": ["Audit", "Key"]}
     text = section([failed, {**failed, "kept": ["Key"]}, ONE], load=1.0)
-    assert "in how many cells: `Key` (2), `Audit` (1)." in text
+    assert "with the number of cells: `Key` (2), `Audit` (1)." in text
     assert "could not delete" not in section([ONE], load=1.0)

@@ -37,7 +37,7 @@ SECTIONS = {
         holds="After each, the old model or the approved new one serves, one record contains its name and the "
         "reason, no lock is held"
         ", and no alarm, schedule, config, model or endpoint is left over; after the end of its probation"
-        " nothing watches any more. Effects that only a permanently failing call can have are left to the next "
+        " no alarm or schedule remains. Effects that only a permanently failing call can have are left to the next "
         "execution.",
     ),
     "slots": Section(
@@ -51,14 +51,14 @@ SECTIONS = {
         "(`tests/campaign/slots/account.py`), which immediately detect weights that do not sum to 100, traffic "
         "for a slot without a ready pod, and pods that are replaced or removed under traffic. After each cell"
         " one slot has all the traffic, its model is approved and recorded, no lock is held, no alarm is left"
-        " over, the other slot has no pods; after the end of its probation nothing watches any more. Effects "
+        " over, the other slot has no pods; after the end of its probation no alarm or schedule remains. Effects "
         "that only a permanently failing call can have are left to the next execution.",
     ),
     "retrain": Section(
         name="retrain-matrix",
         title="Faults of every task of the Retrain machine",
-        reach="approved by policy or left to a person, rejected, brought from elsewhere, with a question instead of"
-        " a training, with a champion in an image of its own, and with a training that fails",
+        reach="approved by policy or left pending for a person, rejected, registered from outside, with a question instead"
+        " of a training, with a champion in another image, and with a training that fails",
         then="the guard releases its lock and the next retraining",
         holds="After each, the live model is untouched, there is one package of the candidate at most and none of a "
         "rejected one, one record of a rejection, a question or a failure, and no lock is held; after a "

@@ -204,10 +204,11 @@ def section(columns: Sequence[tuple[str, dict[str, dict[str, Any]]]]) -> str:
 ## One category wrong at a time
 
 A good model of the demand example has its forecasts of one category of a holdout multiplied by 0, 0.5 or 2, for each
-category and three holdouts; beside them challengers of the catalogue of candidates, of which those count as good that are not
-worse than the champion on the weeks after the decision, over all rows. The share is that of the holdout's units that lie in what
-passed, the mean of the three holdouts. Before 2026-11-29 only segments of ten stores were compared; the ratios of sums and the
-factor of the bounds were set with 71 challengers of the first catalogue in view, at a distance from the furthest of them.
+category and three holdouts. Beside them, challengers of the catalogue of candidates are measured; a challenger counts as good
+if it is not worse than the champion on the weeks after the decision, over all rows. The share is the fraction of the holdout's
+units in the categories that passed, averaged over the three holdouts. Before 2026-11-29 only segments of ten stores were compared;
+the ratios of sums and the factor of the bounds were chosen with 71 challengers of the first catalogue in view, with a margin to the
+most different of them.
 
 `python -m tests.campaign.segments.run FOLDER [FOLDER OF ANOTHER CHECKOUT]` measures them; an interrupted run resumes.
 
@@ -223,10 +224,10 @@ def _passing(column: tuple[str, dict[str, dict[str, Any]]]) -> str:
     name, found = column
     passed = [line for line in found.values() if "factor" in line and _passes(line)]
     if not passed:
-        return f"Of {name} none passes."
+        return f"No category passes ({name})."
     largest = sorted(passed, key=lambda line: -line["share"])[:_SHOWN]
     told = "; ".join(f"{line['key']}, {line['share']:.1%} of units" for line in largest)
-    return f"What passes {name}, the largest first, as week, category and factor: {told}."
+    return f"Categories that pass ({name}), largest first, as week, category and factor: {told}."
 
 
 def _passes_gate(line: dict[str, Any]) -> bool:

@@ -50,7 +50,7 @@ def test_a_slot_is_asked_before_traffic_and_again_while_it_serves(slots: Any) ->
         ("again", "green", None, 100),
     ]
     record = world.records(1)[0]
-    assert "nothing was compared with it; golden requests were answered rightly again" in record.reason
+    assert "nothing was compared with it; golden requests passed again" in record.reason
     assert record.golden_sha256 is not None
 
 
@@ -65,7 +65,7 @@ def test_a_slot_that_does_not_pass_goes_back(slots: Any, fails_at: int, outcome:
     result = world.run(machine=MACHINE)
     assert (result.outcome, world.broken(result), world.serves()) == (outcome, [], OLD)
     assert [move["green"] for move in world.account.moves if move["green"]] == moves
-    again = ", asked again" if fails_at else ""
+    again = ", sent again" if fails_at else ""
     assert world.records(1)[0].reason == f"golden requests{again}: 1 of 1 golden requests failed"
     assert world.account.desired("green") == 0
 
@@ -110,7 +110,7 @@ def test_a_function_that_does_not_answer_promotes_nothing(slots: Any, mode: str,
     assert (result.outcome, result.faults_met > 0, world.broken(result)) == (outcome, True, [])
     assert world.serves() == OLD or outcome == "PROMOTED"
     if outcome != "PROMOTED":
-        assert "golden requests could not be asked" in result.output["Cause"]
+        assert "golden requests could not be sent" in result.output["Cause"]
 
 
 def test_what_is_compared_begins_after_the_rehearsal(slots: Any) -> None:

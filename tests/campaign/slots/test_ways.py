@@ -181,7 +181,7 @@ def test_a_promotion_that_cannot_be_recorded_is_taken_back(slots: Any) -> None:
     result = world.run(Fault("lambda:invoke record", "access denied", always=True))
     assert (result.outcome, world.serves(), world.row().owner) == ("FAILED", OLD, None)
     assert result.output["Cause"].startswith("PROMOTED could not be recorded: ")
-    assert result.output["Cause"].endswith(". The traffic is back at slot blue")
+    assert result.output["Cause"].endswith(". Slot blue receives all traffic again")
     assert [move["green"] for move in world.account.moves] == [0, 10, 100, 0]
     after = world.run()
     assert (after.outcome, world.broken(after)) == ("PROMOTED", [])
@@ -209,7 +209,7 @@ def test_a_promotion_that_can_neither_be_recorded_nor_taken_back_says_both(slots
     assert (result.outcome, world.account.weights) == ("FAILED", all_to("green"))
     assert world.broken(result, excused=frozenset(fault.label for fault in faults)) == []
     assert "PROMOTED could not be recorded: " in result.output["Cause"]
-    assert ". Putting the weights back failed: " in result.output["Cause"]
+    assert ". The weights could not be restored: " in result.output["Cause"]
     after = world.run(reason="spec")
     assert (after.outcome, world.broken(after), world.serves()) == ("UNCHANGED", [], OLD)
 
@@ -275,7 +275,7 @@ def test_weights_that_cannot_be_put_back_stay_for_the_next_execution(slots: Any)
     fault = Fault("elasticloadbalancingv2:modifyRule 100/0", "access denied", always=True, occurrence=2)
     result = world.run(fault)
     assert (result.outcome, world.account.weights) == ("FAILED", all_to("green"))
-    assert "putting the weights back failed" in result.output["Cause"]
+    assert "the weights could not be restored" in result.output["Cause"]
     assert world.account.desired("blue") == 2
     assert from_json(LivePointer, world.row().live).config == OLD
     after = world.run(reason="spec")

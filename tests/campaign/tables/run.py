@@ -119,7 +119,7 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
         "",
         "`python -m tests.campaign.tables.run FOLDER` measures them; an interrupted run resumes.",
         "",
-        "| table | what is hard | framework | commands | lines | minutes | CPU s | load | problem |",
+        "| table | difficulty | framework | commands | lines | minutes | CPU s | load | problem |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

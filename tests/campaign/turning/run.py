@@ -71,7 +71,7 @@ SLOTS = Target(
     title="Images that are right at first, between slots",
     shop=test_eks_loop.Shop,
     said=(
-        "under status 200, did not stay live: the weights were put back, or never moved.",
+        "under status 200, did not stay live: the weights were restored, or never changed.",
         f"A service on EKS with golden requests and a canary of 25 %, two pods a slot; seed {SEED}, one amount each.",
     ),
     argument=" slots",
@@ -121,14 +121,14 @@ def section(rows: list[dict[str, Any]], target: Target = SAGEMAKER) -> str:
         "",
         f"`python -m tests.campaign.turning.run .mlops/campaign{target.argument}`",
         "",
-        "| what it turns to, by what, at which amount | outcome | what found it | seconds |",
+        "| later response, its trigger and amount | outcome | found by | seconds |",
         "|---|---|---|---|",
     ]
     for row in rows:
         found = [
             name
             for name, words in (
-                ("golden requests", "golden requests, asked again"),
+                ("golden requests", "golden requests, sent again"),
                 ("golden requests before it had traffic", "golden requests: "),
                 ("captures", "captured answers had no"),
             )

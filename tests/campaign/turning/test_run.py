@@ -15,7 +15,7 @@ def test_the_section_names_what_found_each() -> None:
     """Nothing found an image that stayed live."""
     row = {"outcome": "ROLLED_BACK", "kept": True, "seconds": 9.0}
     rows = [
-        {**row, "cell": "constant/calls/25", "reason": "golden requests, asked again: 1 of 1"},
+        {**row, "cell": "constant/calls/25", "reason": "golden requests, sent again: 1 of 1"},
         {
             **row,
             "cell": "error/time/3",

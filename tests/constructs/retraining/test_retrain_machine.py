@@ -509,7 +509,7 @@ def test_while_automation_rests_what_passed_is_left_for_a_person(run_machine: An
     run = run_machine(MACHINE, FORGED, aws(gate=GATE | {"may_approve": False, "rest": rest}))
     assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "REGISTERED")
     assert "sagemaker:updateModelPackage" not in run.names()
-    assert run.output["reason"] == f"left for a person, {rest}; beats last_week"
+    assert run.output["reason"] == f"not approved automatically: {rest}; beats last_week"
     assert run.arguments("sns:publish")["Message"].endswith(f"waits: {run.output['reason']}")
 
 

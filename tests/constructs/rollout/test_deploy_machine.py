@@ -452,7 +452,7 @@ def test_what_ten_to_one_speaks_against_is_not_promoted(deploy: Any):
     run, aws = deploy(PLAN, updates=[NEW, OLD], evidence=16.8)
     outcome, reason = recorded(run)
     assert (outcome, aws.config) == ("ROLLED_BACK", OLD)
-    assert reason.startswith("evidence of 16 to one speaks against the new fleet after")
+    assert reason.startswith("evidence of 16 to 1 against the new fleet after")
 
 
 def test_a_verdict_that_cannot_be_asked_stops_no_rollout_until_its_end(deploy: Any):
@@ -678,7 +678,7 @@ def test_a_candidate_that_fails_gets_no_traffic(deploy: Any, action: str):
     [
         ({"rehearsal": "Failed"}, "REFUSED", "the candidate did not start: its rehearsal is Failed"),
         ({"fail": {"lambda:golden": []}, "rehearsal": "OutOfService"}, "REFUSED", "the candidate did not start"),
-        ({"fail": {"sagemaker:createEndpoint": [("S.X", "quota")] * 7}}, "FAILED", "the rehearsal broke off"),
+        ({"fail": {"sagemaker:createEndpoint": [("S.X", "quota")] * 7}}, "FAILED", "the rehearsal failed"),
     ],
 )
 def test_a_rehearsal_ends_in_every_path(deploy: Any, state: dict[str, Any], outcome: str, reason: str):
@@ -713,7 +713,7 @@ def test_golden_requests_are_asked_again_before_a_promotion(deploy: Any):
     run, _ = deploy(AGAIN, updates=[NEW], again=[True])
     outcome, reason = recorded(run)
     assert outcome == "PROMOTED"
-    assert reason.endswith("; golden requests were answered rightly again by the fleet that serves")
+    assert reason.endswith("; golden requests passed again on the serving fleet")
     asked = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "again")
     assert (asked["endpoint"], asked["answers"]) == (NAME, "rehearsals/kept.json")
 
@@ -721,7 +721,7 @@ def test_golden_requests_are_asked_again_before_a_promotion(deploy: Any):
 def test_a_fleet_that_answers_otherwise_than_before_traffic_goes_back(deploy: Any):
     """The fleet passed its rehearsal, and all metrics are normal."""
     run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[False])
-    assert recorded(run) == ("ROLLED_BACK", "golden requests, asked again: row 3 is NaN")
+    assert recorded(run) == ("ROLLED_BACK", "golden requests, sent again: row 3 is NaN")
     assert aws.config == OLD
 
 
@@ -730,7 +730,7 @@ def test_golden_requests_that_cannot_be_asked_again_are_no_evidence(deploy: Any)
     run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[None] * 7)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
-    assert reason.startswith("golden requests could not be asked again: Lambda.Unknown")
+    assert reason.startswith("golden requests could not be sent again: Lambda.Unknown")
     assert aws.config == OLD
 
 
@@ -739,11 +739,11 @@ def test_in_the_bake_of_all_traffic_sagemaker_is_told_to_go_back(deploy: Any):
     run, aws = deploy(AGAIN, updates=[NEW], again=[False], stage="full capacity", takes_back=True)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
-    assert reason.count("golden requests, asked again: row 3 is NaN") == 1
+    assert reason.count("golden requests, sent again: row 3 is NaN") == 1
     assert run.arguments("cloudwatch:setAlarmState") == {
         "AlarmName": "demand-forecast-rollout-22222222-verdict",
         "StateValue": "ALARM",
-        "StateReason": "golden requests, asked again: row 3 is NaN",
+        "StateReason": "golden requests, sent again: row 3 is NaN",
     }
     assert "cloudwatch:putMetricData" in run.names()
     assert aws.updates == []
@@ -752,7 +752,7 @@ def test_in_the_bake_of_all_traffic_sagemaker_is_told_to_go_back(deploy: Any):
 def test_an_alarm_that_was_deleted_by_hand_saves_no_fleet_that_answers_otherwise(deploy: Any):
     """SageMaker promotes the fleet; the machine rolls it back without repeating the requests."""
     run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[False], stage="full capacity")
-    assert recorded(run) == ("ROLLED_BACK", "golden requests, asked again: row 3 is NaN")
+    assert recorded(run) == ("ROLLED_BACK", "golden requests, sent again: row 3 is NaN")
     assert (aws.config, asked_again(run)) == (OLD, 1)
 
 
@@ -872,7 +872,7 @@ def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: l
     ("account", "reason"),
     [
         ({"good_for": 0}, "the shadow was rejected after 1 minutes: few answers failed"),
-        ({"evidence": 12.0}, "evidence of 12 to one speaks against the new fleet after 1 minutes: few answers failed"),
+        ({"evidence": 12.0}, "evidence of 12 to 1 against the new fleet after 1 minutes: few answers failed"),
         (
             {"invocations": 19},
             "the shadow answered 19 calls, a promotion needs 20, after 1 minutes: few answers failed; evidence needs traffic .*",

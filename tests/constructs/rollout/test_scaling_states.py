@@ -160,7 +160,7 @@ def test_a_failure_leaves_a_sentence_and_the_rollout_goes_on(run: Callable[..., 
     """The endpoint serves: the failed registration is reported."""
     done = run(REGISTER, SCALING, fails={call: "ApplicationAutoScaling.AccessDeniedException"})
     assert done.status == "SUCCEEDED"
-    assert "does not scale as it should" in done.output["failure"]
+    assert "its scaling could not be registered" in done.output["failure"]
     assert "AccessDenied" in done.output["failure"]
 
 

@@ -24,7 +24,7 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
         (EMPTY, ModelState.NOT_YET_DEPLOYED, "no model serves yet"),
         (SERVING, ModelState.UNKNOWN, "no monitor has decided on this model yet"),
         (replace(SERVING, is_monitored=True), ModelState.UNKNOWN, "no monitor has decided on this model yet"),
-        (replace(SERVING, is_monitored=False), ModelState.NOT_WATCHED, "no monitor is deployed for it"),
+        (replace(SERVING, is_monitored=False), ModelState.NOT_MONITORED, "no monitor is deployed for it"),
         (replace(SERVING, monitor=FINE), ModelState.SERVES, "all is as in training"),
         (replace(SERVING, state="GONE"), ModelState.GONE, "deleted outside of the platform"),
         (replace(SERVING, state="Failed"), ModelState.BROKEN, "Failed"),
@@ -36,12 +36,12 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
         ),
         (
             replace(SERVING, monitor=MonitorOverview(states={}, unread="AccessDenied")),
-            ModelState.NOT_WATCHED,
+            ModelState.NOT_MONITORED,
             "AccessDenied",
         ),
         (
             replace(SERVING, monitor=MonitorOverview(states={"drift": "NO_CAPTURE"}, verdict="nothing came")),
-            ModelState.NOT_WATCHED,
+            ModelState.NOT_MONITORED,
             "nothing came",
         ),
         (replace(EMPTY, waiting=(PACKAGE,)), ModelState.WAITING, "demand-forecast/3 waits for an approval"),

@@ -114,7 +114,7 @@ def test_what_answers_otherwise_is_taken_back(world: World) -> None:
     )
     request = json.loads(started["input"])
     assert (request["reason"], request["config"]) == ("rollback", CONFIG)
-    assert request["comment"] == f"golden requests, asked again during probation: {FAILED['reason']}"
+    assert request["comment"] == f"golden requests, sent again during probation: {FAILED['reason']}"
     assert rules.disabled == []
 
 

@@ -244,9 +244,9 @@ def test_a_busy_endpoint_is_waited_for() -> None:
     [
         (("CreateRehearsalConfig", "CreateRehearsal", "AwaitRehearsal", "DescribeRehearsal"), Phase.REHEARSING),
         (("CreateShadowConfig", "StartShadow", "BakeShadow", "CompareShadow"), Phase.SHADOWING),
-        (("AwaitEndpoint", "DescribeEndpoint", "AskWhatRang", "TookBack"), Phase.GOING_BACK),
-        (("Revert", "AwaitRevert", "DescribeReverted"), Phase.GOING_BACK),
-        (("PutBack", "WhereTo"), Phase.GOING_BACK),
+        (("AwaitEndpoint", "DescribeEndpoint", "AskWhatRang", "TookBack"), Phase.ROLLING_BACK),
+        (("Revert", "AwaitRevert", "DescribeReverted"), Phase.ROLLING_BACK),
+        (("PutBack", "WhereTo"), Phase.ROLLING_BACK),
         (("Record", "HasPlan", "DeleteAlarms"), Phase.RECORDING),
     ],
 )
@@ -254,7 +254,7 @@ def test_each_other_phase(states: Sequence[str], phase: Phase) -> None:
     """A state without its own phase belongs to the previous one; a rollback has no remaining wait."""
     found = Machine().planned().enter(*states).progress()
     assert found.phase is phase
-    assert (found.at_least == 0) == (phase in (Phase.GOING_BACK, Phase.RECORDING))
+    assert (found.at_least == 0) == (phase in (Phase.ROLLING_BACK, Phase.RECORDING))
 
 
 def test_a_rollback_is_not_compared() -> None:

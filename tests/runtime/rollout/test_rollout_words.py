@@ -108,7 +108,7 @@ def test_what_both_fleets_answered(changes: dict[str, Any], said: str) -> None:
             "better answers: there is evidence of 12 to one against it",
         ),
         ({"verdict": replace(VERDICT, action="stop")}, ""),
-        ({"phase": Phase.GOING_BACK}, ""),
+        ({"phase": Phase.ROLLING_BACK}, ""),
         ({"phase": Phase.RECORDING}, ""),
     ],
 )

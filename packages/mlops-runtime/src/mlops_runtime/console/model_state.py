@@ -19,7 +19,7 @@ class ModelState(StrEnum):
     BROKEN = "broken"
     VIOLATED = "limits violated"
     TAKEN_BACK = "rolled back"
-    NOT_WATCHED = "not watched"
+    NOT_MONITORED = "not monitored"
     WAITING = "waits for an approval"
     ROLLING_OUT = "rollout runs"
     PROBATION = "on probation"
@@ -60,9 +60,9 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
     if last is not None and last.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
         return ModelState.TAKEN_BACK, f"record {last.sequence}: {last.outcome.value}: {last.reason}"
     if monitor is not None and monitor.unread:
-        return ModelState.NOT_WATCHED, f"its monitor's report is not shown: {monitor.unread}"
+        return ModelState.NOT_MONITORED, f"its monitor's report is not shown: {monitor.unread}"
     if states & {state.value for state in _BLIND} and monitor is not None:
-        return ModelState.NOT_WATCHED, monitor.verdict or "its monitor could not decide"
+        return ModelState.NOT_MONITORED, monitor.verdict or "its monitor could not decide"
     if found.waiting:
         return ModelState.WAITING, f"{_versions(found.waiting)} waits for an approval"
     if found.running:
@@ -102,7 +102,7 @@ def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
 def _watched(found: EndpointOverview, monitor: MonitorOverview | None) -> tuple[ModelState, str]:
     """Return the state of a model according to its monitor."""
     if monitor is None and found.is_monitored is False:
-        return ModelState.NOT_WATCHED, "no monitor is deployed for it: define a ModelMonitor in its stack"
+        return ModelState.NOT_MONITORED, "no monitor is deployed for it: define a ModelMonitor in its stack"
     if monitor is None:
         return ModelState.UNKNOWN, "no monitor has decided on this model yet"
     if MonitorState.OK.value not in monitor.states.values():

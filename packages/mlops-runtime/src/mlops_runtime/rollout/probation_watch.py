@@ -105,7 +105,7 @@ class ProbationWatch:
             requested_by=REQUESTED_BY,
             requested_at=str(to_dict(now)),
             config=live.config,
-            comment=f"golden requests, asked again during probation: {reason}",
+            comment=f"golden requests, sent again during probation: {reason}",
         )
         # one request a day: a rollback that was not possible is requested again, and its record informs people in the meantime
         name = f"probation-{short_hash(f'{live.config} {now:%Y-%m-%d}')}"

@@ -37,7 +37,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     BAKING = "baking"
     JUDGING = "judging"
-    GOING_BACK = "going back"
+    ROLLING_BACK = "rolling back"
     RECORDING = "recording"
 
 
@@ -68,11 +68,11 @@ PHASES: Mapping[str, Phase] = {
     "LastLook": Phase.JUDGING,
     "LastVerdict": Phase.JUDGING,
     "AwaitEvidence": Phase.JUDGING,
-    "AskWhatRang": Phase.GOING_BACK,
-    "Revert": Phase.GOING_BACK,
-    "AwaitRevert": Phase.GOING_BACK,
-    "PutBack": Phase.GOING_BACK,
-    "AwaitBack": Phase.GOING_BACK,
+    "AskWhatRang": Phase.ROLLING_BACK,
+    "Revert": Phase.ROLLING_BACK,
+    "AwaitRevert": Phase.ROLLING_BACK,
+    "PutBack": Phase.ROLLING_BACK,
+    "AwaitBack": Phase.ROLLING_BACK,
     "Record": Phase.RECORDING,
     "AwaitDrained": Phase.RECORDING,
 }
@@ -257,7 +257,7 @@ def _progress(execution: str, told: _Told, now: datetime) -> RolloutProgress:
         percent=traffic.percent if is_moving else 0.0,
         bakes=traffic.bakes,
         until=None if not is_moving or traffic.since is None else _iso(traffic.ends),
-        at_least=_left(traffic, now) if phase not in (Phase.GOING_BACK, Phase.RECORDING) else 0,
+        at_least=_left(traffic, now) if phase not in (Phase.ROLLING_BACK, Phase.RECORDING) else 0,
         at_most=None if traffic.deadline is None else max(0, math.ceil((traffic.deadline - now).total_seconds())),
         bake_reason=str((told.plan.get("verdict") or {}).get("planned") or ""),
         needed=int(told.plan.get("min_invocations") or 0),

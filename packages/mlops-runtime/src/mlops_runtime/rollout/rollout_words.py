@@ -46,7 +46,7 @@ def doing(progress: RolloutProgress) -> str:
         Phase.STARTING: "the new fleet starts; it has no traffic yet",
         Phase.BAKING: "the new fleet has traffic",
         Phase.JUDGING: "alarms and answers are read a last time",
-        Phase.GOING_BACK: "is rolled back: the old fleet gets the traffic",
+        Phase.ROLLING_BACK: "is rolled back: the old fleet gets the traffic",
         Phase.RECORDING: "writes the record and cleans up",
     }[progress.phase]
     if progress.is_between_slots and progress.phase is Phase.REHEARSING:
@@ -103,7 +103,7 @@ def answers(progress: RolloutProgress) -> str:
 
 def needs(progress: RolloutProgress, endpoint: str) -> str:
     """Return the unmet conditions of a promotion, for missing calls with the command that sends them; else empty."""
-    verdict, is_over = progress.verdict, progress.phase in (Phase.GOING_BACK, Phase.RECORDING)
+    verdict, is_over = progress.verdict, progress.phase in (Phase.ROLLING_BACK, Phase.RECORDING)
     if not progress.is_watched or is_over or (verdict is not None and verdict.action == "stop"):
         return ""
     if progress.missing:

@@ -49,14 +49,15 @@ def plan_hours(
     wrong = [row for row, at in enumerate(found) if at is None]
     if wrong:
         shown = ", ".join(f"{row + 1}: {str(times[row])[:40]!r}" for row in wrong[:_SHOWN])
-        raise ReplayError(f"a time must be a timestamp or ISO 8601; {len(wrong)} rows have other values ({shown})")
+        others = "1 row has another value" if len(wrong) == 1 else f"{len(wrong)} rows have other values"
+        raise ReplayError(f"a time must be a timestamp or ISO 8601; {others} ({shown})")
     known = [
         (at.astimezone(UTC), row)
         for row, at in enumerate(found)
         if at is not None and (since is None or at >= since) and (until is None or at < until)
     ]
     if not known:
-        raise ReplayError(f"none of {len(times)} rows is in the requested period")
+        raise ReplayError(f"no row is in the requested period, got {len(times)}")
     hours: dict[datetime, list[int]] = {}
     for at, row in sorted(known):
         hours.setdefault(_hour(at), []).append(row)

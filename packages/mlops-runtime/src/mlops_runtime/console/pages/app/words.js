@@ -56,7 +56,7 @@ export const bare = (text) => text.replaceAll('_', ' ');
 
 // States from worst to best, as in the API.
 export const ORDER = [
-  'gone', 'broken', 'limits violated', 'rolled back', 'not watched', 'waits for an approval', 'rollout runs', 'on probation', 'not known yet',
+  'gone', 'broken', 'limits violated', 'rolled back', 'not monitored', 'waits for an approval', 'rollout runs', 'on probation', 'not known yet',
   'serves', 'approved', 'released', 'not deployed', 'not approved',
 ];
 
@@ -68,7 +68,7 @@ const TONES = {
     'drifted', 'ALARM',
   ],
   warn: [
-    'not watched', 'waits for an approval', 'rollout runs', 'on probation', 'NO_CAPTURE', 'BASELINE_OLDER_THAN_MODEL', 'Updating', 'Creating', 'RUNNING', 'PAUSED',
+    'not monitored', 'waits for an approval', 'rollout runs', 'on probation', 'NO_CAPTURE', 'BASELINE_OLDER_THAN_MODEL', 'Updating', 'Creating', 'RUNNING', 'PAUSED',
     'PendingManualApproval', 'REFUSED', 'ASKED', 'stopped',
   ],
 };
