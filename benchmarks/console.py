@@ -149,8 +149,8 @@ def main(runs: int) -> None:
                 signed = {"Authorization": f"Bearer {token}"}
 
                 def ask(path: str) -> Any:
-                    asked = urllib.request.Request(address + ROOT + path, headers=signed)  # noqa: S310 - loopback
-                    with urllib.request.urlopen(asked) as answer:  # noqa: S310 - loopback
+                    requested = urllib.request.Request(address + ROOT + path, headers=signed)  # noqa: S310 - loopback
+                    with urllib.request.urlopen(requested) as answer:  # noqa: S310 - loopback
                         return json.load(answer)
 
                 page = measure(lambda: first_page(ask), (pid, running.pid), runs)

@@ -55,18 +55,18 @@ def main(runs: int) -> None:
             named.write_text(json.dumps({"format": "mlops.fleet/1", "environments": found}))
             command = [sys.executable, "-m", "mlops_cli"]
             fleet = [*command, "fleet", "--environments", str(named), "--json", "--home", str(home)]
-            said = json.loads(subprocess.run(fleet, check=True, stdout=subprocess.PIPE).stdout)
-            assert (len(said["models"]), said["unread"]) == (len(ACCOUNTS) * UNITS * MODELS, {}), said["unread"]
+            result = json.loads(subprocess.run(fleet, check=True, stdout=subprocess.PIPE).stdout)
+            assert (len(result["models"]), result["unread"]) == (len(ACCOUNTS) * UNITS * MODELS, {}), result["unread"]
             sys.stdout.write(
                 f"{len(ACCOUNTS)} accounts, {UNITS * MODELS} models each; medians of {runs}; {load()}\n\n"
                 "| what | wall s | CPU s | CPU s of the embedded cloud |\n|---|---|---|---|\n"
             )
-            for name, asked in (
+            for name, requested in (
                 ("mlops fleet --json", fleet),
                 ("mlops status --json of one account", [*command, "status", "--json", "--home", str(home)]),
             ):
                 took = measure(
-                    lambda asked=asked: subprocess.run(asked, check=True, stdout=subprocess.DEVNULL),
+                    lambda command=requested: subprocess.run(command, check=True, stdout=subprocess.DEVNULL),
                     (os.getpid(), running.pid),
                     runs,
                 )

@@ -55,9 +55,9 @@ def state(where: NamedEnvironment = STAGING, *, minute: int = 10, sequence: int 
     return ServedState(**{**values, **changes})
 
 
-def event(told: ServedState | None = None, sender: LinkedEnvironment = TARGET, **changes: Any) -> dict[str, Any]:
+def event(reported: ServedState | None = None, sender: LinkedEnvironment = TARGET, **changes: Any) -> dict[str, Any]:
     """Return its EventBridge event."""
-    detail = to_dict(model_served(GROUP, state() if told is None else told))
+    detail = to_dict(model_served(GROUP, state() if reported is None else reported))
     return {
         "id": "one",
         "source": event_source("demand"),
@@ -78,13 +78,13 @@ def with_detail(**changes: Any) -> dict[str, Any]:
 
 def saying(**changes: Any) -> dict[str, Any]:
     """Return the event with other values in its state, as JSON that may violate the contract."""
-    told = json.loads(event()["detail"]["attributes"]["served"])
-    return with_detail(attributes={"served": json.dumps({**told, **changes})})
+    result = json.loads(event()["detail"]["attributes"]["served"])
+    return with_detail(attributes={"served": json.dumps({**result, **changes})})
 
 
-def wish(told: ServedState | None = None, **changes: Any) -> dict[str, Any]:
+def wish(reported: ServedState | None = None, **changes: Any) -> dict[str, Any]:
     """Return the event by which a target requests a retraining."""
     values = {"id": "a" * 64, "alarm": "features", "reason": "in ALARM: features"}
-    made = RetrainingWish(state=state() if told is None else told, **{**values, **changes})
+    made = RetrainingWish(state=state() if reported is None else reported, **{**values, **changes})
     kind = {"detail-type": DetailType.RETRAINING_REQUESTED.value}
     return event(detail=to_dict(retraining_wanted(GROUP, made)), **kind)

@@ -73,14 +73,14 @@ def main(count: int, folder: Path) -> None:
             for start in range(0, count, _BATCH):
                 store.backfill(each, rows.slice(start, _BATCH))
         moments = times(START + chance.integers(0, 95 * DAY, count))
-        asked = pa.table({"customer_id": chance.integers(0, count // 10 + 500, count), "event_timestamp": moments})
+        entities = pa.table({"customer_id": chance.integers(0, count // 10 + 500, count), "event_timestamp": moments})
         build = training_set.build
         training_set.build = lambda *given, **more: build(*given, **{**more, "block": BLOCK})
         athena_build.AthenaBuilder.__init__.__kwdefaults__["block"] = BLOCK
         before = cpu()
-        here = store.training_set(asked, groups, name="both", engine="duckdb")
+        here = store.training_set(entities, groups, name="both", engine="duckdb")
         duckdb, before, began = cpu() - before, cpu(), time.monotonic()
-        found = store.training_set(asked, groups, name="both", engine="athena")
+        found = store.training_set(entities, groups, name="both", engine="athena")
         used, wall = cpu() - before, time.monotonic() - began
         hashes = [each.manifest.output.content_hash for each in (found, here)]
         same = sum(found.files[path] == content for path, content in here.files.items())

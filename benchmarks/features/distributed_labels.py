@@ -69,12 +69,12 @@ def filled(folder: Path, count: int) -> None:
     store.backfill(stock("orders"), history(chance, count))
     for start in range(0, count, 1_000_000):
         size = min(1_000_000, count - start)
-        asked = START + chance.integers(0, 95 * DAY, size)
+        requested = START + chance.integers(0, 95 * DAY, size)
         rows = {
             "customer_id": pa.array(range(start, start + size), pa.int64()),
-            "event_time": times(asked + DAY),
-            "created_time": times(asked + DAY),
-            "asked_at": times(asked),
+            "event_time": times(requested + DAY),
+            "created_time": times(requested + DAY),
+            "asked_at": times(requested),
             "units": chance.random(size),
             "price": chance.random(size),
             "shop": np.array([f"shop {i}" for i in range(500)])[chance.integers(0, 500, size)],

@@ -158,7 +158,7 @@ def glue() -> Iterator[Place]:
 def row(place: Place, costs: Costs, number: int) -> str:
     """Return the row of a mark."""
     random = np.random.default_rng(7)
-    asked = pa.table(
+    entities = pa.table(
         {
             "customer_id": random.integers(0, KEYS, 500),
             "event_timestamp": times(START + random.integers(0, 1500 * HOUR, 500)),
@@ -168,13 +168,13 @@ def row(place: Place, costs: Costs, number: int) -> str:
     trained, looked_up = [], []
     for attempt in range(3):
         before = cpu()
-        place.client.training_set(asked, [GROUP], name=f"s{number}-{attempt}")
+        place.client.training_set(entities, [GROUP], name=f"s{number}-{attempt}")
         between = cpu()
         place.client.latest(GROUP, one)
         trained.append(between - before)
         looked_up.append(cpu() - between)
     table = place.client.table(GROUP.table_name)
-    said = [
+    measured = [
         number,
         round(1000 * statistics.median(costs.cpu[-10:])),
         round(1000 * statistics.fmean(costs.cpu[-100:])),
@@ -186,7 +186,7 @@ def row(place: Place, costs: Costs, number: int) -> str:
         len(list(table.scan().plan_files())),
         round(place.kept() / 1e6, 1),
     ]
-    return f"| {' | '.join(map(str, said))} |"
+    return f"| {' | '.join(map(str, measured))} |"
 
 
 def optimize(place: Place) -> None:

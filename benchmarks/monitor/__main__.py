@@ -55,8 +55,8 @@ def measured(command: list[str], data: Path, where: Path) -> dict[str, float]:
 
 def weight(python: str) -> float:
     """Return the MB of packages installed for an interpreter."""
-    asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    folder = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    folder = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 

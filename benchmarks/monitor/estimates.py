@@ -221,25 +221,25 @@ def _figures(
     return figures
 
 
-def lines(case: Case, of: Measured, said: Mapping[str, Any]) -> Iterator[str]:
+def lines(case: Case, of: Measured, result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table rows of a case.
 
     Args:
         case: The model and its windows.
         of: Our estimates.
-        said: NannyML's output.
+        result: NannyML's output.
     """
     for name, their in THEIRS.items():
         if name not in of.found:
             continue
-        figures = _figures(of.found[name], said["found"].get(their), [each[name] for each in of.real])
+        figures = _figures(of.found[name], result["found"].get(their), [each[name] for each in of.real])
         rival = ""
         if "their_error" in figures:
             covers = f"{100 * figures['their_covers']:.0f} ({100 * figures['their_covers_95']:.0f})"
             rival = f"{figures['their_error']:.4f}, {covers}"
         yield (
             f"| {case.kind} | {case.name} | {name} | {figures['error']:.4f}, {100 * figures['covers']:.0f} | {rival} | "
-            f"{of.refused} | {of.cpu:.1f}, {said['cpu']:.1f} |"
+            f"{of.refused} | {of.cpu:.1f}, {result['cpu']:.1f} |"
         )
 
 
@@ -259,9 +259,9 @@ def main() -> None:
         done = subprocess.run(
             [*command, *map(str, folders)], check=True, capture_output=True, text=True, cwd=folders[0]
         )
-    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     print(HEADER)
-    for case, of, theirs in zip(CASES, found, said, strict=True):
+    for case, of, theirs in zip(CASES, found, results, strict=True):
         print("\n".join(lines(case, of, theirs)))
     print(load())
 

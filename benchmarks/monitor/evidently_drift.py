@@ -46,9 +46,9 @@ def windows(folder: Path) -> None:
         scores = {name: float(one.drift_score) for name, one in found.items()}
         drifted = [name for name, one in found.items() if one.drifted]
         if number == 0:
-            said = preset(reference, current, numbers)
-            assert said.pop("")["count"] == len(drifted)
-            assert said == scores
+            report = preset(reference, current, numbers)
+            assert report.pop("")["count"] == len(drifted)
+            assert report == scores
         print(json.dumps({"window": path.stem, "scores": scores, "alarms": drifted}))
 
 

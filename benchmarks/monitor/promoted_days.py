@@ -114,8 +114,8 @@ def late_days(rows: Rows) -> dict[str, Any]:
             if not one.drifted:
                 continue
             own = verdicts[OWN][place][which]
-            said = one.description or ""
-            key = said.rsplit(", at ", 1)[1].removesuffix(" among others") if ", at " in said else None
+            text = one.description or ""
+            key = text.rsplit(", at ", 1)[1].removesuffix(" among others") if ", at " in text else None
             rank = None
             if key is not None and which < len(baseline.features):
                 rank = ranked(baseline.features[which], key, _counted(baseline, day), before)
@@ -123,7 +123,7 @@ def late_days(rows: Rows) -> dict[str, Any]:
                 {
                     "day": str(np.datetime64(int(day.day[0]), "D")),
                     "feature": one.name,
-                    "said": said,
+                    "said": text,
                     ALIKE: one.p_value,
                     OWN: own.p_value,
                     "fires": own.drifted,

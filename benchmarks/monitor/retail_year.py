@@ -109,25 +109,28 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for by in ("day", "week"):
         for given in (False, True):
-            said = "given promotion, depth, week of month" if given else "plain"
-            found = ledger.measure(f"{by} | {said}", lambda by=by, given=given: compared(rows, by, given=given))
+            conditions = "given promotion, depth, week of month" if given else "plain"
+            found = ledger.measure(f"{by} | {conditions}", lambda by=by, given=given: compared(rows, by, given=given))
             names = ", ".join(f"{name} {number}" for name, number in list(found["names"].items())[:5])
             fire = percent(found["fired"], found["windows"]), percent(found["persisted"], found["runs"])
             uncovered = f"{found['uncovered']:.1%}" if given else "-"
-            print(f"| {found['windows']} {by}s | {said} | {fire[0]} | {fire[1]} | {uncovered} | {names} |", flush=True)
+            print(
+                f"| {found['windows']} {by}s | {conditions} | {fire[0]} | {fire[1]} | {uncovered} | {names} |",
+                flush=True,
+            )
     print(
         "\n| prices in cents | compared | named in the first window: "
         + " | ".join(PRICES)
         + " |\n|---|---|---|---|---|"
     )
     for by, share, given in (("day", 1.0, False), ("day", 1.0, True), ("day", 0.02, False), ("day", 0.02, True)):
-        said = "given conditions" if given else "plain"
-        key = f"cents | {by} | {share} | {said}"
+        conditions = "given conditions" if given else "plain"
+        key = f"cents | {by} | {share} | {conditions}"
         found = ledger.measure(
             key, lambda by=by, share=share, given=given: unit_error(rows, by, given=given, share=share)
         )
         cells = [percent(found["found"].get(name, 0), found["windows"]) for name in PRICES]
-        print(f"| {share:.0%} of the rows, {found['windows']} {by}s | {said} | {' | '.join(cells)} |", flush=True)
+        print(f"| {share:.0%} of the rows, {found['windows']} {by}s | {conditions} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

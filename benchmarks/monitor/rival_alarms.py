@@ -194,9 +194,12 @@ def tuned(quiet: Scores, *, least: float, alarms: float = ALARMS) -> Scores:
         >>> tuned(np.array([[0.1, 7.0], [0.3, 7.0]]), least=0.0).round(3).tolist()
         [0.3, 7.0]
     """
-    told = np.isfinite(quiet).all(axis=0)
+    is_finite = np.isfinite(quiet).all(axis=0)
     centre, scale = np.zeros(quiet.shape[1]), np.ones(quiet.shape[1])
-    centre[told], scale[told] = quiet[:, told].mean(axis=0), np.maximum(least, quiet[:, told].std(axis=0))
+    centre[is_finite], scale[is_finite] = (
+        quiet[:, is_finite].mean(axis=0),
+        np.maximum(least, quiet[:, is_finite].std(axis=0)),
+    )
     furthest = np.sort(((quiet - centre) / np.where(scale > 0, scale, np.inf)).max(axis=1))[::-1]
     # scores have five digits; the score that sets the threshold is not above it
     threshold: Scores = centre + furthest[int(alarms * len(quiet))] * scale + 1e-9

@@ -135,14 +135,14 @@ def load(server: Server, path: str, body: bytes, *, connections: int, seconds: i
         str(script),
     ]
     before = cpu(server.pid)
-    said = subprocess.run(
+    process = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}{path}"], capture_output=True, text=True, check=True
     ).stdout
     spent = cpu(server.pid) - before
-    if _ERRORS.search(said):
-        raise RuntimeError(said)
-    count = int(_REQUESTS.findall(said)[0])
+    if _ERRORS.search(process):
+        raise RuntimeError(process)
+    count = int(_REQUESTS.findall(process)[0])
     if count == 0:  # a cause outside the server: the machine is shared
         return load(server, path, body, connections=connections, seconds=seconds * 2, folder=folder)
-    latency = {percent: float(number) * _MILLISECONDS[unit] for percent, number, unit in _LATENCY.findall(said)}
+    latency = {percent: float(number) * _MILLISECONDS[unit] for percent, number, unit in _LATENCY.findall(process)}
     return Load(count, spent / count * 1000, latency["50"], latency["99"], count / seconds)

@@ -192,47 +192,51 @@ def _go(journey: Journey) -> None:
     journey.run(
         *("new", UNIT, "--data", "summer.parquet", *columns, "--unit", UNIT, "--model", MODEL),
         cwd=journey.folder,
-        shown=lambda said: "; ".join(said["found"]),
+        shown=lambda output: "; ".join(output["found"]),
     )
-    journey.run("local", "up", "--scale", "60", shown=lambda said: f"an embedded cloud at {said['endpoint_url']}")
-    journey.run("deploy", shown=lambda said: f"{_size(said)} resources; the endpoint waits for its first model")
+    journey.run("local", "up", "--scale", "60", shown=lambda output: f"an embedded cloud at {output['endpoint_url']}")
+    journey.run("deploy", shown=lambda output: f"{_size(output)} resources; the endpoint waits for its first model")
     journey.run("train", "--data", "../summer.parquet", "--reason", "the first model", shown=_registered)
     approve = ("models", "approve", "latest", "--wait", "--reason")
     journey.run(*approve, "beats the naive guesses", shown=_served)
     journey.run("invoke", ENDPOINT, f"{UNIT}_{MODEL}/request.json", shown=_predictions)
     journey.run(
         *("traffic", "replay", ENDPOINT, "../calls.parquet", "--time", TIME, "--labels", LABEL, "--shift"),
-        shown=lambda said: f"{said['answers']['200']} rows in {said['calls']} calls, {said['labels_added']} labels",
+        shown=lambda output: (
+            f"{output['answers']['200']} rows in {output['calls']} calls, {output['labels_added']} labels"
+        ),
     )
-    journey.run("monitor", "report", ENDPOINT, shown=lambda said: str(said["verdict"]))
+    journey.run("monitor", "report", ENDPOINT, shown=lambda output: str(output["verdict"]))
     journey.run("train", "--data", "../later.parquet", "--reason", "three more days", shown=_registered)
     # a canary needs calls: five per second, each with the flights of an hour
     with journey.beside(
         "traffic", "replay", ENDPOINT, "../autumn.parquet", "--time", TIME, "--now", "--speed", "18000"
     ):
         journey.run(*approve, "as good, and newer", shown=_served)
-    journey.run("rollback", ENDPOINT, "--reason", "test of the rollback", shown=lambda said: _by_version(said["text"]))
+    journey.run(
+        "rollback", ENDPOINT, "--reason", "test of the rollback", shown=lambda output: _by_version(output["text"])
+    )
     journey.run("train", "--data", "../mixed.parquet", "--reason", "labels of others", code=REFUSED, shown=_refused)
 
 
-def _size(said: dict[str, Any]) -> int:
-    return sum(len(stack["changes"]) for stack in said["stacks"])
+def _size(output: dict[str, Any]) -> int:
+    return sum(len(stack["changes"]) for stack in output["stacks"])
 
 
-def _registered(said: dict[str, Any]) -> str:
-    return f"version {str(said['package']).rpartition('/')[2]} is registered: {said['reason']}"
+def _registered(output: dict[str, Any]) -> str:
+    return f"version {str(output['package']).rpartition('/')[2]} is registered: {output['reason']}"
 
 
-def _refused(said: dict[str, Any]) -> str:
-    return f"{said['outcome']}: {said['reason']}"
+def _refused(output: dict[str, Any]) -> str:
+    return f"{output['outcome']}: {output['reason']}"
 
 
-def _served(said: dict[str, Any]) -> str:
-    return "; ".join(_by_version(each["text"]) for each in said["rollouts"].values())
+def _served(output: dict[str, Any]) -> str:
+    return "; ".join(_by_version(each["text"]) for each in output["rollouts"].values())
 
 
-def _predictions(said: dict[str, Any]) -> str:
-    return ", ".join(f"{each:.1f} minutes" for each in said["answer"]["predictions"])
+def _predictions(output: dict[str, Any]) -> str:
+    return ", ".join(f"{each:.1f} minutes" for each in output["answer"]["predictions"])
 
 
 def _by_version(text: str) -> str:

@@ -32,10 +32,10 @@ def reach(session: "Session") -> tuple[FeatureStoreEntry, FeatureStoreClient]:
     return entry, store
 
 
-def explain(store: FeatureStoreClient, asked: pa.Table) -> tuple[str, str]:
+def explain(store: FeatureStoreClient, entities: pa.Table) -> tuple[str, str]:
     """Explain the build of a training set, and return its SQL statement."""
     # [start:explain]
-    explanation = store.explain(asked, [STOCK, PRICE], timestamp="event_timestamp")
+    explanation = store.explain(entities, [STOCK, PRICE], timestamp="event_timestamp")
     why = explanation.engine.reason  # the engine, and the data it would read
     # your rows with a row_id, as an Iceberg table; snapshot_id is the snapshot with these rows
     rows = SqlTable(database="scratch", table="asked", snapshot_id=5310972174113047382)

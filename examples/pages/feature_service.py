@@ -26,8 +26,8 @@ def serve(folder: Path, now: datetime) -> tuple[TrainingSet, ServedFeatures]:
     store.ingest(SHELF, pa.table({"store_id": ["7"], "event_time": [now], "on_hand": [12]}))
     store.ingest(PRICES, pa.table({"store_id": ["7"], "week": [31], "event_time": [now], "list_price": [2.5]}))
 
-    asked = pa.table({"store_id": ["7", "8"], "week": [31, 31]})
-    trained = store.training_set(asked.append_column("event_timestamp", [[now, now]]), SHELVES, name="shelves")
-    served = store.read_online(SHELVES, asked)
+    entities = pa.table({"store_id": ["7", "8"], "week": [31, 31]})
+    trained = store.training_set(entities.append_column("event_timestamp", [[now, now]]), SHELVES, name="shelves")
+    served = store.read_online(SHELVES, entities)
     # [end:serve]
     return trained, served

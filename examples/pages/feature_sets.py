@@ -61,14 +61,14 @@ def tell(folder: Path) -> Story:
     store.backfill(PRICE, pa.table({**announced, "list_price": [2.49]}))
     # [end:backfill]
     # [start:training_set]
-    asked = pa.table(
+    entities = pa.table(
         {
             "store_id": ["7", "7"],
             "week": pa.array([3, 3], pa.int32()),
             "event_timestamp": [MONDAY + HOUR, MONDAY + 2 * DAY],
         }
     )
-    built = store.training_set(asked, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
+    built = store.training_set(entities, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
     proof = store.rebuild(built.id)
     # [end:training_set]
     # [start:compare]
@@ -82,7 +82,7 @@ def tell(folder: Path) -> Story:
         }
     )
     correction = store.correct(STOCK, recount)
-    restated = store.training_set(asked, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
+    restated = store.training_set(entities, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
     difference = store.diff(built.id, restated.id)
     used = store.who_used(STOCK, snapshot=correction.snapshot_id, column="on_hand")
     # [end:compare]

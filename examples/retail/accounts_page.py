@@ -48,8 +48,8 @@ def write_accounts_page(
     events: Sequence[Event],
 ) -> None:
     """Write the page as one self-contained file. The page of a run that stopped early has the data up to then."""
-    told: list[Event | Account] = [*events, *accounts]
-    digests = dict.fromkeys(each.digest for each in told if each.digest is not None)
+    reported: list[Event | Account] = [*events, *accounts]
+    digests = dict.fromkeys(each.digest for each in reported if each.digest is not None)
     text = TEMPLATES.get_template("accounts_page.html.jinja").render(
         title=title,
         ok=ok,

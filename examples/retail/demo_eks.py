@@ -170,8 +170,8 @@ def local_address(running: local_cloud.Cloud, url: str) -> str:
     name = url.partition("://")[2]
     balancers = running.client("elbv2").describe_load_balancers()["LoadBalancers"]
     arn = next(row["LoadBalancerArn"] for row in balancers if row["DNSName"] == name)
-    told = running.status()["load_balancing"]["load_balancers"]
-    return str(next(iter(next(row["listeners"] for row in told if row["arn"] == arn).values())))
+    reported = running.status()["load_balancing"]["load_balancers"]
+    return str(next(iter(next(row["listeners"] for row in reported if row["arn"] == arn).values())))
 
 
 def travel(trip: EksTrip) -> None:

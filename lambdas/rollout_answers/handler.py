@@ -21,9 +21,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     del context
     now = datetime.fromisoformat(event["now"])
     if "pairs" in event:
-        asked = from_dict(PairsRequest, event["pairs"])
-        pairs = FUNCTION.pairs(asked, since=datetime.fromisoformat(event["since"]), now=now)
-        _log.info("shadow of %s: %s", asked.endpoint, pairs.sentence)
+        requested = from_dict(PairsRequest, event["pairs"])
+        pairs = FUNCTION.pairs(requested, since=datetime.fromisoformat(event["since"]), now=now)
+        _log.info("shadow of %s: %s", requested.endpoint, pairs.sentence)
         return dict(to_dict(pairs))
     request = from_dict(BodiesRequest, event["bodies"])
     found = FUNCTION.bodies(request, now=now)

@@ -33,6 +33,6 @@ WATCH = ProbationWatch(
 def handler(event: dict[str, Any], context: Any) -> str:
     """Check once, at the time of the schedule's event."""
     at = datetime.fromisoformat(event["time"])
-    said = WATCH.look(at, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
-    _log.info("%s", said)
-    return said
+    result = WATCH.look(at, has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
+    _log.info("%s", result)
+    return result

@@ -28,8 +28,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """
     del context
     if "share" in event:
-        asked = from_dict(ShareRequest, event["share"])
-        return dict(FUNCTION.share(asked, now=datetime.fromisoformat(event["now"])))
+        requested = from_dict(ShareRequest, event["share"])
+        return dict(FUNCTION.share(requested, now=datetime.fromisoformat(event["now"])))
     request = from_dict(VerdictRequest, event["verdict"])
     request = replace(request, since=event.get("since") or request.since)
     found = FUNCTION.answer(request, now=datetime.fromisoformat(event["now"]))

@@ -73,8 +73,8 @@ def test_features_of_another_model_join_the_units_store(shop: Path) -> None:
 def test_an_app_that_a_user_changed_gets_its_lines_beside_it(shop: Path) -> None:
     """Overwrites nothing."""
     (shop / "app.py").write_text("# mine\n")
-    said = _run("add", "model", "returns").stdout
-    assert "kept your changes in app.py; merge app.py.new, then delete it" in said
+    output = _run("add", "model", "returns").stdout
+    assert "kept your changes in app.py; merge app.py.new, then delete it" in output
     assert (shop / "app.py").read_text() == "# mine\n"
 
 
@@ -124,11 +124,12 @@ def test_the_next_environment_follows_the_last_one(tmp_path: Path, shop: Path, m
     again = _run("add", "environment", "production=333333333333/eu-west-1")
     assert str(again.exception) == "nothing was changed: the environment 'production' is named twice"
 
-    said = _run("add", "environment", "recovery=333333333333/eu-central-1").stdout
+    output = _run("add", "environment", "recovery=333333333333/eu-central-1").stdout
     assert (
-        "compares candidates with the model that 'recovery' serves, and only with baselines until it serves one" in said
+        "compares candidates with the model that 'recovery' serves, and only with baselines until it serves one"
+        in output
     )
-    assert "to keep comparing with 'production', write endpoint=registry.downstream_in(\"production\") there" in said
+    assert "to keep comparing with 'production', write endpoint=registry.downstream_in(\"production\") there" in output
     code = tmp_path / "chain/demand_forecast/retraining.py"
     code.write_text(code.read_text().replace("registry.downstream,", 'registry.downstream_in("production"),'))
     assert "measures candidates" not in _run("add", "environment", "late=444444444444/eu-west-1").stdout

@@ -162,8 +162,8 @@ def test_a_copy_is_verified_without_aws(whole_bucket: bool, mlops: Run, promoted
     path.write_bytes(path.read_bytes().replace(b"first", b"worst"))
     changed = mlops("audit", "verify", promoted.endpoint, *given, **nowhere)
 
-    said = f"the chain of {promoted.endpoint} is intact up to record 3, no signature was checked\n"
-    assert (whole.returncode, whole.stdout) == (0, said)
+    message = f"the chain of {promoted.endpoint} is intact up to record 3, no signature was checked\n"
+    assert (whole.returncode, whole.stdout) == (0, message)
     assert changed.returncode == 3
     assert f"audit/{promoted.endpoint}/{path.name} is changed" in changed.stdout
 

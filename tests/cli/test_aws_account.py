@@ -216,8 +216,8 @@ def test_a_cloud_that_was_stopped_is_named(in_process: Run, tmp_path: Path, monk
     saved = tmp_path / ".mlops" / "local" / "saved"
     saved.mkdir(parents=True)
     (saved / _LAST).write_bytes(b"")
-    said = f"the embedded cloud of {saved.parent} is stopped and its state is saved; start it: mlops local up"
-    stopped = f"mlops: {said}\n"
+    message = f"the embedded cloud of {saved.parent} is stopped and its state is saved; start it: mlops local up"
+    stopped = f"mlops: {message}\n"
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "MLOPS_LOCAL_HOME": str(saved.parent)}
     for verb in (("status",), ("train", "--reason", "x"), ("invoke", "-")):
         assert in_process(*verb, **nothing, AWS_DEFAULT_REGION="").stderr == stopped

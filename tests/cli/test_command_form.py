@@ -426,16 +426,20 @@ def test_pages_quote_verbs_as_they_are() -> None:
         for line in re.findall(
             r"`(mlops [a-z][^`]+)`|^(?: {4}|\$ )?(mlops [a-z].+)$", page.read_text("utf-8"), re.MULTILINE
         ):
-            said = line[0] or line[1]
-            name = max((known for known in VERBS if f"{said} ".startswith(f"mlops {known} ")), key=len, default=None)
-            if name is None and any(known.startswith(f"{said.removeprefix('mlops ')} ") for known in VERBS):
+            reported = line[0] or line[1]
+            name = max(
+                (known for known in VERBS if f"{reported} ".startswith(f"mlops {known} ")), key=len, default=None
+            )
+            if name is None and any(known.startswith(f"{reported.removeprefix('mlops ')} ") for known in VERBS):
                 continue  # a group of verbs
             if name is None:
-                wrong.append(f"{page.relative_to(ROOT)}: {said}")
+                wrong.append(f"{page.relative_to(ROOT)}: {reported}")
                 continue
             unknown = (
-                set(re.findall(r"(?<= )--[a-z][a-z0-9-]*", said.partition(" #")[0])) - options(VERBS[name]) - {"--help"}
+                set(re.findall(r"(?<= )--[a-z][a-z0-9-]*", reported.partition(" #")[0]))
+                - options(VERBS[name])
+                - {"--help"}
             )
-            wrong += [f"{page.relative_to(ROOT)}: {said}: {sorted(unknown)}"] if unknown else []
+            wrong += [f"{page.relative_to(ROOT)}: {reported}: {sorted(unknown)}"] if unknown else []
 
     assert wrong == []

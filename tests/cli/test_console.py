@@ -90,7 +90,7 @@ def test_an_iam_role_is_taken_by_name(cloud: Cloud, deployed: DeployedUnit, tmp_
 @pytest.mark.parametrize("role", ["owner", "on-call,approver", ""])
 def test_an_unknown_role_is_refused(in_process: Any, role: str) -> None:
     """The error lists the roles."""
-    told = in_process("console", "--role", role)
+    done = in_process("console", "--role", role)
 
-    assert told.returncode == 1
-    assert "--role must be one of reader, on-call, approver" in told.stderr
+    assert done.returncode == 1
+    assert "--role must be one of reader, on-call, approver" in done.stderr

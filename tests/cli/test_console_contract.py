@@ -49,15 +49,15 @@ def attack(server: ConsoleServer, folder: Path, *phases: str, examples: int) -> 
 
 def test_hostile_requests_get_declared_answers(server: ConsoleServer, tmp_path: Path) -> None:
     """Checks for 5xx, undeclared statuses, media types and bodies, rejected valid requests, and calls without the token."""
-    told = attack(server, tmp_path, "coverage", examples=1)
+    done = attack(server, tmp_path, "coverage", examples=1)
 
-    assert told.returncode == 0, told.stdout[-9000:]
+    assert done.returncode == 0, done.stdout[-9000:]
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
 def test_thousands_of_hostile_requests_get_declared_answers(server: ConsoleServer, tmp_path: Path) -> None:
     """Uses hypothesis values too, and follows links between operations."""
-    told = attack(server, tmp_path, "coverage", "fuzzing", "stateful", examples=100)
+    done = attack(server, tmp_path, "coverage", "fuzzing", "stateful", examples=100)
 
-    assert told.returncode == 0, told.stdout[-9000:]
+    assert done.returncode == 0, done.stdout[-9000:]

@@ -77,7 +77,7 @@ def shop(cloud: Cloud) -> Iterator[Shop]:
 
 
 @pytest.fixture
-def told(on_cloud: Run) -> Callable[..., Any]:
+def printed(on_cloud: Run) -> Callable[..., Any]:
     """Return the document of a verb; one with a violation exits with 3."""
 
     def run(*arguments: str) -> Any:
@@ -88,78 +88,80 @@ def told(on_cloud: Run) -> Callable[..., Any]:
     return run
 
 
-def differing(seen: object, said: object, at: str = "") -> Iterator[str]:
+def differing(seen: object, reported: object, at: str = "") -> Iterator[str]:
     """Yield the fields of a console document that the command lacks or prints differently."""
-    if isinstance(seen, Mapping) and isinstance(said, Mapping):
+    if isinstance(seen, Mapping) and isinstance(reported, Mapping):
         for name, value in seen.items():
-            if name not in said:
+            if name not in reported:
                 yield f"{at}.{name} is missing"
             else:
-                yield from differing(value, said[name], f"{at}.{name}")
-    elif seen != said:
-        yield f"{at}: {seen!r} is {said!r}"
+                yield from differing(value, reported[name], f"{at}.{name}")
+    elif seen != reported:
+        yield f"{at}: {seen!r} is {reported!r}"
 
 
 @pytest.mark.parametrize(
     "path", [each.path for each in ROUTES if each.method == "GET" and each.operation not in ELSEWHERE]
 )
-def test_every_page_is_read_by_the_command(shop: Shop, told: Callable[..., Any], path: str) -> None:
+def test_every_page_is_read_by_the_command(shop: Shop, printed: Callable[..., Any], path: str) -> None:
     """Each operation of a page is covered; only the time differs."""
     where = shop.path(path)
-    seen, said = shop.read(where), told("console", "--read", where)
+    seen, reported = shop.read(where), printed("console", "--read", where)
 
-    assert {**seen, "now": None} == {**said, "now": None}
+    assert {**seen, "now": None} == {**reported, "now": None}
 
 
-def test_units_and_models_are_those_of_status(shop: Shop, told: Callable[..., Any]) -> None:
+def test_units_and_models_are_those_of_status(shop: Shop, printed: Callable[..., Any]) -> None:
     """Compares the unit, the endpoint's overview and its pipeline with the outcome of its last run."""
-    (said,) = told("status", shop.unit.name)["units"]
+    (reported,) = printed("status", shop.unit.name)["units"]
     unit = shop.read(shop.path("/units/{unit}"))
     model = shop.read(shop.path("/units/{unit}/endpoints/{endpoint}"))
-    (endpoint,), (pipeline,) = said["endpoints"], said["pipelines"]
+    (endpoint,), (pipeline,) = reported["endpoints"], reported["pipelines"]
 
-    assert list(differing({name: unit[name] for name in ("unit", "owner", "cost_center", "automation")}, said)) == []
+    assert (
+        list(differing({name: unit[name] for name in ("unit", "owner", "cost_center", "automation")}, reported)) == []
+    )
     assert list(differing(model["overview"], endpoint)) == []
     assert list(differing(model["retraining"], pipeline)) == []
     assert list(differing({"state": model["row"]["state"], "says": model["row"]["says"]}, endpoint["model"])) == []
 
 
-def test_packages_are_those_of_models(shop: Shop, told: Callable[..., Any]) -> None:
+def test_packages_are_those_of_models(shop: Shop, printed: Callable[..., Any]) -> None:
     """Compares review, gate, losses, names in a pickle, and notices for approvers."""
-    seen, said = shop.read(f"/packages/{shop.package}"), told("models", "show", shop.package)
-    listed = told("models", "list", "--group", shop.unit.endpoint)
+    seen, reported = shop.read(f"/packages/{shop.package}"), printed("models", "show", shop.package)
+    listed = printed("models", "list", "--group", shop.unit.endpoint)
     parts = {name: seen[name] for name in ("gate", "metric", "metrics", "rows", "pickled", "note")}
 
-    assert list(differing(seen["review"], said)) == []
-    assert list(differing(parts, said)) == []
+    assert list(differing(seen["review"], reported)) == []
+    assert list(differing(parts, reported)) == []
     assert [list(differing(seen["review"], each)) for each in listed] == [[]]
 
 
-def test_windows_are_those_of_monitor(shop: Shop, told: Callable[..., Any]) -> None:
+def test_windows_are_those_of_monitor(shop: Shop, printed: Callable[..., Any]) -> None:
     """Compares the report, and one feature with its texts, distribution and history."""
     page = shop.path("/units/{unit}/endpoints/{endpoint}/drift")
     seen, feature = shop.read(page), shop.read(f"{page}/feature?feature=price")
-    said = told("monitor", "explain", shop.unit.endpoint, "price")
+    reported = printed("monitor", "explain", shop.unit.endpoint, "price")
 
-    assert list(differing(seen["report"], told("monitor", "report", shop.unit.endpoint))) == []
-    assert list(differing({**feature, "now": None}, {**said, "now": None})) == []
+    assert list(differing(seen["report"], printed("monitor", "report", shop.unit.endpoint))) == []
+    assert list(differing({**feature, "now": None}, {**reported, "now": None})) == []
 
 
-def test_records_are_those_of_audit(shop: Shop, told: Callable[..., Any]) -> None:
+def test_records_are_those_of_audit(shop: Shop, printed: Callable[..., Any]) -> None:
     """Compares the newest records, one with its evidence, and the result of a verification."""
     name = shop.unit.endpoint
-    seen, said = shop.read(f"/audit/{name}"), told("audit", "show", name)
-    record, whole = shop.read(f"/audit/{name}/records/2"), told("audit", "show", name, "--sequence", "2")
+    seen, reported = shop.read(f"/audit/{name}"), printed("audit", "show", name)
+    record, whole = shop.read(f"/audit/{name}/records/2"), printed("audit", "show", name, "--sequence", "2")
     verified = shop.read(f"/audit/{name}/verification")
     flat = [{**each["record"], "sha256": each["sha256"], "who": each["who"]} for each in reversed(seen["records"])]
 
-    assert list(differing({**seen, "records": flat, "now": None}, {**said, "now": None})) == []
+    assert list(differing({**seen, "records": flat, "now": None}, {**reported, "now": None})) == []
     assert (whole["record"], whole["minutes"], whole["computed"]) == (flat[1], record["minutes"], record["computed"])
     assert (whole["unread"] or "") == record["unread"]
     # the page reads a long log in parts, the command all of it
     part = {"now": None, "first": 1, "total": verified["records"], "rest": None}
     assert verified == {**verified, **part, "now": verified["now"]}
-    assert list(differing({**verified, "now": None}, {**told("audit", "verify", name), **part})) == []
+    assert list(differing({**verified, "now": None}, {**printed("audit", "verify", name), **part})) == []
 
 
 def test_a_page_that_is_not_there_is_refused_in_the_same_words(shop: Shop, on_cloud: Run) -> None:

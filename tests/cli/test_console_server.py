@@ -40,7 +40,7 @@ def server() -> Iterator[ConsoleServer]:
 def ask(server: ConsoleServer) -> Ask:
     """Send a request: ``ask("GET", "/", Origin="https://evil.example")``; a header that is None is omitted."""
 
-    def asked(
+    def requested(
         method: str, path: str, body: bytes | None = None, **headers: str | None
     ) -> tuple[int, dict[str, str], bytes]:
         given = {"Authorization": f"Bearer {server.token}", "Host": server.host}
@@ -59,7 +59,7 @@ def ask(server: ConsoleServer) -> Ask:
         finally:
             connection.close()
 
-    return asked
+    return requested
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,8 @@ def test_prices_are_compared_with_the_list_of_the_account(on_cloud: Run) -> None
     assert (document["region"], document["date"]) == ("us-east-1", price_table("us-east-1").date)
     assert {row["state"] for row in document["rows"]} == {"same"}
     assert len(document["rows"]) > 15
-    said = on_cloud("doctor", "--prices").stdout.splitlines()
-    assert said[-1].startswith(
+    output = on_cloud("doctor", "--prices").stdout.splitlines()
+    assert output[-1].startswith(
         f"{len(document['rows'])} of {len(document['rows'])} rows of us-east-1 are the same; the table is dated "
     )
 

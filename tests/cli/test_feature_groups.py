@@ -35,7 +35,7 @@ GROUPS = (
 def test_list_shows_tables_rows_and_ages(feature_shop: FeatureShop, in_process: Run) -> None:
     """Prints a table, or JSON."""
     shown = in_process("features", "list", "--path", feature_shop.path)
-    told = json.loads(in_process("features", "list", "--path", feature_shop.path, "--json").stdout)
+    result = json.loads(in_process("features", "list", "--path", feature_shop.path, "--json").stdout)
 
     assert shown.returncode == 0
     lines = [re.split(r"\s*│\s*", line.strip("│ ")) for line in shown.stdout.splitlines() if "_v1" in line]
@@ -44,7 +44,7 @@ def test_list_shows_tables_rows_and_ages(feature_shop: FeatureShop, in_process: 
         ["stock_v1", "demand", "12", "2017-01-10 00:00"],
     ]
     assert [line[5:] for line in lines] == [["1", "0"], ["2", "1"]]
-    assert [(t["table"], t["rows"], t["newest_event"], t["training_sets"]) for t in told] == [
+    assert [(t["table"], t["rows"], t["newest_event"], t["training_sets"]) for t in result] == [
         ("price_v1", 10, "2017-01-10T00:00:00Z", 0),
         ("stock_v1", 12, "2017-01-10T00:00:00Z", 1),
     ]
@@ -53,15 +53,15 @@ def test_list_shows_tables_rows_and_ages(feature_shop: FeatureShop, in_process: 
 def test_show_names_columns_snapshots_and_users(feature_shop: FeatureShop, in_process: Run) -> None:
     """Finds a group by its name or its table's; brackets are not interpreted as markup."""
     shown = in_process("features", "show", "stock", "--path", feature_shop.path).stdout
-    told = json.loads(in_process("features", "show", "stock_v1", "--path", feature_shop.path, "--json").stdout)
+    result = json.loads(in_process("features", "show", "stock_v1", "--path", feature_shop.path, "--json").stdout)
 
     assert "stock_v1, owned by demand: 12 rows, month(event_time)" in shown
     assert re.search(r"│ 5\s+│ on_hand\s+│ long\s+│ no\s+│ units \[on hand\]", shown)
     assert re.search(rf"│ {feature_shop.first.snapshot_id}\s+│ .*│ append │ 10\s+│ 10", shown)
     assert re.search(rf"│ {feature_shop.built.id} │ shelves │ on_hand", shown)
-    assert [column["field_id"] for column in told["columns"]] == [1, 2, 3, 4, 5, 6]
-    assert [snapshot["total"] for snapshot in told["snapshots"]] == [12, 10]
-    assert told["used_by"][0]["id"] == feature_shop.built.id
+    assert [column["field_id"] for column in result["columns"]] == [1, 2, 3, 4, 5, 6]
+    assert [snapshot["total"] for snapshot in result["snapshots"]] == [12, 10]
+    assert result["used_by"][0]["id"] == feature_shop.built.id
 
 
 def test_who_used_finds_by_snapshot_and_column(feature_shop: FeatureShop, in_process: Run) -> None:
@@ -71,12 +71,12 @@ def test_who_used_finds_by_snapshot_and_column(feature_shop: FeatureShop, in_pro
     later = feature_shop.client.ingest(STOCK, stock(11))
     none = in_process("features", "who-used", "stock", "--snapshot", later.snapshot_id, *where)
     column = in_process("features", "who-used", "stock", "--column", "shelf", *where)
-    told = json.loads(in_process("features", "who-used", "stock", "--column", "on_hand", *where, "--json").stdout)
+    result = json.loads(in_process("features", "who-used", "stock", "--column", "on_hand", *where, "--json").stdout)
 
     assert feature_shop.built.id in snapshot.stdout
     assert none.stdout == "no training set used stock_v1\n"
     assert column.stdout == "no training set used shelf of stock_v1\n"
-    assert [(use["manifest_id"], use["columns"]) for use in told] == [(feature_shop.built.id, ["on_hand"])]
+    assert [(use["manifest_id"], use["columns"]) for use in result] == [(feature_shop.built.id, ["on_hand"])]
 
 
 @pytest.mark.parametrize("verb", ["who-used", "show"])
@@ -98,12 +98,12 @@ def test_catalog_writes_a_page(
     monkeypatch.chdir(tmp_path)
     plain = in_process("features", "catalog", "--path", feature_shop.path)
     in_process("features", "lock", "declared_shop:GROUPS")
-    told = in_process(
+    done = in_process(
         "features", "catalog", "--path", feature_shop.path, "--groups", "declared_shop:GROUPS", "--output", "full.html"
     )
 
     assert plain.stdout == "features.html: 2 groups, 1 training sets, 0 packages\n"
-    assert told.stdout == "full.html: 2 groups, 1 training sets, 0 packages\n"
+    assert done.stdout == "full.html: 2 groups, 1 training sets, 0 packages\n"
     pages = [Path(name).read_text() for name in ("features.html", "full.html")]
     assert [feature_shop.built.id in page for page in pages] == [True, True]
     assert ["What lies on the shelves" in page for page in pages] == [True, True]
@@ -129,20 +129,20 @@ def test_list_shows_what_can_be_read_and_names_the_rest(feature_shop: FeatureSho
     newest.write_bytes(whole[: len(whole) // 2])
     try:
         shown = in_process("features", "list", "--path", feature_shop.path)
-        told = in_process("features", "list", "--path", feature_shop.path, "--json")
+        result = in_process("features", "list", "--path", feature_shop.path, "--json")
         other = in_process("features", "show", "stock", "--path", feature_shop.path)
         itself = in_process("features", "show", "price", "--path", feature_shop.path)
     finally:
         newest.write_bytes(whole)
 
-    assert shown.returncode == told.returncode == itself.returncode == 1
+    assert shown.returncode == result.returncode == itself.returncode == 1
     assert other.returncode == 0
     assert "stock_v1" in shown.stdout
     assert shown.stderr.startswith("mlops: price_v1 is not shown: file ")
     assert newest.name in shown.stderr
     assert "restore it" in shown.stderr
-    assert [group["table"] for group in json.loads(told.stdout)["groups"]] == ["stock_v1"]
-    assert all(len(each.stderr.splitlines()) == 1 for each in (shown, told, itself))
+    assert [group["table"] for group in json.loads(result.stdout)["groups"]] == ["stock_v1"]
+    assert all(len(each.stderr.splitlines()) == 1 for each in (shown, result, itself))
 
 
 def test_a_damaged_catalog_is_one_line(in_process: Run, tmp_path: Path) -> None:

@@ -397,11 +397,11 @@ def test_the_console_finds_what_the_command_finds(store: DeployedStore, features
         return found.status, json.loads(found.body)
 
     status, page = ask("/features", text="stock")
-    told = json.loads(features("find", "stock", "--json").stdout)
+    result = json.loads(features("find", "stock", "--json").stdout)
     readers, users = ask(f"/features/{STOCK.table_name}/users")
     missing, problem = ask(f"/features/{STOCK.table_name}/users", column="weight")
 
-    assert (status, page["hits"], page["problems"]) == (200, told, [])
-    assert told != []
+    assert (status, page["hits"], page["problems"]) == (200, result, [])
+    assert result != []
     assert (readers, users["users"]) == (200, [])
     assert (missing, "weight" in problem["detail"]) == (404, True)

@@ -14,11 +14,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_find_names_groups_and_where_words_are(feature_shop: FeatureShop, in_process: Run) -> None:
     """Needs no declaration: tables of a folder contain their descriptions."""
     where = ("--path", feature_shop.path)
-    told = json.loads(in_process("features", "find", "shelves lies", *where, "--json").stdout)
+    result = json.loads(in_process("features", "find", "shelves lies", *where, "--json").stdout)
     shown = in_process("features", "find", "Pricing", *where)
     none = in_process("features", "find", "weather", *where)
 
-    assert [(hit["name"], hit["matches"]) for hit in told] == [("stock_v1", ["description"])]
+    assert [(hit["name"], hit["matches"]) for hit in result] == [("stock_v1", ["description"])]
     assert "price_v1" in shown.stdout
     assert "stock_v1" not in shown.stdout
     assert (none.returncode, none.stdout) == (
@@ -34,10 +34,10 @@ def test_services_are_listed_with_their_users(feature_shop: FeatureShop, in_proc
     service = FeatureService(name="aisles", features=(STOCK,), columns={"stock": ["on_hand"]})
     feature_shop.client.training_set(feature_shop.rows, service, name="aisles")
 
-    told = json.loads(in_process("features", "services", *where, "--json").stdout)
+    result = json.loads(in_process("features", "services", *where, "--json").stdout)
     shown = in_process("features", "services", *where).stdout
 
-    assert [(each["name"], each["version"], each["sha256"], each["training_sets"]) for each in told] == [
+    assert [(each["name"], each["version"], each["sha256"], each["training_sets"]) for each in result] == [
         ("aisles", 1, service.use.sha256, 1)
     ]
     assert "stock__on_hand" in shown

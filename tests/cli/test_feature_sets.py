@@ -128,14 +128,14 @@ def test_build_takes_groups_snapshots_semantics_and_a_cutoff(
 ) -> None:
     """A group without features means all of them; the manifest contains the request."""
     snapshot = feature_shop.first.snapshot_id
-    told = _build(
+    done = _build(
         features_feature_sets,
         feature_shop,
         *("--features", "stock,price:list_price", "--snapshot", f"stock={snapshot}", "--semantics", "event_time"),
         *("--as-of", "2017-01-04T00:00:00+00:00", "--json"),
     )
 
-    found = json.loads(told.stdout)
+    found = json.loads(done.stdout)
     assert found["columns"][2:] == ["row_id", "stock__on_hand", "stock__shelf", "price__list_price"]
     manifest = feature_shop.client.manifests.read(found["id"])
     assert manifest.features[0].snapshot_id == snapshot
@@ -151,18 +151,18 @@ def test_build_joins_a_group_twice_by_other_columns(
     rows = pq.read_table(feature_shop.entities)
     home = rows.append_column("home", pa.array(["1"] * rows.num_rows))
     pq.write_table(home, tmp_path / "rows.parquet")
-    asked = ("build", "shelves", "--entities", tmp_path / "rows.parquet")
-    told = features_feature_sets(
-        *asked, "--features", "near=stock:on_hand,stock:on_hand", "--on", "near.store_id=home", "--json"
+    arguments = ("build", "shelves", "--entities", tmp_path / "rows.parquet")
+    done = features_feature_sets(
+        *arguments, "--features", "near=stock:on_hand,stock:on_hand", "--on", "near.store_id=home", "--json"
     )
-    found = json.loads(told.stdout)
+    found = json.loads(done.stdout)
     assert found["columns"][-2:] == ["near__on_hand", "stock__on_hand"]
     assert (found["rows"], found["engine"], found["matched"].keys()) == (2, "duckdb", {"near", "stock_v1"})
     (near, _) = feature_shop.client.manifests.read(found["id"]).features
     assert (near.alias, near.key_columns) == ("near", {"store_id": "home"})
-    wrong = features_feature_sets(*asked, "--features", "stock", "--on", "far.store_id=home")
+    wrong = features_feature_sets(*arguments, "--features", "stock", "--on", "far.store_id=home")
     assert wrong.stderr == "mlops: --on must be NAME.KEY=COLUMN with one of stock, got 'far.store_id'\n"
-    unnamed = features_feature_sets(*asked, "--features", "=stock")
+    unnamed = features_feature_sets(*arguments, "--features", "=stock")
     assert unnamed.stderr.startswith(
         "mlops: --features must be GROUP:COLUMN or GROUP, separated by commas, got '=stock'"
     )
@@ -195,11 +195,11 @@ def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, 
 
     feature_shop.client.erase({"store_id": "1"}, reason="T-1", in_use=())
     gone = features_feature_sets("rebuild", feature_shop.built.id)
-    told = features_feature_sets("rebuild", feature_shop.built.id, "--json")
+    result = features_feature_sets("rebuild", feature_shop.built.id, "--json")
 
-    assert (gone.returncode, gone.stdout, told.returncode) == (3, "", 3)
+    assert (gone.returncode, gone.stdout, result.returncode) == (3, "", 3)
     assert gone.stderr.startswith(f"mlops: IMPOSSIBLE {feature_shop.built.id}: erasure ")
-    assert json.loads(told.stdout)["verdict"] == "IMPOSSIBLE"
+    assert json.loads(result.stdout)["verdict"] == "IMPOSSIBLE"
 
 
 def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
@@ -214,14 +214,14 @@ def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feat
         features_feature_sets("diff", first, third),
         features_feature_sets("diff", first, first),
     )
-    told = json.loads(features_feature_sets("diff", first, second, "--json").stdout)
+    result = json.loads(features_feature_sets("diff", first, second, "--json").stdout)
 
     assert "column stock__on_hand: 1 rows have another value" in values.stdout.splitlines()
     assert "table" not in values.stdout
     assert "column price__list_price added" in columns.stdout.splitlines()
     assert "column stock__on_hand removed" in columns.stdout.splitlines()
     assert same.stdout == "both have the same rows and columns\n"
-    assert (told["changed"], told["is_none"]) == ({"stock__on_hand": 1}, False)
+    assert (result["changed"], result["is_none"]) == ({"stock__on_hand": 1}, False)
 
 
 @pytest.mark.parametrize(

@@ -93,35 +93,35 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
     """Covers a missing repository, image, push and cdk.json: one line each, with the fix."""
     name = unique_stack.lower()
 
-    def said(*arguments: str) -> str:
+    def reported(*arguments: str) -> str:
         result = on_cloud("image", *arguments)
         assert result.returncode == 1
         return result.stderr
 
-    assert f"there is no repository '{name}' in region us-east-1; create it with mlops image push --create" in said(
+    assert f"there is no repository '{name}' in region us-east-1; create it with mlops image push --create" in reported(
         "push", "--repository", name
     )
-    assert f"docker has no image {name}:1; build it with: mlops image build --repository {name} --tag 1" in said(
+    assert f"docker has no image {name}:1; build it with: mlops image build --repository {name} --tag 1" in reported(
         "push", "--repository", name, "--tag", "1", "--create"
     )
-    assert f"repository '{name}' has no image with tag '1'; its newest tags: none" in said(
+    assert f"repository '{name}' has no image with tag '1'; its newest tags: none" in reported(
         "digest", "--repository", name, "--tag", "1"
     )
     assert (
         f"there is no repository '{name}-nothere' in region us-east-1; create it with mlops image push --create, or"
-        in said("digest", "--repository", f"{name}-nothere")
+        in reported("digest", "--repository", f"{name}-nothere")
     )
-    assert "no cdk.json in this folder" in said("digest", "--write")
-    assert "--runtime is required for the images explain and model" in said("build", "explain")
-    assert "--runtime must name an image by digest" in said("build", "explain", "--runtime", "notadigest")
-    assert "--repository must be the name of an ECR repository" in said("build", "--repository", "BAD NAME")
-    both = said("digest", "--repository", "BAD", "--tag", "a b")
+    assert "no cdk.json in this folder" in reported("digest", "--write")
+    assert "--runtime is required for the images explain and model" in reported("build", "explain")
+    assert "--runtime must name an image by digest" in reported("build", "explain", "--runtime", "notadigest")
+    assert "--repository must be the name of an ECR repository" in reported("build", "--repository", "BAD NAME")
+    both = reported("digest", "--repository", "BAD", "--tag", "a b")
     assert "got 'BAD'" in both
     assert "--tag must be up to 128 letters, digits, '.', '_' and '-', got 'a b'" in both
     assert not (tmp_path / "cdk.json").exists()
-    assert "the lock 'requirements.lock' is missing; write it with mlops image lock" in said("push", "model")
-    assert "--requirements is allowed for the image model only, got runtime" in said("build", "--requirements", "x")
-    assert "'requirements.in' is missing" in said("lock")
+    assert "the lock 'requirements.lock' is missing; write it with mlops image lock" in reported("push", "model")
+    assert "--requirements is allowed for the image model only, got runtime" in reported("build", "--requirements", "x")
+    assert "'requirements.in' is missing" in reported("lock")
     shutil.rmtree(docker)
 
 
@@ -160,9 +160,9 @@ def test_fails_on_a_lock_of_another_python_or_platform(on_cloud: Run, docker: Pa
     }
     for content, problem in problems.items():
         (tmp_path / "requirements.lock").write_text(content)
-        said = on_cloud("image", "build", "model", "--runtime", RUNTIME)
-        assert said.returncode == 1
-        assert problem in said.stderr
+        output = on_cloud("image", "build", "model", "--runtime", RUNTIME)
+        assert output.returncode == 1
+        assert problem in output.stderr
     assert not (docker / "log").exists()
 
 

@@ -226,18 +226,18 @@ def test_fails_on_ids_that_cannot_be_labelled(
     deployed.publish(entry)
     (tmp_path / "rows.csv").write_text("order,price\no1,1\no1,2\n")
     (tmp_path / "one.csv").write_text("1,2\n")
-    asked = ("invoke", deployed.endpoint, tmp_path / "rows.csv", "--ids", "order")
-    assert "captures nothing, so rows with ids could not be joined with labels" in on_cloud(*asked).stderr
+    arguments = ("invoke", deployed.endpoint, tmp_path / "rows.csv", "--ids", "order")
+    assert "captures nothing, so rows with ids could not be joined with labels" in on_cloud(*arguments).stderr
 
     deployed.publish(replace(entry, capture_bucket="none", personal=PersonalSpec(withheld=("order",))))
-    assert "column 'order' is personal, and ids are sent and stored unchanged" in on_cloud(*asked).stderr
+    assert "column 'order' is personal, and ids are sent and stored unchanged" in on_cloud(*arguments).stderr
 
     deployed.publish(replace(entry, capture_bucket="none"))
-    assert "an id is the same as that of another row in 1 row (2: 'o1')" in on_cloud(*asked).stderr
+    assert "an id is the same as that of another row in 1 row (2: 'o1')" in on_cloud(*arguments).stderr
     assert on_cloud("invoke", deployed.endpoint, tmp_path / "one.csv", "--ids", "order").returncode == 2
     assert (
         "no column of rows.csv can be sent"
-        in on_cloud(*asked[:3], "--leave-out", "order", "--leave-out", "price").stderr
+        in on_cloud(*arguments[:3], "--leave-out", "order", "--leave-out", "price").stderr
     )
     assert seen == []
 

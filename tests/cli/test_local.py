@@ -331,20 +331,20 @@ def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> 
     script.chmod(0o755)
     mlops("local", "up", "--home", home)
     cloud = connect(home)
-    asked = ("local", "browse", "--home", home, "--browser", script)
-    assert _only_line(mlops(*asked).stderr).startswith("mlops: no distribution is deployed here; ")
+    arguments = ("local", "browse", "--home", home, "--browser", script)
+    assert _only_line(mlops(*arguments).stderr).startswith("mlops: no distribution is deployed here; ")
     name = make_site(cloud, "first")
 
-    shown = mlops(*asked)
+    shown = mlops(*arguments)
 
     assert (shown.returncode, f"read at {name}" in shown.stdout) == (0, True), shown
     assert shown.stdout.startswith(f"https://{name} in {script}, until it is closed\n")
-    part = mlops(*asked, f"https://{name}/#part", "--json")
+    part = mlops(*arguments, f"https://{name}/#part", "--json")
     assert json.loads(part.stdout) == {
         "address": f"https://{name}/#part", "browser": str(script), "arguments": cloud.browser_arguments()
     }  # fmt: skip
     assert f"read at {name}" in part.stderr
-    elsewhere = mlops(*asked, f"https://{name}.evil.example/")
+    elsewhere = mlops(*arguments, f"https://{name}.evil.example/")
     assert _only_line(elsewhere.stderr) == (
         f"mlops: https://{name}.evil.example/ is not an address of a distribution here; there are https://{name}"
     )
@@ -354,5 +354,5 @@ def test_browse_opens_a_distribution(mlops: Run, home: Path, tmp_path: Path) -> 
     )
     second = make_site(cloud, "second")
     both = ", ".join(sorted([f"https://{name}", f"https://{second}"]))
-    assert _only_line(mlops(*asked).stderr) == f"mlops: there are 2 distributions; name one of {both}"
+    assert _only_line(mlops(*arguments).stderr) == f"mlops: there are 2 distributions; name one of {both}"
     assert json.loads(mlops("local", "status", "--json", "--home", home).stdout)["pages"] == both.split(", ")

@@ -46,8 +46,8 @@ def test_the_clock_of_a_new_cloud_is_set_back_and_moved(in_process: Run, home: P
     assert back.stdout.startswith("2017-08-07T00:00:0")
 
     jumped = in_process("local", "clock", "--jump", "2d12h", "--json", "--home", home)
-    said = json.loads(jumped.stdout)
-    assert (said["from"][:10], said["now"][:13]) == ("2017-08-07", "2017-08-09T12")
+    output = json.loads(jumped.stdout)
+    assert (output["from"][:10], output["now"][:13]) == ("2017-08-07", "2017-08-09T12")
     assert [line[:10] for line in jumped.stderr.splitlines()] == ["2017-08-08", "2017-08-09"]
 
     assert "60 embedded seconds per real second" in in_process("local", "clock", "--scale", 60, "--home", home).stdout

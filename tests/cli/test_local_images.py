@@ -23,8 +23,8 @@ def test_images_are_declared_listed_and_taken_back(
     assert listed == [{"image": IMAGE, "command": f"cd {tmp_path} && exec python serve.py"}]
     assert "exec python serve.py" in mlops("local", "image", "list", *home).stdout
     assert in_process("local", "image", "remove", IMAGE, *home).stdout == f"{IMAGE} is no longer declared\n"
-    said = in_process("local", "image", "list", *home).stdout
-    assert said == "no image is declared; declare one: mlops local image add REPOSITORY@sha256:... --serve COMMAND\n"
+    output = in_process("local", "image", "list", *home).stdout
+    assert output == "no image is declared; declare one: mlops local image add REPOSITORY@sha256:... --serve COMMAND\n"
 
 
 def test_fails_with_every_problem(in_process: Run, tmp_path: Path) -> None:

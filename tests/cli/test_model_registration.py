@@ -53,16 +53,16 @@ def _register(*arguments: object) -> tuple[int, str]:
 
 def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> None:
     """The event has the candidate; the output has the next command."""
-    code, said = _register("demand-forecast", onnx, "--reason", "of the challenge")
-    assert (code, said.startswith("registered as demand-forecast/7: better; approve it: mlops models approve")) == (
+    code, output = _register("demand-forecast", onnx, "--reason", "of the challenge")
+    assert (code, output.startswith("registered as demand-forecast/7: better; approve it: mlops models approve")) == (
         0,
         True,
     )
     assert cloud.uploaded[0].startswith("registered/demand-forecast/")
     assert "of the challenge" in cloud.events[0]["Detail"]
     assert _register("demand-forecast", onnx, "--no-wait") == (0, f"started {EXECUTION}\n")
-    asked = [json.loads(event["Detail"])["attributes"].get("again") for event in cloud.events]
-    assert (asked, _register("demand-forecast", onnx, "--no-wait", "--again")[0]) == ([None, None], 0)
+    requested = [json.loads(event["Detail"])["attributes"].get("again") for event in cloud.events]
+    assert (requested, _register("demand-forecast", onnx, "--no-wait", "--again")[0]) == ([None, None], 0)
     assert json.loads(cloud.events[-1]["Detail"])["attributes"]["again"] == "true"
     approved = {"outcome": "APPROVED", "reason": "r", "package": "arn:x:model-package/g/7"}
     cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(approved)}
@@ -84,8 +84,8 @@ def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> Non
 )
 def test_fails_by_name(cloud: Cloud, arguments: tuple[str, ...], message: str) -> None:
     """Uploads and requests nothing."""
-    code, said = _register(*arguments)
-    assert (code, message in said) == (1, True), said
+    code, output = _register(*arguments)
+    assert (code, message in output) == (1, True), output
     assert (cloud.uploaded, cloud.events) == ([], [])
 
 
@@ -98,11 +98,11 @@ def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, mon
         files = {path.relative_to(onnx).as_posix(): path.read_bytes() for path in onnx.rglob("*") if path.is_file()}
         server.files |= {f"1/models/m-1/artifacts/{name}": body for name, body in files.items()}
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-        code, said = _register("demand-forecast", "models:/churn@champion", "--no-wait")
-        assert (code, said) == (0, f"started {EXECUTION}\n")
+        code, output = _register("demand-forecast", "models:/churn@champion", "--no-wait")
+        assert (code, output) == (0, f"started {EXECUTION}\n")
         assert len(cloud.uploaded) == 1
-        code, said = _register("demand-forecast", "models:/churn/9")
-        assert (code, "MLflow rejected /api/2.0/mlflow/model-versions/get (404): no" in said) == (1, True)
+        code, output = _register("demand-forecast", "models:/churn/9")
+        assert (code, "MLflow rejected /api/2.0/mlflow/model-versions/get (404): no" in output) == (1, True)
         assert "must be models:/NAME/VERSION or models:/NAME@ALIAS" in _register("demand-forecast", "models:/churn")[1]
     assert "cannot be reached" in _register("demand-forecast", "models:/churn/3")[1]
     assert _register("demand-forecast", onnx, "--tracking-uri", "http://x")[0] == 2
@@ -137,11 +137,11 @@ def test_the_holdouts_columns_are_compared_before(cloud: Cloud, onnx: Path, tmp_
     pq.write_table(pa.table({"store": [1]}), tmp_path / "holdout.parquet")
     pq.write_table(pa.table({"shop": [1], "score": [1.0]}), tmp_path / "mine.parquet")
     options = ("--data", tmp_path / "holdout.parquet", "--predictions", tmp_path / "mine.parquet")
-    code, said = _register("demand-forecast", onnx, *options)
+    code, output = _register("demand-forecast", onnx, *options)
     assert (code, cloud.uploaded) == (1, [])
-    assert "holdout.parquet has no column 'price', which the signature has; " in said
-    assert "mine.parquet must have a column 'prediction', got shop, score; " in said
-    assert "mine.parquet identifies rows by shop, score, which" in said
+    assert "holdout.parquet has no column 'price', which the signature has; " in output
+    assert "mine.parquet must have a column 'prediction', got shop, score; " in output
+    assert "mine.parquet identifies rows by shop, score, which" in output
     (tmp_path / "mine.parquet").write_text("x")
     assert "mine.parquet cannot be read as Parquet" in _register("demand-forecast", onnx, *options)[1]
 
@@ -162,10 +162,10 @@ def test_the_image_must_have_the_models_lock(cloud: Cloud, onnx: Path, monkeypat
     )
     cloud.pipeline = replace(PIPELINE, requirements_sha256="1" * 64)
     monkeypatch.chdir(folder)
-    said = _register("demand-forecast", folder)[1]
+    output = _register("demand-forecast", folder)[1]
     assert (
         f"requirements.lock of model (SHA-256 {hashlib.sha256(LOCK_TEXT.encode()).hexdigest()[:12]}) is not the lock"
-        in said
+        in output
     )
     assert cloud.uploaded == []
     digest = hashlib.sha256(LOCK_TEXT.encode()).hexdigest()
@@ -211,8 +211,8 @@ def test_a_vector_needs_a_metric_function(cloud: Cloud, onnx: Path) -> None:
     """Without one no gate could pass it; with one it is evaluated like other models."""
     cloud.pipeline = replace(PIPELINE, metric="wape")
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="vector", width=8)))
-    said = _register("demand-forecast", onnx)[1]
-    assert "the model is of kind 'vector', demand-forecast measures wape, which is of number or numbers" in said
+    output = _register("demand-forecast", onnx)[1]
+    assert "the model is of kind 'vector', demand-forecast measures wape, which is of number or numbers" in output
     assert cloud.uploaded == []
     cloud.pipeline = replace(PIPELINE, metric="custom_loss")
     assert _register("demand-forecast", onnx)[0] == 0
@@ -222,8 +222,8 @@ def test_the_pipelines_metric_must_measure_it(cloud: Cloud, onnx: Path) -> None:
     """A probability is not a quantity."""
     cloud.pipeline = replace(PIPELINE, metric="wape")
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="probability")))
-    said = _register("demand-forecast", onnx)[1]
-    assert "the model is of kind 'probability', demand-forecast measures wape" in said
+    output = _register("demand-forecast", onnx)[1]
+    assert "the model is of kind 'probability', demand-forecast measures wape" in output
     assert cloud.uploaded == []
 
 
@@ -231,12 +231,12 @@ def test_predictions_are_what_the_model_gives(cloud: Cloud, onnx: Path, tmp_path
     """Classes, outputs and vectors are a list per row, other predictions a number; otherwise nothing is uploaded."""
     mine = tmp_path / "mine.parquet"
     pq.write_table(pa.table({"prediction": [[1.0]]}), mine)
-    said = _register("demand-forecast", onnx, "--predictions", mine)[1]
-    assert "mine.parquet must have one number per row, as the model of kind 'number' returns them" in said
+    output = _register("demand-forecast", onnx, "--predictions", mine)[1]
+    assert "mine.parquet must have one number per row, as the model of kind 'number' returns them" in output
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="classes", classes=("a", "b", "c"))))
     pq.write_table(pa.table({"prediction": [1.0]}), mine)
-    said = _register("demand-forecast", onnx, "--predictions", mine)[1]
-    assert "mine.parquet must have a list of 3 numbers per row, as the model of kind 'classes' returns them" in said
+    output = _register("demand-forecast", onnx, "--predictions", mine)[1]
+    assert "mine.parquet must have a list of 3 numbers per row, as the model of kind 'classes' returns them" in output
     assert cloud.uploaded == []
     pq.write_table(pa.table({"prediction": [[0.2, 0.3, 0.5]]}), mine)
     assert _register("demand-forecast", onnx, "--predictions", mine)[0] == 0

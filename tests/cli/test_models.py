@@ -106,10 +106,10 @@ def test_the_newest_package_is_approved_and_followed(
     package = registry.register(f"newest-{code}")
     monkeypatch.setattr("mlops_cli.models._rollouts", lambda _aws, group: {f"{group}-endpoint": Rollout(answer)})
 
-    told = models("approve", f"{GROUP}/latest", "--reason", "better", "--wait", "--json")
+    result = models("approve", f"{GROUP}/latest", "--reason", "better", "--wait", "--json")
 
-    found = json.loads(told.stdout)
-    assert told.returncode == code, told.stderr
+    found = json.loads(result.stdout)
+    assert result.returncode == code, result.stderr
     assert found["package"].endswith(f":model-package/{package}")
     assert found["rollouts"] == {f"{GROUP}-endpoint": {"is_served": answer.is_served, "text": answer.text}}
     assert ("error" in found) == (code != 0)
@@ -124,12 +124,12 @@ def test_a_rollout_is_followed_again_by_the_same_command(
     approval = registry.describe(package)["ApprovalDescription"]
     answers = {text: Answer(is_served=False, text=text, record=RECORD) for text in ("ROLLED_BACK: errors", "")}
 
-    told = {}
+    reported = {}
     for text, answer in answers.items():
         monkeypatch.setattr("mlops_cli.models._rollouts", lambda *_, a=answer: {"demand-forecast": Rollout(a)})
-        told[text] = models("approve", package, "--reason", "other words", "--wait")
+        reported[text] = models("approve", package, "--reason", "other words", "--wait")
 
-    found, nothing = told["ROLLED_BACK: errors"], told[""]
+    found, nothing = reported["ROLLED_BACK: errors"], reported[""]
     assert (found.returncode, nothing.returncode) == (3, 1)
     assert f"{package} is already approved: better [binding " in found.stderr
     assert "mlops: demand-forecast: ROLLED_BACK: errors" in found.stderr
@@ -154,12 +154,12 @@ def test_an_interrupted_wait_says_how_it_goes_on(
         "mlops_cli.models._rollouts", lambda *_: {"demand-forecast": Waiting(Answer(is_served=False, text=""))}
     )
 
-    for told in (models("approve", package, "--reason", "better", "--wait") for _ in range(2)):
-        assert told.returncode == 130
+    for reported in (models("approve", package, "--reason", "better", "--wait") for _ in range(2)):
+        assert reported.returncode == 130
         assert (
             f"mlops: interrupted; the rollout continues. To wait for it: mlops models approve {package} --wait; to roll it back: "
             'mlops rollback demand-forecast --reason "..."'
-        ) in told.stderr
+        ) in reported.stderr
     assert registry.describe(package)["ModelApprovalStatus"] == "Approved"
 
 
@@ -167,11 +167,11 @@ def test_nothing_is_approved_that_cannot_be_followed(registry: Registry, models:
     """Covers a group without an endpoint, and one without packages."""
     package = registry.register("unfollowed")
 
-    told = models("approve", package, "--reason", "better", "--wait")
+    done = models("approve", package, "--reason", "better", "--wait")
     nothing = models("show", "nowhere/latest")
 
-    assert (told.returncode, nothing.returncode) == (1, 1)
-    assert "no endpoint serves models of" in told.stderr
+    assert (done.returncode, nothing.returncode) == (1, 1)
+    assert "no endpoint serves models of" in done.stderr
     assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
 
 
@@ -226,13 +226,13 @@ def test_what_was_changed_is_not_approved(registry: Registry, models: Any) -> No
 def test_an_artefact_that_no_endpoint_may_read_is_not_approved(registry: Registry, models: Any) -> None:
     """The error has the required location; nothing is approved, and `show` reports the same."""
     package = registry.register("by-hand", artifact="elsewhere/model.tar.gz")
-    told = models("approve", package, "--reason", "better")
+    done = models("approve", package, "--reason", "better")
 
-    assert told.returncode == 1
+    assert done.returncode == 1
     assert (
         f"the artefact must be below s3://{BUCKET}/models/{GROUP}/, as the endpoint's role may read nothing else, got "
         f"'s3://{BUCKET}/elsewhere/model.tar.gz'; copy it there and register the package again"
-    ) in told.stderr
+    ) in done.stderr
     assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
     assert "must be below" in models("show", package).stdout
 
@@ -273,7 +273,7 @@ def test_fails_without_a_reason(registry: Registry, models: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("show", "demand-forecast"), "a package is written <group>/<number>, such as demand-forecast/7"),
         (("show", "demand-forecast/999"), "package 'demand-forecast/999' not found; list packages with"),
@@ -282,12 +282,12 @@ def test_fails_without_a_reason(registry: Registry, models: Any) -> None:
         (("list", "demand", "--group", "x"), "give a unit or --group, not both"),
     ],
 )
-def test_fails_in_one_line(models: Any, arguments: tuple[str, ...], said: str) -> None:
+def test_fails_in_one_line(models: Any, arguments: tuple[str, ...], message: str) -> None:
     """The line has the problem and the valid values."""
     answer = models(*arguments)
 
     assert answer.returncode == 1
-    assert said in answer.stderr
+    assert message in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

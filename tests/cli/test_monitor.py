@@ -42,14 +42,14 @@ def monitor(
 
 def test_a_window_is_shown_and_written_as_a_page(monitored: MonitoredUnit, monitor: Run, tmp_path: Path) -> None:
     """Prints decision, states, and features by evidence; the page has distributions and previous days."""
-    told = monitor("report", monitored.endpoint)
+    done = monitor("report", monitored.endpoint)
 
-    assert told.returncode == 3, told.stderr
-    lines = told.stdout.splitlines()
+    assert done.returncode == 3, done.stderr
+    lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{monitored.endpoint} AllTraffic, ")
     assert lines[0].endswith(": 600 rows")
     assert lines[1] == monitored.reports[-1].verdict
-    assert "drift          VIOLATION" in told.stdout
+    assert "drift          VIOLATION" in done.stdout
     first = next(line for line in lines if line.startswith("│"))
     assert "price" in first
     assert "drifted" in first
@@ -84,11 +84,11 @@ def test_the_page_is_given_what_people_did(monitored: MonitoredUnit, monitor: Ru
 
 def test_another_window_is_named_by_the_hour_in_which_it_ended(monitored: MonitoredUnit, monitor: Run) -> None:
     """The days before the price increase are quiet."""
-    told = monitor("report", monitored.endpoint, "--window", monitored.hour(4), "--output", "early.html")
+    done = monitor("report", monitored.endpoint, "--window", monitored.hour(4), "--output", "early.html")
 
-    assert told.returncode == 0, told.stderr
-    assert "drift          OK" in told.stdout
-    assert "page: early.html" in told.stdout
+    assert done.returncode == 0, done.stderr
+    assert "drift          OK" in done.stdout
+    assert "page: early.html" in done.stdout
     assert "The last 2 windows" in Path("early.html").read_text()
 
 
@@ -102,19 +102,19 @@ def test_the_only_window_of_a_day_is_named_by_the_day(monitored: MonitoredUnit, 
     other = datetime.fromisoformat(report.window_until).replace(hour=(int(report.window_until[11:13]) + 1) % 24)
     monitored.store.put_report(replace(report, window_until=other.isoformat()), {}, other)
     try:
-        told = monitor("report", monitored.endpoint, "--window", day)
+        done = monitor("report", monitored.endpoint, "--window", day)
     finally:
         key = monitored.store.report_uri(other).removeprefix(f"s3://{monitored.artifacts}/")
         monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
-    assert told.returncode == 1
-    assert f"2 windows of {monitored.endpoint} ended on {day}, name one of: {day}T" in told.stderr
+    assert done.returncode == 1
+    assert f"2 windows of {monitored.endpoint} ended on {day}, name one of: {day}T" in done.stderr
 
 
 def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run) -> None:
     """Writes no page unless requested."""
-    told = monitor("report", monitored.endpoint, "--json")
+    result = monitor("report", monitored.endpoint, "--json")
 
-    assert json.loads(told.stdout)["verdict"] == monitored.reports[-1].verdict
+    assert json.loads(result.stdout)["verdict"] == monitored.reports[-1].verdict
     assert not Path("monitor.html").exists()
     monitor("report", monitored.endpoint, "--json", "--output", "page.html")
     assert Path("page.html").exists()
@@ -122,15 +122,15 @@ def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run)
 
 def test_a_feature_is_explained(monitored: MonitoredUnit, monitor: Run) -> None:
     """Prints finding, advice, distribution and history."""
-    told = monitor("explain", monitored.endpoint, "price")
+    done = monitor("explain", monitored.endpoint, "price")
 
-    assert told.returncode == 0, told.stderr
-    assert f"price of {monitored.endpoint}, " in told.stdout
-    assert "  do: " in told.stdout
-    assert "PSI 0." in told.stdout
-    assert "▓" in told.stdout
-    assert "░" in told.stdout
-    history = [line for line in told.stdout.splitlines() if line.startswith("│") and ":00" in line]
+    assert done.returncode == 0, done.stderr
+    assert f"price of {monitored.endpoint}, " in done.stdout
+    assert "  do: " in done.stdout
+    assert "PSI 0." in done.stdout
+    assert "▓" in done.stdout
+    assert "░" in done.stdout
+    history = [line for line in done.stdout.splitlines() if line.startswith("│") and ":00" in line]
     assert ["drifted" in line or "in this window" in line for line in history] == [False] * 3 + [True] * 3
     shown = json.loads(monitor("explain", monitored.endpoint, "price", "--json").stdout)
     assert shown["feature"]["drifted"] is True
@@ -140,15 +140,15 @@ def test_a_feature_is_explained(monitored: MonitoredUnit, monitor: Run) -> None:
 
 def test_what_was_not_tested_is_explained_too(monitored: MonitoredUnit, monitor: Run) -> None:
     """An identifier is counted and not tested."""
-    told = monitor("explain", monitored.endpoint, "basket_id")
+    done = monitor("explain", monitored.endpoint, "basket_id")
 
-    assert "UTC: not tested" in told.stdout
-    assert "  do: nothing: it was not tested, " in told.stdout
-    assert "values are distinct" in told.stdout
+    assert "UTC: not tested" in done.stdout
+    assert "  do: nothing: it was not tested, " in done.stdout
+    assert "values are distinct" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("explain", "prise"), "has no feature 'prise', it has "),
         (("explain", "prise"), "; did you mean price?"),
@@ -158,14 +158,14 @@ def test_what_was_not_tested_is_explained_too(monitored: MonitoredUnit, monitor:
     ],
 )
 def test_what_is_wrong_is_one_line(
-    monitored: MonitoredUnit, monitor: Run, arguments: tuple[str, ...], said: str
+    monitored: MonitoredUnit, monitor: Run, arguments: tuple[str, ...], message: str
 ) -> None:
     """Prints the fix and no traceback."""
-    told = monitor(arguments[0], monitored.endpoint, *arguments[1:])
+    done = monitor(arguments[0], monitored.endpoint, *arguments[1:])
 
-    assert told.returncode == 1
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_endpoint_must_be_named_where_there_are_several(
@@ -175,10 +175,10 @@ def test_an_endpoint_must_be_named_where_there_are_several(
     bare = DeployedUnit(cloud, f"bare{next(_number)}")
     bare.publish(replace(bare.unit_entry, artifacts_bucket=monitored.artifacts))
 
-    told = monitor("report")
-    assert told.returncode == 1
-    assert "name the endpoint: deployed are: " in told.stderr
-    assert monitored.endpoint in told.stderr
+    done = monitor("report")
+    assert done.returncode == 1
+    assert "name the endpoint: deployed are: " in done.stderr
+    assert monitored.endpoint in done.stderr
     unwatched = monitor("report", bare.endpoint)
     assert unwatched.returncode == 1
     assert f"the monitor of {bare.endpoint} has written no report yet" in unwatched.stderr
@@ -191,35 +191,35 @@ def test_a_baseline_that_was_changed_is_not_shown(monitored: MonitoredUnit, moni
     assert changed != body
     monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=monitored.baseline_key, Body=changed)
     try:
-        told = monitor("report", monitored.endpoint)
+        done = monitor("report", monitored.endpoint)
         explained = monitor("explain", monitored.endpoint, "price")
     finally:
         monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=monitored.baseline_key, Body=body)
 
-    assert "was changed after this window was decided" in told.stdout
+    assert "was changed after this window was decided" in done.stdout
     assert "No distributions" in Path("monitor.html").read_text()
     assert "no distribution: the baseline" in explained.stdout
 
 
 def test_the_status_says_what_the_monitor_found(monitored: MonitoredUnit, monitor: Run, in_process: Run) -> None:
     """Prints a line for the endpoint, or JSON."""
-    told = in_process("status", monitored.unit.name)
+    done = in_process("status", monitored.unit.name)
     shown = json.loads(in_process("status", monitored.unit.name, "--json").stdout)
 
-    assert "    monitor   drift VIOLATION, quality NO_LABELS_YET, estimates INSUFFICIENT_DATA, latency " in told.stdout
-    assert "engine LAMBDA" in told.stdout
+    assert "    monitor   drift VIOLATION, quality NO_LABELS_YET, estimates INSUFFICIENT_DATA, latency " in done.stdout
+    assert "engine LAMBDA" in done.stdout
     assert shown["units"][0]["endpoints"][0]["monitor"]["verdict"] == monitored.reports[-1].verdict
 
 
 def test_metrics_are_printed_for_prometheus(monitored: MonitoredUnit, monitor: Run) -> None:
     """Prints the newest window's metrics as the run wrote them, and their dashboard."""
-    told = monitor("metrics", monitored.endpoint)
-    assert told.returncode == 0, told.stderr
-    found = {family.name: family.samples for family in text_string_to_metric_families(told.stdout)}
+    done = monitor("metrics", monitored.endpoint)
+    assert done.returncode == 0, done.stderr
+    found = {family.name: family.samples for family in text_string_to_metric_families(done.stdout)}
     assert {sample.labels["endpoint"] for samples in found.values() for sample in samples} == {monitored.endpoint}
     end = datetime.fromisoformat(monitored.reports[-1].window_until)
     assert found["mlops_monitor_window_end_timestamp_seconds"][0].value == end.timestamp()
-    assert json.loads(monitor("metrics", monitored.endpoint, "--json").stdout)["text"] == told.stdout
+    assert json.loads(monitor("metrics", monitored.endpoint, "--json").stdout)["text"] == done.stdout
     board = monitor("dashboard")
     assert json.loads(board.stdout) == json.loads(monitor("dashboard", "--json").stdout)
 
@@ -229,7 +229,7 @@ def test_a_monitor_without_metrics_says_when_they_come(monitored: MonitoredUnit,
     s3, key = monitored.unit.s3, f"monitor/{monitored.endpoint}/metrics.prom"
     kept = s3.get_object(Bucket=monitored.artifacts, Key=key)["Body"].read()
     s3.delete_object(Bucket=monitored.artifacts, Key=key)
-    told = monitor("metrics", monitored.endpoint)
+    done = monitor("metrics", monitored.endpoint)
     s3.put_object(Bucket=monitored.artifacts, Key=key, Body=kept)
-    assert told.returncode == 1
-    assert "has written no metrics yet; it writes them with each report" in told.stderr
+    assert done.returncode == 1
+    assert "has written no metrics yet; it writes them with each report" in done.stderr

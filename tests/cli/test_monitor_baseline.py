@@ -80,9 +80,9 @@ def test_the_days_that_drifted_are_normal_against_themselves(
     assert {window["rows"] for window in shown["with_settings"]} == {len(HOURS) * 200}
     assert [window["state"] for window in shown["as_it_is"]][-1] == "VIOLATION"
     assert shown["baseline"] == str(file)
-    told = run("replay", "--baseline", str(file)).stdout
-    assert f"with the baseline {file}; as it is 2" in told
-    assert "with settings" not in told
+    done = run("replay", "--baseline", str(file)).stdout
+    assert f"with the baseline {file}; as it is 2" in done
+    assert "with settings" not in done
 
 
 def test_calls_of_a_rollout_that_was_taken_back_are_not_counted_again(
@@ -106,8 +106,18 @@ def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
 ) -> None:
     """Defaults to four weeks up to the newest window."""
     file = tmp_path / "live.json"
-    asked = ("--cluster", "day", "--condition", "day_of_week", "--condition", "store", "--output", str(file), "--json")
-    shown = json.loads(run("baseline", *asked).stdout)
+    arguments = (
+        "--cluster",
+        "day",
+        "--condition",
+        "day_of_week",
+        "--condition",
+        "store",
+        "--output",
+        str(file),
+        "--json",
+    )
+    shown = json.loads(run("baseline", *arguments).stdout)
     found = from_json(Baseline, file.read_bytes())
     assert shown["rows"] == found.rows == DAYS * len(HOURS) * 200
     assert shown["sha256"] == content_hash(found)
@@ -118,7 +128,7 @@ def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("verb", "arguments", "said"),
+    ("verb", "arguments", "message"),
     [
         ("baseline", ("--from", "2017-08-03", "--to", "2017-08-01"), "--from must be before --to"),
         ("baseline", ("--from", "2017-08-01T06:30"), "--from must be a whole hour"),
@@ -129,23 +139,23 @@ def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
         ("replay", ("--baseline", "pyproject.toml"), "pyproject.toml is not a baseline"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(run: Run, verb: str, arguments: tuple[str, ...], said: str) -> None:
+def test_what_is_wrong_is_said(run: Run, verb: str, arguments: tuple[str, ...], message: str) -> None:
     """Prints a line without a traceback."""
-    told = run(verb, *arguments)
-    assert told.returncode == 1, told.stdout
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+    done = run(verb, *arguments)
+    assert done.returncode == 1, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_baseline_of_other_inputs_is_refused(monitored: MonitoredUnit, run: Run, tmp_path: Path) -> None:
     """Rows are read by position."""
     file = tmp_path / "other.json"
     file.write_bytes(canonical_json(replace(monitored.baseline, features=monitored.baseline.features[:1])))
-    told = run("replay", "--baseline", str(file))
-    assert told.returncode == 1
+    done = run("replay", "--baseline", str(file))
+    assert done.returncode == 1
     assert (
         "must have the inputs of the live model, price (number), store (category), basket_id (category), got price"
-        in told.stderr
+        in done.stderr
     )
 
 
@@ -154,8 +164,8 @@ def test_an_endpoint_without_captures_says_so(monitored: MonitoredUnit, run: Run
     unit = monitored.unit
     unit.publish(replace(unit.endpoint_entry, capture_bucket=None))
     try:
-        told = run("baseline")
+        done = run("baseline")
     finally:
         unit.publish(unit.endpoint_entry)
-    assert told.returncode == 1
-    assert "has no captures to count again" in told.stderr
+    assert done.returncode == 1
+    assert "has no captures to count again" in done.stderr

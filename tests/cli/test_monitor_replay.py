@@ -79,16 +79,16 @@ def test_other_thresholds_may_say_something_else(replay: Run) -> None:
 
 def test_a_person_reads_how_many_would_have_alarmed(monitored: MonitoredUnit, replay: Run) -> None:
     """Prints a line per window with both states; drift in too few windows is in brackets."""
-    told = replay("--set", "minimum_effect=0.9", "--set", "relative_shift=0.9")
+    done = replay("--set", "minimum_effect=0.9", "--set", "relative_shift=0.9")
     plain = replay()
 
-    assert told.returncode == 0, told.stderr
+    assert done.returncode == 0, done.stderr
     assert (
         f"{monitored.endpoint}: 0 of 6 windows would have alarmed with minimum_effect=0.9, relative_shift=0.9; as it is 2; "
-        "0 had too few rows to be tested" in told.stdout
+        "0 had too few rows to be tested" in done.stdout
     )
-    assert "windows of 24 hours, one every 24 hours" in told.stdout
-    assert "with settings" in told.stdout
+    assert "windows of 24 hours, one every 24 hours" in done.stdout
+    assert "with settings" in done.stdout
     assert "(price)" in plain.stdout
     assert "with settings" not in plain.stdout
 
@@ -122,11 +122,11 @@ def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit,
     counts = from_json(Counts, body.replace(from_json(Counts, body).baseline_sha256.encode(), b"f" * 64))
     monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=key, Body=canonical_json(counts))
     try:
-        told = replay()
+        done = replay()
     finally:
         monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
 
-    assert "skipped: 1 object counted against another baseline" in told.stdout
+    assert "skipped: 1 object counted against another baseline" in done.stdout
 
 
 def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does(
@@ -141,7 +141,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does
     try:
         with_it = json.loads(replay("--json").stdout)
         monitored.unit.take_back(since=f"{at:%Y-%m-%dT%H}:10:00Z", until=f"{at:%Y-%m-%dT%H}:30:00Z")
-        told, without = replay(), json.loads(replay("--json").stdout)
+        result, without = replay(), json.loads(replay("--json").stdout)
     finally:
         monitored.unit.s3.delete_object(Bucket=monitored.artifacts, Key=key)
         monitored.unit.take_back()
@@ -149,7 +149,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does
     assert (with_it["as_it_is"][-1]["rows"], with_it["taken_back_objects"]) == (ROWS + ROWS // 2, 0)
     assert [window["rows"] for window in without["as_it_is"]] == [report.rows for report in monitored.reports]
     assert without["taken_back_objects"] == 1
-    assert "skipped: 1 object with calls of a rollout that was rolled back" in told.stdout
+    assert "skipped: 1 object with calls of a rollout that was rolled back" in result.stdout
 
 
 def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: Run) -> None:
@@ -157,17 +157,17 @@ def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: 
     live = monitored.now - timedelta(days=6) + timedelta(hours=2, minutes=30)
     with _newest(monitored, live_since=f"{live:%Y-%m-%dT%H:%M:%S}Z"):
         shown = json.loads(replay("--json", "--from", monitored.hour(8)).stdout)
-        told = replay("--from", monitored.hour(8), "--set", "minimum_effect=0.9", "--set", "relative_shift=0.9")
+        done = replay("--from", monitored.hour(8), "--set", "minimum_effect=0.9", "--set", "relative_shift=0.9")
 
     assert _states(shown, "as_it_is") == ["NOT_YET_DEPLOYED"] * 2 + ["OK"] * 4 + ["VIOLATION"] * 2
     assert [window["hours_before_live"] for window in shown["as_it_is"]] == [24, 24, 2, 0, 0, 0, 0, 0]
     assert shown["live_since"] == f"{live:%Y-%m-%dT%H:%M:%S}Z"
-    assert told.stdout.count("before the live model") == 2 * 2 + 1 + 1, told.stdout
-    assert "NO_TRAFFIC" not in told.stdout
-    assert "2 of 24 hours are before the live model" in " ".join(told.stdout.replace("│", " ").split())
-    assert "0 of 6 windows would have alarmed" in told.stdout
-    assert "0 had too few rows to be tested; 2 more ended before the live model" in told.stdout
-    assert f"the live model has been serving since {live:%Y-%m-%d %H:%M} UTC" in told.stdout
+    assert done.stdout.count("before the live model") == 2 * 2 + 1 + 1, done.stdout
+    assert "NO_TRAFFIC" not in done.stdout
+    assert "2 of 24 hours are before the live model" in " ".join(done.stdout.replace("│", " ").split())
+    assert "0 of 6 windows would have alarmed" in done.stdout
+    assert "0 had too few rows to be tested; 2 more ended before the live model" in done.stdout
+    assert f"the live model has been serving since {live:%Y-%m-%d %H:%M} UTC" in done.stdout
 
 
 def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
@@ -175,14 +175,14 @@ def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: M
     spec = monitored.reports[-1].spec
     assert spec is not None
     with _newest(monitored, spec=replace(spec, alarm_features=("price", "promotion"))):
-        told = replay()
+        done = replay()
 
-    assert told.returncode == 0, told.stderr
-    assert "the monitor names 'promotion', which the live model does not have" in told.stdout
+    assert done.returncode == 0, done.stderr
+    assert "the monitor names 'promotion', which the live model does not have" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("--set", "minimum_efect=1"), ["there is no threshold 'minimum_efect', there are features, minimum_effect, "]),
         (
@@ -212,33 +212,33 @@ def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: M
         (("--set", "of_windows=2", "--set", "alarm_windows=3"), ["alarm_windows must be 1 to of_windows, 2, got 3"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_at_once(replay: Run, arguments: tuple[str, ...], said: list[str]) -> None:
+def test_what_is_wrong_is_said_at_once(replay: Run, arguments: tuple[str, ...], expected: list[str]) -> None:
     """Prints every problem at once, without a traceback."""
-    told = replay(*arguments)
+    done = replay(*arguments)
 
-    assert told.returncode == 1, told.stdout
-    for each in said:
-        assert each in told.stderr
-    assert "Traceback" not in told.stderr
+    assert done.returncode == 1, done.stdout
+    for each in expected:
+        assert each in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_time_without_a_window_is_refused(monitored: MonitoredUnit, replay: Run) -> None:
     """The error has valid times."""
     start, end = monitored.hour(2), monitored.hour(1)
-    told = replay("--from", start, "--to", end, "--window-hours", "48")
+    done = replay("--from", start, "--to", end, "--window-hours", "48")
 
-    assert told.returncode == 1
-    assert f"no window of 48 hours fits between --from {start} and --to {end}; name an earlier --from, " in told.stderr
+    assert done.returncode == 1
+    assert f"no window of 48 hours fits between --from {start} and --to {end}; name an earlier --from, " in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--window-hours", "--every-hours"])
 def test_windows_are_no_longer_than_a_monitors(replay: Run, option: str) -> None:
     """A monitor's windows have at most 90 days."""
-    told = replay(option, "2161")
+    done = replay(option, "2161")
 
-    assert told.returncode == 2, told.stdout
-    assert option in told.stderr
-    assert "2160" in told.stderr
+    assert done.returncode == 2, done.stdout
+    assert option in done.stderr
+    assert "2160" in done.stderr
 
 
 def test_settings_have_the_types_of_the_thresholds() -> None:

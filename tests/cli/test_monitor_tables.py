@@ -29,11 +29,11 @@ def test_features_fit_and_no_word_is_cut(width: int, capsys: pytest.CaptureFixtu
 
     assert max(map(len, shown.splitlines())) <= width
     assert ("nulls" in shown) == (width > 80)
-    told = " ".join(cells[-1] for cells in _cells(shown))
+    message = " ".join(cells[-1] for cells in _cells(shown))
     for feature in report.drift.features:
         assert feature.name in shown
         for word in re.findall(r"\w{3,}", feature.untested or feature.description or ""):
-            assert word in told
+            assert word in message
 
 
 def test_the_longest_bar_has_a_line(width: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -543,17 +543,17 @@ def _all_files(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_missing_is_asked(in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """At most three prompts, and none for given answers."""
-    asked: list[str] = []
+    requests: list[str] = []
     monkeypatch.setattr(new, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True), stderr=sys.stderr))
 
     def prompt(text: str, **_: object) -> str:
-        asked.append(text)
+        requests.append(text)
         return "forecast" if "model" in text else "number"
 
     monkeypatch.setattr(new.typer, "prompt", prompt)
 
     assert in_process("new", "shop", "--unit", "demand").returncode == 0
-    assert asked == [
+    assert requests == [
         "Name of the model, such as forecast",
         "Kind of prediction (number: a quantity, chance: a probability)",
     ]

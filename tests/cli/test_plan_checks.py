@@ -210,9 +210,9 @@ def test_a_network_without_a_way_to_kms_is_named_with_the_fix(
 ) -> None:
     """With the endpoint nothing is reported."""
     vpc, subnet = network
-    said = plan_plan_networks([subnet])
-    assert f"{vpc} has no access to KMS from {subnet}" in said
-    assert f"add an interface endpoint {KMS} with private DNS names" in said
+    reported = plan_plan_networks([subnet])
+    assert f"{vpc} has no access to KMS from {subnet}" in reported
+    assert f"add an interface endpoint {KMS} with private DNS names" in reported
 
     ec2 = cloud.client("ec2")
     made = {"VpcId": vpc, "ServiceName": KMS, "VpcEndpointType": "Interface", "SubnetIds": [subnet]}

@@ -17,10 +17,10 @@ PRODUCTION = "production=333333333333/eu-west-1"
 def test_the_last_one_waits_for_a_person_where_no_option_says_otherwise() -> None:
     """Each environment may have its own option."""
     plain, _ = read_environments([BUILD, STAGING, PRODUCTION])
-    said, _ = read_environments([BUILD, f"{STAGING}/manual", f"{PRODUCTION}/automatic"])
+    reported, _ = read_environments([BUILD, f"{STAGING}/manual", f"{PRODUCTION}/automatic"])
 
     assert [each.is_manual for each in plain] == [False, False, True]
-    assert [each.is_manual for each in said] == [False, True, False]
+    assert [each.is_manual for each in reported] == [False, True, False]
     assert plain[1] == ProjectEnvironment(name="staging", account="222222222222", region="eu-west-1")
 
 

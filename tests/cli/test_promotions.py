@@ -96,14 +96,14 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
     """Prints versions of both sides, and rollbacks of a target; JSON has the same."""
     back = reported.version(number=4, minute=20, released_as=f"{linked.group}/8")
     serves = reported.version(released_as=f"{linked.group}/7")
-    asked = AskedRetraining(
+    requested = AskedRetraining(
         id="a" * 64,
         at=reported.at(30),
         alarm="features",
         reason="in ALARM: features",
         answer=f"handed to {linked.group}",
     )
-    linked.tell(reported.state(name="staging", via="staging", serves=serves, rolled_back=(back,), asked=asked))
+    linked.tell(reported.state(name="staging", via="staging", serves=serves, rolled_back=(back,), asked=requested))
 
     shown = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
     document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["source"]).stdout)

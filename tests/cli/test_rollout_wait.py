@@ -95,11 +95,11 @@ def test_why_a_bake_is_as_long_as_it_is_is_said_once(monkeypatch: pytest.MonkeyP
 def test_answers_are_said_each_minute_at_first_and_then_every_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour's bake does not print sixty lines."""
     followed = Followed(monkeypatch)
-    said = [
+    reported = [
         followed.look(replace(BAKING, verdict=replace(VERDICT, calls=20, minutes=minute, sentence=f"after {minute}")))
         for minute in range(1, 21)
     ]
-    assert [line[-1] for line in said if line] == [f"12:00 after {n}" for n in (1, 2, 3, 4, 5, 10, 15, 20)]
+    assert [line[-1] for line in reported if line] == [f"12:00 after {n}" for n in (1, 2, 3, 4, 5, 10, 15, 20)]
 
 
 def test_the_embedded_cloud_says_how_its_clock_reaches_the_end_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:

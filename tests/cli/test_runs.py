@@ -124,9 +124,9 @@ def _runs(*arguments: str) -> str:
 
 def test_a_line_says_who_what_and_against_whom(history: History) -> None:
     """A refused request is a line too."""
-    said = _runs("list", "--last", "5", "--from", "2017-08-01")
+    output = _runs("list", "--last", "5", "--from", "2017-08-01")
     assert history.asked == [{"last": 5, "since": datetime(2017, 8, 1, tzinfo=UTC)}]
-    refused, run = (line for line in said.splitlines() if "2017-08-20" in line)
+    refused, run = (line for line in output.splitlines() if "2017-08-20" in line)
     assert "REFUSED COOLING_DOWN, free at 14:20" in refused
     assert "alarm demand-drift" in refused
     assert "3600 s of the cool-down are left" in refused
@@ -152,10 +152,10 @@ def test_a_refusal_of_another_day_says_the_day(history: History) -> None:
         later,
         replace(RUN, outcome="REJECTED", package=None, trigger=Trigger.SCHEDULE, requested_by="aws.events"),
     )
-    said = _runs("list")
-    assert "unknown" in said
-    assert "schedule " in said
-    assert "loss against naive -40.0% to -30.0%, must be below +0.0%" in said
+    output = _runs("list")
+    assert "unknown" in output
+    assert "schedule " in output
+    assert "loss against naive -40.0% to -30.0%, must be below +0.0%" in output
 
 
 def test_a_run_is_shown_with_everything(history: History) -> None:
@@ -194,7 +194,7 @@ def test_a_run_is_shown_with_everything(history: History) -> None:
             verdict=GateVerdict.PASSED, checks=(check,), evaluation_uri="u", evaluation_sha256="f" * 64, reason="r"
         ),
     )
-    said = _runs("show", "latest")
+    output = _runs("show", "latest")
     for part in (
         "20170820-one of demand-forecast: REGISTERED as 7, Approved",
         "asked by   manual ann: new prices",
@@ -207,7 +207,7 @@ def test_a_run_is_shown_with_everything(history: History) -> None:
         "not read: metrics.csv: too long",
         "passed  loss against naive",
     ):
-        assert part in said
+        assert part in output
     found = json.loads(_runs("show", "latest", "--json"))
     assert (found["training"]["curves"]["loss"], found["evaluation"]["rows"]) == ([3.0, 1.0, 2.0], 200)
     assert "blocks" not in found["evaluation"]
@@ -223,11 +223,11 @@ def test_a_run_that_left_nothing_is_shown(history: History) -> None:
 
 def test_two_runs_are_compared(history: History) -> None:
     """The decision comes first."""
-    said = _runs("compare", "a", "b")
-    assert said.startswith("b is better: wape of b is -25.0% against a, between -30.0% and -20.0% (95%, 200 rows)")
-    assert "store=1" in said
-    assert "depth                    3 -> -" in said
-    assert "rmse                     1 -> 0.5" in said
+    output = _runs("compare", "a", "b")
+    assert output.startswith("b is better: wape of b is -25.0% against a, between -30.0% and -20.0% (95%, 200 rows)")
+    assert "store=1" in output
+    assert "depth                    3 -> -" in output
+    assert "rmse                     1 -> 0.5" in output
     assert json.loads(_runs("compare", "a", "b", "--json"))["verdict"] == "b is better"
     assert history.asked == [("a", "b"), ("a", "b")]
 

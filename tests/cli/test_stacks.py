@@ -426,10 +426,10 @@ def test_deploy_refuses_what_plan_refuses(on_cloud: Run, synthesized: Callable[.
     allowed = on_cloud("deploy", "--allow", "Rows")
 
     assert (refused.returncode, planned.returncode, useless.returncode, allowed.returncode) == (1, 1, 1, 0)
-    said, document = json.loads(refused.stdout), json.loads(planned.stdout)
-    assert said["error"] == document["error"]
-    assert said["refused"] == document["refused"]
-    assert [each["logical_id"] for each in said["refused"]] == ["Rows"]
+    output, document = json.loads(refused.stdout), json.loads(planned.stdout)
+    assert output["error"] == document["error"]
+    assert output["refused"] == document["refused"]
+    assert [each["logical_id"] for each in output["refused"]] == ["Rows"]
     assert "--allow Work has no effect in this plan; remove it" in useless.stderr
     assert [line for line in allowed.stdout.splitlines() if " deleted" in line] == [
         "CliLosing: - Rows AWS::DynamoDB::Table deleted [holds data]",

@@ -81,9 +81,9 @@ def test_rows_come_at_their_times_and_labels_when_they_are_due(
         )
     )
     assert done.returncode == 0
-    said = json.loads(done.stdout)
-    assert (said["rows"], said["calls"], said["answers"]) == (4, 4, {"200": 3, "400": 1})
-    assert (said["labels_added"], said["labels_unknown"]) == (4, 0)
+    output = json.loads(done.stdout)
+    assert (output["rows"], output["calls"], output["answers"]) == (4, 4, {"200": 3, "400": 1})
+    assert (output["labels_added"], output["labels_unknown"]) == (4, 0)
     assert f"{start:%Y-%m-%dT%H}: 1 of 4 rows" in done.stderr
     assert _now(shop) == start + timedelta(hours=7)
     keys = [e["Key"] for e in shop.s3.list_objects_v2(Bucket=f"{shop.name}-captures", Prefix="labels/")["Contents"]]
@@ -112,11 +112,12 @@ def test_an_account_gets_all_rows_now(
     monkeypatch.setattr(Account, "has_movable_clock", lambda _: False)
     before = _now(shop)
     file = _write(tmp_path / "rows.csv", before - timedelta(weeks=52), [1, 2])
-    asked = ("traffic", "replay", shop.endpoint, file, "--time", "at", "--labels", "units")
+    arguments = ("traffic", "replay", shop.endpoint, file, "--time", "at", "--labels", "units")
     assert (
-        "only on the embedded cloud, which has a movable clock; add --now to send them now" in on_cloud(*asked).stderr
+        "only on the embedded cloud, which has a movable clock; add --now to send them now"
+        in on_cloud(*arguments).stderr
     )
-    done = on_cloud(*asked, "--now", "--json")
+    done = on_cloud(*arguments, "--now", "--json")
     assert (json.loads(done.stdout)["rows"], json.loads(done.stdout)["labels_added"]) == (2, 2)
     assert _now(shop) - before <= timedelta(hours=1)
 
@@ -138,22 +139,22 @@ def test_an_interrupted_replay_says_where_to_go_on(
     monkeypatch.setattr(Account, "move_clock", moves)
     done = on_cloud("traffic", "replay", shop.endpoint, file, "--time", "at", "--shift", "--json")
     assert done.returncode == 130
-    said = json.loads(done.stdout)
-    assert said["rows"] == 2
+    output = json.loads(done.stdout)
+    assert output["rows"] == 2
     last, later = start + timedelta(hours=1), start + timedelta(hours=2)
     assert (
         f"the last complete hour is {last:%Y-%m-%dT%H}; to continue, use the same options and --from {later:%Y-%m-%dT%H}"
-        in said["error"]
+        in output["error"]
     )
 
 
 def test_fails_on_what_cannot_be_replayed(shop: DeployedUnit, on_cloud: Run, tmp_path: Path) -> None:
     """Covers invalid times, delays below an hour, a range without rows, and labels without capture."""
     file = _write(tmp_path / "rows.csv", _now(shop) + timedelta(hours=2), [1])
-    asked = ("traffic", "replay", shop.endpoint, file, "--time")
-    assert "a time must be a timestamp or ISO 8601; 1 row has another value" in on_cloud(*asked, "x").stderr
-    assert on_cloud(*asked, "at", "--label-delay", "90m").returncode == 2
-    assert "no row is in the requested period, got 1" in on_cloud(*asked, "at", "--to", "2017-08-07").stderr
+    arguments = ("traffic", "replay", shop.endpoint, file, "--time")
+    assert "a time must be a timestamp or ISO 8601; 1 row has another value" in on_cloud(*arguments, "x").stderr
+    assert on_cloud(*arguments, "at", "--label-delay", "90m").returncode == 2
+    assert "no row is in the requested period, got 1" in on_cloud(*arguments, "at", "--to", "2017-08-07").stderr
     shop.publish(replace(shop.endpoint_entry, url="http://127.0.0.1:9"))
-    assert "captures nothing" in on_cloud(*asked, "at", "--labels", "units").stderr
-    assert "no call of the first hour succeeded (no answer)" in on_cloud(*asked, "at", "--now").stderr
+    assert "captures nothing" in on_cloud(*arguments, "at", "--labels", "units").stderr
+    assert "no call of the first hour succeeded (no answer)" in on_cloud(*arguments, "at", "--now").stderr

@@ -49,8 +49,8 @@ def test_a_pipeline_is_asked_in_the_callers_name(cloud: Cloud) -> None:
 
 def test_programs_get_one_document(cloud: Cloud) -> None:
     """Covers registered and rejected models."""
-    code, said = _train("demand-forecast", "--reason", "r", "--json")
-    assert (code, json.loads(said)) == (
+    code, output = _train("demand-forecast", "--reason", "r", "--json")
+    assert (code, json.loads(output)) == (
         0,
         {
             "outcome": "REGISTERED",
@@ -61,8 +61,8 @@ def test_programs_get_one_document(cloud: Cloud) -> None:
         },
     )
     cloud.decision = replace(cloud.decision, decision=Decision.PAUSED, reason="paused by ann", execution=None)
-    code, said = _train("demand-forecast", "--reason", "r", "--json")
-    found = json.loads(said)
+    code, output = _train("demand-forecast", "--reason", "r", "--json")
+    found = json.loads(output)
     assert (code, found["outcome"], found["reason"]) == (3, "PAUSED", "paused by ann")
 
 
@@ -76,8 +76,8 @@ def test_programs_get_one_document(cloud: Cloud) -> None:
 )
 def test_fails_by_name(cloud: Cloud, arguments: tuple[str, ...], message: str) -> None:
     """Requests nothing."""
-    code, said = _train(*arguments)
-    assert (code, message in said, cloud.events) == (1, True, []), said
+    code, output = _train(*arguments)
+    assert (code, message in output, cloud.events) == (1, True, []), output
 
 
 def test_fails_without_a_reason() -> None:
@@ -89,10 +89,10 @@ def test_a_guard_that_does_not_decide_is_named(cloud: Cloud, monkeypatch: pytest
     """The error names the dead-letter queue."""
     monkeypatch.setattr(Cloud, "get_item", lambda *_, **__: {})
     monkeypatch.setattr(retraining_verdict, "_GUARD_SECONDS", 0)
-    code, said = _train("demand-forecast", "--reason", "r")
+    code, output = _train("demand-forecast", "--reason", "r")
     assert (code, cloud.events != []) == (1, True)
-    assert "has not decided on event e1 within 0 s" in said
-    assert "the dead-letter queue of guard" in said
+    assert "has not decided on event e1 within 0 s" in output
+    assert "the dead-letter queue of guard" in output
 
 
 def test_it_is_a_command() -> None:

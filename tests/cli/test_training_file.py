@@ -116,10 +116,10 @@ def test_a_pipeline_over_the_feature_store_says_what_it_takes(
 ) -> None:
     """Names the groups if the project recorded them; requests nothing."""
     cloud.pipeline = replace(ENTRY, training_set=None)
-    asked = CliRunner().invoke(
+    requested = CliRunner().invoke(
         app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new rows", *arguments]
     )
-    assert message in str(asked.exception)
+    assert message in str(requested.exception)
     assert cloud.events == []
 
 
@@ -185,9 +185,9 @@ def cloud(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 def test_the_verb_publishes_before_it_asks(cloud: Cloud, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The output names the training set; without a file the split option is rejected."""
-    asked = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new", "--json"])
-    assert asked.exit_code == 0, asked.exception
-    assert len(json.loads(asked.stdout)["training_set"]) == 64
+    requested = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new", "--json"])
+    assert requested.exit_code == 0, requested.exception
+    assert len(json.loads(requested.stdout)["training_set"]) == 64
     assert len(cloud.events) == 1
     monkeypatch.setattr(cloud, "get_item", lambda **_: {"Item": {"owner": {"S": "arn:x:run-1"}}})
     monkeypatch.setattr(cloud, "describe_execution", lambda **_: {"status": "RUNNING"})
@@ -200,17 +200,17 @@ def test_the_verb_publishes_before_it_asks(cloud: Cloud, sales: Path, monkeypatc
 
 def test_an_older_file_is_refused_with_the_way_on(cloud: Cloud, sales: Path) -> None:
     """Requests nothing then; with the named option it publishes and requests a training."""
-    asked = ["train", "demand-forecast", "--reason", "new", "--data"]
-    assert CliRunner().invoke(app, [*asked, str(sales)]).exit_code == 0
+    arguments = ["train", "demand-forecast", "--reason", "new", "--data"]
+    assert CliRunner().invoke(app, [*arguments, str(sales)]).exit_code == 0
     older = sales.parent / "older.parquet"
     pq.write_table(pq.read_table(sales).slice(0, 1000), older)
-    refused = CliRunner().invoke(app, [*asked, str(older)])
+    refused = CliRunner().invoke(app, [*arguments, str(older)])
     assert str(refused.exception).startswith(
         "nothing was published: the rows end at 2025-02-19T00:00:00+00:00, those of"
     )
     assert str(refused.exception).endswith("--replace-newer (in Python replace_newer=True)")
     assert len(cloud.events) == 1
-    assert CliRunner().invoke(app, [*asked, str(older), "--replace-newer"]).exit_code == 0
+    assert CliRunner().invoke(app, [*arguments, str(older), "--replace-newer"]).exit_code == 0
     assert len(cloud.events) == 2
     bare = CliRunner().invoke(app, ["train", "demand-forecast", "--replace-newer", "--reason", "new"])
     assert str(bare.exception) == "--replace-newer needs --data"

@@ -172,8 +172,8 @@ def _authorizer(cloud: Cloud, name: str, pool: str) -> str:
     by = {"authorizationType": "COGNITO_USER_POOLS", "authorizerId": authorizer, "authorizationScopes": [SCOPE]}
     client.put_method(**where, **by)
     client.put_integration(**where, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'})
-    said = ", ".join(f'"{claim}": "$context.authorizer.claims[\'{claim}\']"' for claim in _CLAIMS)
-    template = f'{{"authorizer": {{"claims": {{{said}}}}}}}'
+    message = ", ".join(f'"{claim}": "$context.authorizer.claims[\'{claim}\']"' for claim in _CLAIMS)
+    template = f'{{"authorizer": {{"claims": {{{message}}}}}}}'
     client.put_method_response(**where, statusCode="200")
     client.put_integration_response(**where, statusCode="200", responseTemplates={"application/json": template})
     client.create_deployment(**api, stageName="live")

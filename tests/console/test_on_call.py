@@ -168,12 +168,12 @@ def test_cause_and_rollback_in_three_clicks(visit: Open, address: str, endpoint:
     stale.route(
         "**/api/v1/units/**", lambda route: route.abort() if route.request.method == "GET" else route.continue_()
     )
-    said, *_, console_line = message(endpoint)
+    reported, *_, console_line = message(endpoint)
     tab.page.add_init_script("window.clicks = 0; addEventListener('click', () => { window.clicks += 1; }, true)")
     page = tab.open("/")  # signed in before the alarm
     began = time.monotonic()
     page.goto(console_line.removeprefix("Console: "))
-    expect(page.locator("#cause")).to_have_text(said)
+    expect(page.locator("#cause")).to_have_text(reported)
     expect(page.locator("#serves")).to_have_text("version 2 serves")
     ask_for_rollback(page, "returns went up\nsince noon")
     page.get_by_text("Rolling back").first.wait_for()

@@ -115,13 +115,13 @@ def test_a_long_audit_log_is_verified_in_parts(visit: Open, address: str, cloud:
     for _ in range(201):
         long.serve(1)
     page = (tab := visit(address)).open(f"/units/{long.name}/endpoints/{long.endpoint}/audit")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
 
     page.get_by_role("button", name="Verify every record").click()
     expect(page.locator("main")).to_contain_text("201 records, signed with the key")
 
-    parts = [url.partition("/verification")[2].partition("-")[0] for url in asked if "/verification" in url]
+    parts = [url.partition("/verification")[2].partition("-")[0] for url in requests if "/verification" in url]
     assert parts == ["", "?until=2"]
     expect(page.locator("main").get_by_text("intact", exact=True)).to_be_visible()
     assert tab.violations() == []

@@ -128,13 +128,13 @@ def test_a_person_on_call_signs_in_and_rolls_back(
 def test_a_page_that_is_loaded_again_signs_in_silently(opened: Callable[..., Visit], shop: DeployedUnit) -> None:
     """By the browser's Cognito session, returning to the same page."""
     page = opened("ben", model(shop)).page
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/oauth2/authorize" in request.url else None)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url) if "/oauth2/authorize" in request.url else None)
 
     page.reload()
     expect(page.locator("#serves")).to_have_text("version 2 serves")
 
-    assert [parse_qs(urlsplit(each).query)["prompt"] for each in asked] == [["none"]]
+    assert [parse_qs(urlsplit(each).query)["prompt"] for each in requests] == [["none"]]
     assert page.evaluate("location.hash") == f"#{model(shop)}"
 
 

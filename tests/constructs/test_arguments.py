@@ -279,7 +279,7 @@ def test_tokens_are_of_their_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "interface", "said"),
+    ("member", "interface", "message"),
     [
         ("registry", "IModelRegistry", "an IModelRegistry such as ModelRegistry(...)"),
         ("monitor", "IModelMonitor", "an IModelMonitor such as ModelMonitor(...)"),
@@ -289,7 +289,7 @@ def test_tokens_are_of_their_type() -> None:
         ("unit", "IBusinessUnit", "an IBusinessUnit such as BusinessUnit(...)"),
     ],
 )
-def test_an_interface_is_met_by_its_members(values: Values, member: str, interface: str, said: str) -> None:
+def test_an_interface_is_met_by_its_members(values: Values, member: str, interface: str, message: str) -> None:
     """Accepts any construct with the members; the error names the interface."""
     kind, construct = getattr(mlops_constructs, interface), getattr(values.given, member)
     names = [name for name in dir(kind) if not name.startswith("_")]
@@ -297,7 +297,7 @@ def test_an_interface_is_met_by_its_members(values: Values, member: str, interfa
     lacking = type("Lacking", (), dict.fromkeys(names[1:]))()
     assert is_of(construct, kind)
     assert is_of(foreign, kind)
-    assert problem_of("it", lacking, kind) == f"it must be {said}, got a test_arguments.Lacking"
+    assert problem_of("it", lacking, kind) == f"it must be {message}, got a test_arguments.Lacking"
 
 
 def test_every_argument_of_a_wrong_type_is_named_at_once() -> None:

@@ -276,8 +276,8 @@ class Box:
     def run(self, *command: str, **options: Any) -> tuple[int, str]:
         """Run it to its end; return exit code and output."""
         process = self.start(*command, **options)
-        said, _ = process.communicate(timeout=120)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
 
 
 @contextmanager
@@ -355,15 +355,15 @@ def test_a_job_trains(tmp_path: Path, user: str, how: str) -> None:
     with zipfile.ZipFile(code / "code.zip", "w") as zipped:
         zipped.writestr("train.py", script)
     if how == "argument":
-        code_, said = box.run(str(BIN / "train"), "train.py")
+        code_, output = box.run(str(BIN / "train"), "train.py")
     elif how == "hyperparameter":
         config = box.opt_ml / "input/config"
         config.mkdir()
         (config / "hyperparameters.json").write_text('{"sagemaker_program": "train.py"}')
-        code_, said = box.run(str(BIN / "train"))
+        code_, output = box.run(str(BIN / "train"))
     else:
-        code_, said = box.run(str(BIN / "train"), SAGEMAKER_PROGRAM="train.py")
-    assert (code_, said) == (0, f"mlops train: model {hashlib.sha256(models.onnx()).hexdigest()}\n")
+        code_, output = box.run(str(BIN / "train"), SAGEMAKER_PROGRAM="train.py")
+    assert (code_, output) == (0, f"mlops train: model {hashlib.sha256(models.onnx()).hexdigest()}\n")
     assert (box.opt_ml / "model/model.onnx").read_bytes() == models.onnx()
 
 
@@ -374,7 +374,7 @@ def test_fails_where_nothing_may_be_written(tmp_path: Path) -> None:
     archive = Models().archive(tmp_path / "model.tar.gz").read_bytes()
     with bucket({"/artifacts/model.tar.gz": archive}) as environment:
         digest = hashlib.sha256(archive).hexdigest()
-        code, said = box.run(
+        code, output = box.run(
             str(BIN / "fetch"),
             "s3://artifacts/model.tar.gz",
             digest,
@@ -384,5 +384,5 @@ def test_fails_where_nothing_may_be_written(tmp_path: Path) -> None:
         )
     assert code == 1
     assert re.fullmatch(
-        r"mlops serving: cannot fetch s3://artifacts/model\.tar\.gz: (OSError|PermissionError): .*\n", said
+        r"mlops serving: cannot fetch s3://artifacts/model\.tar\.gz: (OSError|PermissionError): .*\n", output
     )

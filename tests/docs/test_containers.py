@@ -146,10 +146,10 @@ def test_a_service_of_another_server_answers_and_refuses(adapter: Callable[[str]
 
 def test_nesting_is_refused_before_mlflow(monkeypatch: pytest.MonkeyPatch, adapter: Callable[[str], Any]) -> None:
     """Registers an error handler that answers deeply nested requests before MLflow's application."""
-    told: dict[type[Exception], Any] = {}
+    reported: dict[type[Exception], Any] = {}
 
     def exception_handler(kind: type[Exception]) -> Callable[[Any], None]:
-        return lambda handler: told.__setitem__(kind, handler)
+        return lambda handler: reported.__setitem__(kind, handler)
 
     for package in ("mlflow", "mlflow.pyfunc", "mlflow.pyfunc.scoring_server", "fastapi"):
         _module(monkeypatch, package, Request=object)
@@ -158,4 +158,4 @@ def test_nesting_is_refused_before_mlflow(monkeypatch: pytest.MonkeyPatch, adapt
     _module(monkeypatch, "mlflow.pyfunc.scoring_server.app", app=app)
     adapter("mlflow_server")
 
-    assert told[RecursionError](None, RecursionError()).status_code == 400
+    assert reported[RecursionError](None, RecursionError()).status_code == 400

@@ -159,8 +159,8 @@ def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
     now = datetime(2017, 1, 4, tzinfo=UTC)
     store = FeatureStoreClient.local(tmp_path, now=lambda: now)
     store.ingest(STOCK, pa.table({"store_id": ["7"], "event_time": [now], "on_hand": [9], "shelf": ["back"]}))
-    asked = pa.table({"store_id": ["7"], "week": pa.array([3], pa.int32()), "event_timestamp": [now]})
-    why, statement = feature_clients.explain(store, asked)
+    entities = pa.table({"store_id": ["7"], "week": pa.array([3], pa.int32()), "event_timestamp": [now]})
+    why, statement = feature_clients.explain(store, entities)
 
     assert why
     snapshot = store.table("stock_v1").current_snapshot()

@@ -170,7 +170,7 @@ def test_target_group_bindings_are_as_the_controller_defines_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda spec: spec.update(targetGroupArn="x"), "$.spec: Additional properties are not allowed"),
         (lambda spec: spec.update(targetType="pod"), "$.spec.targetType: 'pod' is not one of"),
@@ -178,9 +178,9 @@ def test_target_group_bindings_are_as_the_controller_defines_them() -> None:
         (lambda spec: spec["serviceRef"].update(port=[80]), "$.spec.serviceRef.port: [80] is not valid"),
     ],
 )
-def test_a_mutation_of_a_binding_is_seen(change: Callable[[dict[str, Any]], None], said: str) -> None:
+def test_a_mutation_of_a_binding_is_seen(change: Callable[[dict[str, Any]], None], message: str) -> None:
     """A misspelt field, an invalid value, a missing field, a port that is neither number nor name."""
     broken = json.loads(json.dumps(next(_bindings())))
     change(broken["spec"])
 
-    assert [problem for problem in _problems(broken) if problem.startswith(said)] != []
+    assert [problem for problem in _problems(broken) if problem.startswith(message)] != []

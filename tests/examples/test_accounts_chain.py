@@ -136,8 +136,16 @@ def rolled_back(state: ServedState | None) -> tuple[ServedVersion, ...]:
 def verify(chain: Chain, *environments: Environment) -> subprocess.CompletedProcess[str]:
     """Verify production's chain and its sources, with the credentials of some accounts."""
     profiles = [option for each in environments for option in ("--source-profile", f"mlops-{each.account}")]
-    asked = ["audit", "verify", f"{GROUP}.promotions", "--profile", f"mlops-{PRODUCTION.account}", "--follow", "--json"]
-    return call_command(*asked, *profiles, MLOPS_LOCAL_HOME=str(chain.cloud.home), AWS_REGION=PRODUCTION.region)
+    arguments = [
+        "audit",
+        "verify",
+        f"{GROUP}.promotions",
+        "--profile",
+        f"mlops-{PRODUCTION.account}",
+        "--follow",
+        "--json",
+    ]
+    return call_command(*arguments, *profiles, MLOPS_LOCAL_HOME=str(chain.cloud.home), AWS_REGION=PRODUCTION.region)
 
 
 def hops_are_verified(chain: Chain) -> None:
@@ -239,10 +247,10 @@ def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for
         staging.wait_execution("DeployMachineArn", deployed, appear=30, finish=120)
     live = staging.live()
     assert (live and live.model_package_arn) == (before and before.model_package_arn)
-    asked = {each["executionArn"] for each in staging.executions("ReleaseMachineArn")}
+    requested = {each["executionArn"] for each in staging.executions("ReleaseMachineArn")}
 
     chain.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
-    staging.wait_execution("ReleaseMachineArn", asked, appear=60, finish=60)
+    staging.wait_execution("ReleaseMachineArn", requested, appear=60, finish=60)
     assert chain.released(STAGING, staged.package) is None
     assert staging.audit_problems() == []
     known = wait_for(lambda: rolled_back(chain.told(BUILD, "staging")))
@@ -256,9 +264,9 @@ def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: C
     before = production.live()
     assert before is not None
     deployed = {each["executionArn"] for each in production.executions("DeployMachineArn")}
-    asked = {"reason": "rollback", "requested_by": "ann", "requested_at": to_dict(chain.now())}
+    requested = {"reason": "rollback", "requested_by": "ann", "requested_at": to_dict(chain.now())}
     chain.client(PRODUCTION, "stepfunctions").start_execution(
-        stateMachineArn=production.outputs["DeployMachineArn"], input=json.dumps(asked)
+        stateMachineArn=production.outputs["DeployMachineArn"], input=json.dumps(requested)
     )
     production.wait_execution("DeployMachineArn", deployed, appear=60, finish=180)
     for source, own in ((STAGING, f"{GROUP}/2"), (BUILD, f"{GROUP}/2")):

@@ -103,9 +103,9 @@ def submit(door: Door, body: bytes = BODY, **given: Any) -> str:
     """Submit a job, and return its id."""
     answer = door.call(body, path=JOBS, **given)
     assert answer.status == 202, answer
-    told = json.loads(answer.body)
-    assert told["status"] == "running"
-    return str(told["id"])
+    result = json.loads(answer.body)
+    assert result["status"] == "running"
+    return str(result["id"])
 
 
 def read(door: Door, job: str, **given: Any) -> Answer:

@@ -311,8 +311,8 @@ def test_a_queue_is_worked_off_for_who_may_use_it(pilot: Pilot, wait_for: Callab
     listed = pilot.loops["nightly"].s3.list_objects_v2
     wait_for(lambda: listed(Bucket=bucket, Prefix=answer).get("Contents"), seconds=60)
     assert "10" in s3.get_object(Bucket=bucket, Key=answer)["Body"].read().decode()
-    told = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
-    assert left["InferenceId"] in told[0]["Body"]
+    reported = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    assert left["InferenceId"] in reported[0]["Body"]
     assert pilot.targets("nightly") == {"AllTraffic": (0, 2)}
     assert pilot.policies("nightly") == {"pilot-nightly-AllTraffic-target", "pilot-nightly-AllTraffic-wake"}
     assert "pilot-nightly-scaling-AllTraffic-wake" in pilot.loops["nightly"].alarms()

@@ -145,11 +145,11 @@ def test_a_report_reaches_people(owned: DeployedUnit, wait_for: Callable[..., An
 def test_a_report_reaches_chats(owned: DeployedUnit, wait_for: Callable[..., Any]) -> None:
     """Chats get only the event's notification, as JSON, whatever it contains."""
     owned.read(owned.chats)
-    said = 'a column "<price>"\nmoved'
-    owned.report(said)
+    reported = 'a column "<price>"\nmoved'
+    owned.report(reported)
 
     (body,) = wait_for(lambda: owned.read(owned.chats))
-    assert json.loads(json.loads(body)["Message"]) == to_dict(notification(said))
+    assert json.loads(json.loads(body)["Message"]) == to_dict(notification(reported))
     assert wait_for(lambda: owned.read(owned.queue))
 
 

@@ -48,21 +48,21 @@ def _interrupt(trip: Trip) -> None:
 
 def test_a_kept_cloud_runs_on_and_is_looked_at_by_the_commands_that_are_said(short_demo: None, tmp_path: Path) -> None:
     """The last of the printed commands stops it; an interrupted demo leaves nothing running, whatever the options."""
-    home, said = tmp_path / "kept", []
+    home, reported = tmp_path / "kept", []
 
-    retail_demo.run(page=tmp_path / "page.html", say=said.append, keep=home)
+    retail_demo.run(page=tmp_path / "page.html", say=reported.append, keep=home)
 
     try:
         assert local_cloud.connect(home).clock()["scale"] == CLOCK_SCALE
-        (look,) = [line.removeprefix("look: ") for line in said if line.startswith("look: ")]
+        (look,) = [line.removeprefix("look: ") for line in reported if line.startswith("look: ")]
         command = shlex.split(look.partition(";")[0])[1:]
         subprocess.run([sys.executable, "-m", "mlops_cli", *command], cwd=ROOT, check=True)
     finally:
-        (end,) = [line.removeprefix("end:  ") for line in said if line.startswith("end:  ")]
+        (end,) = [line.removeprefix("end:  ") for line in reported if line.startswith("end:  ")]
         subprocess.run([sys.executable, "-m", "mlops_cli", *shlex.split(end)[1:]], cwd=ROOT, check=True)
 
     with pytest.raises(KeyboardInterrupt):
-        retail_demo.run(page=tmp_path / "page.html", say=said.append, unit="interrupted", keep=home)
+        retail_demo.run(page=tmp_path / "page.html", say=reported.append, unit="interrupted", keep=home)
     with pytest.raises(local_cloud.CloudError):
         local_cloud.connect(home)
 

@@ -44,8 +44,8 @@ def result(demo: StartedDemo) -> dict[str, Any]:
 
 def mlops(demo: StartedDemo, environment: Environment, *arguments: str) -> Any:
     """Return the command's output for an account."""
-    asked = (*arguments, "--json", "--profile", profile(environment.account))
-    ended = call_command(*asked, MLOPS_LOCAL_HOME=str(demo.home))
+    command = (*arguments, "--json", "--profile", profile(environment.account))
+    ended = call_command(*command, MLOPS_LOCAL_HOME=str(demo.home))
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

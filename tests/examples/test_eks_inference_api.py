@@ -161,8 +161,8 @@ def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None
 
     assert answer.status == 400
     assert answer.headers["content-type"] == "application/problem+json"
-    told = json.loads(answer.body)
-    assert (told["title"], told["status"], bool(told["problems"])) == ("invalid_request", 400, True)
+    result = json.loads(answer.body)
+    assert (result["title"], result["status"], bool(result["problems"])) == ("invalid_request", 400, True)
     assert not FORBIDDEN.search(answer.body)
 
 

@@ -155,13 +155,13 @@ class Shop:
         *,
         error: str | None = None,
         then: Callable[[], object] | None = None,
-        is_asked: bool = True,
+        has_traffic: bool = True,
         **package: Any,
     ) -> Any:
         """Register and approve a model under load, run a function meanwhile, and wait for its end; return the traffic."""
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
         self.loop.approve(models.register(self.loop, factor, **package), "a person looked at it")
-        if self.loop.live() is None or not is_asked:
+        if self.loop.live() is None or not has_traffic:
             self.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240, error=error)
             return None
         with self.loop.traffic(ROWS, f"rollout-{factor}") as traffic:
@@ -307,7 +307,7 @@ def test_an_image_that_turns_constant_after_its_promotion_goes_back_before_its_p
     """Calls trigger the fault within its bounds; the next scheduled check sends golden requests to the slot and detects it."""
     events, rule, alarm = shop.cloud.client("events"), "shop-price-probation", "shop-price-probation-errors"
     shop.ask_for(min_invocations=0, probation=172_800, probation_alarms=(alarm,))
-    shop.approve(4.5, is_asked=False, image=models.faulty_image(*TURNS_LATE))
+    shop.approve(4.5, has_traffic=False, image=models.faulty_image(*TURNS_LATE))
     live = shop.loop.live()
     assert live is not None
     assert live.probation_until is not None

@@ -35,8 +35,8 @@ def test_log_histories_and_alarms_of_a_missed_step_are_kept(cloud: Cloud, tmp_pa
         AlarmName="evidence", Namespace="n", MetricName="m", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
         ComparisonOperator="GreaterThanThreshold",
     )  # fmt: skip
-    said: list[str] = []
-    trip = Trip(REPLAY, said.append)
+    messages: list[str] = []
+    trip = Trip(REPLAY, messages.append)
     trip.running = cloud
     outputs = dict.fromkeys(("DeployMachineArn", "RetrainMachineArn"), machine["stateMachineArn"])
     trip.loop = Loop(
@@ -53,7 +53,7 @@ def test_log_histories_and_alarms_of_a_missed_step_are_kept(cloud: Cloud, tmp_pa
 
     trip.keep_evidence(folder)
 
-    assert said[-1] == f"evidence: {folder}"
+    assert messages[-1] == f"evidence: {folder}"
     assert trip.result.rows[-1].detail == f"it ended FAILED; evidence in {folder}"
     assert sorted(path.name for path in folder.iterdir()) == ["alarms.json", "cloud.log", "executions.json"]
     assert (folder / "cloud.log").read_text() != ""

@@ -49,8 +49,8 @@ class Exported(Sample):
         self.cloud, self.s3, self.dynamodb = cloud, cloud.client("s3"), cloud.client("dynamodb")
         self.s3.create_bucket(Bucket=BUCKET)
         self.keys = {name: self._upload_files(folder, name) for name in ("Sample", "SampleTest")}
-        asked = _applied(folder / "module", folder / "asked", "Sample")
-        (stack,), (template,) = asked["aws_cloudformation_stack_this"], asked["aws_s3_object_template"]
+        requested = _applied(folder / "module", folder / "asked", "Sample")
+        (stack,), (template,) = requested["aws_cloudformation_stack_this"], requested["aws_s3_object_template"]
         client = cloud.client("cloudformation")
         client.create_stack(
             StackName="Sample",
@@ -66,8 +66,8 @@ class Exported(Sample):
 
     def _upload_files(self, folder: Path, name: str) -> set[str]:
         """Upload as the provider does."""
-        asked = _applied(folder / "module", folder / name, name)
-        items = [*asked["aws_s3_object_file"], *asked["aws_s3_object_template"]]
+        requested = _applied(folder / "module", folder / name, name)
+        items = [*requested["aws_s3_object_file"], *requested["aws_s3_object_template"]]
         for item in items:
             content = (folder / name / Path(item["source"])).read_bytes()
             self.s3.put_object(Bucket=item["bucket"], Key=item["key"], Body=content)

@@ -258,8 +258,8 @@ def test_rows_that_were_replayed_are_labelled_by_a_role_that_may_do_nothing_else
     file = tmp_path / "rows.csv"
     file.write_text("order,at,x,units\n" + "".join(f"{o},{at.isoformat()},{x},{y}\n" for o, at, x, y in rows))
     names = ("--time", "at", "--ids", "order", "--labels", "units", "--label-delay", "2h")
-    said = _run("traffic", "replay", "pilot-first", str(file), *names, MLOPS_LOCAL_HOME=str(endpoint.cloud.home))
-    assert (said["rows"], said["calls"], said["answers"], said["labels_added"]) == (6, 3, {"200": 6}, 6)
+    output = _run("traffic", "replay", "pilot-first", str(file), *names, MLOPS_LOCAL_HOME=str(endpoint.cloud.home))
+    assert (output["rows"], output["calls"], output["answers"], output["labels_added"]) == (6, 3, {"200": 6}, 6)
 
     file.write_text("order,units\norder-3,90\norder-4,12\nghost,1\n")
     keys = endpoint.cloud.client("sts").assume_role(RoleArn=loop.outputs["FeedRoleArn"], RoleSessionName="feed")
@@ -296,12 +296,12 @@ def test_pages_of_other_sites_do_not_reach_the_models_server(endpoint: Endpoint)
     ports = [port for port in _ports(endpoint.cloud) if _is_open(port)]
     assert ports
     for port in ports:
-        asked = {"data": b'{"instances": [{"x": 2.0}]}', "method": "POST"}
+        requested = {"data": b'{"instances": [{"x": 2.0}]}', "method": "POST"}
         url = f"http://127.0.0.1:{port}/invocations"
-        program = Request(url, headers={"Content-Type": "application/json"}, **asked)  # noqa: S310
+        program = Request(url, headers={"Content-Type": "application/json"}, **requested)  # noqa: S310
         with urlopen(program, timeout=10) as answer:  # noqa: S310
             assert json.load(answer)["predictions"] == [endpoint.ask()]
-        page = Request(url, headers={"Content-Type": "text/plain", "Origin": "https://evil.example"}, **asked)  # noqa: S310
+        page = Request(url, headers={"Content-Type": "text/plain", "Origin": "https://evil.example"}, **requested)  # noqa: S310
         with pytest.raises(HTTPError) as refused:
             urlopen(page, timeout=10)  # noqa: S310
         assert refused.value.code == 403
@@ -320,8 +320,8 @@ def _ports(cloud: local_cloud.Cloud) -> set[int]:
 
 
 def _is_open(port: int) -> bool:
-    with socket.socket() as asked:
-        return asked.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as requested:
+        return requested.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_deploy_changes_how_the_model_is_served_and_not_which(endpoint: Endpoint) -> None:
@@ -457,9 +457,9 @@ def test_a_rollout_that_a_stop_interrupts_is_recovered(endpoint: Endpoint) -> No
 
     _await(is_between_calls)
     endpoint.cloud.down()
-    said: list[str] = []
-    endpoint.cloud = local_cloud.up(endpoint.cloud.home, on_event=said.append)
-    assert [line.removeprefix("interrupted by the stop, and ended: ") for line in said[1:]] == interrupted
+    messages: list[str] = []
+    endpoint.cloud = local_cloud.up(endpoint.cloud.home, on_event=messages.append)
+    assert [line.removeprefix("interrupted by the stop, and ended: ") for line in messages[1:]] == interrupted
     assert endpoint.ask() == expected
 
     _await(lambda: len([e for e in loop.executions("DeployMachineArn") if e["executionArn"] not in seen]) == 2)

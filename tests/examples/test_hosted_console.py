@@ -220,11 +220,11 @@ class Hosted:
         }
         own = f"127.0.0.1:{self.cloud.port}"
         page = self.send("GET", own, f"/oauth2/authorize?{urlencode(query)}").body.decode()
-        asked = self.submit(page, username=name, password=PASSWORD)
-        if key := re.search(r'<code id="secret">(\w+)</code>', asked.body.decode()):
+        requested = self.submit(page, username=name, password=PASSWORD)
+        if key := re.search(r'<code id="secret">(\w+)</code>', requested.body.decode()):
             self.authenticators[name] = Authenticator(key[1])
-        sent = self.submit(asked.body.decode(), code=self.authenticators[name].code())
-        assert (asked.status, sent.headers["location"].startswith(back)) == (200, True), sent
+        sent = self.submit(requested.body.decode(), code=self.authenticators[name].code())
+        assert (requested.status, sent.headers["location"].startswith(back)) == (200, True), sent
         exchange = {
             "grant_type": "authorization_code",
             "client_id": client,
@@ -379,22 +379,22 @@ def test_feature_pages_are_those_of_the_command(hosted: Hosted) -> None:
 
     def ask(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
         answers = (hosted.ask("rea", "GET", path).json, asked(own, "GET", path).json)
-        found, told = ({name: value for name, value in each.items() if name != "now"} for each in answers)
-        return found, told
+        found, reported = ({name: value for name, value in each.items() if name != "now"} for each in answers)
+        return found, reported
 
-    found, told = ask(f"{FEATURES}?text=units%20demand")
+    found, reported = ask(f"{FEATURES}?text=units%20demand")
     used, read = ask(f"{FEATURES}/stock_v1/users?column=on_hand")
 
-    assert (found, used) == (told, read)
+    assert (found, used) == (reported, read)
     assert [(hit["name"], hit["matches"]) for hit in found["hits"]] == [("stock_v1", ["owner", "column on_hand"])]
     assert [(use["name"], use["columns"]) for use in used["users"]] == [("shelves", ["on_hand"])]
     assert found["problems"] == []
-    for path, said in (
+    for path, message in (
         ("none_v1/users", "database shown_features has no table none_v1; deploy the feature store that declares it"),
         ("stock_v1/users?column=weight", "table stock_v1 has no column 'weight', it has store_id, "),
     ):
         answer = hosted.ask("rea", "GET", f"{FEATURES}/{path}")
-        assert (answer.status, answer.json["detail"][: len(said)]) == (404, said)
+        assert (answer.status, answer.json["detail"][: len(message)]) == (404, message)
 
 
 def test_a_pause_is_recorded_with_the_person(hosted: Hosted) -> None:
@@ -502,10 +502,10 @@ def test_the_functions_own_role_does_nothing(hosted: Hosted, action: str) -> Non
     }
 
     def may(role: str) -> bool:
-        asked = hosted.cloud.client("iam").simulate_principal_policy(
+        requested = hosted.cloud.client("iam").simulate_principal_policy(
             PolicySourceArn=hosted.outputs[role], ActionNames=[action], ResourceArns=[resources[action]]
         )
-        return bool(asked["EvaluationResults"][0]["EvalDecision"] == "allowed")
+        return bool(requested["EvaluationResults"][0]["EvalDecision"] == "allowed")
 
     found = {role for role in ("FunctionRole", "ReaderRole", "OnCallRole", "ApproverRoleArn") if may(role)}
     assert found == ({"ReaderRole", "OnCallRole"} if action.startswith("ssm") else {"OnCallRole"})

@@ -172,14 +172,14 @@ def test_a_bad_row_is_400_and_says_nothing_of_aws(case: str, door: Door) -> None
 
     assert answer.status == 400
     assert answer.headers["content-type"] == "application/problem+json"
-    told = json.loads(answer.body)
-    assert (told["type"], told["status"], bool(told["detail"]), bool(told["problems"])) == (
+    result = json.loads(answer.body)
+    assert (result["type"], result["status"], bool(result["detail"]), bool(result["problems"])) == (
         "about:blank",
         400,
         True,
         True,
     )
-    assert told["request_id"]
+    assert result["request_id"]
     assert not FORBIDDEN.search(answer.body)
 
 
@@ -302,8 +302,8 @@ def caller(door: Door) -> dict[str, str]:
 
 def test_curl_of_the_page_is_answered(caller: dict[str, str]) -> None:
     """The command signs by itself."""
-    asked = code("sh").replace("curl ", 'curl --cacert "$AWS_CA_BUNDLE" ', 1)
-    run = subprocess.run(["sh", "-c", asked], env=caller, capture_output=True, text=True, check=False, timeout=60)
+    requested = code("sh").replace("curl ", 'curl --cacert "$AWS_CA_BUNDLE" ', 1)
+    run = subprocess.run(["sh", "-c", requested], env=caller, capture_output=True, text=True, check=False, timeout=60)
 
     assert (run.returncode, run.stderr) == (0, "")
     assert json.loads(run.stdout) == {"predictions": [4.0]}

@@ -188,13 +188,15 @@ class Sample:
             now=self.now,
         )
         start = self.now() - timedelta(days=DAYS)
-        asked = [start + timedelta(days=n) for n in range(DAYS - 1) for _ in range(STORES)]
-        price = [float(5 + (7 * n) % 11) for n in range(len(asked))]
+        requested = [start + timedelta(days=n) for n in range(DAYS - 1) for _ in range(STORES)]
+        price = [float(5 + (7 * n) % 11) for n in range(len(requested))]
         stores = {"store": [f"store-{n}" for n in range(STORES)] * (DAYS - 1)}
-        self.store.backfill(STOCK, pa.table({**stores, "event_time": asked, "created_time": asked, "price": price}))
-        known = [time + timedelta(hours=20) for time in asked]
+        self.store.backfill(
+            STOCK, pa.table({**stores, "event_time": requested, "created_time": requested, "price": price})
+        )
+        known = [time + timedelta(hours=20) for time in requested]
         units = [2 * each + 0.01 * (n % 3) for n, each in enumerate(price)]
-        labels = {**stores, "event_time": known, "created_time": known, "units": units, "asked_at": asked}
+        labels = {**stores, "event_time": known, "created_time": known, "units": units, "asked_at": requested}
         self.store.backfill(SALES, pa.table(labels))
         self.fit(memory=1)
 
@@ -254,8 +256,8 @@ def test_the_command_starts_the_job_that_the_store_names(sample: Sample, tmp_pat
     pq.write_table(pa.table(rows), tmp_path / "rows.parquet")
     uses = ("--features", "home=stock:price,work=stock:price", "--on", "home.store=home", "--on", "work.store=work")
     where = ("--unit", UNIT, "--home", str(sample.cloud.home), "--engine", "spark", "--json")
-    asked = ["features", "build", "near", "--entities", str(tmp_path / "rows.parquet"), *uses, *where]
-    done = CliRunner().invoke(command, asked)
+    arguments = ["features", "build", "near", "--entities", str(tmp_path / "rows.parquet"), *uses, *where]
+    done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["engine"], found["rows"], found["matched"]) == ("spark", 3, {"home": 3, "work": 2})

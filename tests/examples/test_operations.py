@@ -180,18 +180,18 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
         while "    step      1 of " not in looks[-1] and not rollout.done():  # the new fleet has traffic by then
             looks.append(pilot.mlops("status", "pilot"))
 
-        said = pilot.mlops("rollback", "pilot-first", "--reason", "not today").splitlines()
+        output = pilot.mlops("rollback", "pilot-first", "--reason", "not today").splitlines()
 
         rollout.result()
     pilot.cloud.clock_scale(300)
-    assert said[0].startswith("a rollout is running: arn:aws:states:us-east-1:000000000000:execution:")
-    assert said[1].endswith("-abort is set to ALARM: the new fleet is rolled back")
-    assert said[2].startswith("ROLLED_BACK: ")
-    assert re.search(r"; live: arn:\S+:model-package/pilot-first/2$", said[2])
-    assert "/ann: not today" in said[2]  # the record names the user
+    assert output[0].startswith("a rollout is running: arn:aws:states:us-east-1:000000000000:execution:")
+    assert output[1].endswith("-abort is set to ALARM: the new fleet is rolled back")
+    assert output[2].startswith("ROLLED_BACK: ")
+    assert re.search(r"; live: arn:\S+:model-package/pilot-first/2$", output[2])
+    assert "/ann: not today" in output[2]  # the record names the user
     assert any(name in looks[-1] for name in ("    doing     ", "    step      "))
     assert "step      not shown" not in looks[-1]
-    assert any(" of the traffic" in line or "gets the traffic" in line for line in said[3:])  # the outcome meanwhile
+    assert any(" of the traffic" in line or "gets the traffic" in line for line in output[3:])  # the outcome meanwhile
     assert "already done" in pilot.mlops("rollback", "pilot-first", "--reason", "not today")
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
 

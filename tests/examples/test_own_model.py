@@ -84,8 +84,8 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
             now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
         )
         lay_down(loop.s3, outputs["ArtifactsBucket"])
-        asked = ["train", "--reason", "the first model", "--json", "--home", str(cloud.home)]
-        answer = CliRunner().invoke(command, asked)
+        arguments = ["train", "--reason", "the first model", "--json", "--home", str(cloud.home)]
+        answer = CliRunner().invoke(command, arguments)
         assert answer.exit_code == 0, (answer.output, answer.exception)
         yield Clinic(cloud=cloud, loop=loop, package=loop.newest_package(), verdict=json.loads(answer.stdout))
     finally:

@@ -115,9 +115,9 @@ def test_a_champion_that_knows_the_holdout_is_not_compared(shop: Shop) -> None:
     table = pq.read_table(shop.folder.parent / "sales.parquet")
     older = shop.folder.parent / "older.parquet"
     pq.write_table(table.slice(0, STORES * (DAYS - 10)), older)
-    asked = ["train", "--data", str(older), "--reason", "by mistake", "--home", str(shop.cloud.home)]
+    arguments = ["train", "--data", str(older), "--reason", "by mistake", "--home", str(shop.cloud.home)]
     with chdir(shop.folder):
-        refused = CliRunner().invoke(command, asked)
+        refused = CliRunner().invoke(command, arguments)
     assert refused.exit_code == 1, refused.output
     assert "nothing was published: the rows end at 2026-03-31" in str(refused.exception)
     again = (

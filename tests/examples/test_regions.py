@@ -64,9 +64,12 @@ def test_the_page_has_the_price_of_a_pilot_light(tmp_path: Path) -> None:
         assert any(line.endswith(" 140.16") for line in lines)
         totals.append([float(number) for number in re.findall(r"\d+\.\d+", lines[-1])])
     (idle, most_idle, *_), (*_, serving, most_serving) = totals
-    said = [int(number) for number in re.findall(r"\| about (\d+) (?:idle|serving) \|", page)]
+    reported = [int(number) for number in re.findall(r"\| about (\d+) (?:idle|serving) \|", page)]
     # other resources of the unit change by cents
-    assert said == [pytest.approx((idle + most_idle) / 2, abs=3), pytest.approx((serving + most_serving) / 2, abs=3)]
+    assert reported == [
+        pytest.approx((idle + most_idle) / 2, abs=3),
+        pytest.approx((serving + most_serving) / 2, abs=3),
+    ]
 
 
 def synthesize(folder: Path, **context: str) -> Path:
@@ -221,10 +224,10 @@ def test_what_production_takes_back_meets_no_other_region(
     production.wait_execution("DeployMachineArn", deployed, appear=30, finish=120)
     live = production.live()
     assert (live and live.model_package_arn) == (before and before.model_package_arn)
-    asked = {each["executionArn"] for each in production.executions("ReleaseMachineArn")}
+    requested = {each["executionArn"] for each in production.executions("ReleaseMachineArn")}
 
     regions.cloud.clock_jump(by=PROBATION + timedelta(minutes=61))
-    production.wait_execution("ReleaseMachineArn", asked, appear=60, finish=60)
+    production.wait_execution("ReleaseMachineArn", requested, appear=60, finish=60)
     assert regions.released(PRODUCTION, package) is None
     assert [len(regions.offers(place)) for place in (RECOVERY, AMERICAS)] == offered
 

@@ -290,11 +290,11 @@ def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Pat
     expected = 2 * sample.rows.column("price").to_numpy() + 10 * sample.rows.column("promoted").to_numpy()
     pq.write_table(pa.table({"prediction": expected}), tmp_path / "mine.parquet")
     pq.write_table(sample.rows, tmp_path / "holdout.parquet")
-    code, said = sample.register(
+    code, output = sample.register(
         PIPELINE, folder, "--predictions", str(tmp_path / "mine.parquet"), "--data", str(tmp_path / "holdout.parquet"),
         "--json",
     )  # fmt: skip
-    found = json.loads(said)
+    found = json.loads(output)
     assert (code, found["outcome"]) == (0, "APPROVED")
     assert "600 predictions of its team compared, the largest difference is " in found["reason"]
     assert found["model_sha256"] == hashlib.sha256((tmp_path / "model" / "model.onnx").read_bytes()).hexdigest()
@@ -346,9 +346,9 @@ def test_trees_go_the_whole_way_in_the_environment_of_their_lock(sample: Sample,
     folder, booster = _trees(tmp_path / "model", _rows(1))
     columns = np.column_stack([sample.rows.column(name).to_numpy() for name in ("price", "promoted")])
     pq.write_table(pa.table({"prediction": booster.predict(columns)}), tmp_path / "mine.parquet")
-    code, said = sample.register(f"{UNIT}-{TREES}", folder, "--predictions", str(tmp_path / "mine.parquet"), "--json")
-    assert code == 0, said
-    found = json.loads(said)
+    code, output = sample.register(f"{UNIT}-{TREES}", folder, "--predictions", str(tmp_path / "mine.parquet"), "--json")
+    assert code == 0, output
+    found = json.loads(output)
     assert (found["outcome"], found["reason"].partition(";")[0]) == ("APPROVED", "lightgbm model with trust 'data'")
     described = sample.loop.sagemaker.describe_model_package(ModelPackageName=found["package"])
     metadata = described["CustomerMetadataProperties"]
@@ -371,29 +371,29 @@ def test_a_job_that_dies_leaves_the_live_version(sample: Sample, tmp_path: Path)
     folder, _ = _trees(tmp_path / "model", _rows(1), rounds=2)
     text = (tmp_path / "model" / "model.txt").read_text()
     (tmp_path / "model" / "model.txt").write_text(text[: len(text) // 2])
-    code, said = sample.register(f"{UNIT}-{TREES}", folder)
-    assert (code, "the live version stays" in said) == (1, True)
+    code, output = sample.register(f"{UNIT}-{TREES}", folder)
+    assert (code, "the live version stays" in output) == (1, True)
     assert sample.trees.live() == live
     answer = sample.cloud.client("sagemaker-runtime").invoke_endpoint(
         EndpointName=f"{UNIT}-{TREES}", ContentType="text/csv", Body="7.5,1"
     )
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
-    code, said = sample.register(
+    code, output = sample.register(
         f"{UNIT}-{TREES}", folder, "--requirements", str(tmp_path / "model" / "signature.json")
     )
-    assert (code, "requirements.lock: " in said) == (1, True)
+    assert (code, "requirements.lock: " in output) == (1, True)
 
 
 def test_a_worse_model_is_refused_with_the_reasons(sample: Sample, tmp_path: Path) -> None:
     """Exits with 3; the live version stays, and no package is added."""
     before = sample.packages()
     live = sample.loop.live()
-    code, said = sample.register(PIPELINE, model(tmp_path / "model", 1.0, 0.0))
+    code, output = sample.register(PIPELINE, model(tmp_path / "model", 1.0, 0.0))
     assert code == 3
-    assert said.startswith("the gate refused the model; the live version stays:\n  loss against champion ")
+    assert output.startswith("the gate refused the model; the live version stays:\n  loss against champion ")
     runs = len(sample.loop.executions("RetrainMachineArn"))
-    code, said = sample.register(PIPELINE, str(tmp_path / "model"))
-    assert (code, said.startswith("already rejected by the gate in "), "\n  loss against champion " in said) == (
+    code, output = sample.register(PIPELINE, str(tmp_path / "model"))
+    assert (code, output.startswith("already rejected by the gate in "), "\n  loss against champion " in output) == (
         3,
         True,
         True,
@@ -412,25 +412,25 @@ def test_two_who_bring_one_model_at_once_make_one_version(
     packed = pack(Path(folder), tmp_path / "a.tar.gz")
     requests, caller = _requests(sample), sample.as_registrant("sts").get_caller_identity()["UserId"]
     candidate = requests.upload(packed.archive, sha256=packed.sha256)
-    asked = [requests.ask(candidate, caller=caller, reason="at once") for _ in range(2)]
-    decided = [wait_for(lambda event=event: requests.decision(event)) for event in asked]
+    requested = [requests.ask(candidate, caller=caller, reason="at once") for _ in range(2)]
+    decided = [wait_for(lambda event=event: requests.decision(event)) for event in requested]
     assert sorted(each.decision for each in decided) == [Decision.KNOWN, Decision.STARTED]
     (execution,) = {each.execution for each in decided}
     found = wait_for(lambda: requests.outcome(execution))
     assert found.is_registered
     made = sample.packages()
     assert [each["ModelPackageArn"] for each in made[: len(made) - len(before)]] == [found.package]
-    code, said = sample.register(PIPELINE, folder, "--json")
-    known = json.loads(said)
+    code, output = sample.register(PIPELINE, folder, "--json")
+    known = json.loads(output)
     assert (code, known["package"], known["execution"]) == (0, found.package, execution)
     assert known["reason"].startswith(f"already registered as {PIPELINE}/{made[0]['ModelPackageVersion']} by ")
     assert sample.packages() == made
-    code, said = sample.register(PIPELINE, folder, "--again", "--json")
-    again = json.loads(said)
+    code, output = sample.register(PIPELINE, folder, "--again", "--json")
+    again = json.loads(output)
     assert (code, again["execution"] != execution, len(sample.packages())) == (0, True, len(made) + 1)
     sample.loop.sagemaker.delete_model_package(ModelPackageName=again["package"])
-    code, said = sample.register(PIPELINE, folder, "--json")
-    assert (code, json.loads(said)["execution"] not in (execution, again["execution"])) == (0, True)
+    code, output = sample.register(PIPELINE, folder, "--json")
+    assert (code, json.loads(output)["execution"] not in (execution, again["execution"])) == (0, True)
 
 
 def test_predictions_that_are_others_are_refused_by_row(sample: Sample, tmp_path: Path) -> None:
@@ -439,9 +439,9 @@ def test_predictions_that_are_others_are_refused_by_row(sample: Sample, tmp_path
     expected[17] = 99.0
     pq.write_table(pa.table({"prediction": expected}), tmp_path / "mine.parquet")
     folder = model(tmp_path / "model", 2.0, 10.001)
-    code, said = sample.register(PIPELINE, folder, "--predictions", str(tmp_path / "mine.parquet"))
+    code, output = sample.register(PIPELINE, folder, "--predictions", str(tmp_path / "mine.parquet"))
     assert code == 3
-    assert "for row 17 of the holdout, 99 was expected (1 of 600 predictions differ" in said
+    assert "for row 17 of the holdout, 99 was expected (1 of 600 predictions differ" in output
 
 
 def test_a_swapped_archive_is_refused(sample: Sample, tmp_path: Path) -> None:
@@ -488,8 +488,8 @@ def test_fails_by_name_before_anything_is_uploaded(
     before = _uploaded(sample)
     (tmp_path / name).write_bytes(content)
     (tmp_path / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
-    code, said = sample.register(PIPELINE, str(tmp_path))
-    assert (code, message in said) == (1, True)
+    code, output = sample.register(PIPELINE, str(tmp_path))
+    assert (code, message in output) == (1, True)
     assert _uploaded(sample) == before
 
 
@@ -507,12 +507,12 @@ def test_a_model_that_breaks_a_promise_is_not_uploaded(sample: Sample, tmp_path:
     sample.loop.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(spec))
     table.set_desired(f"s3://{bucket}/{key}")
     try:
-        code, said = sample.register(PIPELINE, model(tmp_path / "model", 3.0, 9.0))
+        code, output = sample.register(PIPELINE, model(tmp_path / "model", 3.0, 9.0))
     finally:
         table.set_desired(stored)
 
-    assert (code, _uploaded(sample)) == (1, before), said
-    assert said == (
+    assert (code, _uploaded(sample)) == (1, before), output
+    assert output == (
         "sales.schema.json does not require column 'promoted', which the model needs; publish v2; "
         "sales.schema.json allows rows as arrays of 1 values, the model takes 2; publish v2"
     )
@@ -523,18 +523,20 @@ def test_fails_where_the_image_is_of_another_lock(sample: Sample, tmp_path: Path
     (tmp_path / "model.pkl").write_bytes(b"\x80\4.")
     (tmp_path / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
     (tmp_path / "requirements.lock").write_text("numpy==2.4.0 --hash=sha256:" + "0" * 64)
-    code, said = sample.register(PIPELINE, str(tmp_path), "--trust", "pickle")
+    code, output = sample.register(PIPELINE, str(tmp_path), "--trust", "pickle")
     assert code == 1
-    assert "the registry allows data, code; register a model that is data" in said
-    assert "the image of sample-forecast runs only ONNX, the model is loaded by pickle; set in its TrainingJob" in said
+    assert "the registry allows data, code; register a model that is data" in output
+    assert (
+        "the image of sample-forecast runs only ONNX, the model is loaded by pickle; set in its TrainingJob" in output
+    )
 
 
 def test_a_training_is_asked_by_a_role_that_may_do_nothing_else(sample: Sample) -> None:
     """The script fails: the command waits for the end and reports it, and the live version stays."""
     live = sample.loop.live()
     before = sample.loop.executions("RetrainMachineArn")
-    code, said = sample.train(PIPELINE, "--reason", "prices have changed")
-    assert (code, " ended as FAILED: " in said, "; the live version stays" in said) == (1, True, True), said
+    code, output = sample.train(PIPELINE, "--reason", "prices have changed")
+    assert (code, " ended as FAILED: " in output, "; the live version stays" in output) == (1, True, True), output
     assert len(sample.loop.executions("RetrainMachineArn")) == len(before) + 1
     assert sample.loop.live() == live
 
@@ -554,16 +556,16 @@ def test_runs_are_read_by_a_role_that_may_do_nothing_else(sample: Sample) -> Non
     assert first["version"] == sample.packages()[-1]["ModelPackageVersion"]
     assert first["metrics"]["candidate"] < first["metrics"]["last_week"]
     worse = [run for run in found if run["outcome"] == "REJECTED"][-1]
-    code, said = sample.runs("compare", worse["id"], first["id"], "--pipeline", PIPELINE)
-    assert (code, said.startswith(f"{first['id']} is better: wape of {first['id']} is -")) == (0, True)
+    code, output = sample.runs("compare", worse["id"], first["id"], "--pipeline", PIPELINE)
+    assert (code, output.startswith(f"{first['id']} is better: wape of {first['id']} is -")) == (0, True)
     shown = json.loads(sample.runs("show", first["id"], "--pipeline", PIPELINE, "--json")[1])
     assert [(step["step"], step["status"]) for step in shown["steps"]] == [("evaluate", "Completed")]
     assert shown["gate"]["verdict"] == "PASSED"
-    code, said = sample.runs("logs", "latest", "--pipeline", PIPELINE)
-    assert (code, "nothing is trained here" in said) == (0, True)
+    code, output = sample.runs("logs", "latest", "--pipeline", PIPELINE)
+    assert (code, "nothing is trained here" in output) == (0, True)
     assert sample.runs("logs", first["id"], "--step", "evaluate", "--pipeline", PIPELINE)[0] == 0
-    code, said = sample.runs("logs", first["id"], "--step", "train", "--pipeline", PIPELINE)
-    assert (code, said) == (1, f"{first['id']} has no log of train; its jobs are evaluate")
+    code, output = sample.runs("logs", first["id"], "--step", "train", "--pipeline", PIPELINE)
+    assert (code, output) == (1, f"{first['id']} has no log of train; its jobs are evaluate")
 
 
 def test_a_console_asks_for_a_retraining_in_the_role_of_people_on_call_alone(

@@ -25,8 +25,8 @@ def test_losses_are_the_evaluations_own():
     generator = np.random.default_rng(7)
     chance, bought = generator.uniform(size=50), generator.integers(0, 2, size=50).astype(float)
     assert log_loss(list(chance), list(bought)) == pytest.approx(row_losses("log_loss", chance, bought).mean())
-    units, said = generator.uniform(1, 9, size=50), generator.uniform(1, 9, size=50)
-    assert wape(list(said), list(units)) == pytest.approx(row_losses("wape", said, units).sum() / units.sum())
+    units, reported = generator.uniform(1, 9, size=50), generator.uniform(1, 9, size=50)
+    assert wape(list(reported), list(units)) == pytest.approx(row_losses("wape", reported, units).sum() / units.sum())
 
 
 def test_fails_with_a_unit_that_there_is_not(tmp_path):

@@ -151,7 +151,7 @@ class Shop:
         *,
         error: str | None = None,
         then: Callable[[], None] | None = None,
-        is_asked: bool = True,
+        has_traffic: bool = True,
         image: str = models.IMAGE,
         is_paced: bool = False,
         calls: int = 0,
@@ -162,17 +162,17 @@ class Shop:
             factor: Factor of the model.
             error: Error with which the rollout ends. Default: none.
             then: Function to call during the rollout. Default: none.
-            is_asked: Whether there is traffic.
+            has_traffic: Whether there is traffic.
             image: Serving image.
             is_paced: Whether the clock moves in steps.
             calls: Minimum number of answers per step of the clock.
         """
         package, seen = self.register(factor, image=image), self.seen()
         self.loop.approve(package, "a person looked at it")
-        is_asked = is_asked and self.loop.live() is not None
+        has_traffic = has_traffic and self.loop.live() is not None
         rows = [{"x": 2.0 + number / 1000} for number in range(900)]
         with (
-            self.loop.traffic(rows, f"rollout-{factor}") if is_asked else nullcontext() as traffic,
+            self.loop.traffic(rows, f"rollout-{factor}") if has_traffic else nullcontext() as traffic,
             self.paced(traffic, calls) if is_paced else nullcontext(),
         ):
             if then is not None:
@@ -220,8 +220,8 @@ class Shop:
     def start(self, **request: str) -> None:
         """Start the Deploy machine as a person does, and wait for its end."""
         seen, machine = self.seen(), self.loop.outputs["DeployMachineArn"]
-        asked = {"requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z", **request}
-        self.cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(asked))
+        requested = {"requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z", **request}
+        self.cloud.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(requested))
         self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
 
     def die(self, factor: float, *, error: str | None) -> tuple[str, str]:
@@ -297,7 +297,7 @@ def test_a_second_fleet_that_the_account_may_not_have_is_refused(shop: Shop) -> 
     quota = "ml.m5.large for endpoint usage"
     tell(shop.cloud, {quota: 3})
     try:
-        shop.approve(3.2, error="REFUSED", is_asked=False)
+        shop.approve(3.2, error="REFUSED", has_traffic=False)
     finally:
         tell(shop.cloud, {})
 
@@ -326,7 +326,7 @@ def test_a_good_model_is_promoted_step_by_step(shop: Shop) -> None:
     before = shop.loop.live()
     assert before is not None
 
-    shop.approve(4.0, is_asked=False, is_paced=True)
+    shop.approve(4.0, has_traffic=False, is_paced=True)
 
     live = shop.loop.live()
     assert live is not None
@@ -356,7 +356,7 @@ def test_an_image_that_turns_constant_after_its_promotion_is_taken_back_before_i
     """Calls trigger the fault within its bounds; the next scheduled check sends golden requests, and the schedule ends."""
     events, rule = shop.cloud.client("events"), f"{NAME}-probation"
     shop.ask_for(max_latency_ratio=None, synthetic=10, min_invocations=0)
-    shop.approve(4.5, is_asked=False, image=models.faulty_image(*TURNS_LATE))
+    shop.approve(4.5, has_traffic=False, image=models.faulty_image(*TURNS_LATE))
     live = shop.loop.live()
     assert live is not None
     assert live.probation_until is not None
@@ -565,8 +565,8 @@ def test_the_chain_is_whole(shop: Shop) -> None:
     """One record per execution; recoveries record stopped executions, once each."""
     records = shop.loop.audit()
     assert shop.loop.audit_problems() == []
-    told = [*(r.execution for r in records), *(r.recovers for r in records if r.recovers is not None)]
-    assert sorted(told) == sorted(shop.seen())
+    reported = [*(r.execution for r in records), *(r.recovers for r in records if r.recovers is not None)]
+    assert sorted(reported) == sorted(shop.seen())
     assert [r.outcome for r in records if r.outcome not in (Outcome.PROMOTED, Outcome.UNCHANGED)] == [
         *[Outcome.REFUSED] * 4,
         *[Outcome.ROLLED_BACK] * 7,

@@ -270,20 +270,20 @@ def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..
     }
     assert unit.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
 
-    def told() -> bool:
+    def reported() -> bool:
         # alarms notify the topic too
         found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         return any("returns moved" in message["Body"] for message in found)
 
-    assert wait_for(told)
+    assert wait_for(reported)
 
 
 def test_a_third_stack_prepares_training_sets_of_the_seconds_rows(unit: Unit, tmp_path: Path) -> None:
     """Its function tags the snapshot of a table of another stack, and its reviewer reads that stack's packages."""
     assembly = _third(tmp_path)
     unit.outputs |= deployer.deploy(unit.cloud, assembly)["Third"]
-    asked = {"as_of": unit.now().isoformat(), "now": unit.now().isoformat()}
-    tag = unit.invoke("Tags", asked)["tag"]
+    requested = {"as_of": unit.now().isoformat(), "now": unit.now().isoformat()}
+    tag = unit.invoke("Tags", requested)["tag"]
     table = unit.cloud.client("glue").get_table(DatabaseName=f"{UNIT}_features", Name="stock_v1")["Table"]
     bucket, _, key = table["Parameters"]["metadata_location"].removeprefix("s3://").partition("/")
     metadata = json.loads(unit.loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read())

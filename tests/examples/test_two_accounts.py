@@ -197,8 +197,8 @@ def test_what_build_approves_staging_serves(
 
 def _mlops(accounts: Accounts, environment: Environment, *arguments: str) -> Any:
     """Return the command's output for an account, as JSON."""
-    asked = (*arguments, "--json", "--profile", f"mlops-{environment.account}")
-    ended = call_command(*asked, MLOPS_LOCAL_HOME=str(accounts.cloud.home))
+    command = (*arguments, "--json", "--profile", f"mlops-{environment.account}")
+    ended = call_command(*command, MLOPS_LOCAL_HOME=str(accounts.cloud.home))
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
@@ -234,8 +234,8 @@ def test_an_approval_that_was_withdrawn_is_asked_for(
     assert offer.state == "APPROVED", offer
     accounts.build.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
     machines, machine = accounts.staging.client("stepfunctions"), accounts.target["PromoteMachineArn"]
-    asked = json.dumps({"record_uri": offer.record_uri, "record_sha256": offer.record_sha256})
-    arn = machines.start_execution(stateMachineArn=machine, input=asked)["executionArn"]
+    requested = json.dumps({"record_uri": offer.record_uri, "record_sha256": offer.record_sha256})
+    arn = machines.start_execution(stateMachineArn=machine, input=requested)["executionArn"]
     wait_for(lambda: machines.describe_execution(executionArn=arn)["status"] != "RUNNING")
     ended = machines.describe_execution(executionArn=arn)
     assert (ended["error"], f"{package} is Rejected (Completed) in the source" in ended["cause"]) == ("REFUSED", True)
@@ -477,12 +477,12 @@ def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
         accounts.cloud.clock_jump(by=timedelta(hours=8))
         assert stopped(STAGING) == {offers}
         assert (_alarm_state(accounts), accounts.offer(record)) == ("OK", None)
-        told, schedule = (
+        reported, schedule = (
             disable(BUILD, f"Releases of {GROUP}, for staging"),
             disable(BUILD, f"Rechecks releases of {GROUP}"),
         )
-        heard = disable(BUILD, f"Reports and requests of targets about {GROUP}")
-        assert stopped(BUILD) == {told, schedule, heard}
+        received = disable(BUILD, f"Reports and requests of targets about {GROUP}")
+        assert stopped(BUILD) == {reported, schedule, received}
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
     assert wait_for(lambda: accounts.offer(record)).state == "APPROVED"
 

@@ -60,21 +60,21 @@ def test_the_environment_says_as_whom(
 def test_a_minute_is_kept_for_the_end(monkeypatch: pytest.MonkeyPatch, milliseconds: int, has_time: bool) -> None:
     """The administrator's access must be removed before the timeout."""
     module = _load(monkeypatch, {})
-    asked: list[Any] = []
+    requests: list[Any] = []
 
     class Resource:
         def handle(self, event: Any, answer: Any, *, has_time: Any) -> None:
-            asked.extend([event, answer, has_time()])
+            requests.extend([event, answer, has_time()])
 
     monkeypatch.setattr(module, "RESOURCE", Resource())
     module.handler(EVENT, Context(milliseconds))
-    assert asked == [EVENT, module.answer, has_time]
+    assert requests == [EVENT, module.answer, has_time]
 
 
 def test_what_cannot_be_reached_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudFormation gets the response immediately instead of after an hour."""
-    module, heard = _load(monkeypatch, {}), list[dict[str, Any]]()
-    monkeypatch.setattr(module, "answer", lambda _, **answer: heard.append(answer))
+    module, received = _load(monkeypatch, {}), list[dict[str, Any]]()
+    monkeypatch.setattr(module, "answer", lambda _, **answer: received.append(answer))
 
     class Nobody:
         def client(self, name: str) -> Any:
@@ -82,4 +82,4 @@ def test_what_cannot_be_reached_is_answered(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(module, "SESSION", Nobody())
     module.handler(json.loads(json.dumps(EVENT)), Context(600_000))
-    assert heard == [{"physical_id": "Place/not-created", "data": {}, "failure": "ConnectionError: no eks"}]
+    assert received == [{"physical_id": "Place/not-created", "data": {}, "failure": "ConnectionError: no eks"}]

@@ -74,16 +74,16 @@ def environment(world: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         Priority=1,
         Actions=forward,
     )["Rules"][0]["RuleArn"]
-    told = {
+    reported = {
         "TARGET": "EKS",
         "CLUSTER": "platform",
         "NAMESPACE": "demand",
         "RULE": rule,
         "TARGET_GROUPS": json.dumps(groups),
     }
-    for name, value in told.items():
+    for name, value in reported.items():
         monkeypatch.setenv(name, value)
-    return told
+    return reported
 
 
 def plan(world: Any, environment: dict[str, str]) -> dict[str, Any]:

@@ -70,15 +70,15 @@ def _synthesize(folder: Path) -> Path:
     assert store.incoming_bucket is not None
     producer = iam.Role(stack, "Producer", assumed_by=iam.AccountRootPrincipal())
     store.grant_deliver(producer)
-    heard = sqs.Queue(stack, "Heard")
+    received = sqs.Queue(stack, "Heard")
     rule = events.Rule(
         stack, "Hear", event_bus=unit.bus, event_pattern=events.EventPattern(source=[event_source(UNIT)])
     )
-    rule.add_target(targets.SqsQueue(heard))
+    rule.add_target(targets.SqsQueue(received))
     for name, value in {
         "Incoming": store.incoming_bucket.bucket_name,
         "ProducerRole": producer.role_arn,
-        "HeardQueue": heard.queue_url,
+        "HeardQueue": received.queue_url,
         "Bus": unit.bus.event_bus_name,
         "Queue": store.node.find_child("Ingest").node.find_child("SmallQueue").queue_url,  # type: ignore[attr-defined]
     }.items():
@@ -147,14 +147,14 @@ def test_batches_arrive_once_or_are_rejected(deployed: _Deployed, wait_for: Call
     """Covers a valid batch, a repeated one, an invalid one, one that is too large, and a duplicate message."""
     day = deployed.now() - timedelta(days=1)
     deployed.deliver("incoming/stock_v1/day-1.parquet", _parquet(day, 7, 8))
-    (told,) = wait_for(deployed.heard, 60)
-    assert (told["detail-type"], told["detail"]["subject"]) == ("MLOps Features Ingested", "stock_v1")
+    (reported,) = wait_for(deployed.heard, 60)
+    assert (reported["detail-type"], reported["detail"]["subject"]) == ("MLOps Features Ingested", "stock_v1")
     assert sorted(deployed.store.latest(STOCK)["on_hand"].to_pylist()) == [7, 8]
     assert max(deployed.rows()["created_time"].to_pylist()) <= deployed.now()
 
     deployed.deliver("incoming/stock_v1/day-1.parquet", _parquet(day, 7, 8))
     (again,) = wait_for(deployed.heard, 60)
-    assert again["detail"]["id"] == told["detail"]["id"]
+    assert again["detail"]["id"] == reported["detail"]["id"]
     assert (deployed.snapshots(), deployed.rows().num_rows) == (1, 2)
 
     deployed.deliver("incoming/stock_v1/bad.parquet", _parquet(day, 1, -2, columns=("store_id", "on_hand")))
@@ -175,7 +175,7 @@ def test_batches_arrive_once_or_are_rejected(deployed: _Deployed, wait_for: Call
             QueueUrl=deployed.outputs["Queue"], MessageBody=json.dumps({"source": "aws.s3", "detail": detail})
         )
     repeated = wait_for(deployed.heard, 60)
-    assert {event["detail"]["id"] for event in repeated} == {told["detail"]["id"]}
+    assert {event["detail"]["id"] for event in repeated} == {reported["detail"]["id"]}
     assert (deployed.snapshots(), deployed.rows().num_rows) == (1, 2)
 
 

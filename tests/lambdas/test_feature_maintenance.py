@@ -87,9 +87,9 @@ class _Deployed:
         answer = self.cloud.client("lambda").invoke(
             FunctionName=self.outputs["Function"], Payload=json.dumps({"time": now.isoformat()})
         )
-        said = json.loads(answer["Payload"].read())
-        assert "FunctionError" not in answer, said
-        done: list[dict[str, Any]] = said
+        parsed = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, parsed
+        done: list[dict[str, Any]] = parsed
         return done
 
 
@@ -107,11 +107,11 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_small_files_become_few_and_what_nobody_names_goes(deployed: _Deployed, wait_for: Callable[..., Any]) -> None:
     """Rows and the newest training sets stay; files of a killed writer are deleted after a day."""
     day = deployed.now() - timedelta(days=1)
-    asked = pa.table({"store_id": ["1"], "event_timestamp": [deployed.now()]})
+    entities = pa.table({"store_id": ["1"], "event_timestamp": [deployed.now()]})
     for number in range(9):
         batch = pa.table({"store_id": ["1"], "event_time": [day + timedelta(minutes=number)], "on_hand": [number]})
         deployed.store.ingest(STOCK, batch)
-        built = deployed.store.training_set(asked, {"stock": ["on_hand"]}, name=f"set{number}")
+        built = deployed.store.training_set(entities, {"stock": ["on_hand"]}, name=f"set{number}")
     litter = "maintained_unit_features/stock_v1/data/killed.parquet"
     deployed.s3.put_object(Bucket=deployed.outputs["Data"], Key=litter, Body=b"half")
     before = deployed.store.latest(STOCK)

@@ -55,8 +55,8 @@ class _Deployed:
 
     def on_hand(self, *stores: str) -> list[int | None]:
         """Return the published values."""
-        asked = pa.table({"store_id": stores})
-        found: list[int | None] = self.online.read([STOCK], asked, now=self.now()).rows["stock__on_hand"].to_pylist()
+        entities = pa.table({"store_id": stores})
+        found: list[int | None] = self.online.read([STOCK], entities, now=self.now()).rows["stock__on_hand"].to_pylist()
         return found
 
 

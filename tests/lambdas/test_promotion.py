@@ -74,8 +74,8 @@ def test_the_source_keeps_what_a_target_serves(
     world.s3.put_object(Bucket="artifacts", Key=ONE.key, Body=ONE.content)
     sent = str(int(datetime(2017, 8, 1, 9, tzinfo=UTC).timestamp() * 1000))
     messages = [
-        {"messageId": f"m{number}", "body": json.dumps(told), "attributes": {"SentTimestamp": sent}}
-        for number, told in enumerate((event(), event(account="444444444444")))
+        {"messageId": f"m{number}", "body": json.dumps(reported), "attributes": {"SentTimestamp": sent}}
+        for number, reported in enumerate((event(), event(account="444444444444")))
     ]
     assert handler("served_models", {"Records": messages}) == {"batchItemFailures": []}
     known = DownstreamTable(boto3.client("dynamodb"), "promotions", GROUP).read()

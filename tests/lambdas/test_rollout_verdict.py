@@ -40,7 +40,7 @@ def test_it_answers_with_a_verdict_and_keeps_what_it_read(function: ModuleType) 
     now = datetime.now(UTC)
     errors = FleetMetric(namespace="AWS/SageMaker", metric="InvocationModelErrors", dimensions={"EndpointName": "e"})
     fleet = FleetMetrics(calls=errors, errors=(errors,))
-    asked = VerdictRequest(
+    requested = VerdictRequest(
         endpoint="e",
         fleet="e-4588cf62",
         since=(now - timedelta(minutes=5)).isoformat(),
@@ -49,7 +49,7 @@ def test_it_answers_with_a_verdict_and_keeps_what_it_read(function: ModuleType) 
         false_alarm=0.01,
         tolerated=0.0005,
     )
-    event: dict[str, Any] = {"verdict": to_dict(asked), "now": now.isoformat()}
+    event: dict[str, Any] = {"verdict": to_dict(requested), "now": now.isoformat()}
     answer = function.handler(json.loads(json.dumps(event)), None)
     assert (answer["action"], answer["calls"], answer["minutes"]) == ("continue", 0, 0)
     kept = boto3.client("s3").get_object(Bucket="artifacts", Key="verdicts/e/e-4588cf62.json")["Body"].read()

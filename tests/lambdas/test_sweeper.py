@@ -30,7 +30,7 @@ class Context:
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Record responses to CloudFormation."""
-    heard: list[dict[str, Any]] = []
+    received: list[dict[str, Any]] = []
 
     class Accepted:
         def __enter__(self) -> "Accepted":
@@ -40,11 +40,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             return None
 
     def take(request: Any, **_: object) -> Accepted:
-        heard.append(json.loads(request.data))
+        received.append(json.loads(request.data))
         return Accepted()
 
     monkeypatch.setattr("urllib.request.urlopen", take)
-    return heard
+    return received
 
 
 @pytest.fixture

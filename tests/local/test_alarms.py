@@ -199,9 +199,9 @@ def test_fails_on_what_it_cannot_evaluate(cloud: Cloud, changes: dict[str, Any],
     }
     if "Metrics" not in changes:
         base |= {"Namespace": "Test", "MetricName": "Errors", "Period": 60, "Statistic": "Sum"}
-    asked = {name: value for name, value in {**base, **changes}.items() if value is not None}
+    requested = {name: value for name, value in {**base, **changes}.items() if value is not None}
     with pytest.raises(ClientError, match=problem):
-        cloud.client("cloudwatch").put_metric_alarm(**asked)
+        cloud.client("cloudwatch").put_metric_alarm(**requested)
 
 
 def ratio(endpoint: str) -> list[dict[str, Any]]:

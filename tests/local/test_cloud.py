@@ -43,20 +43,20 @@ def test_the_last_port_is_taken_again(tmp_path: Path) -> None:
         port = first.getsockname()[1]
         remember(tmp_path / "port", first)
 
-    told: list[str] = []
-    with listen_again(tmp_path / "port", told.append) as second:
+    messages: list[str] = []
+    with listen_again(tmp_path / "port", messages.append) as second:
         assert second.getsockname() == ("127.0.0.1", port)
-    assert told == []
+    assert messages == []
 
 
 def test_another_port_is_told(tmp_path: Path, taken: int) -> None:
     """Another process uses the old port."""
     (tmp_path / "port").write_text(f"{taken}\n")
 
-    told: list[str] = []
-    with listen_again(tmp_path / "port", told.append) as listener:
+    messages: list[str] = []
+    with listen_again(tmp_path / "port", messages.append) as listener:
         assert listener.getsockname()[1] != taken
-    assert told == [f"port {taken}, which this cloud had last, is in use; shells need `mlops local env` again"]
+    assert messages == [f"port {taken}, which this cloud had last, is in use; shells need `mlops local env` again"]
 
 
 @pytest.mark.parametrize("content", [None, "", "many", "0", "-1", "65536"])
@@ -161,9 +161,9 @@ def test_starts_after_a_crash(
     with pytest.raises(CloudError, match="no embedded cloud runs in"):
         connect(tmp_path / "cloud")
 
-    said: list[str] = []
-    cloud = own_cloud(on_event=said.append)
-    assert said == [
+    messages: list[str] = []
+    cloud = own_cloud(on_event=messages.append)
+    assert messages == [
         f"the last embedded cloud of {tmp_path / 'cloud'} (pid {crashed.pid}) ended without `mlops local down`; "
         "it had no snapshot: started clean"
     ]

@@ -56,11 +56,11 @@ def test_all_problems_of_a_declaration_are_one_message(file: Path, tmp_path: Pat
     """A tag, no command, no folder, no environment; nothing is written."""
     with pytest.raises(DeclarationError) as error:
         declared_images.add(file, "server:latest", serve=" ", folder=tmp_path / "none", venv=tmp_path)
-    said = str(error.value)
-    assert "an image is named by its digest, repository@sha256:<64 hex digits>, got 'server:latest'" in said
-    assert "the command that serves must not be empty" in said
-    assert f"the folder {tmp_path / 'none'} is missing" in said
-    assert f"{tmp_path} has no bin/python; make it with: uv venv {tmp_path}" in said
+    message = str(error.value)
+    assert "an image is named by its digest, repository@sha256:<64 hex digits>, got 'server:latest'" in message
+    assert "the command that serves must not be empty" in message
+    assert f"the folder {tmp_path / 'none'} is missing" in message
+    assert f"{tmp_path} has no bin/python; make it with: uv venv {tmp_path}" in message
     assert not file.exists()
 
 

@@ -5,7 +5,7 @@ from mlops_local.cloud import Cloud
 
 def test_the_cloud_tells_of_its_clusters(cloud: Cloud) -> None:
     """``mlops local status`` reads them."""
-    told = cloud.call("/_mlops/clusters")
+    reported = cloud.call("/_mlops/clusters")
 
-    assert told["account"] == "000000000000"
-    assert isinstance(told["clusters"], list)
+    assert reported["account"] == "000000000000"
+    assert isinstance(reported["clusters"], list)

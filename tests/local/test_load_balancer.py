@@ -7,10 +7,10 @@ from mlops_local.cloud import Cloud
 
 def test_the_cloud_tells_what_stands_for_load_balancers(cloud: Cloud) -> None:
     """HAProxy if it is installed, else the small relay."""
-    told = cloud.call("/_mlops/load-balancers")
+    reported = cloud.call("/_mlops/load-balancers")
 
-    assert isinstance(told["load_balancers"], list)
-    assert told["engine"].startswith("haproxy" if shutil.which("haproxy") else "asyncio relay")
+    assert isinstance(reported["load_balancers"], list)
+    assert reported["engine"].startswith("haproxy" if shutil.which("haproxy") else "asyncio relay")
 
 
 def test_status_names_what_listens_where(cloud: Cloud) -> None:

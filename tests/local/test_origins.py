@@ -113,8 +113,8 @@ def test_a_bucket_may_serve_pages_of_its_cors_rules(cloud: Cloud, unique: str) -
     status, answer, headers = send(cloud, "GET", address, **page)
 
     assert (status, answer, headers["access-control-allow-origin"]) == (200, "content", "https://shop.example")
-    asked = {"Access-Control-Request-Method": "GET"}
-    assert send(cloud, "OPTIONS", url.path, **page, **asked)[0] == 200
+    requested = {"Access-Control-Request-Method": "GET"}
+    assert send(cloud, "OPTIONS", url.path, **page, **requested)[0] == 200
     assert send(cloud, "OPTIONS", url.path, **page, **{"Access-Control-Request-Method": "PUT"})[0] == 403
     assert send(cloud, "GET", url.path, **page)[0] == 403  # the rule alone opens nothing
     assert send(cloud, "PUT", address, b"x", **page)[0] == 403
@@ -127,7 +127,7 @@ def test_pages_of_an_app_reach_the_sign_in(cloud: Cloud) -> None:
     """They open Cognito's pages and request tokens; only Cognito's pages submit their form."""
     host = urlsplit(cloud.endpoint_url).netloc
     app = {"Sec-Fetch-Site": "cross-site"}
-    asked = (
+    requested = (
         ("GET", "/oauth2/authorize", app),
         ("GET", "/logout", app),
         ("POST", "/oauth2/token", {"Origin": "https://app.example"}),
@@ -135,7 +135,7 @@ def test_pages_of_an_app_reach_the_sign_in(cloud: Cloud) -> None:
         ("POST", "/login", {"Origin": f"http://{host}"}),
     )
     found = []
-    for method, path, headers in asked:
+    for method, path, headers in requested:
         connection = http.client.HTTPConnection(host, timeout=30)
         try:
             connection.request(method, path, "", headers)

@@ -83,14 +83,14 @@ def test_an_api_answers_at_its_own_name_alone(cloud: Cloud, unique: str) -> None
     gateway.create_base_path_mapping(domainName=name, basePath="v1", restApiId=api.id, stage="live")
     address = f"https://{api.id}.execute-api.us-east-1.amazonaws.com/live/rows"
     with _client(cloud) as client:
-        asked = client.post(f"https://{name}/v1/rows", json={})
+        requested = client.post(f"https://{name}/v1/rows", json={})
         service = client.post(f"https://{name}/", json={}, headers={"X-Amz-Target": "DynamoDB_20120810.ListTables"})
         before = client.post(address, json={})
         closing = [{"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "true"}]
         gateway.update_rest_api(restApiId=api.id, patchOperations=closing)
         closed, still = client.post(address, json={}), client.post(f"https://{name}/v1/rows", json={})
 
-    assert (asked.status_code, asked.json()["stage"], before.status_code) == (200, "live", 200)
+    assert (requested.status_code, requested.json()["stage"], before.status_code) == (200, "live", 200)
     assert service.status_code == 403
     assert (closed.status_code, closed.json(), still.status_code) == (403, {"message": "Forbidden"}, 200)
 

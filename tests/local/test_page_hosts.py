@@ -47,10 +47,10 @@ def test_every_path_is_the_distributions(cloud: Cloud, unique: str, path: str) -
 def test_a_pool_signs_people_in_at_its_name(cloud: Cloud, unique: str) -> None:
     """For its clients, as at the embedded cloud's own address."""
     name, client_id = make_sign_in(cloud, unique)
-    asked = {"response_type": "code", "client_id": client_id, "redirect_uri": BACK, "scope": "openid"}
+    requested = {"response_type": "code", "client_id": client_id, "redirect_uri": BACK, "scope": "openid"}
     with _client(cloud) as client:
-        page = client.get(f"https://{name}/oauth2/authorize", params=asked)
-        refused = client.get(f"https://{name}/oauth2/authorize", params={**asked, "redirect_uri": f"{BACK}x"})
+        page = client.get(f"https://{name}/oauth2/authorize", params=requested)
+        refused = client.get(f"https://{name}/oauth2/authorize", params={**requested, "redirect_uri": f"{BACK}x"})
 
     assert (page.status_code, "password" in page.text) == (200, True), page.text
     assert refused.status_code == 400

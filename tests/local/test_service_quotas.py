@@ -73,8 +73,8 @@ def test_a_state_machine_asks_with_its_own_rights(
     """Step Functions calls from outside any network; its errors have the prefix in the integration's page."""
     call, arguments = "arn:aws:states:::aws-sdk:servicequotas:listServiceQuotas", {"ServiceCode": "vpc"}
     may = make_role(allow("servicequotas:ListServiceQuotas"), service="states.amazonaws.com")
-    told = run_machine(may, call, arguments)
-    assert json.loads(told["output"])["Quotas"][0]["QuotaName"] == "VPCs per Region"
+    done = run_machine(may, call, arguments)
+    assert json.loads(done["output"])["Quotas"][0]["QuotaName"] == "VPCs per Region"
 
     denied = run_machine(make_role(allow("s3:GetObject"), service="states.amazonaws.com"), call, arguments)
     assert (denied["status"], denied["error"]) == ("FAILED", "ServiceQuotas.AccessDeniedException")

@@ -138,10 +138,10 @@ def _rewritten(name: str, content_of: Callable[[Released, str], bytes]) -> Act:
         key = _key(siege, released, name)
         content = content_of(released, key)
         siege.put(key, content)
-        told = ReleasedObject(
+        reported = ReleasedObject(
             uri=f"s3://{siege.bucket}/{key}", size=len(content), sha256=hashlib.sha256(content).hexdigest()
         )
-        return siege.offer(released.changed(**{name: told}))
+        return siege.offer(released.changed(**{name: reported}))
 
     return act
 
@@ -235,8 +235,10 @@ def _event(**entry: Any) -> Act:
 def _attributes(**changes: str | None) -> Act:
     def act(siege: Besieged) -> Offered:
         released = siege.claim()
-        told = {"record_uri": released.uri, "record_sha256": released.sha256} | changes
-        siege.announce(released, detail={"attributes": {name: each for name, each in told.items() if each is not None}})
+        reported = {"record_uri": released.uri, "record_sha256": released.sha256} | changes
+        siege.announce(
+            released, detail={"attributes": {name: each for name, each in reported.items() if each is not None}}
+        )
         siege.quiet()
         return released
 

@@ -103,8 +103,8 @@ class Besieged:
         assert arn == released.record.package.package_arn
         if status != "PendingManualApproval":
             self.decide(arn, status, released.record.approval if approval is None else approval)
-            said = self._sagemaker.describe_model_package(ModelPackageName=arn)
-            return released.changed(approved_by=said["LastModifiedBy"]["IamIdentity"]["Arn"])
+            reported = self._sagemaker.describe_model_package(ModelPackageName=arn)
+            return released.changed(approved_by=reported["LastModifiedBy"]["IamIdentity"]["Arn"])
         return released
 
     def decide(self, package: str, status: str, words: str) -> None:
@@ -139,7 +139,7 @@ class Besieged:
     def announce(self, offered: Released | Record, **entry: Any) -> None:
         """Put the event of a release on the source's own bus, as its machine does, or on another bus."""
         detail = model_released(GROUP, record_uri=offered.uri, record_sha256=offered.sha256)
-        said = {
+        reported = {
             "id": detail.id,
             "subject": detail.subject,
             "outcome": detail.outcome,
@@ -153,7 +153,7 @@ class Besieged:
                 "EventBusName": self.accounts.source["EventBus"],
                 "Source": event_source(UNIT),
                 "DetailType": DetailType.MODEL_RELEASED.value,
-                "Detail": json.dumps(said | changes),
+                "Detail": json.dumps(reported | changes),
                 **entry,
             },
         )
@@ -192,9 +192,11 @@ class Besieged:
 
     def start(self, offered: Released | Record) -> str:
         """Start the Promote machine manually as the root of the target; return the execution."""
-        asked = {"record_uri": offered.uri, "record_sha256": offered.sha256}
+        requested = {"record_uri": offered.uri, "record_sha256": offered.sha256}
         machine = self.accounts.target["PromoteMachineArn"]
-        started = self.staging.client("stepfunctions").start_execution(stateMachineArn=machine, input=json.dumps(asked))
+        started = self.staging.client("stepfunctions").start_execution(
+            stateMachineArn=machine, input=json.dumps(requested)
+        )
         return str(started["executionArn"])
 
     # the target's state

@@ -232,10 +232,10 @@ def test_a_model_that_is_rolled_back_while_it_comes_again_is_left_to_people(sieg
     with siege.held("Copy", "evaluation.json") as reached:
         siege.offer(again)
         reached()
-        asked = {"reason": "rollback", "requested_by": "ann", "requested_at": siege.accounts.now().isoformat()}
+        requested = {"reason": "rollback", "requested_by": "ann", "requested_at": siege.accounts.now().isoformat()}
         machine = siege.accounts.target["DeployMachineArn"]
         siege.staging.client("stepfunctions").start_execution(
-            stateMachineArn=machine, input=json.dumps(asked | {"model_package_arn": before.model_package_arn})
+            stateMachineArn=machine, input=json.dumps(requested | {"model_package_arn": before.model_package_arn})
         )
         siege.until(lambda: (siege.loop.live() or before).model_package_arn == before.model_package_arn)
         siege.loop.wait_idle("DeployMachineArn")

@@ -56,17 +56,17 @@ def _installed(monkeypatch: pytest.MonkeyPatch, *, running: bool) -> None:
 
 def _answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Any]:
     """Answer what the clock is asked; return the requests."""
-    asked: list[Any] = []
+    requests: list[Any] = []
 
     def open_(request: Any, timeout: float) -> Any:
         del timeout
-        asked.append(request)
+        requests.append(request)
         if isinstance(answer, Exception):
             raise answer
         return io.BytesIO(json.dumps(answer).encode())
 
     monkeypatch.setattr("urllib.request.urlopen", open_)
-    return asked
+    return requests
 
 
 def test_an_embedded_cloud_that_runs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +106,12 @@ def test_a_client_is_made_once_for_a_region() -> None:
 
 def test_the_time_is_the_embedded_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked with a signature, in UTC."""
-    asked = _answering(monkeypatch, {"now": "2017-08-20T11:00:00+02:00", "scale": 60})
+    requested = _answering(monkeypatch, {"now": "2017-08-20T11:00:00+02:00", "scale": 60})
     found = CloudConnection(session=boto3.Session(), options=LOCAL)
     assert found.now() == datetime(2017, 8, 20, 9, tzinfo=UTC)
     assert found.clock() == (found.now(), 60)
-    assert asked[0].full_url == "http://127.0.0.1:4566/_mlops/clock"
-    assert "AWS4-HMAC-SHA256" in asked[0].headers["Authorization"]
+    assert requested[0].full_url == "http://127.0.0.1:4566/_mlops/clock"
+    assert "AWS4-HMAC-SHA256" in requested[0].headers["Authorization"]
 
 
 def test_elsewhere_the_time_is_that_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,20 +125,20 @@ def test_elsewhere_the_time_is_that_of_the_answer(monkeypatch: pytest.MonkeyPatc
             headers = {"date": "Sun, 20 Aug 2017 10:00:00 GMT"}
             return {"Arn": "arn", "UserId": "AIDA", "ResponseMetadata": {"HTTPHeaders": headers}}
 
-    asked = _answering(monkeypatch, {"message": "none"})
+    requested = _answering(monkeypatch, {"message": "none"})
     for url, requests in (("https://sts.amazonaws.com", 0), ("http://127.0.0.1:1", 1)):
         found = CloudConnection(session=boto3.Session(), options=LOCAL, made={("sts", None): Sts(url)})
         assert found.now() == datetime(2017, 8, 20, 10, tzinfo=UTC)
-        assert len(asked) == requests
+        assert len(requested) == requests
     assert found.identity() == ("arn", "AIDA", found.now())
 
 
 def test_the_embedded_clock_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it refuses is in its own words; one that does not answer is named."""
     to, found = datetime(2017, 8, 21, tzinfo=UTC), CloudConnection(session=boto3.Session(), options=LOCAL)
-    asked = _answering(monkeypatch, {})
+    requested = _answering(monkeypatch, {})
     found.move_clock(to)
-    assert (asked[0].method, json.loads(asked[0].data)) == ("POST", {"jump_to": to.isoformat()})
+    assert (requested[0].method, json.loads(requested[0].data)) == ("POST", {"jump_to": to.isoformat()})
     refused = urllib.error.HTTPError("", 400, "", Message(), io.BytesIO(b'{"message": "the clock moves forward"}'))
     _answering(monkeypatch, refused)
     with pytest.raises(EmbeddedCloudError, match=r"^the clock moves forward$"):

@@ -118,12 +118,12 @@ class Pair:
     def sample(self, stack: str, each: int) -> list[Attempt]:
         """Return the given number of attempts for each operation on each kind of resource, each with another role."""
         met: Counter[tuple[str, str]] = Counter()
-        chosen, asked = [], set()
+        chosen, requests = [], set()
         for attempt in self.attempts(stack):
             key = attempt.call.target.kind, attempt.call.key
-            if met[key] < each and (key, attempt.role) not in asked:
+            if met[key] < each and (key, attempt.role) not in requests:
                 met[key] += 1
-                asked.add((key, attempt.role))
+                requests.add((key, attempt.role))
                 chosen.append(attempt)
         return chosen
 

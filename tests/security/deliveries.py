@@ -185,17 +185,19 @@ class Deliveries:
             for _, stage in self._policies.of_type("AWS::ApiGateway::Stage")
         }
         for _, method in self._policies.of_type("AWS::ApiGateway::Method"):
-            asked, api = method["Integration"], self._policies.text(method["RestApiId"])
+            requested, api = method["Integration"], self._policies.text(method["RestApiId"])
             place = f"{api}/{stages[api]}/POST{self._path(method['ResourceId'])}"
             acting = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{place}"
-            if "Credentials" in asked:
+            if "Credentials" in requested:
                 role, source = (
-                    self._policies.text(asked["Credentials"]),
+                    self._policies.text(requested["Credentials"]),
                     f"{_GATEWAY}/integration-request-basic-setup.html",
                 )
                 yield self._call("apigateway.amazonaws.com", "sts:AssumeRole", role, acting, source)
-            elif asked["Type"] == "AWS_PROXY":
-                function = self._policies.text(asked["Uri"]).partition("/functions/")[2].removesuffix("/invocations")
+            elif requested["Type"] == "AWS_PROXY":
+                function = (
+                    self._policies.text(requested["Uri"]).partition("/functions/")[2].removesuffix("/invocations")
+                )
                 source = f"{_DOCS}/lambda/latest/dg/services-apigateway.html"
                 yield self._call("apigateway.amazonaws.com", "lambda:InvokeFunction", function, acting, source)
 

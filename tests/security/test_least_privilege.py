@@ -92,7 +92,7 @@ class Unit:
 
 
 def _unit(target: str) -> Unit:
-    synthesized, asked = template(target), front_door.ASKED if target == "front_door" else ""
+    synthesized, requested = template(target), front_door.ASKED if target == "front_door" else ""
     policies = Policies(synthesized)
     calls = recorded(target)
     if target == "eks":  # the retraining guard is the same; only the endpoint's loop starts it by an alarm
@@ -106,7 +106,7 @@ def _unit(target: str) -> Unit:
         *Deliveries(policies, calls).needs(),
     ]
     resources = synthesized["Resources"]
-    return Unit(target=target, replay=Replay(policies), needs=needs, resources=resources, asked=asked)
+    return Unit(target=target, replay=Replay(policies), needs=needs, resources=resources, asked=requested)
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,11 @@ def test_all_have_one_version(wheels: dict[str, Path]) -> None:
     lines += [
         line for project in projects for extra in project.get("optional-dependencies", {}).values() for line in extra
     ]
-    asked = {line for line in lines if line.startswith("mlops-") and "[" not in line}
+    requested = {line for line in lines if line.startswith("mlops-") and "[" not in line}
 
     assert versions.keys() == wheels.keys()
     assert len(set(versions.values())) == 1
-    assert asked == {f"{name}=={versions[name]}" for name in versions if name != "mlops-constructs"}
+    assert requested == {f"{name}=={versions[name]}" for name in versions if name != "mlops-constructs"}
 
 
 def test_every_function_travels(names: dict[str, set[str]]) -> None:

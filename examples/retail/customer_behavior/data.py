@@ -57,8 +57,10 @@ def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
         known = [week_end(fortnight + offset) for fortnight in table["fortnight"].to_pylist()]
     times = pa.array(known, pa.timestamp("us", "UTC"))
     table = table.append_column("event_time", times).append_column("created_time", times)
-    asked = pa.array([week_start(fortnight) for fortnight in table["fortnight"].to_pylist()], pa.timestamp("us", "UTC"))
-    table = table.append_column("prediction_time", asked)
+    requested = pa.array(
+        [week_start(fortnight) for fortnight in table["fortnight"].to_pylist()], pa.timestamp("us", "UTC")
+    )
+    table = table.append_column("prediction_time", requested)
     names = [column.name for column in group.columns if column.name != "ingest_id"]
     return table.group_by(names, use_threads=False).aggregate([]).select(names)
 
@@ -86,8 +88,8 @@ def ingest_fortnights(client: FeatureStoreClient, first: int, last: int) -> int:
 
 def requests_for_fortnight(fortnight: int) -> list[dict[str, object]]:
     """Return the model's inputs at ``week_start(fortnight)``, one row per household and category."""
-    asked: list[dict[str, object]] = pairs_of(fortnight).select(list(INPUTS)).to_pylist()
-    return asked
+    requests: list[dict[str, object]] = pairs_of(fortnight).select(list(INPUTS)).to_pylist()
+    return requests
 
 
 def labels_for_fortnight(fortnight: int) -> list[float]:

@@ -32,8 +32,8 @@ def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
     weeks = table["week"].to_pylist()
     times = pa.array([week_end(week + offset) for week in weeks], pa.timestamp("us", "UTC"))
     table = table.append_column("event_time", times).append_column("created_time", times)
-    asked = pa.array([week_start(week) for week in weeks], pa.timestamp("us", "UTC"))
-    table = table.append_column("prediction_time", asked)
+    requested = pa.array([week_start(week) for week in weeks], pa.timestamp("us", "UTC"))
+    table = table.append_column("prediction_time", requested)
     return table.select([c.name for c in group.columns if c.name != "ingest_id"])
 
 

@@ -44,8 +44,8 @@ def rows(group: FeatureGroup, first: int, last: int) -> pa.Table:
     offset = 0 if group is GROUP_SALES else -1
     times = pa.array([week_end(week + offset) for week in weeks], pa.timestamp("us", "UTC"))
     table = table.append_column("event_time", times).append_column("created_time", times)
-    asked = pa.array([week_start(week) for week in weeks], pa.timestamp("us", "UTC"))
-    table = table.append_column("prediction_time", asked)
+    requested = pa.array([week_start(week) for week in weeks], pa.timestamp("us", "UTC"))
+    table = table.append_column("prediction_time", requested)
     names = [column.name for column in group.columns if column.name != "ingest_id"]
     return table.group_by(names, use_threads=False).aggregate([]).select(names)
 
@@ -71,8 +71,8 @@ def ingest_weeks(client: FeatureStoreClient, first: int, last: int) -> int:
 
 def requests_for_week(week: int) -> list[dict[str, object]]:
     """Return the model's inputs at ``week_start(week)`` with the planned prices, one row per series."""
-    asked: list[dict[str, object]] = series_of(week).select(list(INPUTS)).to_pylist()
-    return asked
+    requests: list[dict[str, object]] = series_of(week).select(list(INPUTS)).to_pylist()
+    return requests
 
 
 def labels_for_week(week: int) -> list[float]:

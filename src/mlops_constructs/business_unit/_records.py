@@ -69,8 +69,8 @@ class DefinedRecords(AuditRecords):
     def __init__(self, scope: Construct, *, business_unit: IBusinessUnit) -> None:
         unit, profile = business_unit.name, business_unit.profile
         rules = business_unit.platform_rules
-        asked = 0 if rules is None or rules.audit_days is None else rules.audit_days
-        lock = cdk.Duration.days(max(AUDIT_DAYS, asked)) if profile.keeps_data else None
+        requested = 0 if rules is None or rules.audit_days is None else rules.audit_days
+        lock = cdk.Duration.days(max(AUDIT_DAYS, requested)) if profile.keeps_data else None
         bucket = define_bucket(scope, "Audit", business_unit=business_unit, object_lock=lock)
         mark_state(bucket, business_unit=business_unit)
         heads = define_bucket(scope, "Heads", business_unit=business_unit, object_lock=lock)

@@ -61,12 +61,12 @@ def publish_unit(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> 
     publish_values(scope, id, unit=unit.name, profile=publication(unit), parameters=UNIT_PARAMETERS, values=values)
     rules = unit.platform_rules
     if rules is not None:
-        asked: dict[str, str | list[str]] = {"platform_rules": canonical_json(rules).decode()}
+        requested: dict[str, str | list[str]] = {"platform_rules": canonical_json(rules).decode()}
         if further_keys(rules):
-            asked["required_tags"] = [unit.tags[key] for key in further_keys(rules)]
-        published = [parameter for parameter in RULE_PARAMETERS if parameter.field in asked]
+            requested["required_tags"] = [unit.tags[key] for key in further_keys(rules)]
+        published = [parameter for parameter in RULE_PARAMETERS if parameter.field in requested]
         publish_values(
-            scope, f"{id}Rules", unit=unit.name, profile=publication(unit), parameters=published, values=asked
+            scope, f"{id}Rules", unit=unit.name, profile=publication(unit), parameters=published, values=requested
         )
 
 

@@ -151,8 +151,8 @@ def _columns() -> dict[str, str]:
 
 def _define_answers(api: gateway.RestApi) -> None:
     for kind, status, title, detail in _ANSWERS:
-        said = {"type": f"urn:mlops:problem:{title.replace(' ', '-')}", "title": title, "detail": detail}
-        body = json.dumps(said if status is None else {**said, "status": status})
+        problem = {"type": f"urn:mlops:problem:{title.replace(' ', '-')}", "title": title, "detail": detail}
+        body = json.dumps(problem if status is None else {**problem, "status": status})
         api.add_gateway_response(
             kind.response_type.title().replace("_", ""),
             type=kind,

@@ -108,12 +108,12 @@ def define_messages(
 
 
 def _message(page: str | None) -> events.RuleTargetInput:
-    told, advice, report = (
+    summary, advice, report = (
         events.EventField.from_path(path)
         for path in ("$.detail.reason", "$.detail.attributes.advice", "$.detail.attributes.report_uri")
     )
     console = "" if page is None else f"\nConsole: {page}"
-    return events.RuleTargetInput.from_multiline_text(f"{told}\nWhat to do: {advice}\nReport: {report}{console}")
+    return events.RuleTargetInput.from_multiline_text(f"{summary}\nWhat to do: {advice}\nReport: {report}{console}")
 
 
 def _notification(page: str | None) -> events.RuleTargetInput:

@@ -265,12 +265,12 @@ class EksTenant(Construct):
             ValidationError: If the quota is smaller than the largest use of all services of the namespace.
         """
         self._claims[name] = demand
-        asked = list(self._claims.values())
+        claimed = list(self._claims.values())
         spec = self._spec
         needs = {
-            "cpu": (sum(d.cpu for d in asked), _number(spec.cpu), spec.cpu),
-            "memory": (sum(d.memory for d in asked), _number(spec.memory), spec.memory),
-            "pods": (float(sum(d.pods for d in asked)), float(spec.pods), str(spec.pods)),
+            "cpu": (sum(d.cpu for d in claimed), _number(spec.cpu), spec.cpu),
+            "memory": (sum(d.memory for d in claimed), _number(spec.memory), spec.memory),
+            "pods": (float(sum(d.pods for d in claimed)), float(spec.pods), str(spec.pods)),
         }
         raise_if_any(
             scope,

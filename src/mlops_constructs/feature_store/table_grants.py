@@ -216,9 +216,9 @@ class TableAccess:
         Requests are stored under ``erasing`` until they are complete. SageMaker reports whether a job that builds a training set
         has ended.
         """
-        asked = sets.arn_for_objects(f"{ERASING}/*")
+        erasures = sets.arn_for_objects(f"{ERASING}/*")
         folders = ("entities", "sets", "staged")
-        rows = [*self.objects(), asked, *(sets.arn_for_objects(f"{folder}/*") for folder in folders)]
+        rows = [*self.objects(), erasures, *(sets.arn_for_objects(f"{folder}/*") for folder in folders)]
         kept = manifests.arn_for_objects("manifests/*")
         stack = stack_values(self.scope)
         jobs = stack.format_arn(service="sagemaker", resource="processing-job", resource_name=f"{unit}-*")
@@ -231,7 +231,7 @@ class TableAccess:
             iam.PolicyStatement(actions=["s3:ListBucketMultipartUploads"], resources=[self.bucket.bucket_arn]),
             iam.PolicyStatement(actions=["sagemaker:DescribeProcessingJob"], resources=[jobs]),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, *self.ledger(), kept]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger(), asked, kept]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger(), erasures, kept]),
             iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=rows),
             key_statement(self.key, services=["s3"]),
         ]
@@ -389,8 +389,8 @@ class LakeFormationTables:
         raise ValidationError("LostGrant", [problem], self.scope)
 
     def _define(self, principal: str, permissions: Sequence[str], resource: object) -> None:
-        said = stack_of(self.scope).resolve([principal, sorted(permissions), resource])
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        resolved = stack_of(self.scope).resolve([principal, sorted(permissions), resource])
+        digest = hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
         name = f"Permission{digest[:12].upper()}"
         if self.scope.node.try_find_child(name) is not None:
             return

@@ -145,11 +145,11 @@ def service_answers(*, own_server: bool) -> list[gateway.IntegrationResponse]:
         own_server: Whether the platform's server serves the model.
     """
     # content other than JSON objects, such as a page of the load balancer, is left out
-    said = "#set($said = $input.json('$'))#if($said.indexOf('{') == 0), $said.substring(1)#else}#end"
+    template = "#set($said = $input.json('$'))#if($said.indexOf('{') == 0), $said.substring(1)#else}#end"
     refusals = REFUSALS.items() if own_server else ()
     return [
         _predictions("X-Model-Version"),
-        *(_problem(str(status), problem(status, *words)[:-1] + said, str(status)) for status, words in refusals),
+        *(_problem(str(status), problem(status, *words)[:-1] + template, str(status)) for status, words in refusals),
         _busy(),
         # of the load balancer: missing path, or no healthy pod
         _not_served("404|503"),
@@ -206,9 +206,9 @@ def safe_headers() -> dict[str, str]:
 
 def _refusals(failed: str) -> str:
     """Return a template: the platform server's ``error`` and ``problems`` in a problem, ``failed`` for everything else."""
-    said = "$input.path('$.OriginalMessage').substring(1)"  # a JSON object, whose strings are already escaped
+    message = "$input.path('$.OriginalMessage').substring(1)"  # a JSON object, whose strings are already escaped
     branches = (
-        f"if($status == {status})#set($context.responseOverride.status = $status){problem(status, *words)[:-1]}, {said}"
+        f"if($status == {status})#set($context.responseOverride.status = $status){problem(status, *words)[:-1]}, {message}"
         for status, words in REFUSALS.items()
     )
     return f"#set($status = $input.path('$.OriginalStatusCode'))#{'#else'.join(branches)}#else{failed}#end"

@@ -294,13 +294,13 @@ class InferenceApi(Construct):
         ]
         raise_if_any(self, "InvalidGrant", problems)
         path = f"/v1/models/{model}"
-        asked = {"POST": [JOBS], "GET": ["", f"{JOBS}/*"]} if self._models[model].has_jobs else _PREDICTIONS
+        requested = {"POST": [JOBS], "GET": ["", f"{JOBS}/*"]} if self._models[model].has_jobs else _PREDICTIONS
         return iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["execute-api:Invoke"],
             resource_arns=[
                 self._api.arn_for_execute_api(verb, f"{path}/{below}".rstrip("/"), STAGE)
-                for verb, paths in asked.items()
+                for verb, paths in requested.items()
                 for below in paths
             ],
         )

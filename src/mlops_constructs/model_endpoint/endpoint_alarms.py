@@ -123,10 +123,10 @@ def define_rollback_errors(
         metrics = {"n": of_config(calls), "x": of_config(total), "all_n": of(calls), "all_x": of(total)}
         watched = cloudwatch.MathExpression(expression=WORSE, using_metrics=metrics, label="worse", period=period)
         periods = max(1, min(WORSE_PERIODS, policy.bake // policy.alarm_period))
-        most, datapoints, says = 0, min(WORSE_DATAPOINTS, periods), WORSE_SAYS
+        most, datapoints, description = 0, min(WORSE_DATAPOINTS, periods), WORSE_SAYS
     else:
         watched, periods, most, datapoints = of(total), 1, policy.max_error_count, 1
-        says = f"more than {most} errors of {endpoint.endpoint_name} in {policy.alarm_period} s"
+        description = f"more than {most} errors of {endpoint.endpoint_name} in {policy.alarm_period} s"
     alarm = watched.create_alarm(
         scope,
         "RollbackErrorsAlarm",
@@ -136,7 +136,7 @@ def define_rollback_errors(
         datapoints_to_alarm=datapoints,
         comparison_operator=_ABOVE,
         treat_missing_data=_SILENCE,
-        alarm_description=f"{says}: SageMaker rolls a deployment back; read the endpoint's log group",
+        alarm_description=f"{description}: SageMaker rolls a deployment back; read the endpoint's log group",
     )
     alarm.add_alarm_action(actions.SnsAction(topic))
     return alarm

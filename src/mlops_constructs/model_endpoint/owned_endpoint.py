@@ -176,7 +176,7 @@ class CloudFormationEndpoint(Construct):
 
 def machine_only_problems(rollout: RolloutSpec) -> list[str]:
     """Return the settings of a rollout that only the Deploy machine supports, as problems."""
-    asked = {
+    requested = {
         "min_invocations": rollout.min_invocations > 0,
         "golden requests": rollout.golden is not None,
         "synthetic traffic": rollout.synthetic is not None,
@@ -188,8 +188,8 @@ def machine_only_problems(rollout: RolloutSpec) -> list[str]:
     }
     return [
         f"{what}: only the Deploy machine supports it, and CLOUDFORMATION has none; leave it out, or use Ownership.PIPELINE"
-        for what, is_asked in asked.items()
-        if is_asked
+        for what, is_requested in requested.items()
+        if is_requested
     ]
 
 

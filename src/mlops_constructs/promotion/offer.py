@@ -89,11 +89,11 @@ class Offer(Construct):
         else:
             wanted = json.dumps([statement.to_statement_json() for statement in keys])
             warn(self, KEY_OF_OTHERS, unit=business_unit.name, statements=wanted)
-        told = Construct(self, "Told")
+        scope_of_reports = Construct(self, "Told")
         self._rules: list[events.Rule] = []
         for target, link in zip(targets, links, strict=True):
             rule = events.Rule(
-                told,
+                scope_of_reports,
                 target.name,
                 event_bus=business_unit.bus,
                 description=f"Releases of {self._group_name}, for {target.name}",

@@ -252,7 +252,7 @@ def _shared_image_states(plan: PromotePlan, partition: str) -> dict[str, State]:
 
 
 def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
-    told = "Registered" if plan.waiting_notification is None else "TellChat"
+    after_waiting = "Registered" if plan.waiting_notification is None else "TellChat"
     arms = [("$decided.is_other", "NotOurs"), ("$decided.is_approved", "Approved")]
     if plan.is_automatic:
         arms.append(("$decided.may_approve", "Approve"))
@@ -290,7 +290,13 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             "TellPeople", reason="{% 'not approved automatically: ' & $decided.rest & '; ' & $reason %}"
         ),
         # a failed notification does not change the outcome
-        "TellPeople": task("sns:publish", dict(plan.waiting_message), partition=partition, next_state=told, catch=told),
+        "TellPeople": task(
+            "sns:publish",
+            dict(plan.waiting_message),
+            partition=partition,
+            next_state=after_waiting,
+            catch=after_waiting,
+        ),
         "Registered": assign("Record", outcome="REGISTERED"),
         "Approved": assign("Record", outcome="APPROVED"),
     }

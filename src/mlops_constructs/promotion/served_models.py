@@ -296,7 +296,7 @@ class ServedModels(Construct):
         role.add_managed_policy(policy)
 
     def _hear(self) -> None:
-        heard = events.EventPattern(
+        pattern = events.EventPattern(
             account=sorted({each.account for each in self._targets}),
             region=sorted({each.region for each in self._targets}),
             source=[event_source(self._unit.name)],
@@ -305,7 +305,7 @@ class ServedModels(Construct):
         )
         description = f"Reports and requests of targets about {self._group_name}"
         self._feed(
-            events.Rule(self, "Heard", event_bus=self._mailbox.bus, description=description, event_pattern=heard)
+            events.Rule(self, "Heard", event_bus=self._mailbox.bus, description=description, event_pattern=pattern)
         )
 
     def _feed(self, rule: events.Rule) -> None:

@@ -162,13 +162,13 @@ def _define_rules(
     limits: GuardLimits,
     machine: sfn.StateMachine,
 ) -> None:
-    asked = events.EventPattern(
+    pattern = events.EventPattern(
         source=events.Match.prefix(request_source(unit.name, "")),
         detail_type=[DetailType.RETRAINING_REQUESTED.value],
         detail={"subject": [pipeline]},
     )
     requests = f"Requests to retrain {pipeline}"
-    guard.feed(events.Rule(scope, "Requests", event_bus=unit.bus, description=requests, event_pattern=asked))
+    guard.feed(events.Rule(scope, "Requests", event_bus=unit.bus, description=requests, event_pattern=pattern))
     if limits.counts_labels:
         ingested = events.EventPattern(
             source=[event_source(unit.name)],

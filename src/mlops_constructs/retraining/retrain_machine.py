@@ -128,7 +128,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
         plan: Registry and approval.
         partition: AWS partition.
     """
-    told = "Registered" if plan.waiting_notification is None else "TellChat"
+    after_waiting = "Registered" if plan.waiting_notification is None else "TellChat"
     states: dict[str, State] = {
         "Register": task(
             "aws-sdk:sagemaker:createModelPackage",
@@ -143,8 +143,8 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
             "sns:publish",
             dict(plan.waiting_message),
             partition=partition,
-            next_state=told,
-            catch=told,
+            next_state=after_waiting,
+            catch=after_waiting,
         ),
         "Registered": assign("WasBrought", outcome="REGISTERED"),
     }

@@ -404,14 +404,14 @@ class RetrainingPipeline(Construct):
         if not registry.retrained_by(self._pipeline):
             return
         self._guard.function.add_environment("HAS_TARGETS", "true")
-        asked = events.EventPattern(
+        pattern = events.EventPattern(
             source=[event_source(self._unit.name)],
             detail_type=[DetailType.RETRAINING_REQUESTED.value],
             detail={"subject": [self._pipeline], "outcome": ["REQUESTED"]},
         )
         description = f"Retraining requests of targets for {self._pipeline}"
         self._guard.feed(
-            events.Rule(self, "Targets", event_bus=self._unit.bus, description=description, event_pattern=asked)
+            events.Rule(self, "Targets", event_bus=self._unit.bus, description=description, event_pattern=pattern)
         )
 
     def _source(self, given: TrainingSetPlan | TrainingSetSource, store: IUnitFeatureStore | None) -> TrainingSetSource:

@@ -115,7 +115,7 @@ def deploy_machine(
         probation = {**made, **watched}
     first_clean_up, clean_up = target.clean_up(next_state=last, partition=partition)
     first_unrecorded, unrecorded = target.unrecorded(next_state=last, partition=partition)
-    asked = quota_states(instance_types, next_state="Preflight", partition=partition) if instance_types else {}
+    quota_checks = quota_states(instance_types, next_state="Preflight", partition=partition) if instance_types else {}
     states: dict[str, State] = {
         "Start": assign(
             "Lock",
@@ -136,9 +136,11 @@ def deploy_machine(
             compared=NO_VERDICT,
             since="",
         ),
-        "Lock": _lock(endpoint_name, table_name, hold, patience, partition, next_state=next(iter(asked), "Preflight")),
+        "Lock": _lock(
+            endpoint_name, table_name, hold, patience, partition, next_state=next(iter(quota_checks), "Preflight")
+        ),
         "LockFailed": assign(FAILED, reason="{% 'the endpoint could not be locked: ' & $caught %}"),
-        **asked,
+        **quota_checks,
         "Preflight": invoke(
             preflight_arn,
             {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW, "quotas": "{% $quotas %}"},

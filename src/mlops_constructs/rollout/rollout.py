@@ -113,8 +113,8 @@ class Rollout(Construct):
             "spec.instance_type": spec.instance_type,
             **{f"spec.variants[{at}].instance_type": each.instance_type for at, each in enumerate(spec.variants or ())},
         }
-        asked = rule_problems(business_unit, self, instance_types=types, rollout=policy.to_spec())
-        raise_if_any(self, "InvalidRollout", [*_problems(policy, target, spec), *asked])
+        problems = rule_problems(business_unit, self, instance_types=types, rollout=policy.to_spec())
+        raise_if_any(self, "InvalidRollout", [*_problems(policy, target, spec), *problems])
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")

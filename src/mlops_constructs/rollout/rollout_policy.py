@@ -400,7 +400,7 @@ class RolloutPolicy:
     @property
     def _is_watched(self) -> bool:
         checks = self.checks
-        asked = (
+        requested = (
             checks.alarms,
             checks.metrics,
             checks.max_latency,
@@ -409,7 +409,7 @@ class RolloutPolicy:
         )
         return (
             self.kind is not RolloutKind.ALL_AT_ONCE
-            or any(asked)
+            or any(requested)
             or self.min_invocations > 0
             or _seconds(self.bake) > 0
         )

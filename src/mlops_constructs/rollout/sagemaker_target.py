@@ -321,7 +321,7 @@ class SageMakerTarget:
         limit = rollout.maximum + POLL_GRACE_SECONDS
         first, before, synthetic = "PutAlarms", dict[str, State](), dict[str, State]()
         arms, promoted, again = list[tuple[str, str]](), PROMOTED, dict[str, State]()
-        poll, asked = ask_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition)
+        poll, verdict_states = ask_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition)
         if rollout.shadow is not None:
             first, before = shadow_states(
                 endpoint_name=self.endpoint_name,
@@ -364,7 +364,7 @@ class SageMakerTarget:
             **deregister,
             **self._apply_states(partition, limit, poll),
             **synthetic,
-            **asked,
+            **verdict_states,
             **self._judge_states(partition, limit, arms),
             **evidence_states(
                 endpoint_name=self.endpoint_name,
@@ -507,5 +507,5 @@ class SageMakerTarget:
 
 def _sentences(*parts: str) -> str:
     """Return an expression that joins the parts, SageMaker's failure reason and the last error, without empty ones."""
-    said = ", ".join((*parts, "$endpoint.FailureReason", "$caught"))
-    return f"{{% $join([{said}][$ != ''], '. ') %}}"
+    sentences = ", ".join((*parts, "$endpoint.FailureReason", "$caught"))
+    return f"{{% $join([{sentences}][$ != ''], '. ') %}}"

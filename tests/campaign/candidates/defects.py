@@ -82,8 +82,8 @@ def _golden(case: Case, how: float | str) -> Candidate:
     if isinstance(how, str):
         return Candidate(archive=case.base.pack(), image=(REHEARSED, how))
     signature = _signature(case)
-    asked = read_set(declaration.GOLDEN.read_bytes())
-    rows = [np.asarray(parse(one.content_type, one.body.encode(), signature)) for one in asked]
+    golden = read_set(declaration.GOLDEN.read_bytes())
+    rows = [np.asarray(parse(one.content_type, one.body.encode(), signature)) for one in golden]
     return _right_on(case, _fingerprints(np.concatenate(rows)), how)
 
 

@@ -92,7 +92,7 @@ class Way:
         found = Found()
         try:
             self._evaluated(cell, candidate, found)
-            self._served(candidate, found, is_asked=is_compared and isinstance(cell, Bad))
+            self._served(candidate, found, is_requested=is_compared and isinstance(cell, Bad))
             if is_compared:
                 found.fresh = self.later(cell, candidate)
         finally:
@@ -145,13 +145,13 @@ class Way:
         high = next((check.high for check in checks if check.segment is None), None)
         return {"is_good": bool(checks) and not failed, "loss": loss, "high": high, "reason": reason[:_SHOWN]}
 
-    def _served(self, candidate: Candidate, found: Found, *, is_asked: bool) -> None:
+    def _served(self, candidate: Candidate, found: Found, *, is_requested: bool) -> None:
         """Start the server and send it golden requests, if the gate let the candidate pass.
 
         For the comparison with a plain update, a stopped candidate is loaded and called once by the server's own code.
         """
         if found.layer is not None:
-            found.plain = _would_answer(candidate) if is_asked else None
+            found.plain = _would_answer(candidate) if is_requested else None
             return
         server = Server(candidate.served or candidate.archive, model_sha256(candidate.archive), candidate.image)
         try:

@@ -63,8 +63,8 @@ def archive(files: Mapping[str, bytes]) -> bytes:
 def rows(first: int, last: int) -> Any:
     """Return the rows of some weeks in the shape of a training set."""
     table = pa.concat_tables([data.series_of(week) for week in range(first, last + 1)])
-    asked = pa.array([week_start(week) for week in table["week"].to_pylist()], pa.timestamp("us", "UTC"))
-    return table.append_column("prediction_time", asked).select(
+    requested = pa.array([week_start(week) for week in table["week"].to_pylist()], pa.timestamp("us", "UTC"))
+    return table.append_column("prediction_time", requested).select(
         ["store_id", "category", "week", "prediction_time", "units", *[name for name in INPUTS if name != "category"]]
     )
 

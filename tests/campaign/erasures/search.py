@@ -27,8 +27,8 @@ def names(content: bytes, entities: Collection[str]) -> bool:
     if content[:4] == b"Obj\x01":
         file: Any = SimpleNamespace(open=lambda: io.BytesIO(content))
         with AvroFile[Any](file) as records:
-            said = str(list(records))
-        return any(entity[:_BOUND] in said for entity in entities)
+            text = str(list(records))
+        return any(entity[:_BOUND] in text for entity in entities)
     return False
 
 

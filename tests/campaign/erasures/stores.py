@@ -233,8 +233,8 @@ class CloudStore:
 
     def online(self, keys: list[str]) -> list[str]:
         """Return the keys that have an item."""
-        asked = [{"entity": {"S": key}} for key in keys]
-        found = self.cloud.client("dynamodb").batch_get_item(RequestItems={self.table: {"Keys": asked}})
+        keys_requested = [{"entity": {"S": key}} for key in keys]
+        found = self.cloud.client("dynamodb").batch_get_item(RequestItems={self.table: {"Keys": keys_requested}})
         there = {item["entity"]["S"] for item in found["Responses"][self.table]}
         return [key for key in keys if key in there]
 

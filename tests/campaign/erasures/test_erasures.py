@@ -39,5 +39,5 @@ def test_a_seed_repeats_its_schedule() -> None:
     found = run.events(random.Random(7))
     assert found == run.events(random.Random(7)) != run.events(random.Random(8))
     assert {kind for _, what, kind in found if what == "start"} == set(KINDS) - set(GIVEN)
-    paused, resumed = ([kind for _, what, kind in found if what == said] for said in ("pause", "go on"))
+    paused, resumed = ([kind for _, what, kind in found if what == action] for action in ("pause", "go on"))
     assert sorted(paused) == sorted(resumed)

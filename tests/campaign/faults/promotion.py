@@ -208,9 +208,9 @@ class PromotionFaults:
             ):
                 problems.append(f"{described['ModelPackageArn']} is not what was released")
         is_written = self.build.digest(released.key) is not None
-        said = [each for each in self.build.audit() if self._is_release(each, released)]
-        if len(said) > 1 or (is_written and not said):
-            problems.append(f"{len(said)} audit records of a release that is {'' if is_written else 'not '}written")
+        recorded = [each for each in self.build.audit() if self._is_release(each, released)]
+        if len(recorded) > 1 or (is_written and not recorded):
+            problems.append(f"{len(recorded)} audit records of a release that is {'' if is_written else 'not '}written")
         for name, side in (("source", self.build), ("target", self.staging)):
             problems += [f"chain of the {name}: {each}" for each in side.audit_problems()]
         return problems

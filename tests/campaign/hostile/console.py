@@ -87,10 +87,10 @@ class Console:
         """Address of the API."""
         return f"http://{self.server.host}{ROOT}"
 
-    def sign(self, asked: requests.PreparedRequest) -> requests.PreparedRequest:
+    def sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Give a request the token."""
-        asked.headers["authorization"] = f"Bearer {self.server.token}"
-        return asked
+        request.headers["authorization"] = f"Bearer {self.server.token}"
+        return request
 
     def reached(self) -> dict[str, str]:
         """Return the stored data of the unit and its package, and the executions."""

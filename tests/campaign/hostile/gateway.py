@@ -110,17 +110,17 @@ class Gateway(test_inference_api.Door):
         ]
         return open_api({"domain": None, **described})
 
-    def sign(self, asked: requests.PreparedRequest) -> requests.PreparedRequest:
+    def sign(self, requested: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign a request or give it a token, according to its path."""
-        body = asked.body if isinstance(asked.body, bytes) else str(asked.body or "").encode()
-        if "/v1/token/" in str(asked.url):
-            asked.headers["authorization"] = self.tokens["callers"]
-            return asked
-        headers = {"content-type": str(asked.headers.get("content-type", "")), "host": self.host}
-        request = AWSRequest(asked.method, asked.url, data=body, headers=headers)
+        body = requested.body if isinstance(requested.body, bytes) else str(requested.body or "").encode()
+        if "/v1/token/" in str(requested.url):
+            requested.headers["authorization"] = self.tokens["callers"]
+            return requested
+        headers = {"content-type": str(requested.headers.get("content-type", "")), "host": self.host}
+        request = AWSRequest(requested.method, requested.url, data=body, headers=headers)
         SigV4Auth(self.granted, "execute-api", REGION).add_auth(request)
-        asked.headers.update(dict(request.headers))
-        return asked
+        requested.headers.update(dict(request.headers))
+        return requested
 
     def attack(self, chance: Random) -> Attack:
         """Return the next attack, chosen at random."""
@@ -144,11 +144,11 @@ class Gateway(test_inference_api.Door):
     ) -> Sound:
         """Return a correctly signed request."""
         given = {"host": self.host, "content-type": JSON, **(headers or {})}
-        asked = AWSRequest(verb, f"http://{self.host}{self.root}{path}", data=body, headers=given)
+        request = AWSRequest(verb, f"http://{self.host}{self.root}{path}", data=body, headers=given)
         now = datetime.now(UTC) + by
         with mock.patch("botocore.auth.get_current_datetime", lambda **_: now.replace(tzinfo=None)):
-            SigV4Auth(keys or self.granted, service, region).add_auth(asked)
-        return Sound(verb, self.root + path, dict(asked.headers), body)
+            SigV4Auth(keys or self.granted, service, region).add_auth(request)
+        return Sound(verb, self.root + path, dict(request.headers), body)
 
     def by_token(self, token: str, body: bytes = SOUND, *, path: str = BY_TOKEN, verb: str = "POST") -> Sound:
         """Return a request with a token."""
@@ -161,13 +161,13 @@ class Gateway(test_inference_api.Door):
 
     def _presigned(self, chance: Random) -> Sound:
         """Return a valid request with an expired or changed presigned URL."""
-        asked = AWSRequest("POST", f"http://{self.host}{self.root}{SIGNED}", data=SOUND, headers={"host": self.host})
+        request = AWSRequest("POST", f"http://{self.host}{self.root}{SIGNED}", data=SOUND, headers={"host": self.host})
         then = datetime.now(UTC) - timedelta(days=1)
         with mock.patch("botocore.auth.get_current_datetime", lambda **_: then.replace(tzinfo=None)):
             SigV4QueryAuth(self.granted, "execute-api", REGION, expires=chance.choice([60, 604_800_000])).add_auth(
-                asked
+                request
             )
-        return self.unsigned()._replace(path=f"{self.root}{SIGNED}?{urlsplit(asked.url).query}")
+        return self.unsigned()._replace(path=f"{self.root}{SIGNED}?{urlsplit(request.url).query}")
 
     def to_refuse(self, chance: Random) -> Sound:
         """Return a request with one reason to be rejected."""
@@ -313,12 +313,12 @@ def _signature(self: Gateway, chance: Random) -> Attack:
     elif way == 8:
         whole = self.signed(SOUND)
         given = dict(whole.headers)
-        said = given["Authorization"]
+        auth = given["Authorization"]
         given["Authorization"] = chance.choice([
-            said[:-4] + "0000", said.replace("SignedHeaders=", "SignedHeaders=x;"), said.replace("aws4_request", "aws4_requesT"),
-            said.replace("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA1"), said.replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"),
-            said.replace("Credential=", "Credential=,"), said.split("Signature=")[0] + "Signature=", "AWS4-HMAC-SHA256",
-            "AWS " + said.split("=")[1][:20] + ":x", said.replace("/", "//", 1), "\u00e9" * 50,
+            auth[:-4] + "0000", auth.replace("SignedHeaders=", "SignedHeaders=x;"), auth.replace("aws4_request", "aws4_requesT"),
+            auth.replace("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA1"), auth.replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"),
+            auth.replace("Credential=", "Credential=,"), auth.split("Signature=")[0] + "Signature=", "AWS4-HMAC-SHA256",
+            "AWS " + auth.split("=")[1][:20] + ":x", auth.replace("/", "//", 1), "\u00e9" * 50,
         ])  # fmt: skip
         sound = whole._replace(headers=given)
     elif way == 9:

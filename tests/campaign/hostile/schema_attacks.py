@@ -24,7 +24,7 @@ class Described(Protocol):
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
 
-    def sign(self, asked: requests.PreparedRequest) -> requests.PreparedRequest:
+    def sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Give a request the rights of a known caller."""
 
 
@@ -32,8 +32,8 @@ class _Caller(AuthBase):
     def __init__(self, api: Described) -> None:
         self._api = api
 
-    def __call__(self, asked: requests.PreparedRequest) -> requests.PreparedRequest:
-        return self._api.sign(asked)
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return self._api.sign(request)
 
 
 def send_all(api: Described, *, seeded: int, most: int) -> tuple[Sent, list[str]]:
@@ -55,9 +55,9 @@ def send_all(api: Described, *, seeded: int, most: int) -> tuple[Sent, list[str]
         spoilt = {place for place, part in case.meta.components.items() if part.mode is GenerationMode.NEGATIVE}
         caller = None if ParameterLocation.HEADER in spoilt else _Caller(api)
         answer = case.call(base_url=api.url, auth=caller, allow_redirects=False)
-        asked = answer.request
-        body = asked.body if isinstance(asked.body, bytes) else str(asked.body or "").encode()
-        attack = Attack(kind="schema", raw=f"{asked.method} {asked.url}\n".encode() + body)
+        request = answer.request
+        body = request.body if isinstance(request.body, bytes) else str(request.body or "").encode()
+        attack = Attack(kind="schema", raw=f"{request.method} {request.url}\n".encode() + body)
         headers = {name.lower(): ", ".join(values) for name, values in answer.headers.items()}
         sent.append((attack, [Reply(answer.status_code, headers, answer.content)]))
         try:

@@ -81,7 +81,7 @@ def section(name: str, results: Sequence[dict[str, Any]], cells: Sequence[Cell],
     keys = {cell.key for cell in cells}
     mine = [each for each in results if each["key"] in keys]
     bad = [each for each in mine if each["problems"]]
-    says = (
+    text = (
         f"{len(mine)} of {len(cells)} cells of {len({cell.scenario for cell in cells})} scenarios, which together reach "
         f"each of the {len({cell.state for cell in cells})} tasks of the machine: {about.reach}. "
         f"{_DERIVED.format(then=about.then, seed=SEED)}{about.holds}"
@@ -91,7 +91,7 @@ def section(name: str, results: Sequence[dict[str, Any]], cells: Sequence[Cell],
         begin,
         f"## {about.title}",
         "",
-        *textwrap.wrap(says, width=100),
+        *textwrap.wrap(text, width=100),
         "",
         *textwrap.wrap(
             f"`python -m tests.campaign.matrix.run {name} .mlops/campaign`, last cell {max(each['at'] for each in mine)}, median "

@@ -36,8 +36,8 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
     label, time, kind = TABLES[name]
     project = next((folder / name).glob("*/schema.json")).parent
     columns = json.loads((project / "schema.json").read_text())["inputs"]
-    asked = [json.loads(line) for line in (project / "golden.jsonl").read_text().splitlines()]
-    rows = next(json.loads(one["body"])["instances"] for one in asked if one["name"] == "categories")
+    requested = [json.loads(line) for line in (project / "golden.jsonl").read_text().splitlines()]
+    rows = next(json.loads(one["body"])["instances"] for one in requested if one["name"] == "categories")
     names = [column["name"] for column in columns]
     categories = [column["name"] for column in columns if column["type"] == "category"]
     table = pd.read_parquet(folder / f"{name}.parquet").sort_values(time, kind="stable")

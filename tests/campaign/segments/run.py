@@ -226,8 +226,8 @@ def _passing(column: tuple[str, dict[str, dict[str, Any]]]) -> str:
     if not passed:
         return f"No category passes ({name})."
     largest = sorted(passed, key=lambda line: -line["share"])[:_SHOWN]
-    told = "; ".join(f"{line['key']}, {line['share']:.1%} of units" for line in largest)
-    return f"Categories that pass ({name}), largest first, as week, category and factor: {told}."
+    listed = "; ".join(f"{line['key']}, {line['share']:.1%} of units" for line in largest)
+    return f"Categories that pass ({name}), largest first, as week, category and factor: {listed}."
 
 
 def _passes_gate(line: dict[str, Any]) -> bool:

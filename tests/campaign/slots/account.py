@@ -158,9 +158,11 @@ class Slots(Account):
         slot = reference.name.rpartition("-")[2]
         ready = self.ready(slot)
         is_given_up = self.pods == "never" and ready == 0 and self.now - self.since.get(slot, 0.0) >= GIVEN_UP_SECONDS
-        said = [{"type": "Progressing", "status": "False", "message": "timed out progressing"}] if is_given_up else []
+        conditions = (
+            [{"type": "Progressing", "status": "False", "message": "timed out progressing"}] if is_given_up else []
+        )
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), ready)
-        return {**found, "status": {"observedGeneration": 1, **counts, "conditions": said}}
+        return {**found, "status": {"observedGeneration": 1, **counts, "conditions": conditions}}
 
     def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Apply a manifest; a manifest without a number of pods keeps the current one."""

@@ -314,7 +314,7 @@ def test_weights_that_nobody_can_take_back_are_waited_for_and_said(slots: Any) -
 
 
 @pytest.mark.parametrize(
-    ("says", "steps"),
+    ("expected", "steps"),
     [
         ({}, (600, 120)),
         ({"action": "enough"}, (120, 120)),
@@ -322,12 +322,12 @@ def test_weights_that_nobody_can_take_back_are_waited_for_and_said(slots: Any) -
         ({"calls": 3}, (600,)),
     ],
 )
-def test_a_step_bakes_on_while_it_is_undecided(slots: Any, says: dict[str, Any], steps: tuple[int, ...]) -> None:
+def test_a_step_bakes_on_while_it_is_undecided(slots: Any, expected: dict[str, Any], steps: tuple[int, ...]) -> None:
     """The bake lasts until evidence is good; after the last step also while evidence is bad or calls lack; at most max_bake."""
     spec = with_rollout(bake=120, max_bake=600)
     world = slots(spec)
     asks, moved = world.account.functions["verdict"], list[float]()
-    world.account.functions["verdict"] = lambda event, context: asks(event, context) | says
+    world.account.functions["verdict"] = lambda event, context: asks(event, context) | expected
 
     def hook(label: str) -> None:
         if "modifyRule" in label:
@@ -337,7 +337,7 @@ def test_a_step_bakes_on_while_it_is_undecided(slots: Any, says: dict[str, Any],
 
     result = world.run(machine=machine_of(spec), hook=hook)
     assert world.broken(result) == []
-    assert result.outcome == ("PROMOTED" if says != {"calls": 3} else "ROLLED_BACK")
+    assert result.outcome == ("PROMOTED" if expected != {"calls": 3} else "ROLLED_BACK")
     baked = [int(after - before) for before, after in pairwise(moved[1:])]
     assert all(want <= got < want + 240 for want, got in zip(steps, baked, strict=False)), baked
     recorded = world.records(1)[0].verdict

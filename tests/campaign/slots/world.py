@@ -197,8 +197,8 @@ class SlotDeploy(Deploy):
             return [*problems, f"{len(mine)} audit records of the execution instead of one"]
         is_fixed = self.cannot_clean(excused) or any("modifyRule" in label for label in excused)
         if is_fixed and 100 not in self.account.weights.values():
-            is_said = mine[0].outcome in (Outcome.FAILED, Outcome.REFUSED)
-            return problems if is_said else [*problems, f"the record says {mine[0].outcome}"]
+            is_expected = mine[0].outcome in (Outcome.FAILED, Outcome.REFUSED)
+            return problems if is_expected else [*problems, f"the record says {mine[0].outcome}"]
         serves = self.serves()
         if mine[0].serving_config != serves:
             problems.append(f"the record says that {mine[0].serving_config} serves, but {serves} does")

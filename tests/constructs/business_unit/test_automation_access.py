@@ -65,8 +65,8 @@ def test_every_unit_has_an_encrypted_row_and_an_entry() -> None:
     assert entry["automation_table"] == stack.resolve(unit.automation_table.table_name)["Ref"]
     assert entry["audit_bucket"] == stack.resolve(unit.audit_bucket.bucket_name)["Ref"]
     records = {"audit_bucket", "heads_bucket", "pause_key", "signing_key"}
-    said = {"cost_center", "format", "owner", "unit"}
-    assert entry.keys() == {"artifacts_bucket", "automation_table", "bus", *said, *records}
+    reported = {"cost_center", "format", "owner", "unit"}
+    assert entry.keys() == {"artifacts_bucket", "automation_table", "bus", *reported, *records}
     assert (entry["owner"], entry["cost_center"]) == (unit.owner, unit.cost_center)
 
 

@@ -134,8 +134,8 @@ def test_further_services_are_reached_once_and_priced() -> None:
     template = Template.from_stack(stack)
     template.resource_count_is("AWS::EC2::VPCEndpoint", 2 + 3)
     template.resource_count_is("AWS::EC2::SecurityGroup", 2)
-    said = r"eks, elasticloadbalancing for unit 'demand' cost another about 29\.20 USD a month: 2 interface endpoints in 2 zones"
-    Annotations.from_stack(stack).has_info("*", Match.string_like_regexp(said))
+    message = r"eks, elasticloadbalancing for unit 'demand' cost another about 29\.20 USD a month: 2 interface endpoints in 2 zones"
+    Annotations.from_stack(stack).has_info("*", Match.string_like_regexp(message))
 
 
 def test_whatever_runs_waits_for_endpoints_that_are_added_later() -> None:

@@ -100,7 +100,7 @@ def _assembly(folder: Path) -> Path:
 
 
 @dataclass
-class Told:
+class Deployed:
     """The deployed stack."""
 
     cloud: "Cloud"
@@ -149,10 +149,10 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def deployed(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Deploy it once and destroy it afterwards: its schedules would slow down clock jumps of other tests."""
     outputs = deployer.deploy(cloud, _assembly(tmp_path_factory.mktemp("told")))["Told"]
-    yield Told(cloud, {name.removesuffix("Output"): value for name, value in outputs.items()})
+    yield Deployed(cloud, {name.removesuffix("Output"): value for name, value in outputs.items()})
     pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="Told")
     made: dict[str, list[str]] = {}
     for one in (each for page in pages for each in page["StackResourceSummaries"]):
@@ -169,57 +169,57 @@ def told(cloud: "Cloud", tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
         cloud.client("events").disable_rule(Name=rule)
 
 
-def test_a_warning_yields_to_what_is_critical_and_each_tells_once(told: Told):
+def test_a_warning_yields_to_what_is_critical_and_each_tells_once(deployed: Deployed):
     """Composite alarms follow their children and notify the topic; the children notify no topic.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create_Composite_Alarm.html
     """
-    now = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC)
+    now = datetime.fromisoformat(deployed.cloud.clock()["now"]).astimezone(UTC)
     # no calls are expected at night, when their absence would be critical too
-    told.cloud.clock_jump(by=now.replace(hour=21, minute=0) - now + timedelta(days=now.hour >= 21))
-    told.run()
-    told.cloud.clock_jump(by=timedelta(minutes=61))
-    told.messages()
-    told.publish("drift", "FeaturesSuspect", 1)
-    told.publish("drift", "FeaturesDrifted", 0)
-    told.cloud.clock_jump(by=timedelta(minutes=61))
-    states = told.states()
+    deployed.cloud.clock_jump(by=now.replace(hour=21, minute=0) - now + timedelta(days=now.hour >= 21))
+    deployed.run()
+    deployed.cloud.clock_jump(by=timedelta(minutes=61))
+    deployed.messages()
+    deployed.publish("drift", "FeaturesSuspect", 1)
+    deployed.publish("drift", "FeaturesDrifted", 0)
+    deployed.cloud.clock_jump(by=timedelta(minutes=61))
+    states = deployed.states()
     assert (states["SuspectAlarm"], states["Warning"], states["Critical"], states["Endpoint"]) == (
         "ALARM",
         "ALARM",
         "OK",
         "ALARM",
     )
-    (warning,) = told.messages()
-    assert json.loads(warning)["AlarmName"] == told.outputs["Warning"]
+    (warning,) = deployed.messages()
+    assert json.loads(warning)["AlarmName"] == deployed.outputs["Warning"]
 
-    told.publish("drift", "FeaturesDrifted", 1)
-    told.cloud.clock_jump(by=timedelta(minutes=61))
-    states = told.states()
+    deployed.publish("drift", "FeaturesDrifted", 1)
+    deployed.cloud.clock_jump(by=timedelta(minutes=61))
+    states = deployed.states()
     assert (states["FeaturesAlarm"], states["Warning"], states["Critical"], states["Endpoint"]) == (
         "ALARM",
         "OK",
         "ALARM",
         "ALARM",
     )
-    (critical,) = told.messages()
-    assert json.loads(critical)["AlarmName"] == told.outputs["Critical"]
+    (critical,) = deployed.messages()
+    assert json.loads(critical)["AlarmName"] == deployed.outputs["Critical"]
 
     # between two runs there are no data, and the alarm keeps its state
-    told.cloud.clock_jump(by=timedelta(hours=12))
-    assert told.states()["FeaturesAlarm"] == "ALARM"
-    told.publish("drift", "FeaturesDrifted", 0)
-    told.publish("drift", "FeaturesSuspect", 0)
-    told.cloud.clock_jump(by=timedelta(minutes=61))
-    assert {told.states()[name] for name in ("SuspectAlarm", "FeaturesAlarm")} == {"OK"}
+    deployed.cloud.clock_jump(by=timedelta(hours=12))
+    assert deployed.states()["FeaturesAlarm"] == "ALARM"
+    deployed.publish("drift", "FeaturesDrifted", 0)
+    deployed.publish("drift", "FeaturesSuspect", 0)
+    deployed.cloud.clock_jump(by=timedelta(minutes=61))
+    assert {deployed.states()[name] for name in ("SuspectAlarm", "FeaturesAlarm")} == {"OK"}
 
 
-def test_a_report_is_told_in_words(told: Told, wait_for: Callable[..., Any]):
+def test_a_report_is_told_in_words(deployed: Deployed, wait_for: Callable[..., Any]):
     """The rule's transformer writes one quoted line per part of the event; unchanged results are not published.
 
     See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
     """
-    told.messages()
+    deployed.messages()
 
     def report(outcome: str, subject: str = ENDPOINT) -> None:
         detail = {
@@ -234,27 +234,27 @@ def test_a_report_is_told_in_words(told: Told, wait_for: Callable[..., Any]):
             "version": "mlops.event/1",
         }
         entry = {
-            "EventBusName": told.outputs["Bus"],
+            "EventBusName": deployed.outputs["Bus"],
             "Source": "mlops.told",
             "DetailType": "MLOps Monitor Reported",
             "Detail": json.dumps(detail),
         }
-        assert told.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+        assert deployed.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
 
     for outcome in ("OK", "NO_LABELS_YET", "INSUFFICIENT_DATA"):
         report(outcome)
     report("VIOLATION", subject="another")
     report("VIOLATION")
-    (message,) = wait_for(told.messages)
+    (message,) = wait_for(deployed.messages)
     assert message.splitlines() == [
         '"told-forecast: drift in 2 of 3 windows: price (mean rose 12 %)"',
         '"What to do: fix the feed if it broke, else let the model be trained again"',
         '"Report: s3://bucket/monitor/told-forecast/reports/2017-08-08T06/report.json"',
     ]
-    assert told.messages() == []
+    assert deployed.messages() == []
 
 
-def test_no_calls_ring_only_at_hours_at_which_some_are_expected(told: Told):
+def test_no_calls_ring_only_at_hours_at_which_some_are_expected(deployed: Deployed):
     """Three hours without calls from 08:00 raise the alarm at 11:00; the same gap from 20:00 does not.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html and
@@ -262,22 +262,24 @@ def test_no_calls_ring_only_at_hours_at_which_some_are_expected(told: Told):
     """
 
     def state_at(hour: int, day: int) -> str:
-        now = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC)
+        now = datetime.fromisoformat(deployed.cloud.clock()["now"]).astimezone(UTC)
         wanted = first.replace(hour=hour, minute=1) + timedelta(days=day)
-        told.cloud.clock_jump(by=wanted - now)
-        return told.states()["TrafficAlarm"]
+        deployed.cloud.clock_jump(by=wanted - now)
+        return deployed.states()["TrafficAlarm"]
 
-    first = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    first = (
+        datetime.fromisoformat(deployed.cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    )
     assert [state_at(hour, 1) for hour in (7, 10, 11)] == ["OK", "OK", "ALARM"]
     assert [state_at(20, 1), state_at(21, 1), state_at(6, 2)] == ["ALARM", "OK", "OK"]
 
 
-def _run(told: Told, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
+def _run(deployed: Deployed, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
     """Call the function as the schedule does, twice, and return the report of its job."""
     jobs = set()
     for _ in range(2):
-        answer = told.cloud.client("lambda").invoke(
-            FunctionName=told.outputs["Start"], Payload=json.dumps({"time": time}).encode()
+        answer = deployed.cloud.client("lambda").invoke(
+            FunctionName=deployed.outputs["Start"], Payload=json.dumps({"time": time}).encode()
         )
         body = json.loads(answer["Payload"].read())
         assert answer.get("FunctionError") is None, body
@@ -285,20 +287,20 @@ def _run(told: Told, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
     (name,) = jobs
 
     def ended() -> Any:
-        job = told.cloud.client("sagemaker").describe_processing_job(ProcessingJobName=name)
+        job = deployed.cloud.client("sagemaker").describe_processing_job(ProcessingJobName=name)
         return job if job["ProcessingJobStatus"] in {"Completed", "Failed"} else None
 
     job = wait_for(ended)
     assert (job["ProcessingJobStatus"], job.get("FailureReason")) == ("Completed", None)
     key = f"monitor/{ENDPOINT}/reports/{time[:13]}/report.json"
-    body = told.cloud.client("s3").get_object(Bucket=told.outputs["Artifacts"], Key=key)["Body"].read()
+    body = deployed.cloud.client("s3").get_object(Bucket=deployed.outputs["Artifacts"], Key=key)["Body"].read()
     found: dict[str, Any] = json.loads(body)
     return found
 
 
-def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[..., Any]):
+def test_the_schedule_starts_a_job_that_reports(deployed: Deployed, wait_for: Callable[..., Any]):
     """A repeated event starts one job, in the declared network and with sufficient permissions."""
-    report = _run(told, "2017-08-08T06:15:00Z", wait_for)
+    report = _run(deployed, "2017-08-08T06:15:00Z", wait_for)
     assert (report["drift"]["state"], report["endpoint"], report["engine"]) == (
         "NOT_YET_DEPLOYED",
         ENDPOINT,
@@ -306,18 +308,20 @@ def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[.
     )
 
 
-def test_a_baseline_that_is_gone_is_told_and_rings(told: Told, wait_for: Callable[..., Any]):
+def test_a_baseline_that_is_gone_is_told_and_rings(deployed: Deployed, wait_for: Callable[..., Any]):
     """Covers the job's metrics and event, the alarm, the composite alarm, and the message with its fix."""
-    told.messages()
-    now = datetime.fromisoformat(told.cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    deployed.messages()
+    now = (
+        datetime.fromisoformat(deployed.cloud.clock()["now"]).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    )
     live = LivePointer(
         endpoint=ENDPOINT,
         config="c",
         model="m",
         model_package_arn="arn:aws:sagemaker:us-east-1:000000000000:model-package/told-forecast/1",
         model_sha256="0" * 64,
-        artifact_uri=f"s3://{told.outputs['Artifacts']}/models/{ENDPOINT}/model.tar.gz",
-        baseline_uri=f"s3://{told.outputs['Artifacts']}/evaluations/{ENDPOINT}/gone/baseline.json",
+        artifact_uri=f"s3://{deployed.outputs['Artifacts']}/models/{ENDPOINT}/model.tar.gz",
+        baseline_uri=f"s3://{deployed.outputs['Artifacts']}/evaluations/{ENDPOINT}/gone/baseline.json",
         baseline_sha256="8" * 64,
         evaluation_uri="s3://bucket/evaluation.json",
         training_set_id="t",
@@ -327,18 +331,18 @@ def test_a_baseline_that_is_gone_is_told_and_rings(told: Told, wait_for: Callabl
         since=f"{now - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
     )
     item = {"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
-    told.cloud.client("dynamodb").put_item(TableName=told.outputs["Table"], Item=item)
+    deployed.cloud.client("dynamodb").put_item(TableName=deployed.outputs["Table"], Item=item)
 
-    report = _run(told, f"{now:%Y-%m-%dT%H}:15:00Z", wait_for)
+    report = _run(deployed, f"{now:%Y-%m-%dT%H}:15:00Z", wait_for)
 
     assert report["baseline_flaw"]
-    (message,) = wait_for(told.messages)
+    (message,) = wait_for(deployed.messages)
     told_in_words = message.splitlines()
     assert told_in_words[0].startswith('"told-forecast: nothing is decided, ')
     assert told_in_words[1].startswith('"What to do: find out who changed or removed it')
     assert (
         told_in_words[2]
-        == f'"Report: s3://{told.outputs["Artifacts"]}/monitor/{ENDPOINT}/reports/{now:%Y-%m-%dT%H}/report.json"'
+        == f'"Report: s3://{deployed.outputs["Artifacts"]}/monitor/{ENDPOINT}/reports/{now:%Y-%m-%dT%H}/report.json"'
     )
-    told.cloud.clock_jump(by=timedelta(minutes=61))
-    assert {told.states()[name] for name in ("BaselineAlarm", "Critical", "Endpoint")} == {"ALARM"}
+    deployed.cloud.clock_jump(by=timedelta(minutes=61))
+    assert {deployed.states()[name] for name in ("BaselineAlarm", "Critical", "Endpoint")} == {"ALARM"}

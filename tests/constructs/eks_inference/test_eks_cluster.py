@@ -123,7 +123,7 @@ def test_shared_subnets_are_warned_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("subnets", "said"),
+    ("subnets", "message"),
     [
         ({"eu-central-1a": "subnet-01a2b3c4d5e6f7089"}, "must be in at least 2 zones"),
         (
@@ -132,9 +132,9 @@ def test_shared_subnets_are_warned_of() -> None:
         ),
     ],
 )
-def test_fails_when_subnets_of_their_own_are_none(subnets: dict[str, str], said: str) -> None:
+def test_fails_when_subnets_of_their_own_are_none(subnets: dict[str, str], message: str) -> None:
     """Elastic Load Balancing requires subnets in two zones or more."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         _cluster(load_balancer_subnets=subnets)
 
 
@@ -179,8 +179,10 @@ def test_every_problem_of_types_is_named_at_once() -> None:
                 "eu-central-1b": "subnet-01234567",
             },
         )
-    said = [(problem.split(" must")[0], problem.split("got ")[1].split(";")[0]) for problem in caught.value.problems]
-    assert said == [
+    reported = [
+        (problem.split(" must")[0], problem.split("got ")[1].split(";")[0]) for problem in caught.value.problems
+    ]
+    assert reported == [
         ("name", "5"),
         ("subnet_cidrs", "'10.0.0.0/20'"),
         ("auto_mode", "'no'"),

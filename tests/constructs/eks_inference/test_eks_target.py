@@ -235,7 +235,7 @@ def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"),
+    ("policy", "message"),
     [
         (RolloutPolicy.rolling(batch_percent=20, bake=BAKE), "got ROLLING: slots are complete fleets"),
         (
@@ -250,26 +250,26 @@ def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
         ),
     ],
 )
-def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> None:
+def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, message: str) -> None:
     """The error has the alternative."""
     (problem,) = FORECAST_TARGET.problems(policy)
-    assert said in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize(
-    ("synthetic", "said"),
+    ("synthetic", "expected"),
     [
         (None, []),
         (10, ["synthetic requests need a SageMaker endpoint and are not possible on EKS; omit synthetic_invocations"]),
     ],
 )
-def test_refuses_synthetic_requests(tmp_path: Any, synthetic: int | None, said: list[str]) -> None:
+def test_refuses_synthetic_requests(tmp_path: Any, synthetic: int | None, expected: list[str]) -> None:
     """Synthetic requests need a SageMaker endpoint; golden requests do not."""
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "1\\n", "rows": 1, "content_type": "text/csv"}\n')
     checks = RolloutChecks(golden=GoldenRequests.from_file(path), synthetic_invocations=synthetic)
     problems = FORECAST_TARGET.problems(RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
-    assert [problem.split(",")[0] for problem in problems] == said
+    assert [problem.split(",")[0] for problem in problems] == expected
 
 
 def test_the_lock_outlives_the_start_of_the_pods() -> None:

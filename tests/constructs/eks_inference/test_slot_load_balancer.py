@@ -42,12 +42,12 @@ def test_nothing_that_changes_stands_beside_the_weights(served: Any) -> None:
 
 def test_a_rule_that_changes_starts_the_machine(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudFormation then resets the weights to a slot without pods: the resource that requests a run changes with the rule."""
-    said = served.one("Custom::MLOpsServingSpec")["Rule"]
+    reported = served.one("Custom::MLOpsServingSpec")["Rule"]
     hash_of = slot_load_balancer.ServiceLoadBalancer.rule_hash.fget
     assert hash_of is not None
-    assert said == hash_of(SimpleNamespace(_stage=None))
+    assert reported == hash_of(SimpleNamespace(_stage=None))
     monkeypatch.setattr(slot_load_balancer, "_PATHS", ("/invocations",))
-    assert hash_of(SimpleNamespace(_stage=None)) != said
+    assert hash_of(SimpleNamespace(_stage=None)) != reported
 
 
 def test_both_slots_are_checked_drained_and_known_to_the_cluster(served: Any) -> None:

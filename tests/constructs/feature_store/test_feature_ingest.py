@@ -175,10 +175,10 @@ def test_a_network_without_glue_gets_its_endpoint_at_a_price(tmp_path: Path, gro
         )
         found = Template.from_stack(stack).find_resources("AWS::EC2::VPCEndpoint").values()
         assert len([e for e in found if e["Properties"]["VpcEndpointType"] == "Interface"]) == expected
-        told = Annotations.from_stack(stack).find_info(
+        reported = Annotations.from_stack(stack).find_info(
             "*", Match.string_like_regexp("glue for unit 'demand' cost another")
         )
-        assert len(told) == (0 if "glue" in endpoints else 1)
+        assert len(reported) == (0 if "glue" in endpoints else 1)
 
 
 @pytest.mark.parametrize(
@@ -378,8 +378,10 @@ def test_the_network_gets_an_endpoint_for_logs_at_a_price(tmp_path: Path, group:
         ingest=FeatureIngest(job=GlueIngestJob()),
     )
 
-    told = Annotations.from_stack(stack).find_info("*", Match.string_like_regexp("logs for unit 'demand' cost another"))
-    assert len(told) == 1
+    reported = Annotations.from_stack(stack).find_info(
+        "*", Match.string_like_regexp("logs for unit 'demand' cost another")
+    )
+    assert len(reported) == 1
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_rows_are_published_and_read_under_the_grants(cloud: "Cloud", tmp_path: 
             "on_hand": [0.1, float("inf")],
         }
     )
-    asked = pa.table({"store_id": ["2", "3", "1"]})
+    entities = pa.table({"store_id": ["2", "3", "1"]})
     publisher, reader = store("Publisher"), store("Reader")
 
     assert [publisher.publish(group, rows, now=DAY).written for group in (stock, prices)] == [2, 2]
@@ -228,14 +228,14 @@ def test_rows_are_published_and_read_under_the_grants(cloud: "Cloud", tmp_path: 
     assert publisher.publish(stock, rows, now=DAY, generation=first).kept == 2
     with pytest.raises(OnlineStoreError, match=r"TransactWriteItems of table .* failed: .*AccessDenied"):
         reader.publish(stock, rows, now=DAY, generation=first)
-    assert reader.get(stock, asked, now=DAY, consistent=True)["on_hand"].to_pylist() == [float("inf"), None, 0.1]
+    assert reader.get(stock, entities, now=DAY, consistent=True)["on_hand"].to_pylist() == [float("inf"), None, 0.1]
     with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table .* failed: .*AccessDenied"):
-        reader.get(prices, asked, now=DAY)
+        reader.get(prices, entities, now=DAY)
     with pytest.raises(OnlineStoreError, match=r"PutItem of table .* failed: .*AccessDenied"):
         reader.publish(stock, rows, now=DAY)
     with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table .* failed: .*AccessDenied"):
-        publisher.get(stock, asked, now=DAY)
-    assert publisher.forget(stock, asked) == 2
+        publisher.get(stock, entities, now=DAY)
+    assert publisher.forget(stock, entities) == 2
     with pytest.raises(ErasedMeanwhileError, match="stock_v1"):
         publisher.publish(stock, rows, now=DAY, generation=first)
-    assert reader.get(stock, asked, now=DAY, consistent=True)["on_hand"].null_count == 3
+    assert reader.get(stock, entities, now=DAY, consistent=True)["on_hand"].null_count == 3

@@ -114,8 +114,8 @@ def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
         "/erasing/*",
         "/manifests/*",
     ]
-    asked = _with(statements, "sagemaker:DescribeProcessingJob")["Resource"]
-    assert asked["Fn::Join"][1][-1].endswith(":processing-job/demand-*")
+    requested = _with(statements, "sagemaker:DescribeProcessingJob")["Resource"]
+    assert requested["Fn::Join"][1][-1].endswith(":processing-job/demand-*")
     assert "Sets" not in str(_with(statements, "s3:ListBucketMultipartUploads")["Resource"])
     assert "Manifests" not in str(_with(statements, "s3:ListBucketVersions")["Resource"])
 

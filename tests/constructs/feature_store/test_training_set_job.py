@@ -46,9 +46,9 @@ def test_the_job_is_of_glue_5_1_with_iceberg(define_store: DefineStore, group: G
     assert (made["Timeout"], made["MaxRetries"]) == (120, 0)
     given = made["DefaultArguments"]
     assert (given["--datalake-formats"], given["--catalog"]) == ("iceberg", "glue_catalog")
-    said = str(given["--conf"])
+    message = str(given["--conf"])
     for setting in ("catalog.glue_catalog=org.apache.iceberg.spark.SparkCatalog", "speculation=false"):
-        assert f"spark.sql.{setting}" in said or f"spark.{setting}" in said
+        assert f"spark.sql.{setting}" in message or f"spark.{setting}" in message
 
 
 def test_the_role_writes_sets_and_no_table(define_store: DefineStore, group: Group, resources: Resources) -> None:

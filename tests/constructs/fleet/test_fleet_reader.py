@@ -125,14 +125,14 @@ def _accounts(folder: Path, *, fleet: bool) -> dict[str, dict[str, Any]]:
 
 def test_a_fleet_adds_tags_to_tables_and_buckets_of_state_and_nothing_else(tmp_path: Path) -> None:
     """Templates of units without a fleet stay unchanged."""
-    without, asked = (_accounts(tmp_path / str(fleet), fleet=fleet) for fleet in (False, True))
-    changed = {name: each for name, each in asked.items() if each != without[name]}
+    without, requested = (_accounts(tmp_path / str(fleet), fleet=fleet) for fleet in (False, True))
+    changed = {name: each for name, each in requested.items() if each != without[name]}
     for each in changed.values():
         each["Properties"]["Tags"].remove({"Key": "mlops:data", "Value": "state"})
         if each["Type"] == "AWS::S3::Bucket":
             assert each["Properties"].pop("AbacStatus") == "Enabled"
 
-    assert asked == without
+    assert requested == without
     assert "AbacStatus" not in json.dumps(without) and "mlops:data" not in json.dumps(without)
     assert sorted(re.sub("[0-9A-F]{8}$", "", name) for name in changed) == sorted(
         ["Build/RetrainingTable", "Staging/EndpointRolloutTable", "Production/EndpointRolloutTable"]

@@ -382,7 +382,8 @@ def test_it_changes_nothing_and_reads_nothing_about_people(fleet: Fleet) -> None
     s3.delete_bucket(Bucket="looked-elsewhere")
 
     denied = [
-        f"not authorized to perform: {action} on" in said for (action, _), said in zip(FORBIDDEN, found, strict=True)
+        f"not authorized to perform: {action} on" in message
+        for (action, _), message in zip(FORBIDDEN, found, strict=True)
     ]
     assert denied == [True] * len(FORBIDDEN), found
 

@@ -48,13 +48,13 @@ def test_only_our_server_is_quoted() -> None:
 @pytest.mark.parametrize(("status", "title"), [(400, "invalid_request"), (413, "too_large"), (415, "wrong_type")])
 def test_a_refusal_of_our_server_is_a_problem(status: int, title: str) -> None:
     """Keeps the server's message, as the gateway evaluates the template."""
-    said = {"error": "it's wrong", "problems": ['"y" of row 1 is not finite']}
+    reported = {"error": "it's wrong", "problems": ['"y" of row 1 is not finite']}
 
-    answer, override = _evaluated(status, said)
+    answer, override = _evaluated(status, reported)
 
     assert override["status"] == status
     assert answer == {
-        **said,
+        **reported,
         "type": "about:blank",
         "title": title,
         "status": status,
@@ -71,17 +71,17 @@ def test_another_failure_of_our_server_is_not_quoted() -> None:
     assert "secret" not in json.dumps(answer)
 
 
-def _evaluated(status: int, said: dict[str, Any]) -> tuple[dict[str, Any], Overrides]:
+def _evaluated(status: int, content: dict[str, Any]) -> tuple[dict[str, Any], Overrides]:
     template = next(
         (answer.response_templates or {})[JSON]
         for answer in model_answers(own_server=True)
         if answer.status_code == "502"
     )
-    asked = Exchange("000000000000", "us-east-1", {"id": "a"}, {"stageName": "live"}, "POST", "/", {}, {}, b"")
-    asked.context["requestId"] = "r-1"
-    body = json.dumps({"OriginalStatusCode": status, "OriginalMessage": json.dumps(said)}).encode()
+    requested = Exchange("000000000000", "us-east-1", {"id": "a"}, {"stageName": "live"}, "POST", "/", {}, {}, b"")
+    requested.context["requestId"] = "r-1"
+    body = json.dumps({"OriginalStatusCode": status, "OriginalMessage": json.dumps(content)}).encode()
     override = overrides()
-    return json.loads(render(template, asked, body, {"responseOverride": override})), override
+    return json.loads(render(template, requested, body, {"responseOverride": override})), override
 
 
 def test_each_answer_is_declared() -> None:

@@ -71,8 +71,8 @@ def test_nothing_of_the_stack_is_left_to_ask(alarms: Second) -> None:
     """Topic and bus are the owner's, which must admit the rules; the dead-letter queue is the stack's own."""
     (stack,) = check(alarms.app).stacks
     assert stack.findings == ()
-    asked = Match.string_like_regexp(r"needs unit.admit_rules\(\) in the stack")
-    assert len(Annotations.from_stack(alarms.stack).find_warning("*", asked)) == 1
+    requested = Match.string_like_regexp(r"needs unit.admit_rules\(\) in the stack")
+    assert len(Annotations.from_stack(alarms.stack).find_warning("*", requested)) == 1
     Template.from_stack(alarms.stack).resource_count_is("AWS::Lambda::Function", 0)
 
 

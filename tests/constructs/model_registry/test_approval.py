@@ -57,13 +57,13 @@ def test_the_policy_says_so_and_binds(run_machine: Callable[..., Any], reason: s
     machine = _machine("aws-sdk:sagemaker:updateModelPackage", arguments)
 
     run = run_machine(machine, {**GIVEN, "reason": reason}, lambda *_: {})
-    said = run.arguments("sagemaker:updateModelPackage")
+    reported = run.arguments("sagemaker:updateModelPackage")
 
     assert check_machine(machine) == []
-    assert is_automatic(said)
-    assert bound_by(said) == BOUND
-    assert len(said["ApprovalDescription"]) <= 1024
-    assert reason[:800] in said["ApprovalDescription"]
+    assert is_automatic(reported)
+    assert bound_by(reported) == BOUND
+    assert len(reported["ApprovalDescription"]) <= 1024
+    assert reason[:800] in reported["ApprovalDescription"]
 
 
 def test_people_hear_what_waits_and_what_to_type(run_machine: Callable[..., Any]) -> None:
@@ -77,11 +77,11 @@ def test_people_hear_what_waits_and_what_to_type(run_machine: Callable[..., Any]
     )
     machine = _machine("sns:publish", arguments)
 
-    said = run_machine(machine, GIVEN, lambda *_: {}).arguments("sns:publish")
+    reported = run_machine(machine, GIVEN, lambda *_: {}).arguments("sns:publish")
 
     assert check_machine(machine) == []
-    assert said["Subject"] == "demand-forecast: a model waits for approval"
-    assert said["Message"].splitlines() == [
+    assert reported["Subject"] == "demand-forecast: a model waits for approval"
+    assert reported["Message"].splitlines() == [
         "Model package demand-forecast/7 passed the gate and waits for approval.",
         "",
         f"Gate: {GIVEN['reason']}",
@@ -109,11 +109,11 @@ def test_chats_show_what_waits_and_what_to_type(run_machine: Callable[..., Any])
     )
     machine = _machine("sns:publish", arguments)
 
-    said = run_machine(machine, {**GIVEN, "reason": "<!here> @all & 5"}, lambda *_: {}).arguments("sns:publish")
-    notification = from_json(ChatNotification, said["Message"])
+    reported = run_machine(machine, {**GIVEN, "reason": "<!here> @all & 5"}, lambda *_: {}).arguments("sns:publish")
+    notification = from_json(ChatNotification, reported["Message"])
 
     assert check_machine(machine) == []
-    assert (said["TopicArn"], "Subject" in said) == (arguments["TopicArn"], False)
+    assert (reported["TopicArn"], "Subject" in reported) == (arguments["TopicArn"], False)
     assert notification == ChatNotification(
         id=GIVEN["package"],
         content=NotificationContent(

@@ -163,9 +163,9 @@ def test_chats_hear_by_a_topic_of_their_own() -> None:
 
     assert publish["Resource"] == stack.resolve([unit.topic.topic_arn, chats.topic_arn])
     assert [s["Resource"] for s in use] == stack.resolve([unit.key.key_arn, key.key_arn])
-    said = registry.waiting_notification(dict.fromkeys(WAITING, "$x"))
-    assert said is not None
-    assert said["TopicArn"] == chats.topic_arn
+    reported = registry.waiting_notification(dict.fromkeys(WAITING, "$x"))
+    assert reported is not None
+    assert reported["TopicArn"] == chats.topic_arn
     for topic, own in ((unit.topic, None), (chats, chats)):
         with pytest.raises(ValidationError, match="chat_topic must differ from"):
             ModelRegistry(

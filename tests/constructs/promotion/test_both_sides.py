@@ -166,13 +166,13 @@ class Sides:
             _role("send", target),
         )
         # no function calls a source in another Region
-        asked = [(recheck, DESCRIBED)] if target.region == BUILD.region else []
-        told = [
+        requested = [(recheck, DESCRIBED)] if target.region == BUILD.region else []
+        reported = [
             (send, ("events:PutEvents", self.inboxes[target], OURS)),
             (back, ("events:PutEvents", self.inboxes[BUILD], OURS)),
         ]
         pulled = [*((promote, call) for call in FOUND), *((ENDPOINT, call) for call in PULLED)] if shares_images else []
-        self.needed: list[tuple[str, Call]] = [*asked, *((promote, call) for call in COPIED), *told, *pulled]
+        self.needed: list[tuple[str, Call]] = [*requested, *((promote, call) for call in COPIED), *reported, *pulled]
         app = cdk.App()
         for name, environment in (("Build", BUILD), ("Target", target)):
             stack = cdk.Stack(app, name, env=environment.cdk)

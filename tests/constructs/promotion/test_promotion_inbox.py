@@ -173,8 +173,8 @@ def test_a_source_of_another_region_is_not_asked() -> None:
     assert _with(_policy(found, "Plan"), "sagemaker:DescribeModelPackage") == []
     stack, _ = _stack()
     found = Template.from_stack(stack).to_json()
-    (asked,) = _with(_policy(found, "Plan"), "sagemaker:DescribeModelPackage")
-    assert asked["Resource"] == "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/*"
+    (requested,) = _with(_policy(found, "Plan"), "sagemaker:DescribeModelPackage")
+    assert requested["Resource"] == "arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/*"
 
 
 def test_the_command_finds_the_offers_by_the_registry_s_parameter(template: Mapping[str, Any]) -> None:

@@ -47,14 +47,14 @@ def _assembly(folder: Path) -> Path:
     unit = BusinessUnit(stack, "Unit", name="offered", profile=Profile.DEVELOPMENT)
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", deploy_to=[STAGING])
     # without encryption: the test reads the stored objects
-    people, heard = sqs.Queue(stack, "People"), sqs.Queue(stack, "Heard")
+    people, received = sqs.Queue(stack, "People"), sqs.Queue(stack, "Heard")
     unit.topic.add_subscription(subscriptions.SqsSubscription(people, raw_message_delivery=True))
     pattern = events.EventPattern(source=["mlops.offered"], detail_type=["MLOps Model Released"])
-    events.Rule(stack, "Hears", event_bus=unit.bus, event_pattern=pattern).add_target(targets.SqsQueue(heard))
+    events.Rule(stack, "Hears", event_bus=unit.bus, event_pattern=pattern).add_target(targets.SqsQueue(received))
     release: Any = registry.node.find_child("Release")
     outputs = {
         "People": people.queue_url,
-        "Heard": heard.queue_url,
+        "Heard": received.queue_url,
         "Machine": release.machine.state_machine_arn,
         "Queue": release.queue.queue_url,
         "Artifacts": unit.artifacts.bucket_name,

@@ -60,13 +60,13 @@ def test_what_is_held_is_told_to_none(run_machine: Callable[..., Any]) -> None:
     assert run.names() == ["lambda:invoke"]
 
 
-@pytest.mark.parametrize(("is_new", "told"), [(True, ["events:putEvents", "sns:publish"]), (False, [])])
-def test_a_refusal_fails_and_is_told_once(run_machine: Callable[..., Any], is_new: bool, told: list[str]) -> None:
+@pytest.mark.parametrize(("is_new", "expected"), [(True, ["events:putEvents", "sns:publish"]), (False, [])])
+def test_a_refusal_fails_and_is_told_once(run_machine: Callable[..., Any], is_new: bool, expected: list[str]) -> None:
     """The cause has every problem."""
     refused = {"outcome": "REFUSED", "reason": "demand-forecast/7 is not released: a; b", "is_new": is_new}
     run = run_machine(MACHINE, REQUEST, _answers(refused))
 
-    assert (run.status, run.names()) == ("FAILED", ["lambda:invoke", *told])
+    assert (run.status, run.names()) == ("FAILED", ["lambda:invoke", *expected])
     assert (run.output["Error"], run.output["Cause"]) == ("REFUSED", refused["reason"])
     if is_new:
         assert run.arguments("sns:publish")["Message"] == refused["reason"]

@@ -158,11 +158,11 @@ def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
 
 def test_a_chat_hears_of_what_waits_and_a_lost_message_changes_nothing():
     """The chat message follows the one to people, whether that was sent or not; without a chat there is no such state."""
-    told = replace(PLAN, waiting_notification={"TopicArn": "t", "Message": "m"})
-    states = registration_states(told, partition="aws")
+    reported = replace(PLAN, waiting_notification={"TopicArn": "t", "Message": "m"})
+    states = registration_states(reported, partition="aws")
     for name, after in (("TellPeople", "TellChat"), ("TellChat", "Registered")):
         assert (states[name]["Next"], {catch["Next"] for catch in states[name]["Catch"]}) == (after, {after})
-    assert states["TellChat"]["Arguments"] == told.waiting_notification
+    assert states["TellChat"]["Arguments"] == reported.waiting_notification
     assert "TellChat" not in registration_states(PLAN, partition="aws")
 
 
@@ -326,10 +326,10 @@ def test_what_a_training_set_reads_is_tagged_before_its_job_starts(run_machine: 
     """A function tags the snapshots at the time of the request, and the job reads the tag."""
     run = run_machine(MACHINE, FORGED, aws())
     called = [name for name, _ in run.calls]
-    asked = next(arguments for name, arguments in run.calls if name == "lambda:invoke")
+    requested = next(arguments for name, arguments in run.calls if name == "lambda:invoke")
     job = next(arguments for name, arguments in run.calls if name == "sagemaker:createProcessingJob.sync")
     assert called.index("lambda:invoke") < called.index("sagemaker:createProcessingJob.sync")
-    assert (asked["FunctionName"], asked["Payload"]["as_of"]) == (f"{FUNCTION}tags", REQUEST["as_of"])
+    assert (requested["FunctionName"], requested["Payload"]["as_of"]) == (f"{FUNCTION}tags", REQUEST["as_of"])
     arguments = job["AppSpecification"]["ContainerArguments"]
     assert arguments[arguments.index("--tag") + 1] == "ts-0123456789abcdef"
 
@@ -382,7 +382,7 @@ def test_what_does_not_fit_is_refused_by_name_without_a_job(run_machine: Any):
 
 
 @pytest.mark.parametrize(
-    ("call", "said", "reason"),
+    ("call", "expected", "reason"),
     [
         (
             "glue:startJobRun.sync",
@@ -401,14 +401,14 @@ def test_what_does_not_fit_is_refused_by_name_without_a_job(run_machine: Any):
     ],
 )
 def test_a_set_that_spark_does_not_build_ends_the_run_by_name(
-    run_machine: Any, aws_error: Any, call: str, said: dict[str, Any], reason: str
+    run_machine: Any, aws_error: Any, call: str, expected: dict[str, Any], reason: str
 ):
     """Records the failure with its cause, releases the lock and trains nothing."""
-    failure = aws_error("States.TaskFailed", json.dumps(said))
+    failure = aws_error("States.TaskFailed", json.dumps(expected))
     run = run_machine(retrain_machine(SPARK), FORGED, aws(engine="spark", fail=(call, failure)))
     assert run.status == "FAILED"
-    told = next(a["Payload"]["reason"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
-    assert told == (
+    reported = next(a["Payload"]["reason"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
+    assert reported == (
         f"Spark failed to build the training set, which it builds because 400 GiB do not fit into 6 GiB: {reason}; "
         "nothing was changed: request the retraining again"
     )
@@ -635,8 +635,8 @@ def test_the_training_set_job_tells_lineage(run_machine: Any):
     run = run_machine(MACHINE, FORGED, aws())
     job = next(a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync")
     arguments = job["AppSpecification"]["ContainerArguments"]
-    told = {name: arguments[arguments.index(name) + 1] for name in ("--catalog", "--lineage", "--namespace")}
-    assert told == {
+    reported = {name: arguments[arguments.index(name) + 1] for name in ("--catalog", "--lineage", "--namespace")}
+    assert reported == {
         "--catalog": "arn:aws:glue:us-east-1:123456789012",
         "--lineage": "s3://sets/lineage",
         "--namespace": "mlops.demand",
@@ -673,12 +673,12 @@ def test_a_champion_of_another_image_predicts_there(run_machine: Any, source: st
     files = f'{holdout}part-0.parquet "0" {holdout}part-1.parquet "1"'
     prefix = f"predictions/{NAME}/{'6' * 64}-{hashlib.sha256(files.encode()).hexdigest()}"
     assert (listed[1]["Bucket"], listed[1]["Prefix"]) == ("artifacts", f"{prefix}/")
-    asked, measured = [a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync"][-2:]
-    assert asked["AppSpecification"]["ImageUri"] == IMAGE
-    assert asked["AppSpecification"]["ContainerArguments"] == ["--artifact-sha256", "7" * 64]
-    assert inputs_of(asked) == {"holdout": f"s3://{bucket}/{holdout.rstrip('/')}", "model": CHAMPION}
-    assert asked["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] == f"s3://artifacts/{prefix}"
-    assert asked["NetworkConfig"]["EnableNetworkIsolation"] is True
+    requested, measured = [a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync"][-2:]
+    assert requested["AppSpecification"]["ImageUri"] == IMAGE
+    assert requested["AppSpecification"]["ContainerArguments"] == ["--artifact-sha256", "7" * 64]
+    assert inputs_of(requested) == {"holdout": f"s3://{bucket}/{holdout.rstrip('/')}", "model": CHAMPION}
+    assert requested["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] == f"s3://artifacts/{prefix}"
+    assert requested["NetworkConfig"]["EnableNetworkIsolation"] is True
     assert inputs_of(measured)["predictions"] == f"s3://artifacts/{prefix}"
     assert "champion" not in inputs_of(measured)
     assert measured["AppSpecification"]["ContainerArguments"][-4:] == [

@@ -216,8 +216,8 @@ def test_classes_and_several_outputs_are_declared_as_such(demand: Any):
     """Covers recalls, bias of one class, and labels of a training set in S3."""
     source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="weight")
     facets = (Facet(name="colour", values=("red",)),)
-    asked = replace(CLASSES, facets=facets, positive_class="barolo", attribution_rows=10)
-    assert not any(kind_problems(GateSpec(min_recall={"barolo": 0.8}), asked, source))
+    requested = replace(CLASSES, facets=facets, positive_class="barolo", attribution_rows=10)
+    assert not any(kind_problems(GateSpec(min_recall={"barolo": 0.8}), requested, source))
     assert not any(kind_problems(GateSpec(), OUTPUTS, source))
     assert not any(kind_problems(GateSpec(), replace(OUTPUTS, metric="mae"), source))
 

@@ -313,9 +313,9 @@ def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable
         "events:PutRule", "events:PutTargets", "iam:PassRole",
     }  # fmt: skip
     assert found["sagemaker:CreateModel"]["Condition"]["Bool"] == {"sagemaker:NetworkIsolation": "true"}
-    asked = found["sagemaker:CreateTransformJob"]["Condition"]
-    assert set(asked["StringEquals"]) == {"sagemaker:VolumeKmsKey", "sagemaker:OutputKmsKey"}
-    assert "sagemaker:ModelArn" in asked["ArnLike"]
+    requested = found["sagemaker:CreateTransformJob"]["Condition"]
+    assert set(requested["StringEquals"]) == {"sagemaker:VolumeKmsKey", "sagemaker:OutputKmsKey"}
+    assert "sagemaker:ModelArn" in requested["ArnLike"]
     registered = [s for s in made.statements("RetrainingRetrain") if "ecr:BatchGetImage" in actions([s])]
     assert "mlflow" in json.dumps(registered) or not registered
     entry = json.loads(_text(made.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))

@@ -33,7 +33,7 @@ def test_a_candidate_answers_through_its_own_server(run_machine: Any) -> None:
     run = run_machine(MACHINE, FORGED, aws())
     assert run.output["outcome"] == "APPROVED"
     rows, measured = calls(run, "sagemaker:createProcessingJob.sync")[-2:]
-    (model,), (asked,) = calls(run, "sagemaker:createModel"), calls(run, "sagemaker:createTransformJob.sync")
+    (model,), (requested,) = calls(run, "sagemaker:createModel"), calls(run, "sagemaker:createTransformJob.sync")
     assert rows["AppSpecification"]["ContainerArguments"] == [
         "--content-type", "application/json", "--artifact-sha256", "a" * 64,
     ]  # fmt: skip
@@ -46,15 +46,15 @@ def test_a_candidate_answers_through_its_own_server(run_machine: Any) -> None:
     outputs = {o["OutputName"]: o["S3Output"]["S3Uri"] for o in rows["ProcessingOutputConfig"]["Outputs"]}
     place = outputs["rows"].removesuffix("/rows")
     assert place.startswith(f"s3://artifacts/predictions/{NAME}/")
-    source = asked["TransformInput"]
+    source = requested["TransformInput"]
     assert source["DataSource"]["S3DataSource"]["S3Uri"] == f"{place}/rows/"
-    assert (source["SplitType"], source["ContentType"], asked["BatchStrategy"], asked["MaxPayloadInMB"]) == (
+    assert (source["SplitType"], source["ContentType"], requested["BatchStrategy"], requested["MaxPayloadInMB"]) == (
         "Line", "application/json", "SingleRecord", 4,
     )  # fmt: skip
-    assert asked["TransformOutput"] == {
+    assert requested["TransformOutput"] == {
         "S3OutputPath": f"{place}/answers", "AssembleWith": "Line", "KmsKeyId": JOBS.kms_key,
     }  # fmt: skip
-    assert asked["ModelName"] == model["ModelName"] == calls(run, "sagemaker:deleteModel")[0]["ModelName"]
+    assert requested["ModelName"] == model["ModelName"] == calls(run, "sagemaker:deleteModel")[0]["ModelName"]
     assert inputs_of(measured)["answers"] == f"{place}/answers"
     assert measured["AppSpecification"]["ContainerArguments"][-2:] == ["--container-trust", "pickle"]
     gate = [call["Payload"] for call in calls(run, "lambda:invoke") if "evaluation_uri" in call["Payload"]]
@@ -64,8 +64,8 @@ def test_a_candidate_answers_through_its_own_server(run_machine: Any) -> None:
 def test_lines_of_csv_are_put_together(run_machine: Any) -> None:
     """Batches CSV rows up to the payload limit."""
     plan = replace(VARIANTS["container"], server=replace(SERVER, content_type="text/csv"))
-    (asked,) = calls(run_machine(retrain_machine(plan), FORGED, aws()), "sagemaker:createTransformJob.sync")
-    assert (asked["TransformInput"]["ContentType"], asked["BatchStrategy"]) == ("text/csv", "MultiRecord")
+    (requested,) = calls(run_machine(retrain_machine(plan), FORGED, aws()), "sagemaker:createTransformJob.sync")
+    assert (requested["TransformInput"]["ContentType"], requested["BatchStrategy"]) == ("text/csv", "MultiRecord")
 
 
 def test_a_champion_of_a_container_is_asked_after_the_candidate(run_machine: Any) -> None:
@@ -186,14 +186,14 @@ def test_a_champion_of_a_former_container_is_asked_where_our_server_serves_again
     assert not {"AskCandidate", "TakeAnswers", "Answered"} & set(machine["States"])
     run = run_machine(machine, FORGED, aws(champion=CHAMPION, image=IMAGE, flavor="container"))
     assert run.output["outcome"] == "APPROVED"
-    (model,), (asked,) = calls(run, "sagemaker:createModel"), calls(run, "sagemaker:createTransformJob.sync")
+    (model,), (requested,) = calls(run, "sagemaker:createModel"), calls(run, "sagemaker:createTransformJob.sync")
     assert model["PrimaryContainer"] == {
         "Image": IMAGE, "ModelDataUrl": CHAMPION, "Environment": dict(SERVER.environment),
     }  # fmt: skip
-    assert asked["TransformJobName"].endswith("-asks2")
+    assert requested["TransformJobName"].endswith("-asks2")
     measured = calls(run, "sagemaker:createProcessingJob.sync")[-1]
     given = inputs_of(measured)
-    assert given["champion-answers"] == asked["TransformOutput"]["S3OutputPath"]
+    assert given["champion-answers"] == requested["TransformOutput"]["S3OutputPath"]
     assert given["candidate"] == KEPT
     assert not {"answers", "champion"} & set(given)
     assert measured["AppSpecification"]["ContainerArguments"][-4:] == [

@@ -88,8 +88,8 @@ def test_no_way_leads_on_past_the_way_back():
 
 def test_what_cannot_be_judged_did_not_pass():
     """Each failed measurement leads to the same end."""
-    asked = ("CompareShadow", "CountShadowErrors", "AskShadowLatency")
-    assert {SHADOW_STATES[name]["Catch"][0]["Next"] for name in asked} == {"ShadowUnknown"}
+    requested = ("CompareShadow", "CountShadowErrors", "AskShadowLatency")
+    assert {SHADOW_STATES[name]["Catch"][0]["Next"] for name in requested} == {"ShadowUnknown"}
     assert SHADOW_STATES["ShadowUnknown"]["Assign"]["shadowed"] == "failed"
     assert SHADOW_STATES["IsShadowGood"]["Default"] == "HasPairs"
 

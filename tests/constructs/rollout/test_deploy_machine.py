@@ -714,8 +714,8 @@ def test_golden_requests_are_asked_again_before_a_promotion(deploy: Any):
     outcome, reason = recorded(run)
     assert outcome == "PROMOTED"
     assert reason.endswith("; golden requests passed again on the serving fleet")
-    asked = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "again")
-    assert (asked["endpoint"], asked["answers"]) == (NAME, "rehearsals/kept.json")
+    requested = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "again")
+    assert (requested["endpoint"], requested["answers"]) == (NAME, "rehearsals/kept.json")
 
 
 def test_a_fleet_that_answers_otherwise_than_before_traffic_goes_back(deploy: Any):
@@ -860,9 +860,9 @@ def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: l
     run, aws = deploy(
         SHADOWED, updates=[SHADOW, OLD], shadow=FakeAws(Exception, {}, updates=[]).shadow | {metric: points}
     )
-    outcome, said = recorded(run)
+    outcome, reported = recorded(run)
     assert outcome == "REFUSED"
-    assert re.fullmatch(reason, said)
+    assert re.fullmatch(reason, reported)
     assert (aws.config, aws.lock) == (OLD, "free")
     deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
     assert deleted == [SHADOW, NEW]
@@ -882,16 +882,16 @@ def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: l
 def test_a_shadow_is_compared_with_the_live_model(deploy: Any, account: dict[str, Any], reason: str):
     """Uses the limits of a new fleet; the record has the counts."""
     run, aws = deploy(SHADOWED, updates=[SHADOW, OLD], **account)
-    outcome, said = recorded(run)
+    outcome, reported = recorded(run)
     assert (outcome, aws.config, aws.lock) == ("REFUSED", OLD, "free")
-    assert re.fullmatch(reason, said)
-    (asked,) = [
+    assert re.fullmatch(reason, reported)
+    (requested,) = [
         a["Payload"]
         for n, a in run.calls
         if n == "lambda:invoke" and "verdict" in a["Payload"] and "since" in a["Payload"]
     ]
-    assert asked["verdict"] == {"fleet": SHADOW}
-    assert asked["since"] < asked["now"]
+    assert requested["verdict"] == {"fleet": SHADOW}
+    assert requested["since"] < requested["now"]
     written = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
     assert written["verdict"]["minutes"] == 1
 
@@ -902,10 +902,10 @@ def test_a_shadow_without_limits_is_measured_by_nothing_else(deploy: Any):
     run, _ = deploy(SHADOWED | {"shadow": shadow}, updates=[SHADOW, OLD, NEW])
     assert run.output["outcome"] == "PROMOTED"
     assert "cloudwatch:getMetricStatistics" not in run.names()
-    asked = [a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "since" in a["Payload"]]
-    assert [each["verdict"]["fleet"] for each in asked][:2] == [SHADOW, NEW]
-    assert asked[0]["since"] < asked[0]["now"] <= asked[1]["since"]
-    assert len({each["since"] for each in asked[1:]}) == 1
+    requested = [a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "since" in a["Payload"]]
+    assert [each["verdict"]["fleet"] for each in requested][:2] == [SHADOW, NEW]
+    assert requested[0]["since"] < requested[0]["now"] <= requested[1]["since"]
+    assert len({each["since"] for each in requested[1:]}) == 1
 
 
 def test_a_shadow_that_does_not_start_is_turned_down(deploy: Any):

@@ -35,7 +35,7 @@ NOTHING: dict[str, Any] = {key: [] for key in SCALING}
 
 def machine(first: str, states: dict[str, State]) -> dict[str, Any]:
     """A machine of these states only, which outputs its variables."""
-    told = "{% {'failure': $scaling_failure & '', 'caught': $caught & ''} %}"
+    message = "{% {'failure': $scaling_failure & '', 'caught': $caught & ''} %}"
     return {
         "QueryLanguage": "JSONata",
         "StartAt": "Begin",
@@ -47,7 +47,7 @@ def machine(first: str, states: dict[str, State]) -> dict[str, Any]:
                 "Next": first,
             },
             **states,
-            "After": {"Type": "Pass", "Output": told, "End": True},
+            "After": {"Type": "Pass", "Output": message, "End": True},
             "Caught": {"Type": "Fail", "Error": "Caught", "Cause": "{% $caught %}"},
         },
     }

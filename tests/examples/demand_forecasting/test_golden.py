@@ -345,8 +345,8 @@ def test_the_deployed_function_checks_a_rehearsal(cloud, wait_for, trained_folde
         wait_for(lambda name=name: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
 
     def ask(kind, **more):
-        asked = {"now": cloud.clock()["now"], "execution": "arn:execution"}
-        event = {"mode": "check", "endpoint": names[kind], "golden": spec, "live_endpoint": None, **asked, **more}
+        requested = {"now": cloud.clock()["now"], "execution": "arn:execution"}
+        event = {"mode": "check", "endpoint": names[kind], "golden": spec, "live_endpoint": None, **requested, **more}
         answer = functions.invoke(FunctionName=function, Payload=json.dumps(event))
         return json.loads(answer["Payload"].read()), answer.get("FunctionError")
 

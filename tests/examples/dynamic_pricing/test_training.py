@@ -46,7 +46,7 @@ def elasticity(week_30):
 
 
 @pytest.fixture(scope="module")
-def asked(week_30, elasticity):
+def predicted(week_30, elasticity):
     """Return the model, and a function that predicts units of every holdout row with a changed column."""
     model = load_directory(elasticity)
     matrix = model_input(week_30[0].holdout, model.signature)
@@ -92,20 +92,20 @@ def test_the_script_is_deterministic(week_30, elasticity):
     assert {column.name for column in load_directory(elasticity).signature.inputs} == set(INPUTS)
 
 
-def test_a_higher_price_never_sells_more(asked):
+def test_a_higher_price_never_sells_more(predicted):
     """For every row of the holdout units never increase with the price; in total they fall considerably."""
-    sold = [asked(change=lambda price, factor=factor: price * factor) for factor in np.linspace(0.6, 1.5, 19)]
+    sold = [predicted(change=lambda price, factor=factor: price * factor) for factor in np.linspace(0.6, 1.5, 19)]
     for cheaper, dearer in itertools.pairwise(sold):
         assert (dearer <= cheaper * (1 + 1e-5)).all()
-    assert sold[0].sum() > 1.2 * asked().sum()
-    assert sold[-1].sum() < 0.9 * asked().sum()
+    assert sold[0].sum() > 1.2 * predicted().sum()
+    assert sold[-1].sum() < 0.9 * predicted().sum()
     assert min(units.min() for units in sold) >= 0
 
 
 @pytest.mark.parametrize("column", ["planned_discount", "display_share", "mailer_share"])
-def test_a_promotion_never_sells_less(asked, column):
+def test_a_promotion_never_sells_less(predicted, column):
     """A deeper discount, a display or a mailer decreases units in no row of the holdout."""
-    assert (asked(column, lambda share: np.minimum(share + 0.2, 1)) >= asked() * (1 - 1e-5)).all()
+    assert (predicted(column, lambda share: np.minimum(share + 0.2, 1)) >= predicted() * (1 - 1e-5)).all()
 
 
 def test_model_beats_the_baselines_and_passes_the_gate(week_30, elasticity):

@@ -46,11 +46,11 @@ def lake(cloud):
     )
 
     def run(statement: str, **options) -> dict:
-        asked = {
+        requested = {
             "QueryExecutionContext": {"Database": "lake"},
             "ResultConfiguration": {"OutputLocation": "s3://athena-lake/out/"},
         }
-        query = athena.start_query_execution(QueryString=statement, **{**asked, **options})["QueryExecutionId"]
+        query = athena.start_query_execution(QueryString=statement, **{**requested, **options})["QueryExecutionId"]
         while True:
             found = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]
             if found["Status"]["State"] in ("SUCCEEDED", "FAILED"):

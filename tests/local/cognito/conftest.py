@@ -72,8 +72,8 @@ class App:
         """Return the parameters of an authorization request."""
         digest = hashlib.sha256(self.verifier.encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        asked = {"response_type": "code", "client_id": self.id, "redirect_uri": BACK, "state": "s1", "nonce": "n1"}
-        return {**asked, "code_challenge": challenge, "code_challenge_method": "S256", "scope": "openid", **more}
+        requested = {"response_type": "code", "client_id": self.id, "redirect_uri": BACK, "state": "s1", "nonce": "n1"}
+        return {**requested, "code_challenge": challenge, "code_challenge_method": "S256", "scope": "openid", **more}
 
     def authorize(self, **more: str) -> Seen:
         """Open the sign-in page."""

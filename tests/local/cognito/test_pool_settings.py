@@ -25,14 +25,14 @@ def test_a_client_says_how_it_rotates(make_app: Callable[..., App]) -> None:
     app = make_app(**rotation(7))
     client, where = app.cloud.client("cognito-idp"), {"UserPoolId": app.pool, "ClientId": app.id}
 
-    def said() -> Any:
+    def reported() -> Any:
         return {
             "RefreshTokenRotation": client.describe_user_pool_client(**where)["UserPoolClient"]["RefreshTokenRotation"]
         }
 
-    assert said() == rotation(7)
+    assert reported() == rotation(7)
     client.update_user_pool_client(**where, ExplicitAuthFlows=["ALLOW_USER_SRP_AUTH"], **rotation(9))
-    assert said() == rotation(9)
+    assert reported() == rotation(9)
 
 
 @pytest.mark.parametrize("where", ["http://127.0.0.1:8000/", "http://app.example/", "https://app.example/#a", "app"])

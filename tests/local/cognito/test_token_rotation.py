@@ -47,9 +47,9 @@ def test_the_api_rotates_by_an_operation_of_its_own(make_app: Callable[..., App]
     third = refresh(second["RefreshToken"])
     with pytest.raises(ClientError, match="RefreshTokenReuseException"):
         refresh(first)
-    for asked in (client.initiate_auth, functools.partial(client.admin_initiate_auth, UserPoolId=app.pool)):
+    for requested in (client.initiate_auth, functools.partial(client.admin_initiate_auth, UserPoolId=app.pool)):
         with pytest.raises(ClientError, match="Auth flow not enabled"):
-            asked(
+            requested(
                 ClientId=app.id,
                 AuthFlow="REFRESH_TOKEN_AUTH",
                 AuthParameters={"REFRESH_TOKEN": third["RefreshToken"]},

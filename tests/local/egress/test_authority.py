@@ -14,7 +14,7 @@ from mlops_local.egress.authority import Authority, Certificates
 FOREIGN = b"-----BEGIN CERTIFICATE-----\nZm9yZWlnbg==\n-----END CERTIFICATE-----"
 
 
-def handshake(authority: Authority | Certificates, trusted: Path, signed: str, asked: str) -> str:
+def handshake(authority: Authority | Certificates, trusted: Path, signed: str, request: str) -> str:
     """Let a client that trusts the authority connect to a host, and return its verification result."""
     ours, theirs = socket.socketpair()
     context = ssl.create_default_context(cafile=str(trusted))
@@ -29,7 +29,7 @@ def handshake(authority: Authority | Certificates, trusted: Path, signed: str, a
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        with context.wrap_socket(theirs, server_hostname=asked):
+        with context.wrap_socket(theirs, server_hostname=request):
             return "trusted"
     except ssl.SSLCertVerificationError as error:
         return error.verify_message

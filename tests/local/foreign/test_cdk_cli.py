@@ -34,8 +34,8 @@ def test_bootstraps_deploys_updates_and_destroys(own_cloud, command_line, assemb
         return done.stdout + done.stderr
 
     assert "bootstrapped" in run("bootstrap", "--app", str(assembly), "aws://000000000000/us-east-1")
-    said = run("deploy", "--app", str(assembly), "--require-approval", "never", "Foreign")
-    assert "Foreign.Greeting = hello world" in said
+    output = run("deploy", "--app", str(assembly), "--require-approval", "never", "Foreign")
+    assert "Foreign.Greeting = hello world" in output
     assert "no changes" in run("deploy", "--app", str(assembly), "--require-approval", "never", "Foreign")
     changed = synthesize(name="moon", columns=3)
     assert "Foreign.Greeting = hello moon" in run(

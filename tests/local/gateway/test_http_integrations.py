@@ -61,9 +61,9 @@ def test_a_proxy_passes_headers_both_ways(make_api: Callable[..., Api], backend:
     assert seen.headers["content-type"] == "application/problem+json"
     assert (seen.headers["x-amzn-remapped-www-authenticate"], "www-authenticate" in seen.headers) == ("Basic", False)
     assert (seen.json["path"], seen.json["body"]) == ("/v1/a%20b?teapot=1", "{}")
-    asked = seen.json["headers"]
-    assert (asked["x-own"], asked["x-inference-id"]) == ("1", seen.headers["x-amzn-requestid"])
-    assert asked["host"] == backend.removeprefix("http://")
+    requested = seen.json["headers"]
+    assert (requested["x-own"], requested["x-inference-id"]) == ("1", seen.headers["x-amzn-requestid"])
+    assert requested["host"] == backend.removeprefix("http://")
 
 
 def test_what_is_no_proxy_is_mapped(make_api: Callable[..., Api], backend: str) -> None:

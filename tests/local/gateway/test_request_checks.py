@@ -89,9 +89,9 @@ def signed(api: Api, kind: type[SigV4Auth], service: str, region: str, *, end: s
     """Call a method with a root signature, with another end of the scope if given."""
     keys, address = api.front.cloud.root_keys(), f"{api.front.cloud.endpoint_url}/_aws/execute-api/{api.id}/live/x"
     given = {"host": urlsplit(address).netloc, "content-type": "application/json"}
-    asked = AWSRequest("POST", address, headers=given)
-    kind(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), service, region).add_auth(asked)
-    return send(asked.url, "POST", b"", {n: v.replace("aws4_request", end) for n, v in asked.headers.items()})
+    request = AWSRequest("POST", address, headers=given)
+    kind(Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), service, region).add_auth(request)
+    return send(request.url, "POST", b"", {n: v.replace("aws4_request", end) for n, v in request.headers.items()})
 
 
 @pytest.mark.parametrize(

@@ -138,9 +138,9 @@ def test_objects_are_written_and_read_under_the_name_that_the_gateway_gives(
         },
     )
     api.deploy()
-    asked = api.call("/jobs", b'{"rows": [1]}')
-    assert (asked.status, asked.json["id"]) == (202, asked.headers["x-amzn-requestid"])
-    assert api.call(f"/jobs/{asked.json['id']}", b"", verb="GET").body == b'{"rows": [1]}'
+    requested = api.call("/jobs", b'{"rows": [1]}')
+    assert (requested.status, requested.json["id"]) == (202, requested.headers["x-amzn-requestid"])
+    assert api.call(f"/jobs/{requested.json['id']}", b"", verb="GET").body == b'{"rows": [1]}'
     waiting = api.call("/jobs/absent", b"", verb="GET")
     assert (waiting.status, waiting.json) == (202, {"state": "waiting"})
 

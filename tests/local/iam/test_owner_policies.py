@@ -317,16 +317,16 @@ def test_images_are_found_where_the_repositorys_policy_allows(build: CloudAccoun
     ]
     role.may(allow("ecr:DescribeImages", "ecr:BatchGetImage"))
     mine = role.client("ecr")
-    asked = {"registryId": BUILD, "repositoryName": name, "imageIds": [{"imageDigest": pushed}]}
-    words = refused(lambda: mine.describe_images(**asked))
+    requested = {"registryId": BUILD, "repositoryName": name, "imageIds": [{"imageDigest": pushed}]}
+    words = refused(lambda: mine.describe_images(**requested))
     assert f":{BUILD}:repository/{name} because no resource-based policy allows the ecr:DescribeImages action" in words
     statement = {
         k: v for k, v in of_root("ecr:DescribeImages", "ecr:BatchGetImage", role=role.arn).items() if k != "Resource"
     }
     ecr.set_repository_policy(repositoryName=name, policyText=document(statement))
-    (image,) = mine.describe_images(**asked)["imageDetails"]
+    (image,) = mine.describe_images(**requested)["imageDetails"]
     assert (image["registryId"], image["imageDigest"]) == (BUILD, pushed)
-    assert mine.batch_get_image(**asked)["images"][0]["registryId"] == BUILD
+    assert mine.batch_get_image(**requested)["images"][0]["registryId"] == BUILD
     ecr.delete_repository(repositoryName=name, force=True)
 
 

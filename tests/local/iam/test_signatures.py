@@ -229,8 +229,8 @@ def test_a_request_without_a_signature_is_refused(
 
 def test_web_identity_needs_no_signature(cloud: Cloud) -> None:
     """The token is the credential: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html."""
-    asked = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleSessionName": "x"}
-    form = urlencode({**asked, "WebIdentityToken": "x.y.z", "RoleArn": "arn:aws:iam::000000000000:role/x"}).encode()
+    requested = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleSessionName": "x"}
+    form = urlencode({**requested, "WebIdentityToken": "x.y.z", "RoleArn": "arn:aws:iam::000000000000:role/x"}).encode()
 
     status, answer = send(cloud, "POST", "/", form, **{"Content-Type": "application/x-www-form-urlencoded"})
 

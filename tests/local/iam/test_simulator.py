@@ -39,13 +39,13 @@ def test_conditions_see_the_context(cloud: Cloud) -> None:
     """Without it the key is reported as missing."""
     document = policy("sagemaker:UpdateModelPackage", "*", StringEquals={STATUS: "Rejected"})
 
-    def asked(*values: str) -> dict[str, Any]:
+    def requested(*values: str) -> dict[str, Any]:
         context = [{"ContextKeyName": STATUS, "ContextKeyValues": [v], "ContextKeyType": "string"} for v in values]
         return simulate(cloud, document, "sagemaker:UpdateModelPackage", "*", ContextEntries=context)
 
-    assert asked("Rejected")["EvalDecision"] == "allowed"
-    assert asked("Approved")["EvalDecision"] == "implicitDeny"
-    unknown = asked()
+    assert requested("Rejected")["EvalDecision"] == "allowed"
+    assert requested("Approved")["EvalDecision"] == "implicitDeny"
+    unknown = requested()
     assert (unknown["EvalDecision"], unknown["MissingContextValues"]) == ("implicitDeny", [STATUS])
 
 

@@ -102,7 +102,7 @@ def test_a_private_cluster_answers_functions_in_a_network_alone(
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("requested", "message"),
     [
         ({"resourcesVpcConfig": {"endpointPublicAccess": False}}, "cannot both be disabled"),
         ({"resourcesVpcConfig": {"endpointPublicAccess": True}}, "already at the desired configuration"),
@@ -111,14 +111,14 @@ def test_a_private_cluster_answers_functions_in_a_network_alone(
     ],
 )
 def test_what_eks_refuses_is_refused(
-    cloud: Cloud, cluster: Callable[..., str], unique: str, asked: dict[str, Any], said: str
+    cloud: Cloud, cluster: Callable[..., str], unique: str, requested: dict[str, Any], message: str
 ) -> None:
     """The configuration stays unchanged."""
     cluster()
     before = cloud.client("eks").describe_cluster(name=unique)["cluster"]
 
-    with pytest.raises(ClientError, match=said) as refused:
-        cloud.client("eks").update_cluster_config(name=unique, **asked)
+    with pytest.raises(ClientError, match=message) as refused:
+        cloud.client("eks").update_cluster_config(name=unique, **requested)
 
     assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
     assert cloud.client("eks").describe_cluster(name=unique)["cluster"] == before

@@ -286,14 +286,14 @@ def test_an_apply_has_to_say_whose_it_is(store: Objects) -> None:
 
 def test_a_watcher_hears_of_changes_and_of_nothing_else() -> None:
     """An apply without a change notifies no watcher."""
-    heard: list[int] = []
-    store = Objects(lambda: heard.append(1))
+    received: list[int] = []
+    store = Objects(lambda: received.append(1))
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demand"}}
 
     store.apply(NAMESPACE, "", manifest, ME)
     store.apply(NAMESPACE, "", manifest, ME)
 
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_a_service_account_has_to_be_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"allowPrivilegeEscalation": True}, "allowPrivilegeEscalation=false"),
         ({"capabilities": {}}, 'capabilities.drop=["ALL"]'),
@@ -198,13 +198,13 @@ def test_a_service_account_has_to_be_there() -> None:
         ({"privileged": True}, "privileged=true"),
     ],
 )
-def test_the_standard_restricted_is_enforced_where_the_namespace_says_so(change: dict[str, Any], said: str) -> None:
+def test_the_standard_restricted_is_enforced_where_the_namespace_says_so(change: dict[str, Any], message: str) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."""
     refused = _refused(_pod(securityContext={**_SAFE, **change}))
 
     assert refused is not None
     assert 'violates PodSecurity "restricted:latest"' in refused
-    assert said in refused
+    assert message in refused
 
 
 def test_host_namespaces_and_paths_are_not_restricted() -> None:
@@ -215,16 +215,16 @@ def test_host_namespaces_and_paths_are_not_restricted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hard", "said"),
+    ("hard", "message"),
     [
         ({"pods": "2"}, "requested: pods=1, used: pods=2, limited: pods=2"),
         ({"requests.cpu": "1200m"}, "requested: requests.cpu=0.5, used: requests.cpu=1.0, limited: requests.cpu=1200m"),
         ({"limits.cpu": "8"}, "must specify limits.cpu for: model"),
     ],
 )
-def test_a_quota_counts_what_runs(hard: dict[str, str], said: str) -> None:
+def test_a_quota_counts_what_runs(hard: dict[str, str], message: str) -> None:
     """https://kubernetes.io/docs/concepts/policy/resource-quotas/: a slot that cannot start beside the serving one."""
-    assert _refused(_pod(), hard=hard, running=2) == f"exceeded quota: demand, {said}"
+    assert _refused(_pod(), hard=hard, running=2) == f"exceeded quota: demand, {message}"
 
 
 def test_the_largest_init_container_counts_beside_the_others() -> None:
@@ -466,25 +466,25 @@ def test_the_minimum_of_an_autoscaler_holds_and_a_slot_at_rest_is_left_alone(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"pod": {"serviceAccountName": "nobody"}}, 'serviceaccount "nobody" not found'),
         ({"container": {"image": "elsewhere/model@sha256:0"}}, "no runner for image repository 'elsewhere/model'"),
     ],
 )
 def test_what_keeps_a_slot_from_running_can_be_read(
-    admin: Caller, deployment: Make, wait_for: Callable[..., Any], change: dict[str, Any], said: str
+    admin: Caller, deployment: Make, wait_for: Callable[..., Any], change: dict[str, Any], message: str
 ) -> None:
     """On the Deployment if no pod can be created, on the pod if its container cannot start."""
     manifest = deployment("stuck", replicas=1, **change)
     admin.apply(manifest)
 
-    def told() -> str:
+    def reported() -> str:
         states = [pod["status"]["containerStatuses"][0]["state"] for pod in _pods(admin, "stuck")]
         rows = [row.get("message", "") for row in _status(admin, manifest).get("conditions", [])]
         return " ".join([*rows, *(state.get("waiting", {}).get("message", "") for state in states)])
 
-    wait_for(lambda: said in told())
+    wait_for(lambda: message in reported())
     assert "readyReplicas" not in _status(admin, manifest)
     admin.call("DELETE", path(manifest))
     wait_for(lambda: _pods(admin, "stuck") == [])

@@ -61,13 +61,13 @@ def test_a_session_policy_needs_session_tags_disabled(
 ) -> None:
     """The model of CreatePodIdentityAssociationRequest.policy: "When using this policy, disableSessionTags must be set to true"."""
     eks, role = cloud.client("eks"), make_role(service="pods.eks.amazonaws.com")
-    asked = {"clusterName": cluster_name, "namespace": "demand", "serviceAccount": "narrow", "roleArn": role}
+    requested = {"clusterName": cluster_name, "namespace": "demand", "serviceAccount": "narrow", "roleArn": role}
     policy = '{"Version":"2012-10-17","Statement":[]}'
 
     with pytest.raises(ClientError, match="disableSessionTags must be set to true"):
-        eks.create_pod_identity_association(**asked, policy=policy)
+        eks.create_pod_identity_association(**requested, policy=policy)
 
-    made = eks.create_pod_identity_association(**asked, policy=policy, disableSessionTags=True)["association"]
+    made = eks.create_pod_identity_association(**requested, policy=policy, disableSessionTags=True)["association"]
     with pytest.raises(ClientError, match="disableSessionTags must be set to true"):
         eks.update_pod_identity_association(
             clusterName=cluster_name, associationId=made["associationId"], disableSessionTags=False

@@ -101,14 +101,14 @@ def test_a_template_switches_auto_mode_on(cloud: Cloud, unique: str, make_role: 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"policy": "arn:aws:eks::aws:cluster-access-policy/Nope"}, "is not in the embedded cloud"),
         ({"tags_off": False}, "disableSessionTags"),
     ],
 )
 def test_what_the_operations_refuse_fails_the_stack(
-    cloud: Cloud, unique: str, make_role: Any, change: dict[str, Any], said: str
+    cloud: Cloud, unique: str, make_role: Any, change: dict[str, Any], message: str
 ) -> None:
     """The stack event has the operation's reason, and nothing is left."""
     client, role = cloud.client("cloudformation"), make_role(service="pods.eks.amazonaws.com")
@@ -120,5 +120,5 @@ def test_what_the_operations_refuse_fails_the_stack(
     pages = client.get_paginator("list_stacks").paginate()
     stack_id = next(s["StackId"] for page in pages for s in page["StackSummaries"] if s["StackName"] == unique)
     events = client.describe_stack_events(StackName=stack_id)["StackEvents"]
-    assert any(said in row.get("ResourceStatusReason", "") for row in events)
+    assert any(message in row.get("ResourceStatusReason", "") for row in events)
     assert unique not in cloud.client("eks").list_clusters()["clusters"]

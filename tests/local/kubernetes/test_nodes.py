@@ -105,16 +105,16 @@ def test_a_pod_that_fits_nowhere_waits_and_says_why(
     manifest = deployment("nowhere", replicas=1, pod={"nodeSelector": {"kubernetes.io/arch": "s390x"}})
     admin.apply(manifest)
 
-    def told() -> Any:
+    def reported() -> Any:
         items = admin.call("GET", "/api/v1/namespaces/demand/pods?labelSelector=app%3Dnowhere")[1]["items"]
         return items and items[0]["status"]
 
-    status = wait_for(told)
+    status = wait_for(reported)
     condition = next(row for row in status["conditions"] if row["type"] == "PodScheduled")
     assert (status["phase"], condition["status"], condition["reason"]) == ("Pending", "False", "Unschedulable")
     assert "didn't match Pod's node affinity/selector" in condition["message"]
     admin.call("DELETE", path(manifest))
-    wait_for(lambda: not told())
+    wait_for(lambda: not reported())
 
 
 def test_nodes_are_shown_with_their_zones(admin: Caller) -> None:

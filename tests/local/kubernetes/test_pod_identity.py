@@ -65,7 +65,7 @@ def run(
             del manifest["spec"]["template"]["spec"]["containers"][0][probe]
         admin.apply(manifest)
 
-        def said() -> str:
+        def reported() -> str:
             for pod in admin.call("GET", f"/api/v1/namespaces/demand/pods?labelSelector=app%3D{account}")[1]["items"]:
                 waiting = pod["status"]["containerStatuses"][0]["state"].get("waiting", {})
                 if waiting.get("message"):
@@ -75,7 +75,7 @@ def run(
                     return log
             return ""
 
-        found = str(wait_for(said))
+        found = str(wait_for(reported))
         admin.call("DELETE", path(manifest))
         return found
 
@@ -93,8 +93,8 @@ def test_a_pod_reads_what_role_and_session_policy_both_allow(
     """The page of CreatePodIdentityAssociation: the intersection of the role's policies and this policy."""
     role = make_role(allow("s3:GetObject", resource=f"arn:aws:s3:::{bucket}/*"), trust=_trust("sts:AssumeRole"))
     narrow = {"Version": "2012-10-17", "Statement": [allow("s3:GetObject", resource=f"arn:aws:s3:::{bucket}/mine/*")]}
-    asked = {"clusterName": cluster_name, "namespace": "demand", "serviceAccount": "narrow", "roleArn": role}
-    cloud.client("eks").create_pod_identity_association(**asked, policy=json.dumps(narrow), disableSessionTags=True)
+    requested = {"clusterName": cluster_name, "namespace": "demand", "serviceAccount": "narrow", "roleArn": role}
+    cloud.client("eks").create_pod_identity_association(**requested, policy=json.dumps(narrow), disableSessionTags=True)
 
     lines = run("narrow").splitlines()
 

@@ -114,10 +114,10 @@ def slots(cloud: Cloud, unique: str) -> Iterator[dict[str, Any]]:
     path = [{"Field": "path-pattern", "Values": ["/invocations"]}]
     made = elb.create_rule(ListenerArn=listener, Priority=10, Conditions=path, Actions=actions(100, 0))
     rule = made["Rules"][0]["RuleArn"]
-    told = cloud.call("/_mlops/load-balancers")["load_balancers"]
+    reported = cloud.call("/_mlops/load-balancers")["load_balancers"]
     yield {
         **groups, "rule": rule, "listener": listener, "balancer": balancer, "actions": actions,
-        "url": next(row["listeners"]["80"] for row in told if row["arn"] == balancer),
+        "url": next(row["listeners"]["80"] for row in reported if row["arn"] == balancer),
         "set": lambda blue, green: elb.modify_rule(RuleArn=rule, Actions=actions(blue, green)),
     }  # fmt: skip
     elb.delete_load_balancer(LoadBalancerArn=balancer)

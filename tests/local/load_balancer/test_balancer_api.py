@@ -349,8 +349,8 @@ def test_a_template_has_weighted_rules(cloud: Cloud, unique: str) -> None:
     cfn.update_stack(StackName=unique, TemplateBody=template(25, 75))
     cfn.get_waiter("stack_update_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
     assert weights() == [25, 75]
-    told = cloud.call("/_mlops/load-balancers")["load_balancers"]
-    assert any("443" in row["listeners"] for row in told)
+    reported = cloud.call("/_mlops/load-balancers")["load_balancers"]
+    assert any("443" in row["listeners"] for row in reported)
     cfn.delete_stack(StackName=unique)
     cfn.get_waiter("stack_delete_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
     with pytest.raises(elb.exceptions.RuleNotFoundException):

@@ -63,16 +63,16 @@ def test_a_zone_may_lack_a_service(cloud: Any, unique: str) -> None:
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
         for number, zone in enumerate(("us-east-1a", "us-east-1b"))
     )
-    asked = {"VpcId": vpc, "ServiceName": SERVICE, "VpcEndpointType": "Interface"}
+    requested = {"VpcId": vpc, "ServiceName": SERVICE, "VpcEndpointType": "Interface"}
     words = f"The VPC endpoint service {SERVICE} does not support the availability zone of the subnet: {first}."
     put(cloud, "zones", {SERVICE: ["us-east-1a"]})
     try:
         with pytest.raises(ClientError) as refused:
-            ec2.create_vpc_endpoint(**asked, SubnetIds=[second, first])
+            ec2.create_vpc_endpoint(**requested, SubnetIds=[second, first])
         assert refused.value.response["Error"] == {"Code": "InvalidParameter", "Message": words}
-        endpoint = {"Type": "AWS::EC2::VPCEndpoint", "Properties": {**asked, "SubnetIds": [first]}}
+        endpoint = {"Type": "AWS::EC2::VPCEndpoint", "Properties": {**requested, "SubnetIds": [first]}}
         assert words in apply(cloud, unique, {"Endpoint": endpoint})
-        assert ec2.create_vpc_endpoint(**asked, SubnetIds=[second])["VpcEndpoint"]["State"] == "available"
+        assert ec2.create_vpc_endpoint(**requested, SubnetIds=[second])["VpcEndpoint"]["State"] == "available"
     finally:
         put(cloud, "zones", {})
     cloud.client("cloudformation").delete_stack(StackName=unique)

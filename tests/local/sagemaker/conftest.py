@@ -121,7 +121,7 @@ class Plane:
     def events(self, wanted: Callable[[dict[str, Any]], bool], count: int = 1) -> list[dict[str, Any]]:
         """Return the matching SageMaker events once there are at least ``count``."""
 
-        def heard() -> list[dict[str, Any]] | None:
+        def received() -> list[dict[str, Any]] | None:
             answer = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
             for message in answer.get("Messages", []):
                 self.heard.append(json.loads(message["Body"]))
@@ -129,7 +129,7 @@ class Plane:
             found = [event for event in self.heard if wanted(event)]
             return found if len(found) >= count else None
 
-        found: list[dict[str, Any]] = self.wait(heard, "the event")
+        found: list[dict[str, Any]] = self.wait(received, "the event")
         return found
 
 

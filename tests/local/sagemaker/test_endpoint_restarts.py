@@ -133,14 +133,14 @@ def test_requests_wait_for_the_servers_of_their_endpoint(own_plane: Callable[[],
         described = plane.sagemaker.describe_endpoint(EndpointName="early")
         return str(described["ProductionVariants"][0]["VariantName"])
 
-    asked = [
+    requested = [
         threading.Thread(target=ask, args=(each,), daemon=True)
         for each in (lambda: str(plane.invoke("early")["model"]), variant)
     ]
-    for thread in asked:
+    for thread in requested:
         thread.start()
     own_plane()
-    for thread in asked:
+    for thread in requested:
         thread.join(60)
     assert sorted(answers) == ["AllTraffic", "early"]
 

@@ -191,7 +191,7 @@ def test_a_server_that_this_machine_cannot_start_stops_the_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """No process is left of an endpoint that does not start, whatever the reason."""
-    said: list[str] = []
+    messages: list[str] = []
 
     class Stub:
         process = None
@@ -200,12 +200,12 @@ def test_a_server_that_this_machine_cannot_start_stops_the_others(
             self.name = name
 
         def start(self) -> None:
-            said.append(f"start {self.name}")
+            messages.append(f"start {self.name}")
             if self.name == "b":
                 raise OSError(12, "Cannot allocate memory")
 
         def stop(self) -> None:
-            said.append(f"stop {self.name}")
+            messages.append(f"stop {self.name}")
 
     monkeypatch.setattr(fleets, "opt_ml", lambda *_: tmp_path)
     monkeypatch.setattr(fleets, "make_server", lambda *_, variant, **__: Stub(variant))
@@ -214,4 +214,4 @@ def test_a_server_that_this_machine_cannot_start_stops_the_others(
         fleets.start_again(
             "churn", {"config": "x", "capture": None, "servers": servers, "shadows": {}}, threading.Event()
         )
-    assert said == ["start a", "start b", "stop a", "stop b"]
+    assert messages == ["start a", "start b", "stop a", "stop b"]

@@ -41,7 +41,9 @@ class _S3:
         """Return a paginator of one page."""
         assert name == "list_objects_v2"
         return SimpleNamespace(
-            paginate=lambda **asked: [{"Contents": [{"Key": k} for k in self.objects if k.startswith(asked["Prefix"])]}]
+            paginate=lambda **request: [
+                {"Contents": [{"Key": k} for k in self.objects if k.startswith(request["Prefix"])]}
+            ]
         )
 
     def download_file(self, bucket: str, key: str, path: str) -> None:
@@ -150,8 +152,8 @@ def test_a_job_that_waits_too_long_stops(plane: "Plane") -> None:
     """``MaxWaitTimeInSeconds`` counts real seconds of the whole job; it ends as Stopped, MaxWaitTimeExceeded."""
     condition = {"MaxRuntimeInSeconds": 8, "MaxWaitTimeInSeconds": 8}
     plane.sagemaker.create_training_job(**_request(plane, "impatient", steps=1000, StoppingCondition=condition))
-    asked = {"TrainingJobName": "impatient"}
-    plane.wait(lambda: plane.sagemaker.describe_training_job(**asked)["SecondaryStatus"] == "Training", "the job")
+    requested = {"TrainingJobName": "impatient"}
+    plane.wait(lambda: plane.sagemaker.describe_training_job(**requested)["SecondaryStatus"] == "Training", "the job")
     plane.cloud.interrupt_training("impatient")
     plane.cloud.clock_jump(by=timedelta(seconds=8))
     described = _ended(plane, "impatient")

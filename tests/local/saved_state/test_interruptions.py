@@ -102,10 +102,10 @@ def test_stacks_take_the_next_operation(status: str, after: str) -> None:
     """No stack stays in progress with an operation that was lost."""
     stack = {"StackStatus": status, "StackStatusReason": ""}
     cloudformation._stacks["S"] = stack
-    said = [] if status == after else [f"stack S ({status})"]
-    assert interruptions.under_way() == said
-    assert interruptions.end_all() == said
-    assert stack == {"StackStatus": after, "StackStatusReason": REASON if said else ""}
+    reported = [] if status == after else [f"stack S ({status})"]
+    assert interruptions.under_way() == reported
+    assert interruptions.end_all() == reported
+    assert stack == {"StackStatus": after, "StackStatusReason": REASON if reported else ""}
 
 
 def test_calls_of_functions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

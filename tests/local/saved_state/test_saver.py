@@ -122,9 +122,9 @@ def test_everything_is_there_after_down_and_up(
     before = look(cloud, made)
     saved = cloud.down()
     assert saved["bytes"] > len(LARGE)
-    said: list[str] = []
-    cloud = own_cloud(on_event=said.append)
-    assert [line.partition(" of ")[0] for line in said] == ["restored the state"]
+    messages: list[str] = []
+    cloud = own_cloud(on_event=messages.append)
+    assert [line.partition(" of ")[0] for line in messages] == ["restored the state"]
     assert look(cloud, made) == before
     (message,) = cloud.client("sqs").receive_message(QueueUrl=made["queue"])["Messages"]
     assert message["Body"] == "a message"
@@ -145,9 +145,9 @@ def test_a_killed_cloud_has_its_last_snapshot(own_cloud: Callable[..., Cloud]) -
     cloud.client("ssm").put_parameter(Name="/after", Value="1", Type="String")
     os.kill(cloud.pid, signal.SIGKILL)
     os.waitpid(cloud.pid, 0)
-    said: list[str] = []
-    cloud = own_cloud(on_event=said.append)
-    assert said[0].endswith("ended without `mlops local down`; changes after its last snapshot are lost")
+    messages: list[str] = []
+    cloud = own_cloud(on_event=messages.append)
+    assert messages[0].endswith("ended without `mlops local down`; changes after its last snapshot are lost")
     assert _parameters(cloud) == ["/before"]
     cloud.client("ssm").put_parameter(Name="/later", Value="1", Type="String")
     os.kill(cloud.pid, signal.SIGTERM)
@@ -166,9 +166,9 @@ def test_a_half_written_snapshot_gives_way_to_the_one_before(own_cloud: Callable
     saved = tmp_path / "cloud" / "saved"
     half = (saved / "snapshot.json").read_bytes()[:1000]
     (saved / "snapshot.json").write_bytes(half)
-    said: list[str] = []
-    cloud = own_cloud(on_event=said.append)
-    assert any("could not be read, the one before it is restored" in line for line in said)
+    messages: list[str] = []
+    cloud = own_cloud(on_event=messages.append)
+    assert any("could not be read, the one before it is restored" in line for line in messages)
     assert _parameters(cloud) == ["/one"]
     cloud.down()
     for name in ("snapshot.json", "previous.json"):

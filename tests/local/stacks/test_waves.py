@@ -189,9 +189,9 @@ def test_a_failure_cancels_what_is_in_progress(run: Stack, cloud, bucket: str, f
     assert ("Mid", "CREATE_FAILED", "Resource creation cancelled") in events
     assert (failing, "CREATE_FAILED", "as it was asked to") in events
     assert _of(events, "Mid")[-2:] == [("Mid", "DELETE_IN_PROGRESS"), ("Mid", "DELETE_COMPLETE")]
-    asked = json.loads(cloud.client("s3").get_object(Bucket=bucket, Key="Delete/Mid/")["Body"].read())
-    assert "-Mid-" in asked["PhysicalResourceId"]
-    assert asked["PhysicalResourceId"] != "its-Mid"
+    requested = json.loads(cloud.client("s3").get_object(Bucket=bucket, Key="Delete/Mid/")["Body"].read())
+    assert "-Mid-" in requested["PhysicalResourceId"]
+    assert requested["PhysicalResourceId"] != "its-Mid"
 
 
 @pytest.mark.cloud

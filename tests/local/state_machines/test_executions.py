@@ -321,24 +321,26 @@ def test_tells_the_default_bus_of_every_end_once(
     cloud.clock_jump(by=timedelta(hours=2))
     for status, arn in arns.items():
         assert ended(arn)["status"] == status
-    heard: list[dict[str, Any]] = []
+    received: list[dict[str, Any]] = []
 
     def all_heard() -> bool:
         for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            heard.append(json.loads(message["Body"]))
-        return {e["detail"]["executionArn"] for e in heard if e["detail"]["status"] != "RUNNING"} >= set(arns.values())
+            received.append(json.loads(message["Body"]))
+        return {e["detail"]["executionArn"] for e in received if e["detail"]["status"] != "RUNNING"} >= set(
+            arns.values()
+        )
 
     wait_for(all_heard)
     events.remove_targets(Rule="ends", Ids=["q"])
     events.delete_rule(Name="ends")
     for status, arn in arns.items():
-        mine = [event["detail"] for event in heard if event["detail"]["executionArn"] == arn]
+        mine = [event["detail"] for event in received if event["detail"]["executionArn"] == arn]
         assert sorted(detail["status"] for detail in mine) == sorted(["RUNNING", status])
         (end,) = [detail for detail in mine if detail["status"] == status]
         assert end["stopDate"] >= end["startDate"]
     (failed,) = [
-        event for event in heard if event["detail"]["status"] == "FAILED" and event["resources"] == [arns["FAILED"]]
+        event for event in received if event["detail"]["status"] == "FAILED" and event["resources"] == [arns["FAILED"]]
     ]
     assert (failed["detail"]["error"], failed["detail"]["cause"]) == ("Oops", "because")
     assert failed["source"] == "aws.states"

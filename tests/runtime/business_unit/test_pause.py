@@ -147,10 +147,10 @@ def test_people_at_once_make_one_record(chain: AuditChain) -> None:
 
 
 @given(st.lists(st.booleans(), max_size=30))
-def test_state_and_chain_tell_one_story(asked: list[bool]) -> None:
+def test_state_and_chain_tell_one_story(states: list[bool]) -> None:
     """Agrees with a fold of the requests: one record per change."""
     row, objects, found = LockRow(endpoint="demand"), {}, []
-    for number, is_paused in enumerate(asked):
+    for number, is_paused in enumerate(states):
         at = str(to_dict(NOW + timedelta(minutes=number)))
         move = next_pause(row, PauseState(is_paused=is_paused, by=ANN, at=at, reason="r"))
         if isinstance(move, PauseChange):
@@ -161,5 +161,5 @@ def test_state_and_chain_tell_one_story(asked: list[bool]) -> None:
         row = replace(row, audit_head=digest, audit_sequence=move.record.sequence, pause=pause)
         found.append(move.record.outcome is Outcome.PAUSED)
 
-    assert found == [now for now, before in zip(asked, [False, *asked], strict=False) if now != before]
+    assert found == [now for now, before in zip(states, [False, *states], strict=False) if now != before]
     assert verify(objects, endpoint="demand", head=row.audit_head, sequence=row.audit_sequence) == []

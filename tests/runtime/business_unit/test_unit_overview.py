@@ -115,8 +115,8 @@ def test_what_cannot_be_read_is_said(s3: Any) -> None:
     assert "endpoint" in found.unread
 
 
-@pytest.mark.parametrize(("code", "said"), [("AccessDenied", "AccessDenied"), ("SlowDown", None)])
-def test_who_may_not_read_reports_still_has_a_status(code: str, said: str | None) -> None:
+@pytest.mark.parametrize(("code", "message"), [("AccessDenied", "AccessDenied"), ("SlowDown", None)])
+def test_who_may_not_read_reports_still_has_a_status(code: str, message: str | None) -> None:
     """Any other error is one."""
 
     class Refusing:
@@ -127,11 +127,11 @@ def test_who_may_not_read_reports_still_has_a_status(code: str, said: str | None
             raise ClientError({"Error": {"Code": code, "Message": "no"}}, "ListObjectsV2")
 
     refusing: Any = Refusing()
-    if said is None:
+    if message is None:
         with pytest.raises(ClientError):
             newest_verdict(refusing, **FOUND)
     else:
-        assert newest_verdict(refusing, **FOUND) == MonitorOverview(states={}, unread=said)
+        assert newest_verdict(refusing, **FOUND) == MonitorOverview(states={}, unread=message)
 
 
 class World:
@@ -269,8 +269,8 @@ def test_of_a_cluster_what_is_recorded_is_told(world: World) -> None:
     world.serve("another")
     assert world.overview.endpoint(entry).state == NOT_YET_DEPLOYED
     world.put("rollout", endpoint=ENDPOINT, live=canonical_json(LIVE).decode())
-    told = world.overview.endpoint(entry)
-    assert (told.state, told.serving_config, told.live) == (RECORDED, None, LIVE)
+    reported = world.overview.endpoint(entry)
+    assert (reported.state, reported.serving_config, reported.live) == (RECORDED, None, LIVE)
 
 
 @pytest.mark.parametrize(("seconds", "expired"), [(60, False), (-60, True)])
@@ -307,18 +307,18 @@ def test_the_rollout_that_holds_the_lock_says_where_it_is(world: World) -> None:
     world.put("rollout", endpoint=ENDPOINT, owner=first, lock_until=int(LATER.timestamp()) + 60)
     found = RolloutProgress(execution="", phase=Phase.BAKING, since="2017-08-10T11:50:00Z")
 
-    def told(answer: RolloutProgress | str) -> EndpointOverview:
+    def reported(answer: RolloutProgress | str) -> EndpointOverview:
         rollouts: Any = Rollouts(answer)
         return replace(world.overview, rollouts=rollouts).endpoint(world.endpoint_entry)
 
-    assert told(found).progress == replace(found, execution=first)
+    assert reported(found).progress == replace(found, execution=first)
     assert world.overview.endpoint(world.endpoint_entry).progress is None
-    denied = told("AccessDeniedException")
+    denied = reported("AccessDeniedException")
     assert (denied.progress, denied.progress_unread) == (None, "AccessDeniedException")
     with pytest.raises(ClientError, match="ThrottlingException"):
-        told("ThrottlingException")
+        reported("ThrottlingException")
     world.stepfunctions.stop_execution(executionArn=first)
-    assert told(found).progress is None
+    assert reported(found).progress is None
 
 
 def test_the_last_rollout_is_found_behind_rejections(world: World) -> None:
@@ -342,22 +342,22 @@ def test_the_last_rollout_is_found_behind_rejections(world: World) -> None:
         audit_last=canonical_json(records[-1]).decode(),
     )
 
-    def told(bucket: str | None) -> EndpointOverview:
+    def reported(bucket: str | None) -> EndpointOverview:
         return replace(world.overview, s3=s3).endpoint(world.endpoint_entry, audit=bucket)
 
-    assert (told("audit").last, told("audit").rollout) == (records[2], records[0])
-    assert (told(None).rollout, told("gone").rollout) == (None, None)
+    assert (reported("audit").last, reported("audit").rollout) == (records[2], records[0])
+    assert (reported(None).rollout, reported("gone").rollout) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("until", "told"), [("2017-08-10T12:00:01Z", True), ("2017-08-10T12:00:00Z", False), (None, False)]
+    ("until", "expected"), [("2017-08-10T12:00:01Z", True), ("2017-08-10T12:00:00Z", False), (None, False)]
 )
-def test_probation_is_told_while_it_lasts(world: World, until: str | None, told: bool) -> None:
+def test_probation_is_told_while_it_lasts(world: World, until: str | None, expected: bool) -> None:
     """Afterwards the promotion stands."""
     live = replace(LIVE, probation_until=until)
     world.put("rollout", endpoint=ENDPOINT, live=canonical_json(live).decode())
 
-    assert world.overview.endpoint(world.endpoint_entry).probation_until == (until if told else None)
+    assert world.overview.endpoint(world.endpoint_entry).probation_until == (until if expected else None)
 
 
 def test_a_pipeline_tells_its_last_start(world: World) -> None:

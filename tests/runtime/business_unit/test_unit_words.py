@@ -47,12 +47,12 @@ COOLING = Run(
 
 def test_what_asked_for_a_run_what_came_of_it_and_what_was_refused() -> None:
     """With the time at which the guard accepts again, or that it does."""
-    told = replace(PIPELINE, last_run=ALARMED, refused=COOLING)
+    reported = replace(PIPELINE, last_run=ALARMED, refused=COOLING)
     denied = replace(PIPELINE, unread="AccessDeniedException")
     waiting = replace(ENDPOINT, waiting=("arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3",))
 
-    lines = list(unit_lines(replace(UNIT, endpoints=(waiting,), pipelines=(told,)), NOW))
-    later = list(unit_lines(replace(UNIT, pipelines=(told,)), NOW + timedelta(hours=3)))
+    lines = list(unit_lines(replace(UNIT, endpoints=(waiting,), pipelines=(reported,)), NOW))
+    later = list(unit_lines(replace(UNIT, pipelines=(reported,)), NOW + timedelta(hours=3)))
 
     assert "    waiting   for an approval: demand-forecast/3; see: mlops models show demand-forecast/3" in lines
     assert (

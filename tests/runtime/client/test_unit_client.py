@@ -34,14 +34,14 @@ def _decided(account: Any, monkeypatch: pytest.MonkeyPatch, decision: Decision, 
     item = {name: {"S": value} for name, value in to_dict(made).items()}
     key = {"pipeline": {"S": "demand-forecast"}, "item": {"S": "EVENT#e1"}}
     account.client("dynamodb").put_item(TableName="retraining", Item={**key, **item})
-    asked: list[Any] = []
+    requests: list[Any] = []
 
     def ask(_: Any, candidate: Any = None, **facts: str) -> str:
-        asked.append((candidate, facts["reason"]))
+        requests.append((candidate, facts["reason"]))
         return "e1"
 
     monkeypatch.setattr(RetrainingRequests, "ask", ask)
-    return asked
+    return requests
 
 
 def _rows(first: str, count: int = 40) -> pd.DataFrame:
@@ -71,10 +71,10 @@ def test_a_pipeline_that_builds_its_sets_takes_none(account: Any) -> None:
 
 def test_a_training_is_asked_waited_for_and_read(account: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the caller's own name; its log and evidence are there."""
-    asked = _decided(account, monkeypatch, Decision.STARTED, execution=EXECUTION)
+    requested = _decided(account, monkeypatch, Decision.STARTED, execution=EXECUTION)
     account.client("stepfunctions").start_execution(stateMachineArn=PIPELINE.retrain_machine, name="one")
     run = _model(account).train(reason=" new prices ")
-    assert (run.id, run.decision.decision, asked) == ("one", Decision.STARTED, [(None, "new prices")])
+    assert (run.id, run.decision.decision, requested) == ("one", Decision.STARTED, [(None, "new prices")])
     outcomes = iter([None, RetrainingOutcome(outcome="REJECTED", reason="worse")])
     monkeypatch.setattr(RetrainingRequests, "outcome", lambda *_: next(outcomes))
     monkeypatch.setattr(unit_client, "_LOOK_SECONDS", 0.0)
@@ -103,12 +103,12 @@ def test_a_refusal_is_an_error_with_the_decision(account: Any, monkeypatch: pyte
 
 def test_a_model_made_elsewhere_is_registered(account: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Uploaded and asked for; what would be refused later is refused before."""
-    asked = _decided(account, monkeypatch, Decision.STARTED, execution=EXECUTION)
+    requested = _decided(account, monkeypatch, Decision.STARTED, execution=EXECUTION)
     signature = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
     (tmp_path / "model.onnx").write_bytes(b"onnx")
     (tmp_path / "signature.json").write_bytes(canonical_json(signature))
     assert _model(account).register(tmp_path).id == "one"
-    (candidate, reason), *_ = asked
+    (candidate, reason), *_ = requested
     assert (reason, candidate.uri.startswith("s3://artifacts/registered/demand-forecast/")) == (
         "a model made elsewhere",
         True,
@@ -116,7 +116,7 @@ def test_a_model_made_elsewhere_is_registered(account: Any, monkeypatch: pytest.
     (tmp_path / "signature.json").write_bytes(canonical_json(replace(signature, kind="probability")))
     with pytest.raises(UnitError, match="of kind 'probability', demand-forecast measures wape"):
         _model(account).register(tmp_path)
-    assert len(asked) == 1
+    assert len(requested) == 1
 
 
 def test_a_model_that_was_brought_before_is_its_run(

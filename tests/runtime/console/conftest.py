@@ -104,7 +104,7 @@ def limited(cloud: Cloud, unit: DeployedUnit, connection: CloudConnection) -> Ta
 def ask(api: ConsoleApi) -> Ask:
     """Return status and document of an answer: ``ask("GET", "/units")``."""
 
-    def asked(method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, Any]]:
+    def requested(method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, Any]]:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         content = b"" if body is None else json.dumps(body).encode()
         if body is not None:
@@ -117,4 +117,4 @@ def ask(api: ConsoleApi) -> Ask:
         )
         return found.status, json.loads(found.body or b"{}")
 
-    return asked
+    return requested

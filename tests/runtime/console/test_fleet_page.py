@@ -32,18 +32,18 @@ def empty(environment: FleetEnvironment) -> Any:
 
 def test_each_account_is_connected_to_once() -> None:
     """One that could not be is tried again; the console's own account is named, and the addresses of others' consoles."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     def connect(environment: FleetEnvironment) -> Any:
-        asked.append(environment.name)
-        if asked == ["build", "staging"] or (environment is STAGING and asked.count("staging") == 1):
+        requests.append(environment.name)
+        if requests == ["build", "staging"] or (environment is STAGING and requests.count("staging") == 1):
             raise EndpointConnectionError(endpoint_url="https://sts.eu-west-1.amazonaws.com")
         return empty(environment)
 
     fleet, own = Fleet([BUILD, STAGING], connect), empty(BUILD)
     first, second = (fleet.page(Call(cloud=own, reader=own, now=NOW)) for _ in range(2))
 
-    assert sorted(asked) == ["build", "staging", "staging"]
+    assert sorted(requests) == ["build", "staging", "staging"]
     assert (list(first.unread), list(second.unread)) == (["staging"], [])
     assert (first.environments, first.here) == (("build", "staging"), "build")
     assert first.consoles == {"staging": "https://staging.example.com"}

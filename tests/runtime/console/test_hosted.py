@@ -50,7 +50,7 @@ def hosted(connection: CloudConnection, roles: dict[Role, str]) -> HostedConsole
 def asks(hosted: HostedConsole) -> Asks:
     """Ask as a person: ``asks("ann", "on-call", "GET", "/me")``."""
 
-    def asked(
+    def requested(
         who: str, groups: str, method: str, path: str, body: object = None, *, age: int = 0, **headers: Any
     ) -> tuple[int, dict[str, Any]]:
         claims = {"token_use": "access", "username": who, "cognito:groups": groups, "auth_time": str(NOW - age)}
@@ -59,7 +59,7 @@ def asks(hosted: HostedConsole) -> Asks:
         found = hosted.answer(event(method, path, body, claims=claims, headers=given))
         return found["statusCode"], json.loads(found["body"] or "{}")
 
-    return asked
+    return requested
 
 
 def test_a_person_acts_by_name_in_the_roles_of_their_groups(asks: Asks, roles: dict[Role, str]) -> None:
@@ -141,10 +141,10 @@ def test_a_role_that_cannot_be_taken_is_a_problem(connection: CloudConnection, r
 
 def test_a_doubled_header_and_a_large_body_are_refused(asks: Asks) -> None:
     """As by the console on this machine."""
-    doubled, said = asks("ann", "on-call", "POST", "/units/shop/pause", PAUSE, Idempotency_Key=["k" * 8, "l" * 8])
+    doubled, reported = asks("ann", "on-call", "POST", "/units/shop/pause", PAUSE, Idempotency_Key=["k" * 8, "l" * 8])
     large, _ = asks("ann", "on-call", "POST", "/units/shop/pause", {"reason": "x" * 70_000}, Idempotency_Key="k" * 8)
 
-    assert (doubled, said["detail"]) == (400, "these headers were sent more than once: idempotency-key")
+    assert (doubled, reported["detail"]) == (400, "these headers were sent more than once: idempotency-key")
     assert large == 413
 
 

@@ -66,7 +66,7 @@ def test_an_alarm_of_a_rollout_is_known_by_its_name_after_its_deletion(alarmed: 
 
     found = list(alarm_changes(cloudwatch, alarmed.endpoint, datetime.now(UTC) - timedelta(days=1)))
 
-    assert (True, name) in [(is_fired, says) for _, is_fired, says in found]
+    assert (True, name) in [(is_fired, message) for _, is_fired, message in found]
 
 
 def test_what_was_before_is_not_shown(alarmed: DeployedUnit) -> None:

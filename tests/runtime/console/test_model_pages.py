@@ -175,18 +175,18 @@ def test_a_unit_reads_nothing_twice(ask: Ask, unit: DeployedUnit, connection: Cl
             endpoint=unit.endpoint,
         )
     )
-    asked: list[str] = []
+    requests: list[str] = []
 
     def count(params: Any, model: Any, **_: Any) -> None:
-        asked.append(f"{model.name} {params}")
+        requests.append(f"{model.name} {params}")
 
     for service in ("dynamodb", "s3", "sagemaker", "ssm", "stepfunctions", "sts"):
         connection.client(service).meta.events.register("provide-client-params.*.*", count)
     status, _ = ask("GET", f"/units/{unit.name}")
 
     assert status == 200
-    assert sorted(set(asked)) == sorted(asked)
-    assert sorted(each.partition(" ")[0] for each in asked) == [
+    assert sorted(set(requests)) == sorted(requests)
+    assert sorted(each.partition(" ")[0] for each in requests) == [
         "DescribeEndpoint",
         "GetItem",
         "GetItem",

@@ -19,7 +19,7 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
 
 
 @pytest.mark.parametrize(
-    ("found", "state", "says"),
+    ("found", "state", "message"),
     [
         (EMPTY, ModelState.NOT_YET_DEPLOYED, "no model serves yet"),
         (SERVING, ModelState.UNKNOWN, "no monitor has decided on this model yet"),
@@ -54,10 +54,10 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
         ),
     ],
 )
-def test_each_state_has_its_sentence(found: EndpointOverview, state: ModelState, says: str) -> None:
+def test_each_state_has_its_sentence(found: EndpointOverview, state: ModelState, message: str) -> None:
     """One that is unknown is never said to serve well."""
     assert state_of(found)[0] is state
-    assert says in state_of(found)[1]
+    assert message in state_of(found)[1]
 
 
 def test_a_window_of_the_version_before_says_nothing_of_this_one() -> None:
@@ -91,7 +91,7 @@ RELEASED = ReleasedVersion(
 
 
 @pytest.mark.parametrize(
-    ("found", "state", "says"),
+    ("found", "state", "message"),
     [
         (REGISTRY, ModelState.NOT_YET_APPROVED, "no version is approved yet"),
         (replace(REGISTRY, approved=APPROVED), ModelState.APPROVED, "see: mlops promotions demand-forecast"),
@@ -115,7 +115,7 @@ RELEASED = ReleasedVersion(
         (replace(REGISTRY, approved=APPROVED, unread="AccessDenied"), ModelState.APPROVED, "has no endpoint for it"),
     ],
 )
-def test_a_registry_without_an_endpoint_has_a_state(found: RegistryOverview, state: ModelState, says: str) -> None:
+def test_a_registry_without_an_endpoint_has_a_state(found: RegistryOverview, state: ModelState, message: str) -> None:
     """What is approved is not said to be released, and the other way round."""
     assert state_of_registry(found)[0] is state
-    assert says in state_of_registry(found)[1]
+    assert message in state_of_registry(found)[1]

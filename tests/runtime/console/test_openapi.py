@@ -63,12 +63,12 @@ def test_a_fleet_is_as_described(api: ConsoleApi, connection: CloudConnection, u
     fleet = ConsoleApi(lambda _role: connection, fleet=Fleet([own], lambda _: connection))
     found = document(fleet.routes)
     (media,) = found["paths"]["/fleet"]["get"]["responses"]["200"]["content"].values()
-    asked, me = (HttpRequest(method="GET", path=f"/api/v1/{path}") for path in ("fleet", "me"))
-    page = json.loads(fleet.answer(asked).body)
+    requested, me = (HttpRequest(method="GET", path=f"/api/v1/{path}") for path in ("fleet", "me"))
+    page = json.loads(fleet.answer(requested).body)
 
     Draft202012Validator({**media["schema"], "components": found["components"]}).validate(page)
     assert (unit.name in [each["unit"] for each in page["models"]], page["here"]) == (True, "own")
-    assert api.answer(asked).status == 404
+    assert api.answer(requested).status == 404
     offered = [json.loads(each.answer(me).body)["operations"] for each in (fleet, api)]
     assert ["readFleet" in each for each in offered] == [True, False]
 

@@ -54,8 +54,8 @@ def test_a_rollback_begins_once(ask: Ask, busy: DeployedUnit) -> None:
 
     assert (status, again) == (202, (202, begun))
     assert (other, "a rollback by root is already running" in problem["detail"]) == (409, True)
-    (asked,) = running(busy)
-    assert (asked["model_package_arn"], asked["comment"]) == (busy.package(1), "returns went up")
+    (requested,) = running(busy)
+    assert (requested["model_package_arn"], requested["comment"]) == (busy.package(1), "returns went up")
     assert (followed["is_over"], followed["is_served"]) == (False, None)
 
 

@@ -49,7 +49,7 @@ def test_a_role_that_the_console_does_not_take_is_not_offered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "status", "says"),
+    ("claims", "status", "message"),
     [
         ({"cognito:groups": ""}, 403, "add you to one of reader, on-call, approver, then sign in again"),
         ({"cognito:groups": "on-caller,readers"}, 403, "ann is in none of the console's groups"),
@@ -57,9 +57,9 @@ def test_a_role_that_the_console_does_not_take_is_not_offered() -> None:
         ({"username": "", "cognito:groups": "reader"}, 401, "to a program, not to a user"),
     ],
 )
-def test_fails_on_claims_of_another_kind(claims: dict[str, str], status: int, says: str) -> None:
+def test_fails_on_claims_of_another_kind(claims: dict[str, str], status: int, message: str) -> None:
     """With what to do."""
-    with pytest.raises(ClaimsError, match=says) as error:
+    with pytest.raises(ClaimsError, match=message) as error:
         person(context(**claims), offered=tuple(Role))
 
     assert error.value.status == status

@@ -38,7 +38,7 @@ def test_bounds_are_in_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b'{"reason": "", "expect": {"sequence": 1}}', "reason must not be blank; it is stored in the audit record"),
         (
@@ -56,10 +56,10 @@ def test_bounds_are_in_the_schema() -> None:
         (b'{"reason": "x", "expect": {"sequence": 1e999}}', "expect.sequence must be an integer"),
     ],
 )
-def test_a_person_reads_what_is_wrong_with_a_body(content: bytes, says: str) -> None:
+def test_a_person_reads_what_is_wrong_with_a_body(content: bytes, message: str) -> None:
     """Every problem at once, without a name of our code; what is not known is refused, as it may be a wish."""
     with pytest.raises(RefusedRequestError) as refused:
         read_body(PauseBody, content)
 
-    assert (refused.value.status, refused.value.detail.startswith(says)) == (422, True), refused.value.detail
+    assert (refused.value.status, refused.value.detail.startswith(message)) == (422, True), refused.value.detail
     assert "PauseBody" not in refused.value.detail

@@ -95,11 +95,11 @@ def test_report_and_event_name_the_same_batch(example: Callable[..., Any]) -> No
     """The reader of the event finds object and report."""
     report = from_dict(RejectedBatch, example("RejectedBatch"))
 
-    told = features_rejected(
+    done = features_rejected(
         report.table, reason=report.problems[0], uri=report.uri, report_uri="s3://b/rejected/x.json", rejection_id="r"
     )
 
-    assert (told.subject, told.outcome, told.attributes["uri"]) == (report.table, "REJECTED", report.uri)
+    assert (done.subject, done.outcome, done.attributes["uri"]) == (report.table, "REJECTED", report.uri)
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ def test_a_state_reads_back(example: Callable[..., dict[str, Any]]) -> None:
 )
 def test_the_event_says_what_was_done_last(changes: dict[str, Any], outcome: str) -> None:
     """Its id is a hash of the content, so a repeat has the same."""
-    told = model_served("demand-forecast", state(STAGING, **changes))
+    reported = model_served("demand-forecast", state(STAGING, **changes))
 
-    assert (told.subject, told.outcome) == ("demand-forecast", outcome)
-    assert told.id == model_served("demand-forecast", state(STAGING, **changes)).id
-    assert from_json(ServedState, told.attributes["served"]) == state(STAGING, **changes)
+    assert (reported.subject, reported.outcome) == ("demand-forecast", outcome)
+    assert reported.id == model_served("demand-forecast", state(STAGING, **changes)).id
+    assert from_json(ServedState, reported.attributes["served"]) == state(STAGING, **changes)
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ def test_a_cluster_is_found_by_its_name(fake: FakeCluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (
             ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "DescribeCluster"),
@@ -305,11 +305,11 @@ def test_a_cluster_is_found_by_its_name(fake: FakeCluster) -> None:
         ([{"cluster": {"status": "CREATING"}}], "it has no endpoint, status 'CREATING'; wait until it is ACTIVE"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_said(answer: Any, said: str) -> None:
+def test_a_cluster_that_is_not_there_is_said(answer: Any, message: str) -> None:
     """The error names it."""
     client = Mock(**{"describe_cluster.side_effect": answer})
 
-    with pytest.raises(ClusterError, match=f"connect to cluster 'serving': {said}"):
+    with pytest.raises(ClusterError, match=f"connect to cluster 'serving': {message}"):
         Cluster.connect(Mock(**{"client.return_value": client}), "serving")
 
 

@@ -103,13 +103,13 @@ def test_a_tenant_without_auto_mode_needs_the_add_ons_setting(
     cloud.client("eks").create_addon(clusterName=name, addonName="metrics-server")
     manifests, required = tenant_manifests(TENANT), [NETWORK_POLICIES, METRICS]
 
-    said = _deliver(found, name, manifests, required)
+    reported = _deliver(found, name, manifests, required)
 
-    assert said is not None
-    assert "network policies are not enforced" in said
-    assert f"aws eks update-addon --cluster-name {name} --addon-name vpc-cni" in said
-    assert '{"enableNetworkPolicy": "true"}' in said
-    assert "Namespace" not in said
+    assert reported is not None
+    assert "network policies are not enforced" in reported
+    assert f"aws eks update-addon --cluster-name {name} --addon-name vpc-cni" in reported
+    assert '{"enableNetworkPolicy": "true"}' in reported
+    assert "Namespace" not in reported
     _network_policies(cloud, name, "true")
     assert _deliver(found, name, manifests, required) is None
 
@@ -139,19 +139,19 @@ def test_a_cluster_without_metrics_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("options", "is_auto_mode", "said"),
+    ("options", "is_auto_mode", "message"),
     [
         ({}, True, "EKS Auto Mode is off .* auto_mode=True; set it to False"),
         (AUTO, False, "EKS Auto Mode is on .* auto_mode=False; omit it"),
     ],
 )
 def test_what_a_stack_says_is_held_against_describe_cluster(
-    cluster: Callable[..., tuple[Cluster, str]], options: dict[str, Any], is_auto_mode: bool, said: str
+    cluster: Callable[..., tuple[Cluster, str]], options: dict[str, Any], is_auto_mode: bool, message: str
 ) -> None:
     """computeConfig.enabled decides; the matching declaration passes."""
     found, name = cluster(**options)
 
-    with pytest.raises(ClusterError, match=said):
+    with pytest.raises(ClusterError, match=message):
         check_mode(found, name, is_auto_mode=is_auto_mode)
 
     check_mode(found, name, is_auto_mode=not is_auto_mode)

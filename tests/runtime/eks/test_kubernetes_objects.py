@@ -29,7 +29,7 @@ def test_core_kinds_and_groups_have_different_roots() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "said"),
+    ("reference", "message"),
     [
         (Ref(api_version="v1", kind="Secret", namespace="demand", name="x"), r"Secret \(v1\) is not supported"),
         (Ref(api_version="apps/v2", kind="Deployment", namespace="demand", name="x"), r"Deployment \(apps/v2\)"),
@@ -38,9 +38,9 @@ def test_core_kinds_and_groups_have_different_roots() -> None:
         (Ref(api_version="v1", kind="Service", namespace="demand", name=".."), r"must not be '\.\.'"),
     ],
 )
-def test_what_cannot_be_found_is_refused(reference: Ref, said: str) -> None:
+def test_what_cannot_be_found_is_refused(reference: Ref, message: str) -> None:
     """No request is made for it."""
-    with pytest.raises(UnknownKindError, match=said):
+    with pytest.raises(UnknownKindError, match=message):
         path(reference)
 
 

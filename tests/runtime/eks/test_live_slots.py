@@ -62,7 +62,7 @@ def test_read_weights_sum_to_all_and_keep_ends_ends(blue: int, green: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("actions", "said"),
+    ("actions", "message"),
     [
         ([], "must have one forward action, got 0"),
         (None, "must have one forward action, got 0"),
@@ -70,9 +70,9 @@ def test_read_weights_sum_to_all_and_keep_ends_ends(blue: int, green: int) -> No
         ([{"Type": "forward", "TargetGroupArn": "arn:x"}], "the rule forwards to arn:x, which belongs to no slot"),
     ],
 )
-def test_a_rule_that_somebody_else_changed_is_refused(actions: Any, said: str) -> None:
+def test_a_rule_that_somebody_else_changed_is_refused(actions: Any, message: str) -> None:
     """It has no readable weights, so nothing is decided."""
-    with pytest.raises(ForeignRuleError, match=said):
+    with pytest.raises(ForeignRuleError, match=message):
         read_weights({"Actions": actions}, EKS.target_groups)
 
 

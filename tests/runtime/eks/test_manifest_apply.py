@@ -202,9 +202,13 @@ def test_a_new_namespace_comes_before_what_stands_in_it(fake: FakeCluster) -> No
     made = [*tenant_manifests(TENANT), *service_manifests(SPEC)]
     apply(_cluster(fake), made)
 
-    asked = [(verb, path.split("/")[-2], "dryRun" in query) for verb, path, query, _ in fake.asked]
-    assert asked[:3] == [("GET", "namespaces", False), ("PATCH", "namespaces", True), ("PATCH", "namespaces", False)]
-    assert [dry for _, _, dry in asked[3:]] == [True] * 9 + [False] * 9
+    requested = [(verb, path.split("/")[-2], "dryRun" in query) for verb, path, query, _ in fake.asked]
+    assert requested[:3] == [
+        ("GET", "namespaces", False),
+        ("PATCH", "namespaces", True),
+        ("PATCH", "namespaces", False),
+    ]
+    assert [dry for _, _, dry in requested[3:]] == [True] * 9 + [False] * 9
     fake.asked.clear()
     apply(_cluster(fake), made)
     assert ["dryRun" in query for _, _, query, _ in fake.asked[1:]] == [True] * 10 + [False] * 10

@@ -178,14 +178,14 @@ def test_a_tenant_with_a_service_is_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "change", "said"), _MUTATIONS, ids=[f"{kind}: {said}" for kind, _, said in _MUTATIONS]
+    ("kind", "change", "message"), _MUTATIONS, ids=[f"{kind}: {reported}" for kind, _, reported in _MUTATIONS]
 )
-def test_a_mutation_is_caught(kind: str, change: Callable[[Made], Any], said: str) -> None:
+def test_a_mutation_is_caught(kind: str, change: Callable[[Made], Any], message: str) -> None:
     """The problem names object and value."""
     made = _all()
     change(made[_KINDS[kind]])
 
-    assert [problem for problem in problems(made) if said in problem] != []
+    assert [problem for problem in problems(made) if message in problem] != []
 
 
 def test_two_bindings_of_one_target_group_are_caught() -> None:
@@ -198,7 +198,7 @@ def test_two_bindings_of_one_target_group_are_caught() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
         ([{"kind": "Service", "metadata": {"name": "x"}}], "manifest 0 has no apiVersion"),
         ([{"apiVersion": "v1", "kind": "Service"}], "manifest 0 has no metadata.name"),
@@ -214,9 +214,9 @@ def test_two_bindings_of_one_target_group_are_caught() -> None:
         ([*tenant_manifests(TENANT), tenant_manifests(TENANT)[0]], "Namespace bu-demand is defined 2 times"),
     ],
 )
-def test_what_is_no_manifest_is_said_first(made: list[Manifest], said: str) -> None:
+def test_what_is_no_manifest_is_said_first(made: list[Manifest], message: str) -> None:
     """Nothing else of it is read."""
-    assert [problem[: len(said)] for problem in problems(made)] == [said]
+    assert [problem[: len(message)] for problem in problems(made)] == [message]
 
 
 def _places(part: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -350,15 +350,15 @@ def test_our_own_pod_is_fine() -> None:
     assert container_ports(_template()) == {"http": 8080}
 
 
-@pytest.mark.parametrize(("change", "said"), _POD_MUTATIONS, ids=[said for _, said in _POD_MUTATIONS])
-def test_a_mutation_of_a_pod_is_caught(change: Callable[[Template], Any], said: str) -> None:
+@pytest.mark.parametrize(("change", "message"), _POD_MUTATIONS, ids=[reported for _, reported in _POD_MUTATIONS])
+def test_a_mutation_of_a_pod_is_caught(change: Callable[[Template], Any], message: str) -> None:
     """One problem names the value."""
     template = _template()
     change(template)
     found = list(pod_problems(template))
 
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_every_rule_has_a_mutation() -> None:

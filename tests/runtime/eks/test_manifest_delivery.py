@@ -238,7 +238,7 @@ def send(fake: Any) -> Send:
     """Send a request to the resource of the fake cluster and return the response."""
 
     def act(kind: str, properties: dict[str, str], *, admin: Any = None, has_time: bool = True, **event: Any) -> Any:
-        heard: list[dict[str, Any]] = []
+        received: list[dict[str, Any]] = []
         resource = ManifestsResource(
             connect=lambda name: Cluster(Address(url=fake.url), token=lambda: f"token of {name}", sleep=lambda _: None),
             admin=admin,
@@ -252,8 +252,8 @@ def send(fake: Any) -> Send:
             "ResourceProperties": properties,
             **event,
         }
-        resource.handle(request, lambda _, **answer: heard.append(answer), has_time=lambda: has_time)
-        (answer,) = heard
+        resource.handle(request, lambda _, **answer: received.append(answer), has_time=lambda: has_time)
+        (answer,) = received
         return answer
 
     return act
@@ -404,7 +404,7 @@ def test_a_cluster_that_is_gone_has_taken_all_with_it(wrapped: bool) -> None:
                 raise ClusterError("gone", what="connect") from error
             raise error
 
-        heard: list[dict[str, Any]] = []
+        received: list[dict[str, Any]] = []
         event = {
             "RequestType": "Delete",
             "RequestId": "r",
@@ -412,8 +412,8 @@ def test_a_cluster_that_is_gone_has_taken_all_with_it(wrapped: bool) -> None:
             "PhysicalResourceId": "retail/demand",
             "ResourceProperties": _properties([_account("a")]),
         }
-        ManifestsResource(connect=connect).handle(event, lambda _, **a: heard.append(a), has_time=lambda: True)
-        return heard[0]
+        ManifestsResource(connect=connect).handle(event, lambda _, **a: received.append(a), has_time=lambda: True)
+        return received[0]
 
     assert answer_of("ResourceNotFoundException")["failure"] is None
     assert answer_of("AccessDeniedException")["failure"] is not None
@@ -429,7 +429,7 @@ def test_an_access_entry_that_is_not_known_yet_is_no_cluster_that_is_gone(fake: 
             raise ClientError({"Error": {"Code": code, "Message": "no such principal"}}, "AssociateAccessPolicy")
             yield
 
-    heard: list[dict[str, Any]] = []
+    received: list[dict[str, Any]] = []
     event = {
         "RequestType": "Delete",
         "RequestId": "r",
@@ -439,8 +439,8 @@ def test_an_access_entry_that_is_not_known_yet_is_no_cluster_that_is_gone(fake: 
     }
     here = Cluster(Address(url=fake.url), token=lambda: "t", sleep=lambda _: None)
     resource = ManifestsResource(connect=lambda _: here, admin=Admin())  # type: ignore[arg-type]
-    resource.handle(event, lambda _, **a: heard.append(a), has_time=lambda: True)
-    assert "no such principal" in heard[0]["failure"]
+    resource.handle(event, lambda _, **a: received.append(a), has_time=lambda: True)
+    assert "no such principal" in received[0]["failure"]
 
 
 def test_an_administrator_works_inside_its_access(fake: Any, send: Send) -> None:

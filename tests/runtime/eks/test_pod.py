@@ -147,13 +147,13 @@ def test_pods_spread_over_zones_and_hosts() -> None:
 
 def test_a_version_is_told_in_annotations() -> None:
     """Every field, with the environment as canonical JSON."""
-    said = version_annotations(VERSION)
+    reported = version_annotations(VERSION)
 
-    assert said["mlops.constructs/config"] == "demand-forecast-0a1b2c3d"
-    assert json.loads(said["mlops.constructs/environment"]) == VERSION.environment
-    assert len(said) == 8
+    assert reported["mlops.constructs/config"] == "demand-forecast-0a1b2c3d"
+    assert json.loads(reported["mlops.constructs/environment"]) == VERSION.environment
+    assert len(reported) == 8
     turned = replace(VERSION, environment=dict(reversed(VERSION.environment.items())))
-    assert version_annotations(turned) == said
+    assert version_annotations(turned) == reported
 
 
 def test_a_spec_of_sagemaker_has_no_pod() -> None:

@@ -57,7 +57,7 @@ def test_every_valid_spec_is_fine(spec: ServingSpec, version: SlotVersion) -> No
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         (replace(SPEC, eks=None), "has no eks: it is served by SageMaker"),
         (replace(SPEC, endpoint="Demand"), "endpoint must be 1 to 57 lower-case letters, digits and dashes"),
@@ -96,12 +96,12 @@ def test_every_valid_spec_is_fine(spec: ServingSpec, version: SlotVersion) -> No
         ),
     ],
 )
-def test_each_thing_that_a_cluster_would_refuse_is_said(spec: ServingSpec, said: str) -> None:
+def test_each_thing_that_a_cluster_would_refuse_is_said(spec: ServingSpec, message: str) -> None:
     """One problem each, with the value and the fix."""
     found = list(spec_problems(spec))
 
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_what_is_not_known_yet_is_not_looked_at() -> None:
@@ -114,7 +114,7 @@ def test_what_is_not_known_yet_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"image": "repo:latest"}, "image must be by digest"),
         ({"artifact_uri": "https://x/y"}, "artifact_uri must be like s3://<bucket>/<key>"),
@@ -129,12 +129,12 @@ def test_what_is_not_known_yet_is_not_looked_at() -> None:
         ({"environment": {"AWS_SECRET_ACCESS_KEY": "x"}}, "AWS_SECRET_ACCESS_KEY must not be set"),
     ],
 )
-def test_a_version_must_be_exact(change: dict[str, Any], said: str) -> None:
+def test_a_version_must_be_exact(change: dict[str, Any], message: str) -> None:
     """It names content by hash, and does not set the platform's variables."""
     found = list(version_problems(SPEC, replace(VERSION, **change)))
 
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_a_variable_that_says_the_same_is_no_problem() -> None:
@@ -143,7 +143,7 @@ def test_a_variable_that_says_the_same_is_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"namespace": "kube-system"}, "must be the unit's own, got 'kube-system'"),
         ({"namespace": "Demand"}, "namespace must be 1 to 63"),
@@ -156,12 +156,12 @@ def test_a_variable_that_says_the_same_is_no_problem() -> None:
         ({"labels": {"a": "b c"}}, "is not a Kubernetes label"),
     ],
 )
-def test_a_tenant_has_a_place_of_its_own(change: dict[str, Any], said: str) -> None:
+def test_a_tenant_has_a_place_of_its_own(change: dict[str, Any], message: str) -> None:
     """One problem each."""
     found = list(tenant_problems(replace(TENANT, **change)))
 
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_all_problems_are_in_the_message() -> None:
@@ -222,7 +222,7 @@ def test_a_plain_service_is_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"kind": "ROLLING"}, "got ROLLING: slots are complete fleets"),
         ({"golden": GOLDEN, "synthetic": 10}, "omit synthetic_invocations"),
@@ -230,18 +230,18 @@ def test_a_plain_service_is_fine() -> None:
         ({"keep": 3}, "keep must be 1 on EKS, got 3"),
     ],
 )
-def test_a_policy_that_slots_cannot_execute_is_refused(change: dict[str, Any], said: str) -> None:
+def test_a_policy_that_slots_cannot_execute_is_refused(change: dict[str, Any], message: str) -> None:
     """The error has the alternative."""
     rollout = replace(SPEC.rollout, **change)
     (problem,) = policy_problems(rollout)
-    assert said in problem
+    assert message in problem
     with pytest.raises(SpecError) as caught:
         check_spec(replace(SPEC, rollout=rollout))
     assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         (
             replace(SPEC, serverless=ServerlessSpec(memory_mb=2048, max_concurrency=5)),
@@ -261,10 +261,10 @@ def test_a_policy_that_slots_cannot_execute_is_refused(change: dict[str, Any], s
         (with_eks(maximum=141), "at most 140 pods, got 141"),
     ],
 )
-def test_what_only_sagemaker_knows_is_refused(spec: Any, said: str) -> None:
+def test_what_only_sagemaker_knows_is_refused(spec: Any, message: str) -> None:
     """It would be accepted and ignored."""
     (problem,) = serving_problems(spec)
-    assert said in problem
+    assert message in problem
     with pytest.raises(SpecError) as caught:
         check_spec(spec)
     assert problem in str(caught.value)

@@ -51,8 +51,8 @@ POLICIES = st.builds(
 
 def plan(both: Any = LIVE, live: LivePointer | None = RECORDED, **changes: Any) -> SlotPlan:
     """Return the plan for the approval of package 2 while blue serves package 1."""
-    asked = changes.pop("asked", request())
-    made = decide(asked, facts(both, live, **changes), execution=EXECUTION, now=NOW)
+    requested = changes.pop("asked", request())
+    made = decide(requested, facts(both, live, **changes), execution=EXECUTION, now=NOW)
     assert isinstance(made, SlotPlan)
     return made
 
@@ -185,9 +185,9 @@ def test_a_candidate_gets_the_slot_without_traffic() -> None:
     names = tuple(f"{SPEC.endpoint}-rollout-{suffix}-{kind}" for kind in ("verdict", "dead", "abort"))
     assert made.watched == (*names, "unit", "g")
     assert made.alarm_names == names
-    asked = made.verdict
-    assert (asked["fleet"], asked["new"]["calls"]["dimensions"]) == (NEW, fleet_dimensions("green"))
-    assert asked["old"]["calls"]["dimensions"] == fleet_dimensions("blue")
+    requested = made.verdict
+    assert (requested["fleet"], requested["new"]["calls"]["dimensions"]) == (NEW, fleet_dimensions("green"))
+    assert requested["old"]["calls"]["dimensions"] == fleet_dimensions("blue")
     version = made.eks.version
     assert (version.config, version.package, version.image) == (NEW, CHALLENGER, VERSION.image)
     assert version.environment == {"OMP_NUM_THREADS": "1", "MLOPS_MODEL_SHA256": "c" * 64}
@@ -264,14 +264,14 @@ def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
     spec = replace(SPEC, rollout=replace(SPEC.rollout, probation=3600, probation_alarms=("refunds",)))
     both = slots(0, state("blue", BLUE, desired=0, ready=0), state("green", GREEN, package=CHALLENGER))
     until = {"previous": BLUE, "previous_package": CHAMPION, "probation_until": "2017-08-01T10:00:00Z"}
-    asked = request("rollback", None, alarm="refunds")
-    told = {"asked": asked, "spec": spec, "package": CHAMPION}
-    rings = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "ALARM"}, **told)
+    requested = request("rollback", None, alarm="refunds")
+    reported = {"asked": requested, "spec": spec, "package": CHAMPION}
+    rings = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "ALARM"}, **reported)
     assert (rings.action, rings.eks.steps) == ("update", ({"blue": 100, "green": 0},))
-    quiet = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "OK"}, **told)
+    quiet = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "OK"}, **reported)
     assert quiet.action == "nothing"
     over = pointer(GREEN, CHALLENGER, **{**until, "probation_until": "2017-08-01T08:00:00Z"})
-    assert plan(both, over, alarm_states={"refunds": "ALARM"}, **told).action == "nothing"
+    assert plan(both, over, alarm_states={"refunds": "ALARM"}, **reported).action == "nothing"
 
 
 def test_a_new_model_goes_on_probation() -> None:
@@ -362,8 +362,8 @@ def test_an_image_of_the_spec_stands_before_that_of_the_package() -> None:
 def test_every_key_is_always_there(both: Any) -> None:
     """The machine's expressions never meet an undefined key."""
     live = pointer(BLUE) if both.name("blue") else None
-    asked = request(), request("spec", None), request("rollback", None)
-    keys = {frozenset(plan(both, live, asked=each, package=CHAMPION).as_dict()["eks"]) for each in asked}
+    requested = request(), request("spec", None), request("rollback", None)
+    keys = {frozenset(plan(both, live, asked=each, package=CHAMPION).as_dict()["eks"]) for each in requested}
     assert len(keys) == 1
     assert keys == {frozenset(plan().as_dict()["eks"])}
 

@@ -74,9 +74,9 @@ def ingest(folder: Path) -> dict[str, Any]:
 
 def build(folder: Path) -> dict[str, Any]:
     """Build the training set and return the visible state."""
-    asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [DAY + timedelta(days=20)] * 2})
+    entities = pa.table({"store_id": ["1", "2"], "event_timestamp": [DAY + timedelta(days=20)] * 2})
     store = client(folder)
-    built = store.training_set(asked, [STOCK], name="shelves")
+    built = store.training_set(entities, [STOCK], name="shelves")
     again = store.rebuild(built.id)
     return {
         "id": built.id,
@@ -134,8 +134,8 @@ def child(work: Callable[[Path], dict[str, Any]], folder: Path, at: int | None) 
     os.close(write)
     _, status = os.waitpid(pid, 0)
     with os.fdopen(read) as pipe:
-        said = pipe.read()
-    return os.waitstatus_to_exitcode(status), json.loads(said) if said else None
+        reported = pipe.read()
+    return os.waitstatus_to_exitcode(status), json.loads(reported) if reported else None
 
 
 def main(work: Callable[[Path], dict[str, Any]], folder: Path) -> None:

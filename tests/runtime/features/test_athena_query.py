@@ -84,8 +84,8 @@ def test_a_query_is_a_backfill(athena, shop):
 def test_a_query_is_entity_rows(athena, shop):
     """The set has the rows of the query."""
     shop.client.ingest_from(shop.STOCK, athena.query(), backfill=True)
-    asked = athena.query("select key as store_id, at + interval '2' hour as event_timestamp from raw where n > 1")
-    built = shop.client.training_set(asked, [shop.STOCK], name="s")
+    requested = athena.query("select key as store_id, at + interval '2' hour as event_timestamp from raw where n > 1")
+    built = shop.client.training_set(requested, [shop.STOCK], name="s")
     assert sorted(built.rows["stock__on_hand"].to_pylist()) == [2, 3]
 
 

@@ -31,9 +31,9 @@ def test_columns_of_one_name_or_none_are_refused():
         get_query_execution=lambda **_: {"QueryExecution": {"Status": {"State": "SUCCEEDED"}}},
         get_query_results=lambda **_: {"ResultSet": {"ResultSetMetadata": {"ColumnInfo": columns}}},
     )
-    with pytest.raises(AthenaError) as told:
+    with pytest.raises(AthenaError) as caught:
         AthenaRuns(answers).columns("select 1 as a, 2, 3 as a")
-    assert told.value.problems == (
+    assert caught.value.problems == (
         "column 2 of the query has no name; give it one with as",
         "the query has 2 columns 'a'; give each its own name",
     )
@@ -50,9 +50,9 @@ def test_workgroups_that_do_not_run_it(athena):
     with pytest.raises(AthenaError, match="workgroup sources-plain has no output location; pass one: output="):
         AthenaRuns(athena, workgroup="sources-plain").place()
     athena.update_work_group(WorkGroup="sources-plain", State="DISABLED")
-    with pytest.raises(AthenaError) as told:
+    with pytest.raises(AthenaError) as caught:
         AthenaRuns(athena, workgroup="sources-plain").place()
-    assert len(told.value.problems) == 2
+    assert len(caught.value.problems) == 2
     with pytest.raises(
         SourceError, match=r"reading workgroup nowhere: Athena rejected the request .*\(WorkGroup nowhere not found\)"
     ):

@@ -61,9 +61,9 @@ def test_the_guard_counts_what_was_told_once() -> None:
             "region": "us-east-1",
             "detail": json.loads(entry["Detail"]),
         }
-        asked = event_from(json.dumps(event), settings=settings, now=NOW)
-        assert isinstance(asked, Asked)
-        read.append((asked.event_id, asked.ingest))
+        requested = event_from(json.dumps(event), settings=settings, now=NOW)
+        assert isinstance(requested, Asked)
+        read.append((requested.event_id, requested.ingest))
 
     assert read == [("sales_v1/0123abcd", "0123abcd")] * 2
 
@@ -79,14 +79,14 @@ def test_fails_when_the_bus_does_not_take_it() -> None:
 
 def test_a_client_tells_each_ingest_and_an_earlier_one_again(shop: Any) -> None:
     """If a client dies between commit and event, the next attempt sends the event under the same id."""
-    told: list[EventDetail] = []
-    client = shop.new_client(announce=told.append)
+    reported: list[EventDetail] = []
+    client = shop.new_client(announce=reported.append)
     client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)))
     assert client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2))).duplicate
     client.ingest(shop.STOCK, shop.stock((3, 7, 3)))
 
-    assert [(t.subject, t.attributes) for t in told] == [("stock_v1", {"rows": n}) for n in ("2", "2", "1")]
-    assert told[0].id == told[1].id != told[2].id
+    assert [(t.subject, t.attributes) for t in reported] == [("stock_v1", {"rows": n}) for n in ("2", "2", "1")]
+    assert reported[0].id == reported[1].id != reported[2].id
 
 
 def _delivery(path: str = "incoming/stock_v1/a.parquet", etag: str = "9b2c") -> Delivery:

@@ -196,19 +196,21 @@ def test_a_correction_with_a_key_is_known_by_its_key(shop):
 def test_a_correction_of_which_nobody_was_told_is_told_when_it_comes_again(shop):
     """If the process died between commit and event, the repeated correction sends the same event."""
     shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
-    told = []
-    client = shop.new_client(announce=lambda event: told.append(event) if len(told) else told.append(event) or 1 / 0)
+    reported = []
+    client = shop.new_client(
+        announce=lambda event: reported.append(event) if len(reported) else reported.append(event) or 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         client.correct(shop.STOCK, stamped(shop, (1, 6)))
 
     assert client.correct(shop.STOCK, stamped(shop, (1, 6))).duplicate
-    assert told[0] == told[1]
+    assert reported[0] == reported[1]
 
 
 def test_a_correction_is_known_when_its_snapshot_is_gone(shop):
     """The suffix of the rows' ingest ids identifies it, so that the same event is sent."""
-    told = []
-    client = shop.new_client(announce=told.append)
+    reported = []
+    client = shop.new_client(announce=reported.append)
     client.ingest(shop.STOCK, stamped(shop, (1, 5)))
     client.correct(shop.STOCK, stamped(shop, (1, 6)))
     for number in range(2, 30):
@@ -217,7 +219,7 @@ def test_a_correction_is_known_when_its_snapshot_is_gone(shop):
     again = client.correct(shop.STOCK, stamped(shop, (1, 6)))
 
     assert (again.rows, again.duplicate) == (0, True)
-    assert told[-1] == told[1]
+    assert reported[-1] == reported[1]
 
 
 def test_a_feature_that_came_later_is_null_to_a_correction(shop):

@@ -120,8 +120,8 @@ def test_files_that_an_erasure_took_meanwhile_are_named(tmp_path, has_ended):
             ErasedTable(table="stock_v1", table_uuid=uuid, snapshots=(1,), tags=(), files=("file:///a/gone.avro",)),
         )
         erasures.end(erasure)
-    told = r"files of stock_v1 disappeared while they were read, .*: .*gone.avro; .*build it again"
-    with pytest.raises(ErasedDuringBuildError, match=told), begin(builds):
+    message = r"files of stock_v1 disappeared while they were read, .*: .*gone.avro; .*build it again"
+    with pytest.raises(ErasedDuringBuildError, match=message), begin(builds):
         raise FileNotFoundError("gone.avro")
     assert builds.unclosed() == ()
     if has_ended:

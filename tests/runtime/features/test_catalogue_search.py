@@ -7,9 +7,9 @@ from mlops_runtime.features.catalogue_search import search
 from mlops_runtime.features.table_description import TableDescription
 
 
-def table(name, *, column="units", about="sold in a week", **said):
+def table(name, *, column="units", about="sold in a week", **fields):
     """Return the description of a table with one column."""
-    words = {"owner": "demand", "description": "", "tags": (), "is_feature_table": True, **said}
+    words = {"owner": "demand", "description": "", "tags": (), "is_feature_table": True, **fields}
     names = {"name": f"{name}_v1", "uuid": name, "all_columns": frozenset({column})}
     return TableDescription(**names, columns={column: about}, sequences={}, **words)
 

@@ -14,7 +14,7 @@ DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, min_value=Decimal(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("time", "times of day are not supported by Spark; declare a long"),
         ("struct<a:int>", "declare each of its fields as a feature"),
@@ -34,11 +34,11 @@ DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, min_value=Decimal(
         (None, "type None, allowed are boolean"),
     ],
 )
-def test_fails_with_what_to_declare_instead(text, said):
+def test_fails_with_what_to_declare_instead(text, message):
     """The error names the type and its replacement."""
     with pytest.raises(ColumnTypeError) as error:
         ColumnType.of(text)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert repr(text) in str(error.value)
 
 

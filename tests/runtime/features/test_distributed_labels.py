@@ -63,15 +63,15 @@ def at(hours: float) -> datetime:
 
 def labels(chance: random.Random, count: int, first: int) -> pa.Table:
     """Return labels with many restatements, unusual values and withdrawn labels."""
-    asked = [chance.randrange(first, first + 50) for _ in range(count)]
+    requested = [chance.randrange(first, first + 50) for _ in range(count)]
     rows = pa.table(
         {
             "store_id": [chance.choice(["a", "ä", "B"]) for _ in range(count)],
             "sku": pa.array([chance.randrange(4) for _ in range(count)], pa.int64()),
-            "event_time": [at(hours + 1) for hours in asked],
-            "created_time": [at(hours + chance.choice([1, 1, 2, 9, 40])) for hours in asked],
+            "event_time": [at(hours + 1) for hours in requested],
+            "created_time": [at(hours + chance.choice([1, 1, 2, 9, 40])) for hours in requested],
             "asked_at": pa.array(
-                [chance.choice([at(hours)] * 9 + [None]) for hours in asked], pa.timestamp("us", "UTC")
+                [chance.choice([at(hours)] * 9 + [None]) for hours in requested], pa.timestamp("us", "UTC")
             ),
             "units": [chance.choice([None, NAN, -1.5, 0.1, 0.2, 7.0]) for _ in range(count)],
             "sold_out": [chance.choice([True, False, False, None]) for _ in range(count)],

@@ -340,8 +340,8 @@ def test_tables_that_name_keys_otherwise_are_left_alone(kept):
     """A value that is not a number matches no numeric key, in tables and entity rows."""
     numbered = replace(kept.STOCK, name="numbered", entities=(replace(kept.STOCK.entities[0], type="long"),))
     kept.client.ingest(numbered, kept.stock((1, 1, 1)).set_column(0, "store_id", pa.array([1])))
-    asked = pa.table({"store_id": [1], "event_timestamp": [kept.day(2)]})
-    built = kept.client.training_set(asked, [numbered], name="numbered")
+    entities = pa.table({"store_id": [1], "event_timestamp": [kept.day(2)]})
+    built = kept.client.training_set(entities, [numbered], name="numbered")
 
     assert {table.table for table in erase(kept).tables} == {"stock_v1"}
     assert kept.client.rebuild(built.id).verdict is Verdict.IDENTICAL

@@ -28,8 +28,8 @@ def test_keys_compare_by_their_type(shop, kind, give):
     group = replace(shop.STOCK, name="typed", entities=(replace(shop.STOCK.entities[0], type=kind),))
     times = shop.stock((1, 1, 1), (2, 2, 2))
     shop.client.ingest(group, times.set_column(0, "store_id", pa.array(KEYS[kind])))
-    asked = pa.table({"store_id": pa.array(KEYS[kind], ARROW.get(kind)), "event_timestamp": [shop.day(3)] * 2})
-    built = shop.client.training_set(asked, [group], name="typed")
+    entities = pa.table({"store_id": pa.array(KEYS[kind], ARROW.get(kind)), "event_timestamp": [shop.day(3)] * 2})
+    built = shop.client.training_set(entities, [group], name="typed")
 
     fitting = {"string": ["z"], "int": [7], "long": [7], "date": [ODD[5]], "timestamp": [ODD[7]]}[kind]
     for value in ODD:

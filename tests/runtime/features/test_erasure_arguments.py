@@ -17,7 +17,7 @@ def state(filled):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"wait": 5}, r"wait must be a non-negative timedelta, such as timedelta\(minutes=1\), got 5"),
         ({"wait": timedelta(seconds=-1)}, "wait must be a non-negative timedelta"),
@@ -31,10 +31,10 @@ def state(filled):
         ({"ended": None}, "ended must be a list of ids of builds, got None"),
     ],
 )
-def test_an_argument_of_another_type_is_refused(filled, state, wrong, told):
+def test_an_argument_of_another_type_is_refused(filled, state, wrong, reported):
     """The error names the value and the allowed type; nothing is written."""
     before = state()
-    with pytest.raises(ErasureError, match=told):
+    with pytest.raises(ErasureError, match=reported):
         filled.client.erase(**(GOOD | wrong))
     assert state() == before
 
@@ -56,7 +56,7 @@ def test_a_reason_that_names_the_entity_is_refused(filled, state):
 
 
 @pytest.mark.parametrize(
-    ("value", "reason", "is_said"),
+    ("value", "reason", "is_reported"),
     [
         ("SECRETPAT3", "about:secretpat3s", True),
         ("Ann", "asked by ann.", True),
@@ -71,6 +71,6 @@ def test_a_reason_that_names_the_entity_is_refused(filled, state):
         ("(a", "the (a", True),
     ],
 )
-def test_a_value_is_found_as_a_word_and_a_longer_text_anywhere(value, reason, is_said):
+def test_a_value_is_found_as_a_word_and_a_longer_text_anywhere(value, reason, is_reported):
     """A number is matched as a word, so a ticket number that contains it is allowed; longer text is matched anywhere."""
-    assert named_in(reason, {"key": value}) == (["key"] if is_said else [])
+    assert named_in(reason, {"key": value}) == (["key"] if is_reported else [])

@@ -331,10 +331,10 @@ def test_a_user_may_say_that_a_process_has_ended(shop: SimpleNamespace) -> None:
     build = begin.__enter__()
     record = erase(shop)
     assert record.pending == (f"build {build.intent.id} by a notebook, since {build.intent.at}",)
-    said = f"ended names 'another', which are not builds in .*; open builds: {build.intent.id} by a notebook; give full ids"
-    with pytest.raises(ErasureError, match=said):
+    message = f"ended names 'another', which are not builds in .*; open builds: {build.intent.id} by a notebook; give full ids"
+    with pytest.raises(ErasureError, match=message):
         shop.client.resume_erasures(wait=NOW, ended=["another", build.intent.id])
-    with pytest.raises(ErasureError, match=said):
+    with pytest.raises(ErasureError, match=message):
         shop.client.erase({"store_id": SECRET}, reason="T-9", in_use=[], wait=NOW, ended=["another"])
     assert shop.client.resume_erasures(wait=NOW)[0].pending == record.pending
     assert shop.client.resume_erasures(wait=NOW, ended=[build.intent.id])[0].pending == ()

@@ -55,8 +55,8 @@ def test_the_document_is_canonical_and_reads_back():
     spec = SHELVES.spec
     assert from_json(FeatureServiceSpec, canonical_json(spec)) == spec
     assert SHELVES.use == FeatureServiceUse(name="shelves", version=1, sha256=content_hash(spec))
-    told = replace(STOCK, description="what lies on shelves", owner="supply")
-    assert FeatureService(name="shelves", features=(told, PRICES)).use == SHELVES.use
+    reported = replace(STOCK, description="what lies on shelves", owner="supply")
+    assert FeatureService(name="shelves", features=(reported, PRICES)).use == SHELVES.use
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_a_change_without_a_new_version_is_refused_by_name(services):
 def test_a_service_that_is_not_stored_is_named_with_those_that_are(services):
     """Applies to a name, and to a name with a version."""
     services.put(SHELVES.spec)
-    for asked in (("carts",), ("shelves", 3)):
+    for requested in (("carts",), ("shelves", 3)):
         with pytest.raises(FeatureServiceError, match="there are shelves version 1"):
-            services.get(*asked)
+            services.get(*requested)
 
 
 def test_a_damaged_document_is_named(services, tmp_path):
@@ -133,18 +133,18 @@ def test_a_damaged_document_is_named(services, tmp_path):
 )
 def test_each_change_of_a_group_has_its_words(group, change):
     """Covers version, lifetime, keys, features and their order."""
-    (told,) = changes(SHELVES.spec, FeatureService(name="shelves", features=(group, PRICES)).spec)
-    assert change.replace("\\", "") in told
+    (reported,) = changes(SHELVES.spec, FeatureService(name="shelves", features=(group, PRICES)).spec)
+    assert change.replace("\\", "") in reported
 
 
 def test_groups_that_come_go_or_change_places_are_named():
     """The order of columns is part of a service."""
     of = {"stock": STOCK, "prices": PRICES}
     given = [("stock",), ("prices", "stock")]
-    told = [
+    reported = [
         changes(SHELVES.spec, FeatureService(name="shelves", features=[of[n] for n in names]).spec) for names in given
     ]
-    assert told == [["group 'prices' is gone"], ["the order of its groups changed"]]
+    assert reported == [["group 'prices' is gone"], ["the order of its groups changed"]]
     assert changes(FeatureService(name="shelves", features=(STOCK,)).spec, SHELVES.spec) == ["group 'prices' is new"]
 
 

@@ -110,8 +110,8 @@ def stock(store_id: str, *days: int) -> pa.Table:
 def test_another_catalog_reads_what_the_client_wrote_by_tag_and_snapshot(store: SimpleNamespace) -> None:
     """The tag of a training set selects its rows, whatever came later; the manifest names its snapshot."""
     store.client.ingest(STOCK, stock("1", 1, 2))
-    asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [DAY + timedelta(days=15)] * 2})
-    built = store.client.training_set(asked, [STOCK], name="shelves")
+    entities = pa.table({"store_id": ["1", "2"], "event_timestamp": [DAY + timedelta(days=15)] * 2})
+    built = store.client.training_set(entities, [STOCK], name="shelves")
     assert not store.client.ingest(STOCK, stock("2", 3), idempotency_key="k").duplicate
     assert store.client.ingest(STOCK, stock("2", 3), idempotency_key="k").duplicate
 
@@ -145,8 +145,8 @@ def test_a_damaged_state_of_a_table_is_named(store: SimpleNamespace) -> None:
 def test_an_erasure_leaves_no_version_of_any_file(store: SimpleNamespace) -> None:
     """Versioned buckets keep deleted files, so each version is removed."""
     store.client.ingest(STOCK, stock("canary-4711", 5))
-    asked = pa.table({"store_id": ["canary-4711"], "event_timestamp": [DAY + timedelta(days=15)]})
-    built = store.client.training_set(asked, [STOCK], name="canary")
+    entities = pa.table({"store_id": ["canary-4711"], "event_timestamp": [DAY + timedelta(days=15)]})
+    built = store.client.training_set(entities, [STOCK], name="canary")
     assert _versions_with(store.s3, b"canary-4711")
 
     record = store.client.erase({"store_id": "canary-4711"}, reason="ticket", in_use=())
@@ -211,8 +211,8 @@ def test_an_erasure_takes_statistics_of_values(store: SimpleNamespace, cloud: Cl
             )
         )
     numbers = {"MinimumValue": 1, "MaximumValue": 6, "NumberOfNulls": 0, "NumberOfDistinctValues": 2}
-    said = {"Type": "LONG", "LongColumnStatisticsData": numbers}
-    entry = {"ColumnName": "on_hand", "ColumnType": "bigint", "AnalyzedTime": DAY, "StatisticsData": said}
+    reported = {"Type": "LONG", "LongColumnStatisticsData": numbers}
+    entry = {"ColumnName": "on_hand", "ColumnType": "bigint", "AnalyzedTime": DAY, "StatisticsData": reported}
     glue.update_column_statistics_for_table(**of, ColumnStatisticsList=[entry])
     client.maintain()
     assert client.table(STOCK.table_name).metadata.statistics

@@ -21,9 +21,9 @@ class Glue:
     def __init__(self, states: list[str], job: Any = None, message: str = "") -> None:
         self.states, self.job, self.message = states, job, message
 
-    def start_job_run(self, **asked: Any) -> dict[str, str]:
+    def start_job_run(self, **request: Any) -> dict[str, str]:
         """Start."""
-        self.build = asked["Arguments"]["--build"]
+        self.build = request["Arguments"]["--build"]
         return {"JobRunId": "jr_1"}
 
     def get_job_run(self, **_asked: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class Glue:
 
 
 @pytest.fixture
-def asked(filled, tmp_path):
+def started(filled, tmp_path):
     """Return the request, the locations, and a job that builds in this process."""
     client: FeatureStoreClient = filled.client
     request = requested(filled.asked((3, "1"), (4, "9")), [filled.STOCK], name="shelves")
@@ -64,9 +64,9 @@ def asked(filled, tmp_path):
     return build, job, sets
 
 
-def test_the_set_is_read_from_where_the_job_left_it(asked) -> None:
+def test_the_set_is_read_from_where_the_job_left_it(started) -> None:
     """Rows and files are read lazily; changed bytes are reported, and staged files are removed."""
-    build, job, sets = asked
+    build, job, sets = started
     built = build(Glue(["STARTING", *["RUNNING"] * 5, "SUCCEEDED"], job))
     assert built.manifest.build.engine == "spark"
     assert list(built.files) == ["part-0.parquet"]
@@ -86,17 +86,17 @@ def test_the_set_is_read_from_where_the_job_left_it(asked) -> None:
 
 
 @pytest.mark.parametrize("state", ["FAILED", "TIMEOUT", "STOPPED", "ERROR", "EXPIRED"])
-def test_a_run_that_ends_otherwise_is_named_with_its_cause(asked, state: str) -> None:
+def test_a_run_that_ends_otherwise_is_named_with_its_cause(started, state: str) -> None:
     """Staged files are removed."""
-    build, _, sets = asked
+    build, _, sets = started
     with pytest.raises(GlueBuildError, match=rf"run jr_1 of build ended {state}: lost; it wrote no manifest"):
         build(Glue(["RUNNING", state], message="lost"))
     assert sets.keys("staged/") == []
 
 
-def test_a_run_that_does_not_say_what_it_built_is_named(asked) -> None:
+def test_a_run_that_does_not_say_what_it_built_is_named(started) -> None:
     """Also a run that built another set."""
-    build, _, _ = asked
+    build, _, _ = started
     with pytest.raises(
         GlueBuildError, match="run jr_1 of build did not report a training set; request the training set again"
     ):

@@ -164,10 +164,10 @@ def test_fails_on_a_bad_batch_with_every_problem(world: _World) -> None:
     assert report.etag == world.s3.head_object(Bucket=BUCKET, Key="incoming/stock_v1/bad.parquet")["ETag"].strip('"')
     assert "column 'event_time' is missing" in report.problems
     assert any("column 'extra' is not declared" in problem for problem in report.problems)
-    (told,) = world.rejected
-    assert (told.subject, told.outcome) == ("stock_v1", "REJECTED")
-    assert told.reason == f"batch for stock_v1: {'; '.join(report.problems)}"
-    assert told.attributes == {
+    (reported,) = world.rejected
+    assert (reported.subject, reported.outcome) == ("stock_v1", "REJECTED")
+    assert reported.reason == f"batch for stock_v1: {'; '.join(report.problems)}"
+    assert reported.attributes == {
         "uri": f"s3://{BUCKET}/incoming/stock_v1/bad.parquet",
         "report_uri": f"s3://{BUCKET}/rejected/stock_v1/bad.json",
     }

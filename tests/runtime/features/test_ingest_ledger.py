@@ -67,7 +67,7 @@ def test_the_newest_event_survives_a_snapshot_that_says_nothing(shop):
 
 def test_what_says_the_newest_event_is_not_expired(shop):
     """It is kept after any number of compactions."""
-    said = shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7))).snapshot_id
+    reported = shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7))).snapshot_id
     table = shop.client.table("stock_v1")
     for _ in range(2 * KEPT):
         with table.transaction() as transaction, transaction.update_snapshot().fast_append():
@@ -76,7 +76,7 @@ def test_what_says_the_newest_event_is_not_expired(shop):
     going = ingest_ledger.expirable(table)
 
     assert len(going) == KEPT - 1
-    assert said not in going
+    assert reported not in going
 
 
 def test_snapshots_stay_few_and_every_key_is_known(shop):
@@ -238,10 +238,10 @@ def test_an_object_says_what_the_summary_said(shop):
     """It has the key's hash, content, snapshot and time."""
     done = [ingest(shop, number) for number in range(2 * KEPT + 2)]
 
-    said = json.loads(objects(shop)[hash_of("batch 1")].read_text())
+    parsed = json.loads(objects(shop)[hash_of("batch 1")].read_text())
 
-    assert said["snapshot_id"] == done[1].snapshot_id
-    assert said["at"] == shop.day(20).isoformat()
+    assert parsed["snapshot_id"] == done[1].snapshot_id
+    assert parsed["at"] == shop.day(20).isoformat()
     assert ingest(shop, 1).snapshot_id == done[1].snapshot_id
 
 

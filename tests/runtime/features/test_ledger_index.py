@@ -15,13 +15,13 @@ def at(days):
     return f"{(DAY + timedelta(days=days)).isoformat()}T23:59:59+00:00"
 
 
-@pytest.mark.parametrize(("days", "is_there"), [(0, True), (REMEMBERED.days, True), (REMEMBERED.days + 1, False)])
-def test_a_key_leaves_after_ninety_days(days, is_there):
+@pytest.mark.parametrize(("days", "is_present"), [(0, True), (REMEMBERED.days, True), (REMEMBERED.days + 1, False)])
+def test_a_key_leaves_after_ninety_days(days, is_present):
     """Counted from the newest ingest, so that two writers make the same index from the same state."""
     index = LedgerIndex().plus({KEY: at(0)}).plus({OTHER: at(days)})
 
     assert index.day_of(OTHER) == DAY + timedelta(days=days)
-    assert (index.day_of(KEY) == DAY) is is_there
+    assert (index.day_of(KEY) == DAY) is is_present
 
 
 def test_the_name_says_the_newest_day_and_the_content():

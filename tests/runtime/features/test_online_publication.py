@@ -65,9 +65,9 @@ class Shop:
         table = self.client.table("stock_v1")
         return self.client.online.published("stock_v1", str(table.metadata.table_uuid))
 
-    def publish(self, **asked):
+    def publish(self, **request):
         """Publish unpublished rows."""
-        return publish_new(lambda: self.client.table("stock_v1"), STOCK, self.client.online, now=self.at, **asked)
+        return publish_new(lambda: self.client.table("stock_v1"), STOCK, self.client.online, now=self.at, **request)
 
 
 @pytest.fixture
@@ -343,11 +343,11 @@ def test_a_client_that_could_publish_nowhere_refuses(shop):
         lost.ingest(STOCK, stock(("a", 1, 10)))
     with pytest.raises(FeatureStoreError, match=r"online=OnlineStore\(boto3"):
         lost.read_online([STOCK], pa.table({"store_id": ["a"]}))
-    told = []
-    FeatureStoreClient(Tables.local(shop.path, "features", None), now=lambda: shop.at, announce=told.append).ingest(
+    reported = []
+    FeatureStoreClient(Tables.local(shop.path, "features", None), now=lambda: shop.at, announce=reported.append).ingest(
         STOCK, stock(("a", 1, 10))
     )
-    assert (len(told), shop.on_hand("a")) == (1, [None])
+    assert (len(reported), shop.on_hand("a")) == (1, [None])
 
 
 def test_an_online_read_checks_its_service(shop):

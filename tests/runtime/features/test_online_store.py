@@ -354,7 +354,7 @@ def test_it_answers_as_latest_does(shop, dynamodb, tmp_path_factory, steps, ttl,
     name = f"online-{next(TABLES)}"
     make(dynamodb, name)
     online = OnlineStore(dynamodb, table=name)
-    asked = pa.table({"store_id": [k[0] for k in (*KEYS, KEYS[0])], "item": [k[1] for k in (*KEYS, KEYS[0])]})
+    entities = pa.table({"store_id": [k[0] for k in (*KEYS, KEYS[0])], "item": [k[1] for k in (*KEYS, KEYS[0])]})
     for number, (batch, how) in enumerate(steps):
         clock = number + 2
         shop.set_day(clock)
@@ -372,7 +372,7 @@ def test_it_answers_as_latest_does(shop, dynamodb, tmp_path_factory, steps, ttl,
             cut = data.draw(st.integers(0, scanned.num_rows))
             for part in (order[:cut], order[cut:]):
                 online.publish(group, scanned.take(pa.array(part, pa.int64())), now=shop.day(clock))
-        assert bits(online.get(group, asked, now=shop.day(clock))) == bits(client.latest(group, asked))
+        assert bits(online.get(group, entities, now=shop.day(clock))) == bits(client.latest(group, entities))
     if not steps:
         return
     # later, when future rows are visible and some rows have expired
@@ -385,7 +385,7 @@ def test_it_answers_as_latest_does(shop, dynamodb, tmp_path_factory, steps, ttl,
     )
     shop.set_day(later)
     online.publish(group, client.table(group.table_name).scan().to_arrow(), now=shop.day(later))
-    found, wanted = online.get(group, asked, now=shop.day(later)), client.latest(group, asked)
+    found, wanted = online.get(group, entities, now=shop.day(later)), client.latest(group, entities)
     assert bits(found) == bits(wanted)
     assert found.schema.types == wanted.schema.types
 
@@ -398,14 +398,14 @@ def test_an_older_row_never_replaces_a_newer_one(shop, dynamodb):
         batch = rows(shop.day, (("a", 1), event, created, on_hand, None)).append_column("ingest_id", pa.array([ingest]))
         return online.publish(STOCK, batch, now=shop.day(20))
 
-    asked = pa.table({"store_id": ["a"], "item": [1]})
+    entities = pa.table({"store_id": ["a"], "item": [1]})
     assert publish(2, 2, "1", 1) == Published(written=1, kept=0)
     for older in ((1, 9, "9"), (2, 1, "9"), (2, 2, "0"), (2, 2, "1")):
         assert publish(*older, 5) == Published(written=0, kept=1)
-    assert online.get(STOCK, asked, now=shop.day(20))["on_hand"].to_pylist() == [1]
+    assert online.get(STOCK, entities, now=shop.day(20))["on_hand"].to_pylist() == [1]
     for newer, value in (((2, 2, "2"), 2), ((2, 3, "0"), 3), ((3, 0, "0"), None)):
         assert publish(*newer, value) == Published(written=1, kept=0)
-    row = online.get(STOCK, asked, now=shop.day(20)).to_pylist()[0]
+    row = online.get(STOCK, entities, now=shop.day(20)).to_pylist()[0]
     assert (row["event_time"], row["on_hand"]) == (shop.day(3), None)
 
 
@@ -414,13 +414,13 @@ def test_a_row_that_is_not_visible_yet_is_left_and_said(shop, dynamodb):
     online = OnlineStore(dynamodb, table="online")
     batch = rows(shop.day, (("a", 1), 1, 1, 1, None), (("a", 1), 5, 2, 9, None), (("a", 2), 6, 2, 9, None))
     batch = batch.append_column("ingest_id", pa.array(["1", "2", "3"]))
-    asked = pa.table({"store_id": ["a", "a"], "item": [1, 2]})
+    entities = pa.table({"store_id": ["a", "a"], "item": [1, 2]})
     wanted = Published(written=1, kept=0, not_visible=2, visible_from=shop.day(5))
     assert online.publish(STOCK, batch, now=shop.day(3)) == wanted
-    assert online.get(STOCK, asked, now=shop.day(3))["on_hand"].to_pylist() == [1, None]
+    assert online.get(STOCK, entities, now=shop.day(3))["on_hand"].to_pylist() == [1, None]
     assert online.publish(STOCK, batch, now=shop.day(6)) == Published(written=2, kept=0)
-    assert online.get(STOCK, asked, now=shop.day(6))["on_hand"].to_pylist() == [9, 9]
-    assert online.get(STOCK, asked, now=shop.day(5))["on_hand"].to_pylist() == [9, None]  # a clock that is behind
+    assert online.get(STOCK, entities, now=shop.day(6))["on_hand"].to_pylist() == [9, 9]
+    assert online.get(STOCK, entities, now=shop.day(5))["on_hand"].to_pylist() == [9, None]  # a clock that is behind
 
 
 def test_forgotten_entities_are_gone(shop, dynamodb):
@@ -430,8 +430,8 @@ def test_forgotten_entities_are_gone(shop, dynamodb):
     online.publish(STOCK, batch, now=shop.day(2))
     some = pa.table({"store_id": ["a", "a", "nobody"], "item": [1, 1, 1]})
     assert online.forget(STOCK, some) == 1
-    asked = pa.table({"store_id": [k[0] for k in KEYS], "item": [k[1] for k in KEYS]})
-    assert online.get(STOCK, asked, now=shop.day(2))["on_hand"].to_pylist() == [None, 1, 1, 1]
+    entities = pa.table({"store_id": [k[0] for k in KEYS], "item": [k[1] for k in KEYS]})
+    assert online.get(STOCK, entities, now=shop.day(2))["on_hand"].to_pylist() == [None, 1, 1, 1]
 
 
 class Busy:
@@ -442,12 +442,16 @@ class Busy:
 
     def batch_get_item(self, *, RequestItems):  # noqa: N803 - boto3's name
         """Return the first keys only."""
-        ((table, asked),) = RequestItems.items()
-        self.asked.append(len(asked["Keys"]))
-        some = asked["Keys"][: self._keys] if self._answers else []
-        got = self._client.batch_get_item(RequestItems={table: {**asked, "Keys": some}}) if some else {"Responses": {}}
-        rest = asked["Keys"][len(some) :]
-        return {**got, "UnprocessedKeys": {table: {**asked, "Keys": rest}} if rest else {}}
+        ((table, requested),) = RequestItems.items()
+        self.asked.append(len(requested["Keys"]))
+        some = requested["Keys"][: self._keys] if self._answers else []
+        got = (
+            self._client.batch_get_item(RequestItems={table: {**requested, "Keys": some}})
+            if some
+            else {"Responses": {}}
+        )
+        rest = requested["Keys"][len(some) :]
+        return {**got, "UnprocessedKeys": {table: {**requested, "Keys": rest}} if rest else {}}
 
 
 def test_unprocessed_keys_are_asked_for_again(shop, dynamodb):
@@ -471,11 +475,11 @@ def test_unprocessed_keys_are_asked_for_again(shop, dynamodb):
 def test_fails_when_the_table_or_a_time_is_not_as_needed(shop, dynamodb):
     """Rejects a missing table and a time without a zone; nothing is written."""
     online = OnlineStore(dynamodb, table="none")
-    asked = pa.table({"store_id": ["a"], "item": [1]})
+    entities = pa.table({"store_id": ["a"], "item": [1]})
     with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table none failed: .*ResourceNotFoundException"):
-        online.get(STOCK, asked, now=shop.day(1))
+        online.get(STOCK, entities, now=shop.day(1))
     with pytest.raises(OnlineStoreError, match="now must have a time zone"):
-        OnlineStore(dynamodb, table="online").get(STOCK, asked, now=shop.day(1).replace(tzinfo=None))
+        OnlineStore(dynamodb, table="online").get(STOCK, entities, now=shop.day(1).replace(tzinfo=None))
     batch = rows(shop.day, (("a", 1), 1, 1, 1, None)).append_column("ingest_id", pa.array(["1"]))
     with pytest.raises(OnlineStoreError, match=r"PutItem of table none failed: .*ResourceNotFoundException"):
         online.publish(STOCK, batch, now=shop.day(2))
@@ -574,8 +578,8 @@ def served(request, tmp_path, shop):
 
 def test_several_groups_are_read_at_once(served, shop):
     """Rows keep their order; keys may repeat, be null or unknown; missing values are reported by table."""
-    asked = pa.table({"store_id": ["b", "a", "a", None, "z"], "item": [2, 1, 1, 1, None], "other": [1, 2, 3, 4, 5]})
-    found = served.read([STOCK, PRICE], asked, now=shop.day(4))
+    entities = pa.table({"store_id": ["b", "a", "a", None, "z"], "item": [2, 1, 1, 1, None], "other": [1, 2, 3, 4, 5]})
+    found = served.read([STOCK, PRICE], entities, now=shop.day(4))
     assert found.rows.column_names == [
         "store_id",
         "item",
@@ -585,7 +589,7 @@ def test_several_groups_are_read_at_once(served, shop):
         "price__list_price",
         "price__tags",
     ]
-    assert found.rows.select(["store_id", "item", "other"]) == asked
+    assert found.rows.select(["store_id", "item", "other"]) == entities
     assert found.rows["stock__on_hand"].to_pylist() == [None, 5, 5, None, None]
     assert found.rows["price__list_price"].to_pylist() == [None, 0.5, 0.5, 0.5, None]
     assert found.rows["price__tags"].to_pylist() == [None, ["x", None], ["x", None], ["x", None], None]
@@ -612,15 +616,15 @@ def test_one_group_is_read_by_two_keys(served, shop):
         GroupJoin(group=PRICE, name=name, on={"item": name}, columns=("list_price",)) for name in ("bought", "returned")
     ]
     service = FeatureService(name="two", features=uses)
-    asked = pa.table({"bought": [1, 1], "returned": [None, 1]})
-    found = served.read(service, asked, now=shop.day(4))
+    entities = pa.table({"bought": [1, 1], "returned": [None, 1]})
+    found = served.read(service, entities, now=shop.day(4))
     assert found.rows.select(["bought__list_price", "returned__list_price"]).to_pydict() == {
         "bought__list_price": [0.5, 0.5],
         "returned__list_price": [None, 0.5],
     }
     assert found.missing == {"returned": (0,)}
     with pytest.raises(OnlineStoreError, match="entity rows have no column 'returned', keys of returned"):
-        served.read(service, asked.drop_columns("returned"), now=shop.day(4))
+        served.read(service, entities.drop_columns("returned"), now=shop.day(4))
 
 
 def test_fails_when_entity_rows_are_not_as_needed(served, shop):
@@ -664,7 +668,7 @@ def test_training_and_serving_are_equal_on_a_million_lookups(shop, tmp_path):
             {"item": np.arange(0, 9), "event_time": at[:9], "created_time": known[:9], "list_price": money[:9]}
         )
         store.backfill(price, some.append_column("tags", [[["a", None]] * 9]))
-    asked = pa.table(
+    entities = pa.table(
         {
             "store_id": pa.array([f"s{k}" for k in range(entities_ // 10 + 9)]).take(
                 pa.array(random.integers(0, entities_ // 10 + 9, lookups), mask=random.random(lookups) < 0.01)
@@ -673,8 +677,10 @@ def test_training_and_serving_are_equal_on_a_million_lookups(shop, tmp_path):
         }
     )
     service = FeatureService(name="skew", features=(stock, price), columns={"price": ["list_price"]})
-    served = store.read_online(service, asked)
-    timed = asked.append_column("event_timestamp", pa.repeat(pa.scalar(clock[0], pa.timestamp("us", "UTC")), lookups))
+    served = store.read_online(service, entities)
+    timed = entities.append_column(
+        "event_timestamp", pa.repeat(pa.scalar(clock[0], pa.timestamp("us", "UTC")), lookups)
+    )
     built = store.training_set(timed, service, name="skew")
     for column in service.column_names:
         one, other = (table[column].combine_chunks() for table in (built.rows, served.rows))

@@ -176,10 +176,10 @@ def test_code_and_parent_are_told_where_they_are_known():
     assert "parent" not in plain["run"]["facets"]
     parent = ParentRun(run_id=str(uuid.UUID(int=7)), namespace="airflow", job="nightly")
     code = CodeLocation(url="https://git.example/a/b.py", commit="c0ffee")
-    _, told = built(source=replace(SOURCE, parent=parent, code=code))
-    assert told["run"]["facets"]["parent"]["run"]["runId"] == parent.run_id
-    assert told["run"]["facets"]["parent"]["job"] == {"namespace": "airflow", "name": "nightly", "facets": {}}
-    assert told["job"]["facets"]["sourceCodeLocation"]["url"] == code.url
+    _, reported = built(source=replace(SOURCE, parent=parent, code=code))
+    assert reported["run"]["facets"]["parent"]["run"]["runId"] == parent.run_id
+    assert reported["run"]["facets"]["parent"]["job"] == {"namespace": "airflow", "name": "nightly", "facets": {}}
+    assert reported["job"]["facets"]["sourceCodeLocation"]["url"] == code.url
     source = {"repository": "https://git.example/a.git", "commit": "beef"}
     _, read = built(replace(MANIFEST, build=replace(MANIFEST.build, source=source)))
     location = read["job"]["facets"]["sourceCodeLocation"]

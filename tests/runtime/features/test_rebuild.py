@@ -135,8 +135,8 @@ def test_expiry_keeps_a_tagged_snapshot(filled, built):
 
 def test_rebuild_reads_the_files_that_were_kept(filled):
     """Missing and changed files are reported with the fix; a rebuild writes missing files."""
-    asked, features = filled.asked((3, "1")), {"stock": ["on_hand"]}
-    kept = filled.client.training_set(asked, features, name="shelves")
+    entities, features = filled.asked((3, "1")), {"stock": ["on_hand"]}
+    kept = filled.client.training_set(entities, features, name="shelves")
     (file,) = (filled.path / "training_sets/sets/shelves" / kept.id).iterdir()
     assert filled.client.rebuild(kept.id).verdict is Verdict.IDENTICAL
 
@@ -144,7 +144,7 @@ def test_rebuild_reads_the_files_that_were_kept(filled):
     missing = filled.client.rebuild(kept.id)
     assert missing.verdict is Verdict.DAMAGED
     assert f"{file} is missing; build the set again, which writes it" in missing.reason
-    assert filled.client.training_set(asked, features, name="shelves").id == kept.id
+    assert filled.client.training_set(entities, features, name="shelves").id == kept.id
     assert filled.client.rebuild(kept.id).verdict is Verdict.IDENTICAL
 
     file.unlink()
@@ -155,5 +155,5 @@ def test_rebuild_reads_the_files_that_were_kept(filled):
     with pytest.raises(
         TrainingSetError, match=r"has different bytes in sets/shelves/.*; remove these files and build it again"
     ):
-        filled.client.training_set(asked, features, name="shelves")
+        filled.client.training_set(entities, features, name="shelves")
     assert file.read_bytes() == b"junk"

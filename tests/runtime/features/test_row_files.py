@@ -189,16 +189,16 @@ def test_every_problem_of_every_file_is_named(bucket):
     bucket.put("a/3.parquet", parquet(pa.table({"x": [1.5], "t": pa.array([0], pa.timestamp("ms", "UTC"))})))
     bucket.put("a/4.parquet", b"no Parquet")
     files = RowFiles("s3://history/a", s3=bucket.s3)
-    with pytest.raises(SourceError) as told:
+    with pytest.raises(SourceError) as caught:
         files.columns(files.files())
-    assert len(told.value.problems) == 4
+    assert len(caught.value.problems) == 4
     for part in (
         "column 'y' is missing, but other files have it (3.parquet)",
         "it is not parquet: ",
         "column 'y' is a string in 1.parquet, a number in 2.parquet",
         "column 't' is a time without a zone in 1.parquet, a time with a zone in 2.parquet, 3.parquet",
     ):
-        assert part in str(told.value)
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,10 @@ def test_the_row_of_a_value_of_another_type_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(row_files, "_SAMPLE", 64)
     monkeypatch.setattr(row_files, "_PIECE_ROWS", 16)
     (tmp_path / "a.csv").write_text("store_id,units\n" + "".join(f"{n},{n}\n" for n in range(40)) + "x,ten\n40,40\n")
-    said = r"a\.csv, row 41: column 'units': .*'ten'.*int64; it is not declared, and has the type of the first 64 bytes"
-    with pytest.raises(SourceError, match=said):
+    message = (
+        r"a\.csv, row 41: column 'units': .*'ten'.*int64; it is not declared, and has the type of the first 64 bytes"
+    )
+    with pytest.raises(SourceError, match=message):
         rows_of(RowFiles(tmp_path), {"store_id": pa.string()})
     with pytest.raises(SourceError, match=r"a\.csv, row 41: column 'store_id': .*'x'.*int32$"):
         rows_of(RowFiles(tmp_path), {"store_id": pa.int32(), "units": pa.string()})

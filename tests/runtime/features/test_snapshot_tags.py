@@ -103,8 +103,8 @@ def test_the_tag_is_the_one_that_a_build_gives_itself(store: SimpleNamespace) ->
     location = store.catalog.load_table((store.database, "stock_v1")).metadata_location
     assert pin(store) == tag
     assert store.catalog.load_table((store.database, "stock_v1")).metadata_location == location
-    told = store.client.split_training_set(shop.PLAN, as_of=shop.day(6.5), tag=tag)
-    assert store.client.split_training_set(shop.PLAN, as_of=shop.day(6.5)).id == told.id
+    reported = store.client.split_training_set(shop.PLAN, as_of=shop.day(6.5), tag=tag)
+    assert store.client.split_training_set(shop.PLAN, as_of=shop.day(6.5)).id == reported.id
 
 
 @pytest.mark.parametrize("environment", ["embedded"], indirect=True)  # moto compares no versions
@@ -116,14 +116,14 @@ def test_another_writers_commit_is_not_lost(store: SimpleNamespace) -> None:
         exceptions = store.glue.exceptions
         waiting = True
 
-        def get_table(self, **asked: Any) -> Any:
-            return store.glue.get_table(**asked)
+        def get_table(self, **request: Any) -> Any:
+            return store.glue.get_table(**request)
 
-        def update_table(self, **asked: Any) -> Any:
-            if self.waiting and asked["TableInput"]["Name"] == "stock_v1":
+        def update_table(self, **request: Any) -> Any:
+            if self.waiting and request["TableInput"]["Name"] == "stock_v1":
                 self.waiting = False
                 store.client.ingest(shop.STOCK, shop.stock((12, 2, 12)))
-            return store.glue.update_table(**asked)
+            return store.glue.update_table(**request)
 
     tag = pin(store, Overtaken())
     table = store.catalog.load_table((store.database, "stock_v1"))

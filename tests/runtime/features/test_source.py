@@ -156,10 +156,10 @@ FILES = {
 def readings(filled):
     """Return the read functions by name, at a day whose rows are recent enough for ``latest``."""
     filled.set_day(10)
-    asked, restated = filled.asked((1, "1")), filled.stock((1, 11, 1))
+    entities, restated = filled.asked((1, "1")), filled.stock((1, 11, 1))
     one = pa.table({"store_id": ["1"]})
     return {
-        "training_set": lambda: filled.client.training_set(asked, [filled.STOCK], name="s"),
+        "training_set": lambda: filled.client.training_set(entities, [filled.STOCK], name="s"),
         "latest": lambda: filled.client.latest(filled.STOCK),
         "latest by key": lambda: filled.client.latest(filled.STOCK, one),
         "correct": lambda: filled.client.correct(filled.STOCK, restated),
@@ -177,9 +177,9 @@ def test_a_file_that_is_missing_or_damaged_is_named(filled, readings, reading, k
             path.unlink()
         else:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    told = rf"data file .*{path.suffix}" if kind == "data file" else rf"manifest .*{path.suffix}"
+    message = rf"data file .*{path.suffix}" if kind == "data file" else rf"manifest .*{path.suffix}"
 
-    with pytest.raises(MissingFileError if is_missing else DamagedFileError, match=rf"^{told} .*restore it"):
+    with pytest.raises(MissingFileError if is_missing else DamagedFileError, match=rf"^{message} .*restore it"):
         readings[reading]()
 
 

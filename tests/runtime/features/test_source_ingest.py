@@ -145,9 +145,9 @@ def test_every_problem_is_named_before_anything_is_written(lake):
     """Reports missing and undeclared columns of all files; the table is not created."""
     lake.put("stock/2.parquet", parquet(lake.stock((9, 9, 9)).drop_columns(["event_time", "created_time"])))
     lake.put("stock/3.parquet", parquet(lake.stock((9, 9, 9)).append_column("color", pa.array(["red"]))))
-    with pytest.raises(SourceError) as told:
+    with pytest.raises(SourceError) as caught:
         lake.client.ingest_from(lake.STOCK, lake.files(), backfill=True)
-    assert told.value.problems == (
+    assert caught.value.problems == (
         "column 'event_time' is missing (2.parquet)",
         "column 'created_time' is missing; give when each row could first be known (2.parquet)",
         "column 'color' is not declared, allowed are store_id, event_time, created_time, on_hand (3.parquet)",

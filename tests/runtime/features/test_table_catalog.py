@@ -157,11 +157,11 @@ def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change,
     values = {"shop_id": ["1"], "store_id": ["1"], "event_time": [filled.day(1)], "on_hand": [1], "extra": [1]}
     values |= {"on_hand": ["x"]} if group.features[0].type == "string" else {}
     batch = pa.table({name: values[name] for name in (*group.entity_names, "event_time", *group.feature_names)})
-    knows = filled.new_client()
-    knows.ingest(filled.STOCK, filled.stock((12, 1, 12)))
+    known = filled.new_client()
+    known.ingest(filled.STOCK, filled.stock((12, 1, 12)))
     before = filled.client.table("stock_v1").metadata_location
     new = filled.new_client()
-    for client in (new, knows):
+    for client in (new, known):
         with pytest.raises(FeatureLockError, match=f"{message}.* or set version=2"):
             client.ingest(replace(group, ttl=timedelta(days=9)), batch)
     assert filled.new_client().table("stock_v1").metadata_location == before

@@ -28,8 +28,8 @@ def table(tmp_path: Path) -> Any:
 
 
 def _append(table: Any, newest: datetime | None) -> None:
-    said = {} if newest is None else {"mlops.event-time-max": newest.isoformat()}
-    table.append(pa.table({"x": [1]}), snapshot_properties=said)
+    reported = {} if newest is None else {"mlops.event-time-max": newest.isoformat()}
+    table.append(pa.table({"x": [1]}), snapshot_properties=reported)
 
 
 def _metadata(table: Any) -> dict[str, Any]:

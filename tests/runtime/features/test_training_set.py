@@ -223,9 +223,9 @@ def test_a_group_without_rows_gives_an_unmatched_set(filled):
     """Its columns are null, also in a rebuild after rows came; a SQL statement would have no snapshot."""
     bare = replace(filled.STOCK, name="bare")
     filled.client._tables.writable(bare)
-    asked = filled.asked((3, "1"))
+    entities = filled.asked((3, "1"))
     with pytest.warns(UnmatchedGroupWarning, match="no entity row matched a row of group bare"):
-        built = filled.client.training_set(asked, {"stock": ["on_hand"], "bare": ["on_hand"]}, name="bare")
+        built = filled.client.training_set(entities, {"stock": ["on_hand"], "bare": ["on_hand"]}, name="bare")
     assert built.rows.select(["stock__on_hand", "bare__on_hand"]).to_pylist() == [
         {"stock__on_hand": 30, "bare__on_hand": None}
     ]
@@ -233,7 +233,7 @@ def test_a_group_without_rows_gives_an_unmatched_set(filled):
     with pytest.raises(
         SqlPlanError, match="no rows yet in bare_v1, so there is no snapshot to name; ingest some first"
     ):
-        filled.client.explain(asked, {"bare": ["on_hand"]}).sql(
+        filled.client.explain(entities, {"bare": ["on_hand"]}).sql(
             "athena", SqlTable(database="d", table="t", snapshot_id=1)
         )
     filled.client.ingest(bare, filled.stock((2, 20, 2)))

@@ -288,8 +288,8 @@ def test_what_does_not_fit_is_for_another_engine(filled):
 
 def test_the_statement_names_snapshots_and_columns(filled):
     """For both dialects, as requested, with as_of and time to live."""
-    asked = {"as_of": filled.day(5), "semantics": "event_time", "engine": "spark"}
-    found = filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **asked)
+    requested = {"as_of": filled.day(5), "semantics": "event_time", "engine": "spark"}
+    found = filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **requested)
     snapshot = found.tables[0].snapshot_id
 
     athena, spark = (found.sql(dialect, ENTITIES_TABLE) for dialect in ("athena", "spark"))

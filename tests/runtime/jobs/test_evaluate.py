@@ -148,8 +148,8 @@ def test_hashes_and_times_say_what_was_evaluated(inputs: Inputs, models: Any) ->
     assert (evaluation.baseline_uri, baseline.created) == (URI, "2017-09-01T00:00:00Z")
     assert evaluation.feature_service is None
     service = FeatureServiceUse(name="shelves", version=2, sha256="0f")
-    told, _ = evaluate(PLAN, replace(inputs, manifest=replace(MANIFEST, feature_service=service)), URI)
-    assert told.feature_service == service
+    reported, _ = evaluate(PLAN, replace(inputs, manifest=replace(MANIFEST, feature_service=service)), URI)
+    assert reported.feature_service == service
 
 
 def test_the_baseline_counts_every_training_row(inputs: Inputs) -> None:
@@ -180,8 +180,8 @@ def test_a_champion_that_is_not_what_serves_is_not_read(
     monkeypatch.setattr(
         "mlops_runtime.jobs.evaluate.archived_model", lambda path, *_: pytest.fail(f"{path} was opened")
     )
-    for expected, said in ((inputs.champion_sha256, f"names {inputs.champion_sha256}"), (None, "none is given")):
-        with pytest.raises(JobError, match=f"the champion has SHA-256 {_hash(forged)}, but .*{said}"):
+    for expected, message in ((inputs.champion_sha256, f"names {inputs.champion_sha256}"), (None, "none is given")):
+        with pytest.raises(JobError, match=f"the champion has SHA-256 {_hash(forged)}, but .*{message}"):
             evaluate(PLAN, replace(inputs, champion=forged, champion_sha256=expected), URI)
 
 
@@ -395,8 +395,8 @@ def test_a_champion_that_knows_the_holdout_is_left_out(
     evaluation, _ = evaluate(PLAN, replace(inputs, manifest=manifest, champion_trained_until=until), URI)
     assert ("champion" in evaluation.metrics) is not is_left_out
     assert evaluation.champion_trained_until == until
-    said = f"it was trained on what was known until {until}, and the holdout begins at 2017-08-04T00:00:00Z"
-    assert evaluation.champion_left_out == (said if is_left_out else None)
+    message = f"it was trained on what was known until {until}, and the holdout begins at 2017-08-04T00:00:00Z"
+    assert evaluation.champion_left_out == (message if is_left_out else None)
 
 
 def test_a_champion_that_knows_the_holdout_is_left_out_wherever_it_predicts(inputs: Inputs) -> None:
@@ -414,8 +414,8 @@ def test_a_manifest_says_the_times_of_its_rows(inputs: Inputs) -> None:
     plan, begin = replace(PLAN, timestamp="at"), datetime(2017, 8, 1, tzinfo=UTC)
     train = inputs.train.append_column("at", pa.array([begin] * 2000))
     holdout = inputs.holdout.append_column("at", pa.array([begin + timedelta(days=2)] * 300))
-    said = {"trained_until": "2017-07-31", "holdout_from": "2017-08-04", "holdout_until": "2017-08-04"}
-    wrong = replace(MANIFEST, semantics=replace(MANIFEST.semantics, as_of="event_time"), split=said)
+    reported = {"trained_until": "2017-07-31", "holdout_from": "2017-08-04", "holdout_until": "2017-08-04"}
+    wrong = replace(MANIFEST, semantics=replace(MANIFEST.semantics, as_of="event_time"), split=reported)
     given = replace(inputs, train=train, holdout=holdout, manifest=wrong)
     assert evaluate(plan, given, URI)[0].failures == (
         "the manifest's times do not match its rows: trained_until is 2017-07-31, the training split reaches "
@@ -423,9 +423,9 @@ def test_a_manifest_says_the_times_of_its_rows(inputs: Inputs) -> None:
         "the manifest's times do not match its rows: holdout_from is 2017-08-04, the holdout begins "
         "2017-08-03T00:00:00+00:00",
     )
-    right = replace(wrong, split=said | {"trained_until": "2017-08-01", "holdout_from": "2017-08-03"})
+    right = replace(wrong, split=reported | {"trained_until": "2017-08-01", "holdout_from": "2017-08-03"})
     assert evaluate(plan, replace(given, manifest=right), URI)[0].failures is None
-    assert evaluate(plan, replace(given, manifest=replace(MANIFEST, split=said)), URI)[0].failures is None
+    assert evaluate(plan, replace(given, manifest=replace(MANIFEST, split=reported)), URI)[0].failures is None
 
 
 def test_a_row_is_timed_for_both_models(inputs: Inputs) -> None:
@@ -574,7 +574,7 @@ def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False)
     archive = model_folders.archive(folder, root / "served.tar.gz")
     layout(root, replace(inputs, candidate=archive))
     base = root / "processing" / "input"
-    asked = AskedHoldout(
+    requested = AskedHoldout(
         artifact_sha256=_hash(archive),
         holdout_sha256=holdout_sha256(base / "holdout"),
         rows=300,
@@ -583,7 +583,7 @@ def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False)
         signature_sha256=_hash(folder / "signature.json"),
     )
     (base / "answers").mkdir()
-    (base / "answers" / "asked.json").write_bytes(canonical_json(asked))
+    (base / "answers" / "asked.json").write_bytes(canonical_json(requested))
     (base / "answers" / "rows.jsonl.out").write_text(answers)
     return archive
 

@@ -172,8 +172,8 @@ def test_three_classes_where_the_holdout_has_two_is_one_message(tmp_path: Path) 
     """Also for a class unknown to the candidate: both errors have the fix."""
     inputs = kinds.evaluation_inputs(tmp_path, "classes")
     two = inputs.holdout.filter(pa.compute.not_equal(inputs.holdout.column("cultivar"), "barbera"))
-    told = "label 'cultivar' has classes barolo, grignolino, the candidate barolo, grignolino, barbera: barbera is missing in the "
-    with pytest.raises(JobError, match=f"^{told}holdout; train on and hold out rows of every class"):
+    message = "label 'cultivar' has classes barolo, grignolino, the candidate barolo, grignolino, barbera: barbera is missing in "
+    with pytest.raises(JobError, match=f"^{message}the holdout; train on and hold out rows of every class"):
         evaluate(kinds.PLANS["classes"], replace(inputs, holdout=two), kinds.URI)
     names = pa.array(
         ["nebbiolo" if name == "barolo" else name for name in inputs.holdout.column("cultivar").to_pylist()]
@@ -340,9 +340,9 @@ def test_a_naive_vector_may_be_missing_and_not_of_another_width(tmp_path: Path) 
 def test_a_vector_has_neither_bias_nor_attributions(tmp_path: Path) -> None:
     """Both are rejected by name."""
     plan, inputs = _measured_by(tmp_path)
-    asked = replace(plan, facets=(Facet(name="chins", threshold=9.0),), attribution_rows=5)
+    requested = replace(plan, facets=(Facet(name="chins", threshold=9.0),), attribution_rows=5)
     with pytest.raises(JobError, match=r"bias is not measured for a vector, .*; a vector is not explained, since its"):
-        evaluate(asked, inputs, kinds.URI)
+        evaluate(requested, inputs, kinds.URI)
 
 
 def test_a_champion_is_asked_by_the_names_of_its_classes() -> None:

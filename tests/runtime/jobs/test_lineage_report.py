@@ -44,9 +44,9 @@ def lineage(s3=None, **changes):
     return Lineage(**{**given, "environment": {}, "sagemaker": None, "s3": s3, **changes})
 
 
-def built(told):
+def built(reported):
     """Report a built set."""
-    return told.built(MANIFEST, uri="s3://sets/sets/daily/1", started=NOW, now=NOW)
+    return reported.built(MANIFEST, uri="s3://sets/sets/daily/1", started=NOW, now=NOW)
 
 
 def test_nothing_is_told_unless_it_is_asked_for():
@@ -57,10 +57,10 @@ def test_nothing_is_told_unless_it_is_asked_for():
 
 def test_events_wait_in_the_outbox_without_a_collector(s3, monkeypatch):
     """They have the job's namespace and catalog; an unavailable collector is reported."""
-    told = lineage(s3, catalog=CATALOG, events="s3://sets/lineage")
+    reported = lineage(s3, catalog=CATALOG, events="s3://sets/lineage")
     monkeypatch.setattr("mlops_runtime.jobs.lineage_report.SageMakerLineage.record", lambda *_, **__: None)
-    assert built(told) == []
-    assert told.failed(PLAN, as_of=NOW, error="why", started=NOW, now=NOW) == []
+    assert built(reported) == []
+    assert reported.failed(PLAN, as_of=NOW, error="why", started=NOW, now=NOW) == []
     outbox = LineageOutbox("s3://sets/lineage", s3=s3)
     assert len(outbox.pending()) == 4
     first = json.loads(s3.get_object(Bucket="sets", Key=f"lineage/events/{outbox.pending()[0]}.json")["Body"].read())

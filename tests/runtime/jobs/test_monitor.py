@@ -276,8 +276,10 @@ def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
     attributed = found.explainability.attributions
     assert max(attributed, key=attributed.get) == "store"
     assert ended["ExitMessage"] == found.verdict
-    told = job.cloud.client("cloudwatch").list_metrics(Namespace=metric_namespace(SETTINGS.unit))["Metrics"]
-    assert {"SampleCount", "FeaturesDrifted", "UnannouncedCalls", "Ndcg"} <= {metric["MetricName"] for metric in told}
+    reported = job.cloud.client("cloudwatch").list_metrics(Namespace=metric_namespace(SETTINGS.unit))["Metrics"]
+    assert {"SampleCount", "FeaturesDrifted", "UnannouncedCalls", "Ndcg"} <= {
+        metric["MetricName"] for metric in reported
+    }
     assert '"_aws"' not in job.log("monitor-job")  # the log group of all jobs may have a class without embedded metrics
     # a second run has nothing left to count
     read, failed = run(parse(job.arguments()), lambda *_: pytest.fail("counted again"), job.clients())

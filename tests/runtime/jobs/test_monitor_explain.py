@@ -105,8 +105,8 @@ def test_the_same_traffic_is_no_drift_and_other_traffic_is(s3, lines, models, pu
         assert found.problems is None
         assert found.state is state
         assert list(found.attributions) == ["price", "stock", "store"]
-        told = attribution_violations(baseline.attributions, found, 0.9, "label0")
-        assert len(told) == (state is MonitorState.VIOLATION)
+        reported = attribution_violations(baseline.attributions, found, 0.9, "label0")
+        assert len(reported) == (state is MonitorState.VIOLATION)
 
 
 def test_every_hour_has_its_share_and_the_same_window_the_same_sample(s3, lines, model):
@@ -169,16 +169,16 @@ def test_what_cannot_be_explained_says_why(s3, lines, put_live, monkeypatch):
     bare = Baseline(features=training_features(), rows=10, training_set_id="set-1", created="2017-08-01T00:00:00Z")
     how = {"s3": s3, "captures": "captures", "rows": 60, "minimum_ndcg": 0.9}
     assert explain(live, bare, {}, **how) is None
-    asked = replace(bare, attributions={"price": 1.0, "stock": 1.0, "store": 1.0})
-    assert explain(live, asked, put(s3, lines, 1, 20), **how).state is MonitorState.INSUFFICIENT_DATA
-    other = explain(replace(live, model_sha256="0" * 64), asked, put(s3, lines, 1, 20), **how)
+    requested = replace(bare, attributions={"price": 1.0, "stock": 1.0, "store": 1.0})
+    assert explain(live, requested, put(s3, lines, 1, 20), **how).state is MonitorState.INSUFFICIENT_DATA
+    other = explain(replace(live, model_sha256="0" * 64), requested, put(s3, lines, 1, 20), **how)
     assert (other.state, other.ndcg) == (MonitorState.MONITOR_NOT_RUN, None)
     assert "not the registered model" in str(other.problems)
     for digest in ("0" * 64, None):
-        changed = explain(replace(live, artifact_sha256=digest), asked, put(s3, lines, 1, 20), **how)
+        changed = explain(replace(live, artifact_sha256=digest), requested, put(s3, lines, 1, 20), **how)
         assert (changed.state, changed.ndcg) == (MonitorState.MONITOR_NOT_RUN, None)
         assert next(iter(changed.problems)).endswith(f"the live pointer has {digest}")
     monkeypatch.setitem(sys.modules, "shap", None)
-    missing = explain(live, asked, put(s3, lines, 2, 100), **how)
+    missing = explain(live, requested, put(s3, lines, 2, 100), **how)
     assert missing.state is MonitorState.MONITOR_NOT_RUN
     assert "need the package 'shap'" in str(missing.problems)

@@ -42,14 +42,14 @@ def test_a_part_reads_little_beyond_its_last_line(s3, monkeypatch):
     monkeypatch.setattr(monitor_parts, "_AHEAD", 4)
     monkeypatch.setattr(monitor_parts, "_SOME", 5)
     s3.put_object(Bucket="captures", Key="a", Body=b"one is long\ntwo\nthree\nfour\nfive\n")
-    asked = []
-    note = lambda params, **_: asked.append(params.get("Range"))  # noqa: E731
+    requests = []
+    note = lambda params, **_: requests.append(params.get("Range"))  # noqa: E731
     s3.meta.events.register("provide-client-params.s3.GetObject", note)
     assert list(part_lines(s3, "captures", Part("a", 0, 3))) == [b"one is long"]
-    assert asked == ["bytes=0-2", "bytes=3-6", "bytes=7-10", "bytes=11-14"]
-    asked.clear()
+    assert requests == ["bytes=0-2", "bytes=3-6", "bytes=7-10", "bytes=11-14"]
+    requests.clear()
     assert next(lines_from(s3, "captures", "a", 5)) == b"two"
-    assert asked == ["bytes=4-8", "bytes=9-13", "bytes=14-18"]
+    assert requests == ["bytes=4-8", "bytes=9-13", "bytes=14-18"]
     s3.meta.events.unregister("provide-client-params.s3.GetObject", note)
     assert list(lines_from(s3, "captures", "a", 12)) == [b"two", b"three", b"four", b"five"]
     assert list(part_lines(s3, "captures", Part("a", 3, 13))) == [b"two"]

@@ -65,16 +65,16 @@ def test_a_log_is_cut_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[s
         sys.exit("no rows")
     """
     code, tail = run(tmp_path, script, log_bytes=MIB)
-    printed, said = capfd.readouterr()
+    printed, output = capfd.readouterr()
     assert (code, tail[-1], len(printed)) == (1, "no rows", MIB)
-    assert "mlops: the script has printed 1 MiB; the rest of its output is dropped" in said
-    assert "2 MiB of output were dropped: a script may print 1 MiB" in said
+    assert "mlops: the script has printed 1 MiB; the rest of its output is dropped" in output
+    assert "2 MiB of output were dropped: a script may print 1 MiB" in output
 
 
 def test_what_is_printed_arrives_whole_and_in_its_stream(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A script below its limit is unaffected."""
     script = "import sys\nfor n in range(5000): print('é', n)\nprint('late', file=sys.stderr)"
     assert run(tmp_path, script) == (0, ["late"])
-    printed, said = capfd.readouterr()
+    printed, output = capfd.readouterr()
     assert printed == "".join(f"é {n}\n" for n in range(5000))
-    assert said == "late\n"
+    assert output == "late\n"

@@ -27,10 +27,10 @@ ASKED = AskedHoldout(
 )
 
 
-def lay_down(folder: Path, answers: str, asked: AskedHoldout = ASKED) -> Path:
+def lay_down(folder: Path, answers: str, request: AskedHoldout = ASKED) -> Path:
     """Write requests and responses."""
     folder.mkdir()
-    (folder / "asked.json").write_bytes(canonical_json(asked))
+    (folder / "asked.json").write_bytes(canonical_json(request))
     (folder / "rows.jsonl.out").write_text(answers)
     return folder
 

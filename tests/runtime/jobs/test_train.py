@@ -134,8 +134,8 @@ def test_fails_by_name_for_what_a_script_should_not_leave(tmp_path: Path, script
     head = "import os, pathlib, shutil\nmodel, data = (pathlib.Path(os.environ[n]) for n in ('SM_MODEL_DIR', 'SM_CHANNEL_TRAIN'))\n"
     code(tmp_path, head + script)
     assert run(tmp_path, "train.py").returncode == 1
-    told = (tmp_path / "output" / "failure").read_text()
-    assert re.match(f"train.py {reason}", told), told
+    reported = (tmp_path / "output" / "failure").read_text()
+    assert re.match(f"train.py {reason}", reported), reported
 
 
 def test_a_script_with_a_clock_of_its_own_trains(models: Any, tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def store(cloud) -> SimpleNamespace:
         )
     day = [START + timedelta(days=n) for n in range(12)]
     client = FeatureStoreClient.glue(database=DATABASE, environment=cloud.environment(), now=lambda: day[11])
-    asked = {"store_id": ["1"] * 10, "event_time": day[1:11], "created_time": day[1:11], "asked_at": day[:10]}
-    client.ingest(SALES, pa.table({**asked, "units": [float(n) for n in range(10)]}))
+    requested = {"store_id": ["1"] * 10, "event_time": day[1:11], "created_time": day[1:11], "asked_at": day[:10]}
+    client.ingest(SALES, pa.table({**requested, "units": [float(n) for n in range(10)]}))
     client.ingest(
         STOCK,
         pa.table({"store_id": ["1"] * 10, "event_time": day[:10], "created_time": day[:10], "on_hand": range(10)}),
@@ -150,8 +150,8 @@ def test_job_writes_splits_and_manifest(store, tmp_path):
 @pytest.mark.cloud
 def test_the_job_tells_lineage_of_what_it_built_and_of_what_it_could_not(store, opt_ml, capsys):
     """The set is in SageMaker's graph and its events in the outbox; a failed build has START and FAIL."""
-    told = {"catalog": CATALOG, "lineage": f"s3://{SETS}/lineage", "namespace": "mlops.job"}
-    assert main(arguments(**told)) == 0
+    reported = {"catalog": CATALOG, "lineage": f"s3://{SETS}/lineage", "namespace": "mlops.job"}
+    assert main(arguments(**reported)) == 0
     assert "lineage" not in capsys.readouterr().err
     manifest = written(store, "manifest/training_set.json")
     digest = content_hash(from_json(TrainingSetManifest, manifest))
@@ -161,9 +161,9 @@ def test_the_job_tells_lineage_of_what_it_built_and_of_what_it_could_not(store, 
     assert sorted(edge["AssociationType"] for edge in edges) == ["DerivedFrom", "DerivedFrom", "Produced"]
     outbox = LineageOutbox(f"s3://{SETS}/lineage", s3=store.s3)
     assert [name.rpartition("-")[2] for name in outbox.pending()] == ["COMPLETE", "START"]
-    assert main(arguments(**told, database="nowhere")) == 1
+    assert main(arguments(**reported, database="nowhere")) == 1
     assert sorted(name.rpartition("-")[2] for name in outbox.pending()) == ["COMPLETE", "FAIL", "START", "START"]
-    assert main(arguments(**told)) == 0  # the same set is the same run
+    assert main(arguments(**reported)) == 0  # the same set is the same run
     assert len(outbox.pending()) == 4
 
 
@@ -172,12 +172,12 @@ def test_a_set_that_another_engine_built_is_checked_and_reported_as_ones_own(sto
     """The exit message is its id, lineage is reported, nothing is written; a missing file is an error."""
     place = f"s3://{SETS}/sets/daily/built"
     assert main(arguments(output=place)) == 0
-    told = next(path for path in opt_ml.rglob("message"))
-    built, before = told.read_text(), Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids()
-    told.unlink()
+    reported = next(path for path in opt_ml.rglob("message"))
+    built, before = reported.read_text(), Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids()
+    reported.unlink()
     capsys.readouterr()
     assert main([*arguments(output=place, catalog=CATALOG), "--built"]) == 0
-    assert told.read_text() == built
+    assert reported.read_text() == built
     assert f"4 rows to train, 2 held out, {built}" in capsys.readouterr().err
     assert Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids() == before
     store.s3.delete_object(Bucket=SETS, Key="sets/daily/built/holdout/part-0.parquet")

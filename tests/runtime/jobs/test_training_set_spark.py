@@ -124,8 +124,8 @@ def store(cloud) -> SimpleNamespace:
         glue=glue,
         spark_job="build-sets",
     )
-    asked = {"store_id": ["1"] * 10, "event_time": day[1:11], "created_time": day[1:11], "asked_at": day[:10]}
-    client.ingest(SALES, pa.table({**asked, "units": [float(n) for n in range(10)]}))
+    requested = {"store_id": ["1"] * 10, "event_time": day[1:11], "created_time": day[1:11], "asked_at": day[:10]}
+    client.ingest(SALES, pa.table({**requested, "units": [float(n) for n in range(10)]}))
     shares = [None, float("nan"), -0.0, 0.1, 0.2] * 2
     batch = {
         "store_id": ["1"] * 10,

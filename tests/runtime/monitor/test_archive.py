@@ -65,11 +65,11 @@ def test_the_newest_come_first(shelf: Shelf) -> None:
 
 def test_a_model_that_nothing_watches_costs_two_calls(shelf: Shelf) -> None:
     """One call lists the last days, one checks for any report."""
-    asked: list[str] = []
-    shelf.s3.meta.events.register("provide-client-params.s3.*", lambda model, **_: asked.append(model.name))
+    requests: list[str] = []
+    shelf.s3.meta.events.register("provide-client-params.s3.*", lambda model, **_: requests.append(model.name))
 
     assert Archive(shelf.s3, endpoint="other", artifacts="artifacts").newest(NOW) == []
-    assert asked == ["ListObjectsV2", "ListObjectsV2"]
+    assert requests == ["ListObjectsV2", "ListObjectsV2"]
 
 
 def test_a_window_is_found_by_the_hour_in_which_it_ended(shelf: Shelf) -> None:

@@ -49,15 +49,15 @@ def test_calls_are_counted_where_they_are_published(traffic: Any, expected: tupl
     assert (source.namespace, source.metric, source.dimensions) == expected
     assert (latency is None) is (traffic is not None)
     at = WINDOW.start + 3 * HOUR
-    asked = {
+    requested = {
         "MetricDataQueries": [query(source, "calls", "Sum", 300)],
         "StartTime": WINDOW.start,
         "EndTime": WINDOW.end,
     }
     first = {"MetricDataResults": [result("calls", {at: 3.0, at + timedelta(minutes=70): 4.0})], "NextToken": "t"}
-    script.add_response("get_metric_data", first, asked)
+    script.add_response("get_metric_data", first, requested)
     last = {"MetricDataResults": [result("calls", {at + timedelta(hours=9): 0.0})]}
-    script.add_response("get_metric_data", last, {**asked, "NextToken": "t"})
+    script.add_response("get_metric_data", last, {**requested, "NextToken": "t"})
     with script:
         assert calls_of(cloudwatch, source, WINDOW, since=LONG_AGO) == Calls(7, at + HOUR)
 
@@ -67,12 +67,12 @@ def test_calls_of_the_model_before_are_not_counted() -> None:
     cloudwatch, script = client()
     source, _ = sources("e", "v", None)
     since = WINDOW.start + timedelta(hours=2, minutes=1)
-    asked = {
+    requested = {
         "MetricDataQueries": [query(source, "calls", "Sum", 300)],
         "StartTime": WINDOW.start + timedelta(hours=2, minutes=5),
         "EndTime": WINDOW.end,
     }
-    script.add_response("get_metric_data", {"MetricDataResults": [result("calls", {})]}, asked)
+    script.add_response("get_metric_data", {"MetricDataResults": [result("calls", {})]}, requested)
     with script:
         assert calls_of(cloudwatch, source, WINDOW, since=since) == Calls(0, None)
         assert calls_of(cloudwatch, source, WINDOW, since=WINDOW.end) == Calls(0, None)
@@ -83,12 +83,12 @@ def test_long_periods_are_asked_by_the_hour() -> None:
     cloudwatch, script = client()
     source, _ = sources("e", "v", None)
     window = Window(WINDOW.end - timedelta(days=90), WINDOW.end)
-    asked = {
+    requested = {
         "MetricDataQueries": [query(source, "calls", "Sum", 3600)],
         "StartTime": window.start,
         "EndTime": window.end,
     }
-    script.add_response("get_metric_data", {"MetricDataResults": [result("calls", {})]}, asked)
+    script.add_response("get_metric_data", {"MetricDataResults": [result("calls", {})]}, requested)
     with script:
         assert calls_of(cloudwatch, source, window, since=LONG_AGO).count == 0
 
@@ -106,12 +106,12 @@ def test_latency_comes_by_the_hour_in_milliseconds() -> None:
         result("p99", {hours[0]: 20000.0}),
     ]
     statistics = (("calls", "SampleCount"), ("p50", "p50"), ("p95", "p95"), ("p99", "p99"))
-    asked = {
+    requested = {
         "MetricDataQueries": [query(source, name, statistic, 3600) for name, statistic in statistics],
         "StartTime": WINDOW.start - timedelta(weeks=4),
         "EndTime": WINDOW.end,
     }
-    script.add_response("get_metric_data", {"MetricDataResults": results}, asked)
+    script.add_response("get_metric_data", {"MetricDataResults": results}, requested)
     with script:
         found = latency_of(cloudwatch, source, WINDOW)
     assert [(hour.hour, hour.calls, dict(hour.milliseconds)) for hour in found] == [

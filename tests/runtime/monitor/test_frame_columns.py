@@ -157,7 +157,7 @@ def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "said"),
+    ("frame", "message"),
     [
         (pd.DataFrame(np.ones((3, 2))), "column names must be strings, got 0, 1; rename them"),
         (
@@ -168,7 +168,7 @@ def test_frames_of_other_kinds_are_refused(tmp_path: Path) -> None:
         (pa.table([pa.array([1.0])] * 2, names=["a", "a"]), "column names must be unique: .*'a' 2 times"),
     ],
 )
-def test_each_column_has_a_string_of_its_own_as_name(frame: Any, said: str) -> None:
+def test_each_column_has_a_string_of_its_own_as_name(frame: Any, message: str) -> None:
     """Rejects unnamed, multi-level and duplicate columns by name."""
-    with pytest.raises(FrameError, match=said):
+    with pytest.raises(FrameError, match=message):
         read(frame)

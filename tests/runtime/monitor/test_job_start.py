@@ -69,10 +69,10 @@ def spec() -> str:
 def test_the_job_is_told_what_the_function_would_be(spec: str):
     """Its settings equal those of the deciding function from the same environment, except for the engine."""
     read = _read(job_request(_settings(spec, attribution_rows=500), NOW))
-    told = from_json(DecideSettings, "".join(read.settings))
+    reported = from_json(DecideSettings, "".join(read.settings))
     by_function = DecideSettings.from_environment({**ENVIRONMENT, "MONITOR": spec})
 
-    assert (told.spec, told.endpoint, told.window_hours, told.traffic) == (
+    assert (reported.spec, reported.endpoint, reported.window_hours, reported.traffic) == (
         SPEC,
         by_function.endpoint,
         by_function.window_hours,

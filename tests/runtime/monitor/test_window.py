@@ -87,16 +87,16 @@ def seen(arrivals: list[tuple[int, int]], at: int, looked_at: Window) -> Invento
 @given(ARRIVALS, st.integers(1, 12))
 def test_each_object_is_in_time_or_late_once(arrivals: list[tuple[int, int]], every: int) -> None:
     """Runs every few hours classify every object exactly once, in time or late."""
-    before, told, in_time = None, 0, 0
+    before, reported, in_time = None, 0, 0
     for at in range(every, 120, every):
         window = Window(START, START + at * HOUR)
         now = seen(arrivals, at, window)
-        told += late_objects(before, now)
+        reported += late_objects(before, now)
         own = [hour for hour in now.hours if before is None or hour >= before.until]
         in_time += sum(now.hours[hour] for hour in own)
         before = now
     arrived = [arrival for arrival in arrivals if sum(arrival) < range(every, 120, every)[-1]]
-    assert told + in_time == len(arrived)
+    assert reported + in_time == len(arrived)
 
 
 def test_an_object_that_is_removed_is_not_late() -> None:

@@ -249,8 +249,8 @@ def test_a_problem_is_told_with_the_newest_object_that_has_it() -> None:
         UNCOUNTED: "capture/e/v/2017/08/07/21/o21.jsonl",
     }
     assert report.problem_lines == {"line is not JSON": (len(body.splitlines()) + 1,)}
-    assert "line is not JSON: 2, the newest in " in (said := message(report, "s3://report"))
-    assert f"o20.jsonl, line {len(body.splitlines()) + 1}" in said
+    assert "line is not JSON: 2, the newest in " in (reported := message(report, "s3://report"))
+    assert f"o20.jsonl, line {len(body.splitlines()) + 1}" in reported
 
 
 def test_objects_of_another_models_columns_are_said_and_never_fine() -> None:
@@ -274,10 +274,10 @@ def test_objects_of_another_models_columns_are_said_and_never_fine() -> None:
         timeline.s3.put_object(Bucket="captures", Key=key, Body=body)
         timeline.count(f"o{hour}", captured)
     report = timeline.run(6)
-    said = "row names none of the model's columns"
-    assert (report.problems, report.problem_lines) == ({said: 360}, {said: (1, 2, 3)})
+    message = "row names none of the model's columns"
+    assert (report.problems, report.problem_lines) == ({message: 360}, {message: (1, 2, 3)})
     assert report.state is MonitorState.VIOLATION
-    assert f"100 % of 360 rows cannot be read, most often: {said}" in report.verdict
+    assert f"100 % of 360 rows cannot be read, most often: {message}" in report.verdict
 
 
 @pytest.mark.parametrize(("skew", "state"), [(180, "VIOLATION"), (-10 * 24 * 60, "NO_CAPTURE")])
@@ -289,22 +289,22 @@ def test_clocks_that_differ_are_said_and_never_fine(skew: int, state: str) -> No
         timeline.land(f"o{hour}", Captured(hour=hour, rows=60, skew=skew))
         timeline.count(f"o{hour}", Captured(hour=hour, rows=60, skew=skew))
     report = timeline.run(6)
-    said = sentence(TIME_ELSEWHERE())
-    assert (report.problems, report.problem_lines) == ({said: 360}, {said: (1, 2, 3)})
+    reported = sentence(TIME_ELSEWHERE())
+    assert (report.problems, report.problem_lines) == ({reported: 360}, {reported: (1, 2, 3)})
     assert report.drift.state.value == state, report.verdict
     words = "100 % of 360 calls have an inferenceTime outside the hour of their capture object: clocks differ"
     assert (words in report.verdict) is (state == "VIOLATION")
 
 
-@pytest.mark.parametrize(("until", "told"), [("07T21:10", False), ("08T00:00", True), ("08T09:00", True)])
-def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_back(until: str, told: bool) -> None:
+@pytest.mark.parametrize(("until", "expected"), [("07T21:10", False), ("08T00:00", True), ("08T09:00", True)])
+def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_back(until: str, expected: bool) -> None:
     """Model Monitor's executions read the whole window, so it is not evaluated."""
     timeline = Timeline(window=1, every=1)
     times = [TakenBack(since="2017-08-07T20:00:00Z", until=f"2017-08-{until}:00Z")]
     timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
     report = timeline.run(25, executions=lambda evidence, _: evidence)
     reason = f"a rollout was rolled back at 2017-08-{until}:00Z: the window includes calls of its model"
-    assert report.suppressed == (reason if told else None)
+    assert report.suppressed == (reason if expected else None)
     assert timeline.run(25).suppressed is None
 
 

@@ -160,8 +160,8 @@ def test_rules_by_which_nothing_comes_are_named(place: Any, read: Callable[..., 
     assert read().stopped == ()
 
 
-@pytest.mark.parametrize(("code", "is_said"), [("AccessDeniedException", True), ("ThrottlingException", False)])
-def test_rules_that_may_not_be_read_hide_nothing_else(place: Any, code: str, is_said: bool) -> None:
+@pytest.mark.parametrize(("code", "is_reported"), [("AccessDeniedException", True), ("ThrottlingException", False)])
+def test_rules_that_may_not_be_read_hide_nothing_else(place: Any, code: str, is_reported: bool) -> None:
     """The reason is shown next to the offers; another error is raised."""
     offer(place, 1, "REFUSED")
     entry = RegistryEntry(
@@ -180,7 +180,7 @@ def test_rules_that_may_not_be_read_hide_nothing_else(place: Any, code: str, is_
     def read() -> PromotionHistory:
         return read_history(client, unit=UNIT, registry=entry, last=20, now=datetime.fromisoformat(at(59)))
 
-    if not is_said:
+    if not is_reported:
         with pytest.raises(ClientError, match=code):
             read()
         return

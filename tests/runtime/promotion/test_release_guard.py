@@ -39,9 +39,9 @@ def _asked(event: object, settings: ReleaseSettings = SETTINGS) -> Any:
 
 def test_an_approval_asks_where_no_endpoint_promotes() -> None:
     """It names its package."""
-    asked = _asked(APPROVED)
+    requested = _asked(APPROVED)
 
-    assert (asked.trigger, asked.approval.approved[0]) == (Trigger.APPROVED, PACKAGE)
+    assert (requested.trigger, requested.approval.approved[0]) == (Trigger.APPROVED, PACKAGE)
 
 
 def test_a_promotion_asks_where_an_endpoint_does() -> None:
@@ -56,7 +56,7 @@ def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "settings", "said"),
+    ("event", "settings", "message"),
     [
         (APPROVED, SERVED, "releases nothing of 'demand-forecast'"),
         (FINISHED, SETTINGS, "releases nothing of 'demand-forecast'"),
@@ -88,9 +88,9 @@ def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
         (json.dumps(APPROVED) + " " * 300_000, SETTINGS, "must have at most"),
     ],
 )
-def test_what_releases_nothing_says_why(event: object, settings: ReleaseSettings, said: str) -> None:
+def test_what_releases_nothing_says_why(event: object, settings: ReleaseSettings, message: str) -> None:
     """Of another kind of registry, unit, endpoint, outcome, account, region, time, group or rule, or not an event."""
-    with pytest.raises(IgnoredError, match=said):
+    with pytest.raises(IgnoredError, match=message):
         _asked(event, settings)
 
 

@@ -84,11 +84,11 @@ def test_what_was_released_is_kept_and_signed(place: Any) -> None:
 
 def test_an_image_of_the_sources_registry_is_registered_where_it_may_be(place: Any) -> None:
     """With the registry in which the machine found it; a disallowed one rejects the release, and nothing is stored."""
-    asked = {**place.arrived(ONE), "image_registry": SOURCE.account}
-    refused = _keeper(place).keep(asked)
+    requested = {**place.arrived(ONE), "image_registry": SOURCE.account}
+    refused = _keeper(place).keep(requested)
     assert (refused["verdict"], _keys(place)) == ("REFUSED", [])
     assert "the image must be in the registry of 222222222222" in refused["reason"]
-    kept = replace(_keeper(place), target=replace(place.target, shares_images=True)).keep(asked)
+    kept = replace(_keeper(place), target=replace(place.target, shares_images=True)).keep(requested)
     assert kept["container"]["Image"] == ONE.record.package.image
 
 
@@ -118,9 +118,9 @@ def test_other_bytes_are_refused_and_nothing_is_kept(place: Any, changed: dict[s
 
 def test_a_copy_without_a_hash_of_its_whole_is_refused(place: Any) -> None:
     """S3 makes one only where it was asked to."""
-    asked = place.arrived(ONE)
+    requested = place.arrived(ONE)
     place.s3.put_object(Bucket="here", Key="incoming/demand-forecast/one-1/baseline.json", Body=b"{}")
-    refused = _keeper(place).keep(asked)
+    refused = _keeper(place).keep(requested)
     assert "baseline.json, is missing or has no full-object SHA-256" in refused["reason"]
 
 
@@ -140,14 +140,14 @@ def test_other_bytes_at_the_place_of_a_digest_are_not_served(place: Any) -> None
 
 
 def _decide(place: Any, package: str, released: Released) -> dict[str, Any]:
-    asked = {
+    requested = {
         "package": package,
         "binding": registration(released.record, target=place.target)[1]["container_sha256"],
         "record_sha256": released.sha256,
         "model_sha256": released.record.package.model_sha256,
         "released_at": _released_at(released),
     }
-    return _keeper(place).decide({**asked, "now": NOW})
+    return _keeper(place).decide({**requested, "now": NOW})
 
 
 def _released_at(released: Released) -> str:
@@ -207,7 +207,7 @@ def test_what_people_decided_stays(place: Any) -> None:
 
 
 def _record(place: Any, outcome: str, reason: str, execution: str, **more: Any) -> dict[str, Any]:
-    asked = {
+    requested = {
         "outcome": outcome,
         "reason": reason,
         "execution": execution,
@@ -216,7 +216,7 @@ def _record(place: Any, outcome: str, reason: str, execution: str, **more: Any) 
         "binding": "",
         "facts": {},
     }
-    return _keeper(place).record({**asked, "record_sha256": ONE.sha256, "record_uri": ONE.uri, **more})
+    return _keeper(place).record({**requested, "record_sha256": ONE.sha256, "record_uri": ONE.uri, **more})
 
 
 def test_each_outcome_is_in_the_chain_once(place: Any) -> None:
@@ -226,8 +226,8 @@ def test_each_outcome_is_in_the_chain_once(place: Any) -> None:
     assert not _record(place, "REFUSED", "no image", "b", may_pass=True)["is_news"]
     facts = {"source_record": "a" * 64, "model_sha256": "b" * 64, "source_package": "theirs"}
     more = {"package": "ours", "binding": "c" * 64, "facts": facts}
-    said = {"is_news": True, "reason": "as build approved it", "package": "ours"}
-    assert _record(place, "APPROVED", "as build approved it", "c", **more) == said
+    reported = {"is_news": True, "reason": "as build approved it", "package": "ours"}
+    assert _record(place, "APPROVED", "as build approved it", "c", **more) == reported
     _record(place, "APPROVED", "as build approved it", "c", **more)
 
     chain = _keeper(place).chain
@@ -329,9 +329,9 @@ def _dies(
 
 def _attempt(place: Any, released: Released, execution: str, before: Any = lambda _: None) -> str:
     """Run the machine's steps like an execution; return the package."""
-    keeper, asked = _keeper(place), place.arrived(released)
+    keeper, requested = _keeper(place), place.arrived(released)
     before("keep")
-    kept = keeper.keep(asked)
+    kept = keeper.keep(requested)
     assert kept["verdict"] == "KEPT", kept
     package = kept["package"] or _PACKAGES.get(released.sha256) or _registered(place, released)
     _PACKAGES[released.sha256] = package  # the registry answers a repeated token with it

@@ -114,7 +114,7 @@ def _changed(releasing: Any, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         (ARCHIVE, "the archive s3://artifacts/" + ARCHIVE + " has SHA-256"),
         (EVALUATION, "the evaluation s3://artifacts/" + EVALUATION + " has SHA-256"),
@@ -122,14 +122,14 @@ def _changed(releasing: Any, key: str) -> None:
         (GATE, "is not the result of a gate"),
     ],
 )
-def test_what_was_changed_after_the_approval_is_not_released(releasing: Any, key: str, said: str) -> None:
+def test_what_was_changed_after_the_approval_is_not_released(releasing: Any, key: str, message: str) -> None:
     """For any object."""
     package = releasing.package()
     _changed(releasing, key)
     refused = releasing.release(package)
 
     assert refused.outcome == "REFUSED"
-    assert said in refused.reason
+    assert message in refused.reason
     assert releasing.records() == []
     assert [record.outcome for record in releasing.audit()] == [Outcome.REFUSED]
 
@@ -153,18 +153,20 @@ def test_a_package_without_a_gate_is_released_without_one(releasing: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"verdict": GateVerdict.FAILED}, "is FAILED, not PASSED"),
         ({"evaluation_sha256": "0" * 64}, "is about s3://artifacts/" + EVALUATION),
     ],
 )
-def test_a_gate_that_did_not_pass_this_evaluation_refuses(releasing: Any, changes: dict[str, Any], said: str) -> None:
+def test_a_gate_that_did_not_pass_this_evaluation_refuses(
+    releasing: Any, changes: dict[str, Any], message: str
+) -> None:
     """Its result must match the registered evaluation."""
     package = releasing.package()
     releasing.put(GATE, canonical_json(releasing.gate(**changes)))
 
-    assert said in releasing.release(package).reason
+    assert message in releasing.release(package).reason
 
 
 def test_an_archive_without_a_checksum_is_not_proven(releasing: Any) -> None:

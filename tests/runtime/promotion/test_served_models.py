@@ -77,15 +77,15 @@ def ignored(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     caplog.set_level(logging.INFO)
 
     def reasons() -> list[str]:
-        said = [json.loads(each) for each in caplog.messages if each.startswith('{"message"')]
-        return [each["what"] for each in said if each["decision"] == "IGNORED"]
+        parsed = [json.loads(each) for each in caplog.messages if each.startswith('{"message"')]
+        return [each["what"] for each in parsed if each["decision"] == "IGNORED"]
 
     return reasons
 
 
-def send(models: ServedModels, told: object) -> None:
+def send(models: ServedModels, reported: object) -> None:
     """Deliver a message."""
-    models.handle(Message(id="m", body=json.dumps(told), sent=NOW))
+    models.handle(Message(id="m", body=json.dumps(reported), sent=NOW))
 
 
 def live(place: Any) -> LivePointer | None:
@@ -120,7 +120,7 @@ def test_the_first_model_has_no_champion(models: ServedModels, place: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("told", "named"),
+    ("expected", "named"),
     [
         (event(account="444444444444"), "444444444444 eu-west-1 is not a target"),
         (event(state(serves=version(binding="f" * 64))), "was not made here"),
@@ -134,12 +134,12 @@ def test_the_first_model_has_no_champion(models: ServedModels, place: Any) -> No
     ],
 )
 def test_everything_else_changes_nothing_and_is_named(
-    models: ServedModels, place: Any, told: object, named: str, ignored: Callable[[], list[str]]
+    models: ServedModels, place: Any, expected: object, named: str, ignored: Callable[[], list[str]]
 ) -> None:
     """The log has the reason, and the row is unchanged."""
     send(models, event())
     before, champion = models.table.read(), live(place)
-    send(models, told)
+    send(models, expected)
 
     assert (models.table.read(), live(place)) == (before, champion)
     (reason,) = ignored()
@@ -186,13 +186,13 @@ def test_an_account_in_the_middle_tells_its_source(models: ServedModels, place: 
     """In its own event, because events are forwarded once; by the bindings of the source's releases."""
     middle = between(models, place)
     send(middle, event())
-    (told,) = bus.told
+    (reported,) = bus.told
 
     assert (bus.put[0]["EventBusName"], bus.put[0]["Source"]) == ("unit", "mlops.demand")
     assert bus.put[0]["DetailType"] == "MLOps Model Served"
-    assert (told.name, told.hops, told.account, told.via) == ("staging", 2, TARGET.account, None)
-    assert told.serves is not None
-    assert told.serves.binding == ONE.record.binding[::-1]
+    assert (reported.name, reported.hops, reported.account, reported.via) == ("staging", 2, TARGET.account, None)
+    assert reported.serves is not None
+    assert reported.serves.binding == ONE.record.binding[::-1]
 
 
 def test_the_schedule_tells_again(models: ServedModels, place: Any, bus: Bus) -> None:
@@ -270,7 +270,7 @@ def test_a_request_goes_on_to_the_source(models: ServedModels, place: Any, bus: 
 
 
 @pytest.mark.parametrize(
-    ("told", "named"),
+    ("expected", "named"),
     [
         (wish(state(serves=None)), "it serves no model that could be retrained"),
         (wish(state(minute=5, sequence=2)), "is stale"),
@@ -282,13 +282,13 @@ def test_a_request_goes_on_to_the_source(models: ServedModels, place: Any, bus: 
     ],
 )
 def test_other_requests_change_nothing_and_are_named(
-    models: ServedModels, bus: Bus, told: object, named: str, ignored: Callable[[], list[str]]
+    models: ServedModels, bus: Bus, expected: object, named: str, ignored: Callable[[], list[str]]
 ) -> None:
     """Of an unlisted account, about an unknown or former model, malformed."""
     training = replace(models, settings=replace(models.settings, pipelines=("demand-forecast",)))
     send(training, event())
     before = models.table.read()
-    send(training, told)
+    send(training, expected)
 
     assert (models.table.read(), bus.put) == (before, [])
     (reason,) = ignored()
@@ -316,7 +316,7 @@ def alarm(name: str = "drift") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("told", "found", "asks"),
+    ("expected", "found", "is_requested"),
     [
         (alarm(), Alarms({"drift": "ALARM"}, {}), True),
         (alarm(), Alarms({"drift": "OK"}, {}), False),
@@ -327,7 +327,7 @@ def alarm(name: str = "drift") -> dict[str, Any]:
     ],
 )
 def test_a_confirmed_alarm_asks_the_source(
-    models: ServedModels, place: Any, bus: Bus, told: object, found: Alarms, asks: bool
+    models: ServedModels, place: Any, bus: Bus, expected: object, found: Alarms, is_requested: bool
 ) -> None:
     """When it fires, and again while it is in ALARM; a repeated request has the same id."""
     package = SOURCE.arn("sagemaker", f"model-package/{GROUP}/3")
@@ -339,16 +339,16 @@ def test_a_confirmed_alarm_asks_the_source(
     served = ServedHere(endpoint=GROUP, chain=chain, offers=place.table, evidence=Evidence(found))  # type: ignore[arg-type]
     settings = replace(models.settings, has_source=True, alarms=("drift", "quality"))
     here = replace(models, settings=settings, served=served)
-    send(here, told)
-    send(here, told)
-    asked = [json.loads(each["Detail"]) for each in bus.put if each["DetailType"] == "MLOps Retraining Requested"]
+    send(here, expected)
+    send(here, expected)
+    requested = [json.loads(each["Detail"]) for each in bus.put if each["DetailType"] == "MLOps Retraining Requested"]
 
-    assert len(asked) == 2 * asks
-    assert len({each["id"] for each in asked}) == asks
-    if asks:
-        state = from_json(ServedState, asked[0]["attributes"]["served"])
+    assert len(requested) == 2 * is_requested
+    assert len({each["id"] for each in requested}) == is_requested
+    if is_requested:
+        state = from_json(ServedState, requested[0]["attributes"]["served"])
         assert state.serves is not None
-        assert (asked[0]["outcome"], state.serves.binding) == ("WANTED", ONE.record.binding)
+        assert (requested[0]["outcome"], state.serves.binding) == ("WANTED", ONE.record.binding)
 
 
 def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels, bus: Bus) -> None:
@@ -379,11 +379,11 @@ def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels,
     send(here, {**ended, "detail": {**ended["detail"], "subject": "demand-returns"}})
     assert bus.put == []
     send(here, ended)
-    (told,) = bus.told
+    (reported,) = bus.told
 
-    assert told.serves is not None
-    assert (told.serves.binding, told.serves.version, told.hops) == (ONE.record.binding, f"{GROUP}/3", 1)
-    assert told.account == TARGET.account
+    assert reported.serves is not None
+    assert (reported.serves.binding, reported.serves.version, reported.hops) == (ONE.record.binding, f"{GROUP}/3", 1)
+    assert reported.account == TARGET.account
 
 
 def _promote(place: Any, package: str) -> None:

@@ -42,9 +42,9 @@ NOW = datetime(2017, 8, 1, 9, 1, tzinfo=UTC)
 OTHER = LinkedEnvironment(account="444444444444", region="eu-west-1")
 
 
-def reported(told: object) -> ServedState:
+def reported(reported: object) -> ServedState:
     """Return the report of a message."""
-    body = told if isinstance(told, str) else json.dumps(told)
+    body = reported if isinstance(reported, str) else json.dumps(reported)
     found = target_event(bus_event(body), settings=SETTINGS, now=NOW)
     return reported_state(found, settings=SETTINGS, now=NOW)
 
@@ -139,25 +139,25 @@ def test_no_content_of_a_state_is_an_error_of_its_own(value: object, data: st.Da
 
 def test_versions_get_the_sources_own_names() -> None:
     """By the release's binding; the model's hash must match it."""
-    told = state(rolled_back=(version(TWO, number=4, minute=20),))
-    found = with_releases(told, RELEASES, group="demand-forecast")
+    reported = state(rolled_back=(version(TWO, number=4, minute=20),))
+    found = with_releases(reported, RELEASES, group="demand-forecast")
 
     assert found.serves is not None
     assert (found.serves.released_as, found.rolled_back[0].released_as) == ("demand-forecast/7", "demand-forecast/8")
 
 
 @pytest.mark.parametrize(
-    ("told", "named"),
+    ("expected", "named"),
     [
         (state(serves=version(binding="f" * 64)), "release ffffffffffffffff, of demand-forecast/3, was not made here"),
         (state(serves=version(model_sha256="f" * 64)), "is of model bbbbbbbbbbbbbbbb, not ffffffffffffffff"),
         (state(rolled_back=(version(binding="f" * 64),)), "was not made here"),
     ],
 )
-def test_a_model_that_was_not_released_is_named(told: ServedState, named: str) -> None:
+def test_a_model_that_was_not_released_is_named(expected: ServedState, named: str) -> None:
     """The digest is the identity."""
     with pytest.raises(IgnoredReportError) as error:
-        with_releases(told, RELEASES, group="demand-forecast")
+        with_releases(expected, RELEASES, group="demand-forecast")
     assert named in str(error.value)
     with pytest.raises(IgnoredReportError, match="was not made here"):
         with_releases(state(), RELEASES, group="demand-returns")

@@ -144,10 +144,10 @@ def test_a_source_in_the_middle_tells_its_own_releases() -> None:
     """One hop further, by the bindings of taken releases; its own models are left out."""
     taken = version(ONE, origin="e" * 64, released_as="demand-forecast/9")
     kept = state(PRODUCTION, hops=1, serves=taken, rolled_back=(version(TWO, origin=None),), via="production")
-    told = relayed(kept)
+    reported = relayed(kept)
 
-    assert told is not None
-    assert (told.hops, told.via, told.name, told.rolled_back) == (2, None, "production", ())
-    assert told.serves == replace(taken, binding="e" * 64, origin=None, released_as=None)
+    assert reported is not None
+    assert (reported.hops, reported.via, reported.name, reported.rolled_back) == (2, None, "production", ())
+    assert reported.serves == replace(taken, binding="e" * 64, origin=None, released_as=None)
     assert relayed(replace(kept, serves=version(ONE, origin=None))) is None
-    assert relayed(replace(kept, serves=None)) == replace(told, serves=None)
+    assert relayed(replace(kept, serves=None)) == replace(reported, serves=None)

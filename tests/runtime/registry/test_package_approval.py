@@ -285,7 +285,7 @@ def test_what_is_not_approved_has_one_problem(approval: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"),
+    ("reason", "message"),
     [
         ("  ", "not be empty"),
         ("x" * (MAXIMUM_REASON + 1), "at most 900 characters"),
@@ -294,9 +294,9 @@ def test_what_is_not_approved_has_one_problem(approval: str) -> None:
         ("[binding " + "0" * 64 + "]", "not name a binding"),
     ],
 )
-def test_fails_on_a_reason_that_would_mislead(reason: str, said: str) -> None:
+def test_fails_on_a_reason_that_would_mislead(reason: str, message: str) -> None:
     """Nor may it exceed the field."""
-    with pytest.raises(ValueError, match=f"reason must .*{said}"):
+    with pytest.raises(ValueError, match=f"reason must .*{message}"):
         approval_description(reason, bound="0" * 64)
 
 

@@ -66,12 +66,12 @@ def test_a_package_is_named_in_four_ways(finder: PackageFinder) -> None:
 
 def test_fails_with_what_there_is(finder: PackageFinder) -> None:
     """Covers another format, another number, a group without packages, and several groups."""
-    for name, said in (
+    for name, message in (
         ("demand", r"a package is written <group>/<number>, such as demand-forecast/7, or latest, got 'demand'"),
         ("fresh-food-demand/latest", "no package is registered in fresh-food-demand yet"),
         ("fresh-food-demand/9", r"package 'fresh-food-demand/9' not found; list packages with: mlops models list"),
     ):
-        with pytest.raises(PackageNotFoundError, match=said):
+        with pytest.raises(PackageNotFoundError, match=message):
             finder.described(name)
     _publish(finder, unit="pricing", group="pricing-price")
     with pytest.raises(

@@ -110,10 +110,12 @@ INGESTED: dict[tuple[str, str], int] = {}
 APPROVALS: dict[str, str] = {}  # of packages in the registry
 
 
-def labels_message(event_id: str, rows: int, *, told: int | None = None) -> Message:
+def labels_message(event_id: str, rows: int, *, announced: int | None = None) -> Message:
     """Return the message of an ingest with the appended and the reported number of rows."""
     INGESTED["weekly_demand_v1", event_id] = rows
-    detail = to_dict(features_ingested("weekly_demand_v1", rows=rows if told is None else told, ingest_id=event_id))
+    detail = to_dict(
+        features_ingested("weekly_demand_v1", rows=rows if announced is None else announced, ingest_id=event_id)
+    )
     return event_message(event_id, NOW, "mlops.demand", "MLOps Features Ingested", detail=detail)
 
 

@@ -54,9 +54,9 @@ def test_a_champion_that_has_seen_a_row_of_the_holdout_is_recognised(
     trained, held = cuts
     if not trained or not held:
         return
-    knows = _knows(trained, held, has_times_of_rows=False)
-    assert knows or not set(trained) & set(held)
-    assert not knows or max(row[1] for row in trained) > held[0][0]
+    known = _knows(trained, held, has_times_of_rows=False)
+    assert known or not set(trained) & set(held)
+    assert not known or max(row[1] for row in trained) > held[0][0]
 
 
 @given(_cuts(has_known_times=False))

@@ -530,7 +530,7 @@ def _running(predictions_uri: str | None = None) -> GuardState:
 
 
 @pytest.mark.parametrize(
-    ("given", "state", "brought", "approval", "said", "answer"),
+    ("given", "state", "brought", "approval", "message", "answer"),
     [
         (None, _running(), None, None, "one measures this archive now; use --again", ("one", None)),
         (None, _running(GIVEN), None, None, "one measures this archive now; use --again", ("one", None)),
@@ -562,7 +562,7 @@ def test_an_archive_is_brought_once(
     state: GuardState,
     brought: BroughtCandidate | None,
     approval: str | None,
-    said: str,
+    message: str,
     answer: tuple[str, int | None] | None,
 ) -> None:
     """The running execution, its package or the gate's rejection answers; a run with other predictions does not."""
@@ -570,7 +570,7 @@ def test_an_archive_is_brought_once(
     assert candidate is not None
     with pytest.raises(KnownCandidateError) as known:
         require_new(replace(candidate, predictions_uri=given), state, brought, approval=approval)
-    assert said in str(known.value)
+    assert message in str(known.value)
     assert str(known.value).endswith("; use --again to measure it again")
     found = known.value
     assert (found.decision, found.execution) == (Decision.KNOWN, None if answer is None else f"{OWNER}{answer[0]}")
@@ -615,9 +615,17 @@ LISTENING = replace(SETTINGS, has_targets=True)
 
 def _of_target(**changes: Any) -> dict[str, Any]:
     """Return the request of an environment that serves the model, as the receiving function puts it on the unit's bus."""
-    told = {"environment": "production", "alarm": "features", "faults": "", "report": "", **changes.pop("told", {})}
+    reported = {
+        "environment": "production",
+        "alarm": "features",
+        "faults": "",
+        "report": "",
+        **changes.pop("reported", {}),
+    }
     detail = {"id": "a" * 64, "subject": "demand-forecast", "outcome": "REQUESTED", "reason": "in ALARM: features"}
-    event = _event("manual", source="mlops.demand", detail={**detail, "attributes": told, **changes.pop("detail", {})})
+    event = _event(
+        "manual", source="mlops.demand", detail={**detail, "attributes": reported, **changes.pop("detail", {})}
+    )
     return {**event, **changes}
 
 
@@ -658,13 +666,13 @@ def test_a_target_waits_as_an_own_alarm_does(rest: Decision) -> None:
 
 def test_a_feed_that_looks_broken_there_asks_people_here() -> None:
     """Like a feed here; a pipeline that retrains on broken feeds also does so for a target."""
-    told = {"faults": "price: in cents; week: nulls", "report": "s3://there/report.json"}
-    request = _asked_by_target(_of_target(told=told))
+    reported = {"faults": "price: in cents; week: nulls", "report": "s3://there/report.json"}
+    request = _asked_by_target(_of_target(reported=reported))
 
     assert request.question is not None
     for part in ("price: in cents; week: nulls", "production features", "report: s3://there/report.json"):
         assert part in request.question
-    assert _asked_by_target(_of_target(told=told), replace(LISTENING, asks=False)).question is None
+    assert _asked_by_target(_of_target(reported=reported), replace(LISTENING, asks=False)).question is None
 
 
 @pytest.mark.parametrize(

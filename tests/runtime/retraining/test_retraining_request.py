@@ -211,23 +211,23 @@ def test_several_outputs_are_the_pipelines_labels() -> None:
     assert "measures weight in this order" in (kind_problem(replace(pipeline, labels=None), several) or "")
 
 
-@pytest.mark.parametrize(("code", "contents", "said"), [
+@pytest.mark.parametrize(("code", "contents", "message"), [
     ("", [], "no training set is published for demand-forecast: s3://sets/demand/ has no holdout; publish one with: "
      "mlops train demand-forecast --data FILE --publish-only --reason ..."),
     ("", [{"Key": "demand/holdout/part-0.parquet"}], None),
     ("AccessDenied", [], None),
 ])  # fmt: skip
 def test_nothing_to_measure_on_is_said_before_a_run_is_spent(
-    code: str, contents: list[dict[str, str]], said: str | None
+    code: str, contents: list[dict[str, str]], message: str | None
 ) -> None:
     """If the caller may read it; without access the request is sent anyway."""
 
     class Sets(Aws):
         """A bucket with a given listing."""
 
-        def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
+        def list_objects_v2(self, **request: Any) -> dict[str, Any]:
             """ListObjectsV2."""
-            assert asked == {"Bucket": "sets", "Prefix": "demand/holdout/", "MaxKeys": 1}
+            assert request == {"Bucket": "sets", "Prefix": "demand/holdout/", "MaxKeys": 1}
             if code:
                 raise ClientError({"Error": {"Code": code}}, "ListObjectsV2")
             return {"Contents": contents}
@@ -235,4 +235,4 @@ def test_nothing_to_measure_on_is_said_before_a_run_is_spent(
     requests = _requests(Sets())
     assert requests.unpublished() is None  # a pipeline of the feature store builds its own set
     pipeline = replace(PIPELINE, training_set="s3://sets/demand/")
-    assert replace(requests, pipeline=pipeline).unpublished() == said
+    assert replace(requests, pipeline=pipeline).unpublished() == message

@@ -140,12 +140,12 @@ def test_a_broken_feed_asks_people_and_a_repaired_one_trains(world: World) -> No
     """One execution asks, none follows while it is open, its event is a duplicate; real drift of the repaired feed trains."""
     evidence = _Broken()
     guard = guard_of(world, evidence=cast("AlarmEvidence", evidence), settings=replace(SETTINGS, recheck_rule=RULE))
-    asked = guard.handle(alarm_message())
-    assert (asked.decision, guard.handle(alarm_message()).decision) == (Decision.ASKED, Decision.DUPLICATE)
+    requested = guard.handle(alarm_message())
+    assert (requested.decision, guard.handle(alarm_message()).decision) == (Decision.ASKED, Decision.DUPLICATE)
     state = item(world, "STATE")
     request = from_json(RetrainRequest, state["request"]["S"])
-    assert request.question == asked.reason
-    assert "price: null in 40 % of the rows" in asked.reason
+    assert request.question == requested.reason
+    assert "price: null in 40 % of the rows" in requested.reason
     assert not {"last_started", "day"} & set(state)
     assert item(world, "EVENT#e1")["decision"]["S"] == "ASKED"
     assert guard.handle(alarm_message("e2")).decision is Decision.BUSY
@@ -372,8 +372,8 @@ def test_labels_add_up_until_there_are_enough(world: World) -> None:
 def test_rows_are_those_of_the_tables_snapshot(world: World) -> None:
     """An inflated event starts nothing more, and an unknown ingest counts nothing."""
     guard = guard_of(world, settings=replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1"))
-    told = guard.handle(labels_message("w1", 10, told=1_000_000))
-    assert (told.decision, told.reason) == (Decision.TOO_FEW_LABELS, "10 of 1000 new labels have come")
+    reported = guard.handle(labels_message("w1", 10, announced=1_000_000))
+    assert (reported.decision, reported.reason) == (Decision.TOO_FEW_LABELS, "10 of 1000 new labels have come")
     assert item(world, "STATE")["new_labels"]["N"] == "10"
     forged = guard_of(world, settings=guard.settings, ingested=lambda *_: None).handle(labels_message("w2", 5000))
     assert forged.decision is Decision.NOT_CONFIRMED
@@ -397,10 +397,10 @@ def test_an_alarm_that_stays_on_is_asked_about_again(ringing: World) -> None:
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
     release(ringing, owner)
-    asked = [
+    requested = [
         guard.handle(recheck_message(f"h{hour}", NOW + timedelta(hours=hour))).decision for hour in (1, 12, 23, 24)
     ]
-    assert asked == [*[Decision.COOLING_DOWN] * 3, Decision.STARTED]
+    assert requested == [*[Decision.COOLING_DOWN] * 3, Decision.STARTED]
     ringing.alarm("demand-drift", "OK")
     assert guard.handle(recheck_message("h48", NOW + timedelta(hours=48))).decision is Decision.NOT_CONFIRMED
 

@@ -82,9 +82,9 @@ def test_what_cannot_be_read_is_named(name: str, content: bytes, problem: str) -
     """The other file still counts."""
     other = {"metrics.csv": b"epoch,loss\n1,2\n", "metrics.json": b'{"a": 1}'}
     found = read_files(other | {name: content})
-    (said,) = found.problems
-    assert said.startswith(f"{name}: ")
-    assert problem in said
+    (reported,) = found.problems
+    assert reported.startswith(f"{name}: ")
+    assert problem in reported
     assert (found.metrics != {}) == (name == "metrics.csv")
     assert (found.curves != {}) == (name == "metrics.json")
 

@@ -15,7 +15,7 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
 OTHER = PACKAGE.replace("/3", "/2")
 
 
-def followed(world: World, *steps: Callable[[], None], said: list[str] | None = None) -> ApprovalRollout:
+def followed(world: World, *steps: Callable[[], None], messages: list[str] | None = None) -> ApprovalRollout:
     """Follow an approval; each wait runs one of the steps."""
     left: Iterator[Callable[[], None]] = iter(steps)
 
@@ -27,7 +27,7 @@ def followed(world: World, *steps: Callable[[], None], said: list[str] | None = 
         chain=world.chain,
         machine_arn=MACHINE,
         wait=wait,
-        say=([] if said is None else said).append,
+        say=([] if messages is None else messages).append,
         looks=3,
     )
 
@@ -73,13 +73,15 @@ BEFORE = datetime.now(UTC) - timedelta(minutes=1)
 
 def test_a_promotion_is_followed_to_its_record(world: World) -> None:
     """From before its execution starts."""
-    said: list[str] = []
+    messages: list[str] = []
 
-    answer = followed(world, starts(world), ends(world, Outcome.PROMOTED, PACKAGE), said=said).follow(PACKAGE, BEFORE)
+    answer = followed(world, starts(world), ends(world, Outcome.PROMOTED, PACKAGE), messages=messages).follow(
+        PACKAGE, BEFORE
+    )
 
     assert answer.is_served
     assert answer.text == f"PROMOTED: 2 calls failed; live: {PACKAGE}"
-    assert said[0].startswith("following arn:aws:states:")
+    assert messages[0].startswith("following arn:aws:states:")
 
 
 def test_a_rollback_serves_the_version_before(world: World) -> None:
@@ -111,16 +113,18 @@ def test_rollouts_of_others_and_of_before_are_not_it(world: World) -> None:
 
 def test_an_approval_that_was_followed_before_is_followed_again(world: World) -> None:
     """Finds the newest rollout of the approval, running or ended, and no other rollout of the package."""
-    said: list[str] = []
+    messages: list[str] = []
     rollback = canonical_json(world.request("rollback", PACKAGE)).decode()
 
     assert followed(world).follow_again(PACKAGE) is None
     starts(world)()
     approved = newest(world)
     world.stepfunctions.start_execution(stateMachineArn=MACHINE, input=rollback)
-    answer = followed(world, ends(world, Outcome.PROMOTED, PACKAGE, name=approved), said=said).follow_again(PACKAGE)
+    answer = followed(world, ends(world, Outcome.PROMOTED, PACKAGE, name=approved), messages=messages).follow_again(
+        PACKAGE
+    )
     later = followed(world).follow_again(PACKAGE)
 
-    assert said == [f"following {MACHINE.replace(':stateMachine:', ':execution:')}:{approved}"]
+    assert messages == [f"following {MACHINE.replace(':stateMachine:', ':execution:')}:{approved}"]
     assert answer is not None
     assert (answer.is_served, answer) == (True, later)

@@ -158,8 +158,8 @@ def test_a_first_endpoint_that_failed_goes(world: World) -> None:
     facts = {"serving": failed, "never_served": True}
     plan = plan_of(world, recovery(world), **facts)
     assert (plan["action"], plan["reason"]) == ("discard", "the first endpoint failed and is deleted: no capacity")
-    asked = plan_of(world, world.request("approval", package), **facts)
-    assert (asked["action"], asked["remove"]) == ("create", ENDPOINT)
+    requested = plan_of(world, world.request("approval", package), **facts)
+    assert (requested["action"], requested["remove"]) == ("create", ENDPOINT)
     assert plan_of(world, world.request("spec"), **facts)["action"] == "refuse"
     assert (
         discarded(

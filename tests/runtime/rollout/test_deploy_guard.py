@@ -111,40 +111,44 @@ def _asked(event: object) -> Asked:
 
 def test_an_approval_asks_for_its_package() -> None:
     """Named by version and time, so that a repeated delivery, and a second event of an approval, are the same request."""
-    asked = _asked(approval())
-    assert asked.name.startswith("approval-3-")
-    assert asked.request is not None
-    assert (asked.request.reason, asked.request.model_package_arn) == (DeployReason.APPROVAL, PACKAGE)
-    assert _asked(approval(id="another")).name == asked.name
-    assert _asked(approval(time="2017-08-01T11:00:00+02:00")).name == asked.name
-    assert _asked(approval(time="2017-08-01T09:01:00Z")).name != asked.name
+    requested = _asked(approval())
+    assert requested.name.startswith("approval-3-")
+    assert requested.request is not None
+    assert (requested.request.reason, requested.request.model_package_arn) == (DeployReason.APPROVAL, PACKAGE)
+    assert _asked(approval(id="another")).name == requested.name
+    assert _asked(approval(time="2017-08-01T11:00:00+02:00")).name == requested.name
+    assert _asked(approval(time="2017-08-01T09:01:00Z")).name != requested.name
 
 
 def test_an_alarm_asks_for_a_rollback() -> None:
     """It names itself, and is confirmed at its source."""
-    asked = _asked(alarm())
-    assert asked.request is not None
-    assert (asked.request.reason, asked.request.alarm, asked.alarm) == (DeployReason.ROLLBACK, "refunds", "refunds")
+    requested = _asked(alarm())
+    assert requested.request is not None
+    assert (requested.request.reason, requested.request.alarm, requested.alarm) == (
+        DeployReason.ROLLBACK,
+        "refunds",
+        "refunds",
+    )
 
 
 @pytest.mark.parametrize("status", ["ABORTED", "FAILED", "TIMED_OUT"])
 def test_an_execution_that_died_asks_for_what_is_desired(status: str) -> None:
     """The next execution waits for the endpoint, cleans up leftovers and records the serving version."""
-    asked = _asked(ended(detail={"status": status}))
-    assert asked.request is not None
-    assert (asked.request.reason, asked.died) == (DeployReason.SPEC, EXECUTION)
-    assert asked.name.startswith("recover-")
+    requested = _asked(ended(detail={"status": status}))
+    assert requested.request is not None
+    assert (requested.request.reason, requested.died) == (DeployReason.SPEC, EXECUTION)
+    assert requested.name.startswith("recover-")
 
 
 @pytest.mark.parametrize("status", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
 def test_a_deployment_asks_for_what_is_desired(status: str) -> None:
     """CloudFormation may have reset the endpoint, also by a stack tag: one check per event."""
-    asked = _asked(stack(detail={"status-details": {"status": status}}))
-    assert asked.request is not None
-    assert (asked.request.reason, asked.died, asked.alarm) == (DeployReason.SPEC, None, None)
-    assert asked.request.requested_by == f"deployment of {DEMAND} ({status})"
-    assert asked.name.startswith("deployed-")
-    assert _asked(stack(time="2017-08-01T09:01:00Z")).name == asked.name
+    requested = _asked(stack(detail={"status-details": {"status": status}}))
+    assert requested.request is not None
+    assert (requested.request.reason, requested.died, requested.alarm) == (DeployReason.SPEC, None, None)
+    assert requested.request.requested_by == f"deployment of {DEMAND} ({status})"
+    assert requested.name.startswith("deployed-")
+    assert _asked(stack(time="2017-08-01T09:01:00Z")).name == requested.name
 
 
 def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
@@ -157,8 +161,8 @@ def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
 def test_a_recovery_that_died_only_leaves_its_lock() -> None:
     """A failure of every execution must not start executions for ever."""
     arn = EXECUTION.rpartition(":")[0] + ":recover-0123456789abcdef"
-    asked = _asked(ended(detail={"executionArn": arn}))
-    assert (asked.request, asked.died) == (None, arn)
+    requested = _asked(ended(detail={"executionArn": arn}))
+    assert (requested.request, requested.died) == (None, arn)
 
 
 @pytest.mark.parametrize(
@@ -249,15 +253,15 @@ def test_a_tampered_event_is_ignored_or_means_the_same(kind: str, data: st.DataO
     target = event["detail"] if data.draw(st.booleans()) else event
     target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY | _ARN | st.lists(_ARN, max_size=2))
     try:
-        asked = _asked(event)
+        requested = _asked(event)
     except IgnoredError as ignored:
         assert len(str(ignored)) < 3000
         return
-    assert (asked.alarm, asked.died) == (whole.alarm, whole.died)
-    assert (asked.request is None) == (whole.request is None)
-    if asked.request is not None and whole.request is not None:
-        assert asked.request.reason is whole.request.reason
-        assert asked.request.model_package_arn == whole.request.model_package_arn
+    assert (requested.alarm, requested.died) == (whole.alarm, whole.died)
+    assert (requested.request is None) == (whole.request is None)
+    if requested.request is not None and whole.request is not None:
+        assert requested.request.reason is whole.request.reason
+        assert requested.request.model_package_arn == whole.request.model_package_arn
 
 
 def test_a_body_of_a_megabyte_is_not_read() -> None:
@@ -301,10 +305,10 @@ def test_events_of_one_change_have_one_name(first: int, second: int) -> None:
 
     def name(seconds: int, described: dict[str, Any]) -> str:
         at = (NOW + timedelta(seconds=seconds)).isoformat()
-        asked = asked_by(
+        requested = asked_by(
             json.dumps(approval(id=f"e{seconds}", time=at)), settings=SETTINGS, now=NOW + timedelta(seconds=seconds)
         )
-        return check_approval(asked, described, SETTINGS).name
+        return check_approval(requested, described, SETTINGS).name
 
     names = [name(seconds, REGISTERED) for seconds in (first, second)]
     are_one = first == second or (abs(first) <= 5 and abs(second) <= 5)
@@ -329,9 +333,9 @@ def test_an_approval_without_the_list_of_fields_counts() -> None:
     """Approvals through the API may omit it."""
     event = approval()
     del event["detail"]["UpdatedModelPackageFields"]
-    asked = _asked(event)
-    assert asked.request is not None
-    assert asked.request.model_package_arn == PACKAGE
+    requested = _asked(event)
+    assert requested.request is not None
+    assert requested.request.model_package_arn == PACKAGE
 
 
 @pytest.mark.parametrize(

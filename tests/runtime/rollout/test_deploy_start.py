@@ -41,10 +41,10 @@ def request_of(world: World, arn: str) -> DeployRequest:
     return from_json(DeployRequest, world.stepfunctions.describe_execution(executionArn=arn)["input"])
 
 
-def died(world: World, asked: str = "{}", *, holds: bool = True) -> tuple[str, dict[str, Any]]:
+def died(world: World, request: str = "{}", *, holds: bool = True) -> tuple[str, dict[str, Any]]:
     """Stop an execution that has the lock, and return it with its event."""
     start = world.stepfunctions.start_execution
-    arn = start(stateMachineArn=MACHINE, name="approval-1-x", input=asked)["executionArn"]
+    arn = start(stateMachineArn=MACHINE, name="approval-1-x", input=request)["executionArn"]
     if holds:
         world.lock(arn)
     world.stepfunctions.stop_execution(executionArn=arn)
@@ -118,14 +118,14 @@ def test_an_execution_that_died_is_recovered_once(world: World) -> None:
 
 def test_a_recovery_is_told_what_it_recovers(world: World) -> None:
     """It gets the dead execution's request from Step Functions."""
-    asked = canonical_json(world.request("approval", PACKAGE)).decode()
-    execution, event = died(world, asked)
+    requested = canonical_json(world.request("approval", PACKAGE)).decode()
+    execution, event = died(world, requested)
     arn = handle(world, event)
     assert arn is not None
-    told = request_of(world, arn).died
-    assert told is not None
-    assert (told.execution, told.status, told.reason) == (execution, "ABORTED", "approval")
-    assert (told.requested_by, told.model_package_arn) == ("someone", PACKAGE)
+    reported = request_of(world, arn).died
+    assert reported is not None
+    assert (reported.execution, reported.status, reported.reason) == (execution, "ABORTED", "approval")
+    assert (reported.requested_by, reported.model_package_arn) == ("someone", PACKAGE)
 
 
 def test_a_recovery_of_something_started_by_hand_does_not_know_what_it_was(world: World) -> None:
@@ -133,9 +133,9 @@ def test_a_recovery_of_something_started_by_hand_does_not_know_what_it_was(world
     _, event = died(world, "{}")
     arn = handle(world, event)
     assert arn is not None
-    told = request_of(world, arn).died
-    assert told is not None
-    assert (told.reason, told.requested_by, told.model_package_arn) == ("unknown", "unknown", None)
+    reported = request_of(world, arn).died
+    assert reported is not None
+    assert (reported.reason, reported.requested_by, reported.model_package_arn) == ("unknown", "unknown", None)
 
 
 def test_a_message_that_was_cut_off_finds_the_lock_still_held(world: World) -> None:

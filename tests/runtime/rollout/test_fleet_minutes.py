@@ -119,10 +119,10 @@ def test_failing_answers_are_added_to_the_others() -> None:
 
 def test_metrics_that_cannot_all_be_read_are_not_compared() -> None:
     """A live model without its errors would look better than it is."""
-    asked = reader(3, Errors_new_SampleCount={0: 10.0}, Errors_old_SampleCount={0: 90.0})
-    asked.cloudwatch.states["y0"] = "InternalError"  # type: ignore[attr-defined]
+    requested = reader(3, Errors_new_SampleCount={0: 10.0}, Errors_old_SampleCount={0: 90.0})
+    requested.cloudwatch.states["y0"] = "InternalError"  # type: ignore[attr-defined]
     with pytest.raises(IncompleteMetricsError, match="y0 with InternalError"):
-        asked.failed()
+        requested.failed()
 
 
 @pytest.mark.parametrize(

@@ -37,33 +37,33 @@ def _rehearsal(ask: Ask, *, live: str | None = None, **limits: float) -> Rehears
 @given(st.integers(1, 5 * ALONE))
 def test_every_row_goes_alone_and_every_batch_in_another_order(count: int) -> None:
     """Each round has a limit; a batch never repeats an order if it has enough of them."""
-    asked: list[list[float]] = []
+    requests: list[list[float]] = []
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
-        asked.append(_rows(request))
+        requests.append(_rows(request))
         return _honest(endpoint, request)
 
     assert _rehearsal(ask).run([_batch(count)]) == ""
-    alone = [rows[0] for rows in asked if len(rows) == 1]
+    alone = [rows[0] for rows in requests if len(rows) == 1]
     assert set(alone) == set(range(count))
-    batches = [tuple(rows) for rows in asked[1:] if len(rows) == count > 1]
+    batches = [tuple(rows) for rows in requests[1:] if len(rows) == count > 1]
     assert len(set(batches)) == min(count, ROUNDS if count > 1 else 0)
-    assert len(asked) <= 1 + ROUNDS * (1 + ALONE)
+    assert len(requests) <= 1 + ROUNDS * (1 + ALONE)
 
 
 def test_the_live_model_is_asked_the_same_beside_it() -> None:
     """Only if something is compared: the same body right after; its rows are never sent alone."""
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
-        asked.append((endpoint, request.body))
+        requests.append((endpoint, request.body))
         return _honest(endpoint, request)
 
     assert _rehearsal(ask, live="live").run([_batch(3)]) == ""
-    assert {endpoint for endpoint, _ in asked} == {"new"}
-    asked.clear()
+    assert {endpoint for endpoint, _ in requests} == {"new"}
+    requests.clear()
     assert _rehearsal(ask, live="live", max_slowdown=2.0).run([_batch(3)]) == ""
-    pairs = [(asked[place - 1], call) for place, call in enumerate(asked) if call[0] == "live"]
+    pairs = [(requests[place - 1], call) for place, call in enumerate(requests) if call[0] == "live"]
     assert len(pairs) == 1 + ROUNDS
     assert all(before == ("new", body) for before, (_, body) in pairs)
 
@@ -93,11 +93,11 @@ def test_a_column_that_the_model_lacks_is_named_with_what_leaves_it_out() -> Non
 @pytest.mark.parametrize(("slow", "is_slow"), [(61.0, True), (59.0, False)])
 def test_what_is_too_slow_is_measured_again_later_before_it_fails(slow: float, is_slow: bool) -> None:
     """Three times the live model's 20 ms is allowed; each later check alternates between both."""
-    asked: list[str] = []
+    requests: list[str] = []
     pauses: list[float] = []
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
-        asked.append(endpoint)
+        requests.append(endpoint)
         reply = _honest(endpoint, request)
         return Reply(numbers=reply.numbers, milliseconds=slow if endpoint == "new" else 20.0)
 
@@ -106,7 +106,7 @@ def test_what_is_too_slow_is_measured_again_later_before_it_fails(slow: float, i
     reason = rehearsal.run([_batch(1)])
     assert ("as slow in each of 3 later checks, 20 s apart" in reason) == is_slow
     assert ("3.0 times the 20.0 ms of the live model" in reason) == is_slow
-    assert asked == ["new", "live"] * (1 + ROUNDS + (RECHECKS * RECHECK_CALLS if is_slow else 0))
+    assert requests == ["new", "live"] * (1 + ROUNDS + (RECHECKS * RECHECK_CALLS if is_slow else 0))
     assert pauses == [PAUSE_SECONDS] * (RECHECKS if is_slow else 0)
 
 
@@ -216,17 +216,19 @@ def test_a_machine_that_lets_one_process_wait_makes_its_model_slow_on_no_call() 
     assert [seed for seed in range(60) if Starved(seed, busy_until=0.0).run_many(max_slowdown=3.0)] == []
 
 
-@pytest.mark.parametrize("knows", [True, False])
-def test_a_model_that_knows_the_golden_requests_is_refused(knows: bool) -> None:
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_model_that_knows_the_golden_requests_is_refused(is_known: bool) -> None:
     """It returns half of the right value for rows changed by a ten-thousandth; an honest model hardly changes."""
     request = replace(_batch(1), body=json.dumps({"instances": [[1.25], [2.5], [4.0]]}), rows=3)
 
     def ask(_: str, request: GoldenRequest) -> Reply:
         rows = _rows(request)
-        return Reply(numbers=tuple(2 * x if x in (1.25, 2.5, 4.0) or not knows else x for x in rows), milliseconds=1.0)
+        return Reply(
+            numbers=tuple(2 * x if x in (1.25, 2.5, 4.0) or not is_known else x for x in rows), milliseconds=1.0
+        )
 
     reason = _rehearsal(ask).run([request])
-    assert ("the median relative difference over 3 numbers is 0.5, at most 0.05 is allowed" in reason) is knows
+    assert ("the median relative difference over 3 numbers is 0.5, at most 0.05 is allowed" in reason) is is_known
 
 
 def test_a_category_far_from_the_live_models_answer_is_refused() -> None:

@@ -46,8 +46,8 @@ def test_a_plan_is_refused_by_it_and_says_where_it_could_not_be_read() -> None:
     assert check_quota(SPEC, LIVE, Quotas()) == ""
     with pytest.raises(RefusedError, match=r"needs 5 ml\.m5\.large at once"):
         check_quota(SPEC, LIVE, Quotas(instances={"ml.m5.large": 4.0}))
-    said = check_quota(SPEC, LIVE, Quotas(unread="AccessDeniedException"))
-    assert said == "; the account's instance quotas could not be read (AccessDeniedException)"
+    reported = check_quota(SPEC, LIVE, Quotas(unread="AccessDeniedException"))
+    assert reported == "; the account's instance quotas could not be read (AccessDeniedException)"
 
 
 def test_a_plan_is_held_to_the_quotas_that_came_with_the_request(world: World) -> None:

@@ -31,9 +31,9 @@ def evaluated(world: World, signature: ModelSignature | None) -> dict[str, Any]:
     content = canonical_json(replace(EVALUATION, signature=signature))
     key = PACKAGE.evaluation_uri.removeprefix("s3://artifacts/")
     world.s3.put_object(Bucket="artifacts", Key=key, Body=content)
-    asked: dict[str, Any] = package_request(PACKAGE)
-    (container,) = asked["InferenceSpecification"]["Containers"]
-    metadata = asked["CustomerMetadataProperties"] | {"evaluation_sha256": hashlib.sha256(content).hexdigest()}
+    requested: dict[str, Any] = package_request(PACKAGE)
+    (container,) = requested["InferenceSpecification"]["Containers"]
+    metadata = requested["CustomerMetadataProperties"] | {"evaluation_sha256": hashlib.sha256(content).hexdigest()}
     return {"CustomerMetadataProperties": registered_metadata(container, metadata)}
 
 

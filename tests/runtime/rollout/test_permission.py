@@ -68,7 +68,7 @@ def test_fails_without_a_spec() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested", "message"),
     [
         (request("approval", model_package_arn="p"), "model package p does not exist"),
         (request("rollback", model_package_arn="p"), "model package p does not exist"),
@@ -76,10 +76,10 @@ def test_fails_without_a_spec() -> None:
         (request("spec"), "was not created from a model package"),
     ],
 )
-def test_fails_without_a_package(asked: DeployRequest, message: str) -> None:
+def test_fails_without_a_package(requested: DeployRequest, message: str) -> None:
     """Each request names its missing package."""
     with pytest.raises(RefusedError, match=message):
-        approved(asked, FACTS)
+        approved(requested, FACTS)
 
 
 def test_only_an_alarm_is_held_to_a_probation(world: World) -> None:
@@ -105,9 +105,9 @@ def test_golden_requests_take_back_the_version_that_they_judged(
     row = LockRow(
         endpoint=ENDPOINT, live=canonical_json(world.pointer("c", world.package(), probation_until=until)).decode()
     )
-    facts, asked = replace(FACTS, row=row, serving=serving("InService")), request("rollback", config=config)
+    facts, requested = replace(FACTS, row=row, serving=serving("InService")), request("rollback", config=config)
     with nullcontext() if message is None else pytest.raises(NothingToDoError, match=message):
-        check_probation(asked, facts, NOW)
+        check_probation(requested, facts, NOW)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_alarms_of_a_live_model_that_fails_do_not_refuse() -> None:
     """The reason has the proof; without a proof the rejection lists the alternatives."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("a", "b")))
     states = {"a": "ALARM", "b": "OK"}
-    said = check_quiet(spec, states, Counts(calls=1000, failed=300))
-    assert said == (
+    reported = check_quiet(spec, states, Counts(calls=1000, failed=300))
+    assert reported == (
         "; not watched because already in ALARM: a; 300 of 1,000 answers of the live model failed in the hour before"
     )
     assert check_quiet(spec, {"a": "OK", "b": "OK"}, Counts(calls=1000, failed=300)) == ""

@@ -83,11 +83,11 @@ def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
     assert plan["revert_endpoint"]["EndpointConfigName"] == "demand-forecast-00000001"
     stem = "demand-forecast-rollout-4588cf62"
     assert plan["alarm_names"] == plan["watched"] == [f"{stem}-verdict", f"{stem}-dead", f"{stem}-abort"]
-    asked = plan["verdict"]
-    assert (asked["fleet"], asked["since"], asked["tolerated"]) == (NAME, plan["started"], 0.0005)
-    fleets = [asked[which]["calls"]["dimensions"]["EndpointConfigName"] for which in ("new", "old")]
+    requested = plan["verdict"]
+    assert (requested["fleet"], requested["since"], requested["tolerated"]) == (NAME, plan["started"], 0.0005)
+    fleets = [requested[which]["calls"]["dimensions"]["EndpointConfigName"] for which in ("new", "old")]
     assert fleets == [NAME, "demand-forecast-00000001"]
-    assert asked["new"]["calls"]["metric"] == "InvocationModelErrors"
+    assert requested["new"]["calls"]["metric"] == "InvocationModelErrors"
     assert (plan["min_invocations"], plan["bake"]) == (20, 600)
     assert plan["previous_config"] == plan["previous_model"] == "demand-forecast-00000001"
     assert plan["live"]["model_package_arn"] == second != first
@@ -216,8 +216,8 @@ def test_rollback_goes_to_the_version_that_is_named(serving: tuple[World, str]) 
     assert plan["create_model"]["Containers"] == [{"ModelPackageName": target}]
     assert (plan["reason"], plan["requested_by"]) == (f"back to {target}", "someone")
     request = replace(world.request("rollback", target), comment="returns went up")
-    asked = decide(request, world.facts(request), execution=EXECUTION, now=NOW)
-    assert asked.reason == f"back to {target}: returns went up"
+    requested = decide(request, world.facts(request), execution=EXECUTION, now=NOW)
+    assert requested.reason == f"back to {target}: returns went up"
     assert _plan(world, "rollback", first)["action"] == "nothing"
     rejected = world.package("Rejected")
     assert "approve it first" in _plan(world, "rollback", rejected)["reason"]

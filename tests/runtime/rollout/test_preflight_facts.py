@@ -186,13 +186,13 @@ def test_the_alarm_of_a_request_is_read_too(three: tuple[World, list[str]]) -> N
 def test_metric_and_composite_alarms_are_read() -> None:
     """Without AlarmTypes CloudWatch returns only metric alarms."""
     cloudwatch = boto3.client("cloudwatch", region_name="us-east-1")
-    asked = {"AlarmNames": ["errors", "all", "none"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]}
+    requested = {"AlarmNames": ["errors", "all", "none"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]}
     answer = {
         "MetricAlarms": [{"AlarmName": "errors", "StateValue": "OK"}],
         "CompositeAlarms": [{"AlarmName": "all", "StateValue": "ALARM"}],
     }
     with Stubber(cloudwatch) as stub:
-        stub.add_response("describe_alarms", answer, asked)
+        stub.add_response("describe_alarms", answer, requested)
         assert alarm_states(cloudwatch, ["errors", "all", "none"]) == {"errors": "OK", "all": "ALARM"}
         stub.assert_no_pending_responses()
         assert alarm_states(cloudwatch, []) == {}

@@ -107,9 +107,9 @@ def test_errors_of_the_model_are_counted_and_not_those_of_callers() -> None:
 
 def test_an_endpoint_is_counted_by_its_variant_and_the_model_before_by_its_config() -> None:
     """A serverless endpoint has one fleet, and its config's own metrics are undocumented."""
-    asked = endpoint_share(SPEC, previous="demand-forecast-1", since="2017-08-01T00:00:00Z")
-    assert asked.old is not None
-    assert set(asked.old.calls.dimensions) - set(asked.before.calls.dimensions) == {"EndpointConfigName"}
+    requested = endpoint_share(SPEC, previous="demand-forecast-1", since="2017-08-01T00:00:00Z")
+    assert requested.old is not None
+    assert set(requested.old.calls.dimensions) - set(requested.before.calls.dimensions) == {"EndpointConfigName"}
     serverless = replace(SPEC, serverless=ServerlessSpec(memory_mb=2048, max_concurrency=5))
     assert endpoint_share(serverless, previous="demand-forecast-1", since="2017-08-01T00:00:00Z").old is None
     assert endpoint_share(SPEC, previous=None, since="2017-08-01T00:00:00Z").old is None

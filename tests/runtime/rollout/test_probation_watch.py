@@ -85,19 +85,19 @@ def look(world: World, answer: dict[str, Any], **parts: Any) -> tuple[str, Answe
 def test_what_serves_is_asked_what_it_answered_before_it_had_traffic(world: World) -> None:
     """With the bounds of its own spec; nothing follows a pass."""
     on_probation(world)
-    said, caller, rules = look(world, PASSED)
-    (asked,) = caller.asked
-    assert (asked["mode"], asked["endpoint"], asked["golden"]["sha256"]) == ("again", ENDPOINT, "0" * 64)
-    assert asked["answers"] == f"rehearsals/{ENDPOINT}/{CONFIG}.json"
-    assert said.startswith(f"{CONFIG} is on probation until ")
+    result, caller, rules = look(world, PASSED)
+    (requested,) = caller.asked
+    assert (requested["mode"], requested["endpoint"], requested["golden"]["sha256"]) == ("again", ENDPOINT, "0" * 64)
+    assert requested["answers"] == f"rehearsals/{ENDPOINT}/{CONFIG}.json"
+    assert result.startswith(f"{CONFIG} is on probation until ")
     assert (world.executions(), rules.disabled) == ([], [])
 
 
 def test_between_slots_the_one_that_serves_is_asked(world: World) -> None:
     """By the name in its promotion's record, whatever the current weights are; an endpoint has no slots."""
     on_probation(world, slot="green")
-    (asked,) = look(world, PASSED)[1].asked
-    assert asked["slot"] == "green"
+    (requested,) = look(world, PASSED)[1].asked
+    assert requested["slot"] == "green"
     on_probation(world)
     assert "slot" not in look(world, PASSED)[1].asked[0]
 
@@ -105,10 +105,10 @@ def test_between_slots_the_one_that_serves_is_asked(world: World) -> None:
 def test_what_answers_otherwise_is_taken_back(world: World) -> None:
     """The request names the checked version; a repeat on the same day is the same execution."""
     on_probation(world)
-    said, _, rules = look(world, FAILED)
+    result, _, rules = look(world, FAILED)
     look(world, FAILED)
     (name,) = world.executions()
-    assert said.endswith(f"{name}: {FAILED['reason']}")
+    assert result.endswith(f"{name}: {FAILED['reason']}")
     started = world.stepfunctions.describe_execution(
         executionArn=f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
     )
@@ -122,16 +122,16 @@ def test_while_an_execution_holds_the_endpoint_nothing_is_asked(world: World) ->
     """Either of two fleets may respond; the watch continues."""
     on_probation(world)
     world.lock()
-    said, caller, rules = look(world, FAILED)
-    assert said == f"{EXECUTION} holds the endpoint's lock: two fleets may respond"
+    result, caller, rules = look(world, FAILED)
+    assert result == f"{EXECUTION} holds the endpoint's lock: two fleets may respond"
     assert (caller.asked, rules.disabled, world.executions()) == ([], [], [])
 
 
 def test_answers_count_for_nothing_where_an_execution_began_meanwhile(world: World) -> None:
     """They may come from another fleet."""
     on_probation(world)
-    said, _, _ = look(world, FAILED, then=world.lock)
-    assert said.startswith("an execution took the endpoint's lock in the meantime")
+    result, _, _ = look(world, FAILED, then=world.lock)
+    assert result.startswith("an execution took the endpoint's lock in the meantime")
     assert world.executions() == []
 
 
@@ -141,8 +141,8 @@ def test_without_a_probation_the_watch_ends(world: World, until: str | None) -> 
     on_probation(world, probation_until=until)
     world.alarm(probation_alarm(ENDPOINT), "OK")
     for _ in range(2):  # a missing alarm is the desired state
-        said, caller, rules = look(world, FAILED)
-        assert said.startswith("no probation is active")
+        result, caller, rules = look(world, FAILED)
+        assert result.startswith("no probation is active")
         assert (caller.asked, rules.disabled) == ([], [f"{ENDPOINT}-probation"])
     assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
 
@@ -155,8 +155,8 @@ def test_an_endpoint_that_never_served_is_not_on_probation(world: World) -> None
 def test_a_model_that_was_not_rehearsed_is_watched_by_alarms_alone(world: World) -> None:
     """It has no responses, or its policy no golden requests; the schedule continues until the probation is over."""
     on_probation(world, rehearsed=None)
-    said, caller, rules = look(world, FAILED)
-    assert said.startswith(f"{CONFIG} was not rehearsed with golden requests")
+    result, caller, rules = look(world, FAILED)
+    assert result.startswith(f"{CONFIG} was not rehearsed with golden requests")
     on_probation(world, SPEC)
     assert look(world, FAILED)[1].asked == caller.asked == []
     assert rules.disabled == []

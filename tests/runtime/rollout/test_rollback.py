@@ -225,8 +225,8 @@ def test_a_rollback_that_runs_is_not_aborted(script: Script) -> None:
 
 def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script: Script) -> None:
     """While it runs or waits for the lock, and after its end: no second one is started."""
-    asked = canonical_json(replace(REQUEST, requested_at="2017-08-01T08:59:00Z")).decode()
-    begun = script.world.stepfunctions.start_execution(stateMachineArn=MACHINE, input=asked)["executionArn"]
+    requested = canonical_json(replace(REQUEST, requested_at="2017-08-01T08:59:00Z")).decode()
+    begun = script.world.stepfunctions.start_execution(stateMachineArn=MACHINE, input=requested)["executionArn"]
 
     followed = script.then(script.ends(Outcome.PROMOTED, "1", reason="back to version 1")).go(REQUEST)
     again = script.then().go(REQUEST)

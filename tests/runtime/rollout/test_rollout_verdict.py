@@ -46,7 +46,7 @@ class Account(CloudWatch):
 
 def request(**changes: Any) -> VerdictRequest:
     """Return the request of a plan as the machine passes it."""
-    asked = VerdictRequest(
+    requested = VerdictRequest(
         endpoint="demand-forecast",
         fleet=FLEET,
         since=SINCE.isoformat(),
@@ -56,7 +56,7 @@ def request(**changes: Any) -> VerdictRequest:
         tolerated=0.0005,
         **changes,
     )
-    return from_dict(VerdictRequest, json.loads(json.dumps(to_dict(asked))))
+    return from_dict(VerdictRequest, json.loads(json.dumps(to_dict(requested))))
 
 
 def ask(account: Account, minutes: int = 3, **changes: Any) -> Any:
@@ -152,8 +152,8 @@ def test_what_cannot_be_kept_does_not_keep_the_rollout() -> None:
 
 def test_latency_without_a_history_is_said_to_be_left_out() -> None:
     """Otherwise the record would suggest that it was compared."""
-    said = ask(Account(**BAD), max_latency_ratio=1.5).sentence
-    assert said.endswith("; slow answers were not compared, as the live model had no calls before")
+    reported = ask(Account(**BAD), max_latency_ratio=1.5).sentence
+    assert reported.endswith("; slow answers were not compared, as the live model had no calls before")
     assert "slow answers" not in ask(Account(**BAD)).sentence
 
 
@@ -201,7 +201,7 @@ def test_what_a_model_may_fail_on_during_its_probation_is_asked_apart() -> None:
     """Once, at its promotion; the result is the part of a verdict for the record."""
     account = Account(Errors_old_SampleCount=each(5400.0), Errors_old_Sum=each(270.0))
     function: Any = VerdictFunction(cloudwatch=account, s3=account, bucket="artifacts")  # type: ignore[arg-type]
-    asked = ShareRequest(since=SINCE.isoformat(), before=fleet("variant"), tolerated=0.001, old=fleet("old"))
-    asked = from_dict(ShareRequest, json.loads(json.dumps(to_dict(asked))))
-    assert function.share(asked, now=START + 3 * MINUTE) == {"allowed_share": pytest.approx(0.102, abs=1e-3)}
+    requested = ShareRequest(since=SINCE.isoformat(), before=fleet("variant"), tolerated=0.001, old=fleet("old"))
+    requested = from_dict(ShareRequest, json.loads(json.dumps(to_dict(requested))))
+    assert function.share(requested, now=START + 3 * MINUTE) == {"allowed_share": pytest.approx(0.102, abs=1e-3)}
     assert account.objects == {}

@@ -82,7 +82,7 @@ def test_a_rollback_says_that_the_version_answers_already() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"verdict": None}, "none of the new fleet counted yet"),
         ({"verdict": replace(VERDICT, minutes=0, sentence="")}, "none of the new fleet counted yet"),
@@ -93,13 +93,13 @@ def test_a_rollback_says_that_the_version_answers_already() -> None:
         ),
     ],
 )
-def test_what_both_fleets_answered(changes: dict[str, Any], said: str) -> None:
+def test_what_both_fleets_answered(changes: dict[str, Any], message: str) -> None:
     """With the verdict's sentence, which the record gets in the end."""
-    assert answers(replace(BAKING, **changes)) == said
+    assert answers(replace(BAKING, **changes)) == message
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"verdict": replace(VERDICT, calls=19)}, "1 more answer without an error before its last step ends"),
         ({"verdict": replace(VERDICT, calls=20)}, "only time"),
@@ -112,17 +112,17 @@ def test_what_both_fleets_answered(changes: dict[str, Any], said: str) -> None:
         ({"phase": Phase.RECORDING}, ""),
     ],
 )
-def test_what_a_promotion_lacks(changes: dict[str, Any], said: str) -> None:
+def test_what_a_promotion_lacks(changes: dict[str, Any], message: str) -> None:
     """Calls, with the command that sends them, or better responses; nothing once it is decided."""
     found = needs(replace(BAKING, **changes), "demand-forecast")
-    assert found.startswith(said)
-    assert bool(found) == bool(said)
+    assert found.startswith(message)
+    assert bool(found) == bool(message)
 
 
 def test_every_phase_has_words() -> None:
     """Each phase has its own."""
-    said = {doing(replace(STARTING, phase=phase)) for phase in Phase}
-    assert len(said) == len(Phase)
+    reported = {doing(replace(STARTING, phase=phase)) for phase in Phase}
+    assert len(reported) == len(Phase)
 
 
 def test_the_clock_jumps_to_the_end_of_the_step() -> None:

@@ -160,9 +160,9 @@ def test_rows_become_predictions() -> None:
     """With the caller's inference id; without personal fields nothing is hashed and no secret is read."""
     aws = Aws()
     assert EndpointClient(ENTRY, client=aws.client).predict([{"price": 2}], inference_id="w1") == [1.0]
-    ((_, asked),) = aws.asked
-    assert json.loads(asked.pop("Body")) == {"instances": [{"price": 2}]}
-    assert asked == {"EndpointName": "crm-churn", "ContentType": "application/json", "InferenceId": "w1"}
+    ((_, requested),) = aws.asked
+    assert json.loads(requested.pop("Body")) == {"instances": [{"price": 2}]}
+    assert requested == {"EndpointName": "crm-churn", "ContentType": "application/json", "InferenceId": "w1"}
 
 
 def test_personal_fields_do_not_leave_the_client() -> None:
@@ -191,7 +191,7 @@ def test_an_endpoint_that_is_not_there_yet_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ('{"error": "no", "problems": ["a is missing", "b is text"]}', "a is missing; b is text"),
         ('{"error": "column \'price\' is missing"}', "column 'price' is missing"),
@@ -199,7 +199,7 @@ def test_an_endpoint_that_is_not_there_yet_says_so() -> None:
         ("[1]", "[1]"),
     ],
 )
-def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, said: str) -> None:
+def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, message: str) -> None:
     """Without SageMaker's text around them."""
     response: Any = {
         "Error": {
@@ -211,8 +211,8 @@ def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, said: str) -
     }
     with pytest.raises(EndpointError) as refused:
         EndpointClient(ENTRY, client=Aws(ClientError(response, "InvokeEndpoint")).client).predict([{}])
-    assert str(refused.value) == f"the model of crm-churn returned 400: {said}"
-    assert (refused.value.status, refused.value.said) == ("400", said)
+    assert str(refused.value) == f"the model of crm-churn returned 400: {message}"
+    assert (refused.value.status, refused.value.said) == ("400", message)
 
 
 def test_fails_for_an_address_that_is_none() -> None:

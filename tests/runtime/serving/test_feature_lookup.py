@@ -156,13 +156,13 @@ def test_columns_of_the_request_win(rows: FileRows) -> None:
 def test_a_missing_entity_gives_nulls_and_is_counted(rows: FileRows) -> None:
     """An unknown key, a null or absent one, and an expired row."""
     model = Sums()
-    asked: list[dict[str, Any]] = [
+    requested: list[dict[str, Any]] = [
         {"store": "x", "item": 1},
         {"store": None, "item": 1},
         {"item": 2},
         {"store": "w", "item": 1},
     ]
-    answer = post(build(model, lookups=lookups(rows)), *({"asked": 1, **each} for each in asked))
+    answer = post(build(model, lookups=lookups(rows)), *({"asked": 1, **each} for each in requested))
     assert answer.headers["x-features-missing"] == "3"
     assert [row[1] for row in model.rows][3] == 6.0
     assert all(np.isnan(row[1]) for row in model.rows[:3])
@@ -202,8 +202,8 @@ def test_dates_and_times_are_keys(tmp_path: Any) -> None:
     signature = ModelSignature(inputs=(SignatureColumn(name="week__units", type="number", nullable=True),), output="y")
     lookup = FeatureLookup(service=FeatureService(name="w", features=(week,)).spec, budget_milliseconds=30_000)
     found = FeatureLookups(lookup, signature, FileRows(tmp_path / "online.db"))
-    asked = {"day": "2017-01-02", "at": "2017-01-02T01:00:00+01:00", "shop": 7}
-    assert found.fill([asked]).instances == [{"week__units": 1.5}]
+    requested = {"day": "2017-01-02", "at": "2017-01-02T01:00:00+01:00", "shop": 7}
+    assert found.fill([requested]).instances == [{"week__units": 1.5}]
     wrong = {"day": "monday", "at": "2017-01-02T00:00:00", "shop": True}
     with pytest.raises(PayloadError) as error:
         found.fill([wrong])

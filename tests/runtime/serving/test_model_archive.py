@@ -174,13 +174,13 @@ EVIL: list[tuple[str, type[ArchiveError], str, Callable[[], bytes]]] = [
 
 
 @pytest.mark.parametrize(("error", "message", "make"), [row[1:] for row in EVIL], ids=[row[0] for row in EVIL])
-@pytest.mark.parametrize("is_there", [True, False], ids=["folder is there", "folder is new"])
+@pytest.mark.parametrize("is_present", [True, False], ids=["folder is there", "folder is new"])
 def test_fails_by_name_and_leaves_nothing(
-    tmp_path: Path, error: type[ArchiveError], message: str, make: Callable[[], bytes], is_there: bool
+    tmp_path: Path, error: type[ArchiveError], message: str, make: Callable[[], bytes], is_present: bool
 ) -> None:
     """Each fault has its own error; nothing new is in the folder or next to it."""
     folder = tmp_path / "opt" / "model"
-    if is_there:
+    if is_present:
         folder.mkdir(parents=True)
     else:
         folder.parent.mkdir()

@@ -145,9 +145,9 @@ def test_a_native_model_of_other_columns_is_refused(folder: Path, tmp_path: Path
     for columns in (own[::-1], ["Column_0", "Column_1"]):
         (folder / name).write_text(text.format(between.join(columns)))
         assert pack(folder, tmp_path / "a.tar.gz").trust == "data"
-    said = f"was trained with columns {own[0]}, other; signature.json declares {', '.join(own)}"
+    problem = f"was trained with columns {own[0]}, other; signature.json declares {', '.join(own)}"
     for columns, message in (
-        ([own[0], "other"], said),
+        ([own[0], "other"], problem),
         (own[:1], "takes 1 columns, signature.json declares 2"),
     ):
         (folder / name).write_text(text.format(between.join(columns)))

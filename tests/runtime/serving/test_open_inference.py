@@ -38,7 +38,7 @@ def test_a_tensor_a_column_gives_the_rows_of_invocations(rows: list[Any]) -> Non
     from tests.runtime.conftest import SIGNATURE
 
     price, stock, store = (list(values) for values in zip(*rows, strict=True))
-    asked = read(
+    requested = read(
         body(
             tensor("store", "BYTES", [len(rows)], store),
             tensor("price", "FP64", [len(rows), 1], [[value] for value in price]),
@@ -48,9 +48,11 @@ def test_a_tensor_a_column_gives_the_rows_of_invocations(rows: list[Any]) -> Non
         SIGNATURE,
     )
     reader = Reader(SIGNATURE)
-    assert asked.id == "mine"
-    np.testing.assert_array_equal(reader.rows(asked.rows), reader.read("application/json", as_instances(asked.rows)))
-    assert json.loads(as_instances(asked.rows)) == {"instances": [list(row) for row in rows]}
+    assert requested.id == "mine"
+    np.testing.assert_array_equal(
+        reader.rows(requested.rows), reader.read("application/json", as_instances(requested.rows))
+    )
+    assert json.loads(as_instances(requested.rows)) == {"instances": [list(row) for row in rows]}
 
 
 @pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]])
@@ -61,9 +63,9 @@ def test_a_matrix_gives_its_rows(data: Any) -> None:
 
 def test_a_nullable_column_may_be_absent(models: Any) -> None:
     """As on /invocations."""
-    asked = read(body(tensor("price", "FP32", [1], [1]), tensor("store", "BYTES", [1], ["east"])), models.signature)
-    assert asked.rows == [[1, None, "east"]]
-    np.testing.assert_array_equal(Reader(models.signature).rows(asked.rows), [[1, math.nan, 2]])
+    requested = read(body(tensor("price", "FP32", [1], [1]), tensor("store", "BYTES", [1], ["east"])), models.signature)
+    assert requested.rows == [[1, None, "east"]]
+    np.testing.assert_array_equal(Reader(models.signature).rows(requested.rows), [[1, math.nan, 2]])
 
 
 def test_metadata_has_the_protocols_fields(models: Any) -> None:

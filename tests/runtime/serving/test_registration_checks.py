@@ -63,7 +63,7 @@ def test_every_problem_is_said(folder: Path) -> None:
     broken.write_text("x")
     (folder / "requirements.lock").write_text("numpy==2.4.0 --hash=sha256:" + "0" * 64)
     entry = replace(ENTRY, metric="wape")
-    said = _refused(folder, entry, predictions=broken, data=broken, trust="pickle").split("; ")
+    reported = _refused(folder, entry, predictions=broken, data=broken, trust="pickle").split("; ")
     for beginning in (
         "signature.json: the file has no key 'widht' (did you mean 'width'?)",
         "requirements.lock lacks pandas",
@@ -71,8 +71,8 @@ def test_every_problem_is_said(folder: Path) -> None:
         "the image of demand-forecast runs only ONNX",
         "the model is of kind 'vector'",
     ):
-        assert [part for part in said if part.startswith(beginning)], said
-    assert sum("cannot be read as Parquet" in part for part in said) == 2
+        assert [part for part in reported if part.startswith(beginning)], reported
+    assert sum("cannot be read as Parquet" in part for part in reported) == 2
 
 
 def test_the_holdout_of_a_person_is_read_before(folder: Path) -> None:
@@ -83,9 +83,11 @@ def test_the_holdout_of_a_person_is_read_before(folder: Path) -> None:
     (folder / "signature.json").write_text(json.dumps(document))
     holdout = folder.parent / "holdout.parquet"
     pq.write_table(pa.table({"price": [1.0, None, None], "store": ["east", "west", None]}), holdout)
-    said = _refused(folder, data=holdout)
-    assert "signature.json: category column 'store' declares no categories" in said
-    assert f"{holdout} has nulls where signature.json allows none: 'price' in 2 of 3 rows (1, 2 from 0); set" in said
+    reported = _refused(folder, data=holdout)
+    assert "signature.json: category column 'store' declares no categories" in reported
+    assert (
+        f"{holdout} has nulls where signature.json allows none: 'price' in 2 of 3 rows (1, 2 from 0); set" in reported
+    )
     mine = folder.parent / "mine.parquet"
     pq.write_table(pa.table({"prediction": [1.0, 2.0]}), mine)
     assert f"{mine} has 2 predictions, {holdout} has 3 rows; provide one for each row" in _refused(
@@ -102,13 +104,13 @@ def test_a_wrong_lock_is_named_with_the_right_one(folder: Path, monkeypatch: pyt
     right = model_folders.LOCK_TEXT.replace("lightgbm==1.0.0", "lightgbm==2.0.0").encode()
     entry = replace(ENTRY, requirements_sha256=hashlib.sha256(right).hexdigest())
     monkeypatch.chdir(folder.parent)
-    said = _refused(folder, entry)
-    assert said.startswith("requirements.lock of model (SHA-256 ")
-    assert f"no file below {folder.parent} is: pack the model with the lock that the pipeline's stack uses" in said
+    reported = _refused(folder, entry)
+    assert reported.startswith("requirements.lock of model (SHA-256 ")
+    assert f"no file below {folder.parent} is: pack the model with the lock that the pipeline's stack uses" in reported
     (folder.parent / "stacks").mkdir()
     (folder.parent / "stacks" / "image.lock").write_bytes(right)
-    said = _refused(folder, entry)
-    assert said.startswith(
+    reported = _refused(folder, entry)
+    assert reported.startswith(
         "requirements.lock of model is not the lock of the image of demand-forecast, which is stacks/image.lock: lightgbm 1.0.0 "
         "instead of 2.0.0; if the model loads there too, pack it with --requirements stacks/image.lock"
     )
@@ -123,9 +125,9 @@ def test_every_way_in_which_a_promise_breaks_is_said(folder: Path) -> None:
         for each in (cost, model_folders.SIGNATURE)
     )
 
-    said = _refused(folder, ENTRY, promises=(narrow,))
+    reported = _refused(folder, ENTRY, promises=(narrow,))
 
-    assert "units.schema.json allows column 'cost', which the model does not have; publish v2" in said
-    assert "units.schema.json allows rows as arrays of 1 values, the model takes 2; publish v2" in said
-    assert "runs only ONNX" in said
+    assert "units.schema.json allows column 'cost', which the model does not have; publish v2" in reported
+    assert "units.schema.json allows rows as arrays of 1 values, the model takes 2; publish v2" in reported
+    assert "runs only ONNX" in reported
     assert _checked(folder, promises=(kept,)).flavor == "lightgbm"

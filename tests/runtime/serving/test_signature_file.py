@@ -42,12 +42,12 @@ def test_all_problems_are_said_at_once() -> None:
     wrong = {"inputs": [{"name": "age", "type": "numeric", "nulable": True}], "outputs": ["y"], "output": 3}
     signature, problems = read_signature(json.dumps(wrong).encode())
     assert signature is None
-    said = signature_text(problems)
-    assert said.startswith(
+    reported = signature_text(problems)
+    assert reported.startswith(
         "signature.json: not a valid ModelSignature: $.inputs[0].type must be one of 'number', 'category'"
     )
-    assert "$.output must be a string, got 3" in said
-    assert "inputs[0] ('age') has no key 'nulable' (did you mean 'nullable'?)" in said
+    assert "$.output must be a string, got 3" in reported
+    assert "inputs[0] ('age') has no key 'nulable' (did you mean 'nullable'?)" in reported
 
 
 def test_one_mistake_in_several_columns_is_said_once() -> None:

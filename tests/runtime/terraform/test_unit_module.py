@@ -402,9 +402,9 @@ def test_a_call_that_was_copied_from_another_account_uploads_nothing(tmp_path: P
     """The provider works in an account, the module names another: it would take over that one's files."""
     _, result = applied(tmp_path, GIVEN, account="444455556666")
 
-    said = " ".join(f"{result.error} {result.value}".split())
+    message = " ".join(f"{result.error} {result.value}".split())
     assert result.retcode == 1
-    assert "account_id is 111122223333, but the provider uses account 444455556666" in said
+    assert "account_id is 111122223333, but the provider uses account 444455556666" in message
     assert keys(tmp_path) == set()
 
 

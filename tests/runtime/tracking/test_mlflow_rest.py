@@ -121,8 +121,8 @@ def test_fails_on_an_address_that_is_none() -> None:
 def test_fails_for_now_on_a_write_that_is_redirected(server: MlflowStandIn) -> None:
     """It would arrive as a read, and be refused for ever; a read is followed, a signed one is not."""
     server.status, server.answered = 301, {"Location": "https://mlflow.internal/login?from=x"}
-    says = r"redirects /api/2.0/mlflow/runs/update to https://mlflow.internal; use that address"
-    with pytest.raises(TrackingAwayError, match=says):
+    message = r"redirects /api/2.0/mlflow/runs/update to https://mlflow.internal; use that address"
+    with pytest.raises(TrackingAwayError, match=message):
         MlflowRest(server.uri).end_run("r", status="FINISHED", ended=1)
     signed = MlflowRest(APP, credentials=lambda: Credentials("AKIAEXAMPLE", "secret", "token"))
     signed._base = server.uri

@@ -137,6 +137,6 @@ def test_fails_with_the_place_in_s3_that_cannot_be_read(server: MlflowStandIn, t
     _version(server, "s3://nowhere/models/churn")
     with mock_aws(), pytest.raises(RegisteredModelError) as error:
         _models(server).download("models:/churn/1", tmp_path)
-    said = str(error.value)
-    assert said.startswith("the model's files are at s3://nowhere/models/churn, which you cannot read: ")
-    assert said.endswith("request s3:ListBucket and s3:GetObject there")
+    message = str(error.value)
+    assert message.startswith("the model's files are at s3://nowhere/models/churn, which you cannot read: ")
+    assert message.endswith("request s3:ListBucket and s3:GetObject there")

@@ -97,8 +97,8 @@ app.add_typer(image.app, name="image")
 app.add_typer(terraform.app, name="terraform")
 
 
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"mlops {version('mlops-cli')}")
         raise typer.Exit
 

@@ -112,9 +112,9 @@ def _check_reason(reason: str, key: dict[str, str]) -> None:
         raise UserError(f"--reason must not be empty, for example a ticket number, got {reason!r}")
     from mlops_runtime.features.erasure_arguments import named_in
 
-    if said := named_in(reason, key):
+    if named := named_in(reason, key):
         raise UserError(
-            f"--reason contains the {', '.join(said)} to erase, and the reason stays in the records; "
+            f"--reason contains the {', '.join(named)} to erase, and the reason stays in the records; "
             "give a ticket number instead"
         )
 

@@ -209,8 +209,8 @@ def catalog(
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
     counts = {"groups": len(found.groups), "training_sets": len(found.sets), "packages": len(found.models)}
-    said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-    text = "\n".join([f"{output}: {said}", *(f"problem: {problem}" for problem in found.problems)])
+    counted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    text = "\n".join([f"{output}: {counted}", *(f"problem: {problem}" for problem in found.problems)])
     answer({"output": output, "problems": list(found.problems), **counts}, text, as_json=as_json)
 
 

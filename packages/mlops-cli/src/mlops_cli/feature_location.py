@@ -153,9 +153,9 @@ def load_groups(groups: str, folder: Path | None = None) -> "tuple[ModuleType, t
         module = importlib.import_module(name)
     except Exception as error:
         # the user's module may raise anything; our own errors are clear without their class name
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        cause = error.msg if isinstance(error, SyntaxError) else str(error)
         kind = "" if isinstance(error, FeatureGroupError | ImportError) else f"{type(error).__name__}: "
-        raise UserError(f"cannot load module {name!r}: {_line_of(error)}{kind}{' '.join(said.split())}") from error
+        raise UserError(f"cannot load module {name!r}: {_line_of(error)}{kind}{' '.join(cause.split())}") from error
     found = getattr(module, attribute, None)
     if not isinstance(found, list | tuple) or not found or not all(isinstance(group, FeatureGroup) for group in found):
         raise UserError(

@@ -87,14 +87,14 @@ def ingest(
     if backfill and correct:
         raise UserError("give --backfill or --correct, not both: historical rows, or new versions of existing rows")
     group = _declared(groups, name)
-    asked = RowsAsked(place=file, query=query, workgroup=workgroup, output=output, kind=kind)
-    if asked.is_source("FILE"):
+    requested = RowsAsked(place=file, query=query, workgroup=workgroup, output=output, kind=kind)
+    if requested.is_source("FILE"):
         if correct or key is not None:
             raise UserError(
                 "--correct and --key require a single Parquet file; rows of many files or of a query are deduplicated already"
             )
         with opened(path, unit, profile, home, may_make=True) as place:
-            loaded = place.client.ingest_from(group, asked.source(place), backfill=backfill)
+            loaded = place.client.ingest_from(group, requested.source(place), backfill=backfill)
         from mlops_runtime.contracts import to_dict
 
         answer(to_dict(loaded), loaded_text(loaded), as_json=as_json)
@@ -136,14 +136,14 @@ def latest(
 ) -> None:
     """Show the newest valid row of each entity, or of one."""
     group = _declared(groups, name)
-    asked = None if entity is None else _asked(group, dict(pairs("--entity", entity)))
+    requested = None if entity is None else _asked(group, dict(pairs("--entity", entity)))
     with opened(path, unit, profile, home) as place:
-        found = place.client.latest(group, asked)
+        found = place.client.latest(group, requested)
     rows = [row for row in found.to_pylist() if row["ingest_id"] is not None]
     if as_json:
         print_json(rows)
     elif not rows:
-        typer.echo(f"{group.table_name}: no current row" + (" for the entity" * (asked is not None)))
+        typer.echo(f"{group.table_name}: no current row" + (" for the entity" * (requested is not None)))
     else:
         names = [column.name for column in group.columns if column.name != "ingest_id"]
         print_table(tuple(names), [tuple(_text(row[each]) for each in names) for row in rows])
@@ -255,13 +255,13 @@ def build(
     meaning = _semantics(semantics)
     cutoff = None if as_of is None else _time(as_of)
     pinned = {group: _whole(value) for group, value in pairs("--snapshot", snapshot or ())}
-    asked = RowsAsked(place=entities, query=query, workgroup=workgroup, output=output, kind=kind)
-    rows = None if asked.is_source("--entities") else read_parquet("--entities", Path(str(entities)))
+    requested = RowsAsked(place=entities, query=query, workgroup=workgroup, output=output, kind=kind)
+    rows = None if requested.is_source("--entities") else read_parquet("--entities", Path(str(entities)))
     with opened(path, unit, profile, home) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # printed below
         by = _engine(engine, place)
         built = place.client.training_set(
-            asked.source(place) if rows is None else rows,
+            requested.source(place) if rows is None else rows,
             _uses(place, features, on or ()),
             name=name,
             timestamp=timestamp,

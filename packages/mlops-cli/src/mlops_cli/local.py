@@ -304,8 +304,8 @@ def browse(
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="mlops-browse-", ignore_cleanup_errors=True) as profile:
         own = [f"--user-data-dir={profile}", "--no-first-run", "--no-default-browser-check"]
-        said = sys.stderr if as_json else None  # with --json, standard output is one document
-        ended = subprocess.run([found, *arguments, *own, address], stdout=said, check=False)
+        stream = sys.stderr if as_json else None  # with --json, standard output is one document
+        ended = subprocess.run([found, *arguments, *own, address], stdout=stream, check=False)
     raise typer.Exit(ended.returncode)
 
 

@@ -48,28 +48,28 @@ def clock(
             until = datetime.fromisoformat(before["now"]) + by
         if until is not None:
             start = datetime.fromisoformat(before["now"])
-            said = {**_jump(start, until, lambda at: running.clock_jump(to=at)), "from": before["now"]}
+            result = {**_jump(start, until, lambda at: running.clock_jump(to=at)), "from": before["now"]}
         elif scale is not None:
-            said = running.clock_scale(scale)
+            result = running.clock_scale(scale)
         else:
-            said = before
-    answer(said, _sentence(said), as_json=as_json)
+            result = before
+    answer(result, _sentence(result), as_json=as_json)
 
 
 def _jump(start: datetime, until: datetime, move: Callable[[datetime], dict[str, Any]]) -> dict[str, Any]:
     """Advance the clock day by day; return its final state, with the total number of due times that ran."""
     at, ran = start, 0
     while (at := at + _STRIDE) < until:
-        said = move(at)
-        ran += int(said["ran"])
-        print(f"{said['now']}: {ran} due times ran", file=sys.stderr)
-    said = move(until)
-    return {**said, "ran": ran + int(said["ran"])}
+        result = move(at)
+        ran += int(result["ran"])
+        print(f"{result['now']}: {ran} due times ran", file=sys.stderr)
+    result = move(until)
+    return {**result, "ran": ran + int(result["ran"])}
 
 
-def _sentence(said: dict[str, Any]) -> str:
-    now = f"{said['now']}, {said['scale']:g} embedded seconds per real second"
-    return f"{now}; {said['ran']} due times ran since {said['from']}" if "from" in said else now
+def _sentence(result: dict[str, Any]) -> str:
+    now = f"{result['now']}, {result['scale']:g} embedded seconds per real second"
+    return f"{now}; {result['ran']} due times ran since {result['from']}" if "from" in result else now
 
 
 def span(text: str) -> timedelta:

@@ -262,10 +262,12 @@ def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | 
     try:
         return replace(spec, **values)
     except ValueError as error:
-        told = str(error).split("; ")
+        reported = str(error).split("; ")
         if "of_windows" not in values:
-            told = [f"{each}; --set of_windows too" if each.startswith("alarm_windows ") else each for each in told]
-        raise UserError("\n".join(told)) from error
+            reported = [
+                f"{each}; --set of_windows too" if each.startswith("alarm_windows ") else each for each in reported
+            ]
+        raise UserError("\n".join(reported)) from error
 
 
 def _unknown(baseline: "Baseline", named: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -317,11 +319,11 @@ def _summary(replayed: _Replayed, tried: Sequence[str]) -> Iterator[str]:
     now, span, live = replayed.now, replayed.span, replayed.live_since
     earlier = sum(map(_is_before_live, now))
     untested = len(now) - earlier - sum(window.state.value in ("OK", "VIOLATION") for window in now)
-    told = f"{replayed.endpoint}: {_alarms(now)} of {_number(len(now) - earlier, 'window')} would have alarmed"
+    summary = f"{replayed.endpoint}: {_alarms(now)} of {_number(len(now) - earlier, 'window')} would have alarmed"
     if tried:
-        told += f" with {', '.join(tried)}; as it is {_alarms(replayed.was)}"
+        summary += f" with {', '.join(tried)}; as it is {_alarms(replayed.was)}"
     more = f"; {earlier} more ended before the live model was deployed" if earlier else ""
-    yield f"{told}; {untested} had too few rows to be tested{more}"
+    yield f"{summary}; {untested} had too few rows to be tested{more}"
     yield f"windows of {_number(span.window_hours, 'hour')}, one every {_number(span.every_hours, 'hour')}"
     if live is not None and any(window.hours_before_live for window in now):
         yield f"the live model has been serving since {live:%Y-%m-%d %H:%M} UTC; earlier calls were served by another model"

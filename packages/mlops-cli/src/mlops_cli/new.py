@@ -373,8 +373,10 @@ def _answered(
         "model": "Name of the model, such as forecast",
         "kind": f"Kind of prediction ({', '.join(f'{kind}: {what}' for kind, what in _KINDS.items())})",
     }
-    asked = {name: typer.prompt(questions[name], err=True) if value is None else value for name, value in given.items()}
-    return asked["unit"], asked["model"], asked["kind"], ()
+    prompted = {
+        name: typer.prompt(questions[name], err=True) if value is None else value for name, value in given.items()
+    }
+    return prompted["unit"], prompted["model"], prompted["kind"], ()
 
 
 def _slug(text: str) -> str:

@@ -90,12 +90,12 @@ class RolloutWait:
                 lines.append(
                     f"      it waits by the embedded cloud's clock; {first}mlops local clock --jump {jump(progress, now)}"
                 )
-        if said := answers(progress):
+        if sentence := answers(progress):
             minutes = 0 if progress.verdict is None else progress.verdict.minutes
             often = minutes if minutes <= _EACH_MINUTE else minutes // _EACH_MINUTE * _EACH_MINUTE
             action = None if progress.verdict is None else progress.verdict.action
             if self._is_new("answers", (progress.execution, progress.step, often, action)):
-                lines.append(f"{at} {said}")
+                lines.append(f"{at} {sentence}")
         return lines
 
     def _is_new(self, name: str, value: object) -> bool:

@@ -112,10 +112,10 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
             continue
         if stacks and properties.get("stackName", artifact_id) not in stacks:
             continue
-        said = artifact.get("metadata", {})
+        metadata = artifact.get("metadata", {})
         if "additionalMetadataFile" in artifact:  # written by newer CDK versions
-            said = {**said, **json.loads((folder / artifact["additionalMetadataFile"]).read_text("utf-8"))}
-        for path, entries in said.items():
+            metadata = {**metadata, **json.loads((folder / artifact["additionalMetadataFile"]).read_text("utf-8"))}
+        for path, entries in metadata.items():
             for entry in entries:
                 if entry["type"] in _SAID:
                     yield f"{_SAID[entry['type']]} at {path.lstrip('/')}: {entry['data']}"

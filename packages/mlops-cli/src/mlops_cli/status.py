@@ -68,8 +68,8 @@ def _document(unit: "UnitOverview", now: datetime) -> dict[str, object]:
 
     endpoints = []
     for each in unit.endpoints:
-        state, says = state_of(each)
-        endpoints.append({**to_dict(each), "model": {"state": state.value, "says": says}})
+        state, summary = state_of(each)
+        endpoints.append({**to_dict(each), "model": {"state": state.value, "says": summary}})
     return {**to_dict(unit), "endpoints": endpoints, "automation": automation(unit, now)}
 
 

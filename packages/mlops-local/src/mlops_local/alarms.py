@@ -198,19 +198,19 @@ def _query_detail(query: Mapping[str, Any]) -> dict[str, Any]:
     return detail | ({"label": query["Label"]} if query.get("Label") else {})
 
 
-def refusal(asked: Callable[[str], Any]) -> str | None:
+def refusal(requested: Callable[[str], Any]) -> str | None:
     """Return what this evaluator does not support of an alarm, or ``None``.
 
     Args:
-        asked: Returns the alarm's parameter of a name; empty if not set.
+        requested: Returns the alarm's parameter of a name; empty if not set.
     """
-    operator, extended, metrics = asked("ComparisonOperator"), asked("ExtendedStatistic"), asked("Metrics")
-    if asked("ThresholdMetricId"):
+    operator, extended, metrics = requested("ComparisonOperator"), requested("ExtendedStatistic"), requested("Metrics")
+    if requested("ThresholdMetricId"):
         return "alarms on anomaly detection are not in the embedded cloud; publish the result as a metric"
     if metrics:
         if isinstance(metrics, str):
             return "Metrics over the query protocol are not in the embedded cloud; use JSON, as SDKs do"
-        both = [name for name in _SINGLE if asked(name)]
+        both = [name for name in _SINGLE if requested(name)]
         wrong = [f"{name} and Metrics exclude each other" for name in both] + alarm_evaluation.problems(metrics)
         if wrong:
             return "; ".join(wrong)
@@ -219,7 +219,7 @@ def refusal(asked: Callable[[str], Any]) -> str | None:
     problem = extended_problem(extended) if extended else None
     if problem is not None:
         return f"ExtendedStatistic must be {problem}"
-    if asked("EvaluateLowSampleCountPercentile") == "ignore":
+    if requested("EvaluateLowSampleCountPercentile") == "ignore":
         return "EvaluateLowSampleCountPercentile=ignore is not in the embedded cloud; leave it out"
     return None
 
@@ -288,10 +288,10 @@ def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, i
     """
     # claim: alarms-are-checked-when-put
 
-    def asked(name: str) -> Any:
+    def requested(name: str) -> Any:
         return cbor_data.get(name) if is_cbor or is_json else cw._p(params, name)
 
-    state, alarm = asked("StateValue"), cw._alarms.get(asked("AlarmName"))
+    state, alarm = requested("StateValue"), cw._alarms.get(requested("AlarmName"))
     if state not in _ACTIONS:
         problem = f"StateValue must be one of {', '.join(_ACTIONS)}, got {state!r}"
         return cw._error("ValidationError", problem, 400, use_json=is_json, use_cbor=is_cbor)
@@ -356,16 +356,16 @@ def install() -> None:
 
     def put_or_refuse(params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
         # claim: alarms-are-checked-when-put
-        def asked(name: str) -> Any:
+        def requested(name: str) -> Any:
             if is_cbor or is_json:
                 return cbor_data.get(name)
             return cw._p(params, name) or cw._p(params, f"{name}.member.1.Id")
 
-        problem = refusal(asked)
+        problem = refusal(requested)
         if problem is not None:
             return cw._error("ValidationError", problem, 400, use_json=is_json, use_cbor=is_cbor)
         answer = put(params, cbor_data, is_cbor, is_json)
-        if asked("Metrics") and answer[0] == 200:
+        if requested("Metrics") and answer[0] == 200:
             alarm = cw._alarms[cbor_data["AlarmName"]]
             _watch_metrics(alarm, cbor_data["Metrics"])
             evaluate(alarm)

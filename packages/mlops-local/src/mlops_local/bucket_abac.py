@@ -89,7 +89,7 @@ def _is_enabled(bucket: str) -> bool:
 
 def _tagged_otherwise(bucket: str) -> Any:
     # claim: tags-that-decide-are-set-by-tag-resource
-    says = (
+    message = (
         f"bucket {bucket} has ABAC enabled: its tags are changed by TagResource and UntagResource, or by its template"
     )
-    return s3._error("InvalidRequest", says, HTTPStatus.BAD_REQUEST)
+    return s3._error("InvalidRequest", message, HTTPStatus.BAD_REQUEST)

@@ -357,8 +357,8 @@ def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
     if method == "GET":
         return 200, state()
     try:
-        asked = json.loads(body)
-        match asked:
+        request = json.loads(body)
+        match request:
             case {"scale": int() | float() as factor}:
                 set_scale(factor)
                 runs = 0
@@ -368,7 +368,7 @@ def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
                 moment = datetime.fromisoformat(text)
                 runs = jump(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
             case _:
-                raise ClockError(f"expected one of scale, jump_by (seconds), jump_to (ISO 8601), got {asked!r}")
+                raise ClockError(f"expected one of scale, jump_by (seconds), jump_to (ISO 8601), got {request!r}")
     except ValueError as error:
         return 400, {"message": str(error)}
     return 200, {**state(), "ran": runs}

@@ -29,9 +29,9 @@ def install() -> None:
     pushed, described = ecr._batch_get_image, ecr._describe_images
 
     def batch_get_image(data: dict[str, Any]) -> Response:
-        name, asked = str(data.get("repositoryName", "")), data.get("imageIds", [])
-        images = [_image(data, name, image_id) for image_id in asked if _stands_in(name, image_id)]
-        rest = [image_id for image_id in asked if not _stands_in(name, image_id)]
+        name, requested = str(data.get("repositoryName", "")), data.get("imageIds", [])
+        images = [_image(data, name, image_id) for image_id in requested if _stands_in(name, image_id)]
+        rest = [image_id for image_id in requested if not _stands_in(name, image_id)]
         if not images:
             answered: Response = pushed(data)
             return answered
@@ -44,19 +44,19 @@ def install() -> None:
         return 200, {"Content-Type": _JSON}, body
 
     def describe_images(data: dict[str, Any]) -> Response:
-        name, asked = str(data.get("repositoryName", "")), data.get("imageIds", [])
-        if len(asked) == 1 and "imageDigest" in asked[0] and _stands_in(name, asked[0]):
+        name, requested = str(data.get("repositoryName", "")), data.get("imageIds", [])
+        if len(requested) == 1 and "imageDigest" in requested[0] and _stands_in(name, requested[0]):
             detail = {
                 "registryId": data.get("registryId", get_account_id()),
                 "repositoryName": name,
-                "imageDigest": asked[0]["imageDigest"],
+                "imageDigest": requested[0]["imageDigest"],
                 "imageTags": [],
             }
             return 200, {"Content-Type": _JSON}, json.dumps({"imageDetails": [detail]}).encode()
         answered: Response = described(data)
         # claim: what-is-described-was-pushed
-        if answered[0] == HTTPStatus.OK and len(json.loads(answered[2])["imageDetails"]) < len(asked):
-            missing = next(each for each in asked if ecr._find_image(name, each) is None)
+        if answered[0] == HTTPStatus.OK and len(json.loads(answered[2])["imageDetails"]) < len(requested):
+            missing = next(each for each in requested if ecr._find_image(name, each) is None)
             shown = ", ".join(f"{key}:'{missing.get(key, 'null')}'" for key in ("imageDigest", "imageTag"))
             words = (
                 f"The image with imageId {{{shown}}} does not exist within the repository with name '{name}' in the registry "

@@ -105,8 +105,8 @@ class CloudConnection:
             return None
         try:
             with urllib.request.urlopen(self._clock_request(endpoint_url), timeout=5) as answer:  # noqa: S310 - loopback
-                said = json.load(answer)
-                return Clock(datetime.fromisoformat(said["now"]).astimezone(UTC), float(said["scale"]))
+                reply = json.load(answer)
+                return Clock(datetime.fromisoformat(reply["now"]).astimezone(UTC), float(reply["scale"]))
         except (OSError, ValueError, KeyError):
             return None  # another server on this machine
 

@@ -33,17 +33,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers["content-type"] == "text/csv":
             self._answer(200, body.upper(), "text/csv; charset=utf-8")
             return
-        asked = json.loads(body)
-        time.sleep(asked.get("sleep", 0))
-        if "exit" in asked:
-            os._exit(asked["exit"])
+        requested = json.loads(body)
+        time.sleep(requested.get("sleep", 0))
+        if "exit" in requested:
+            os._exit(requested["exit"])
         answer = {
             "model": NAME,
             "inference_id": self.headers["x-amzn-sagemaker-inference-id"],
             "keys": sorted(os.environ),
         }
-        padding = "x" * asked.get("size", 0)
-        self._answer(asked.get("status", 200), json.dumps({**answer, "padding": padding}).encode())
+        padding = "x" * requested.get("size", 0)
+        self._answer(requested.get("status", 200), json.dumps({**answer, "padding": padding}).encode())
 
     def _answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
         self.send_response(status)

@@ -199,12 +199,12 @@ def test_values_land_in_their_cells(lines: Any, baseline: Baseline) -> None:
 
 def test_a_boolean_may_be_called_true(lines: Any, baseline: Baseline) -> None:
     """JSON true and its CSV text count as 1 if the signature's kind is boolean, and are not numbers otherwise."""
-    asked = replace(baseline.features[0], kind="boolean")
+    requested = replace(baseline.features[0], kind="boolean")
     body = json.dumps(
         {"instances": [[True, 1, "north"], [False, True, "north"], ["TRUE", 3, "north"], [1, 4, "north"]]}
     )
     calls = [lines.call(body, encoding="JSON"), lines.call("true,5,north\n0,6,north\n")]
-    price, stock, _ = count(calls, replace(baseline, features=(asked, *baseline.features[1:]))).features
+    price, stock, _ = count(calls, replace(baseline, features=(requested, *baseline.features[1:]))).features
     assert (price.sum, sum(price.counts), price.invalid) == (4.0, 6, 0)
     assert (sum(stock.counts), stock.invalid) == (5, 1)
 

@@ -91,10 +91,10 @@ def test_distributions_are_compared_unless_switched_off(switch: dict[str, Any]) 
     number = {"name": "c", "inferred_type": "Integral"}
     text = {"name": "c", "inferred_type": "String"}
 
-    ((_, kind, said),) = _violations(number, [5, 6, 7], [1, 2, 3])
-    assert (kind, said) == ("baseline_drift_check", "Numerical distance: 1 exceeds numerical threshold: 0.1")
-    ((_, kind, said),) = _violations(text, ["a", "b"], ["a", "a"])
-    assert (kind, said) == ("baseline_drift_check", "Categorical distance: 0.5 exceeds categorical threshold: 0.1")
+    ((_, kind, reported),) = _violations(number, [5, 6, 7], [1, 2, 3])
+    assert (kind, reported) == ("baseline_drift_check", "Numerical distance: 1 exceeds numerical threshold: 0.1")
+    ((_, kind, reported),) = _violations(text, ["a", "b"], ["a", "a"])
+    assert (kind, reported) == ("baseline_drift_check", "Categorical distance: 0.5 exceeds categorical threshold: 0.1")
     for feature, now, before in ((number, [5, 6], [1, 2]), (text, ["b"], ["a"])):
         assert _violations(feature, now, before, distribution_constraints=switch) == []
 

@@ -133,16 +133,16 @@ def test_before_a_model_serves_nothing_is_added() -> None:
 def test_a_model_of_classes_is_refused_by_name() -> None:
     """Models of classes are unsupported: no service is called, and the report names the engine to use."""
     baseline = replace(EVIDENCE.baseline, classes=("a", "b", "c"), target="classes")  # type: ignore[type-var] # there is one
-    asked: Any = None  # any call would fail
+    requested: Any = None  # any call would fail
     found = add_executions(
         replace(EVIDENCE, baseline=baseline),
         Window.before(datetime(2017, 8, 8, tzinfo=UTC), 24),
         spec=SPEC,
         endpoint="demand",
         monitors=("data_quality", "model_quality"),
-        s3=asked,
+        s3=requested,
         bucket="artifacts",
-        sagemaker=asked,
+        sagemaker=requested,
     )
-    told = "Model Monitor reads one value a row, the live model returns 3 (a, b, c); monitor it with the functions or a MonitorJob"
-    assert found.problems == {**EVIDENCE.problems, told: 1}
+    text = "Model Monitor reads one value a row, the live model returns 3 (a, b, c); monitor it with the functions or a MonitorJob"
+    assert found.problems == {**EVIDENCE.problems, text: 1}

@@ -158,8 +158,8 @@ def test_bias_is_read_from_the_analysis_and_the_violations() -> None:
     ]
     found = read_executions([_files("bias", violations=raw, analysis={"post_training_bias_metrics": section})])
 
-    told = [(b.facet, b.facet_value, b.metric.name, b.metric.value, b.metric.violated, b.stage) for b in found.bias]
-    assert told == [
+    reported = [(b.facet, b.facet_value, b.metric.name, b.metric.value, b.metric.violated, b.stage) for b in found.bias]
+    assert reported == [
         ("Age", "40", "DPPL", -0.3, True, "post_training"),
         ("Age", "40", "DI", None, False, "post_training"),
         ("Age", "40", "CI", None, True, "post_training"),
@@ -206,8 +206,12 @@ def test_what_cannot_be_read_is_counted() -> None:
 
 def test_our_own_analyzer_is_told() -> None:
     """Reports that our own analyzer ran, and the records that it could not read."""
-    told = {"dataset": {"item_count": 3}, "analyzer": "mlops_runtime", "problems": {"line is not a capture record": 2}}
-    found = read_executions([_files("data_quality", statistics=told)])
+    reported = {
+        "dataset": {"item_count": 3},
+        "analyzer": "mlops_runtime",
+        "problems": {"line is not a capture record": 2},
+    }
+    found = read_executions([_files("data_quality", statistics=reported)])
 
     assert (found.analyzer, found.problems) == ("mlops_runtime", {"data_quality: line is not a capture record": 2})
     assert read_executions([_files("data_quality", statistics=STATISTICS)]).analyzer is None

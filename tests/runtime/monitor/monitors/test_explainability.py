@@ -26,9 +26,9 @@ def test_it_has_a_state_only_where_something_was_explained() -> None:
     assert states(broken)["explainability"] is MonitorState.MONITOR_NOT_RUN
 
 
-@pytest.mark.parametrize(("explained", "said"), [(SAME, 0), (ANOTHER, 1)])
+@pytest.mark.parametrize(("explained", "expected"), [(SAME, 0), (ANOTHER, 1)])
 def test_another_order_of_features_is_said_published_and_a_violation(
-    explained: ExplainabilityResult, said: int
+    explained: ExplainabilityResult, expected: int
 ) -> None:
     """Another ranking is in the message, a metric and a violation; the same ranking is only a metric."""
     evidence = changed(EXPLAINED, explainability=explained)
@@ -37,6 +37,6 @@ def test_another_order_of_features_is_said_published_and_a_violation(
     sentences = list(EXPLAINABILITY.sentence(explained, report))
     assert [
         each.startswith("the ranking of features differs from that in training (NDCG 0.") for each in sentences
-    ] == [True] * said
+    ] == [True] * expected
     lines = [line for line in found(evidence) if line.constraint_check_type == "feature_attribution_drift_check"]
-    assert [(line.label, line.metric_name) for line in lines] == [("prediction", "shap")] * said
+    assert [(line.label, line.metric_name) for line in lines] == [("prediction", "shap")] * expected

@@ -24,9 +24,9 @@ def people(count: int, seed: int, *, accepted_old: float = 0.5, call: int = 1) -
     age = random.choice(["30", "50"], count)
     region = random.choice(["east", "west"], count)
     label = (random.random(count) < 0.5).astype(float)
-    is_told = random.random(count) < 0.8
+    is_reported = random.random(count) < 0.8
     chance = np.where(age == "50", accepted_old, 0.5)
-    prediction = np.where(is_told, label, 1 - label)
+    prediction = np.where(is_reported, label, 1 - label)
     prediction = np.where((age == "50") & (random.random(count) < 2 * (0.5 - chance)), 0.0, prediction)
     columns = {"age": Texts.of(age.tolist()), "region": Texts.of(region.tolist())}
     return Rows.of(prediction, label, call=np.arange(count) // call, columns=columns)
@@ -164,8 +164,8 @@ def test_groups_of_the_baseline_that_are_gone_are_named() -> None:
     assert bias.unmeasured(bias.live(rows, rows, baseline, MonitorSpec()), rows, baseline) == []
     texts = Texts.of(["30" if code else "60" for code in rows.columns["age"].codes])
     moved = Rows.of(rows.prediction, rows.label, columns={"age": texts})
-    [said] = bias.unmeasured(bias.live(moved, moved, baseline, MonitorSpec()), moved, baseline)
-    assert said.startswith("bias of age=50 is not measured")
+    [reported] = bias.unmeasured(bias.live(moved, moved, baseline, MonitorSpec()), moved, baseline)
+    assert reported.startswith("bias of age=50 is not measured")
     nothing = rows.where(np.zeros(len(rows), dtype=bool))
     assert bias.unmeasured((), nothing, baseline) == []
 

@@ -324,7 +324,7 @@ def test_a_single_call_violates_nothing_and_does_not_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "positives", "unusable", "expected"),
+    ("requested", "positives", "unusable", "expected"),
     [
         ({}, 100, 0, {"auc": False, "brier": False}),
         ({}, 100, 5, {"auc": False, "brier": False}),
@@ -335,19 +335,19 @@ def test_a_single_call_violates_nothing_and_does_not_hold() -> None:
     ],
 )
 def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
-    lines: Any, asked: dict[str, float], positives: int, unusable: int, expected: dict[str, bool]
+    lines: Any, requested: dict[str, float], positives: int, unusable: int, expected: dict[str, bool]
 ) -> None:
     """Undefined metrics with a limit and unusable labelled rows are named and prevent OK."""
     values = [1] * positives + [0] * (200 - positives)
     captures = [lines.call(None, str(0.1 + 0.8 * value), event_id=f"e{n}") for n, value in enumerate(values)]
     labels = [lines.label(f"e{n}", [2 if n < unusable else value]) for n, value in enumerate(values)]
     baseline = replace(PLAIN, target="classification", quality={"auc": 0.9, "brier": 0.1})
-    quality = quality_of(labels, captures, baseline=baseline, spec=MonitorSpec(quality_limits=asked))
+    quality = quality_of(labels, captures, baseline=baseline, spec=MonitorSpec(quality_limits=requested))
     assert {metric.name: metric.violated for metric in quality.metrics if metric.violated is not None} == expected
     undefined = {} if positives else {"quality: auc has a limit and is undefined: all labels are 0": 1}
     assert (quality.problems or {}) == ({UNUSABLE: unusable} if unusable else {}) | undefined
     part = "20 of 200 labelled rows cannot be evaluated" if unusable == 20 else None
-    assert quality.unjudged == ("auc has a limit and is undefined: all labels are 0" if "auc" in asked else part)
+    assert quality.unjudged == ("auc has a limit and is undefined: all labels are 0" if "auc" in requested else part)
 
 
 def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:

@@ -44,16 +44,16 @@ def test_fails_for_a_metric_that_no_class_has(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("limits", "message"),
     [
         ({"wape": 0.5, "recall/barolo": 0.5}, "got wape of a regression and recall/barolo of a model of classes"),
         ({"macro_recall": 0.5, "auc": 0.5}, "got auc of a classification and macro_recall of a model of classes"),
         ({"mae": 0.5, "mae/waist": 0.5}, "got mae of a regression and mae/waist of a model of several outputs"),
     ],
 )
-def test_fails_for_limits_that_no_model_has_together(limits: dict[str, float], said: str) -> None:
+def test_fails_for_limits_that_no_model_has_together(limits: dict[str, float], message: str) -> None:
     """Rejects limits of several kinds of model."""
-    with pytest.raises(ValueError, match=f"quality_limits must be metrics of one kind of model, {said}"):
+    with pytest.raises(ValueError, match=f"quality_limits must be metrics of one kind of model, {message}"):
         MonitorSpec(quality_limits=limits)
     MonitorSpec(quality_limits={"accuracy": 0.5, "macro_recall": 0.5, "recall/barolo": 0.5})
     MonitorSpec(quality_limits={"wape": 0.5, "mae/waist": 2.0})

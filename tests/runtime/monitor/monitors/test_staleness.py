@@ -49,9 +49,10 @@ def test_each_age_is_published_of_the_monitor_that_it_is_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("coverage", "said"), [(0.49, ["only 49 % of the predictions due a label have one: request the others"]), (0.5, [])]
+    ("coverage", "expected"),
+    [(0.49, ["only 49 % of the predictions due a label have one: request the others"]), (0.5, [])],
 )
-def test_missing_labels_are_asked_for(coverage: float, said: list[str]) -> None:
+def test_missing_labels_are_asked_for(coverage: float, expected: list[str]) -> None:
     """Below half of the labels, the advice is to deliver them."""
     ages = Staleness(capture_lag_hours=0.0, label_coverage=coverage)
-    assert list(advice(replace(report_of(FULL), staleness=ages))) == said
+    assert list(advice(replace(report_of(FULL), staleness=ages))) == expected

@@ -42,12 +42,12 @@ def test_a_history_lies_inside_its_drawing(values: list[float]) -> None:
 
 def test_a_report_that_did_not_test_leaves_a_gap() -> None:
     """A report without a test leaves a gap; one report is no history."""
-    told, untold = reports.report_of(2, reports.QUIET), reports.report_of(3, ())
+    reported, untold = reports.report_of(2, reports.QUIET), reports.report_of(3, ())
     untested = reports.report_of(4, (reports.drift("price", untested="all null"),))
 
-    assert spark("price", [told]) is None
-    assert spark("price", [told, untold, untested]) is None
-    found = spark("price", [told, untold, untested, told])
+    assert spark("price", [reported]) is None
+    assert spark("price", [reported, untold, untested]) is None
+    found = spark("price", [reported, untold, untested, reported])
     assert found is not None
     assert [dot.x for dot in found.dots] == [4, SPARK_WIDTH - 4]
 

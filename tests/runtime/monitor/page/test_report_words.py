@@ -17,13 +17,13 @@ from mlops_runtime.monitor.page.report_words import feature_lines, report_lines
 @pytest.mark.parametrize("state", MonitorState)
 def test_every_state_has_its_words(monitor: str, state: MonitorState) -> None:
     """Only OK has the good tone; unknown states recommend an action."""
-    said = report_words.state_text(monitor, state)
+    reported = report_words.state_text(monitor, state)
 
-    assert (said.tone == "good") == (state is MonitorState.OK)
-    assert said.tone == report_words.TONES[state]
-    assert said.means
-    assert bool(said.do) == (state is not MonitorState.OK)
-    assert not said.means.endswith(".")
+    assert (reported.tone == "good") == (state is MonitorState.OK)
+    assert reported.tone == report_words.TONES[state]
+    assert reported.means
+    assert bool(reported.do) == (state is not MonitorState.OK)
+    assert not reported.means.endswith(".")
 
 
 def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> None:
@@ -32,8 +32,8 @@ def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> N
     report = reports.report_of(8, (untested, reports.drift("store")))
     scrutiny = Scrutiny(asked=2, untested=("price",), unknown=("price",))
     silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA, scrutiny=scrutiny))
-    said = report_words.said(silent, "drift")
-    assert said.means == (
+    reported = report_words.said(silent, "drift")
+    assert reported.means == (
         "no result for 1 of 2 features, more than 20 %, in 1,000 rows; 1 not tested: too few rows for price"
     )
     allowed = replace(silent, drift=replace(silent.drift, state=MonitorState.OK))

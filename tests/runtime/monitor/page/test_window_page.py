@@ -96,8 +96,8 @@ def test_a_distribution_is_shown_beside_its_baseline() -> None:
     assert "nulls 2.0 % 2.0 %" in words
     assert "levels never seen before 0 % 4.5 %" in words
     assert re.findall(r'<tr class="cell moved"><th scope="row">(.*?)<', text)[:2] == ["0.5 to 1", "1 to 1.49"]
-    for told in ("Jensen-Shannon distance 0.155", "L-infinity distance 0.013", "Wasserstein distance 0.05"):
-        assert told in words
+    for reported in ("Jensen-Shannon distance 0.155", "L-infinity distance 0.013", "Wasserstein distance 0.05"):
+        assert reported in words
     assert "nulls 2.1 % (1.4 % to 3.1 %), was 2.0 %" in words.replace("\u00a0", " ")
     assert "PSI in the last 7 reports: 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.31; drifted in 3 of 7" in text
 
@@ -151,7 +151,7 @@ def test_classes_have_a_confusion_with_shares_of_each_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "said"),
+    ("sample", "message"),
     [
         (reports.silent, "drift ? no traffic the endpoint got no requests in the window"),
         (reports.tampered, "nobody watches: the baseline is not the one that was approved"),
@@ -159,11 +159,11 @@ def test_classes_have_a_confusion_with_shares_of_each_line() -> None:
         (reports.empty, "No feature was tested in this window."),
     ],
 )
-def test_silence_is_said(sample: Callable[[], Sample], said: str) -> None:
+def test_silence_is_said(sample: Callable[[], Sample], message: str) -> None:
     """A silent window never looks healthy."""
     text = _page(sample())
 
-    assert said in _Words(text).text
+    assert message in _Words(text).text
     assert '<div class="verdict good"' not in text
 
 
@@ -350,9 +350,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     ).stdout
 
     (over,) = re.findall(r'data-over="(.*?)"', shown)
-    said = over.split(" ")
-    assert len(said) == len(DRAWN) * len(WIDTHS)
-    return {name: said[i * len(WIDTHS) : (i + 1) * len(WIDTHS)] for i, name in enumerate(DRAWN)}
+    reported = over.split(" ")
+    assert len(reported) == len(DRAWN) * len(WIDTHS)
+    return {name: reported[i * len(WIDTHS) : (i + 1) * len(WIDTHS)] for i, name in enumerate(DRAWN)}
 
 
 @pytest.mark.parametrize("name", DRAWN)

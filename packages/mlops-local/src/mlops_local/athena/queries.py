@@ -69,8 +69,8 @@ def install() -> None:
         # claim: athena-statement-limit
         size = len(str(data.get("QueryString", "")).encode())
         if size > _MAX_STATEMENT:
-            said = f"queryString must have at most {_MAX_STATEMENT} bytes, got {size}"
-            return error_response_json("InvalidRequestException", said, 400)
+            message = f"queryString must have at most {_MAX_STATEMENT} bytes, got {size}"
+            return error_response_json("InvalidRequestException", message, 400)
         group = athena._workgroups.get(data.get("WorkGroup", "primary"))
         if group is None:
             return error_response_json(
@@ -88,8 +88,8 @@ def install() -> None:
             try:
                 may_use_bucket("s3:GetBucketLocation", place)
             except MissingRightError:
-                said = f"Unable to verify/create output bucket {place.removeprefix('s3://').partition('/')[0]}"
-                return error_response_json("InvalidRequestException", said, 400)
+                message = f"Unable to verify/create output bucket {place.removeprefix('s3://').partition('/')[0]}"
+                return error_response_json("InvalidRequestException", message, 400)
         _output.set(place)
         return start(data)
 

@@ -66,8 +66,8 @@ def install() -> None:
 
 def _authorizing(authorize: Any) -> Any:
     def authorized(method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
-        asked = {name: cognito._qp(query, name) for name in query}
-        pool_id, pool, client = cognito._find_pool_by_client_id(asked.get("client_id", ""))
+        parameters = {name: cognito._qp(query, name) for name in query}
+        pool_id, pool, client = cognito._find_pool_by_client_id(parameters.get("client_id", ""))
         if pool is not None and not (pool.get("Domain") or pool.get("CustomDomain")):
             # claim: cognito-pages-need-a-domain
             error: Answer = cognito._oauth2_error("invalid_request", f"{pool_id} has no domain, so it has no pages")
@@ -80,23 +80,23 @@ def _authorizing(authorize: Any) -> Any:
             text = b"Login pages unavailable. Please contact an administrator."
             return 403, {"Content-Type": "text/html; charset=utf-8"}, text
         # claim: cognito-prompts
-        prompts, session = asked.get("prompt", "").split(), _session(headers, pool_id)
+        prompts, session = parameters.get("prompt", "").split(), _session(headers, pool_id)
         if session is not None and "login" not in prompts:
-            return _code(asked, session)
+            return _code(parameters, session)
         if "none" in prompts:
-            back = f"{asked['redirect_uri']}?error=login_required"
-            state = f"&state={quote(asked['state'])}" if "state" in asked else ""
+            back = f"{parameters['redirect_uri']}?error=login_required"
+            state = f"&state={quote(parameters['state'])}" if "state" in parameters else ""
             return 302, {"Location": back + state, "Cache-Control": "no-store"}, b""
         return found
 
     return authorized
 
 
-def _code(asked: Mapping[str, str], session: BrowserSession) -> Answer:
+def _code(parameters: Mapping[str, str], session: BrowserSession) -> Answer:
     names = ("nonce", "code_challenge", "code_challenge_method", "state")
     found: Answer = cognito._issue_auth_code_redirect(
-        asked["client_id"], session.pool, asked["redirect_uri"], asked.get("scope", ""), session.user,
-        *(asked.get(name, "") for name in names),
+        parameters["client_id"], session.pool, parameters["redirect_uri"], parameters.get("scope", ""), session.user,
+        *(parameters.get(name, "") for name in names),
     )  # fmt: skip
     entry = _entry(found)
     if entry is not None:

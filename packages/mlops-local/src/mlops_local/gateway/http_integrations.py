@@ -96,16 +96,16 @@ def _call(exchange: Exchange, path: Mapping[str, str], query: str, headers: Mapp
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise MappingError(f"{address!r} is not an HTTP address")
     verb = str(integration.get("httpMethod") or "ANY")
-    asked = f"{parts.path or '/'}?{'&'.join(filter(None, (parts.query, query)))}".rstrip("?")
+    target = f"{parts.path or '/'}?{'&'.join(filter(None, (parts.query, query)))}".rstrip("?")
     scheme, host, port = parts.scheme, parts.hostname, parts.port
     if integration.get("connectionType") == "VPC_LINK":
         # claim: private-integrations-have-the-stage-in-their-path
-        asked, scheme, port = f"/{exchange.stage['stageName']}{asked}", "http", vpc_links.port(integration)
+        target, scheme, port = f"/{exchange.stage['stageName']}{target}", "http", vpc_links.port(integration)
         host = "127.0.0.1"
     sent = {**headers, "host": parts.netloc, "x-amzn-apigateway-api-id": exchange.api["id"]}
     method = exchange.method if verb == "ANY" else verb
     return _Call(
-        scheme, host, port, method, asked, sent, body, int(integration.get("timeoutInMillis") or 29_000) / 1000
+        scheme, host, port, method, target, sent, body, int(integration.get("timeoutInMillis") or 29_000) / 1000
     )
 
 

@@ -137,11 +137,11 @@ def _run_spark(run: MutableMapping[str, Any], job: Mapping[str, Any], args: Mapp
     ended = _ended(run, command, environment, 60 * int(job.get("Timeout", 2880)))
     if ended is None:
         return
-    code, said = ended
+    code, output = ended
     if code == 0:
         run["JobRunState"] = "SUCCEEDED"
         return
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), f"exit code {code}")
+    last = next((line for line in reversed(output.splitlines()) if line.strip()), f"exit code {code}")
     run.update(JobRunState="FAILED", ErrorMessage=last[-_MESSAGE:])
 
 
@@ -150,9 +150,9 @@ def _ended(
 ) -> tuple[int, str] | None:
     """Return a script's exit code and output; `None` if it was stopped or timed out."""
     # claim: glue-run-that-is-stopped-ends-its-process
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True
         )
         deadline = time.monotonic() + seconds
         while True:
@@ -166,8 +166,8 @@ def _ended(
                 if is_late:
                     run.update(JobRunState="TIMEOUT", ErrorMessage="the job ran longer than its timeout")
                 return None
-        said.seek(0)
-        return code, said.read()
+        output.seek(0)
+        return code, output.read()
 
 
 def refuse_role(role: str) -> str | None:

@@ -230,13 +230,13 @@ def _refuse_wire(method: str, path: str, headers: Mapping[str, str], body: Any, 
     region, account = get_region(), get_account_id()
     resource = iam_actions.extract_resource_arn(service, method, path, headers, raw, params, region, account)
     described = authorization.describe(service, path, headers, raw, params)
-    asked = [(action, resource)]
+    requested = [(action, resource)]
     if service == "s3":
         # claim: a-task-that-copies-reads-its-source
-        asked += iam_actions.s3_additional_checks(method, path, dict(headers), raw, params)
+        requested += iam_actions.s3_additional_checks(method, path, dict(headers), raw, params)
     try:
         session = _assume(machine)
-        for each, on in asked:
+        for each, on in requested:
             authorization.require_call(session, replace(described, action=each, resource=on))
     except authorization.AccessDeniedError as error:
         return iam_actions.access_denied_response(

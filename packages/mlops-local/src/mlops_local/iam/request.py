@@ -145,9 +145,11 @@ def actions(call: Call) -> list[Call]:
         return [call]
     found: dict[tuple[str, str], list[Any]] = {}
     for member in call.body.get("TransactItems") or ():
-        for kind, asked in member.items() if isinstance(member, Mapping) else ():
-            table = str(asked.get("TableName")).rpartition("/")[2]
-            found.setdefault((f"dynamodb:{kind}Item", table), []).append(asked.get("Key") or asked.get("Item") or {})
+        for kind, requested in member.items() if isinstance(member, Mapping) else ():
+            table = str(requested.get("TableName")).rpartition("/")[2]
+            found.setdefault((f"dynamodb:{kind}Item", table), []).append(
+                requested.get("Key") or requested.get("Item") or {}
+            )
     return [
         replace(
             call,
@@ -391,11 +393,11 @@ def _leading_keys(call: Call) -> list[str] | None:
 def _batch_keys(items: Mapping[str, Any], name: str) -> list[str] | None:
     """Return the partition key values of a BatchGetItem or BatchWriteItem."""
     found: list[str] = []
-    for asked in items.values():
-        if isinstance(asked, Mapping):
-            keys = list(asked.get("Keys", ()))
+    for requested in items.values():
+        if isinstance(requested, Mapping):
+            keys = list(requested.get("Keys", ()))
         else:
-            requests = [next(iter(request.values())) for request in asked]
+            requests = [next(iter(request.values())) for request in requested]
             keys = [request.get("Key") or request.get("Item") or {} for request in requests]
         found += [str(next(iter(key[name].values()))) for key in keys if key.get(name)]
     return sorted(set(found)) or None

@@ -398,12 +398,12 @@ class _Request:
 
     def _is_dry(self) -> bool:
         # claim: api-server-answers-with-status
-        asked = self.query.get("dryRun", "")
-        if asked not in {"", "All"}:
+        requested = self.query.get("dryRun", "")
+        if requested not in {"", "All"}:
             raise object_kinds.StatusError(
-                422, "Invalid", f'dryRun: Unsupported value: "{asked}": supported values: "All"'
+                422, "Invalid", f'dryRun: Unsupported value: "{requested}": supported values: "All"'
             )
-        return asked == "All"
+        return requested == "All"
 
     def _not_allowed(self) -> object_kinds.StatusError:
         return object_kinds.StatusError(

@@ -371,8 +371,10 @@ class Objects:
         """
         wanted, name = _without_nulls(wanted), str(wanted["metadata"]["name"])
         if not write.manager:
-            said = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
-            raise object_kinds.StatusError(422, "Invalid", said)
+            message = (
+                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+            )
+            raise object_kinds.StatusError(422, "Invalid", message)
         with self.lock:
             record = self._records.get((kind, namespace, name))
             if record is None:

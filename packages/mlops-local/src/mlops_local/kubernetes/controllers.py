@@ -520,14 +520,14 @@ class Controllers:
             "labels": {**(given.get("labels") or {}), "pod-template-hash": digest},
         }  # fmt: skip
         account = template["spec"].get("serviceAccountName", "default")
-        asks = pod_identity.Pod(cluster_arn=self._arn, namespace=where, service_account=account, name=name, uid=uid)
+        identity = pod_identity.Pod(cluster_arn=self._arn, namespace=where, service_account=account, name=name, uid=uid)
         root = Path(settings.home, "kubernetes", self._cluster, where, name).absolute()
         self._pods[key][name] = Pod(
             metadata,
             template["spec"],
             node=self._placed(template["spec"], metadata["labels"]),
             root=root,
-            credentials=lambda: pod_identity.environment(asks),
+            credentials=lambda: pod_identity.environment(identity),
             changed=self.wake,
         )
         return None

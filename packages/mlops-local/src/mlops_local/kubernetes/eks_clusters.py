@@ -213,8 +213,8 @@ def _refuse_entry(cluster: str, _body: dict[str, Any]) -> Response | None:
     record = eks._clusters.get(cluster)
     if record is None or record["accessConfig"].get("authenticationMode", "CONFIG_MAP") in _MODES:
         return None
-    said = f"The cluster's authentication mode must be set to one of {list(_MODES)} to perform this operation."
-    refused: Response = eks._error(400, "InvalidRequestException", said)
+    message = f"The cluster's authentication mode must be set to one of {list(_MODES)} to perform this operation."
+    refused: Response = eks._error(400, "InvalidRequestException", message)
     return refused
 
 

@@ -120,8 +120,8 @@ def _associate(properties: Properties) -> None:
             raise ValueError(
                 f"access policy {arn} is not in the embedded cloud; it has {sorted(eks._ACCESS_POLICY_RULES)}"
             )
-        asked = {"type": scope["Type"], "namespaces": scope.get("Namespaces") or []}
-        _done(eks._associate_access_policy(cluster, principal, {"policyArn": arn, "accessScope": asked}))
+        requested = {"type": scope["Type"], "namespaces": scope.get("Namespaces") or []}
+        _done(eks._associate_access_policy(cluster, principal, {"policyArn": arn, "accessScope": requested}))
 
 
 def _update_entry(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:

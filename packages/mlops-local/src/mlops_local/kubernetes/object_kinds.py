@@ -266,8 +266,8 @@ def precondition(kind: Kind, name: str, wanted: str, found: str) -> StatusError:
     """Return the error for an object with another UID than the request's precondition."""
     why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
     details = {"name": name, "group": kind.group, "kind": kind.plural}
-    said = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
-    return StatusError(409, "Conflict", said, details)
+    message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
+    return StatusError(409, "Conflict", message, details)
 
 
 def conflict(kind: Kind, name: str, fields: Sequence[tuple[str, str]]) -> StatusError:
@@ -280,13 +280,13 @@ def conflict(kind: Kind, name: str, fields: Sequence[tuple[str, str]]) -> Status
         {"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path} for owner, path in fields
     ]
     if len(fields) == 1:
-        said = f"Apply failed with 1 conflict: conflict with {fields[0][0]}: {fields[0][1]}"
+        message = f"Apply failed with 1 conflict: conflict with {fields[0][0]}: {fields[0][1]}"
     else:
         lines = [
             "\n".join([f"conflicts with {owner}:", *(f"- {path}" for other, path in fields if other == owner)])
             for owner in sorted({owner for owner, _ in fields})
         ]
-        said = f"Apply failed with {len(fields)} conflicts: " + "\n".join(lines)
+        message = f"Apply failed with {len(fields)} conflicts: " + "\n".join(lines)
     return StatusError(
-        409, "Conflict", said, {"name": name, "group": kind.group, "kind": kind.plural, "causes": causes}
+        409, "Conflict", message, {"name": name, "group": kind.group, "kind": kind.plural, "causes": causes}
     )

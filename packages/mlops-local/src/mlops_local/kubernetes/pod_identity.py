@@ -88,8 +88,8 @@ def _session(pod: Pod, found: Mapping[str, Any]) -> dict[str, str]:
     role = iam._roles.get_scoped(account, None, arn.rpartition("/")[2])
     # EKS requests both at once; the trust policy has to allow both
     # claim: pod-identity-session-tags
-    asked = ("sts:AssumeRole", "sts:TagSession") if tags else ("sts:AssumeRole",)
-    for action in asked:
+    requested = ("sts:AssumeRole", "sts:TagSession") if tags else ("sts:AssumeRole",)
+    for action in requested:
         _check_trust(role, action, arn, tags, pod)
     # claim: pod-identity-narrowed-by-session-policy
     key, secret, token = session_keys(f"{arn}|{pod.cluster_arn}|{pod.uid}|{found.get('policy', '')}")

@@ -329,8 +329,8 @@ def install() -> None:
         return response
 
     async def nowhere(*_: Any, **__: Any) -> Response:
-        said = "the embedded load balancer listens on its own ports; mlops local status lists them"
-        return 501, {"Content-Type": "text/plain"}, said.encode()
+        message = "the embedded load balancer listens on its own ports; mlops local status lists them"
+        return 501, {"Content-Type": "text/plain"}, message.encode()
 
     alb.handle_request, alb._forward_to_tg = handled, nowhere
     _complete_types()
@@ -509,9 +509,9 @@ def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] |
 
 
 def _told(work: Callable[..., Any]) -> Callable[..., Any]:
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         result = work(*args, **kwargs)
         kick()
         return result
 
-    return told
+    return wrapped

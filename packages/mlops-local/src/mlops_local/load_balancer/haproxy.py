@@ -100,8 +100,8 @@ def _fixed(routing: Routing) -> list[str]:
             if rule.fixed is not None:
                 status, kind, body = rule.fixed
                 lines.append(f"backend fixed:l{number}r{index}")
-                said = f" content-type {_quoted(kind)} string {_quoted(body)}" if body else ""
-                lines.append(f"  http-request return status {status}{said}")
+                content = f" content-type {_quoted(kind)} string {_quoted(body)}" if body else ""
+                lines.append(f"  http-request return status {status}{content}")
     return lines
 
 
@@ -156,7 +156,7 @@ def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -
     Raises:
         ProxyError: If a group has more targets than slots.
     """
-    told: list[str] = []
+    lines: list[str] = []
     for group, addresses in new.targets.items():
         taken, name = slots.setdefault(group, {}), _name(group)
         if len(addresses) > _MOST:
@@ -165,14 +165,14 @@ def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -
             free = min(set(range(1, _SLOTS + 1)) - set(taken.values()))
             taken[address] = free
             server = f"{name}/t{free}"
-            told += [f"set server {server} addr {address[0]} port {address[1]}", f"set server {server} state ready"]
+            lines += [f"set server {server} addr {address[0]} port {address[1]}", f"set server {server} state ready"]
         # a removed target gets no new requests, and finishes its current ones
-        told += [
+        lines += [
             f"set server {name}/t{taken.pop(address)} state maint" for address in sorted(taken.keys() - set(addresses))
         ]
     before = shares(old)
-    told += [f"set map {_MAP} {name} {value}" for name, value in shares(new).items() if before.get(name) != value]
-    return told
+    lines += [f"set map {_MAP} {name} {value}" for name, value in shares(new).items() if before.get(name) != value]
+    return lines
 
 
 class Haproxy:

@@ -134,8 +134,8 @@ class Proxy:
             await writer.drain()
             return False
         stays = fields.get(b"connection", b"").lower() != b"close"
-        asked = port, named.get("host", "").split(":")[0], path.split("?")[0]
-        chosen, rule = self.choose(*asked), self._rule(*asked)
+        requested = port, named.get("host", "").split(":")[0], path.split("?")[0]
+        chosen, rule = self.choose(*requested), self._rule(*requested)
         if rule is not None:
             line = f"{method} {rule.rewritten(path)} {version}".encode("latin-1")
         if isinstance(chosen, Rule):

@@ -189,20 +189,22 @@ def describe(params: Any) -> Response:
     arn = alb._p(params, "TargetGroupArn")
     if arn not in alb._tgs:
         return _unknown(arn)
-    asked = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
+    requested = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
     with _ALL.lock:
         known = sorted(
-            (host, port) for group, host, port in _ALL.health if group == arn and (not asked or (host, port) in asked)
+            (host, port)
+            for group, host, port in _ALL.health
+            if group == arn and (not requested or (host, port) in requested)
         )
     rows, enabled = "", zones.by_group().get(arn)
     for address in known:
         now, reason = _seen(_ALL.health.get((arn, *address)), enabled)
-        told = (
+        description = (
             f"<Reason>{reason[0]}</Reason><Description>{reason[1]}</Description>" if reason and now != "healthy" else ""
         )
         rows += (
             f"<member><Target><Id>{address[0]}</Id><Port>{address[1]}</Port></Target><HealthCheckPort>{address[1]}</HealthCheckPort>"
-            f"<TargetHealth><State>{now}</State>{told}</TargetHealth></member>"
+            f"<TargetHealth><State>{now}</State>{description}</TargetHealth></member>"
         )
     shown: Response = alb._xml(
         200, "DescribeTargetHealth", f"<TargetHealthDescriptions>{rows}</TargetHealthDescriptions>"

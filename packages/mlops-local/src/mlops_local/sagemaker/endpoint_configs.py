@@ -125,7 +125,9 @@ def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
         ),
         "network isolation": any(_of(models, variant).get("EnableNetworkIsolation") for variant in variants),
     }
-    yield from (f"Serverless endpoints do not support {name}." for name, asked in excluded.items() if asked)
+    yield from (
+        f"Serverless endpoints do not support {name}." for name, is_requested in excluded.items() if is_requested
+    )
     for config in (variant["ServerlessConfig"] for variant in variants if "ServerlessConfig" in variant):
         if config["MemorySizeInMB"] not in _MEMORY:
             yield f"MemorySizeInMB must be one of {', '.join(map(str, _MEMORY))}, got {config['MemorySizeInMB']}"

@@ -339,8 +339,8 @@ def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = 
         raise FleetError(str(error)) from error
     # one worker: this machine has many endpoints, an instance only one
     env = {"MLOPS_WORKERS": "1"} | image
-    asked = {**container.get("Environment", {}), **({} if given is None else given)}
-    env |= environment(root, asked, identity, isolated=model["EnableNetworkIsolation"])
+    requested = {**container.get("Environment", {}), **({} if given is None else given)}
+    env |= environment(root, requested, identity, isolated=model["EnableNetworkIsolation"])
     env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1", "MLOPS_HOSTS": "127.0.0.1,localhost"}
     return Server(
         identity=identity,

@@ -420,8 +420,8 @@ class Backlogs:
     def due(self, after: float) -> float | None:
         """Return the next minute while a queue has metrics to publish."""
         with _QUEUE_LOCK:
-            told = any(queue.waiting or queue.busy or queue.active + _LINGER > after for queue in _QUEUES.values())
-        return (after // _MINUTE + 1) * _MINUTE if told else None
+            is_active = any(queue.waiting or queue.busy or queue.active + _LINGER > after for queue in _QUEUES.values())
+        return (after // _MINUTE + 1) * _MINUTE if is_active else None
 
     def run(self, at: float) -> bool:
         """Publish the metrics, and start waiting requests on new instances."""

@@ -105,11 +105,11 @@ def _task(name: str, resource: str, data: Record) -> Record:
 def _follow(kind: str, name: str) -> Record:
     # claim: task-follows-its-job
     member = resource_store.KINDS[kind].name
-    pause, asked = threading.Event(), False
+    pause, requested = threading.Event(), False
     while (record := resource_store.get(kind, name))[f"{kind}Status"] in ("InProgress", "Stopping"):
-        if is_unwanted() and not asked:
+        if is_unwanted() and not requested:
             sagemaker_api.call(f"Stop{kind}", {member: name})
-            asked = True
+            requested = True
         pause.wait(_LOOK)
     shape = output_shape(f"Describe{kind}")
     described: Record = _milliseconds({key: value for key, value in record.items() if key in shape.members})

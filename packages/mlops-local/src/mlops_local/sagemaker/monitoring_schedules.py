@@ -551,7 +551,7 @@ def _fits(row: Record, request: Record) -> bool:
         "MonitoringTypeEquals": "MonitoringType",
         "MonitoringJobDefinitionName": "MonitoringJobDefinitionName",
     }
-    return all(request[asked] == row.get(member) for asked, member in wanted.items() if asked in request)
+    return all(request[requested] == row.get(member) for requested, member in wanted.items() if requested in request)
 
 
 def _created(row: Record) -> float:

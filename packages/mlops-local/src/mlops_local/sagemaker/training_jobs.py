@@ -308,8 +308,8 @@ def _work(job: Job) -> None:
         end, code = _train(job)
     _upload(job, end, code)
     if end is End.EXITED and code != 0:
-        told = container_processes.message(job, "failure")
-        _fail(record, f"AlgorithmError: {'' if told is None else told}, exit code: {code}")
+        failure = container_processes.message(job, "failure")
+        _fail(record, f"AlgorithmError: {'' if failure is None else failure}, exit code: {code}")
     elif end is End.EXITED:
         _finish(record, "Completed", "Completed")
     else:

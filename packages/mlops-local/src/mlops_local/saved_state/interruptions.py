@@ -103,13 +103,15 @@ def _jobs() -> Iterator[_Interrupted]:
 def _monitoring() -> Iterator[_Interrupted]:
     for record in resource_store.all_records("MonitoringExecution"):
         if record["MonitoringExecutionStatus"] in monitoring_schedules.PENDING:
-            said = f"monitoring of {record['MonitoringScheduleName']} for {record['ScheduledTime']:%Y-%m-%dT%H:%MZ}"
-            yield _of_record(said, record["MonitoringScheduleArn"], monitoring_schedules.interrupt, record)
+            description = (
+                f"monitoring of {record['MonitoringScheduleName']} for {record['ScheduledTime']:%Y-%m-%dT%H:%MZ}"
+            )
+            yield _of_record(description, record["MonitoringScheduleArn"], monitoring_schedules.interrupt, record)
 
 
-def _of_record(said: str, arn: str, interrupt: Callable[[Record, str], None], record: Record) -> _Interrupted:
+def _of_record(description: str, arn: str, interrupt: Callable[[Record, str], None], record: Record) -> _Interrupted:
     _, _, _, region, account, _ = arn.split(":", 5)
-    return _Interrupted(said, account, region, partial(interrupt, record, REASON))
+    return _Interrupted(description, account, region, partial(interrupt, record, REASON))
 
 
 def _runs() -> Iterator[_Interrupted]:
@@ -129,16 +131,18 @@ def _runs() -> Iterator[_Interrupted]:
             yield _of_fields(f"replay {replay} of events", (account, region), record, change)
 
 
-def _of_fields(said: str, scope: tuple[str, str], fields: dict[str, Any], change: dict[str, Any]) -> _Interrupted:
-    return _Interrupted(said, *scope, lambda: fields.update(change))
+def _of_fields(
+    description: str, scope: tuple[str, str], fields: dict[str, Any], change: dict[str, Any]
+) -> _Interrupted:
+    return _Interrupted(description, *scope, lambda: fields.update(change))
 
 
 def _executions() -> Iterator[_Interrupted]:
     for (account, region, arn), execution in list(stepfunctions._executions._data.items()):
         if execution["status"] == "RUNNING":
             machine = execution["stateMachineArn"].rpartition(":")[2]
-            said = f"execution {execution['name']} of {machine}"
-            yield _Interrupted(said, account, region, partial(_stop, arn))
+            description = f"execution {execution['name']} of {machine}"
+            yield _Interrupted(description, account, region, partial(_stop, arn))
 
 
 def _stop(arn: str) -> None:

@@ -166,10 +166,10 @@ def _run_fork(work: Callable[[], dict[str, Any]], writer: int) -> None:
         gc.disable()  # no finalizers of objects that another thread was using
         answer = json.dumps(work())
     except BaseException as error:
-        said = (
+        message = (
             f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         )
-        answer = json.dumps({"error": said})
+        answer = json.dumps({"error": message})
     try:
         with os.fdopen(writer, "wb", closefd=False) as pipe:
             pipe.write(answer.encode())
@@ -275,10 +275,10 @@ def control(method: str, body: bytes) -> tuple[int, object]:
     """Serve ``/_mlops/state``: GET; POST ``"save"``, ``"end"`` (save a last time), or ``"forget"`` (save no more)."""
     if method == "GET":
         return 200, state()
-    asked = json.loads(body or b"null")
-    if asked not in ("save", "end", "forget"):
-        return 400, {"message": f'expected "save", "end" or "forget", got {asked!r}'}
-    _SAVER.has_ended = asked == "forget"
+    request = json.loads(body or b"null")
+    if request not in ("save", "end", "forget"):
+        return 400, {"message": f'expected "save", "end" or "forget", got {request!r}'}
+    _SAVER.has_ended = request == "forget"
     if _SAVER.has_ended:
         return 200, {}
     call_records.settle(_SETTLE)
@@ -288,9 +288,9 @@ def control(method: str, body: bytes) -> tuple[int, object]:
         return 507, {
             "message": f"the state cannot be saved to {folder()}: {error}; free space and repeat, or {_FORGET}"
         }
-    if asked == "end" and saved["left_out"]:
+    if request == "end" and saved["left_out"]:
         return 507, {"message": f"{'; '.join(saved['left_out'])}; the cloud still runs: repeat, or {_FORGET}"}
-    _SAVER.has_ended = asked == "end"
+    _SAVER.has_ended = request == "end"
     return 200, saved
 
 

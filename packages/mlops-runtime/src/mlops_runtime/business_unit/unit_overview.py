@@ -229,7 +229,7 @@ class Overview:
         """
         artifacts, audit = entry.artifacts_bucket, entry.audit_bucket
         with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
-            asked = {
+            pending = {
                 f"endpoint {each.endpoint}": pool.submit(self.endpoint, each, artifacts=artifacts, audit=audit)
                 for each in endpoints
             }
@@ -241,7 +241,7 @@ class Overview:
                 for each in registries
             }
             row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
-            found, denied = _allowed(asked)
+            found, denied = _allowed(pending)
             retraining, denied_pipelines = _allowed(asked_of_pipelines)
             kept, denied_registries = _allowed(asked_of_registries)
         if denied and not found:
@@ -385,11 +385,11 @@ class Overview:
         return Lock(owner=owner, until=_iso(until), expired=until < self.now.timestamp())
 
 
-def _allowed(asked: Mapping[str, Future[T]]) -> tuple[list[T], dict[str, ClientError]]:
+def _allowed(pending: Mapping[str, Future[T]]) -> tuple[list[T], dict[str, ClientError]]:
     """Return the results, and by name the errors of those that the caller may not read."""
     found: list[T] = []
     denied: dict[str, ClientError] = {}
-    for name, each in asked.items():
+    for name, each in pending.items():
         try:
             found.append(each.result())
         except ClientError as error:

@@ -154,10 +154,10 @@ def _pipeline_lines(pipeline: PipelineOverview, now: datetime) -> Iterator[str]:
 
 def run_words(run: Run, now: datetime) -> str:
     """Return the outcome, trigger and time of a run."""
-    asked = " ".join(filter(None, (run.trigger and run.trigger.value, run.who)))
+    requester = " ".join(filter(None, (run.trigger and run.trigger.value, run.who)))
     version = "" if run.version is None else f" as {run.version}, {run.approval}"
     why = f": {shorten(run.reason, _REASON, placeholder=' ...; see: mlops runs show latest')}" if run.reason else ""
-    return f"{run.outcome}{version}, requested by {asked or 'unknown'} {moment(run.at, now)}{why}"
+    return f"{run.outcome}{version}, requested by {requester or 'unknown'} {moment(run.at, now)}{why}"
 
 
 def _refused(run: Run, now: datetime) -> str:

@@ -131,8 +131,8 @@ class ConsoleApi:
             minutes = int(_RECENT.total_seconds() / 60)
             detail = f"{route.operation} requires a sign-in within the last {minutes} minutes; sign in again and retry"
             # https://www.rfc-editor.org/rfc/rfc9470
-            asked = f'Bearer error="insufficient_user_authentication", max_age={60 * minutes}'
-            return refused(401, _TITLES[401], detail, headers={"WWW-Authenticate": asked})
+            challenge = f'Bearer error="insufficient_user_authentication", max_age={60 * minutes}'
+            return refused(401, _TITLES[401], detail, headers={"WWW-Authenticate": challenge})
         for each in route.query:
             value = request.query.get(each.name)
             if (value is None and each.is_required) or (value is not None and re.search(each.pattern, value) is None):
@@ -154,16 +154,16 @@ class ConsoleApi:
                 400, "Idempotency-Key must be 8 to 64 letters, digits, - and _: a new one for each write"
             )
         body: object = read_body(takes, request.body)
-        asked = hashlib.sha256(b"\0".join((route.operation.encode(), request.path.encode(), request.body))).hexdigest()
+        digest = hashlib.sha256(b"\0".join((route.operation.encode(), request.path.encode(), request.body))).hexdigest()
         with self._writing:
             before = self._done.get(key)
-            if before is not None and before[0] != asked:
+            if before is not None and before[0] != digest:
                 raise RefusedRequestError(409, f"Idempotency-Key {key} was used for another request; use a new one")
             if before is not None:
                 return before[1]
             found = self._done_call(route, names, request, body)
             if json.loads(found.body).get("is_final", True):
-                self._done[key] = asked, found
+                self._done[key] = digest, found
             while len(self._done) > _KEYS:
                 self._done.popitem(last=False)
         return found
@@ -183,10 +183,10 @@ class ConsoleApi:
 
     def _fleet_page(self, call: Call) -> FleetPage:
         if self._fleet is None:
-            says = (
+            summary = (
                 "this console shows one account and Region; for a fleet, run: mlops console --environments fleet.json"
             )
-            raise RefusedRequestError(404, says)
+            raise RefusedRequestError(404, summary)
         return self._fleet.page(call)
 
     def _me(self, call: Call) -> Me:

@@ -72,14 +72,16 @@ def _asked(client: Any, blank: CostsPage, day: date) -> CostsPage:
         if endpoint:
             endpoints[endpoint] = endpoints.get(endpoint, 0.0) + amount
     if not units:
-        says = f"no cost of {blank.day} has the tag {_UNIT_TAG}: activate it and {ENDPOINT_TAG} as cost allocation tags"
-        return replace(blank, unread=f"{says} in the paying account; this takes a day")
+        message = (
+            f"no cost of {blank.day} has the tag {_UNIT_TAG}: activate it and {ENDPOINT_TAG} as cost allocation tags"
+        )
+        return replace(blank, unread=f"{message} in the paying account; this takes a day")
     return replace(blank, currency=groups[0]["Metrics"][_METRIC]["Unit"], units=units, endpoints=endpoints)
 
 
 def _groups(client: Any, day: date) -> Iterator[Any]:
     """Yield the costs of a day by unit and endpoint, for resources with a unit's tag."""
-    asked: Any = {
+    request: Any = {
         "TimePeriod": {"Start": day.isoformat(), "End": (day + timedelta(days=1)).isoformat()},
         "Granularity": "DAILY",
         "Metrics": [_METRIC],
@@ -87,12 +89,12 @@ def _groups(client: Any, day: date) -> Iterator[Any]:
         "GroupBy": [{"Type": "TAG", "Key": key} for key in (_UNIT_TAG, ENDPOINT_TAG)],
     }
     while True:
-        answer = client.get_cost_and_usage(**asked)
+        answer = client.get_cost_and_usage(**request)
         for result in answer["ResultsByTime"]:
             yield from result["Groups"]
         if "NextPageToken" not in answer:
             return
-        asked["NextPageToken"] = answer["NextPageToken"]
+        request["NextPageToken"] = answer["NextPageToken"]
 
 
 def _values(group: Mapping[str, Any]) -> tuple[str, str]:

@@ -113,8 +113,10 @@ def window(call: Call) -> DriftPage:
         )
     monitors = []
     for monitor, state in monitor_states(report).items():
-        said = report_words.said(report, monitor)
-        monitors.append(MonitorSaid(monitor=monitor, state=state.value, tone=said.tone, means=said.means, do=said.do))
+        texts = report_words.said(report, monitor)
+        monitors.append(
+            MonitorSaid(monitor=monitor, state=state.value, tone=texts.tone, means=texts.means, do=texts.do)
+        )
     return DriftPage(
         now=call.now,
         endpoint=report.endpoint,

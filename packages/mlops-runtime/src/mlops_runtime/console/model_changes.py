@@ -86,8 +86,8 @@ def alarm_changes(
     for at, name, is_fired in found:
         alarm = described.get(name, {})
         if name.startswith(alarm_prefix(endpoint)) or endpoint in _endpoints(alarm):
-            says = str(alarm.get("AlarmDescription") or name).removeprefix(f"{endpoint}: ")
-            yield at, is_fired, says if is_fired else f"no longer: {says}"
+            description = str(alarm.get("AlarmDescription") or name).removeprefix(f"{endpoint}: ")
+            yield at, is_fired, description if is_fired else f"no longer: {description}"
 
 
 def _fired_or_ended(cloudwatch: "CloudWatchClient", since: datetime) -> Iterator[tuple[datetime, str, bool]]:

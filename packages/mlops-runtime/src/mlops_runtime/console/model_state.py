@@ -43,8 +43,8 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
     monitor, last, live = found.monitor, found.rollout, found.live
     if monitor is not None and live is not None and monitor.window_until and monitor.window_until <= live.since:
         # the report is about the previous version, possibly one that was rolled back because of it
-        says = f"no monitor window has ended since version {live.model_package_arn.rpartition('/')[2]} went live"
-        monitor = MonitorOverview(states={}, verdict=says)
+        message = f"no monitor window has ended since version {live.model_package_arn.rpartition('/')[2]} went live"
+        monitor = MonitorOverview(states={}, verdict=message)
     states = set() if monitor is None else set(monitor.states.values())
     if found.state == GONE:
         return (

@@ -95,10 +95,10 @@ def progress(call: Call) -> RollbackProgress:
     """
     entry = _entry(call)
     execution = execution_arn(entry.deploy_machine, call.names["execution"])
-    asked = _input(call, execution)
-    is_rollback = asked is not None and asked.reason is DeployReason.ROLLBACK
-    package = None if asked is None else asked.model_package_arn
-    request = asked or _request(call, "", None)
+    request_input = _input(call, execution)
+    is_rollback = request_input is not None and request_input.reason is DeployReason.ROLLBACK
+    package = None if request_input is None else request_input.model_package_arn
+    request = request_input or _request(call, "", None)
     begun = Begun(
         request=request,
         execution=execution,
@@ -143,8 +143,8 @@ def _aborted(call: Call, way: WayBack, body: AbortBody | RollbackBody) -> Rollba
         return None
     if not way.has_done(_request(call, body.reason, None), last):
         return None
-    says = f"this was already done: record {last.sequence}, {last.outcome.value}"
-    return RollbackBegun(execution=last.execution.rpartition(":")[2], aborts=True, is_final=True, says=(says,))
+    message = f"this was already done: record {last.sequence}, {last.outcome.value}"
+    return RollbackBegun(execution=last.execution.rpartition(":")[2], aborts=True, is_final=True, says=(message,))
 
 
 def _checked(call: Call, entry: EndpointEntry, way: WayBack, expect: SeenVersion) -> str | None:
@@ -162,9 +162,9 @@ def _checked(call: Call, entry: EndpointEntry, way: WayBack, expect: SeenVersion
         )
     running = way.running()
     for execution in running:
-        asked = _input(call, execution)
-        if asked is not None and asked.reason is DeployReason.ROLLBACK:
-            by = person_of(asked.requested_by)
+        request_input = _input(call, execution)
+        if request_input is not None and request_input.reason is DeployReason.ROLLBACK:
+            by = person_of(request_input.requested_by)
             raise RefusedRequestError(
                 409, f"a rollback by {by} is already running: {execution.rpartition(':')[2]}; follow it"
             )

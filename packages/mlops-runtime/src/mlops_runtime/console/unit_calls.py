@@ -136,8 +136,8 @@ def retraining(call: Call) -> RetrainingProgress:
     requests, event = _requests(call), call.names["event"]
     decision = requests.decision(event)
     if decision is None:
-        says = "the guard has not decided yet; requests that it cannot handle are in the dead-letter queue"
-        return RetrainingProgress(event=event, decision=None, execution=None, is_over=False, outcome=None, says=says)
+        message = "the guard has not decided yet; requests that it cannot handle are in the dead-letter queue"
+        return RetrainingProgress(event=event, decision=None, execution=None, is_over=False, outcome=None, says=message)
     if decision.decision not in (Decision.STARTED, Decision.KNOWN) or decision.execution is None:
         return RetrainingProgress(
             event=event,

@@ -100,9 +100,9 @@ def read_error(status: int, body: bytes, *, what: str) -> ClusterError:
         body: The response: a ``Status``, or anything if a proxy responded.
         what: The request.
     """
-    said = _status(body)
-    reason, message = str(said.get("reason", "")), str(said.get("message", ""))[:_MAX_TEXT]
-    details = said.get("details")
+    reported = _status(body)
+    reason, message = str(reported.get("reason", "")), str(reported.get("message", ""))[:_MAX_TEXT]
+    details = reported.get("details")
     causes = details.get("causes") if isinstance(details, Mapping) else None
     conflicts = [
         Conflict(str(cause.get("field", "?")), _manager(str(cause.get("message", ""))))
@@ -118,8 +118,8 @@ def read_error(status: int, body: bytes, *, what: str) -> ClusterError:
 def retry_after(body: bytes, header: str | None) -> float | None:
     """Return the delay in seconds from the ``Retry-After`` header or the ``Status``; ``None`` without one."""
     details = _status(body).get("details")
-    said = details.get("retryAfterSeconds") if isinstance(details, Mapping) else None
-    for value in (header, said):
+    seconds = details.get("retryAfterSeconds") if isinstance(details, Mapping) else None
+    for value in (header, seconds):
         if isinstance(value, int | str) and str(value).isdecimal():
             return float(value)
     return None
@@ -450,8 +450,8 @@ def address(described: Mapping[str, Any], name: str) -> Address:
     """
     endpoint, authority = described.get("endpoint"), described.get("certificateAuthority", {}).get("data")
     if not endpoint:
-        said = f"it has no endpoint, status {described.get('status')!r}; wait until it is ACTIVE"
-        raise ClusterError(said, what=_connecting(name))
+        problem = f"it has no endpoint, status {described.get('status')!r}; wait until it is ACTIVE"
+        raise ClusterError(problem, what=_connecting(name))
     if described.get("resourcesVpcConfig", {}).get("endpointPrivateAccess") is False:
         raise ClusterError(
             "its private endpoint is disabled (endpointPrivateAccess is false, EKS's default), but functions call it from inside "
@@ -475,8 +475,8 @@ def _dry(query: dict[str, str], dry_run: bool) -> dict[str, str]:
 
 
 def _what(verb: str, reference: Ref, query: Mapping[str, str] | None) -> str:
-    said = {"GET": "get", "DELETE": "delete"}.get(verb, "apply" if query and "force" in query else "change")
-    return f"{'dry run: ' if query and 'dryRun' in query else ''}{said} {reference}"
+    action = {"GET": "get", "DELETE": "delete"}.get(verb, "apply" if query and "force" in query else "change")
+    return f"{'dry run: ' if query and 'dryRun' in query else ''}{action} {reference}"
 
 
 def _document(answer: bytes, what: str) -> Manifest:

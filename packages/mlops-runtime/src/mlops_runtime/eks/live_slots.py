@@ -149,8 +149,8 @@ def taken_back(slots: Slots, live: str | None) -> dict[str, int] | None:
 
 def _rightful(slots: Slots, live: str | None) -> str | None:
     recorded = slots.running(live)
-    asked = sorted((slot for slot in SLOTS if slots.weights[slot] > 0), key=lambda slot: -slots.weights[slot])
-    order = [slot for slot in (recorded, *asked) if slot is not None and slots.states[slot].version is not None]
+    requested = sorted((slot for slot in SLOTS if slots.weights[slot] > 0), key=lambda slot: -slots.weights[slot])
+    order = [slot for slot in (recorded, *requested) if slot is not None and slots.states[slot].version is not None]
     # the recorded version keeps its traffic while its pods are not yet counted, so that a candidate does not get all traffic
     ready = [
         slot for slot in order if slots.states[slot].ready > 0 or (slot == recorded and slots.states[slot].unsorted > 0)

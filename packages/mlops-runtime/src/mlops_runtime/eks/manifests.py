@@ -272,16 +272,16 @@ def _port(number: int, protocol: str = "TCP") -> dict[str, object]:
 
 
 def _read_version(annotations: Mapping[str, str]) -> SlotVersion | None:
-    said = {name: annotations.get(f"{ANNOTATION_PREFIX}{name}") for name in _VERSION_FIELDS}
+    fields = {name: annotations.get(f"{ANNOTATION_PREFIX}{name}") for name in _VERSION_FIELDS}
     environment = annotations.get(f"{ANNOTATION_PREFIX}environment", "{}")
     try:
         values = json.loads(environment)
     except (ValueError, RecursionError):
         return None
-    if any(value is None for value in said.values()) or not isinstance(values, dict):
+    if any(value is None for value in fields.values()) or not isinstance(values, dict):
         return None
     return SlotVersion(
-        **{name: str(value) for name, value in said.items()},
+        **{name: str(value) for name, value in fields.items()},
         environment={name: str(value) for name, value in values.items()},
     )
 

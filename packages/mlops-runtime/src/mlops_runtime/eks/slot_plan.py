@@ -131,9 +131,9 @@ def misplaced(slots: Slots, *, live: str | None) -> tuple[Weights, str] | None:
     start = taken_back(slots, live)
     if start is None:
         return None
-    said = ", ".join(f"{slot} {share} %" for slot, share in slots.weights.items())
+    shown = ", ".join(f"{slot} {share} %" for slot, share in slots.weights.items())
     to = next(slot for slot, share in start.items() if share == ALL)
-    return start, f"the rule forwards {said}, but all traffic belongs to {to} with {slots.name(to)}"
+    return start, f"the rule forwards {shown}, but all traffic belongs to {to} with {slots.name(to)}"
 
 
 def on_slots(
@@ -189,7 +189,7 @@ def on_slots(
         planned = f"bakes {bakes}, and up to {longest / 60:.3g} while the comparison is undecided"
     reused = _after_drained(plan.started) if plan.eks.is_left else None
     again = asked_again(spec, live.config)
-    asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
+    request = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
     share = slot_share(spec, old=other(slot), since=plan.started, serves_since=serves_since)
     return replace(
         plan,
@@ -199,7 +199,7 @@ def on_slots(
         alarms=tuple(alarms.requests()) if is_watched else (),
         alarm_names=names,
         watched=(*names, *spec.rollout.alarms, *eks.alarms.get(slot, ())) if is_watched else (),
-        verdict=dict(to_dict(replace(asked, not_before=reused))) if is_watched else {},
+        verdict=dict(to_dict(replace(request, not_before=reused))) if is_watched else {},
         rehearsal=_rehearsal(spec, live.config, slot=slot, live_slot=other(slot) if is_watched else None),
         again={**again, "slot": slot} if is_watched and again else {},
         eks=replace(

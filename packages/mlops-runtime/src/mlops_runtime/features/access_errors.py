@@ -55,12 +55,12 @@ def refusals(what: str, statement: Mapping[str, Any], **others: str) -> Iterator
     try:
         yield
     except ClientError as error:
-        code, said = str(error.response["Error"].get("Code")), str(error.response["Error"].get("Message", ""))
+        code, message = str(error.response["Error"].get("Code")), str(error.response["Error"].get("Message", ""))
         if code in _DENIED:
-            named = _ACTION.search(said)
+            named = _ACTION.search(message)
             precise = statement if named is None or named[2] is None else allow([named[1]], named[2].rstrip("."))
-            raise SourceAccessError(f"{what} was denied: {said or code}", precise) from error
+            raise SourceAccessError(f"{what} was denied: {message or code}", precise) from error
         known = others.get(re.sub(r"\W", "_", code))
         if known is None:
             raise
-        raise SourceError(f"{what}: {known}{f' ({said})' if said else ''}") from error
+        raise SourceError(f"{what}: {known}{f' ({message})' if message else ''}") from error

@@ -127,8 +127,8 @@ class AthenaBuilder:
                         f"cast((row_id - mod(row_id, {size})) / {size} as integer) as part",
                     ]
                 )
-                asked = f"with entity as ({_entity(plan, table)}) select * from ({query}) as answers"  # noqa: S608 - quoted
-                text = unload(f"select {shown} from ({asked}) as answered", own.uri(f"answers/{timeline}"), by="part")  # noqa: S608
+                sql = f"with entity as ({_entity(plan, table)}) select * from ({query}) as answers"  # noqa: S608 - quoted
+                text = unload(f"select {shown} from ({sql}) as answered", own.uri(f"answers/{timeline}"), by="part")  # noqa: S608
                 engine = self.runs.run(text).engine
         return engine
 

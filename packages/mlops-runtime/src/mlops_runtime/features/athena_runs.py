@@ -99,13 +99,13 @@ class AthenaRuns:
         size = len(statement.encode())
         if size > MAX_STATEMENT:
             raise AthenaError(f"an Athena statement has at most {MAX_STATEMENT:,} bytes, this one has {size:,}")
-        asked: dict[str, Any] = {"QueryString": statement, "WorkGroup": self._workgroup}
+        request: dict[str, Any] = {"QueryString": statement, "WorkGroup": self._workgroup}
         if self._database is not None:
-            asked["QueryExecutionContext"] = {"Database": self._database}
+            request["QueryExecutionContext"] = {"Database": self._database}
         if self._output is not None:
-            asked["ResultConfiguration"] = {"OutputLocation": f"{self._output}/"}
+            request["ResultConfiguration"] = {"OutputLocation": f"{self._output}/"}
         with self._asking("running an Athena query"):
-            run = self._athena.start_query_execution(**asked)["QueryExecutionId"]
+            run = self._athena.start_query_execution(**request)["QueryExecutionId"]
         return self._ended(run)
 
     def columns(self, query: str) -> dict[str, str]:

@@ -71,8 +71,8 @@ class DistributedLabels:
         Returns:
             Two rows with the minimum and maximum of each key and time, and the times of the splits.
         """
-        asked = _asked(table, labels, plan)
-        known = newest_labels(asked, as_of, catalog=self._catalog)
+        entities = _asked(table, labels, plan)
+        known = newest_labels(entities, as_of, catalog=self._catalog)
         at = f"c{list(labels.columns).index(plan.timestamp)}"
         facts = f"select unix_micros(max(available)), count_if(available < {at}) from ({known}) as known"  # noqa: S608 - quoted
         newest, early = self._spark.sql(facts).collect()[0]
@@ -81,7 +81,7 @@ class DistributedLabels:
         train = [f"{at} < {moment(cut)}"]
         if plan.history_days is not None:
             train.append(f"{at} >= {moment(cut - timedelta(days=plan.history_days))}")
-        at_cut = newest_labels(asked, cut, catalog=self._catalog)
+        at_cut = newest_labels(entities, cut, catalog=self._catalog)
         keys = [f"c{list(labels.columns).index(name)}" for name in labels.entities]
         rows = (
             f"select 0 as part, * from ({at_cut}) as labels where {' and '.join(train)} union all "  # noqa: S608 - quoted

@@ -51,8 +51,8 @@ def _entity_problems(entity: object, reason: object) -> Iterator[str]:
         yield f"entity must be values by name of key column, such as {{'store_id': '718'}}, got {entity!r}"
     if not isinstance(reason, str) or not reason.strip():
         yield f"reason must be a reason, such as a ticket's number, got {reason!r}"
-    elif is_entity and isinstance(entity, Mapping) and (said := named_in(reason, entity)):
-        yield f"reason contains the {', '.join(said)} to erase, and stays in the records; give a ticket's number instead"
+    elif is_entity and isinstance(entity, Mapping) and (named := named_in(reason, entity)):
+        yield f"reason contains the {', '.join(named)} to erase, and stays in the records; give a ticket's number instead"
 
 
 def _in_use_problems(in_use: object, include_in_use: object) -> Iterator[str]:

@@ -236,9 +236,9 @@ class FeatureServices:
         found = self._read(_key(name, known[-1])) if known else None
         if found is None:
             there = ", ".join(f"{spec.name} version {spec.version}" for spec in self.all()) or "none"
-            asked = f"{name!r}" if version is None else f"{name!r} version {version}"
+            requested = f"{name!r}" if version is None else f"{name!r} version {version}"
             raise FeatureServiceError(
-                f"there is no feature service {asked}, there are {there}; the first training set that uses a service stores it"
+                f"there is no feature service {requested}, there are {there}; the first training set that uses a service stores it"
             )
         return found
 

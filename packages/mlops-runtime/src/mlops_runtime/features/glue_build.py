@@ -105,9 +105,9 @@ class GlueBuilder:
             self.pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         if found["JobRunState"] != "SUCCEEDED":
-            said = found.get("ErrorMessage") or "Glue gave no reason"
+            reason = found.get("ErrorMessage") or "Glue gave no reason"
             raise GlueBuildError(
-                f"run {run} of {self.job} ended {found['JobRunState']}: {said}; it wrote no manifest, and nothing is lost: "
+                f"run {run} of {self.job} ended {found['JobRunState']}: {reason}; it wrote no manifest, and nothing is lost: "
                 "request the training set again"
             )
 

@@ -90,8 +90,8 @@ def read_index(table: Table, place: str, today: date) -> LedgerIndex:
         return LedgerIndex()
     try:
         with table.io.new_input(place).open() as file:
-            said = json.loads(file.read())
-        index = LedgerIndex({date.fromisoformat(day): frozenset(keys) for day, keys in said.items()})
+            stored = json.loads(file.read())
+        index = LedgerIndex({date.fromisoformat(day): frozenset(keys) for day, keys in stored.items()})
     except FileNotFoundError as error:
         raise LostLedgerError(_lost(table, place, "is missing"), place) from error
     except (ValueError, TypeError, AttributeError) as error:

@@ -271,8 +271,8 @@ def _comma(number: int, of: Sequence[object] | Mapping[str, object]) -> str:
 
 
 def _line(value: LockedField | LockedPartition) -> str:
-    said = ((name, getattr(value, name)) for name in value.__slots__)
-    return json.dumps({name: part for name, part in said if part is not None})
+    fields = ((name, getattr(value, name)) for name in value.__slots__)
+    return json.dumps({name: part for name, part in fields if part is not None})
 
 
 def _locked(columns: Sequence[Column], first: int) -> tuple[tuple[LockedField, ...], int]:

@@ -125,12 +125,12 @@ def attribute(kind: FeatureType, value: Any) -> Mapping[str, Any]:
     """Return the attribute of a plain value: times as microseconds since 1970, dates as days, floats as their bits."""
     if value is None:
         return _NULL
-    said = ColumnType.of(kind)
-    if said.base == "list":
-        return {"L": [attribute(said.element, each) for each in value]}
-    if said.base == "vector":
-        return {"B": struct.pack(f">{said.length}i", *value)}
-    return _ATTRIBUTES[said.base](value)
+    column_type = ColumnType.of(kind)
+    if column_type.base == "list":
+        return {"L": [attribute(column_type.element, each) for each in value]}
+    if column_type.base == "vector":
+        return {"B": struct.pack(f">{column_type.length}i", *value)}
+    return _ATTRIBUTES[column_type.base](value)
 
 
 _ATTRIBUTES: dict[str, Callable[[Any], dict[str, object]]] = {
@@ -151,14 +151,14 @@ def plain_value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
     """Return the plain value of an attribute; supports values written before a column was widened."""
     if "NULL" in cell:
         return None
-    said = ColumnType.of(kind)
-    if said.base == "list":
-        return [plain_value(said.element, each) for each in cell["L"]]
-    if said.base == "vector":
-        return list(struct.unpack(f">{said.length}i", bytes(cell["B"])))
-    if said.base == "binary":
+    column_type = ColumnType.of(kind)
+    if column_type.base == "list":
+        return [plain_value(column_type.element, each) for each in cell["L"]]
+    if column_type.base == "vector":
+        return list(struct.unpack(f">{column_type.length}i", bytes(cell["B"])))
+    if column_type.base == "binary":
         return bytes(cell["B"])
-    if said.base == "decimal":
+    if column_type.base == "decimal":
         return Decimal(cell["N"])
     if "B" not in cell:
         return next(iter(cell.values())) if kind in ("boolean", "string") else int(cell["N"])

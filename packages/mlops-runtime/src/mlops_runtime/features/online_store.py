@@ -258,13 +258,13 @@ def _plain(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _array(kind: FeatureType, values: list[Any]) -> pa.Array:
-    said = ColumnType.of(kind)
-    if said.element:
+    column_type = ColumnType.of(kind)
+    if column_type.element:
         ends = accumulate((0 if value is None else len(value) for value in values), initial=0)
-        held = _array(said.element, [each for value in values if value is not None for each in value])
+        held = _array(column_type.element, [each for value in values if value is not None for each in value])
         missing = pa.array([value is None for value in values], pa.bool_())
         return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), held, mask=missing).cast(arrow_type(kind))
-    if said.base in ("decimal", "binary"):
+    if column_type.base in ("decimal", "binary"):
         return pa.array(values, arrow_type(kind))
     if kind == "double":
         return pa.array(values, pa.int64()).view(pa.float64())
@@ -430,10 +430,10 @@ class OnlineStore:
         Raises:
             OnlineStoreError: If keys are missing, null or of another type, or DynamoDB leaves keys unprocessed.
         """
-        asked, instant = read_batch(entities), microseconds(now)
-        keys = item_keys(group, asked)
+        entities_table, instant = read_batch(entities), microseconds(now)
+        keys = item_keys(group, entities_table)
         found = self._rows.read(list(dict.fromkeys(keys)), consistent=consistent)
-        return rows_of(group, asked, _counting(group, map(found.get, keys), instant))
+        return rows_of(group, entities_table, _counting(group, map(found.get, keys), instant))
 
     def read(
         self,
@@ -457,22 +457,24 @@ class OnlineStore:
             OnlineStoreError: If keys are missing or of another type, columns clash, or DynamoDB leaves keys unprocessed.
         """
         service = features if isinstance(features, FeatureService) else FeatureService(name="read", features=features)
-        asked, instant, joins = read_batch(entities), microseconds(now), service.joins
+        entities_table, instant, joins = read_batch(entities), microseconds(now), service.joins
         names = (f"{join.name or group_of(join).name}__{name}" for join in joins for name in join.wanted)
-        clash = [name for name in names if name in asked.column_names]
+        clash = [name for name in names if name in entities_table.column_names]
         if clash:
             raise OnlineStoreError(f"entity rows have {', '.join(clash)}, which would be read; omit these columns")
-        places = [(join, group_of(join), *_distinct(group_of(join), _keyed(join, asked))) for join in joins]
+        places = [(join, group_of(join), *_distinct(group_of(join), _keyed(join, entities_table))) for join in joins]
         keys = dict.fromkeys(key for _, _, found, _ in places for key in found if key is not None)
         there = self._rows.read(list(keys), consistent=consistent) if keys else {}
         missing: dict[str, tuple[int, ...]] = {}
-        columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(asked.column_names, asked.columns, strict=True))
+        columns: dict[str, pa.Array | pa.ChunkedArray] = dict(
+            zip(entities_table.column_names, entities_table.columns, strict=True)
+        )
         for join, group, found, indices in places:
             served = _counting(group, (None if key is None else there.get(key) for key in found), instant)
             held = _features(group, join.wanted, served)
             for name in join.wanted:
                 # if every row has its own key, keys are in the order of the rows
-                same = len(found) == asked.num_rows
+                same = len(found) == entities_table.num_rows
                 columns[f"{join.name or group.name}__{name}"] = held[name] if same else held[name].take(indices)
             if None in served:
                 absent = pa.array([item is None for item in served], pa.bool_()).take(indices)
@@ -575,23 +577,23 @@ def _counting(group: FeatureGroup, found: Iterable[Item | None], instant: int) -
     return [None if item is None or not counts(item, instant, ttl, group.ttl_bound) else item for item in found]
 
 
-def _keyed(join: GroupJoin, asked: pa.Table) -> pa.Table:
+def _keyed(join: GroupJoin, entities: pa.Table) -> pa.Table:
     """Return rows with the key columns named as in the group."""
     if not join.on:
-        return asked
+        return entities
     columns = {entity.name: join.on.get(entity.name, entity.name) for entity in group_of(join).entities}
-    absent = [column for column in columns.values() if column not in asked.column_names]
+    absent = [column for column in columns.values() if column not in entities.column_names]
     if absent:
         raise OnlineStoreError(
             f"entity rows have no column {', '.join(map(repr, absent))}, keys of {join.name or join.table}"
         )
-    return pa.table({name: asked[column] for name, column in columns.items()})
+    return pa.table({name: entities[column] for name, column in columns.items()})
 
 
-def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], pa.Array]:
+def _distinct(group: FeatureGroup, entities: pa.Table) -> tuple[list[str | None], pa.Array]:
     """Return the distinct item keys, ``None`` for keys with a null, and the index of each row's key."""
-    columns = _keys(group, asked, nulls=True)
-    if asked.num_rows <= _FEW:
+    columns = _keys(group, entities, nulls=True)
+    if entities.num_rows <= _FEW:
         given = list(zip(*map(_plain, columns), strict=True))
         places = {values: place for place, values in enumerate(dict.fromkeys(given))}
         return _whole_keys(group, places), pa.array([places[values] for values in given], pa.int32())

@@ -384,14 +384,14 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
             problems.append(f"{name!r} of {group.name} must be a timestamp with a time zone, got {kind}")
     for name, column in group.key_columns.items():
         if column not in rows.column_names:
-            said = "a key" if name == column else f"the key {name!r}"
-            problems.append(f"entity rows have no column {column!r}, which is {said} of {group.name}")
+            label = "a key" if name == column else f"the key {name!r}"
+            problems.append(f"entity rows have no column {column!r}, which is {label} of {group.name}")
             continue
         try:
             typed_key(rows[column], group.source.schema.field(name).type)
         except KeyTypeError as error:
-            said = repr(name) if name == column else f"{name!r} (column {column!r})"
-            problems.append(f"key {said} of {group.name} {error}")
+            label = repr(name) if name == column else f"{name!r} (column {column!r})"
+            problems.append(f"key {label} of {group.name} {error}")
     return problems
 
 
@@ -429,14 +429,14 @@ def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now
     )
     if entities is None:
         rows = read_group(table, group, **bounds)
-        asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
+        requested = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
     else:
         given = read_batch(entities)
-        asked = _at(given.select([name for name in keys if name in given.column_names]), now)
-        check(asked, _NOW, [whole], "known_at")
-        asked = with_typed_keys(asked.select(keys), {key: schema.field(key).type for key in keys})
-        rows = rows_of_keys(table, group, asked, **bounds)
-    found = point_in_time(_at(asked, now), _NOW, [replace(whole, rows=rows)]).drop_columns([_NOW, ROW_ID])
+        requested = _at(given.select([name for name in keys if name in given.column_names]), now)
+        check(requested, _NOW, [whole], "known_at")
+        requested = with_typed_keys(requested.select(keys), {key: schema.field(key).type for key in keys})
+        rows = rows_of_keys(table, group, requested, **bounds)
+    found = point_in_time(_at(requested, now), _NOW, [replace(whole, rows=rows)]).drop_columns([_NOW, ROW_ID])
     if entities is None:
         found = found.filter(pc.is_valid(found[EVENT_TIME]))
     return found.select([column.name for column in group.columns])

@@ -170,8 +170,8 @@ class RowFiles:
         if unknown:
             problems.append(f"the format of {_names(unknown)} is unknown; set format=")
         if len(formats) > 1:
-            said = ", ".join(f"{len(keys)} {kind} ({_names(keys)})" for kind, keys in sorted(formats.items()))
-            problems.append(f"files have several formats: {said}; pass a narrower location")
+            counted = ", ".join(f"{len(keys)} {kind} ({_names(keys)})" for kind, keys in sorted(formats.items()))
+            problems.append(f"files have several formats: {counted}; pass a narrower location")
         folders = {
             key: [(name, value) for name, value in _folders(key) if columns is None or name in columns] for key in kinds
         }
@@ -214,19 +214,19 @@ class RowFiles:
             heads = list(pool.map(self._tried_head, files))
         every = [_all_names(file, head) for file, head in zip(files, heads, strict=True) if isinstance(head, _Head)]
         names = tuple(dict.fromkeys(name for each in every for name in each))
-        told: dict[str, list[str]] = {}
+        found_in: dict[str, list[str]] = {}
         kinds: dict[str, dict[str, list[str]]] = {}
         for file, head in zip(files, heads, strict=True):
             if isinstance(head, str):
-                told.setdefault(head, []).append(file.key)
+                found_in.setdefault(head, []).append(file.key)
                 continue
             there = _all_names(file, head)
             for problem in _absent(names, there) if check is None else check(there):
-                told.setdefault(problem, []).append(file.key)
+                found_in.setdefault(problem, []).append(file.key)
             for name in head.schema.names if file.format == "parquet" else ():
                 kind = _kind(head.schema.field(name).type)
                 kinds.setdefault(name, {}).setdefault(kind, []).append(file.key)
-        problems = [f"{problem} ({_names(keys)})" for problem, keys in told.items()]
+        problems = [f"{problem} ({_names(keys)})" for problem, keys in found_in.items()]
         problems += [
             f"column {name!r} is " + ", ".join(f"{kind} in {_names(keys)}" for kind, keys in found.items())
             for name, found in kinds.items()
@@ -625,9 +625,9 @@ def _names(keys: Sequence[str]) -> str:
 
 def _placed(error: Exception, first: int) -> str:
     """Return Arrow's message about a block of JSON lines, with rows counted from ``first`` instead of 0."""
-    said = _said(error)
-    before, mark, row = said.rpartition(" in row ")
-    return f"{before}{mark}{int(row) + first:,}" if row.isdecimal() else said
+    message = _said(error)
+    before, mark, row = message.rpartition(" in row ")
+    return f"{before}{mark}{int(row) + first:,}" if row.isdecimal() else message
 
 
 def _said(error: Exception) -> str:

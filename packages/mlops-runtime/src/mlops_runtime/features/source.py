@@ -224,8 +224,8 @@ def _reading_avro(file: str) -> Iterator[None]:
 
 
 def _damaged(what: str, error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return f"{what} cannot be read: {said}; restore it from a backup or version"
+    message = " ".join(str(error).split()) or type(error).__name__
+    return f"{what} cannot be read: {message}; restore it from a backup or version"
 
 
 class TableRows:

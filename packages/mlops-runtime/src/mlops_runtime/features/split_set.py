@@ -224,13 +224,13 @@ def prepared(
     if tag is None:
         for group, table in loaded.items():
             tag_snapshot(table, snapshots[group], own)
-    said = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
+    fields = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
     if plan.history_days is not None:
-        said["history_days"] = str(plan.history_days)
+        fields["history_days"] = str(plan.history_days)
     if plan.labels is not None:
-        said["labels"] = ",".join(plan.labels)
+        fields["labels"] = ",".join(plan.labels)
     if plan.baselines is not None:
-        said["baselines"] = ",".join(plan.baselines)
+        fields["baselines"] = ",".join(plan.baselines)
     manifest = TrainingSetManifest(
         name=plan.name,
         semantics=Semantics(as_of="known_at", cutoff=iso(as_of)),
@@ -238,7 +238,7 @@ def prepared(
         features=pinned,
         build=built_by({}),
         output=Output(rows=0, content_hash="", files=(), columns={}),
-        split={**said, **parts.times},
+        split={**fields, **parts.times},
         feature_service=None if plan.service is None else service_use(plan.service),
     )
     return Prepared(tables=by_name, manifest=manifest, rows=parts.rows)

@@ -357,14 +357,14 @@ class FeatureStoreClient:
             s3=self._s3,
         )
 
-    def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":
+    def explain(self, entities: ArrowStream, features: Features, **options: Unpack[Asked]) -> "Explanation":
         """Explain how ``training_set`` would build: engine, data to read, plan by table; its ``sql`` is for Spark and Athena.
 
         Nothing is tagged or written. Arguments and errors are those of ``training_set``; the name is optional.
         """
         from mlops_runtime.features.training_set_sql import explain  # noqa: PLC0415 - duckdb
 
-        return explain(self.table, self.table_names(), requested(entities, features, **asked))
+        return explain(self.table, self.table_names(), requested(entities, features, **options))
 
     def split_training_set(
         self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str] | None = None, tag: str | None = None
@@ -670,8 +670,8 @@ class FeatureStoreClient:
     def _publish(self, group: FeatureGroup, now: datetime) -> None:
         """Publish the rows of an ingest; many rows are left to the function if the ingest was announced."""
         if group.online and self._online is not None:
-            is_told = self._announce is not None and not self._tables.is_folder
-            most = INLINE_ROWS if is_told else None
+            is_announced = self._announce is not None and not self._tables.is_folder
+            most = INLINE_ROWS if is_announced else None
             publish_new(lambda: self.table(group.table_name), group, self.online, now=now, most=most)
 
     def _online_now(self) -> OnlineStore | None:

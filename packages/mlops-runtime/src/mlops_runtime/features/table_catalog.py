@@ -157,9 +157,9 @@ class Tables:
                 "moved folder works only in its original location: move it back, and copy rows to another store by ingest_from"
             ) from error
         except (ValidationError, UnicodeDecodeError) as error:
-            said = " ".join(str(error).split()).partition(" [type=")[0]
+            message = " ".join(str(error).split()).partition(" [type=")[0]
             raise DamagedFileError(
-                f"file {self._newest_metadata(name)} of table {name} cannot be read: {said}; restore it from a backup or version"
+                f"file {self._newest_metadata(name)} of table {name} cannot be read: {message}; restore it from a backup or version"
             ) from error
         if self._warehouse is not None and not table.metadata_location.startswith(f"{self._warehouse}/"):
             raise MovedFolderError(

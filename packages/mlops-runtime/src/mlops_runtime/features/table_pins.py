@@ -162,11 +162,11 @@ def gone(table: Table, pinned: PinnedTable) -> str | None:
     """Return why a table can no longer be read as of a pinned snapshot; ``None`` if it can."""
     if table.snapshot_by_id(pinned.snapshot_id) is not None:
         return None
-    said = f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) has expired"
+    message = f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) has expired"
     if pinned.sequence is None:
-        return f"{said}, and its sequence number is unknown"
+        return f"{message}, and its sequence number is unknown"
     if pinned.schema_id not in table.schemas():
-        return f"{said}, and schema {pinned.schema_id} of its columns was removed"
+        return f"{message}, and schema {pinned.schema_id} of its columns was removed"
     return None
 
 

@@ -176,7 +176,7 @@ def prepared(found: Located, request: Request) -> Prepared:
         sha256=hashlib.sha256(content).hexdigest(),
         columns=tuple(rows.column_names),
     )
-    asked = {
+    requested = {
         "name": request.name,
         "entities": entity_rows,
         "semantics": request.semantics,
@@ -186,8 +186,8 @@ def prepared(found: Located, request: Request) -> Prepared:
     }
     uses = {pinned.use: [pinned.table, pinned.key_columns] for pinned in untagged if pinned.alias or pinned.keys}
     if uses:
-        asked["uses"] = uses
-    tag = f"ts-{document_hash(asked)[:16]}"
+        requested["uses"] = uses
+    tag = f"ts-{document_hash(requested)[:16]}"
     for name, table in by_name.items():
         tag_snapshot(table, found.snapshots[name], tag)
     manifest = TrainingSetManifest(

@@ -65,7 +65,7 @@ def difference(a: TrainingSet, b: TrainingSet) -> Difference:
     Null equals null here, and NaN equals NaN.
     """
     before, after = a.rows, b.rows
-    asked = {
+    requested = {
         key: (left, right) for key, left in _asked(a.manifest).items() if left != (right := _asked(b.manifest)[key])
     }
     read_a, read_b = _read(a.manifest), _read(b.manifest)
@@ -83,7 +83,7 @@ def difference(a: TrainingSet, b: TrainingSet) -> Difference:
             _count_except(after.select(names), before.select(names)),
         )
     return Difference(
-        asked=asked,
+        asked=requested,
         snapshots={t: (read_a.get(t), read_b.get(t)) for t in tables if read_a.get(t) != read_b.get(t)},
         columns_added=tuple(name for name in after.column_names if name not in before.column_names),
         columns_removed=tuple(name for name in before.column_names if name not in after.column_names),

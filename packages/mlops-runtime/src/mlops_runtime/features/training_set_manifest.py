@@ -129,10 +129,10 @@ class Objects:
     def _put_once(self, key: str, content: bytes) -> bool:
         return self._once(self._s3.put_object, Key=self._prefix + key, Body=content)
 
-    def _once(self, call: Callable[..., Any], **asked: Any) -> bool:
+    def _once(self, call: Callable[..., Any], **options: Any) -> bool:
         for tries_left in reversed(range(_CONFLICTS)):
             try:
-                call(Bucket=self._bucket, IfNoneMatch="*", **asked)
+                call(Bucket=self._bucket, IfNoneMatch="*", **options)
             except self._s3.exceptions.ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "PreconditionFailed":

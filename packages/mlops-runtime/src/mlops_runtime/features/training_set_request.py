@@ -110,8 +110,8 @@ def requested(
     if semantics not in get_args(Semantics):
         problems.append(f"semantics must be one of {', '.join(get_args(Semantics))}, got {semantics!r}")
     if as_of is not None and (not isinstance(as_of, datetime) or as_of.tzinfo is None):
-        said = as_of.isoformat() if isinstance(as_of, datetime) else repr(as_of)
-        problems.append(f"as_of must have a time zone, got {said}; give a datetime, for example in UTC")
+        shown = as_of.isoformat() if isinstance(as_of, datetime) else repr(as_of)
+        problems.append(f"as_of must have a time zone, got {shown}; give a datetime, for example in UTC")
     if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int)):
         problems.append(f"memory must be a whole number of bytes, got {memory!r}")
     problems += _mapping_problems("snapshots", snapshots, int, "ids of snapshots by name of group")

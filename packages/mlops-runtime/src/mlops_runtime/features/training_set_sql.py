@@ -341,10 +341,10 @@ class _Text:
         return f"cast({text} as {self.type(kind)})"
 
     def type(self, kind: FeatureType) -> str:
-        said, names = ColumnType.of(kind), _TYPES[self.dialect]
-        if said.element:
-            return _ARRAYS[self.dialect].format(names[said.element])
-        return kind if said.base == "decimal" else names[kind]
+        column_type, names = ColumnType.of(kind), _TYPES[self.dialect]
+        if column_type.element:
+            return _ARRAYS[self.dialect].format(names[column_type.element])
+        return kind if column_type.base == "decimal" else names[kind]
 
     def moment(self, time: datetime) -> str:
         return self.literal(f"'{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'", "timestamp")
@@ -537,8 +537,8 @@ class Explanation:
         columns = {name: kind for name, kind in self.types[""].items() if name != ROW_ID}
         odd = [field for field in self.request.rows.schema if field.name not in (*columns, ROW_ID)]
         if odd:
-            said = "; ".join(f"column {field.name!r} of the entity rows is {field.type}" for field in odd)
-            raise SqlPlanError(f"{said}, which is not a type of feature tables; cast it, or omit it")
+            types = "; ".join(f"column {field.name!r} of the entity rows is {field.type}" for field in odd)
+            raise SqlPlanError(f"{types}, which is not a type of feature tables; cast it, or omit it")
         empty = [pinned.table for pinned in self.tables if pinned.snapshot_id == NO_SNAPSHOT]
         if empty:
             raise SqlPlanError(f"no rows yet in {', '.join(empty)}, so there is no snapshot to name; ingest some first")

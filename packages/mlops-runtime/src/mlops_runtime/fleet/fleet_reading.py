@@ -132,13 +132,13 @@ def _environment(
         return _Read(environment=environment, unread={environment.name: _reason(error, environment)})
     unread = {f"{environment.name}/{name}": why for name, why in listed.unread.items() if unit in (None, name)}
     with ThreadPoolExecutor(_UNITS_AT_ONCE) as pool:
-        asked = {
+        requested = {
             each.unit: pool.submit(unit_page, Call(cloud=cloud, reader=cloud, now=now, names={"unit": each.unit}))
             for each in listed.units
             if unit in (None, each.unit)
         }
     pages = []
-    for name, each in asked.items():
+    for name, each in requested.items():
         try:
             page = each.result()
         except _NOT_READABLE as error:
@@ -152,9 +152,9 @@ def _environment(
 def _reason(error: Exception, environment: FleetEnvironment) -> str:
     if not isinstance(error, ClientError):
         return " ".join(str(error).split())
-    said = refusal(error.response["Error"], error.operation_name)
+    message = refusal(error.response["Error"], error.operation_name)
     is_denied = error.response["Error"].get("Code") in DENIED
-    return f"{said}; {_ASKED_FOR}" if is_denied and environment.role is not None else said
+    return f"{message}; {_ASKED_FOR}" if is_denied and environment.role is not None else message
 
 
 def _model(environment: FleetEnvironment, page: UnitPage, name: str, row: ModelRow | RegistryRow) -> FleetModel:

@@ -52,8 +52,8 @@ class ApiJobs:
             KeyError: If the event names no object.
         """
         key = str(json.loads(body)["detail"]["object"]["key"])
-        if asked := _REQUEST.fullmatch(key):
-            return self._ask(key, asked[1])
+        if match := _REQUEST.fullmatch(key):
+            return self._ask(key, match[1])
         if answered := _ANSWER.fullmatch(key):
             self._s3.copy_object(
                 Bucket=self._bucket,

@@ -326,8 +326,8 @@ def _key_problems(promised: PromisedColumn | None, key: str, kind: str, name: st
         yield f"{name} allows null in column {key!r}, by which the model looks features up; publish v2"
     wanted: PromisedKind = "integer" if _KEYS[kind]["type"] == "integer" else "text"
     if promised.kind != wanted:
-        said = f"{name} declares column {key!r} as {_WORDS[promised.kind]}"
-        yield f"{said}, the model looks features up by {_WORDS[wanted]}; publish v2"
+        message = f"{name} declares column {key!r} as {_WORDS[promised.kind]}"
+        yield f"{message}, the model looks features up by {_WORDS[wanted]}; publish v2"
 
 
 def _kind_of(column: SignatureColumn) -> PromisedKind:

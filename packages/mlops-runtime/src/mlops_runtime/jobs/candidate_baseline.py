@@ -214,12 +214,12 @@ def _clusters(table: Any, cluster: str | None) -> Codes | None:
 
 def _times(table: Any, plan: EvaluationPlan) -> Times | None:
     """Return the time of each row, if a condition requires it or clusters may be periods; else None."""
-    asked = any(condition.kind != "column" for condition in plan.conditions or ())
-    if plan.timestamp is None or not (asked or plan.cluster):
+    is_requested = any(condition.kind != "column" for condition in plan.conditions or ())
+    if plan.timestamp is None or not (is_requested or plan.cluster):
         return None
     column = table.column(plan.timestamp)
     if not pa.types.is_timestamp(column.type):
-        if not asked:
+        if not is_requested:
             return None
         raise JobError(f"timestamp {plan.timestamp!r} must be a time for conditions of time, got {column.type}")
     return np.asarray(column.cast(pa.timestamp("us", tz=column.type.tz)).to_numpy()).astype("datetime64[us]")

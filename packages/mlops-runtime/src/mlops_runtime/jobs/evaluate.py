@@ -359,8 +359,8 @@ def _manifest_failures(manifest: TrainingSetManifest, newest: object, first: obj
     """Return the times of a manifest that contradict its rows; comparisons with later models rely on them."""
     if manifest.semantics.as_of != "event_time" or not isinstance(newest, date) or not isinstance(first, date):
         return []
-    said = {name: iso_time(manifest.split[name]) for name in ("trained_until", "holdout_from")}
-    trained, held = said["trained_until"], said["holdout_from"]
+    times = {name: iso_time(manifest.split[name]) for name in ("trained_until", "holdout_from")}
+    trained, held = times["trained_until"], times["holdout_from"]
     reached, begun = iso_time(newest.isoformat()), iso_time(first.isoformat())
     wrong = []
     if trained is not None and reached is not None and trained < reached:

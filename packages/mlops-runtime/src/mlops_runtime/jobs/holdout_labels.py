@@ -289,13 +289,13 @@ def _classes(plan: EvaluationPlan, classes: Sequence[str], holdout: Any) -> Labe
     counts = Counter(text for text in texts if text is not None)
     foreign, absent = sorted(set(counts) - set(classes)), [name for name in classes if name not in counts]
     if foreign or absent:
-        told = [
+        problems = [
             f"{_listed(foreign)} {'is' if len(foreign) == 1 else 'are'} unknown to the candidate" if foreign else "",
             f"{_listed(absent)} {'is' if len(absent) == 1 else 'are'} missing in the holdout" if absent else "",
         ]
         raise JobError(
             f"label {plan.label!r} has classes {_listed(sorted(counts))}, the candidate {_listed(classes)}: "
-            f"{' and '.join(filter(None, told))}; train on and hold out rows of every class, or leave a class out of both"
+            f"{' and '.join(filter(None, problems))}; train on and hold out rows of every class, or leave a class out of both"
         )
     place = {name: index for index, name in enumerate(classes)}
     actual = np.array([place[text] for text in texts if text is not None], dtype=np.float64)

@@ -374,8 +374,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"mlops ingest: rejected, nothing was written: {error}\n")
         return 0
     # derived from the key instead of the run: repeated events have the same id
-    told = hashlib.sha256(given.idempotency_key.encode()).hexdigest()[:32]
+    digest = hashlib.sha256(given.idempotency_key.encode()).hexdigest()[:32]
     announce = unit_bus(events, bus=given.event_bus, unit=given.unit)
-    announce(features_ingested(given.table, rows=done.rows, ingest_id=told))
+    announce(features_ingested(given.table, rows=done.rows, ingest_id=digest))
     sys.stderr.write(f"mlops ingest: {done}\n")
     return 0

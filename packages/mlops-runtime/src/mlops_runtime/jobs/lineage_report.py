@@ -57,8 +57,8 @@ class Lineage:
                 # OpenLineage's client is an optional dependency
                 from mlops_runtime.features.open_lineage import training_set_events  # noqa: PLC0415
 
-                told = training_set_events(manifest, self._source(), uri=uri, started=started, now=now)
-                problems += self._publish(told, now)
+                events = training_set_events(manifest, self._source(), uri=uri, started=started, now=now)
+                problems += self._publish(events, now)
         return problems
 
     def failed(
@@ -70,8 +70,8 @@ class Lineage:
             with _kept(problems):
                 from mlops_runtime.features.open_lineage import training_set_failure  # noqa: PLC0415
 
-                told = training_set_failure(plan, self._source(), as_of=as_of, error=error, started=started, now=now)
-                problems += self._publish(told, now)
+                events = training_set_failure(plan, self._source(), as_of=as_of, error=error, started=started, now=now)
+                problems += self._publish(events, now)
         return problems
 
     def _source(self) -> Any:

@@ -154,8 +154,8 @@ def analyze(analysis: Analysis) -> Findings:
         found = _quality(analysis, records) if analysis.problem_type is not None else _data(analysis, records, problems)
     except (ConstraintsError, QualityError) as error:
         raise JobError(str(error)) from error
-    said = {"analyzer": ANALYZER, "problems": dict(problems)}
-    return Findings(statistics={**found.statistics, **said}, violations=found.violations, metrics=found.metrics)
+    report = {"analyzer": ANALYZER, "problems": dict(problems)}
+    return Findings(statistics={**found.statistics, **report}, violations=found.violations, metrics=found.metrics)
 
 
 def records_of(analysis: Analysis, problems: Counter[str]) -> Iterator[Record]:
@@ -291,8 +291,13 @@ def _metrics(
         numbers = column.numbers
         if not len(numbers):
             continue
-        told = {"SampleCount": len(numbers), "Sum": numbers.sum(), "Minimum": numbers.min(), "Maximum": numbers.max()}
-        values = {name: float(value) for name, value in told.items()}
+        statistics = {
+            "SampleCount": len(numbers),
+            "Sum": numbers.sum(),
+            "Minimum": numbers.min(),
+            "Maximum": numbers.max(),
+        }
+        values = {name: float(value) for name, value in statistics.items()}
         yield {**common, "MetricName": f"feature_data_{feature.name}", "StatisticValues": values}
         distance = numerical_distance(known.get(feature.name) or {}, numbers, is_robust=feature.thresholds.is_robust)
         if distance is not None:

@@ -69,8 +69,8 @@ def run(environment: Mapping[str, str], model_of: ModelOf) -> None:
     except (ClarifyError, AttributionError, ModelError, PayloadError, RecordError) as error:
         raise JobError(str(error)) from error
     analysis.output.mkdir(parents=True, exist_ok=True)
-    told = {**result, "analyzer": ANALYZER, "problems": dict(problems)}
-    files = {"analysis.json": told, "constraint_violations.json": {"version": "1.0", "violations": violations}}
+    report = {**result, "analyzer": ANALYZER, "problems": dict(problems)}
+    files = {"analysis.json": report, "constraint_violations.json": {"version": "1.0", "violations": violations}}
     for name, content in files.items():
         (analysis.output / name).write_text(json.dumps(content, indent=1))
     write_message(OptMl.from_environment(environment), len(violations))
@@ -88,30 +88,30 @@ def main() -> None:
 def _bias(
     config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record]
 ) -> tuple[dict[str, object], list[Any]]:
-    asked = read_bias_config(config)
-    rows = _labelled(asked, analysis, records)
+    bias_config = read_bias_config(config)
+    rows = _labelled(bias_config, analysis, records)
     if not len(rows):
         raise JobError("no call of the window has a label and a prediction that are numbers")
-    absent = sorted({facet.name for facet in asked.facets} - set(rows.columns))
+    absent = sorted({facet.name for facet in bias_config.facets} - set(rows.columns))
     if absent:
         raise JobError(
             f"facets must be columns of the input, {', '.join(map(repr, absent))} are not; name them in headers"
         )
-    values, _ = of_holdout(rows, asked.facets, positive=asked.positive, strata=())
+    values, _ = of_holdout(rows, bias_config.facets, positive=bias_config.positive, strata=())
     baseline = _read("bias", analysis).bias
-    return bias_analysis(values, asked.label), worse(baseline, values)
+    return bias_analysis(values, bias_config.label), worse(baseline, values)
 
 
-def _labelled(asked: BiasConfig, analysis: Analysis, records: Sequence[Record]) -> Rows:
+def _labelled(bias_config: BiasConfig, analysis: Analysis, records: Sequence[Record]) -> Rows:
     table: list[tuple[int, float, float]] = []
-    texts: dict[str, list[str | None]] = {facet.name: [] for facet in asked.facets}
+    texts: dict[str, list[str | None]] = {facet.name: [] for facet in bias_config.facets}
     known: set[str] = set()
     attribute = analysis.probability or analysis.inference
     for call, record in enumerate(records):
         outputs = record.sides.get(OUTPUT, ())
         if record.labels is None or len(record.labels) != len(outputs):
             continue
-        inputs = rows_of(record, asked.headers, (INPUT,))
+        inputs = rows_of(record, bias_config.headers, (INPUT,))
         for row, output, label in zip(inputs, outputs, record.labels, strict=True):
             pair = _number(value_of(output, attribute)), _number(label)
             if not np.isfinite(pair).all():

@@ -145,8 +145,8 @@ def _count_rest(
     settings = options.settings
     counted = {key for objects in store.counts_by_hour(settings.variant, window).values() for key in objects}
     rest = {key: size for key, size in sizes.items() if (target := store.counts_key(key)) and target not in counted}
-    told = {"objects": len(sizes), "to_count": len(rest), "bytes": sum(rest.values())}
-    _log.info(json.dumps({"monitor": settings.endpoint, **told}))
+    entry = {"objects": len(sizes), "to_count": len(rest), "bytes": sum(rest.values())}
+    _log.info(json.dumps({"monitor": settings.endpoint, **entry}))
     how = CountSettings(
         endpoint=settings.endpoint,
         artifacts=options.artifacts,

@@ -97,36 +97,36 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
         JobError: If they are of another archive or holdout.
     """
     try:
-        asked = from_json(AskedHoldout, (folder / ASKED_FILE).read_bytes())
+        requested = from_json(AskedHoldout, (folder / ASKED_FILE).read_bytes())
     except (OSError, ContractError) as error:
         raise JobError(f"{ASKED_FILE} must be beside the server's responses: {error}") from error
     wrong = differences(
-        (asked.artifact_sha256, asked.holdout_sha256, asked.rows),
+        (requested.artifact_sha256, requested.holdout_sha256, requested.rows),
         artifact_sha256=artifact_sha256,
         holdout=holdout,
         rows=rows,
     )
     if wrong:
         raise JobError(f"the server's responses are {wrong}; remove them, so that they are requested again")
-    width = asked.signature.columns
+    width = requested.signature.columns
     failure = None
     again: tuple[str, ...] = ()
     try:
         text = single_file(folder, "**/*.out").read_text("utf-8")
-        values = parse_answers(text, asked.signature, rows=rows + len(asked.again))
-        again = _differences(values, asked)
+        values = parse_answers(text, requested.signature, rows=rows + len(requested.again))
+        again = _differences(values, requested)
         values = values[:rows]
     except (AnswerError, UnicodeDecodeError) as error:
         failure = str(error)
         values = np.full(rows if width is None else (rows, width), np.nan)
     of = HoldoutPredictions(
-        artifact_sha256=asked.artifact_sha256,
-        model_sha256=asked.artifact_sha256,
+        artifact_sha256=requested.artifact_sha256,
+        model_sha256=requested.artifact_sha256,
         holdout_sha256=holdout,
         failure=failure,
-        names=asked.signature.names,
+        names=requested.signature.names,
     )
-    return ServerAnswers(asked=asked, predicted=Predicted(values=values, of=of), problems=again)
+    return ServerAnswers(asked=requested, predicted=Predicted(values=values, of=of), problems=again)
 
 
 def parse_answers(text: str, signature: ModelSignature, *, rows: int) -> npt.NDArray[np.float64]:
@@ -197,9 +197,9 @@ def _no_number(index: int, value: Any) -> AnswerError:
     return AnswerError(f"the server returned {str(value)[:_SHOWN]!r} for row {index}, expected a number")
 
 
-def _differences(values: npt.NDArray[np.float64], asked: AskedHoldout) -> tuple[str, ...]:
+def _differences(values: npt.NDArray[np.float64], holdout: AskedHoldout) -> tuple[str, ...]:
     """Return a message about the first row with a different prediction in the repetition."""
-    first, again = values[list(asked.again)], values[asked.rows :]
+    first, again = values[list(holdout.again)], values[holdout.rows :]
     close = (
         np.isclose(again, first, rtol=_TOLERANCE, atol=_SMALLEST, equal_nan=True).reshape(len(again), -1).all(axis=1)
     )
@@ -207,6 +207,6 @@ def _differences(values: npt.NDArray[np.float64], asked: AskedHoldout) -> tuple[
         return ()
     index = int(np.flatnonzero(~close)[0])
     return (
-        f"holdout row {asked.again[index]} gives {first[index]} among all rows and {again[index]} when repeated; rows "
+        f"holdout row {holdout.again[index]} gives {first[index]} among all rows and {again[index]} when repeated; rows "
         "must not depend on each other, and a model must be deterministic",
     )

@@ -177,7 +177,7 @@ def main(arguments: list[str]) -> int:
         write_rows(table, signature, options.content_type, opt_ml.processing_output("rows"))
     except JobError as error:
         return opt_ml.refuse("server_rows", error)
-    asked = AskedHoldout(
+    holdout = AskedHoldout(
         artifact_sha256=found,
         holdout_sha256=holdout_sha256(folder),
         rows=table.num_rows,
@@ -187,7 +187,7 @@ def main(arguments: list[str]) -> int:
     )
     answers = opt_ml.processing_output("answers")
     answers.mkdir(parents=True, exist_ok=True)
-    (answers / ASKED_FILE).write_bytes(canonical_json(asked))
+    (answers / ASKED_FILE).write_bytes(canonical_json(holdout))
     sys.stderr.write(f"mlops server_rows: {table.num_rows} rows for model {found}\n")
     return 0
 

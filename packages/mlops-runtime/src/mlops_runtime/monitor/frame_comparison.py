@@ -235,8 +235,8 @@ class FrameComparison:
     @property
     def verdict(self) -> str:
         """The result as one sentence, with the columns that were left out."""
-        said = self.report.verdict.removeprefix(f"{_NAME}: ")
-        return f"{said}; left out: {', '.join(self.left_out)}" if self.left_out else said
+        sentence = self.report.verdict.removeprefix(f"{_NAME}: ")
+        return f"{sentence}; left out: {', '.join(self.left_out)}" if self.left_out else sentence
 
     @property
     def state(self) -> MonitorState:

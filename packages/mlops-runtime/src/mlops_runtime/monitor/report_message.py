@@ -130,13 +130,13 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _problems(report: MonitorReport) -> list[str]:
-    told = problems(report)
-    newest = {name: place for name, _ in told if (place := problem_place(report, name))}
+    reported = problems(report)
+    newest = {name: place for name, _ in reported if (place := problem_place(report, name))}
     lines = [
         f"{name}: {times:,}{f', the newest in {newest[name]}' if name in newest else ''}"
-        for name, times in told[:LISTED]
+        for name, times in reported[:LISTED]
     ]
-    return [*lines, f"{len(told) - LISTED} more kinds"] if len(told) > LISTED else lines
+    return [*lines, f"{len(reported) - LISTED} more kinds"] if len(reported) > LISTED else lines
 
 
 def _happened(report: MonitorReport) -> list[str]:

@@ -78,13 +78,13 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
         lines, hour = store.lines(bucket, key), store.object_hour(key)
         counts = count(lines, baseline, since=live.since, announced=store.announced(), hour=hour)
     store.put_counts(str(store.counts_key(key, counts.baseline_sha256)), counts)
-    told = {
+    entry = {
         "rows": counts.rows,
         "calls": counts.calls,
         "malformed": counts.malformed,
         "synthetic": counts.synthetic or 0,
     }
-    _log.info(json.dumps({"counted": key, **told}))
+    _log.info(json.dumps({"counted": key, **entry}))
     return MonitorState.OK
 
 
@@ -195,10 +195,10 @@ def publish(
         evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine
     )
     found = violations(report, evidence)
-    told = [
+    reported = [
         line for line in found.violations if evidence.suppressed is None or line.constraint_check_type not in _DRIFT
     ]
-    store.put_violations(b"".join(canonical_json(line) + b"\n" for line in told), window.end)
+    store.put_violations(b"".join(canonical_json(line) + b"\n" for line in reported), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
     _tell_metrics(report.metrics, settings, now, cloudwatch)
     published = _published(report)
@@ -251,8 +251,8 @@ def _published(report: MonitorReport) -> MonitorReport:
         or report.baseline_flaw is not None
     ):
         return report
-    told = replace(report, drift=replace(report.drift, state=MonitorState.OK, features=()))
-    return replace(told, state=overall(monitor_states(told), None))
+    published = replace(report, drift=replace(report.drift, state=MonitorState.OK, features=()))
+    return replace(published, state=overall(monitor_states(published), None))
 
 
 def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "EventBridgeClient") -> None:

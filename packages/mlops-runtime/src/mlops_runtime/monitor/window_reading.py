@@ -282,7 +282,7 @@ def _count(
             TAKEN_BACK: reader.taken_back,
         }
     )
-    told = {*problems, *invalid_values(baseline, counts)}
+    reasons = {*problems, *invalid_values(baseline, counts)}
     return _Counting(
         counts=counts,
         traffic=Traffic(
@@ -299,7 +299,7 @@ def _count(
         problems=problems,
         objects=objects,
         newest={
-            **{name: found for name, found in reader.newest.items() if name in told},
+            **{name: found for name, found in reader.newest.items() if name in reasons},
             **({UNCOUNTED: (max(uncounted), ())} if uncounted else {}),
         },
     )

@@ -188,7 +188,7 @@ class OfferTable:
         values: "dict[str, AttributeValueTypeDef]",
         names: Mapping[str, str] | None = None,
     ) -> bool:
-        asked: UpdateItemInputTypeDef = {
+        request: UpdateItemInputTypeDef = {
             "TableName": self.table,
             "Key": _key(key),
             "UpdateExpression": update,
@@ -196,9 +196,9 @@ class OfferTable:
             "ExpressionAttributeValues": values,
         }
         if names is not None:
-            asked["ExpressionAttributeNames"] = names
+            request["ExpressionAttributeNames"] = names
         try:
-            self._dynamodb.update_item(**asked)
+            self._dynamodb.update_item(**request)
         except ClientError as error:
             if not _is_refused(error):
                 raise

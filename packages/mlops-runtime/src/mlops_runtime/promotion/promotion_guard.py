@@ -191,10 +191,10 @@ class OfferGuard:
             return False
 
     def _start(self, offer: Offer) -> str:
-        name, asked = execution_name(offer), {"record_uri": offer.record_uri, "record_sha256": offer.record_sha256}
+        name, request = execution_name(offer), {"record_uri": offer.record_uri, "record_sha256": offer.record_sha256}
         try:
             self.stepfunctions.start_execution(
-                stateMachineArn=self.settings.machine_arn, name=name, input=canonical_json(asked).decode()
+                stateMachineArn=self.settings.machine_arn, name=name, input=canonical_json(request).decode()
             )
         except self.stepfunctions.exceptions.ExecutionAlreadyExists:
             logger.info("execution %s already exists", name)

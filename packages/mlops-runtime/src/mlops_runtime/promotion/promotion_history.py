@@ -126,7 +126,7 @@ def read_history(
     released = [] if registry.releases is None else list(releases(client("s3"), unit, registry.group, last))
     targets = registry.targets or ()
     served = _served(client("dynamodb"), unit, registry) if targets else []
-    told = [each.via for each in served if each.hops == 1]
+    reporters = [each.via for each in served if each.hops == 1]
     undelivered = None if registry.undelivered is None else _waiting(client("sqs"), registry.undelivered)
     stopped, rules_unread = _stopped(client("events"), registry.rules or ())
     return PromotionHistory(
@@ -136,7 +136,7 @@ def read_history(
         offers=tuple(offers),
         releases=tuple(sorted(released, key=lambda each: each.released_at, reverse=True)),
         targets=tuple(served),
-        silent=tuple(each.name for each in targets if each.name not in told),
+        silent=tuple(each.name for each in targets if each.name not in reporters),
         undelivered=undelivered,
         stopped=stopped,
         rules_unread=rules_unread,

@@ -112,15 +112,15 @@ def asked_by(body: str, *, settings: ReleaseSettings, now: datetime) -> AskedRel
     raise IgnoredError(f"{event.detail_type!r} of {event.source!r} releases nothing of {settings.group!r}")
 
 
-def approved_name(asked: AskedRelease, described: Mapping[str, Any] | None, settings: ReleaseSettings) -> str:
+def approved_name(request: AskedRelease, described: Mapping[str, Any] | None, settings: ReleaseSettings) -> str:
     """Return the name of an approval's execution, after checking the approval in the registry.
 
     Raises:
         IgnoredError: If the package is not completed and approved in the group.
     """
-    if asked.approval is None:
-        raise IgnoredError(f"event {asked.id} names no package")
-    return check_approval(asked.approval, described, settings.approvals).name
+    if request.approval is None:
+        raise IgnoredError(f"event {request.id} names no package")
+    return check_approval(request.approval, described, settings.approvals).name
 
 
 def promoted_package(row: LockRow, *, now: datetime) -> LivePointer:
@@ -161,9 +161,9 @@ def promoted_name(live: LivePointer) -> str:
     return f"promoted-{live.model_package_arn.rpartition('/')[2]}-{short_hash(f'{live.execution} {live.since}')}"
 
 
-def recheck_name(asked: AskedRelease) -> str:
+def recheck_name(request: AskedRelease) -> str:
     """Return the name of a scheduled event's execution, the same for each delivery."""
-    return f"recheck-{short_hash(asked.id)}"
+    return f"recheck-{short_hash(request.id)}"
 
 
 def _check_promotion(event: BusEvent, endpoint: str) -> None:

@@ -103,11 +103,11 @@ class ReleaseKeeper:
             ),
         )
 
-    def keep(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def keep(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Store the copied objects if they match their release, and return the arguments for its registration.
 
         Args:
-            asked: ``{"record_uri", "record_sha256", "execution"}``; with shared images also ``image_registry``, the account in
+            request: ``{"record_uri", "record_sha256", "execution"}``; with shared images also ``image_registry``, the account in
                 whose registry the image was found.
 
         Returns:
@@ -115,12 +115,12 @@ class ReleaseKeeper:
             ``metadata`` and ``content_types``, its ``binding``, ``released_at``, and ``package``, empty unless an earlier attempt
             registered it.
         """
-        sha256, execution = str(asked["record_sha256"]), str(asked["execution"])
+        sha256, execution = str(request["record_sha256"]), str(request["execution"])
         try:
             record = copied_record(
-                self.s3, target=self.target, uri=str(asked["record_uri"]), sha256=sha256, execution=execution
+                self.s3, target=self.target, uri=str(request["record_uri"]), sha256=sha256, execution=execution
             )
-            container, metadata = registration(record, target=self.target, registry=asked.get("image_registry"))
+            container, metadata = registration(record, target=self.target, registry=request.get("image_registry"))
             self._keep(record, copies(record, target=self.target, execution=execution))
         except ReleaseRefusedError as refused:
             return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
@@ -198,20 +198,20 @@ class ReleaseKeeper:
         if digest != each.sha256:
             raise ReleaseRefusedError([f"s3://{bucket}/{each.key} has SHA-256 {digest}, the release has {each.sha256}"])
 
-    def decide(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def decide(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Decide whether the policy may approve a registered package, since the source approved it, or people must.
 
         Only now does it become the newest release: one that was never registered must not make an older one stale.
 
         Args:
-            asked: ``{"package", "binding", "record_sha256", "model_sha256", "released_at", "now"}``.
+            request: ``{"package", "binding", "record_sha256", "model_sha256", "released_at", "now"}``.
 
         Returns:
             ``{"may_approve", "is_approved", "is_other", "rest"}``; ``rest`` is the reason against an approval. ``is_other`` is true
             if the package is not the release: a caller that knows an offer can register another package with its client token
             first, which the registry then returns.
         """
-        arn, sha256, binding = str(asked["package"]), str(asked["record_sha256"]), str(asked["binding"])
+        arn, sha256, binding = str(request["package"]), str(request["record_sha256"]), str(request["binding"])
         description = self.sagemaker.describe_model_package(ModelPackageName=arn)
         if (found := _binding(description)) != binding:
             rest = (
@@ -219,13 +219,13 @@ class ReleaseKeeper:
             )
             return {"may_approve": False, "is_approved": False, "is_other": True, "rest": f"{rest}; delete it"}
         self.table.registered(sha256, arn)
-        self.table.take(released_at=str(asked["released_at"]), sha256=sha256)
-        status, now = description["ModelApprovalStatus"], datetime.fromisoformat(asked["now"]).astimezone(UTC)
+        self.table.take(released_at=str(request["released_at"]), sha256=sha256)
+        status, now = description["ModelApprovalStatus"], datetime.fromisoformat(request["now"]).astimezone(UTC)
         if status != "PendingManualApproval":
             rest = f"it is already {status}"
             return {"may_approve": False, "is_approved": status == "Approved", "is_other": False, "rest": rest}
         rests = [self.automation.rests(now)]
-        first = self.table.first_release(str(asked["model_sha256"]), sha256)
+        first = self.table.first_release(str(request["model_sha256"]), sha256)
         if first != sha256:
             rests.append(
                 f"this model was taken before, by the release of record {first[:16]}: a model that was rolled back here is not "
@@ -239,23 +239,23 @@ class ReleaseKeeper:
         rest = "; ".join(each for each in rests if each)
         return {"may_approve": not rest, "is_approved": False, "is_other": False, "rest": rest}
 
-    def record(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def record(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Store the outcome of a release in the audit chain and with its offer.
 
         A repeated refusal for the same reason is written once. The outcome names the undecided package of an earlier attempt; if
         the release is finally refused, the reason asks to reject that package.
 
         Args:
-            asked: The outcome as ``outcome``, ``reason``, ``package``, ``binding`` and ``may_pass``; the release as ``record_uri``,
-                ``record_sha256`` and ``facts``; ``execution`` and ``now``.
+            request: The outcome as ``outcome``, ``reason``, ``package``, ``binding`` and ``may_pass``; the release as
+                ``record_uri``, ``record_sha256`` and ``facts``; ``execution`` and ``now``.
 
         Returns:
             ``{"is_news", "reason", "package"}``: whether the outcome is new, and the values for notifications.
         """
-        state: OfferState = asked["outcome"]
-        reason, sha256, execution = str(asked["reason"]), str(asked["record_sha256"]), str(asked["execution"])
-        package, at = str(asked.get("package", "")), datetime.fromisoformat(asked["now"]).astimezone(UTC)
-        may_pass = bool(asked.get("may_pass"))
+        state: OfferState = request["outcome"]
+        reason, sha256, execution = str(request["reason"]), str(request["record_sha256"]), str(request["execution"])
+        package, at = str(request.get("package", "")), datetime.fromisoformat(request["now"]).astimezone(UTC)
+        may_pass = bool(request.get("may_pass"))
         offer = self.table.read(sha256)
         if offer is not None and not package and offer.state not in ("REGISTERED", "APPROVED"):
             package = offer.package
@@ -263,7 +263,7 @@ class ReleaseKeeper:
                 reason = f"reject {package}, which an earlier attempt registered: {reason}"
         is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
         earlier = self.chain.record_of(execution)
-        facts = {name: str(value) for name, value in (asked.get("facts") or {}).items() if value}
+        facts = {name: str(value) for name, value in (request.get("facts") or {}).items() if value}
         if is_news and earlier is None:
             self.chain.append(
                 lambda row: self._move(
@@ -273,7 +273,7 @@ class ReleaseKeeper:
                     execution=execution,
                     at=at,
                     package=package,
-                    asked=asked,
+                    asked=request,
                     facts=facts,
                 )
             )

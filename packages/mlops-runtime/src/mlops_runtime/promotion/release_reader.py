@@ -59,26 +59,26 @@ class ReleaseReader:
     table: OfferTable
     target: Target
 
-    def plan(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the objects to copy, or the reason for a refusal.
 
         Args:
-            asked: ``{"record_uri", "record_sha256", "execution", "now"}``.
+            request: ``{"record_uri", "record_sha256", "execution", "now"}``.
 
         Returns:
             ``{"verdict", "reason", "may_pass"}``; for a taken release also ``copies``, ``image``, ``facts``.
         """
-        uri, sha256, execution = str(asked["record_uri"]), str(asked["record_sha256"]), str(asked["execution"])
-        now = datetime.fromisoformat(asked["now"]).astimezone(UTC)
+        uri, sha256, execution = str(request["record_uri"]), str(request["record_sha256"]), str(request["execution"])
+        now = datetime.fromisoformat(request["now"]).astimezone(UTC)
         try:
             record = copied_record(self.s3, target=self.target, uri=uri, sha256=sha256, execution=execution)
             check_time(record, newest=self.table.newest(), sha256=sha256, now=now)
-            said = self._ask_source(record)
+            reply = self._ask_source(record)
         except ReleaseRefusedError as refused:
             return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
         return {
             "verdict": "TAKEN",
-            "reason": said,
+            "reason": reply,
             "may_pass": False,
             "copies": [
                 {"source": each.source, "incoming": each.incoming}

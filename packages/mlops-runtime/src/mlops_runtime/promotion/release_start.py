@@ -57,27 +57,27 @@ class ReleaseGuard:
             The execution's ARN; None if none was started.
         """
         try:
-            asked = asked_by(message.body, settings=self.settings, now=message.sent)
-            package, name = self._found(asked, message.sent)
+            request = asked_by(message.body, settings=self.settings, now=message.sent)
+            package, name = self._found(request, message.sent)
         except IgnoredError as ignored:
             _log(message, "IGNORED", str(ignored)[:1000])
             return None
-        arn = self._start(asked, package, name, message.sent)
+        arn = self._start(request, package, name, message.sent)
         _log(message, "STARTED", arn)
         return arn
 
-    def _found(self, asked: AskedRelease, now: datetime) -> tuple[str, str]:
+    def _found(self, request: AskedRelease, now: datetime) -> tuple[str, str]:
         """Return the package to release and the name of its execution, after checking their sources."""
         if rests := self.automation.rests(now):
             raise IgnoredError(f"nothing is released: {rests}")
         if self.settings.endpoint is not None:
             live = promoted_package(self.table.read(), now=now)
-            name = promoted_name(live) if asked.trigger is Trigger.PROMOTED else recheck_name(asked)
+            name = promoted_name(live) if request.trigger is Trigger.PROMOTED else recheck_name(request)
             return live.model_package_arn, name
-        if asked.approval is not None and asked.approval.approved is not None:
-            arn = asked.approval.approved[0]
-            return arn, approved_name(asked, read_description(self.sagemaker, arn), self.settings)
-        return self._newest(), recheck_name(asked)
+        if request.approval is not None and request.approval.approved is not None:
+            arn = request.approval.approved[0]
+            return arn, approved_name(request, read_description(self.sagemaker, arn), self.settings)
+        return self._newest(), recheck_name(request)
 
     def _newest(self) -> str:
         """Return the newest approved package: older ones were released at their approval, or are obsolete."""
@@ -94,9 +94,9 @@ class ReleaseGuard:
             raise IgnoredError(f"no package of {self.settings.group!r} is approved")
         return found[0]
 
-    def _start(self, asked: AskedRelease, package: str, name: str, now: datetime) -> str:
+    def _start(self, requested: AskedRelease, package: str, name: str, now: datetime) -> str:
         request = ReleaseRequest(
-            package_arn=package, requested_by=f"{asked.trigger} {asked.id}", requested_at=str(to_dict(now))
+            package_arn=package, requested_by=f"{requested.trigger} {requested.id}", requested_at=str(to_dict(now))
         )
         machine = self.settings.machine_arn
         try:

@@ -145,11 +145,11 @@ class ServedModels:
             BusyError: If other reports kept changing the row.
         """
         try:
-            said = self._handled(bus_event(message.body), message.sent)
+            outcome = self._handled(bus_event(message.body), message.sent)
         except IgnoredReportError as ignored:
             _log(message, "IGNORED", str(ignored)[:1000])
             return
-        _log(message, "DONE", said)
+        _log(message, "DONE", outcome)
 
     def _handled(self, event: BusEvent, now: datetime) -> str:
         here = self.targets.here
@@ -157,8 +157,8 @@ class ServedModels:
             return self._reported(target_event(event, settings=self.targets, now=now), now)
         check_age(event, now)
         if event.source == "aws.events" and self.recheck_rule in (event.resources or ()):
-            told = self._tell([*self._own(), *self.table.read().states])
-            return f"{told}; {self._ask(self.settings.alarms, event.id, now)}"
+            sent_reports = self._tell([*self._own(), *self.table.read().states])
+            return f"{sent_reports}; {self._ask(self.settings.alarms, event.id, now)}"
         if (event.source, event.detail_type) == ALARM:
             return self._ask(self._fired(event), event.id, now)
         if self.served is not None and self._is_rollout(event, self.served.endpoint):
@@ -200,19 +200,19 @@ class ServedModels:
             return f"passed to {', '.join(self.settings.pipelines)}"
         if not self.settings.has_source:
             return f"{self.targets.group} has no retraining pipeline here"
-        told = relayed(wish.state)
-        if told is None:
+        relayed_state = relayed(wish.state)
+        if relayed_state is None:
             return "the model was made here, and there is no retraining pipeline here"
-        detail = retraining_wanted(self.targets.group, replace(wish, state=told))
+        detail = retraining_wanted(self.targets.group, replace(wish, state=relayed_state))
         self._put(DetailType.RETRAINING_REQUESTED, detail)
         return "reported to the source"
 
-    def _note(self, state: ServedState, asked: AskedRetraining) -> None:
+    def _note(self, state: ServedState, request: AskedRetraining) -> None:
         """Store the answer to a request with the state of its environment; a newer report of the state is kept."""
         for _ in range(ATTEMPTS):
             before = self.table.read()
             states = tuple(
-                replace(each, asked=asked) if (each.via, each.name) == (state.via, state.name) else each
+                replace(each, asked=request) if (each.via, each.name) == (state.via, state.name) else each
                 for each in before.states
             )
             if self.table.move(before.seen, states, self._champion(states)):
@@ -292,10 +292,10 @@ class ServedModels:
         """Put states on the unit's bus, in the source's terms; a rule sends them to the source."""
         if not self.settings.has_source:
             return "there is no source to report to"
-        told = list(_told(states))
-        for state in told:
+        reported = list(_told(states))
+        for state in reported:
             self._put(DetailType.MODEL_SERVED, model_served(self.targets.group, state))
-        return f"reported {len(told)} environments to the source"
+        return f"reported {len(reported)} environments to the source"
 
     def _put(self, detail_type: DetailType, detail: EventDetail) -> None:
         answer = self.events.put_events(
@@ -325,15 +325,15 @@ def _request(pipeline: str, wish: RetrainingWish) -> EventDetail:
 
 def _told(states: list[ServedState]) -> Iterator[ServedState]:
     for state in states:
-        told = state if state.via is None else relayed(state)
-        if told is None:
+        reported = state if state.via is None else relayed(state)
+        if reported is None:
             logger.info(
                 canonical_json(
                     {"left": state.name, "reason": "it serves a model that the source did not release"}
                 ).decode()
             )
         else:
-            yield told
+            yield reported
 
 
 def _binding(record_uri: str) -> str:

@@ -151,23 +151,25 @@ def wish_of(event: TargetEvent, state: ServedState) -> RetrainingWish:
     Raises:
         IgnoredReportError: If no model is live there, or the event names no alarm.
     """
-    told = {name: str(value)[:_LONGEST_TEXT] for name, value in event.detail.attributes.items() if name != ATTRIBUTE}
+    attributes = {
+        name: str(value)[:_LONGEST_TEXT] for name, value in event.detail.attributes.items() if name != ATTRIBUTE
+    }
     problems = []
     if event.detail.outcome != WANTED:
         problems.append(f"outcome is {_shown(event.detail.outcome)}, not {WANTED!r}")
     if state.serves is None:
         problems.append("it serves no model that could be retrained")
-    if not told.get("alarm", "").isprintable() or not told.get("alarm"):
-        problems.append(f"alarm is {_shown(told.get('alarm'))}")
+    if not attributes.get("alarm", "").isprintable() or not attributes.get("alarm"):
+        problems.append(f"alarm is {_shown(attributes.get('alarm'))}")
     if problems:
         raise IgnoredReportError(f"{state.name}: {'; '.join(problems)}")
     return RetrainingWish(
         state=state,
         id=event.detail.id,
-        alarm=told["alarm"],
+        alarm=attributes["alarm"],
         reason=event.detail.reason[:_LONGEST_TEXT],
-        faults=told.get("faults", ""),
-        report=told.get("report", ""),
+        faults=attributes.get("faults", ""),
+        report=attributes.get("report", ""),
     )
 
 

@@ -232,8 +232,8 @@ def _trust_problems(given: str | None, metadata: Mapping[str, str]) -> Iterator[
     if len(carried) == 1:
         yield f"CustomerMetadataProperties must have flavor and trust, or neither for ONNX, got {next(iter(carried))} alone"
     if carried.get("trust") != given:
-        said = "missing" if "trust" not in carried else repr(carried["trust"])
-        yield f"{MLOPS_TRUST} of the container is {given or 'missing'!r}, but trust of the metadata is {said}"
+        trust = "missing" if "trust" not in carried else repr(carried["trust"])
+        yield f"{MLOPS_TRUST} of the container is {given or 'missing'!r}, but trust of the metadata is {trust}"
 
 
 def _given(container: Mapping[str, Any]) -> dict[str, object]:

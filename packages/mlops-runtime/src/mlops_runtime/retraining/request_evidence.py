@@ -146,26 +146,26 @@ def doubt(
             f"any log line can write its metric, in {', '.join(custom)}; use alarms of a monitor of {endpoint}, or on "
             f"metrics in namespaces that begin with {_OF_AWS}"
         )
-    told = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions", ())}
-    if told.get("Endpoint") != endpoint:
-        return f"it is about endpoint {told.get('Endpoint')!r}, but the pipeline trains the model of {endpoint!r}"
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions", ())}
+    if dimensions.get("Endpoint") != endpoint:
+        return f"it is about endpoint {dimensions.get('Endpoint')!r}, but the pipeline trains the model of {endpoint!r}"
     if report is None:
         return f"no report of the monitor of {endpoint} in {LONGEST_DAYS} days"
     if isinstance(report, ContractError):
         return f"the newest report of the monitor of {endpoint} cannot be read: {report}"
-    return _contradiction(alarm, report, told)
+    return _contradiction(alarm, report, dimensions)
 
 
-def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, told: Mapping[str, str]) -> str | None:
+def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, dimensions: Mapping[str, str]) -> str | None:
     name, limit = alarm["MetricName"], float(alarm["Threshold"])
     sign, breaches = _COMPARISONS[alarm["ComparisonOperator"]]
     which = f"the newest report, of the window until {report.window_until},"
-    if told.get("Variant") != report.variant:
-        return f"{which} is of variant {report.variant!r}, not {told.get('Variant')!r}"
+    if dimensions.get("Variant") != report.variant:
+        return f"{which} is of variant {report.variant!r}, not {dimensions.get('Variant')!r}"
     values = [
         metric.value
         for metric in report.metrics
-        if (metric.monitor, metric.name, metric.feature) == (told.get("Monitor"), name, told.get("Feature"))
+        if (metric.monitor, metric.name, metric.feature) == (dimensions.get("Monitor"), name, dimensions.get("Feature"))
     ]
     if not values:
         return f"{which} has no {name}"

@@ -270,10 +270,12 @@ def require_new(
     run, answers = brought.execution.rpartition(":")[2], _answers(candidate, brought.predictions_uri)
     if approval is not None:
         version = brought.package.rpartition(":model-package/")[2]
-        said = f"already registered as {version} by {run} at {brought.at}, which is {approval} now"
+        problem = f"already registered as {version} by {run} at {brought.at}, which is {approval} now"
         if not answers:
-            raise KnownCandidateError(f"{said}, {_unlike(brought.predictions_uri)}")
-        raise KnownCandidateError(said, execution=brought.execution, outcome=brought.outcome, package=brought.package)
+            raise KnownCandidateError(f"{problem}, {_unlike(brought.predictions_uri)}")
+        raise KnownCandidateError(
+            problem, execution=brought.execution, outcome=brought.outcome, package=brought.package
+        )
     if brought.outcome == REJECTED and answers:
         raise KnownCandidateError(
             f"already rejected by the gate in {run} at {brought.at}; {_short(brought.reason, 800)}",
@@ -360,8 +362,8 @@ def free_at(
     """
     if decision is Decision.COOLING_DOWN:
         started = 0 if state.last_started is None else state.last_started + _cool_down(state, settings)
-        asked = 0 if request.question is None else _asked_until(state, settings)
-        return datetime.fromtimestamp(max(started, asked), UTC)
+        asked_until = 0 if request.question is None else _asked_until(state, settings)
+        return datetime.fromtimestamp(max(started, asked_until), UTC)
     if decision is Decision.OVER_BUDGET:
         return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
     return None
@@ -488,10 +490,10 @@ def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, 
     if not _is_of(unit, settings) or not _CALLER.fullmatch(caller):
         wanted = "mlops.<unit>/<UserId of the caller>"
         raise RefusedEventError(Decision.INVALID, f"source of a request must be {wanted}, got {event.source[:200]!r}")
-    asked = from_dict(EventDetail, event.detail)
-    if asked.subject != settings.pipeline:
-        raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
-    return Trigger.MANUAL, caller, asked.reason
+    request_detail = from_dict(EventDetail, event.detail)
+    if request_detail.subject != settings.pipeline:
+        raise RefusedEventError(Decision.INVALID, f"subject {request_detail.subject!r} is not {settings.pipeline!r}")
+    return Trigger.MANUAL, caller, request_detail.reason
 
 
 def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> RetrainRequest:
@@ -499,11 +501,14 @@ def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> Retra
 
     If the feed looks broken there, people are asked here, as for an own alarm.
     """
-    asked = from_dict(EventDetail, event.detail)
-    if asked.subject != settings.pipeline:
-        raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
-    told = {name: str(asked.attributes.get(name, ""))[:500] for name in ("environment", "alarm", "faults", "report")}
-    event_id = f"{told['environment']}/{asked.id}"
+    request_detail = from_dict(EventDetail, event.detail)
+    if request_detail.subject != settings.pipeline:
+        raise RefusedEventError(Decision.INVALID, f"subject {request_detail.subject!r} is not {settings.pipeline!r}")
+    attributes = {
+        name: str(request_detail.attributes.get(name, ""))[:500]
+        for name in ("environment", "alarm", "faults", "report")
+    }
+    event_id = f"{attributes['environment']}/{request_detail.id}"
     if not EVENT_ID.fullmatch(event_id):
         raise RefusedEventError(
             Decision.INVALID, f"id of the request must match {EVENT_ID.pattern}, got {event_id[:140]!r}"
@@ -512,13 +517,13 @@ def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> Retra
         trigger=Trigger.TARGET,
         event_id=event_id,
         as_of=str(to_dict(now)),
-        requested_by=f"{told['environment']} {told['alarm']}",
-        detail=asked.reason[:500],
+        requested_by=f"{attributes['environment']} {attributes['alarm']}",
+        detail=request_detail.reason[:500],
     )
-    if not told["faults"]:
+    if not attributes["faults"]:
         return request
-    faults = tuple(told["faults"].split("; "))
-    return _asking(request, settings, Alarms({}, {}, faults=faults, report=told["report"]))
+    faults = tuple(attributes["faults"].split("; "))
+    return _asking(request, settings, Alarms({}, {}, faults=faults, report=attributes["report"]))
 
 
 def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:
@@ -559,14 +564,16 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]
 
 def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, str]:
     """Return the table and the ingest's id; the number of its rows is read from the table."""
-    told = from_dict(EventDetail, detail)
-    if settings.minimum_labels is None or told.subject != settings.label_table:
-        raise RefusedEventError(Decision.INVALID, f"rows of {told.subject!r} are not counted for {settings.pipeline}")
-    if not EVENT_ID.fullmatch(f"{told.subject}/{told.id}"):
+    reported = from_dict(EventDetail, detail)
+    if settings.minimum_labels is None or reported.subject != settings.label_table:
         raise RefusedEventError(
-            Decision.INVALID, f"id of the ingest must match {EVENT_ID.pattern}, got {told.id[:140]!r}"
+            Decision.INVALID, f"rows of {reported.subject!r} are not counted for {settings.pipeline}"
         )
-    return told.subject, told.id
+    if not EVENT_ID.fullmatch(f"{reported.subject}/{reported.id}"):
+        raise RefusedEventError(
+            Decision.INVALID, f"id of the ingest must match {EVENT_ID.pattern}, got {reported.id[:140]!r}"
+        )
+    return reported.subject, reported.id
 
 
 def _ended(detail: Mapping[str, Any], settings: GuardSettings) -> str:

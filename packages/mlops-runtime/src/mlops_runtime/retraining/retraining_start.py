@@ -252,9 +252,9 @@ class RetrainGuard:
         try:
             return self._release(event, now) if isinstance(event, Ended) else self._retrain(event, now)
         except RefusedEventError as refused:
-            asked = event.request if isinstance(event, Asked) else None
+            request = event.request if isinstance(event, Asked) else None
             known = refused if isinstance(refused, KnownCandidateError) else None
-            return self._kept(refused.decision, event.event_id, now, str(refused), request=asked, known=known)
+            return self._kept(refused.decision, event.event_id, now, str(refused), request=request, known=known)
 
     def _retrain(self, event: Asked, now: datetime) -> GuardDecision:
         request = self._counted(event, now)

@@ -89,12 +89,12 @@ def judge_bodies(counts: Mapping[datetime, Counts], *, since: datetime, false_al
         alone_from=1,
     )
     new, old, length = total(after), total(before), len(after)
-    said = f"{new.failed:,} of {new.calls:,} captured answers had no readable numbers, {old.failed:,} of {old.calls:,} before it"
+    text = f"{new.failed:,} of {new.calls:,} captured answers had no readable numbers, {old.failed:,} of {old.calls:,} before it"
     if not evidence.stopped_at:
-        return BodyVerdict(is_stopped=False, sentence=said)
+        return BodyVerdict(is_stopped=False, sentence=text)
     sure = max(math.ceil(1000 / evidence.highest) / 10, 0.1)
     minutes = f"after {length} {'minute' if length == 1 else 'minutes'}"
-    return BodyVerdict(is_stopped=True, sentence=f"{minutes}: {said}; false alarm probability below {sure:.1f} %")
+    return BodyVerdict(is_stopped=True, sentence=f"{minutes}: {text}; false alarm probability below {sure:.1f} %")
 
 
 def _each_minute(counts: Mapping[datetime, Counts]) -> Sequence[Counts]:

@@ -75,10 +75,10 @@ class ApprovalRollout:
         live = None if row.live is None else from_json(LivePointer, row.live)
         serves = "nothing" if live is None else live.model_package_arn
         if record is None:
-            said = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
+            message = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
         else:
-            said = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
-        return Answer(is_served=serves == package, text=f"{said}; live: {serves}", record=record)
+            message = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
+        return Answer(is_served=serves == package, text=f"{message}; live: {serves}", record=record)
 
     def _started(self, package: str, since: datetime) -> str:
         for _ in range(self.looks):

@@ -54,8 +54,8 @@ def serverless_problems(spec: ServingSpec) -> Iterator[str]:
         "a shadow variant": (spec.rollout.shadow is not None, "leave shadow out, or use instances"),
         "asynchronous inference": (spec.asynchronous is not None, "choose one of the two"),
     }
-    for feature, (asked, fix) in excluded.items():
-        if asked:
+    for feature, (is_requested, fix) in excluded.items():
+        if is_requested:
             yield f"a serverless endpoint does not support {feature}; {fix}"
     if spec.kms_key is not None:
         # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html: the volume of the instance

@@ -101,11 +101,11 @@ def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
     return read(event, settings)
 
 
-def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime) -> None:
+def check_probation(request: Asked, row: LockRow, state: str | None, now: datetime) -> None:
     """Check an alarm's request against its sources.
 
     Args:
-        asked: The requested execution.
+        request: The requested execution.
         row: The endpoint's row.
         state: Current state of the alarm; None if it does not exist.
         now: When the queue received the message.
@@ -115,14 +115,14 @@ def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime
     """
     live = live_pointer(row)
     if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
-        raise IgnoredError(f"{asked.alarm} fired, but no probation is active")
+        raise IgnoredError(f"{request.alarm} fired, but no probation is active")
     if state != "ALARM":
-        raise IgnoredError(f"{asked.alarm} is no longer in ALARM: it is {'gone' if state is None else state}")
+        raise IgnoredError(f"{request.alarm} is no longer in ALARM: it is {'gone' if state is None else state}")
 
 
-def recovery(asked: Asked, described: Mapping[str, Any]) -> DeployRequest | None:
+def recovery(request: Asked, described: Mapping[str, Any]) -> DeployRequest | None:
     """Return the request of a recovery, with the dead execution's reason, requester and package."""
-    if asked.request is None:
+    if request.request is None:
         return None
     try:
         was = from_json(DeployRequest, described["input"])
@@ -136,7 +136,7 @@ def recovery(asked: Asked, described: Mapping[str, Any]) -> DeployRequest | None
         requested_by="unknown" if was is None else was.requested_by,
         model_package_arn=None if was is None else was.model_package_arn,
     )
-    return replace(asked.request, died=died)
+    return replace(request.request, died=died)
 
 
 def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
@@ -169,23 +169,23 @@ def _approval_name(arn: str, at: datetime) -> str:
     return f"approval-{arn.rpartition('/')[2]}-{short_hash(f'{arn} {moment:%Y-%m-%dT%H:%M:%SZ}')}"
 
 
-def check_approval(asked: Asked, described: Mapping[str, Any] | None, settings: GuardSettings) -> Asked:
+def check_approval(request: Asked, described: Mapping[str, Any] | None, settings: GuardSettings) -> Asked:
     """Check an approval's request against the registry, and name its execution after the registry's time of the change.
 
     Two events of one approval may be seconds apart and have different ids. If the package was not changed since, its own
     modification time names the execution, so that both events start the same one.
 
     Args:
-        asked: The requested execution.
+        request: The requested execution.
         described: Response of DescribeModelPackage; None if the package does not exist.
         settings: Sources that may start rollouts.
 
     Raises:
         IgnoredError: If the package is not completed and approved in the group.
     """
-    if asked.approved is None:
-        return asked
-    arn, at = asked.approved
+    if request.approved is None:
+        return request
+    arn, at = request.approved
     if described is None:
         raise IgnoredError(f"{arn} is not in the registry")
     wanted = {
@@ -200,7 +200,7 @@ def check_approval(asked: Asked, described: Mapping[str, Any] | None, settings: 
     changed = described.get("LastModifiedTime")
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     is_same = isinstance(changed, datetime) and abs(changed - at) <= _SAME_CHANGE
-    return replace(asked, name=_approval_name(arn, changed if is_same and isinstance(changed, datetime) else at))
+    return replace(request, name=_approval_name(arn, changed if is_same and isinstance(changed, datetime) else at))
 
 
 def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:

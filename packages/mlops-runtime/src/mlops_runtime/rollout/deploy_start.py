@@ -56,34 +56,36 @@ class DeployGuard:
             The execution's ARN; None if none was started.
         """
         try:
-            asked = asked_by(message.body, settings=self.settings, now=message.sent)
-            if asked.approved is not None:
-                asked = check_approval(asked, read_description(self.sagemaker, asked.approved[0]), self.settings)
-            request = self._confirmed(asked, message.sent)
+            requested = asked_by(message.body, settings=self.settings, now=message.sent)
+            if requested.approved is not None:
+                requested = check_approval(
+                    requested, read_description(self.sagemaker, requested.approved[0]), self.settings
+                )
+            request = self._confirmed(requested, message.sent)
         except IgnoredError as ignored:
             _log(message, {"decision": "IGNORED", "reason": str(ignored)[:1000]})
             return None
         arn = None
         if request is not None:
-            arn = start_deploy(self.stepfunctions, self.settings.machine_arn, asked.name, request)
-        if asked.died is not None:
+            arn = start_deploy(self.stepfunctions, self.settings.machine_arn, requested.name, request)
+        if requested.died is not None:
             # after the start: if the function is interrupted in between, the message is redelivered and the lock is still held
-            self._pass_on(asked.died, arn)
-        _log(message, {"decision": "RELEASED" if arn is None else "STARTED", "execution": arn or asked.died})
+            self._pass_on(requested.died, arn)
+        _log(message, {"decision": "RELEASED" if arn is None else "STARTED", "execution": arn or requested.died})
         return arn
 
-    def _confirmed(self, asked: Asked, now: datetime) -> DeployRequest | None:
+    def _confirmed(self, request: Asked, now: datetime) -> DeployRequest | None:
         """Return the request after confirming its reason at the source."""
-        if asked.alarm is not None:
-            state = alarm_states(self.cloudwatch, [asked.alarm]).get(asked.alarm)
-            check_probation(asked, self.table.read(), state, now)
-        if asked.died is not None:
-            return recovery(asked, self._described(asked, asked.died))
-        return asked.request
+        if request.alarm is not None:
+            state = alarm_states(self.cloudwatch, [request.alarm]).get(request.alarm)
+            check_probation(request, self.table.read(), state, now)
+        if request.died is not None:
+            return recovery(request, self._described(request, request.died))
+        return request.request
 
-    def _described(self, asked: Asked, died: str) -> Mapping[str, Any]:
+    def _described(self, request: Asked, died: str) -> Mapping[str, Any]:
         """Return the description of an execution that ended without releasing its lock."""
-        heir = execution_arn(self.settings.machine_arn, asked.name)
+        heir = execution_arn(self.settings.machine_arn, request.name)
         if self.table.read().owner not in (died, heir):
             raise IgnoredError(f"{died} holds no lock")
         described = self.stepfunctions.describe_execution(executionArn=died)

@@ -92,8 +92,8 @@ def sagemaker_verdict(
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
     new, old = (fleet_metrics(spec, each) for each in (config, previous))
-    asked = verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
-    return replace(asked, before=variant_metrics(spec))
+    request = verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
+    return replace(request, before=variant_metrics(spec))
 
 
 def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) -> VerdictRequest:
@@ -108,8 +108,8 @@ def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) 
         since: When the shadow began.
     """
     new, old = (_variant(spec, name) for name in (variant, spec.variant))
-    asked = verdict_request(spec, fleet=config, since=since, new=new, old=old)
-    return replace(asked, is_alone=False, has_alarm=False)
+    request = verdict_request(spec, fleet=config, since=since, new=new, old=old)
+    return replace(request, is_alone=False, has_alarm=False)
 
 
 def endpoint_metric(spec: ServingSpec) -> FleetMetric:

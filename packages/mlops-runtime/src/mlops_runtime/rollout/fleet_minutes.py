@@ -117,13 +117,13 @@ class MinuteReader:
 
     def failed(self) -> FleetMinutes:
         """Return calls and failed responses."""
-        asked = {
+        queries = {
             "n": self.new.calls.query(self.new.calls_statistic, _MINUTE),
             "m": self.old.calls.query(self.old.calls_statistic, _MINUTE),
             **{f"x{number}": each.query("Sum", _MINUTE) for number, each in enumerate(self.new.errors)},
             **{f"y{number}": each.query("Sum", _MINUTE) for number, each in enumerate(self.old.errors)},
         }
-        found = self._read(asked, self._start - HISTORY)
+        found = self._read(queries, self._start - HISTORY)
         x, y = (_summed(found, prefix) for prefix in "xy")
         if self.new.calls_statistic == "Sum":
             # errors without the minute's other responses, which are not published yet, would look like a dead fleet
@@ -147,14 +147,14 @@ class MinuteReader:
         if latency is None:
             return []
 
-        def asked(period: timedelta) -> dict[str, Any]:
+        def queries(period: timedelta) -> dict[str, Any]:
             ranks = {f"p{i}": latency.query(f"p{each:g}", period) for i, each in enumerate(percentiles)}
             return {"m": latency.query("SampleCount", period), **ranks}
 
         hour = self._start.replace(minute=0)
-        found = self._read(asked(_HOUR), hour - HISTORY, hour)
+        found = self._read(queries(_HOUR), hour - HISTORY, hour)
         if not sum(found["m"].values()):
-            found = self._read(asked(_MINUTE), hour, self._start)
+            found = self._read(queries(_MINUTE), hour, self._start)
         calls = sum(found["m"].values())
         if not calls:
             return []
@@ -167,13 +167,13 @@ class MinuteReader:
         """Return calls and responses above a limit; each fleet has its own limit in its own unit."""
         if self.new.latency is None or self.old.latency is None:
             return FleetMinutes()
-        asked = {
+        queries = {
             "n": self.new.latency.query("SampleCount", _MINUTE),
             "x": self.new.latency.query(f"PR(:{new_limit:.6f})", _MINUTE),
             "m": self.old.latency.query("SampleCount", _MINUTE),
             "y": self.old.latency.query(f"PR(:{old_limit:.6f})", _MINUTE),
         }
-        found = self._read(asked, self._start - HISTORY)
+        found = self._read(queries, self._start - HISTORY)
         return self._cut(
             _counts(found["n"], _above(found["n"], found["x"])),
             _counts(found["m"], _above(found["m"], found["y"])),
@@ -183,9 +183,9 @@ class MinuteReader:
     def _failed_before(self) -> dict[datetime, Counts]:
         if self.before is None:
             return {}
-        asked = {"m": self.before.calls.query(self.before.calls_statistic, _MINUTE)}
-        asked |= {f"y{number}": each.query("Sum", _MINUTE) for number, each in enumerate(self.before.errors)}
-        found = self._read(asked, self._start - HISTORY, self._start)
+        queries = {"m": self.before.calls.query(self.before.calls_statistic, _MINUTE)}
+        queries |= {f"y{number}": each.query("Sum", _MINUTE) for number, each in enumerate(self.before.errors)}
+        found = self._read(queries, self._start - HISTORY, self._start)
         y = _summed(found, "y")
         return _counts(_all(found["m"], y, self.before), y)
 
@@ -193,8 +193,8 @@ class MinuteReader:
         if self.before is None or self.before.latency is None:
             return {}
         latency = self.before.latency
-        asked = {"m": latency.query("SampleCount", _MINUTE), "y": latency.query(f"PR(:{limit:.6f})", _MINUTE)}
-        found = self._read(asked, self._start - HISTORY, self._start)
+        queries = {"m": latency.query("SampleCount", _MINUTE), "y": latency.query(f"PR(:{limit:.6f})", _MINUTE)}
+        found = self._read(queries, self._start - HISTORY, self._start)
         return _counts(found["m"], _above(found["m"], found["y"]))
 
     @property
@@ -216,8 +216,8 @@ class MinuteReader:
         before: Callable[[], Mapping[datetime, Counts]],
     ) -> FleetMinutes:
         own = self._start if self.not_before is None else max(self._start, self.not_before)
-        asked = [minute for minute, counts in new.items() if counts.calls and minute >= own]
-        first = min(asked, default=self.now)
+        requested = [minute for minute, counts in new.items() if counts.calls and minute >= own]
+        first = min(requested, default=self.now)
         history = _each_minute(old, self._history_start, self._start)
         # claim: a-first-fleet-is-counted-by-its-variant
         if not total(history).calls:
@@ -228,9 +228,9 @@ class MinuteReader:
         )
         return FleetMinutes(minutes=minutes, history=tuple(history), alone_from=_alone_from(minutes, self.most_share))
 
-    def _read(self, asked: Mapping[str, Any], start: datetime, end: datetime | None = None) -> dict[str, Series]:
-        queries: Any = [{"Id": name, "MetricStat": stat} for name, stat in asked.items()]
-        found: dict[str, Series] = {name: {} for name in asked}
+    def _read(self, requested: Mapping[str, Any], start: datetime, end: datetime | None = None) -> dict[str, Series]:
+        queries: Any = [{"Id": name, "MetricStat": stat} for name, stat in requested.items()]
+        found: dict[str, Series] = {name: {} for name in requested}
         pages = self.cloudwatch.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries, StartTime=start, EndTime=self.now if end is None else end
         )
@@ -294,7 +294,7 @@ def _alone_from(minutes: Sequence[Minute], most_share: float | None) -> int | No
         if minute.old.calls:
             break
         run.append(minute)
-    asked = [minute.new for minute in run if minute.new.calls]
-    if len(asked) < _ALONE_MINUTES or total(asked).calls < least:
+    requested = [minute.new for minute in run if minute.new.calls]
+    if len(requested) < _ALONE_MINUTES or total(requested).calls < least:
         return None
     return len(minutes) - len(run) + 1

@@ -318,8 +318,8 @@ def _number_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterat
             found = numbers[column::columns]
             beyond = [row for row, number in enumerate(found) if (number < bound if word[0] == "b" else number > bound)]
             if beyond:
-                told = f"{len(beyond)} of {len(found)} numbers of column {column} {word} {bound:g}"
-                yield f"{told}, first in row {beyond[0]}: got {found[beyond[0]]}"
+                message = f"{len(beyond)} of {len(found)} numbers of column {column} {word} {bound:g}"
+                yield f"{message}, first in row {beyond[0]}: got {found[beyond[0]]}"
 
 
 def _row_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterator[str]:

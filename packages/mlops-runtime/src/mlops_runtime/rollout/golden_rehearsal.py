@@ -254,10 +254,10 @@ class Rehearsal:
             self.pause(PAUSE_SECONDS)
             checks = {name: self._recheck(request, number) for name, request in suspects.items()}
             suspects = {name: request for name, request in suspects.items() if self._may_be_slow(checks[name])}
-        told = f"as slow in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
+        message = f"as slow in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
         for name in suspects:
             if found := self._slow(checks[name]):
-                self._problems[name] = [f"{problem}; {told}" for problem in found]
+                self._problems[name] = [f"{problem}; {message}" for problem in found]
 
     def _judge_hesitations(self, requests: Sequence[GoldenRequest]) -> list[str]:
         """Return the problem of a share of calls that are much slower than usual, which no median shows below one half.
@@ -460,7 +460,7 @@ class GoldenCaller:
             calls += calls + alone + RECHECKS * RECHECK_CALLS * len(requests)
         nonce = announce(calls)
         rehearsal = Rehearsal(
-            ask=lambda asked, request: self._ask(asked, request, synthetic_id(rehearsal.calls, nonce)),
+            ask=lambda target, request: self._ask(target, request, synthetic_id(rehearsal.calls, nonce)),
             spec=spec,
             endpoint=endpoint,
             live=live_endpoint,
@@ -490,7 +490,7 @@ class GoldenCaller:
         # one to warm up, and later checks of slow requests
         nonce = announce(1 + (rounds + RECHECKS * RECHECK_CALLS) * len(requests))
         rehearsal = Rehearsal(
-            ask=lambda asked, request: self._ask(asked, request, synthetic_id(rehearsal.calls, nonce)),
+            ask=lambda target, request: self._ask(target, request, synthetic_id(rehearsal.calls, nonce)),
             spec=spec,
             endpoint=endpoint,
             live=None,

@@ -48,8 +48,8 @@ class KeptMinutes:
 
     def sentence(self) -> str:
         """Return the sentence that this version computes from the minutes."""
-        is_asked = self.document.get("request", {}).get("max_latency_ratio") is not None
-        left_out = unsaid(self.compared[0]) if is_asked and len(self.compared) == 1 else ""
+        is_requested = self.document.get("request", {}).get("max_latency_ratio") is not None
+        left_out = unsaid(self.compared[0]) if is_requested and len(self.compared) == 1 else ""
         return judge(self.compared[0], self.compared[1:], unsaid=left_out).sentence
 
 

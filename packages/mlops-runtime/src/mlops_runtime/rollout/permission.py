@@ -107,15 +107,15 @@ def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None
     if request.reason is not DeployReason.ROLLBACK or (alarm is None and config is None):
         return
     live, spec = live_pointer(facts.row), facts.spec
-    asks = f"{config} failed golden requests" if alarm is None else f"{alarm} fired"
+    cause = f"{config} failed golden requests" if alarm is None else f"{alarm} fired"
     if alarm is not None and (spec is None or alarm not in (spec.rollout.probation_alarms or ())):
         raise NothingToDoError(f"{alarm} is not an alarm of the endpoint's probation")
     if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
-        raise NothingToDoError(f"{asks}, but no probation is active")
+        raise NothingToDoError(f"{cause}, but no probation is active")
     if facts.serving is not None and facts.serving.config != live.config:
-        raise NothingToDoError(f"{asks}, but {facts.serving.config} is live and not on probation")
+        raise NothingToDoError(f"{cause}, but {facts.serving.config} is live and not on probation")
     if config is not None and config != live.config:
-        raise NothingToDoError(f"{asks}, but {live.config} is on probation")
+        raise NothingToDoError(f"{cause}, but {live.config} is on probation")
     if alarm is not None and facts.alarm_states.get(alarm) != "ALARM":
         raise NothingToDoError(f"{alarm} is no longer in ALARM: it is {facts.alarm_states.get(alarm, 'gone')}")
 
@@ -138,17 +138,17 @@ def check_quiet(spec: ServingSpec, states: Mapping[str, str], answers: Counts | 
     names = ", ".join(ringing(spec.rollout.alarms, states))
     if not names:
         return ""
-    said = (
+    message = (
         ""
         if answers is None
         else f"{answers.failed:,} of {answers.calls:,} answers of the live model failed in the hour before"
     )
     if answers is not None and unwatched(spec.rollout.alarms, states, answers):
-        return f"; not watched because already in ALARM: {names}; {said}"
+        return f"; not watched because already in ALARM: {names}; {message}"
     raise RefusedError(
         f"rollback alarms are already in ALARM: {names}; they would end any deployment at once. Fix their cause, return to the "
         "previous version with mlops rollback, which does not watch them, or remove them from the policy's alarms and deploy"
-        + (f"; {said}, and they are ignored only if significantly more than a tenth fails" if said else "")
+        + (f"; {message}, and they are ignored only if significantly more than a tenth fails" if message else "")
     )
 
 

@@ -90,17 +90,17 @@ def read_traffic(cloudwatch: "CloudWatchClient", metric: FleetMetric, *, now: da
         ]
     except (BotoCoreError, ClientError) as error:
         return Traffic(source=f"calls could not be read: {error}")
-    asked = [(counts, source) for counts, source in found if counts.calls]
-    if not asked:
+    counted = [(counts, source) for counts, source in found if counts.calls]
+    if not counted:
         return Traffic()
-    counts, source = min(asked, key=lambda each: each[0].calls)
+    counts, source = min(counted, key=lambda each: each[0].calls)
     return Traffic(calls=counts.calls / (_HOUR / timedelta(minutes=1)), failing=counts.share, source=source)
 
 
 def _counts(cloudwatch: "CloudWatchClient", metric: FleetMetric, start: datetime) -> Counts:
-    asked = {"calls": metric.query("SampleCount", _PERIOD), "failed": metric.query("Sum", _PERIOD)}
-    queries: Any = [{"Id": name, "MetricStat": stat} for name, stat in asked.items()]
-    sums = dict.fromkeys(asked, 0.0)
+    requested = {"calls": metric.query("SampleCount", _PERIOD), "failed": metric.query("Sum", _PERIOD)}
+    queries: Any = [{"Id": name, "MetricStat": stat} for name, stat in requested.items()]
+    sums = dict.fromkeys(requested, 0.0)
     pages = cloudwatch.get_paginator("get_metric_data").paginate(
         MetricDataQueries=queries, StartTime=start, EndTime=start + _HOUR
     )

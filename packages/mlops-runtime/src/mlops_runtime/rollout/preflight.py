@@ -305,10 +305,10 @@ def _planned(case: Case) -> PlannedBake:
 
 
 def _verdict(case: Case, version: Version, planned: str) -> Request:
-    asked = sagemaker_verdict(
+    request = sagemaker_verdict(
         case.spec, config=case.name, previous=version.config, since=_iso(case.now), planned=planned or None
     )
-    return dict(to_dict(asked))
+    return dict(to_dict(request))
 
 
 def _shadow(case: Case, version: Version) -> Request:
@@ -405,8 +405,8 @@ def _why(case: Case, version: Version) -> str:
 
 def _said(package: RegisteredPackage) -> str:
     """Return the approver's reason, to follow the package."""
-    said = approval_reason(package.approval_description)
-    return f": {said}" if said else ""
+    reason = approval_reason(package.approval_description)
+    return f": {reason}" if reason else ""
 
 
 def _unkept(problems: tuple[str, ...]) -> str:

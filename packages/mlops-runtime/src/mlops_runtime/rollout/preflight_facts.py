@@ -152,16 +152,16 @@ class Sources:
 
     def _traffic(self, request: DeployRequest, spec: ServingSpec | None, now: datetime) -> Traffic | None:
         """Return the live fleet's traffic if SageMaker's bake depends on it."""
-        is_asked = spec is not None and spec.eks is None and longest_bake(spec.rollout) > spec.rollout.bake
-        if spec is None or not is_asked or request.reason is DeployReason.ROLLBACK:
+        is_requested = spec is not None and spec.eks is None and longest_bake(spec.rollout) > spec.rollout.bake
+        if spec is None or not is_requested or request.reason is DeployReason.ROLLBACK:
             return None
         return read_traffic(self.cloudwatch, endpoint_metric(spec), now=now)
 
     def _answers(self, request: DeployRequest, facts: Facts, states: Mapping[str, str], now: datetime) -> Counts | None:
         """Return the live model's responses if an alarm that it may have caused is in ALARM."""
         spec = facts.spec
-        is_asked = spec is not None and facts.serving is not None and request.reason is not DeployReason.ROLLBACK
-        if spec is None or not is_asked or not ringing(spec.rollout.alarms, states):
+        is_requested = spec is not None and facts.serving is not None and request.reason is not DeployReason.ROLLBACK
+        if spec is None or not is_requested or not ringing(spec.rollout.alarms, states):
             return None
         slot = None if facts.slots is None else facts.slots.heaviest
         try:

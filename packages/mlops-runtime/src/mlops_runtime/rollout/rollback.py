@@ -220,8 +220,8 @@ class WayBack:
 
     def _is_asked(self, request: DeployRequest, execution: str) -> bool:
         """Whether an execution was started for the same rollback: by the same caller, for the same reason."""
-        asked = self._request_of(execution)
-        return asked is not None and replace(asked, requested_at=request.requested_at) == request
+        requested = self._request_of(execution)
+        return requested is not None and replace(requested, requested_at=request.requested_at) == request
 
     def has_done(self, request: DeployRequest, last: AuditRecord) -> bool:
         """Whether the newest record is of this rollback: of its own execution, or of a rollout that it aborted."""
@@ -231,10 +231,10 @@ class WayBack:
 
     def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Begun:
         """Abort a running rollout, which returns to the previous version, and continue if another version is wanted."""
-        asked, before = self._request_of(holder), live.model_package_arn
-        if asked is not None and asked.reason is DeployReason.ROLLBACK:
+        requested, before = self._request_of(holder), live.model_package_arn
+        if requested is not None and requested.reason is DeployReason.ROLLBACK:
             self.say(f"a rollback is already running: following {holder}")
-            wanted = request.model_package_arn or asked.model_package_arn
+            wanted = request.model_package_arn or requested.model_package_arn
             return Begun(request=request, execution=holder, wanted=wanted, before=before, is_last=False)
         self.say(f"a rollout is running: {holder}")
         wanted = request.model_package_arn or before
@@ -280,10 +280,10 @@ class WayBack:
         serves = "nothing" if now is None else now.model_package_arn
         is_served = serves == wanted if wanted is not None else serves not in ("nothing", begun.before)
         if record is None:
-            said = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
+            message = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
         else:
-            said = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
-        return Answer(is_served=is_served, text=f"{said}; live: {serves}", record=record)
+            message = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
+        return Answer(is_served=is_served, text=f"{message}; live: {serves}", record=record)
 
     def running(self) -> list[str]:
         """Return the executions of the Deploy machine that run or wait."""

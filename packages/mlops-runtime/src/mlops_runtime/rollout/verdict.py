@@ -137,12 +137,12 @@ def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") 
         what, evidence = min(stops, key=lambda stop: stop[1].stopped_at)
         what, errors = (replace(each, minutes=each.minutes[: evidence.stopped_at]) for each in (what, errors))
         action, against = Action.STOP, evidence.highest
-        says = f"{what.counted()}; false alarm probability below {_percent(1 / evidence.highest)}"
+        message = f"{what.counted()}; false alarm probability below {_percent(1 / evidence.highest)}"
     else:
         against = max(evidence.against for _, evidence in found)
         is_enough = shown.good_at > 0 and against < DOUBTFUL
         action = Action.ENOUGH if is_enough else Action.CONTINUE
-        says = failing.counted() + _means(errors.new, is_enough=is_enough)
+        message = failing.counted() + _means(errors.new, is_enough=is_enough)
     new, minutes = errors.new, len(errors.minutes)
     return Verdict(
         action=action,
@@ -151,7 +151,7 @@ def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") 
         good=shown.good,
         good_at=shown.good_at,
         minutes=minutes,
-        sentence=f"after {minutes} {'minute' if minutes == 1 else 'minutes'}: {says}{_held(errors)}{unsaid}",
+        sentence=f"after {minutes} {'minute' if minutes == 1 else 'minutes'}: {message}{_held(errors)}{unsaid}",
     )
 
 

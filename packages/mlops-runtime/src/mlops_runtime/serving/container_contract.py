@@ -415,8 +415,8 @@ class _Kit:
         return f"an error must not show internals, got {shown[0]!r}" if shown else ""
 
     def other_paths(self) -> str:
-        asked = (("GET", "/no/such/path"), ("GET", "/invocations"))
-        wrong = [(m, p, s) for m, p in asked if not 400 <= (s := self._client.ask(m, p).status) < 500]
+        requests = (("GET", "/no/such/path"), ("GET", "/invocations"))
+        wrong = [(m, p, s) for m, p in requests if not 400 <= (s := self._client.ask(m, p).status) < 500]
         return "; ".join(f"{method} {path} must be a 4xx, got {status}" for method, path, status in wrong)
 
     def v2_health(self) -> str:

@@ -248,8 +248,8 @@ class EndpointClient:
                 ) from error
             if error.response["Error"]["Code"] == "ModelError" and "OriginalStatusCode" in error.response:
                 response: Mapping[str, Any] = error.response  # the stubs lack the fields of this error
-                status, said = str(response["OriginalStatusCode"]), str(response.get("OriginalMessage", ""))
-                raise _refused(self._entry.endpoint, status, said) from error
+                status, message = str(response["OriginalStatusCode"]), str(response.get("OriginalMessage", ""))
+                raise _refused(self._entry.endpoint, status, message) from error
             raise
         return bytes(answer["Body"].read())
 
@@ -266,8 +266,8 @@ def _refused(endpoint: str, status: str, answer: str) -> EndpointError:
         answer = "; ".join(map(str, problems))
     elif isinstance(own, str):
         answer = own
-    said = " ".join(answer.split())
-    return EndpointError(f"the model of {endpoint} returned {status}: {said}", status=status, said=said)
+    message = " ".join(answer.split())
+    return EndpointError(f"the model of {endpoint} returned {status}: {message}", status=status, said=message)
 
 
 def _by_url(url: str, body: bytes, content_type: str, inference_id: str | None) -> bytes:

@@ -135,7 +135,7 @@ class FeatureLookups:
             PayloadError: 400 if a key has another type.
             LookupUnavailableError: If features could not be read, or not in time, and nulls are not allowed.
         """
-        asked: list[tuple[dict[str, Any], _Group, str | None]] = []
+        requested: list[tuple[dict[str, Any], _Group, str | None]] = []
         filled: list[Any] = []
         problems: list[str] = []
         for index, instance in enumerate(instances):
@@ -145,15 +145,15 @@ class FeatureLookups:
             whole = {name: value for name, value in instance.items() if name not in self._extra}
             filled.append(whole)
             place = f"instances[{index}]"
-            asked += [(whole, g, _key(g, instance, place, problems)) for g in self._groups if g.lacks(instance)]
+            requested += [(whole, g, _key(g, instance, place, problems)) for g in self._groups if g.lacks(instance)]
         if not problems:
-            problem = key_problem([key for _, _, key in asked if key is not None])
+            problem = key_problem([key for _, _, key in requested if key is not None])
             problems += [] if problem is None else [problem]
         if problems:
             raise PayloadError(400, problems)
-        found = self._read(list(dict.fromkeys(key for _, _, key in asked if key is not None)))
+        found = self._read(list(dict.fromkeys(key for _, _, key in requested if key is not None)))
         instant, missing = int(self._clock() * _SECOND), 0
-        for whole, group, key in asked:
+        for whole, group, key in requested:
             item = None if key is None else found.get(key)
             if item is not None and not counts(item, instant, group.ttl, group.bound):
                 item = None

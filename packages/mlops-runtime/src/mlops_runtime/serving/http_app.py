@@ -302,23 +302,23 @@ class Application:
         request = response = None
         if is_captured:
             # capture the filled rows, which the model received and the monitors evaluate
-            asked = orjson.dumps({"instances": rows}) if is_filled else body
-            request, response = (asked, head.content_type or JSON), (content, kind)
+            request_body = orjson.dumps({"instances": rows}) if is_filled else body
+            request, response = (request_body, head.content_type or JSON), (content, kind)
         return _Inference(content, kind, len(predictions), head.inference_id, request, response, missing)
 
     def _v2(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
         kind = (head.content_type or JSON).partition(";")[0].strip().lower()
         if kind != JSON:
             raise PayloadError(415, [f"content type must be {JSON}, got {kind[:60]!r}"])
-        asked = open_inference.read(body, self._model.signature)
-        predictions = _predict(self._model, self._reader.rows(asked.rows))
-        inference_id = _identity(asked.id) if head.inference_id is None else head.inference_id
-        identity = asked.id if asked.id is not None else inference_id or self._event_id()
+        requested = open_inference.read(body, self._model.signature)
+        predictions = _predict(self._model, self._reader.rows(requested.rows))
+        inference_id = _identity(requested.id) if head.inference_id is None else head.inference_id
+        identity = requested.id if requested.id is not None else inference_id or self._event_id()
         output = self._model.signature.output
         content = open_inference.write(self._name, self._version, identity, output, predictions)
         request = response = None
         if is_captured:
-            request, response = (open_inference.as_instances(asked.rows), JSON), encode(predictions, JSON)
+            request, response = (open_inference.as_instances(requested.rows), JSON), encode(predictions, JSON)
         return _Inference(content, JSON, len(predictions), inference_id, request, response)
 
     def _page(self) -> _Answer:

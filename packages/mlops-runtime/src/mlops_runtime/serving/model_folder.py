@@ -139,8 +139,8 @@ def checked_manifest(folder: Path, *, expected_sha256: str | None) -> tuple[Mode
 
 def _check_claims(manifest: ModelManifest, found: Recognised) -> None:
     """Raise if the manifest names another model than the folder contains, or a lower trust than loading requires."""
-    said = (manifest.flavor, manifest.entry)
-    if said != (found.flavor, found.entry) or _TRUSTS.index(manifest.trust) < _TRUSTS.index(found.trust):
+    claimed = (manifest.flavor, manifest.entry)
+    if claimed != (found.flavor, found.entry) or _TRUSTS.index(manifest.trust) < _TRUSTS.index(found.trust):
         raise ModelError(
             f"{MANIFEST_FILE} declares that {manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, but "
             f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}; pack the folder again"

@@ -257,9 +257,9 @@ def _loading_problems(
         problems += [] if problem is None else [f"{found.entry}: {problem}"]
     lacks = {} if lock is None else missing_packages(folder, found, signature, lock.packages)
     if lacks:
-        said = ", ".join(f"{package} ({needed_by})" for package, needed_by in lacks.items())
+        missing = ", ".join(f"{package} ({needed_by})" for package, needed_by in lacks.items())
         problems.append(
-            f"{LOCK_FILE} lacks {said}; add {'it' if len(lacks) == 1 else 'them'} to requirements.in and write the lock with: "
+            f"{LOCK_FILE} lacks {missing}; add {'it' if len(lacks) == 1 else 'them'} to requirements.in and write the lock with: "
             f"{LOCK_COMMAND}"
         )
     return problems

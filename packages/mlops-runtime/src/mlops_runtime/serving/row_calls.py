@@ -153,8 +153,8 @@ class RowCalls:
         except EndpointError as error:
             return _failed(call, error.status or "no answer", error.said)
         except ClientError as error:
-            said = error.response.get("Error", {})
-            return _failed(call, str(said.get("Code", "unknown")), " ".join(str(said.get("Message", "")).split()))
+            details = error.response.get("Error", {})
+            return _failed(call, str(details.get("Code", "unknown")), " ".join(str(details.get("Message", "")).split()))
         except (ValueError, KeyError, TypeError):
             return _failed(call, "not an answer", 'the answer must be {"predictions": [...]}')
         if len(predictions) != call.rows:

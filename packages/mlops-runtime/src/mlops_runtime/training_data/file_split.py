@@ -134,10 +134,12 @@ def _encoded(split: Any, name: str) -> Any:
 
 def _check_classes(train: Any, holdout: Any, label: str) -> None:
     trained, held = (set(pc.unique(split[label]).to_pylist()) for split in (train, holdout))
-    told = [
+    problems = [
         f"{', '.join(map(repr, sorted(names)))} has no rows in the {where}"
         for names, where in ((trained - held, "holdout"), (held - trained, "training part"))
         if names
     ]
-    if told:
-        raise TableError([f"label {label!r}: {' and '.join(told)}; choose another --holdout-from, or remove the class"])
+    if problems:
+        raise TableError(
+            [f"label {label!r}: {' and '.join(problems)}; choose another --holdout-from, or remove the class"]
+        )

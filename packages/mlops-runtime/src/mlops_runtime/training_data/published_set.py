@@ -336,8 +336,8 @@ def _replace(
     manifest last detects files of another, because it checks last.
     """
     for name, key in beside.items():
-        said = {"Metadata": {_SHA256: files[name].sha256}, "MetadataDirective": "REPLACE"}
-        s3.copy({"Bucket": bucket, "Key": key}, bucket, f"{prefix}/{name}/{_FILE}", said)
+        options = {"Metadata": {_SHA256: files[name].sha256}, "MetadataDirective": "REPLACE"}
+        s3.copy({"Bucket": bucket, "Key": key}, bucket, f"{prefix}/{name}/{_FILE}", options)
     kept = {f"{prefix}/{name}/{_FILE}" for name in beside} | {f"{prefix}/{_MANIFEST}"}
     for folder in (*beside, "manifest"):  # delete additional files of an earlier export, which would be read too
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{folder}/"):

@@ -433,29 +433,29 @@ class _Reading:
     def _is_suspicious(self, column: FileColumn, distinct: int, label_kind: str) -> bool:
         """Return whether a column may be derived from the label, or be later than the prediction; then ask the user."""
         name, label = quoted(column.name), quoted(self._label)
-        told = ""
+        reported = ""
         if column.kind != "text" and label_kind != "classes":
             pair = f"abs(corr(CAST({name} AS DOUBLE), CAST({label} AS DOUBLE)))"
             finite = f"{self._rows} AND isfinite(CAST({name} AS DOUBLE))"
             related = self._table.values([pair], finite)[0]
             if related is not None and related > _LEAK:
-                told = f"is almost a copy of the label (|r| = {related:.4f})"
-        if not told and label_kind != "number" and distinct <= MOST_CATEGORIES:
+                reported = f"is almost a copy of the label (|r| = {related:.4f})"
+        if not reported and label_kind != "number" and distinct <= MOST_CATEGORIES:
             pairs = self._table.rows(
                 f"SELECT count(*) FROM (SELECT DISTINCT {name}, {label} FROM rows WHERE {self._trained} AND {name} IS NOT NULL)"  # noqa: S608 - quoted
             )
             if pairs[0][0] == distinct:
-                told = "determines the label (each value has one label)"
-        if not told and len(self._label) > 1 and resembles(column.name, self._label):
-            told = f"is named like the label {self._label!r}"
-        if told:
+                reported = "determines the label (each value has one label)"
+        if not reported and len(self._label) > 1 and resembles(column.name, self._label):
+            reported = f"is named like the label {self._label!r}"
+        if reported:
             self._questions.append(column.name)
             option = shlex.quote(column.name)
             self._problems.append(
-                f"column {column.name!r} {told}: --leave-out {option} excludes it, --known {option} keeps it if its values are "
+                f"column {column.name!r} {reported}: --leave-out {option} excludes it, --known {option} keeps it if its values are "
                 "known at the time of prediction"
             )
-        return bool(told)
+        return bool(reported)
 
     def _bounds(self, name: str) -> tuple[float, float]:
         column = f"CAST({quoted(name)} AS DOUBLE)"

@@ -112,7 +112,7 @@ def policies_are_taken(place: Place, template: Template) -> str:
         CheckError: If IAM rejects a policy, or denies an allowed action.
     """
     iam, policies = place.client("iam"), template.policies()
-    problems, asked = [], 0
+    problems, requested = [], 0
     for statement in template.statements():
         actions = [action for action in statement.actions if "*" not in action][:_ACTIONS_PER_CALL]
         if not actions:
@@ -126,11 +126,11 @@ def policies_are_taken(place: Place, template: Template) -> str:
                 raise
             problems.append(f"{statement.policy}: {error.response['Error']['Message']}")
             continue
-        asked += len(actions)
+        requested += len(actions)
         problems += _denied(statement, answer["EvaluationResults"])
     if problems:
         raise CheckError("; ".join(problems))
-    return f"{len(policies)} policies, {asked} actions simulated"
+    return f"{len(policies)} policies, {requested} actions simulated"
 
 
 def _denied(statement: Statement, results: "Sequence[EvaluationResultTypeDef]") -> list[str]:

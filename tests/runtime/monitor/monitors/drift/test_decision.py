@@ -269,16 +269,16 @@ def test_the_sentence_has_the_rows_that_came() -> None:
     baseline = fit_baseline({"price": trained}, clusters=np.arange(40).repeat(700), times=at, **options)
     often = np.tile(weeks(random, 1, apart=2.0)[0], 10)
     windows = [(often, np.tile(at[:700], 10)), (weeks(random, 4, apart=2.0)[0], at[:2800])]
-    said = [
+    reported = [
         str(decide(baseline, count_columns({"price": live}, baseline, times=when), MonitorSpec())[0].drift.in_part)
         for live, when in windows
     ]
 
-    assert [each.partition(" in clusters")[0] for each in said] == [
+    assert [each.partition(" in clusters")[0] for each in reported] == [
         "7000 values of the window come",
         "2800 values of the window come",
     ]
-    once, four = (int(re.findall(r"count as (\d+)", each)[0]) for each in said)
+    once, four = (int(re.findall(r"count as (\d+)", each)[0]) for each in reported)
     assert four == pytest.approx(4 * once, abs=4)
 
 
@@ -461,12 +461,12 @@ def test_many_rows_that_cannot_be_read_are_a_violation(good: int, broken: int, e
     if expected is not MonitorState.VIOLATION:
         assert found == []
         return
-    [said] = found
-    assert str(said).endswith(f"of {good + broken:,} rows cannot be read, most often: {SHORT}")
-    assert f"e: {said}" in str(report.verdict)
-    [told] = timeline.bus.heard
-    assert told["outcome"] == "VIOLATION"
-    assert told["attributes"]["advice"].startswith("ask the callers what they changed")
+    [reported] = found
+    assert str(reported).endswith(f"of {good + broken:,} rows cannot be read, most often: {SHORT}")
+    assert f"e: {reported}" in str(report.verdict)
+    [result] = timeline.bus.heard
+    assert result["outcome"] == "VIOLATION"
+    assert result["attributes"]["advice"].startswith("ask the callers what they changed")
     lines = [
         json.loads(line)["constraint_check_type"]
         for (_, key), body in timeline.s3.objects.items()
@@ -551,15 +551,15 @@ def test_clusters_that_are_worth_too_few_rows() -> None:
     clustered = {"price": prices(TRAINED, clusters=20), "promo": np.repeat(["yes", "no"] * 10, 1000).tolist()}
     baseline = fit(columns=clustered, clusters=np.arange(TRAINED) // 1000)
     counts = count_columns({"price": prices(5000, clusters=5) * 100, "promo": ["new"] * 5000}, baseline)
-    state, said = states_of(baseline, counts)
+    state, reported = states_of(baseline, counts)
     assert state is MonitorState.INSUFFICIENT_DATA
-    assert said.startswith(
+    assert reported.startswith(
         "no result for 1 of 2 features, more than 20 %, in 5,000 rows; 2 tested in part: too few clusters for price, promo"
     )
 
 
 @pytest.mark.parametrize(
-    ("unknown", "expected", "said"),
+    ("unknown", "expected", "message"),
     [
         (5000, MonitorState.INSUFFICIENT_DATA, "5,000 of 5,000 rows have conditions that are not in the baseline: the "),
         (4900, MonitorState.INSUFFICIENT_DATA, "4,900 of 5,000 rows have conditions that are not in the baseline: the "),
@@ -567,13 +567,13 @@ def test_clusters_that_are_worth_too_few_rows() -> None:
         (0, MonitorState.OK, "no drift in 5,000 rows; no labels yet"),
     ],
 )  # fmt: skip
-def test_conditions_that_the_baseline_does_not_know(unknown: int, expected: MonitorState, said: str) -> None:
+def test_conditions_that_the_baseline_does_not_know(unknown: int, expected: MonitorState, message: str) -> None:
     """The message reports only compared features as compared."""
     baseline = fit(conditions=[Condition(name="promo")])
     promo = ["flash"] * unknown + ["yes", "no"] * ((5000 - unknown) // 2)
     state, found = states_of(baseline, count_columns({"price": prices(5000), "promo": promo}, baseline))
     assert state is expected
-    assert found.startswith(said)
+    assert found.startswith(message)
 
 
 def test_a_drift_among_few_that_can_be_compared_names_the_others() -> None:
@@ -581,19 +581,19 @@ def test_a_drift_among_few_that_can_be_compared_names_the_others() -> None:
     baseline = fit(conditions=[Condition(name="promo")])
     price = np.append(prices(3000), 3 * prices(2000))
     counts = count_columns({"price": price, "promo": ["flash"] * 3000 + ["yes", "no"] * 1000}, baseline)
-    state, said = states_of(baseline, counts)
+    state, reported = states_of(baseline, counts)
     assert state is MonitorState.OK
-    assert said.startswith("drift in this window, not yet in 2 of 3: price")
-    assert "; 3,000 of 5,000 rows have conditions that are not in the baseline; no labels yet" in said
+    assert reported.startswith("drift in this window, not yet in 2 of 3: price")
+    assert "; 3,000 of 5,000 rows have conditions that are not in the baseline; no labels yet" in reported
 
 
 def test_hours_of_the_week_without_times() -> None:
     """Captures without times belong to no hour."""
     baseline = fit(conditions=[Condition(name="hour", kind="hour_of_week")], times=TIMES)
     counts = count_columns({"price": prices(5000), "promo": ["yes"] * 5000}, baseline)
-    state, said = states_of(baseline, counts)
+    state, reported = states_of(baseline, counts)
     assert state is MonitorState.INSUFFICIENT_DATA
-    assert said.startswith("5,000 of 5,000 rows have conditions")
+    assert reported.startswith("5,000 of 5,000 rows have conditions")
 
 
 def test_few_clusters_of_the_baseline_are_named() -> None:

@@ -153,16 +153,16 @@ def test_few_clusters_are_in_the_sentence() -> None:
     """Below 20 clusters all windows must agree; with one window in all, the sentence reports it."""
     few, many = (replace(QUIET, name=name, drifted=True, few_clusters=of) for name, of in (("few", 18), ("many", None)))
     waits = changed(FULL, drift=drift_of(few, many))
-    said = report_of(waits).verdict
+    reported = report_of(waits).verdict
     assert (
         "drift in this window, not yet in 2 of 3: many (PSI 0); drift in this window, not yet in 3 of 3: few (PSI 0); 18 clusters "
         "in the baseline: one window is not evidence"
-    ) in said
+    ) in reported
     alone = changed(FULL, drift=drift_of(replace(few, persistent=True)))
-    said = report_of(alone, MonitorSpec(alarm_windows=1, of_windows=1)).verdict
-    assert "drift in this window: few (PSI 0); 18 clusters in the baseline: one window is not evidence" in said
-    said = report_of(alone).verdict
-    assert "drift in 3 of 3 windows: few (PSI 0);" in said
+    reported = report_of(alone, MonitorSpec(alarm_windows=1, of_windows=1)).verdict
+    assert "drift in this window: few (PSI 0); 18 clusters in the baseline: one window is not evidence" in reported
+    reported = report_of(alone).verdict
+    assert "drift in 3 of 3 windows: few (PSI 0);" in reported
 
 
 def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
@@ -182,8 +182,8 @@ def test_windows_longer_than_an_hour_as_cluster_are_a_problem(
     """Hours of one day are correlated, days and weeks are not: a window longer than hourly clusters allow is a problem."""
     known = replace(baseline, cluster_hours=hours)
     result = MONITORS["drift"].measure(window(known, lines, ["1,2,north"] * 300), WINDOW, SPEC)
-    told = list(result.problems or {})
-    assert [problem.partition(":")[0] for problem in told] == (
+    reported = list(result.problems or {})
+    assert [problem.partition(":")[0] for problem in reported] == (
         ["windows of 168 hours contain several clusters of 1 hours, and clusters of a day are correlated"]
         if warned
         else []

@@ -65,9 +65,12 @@ class Days:
                 for name, data in sides.items()
             }
             event = {"eventId": f"{number}-{hour}"}
-            told = {"captureData": captured, "eventMetadata": {**event, "inferenceTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}}
+            reported = {
+                "captureData": captured,
+                "eventMetadata": {**event, "inferenceTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"},
+            }
             key = f"capture/e/v/{at:%Y/%m/%d/%H}/a.jsonl"
-            self.line.s3.put_object(Bucket="captures", Key=key, Body=json.dumps(told).encode())
+            self.line.s3.put_object(Bucket="captures", Key=key, Body=json.dumps(reported).encode())
             detail = {"bucket": {"name": "captures"}, "object": {"key": key}}
             count_object(json.dumps({"detail": detail}), self.line.store, self.line.table)  # type: ignore[arg-type] # in memory
             data = {"data": "\n".join(map(str, shown.rows.label[part].tolist())), "encoding": "CSV"}

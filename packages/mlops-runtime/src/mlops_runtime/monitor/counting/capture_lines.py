@@ -57,8 +57,8 @@ class CaptureError(ValueError):
     """
 
     def __init__(self, problem: str, detail: str = "", problems: Sequence[str] | None = None) -> None:
-        said = kinds.sentence(problem)
-        super().__init__(f"{said}: {detail}" if detail else said)
+        message = kinds.sentence(problem)
+        super().__init__(f"{message}: {detail}" if detail else message)
         self.problems = (problem,) if problems is None else problems
 
 
@@ -102,13 +102,13 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
     """
     text, kind = _text(side, "input")
     width = len(names)
-    told: list[str] = []
+    reported: list[str] = []
     if kind == _CSV:
         rows = _csv_rows(text, width)
     else:
         rows = _json_rows(text, kind, names)
         if dict in set(map(type, rows)):
-            rows = _by_name(rows, names, told)
+            rows = _by_name(rows, names, reported)
     if not rows:
         raise CaptureError(kinds.INPUT_WITHOUT_ROWS())
     unread = [place for place, row in enumerate(rows) if not isinstance(row, list | tuple) or len(row) != width]
@@ -117,7 +117,7 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
         raise CaptureError(wrong[0], f"a row must have {width} values, got {shown(rows[0])}", wrong)
     for place in unread:
         rows[place] = None
-    problems += told
+    problems += reported
     problems += wrong
     return rows, len(wrong)
 

@@ -75,8 +75,10 @@ def live_baseline(
     if len(calls) == 0:
         problems = {sentence(problem): times for problem, times in reader.problems.items()}
         left_out = {**problems, "synthetic calls": reader.synthetic, "calls of an earlier model": reader.earlier}
-        told = ", ".join(f"{name} ({times})" for name, times in left_out.items() if times)
-        raise BaselineError(f"captures must contain rows of the live model, got none{f': {told}' if told else ''}")
+        reasons = ", ".join(f"{name} ({times})" for name, times in left_out.items() if times)
+        raise BaselineError(
+            f"captures must contain rows of the live model, got none{f': {reasons}' if reasons else ''}"
+        )
     clusters = calls if cluster == "call" else times.astype(_UNITS[cluster])
     clusters_of = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
     predicted = None

@@ -54,9 +54,9 @@ def add_executions(
     reports = ModelMonitorReports(s3, bucket=bucket, endpoint=endpoint, monitors=monitors)
     found = read_executions(reports.of(window), alarm_windows=spec.alarm_windows, of_windows=spec.of_windows)
     silent = {name: _why(sagemaker, endpoint, name) for name in monitors if name not in found.reported}
-    told = {f"{name}: {reason}": 1 for name, reason in silent.items() if reason is not None}
+    problems = {f"{name}: {reason}": 1 for name, reason in silent.items() if reason is not None}
     known = with_executions(evidence, found, monitors, spec)
-    return replace(known, problems={**known.problems, **told})
+    return replace(known, problems={**known.problems, **problems})
 
 
 def _unreadable(baseline: Baseline) -> str | None:

@@ -72,11 +72,11 @@ def quality_violations(
         QualityError: With every problem of the constraints.
     """
     section = _section(problem_type)
-    asked = constraints.get(f"{section}_constraints")
-    if not isinstance(asked, dict) or not asked:
+    requested = constraints.get(f"{section}_constraints")
+    if not isinstance(requested, dict) or not requested:
         raise QualityError(f"constraints must have {section}_constraints, got {', '.join(constraints) or 'nothing'}")
     metrics, found, problems = statistics[f"{section}_metrics"], [], []
-    for name, raw in asked.items():
+    for name, raw in requested.items():
         try:
             limit, operator = float(raw["threshold"]), str(raw["comparison_operator"])
         except (KeyError, TypeError, ValueError):

@@ -62,13 +62,13 @@ def attribution_violations(
         return []
     rankings = (sorted(each, key=lambda name: (-each[name], name)) for each in (baseline, found.attributions))
     before, now = (", ".join(ranking[:3]) for ranking in rankings)
-    said = f"Feature attribution drift {found.ndcg:.4f} exceeds threshold {minimum_ndcg:g}: "
+    description = f"Feature attribution drift {found.ndcg:.4f} exceeds threshold {minimum_ndcg:g}: "
     return [
         {
             "label": label,
             "metric_name": "shap",
             "constraint_check_type": "feature_attribution_drift_check",
-            "description": f"{said}the most important features were {before}, now they are {now}",
+            "description": f"{description}the most important features were {before}, now they are {now}",
         }
     ]
 

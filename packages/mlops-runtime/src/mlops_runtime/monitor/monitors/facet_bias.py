@@ -116,18 +116,18 @@ def unmeasured(metrics: Sequence[BiasMetric], predicted: Rows, baseline: Baselin
     if not len(predicted) or not facets:
         return []
     found = {(metric.facet, metric.facet_value) for metric in metrics}
-    asked: dict[tuple[str, str], None] = {}
+    requested: dict[tuple[str, str], None] = {}
     for facet in facets:
         if facet.threshold is not None:
-            asked[facet.name, f"{facet.threshold:g}"] = None
+            requested[facet.name, f"{facet.threshold:g}"] = None
         elif facet.values:
-            asked[facet.name, ",".join(facet.values)] = None
+            requested[facet.name, ",".join(facet.values)] = None
         elif sum(name == facet.name for name, _ in found) < MAXIMUM_GROUPS:
             of_facet = [key.rpartition("/")[0] for key in baseline.bias or () if key.startswith(f"{facet.name}=")]
-            asked |= dict.fromkeys((facet.name, key.removeprefix(f"{facet.name}=")) for key in of_facet)
+            requested |= dict.fromkeys((facet.name, key.removeprefix(f"{facet.name}=")) for key in of_facet)
     return [
         f"bias of {name}={value} is not measured: no row of the window, or every row, belongs to the group"
-        for name, value in asked
+        for name, value in requested
         if (name, value) not in found
     ]
 

@@ -83,8 +83,8 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
     if baseline is not None and baseline.target == "vector":
         why = "a vector has no metric of labels; its custom_loss is measured in evaluations only"
         came = len(every) or labels.unmatched or labels.unreadable
-        told = {f"quality: {why}": 1} if came or spec.quality_limits else None
-        return QualityResult(problems=told, unjudged=why if came else None)
+        problems = {f"quality: {why}": 1} if came or spec.quality_limits else None
+        return QualityResult(problems=problems, unjudged=why if came else None)
     rows, target = usable_rows(every, baseline), Target.of(baseline)
     holdout = {} if baseline is None else dict(baseline.quality)
     unusable = len(every) - len(rows) + labels.unpredicted
@@ -99,11 +99,11 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
         undefined = _undefined(metrics, target, spec, holdout)
         because = _only_label(rows, target)
         notes += [f"{name} has a limit and is undefined{because}" for name in undefined]
-        asked = [name for name in undefined if name in spec.quality_limits]
+        requested = [name for name in undefined if name in spec.quality_limits]
         if unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable):
             unjudged = f"{unusable:,} of {len(rows) + unusable:,} labelled rows cannot be evaluated"
-        elif asked:
-            unjudged = f"{asked[0]} has a limit and is undefined{because}"
+        elif requested:
+            unjudged = f"{requested[0]} has a limit and is undefined{because}"
         elif len(np.unique(rows.call)) < FEWEST_CALLS:
             unjudged = "all labels belong to one call"
         if unjudged is not None:
@@ -168,7 +168,7 @@ def _sums(rows: Rows, target: "Target", holdout: Mapping[str, float]) -> dict[st
 
 def _problems(labels: Joined, target: "Target", unusable: int, notes: Sequence[str]) -> dict[str, int]:
     """Return the problems of a window's labels, with counts; problems of captures are reported by counting."""
-    told = {
+    problems = {
         UNMATCHED: labels.unmatched,
         target.unreadable: labels.unreadable,
         MISMATCHED: labels.mismatched,
@@ -177,13 +177,13 @@ def _problems(labels: Joined, target: "Target", unusable: int, notes: Sequence[s
         "call was captured more than once": labels.repeated,
         **{f"quality: {note}": 1 for note in notes},
     }
-    return {name: times for name, times in told.items() if times}
+    return {name: times for name, times in problems.items() if times}
 
 
 def _useless(joined: Joined, target: "Target") -> str | None:
     """Return why none of the labels can be used; None without labels."""
-    told = {UNMATCHED: joined.unmatched, target.unreadable: joined.unreadable, MISMATCHED: joined.mismatched}
-    name, times = max(told.items(), key=lambda item: item[1])
+    counted = {UNMATCHED: joined.unmatched, target.unreadable: joined.unreadable, MISMATCHED: joined.mismatched}
+    name, times = max(counted.items(), key=lambda item: item[1])
     return f"no label can be used, {name}: {times:,}" if times else None
 
 

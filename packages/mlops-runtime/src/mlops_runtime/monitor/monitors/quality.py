@@ -89,9 +89,9 @@ def _judged_sentence(result: QualityResult) -> str:
     violated = [metric for metric in measured if metric.violated]
     first = [next((metric for name in _PRIMARY for metric in measured if metric.name == name), None)]
     shown = violated[:NAMED] if is_violated and violated else [metric for metric in first if metric is not None]
-    said = "; ".join(map(_metric, shown))
-    told = "quality fell" if is_violated else "quality holds"
-    return f"{told} ({said})" if said else told
+    metrics = "; ".join(map(_metric, shown))
+    summary = "quality fell" if is_violated else "quality holds"
+    return f"{summary} ({metrics})" if metrics else summary
 
 
 def _metric(metric: Measured) -> str:

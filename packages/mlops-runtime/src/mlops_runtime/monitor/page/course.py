@@ -140,10 +140,10 @@ def _lane(name: str, pieces: Sequence[_Piece]) -> Lane:
     stretches = []
     for run in runs:
         state = monitor_states(run[0].report)[name]
-        said = report_words.state_text(name, state, flaw=run[0].report.baseline_flaw)
+        text = report_words.state_text(name, state, flaw=run[0].report.baseline_flaw)
         begins = f"since {wording.moment(run[0].start.isoformat())}{' or before' if run[0].start == first else ''}"
         start, end = _at(run[0].start, first, last), _at(run[-1].end, first, last)
-        stretches.append(Stretch(start, round(end - start, 2), said.tone, f"{said.word} {begins}"))
+        stretches.append(Stretch(start, round(end - start, 2), text.tone, f"{text.word} {begins}"))
     return Lane(name, tuple(stretches), stretches[-1].words if stretches else "")
 
 

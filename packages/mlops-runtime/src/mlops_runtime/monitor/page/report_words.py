@@ -58,7 +58,7 @@ _SILENT = {
         "nothing: earlier hours are added until there are enough rows",
     ),
 }
-TONES = {state: said.tone for state, said in _SILENT.items()} | {MonitorState.OK: "good", MonitorState.VIOLATION: "bad"}
+TONES = {state: text.tone for state, text in _SILENT.items()} | {MonitorState.OK: "good", MonitorState.VIOLATION: "bad"}
 
 
 def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) -> StateText:

@@ -202,12 +202,12 @@ def examine(
         broken = rules.types(compared, spec)
         if compared.sent >= spec.minimum_rows and broken.p_value <= spec.significance:
             # too few values of the right type to test: report the type instead
-            said = broken.words()
+            reported = broken.words()
             return Examination(
-                p_value=broken.p_value, rule=broken.rule, description=said, rare_share=rare, null_share=null
+                p_value=broken.p_value, rule=broken.rule, description=reported, rare_share=rare, null_share=null
             )
-        kind, said = _too_few(compared, spec)
-        return Examination(p_value=1.0, untested=said, reason=kind, rare_share=rare, null_share=null)
+        kind, reported = _too_few(compared, spec)
+        return Examination(p_value=1.0, untested=reported, reason=kind, rare_share=rare, null_share=null)
     limit = _too_few_independent(compared, m)
     weighted = _weighted(compared, cells, spec, in_part=limit is not None)
     total = sum(weight for weight, _ in weighted)
@@ -218,12 +218,12 @@ def examine(
         shared = ((p / part, one) for (p, one), part in zip(looks, _LOOKS, strict=True))
         p_value, finding = min(shared, key=lambda pair: pair[0])
     p_value = min(1.0, p_value)
-    said = finding.words() if p_value < 1 else ""
+    reported = finding.words() if p_value < 1 else ""
     reason, in_part = limit or (None, None)
     return Examination(
         p_value=p_value,
         rule=finding.rule,
-        description=said or None,
+        description=reported or None,
         in_part=in_part,
         reason=reason,
         rare_share=rare,
@@ -278,8 +278,8 @@ def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline,
 def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, str]:
     known = compared.sent - compared.invalid - compared.infinite
     if known >= spec.minimum_rows > compared.window_rows:
-        said = f"{compared.window_rows:.0f} of {known:.0f} values have conditions that are in the baseline"
-        return "condition_unknown", f"{said}, fewer than {spec.minimum_rows}"
+        reason = f"{compared.window_rows:.0f} of {known:.0f} values have conditions that are in the baseline"
+        return "condition_unknown", f"{reason}, fewer than {spec.minimum_rows}"
     if compared.baseline_rows == 0:
         return "few_rows", "the baseline has no rows"
     return "few_rows", f"{compared.window_rows:.0f} values are fewer than {spec.minimum_rows}"
@@ -300,14 +300,14 @@ def _too_few_independent(compared: Comparison, came: float) -> tuple[UntestedRea
         needed = f"fewer than {MINIMUM_EFFECTIVE_ROWS}"
         if feature.overdispersion <= 1:
             return "few_rows", f"{rows:.0f} values of {of} are {needed}"
-        said = f"{rows:.0f} values of {of} come in clusters and count as {worth:.0f} independent ones, {needed}"
-        return "few_clusters", said
+        reason = f"{rows:.0f} values of {of} come in clusters and count as {worth:.0f} independent ones, {needed}"
+        return "few_clusters", reason
     if compared.excess > MAXIMUM_EXCESS:
         clusters = math.ceil((feature.cluster_excess or 0.0) / MAXIMUM_EXCESS)
         found = max(1, round(min(n, m) / (feature.cluster_rows or 1.0)))
         of = f"{found} {'cluster' if found == 1 else 'clusters'}"
-        said = f"{min(n, came):.0f} values come from about {of}; clusters differ so much that {clusters} are needed"
-        return "few_clusters", said
+        reason = f"{min(n, came):.0f} values come from about {of}; clusters differ so much that {clusters} are needed"
+        return "few_clusters", reason
     return None
 
 
@@ -461,8 +461,8 @@ def misdated(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
         '100 % of 300 calls have an inferenceTime outside the hour of their capture object: clocks differ'
     """
     calls, apart = counts.calls + (counts.earlier or 0), (counts.problems or {}).get(TIME_ELSEWHERE(), 0)
-    said = "calls have an inferenceTime outside the hour of their capture object: clocks differ"
-    return _too_many(apart, calls, said, spec, name=CALL_TIMES, rule=CLOCK)
+    reason = "calls have an inferenceTime outside the hour of their capture object: clocks differ"
+    return _too_many(apart, calls, reason, spec, name=CALL_TIMES, rule=CLOCK)
 
 
 def _too_many(broken: int, of: int, words: str, spec: MonitorSpec, *, name: str, rule: str) -> tuple[FeatureDrift, ...]:
@@ -471,7 +471,7 @@ def _too_many(broken: int, of: int, words: str, spec: MonitorSpec, *, name: str,
     p_value = binomial_tail(broken, of, MAXIMUM_SHARE)
     if p_value > spec.significance:
         return ()
-    said = f"{percent(broken / of)} of {of:,} {words}"
+    reason = f"{percent(broken / of)} of {of:,} {words}"
     finding = FeatureDrift(
         name=name,
         psi=0.0,
@@ -479,7 +479,7 @@ def _too_many(broken: int, of: int, words: str, spec: MonitorSpec, *, name: str,
         drifted=True,
         persistent=True,
         rule=rule,
-        description=said,
-        feed_fault=said,
+        description=reason,
+        feed_fault=reason,
     )
     return (finding,)

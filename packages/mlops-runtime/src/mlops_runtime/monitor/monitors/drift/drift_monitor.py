@@ -94,8 +94,8 @@ def _too_long(baseline: Baseline, hours: int) -> dict[str, int]:
     lasts = baseline.cluster_hours
     if lasts is None or lasts >= _DAY or hours <= lasts:
         return {}
-    told = f"windows of {hours} hours contain several clusters of {number(lasts)} hours, and clusters of a day are correlated"
-    return {f"{told}: use the day as cluster in the model's plan, or shorten the windows": 1}
+    reason = f"windows of {hours} hours contain several clusters of {number(lasts)} hours, and clusters of a day are correlated"
+    return {f"{reason}: use the day as cluster in the model's plan, or shorten the windows": 1}
 
 
 def _uncovered_rows(baseline: Baseline, counts: Counts | None) -> int | None:
@@ -139,19 +139,19 @@ def _violations(result: DriftResult, evidence: Evidence, spec: MonitorSpec) -> I
     found = [_violation(feature) for feature in result.features if feature.drifted or is_confirmed(feature)]
     yield from found
     if evidence.baseline is not None and evidence.counts is not None:
-        told = {line.feature_name for line in found if line.constraint_check_type == "data_type_check"}
+        reported = {line.feature_name for line in found if line.constraint_check_type == "data_type_check"}
         for line in _types(evidence.baseline, evidence.counts, spec):
-            if line.feature_name not in told:
+            if line.feature_name not in reported:
                 yield line
         yield from _columns(evidence, evidence.counts, spec)
 
 
 def _violation(feature: FeatureDrift) -> Violation:
-    said = f"PSI {feature.psi:.4f}" if feature.description is None else feature.description
+    description = f"PSI {feature.psi:.4f}" if feature.description is None else feature.description
     return Violation(
         feature_name=feature.name,
         constraint_check_type=_CHECKS.get(feature.rule or "", "baseline_drift_check"),
-        description=f"{said} (p-value {feature.p_value:.2g})",
+        description=f"{description} (p-value {feature.p_value:.2g})",
     )
 
 
@@ -178,8 +178,10 @@ def _columns(evidence: Evidence, counts: Counts, spec: MonitorSpec) -> Iterator[
             word, check = (
                 ("a missing", "missing_column_check") if kind is COLUMN_MISSING else ("an extra", "extra_column_check")
             )
-            said = f"There is {word} column in {times} of {rows} rows"
-            yield Violation(feature_name=str(arguments_of(problem)[0]), constraint_check_type=check, description=said)
+            description = f"There is {word} column in {times} of {rows} rows"
+            yield Violation(
+                feature_name=str(arguments_of(problem)[0]), constraint_check_type=check, description=description
+            )
         elif kind is ROW_WIDTH:
             here, there = map(int, arguments_of(problem))
             name, word, check = (
@@ -187,11 +189,11 @@ def _columns(evidence: Evidence, counts: Counts, spec: MonitorSpec) -> Iterator[
                 if here < there
                 else (_EXTRA, "extra", "extra_column_check")
             )
-            said = (
+            description = (
                 f"There are {word} columns in current dataset. Number of columns in current dataset: {here}, Number of columns in "
                 f"baseline constraints: {there}"
             )
-            yield Violation(feature_name=name, constraint_check_type=check, description=said)
+            yield Violation(feature_name=name, constraint_check_type=check, description=description)
 
 
 def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:

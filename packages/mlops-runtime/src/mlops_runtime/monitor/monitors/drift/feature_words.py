@@ -58,18 +58,18 @@ def told_text(feature: FeatureDrift) -> str:
     limit = feature.in_part or feature.untested
     if feature.drifted:
         return "; ".join(filter(None, (feature.description, few_clusters_text([feature]))))
-    told = [] if limit is None else [limit]
+    parts = [] if limit is None else [limit]
     if feature.description is not None and feature.untested is None:
-        told.append(f"{feature.description}, not enough for drift")
+        parts.append(f"{feature.description}, not enough for drift")
     if feature.raw_psi is not None and feature.ordinary_psi is not None and feature.reason != "by_choice":
         if to_inspect([feature]):
-            told.append(
+            parts.append(
                 f"PSI {number(feature.raw_psi)}, windows of this size without drift stay below "
                 f"{number(feature.ordinary_psi)}: inspect"
             )
         elif _NOTICED < feature.raw_psi <= feature.ordinary_psi:
-            told.append(f"windows of this size without drift have a PSI of up to {number(feature.ordinary_psi)}")
-    return "; ".join(told)
+            parts.append(f"windows of this size without drift have a PSI of up to {number(feature.ordinary_psi)}")
+    return "; ".join(parts)
 
 
 def few_clusters_text(features: Sequence[FeatureDrift]) -> str:

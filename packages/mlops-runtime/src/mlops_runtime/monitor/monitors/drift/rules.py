@@ -164,8 +164,8 @@ def types(compared: Comparison, spec: MonitorSpec) -> Finding:
     if compared.invalid and n:
         p_value = excess_tail(compared.invalid, sent, 0.0, n, margin=spec.minimum_share, effect=effect)
         kind = "number" if feature.type == "number" else "text"
-        said = f"{percent(compared.invalid / sent)} of the values are not of type {kind}"
-        found.append(Finding(Rule.TYPE, p_value, lambda: said))
+        description = f"{percent(compared.invalid / sent)} of the values are not of type {kind}"
+        found.append(Finding(Rule.TYPE, p_value, lambda: description))
     if compared.infinite and n:
         rows, known = compared.window_rows + compared.infinite, compared.baseline_rows + compared.expected_infinite
         before, after = compared.expected_infinite / known, compared.infinite / rows

@@ -103,15 +103,15 @@ def untested_words(found: Scrutiny, features: Sequence[FeatureDrift]) -> list[st
         ['1 tested in part: too few clusters for store']
     """
     by_name = {each.name: each for each in features}
-    told = []
+    parts = []
     for names, word in ((found.in_part, "tested in part"), (found.untested, "not tested")):
         reasons: dict[str, list[str]] = {}
         for name in names:
             reasons.setdefault(_REASONS[by_name[name].reason or "few_rows"], []).append(name)
         if names:
-            said = ", ".join(f"{reason} for {_listed(of)}" for reason, of in reasons.items())
-            told.append(f"{len(names)} {word}: {said}")
-    return told
+            listed = ", ".join(f"{reason} for {_listed(of)}" for reason, of in reasons.items())
+            parts.append(f"{len(names)} {word}: {listed}")
+    return parts
 
 
 def _is_to_inspect(feature: FeatureDrift) -> bool:
