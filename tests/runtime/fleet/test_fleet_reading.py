@@ -19,7 +19,7 @@ STAGING = FleetEnvironment(name="staging", account="222222222222", region="eu-we
 
 
 def _empty(environment: FleetEnvironment) -> Any:
-    """An account in which nothing is deployed."""
+    """Return an account without deployed resources."""
     ssm = boto3.client("ssm", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
     stub = Stubber(ssm)
     stub.add_response("get_parameters_by_path", {"Parameters": []})
@@ -29,7 +29,7 @@ def _empty(environment: FleetEnvironment) -> Any:
 
 
 def test_an_account_that_does_not_answer_is_named() -> None:
-    """The others are read; one without units has no models and no reason."""
+    """The other accounts are read; an account without units has no models and no reason."""
 
     def connect(environment: FleetEnvironment) -> Any:
         if environment is STAGING:
@@ -43,7 +43,7 @@ def test_an_account_that_does_not_answer_is_named() -> None:
 
 
 def test_credentials_of_another_account_are_not_read_as_this_one() -> None:
-    """A profile that names another account would show its models under a wrong name."""
+    """A profile of another account would show that account's models under the wrong name."""
     view = read_environments([BUILD], lambda _: _empty(STAGING), now=NOW)
 
     assert "of account 222222222222; give the environment a role or profile of 111111111111" in view.unread["build"]
@@ -57,7 +57,7 @@ def _text(*environments: Any, **changes: Any) -> str:
 
 
 def test_environments_keep_their_order() -> None:
-    """It is the order in which a model passes them; one account may be there in two Regions."""
+    """The order is that of a model's promotion; an account may occur in two Regions."""
     recovery = {**LISTED, "name": "recovery", "region": "eu-central-1", "profile": "recovery"}
     role = {
         **LISTED,
@@ -85,7 +85,7 @@ def test_environments_keep_their_order() -> None:
     ],
 )
 def test_each_problem_is_named(environments: list[Any], problems: list[str]) -> None:
-    """With the value and what is allowed."""
+    """The message contains the value and what is allowed."""
     with pytest.raises(FleetFileError) as error:
         read_fleet(_text(*environments), name="fleet.json")
 
@@ -94,6 +94,6 @@ def test_each_problem_is_named(environments: list[Any], problems: list[str]) -> 
 
 @pytest.mark.parametrize("text", ["{", "[]", _text(LISTED, format="mlops.fleet/2"), _text({"name": "build"})])
 def test_another_document_is_refused(text: str) -> None:
-    """What is no JSON, another format, a field that is missing."""
+    """Invalid JSON, another format, and a missing field are rejected."""
     with pytest.raises(FleetFileError, match=r"fleet.json cannot be read as mlops.fleet/1"):
         read_fleet(text, name="fleet.json")

@@ -1,6 +1,6 @@
-"""What docker gets to build an image from.
+"""The build context of an image.
 
-The user's docker as a process.
+Calls of the user's docker as a process.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from mlops_runtime.image.image_build import BuildContextError, Docker, DockerErr
 
 
 def test_the_context_runs_by_itself(tmp_path: Path) -> None:
-    """What is copied to site-packages imports without the checkout, and knows its version."""
+    """The code copied to site-packages can be imported without the checkout, and has a version."""
     context = write_context("runtime", tmp_path / "context")
     program = "import mlops_runtime, importlib.metadata as m; print(mlops_runtime.__file__, m.version('mlops-runtime'))"
 
@@ -35,7 +35,7 @@ def test_the_context_runs_by_itself(tmp_path: Path) -> None:
 
 
 def test_the_tag_changes_with_the_content_alone(tmp_path: Path) -> None:
-    """The same files have the same tag wherever they lie; one other byte has another."""
+    """The same files have the same tag in any folder; one changed byte changes it."""
     first, second = write_context("runtime", tmp_path / "a"), write_context("runtime", tmp_path / "b")
     explain = write_context("explain", tmp_path / "c")
 
@@ -43,7 +43,7 @@ def test_the_tag_changes_with_the_content_alone(tmp_path: Path) -> None:
 
 
 def test_what_a_context_held_is_replaced(tmp_path: Path) -> None:
-    """An old file never reaches the build."""
+    """Files of an earlier context are removed."""
     old = write_context("runtime", tmp_path / "context").folder / "old"
     old.write_text("x")
 
@@ -51,7 +51,7 @@ def test_what_a_context_held_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_other_files_is_left_as_it_is(tmp_path: Path) -> None:
-    """A project or a home that is named by mistake stays; so does a file."""
+    """A project or home folder passed by mistake is left unchanged, and so is a file."""
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / ".dockerignore").write_text("*.csv")
     (tmp_path / "file").write_text("x")
@@ -70,7 +70,7 @@ def _program(folder: Path, body: str) -> None:
 
 
 def test_without_docker_the_commands_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """To be run where there is one."""
+    """The message lists the commands to run on a machine with docker."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(DockerError) as caught:
@@ -84,7 +84,7 @@ def test_without_docker_the_commands_are_named(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With its exit code; what docker wrote stands above it."""
+    """The message contains the exit code; docker's own output is printed before it."""
     _program(tmp_path, "exit 3")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
@@ -94,7 +94,7 @@ def test_a_command_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_command_reads_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A password goes through standard input, never through arguments."""
+    """A password is passed by standard input, never as an argument."""
     _program(tmp_path, f'cat > "{tmp_path}/given"')
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
@@ -104,7 +104,7 @@ def test_a_command_reads_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_an_explaining_image_names_what_it_extends() -> None:
-    """By build argument; one platform, no attestations."""
+    """The base image is a build argument; the build has one platform and no attestations."""
     arguments = build_arguments(Path("c"), name="x:1", platform="linux/arm64", runtime="r@sha256:1")
 
     assert arguments[:4] == ["buildx", "build", "--platform", "linux/arm64"]

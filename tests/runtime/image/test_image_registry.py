@@ -1,6 +1,6 @@
-"""A repository of ECR.
+"""Repositories of ECR.
 
-Images that a registry has, lacks, hides, or cannot be asked for.
+Images that exist, are missing, are hidden by permissions, or whose registry is unreachable.
 """
 
 import json
@@ -25,21 +25,21 @@ KEYS = {"region_name": "us-east-1", "aws_access_key_id": "testing", "aws_secret_
 
 @pytest.fixture
 def repository() -> Iterator[ImageRepository]:
-    """A repository that nobody made yet."""
+    """Return the name of a repository that does not exist yet."""
     with mock_aws():
         ecr = boto3.client("ecr", region_name="eu-west-1", aws_access_key_id="testing", aws_secret_access_key="testing")
         yield ImageRepository(ecr=ecr, name="team/model")
 
 
 def push(ecr: Any, tag: str) -> str:
-    """Push an image of its own; return its digest."""
+    """Push a new image, and return its digest."""
     manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": {"digest": tag}, "layers": []})
     pushed = ecr.put_image(repositoryName="team/model", imageManifest=manifest, imageTag=tag)
     return str(pushed["image"]["imageId"]["imageDigest"])
 
 
 def test_a_missing_repository_names_the_command(repository: ImageRepository) -> None:
-    """And the option that does it."""
+    """The message contains the command and its option."""
     with pytest.raises(
         RegistryError,
         match=r"no repository 'team/model' in region eu-west-1; create it with mlops image push --create, or: aws",
@@ -48,7 +48,7 @@ def test_a_missing_repository_names_the_command(repository: ImageRepository) -> 
 
 
 def test_a_repository_is_made_once(repository: ImageRepository) -> None:
-    """Immutable, scanned, encrypted with a key."""
+    """It has immutable tags, scanning, and encryption with a key."""
     assert (repository.create(), repository.create()) == (True, False)
 
     made = repository.ecr.describe_repositories()["repositories"][0]
@@ -58,7 +58,7 @@ def test_a_repository_is_made_once(repository: ImageRepository) -> None:
 
 
 def test_a_tag_has_its_digest(repository: ImageRepository) -> None:
-    """A tag that is not there has none."""
+    """A missing tag has no digest."""
     repository.create()
     digest = push(repository.ecr, "1")
 
@@ -67,7 +67,7 @@ def test_a_tag_has_its_digest(repository: ImageRepository) -> None:
 
 
 def test_docker_logs_in_to_the_accounts_registry(repository: ImageRepository) -> None:
-    """The host of the repository, the user AWS and a password."""
+    """The login has the repository's host, the user AWS and a password."""
     repository.create()
     login = repository.login()
 
@@ -77,7 +77,7 @@ def test_docker_logs_in_to_the_accounts_registry(repository: ImageRepository) ->
 
 @pytest.fixture
 def ecr() -> Iterator[Any]:
-    """A registry with one image, tagged ``1``."""
+    """Return a registry with one image, tagged ``1``."""
     with mock_aws():
         client = boto3.client("ecr", **KEYS)
         client.create_repository(repositoryName="team/model")
@@ -89,14 +89,14 @@ def ecr() -> Iterator[Any]:
 
 
 def test_images_by_tag_and_digest_are_found(ecr: Any) -> None:
-    """Both names of the one image."""
+    """The image is found by its tag and by its digest."""
     digest = ecr.describe_images(repositoryName="team/model")["imageDetails"][0]["imageDigest"]
 
     check_images(ecr, [f"{REGISTRY}/team/model:1", f"{REGISTRY}/team/model@{digest}"])
 
 
 def test_every_missing_image_is_named_with_its_commands(ecr: Any) -> None:
-    """Another digest, and a repository that is not there."""
+    """The cases are another digest and a missing repository."""
     other, nowhere = f"{REGISTRY}/team/model@sha256:{'b' * 64}", f"{REGISTRY}/nowhere:1"
 
     with pytest.raises(MissingImageError) as caught:
@@ -110,7 +110,7 @@ def test_every_missing_image_is_named_with_its_commands(ecr: Any) -> None:
 
 
 def test_the_image_of_a_model_has_commands_of_its_own(ecr: Any) -> None:
-    """Those of the runtime's image would build another one."""
+    """The commands of the runtime's image would build another image."""
     with pytest.raises(
         MissingImageError, match="mlops image build model --repository mlops-model; mlops image push model"
     ) as caught:
@@ -128,12 +128,12 @@ def test_a_name_that_ecr_does_not_know_is_refused(ecr: Any, uri: str) -> None:
 
 
 def test_another_regions_registry_is_not_asked(ecr: Any) -> None:
-    """The network's endpoint leads to the stack's region only."""
+    """The VPC endpoint of the network reaches only the stack's Region."""
     check_images(ecr, ["123456789012.dkr.ecr.eu-west-1.amazonaws.com/nowhere:1"])
 
 
 def test_a_registry_that_may_not_be_read_names_the_right(ecr: Any) -> None:
-    """Another account's repository says no."""
+    """The repository of another account denies access."""
     with (
         Stubber(ecr) as stub,
         pytest.raises(MissingImageError, match=r"allow ecr:BatchGetImage to this account \(no\)"),
@@ -143,14 +143,14 @@ def test_a_registry_that_may_not_be_read_names_the_right(ecr: Any) -> None:
 
 
 def test_any_other_error_is_the_callers(ecr: Any) -> None:
-    """Nothing is guessed from an error of the service."""
+    """Other errors of the service are raised unchanged."""
     with Stubber(ecr) as stub, pytest.raises(ClientError, match="ServerException"):
         stub.add_client_error("batch_get_image", "ServerException", "later")
         check_images(ecr, [f"{REGISTRY}/team/model:1"])
 
 
 def test_a_registry_out_of_reach_names_the_endpoint() -> None:
-    """As from a subnet without the interface endpoint."""
+    """The error is that of a subnet without the interface endpoint."""
     config = Config(connect_timeout=1, retries={"total_max_attempts": 1})
     unreachable = boto3.client("ecr", endpoint_url="http://127.0.0.1:9", config=config, **KEYS)
 

@@ -1,4 +1,4 @@
-"""What a lock must be before anything is installed of it, and for which machines it is."""
+"""Requirements of a lock file before installation, and the platforms that it supports."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ def lock(text: str) -> RequirementsLock:
 
 
 def test_what_uv_writes_is_a_lock() -> None:
-    """Hashes over several lines, extras, markers, comments of where a package comes from."""
+    """It may contain hashes on several lines, extras, markers, and comments with the origin of a package."""
     given = (
         f"{HEAD.format(COMPILE_COMMAND)}numpy==2.5.5 \\\n    {HASH} \\\n    {HASH}\n    # via -r requirements.in\n"
         f"uvicorn[standard]==0.40.0 ; python_full_version >= '3.12' \\\n    {HASH}\n"
@@ -57,7 +57,7 @@ def test_what_uv_writes_is_a_lock() -> None:
     ],
 )
 def test_fails_on_what_hashes_and_wheels_do_not_bind(line: str, problem: str) -> None:
-    """One message with the line and the command that writes a right lock; a login is not repeated in it."""
+    """One message contains the line and the command that writes a valid lock, without credentials of the index."""
     with pytest.raises(RequirementsError, match=problem) as raised:
         lock(f"{line}\n")
     assert str(raised.value).endswith(f"write the lock with: {LOCK_COMMAND}")
@@ -65,26 +65,26 @@ def test_fails_on_what_hashes_and_wheels_do_not_bind(line: str, problem: str) ->
 
 
 def test_many_wrong_lines_are_counted() -> None:
-    """The first ones are named."""
+    """Only the first lines are listed."""
     with pytest.raises(RequirementsError, match="'p4>=1' must be pinned as name==version; and 15 more; write the lock"):
         lock("".join(f"p{number}>=1 {HASH}\n" for number in range(20)))
 
 
 def test_an_index_without_a_login_may_be_named() -> None:
-    """Some makers have wheels on an index of their own; the hashes bind what comes from it."""
+    """Some publishers have their own index; hashes verify its wheels."""
     text = f"--extra-index-url https://download.pytorch.org/whl/cpu\n--only-binary=:all:\ntorch==2.15.0+cpu {HASH}\n"
     assert lock(text).platform is None
 
 
 def test_a_lock_of_one_python_is_of_no_other() -> None:
-    """Compiled features differ by it."""
+    """Compiled dependencies differ by Python version."""
     found = lock(f"{HEAD.format(COMPILE_COMMAND)}numpy==2.5.5 {HASH}\n")
     assert found.python_problem("3.13") is None
     assert found.python_problem("3.11") == "the lock is of Python 3.13, got 3.11"
 
 
 def test_a_universal_lock_is_of_every_python_from_its_own() -> None:
-    """And of every platform."""
+    """It also supports every platform."""
     found = lock(f"{HEAD.format(UNIVERSAL_COMMAND)}numpy==2.5.5 {HASH}\n")
     assert found.python_problem("3.13") is found.python_problem("3.11") is None
     assert found.python_problem("3.9") == "the lock is of Python 3.11 or newer, got 3.9"
@@ -101,7 +101,7 @@ def test_a_universal_lock_is_of_every_python_from_its_own() -> None:
     ],
 )
 def test_a_platform_is_that_of_its_machines(platform: str, system: str, machine: str) -> None:
-    """By uv's names; musl is none of glibc's."""
+    """Platforms have uv's names; musl and glibc are different platforms."""
     found = lock(f"# uv pip compile --python-platform={platform}\nnumpy==2.5.5 {HASH}\n")
     assert found.platform_problem(system, machine) is found.platform_problem(system) is None
     assert found.platform_problem("linux", "riscv64") is not None
@@ -110,14 +110,14 @@ def test_a_platform_is_that_of_its_machines(platform: str, system: str, machine:
 
 
 def test_a_file_that_is_no_text_is_refused() -> None:
-    """An archive, say."""
+    """An archive is an example."""
     with pytest.raises(RequirementsError, match="the lock is not UTF-8 text"):
         RequirementsLock.parsed(b"\xff\xfe")
 
 
 @pytest.mark.parametrize("command", [COMPILE_COMMAND, UNIVERSAL_COMMAND])
 def test_the_commands_write_a_lock(command: str, tmp_path: Path) -> None:
-    """As the stock uv runs them."""
+    """The stock uv runs them."""
     uv = shutil.which("uv")
     if uv is None:
         pytest.skip("needs uv")

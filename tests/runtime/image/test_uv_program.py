@@ -1,4 +1,4 @@
-"""Where uv is found, and what it writes."""
+"""Location of uv, and the lock files that it writes."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from mlops_runtime.image.uv_program import MissingUvError, compile_lock, find_uv
 
 
 def test_uv_is_that_of_the_variable_the_path_or_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this order; else the message says how to install it."""
+    """They are tried in this order; otherwise the message contains the command that installs uv."""
     monkeypatch.setenv("UV", "/given/uv")
     assert find_uv() == "/given/uv"
     monkeypatch.delenv("UV")
@@ -27,7 +27,7 @@ def test_uv_is_that_of_the_variable_the_path_or_the_package(tmp_path: Path, monk
 def test_a_lock_is_for_every_machine_or_for_the_image(
     is_universal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the commands that errors name; the file is a lock."""
+    """The commands of the error messages write a valid lock."""
     program = tmp_path / "uv"
     line = f"six==1.17.0 --hash=sha256:{'0a' * 32}"
     program.write_text(f'#!/bin/sh\nfor last; do :; done\necho "# uv $@" > "$last"\necho "{line}" >> "$last"\n')
@@ -48,7 +48,7 @@ def test_a_lock_is_for_every_machine_or_for_the_image(
 
 
 def test_fails_with_what_uv_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line."""
+    """The message is one line."""
     program = tmp_path / "uv"
     program.write_text("#!/bin/sh\necho '  ├─▶ No solution found:' >&2\necho '  ╰─▶ only sources' >&2\nexit 1\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What a label of each kind of model may be, and how ground truth records write it."""
+"""Valid labels of each kind of model, and their format in ground truth records."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -28,7 +28,7 @@ CLASSES = LabelKind(kind="classes", classes=("1", "barolo", "7"))
     ],
 )
 def test_the_baseline_says_what_a_label_is(baseline: Baseline, expected: LabelKind) -> None:
-    """As the monitors read it."""
+    """The monitors read it in the same way."""
     assert LabelKind.of(baseline) == expected
 
 
@@ -52,7 +52,7 @@ def test_the_baseline_says_what_a_label_is(baseline: Baseline, expected: LabelKi
     ],
 )
 def test_labels_have_one_form(kind: LabelKind, values: list[Any], text: str) -> None:
-    """The same label of another type is the same text, so that an upload that is repeated changes nothing."""
+    """A label has the same text for any type, so that a repeated upload changes nothing."""
     assert kind.text(values) == text
 
 
@@ -74,6 +74,6 @@ def test_labels_have_one_form(kind: LabelKind, values: list[Any], text: str) -> 
     ],
 )
 def test_fails_on_what_is_not_a_label(kind: LabelKind, value: object) -> None:
-    """Of the kind; a Boolean is not a number."""
+    """Each kind has its own checks; a Boolean is not a number."""
     with pytest.raises(ValueError, match=r".*"):
         kind.text([value])

@@ -1,4 +1,4 @@
-"""Records of a call become one by a rule that no order of reading changes."""
+"""Merging the records of a call does not depend on the order of reading."""
 
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -28,7 +28,7 @@ RECORDS = st.lists(
 
 @given(RECORDS, st.randoms())
 def test_no_order_changes_what_records_say(records: list[Any], random: Any) -> None:
-    """Of each row the newest label, whichever record was read first."""
+    """Each row gets its newest label, regardless of the record that was read first."""
     labels, stamps = reduce(merged, records)
     shuffled = random.sample(records, len(records))
     again, stamps_again = reduce(merged, shuffled)
@@ -39,13 +39,13 @@ def test_no_order_changes_what_records_say(records: list[Any], random: Any) -> N
 
 
 def test_a_record_with_too_many_rows_is_put_right_by_a_newer_one() -> None:
-    """In either order."""
+    """Both orders of reading are tested."""
     wrong, right = ((1, 2, 3), stamp_of(NOON, NOON)), ((1, 2), stamp_of(NOON + HOUR, NOON))
     assert merged(wrong, right)[0] == merged(right, wrong)[0] == (1, 2)
 
 
 def test_times_are_read_as_they_were_written() -> None:
-    """To the microsecond, and of one row as of several."""
+    """Times are exact to the microsecond, for one row and for several."""
     early, late = stamp_of(NOON, NOON + timedelta(microseconds=7)), stamp_of(NOON + HOUR, NOON)
     for stamps in ([early, 0, late], [early, early, early], [late]):
         times = label_times(stamps)
@@ -60,12 +60,12 @@ def test_times_are_read_as_they_were_written() -> None:
     + [{"known": ["2017-08-07"] * rows, "written": ["2017-08-07"] * rows} for rows in (0, 2)],
 )
 def test_times_that_nobody_can_read_are_none(times: object) -> None:
-    """Then the upload says when the labels became known."""
+    """Labels without a readable time became known at the upload."""
     assert stamps_of(times, 3) is None
 
 
 def test_a_label_that_is_put_now_counts_more_than_what_is_there() -> None:
-    """In the same second and after a clock was set back, unless it became known before."""
+    """This holds in the same second and after a clock was set back, unless the label became known before."""
     there = stamp_of(NOON + HOUR, NOON + HOUR)
     for now in (NOON, NOON + HOUR, NOON + 2 * HOUR):
         stamp = newer_stamp(now, there)

@@ -27,7 +27,7 @@ LINES = Lines()
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    """A bucket with a call of one row, x, and one of three rows, two days ago."""
+    """Return a bucket with a call of one row, x, and one of three rows, two days ago."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         client.create_bucket(Bucket="captures")
@@ -70,14 +70,14 @@ def _joined(s3: Any) -> list[tuple[float, float]]:
 
 
 def test_monitors_read_what_was_put(s3: Any) -> None:
-    """Rows of a larger call by their own ids, single calls by inference id or event id."""
+    """Rows of a larger call are joined by their own ids, single calls by inference id or event id."""
     done = _put(s3, {"a": "11", "c": "33", "x": "1", "e-3": "5"})
     assert (done.added, done.replaced, done.unchanged, done.unknown, done.unchecked, done.calls) == (4, 0, 0, 0, 0, 3)
     assert _joined(s3) == [(10.0, 1.0), (10.0, 5.0), (10.0, 11.0), (30.0, 33.0)]
 
 
 def test_what_is_there_is_not_written_again(s3: Any) -> None:
-    """Nor does a part of it take the rest of a call's labels away; a changed label replaces the earlier one."""
+    """A repeated part of a call keeps its other labels; a changed label replaces the earlier one."""
     _put(s3, {"a": "11", "b": "22", "x": "1"})
     again = _put(s3, {"a": "11", "b": "22", "x": "1"}, hours=5)
     assert (again.added, again.unchanged, again.calls) == (0, 3, 0)
@@ -89,21 +89,21 @@ def test_what_is_there_is_not_written_again(s3: Any) -> None:
 
 
 def test_a_label_that_was_corrected_can_be_corrected_back(s3: Any) -> None:
-    """It is compared with the newest one, not with what was ever uploaded."""
+    """A label is compared with the newest one only, not with all earlier ones."""
     for hours, text in enumerate(["1", "2", "1"]):
         assert _put(s3, {"x": text}, hours=hours).unchanged == 0
     assert _joined(s3) == [(10.0, 1.0)]
 
 
 def test_ids_of_no_call_are_counted_and_left_out(s3: Any) -> None:
-    """Some of them are named."""
+    """The message lists some of them."""
     done = _put(s3, {"x": "1", **{f"ghost-{n}": "1" for n in range(5)}})
     assert (done.added, done.unknown, done.examples) == (1, 5, ("ghost-0", "ghost-1", "ghost-2"))
     assert "ghost" not in _objects(s3, "labels/")[0][1]
 
 
 def test_fails_where_no_id_is_of_a_call(s3: Any) -> None:
-    """Nothing is written; calls before `since` are too old."""
+    """Nothing is written; calls before `since` are not read."""
     with pytest.raises(LabelError, match=r"none of 1 ids is of a call since 2017-07-03T12:30:00\+00:00: ghost; send"):
         _put(s3, {"ghost": "1"})
     with pytest.raises(LabelError, match=r"none of 2 ids is of a call since 2017-08-06"):
@@ -112,7 +112,7 @@ def test_fails_where_no_id_is_of_a_call(s3: Any) -> None:
 
 
 def test_who_may_not_read_captures_gives_inference_ids(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They cannot be checked, which is said."""
+    """Inference ids cannot be checked, and the result reports that."""
 
     def denied(*_: object, **__: object) -> Any:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectsV2")
@@ -123,7 +123,7 @@ def test_who_may_not_read_captures_gives_inference_ids(s3: Any, monkeypatch: pyt
 
 
 def test_an_upload_has_objects_of_a_bounded_size(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An upload that ended between two of them writes the rest."""
+    """A repeated upload, interrupted between two objects, writes the rest."""
     monkeypatch.setattr(label_upload, "_RECORDS", 1)
     _put(s3, {"a": "11", "x": "1"})
     second = _objects(s3, "labels/")[1]
@@ -134,14 +134,14 @@ def test_an_upload_has_objects_of_a_bounded_size(s3: Any, monkeypatch: pytest.Mo
 
 
 def test_lines_that_no_record_can_be_are_passed_over(s3: Any) -> None:
-    """In captures and in labels of others."""
+    """They are skipped in captures and in label files of other writers."""
     s3.put_object(Bucket="captures", Key="labels/demand-forecast/2017/08/07/11/a.jsonl", Body=b"[]\n{\nnull")
     s3.put_object(Bucket="captures", Key="capture/demand-forecast/AllTraffic/2017/08/07/11/b.jsonl", Body=b"{}\n7")
     assert _put(s3, {"x": "1"}).added == 1
 
 
 def test_a_record_of_others_counts_by_its_upload(s3: Any) -> None:
-    """SageMaker's own format says no times: what was put later counts, of each row, and an empty one takes none away."""
+    """SageMaker's format has no times: each row gets the label uploaded last, and an empty label removes none."""
     named = _objects(s3, "ids/")[0][1]
     call = json.loads(named)["inference_id"]
     for hour, data in ((9, "1\n2\n3"), (11, "\n5\n")):
@@ -159,7 +159,7 @@ def test_a_record_of_others_counts_by_its_upload(s3: Any) -> None:
 
 
 def test_an_older_file_does_not_take_newer_labels_away(s3: Any) -> None:
-    """By what it says of when they became known; also where the newer file had the same label as before."""
+    """The time at which a label became known decides, also if the newer file repeated the earlier label."""
     monday, tuesday, wednesday = (NOW - timedelta(hours=hours) for hours in (30, 20, 10))
     _put(s3, {"x": "1"}, known={"x": monday})
     again = _put(s3, {"x": "1"}, known={"x": wednesday}, hours=1)
@@ -172,14 +172,14 @@ def test_an_older_file_does_not_take_newer_labels_away(s3: Any) -> None:
 
 
 def test_uploads_of_one_second_follow_each_other(s3: Any) -> None:
-    """The time in the cloud is known to the second; a label that was corrected by somebody who saw it counts more."""
+    """Times in the cloud have a resolution of a second; a correction of a label that was read counts more."""
     for text in ("1", "2", "1", "4"):
         assert _put(s3, {"x": text, "a": text}).unchanged == 0
     assert _joined(s3) == [(10.0, 4.0), (10.0, 4.0)]
 
 
 class _Shelf:
-    """Objects of a bucket in the order of their writing, of which a reader sees the first ones."""
+    """Objects of a bucket in the order of their writing; a reader sees the first ones."""
 
     def __init__(self) -> None:
         self.written: list[tuple[str, bytes, datetime]] = []
@@ -220,7 +220,7 @@ _UPLOADS = st.lists(
 @given(_UPLOADS, st.randoms())
 @settings(max_examples=60, deadline=None)
 def test_uploads_at_once_lose_no_label(uploads: Sequence[tuple[dict[str, int], int, int]], random: Any) -> None:
-    """However reads and writes of several uploads of one call come between each other: of each row the newest label counts."""
+    """Each row has its newest label for any interleaving of reads and writes of several uploads of one call."""
     shelf, call = _Shelf(), name_call(BATCH, NOW)
     NamedCalls(shelf, bucket="captures", endpoint="demand-forecast").put([call], at=NOW)  # type: ignore[arg-type]
     newest: dict[str, int] = {}

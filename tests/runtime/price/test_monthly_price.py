@@ -1,6 +1,6 @@
-"""Templates and what they cost a month.
+"""Monthly cost of templates.
 
-Prices for people and programs.
+Prices as text and as JSON.
 """
 
 import json
@@ -30,19 +30,19 @@ NEW = MonthlyPrice(lines=(*OLD.lines, FLEET), unpriced=("a-c: no price for ml.x 
 
 
 def priced(**resources: dict[str, Any]) -> MonthlyPrice:
-    """Price a template of these resources."""
+    """Return the price of a template of these resources."""
     return monthly_price(Template(document={"Resources": resources}), TABLE)
 
 
 def served(**changes: Any) -> MonthlyPrice:
-    """Price a serving spec, its role only known at deployment."""
+    """Return the price of a serving spec whose role is only known at deployment."""
     before, after = json.dumps({**SPEC, **changes}).split("arn:aws:iam::123456789012:role/r")
     spec = {"Fn::Join": ["", [before, {"Fn::GetAtt": ["Role", "Arn"]}, after]]}
     return priced(Spec={"Type": "Custom::MLOpsServingSpec", "Properties": {"Spec": spec}})
 
 
 def endpoint(subnets: int, kind: str = "Interface") -> dict[str, Any]:
-    """A VPC endpoint in that many zones."""
+    """Return a VPC endpoint in a number of zones."""
     names = [{"Ref": f"Subnet{number}"} for number in range(subnets)]
     return {"Type": "AWS::EC2::VPCEndpoint", "Properties": {"VpcEndpointType": kind, "SubnetIds": names}}
 
@@ -58,12 +58,12 @@ def test_interface_endpoints_are_paid_by_zone_and_hour() -> None:
 
 
 def test_a_rotated_key_may_cost_three_times_as_much() -> None:
-    """The first two rotations are paid like keys of their own."""
+    """The first two rotations are billed like additional keys."""
     assert priced(Key={"Type": "AWS::KMS::Key", "Properties": {"EnableKeyRotation": True}}).idle == (1.0, 3.0)
 
 
 def test_an_alarm_is_paid_by_metric() -> None:
-    """An expression is free, the metrics below it are not, and one of ten seconds costs three times as much."""
+    """An expression is free, its metrics are not, and a period of ten seconds costs three times as much."""
     query = [{"MetricStat": {"Period": 60}}, {"MetricStat": {"Period": 60}}, {"Expression": "a/b"}]
     price = priced(
         Ratio={"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": query}},
@@ -89,7 +89,7 @@ def test_instances_are_paid_only_while_a_model_serves() -> None:
 
 
 def test_a_scaled_fleet_is_an_interval() -> None:
-    """Both bounds of the scaling are bounds of the price."""
+    """The bounds of the scaling give the bounds of the price."""
     price = served(scaling={"minimum": 1, "maximum": 4})
 
     assert price.lines[0].what == "1 to 4 ml.m5.large of demand-forecast"
@@ -97,7 +97,7 @@ def test_a_scaled_fleet_is_an_interval() -> None:
 
 
 def test_what_has_no_price_is_named() -> None:
-    """A type that the table lacks, and a spec that is only known at deployment, are not counted in silence."""
+    """A type missing in the table, and a spec that is only known at deployment, are reported."""
     unknown = priced(Spec={"Type": "Custom::MLOpsServingSpec", "Properties": {"Spec": {"Ref": "Parameter"}}})
 
     assert served(instance_type="ml.p5.48xlarge").unpriced == (
@@ -107,7 +107,7 @@ def test_what_has_no_price_is_named() -> None:
 
 
 def test_what_is_paid_by_time_elsewhere_is_named() -> None:
-    """A resource of another service, calls that are kept warm, and pods are not free in silence."""
+    """Resources of other services, provisioned concurrency and pods are reported as not included."""
     gateway = priced(Gateway={"Type": "AWS::EC2::NatGateway"})
     warm = {"memory_mb": 2048, "max_concurrency": 5, "provisioned_concurrency": 2}
     variant = {"ServerlessConfig": {"ProvisionedConcurrency": 1}}
@@ -126,7 +126,7 @@ def test_an_endpoint_without_instances_has_no_fleet() -> None:
 
 
 def test_an_endpoint_of_cloudformation_is_priced_by_its_variants() -> None:
-    """The plain alternative to a pipeline's endpoint; serverless variants are free at rest."""
+    """This is the alternative to an endpoint of a pipeline; idle serverless variants are free."""
     variants = [{"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 2}, {"ServerlessConfig": {}}]
     price = priced(Config={"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ProductionVariants": variants}})
 
@@ -134,7 +134,7 @@ def test_an_endpoint_of_cloudformation_is_priced_by_its_variants() -> None:
 
 
 def test_a_guard_counts_its_decisions() -> None:
-    """Up to a metric for each kind; one that never was costs nothing."""
+    """There is at most one metric for each kind of decision; a kind without decisions costs nothing."""
     variables = dict.fromkeys(("PIPELINE", "RETRAIN_MACHINE_ARN", "RETRAINING_TABLE"), "x")
     guard = {"Type": "AWS::Lambda::Function", "Properties": {"Environment": {"Variables": variables}}}
     [line] = [each for each in priced(Guard=guard).lines if "decisions" in each.what]
@@ -158,7 +158,7 @@ def test_what_is_not_ours_or_only_known_at_deployment_stops_nothing() -> None:
 
 
 def test_a_change_shows_both_totals() -> None:
-    """What it costs now stands behind what it will cost."""
+    """The current cost is printed after the new one."""
     shown = list(price_lines({"Demand": OLD}, {"Demand": NEW}, TABLE_OF_IRELAND))
 
     assert shown[0].startswith("monthly price in eu-west-1, USD, list prices of ")
@@ -170,14 +170,14 @@ def test_a_change_shows_both_totals() -> None:
 
 
 def test_several_stacks_end_with_their_sum() -> None:
-    """The last line is the total of all."""
+    """The last line is the total of all stacks."""
     *_, last = price_lines({}, {"One": OLD, "Two": OLD}, TABLE_OF_IRELAND)
 
     assert last == "  all stacks: idle 2.00 to 6.00, serving 2.00 to 6.00"
 
 
 def test_programs_get_the_same_with_its_sources() -> None:
-    """Each line names its resources, the document its region, date and pages."""
+    """Each line has its resources; the document has its Region, date and pages."""
     document = price_document({}, {"Demand": NEW}, TABLE_OF_IRELAND)
 
     assert document["stacks"][0]["before"] is None
@@ -205,7 +205,7 @@ def test_an_api_costs_its_firewall_and_its_calls() -> None:
 
 
 def test_a_console_costs_its_answers() -> None:
-    """A million calls of 4.10, half a second of 1 GB each and 0.20 of Lambda; what is paid by people and viewers is named."""
+    """A million calls cost 4.10, half a second of 1 GB for each, and 0.20 of Lambda; costs by user and viewer are named."""
     roles = {"READER_ROLE": "r", "ON_CALL_ROLE": "o", "APPROVER_ROLE": "a"}
     price = priced(
         Api={"Type": "AWS::ApiGateway::RestApi", "Properties": {}},

@@ -1,4 +1,4 @@
-"""The price table beside AWS's list, as GetProducts documents its answers."""
+"""The price table compared with AWS's price list, in the documented format of GetProducts."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ TODAY = date(2026, 2, 10)
 
 
 def product(usage: str, *prices: tuple[str, str], family: str = "Metric") -> str:
-    """Return a product as the API's page shows one; a price is where its range begins, and USD."""
+    """Return a product in the format of the API's page, with the price of the first range, in USD."""
     dimensions = {
         f"S.T.{number}": {"unit": "Alarms", "beginRange": begin, "endRange": "Inf", "pricePerUnit": {"USD": usd}}
         for number, (begin, usd) in enumerate(prices)
@@ -42,7 +42,7 @@ def product(usage: str, *prices: tuple[str, str], family: str = "Metric") -> str
 
 @pytest.fixture
 def pricing() -> Iterator[tuple[Any, Stubber]]:
-    """A client whose answers are checked against the service's model."""
+    """Return a client whose responses are validated against the service's model."""
     client = boto3.client("pricing", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     with Stubber(client) as stubber:
         yield client, stubber
@@ -62,7 +62,7 @@ def _compared(pricing: tuple[Any, Stubber], alarm: list[list[str]], host: list[l
 
 
 def test_what_differs_and_what_is_not_listed_is_told(pricing: tuple[Any, Stubber]) -> None:
-    """A row is found by its usage type, whatever stands before it; a free tier and other terms do not count."""
+    """A row is found by its usage type with any prefix; free tiers and other terms are ignored."""
     alarm = [[product("EU-CW:AlarmMonitorUsage", ("0", "0"), ("10", "0.1000000000"))]]
     host = [
         [product("EU-Other-Host:ml.m5.large2", ("0", "7"))],
@@ -91,7 +91,7 @@ def test_what_differs_and_what_is_not_listed_is_told(pricing: tuple[Any, Stubber
     ],
 )
 def test_what_is_not_clear_is_unknown(pricing: tuple[Any, Stubber], listed: list[str], detail: str) -> None:
-    """Nothing is guessed, and an unknown row is no difference."""
+    """Ambiguous products are unknown, and an unknown row is no difference."""
     found = _compared(pricing, [listed], [[product("EU-Host:ml.m5.large", ("0", "0.128"))]])
     assert [(row.state, row.listed, row.detail) for row in found.rows] == [
         ("unknown", None, detail),
@@ -100,7 +100,7 @@ def test_what_is_not_clear_is_unknown(pricing: tuple[Any, Stubber], listed: list
 
 
 def test_a_family_tells_balancers_apart(pricing: tuple[Any, Stubber]) -> None:
-    """Their usage type is one and the same."""
+    """Both have the same usage type."""
     client, stubber = pricing
     families = [
         product("EU-LoadBalancerUsage", ("0", price), family=family)
@@ -116,7 +116,7 @@ def test_a_family_tells_balancers_apart(pricing: tuple[Any, Stubber]) -> None:
 
 @pytest.mark.parametrize("region", priced_regions())
 def test_every_row_of_the_table_has_a_name_in_the_list(region: str) -> None:
-    """A row that is added to the table is added here."""
+    """A new row of the table must be added here too."""
     rows = rows_of(price_table(region))
     assert all(usage_of(row).usage for row in rows)
     assert set(USAGES) >= {row for row in rows if "/" not in row}

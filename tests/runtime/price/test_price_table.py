@@ -21,13 +21,13 @@ def test_every_region_has_every_price(region: str) -> None:
 
 
 def test_a_region_without_prices_is_refused() -> None:
-    """The message names the regions that there are, and where to look."""
+    """The message contains the known Regions and the page of prices."""
     with pytest.raises(PriceError, match=r"no prices for region 'mars-1'; it has eu-central-1, .*prices\.json"):
         price_table("mars-1")
 
 
 def test_what_was_checked_is_in_the_table_once() -> None:
-    """Each row that public text confirmed, with where and of when; the others are as noted."""
+    """Each row that a public page confirmed is in the table, and has that page and its date."""
     document = json.loads(resources.files("mlops_runtime.price").joinpath("prices.json").read_text("utf-8"))
     rows = [(group["region"], row) for group in document["checked"] for row in group["rows"]]
 

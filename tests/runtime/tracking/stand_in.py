@@ -1,4 +1,4 @@
-"""A stand-in of MLflow's REST API with the answers that ``tests/local/foreign/test_mlflow.py`` holds against the stock server."""
+"""A fake of MLflow's REST API; ``tests/local/foreign/test_mlflow.py`` compares its responses with the stock server's."""
 
 import json
 import re
@@ -13,9 +13,9 @@ ROOT = "/api/2.0/mlflow/"
 
 
 class MlflowStandIn:
-    """What was written; ``status`` other than 200 answers everything with it, ``files`` are artifacts by path.
+    """Recorded writes; a ``status`` other than 200 is the response to every request, ``files`` are artifacts by path.
 
-    Each answer has ``answered`` as headers too. With ``prefix`` MLflow lies below that path, and nothing is at its own.
+    Each response also has the headers ``answered``. With ``prefix``, MLflow is below that path only.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class MlflowStandIn:
 
 @contextmanager
 def mlflow_stand_in() -> Iterator[MlflowStandIn]:
-    """A stand-in that listens on this machine."""
+    """Return a fake server on this machine."""
     made = MlflowStandIn()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Which addresses are of a managed MLflow."""
+"""Recognition of addresses of a managed MLflow."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from mlops_runtime.tracking.managed_mlflow import managed_app
 
 
 def test_apps_and_tracking_servers_are_named_by_arn() -> None:
-    """In any partition."""
+    """ARNs of every partition are recognized."""
     app = managed_app("arn:aws:sagemaker:eu-west-1:111122223333:mlflow-app/app-1")
     assert app == {"partition": "aws", "region": "eu-west-1", "kind": "mlflow-app"}
     server = managed_app("arn:aws-us-gov:sagemaker:us-gov-west-1:111122223333:mlflow-tracking-server/shop")
@@ -24,5 +24,5 @@ def test_apps_and_tracking_servers_are_named_by_arn() -> None:
     ],
 )
 def test_others_are_not(uri: str) -> None:
-    """They are asked without a signature."""
+    """They receive unsigned requests."""
     assert managed_app(uri) is None

@@ -32,14 +32,14 @@ def server() -> Iterator[MlflowStandIn]:
 
 
 def test_an_experiment_is_made_once(server: MlflowStandIn) -> None:
-    """And found by its name afterwards."""
+    """Later calls find it by its name."""
     mlflow = MlflowRest(server.uri)
     assert [mlflow.experiment("demand"), mlflow.experiment("demand"), mlflow.experiment("b")] == ["0", "0", "1"]
     assert server.experiments == ["demand", "b"]
 
 
 def test_large_runs_are_logged_in_parts(server: MlflowStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No request has more than MLflow takes; the same again changes nothing."""
+    """No request exceeds MLflow's limits; a repetition changes nothing."""
     for name in ("_METRICS", "_PARAMS", "_TAGS"):
         monkeypatch.setattr(mlflow_rest, name, 2)
     mlflow = MlflowRest(server.uri)
@@ -54,7 +54,7 @@ def test_large_runs_are_logged_in_parts(server: MlflowStandIn, monkeypatch: pyte
 
 
 def test_versions_and_aliases(server: MlflowStandIn) -> None:
-    """A registered model that exists is no problem."""
+    """An existing registered model is not an error."""
     mlflow = MlflowRest(server.uri)
     for _ in range(2):
         mlflow.registered_model("forecast", description="d")
@@ -69,7 +69,7 @@ def test_versions_and_aliases(server: MlflowStandIn) -> None:
 
 
 def test_managed_mlflow_is_asked_by_signed_calls(server: MlflowStandIn) -> None:
-    """Of the service `sagemaker-mlflow`, with the app's ARN in a header; the hosts are those of AWS's own plugin."""
+    """The service is `sagemaker-mlflow`, a header has the app's ARN, and the hosts are those of AWS's plugin."""
     mlflow = MlflowRest(APP, credentials=lambda: Credentials("AKIAEXAMPLE", "secret", "token"))
     assert mlflow._base == "https://mlflow.sagemaker.eu-west-1.app.aws"
     mlflow._base = server.uri
@@ -89,7 +89,7 @@ def test_managed_mlflow_is_asked_by_signed_calls(server: MlflowStandIn) -> None:
 
 @pytest.mark.parametrize("status", [500, 503, 429, 403, 401])
 def test_fails_for_now_where_the_server_is_not_itself(server: MlflowStandIn, status: int) -> None:
-    """Errors of the server, too many requests, rights that are missing: the same request may succeed later."""
+    """Server errors, throttling and missing permissions: the same request may succeed later."""
     server.status = status
     with pytest.raises(
         TrackingAwayError, match=rf"returned {status} for /api/2.0/mlflow/experiments/get-by-name: not now"
@@ -98,7 +98,7 @@ def test_fails_for_now_where_the_server_is_not_itself(server: MlflowStandIn, sta
 
 
 def test_fails_for_now_without_an_answer(server: MlflowStandIn) -> None:
-    """Nothing listens, or something that is not MLflow."""
+    """No server listens, or another server than MLflow."""
     with pytest.raises(TrackingAwayError, match=r"http://127.0.0.1:9 cannot be reached: "):
         MlflowRest("http://127.0.0.1:9").experiment("demand")
     server.files["x"] = b"<html>"
@@ -108,7 +108,7 @@ def test_fails_for_now_without_an_answer(server: MlflowStandIn) -> None:
 
 
 def test_fails_on_an_address_that_is_none() -> None:
-    """Or a managed one without credentials."""
+    """A managed address without credentials fails too."""
     with pytest.raises(ValueError, match=r"must be http://, https:// or the ARN of a managed one, got 'mlflow:5000'"):
         MlflowRest("mlflow:5000")
     with pytest.raises(ValueError, match="must not contain user and password") as caught:
@@ -119,7 +119,7 @@ def test_fails_on_an_address_that_is_none() -> None:
 
 
 def test_fails_for_now_on_a_write_that_is_redirected(server: MlflowStandIn) -> None:
-    """It would arrive as a read, and be refused for ever; a read is followed, a signed one is not."""
+    """A redirected write would become a read and always fail; redirects of unsigned reads are followed, of signed ones not."""
     server.status, server.answered = 301, {"Location": "https://mlflow.internal/login?from=x"}
     message = r"redirects /api/2.0/mlflow/runs/update to https://mlflow.internal; use that address"
     with pytest.raises(TrackingAwayError, match=message):
@@ -135,7 +135,7 @@ def test_fails_for_now_on_a_write_that_is_redirected(server: MlflowStandIn) -> N
 
 
 def test_fails_for_now_on_a_file_that_is_cut(server: MlflowStandIn, tmp_path: Path) -> None:
-    """A connection that ends early would leave a model that is not the one that was registered."""
+    """A truncated download would be a different model from the registered one."""
     server.files["m"], server.answered = b"short", {"Content-Length": "10"}
     with pytest.raises(
         TrackingAwayError, match=r"sent 5 of 10 bytes of /api/2.0/mlflow-artifacts/artifacts/m; try again"
@@ -144,7 +144,7 @@ def test_fails_for_now_on_a_file_that_is_cut(server: MlflowStandIn, tmp_path: Pa
 
 
 def test_a_password_goes_with_every_call_and_is_read_again_where_it_is_refused(server: MlflowStandIn) -> None:
-    """A changed password counts from the next delivery on; what cannot be read is an MLflow that is away."""
+    """A changed password counts from the next delivery on; an unreadable password counts as an unavailable MLflow."""
     words = iter(["old", "new"])
     mlflow = MlflowRest(server.uri, password=MlflowPassword(lambda: ("ann", next(words))))
     server.status = 401
@@ -165,7 +165,7 @@ def test_a_password_goes_with_every_call_and_is_read_again_where_it_is_refused(s
 
 @pytest.mark.parametrize("host", ["mlflow.internal:5000", "127.0.0.1.example.com", "10.0.0.4"])
 def test_a_password_never_goes_in_the_clear(host: str) -> None:
-    """An address that is known only where it is used is an MLflow that is away: nothing is read, sent or lost."""
+    """An address that is only known at run time counts as an unavailable MLflow: nothing is read, sent or lost."""
 
     def read() -> tuple[str, str]:
         raise AssertionError
@@ -176,13 +176,13 @@ def test_a_password_never_goes_in_the_clear(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
 def test_a_password_may_go_to_this_machine(host: str) -> None:
-    """Whatever the name of it."""
+    """This holds for every name of this machine."""
     with pytest.raises(TrackingAwayError, match="cannot be reached"):
         MlflowRest(f"http://{host}:9", password=MlflowPassword(lambda: ("ann", "word"))).experiment("demand")
 
 
 def test_fails_for_now_where_something_else_answers(server: MlflowStandIn) -> None:
-    """A path below which MLflow is not; what MLflow itself does not have is its refusal."""
+    """MLflow is not below the path; a missing resource of MLflow itself is a rejection."""
     server.prefix = "/ml"
     with pytest.raises(
         TrackingAwayError, match=r"returned 404 for /api/.*, unlike MLflow: use the address for which the path"
@@ -197,7 +197,7 @@ KEYS = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access
 
 
 def test_a_secret_is_read_once_until_it_is_forgotten() -> None:
-    """A password that was changed counts from the call on that MLflow did not admit."""
+    """A changed password is read again after MLflow has rejected a request."""
     with mock_aws():
         secrets = boto3.client("secretsmanager", **KEYS)
         arn = secrets.create_secret(Name="mlflow", SecretString=json.dumps({"username": "ann", "password": "old"}))[
@@ -234,7 +234,7 @@ def test_fails_without_its_value_on_what_is_no_user_and_password(text: str) -> N
 
 
 def test_fails_by_name_where_the_secret_cannot_be_read() -> None:
-    """Absent, or without the right to it."""
+    """The secret is missing, or access to it is denied."""
     with (
         mock_aws(),
         pytest.raises(PasswordError, match=r"the password of MLflow, none, cannot be read: .*ResourceNotFound"),

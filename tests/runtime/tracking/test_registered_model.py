@@ -1,4 +1,4 @@
-"""Models of MLflow's registry as folders (a stand-in; the stock server: ``tests/local/foreign/test_mlflow.py``)."""
+"""Models of MLflow's registry as folders (a fake; the stock server: ``tests/local/foreign/test_mlflow.py``)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("uri", ["models:/churn/1", "models:/churn@champion"])
 def test_files_come_through_the_server(uri: str, server: MlflowStandIn, tmp_path: Path) -> None:
-    """With their folders, by version or by alias."""
+    """Files keep their folders; the model is found by version or alias."""
     _version(server, "mlflow-artifacts:/1/models/m-1/artifacts")
     server.files |= {
         "1/models/m-1/artifacts/MLmodel": b"m",
@@ -49,7 +49,7 @@ def test_files_come_through_the_server(uri: str, server: MlflowStandIn, tmp_path
 
 
 def test_a_logged_model_is_followed_to_its_files(server: MlflowStandIn, tmp_path: Path, monkeypatch: Any) -> None:
-    """MLflow 3 gives the id of a model where version 2 gave a place."""
+    """MLflow 3 returns the id of a model instead of the location that version 2 returned."""
     _version(server, "models:/m-1")
     place = {"model": {"info": {"artifact_uri": "mlflow-artifacts:/1/x"}}}
     monkeypatch.setattr(MlflowStandIn, "_logged_models_m_1", lambda *_: (200, place), raising=False)
@@ -59,7 +59,7 @@ def test_a_logged_model_is_followed_to_its_files(server: MlflowStandIn, tmp_path
 
 
 def test_files_come_from_s3_with_the_callers_rights(server: MlflowStandIn, tmp_path: Path) -> None:
-    """As a managed MLflow keeps them."""
+    """A managed MLflow stores its files in S3."""
     _version(server, "s3://team/models/churn")
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
@@ -72,13 +72,13 @@ def test_files_come_from_s3_with_the_callers_rights(server: MlflowStandIn, tmp_p
 
 @pytest.mark.parametrize("uri", ["models:/churn", "models:/churn/Production", "models:/churn/1/2", "runs:/a/model"])
 def test_fails_on_another_form(uri: str, server: MlflowStandIn, tmp_path: Path) -> None:
-    """Stages are gone from MLflow, and a name alone says no version."""
+    """MLflow removed stages, and a name alone identifies no version."""
     with pytest.raises(RegisteredModelError, match="must be models:/NAME/VERSION or models:/NAME@ALIAS, got"):
         _models(server).download(uri, tmp_path)
 
 
 def test_fails_where_the_files_cannot_be_read(server: MlflowStandIn, tmp_path: Path) -> None:
-    """On the server's own disk, nowhere, or under a name that leads out of the folder."""
+    """Files are on the server's disk, missing, or have a name outside of the folder."""
     _version(server, "/srv/mlruns/1/artifacts")
     with pytest.raises(RegisteredModelError, match="are at /srv/mlruns/1/artifacts, which is neither S3 nor"):
         _models(server).download("models:/churn/1", tmp_path)
@@ -94,7 +94,7 @@ def test_fails_where_the_files_cannot_be_read(server: MlflowStandIn, tmp_path: P
 
 
 def test_fails_before_a_download_on_more_than_a_model_may_have(server: MlflowStandIn, tmp_path: Path) -> None:
-    """Files, bytes or folders in each other: the listing is not read further, and nothing is written."""
+    """The limits are files, bytes and nested folders: the listing is read no further, and nothing is written."""
     rest, keys = (
         MlflowRest(server.uri),
         {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"},
@@ -133,7 +133,7 @@ def test_fails_before_a_download_on_more_than_a_model_may_have(server: MlflowSta
 
 
 def test_fails_with_the_place_in_s3_that_cannot_be_read(server: MlflowStandIn, tmp_path: Path) -> None:
-    """The caller learns where the files lie, and which rights to ask for."""
+    """The message contains the location of the files and the missing permissions."""
     _version(server, "s3://nowhere/models/churn")
     with mock_aws(), pytest.raises(RegisteredModelError) as error:
         _models(server).download("models:/churn/1", tmp_path)

@@ -1,4 +1,4 @@
-"""A retraining as metrics and tags."""
+"""Metrics and tags of a retraining in MLflow."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ RUN = MirroredRun(
 
 
 def test_losses_are_named_by_rival_and_segment() -> None:
-    """With the characters that MLflow takes; a curve has a value a step, and what is not finite is left out."""
+    """Names have characters that MLflow allows; a curve has a value for each step, without non-finite ones."""
     training = replace(TRAINING, metrics={"best": float("nan")}, curves={"loss": (0.9, None)})
     found = {(each.key, each.step): each.value for each in replace(RUN, training=training).metrics()}
     assert found == {
@@ -36,7 +36,7 @@ def test_losses_are_named_by_rival_and_segment() -> None:
 
 
 def test_tags_name_the_run_elsewhere() -> None:
-    """Execution, training set, package, and of its metadata what a reader looks for."""
+    """The tags are execution, training set, package, and selected metadata of the package."""
     assert RUN.tags() == {
         "mlops.execution": EXECUTION,
         "mlops.pipeline": "demand-forecast",

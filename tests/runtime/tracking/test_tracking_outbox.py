@@ -1,4 +1,4 @@
-"""Events reach MLflow once, in their order, whenever it comes back."""
+"""Events reach MLflow once and in order, also after it was unavailable."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def _keys(s3: Any) -> list[str]:
 
 
 def test_a_retraining_is_a_run_and_what_is_live_an_alias(world: World) -> None:
-    """Nothing stays in the outbox; the same event again writes the same run and version."""
+    """The outbox is empty afterwards; a repeated event writes the same run and version."""
     server, outbox, s3 = world
     for event in (FINISHED, PROMOTED, FINISHED):
         assert outbox.handle(event) == {"delivered": 1, "refused": 0, "waiting": 0}
@@ -52,14 +52,14 @@ def test_a_retraining_is_a_run_and_what_is_live_an_alias(world: World) -> None:
 
 
 def test_a_model_that_was_live_before_gets_a_version(world: World) -> None:
-    """Without a run, as nothing is known of its training."""
+    """The version has no run, because its training is unknown."""
     server, outbox, _ = world
     outbox.handle(PROMOTED)
     assert (len(server.versions), "run_id" in server.versions[0], server.aliases) == (1, False, {"live": "1"})
 
 
 def test_a_retraining_that_failed_is_a_run_too(world: World) -> None:
-    """With what is known of it."""
+    """The run has the known data of the failed retraining."""
     server, outbox, _ = world
     other = EXECUTION.replace("2017-08-07-a1", "2017-08-08-b2")
     outbox._sagemaker = NoJob()  # type: ignore[assignment]
@@ -73,13 +73,13 @@ class NoJob(SageMaker):
     """No training job of that name ran."""
 
     def describe_training_job(self, **_: Any) -> Any:
-        """Refuse, as SageMaker does."""
+        """Raise the error of SageMaker."""
         error = {"Error": {"Code": "ValidationException", "Message": "Requested resource not found."}}
         raise ClientError(error, "DescribeTrainingJob")  # type: ignore[arg-type]  # what botocore gives
 
 
 def test_events_wait_in_their_order(world: World) -> None:
-    """While MLflow is away; the next event or the schedule delivers them, and nothing fails."""
+    """Events wait while MLflow is unavailable; the next event or the schedule delivers them, and nothing fails."""
     server, outbox, s3 = world
     server.status = 503
     assert outbox.handle(PROMOTED) == {"delivered": 0, "refused": 0, "waiting": 1}
@@ -94,7 +94,7 @@ def test_events_wait_in_their_order(world: World) -> None:
 
 
 def test_what_mlflow_refuses_does_not_hold_up_the_rest(world: World) -> None:
-    """It is kept with the reason."""
+    """The rejected event is stored with the reason."""
     server, outbox, s3 = world
     server.status = 400
     assert outbox.handle(FINISHED) == {"delivered": 0, "refused": 1, "waiting": 0}
@@ -106,7 +106,7 @@ def test_what_mlflow_refuses_does_not_hold_up_the_rest(world: World) -> None:
 
 
 def test_what_another_address_answers_waits_until_it_is_mended(world: World) -> None:
-    """A path below which MLflow is not answers without MLflow's error code: nothing is refused, and the order is kept."""
+    """Responses of another path have no error code of MLflow: no event is rejected, and the order is kept."""
     server, outbox, s3 = world
     server.prefix = "/ml"
     assert outbox.handle(FINISHED) == {"delivered": 0, "refused": 0, "waiting": 1}
@@ -116,7 +116,7 @@ def test_what_another_address_answers_waits_until_it_is_mended(world: World) -> 
 
 
 def test_what_was_refused_is_delivered_again_after_another_declaration(world: World) -> None:
-    """Once for each address and experiment; by the next event or the schedule, without a verb, and at most fifty at once."""
+    """They are delivered once for each address and experiment, by the next event or the schedule, at most fifty at once."""
     server, outbox, s3 = world
     server.status = 400
     assert outbox.handle(FINISHED)["refused"] == 1
@@ -142,7 +142,7 @@ def test_what_was_refused_is_delivered_again_after_another_declaration(world: Wo
 
 
 def test_one_delivers_at_a_time(world: World) -> None:
-    """A second one leaves the event to the first; a lock that was never given back ends by itself."""
+    """A second process leaves the event to the first; a lock that was never released expires."""
     server, outbox, _ = world
     with outbox._alone(datetime(2017, 8, 7, 12, tzinfo=UTC)) as first:
         assert first
@@ -152,7 +152,7 @@ def test_one_delivers_at_a_time(world: World) -> None:
 
 
 def test_settings_come_from_the_environment() -> None:
-    """Of the function."""
+    """They are variables of the function."""
     names = (
         "PIPELINE", "ENDPOINT", "ARTIFACTS_BUCKET", "RETRAINING_TABLE", "ROLLOUT_TABLE", "TRACKING_URI", "EXPERIMENT"
     )  # fmt: skip

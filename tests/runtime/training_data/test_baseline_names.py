@@ -1,4 +1,4 @@
-"""Names of naive baselines, and which a table allows."""
+"""Names of naive baselines, and those available for a table."""
 
 from mlops_runtime.training_data.baseline_names import baseline_names, baseline_problems, method_of
 

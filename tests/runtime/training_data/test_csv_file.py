@@ -28,7 +28,7 @@ from mlops_runtime.training_data.table_file import TableError, as_time, open_tab
     ],
 )
 def test_a_files_bytes_say_how_it_is_written(content: bytes, expected: CsvDialect, tmp_path: Path) -> None:
-    """Also where a letter lies across two pieces that are read, or what is not UTF-8 comes late."""
+    """This includes a character split across two reads, and invalid UTF-8 late in the file."""
     path = tmp_path / "rows.csv"
     path.write_bytes(content)
 
@@ -40,7 +40,7 @@ def test_a_files_bytes_say_how_it_is_written(content: bytes, expected: CsvDialec
     [(b"a\n1\n2", False), (b"a\r\n1\r\n2", False), (b"a\r\n1\n", True), (b"a\n1\r\n", True), (b"", False)],
 )
 def test_lines_that_end_in_two_ways_are_seen(content: bytes, expected: bool, tmp_path: Path) -> None:
-    """As in two files that were joined; the last line needs no end."""
+    """Concatenated files are an example; the last line needs no line ending."""
     path = tmp_path / "rows.csv"
     path.write_bytes(content)
 
@@ -53,7 +53,7 @@ EURO = [["12,5", "1.234,50"], ["3,25", "17,00"]]
 def write(
     folder: Path, header: list[str], rows: list[list[Any]], *, delimiter: str = ",", encoding: str = "utf-8"
 ) -> Path:
-    """Write a file like a spreadsheet."""
+    """Write a file in the format of a spreadsheet."""
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter).writerows([header, *rows])
     path = folder / "rows.csv"
@@ -69,7 +69,7 @@ def kinds(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 def test_a_european_sheet_has_numbers(tmp_path: Path, encoding: str) -> None:
-    """Semicolons, decimal commas, thousands points, umlauts, in the usual encodings."""
+    """It has semicolons, decimal commas, points as thousands separators, and umlauts, in the usual encodings."""
     path = write(tmp_path, ["Größe", "Preis"], EURO, delimiter=";", encoding=encoding)
     with open_table(path) as table:
         assert table.rows("SELECT * FROM rows") == [(12.5, 1234.5), (3.25, 17.0)]
@@ -77,14 +77,14 @@ def test_a_european_sheet_has_numbers(tmp_path: Path, encoding: str) -> None:
 
 
 def test_thousands_of_an_english_sheet_are_numbers(tmp_path: Path) -> None:
-    """Quoted, because the comma is the delimiter; ambiguous columns follow the others."""
+    """They are quoted, because the comma is the delimiter; ambiguous columns are read like the others."""
     path = write(tmp_path, ["a", "b"], [["1,234.5", "1,234"], ["17", "2,345"]])
     with open_table(path) as table:
         assert table.rows("SELECT * FROM rows") == [(1234.5, 1234.0), (17.0, 2345.0)]
 
 
 def test_numbers_of_two_countries_are_refused(tmp_path: Path) -> None:
-    """A thousand and one would be the same text."""
+    """1,000 and 1.000 would have the same text."""
     path = write(tmp_path, ["a", "b"], [["1,5", "1.234"], ["2,5", "3.5"]], delimiter=";")
     with pytest.raises(
         TableError, match="numbers of 'a' have decimal commas, those of 'b' decimal points; write all with"
@@ -93,7 +93,7 @@ def test_numbers_of_two_countries_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_stands_for_nothing_is_null(tmp_path: Path) -> None:
-    """As in pandas; a non-numeric text makes a text column."""
+    """Null strings are those of pandas; any other text makes a column of strings."""
     rows = [["NA", "1.5", "cheap"], ["2.5", "#N/A", "1.5"], ["", "NaN", "2.5"]]
     assert kinds(write(tmp_path, ["a", "b", "c"], rows)) == {"a": "float", "b": "float", "c": "text"}
 
@@ -130,6 +130,6 @@ def test_times_of_many_hands_are_read(tmp_path: Path, written: str) -> None:
     ],
 )
 def test_integers_may_count_times(tmp_path: Path, number: float, time: str) -> None:
-    """By their number of digits."""
+    """Their number of digits determines the unit."""
     with open_table(write(tmp_path, ["time", "x"], [[number, 1], [number, 2]])) as table:
         assert str(table.rows(f"SELECT {as_time(table.columns['time'])} FROM rows")[0][0]) == time  # noqa: S608 - of a test

@@ -109,7 +109,7 @@ def test_the_newest_days_are_held_out_as_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_file_is_written_once_and_a_longer_one_adds_its_rows(tmp_path: Path) -> None:
-    """Changed values count from then on, also when changed back."""
+    """Changed values take effect from then on, also when changed back."""
     columns = sales()
     short = pa.table(columns).slice(0, STORES * (DAYS - 5))
     path = tmp_path / "sales.parquet"
@@ -137,7 +137,7 @@ def test_a_file_is_written_once_and_a_longer_one_adds_its_rows(tmp_path: Path) -
 
 
 def test_rows_of_one_key_and_time_need_what_tells_them_apart(tmp_path: Path) -> None:
-    """The column is named, becomes part of the key, and need not be an input."""
+    """The message contains the column that becomes part of the key; it need not be an input."""
     columns = sales(
         product=[f"p{n:04}" for n in range(STORES * DAYS)], store_id=[n % STORES % 12 for n in range(STORES * DAYS)]
     )

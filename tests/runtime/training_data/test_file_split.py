@@ -1,4 +1,4 @@
-"""A file is cut as its schema says, and a later one by its own times."""
+"""A file is split by its schema, and a later one by its own times."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ BEGIN = datetime(2025, 1, 6, tzinfo=UTC)
 
 
 def sales(days: int, first: int = 0) -> dict[str, Any]:
-    """Return a row a day and shop."""
+    """Return a row for each day and shop."""
     number = [(day, shop) for day in range(first, first + days) for shop in range(13)]
     return {
         "shop_id": [shop for _, shop in number],
@@ -37,7 +37,7 @@ def first(tmp_path: Path) -> Path:
 
 
 def test_values_are_as_a_model_takes_them(first: Path) -> None:
-    """Integers of an id are categories, an empty text and a NaN are null, and rows without a label are in neither split."""
+    """Integer ids are categories, empty strings and NaN are null, and rows without a label are in neither split."""
     schema = read_schema(first, label="units", time="day", key="shop_id")
     split = split_file(first, schema)
     assert split.dropped == 40
@@ -56,7 +56,7 @@ def test_values_are_as_a_model_takes_them(first: Path) -> None:
 
 
 def test_a_later_file_is_cut_by_its_own_times(first: Path, tmp_path: Path) -> None:
-    """Unless a person says where."""
+    """An explicit time overrides this."""
     schema = read_schema(first, label="units", time="day", key="shop_id")
     pq.write_table(pa.table(sales(80) | {"new": [1] * 1040}), tmp_path / "later.parquet")
     later = split_file(tmp_path / "later.parquet", schema)
@@ -66,7 +66,7 @@ def test_a_later_file_is_cut_by_its_own_times(first: Path, tmp_path: Path) -> No
 
 
 def test_a_file_of_other_columns_is_refused_with_all_of_them(first: Path, tmp_path: Path) -> None:
-    """By name and type."""
+    """All columns are listed with name and type."""
     schema = read_schema(first, label="units", time="day", key="shop_id")
     changed = sales(40)
     del changed["shelf"]

@@ -1,4 +1,4 @@
-"""Naive predictions of a training split: by key, the newest, the most frequent, and never of the holdout's labels."""
+"""Naive predictions from a training split: mean by key, newest and most frequent label, never from the holdout."""
 
 import statistics
 
@@ -37,14 +37,14 @@ def made(name: str, label: str) -> tuple[list[object], list[object]]:
 
 
 def test_the_mean_by_key() -> None:
-    """A key that training does not know has the mean of all; null is a key too."""
+    """A key without training rows gets the mean of all; null is a key too."""
     train, held = made("naive_mean_by_store", "units")
     assert train == [15, 4, 4, 15, 4, 30]
     assert held == [4, 15, 12, 30]
 
 
 def test_the_median_by_key() -> None:
-    """Of an even number the mean of the two in the middle; null is a key too."""
+    """For an even number it is the mean of the two middle values; null is a key too."""
     train, held = made("naive_median_by_store", "units")
     assert train == [15, 4, 4, 15, 4, 30]
     assert held == [4, 15, 8, 30]
@@ -57,7 +57,7 @@ def test_the_median_by_key() -> None:
     )
 )
 def test_medians_are_those_of_python(rows: list[tuple[str, int | None]]) -> None:
-    """Rows without a label count for nothing; a key with none of its own has the median of all."""
+    """Rows without a label are ignored; a key without labels gets the median of all."""
     keys, labels = zip(*rows, strict=True)
     table = pa.table({"key": keys, "label": pa.array(labels, pa.int64()), "day": [0] * len(rows)})
     train, _ = with_baselines(table, table, ["naive_median_by_key"], label="label", timestamp="day")
@@ -68,26 +68,26 @@ def test_medians_are_those_of_python(rows: list[tuple[str, int | None]]) -> None
 
 
 def test_the_newest_by_key_is_of_the_time_before() -> None:
-    """Rows of one key and time do not see each other, and have their mean afterwards."""
+    """Rows of one key and time do not use each other; later rows use their mean."""
     train, held = made("naive_last_by_store", "units")
     assert train == [12, 2, 12, 10, 2, 12]
     assert held[:3] == [5, 20, 12]
 
 
 def test_a_rate_is_never_certain() -> None:
-    """Store b has only ones; two rows at the rate of all are added."""
+    """Store b has only ones; two rows with the overall rate are added."""
     _, held = made("naive_mean_by_store", "won")
     assert held == pytest.approx([(1 + 1) / 5, (2 + 1) / 4, 0.5, (0 + 1) / 3])
 
 
 def test_the_usual_class() -> None:
-    """Of equals the first by name."""
+    """Ties are resolved by name."""
     assert made("naive_usual", "shelf") == (["low"] * 6, ["low"] * 4)
     assert made("naive_usual_by_store", "shelf")[1] == ["low", "top", "low", "low"]
 
 
 def test_a_column_of_that_name_is_replaced_and_others_stay() -> None:
-    """A script cannot bring its own weak rival."""
+    """A script cannot supply a weaker baseline of its own."""
     forged = TRAIN.append_column("naive_mean", pa.array([0.0] * 6)).append_column("guess", pa.array([1.0] * 6))
     held = HELD.append_column("naive_mean", pa.array([0.0] * 4)).append_column("guess", pa.array([1.0] * 4))
     train, held = with_baselines(forged, held, ["naive_mean", "guess"], label="units", timestamp="day")
@@ -97,7 +97,7 @@ def test_a_column_of_that_name_is_replaced_and_others_stay() -> None:
 
 @pytest.mark.parametrize("name", ["naive_mean", "naive_mean_by_store", "naive_last_by_store"])
 def test_the_bits_do_not_depend_on_chunks_and_threads(name) -> None:
-    """A set that is built again, or from files that others cut, has the same bytes."""
+    """A set that is built again, or from differently split files, has the same bytes."""
     chance = np.random.default_rng(3)
     rows = pa.table(
         {

@@ -1,4 +1,4 @@
-"""Rows made from a schema alone are read as that schema again."""
+"""Rows generated from a schema result in the same schema."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -65,14 +65,14 @@ def test_rows_have_the_schema(
 
 
 def test_both_splits_have_baselines(tmp_path: Path) -> None:
-    """Also where a person said where the first file's holdout begins."""
+    """This includes a schema with an explicit start of the holdout."""
     split = sample_splits(replace(schema("number", "wape", "store_id"), holdout_from="2031-01-01"), tmp_path)
     assert {"naive_median_by_store_id", "naive_last_by_store_id"} <= set(split.holdout.column_names)
     assert split.holdout.num_rows >= 200
 
 
 def test_the_program_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And says what is wrong in one line."""
+    """Errors are one line."""
     (tmp_path / "schema.json").write_bytes(canonical_json(schema("number", "mae", None)))
     assert main([str(tmp_path / "schema.json"), str(tmp_path / "rows.parquet")]) == 0
     assert pq.read_table(tmp_path / "rows.parquet").num_rows == 2400
@@ -82,6 +82,6 @@ def test_the_program_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_times_have_passed() -> None:
-    """Else the gate refuses the holdout of whoever has no file: it ends after the decision."""
+    """Otherwise the gate would reject the holdout of users without a file, because it ends after the decision."""
     last = max(sample_table(schema("number", "wape", None))["day"].to_pylist())
     assert last.isoformat() < "2025"

@@ -1,4 +1,4 @@
-"""What a store takes of a file's schema: names, keys, types and whole days, each refused with the fix.
+"""Requirements of a store for a file's schema: names, keys, types and whole days, each rejected with the fix.
 
 Names that people give become names that AWS takes.
 """
@@ -20,7 +20,7 @@ from mlops_runtime.training_data.table_schema import DAY
 
 
 def test_codes_that_are_integers_are_text(tmp_path: Path) -> None:
-    """A key of integers and its category: in the store, in training sets, in requests."""
+    """An integer key and its category are strings in the store, in training sets and in requests."""
     schema = read(written(tmp_path, sales()))
     features, _ = feature_groups(schema, name="units", owner="shop")
     assert [(each.name, each.kind) for each in schema.inputs if each.type == "category"] == [
@@ -60,7 +60,7 @@ def test_codes_that_are_integers_are_text(tmp_path: Path) -> None:
 def test_fails_for_what_a_store_does_not_take(
     tmp_path: Path, changed: dict[str, Any], options: dict[str, Any], problem: str
 ) -> None:
-    """Each with the fix."""
+    """Each message contains the fix."""
     path = written(tmp_path, sales(**changed))
     with pytest.raises(TableError) as raised:
         read(path, **options)
@@ -68,7 +68,7 @@ def test_fails_for_what_a_store_does_not_take(
 
 
 def test_a_few_hours_are_no_holdout_of_whole_days(tmp_path: Path) -> None:
-    """A store cuts by days; of rows of two days that would leave one."""
+    """A store splits by days, which would leave one of two days."""
     hours = [datetime(2026, 1, 1) + timedelta(hours=place // STORES * 0.5) for place in range(STORES * DAYS)]
     path = written(tmp_path, sales(day=hours))
     with pytest.raises(TableError, match="holds out whole days, and the last 1 of them leave"):
@@ -90,11 +90,11 @@ def test_a_few_hours_are_no_holdout_of_whole_days(tmp_path: Path) -> None:
     ],
 )
 def test_letters_are_spelled_as_people_do_without_their_keys(form: str, text: str, name: str) -> None:
-    """Whether a file system keeps accents apart or not."""
+    """This holds for composed and decomposed accents."""
     assert plain_name(unicodedata.normalize(form, text)) == name  # type: ignore[arg-type]
 
 
 @given(st.text())
 def test_a_name_is_one_of_ascii(text: str) -> None:
-    """Or nothing, of a text without letters and digits."""
+    """It is empty for a string without letters and digits."""
     assert re.fullmatch(r"([a-z0-9]+(_[a-z0-9]+)*)?", plain_name(text, "_"))

@@ -1,4 +1,4 @@
-"""What a table can be used for: roles of columns, kind of label, cut, blocks, and every problem at once."""
+"""Schema of a table: roles of columns, kind of label, split, blocks, and all problems in one message."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -51,19 +51,19 @@ def table(tmp_path: Path) -> Callable[..., Path]:
 
 
 def schema(path: Path, **more: Any) -> TableSchema:
-    """Read it with the usual answers."""
+    """Read it with the usual options."""
     return read_schema(path, **{"label": "units", "time": "day", "key": "store", **more})
 
 
 def problems(path: Path, **more: Any) -> str:
-    """Return what is wrong."""
+    """Return the problems."""
     with pytest.raises(TableError) as raised:
         schema(path, **more)
     return "\n".join(raised.value.problems)
 
 
 def test_a_plain_table_needs_no_answer_more(table: Callable[..., Path]) -> None:
-    """The store is an input, a block and the key of two naive guesses; a count is measured by WAPE."""
+    """The store is an input, a block and the key of two naive baselines; a count is measured by WAPE."""
     found = schema(table())
     assert [(each.name, each.type, each.kind) for each in found.inputs] == [
         ("store", "category", "text"),
@@ -78,14 +78,14 @@ def test_a_plain_table_needs_no_answer_more(table: Callable[..., Path]) -> None:
 
 
 def test_a_csv_is_read_alike(table: Callable[..., Path]) -> None:
-    """Times are found in their text."""
+    """Times are recognized from their strings."""
     parquet, text = schema(table()), schema(table("sales.csv"))
     assert [(each.name, each.kind) for each in text.inputs] == [(each.name, each.kind) for each in parquet.inputs]
     assert (text.block, text.holdout_rows) == (parquet.block, parquet.holdout_rows)
 
 
 def test_a_person_reads_what_was_found(table: Callable[..., Path]) -> None:
-    """Label, inputs, what is left out, rows."""
+    """The text lists label, inputs, excluded columns and rows."""
     lines = list(told(schema(table(note=[None] * ROWS))))
     assert lines == [
         "label units: a number, measured by wape",
@@ -126,7 +126,7 @@ def test_columns_that_no_model_can_use_are_left_out_by_name(table: Callable[...,
 
 
 def test_no_row_and_no_personal_category_is_kept(table: Callable[..., Path]) -> None:
-    """Numbers have two digits; rare categories are not there either."""
+    """Numbers have two digits, and rare categories are left out."""
     words = ["usual"] * ROWS
     words[::300] = ["rare"] * 4
     found = schema(table(shelf=words, customer_name=["Ann", "Bob"] * 600, client=["Cy", "Di"] * 600))
@@ -147,7 +147,7 @@ def test_no_row_and_no_personal_category_is_kept(table: Callable[..., Path]) -> 
     ],
 )
 def test_what_may_leak_is_asked_about(table: Callable[..., Path], added: Change, told_of: str) -> None:
-    """A person alone knows whether it is known at the time of prediction; both answers are taken."""
+    """Only the user knows whether the column is known at the time of prediction; both options are accepted."""
     (name,) = added
     path = table(**added)
     with pytest.raises(TableError) as raised:
@@ -170,7 +170,7 @@ def test_a_category_that_gives_the_class_away_is_asked_about(table: Callable[...
 
 
 def test_labels_have_kinds(table: Callable[..., Path]) -> None:
-    """Two values are a chance; numbers that sum to about 0 have no relative error."""
+    """Two values are a probability; numbers that sum to about 0 have no relative error."""
     won = schema(table(won=RANDOM.random(ROWS) < 0.3), label="won", without=["units"])
     assert (won.label_kind, won.metric, won.baselines) == ("chance", "log_loss", ("naive_mean_by_store",))
     assert schema(table(units=RANDOM.normal(0, 1, ROWS))).metric == "mae"
@@ -180,7 +180,7 @@ def test_labels_have_kinds(table: Callable[..., Path]) -> None:
 
 
 def test_a_class_that_the_holdout_lacks_is_named(table: Callable[..., Path]) -> None:
-    """With the time of the cut, and for a chance too."""
+    """The message contains the time of the split; this includes probabilities."""
     names = ["low", "mid"] * 600
     names[3] = "top"
     found = problems(table(units=names))
@@ -191,7 +191,7 @@ def test_a_class_that_the_holdout_lacks_is_named(table: Callable[..., Path]) -> 
 
 
 def test_times_decide_the_cut(table: Callable[..., Path]) -> None:
-    """Never inside one time; two times need a person, one is not enough."""
+    """Rows of one time are never split; two times require an explicit split, one is rejected."""
     two = [BEGIN + timedelta(days=number // 900) for number in range(ROWS)]
     assert "'day' has 2 times, fewer than three" in problems(table(day=two))
     assert "give --holdout-from" in problems(table(day=two))
@@ -206,7 +206,7 @@ def test_times_decide_the_cut(table: Callable[..., Path]) -> None:
 
 
 def test_a_key_must_repeat(table: Callable[..., Path]) -> None:
-    """An identifier has no history; one with many values gives blocks alone."""
+    """An identifier has no history; a key with many values only defines blocks."""
     assert "--key 'order' is an identifier: 1000 values in 1000 rows" in problems(
         table(order=[f"o{number}" for number in range(ROWS)]), key="order"
     )
@@ -218,7 +218,7 @@ def test_a_key_must_repeat(table: Callable[..., Path]) -> None:
 
 
 def test_blocks_are_weeks_where_there_is_no_key(table: Callable[..., Path]) -> None:
-    """Twelve of them, or no gate is possible."""
+    """At least twelve weeks are required for a gate."""
     assert "no gate is possible: the holdout has 2 weeks, and needs 12" in problems(table(), key=None)
     weekly = [BEGIN + timedelta(weeks=number // 15) for number in range(ROWS)]
     found = schema(table(day=weekly), key=None)
@@ -239,7 +239,7 @@ def test_blocks_are_weeks_where_there_is_no_key(table: Callable[..., Path]) -> N
 def test_a_key_that_stays_for_days_is_the_cluster(
     stores: Callable[[int, int], int], cluster: str, table: Callable[..., Path]
 ) -> None:
-    """Else days vary independently, also of a key that the model does not take."""
+    """Otherwise days vary independently, also for a key that is not an input of the model."""
     values = [f"s{stores(number // 20, number % 20)}" for number in range(ROWS)]
     for more in ({}, {"without": ["store"]}):
         found = schema(table(store=values), **more)
@@ -248,13 +248,13 @@ def test_a_key_that_stays_for_days_is_the_cluster(
 
 
 def test_a_few_days_are_no_clusters(table: Callable[..., Path]) -> None:
-    """Their design effect would be a guess."""
+    """Their design effect could not be estimated."""
     thirteen = [BEGIN + timedelta(days=number // 100) for number in range(ROWS)]
     assert schema(table(day=thirteen)).cluster == "store"
 
 
 def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None:
-    """Before anything is counted."""
+    """They are checked before any rows are counted."""
     found = problems(table(naive_guess=[1] * ROWS), label="unit", time=None, key="price", known=["x"], without=["y"])
     for part in (
         "--time is required: without the time of prediction",
@@ -275,7 +275,7 @@ def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None
 
 
 def test_rows_that_cannot_be_used_are_counted(table: Callable[..., Path]) -> None:
-    """A few times that are not understood are left out and said; more are refused."""
+    """A few unreadable times are left out and reported; more are rejected."""
     days = [f"{BEGIN + timedelta(days=number // 15)}" for number in range(ROWS)]
     found = schema(table(day=["soon", *days[1:]]))
     assert (found.rows, found.dropped) == (ROWS - 1, 1)
@@ -286,13 +286,13 @@ def test_rows_that_cannot_be_used_are_counted(table: Callable[..., Path]) -> Non
 
 
 def test_a_model_needs_an_input_beside_the_key(table: Callable[..., Path]) -> None:
-    """With what was left out, and why."""
+    """The message lists the excluded columns with the reasons."""
     found = problems(table(), without=["promotion", "price"])
     assert "no column is left as an input beside the key 'store'; left out are none" in found
 
 
 def test_a_small_table_is_refused(table: Callable[..., Path], tmp_path: Path) -> None:
-    """By the rows that have label and time."""
+    """Only rows with label and time count."""
     units = [float(number) if number < 50 else None for number in range(ROWS)]
     assert "at least 100 rows must have the label 'units' and the time 'day', got 50 of 1200" in problems(
         table(units=units)
@@ -302,7 +302,7 @@ def test_a_small_table_is_refused(table: Callable[..., Path], tmp_path: Path) ->
 
 
 def test_an_option_that_is_told_is_one_word_of_a_shell(table: Callable[..., Path]) -> None:
-    """Whatever the column is called."""
+    """This holds for every column name."""
     with pytest.raises(
         TableError, match=r"--leave-out 'units; rm -r x' excludes it, --known 'units; rm -r x' keeps it"
     ):

@@ -66,7 +66,7 @@ class Answers:
 
 
 def answered(answers: Answers) -> Place:
-    """Return a place whose clients have responses from a table."""
+    """Return a ``Place`` whose clients have responses from a table."""
     return Place(
         client=functools.cache(answers.client),
         account="000000000000",

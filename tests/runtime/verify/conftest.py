@@ -1,4 +1,4 @@
-"""A place on the session's embedded cloud with unique names per test."""
+"""A ``Place`` on the session's embedded cloud with unique names per test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _number = itertools.count(1)
 
 @pytest.fixture
 def place(cloud: Cloud) -> Place:
-    """Return the place of this test's verification."""
+    """Return the ``Place`` of this test's verification."""
     name = f"verify-unit-{next(_number)}"
     return Place(
         client=cloud.client,

@@ -1,4 +1,4 @@
-"""Waiting times of a verification, and the data that it hides."""
+"""Waiting times of a verification, and data removed from its report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlops_runtime.verify.account import ON_AWS, embedded_pace
 
 @pytest.mark.parametrize(("scale", "patience"), [(0.5, 7200), (1, 3600), (10, 360), (15, 240), (30, 240), (1000, 240)])
 def test_the_embedded_cloud_is_waited_for_by_its_clock(scale: float, patience: float) -> None:
-    """A canary takes as many seconds of the cloud's clock as on AWS; real work takes real seconds."""
+    """A canary takes the seconds of AWS on the cloud's clock; real work takes real seconds."""
     assert embedded_pace(scale).patience == patience
     assert embedded_pace(scale).patience * scale >= ON_AWS.patience
 

@@ -1,6 +1,6 @@
-"""Prices by the hour, out of the package's table.
+"""Hourly prices from the package's table.
 
-What a verification has spent, and whether its next step may begin.
+Spent amount of a verification, and whether its next step may begin.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ START = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def test_a_region_without_prices_is_refused() -> None:
-    """With those that there are."""
+    """The message contains the known Regions."""
     with pytest.raises(PriceError, match=r"eu-south-2.*us-west-2"):
         hourly_prices("eu-south-2")
     assert hourly_prices("eu-west-1").hour(KEY) == pytest.approx(1 / 730)
@@ -28,7 +28,7 @@ def test_a_region_without_prices_is_refused() -> None:
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_every_kind_of_a_step_has_a_price_of_the_table(region: str) -> None:
-    """Under the table's date."""
+    """The prices have the table's date."""
     prices, table = hourly_prices(region), price_table(region)
 
     assert (prices.region, prices.date) == (region, table.date)
@@ -38,7 +38,7 @@ def test_every_kind_of_a_step_has_a_price_of_the_table(region: str) -> None:
 
 @pytest.mark.parametrize(("hours", "billed"), [(0.0, 0), (0.01, 1), (1.0, 1), (1.5, 2)])
 def test_a_begun_hour_of_an_interface_endpoint_counts_whole(hours: float, billed: int) -> None:
-    """Instances are counted by the part of it."""
+    """Instances are billed by the second."""
     prices = hourly_prices("us-east-1")
 
     assert prices.cost(NETWORK_ENDPOINT, count=3, hours=hours) == pytest.approx(3 * 0.01 * billed)
@@ -46,13 +46,13 @@ def test_a_begun_hour_of_an_interface_endpoint_counts_whole(hours: float, billed
 
 
 def test_a_kind_that_the_table_lacks_has_no_price() -> None:
-    """It is not taken for free."""
+    """A missing price does not count as free."""
     with pytest.raises(KeyError, match=r"ml\.none"):
         hourly_prices("us-east-1").cost("ml.none", count=1, hours=1)
 
 
 def hours(number: float) -> datetime:
-    """So many hours after the start."""
+    """Return a time in hours after the start."""
     return START + timedelta(hours=number)
 
 
@@ -67,7 +67,7 @@ def test_begun_hours_of_the_network_count_whole() -> None:
 
 
 def test_the_budget_keeps_the_teardown_aside() -> None:
-    """What is spent, what is ahead and the teardown together."""
+    """The budget covers spent, planned and teardown costs together."""
     budget = Budget(limit=0.30, prices=PRICES, reserve=0.05)
     budget.start({INSTANCE: 2}, START)
 
@@ -79,7 +79,7 @@ def test_the_budget_keeps_the_teardown_aside() -> None:
 
 
 def test_the_newest_of_a_kind_ends_first() -> None:
-    """The second fleet of a rollout goes, the first one stays; what was never started ends nothing."""
+    """The second fleet of a rollout ends, the first one continues; ending an unstarted kind does nothing."""
     budget = Budget(limit=1, prices=PRICES)
     budget.start({INSTANCE: 2}, START)
     budget.start({INSTANCE: 4}, hours(1))
@@ -89,7 +89,7 @@ def test_the_newest_of_a_kind_ends_first() -> None:
 
 
 def test_a_clock_that_goes_back_gives_nothing_back() -> None:
-    """What began later than asked for has cost nothing yet."""
+    """A resource that started after the requested time has cost nothing yet."""
     budget = Budget(limit=1, prices=PRICES)
     budget.start({INSTANCE: 2}, hours(1))
 
@@ -97,7 +97,7 @@ def test_a_clock_that_goes_back_gives_nothing_back() -> None:
 
 
 def test_exactly_the_limit_is_within_it() -> None:
-    """One more cent is not."""
+    """One more cent exceeds it."""
     Budget(limit=0.25, prices=PRICES, reserve=0.125).check(START, ahead=0.125)
     with pytest.raises(BudgetError, match=r"may cost 0\.26 more, over --max-usd 0\.25; give at least 0\.26"):
         Budget(limit=0.25, prices=PRICES, reserve=0.125).check(START, ahead=0.135)

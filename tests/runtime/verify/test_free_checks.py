@@ -44,7 +44,7 @@ def machine(definition: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def test_a_region_has_the_services_or_is_refused(place: Place) -> None:
-    """By the name of the missing service."""
+    """The message contains the missing service."""
     found = free_checks.region_has_services(place, template(A=endpoint("states"), B=endpoint("sagemaker.api")))
     assert found.startswith("2 interface endpoint services, all of them in ")
 
@@ -53,7 +53,7 @@ def test_a_region_has_the_services_or_is_refused(place: Place) -> None:
 
 
 def test_quotas_are_those_that_the_steps_use(place: Place, cloud: Cloud) -> None:
-    """Without an image no instance is needed; a quota without room is rejected."""
+    """Without an image no instance is needed; an exhausted quota is rejected."""
     usage = "ml.m5.large for endpoint usage"
     cloud.call(
         "/_mlops/quotas", {"VPCs per Region": 100, usage: 50}
@@ -69,7 +69,7 @@ def test_quotas_are_those_that_the_steps_use(place: Place, cloud: Cloud) -> None
 
 
 def test_an_image_is_there_or_refused(place: Place) -> None:
-    """Also if the repository is missing."""
+    """A missing repository is rejected too."""
     free_checks.image_is_in_the_registry(place, "mlops-runtime", PLACEHOLDER_DIGEST)
     for repository in ("mlops-runtime", "nowhere"):
         with pytest.raises(VerifyError, match=rf"has no image {repository}@sha256:f+; push it first, or give --free"):
@@ -89,7 +89,7 @@ def test_a_policy_that_denies_what_it_allows_fails(place: Place) -> None:
 
 
 def test_a_definition_that_step_functions_refuses_fails(place: Place) -> None:
-    """With its diagnostic; each machine is read."""
+    """The message contains the diagnostic; each machine is read."""
     assert free_checks.definitions_are_taken(place, template(M=machine(PASS))) == "1 definition of 1 states"
     assert free_checks.definitions_are_taken(place, template(M=machine(PASS), N=machine(PASS))) == "2 definitions"
 

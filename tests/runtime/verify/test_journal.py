@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_what_was_announced_and_is_not_gone_is_left(tmp_path: Path) -> None:
-    """The newest first, without duplicates."""
+    """The newest is first, without duplicates."""
     journal = Journal(tmp_path / "a" / "journal.jsonl")
     journal.begin("r1")
     for kind, name in (("lock", "l"), ("bucket", "b"), ("stack", "s"), ("stack", "s")):
@@ -27,7 +27,7 @@ def test_what_was_announced_and_is_not_gone_is_left(tmp_path: Path) -> None:
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:
-    """The other lines are read."""
+    """Only the truncated line is skipped."""
     journal = Journal(tmp_path / "journal.jsonl")
     journal.begin("r1")
     journal.make("bucket", "b")
@@ -39,7 +39,7 @@ def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_run_of_a_dead_process_is_known(tmp_path: Path) -> None:
-    """Not of a living process, of another run, or of a finished one."""
+    """Runs of a living process, other runs and finished runs do not count."""
     path = tmp_path / "journal.jsonl"
     program = (
         "import sys, pathlib; from mlops_runtime.verify.journal import Journal; "

@@ -41,7 +41,7 @@ def test_jobs_of_the_unit_that_run_are_left() -> None:
 @pytest.mark.parametrize("kind", ["training-job", "transform-job"])
 @pytest.mark.parametrize("first", ["InProgress", "Stopping", "Failed"])
 def test_a_job_is_stopped_and_waited_for(kind: str, first: str) -> None:
-    """Once; stopping and ended jobs are not stopped again."""
+    """It is stopped once; stopping and ended jobs are not stopped again."""
     member = leftovers._JOBS[kind]
     states = [first, *(["Stopping", "Stopped"] if first != "Failed" else ["Failed"])]
     answers = Answers(**{f"Describe{member}": [{f"{member}Status": state} for state in states], f"Stop{member}": {}})

@@ -31,7 +31,7 @@ def lock(cloud: Cloud) -> Callable[[str], Lock]:
 
 
 def test_the_second_is_refused_and_told_of_the_first(lock: Callable[[str], Lock]) -> None:
-    """Until it is released."""
+    """The second caller is rejected until the lock is released."""
     first, second = lock("r1"), lock("r2")
     first.acquire(NOW, command=COMMAND)
 
@@ -59,7 +59,7 @@ def test_a_look_takes_nothing(lock: Callable[[str], Lock]) -> None:
 
 
 def test_a_holder_that_works_stays_fresh(lock: Callable[[str], Lock]) -> None:
-    """It renews only now and then."""
+    """The holder renews the lock at intervals only."""
     first = lock("r1")
     first.renew(NOW)
     assert first.holder() is None

@@ -1,4 +1,4 @@
-"""What a check says when a wait for the Deploy machine is too long."""
+"""Message of a check whose wait for the Deploy machine is too long."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STANDING = {
 
 
 def test_a_wait_that_is_too_long_says_where_the_rollout_stands(cloud: Cloud) -> None:
-    """The state that was entered last, and for how long it has been there."""
+    """The message contains the last entered state and the time since."""
     machines, name = cloud.client("stepfunctions"), f"loop-checks-{next(_number)}"
     cloud.client("iam").create_role(RoleName="loop-checks", AssumeRolePolicyDocument=json.dumps(TRUST))
     machine = machines.create_state_machine(name=name, definition=json.dumps(STANDING), roleArn=ROLE)["stateMachineArn"]

@@ -1,4 +1,4 @@
-"""What fails where CloudWatch shows something else; the whole run has what the embedded cloud shows."""
+"""Failures of checks if CloudWatch differs; the whole run covers the behaviour of the embedded cloud."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGS = f"/aws/sagemaker/Endpoints/{GROUP}"
 
 
 def checks(deployed: Deployed = DEPLOYED, **table: Any) -> tuple[MetricChecks, Answers]:
-    """Checks of an account that shows what the table has."""
+    """Return checks of an account with responses from the table."""
     serving = {"DescribeEndpoint": {"ProductionVariants": [{"VariantName": "v"}]}, "InvokeEndpoint": NOT_JSON}
     answers = Answers(**{**serving, **table})
     return MetricChecks(answered(answers), deployed, lambda: None), answers
@@ -27,7 +27,7 @@ def checks(deployed: Deployed = DEPLOYED, **table: Any) -> tuple[MetricChecks, A
     [("INSUFFICIENT_DATA", r"waited 0 s for .* which is INSUFFICIENT_DATA"), ("ALARM", r"> 1 of a metric .* is ALARM")],
 )
 def test_an_alarm_without_a_number_fails_and_goes(state: str, words: str) -> None:
-    """So does one whose number is not the given one."""
+    """An alarm with another value than the filled one fails too."""
     alarms = {"MetricAlarms": [{"StateValue": state}]}
     found, answers = checks(PutMetricAlarm={}, DescribeAlarms=alarms, DeleteAlarms={})
     with pytest.raises(CheckError, match=words):
@@ -36,7 +36,7 @@ def test_an_alarm_without_a_number_fails_and_goes(state: str, words: str) -> Non
 
 
 def counted(calls: int, *, values: int, errors: int) -> dict[str, Any]:
-    """Answers of GetMetricStatistics by metric."""
+    """Return responses of GetMetricStatistics by metric."""
     invocations = {"Sum": float(calls), "SampleCount": float(calls)}
     others = {"Sum": float(errors), "SampleCount": float(values)}
 
@@ -47,7 +47,7 @@ def counted(calls: int, *, values: int, errors: int) -> dict[str, Any]:
 
 
 def test_errors_that_are_counted_for_failures_alone_fail() -> None:
-    """With the numbers; where no call has failed nothing follows."""
+    """The message contains the numbers; without failed calls the check is inconclusive."""
     found, _ = checks(**counted(100, values=3, errors=3))
     with pytest.raises(
         CheckError, match="of 100 calls InvocationModelErrors has 3 values, Invocation5XXErrors has 3 values"
@@ -71,7 +71,7 @@ def test_an_endpoint_without_a_line_fails(streams: list[dict[str, Any]]) -> None
 
 
 def test_a_network_that_reaches_logs_shows_nothing() -> None:
-    """Then the lines may come by it."""
+    """The log lines may have come through that endpoint."""
     found, _ = checks(reaching("com.amazonaws.us-east-1.logs"))
     with pytest.raises(NoEvidenceError, match=r"the network has com\.amazonaws\.us-east-1\.logs"):
         found.logs_come_from_sagemakers_network()

@@ -1,4 +1,4 @@
-"""What fails where the registry behaves otherwise; the whole run in ``tests/cli/test_verify.py`` has what passes."""
+"""Failures of checks if the registry differs; ``tests/cli/test_verify.py`` covers passing checks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MADE = {"PutObject": {}, "CreateModelPackage": {"ModelPackageArn": "arn:aws:sage
 
 
 def checks(**table: Any) -> tuple[PackageChecks, Answers]:
-    """Checks of a registry that takes packages and describes them in some way."""
+    """Return checks of a registry with a given description of packages."""
     answers = Answers(**{**MADE, **table})
     return PackageChecks(answered(answers), DEPLOYED), answers
 
 
 def described(**more: Any) -> dict[str, Any]:
-    """A package's description."""
+    """Return a package's description."""
     return {"InferenceSpecification": {"Containers": [CONTAINER | more]}}
 
 
 def test_a_package_that_someone_changed_by_registering_it_fails() -> None:
-    """With the fields that ``LastModifiedBy`` has."""
+    """The message contains the fields of ``LastModifiedBy``."""
     registered = {"CreatedBy": {"IamIdentity": {"Arn": "a"}}}
     found, _ = checks(DescribeModelPackage={**registered, "LastModifiedBy": {"IamIdentity": {"Arn": "a"}}})
     with pytest.raises(CheckError, match="LastModifiedBy of a package without an update has IamIdentity"):
@@ -45,7 +45,7 @@ def test_a_package_that_someone_changed_by_registering_it_fails() -> None:
 
 
 def test_a_third_field_of_a_container_fails() -> None:
-    """So does one that changes or is missing."""
+    """A changed or missing field fails too."""
     found, _ = checks(DescribeModelPackage=described(ImageDigest="d", ModelDataETag="e"))
     assert found.gains_two_fields() == "3 fields as given, added: ImageDigest, ModelDataETag"
 

@@ -1,4 +1,4 @@
-"""The probe models, as onnxruntime and the server see them."""
+"""The probe models in onnxruntime and in the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlops_runtime.verify.probe_model import ProbeModel, failing, times
 
 
 def content(model: ProbeModel) -> bytes:
-    """``model.onnx`` of the archive."""
+    """Return ``model.onnx`` of the archive."""
     with tarfile.open(fileobj=io.BytesIO(model.archive)) as tar:
         file = tar.extractfile("model.onnx")
         assert file is not None
@@ -23,7 +23,7 @@ def content(model: ProbeModel) -> bytes:
 
 
 def test_one_multiplies() -> None:
-    """Any number of rows; the hashes are of what is in it, and the same each time."""
+    """It accepts any number of rows; its hashes are those of its content and reproducible."""
     model = times(3.0)
     session = onnxruntime.InferenceSession(content(model))
 
@@ -37,7 +37,7 @@ def test_one_multiplies() -> None:
 
 
 def test_one_loads_and_then_fails() -> None:
-    """A candidate that starts, as the server asks it for a row of zeros first, and that an alarm has to stop."""
+    """The candidate passes the server's first row of zeros and starts, so that an alarm has to stop it."""
     onnx.checker.check_model(onnx.load_from_string(content(failing())))
     session = onnxruntime.InferenceSession(content(failing()))
 

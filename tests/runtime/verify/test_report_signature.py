@@ -1,6 +1,6 @@
-"""Signatures on P-256, held against the package of cryptography, and what must not pass.
+"""Signatures on P-256, compared with the package cryptography, and invalid signatures.
 
-The signed report: checked without an account, and no word of it can change.
+The signed report: verified without an account, and protected against every change.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ REPORT = VerifyReport(
 
 
 def der(key: ec.EllipticCurvePublicKey) -> bytes:
-    """As GetPublicKey of KMS gives it."""
+    """Return the key in the format of KMS's GetPublicKey."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -71,7 +71,7 @@ def test_the_vector_of_the_standard() -> None:
 
 
 def test_signatures_of_another_implementation() -> None:
-    """Its own key and message alone; numbers of a signature may be short."""
+    """Only the matching key and message are accepted; integers of a signature may be short."""
     for _ in range(40):
         private, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         message = os.urandom(40)
@@ -82,7 +82,7 @@ def test_signatures_of_another_implementation() -> None:
 
 
 def test_what_is_no_signature_or_key_does_not_pass() -> None:
-    """Numbers out of range, another form of the same numbers, a point off the curve, another curve, rubbish."""
+    """Integers out of range, another encoding of them, a point off the curve, another curve, and random bytes are rejected."""
     private = ec.generate_private_key(ec.SECP256R1())
     key, message = der(private.public_key()), b"message"
     signature = private.sign(message, ec.ECDSA(hashes.SHA256()))
@@ -102,7 +102,7 @@ def test_what_is_no_signature_or_key_does_not_pass() -> None:
 
 @pytest.mark.parametrize("bit", range(0, 500, 37))
 def test_no_bit_of_a_signature_may_change(bit: int) -> None:
-    """Each is looked at."""
+    """Every bit is tested."""
     private = ec.derive_private_key(12345, ec.SECP256R1())
     signature = bytearray(private.sign(b"m", ec.ECDSA(hashes.SHA256())))
     signature[bit // 8] ^= 1 << bit % 8
@@ -112,12 +112,12 @@ def test_no_bit_of_a_signature_may_change(bit: int) -> None:
 
 @pytest.fixture(scope="module")
 def signed(cloud: Cloud) -> str:
-    """A signed report as the file holds it."""
+    """Return a signed report in the form of its file."""
     return json.dumps(to_dict(sign(cloud.client("kms"), NAMES, REPORT, made=lambda _: None)))
 
 
 def test_a_report_is_checked_without_an_account(cloud: Cloud) -> None:
-    """Whatever the file's spaces and order of names; the key is not kept."""
+    """White space and the order of names in the file do not matter; the key is not stored."""
     kms, made = cloud.client("kms"), list[str]()
     document = sign(kms, NAMES, REPORT, made=made.append)
     text = json.dumps(to_dict(document), indent=4, sort_keys=True)
@@ -134,7 +134,7 @@ def test_a_report_is_checked_without_an_account(cloud: Cloud) -> None:
 
 
 def test_the_ledger_records_what_passed_or_failed(signed: str) -> None:
-    """Not what was skipped."""
+    """Skipped checks are not recorded."""
     found = check(signed)
     where = {"date": "2026-11-28", "region": "eu-west-1", "report": found.report_sha256}
 
@@ -145,7 +145,7 @@ def test_the_ledger_records_what_passed_or_failed(signed: str) -> None:
 
 
 def test_a_field_of_a_later_version_is_signed_too(signed: str) -> None:
-    """It is read over, but not outside of the signature."""
+    """An unknown field is ignored, but is covered by the signature."""
     document = json.loads(signed)
     document["report"]["more"] = 1
 
@@ -155,7 +155,7 @@ def test_a_field_of_a_later_version_is_signed_too(signed: str) -> None:
 
 @pytest.mark.parametrize("name", ["region", "cloud", "ended", "spent_usd", "results", "image_digest"])
 def test_no_word_can_change(signed: str, name: str) -> None:
-    """Each is under the signature."""
+    """Every value is covered by the signature."""
     document = json.loads(signed)
     changed = {"region": "eu-west-2", "cloud": "embedded", "spent_usd": 9.9, "results": [], "image_digest": ""}
     document["report"][name] = changed.get(name, "2026-11-29T11:00:00+00:00")
@@ -165,7 +165,7 @@ def test_no_word_can_change(signed: str, name: str) -> None:
 
 
 def test_the_key_of_another_does_not_fit(cloud: Cloud, signed: str) -> None:
-    """Nor a signature that is none."""
+    """An invalid signature is rejected too."""
     document, other = json.loads(signed), to_dict(sign(cloud.client("kms"), NAMES, REPORT, made=lambda _: None))
     document["signature"]["public_key"] = other["signature"]["public_key"]
     with pytest.raises(VerifyError, match="changed after it was signed"):
@@ -177,13 +177,13 @@ def test_the_key_of_another_does_not_fit(cloud: Cloud, signed: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "no json", '{"report": {}, "signature": {}}', "\xff"])
 def test_what_is_no_report_is_refused(text: str) -> None:
-    """With what to attach."""
+    """The message contains the file to attach."""
     with pytest.raises(VerifyError, match="not a signed report"):
         check(text)
 
 
 def test_the_key_goes_although_it_cannot_sign(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that stays costs money."""
+    """A remaining key would cost money."""
     kms, made = cloud.client("kms"), list[str]()
     monkeypatch.setattr(kms, "sign", lambda **_: 1 / 0)
 

@@ -1,4 +1,4 @@
-"""What fails where SageMaker takes a request, and what then is removed; the whole run has the refusals of the embedded cloud."""
+"""Failures of checks if SageMaker accepts a request, and the clean-up; the whole run covers rejected requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SERVES = {
 
 
 def checks(**table: Any) -> tuple[RequestChecks, Answers]:
-    """Checks of an account that takes all that the table does not refuse."""
+    """Return checks of an account that accepts all requests except those rejected by the table."""
     answers = Answers(**{**SERVES, **table})
     place = answered(answers)
     packages = PackageChecks(place, DEPLOYED)
@@ -56,7 +56,7 @@ def checks(**table: Any) -> tuple[RequestChecks, Answers]:
     ],
 )
 def test_what_is_taken_against_a_claim_fails_and_is_removed(check: str, words: str, removed: str) -> None:
-    """A job is waited for, an update ends before the check does."""
+    """The check waits for jobs and updates to end."""
     found, answers = checks()
     with pytest.raises(CheckError, match=words):
         getattr(found, check)()
@@ -68,7 +68,7 @@ def test_what_is_taken_against_a_claim_fails_and_is_removed(check: str, words: s
 
 
 def test_a_refusal_for_another_reason_is_not_evidence() -> None:
-    """It must name what the claim is about; of a quota that is used up nothing follows."""
+    """The error must match the claim; an exhausted quota is inconclusive."""
     made = {"ModelArn": "a"}  # of the approved package
     for operation, check, before in (
         ("CreateTrainingJob", "training_input_must_exist", []),
@@ -84,9 +84,9 @@ def test_a_refusal_for_another_reason_is_not_evidence() -> None:
 
 
 def test_an_endpoint_that_takes_the_update_shows_what_it_then_serves() -> None:
-    """The old config, or the new one; a refused update that changes the endpoint all the same fails as well.
+    """The endpoint serves the old or the new config; a rejected update that changes the endpoint fails too.
 
-    What an endpoint may serve is left to the teardown.
+    The teardown, not the check, deletes a config that the endpoint may serve.
     """
     found, answers = checks()
     with pytest.raises(CheckError, match=f"the alarm {GROUP}-rollout-absent; the endpoint then serves the old config"):
@@ -104,7 +104,7 @@ def test_an_endpoint_that_takes_the_update_shows_what_it_then_serves() -> None:
 
 
 def test_both_kinds_of_alarm_are_asked_for() -> None:
-    """One that is absent by a name that the role may describe, then one that exists and has another name."""
+    """First a missing alarm with a name that the role may describe, then an existing alarm with another name."""
     found, answers = checks(UpdateEndpoint=Refused("Alarms do not exist"))
     assert found.rollback_alarms_must_exist().startswith(
         "an absent alarm: ValidationException: Alarms do not exist; one"
@@ -119,7 +119,7 @@ def test_both_kinds_of_alarm_are_asked_for() -> None:
 
 
 def test_the_control_must_be_taken() -> None:
-    """A config without a key, and a model of an approved package: else the refusal had another reason."""
+    """The control is a config without a key and a model of an approved package; its rejection would have another reason."""
 
     def answer(text: str) -> object:
         return Refused("no key here") if "KmsKeyId" in text else {"EndpointConfigArn": "a"}

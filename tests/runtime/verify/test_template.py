@@ -60,14 +60,14 @@ TEMPLATE = Template(DOCUMENT, account="1" * 12, region="eu-west-1")
 
 
 def test_definitions_have_arns_of_the_right_form() -> None:
-    """Of the account that is asked."""
+    """The ARNs are of the account under verification."""
     (definition,) = TEMPLATE.machines().values()
 
     assert json.loads(definition)["States"]["A"]["Resource"] == f"arn:aws:lambda:eu-west-1:{'1' * 12}:function:Ask"
 
 
 def test_statements_that_allow_something_are_listed() -> None:
-    """Those that deny, and those of NotAction, cannot be simulated as allowed."""
+    """Statements with Deny or NotAction cannot be simulated as allowed."""
     first, second = TEMPLATE.statements()
 
     assert (first.actions, first.resources, first.has_conditions) == (
@@ -83,6 +83,6 @@ def test_statements_that_allow_something_are_listed() -> None:
 
 
 def test_interface_services_are_those_that_cost_money() -> None:
-    """Gateways are free."""
+    """Gateway endpoints are free."""
     assert TEMPLATE.interface_services() == ["com.amazonaws.eu-west-1.sts"]
     assert TEMPLATE.count("AWS::EC2::VPCEndpoint") == 2

@@ -29,7 +29,7 @@ BREAKS = {
 
 
 class Made:
-    """A unit whose files are uploaded, with its journal."""
+    """A unit with uploaded files, and its journal."""
 
     def __init__(self, place: Place, folder: Path, template: dict[str, Any]) -> None:
         self.place, self.journal, self.beats = place, Journal(folder / "journal.jsonl"), 0
@@ -41,7 +41,7 @@ class Made:
         self.beats += 1
 
     def stacks(self) -> list[str]:
-        """Status of each stack of the name."""
+        """Return the status of each stack of the name."""
         try:
             found = self.place.client("cloudformation").describe_stacks(StackName=self.place.names.stack)["Stacks"]
         except ClientError:
@@ -50,7 +50,7 @@ class Made:
 
 
 def test_a_stack_is_deployed_and_deleted(place: Place, tmp_path: Path) -> None:
-    """Its outputs are returned; what is made is in the journal before, and a second deletion finds nothing."""
+    """Its outputs are returned; the journal lists it before its creation, and a second deletion finds nothing."""
     made = Made(place, tmp_path, WORKS)
 
     made.unit.begin("template.json")
@@ -66,7 +66,7 @@ def test_a_stack_is_deployed_and_deleted(place: Place, tmp_path: Path) -> None:
 
 
 def test_its_files_are_private_and_tagged(place: Place, tmp_path: Path) -> None:
-    """A second upload meets the bucket of the first."""
+    """A second upload uses the existing bucket."""
     made, s3 = Made(place, tmp_path, WORKS), place.client("s3")
     made.unit.upload([File(key="more", read=lambda: b"x")])
 
@@ -81,7 +81,7 @@ def test_its_files_are_private_and_tagged(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_change_set_leaves_no_stack(place: Place, tmp_path: Path) -> None:
-    """It is looked at and deleted, with the stack that it began."""
+    """The change set is described and deleted, together with its stack."""
     made = Made(place, tmp_path, WORKS)
 
     assert made.unit.check_change_set("template.json") == "1 resources would be added"
@@ -97,7 +97,7 @@ def test_a_change_set_leaves_no_stack(place: Place, tmp_path: Path) -> None:
     ],
 )
 def test_a_template_that_is_refused_is_evidence(place: Place, tmp_path: Path, template: dict[str, Any]) -> None:
-    """And leaves no stack either."""
+    """No stack remains either."""
     made = Made(place, tmp_path, template)
 
     with pytest.raises(CheckError, match=r"CloudFormation refuses the template|the change set ended as FAILED"):
@@ -106,7 +106,7 @@ def test_a_template_that_is_refused_is_evidence(place: Place, tmp_path: Path, te
 
 
 def test_a_stack_that_breaks_names_the_resource_and_can_be_deleted(place: Place, tmp_path: Path) -> None:
-    """With CloudFormation's reason."""
+    """The message contains CloudFormation's reason."""
     made = Made(place, tmp_path, BREAKS)
 
     made.unit.begin("template.json")
@@ -118,12 +118,12 @@ def test_a_stack_that_breaks_names_the_resource_and_can_be_deleted(place: Place,
 
 
 def unit(folder: Path, **table: Any) -> Unit:
-    """A stack of an account that answers from a table."""
+    """Return a stack of an account with responses from a table."""
     return Unit(answered(Answers(**table)), Journal(folder / "journal.jsonl"), lambda: None)
 
 
 def test_a_template_that_comes_back_otherwise_fails(tmp_path: Path) -> None:
-    """In another order, with another value, or with a part more."""
+    """It differs in order, in a value, or by an additional part."""
     uploaded = json.dumps(WORKS, indent=1).encode()
     for body, words in (
         ({"Outputs": WORKS["Outputs"], "Resources": WORKS["Resources"]}, "another the order of its parts"),
@@ -144,7 +144,7 @@ def test_a_template_that_comes_back_otherwise_fails(tmp_path: Path) -> None:
     ],
 )
 def test_a_second_operation_that_is_taken_fails(tmp_path: Path, after: str, error: type[Exception], words: str) -> None:
-    """Unless the first one has ended meanwhile."""
+    """It does not fail if the first operation has ended meanwhile."""
     status = [{"Stacks": [{"StackStatus": s}]} for s in ("REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", after)]
     busy = unit(tmp_path, DescribeStacks=status, CreateChangeSet={"Id": "a"})
     with pytest.raises(error, match=words):
@@ -156,7 +156,7 @@ def test_a_second_operation_that_is_taken_fails(tmp_path: Path, after: str, erro
 
 
 def test_a_bucket_that_takes_the_old_operations_fails(tmp_path: Path) -> None:
-    """Its tags decide no more afterwards; a Region that has no such buckets shows nothing."""
+    """Its tags have no effect afterwards; in a Region without such buckets the check is inconclusive."""
     answers = Answers(PutBucketAbac={}, PutBucketTagging={}, DeleteBucketTagging={})
     taken = Unit(answered(answers), Journal(tmp_path / "journal.jsonl"), lambda: None)
     with pytest.raises(CheckError, match="PutBucketTagging is taken although"):

@@ -38,7 +38,7 @@ def test_names_differ_by_account_and_region_and_fit() -> None:
 
 
 def test_every_assertion_is_of_the_ledger_or_of_the_account() -> None:
-    """Once each."""
+    """Each assertion occurs once."""
     claims = [claim for step in (*steps(interface_endpoints=8), TEARDOWN) for claim in step.claims]
 
     assert len(claims) == len(set(claims))
@@ -46,7 +46,7 @@ def test_every_assertion_is_of_the_ledger_or_of_the_account() -> None:
 
 
 def test_free_steps_make_nothing_that_is_paid_and_come_first() -> None:
-    """What costs money by the hour begins after all of them."""
+    """Resources billed by the hour are created after all free steps."""
     found = steps(interface_endpoints=8)
     free = [step.is_free for step in found]
 
@@ -55,7 +55,7 @@ def test_free_steps_make_nothing_that_is_paid_and_come_first() -> None:
 
 
 def test_the_estimate_counts_all_of_the_time() -> None:
-    """Network and key from the deployment to the end, instances from the first model, a second fleet in each rollout."""
+    """Network and key count from the deployment on, instances from the first model on, a second fleet in each rollout."""
     paid = [step for step in steps(interface_endpoints=8) if not step.is_free]
     minutes = {step.name: step.minutes for step in (*paid, TEARDOWN)}
     total = sum(minutes.values()) / 60
@@ -69,7 +69,7 @@ def test_the_estimate_counts_all_of_the_time() -> None:
 
 
 def test_what_is_ahead_of_a_step() -> None:
-    """What runs already, what it makes and what it needs meanwhile."""
+    """The costs include running resources, new resources, and those needed meanwhile."""
     canary = next(step for step in steps(interface_endpoints=8) if step.name == "canary")
 
     assert cost_meanwhile(canary, PRICES) == pytest.approx(2 * 0.115 * 35 / 60)
@@ -87,12 +87,12 @@ def test_what_is_ahead_of_a_step() -> None:
     ],
 )
 def test_expired_credentials_are_known_by_their_code(error: Exception, is_so: bool) -> None:
-    """Whatever the service calls it."""
+    """Services have several codes for it."""
     assert is_cut_off(error) is is_so
 
 
 def test_what_is_left_is_named_with_its_command() -> None:
-    """All of it."""
+    """The message lists all leftovers."""
     error = LeftBehindError("interrupted", ["stack a", "bucket b"], "mlops verify --clean --region us-east-1")
 
     assert str(error) == (
