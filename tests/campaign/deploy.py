@@ -284,11 +284,11 @@ class Deploy:
         )
         return [
             *ended,
-            *self._what_serves(result, excused),
-            *self._what_is_written(result, excused),
-            *self._what_is_left(excused),
-            *self._what_watches(result, excused),
-            *self._what_scales(result, excused),
+            *self._serving_problems(result, excused),
+            *self._record_problems(result, excused),
+            *self._leftover_problems(excused),
+            *self._probation_problems(result, excused),
+            *self._scaling_problems(result, excused),
         ]
 
     def ended(self) -> list[str]:
@@ -309,7 +309,7 @@ class Deploy:
             at = datetime.fromtimestamp(self.account.now, UTC)
             self.account.functions["probation"]({"time": at.isoformat()}, Context())
 
-    def _what_serves(self, result: Run, excused: frozenset[str]) -> list[str]:
+    def _serving_problems(self, result: Run, excused: frozenset[str]) -> list[str]:
         endpoint, account = self.serving(), self.account
         if endpoint is None:
             return ["the endpoint is gone, though a model served"] if account.serves else []
@@ -330,7 +330,7 @@ class Deploy:
             problems.append(f"{package['ModelPackageArn']} serves and is {package['ModelApprovalStatus']}")
         return problems
 
-    def _what_is_written(self, result: Run, excused: frozenset[str]) -> list[str]:
+    def _record_problems(self, result: Run, excused: frozenset[str]) -> list[str]:
         problems, row, endpoint = [], self.row(), self.serving()
         is_of_dead = self.cannot_clean(excused) and not str(row.owner).endswith(f":run-{self.executions}")
         is_held = row.owner is not None and not is_of_dead and result.status != "CRASHED"
@@ -365,7 +365,7 @@ class Deploy:
             problems.append(f"the live pointer says {live}, but {serves} serves")
         return problems
 
-    def _what_is_left(self, excused: frozenset[str]) -> list[str]:
+    def _leftover_problems(self, excused: frozenset[str]) -> list[str]:
         account, row = self.account, self.row()
         live = None if row.live is None else from_json(LivePointer, row.live)
         kept = set() if live is None else {live.config, live.previous, *(live.kept or ())}
@@ -396,7 +396,7 @@ class Deploy:
             problems.append(f"orphan endpoints {', '.join(others)}")
         return problems
 
-    def _what_watches(self, result: Run, excused: frozenset[str]) -> list[str]:
+    def _probation_problems(self, result: Run, excused: frozenset[str]) -> list[str]:
         """A model on probation has its alarm, or its record says that it has none; alarm and schedule end by themselves."""
         if result.status == "CRASHED":
             return []
@@ -414,7 +414,7 @@ class Deploy:
                 problems += _problems_of_alarm(alarm, record, is_new=is_new)
         return problems
 
-    def _what_scales(self, result: Run, excused: frozenset[str]) -> list[str]:
+    def _scaling_problems(self, result: Run, excused: frozenset[str]) -> list[str]:
         """No policy, schedule or alarm of scaling is left without a spec; a promoted model scales, or its event denies it."""
         wanted, known = _scaling(self.spec), _scaling(self.spec) | _scaling(self.before)
         alarms = {name for name in self.account.alarms if "-scaling-" in name}

@@ -100,7 +100,7 @@ def results(output: str) -> dict[str, str]:
     return {row[1]: row[0] for row in rows}
 
 
-def said(output: str) -> str:
+def printed(output: str) -> str:
     """Return the output of the jobs as one line."""
     return " ".join(line.partition("> ")[2] for line in output.splitlines() if "> " in line)
 

@@ -24,10 +24,10 @@ from tests.cli.pipeline_run import (
     id_token,
     make_repository,
     needs_gitlab,
+    printed,
     rendered,
     results,
     run_jobs,
-    said,
 )
 
 from mlops_local.cloud import Cloud, up
@@ -150,7 +150,7 @@ def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
     assert results(done.stdout) == {"test": "FAIL"}
     assert "loss against naive_median_by_store +" in done.stdout
     assert "must be below +0.0%" in done.stdout
-    assert "request.schema.json allows column 'weather', which the model does not have" in said(done.stdout)
+    assert "request.schema.json allows column 'weather', which the model does not have" in printed(done.stdout)
 
 
 OPEN_TOPIC = '''"""A stack with a finding."""
@@ -204,7 +204,7 @@ def test_a_job_without_its_variables_says_all_that_is_missing(ci: Ci) -> None:
         "the variable AWS_REGION must be the Region to deploy to",
         "AWS_ID_TOKEN is not set",
     ):
-        assert problem in said(done.stdout)
+        assert problem in printed(done.stdout)
 
 
 KEPT = '''"""A stack with data."""
@@ -249,9 +249,9 @@ def test_the_input_alone_lets_data_go(ci: Ci, account: Cloud, project: Path) -> 
     assert [results(done.stdout)["plan:development"] for done in (plain, one, both)] == ["FAIL", "FAIL", "PASS"], (
         both.stdout
     )
-    assert names[1] in said(one.stdout)
+    assert names[1] in printed(one.stdout)
     assert results(by_variable.stdout) == {"plan:development": "FAIL"}
-    assert "the variable MLOPS_ALLOW has no effect" in said(by_variable.stdout)
+    assert "the variable MLOPS_ALLOW has no effect" in printed(by_variable.stdout)
 
 
 @pytest.mark.parametrize(

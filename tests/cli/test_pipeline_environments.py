@@ -21,10 +21,10 @@ from tests.cli.pipeline_run import (
     id_token,
     make_repository,
     needs_gitlab,
+    printed,
     rendered,
     results,
     run_jobs,
-    said,
 )
 from tests.cli.test_pipeline import LOCAL, needs_cdk
 from typer.testing import CliRunner
@@ -302,7 +302,7 @@ def test_a_job_deploys_no_stack_of_another_account(
     done = pipeline.run(job, deploys(subject) if subject else PLANS, **given)
 
     assert results(done.stdout) == {job: "FAIL"}
-    assert problem in said(done.stdout)
+    assert problem in printed(done.stdout)
     for account in (ACCOUNTS["staging"], ACCOUNTS["production"]):
         found = pipeline.cloud.at(account, REGION).client("cloudformation").describe_stacks()["Stacks"]
         assert "DemandForecast" not in json.dumps([row["StackName"] for row in found])
@@ -320,7 +320,7 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
     for name, account in ACCOUNTS.items():
         for job, subject in ((f"plan:{name}", PLANS), (f"deploy:{name}", deploys(name))):
             done = pipeline.run(job, subject)
-            assert results(done.stdout) == {job: "PASS"}, said(done.stdout)[-3000:]
+            assert results(done.stdout) == {job: "PASS"}, printed(done.stdout)[-3000:]
         stacks = pipeline.cloud.at(account, REGION).client("cloudformation").describe_stacks()["Stacks"]
         assert {row["StackName"]: row["StackStatus"] for row in stacks} == {
             "CDKToolkit": "CREATE_COMPLETE",
@@ -339,9 +339,9 @@ def test_three_accounts_are_deployed_and_a_model_arrives_by_two_approvals(
         **pipeline.cloud.environment(),
     )
     assert results(again.stdout) == {"plan:staging": "FAIL"}
-    assert "no changes" in said(again.stdout)
-    assert "--allow Rows has no effect in this plan" in said(again.stdout)
-    assert "Costs" not in said(again.stdout)
+    assert "no changes" in printed(again.stdout)
+    assert "--allow Rows has no effect in this plan" in printed(again.stdout)
+    assert "Costs" not in printed(again.stdout)
 
     rows = pipeline.project.parent / "rows.parquet"
     schema = pipeline.project / "demand_forecast/schema.json"

@@ -19,10 +19,10 @@ from tests.cli.pipeline_run import (
     edit,
     make_repository,
     needs_gitlab,
+    printed,
     rendered,
     results,
     run_jobs,
-    said,
 )
 
 pytestmark = needs_gitlab
@@ -124,9 +124,9 @@ def test_a_stale_lock_is_red(project: Path, index: Index) -> None:
     free = run_jobs(project, "compliance", options=isolated, variables=["UV_LOCKED=0"], **index.environment())
     locked = run_jobs(project, "compliance", options=isolated, **index.environment())
 
-    assert (free.returncode, "prices of 1.1.0" in said(free.stdout)) == (0, True), free.stdout
+    assert (free.returncode, "prices of 1.1.0" in printed(free.stdout)) == (0, True), free.stdout
     assert results(locked.stdout) == {"compliance": "FAIL"}
-    assert "The lockfile at `uv.lock` needs to be updated" in said(locked.stdout)
+    assert "The lockfile at `uv.lock` needs to be updated" in printed(locked.stdout)
 
 
 def test_a_job_installs_from_the_cache_of_an_earlier_one(project: Path, index: Index) -> None:
@@ -140,7 +140,7 @@ def test_a_job_installs_from_the_cache_of_an_earlier_one(project: Path, index: I
     third = run_jobs(project, "compliance", options=isolated, **{**index.environment(), "UV_OFFLINE": "1"})
 
     assert first.returncode == 0, first.stdout
-    assert (second.returncode, "prices of 1.0.0" in said(second.stdout)) == (0, True), second.stdout
+    assert (second.returncode, "prices of 1.0.0" in printed(second.stdout)) == (0, True), second.stdout
     assert results(third.stdout) == {"compliance": "FAIL"}
 
 

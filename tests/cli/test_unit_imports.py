@@ -95,7 +95,7 @@ def repositories(on_cloud: Run, cloud: Cloud, unique_stack: str, tmp_path: Path)
         found.forget()
 
 
-def _try_what_is_refused(repositories: Repositories, tried: Tried) -> None:
+def _try_rejected_changes(repositories: Repositories, tried: Tried) -> None:
     """Deploy importers without their owner, and destroy the owner first, by command and by CloudFormation: nothing changes."""
     here, before = repositories.deployed(), repositories.state()
     stacks, unit, cloudformation = repositories.stacks, repositories.unit, repositories.cloudformation
@@ -137,7 +137,7 @@ def test_every_order_works_or_is_refused_by_name(repositories: Repositories) -> 
     """Walks through every state and every transition; each order of deployments and destructions is a path of it."""
     walk = ["+owner", "+left", "+right", "-left", "-right", "+right", "+left", "-right", "-left", "-owner"]
     tried: Tried = {}
-    _try_what_is_refused(repositories, tried)
+    _try_rejected_changes(repositories, tried)
     for number, step in enumerate(walk):
         verb, role, before = {"+": "deploy", "-": "destroy"}[step[0]], step[1:], repositories.deployed()
         if verb == "destroy" and number > len(walk) / 2:
@@ -152,7 +152,7 @@ def test_every_order_works_or_is_refused_by_name(repositories: Repositories) -> 
         is_new = not any(state == after for state, _, _ in tried)
         tried[before, verb, role] = after
         if is_new:
-            _try_what_is_refused(repositories, tried)
+            _try_rejected_changes(repositories, tried)
     assert repositories.state() == {"parameters": []}
 
     for deployments, destructions in itertools.product(itertools.permutations(ROLES), repeat=2):

@@ -313,7 +313,7 @@ def test_a_second_source_reaches_no_inbox(siege: Besieged) -> None:
     )
     clients = [siege.build.client("events"), siege.cloud.at(OTHER, BUILD.region).client("events"), session]
     for client in clients:
-        words = _said(siege, sent() | {"EventBusName": INBOX}, client)
+        words = _error_text(siege, sent() | {"EventBusName": INBOX}, client)
         assert "no resource-based policy allows the events:PutEvents action" in words
     assert (
         siege.send(siege.staging.client("events"), sent() | {"EventBusName": inbox_name(unit=UNIT, model=MODEL)}) == ""
@@ -331,7 +331,7 @@ def test_a_record_of_something_else_is_not_an_offer(siege: Besieged) -> None:
     assert (ended["error"], "is not a release record of outlet-price" in ended["cause"]) == ("NO_OFFER", True)
 
 
-def _said(siege: Besieged, entry: dict[str, Any], client: Any) -> str:
+def _error_text(siege: Besieged, entry: dict[str, Any], client: Any) -> str:
     """Return EventBridge's error for an event."""
     try:
         return siege.send(client, entry)

@@ -21,7 +21,7 @@ def rows(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in found]
 
 
-def _is_there(test: str) -> bool:
+def _exists(test: str) -> bool:
     path, *names = test.split("::")
     if not (ROOT / path).exists():
         return False
@@ -45,7 +45,7 @@ def test_every_file_and_test_is_there(page: str) -> None:
     """Covers those that the text around the table names."""
     named = set(_PATH.findall((ROOT / page).read_text()))
     assert len(named) > 15
-    assert sorted(name for name in named if "*" not in name and not _is_there(name)) == []
+    assert sorted(name for name in named if "*" not in name and not _exists(name)) == []
 
 
 def test_a_threat_says_what_is_left() -> None:

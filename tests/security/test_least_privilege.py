@@ -345,7 +345,7 @@ def test_what_nobody_may_do_is_denied(units: dict[str, Unit], target: str, call:
     """Denied to every role and service but those that the call names."""
     unit, but = units[target], call.get("but", "$^")
     callers = [call["caller"]] if "caller" in call else list(unit.replay.policies.roles)
-    allowed = [caller for caller in callers if unit.replay.decision(_asked(unit, call, caller)) == ALLOW]
+    allowed = [caller for caller in callers if unit.replay.decision(_needed(unit, call, caller)) == ALLOW]
     assert [caller for caller in allowed if not re.search(but, caller)] == []
     assert allowed or "but" not in call, "nobody may: `but` goes"
 
@@ -390,7 +390,7 @@ def test_what_a_reader_reads_is_denied_to_who_does_not_read(units: dict[str, Uni
     assert len(reads) >= 35
 
 
-def _asked(unit: Unit, call: dict[str, Any], caller: str) -> Need:
+def _needed(unit: Unit, call: dict[str, Any], caller: str) -> Need:
     return Need(
         role=caller,
         action=call["action"],
@@ -448,7 +448,7 @@ def test_named_calls_are_not_stale(units: dict[str, Unit]) -> None:
     stale = []
     for entry in ENTRIES:
         source = entry["source"]
-        if not source.startswith("https://docs.aws.amazon.com/") and not _is_there(source):
+        if not source.startswith("https://docs.aws.amazon.com/") and not _exists(source):
             stale.append(f"no such test: {source}")
         if not any(_is_alive(unit, entry) for unit in units.values()):
             stale.append(f"{entry}: every statement is noticed without it")
@@ -506,7 +506,7 @@ def test_no_kept_right_is_stale(units: dict[str, Unit]) -> None:
     assert all(len(entry["reason"]) > 40 for entry in KEPT)
 
 
-def _is_there(test: str) -> bool:
+def _exists(test: str) -> bool:
     path, _, name = test.partition("::")
     tree = ast.parse((ROOT / path).read_text()) if (ROOT / path).is_file() else ast.Module([], [])
     return name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

@@ -22,9 +22,9 @@ TYPICAL_FORTNIGHT, THANKSGIVING_FORTNIGHT = 31, 47
 
 def golden_requests() -> list[GoldenRequest]:
     """Return the set, the same from the same data."""
-    rows = sorted(_asked(TYPICAL_FORTNIGHT), key=_rate)
+    rows = sorted(_requests(TYPICAL_FORTNIGHT), key=_rate)
     median, never = rows[len(rows) // 2], [row for row in rows if row["days_since_purchase"] is None]
-    late = _asked(THANKSGIVING_FORTNIGHT)[::75]
+    late = _requests(THANKSGIVING_FORTNIGHT)[::75]
     nothing_said = {**median, **dict.fromkeys(DEMOGRAPHICS.feature_names)}
     return [
         within("regular buyers", rows[-8:], low=0.5, high=1),
@@ -37,7 +37,11 @@ def golden_requests() -> list[GoldenRequest]:
         within("nothing said of the household", [nothing_said], low=0.02, high=0.98),
         within("many rows", rows[::14], low=0, high=1),
         *boundary_requests(
-            [row for fortnight in range(data.FIRST_FORTNIGHT, FIRST_SET_FORTNIGHT + 1, 2) for row in _asked(fortnight)],
+            [
+                row
+                for fortnight in range(data.FIRST_FORTNIGHT, FIRST_SET_FORTNIGHT + 1, 2)
+                for row in _requests(fortnight)
+            ],
             signature_of(COLUMNS, KNOWN_BEFORE, "bought"),
             minimum=0,
             maximum=1,
@@ -45,7 +49,7 @@ def golden_requests() -> list[GoldenRequest]:
     ]
 
 
-def _asked(fortnight: int) -> list[dict[str, object]]:
+def _requests(fortnight: int) -> list[dict[str, object]]:
     return [{name: row[name] for name in COLUMNS} for row in data.requests_for_fortnight(fortnight)]
 
 

@@ -27,9 +27,9 @@ _CEILING = 400.0  # no store sold as much of a product group in any week
 
 def golden_requests() -> list[GoldenRequest]:
     """Return the set, the same from the same data."""
-    week = sorted(_asked(TYPICAL_WEEK), key=_sold)
+    week = sorted(_requests(TYPICAL_WEEK), key=_sold)
     median, deepest = week[len(week) // 2], max(week, key=lambda row: (float(str(row["planned_discount"])), _sold(row)))
-    late = _asked(THANKSGIVING_WEEK)[::8]
+    late = _requests(THANKSGIVING_WEEK)[::8]
     idle = [row for row in week if row["units_lag_1"] == 0][:12]
     return [
         _near("small series", week[len(week) // 10]),
@@ -44,7 +44,7 @@ def golden_requests() -> list[GoldenRequest]:
         within("nothing sold last week", idle, low=0, high=_high(idle)),
         within("many rows", week[::2], low=0, high=_high(week)),
         *boundary_requests(
-            [row for number in range(data.FIRST_WEEK, FIRST_SET_WEEK + 1) for row in _asked(number)],
+            [row for number in range(data.FIRST_WEEK, FIRST_SET_WEEK + 1) for row in _requests(number)],
             signature_of(COLUMNS, KNOWN_BEFORE, "units"),
             minimum=0,
             maximum=_CEILING,
@@ -52,7 +52,7 @@ def golden_requests() -> list[GoldenRequest]:
     ]
 
 
-def _asked(week: int) -> list[dict[str, object]]:
+def _requests(week: int) -> list[dict[str, object]]:
     return [{name: row[name] for name in COLUMNS} for row in data.requests_for_week(week)]
 
 

@@ -157,7 +157,7 @@ class SlotDeploy(Deploy):
                 found["spec"]["replicas"] = 2
         self.account.since.clear()
 
-    def _what_serves(self, result: Run, excused: frozenset[str]) -> list[str]:
+    def _serving_problems(self, result: Run, excused: frozenset[str]) -> list[str]:
         account, problems = self.account, list(self.account.violations)
         stuck = (
             result.status == "CRASHED" or any("modifyRule" in label for label in excused) or self.cannot_clean(excused)
@@ -175,7 +175,7 @@ class SlotDeploy(Deploy):
             problems.append("nothing serves, though a model did")
         return problems
 
-    def _what_is_written(self, result: Run, excused: frozenset[str]) -> list[str]:
+    def _record_problems(self, result: Run, excused: frozenset[str]) -> list[str]:
         problems, row = [], self.row()
         is_of_dead = self.cannot_clean(excused) and not str(row.owner).endswith(f":run-{self.executions}")
         is_held = row.owner is not None and not is_of_dead and result.status != "CRASHED"
@@ -208,7 +208,7 @@ class SlotDeploy(Deploy):
             problems.append(f"the live pointer says {live}, but {serves} serves")
         return problems
 
-    def _what_is_left(self, excused: frozenset[str]) -> list[str]:
+    def _leftover_problems(self, excused: frozenset[str]) -> list[str]:
         account, problems = self.account, []
         if self.cannot_clean(excused):
             return []

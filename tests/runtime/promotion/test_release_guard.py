@@ -32,27 +32,27 @@ FINISHED = COMMON | {
 RECHECK = COMMON | {"source": "aws.events", "detail-type": "Scheduled Event", "resources": [RULE], "detail": {}}
 
 
-def _asked(event: object, settings: ReleaseSettings = SETTINGS) -> Any:
+def _requested(event: object, settings: ReleaseSettings = SETTINGS) -> Any:
     body = event if isinstance(event, str) else json.dumps(event)
     return asked_by(body, settings=settings, now=NOW)
 
 
 def test_an_approval_asks_where_no_endpoint_promotes() -> None:
     """It names its package."""
-    requested = _asked(APPROVED)
+    requested = _requested(APPROVED)
 
     assert (requested.trigger, requested.approval.approved[0]) == (Trigger.APPROVED, PACKAGE)
 
 
 def test_a_promotion_asks_where_an_endpoint_does() -> None:
     """The row has the package."""
-    assert (_asked(FINISHED, SERVED).trigger, _asked(FINISHED, SERVED).approval) == (Trigger.PROMOTED, None)
+    assert (_requested(FINISHED, SERVED).trigger, _requested(FINISHED, SERVED).approval) == (Trigger.PROMOTED, None)
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, SERVED])
 def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
     """For either kind of registry."""
-    assert _asked(RECHECK, settings).trigger is Trigger.RECHECK
+    assert _requested(RECHECK, settings).trigger is Trigger.RECHECK
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_schedule_asks_again(settings: ReleaseSettings) -> None:
 def test_what_releases_nothing_says_why(event: object, settings: ReleaseSettings, message: str) -> None:
     """Of another kind of registry, unit, endpoint, outcome, account, region, time, group or rule, or not an event."""
     with pytest.raises(IgnoredError, match=message):
-        _asked(event, settings)
+        _requested(event, settings)
 
 
 def test_a_lock_that_has_ended_holds_nothing() -> None:

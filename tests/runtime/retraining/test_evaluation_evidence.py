@@ -39,7 +39,7 @@ def _cuts(draw: st.DrawFn, *, has_known_times: bool) -> tuple[list[tuple[int, in
     return [row for row in rows if row[0] < before and row[1] <= before], [row for row in rows if row[0] >= after]
 
 
-def _knows(trained: list[tuple[int, int]], held: list[tuple[int, int]], *, has_times_of_rows: bool) -> bool:
+def _was_trained_on(trained: list[tuple[int, int]], held: list[tuple[int, int]], *, has_times_of_rows: bool) -> bool:
     begin = datetime(2024, 1, 1, tzinfo=UTC)
     times = (max(row[1] for row in trained), min(row[0] for row in held), max(row[1] for row in held))
     until, first, last = ((begin + timedelta(days=time)).isoformat() for time in times)
@@ -54,7 +54,7 @@ def test_a_champion_that_has_seen_a_row_of_the_holdout_is_recognised(
     trained, held = cuts
     if not trained or not held:
         return
-    known = _knows(trained, held, has_times_of_rows=False)
+    known = _was_trained_on(trained, held, has_times_of_rows=False)
     assert known or not set(trained) & set(held)
     assert not known or max(row[1] for row in trained) > held[0][0]
 
@@ -67,7 +67,7 @@ def test_rows_of_the_newest_time_that_was_trained_on_are_known(
     trained, held = cuts
     if not trained or not held:
         return
-    assert _knows(trained, held, has_times_of_rows=True) is (trained[-1][0] >= held[0][0])
+    assert _was_trained_on(trained, held, has_times_of_rows=True) is (trained[-1][0] >= held[0][0])
 
 
 def test_what_is_not_a_time_is_left_to_the_gate() -> None:

@@ -629,7 +629,7 @@ def _of_target(**changes: Any) -> dict[str, Any]:
     return {**event, **changes}
 
 
-def _asked_by_target(event: dict[str, Any], given: GuardSettings = LISTENING) -> RetrainRequest:
+def _requested_by_target(event: dict[str, Any], given: GuardSettings = LISTENING) -> RetrainRequest:
     found = event_from(json.dumps(event), settings=given, now=NOW)
     assert isinstance(found, Asked)
     return found.request
@@ -637,8 +637,8 @@ def _asked_by_target(event: dict[str, Any], given: GuardSettings = LISTENING) ->
 
 def test_a_target_asks_by_its_own_id() -> None:
     """One request may arrive as several events with different ids."""
-    request = _asked_by_target(_of_target())
-    again = _asked_by_target(_of_target(id="another"))
+    request = _requested_by_target(_of_target())
+    again = _requested_by_target(_of_target(id="another"))
 
     assert (request.trigger, request.requested_by, request.detail) == (
         Trigger.TARGET,
@@ -652,7 +652,7 @@ def test_a_target_asks_by_its_own_id() -> None:
 @pytest.mark.parametrize("rest", [Decision.PAUSED, Decision.FROZEN])
 def test_a_target_waits_as_an_own_alarm_does(rest: Decision) -> None:
     """Pause, freeze, cool-down, labels, lock and budget are the pipeline's."""
-    request, state = _asked_by_target(_of_target()), GuardState()
+    request, state = _requested_by_target(_of_target()), GuardState()
     ask = partial(decide, request=request, settings=LISTENING, execution="e", now=NOW)
 
     assert ask(state)[0] is Decision.STARTED
@@ -667,12 +667,12 @@ def test_a_target_waits_as_an_own_alarm_does(rest: Decision) -> None:
 def test_a_feed_that_looks_broken_there_asks_people_here() -> None:
     """Like a feed here; a pipeline that retrains on broken feeds also does so for a target."""
     reported = {"faults": "price: in cents; week: nulls", "report": "s3://there/report.json"}
-    request = _asked_by_target(_of_target(reported=reported))
+    request = _requested_by_target(_of_target(reported=reported))
 
     assert request.question is not None
     for part in ("price: in cents; week: nulls", "production features", "report: s3://there/report.json"):
         assert part in request.question
-    assert _asked_by_target(_of_target(reported=reported), replace(LISTENING, asks=False)).question is None
+    assert _requested_by_target(_of_target(reported=reported), replace(LISTENING, asks=False)).question is None
 
 
 @pytest.mark.parametrize(

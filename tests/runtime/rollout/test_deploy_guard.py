@@ -105,24 +105,24 @@ def stack(**changes: Any) -> dict[str, Any]:
     return event | changes
 
 
-def _asked(event: object) -> Asked:
+def _requested(event: object) -> Asked:
     return asked_by(json.dumps(event), settings=SETTINGS, now=NOW)
 
 
 def test_an_approval_asks_for_its_package() -> None:
     """Named by version and time, so that a repeated delivery, and a second event of an approval, are the same request."""
-    requested = _asked(approval())
+    requested = _requested(approval())
     assert requested.name.startswith("approval-3-")
     assert requested.request is not None
     assert (requested.request.reason, requested.request.model_package_arn) == (DeployReason.APPROVAL, PACKAGE)
-    assert _asked(approval(id="another")).name == requested.name
-    assert _asked(approval(time="2017-08-01T11:00:00+02:00")).name == requested.name
-    assert _asked(approval(time="2017-08-01T09:01:00Z")).name != requested.name
+    assert _requested(approval(id="another")).name == requested.name
+    assert _requested(approval(time="2017-08-01T11:00:00+02:00")).name == requested.name
+    assert _requested(approval(time="2017-08-01T09:01:00Z")).name != requested.name
 
 
 def test_an_alarm_asks_for_a_rollback() -> None:
     """It names itself, and is confirmed at its source."""
-    requested = _asked(alarm())
+    requested = _requested(alarm())
     assert requested.request is not None
     assert (requested.request.reason, requested.request.alarm, requested.alarm) == (
         DeployReason.ROLLBACK,
@@ -134,7 +134,7 @@ def test_an_alarm_asks_for_a_rollback() -> None:
 @pytest.mark.parametrize("status", ["ABORTED", "FAILED", "TIMED_OUT"])
 def test_an_execution_that_died_asks_for_what_is_desired(status: str) -> None:
     """The next execution waits for the endpoint, cleans up leftovers and records the serving version."""
-    requested = _asked(ended(detail={"status": status}))
+    requested = _requested(ended(detail={"status": status}))
     assert requested.request is not None
     assert (requested.request.reason, requested.died) == (DeployReason.SPEC, EXECUTION)
     assert requested.name.startswith("recover-")
@@ -143,12 +143,12 @@ def test_an_execution_that_died_asks_for_what_is_desired(status: str) -> None:
 @pytest.mark.parametrize("status", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
 def test_a_deployment_asks_for_what_is_desired(status: str) -> None:
     """CloudFormation may have reset the endpoint, also by a stack tag: one check per event."""
-    requested = _asked(stack(detail={"status-details": {"status": status}}))
+    requested = _requested(stack(detail={"status-details": {"status": status}}))
     assert requested.request is not None
     assert (requested.request.reason, requested.died, requested.alarm) == (DeployReason.SPEC, None, None)
     assert requested.request.requested_by == f"deployment of {DEMAND} ({status})"
     assert requested.name.startswith("deployed-")
-    assert _asked(stack(time="2017-08-01T09:01:00Z")).name == requested.name
+    assert _requested(stack(time="2017-08-01T09:01:00Z")).name == requested.name
 
 
 def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
@@ -161,7 +161,7 @@ def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
 def test_a_recovery_that_died_only_leaves_its_lock() -> None:
     """A failure of every execution must not start executions for ever."""
     arn = EXECUTION.rpartition(":")[0] + ":recover-0123456789abcdef"
-    requested = _asked(ended(detail={"executionArn": arn}))
+    requested = _requested(ended(detail={"executionArn": arn}))
     assert (requested.request, requested.died) == (None, arn)
 
 
@@ -218,7 +218,7 @@ def test_a_recovery_that_died_only_leaves_its_lock() -> None:
 def test_what_is_none_of_ours_asks_for_nothing(event: Any, message: str) -> None:
     """Forged, foreign, old and future events are dropped with a reason."""
     with pytest.raises(IgnoredError, match=message):
-        _asked(event)
+        _requested(event)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=50).map(lambda raw: raw.decode("latin-1")))
@@ -249,11 +249,11 @@ _KINDS = {"approval": approval, "alarm": alarm, "ended": ended, "stack": stack}
 @given(st.sampled_from(sorted(_KINDS)), st.data())
 def test_a_tampered_event_is_ignored_or_means_the_same(kind: str, data: st.DataObject) -> None:
     """For any field replaced by anything or another ARN: an accepted event requests what the original did."""
-    event, whole = _KINDS[kind](), _asked(_KINDS[kind]())
+    event, whole = _KINDS[kind](), _requested(_KINDS[kind]())
     target = event["detail"] if data.draw(st.booleans()) else event
     target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY | _ARN | st.lists(_ARN, max_size=2))
     try:
-        requested = _asked(event)
+        requested = _requested(event)
     except IgnoredError as ignored:
         assert len(str(ignored)) < 3000
         return
@@ -296,7 +296,7 @@ REGISTERED = {
 def test_an_approval_is_confirmed_by_the_registry(described: dict[str, Any] | None, message: str) -> None:
     """A package that is missing, no longer approved, of another group or not ready starts nothing."""
     with pytest.raises(IgnoredError, match=message):
-        check_approval(_asked(approval()), described, SETTINGS)
+        check_approval(_requested(approval()), described, SETTINGS)
 
 
 @given(st.integers(-900, 900), st.integers(-900, 900))
@@ -322,7 +322,7 @@ def test_events_count_for_a_quarter_of_an_hour(minutes: int) -> None:
     """From five minutes in the future, for clock skew, to fifteen minutes in the past."""
     at = NOW - timedelta(minutes=minutes)
     try:
-        _asked(approval(time=at.isoformat()))
+        _requested(approval(time=at.isoformat()))
         counted = True
     except IgnoredError:
         counted = False
@@ -333,7 +333,7 @@ def test_an_approval_without_the_list_of_fields_counts() -> None:
     """Approvals through the API may omit it."""
     event = approval()
     del event["detail"]["UpdatedModelPackageFields"]
-    requested = _asked(event)
+    requested = _requested(event)
     assert requested.request is not None
     assert requested.request.model_package_arn == PACKAGE
 
@@ -354,7 +354,7 @@ def test_an_alarm_is_confirmed_at_its_sources(
     """A probation is active and the alarm is still in ALARM."""
     row = LockRow(endpoint=ENDPOINT, live=canonical_json(world.pointer("v1", "p", probation_until=until)).decode())
     if message is None:
-        check_probation(_asked(alarm()), row, state, NOW)
+        check_probation(_requested(alarm()), row, state, NOW)
         return
     with pytest.raises(IgnoredError, match=message):
-        check_probation(_asked(alarm()), row, state, NOW)
+        check_probation(_requested(alarm()), row, state, NOW)

@@ -136,7 +136,7 @@ def latest(
 ) -> None:
     """Show the newest valid row of each entity, or of one."""
     group = _declared(groups, name)
-    requested = None if entity is None else _asked(group, dict(pairs("--entity", entity)))
+    requested = None if entity is None else _entity_table(group, dict(pairs("--entity", entity)))
     with opened(path, unit, profile, home) as place:
         found = place.client.latest(group, requested)
     rows = [row for row in found.to_pylist() if row["ingest_id"] is not None]
@@ -158,7 +158,7 @@ def _declared(groups: str, name: str) -> "FeatureGroup":
     return found[0]
 
 
-def _asked(group: "FeatureGroup", key: dict[str, str]) -> "pa.Table":
+def _entity_table(group: "FeatureGroup", key: dict[str, str]) -> "pa.Table":
     import pyarrow as pa
 
     from mlops_runtime.features.table_types import arrow_schema

@@ -140,7 +140,9 @@ def read(path: Path, live: "Baseline") -> "Baseline":
         raise UserError(f"{path} is not a baseline: {error}; create one with mlops monitor baseline") from error
     names, others = ([(each.name, each.type) for each in one.features] for one in (live, found))
     if names != others:
-        raise UserError(f"{path} must have the inputs of the live model, {_told(names)}, got {_told(others)}")
+        raise UserError(
+            f"{path} must have the inputs of the live model, {_inputs_text(names)}, got {_inputs_text(others)}"
+        )
     return found
 
 
@@ -185,5 +187,5 @@ def _conditions(live: "Baseline", names: Sequence[str] | None) -> "tuple[Conditi
     return tuple(there.get(name) or of_time.get(name) or Condition(name=name) for name in names)
 
 
-def _told(inputs: Sequence[tuple[str, str]]) -> str:
+def _inputs_text(inputs: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{name} ({kind})" for name, kind in inputs)

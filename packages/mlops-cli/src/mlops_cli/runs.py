@@ -55,7 +55,8 @@ def list_(
         typer.echo(f'{name} has no run yet; start one: mlops train {name} --reason "..."')
         return
     rows = [
-        (run.id, _minute(run.at), _asked(run), outcome_of(run), _took(run), _losses(run), _why(run)) for run in found
+        (run.id, _minute(run.at), _requester(run), outcome_of(run), _took(run), _losses(run), _why(run))
+        for run in found
     ]
     print_table(["run", "began", "asked by", "outcome", "took", "loss", "reason"], rows, whole_words=True)
 
@@ -177,7 +178,7 @@ def _details_document(found: "RunDetails") -> dict[str, object]:
 def _details(found: "RunDetails") -> Iterator[str]:
     run = found.run
     yield f"{run.id} of {run.pipeline}: {outcome_of(run)}"
-    yield f"  asked by   {_asked(run)}" + (f": {run.detail}" if run.detail else "")
+    yield f"  asked by   {_requester(run)}" + (f": {run.detail}" if run.detail else "")
     yield f"  began      {_minute(run.at)} UTC" + (f", took {_took(run)}" if run.seconds is not None else "")
     if run.package is not None:
         yield f"  package    {run.package.rpartition(':model-package/')[2]} ({run.approval})"
@@ -264,7 +265,7 @@ def _losses(run: "Run") -> str:
     return f"{run.metric} {own:.4g}" + (f" ({against})" if against else "")
 
 
-def _asked(run: "Run") -> str:
+def _requester(run: "Run") -> str:
     if run.trigger is None:
         return "unknown"
     return run.trigger.value if run.who in (None, "aws.events", "aws.scheduler") else f"{run.trigger.value} {run.who}"

@@ -85,7 +85,7 @@ def _serving(handle: Any) -> Any:
         given, refused = _given.set(new or before), _refused.set(False)
         try:
             status, found, content = await handle(method, path, headers, body, query)
-            return status, found, _told(content)
+            return status, found, _with_identity(content)
         finally:
             _refused.reset(refused)
             _given.reset(given)
@@ -93,7 +93,7 @@ def _serving(handle: Any) -> Any:
     return serve
 
 
-def _told(content: bytes) -> bytes:
+def _with_identity(content: bytes) -> bytes:
     """Return a response with the source identity, or with the denied action."""
     if _refused.get():
         return content.replace(b"perform: sts:AssumeRole ", f"perform: {SET} ".encode())

@@ -489,7 +489,7 @@ def _complete_types() -> None:
     for name in _TYPES:
         handler = handlers[f"AWS::ElasticLoadBalancingV2::{name}"]
         for verb in ("create", "update", "delete"):
-            handler[verb] = _told(handler[verb])
+            handler[verb] = _updating(handler[verb])
 
 
 def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] | None]) -> None:
@@ -508,7 +508,7 @@ def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] |
     handler["create"], handler["update"] = checked(handler["create"], 1), checked(handler["update"], 2)
 
 
-def _told(work: Callable[..., Any]) -> Callable[..., Any]:
+def _updating(work: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         result = work(*args, **kwargs)
         kick()

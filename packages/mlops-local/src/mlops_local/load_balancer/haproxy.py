@@ -194,7 +194,7 @@ class Haproxy:
             ProxyError: If haproxy rejects a command, or does not respond.
         """
         for command in commands(self._slots, old, new):
-            answer = self._tell(command)
+            answer = self._send(command)
             # on success haproxy only reports a changed address
             if answer and "changed" not in answer and "no need to change" not in answer:
                 raise ProxyError(f"haproxy returned {answer!r} for {command!r}")
@@ -203,7 +203,7 @@ class Haproxy:
         """Accept no more connections, and end when the open ones are done."""
         self._process.send_signal(signal.SIGUSR1)
 
-    def _tell(self, command: str) -> str:
+    def _send(self, command: str) -> str:
         with socket.create_connection(self._admin, timeout=_ANSWER) as connection:
             connection.sendall(f"{command}\n".encode())
             parts = []

@@ -50,10 +50,10 @@ def install() -> None:
             raise
 
     stacks._delete_resource = deleted
-    _know_what_is_rolled_back()
+    _register_rollbacks()
 
 
-def _know_what_is_rolled_back() -> None:
+def _register_rollbacks() -> None:
     roll_back = stacks._roll_back_operation
 
     async def rolled_back(

@@ -366,8 +366,8 @@ _add_event = stacks._add_event
 
 def install() -> None:
     """Wrap each operation on a stack, and its awaiting of threads; installed after all other wrappers of these functions."""
-    _know_operations()
-    _undo_what_was_left()
+    _register_operations()
+    _undo_leftovers()
     add_event = stacks._add_event
 
     def added(
@@ -403,7 +403,7 @@ def _place(call: Callable[..., Any], operation: Operation | None) -> int | None:
     return {stacks._delete_resource: 4, stacks._update_resource: 5}.get(call)
 
 
-def _know_operations() -> None:
+def _register_operations() -> None:
     deploy, delete, roll_back = stacks._deploy_stack_async, stacks._delete_stack_async, stacks._roll_back_operation
 
     async def deployed(  # noqa: PLR0917 - MiniStack's own signature
@@ -434,7 +434,7 @@ def _know_operations() -> None:
     stacks._roll_back_operation = handlers._roll_back_operation = rolled_back
 
 
-def _undo_what_was_left() -> None:
+def _undo_leftovers() -> None:
     failed_operation = stacks._failed_operation
 
     def failed(

@@ -156,7 +156,7 @@ def read_body(kind: type[T], content: bytes) -> T:
     try:
         body = from_dict(kind, document)
     except ContractError as error:
-        problems = [*map(_said, error.problems), *problems]
+        problems = [*map(_problem_text, error.problems), *problems]
         raise RefusedRequestError(422, "; ".join(problems)) from error
     if problems:
         raise RefusedRequestError(422, "; ".join(problems))
@@ -175,7 +175,7 @@ def _unknown(kind: Any, document: object, path: str = "") -> Iterator[str]:
             yield f"{path}{name} is not a field of {where}; omit it, allowed are: {', '.join(known)}"
 
 
-def _said(problem: str) -> str:
+def _problem_text(problem: str) -> str:
     """Return a problem without the root ``$`` of its path."""
     return re.sub(r"^\$(?=\s)", "the body", problem.removeprefix("$: ").removeprefix("$."))
 

@@ -229,7 +229,7 @@ class ManifestsResource:
                         self._await_gone(cluster, reference, has_time)
         except (ClientError, ClusterError) as error:
             # a deleted cluster has no objects left; EKS returns the same error for an access entry that is not effective yet
-            if not (_says_gone(error) and self._is_gone(properties["ClusterName"])):
+            if not (_reports_gone(error) and self._is_gone(properties["ClusterName"])):
                 raise
             return 0
         return removed
@@ -238,7 +238,7 @@ class ManifestsResource:
         try:
             self._connect(cluster)
         except (ClientError, ClusterError) as error:
-            return _says_gone(error)
+            return _reports_gone(error)
         return False
 
     def _await_gone(self, cluster: Cluster, reference: Ref, has_time: Callable[[], bool]) -> None:
@@ -285,7 +285,7 @@ def _check(cluster: Cluster, properties: Mapping[str, Any]) -> None:
     check_all(cluster, name, json.loads(properties.get("Requires", "[]")))
 
 
-def _says_gone(error: BaseException) -> bool:
+def _reports_gone(error: BaseException) -> bool:
     cause = error if isinstance(error, ClientError) else error.__cause__
     return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ResourceNotFoundException"
 

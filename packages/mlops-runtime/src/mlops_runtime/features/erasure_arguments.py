@@ -42,7 +42,7 @@ def named_in(reason: str, entity: Mapping[str, object]) -> list[str]:
         >>> named_in("ticket 4711, T-7, asked by ann", {"store_id": 7, "customer": "Ann"})
         ['customer']
     """
-    return [name for name, value in entity.items() if any(_is_said(reason, text) for text in _texts(value))]
+    return [name for name, value in entity.items() if any(_is_mentioned(reason, text) for text in _texts(value))]
 
 
 def _entity_problems(entity: object, reason: object) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _texts(value: object) -> set[str]:
     return {text.strip() for text in written} - {""}
 
 
-def _is_said(reason: str, text: str) -> bool:
+def _is_mentioned(reason: str, text: str) -> bool:
     # as a separate word: 7 does not match "ticket 4711" or "T-7"
     if re.search(rf"(?<![\w-]){re.escape(text)}(?![\w-])", reason, re.IGNORECASE):
         return True

@@ -450,7 +450,7 @@ def _with_folders(rows: pa.Table, file: SourceFile, types: Mapping[str, pa.DataT
             column = pa.repeat(one[0], rows.num_rows)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceError(
-                f"{file.uri}: folder {name}={value} does not fit column {name!r}, {kind}: {_said(error)}"
+                f"{file.uri}: folder {name}={value} does not fit column {name!r}, {kind}: {_error_text(error)}"
             ) from error
         rows = rows.append_column(name, column)
     return rows
@@ -512,7 +512,7 @@ def _with_types(
             row = start + _first_unfit(column, partial(typed, kind=kind))
             seen = f"; it is not declared, and has the type of the first {_SAMPLE:,} bytes: write Parquet, which stores types"
             raise SourceError(
-                f"{file.uri}, row {row:,}: column {name!r}: {_said(error)}{'' if name in declared else seen}"
+                f"{file.uri}, row {row:,}: column {name!r}: {_error_text(error)}{'' if name in declared else seen}"
             ) from error
     return rows
 
@@ -625,10 +625,10 @@ def _names(keys: Sequence[str]) -> str:
 
 def _placed(error: Exception, first: int) -> str:
     """Return Arrow's message about a block of JSON lines, with rows counted from ``first`` instead of 0."""
-    message = _said(error)
+    message = _error_text(error)
     before, mark, row = message.rpartition(" in row ")
     return f"{before}{mark}{int(row) + first:,}" if row.isdecimal() else message
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return " ".join(str(error).split())

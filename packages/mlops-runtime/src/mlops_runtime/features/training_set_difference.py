@@ -66,7 +66,9 @@ def difference(a: TrainingSet, b: TrainingSet) -> Difference:
     """
     before, after = a.rows, b.rows
     requested = {
-        key: (left, right) for key, left in _asked(a.manifest).items() if left != (right := _asked(b.manifest)[key])
+        key: (left, right)
+        for key, left in _requested(a.manifest).items()
+        if left != (right := _requested(b.manifest)[key])
     }
     read_a, read_b = _read(a.manifest), _read(b.manifest)
     tables = dict.fromkeys((*read_a, *read_b))
@@ -94,7 +96,7 @@ def difference(a: TrainingSet, b: TrainingSet) -> Difference:
     )
 
 
-def _asked(manifest: TrainingSetManifest) -> dict[str, str]:
+def _requested(manifest: TrainingSetManifest) -> dict[str, str]:
     labels = manifest.entities
     rows = manifest.entity_rows.content_hash if manifest.entity_rows else f"labels of {labels.table if labels else '-'}"
     return {

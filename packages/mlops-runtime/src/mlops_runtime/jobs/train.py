@@ -203,14 +203,14 @@ def main(arguments: list[str]) -> int:
         written = read_folder(opt_ml.output_data)
         if written is not None:
             sys.stderr.write(f"{log_line(written)}\n")
-        _tell(opt_ml, str(error)[:_MAX_FAILURE_CHARACTERS])
+        _report(opt_ml, str(error)[:_MAX_FAILURE_CHARACTERS])
         sys.stderr.write(f"mlops train: {str(error).splitlines()[0]}\n")
         return 1
     sys.stderr.write(f"mlops train: model {digest}\n")
     return 0
 
 
-def _tell(opt_ml: OptMl, reason: str) -> None:
+def _report(opt_ml: OptMl, reason: str) -> None:
     """Write the reason of a failure; on a full disk, delete the failed training's model to make space."""
     try:
         opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)

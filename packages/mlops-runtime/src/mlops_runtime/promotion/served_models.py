@@ -157,12 +157,12 @@ class ServedModels:
             return self._reported(target_event(event, settings=self.targets, now=now), now)
         check_age(event, now)
         if event.source == "aws.events" and self.recheck_rule in (event.resources or ()):
-            sent_reports = self._tell([*self._own(), *self.table.read().states])
+            sent_reports = self._report([*self._own(), *self.table.read().states])
             return f"{sent_reports}; {self._ask(self.settings.alarms, event.id, now)}"
         if (event.source, event.detail_type) == ALARM:
             return self._ask(self._fired(event), event.id, now)
         if self.served is not None and self._is_rollout(event, self.served.endpoint):
-            return self._tell(self._own())
+            return self._report(self._own())
         raise IgnoredReportError(f"{event.detail_type[:100]!r} of {event.source[:100]!r} is not about a served model")
 
     def _is_rollout(self, event: BusEvent, endpoint: str) -> bool:
@@ -173,7 +173,7 @@ class ServedModels:
         state = self._known(reported_state(event, settings=self.targets, now=now))
         if event.detail_type == DetailType.MODEL_SERVED:
             kept = self._keep(state)
-            return f"kept what {kept.name} serves; {self._tell([kept])}"
+            return f"kept what {kept.name} serves; {self._report([kept])}"
         wish = wish_of(event, state)
         # a request about a model that is no longer live there is stale; one about a known state is not
         with suppress(KnownReportError):
@@ -288,11 +288,11 @@ class ServedModels:
         found = None if self.served is None else self.served.state(self.targets.here)
         return [] if found is None else [found]
 
-    def _tell(self, states: list[ServedState]) -> str:
+    def _report(self, states: list[ServedState]) -> str:
         """Put states on the unit's bus, in the source's terms; a rule sends them to the source."""
         if not self.settings.has_source:
             return "there is no source to report to"
-        reported = list(_told(states))
+        reported = list(_reportable(states))
         for state in reported:
             self._put(DetailType.MODEL_SERVED, model_served(self.targets.group, state))
         return f"reported {len(reported)} environments to the source"
@@ -323,7 +323,7 @@ def _request(pipeline: str, wish: RetrainingWish) -> EventDetail:
     return EventDetail(id=wish.id, subject=pipeline, outcome="REQUESTED", reason=wish.reason, attributes=attributes)
 
 
-def _told(states: list[ServedState]) -> Iterator[ServedState]:
+def _reportable(states: list[ServedState]) -> Iterator[ServedState]:
     for state in states:
         reported = state if state.via is None else relayed(state)
         if reported is None:

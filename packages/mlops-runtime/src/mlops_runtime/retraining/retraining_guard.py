@@ -332,7 +332,7 @@ def decide(
         if left > 0:
             return Decision.COOLING_DOWN, f"{left} s of the cool-down of {cool_down} s are left"
     if request.question is not None:
-        left = _asked_until(state, settings) - seconds
+        left = _answer_due(state, settings) - seconds
         if left > 0:
             return Decision.COOLING_DOWN, f"people were asked and are asked again in {left} s; {request.question}"
         return started, request.question
@@ -362,7 +362,7 @@ def free_at(
     """
     if decision is Decision.COOLING_DOWN:
         started = 0 if state.last_started is None else state.last_started + _cool_down(state, settings)
-        asked_until = 0 if request.question is None else _asked_until(state, settings)
+        asked_until = 0 if request.question is None else _answer_due(state, settings)
         return datetime.fromtimestamp(max(started, asked_until), UTC)
     if decision is Decision.OVER_BUDGET:
         return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
@@ -432,7 +432,7 @@ def _cool_down(state: GuardState, settings: GuardSettings) -> int:
     return settings.cool_down
 
 
-def _asked_until(state: GuardState, settings: GuardSettings) -> int:
+def _answer_due(state: GuardState, settings: GuardSettings) -> int:
     """Return the time before which people are not asked again."""
     return 0 if state.last_asked is None else state.last_asked + max(settings.cool_down, _ASKED_SECONDS)
 

@@ -170,7 +170,7 @@ def _plan(
     common = _made(_common(blank, case), case)
     if serving is None:
         endpoint = sagemaker_requests.render_endpoint(spec, config=case.name, execution=execution)
-        reason = f"first model: {package.arn}{_said(package)}" + check_quota(spec, (), facts.quotas)
+        reason = f"first model: {package.arn}{_approval_text(package)}" + check_quota(spec, (), facts.quotas)
         return replace(common, action="create", reason=reason, create_endpoint=endpoint)
     if serving.version is None:
         raise RefusedError(
@@ -213,7 +213,7 @@ def _between_slots(common: SlotPlan, case: Case) -> SlotPlan:
     if slots is None:
         raise TypeError("facts of a slot plan must have slots")
     if version is None:
-        plan = replace(common, action="create", reason=f"first model: {case.package.arn}{_said(case.package)}")
+        plan = replace(common, action="create", reason=f"first model: {case.package.arn}{_approval_text(case.package)}")
     else:
         left_out = check_quiet(case.spec, case.facts.alarm_states, case.facts.answers)
         case = _watching(case)
@@ -393,7 +393,7 @@ def _why(case: Case, version: Version) -> str:
     live, alarm, package = live_pointer(case.facts.row), case.request.alarm, case.package.arn
     because = case.request.comment if alarm is None else f"{alarm} is in ALARM during probation"
     what = {
-        DeployReason.APPROVAL: f"approved: {package}{_said(case.package)}",
+        DeployReason.APPROVAL: f"approved: {package}{_approval_text(case.package)}",
         DeployReason.SPEC: "the serving spec changed" + _unkept(case.facts.promises),
         DeployReason.ROLLBACK: f"back to {package}" + ("" if because is None else f": {because}"),
     }[case.request.reason]
@@ -403,7 +403,7 @@ def _why(case: Case, version: Version) -> str:
     return what
 
 
-def _said(package: RegisteredPackage) -> str:
+def _approval_text(package: RegisteredPackage) -> str:
     """Return the approver's reason, to follow the package."""
     reason = approval_reason(package.approval_description)
     return f": {reason}" if reason else ""

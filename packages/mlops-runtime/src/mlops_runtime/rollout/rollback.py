@@ -105,7 +105,7 @@ def abort_alarm(endpoint: str, execution: str) -> str:
     return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-{ABORT}"
 
 
-def _asked_for(request: DeployRequest) -> str:
+def _request_text(request: DeployRequest) -> str:
     return f"requested by {request.requested_by}" + (f": {request.comment}" if request.comment else "")
 
 
@@ -201,7 +201,7 @@ class WayBack:
         """Start a rollback, unless it is already done or was started by an interrupted command."""
         if live.model_package_arn == request.model_package_arn:
             return Answer(is_served=True, text=f"{live.model_package_arn} is already live; nothing changed")
-        begun = next((each for each in running if self._is_asked(request, each)), None)
+        begun = next((each for each in running if self._is_requested(request, each)), None)
         if begun is not None:
             self.say(f"this rollback already waits for the endpoint: following {begun}")
             return Begun(
@@ -218,7 +218,7 @@ class WayBack:
             )
         return self._start(request, live.model_package_arn, name)
 
-    def _is_asked(self, request: DeployRequest, execution: str) -> bool:
+    def _is_requested(self, request: DeployRequest, execution: str) -> bool:
         """Whether an execution was started for the same rollback: by the same caller, for the same reason."""
         requested = self._request_of(execution)
         return requested is not None and replace(requested, requested_at=request.requested_at) == request
@@ -226,8 +226,8 @@ class WayBack:
     def has_done(self, request: DeployRequest, last: AuditRecord) -> bool:
         """Whether the newest record is of this rollback: of its own execution, or of a rollout that it aborted."""
         if last.outcome is Outcome.ROLLED_BACK:
-            return _asked_for(request)[:_QUOTED] in last.reason
-        return last.outcome is Outcome.PROMOTED and self._is_asked(request, last.execution)
+            return _request_text(request)[:_QUOTED] in last.reason
+        return last.outcome is Outcome.PROMOTED and self._is_requested(request, last.execution)
 
     def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Begun:
         """Abort a running rollout, which returns to the previous version, and continue if another version is wanted."""
@@ -252,7 +252,7 @@ class WayBack:
     def _aborted(self, begun: Begun) -> Begun:
         """Set the abort alarm of a rollout, which exists only while the new fleet does."""
         alarm = abort_alarm(self.chain.table.endpoint, begun.execution)
-        if not self._ring(alarm, _asked_for(begun.request)[:_MAXIMUM_REASON]):
+        if not self._ring(alarm, _request_text(begun.request)[:_MAXIMUM_REASON]):
             return begun
         self.say(f"{alarm} is set to ALARM: the new fleet is rolled back")
         return replace(begun, is_alarm_set=True)

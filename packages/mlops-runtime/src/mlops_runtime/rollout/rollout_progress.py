@@ -134,7 +134,7 @@ class RolloutProgress:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Observed:
     """State of one execution, from the events read so far."""
 
     newest: int = 0
@@ -158,7 +158,7 @@ class RolloutReader:
     """
 
     stepfunctions: "SFNClient"
-    _told: dict[str, _Told] = field(default_factory=dict)
+    _observed: dict[str, _Observed] = field(default_factory=dict)
 
     def read(self, execution: str, now: datetime) -> RolloutProgress:
         """Return the progress of an execution.
@@ -167,10 +167,10 @@ class RolloutReader:
             execution: ARN of the execution.
             now: Current time of the cloud.
         """
-        told = self._told.setdefault(execution, _Told())
-        for event in self._new_events(execution, told.newest):
-            _tell(told, event)
-        return _progress(execution, told, now)
+        observed = self._observed.setdefault(execution, _Observed())
+        for event in self._new_events(execution, observed.newest):
+            _apply(observed, event)
+        return _progress(execution, observed, now)
 
     def _new_events(self, execution: str, newest: int) -> list[Mapping[str, Any]]:
         pages = self.stepfunctions.get_paginator("get_execution_history").paginate(
@@ -188,40 +188,40 @@ class RolloutReader:
         return found[::-1]
 
 
-def _tell(told: _Told, event: Mapping[str, Any]) -> None:
+def _apply(observed: _Observed, event: Mapping[str, Any]) -> None:
     """Apply one event; states run sequentially, so a result belongs to the state that was entered last."""
     kind, at = event["type"], event["timestamp"]
-    if told.newest == 0:
-        told.since = at
-    told.newest = int(event["id"])
+    if observed.newest == 0:
+        observed.since = at
+    observed.newest = int(event["id"])
     if kind == "ExecutionStarted":
-        told.asked = str(_parsed(event["executionStartedEventDetails"].get("input")).get("reason", ""))
+        observed.asked = str(_parsed(event["executionStartedEventDetails"].get("input")).get("reason", ""))
     elif kind.endswith("StateEntered"):
-        told.state = event["stateEnteredEventDetails"]["name"]
-        _enter(told, PHASES.get(told.state, told.phase), at)
-    elif kind == "TaskFailed" and told.state == "Lock":
-        _enter(told, Phase.WAITING, at)
+        observed.state = event["stateEnteredEventDetails"]["name"]
+        _enter(observed, PHASES.get(observed.state, observed.phase), at)
+    elif kind == "TaskFailed" and observed.state == "Lock":
+        _enter(observed, Phase.WAITING, at)
     elif kind == "TaskSucceeded":
-        _take_result(told, _parsed(event["taskSucceededEventDetails"].get("output")), at)
+        _take_result(observed, _parsed(event["taskSucceededEventDetails"].get("output")), at)
 
 
-def _enter(told: _Told, phase: Phase, at: datetime) -> None:
-    if phase is not told.phase:
-        told.phase, told.since = phase, at
+def _enter(observed: _Observed, phase: Phase, at: datetime) -> None:
+    if phase is not observed.phase:
+        observed.phase, observed.since = phase, at
 
 
-def _take_result(told: _Told, result: Mapping[str, Any], at: datetime) -> None:
-    if told.state == "Preflight":
-        told.plan = _payload(result)
-    elif told.state == "DescribeEndpoint":
-        told.endpoint = result
-    elif told.state == "Shift":
-        told.shifts, told.shifted = told.shifts + 1, at
-    elif told.state in ("AskVerdict", "LastVerdict"):
+def _take_result(observed: _Observed, result: Mapping[str, Any], at: datetime) -> None:
+    if observed.state == "Preflight":
+        observed.plan = _payload(result)
+    elif observed.state == "DescribeEndpoint":
+        observed.endpoint = result
+    elif observed.state == "Shift":
+        observed.shifts, observed.shifted = observed.shifts + 1, at
+    elif observed.state in ("AskVerdict", "LastVerdict"):
         try:
-            told.verdict = from_dict(RolloutVerdict, _payload(result))
+            observed.verdict = from_dict(RolloutVerdict, _payload(result))
         except ContractError:
-            told.verdict = None  # written by another version
+            observed.verdict = None  # written by another version
 
 
 def _payload(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -238,20 +238,20 @@ def _parsed(text: str | None) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _progress(execution: str, told: _Told, now: datetime) -> RolloutProgress:
-    traffic = _slots(told) if "eks" in told.plan else _endpoint(told)
-    phase = told.phase
+def _progress(execution: str, observed: _Observed, now: datetime) -> RolloutProgress:
+    traffic = _slots(observed) if "eks" in observed.plan else _endpoint(observed)
+    phase = observed.phase
     if phase is Phase.STARTING and traffic.step:
         phase = Phase.BAKING
     is_moving = phase in (Phase.BAKING, Phase.JUDGING)
-    since = traffic.since if is_moving and traffic.since is not None else told.since
+    since = traffic.since if is_moving and traffic.since is not None else observed.since
     return RolloutProgress(
         execution=execution,
         phase=phase,
         since=_iso(since),
-        asked=told.asked,
-        planned=str(told.plan.get("reason") or ""),
-        package=told.plan.get("candidate_package"),
+        asked=observed.asked,
+        planned=str(observed.plan.get("reason") or ""),
+        package=observed.plan.get("candidate_package"),
         step=traffic.step if is_moving else 0,
         steps=len(traffic.bakes),
         percent=traffic.percent if is_moving else 0.0,
@@ -259,13 +259,13 @@ def _progress(execution: str, told: _Told, now: datetime) -> RolloutProgress:
         until=None if not is_moving or traffic.since is None else _iso(traffic.ends),
         at_least=_left(traffic, now) if phase not in (Phase.ROLLING_BACK, Phase.RECORDING) else 0,
         at_most=None if traffic.deadline is None else max(0, math.ceil((traffic.deadline - now).total_seconds())),
-        bake_reason=str((told.plan.get("verdict") or {}).get("planned") or ""),
-        needed=int(told.plan.get("min_invocations") or 0),
-        verdict=told.verdict,
-        is_watched=bool(told.plan.get("verdict")),
-        is_between_slots="eks" in told.plan,
-        slot_times=_slot_times(told.plan.get("eks") or {}),
-        started=str(told.plan.get("started") or ""),
+        bake_reason=str((observed.plan.get("verdict") or {}).get("planned") or ""),
+        needed=int(observed.plan.get("min_invocations") or 0),
+        verdict=observed.verdict,
+        is_watched=bool(observed.plan.get("verdict")),
+        is_between_slots="eks" in observed.plan,
+        slot_times=_slot_times(observed.plan.get("eks") or {}),
+        started=str(observed.plan.get("started") or ""),
     )
 
 
@@ -300,11 +300,11 @@ def _left(traffic: _Traffic, now: datetime) -> int:
     return later + max(0, math.ceil((traffic.ends - now).total_seconds()))
 
 
-def _slots(told: _Told) -> _Traffic:
-    eks = told.plan["eks"]
+def _slots(observed: _Observed) -> _Traffic:
+    eks = observed.plan["eks"]
     steps: Sequence[Mapping[str, int]] = eks.get("steps") or ()
-    step, longest = min(told.shifts, len(steps)), int(eks.get("max_bake") or 0)
-    begun = told.shifted
+    step, longest = min(observed.shifts, len(steps)), int(eks.get("max_bake") or 0)
+    begun = observed.shifted
     return _Traffic(
         step=step,
         percent=float(steps[step - 1].get(eks["slot"], 0)) if step else 0.0,
@@ -314,18 +314,18 @@ def _slots(told: _Told) -> _Traffic:
     )
 
 
-def _endpoint(told: _Told) -> _Traffic:
+def _endpoint(observed: _Observed) -> _Traffic:
     """Return SageMaker's progress: ``PendingDeploymentSummary`` counts the instances with traffic.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
     """
     # claim: pending-variants-count-instances-with-traffic
-    config = (told.plan.get("update_endpoint") or {}).get("DeploymentConfig")
-    pending = told.endpoint.get("PendingDeploymentSummary") or {}
+    config = (observed.plan.get("update_endpoint") or {}).get("DeploymentConfig")
+    pending = observed.endpoint.get("PendingDeploymentSummary") or {}
     variants: Sequence[Mapping[str, Any]] = pending.get("ProductionVariants") or ()
-    if not config or not variants or pending.get("EndpointConfigName") != told.plan.get("config_name"):
-        return _Traffic(bakes=() if not config else _bakes(config, _planned_count(told.plan)))
-    variant = next((each for each in variants if each.get("VariantName") == told.plan.get("variant")), variants[0])
+    if not config or not variants or pending.get("EndpointConfigName") != observed.plan.get("config_name"):
+        return _Traffic(bakes=() if not config else _bakes(config, _planned_count(observed.plan)))
+    variant = next((each for each in variants if each.get("VariantName") == observed.plan.get("variant")), variants[0])
     wanted = int(variant.get("DesiredInstanceCount") or 0)
     bakes = _bakes(config, wanted)
     deadline = None

@@ -359,7 +359,7 @@ class MlflowRest:
                 yield answer
         except urllib.error.HTTPError as error:
             text = error.read(4000).decode(errors="replace")
-            message, code = _said(text)
+            message, code = _error_of(text)
             where = path.partition("?")[0]
             if error.code in _REDIRECTS:
                 place = urllib.parse.urlsplit(error.headers.get("Location", ""))
@@ -427,7 +427,7 @@ def _version(found: Mapping[str, Any]) -> ModelVersion:
     )
 
 
-def _said(text: str) -> tuple[str, str]:
+def _error_of(text: str) -> tuple[str, str]:
     """Return message and code of an error response."""
     try:
         found = json.loads(text)

@@ -66,11 +66,15 @@ def feature_groups(schema: TableSchema, *, name: str, owner: str) -> tuple[Featu
     """
     inputs = {column.name: column for column in schema.inputs}
     entities = tuple(
-        Entity(each, "long" if each in inputs and inputs[each].type == "number" else "string", _said(inputs.get(each)))
+        Entity(
+            each,
+            "long" if each in inputs and inputs[each].type == "number" else "string",
+            _column_text(inputs.get(each)),
+        )
         for each in schema.entities
     )
     features = [
-        Feature(each.name, _TYPES[each.kind], _said(each), nullable=each.nullable)
+        Feature(each.name, _TYPES[each.kind], _column_text(each), nullable=each.nullable)
         for each in (_typed(column) for column in schema.inputs)
         if each.name not in schema.entities
     ]
@@ -219,7 +223,7 @@ def _added(schema: TableSchema) -> list[str]:
     return [name for name in _ADDED if name in (schema.block, schema.cluster)]
 
 
-def _said(column: InputColumn | None) -> str:
+def _column_text(column: InputColumn | None) -> str:
     if column is None or column.type == "category":
         return "as in the file"
     return "yes or no" if column.kind == "boolean" else f"about {column.low:g} to {column.high:g}"

@@ -147,7 +147,7 @@ def read_executions(executions: Iterable[ExecutionFiles], *, alarm_windows: int 
     documents = {name: _document(execution, (_MAIN[name],), problems) for name, execution in newest.items()}
     listed = {name: _violations(execution, problems) for name, execution in newest.items()}
     for name, document in documents.items():
-        problems.update(_told(name, document))
+        problems.update(_reported_problems(name, document))
     earlier = [
         _features(_violations(execution, Counter())) for execution in ordered["data_quality"][1 : max(1, of_windows)]
     ]
@@ -180,7 +180,7 @@ def _document(execution: ExecutionFiles, names: Sequence[str], problems: Counter
     return {}
 
 
-def _told(monitor: MonitorName, document: Mapping[str, Any]) -> Mapping[str, int]:
+def _reported_problems(monitor: MonitorName, document: Mapping[str, Any]) -> Mapping[str, int]:
     """Return the problems of reading that the platform's analyzer adds to Model Monitor's members."""
     if document.get("analyzer") != ANALYZER:
         return {}
@@ -231,7 +231,7 @@ def _feature(
     alarm_windows: int,
 ) -> FeatureDrift:
     drifted = bool(violations)
-    text = "; ".join(map(_said, violations))
+    text = "; ".join(map(_description, violations))
     distances = [d for raw in violations if (d := _found(_DISTANCE, raw)) is not None]
     return FeatureDrift(
         name=name,
@@ -243,11 +243,12 @@ def _feature(
         description=text or None,
         l_infinity=max(distances, default=None),
         null_rate=_null_rate(statistics),
-        feed_fault="; ".join(_said(raw) for raw in violations if raw["constraint_check_type"] in _OF_FEED) or None,
+        feed_fault="; ".join(_description(raw) for raw in violations if raw["constraint_check_type"] in _OF_FEED)
+        or None,
     )
 
 
-def _said(violation: Mapping[str, Any]) -> str:
+def _description(violation: Mapping[str, Any]) -> str:
     return f"{violation['constraint_check_type']}: {violation.get('description', '')}"
 
 
