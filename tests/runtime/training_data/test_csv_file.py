@@ -84,7 +84,7 @@ def test_thousands_of_an_english_sheet_are_numbers(tmp_path: Path) -> None:
 
 
 def test_numbers_of_two_countries_are_refused(tmp_path: Path) -> None:
-    """1,000 and 1.000 would have the same text."""
+    """A string such as 1.234 would be ambiguous."""
     path = write(tmp_path, ["a", "b"], [["1,5", "1.234"], ["2,5", "3.5"]], delimiter=";")
     with pytest.raises(
         TableError, match="numbers of 'a' have decimal commas, those of 'b' decimal points; write all with"
