@@ -97,7 +97,7 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: Re
         sequence=row.audit_sequence + 1,
         previous=row.audit_head,
         outcome=outcome,
-        reason=reason if died is None else "; ".join(part for part in (_tells_of(died), reason) if part),
+        reason=reason if died is None else "; ".join(part for part in (_mentions(died), reason) if part),
         execution=claim.execution,
         at=str(to_dict(claim.at)),
         requested_by=str(_first(claim.plan.get("requested_by"), claim.request.get("requested_by"), "unknown")),
@@ -196,7 +196,7 @@ def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
     return record.execution == claim.execution and record.serving_config == config
 
 
-def _tells_of(died: DiedExecution) -> str:
+def _mentions(died: DiedExecution) -> str:
     about = "" if died.model_package_arn is None else f" of {died.model_package_arn}"
     return (
         f"recovers {died.execution.rpartition(':')[2]}, which ended {died.status}: {died.reason}{about}, requested by "
