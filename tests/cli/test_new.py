@@ -725,7 +725,7 @@ def test_what_makes_projects_is_named_where_it_is_missing(
     assert "mlops new needs copier, duckdb, pyarrow; run: pip install" in in_process("new", "shop", *GOOD).stderr
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A configured git user without other settings."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
@@ -747,6 +747,7 @@ def written_project(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("person")
 def test_the_first_commit_has_every_file(tmp_path: Path) -> None:
     """Committed by the user, without their hooks; a folder inside a repository gets no own one."""
     (tmp_path / "gitconfig").write_text("[user]\nname = Ann\nemail = a@b.example\n[commit]\ngpgsign = true\n")
@@ -759,6 +760,7 @@ def test_the_first_commit_has_every_file(tmp_path: Path) -> None:
     assert not takes_repository(shop / "sub" / "other")
 
 
+@pytest.mark.usefixtures("person")
 def test_without_a_name_the_files_are_staged(tmp_path: Path) -> None:
     """No invented author appears in the history."""
     (tmp_path / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
@@ -767,6 +769,7 @@ def test_without_a_name_the_files_are_staged(tmp_path: Path) -> None:
     assert git(shop, "diff", "--cached", "--name-only").split() == [".gitignore", "app.py"]
 
 
+@pytest.mark.usefixtures("person")
 def test_where_git_is_missing_there_is_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same if git fails, as in a read-only folder."""
     shop = written_project(tmp_path / "shop")
@@ -780,6 +783,7 @@ def _program(*more: str) -> list[str]:
     return [sys.executable, "-c", f"LOCK, MORE = {str(LOCK)!r}, {list(more)!r}\n{NEW}"]
 
 
+@pytest.mark.usefixtures("person")
 def test_a_project_is_a_repository_unless_told_otherwise(tmp_path: Path) -> None:
     """The command prints whether it made a repository; the branch is main."""
     done = subprocess.run(_program(), cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -797,6 +801,7 @@ def test_a_project_is_a_repository_unless_told_otherwise(tmp_path: Path) -> None
     assert not (tmp_path / "other" / ".git").exists()
 
 
+@pytest.mark.usefixtures("person")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """Covers Ctrl-C and SIGTERM while the folder is created; the next run works."""
