@@ -1,4 +1,4 @@
-"""Feature groups of customer behaviour: what a household bought, what led up to it, and who it is."""
+"""Feature groups of customer behaviour: a household's purchases, their history, and its demographics."""
 
 from datetime import timedelta
 
@@ -126,5 +126,5 @@ DEMOGRAPHICS = FeatureGroup(
 GROUPS = (CATEGORY_PURCHASES, CATEGORY_HISTORY, HOUSEHOLD_HISTORY, CATEGORY_TREND, DEMOGRAPHICS)
 KNOWN_BEFORE = (CATEGORY_HISTORY, HOUSEHOLD_HISTORY, CATEGORY_TREND, DEMOGRAPHICS)
 
-# what the model is asked with: the category, and every feature that is known before the fortnight
+# inputs of the model: the category, and every feature known before the fortnight
 INPUTS = (CATEGORY.name, *(name for group in KNOWN_BEFORE for name in group.feature_names))

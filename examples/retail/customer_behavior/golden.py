@@ -1,9 +1,9 @@
-"""Write golden.jsonl: requests that every model of customer behaviour must answer, out of the real fortnights.
+"""Write golden.jsonl: requests from real fortnights that every model of customer behaviour must answer.
 
 ``python -m examples.retail.customer_behavior.golden``
 
-An answer is a probability. Bounds come from what households did before, never from what a model said: who buys in a category in
-every fortnight is more likely than not to do so again, and who never did in a rare category is not.
+An answer is a probability. Bounds come from earlier purchases, never from a model's predictions: a household that bought in a
+category in every fortnight will probably do so again, and a household that never bought in a rare category probably will not.
 """
 
 from pathlib import Path
@@ -15,13 +15,13 @@ from mlops_runtime.contracts.serving import GoldenRequest
 from mlops_runtime.rollout.golden_set import boundary_requests
 
 GOLDEN = Path(__file__).with_name("golden.jsonl")
-FIRST_SET_FORTNIGHT = 27  # the last one before the unit goes live whose purchases are known
+FIRST_SET_FORTNIGHT = 27  # the last fortnight with known purchases before the unit goes live
 COLUMNS = columns_of(INPUTS, KNOWN_BEFORE)
 TYPICAL_FORTNIGHT, THANKSGIVING_FORTNIGHT = 31, 47
 
 
 def golden_requests() -> list[GoldenRequest]:
-    """Return the set, the same from the same data."""
+    """Return the set, which is reproducible from the same data."""
     rows = sorted(_requests(TYPICAL_FORTNIGHT), key=_rate)
     median, never = rows[len(rows) // 2], [row for row in rows if row["days_since_purchase"] is None]
     late = _requests(THANKSGIVING_FORTNIGHT)[::75]

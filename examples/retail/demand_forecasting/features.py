@@ -1,4 +1,4 @@
-"""Feature groups of demand forecasting: what sold, what led up to it, and what is planned."""
+"""Feature groups of demand forecasting: sales, their history, and planned promotions."""
 
 from datetime import timedelta
 
@@ -86,5 +86,5 @@ WEEK_PLAN = FeatureGroup(
 
 GROUPS = (WEEKLY_DEMAND, DEMAND_HISTORY, WEEK_PLAN)
 
-# what the model is asked with: the category, and every feature of the two groups that are known before the week
+# inputs of the model: the category, and every feature of the two groups known before the week
 INPUTS = (CATEGORY.name, *DEMAND_HISTORY.feature_names, *WEEK_PLAN.feature_names)

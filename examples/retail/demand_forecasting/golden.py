@@ -1,13 +1,13 @@
-"""Write golden.jsonl: requests that every demand model must answer, out of the real weeks.
+"""Write golden.jsonl: requests from real weeks that every demand model must answer.
 
 ``python -m examples.retail.demand_forecasting.golden``
 
-Bounds are wide, because next year's model may well differ from this one's, and come from what the series sold before, never from
-what a model said. Where promotion is the point they are narrower: a deep promotion sells no less than the weeks before it, and the
-same row without promotion not much more. How much more or less is the gate's to measure, which has a segment for it.
+Bounds are wide, because next year's model may differ from this one, and come from earlier sales of the series, never from a model's
+predictions. For promotions they are narrower: a deep promotion sells no less than the weeks before it, and the same row without
+promotion not much more. The gate measures the size of the effect in a segment of its own.
 
-To these come the bounds of the unit's first training set (`boundary_requests`): each input at its smallest and its largest, each
-category in a row that sold well, within five times that, an unknown one, each null that may come.
+The set also contains requests at the bounds of the unit's first training set (`boundary_requests`): the minimum and maximum of each
+input, each category in a row that sold well, within five times its sales, an unknown category, and each allowed null.
 """
 
 import csv
@@ -27,8 +27,8 @@ GOLDEN = Path(__file__).with_name("golden.jsonl")
 FIRST_SET_WEEK = 30  # the last week before the unit goes live
 TYPICAL_WEEK, PROMOTION_WEEK, THANKSGIVING_WEEK = 31, 37, 48  # most of the store is in the mailer of week 37
 PROMOTED, SMALL_STORE = "FLUID MILK PRODUCTS", 10.0
-_FACTOR = 3.0  # a forecast is within three times what the series sold before
-# models that differ by their seed alone are up to a tenth apart on such rows
+_FACTOR = 3.0  # a forecast is within a factor of three of the earlier sales of the series
+# predictions of models with different seeds differ by up to a tenth on such rows
 _WITH_PROMOTION, _WITHOUT_PROMOTION = 1.0, 1.25
 _CEILING = 150.0  # no store sold as much of a category in any week
 _PLAN = ("planned_discount", "display_share", "mailer_share")
@@ -36,7 +36,7 @@ Row = dict[str, object]
 
 
 def golden_requests() -> list[GoldenRequest]:
-    """Return the set, the same from the same data."""
+    """Return the set, which is reproducible from the same data."""
     week = sorted(data.requests_for_week(TYPICAL_WEEK), key=_sold)
     median = week[len(week) // 2]
     return [
@@ -58,7 +58,7 @@ def golden_requests() -> list[GoldenRequest]:
 
 
 def signature() -> ModelSignature:
-    """Return the columns that every demand model takes, by what the unit's features say of them."""
+    """Return the input columns of every demand model, nullable as the unit's features declare."""
     nullable = {feature.name: feature.nullable for group in (DEMAND_HISTORY, WEEK_PLAN) for feature in group.features}
     columns = (
         SignatureColumn(name=name, type="number", nullable=nullable[name])

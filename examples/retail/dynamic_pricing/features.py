@@ -1,4 +1,4 @@
-"""Feature groups of dynamic pricing: what sold, at which usual price, and what is planned."""
+"""Feature groups of dynamic pricing: sales, usual prices, and planned prices."""
 
 from datetime import timedelta
 
@@ -107,5 +107,5 @@ GROUPS = (GROUP_SALES, SALES_HISTORY, PRICE_HISTORY, PRICE_PLAN, PROMOTION_PLAN)
 KNOWN_BEFORE = (SALES_HISTORY, PRICE_HISTORY, PRICE_PLAN, PROMOTION_PLAN)
 SEGMENT = "on_promotion"  # the gate evaluates it separately; the model sees the discount itself
 
-# what the model is asked with: the product group, and every feature that is known before the week
+# inputs of the model: the product group, and every feature known before the week
 INPUTS = (PRODUCT_GROUP.name, *(name for group in KNOWN_BEFORE for name in group.feature_names if name != SEGMENT))

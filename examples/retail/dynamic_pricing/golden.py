@@ -1,9 +1,9 @@
-"""Write golden.jsonl: requests that every pricing model must answer, out of the real weeks.
+"""Write golden.jsonl: requests from real weeks that every pricing model must answer.
 
 ``python -m examples.retail.dynamic_pricing.golden``
 
-Bounds come from what the series sold before, never from what a model said. Where the price is the point they are narrower: the
-deepest discount of the week sells no less than the weeks before it did in half, and no series sells many times as much.
+Bounds come from earlier sales of the series, never from a model's predictions. For prices they are narrower: the deepest discount
+of the week sells at least half as much as the weeks before it, and no series sells many times as much.
 """
 
 from pathlib import Path
@@ -21,12 +21,12 @@ COLUMNS = columns_of(INPUTS, KNOWN_BEFORE)
 _NEAR, _MOST = (
     2.5,
     4.0,
-)  # an answer is within two and a half times what its series sold before, the largest of many within four
+)  # an answer is within a factor of 2.5 of earlier sales, the largest of many below four times
 _CEILING = 400.0  # no store sold as much of a product group in any week
 
 
 def golden_requests() -> list[GoldenRequest]:
-    """Return the set, the same from the same data."""
+    """Return the set, which is reproducible from the same data."""
     week = sorted(_requests(TYPICAL_WEEK), key=_sold)
     median, deepest = week[len(week) // 2], max(week, key=lambda row: (float(str(row["planned_discount"])), _sold(row)))
     late = _requests(THANKSGIVING_WEEK)[::8]

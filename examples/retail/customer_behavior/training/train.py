@@ -1,6 +1,6 @@
 """Train the propensity model: gradient boosting on log loss, saved as LightGBM's own text file.
 
-It is not ONNX: the server gives it a process of its own, in the environment of `requirements.lock`.
+The model is not ONNX: the server runs it in a separate process, in the environment of `requirements.lock`.
 
 Runs as a SageMaker training job (channel ``train``) and on a laptop:
 ``python train.py --train folder/with/parquet --model-dir out``.
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 LABEL = "bought"
 NOT_INPUTS = {LABEL, "household_id", "fortnight", "prediction_time", "row_id"}
-# in their order: a band above another is a larger number
+# ordered: a higher band has a larger number
 ORDERED = {
     "age": ["19-24", "25-34", "35-44", "45-54", "55-64", "65+"],
     "income": [
@@ -57,7 +57,7 @@ def main() -> None:
         "seed": 7,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1,  # more threads add up in another order, and wait for each other on a busy machine
+        "num_threads": 1,  # more threads sum in another order, and wait for each other on a busy machine
         "verbosity": -1,
     }
     booster = lgb.train(parameters, lgb.Dataset(features, bought), options.rounds)
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def column_values(table, name, levels):
-    """Return a column as the server will send it: 32-bit floats, text as its position, -1 when unknown or missing."""
+    """Return a column in the server's form: 32-bit floats, strings as their position, -1 if unknown or missing."""
     if levels is None:
         return table[name].to_numpy().astype(np.float32)
     position = {level: i for i, level in enumerate(levels)}

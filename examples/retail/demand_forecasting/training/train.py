@@ -47,7 +47,7 @@ def main() -> None:
         "seed": 7,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1,  # more threads add up in another order, and wait for each other on a busy machine
+        "num_threads": 1,  # more threads sum in another order, and wait for each other on a busy machine
         "verbosity": -1,
     }
     booster = lgb.train(parameters, lgb.Dataset(features, units), options.rounds)
@@ -66,13 +66,13 @@ def main() -> None:
 
 
 def exported(booster, width):
-    """Return the booster as ONNX. A forecast below zero is zero: trees add up to a little less than nothing where nothing sells."""
+    """Return the booster as ONNX, with negative forecasts set to zero: sums of trees are slightly negative where nothing sells."""
     onnx = convert_lightgbm(booster, name="demand", initial_types=[("input", FloatTensorType([None, width]))])
     answer = onnx.graph.output[0].name
     for node in onnx.graph.node:
         node.output[:] = ["sum_of_trees" if name == answer else name for name in node.output]
     onnx.graph.node.append(helper.make_node("Relu", ["sum_of_trees"], [answer]))
-    # the converter lists the opsets of a set of names, whose order changes from run to run
+    # the converter lists opsets from a set of names, whose order differs between runs
     versions = {"": 9, **{opset.domain: opset.version for opset in onnx.opset_import}}
     del onnx.opset_import[:]
     onnx.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()))
@@ -80,7 +80,7 @@ def exported(booster, width):
 
 
 def column_values(table, name, categories):
-    """Return a column as the server will send it: 32-bit floats, categories as their position, -1 when unknown."""
+    """Return a column in the server's form: 32-bit floats, categories as their position, -1 if unknown."""
     if name == "category":
         position = {category: i for i, category in enumerate(categories)}
         return np.array([position[value] for value in table[name].to_pylist()], np.float32)

@@ -22,7 +22,7 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 
 LABEL = "units"
 NOT_INPUTS = {LABEL, "store_id", "week", "prediction_time", "row_id", "on_promotion"}
-# each over a column plus what keeps it above nothing
+# each over a column plus an offset that keeps it positive
 RATIOS = (
     ("planned_price", "usual_price", 0.0),
     ("units_lag_1", "units_mean_8", 0.3),
@@ -50,7 +50,7 @@ def main() -> None:
     usual = features[:, columns.index("units_mean_8")].astype(np.float64) + 0.3
 
     parameters = {
-        "objective": "huber",  # absolute error takes no monotone constraints
+        "objective": "huber",  # absolute error does not support monotone constraints
         "alpha": 0.4,
         "monotone_constraints": [-1 if name in FALL else 1 if name in RISE else 0 for name in names],
         "learning_rate": options.learning_rate,
@@ -62,7 +62,7 @@ def main() -> None:
         "seed": 7,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1,  # more threads add up in another order, and wait for each other on a busy machine
+        "num_threads": 1,  # more threads sum in another order, and wait for each other on a busy machine
         "verbosity": -1,
     }
     # the error of a factor, weighted by the usual units, is the error in units
@@ -82,12 +82,12 @@ def main() -> None:
 
 
 def ratio(features, columns, above, below, offset):
-    """Return one column over another plus an offset, in 32 bits, as the exported model makes it."""
+    """Return one column over another plus an offset, in 32 bits, as the exported model computes it."""
     return features[:, columns.index(above)] / (features[:, columns.index(below)] + np.float32(offset))
 
 
 def exported(booster, columns):
-    """Return ONNX of: the request's columns and their ratios through the trees, times the usual units."""
+    """Return the ONNX model: the trees applied to the request's columns and their ratios, times the usual units."""
     trees = convert_lightgbm(
         booster, name="elasticity", initial_types=[("columns", FloatTensorType([None, len(columns) + len(RATIOS)]))]
     )
@@ -128,7 +128,7 @@ def exported(booster, columns):
 
 
 def column_values(table, name, groups):
-    """Return a column as the server will send it: 32-bit floats, groups as their position, -1 when unknown."""
+    """Return a column in the server's form: 32-bit floats, groups as their position, -1 if unknown."""
     if name == "product_group":
         position = {group: i for i, group in enumerate(groups)}
         return np.array([position[value] for value in table[name].to_pylist()], np.float32)
