@@ -176,6 +176,7 @@ class Besieged:
             "FindImage": "ecr:describeImages",
             "Copy": "s3:copyObject",
             "Register": "sagemaker:createModelPackage",
+            "Decide": "lambda:invoke",
             "Approve": "sagemaker:updateModelPackage",
         }
         fault = {"integration": integration[state], "state": state, "match": match, "error": "S3.S3Exception"}

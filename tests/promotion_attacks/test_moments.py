@@ -175,6 +175,32 @@ def test_a_package_of_an_attempt_that_died_is_named_once_its_release_is_withdraw
     siege.loop.sagemaker.update_model_package(ModelPackageArn=offer.package, ModelApprovalStatus="Rejected")
 
 
+def test_a_package_whose_attempt_died_before_its_offer_knew_it_is_named_once_its_release_is_withdrawn(
+    siege: Besieged,
+) -> None:
+    """The execution ended between ``Register`` and ``Decide``; the next one finds the package by its binding."""
+    packages, released = siege.packages(), siege.forge()
+    machines = siege.staging.client("stepfunctions")
+    with siege.held("Decide") as reached:
+        siege.offer(released)
+        reached()
+        running = siege.loop.executions("PromoteMachineArn")[0]
+        machines.stop_execution(executionArn=running["executionArn"], error="Stopped", cause="a test")
+    siege.loop.wait_idle("PromoteMachineArn")
+    ((package, status),) = siege.packages().items() - packages.items()
+    offer = siege.offers.read(released.sha256)
+    assert offer is not None
+    assert (offer.state, offer.package, status) == ("OFFERED", "", "PendingManualApproval"), offer
+    siege.decide(str(released.record.package.package_arn), "Rejected", "found a fault")
+    again = siege.start(released)
+    ended = siege.until(lambda: _ended(siege, again))
+    refused = siege.decided(released)
+    words = f"reject {package}, which an earlier attempt registered: "
+    assert (refused.state, refused.package, refused.reason.startswith(words)) == ("REFUSED", package, True)
+    assert ended["cause"] == refused.reason
+    siege.loop.sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
+
+
 def test_a_release_that_is_offered_at_once_and_by_hand_is_promoted_once(siege: Besieged) -> None:
     """By two concurrent events, and by an execution of another name with the same record."""
     packages, released = siege.packages(), siege.forge()

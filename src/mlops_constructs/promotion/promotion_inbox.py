@@ -102,7 +102,10 @@ class PromotionAccess:
             ),
             iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:UpdateItem"], resources=[self.table.table_arn]),
             key_statement(self.unit.key, services=["dynamodb", "s3"]),
-            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
+                resources=[self.registry.packages_arn],
+            ),
             iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[self.unit.signing_key.key_arn]),
             *self.unit.automation_statements(),
             *self.unit.audit_statements(promotions_chain(self.link.group)),

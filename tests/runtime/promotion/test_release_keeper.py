@@ -22,6 +22,7 @@ from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import Sealer
 
 ONE = release()
+TWO = release(execution="alarm-2")
 NOW = "2017-08-01T09:00:00.000Z"
 
 
@@ -258,6 +259,33 @@ def test_a_package_that_an_earlier_attempt_registered_stays_known(place: Any) ->
     assert [(each.reason, each.candidate_package) for each in chain.newest(chain.table.read(), 1)] == [(words, package)]
 
 
+def test_a_package_of_an_attempt_that_died_before_the_offer_knew_it_is_found(place: Any) -> None:
+    """By its binding: the next attempt goes on with it, and a refusal names it, also one before anything was copied again."""
+    package = _registered(place, ONE)  # and the attempt died
+    place.table.offer(TWO.uri, TWO.sha256, NOW)
+    assert _keeper(place).keep(place.arrived(TWO))["package"] == ""
+    assert _keeper(place).keep(place.arrived(ONE))["package"] == package
+    assert place.table.read(ONE.sha256).package == ""
+    assert _record(place, "REFUSED", "no image", "b", may_pass=True)["package"] == package
+    assert place.table.read(ONE.sha256).package == package
+
+
+def test_a_refusal_asks_to_reject_a_package_that_no_offer_knew(place: Any) -> None:
+    """The source withdrew the release before the next attempt copied anything."""
+    package = _registered(place, ONE)
+    words = f"reject {package}, which an earlier attempt registered: withdrawn"
+    assert _record(place, "REFUSED", "withdrawn", "b") == {"is_news": True, "reason": words, "package": package}
+    assert place.table.read(ONE.sha256).package == package
+
+
+def test_the_package_of_a_failed_registration_is_found_by_its_own_binding_only(place: Any) -> None:
+    """Registering may fail after it was done; another binding of an earlier attempt is not this package."""
+    package = _registered(place, ONE)
+    binding = registration(ONE.record, target=place.target)[1]["container_sha256"]
+    assert _record(place, "FAILED", "timeout", "a", binding="c" * 64)["package"] == ""
+    assert _record(place, "FAILED", "timeout", "b", binding=binding)["package"] == package
+
+
 def test_a_release_that_was_promoted_is_not_one_to_reject(place: Any) -> None:
     """An execution by hand is refused because a newer release was taken since."""
     package = _registered(place, ONE)
@@ -333,8 +361,7 @@ def _attempt(place: Any, released: Released, execution: str, before: Any = lambd
     before("keep")
     kept = keeper.keep(requested)
     assert kept["verdict"] == "KEPT", kept
-    package = kept["package"] or _PACKAGES.get(released.sha256) or _registered(place, released)
-    _PACKAGES[released.sha256] = package  # the registry answers a repeated token with it
+    package = kept["package"] or _registered(place, released)
     model = {"model_sha256": released.record.package.model_sha256, "released_at": kept["released_at"]}
     about = {
         "record_uri": released.uri,
@@ -356,6 +383,3 @@ def _attempt(place: Any, released: Released, execution: str, before: Any = lambd
         }
     )
     return str(package)
-
-
-_PACKAGES: dict[str, str] = {}

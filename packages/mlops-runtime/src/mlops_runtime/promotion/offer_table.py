@@ -15,6 +15,7 @@ OfferState = Literal["OFFERED", "REFUSED", "FAILED", "REGISTERED", "APPROVED"]
 # states of offers that are retried
 OPEN: tuple[OfferState, ...] = ("OFFERED", "FAILED")
 _OFFER = "offer/"
+_KEPT_OFFER = "kept/"
 # earlier states that a new state does not replace
 _KEPT: dict[str, tuple[str, ...]] = {
     "OFFERED": ("REGISTERED", "APPROVED"),
@@ -148,6 +149,27 @@ class OfferTable:
         self._update(
             _OFFER + sha256, "SET package = :package", "attribute_exists(endpoint)", {":package": {"S": package}}
         )
+
+    def keep(self, sha256: str, binding: str) -> None:
+        """Store the binding under which an offer is about to be registered, before its package exists.
+
+        It has a row of its own, as readers of an older version refuse an offer with a field that they do not know.
+
+        Args:
+            sha256: Hash of the release record.
+            binding: Binding of the package.
+        """
+        self._dynamodb.update_item(
+            TableName=self.table,
+            Key=_key(_KEPT_OFFER + sha256),
+            UpdateExpression="ADD bindings :binding",
+            ExpressionAttributeValues={":binding": {"SS": [binding]}},
+        )
+
+    def kept(self, sha256: str) -> frozenset[str]:
+        """Return the bindings under which an offer may have been registered; empty before the first attempt stored its objects."""
+        item = self._dynamodb.get_item(TableName=self.table, Key=_key(_KEPT_OFFER + sha256), ConsistentRead=True)
+        return frozenset(item["Item"]["bindings"]["SS"]) if "Item" in item else frozenset()
 
     def newest(self) -> tuple[str, str] | None:
         """Return time and record hash of the newest taken release; None before the first."""

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
 from mlops_runtime.promotion.environment_link import promotions_chain
-from mlops_runtime.promotion.offer_table import OfferState, OfferTable
+from mlops_runtime.promotion.offer_table import Offer, OfferState, OfferTable
 from mlops_runtime.promotion.release_plan import (
     Copy,
     ReleaseRefusedError,
@@ -124,16 +124,47 @@ class ReleaseKeeper:
             self._keep(record, copies(record, target=self.target, execution=execution))
         except ReleaseRefusedError as refused:
             return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
-        offer = self.table.read(sha256)
+        binding = metadata["container_sha256"]
+        # before the package exists: an attempt may die once it is registered and before the offer has its ARN
+        package = self._registered(self.table.read(sha256), binding)
+        self.table.keep(sha256, binding)
         return {
             "verdict": "KEPT",
             "container": container,
             "metadata": metadata,
             "content_types": list(record.package.content_types),
-            "binding": metadata["container_sha256"],
+            "binding": binding,
             "released_at": _moment(record),
-            "package": "" if offer is None else offer.package,
+            "package": package,
         }
+
+    def _registered(self, offer: Offer | None, binding: str = "") -> str:
+        """Return the package that an earlier attempt registered, also one that died before the offer had it; else ``""``.
+
+        Args:
+            offer: The offer.
+            binding: The package's binding. Default: any under which an attempt stored the release.
+        """
+        if offer is None or offer.package:
+            return "" if offer is None else offer.package
+        wanted = self.table.kept(offer.record_sha256)
+        if binding:
+            wanted &= {binding}
+        return "" if not wanted else self._package_of(wanted, since=datetime.fromisoformat(offer.offered_at))
+
+    def _package_of(self, bindings: Collection[str], *, since: datetime) -> str:
+        """Return the oldest package of the group with one of these bindings; ``""`` without one."""
+        pages = self.sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=self.target.group,
+            ModelPackageType="Versioned",
+            CreationTimeAfter=since,
+            SortBy="CreationTime",
+            SortOrder="Ascending",
+        )
+        for arn in (summary["ModelPackageArn"] for page in pages for summary in page["ModelPackageSummaryList"]):
+            if _binding(self.sagemaker.describe_model_package(ModelPackageName=arn)) in bindings:
+                return arn
+        return ""
 
     def _keep(self, record: ReleaseRecord, found: tuple[Copy, ...]) -> None:
         tags, problems = {}, []
@@ -258,7 +289,7 @@ class ReleaseKeeper:
         may_pass = bool(request.get("may_pass"))
         offer = self.table.read(sha256)
         if offer is not None and not package and offer.state not in ("REGISTERED", "APPROVED"):
-            package = offer.package
+            package = self._registered(offer, str(request.get("binding") or ""))
             if package and state == "REFUSED" and not may_pass:
                 reason = f"reject {package}, which an earlier attempt registered: {reason}"
         is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
