@@ -17,6 +17,7 @@ import typer
 
 from mlops_cli.answers import AsJson, Yes, confirm, print_json
 from mlops_cli.aws_account import UserError, account, shown
+from mlops_cli.import_circles import import_circles
 from mlops_cli.local import AccountNumber, Home, home_folder
 from mlops_cli.planned_changes import Allow, PlannedChanges, doomed_changes
 from mlops_cli.unit_imports import remaining_imports
@@ -285,16 +286,8 @@ def destroy(
             for each in found
             for change in doomed_changes(running.at(each.account, each.region).client("cloudformation"), [each.name])
         ]
-        remaining = [
-            each.text
-            for place in dict.fromkeys((stack.account, stack.region) for stack in found)
-            for each in remaining_imports(
-                running.at(*place).client("cloudformation"),
-                [stack.name for stack in reversed(found) if (stack.account, stack.region) == place],
-            )
-        ]
-        if remaining:
-            raise UserError(f"refused: {'; '.join(remaining)}")
+        if still := _still_imported(running, found):
+            raise UserError(f"refused: {'; '.join(still)}")
         if doomed:
             confirm(f"destroy {'; '.join(_described(each) for each in doomed)}", yes=yes)
         events = _Progress(on_stderr=as_json)
@@ -304,6 +297,17 @@ def destroy(
         print_json({"destroyed": [each.stack for each in doomed], "retained": kept})
     elif not events.count:
         typer.echo("nothing to destroy")
+
+
+def _still_imported(running: "CloudAccount", found: "Sequence[Stack]") -> list[str]:
+    """Return why imports prevent the deletion of stacks: circles, which no order of deletion resolves, else importers."""
+    circles, importers = [], []
+    for place in dict.fromkeys((stack.account, stack.region) for stack in found):
+        client = running.at(*place).client("cloudformation")
+        doomed = [stack.name for stack in reversed(found) if (stack.account, stack.region) == place]
+        circles += [each.text for each in import_circles(client, doomed)]
+        importers += [each.text for each in remaining_imports(client, doomed)]
+    return circles or importers
 
 
 def _of_account(
