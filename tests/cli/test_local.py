@@ -4,17 +4,19 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.local.site import make_site
 
 from mlops_local import session_processes
-from mlops_local.cloud import connect
+from mlops_local.cloud import connect, is_running
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 RECORDED = {
@@ -65,6 +67,18 @@ def test_up_look_and_down(mlops: Run, home: Path) -> None:
     again = mlops("local", "down", "--home", home)
     assert again.returncode == 1
     assert _only_line(again.stderr) == (f"mlops: no embedded cloud runs in {home}; start one with `mlops local up`")
+
+
+def test_a_start_that_is_terminated_leaves_no_cloud(home: Path, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    """SIGTERM ends ``up`` like Ctrl-C: the child that is starting ends too, and the next start works."""
+    arguments = [sys.executable, "-m", "mlops_cli", "local", "up", "--home", str(home)]
+    record = home / "cloud.json"
+    with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as starting:
+        pid = wait_for(lambda: record.is_file() and record.read_text() and json.loads(record.read_text())["pid"])
+        starting.send_signal(signal.SIGTERM)
+        assert starting.wait() == 128 + signal.SIGTERM
+        assert session_processes.members(pid) == []
+    assert not is_running(home)
 
 
 def test_a_shell_that_evaluates_env_talks_to_the_cloud(mlops: Run, home: Path, tmp_path: Path) -> None:

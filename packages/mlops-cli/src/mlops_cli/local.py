@@ -15,6 +15,7 @@ import typer
 
 from mlops_cli.answers import AsJson, Yes, answer, confirm, print_facts, print_json
 from mlops_cli.aws_account import UserError, shown
+from mlops_cli.termination import ended_by_sigterm
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
@@ -68,7 +69,7 @@ def up(
     from mlops_local import cloud
     from mlops_local.accounts import profile, profiles_path
 
-    with shown(cloud.CloudError):
+    with shown(cloud.CloudError), ended_by_sigterm():
         running = cloud.up(
             home_folder(home),
             port=port,
