@@ -56,7 +56,8 @@ _GUARD = Path(__file__).with_name("outside")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Restrict this process and its children to loopback; see `tests/outside/sitecustomize.py`."""
+    """Restrict this process and its children to loopback, see `tests/outside/sitecustomize.py`; let their clouds end with it."""
+    os.environ["MLOPS_LOCAL_OWNER"] = str(os.getpid())  # a killed process of pytest leaves no cloud running
     if hasattr(config, "workerinput"):  # an xdist worker, whose guard is active from its start
         return
     descriptor, name = tempfile.mkstemp(prefix="outside-", suffix=".jsonl")

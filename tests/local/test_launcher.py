@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mlops_local import launcher, sagemaker, session_processes
+from mlops_local.cloud import connect, has_state
 from mlops_local.iam import authorization
 
 if TYPE_CHECKING:
@@ -72,6 +73,39 @@ def test_fails_in_one_line_with_another_ministack(tmp_path: Path) -> None:
         "mlops local: ministack 1.5.33 does not fit: version must be 9.9.9, got 1.5.33; install mlops-local again"
     )
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ends_with_the_process_that_owns_it(number: int, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    """As a test run that was killed, which cannot stop its cloud; no process is left, and the state is saved."""
+    home = tmp_path / "cloud"
+    program = (
+        "import os, pathlib, sys; from mlops_local.cloud import up; os.environ['MLOPS_LOCAL_OWNER'] = str(os.getpid()); "
+        f"up(pathlib.Path({str(home)!r})); print('up', flush=True); sys.stdin.read()"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "up\n"
+        cloud = connect(home)
+        try:
+            cloud.client("s3").create_bucket(Bucket="kept")
+            owner.send_signal(number)
+            assert owner.wait() == -number
+            assert wait_for(lambda: session_processes.members(cloud.pid) == [])
+        finally:
+            session_processes.end(cloud.pid, grace=5)
+    log = cloud.log_path.read_text()
+    assert f"its owner, process {owner.pid}, is gone" in log
+    assert "embedded cloud: down" in log
+    assert has_state(home)
 
 
 @pytest.mark.cloud

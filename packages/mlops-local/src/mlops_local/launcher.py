@@ -86,6 +86,7 @@ from mlops_local.stacks import (
 from mlops_local.state_machines import definitions, diagnostics, executions, faults, s3_tasks
 
 LOGGER = logging.getLogger(__name__)
+_OWNER_SECONDS = 1  # between checks of the owner
 
 # in order of installation: IAM precedes the services that the other modules register
 _MODULES = (
@@ -192,7 +193,20 @@ async def _serve(descriptor: int, proxy: Proxy) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )
-    await _Server(config).serve([socket.socket(fileno=descriptor)])
+    server = _Server(config)
+    watch = asyncio.create_task(_end_with_owner(server)) if settings.owner else None
+    await server.serve([socket.socket(fileno=descriptor)])
+    if watch is not None:
+        watch.cancel()
+
+
+async def _end_with_owner(server: _Server) -> None:
+    """Stop the server in order once the process that owns this cloud is gone."""
+    started = session_processes.born(settings.owner)
+    while started is not None and session_processes.born(settings.owner) == started:
+        await asyncio.sleep(_OWNER_SECONDS)
+    LOGGER.info("embedded cloud: its owner, process %d, is gone", settings.owner)
+    server.should_exit = True
 
 
 def main() -> None:

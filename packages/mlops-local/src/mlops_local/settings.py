@@ -16,6 +16,8 @@ region = os.environ.get("MLOPS_LOCAL_REGION", REGION)
 port = int(os.environ.get("MLOPS_LOCAL_PORT", "0"))
 home = Path(os.environ.get("MLOPS_LOCAL_STATE", ".mlops/local/state"))
 clock_scale = float(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE") or "1")
+# process with which the child ends, as a run of tests that was killed cannot stop its clouds; 0 without one
+owner = int(os.environ.get("MLOPS_LOCAL_OWNER") or "0")
 is_clock_scale_given = bool(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE"))
 
 
