@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_iam as iam
 from tests.called_command import call_command
 from tests.examples import models
 from tests.examples.linked_accounts import LinkedAccounts
@@ -48,6 +49,20 @@ STAGING = Environment("staging", account="222222222222", region="us-east-1")
 IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST)
 
 
+def readers(stack: cdk.Stack, registry: ModelRegistry) -> dict[str, str]:
+    """Define a role that may only read promotions, and one that may only read parameters; return the ARN of each by output."""
+    reader = iam.Role(stack, "Reader", assumed_by=iam.AccountRootPrincipal())
+    other = iam.Role(stack, "Other", assumed_by=iam.AccountRootPrincipal())
+    registry.grant_read_promotions(reader)
+    parameters = [
+        stack.format_arn(service="ssm", resource="parameter", resource_name=f"mlops{of}") for of in ("", "/*")
+    ]
+    other.add_to_policy(
+        iam.PolicyStatement(actions=["ssm:GetParameter", "ssm:GetParametersByPath"], resources=parameters)
+    )
+    return {"ReaderRoleArn": reader.role_arn, "OtherRoleArn": other.role_arn}
+
+
 def synthesize(folder: Path, image: ModelImage = IMAGE, images: Images = Images.OWN) -> Path:
     """Synthesize the releasing stack, and the independent one that receives and serves."""
     app = cdk.App(outdir=str(folder / "assembly"))
@@ -63,6 +78,7 @@ def synthesize(folder: Path, image: ModelImage = IMAGE, images: Images = Images.
         "EventBus": unit.bus.event_bus_name,
         "AutomationTable": unit.automation_table.table_name,
         "Topic": unit.topic.topic_arn,
+        **readers(build, registry),
     }
     for name, value in outputs.items():
         cdk.CfnOutput(build, name, value=value)
@@ -88,6 +104,7 @@ def synthesize(folder: Path, image: ModelImage = IMAGE, images: Images = Images.
         "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
         "ArtifactsBucket": unit.artifacts.bucket_name,
         "AutomationTable": unit.automation_table.table_name,
+        **readers(staging, registry),
         "PromoteMachineArn": registry.inbox.machine.state_machine_arn,
         "PromotionsTable": registry.inbox.table.table_name,
         "OffersQueue": registry.inbox.queue.queue_url,
@@ -201,6 +218,41 @@ def _mlops(accounts: Accounts, environment: Environment, *arguments: str) -> Any
     ended = call_command(*command, MLOPS_LOCAL_HOME=str(accounts.cloud.home))
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+def _as_role(accounts: Accounts, environment: Environment, role: str, *arguments: str) -> Any:
+    """Run the command with the credentials of a role of an environment's stack."""
+    place = accounts.cloud.at(environment.account, environment.region)
+    arn = accounts.linked.output(environment, role)
+    keys = place.client("sts").assume_role(RoleArn=arn, RoleSessionName="ben")["Credentials"]
+    names = {"ACCESS_KEY_ID": "AccessKeyId", "SECRET_ACCESS_KEY": "SecretAccessKey", "SESSION_TOKEN": "SessionToken"}
+    own = {f"AWS_{name}": keys[key] for name, key in names.items()}
+    return call_command(*arguments, **{**place.environment(), **own})
+
+
+@pytest.mark.parametrize(
+    ("environment", "right"), [(BUILD, "s3:ListBucket"), (STAGING, "dynamodb:Scan")], ids=["build", "staging"]
+)
+def test_a_role_reads_promotions_with_their_grant_alone(
+    accounts: Accounts, taken: tuple[str, ReleaseRecord, Offer], environment: Environment, right: str
+) -> None:
+    """With and without the group's name, the whole answer, rules included; without it one line names the missing right."""
+    del taken
+    whole = _mlops(accounts, environment, "promotions", GROUP)
+    assert "rules_unread" not in whole
+    assert whole["offers"] or whole["releases"]
+    assert "undelivered" in whole
+    names = [each["name"] for each in whole.pop("targets")]
+    for arguments in ((), (GROUP,)):
+        ended = _as_role(accounts, environment, "ReaderRoleArn", "promotions", *arguments, "--json")
+        assert ended.returncode == 0, ended.stderr
+        found = json.loads(ended.stdout)
+        # hourly reports of what targets serve arrive in between
+        assert [each["name"] for each in found.pop("targets")] == names
+        assert found == whole
+    ended = _as_role(accounts, environment, "OtherRoleArn", "promotions", GROUP)
+    (line,) = ended.stderr.strip().splitlines()
+    assert (ended.returncode, f"is not authorized to perform: {right} on resource: " in line) == (1, True), line
 
 
 def test_both_sides_show_the_promotion_and_its_chains_are_verified(

@@ -13,8 +13,8 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import rendered_length
-from mlops_constructs._stack_values import stack_of
+from mlops_constructs._roles import grant_statements, key_statement, rendered_length
+from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError, check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
@@ -304,6 +304,40 @@ class ModelRegistry(RegistryBase):
                 "InvalidModelRegistry", [f"{self._group_name!r} takes releases of no other environment; {fix}"], self
             )
         return Upstream(self._served, self._group_name)
+
+    def grant_read_promotions(self, grantee: iam.IGrantable, *, below: str = "mlops") -> iam.Grant:
+        """Grant ``mlops promotions``: reading offered and released versions, what targets serve, and the state of the rules.
+
+        Args:
+            grantee: Principal to grant access to, such as the role of people on call.
+            below: Path of the parameters of units that it may read, such as ``mlops/demand``; the command then needs the name of
+                the package group. Default: all units.
+
+        Raises:
+            ValidationError: If the registry neither takes nor releases versions.
+        """
+        served = self._served
+        if served is None:
+            fix = "define it with ModelRegistry.from_environment or with deploy_to"
+            raise ValidationError(
+                "InvalidModelRegistry", [f"{self._group_name!r} neither takes nor releases versions; {fix}"], self
+            )
+        parts = [each for each in (self._inbox, self._offer, self._release) if each is not None]
+        described = served.describe_rules([rule for each in parts for rule in each.rules])
+        grantee.grant_principal.add_to_principal_policy(described)
+        entries = stack_values(self).format_arn(service="ssm", resource="parameter", resource_name=below)
+        key = key_statement(self._unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"])
+        undelivered = served.mailbox.undelivered.queue_arn
+        statements = [
+            iam.PolicyStatement(
+                actions=["ssm:GetParameter", "ssm:GetParametersByPath"], resources=[entries, f"{entries}/*"]
+            ),
+            iam.PolicyStatement(actions=["sqs:GetQueueAttributes"], resources=[undelivered]),
+            *([] if self._inbox is None else self._inbox.read_statements()),
+            *([] if self._release is None else self._release.read_statements()),
+            key,
+        ]
+        return grant_statements(grantee, statements)
 
     @property
     def approval_environment(self) -> Mapping[str, str]:

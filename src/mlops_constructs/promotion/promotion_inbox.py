@@ -253,6 +253,13 @@ class PromotionInbox(Construct):
         """ARN of the rule by which the guard rechecks undecided offers."""
         return self._recheck.rule_arn
 
+    def read_statements(self) -> list[iam.PolicyStatement]:
+        """Return the permissions to read the offers and their packages, without the key."""
+        return [
+            iam.PolicyStatement(actions=["dynamodb:Scan"], resources=[self._table.table_arn]),
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self._registry.packages_arn]),
+        ]
+
     def _role_name(self, purpose: LinkRole) -> str:
         return link_role_name(purpose, unit=self._unit.name, model=self._model, environment=self._link.target)
 

@@ -20,7 +20,7 @@ from mlops_constructs.promotion.release_machine import FUNCTION_SECONDS, release
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import Outcome
-from mlops_runtime.promotion.environment_link import release_chain
+from mlops_runtime.promotion.environment_link import downstream_chain, release_chain
 from mlops_runtime.rollout.deploy_guard import APPROVAL
 
 # interval of checks for lost events and completed probations
@@ -90,6 +90,19 @@ class Release(Construct):
     def rules(self) -> list[events.Rule]:
         """Rules that trigger releases, and the schedule of rechecks."""
         return [self._rule, self._recheck]
+
+    def read_statements(self) -> list[iam.PolicyStatement]:
+        """Return the permissions to read the releases and the row of the models that targets serve, without the key."""
+        unit, releases = self._unit, f"releases/{self._group_name}/*"
+        return [
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects(releases)]),
+            _listing(unit.artifacts.bucket_arn, [releases]),
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem"],
+                resources=[unit.automation_table.table_arn],
+                conditions=_row(downstream_chain(self._group_name)),
+            ),
+        ]
 
     def admit(self, pipeline: str) -> None:
         """Allow releases of models that a pipeline with another name registers in the group.

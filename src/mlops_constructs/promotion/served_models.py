@@ -62,6 +62,7 @@ class ServedModels(Construct):
         self._champion: str | None = None
         self._speaks = False
         self._rules: list[events.Rule] = []
+        self._described: list[iam.PolicyStatement] = []
         self._recheck = events.Rule(
             self,
             "Recheck",
@@ -113,6 +114,17 @@ class ServedModels(Construct):
     def rules(self) -> list[events.Rule]:
         """Rules that receive and send reports."""
         return self._rules
+
+    def describe_rules(self, others: Sequence[events.IRule]) -> iam.PolicyStatement:
+        """Return the permission to describe the rules that receive and send reports, also those defined later, and others.
+
+        Args:
+            others: Rules of the registry's other constructs.
+        """
+        rules = [*others, *self._rules]
+        statement = iam.PolicyStatement(actions=["events:DescribeRule"], resources=[rule.rule_arn for rule in rules])
+        self._described.append(statement)
+        return statement
 
     def link(
         self, *, target: LinkedEnvironment | None = None, source: LinkedEnvironment | None = None
@@ -311,6 +323,8 @@ class ServedModels(Construct):
     def _feed(self, rule: events.Rule) -> None:
         self._consumer.feed(rule)
         self._rules.append(rule)
+        for statement in self._described:
+            statement.add_resources(rule.rule_arn)
 
     def _environment(self) -> Mapping[str, str]:
         return {

@@ -5,12 +5,23 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Match, Template
 
-from mlops_constructs import Approval, BusinessUnit, Environment, ModelRegistry, Profile, ValidationError
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    EndpointCapacity,
+    Environment,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    ValidationError,
+)
 from mlops_runtime.contracts import from_json
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry
 
@@ -228,6 +239,62 @@ def test_a_reviewer_reads_the_evidence_and_takes_the_role(is_own: bool) -> None:
     assert "kms:ViaService" in str(statements["kms:Decrypt"]["Condition"])
     assert ("sts:AssumeRole" in statements) == is_own
     assert "sagemaker:UpdateModelPackage" not in str(statements)
+
+
+def test_reading_promotions_covers_both_sides_and_rules_that_come_later() -> None:
+    """Each statement names the registry's own resources; an alarm's rule, which is defined after the grant, is one of them."""
+    here = {"account": "222222222222", "region": "eu-west-1"}
+    stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(**here))
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    source, target = (
+        Environment(name, account=number * 12, region="eu-west-1")
+        for name, number in (("build", "1"), ("production", "3"))
+    )
+    registry = ModelRegistry.from_environment(
+        stack, "Registry", business_unit=unit, name="forecast", source=source, deploy_to=[target]
+    )
+    lead = iam.Role(stack, "Lead", assumed_by=iam.AccountRootPrincipal())
+    assert registry.grant_read_promotions(lead, below="mlops/demand").success
+    ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name="forecast",
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+    )
+    alarm = cloudwatch.Metric(namespace="n", metric_name="m").create_alarm(
+        stack, "Alarm", threshold=1, evaluation_periods=1
+    )
+    registry.upstream.add_alarms({"drift": alarm})
+
+    template = Template.from_stack(stack).to_json()["Resources"]
+    (policy,) = (r["Properties"] for n, r in template.items() if n.startswith("LeadDefaultPolicy"))
+    statements = {str(s["Action"]): s for s in policy["PolicyDocument"]["Statement"]}
+    assert set(statements) == {
+        "['ssm:GetParameter', 'ssm:GetParametersByPath']",
+        "dynamodb:GetItem",
+        "dynamodb:Scan",
+        "events:DescribeRule",
+        "kms:Decrypt",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "sagemaker:DescribeModelPackage",
+        "sqs:GetQueueAttributes",
+    }
+    rules = {n for n, r in template.items() if r["Type"] == "AWS::Events::Rule" and n.startswith("Registry")}
+    described = {each["Fn::GetAtt"][0] for each in statements["events:DescribeRule"]["Resource"]}
+    assert described == rules
+    keys = statements["dynamodb:GetItem"]["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
+    assert keys in ("demand-forecast.downstream", ["demand-forecast.downstream"])
+
+
+def test_fails_to_grant_promotions_that_there_are_not() -> None:
+    """A registry that neither takes nor releases versions has none."""
+    stack, registry = _registry()
+    with pytest.raises(ValidationError, match="'demand-forecast' neither takes nor releases versions; define it with"):
+        registry.grant_read_promotions(iam.User(stack, "Reader"))
 
 
 @pytest.mark.parametrize("name", ["f", "Forecast", "a_b", "x" * 21])
