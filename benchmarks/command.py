@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import HEADER, load, measure
+from benchmarks.measure import HEADER, load, measure
 
 from mlops_local import cloud
 

@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 
-from measure import load
+from benchmarks.measure import load
 
 
 def main() -> None:

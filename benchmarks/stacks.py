@@ -1,6 +1,6 @@
 """Cost of deploying and destroying the example stacks for the embedded cloud, compared with another checkout.
 
-    python benchmarks/stacks.py [--runs 3] [--stacks FirstEndpoint,DemandForecasting] [--peer ../base]
+    python -m benchmarks.stacks [--runs 3] [--stacks FirstEndpoint,DemandForecasting] [--peer ../base]
 
 Each run uses a cloud of its own; runs of the peer, in its own ``.venv``, alternate with ours. CPU seconds are those of the
 cloud's process and of the functions that it starts, without synthesis and client.
@@ -13,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from benchmarks.measure import load
 
 ROOT = Path(__file__).resolve().parents[1]
 STACKS = ("FirstEndpoint", "DemandForecasting")
@@ -120,8 +122,6 @@ def _medians(runs: Sequence[Mapping[str, list[float]]]) -> dict[str, tuple[float
 
 def main() -> None:
     """Print the table."""
-    from measure import load  # noqa: PLC0415 - beside this script, not on the path of its test
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--stacks", default=",".join(STACKS))

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import HEADER, load, measure
+from benchmarks.measure import HEADER, load, measure
 
 ROOT = Path(__file__).resolve().parents[1]
 STACK = "DemandForecasting"
