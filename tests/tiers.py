@@ -19,7 +19,7 @@ from xdist.scheduler import LoadFileScheduling
 
 MEASURED = Path(__file__).with_name("measured.json")
 SLOW_SECONDS = 0.06  # processor seconds; with a higher limit the default run takes longer than 90 s on two cores
-LONG_SECONDS = 6.0  # processor seconds of a file; with a higher limit the default run takes longer than ten minutes
+LONG_SECONDS = 4.0  # processor seconds of a file; with a higher limit the default run takes longer than ten minutes
 _QUICK_SECONDS = 0.01  # for a test that was not slow
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
@@ -77,7 +77,7 @@ def is_long(path: Path) -> bool:
     text = path.read_text()
     names = set(re.findall(r"^ *(?:async )?def (test_\w+)", text, re.MULTILINE))
     seconds = sum(measured().get(f"{path.name}::{name}", 0.0) for name in names)
-    return seconds > LONG_SECONDS and "pytest.mark.demo" not in text and "pytest.mark.campaign" not in text
+    return seconds > LONG_SECONDS and "pytest.mark.demo" not in text
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -116,7 +116,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if key(item) in measured() or any(item.get_closest_marker(name) for name in _LONG):
             item.add_marker("slow")
-        if is_long(item.path):
+        if is_long(item.path) and not item.get_closest_marker("campaign"):
             item.add_marker("long")
         if is_cloud(item):
             item.add_marker("cloud")

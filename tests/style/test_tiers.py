@@ -48,12 +48,11 @@ def test_ci_runs_the_long_files_that_the_default_suite_leaves_out() -> None:
 
 
 def test_files_are_long_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each function counts once, as measurements are of its most expensive case; demos and campaigns are never long."""
+    """Each function counts once, as measurements are of its most expensive case; demos are never long."""
     files = {
         "test_rollouts.py": "def test_promotion() -> None: ...\n\n\ndef test_record() -> None: ...\n",
         "test_codec.py": "def test_round_trip() -> None: ...\n",
         "test_demo.py": "@pytest.mark.demo\ndef test_loop() -> None: ...\n",
-        "test_faults.py": "pytestmark = pytest.mark.campaign\n\n\ndef test_grid() -> None: ...\n",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -62,7 +61,6 @@ def test_files_are_long_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "test_rollouts.py::test_record": 3.0,
         "test_codec.py::test_round_trip": 3.5,
         "test_demo.py::test_loop": 60.0,
-        "test_faults.py::test_grid": 60.0,
     }
     monkeypatch.setattr(tiers, "measured", lambda: seconds)
 
