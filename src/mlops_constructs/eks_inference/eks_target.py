@@ -1,4 +1,4 @@
-"""Two slots on a cluster as a rollout target, and the states that shift traffic between them."""
+"""Two slots on a cluster as a rollout target, and the states that send golden requests and shift traffic."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

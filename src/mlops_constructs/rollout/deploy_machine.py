@@ -1,4 +1,4 @@
-"""Definition of the Deploy state machine, the only writer of an endpoint's live version."""
+"""Definition of the Deploy state machine, the only writer of an endpoint's live version, with its quota checks."""
 
 from collections.abc import Collection
 

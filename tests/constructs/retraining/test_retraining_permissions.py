@@ -1,4 +1,4 @@
-"""Permissions of the training-set job on the lineage graph, on the embedded cloud with IAM enforced."""
+"""Permissions of the training-set job on the lineage graph and of jobs that load champions, with IAM enforced."""
 
 from collections.abc import Callable
 from pathlib import Path

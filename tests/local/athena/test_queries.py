@@ -1,4 +1,4 @@
-"""Athena of the embedded cloud: Athena SQL over the catalog's tables at any snapshot, and the output and errors of UNLOAD."""
+"""Athena of the embedded cloud: SQL over the catalog's tables at any snapshot, the output and errors of UNLOAD, and rights."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Integrations and responses that AWS rejects."""
+"""Integrations, responses and models that AWS rejects."""
 
 import json
 from collections.abc import Callable

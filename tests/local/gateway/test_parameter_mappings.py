@@ -1,4 +1,4 @@
-"""Values of parameter mapping expressions."""
+"""Values of parameter mapping expressions, and JSONPath."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The model registry by boto3."""
+"""The model registry by boto3, with policies of groups."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The wording of states."""
+"""The wording of states, and a report in lines of text."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Host names of REST APIs, which clients use through the proxy of `mlops local env`, and CloudFront distributions as origins.
+"""Host names of REST APIs: of clients behind the proxy of `mlops local env`, and as origins of CloudFront distributions.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-call-api.html
 """

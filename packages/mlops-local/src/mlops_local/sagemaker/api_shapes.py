@@ -1,4 +1,4 @@
-"""Validation of requests and responses against botocore's model of SageMaker, and the service's errors."""
+"""Validation of requests and responses against botocore's models of SageMaker and other services, and the services' errors."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Descriptions of stacks that CloudFormation gives and MiniStack does not.
+"""Descriptions that MiniStack lacks: deleted stacks by id, stacks by a resource's physical id, parameters by name.
 
 A deleted stack whose name is used again is returned by its id for 90 days. MiniStack stores a stack by its name, so the next
 stack of that name replaces the deleted one, whose events can then no longer be read; here the deleted stack is stored under its

@@ -1,4 +1,4 @@
-"""Templates as data: conditions are evaluated if possible, and values are normalized so that equal values compare equal.
+"""Templates as data: evaluated conditions, values normalized to compare equal, and the dead-letter queues in them.
 
 ``Fn::Sub``, ``Fn::Join`` and a plain string may be equal, and so may 1, "1" and a parameter whose value is 1. Values that are only
 known at deployment are left unchanged.

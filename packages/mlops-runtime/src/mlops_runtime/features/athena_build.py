@@ -3,7 +3,7 @@
 The keys and times of the entity rows become a temporary Glue table. For each timeline, Athena unloads the matching rows into at
 most 100 partitions by ranges of ``row_id``. UNLOAD does not sort files, so each partition is read, sorted and cut into blocks here,
 which the same function as in a local build writes and hashes. Times travel as microseconds since 1970: Hive tables and UNLOAD have
-no other exact representation.
+no other exact representation. The files and tables that interrupted builds left are removed here too.
 """
 
 import io

@@ -1,4 +1,7 @@
-"""Point-in-time join: the newest value that counts at a time, for each entity row of a training set, or for each entity now."""
+"""Point-in-time join: the newest value that counts at a time, for each entity row of a training set, or for each entity now.
+
+It warns about groups without a match.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

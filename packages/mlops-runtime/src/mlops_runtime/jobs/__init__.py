@@ -1,1 +1,1 @@
-"""Entrypoints of the jobs that the Retrain machine starts."""
+"""Entry points of jobs: training, evaluation, training sets, ingests and monitors."""

@@ -40,7 +40,7 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
     "explainability": ("Ndcg",),
     "latency": ("LatencyRatio", "LatencyViolations"),
 }
-# a multiclass model publishes these two instead of the six of _QUALITY; only the baseline contains the kind of target
+# a multiclass model publishes these two instead of the seven of _QUALITY; only the baseline contains the kind of target
 PUBLISHED_OF_CLASSES = tuple(metric.name for metric in CLASSES)
 _QUALITY = tuple(name for name, metric in METRICS_OF_QUALITY.items() if metric.is_published)
 _COUNTS = frozenset(

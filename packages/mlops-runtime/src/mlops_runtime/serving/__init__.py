@@ -1,1 +1,4 @@
-"""The reference model server: SageMaker's container contract over ONNX Runtime. It never unpickles."""
+"""The model server: SageMaker's container contract and the Open Inference Protocol.
+
+It loads pickles only where ``MLOPS_TRUST`` allows them.
+"""

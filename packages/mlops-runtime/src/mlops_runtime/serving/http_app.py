@@ -1,6 +1,7 @@
 """HTTP application of the model server: SageMaker's two routes, the Open Inference Protocol and ``/metrics``, as plain ASGI.
 
-It uses no web framework: for a model that takes 20 microseconds, routing and request objects were most of the cost.
+It checks which callers are accepted. It uses no web framework: for a model that takes 20 microseconds, routing and request
+objects were most of the cost.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """

@@ -1,4 +1,4 @@
-"""Match the window's strata with the baseline's, and a pair's contingency tables by stratum and for the window's mix of strata.
+"""Matching of a window's strata with the baseline's, and contingency tables of pairs by stratum and for the window's mix.
 
 Sparse hours of the week are matched as hours of the day.
 """
