@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -67,6 +67,8 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[En
     folder = tmp_path_factory.mktemp("on_call")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
+        # the monitor runs at 6 a.m.: at any time of day a later jump of 25 hours must pass that hour once
+        cloud.clock_jump(to=datetime.now(UTC).replace(hour=8) + timedelta(days=1))
         with pytest.MonkeyPatch.context() as patch:
             # in place of the wheels that ``mlops assets build`` fetches: constructs only copy them
             patch.setattr(layer_wheels, "ASSETS", folder / "assets")
