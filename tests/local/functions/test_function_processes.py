@@ -298,7 +298,7 @@ def test_a_call_that_comes_while_the_function_changes_is_not_ended(monkeypatch: 
     """It gets a new process, which stays in the pool; the idle one ends."""
     for module, names in (
         (lambda_runtime, ("invalidate_worker", "release_worker")),
-        (lambda_svc, ("invalidate_worker",)),
+        (lambda_svc, ("invalidate_worker", "release_worker")),
     ):
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name))
@@ -316,7 +316,7 @@ def test_a_call_that_comes_while_the_function_changes_is_not_ended(monkeypatch: 
         idle._proc = process
         lock = _LeasingLock(lease)
         monkeypatch.setattr(lambda_runtime, "_lock", lock)
-        function_processes.install()
+        function_processes._keep_busy_processes()
         lambda_runtime.invalidate_worker("changing")
 
         assert list(lambda_runtime._workers.values()) == [[lock.leased]]
