@@ -20,4 +20,3 @@ def install() -> None:
     login_branding.install()
     refreshed_tokens.install()
     token_rotation.install()
-    pool_settings.install()
