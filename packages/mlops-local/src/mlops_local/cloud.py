@@ -598,9 +598,9 @@ def _start(
         version=importlib.metadata.version("ministack"),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    accounts.write_profiles(home, [cloud.at(number) for number in cloud.accounts])
-    (home / "cloud.json").write_text(json.dumps({**asdict(cloud), "home": str(home)}, indent=1) + "\n")
     try:
+        accounts.write_profiles(home, [cloud.at(number) for number in cloud.accounts])
+        (home / "cloud.json").write_text(json.dumps({**asdict(cloud), "home": str(home)}, indent=1) + "\n")
         _await_answer(cloud, child)
         _await_state(cloud, child, on_event)
     except BaseException:
