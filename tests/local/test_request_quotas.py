@@ -9,8 +9,6 @@ from botocore.exceptions import ClientError
 from mlops_local.cloud import Cloud
 from mlops_local.request_quotas import beyond_quotas
 
-pytestmark = pytest.mark.cloud
-
 
 def statement(number: int, **changes: Any) -> dict[str, Any]:
     """Return a statement that admits one rule."""

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlops_local.cloud import Cloud
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mlops_local.cloud import Cloud
-
-pytestmark = pytest.mark.cloud
 
 STATES = "states.amazonaws.com"
 SYNC = "arn:aws:states:::glue:startJobRun.sync"
