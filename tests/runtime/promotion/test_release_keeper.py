@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from tests.released import SOURCE, Released, release
 
 from mlops_runtime.business_unit.automation import Automation
@@ -218,6 +219,24 @@ def _record(place: Any, outcome: str, reason: str, execution: str, **more: Any) 
         "facts": {},
     }
     return _keeper(place).record({**requested, "record_sha256": ONE.sha256, "record_uri": ONE.uri, **more})
+
+
+def test_an_outcome_is_recorded_where_packages_may_not_be_read(place: Any) -> None:
+    """Without the package of an earlier attempt, which the next one names."""
+    package = _registered(place, ONE)
+
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "ListModelPackages")
+
+    events = place.sagemaker.meta.events
+    events.register("before-call.sagemaker.ListModelPackages", deny)
+    try:
+        recorded = _record(place, "REFUSED", "no image", "a")
+    finally:
+        events.unregister("before-call.sagemaker.ListModelPackages", deny)
+    assert (recorded["package"], recorded["reason"]) == ("", "no image")
+    assert _keeper(place).chain.record_of("a") is not None
+    assert _record(place, "REFUSED", "no image", "b")["package"] == package
 
 
 def test_each_outcome_is_in_the_chain_once(place: Any) -> None:

@@ -289,7 +289,11 @@ class ReleaseKeeper:
         may_pass = bool(request.get("may_pass"))
         offer = self.table.read(sha256)
         if offer is not None and not package and offer.state not in ("REGISTERED", "APPROVED"):
-            package = self._registered(offer, str(request.get("binding") or ""))
+            try:
+                package = self._registered(offer, str(request.get("binding") or ""))
+            except ClientError as error:  # the record must not depend on it; the next attempt looks again
+                logger.warning("packages of earlier attempts of release %s were not read: %s", sha256, error)
+                package = offer.package
             if package and state == "REFUSED" and not may_pass:
                 reason = f"reject {package}, which an earlier attempt registered: {reason}"
         is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
