@@ -1,7 +1,7 @@
 """Operations of AWS services and the shapes of their requests, from botocore's models.
 
-Importing botocore and reading its models takes time at each synthesis. The operations of this project's state machines are in a
-table, ``input_shapes.json``, which equals botocore's models; botocore is loaded only for other operations and for findings.
+Reading botocore's models takes time at each synthesis. The operations of this project's state machines are in a table,
+``input_shapes.json``, which equals these models; they are read only for other operations and for findings.
 """
 
 import json
