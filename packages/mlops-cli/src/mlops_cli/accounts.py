@@ -32,7 +32,6 @@ def show(
             "--app",
             help="Command that synthesizes the app, or the folder of a cloud assembly; repeat it if another app contains the "
             "other side. Default: `app` of cdk.json.",
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

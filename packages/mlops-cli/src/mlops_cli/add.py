@@ -43,8 +43,7 @@ def model(
     time: Time = None,
     key: Key = None,
     kind: Annotated[
-        str | None,
-        typer.Option(help="Without --data: kind of prediction, number or chance. Default: number.", show_default=False),
+        str | None, typer.Option(help="Without --data: kind of prediction, number or chance. Default: number.")
     ] = None,
     holdout_from: HoldoutFrom = None,
     known: Known = None,

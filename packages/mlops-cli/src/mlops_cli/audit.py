@@ -40,7 +40,6 @@ def show(
         typer.Option(
             help="Show one record completely, with the minutes of its verdict as a chart. Default: the newest records.",
             min=1,
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -147,27 +146,22 @@ def verify(
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that `mlops audit export` wrote, or a copy of the chain's objects. Makes no AWS call.",
-            show_default=False,
+            help="Folder that `mlops audit export` wrote, or a copy of the chain's objects. Makes no AWS call."
         ),
     ] = None,
     public_key: Annotated[
         Path | None,
         typer.Option(
-            help="PEM file of the signing key, saved earlier. Default: read from KMS; with --folder no signature is checked.",
-            show_default=False,
+            help="PEM file of the signing key, saved earlier. Default: read from KMS; with --folder no signature is checked."
         ),
     ] = None,
     head: Annotated[
         str | None,
         typer.Option(
-            help="With --folder: SHA-256 of the newest record. Default: from the newest published head in the folder.",
-            show_default=False,
+            help="With --folder: SHA-256 of the newest record. Default: from the newest published head in the folder."
         ),
     ] = None,
-    sequence: Annotated[
-        int | None, typer.Option(help="With --folder: sequence of the newest record.", min=0, show_default=False)
-    ] = None,
+    sequence: Annotated[int | None, typer.Option(help="With --folder: sequence of the newest record.", min=0)] = None,
     follow: Annotated[
         bool,
         typer.Option(
@@ -182,7 +176,6 @@ def verify(
             "--source-profile",
             help="With --follow: profile of the source's account; repeat it for each account behind it. Default: the profile of "
             "this command.",
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -285,8 +278,7 @@ def machine(
     templates: Annotated[list[Path], typer.Argument(help="CloudFormation templates: cdk.out/*.template.json.")],
     *,
     sha256: Annotated[
-        str | None,
-        typer.Option(help="machine_sha256 of a passport: exit 3 if no machine has this hash.", show_default=False),
+        str | None, typer.Option(help="machine_sha256 of a passport: exit 3 if no machine has this hash.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

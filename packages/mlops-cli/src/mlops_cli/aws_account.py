@@ -26,8 +26,7 @@ Profile = Annotated[
     str | None,
     typer.Option(
         help="Profile of the AWS configuration, or mlops-<number> for an account of the embedded cloud. Default: $AWS_PROFILE or "
-        "$AWS_ENDPOINT_URL if one is set, else the embedded cloud if it is running, else the SDK's default.",
-        show_default=False,
+        "$AWS_ENDPOINT_URL if one is set, else the embedded cloud if it is running, else the SDK's default."
     ),
 ]
 

@@ -28,8 +28,7 @@ def console(
         str | None,
         typer.Option(
             help="Act only as reader, on-call or approver: actions of other roles are hidden and refused. "
-            "on-call=NAME assumes that IAM role, by name or ARN. Default: all roles, with your own permissions.",
-            show_default=False,
+            "on-call=NAME assumes that IAM role, by name or ARN. Default: all roles, with your own permissions."
         ),
     ] = None,
     port: Annotated[
@@ -42,15 +41,13 @@ def console(
         Path | None,
         typer.Option(
             help="Start with the models of several accounts and Regions: a file with these and the role that reads each "
-            "(docs/fleet.md). Default: the models of this account.",
-            show_default=False,
+            "(docs/fleet.md). Default: the models of this account."
         ),
     ] = None,
     read: Annotated[
         str | None,
         typer.Option(
-            help="Print the API's JSON response for a path, such as /units/UNIT/endpoints/ENDPOINT, instead of serving.",
-            show_default=False,
+            help="Print the API's JSON response for a path, such as /units/UNIT/endpoints/ENDPOINT, instead of serving."
         ),
     ] = None,
     as_json: AsJson = False,

@@ -22,31 +22,23 @@ def erase(
     entity: Annotated[
         list[str],
         typer.Option(
-            metavar="KEY=VALUE",
-            help="Key of the entity to erase, as NAME=VALUE; repeat for each column of the key.",
-            show_default=False,
+            metavar="KEY=VALUE", help="Key of the entity to erase, as NAME=VALUE; repeat for each column of the key."
         ),
     ],
     reason: Annotated[
-        str,
-        typer.Option(
-            help="Reason, stored in the records: a ticket number, never the entity itself.", show_default=False
-        ),
+        str, typer.Option(help="Reason, stored in the records: a ticket number, never the entity itself.")
     ],
     in_use: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ID",
-            help="Training set of a model in use. With --unit, those of the registry's models are added.",
-            show_default=False,
+            metavar="ID", help="Training set of a model in use. With --unit, those of the registry's models are added."
         ),
     ] = None,
     include_in_use: Annotated[
         bool, typer.Option("--include-in-use", help="Erase from these too; they can never be rebuilt.")
     ] = False,
     ended: Annotated[
-        list[str] | None,
-        typer.Option(metavar="BUILD", help="Pending build whose process is known to have ended.", show_default=False),
+        list[str] | None, typer.Option(metavar="BUILD", help="Pending build whose process is known to have ended.")
     ] = None,
     wait_seconds: Annotated[
         int, typer.Option(min=0, help="Longest wait for running training set builds, in seconds.")
@@ -133,12 +125,7 @@ def _erased(
 
     try:
         return place.client.erase(
-            key,
-            reason=reason,
-            in_use=in_use,
-            include_in_use=include_in_use,
-            wait=timedelta(seconds=wait),
-            ended=ended,
+            key, reason=reason, in_use=in_use, include_in_use=include_in_use, wait=timedelta(seconds=wait), ended=ended
         )
     except ErasureError as error:
         raise UserError(str(error).replace("include_in_use=True", "--include-in-use")) from error

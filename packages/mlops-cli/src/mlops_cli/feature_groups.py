@@ -8,16 +8,7 @@ import typer
 
 from mlops_cli.answers import AsJson, answer, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError
-from mlops_cli.feature_location import (
-    LOCK_FILE,
-    Folder,
-    Place,
-    Unit,
-    load_groups,
-    opened,
-    package_groups,
-    table_of,
-)
+from mlops_cli.feature_location import LOCK_FILE, Folder, Place, Unit, load_groups, opened, package_groups, table_of
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -28,9 +19,7 @@ if TYPE_CHECKING:
 
 _NEWEST = 10  # snapshots that ``show`` lists
 
-Group = Annotated[
-    str, typer.Argument(help="Feature group, or its table if the group has several versions.", show_default=False)
-]
+Group = Annotated[str, typer.Argument(help="Feature group, or its table if the group has several versions.")]
 
 
 def list_(
@@ -135,12 +124,9 @@ def who_used(
     group: Group,
     *,
     snapshot: Annotated[
-        int | None,
-        typer.Option(
-            help="Snapshot id: show the readers of its rows, from this or a later snapshot.", show_default=False
-        ),
+        int | None, typer.Option(help="Snapshot id: show the readers of its rows, from this or a later snapshot.")
     ] = None,
-    column: Annotated[str | None, typer.Option(help="Name of a feature or key column.", show_default=False)] = None,
+    column: Annotated[str | None, typer.Option(help="Name of a feature or key column.")] = None,
     path: Folder = None,
     unit: Unit = None,
     as_json: AsJson = False,
@@ -179,7 +165,6 @@ def catalog(
         typer.Option(
             metavar="MODULE:GROUPS",
             help="Declaration with descriptions, constraints and freshness. Default: only what the tables store.",
-            show_default=False,
         ),
     ] = None,
     lock_file: Annotated[
@@ -188,7 +173,6 @@ def catalog(
             "--lock",
             help="Lock file with the schema history. Default: the one next to the module of --groups, else the schemas of the "
             "tables.",
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.store_client import FeatureStoreClient
 
-Folder = Annotated[Path | None, typer.Option("--path", help="Folder of a local feature store.", show_default=False)]
-Unit = Annotated[
-    str | None, typer.Option(help="Business unit that owns the deployed feature store.", show_default=False)
-]
+Folder = Annotated[Path | None, typer.Option("--path", help="Folder of a local feature store.")]
+Unit = Annotated[str | None, typer.Option(help="Business unit that owns the deployed feature store.")]
 
 LOCK_FILE = "features.lock.json"
 MIN_DIGITS = 6  # of an abbreviated training set id

@@ -17,8 +17,7 @@ def find(
     text: Annotated[
         str,
         typer.Argument(
-            help="Words that must all occur in the name, description, owner, tags or columns of a group or service; any case.",
-            show_default=False,
+            help="Words that must all occur in the name, description, owner, tags or columns of a group or service; any case."
         ),
     ],
     *,

@@ -32,16 +32,10 @@ if TYPE_CHECKING:
     from mlops_runtime.features.group_join import GroupJoin
     from mlops_runtime.features.training_set_difference import Difference
 
-Name = Annotated[
-    str, typer.Argument(metavar="GROUP", help="Feature group of the declaration, or its table.", show_default=False)
-]
-Declaration = Annotated[
-    str, typer.Option("--groups", metavar="MODULE:GROUPS", help="Declaration of the group.", show_default=False)
-]
+Name = Annotated[str, typer.Argument(metavar="GROUP", help="Feature group of the declaration, or its table.")]
+Declaration = Annotated[str, typer.Option("--groups", metavar="MODULE:GROUPS", help="Declaration of the group.")]
 
-Id = Annotated[
-    str, typer.Argument(help=f"Id of a training set, or at least its first {MIN_DIGITS} digits.", show_default=False)
-]
+Id = Annotated[str, typer.Argument(help=f"Id of a training set, or at least its first {MIN_DIGITS} digits.")]
 
 
 def ingest(
@@ -51,7 +45,6 @@ def ingest(
         typer.Argument(
             metavar="FILE",
             help="Parquet file of the batch, with the group's columns; or a folder or s3:// prefix of Parquet, CSV or JSON Lines.",
-            show_default=False,
         ),
     ] = None,
     *,
@@ -62,10 +55,7 @@ def ingest(
     kind: Kind = None,
     key: Annotated[
         str | None,
-        typer.Option(
-            help="Idempotency key. Default: the hash of the rows, so the same rows are written once.",
-            show_default=False,
-        ),
+        typer.Option(help="Idempotency key. Default: the hash of the rows, so the same rows are written once."),
     ] = None,
     backfill: Annotated[
         bool,
@@ -124,9 +114,7 @@ def latest(
     groups: Declaration,
     entity: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE", help="One entity; repeat for each key column. Default: all.", show_default=False
-        ),
+        typer.Option(metavar="KEY=VALUE", help="One entity; repeat for each key column. Default: all."),
     ] = None,
     path: Folder = None,
     unit: Unit = None,
@@ -184,21 +172,19 @@ def _text(value: object) -> str:
 
 
 def build(
-    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the training set.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the training set.")],
     *,
     features: Annotated[
         list[str],
         typer.Option(
             metavar="[NAME=]GROUP[:COLUMN],...",
             help="GROUP:COLUMN, or GROUP for all its features; with NAME= if a group is used twice. May be repeated.",
-            show_default=False,
         ),
     ],
     entities: Annotated[
         str | None,
         typer.Option(
-            help="Parquet file of entity rows, with the keys of all groups and a time; or a folder or s3:// prefix of files.",
-            show_default=False,
+            help="Parquet file of entity rows, with the keys of all groups and a time; or a folder or s3:// prefix of files."
         ),
     ] = None,
     query: Query = None,
@@ -207,10 +193,7 @@ def build(
     kind: Kind = None,
     timestamp: Annotated[str, typer.Option(help="Time column of the entity rows.")] = "event_timestamp",
     time_zone: Annotated[
-        str | None,
-        typer.Option(
-            help="Zone of times without one, such as Europe/Berlin. Default: reject them.", show_default=False
-        ),
+        str | None, typer.Option(help="Zone of times without one, such as Europe/Berlin. Default: reject them.")
     ] = None,
     semantics: Annotated[
         str,
@@ -220,21 +203,17 @@ def build(
         ),
     ] = "known_at",
     as_of: Annotated[
-        str | None,
-        typer.Option(help="Ignore rows created after this time, with zone. Default: read all.", show_default=False),
+        str | None, typer.Option(help="Ignore rows created after this time, with zone. Default: read all.")
     ] = None,
     snapshot: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="GROUP=ID", help="Snapshot of a group to read. Default: the current one.", show_default=False
-        ),
+        typer.Option(metavar="GROUP=ID", help="Snapshot of a group to read. Default: the current one."),
     ] = None,
     on: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME.KEY=COLUMN",
             help="Column of the entity rows with a key of the group. Default: the column with the key's name.",
-            show_default=False,
         ),
     ] = None,
     engine: Annotated[
@@ -242,7 +221,6 @@ def build(
         typer.Option(
             metavar="duckdb|spark",
             help="Build on this machine (duckdb), or with the store's Glue job (spark). Default: duckdb if it fits in memory.",
-            show_default=False,
         ),
     ] = None,
     path: Folder = None,

@@ -14,24 +14,16 @@ if TYPE_CHECKING:
     from mlops_runtime.features.source_ingest import IngestedSource
 
 Query = Annotated[
-    str | None,
-    typer.Option(metavar="SQL|@FILE", help="Athena query whose rows are read instead of files.", show_default=False),
+    str | None, typer.Option(metavar="SQL|@FILE", help="Athena query whose rows are read instead of files.")
 ]
 Workgroup = Annotated[str, typer.Option(help="Athena workgroup for --query.")]
 Results = Annotated[
     str | None,
-    typer.Option(
-        "--output", metavar="s3://...", help="Result location of --query. Default: the workgroup's.", show_default=False
-    ),
+    typer.Option("--output", metavar="s3://...", help="Result location of --query. Default: the workgroup's."),
 ]
 Kind = Annotated[
     str | None,
-    typer.Option(
-        "--format",
-        metavar="parquet|csv|jsonl",
-        help="Format of the files. Default: from their extensions.",
-        show_default=False,
-    ),
+    typer.Option("--format", metavar="parquet|csv|jsonl", help="Format of the files. Default: from their extensions."),
 ]
 
 _TEXTS = (".csv", ".jsonl", ".ndjson", ".json")

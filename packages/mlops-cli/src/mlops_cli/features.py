@@ -19,17 +19,13 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Groups = Annotated[
-    str,
-    typer.Argument(metavar="MODULE:GROUPS", help="Module and name of a sequence of FeatureGroup.", show_default=False),
-]
+Groups = Annotated[str, typer.Argument(metavar="MODULE:GROUPS", help="Module and name of a sequence of FeatureGroup.")]
 
 
 def maintain(
     *,
     ended: Annotated[
-        list[str] | None,
-        typer.Option(metavar="BUILD", help="Pending build whose process is known to have ended.", show_default=False),
+        list[str] | None, typer.Option(metavar="BUILD", help="Pending build whose process is known to have ended.")
     ] = None,
     path: Folder = None,
     unit: Unit = None,
@@ -67,9 +63,7 @@ def maintain(
 @app.command()
 def lock(
     groups: Groups,
-    path: Annotated[
-        Path | None, typer.Argument(help=f"Lock file. Default: {LOCK_FILE} next to the module.", show_default=False)
-    ] = None,
+    path: Annotated[Path | None, typer.Argument(help=f"Lock file. Default: {LOCK_FILE} next to the module.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Assign ids to new tables and columns. Refuses changes that break readers, and names the lines to fix."""

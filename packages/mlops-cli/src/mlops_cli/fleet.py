@@ -20,9 +20,7 @@ _UNKNOWN = "-"
 
 
 def fleet(
-    unit: Annotated[
-        str | None, typer.Argument(help="Name of the business unit. Default: all.", show_default=False)
-    ] = None,
+    unit: Annotated[str | None, typer.Argument(help="Name of the business unit. Default: all.")] = None,
     *,
     environments: Annotated[
         Path, typer.Option(help="File with the accounts and Regions, and the role that reads each (mlops.fleet/1).")

@@ -58,16 +58,11 @@ Which = Annotated[
 Requirements = Annotated[
     Path | None,
     typer.Option(
-        help="For model: lock file of its environment. Default: requirements.lock, written by mlops image lock.",
-        show_default=False,
+        help="For model: lock file of its environment. Default: requirements.lock, written by mlops image lock."
     ),
 ]
-Repository = Annotated[
-    str | None, typer.Option(help="ECR repository. Default: mlops-<image>, such as mlops-runtime.", show_default=False)
-]
-Tag = Annotated[
-    str | None, typer.Option(help="Tag. Default: the version and a hash of the image's files.", show_default=False)
-]
+Repository = Annotated[str | None, typer.Option(help="ECR repository. Default: mlops-<image>, such as mlops-runtime.")]
+Tag = Annotated[str | None, typer.Option(help="Tag. Default: the version and a hash of the image's files.")]
 
 
 @app.command()
@@ -79,12 +74,10 @@ def build(
     platform: Annotated[Platform, typer.Option(help="Platform of the instances.")] = Platform.AMD64,
     requirements: Requirements = None,
     runtime: Annotated[
-        str | None,
-        typer.Option(help="For explain and model: the runtime image to extend, by digest.", show_default=False),
+        str | None, typer.Option(help="For explain and model: the runtime image to extend, by digest.")
     ] = None,
     context: Annotated[
-        Path | None,
-        typer.Option(help="New folder for the build context. Default: .mlops/image/<image>.", show_default=False),
+        Path | None, typer.Option(help="New folder for the build context. Default: .mlops/image/<image>.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

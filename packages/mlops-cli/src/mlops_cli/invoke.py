@@ -26,7 +26,6 @@ def invoke(
             help="Endpoint, required if there are several, and file: rows as .parquet, .csv with a header or .jsonl; a request as "
             ".json or .csv without a header; or - for a request on standard input.",
             metavar="[ENDPOINT] FILE",
-            show_default=False,
         ),
     ],
     *,
@@ -37,8 +36,7 @@ def invoke(
         str | None,
         typer.Option(
             help="Send the file unchanged with this content type. Default: rows are sent as JSON; for a request by its extension, "
-            "application/json for -.",
-            show_default=False,
+            "application/json for -."
         ),
     ] = None,
     as_json: AsJson = False,

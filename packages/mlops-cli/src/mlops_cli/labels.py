@@ -40,17 +40,11 @@ def put(
         typer.Option(
             help="Column with the time at which a label became known; the newest label of an id counts. Default: one label per id.",
             metavar="COLUMN",
-            show_default=False,
         ),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            "--from",
-            help="Oldest call to accept labels for. Default: 35 days ago.",
-            metavar="TIME",
-            show_default=False,
-        ),
+        typer.Option("--from", help="Oldest call to accept labels for. Default: 35 days ago.", metavar="TIME"),
     ] = None,
     text: Texts = None,
     as_json: AsJson = False,

@@ -28,17 +28,11 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 _TOOLKIT = "CDKToolkit"  # stack of `cdk bootstrap`, recreated automatically
 
 Home = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of the cloud's state. Default: $MLOPS_LOCAL_HOME, else .mlops/local.", show_default=False
-    ),
+    Path | None, typer.Option(help="Folder of the cloud's state. Default: $MLOPS_LOCAL_HOME, else .mlops/local.")
 ]
 
 AccountNumber = Annotated[
-    str | None,
-    typer.Option(
-        "--account", help="Number of an account of the embedded cloud. Default: the first.", show_default=False
-    ),
+    str | None, typer.Option("--account", help="Number of an account of the embedded cloud. Default: the first.")
 ]
 
 
@@ -46,21 +40,18 @@ AccountNumber = Annotated[
 def up(
     home: Home = None,
     port: Annotated[
-        int | None,
-        typer.Option(help="Port on 127.0.0.1. Default: the last port used, else a free one.", show_default=False),
+        int | None, typer.Option(help="Port on 127.0.0.1. Default: the last port used, else a free one.")
     ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Speed of the cloud's clock: embedded seconds in one real second. Default: the last speed, else 1.",
-            show_default=False,
+            help="Speed of the cloud's clock: embedded seconds in one real second. Default: the last speed, else 1."
         ),
     ] = None,
     accounts: Annotated[
         int | None,
         typer.Option(
-            help="Number of accounts: 000000000000, 111111111111 and so on. Default: the last number, else 1.",
-            show_default=False,
+            help="Number of accounts: 000000000000, 111111111111 and so on. Default: the last number, else 1."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -183,10 +174,7 @@ def _deployed_stacks(running: "Cloud") -> list[str]:
 
 
 @app.command()
-def status(
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
+def status(home: Home = None, as_json: AsJson = False) -> None:
     """Show running processes, and resource types that are recorded without effect."""
     from mlops_local import cloud
 
@@ -237,9 +225,7 @@ def logs(
 @app.command()
 def env(
     account: AccountNumber = None,
-    region: Annotated[
-        str | None, typer.Option(help="Region of the shell. Default: us-east-1.", show_default=False)
-    ] = None,
+    region: Annotated[str | None, typer.Option(help="Region of the shell. Default: us-east-1.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
@@ -265,16 +251,9 @@ def env(
 
 @app.command()
 def browse(
-    address: Annotated[
-        str,
-        typer.Argument(help="Address to open. Default: the only distribution.", show_default=False),
-    ] = "",
+    address: Annotated[str, typer.Argument(help="Address to open. Default: the only distribution.")] = "",
     browser: Annotated[
-        str,
-        typer.Option(
-            help="Path or name of Chromium, Chrome or Edge. Default: the first one found.",
-            show_default=False,
-        ),
+        str, typer.Option(help="Path or name of Chromium, Chrome or Edge. Default: the first one found.")
     ] = "",
     as_json: AsJson = False,
     home: Home = None,

@@ -21,16 +21,10 @@ _STRIDE = timedelta(days=1)
 
 def clock(
     jump: Annotated[
-        str | None,
-        typer.Option(help="Advance the clock by a duration: 7d, 12h, 1d6h30m.", metavar="SPAN", show_default=False),
+        str | None, typer.Option(help="Advance the clock by a duration: 7d, 12h, 1d6h30m.", metavar="SPAN")
     ] = None,
-    to: Annotated[
-        str | None, typer.Option(help="Advance the clock to a time, UTC unless it has a zone.", show_default=False)
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(help="Speed from now on: embedded seconds in one real second.", show_default=False),
-    ] = None,
+    to: Annotated[str | None, typer.Option(help="Advance the clock to a time, UTC unless it has a zone.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Speed from now on: embedded seconds in one real second.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

@@ -11,7 +11,7 @@ from mlops_cli.local import Home, home_folder
 
 app = typer.Typer(help="Declare the commands that third-party images run in the embedded cloud.", no_args_is_help=True)
 
-Image = Annotated[str, typer.Argument(help="The image by its digest: repository@sha256:...", show_default=False)]
+Image = Annotated[str, typer.Argument(help="The image by its digest: repository@sha256:...")]
 
 
 @app.command()
@@ -22,17 +22,13 @@ def add(
         str,
         typer.Option(
             help="Command of the server, as in a Dockerfile; it must listen on $SAGEMAKER_BIND_TO_PORT, and read the model from "
-            "$SM_MODEL_DIR or /opt/ml/model.",
-            show_default=False,
+            "$SM_MODEL_DIR or /opt/ml/model."
         ),
     ],
     folder: Annotated[
-        Path | None,
-        typer.Option(help="Working directory of the command. Default: the current one.", show_default=False),
+        Path | None, typer.Option(help="Working directory of the command. Default: the current one.")
     ] = None,
-    venv: Annotated[
-        Path | None, typer.Option(help="Python virtual environment of the command. Default: none.", show_default=False)
-    ] = None,
+    venv: Annotated[Path | None, typer.Option(help="Python virtual environment of the command. Default: none.")] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

@@ -33,43 +33,31 @@ def register(
             "models:/NAME/VERSION or models:/NAME@ALIAS of an MLflow registry. Its signature.json is in the model or next to it; "
             "an MLflow folder uses the signature of its MLmodel.",
             metavar="[PIPELINE] PATH",
-            show_default=False,
         ),
     ],
     *,
     trust: Annotated[
         Trusted | None,
-        typer.Option(
-            help="What loading the model may do; required for pickles. Default: from its files.", show_default=False
-        ),
+        typer.Option(help="What loading the model may do; required for pickles. Default: from its files."),
     ] = None,
     requirements: Annotated[
-        Path | None,
-        typer.Option(help="Lock file of its environment. Default: requirements.lock next to it.", show_default=False),
+        Path | None, typer.Option(help="Lock file of its environment. Default: requirements.lock next to it.")
     ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet file with your own predictions for the holdout: column prediction; the other columns identify the row.",
-            show_default=False,
+            help="Parquet file with your own predictions for the holdout: column prediction; the other columns identify the row."
         ),
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Parquet file of the holdout, to check its columns and rows before the upload.", show_default=False
-        ),
+        Path | None, typer.Option(help="Parquet file of the holdout, to check its columns and rows before the upload.")
     ] = None,
     tracking_uri: Annotated[
-        str | None,
-        typer.Option(
-            help="MLflow's URI, for a model of its registry. Default: $MLFLOW_TRACKING_URI.", show_default=False
-        ),
+        str | None, typer.Option(help="MLflow's URI, for a model of its registry. Default: $MLFLOW_TRACKING_URI.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Reason, stored with the request.")] = "a model made elsewhere",
     again: Annotated[
-        bool,
-        typer.Option("--again", help="Evaluate a model that was registered before again, as a second version."),
+        bool, typer.Option("--again", help="Evaluate a model that was registered before again, as a second version.")
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
     as_json: AsJson = False,

@@ -27,19 +27,13 @@ app.command()(register)
 Package = Annotated[
     str,
     typer.Argument(
-        help="Package as shown by `mlops models list`: <group>/<number>, or its ARN; latest or <group>/latest for the newest.",
-        show_default=False,
+        help="Package as shown by `mlops models list`: <group>/<number>, or its ARN; latest or <group>/latest for the newest."
     ),
 ]
-Reason = Annotated[
-    str | None, typer.Option(help="Reason, stored with the package. Default: prompt for it.", show_default=False)
-]
+Reason = Annotated[str | None, typer.Option(help="Reason, stored with the package. Default: prompt for it.")]
 Role = Annotated[
     str | None,
-    typer.Option(
-        help="ARN of the role to assume. Default: the registry's approver role, unless already assumed.",
-        show_default=False,
-    ),
+    typer.Option(help="ARN of the role to assume. Default: the registry's approver role, unless already assumed."),
 ]
 
 _LOOKS = 120  # polls for the start of a rollout, which a rule, a queue and a function delay
@@ -48,13 +42,10 @@ _TABLE_WIDTH = 120  # least terminal width for a table
 
 @app.command(name="list")
 def list_(
-    unit: Annotated[
-        str | None, typer.Argument(help="Business unit or package group. Default: all.", show_default=False)
-    ] = None,
+    unit: Annotated[str | None, typer.Argument(help="Business unit or package group. Default: all.")] = None,
     *,
     group: Annotated[
-        str | None,
-        typer.Option(help="Name of a package group, also one that no stack has published.", show_default=False),
+        str | None, typer.Option(help="Name of a package group, also one that no stack has published.")
     ] = None,
     last: Annotated[int, typer.Option(help="Number of newest packages of each group to list.", min=1, max=100)] = 10,
     as_json: AsJson = False,
@@ -121,10 +112,9 @@ def show(package: Package, as_json: AsJson = False, profile: Profile = None, hom
 
 @app.command()
 def card(
-    endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.", show_default=False)],
+    endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.")],
     sequence: Annotated[
-        int | None,
-        typer.Option(help="Audit record of the promotion. Default: the newest promotion.", min=1, show_default=False),
+        int | None, typer.Option(help="Audit record of the promotion. Default: the newest promotion.", min=1)
     ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -154,15 +144,11 @@ def card(
 
 @app.command()
 def verify(
-    archive: Annotated[
-        Path, typer.Argument(help="model.tar.gz, copied from the location in its package.", show_default=False)
-    ],
+    archive: Annotated[Path, typer.Argument(help="model.tar.gz, copied from the location in its package.")],
     *,
-    public_key: Annotated[
-        Path, typer.Option(help="PEM file of the unit's key, written by `mlops audit export`.", show_default=False)
-    ],
+    public_key: Annotated[Path, typer.Option(help="PEM file of the unit's key, written by `mlops audit export`.")],
     signature: Annotated[
-        Path | None, typer.Option(help="Signature file. Default: model.sig in the same folder.", show_default=False)
+        Path | None, typer.Option(help="Signature file. Default: model.sig in the same folder.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

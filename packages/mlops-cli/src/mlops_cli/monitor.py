@@ -34,8 +34,7 @@ def report(
     *,
     window: WindowEnd = NEWEST,
     output: Annotated[
-        Path | None,
-        typer.Option(help="HTML page to write. Default: monitor.html; with --json none.", show_default=False),
+        Path | None, typer.Option(help="HTML page to write. Default: monitor.html; with --json none.")
     ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -81,7 +80,6 @@ def explain(
         typer.Argument(
             help="Endpoint, required if there are several, and feature as shown by `report`.",
             metavar="[ENDPOINT] FEATURE",
-            show_default=False,
         ),
     ],
     *,

@@ -28,14 +28,11 @@ def baseline(
     endpoint: Endpoint = None,
     *,
     start: Annotated[
-        str | None,
-        typer.Option("--from", help="First hour, UTC. Default: four weeks before --to.", show_default=False),
+        str | None, typer.Option("--from", help="First hour, UTC. Default: four weeks before --to.")
     ] = None,
     end: Annotated[
         str | None,
-        typer.Option(
-            "--to", help="End, exclusive, as an hour in UTC. Default: the end of the newest window.", show_default=False
-        ),
+        typer.Option("--to", help="End, exclusive, as an hour in UTC. Default: the end of the newest window."),
     ] = None,
     cluster: Annotated[
         Literal["call", "hour", "day"], typer.Option(help="Cluster of rows that vary together.")
@@ -47,7 +44,6 @@ def baseline(
             metavar="NAME",
             help=f"Condition for comparisons: one of the live baseline, a text column, or {', '.join(_OF_TIME)}. May be repeated. "
             "Default: the conditions of the live baseline.",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[Path, typer.Option(help="File to write.")] = Path("baseline.json"),

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 NEWEST = "newest"
 
-Endpoint = Annotated[
-    str | None, typer.Argument(help="Name of the endpoint. Default: the only one.", show_default=False)
-]
+Endpoint = Annotated[str | None, typer.Argument(help="Name of the endpoint. Default: the only one.")]
 WindowEnd = Annotated[
     str,
     typer.Option(

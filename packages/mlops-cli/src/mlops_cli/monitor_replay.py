@@ -45,32 +45,23 @@ def replay(
     endpoint: Endpoint = None,
     *,
     start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="Start of the first window, UTC. Default: 28 windows before --to.", show_default=False
-        ),
+        str | None, typer.Option("--from", help="Start of the first window, UTC. Default: 28 windows before --to.")
     ] = None,
     end: Annotated[
-        str | None,
-        typer.Option("--to", help="End of the last window, UTC. Default: that of the newest.", show_default=False),
+        str | None, typer.Option("--to", help="End of the last window, UTC. Default: that of the newest.")
     ] = None,
     settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Threshold of MonitorSpec to try.", show_default=False),
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Threshold of MonitorSpec to try.")
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             "--baseline",
             help="Baseline written by `mlops monitor baseline` to try: captures are counted again. Default: the live one.",
-            show_default=False,
         ),
     ] = None,
     window_hours: Annotated[
-        int | None,
-        typer.Option(
-            help="Length of a window, in hours. Default: that of the newest.", min=1, max=_LONGEST, show_default=False
-        ),
+        int | None, typer.Option(help="Length of a window, in hours. Default: that of the newest.", min=1, max=_LONGEST)
     ] = None,
     every_hours: Annotated[
         int | None,
@@ -78,12 +69,9 @@ def replay(
             help="Hours between the ends of windows. Default: the monitor's schedule, else the length of a window.",
             min=1,
             max=_LONGEST,
-            show_default=False,
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="File to write the windows to, as JSON. Default: none.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write the windows to, as JSON. Default: none.")] = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,

@@ -28,23 +28,16 @@ if TYPE_CHECKING:
 KIND_IN_DATA = "--kind is derived from --data; omit it"
 _KINDS = {"number": "a quantity", "chance": "a probability"}
 DataFile = Annotated[
-    Path | None,
-    typer.Option("--data", help="Parquet or CSV file with training rows. Default: generated rows.", show_default=False),
+    Path | None, typer.Option("--data", help="Parquet or CSV file with training rows. Default: generated rows.")
 ]
-Label = Annotated[str | None, typer.Option(help="With --data: the column to predict.", show_default=False)]
-Time = Annotated[
-    str | None, typer.Option(help="With --data: the column with the time of prediction.", show_default=False)
-]
+Label = Annotated[str | None, typer.Option(help="With --data: the column to predict.")]
+Time = Annotated[str | None, typer.Option(help="With --data: the column with the time of prediction.")]
 Key = Annotated[
-    str | None,
-    typer.Option(help="With --data: the column that identifies a time series, such as a store.", show_default=False),
+    str | None, typer.Option(help="With --data: the column that identifies a time series, such as a store.")
 ]
 HoldoutFrom = Annotated[
     str | None,
-    typer.Option(
-        help="With --data: start time of the holdout. Default: the last 15 % of the rows, or 200 rows.",
-        show_default=False,
-    ),
+    typer.Option(help="With --data: start time of the holdout. Default: the last 15 % of the rows, or 200 rows."),
 ]
 Known = Annotated[
     list[str] | None,
@@ -82,18 +75,13 @@ def new(
     time: Time = None,
     key: Key = None,
     unit: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the business unit. Default: with --data the folder's name, else prompt.", show_default=False
-        ),
+        str | None, typer.Option(help="Name of the business unit. Default: with --data the folder's name, else prompt.")
     ] = None,
     model: Annotated[
-        str | None,
-        typer.Option(help="Name of the model. Default: with --data the label's name, else prompt.", show_default=False),
+        str | None, typer.Option(help="Name of the model. Default: with --data the label's name, else prompt.")
     ] = None,
     kind: Annotated[
-        str | None,
-        typer.Option(help="Without --data: kind of prediction, number or chance. Default: prompt.", show_default=False),
+        str | None, typer.Option(help="Without --data: kind of prediction, number or chance. Default: prompt.")
     ] = None,
     holdout_from: HoldoutFrom = None,
     known: Known = None,
@@ -107,8 +95,7 @@ def new(
             help="Environment of a promotion chain, as NAME=ACCOUNT/REGION, repeated in order: the first one trains, each other "
             "takes the models that the one before releases. Append /manual if a person starts deployments and approves models, "
             "or /automatic. Default: only the last one is manual; without any, a development and a production account that both "
-            "train.",
-            show_default=False,
+            "train."
         ),
     ] = None,
     index: Annotated[

@@ -23,8 +23,7 @@ def plan(
     app: Annotated[
         str | None,
         typer.Option(
-            help="Command that synthesizes the app, or the folder of a cloud assembly. Default: `app` of cdk.json.",
-            show_default=False,
+            help="Command that synthesizes the app, or the folder of a cloud assembly. Default: `app` of cdk.json."
         ),
     ] = None,
     allow: Allow = None,
@@ -33,8 +32,7 @@ def plan(
         Path | None,
         typer.Option(
             help="Write the file for `cdk import --resource-mapping`: the resources that the newest deletion of the named "
-            "stack retained.",
-            show_default=False,
+            "stack retained."
         ),
     ] = None,
     profile: Profile = None,

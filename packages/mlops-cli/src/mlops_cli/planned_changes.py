@@ -30,8 +30,7 @@ Allow = Annotated[
     list[str] | None,
     typer.Option(
         help="Logical id of a resource that may be replaced or deleted with its data, or of a unit's bus whose key policy may "
-        "lack statements.",
-        show_default=False,
+        "lack statements."
     ),
 ]
 

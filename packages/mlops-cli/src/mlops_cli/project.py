@@ -426,8 +426,7 @@ def _made_of(model: ModelAnswers) -> dict[str, bytes]:
     signature = signature_of(rows, plan)
     kept = _GOLDEN_ROWS // max(sum(column.type == "category" for column in signature.inputs), 1) - 1
     shown = replace(
-        signature,
-        inputs=tuple(replace(column, categories=column.categories[:kept]) for column in signature.inputs),
+        signature, inputs=tuple(replace(column, categories=column.categories[:kept]) for column in signature.inputs)
     )
     sent = [_plain_row(row, schema) for row in rows.select(list(inputs)).to_pylist()]
     known = [row for row in sent if _is_shown(row, shown)] or sent

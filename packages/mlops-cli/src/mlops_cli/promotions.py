@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 def promotions(
     group: Annotated[
-        str | None,
-        typer.Argument(
-            help="Package group. Default: the only one that receives or releases versions.", show_default=False
-        ),
+        str | None, typer.Argument(help="Package group. Default: the only one that receives or releases versions.")
     ] = None,
     *,
     last: Annotated[int, typer.Option(help="Number of newest promotions to list.", min=1, max=1000)] = 20,

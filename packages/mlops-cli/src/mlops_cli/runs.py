@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, inspect and compare retrainings, including refused ones.", no_args_is_help=True)
 
-Pipeline = Annotated[str | None, typer.Option(help="Name of the pipeline. Default: the only one.", show_default=False)]
-RunId = Annotated[
-    str, typer.Argument(help="Run as shown by `mlops runs list`, its version, or latest.", show_default=False)
-]
+Pipeline = Annotated[str | None, typer.Option(help="Name of the pipeline. Default: the only one.")]
+RunId = Annotated[str, typer.Argument(help="Run as shown by `mlops runs list`, its version, or latest.")]
 Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
 
 _CANDIDATE = "candidate"
@@ -30,14 +28,11 @@ _BARS_WIDE = 40
 
 @app.command(name="list")
 def list_(
-    pipeline: Annotated[
-        str | None, typer.Argument(help="Name of the pipeline. Default: the only one.", show_default=False)
-    ] = None,
+    pipeline: Annotated[str | None, typer.Argument(help="Name of the pipeline. Default: the only one.")] = None,
     *,
     last: Annotated[int, typer.Option(help="Number of newest runs to list.", min=1, max=1000)] = 20,
     start: Annotated[
-        datetime | None,
-        typer.Option("--from", help="Only runs that began at this time (UTC) or later.", show_default=False),
+        datetime | None, typer.Option("--from", help="Only runs that began at this time (UTC) or later.")
     ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -75,8 +70,8 @@ def show(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="Reference run or version, or latest.", show_default=False)],
-    second: Annotated[str, typer.Argument(help="Run or version to compare with it, or latest.", show_default=False)],
+    first: Annotated[str, typer.Argument(help="Reference run or version, or latest.")],
+    second: Annotated[str, typer.Argument(help="Run or version to compare with it, or latest.")],
     *,
     pipeline: Pipeline = None,
     as_json: AsJson = False,
@@ -97,8 +92,7 @@ def logs(
     run: RunId,
     *,
     step: Annotated[
-        Step | None,
-        typer.Option(help="Job. Default: train; for a model trained elsewhere, evaluate.", show_default=False),
+        Step | None, typer.Option(help="Job. Default: train; for a model trained elsewhere, evaluate.")
     ] = None,
     last: Annotated[int, typer.Option(help="Number of newest lines to print.", min=1)] = 1000,
     pipeline: Pipeline = None,

@@ -20,15 +20,12 @@ EndpointAndFile = Annotated[
     typer.Argument(
         help="Endpoint, required if there are several, and file: .parquet, .csv with a header, or .jsonl.",
         metavar="[ENDPOINT] FILE",
-        show_default=False,
     ),
 ]
 Ids = Annotated[
     str | None,
     typer.Option(
-        help="Column with the id of each row, to put labels by later. Default: rows have no ids.",
-        metavar="COLUMN",
-        show_default=False,
+        help="Column with the id of each row, to put labels by later. Default: rows have no ids.", metavar="COLUMN"
     ),
 ]
 LeaveOut = Annotated[
@@ -36,7 +33,6 @@ LeaveOut = Annotated[
     typer.Option(
         help="Column to exclude. Default: columns that are not inputs of the live model, if you have access to its baseline.",
         metavar="COLUMN",
-        show_default=False,
     ),
 ]
 Texts = Annotated[
@@ -45,7 +41,6 @@ Texts = Annotated[
         "--text",
         metavar="COLUMN",
         help="Column of a CSV file to read as text although its values are numbers. Default: as in the live model's inputs.",
-        show_default=False,
     ),
 ]
 

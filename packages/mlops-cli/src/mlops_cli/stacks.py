@@ -30,17 +30,13 @@ if TYPE_CHECKING:
 MINIMUM_NODE = 22
 _SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
 
-App = Annotated[
-    str | None, typer.Option(help="Command that synthesizes the app. Default: `app` of cdk.json.", show_default=False)
-]
+App = Annotated[str | None, typer.Option(help="Command that synthesizes the app. Default: `app` of cdk.json.")]
 # wording of CloudFormation's resource handlers
 _TAKEN = re.compile(r"already exists", re.IGNORECASE)
 _UNREAD = re.compile(r"Unable to fetch parameters \[/mlops")
 _OWNER_FIRST = "it imports from a stack that the app deploys later; add importing.add_dependency(owner)"
 _ADOPT = "mlops plan lists existing resources before a deployment; docs/adopt.md shows how to adopt or delete them"
-Stacks = Annotated[
-    list[str] | None, typer.Argument(help="Stack names. Default: all stacks of the app.", show_default=False)
-]
+Stacks = Annotated[list[str] | None, typer.Argument(help="Stack names. Default: all stacks of the app.")]
 
 
 def synthesis_environment() -> dict[str, str]:

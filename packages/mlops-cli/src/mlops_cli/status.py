@@ -25,9 +25,7 @@ _LEFT = "    left "
 
 
 def status(
-    unit: Annotated[
-        str | None, typer.Argument(help="Name of the business unit. Default: all.", show_default=False)
-    ] = None,
+    unit: Annotated[str | None, typer.Argument(help="Name of the business unit. Default: all.")] = None,
     *,
     watch: Annotated[
         bool,

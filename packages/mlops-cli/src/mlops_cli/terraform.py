@@ -26,7 +26,7 @@ def _terraform() -> None:
 
 @app.command()
 def export(
-    stack: Annotated[str, typer.Argument(help="Name of the stack.", show_default=False)],
+    stack: Annotated[str, typer.Argument(help="Name of the stack.")],
     output: Annotated[Path, typer.Option(help="Folder of the module; an earlier export in it is replaced.")],
     app: App = None,
     as_json: AsJson = False,

@@ -52,15 +52,13 @@ def replay(
         typer.Option(
             help="Column with a row's label, uploaded when it is due; repeat it for each output of the model. Default: no labels.",
             metavar="COLUMN",
-            show_default=False,
         ),
     ] = None,
     label_delay: Annotated[
         str, typer.Option(help="Delay of a label after its row, in whole hours.", metavar="SPAN")
     ] = "1d",
     now: Annotated[
-        bool,
-        typer.Option("--now", help="Send all rows now, in the order of their times. Required on AWS."),
+        bool, typer.Option("--now", help="Send all rows now, in the order of their times. Required on AWS.")
     ] = False,
     shift: Annotated[
         bool, typer.Option("--shift", help="Shift the rows by whole weeks, so that the first is not in the past.")
@@ -68,18 +66,11 @@ def replay(
     speed: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of the rows' time per real second. Default: as fast as the endpoint responds.",
-            min=0.001,
-            show_default=False,
+            help="Seconds of the rows' time per real second. Default: as fast as the endpoint responds.", min=0.001
         ),
     ] = None,
-    since: Annotated[
-        str | None, typer.Option("--from", help="Skip rows before this time.", metavar="TIME", show_default=False)
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option("--to", help="Skip rows from this time on.", metavar="TIME", show_default=False),
-    ] = None,
+    since: Annotated[str | None, typer.Option("--from", help="Skip rows before this time.", metavar="TIME")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Skip rows from this time on.", metavar="TIME")] = None,
     leave_out: LeaveOut = None,
     text: Texts = None,
     as_json: AsJson = False,

@@ -13,9 +13,7 @@ from mlops_cli.unit_operations import checked_reason
 
 
 def train(
-    pipeline: Annotated[
-        str | None, typer.Argument(help="Name of the pipeline. Default: the only one.", show_default=False)
-    ] = None,
+    pipeline: Annotated[str | None, typer.Argument(help="Name of the pipeline. Default: the only one.")] = None,
     *,
     reason: Annotated[str, typer.Option(help="Reason, stored with the request.")],
     data: Annotated[
@@ -24,14 +22,12 @@ def train(
             "--data",
             help="Parquet or CSV file to publish as training set first, or to write to the feature store that training sets are "
             "built from. Default: use the existing data.",
-            show_default=False,
         ),
     ] = None,
     holdout_from: Annotated[
         str | None,
         typer.Option(
-            help="With --data: start time of the holdout. Default: from the project, else the last 15 % of the rows.",
-            show_default=False,
+            help="With --data: start time of the holdout. Default: from the project, else the last 15 % of the rows."
         ),
     ] = None,
     publish_only: Annotated[
@@ -44,8 +40,7 @@ def train(
     replace_newer: Annotated[
         bool,
         typer.Option(
-            "--replace-newer",
-            help="With --data: publish it even if its rows end before those of the published set.",
+            "--replace-newer", help="With --data: publish it even if its rows end before those of the published set."
         ),
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,

@@ -176,8 +176,7 @@ def create(
     project: Annotated[
         str | None,
         typer.Option(
-            help="GitLab project of the team, whose main branch may deploy in any deployment tier. Default: no pipeline roles.",
-            show_default=False,
+            help="GitLab project of the team, whose main branch may deploy in any deployment tier. Default: no pipeline roles."
         ),
     ] = None,
     development: Annotated[

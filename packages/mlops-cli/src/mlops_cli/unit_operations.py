@@ -73,8 +73,7 @@ def rollback(
     *,
     reason: Annotated[str, typer.Option(help="Reason, sent with the request and stored in the audit record.")],
     to: Annotated[
-        str | None,
-        typer.Option(help="Version or ARN of the model package. Default: the previous version.", show_default=False),
+        str | None, typer.Option(help="Version or ARN of the model package. Default: the previous version.")
     ] = None,
     as_json: AsJson = False,
     profile: Profile = None,

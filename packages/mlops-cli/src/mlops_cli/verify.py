@@ -39,7 +39,7 @@ def verify(
     *,
     profile: Profile = None,
     home: Home = None,
-    region: Annotated[str | None, typer.Option(help="Region. Default: the profile's.", show_default=False)] = None,
+    region: Annotated[str | None, typer.Option(help="Region. Default: the profile's.")] = None,
     max_usd: Annotated[
         float | None, typer.Option(help="Maximum cost of the run in USD, by the price table; required unless --free.")
     ] = None,
@@ -47,8 +47,7 @@ def verify(
         str | None,
         typer.Option(
             help="Serving image in this account and Region: REPOSITORY@sha256:DIGEST or its full URI. Default: `mlops-runtime` "
-            "with `image_digest` of cdk.json.",
-            show_default=False,
+            "with `image_digest` of cdk.json."
         ),
     ] = None,
     free: Annotated[bool, typer.Option("--free", help="Run only the free checks; nothing is deployed.")] = False,
@@ -56,14 +55,10 @@ def verify(
         bool, typer.Option("--clean", help="Delete the resources left by a killed run, and exit.")
     ] = False,
     check: Annotated[
-        Path | None,
-        typer.Option(help="Check the signature of a report, and exit; requires no account.", show_default=False),
+        Path | None, typer.Option(help="Check the signature of a report, and exit; requires no account.")
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            help="File to write the report to. Default: mlops-verify-<region>-<run>.json.", show_default=False
-        ),
+        Path | None, typer.Option(help="File to write the report to. Default: mlops-verify-<region>-<run>.json.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

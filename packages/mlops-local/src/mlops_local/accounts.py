@@ -176,9 +176,5 @@ def chosen(known: Sequence[str], number: str | None, region: str | None) -> tupl
 def _client(endpoint_url: str, service: str, region: str, key: str, secret: str) -> Any:
     """Create a client once: creation takes milliseconds, and a listing of an account calls thirty services."""
     return boto3.client(
-        service,
-        endpoint_url=endpoint_url,
-        region_name=region,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
+        service, endpoint_url=endpoint_url, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret
     )

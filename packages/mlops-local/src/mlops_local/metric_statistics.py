@@ -80,10 +80,7 @@ def extended_problem(name: str) -> str | None:
 
 def _bounds(found: re.Match[str]) -> tuple[float, float]:
     low, high = found["low"], found["high"]
-    return (
-        -math.inf if low is None else float(low.rstrip("%")),
-        math.inf if high is None else float(high.rstrip("%")),
-    )
+    return (-math.inf if low is None else float(low.rstrip("%")), math.inf if high is None else float(high.rstrip("%")))
 
 
 # claim: statistics-of-a-period

@@ -18,10 +18,7 @@ from pathlib import Path
 from mlops_local import settings
 from mlops_local.egress.environment import outer
 from mlops_local.routes import ROUTES
-from mlops_runtime.image.requirements_lock import (
-    LOCK_COMMAND,
-    RequirementsLock,
-)
+from mlops_runtime.image.requirements_lock import LOCK_COMMAND, RequirementsLock
 from mlops_runtime.image.uv_program import MissingUvError, find_uv, last_words
 
 _LOCK_FILE = "requirements.lock"

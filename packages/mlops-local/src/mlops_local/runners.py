@@ -21,12 +21,7 @@ from mlops_local import compat, declared_images, model_environments, settings
 from mlops_local.declared_images import DeclarationError, repository
 from mlops_local.model_environments import ModelEnvironmentError
 from mlops_local.saved_state import kept_stores
-from mlops_runtime.image.requirements_lock import (
-    LOCK_COMMAND,
-    RequirementsError,
-    RequirementsLock,
-    asset_name,
-)
+from mlops_runtime.image.requirements_lock import LOCK_COMMAND, RequirementsError, RequirementsLock, asset_name
 
 compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
 
@@ -69,11 +64,7 @@ STAND_INS: Mapping[str, str] = {
     "sagemaker-clarify-processing": "mlops_runtime.jobs.model_monitor_clarify",
 }
 # commands in the image's bin/
-_RUNTIME = Runner(
-    serve=("-m", "mlops_runtime.serving", "serve"),
-    train=("-m", "mlops_runtime.jobs.train"),
-    process=(),
-)
+_RUNTIME = Runner(serve=("-m", "mlops_runtime.serving", "serve"), train=("-m", "mlops_runtime.jobs.train"), process=())
 RUNNERS: Mapping[str, Runner] = {
     "mlops-runtime": _RUNTIME,
     # the same with shap if this Python has it; a job reports if not

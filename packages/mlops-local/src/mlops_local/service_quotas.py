@@ -19,13 +19,7 @@ from ministack.services import stepfunctions
 
 from mlops_local import compat
 from mlops_local.routes import ROUTES
-from mlops_local.sagemaker.api_shapes import (
-    Record,
-    ServiceError,
-    Shape,
-    model,
-    serve_operation,
-)
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, Shape, model, serve_operation
 from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
@@ -114,12 +108,7 @@ def _names() -> list[str]:
 
 
 def _quota(
-    name: str,
-    amount: float,
-    *,
-    service: str = "sagemaker",
-    title: str = "Amazon SageMaker",
-    code: str | None = None,
+    name: str, amount: float, *, service: str = "sagemaker", title: str = "Amazon SageMaker", code: str | None = None
 ) -> Record:
     code = "L-" + hashlib.sha256(name.encode()).hexdigest()[:8].upper() if code is None else code
     return {

@@ -41,10 +41,7 @@ def is_branded(client: Mapping[str, Any]) -> bool:
 
 
 def _dispatching(dispatch: Any) -> Any:
-    actions = {
-        "CreateManagedLoginBranding": _made,
-        "DescribeManagedLoginBrandingByClient": _described,
-    }
+    actions = {"CreateManagedLoginBranding": _made, "DescribeManagedLoginBrandingByClient": _described}
 
     async def dispatched(action: str, data: dict[str, Any]) -> Any:
         return actions[action](data) if action in actions else await dispatch(action, data)

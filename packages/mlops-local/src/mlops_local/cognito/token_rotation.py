@@ -14,10 +14,7 @@ from mlops_local.cognito.pool_settings import ROTATION
 from mlops_local.cognito.refreshed_tokens import form, keeping
 from mlops_local.saved_state import kept_stores
 
-compat.expect(
-    "ministack.app",
-    _handle_cognito_body_request="(method, path, headers, body, query_params)",
-)
+compat.expect("ministack.app", _handle_cognito_body_request="(method, path, headers, body, query_params)")
 compat.expect(
     "ministack.core.responses",
     error_response_json=object,

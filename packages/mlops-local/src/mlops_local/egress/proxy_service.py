@@ -39,11 +39,7 @@ def start() -> Proxy:
 
 def _pages(certificates: Certificates) -> dict[str, object]:
     """Return the page hosts, and the pin by which a browser trusts their certificates."""
-    return {
-        "distributions": page_hosts.distributions(),
-        "hosts": page_hosts.hosts(),
-        "pin": certificates.pin(),
-    }
+    return {"distributions": page_hosts.distributions(), "hosts": page_hosts.hosts(), "pin": certificates.pin()}
 
 
 def _report(proxy: Proxy) -> dict[str, dict[str, int]]:

@@ -24,28 +24,13 @@ from mlops_local.iam import owner_policies, owners, request, resource_tags, sour
 from mlops_local.iam.request import Call, Check, kms_context
 from mlops_local.iam.signatures import session_keys
 
+compat.expect("ministack.services.dynamodb", _tables=object)
+compat.expect("ministack.services.kms", _resolve_key="(key_id_or_arn)")
 compat.expect(
-    "ministack.services.dynamodb",
-    _tables=object,
+    "ministack.services.s3", _bucket_default_sse_headers="(bucket_name)", _bucket_encryption=object, _buckets=object
 )
-compat.expect(
-    "ministack.services.kms",
-    _resolve_key="(key_id_or_arn)",
-)
-compat.expect(
-    "ministack.services.s3",
-    _bucket_default_sse_headers="(bucket_name)",
-    _bucket_encryption=object,
-    _buckets=object,
-)
-compat.expect(
-    "ministack.services.sns",
-    _topic_by_arn_any_scope="(topic_arn)",
-)
-compat.expect(
-    "ministack.services.sqs",
-    _queue_by_arn="(arn)",
-)
+compat.expect("ministack.services.sns", _topic_by_arn_any_scope="(topic_arn)")
+compat.expect("ministack.services.sqs", _queue_by_arn="(arn)")
 
 _SSE = "x-amz-server-side-encryption"
 _SSE_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
@@ -165,10 +150,7 @@ compat.expect(
     _routing_params="(method, path, headers, body, query_params)",
     detect_service="(method, path, headers, query_params)",
 )
-compat.expect(
-    "ministack.services.dynamodb",
-    _tables=object,
-)
+compat.expect("ministack.services.dynamodb", _tables=object)
 compat.expect(
     "ministack.core.iam_actions",
     SERVICE_TO_IAM_NAMESPACE=dict,
@@ -190,15 +172,8 @@ compat.expect(
     resolve_caller_identity="(access_key_id)",
 )
 compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
-compat.expect(
-    "ministack.services.iam",
-    _roles=object,
-)
-compat.expect(
-    "ministack.services.sts",
-    _sessions=dict,
-    register_session="(access_key, session)",
-)
+compat.expect("ministack.services.iam", _roles=object)
+compat.expect("ministack.services.sts", _sessions=dict, register_session="(access_key, session)")
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9-]+:[A-Za-z0-9/_.-]+)\}")

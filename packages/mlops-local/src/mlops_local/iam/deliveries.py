@@ -36,15 +36,8 @@ compat.expect(
     EvalContext=type,
     evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
 )
-compat.expect(
-    "ministack.services.kms",
-    _resolve_key="(key_id_or_arn)",
-    key_policy_for_arn="(resource_arn)",
-)
-compat.expect(
-    "ministack.services.lambda_svc",
-    function_policy_for_arn="(resource_arn)",
-)
+compat.expect("ministack.services.kms", _resolve_key="(key_id_or_arn)", key_policy_for_arn="(resource_arn)")
+compat.expect("ministack.services.lambda_svc", function_policy_for_arn="(resource_arn)")
 compat.expect(
     "ministack.services.sns",
     topic_policy_allows="(topic_arn, service, source_arn, source_account)",

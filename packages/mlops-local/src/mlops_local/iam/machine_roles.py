@@ -35,10 +35,7 @@ compat.expect(
     extract_resource_arn="(service, method, path, headers, body, query_params, region, account_id)",
     s3_additional_checks="(method, path, headers, body, query_params)",
 )
-compat.expect(
-    "ministack.services.sqs",
-    _queues=object,
-)
+compat.expect("ministack.services.sqs", _queues=object)
 compat.expect(
     "ministack.services.stepfunctions",
     _ExecutionError=type,

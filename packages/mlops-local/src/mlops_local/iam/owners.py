@@ -34,10 +34,7 @@ _ACCOUNT = re.compile(r"\d{12}")
 
 Handler = Callable[..., Awaitable[Any]]
 # members that may be an ARN
-_MEMBERS = {
-    "kms": ("KeyId",),
-    "sagemaker": ("ModelPackageName", "ModelPackageArn", "ModelPackageGroupName"),
-}
+_MEMBERS = {"kms": ("KeyId",), "sagemaker": ("ModelPackageName", "ModelPackageArn", "ModelPackageGroupName")}
 _EXPECTED, _SOURCE = "x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"
 
 

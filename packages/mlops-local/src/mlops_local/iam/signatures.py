@@ -45,10 +45,7 @@ compat.expect(
     pin_signed_body="(body)",
     pin_signed_request="(method, raw_path, query_params, raw_headers, handshake=False)",
 )
-compat.expect(
-    "ministack.core.iam_actions",
-    extract_iam_action="(service, method, path, headers, body, query_params)",
-)
+compat.expect("ministack.core.iam_actions", extract_iam_action="(service, method, path, headers, body, query_params)")
 compat.expect(
     "ministack.core.iam_evaluator",
     AmbiguousAccessKeyError=type,
@@ -74,15 +71,9 @@ compat.expect("ministack.services.cloudfront", find_distribution_for_label="(lab
 compat.expect("ministack.services.cognito", _get_pool_unscoped="(pool_id)")
 compat.expect("ministack.services.ecr", _get_authorization_token="(data)")  # noqa: S106 - a signature
 compat.expect(
-    "ministack.services.lambda_svc",
-    _layer_content_url="(layer_name, version)",
-    _presigned_code_url="(func_name)",
+    "ministack.services.lambda_svc", _layer_content_url="(layer_name, version)", _presigned_code_url="(func_name)"
 )
-compat.expect(
-    "ministack.services.s3",
-    _error=object,
-    _verify_presigned_sigv4="(method, path, headers, query_params)",
-)
+compat.expect("ministack.services.s3", _error=object, _verify_presigned_sigv4="(method, path, headers, query_params)")
 
 Response = tuple[int, dict[str, str], bytes]
 
@@ -91,11 +82,7 @@ _CODE_LIFE = 600  # seconds, https://docs.aws.amazon.com/lambda/latest/api/API_F
 _HEX = 64
 _ACCOUNT = re.compile(r"\d{12}")
 # paths that end in a secret issued by this cloud: CloudFormation's responses and signals, EKS's token reviews
-_CAPABILITIES = {
-    "/_ministack/cfn-response/": "PUT",
-    "/_ministack/cfn-signal/": "PUT",
-    "/_ministack/eks-auth/": "POST",
-}
+_CAPABILITIES = {"/_ministack/cfn-response/": "PUT", "/_ministack/cfn-signal/": "PUT", "/_ministack/eks-auth/": "POST"}
 # authorized by the API or function itself
 _APPLICATIONS = ("/_aws/execute-api/", "/_aws/lambda-url/")
 _COGNITO_PAGES = frozenset({

@@ -348,11 +348,7 @@ def _show(record: Record, deployment: Deployment, status: str, message: str, cur
                 "DesiredServerlessConfig": variant["ServerlessConfig"],
             }
             if "ServerlessConfig" in variant
-            else {
-                "InstanceType": variant["InstanceType"],
-                "CurrentInstanceCount": active,
-                "DesiredInstanceCount": all_,
-            }
+            else {"InstanceType": variant["InstanceType"], "CurrentInstanceCount": active, "DesiredInstanceCount": all_}
         )
 
     with resource_store.LOCK:

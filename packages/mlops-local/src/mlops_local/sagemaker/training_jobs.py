@@ -50,11 +50,7 @@ _TRANSITIONS = {
     "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
     "Interrupted": "Training job interrupted: the managed spot training instances were taken away",
 }
-_STOPPED = {
-    End.STOPPED: "Stopped",
-    End.OVERRAN: "MaxRuntimeExceeded",
-    End.WAITED: "MaxWaitTimeExceeded",
-}
+_STOPPED = {End.STOPPED: "Stopped", End.OVERRAN: "MaxRuntimeExceeded", End.WAITED: "MaxWaitTimeExceeded"}
 
 
 def check_checkpoints(request: Record) -> None:

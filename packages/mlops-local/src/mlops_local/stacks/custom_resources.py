@@ -29,10 +29,7 @@ compat.expect(
     "old_props=None)",
     register_token="(token)",  # noqa: S106 - a signature
 )
-compat.expect(
-    "ministack.services.lambda_svc",
-    _execute_function_with_config_scope="(func, event)",
-)
+compat.expect("ministack.services.lambda_svc", _execute_function_with_config_scope="(func, event)")
 
 _log = logging.getLogger("mlops_local.stacks.custom_resources")
 _ADDRESS = "/_ministack/cfn-response/"

@@ -40,18 +40,9 @@ compat.expect(
 )
 compat.expect("ministack.services.eventbridge", _event_buses=object)
 compat.expect("ministack.services.sns", _topics=object)
-compat.expect(
-    "ministack.services.iam",
-    _roles=object,
-)
-compat.expect(
-    "ministack.services.cloudformation.provisioners",
-    _RESOURCE_HANDLERS=dict,
-)
-compat.expect(
-    "ministack.services.cloudformation.stacks",
-    _runs_on_worker_thread="(resource_type)",
-)
+compat.expect("ministack.services.iam", _roles=object)
+compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+compat.expect("ministack.services.cloudformation.stacks", _runs_on_worker_thread="(resource_type)")
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]

@@ -56,8 +56,7 @@ compat.expect(
     _physical_name="(stack_name, logical_id, *, lowercase=False, max_len=128, seeded=True)",
 )
 compat.expect(
-    "ministack.services.cloudformation.stacks",
-    _provision_resource="(resource_type, logical_id, props, stack_name)",
+    "ministack.services.cloudformation.stacks", _provision_resource="(resource_type, logical_id, props, stack_name)"
 )
 
 Properties = dict[str, Any]

@@ -20,16 +20,8 @@ from ministack.services.cloudformation import provisioners
 from mlops_local import compat
 from mlops_local.state_machines import diagnostics
 
-compat.expect(
-    "ministack.services.cloudwatch_logs",
-    _put_resource_policy="(data)",
-    _resource_policies=object,
-)
-compat.expect(
-    "ministack.services.stepfunctions",
-    _create_state_machine="(data)",
-    _update_state_machine="(data)",
-)
+compat.expect("ministack.services.cloudwatch_logs", _put_resource_policy="(data)", _resource_policies=object)
+compat.expect("ministack.services.stepfunctions", _create_state_machine="(data)", _update_state_machine="(data)")
 compat.expect(
     "ministack.services.cloudformation.provisioners",
     _RESOURCE_HANDLERS=dict,
