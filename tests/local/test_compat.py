@@ -2,6 +2,8 @@
 
 import ast
 import importlib.metadata
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,34 +11,32 @@ import pytest
 
 from mlops_local import compat
 
-
-@pytest.fixture
-def seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start without expected names."""
-    monkeypatch.setattr(compat, "_SEAMS", {})
+EXPECTED = {(module, name) for module, names in tomllib.loads(compat.NAMES).items() for name in names}
 
 
-@pytest.mark.usefixtures("seams")
 def test_accepts_the_pinned_version() -> None:
     """Passes when every name has its signature or type."""
-    compat.expect("ministack.services.stepfunctions", _scaled_sleep="(seconds)", _SERVICE_DISPATCH=dict)
-    compat.check()
+    compat.check("""
+        ["ministack.services.stepfunctions"]
+        _scaled_sleep = "(seconds)"
+        _SERVICE_DISPATCH = "dict"
+    """)
 
 
-@pytest.mark.usefixtures("seams")
 def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line has version, missing names, other signatures and other kinds, with the fix."""
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "1.6.0")
-    compat.expect(
-        "ministack.services.stepfunctions",
-        _gone="()",
-        _scaled_sleep="(seconds, scale)",
-        _SERVICE_DISPATCH="()",
-        _executions=dict,
-    )
-    compat.expect("ministack.services.gone", name="()")
     with pytest.raises(compat.CompatError) as caught:
-        compat.check()
+        compat.check("""
+            ["ministack.services.stepfunctions"]
+            _gone = "()"
+            _scaled_sleep = "(seconds, scale)"
+            _SERVICE_DISPATCH = "()"
+            _executions = "dict"
+
+            ["ministack.services.gone"]
+            name = "()"
+        """)
     sfn = "ministack.services.stepfunctions"
     assert str(caught.value) == (
         "ministack 1.6.0 does not fit: version must be 1.5.33, got 1.6.0; "
@@ -49,12 +49,14 @@ def test_fails_with_every_difference_at_once(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-@pytest.mark.usefixtures("seams")
-def test_fails_when_two_modules_expect_different_things() -> None:
-    """Two of our modules must agree on a name's kind."""
-    compat.expect("ministack.services.sqs", _queues=object)
-    with pytest.raises(compat.CompatError, match=r"ministack\.services\.sqs\._queues is expected as"):
-        compat.expect("ministack.services.sqs", _queues=dict)
+def test_fails_when_a_name_is_expected_as_two_things() -> None:
+    """A name has one kind."""
+    with pytest.raises(tomllib.TOMLDecodeError, match="Cannot overwrite a value"):
+        compat.check("""
+            ["ministack.services.sqs"]
+            _queues = "object"
+            _queues = "dict"
+        """)
 
 
 def private_names(path: Path) -> Iterator[tuple[str, str]]:
@@ -79,9 +81,18 @@ def private_names(path: Path) -> Iterator[tuple[str, str]]:
 
 def test_every_private_name_is_expected() -> None:
     """A private name of MiniStack that is not checked at the start would fail in the middle of an operation."""
-    from mlops_local import launcher
-
-    package = Path(launcher.__file__).parent
+    package = Path(compat.__file__).parent
     used = {name for path in package.rglob("*.py") for name in private_names(path)}
     assert len(used) > 50
-    assert sorted(used - set(compat._SEAMS)) == []
+    assert sorted(used - EXPECTED) == []
+
+
+# called as values of EC2's _ACTION_MAP
+BY_ACTION = {"_create_vpc", "_create_vpc_endpoint"}
+
+
+def test_every_expected_name_is_used() -> None:
+    """A name that no module uses any more needs no check."""
+    package = Path(compat.__file__).parent
+    words = {word for path in package.rglob("*.py") for word in re.findall(r"\w+", path.read_text())}
+    assert {name for _, name in EXPECTED} - words == BY_ACTION

@@ -19,30 +19,12 @@ from ministack.services import cloudwatch as cw
 from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import alarm_evaluation, clock, compat
+from mlops_local import alarm_evaluation, clock
 from mlops_local.alarm_evaluation import COMPARISONS, decide, reason, stamp
 from mlops_local.iam import deliveries
 from mlops_local.metric_statistics import extended_problem, statistic
 from mlops_local.sagemaker.api_shapes import from_text, model
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.services.cloudwatch",
-    _alarms=object,
-    _metrics=object,
-    _dims_key="(dims)",
-    _p="(params, key, default='')",
-    _error="(code, message, status, use_json=False, use_cbor=False)",
-    _put_metric_alarm="(params, cbor_data, is_cbor, is_json=False)",
-    _put_composite_alarm="(params, cbor_data, is_cbor, is_json=False)",
-    _set_alarm_state="(params, cbor_data, is_cbor, is_json=False)",
-    _evaluate_alarm="(alarm)",
-    _dispatch_alarm_actions="(alarm, old_state, new_state, reason)",
-    _evaluate_parent_alarms="(child, seen=frozenset())",
-    _record_history="(alarm_name, old_state, new_state, reason, alarm_type='MetricAlarm', reason_data=None)",
-)
-compat.expect("ministack.services.cloudformation.provisioners", _cw_metric_alarm_record="(name, props)")
-compat.expect("ministack.services.eventbridge", _put_events="(data, allow_aws_source=False)")
 
 LOGGER = logging.getLogger(__name__)
 

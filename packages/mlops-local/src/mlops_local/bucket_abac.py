@@ -12,11 +12,7 @@ from xml.etree import ElementTree
 from ministack.core.responses import request_scope
 from ministack.services import s3
 
-from mlops_local import compat
 from mlops_local.iam.owners import bucket_owner
-
-compat.expect("ministack.services.s3", _bucket_tags=object, _buckets=object)
-compat.expect("ministack.services.s3", _dispatch="(method, bucket, key, headers, body, query_params)")
 
 _STATUS = "_abac"
 _SPACE = "http://s3.amazonaws.com/doc/2006-03-01/"

@@ -16,14 +16,7 @@ from typing import Any
 
 from ministack.services import cloudwatch, cloudwatch_logs
 
-from mlops_local import compat
 from mlops_local.functions import log_pipe
-
-compat.expect(
-    "ministack.services.cloudwatch",
-    _store_datum="(namespace, name, dims, ts, unit, value, values, counts, stat_values)",
-)
-compat.expect("ministack.services.cloudwatch_logs", _put_log_events="(data)")
 
 LOGGER = logging.getLogger(__name__)
 

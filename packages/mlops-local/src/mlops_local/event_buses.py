@@ -14,23 +14,8 @@ from ministack.core.responses import error_response_json, get_account_id, get_re
 from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.iam import owner_policies
 from mlops_local.iam.owners import Owner, owner, scope_of
-
-compat.expect(
-    "ministack.services.eventbridge",
-    _archive_event="(event, view=None)",
-    _dispatch_event="(event, view=None)",
-    _dispatch_to_event_bus="(spec, event, rule, event_path, target_input_payload=None)",
-    _event_bus_policies=object,
-    _event_buses=object,
-    _pattern_event_view=object,
-    _put_events="(data, allow_aws_source=False)",
-    _put_permission="(data)",
-    _rule_key="(rule_name, bus_name)",
-)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 LOGGER = logging.getLogger(__name__)
 CHARACTERS = 10240  # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html

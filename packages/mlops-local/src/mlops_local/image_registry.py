@@ -12,13 +12,8 @@ from typing import Any
 from ministack.core.responses import error_response_json, get_account_id
 from ministack.services import ecr
 
-from mlops_local import compat
 from mlops_local.runners import UnknownImageError, declared, lock, runners
 from mlops_runtime.image import PLACEHOLDER_DIGEST
-
-compat.expect(
-    "ministack.services.ecr", _batch_get_image="(data)", _describe_images="(data)", _find_image="(repo_name, image_id)"
-)
 
 Response = tuple[int, dict[str, str], bytes]
 _JSON = "application/x-amz-json-1.1"

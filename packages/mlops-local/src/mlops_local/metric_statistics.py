@@ -11,14 +11,6 @@ from typing import Any
 
 from ministack.services import cloudwatch as cw
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.services.cloudwatch",
-    _get_metric_data="(params, cbor_data, is_cbor, is_json=False)",
-    _stat_value="(stats, stat_name, points=None)",
-)
-
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 _PERCENTILE = re.compile(r"p\d{1,2}(\.\d+)?|p100")
 _NUMBER = r"\d{1,20}(?:\.\d{1,10})?%?"

@@ -12,12 +12,9 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.iam.owners import owner, scope_of
 from mlops_local.saved_state import kept_stores
 from mlops_local.stacks.resource_types import check_schema
-
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Properties = dict[str, Any]
 SINK, LINK = "AWS::Oam::Sink", "AWS::Oam::Link"

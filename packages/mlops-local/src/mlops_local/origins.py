@@ -16,21 +16,10 @@ from urllib.parse import parse_qs
 from ministack import app
 from ministack.services import s3
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.egress.hosts import Kind, kind
 from mlops_local.page_hosts import is_distribution, is_page_host
 from mlops_local.routes import Application, Receive, Scope, Send
-
-compat.expect(
-    "ministack.app",
-    _s3_cors_target="(host, path, path_style=True)",
-    detect_service="(method, path, headers, query_params)",
-)
-compat.expect(
-    "ministack.services.s3",
-    cors_preflight="(bucket_name, key, headers)",
-    cors_response_headers="(bucket_name, method, headers)",
-)
 
 CODE = "ForeignRequest"
 _OURS = ("/_mlops/", "/_ministack/")

@@ -7,39 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ministack import app
-from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict, get_account_id, get_region
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import acm, cloudfront
 from ministack.services import apigateway_v1 as v1
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.egress.hosts import Kind, kind
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.app", _parse_cloudfront_dataplane_host="(host)")
-compat.expect("ministack.core.responses", get_account_id="()", get_region="()")
-compat.expect("ministack.services.acm", _certificates=object)
-compat.expect(
-    "ministack.services.apigateway_v1",
-    _create_domain_name="(data)",
-    _domain_names=AccountRegionScopedDict,
-    _v1_error="(code, message, status)",
-)
-compat.expect(
-    "ministack.services.cloudfront",
-    _distribution_vpc_origin_error="(config_el)",
-    _distributions=AccountScopedDict,
-    _error="(code, message, status)",
-    _find="(el, tag)",
-    _get_distribution_aliases="(dist)",
-    tostring=object,
-    _text="(el, tag, default='')",
-)
-compat.expect(
-    "ministack.services.cloudformation.provisioners",
-    _RESOURCE_HANDLERS=dict,
-    _cf_distribution_config="(props, caller_reference)",
-)
 
 _DISTRIBUTIONS_REGION = "us-east-1"
 _watchers: list[Callable[[str], None]] = kept_stores.leave(

@@ -9,37 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ministack import app
-from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict, get_account_id
+from ministack.core.responses import get_account_id
 from ministack.services import cloudfront, cognito
 
-from mlops_local import compat, own_names
+from mlops_local import own_names
 from mlops_local.cognito import factor_pages
 from mlops_local.cognito.factor_pages import Answer
 from mlops_local.cognito.refreshed_tokens import form
 from mlops_local.gateway.gateway_responses import forbidden
-
-compat.expect(
-    "ministack.app",
-    _handle_cloudfront_dataplane_request="(host, path, raw_path, raw_query_string, method, headers, body, query_params, "
-    "client_ip)",
-    _handle_cognito_body_request="(method, path, headers, body, query_params)",
-    _handle_cognito_get_request="(method, path, headers, query_params)",
-    _handle_execute_api_request="(host, path, method, headers, body, query_params, raw_path=None, raw_query_string=None)",
-    _handle_special_data_plane_request="(method, path, headers, body, query_params, request_id, raw_path=None, "
-    "raw_query_string='', client_ip='127.0.0.1')",
-    _parse_cloudfront_dataplane_host="(host)",
-    _with_data_plane_headers="(response, request_id, include_s3_id=False, wildcard_cors=True)",
-)
-compat.expect("ministack.services.cloudfront", _distributions=AccountScopedDict, find_distribution_for_label="(label)")
-compat.expect("ministack.core.responses", get_account_id="()")
-compat.expect(
-    "ministack.services.cognito",
-    _find_pool_by_client_id="(client_id)",
-    _oauth2_error="(error, description, status=400)",
-    _pool_domain_map=AccountRegionScopedDict,
-    _qp="(query_params, key, default='')",
-    _token_claims="(token)",  # noqa: S106
-)
 
 DOMAINS = frozenset({"cloudfront.net", "amazoncognito.com"})
 _ENDS = tuple(f".{domain}" for domain in DOMAINS)

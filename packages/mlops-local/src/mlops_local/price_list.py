@@ -12,14 +12,9 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, router
 
-from mlops_local import compat
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, serve_operation, validation
 from mlops_runtime.price.price_list import rows_of, usage_of
 from mlops_runtime.price.price_table import price_table, priced_regions
-
-compat.expect("ministack.app", SERVICE_HANDLERS=dict)
-compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
-compat.expect("ministack.core.iam_actions", SERVICE_TO_IAM_NAMESPACE=dict, _BOTOCORE_SERVICE_MAP=dict)
 
 Response = tuple[int, dict[str, str], bytes]
 SERVICE = "pricing"

@@ -11,20 +11,7 @@ from typing import Any
 
 from ministack.services import cloudwatch, sqs
 
-from mlops_local import alarms, clock, compat
-
-compat.expect(
-    "ministack.services.cloudwatch",
-    _store_datum="(namespace, name, dims, ts, unit, value, values, counts, stat_values)",
-)
-compat.expect(
-    "ministack.services.sqs",
-    _get_q="(url, action=None)",
-    _queues=object,
-    _queue_name_to_url=object,
-    _queues_lock=object,
-    _refresh_counts="(q)",
-)
+from mlops_local import alarms, clock
 
 NAMESPACE = "AWS/SQS"
 # by metric: the queue attribute with the same value, and whether zero is reported too

@@ -7,14 +7,6 @@ from typing import Any
 from ministack.services import sqs, ssm
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
-
-compat.expect("ministack.services.sqs", _HANDLERS=dict, _Err=type)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
-compat.expect(
-    "ministack.services.ssm", _default_tier="(data, value, existing)", _parameters=object, _put_parameter="(data)"
-)
-
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
 _POLICY_QUOTAS = {"bytes": 8192, "conditions": 10, "principals": 50, "statements": 20}
 _ACTIONS_OF_A_STATEMENT = 7

@@ -17,13 +17,11 @@ from typing import Any
 
 from ministack.services import s3
 
-from mlops_local import compat, declared_images, model_environments, settings
+from mlops_local import declared_images, model_environments, settings
 from mlops_local.declared_images import DeclarationError, repository
 from mlops_local.model_environments import ModelEnvironmentError
 from mlops_local.saved_state import kept_stores
 from mlops_runtime.image.requirements_lock import LOCK_COMMAND, RequirementsError, RequirementsLock, asset_name
-
-compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
 
 _PYTHON = re.compile(r"(.*/)?python(3(\.\d+)?)?")
 # smspark-submit of SageMaker's Spark container runs an application that creates its own session: here one process with Spark inside

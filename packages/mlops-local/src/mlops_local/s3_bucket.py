@@ -15,29 +15,7 @@ import botocore.serialize
 import botocore.session
 from ministack.services import s3
 
-from mlops_local import bucket_abac, compat
-
-compat.expect(
-    "ministack.services.s3",
-    _bucket_acl=object,
-    _bucket_logging_config=object,
-    _bucket_object_lock=object,
-    _bucket_versioning=object,
-    _buckets=object,
-    _canned_acl_policy_xml="(canned, owner_id)",
-    _canonical_owner_id="(account_id='')",
-    _delete_bucket_encryption="(name)",
-    _delete_bucket_lifecycle="(name)",
-    _delete_bucket_ownership_controls="(name)",
-    _delete_bucket_tagging="(name)",
-    _object_versions=object,
-    _put_bucket_encryption="(name, body)",
-    _put_bucket_lifecycle="(name, body)",
-    _put_bucket_logging="(name, body)",
-    _put_bucket_ownership_controls="(name, body)",
-    _put_bucket_tagging="(name, body)",
-    _put_object_lock_configuration="(bucket_name, body)",
-)
+from mlops_local import bucket_abac
 
 Properties = dict[str, Any]
 # properties that MiniStack's provisioner handles, and properties of this module

@@ -17,20 +17,8 @@ from xml.sax.saxutils import escape
 from ministack.core.responses import get_account_id
 from ministack.services import kms, s3
 
-from mlops_local import compat
 from mlops_local.iam import owners
 from mlops_local.iam.owners import bucket_owner
-
-compat.expect(
-    "ministack.services.s3",
-    _buckets=object,
-    _check_put_preconditions="(headers, existing_obj)",
-    _copy_object="(bucket_name, dest_key, headers)",
-    _bucket_default_sse_headers="(bucket_name)",
-    _get_object="(bucket_name, key, headers, query_params=None)",
-    _put_object="(bucket_name, key, body, headers)",
-)
-compat.expect("ministack.services.kms", _resolve_key="(key_id_or_arn)")
 
 _ENCRYPTED = "x-amz-server-side-encryption"
 _KEY = f"{_ENCRYPTED}-aws-kms-key-id"

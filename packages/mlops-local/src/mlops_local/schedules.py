@@ -15,26 +15,7 @@ from ministack.core import responses
 from ministack.core.responses import get_account_id, get_region, new_uuid
 from ministack.services import eventbridge, scheduler
 
-from mlops_local import clock, compat
-
-compat.expect(
-    "ministack.services.eventbridge",
-    _rules=object,
-    _targets=object,
-    _parse_rate_seconds="(expr)",
-    _parse_cron_fields="(expr)",
-    _cron_next_fire="(fields, after_dt)",
-    _invoke_target="(target, event, rule, view=None)",
-    start_scheduler="()",
-)
-compat.expect(
-    "ministack.services.scheduler",
-    _schedules=object,
-    _to_epoch="(value)",
-    _at_time_epoch="(expr)",
-    start_scheduler="()",
-)
-compat.expect("ministack.core.responses", set_request_account_id="(access_key_id)", set_request_region="(region)")
+from mlops_local import clock
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,16 +17,9 @@ from ministack.core import iam_actions, router
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import stepfunctions
 
-from mlops_local import compat
 from mlops_local.routes import ROUTES
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, Shape, model, serve_operation
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.app", SERVICE_HANDLERS=dict)
-compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
-compat.expect("ministack.core.iam_actions", SERVICE_TO_IAM_NAMESPACE=dict, _BOTOCORE_SERVICE_MAP=dict)
-
-compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AWS_SDK_ERROR_PREFIX=dict)
 
 LOGGER = logging.getLogger(__name__)
 Response = tuple[int, dict[str, str], bytes]

@@ -10,27 +10,7 @@ from typing import Any
 from ministack.services import cloudwatch, dynamodb, eventbridge, lambda_svc, s3, scheduler, sqs, stepfunctions
 from ministack.services.cloudformation import changesets, handlers, stacks
 
-from mlops_local import clock, compat
-
-compat.expect("ministack.services.cloudformation.changesets", now_iso="()")
-compat.expect("ministack.services.cloudformation.handlers", now_iso="()")
-compat.expect("ministack.services.cloudformation.stacks", now_iso="()")
-compat.expect(
-    "ministack.services.cloudwatch", time=object, datetime=type, TWO_WEEKS_SECONDS=int, _evict_old_metrics="()"
-)
-compat.expect("ministack.services.dynamodb", time=object)
-compat.expect("ministack.services.eventbridge", _now_ts="()", datetime=type, _dispatch_event="(event, view=None)")
-compat.expect(
-    "ministack.services.s3",
-    now_iso="()",
-    _apply_object_lock_from_headers="(bucket_name, key, headers, version_id)",
-    _bucket_object_lock=object,
-    _object_retention=object,
-)
-compat.expect("ministack.services.scheduler", _now="()")
-compat.expect("ministack.services.stepfunctions", now_iso="()", datetime=type)
-compat.expect("ministack.services.sqs", _build_sys_attrs="(msg, names)")
-compat.expect("ministack.services.lambda_svc", _run_sqs_batch="(esm, func_rec, event, batch, queue_url, queue_name)")
+from mlops_local import clock
 
 # CloudWatch keeps hourly values for 455 days, and accepts stamps of the last two weeks
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#metrics-retention

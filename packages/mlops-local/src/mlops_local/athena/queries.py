@@ -21,20 +21,9 @@ from typing import Any
 from ministack.core.responses import error_response_json, get_account_id, get_region
 from ministack.services import athena, glue
 
-from mlops_local import clients, compat, settings
+from mlops_local import clients, settings
 from mlops_local.iam import authorization
 from mlops_local.iam.request import Call
-
-compat.expect(
-    "ministack.services.athena",
-    _start_query_execution="(data)",
-    _run_duckdb="(query, database, catalog=None)",
-    _materialize_table_files="(location, workdirs)",
-    _table_relation="(table_data, files)",
-    _empty_relation="(table_data)",
-    _workgroups=object,
-)
-compat.expect("ministack.services.glue", _tables=object)
 
 # https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
 _MAX_STATEMENT = 262_144

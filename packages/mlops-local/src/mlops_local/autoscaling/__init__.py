@@ -7,14 +7,9 @@ from ministack import app
 from ministack.core import iam_actions, router
 from ministack.services import stepfunctions
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.autoscaling import scaling_api, scaling_engine, scaling_store, scaling_types
 from mlops_local.sagemaker import endpoint_configs
-
-compat.expect("ministack.app", SERVICE_HANDLERS=dict)
-compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
-compat.expect("ministack.core.iam_actions", SERVICE_TO_IAM_NAMESPACE=dict, _BOTOCORE_SERVICE_MAP=dict)
-compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AWS_SDK_ERROR_PREFIX=dict)
 
 NAME = "application-autoscaling"
 _PREFIX = "AnyScaleFrontendService"

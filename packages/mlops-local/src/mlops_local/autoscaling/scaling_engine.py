@@ -8,7 +8,7 @@ from typing import Any
 
 from ministack.services import cloudwatch as cw
 
-from mlops_local import alarms, clock, compat, schedules
+from mlops_local import alarms, clock, schedules
 from mlops_local.autoscaling.scaling_store import Target, everywhere
 from mlops_local.sagemaker import endpoints, sagemaker_api
 from mlops_local.sagemaker import resource_store as sagemaker
@@ -17,7 +17,6 @@ from mlops_local.sagemaker.api_shapes import ServiceError
 # cooldown of a policy without one; the default of botocore's model for SageMaker variants
 COOLDOWN = 300
 
-compat.expect("ministack.services.cloudwatch", _alarms=object)
 
 LOGGER = logging.getLogger(__name__)
 _MINUTE = 60.0

@@ -8,13 +8,10 @@ from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.autoscaling import scaling_api, scaling_store
 from mlops_local.autoscaling.scaling_store import DIMENSION, NAMESPACE, store
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, from_text, operation
 from mlops_local.stacks import resource_types
-
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Created = tuple[str, dict[str, Any]]
 TARGET, POLICY = "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::ApplicationAutoScaling::ScalingPolicy"

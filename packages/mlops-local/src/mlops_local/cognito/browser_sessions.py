@@ -14,24 +14,9 @@ from urllib.parse import quote
 
 from ministack.services import cognito
 
-from mlops_local import compat
 from mlops_local.cognito.factor_pages import Answer, issued_code
 from mlops_local.cognito.login_branding import is_branded
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.services.cognito",
-    _authorization_codes=dict,
-    _find_pool_by_client_id="(client_id)",
-    _get_pool_unscoped="(pool_id)",
-    _issue_auth_code_redirect="(client_id, pool_id, redirect_uri, scope, username, nonce, code_challenge, "
-    "code_challenge_method, state)",
-    _oauth2_error="(error, description, status=400)",
-    _qp="(query_params, key, default='')",
-    handle_login_submit="(method, path, headers, body, query_params)",
-    handle_logout="(method, path, headers, query_params)",
-    handle_oauth2_authorize="(method, path, headers, query_params)",
-)
 
 _COOKIE, _LASTS = "cognito", 3600
 _MANAGED = 2  # ManagedLoginVersion of managed login

@@ -12,20 +12,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 import segno
 from ministack.services import cognito
 
-from mlops_local import compat
 from mlops_local.cognito.refreshed_tokens import form
 from mlops_local.cognito.second_factor import SETUP, enroll, refusal, required_challenge, takes_codes
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.services.cognito",
-    _authorization_codes=dict,
-    _find_pool_by_client_id="(client_id)",
-    _get_pool_unscoped="(pool_id)",
-    _oauth2_error="(error, description, status=400)",
-    _page_shell="(title, heading, body_html)",
-    handle_login_submit="(method, path, headers, body, query_params)",
-)
 
 Answer = tuple[int, dict[str, str], bytes]
 _FIELD, _CODE_LASTS = "factor_token", 300

@@ -9,17 +9,6 @@ from ministack.core.responses import error_response_json, json_response, new_uui
 from ministack.services import cognito
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.core.responses",
-    error_response_json=object,
-    json_response="(data, status=200, *, content_type='application/x-amz-json-1.0')",
-    new_uuid="()",
-)
-compat.expect("ministack.services.cognito", _dispatch_idp="(action, data)", _find_pool_by_client_id="(client_id)")
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
-
 TYPE = "AWS::Cognito::ManagedLoginBranding"
 _FIELD, _ID = "_managed_login_branding", "ManagedLoginBrandingId"
 _GIVEN = ("UseCognitoProvidedValues", "Settings", "Assets")

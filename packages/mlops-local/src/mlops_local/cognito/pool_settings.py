@@ -15,20 +15,6 @@ from ministack.core.responses import error_response_json
 from ministack.services import cognito
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
-
-compat.expect("ministack.core.responses", error_response_json=object)
-compat.expect(
-    "ministack.services.cognito",
-    _create_user_pool_client="(data)",
-    _find_pool_by_client_id="(client_id)",
-    _update_user_pool_client="(data)",
-    _admin_create_user="(data)",
-    _generate_temp_password="()",  # noqa: S106
-    _resolve_pool="(pool_id)",
-)
-compat.expect("ministack.services.cloudformation.provisioners", _COGNITO_USER_POOL_CLIENT_UPDATABLE=dict)
-
 ROTATION = "RefreshTokenRotation"
 _REFRESHES = "ALLOW_REFRESH_TOKEN_AUTH"
 

@@ -9,21 +9,6 @@ from urllib.parse import parse_qs
 
 from ministack.services import cognito
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.services.cognito",
-    _authorization_codes=dict,
-    _fake_token="(sub, pool_id, client_id, token_type='access', username='', user_attrs=None, groups=None, nonce='', "  # noqa: S106
-    "trigger_source='TokenGeneration_Authentication', client_metadata=None, origin_jti='', scope=None)",
-    _get_pool_unscoped="(pool_id)",
-    _oauth2_error="(error, description, status=400)",
-    _oauth2_token="(data, query_params, raw_body=b'', headers=None)",  # noqa: S106
-    _refresh_auth_result="(pool, pid, cid, refresh_token)",
-    _signed_jwt="(claims, pool_id='', use='')",
-    _token_claims="(token)",  # noqa: S106
-)
-
 # claims for the tokens that are being created
 _kept: contextvars.ContextVar[Mapping[str, Any] | None] = contextvars.ContextVar("mlops_kept_claims", default=None)
 

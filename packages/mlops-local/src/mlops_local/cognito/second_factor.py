@@ -14,30 +14,7 @@ from typing import Any
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import cognito
 
-from mlops_local import compat
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.core.responses",
-    error_response_json=object,
-    json_response="(data, status=200, *, content_type='application/x-amz-json-1.0')",
-)
-compat.expect(
-    "ministack.services.cognito",
-    _admin_respond_to_auth_challenge="(data)",
-    _associate_software_token="(data)",  # noqa: S106
-    _dispatch_idp="(action, data)",
-    _find_pool_by_client_id="(client_id)",
-    _get_pool_unscoped="(pool_id)",
-    _mfa_challenge_for_user="(pool, user, pid, username)",
-    _password_auth_result="(pool, pid, cid, user, username, client_metadata=None, data=None)",  # noqa: S106
-    _resolve_pool="(pool_id)",
-    _resolve_user="(pool, username)",
-    _respond_to_auth_challenge="(data)",
-    _totp_code="(secret_b32, step_offset=0)",
-    _user_for_access_token="(access_token)",  # noqa: S106
-    _verify_software_token="(data)",  # noqa: S106
-)
 
 SETUP, CODE = "MFA_SETUP", "SOFTWARE_TOKEN_MFA"
 _NEW_PASSWORD = "NEW_PASSWORD_REQUIRED"  # noqa: S105

@@ -9,31 +9,9 @@ from ministack import app
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import cognito
 
-from mlops_local import compat
 from mlops_local.cognito.pool_settings import ROTATION
 from mlops_local.cognito.refreshed_tokens import form, keeping
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.app", _handle_cognito_body_request="(method, path, headers, body, query_params)")
-compat.expect(
-    "ministack.core.responses",
-    error_response_json=object,
-    json_response="(data, status=200, *, content_type='application/x-amz-json-1.0')",
-)
-compat.expect(
-    "ministack.services.cognito",
-    _admin_initiate_auth="(data)",
-    _fake_token="(sub, pool_id, client_id, token_type='access', username='', user_attrs=None, groups=None, nonce='', "  # noqa: S106
-    "trigger_source='TokenGeneration_Authentication', client_metadata=None, origin_jti='', scope=None)",
-    _find_pool_by_client_id="(client_id)",
-    _get_tokens_from_refresh_token="(data)",  # noqa: S106
-    _initiate_auth="(data)",
-    _oauth2_error="(error, description, status=400)",
-    _oauth2_token="(data, query_params, raw_body=b'', headers=None)",  # noqa: S106
-    _refresh_tokens=dict,
-    _revoke_token="(data)",  # noqa: S106
-    _token_claims="(token)",  # noqa: S106
-)
 
 # replacement time of each old token
 _rotated: dict[str, float] = kept_stores.keep(__name__, "_rotated", {})

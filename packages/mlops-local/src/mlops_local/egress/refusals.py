@@ -12,13 +12,9 @@ from urllib.parse import parse_qs
 from ministack import app
 from ministack.core import router
 
-from mlops_local import compat
 from mlops_local.egress.hosts import Kind, kind
 from mlops_local.routes import Application, Receive, Scope, Send
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.app", SERVICE_HANDLERS=dict)
-compat.expect("ministack.core.router", detect_service="(method, path, headers, query_params)")
 
 CODE = "NotInEmbeddedCloud"
 _STATUS = 403  # SDKs do not retry it

@@ -24,29 +24,16 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
-from mlops_local import compat
 from mlops_local.functions.process_fork import HEADER
 
 _INVALIDATE = "(func_name, qualifier=None, account=None, region=None)"
 _RELEASE = "(worker)"
-compat.expect(
-    "ministack.core.lambda_runtime",
-    subprocess=ModuleType,
-    ProvidedWorker=type,
-    Worker=type,
-    _lock=object,
-    _workers=dict,
-    kill_workers="(workers)",
-    invalidate_worker=_INVALIDATE,
-    release_worker=_RELEASE,
-)
-compat.expect("ministack.services.lambda_svc", invalidate_worker=_INVALIDATE, release_worker=_RELEASE)
 
 _SHARED = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
 _LAYERS = "_LAMBDA_LAYERS_DIRS"

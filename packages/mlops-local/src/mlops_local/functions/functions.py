@@ -13,20 +13,8 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc, sqs, sts
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.iam.signatures import session_keys
-
-compat.expect(
-    "ministack.services.lambda_svc",
-    _execute_function_warm="(func, event, request_id)",
-    _esms=object,
-    _esm_inflight=dict,
-    execution_credentials="(config)",
-    executions_in_flight="()",
-)
-compat.expect("ministack.core.lambda_runtime", execution_credentials="(config)")
-compat.expect("ministack.services.sts", register_session="(access_key, session)")
-compat.expect("ministack.services.sqs", _queues=object)
 
 LOGGER = logging.getLogger(__name__)
 

@@ -16,19 +16,7 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch, cloudwatch_logs, lambda_svc
 
-from mlops_local import clock, compat
-
-compat.expect(
-    "ministack.services.lambda_svc",
-    _emit_lambda_logs="(func, request_id, log_text, error, duration_ms, *, log_source=None)",
-    _emit_lambda_metrics="(function_name, duration_ms, error, throttle)",
-)
-compat.expect("ministack.services.cloudwatch_logs", _log_groups=object)
-compat.expect("ministack.core.iam_evaluator", _gather_role_policies="(role_name, account_id)")
-compat.expect(
-    "ministack.services.cloudwatch",
-    _store_datum="(namespace, name, dims, ts, unit, value, values, counts, stat_values)",
-)
+from mlops_local import clock
 
 NAMESPACE = "AWS/Lambda"
 

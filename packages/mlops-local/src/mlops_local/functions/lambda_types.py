@@ -13,18 +13,7 @@ from typing import Any
 
 from ministack.services import lambda_svc
 
-from mlops_local import compat
 from mlops_local.iam import authorization
-
-compat.expect(
-    "ministack.services.lambda_svc",
-    _functions=object,
-    _layers=object,
-    _layer_unzipped_size="(attachment)",
-    _resolve_layer_zip="(attachment)",
-    _unzipped_size="(zip_data)",
-    _vpc_config_with_id="(request_config)",
-)
 
 Properties = dict[str, Any]
 MOST_BYTES = 250 * 1024 * 1024  # limit of a function's code and layers, unzipped

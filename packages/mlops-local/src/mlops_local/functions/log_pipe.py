@@ -17,10 +17,6 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.core.responses import request_scope
 
-from mlops_local import compat
-
-compat.expect("ministack.core.lambda_runtime", Worker=type)
-
 LOGGER = logging.getLogger(__name__)
 
 _CHUNK = 65536

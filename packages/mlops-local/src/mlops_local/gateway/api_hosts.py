@@ -12,19 +12,9 @@ from ministack import app
 from ministack.services import apigateway_v1 as v1
 from ministack.services import cloudfront
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.egress.hosts import endpoint_domains
 from mlops_local.gateway import service_calls
-
-compat.expect("ministack.app", _parse_execute_api_url="(host, path)")
-compat.expect("ministack.services.apigateway_v1", find_api_scope="(api_id)")
-compat.expect(
-    "ministack.services.cloudfront",
-    OriginTimeout=type,
-    _fetch_from_origin="(origin, method, uri, query_string, headers, body, viewer_is_https, client_ip, viewer_xff, dist_arn)",
-    _multidict_from_pairs="(pairs)",
-    _origin_request_headers="(origin, headers, client_ip, viewer_x_forwarded_for)",
-)
 
 
 def api_of(host: str) -> tuple[str, str] | None:

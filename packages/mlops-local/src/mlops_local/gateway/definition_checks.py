@@ -12,18 +12,7 @@ from jsonschema import Draft4Validator
 from jsonschema.exceptions import SchemaError
 from ministack.services import apigateway_v1 as v1
 
-from mlops_local import compat
 from mlops_local.gateway.service_integrations import SERVICES, service_uri
-
-compat.expect(
-    "ministack.services.apigateway_v1",
-    _create_model="(api_id, data)",
-    _put_integration="(api_id, resource_id, http_method, data)",
-    _put_integration_response="(api_id, resource_id, http_method, status_code, data)",
-    _resources=object,
-    _update_model="(api_id, model_name, data)",
-    _v1_error="(code, message, status)",
-)
 
 Properties = dict[str, Any]
 _KNOWN = frozenset(Draft4Validator.META_SCHEMA["properties"]) | {"$ref"}

@@ -11,25 +11,6 @@ from typing import Any
 from ministack.core.responses import request_scope
 from ministack.services import apigateway_v1 as v1
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.services.apigateway_v1",
-    _create_deployment="(api_id, data)",
-    _delete_deployment="(api_id, deployment_id)",
-    _delete_rest_api="(api_id)",
-    _deployments_v1=object,
-    _match_greedy_fallback="(api_id, segments, http_method)",
-    _match_resource_tree="(api_id, segments)",
-    _models=object,
-    _request_validators=object,
-    _resources=object,
-    _stages_v1=object,
-    _v1_error="(code, message, status)",
-    find_api_scope="(api_id)",
-    method_authorization_type="(api_id, stage_name, method, path)",
-)
-
 Record = dict[str, Any]
 _STORES = (v1._resources, v1._models, v1._request_validators)
 

@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 
 from ministack.core.responses import new_uuid
 
-from mlops_local import clock, compat
-
-compat.expect("ministack.core.responses", new_uuid="()")
+from mlops_local import clock
 
 Record = Mapping[str, Any]
 _JSON = "application/json"

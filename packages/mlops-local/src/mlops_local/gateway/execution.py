@@ -7,7 +7,6 @@ from typing import Any
 
 from ministack.services import apigateway_v1 as v1
 
-from mlops_local import compat
 from mlops_local.gateway import (
     deployments,
     firewall,
@@ -26,20 +25,6 @@ from mlops_local.gateway.integration_mappings import MappingError, UnsupportedMe
 from mlops_local.gateway.mapping_templates import TemplateError
 from mlops_local.gateway.parameter_mappings import Payload
 from mlops_local.gateway.service_integrations import RoleError
-
-compat.expect(
-    "ministack.services.apigateway_v1",
-    _GatewayError=type,
-    _gw_error="(response_type, message)",
-    _handle_execute_in_scope="(api_id, stage_name, method, path, headers, body, query_params, owner_account_id, owner_region)",
-    _iam_caller_identity="(headers, query_params)",
-    _invoke_lambda_custom_v1=object,
-    _invoke_lambda_proxy_v1=object,
-    _invoke_sqs_v1=object,
-    _parse_service_integration_uri="(uri)",
-    _rest_apis=object,
-    _stages_v1=object,
-)
 
 LOGGER = logging.getLogger(__name__)
 Response = tuple[int, dict[str, str], bytes]

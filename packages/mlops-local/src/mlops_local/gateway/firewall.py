@@ -13,22 +13,10 @@ from urllib.parse import urlencode
 from ministack.services import waf
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.gateway.exchange import Exchange
 from mlops_local.routes import ROUTES
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.services.waf",
-    _associate_web_acl="(data)",
-    _associations=object,
-    _disassociate_web_acl="(data)",
-    _ip_sets=object,
-    _resolve_local_web_acl="(web_acl_arn)",
-    create_web_acl_record="(name, scope, props)",
-    update_web_acl_record="(acl, props)",
-)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Properties = dict[str, Any]
 Statement = Mapping[str, Any]

@@ -16,22 +16,8 @@ from ministack.core.responses import new_uuid, request_scope
 from ministack.services import apigateway
 from ministack.services import apigateway_v1 as v1
 
-from mlops_local import compat, own_names
+from mlops_local import own_names
 from mlops_local.gateway.exchange import Answer, Exchange
-
-compat.expect(
-    "ministack.services.apigateway_v1",
-    _gateway_error_response="(error, request)",
-    _GatewayError=type,
-    _rest_apis=object,
-    authentication_error_response="(api_id, stage_name, error, headers, query_params)",
-    find_api_scope="(api_id)",
-)
-compat.expect(
-    "ministack.app",
-    _enforce_execute_api="(api_id, stage, method, execute_path, headers, query_params, iam_action='execute-api:Invoke')",
-)
-compat.expect("ministack.services.apigateway", find_api_scope="(api_id)")
 
 _VARIABLE = re.compile(r"\$(?:\{context\.([A-Za-z.]{1,100})\}|context\.([A-Za-z]{1,50}(?:\.[A-Za-z]{1,50}){0,4}))")
 

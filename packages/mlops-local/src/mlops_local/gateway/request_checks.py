@@ -7,23 +7,8 @@ from typing import Any
 
 from ministack.services import apigateway_v1 as v1
 
-from mlops_local import compat
 from mlops_local.gateway import deployments, schema_problems
 from mlops_local.gateway.exchange import Exchange
-
-compat.expect(
-    "ministack.services.apigateway_v1",
-    _GatewayError=type,
-    _authorize_request_v1="(api_id, stage_name, method_obj, method, request_path, resource, headers, body, query_params, "
-    "path_params, stage, owner_account_id, owner_region)",
-    _check_api_key="(method_obj, api_id, stage_name, headers)",
-    _check_quota="(key, api_id, stage_name)",
-    _check_request_validation="(method_obj, api_id, request, headers, body, query_params)",
-    _check_throttle="(stage, api_id, stage_name, resource_path, http_method, key)",
-    _iam_caller_identity="(headers, query_params)",
-    _gw_error="(response_type, message)",
-    _model_schema="(api_id, model_name)",
-)
 
 LIMIT = 10 * 1024 * 1024
 _CREDENTIAL = re.compile(r"Credential=([^\s,]*)")

@@ -16,12 +16,10 @@ from botocore.credentials import Credentials
 from ministack import app
 from ministack.core.responses import request_scope
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.iam import authorization
 from mlops_local.iam.signatures import with_signatures
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.core.responses", request_scope="(account_id, region)")
 
 _APPLICATION = with_signatures(app.app)
 

@@ -7,18 +7,7 @@ from typing import Any
 from ministack.services import apigateway_v1 as v1
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.gateway import definition_checks
-
-compat.expect(
-    "ministack.services.apigateway_v1",
-    _create_request_validator="(api_id, data)",
-    _delete_request_validator="(api_id, validator_id)",
-    _get_account="()",
-    _request_validators=object,
-    _stages_v1=object,
-)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]

@@ -12,16 +12,11 @@ from ministack.core.responses import new_uuid
 from ministack.services import alb, ec2
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.gateway.exchange import Record
 from mlops_local.gateway.integration_mappings import MappingError
 from mlops_local.load_balancer import balancer_api
 from mlops_local.networks import security_groups
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.services.alb", _lbs=object, _listeners=object)
-compat.expect("ministack.services.ec2", _security_groups=object, _subnets=object)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Properties = dict[str, Any]
 _LINKS: dict[str, Properties] = kept_stores.keep(__name__, "_LINKS", {})

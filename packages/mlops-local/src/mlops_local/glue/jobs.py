@@ -29,21 +29,10 @@ from ministack.core.responses import error_response_json, get_account_id, get_re
 from ministack.services import glue
 from ministack.services import stepfunctions as machines
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.iam import authorization
 from mlops_local.sagemaker.machine_integrations import is_unwanted
 from mlops_runtime.aws_api import unsupported_of_task
-
-compat.expect(
-    "ministack.services.glue",
-    _start_job_run="(data)",
-    _is_spark_job="(job)",
-    _execute_subprocess="(run, job, args, resolved)",
-    _jobs=object,
-    _batch_stop_job_run="(data)",
-    _get_job_run="(data)",
-)
-compat.expect("ministack.services.stepfunctions", _SERVICE_DISPATCH=dict, _ExecutionError=type)
 
 PRINCIPAL = "glue.amazonaws.com"
 _SESSION = "GlueJobRunnerSession"

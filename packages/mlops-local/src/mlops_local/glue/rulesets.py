@@ -12,11 +12,8 @@ from ministack.core.responses import AccountRegionScopedDict, error_response_jso
 from ministack.services import glue
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.services.glue", _handle_request_sync="(method, path, headers, body, query_params)")
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 TYPE = "AWS::Glue::DataQualityRuleset"
 _ACTION = "AWSGlue.GetDataQualityRuleset"

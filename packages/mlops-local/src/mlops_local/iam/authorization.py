@@ -19,18 +19,10 @@ from ministack.core.router import extract_access_key_id
 from ministack.services import athena, dynamodb, kms, s3, sns, sqs, sts
 from ministack.services import iam as roles
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.iam import owner_policies, owners, request, resource_tags, source_keys
 from mlops_local.iam.request import Call, Check, kms_context
 from mlops_local.iam.signatures import session_keys
-
-compat.expect("ministack.services.dynamodb", _tables=object)
-compat.expect("ministack.services.kms", _resolve_key="(key_id_or_arn)")
-compat.expect(
-    "ministack.services.s3", _bucket_default_sse_headers="(bucket_name)", _bucket_encryption=object, _buckets=object
-)
-compat.expect("ministack.services.sns", _topic_by_arn_any_scope="(topic_arn)")
-compat.expect("ministack.services.sqs", _queue_by_arn="(arn)")
 
 _SSE = "x-amz-server-side-encryption"
 _SSE_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
@@ -142,38 +134,6 @@ def _sns(call: Call) -> list[Check]:
 
 
 _FINDERS: dict[str, Callable[[Call], list[Check]]] = {"s3": _s3, "dynamodb": _dynamodb, "sqs": _sqs, "sns": _sns}
-
-
-compat.expect(
-    "ministack.app",
-    _dispatch_service_request="(method, path, headers, body, query_params, request_id)",
-    _routing_params="(method, path, headers, body, query_params)",
-    detect_service="(method, path, headers, query_params)",
-)
-compat.expect("ministack.services.dynamodb", _tables=object)
-compat.expect(
-    "ministack.core.iam_actions",
-    SERVICE_TO_IAM_NAMESPACE=dict,
-    _BOTOCORE_SERVICE_MAP=dict,
-    access_denied_response=object,
-    identity_denial_message="(action, principal_arn, resource, explicit_deny)",
-)
-compat.expect(
-    "ministack.core.iam_evaluator",
-    EvalContext=type,
-    _conditions_met="(conditions, ctx)",
-    _request_origin=object,
-    _resolve_condition_key="(key, ctx)",
-    _trust_principal_matches="(principal, caller_arn, federated)",
-    enforce="(access_key_id, iam_action, service, region, resource_arn='*', service_context=None)",
-    evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
-    is_root_access_key="(access_key_id)",
-    parse_policy_document="(doc)",
-    resolve_caller_identity="(access_key_id)",
-)
-compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
-compat.expect("ministack.services.iam", _roles=object)
-compat.expect("ministack.services.sts", _sessions=dict, register_session="(access_key, session)")
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9-]+:[A-Za-z0-9/_.-]+)\}")

@@ -19,35 +19,8 @@ from ministack.core.arn import parse_arn
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import eventbridge, kms, lambda_svc, sns, sqs
 
-from mlops_local import compat
 from mlops_local.iam import authorization, source_keys
 from mlops_local.iam.request import Call, Check
-
-compat.expect(
-    "ministack.services.eventbridge",
-    _dispatch_event="(event, view=None)",
-    _dispatch_to_sqs="(spec, payload, sqs_parameters=None)",
-    _event_buses=object,
-    _invoke_target="(target, event, rule, view=None)",
-    _pattern_event_view=object,
-)
-compat.expect(
-    "ministack.core.iam_evaluator",
-    EvalContext=type,
-    evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
-)
-compat.expect("ministack.services.kms", _resolve_key="(key_id_or_arn)", key_policy_for_arn="(resource_arn)")
-compat.expect("ministack.services.lambda_svc", function_policy_for_arn="(resource_arn)")
-compat.expect(
-    "ministack.services.sns",
-    topic_policy_allows="(topic_arn, service, source_arn, source_account)",
-    topic_policy_for_arn="(topic_arn)",
-)
-compat.expect(
-    "ministack.services.sqs",
-    _queue_by_arn="(arn)",
-    queue_policy_allows="(queue_arn, service, source_arn, source_account)",
-)
 
 EVENTS = "events.amazonaws.com"
 SCHEDULER = "scheduler.amazonaws.com"

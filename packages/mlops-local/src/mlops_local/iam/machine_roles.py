@@ -19,31 +19,8 @@ from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import sqs, stepfunctions
 
-from mlops_local import compat
 from mlops_local.iam import authorization
 from mlops_local.iam.request import Call, kms_context
-
-compat.expect(
-    "ministack.app",
-    _routing_params="(method, path, headers, body, query_params)",
-    call_service_handler_sync="(handler, method, path, headers, body, query_params, timeout=None)",
-)
-compat.expect(
-    "ministack.core.iam_actions",
-    access_denied_response=object,
-    extract_iam_action="(service, method, path, headers, body, query_params)",
-    extract_resource_arn="(service, method, path, headers, body, query_params, region, account_id)",
-    s3_additional_checks="(method, path, headers, body, query_params)",
-)
-compat.expect("ministack.services.sqs", _queues=object)
-compat.expect(
-    "ministack.services.stepfunctions",
-    _ExecutionError=type,
-    _execute_task="(state_def, raw_input, execution, ctx)",
-    _invoke_resource="(resource, input_data)",
-    _invoke_with_callback="(resource, input_data, token, state_def)",
-    _state_machines=object,
-)
 
 _SYNC_RULES = {
     "createTrainingJob": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",

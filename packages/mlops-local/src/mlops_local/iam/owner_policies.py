@@ -12,20 +12,8 @@ from typing import Any
 from ministack.core import iam_evaluator
 from ministack.core.responses import request_scope
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.iam.owners import Owner, owner, scope_of
-
-compat.expect(
-    "ministack.core.iam_evaluator",
-    AuthError=type,
-    EvalContext=type,
-    _principal_org_id="(account_id)",
-    _resolve_condition_key="(key, ctx)",
-    _resource_policy="(service, resource_arn)",
-    combine_resource_policy="(identity, ctx, policy, owner_account, required=False, limits=())",
-    evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
-    resolve_principal="(access_key_id, account_id, credential=None)",
-)
 
 # for services whose policies MiniStack does not store: returns the policy of a resource of the current scope by its ARN
 POLICIES: dict[str, Callable[[str], Any]] = {}

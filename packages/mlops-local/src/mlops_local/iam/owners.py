@@ -14,20 +14,8 @@ from ministack import app
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import s3
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.iam.request import parse_body
-
-compat.expect("ministack.core.responses", request_scope="(account_id, region)")
-compat.expect(
-    "ministack.services.s3",
-    _bucket_owner_account="(name)",
-    _buckets=object,
-    _apply_bucket_scope="(method, bucket, key, headers, query_params, body=b'', internal=False)",
-    _ensure_bucket="(name)",
-    _error=object,
-    _foreign_bucket_allows="(owner_account, bucket_name, key, method, query_params, caller, headers=None)",
-)
-compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 
 _BUCKET = "arn:aws:s3:::"
 _ACCOUNT = re.compile(r"\d{12}")

@@ -11,23 +11,6 @@ from typing import Any
 from ministack.services import iam
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.services.iam",
-    _IAM_HANDLERS=dict,
-    _boundary_usage_counts="()",
-    _error="(status, code, message, ns='iam')",
-    _p="(params, key, default='')",
-    _policies=object,
-    _roles=object,
-)
-compat.expect(
-    "ministack.services.cloudformation.provisioners",
-    _RESOURCE_HANDLERS=dict,
-    _iam_policy_reconcile_entities="(arn, old_props, new_props)",
-)
-
 MANAGED_CHARACTERS = 6144
 INLINE_CHARACTERS = 10240  # of all inline policies of a role together
 ATTACHED = 10

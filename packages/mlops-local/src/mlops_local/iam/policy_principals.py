@@ -12,12 +12,7 @@ from ministack.core.responses import error_response_json
 from ministack.services import iam, kms, s3
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat, settings
-
-compat.expect("ministack.services.iam", _roles=object, _users=object)
-compat.expect("ministack.services.kms", _create_key="(data)", _put_key_policy="(data)")
-compat.expect("ministack.services.s3", _error=object, _put_bucket_policy="(name, body)")
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+from mlops_local import settings
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html (20 KB)
 BUCKET_BYTES = 20480

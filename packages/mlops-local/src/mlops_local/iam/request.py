@@ -19,17 +19,7 @@ from urllib.parse import unquote
 from ministack.core import iam_actions
 from ministack.core.router import extract_access_key_id
 
-from mlops_local import compat
 from mlops_local.iam import role_sessions, sagemaker_requests
-
-compat.expect(
-    "ministack.core.iam_actions",
-    SERVICE_TO_IAM_NAMESPACE=dict,
-    _BOTOCORE_SERVICE_MAP=dict,
-    _match_rest_action="(service, method, path, query_params=None)",
-    extract_iam_action="(service, method, path, headers, body, query_params)",
-)
-compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
 
 # action -> (service principal that receives the role, member that names it)
 _PASSED_ROLES = {

@@ -32,26 +32,8 @@ from ministack.services import (
 )
 from ministack.services import iam as roles
 
-from mlops_local import bucket_abac, compat
+from mlops_local import bucket_abac
 from mlops_runtime.wildcards import matches
-
-compat.expect("ministack.core.iam_evaluator", _names_condition_key="(policies, prefix)")
-compat.expect("ministack.services.alb", _tags=object)
-compat.expect("ministack.services.athena", _tags=object)
-compat.expect("ministack.services.cloudwatch", _resource_tags=object)
-compat.expect("ministack.services.dynamodb", _tags=object, _tables=object)
-compat.expect("ministack.services.ecr", _repositories=object)
-compat.expect("ministack.services.eks", _tags=object)
-compat.expect("ministack.services.eventbridge", _tags=object)
-compat.expect("ministack.services.glue", _tags=object)
-compat.expect("ministack.services.iam", _roles=object, _users=object)
-compat.expect("ministack.services.kms", _resolve_key="(key_id_or_arn)")
-compat.expect("ministack.services.lambda_svc", _functions=object)
-compat.expect("ministack.services.scheduler", _tags=object)
-compat.expect("ministack.services.sns", _topics=object)
-compat.expect("ministack.services.sqs", _queue_by_arn="(arn)")
-compat.expect("ministack.services.ssm", _tags=object)
-compat.expect("ministack.services.stepfunctions", _tags=object)
 
 _PREFIX = "aws:ResourceTag/"
 # S3's additional key for tags of buckets and objects

@@ -18,26 +18,6 @@ from ministack.core import iam_evaluator
 from ministack.core.router import extract_access_key_id
 from ministack.services import iam, sts
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.core.iam_evaluator",
-    EvalContext=type,
-    evaluate_trust_policy="(trust_doc, caller_arn, ctx=None)",
-    _principal_keys="(credential)",
-    _resolve_condition_key="(key, ctx)",
-)
-compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
-compat.expect(
-    "ministack.services.sts",
-    _error="(status, code, message, ns='iam')",
-    _principal_keys="(credential)",
-    _sessions=dict,
-    handle_request="(method, path, headers, body, query_params)",
-    register_session="(access_key, session)",
-)
-compat.expect("ministack.services.iam", _roles=object)
-
 SET = "sts:SetSourceIdentity"
 _FIELD = "SourceIdentity"
 _PATTERN = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)

@@ -22,58 +22,11 @@ from ministack.core import iam_actions, iam_evaluator, sigv4
 from ministack.core.responses import get_account_id, get_region, set_request_account_id
 from ministack.services import alb, apigateway_v1, cloudfront, cognito, ecr, lambda_svc, s3
 
-from mlops_local import compat, own_names, settings
+from mlops_local import own_names, settings
 from mlops_local.routes import Application, Receive, Scope, Send
 
 _KEY = secrets.token_bytes(32)  # new for each run of the embedded cloud
 
-compat.expect(
-    "ministack.app",
-    _RDS_DATA_PATHS=tuple,
-    _credential_failure="(service, iam_action, request_id, denied, headers)",
-    _is_ecr_registry_path="(path)",
-    _is_potential_alb_request="(host, path)",
-    _parse_cloudfront_dataplane_host="(host)",
-    _parse_execute_api_url="(host, path)",
-    _resolve_custom_domain_request="(host, path)",
-    _parse_lambda_url="(host, path)",
-    _request_account_scope="(access_key_id)",
-    _routing_params="(method, path, headers, body, query_params)",
-    _s3_cors_target="(host, path, path_style=True)",
-    _send_response="(send, status, headers, body, *, head=False)",
-    detect_service="(method, path, headers, query_params)",
-    pin_signed_body="(body)",
-    pin_signed_request="(method, raw_path, query_params, raw_headers, handshake=False)",
-)
-compat.expect("ministack.core.iam_actions", extract_iam_action="(service, method, path, headers, body, query_params)")
-compat.expect(
-    "ministack.core.iam_evaluator",
-    AmbiguousAccessKeyError=type,
-    AuthError=type,
-    _anonymous=contextvars.ContextVar,
-    _is_root_key="(access_key_id)",
-    _s3_scope_failure="(service)",
-    _served_unsigned="(service, iam_action)",
-    _signed_request=contextvars.ContextVar,
-    _verified_key=contextvars.ContextVar,
-    authenticate="(access_key_id, account_id)",
-    is_root_access_key="(access_key_id)",
-    pin_signed_body="(body)",
-    pin_signed_request="(method, raw_path, query_params, raw_headers, handshake=False)",
-)
-compat.expect("ministack.core.sigv4", decode_header_value="(value)")
-compat.expect("ministack.services.alb", _find_lb_by_name="(name)", find_lb_for_host="(host)")
-compat.expect(
-    "ministack.services.apigateway_v1",
-    authentication_error_response="(api_id, stage_name, error, headers, query_params)",
-)
-compat.expect("ministack.services.cloudfront", find_distribution_for_label="(label)")
-compat.expect("ministack.services.cognito", _get_pool_unscoped="(pool_id)")
-compat.expect("ministack.services.ecr", _get_authorization_token="(data)")  # noqa: S106 - a signature
-compat.expect(
-    "ministack.services.lambda_svc", _layer_content_url="(layer_name, version)", _presigned_code_url="(func_name)"
-)
-compat.expect("ministack.services.s3", _error=object, _verify_presigned_sigv4="(method, path, headers, query_params)")
 
 Response = tuple[int, dict[str, str], bytes]
 

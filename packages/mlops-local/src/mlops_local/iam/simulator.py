@@ -15,25 +15,6 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.services.iam",
-    _IAM_HANDLERS=dict,
-    _xml="(status, root_tag, inner, ns='iam')",
-    _error="(status, code, message, ns='iam')",
-    _p="(params, key, default='')",
-)
-compat.expect(
-    "ministack.core.iam_evaluator",
-    EvalContext=type,
-    evaluate="(ctx, policies, *limits)",
-    parse_policy_document="(doc)",
-    validate_policy_document="(doc)",
-    _gather_role_policies="(role_name, account_id)",
-    _gather_user_policies="(user_name, account_id)",
-)
-
 # claim: simulator-evaluates-context-and-resources
 _DECISIONS = {"Allow": "allowed", "Deny": "explicitDeny", "ImplicitDeny": "implicitDeny"}
 Policies = list[list[Any]]

@@ -14,20 +14,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import yaml
 from ministack.services import eks
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.alarms import Scope
 from mlops_local.kubernetes import addons, cluster_config, object_kinds
 from mlops_local.kubernetes.cluster_objects import Objects, Write, merged
 from mlops_local.kubernetes.object_kinds import Kind
-
-compat.expect(
-    "ministack.services.eks",
-    _verify_eks_token="(token, cluster_name)",  # noqa: S106 - a signature
-    _access_entry_for_principal="(cluster_name, account_id, region, principal_arn)",
-    _access_policy_associations="(cluster_name, account_id, region)",
-    _access_policy_name="(policy_arn)",
-    _ACCESS_POLICY_RULES=dict,
-)
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 _ROLE, _ROLE_BINDING = object_kinds.BY_NAME[_RBAC, "Role"], object_kinds.BY_NAME[_RBAC, "RoleBinding"]

@@ -14,10 +14,7 @@ from typing import Any
 
 from ministack.services import eks, lambda_svc
 
-from mlops_local import clock, compat
-
-compat.expect("ministack.services.eks", _error="(status, code, message)", _json_resp="(status, body)", _clusters=object)
-compat.expect("ministack.services.lambda_svc", _functions=object)
+from mlops_local import clock
 
 Response = tuple[int, dict[str, str], bytes]
 _UPDATE = re.compile(r"/clusters/([A-Za-z0-9_-]+)/update-config")

@@ -14,30 +14,13 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import eks
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.alarms import Scope
 from mlops_local.kubernetes import addons, cluster_config, nodes, object_kinds
 from mlops_local.kubernetes.api_server import Server
 from mlops_local.kubernetes.cluster_objects import Objects
 from mlops_local.kubernetes.controllers import Controllers
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.services.eks",
-    _clusters=object,
-    _create_cluster="(body, creator_arn=None)",
-    _delete_cluster="(name)",
-    _create_access_entry="(cluster_name, body)",
-    _create_pod_identity_association="(cluster_name, body)",
-    _update_pod_identity_association="(cluster_name, association_id, body)",
-    _error="(status, code, message)",
-    _get_docker="()",
-    _handle_request_sync="(method, path, headers, body_bytes, query_params)",
-    _create_addon="(cluster_name, body)",
-    _update_addon="(cluster_name, addon_name, body)",
-    _delete_addon="(cluster_name, addon_name)",
-    _addons=object,
-)
 
 Response = tuple[int, dict[str, str], bytes]
 # claim: access-entry-needs-a-mode

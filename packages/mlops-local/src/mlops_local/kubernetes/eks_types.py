@@ -9,29 +9,7 @@ from typing import Any
 from ministack.services import eks
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.stacks import resource_types
-
-compat.expect(
-    "ministack.services.cloudformation.provisioners",
-    _RESOURCE_HANDLERS=dict,
-    _eks_cluster_fields="(props)",
-    _pascal_to_camel="(obj)",
-)
-compat.expect(
-    "ministack.services.eks",
-    _associate_access_policy="(cluster_name, principal_arn, body)",
-    _disassociate_access_policy="(cluster_name, principal_arn, policy_arn)",
-    _access_policies=object,
-    _update_access_entry="(cluster_name, principal_arn, body)",
-    _delete_access_entry="(cluster_name, principal_arn)",
-    _delete_pod_identity_association="(cluster_name, association_id)",
-    _access_entries=object,
-    _json_resp="(status, body)",
-    _sanitize="(cluster)",
-    _ae_key="(cluster_name, principal_arn)",
-    _ap_key="(cluster_name, principal_arn, policy_arn)",
-)
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]

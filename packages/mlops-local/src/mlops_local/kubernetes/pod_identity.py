@@ -12,12 +12,9 @@ from typing import Any
 from ministack.core import iam_evaluator
 from ministack.services import eks, iam, sts
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.iam import source_keys
 from mlops_local.iam.signatures import session_keys
-
-compat.expect("ministack.services.eks", _pod_identity_associations=object)
-compat.expect("ministack.services.iam", _roles=object)
 
 PRINCIPAL = "pods.eks.amazonaws.com"
 

@@ -6,11 +6,8 @@ Only application load balancers with HTTP: a listener of any port and protocol i
 
 from ministack.services import stepfunctions
 
-from mlops_local import compat
 from mlops_local.load_balancer import access_logs, balancer_api
 from mlops_local.routes import ROUTES
-
-compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AWS_SDK_ERROR_PREFIX=dict)
 
 
 def install() -> None:

@@ -12,11 +12,7 @@ from ministack.core.responses import get_account_id
 from ministack.services import alb, s3
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, compat
-
-compat.expect("ministack.services.alb", _ACTION_MAP=dict, _lb_attrs=object, _lbs=object, _p="(params, key, default='')")
-compat.expect("ministack.services.s3", _buckets=object, _put_object="(bucket_name, key, body, headers)")
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
+from mlops_local import clock
 
 _BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
 

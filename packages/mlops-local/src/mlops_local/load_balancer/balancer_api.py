@@ -15,43 +15,14 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import acm, alb
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.alarms import Scope
 from mlops_local.load_balancer import balancer_metrics, haproxy, relay, routing, target_health, zones
 from mlops_local.load_balancer.routing import Listener, Routing
 from mlops_local.saved_state import kept_stores
 
-compat.expect("ministack.services.acm", _certificates=object)
-compat.expect("ministack.services.alb", _lbs=object)
-
 LOGGER = logging.getLogger(__name__)
 
-compat.expect(
-    "ministack.services.alb",
-    _ACTION_MAP=dict,
-    _parse_actions="(params, prefix='DefaultActions')",
-    _action_xml="(a)",
-    _error="(code, message, status=400)",
-    _empty="(action)",
-    _xml="(status, action, inner)",
-    _p="(params, key, default='')",
-    _parse_conditions="(params, prefix='Conditions')",
-    _parse_member_list="(params, prefix)",
-    _parse_targets_param="(params, prefix='Targets')",
-    _parse_transforms="(params, prefix='Transforms')",
-    _lbs=object,
-    handle_request="(method, path, headers, body, query_params)",
-    _rules=object,
-    _targets=object,
-    _tgs=object,
-    _forward_to_tg="(tg_arn, method, path, headers, body, query_params, raw_query_string=None, raw_path=None)",
-)
-compat.expect(
-    "ministack.services.cloudformation.provisioners",
-    _RESOURCE_HANDLERS=dict,
-    _elbv2_listener_actions="(props, lb_arn, prop='DefaultActions')",
-    _flatten_listener_rule_conditions="(cfn_conditions)",
-)
 
 Response = tuple[int, Any, bytes]
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html (1 to 5 groups),

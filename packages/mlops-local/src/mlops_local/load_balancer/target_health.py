@@ -12,12 +12,10 @@ from typing import Any
 
 from ministack.services import alb
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.load_balancer import routing, zones
 from mlops_local.load_balancer.routing import Address
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.services.alb", _tg_attrs=object, _tags=object)
 
 Response = tuple[int, Any, bytes]
 _SOON = 0.2  # minimum real seconds between two checks

@@ -12,11 +12,6 @@ from typing import Any
 
 from ministack.services import alb, ec2
 
-from mlops_local import compat
-
-compat.expect("ministack.services.ec2", _subnets=object)
-compat.expect("ministack.services.alb", _lbs=object, _rules=object, _listeners=object)
-
 ANY = ""  # zone of a subnet that is not from this cloud
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
 _ZONES = 2

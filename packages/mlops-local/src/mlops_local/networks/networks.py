@@ -18,23 +18,9 @@ from typing import Any
 from ministack.services import ec2
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat, service_quotas
+from mlops_local import service_quotas
 from mlops_local.routes import ROUTES
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.services.ec2",
-    _ACTION_MAP=dict,
-    _create_vpc="(p)",
-    _create_vpc_endpoint="(p)",
-    _error="(code, message, status)",
-    _parse_member_list="(params, prefix)",
-    _p="(params, key, default='')",
-    _subnets=object,
-    _vpcs=object,
-    _VPCE_INTERFACE_SERVICES=tuple,
-)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Refusal = tuple[str, str]
 _MISSING: dict[str, list[str]] = kept_stores.keep(__name__, "_MISSING", {})

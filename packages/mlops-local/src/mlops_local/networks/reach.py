@@ -28,28 +28,10 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.core.router import extract_access_key_id
 from ministack.services import ec2
 
-from mlops_local import compat
 from mlops_local.iam.owners import Owner, bucket_owner, scope_of
 from mlops_local.networks import connect_timeouts
 from mlops_local.networks.security_groups import ANYWHERE, matches
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.app",
-    _dispatch_service_request="(method, path, headers, body, query_params, request_id)",
-    _routing_params="(method, path, headers, body, query_params)",
-    detect_service="(method, path, headers, query_params)",
-)
-compat.expect("ministack.core.lambda_runtime", execution_credentials="(config)")
-compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
-compat.expect(
-    "ministack.services.ec2",
-    _route_tables=object,
-    _security_groups=object,
-    _subnets=object,
-    _vpc_endpoints=object,
-    _vpcs=object,
-)
 
 Record = Mapping[str, Any]
 _HTTPS = 443

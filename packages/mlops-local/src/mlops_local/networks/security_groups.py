@@ -11,11 +11,6 @@ from typing import Any
 from ministack.services import ec2
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
-
-compat.expect("ministack.services.ec2", _security_groups=object, _subnets=object)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict, _ec2_sg_permissions="(rules)")
-
 Properties = dict[str, Any]
 ANYWHERE = ("0.0.0.0/0", "::/0")
 _SIDES = {"AWS::EC2::SecurityGroupIngress": "IpPermissions", "AWS::EC2::SecurityGroupEgress": "IpPermissionsEgress"}

@@ -6,7 +6,7 @@ It is registered beside MiniStack's services, and runs real scripts and servers 
 from ministack import app
 from ministack.core import router
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.iam import resource_tags
 from mlops_local.routes import ROUTES
 from mlops_local.sagemaker import (
@@ -20,9 +20,6 @@ from mlops_local.sagemaker import (
     sagemaker_types,
     training_jobs,
 )
-
-compat.expect("ministack.app", SERVICE_HANDLERS=dict)
-compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
 
 
 def install() -> None:

@@ -15,21 +15,9 @@ from typing import Any
 
 from ministack.services import stepfunctions as machines
 
-from mlops_local import compat
 from mlops_local.sagemaker import resource_store, sagemaker_api
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, output_shape
 from mlops_runtime.aws_api import unsupported_of_task
-
-compat.expect(
-    "ministack.services.stepfunctions",
-    _SERVICE_DISPATCH=dict,
-    _AWS_SDK_SERVICE_MAP=dict,
-    _AWS_SDK_ERROR_PREFIX=dict,
-    _AWS_SDK_ERROR_CODE_OVERRIDES=dict,
-    _execute_task="(state_def, raw_input, execution, ctx)",
-    _invoke_resource_with_timeout="(resource, input_data, timeout)",
-    _ExecutionError=type,
-)
 
 _PREFIX = "arn:aws:states:::sagemaker:"
 _CREATED = ("TrainingJob", "ProcessingJob", "TransformJob", "Model", "EndpointConfig", "Endpoint")

@@ -13,7 +13,6 @@ from typing import Any
 
 from ministack.core import responses
 
-from mlops_local import compat
 from mlops_local.sagemaker import (
     endpoint_configs,
     endpoint_restarts,
@@ -74,7 +73,6 @@ def _shown(arn: str) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in resource_store.store().tags[arn].items()]
 
 
-compat.expect("ministack.core.responses", _WIRE_CT_SUCCESS_OVERRIDE=dict)
 # MiniStack sets the API's content type on every JSON response, but a model's response keeps its own; API clients ignore it
 responses._WIRE_CT_SUCCESS_OVERRIDE["sagemaker"] = "application/json"
 

@@ -13,12 +13,10 @@ from typing import Any, ParamSpec
 
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.sagemaker import monitoring_schedules, resource_store, sagemaker_api
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, from_text, operation
 from mlops_local.stacks import resource_types
-
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 P = ParamSpec("P")
 Created = tuple[str, dict[str, Any]]

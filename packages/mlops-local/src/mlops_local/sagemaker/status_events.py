@@ -12,11 +12,9 @@ from typing import Any
 
 from ministack.services import eventbridge
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.sagemaker import resource_store
 from mlops_local.sagemaker.api_shapes import Record, output_shape, wire
-
-compat.expect("ministack.services.eventbridge", _put_events="(data, allow_aws_source=False)")
 
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

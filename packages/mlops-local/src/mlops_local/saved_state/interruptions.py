@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.services import athena, cloudformation, eventbridge, glue, lambda_svc, stepfunctions
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.alarms import Scope
 from mlops_local.sagemaker import (
     endpoint_restarts,
@@ -23,13 +23,6 @@ from mlops_local.sagemaker import (
     transform_jobs,
 )
 from mlops_local.sagemaker.api_shapes import Record
-
-compat.expect("ministack.services.athena", _executions=object)
-compat.expect("ministack.services.cloudformation", _stacks=object)
-compat.expect("ministack.services.eventbridge", _replays=object)
-compat.expect("ministack.services.glue", _job_runs=object)
-compat.expect("ministack.services.lambda_svc", _inflight=dict)
-compat.expect("ministack.services.stepfunctions", _executions=object, _stop_execution="(data)")
 
 LOGGER = logging.getLogger(__name__)
 

@@ -12,11 +12,7 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, AccountScopedDict
 from ministack.services import lambda_svc
 
-from mlops_local import compat
 from mlops_local.saved_state.kept_stores import Kept, Left, refill
-
-compat.expect("ministack.services.lambda_svc", _ensure_poller="()", _esms=object)
-compat.expect("ministack.services.pipes", _ensure_poller="()", _pipes=object)
 
 _SERVICES = "ministack.services."
 

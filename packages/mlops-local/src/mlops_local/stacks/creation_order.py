@@ -23,11 +23,6 @@ from typing import Any
 
 from ministack.services.cloudformation import engine, stacks
 
-from mlops_local import compat
-
-compat.expect("ministack.services.cloudformation.engine", _extract_deps="(resource_def, all_resource_names)")
-compat.expect("ministack.services.cloudformation.stacks", _topological_sort="(resources, conditions)")
-
 _RELIED_ON = frozenset({
     "AWS::EC2::Route", "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress",
     "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCEndpoint", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy",

@@ -17,19 +17,9 @@ from typing import Any
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import custom_resource
 
-from mlops_local import clock, compat
+from mlops_local import clock
 from mlops_local.networks import reach
 from mlops_local.saved_state import kept_stores
-
-compat.expect(
-    "ministack.services.cloudformation.custom_resource",
-    _pending=dict,
-    deliver_response="(token, response)",
-    invoke_custom_resource="(request_type, logical_id, props, stack_name, stack_id, resource_type, physical_id=None, "
-    "old_props=None)",
-    register_token="(token)",  # noqa: S106 - a signature
-)
-compat.expect("ministack.services.lambda_svc", _execute_function_with_config_scope="(func, event)")
 
 _log = logging.getLogger("mlops_local.stacks.custom_resources")
 _ADDRESS = "/_ministack/cfn-response/"

@@ -13,16 +13,7 @@ from typing import Any
 from ministack.services import cloudformation
 from ministack.services.cloudformation import engine, stacks
 
-from mlops_local import compat
 from mlops_local.saved_state import kept_stores
-
-compat.expect("ministack.services.cloudformation", _stack_events=object, _stacks=object)
-compat.expect("ministack.services.cloudformation.engine", _extract_deps="(resource_def, all_resource_names)")
-compat.expect(
-    "ministack.services.cloudformation.stacks",
-    _delete_resource="(resource_type, physical_id, props, stack_name=None, logical_id=None)",
-    _roll_back_operation="(stack_name, stack_id, stack, operation, reason_override='')",
-)
 
 _STACK = "AWS::CloudFormation::Stack"
 # resources that failed to be deleted, or were kept because of such a failure, by stack and operation

@@ -18,32 +18,7 @@ from typing import Any
 from ministack.services import cloudformation
 from ministack.services.cloudformation import changesets, engine, handlers, stacks
 
-from mlops_local import compat
-
 _CHECKED = "(template, conditions, params=None)"
-compat.expect(
-    "ministack.services.cloudformation.engine", _intrinsic_references="(value)", validate_template_support=_CHECKED
-)
-compat.expect(
-    "ministack.services.cloudformation.handlers",
-    validate_template_support=_CHECKED,
-    _ACTION_HANDLERS=dict,
-    _error="(code, message, status=400)",
-    _p="(params, key, default='')",
-    _resolve_stack="(stack_name)",
-    _imported_export_names="(stack, stack_name)",
-    _xml="(status, root_tag, inner)",
-)
-compat.expect(
-    "ministack.services.cloudformation.changesets",
-    validate_template_support=_CHECKED,
-    _find_change_set="(cs_name, stack_name='')",
-)
-compat.expect("ministack.services.cloudformation", _stacks=object)
-compat.expect(
-    "ministack.services.cloudformation.stacks",
-    _add_event="(stack_id, stack_name, logical_id, resource_type, status, reason='', physical_id='', detailed_status='')",
-)
 
 _Handler = Callable[[dict[str, Any]], Any]
 

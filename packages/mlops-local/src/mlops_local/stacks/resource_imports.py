@@ -11,12 +11,7 @@ from typing import Any
 from ministack.services import glue
 from ministack.services.cloudformation import changesets, provisioners
 
-from mlops_local import compat
 from mlops_local.sagemaker import resource_store
-
-compat.expect("ministack.services.cloudformation.changesets", _IMPORT_LOOKUPS=dict)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
-compat.expect("ministack.services.glue", _databases=object)
 
 _DATABASE, _GROUP = "AWS::Glue::Database", "AWS::SageMaker::ModelPackageGroup"
 _NOT_FOUND = "Resource of type '{type}' with identifier '{value}' was not found."

@@ -15,7 +15,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb, eventbridge, iam, sns
 from ministack.services.cloudformation import provisioners, stacks
 
-from mlops_local import compat, event_buses, s3_bucket
+from mlops_local import event_buses, s3_bucket
 from mlops_local.functions import lambda_types
 from mlops_local.glue import jobs
 from mlops_local.stacks.recorded_types import recorded_types
@@ -31,18 +31,6 @@ _ID_PREFIXES = {
     "AWS::EC2::SubnetNetworkAclAssociation": "aclassoc",
 }
 
-compat.expect(
-    "ministack.services.dynamodb",
-    _sse_description_from_spec="(spec)",
-    _tables=object,
-    _update_continuous_backups="(data)",
-    _update_ttl="(data)",
-)
-compat.expect("ministack.services.eventbridge", _event_buses=object)
-compat.expect("ministack.services.sns", _topics=object)
-compat.expect("ministack.services.iam", _roles=object)
-compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
-compat.expect("ministack.services.cloudformation.stacks", _runs_on_worker_thread="(resource_type)")
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]

@@ -14,17 +14,6 @@ from typing import Any
 from ministack.services import cloudformation
 from ministack.services.cloudformation import handlers
 
-from mlops_local import compat
-
-compat.expect("ministack.services.cloudformation", _stacks=object)
-compat.expect(
-    "ministack.services.cloudformation.handlers",
-    _ACTION_HANDLERS=dict,
-    _p="(params, key, default='')",
-    _resolve_stack="(stack_name)",
-    _error="(code, message, status=400)",
-)
-
 _Handler = Callable[[dict[str, Any]], Any]
 
 

@@ -28,36 +28,8 @@ from ministack.services import (
 )
 from ministack.services.cloudformation import provisioners, stacks
 
-from mlops_local import compat
 from mlops_local.saved_state import kept_stores
 from mlops_local.stacks import recorded_types, resource_types
-
-compat.expect("ministack.services.alb", _lb_attrs=object, _lbs=object, _tgs=object)
-compat.expect("ministack.services.cloudwatch", _alarms=object, _composite_alarms=object, _dashboards=object)
-compat.expect("ministack.services.cloudwatch_logs", _log_groups=object)
-compat.expect("ministack.services.dynamodb", _tables=object)
-compat.expect("ministack.services.eventbridge", _event_buses=object, _rule_key="(rule_name, bus_name)", _rules=object)
-compat.expect("ministack.services.glue", _databases=object, _jobs=object, _tables=object)
-compat.expect("ministack.services.iam", _policies=object, _roles=object)
-compat.expect("ministack.services.kms", _alias_arn="(alias_name)", _aliases=object)
-compat.expect("ministack.services.lambda_svc", _functions=object)
-compat.expect("ministack.services.secretsmanager", _secrets=object)
-compat.expect("ministack.services.sns", _topics=object)
-compat.expect("ministack.services.sqs", _queue_name_to_url=object)
-compat.expect(
-    "ministack.services.ssm", _lookup_parameter="(name_or_arn, *, allow_arn_region=False, flexible_name=False)"
-)
-compat.expect("ministack.services.stepfunctions", _state_machines=object)
-compat.expect(
-    "ministack.services.cloudformation.provisioners",
-    _NAME_SEED=object,
-    _RESOURCE_HANDLERS=dict,
-    _eb_rule_bus_name="(props)",
-    _physical_name="(stack_name, logical_id, *, lowercase=False, max_len=128, seeded=True)",
-)
-compat.expect(
-    "ministack.services.cloudformation.stacks", _provision_resource="(resource_type, logical_id, props, stack_name)"
-)
 
 Properties = dict[str, Any]
 _LOG_GROUP_NAME = 512  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html

@@ -32,7 +32,6 @@ from ministack.core.responses import now_iso
 from ministack.services import cloudformation
 from ministack.services.cloudformation import changesets, engine, handlers, stacks
 
-from mlops_local import compat
 from mlops_local.stacks import creation_order, custom_resources
 
 _DEPLOY = (
@@ -41,35 +40,6 @@ _DEPLOY = (
 )
 _DELETE = "(stack_name, stack_id, retain_resources=(), force=False)"
 _ROLL_BACK = "(stack_name, stack_id, stack, operation, reason_override='')"
-compat.expect("ministack.core.concurrency", run_reentrant="(fn, *args, thread_name='ministack-reentrant')")
-compat.expect("ministack.services.cloudformation", _stacks=object)
-compat.expect("ministack.services.cloudformation.changesets", _deploy_stack_async=_DEPLOY)
-compat.expect(
-    "ministack.services.cloudformation.engine",
-    _NO_VALUE=object,
-    _evaluate_conditions="(template, params)",
-    _resolve_refs="(value, resources, params, conditions, mappings, stack_name, stack_id)",
-)
-compat.expect(
-    "ministack.services.cloudformation.handlers",
-    _delete_stack_async=_DELETE,
-    _deploy_stack_async=_DEPLOY,
-    _roll_back_operation=_ROLL_BACK,
-)
-compat.expect(
-    "ministack.services.cloudformation.stacks",
-    _add_event="(stack_id, stack_name, logical_id, resource_type, status, reason='', physical_id='', detailed_status='')",
-    _delete_resource="(resource_type, physical_id, props, stack_name=None, logical_id=None)",
-    _delete_stack_async=_DELETE,
-    _deploy_stack_async=_DEPLOY,
-    _failed_operation="(is_update, previous_stack, created, failed_update, failed_logical_id, replaced_ids, cancelled, template, "
-    "param_values, retain_except_on_create, stack_tags, previous_tags, imports=None)",
-    _provision_keeping_seed="(*args)",
-    _roll_back_operation=_ROLL_BACK,
-    _update_keeping_seed="(*args)",
-    _update_resource="(resource_type, physical_id, old_props, new_props, stack_name, logical_id=None, old_attrs=None)",
-    run_reentrant="(fn, *args, thread_name='ministack-reentrant')",
-)
 
 Record = Mapping[str, Any]
 _DYNAMIC = "{{resolve:"  # an update may resolve such a reference from its cache

@@ -17,17 +17,7 @@ from ministack.services import cloudwatch_logs
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat
 from mlops_local.state_machines import diagnostics
-
-compat.expect("ministack.services.cloudwatch_logs", _put_resource_policy="(data)", _resource_policies=object)
-compat.expect("ministack.services.stepfunctions", _create_state_machine="(data)", _update_state_machine="(data)")
-compat.expect(
-    "ministack.services.cloudformation.provisioners",
-    _RESOURCE_HANDLERS=dict,
-    _sfn_definition="(props)",
-    _sfn_handler_error="(message)",
-)
 
 Response = tuple[int, Any, Any]
 Properties = dict[str, Any]

@@ -13,13 +13,7 @@ from typing import Any
 from ministack.core.responses import json_response
 from ministack.services import stepfunctions as sfn
 
-from mlops_local import compat
 from mlops_runtime.aws_api import unsupported_fields
-
-compat.expect("ministack.services.stepfunctions", _validate_state_machine_definition="(data)")
-compat.expect(
-    "ministack.core.responses", json_response="(data, status=200, *, content_type='application/x-amz-json-1.0')"
-)
 
 _TYPES = frozenset({"Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"})
 _ENDS = frozenset({"Succeed", "Fail"})

@@ -21,31 +21,7 @@ from jsonata.parser import Parser  # type: ignore[import-untyped]
 from ministack.core.concurrency import spawn_background
 from ministack.services import stepfunctions as sfn
 
-from mlops_local import clock, compat
-
-compat.expect(
-    "ministack.services.stepfunctions",
-    _scaled_sleep="(seconds)",
-    _run_execution="(exec_arn)",
-    _find_matching_retrier="(retriers, error, retry_counts)",
-    _apply_output_path="(state_def, data, ctx=None)",
-    _apply_jsonata_output="(state_def, raw_input, ctx=None, result=None, error_output=None, default=None)",
-    _state_query_language="(state_def, ctx=None)",
-    _invoke_with_callback="(resource, input_data, token, state_def)",
-    _register_sfn_jsonata_functions="(expr)",
-    _add_event="(execution, event_type, details=None)",
-    _emit_execution_status_event="(execution)",
-    _fail_execution="(execution, error, cause)",
-    _ExecutionError=type,
-    _AWS_SDK_SERVICE_MAP=dict,
-    _executions=object,
-    _state_machines=object,
-    _task_tokens=object,
-    now_iso="()",
-)
-compat.expect(
-    "ministack.core.concurrency", spawn_background="(fn, *args, thread_name='ministack-background', **kwargs)"
-)
+from mlops_local import clock
 
 # real seconds between two checks of a machine's time limit
 _GLANCE = 0.5

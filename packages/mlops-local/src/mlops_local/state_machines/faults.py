@@ -17,25 +17,10 @@ from typing import Any
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import stacks
 
-from mlops_local import compat
 from mlops_local.iam import machine_roles
 from mlops_local.routes import ROUTES
 from mlops_local.saved_state import kept_stores
 from mlops_local.state_machines.executions import wait
-
-compat.expect(
-    "ministack.services.stepfunctions",
-    _execute_task="(state_def, raw_input, execution, ctx)",
-    _invoke_resource="(resource, input_data)",
-    _stop_execution="(data)",
-    _ExecutionError=type,
-)
-compat.expect(
-    "ministack.services.cloudformation.stacks",
-    _delete_resource="(resource_type, physical_id, props, stack_name=None, logical_id=None)",
-    _provision_resource="(resource_type, logical_id, props, stack_name)",
-    _update_resource="(resource_type, physical_id, old_props, new_props, stack_name, logical_id=None, old_attrs=None)",
-)
 
 _STACKS = "cloudformation:"
 

@@ -22,19 +22,6 @@ from ministack import app
 from ministack.core.responses import get_region
 from ministack.services import stepfunctions as sfn
 
-from mlops_local import compat
-
-compat.expect(
-    "ministack.app",
-    SERVICE_HANDLERS=dict,
-    call_service_handler_sync="(handler, method, path, headers, body, query_params, timeout=None)",
-)
-compat.expect(
-    "ministack.services.stepfunctions",
-    _ExecutionError=type,
-    _dispatch_aws_sdk_rest_xml="(service_info, service_name, action, input_data)",
-)
-
 Record = dict[str, Any]
 _NOTHING = StructureShape("Nothing", {"type": "structure", "members": {}})
 
