@@ -17,21 +17,13 @@ KEY_FILE = "public-key.pem"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOfChain:
-    """The objects of one chain.
+    """The objects of one chain."""
 
-    Args:
-        name: The endpoint or unit.
-        objects: Records and seals by key.
-        published: Published heads by key; ``None`` if the copy has none.
-        passports: Passports by key; ``None`` if the copy has none.
-        minutes: Minutes of verdicts by key; ``None`` if the copy has none.
-    """
-
-    name: str
-    objects: Mapping[str, bytes]
-    published: Mapping[str, bytes] | None
-    passports: Mapping[str, bytes] | None = None
-    minutes: Mapping[str, bytes] | None = None
+    name: str  # the endpoint or unit
+    objects: Mapping[str, bytes]  # records and seals by key
+    published: Mapping[str, bytes] | None  # published heads by key; `None` if the copy has none
+    passports: Mapping[str, bytes] | None = None  # passports by key; `None` if the copy has none
+    minutes: Mapping[str, bytes] | None = None  # minutes of verdicts by key; `None` if the copy has none
 
     @classmethod
     def read(cls, name: str, folder: Path) -> "CopyOfChain":

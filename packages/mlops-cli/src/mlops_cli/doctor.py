@@ -25,19 +25,12 @@ _LOOPBACK = r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check and its result.
+    """One check and its result."""
 
-    Args:
-        name: Prerequisite that was checked.
-        found: What the check found.
-        fix: How to fix it. Default: the check passed.
-        is_needed: Whether the prerequisite is required. Default: it is.
-    """
-
-    name: str
-    found: str
-    fix: str | None = None
-    is_needed: bool = True
+    name: str  # prerequisite that was checked
+    found: str  # what the check found
+    fix: str | None = None  # how to fix it. Default: the check passed
+    is_needed: bool = True  # whether the prerequisite is required. Default: it is
 
     def rank(self) -> int:
         """Return the urgency: 0 required and missing, 1 optional and missing, 2 passed."""

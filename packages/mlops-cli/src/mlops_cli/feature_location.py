@@ -32,23 +32,14 @@ MIN_DIGITS = 6  # of an abbreviated training set id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """An opened feature store.
+    """An opened feature store."""
 
-    Args:
-        name: Folder name of a local store, business unit of a deployed one.
-        client: Its client.
-        now: Current time, of the store's cloud or of this machine.
-        unit: The business unit; ``None`` for a local store.
-        aws: The account; ``None`` for a local store.
-        entry: The store's SSM entry; ``None`` for a local store.
-    """
-
-    name: str
+    name: str  # folder name of a local store, business unit of a deployed one
     client: "FeatureStoreClient"
-    now: datetime
-    unit: str | None = None
-    aws: Account | None = None
-    entry: "FeatureStoreEntry | None" = None
+    now: datetime  # current time, of the store's cloud or of this machine
+    unit: str | None = None  # the business unit; `None` for a local store
+    aws: Account | None = None  # the account; `None` for a local store
+    entry: "FeatureStoreEntry | None" = None  # the store's SSM entry; `None` for a local store
 
 
 @contextmanager

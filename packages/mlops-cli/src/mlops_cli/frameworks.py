@@ -11,21 +11,13 @@ from mlops_runtime.training_data.table_schema import TableSchema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """A training library.
+    """A training library."""
 
-    Args:
-        title: Its displayed name.
-        packages: Packages of its script in addition to pandas and pyarrow.
-        trust: What loading its models may do; a registry must allow it.
-        forbidden: Characters that its models do not allow in column names.
-        has_null_categories: Whether it accepts missing categories; else the project's ``model.py`` fills them.
-    """
-
-    title: str
-    packages: tuple[str, ...]
-    trust: tuple[str, ...] = ("data",)
-    forbidden: str = ""
-    has_null_categories: bool = True
+    title: str  # its displayed name
+    packages: tuple[str, ...]  # packages of its script in addition to pandas and pyarrow
+    trust: tuple[str, ...] = ("data",)  # what loading its models may do; a registry must allow it
+    forbidden: str = ""  # characters that its models do not allow in column names
+    has_null_categories: bool = True  # whether it accepts missing categories; else the project's `model.py` fills them
 
     def needs_names(self, schema: TableSchema) -> bool:
         """Return whether a column must be renamed for the library."""

@@ -16,19 +16,12 @@ _WHOLE_UNIT = re.compile(r"mlops-unit-[^:]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportCircle:
-    """Two stacks that import from each other.
+    """Two stacks that import from each other."""
 
-    Args:
-        opener: The stack whose imports are to be removed first.
-        opens: Exports of the other stack that it imports.
-        other: The other stack.
-        keeps: Exports of the opener that the other stack imports.
-    """
-
-    opener: str
-    opens: tuple[str, ...]
-    other: str
-    keeps: tuple[str, ...]
+    opener: str  # the stack whose imports are to be removed first
+    opens: tuple[str, ...]  # exports of the other stack that it imports
+    other: str  # the other stack
+    keeps: tuple[str, ...]  # exports of the opener that the other stack imports
 
     @property
     def text(self) -> str:

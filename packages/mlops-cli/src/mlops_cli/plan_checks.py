@@ -28,29 +28,20 @@ Look = Callable[[Callable[[str], Any], "NamedResource", str], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFindings:
-    """Result of the check of KMS keys.
+    """Result of the check of KMS keys."""
 
-    Args:
-        problems: Keys whose policies lack statements, each with the statements as JSON.
-        notes: Keys that could not be read or evaluated, each with the reason, and problems that the user allows.
-        allowed: Logical ids with which the user allows a problem.
-    """
-
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # keys whose policies lack statements, each with the statements as JSON
+    # keys that could not be read or evaluated, each with the reason, and problems that the user allows
     notes: tuple[str, ...] = ()
-    allowed: frozenset[str] = frozenset()
+    allowed: frozenset[str] = frozenset()  # logical ids with which the user allows a problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRoleFindings:
-    """Result of the check of API Gateway's account-wide role for CloudWatch Logs.
+    """Result of the check of API Gateway's account-wide role for CloudWatch Logs."""
 
-    Args:
-        problems: Stacks whose deployment would fail without the role, each with the fix.
-        notes: Stacks for which the role cannot be read, and deployed stacks that write no logs without it.
-    """
-
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # stacks whose deployment would fail without the role, each with the fix
+    # stacks for which the role cannot be read, and deployed stacks that write no logs without it
     notes: tuple[str, ...] = ()
 
 

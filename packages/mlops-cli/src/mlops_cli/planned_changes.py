@@ -46,17 +46,11 @@ _STUCK = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedUnit:
-    """A unit that a stack would define although another one owns it.
-
-    Args:
-        stack: Name of the stack.
-        unit: Name of the unit.
-        owner: Name of the stack that owns it.
-    """
+    """A unit that a stack would define although another one owns it."""
 
     stack: str
     unit: str
-    owner: str
+    owner: str  # name of the stack that owns it
 
     @property
     def text(self) -> str:
@@ -121,33 +115,19 @@ class Versions(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedChanges:
-    """The changes that a deployment of stacks would make.
+    """The changes that a deployment of stacks would make."""
 
-    Args:
-        found: Changes of resources, by stack.
-        versions: Both templates of each stack.
-        refused: Changes that must be allowed by name.
-        existing: Names to be created that already exist, and names that could not be checked.
-        owned: Units that another stack owns.
-        missing: Imports of the stacks that are not deployed.
-        keys: Missing statements in the policies of imported keys.
-        log_roles: Stacks whose access logs API Gateway has no role to write.
-        notes: Messages that do not refuse the deployment.
-        stuck: Stacks that CloudFormation cannot update in their current status.
-        unused: Allowed names without effect.
-    """
-
-    found: "tuple[StackChanges, ...]"
-    versions: "Mapping[str, Versions]"
-    refused: "tuple[Refusal, ...]"
-    existing: "tuple[Existing, ...]"
-    owned: tuple[OwnedUnit, ...]
-    missing: tuple[MissingImport, ...]
-    keys: KeyFindings
-    log_roles: LogRoleFindings
-    notes: tuple[str, ...]
-    stuck: tuple[str, ...]
-    unused: tuple[str, ...]
+    found: "tuple[StackChanges, ...]"  # changes of resources, by stack
+    versions: "Mapping[str, Versions]"  # both templates of each stack
+    refused: "tuple[Refusal, ...]"  # changes that must be allowed by name
+    existing: "tuple[Existing, ...]"  # names to be created that already exist, and names that could not be checked
+    owned: tuple[OwnedUnit, ...]  # units that another stack owns
+    missing: tuple[MissingImport, ...]  # imports of the stacks that are not deployed
+    keys: KeyFindings  # missing statements in the policies of imported keys
+    log_roles: LogRoleFindings  # stacks whose access logs API Gateway has no role to write
+    notes: tuple[str, ...]  # messages that do not refuse the deployment
+    stuck: tuple[str, ...]  # stacks that CloudFormation cannot update in their current status
+    unused: tuple[str, ...]  # allowed names without effect
 
     @classmethod
     def read(

@@ -96,19 +96,12 @@ def _same(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnswers:
-    """One model of a project.
+    """One model of a project."""
 
-    Args:
-        unit: Name of the business unit.
-        model: Name of the model.
-        schema: Schema of its training table.
-        framework: Framework of its generated training script.
-    """
-
-    unit: str
+    unit: str  # name of the business unit
     model: str
-    schema: TableSchema
-    framework: str = DEFAULT
+    schema: TableSchema  # schema of its training table
+    framework: str = DEFAULT  # framework of its generated training script
 
     def problems(self) -> list[str]:
         """Return the problems of its name and framework, each with what is allowed."""
@@ -214,21 +207,15 @@ class ModelAnswers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Answers from which a repository is generated.
+    """Answers from which a repository is generated."""
 
-    Args:
-        unit: Name of the business unit.
-        models: Its models; the first one's stack defines the unit.
-        data: Path of the first data file, relative to the repository. Default: rows are generated from the schema.
-        index: URL of the package index with this library. Default: the source of the installation.
-        environments: Accounts and Regions in the order of promotion. Default: a development and a production account that both
-            train their own models.
-    """
-
-    unit: str
-    models: tuple[ModelAnswers, ...]
+    unit: str  # name of the business unit
+    models: tuple[ModelAnswers, ...]  # its models; the first one's stack defines the unit
+    # path of the first data file, relative to the repository. Default: rows are generated from the schema
     data: str | None = None
-    index: str | None = None
+    index: str | None = None  # URL of the package index with this library. Default: the source of the installation
+    # accounts and Regions in the order of promotion. Default: a development and a production account that both train
+    # their own models
     environments: tuple[ProjectEnvironment, ...] = ()
 
     def problems(self) -> list[str]:
@@ -331,15 +318,10 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Changes of an upgrade to a repository.
+    """Changes of an upgrade to a repository."""
 
-    Args:
-        written: Files and their new content; for files with local edits, named ``<name>.new``.
-        removed: Files without local edits that the template no longer has.
-    """
-
-    written: Mapping[str, bytes]
-    removed: tuple[str, ...]
+    written: Mapping[str, bytes]  # files and their new content; for files with local edits, named `<name>.new`
+    removed: tuple[str, ...]  # files without local edits that the template no longer has
 
     def lines(self) -> list[str]:
         """Return the printed lines."""

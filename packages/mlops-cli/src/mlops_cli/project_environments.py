@@ -17,19 +17,13 @@ _MANUAL, _AUTOMATIC = "manual", "automatic"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectEnvironment:
-    """One environment of a project's pipeline.
+    """One environment of a project's pipeline."""
 
-    Args:
-        name: Its name in GitLab, in stacks and variables.
-        account: Number of the account.
-        region: The Region.
-        is_manual: Whether a person starts its deployment and approves each model; models of the first environment are always
-            approved by a person. Otherwise the pipeline deploys after a successful plan, and the source's approval is adopted.
-    """
-
-    name: str
-    account: str
+    name: str  # its name in GitLab, in stacks and variables
+    account: str  # number of the account
     region: str
+    # whether a person starts its deployment and approves each model; models of the first environment are always
+    # approved by a person. Otherwise the pipeline deploys after a successful plan, and the source's approval is adopted
     is_manual: bool = False
 
     @property

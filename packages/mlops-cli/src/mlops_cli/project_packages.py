@@ -35,17 +35,11 @@ _FOLDERS_OF_GIT = {"mlops-constructs": None} | {name: f"packages/{name}" for nam
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageSources:
-    """Source of this library's packages, for ``pyproject.toml``.
+    """Source of this library's packages, for ``pyproject.toml``."""
 
-    Args:
-        index: URL of a package index. Default: the index in uv's settings.
-        git: Repository and commit. Default: not from git.
-        wheels: Wheels in ``vendor/``, by file name. Default: none.
-    """
-
-    index: str | None = None
-    git: tuple[str, str] | None = None
-    wheels: Mapping[str, bytes] = field(default_factory=dict)
+    index: str | None = None  # URL of a package index. Default: the index in uv's settings
+    git: tuple[str, str] | None = None  # repository and commit. Default: not from git
+    wheels: Mapping[str, bytes] = field(default_factory=dict)  # wheels in `vendor/`, by file name
 
     def requirements(self) -> str:
         """Return the lines of ``dependencies``.

@@ -32,19 +32,12 @@ def _say(text: str) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class RolloutWait:
-    """Callable that reports changes of an execution and then waits a second.
+    """Callable that reports changes of an execution and then waits a second."""
 
-    Args:
-        aws: Account of the rollout.
-        endpoint: Its endpoint.
-        say: Called with each line. Default: print it to standard error.
-        sleep: Called with the seconds to wait. Default: ``time.sleep``.
-    """
-
-    aws: Account
+    aws: Account  # account of the rollout
     endpoint: str
-    say: Callable[[str], None] = _say
-    sleep: Callable[[float], None] = time.sleep
+    say: Callable[[str], None] = _say  # called with each line. Default: print it to standard error
+    sleep: Callable[[float], None] = time.sleep  # called with the seconds to wait. Default: `time.sleep`
     _reader: "RolloutReader | None" = field(default=None, init=False)
     _said: dict[str, object] = field(default_factory=dict, init=False)
     _unread: bool = field(default=False, init=False)

@@ -47,19 +47,12 @@ Texts = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentRows:
-    """The rows of a file for one endpoint.
-
-    Args:
-        file: The file.
-        columns: Columns to send.
-        inputs: Inputs of the live model; ``None`` if unknown.
-        ids: Id of each row; ``None`` without ids.
-    """
+    """The rows of a file for one endpoint."""
 
     file: "RowFile"
-    columns: tuple[str, ...]
-    inputs: "ModelInputs | None"
-    ids: list[str] | None
+    columns: tuple[str, ...]  # columns to send
+    inputs: "ModelInputs | None"  # inputs of the live model; `None` if unknown
+    ids: list[str] | None  # id of each row; `None` without ids
 
     @classmethod
     def open(

@@ -22,17 +22,11 @@ _DENIED = ("AccessDenied", "AccessDeniedException")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingImport:
-    """A unit, feature store or registry that a stack imports and that is not deployed.
+    """A unit, feature store or registry that a stack imports and that is not deployed."""
 
-    Args:
-        stack: Name of the importing stack.
-        what: Description of the import, such as ``unit 'demand'``.
-        fix: What to do.
-    """
-
-    stack: str
-    what: str
-    fix: str
+    stack: str  # name of the importing stack
+    what: str  # description of the import, such as `unit 'demand'`
+    fix: str  # what to do
 
     @property
     def text(self) -> str:
@@ -42,17 +36,11 @@ class MissingImport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainingImport:
-    """Stacks that import a unit, feature store or registry of a stack to delete.
+    """Stacks that import a unit, feature store or registry of a stack to delete."""
 
-    Args:
-        stack: Name of the stack to delete.
-        what: Description of the import, such as ``unit 'demand'``.
-        importers: Names of the stacks that import it.
-    """
-
-    stack: str
-    what: str
-    importers: tuple[str, ...]
+    stack: str  # name of the stack to delete
+    what: str  # description of the import, such as `unit 'demand'`
+    importers: tuple[str, ...]  # names of the stacks that import it
 
     @property
     def text(self) -> str:

@@ -30,34 +30,27 @@ class ClaimError(ValueError):
 class Claim:
     """One behaviour of AWS.
 
-    Args:
-        id: Unique name in kebab-case; used in the comment of the imitating code.
-        claim: AWS's behaviour, in short sentences.
-        source: The documentation: an ``https`` page, or ``botocore:``, ``github:``, ``kubernetes:`` with the location
-            there; ``ours:`` gives the reason for a claim without documentation.
-        read: Date when the source was read.
-        basis: ``documented``, ``observed`` (publicly, by others) or ``assumed``.
-        module: Path of the file that imitates the behaviour, or that relies on it if only AWS can show it.
-        test: The test that verifies the imitation, as pytest names it. Default: none, allowed only for assumed claims.
-        shown_by: The observation in a real account that confirms or refutes the claim. Default: none; required for assumed claims.
-        covers: Operations (``sagemaker:CreateModel``) and CloudFormation types whose responses follow this claim. Default: none.
-        seen: Result of a report of ``mlops verify``: ``date``, ``region``, ``report``, ``result``. Default: not seen yet.
-
     Example:
         >>> claims = read_claims()
         >>> all(claim.basis in BASES for claim in claims)
         True
     """
 
-    id: str
-    claim: str
+    id: str  # unique name in kebab-case; used in the comment of the imitating code
+    claim: str  # AWS's behaviour, in short sentences
+    # the documentation: an `https` page, or `botocore:`, `github:`, `kubernetes:` with the location there; `ours:`
+    # gives the reason for a claim without documentation
     source: str
-    read: datetime.date
-    basis: str
-    module: str
+    read: datetime.date  # date when the source was read
+    basis: str  # `documented`, `observed` (publicly, by others) or `assumed`
+    module: str  # path of the file that imitates the behaviour, or that relies on it if only AWS can show it
+    # the test that verifies the imitation, as pytest names it. Default: none, allowed only for assumed claims
     test: str | None = None
+    # the observation in a real account that confirms or refutes the claim. Default: none; required for assumed claims
     shown_by: str | None = None
+    # operations (`sagemaker:CreateModel`) and CloudFormation types whose responses follow this claim
     covers: tuple[str, ...] = ()
+    # result of a report of `mlops verify`: `date`, `region`, `report`, `result`. Default: not seen yet
     seen: Mapping[str, str] | None = None
 
 

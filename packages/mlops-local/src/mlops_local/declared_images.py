@@ -23,17 +23,11 @@ class DeclarationError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredImage:
-    """The command of a digest.
+    """The command of a digest."""
 
-    Args:
-        serve: Shell command; the container's ``/opt/ml`` in it stands for the model's folder.
-        folder: Absolute working directory.
-        venv: Python environment whose programs come first on the path. Default: none.
-    """
-
-    serve: str
-    folder: str
-    venv: str | None = None
+    serve: str  # shell command; the container's `/opt/ml` in it stands for the model's folder
+    folder: str  # absolute working directory
+    venv: str | None = None  # Python environment whose programs come first on the path
 
     def command(self) -> str:
         """Return the shell command line.

@@ -38,21 +38,17 @@ class UnknownImageError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """How an image runs.
+    """How an image runs."""
 
-    Args:
-        serve: Arguments for Python in place of the image's ``serve``. Default: the image serves nothing.
-        train: Arguments for Python in place of the image's ``train``, which SageMaker passes to a training image without
-            arguments. Default: jobs must name a container entry point.
-        process: Arguments for Python in place of the image's default command in a processing job; empty if that has
-            no use. Default: the same as ``train``.
-        program: Program that gets the arguments. Default: this Python.
-    """
-
+    # arguments for Python in place of the image's `serve`. Default: the image serves nothing
     serve: tuple[str, ...] | None = None
+    # arguments for Python in place of the image's `train`, which SageMaker passes to a training image without
+    # arguments. Default: jobs must name a container entry point
     train: tuple[str, ...] | None = None
+    # arguments for Python in place of the image's default command in a processing job; empty if that has no use.
+    # Default: the same as `train`
     process: tuple[str, ...] | None = None
-    program: str = sys.executable
+    program: str = sys.executable  # program that gets the arguments. Default: this Python
 
 
 # AWS's images of Model Monitor and Clarify are not available here: our own analyzers replace them, which status and reports mention

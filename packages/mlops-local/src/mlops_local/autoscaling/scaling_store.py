@@ -24,25 +24,17 @@ _OUT, _IN = 3, 15  # minutes
 @kept_stores.record
 @dataclass(slots=True, kw_only=True)
 class Target:
-    """A registered variant.
+    """A registered variant."""
 
-    Args:
-        record: The target as DescribeScalableTargets returns it.
-        policies: Its policies by name, as DescribeScalingPolicies returns them.
-        actions: Its scheduled actions by name, as DescribeScheduledActions returns them.
-        activities: Its activities, including failed ones, oldest first.
-        scaled_out: Time of the last scale-out, epoch seconds.
-        scaled: Time of the last change of capacity, epoch seconds.
-        is_out_of_bounds: Whether a scheduled action has set bounds that the capacity may not satisfy yet.
-    """
-
-    record: Record
+    record: Record  # the target as DescribeScalableTargets returns it
+    # its policies by name, as DescribeScalingPolicies returns them
     policies: dict[str, Record] = field(default_factory=dict)
+    # its scheduled actions by name, as DescribeScheduledActions returns them
     actions: dict[str, Record] = field(default_factory=dict)
-    activities: list[Record] = field(default_factory=list)
-    scaled_out: float = float("-inf")
-    scaled: float = float("-inf")
-    is_out_of_bounds: bool = False
+    activities: list[Record] = field(default_factory=list)  # its activities, including failed ones, oldest first
+    scaled_out: float = float("-inf")  # time of the last scale-out, epoch seconds
+    scaled: float = float("-inf")  # time of the last change of capacity, epoch seconds
+    is_out_of_bounds: bool = False  # whether a scheduled action has set bounds that the capacity may not satisfy yet
 
     @property
     def endpoint(self) -> str:

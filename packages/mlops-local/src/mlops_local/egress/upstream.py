@@ -20,13 +20,9 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The user's proxy settings.
+    """The user's proxy settings."""
 
-    Args:
-        environ: The user's environment without the embedded cloud's variables.
-    """
-
-    environ: Mapping[str, str]
+    environ: Mapping[str, str]  # the user's environment without the embedded cloud's variables
 
     def proxy(self, scheme: str, host: str) -> SplitResult | None:
         """Return the user's proxy for a host; ``None`` for a direct connection.

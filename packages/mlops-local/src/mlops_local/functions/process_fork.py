@@ -103,21 +103,14 @@ def _moved(code: CodeType, path: str) -> CodeType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Description of the process to fork.
+    """Description of the process to fork."""
 
-    Args:
-        script: Path of a script, or name of a module.
-        folder: Working directory.
-        environment: The complete environment.
-        arguments: Command-line arguments. Default: none.
-        loads: Modules to import before the fork; if given, ``script`` names a module, and the process leads a process group.
-            Default: none, and boto3 is imported.
-    """
-
-    script: str
-    folder: str
-    environment: Mapping[str, str]
-    arguments: Sequence[str] = ()
+    script: str  # path of a script, or name of a module
+    folder: str  # working directory
+    environment: Mapping[str, str]  # the complete environment
+    arguments: Sequence[str] = ()  # command-line arguments
+    # modules to import before the fork; if given, `script` names a module, and the process leads a process group.
+    # Default: none, and boto3 is imported
     loads: Sequence[str] = ()
 
 

@@ -35,37 +35,22 @@ class Variables(dict[str, Any]):
 
 @dataclass(slots=True)
 class Exchange:
-    """One request, completed while it is routed.
+    """One request, completed while it is routed."""
 
-    Args:
-        account: Owner of the API.
-        region: Region of the API.
-        api: Record of the API.
-        stage: Record of the stage.
-        method: HTTP method in capitals.
-        path: Path below the stage.
-        headers: The caller's headers, names in lower case.
-        query: Values of each query parameter.
-        body: The caller's body.
-        resource: Record of the resource that serves the path. Default: not routed yet.
-        served: Record of the method. Default: not routed yet.
-        path_parameters: Values of the resource's ``{names}``.
-        context: ``$context``, derived from the other fields.
-    """
-
-    account: str
-    region: str
+    account: str  # owner of the API
+    region: str  # Region of the API
     api: Record
     stage: Record
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    query: Mapping[str, list[str]]
-    body: bytes
+    method: str  # HTTP method in capitals
+    path: str  # path below the stage
+    headers: Mapping[str, str]  # the caller's headers, names in lower case
+    query: Mapping[str, list[str]]  # values of each query parameter
+    body: bytes  # the caller's body
+    # record of the resource that serves the path. Default: not routed yet
     resource: Record = field(default_factory=dict)
-    served: Record = field(default_factory=dict)
-    path_parameters: Mapping[str, str] = field(default_factory=dict)
-    context: Variables = field(default_factory=Variables)
+    served: Record = field(default_factory=dict)  # record of the method. Default: not routed yet
+    path_parameters: Mapping[str, str] = field(default_factory=dict)  # values of the resource's `{names}`
+    context: Variables = field(default_factory=Variables)  # `$context`, derived from the other fields
 
     def __post_init__(self) -> None:
         now = clock.utcnow()

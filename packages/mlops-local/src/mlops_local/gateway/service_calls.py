@@ -80,22 +80,13 @@ async def ask(method: str, path: str, query: str, headers: Mapping[str, str], bo
 
 
 class ServiceCall(NamedTuple):
-    """A request to a service.
+    """A request to a service."""
 
-    Args:
-        service: Name in the signature, ``sagemaker`` or ``s3``.
-        method: HTTP method.
-        path: Decoded, with its leading slash.
-        query: Query parameters.
-        headers: Headers besides those of the signature.
-        body: The body.
-    """
-
-    service: str
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    service: str  # name in the signature, `sagemaker` or `s3`
+    method: str  # HTTP method
+    path: str  # decoded, with its leading slash
+    query: Mapping[str, str]  # query parameters
+    headers: Mapping[str, str]  # headers besides those of the signature
     body: bytes
 
 

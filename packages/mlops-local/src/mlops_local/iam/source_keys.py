@@ -16,19 +16,13 @@ _REGION = re.compile(r"^logs\.[a-z0-9-]+\.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The keys that a service sends with one action.
+    """The keys that a service sends with one action."""
 
-    Args:
-        service: The service principal.
-        action: The IAM action; `kms:*` for the use of the key of an encrypted `target`.
-        target: Service of the resource, `sns`; distinguishes the keys of different resources. Default: the action is enough.
-        keys: Source keys that are documented, or were observed publicly.
-    """
-
-    service: str
-    action: str
+    service: str  # the service principal
+    action: str  # the IAM action; `kms:*` for the use of the key of an encrypted `target`
+    # service of the resource, `sns`; distinguishes the keys of different resources. Default: the action is enough
     target: str = ""
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  # source keys that are documented, or were observed publicly
 
 
 ROWS = (

@@ -295,19 +295,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """Options of a write: field manager, dry run and force.
+    """Options of a write: field manager, dry run and force."""
 
-    Args:
-        manager: Field manager.
-        is_dry: Whether nothing is stored. Default: the write is stored.
-        is_forced: Whether to take over fields of other managers. Default: these are conflicts.
-        subresource: ``scale``. Default: the object itself.
-    """
-
-    manager: str
-    is_dry: bool = False
-    is_forced: bool = False
-    subresource: str = ""
+    manager: str  # field manager
+    is_dry: bool = False  # whether nothing is stored. Default: the write is stored
+    is_forced: bool = False  # whether to take over fields of other managers. Default: these are conflicts
+    subresource: str = ""  # `scale`. Default: the object itself
 
 
 class Objects:

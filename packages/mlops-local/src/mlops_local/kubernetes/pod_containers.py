@@ -30,21 +30,13 @@ class ContainerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Local resources of a pod.
+    """Local resources of a pod."""
 
-    Args:
-        root: Folder of the pod.
-        metadata: Metadata of the pod.
-        account: Service account of the pod.
-        port: Port on 127.0.0.1 that replaces its address and container port.
-        credentials: Environment variables with its AWS credentials.
-    """
-
-    root: Path
-    metadata: Mapping[str, Any]
-    account: str
-    port: int
-    credentials: Mapping[str, str]
+    root: Path  # folder of the pod
+    metadata: Mapping[str, Any]  # metadata of the pod
+    account: str  # service account of the pod
+    port: int  # port on 127.0.0.1 that replaces its address and container port
+    credentials: Mapping[str, str]  # environment variables with its AWS credentials
 
 
 def folders(spec: Mapping[str, Any], root: Path) -> dict[str, Path]:

@@ -16,20 +16,14 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule: patterns of path and host, and the action.
+    """One rule: patterns of path and host, and the action."""
 
-    Args:
-        paths: Path patterns; empty matches any path.
-        hosts: Host patterns; empty matches any host.
-        groups: Names of target groups with their weights.
-        fixed: Status, content type and body of a fixed response, instead of groups. Default: the rule forwards.
-        rewrite: Regular expression of a path, and its replacement for targets. Default: the path is unchanged.
-    """
-
-    paths: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
-    groups: tuple[tuple[str, int], ...] = ()
+    paths: tuple[str, ...] = ()  # path patterns; empty matches any path
+    hosts: tuple[str, ...] = ()  # host patterns; empty matches any host
+    groups: tuple[tuple[str, int], ...] = ()  # names of target groups with their weights
+    # status, content type and body of a fixed response, instead of groups. Default: the rule forwards
     fixed: tuple[int, str, str] | None = None
+    # regular expression of a path, and its replacement for targets. Default: the path is unchanged
     rewrite: tuple[str, str] | None = None
 
     def matches(self, host: str, path: str) -> bool:

@@ -83,19 +83,12 @@ _INTERFACES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Something that runs in a VPC.
+    """Something that runs in a VPC."""
 
-    Args:
-        name: Description for messages: ``function demand-guard``.
-        subnets: Ids of its subnets; it may run in any of them.
-        groups: Ids of its security groups.
-        place: Account and Region of the VPC.
-    """
-
-    name: str
-    subnets: tuple[str, ...]
-    groups: tuple[str, ...]
-    place: Owner
+    name: str  # description for messages: `function demand-guard`
+    subnets: tuple[str, ...]  # ids of its subnets; it may run in any of them
+    groups: tuple[str, ...]  # ids of its security groups
+    place: Owner  # account and Region of the VPC
 
     @classmethod
     def of(cls, name: str, config: Mapping[str, Any] | None) -> Member | None:

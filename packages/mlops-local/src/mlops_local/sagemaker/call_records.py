@@ -34,22 +34,15 @@ _MODES = {"Input": ("INPUT",), "Output": ("OUTPUT",), "InputAndOutput": ("INPUT"
 
 
 class Invocation(NamedTuple):
-    """One invocation, as counted by metrics.
+    """One invocation, as counted by metrics."""
 
-    Args:
-        status: Status of the container's response; 0 without a response.
-        model: Seconds that the container took.
-        overhead: Remaining seconds.
-        instances: Instances of the variant; 0 for a serverless variant.
-        setup: Seconds that a serverless variant took to start. Default: it was running, or has instances.
-        is_queued: Whether the endpoint is asynchronous, which has other metrics than ``Invocations``. Default: real-time.
-    """
-
-    status: int
-    model: float
-    overhead: float
-    instances: int
+    status: int  # status of the container's response; 0 without a response
+    model: float  # seconds that the container took
+    overhead: float  # remaining seconds
+    instances: int  # instances of the variant; 0 for a serverless variant
+    # seconds that a serverless variant took to start. Default: it was running, or has instances
     setup: float | None = None
+    # whether the endpoint is asynchronous, which has other metrics than `Invocations`. Default: real-time
     is_queued: bool = False
 
 

@@ -268,26 +268,16 @@ class JobError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """A running job.
+    """A running job."""
 
-    Args:
-        kind: ``TrainingJob`` or ``ProcessingJob``.
-        record: Its description, as Describe returns it.
-        image: Image URI.
-        command: Local command, still with container paths.
-        group: Log group.
-        given: The caller's environment variables.
-        isolated: Network isolation.
-        patience: Longest total duration in real seconds, including waits for spot capacity. Default: no limit.
-    """
-
-    kind: str
-    record: Record
-    image: str
-    command: list[str]
-    group: str
-    given: dict[str, str]
-    isolated: bool
+    kind: str  # `TrainingJob` or `ProcessingJob`
+    record: Record  # its description, as Describe returns it
+    image: str  # image URI
+    command: list[str]  # local command, still with container paths
+    group: str  # log group
+    given: dict[str, str]  # the caller's environment variables
+    isolated: bool  # network isolation
+    # longest total duration in real seconds, including waits for spot capacity. Default: no limit
     patience: float = float("inf")
     root: Path = field(init=False)
     interruption: threading.Event = field(default_factory=threading.Event)

@@ -40,22 +40,15 @@ class _RollbackError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The plan of a deployment.
+    """The plan of a deployment."""
 
-    Args:
-        steps: Instances of each variant that take traffic at each step; the last step has all of them.
-        wait: Embedded seconds between two steps.
-        final: Embedded seconds of baking after the last step, before the blue fleet ends.
-        timeout: Embedded seconds after which the deployment rolls back.
-        alarms: Alarms that cause a rollback.
-        back: Batch sizes of a rolling update's rollback, by variant. Default: none, for blue/green.
-    """
-
+    # instances of each variant that take traffic at each step; the last step has all of them
     steps: tuple[Mapping[str, int], ...]
-    wait: float
-    final: float
-    timeout: float
-    alarms: tuple[str, ...]
+    wait: float  # embedded seconds between two steps
+    final: float  # embedded seconds of baking after the last step, before the blue fleet ends
+    timeout: float  # embedded seconds after which the deployment rolls back
+    alarms: tuple[str, ...]  # alarms that cause a rollback
+    # batch sizes of a rolling update's rollback, by variant. Default: none, for blue/green
     back: Mapping[str, int] | None = None
 
 

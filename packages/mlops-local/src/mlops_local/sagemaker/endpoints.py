@@ -22,44 +22,26 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Deployment:
-    """A running update: its target, the new fleet, its share of traffic, and its description.
+    """A running update: its target, the new fleet, its share of traffic, and its description."""
 
-    Args:
-        config: The new endpoint config.
-        wanted: Its variants, with properties retained from the running ones.
-        capture: ``DataCaptureConfig`` of the new fleet.
-        started: Start time of the update.
-        fleet: The new fleet, once its servers respond.
-        shares: Share of each variant's requests for the new fleet, 0 to 1.
-        variants: Its variants as ``PendingDeploymentSummary`` shows them.
-        before: Instances of each running variant at the start of the update.
-    """
-
-    config: Record
-    wanted: list[Record]
-    capture: Record | None
-    started: datetime
-    fleet: Fleet | None = None
-    shares: dict[str, float] = field(default_factory=dict)
-    variants: list[Record] = field(default_factory=list)
-    before: dict[str, int] = field(default_factory=dict)
+    config: Record  # the new endpoint config
+    wanted: list[Record]  # its variants, with properties retained from the running ones
+    capture: Record | None  # `DataCaptureConfig` of the new fleet
+    started: datetime  # start time of the update
+    fleet: Fleet | None = None  # the new fleet, once its servers respond
+    shares: dict[str, float] = field(default_factory=dict)  # share of each variant's requests for the new fleet, 0 to 1
+    variants: list[Record] = field(default_factory=list)  # its variants as `PendingDeploymentSummary` shows them
+    before: dict[str, int] = field(default_factory=dict)  # instances of each running variant at the start of the update
 
 
 @dataclass(slots=True)
 class Live:
-    """The running state of an endpoint.
+    """The running state of an endpoint."""
 
-    Args:
-        seed: Seed of the generator that routes requests and samples captures.
-        fleet: The fleet in service.
-        deployment: The running update.
-        compared: Whether an update has run; from then on metrics also have the endpoint config's name.
-    """
-
-    seed: int
-    fleet: Fleet | None = None
-    deployment: Deployment | None = None
-    compared: bool = False
+    seed: int  # seed of the generator that routes requests and samples captures
+    fleet: Fleet | None = None  # the fleet in service
+    deployment: Deployment | None = None  # the running update
+    compared: bool = False  # whether an update has run; from then on metrics also have the endpoint config's name
     stop: threading.Event = field(default_factory=threading.Event)
     generator: random.Random = field(init=False)
 

@@ -48,39 +48,22 @@ class FleetError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Server:
-    """The process of one variant.
-
-    Args:
-        variant: Variant name.
-        config: Endpoint config of its fleet.
-        weight: Weight among the variants; of a shadow variant, relative to the production variant's weight.
-        instances: Number of instances that it represents; 0 for a serverless variant.
-        identity: Execution role of its model.
-        image: Image URI.
-        root: Folder that serves as the container's ``/opt/ml``.
-        command: Program and arguments.
-        env: Environment, except for the port.
-        log_group: Log group of its lines.
-        limit: Real seconds until it must respond to ``/ping``.
-        model: Record of the model, from which it can be created again.
-        instance_type: Instance type. Default: none, for a serverless variant.
-        serverless: ``ServerlessConfig``. Default: none, for an instance variant.
-    """
+    """The process of one variant."""
 
     variant: str
-    config: str
-    instances: int
-    weight: float
-    identity: Identity
-    image: str
-    root: Path
-    command: list[str]
-    env: dict[str, str]
-    log_group: str
-    limit: float
-    model: Record
-    instance_type: str | None = None
-    serverless: Record | None = None
+    config: str  # endpoint config of its fleet
+    instances: int  # number of instances that it represents; 0 for a serverless variant
+    weight: float  # weight among the variants; of a shadow variant, relative to the production variant's weight
+    identity: Identity  # execution role of its model
+    image: str  # image URI
+    root: Path  # folder that serves as the container's `/opt/ml`
+    command: list[str]  # program and arguments
+    env: dict[str, str]  # environment, except for the port
+    log_group: str  # log group of its lines
+    limit: float  # real seconds until it must respond to `/ping`
+    model: Record  # record of the model, from which it can be created again
+    instance_type: str | None = None  # instance type. Default: none, for a serverless variant
+    serverless: Record | None = None  # `ServerlessConfig`. Default: none, for an instance variant
     resolved: datetime = field(default_factory=clock.utcnow)
     port: int = 0
     log_stream: str = ""

@@ -19,20 +19,14 @@ _SHARE_OF_READING = 20  # a measurement that took a second is not repeated for t
 
 @dataclass(slots=True, kw_only=True)
 class JobBounds:
-    """The limits of one job.
+    """The limits of one job."""
 
-    Args:
-        root: Its private root, the ``/opt/ml`` of its container.
-        volume: Bytes of its requested volume.
-        written: Bytes that it may write below its root, if its volume is not smaller: 2 GiB, or ``MLOPS_LOCAL_JOB_GIB``.
-        free: Bytes that must remain free on the disk of the embedded cloud.
-        processes: Maximum concurrent processes: 512, or ``MLOPS_LOCAL_JOB_PROCESSES``.
-    """
-
-    root: Path
-    volume: int
+    root: Path  # its private root, the `/opt/ml` of its container
+    volume: int  # bytes of its requested volume
+    # bytes that it may write below its root, if its volume is not smaller: 2 GiB, or `MLOPS_LOCAL_JOB_GIB`
     written: int = field(default_factory=lambda: round(float(os.environ.get(DISK, "2")) * _GIB))
-    free: int = _GIB
+    free: int = _GIB  # bytes that must remain free on the disk of the embedded cloud
+    # maximum concurrent processes: 512, or `MLOPS_LOCAL_JOB_PROCESSES`
     processes: int = field(default_factory=lambda: int(os.environ.get(PROCESSES, "512")))
     _at_first: int | None = None
     _next: float = 0.0

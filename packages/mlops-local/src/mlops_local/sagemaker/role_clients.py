@@ -26,19 +26,12 @@ _LOCK = threading.Lock()  # creating a boto3 client is not thread-safe, using on
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An execution role, and the resource on whose behalf the service uses it: ``aws:SourceArn`` in the trust policy.
+    """An execution role, and the resource on whose behalf the service uses it: ``aws:SourceArn`` in the trust policy."""
 
-    Args:
-        role: ARN of the role.
-        source: ARN of the resource.
-        member: Network of the resource's containers. Default: they reach everything.
-        purpose: Use of the role by the service itself, from its own network. Default: use by containers.
-    """
-
-    role: str
-    source: str
-    member: reach.Member | None = None
-    purpose: str = ""
+    role: str  # ARN of the role
+    source: str  # ARN of the resource
+    member: reach.Member | None = None  # network of the resource's containers. Default: they reach everything
+    purpose: str = ""  # use of the role by the service itself, from its own network. Default: use by containers
 
     def check(self) -> None:
         """Reject a role that SageMaker may not assume.

@@ -21,32 +21,21 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A saved store.
+    """A saved store."""
 
-    Args:
-        save: Returns its content.
-        restore: Restores the content that ``save`` returned.
-        restart: Restarts what depends on it, once the cloud responds; returns failures. Default: nothing to restart.
-    """
-
-    save: Callable[[], Any]
-    restore: Callable[[Any], None]
+    save: Callable[[], Any]  # returns its content
+    restore: Callable[[Any], None]  # restores the content that `save` returned
+    # restarts what depends on it, once the cloud responds; returns failures. Default: nothing to restart
     restart: Callable[[], list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A store that is not saved.
-
-    Args:
-        store: The store.
-        why: Its content, and why that ends with the cloud.
-        is_named: Whether `mlops local down` mentions it before it asks, because users would miss it.
-    """
+    """A store that is not saved."""
 
     store: Any
-    why: str
-    is_named: bool = False
+    why: str  # its content, and why that ends with the cloud
+    is_named: bool = False  # whether `mlops local down` mentions it before it asks, because users would miss it
 
 
 _KEPT: dict[str, Kept] = {}

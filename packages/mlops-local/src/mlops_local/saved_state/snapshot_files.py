@@ -50,20 +50,12 @@ def versions() -> Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A snapshot.
+    """A snapshot."""
 
-    Args:
-        versions: Versions that wrote it.
-        port: Port of the cloud.
-        saved: Time of writing, ISO 8601, real time.
-        stores: Content of each store as plain data, by name.
-        files: Names of its files.
-    """
-
-    versions: Versions
-    port: int
-    saved: str
-    stores: dict[str, Any]
+    versions: Versions  # versions that wrote it
+    port: int  # port of the cloud
+    saved: str  # time of writing, ISO 8601, real time
+    stores: dict[str, Any]  # content of each store as plain data, by name
     files: list[str]
 
 
@@ -76,13 +68,9 @@ def _document(snapshot: Snapshot) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Writer:
-    """Writes one snapshot.
+    """Writes one snapshot."""
 
-    Args:
-        folder: Folder of snapshots, created if missing.
-    """
-
-    folder: Path
+    folder: Path  # folder of snapshots, created if missing
     _files: set[str] = field(default_factory=set)
 
     def keep(self, content: bytes) -> str:
@@ -129,17 +117,11 @@ class Writer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A snapshot that was read, with its files.
-
-    Args:
-        snapshot: The snapshot.
-        files: Content of its files, by name.
-        problem: Why it is not the last snapshot that was written; empty if it is.
-    """
+    """A snapshot that was read, with its files."""
 
     snapshot: Snapshot
-    files: Mapping[str, bytes]
-    problem: str
+    files: Mapping[str, bytes]  # content of its files, by name
+    problem: str  # why it is not the last snapshot that was written; empty if it is
 
 
 def read(folder: Path) -> Found | None:

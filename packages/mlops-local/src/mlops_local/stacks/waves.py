@@ -47,19 +47,12 @@ _DYNAMIC = "{{resolve:"  # an update may resolve such a reference from its cache
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The work of a thread for a resource.
+    """The work of a thread for a resource."""
 
-    Args:
-        call: MiniStack's function.
-        arguments: Its arguments; the first is the resource type.
-        verb: ``CREATE``, ``UPDATE`` or ``DELETE``, as in the resource's events.
-        physical_id: Physical id of an existing resource. Default: the resource is new.
-    """
-
-    call: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    verb: str
-    physical_id: str = ""
+    call: Callable[..., Any]  # MiniStack's function
+    arguments: tuple[Any, ...]  # its arguments; the first is the resource type
+    verb: str  # `CREATE`, `UPDATE` or `DELETE`, as in the resource's events
+    physical_id: str = ""  # physical id of an existing resource. Default: the resource is new
 
     def made(self, result: Any) -> tuple[str, dict[str, Any]]:
         """Return physical id and attributes from the result of the work."""

@@ -32,35 +32,23 @@ _FAULTS: list["Fault"] = kept_stores.keep(__name__, "_FAULTS", [])
 @kept_stores.record
 @dataclass(slots=True)
 class Fault:
-    """A fault of some calls of one integration.
+    """A fault of some calls of one integration."""
 
-    Args:
-        integration: Such as ``sagemaker:createModel`` or ``lambda:invoke``, without ``aws-sdk:``; for resources of stacks
-            ``cloudformation:create``, ``cloudformation:update`` or ``cloudformation:delete``.
-        match: String that the call's arguments must contain as JSON; for resources: ``stack``, ``logical_id`` and ``type``.
-            Default: any arguments.
-        state: Name of the task to which the fault is limited. Default: any task.
-        error: Error name for the state, such as ``States.Timeout``; ``stop`` ends the whole execution.
-        cause: Cause of the error. Default: none.
-        first: Number of the first matching call with the fault, counted from 1. Default: 1.
-        count: Number of consecutive calls with the fault. Default: 1.
-        after: Whether the call does its work first; not for resources, whose handlers report their result. Default: no.
-        seconds: Embedded seconds that the fault takes. Default: 0.
-        calls: Number of matching calls so far.
-        met: Number of calls with the fault so far.
-    """
-
+    # such as `sagemaker:createModel` or `lambda:invoke`, without `aws-sdk:`; for resources of stacks
+    # `cloudformation:create`, `cloudformation:update` or `cloudformation:delete`
     integration: str
+    # string that the call's arguments must contain as JSON; for resources: `stack`, `logical_id` and `type`. Default:
+    # any arguments
     match: str = ""
-    state: str = ""
-    error: str | None = None
-    cause: str = ""
-    first: int = 1
-    count: int = 1
-    after: bool = False
-    seconds: float = 0.0
-    calls: int = 0
-    met: int = 0
+    state: str = ""  # name of the task to which the fault is limited. Default: any task
+    error: str | None = None  # error name for the state, such as `States.Timeout`; `stop` ends the whole execution
+    cause: str = ""  # cause of the error
+    first: int = 1  # number of the first matching call with the fault, counted from 1
+    count: int = 1  # number of consecutive calls with the fault
+    after: bool = False  # whether the call does its work first; not for resources, whose handlers report their result
+    seconds: float = 0.0  # embedded seconds that the fault takes. Default: 0
+    calls: int = 0  # number of matching calls so far
+    met: int = 0  # number of calls with the fault so far
 
     def __post_init__(self) -> None:
         """Reject an impossible combination."""
