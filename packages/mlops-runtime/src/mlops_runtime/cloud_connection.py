@@ -47,16 +47,11 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConnection:
-    """Connection to an AWS account or embedded cloud.
+    """Connection to an AWS account or embedded cloud."""
 
-    Args:
-        session: boto3 session.
-        options: Arguments for creating every client.
-        made: Clients created so far, by service and Region.
-    """
-
-    session: Any
-    options: dict[str, Any] = field(default_factory=dict)
+    session: Any  # boto3 session
+    options: dict[str, Any] = field(default_factory=dict)  # arguments for creating every client
+    # clients created so far, by service and Region
     made: dict[tuple[str, str | None], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def client(self, service: str, region: str | None = None) -> Any:

@@ -22,21 +22,13 @@ _RESOURCE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsupportedField:
-    """A field of a task that its optimized integration is not known to support.
-
-    Args:
-        state: Name of the state.
-        location: Location of the task's arguments, in Step Functions' notation: ``/States/Train/Arguments``.
-        action: Integration, such as ``sagemaker:createTrainingJob``.
-        path: Path of the field in the arguments, without indexes.
-        allowed: The supported fields at its level.
-    """
+    """A field of a task that its optimized integration is not known to support."""
 
     state: str
-    location: str
-    action: str
-    path: str
-    allowed: tuple[str, ...]
+    location: str  # location of the task's arguments, in Step Functions' notation: `/States/Train/Arguments`
+    action: str  # integration, such as `sagemaker:createTrainingJob`
+    path: str  # path of the field in the arguments, without indexes
+    allowed: tuple[str, ...]  # the supported fields at its level
 
     @property
     def field(self) -> str:

@@ -62,16 +62,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class ServiceModel:
-    """Operations of a service.
+    """Operations of a service."""
 
-    Args:
-        service_name: Botocore's name of the service.
-        inputs: Name of each operation and of the shape of its request, if it has one.
-        shapes: Shapes by name.
-    """
-
-    service_name: str
-    inputs: Mapping[str, str | None]
+    service_name: str  # botocore's name of the service
+    inputs: Mapping[str, str | None]  # name of each operation and of the shape of its request, if it has one
     shapes: Mapping[str, Mapping[str, Any]]
 
     def input_shape(self, operation: str) -> Shape:

@@ -218,14 +218,10 @@ def shared_key_statements(place: Place) -> list[Statement]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Result of evaluating a key's policy for a unit.
+    """Result of evaluating a key's policy for a unit."""
 
-    Args:
-        missing: Statements that the policy certainly lacks.
-        unjudged: Statements under conditions that cannot be evaluated before a service's request.
-    """
-
-    missing: tuple[Statement, ...] = ()
+    missing: tuple[Statement, ...] = ()  # statements that the policy certainly lacks
+    # statements under conditions that cannot be evaluated before a service's request
     unjudged: tuple[Statement, ...] = ()
 
 

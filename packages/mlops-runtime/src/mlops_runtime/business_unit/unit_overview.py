@@ -53,25 +53,16 @@ RECORDED = "RECORDED"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorOverview:
-    """The newest report of a monitor.
+    """The newest report of a monitor."""
 
-    Args:
-        window_until: End of its window; empty if the report could not be read.
-        states: The state of each monitor.
-        engine: Counting engine; ``None`` if the report does not name it.
-        analyzer: Analyzer that ran in place of AWS's Model Monitor image; ``None`` if that image ran, or another engine counted.
-        verdict: Summary of the report in one sentence.
-        suppressed: Why drift was not published; ``None`` if it was not suppressed.
-        unread: Why the report could not be read; empty if it was read.
-    """
-
-    window_until: str = ""
-    states: Mapping[str, str]
-    engine: str | None = None
+    window_until: str = ""  # end of its window; empty if the report could not be read
+    states: Mapping[str, str]  # the state of each monitor
+    engine: str | None = None  # counting engine; `None` if the report does not name it
+    # analyzer that ran in place of AWS's Model Monitor image; `None` if that image ran, or another engine counted
     analyzer: str | None = None
-    verdict: str | None = None
-    suppressed: str | None = None
-    unread: str = ""
+    verdict: str | None = None  # summary of the report in one sentence
+    suppressed: str | None = None  # why drift was not published; `None` if it was not suppressed
+    unread: str = ""  # why the report could not be read; empty if it was read
 
 
 def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime) -> MonitorOverview | None:
@@ -189,25 +180,16 @@ class UnitOverview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Reads the current status of units.
-
-    Args:
-        dynamodb: Client.
-        sagemaker: Client.
-        stepfunctions: Client.
-        now: The cloud's time.
-        s3: Client. Default: monitor reports are not read.
-        history: Returns the run history of a pipeline. Default: runs are not read.
-        rollouts: Reads the progress of rollouts. Default: progress is not read.
-    """
+    """Reads the current status of units."""
 
     dynamodb: "DynamoDBClient"
     sagemaker: "SageMakerClient"
     stepfunctions: "SFNClient"
-    now: datetime
-    s3: "S3Client | None" = None
+    now: datetime  # the cloud's time
+    s3: "S3Client | None" = None  # client. Default: monitor reports are not read
+    # returns the run history of a pipeline. Default: runs are not read
     history: Callable[[UnitEntry, PipelineEntry], RunHistory] | None = None
-    rollouts: RolloutReader | None = None
+    rollouts: RolloutReader | None = None  # reads the progress of rollouts. Default: progress is not read
 
     def unit(
         self,

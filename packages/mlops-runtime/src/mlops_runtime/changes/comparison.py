@@ -33,15 +33,11 @@ class SchemaError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceSchema:
-    """Properties of one type whose change replaces the resource.
+    """Properties of one type whose change replaces the resource."""
 
-    Args:
-        create_only: Pointers of properties whose change replaces the resource, such as ``KeySchema`` or ``Policies/*/PolicyArn``.
-        conditional: Pointers of properties whose change may replace the resource.
-    """
-
+    # pointers of properties whose change replaces the resource, such as `KeySchema` or `Policies/*/PolicyArn`
     create_only: tuple[str, ...] = ()
-    conditional: tuple[str, ...] = ()
+    conditional: tuple[str, ...] = ()  # pointers of properties whose change may replace the resource
 
 
 def read_schemas(table: Mapping[str, object]) -> dict[str, ResourceSchema]:

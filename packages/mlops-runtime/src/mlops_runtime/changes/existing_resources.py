@@ -17,23 +17,14 @@ from mlops_runtime.changes.template import Template, unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedResource:
-    """A resource that a deployment would create under a fixed name.
-
-    Args:
-        stack: Name of the stack.
-        logical_id: Its logical id.
-        type: Its type.
-        name: Its name in the template.
-        parent: Scope of the name: a table's database, a rule's bus, an access entry's cluster. Default: none.
-        construct_path: Path of the construct. Default: unknown.
-    """
+    """A resource that a deployment would create under a fixed name."""
 
     stack: str
     logical_id: str
     type: str
-    name: str
-    parent: str = ""
-    construct_path: str | None = None
+    name: str  # its name in the template
+    parent: str = ""  # scope of the name: a table's database, a rule's bus, an access entry's cluster
+    construct_path: str | None = None  # path of the construct. Default: unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,45 +28,28 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyChange:
-    """One property that changes.
+    """One property that changes."""
 
-    Args:
-        path: Path, such as ``Environment.Variables.UNIT``; an attribute is in parentheses, such as ``(DeletionPolicy)``.
-        effect: Effect on the resource.
-        cause: Logical id of the resource whose change causes the new value. Default: the template changes it.
-    """
-
-    path: str
-    effect: Effect
+    path: str  # path, such as `Environment.Variables.UNIT`; an attribute is in parentheses, such as `(DeletionPolicy)`
+    effect: Effect  # effect on the resource
+    # logical id of the resource whose change causes the new value. Default: the template changes it
     cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceChange:
-    """Change of one resource.
-
-    Args:
-        logical_id: Its logical id.
-        type: Its type in the new template, or in the deployed one if it is deleted.
-        action: Kind of the change.
-        construct_path: Path of the construct, from CDK's metadata in the template. Default: unknown.
-        properties: Changed properties. Default: none, for a created or deleted resource.
-        holds_data: Whether its loss cannot be undone by a template. Default: False.
-        is_kept: Whether the old resource is retained in the account, outside of the stack, when it is replaced or deleted.
-            Default: False.
-        moved_to: Logical id of an equal resource that is created instead. Default: none.
-        was: Its type in the deployed template, if different. Default: the same.
-    """
+    """Change of one resource."""
 
     logical_id: str
-    type: str
-    action: Action
-    construct_path: str | None = None
-    properties: tuple[PropertyChange, ...] = ()
-    holds_data: bool = False
+    type: str  # its type in the new template, or in the deployed one if it is deleted
+    action: Action  # kind of the change
+    construct_path: str | None = None  # path of the construct, from CDK's metadata in the template. Default: unknown
+    properties: tuple[PropertyChange, ...] = ()  # changed properties. Default: none, for a created or deleted resource
+    holds_data: bool = False  # whether its loss cannot be undone by a template
+    # whether the old resource is retained in the account, outside of the stack, when it is replaced or deleted
     is_kept: bool = False
-    moved_to: str | None = None
-    was: str | None = None
+    moved_to: str | None = None  # logical id of an equal resource that is created instead
+    was: str | None = None  # its type in the deployed template, if different. Default: the same
 
     @property
     def is_tags_only(self) -> bool:
@@ -79,17 +62,11 @@ class ResourceChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackChanges:
-    """Changes of one stack.
-
-    Args:
-        stack: Its name.
-        is_new: Whether the stack does not exist yet.
-        changes: Changed resources in the template's order, deleted ones last.
-    """
+    """Changes of one stack."""
 
     stack: str
-    is_new: bool
-    changes: tuple[ResourceChange, ...]
+    is_new: bool  # whether the stack does not exist yet
+    changes: tuple[ResourceChange, ...]  # changed resources in the template's order, deleted ones last
 
 
 # stateful types of CDK's service database (without log groups: important ones are declared to be retained; without queues: their
@@ -140,17 +117,11 @@ LOSING = frozenset({Action.REPLACED, Action.MAY_BE_REPLACED, Action.DELETED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A change that is refused unless it is explicitly allowed.
-
-    Args:
-        stack: Name of the stack.
-        logical_id: Logical id of the resource.
-        text: The change, the reason of the refusal, and the fix.
-    """
+    """A change that is refused unless it is explicitly allowed."""
 
     stack: str
-    logical_id: str
-    text: str
+    logical_id: str  # logical id of the resource
+    text: str  # the change, the reason of the refusal, and the fix
 
 
 def holds_data(body: Mapping[str, Any]) -> bool:

@@ -28,18 +28,12 @@ Which = Literal["new", "old"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedFleet:
-    """A fleet and its latency metric.
-
-    Args:
-        config: Name of its config.
-        time: The latency metric.
-        milliseconds: Milliseconds per unit of the metric.
-        since: Start of its own responses; earlier ones are of another version. Default: all are its own.
-    """
+    """A fleet and its latency metric."""
 
     config: str
-    time: FleetMetric
-    milliseconds: float
+    time: FleetMetric  # the latency metric
+    milliseconds: float  # milliseconds per unit of the metric
+    # start of its own responses; earlier ones are of another version. Default: all are its own
     since: datetime | None = None
 
 

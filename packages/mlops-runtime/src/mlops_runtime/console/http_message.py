@@ -44,23 +44,14 @@ class RefusedRequestError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request.
+    """A request."""
 
-    Args:
-        method: HTTP method, in upper case.
-        path: Path without the query, such as ``/api/v1/units``; percent-encoded.
-        query: First value of each query parameter.
-        headers: Headers by lower-case name.
-        body: The body.
-        signed_in: Time since the user signed in. Default: this console has no sign-in.
-    """
-
-    method: str
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str  # HTTP method, in upper case
+    path: str  # path without the query, such as `/api/v1/units`; percent-encoded
+    query: Mapping[str, str] = field(default_factory=dict)  # first value of each query parameter
+    headers: Mapping[str, str] = field(default_factory=dict)  # headers by lower-case name
     body: bytes = b""
-    signed_in: timedelta | None = None
+    signed_in: timedelta | None = None  # time since the user signed in. Default: this console has no sign-in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

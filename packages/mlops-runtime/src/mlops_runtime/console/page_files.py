@@ -136,16 +136,11 @@ class PagePublication:
     """Writes pages and their configuration to a bucket.
 
     Files of earlier releases are kept for browsers that have an earlier index open.
-
-    Args:
-        s3: S3 client.
-        bucket: Name of the bucket.
-        document: ``PageDocument.text``.
     """
 
-    s3: Any
+    s3: Any  # S3 client
     bucket: str
-    document: str
+    document: str  # `PageDocument.text`
 
     def handle(self, event: Mapping[str, Any], answer: Callable[..., None]) -> None:
         """Handle a CloudFormation request and send the response; ``Delete`` does nothing.

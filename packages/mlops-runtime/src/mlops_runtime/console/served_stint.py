@@ -9,15 +9,10 @@ from mlops_runtime.contracts.rollout import AuditRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stint:
-    """A period in which a version served.
+    """A period in which a version served."""
 
-    Args:
-        begun: The record that started it; ``None`` if it is older than the records read.
-        ended: The record that ended it; ``None`` if the version still serves.
-    """
-
-    begun: AuditRecord | None
-    ended: AuditRecord | None
+    begun: AuditRecord | None  # the record that started it; `None` if it is older than the records read
+    ended: AuditRecord | None  # the record that ended it; `None` if the version still serves
 
     def has(self, time: str) -> bool:
         """Return whether a time is in the period: after its start, and not after its end."""

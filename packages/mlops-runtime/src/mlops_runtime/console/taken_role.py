@@ -15,15 +15,10 @@ from mlops_runtime.cloud_connection import Clock, CloudConnection, Identity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenRole:
-    """Connection with an assumed role; the embedded cloud's clock is read with the caller's own credentials.
+    """Connection with an assumed role; the embedded cloud's clock is read with the caller's own credentials."""
 
-    Args:
-        base: Connection with the caller's own credentials.
-        taken: Connection with the role.
-    """
-
-    base: CloudConnection
-    taken: CloudConnection
+    base: CloudConnection  # connection with the caller's own credentials
+    taken: CloudConnection  # connection with the role
 
     def client(self, service: str) -> Any:
         """Return the client of a service, with the role."""

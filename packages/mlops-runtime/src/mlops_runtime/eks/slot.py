@@ -34,19 +34,12 @@ class NotHolderError(SlotError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotKeeper:
-    """The two slots of one service.
-
-    Args:
-        s3: Client.
-        bucket: Bucket of the serving specs; specs elsewhere are not read.
-        table: The service's row, with the owner of the lock.
-        reader: Reader of the slots' state.
-    """
+    """The two slots of one service."""
 
     s3: "S3Client"
-    bucket: str
-    table: RolloutTable
-    reader: SlotReader
+    bucket: str  # bucket of the serving specs; specs elsewhere are not read
+    table: RolloutTable  # the service's row, with the owner of the lock
+    reader: SlotReader  # reader of the slots' state
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, object]:
         """Handle ``{"action": "apply" | "observe" | "idle", "plan": plan, "outcome": "...", "execution": ARN, "now": ISO}``.

@@ -120,15 +120,10 @@ def _total(names: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotAlarms(FleetAlarms):
-    """Alarms of a candidate's slot, with the kinds and names of a SageMaker fleet's alarms.
+    """Alarms of a candidate's slot, with the kinds and names of a SageMaker fleet's alarms."""
 
-    Args:
-        slot: The candidate's slot.
-        live_slot: The slot to compare with.
-    """
-
-    slot: str
-    live_slot: str
+    slot: str  # the candidate's slot
+    live_slot: str  # the slot to compare with
 
     def _dead_metrics(self) -> tuple[list[Request], str, str]:
         slots = {"new": self.slot, "old": self.live_slot}

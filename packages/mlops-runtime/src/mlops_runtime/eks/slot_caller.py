@@ -48,19 +48,12 @@ class HttpSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotCaller:
-    """Sends golden requests to slots.
+    """Sends golden requests to slots."""
 
-    Args:
-        urls: URL of each slot's listener.
-        post: Sends a request. Default: over the network.
-        timer: Monotonic clock, in seconds. Default: ``time.perf_counter``.
-        pause: Called with the seconds to wait. Default: ``time.sleep``.
-    """
-
-    urls: Mapping[str, str]
-    post: Post = field(default_factory=HttpSession)
-    timer: Callable[[], float] = time.perf_counter
-    pause: Callable[[float], None] = time.sleep
+    urls: Mapping[str, str]  # URL of each slot's listener
+    post: Post = field(default_factory=HttpSession)  # sends a request. Default: over the network
+    timer: Callable[[], float] = time.perf_counter  # monotonic clock, in seconds. Default: `time.perf_counter`
+    pause: Callable[[float], None] = time.sleep  # called with the seconds to wait. Default: `time.sleep`
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "SlotCaller | None":

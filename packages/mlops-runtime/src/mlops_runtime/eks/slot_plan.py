@@ -24,38 +24,22 @@ from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotTraffic:
-    """Traffic of two slots in a plan.
+    """Traffic of two slots in a plan."""
 
-    Args:
-        slot: Slot for the candidate.
-        live_slot: Slot that serves; ``None`` before the first model.
-        rule: ARN of the listener rule.
-        target_groups: ARN of each slot's target group.
-        start: Weights that the rule must have before the first step.
-        is_left: Whether the slot without traffic has running pods, left by a failed execution.
-        steps: Weights of each step.
-        bake: Seconds to watch after each step.
-        max_bake: Longest bake of a step in seconds, while the comparison is undecided.
-        alarms: Names of the alarms of each slot.
-        service: URI of the serving spec.
-        version: The version for the candidate's slot.
-        pods: Initial number of its pods.
-    """
-
-    slot: str
-    live_slot: str | None
-    rule: str
-    target_groups: Mapping[str, str]
-    start: Weights
-    is_left: bool
+    slot: str  # slot for the candidate
+    live_slot: str | None  # slot that serves; `None` before the first model
+    rule: str  # ARN of the listener rule
+    target_groups: Mapping[str, str]  # ARN of each slot's target group
+    start: Weights  # weights that the rule must have before the first step
+    is_left: bool  # whether the slot without traffic has running pods, left by a failed execution
     # without defaults, so that JSON has every key
-    service: str | None
-    version: SlotVersion | None
+    service: str | None  # URI of the serving spec
+    version: SlotVersion | None  # the version for the candidate's slot
     steps: tuple[Weights, ...] = ()
-    bake: int = 0
-    max_bake: int = 0
-    alarms: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    pods: int = 0
+    bake: int = 0  # seconds to watch after each step
+    max_bake: int = 0  # longest bake of a step in seconds, while the comparison is undecided
+    alarms: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names of the alarms of each slot
+    pods: int = 0  # initial number of its pods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

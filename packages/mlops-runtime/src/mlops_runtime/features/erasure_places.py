@@ -21,40 +21,26 @@ from mlops_runtime.features.training_set_manifest import Manifests, Objects, rem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Resources of an erasure, and how it waits for builds.
+    """Resources of an erasure, and how it waits for builds."""
 
-    Args:
-        tables: All feature tables of the database.
-        manifests: Manifests, tombstones and records.
-        sets: Entity rows and training sets.
-        builds: Builds of training sets.
-        open: Returns the objects at a location to which a copy was written.
-        remove: Removes a file of a table permanently.
-        ended: Whether the process of a build in S3 is known to have ended; in a local folder, its lock shows it.
-        uploads: Returns incomplete uploads to a table's files that began before a time.
-        deleted: Returns deleted files of a table of which a bucket retains versions.
-        forget_statistics: Removes the catalog's column statistics of a table, by name.
-        forget: Removes an entity from the online store, if there is one: rows up to these sequence numbers, by table; returns the
-            number of removed rows, by table.
-        now: The clock.
-        wait: Longest wait for builds.
-        pause: Waits for a number of seconds.
-    """
-
-    tables: Sequence[Table]
-    manifests: Manifests
-    sets: Objects
-    builds: Builds
-    open: Callable[[str], Objects]
-    remove: Callable[[str], None]
+    tables: Sequence[Table]  # all feature tables of the database
+    manifests: Manifests  # manifests, tombstones and records
+    sets: Objects  # entity rows and training sets
+    builds: Builds  # builds of training sets
+    open: Callable[[str], Objects]  # returns the objects at a location to which a copy was written
+    remove: Callable[[str], None]  # removes a file of a table permanently
+    # whether the process of a build in S3 is known to have ended; in a local folder, its lock shows it
     ended: Callable[[BuildIntent], bool]
+    # returns incomplete uploads to a table's files that began before a time
     uploads: Callable[[Table, datetime], Sequence[str]]
-    deleted: Callable[[Table], Sequence[str]]
-    forget_statistics: Callable[[str], None]
+    deleted: Callable[[Table], Sequence[str]]  # returns deleted files of a table of which a bucket retains versions
+    forget_statistics: Callable[[str], None]  # removes the catalog's column statistics of a table, by name
+    # removes an entity from the online store, if there is one: rows up to these sequence numbers, by table; returns the
+    # number of removed rows, by table
     forget: Callable[[Mapping[str, object], Mapping[str, int]], Mapping[str, int]]
-    now: Callable[[], datetime]
-    wait: timedelta
-    pause: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime]  # the clock
+    wait: timedelta  # longest wait for builds
+    pause: Callable[[float], None] = time.sleep  # waits for a number of seconds
 
 
 def places_of(

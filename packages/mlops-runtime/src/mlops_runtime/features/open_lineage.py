@@ -76,19 +76,12 @@ class ParentRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageSource:
-    """Source of the events, the same for all events of a unit.
+    """Source of the events, the same for all events of a unit."""
 
-    Args:
-        namespace: Namespace of the jobs, such as the unit's event source ``mlops.demand``.
-        catalog: ARN of the Glue catalog without its resource, ``arn:aws:glue:<region>:<account>``.
-        code: Location of the jobs' code. Default: omitted.
-        parent: The parent run. Default: omitted.
-    """
-
-    namespace: str
-    catalog: str
-    code: CodeLocation | None = None
-    parent: ParentRun | None = None
+    namespace: str  # namespace of the jobs, such as the unit's event source `mlops.demand`
+    catalog: str  # ARN of the Glue catalog without its resource, `arn:aws:glue:<region>:<account>`
+    code: CodeLocation | None = None  # location of the jobs' code. Default: omitted
+    parent: ParentRun | None = None  # the parent run. Default: omitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,26 +49,17 @@ class UnmatchedGroupWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRows:
-    """Rows of one feature table, and the columns to join.
+    """Rows of one feature table, and the columns to join."""
 
-    Args:
-        name: Name of the group in messages.
-        entities: The key columns.
-        columns: Selected features, in order.
-        ttl: Time to live of a value after its event time; ``None`` without limit.
-        rows: The rows, with the three columns that every feature table has: in memory, or read in batches.
-        ttl_inclusive: Whether a value still counts exactly ``ttl`` after its event time. Default: ``True``.
-        names: Names of the columns in the result. Default: their own names.
-        keys: Columns of the entity rows that correspond to ``entities``, in their order. Default: columns of the same names.
-    """
-
-    name: str
-    entities: tuple[str, ...]
-    columns: tuple[str, ...]
-    ttl: timedelta | None
+    name: str  # name of the group in messages
+    entities: tuple[str, ...]  # the key columns
+    columns: tuple[str, ...]  # selected features, in order
+    ttl: timedelta | None  # time to live of a value after its event time; `None` without limit
+    # the rows, with the three columns that every feature table has: in memory, or read in batches
     rows: pa.Table | RowSource
-    ttl_inclusive: bool = True
-    names: Mapping[str, str] | None = None
+    ttl_inclusive: bool = True  # whether a value still counts exactly `ttl` after its event time. Default: `True`
+    names: Mapping[str, str] | None = None  # names of the columns in the result. Default: their own names
+    # columns of the entity rows that correspond to `entities`, in their order. Default: columns of the same names
     keys: tuple[str, ...] | None = None
 
     @property

@@ -41,23 +41,15 @@ class Builders(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class BuildEngines:
-    """The Glue job for builds by Spark, and Athena.
+    """The Glue job for builds by Spark, and Athena."""
 
-    Args:
-        glue: A boto3 client of Glue, for both.
-        spark_job: Name of the Glue job; ``None`` without one.
-        athena: Runs queries; ``None`` disables builds by Athena.
-        database: The database of the feature tables.
-        properties: Properties for file access, see ``table_catalog.glue_properties``.
-        now: The store's clock.
-    """
-
-    glue: Any = None
-    spark_job: str | None = None
-    athena: AthenaRuns | None = None
-    database: str = ""
+    glue: Any = None  # a boto3 client of Glue, for both
+    spark_job: str | None = None  # name of the Glue job; `None` without one
+    athena: AthenaRuns | None = None  # runs queries; `None` disables builds by Athena
+    database: str = ""  # the database of the feature tables
+    # properties for file access, see `table_catalog.glue_properties`
     properties: Mapping[str, str] = field(default_factory=dict)
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = _utc_now  # the store's clock
 
     def staged(self, engine: str | None) -> list[str]:
         """Return the prefixes below which this process will stage files for the requested engine."""

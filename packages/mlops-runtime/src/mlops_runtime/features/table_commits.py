@@ -28,24 +28,15 @@ class Retries:
     """Limits of retries, and their backoff: random parts of a doubling pause, "full jitter".
 
     See: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-
-    Args:
-        tries: Maximum number of attempts.
-        seconds: Time after which no further attempt begins.
-        first_pause: Longest pause after the first attempt, in seconds.
-        longest_pause: Longest pause, in seconds.
-        sleep: Waits.
-        clock: Monotonic clock, in seconds.
-        part: Random number from 0 to 1.
     """
 
-    tries: int = 30
-    seconds: float = 60.0
-    first_pause: float = 0.02
-    longest_pause: float = 2.0
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    part: Callable[[], float] = random.random
+    tries: int = 30  # maximum number of attempts
+    seconds: float = 60.0  # time after which no further attempt begins
+    first_pause: float = 0.02  # longest pause after the first attempt, in seconds
+    longest_pause: float = 2.0  # longest pause, in seconds
+    sleep: Callable[[float], None] = time.sleep  # waits
+    clock: Callable[[], float] = time.monotonic  # monotonic clock, in seconds
+    part: Callable[[], float] = random.random  # random number from 0 to 1
 
 
 RETRIES = Retries()

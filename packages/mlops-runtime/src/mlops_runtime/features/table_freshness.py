@@ -54,21 +54,14 @@ class FreshnessSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableAge:
-    """The age of one table.
-
-    Args:
-        table: Name of the table.
-        age_seconds: Seconds since the newest event, negative for an event in the future; None without an event.
-        event_time_max: The newest event time.
-        committed: Commit time of the snapshot with the newest event time.
-        reason: Why there is no age, and the fix; empty if there is one.
-    """
+    """The age of one table."""
 
     table: str
+    # seconds since the newest event, negative for an event in the future; None without an event
     age_seconds: float | None = None
-    event_time_max: str | None = None
-    committed: str | None = None
-    reason: str = ""
+    event_time_max: str | None = None  # the newest event time
+    committed: str | None = None  # commit time of the snapshot with the newest event time
+    reason: str = ""  # why there is no age, and the fix; empty if there is one
 
 
 def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAge:

@@ -80,41 +80,27 @@ class SqlTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlEntities:
-    """Entity rows as a table.
+    """Entity rows as a table."""
 
-    Args:
-        table: The table, with a unique ``row_id`` of type long.
-        timestamp: The column with the time of a row.
-        columns: Types of the selected columns, including keys and time, in order; ``row_id`` is always first.
-    """
-
-    table: SqlTable
-    timestamp: str
+    table: SqlTable  # the table, with a unique `row_id` of type long
+    timestamp: str  # the column with the time of a row
+    # types of the selected columns, including keys and time, in order; `row_id` is always first
     columns: Mapping[str, FeatureType]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlGroup:
-    """A feature table and its selected columns.
+    """A feature table and its selected columns."""
 
-    Args:
-        name: Name of the group in messages.
-        table: The table.
-        entities: Type of each key column, in order.
-        columns: Type of each selected feature, in order.
-        ttl: Time to live of a value after its event time. Default: unlimited.
-        ttl_inclusive: Whether a value still counts exactly ``ttl`` after its event time. Default: ``True``.
-        names: Names of the columns in the result. Default: their own names.
-        keys: Column of the entity rows, by key column. Default: the column of the same name.
-    """
-
-    name: str
+    name: str  # name of the group in messages
     table: SqlTable
-    entities: Mapping[str, FeatureType]
-    columns: Mapping[str, FeatureType]
-    ttl: timedelta | None = None
-    ttl_inclusive: bool = True
+    entities: Mapping[str, FeatureType]  # type of each key column, in order
+    columns: Mapping[str, FeatureType]  # type of each selected feature, in order
+    ttl: timedelta | None = None  # time to live of a value after its event time. Default: unlimited
+    ttl_inclusive: bool = True  # whether a value still counts exactly `ttl` after its event time. Default: `True`
+    # names of the columns in the result. Default: their own names
     names: Mapping[str, str] = field(default_factory=dict)
+    # column of the entity rows, by key column. Default: the column of the same name
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -131,13 +117,6 @@ class SqlGroup:
 class SqlPlan:
     """A training set to express in SQL.
 
-    Args:
-        entities: The entity rows.
-        groups: The groups to join, in order.
-        semantics: Whether a value counts from the time it was known or from its event time.
-        as_of: Feature rows created after this time are not read. Default: no limit.
-        within: First and last time of the entity rows, if known, to skip feature rows that no entity row can match.
-
     Raises:
         SqlPlanError: With every problem.
 
@@ -152,10 +131,11 @@ class SqlPlan:
         True
     """
 
-    entities: SqlEntities
-    groups: tuple[SqlGroup, ...]
-    semantics: Semantics = "known_at"
-    as_of: datetime | None = None
+    entities: SqlEntities  # the entity rows
+    groups: tuple[SqlGroup, ...]  # the groups to join, in order
+    semantics: Semantics = "known_at"  # whether a value counts from the time it was known or from its event time
+    as_of: datetime | None = None  # feature rows created after this time are not read. Default: no limit
+    # first and last time of the entity rows, if known, to skip feature rows that no entity row can match
     within: tuple[datetime, datetime] | None = None
 
     def __post_init__(self) -> None:
@@ -223,21 +203,13 @@ def pieces(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlLabels:
-    """Labels of a plan, of which the newest version of each key and event time counts.
+    """Labels of a plan, of which the newest version of each key and event time counts."""
 
-    Args:
-        table: The table of the labels.
-        keys: Key columns, in order.
-        columns: Types of the selected columns, in order, including keys, labels and time.
-        labels: The labels; rows with a null label do not count.
-        timestamp: The time of a prediction; rows without it do not count.
-    """
-
-    table: SqlTable
-    keys: Sequence[str]
-    columns: Mapping[str, FeatureType]
-    labels: Sequence[str]
-    timestamp: str
+    table: SqlTable  # the table of the labels
+    keys: Sequence[str]  # key columns, in order
+    columns: Mapping[str, FeatureType]  # types of the selected columns, in order, including keys, labels and time
+    labels: Sequence[str]  # the labels; rows with a null label do not count
+    timestamp: str  # the time of a prediction; rows without it do not count
 
 
 def newest_labels(labels: SqlLabels, known_by: datetime, *, catalog: str | None = None) -> str:

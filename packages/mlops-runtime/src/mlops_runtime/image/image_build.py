@@ -40,15 +40,10 @@ class BuildContextError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
-    """A folder that docker builds an image from.
+    """A folder that docker builds an image from."""
 
-    Args:
-        folder: The folder, with the ``Dockerfile``.
-        tag: The version, and the first 12 digits of the SHA-256 over all files: other contents have another tag.
-    """
-
-    folder: Path
-    tag: str
+    folder: Path  # the folder, with the `Dockerfile`
+    tag: str  # the version, and the first 12 digits of the SHA-256 over all files: other contents have another tag
 
 
 def write_context(kind: ImageKind, folder: Path, lock: RequirementsLock | None = None) -> BuildContext:

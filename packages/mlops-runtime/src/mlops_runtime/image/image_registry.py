@@ -45,15 +45,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRepository:
-    """A repository in the account's registry.
-
-    Args:
-        ecr: Client.
-        name: Name of the repository.
-    """
+    """A repository in the account's registry."""
 
     ecr: "ECRClient"
-    name: str
+    name: str  # name of the repository
 
     def require(self) -> None:
         """Check that the repository exists.

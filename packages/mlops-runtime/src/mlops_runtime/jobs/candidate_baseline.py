@@ -37,25 +37,15 @@ _FLIP_ROWS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """A candidate and its predictions for the holdout.
+    """A candidate and its predictions for the holdout."""
 
-    Args:
-        model: The candidate.
-        train: The training split, an Arrow table.
-        holdout: The holdout, an Arrow table.
-        predictions: One per row of the holdout.
-        labels: The labels of these rows.
-        quality: Metrics of the gate: loss, WAPE, bias.
-        is_able: Whether it could predict the holdout at all.
-    """
-
-    model: ServedModel
-    train: Any
-    holdout: Any
-    predictions: Wide
-    labels: Labels
-    quality: Mapping[str, float]
-    is_able: bool
+    model: ServedModel  # the candidate
+    train: Any  # the training split, an Arrow table
+    holdout: Any  # the holdout, an Arrow table
+    predictions: Wide  # one per row of the holdout
+    labels: Labels  # the labels of these rows
+    quality: Mapping[str, float]  # metrics of the gate: loss, WAPE, bias
+    is_able: bool  # whether it could predict the holdout at all
 
 
 def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id: str, created: str) -> Baseline:

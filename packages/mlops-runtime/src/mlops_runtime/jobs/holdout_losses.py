@@ -180,19 +180,12 @@ def _column_sums(values: Wide, chosen: Mask) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segments:
-    """The segments of a holdout.
+    """The segments of a holdout."""
 
-    Args:
-        measured: Segments with their own losses by block.
-        left_out: Names of the other segments.
-        pooled: For each column with small values, one segment of all of them.
-        sums: Sums of every value.
-    """
-
-    measured: tuple[SegmentLosses, ...]
-    left_out: tuple[str, ...]
-    pooled: tuple[SegmentLosses, ...]
-    sums: tuple[SegmentSums, ...]
+    measured: tuple[SegmentLosses, ...]  # segments with their own losses by block
+    left_out: tuple[str, ...]  # names of the other segments
+    pooled: tuple[SegmentLosses, ...]  # for each column with small values, one segment of all of them
+    sums: tuple[SegmentSums, ...]  # sums of every value
 
 
 def segment_losses(

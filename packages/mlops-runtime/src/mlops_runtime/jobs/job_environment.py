@@ -56,15 +56,12 @@ class JobError(ValueError):
 class OptMl:
     """Paths of a job's files.
 
-    Args:
-        root: ``MLOPS_OPT_ML``. Default: ``/opt/ml``.
-
     Example:
         >>> OptMl.from_environment({}).model.as_posix()
         '/opt/ml/model'
     """
 
-    root: Path
+    root: Path  # `MLOPS_OPT_ML`. Default: `/opt/ml`
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "OptMl":

@@ -46,37 +46,21 @@ _UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """Settings of an analysis, from the environment.
+    """Settings of an analysis, from the environment."""
 
-    Args:
-        source: Folder of the data, with hours below endpoint and variant.
-        output: Folder of the results.
-        indexes: Sides of a call to read.
-        start: Earlier calls are skipped (ISO 8601); empty for all.
-        end: Calls from it on are skipped; empty for all.
-        constraints: Path of the baseline's ``constraints.json``; None if it is missing.
-        statistics: Path of its ``statistics.json``; None if it is missing.
-        publishes: Whether CloudWatch metrics are written.
-        dimensions: Dimensions of these metrics.
-        problem_type: Problem type of a model-quality analysis; None for data quality.
-        inference: Attribute of the prediction.
-        probability: Attribute of the probability; None without one.
-        threshold: Probability above which a prediction is positive.
-    """
-
-    source: Path
-    output: Path
-    indexes: tuple[str, ...]
-    start: str
-    end: str
-    constraints: Path | None
-    statistics: Path | None
-    publishes: bool
-    dimensions: Mapping[str, str]
-    problem_type: str | None
-    inference: str
-    probability: str | None
-    threshold: float
+    source: Path  # folder of the data, with hours below endpoint and variant
+    output: Path  # folder of the results
+    indexes: tuple[str, ...]  # sides of a call to read
+    start: str  # earlier calls are skipped (ISO 8601); empty for all
+    end: str  # calls from it on are skipped; empty for all
+    constraints: Path | None  # path of the baseline's `constraints.json`; None if it is missing
+    statistics: Path | None  # path of its `statistics.json`; None if it is missing
+    publishes: bool  # whether CloudWatch metrics are written
+    dimensions: Mapping[str, str]  # dimensions of these metrics
+    problem_type: str | None  # problem type of a model-quality analysis; None for data quality
+    inference: str  # attribute of the prediction
+    probability: str | None  # attribute of the probability; None without one
+    threshold: float  # probability above which a prediction is positive
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Analysis":

@@ -63,23 +63,14 @@ class Clients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Arguments of the job.
+    """Arguments of the job."""
 
-    Args:
-        now: Time of the schedule's event.
-        settings: Settings of the decision, as in the environment of the Lambda engine's function.
-        artifacts: Bucket of counts, baselines and reports.
-        captures: Bucket of captures and labels.
-        table: Table of the rollouts, which has the live model.
-        attribution_rows: Number of captured rows to explain. Default: none.
-    """
-
-    now: datetime
-    settings: DecideSettings
-    artifacts: str
-    captures: str
-    table: str
-    attribution_rows: int = 0
+    now: datetime  # time of the schedule's event
+    settings: DecideSettings  # settings of the decision, as in the environment of the Lambda engine's function
+    artifacts: str  # bucket of counts, baselines and reports
+    captures: str  # bucket of captures and labels
+    table: str  # table of the rollouts, which has the live model
+    attribution_rows: int = 0  # number of captured rows to explain. Default: none
 
 
 def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport, dict[str, str]]:

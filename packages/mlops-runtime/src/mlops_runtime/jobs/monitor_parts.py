@@ -21,17 +21,11 @@ _AHEAD, _SOME = 1 << 18, 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The lines of an object that begin at byte ``start`` or later and before ``end``.
+    """The lines of an object that begin at byte ``start`` or later and before ``end``."""
 
-    Args:
-        key: Key of the object.
-        start: First byte.
-        end: First byte of the next part. Default: the object's end.
-    """
-
-    key: str
-    start: int = 0
-    end: int | None = None
+    key: str  # key of the object
+    start: int = 0  # first byte
+    end: int | None = None  # first byte of the next part. Default: the object's end
 
     @property
     def is_whole(self) -> bool:

@@ -31,21 +31,14 @@ class ScriptLimitError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptLimits:
-    """Limits on what a script writes.
+    """Limits on what a script writes."""
 
-    Args:
-        output: Folder for the script's result. Default: no folder is measured.
-        output_bytes: Maximum bytes in it. Default: limited by the disk.
-        log_bytes: Maximum bytes on standard output and standard error together; the rest is dropped. Default: 64 MiB.
-        free_bytes: Bytes that must stay free on the disk of ``output``. Default: 256 MiB.
-        grace_seconds: Time between SIGTERM and SIGKILL for a script that exceeded a limit. Default: 10.
-    """
-
-    output: Path | None = None
-    output_bytes: int | None = None
+    output: Path | None = None  # folder for the script's result. Default: no folder is measured
+    output_bytes: int | None = None  # maximum bytes in it. Default: limited by the disk
+    # maximum bytes on standard output and standard error together; the rest is dropped. Default: 64 MiB
     log_bytes: int = 64 * _MIB
-    free_bytes: int = 256 * _MIB
-    grace_seconds: float = 10.0
+    free_bytes: int = 256 * _MIB  # bytes that must stay free on the disk of `output`. Default: 256 MiB
+    grace_seconds: float = 10.0  # time between SIGTERM and SIGKILL for a script that exceeded a limit. Default: 10
 
     def problem(self) -> str | None:
         """Return the exceeded limit on the disk and the fix, or None."""

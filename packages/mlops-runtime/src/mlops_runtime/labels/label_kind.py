@@ -19,11 +19,6 @@ Kind = Literal["number", "probability", "classes", "outputs"]
 class LabelKind:
     """Kind of an endpoint's labels; without ``kind`` the model is unknown.
 
-    Args:
-        kind: The kind. Default: unknown.
-        classes: Names of the classes.
-        outputs: Names of the outputs.
-
     Example:
         >>> LabelKind(kind="probability").text([True]), LabelKind(kind="number").text(["2.50"])
         ('1', '2.5')
@@ -31,7 +26,7 @@ class LabelKind:
         '2'
     """
 
-    kind: Kind | None = None
+    kind: Kind | None = None  # the kind. Default: unknown
     classes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 

@@ -28,21 +28,13 @@ class LabelError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedLabels:
-    """Valid labels by id, in the form of ground truth records.
+    """Valid labels by id, in the form of ground truth records."""
 
-    Args:
-        texts: The labels by id.
-        rows: Number of rows read.
-        nulls: Rows without a label, which is not known yet.
-        repeated: Rows with the id and the label of another row, or with an older label.
-        known: When the label of each id became known. Default: unknown.
-    """
-
-    texts: dict[str, str]
-    rows: int
-    nulls: int
-    repeated: int
-    known: dict[str, datetime] = field(default_factory=dict)
+    texts: dict[str, str]  # the labels by id
+    rows: int  # number of rows read
+    nulls: int  # rows without a label, which is not known yet
+    repeated: int  # rows with the id and the label of another row, or with an older label
+    known: dict[str, datetime] = field(default_factory=dict)  # when the label of each id became known. Default: unknown
 
 
 @dataclass(slots=True)

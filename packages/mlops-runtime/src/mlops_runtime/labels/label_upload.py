@@ -40,33 +40,19 @@ _DENIED = ("AccessDenied", "403")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelUpload:
-    """Result of an upload, in rows.
+    """Result of an upload, in rows."""
 
-    Args:
-        rows: Rows read.
-        added: Labels of rows that had none.
-        replaced: Labels that differ from the earlier one.
-        unchanged: Labels that existed already, so that nothing was written.
-        older: Labels that became known before the existing one, which is kept.
-        nulls: Rows whose label is not known yet.
-        repeated: Rows with the id of another one.
-        unknown: Ids without a captured call, which are skipped.
-        unchecked: Ids assumed to be inference ids, because the caller may not read captures.
-        calls: Calls whose records were written.
-        examples: Some of the unknown ids.
-    """
-
-    rows: int
-    added: int = 0
-    replaced: int = 0
-    unchanged: int = 0
-    older: int = 0
-    nulls: int = 0
-    repeated: int = 0
-    unknown: int = 0
-    unchecked: int = 0
-    calls: int = 0
-    examples: tuple[str, ...] = ()
+    rows: int  # rows read
+    added: int = 0  # labels of rows that had none
+    replaced: int = 0  # labels that differ from the earlier one
+    unchanged: int = 0  # labels that existed already, so that nothing was written
+    older: int = 0  # labels that became known before the existing one, which is kept
+    nulls: int = 0  # rows whose label is not known yet
+    repeated: int = 0  # rows with the id of another one
+    unknown: int = 0  # ids without a captured call, which are skipped
+    unchecked: int = 0  # ids assumed to be inference ids, because the caller may not read captures
+    calls: int = 0  # calls whose records were written
+    examples: tuple[str, ...] = ()  # some of the unknown ids
 
 
 def upload_labels(

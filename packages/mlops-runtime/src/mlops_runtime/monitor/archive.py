@@ -26,34 +26,21 @@ _MISSING = ("NoSuchKey", "404")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """The stored report, baseline and counts of one window.
+    """The stored report, baseline and counts of one window."""
 
-    Args:
-        report: The window's report.
-        baseline: Baseline of the decision; None if unusable.
-        counts: The window's counts; None if missing.
-        problem: Why the baseline or the counts are unavailable; empty if both are.
-    """
-
-    report: MonitorReport
-    baseline: Baseline | None = None
-    counts: Counts | None = None
-    problem: str = ""
+    report: MonitorReport  # the window's report
+    baseline: Baseline | None = None  # baseline of the decision; None if unusable
+    counts: Counts | None = None  # the window's counts; None if missing
+    problem: str = ""  # why the baseline or the counts are unavailable; empty if both are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyCounts:
-    """Counts of several hours against one baseline.
+    """Counts of several hours against one baseline."""
 
-    Args:
-        parts: Counts of each capture object, with its hour.
-        others: Number of objects whose counts belong to another baseline or are broken.
-        taken_back: Number of objects with calls during a rollout that was rolled back.
-    """
-
-    parts: Sequence[tuple[datetime, Counts]]
-    others: int = 0
-    taken_back: int = 0
+    parts: Sequence[tuple[datetime, Counts]]  # counts of each capture object, with its hour
+    others: int = 0  # number of objects whose counts belong to another baseline or are broken
+    taken_back: int = 0  # number of objects with calls during a rollout that was rolled back
 
 
 class Archive:

@@ -24,15 +24,10 @@ class FrameError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FrameColumn:
-    """A column that can be a feature.
+    """A column that can be a feature."""
 
-    Args:
-        type: Number or category.
-        values: The values; missing ones are NaN or null.
-    """
-
-    type: Type
-    values: Column
+    type: Type  # number or category
+    values: Column  # the values; missing ones are NaN or null
 
 
 def read(frame: Any) -> nw.DataFrame[Any]:

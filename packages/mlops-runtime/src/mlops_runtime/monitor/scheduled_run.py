@@ -90,30 +90,19 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideSettings:
-    """Environment of the function ``monitor_decide``.
-
-    Args:
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
-        unit: Name of the business unit.
-        bus: Name of the unit's event bus.
-        window_hours: Length of a window in hours.
-        spec: Thresholds.
-        traffic: Metrics of calls and latency, see `call_metrics.sources`. Default: SageMaker's metrics.
-        period_hours: Hours between runs. Default: ``window_hours``.
-        engine: Engine that counts. Default: Lambda functions.
-        model_monitors: Monitors of SageMaker Model Monitor that run. Default: none, another engine counts.
-    """
+    """Environment of the function ``monitor_decide``."""
 
     endpoint: str
     variant: str
-    unit: str
-    bus: str
-    window_hours: int
-    spec: MonitorSpec
+    unit: str  # name of the business unit
+    bus: str  # name of the unit's event bus
+    window_hours: int  # length of a window in hours
+    spec: MonitorSpec  # thresholds
+    # metrics of calls and latency, see `call_metrics.sources`. Default: SageMaker's metrics
     traffic: Mapping[str, Any] | None = None
-    period_hours: int | None = None
-    engine: Engine = "LAMBDA"
+    period_hours: int | None = None  # hours between runs. Default: `window_hours`
+    engine: Engine = "LAMBDA"  # engine that counts. Default: Lambda functions
+    # monitors of SageMaker Model Monitor that run. Default: none, another engine counts
     model_monitors: tuple[MonitorName, ...] = ()
 
     @classmethod

@@ -29,25 +29,16 @@ class WatchedError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """An endpoint's monitor.
-
-    Args:
-        endpoint: Name of the endpoint.
-        archive: The endpoint's reports and counts.
-        rollout: The endpoint's row with its live version.
-        captured: The endpoint's captures; None without data capture.
-        now: The time in the cloud.
-        records: Returns the newest audit records of the endpoint and of its unit. Default: none.
-        option: Option that names a window, for error messages. Default: ``--window``.
-    """
+    """An endpoint's monitor."""
 
     endpoint: str
-    archive: Archive
-    rollout: RolloutTable
-    captured: MonitorStore | None
-    now: datetime
+    archive: Archive  # the endpoint's reports and counts
+    rollout: RolloutTable  # the endpoint's row with its live version
+    captured: MonitorStore | None  # the endpoint's captures; None without data capture
+    now: datetime  # the time in the cloud
+    # returns the newest audit records of the endpoint and of its unit. Default: none
     records: Callable[[], Sequence[AuditRecord]] = tuple
-    option: str = "--window"
+    option: str = "--window"  # option that names a window, for error messages. Default: `--window`
 
     @classmethod
     def of(

@@ -49,34 +49,21 @@ FORMAT = "mlops.price/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceLine:
-    """Monthly price of resources of one kind.
+    """Monthly price of resources of one kind."""
 
-    Args:
-        what: Their number and kind, for display.
-        resources: Their logical ids.
-        low: Minimum USD per month.
-        high: Maximum USD per month.
-        is_serving: Whether it is only billed while a model is served.
-    """
-
-    what: str
-    resources: tuple[str, ...]
-    low: float
-    high: float
-    is_serving: bool = False
+    what: str  # their number and kind, for display
+    resources: tuple[str, ...]  # their logical ids
+    low: float  # minimum USD per month
+    high: float  # maximum USD per month
+    is_serving: bool = False  # whether it is only billed while a model is served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthlyPrice:
-    """Monthly price of a template.
+    """Monthly price of a template."""
 
-    Args:
-        lines: By kind of resource.
-        unpriced: Resources billed by time without a price in the table, one sentence each.
-    """
-
-    lines: tuple[PriceLine, ...]
-    unpriced: tuple[str, ...]
+    lines: tuple[PriceLine, ...]  # by kind of resource
+    unpriced: tuple[str, ...]  # resources billed by time without a price in the table, one sentence each
 
     @property
     def idle(self) -> tuple[float, float]:

@@ -24,19 +24,12 @@ State = Literal["same", "differs", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedUsage:
-    """Name of a row of the table in AWS's list.
+    """Name of a row of the table in AWS's list."""
 
-    Args:
-        service: Service code.
-        usage: Usage type without the prefix for the Region.
-        times: Units of the list per unit of the table. Default: one.
-        family: Product family, if several have similar usage types. Default: any.
-    """
-
-    service: str
-    usage: str
-    times: float = 1.0
-    family: str | None = None
+    service: str  # service code
+    usage: str  # usage type without the prefix for the Region
+    times: float = 1.0  # units of the list per unit of the table. Default: one
+    family: str | None = None  # product family, if several have similar usage types. Default: any
 
 
 # claim: price-list-names-usage-types

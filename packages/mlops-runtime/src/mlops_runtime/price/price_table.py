@@ -19,22 +19,14 @@ class PriceError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """List prices of a region in USD, before taxes, discounts and free tiers.
-
-    Args:
-        region: The region.
-        date: When the prices were read, ISO 8601.
-        sources: AWS's price page by key.
-        usd: Price by key. The key ends with the unit: ``_hour``, ``_month``, ``_gb``, ``_million_requests``,
-            ``_million_gb_seconds``.
-        hosting_hour: Price of one endpoint instance per hour, by instance type.
-    """
+    """List prices of a region in USD, before taxes, discounts and free tiers."""
 
     region: str
-    date: str
-    sources: Mapping[str, str]
+    date: str  # when the prices were read, ISO 8601
+    sources: Mapping[str, str]  # AWS's price page by key
+    # price by key. The key ends with the unit: `_hour`, `_month`, `_gb`, `_million_requests`, `_million_gb_seconds`
     usd: Mapping[str, float]
-    hosting_hour: Mapping[str, float]
+    hosting_hour: Mapping[str, float]  # price of one endpoint instance per hour, by instance type
 
 
 @functools.cache

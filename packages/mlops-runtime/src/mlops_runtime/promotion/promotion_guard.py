@@ -46,23 +46,14 @@ class IgnoredOfferError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferSettings:
-    """The source and the model whose offers are accepted.
+    """The source and the model whose offers are accepted."""
 
-    Args:
-        machine_arn: The Promote machine.
-        unit: Name of the unit.
-        group: The package group.
-        source: The source environment, whose events count.
-        recheck_rule: ARN of the scheduled rule.
-        max_wait: Time after which an open offer is overdue.
-    """
-
-    machine_arn: str
+    machine_arn: str  # the Promote machine
     unit: str
-    group: str
-    source: LinkedEnvironment
-    recheck_rule: str
-    max_wait: timedelta
+    group: str  # the package group
+    source: LinkedEnvironment  # the source environment, whose events count
+    recheck_rule: str  # ARN of the scheduled rule
+    max_wait: timedelta  # time after which an open offer is overdue
 
 
 def overdue_line(offers: Sequence[Offer], *, settings: OfferSettings, now: datetime) -> str:
@@ -141,17 +132,11 @@ def offered(body: str, *, settings: OfferSettings, now: datetime) -> tuple[str, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferGuard:
-    """Starts the Promote machine for offers.
-
-    Args:
-        stepfunctions: Client.
-        table: The offers.
-        settings: Accepted source and model.
-    """
+    """Starts the Promote machine for offers."""
 
     stepfunctions: "SFNClient"
     table: OfferTable
-    settings: OfferSettings
+    settings: OfferSettings  # accepted source and model
 
     def handle(self, message: Message) -> list[str]:
         """Start the execution of an offer, once, or on schedule those of all open offers; return their ARNs."""

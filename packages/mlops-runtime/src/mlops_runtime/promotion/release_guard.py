@@ -35,21 +35,13 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseSettings:
-    """Settings of one registry's releases.
+    """Settings of one registry's releases."""
 
-    Args:
-        machine_arn: The Release machine; events of other accounts and regions are ignored.
-        unit: The business unit.
-        group: The package group.
-        recheck_rule: ARN of the scheduled rule.
-        endpoint: The endpoint whose promotions are released. Default: approved versions are released.
-    """
-
-    machine_arn: str
-    unit: str
-    group: str
-    recheck_rule: str
-    endpoint: str | None = None
+    machine_arn: str  # the Release machine; events of other accounts and regions are ignored
+    unit: str  # the business unit
+    group: str  # the package group
+    recheck_rule: str  # ARN of the scheduled rule
+    endpoint: str | None = None  # the endpoint whose promotions are released. Default: approved versions are released
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ReleaseSettings":

@@ -58,25 +58,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseKeeper:
-    """Processes a release after its objects were copied.
-
-    Args:
-        s3: Client.
-        sagemaker: Client.
-        table: The offers.
-        target: The target environment.
-        archives: Signs archives.
-        automation: The unit's freeze calendar and pause.
-        chain: The audit chain of promotions.
-    """
+    """Processes a release after its objects were copied."""
 
     s3: "S3Client"
     sagemaker: "SageMakerClient"
     table: OfferTable
-    target: Target
+    target: Target  # the target environment
     archives: SignedArchives
-    automation: Automation
-    chain: AuditChain
+    automation: Automation  # the unit's freeze calendar and pause
+    chain: AuditChain  # the audit chain of promotions
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ReleaseKeeper":

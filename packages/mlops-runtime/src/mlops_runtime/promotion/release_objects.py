@@ -41,17 +41,11 @@ class PackageObjects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReader:
-    """Reader of the objects of releases; targets may only copy from below these names of the bucket.
-
-    Args:
-        s3: Client.
-        bucket: Artifacts bucket.
-        names: Names of the group and of the pipelines that register into it.
-    """
+    """Reader of the objects of releases; targets may only copy from below these names of the bucket."""
 
     s3: "S3Client"
-    bucket: str
-    names: Sequence[str]
+    bucket: str  # artifacts bucket
+    names: Sequence[str]  # names of the group and of the pipelines that register into it
 
     def prove(self, metadata: Mapping[str, Any], *, artifact_uri: str) -> PackageObjects:
         """Verify and return the objects of a package.

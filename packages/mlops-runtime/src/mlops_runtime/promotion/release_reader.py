@@ -45,19 +45,12 @@ def copied_record(s3: "S3Client", *, target: Target, uri: str, sha256: str, exec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseReader:
-    """Reader of the facts that decide on a release.
-
-    Args:
-        s3: Client.
-        sagemaker: Client.
-        table: The offers.
-        target: The target environment.
-    """
+    """Reader of the facts that decide on a release."""
 
     s3: "S3Client"
     sagemaker: "SageMakerClient"
     table: OfferTable
-    target: Target
+    target: Target  # the target environment
 
     def plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the objects to copy, or the reason for a refusal.

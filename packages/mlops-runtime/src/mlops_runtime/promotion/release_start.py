@@ -34,21 +34,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseGuard:
-    """Starts the Release machine on confirmed events.
-
-    Args:
-        stepfunctions: Client.
-        sagemaker: Client.
-        table: Row of the endpoint, if one promotes.
-        automation: The unit's freeze calendar and pause.
-        settings: Settings of the registry's releases.
-    """
+    """Starts the Release machine on confirmed events."""
 
     stepfunctions: "SFNClient"
     sagemaker: "SageMakerClient"
-    table: RolloutTable
-    automation: Automation
-    settings: ReleaseSettings
+    table: RolloutTable  # row of the endpoint, if one promotes
+    automation: Automation  # the unit's freeze calendar and pause
+    settings: ReleaseSettings  # settings of the registry's releases
 
     def handle(self, message: Message) -> str | None:
         """Start the execution that a message requests, once. While automatic work is paused none starts; the schedule retries.

@@ -49,27 +49,16 @@ class Released:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseWriter:
-    """The only writer of a group's releases.
-
-    Args:
-        sagemaker: Client.
-        chain: The audit chain of releases: the endpoint's, or the group's own.
-        automation: The unit's freeze calendar and pause.
-        rule: Rule for valid approvals.
-        objects: Reader of the released objects; the record is written to its bucket.
-        unit: The business unit.
-        group: The package group.
-        is_served: Whether the chain's row is an endpoint's, so that only its live version may be released.
-    """
+    """The only writer of a group's releases."""
 
     sagemaker: "SageMakerClient"
-    chain: AuditChain
-    automation: Automation
-    rule: ApprovalRule
-    objects: ObjectReader
-    unit: str
-    group: str
-    is_served: bool
+    chain: AuditChain  # the audit chain of releases: the endpoint's, or the group's own
+    automation: Automation  # the unit's freeze calendar and pause
+    rule: ApprovalRule  # rule for valid approvals
+    objects: ObjectReader  # reader of the released objects; the record is written to its bucket
+    unit: str  # the business unit
+    group: str  # the package group
+    is_served: bool  # whether the chain's row is an endpoint's, so that only its live version may be released
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ReleaseWriter":

@@ -82,29 +82,17 @@ class ServedHere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModels:
-    """Reports of a registry's targets, and its own reports to its source.
-
-    Args:
-        s3: Client.
-        events: Client.
-        table: Known states of targets.
-        targets: Targets whose reports count.
-        settings: Whether there is a source, and the environment of the champion.
-        bucket: Artifacts bucket, with the releases.
-        bus: The unit's bus, with a rule that sends to the source.
-        recheck_rule: ARN of the scheduled rule.
-        served: The endpoint here. Default: the registry has no endpoint or no source.
-    """
+    """Reports of a registry's targets, and its own reports to its source."""
 
     s3: "S3Client"
     events: "EventBridgeClient"
-    table: DownstreamTable
-    targets: TargetSettings
-    settings: ServedSettings
-    bucket: str
-    bus: str
-    recheck_rule: str
-    served: ServedHere | None = None
+    table: DownstreamTable  # known states of targets
+    targets: TargetSettings  # targets whose reports count
+    settings: ServedSettings  # whether there is a source, and the environment of the champion
+    bucket: str  # artifacts bucket, with the releases
+    bus: str  # the unit's bus, with a rule that sends to the source
+    recheck_rule: str  # ARN of the scheduled rule
+    served: ServedHere | None = None  # the endpoint here. Default: the registry has no endpoint or no source
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "ServedModels":

@@ -13,21 +13,13 @@ from mlops_runtime.registry.package_registry import Evidence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageCase:
-    """One package with its evidence at a time.
+    """One package with its evidence at a time."""
 
-    Args:
-        finder: The packages of the account.
-        description: Response of DescribeModelPackage.
-        rule: The group's rule; None if no stack published it.
-        evidence: The package's evaluation and gate's result.
-        now: Current time of the cloud.
-    """
-
-    finder: PackageFinder
-    description: Mapping[str, Any]
-    rule: ApprovalRule | None
-    evidence: Evidence
-    now: datetime
+    finder: PackageFinder  # the packages of the account
+    description: Mapping[str, Any]  # response of DescribeModelPackage
+    rule: ApprovalRule | None  # the group's rule; None if no stack published it
+    evidence: Evidence  # the package's evaluation and gate's result
+    now: datetime  # current time of the cloud
 
     @classmethod
     def read(cls, finder: PackageFinder, package: str, now: datetime) -> "PackageCase":

@@ -29,13 +29,9 @@ class PackageNotFoundError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFinder:
-    """The packages of an account and Region.
+    """The packages of an account and Region."""
 
-    Args:
-        client: Returns the client of a service.
-    """
-
-    client: Callable[[str], Any]
+    client: Callable[[str], Any]  # returns the client of a service
 
     @property
     def catalog(self) -> Catalog:

@@ -21,16 +21,11 @@ class PipelineAccess:
     """One pipeline and the clients of its services.
 
     Creating a client takes 10 to 100 ms, so each is created once, on first use.
-
-    Args:
-        client: Returns the boto3 client of a service name.
-        unit: The unit's entry.
-        pipeline: The pipeline's entry.
     """
 
-    client: Callable[[str], Any]
-    unit: UnitEntry
-    pipeline: PipelineEntry
+    client: Callable[[str], Any]  # returns the boto3 client of a service name
+    unit: UnitEntry  # the unit's entry
+    pipeline: PipelineEntry  # the pipeline's entry
 
     @cached_property
     def s3(self) -> "S3Client":

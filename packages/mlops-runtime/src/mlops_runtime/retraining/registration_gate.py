@@ -182,26 +182,16 @@ class EvaluationUriError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """The gate of one pipeline.
-
-    Args:
-        s3: Client.
-        bucket: Artifacts bucket.
-        pipeline: Its name.
-        spec: Conditions of a registration.
-        signing_key: ARN of the key that signs the archive of a candidate that passes.
-        automation: The unit's freeze calendar and pause.
-        endpoint: The endpoint's row, which refers to the spec with the request promises of APIs.
-        trust: Allowed effects of loading a model. Default: reading data and running code of the model itself.
-    """
+    """The gate of one pipeline."""
 
     s3: "S3Client"
-    bucket: str
+    bucket: str  # artifacts bucket
     pipeline: str
-    spec: GateSpec
-    signing_key: str
-    automation: Automation
-    endpoint: RolloutTable
+    spec: GateSpec  # conditions of a registration
+    signing_key: str  # ARN of the key that signs the archive of a candidate that passes
+    automation: Automation  # the unit's freeze calendar and pause
+    endpoint: RolloutTable  # the endpoint's row, which refers to the spec with the request promises of APIs
+    # allowed effects of loading a model. Default: reading data and running code of the model itself
     trust: tuple[str, ...] | None = None
 
     @classmethod

@@ -55,21 +55,13 @@ class Alarms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmEvidence:
-    """Reader of alarms and of the evidence that confirms them.
-
-    Args:
-        cloudwatch: Client.
-        s3: Client.
-        bucket: Bucket of the monitor's reports.
-        endpoint: Name of the endpoint whose model the pipeline trains.
-        unit: Name of the business unit.
-    """
+    """Reader of alarms and of the evidence that confirms them."""
 
     cloudwatch: "CloudWatchClient"
     s3: "S3Client"
-    bucket: str
-    endpoint: str
-    unit: str
+    bucket: str  # bucket of the monitor's reports
+    endpoint: str  # name of the endpoint whose model the pipeline trains
+    unit: str  # name of the business unit
 
     @classmethod
     def from_environment(

@@ -64,43 +64,26 @@ class KnownCandidateError(RefusedEventError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """Settings of a pipeline's guard.
-
-    Args:
-        pipeline: Name of the pipeline.
-        machine_arn: The Retrain machine; events of other accounts and regions are refused.
-        alarms: Names of the alarms that may start it.
-        cool_down: Seconds between a start and the next automatic one.
-        daily_budget: Maximum number of starts in a UTC day.
-        lock_seconds: Seconds after which the lock may be taken over; above the machine's timeout. Default: 6 hours.
-        rejected_cool_down: The cool-down after a candidate was rejected. Default: ``cool_down``.
-        minimum_labels: New labels that an automatic start needs. Default: labels are not counted.
-        label_table: Table whose new rows are the labels. Default: none.
-        label_database: Glue database of that table. Default: none.
-        recheck_rule: ARN of the rule that checks alarms again. Default: none.
-        artifacts_bucket: Bucket of candidates that were made elsewhere. Default: such candidates are refused.
-        endpoint: Endpoint of the model, for commands in questions to people. Default: a placeholder.
-        asks: Whether an alarm with a suspected fault of the feed asks people instead of training. Default: True.
-        unit: The unit in whose metrics decisions are counted. Default: decisions are not counted.
-        has_targets: Whether environments that serve the model elsewhere may request retrainings. Default: False.
-    """
+    """Settings of a pipeline's guard."""
 
     pipeline: str
-    machine_arn: str
-    alarms: tuple[str, ...]
-    cool_down: int
-    daily_budget: int
+    machine_arn: str  # the Retrain machine; events of other accounts and regions are refused
+    alarms: tuple[str, ...]  # names of the alarms that may start it
+    cool_down: int  # seconds between a start and the next automatic one
+    daily_budget: int  # maximum number of starts in a UTC day
+    # seconds after which the lock may be taken over; above the machine's timeout. Default: 6 hours
     lock_seconds: int = 21600
-    rejected_cool_down: int | None = None
-    minimum_labels: int | None = None
-    label_table: str | None = None
-    label_database: str | None = None
-    recheck_rule: str | None = None
+    rejected_cool_down: int | None = None  # the cool-down after a candidate was rejected. Default: `cool_down`
+    minimum_labels: int | None = None  # new labels that an automatic start needs. Default: labels are not counted
+    label_table: str | None = None  # table whose new rows are the labels
+    label_database: str | None = None  # Glue database of that table
+    recheck_rule: str | None = None  # ARN of the rule that checks alarms again
+    # bucket of candidates that were made elsewhere. Default: such candidates are refused
     artifacts_bucket: str | None = None
-    endpoint: str = "ENDPOINT"
-    asks: bool = True
-    unit: str | None = None
-    has_targets: bool = False
+    endpoint: str = "ENDPOINT"  # endpoint of the model, for commands in questions to people. Default: a placeholder
+    asks: bool = True  # whether an alarm with a suspected fault of the feed asks people instead of training
+    unit: str | None = None  # the unit in whose metrics decisions are counted. Default: decisions are not counted
+    has_targets: bool = False  # whether environments that serve the model elsewhere may request retrainings
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GuardSettings":

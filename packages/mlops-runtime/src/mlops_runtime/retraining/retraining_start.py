@@ -67,16 +67,10 @@ _OVER = ("ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardTable:
-    """The rows of one pipeline.
-
-    Args:
-        dynamodb: Client.
-        table: Name of the retraining table.
-        pipeline: The pipeline.
-    """
+    """The rows of one pipeline."""
 
     dynamodb: "DynamoDBClient"
-    table: str
+    table: str  # name of the retraining table
     pipeline: str
 
     def read(self) -> GuardState:
@@ -198,26 +192,17 @@ class GuardBusyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainGuard:
-    """The guard of one pipeline.
-
-    Args:
-        dynamodb: Client.
-        stepfunctions: Client.
-        table: Name of the retraining table.
-        settings: Settings of the guard.
-        automation: The unit's freeze calendar and pause.
-        evidence: Reader of alarms and their evidence.
-        ingested: Returns the number of rows that an ingest (table, id) appended; None if the table has no such ingest.
-        approval: Returns the approval status of a model package; None if the registry does not have it.
-    """
+    """The guard of one pipeline."""
 
     dynamodb: "DynamoDBClient"
     stepfunctions: "SFNClient"
-    table: str
+    table: str  # name of the retraining table
     settings: GuardSettings
-    automation: "Automation"
-    evidence: AlarmEvidence
+    automation: "Automation"  # the unit's freeze calendar and pause
+    evidence: AlarmEvidence  # reader of alarms and their evidence
+    # returns the number of rows that an ingest (table, id) appended; None if the table has no such ingest
     ingested: Callable[[str, str], int | None]
+    # returns the approval status of a model package; None if the registry does not have it
     approval: Callable[[str], str | None]
 
     def handle(self, message: Message) -> GuardDecision:

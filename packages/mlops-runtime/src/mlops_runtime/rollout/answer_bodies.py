@@ -20,15 +20,10 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyVerdict:
-    """Verdict on captured response bodies.
+    """Verdict on captured response bodies."""
 
-    Args:
-        is_stopped: Whether significantly more of them than before have no readable numbers.
-        sentence: The counts, in words.
-    """
-
-    is_stopped: bool
-    sentence: str
+    is_stopped: bool  # whether significantly more of them than before have no readable numbers
+    sentence: str  # the counts, in words
 
 
 def is_readable(output: Mapping[str, Any]) -> bool:

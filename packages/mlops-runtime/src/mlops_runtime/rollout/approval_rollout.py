@@ -22,23 +22,15 @@ class RolloutMissingError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRollout:
-    """The rollout that an approval starts on one endpoint.
-
-    Args:
-        stepfunctions: Client.
-        chain: The endpoint's chain and row.
-        machine_arn: The Deploy machine.
-        wait: Called between two polls with the ARN of the followed execution; None until it has started.
-        say: Called with one line for each step.
-        looks: Polls for the execution before ``RolloutMissingError``.
-    """
+    """The rollout that an approval starts on one endpoint."""
 
     stepfunctions: "SFNClient"
-    chain: AuditChain
-    machine_arn: str
+    chain: AuditChain  # the endpoint's chain and row
+    machine_arn: str  # the Deploy machine
+    # called between two polls with the ARN of the followed execution; None until it has started
     wait: Callable[[str | None], None]
-    say: Callable[[str], None]
-    looks: int
+    say: Callable[[str], None]  # called with one line for each step
+    looks: int  # polls for the execution before `RolloutMissingError`
 
     def follow(self, package: str, since: datetime) -> Answer:
         """Wait for the rollout of a package to end, and return its outcome.

@@ -17,17 +17,11 @@ _VALUE = re.compile(r'("machine_sha256":")([0-9a-f]{64})(")')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashedMachine:
-    """A machine of a template whose definition contains a hash.
+    """A machine of a template whose definition contains a hash."""
 
-    Args:
-        logical_id: Its logical id in the template.
-        stated: The hash in the definition.
-        found: The hash of the definition.
-    """
-
-    logical_id: str
-    stated: str
-    found: str
+    logical_id: str  # its logical id in the template
+    stated: str  # the hash in the definition
+    found: str  # the hash of the definition
 
 
 def definition_sha256(definition: Any) -> str:

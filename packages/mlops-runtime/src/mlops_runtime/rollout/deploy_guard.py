@@ -44,19 +44,12 @@ class IgnoredError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """Sources of events that may start rollouts of one endpoint.
+    """Sources of events that may start rollouts of one endpoint."""
 
-    Args:
-        machine_arn: The Deploy machine; events of other accounts and regions are ignored.
-        group: Model package group whose approvals count.
-        alarms: Names of the alarms that roll back during probation. Default: none.
-        stack: ARN of the stack whose deployments may change the live version without a run. Default: none.
-    """
-
-    machine_arn: str
-    group: str
-    alarms: tuple[str, ...] = ()
-    stack: str | None = None
+    machine_arn: str  # the Deploy machine; events of other accounts and regions are ignored
+    group: str  # model package group whose approvals count
+    alarms: tuple[str, ...] = ()  # names of the alarms that roll back during probation
+    stack: str | None = None  # ARN of the stack whose deployments may change the live version without a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

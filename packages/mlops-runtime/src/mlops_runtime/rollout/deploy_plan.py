@@ -98,55 +98,31 @@ class SageMakerPlan(Plan):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Facts that a plan is based on, read from their sources.
+    """Facts that a plan is based on, read from their sources."""
 
-    Args:
-        row: The endpoint's row.
-        spec: The desired spec.
-        serving: The live version.
-        package: Description of the requested package (see ``wanted_package``).
-        alarm_states: States of the spec's existing alarms, and of the alarm that the request names.
-        group: Group whose packages this endpoint serves.
-        versions: The live pointer's previous and kept configs that still exist.
-        live_spec: The spec of the live config, if it can be read.
-        leftovers: Resources that dead executions left behind.
-        frozen: The active freeze window.
-        rests: Why automatic work is paused now; read if a policy approved the package.
-        approval: Why the package's approval does not count.
-        signature: Why the package's archive does not match its signature.
-        promotion: The record that shows the package's exact container as promoted.
-        slots: Both slots of an endpoint on EKS.
-        spec_stored: When the desired spec was last stored.
-        never_served: Whether the endpoint was created by a rollout and failed before it ever served.
-        quotas: Quotas of the account's instances; None if none has to be checked.
-        trust: Why the registry does not allow loading the package's model.
-        promises: Why the package's model would reject requests that APIs of the endpoint allow.
-        traffic: Traffic of the live fleet; None if no bake depends on it.
-        answers: Its responses in the hour before; None if no alarm of the policy is in ALARM.
-    """
-
-    row: LockRow
-    spec: ServingSpec | None
-    serving: Serving | None
-    package: Mapping[str, Any] | None
-    alarm_states: Mapping[str, str]
-    group: str
+    row: LockRow  # the endpoint's row
+    spec: ServingSpec | None  # the desired spec
+    serving: Serving | None  # the live version
+    package: Mapping[str, Any] | None  # description of the requested package (see `wanted_package`)
+    alarm_states: Mapping[str, str]  # states of the spec's existing alarms, and of the alarm that the request names
+    group: str  # group whose packages this endpoint serves
+    # the live pointer's previous and kept configs that still exist
     versions: Mapping[str, Version] = field(default_factory=dict)
-    live_spec: ServingSpec | None = None
-    leftovers: Leftovers = field(default_factory=Leftovers)
-    frozen: str | None = None
-    rests: str | None = None
-    approval: tuple[str, ...] = ()
-    signature: tuple[str, ...] = ()
-    promotion: AuditRecord | None = None
-    slots: Slots | None = None
-    spec_stored: datetime | None = None
-    never_served: bool = False
-    quotas: Quotas | None = None
-    trust: tuple[str, ...] = ()
-    promises: tuple[str, ...] = ()
-    traffic: Traffic | None = None
-    answers: Counts | None = None
+    live_spec: ServingSpec | None = None  # the spec of the live config, if it can be read
+    leftovers: Leftovers = field(default_factory=Leftovers)  # resources that dead executions left behind
+    frozen: str | None = None  # the active freeze window
+    rests: str | None = None  # why automatic work is paused now; read if a policy approved the package
+    approval: tuple[str, ...] = ()  # why the package's approval does not count
+    signature: tuple[str, ...] = ()  # why the package's archive does not match its signature
+    promotion: AuditRecord | None = None  # the record that shows the package's exact container as promoted
+    slots: Slots | None = None  # both slots of an endpoint on EKS
+    spec_stored: datetime | None = None  # when the desired spec was last stored
+    never_served: bool = False  # whether the endpoint was created by a rollout and failed before it ever served
+    quotas: Quotas | None = None  # quotas of the account's instances; None if none has to be checked
+    trust: tuple[str, ...] = ()  # why the registry does not allow loading the package's model
+    promises: tuple[str, ...] = ()  # why the package's model would reject requests that APIs of the endpoint allow
+    traffic: Traffic | None = None  # traffic of the live fleet; None if no bake depends on it
+    answers: Counts | None = None  # its responses in the hour before; None if no alarm of the policy is in ALARM
 
 
 class RefusedError(Exception):

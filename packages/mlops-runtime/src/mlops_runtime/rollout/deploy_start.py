@@ -33,21 +33,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployGuard:
-    """Starts the Deploy machine on confirmed events.
-
-    Args:
-        stepfunctions: Client.
-        cloudwatch: Client.
-        sagemaker: Client.
-        table: The endpoint's row.
-        settings: Sources of events that may start rollouts.
-    """
+    """Starts the Deploy machine on confirmed events."""
 
     stepfunctions: "SFNClient"
     cloudwatch: "CloudWatchClient"
     sagemaker: "SageMakerClient"
-    table: RolloutTable
-    settings: GuardSettings
+    table: RolloutTable  # the endpoint's row
+    settings: GuardSettings  # sources of events that may start rollouts
 
     def handle(self, message: Message) -> str | None:
         """Start the execution that a message requests, once.

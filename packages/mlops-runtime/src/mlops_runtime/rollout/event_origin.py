@@ -21,13 +21,9 @@ _SHOWN = 140
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Partition, account and region of the machine that an event may start.
+    """Partition, account and region of the machine that an event may start."""
 
-    Args:
-        machine_arn: The machine's ARN.
-    """
-
-    machine_arn: str
+    machine_arn: str  # the machine's ARN
 
     @property
     def partition(self) -> str:

@@ -94,21 +94,14 @@ def verdict_alarm(endpoint: str, config: str) -> Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetAlarms:
-    """The alarms of one new fleet.
+    """The alarms of one new fleet."""
 
-    Args:
-        spec: Serving spec with the limits of its rollout.
-        config: Name of its endpoint config.
-        previous: Name of the old fleet's config.
-        execution: ARN of the execution.
-        is_rollback: Whether it is the fleet of a rollback, which only has the alarm for a dead fleet. It cannot be aborted, since
-            that would return to the version that was rolled back from. Default: False.
-    """
-
-    spec: ServingSpec
-    config: str
-    previous: str
-    execution: str
+    spec: ServingSpec  # serving spec with the limits of its rollout
+    config: str  # name of its endpoint config
+    previous: str  # name of the old fleet's config
+    execution: str  # ARN of the execution
+    # whether it is the fleet of a rollback, which only has the alarm for a dead fleet. It cannot be aborted, since that
+    # would return to the version that was rolled back from
     is_rollback: bool = False
 
     @property

@@ -46,30 +46,19 @@ class Minute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRule:
-    """Tolerance for a new fleet's failures, and error probabilities of the test.
+    """Tolerance for a new fleet's failures, and error probabilities of the test."""
 
-    Args:
-        false_alarm: Highest probability that a fleet within tolerance is stopped.
-        ratio: The tolerated failing share is ``ratio`` times (the old fleet's + ``extra``).
-        extra: Tolerated failing share on top of the old fleet's.
-        alone: Tolerated multiple of (the old fleet's usual share + ``extra``) once the old fleet gets no calls.
-        margin: A fleet is good if its failing share is below ``ratio`` times the old fleet's + ``margin``.
-        doubt: Highest probability that a fleet is called good by mistake.
-        cut: Upper bound of one minute's evidence. Half of it is less than 1 / ``false_alarm``, so a stop takes two minutes.
-        dead_failures: Minimum of failed responses in a minute whose evidence is not cut; see ``dead_share``.
-        dead_share: Minimum share of failed responses in such a minute. None: every minute is cut.
-        warm_up: Number of first minutes with calls whose evidence is cut at 1, so that they do not count against the fleet.
-    """
-
-    false_alarm: float = 0.01
-    ratio: float = 1.1
-    extra: float = 0.0005
-    alone: float = 2.0
-    margin: float = 0.01
-    doubt: float = 0.05
+    false_alarm: float = 0.01  # highest probability that a fleet within tolerance is stopped
+    ratio: float = 1.1  # the tolerated failing share is `ratio` times (the old fleet's + `extra`)
+    extra: float = 0.0005  # tolerated failing share on top of the old fleet's
+    alone: float = 2.0  # tolerated multiple of (the old fleet's usual share + `extra`) once the old fleet gets no calls
+    margin: float = 0.01  # a fleet is good if its failing share is below `ratio` times the old fleet's + `margin`
+    doubt: float = 0.05  # highest probability that a fleet is called good by mistake
+    # upper bound of one minute's evidence. Half of it is less than 1 / `false_alarm`, so a stop takes two minutes
     cut: float = 15.0
-    dead_failures: int = 20
-    dead_share: float | None = 0.8
+    dead_failures: int = 20  # minimum of failed responses in a minute whose evidence is not cut; see `dead_share`
+    dead_share: float | None = 0.8  # minimum share of failed responses in such a minute. None: every minute is cut
+    # number of first minutes with calls whose evidence is cut at 1, so that they do not count against the fleet
     warm_up: int = 1
 
 

@@ -55,64 +55,43 @@ class FleetMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetMetrics:
-    """Metrics of a fleet.
+    """Metrics of a fleet."""
 
-    Args:
-        calls: Metric whose ``SampleCount`` counts all responses, or whose ``Sum`` counts the successful ones.
-        errors: Metrics whose ``Sum`` counts failed responses.
-        calls_statistic: Statistic of ``calls``.
-        latency: Response time.
-        milliseconds: Milliseconds of one unit of ``latency``.
-    """
-
-    calls: FleetMetric
-    errors: tuple[FleetMetric, ...]
-    calls_statistic: Literal["SampleCount", "Sum"] = "SampleCount"
-    latency: FleetMetric | None = None
-    milliseconds: float = 1.0
+    calls: FleetMetric  # metric whose `SampleCount` counts all responses, or whose `Sum` counts the successful ones
+    errors: tuple[FleetMetric, ...]  # metrics whose `Sum` counts failed responses
+    calls_statistic: Literal["SampleCount", "Sum"] = "SampleCount"  # statistic of `calls`
+    latency: FleetMetric | None = None  # response time
+    milliseconds: float = 1.0  # milliseconds of one unit of `latency`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetMinutes:
-    """Minutes of two fleets since the new fleet's first call, and the old fleet's minutes before the rollout.
+    """Minutes of two fleets since the new fleet's first call, and the old fleet's minutes before the rollout."""
 
-    Args:
-        minutes: Minutes of both fleets, oldest first.
-        history: Minutes of the old fleet, oldest first.
-        alone_from: Number of the minute, from 1, since which the old fleet gets no calls. None: it still gets calls.
-    """
-
-    minutes: tuple[Minute, ...] = ()
-    history: tuple[Counts, ...] = ()
+    minutes: tuple[Minute, ...] = ()  # minutes of both fleets, oldest first
+    history: tuple[Counts, ...] = ()  # minutes of the old fleet, oldest first
+    # number of the minute, from 1, since which the old fleet gets no calls. None: it still gets calls
     alone_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinuteReader:
-    """Reader of both fleets' metrics.
-
-    Args:
-        cloudwatch: Client.
-        new: Metrics of the new fleet.
-        old: Metrics of the old fleet.
-        since: Start of the rollout.
-        now: End of the period; the current minute counts too.
-        not_before: Time before which calls in the new fleet's metrics are not its own. Default: all are its own.
-        most_share: Largest share of the calls that the new fleet gets before it gets all. Default: 90 %.
-        before: Metrics of the live model in any config, since a shadow has another one. Read if the old fleet has no calls in the
-            hours before. Default: none.
-        serves_since: Start of the live model's serving and so of its history; earlier calls were another model's. Default: it
-            was live in all the hours before.
-    """
+    """Reader of both fleets' metrics."""
 
     cloudwatch: "CloudWatchClient"
     new: FleetMetrics
     old: FleetMetrics
-    since: datetime
-    now: datetime
+    since: datetime  # start of the rollout
+    now: datetime  # end of the period; the current minute counts too
+    # time before which calls in the new fleet's metrics are not its own. Default: all are its own
     not_before: datetime | None = None
+    # largest share of the calls that the new fleet gets before it gets all. Default: 90 %
     most_share: float | None = None
+    # metrics of the live model in any config, since a shadow has another one. Read if the old fleet has no calls in the
+    # hours before
     before: FleetMetrics | None = None
+    # start of the live model's serving and so of its history; earlier calls were another model's. Default: it was live
+    # in all the hours before
     serves_since: datetime | None = None
 
     def failed(self) -> FleetMinutes:

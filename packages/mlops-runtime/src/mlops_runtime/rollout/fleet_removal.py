@@ -31,13 +31,7 @@ class RemovalError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """Removal of one endpoint.
-
-    Args:
-        sagemaker: Client.
-        cloudwatch: Client.
-        stepfunctions: Client.
-    """
+    """Removal of one endpoint."""
 
     sagemaker: "SageMakerClient"
     cloudwatch: "CloudWatchClient"

@@ -36,15 +36,10 @@ class MinutesError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptMinutes:
-    """Stored minutes of a comparison.
+    """Stored minutes of a comparison."""
 
-    Args:
-        document: The whole object.
-        compared: The comparisons: failed responses first, then slow ones, one for each limit.
-    """
-
-    document: Mapping[str, Any]
-    compared: tuple[Compared, ...]
+    document: Mapping[str, Any]  # the whole object
+    compared: tuple[Compared, ...]  # the comparisons: failed responses first, then slow ones, one for each limit
 
     def sentence(self) -> str:
         """Return the sentence that this version computes from the minutes."""

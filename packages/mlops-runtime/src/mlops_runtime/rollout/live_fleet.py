@@ -34,13 +34,7 @@ class Leftovers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Resources that rollouts created for one endpoint.
-
-    Args:
-        sagemaker: Client.
-        cloudwatch: Client.
-        endpoint: Name of the endpoint.
-    """
+    """Resources that rollouts created for one endpoint."""
 
     sagemaker: "SageMakerClient"
     cloudwatch: "CloudWatchClient"

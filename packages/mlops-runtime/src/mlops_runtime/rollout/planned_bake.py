@@ -56,15 +56,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBake:
-    """Planned bake time.
+    """Planned bake time."""
 
-    Args:
-        seconds: Bake time of each step.
-        why: The reason, for the record; empty if nothing had to be planned.
-    """
-
-    seconds: int
-    why: str = ""
+    seconds: int  # bake time of each step
+    why: str = ""  # the reason, for the record; empty if nothing had to be planned
 
 
 def read_traffic(cloudwatch: "CloudWatchClient", metric: FleetMetric, *, now: datetime) -> Traffic:

@@ -33,27 +33,16 @@ _GONE = ("ResourceNotFound", "ResourceNotFoundException")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbationWatch:
-    """The probation watch of one endpoint.
+    """The probation watch of one endpoint."""
 
-    Args:
-        table: The endpoint's row.
-        s3: Client.
-        events: Client.
-        cloudwatch: Client.
-        stepfunctions: Client.
-        caller: Sends golden requests.
-        machine_arn: The Deploy machine.
-        bucket: Bucket of the specs.
-    """
-
-    table: RolloutTable
+    table: RolloutTable  # the endpoint's row
     s3: "S3Client"
     events: "EventBridgeClient"
     cloudwatch: "CloudWatchClient"
     stepfunctions: "SFNClient"
-    caller: GoldenCaller
-    machine_arn: str
-    bucket: str
+    caller: GoldenCaller  # sends golden requests
+    machine_arn: str  # the Deploy machine
+    bucket: str  # bucket of the specs
 
     def look(self, now: datetime, *, has_time: Callable[[], bool] = lambda: True) -> str:
         """Run one check, and return its result in words.

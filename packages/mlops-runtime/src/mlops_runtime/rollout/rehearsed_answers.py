@@ -48,15 +48,10 @@ def asked_again(spec: ServingSpec, fleet: str) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearsedAnswers:
-    """Answers in S3.
-
-    Args:
-        s3: Client.
-        bucket: Bucket of the answers.
-    """
+    """Answers in S3."""
 
     s3: "S3Client"
-    bucket: str
+    bucket: str  # bucket of the answers
 
     def keep(self, key: str, sha256: str, answers: Answers) -> None:
         """Store the answers to a golden set by request name, with the set's hash."""

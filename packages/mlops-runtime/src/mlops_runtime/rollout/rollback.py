@@ -41,25 +41,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A rollback in progress.
+    """A rollback in progress."""
 
-    Args:
-        request: The request; with a package, if another rollback must follow the execution.
-        execution: ARN of the followed execution.
-        wanted: The package that must be live at its end. None: any other than ``before``.
-        before: The package that was live when it began.
-        aborts: Whether the execution is a rollout to abort by its alarm.
-        is_alarm_set: Whether that alarm is set.
-        is_last: Whether the execution was started for this request, so that its end is the result.
-    """
-
-    request: DeployRequest
-    execution: str
-    wanted: str | None
-    before: str
-    aborts: bool = False
-    is_alarm_set: bool = False
-    is_last: bool = True
+    request: DeployRequest  # the request; with a package, if another rollback must follow the execution
+    execution: str  # ARN of the followed execution
+    wanted: str | None  # the package that must be live at its end. None: any other than `before`
+    before: str  # the package that was live when it began
+    aborts: bool = False  # whether the execution is a rollout to abort by its alarm
+    is_alarm_set: bool = False  # whether that alarm is set
+    is_last: bool = True  # whether the execution was started for this request, so that its end is the result
 
 
 def target_package(wanted: str, *, group: str, machine_arn: str) -> str:
@@ -111,23 +101,14 @@ def _request_text(request: DeployRequest) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayBack:
-    """Rollbacks of one endpoint.
-
-    Args:
-        stepfunctions: Client.
-        cloudwatch: Client.
-        chain: The endpoint's chain and row.
-        machine_arn: The Deploy machine.
-        wait: Called between two polls with the ARN of the followed execution.
-        say: Called with one line for each step.
-    """
+    """Rollbacks of one endpoint."""
 
     stepfunctions: "SFNClient"
     cloudwatch: "CloudWatchClient"
-    chain: AuditChain
-    machine_arn: str
-    wait: Callable[[str | None], None]
-    say: Callable[[str], None]
+    chain: AuditChain  # the endpoint's chain and row
+    machine_arn: str  # the Deploy machine
+    wait: Callable[[str | None], None]  # called between two polls with the ARN of the followed execution
+    say: Callable[[str], None]  # called with one line for each step
 
     def go(self, request: DeployRequest) -> Answer:
         """Roll back, and return the result at the end.

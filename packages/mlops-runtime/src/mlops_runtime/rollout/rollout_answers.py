@@ -23,11 +23,7 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersFunction:
-    """Implementation of the function ``rollout_answers``.
-
-    Args:
-        s3: Client.
-    """
+    """Implementation of the function ``rollout_answers``."""
 
     s3: "S3Client"
 
@@ -69,16 +65,10 @@ def _since(records: Iterable[Mapping[str, Any]], start: datetime) -> Iterator[Ma
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureReader:
-    """Reader of an endpoint's captures.
-
-    Args:
-        s3: Client.
-        destination: ``DestinationS3Uri`` of the endpoint's capture.
-        endpoint: Name of the endpoint.
-    """
+    """Reader of an endpoint's captures."""
 
     s3: "S3Client"
-    destination: str
+    destination: str  # `DestinationS3Uri` of the endpoint's capture
     endpoint: str
 
     def records(self, variant: str, first: datetime, last: datetime) -> Iterator[Mapping[str, Any]]:

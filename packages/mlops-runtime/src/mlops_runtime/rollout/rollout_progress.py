@@ -80,51 +80,31 @@ PHASES: Mapping[str, Phase] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutProgress:
-    """Progress of a rollout.
+    """Progress of a rollout."""
 
-    Args:
-        execution: ARN of the execution.
-        phase: Current phase.
-        since: Start of the phase, or of the current step's bake.
-        asked: Reason of the request: a ``DeployReason``, empty if the input has another format.
-        planned: The plan's reason; empty before the plan.
-        package: ARN of the candidate's package, if known.
-        step: Number of the step that bakes, from 1; 0 before the first.
-        steps: Number of steps; 0 if unknown.
-        percent: The new fleet's share of the traffic, in percent.
-        bakes: Shortest bake of each step, in seconds.
-        until: Earliest end of the step.
-        at_least: Least remaining seconds, without the start of instances.
-        at_most: Most remaining seconds: until SageMaker's timeout rolls back, or until the longest bakes end.
-        bake_reason: Reason for the length of the bakes if it was planned or may be extended; else empty.
-        needed: Successful responses that the new fleet needs for a promotion.
-        verdict: Latest result of the comparison of both fleets.
-        is_watched: Whether both fleets are compared; not for a first model or a rollback.
-        is_between_slots: Whether the fleets are slots: the candidate needs its responses before it gets all of the traffic.
-        slot_times: CloudWatch metrics of the response time of the ``new`` and the ``old`` slot, in seconds; empty on SageMaker.
-        started: When the plan was made; empty before the plan.
-    """
-
-    execution: str
-    phase: Phase
-    since: str
-    asked: str = ""
-    planned: str = ""
-    package: str | None = None
-    step: int = 0
-    steps: int = 0
-    percent: float = 0.0
-    bakes: tuple[int, ...] = ()
-    until: str | None = None
-    at_least: int = 0
+    execution: str  # ARN of the execution
+    phase: Phase  # current phase
+    since: str  # start of the phase, or of the current step's bake
+    asked: str = ""  # reason of the request: a `DeployReason`, empty if the input has another format
+    planned: str = ""  # the plan's reason; empty before the plan
+    package: str | None = None  # ARN of the candidate's package, if known
+    step: int = 0  # number of the step that bakes, from 1; 0 before the first
+    steps: int = 0  # number of steps; 0 if unknown
+    percent: float = 0.0  # the new fleet's share of the traffic, in percent
+    bakes: tuple[int, ...] = ()  # shortest bake of each step, in seconds
+    until: str | None = None  # earliest end of the step
+    at_least: int = 0  # least remaining seconds, without the start of instances
+    # most remaining seconds: until SageMaker's timeout rolls back, or until the longest bakes end
     at_most: int | None = None
-    bake_reason: str = ""
-    needed: int = 0
-    verdict: RolloutVerdict | None = None
-    is_watched: bool = False
+    bake_reason: str = ""  # reason for the length of the bakes if it was planned or may be extended; else empty
+    needed: int = 0  # successful responses that the new fleet needs for a promotion
+    verdict: RolloutVerdict | None = None  # latest result of the comparison of both fleets
+    is_watched: bool = False  # whether both fleets are compared; not for a first model or a rollback
+    # whether the fleets are slots: the candidate needs its responses before it gets all of the traffic
     is_between_slots: bool = False
+    # CloudWatch metrics of the response time of the `new` and the `old` slot, in seconds; empty on SageMaker
     slot_times: Mapping[str, FleetMetric] = field(default_factory=dict)
-    started: str = ""
+    started: str = ""  # when the plan was made; empty before the plan
 
     @property
     def missing(self) -> int:
@@ -151,11 +131,7 @@ class _Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutReader:
-    """Reads executions; for an execution read before, only new events.
-
-    Args:
-        stepfunctions: Client.
-    """
+    """Reads executions; for an execution read before, only new events."""
 
     stepfunctions: "SFNClient"
     _observed: dict[str, _Observed] = field(default_factory=dict)

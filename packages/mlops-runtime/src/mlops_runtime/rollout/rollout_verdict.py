@@ -39,17 +39,11 @@ NOT_COMPARED = "; slow answers were not compared, as the live model had no calls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictFunction:
-    """Implementation of the function ``rollout_verdict``.
-
-    Args:
-        cloudwatch: Client.
-        s3: Client.
-        bucket: Bucket in which the compared minutes are stored.
-    """
+    """Implementation of the function ``rollout_verdict``."""
 
     cloudwatch: "CloudWatchClient"
     s3: "S3Client"
-    bucket: str
+    bucket: str  # bucket in which the compared minutes are stored
 
     def share(self, request: ShareRequest, *, now: datetime) -> dict[str, float | None]:
         """Return the model's allowed failing share during its probation, to merge into the verdict of its record."""

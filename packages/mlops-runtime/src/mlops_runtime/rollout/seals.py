@@ -40,15 +40,10 @@ def statement(endpoint: str, sequence: int, digest: str, key: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealer:
-    """Signs records with a key of the unit.
-
-    Args:
-        kms: Client.
-        key: ARN of an ECC_NIST_P256 signing key.
-    """
+    """Signs records with a key of the unit."""
 
     kms: "KMSClient"
-    key: str
+    key: str  # ARN of an ECC_NIST_P256 signing key
 
     def seal(self, record: AuditRecord) -> AuditSeal:
         """Sign a record. Two seals of one record differ, since ECDSA uses a random number."""

@@ -40,17 +40,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairsVerdict:
-    """Verdict on the pairs.
+    """Verdict on the pairs."""
 
-    Args:
-        pairs: Number of pairs.
-        passed: Whether there is no significant evidence against the candidate.
-        sentence: The counts, in words.
-    """
-
-    pairs: int
-    passed: bool
-    sentence: str
+    pairs: int  # number of pairs
+    passed: bool  # whether there is no significant evidence against the candidate
+    sentence: str  # the counts, in words
 
 
 def paired(live: Iterable[Mapping[str, Any]], shadow: Iterable[Mapping[str, Any]]) -> list[Pair]:

@@ -51,28 +51,17 @@ Answer = Callable[..., None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecResource:
-    """The resource of one endpoint.
-
-    Args:
-        s3: Client.
-        sagemaker: Client.
-        cloudwatch: Client.
-        stepfunctions: Client.
-        ecr: Client, with timeouts that leave time for a response.
-        chain: The endpoint's audit chain and row.
-        bucket: Artifacts bucket.
-        machine_arn: The Deploy machine.
-        is_on_eks: Whether the endpoint is on EKS, so that the resource of its manifests deletes its workloads. Default: SageMaker.
-    """
+    """The resource of one endpoint."""
 
     s3: "S3Client"
     sagemaker: "SageMakerClient"
     cloudwatch: "CloudWatchClient"
     stepfunctions: "SFNClient"
-    ecr: "ECRClient"
-    chain: AuditChain
-    bucket: str
-    machine_arn: str
+    ecr: "ECRClient"  # client, with timeouts that leave time for a response
+    chain: AuditChain  # the endpoint's audit chain and row
+    bucket: str  # artifacts bucket
+    machine_arn: str  # the Deploy machine
+    # whether the endpoint is on EKS, so that the resource of its manifests deletes its workloads. Default: SageMaker
     is_on_eks: bool = False
 
     @property

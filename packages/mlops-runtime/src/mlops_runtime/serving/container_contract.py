@@ -207,15 +207,10 @@ class SampleError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A valid request of at least one row, which a server must answer.
+    """A valid request of at least one row, which a server must answer."""
 
-    Args:
-        content_type: ``application/json`` with ``{"instances": [...]}``, or ``text/csv``.
-        body: The request body.
-    """
-
-    content_type: str
-    body: bytes
+    content_type: str  # `application/json` with `{"instances": [...]}`, or `text/csv`
+    body: bytes  # the request body
 
     def rows(self) -> list[bytes]:
         """Return each row as a separate request.

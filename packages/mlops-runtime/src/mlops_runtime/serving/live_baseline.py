@@ -51,18 +51,14 @@ def live_baseline(entry: EndpointEntry, client: Callable[[str], Any]) -> Baselin
 class ModelInputs:
     """The input columns of a model.
 
-    Args:
-        names: All input columns.
-        texts: The text columns among them.
-
     Example:
         >>> inputs = ModelInputs(names=("price", "store"), texts=frozenset({"store"}))
         >>> inputs.fit({"price": 2.5, "store": 7, "day": "2017-08-07"})
         {'price': 2.5, 'store': '7'}
     """
 
-    names: tuple[str, ...]
-    texts: frozenset[str]
+    names: tuple[str, ...]  # all input columns
+    texts: frozenset[str]  # the text columns among them
 
     @classmethod
     def of(cls, baseline: Baseline) -> "ModelInputs":

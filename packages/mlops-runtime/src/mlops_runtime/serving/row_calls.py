@@ -24,23 +24,14 @@ _FRAME = len('{"instances": []}')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredCall:
-    """Result of one call.
+    """Result of one call."""
 
-    Args:
-        first: Number of its first row, from 1.
-        rows: Number of rows.
-        ids: Ids of its rows; empty without.
-        predictions: One prediction per row; empty after an error.
-        status: 200, the status of the model's server, or the code of AWS's error.
-        problem: Description of the error; None without one.
-    """
-
-    first: int
-    rows: int
-    ids: tuple[str, ...] = ()
-    predictions: tuple[Any, ...] = ()
-    status: str = "200"
-    problem: str | None = None
+    first: int  # number of its first row, from 1
+    rows: int  # number of rows
+    ids: tuple[str, ...] = ()  # ids of its rows; empty without
+    predictions: tuple[Any, ...] = ()  # one prediction per row; empty after an error
+    status: str = "200"  # 200, the status of the model's server, or the code of AWS's error
+    problem: str | None = None  # description of the error; None without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

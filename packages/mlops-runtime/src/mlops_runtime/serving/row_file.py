@@ -41,26 +41,16 @@ class RowFile:
     A CSV may use the conventions of any country, like those of training sets (``training_data.csv_file``). A CSV column is
     numeric if every value is a number without leading zeros and with at most 15 digits, else text: ``007`` and bar codes are not
     changed. Empty values, and strings that pandas reads as missing, are null.
-
-    Args:
-        path: The file.
-        format: Its format.
-        columns: Names of its columns.
-        dialect: Dialect of a CSV. Default: not a CSV.
-        numbers: Numeric columns of a CSV.
-        commas: Numeric columns of a CSV with decimal commas.
-        points: Numeric columns of a CSV with thousands separators and decimal points.
-        booleans: Columns of a CSV with ``true`` and ``false``.
     """
 
-    path: Path
+    path: Path  # the file
     format: Format
     columns: tuple[str, ...]
-    dialect: CsvDialect | None = None
-    numbers: frozenset[str] = frozenset()
-    commas: frozenset[str] = frozenset()
-    points: frozenset[str] = frozenset()
-    booleans: frozenset[str] = frozenset()
+    dialect: CsvDialect | None = None  # dialect of a CSV. Default: not a CSV
+    numbers: frozenset[str] = frozenset()  # numeric columns of a CSV
+    commas: frozenset[str] = frozenset()  # numeric columns of a CSV with decimal commas
+    points: frozenset[str] = frozenset()  # numeric columns of a CSV with thousands separators and decimal points
+    booleans: frozenset[str] = frozenset()  # columns of a CSV with `true` and `false`
 
     @classmethod
     def open(cls, path: Path, *, texts: Sequence[str] = ()) -> "RowFile":

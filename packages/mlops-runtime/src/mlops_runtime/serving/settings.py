@@ -26,25 +26,15 @@ _CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSettings:
-    """Data capture by the server itself, on platforms without it (EKS).
+    """Data capture by the server itself, on platforms without it (EKS)."""
 
-    Args:
-        bucket: The capture bucket.
-        prefix: Key prefix before ``<endpoint>/<variant>/yyyy/mm/dd/hh/``.
-        endpoint: Name of the service, the first folder of the key.
-        variant: The second folder of the key.
-        percent: Percentage of calls to capture.
-        queue_bytes: Maximum bytes of the queue for S3; calls beyond it are dropped and counted.
-        kms_key: KMS key of the objects. Default: the bucket's own.
-    """
-
-    bucket: str
-    prefix: str
-    endpoint: str
-    variant: str
-    percent: int
-    queue_bytes: int
-    kms_key: str | None = None
+    bucket: str  # the capture bucket
+    prefix: str  # key prefix before `<endpoint>/<variant>/yyyy/mm/dd/hh/`
+    endpoint: str  # name of the service, the first folder of the key
+    variant: str  # the second folder of the key
+    percent: int  # percentage of calls to capture
+    queue_bytes: int  # maximum bytes of the queue for S3; calls beyond it are dropped and counted
+    kms_key: str | None = None  # KMS key of the objects. Default: the bucket's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,29 +93,17 @@ class Clock(Protocol):
 
 @dataclass(slots=True)
 class ReplayCounts:
-    """Progress of a replay.
+    """Progress of a replay."""
 
-    Args:
-        rows: Number of rows sent.
-        calls: Number of calls.
-        answers: Rows by result: 200, another status, or an error code.
-        problems: The first problem of each result.
-        labels_added: Labels of rows that had none.
-        labels_replaced: Labels that differ from an earlier one.
-        labels_unchanged: Labels that existed already.
-        labels_unknown: Labels without a call.
-        hour: The last hour whose rows were all sent; None before.
-    """
-
-    rows: int = 0
-    calls: int = 0
-    answers: dict[str, int] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    labels_added: int = 0
-    labels_replaced: int = 0
-    labels_unchanged: int = 0
-    labels_unknown: int = 0
-    hour: datetime | None = None
+    rows: int = 0  # number of rows sent
+    calls: int = 0  # number of calls
+    answers: dict[str, int] = field(default_factory=dict)  # rows by result: 200, another status, or an error code
+    problems: dict[str, str] = field(default_factory=dict)  # the first problem of each result
+    labels_added: int = 0  # labels of rows that had none
+    labels_replaced: int = 0  # labels that differ from an earlier one
+    labels_unchanged: int = 0  # labels that existed already
+    labels_unknown: int = 0  # labels without a call
+    hour: datetime | None = None  # the last hour whose rows were all sent; None before
 
     def add(self, call: AnsweredCall) -> None:
         """Count a call."""
@@ -139,35 +127,21 @@ PutLabels = Callable[[Sequence[str], Sequence[Sequence[object]], datetime, datet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficReplay:
-    """A replay of rows.
+    """A replay of rows."""
 
-    Args:
-        hours: Row numbers by hour.
-        rows: The rows of the file, in the form in which they are sent.
-        send: Sends rows with their ids; also gets the number of the first row.
-        clock: The cloud's clock.
-        is_moved: Whether the clock is moved to the hours of the rows; else all rows are sent now, one hour after the other.
-        ids: Id of each row. Default: none, so no labels.
-        labels: Columns of labels. Default: none.
-        put: Uploads labels for ids that were sent between two times.
-        delay: Time from the end of a row's hour until its label is known, in whole hours.
-        wait: Sleeps for a number of real seconds; used with ``speed``.
-        speed: Seconds of row time per real second. Default: as fast as possible.
-        real: Monotonic real time in seconds.
-    """
-
-    hours: Sequence[RowsOfHour]
-    rows: Sequence[Mapping[str, object]]
-    send: Send
-    clock: Clock
+    hours: Sequence[RowsOfHour]  # row numbers by hour
+    rows: Sequence[Mapping[str, object]]  # the rows of the file, in the form in which they are sent
+    send: Send  # sends rows with their ids; also gets the number of the first row
+    clock: Clock  # the cloud's clock
+    # whether the clock is moved to the hours of the rows; else all rows are sent now, one hour after the other
     is_moved: bool
-    wait: Callable[[float], None]
-    real: Callable[[], float]
-    ids: Sequence[str] | None = None
-    labels: Sequence[Sequence[object]] = ()
-    put: PutLabels | None = None
-    delay: timedelta = timedelta(days=1)
-    speed: float | None = None
+    wait: Callable[[float], None]  # sleeps for a number of real seconds; used with `speed`
+    real: Callable[[], float]  # monotonic real time in seconds
+    ids: Sequence[str] | None = None  # id of each row. Default: none, so no labels
+    labels: Sequence[Sequence[object]] = ()  # columns of labels
+    put: PutLabels | None = None  # uploads labels for ids that were sent between two times
+    delay: timedelta = timedelta(days=1)  # time from the end of a row's hour until its label is known, in whole hours
+    speed: float | None = None  # seconds of row time per real second. Default: as fast as possible
 
     def run(self, counts: ReplayCounts) -> Iterator[ReplayCounts]:
         """Send everything; yield the counts after each hour.

@@ -13,19 +13,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForcedReplacement:
-    """The arguments of one kind of resource that force its replacement.
+    """The arguments of one kind of resource that force its replacement."""
 
-    Args:
-        source: The schema's file in hashicorp/terraform-provider-aws.
-        commit: The commit at which it was read.
-        identity: Arguments that name the resource.
-        settings: All others, which a module must not set.
-    """
-
-    source: str
-    commit: str
-    identity: tuple[str, ...]
-    settings: tuple[str, ...]
+    source: str  # the schema's file in hashicorp/terraform-provider-aws
+    commit: str  # the commit at which it was read
+    identity: tuple[str, ...]  # arguments that name the resource
+    settings: tuple[str, ...]  # all others, which a module must not set
 
 
 # claim: terraform-forces-replacement

@@ -177,21 +177,14 @@ class ExportError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitStack:
-    """A synthesized stack.
+    """A synthesized stack."""
 
-    Args:
-        name: The stack's name.
-        template: Its template.
-        bucket: The assets bucket, as written in the template.
-        files: Object key of each file, and its path in the module. The template may refer to only some of them.
-        tags: Tags of the stack.
-    """
-
-    name: str
+    name: str  # the stack's name
     template: Mapping[str, Any]
-    bucket: str
+    bucket: str  # the assets bucket, as written in the template
+    # object key of each file, and its path in the module. The template may refer to only some of them
     files: Mapping[str, str]
-    tags: Mapping[str, str]
+    tags: Mapping[str, str]  # tags of the stack
 
 
 def unit_module(stack: UnitStack) -> dict[str, str]:

@@ -29,31 +29,18 @@ class MirroredPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirroredRun:
-    """A retraining that has ended.
-
-    Args:
-        pipeline: Name of the pipeline.
-        execution: ARN of the execution.
-        outcome: ``REGISTERED``, ``APPROVED``, ``REJECTED``, or ``FAILED``.
-        reason: Reason of the outcome.
-        trigger: Trigger of the retraining.
-        ended: When it ended.
-        evaluation: The evaluation; None if the retraining ended before it.
-        training: Metrics reported by the training script.
-        hyperparameters: Hyperparameters of the training job.
-        package: The package that it registered.
-    """
+    """A retraining that has ended."""
 
     pipeline: str
-    execution: str
-    outcome: str
-    reason: str
-    trigger: str
-    ended: datetime
-    evaluation: Evaluation | None = None
-    training: TrainingMetrics | None = None
-    hyperparameters: Mapping[str, str] = field(default_factory=dict)
-    package: MirroredPackage | None = None
+    execution: str  # ARN of the execution
+    outcome: str  # `REGISTERED`, `APPROVED`, `REJECTED`, or `FAILED`
+    reason: str  # reason of the outcome
+    trigger: str  # trigger of the retraining
+    ended: datetime  # when it ended
+    evaluation: Evaluation | None = None  # the evaluation; None if the retraining ended before it
+    training: TrainingMetrics | None = None  # metrics reported by the training script
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)  # hyperparameters of the training job
+    package: MirroredPackage | None = None  # the package that it registered
 
     @property
     def name(self) -> str:

@@ -40,23 +40,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingSettings:
-    """Names and locations of what is mirrored.
-
-    Args:
-        pipeline: Name of the pipeline.
-        endpoint: Name of its endpoint.
-        artifacts: Bucket of evaluations, and of the outbox.
-        table: The pipeline's table, with the lock that prevents concurrent deliveries.
-        rollout_table: The endpoint's table, with the live model.
-        place: MLflow's address and experiment; events that another place rejected are delivered again.
-    """
+    """Names and locations of what is mirrored."""
 
     pipeline: str
     endpoint: str
-    artifacts: str
-    table: str
-    rollout_table: str
-    place: str = ""
+    artifacts: str  # bucket of evaluations, and of the outbox
+    table: str  # the pipeline's table, with the lock that prevents concurrent deliveries
+    rollout_table: str  # the endpoint's table, with the live model
+    place: str = ""  # MLflow's address and experiment; events that another place rejected are delivered again
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "TrackingSettings":

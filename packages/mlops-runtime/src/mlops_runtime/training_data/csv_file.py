@@ -19,15 +19,10 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class CsvDialect:
-    """Dialect of one file.
+    """Dialect of one file."""
 
-    Args:
-        encoding: ``utf-16``, ``utf-8``, or ``latin-1`` if the file is not valid UTF-8.
-        delimiter: A comma, or the delimiter in the first line if that has no comma.
-    """
-
-    encoding: str
-    delimiter: str
+    encoding: str  # `utf-16`, `utf-8`, or `latin-1` if the file is not valid UTF-8
+    delimiter: str  # a comma, or the delimiter in the first line if that has no comma
 
     @classmethod
     def of(cls, path: Path) -> "CsvDialect":

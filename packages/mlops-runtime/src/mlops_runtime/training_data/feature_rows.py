@@ -22,17 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenRows:
-    """Result of writing a file's rows to one table.
-
-    Args:
-        table: Name of the table.
-        rows: Number of rows written.
-        restated: Number of them that replace stored values.
-    """
+    """Result of writing a file's rows to one table."""
 
     table: str
-    rows: int
-    restated: int
+    rows: int  # number of rows written
+    restated: int  # number of them that replace stored values
 
 
 def write_rows(

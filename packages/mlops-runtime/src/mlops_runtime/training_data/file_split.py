@@ -23,17 +23,11 @@ _KINDS = {"number": ("integer", "float", "boolean"), "category": ("text", "integ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSplit:
-    """Two splits of a file.
+    """Two splits of a file."""
 
-    Args:
-        train: The training split, an Arrow table.
-        holdout: The holdout.
-        dropped: Rows without label or time, which are in neither.
-    """
-
-    train: Any
+    train: Any  # the training split, an Arrow table
     holdout: Any
-    dropped: int
+    dropped: int  # rows without label or time, which are in neither
 
 
 def split_file(path: Path, schema: TableSchema, *, holdout_from: str | None = None) -> FileSplit:

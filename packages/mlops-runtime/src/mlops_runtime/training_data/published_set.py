@@ -57,21 +57,13 @@ class PublishError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSet:
-    """A training set in the form that a pipeline reads.
+    """A training set in the form that a pipeline reads."""
 
-    Args:
-        id: Hash of its manifest, to which evaluations refer.
-        place: The ``s3://`` prefix.
-        train_rows: Rows of the training split.
-        holdout_rows: Rows of the holdout.
-        split: Times ``trained_until``, ``holdout_from`` and ``holdout_until``.
-    """
-
-    id: str
-    place: str
-    train_rows: int
+    id: str  # hash of its manifest, to which evaluations refer
+    place: str  # the `s3://` prefix
+    train_rows: int  # rows of the training split
     holdout_rows: int
-    split: Mapping[str, str]
+    split: Mapping[str, str]  # times `trained_until`, `holdout_from` and `holdout_until`
 
 
 def publish(

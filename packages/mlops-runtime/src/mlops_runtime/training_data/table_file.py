@@ -41,17 +41,11 @@ class TableError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileColumn:
-    """A column of a file.
-
-    Args:
-        name: Its name.
-        sql: Its type in DuckDB.
-        kind: ``integer``, ``float``, ``boolean``, ``text``, ``time``, or ``other``.
-    """
+    """A column of a file."""
 
     name: str
-    sql: str
-    kind: str
+    sql: str  # its type in DuckDB
+    kind: str  # `integer`, `float`, `boolean`, `text`, `time`, or `other`
 
 
 class TableFile:

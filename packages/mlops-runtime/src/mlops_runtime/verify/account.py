@@ -62,17 +62,11 @@ def names(account: str, region: str) -> Names:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Intervals, in seconds of real time.
+    """Intervals, in seconds of real time."""
 
-    Args:
-        poll: Interval between two polls.
-        quiet: Time without an event that shows that no event follows.
-        patience: Longest wait.
-    """
-
-    poll: float
-    quiet: float
-    patience: float
+    poll: float  # interval between two polls
+    quiet: float  # time without an event that shows that no event follows
+    patience: float  # longest wait
 
 
 ON_AWS = Pace(poll=10, quiet=120, patience=3600)

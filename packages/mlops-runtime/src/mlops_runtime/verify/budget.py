@@ -17,16 +17,11 @@ WHOLE_HOURS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyPrices:
-    """Prices of one region.
-
-    Args:
-        region: The region.
-        date: When the prices were read, ISO 8601.
-        hourly: USD an hour by kind: ``interface endpoint`` in a zone, ``key``, and instance types of endpoints.
-    """
+    """Prices of one region."""
 
     region: str
-    date: str
+    date: str  # when the prices were read, ISO 8601
+    # USD an hour by kind: `interface endpoint` in a zone, `key`, and instance types of endpoints
     hourly: Mapping[str, float]
 
     def hour(self, kind: str) -> float:

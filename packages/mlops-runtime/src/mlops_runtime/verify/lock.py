@@ -25,17 +25,11 @@ RENEWS = timedelta(minutes=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Holder of the lock.
-
-    Args:
-        run: Id of the run.
-        since: Start of the run, ISO 8601.
-        until: Time after which it counts as killed, ISO 8601.
-    """
+    """Holder of the lock."""
 
     run: str
-    since: str
-    until: str
+    since: str  # start of the run, ISO 8601
+    until: str  # time after which it counts as killed, ISO 8601
 
     def is_fresh(self, now: datetime) -> bool:
         """Return whether the holder may still be working."""

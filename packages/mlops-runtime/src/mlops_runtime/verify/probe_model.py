@@ -23,17 +23,11 @@ _IR_VERSION, _OPSET = 8, 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeModel:
-    """A packed model.
+    """A packed model."""
 
-    Args:
-        archive: Content of ``model.tar.gz``.
-        archive_sha256: SHA-256 of the archive.
-        model_sha256: SHA-256 of ``model.onnx`` in the archive.
-    """
-
-    archive: bytes
-    archive_sha256: str
-    model_sha256: str
+    archive: bytes  # content of `model.tar.gz`
+    archive_sha256: str  # SHA-256 of the archive
+    model_sha256: str  # SHA-256 of `model.onnx` in the archive
 
 
 def times(factor: float) -> ProbeModel:

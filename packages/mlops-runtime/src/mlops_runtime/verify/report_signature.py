@@ -153,17 +153,11 @@ def sign(kms: "KMSClient", names: Names, report: VerifyReport, *, made: Callable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A report with a valid signature.
-
-    Args:
-        report: The report.
-        report_sha256: SHA-256 of its canonical JSON.
-        key_sha256: SHA-256 of the public key, which the run printed.
-    """
+    """A report with a valid signature."""
 
     report: VerifyReport
-    report_sha256: str
-    key_sha256: str
+    report_sha256: str  # SHA-256 of its canonical JSON
+    key_sha256: str  # SHA-256 of the public key, which the run printed
 
     def seen(self) -> list[dict[str, object]]:
         """Return the entries for the ledger: for each claim that passed or failed, date, region, and the report's hash."""

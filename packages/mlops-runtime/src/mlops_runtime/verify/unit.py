@@ -33,21 +33,13 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployed:
-    """The deployed stack.
-
-    Args:
-        outputs: Its outputs.
-        functions: Names of its functions.
-        image: URI of the serving image, by digest.
-        interface_services: Services that its network reaches by interface endpoints.
-        since: When its deployment began; earlier executions belong to another unit of the same name.
-    """
+    """The deployed stack."""
 
     outputs: Mapping[str, str]
     functions: tuple[str, ...]
-    image: str
-    interface_services: tuple[str, ...]
-    since: datetime
+    image: str  # URI of the serving image, by digest
+    interface_services: tuple[str, ...]  # services that its network reaches by interface endpoints
+    since: datetime  # when its deployment began; earlier executions belong to another unit of the same name
 
 
 class Unit:

@@ -54,23 +54,16 @@ Type = Literal["number", "category"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """Predictions of other rows than those of the baseline's columns: of the holdout.
+    """Predictions of other rows than those of the baseline's columns: of the holdout."""
 
-    Args:
-        values: One prediction a row; values that are not finite are null. With ``classes`` the predicted class, with ``outputs`` an
-            array of shape (rows, outputs).
-        clusters: Code of each row's cluster. Default: rows are independent.
-        columns: Columns of the conditions. Default: the rows have no stratum.
-        times: Each row's time, UTC. Default: unknown.
-        classes: Class names of a multiclass model. Default: predictions are numbers.
-        outputs: Output names of a model with several numeric outputs. Default: one number a row.
-    """
-
+    # one prediction a row; values that are not finite are null. With `classes` the predicted class, with `outputs` an
+    # array of shape (rows, outputs)
     values: Column
-    clusters: Codes | None = None
-    columns: Mapping[str, Column] | None = None
-    times: Times | None = None
-    classes: tuple[str, ...] | None = None
+    clusters: Codes | None = None  # code of each row's cluster. Default: rows are independent
+    columns: Mapping[str, Column] | None = None  # columns of the conditions. Default: the rows have no stratum
+    times: Times | None = None  # each row's time, UTC. Default: unknown
+    classes: tuple[str, ...] | None = None  # class names of a multiclass model. Default: predictions are numbers
+    # output names of a model with several numeric outputs. Default: one number a row
     outputs: tuple[str, ...] | None = None
 
     def each(self) -> list[Column]:

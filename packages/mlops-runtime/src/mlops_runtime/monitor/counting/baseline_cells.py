@@ -30,17 +30,13 @@ _REMEMBERED = 1 << 14
 class Coded:
     """A dictionary-encoded column of text, as in Arrow.
 
-    Args:
-        codes: Each row's level as its index in ``levels``; -1 for null.
-        levels: The distinct strings.
-
     Example:
         >>> Coded(np.array([0, -1, 0]), ("a",)).levels
         ('a',)
     """
 
-    codes: Cells
-    levels: Sequence[str]
+    codes: Cells  # each row's level as its index in `levels`; -1 for null
+    levels: Sequence[str]  # the distinct strings
 
 
 Column = npt.NDArray[Any] | Sequence[Any] | Coded

@@ -565,14 +565,6 @@ class LineReader:
 
     A call with some unreadable rows is one of ``calls``: its other rows count, and each unreadable row is a problem.
 
-    Args:
-        names: The model's columns in order.
-        since: Time since which the model is live (ISO 8601, UTC). Default: all calls are its own.
-        announced: Returns whether the platform announced a call as its own. Default: no call is announced.
-        columns: As in `read_predictions`.
-        hour: Hour of the object; calls more than ten minutes outside it are a problem. Default: any time is allowed.
-        problem_lines: The first three lines with each problem.
-
     Example:
         >>> reader = LineReader(("price",))
         >>> list(reader.read(["", "{"]))
@@ -581,8 +573,9 @@ class LineReader:
         (1, {'line_not_json': 1}, {'line_not_json': [2]})
     """
 
-    names: Sequence[str]
-    since: str = ""
+    names: Sequence[str]  # the model's columns in order
+    since: str = ""  # time since which the model is live (ISO 8601, UTC). Default: all calls are its own
+    # returns whether the platform announced a call as its own. Default: no call is announced
     announced: IsAnnounced = nobody
     calls: int = 0
     malformed: int = 0
@@ -592,9 +585,10 @@ class LineReader:
     first: str = ""
     last: str = ""
     problems: Counter[str] = field(default_factory=Counter)
-    columns: int | None = None
+    columns: int | None = None  # as in `read_predictions`
+    # hour of the object; calls more than ten minutes outside it are a problem. Default: any time is allowed
     hour: datetime | None = None
-    problem_lines: dict[str, list[int]] = field(default_factory=dict)
+    problem_lines: dict[str, list[int]] = field(default_factory=dict)  # the first three lines with each problem
 
     def read(self, lines: Iterable[bytes | str], numbers: Iterable[int] | None = None) -> Iterator[Call]:
         """Yield the model's calls.

@@ -24,28 +24,23 @@ Wide = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class DesignEffects:
-    """The generalised design effects of a feature's cells.
+    """The generalised design effects of a feature's cells."""
 
-    Args:
-        mean: Their mean, at least 1, by which the chi-square statistic is divided (first-order correction).
-        spread: Their squared coefficient of variation, for Satterthwaite's statistic and degrees of freedom (second order).
-        cells: The design effect of each cell's share, at least 1; 1 for a cell that is empty in the baseline.
-        jumps: Size of bursts of a cell's rows: the ratio of the third to the second absolute moment of the clusters' residuals, at
-            least the cell's design effect.
-        rows: Mean number of rows a cluster.
-        excess: Excess variation of a single cluster's chi-square statistic over shares that are normal between clusters: its
-            squared coefficient of variation minus the part due to ``spread``, at least 0. It is near 0 for days, each a sum over
-            many customers, and large for households, a few of which buy a single product.
-        clusters: Effective number of clusters: residual degrees of freedom, see `degrees_of_freedom`, plus 1; None for independent
-            rows.
-    """
-
-    mean: float
+    mean: float  # their mean, at least 1, by which the chi-square statistic is divided (first-order correction)
+    # their squared coefficient of variation, for Satterthwaite's statistic and degrees of freedom (second order)
     spread: float
+    # the design effect of each cell's share, at least 1; 1 for a cell that is empty in the baseline
     cells: tuple[float, ...]
+    # size of bursts of a cell's rows: the ratio of the third to the second absolute moment of the clusters' residuals,
+    # at least the cell's design effect
     jumps: tuple[float, ...]
-    rows: float = 1.0
+    rows: float = 1.0  # mean number of rows a cluster
+    # excess variation of a single cluster's chi-square statistic over shares that are normal between clusters: its
+    # squared coefficient of variation minus the part due to `spread`, at least 0. It is near 0 for days, each a sum
+    # over many customers, and large for households, a few of which buy a single product
     excess: float = 0.0
+    # effective number of clusters: residual degrees of freedom, see `degrees_of_freedom`, plus 1; None for independent
+    # rows
     clusters: int | None = None
 
 

@@ -79,19 +79,12 @@ class BaselineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted feature.
+    """A fitted feature."""
 
-    Args:
-        feature: The feature's baseline.
-        values: The converted column.
-        nulls: Which rows are null; None if no row is.
-        identifier: Why the column is an identifier; None if it is not.
-    """
-
-    feature: FeatureBaseline
-    values: Column
-    nulls: Mask | None
-    identifier: str | None
+    feature: FeatureBaseline  # the feature's baseline
+    values: Column  # the converted column
+    nulls: Mask | None  # which rows are null; None if no row is
+    identifier: str | None  # why the column is an identifier; None if it is not
 
 
 def number_baseline(

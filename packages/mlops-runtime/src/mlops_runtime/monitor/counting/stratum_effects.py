@@ -82,21 +82,13 @@ def stratum_effects(
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """Statistics of the clusters of each stratum, each of shape (strata,).
+    """Statistics of the clusters of each stratum, each of shape (strata,)."""
 
-    Args:
-        rows: Number of rows of the stratum.
-        clusters: Number of clusters with rows of it.
-        traces: Sum of the clusters' chi-square statistics.
-        squares: Sum of the squares of these statistics.
-        ranks: Degrees of freedom of the included cells.
-    """
-
-    rows: Wide
-    clusters: Wide
-    traces: Wide
-    squares: Wide
-    ranks: Wide
+    rows: Wide  # number of rows of the stratum
+    clusters: Wide  # number of clusters with rows of it
+    traces: Wide  # sum of the clusters' chi-square statistics
+    squares: Wide  # sum of the squares of these statistics
+    ranks: Wide  # degrees of freedom of the included cells
 
     @property
     def effects(self) -> Wide:

@@ -25,18 +25,11 @@ class ClarifyError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BiasConfig:
-    """The bias configuration of an ``analysis_config.json``.
+    """The bias configuration of an ``analysis_config.json``."""
 
-    Args:
-        headers: Columns of the input in order; empty if inputs are objects.
-        label: Name of the label.
-        positive: Threshold above which a label is positive.
-        facets: The facets.
-    """
-
-    headers: tuple[str, ...]
+    headers: tuple[str, ...]  # columns of the input in order; empty if inputs are objects
     label: str
-    positive: float
+    positive: float  # threshold above which a label is positive
     facets: tuple[Facet, ...]
 
 

@@ -80,17 +80,11 @@ def schedule_name(endpoint: str, monitor: MonitorName) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionFiles:
-    """The files of one execution.
+    """The files of one execution."""
 
-    Args:
-        monitor: The monitor that ran.
-        at: The hour of the execution (ISO 8601, UTC), from its output's key.
-        files: Contents by file name; may include files that are not read.
-    """
-
-    monitor: MonitorName
-    at: str
-    files: Mapping[str, bytes]
+    monitor: MonitorName  # the monitor that ran
+    at: str  # the hour of the execution (ISO 8601, UTC), from its output's key
+    files: Mapping[str, bytes]  # contents by file name; may include files that are not read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

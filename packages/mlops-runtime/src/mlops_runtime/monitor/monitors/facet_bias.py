@@ -38,19 +38,12 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The group of a facet.
-
-    Args:
-        facet: Name of the facet.
-        value: Value or threshold of the group, as Clarify writes it.
-        known: Which rows have a facet that is not null.
-        disfavoured: Which rows belong to the group.
-    """
+    """The group of a facet."""
 
     facet: str
-    value: str
-    known: Mask
-    disfavoured: Mask
+    value: str  # value or threshold of the group, as Clarify writes it
+    known: Mask  # which rows have a facet that is not null
+    disfavoured: Mask  # which rows belong to the group
 
 
 def groups(rows: Rows, facets: Sequence[Facet]) -> Iterator[Group]:

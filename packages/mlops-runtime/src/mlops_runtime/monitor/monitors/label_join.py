@@ -56,39 +56,26 @@ class Timed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """Joined captures and labels of a window.
+    """Joined captures and labels of a window."""
 
-    Args:
-        labelled: Rows with a finite prediction and a label that was uploaded in the window.
-        predicted: Rows with a finite prediction of calls in the window, labelled or not.
-        matured: Rows with a finite prediction and a label, of calls whose labels are due by now, uploaded at any time.
-        unmatched: Label records without a captured call; only those uploaded in the window, if known.
-        unreadable: Labels of records uploaded in the window that are not 32-bit numbers; an empty label is a row without a label.
-        mismatched: Calls whose labels, uploaded in the window if known, differ in number from the predictions; they are excluded.
-        malformed: Lines that could not be read, up to the call of the last label if reading stops there.
-        malformed_labels: Malformed lines of labels.
-        unpredicted: Labels of rows whose prediction is not a finite 32-bit number.
-        repeated: Captures of calls that were captured before.
-        due: Calls that are due a label.
-        covered: Calls that are due a label and have one.
-        delay_hours: Median time from a call to the first upload of its label, at least 0; None if no upload time is known.
-        share: Share of the calls that was read; below 1 if there were too many for the memory.
-    """
-
-    labelled: Rows
-    predicted: Rows
+    labelled: Rows  # rows with a finite prediction and a label that was uploaded in the window
+    predicted: Rows  # rows with a finite prediction of calls in the window, labelled or not
+    # rows with a finite prediction and a label, of calls whose labels are due by now, uploaded at any time
     matured: Rows
-    unmatched: int
+    unmatched: int  # label records without a captured call; only those uploaded in the window, if known
+    # labels of records uploaded in the window that are not 32-bit numbers; an empty label is a row without a label
     unreadable: int
+    # calls whose labels, uploaded in the window if known, differ in number from the predictions; they are excluded
     mismatched: int
-    malformed: int
-    malformed_labels: int
-    unpredicted: int
-    repeated: int
-    due: int
-    covered: int
+    malformed: int  # lines that could not be read, up to the call of the last label if reading stops there
+    malformed_labels: int  # malformed lines of labels
+    unpredicted: int  # labels of rows whose prediction is not a finite 32-bit number
+    repeated: int  # captures of calls that were captured before
+    due: int  # calls that are due a label
+    covered: int  # calls that are due a label and have one
+    # median time from a call to the first upload of its label, at least 0; None if no upload time is known
     delay_hours: float | None
-    share: float
+    share: float  # share of the calls that was read; below 1 if there were too many for the memory
 
 
 def join(

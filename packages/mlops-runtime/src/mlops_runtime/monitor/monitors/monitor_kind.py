@@ -29,19 +29,12 @@ SILENT = {
 
 @dataclass(frozen=True, slots=True)
 class StateText:
-    """The wording of a state.
+    """The wording of a state."""
 
-    Args:
-        tone: ``good``, ``warn``, ``bad`` or ``unknown``.
-        word: The state in two or three words.
-        means: Explanation, as a sentence without its period.
-        do: Next step; empty without one.
-    """
-
-    tone: str
-    word: str
-    means: str
-    do: str = ""
+    tone: str  # `good`, `warn`, `bad` or `unknown`
+    word: str  # the state in two or three words
+    means: str  # explanation, as a sentence without its period
+    do: str = ""  # next step; empty without one
 
 
 def _none(_result: MonitorResult, _of: object) -> Sequence[str]:

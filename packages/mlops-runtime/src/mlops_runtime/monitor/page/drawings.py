@@ -128,21 +128,13 @@ _HALF = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRow:
-    """One row of a distribution.
+    """One row of a distribution."""
 
-    Args:
-        label: Name of the cell: a bin, a value, a level.
-        kind: ``cell``, ``other`` (rare levels), ``new``, ``outside`` (the baseline's range) or ``null``.
-        before: Share in the baseline.
-        after: Share in the window.
-        moved: Whether the row accounts for a large part of the change.
-    """
-
-    label: str
-    kind: str
-    before: float
-    after: float
-    moved: bool = False
+    label: str  # name of the cell: a bin, a value, a level
+    kind: str  # `cell`, `other` (rare levels), `new`, `outside` (the baseline's range) or `null`
+    before: float  # share in the baseline
+    after: float  # share in the window
+    moved: bool = False  # whether the row accounts for a large part of the change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

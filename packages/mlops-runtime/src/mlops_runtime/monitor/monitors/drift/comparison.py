@@ -27,21 +27,14 @@ Wide = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Kinds of cells; every cell but null is a bin, a value, a level or a group of levels.
+    """Kinds of cells; every cell but null is a bin, a value, a level or a group of levels."""
 
-    Args:
-        names: Name of each cell in a sentence.
-        values: Cells of a single value or level, or of a few rare levels, whose shares are tested individually.
-        rare: Cells of levels that are counted in groups.
-        new: The cell of new levels; None if they are counted with rare ones.
-        outside: Cells below and above the baseline's range.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # name of each cell in a sentence
+    # cells of a single value or level, or of a few rare levels, whose shares are tested individually
     values: tuple[int, ...]
-    rare: tuple[int, ...] = ()
-    new: int | None = None
-    outside: tuple[int, ...] = ()
+    rare: tuple[int, ...] = ()  # cells of levels that are counted in groups
+    new: int | None = None  # the cell of new levels; None if they are counted with rare ones
+    outside: tuple[int, ...] = ()  # cells below and above the baseline's range
 
 
 def layout(feature: FeatureBaseline) -> Layout:
@@ -146,19 +139,12 @@ _HARDLY = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tails:
-    """Rows beyond each tail edge of a number, away from the median.
+    """Rows beyond each tail edge of a number, away from the median."""
 
-    Args:
-        names: Name of each tail in a sentence.
-        expected: Rows of the baseline, scaled as ``Comparison.expected``, shape (edges,).
-        observed: Rows of the window.
-        jumps: Size of bursts of each tail's rows, see `DesignEffects.jumps`.
-    """
-
-    names: tuple[str, ...]
-    expected: Wide
-    observed: Wide
-    jumps: Wide
+    names: tuple[str, ...]  # name of each tail in a sentence
+    expected: Wide  # rows of the baseline, scaled as `Comparison.expected`, shape (edges,)
+    observed: Wide  # rows of the window
+    jumps: Wide  # size of bursts of each tail's rows, see `DesignEffects.jumps`
 
 
 @dataclass(frozen=True, kw_only=True)

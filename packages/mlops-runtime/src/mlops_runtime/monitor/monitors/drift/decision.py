@@ -73,27 +73,17 @@ _LOCATION_WEIGHTS = (0.16, 0.54, 0.15, 0.15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """One feature's test before Holm's step-down.
+    """One feature's test before Holm's step-down."""
 
-    Args:
-        p_value: P-value of the hypothesis that nothing shifted by more than the minimum effect.
-        rule: Rule of the p-value; None if nothing was tested.
-        description: The largest shift, in words.
-        untested: Why there was no test.
-        in_part: Why only the exact rules were applied, those of shares and types.
-        reason: Kind of reason of ``untested`` or ``in_part``.
-        rare_share: Share of the window's rows in cells with hardly any baseline rows: new and rare levels, nulls, out of range.
-        null_share: Share of nulls in the window.
-    """
-
-    p_value: float
-    rule: Rule | None = None
-    description: str | None = None
-    untested: str | None = None
-    in_part: str | None = None
-    reason: UntestedReason | None = None
+    p_value: float  # p-value of the hypothesis that nothing shifted by more than the minimum effect
+    rule: Rule | None = None  # rule of the p-value; None if nothing was tested
+    description: str | None = None  # the largest shift, in words
+    untested: str | None = None  # why there was no test
+    in_part: str | None = None  # why only the exact rules were applied, those of shares and types
+    reason: UntestedReason | None = None  # kind of reason of `untested` or `in_part`
+    # share of the window's rows in cells with hardly any baseline rows: new and rare levels, nulls, out of range
     rare_share: float = 0.0
-    null_share: float = 0.0
+    null_share: float = 0.0  # share of nulls in the window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,25 +131,15 @@ def quantiles(compared: Comparison, spec: MonitorSpec) -> Finding | None:
 
 @dataclass(frozen=True, slots=True)
 class _Shifted:
-    """Shares of an amount below the edges of its bins.
+    """Shares of an amount below the edges of its bins."""
 
-    Args:
-        baseline_rows: Known values of the baseline.
-        rows: Known values of the window.
-        below: Share of the baseline below each edge.
-        found: Share of the window below each edge.
-        if_risen: Share of the baseline if its values rose by ``relative_shift``.
-        if_fallen: Share of the baseline if its values fell by ``relative_shift``.
-        effect: Design effect of these shares.
-    """
-
-    baseline_rows: float
-    rows: float
-    below: Wide
-    found: Wide
-    if_risen: Wide
-    if_fallen: Wide
-    effect: float
+    baseline_rows: float  # known values of the baseline
+    rows: float  # known values of the window
+    below: Wide  # share of the baseline below each edge
+    found: Wide  # share of the window below each edge
+    if_risen: Wide  # share of the baseline if its values rose by `relative_shift`
+    if_fallen: Wide  # share of the baseline if its values fell by `relative_shift`
+    effect: float  # design effect of these shares
 
 
 def _shifted(compared: Comparison, spec: MonitorSpec) -> _Shifted | None:

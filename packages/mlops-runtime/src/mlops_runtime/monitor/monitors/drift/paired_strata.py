@@ -22,14 +22,10 @@ Wide = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PairedStrata:
-    """Matched and unmatched strata of a window.
+    """Matched and unmatched strata of a window."""
 
-    Args:
-        pairs: Matched strata of the baseline and of the window.
-        uncovered: Number of rows of each stratum with too few baseline rows, by key, and of strata that are not in the baseline.
-    """
-
-    pairs: tuple[tuple[Stratum, Stratum], ...]
+    pairs: tuple[tuple[Stratum, Stratum], ...]  # matched strata of the baseline and of the window
+    # number of rows of each stratum with too few baseline rows, by key, and of strata that are not in the baseline
     uncovered: dict[str, int]
 
 

@@ -14,17 +14,11 @@ _REACH = 2
 
 @dataclass(frozen=True, slots=True)
 class PastWindow:
-    """An earlier window.
+    """An earlier window."""
 
-    Args:
-        start: Start of the window, including hours merged into it if drift was decided.
-        end: End of the window.
-        features: Verdicts on features; None if the window had too few rows.
-    """
-
-    start: datetime
-    end: datetime
-    features: Sequence[FeatureDrift] | None
+    start: datetime  # start of the window, including hours merged into it if drift was decided
+    end: datetime  # end of the window
+    features: Sequence[FeatureDrift] | None  # verdicts on features; None if the window had too few rows
 
 
 def past_windows(

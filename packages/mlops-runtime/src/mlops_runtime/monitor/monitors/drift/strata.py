@@ -108,21 +108,13 @@ def smallest(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Normal scores of all strata, each of shape (strata,).
+    """Normal scores of all strata, each of shape (strata,)."""
 
-    Args:
-        gap: Mean score of the window's rows minus that of the baseline's.
-        apart: Distance of the gap beyond ``minimum_effect``, in standard errors.
-        across: Twice the margin of ``minimum_effect``, in standard errors.
-        skewness: Skewness of the window's mean score.
-        freedom: Degrees of freedom of the variance.
-    """
-
-    gap: Wide
-    apart: Wide
-    across: Wide
-    skewness: Wide
-    freedom: Wide
+    gap: Wide  # mean score of the window's rows minus that of the baseline's
+    apart: Wide  # distance of the gap beyond `minimum_effect`, in standard errors
+    across: Wide  # twice the margin of `minimum_effect`, in standard errors
+    skewness: Wide  # skewness of the window's mean score
+    freedom: Wide  # degrees of freedom of the variance
 
     def finding(self, at: int, stratum: Comparison) -> Finding:
         """Return the p-value of one stratum: the probability of as large a gap in either direction for a mean at the margin.
@@ -194,21 +186,13 @@ def _rose(compared: Comparison, cells: Layout) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """Statistics of all strata, each of shape (strata,).
+    """Statistics of all strata, each of shape (strata,)."""
 
-    Args:
-        statistic: Chi-square statistic of homogeneity over the cells with enough rows.
-        freedom: Degrees of freedom of the statistic.
-        noncentrality: Non-centrality at the minimum effect.
-        effect: Mean design effect of the cells.
-        usable: Whether two cells or more have enough rows.
-    """
-
-    statistic: Wide
-    freedom: npt.NDArray[np.int64]
-    noncentrality: Wide
-    effect: Wide
-    usable: npt.NDArray[np.bool_]
+    statistic: Wide  # chi-square statistic of homogeneity over the cells with enough rows
+    freedom: npt.NDArray[np.int64]  # degrees of freedom of the statistic
+    noncentrality: Wide  # non-centrality at the minimum effect
+    effect: Wide  # mean design effect of the cells
+    usable: npt.NDArray[np.bool_]  # whether two cells or more have enough rows
 
     @property
     def apart(self) -> Wide:

@@ -56,17 +56,11 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdout:
-    """The labelled rows of a holdout.
+    """The labelled rows of a holdout."""
 
-    Args:
-        columns: Values of all inputs, by column name.
-        rows: Predictions and labels, NaN if missing; for classes a label is the index of its class.
-        clusters: Code of each row's cluster. Default: rows are independent.
-    """
-
-    columns: Mapping[str, Column]
-    rows: Rows
-    clusters: Codes | None = None
+    columns: Mapping[str, Column]  # values of all inputs, by column name
+    rows: Rows  # predictions and labels, NaN if missing; for classes a label is the index of its class
+    clusters: Codes | None = None  # code of each row's cluster. Default: rows are independent
 
 
 def fit_estimator(baseline: Baseline, holdout: Holdout) -> Estimator | None:
