@@ -223,12 +223,7 @@ class PlannedChanges:
 def read_versions(
     cloudformation: Any, templates: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, Versions], list[str]]:
-    """Return both templates of each stack, and the stacks that cannot be updated in their current status.
-
-    Args:
-        cloudformation: Client.
-        templates: The new template of each stack, by stack name.
-    """
+    """Return both templates of each stack, and the stacks that cannot be updated in their current status."""
     from mlops_runtime.changes.template import Template
 
     versions, problems = {}, []
@@ -281,12 +276,7 @@ def describe_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
 
 
 def doomed_changes(cloudformation: Any, names: Sequence[str]) -> "list[StackChanges]":
-    """Return the changes that deleting stacks would make; stacks that are not deployed are skipped.
-
-    Args:
-        cloudformation: Client.
-        names: Names of stacks.
-    """
+    """Return the changes that deleting stacks would make; stacks that are not deployed are skipped."""
     from mlops_runtime.changes import compare
     from mlops_runtime.changes.template import Template
 

@@ -50,9 +50,6 @@ _LOCKED_BY = {
 def owner(package: str) -> str | None:
     """Return the distribution or standard library module that already uses a package name, or ``None``.
 
-    Args:
-        package: Name of the package and its distribution.
-
     Example:
         >>> owner("aws_cdk")
         'aws-cdk-lib'

@@ -62,9 +62,6 @@ def read_environments(given: Sequence[str]) -> tuple[tuple[ProjectEnvironment, .
 
     By default, only the last environment is manual.
 
-    Args:
-        given: The options' values.
-
     Example:
         >>> found, problems = read_environments(["build=111111111111/eu-west-1", "production=333333333333/eu-west-1"])
         >>> [(each.name, each.is_manual) for each in found], problems

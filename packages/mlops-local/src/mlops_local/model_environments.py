@@ -71,10 +71,6 @@ def variables(lock: RequirementsLock, folder: Path, *, has_network: bool = False
 def made(lock: RequirementsLock, folder: Path) -> Path:
     """Return the folder of a lock's environment; the first caller creates it, others wait.
 
-    Args:
-        lock: The lock.
-        folder: Folder of all environments.
-
     Raises:
         ModelEnvironmentError: If uv, the lock's Python, or a wheel for this machine is missing.
     """
@@ -168,11 +164,7 @@ def isolation() -> str | None:
 
 
 def report(folder: Path) -> dict[str, object]:
-    """Return the environments, and whether their processes have network access.
-
-    Args:
-        folder: Folder of all environments.
-    """
+    """Return the environments, and whether their processes have network access."""
     kept = isolation()
     names = sorted(path.parent.name for path in folder.glob(f"*/{_LOCK_FILE}") if not path.parent.suffix)
     return {

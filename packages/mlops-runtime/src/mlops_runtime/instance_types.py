@@ -46,12 +46,7 @@ def takes_volume_key(instance_type: str) -> bool:
 
 
 def volume_key(instance_type: str, key: str) -> dict[str, str]:
-    """Return the ``VolumeKmsKeyId`` member of a job's resources; empty for instance types with local storage.
-
-    Args:
-        instance_type: SageMaker's name of the type.
-        key: ARN of the key.
-    """
+    """Return the ``VolumeKmsKeyId`` member of a job's resources; empty for instance types with local storage."""
     return {"VolumeKmsKeyId": key} if takes_volume_key(instance_type) else {}
 
 

@@ -15,11 +15,7 @@ _CREDENTIAL = re.compile(r"Credential=([^\s,]*)")
 
 
 async def refusal(exchange: Exchange) -> Any:
-    """Return MiniStack's description of the gateway's error for a request, or ``None``; fill in the caller.
-
-    Args:
-        exchange: A routed request.
-    """
+    """Return MiniStack's description of the gateway's error for a request, or ``None``; fill in the caller."""
     if len(exchange.body) > LIMIT:
         # claim: gateway-takes-10-megabytes
         return v1._gw_error("REQUEST_TOO_LARGE", "Request Too Long")

@@ -54,15 +54,6 @@ def refusal(
 ) -> Any:
     """Return why the policy of another account's resource denies a call, or None.
 
-    Args:
-        access_key: The caller's access key id.
-        caller: The caller's account.
-        action: The IAM action.
-        resource: ARN of the resource.
-        keys: Condition keys of the request.
-        theirs: Owner of the resource.
-        region: Region of the request.
-
     Returns:
         The evaluator's result, whose `resource_policy_arn` is the resource.
     """

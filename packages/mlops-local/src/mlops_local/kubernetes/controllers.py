@@ -256,11 +256,7 @@ def _amount(spec: Mapping[str, Any], kind: str, resource: str) -> Decimal | None
 
 
 class Bindings:
-    """The target group bindings of one cluster.
-
-    Args:
-        cluster: Name of the cluster.
-    """
+    """The target group bindings of one cluster."""
 
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
@@ -341,13 +337,7 @@ def _key(deployment: Mapping[str, Any]) -> _Key:
 
 
 class Controllers:
-    """The controllers of one cluster.
-
-    Args:
-        cluster: Name of the cluster.
-        arn: ARN of the cluster.
-        pool: Nodes of the cluster.
-    """
+    """The controllers of one cluster."""
 
     def __init__(self, cluster: str, arn: str, pool: Pool) -> None:
         self._cluster, self._arn, self._pool = cluster, arn, pool

@@ -44,11 +44,7 @@ class Neighbour:
 
 
 class Pool:
-    """The nodes of one cluster.
-
-    Args:
-        subnets: Subnets of the cluster.
-    """
+    """The nodes of one cluster."""
 
     def __init__(self, subnets: Sequence[str]) -> None:
         known = {zones.of_subnet(subnet) for subnet in subnets} - {zones.ANY}

@@ -236,10 +236,6 @@ class Pod:
 class Probes:
     """The HTTP probes of a container.
 
-    Args:
-        container: The container.
-        port: Local port of the container.
-
     Raises:
         ContainerError: For a probe that is not ``httpGet``.
     """

@@ -201,12 +201,7 @@ def addresses(balancer: Balancer) -> dict[str, str]:
 
 # claim: one-group-behind-several-listeners
 def listening(name: str, port: int) -> int | None:
-    """Return the local port of a load balancer's listener, by the load balancer's DNS name.
-
-    Args:
-        name: DNS name that a client calls.
-        port: The listener's port.
-    """
+    """Return the local port of a load balancer's listener, by the load balancer's DNS name."""
     with Scope(settings.account, settings.region):
         names = {str(row["DNSName"]).lower(): arn for arn, row in list(alb._lbs.items())}
     balancer = _BALANCERS.get(names.get(name.lower(), ""))

@@ -156,12 +156,7 @@ def problem(member: Member, service: str, *, path: str = "/", target: str = "") 
 
 
 def copy_problem(member: Member, headers: Mapping[str, str]) -> str | None:
-    """Return why S3 rejects a member's copy, or ``None``: an endpoint cannot copy from a bucket of another Region.
-
-    Args:
-        member: The caller.
-        headers: Headers of the request.
-    """
+    """Return why S3 rejects a member's copy, or ``None``: an endpoint cannot copy from a bucket of another Region."""
     source = unquote(headers.get("x-amz-copy-source", "")).lstrip("/").partition("/")[0]
     found = bucket_owner(source) if source else None
     if found is None or found.region == member.place.region:

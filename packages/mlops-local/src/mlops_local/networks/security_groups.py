@@ -50,14 +50,7 @@ def _with_effect(handler: Mapping[str, Any], side: str) -> dict[str, Callable[..
 
 
 def matches(rules: Iterable[Mapping[str, Any]], blocks: Sequence[str], groups: Sequence[str], *, port: int) -> bool:
-    """Return whether rules allow a TCP port for one of the groups, a prefix list, or all CIDR blocks.
-
-    Args:
-        rules: Rules of one direction of some groups.
-        blocks: CIDR blocks of the other end.
-        groups: Security groups of the other end.
-        port: The port.
-    """
+    """Return whether rules allow a TCP port for one of the groups, a prefix list, or all CIDR blocks."""
     for rule in rules:
         if not _has_port(rule, port):
             continue

@@ -26,12 +26,7 @@ Series = tuple[Dimensions, str, int]
 
 
 class Batches(Generic[K, T]):
-    """Items by key, delivered every ``_EVERY`` real seconds on a thread with the account and Region of their source.
-
-    Args:
-        name: Name in the log.
-        deliver: Called with all items since the last delivery.
-    """
+    """Items by key, delivered every ``_EVERY`` real seconds on a thread with the account and Region of their source."""
 
     def __init__(self, name: str, deliver: Callable[[dict[K, list[T]]], None]) -> None:
         self._name, self._deliver = name, deliver
@@ -79,13 +74,7 @@ class Batches(Generic[K, T]):
 
 
 def metric_batches(name: str, namespace: str, unit_of: Callable[[str], str]) -> Batches[Series, float]:
-    """Return batches of metric values, which CloudWatch gets with the count of each value.
-
-    Args:
-        name: Name in the log.
-        namespace: Namespace of the metrics.
-        unit_of: Unit of a metric, by its name.
-    """
+    """Return batches of metric values, which CloudWatch gets with the count of each value."""
 
     def deliver(batch: dict[Series, list[float]]) -> None:
         data = []

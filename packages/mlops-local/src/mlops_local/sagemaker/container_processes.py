@@ -490,11 +490,6 @@ def start_process(
 ) -> "subprocess.Popen[bytes] | ForkedModule":
     """Start a process in its own process group, with stderr in its output.
 
-    Args:
-        command: Program and arguments.
-        env: The complete environment.
-        cwd: Working directory.
-
     Raises:
         OSError: If it cannot be started.
     """

@@ -33,21 +33,12 @@ class JobBounds:
 
     @classmethod
     def of(cls, record: Record, root: Path) -> "JobBounds":
-        """Return the limits of a training or processing job.
-
-        Args:
-            record: Its description.
-            root: Its private root.
-        """
+        """Return the limits of a training or processing job."""
         resources = record.get("ResourceConfig") or record.get("ProcessingResources", {}).get("ClusterConfig", {})
         return cls(root=root, volume=resources.get("VolumeSizeInGB", 30) * _GIB)
 
     def problem(self, group: int) -> str | None:
-        """Return the exceeded limit with the fix, or ``None``.
-
-        Args:
-            group: The job's process group.
-        """
+        """Return the exceeded limit with the fix, or ``None``."""
         count = _members(group)
         if count > self.processes:
             return (

@@ -127,9 +127,6 @@ class Found:
 def read(folder: Path) -> Found | None:
     """Return the latest complete snapshot; ``None`` without any snapshot.
 
-    Args:
-        folder: Folder of snapshots.
-
     Raises:
         VersionError: If another version wrote it.
         SnapshotError: If there are snapshots, but none is complete.

@@ -63,10 +63,6 @@ def read_freeze(text: str) -> FreezeSpec:
 class Automation:
     """State of a unit's automation, for functions. A function that cannot read it fails instead of proceeding.
 
-    Args:
-        freeze: The unit's freeze calendar.
-        table: The unit's row in its automation table.
-
     Example:
         >>> AUTOMATION = Automation.from_environment(os.environ, boto3.client("dynamodb"))  # doctest: +SKIP
         >>> AUTOMATION.rests(now)  # doctest: +SKIP

@@ -13,10 +13,6 @@ from mlops_runtime.rollout.seals import PublicKey, Sealer
 def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> AuditChain:
     """Return the chain of an endpoint, unit or registry; only a unit's chain can be appended to.
 
-    Args:
-        client: Returns the client of a service.
-        entry: Entry of the chain's owner.
-
     Raises:
         NotDeployedError: If the unit's stack was deployed by a version without published heads.
     """
@@ -38,10 +34,6 @@ def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | 
 
 def public_key_of(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> PublicKey:
     """Return the public key of the KMS key that signs a chain.
-
-    Args:
-        client: Returns the client of a service.
-        entry: Entry of the chain's owner.
 
     Raises:
         NotDeployedError: If the unit's stack was deployed by a version without that key.

@@ -68,11 +68,7 @@ class RegistryChain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
-    """The published parameters of an account and Region.
-
-    Args:
-        ssm: Client.
-    """
+    """The published parameters of an account and Region."""
 
     ssm: "SSMClient"
 

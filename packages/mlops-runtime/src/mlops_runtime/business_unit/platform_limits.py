@@ -48,12 +48,7 @@ def loose_images(rules: PlatformRules, images: Mapping[str, str]) -> Iterator[Lo
 
 
 def loose_instance_types(rules: PlatformRules, types: Mapping[str, str]) -> Iterator[Loosening]:
-    """Yield instance types that match no pattern of the platform.
-
-    Args:
-        rules: The platform's rules.
-        types: Types by purpose.
-    """
+    """Yield instance types that match no pattern of the platform."""
     yield from _of_patterns("instance_types", rules.instance_types, types, fix="use an allowed type")
 
 
@@ -75,12 +70,7 @@ def loose_profile(rules: PlatformRules, profile: str) -> Iterator[Loosening]:
 
 
 def loose_tags(rules: PlatformRules, tags: Mapping[str, str]) -> Iterator[Loosening]:
-    """Yield tags of the platform that are missing or have another value, and required tags without a value.
-
-    Args:
-        rules: The platform's rules.
-        tags: Tags of the unit, or of one resource.
-    """
+    """Yield tags of the platform that are missing or have another value, and required tags without a value."""
     for key, value in sorted((rules.tags or {}).items()):
         if tags.get(key) != value:
             found = f"{key}={tags[key]!r}" if key in tags else f"no tag {key!r}"
@@ -176,24 +166,14 @@ def loose_freeze(rules: PlatformRules, freeze: FreezeSpec) -> Iterator[Loosening
 
 
 def frozen_by_both(rules: PlatformRules, freeze: FreezeSpec) -> FreezeSpec:
-    """Return a unit's calendar with the platform's windows added, sorted by time.
-
-    Args:
-        rules: The platform's rules.
-        freeze: The unit's own calendar.
-    """
+    """Return a unit's calendar with the platform's windows added, sorted by time."""
     added = () if rules.freeze is None else rules.freeze.windows
     windows = {*freeze.windows, *added}
     return FreezeSpec(windows=tuple(sorted(windows, key=lambda window: (window.start, window.end, window.name))))
 
 
 def loose_rollout(rules: PlatformRules, rollout: RolloutSpec) -> Iterator[Loosening]:
-    """Yield the parts of a rollout that are less strict than in the platform's weakest rollout.
-
-    Args:
-        rules: The platform's rules.
-        rollout: The unit's rollout.
-    """
+    """Yield the parts of a rollout that are less strict than in the platform's weakest rollout."""
     weakest = rules.rollout
     if weakest is None:
         return

@@ -85,12 +85,7 @@ def is_bucket_marked(s3: Any, bucket: str) -> bool:
 
 
 def is_group_marked(sagemaker: Any, group: str) -> bool:
-    """Return whether a group's packages may be deleted; ``False`` for an empty group.
-
-    Args:
-        sagemaker: SageMaker client.
-        group: Name of the model package group.
-    """
+    """Return whether a group's packages may be deleted; ``False`` for an empty group."""
     packages = _packages(sagemaker, group)
     if not packages:
         return False

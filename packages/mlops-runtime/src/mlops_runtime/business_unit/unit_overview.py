@@ -246,9 +246,6 @@ class Overview:
     def readable(self, entries: Entries) -> tuple[list[UnitOverview], dict[str, str]]:
         """Return the units that the caller may read, and the reason for each other unit, by its name.
 
-        Args:
-            entries: The published entries.
-
         Raises:
             ClientError: If the caller may read no unit, or for another error.
         """

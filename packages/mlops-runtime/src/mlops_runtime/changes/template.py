@@ -177,9 +177,6 @@ def dead_letter_queues(template: Template) -> frozenset[str]:
 
     See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
 
-    Args:
-        template: A template.
-
     Example:
         >>> queue, dead = {"Type": "AWS::SQS::Queue"}, {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}}
         >>> work = queue | {"Properties": {"RedrivePolicy": dead}}

@@ -49,13 +49,7 @@ class FleetLatency:
 
 
 def config_fleets(endpoint: str, *, variant: str, configs: Mapping[Which, str]) -> dict[Which, TimedFleet]:
-    """Return the fleets of a SageMaker endpoint.
-
-    Args:
-        endpoint: The endpoint.
-        variant: Name of its variant.
-        configs: Name of each fleet's endpoint config.
-    """
+    """Return the fleets of a SageMaker endpoint."""
     found: dict[Which, TimedFleet] = {}
     for fleet, config in configs.items():
         dimensions = {"EndpointName": endpoint, "VariantName": variant, "EndpointConfigName": config}

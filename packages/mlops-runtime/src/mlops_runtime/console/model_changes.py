@@ -75,11 +75,6 @@ def alarm_changes(
     """Yield the state changes of an endpoint's alarms, newest first: time, whether the alarm fired, and a description.
 
     CloudWatch stores the history for 30 days, also of deleted alarms; deleted alarms of a rollout are recognized by their names.
-
-    Args:
-        cloudwatch: Client.
-        endpoint: The endpoint.
-        since: Time of the oldest change.
     """
     found = list(islice(_fired_or_ended(cloudwatch, since), _MOST))
     described = _described(cloudwatch, list(dict.fromkeys(name for _, name, _ in found)))

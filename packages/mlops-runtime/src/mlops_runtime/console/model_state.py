@@ -35,11 +35,7 @@ ORDER = tuple(ModelState)
 
 
 def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
-    """Return the state of a model, and the reason in a sentence, from its monitor or audit record if possible.
-
-    Args:
-        found: The endpoint.
-    """
+    """Return the state of a model, and the reason in a sentence, from its monitor or audit record if possible."""
     monitor, last, live = found.monitor, found.rollout, found.live
     if monitor is not None and live is not None and monitor.window_until and monitor.window_until <= live.since:
         # the report is about the previous version, possibly one that was rolled back because of it
@@ -74,9 +70,6 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
 
 def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
     """Return the state of a registry's model without an endpoint, and the reason in a sentence.
-
-    Args:
-        found: The registry.
 
     Example:
         >>> state_of_registry(RegistryOverview(group="demand-forecast", is_releasing=True))[0].value

@@ -19,9 +19,6 @@ _WRITE = (409, 415)
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """Return the document.
 
-    Args:
-        routes: Every operation.
-
     Example:
         >>> document(())["openapi"]
         '3.1.0'

@@ -133,10 +133,6 @@ class ClockBody:
 def read_body(kind: type[T], content: bytes) -> T:
     """Parse the body of a write.
 
-    Args:
-        kind: Its contract.
-        content: The body.
-
     Raises:
         RefusedRequestError: 422 with all problems: invalid JSON, or fields that are missing, invalid or unknown.
 

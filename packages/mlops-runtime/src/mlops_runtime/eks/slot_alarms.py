@@ -48,10 +48,6 @@ def dimensions(eks: EksSpec, slot: str) -> list[Request]:
 def answer_time(rule: str, target_group: str) -> FleetMetric:
     """Return the CloudWatch metric of a slot's response time, in seconds.
 
-    Args:
-        rule: ARN of the listener rule.
-        target_group: ARN of the slot's target group.
-
     Example:
         >>> answer_time("arn:aws:elasticloadbalancing:eu-west-1:1:listener-rule/app/demand/1/2/3",
         ...             "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/blue/2").dimensions

@@ -353,10 +353,6 @@ def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray
 def in_zone(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
     """Return times without a zone as local times of a zone.
 
-    Args:
-        column: The times.
-        zone: IANA name of the zone.
-
     Raises:
         ValueError: If a local time is ambiguous or does not exist.
 

@@ -164,9 +164,6 @@ class Box:
 def render(catalogue: Catalogue) -> str:
     """Return the HTML page.
 
-    Args:
-        catalogue: The facts.
-
     Example:
         >>> from datetime import UTC
         >>> page = render(Catalogue(name="demand", at=datetime(2017, 8, 7, tzinfo=UTC), groups=(), sets=()))

@@ -93,9 +93,6 @@ class ColumnType:
     def of(cls, text: object) -> "ColumnType":
         """Parse a declared type.
 
-        Args:
-            text: The declaration, without spaces.
-
         Raises:
             ColumnTypeError: If it is not a type.
         """

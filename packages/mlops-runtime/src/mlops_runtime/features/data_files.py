@@ -72,10 +72,6 @@ def data_files(
 def partitions(metadata: TableMetadata, rows: pa.Table) -> list[tuple[int, pa.Table]] | None:
     """Return rows by month or day of their event time, in their order.
 
-    Args:
-        metadata: Metadata of the table.
-        rows: The rows.
-
     Returns:
         Number (months or days since 1970) and rows of each partition; None if the table is not partitioned like a group's.
     """

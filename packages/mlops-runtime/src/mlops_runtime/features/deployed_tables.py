@@ -59,9 +59,6 @@ class DeployedTables:
     def describe(self, name: str) -> TableDescription:
         """Return one table.
 
-        Args:
-            name: Name of the table.
-
         Raises:
             FeatureTableError: If the table is missing or cannot be read.
             ClientError: If the caller may not list the tables.

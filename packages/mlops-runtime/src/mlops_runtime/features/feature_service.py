@@ -186,9 +186,6 @@ def group_changes(before: ServedGroup, after: ServedGroup) -> list[str]:
 class FeatureServices:
     """The services of a feature store: ``services/<name>/<version>.json`` below the location of its manifests, each written once.
 
-    Args:
-        objects: The objects at that location.
-
     Example:
         >>> import tempfile
         >>> FeatureServices(Objects(tempfile.mkdtemp())).all()

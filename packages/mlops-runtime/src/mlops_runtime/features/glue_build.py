@@ -66,10 +66,6 @@ class GlueBuilder:
     def build(self, ready: Prepared, build: OpenBuild) -> TrainingSet:
         """Start the job, wait for its end, and return the set, whose rows are read lazily.
 
-        Args:
-            ready: The prepared set.
-            build: The open build.
-
         Raises:
             GlueBuildError: If the run does not succeed.
         """
@@ -171,11 +167,7 @@ class StoredFiles(Mapping[str, bytes]):
 
 
 class StoredRows(Mapping[str, pa.Table]):
-    """The rows of a stored training set, read on access, as one unnamed split.
-
-    Args:
-        files: Its files.
-    """
+    """The rows of a stored training set, read on access, as one unnamed split."""
 
     def __init__(self, files: StoredFiles) -> None:
         self._files = files

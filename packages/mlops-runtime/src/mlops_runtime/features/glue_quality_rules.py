@@ -34,9 +34,6 @@ class RulesetError(ValueError):
 def dqdl(group: FeatureGroup) -> str:
     """Return the ruleset of a group: key, required values, constraints, and no time after the current one.
 
-    Args:
-        group: The group.
-
     Raises:
         RulesetError: If it is longer than 65,536 characters, Glue's maximum.
 

@@ -23,9 +23,6 @@ class DeclarationError(ValueError):
 def declaration_json(groups: Iterable[FeatureGroup]) -> str:
     """Return groups as JSON: sorted keys, durations in seconds, dates and times in ISO 8601, without defaults.
 
-    Args:
-        groups: The groups.
-
     Example:
         >>> stock = FeatureGroup(
         ...     name="stock",
@@ -42,9 +39,6 @@ def declaration_json(groups: Iterable[FeatureGroup]) -> str:
 
 def read_declaration(text: str) -> tuple[FeatureGroup, ...]:
     """Return the groups of ``declaration_json``.
-
-    Args:
-        text: The JSON.
 
     Raises:
         DeclarationError: If the text was not written by ``declaration_json``; with every problem.

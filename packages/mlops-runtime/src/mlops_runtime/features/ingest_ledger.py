@@ -127,11 +127,6 @@ def entries(table: Table) -> list[Entry]:
 def record(table: Table, going: Collection[int], now: datetime) -> dict[str, str]:
     """Write a ledger object for each key of the given snapshots, and the index, before a commit expires them. Idempotent.
 
-    Args:
-        table: The table.
-        going: Ids of the snapshots.
-        now: The current time.
-
     Returns:
         Properties for the summary of that commit: the name of the index.
 
@@ -180,14 +175,7 @@ def expirable(table: Table) -> list[int]:
 def committing(
     table: Table, summary: Mapping[str, str], going: Collection[int], now: datetime
 ) -> Iterator[UpdateSnapshot]:
-    """Yield the snapshot update of a commit that also expires snapshots, after the ledger has their keys.
-
-    Args:
-        table: The table.
-        summary: Properties for the snapshot's summary.
-        going: Ids of the snapshots to expire.
-        now: The current time.
-    """
+    """Yield the snapshot update of a commit that also expires snapshots, after the ledger has their keys."""
     index = record(table, going, now)
     with table.transaction() as transaction:
         yield transaction.update_snapshot(snapshot_properties={**summary, **index})

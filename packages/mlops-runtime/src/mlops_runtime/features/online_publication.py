@@ -155,13 +155,7 @@ def _visible_upto(rows: pa.Table, upto: int, now: datetime) -> int:
 
 
 class OnlinePublisher:
-    """The function that publishes online rows: for each table that an event names, the rows above its mark.
-
-    Args:
-        groups: The groups that are online.
-        load: Loads the current state of a table by name.
-        online: The online store.
-    """
+    """The function that publishes online rows: for each table that an event names, the rows above its mark."""
 
     def __init__(self, groups: Sequence[FeatureGroup], *, load: Callable[[str], Table], online: OnlineStore) -> None:
         self._groups = {group.table_name: group for group in groups}

@@ -139,16 +139,10 @@ def training_set_events(
     )
 
 
-def training_set_failure(  # noqa: D417 - as above
+def training_set_failure(
     plan: TrainingSetPlan, source: LineageSource, *, as_of: datetime, error: str, started: datetime, now: datetime
 ) -> tuple[Event, Event]:
-    """Return START and FAIL of a training set that could not be built; plan, ``as_of`` and ``started`` identify its run.
-
-    Args:
-        plan: The plan of the set.
-        as_of: Its cutoff.
-        error: Reason of the failure.
-    """
+    """Return START and FAIL of a training set that could not be built; plan, ``as_of`` and ``started`` identify its run."""
     digest = content_hash({"plan": plan, "as_of": as_of.astimezone(UTC)})
     job = _job(source, f"training_set.{plan.name}", "TRAINING_SET")
     return _failure(source, f"training-set-plan/{digest}", job, error=error, started=started, now=now)
@@ -541,11 +535,7 @@ def http_transport(url: str, *, api_key: str | None = None, timeout: float = 5.0
 
 
 def file_transport(path: Path) -> FileTransport:
-    """Return OpenLineage's transport to a file: appends one event per line.
-
-    Args:
-        path: The file.
-    """
+    """Return OpenLineage's transport to a file: appends one event per line."""
     return FileTransport(FileConfig(log_file_path=str(path), append=True))
 
 

@@ -56,10 +56,6 @@ def training_set_tag(plan: TrainingSetPlan, as_of: datetime, read: Mapping[str, 
 def tables_of(plan: TrainingSetPlan, tables: Sequence[str]) -> tuple[str, ...]:
     """Return the tables of a plan, whose groups are given by table name, or by group name alone.
 
-    Args:
-        plan: The plan.
-        tables: Names of the existing tables.
-
     Example:
         >>> plan = TrainingSetPlan(
         ...     name="n", label_group="sales", timestamp="t", label="l", features={"stock_v2": ("x",)}, holdout_days=1

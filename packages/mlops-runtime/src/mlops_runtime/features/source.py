@@ -136,10 +136,6 @@ def naming_files(table: Table) -> Iterator[None]:
 def reading(file: str, *, what: str = "data file") -> Iterator[None]:
     """Name the file in errors of reading it.
 
-    Args:
-        file: The file.
-        what: Kind of the file, for the message.
-
     Raises:
         MissingFileError: If the file is missing.
         DamagedFileError: If its content is not what was written, or incomplete.
@@ -229,11 +225,7 @@ def _damaged(what: str, error: Exception) -> str:
 
 
 class TableRows:
-    """A table in memory as a row source.
-
-    Args:
-        table: The table.
-    """
+    """A table in memory as a row source."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table

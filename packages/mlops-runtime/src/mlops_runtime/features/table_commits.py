@@ -91,10 +91,6 @@ def _is_overtaken(table: Table, error: Exception) -> bool:
 def steady(table: Table, look: Callable[[], T]) -> T:
     """Read the newest state of a table, again if it was replaced or files of it were removed meanwhile.
 
-    Args:
-        table: The table.
-        look: Reads the table's current state.
-
     Raises:
         CommitFailedException: If the state was replaced each time.
         FileNotFoundError: If files were missing each time.

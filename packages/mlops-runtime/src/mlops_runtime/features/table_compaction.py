@@ -44,10 +44,6 @@ def compact(table: Table, remove: Callable[[str], None]) -> int:
     If another writer, such as a second compaction or an erasure, removed one of the files first, nothing is rewritten, and the new
     files are removed.
 
-    Args:
-        table: The table.
-        remove: Removes a file.
-
     Raises:
         MissingFileError: If a file of the newest state is missing; nothing is rewritten.
         DamagedFileError: If a file cannot be read.

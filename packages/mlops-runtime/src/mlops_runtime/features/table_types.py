@@ -111,12 +111,7 @@ def read_schema(schema: Schema, properties: Mapping[str, str]) -> pa.Schema:
 
 
 def declared_types(schema: Schema, properties: Mapping[str, str]) -> dict[str, FeatureType]:
-    """Return the declared types of a table's columns.
-
-    Args:
-        schema: Schema of the table.
-        properties: Properties of the table, which mark its vectors.
-    """
+    """Return the declared types of a table's columns."""
     return {
         field.name: _of_iceberg(field.field_type, properties.get(f"{VECTOR}{field.name}")) for field in schema.fields
     }
@@ -193,10 +188,6 @@ def typed_key(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 def with_typed_keys(rows: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
     """Return entity rows with keys in the tables' types, so that equal keys give equal files with any library.
-
-    Args:
-        rows: The entity rows.
-        kinds: The type of each key.
 
     Raises:
         KeyTypeError: As for ``typed_key``.

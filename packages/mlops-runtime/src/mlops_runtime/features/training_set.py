@@ -149,10 +149,6 @@ def build(
 def prepared(found: Located, request: Request) -> Prepared:
     """Check that the request can be joined, and tag the snapshots.
 
-    Args:
-        found: The tables of the request.
-        request: The request.
-
     Raises:
         PlanError: If keys are of another type, or columns clash.
     """
@@ -205,12 +201,6 @@ def prepared(found: Located, request: Request) -> Prepared:
 
 def keep(built: TrainingSet, sets: Objects, manifests: Manifests, build: OpenBuild) -> None:
     """Write entity rows, files and, last, the manifest: a set with a manifest is complete.
-
-    Args:
-        built: The training set.
-        sets: Location of training sets.
-        manifests: The manifests.
-        build: The open build.
 
     Raises:
         ErasedDuringBuildError: If an erasure began during the build; no file remains.

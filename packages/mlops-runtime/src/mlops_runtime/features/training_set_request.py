@@ -268,11 +268,6 @@ class Located:
 def located(load: Load, tables: Sequence[str], request: Request) -> Located:
     """Resolve the tables and snapshots of a request.
 
-    Args:
-        load: Loads a table by name.
-        tables: Names of the existing tables.
-        request: The request.
-
     Raises:
         TrainingSetError: If groups, columns, keys or snapshots are missing.
     """

@@ -526,12 +526,7 @@ class Explanation:
 
 
 def sql_group(pinned: PinnedTable, types: Mapping[str, FeatureType]) -> SqlGroup:
-    """Return a pinned table as a group of a statement.
-
-    Args:
-        pinned: The table.
-        types: Types of its columns.
-    """
+    """Return a pinned table as a group of a statement."""
     return SqlGroup(
         name=pinned.group if pinned.alias is None else f"{pinned.group} as {pinned.alias}",
         table=SqlTable(database=pinned.database, table=pinned.table, snapshot_id=pinned.snapshot_id),
@@ -546,11 +541,6 @@ def sql_group(pinned: PinnedTable, types: Mapping[str, FeatureType]) -> SqlGroup
 
 def explain(load: Load, tables: Sequence[str], request: Request) -> Explanation:
     """Explain how a training set would be built.
-
-    Args:
-        load: Loads a table by name.
-        tables: Names of the existing tables.
-        request: The request.
 
     Raises:
         TrainingSetError: If groups, columns or snapshots are missing.

@@ -57,10 +57,6 @@ class _Read:
 def read_fleet(content: str | bytes, *, name: str) -> FleetFile:
     """Return the environments of a file.
 
-    Args:
-        content: Content of the file.
-        name: Name of the file in error messages.
-
     Raises:
         FleetFileError: If it is not ``mlops.fleet/1``, or an environment is invalid.
 

@@ -41,9 +41,6 @@ class ApiJobs:
     def follow(self, body: str) -> str:
         """Handle an "Object Created" event; a second delivery repeats the same actions.
 
-        Args:
-            body: The event, as JSON.
-
         Returns:
             Description of the action, for a log.
 

@@ -152,10 +152,6 @@ def read_promise(content: str | bytes, name: str) -> tuple[dict[str, Any], Reque
 
     It may be narrower than the output of `request_schema`: bounds and enumerations of a column are allowed.
 
-    Args:
-        content: JSON.
-        name: Name of the file, for messages.
-
     Raises:
         PromiseError: With every problem of the schema.
     """
@@ -257,10 +253,6 @@ def _array_names(form: Mapping[str, Any], columns: set[str], problems: list[str]
 
 def promise_problems(promise: RequestPromise, signature: ModelSignature) -> list[str]:
     """Return every reason why a model would reject a request that the promise allows; empty if it accepts all of them.
-
-    Args:
-        promise: Promise of the API.
-        signature: Signature of the model to serve.
 
     Example:
         >>> old = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")

@@ -31,10 +31,6 @@ _HEAD = struct.Struct("<qqq")
 class MetricFunction:
     """A function that returns the loss of each row, run in a separate process.
 
-    Args:
-        name: Its name in error messages.
-        process: Its process.
-
     Example:
         >>> with metric_function(Path("metric.py"), ModelEnvironment(), expected_sha256=sha256) as function:  # doctest: +SKIP
         ...     function.losses([np.array([1.0, 0.0])], np.array([[0.8, 0.6]]), np.array([True]))
@@ -46,11 +42,6 @@ class MetricFunction:
 
     def losses(self, labels: Sequence[Wide], predictions: Wide, given: Mask) -> Wide:
         """Return the loss of each row; a row without a prediction is not passed to the function and has 0.
-
-        Args:
-            labels: The numbers of each row's label.
-            predictions: The numbers of each row's prediction.
-            given: Mask of the rows with a prediction.
 
         Raises:
             JobError: If the function fails, takes too long, ends its process, or returns anything but a finite number of 0 or

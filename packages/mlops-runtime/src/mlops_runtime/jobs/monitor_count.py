@@ -38,11 +38,7 @@ class CountSettings:
 
 
 class ObjectCounter:
-    """Counts parts of capture objects, in the process that created it.
-
-    Args:
-        settings: Buckets and baseline.
-    """
+    """Counts parts of capture objects, in the process that created it."""
 
     def __init__(self, settings: CountSettings) -> None:
         self._settings = settings

@@ -36,10 +36,6 @@ class Part:
 def parts(sizes: Mapping[str, int], part_bytes: int = PART_BYTES) -> list[Part]:
     """Return the parts of objects, largest first; a small object is a single part.
 
-    Args:
-        sizes: Bytes by key.
-        part_bytes: Maximum bytes of a part.
-
     Example:
         >>> [(part.start, part.end) for part in parts({"a": 25}, 10)]
         [(0, 10), (10, 20), (20, None)]

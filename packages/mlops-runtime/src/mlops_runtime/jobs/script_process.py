@@ -96,12 +96,6 @@ def run_process(
 ) -> tuple[int, list[str]]:
     """Run a script to its end, and copy its output to this process's.
 
-    Args:
-        command: Interpreter and script.
-        folder: Working directory.
-        environment: Its complete environment.
-        limits: Limits on what it writes.
-
     Returns:
         Its exit code, and the last lines of its standard error.
 

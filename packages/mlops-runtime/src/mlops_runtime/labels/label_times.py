@@ -67,10 +67,6 @@ def label_times(stamps: Sequence[int]) -> LabelTimes:
 def stamps_of(times: Any, rows: int) -> Stamps | None:
     """Return the stamps of a record's labels; None if it has no valid times, as in records of other programs.
 
-    Args:
-        times: The times in the record.
-        rows: Number of its labels.
-
     Example:
         >>> stamps_of({"known": ["2017-08-07T12:00:00"], "written": ["noon"]}, 1) is stamps_of(None, 1) is None
         True

@@ -147,13 +147,7 @@ class _Changes:
 
 
 class LabelStore:
-    """Labels of one endpoint, in the capture bucket.
-
-    Args:
-        s3: Client.
-        bucket: The bucket.
-        endpoint: Name of the endpoint.
-    """
+    """Labels of one endpoint, in the capture bucket."""
 
     def __init__(self, s3: "S3Client", *, bucket: str, endpoint: str) -> None:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint

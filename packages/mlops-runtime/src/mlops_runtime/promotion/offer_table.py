@@ -191,12 +191,7 @@ class OfferTable:
         )
 
     def first_release(self, model_sha256: str, sha256: str) -> str:
-        """Return the hash of the first record that brought a model here: this record, if it is the first.
-
-        Args:
-            model_sha256: Hash of the model.
-            sha256: Hash of the current record.
-        """
+        """Return the hash of the first record that brought a model here: this record, if it is the first."""
         key = f"model/{model_sha256}"
         self._update(key, "SET record_sha256 = :sha", "attribute_not_exists(endpoint)", {":sha": {"S": sha256}})
         answer = self._dynamodb.get_item(TableName=self.table, Key=_key(key), ConsistentRead=True)

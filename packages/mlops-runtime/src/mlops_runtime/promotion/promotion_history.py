@@ -205,12 +205,6 @@ def _promotion(sagemaker: Any, offer: Offer, *, is_overdue: bool) -> Promotion:
 def releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[ReleasedVersion]:
     """Yield the releases of a group, the last written object first.
 
-    Args:
-        s3: Client.
-        unit: The group's unit.
-        group: The package group.
-        last: Maximum number of releases.
-
     Raises:
         PromotionHistoryError: If the record of a release cannot be read.
     """

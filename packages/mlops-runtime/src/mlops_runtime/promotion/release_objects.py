@@ -48,12 +48,7 @@ class ObjectReader:
     names: Sequence[str]  # names of the group and of the pipelines that register into it
 
     def prove(self, metadata: Mapping[str, Any], *, artifact_uri: str) -> PackageObjects:
-        """Verify and return the objects of a package.
-
-        Args:
-            metadata: The package's metadata, with the hashes.
-            artifact_uri: URI of its archive.
-        """
+        """Verify and return the objects of a package."""
         problems: list[str] = []
         artifact = self._archive(artifact_uri, str(metadata.get("artifact_sha256")), problems)
         evaluation = self._read("evaluation", metadata, problems)

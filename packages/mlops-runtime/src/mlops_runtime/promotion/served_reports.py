@@ -176,11 +176,6 @@ def wish_of(event: TargetEvent, state: ServedState) -> RetrainingWish:
 def with_releases(state: ServedState, releases: Mapping[str, ReleaseRecord], *, group: str) -> ServedState:
     """Return a state with the source's own versions, matched by the bindings of its releases.
 
-    Args:
-        state: The reported state.
-        releases: Records of releases, by binding.
-        group: The package group.
-
     Raises:
         IgnoredReportError: If it names a model that was not released here.
     """
@@ -250,12 +245,7 @@ def champion_of(
 
 
 def champion_pointer(state: ServedState, record: ReleaseRecord) -> LivePointer:
-    """Return an environment's live version as a live pointer to the source's own package and objects.
-
-    Args:
-        state: State of the environment.
-        record: The source's release of its live version.
-    """
+    """Return an environment's live version as a live pointer to the source's own package and objects."""
     package, serves = record.package, state.serves
     if serves is None:
         raise TypeError("an environment that is champion serves a version, got none")

@@ -238,10 +238,6 @@ def person_of(identity: str) -> str:
 def approver_name(identity: str, description: str) -> str:
     """Return the approver of a package for people; ``policy`` if a machine approved it.
 
-    Args:
-        identity: ARN of the approver.
-        description: ApprovalDescription of the package.
-
     Example:
         >>> approver_name("arn:aws:sts::123456789012:assumed-role/mlops-promote-1a2b/x8T2", "approved by policy: released by build")
         'policy'

@@ -41,12 +41,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """Read access to the registry.
-
-    Args:
-        sagemaker: Client.
-        s3: Client.
-    """
+    """Read access to the registry."""
 
     sagemaker: "SageMakerClient"
     s3: "S3Client"
@@ -101,12 +96,7 @@ class Catalog:
 
 
 def approval_of(sagemaker: "SageMakerClient", arn: str) -> str | None:
-    """Return the approval status of a package; None if the registry does not have it.
-
-    Args:
-        sagemaker: Client.
-        arn: ARN of the package.
-    """
+    """Return the approval status of a package; None if the registry does not have it."""
     try:
         return sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"]
     except ClientError as error:

@@ -196,12 +196,7 @@ class Judge:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "Judge":
-        """Create it from the function's environment variables.
-
-        Args:
-            environ: The variables.
-            client: Returns the client of a service.
-        """
+        """Create it from the function's environment variables."""
         dynamodb = client("dynamodb")
         return cls(
             s3=client("s3"),

@@ -329,13 +329,6 @@ def free_at(
 ) -> datetime | None:
     """Return when a refused request would be accepted; None unless only time must pass (cool-down or budget).
 
-    Args:
-        decision: The refusal.
-        request: The refused request.
-        state: The pipeline's state.
-        settings: Settings of the guard.
-        now: The time of the decision.
-
     Example:
         >>> settings = GuardSettings(pipeline="p", machine_arn="arn", alarms=(), cool_down=3600, daily_budget=1)
         >>> state = GuardState(last_started=1501578000)

@@ -99,10 +99,6 @@ def archive_signature(digest: str, signature: bytes, key: PublicKey) -> bytes:
 def signed_digest(content: bytes, key: PublicKey) -> str:
     """Verify a bundle, and return the SHA-256 of the signed archive.
 
-    Args:
-        content: The bundle.
-        key: Public key of the expected signer.
-
     Raises:
         ArchiveSignatureError: If the content is not a bundle, or is not signed with the key.
     """

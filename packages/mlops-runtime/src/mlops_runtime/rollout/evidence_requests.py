@@ -100,12 +100,6 @@ def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) 
     """Return the request to compare a shadow with the live model whose calls are copied to it.
 
     Both are counted by variant, in any config, since the live model had another config in the hours before.
-
-    Args:
-        spec: The endpoint's serving spec.
-        config: Name of the config with the shadow.
-        variant: Name of the shadow's variant.
-        since: When the shadow began.
     """
     new, old = (_variant(spec, name) for name in (variant, spec.variant))
     request = verdict_request(spec, fleet=config, since=since, new=new, old=old)
@@ -184,13 +178,7 @@ class PairsRequest:
 
 
 def pairs_request(spec: ServingSpec, *, live: str, shadow: str) -> dict[str, object]:
-    """Return the plan's request to compare a shadow's responses; empty without a declared tolerance.
-
-    Args:
-        spec: The endpoint's serving spec.
-        live: Variant of the live model.
-        shadow: The shadow variant.
-    """
+    """Return the plan's request to compare a shadow's responses; empty without a declared tolerance."""
     tolerance = None if spec.rollout.shadow is None else spec.rollout.shadow.tolerance
     if tolerance is None or spec.capture is None:
         return {}

@@ -22,11 +22,6 @@ _GONE = ("NoSuchKey", "AccessDenied")  # S3 returns 403 for a missing object to 
 def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[RequestPromise, ...]:
     """Return the request promises of an endpoint's APIs, from its desired spec.
 
-    Args:
-        s3: Client.
-        bucket: Artifacts bucket.
-        table: The endpoint's row.
-
     Raises:
         ContractError: If the desired spec is malformed.
         SpecError: If it was changed after it was stored.

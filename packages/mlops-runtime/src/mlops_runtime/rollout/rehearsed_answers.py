@@ -35,10 +35,6 @@ def asked_again(spec: ServingSpec, fleet: str) -> dict[str, object]:
 
     Also empty for an asynchronous endpoint, which does not return responses: its candidates are only rehearsed, on a real-time
     endpoint.
-
-    Args:
-        spec: The endpoint's serving spec.
-        fleet: Name of the new fleet's config.
     """
     golden = spec.rollout.golden
     if golden is None or spec.asynchronous is not None:

@@ -75,11 +75,6 @@ class CaptureReader:
         """Yield the records of full hours, from that of ``first`` to that of ``last``, inclusive; keys contain the hour of a call.
 
         Lines that are not JSON objects are skipped. The caller filters by the exact time.
-
-        Args:
-            variant: Name of the variant.
-            first: A time in the first hour.
-            last: A time in the last hour.
         """
         bucket, _, prefix = self.destination.removeprefix("s3://").partition("/")
         for key in self._newest(bucket, prefix.rstrip("/"), variant, first, last):

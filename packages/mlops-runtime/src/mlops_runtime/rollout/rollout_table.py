@@ -45,13 +45,7 @@ KEPT = 50  # containers in a row, newest promotion last; a rollback can go no fu
 
 
 class RolloutTable:
-    """The row of an endpoint or a unit.
-
-    Args:
-        dynamodb: Client.
-        table: Name of the table.
-        endpoint: Name of the endpoint or unit, the row's key.
-    """
+    """The row of an endpoint or a unit."""
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str, endpoint: str) -> None:
         self._dynamodb, self._table, self.endpoint = dynamodb, table, endpoint

@@ -557,10 +557,6 @@ class _CallsBack:
 class Tripwire:
     """A listening socket on this machine, at the address from which the server is reached.
 
-    Args:
-        host: The server's host.
-        port: Its port.
-
     Example:
         >>> with socket.create_server(("127.0.0.1", 0)) as server, Tripwire(*server.getsockname()) as wire:
         ...     wire.is_tripped()

@@ -128,9 +128,6 @@ class FeatureLookups:
     def fill(self, instances: list[Any]) -> LookedUp:
         """Return instances with omitted columns filled in; arrays always have all columns and are not changed.
 
-        Args:
-            instances: Instances of a request.
-
         Raises:
             PayloadError: 400 if a key has another type.
             LookupUnavailableError: If features could not be read, or not in time, and nulls are not allowed.

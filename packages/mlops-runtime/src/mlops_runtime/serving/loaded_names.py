@@ -75,12 +75,7 @@ def pickle_globals(path: Path) -> PickleGlobals:
 
 
 def archived_globals(archive: Path, manifest: ModelManifest) -> tuple[str, ...] | None:
-    """Return the globals that pickles in a ``model.tar.gz`` reference; None if its manifest declares that nothing is unpickled.
-
-    Args:
-        archive: The archive that a model was loaded from.
-        manifest: Its manifest.
-    """
+    """Return the globals that pickles in a ``model.tar.gz`` reference; None if its manifest declares that nothing is unpickled."""
     if manifest.trust != "pickle":
         return None
     return _globals_in(archive, [name for name in manifest.files if name.endswith(PICKLES)])

@@ -33,10 +33,6 @@ def name_call(ids: Sequence[str], at: datetime) -> NamedCall:
 
     A call that is repeated within the hour, as after an interruption, counts once; rows that are sent again later are another call.
 
-    Args:
-        ids: Id of each row.
-        at: The time in the cloud.
-
     Example:
         >>> at = datetime(2017, 8, 7, 6, 30, tzinfo=UTC)
         >>> name_call(["order-7"], at).inference_id
@@ -90,24 +86,13 @@ def read_side_by_side(s3: "S3Client", bucket: str, keys: Sequence[str]) -> Itera
 
 
 class NamedCalls:
-    """Row ids that clients of an endpoint recorded for their calls.
-
-    Args:
-        s3: Client.
-        bucket: Bucket of captures and labels.
-        endpoint: Name of the endpoint.
-    """
+    """Row ids that clients of an endpoint recorded for their calls."""
 
     def __init__(self, s3: "S3Client", *, bucket: str, endpoint: str) -> None:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
 
     def put(self, calls: Sequence[NamedCall], *, at: datetime) -> None:
-        """Write the row ids of calls, before the calls are made.
-
-        Args:
-            calls: The calls.
-            at: The time in the cloud.
-        """
+        """Write the row ids of calls, before the calls are made."""
         body = b"\n".join(map(canonical_json, calls))
         key = named_calls_key(self._endpoint, at, hashlib.sha256(body).hexdigest()[:32])
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)

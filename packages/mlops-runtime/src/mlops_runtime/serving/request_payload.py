@@ -193,9 +193,6 @@ class PayloadError(ValueError):
 class Reader:
     """Parses requests for one signature, like `parse`, with the work that is the same for all calls done once.
 
-    Args:
-        signature: The model's signature.
-
     Example:
         >>> price = SignatureColumn(name="price", type="number")
         >>> store = SignatureColumn(name="store", type="category", categories=("a", "b"))

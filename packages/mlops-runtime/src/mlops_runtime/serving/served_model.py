@@ -106,9 +106,6 @@ def number_type(signature: ModelSignature) -> type[np.floating[Any]]:
 class CategoryCodes:
     """Category codes of a signature, for rows with categories as strings.
 
-    Args:
-        signature: The model's signature.
-
     Example:
         >>> store = SignatureColumn(name="store", type="category", categories=("east",))
         >>> codes = CategoryCodes(ModelSignature(inputs=(store,), output="units", passes="values"))

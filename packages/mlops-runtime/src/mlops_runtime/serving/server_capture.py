@@ -229,11 +229,7 @@ def event_ids() -> Callable[[], str]:
 
 
 class CaptureBucket:
-    """Writes objects to the capture bucket with boto3.
-
-    Args:
-        settings: Bucket and key.
-    """
+    """Writes objects to the capture bucket with boto3."""
 
     def __init__(self, settings: CaptureSettings) -> None:
         self._bucket = settings.bucket

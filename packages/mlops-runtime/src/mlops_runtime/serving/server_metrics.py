@@ -21,9 +21,6 @@ Gauges = Mapping[str, tuple[str, str, Mapping[str, float] | float]]
 class Metrics:
     """Counts responses by route and status, their duration by route, and predictions. It is not thread-safe.
 
-    Args:
-        model: Labels of the served model.
-
     Example:
         >>> metrics = Metrics({"sha256": "ab", "version": "3"})
         >>> metrics.answered("invocations", 200, 0.002, rows=1)

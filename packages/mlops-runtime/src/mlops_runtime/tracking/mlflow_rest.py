@@ -100,9 +100,6 @@ class ModelVersion:
 class MlflowPassword:
     """User and password of an MLflow client. They never appear in errors or in ``repr``.
 
-    Args:
-        read: Returns user and password.
-
     Example:
         >>> MlflowPassword(lambda: ("ann", "pa:ss")).header()
         'Basic YW5uOnBhOnNz'
@@ -115,12 +112,7 @@ class MlflowPassword:
 
     @classmethod
     def of_secret(cls, arn: str, *, secrets: "SecretsManagerClient") -> "MlflowPassword":
-        """Return the password of a secret: JSON with ``username`` and ``password``, as Secrets Manager writes it.
-
-        Args:
-            arn: ARN of the secret.
-            secrets: Client that may read it.
-        """
+        """Return the password of a secret: JSON with ``username`` and ``password``, as Secrets Manager writes it."""
 
         def read() -> tuple[str, str]:
             try:

@@ -116,12 +116,7 @@ def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str
 
 
 def merged(tally: Any, *, without: Sequence[str] = ()) -> Any:
-    """Merge concatenated tallies into one, optionally with coarser groups.
-
-    Args:
-        tally: Their rows.
-        without: Columns to drop.
-    """
+    """Merge concatenated tallies into one, optionally with coarser groups."""
     sums = [name for name in _SUMS if name in tally.column_names]
     by = [name for name in tally.column_names if name not in (*sums, *without)]
     # without threads, groups are in the order of the rows
@@ -139,11 +134,6 @@ def overall_of(tally: Any, kind: str) -> Overall:
 
 def guesses_of(tally: Any, kind: str, overall: Overall) -> Any:
     """Return the prediction for each key of a merged tally, which has either all rows of a key or none.
-
-    Args:
-        tally: The tally.
-        kind: Method of the baseline.
-        overall: Prediction over all keys.
 
     Returns:
         A table of ``key`` and ``value``; for ``last`` also ``time``: for each time the previous value, and for a null time the

@@ -37,13 +37,7 @@ class Holder:
 
 
 class Lock:
-    """The lock of one run.
-
-    Args:
-        ssm: Client.
-        names: Names in the account.
-        run: Id of the run.
-    """
+    """The lock of one run."""
 
     def __init__(self, ssm: "SSMClient", names: Names, run: str) -> None:
         self._ssm, self._names, self._run = ssm, names, run

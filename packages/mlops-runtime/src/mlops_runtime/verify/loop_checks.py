@@ -25,14 +25,7 @@ _FIRST, _SECOND = 3.0, 5.0
 
 
 class LoopChecks:
-    """The checks of one deployed unit; each returns its evidence or raises ``CheckError``.
-
-    Args:
-        place: The account.
-        deployed: The stack.
-        packages: Registers and approves packages.
-        beat: Called during waits.
-    """
+    """The checks of one deployed unit; each returns its evidence or raises ``CheckError``."""
 
     def __init__(self, place: Place, deployed: Deployed, packages: PackageChecks, beat: Callable[[], None]) -> None:
         self._place, self._deployed, self._packages, self._beat = place, deployed, packages, beat

@@ -15,13 +15,7 @@ _QUARTER = 0.25  # of the longest wait, since CloudWatch publishes within minute
 
 
 class MetricChecks:
-    """The checks of metrics, alarms and logs; each returns its evidence or raises ``CheckError``.
-
-    Args:
-        place: The account.
-        deployed: The stack.
-        beat: Called during waits.
-    """
+    """The checks of metrics, alarms and logs; each returns its evidence or raises ``CheckError``."""
 
     def __init__(self, place: Place, deployed: Deployed, beat: Callable[[], None]) -> None:
         self._place, self._deployed, self._beat = place, deployed, beat

@@ -21,12 +21,7 @@ _ABSENT = "mlops-verify-absent@sha256:" + "f" * 64
 
 
 class PackageChecks:
-    """The checks of packages in the unit's registry; each returns its evidence or raises ``CheckError``.
-
-    Args:
-        place: The account.
-        deployed: The stack.
-    """
+    """The checks of packages in the unit's registry; each returns its evidence or raises ``CheckError``."""
 
     def __init__(self, place: Place, deployed: Deployed) -> None:
         self._place, self._deployed = place, deployed

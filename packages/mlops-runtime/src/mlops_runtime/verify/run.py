@@ -91,15 +91,7 @@ class Plan:
 
 
 class Verification:
-    """One run.
-
-    Args:
-        place: The account.
-        plan: Plan of the verification.
-        journal: Journal on this machine.
-        run: Id of the run.
-        say: Called with one line for each step.
-    """
+    """One run."""
 
     def __init__(self, *, place: Place, plan: Plan, journal: Journal, run: str, say: Callable[[str], None]) -> None:
         self._place, self._plan, self._journal, self._run, self._say = place, plan, journal, run, say

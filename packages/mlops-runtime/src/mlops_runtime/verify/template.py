@@ -24,14 +24,7 @@ _IS_ARN_BY_REF = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic", "AWS::StepFuncti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One Allow statement of a policy of the template.
-
-    Args:
-        policy: Logical id of the policy.
-        actions: Its actions.
-        resources: Its resources.
-        has_conditions: Whether conditions limit it.
-    """
+    """One Allow statement of a policy of the template."""
 
     policy: str
     actions: tuple[str, ...]
@@ -40,13 +33,7 @@ class Statement:
 
 
 class Template:
-    """A template of an assembly.
-
-    Args:
-        document: The template.
-        account: Account for placeholders.
-        region: Region.
-    """
+    """A template of an assembly."""
 
     def __init__(self, document: Mapping[str, Any], *, account: str, region: str) -> None:
         self.document = document

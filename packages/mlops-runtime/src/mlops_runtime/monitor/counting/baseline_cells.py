@@ -73,9 +73,6 @@ class LevelCells(dict[Any, int]):
     An integer is converted to its decimal string: a caller's JSON may have 7 where the training set has "7". Fractions and
     booleans have several spellings and are not converted.
 
-    Args:
-        feature: The feature's baseline.
-
     Example:
         >>> store = FeatureBaseline(name="store", type="category", levels=("a",), tail=0, known=(), counts=(9, 0, 1))
         >>> cells = LevelCells(store)

@@ -251,11 +251,7 @@ class Grid:
 
 
 class WindowTally:
-    """Counts rows of all columns against a baseline.
-
-    Args:
-        grid: Grid of the baseline.
-    """
+    """Counts rows of all columns against a baseline."""
 
     def __init__(self, grid: Grid) -> None:
         baseline = grid.baseline

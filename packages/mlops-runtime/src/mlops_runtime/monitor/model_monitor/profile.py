@@ -28,11 +28,7 @@ _FRACTIONAL = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 class Column:
-    """Collects the values of one column.
-
-    Args:
-        name: The column's name.
-    """
+    """Collects the values of one column."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -178,13 +178,7 @@ def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
 
 
 def distribution(baseline: Baseline, counts: Counts, name: str) -> tuple[CellRow, ...]:
-    """Return a feature's distributions in baseline and window; empty if they cannot be compared.
-
-    Args:
-        baseline: The baseline.
-        counts: The window's counts.
-        name: Name of the feature.
-    """
+    """Return a feature's distributions in baseline and window; empty if they cannot be compared."""
     try:
         comparison = compared(baseline, counts).get(name)
     except ValueError:

@@ -59,10 +59,6 @@ def ordinary_psi(compared: Comparison, cells: int) -> float:
     degrees of freedom times one less than clusters (Thomas and Rao 1987; with one less than clusters alone, 99 % of windows
     without drift are below it).
 
-    Args:
-        compared: The window compared with its baseline.
-        cells: Number of cells of the index.
-
     Example:
         >>> from dataclasses import replace
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline

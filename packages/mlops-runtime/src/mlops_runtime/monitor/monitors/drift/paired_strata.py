@@ -100,10 +100,6 @@ def stratum_tables(baseline: Baseline, counts: Counts, pair: PairBaseline) -> li
 def at_the_windows_mix(tables: Sequence[tuple[Wide, Wide]], cells: int) -> tuple[Wide, Wide]:
     """Return the baseline's table standardised to the window's strata, scaled to its effective rows, and the window's table.
 
-    Args:
-        tables: Tables of baseline and window by stratum.
-        cells: Number of cells of a table.
-
     Example:
         >>> strata = [(np.array([30.0, 10.0]), np.array([0.0, 5.0])), (np.array([10.0, 10.0]), np.array([10.0, 5.0]))]
         >>> [table.round(2).tolist() for table in at_the_windows_mix(strata, 2)]

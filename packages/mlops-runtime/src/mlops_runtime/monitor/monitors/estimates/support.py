@@ -28,10 +28,6 @@ def unsupported(columns: Sequence[Shown], labelled: int) -> str | None:
 
     See: L. Kish, Survey Sampling (1965), 11.7.
 
-    Args:
-        columns: Columns of the window.
-        labelled: Number of labelled rows of the holdout.
-
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
         >>> price = FeatureBaseline(name="price", type="number", edges=(0.0, 1.0, 2.0), counts=(0, 50, 50, 0, 0), bounded=True)
