@@ -148,10 +148,8 @@ def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def assembly_places(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield each stack's name, account and Region, including stages; empty strings for environment-agnostic stacks.
-
-    See: https://docs.aws.amazon.com/cdk/v2/guide/environments.html
-    """
+    """Yield each stack's name, account and Region, including stages; empty strings for environment-agnostic stacks."""
+    # https://docs.aws.amazon.com/cdk/v2/guide/environments.html
     for artifact_id, artifact in json.loads((folder / "manifest.json").read_text("utf-8")).get("artifacts", {}).items():
         properties = artifact.get("properties", {})
         if artifact["type"] == "aws:cloudformation:stack":

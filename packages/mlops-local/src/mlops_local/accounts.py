@@ -144,10 +144,8 @@ def profiles_path(home: Path) -> Path:
 
 
 def write_profiles(home: Path, accounts: Sequence[CloudAccount]) -> None:
-    """Write the profiles, readable by the folder's owner only.
-
-    See: https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
-    """
+    """Write the profiles, readable by the folder's owner only."""
+    # https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
     sections = [
         f"[profile {profile(account.number)}]\nregion = {account.region}\nendpoint_url = {account.endpoint_url}\n"
         f"aws_access_key_id = {root_key(account.number)}\naws_secret_access_key = {account.secret}\n"

@@ -264,10 +264,8 @@ def _watch_metrics(alarm: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) 
 
 
 def _set_or_refuse(set_state: Any, params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
-    """SetAlarmState: only valid states; the state lasts until the next evaluation that determines another one.
-
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
-    """
+    """SetAlarmState: only valid states; the state lasts until the next evaluation that determines another one."""
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
     # claim: alarms-are-checked-when-put
 
     def requested(name: str) -> Any:

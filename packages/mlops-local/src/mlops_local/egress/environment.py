@@ -110,11 +110,9 @@ def container(*, isolated: bool) -> dict[str, str]:
 
 
 def trusted_certificates(environ: Mapping[str, str]) -> list[Path]:
-    """Return the certificate files that the user's clients trust, to which ours is added.
-
-    See: https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html (``AWS_CA_BUNDLE``), botocore falls back to
-        ``REQUESTS_CA_BUNDLE``
-    """
+    """Return the certificate files that the user's clients trust, to which ours is added."""
+    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html (`AWS_CA_BUNDLE`), botocore falls back to
+    # `REQUESTS_CA_BUNDLE`
     from botocore.httpsession import get_cert_path  # noqa: PLC0415 - urllib3 imports slowly, and few processes need it
 
     bundle = environ.get("AWS_CA_BUNDLE") or environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)

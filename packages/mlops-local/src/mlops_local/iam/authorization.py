@@ -390,10 +390,8 @@ def _principal_tags(access_key: str) -> dict[str, str]:
 
 
 def _workgroup_of(call: Call) -> str:
-    """Return the workgroup of a query, for calls that name only the query.
-
-    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonathena.html
-    """
+    """Return the workgroup of a query, for calls that name only the query."""
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonathena.html
     # claim: athena-queries-are-of-their-workgroup
     found = athena._executions.get(call.body["QueryExecutionId"]) or {}
     return f"{call.arn_prefix('athena')}workgroup/{found.get('WorkGroup', 'primary')}"

@@ -171,10 +171,8 @@ def _authorize(resource: str, data: Any) -> None:
 
 
 def _assume(machine: _Machine) -> authorization.Session:
-    """Assume the machine's role; if the machine has its own key, the role must be able to use it.
-
-    Source: https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
-    """
+    """Assume the machine's role; if the machine has its own key, the role must be able to use it."""
+    # https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
     session = authorization.assume(
         machine.role, service="states.amazonaws.com", source_arn=machine.arn, name=machine.name
     )

@@ -119,10 +119,8 @@ def _named(service: str, body: Any) -> Owner | None:
 
 
 def _unexpected(bucket: str, key: str, headers: Mapping[str, str]) -> Any:
-    """Reject a request whose bucket, or source bucket, belongs to another account than the caller expects.
-
-    See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
-    """
+    """Reject a request whose bucket, or source bucket, belongs to another account than the caller expects."""
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
     # claim: expected-bucket-owners-are-checked
     source = unquote(headers.get("x-amz-copy-source", "")).lstrip("/").partition("/")[0]
     for name, header in ((bucket, _EXPECTED), (source, _SOURCE)):

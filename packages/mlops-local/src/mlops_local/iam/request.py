@@ -308,10 +308,8 @@ def _sagemaker_resources(call: Call) -> list[str]:
 
 
 def _glue_resources(call: Call) -> list[str]:
-    """Return the ARNs of a catalog call; AWS requires the table, its database and the catalog.
-
-    Source: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
-    """
+    """Return the ARNs of a catalog call; AWS requires the table, its database and the catalog."""
+    # https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
     prefix = call.arn_prefix("glue")
     body = call.body
     if "JobRun" in call.operation and body.get("JobName"):
@@ -330,10 +328,8 @@ def _glue_resources(call: Call) -> list[str]:
 
 
 def _event_resources(call: Call) -> list[str]:
-    """Return the resources of a call on a rule or bus; rules of the default bus have no bus in their ARN.
-
-    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
-    """
+    """Return the resources of a call on a rule or bus; rules of the default bus have no bus in their ARN."""
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
     prefix, body = call.arn_prefix("events"), call.body
     if call.operation.endswith("EventBus"):
         name = body.get("Name") or "default"
@@ -346,10 +342,8 @@ def _event_resources(call: Call) -> list[str]:
 
 
 def _load_balancer_resources(call: Call) -> list[str]:
-    """Return the resource of a call: `*` for descriptions, which have no resource type, else the most specific one.
-
-    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
-    """
+    """Return the resource of a call: `*` for descriptions, which have no resource type, else the most specific one."""
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
     if call.operation.startswith("Describe"):
         return ["*"]
     members = ("RuleArn", "ListenerArn", "TargetGroupArn", "LoadBalancerArn")

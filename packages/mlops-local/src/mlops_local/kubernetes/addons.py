@@ -59,10 +59,8 @@ def _values(configuration: str) -> Mapping[str, Any]:
 
 
 def _network(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the objects that the configuration affects: the controller's ConfigMap, and the agent's DaemonSet.
-
-    See: https://github.com/aws/amazon-vpc-cni-k8s, charts/aws-vpc-cni/templates/configmap.yaml and daemonset.yaml
-    """
+    """Return the objects that the configuration affects: the controller's ConfigMap, and the agent's DaemonSet."""
+    # https://github.com/aws/amazon-vpc-cni-k8s, charts/aws-vpc-cni/templates/configmap.yaml and daemonset.yaml
     # claim: vpc-cni-owns-its-config-map
     enabled = str(values.get("enableNetworkPolicy", "false")).lower()
     config = {

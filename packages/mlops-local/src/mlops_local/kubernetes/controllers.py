@@ -77,11 +77,9 @@ def template_hash(deployment: Mapping[str, Any]) -> str:
 
 
 def bounds(deployment: Mapping[str, Any]) -> tuple[int, int]:
-    """Return ``maxSurge`` and ``maxUnavailable`` of a rollout, as numbers of pods.
-
-    See: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment
-    ("calculated from percentage by rounding up" for the surge, "by rounding down" for the unavailable)
-    """
+    """Return ``maxSurge`` and ``maxUnavailable`` of a rollout, as numbers of pods."""
+    # https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment
+    # ("calculated from percentage by rounding up" for the surge, "by rounding down" for the unavailable)
     strategy, wanted = deployment["spec"]["strategy"], int(deployment["spec"]["replicas"])
     if strategy.get("type") == "Recreate":
         return 0, wanted
@@ -413,11 +411,9 @@ class Controllers:
                 pod.released.set()  # it is in no target group any more
 
     def _scale(self) -> None:
-        """Keep Deployments within their autoscalers' bounds; zero replicas remain zero, as in Kubernetes.
-
-        https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation
-        CPU is not measured: only the bounds have an effect.
-        """
+        """Keep Deployments within their autoscalers' bounds; zero replicas remain zero, as in Kubernetes."""
+        # https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation
+        # CPU is not measured: only the bounds have an effect.
         for scaler in self._objects.list(AUTOSCALER):
             spec, where = scaler["spec"], scaler["metadata"]["namespace"]
             name = spec["scaleTargetRef"]["name"]

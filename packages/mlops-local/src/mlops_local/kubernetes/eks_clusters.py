@@ -189,10 +189,8 @@ def _checked(
 
 
 def _refuse_entry(cluster: str, _body: dict[str, Any]) -> Response | None:
-    """Require the authentication mode that access entries need; the API's default is CONFIG_MAP.
-
-    https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateAccessConfigRequest.html
-    """
+    """Require the authentication mode that access entries need; the API's default is CONFIG_MAP."""
+    # https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateAccessConfigRequest.html
     record = eks._clusters.get(cluster)
     if record is None or record["accessConfig"].get("authenticationMode", "CONFIG_MAP") in _MODES:
         return None
@@ -202,10 +200,8 @@ def _refuse_entry(cluster: str, _body: dict[str, Any]) -> Response | None:
 
 
 def _refuse_association(_cluster: str, body: dict[str, Any]) -> Response | None:
-    """Check the rule of associations: "When using this policy, disableSessionTags must be set to true".
-
-    https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html
-    """
+    """Check the rule of associations: "When using this policy, disableSessionTags must be set to true"."""
+    # https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html
     # claim: session-policy-excludes-session-tags
     if not body.get("policy") or body.get("disableSessionTags"):
         return None

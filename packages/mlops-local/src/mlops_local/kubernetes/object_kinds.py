@@ -271,11 +271,9 @@ def precondition(kind: Kind, name: str, wanted: str, found: str) -> StatusError:
 
 
 def conflict(kind: Kind, name: str, fields: Sequence[tuple[str, str]]) -> StatusError:
-    """Return the error for an apply to fields of other managers, in Kubernetes' wording.
-
-    https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts and the message of
-    ``k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go``
-    """
+    """Return the error for an apply to fields of other managers, in Kubernetes' wording."""
+    # https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts and the message of
+    # `k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go`
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path} for owner, path in fields
     ]

@@ -108,10 +108,8 @@ def _variant(variant: Record) -> Iterator[str]:
 
 
 def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
-    """Yield features that a serverless endpoint does not support.
-
-    See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html#serverless-endpoints-how-it-works-exclusions
-    """
+    """Yield features that a serverless endpoint does not support."""
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html#serverless-endpoints-how-it-works-exclusions
     variants = request["ProductionVariants"]
     excluded = {
         "multiple production variants": len(variants) > 1,
@@ -139,11 +137,9 @@ def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
 
 
 def _shadow(request: Record) -> Iterator[str]:
-    """Yield members that cannot be combined with a shadow variant.
-
-    See: ``ShadowProductionVariants`` in botocore's model, and
-    https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
-    """
+    """Yield members that cannot be combined with a shadow variant."""
+    # `ShadowProductionVariants` in botocore's model, and
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
     production, shadows = request["ProductionVariants"], request["ShadowProductionVariants"]
     if len(production) != 1 or len(shadows) != 1:
         yield f"shadow mode takes 1 production and 1 shadow variant, got {len(production)} and {len(shadows)}"

@@ -131,20 +131,16 @@ def plan(guard: Record, counts: Mapping[str, int], running: set[str], *, is_guar
 
 
 def _is_guarded(blue: Fleet, wanted: Sequence[Record]) -> bool:
-    """Return whether guardrails support the fleets: not for serverless variants, and not on Inf1.
-
-    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
-    """
+    """Return whether guardrails support the fleets: not for serverless variants, and not on Inf1."""
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
     new = [str(variant.get("InstanceType", "")) for variant in wanted]
     old = [server.instance_type or "" for server in blue.servers.values()]
     return all(kind and not kind.startswith("ml.inf1.") for kind in (*new, *old))
 
 
 def _check_scaled(record: Record, blue: Fleet, config: Record) -> None:
-    """Reject another instance type for a variant with autoscaling, which must be deregistered first.
-
-    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-policy.html
-    """
+    """Reject another instance type for a variant with autoscaling, which must be deregistered first."""
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-policy.html
     # claim: scaled-variant-keeps-its-type
     types = instance_types(config)
     for name, server in blue.servers.items():

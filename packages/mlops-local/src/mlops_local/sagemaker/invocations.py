@@ -529,10 +529,8 @@ def _fail(record: Record, server: Server, item: _Waiting, error: Exception) -> N
 
 
 def _notify(record: Record, server: Server, item: _Waiting, topic: str, outcome: Record) -> None:
-    """Notify the topic, if any, with the execution role.
-
-    See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-check-predictions.html
-    """
+    """Notify the topic, if any, with the execution role."""
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-check-predictions.html
     arn = record["AsyncInferenceConfig"]["OutputConfig"].get("NotificationConfig", {}).get(f"{topic}Topic")
     if not arn:
         return

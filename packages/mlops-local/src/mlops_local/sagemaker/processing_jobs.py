@@ -151,10 +151,8 @@ def _upload(job: Job) -> None:
 
 
 def _publish(job: Job) -> None:
-    """Publish the metrics that a monitoring job wrote in CloudWatch's format, in the monitor's namespace.
-
-    See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
-    """
+    """Publish the metrics that a monitoring job wrote in CloudWatch's format, in the monitor's namespace."""
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
     namespace = job.record.get("MetricNamespace")
     if namespace is None:
         return

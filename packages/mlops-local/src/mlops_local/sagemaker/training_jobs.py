@@ -339,10 +339,8 @@ def _fail(record: Record, reason: str) -> None:
 
 
 def _prepare(job: Job) -> dict[str, str]:
-    """Create ``/opt/ml``, and return the variables of SageMaker's training toolkit, which reserves ``sagemaker_`` names.
-
-    See: https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
-    """
+    """Create ``/opt/ml``, and return the variables of SageMaker's training toolkit, which reserves ``sagemaker_`` names."""
+    # https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
     # claim: job-transfers-fail-the-job
     record, root = job.record, job.root
     given: dict[str, str] = record.get("HyperParameters", {})

@@ -279,10 +279,8 @@ def _bus_settings(name: str, old: Properties, new: Properties) -> None:
 
 
 def _topic_settings(arn: str, old: Properties, new: Properties) -> None:
-    """Store the topic's key, and limit its default policy to the account, as CreateTopic does.
-
-    See: https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
-    """
+    """Store the topic's key, and limit its default policy to the account, as CreateTopic does."""
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
     # claim: topics-of-templates-are-as-those-of-calls
     attributes = sns._topics[arn]["attributes"]
     attributes.pop("KmsMasterKeyId", None)

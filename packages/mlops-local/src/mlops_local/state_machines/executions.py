@@ -104,10 +104,8 @@ def _running() -> str | None:
 
 
 def _limit_executions() -> None:
-    """End an execution at its machine's ``TimeoutSeconds`` as TIMED_OUT with States.Timeout.
-
-    Source: https://states-language.net/spec.html#toplevelfields
-    """
+    """End an execution at its machine's ``TimeoutSeconds`` as TIMED_OUT with States.Timeout."""
+    # https://states-language.net/spec.html#toplevelfields
     run = sfn._run_execution
 
     def run_limited(exec_arn: str) -> None:
@@ -161,10 +159,8 @@ def _end_once() -> None:
 
 
 def _delay_retries() -> None:
-    """Apply the full delay and ``MaxDelaySeconds`` to retries, and do not retry stopped executions, unlike MiniStack.
-
-    Source: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
-    """
+    """Apply the full delay and ``MaxDelaySeconds`` to retries, and do not retry stopped executions, unlike MiniStack."""
+    # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     find = sfn._find_matching_retrier
 
     def find_delayed(

@@ -280,10 +280,8 @@ def _verdict(needed: Statement, allowing: Sequence[Mapping[str, Any]], place: Pl
 
 
 def _reaches(statement: Mapping[str, Any], kind: str, names: set[str]) -> Verdict:
-    """Return whether a statement applies to a principal; the IAM guide advises against ``NotPrincipal`` with ``Allow``.
-
-    See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
-    """
+    """Return whether a statement applies to a principal; the IAM guide advises against ``NotPrincipal`` with ``Allow``."""
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
     if "NotPrincipal" in statement:
         return Verdict.FAILS if _names(statement["NotPrincipal"], kind) & names else Verdict.UNKNOWN
     return Verdict.HOLDS if _names(statement.get("Principal"), kind) & names else Verdict.FAILS
@@ -294,10 +292,8 @@ def _grants(statements: Sequence[Mapping[str, Any]], needed: Statement) -> bool:
 
 
 def _allows(statement: Mapping[str, Any], action: str) -> bool:
-    """Return whether a statement allows an action; ``NotAction`` allows all others.
-
-    See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notaction.html
-    """
+    """Return whether a statement allows an action; ``NotAction`` allows all others."""
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notaction.html
     element = "NotAction" if "NotAction" in statement else "Action"
     is_named = any(covers(str(given).lower(), action.lower()) for given in _listed(statement.get(element)))
     return is_named is (element == "Action")

@@ -47,10 +47,8 @@ def check_all(cluster: Cluster, name: str, required: Iterable[str]) -> None:
 
 
 def _check_network_policies(cluster: Cluster, name: str) -> None:
-    """Require that the VPC CNI plugin enforces network policies; one setting enables its controller and node agents.
-
-    See: https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy-configure.html
-    """
+    """Require that the VPC CNI plugin enforces network policies; one setting enables its controller and node agents."""
+    # https://docs.aws.amazon.com/eks/latest/userguide/cni-network-policy-configure.html
     config, agent = cluster.get(_CONFIG_MAP), cluster.get(_DAEMON_SET)
     value = ((config or {}).get("data") or {}).get(_KEY)
     missing = []
@@ -74,10 +72,8 @@ def _has_flag(agent: Mapping[str, Any] | None) -> bool:
 
 
 def _check_metrics(cluster: Cluster, name: str) -> None:
-    """Require the metrics API, which clusters created through the API lack by default, also in Auto Mode.
-
-    See: https://docs.aws.amazon.com/eks/latest/userguide/metrics-server.html
-    """
+    """Require the metrics API, which clusters created through the API lack by default, also in Auto Mode."""
+    # https://docs.aws.amazon.com/eks/latest/userguide/metrics-server.html
     if not cluster.serves("metrics.k8s.io/v1beta1"):
         raise ClusterError(
             "it has no metrics (API metrics.k8s.io/v1beta1), so autoscalers stay at their minimum under any load; add them "

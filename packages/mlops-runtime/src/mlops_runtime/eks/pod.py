@@ -110,10 +110,8 @@ def eks_of(spec: ServingSpec) -> EksSpec:
 
 
 def _in_zones(zones: Sequence[str]) -> dict[str, object]:
-    """Require the load balancer's zones: in other zones targets are unused, and their readiness gates never become true.
-
-    See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html (Target.NotInUse)
-    """
+    """Require the load balancer's zones: in other zones targets are unused, and their readiness gates never become true."""
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html (Target.NotInUse)
     if not zones:
         return {}
     expression = {"key": ZONE, "operator": "In", "values": sorted(zones)}

@@ -153,10 +153,8 @@ def _with_pods(spec: ServingSpec, pods: int) -> ServingSpec:
 
 
 def _is_given_up(deployment: Manifest | None) -> bool:
-    """Return whether Kubernetes reports that the newest revision does not progress.
-
-    See: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
-    """
+    """Return whether Kubernetes reports that the newest revision does not progress."""
+    # https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
     if deployment is None:
         return False
     status = deployment.get("status") or {}

@@ -200,10 +200,8 @@ def on_slots(
 
 
 def _after_drained(started: str) -> str:
-    """Return the first whole minute without calls to the candidate of a failed execution, whose slot is used again.
-
-    See: https://github.com/argoproj/argo-rollouts/issues/4595 (load balancers continue to send requests for some seconds)
-    """
+    """Return the first whole minute without calls to the candidate of a failed execution, whose slot is used again."""
+    # https://github.com/argoproj/argo-rollouts/issues/4595 (load balancers continue to send requests for some seconds)
     at = datetime.fromisoformat(started) + 2 * timedelta(minutes=1)
     return at.replace(second=0, microsecond=0).isoformat()
 

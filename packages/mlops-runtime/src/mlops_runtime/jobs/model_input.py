@@ -51,10 +51,8 @@ def read_split(directory: Path) -> Any:
 
 
 def _integer_categories(path: Path) -> Iterator[str]:
-    """Yield the integer columns that were categories when the file was written, from Arrow's schema in the Parquet metadata.
-
-    See: https://arrow.apache.org/docs/cpp/parquet.html#serializing-the-arrow-schema
-    """
+    """Yield the integer columns that were categories when the file was written, from Arrow's schema in the Parquet metadata."""
+    # https://arrow.apache.org/docs/cpp/parquet.html#serializing-the-arrow-schema
     kept = (pq.read_metadata(path).metadata or {}).get(_ARROW_SCHEMA)
     if kept is None:
         return

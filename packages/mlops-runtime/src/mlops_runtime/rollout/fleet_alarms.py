@@ -237,10 +237,8 @@ class FleetAlarms:
         }
 
     def _abort(self) -> Request:
-        """Its metric is never published: a user sets the alarm to ALARM, and ``ignore`` keeps it there.
-
-        See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
-        """
+        """Its metric is never published: a user sets the alarm to ALARM, and ``ignore`` keeps it there."""
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
         return {
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "ignore",

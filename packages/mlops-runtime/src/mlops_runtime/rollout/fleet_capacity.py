@@ -200,10 +200,8 @@ def _tracking(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
 
 
 def _wake(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
-    """Starts the first instance: target tracking alone would wait until the backlog exceeds the target.
-
-    See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html#async-inference-autoscale-scale-up
-    """
+    """Starts the first instance: target tracking alone would wait until the backlog exceeds the target."""
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html#async-inference-autoscale-scale-up
     policy: Request = {
         **_target(spec, variant),
         "PolicyName": f"{spec.endpoint}-{variant}-wake",

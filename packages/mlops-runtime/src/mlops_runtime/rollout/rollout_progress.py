@@ -291,10 +291,8 @@ def _slots(observed: _Observed) -> _Traffic:
 
 
 def _endpoint(observed: _Observed) -> _Traffic:
-    """Return SageMaker's progress: ``PendingDeploymentSummary`` counts the instances with traffic.
-
-    See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
-    """
+    """Return SageMaker's progress: ``PendingDeploymentSummary`` counts the instances with traffic."""
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
     # claim: pending-variants-count-instances-with-traffic
     config = (observed.plan.get("update_endpoint") or {}).get("DeploymentConfig")
     pending = observed.endpoint.get("PendingDeploymentSummary") or {}

@@ -593,10 +593,8 @@ class Tripwire:
 
 
 def _array_of(content: bytes) -> bytes:
-    """Return a ``.npy`` file with one object, as NumPy writes it.
-
-    See: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
-    """
+    """Return a ``.npy`` file with one object, as NumPy writes it."""
+    # https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
     length = -(-(10 + len(header) + 1) // 64) * 64 - 10
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + header.ljust(length - 1) + b"\n" + content

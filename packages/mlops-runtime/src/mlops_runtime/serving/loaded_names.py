@@ -117,10 +117,8 @@ def container_pickles(archive: Path) -> list[str]:
 
 
 def _is_pickle(head: bytes) -> bool:
-    """Return whether a file begins like a pickle of protocol 2 or later, or the zip of ``torch.save``; older protocols are text.
-
-    See: https://docs.python.org/3/library/pickletools.html (PROTO), https://docs.pytorch.org/docs/stable/notes/serialization.html
-    """
+    """Return whether a file begins like a pickle of protocol 2 or later, or the zip of ``torch.save``; older protocols are text."""
+    # https://docs.python.org/3/library/pickletools.html (PROTO), https://docs.pytorch.org/docs/stable/notes/serialization.html
     return head[:2] in _PICKLE_HEADS or (head.startswith(b"PK") and b"/data.pkl" in head)
 
 

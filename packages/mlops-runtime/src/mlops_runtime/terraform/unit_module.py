@@ -493,10 +493,8 @@ def _stack(stack: UnitStack, template: Mapping[str, Any], parameters: Sequence[s
 
 
 def _policy_text(template: Mapping[str, Any]) -> str:
-    """Return the stack policy: resources that are retained on deletion may be neither replaced nor deleted by an update.
-
-    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
-    """
+    """Return the stack policy: resources that are retained on deletion may be neither replaced nor deleted by an update."""
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
     kept = [f"LogicalResourceId/{name}" for name, r in template["Resources"].items() if _is_kept(r)]
     allow = 'Effect = "Allow", Action = "Update:*", Principal = "*", Resource = "*"'
     statements = [f"{{ {allow} }}"]
