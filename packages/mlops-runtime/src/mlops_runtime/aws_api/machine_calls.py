@@ -11,12 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_runtime.aws_api.api_request import (
-    Severity,
-    UnknownOperationError,
-    check_request,
-    operation_name,
-)
+from mlops_runtime.aws_api.api_request import Severity, UnknownOperationError, check_request, operation_name
 from mlops_runtime.aws_api.optimized_tasks import tasks_of, unsupported_of_task
 from mlops_runtime.aws_api.service_models import UnknownServiceError
 

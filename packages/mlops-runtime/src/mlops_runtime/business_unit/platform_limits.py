@@ -102,10 +102,7 @@ def loose_network(rules: PlatformRules, vpc_id: str | None, subnet_ids: Collecti
         other = sorted(set(subnet_ids) - set(rules.subnet_ids))
         if other:
             yield Loosening(
-                rule="network",
-                allowed=_all(rules.subnet_ids),
-                found=f"subnets {_all(other)}",
-                fix="use only these",
+                rule="network", allowed=_all(rules.subnet_ids), found=f"subnets {_all(other)}", fix="use only these"
             )
 
 

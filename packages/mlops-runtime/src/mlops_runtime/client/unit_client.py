@@ -126,12 +126,7 @@ class Model:
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        *,
-        unit: UnitEntry,
-        pipeline: PipelineEntry | None,
-        endpoint: EndpointEntry | None,
+        self, connection: Connection, *, unit: UnitEntry, pipeline: PipelineEntry | None, endpoint: EndpointEntry | None
     ) -> None:
         self._connection, self._unit = connection, unit
         self._pipeline, self._endpoint = pipeline, endpoint

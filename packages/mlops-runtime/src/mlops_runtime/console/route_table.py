@@ -94,13 +94,7 @@ _READS = (
         _FEATURE,
     ),
     (_AUDIT, "readAudit", "Read the newest records of an endpoint or unit", audit_pages.records),
-    (
-        f"{_AUDIT}/verification",
-        "verifyAudit",
-        "Verify a chain of records",
-        audit_pages.verify,
-        _UNTIL,
-    ),
+    (f"{_AUDIT}/verification", "verifyAudit", "Verify a chain of records", audit_pages.verify, _UNTIL),
     (
         f"{_AUDIT}/records/{{number}}",
         "readRecord",

@@ -44,11 +44,7 @@ def pod_problems(template: Object) -> Iterator[str]:
     yield from (f"two containers are called {name!r}" for name in sorted({n for n in names if names.count(n) > 1}))
     for container in containers:
         where = f"container {container.get('name')!r}"
-        found = [
-            *_container_problems(container),
-            *_size_problems(container),
-            *_mount_problems(container, pod),
-        ]
+        found = [*_container_problems(container), *_size_problems(container), *_mount_problems(container, pod)]
         yield from (f"{where}: {problem}" for problem in found)
     for container in pod.get("containers", []):
         where = f"container {container.get('name')!r}"

@@ -210,11 +210,7 @@ def _scaler(spec: ServingSpec, slot: str) -> Manifest:
         "kind": "HorizontalPodAutoscaler",
         "metadata": _slot_metadata(spec, slot),
         "spec": {
-            "scaleTargetRef": {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "name": slot_name(spec.endpoint, slot),
-            },
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": slot_name(spec.endpoint, slot)},
             "minReplicas": eks.minimum,
             "maxReplicas": eks.maximum,
             "metrics": [

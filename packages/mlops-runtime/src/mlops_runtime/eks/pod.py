@@ -84,10 +84,7 @@ def pod_template(
                 "fsGroup": UID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "topologySpreadConstraints": [
-                _spread(ZONE, selector),
-                _spread("kubernetes.io/hostname", selector),
-            ],
+            "topologySpreadConstraints": [_spread(ZONE, selector), _spread("kubernetes.io/hostname", selector)],
             "initContainers": [_fetch(eks, version, environment)],
             "containers": [_server(eks, version, environment)],
             "volumes": [

@@ -96,12 +96,7 @@ class AthenaBuilder:
         own = Objects(self.sets.uri(staged(name)), s3=self.s3)
         try:
             layout = laid_out(
-                ready.tables,
-                draft,
-                entities,
-                files=self.files,
-                staged=own.uri("files"),
-                block=self.block,
+                ready.tables, draft, entities, files=self.files, staged=own.uri("files"), block=self.block
             )
             engine = self._answered(layout, ready.rows, own, name)
             written = layout.composed(draft, self._blocks(layout, own))

@@ -126,10 +126,7 @@ def reject(
         problems=tuple(problems),
     )
     s3.put_object(
-        Bucket=delivery.bucket,
-        Key=delivery.report_path,
-        Body=canonical_json(report),
-        ContentType="application/json",
+        Bucket=delivery.bucket, Key=delivery.report_path, Body=canonical_json(report), ContentType="application/json"
     )
     tell(
         features_rejected(

@@ -150,10 +150,7 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
             newest_event=pc.max(batch.rows[EVENT_TIME]).as_py(),
             now=now,
         )
-        with (
-            committing(fresh, summary, expirable(fresh), now) as snapshot,
-            snapshot.merge_append() as appended,
-        ):
+        with committing(fresh, summary, expirable(fresh), now) as snapshot, snapshot.merge_append() as appended:
             for file in data_files(fresh.metadata, batch.rows, fresh.io, ingest_id=ingest_id):
                 appended.append_data_file(file)
         after = next((entry for entry in entries(fresh) if entry.key_hash == batch.key_hash), None)

@@ -22,12 +22,7 @@ _ENDED_RUNS = {"STOPPED", "SUCCEEDED", "FAILED", "TIMEOUT", "ERROR", "EXPIRED"}
 
 
 def open_store(
-    client: Callable[[str], Any],
-    environment: Mapping[str, str],
-    *,
-    unit: str,
-    now: datetime,
-    erases: bool = False,
+    client: Callable[[str], Any], environment: Mapping[str, str], *, unit: str, now: datetime, erases: bool = False
 ) -> tuple[FeatureStoreClient, FeatureStoreEntry]:
     """Return the client of a unit's feature store, and the store's entry.
 

@@ -318,11 +318,7 @@ def _within(footers: Sequence[pq.FileMetaData], timestamp: str) -> tuple[datetim
 
 
 def _answers(
-    spark: "SparkSession",
-    task: _Task,
-    queries: Sequence[str],
-    plan: SqlPlan | None,
-    footers: Sequence[pq.FileMetaData],
+    spark: "SparkSession", task: _Task, queries: Sequence[str], plan: SqlPlan | None, footers: Sequence[pq.FileMetaData]
 ) -> "list[_Answer]":
     """Run the tasks that write the blocks; return their results."""
     columns = [task.entities.timestamp] if plan is None else list(plan.entities.columns)

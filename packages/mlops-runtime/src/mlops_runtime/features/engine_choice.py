@@ -89,10 +89,7 @@ def choose(
     needed = entity_rows * ENTITY_BYTES + (0 if largest is None else largest.rows * ROW_BYTES)
     about = f"{_size(needed)} of memory for {entity_rows} entity rows and {_of(largest)}"
     if forced is not None:
-        engine, reason = (
-            forced,
-            f"engine={forced!r} was requested for any size: {about}, {_size(to_read)} to read",
-        )
+        engine, reason = (forced, f"engine={forced!r} was requested for any size: {about}, {_size(to_read)} to read")
     elif needed <= memory:
         engine, reason = "duckdb", f"{about} fit into {_size(memory)}"
     else:

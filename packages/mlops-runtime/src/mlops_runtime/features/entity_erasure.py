@@ -44,12 +44,7 @@ _ROWS = re.compile(r"\.parquet(\.\d+)?$")  # a file of a Spark task may end in t
 
 
 def erase(
-    places: Places,
-    entity: Mapping[str, object],
-    *,
-    reason: str,
-    in_use: Collection[str],
-    include_in_use: bool,
+    places: Places, entity: Mapping[str, object], *, reason: str, in_use: Collection[str], include_in_use: bool
 ) -> Erasure:
     """Erase an entity from every table that has its key, and continue earlier incomplete erasures.
 

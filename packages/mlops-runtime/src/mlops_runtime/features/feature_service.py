@@ -8,12 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
-from mlops_runtime.contracts.feature_service import (
-    FeatureServiceSpec,
-    FeatureServiceUse,
-    ServedColumn,
-    ServedGroup,
-)
+from mlops_runtime.contracts.feature_service import FeatureServiceSpec, FeatureServiceUse, ServedColumn, ServedGroup
 from mlops_runtime.features.feature_group import TEXT, VERSION, FeatureGroup, wrong_fields
 from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.training_set_manifest import Objects
@@ -168,10 +163,7 @@ def group_changes(before: ServedGroup, after: ServedGroup) -> list[str]:
     problems = [] if before.group == after.group else [f"was of {before.group}, now of {after.group}"]
     if before.version != after.version:
         problems.append(f"version was {before.version}, now {after.version}")
-    for word, old, new in (
-        ("key", before.entities, after.entities),
-        ("feature", before.features, after.features),
-    ):
+    for word, old, new in (("key", before.entities, after.entities), ("feature", before.features, after.features)):
         was, now = ({column.name: column.type for column in columns} for columns in (old, new))
         problems += [f"{word} {name!r} is gone" for name in was if name not in now]
         problems += [f"{word} {name!r} is new" for name in now if name not in was]

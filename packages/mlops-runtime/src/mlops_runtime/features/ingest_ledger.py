@@ -211,10 +211,7 @@ def _entries(snapshots: Iterable[Snapshot]) -> list[Entry]:
             at = values.get(INGESTED_AT, _iso(datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)))
             found.append(
                 Entry(
-                    key_hash=values[KEY_HASH],
-                    content=values.get(CONTENT, ""),
-                    snapshot_id=snapshot.snapshot_id,
-                    at=at,
+                    key_hash=values[KEY_HASH], content=values.get(CONTENT, ""), snapshot_id=snapshot.snapshot_id, at=at
                 )
             )
     return found

@@ -196,13 +196,7 @@ def _ordered(rows: pa.Table) -> pa.Table:
 
 
 def _places(
-    rows: pa.Table,
-    timestamp: str,
-    group: GroupRows,
-    *,
-    semantics: Semantics,
-    plan: Plan | None,
-    connection: Any,
+    rows: pa.Table, timestamp: str, group: GroupRows, *, semantics: Semantics, plan: Plan | None, connection: Any
 ) -> pa.ChunkedArray:
     """Return the position of each entity row's match in the group, or null."""
     entity, shape = _entity(rows, timestamp, group), _shape(group)

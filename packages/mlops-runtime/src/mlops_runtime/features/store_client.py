@@ -40,11 +40,7 @@ from mlops_runtime.features.set_builds import BuildEngines, SetBuilds
 from mlops_runtime.features.source_ingest import IngestedSource, ingest_source
 from mlops_runtime.features.table_catalog import Tables, glue_properties
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
-from mlops_runtime.features.training_set_request import (
-    Asked,
-    Features,
-    requested,
-)
+from mlops_runtime.features.training_set_request import Asked, Features, requested
 from mlops_runtime.features.training_set_usage import Use, who_used
 
 if TYPE_CHECKING:

@@ -46,9 +46,7 @@ class FreshnessSettings:
     def from_environment(cls, environment: Mapping[str, str]) -> "FreshnessSettings":
         """Read ``UNIT``, ``DATABASE`` and ``TABLES`` (JSON list)."""
         return cls(
-            unit=environment["UNIT"],
-            database=environment["DATABASE"],
-            tables=tuple(json.loads(environment["TABLES"])),
+            unit=environment["UNIT"], database=environment["DATABASE"], tables=tuple(json.loads(environment["TABLES"]))
         )
 
 
@@ -105,12 +103,7 @@ def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAg
 
 
 def measure(
-    now: datetime,
-    settings: FreshnessSettings,
-    *,
-    glue: "GlueClient",
-    s3: "S3Client",
-    cloudwatch: "CloudWatchClient",
+    now: datetime, settings: FreshnessSettings, *, glue: "GlueClient", s3: "S3Client", cloudwatch: "CloudWatchClient"
 ) -> tuple[TableAge, ...]:
     """Measure every table and publish ``FeatureAge`` of tables that have an age.
 

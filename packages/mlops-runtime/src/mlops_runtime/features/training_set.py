@@ -11,14 +11,7 @@ import pyarrow.compute as pc
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts import content_hash as document_hash
-from mlops_runtime.contracts.features import (
-    Build,
-    EntityRows,
-    Output,
-    PinnedTable,
-    Semantics,
-    TrainingSetManifest,
-)
+from mlops_runtime.contracts.features import Build, EntityRows, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.features.build_intent import OpenBuild
 from mlops_runtime.features.feature_group import RESERVED
 from mlops_runtime.features.point_in_time import PLANNER, GroupRows, check, joined, unmatched_groups

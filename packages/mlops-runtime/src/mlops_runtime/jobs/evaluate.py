@@ -34,14 +34,7 @@ from mlops_runtime.jobs.holdout_labels import (
     read_labels,
     training_columns,
 )
-from mlops_runtime.jobs.holdout_losses import (
-    Rows,
-    Wide,
-    block_losses,
-    normaliser,
-    period_losses,
-    segment_losses,
-)
+from mlops_runtime.jobs.holdout_losses import Rows, Wide, block_losses, normaliser, period_losses, segment_losses
 from mlops_runtime.jobs.holdout_predictions import Predicted, holdout_sha256, read_predictions
 from mlops_runtime.jobs.job_environment import UNKNOWN, JobError, OptMl, single_file
 from mlops_runtime.jobs.metric_function import metric_function

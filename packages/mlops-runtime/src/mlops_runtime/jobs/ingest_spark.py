@@ -112,15 +112,7 @@ class _Content:
     newest_event: datetime
 
 
-def ingest(
-    spark: "SparkSession",
-    table: Table,
-    group: FeatureGroup,
-    uri: str,
-    *,
-    key: str,
-    now: datetime,
-) -> Ingested:
+def ingest(spark: "SparkSession", table: Table, group: FeatureGroup, uri: str, *, key: str, now: datetime) -> Ingested:
     """Check the Parquet objects of a batch and append their rows exactly once, in one commit.
 
     Raises:

@@ -270,13 +270,7 @@ def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "Ev
 
 
 def build_report(
-    evidence: Evidence,
-    spec: MonitorSpec,
-    *,
-    endpoint: str,
-    variant: str,
-    window: Window,
-    engine: Engine = "LAMBDA",
+    evidence: Evidence, spec: MonitorSpec, *, endpoint: str, variant: str, window: Window, engine: Engine = "LAMBDA"
 ) -> MonitorReport:
     """Return the report of one run.
 

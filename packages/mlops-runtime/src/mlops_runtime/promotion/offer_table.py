@@ -104,11 +104,7 @@ class OfferTable:
             _OFFER + offer.record_sha256,
             "SET attempts = :next, changed_at = :at",
             "attempts = :seen",
-            {
-                ":next": {"N": str(offer.attempts + 1)},
-                ":seen": {"N": str(offer.attempts)},
-                ":at": {"S": at},
-            },
+            {":next": {"N": str(offer.attempts + 1)}, ":seen": {"N": str(offer.attempts)}, ":at": {"S": at}},
         )
 
     def decide(

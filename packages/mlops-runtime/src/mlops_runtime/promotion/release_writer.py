@@ -215,12 +215,7 @@ class ReleaseWriter:
         )
 
     def _record(
-        self,
-        package: RegisteredPackage,
-        found: PackageObjects,
-        recorded: AuditRecord,
-        *,
-        metadata: Mapping[str, str],
+        self, package: RegisteredPackage, found: PackageObjects, recorded: AuditRecord, *, metadata: Mapping[str, str]
     ) -> ReleaseRecord:
         _, _, _, region, account, _ = package.arn.split(":", 5)
         origin = metadata.get(SOURCE_BINDING, ABSENT)

@@ -302,12 +302,7 @@ class ServedModels:
 
 
 def _request(pipeline: str, wish: RetrainingWish) -> EventDetail:
-    attributes = {
-        "environment": wish.state.name,
-        "alarm": wish.alarm,
-        "faults": wish.faults,
-        "report": wish.report,
-    }
+    attributes = {"environment": wish.state.name, "alarm": wish.alarm, "faults": wish.faults, "report": wish.report}
     return EventDetail(id=wish.id, subject=pipeline, outcome="REQUESTED", reason=wish.reason, attributes=attributes)
 
 

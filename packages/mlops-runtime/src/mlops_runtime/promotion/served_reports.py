@@ -83,10 +83,7 @@ def target_event(event: BusEvent, *, settings: TargetSettings, now: datetime) ->
         detail = from_dict(EventDetail, event.detail)
     except ContractError as error:
         raise IgnoredReportError(str(error)) from error
-    found = {
-        "source": (event.source, event_source(settings.unit)),
-        "group": (detail.subject, settings.group),
-    }
+    found = {"source": (event.source, event_source(settings.unit)), "group": (detail.subject, settings.group)}
     wrong = [f"{name} is {_shown(value)}, not {wanted!r}" for name, (value, wanted) in found.items() if value != wanted]
     if event.detail_type not in (DetailType.MODEL_SERVED, DetailType.RETRAINING_REQUESTED):
         wrong.append(f"{_shown(event.detail_type)} is not an event that a target sends")

@@ -52,11 +52,7 @@ def follow(client: Callable[[str], Any], *, group: str, taken: Sequence[AuditRec
         found, own = _verified(client, entries, name)
         problems += [*(f"{name}: {problem}" for problem in found), *untaken(taken, own)]
     return FollowedChain(
-        chain=registry.releases,
-        records=len(records),
-        problems=tuple(problems),
-        inbox=registry.inbox,
-        taken=tuple(own),
+        chain=registry.releases, records=len(records), problems=tuple(problems), inbox=registry.inbox, taken=tuple(own)
     )
 
 

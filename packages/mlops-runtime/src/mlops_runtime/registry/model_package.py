@@ -150,11 +150,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
         >>> package_request(spec)["ModelApprovalStatus"]
         'PendingManualApproval'
     """
-    container = {
-        "Image": spec.image,
-        "ModelDataUrl": spec.artifact_uri,
-        "Environment": container_environment(spec),
-    }
+    container = {"Image": spec.image, "ModelDataUrl": spec.artifact_uri, "Environment": container_environment(spec)}
     metadata = {name: getattr(spec, name) for name in METADATA}
     metadata |= {name: value for name in OPTIONAL if (value := getattr(spec, name)) is not None}
     return {

@@ -365,11 +365,7 @@ def next_state(
     if request.question is not None:
         return replace(taken, last_asked=seconds)
     return replace(
-        taken,
-        last_started=seconds,
-        day=day,
-        day_count=state.day_count + 1 if state.day == day else 1,
-        new_labels=0,
+        taken, last_started=seconds, day=day, day_count=state.day_count + 1 if state.day == day else 1, new_labels=0
     )
 
 

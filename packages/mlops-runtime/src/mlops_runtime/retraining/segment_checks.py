@@ -3,14 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from mlops_runtime.contracts.model import (
-    Evaluation,
-    GateCheck,
-    Metric,
-    SegmentCoverage,
-    SegmentLosses,
-    SegmentSums,
-)
+from mlops_runtime.contracts.model import Evaluation, GateCheck, Metric, SegmentCoverage, SegmentLosses, SegmentSums
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.retraining.loss_intervals import (
     CANDIDATE,

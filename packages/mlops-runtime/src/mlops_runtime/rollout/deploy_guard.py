@@ -206,10 +206,7 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
     if value != "ALARM":
         raise IgnoredError(f"alarm {name} changed to {value!r}")
     request = DeployRequest(
-        reason=DeployReason.ROLLBACK,
-        requested_by=f"alarm {name}",
-        requested_at=str(to_dict(event.time)),
-        alarm=name,
+        reason=DeployReason.ROLLBACK, requested_by=f"alarm {name}", requested_at=str(to_dict(event.time)), alarm=name
     )
     return Asked(name=f"probation-{short_hash(event.id)}", request=request, alarm=name)
 
@@ -225,9 +222,7 @@ def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
     if name.startswith(_RECOVERY):  # the death of a recovery starts no further recovery
         return Asked(name=name, request=None, died=arn)
     request = DeployRequest(
-        reason=DeployReason.SPEC,
-        requested_by=f"end of {arn} ({status})",
-        requested_at=str(to_dict(event.time)),
+        reason=DeployReason.SPEC, requested_by=f"end of {arn} ({status})", requested_at=str(to_dict(event.time))
     )
     return Asked(name=f"{_RECOVERY}{short_hash(arn)}", request=request, died=arn)
 
@@ -241,8 +236,6 @@ def _stack(event: BusEvent, settings: GuardSettings) -> Asked:
     if status not in DEPLOYED:
         raise IgnoredError(f"{arn} is {status!r}")
     request = DeployRequest(
-        reason=DeployReason.SPEC,
-        requested_by=f"deployment of {arn} ({status})",
-        requested_at=str(to_dict(event.time)),
+        reason=DeployReason.SPEC, requested_by=f"deployment of {arn} ({status})", requested_at=str(to_dict(event.time))
     )
     return Asked(name=f"deployed-{short_hash(event.id)}", request=request)

@@ -252,11 +252,7 @@ class FleetAlarms:
         }
 
     def _own(self, metric: str, config: str) -> Request:
-        values = {
-            "EndpointName": self.spec.endpoint,
-            "VariantName": self.spec.variant,
-            "EndpointConfigName": config,
-        }
+        values = {"EndpointName": self.spec.endpoint, "VariantName": self.spec.variant, "EndpointConfigName": config}
         dimensions = [{"Name": name, "Value": value} for name, value in values.items()]
         return {"Namespace": _SAGEMAKER, "MetricName": metric, "Dimensions": dimensions}
 

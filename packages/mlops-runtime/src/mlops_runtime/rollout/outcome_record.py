@@ -287,11 +287,7 @@ def record(
         new = chain.keep_minutes(not_before(new, last_record(row)), minutes)
         if new.outcome is Outcome.PROMOTED:
             passport = passport_of(
-                new,
-                package,
-                description,
-                read_gate(chain.s3, description),
-                machine_sha256=claim.machine_sha256,
+                new, package, description, read_gate(chain.s3, description), machine_sha256=claim.machine_sha256
             )
             new = replace(new, passport_sha256=chain.write_passport(passport))
         moves = claim.outcome not in _OF_NO_VERSION and row.owner == claim.execution
@@ -307,11 +303,7 @@ def record(
 
 
 def _answer(written: AuditRecord) -> dict[str, object]:
-    return {
-        "sequence": written.sequence,
-        "serving_config": written.serving_config,
-        "outcome": written.outcome.value,
-    }
+    return {"sequence": written.sequence, "serving_config": written.serving_config, "outcome": written.outcome.value}
 
 
 def _described(sagemaker: "SageMakerClient", serving: Serving | None) -> Mapping[str, Any]:

@@ -78,10 +78,7 @@ def read_traffic(cloudwatch: "CloudWatchClient", metric: FleetMetric, *, now: da
     try:
         found = [
             (_counts(cloudwatch, metric, start), source)
-            for start, source in (
-                (before + _HOUR - _WEEK, "in this hour last week"),
-                (before, "in the hour before"),
-            )
+            for start, source in ((before + _HOUR - _WEEK, "in this hour last week"), (before, "in the hour before"))
         ]
     except (BotoCoreError, ClientError) as error:
         return Traffic(source=f"calls could not be read: {error}")

@@ -7,14 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from mlops_runtime.contracts import content_hash, from_json, to_dict
-from mlops_runtime.contracts.rollout import (
-    AuditRecord,
-    DeployReason,
-    DeployRequest,
-    RolloutSpec,
-    ServingSpec,
-    spec_key,
-)
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, RolloutSpec, ServingSpec, spec_key
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_plan import SlotPlan, at_rest, misplaced, on_slots
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage
@@ -261,11 +254,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
     spec, rollout = case.spec, case.spec.rollout
     unread = check_quota(spec, version.variants, case.facts.quotas)
     alarms = FleetAlarms(
-        spec=spec,
-        config=case.name,
-        previous=version.config,
-        execution=case.execution,
-        is_rollback=case.is_rollback,
+        spec=spec, config=case.name, previous=version.config, execution=case.execution, is_rollback=case.is_rollback
     )
     # deployment guardrails do not support serverless endpoints: no alarm would be evaluated
     names = alarms.names if spec.serverless is None else ()

@@ -86,11 +86,7 @@ def render_endpoint_config(spec: ServingSpec, *, name: str, execution: str) -> "
 
 def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> "CreateEndpointInputTypeDef":
     """Return the arguments of CreateEndpoint."""
-    return {
-        "EndpointName": spec.endpoint,
-        "EndpointConfigName": config,
-        "Tags": version_tags(spec, execution),
-    }
+    return {"EndpointName": spec.endpoint, "EndpointConfigName": config, "Tags": version_tags(spec, execution)}
 
 
 def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> Rehearsal:

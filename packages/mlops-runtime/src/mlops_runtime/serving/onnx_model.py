@@ -106,10 +106,7 @@ def load_directory(
         except OSError as error:
             raise ModelError(f"cannot read {directory / name}: {error.strerror}") from error
     return load(
-        contents[0],
-        contents[1],
-        expected_sha256=expected_sha256,
-        expected_signature_sha256=expected_signature_sha256,
+        contents[0], contents[1], expected_sha256=expected_sha256, expected_signature_sha256=expected_signature_sha256
     )
 
 
@@ -132,11 +129,7 @@ def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
 
 
 def load(
-    model: bytes,
-    signature: bytes,
-    *,
-    expected_sha256: str | None = None,
-    expected_signature_sha256: str | None = None,
+    model: bytes, signature: bytes, *, expected_sha256: str | None = None, expected_signature_sha256: str | None = None
 ) -> Model:
     """Load a model from the bytes of its two files.
 

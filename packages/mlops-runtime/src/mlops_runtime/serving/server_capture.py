@@ -163,11 +163,7 @@ class Recorder:
                 "Captured calls: written; dropped, because the queue was full; lost, because S3 rejected them.",
                 outcomes,
             ),
-            "mlops_capture_queue_bytes": (
-                "gauge",
-                "Bytes of queued calls.",
-                float(self._bytes_in - self._bytes_out),
-            ),
+            "mlops_capture_queue_bytes": ("gauge", "Bytes of queued calls.", float(self._bytes_in - self._bytes_out)),
         }
 
     def _run(self) -> None:

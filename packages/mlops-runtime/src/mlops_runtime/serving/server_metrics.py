@@ -71,9 +71,7 @@ class Metrics:
 def process() -> Gauges:
     """Return the resource usage of the process, with the metric names of Prometheus' own clients."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    gauges = {
-        "process_cpu_seconds_total": ("counter", "CPU time, user and system.", used.ru_utime + used.ru_stime),
-    }
+    gauges = {"process_cpu_seconds_total": ("counter", "CPU time, user and system.", used.ru_utime + used.ru_stime)}
     if _STATM.exists():
         resident = int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         gauges["process_resident_memory_bytes"] = ("gauge", "Resident memory.", float(resident))

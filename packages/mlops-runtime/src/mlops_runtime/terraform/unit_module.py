@@ -523,10 +523,7 @@ def _outputs(template: Mapping[str, Any]) -> list[Block]:
     stack = Block(
         kind="output",
         labels=("stack_id",),
-        arguments={
-            "description": "Id of the stack.",
-            "value": Expression("aws_cloudformation_stack.this.id"),
-        },
+        arguments={"description": "Id of the stack.", "value": Expression("aws_cloudformation_stack.this.id")},
     )
     return [stack] + [
         Block(

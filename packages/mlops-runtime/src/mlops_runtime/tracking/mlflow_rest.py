@@ -201,8 +201,7 @@ class MlflowRest:
         """Return the run of an experiment that has a tag; None if it is missing."""
         quoted = value.replace("'", "")
         found = self.post(
-            "runs/search",
-            {"experiment_ids": [experiment], "filter": f"tags.`{tag}` = '{quoted}'", "max_results": 1},
+            "runs/search", {"experiment_ids": [experiment], "filter": f"tags.`{tag}` = '{quoted}'", "max_results": 1}
         )
         runs = found.get("runs", [])
         return dict(runs[0]) if runs else None
@@ -210,8 +209,7 @@ class MlflowRest:
     def start_run(self, experiment: str, *, name: str, started: int, tags: Mapping[str, str]) -> str:
         """Create a run and return its id."""
         made = self.post(
-            "runs/create",
-            {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)},
+            "runs/create", {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)}
         )
         return str(made["run"]["info"]["run_id"])
 

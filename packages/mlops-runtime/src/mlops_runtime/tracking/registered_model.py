@@ -44,12 +44,7 @@ class RegisteredModels:
     """
 
     def __init__(
-        self,
-        mlflow: MlflowRest,
-        *,
-        s3: Callable[[], Any],
-        max_files: int = _MAX_FILES,
-        max_bytes: int = _MAX_BYTES,
+        self, mlflow: MlflowRest, *, s3: Callable[[], Any], max_files: int = _MAX_FILES, max_bytes: int = _MAX_BYTES
     ) -> None:
         self._mlflow, self._s3 = mlflow, s3
         self._max_files, self._max_bytes = max_files, max_bytes

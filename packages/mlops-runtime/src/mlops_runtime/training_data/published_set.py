@@ -35,11 +35,7 @@ _MANIFEST = "manifest/manifest.json"
 _PANDAS_INDEX = "__index_level_"
 _SHA256 = "sha256"  # of a file, in its object's metadata
 _CHUNK = 1024 * 1024
-_CHANGED = (
-    "PreconditionFailed",
-    "ConditionalRequestConflict",
-    "NoSuchKey",
-)  # S3's error codes for a failed condition
+_CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")  # S3's error codes for a failed condition
 _BETWEEN = "another publish to the same pipeline happened at the same time; publish again"
 
 
@@ -121,11 +117,7 @@ def publish(
             for key in beside.values():
                 s3.delete_object(Bucket=bucket, Key=key)
     return PublishedSet(
-        id=identity,
-        place=place,
-        train_rows=made[0].num_rows,
-        holdout_rows=made[1].num_rows,
-        split=manifest.split,
+        id=identity, place=place, train_rows=made[0].num_rows, holdout_rows=made[1].num_rows, split=manifest.split
     )
 
 
@@ -153,13 +145,7 @@ def as_table(rows: Any) -> Any:
 
 
 def _problems(
-    place: str,
-    tables: Mapping[str, Any],
-    *,
-    label: str,
-    timestamp: str,
-    baselines: Sequence[str],
-    block: str | None,
+    place: str, tables: Mapping[str, Any], *, label: str, timestamp: str, baselines: Sequence[str], block: str | None
 ) -> Iterator[str]:
     if not place.startswith("s3://") or not place.removeprefix("s3://").partition("/")[2].strip("/"):
         yield f"the location must be s3://bucket/prefix, got {place!r}"
@@ -212,11 +198,7 @@ def _written(folder: Path, name: str, table: Any) -> OutputFile:
 
 
 def _manifest(
-    prefix: str,
-    tables: Sequence[Any],
-    files: Sequence[OutputFile],
-    timestamp: str,
-    source: Mapping[str, str] | None,
+    prefix: str, tables: Sequence[Any], files: Sequence[OutputFile], timestamp: str, source: Mapping[str, str] | None
 ) -> TrainingSetManifest:
     train, holdout = tables
     name = prefix.rpartition("/")[2]

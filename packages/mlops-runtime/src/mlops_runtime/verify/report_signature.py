@@ -196,9 +196,7 @@ def check(text: str | bytes) -> Checked:
     if not verify_p256(public, value, body):
         raise VerifyError("the report was changed after it was signed, or the signature was; run mlops verify again")
     return Checked(
-        report=signed.report,
-        report_sha256=hashlib.sha256(body).hexdigest(),
-        key_sha256=fingerprint(signed.signature),
+        report=signed.report, report_sha256=hashlib.sha256(body).hexdigest(), key_sha256=fingerprint(signed.signature)
     )
 
 

@@ -48,8 +48,7 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
         Step(name="policies", claims=("iam-takes-the-policies",)),
         Step(name="definitions", claims=("step-functions-takes-the-definitions",)),
         Step(
-            name="change_set",
-            claims=("cloudformation-takes-the-template", "tags-that-decide-are-set-by-tag-resource"),
+            name="change_set", claims=("cloudformation-takes-the-template", "tags-that-decide-are-set-by-tag-resource")
         ),
         Step(
             name="deploy",
@@ -108,9 +107,7 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
             meanwhile={INSTANCE: FLEET},  # of an update or a job that is accepted against a claim
         ),
         Step(
-            name="logs",
-            claims=("sagemaker-logs-from-its-own-network", "isolated-network-reaches-services"),
-            minutes=2,
+            name="logs", claims=("sagemaker-logs-from-its-own-network", "isolated-network-reaches-services"), minutes=2
         ),
     )
 

@@ -348,11 +348,7 @@ def count(
 
 
 def count_columns(
-    columns: Mapping[str, Column],
-    baseline: Baseline,
-    *,
-    predictions: Column | None = None,
-    times: Times | None = None,
+    columns: Mapping[str, Column], baseline: Baseline, *, predictions: Column | None = None, times: Times | None = None
 ) -> Counts:
     """Count columns of rows; equivalent to `count` of one object in which each row is a call.
 

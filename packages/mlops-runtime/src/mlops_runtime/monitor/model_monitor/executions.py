@@ -300,9 +300,7 @@ def _bias(analysis: Mapping[str, Any], violations: Sequence[Mapping[str, Any]]) 
                 for raw in _list(_mapping(group).get("metrics")):
                     name = str(_mapping(raw).get("name", ""))
                     measured = Measured(
-                        name=name,
-                        value=_number(_mapping(raw).get("value")),
-                        violated=(facet, value, name) in violated,
+                        name=name, value=_number(_mapping(raw).get("value")), violated=(facet, value, name) in violated
                     )
                     found.append(BiasMetric(facet=facet, facet_value=value, metric=measured, stage=stage))
     known = {(metric.facet, metric.facet_value, metric.metric.name) for metric in found}
@@ -377,13 +375,7 @@ class ModelMonitorReports:
     """
 
     def __init__(
-        self,
-        s3: "S3Client",
-        *,
-        bucket: str,
-        endpoint: str,
-        monitors: Sequence[MonitorName],
-        prefix: str | None = None,
+        self, s3: "S3Client", *, bucket: str, endpoint: str, monitors: Sequence[MonitorName], prefix: str | None = None
     ) -> None:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
         self._monitors = tuple(monitors)

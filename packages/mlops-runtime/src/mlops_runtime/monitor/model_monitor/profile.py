@@ -161,11 +161,7 @@ def profile(rows: Iterable[Row], names: Sequence[str] = ()) -> tuple[dict[str, C
 
 def statistics_document(columns: Iterable[Column], rows: int) -> dict[str, Any]:
     """Return ``statistics.json``."""
-    return {
-        "version": 0.0,
-        "dataset": {"item_count": rows},
-        "features": [column.statistics() for column in columns],
-    }
+    return {"version": 0.0, "dataset": {"item_count": rows}, "features": [column.statistics() for column in columns]}
 
 
 def sketch(numbers: Wide) -> dict[str, Any]:
@@ -178,10 +174,7 @@ def sketch(numbers: Wide) -> dict[str, Any]:
     step = 2**level
     items = ordered[step // 2 :: step]
     data: list[list[float]] = [[] for _ in range(level)]
-    return {
-        "parameters": {"c": _SKETCH_DECAY, "k": float(SKETCH_ITEMS)},
-        "data": [*data, items.tolist()],
-    }
+    return {"parameters": {"c": _SKETCH_DECAY, "k": float(SKETCH_ITEMS)}, "data": [*data, items.tolist()]}
 
 
 def _finite(value: np.float64) -> float | None:

@@ -56,11 +56,7 @@ def quality_statistics(
     if section == "binary_classification":
         hits, false_alarms, misses, rest = _counts(rows, threshold)
         metrics = {"confusion_matrix": {"0": {"0": rest, "1": false_alarms}, "1": {"0": misses, "1": hits}}} | metrics
-    return {
-        "version": 0.0,
-        "dataset": {"item_count": len(rows), **(times or {})},
-        f"{section}_metrics": metrics,
-    }
+    return {"version": 0.0, "dataset": {"item_count": len(rows), **(times or {})}, f"{section}_metrics": metrics}
 
 
 def quality_violations(

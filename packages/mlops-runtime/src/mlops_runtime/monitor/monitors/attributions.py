@@ -87,9 +87,7 @@ def mean_absolute_shap(
     state = np.random.get_state()  # the explainer seeds numpy's global generator
     try:
         explainer = shap.explainers.Permutation(
-            predict,
-            shap.maskers.Independent(background.astype(np.float64), max_samples=len(background)),
-            seed=seed,
+            predict, shap.maskers.Independent(background.astype(np.float64), max_samples=len(background)), seed=seed
         )
         evaluations = _PERMUTATIONS * (2 * len(names) + 1)
         values = explainer(rows.astype(np.float64), max_evals=evaluations, silent=True).values

@@ -77,10 +77,7 @@ REGRESSION = (
         is_published=True,
     ),
     QualityMetric(
-        name="interval_coverage",
-        value=lambda sums: sums.covered / sums.bounded,
-        limit=SHARE,
-        higher_is_better=True,
+        name="interval_coverage", value=lambda sums: sums.covered / sums.bounded, limit=SHARE, higher_is_better=True
     ),
 )
 # sums: rows, hits, false_alarms, misses, squared, log_loss, gap (of the bins of calibration), area, average_precision

@@ -85,12 +85,7 @@ class Rows:
 
     @classmethod
     def of(
-        cls,
-        prediction: Wide,
-        label: Wide,
-        *,
-        call: Codes | None = None,
-        columns: Mapping[str, Texts] | None = None,
+        cls, prediction: Wide, label: Wide, *, call: Codes | None = None, columns: Mapping[str, Texts] | None = None
     ) -> "Rows":
         """Return rows without bounds.
 

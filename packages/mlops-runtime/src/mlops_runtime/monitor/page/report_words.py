@@ -22,10 +22,7 @@ _SILENT = {
         "unknown", "not deployed", "no model is live yet", "nothing: the first approval deploys one"
     ),
     MonitorState.NO_TRAFFIC: StateText(
-        "unknown",
-        "no traffic",
-        "the endpoint got no requests in the window",
-        "ask the callers, if calls were expected",
+        "unknown", "no traffic", "the endpoint got no requests in the window", "ask the callers, if calls were expected"
     ),
     MonitorState.NO_CAPTURE: StateText(
         "bad",
@@ -34,10 +31,7 @@ _SILENT = {
         "check the endpoint's data capture and its permission to write to the bucket",
     ),
     MonitorState.NO_LABELS_YET: StateText(
-        "unknown",
-        "no labels yet",
-        "no label arrived in the window",
-        "check the feed of labels, if they are due",
+        "unknown", "no labels yet", "no label arrived in the window", "check the feed of labels, if they are due"
     ),
     MonitorState.BASELINE_OLDER_THAN_MODEL: StateText(
         "bad",

@@ -27,15 +27,7 @@ from mlops_runtime.monitor.monitors.drift.paired_strata import compared_without_
 from mlops_runtime.monitor.monitors.drift.persistence import confirming, neighbours, past_windows, persist, too_few_rows
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_inspect, untested_words
-from mlops_runtime.monitor.monitors.monitor_kind import (
-    LISTED,
-    NAMED,
-    SILENT,
-    MonitorKind,
-    StateText,
-    more,
-    silence,
-)
+from mlops_runtime.monitor.monitors.monitor_kind import LISTED, NAMED, SILENT, MonitorKind, StateText, more, silence
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 from mlops_runtime.monitor.window_evidence import Evidence

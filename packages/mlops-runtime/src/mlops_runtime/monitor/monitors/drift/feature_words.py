@@ -21,8 +21,7 @@ def ranked(features: Sequence[FeatureDrift]) -> list[FeatureDrift]:
         ['b', 'a']
     """
     return sorted(
-        features,
-        key=lambda f: (f.untested is not None, not f.persistent, not f.drifted, f.p_value, -f.psi, f.name),
+        features, key=lambda f: (f.untested is not None, not f.persistent, not f.drifted, f.p_value, -f.psi, f.name)
     )
 
 

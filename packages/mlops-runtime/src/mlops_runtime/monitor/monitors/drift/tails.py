@@ -89,11 +89,7 @@ def chi2_point(df: float, known_by: float | None = None) -> float:
 def _f_point(df: float, freedom: float) -> float:
     """Return ``df`` times the 95 % quantile of Fisher's F, the larger root of Paulson's normal approximation."""
     own, other = 2 / (9 * df), 2 / (9 * freedom)
-    square, middle, rest = (
-        (1 - other) ** 2 - _Z90**2 * other,
-        (1 - other) * (1 - own),
-        (1 - own) ** 2 - _Z90**2 * own,
-    )
+    square, middle, rest = ((1 - other) ** 2 - _Z90**2 * other, (1 - other) * (1 - own), (1 - own) ** 2 - _Z90**2 * own)
     return df * ((middle + math.sqrt(middle**2 - square * rest)) / square) ** 3
 
 

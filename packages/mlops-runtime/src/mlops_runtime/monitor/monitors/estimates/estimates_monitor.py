@@ -9,13 +9,7 @@ from dataclasses import replace
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import Baseline, MetricValue, MonitorState
-from mlops_runtime.contracts.monitor_report import (
-    EstimateScore,
-    EstimatesResult,
-    Measured,
-    MonitorReport,
-    ScoredWindow,
-)
+from mlops_runtime.contracts.monitor_report import EstimateScore, EstimatesResult, Measured, MonitorReport, ScoredWindow
 from mlops_runtime.monitor.cloudwatch_metrics import BEYOND_LIMITS, METRICS, camel
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.estimates.estimator_fit import MAXIMUM_OUTPUTS
