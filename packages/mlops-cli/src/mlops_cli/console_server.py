@@ -25,12 +25,7 @@ _TOKEN_SIGN_IN = json.dumps({"signIn": {"kind": "token"}, "api": "/api"}).encode
 
 
 class ConsoleServer(ThreadingHTTPServer):
-    """The server; ``address`` has the token in its fragment, which browsers never send.
-
-    Args:
-        api: Handles requests below ``/api/``.
-        port: Port on 127.0.0.1. Default: a free one.
-    """
+    """The server; ``address`` has the token in its fragment, which browsers never send."""
 
     daemon_threads = True
 

@@ -29,11 +29,7 @@ TARGETS = ("sagemaker", "eks")
 
 
 class StepLines:
-    """Writes lines, and the running step with its time.
-
-    Args:
-        stream: Output stream. Default: standard output.
-    """
+    """Writes lines, and the running step with its time, to a stream: standard output unless another is given."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream

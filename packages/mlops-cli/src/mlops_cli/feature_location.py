@@ -122,11 +122,7 @@ def package_groups(place: Place) -> list[str]:
 
 
 def load_groups(groups: str, folder: Path | None = None) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
-    """Return a module and the feature groups that it declares under a name.
-
-    Args:
-        groups: ``<module>:<name>``.
-        folder: First folder to search for the module. Default: the working directory.
+    """Return a module, searched first in a folder, and the feature groups that it declares: ``<module>:<name>``.
 
     Raises:
         UserError: If the module or the name is missing, the module does not load, or the name is not a sequence of groups.

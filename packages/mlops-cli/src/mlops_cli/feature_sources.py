@@ -40,10 +40,7 @@ class RowsAsked:
     kind: str | None
 
     def is_source(self, option: str) -> bool:
-        """Return whether the rows are read from a source other than one local Parquet file.
-
-        Args:
-            option: Name of the argument for ``place``, for messages.
+        """Return whether the rows, from the argument of this name, are read from a source other than one local Parquet file.
 
         Raises:
             UserError: If neither or both of ``place`` and ``query`` are given, or an option that does not apply.

@@ -358,13 +358,7 @@ def changes(made: Mapping[str, str], new_files: Mapping[str, bytes], there: Mapp
 
 
 def render(answers: Answers, folder: Path, sources: PackageSources) -> dict[str, bytes]:
-    """Return the files of the repository, by path.
-
-    Args:
-        answers: Answers to generate it from.
-        folder: Working folder, which must not exist.
-        sources: Sources of this library's packages.
-    """
+    """Return the files of the repository, by path, rendered in a working folder that must not exist."""
     from copier import run_copy
 
     parts = [("unit", answers.values(sources))]

@@ -79,12 +79,7 @@ def read_environments(given: Sequence[str]) -> tuple[tuple[ProjectEnvironment, .
 
 
 def read_environment(option: str, *, is_last: bool) -> tuple[ProjectEnvironment | None, list[str]]:
-    """Parse an environment; return it, or ``None``, and the problems of the option's form.
-
-    Args:
-        option: The option's value.
-        is_last: Whether it is the last of a chain, which is manual by default.
-    """
+    """Parse an environment; return it, or ``None``, and the option's problems. The last of a chain is manual by default."""
     name, _, rest = option.partition("=")
     parts = rest.split("/")
     default = _MANUAL if is_last else _AUTOMATIC

@@ -53,12 +53,7 @@ class RemainingImport:
 
 
 def missing_imports(ssm: Any, templates: Mapping[str, Mapping[str, Any]]) -> tuple[list[MissingImport], list[str]]:
-    """Return imports that are neither deployed nor defined by one of the stacks, and notes on stacks that cannot be checked.
-
-    Args:
-        ssm: Systems Manager client.
-        templates: Template of each stack, by stack name.
-    """
+    """Return imports that are neither deployed nor defined by one of the stacks, and notes on stacks that cannot be checked."""
     from botocore.exceptions import ClientError
 
     defined = {name for template in templates.values() for name in _defined(template)}
@@ -78,12 +73,7 @@ def missing_imports(ssm: Any, templates: Mapping[str, Mapping[str, Any]]) -> tup
 
 
 def remaining_imports(cloudformation: Any, doomed: Sequence[str]) -> Iterator[RemainingImport]:
-    """Yield the imports by other stacks from stacks to delete.
-
-    Args:
-        cloudformation: Client of their account and Region.
-        doomed: Names of the stacks, in the order of deletion; those that are not deployed are skipped.
-    """
+    """Yield the imports by other stacks from stacks to delete, in the order of deletion; those not deployed are skipped."""
     from botocore.exceptions import ClientError
 
     pages = cloudformation.get_paginator("describe_stacks").paginate()

@@ -61,11 +61,7 @@ class CloudAccount:
         return {"aws_access_key_id": root_key(self.number), "aws_secret_access_key": self.secret}
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client with the account's root credentials; cached and shared by all threads.
-
-        Args:
-            service: boto3's name of the service.
-        """
+        """Return a boto3 client with the account's root credentials; cached and shared by all threads."""
         return _client(self.endpoint_url, service, self.region, root_key(self.number), self.secret)
 
     def environment(self) -> dict[str, str]:

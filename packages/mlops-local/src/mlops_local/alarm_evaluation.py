@@ -188,11 +188,7 @@ def watched(queries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def problems(queries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the problems of an alarm's ``Metrics``: invalid or unsupported elements.
-
-    Args:
-        queries: ``MetricDataQuery`` of botocore's cloudwatch model.
-    """
+    """Return the problems of an alarm's ``Metrics``, which are `MetricDataQuery` of CloudWatch: invalid or unsupported elements."""
     ids = [str(query.get("Id", "")) for query in queries]
     found = [f"Id must begin with a lower-case letter, got {name!r}" for name in ids if not _ID.fullmatch(name)]
     found += [f"Id {name} is not unique" for name in sorted({name for name in ids if ids.count(name) > 1})]

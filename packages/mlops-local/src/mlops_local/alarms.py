@@ -181,11 +181,7 @@ def _query_detail(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refusal(requested: Callable[[str], Any]) -> str | None:
-    """Return what this evaluator does not support of an alarm, or ``None``.
-
-    Args:
-        requested: Returns the alarm's parameter of a name; empty if not set.
-    """
+    """Return what this evaluator does not support of an alarm, given its parameters by name, or ``None``."""
     operator, extended, metrics = requested("ComparisonOperator"), requested("ExtendedStatistic"), requested("Metrics")
     if requested("ThresholdMetricId"):
         return "alarms on anomaly detection are not in the embedded cloud; publish the result as a metric"

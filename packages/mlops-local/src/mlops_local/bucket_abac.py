@@ -38,12 +38,7 @@ def install() -> None:
 
 
 def put(bucket: str, body: bytes) -> Any:
-    """Enable or disable ABAC of a bucket.
-
-    Args:
-        bucket: Name of the bucket.
-        body: ``AbacStatus`` in S3's XML.
-    """
+    """Enable or disable ABAC of a bucket, by an ``AbacStatus`` in S3's XML."""
     # claim: tags-of-buckets-decide-where-they-are-set-to
     try:
         status = ElementTree.fromstring(body).findtext(f"{{{_SPACE}}}Status")  # noqa: S314 - from a signed caller on this machine

@@ -17,9 +17,6 @@ def client(service: str) -> Any:
     """Return a client of an AWS service of the embedded cloud, as root of this thread's account and Region.
 
     It calls over HTTP: never use it on the event loop, which has to serve the call.
-
-    Args:
-        service: boto3's name of the service.
     """
     with _LOCK:  # creating a client is not thread-safe, using one is
         return _client(service, get_account_id(), get_region())

@@ -89,11 +89,7 @@ def utcnow() -> datetime:
 
 
 def iso(at: float | None = None) -> str:
-    """Return a timestamp in AWS's format, with milliseconds.
-
-    Args:
-        at: Epoch seconds. Default: now.
-    """
+    """Return epoch seconds, or now, in AWS's format, with milliseconds."""
     return (
         datetime.fromtimestamp(now() if at is None else at, UTC)
         .isoformat(timespec="milliseconds")
@@ -112,11 +108,7 @@ def pace() -> float:
 
 
 class Hold:
-    """Limits the clock to real time during work of unknown duration, such as the start of a server.
-
-    Args:
-        limit: Real seconds after which the hold ends by itself.
-    """
+    """Limits the clock to real time during work of unknown duration, such as a server's start, for at most so many real seconds."""
 
     def __init__(self, limit: float) -> None:
         self._is_held = True
@@ -144,11 +136,7 @@ def _work(change: int) -> None:
 
 
 def at_real(real: float) -> float:
-    """Return the embedded time at a real time.
-
-    Args:
-        real: Epoch seconds.
-    """
+    """Return the embedded time at a real time, both in epoch seconds."""
     segments = _SEGMENTS
     index = bisect.bisect_right(segments, real, key=lambda segment: segment.real)
     return segments[max(index - 1, 0)].at(real)

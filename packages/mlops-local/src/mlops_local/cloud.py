@@ -183,11 +183,7 @@ class Cloud:
         return self.at().root_keys()
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client with root credentials of the first account; cached and shared by all threads.
-
-        Args:
-            service: boto3's name of the service.
-        """
+        """Return a boto3 client with root credentials of the first account; cached and shared by all threads."""
         return self.at().client(service)
 
     def status(self) -> dict[str, Any]:

@@ -74,12 +74,7 @@ def images(file: Path) -> Mapping[str, DeclaredImage]:
 
 
 def command(file: Path, image: str) -> str | None:
-    """Return the shell command line of an image; ``None`` if it is not declared.
-
-    Args:
-        file: File of the declared images.
-        image: URI of the image, with or without registry.
-    """
+    """Return the shell command line of an image, its URI with or without registry; ``None`` if it is not declared."""
     found = images(file).get(f"{repository(image)}@{image.partition('@')[2]}")
     return None if found is None else found.command()
 

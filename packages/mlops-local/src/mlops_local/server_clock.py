@@ -15,11 +15,7 @@ FILE = "MLOPS_LOCAL_CLOCK"  # variable with the path of the clock's file
 
 
 class ServerTime:
-    """Replaces the module ``time`` in the server; only ``time()`` differs.
-
-    Args:
-        file: File to which the embedded cloud writes its clock: real, embedded, scale.
-    """
+    """Replaces the module ``time`` in the server; only ``time()`` differs, by the clock's file: real, embedded, scale."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._changed = file, -1

@@ -31,11 +31,7 @@ def born(pid: int) -> str | None:
 
 
 def members(session: int) -> list[int]:
-    """Return the pids of a session's living processes.
-
-    Args:
-        session: Session id: the pid of its leader, which may have ended.
-    """
+    """Return the pids of the living processes of a session, whose id is the pid of its leader, which may have ended."""
     if _PROC.is_dir():
         pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
     else:
@@ -59,11 +55,7 @@ def kill(pids: Iterable[int]) -> None:
 
 
 def end(session: int, *, grace: float) -> None:
-    """End every process of a session: SIGTERM to its leader, then SIGKILL to all remaining ones.
-
-    Args:
-        session: Session id.
-        grace: Real seconds that the leader gets to end by itself.
+    """End every process of a session: SIGTERM to its leader, then, after real seconds of grace, SIGKILL to all remaining ones.
 
     Raises:
         TimeoutError: If a process outlives SIGKILL for ten seconds.

@@ -40,12 +40,7 @@ def root_keys(account: str = ACCOUNT) -> dict[str, Any]:
 
 
 def elsewhere(what: str, account: str, of: str) -> str | None:
-    """Return the error for a service that exists in the first account and Region only; ``None`` there.
-
-    Args:
-        what: The requested resources, in the plural.
-        account: The caller's account.
-        of: The caller's Region.
+    """Return the error for resources that exist in the first account and Region only; ``None`` there.
 
     Example:
         >>> elsewhere("clusters", "111111111111", "us-east-1")

@@ -347,11 +347,7 @@ def may_use_catalog() -> None:
 
 
 def may_use_bucket(action: str, uri: str) -> None:
-    """Check that the caller may list a bucket or read its location.
-
-    Args:
-        action: The S3 action.
-        uri: Any URI in the bucket.
+    """Check that the caller may list a bucket or read its location, by an S3 action and any URI in the bucket.
 
     Raises:
         MissingRightError: If the caller may not.
@@ -360,11 +356,7 @@ def may_use_bucket(action: str, uri: str) -> None:
 
 
 def may_use_objects(action: str, uris: Iterable[str]) -> None:
-    """Check that the caller may read or write objects, and use their encryption keys.
-
-    Args:
-        action: The S3 action.
-        uris: URIs of the objects.
+    """Check that the caller may do an S3 action with objects, and use their encryption keys.
 
     Raises:
         MissingRightError: If the caller may not.

@@ -44,11 +44,7 @@ def proxy_url(port: int, token: str, user: str = USER) -> str:
 
 
 def outer(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment as it was before :func:`enclosed`.
-
-    Args:
-        environ: The environment of a shell, possibly with the embedded cloud's variables.
-    """
+    """Return the environment of a shell as it was before :func:`enclosed`."""
     found = dict(environ)
     before = found.pop(OUTER, None)
     if before is not None:
@@ -96,11 +92,7 @@ def conflicting(environ: Mapping[str, str]) -> list[str]:
 
 
 def container(*, isolated: bool) -> dict[str, str]:
-    """Return the variables that a container's process inherits from this process, and those that our image sets.
-
-    Args:
-        isolated: Whether it has network isolation; then the proxy rejects every host.
-    """
+    """Return what a container's process inherits from this one, and what our image sets; isolated, its proxy rejects every host."""
     found = {name: os.environ[name] for name in _REPLACED if name in os.environ and OUTER in os.environ}
     found |= _IMAGE
     if isolated:

@@ -64,10 +64,7 @@ def kind(host: str) -> Kind:
 
 
 def covers_aws(entry: str) -> bool:
-    """Return whether a ``NO_PROXY`` entry would let a client bypass the proxy for AWS's hosts.
-
-    Args:
-        entry: ``*``, a host, or a domain with or without ``*`` or a leading dot.
+    """Return whether a ``NO_PROXY`` entry, a host or a domain with or without ``*``, would let a client bypass the proxy for AWS.
 
     Example:
         >>> covers_aws("*"), covers_aws(".amazonaws.com"), covers_aws("com"), covers_aws("intranet.example")

@@ -34,12 +34,7 @@ _HEADER = b"x-forwarded-proto"
 
 
 class RefusedError(Exception):
-    """A request is rejected.
-
-    Args:
-        status: HTTP status.
-        message: The reason, in one line.
-    """
+    """A request is rejected."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -25,11 +25,7 @@ class Upstream:
     environ: Mapping[str, str]  # the user's environment without the embedded cloud's variables
 
     def proxy(self, scheme: str, host: str) -> SplitResult | None:
-        """Return the user's proxy for a host; ``None`` for a direct connection.
-
-        Args:
-            scheme: ``http`` or ``https``.
-            host: The host.
+        """Return the user's proxy for a host by ``http`` or ``https``; ``None`` for a direct connection.
 
         Raises:
             UnreachableError: If the user's proxy is of an unsupported kind.
@@ -93,12 +89,7 @@ def authorization(proxy: SplitResult) -> str:
 
 
 async def connect(host: str, port: int, *, secure: bool = False) -> Streams:
-    """Return a connection to a host.
-
-    Args:
-        host: Name or address.
-        port: Port.
-        secure: Whether to use TLS. Default: no.
+    """Return a connection to a host, with TLS if it is secure.
 
     Raises:
         UnreachableError: If the connection fails.

@@ -69,11 +69,7 @@ def is_shareable(command: Sequence[str], *, folder: str, environment: Mapping[st
 
 
 class ForkServer:
-    """The server process that others are forked from; started on first use, and again if it has ended.
-
-    Args:
-        environment: Its environment. Default: this process's.
-    """
+    """The server process that others are forked from; started on first use, and again if it has ended."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment

@@ -54,11 +54,7 @@ _SERVICES = (
 
 
 def share_byte_code(folder: str) -> None:
-    """Let this process import modules below a folder without compiling those that are also installed.
-
-    Args:
-        folder: Folder with a function's unpacked zip.
-    """
+    """Let this process import modules below a function's unpacked zip without compiling those that are also installed."""
 
     class Loader(SourceFileLoader):
         """Loads modules of the folder."""

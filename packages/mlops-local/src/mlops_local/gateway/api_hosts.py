@@ -18,10 +18,7 @@ from mlops_local.gateway import service_calls
 
 
 def api_of(host: str) -> tuple[str, str] | None:
-    """Return id and Region of the API that a host names.
-
-    Args:
-        host: Value of the ``Host`` header, optionally with a port.
+    """Return id and Region of the API that a ``Host`` header names, with or without a port.
 
     Example:
         >>> api_of("1a2b3c4d.execute-api.us-east-1.amazonaws.com")

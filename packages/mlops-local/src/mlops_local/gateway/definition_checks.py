@@ -112,10 +112,7 @@ def _check_models() -> None:
 
 
 def model_problem(text: str) -> str | None:
-    """Return why AWS rejects a model's schema, or ``None``.
-
-    Args:
-        text: The schema, as JSON.
+    """Return why AWS rejects a model's schema, as JSON, or ``None``.
 
     Example:
         >>> str(model_problem('{"type": "object", "examples": []}'))[-55:]

@@ -25,12 +25,7 @@ _DENIED = "AccessDeniedException"
 
 
 def answer(error: Any, exchange: Exchange) -> Answer:
-    """Render a gateway error.
-
-    Args:
-        error: MiniStack's description of the error.
-        exchange: The request.
-    """
+    """Render a gateway error, as MiniStack describes it."""
     # claim: gateway-responses-know-the-context
     exchange.context["error"] = {
         "message": error.message or "", "messageString": json.dumps(error.message), "responseType": error.response_type,

@@ -81,12 +81,7 @@ class MappingError(ValueError):
 
 
 def answer(exchange: Exchange, status: int, payload: Payload) -> Answer:
-    """Map an integration's response.
-
-    Args:
-        exchange: The request.
-        status: HTTP status of the service.
-        payload: Headers and body of the service's response.
+    """Map an integration's response: the service's HTTP status, headers and body.
 
     Raises:
         MappingError: If no integration response matches and there is no default, or the method does not declare the status.

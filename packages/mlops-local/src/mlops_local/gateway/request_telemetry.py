@@ -84,14 +84,7 @@ _LINES: Batches[str, tuple[float, str]] = Batches("access logs of APIs", _delive
 
 
 def count_request(exchange: Exchange, status: int, seconds: float, integration: float | None) -> None:
-    """Count one request.
-
-    Args:
-        exchange: The request.
-        status: HTTP status of the response.
-        seconds: Time from request to response.
-        integration: Seconds spent in the integration. Default: the integration was not called.
-    """
+    """Count one request, with its seconds, and those in the integration if it was called."""
     minute = int(clock.now()) // _PERIOD * _PERIOD
     for dimensions in _dimensions(exchange):
         for name, value in values(status, seconds, integration).items():

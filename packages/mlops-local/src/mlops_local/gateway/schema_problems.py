@@ -36,11 +36,7 @@ def _refuse(constant: str) -> None:
 
 
 def text(schema: Any, body: bytes) -> str:
-    """Return the validation errors of a body.
-
-    Args:
-        schema: The model's schema in draft-04; without errors if it is not an object.
-        body: The caller's body.
+    """Return the validation errors of a body by a draft-04 schema; none if the schema is not an object.
 
     Example:
         >>> text({"type": "object", "required": ["rows"]}, b"{}")

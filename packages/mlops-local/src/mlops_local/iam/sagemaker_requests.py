@@ -116,12 +116,7 @@ def sets_tags(operation: str, body: Mapping[str, Any]) -> bool:
 
 
 def artifact_arn(source: Mapping[str, Any], prefix: str) -> str:
-    """Return the ARN of a lineage artifact, which ends with a hash of its source: ``artifact/${HashOfArtifactSource}``.
-
-    Args:
-        source: ``SourceUri``, and ``SourceTypes`` where there are any.
-        prefix: ``arn:aws:sagemaker:<region>:<account>:``.
-    """
+    """Return the ARN of a lineage artifact, which ends with a hash of its source: ``artifact/${HashOfArtifactSource}``."""
     named = sorted((str(t.get("SourceIdType")), str(t.get("Value"))) for t in source.get("SourceTypes") or ())
     digest = hashlib.sha256(repr((source.get("SourceUri"), named)).encode()).hexdigest()
     return f"{prefix}artifact/{digest[:32]}"

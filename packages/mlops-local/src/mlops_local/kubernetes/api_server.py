@@ -73,12 +73,7 @@ class Question:
 
 
 def authenticate(cluster: str, token: str) -> Caller | None:
-    """Return the caller that a token identifies; ``None`` without an access entry.
-
-    Args:
-        cluster: Name of the cluster.
-        token: ``k8s-aws-v1.`` and the presigned URL.
-    """
+    """Return the caller of a token (``k8s-aws-v1.`` and a presigned URL); ``None`` without an access entry in the cluster."""
     # claim: token-is-a-presigned-caller-identity
     credential = eks._verify_eks_token(token, cluster)
     if credential is None:

@@ -45,11 +45,7 @@ def answer(method: str, path: str, body: Mapping[str, Any]) -> Response | None:
 
 
 def problem(body: Mapping[str, Any]) -> Response | None:
-    """Return EKS's error for invalid settings of a request, or ``None``.
-
-    Args:
-        body: Body of ``CreateCluster`` or ``UpdateClusterConfig``.
-    """
+    """Return EKS's error for invalid settings of ``CreateCluster`` or ``UpdateClusterConfig``, or ``None``."""
     parts = {name: (body.get(name) or {}) for name in _AUTO}
     switches = {
         "computeConfig.enabled": parts["computeConfig"].get("enabled"),

@@ -304,11 +304,7 @@ class Write:
 
 
 class Objects:
-    """The objects of one cluster.
-
-    Args:
-        changed: Called after each change. Default: not called.
-    """
+    """The objects of one cluster; ``changed`` is called after each change."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed, self._version = changed, 0
@@ -387,14 +383,7 @@ class Objects:
     def change(
         self, kind: Kind, namespace: str, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], write: Write
     ) -> dict[str, Any]:
-        """Change an object by an operation other than apply; return it.
-
-        Args:
-            kind: Kind of the object.
-            namespace: Namespace of the object.
-            name: Name of the object.
-            change: Returns the new object from a copy of the old one.
-            write: Options of the write.
+        """Change an object by an operation other than apply, from a copy of the old one; return it.
 
         Raises:
             StatusError: ``NotFound`` or ``Invalid``.
@@ -538,12 +527,7 @@ def _at(manifest: Any, path: tuple[str, ...]) -> Any:
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """Return the result of a JSON merge patch: https://www.rfc-editor.org/rfc/rfc7386.
-
-    Args:
-        target: The patched value.
-        patch: The patch; ``null`` deletes.
-    """
+    """Return the result of a JSON merge patch, whose nulls delete: https://www.rfc-editor.org/rfc/rfc7386."""
     if not isinstance(patch, Mapping):
         return patch
     result = dict(target) if isinstance(target, Mapping) else {}

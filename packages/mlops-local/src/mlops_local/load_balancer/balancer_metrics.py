@@ -73,11 +73,7 @@ def values(line: Line) -> dict[str, float]:
 
 
 def listen(balancer: str) -> int:
-    """Return the UDP port for a load balancer's lines; the same one for each call.
-
-    Args:
-        balancer: ``app/<name>/<id>``.
-    """
+    """Return the UDP port for the lines of a load balancer, ``app/<name>/<id>``; the same one for each call."""
     if balancer not in _PORTS:
         reader = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
@@ -101,12 +97,7 @@ def _read(balancer: str, reader: socket.socket, scope: Scope) -> None:
 
 
 def count(balancer: str, line: Line) -> None:
-    """Count one request for its group and the whole load balancer.
-
-    Args:
-        balancer: ``app/<name>/<id>``.
-        line: The request.
-    """
+    """Count one request for its group and the whole load balancer, ``app/<name>/<id>``."""
     whole: Dimensions = (("LoadBalancer", balancer),)
     minute = int(clock.now()) // _PERIOD * _PERIOD
     for name, value in values(line).items():

@@ -81,11 +81,7 @@ def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path,
 
 
 class Proxy:
-    """The child's side: serves connections by the latest routing.
-
-    Args:
-        log_port: UDP port for one line per request. Default: no lines.
-    """
+    """The child's side: serves connections by the latest routing, and sends one line per request to a UDP port, if any."""
 
     def __init__(self, log_port: int | None = None) -> None:
         self.routing = Routing((), {})

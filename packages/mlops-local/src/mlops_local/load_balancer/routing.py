@@ -124,12 +124,7 @@ def backreferences(replacement: str) -> str:
 
 
 def rule(record: Mapping[str, Any], groups: Mapping[str, str]) -> Rule:
-    """Return a rule from MiniStack's record.
-
-    Args:
-        record: The record, its actions with ``ForwardConfig``.
-        groups: Name of each target group by ARN.
-    """
+    """Return a rule from MiniStack's record, its actions with ``ForwardConfig``, and the name of each target group by ARN."""
     values = {row["Field"]: tuple(row.get("Values") or ()) for row in record.get("Conditions", [])}
     action = record["Actions"][-1]
     fixed = action.get("FixedResponseConfig")

@@ -211,11 +211,7 @@ def describe(params: Any) -> Response:
 
 
 def check(now: float) -> bool:
-    """Check every due target, and remove drained targets; return whether a state changed.
-
-    Args:
-        now: Embedded time, epoch seconds.
-    """
+    """Check every target due at an embedded time, and remove drained ones; return whether a state changed."""
     changed, enabled = False, zones.by_group()
     with _ALL.lock:
         for key in [key for key, health in _ALL.health.items() if health.until and health.until <= now]:

@@ -59,11 +59,7 @@ def subnet_problem(subnets: Sequence[str]) -> tuple[str, str] | None:
 
 
 def attribute_problem(attributes: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return error code and message for target group attributes that the proxy does not support, or ``None``.
-
-    Args:
-        attributes: ``Key`` and ``Value`` of each.
-    """
+    """Return error code and message for target group attributes that the proxy does not support, or ``None``."""
     # claim: cross-zone-balancing-is-on
     values = {str(row.get("Key")): str(row.get("Value")) for row in attributes}
     if values.get(CROSS_ZONE, "true") not in {"true", "use_load_balancer_configuration"}:

@@ -59,12 +59,7 @@ def network_refusal() -> Refusal | None:
 
 
 def endpoint_refusal(service: str, subnets: list[str]) -> Refusal | None:
-    """Return why a service cannot have an endpoint in these subnets, or ``None``.
-
-    Args:
-        service: Name of the endpoint service, ``com.amazonaws.<region>.<name>``.
-        subnets: Ids of the subnets.
-    """
+    """Return why a service, ``com.amazonaws.<region>.<name>``, cannot have an endpoint in these subnets, or ``None``."""
     # claim: endpoint-services-have-zones
     for name in subnets:
         if (ec2._subnets.get(name) or {}).get("AvailabilityZone") in _MISSING.get(service, ()):

@@ -130,14 +130,7 @@ class Lines(Protocol):
 
 
 class Process:
-    """A container's process.
-
-    Args:
-        command: Program and arguments.
-        env: The complete environment.
-        cwd: Working directory.
-        logs: Destination of its log lines.
-    """
+    """A container's process, with its complete environment; `logs` gets its lines."""
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, logs: Lines) -> None:
         self._process = start_process(command, env=env, cwd=cwd)

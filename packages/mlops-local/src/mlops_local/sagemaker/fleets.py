@@ -169,11 +169,7 @@ class Fleet:
             server.stop()
 
     def summaries(self, status: Record | None = None) -> list[Record]:
-        """Return the variants as Describe returns them.
-
-        Args:
-            status: ``VariantStatus`` of each. Default: none, for a fleet without a change in progress.
-        """
+        """Return the variants as Describe returns them, with ``VariantStatus`` during a change."""
         return [server.summary(status) for server in self.servers.values()]
 
 

@@ -172,14 +172,7 @@ def download(uri: str, folder: Path, role: Identity) -> int:
 
 
 def upload(folder: Path, uri: str, role: Identity, key: str | None) -> None:
-    """Upload a folder's files below an S3 URI.
-
-    Args:
-        folder: The folder.
-        uri: S3 URI of the prefix.
-        role: Execution role.
-        key: KMS key. ``None`` uses the bucket's default encryption.
-    """
+    """Upload a folder's files below an S3 URI; without a KMS key the bucket's default encryption applies."""
     bucket, prefix = split(uri)
     client = role.client("s3")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -45,12 +45,7 @@ def deployment(record: Record) -> None:
 
 
 def model_package(record: Record, updated: list[str] | None = None) -> None:
-    """Send "SageMaker Model Package State Change".
-
-    Args:
-        record: The package.
-        updated: Members changed by an update, as ``UpdatedModelPackageFields``. Default: none, for a new package.
-    """
+    """Send "SageMaker Model Package State Change"; an update adds the changed members as ``UpdatedModelPackageFields``."""
     # claim: approval-event-names-fields
     extra = {} if updated is None else {"UpdatedModelPackageFields": updated}
     _send("SageMaker Model Package State Change", "ModelPackage", record, _iso, extra)

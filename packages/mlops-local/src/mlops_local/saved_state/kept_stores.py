@@ -55,13 +55,7 @@ def left() -> dict[str, Left]:
 
 
 def keep(module: str, name: str, store: T) -> T:
-    """Declare that a container is saved with its content, and return it.
-
-    Args:
-        module: ``__name__`` of its module.
-        name: Name of the store in the module.
-        store: An empty dict, list, set or deque.
-    """
+    """Declare that an empty dict, list, set or deque of a module is saved with its content, and return it."""
     keep_by(module, name, save=lambda: store, restore=lambda content: refill(store, content))
     return store
 

@@ -139,12 +139,7 @@ def _renamed(text: str, old: str, new: str) -> str:
 
 
 class Reader:
-    """Converts the result of ``written`` back.
-
-    Args:
-        file: Returns the bytes stored under a name.
-        renamed: Replacements to make in every string. Default: none.
-    """
+    """Converts the result of ``written`` back: `file` returns the bytes of a name, and `renamed` replaces parts of strings."""
 
     def __init__(self, file: Callable[[str], bytes], renamed: Mapping[str, str] | None = None) -> None:
         self._file, self._renamed = file, dict(renamed or {})

@@ -44,10 +44,7 @@ class Answer(threading.Event):
         self._asked = time.monotonic()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the response.
-
-        Args:
-            timeout: Seconds since the request. Default: an hour.
+        """Wait for the response, at most for seconds since the request, or an hour.
 
         Returns:
             Whether it arrived in time.

@@ -57,11 +57,7 @@ EXECUTED = frozenset(
 
 
 def list_recorded(cloudformation: _StackClient) -> list[RecordedResource]:
-    """Return the resources that an embedded cloud's stacks record without effect.
-
-    Args:
-        cloudformation: A boto3 client of the embedded cloud.
-    """
+    """Return the resources that an embedded cloud's stacks record without effect."""
     found: list[RecordedResource] = []
     for page in cloudformation.get_paginator("list_stacks").paginate():
         for stack in page["StackSummaries"]:

@@ -218,13 +218,7 @@ def _wrap(
     after: Callable[[str, Properties, Properties], None],
     attributes: Mapping[str, str] | None = None,
 ) -> None:
-    """Complete a MiniStack type.
-
-    Args:
-        resource_type: The type.
-        after: Called with physical id, old and new properties after create and update.
-        attributes: Attributes whose value is a property's, by name. Default: MiniStack's attributes are complete.
-    """
+    """Complete a MiniStack type: call `after` with physical id, old and new properties, and add attributes that are properties."""
     handler = _HANDLERS[resource_type]
     missing = attributes or {}
     create, update = handler["create"], handler.get("update")

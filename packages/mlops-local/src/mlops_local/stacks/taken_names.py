@@ -71,11 +71,7 @@ def install() -> None:
 
 
 def check(resource_type: str, properties: Mapping[str, Any]) -> None:
-    """Reject the creation of an existing resource.
-
-    Args:
-        resource_type: Type of the resource.
-        properties: The resolved properties. Without a fixed name, there is no conflict.
+    """Reject the creation of an existing resource; without a fixed name there is no conflict.
 
     Raises:
         AlreadyExistsError: If a resource of the type has the name.

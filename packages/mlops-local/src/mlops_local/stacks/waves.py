@@ -199,9 +199,6 @@ class Deployment(Operation):
     def leave(self, updated: str | None) -> list[str]:
         """Cancel work in progress, and record resources that a rollback must undo but the operation does not know.
 
-        Args:
-            updated: Logical id of the failed update that the operation already knows.
-
         Returns:
             Logical ids of the recorded resources.
         """

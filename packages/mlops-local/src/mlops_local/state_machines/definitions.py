@@ -63,11 +63,7 @@ def definition_problem(definition: object) -> str | None:
 
 
 def logging_problem(configuration: Mapping[str, Any] | None) -> str | None:
-    """Add a machine's log groups to the account's policy; return Step Functions' message if the policy is full.
-
-    Args:
-        configuration: ``loggingConfiguration`` of the API, or ``LoggingConfiguration`` of a template.
-    """
+    """Add a machine's log groups to the account's policy; return Step Functions' message if the policy is full."""
     # claim: machine-logs-fill-the-accounts-policy
     given = configuration or {}
     groups = []

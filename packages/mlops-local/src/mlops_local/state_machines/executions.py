@@ -66,11 +66,7 @@ _elapsed: contextvars.ContextVar[_Elapsed | None] = contextvars.ContextVar("mlop
 
 
 def wait(seconds: float) -> None:
-    """Make the calling task wait, at most until its execution is stopped.
-
-    Args:
-        seconds: Embedded seconds.
-    """
+    """Make the calling task wait for embedded seconds, at most until its execution is stopped."""
     elapsed = _elapsed.get()
     if elapsed is None:
         clock.wait(seconds)
@@ -179,12 +175,7 @@ def _delay_retries() -> None:
 
 
 def retry_delay(retrier: dict[str, Any], attempt: int) -> float:
-    """Return the embedded seconds before a retry, without jitter, so that executions are reproducible.
-
-    Args:
-        retrier: One element of ``Retry``.
-        attempt: Number of earlier retries.
-    """
+    """Return the embedded seconds before the next retry of a retrier, without jitter, so that executions are reproducible."""
     delay = float(retrier.get("IntervalSeconds", 1)) * float(retrier.get("BackoffRate", 2.0)) ** attempt
     return min(delay, float(retrier.get("MaxDelaySeconds", delay)))
 

@@ -39,11 +39,7 @@ def install() -> None:
 
 
 def answer(operation: str, arguments: Mapping[str, Any]) -> Record:
-    """Call S3 as the running task, and return the task's result.
-
-    Args:
-        operation: Name of the operation, `CopyObject`.
-        arguments: The task's arguments.
+    """Call an operation of S3, such as `CopyObject`, as the running task, and return the task's result.
 
     Raises:
         stepfunctions._ExecutionError: If the operation or an argument is not supported, or S3 returns an error.
