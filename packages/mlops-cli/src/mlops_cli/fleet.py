@@ -73,14 +73,7 @@ def named_environments(path: Path) -> "Sequence[FleetEnvironment]":
 
 
 def connected(aws: Account, environment: "FleetEnvironment", caller: str, home: Path | None) -> "Connection":
-    """Return a connection to an environment: with its role, with its profile, or with the caller's own credentials.
-
-    Args:
-        aws: The caller's account.
-        environment: The environment.
-        caller: ARN of the caller, for the name of the role session.
-        home: Folder of the embedded cloud. ``None``: the one of this folder.
-    """
+    """Return a connection to an environment: with its role, with its profile, or with the caller's own credentials."""
     from mlops_runtime.console.taken_role import take_role
     from mlops_runtime.registry.package_registry import session_name
 

@@ -35,12 +35,7 @@ class ImportCircle:
 
 
 def import_circles(cloudformation: Any, doomed: Sequence[str]) -> list[ImportCircle]:
-    """Return the pairs of stacks that import from each other, one of which at least is to be deleted.
-
-    Args:
-        cloudformation: Client of their account and Region.
-        doomed: Names of the stacks to delete.
-    """
+    """Return the pairs of stacks that import from each other, one of which at least is to be deleted."""
     exports: dict[str, list[str]] = {}
     for page in cloudformation.get_paginator("list_exports").paginate():
         for each in page["Exports"]:

@@ -116,11 +116,7 @@ def baseline(
 
 
 def read(path: Path, live: "Baseline") -> "Baseline":
-    """Read a baseline from a file.
-
-    Args:
-        path: The file.
-        live: The live model's baseline, which must have the same inputs.
+    """Read a baseline from a file; it must have the inputs of the live model's.
 
     Raises:
         UserError: If the file is missing or invalid, or its baseline has other inputs.

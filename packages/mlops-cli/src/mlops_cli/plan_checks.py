@@ -48,13 +48,7 @@ class LogRoleFindings:
 def read_keys(
     aws: "Account", templates: Mapping[str, Mapping[str, Any]], *, allow: Collection[str] = ()
 ) -> KeyFindings:
-    """Check the policy of each key that a unit uses without owning it.
-
-    Args:
-        aws: The target account of the stacks.
-        templates: The new template of each stack, by stack name.
-        allow: Logical ids of the buses of units whose incomplete key policy the user accepts. Default: none.
-    """
+    """Check the policy of each key that a unit uses without owning it; the user may allow problems of a unit by its bus."""
     keys = [(stack, template, *used) for stack, template in templates.items() for used in _used(template)]
     if not keys:
         return KeyFindings()
@@ -145,12 +139,7 @@ def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Pl
 
 
 def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the networks without access to KMS, each with the fix, and those that cannot be checked.
-
-    Args:
-        aws: The target account of the stacks.
-        templates: The new template of each stack, by stack name.
-    """
+    """Return the networks without access to KMS, each with the fix, and those that cannot be checked."""
     wanted = {(stack, subnets) for stack, template in templates.items() for subnets in _given(template)}
     if not wanted:
         return []
@@ -284,14 +273,7 @@ def _leads_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> bool:
 def look_up(
     client: Callable[[str], Any], resources: Iterable["NamedResource"], *, account: str, region: str
 ) -> Iterator["Existing"]:
-    """Yield the resources that already exist, and those that could not be checked.
-
-    Args:
-        client: Creates the boto3 client of a service.
-        resources: Resources that would be created.
-        account: Account number, for ARNs.
-        region: Region, for ARNs.
-    """
+    """Yield the resources that already exist, and those that could not be checked."""
     from botocore.exceptions import ClientError
 
     from mlops_runtime.changes.existing_resources import Existing

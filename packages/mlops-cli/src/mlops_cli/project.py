@@ -442,13 +442,7 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def make_folder(folder: Path, files: Mapping[str, bytes], *, finish: Callable[[Path], None] | None = None) -> None:
-    """Create a folder with all files atomically: it is written under another name and then renamed.
-
-    Args:
-        folder: The folder, new or empty.
-        files: Content by path.
-        finish: Called with the folder before it is renamed. Default: nothing.
-    """
+    """Create a folder with all files atomically: it is written under another name, finished, and then renamed."""
     missing = [each for each in folder.absolute().parents if not each.exists()]
     part = _part(folder)
     try:
@@ -524,12 +518,6 @@ def read_record(folder: Path) -> tuple[Answers, dict[str, str]]:
 
 def update(folder: Path, answers: Answers, made: Mapping[str, str], sources: PackageSources) -> Change:
     """Render a repository again, write the changes, and update its locks. Local edits are kept.
-
-    Args:
-        folder: The repository.
-        answers: The new answers.
-        made: Digests of the files generated before.
-        sources: Sources of this library's packages.
 
     Raises:
         UserError: If a recorded path leads out of the repository, or uv finds no versions; then nothing is changed.

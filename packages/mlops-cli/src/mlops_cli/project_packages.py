@@ -76,10 +76,7 @@ class PackageSources:
 
 
 def package_sources(index: str | None = None) -> PackageSources:
-    """Return the source of this installation's packages; for a checkout, wheels are built.
-
-    Args:
-        index: URL of a package index with the packages. Default: the source of the installation.
+    """Return the source of this installation's packages, or an index; for a checkout, wheels are built.
 
     Raises:
         UserError: If wheels cannot be built.

@@ -82,13 +82,6 @@ def command(file: Path, image: str) -> str | None:
 def add(file: Path, image: str, *, serve: str, folder: Path, venv: Path | None) -> DeclaredImage:
     """Declare the command of a digest, replacing an earlier declaration.
 
-    Args:
-        file: File of the declared images.
-        image: ``repository@sha256:digest``, with or without registry.
-        serve: The shell command.
-        folder: Working directory.
-        venv: Python environment.
-
     Raises:
         DeclarationError: Listing every problem.
     """

@@ -271,12 +271,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def with_schemes(application: Application, is_tls: Callable[[tuple[str, int]], bool]) -> Application:
-    """Return an ASGI application that sets the scheme of requests through the proxy's TLS to ``https``.
-
-    Args:
-        application: The wrapped application.
-        is_tls: Whether a client address and port belong to a proxy connection that came by TLS.
-    """
+    """Return an ASGI application that sets the scheme of requests through the proxy's TLS to ``https``."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         # claim: distributions-lead-to-https

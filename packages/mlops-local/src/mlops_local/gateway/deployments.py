@@ -54,13 +54,7 @@ def served_id(api_id: str, stage: Mapping[str, Any]) -> str:
 
 
 def route(served: str, method: str, path: str) -> tuple[Record, Record, dict[str, str]] | None:
-    """Find the resource and method of a request, and the values of the path's parameters.
-
-    Args:
-        served: Id returned by :func:`served_id`.
-        method: The verb.
-        path: The path below the stage.
-    """
+    """Find the resource and method of a request to a served API (:func:`served_id`), and the values of the path's parameters."""
     segments = [part for part in path.strip("/").split("/") if part]
     for resource, parameters in (
         v1._match_resource_tree(served, segments),

@@ -270,13 +270,7 @@ def caller_key() -> str:
 
 
 def require(principal: str | Session, action: str, resource: str, context: Mapping[str, Any] | None = None) -> None:
-    """Check whether a principal may perform an action; root may do everything.
-
-    Args:
-        principal: A session, or the access key id of a request.
-        action: The IAM action.
-        resource: ARN of the resource.
-        context: Condition keys. Default: only the global ones.
+    """Check whether a principal, a session or an access key id, may perform an action; root may do everything.
 
     Raises:
         AccessDeniedError: If IAM does not allow it.

@@ -27,11 +27,6 @@ class ConfigurationError(ValueError):
 def install(objects: Objects, name: str, configuration: str = "") -> None:
     """Create or update the objects of an add-on; add-ons other than these two have no objects.
 
-    Args:
-        objects: The objects of the cluster.
-        name: Name of the add-on.
-        configuration: Its configuration values as JSON. Default: the add-on's defaults.
-
     Raises:
         ConfigurationError: For values that are not a JSON object.
     """

@@ -407,14 +407,7 @@ class Objects:
     def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, is_dry: bool = False
     ) -> dict[str, Any]:
-        """Delete an object, including a namespace's content; return the deleted object.
-
-        Args:
-            kind: Kind of the object.
-            namespace: Namespace of the object.
-            name: Name of the object.
-            uid: UID precondition. Default: none.
-            is_dry: Whether nothing is deleted. Default: the object is deleted.
+        """Delete an object of this UID, if one is given, including a namespace's content; return the deleted object.
 
         Raises:
             StatusError: ``NotFound``, or ``Conflict`` if the precondition fails.

@@ -176,12 +176,7 @@ def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -
 
 
 class Haproxy:
-    """One haproxy process.
-
-    Args:
-        process: The process.
-        admin: Address of the runtime API.
-    """
+    """One haproxy process."""
 
     def __init__(self, process: subprocess.Popen[bytes], admin: tuple[str, int]) -> None:
         self._process, self._admin = process, admin

@@ -118,11 +118,7 @@ def install() -> None:
 
 
 def join(access_key: str, member: Member | None) -> dict[str, str]:
-    """Register the member that uses an access key.
-
-    Args:
-        access_key: The access key id.
-        member: The caller with this key; ``None`` if it runs in no network.
+    """Register the member that uses an access key; ``None`` runs in no network.
 
     Returns:
         Environment variables with which its SDK raises connect timeouts for unreachable services.
@@ -135,14 +131,7 @@ def join(access_key: str, member: Member | None) -> dict[str, str]:
 
 
 def problem(member: Member, service: str, *, path: str = "/", target: str = "") -> str | None:
-    """Return why a member cannot reach a service in the request's Region, or ``None``.
-
-    Args:
-        member: The caller.
-        service: The embedded cloud's name of the service.
-        path: Path of the request.
-        target: Its ``X-Amz-Target`` header. Default: none.
-    """
+    """Return why a member cannot reach a service in the request's Region, or ``None``."""
     elsewhere = None if get_region() == member.place.region else get_region()
     with scope_of(member.place):
         for subnet_id, subnet in _subnets(member):

@@ -131,17 +131,7 @@ def capture(
     response: Payload,
     inference_id: str | None,
 ) -> None:
-    """Add a call to the next delivery of captures.
-
-    Args:
-        config: ``DataCaptureConfig`` of the fleet that served the call.
-        endpoint: Endpoint name.
-        variant: Variant that served the call.
-        identity: Execution role of its model, with which the object is written.
-        request: The request's payload.
-        response: The response's payload.
-        inference_id: The caller's id of the call.
-    """
+    """Add a call to the next delivery of captures, which the model's execution role writes."""
     now = clock.utcnow()
     wanted = {mode for option in config["CaptureOptions"] for mode in _MODES[option["CaptureMode"]]}
     headers = config.get("CaptureContentTypeHeader", {})

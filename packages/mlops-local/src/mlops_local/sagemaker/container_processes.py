@@ -316,13 +316,7 @@ J = TypeVar("J", bound=Submitted)
 
 
 def submit(job: J, work: Callable[[J], None], fail: Callable[[Record, str], None]) -> None:
-    """Run a job on a new thread; its files are deleted at its end.
-
-    Args:
-        job: The job.
-        work: Runs the job; a ``JobError`` becomes the job's failure reason.
-        fail: Sets a record to Failed with a reason.
-    """
+    """Run a job on a new thread; a ``JobError`` becomes its failure reason, and its files are deleted at its end."""
     job.root = opt_ml("jobs", job.kind, job.name)
 
     def run() -> None:
@@ -380,9 +374,6 @@ def check_cluster(count: int, network: Record, *, encrypted: bool) -> None:
 
 def check_volume_key(resources: Record) -> None:
     """Reject a volume key for an instance type whose local storage is encrypted by hardware.
-
-    Args:
-        resources: The request member with ``InstanceType`` and ``VolumeKmsKeyId``.
 
     Raises:
         ServiceError: ``ValidationException`` with the instance type and the fix.

@@ -201,13 +201,6 @@ def start(
 ) -> Fleet:
     """Start one server per variant, and wait until each responds to ``/ping``.
 
-    Args:
-        endpoint: Endpoint name.
-        config: The endpoint config.
-        wanted: Its variants, from ``variants``.
-        capture: ``DataCaptureConfig`` of the fleet.
-        stop: Ends the wait early.
-
     Raises:
         FleetError: If a server did not start; the others are stopped.
     """
