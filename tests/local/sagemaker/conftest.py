@@ -4,14 +4,18 @@ import io
 import json
 import tarfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.core.responses import request_scope
 
 from mlops_local import cloud
+from mlops_local.sagemaker import resource_store
+from mlops_local.saved_state import interruptions
 
 SCRIPTS = Path(__file__).parent / "scripts"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny@sha256:" + "0" * 64
@@ -131,6 +135,22 @@ class Plane:
 
         found: list[dict[str, Any]] = self.wait(received, "the event")
         return found
+
+
+@pytest.fixture(autouse=True)
+def no_work_left() -> Iterator[None]:
+    """Fail a test that leaves work in progress in this process: `interruptions` reports that of all accounts."""
+    before = interruptions.under_way()
+    yield
+    assert interruptions.under_way() == before
+
+
+@pytest.fixture
+def fresh_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Call in an account of its own; the records of the test end with it."""
+    monkeypatch.setattr(resource_store, "_STORES", {})
+    with request_scope(str(uuid.uuid4().int)[:12], "eu-west-1"):
+        yield
 
 
 @pytest.fixture(scope="session")

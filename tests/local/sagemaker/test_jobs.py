@@ -1,21 +1,15 @@
 """Behavior common to all jobs."""
 
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ministack.core.responses import request_scope
 
 from mlops_local.sagemaker import container_processes, processing_jobs, resource_store, training_jobs
 from mlops_local.sagemaker.api_shapes import Record, ServiceError
 from mlops_local.sagemaker.container_processes import Job
 
-
-@pytest.fixture(autouse=True)
-def _fresh_account() -> Iterator[None]:
-    with request_scope(str(uuid.uuid4().int)[:12], "eu-west-1"):
-        yield
+pytestmark = pytest.mark.usefixtures("fresh_account")
 
 
 def _job(tmp_path: Path) -> Job:

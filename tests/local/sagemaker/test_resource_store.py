@@ -1,7 +1,6 @@
 """Records by account and region, and their lists."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,11 +11,7 @@ from ministack.core.responses import request_scope
 from mlops_local.sagemaker import resource_store
 from mlops_local.sagemaker.api_shapes import ServiceError
 
-
-@pytest.fixture(autouse=True)
-def _fresh_account() -> Iterator[None]:
-    with _account():
-        yield
+pytestmark = pytest.mark.usefixtures("fresh_account")
 
 
 def _account() -> Any:

@@ -1,19 +1,16 @@
 """Events in AWS's documented shapes: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html."""
 
 import json
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ministack.core.responses import request_scope
 from ministack.services import eventbridge
 
 from mlops_local.sagemaker import resource_store, status_events
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def sent(fresh_account: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Return the entries that reach the default bus, in an account of its own."""
     entries: list[dict[str, Any]] = []
 
@@ -22,8 +19,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
         entries.extend(data["Entries"])
 
     monkeypatch.setattr(eventbridge, "_put_events", put)
-    with request_scope(str(uuid.uuid4().int)[:12], "eu-west-1"):
-        yield entries
+    return entries
 
 
 def test_endpoint_statuses_are_upper_snake_case(sent: list[dict[str, Any]]) -> None:
