@@ -182,6 +182,7 @@ def test_the_cloud_is_kept_in_a_folder_of_its_own(mlops: Run, checkout: Callable
 
 
 @pytest.mark.cloud
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("works", "code"), [(True, 0), (False, 1)])
 def test_the_console_of_a_kept_cloud_is_served_until_ctrl_c(
     works: bool, code: int, checkout: Callable[..., Path], cloud: Cloud

@@ -801,7 +801,7 @@ def test_a_project_is_a_repository_unless_told_otherwise(tmp_path: Path) -> None
     assert not (tmp_path / "other" / ".git").exists()
 
 
-@pytest.mark.usefixtures("person")
+@pytest.mark.usefixtures("person", "interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """Covers Ctrl-C and SIGTERM while the folder is created; the next run works."""

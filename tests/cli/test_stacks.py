@@ -331,16 +331,13 @@ def test_fails_half_way_and_rolls_back(on_cloud: Run, synthesized: Callable[...,
     assert on_cloud("destroy", "--yes").returncode == 0
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
     on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud, tmp_path: Path
 ) -> None:
     """Ctrl-C ends the command, not the deployment, as on AWS; the same command then waits for the result."""
     synthesized(WAITING)
     command = [sys.executable, "-m", "mlops_cli", "deploy", "--home", str(cloud.home)]
-
-    def hear_interrupts() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets background processes ignore them
-
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -348,7 +345,6 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
-        preexec_fn=hear_interrupts,  # noqa: PLW1509 - no thread of this test runs yet
     )
     assert process.stdout is not None
     assert any("Signal" in line for line in process.stdout)
