@@ -16,6 +16,7 @@ from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 DAYS, DRIFTING = 6, 3  # on the last of these days the price is a third higher
@@ -58,6 +59,11 @@ class MonitoredUnit:
     def hour(self, days: int) -> str:
         """Return the hour that is ``days`` before the end of the newest window."""
         return f"{self.now - timedelta(days=days):%Y-%m-%dT%H}"
+
+    def first_counts(self, window: Window) -> str:
+        """Return the key of the first counts object of a window."""
+        by_hour = self.store.counts_by_hour(VARIANT, window)
+        return next(key for objects in by_hour.values() for keys in objects.values() for key in keys)
 
     def _fit(self) -> Baseline:
         baseline = fit_baseline(

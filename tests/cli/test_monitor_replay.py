@@ -117,7 +117,7 @@ def test_windows_end_as_often_as_the_monitor_decided(replay: Run) -> None:
 def test_counts_of_another_model_are_left_out_and_said(monitored: MonitoredUnit, replay: Run) -> None:
     """They cannot be compared with this baseline."""
     key = f"monitor/{monitored.endpoint}/counts/{VARIANT}/{monitored.hour(1).replace('-', '/').replace('T', '/')}/other.json"
-    one = monitored.store.counts_keys(VARIANT, Window.before(monitored.now, 24 * DAYS))[0]
+    one = monitored.first_counts(Window.before(monitored.now, 24 * DAYS))
     body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=one)["Body"].read()
     counts = from_json(Counts, body.replace(from_json(Counts, body).baseline_sha256.encode(), b"f" * 64))
     monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=key, Body=canonical_json(counts))
@@ -133,8 +133,8 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does
     monitored: MonitoredUnit, replay: Run
 ) -> None:
     """An object with calls of that time belongs to no model: row counts equal those of the reports."""
-    at, one = monitored.now - timedelta(hours=3), monitored.store.counts_keys(VARIANT, Window.before(monitored.now, 24))
-    body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=one[0])["Body"].read()
+    at, one = monitored.now - timedelta(hours=3), monitored.first_counts(Window.before(monitored.now, 24))
+    body = monitored.unit.s3.get_object(Bucket=monitored.artifacts, Key=one)["Body"].read()
     counts = replace(from_json(Counts, body), first=f"{at:%Y-%m-%dT%H}:05:00Z", last=f"{at:%Y-%m-%dT%H}:20:00Z")
     key = f"monitor/{monitored.endpoint}/counts/{VARIANT}/{at:%Y/%m/%d/%H}/canary.json"
     monitored.store.put_counts(key, counts)

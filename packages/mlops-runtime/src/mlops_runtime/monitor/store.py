@@ -131,10 +131,6 @@ class MonitorStore:
         """Return the size in bytes of each capture object of a window, ordered by hour."""
         return self._sizes(self._captures, f"capture/{self._endpoint}/{variant}/", window)
 
-    def counts_keys(self, variant: str, window: Window) -> list[str]:
-        """Return the keys of the counts objects of a window."""
-        return list(self._sizes(self._artifacts, f"monitor/{self._endpoint}/counts/{variant}/", window))
-
     def counts_by_hour(self, variant: str, window: Window) -> dict[datetime, dict[str, list[str]]]:
         """Return the keys of counts objects by hour and by `counts_key` of the capture object, for hours that have any.
 
