@@ -3,7 +3,8 @@
 import hashlib
 import itertools
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -221,19 +222,26 @@ def _record(place: Any, outcome: str, reason: str, execution: str, **more: Any) 
     return _keeper(place).record({**requested, "record_sha256": ONE.sha256, "record_uri": ONE.uri, **more})
 
 
+@contextmanager
+def _failing(place: Any, operation: str, code: str, message: str) -> Iterator[None]:
+    """Let an operation of SageMaker fail."""
+
+    def fail(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+    events = place.sagemaker.meta.events
+    events.register(f"before-call.sagemaker.{operation}", fail)
+    try:
+        yield
+    finally:
+        events.unregister(f"before-call.sagemaker.{operation}", fail)
+
+
 def test_an_outcome_is_recorded_where_packages_may_not_be_read(place: Any) -> None:
     """Without the package of an earlier attempt, which the next one names."""
     package = _registered(place, ONE)
-
-    def deny(**_: Any) -> None:
-        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "ListModelPackages")
-
-    events = place.sagemaker.meta.events
-    events.register("before-call.sagemaker.ListModelPackages", deny)
-    try:
+    with _failing(place, "ListModelPackages", "AccessDeniedException", "no"):
         recorded = _record(place, "REFUSED", "no image", "a")
-    finally:
-        events.unregister("before-call.sagemaker.ListModelPackages", deny)
     assert (recorded["package"], recorded["reason"]) == ("", "no image")
     assert _keeper(place).chain.record_of("a") is not None
     assert _record(place, "REFUSED", "no image", "b")["package"] == package
@@ -276,6 +284,33 @@ def test_a_package_that_an_earlier_attempt_registered_stays_known(place: Any) ->
     assert (offer.state, offer.reason, offer.package) == ("REFUSED", words, package)
     chain = _keeper(place).chain
     assert [(each.reason, each.candidate_package) for each in chain.newest(chain.table.read(), 1)] == [(words, package)]
+
+
+def test_a_release_whose_package_a_person_deleted_is_refused_for_good(place: Any) -> None:
+    """Nobody has a package to reject, and no attempt follows; until then the package stays known."""
+    package = _registered(place, ONE)
+    _decide(place, package, ONE)  # and the attempt died
+    end = "which an earlier attempt registered, was deleted: this release is not taken, but newer ones are"
+    words = f"{package}, {end}"
+
+    with _failing(place, "DescribeModelPackage", "ValidationException", f"ModelPackage {package} does not exist."):
+        assert _record(place, "FAILED", "timeout", "a")["package"] == package
+        refused = _keeper(place).keep(place.arrived(ONE))
+        recorded = _record(place, "REFUSED", words, "b")
+
+    assert refused == {"verdict": "REFUSED", "reason": words, "may_pass": False}
+    assert recorded == {"is_news": True, "reason": words, "package": package}
+    assert place.table.read(ONE.sha256).is_open is False
+
+
+def test_a_package_that_cannot_be_read_is_one_to_reject(place: Any) -> None:
+    """It may still be there."""
+    package = _registered(place, ONE)
+    _decide(place, package, ONE)
+    with _failing(place, "DescribeModelPackage", "AccessDeniedException", "no"):
+        recorded = _record(place, "REFUSED", "withdrawn", "a")
+    words = f"reject {package}, which an earlier attempt registered: withdrawn"
+    assert (recorded["package"], recorded["reason"]) == (package, words)
 
 
 def test_a_package_of_an_attempt_that_died_before_the_offer_knew_it_is_found(place: Any) -> None:

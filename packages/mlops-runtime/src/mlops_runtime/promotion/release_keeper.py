@@ -35,6 +35,7 @@ from mlops_runtime.registry.model_package import PackageError, read_package
 from mlops_runtime.registry.package_approval import changed_while_pending
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain, Move
+from mlops_runtime.rollout.live_fleet import read_description
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import Sealer
 
@@ -117,6 +118,9 @@ class ReleaseKeeper:
         binding = metadata["container_sha256"]
         # before the package exists: an attempt may die once it is registered and before the offer has its ARN
         package = self._registered(self.table.read(sha256), binding)
+        if package and not self._exists(package):
+            words = "which an earlier attempt registered, was deleted: this release is not taken, but newer ones are"
+            return {"verdict": "REFUSED", "reason": f"{package}, {words}", "may_pass": False}
         self.table.keep(sha256, binding)
         return {
             "verdict": "KEPT",
@@ -141,6 +145,10 @@ class ReleaseKeeper:
         if binding:
             wanted &= {binding}
         return "" if not wanted else self._package_of(wanted, since=datetime.fromisoformat(offer.offered_at))
+
+    def _exists(self, package: str) -> bool:
+        """Return whether the registry has a package; people may delete one that waits for them."""
+        return read_description(self.sagemaker, package) is not None
 
     def _package_of(self, bindings: Collection[str], *, since: datetime) -> str:
         """Return the oldest package of the group with one of these bindings; ``""`` without one."""
@@ -279,12 +287,14 @@ class ReleaseKeeper:
         may_pass = bool(request.get("may_pass"))
         offer = self.table.read(sha256)
         if offer is not None and not package and offer.state not in ("REGISTERED", "APPROVED"):
+            is_final, is_gone = state == "REFUSED" and not may_pass, False
             try:
                 package = self._registered(offer, str(request.get("binding") or ""))
+                is_gone = is_final and package != "" and not self._exists(package)
             except ClientError as error:  # the record must not depend on it; the next attempt looks again
                 logger.warning("packages of earlier attempts of release %s were not read: %s", sha256, error)
-                package = offer.package
-            if package and state == "REFUSED" and not may_pass:
+                package = package or offer.package
+            if package and is_final and not is_gone:
                 reason = f"reject {package}, which an earlier attempt registered: {reason}"
         is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
         earlier = self.chain.record_of(execution)
