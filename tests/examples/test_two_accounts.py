@@ -425,10 +425,10 @@ def _of_build_alone(policy: str) -> str:
     return json.dumps({**document, "Statement": kept})
 
 
-def _alarm_state(accounts: Accounts) -> str:
-    """Return the state of the target's alarm on overdue releases."""
+def _alarm_state(accounts: Accounts, name: str = "InboxOverdue") -> str:
+    """Return the state of an alarm of the target, by default that on overdue releases."""
     alarms = accounts.staging.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    (found,) = (each for each in alarms if "InboxOverdue" in each["AlarmName"])
+    (found,) = (each for each in alarms if name in each["AlarmName"])
     return str(found["StateValue"])
 
 
@@ -506,9 +506,7 @@ def _rule(accounts: Accounts, environment: Environment, words: str) -> tuple[Any
     raise AssertionError(f"no rule of {environment.name} says {words}")
 
 
-def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
-    accounts: Accounts, wait_for: Callable[..., Any]
-) -> None:
+def test_a_rule_that_is_disabled_is_named_and_an_alarm_fires(accounts: Accounts, wait_for: Callable[..., Any]) -> None:
     """The target has no offer, so none is overdue; once its rule is enabled, the next check brings the release."""
 
     def stopped(environment: Environment) -> set[tuple[str, str | None]]:
@@ -523,12 +521,15 @@ def test_a_rule_that_is_disabled_is_named_where_no_alarm_fires(
         return rule["Name"], rule.get("EventBusName")
 
     assert stopped(STAGING) == stopped(BUILD) == set()
+    accounts.cloud.clock_jump(by=timedelta(minutes=61))
+    assert wait_for(lambda: _alarm_state(accounts, "ServedStoppedRules") == "OK")
     with ExitStack() as disabled:
         offers = disable(STAGING, f"Releases of {GROUP} that build offers")
         record = released(accounts, 110.0, wait_for)
         accounts.cloud.clock_jump(by=timedelta(hours=8))
         assert stopped(STAGING) == {offers}
         assert (_alarm_state(accounts), accounts.offer(record)) == ("OK", None)
+        assert wait_for(lambda: _alarm_state(accounts, "ServedStoppedRules") == "ALARM")
         reported, schedule = (
             disable(BUILD, f"Releases of {GROUP}, for staging"),
             disable(BUILD, f"Rechecks releases of {GROUP}"),

@@ -67,6 +67,7 @@ def test_the_source_keeps_what_a_target_serves(
         "ACCOUNT": SOURCE.account,
         "AUTOMATION_TABLE": "promotions",
         "BUS": "unit",
+        "RULES": "[]",
         "SERVED_MODELS": canonical_json(settings).decode(),
     }.items():
         monkeypatch.setenv(name, value)

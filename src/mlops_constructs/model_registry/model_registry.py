@@ -411,6 +411,10 @@ class ModelRegistry(RegistryBase):
     def _define_served(self, name: str, targets: Sequence[Environment]) -> ServedModels:
         if self._served is None:
             self._served = ServedModels(self, "Served", business_unit=self._unit, model=name, targets=targets)
+            self._served.check_rules(
+                published=cdk.Lazy.any(Deferred(self._published_rules)),
+                arns=cdk.Lazy.list(Listed(lambda: [rule.rule_arn for rule in self._rules()])),
+            )
         return self._served
 
     def _define_approver(self) -> iam.IRole:
@@ -452,10 +456,14 @@ class ModelRegistry(RegistryBase):
     def _published_undelivered(self) -> str | None:
         return None if self._served is None else self._served.mailbox.undelivered.queue_url
 
-    def _published_rules(self) -> object:
+    def _rules(self) -> list[events.Rule]:
+        """Return the rules that send and receive releases and serving reports, also those defined later."""
         parts = [each for each in (self._inbox, self._offer, self._release, self._served) if each is not None]
+        return [rule for each in parts for rule in each.rules]
+
+    def _published_rules(self) -> object:
         by_bus: dict[str | None, list[str]] = {}
-        for rule in (rule for each in parts for rule in each.rules):
+        for rule in self._rules():
             resource = rule.node.default_child
             assert isinstance(resource, events.CfnRule)  # noqa: S101 - what an L2 rule defines
             bus = resource.event_bus_name

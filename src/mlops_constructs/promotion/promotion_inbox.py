@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -26,18 +25,17 @@ from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.environment import Environment, Images
 from mlops_constructs.promotion.link_statements import PromotionLink
 from mlops_constructs.promotion.promote_machine import MESSAGE_VARIABLES, PromotePlan, promote_machine
-from mlops_constructs.promotion.served_models import ServedModels
+from mlops_constructs.promotion.served_models import ServedModels, hourly_alarm
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.model_manifest import TRUSTED
-from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.promotion.environment_link import (
     LinkRole,
     link_role_name,
     promotions_chain,
 )
-from mlops_runtime.promotion.promotion_guard import GROUP_DIMENSION, OVERDUE_METRIC
+from mlops_runtime.promotion.promotion_guard import OVERDUE_METRIC
 from mlops_runtime.promotion.release_reader import RECORD_FILE
 from mlops_runtime.promotion.target_environment import PromotionSettings
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE, SIGNATURE_FILE
@@ -374,33 +372,16 @@ class PromotionInbox(Construct):
         return guard
 
     def _define_alarm(self) -> cloudwatch.Alarm:
-        """Define the alarm on overdue releases.
-
-        The guard publishes their number with each check, also if it is 0. If the guard stops, the data of three checks is missing
-        and the alarm changes to INSUFFICIENT_DATA, which notifies too; before the first check it is in that state without a
-        notification.
-        """
-        alarm = cloudwatch.Metric(
-            namespace=metric_namespace(self._unit.name),
-            metric_name=OVERDUE_METRIC,
-            dimensions_map={GROUP_DIMENSION: self._registry.group_name},
-            statistic=cloudwatch.Stats.MAXIMUM,
-            period=_RECHECK,
-        ).create_alarm(
+        return hourly_alarm(
             self,
             "Overdue",
-            threshold=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            evaluation_periods=3,
-            datapoints_to_alarm=1,
-            treat_missing_data=cloudwatch.TreatMissingData.MISSING,
-            alarm_description=f"releases of {self._source.name} are neither taken by {self._registry.group_name} nor permanently "
+            business_unit=self._unit,
+            group_name=self._registry.group_name,
+            metric_name=OVERDUE_METRIC,
+            description=f"releases of {self._source.name} are neither taken by {self._registry.group_name} nor permanently "
             f"refused {self._max_wait.to_human_string()} after their offer, or (insufficient data) they are not checked any more: "
             "mlops promotions lists them with reasons; else read the log and the dead letters of function Guard",
         )
-        alarm.add_alarm_action(actions.SnsAction(self._unit.topic))
-        alarm.add_insufficient_data_action(actions.SnsAction(self._unit.topic))
-        return alarm
 
     def _feed_offers(self) -> events.Rule:
         source = self._source

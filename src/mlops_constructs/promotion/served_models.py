@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -21,8 +22,11 @@ from mlops_constructs.promotion.mailbox import Mailbox
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.contracts.served_model import WANTED
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, downstream_chain
+from mlops_runtime.promotion.promotion_guard import GROUP_DIMENSION
+from mlops_runtime.promotion.stopped_rules import STOPPED_METRIC
 from mlops_runtime.promotion.target_environment import ServedSettings
 
 _RECHECK = cdk.Duration.hours(1)
@@ -226,6 +230,28 @@ class ServedModels(Construct):
         )
         self._feed(ended)
 
+    def check_rules(self, *, published: cdk.IResolvable, arns: Sequence[str]) -> None:
+        """Publish hourly how many of the registry's rules are disabled or deleted, with an alarm.
+
+        Args:
+            published: The rules, as in the registry's parameter.
+            arns: ARNs of the rules.
+        """
+        self._consumer.function.add_environment("RULES", stack_of(self).to_json_string(published))
+        statement = iam.PolicyStatement(actions=["events:DescribeRule"], resources=list(arns))
+        self._allow("Rules", [statement], f"Reads whether rules of {self._group_name} are enabled")
+        hourly_alarm(
+            self,
+            "StoppedRules",
+            business_unit=self._unit,
+            group_name=self._group_name,
+            metric_name=STOPPED_METRIC,
+            description=f"a rule that sends or receives releases or serving reports of {self._group_name} is disabled or deleted, "
+            "or (insufficient data) the rules are not checked any more, as the rule Recheck of the served models is stopped or "
+            "its function fails: mlops promotions lists the rules with the commands that start them; else read the log and "
+            "the dead letters of function Models",
+        )
+
     def measure_against(self, environment: str | None) -> None:
         """Use the model that an environment serves as the champion.
 
@@ -380,6 +406,43 @@ class ServedModels(Construct):
             timeout=cdk.Duration.seconds(60),
             wildcard_reason=_WILDCARD_REASON,
         )
+
+
+def hourly_alarm(
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, group_name: str, metric_name: str, description: str
+) -> cloudwatch.Alarm:
+    """Define the alarm on a number that a function publishes with each hourly check, also if it is 0.
+
+    If the function stops, the data of three checks is missing and the alarm changes to INSUFFICIENT_DATA, which notifies too;
+    before the first check it is in that state without a notification.
+
+    Args:
+        scope: Parent construct.
+        id: Construct id.
+        business_unit: Owning business unit, whose topic is notified.
+        group_name: Name of the package group.
+        metric_name: The metric.
+        description: The finding and what to do.
+    """
+    alarm = cloudwatch.Metric(
+        namespace=metric_namespace(business_unit.name),
+        metric_name=metric_name,
+        dimensions_map={GROUP_DIMENSION: group_name},
+        statistic=cloudwatch.Stats.MAXIMUM,
+        period=_RECHECK,
+    ).create_alarm(
+        scope,
+        id,
+        threshold=1,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        evaluation_periods=3,
+        datapoints_to_alarm=1,
+        treat_missing_data=cloudwatch.TreatMissingData.MISSING,
+        alarm_description=description,
+    )
+    alarm.add_alarm_action(actions.SnsAction(business_unit.topic))
+    alarm.add_insufficient_data_action(actions.SnsAction(business_unit.topic))
+    return alarm
 
 
 class Upstream:

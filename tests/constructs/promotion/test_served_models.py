@@ -106,6 +106,26 @@ def test_each_side_hears_and_tells_what_it_may(
     assert set(_rules(production)) == {"Recheck", "Told", "Rollouts"}
 
 
+def test_every_rule_is_checked_each_hour(
+    build: Mapping[str, Any], staging: Mapping[str, Any], production: Mapping[str, Any]
+) -> None:
+    """Of inbox, offers, releases and reports, as in the registry's parameter; the alarm also fires once checks stop."""
+    for template in (build, staging, production):
+        rules = {n for n, each in template.items() if each["Type"] == "AWS::Events::Rule" and n.startswith("Registry")}
+        (described,) = [each for each in _statements(template) if each["Action"] == "events:DescribeRule"]
+        arns = described["Resource"] if isinstance(described["Resource"], list) else [described["Resource"]]
+        assert {each["Fn::GetAtt"][0] for each in arns} == rules
+        published = json.dumps(_environment(template)["RULES"])
+        assert {name for name in rules if name in published} == rules
+        (alarm,) = [
+            each["Properties"] for name, each in template.items() if name.startswith("RegistryServedStoppedRules")
+        ]
+        assert (alarm["Namespace"], alarm["MetricName"]) == ("MLOps/demand", "RulesStopped")
+        assert alarm["Dimensions"] == [{"Name": "ModelPackageGroup", "Value": "demand-forecast"}]
+        assert (alarm["Threshold"], alarm["Period"], alarm["TreatMissingData"]) == (1, 3600, "missing")
+        assert alarm["AlarmActions"] == alarm["InsufficientDataActions"]
+
+
 def test_a_source_hears_its_targets_alone(build: Mapping[str, Any]) -> None:
     """Filters by account and Region of the event, which AWS sets."""
     pattern = _rules(build)["Heard"]["EventPattern"]

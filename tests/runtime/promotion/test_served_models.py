@@ -19,6 +19,7 @@ from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.environment_link import downstream_chain
 from mlops_runtime.promotion.served_models import BusyError, ServedHere, ServedModels
 from mlops_runtime.promotion.target_environment import ServedSettings
+from mlops_runtime.registry.package_approval import BusRules
 from mlops_runtime.retraining.request_evidence import Alarms
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -41,6 +42,10 @@ class Bus:
             return {"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]}
         self.put += Entries
         return {"Entries": [{"EventId": "e"}]}
+
+    def describe_rule(self, *, Name: str) -> dict[str, str]:  # noqa: N803 - as boto3 has it
+        """Describe an enabled rule, or one with ``off`` in its name."""
+        return {"State": "DISABLED" if "off" in Name else "ENABLED"}
 
     @property
     def told(self) -> list[ServedState]:
@@ -68,6 +73,7 @@ def models(place: Any, bus: Bus) -> ServedModels:
         bucket="here",
         bus="unit",
         recheck_rule=RULE,
+        rules=(BusRules(names=("heard", "told-off")),),
     )
 
 
@@ -203,6 +209,17 @@ def test_the_schedule_tells_again(models: ServedModels, place: Any, bus: Bus) ->
     assert bus.told[0] == bus.told[1]
     send(models, TICK)
     assert len(bus.told) == 2
+
+
+def test_the_schedule_publishes_how_many_rules_are_stopped(
+    models: ServedModels, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No report does."""
+    send(models, event())
+    assert capsys.readouterr().out == ""
+    send(models, TICK)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["RulesStopped"], line["rules"], line["ModelPackageGroup"]) == (1, ["told-off"], GROUP)
 
 
 def test_an_event_that_the_bus_does_not_take_stays_in_the_queue(models: ServedModels, place: Any, bus: Bus) -> None:
@@ -364,6 +381,7 @@ def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels,
         "PROMOTIONS_TABLE": "promotions",
         "RECHECK_RULE": RULE,
         "ROLLOUT_TABLE": "promotions",
+        "RULES": '[{"names": ["told"]}]',
         "SERVED_MODELS": canonical_json(ServedSettings(group=GROUP, has_source=True)).decode(),
         "UNIT": "demand",
     }

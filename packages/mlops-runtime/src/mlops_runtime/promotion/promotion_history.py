@@ -13,6 +13,7 @@ from mlops_runtime.contracts.served_model import ServedState
 from mlops_runtime.contracts.unit_entries import UnitEntry
 from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
+from mlops_runtime.promotion.stopped_rules import StoppedRule, stopped_rules
 from mlops_runtime.refused_calls import DENIED, refusal
 from mlops_runtime.registry.package_approval import BusRules, RegistryEntry, RegistryInbox
 from mlops_runtime.rollout.live_fleet import read_description
@@ -65,19 +66,6 @@ class ReleasedVersion:
     record_uri: str
     chain: str
     sequence: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoppedRule:
-    """An inactive rule for taking or releasing versions; ``state`` is ``DISABLED`` or ``DELETED``.
-
-    ``bus`` is absent for a rule on the default bus, ``description`` for a deleted rule.
-    """
-
-    name: str
-    state: Literal["DISABLED", "DELETED"]
-    bus: str | None = None
-    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,25 +133,14 @@ def read_history(
 
 def _stopped(events: Any, rules: Sequence[BusRules]) -> tuple[tuple[StoppedRule, ...], str | None]:
     """Return the inactive rules, and the reason if not all rules could be read."""
-    every = [(each.bus, name) for each in rules for name in each.names]
     found: list[StoppedRule] = []
     try:
-        found.extend(each for bus, name in every if (each := _rule(events, bus, name)) is not None)
+        found.extend(stopped_rules(events, rules))
     except ClientError as error:
         if error.response["Error"]["Code"] not in DENIED:
             raise
         return tuple(found), refusal(error.response["Error"], error.operation_name)
     return tuple(found), None
-
-
-def _rule(events: Any, bus: str | None, name: str) -> StoppedRule | None:
-    try:
-        found = events.describe_rule(Name=name, **({} if bus is None else {"EventBusName": bus}))
-    except events.exceptions.ResourceNotFoundException:
-        return StoppedRule(name=name, state="DELETED", bus=bus)
-    if found["State"] != "DISABLED":  # an enabled rule has one of two states
-        return None
-    return StoppedRule(name=name, state="DISABLED", bus=bus, description=found.get("Description"))
 
 
 def _served(dynamodb: Any, unit: UnitEntry, registry: RegistryEntry) -> list[ServedState]:

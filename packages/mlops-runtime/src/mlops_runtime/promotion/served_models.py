@@ -6,6 +6,7 @@ A report contains the state of a row, not of an event, and a schedule repeats it
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import canonical_json, from_json, to_dict
+from mlops_runtime.contracts import canonical_json, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.rollout import LivePointer
@@ -45,7 +46,9 @@ from mlops_runtime.promotion.served_reports import (
     with_releases,
 )
 from mlops_runtime.promotion.served_state import LOOK_BACK, own_state, relayed
+from mlops_runtime.promotion.stopped_rules import stopped_line, stopped_rules
 from mlops_runtime.promotion.target_environment import ServedSettings
+from mlops_runtime.registry.package_approval import BusRules
 from mlops_runtime.retraining.request_evidence import RINGS, AlarmEvidence
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.deploy_guard import ALARM
@@ -92,6 +95,7 @@ class ServedModels:
     bucket: str  # artifacts bucket, with the releases
     bus: str  # the unit's bus, with a rule that sends to the source
     recheck_rule: str  # ARN of the scheduled rule
+    rules: tuple[BusRules, ...]  # the registry's rules, whose state the schedule checks
     served: ServedHere | None = None  # the endpoint here. Default: the registry has no endpoint or no source
 
     @classmethod
@@ -123,6 +127,7 @@ class ServedModels:
             bucket=environ["ARTIFACTS_BUCKET"],
             bus=environ["BUS"],
             recheck_rule=environ["RECHECK_RULE"],
+            rules=tuple(from_dict(BusRules, each) for each in json.loads(environ["RULES"])),
             served=served,
         )
 
@@ -146,7 +151,11 @@ class ServedModels:
         check_age(event, now)
         if event.source == "aws.events" and self.recheck_rule in (event.resources or ()):
             sent_reports = self._report([*self._own(), *self.table.read().states])
-            return f"{sent_reports}; {self._ask(self.settings.alarms, event.id, now)}"
+            asked = self._ask(self.settings.alarms, event.id, now)
+            stopped = list(stopped_rules(self.events, self.rules))
+            line = stopped_line(stopped, unit=self.targets.unit, group=self.targets.group, now=now)
+            sys.stdout.write(f"{line}\n")  # without a log prefix, as CloudWatch only reads metrics from pure JSON
+            return f"{sent_reports}; {asked}"
         if (event.source, event.detail_type) == ALARM:
             return self._ask(self._fired(event), event.id, now)
         if self.served is not None and self._is_rollout(event, self.served.endpoint):

@@ -326,7 +326,8 @@ class RegistryEntry:
     released. ``targets`` may take the releases; the models that they serve are in the row ``<group>.downstream`` of the unit's
     automation table. ``undelivered`` is the URL of the queue of events for other environments that reached no inbox. ``export`` is
     set if another stack than the unit's defines the registry: importing stacks refer to it, so CloudFormation keeps that stack.
-    ``rules`` are the rules for taking and releasing versions and for reporting live models; no alarm reports a disabled one.
+    ``rules`` are the rules for taking and releasing versions and for reporting live models; the alarm ``StoppedRules`` reports a
+    disabled one.
     """
 
     group: str
