@@ -1,4 +1,8 @@
-"""Cost of synthesizing the unit, compared with an app that declares the same resources as plain L1s in the same run."""
+"""Cost of synthesizing the unit beside apps that declare the same resources in the same run.
+
+Plain L1s are the classes that an author uses, such as `CfnBucket`, with typed properties. `CfnResource` takes a dictionary of
+the template's own properties, which no author writes; it is the lower bound.
+"""
 
 import json
 import os
@@ -8,9 +12,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import HEADER, load, measure
+from benchmarks.plain_l1s import app_source
 
 ROOT = Path(__file__).resolve().parents[1]
 STACK = "DemandForecasting"
+RUNS = 5
 
 UNIT = f"""
 import aws_cdk as cdk
@@ -22,12 +28,11 @@ image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get
 app.synth()
 """
 
-PLAIN = """
+RAW = """
 import importlib, json, sys
 import aws_cdk as cdk
 resources = json.load(open(sys.argv[1]))["Resources"]
 for service in sorted({r["Type"].split("::")[1].lower() for r in resources.values() if r["Type"].startswith("AWS::")}):
-    # an author of plain L1s imports the module of each service
     importlib.import_module("aws_cdk.aws_" + service) if service != "cloudformation" else None
 app = cdk.App()
 stack = cdk.Stack(app, "Plain")
@@ -49,20 +54,37 @@ def main() -> None:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
         }
-        unit, plain, template = Path(folder) / "unit.py", Path(folder) / "plain.py", Path(folder) / "template.json"
+        unit, plain, raw, template = (
+            Path(folder) / name for name in ("unit.py", "plain.py", "raw.py", "template.json")
+        )
         unit.write_text(UNIT)
-        plain.write_text(PLAIN)
         subprocess.run([sys.executable, unit], check=True, env={**os.environ, **environment}, cwd=ROOT)
         template.write_text((out / f"{STACK}.template.json").read_text())
-        resources = len(json.loads(template.read_text())["Resources"])
-        ours = measure(f"the unit, {resources} resources", [sys.executable, str(unit)], runs=5, environment=environment)
-        theirs = measure(
-            "the same as plain L1s", [sys.executable, str(plain), str(template)], runs=5, environment=environment
+        declared = json.loads(template.read_text())
+        plain.write_text(app_source(declared))
+        raw.write_text(RAW)
+        resources = len(declared["Resources"])
+        ours = measure(
+            f"the unit, {resources} resources", [sys.executable, str(unit)], runs=RUNS, environment=environment
+        )
+        typed = measure("the same as plain L1s", [sys.executable, str(plain)], runs=RUNS, environment=environment)
+        written = json.loads((out / "Plain.template.json").read_text())["Resources"]
+        if any(
+            written[name].get("Properties") != each.get("Properties") for name, each in declared["Resources"].items()
+        ):
+            sys.exit("the app of plain L1s declares other resources")
+        untyped = measure(
+            "the same as CfnResource with the template's properties",
+            [sys.executable, str(raw), str(template)],
+            runs=RUNS,
+            environment=environment,
         )
     print(HEADER)
-    print(ours.row())
-    print(theirs.row())
-    print(f"\nratio {ours.cpu / theirs.cpu:.2f} of CPU; {load()}")
+    for figure in (ours, typed, untyped):
+        print(figure.row())
+    print(
+        f"\nratio {ours.cpu / typed.cpu:.2f} of CPU to plain L1s, {ours.cpu / untyped.cpu:.2f} to CfnResource; {load()}"
+    )
 
 
 if __name__ == "__main__":
