@@ -1,6 +1,6 @@
 """Measures tests for ``tiers``: processor seconds of a test, of its finished child processes, and its share of shared fixtures.
 
-MEASURED_DIR=<folder> pytest -p tests.stopwatch && python -m tests.stopwatch <folder>
+MEASURED_DIR=<folder> pytest -p tests.stopwatch && python -m tests.stopwatch <folder>; it measures whole files, so without ``-k``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tiers import MEASURED, SLOW_SECONDS, key
+from tests.tiers import MEASURED, SLOW_SECONDS, file_key, key
 
+_FILE_SECONDS = 1.0  # cheaper files are not listed
 _TICKS = os.sysconf("SC_CLK_TCK")  # in seconds
 
 
@@ -83,7 +84,7 @@ class Stopwatch:
             return (yield)
         finally:
             seconds = processor_seconds() - started - (self._shared - before)
-            self._write(test=key(item), seconds=seconds, fixtures=shared)
+            self._write(test=key(item), file=file_key(item.path), seconds=seconds, fixtures=shared)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,29 +95,36 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Stopwatch(folder / f"{process}.jsonl"))
 
 
-def summary(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds of slow tests: the most expensive case, with its share of shared fixtures."""
+def summary(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the seconds of slow tests, by the most expensive case, and of files, with their shares of shared fixtures."""
     listed = list(rows)
     users = Counter(name for row in listed for name in row.get("fixtures", ()))
     fixtures: Counter[str] = Counter()
     for row in listed:
         if "fixture" in row:
             fixtures[row["fixture"]] += row["seconds"]
-    found: dict[str, float] = {}
+    tests: dict[str, float] = {}
+    files: Counter[str] = Counter()
     for row in listed:
         if "test" in row:
-            share = sum(fixtures[name] / users[name] for name in row["fixtures"])
-            found[row["test"]] = max(found.get(row["test"], 0.0), row["seconds"] + share)
-    return {name: round(seconds, 2) for name, seconds in sorted(found.items()) if seconds > SLOW_SECONDS}
+            seconds = row["seconds"] + sum(fixtures[name] / users[name] for name in row["fixtures"])
+            tests[row["test"]] = max(tests.get(row["test"], 0.0), seconds)
+            files[row["file"]] += seconds
+    return {
+        "files": {name: round(seconds, 1) for name, seconds in files.items() if seconds > _FILE_SECONDS},
+        "tests": {name: round(seconds, 2) for name, seconds in tests.items() if seconds > SLOW_SECONDS},
+    }
 
 
 def main(folder: Path) -> None:
-    """Write the measurements; tests that did not run keep theirs."""
+    """Write the measurements; files and tests that did not run keep theirs."""
     rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
-    ran = {row["test"] for row in rows if "test" in row}
-    known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-    kept = {name: seconds for name, seconds in known.items() if name not in ran}
-    MEASURED.write_text(json.dumps({**kept, **summary(rows)}, indent=1, sort_keys=True) + "\n")
+    found = summary(rows)
+    known: dict[str, dict[str, float]] = json.loads(MEASURED.read_text())
+    for table, column in (("files", "file"), ("tests", "test")):
+        ran = {row[column] for row in rows if column in row}
+        known[table] = {**{name: seconds for name, seconds in known[table].items() if name not in ran}, **found[table]}
+    MEASURED.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

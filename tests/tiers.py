@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,10 @@ from xdist.scheduler import LoadFileScheduling
 
 MEASURED = Path(__file__).with_name("measured.json")
 SLOW_SECONDS = 0.06  # processor seconds; with a higher limit the default run takes longer than 90 s on two cores
-LONG_SECONDS = 4.0  # processor seconds of a file; with a higher limit the default run takes longer than ten minutes
+LONG_SECONDS = 5.0  # processor seconds of a file; with a higher limit the default run takes longer than ten minutes
+_DEFAULT = "not campaign and not long"
 _QUICK_SECONDS = 0.01  # for a test that was not slow
+_NEVER_LONG = {"contract/test_contract.py", "examples/test_demo.py"}  # templates of all examples; the whole loop
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
 # fixtures that tests of several files share: one process of the suite creates them once for all
@@ -45,11 +46,25 @@ def key(item: pytest.Item) -> str:
     return f"{item.path.name}::{name}"
 
 
+def file_key(path: Path) -> str:
+    """Name a test file by its path below ``tests``."""
+    return Path(os.path.relpath(path, MEASURED.parent)).as_posix()
+
+
 @functools.cache
+def _measurements() -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads(MEASURED.read_text())
+    return found
+
+
 def measured() -> dict[str, float]:
     """Return the seconds of every slow test, by its most expensive case."""
-    found: dict[str, float] = json.loads(MEASURED.read_text())
-    return found
+    return _measurements()["tests"]
+
+
+def measured_files() -> dict[str, float]:
+    """Return the seconds of every expensive file: of all its tests and cases, with its share of shared fixtures."""
+    return _measurements()["files"]
 
 
 def is_cloud(item: pytest.Item) -> bool:
@@ -62,22 +77,18 @@ def is_cloud(item: pytest.Item) -> bool:
 
 def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Return the tests of the most expensive files first: a long file that starts last would occupy one process alone."""
-    seconds: Counter[Path] = Counter()
-    for item in items:
-        seconds[item.path] += measured().get(key(item), _QUICK_SECONDS)
+    counts = Counter(item.path for item in items)
+    seconds = {path: measured_files().get(file_key(path), count * _QUICK_SECONDS) for path, count in counts.items()}
     return sorted(items, key=lambda item: -seconds[item.path])
 
 
 @functools.cache
 def is_long(path: Path) -> bool:
-    """Return whether the tests of a file took above ``LONG_SECONDS``; files that run the demo, and so the whole loop, never did.
+    """Return whether a file's tests took above ``LONG_SECONDS``; the whole loop and the templates are always in the default suite.
 
     Whole files, since the tests of one file share a deployment and often go on from each other's state.
     """
-    text = path.read_text()
-    names = set(re.findall(r"^ *(?:async )?def (test_\w+)", text, re.MULTILINE))
-    seconds = sum(measured().get(f"{path.name}::{name}", 0.0) for name in names)
-    return seconds > LONG_SECONDS and "pytest.mark.demo" not in text
+    return measured_files().get(file_key(path), 0.0) > LONG_SECONDS and file_key(path) not in _NEVER_LONG
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -85,7 +96,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Select the default suite; files that the command line names run whole, long ones too."""
     if not config.option.markexpr:
         is_named = config.args_source is pytest.Config.ArgsSource.ARGS
-        config.option.markexpr = "not campaign" if is_named else "not campaign and not long"
+        config.option.markexpr = "not campaign" if is_named else _DEFAULT
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no long file of which the default suite runs no test."""
+    is_left_out = config.option.markexpr == _DEFAULT and collection_path.suffix == ".py" and is_long(collection_path)
+    return True if is_left_out else None
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

@@ -1,6 +1,7 @@
 """Test tiers: fixtures mark tests of a cloud, measured seconds mark slow tests."""
 
 import functools
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests import stopwatch, tiers
-from tests.tiers import longest_first, measured
+from tests.tiers import longest_first, measured, measured_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +36,7 @@ def test_the_fast_tier_has_neither_clouds_nor_slow_tests() -> None:
 
     chosen = _collected("-m", "not cloud and not slow", *files)
 
-    assert chosen.split() == ["tests/style/test_tiers.py:", "5"]
+    assert chosen.split() == ["tests/style/test_tiers.py:", "6"]
 
 
 def test_ci_runs_the_long_files_that_the_default_suite_leaves_out() -> None:
@@ -47,24 +48,52 @@ def test_ci_runs_the_long_files_that_the_default_suite_leaves_out() -> None:
     assert _collected(small).split() == _collected("-m", "long", small).split() == [f"{small}:", "1"]
 
 
-def test_files_are_long_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each function counts once, as measurements are of its most expensive case; demos are never long."""
-    files = {
-        "test_rollouts.py": "def test_promotion() -> None: ...\n\n\ndef test_record() -> None: ...\n",
-        "test_codec.py": "def test_round_trip() -> None: ...\n",
-        "test_demo.py": "@pytest.mark.demo\ndef test_loop() -> None: ...\n",
-    }
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    seconds = {
-        "test_rollouts.py::test_promotion": 3.5,
-        "test_rollouts.py::test_record": 3.0,
-        "test_codec.py::test_round_trip": 3.5,
-        "test_demo.py::test_loop": 60.0,
-    }
-    monkeypatch.setattr(tiers, "measured", lambda: seconds)
+def test_files_are_long_by_all_their_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo and the templates are never long, and a file that was not measured is not."""
+    seconds = {"examples/test_rollouts.py": 6.5, "runtime/test_codec.py": 3.5}
+    never = ["contract/test_contract.py", "examples/test_demo.py"]
+    monkeypatch.setattr(tiers, "measured_files", lambda: seconds | dict.fromkeys(never, 60.0))
+    tiers.is_long.cache_clear()
 
-    assert [name for name in files if tiers.is_long(tmp_path / name)] == ["test_rollouts.py"]
+    files = [tiers.MEASURED.parent / name for name in (*seconds, *never, "runtime/test_new.py")]
+    try:
+        assert [file.name for file in files if tiers.is_long(file)] == ["test_rollouts.py"]
+    finally:
+        tiers.is_long.cache_clear()
+
+
+def test_the_default_suite_imports_no_long_file(tmp_path: Path) -> None:
+    """A long file that cannot be imported is no error there; it is where the long files run."""
+    (tmp_path / "conftest.py").write_text("pytest_plugins = ['tests.tiers']\n")
+    (tmp_path / "test_broken.py").write_text("raise ImportError('no browser')\n")
+    (tmp_path / "test_short.py").write_text("def test_one() -> None: ...\n")
+    measurements = tmp_path / "measured.json"
+    measurements.write_text(json.dumps({"files": {"test_broken.py": 60.0}, "tests": {}}))
+    program = (
+        "import pathlib, sys, pytest\nfrom tests import tiers\n"
+        "tiers.MEASURED = pathlib.Path(sys.argv[1])\nsys.exit(pytest.main(sys.argv[2:]))"
+    )
+
+    def run(tier: str) -> tuple[int, str]:
+        command = [
+            sys.executable,
+            "-c",
+            program,
+            str(measurements),
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            str(tmp_path),
+        ]
+        done = subprocess.run(
+            [*command, "-m", tier, "-q", str(tmp_path)], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        return done.returncode, done.stdout
+
+    assert run("not campaign and not long")[0] == 0
+    assert "no browser" in run("long")[1]
 
 
 def test_what_was_measured_still_exists() -> None:
@@ -72,6 +101,7 @@ def test_what_was_measured_still_exists() -> None:
     gone = sorted(measured().keys() - _functions())
 
     assert len(gone) <= len(measured()) / 10, gone
+    assert all((ROOT / "tests" / name).is_file() for name in measured_files())
 
 
 def test_many_tests_are_quick() -> None:
@@ -80,15 +110,16 @@ def test_many_tests_are_quick() -> None:
 
 
 def test_a_shared_fixture_is_shared() -> None:
-    """Each test gets its share of a shared fixture's seconds; the most expensive case counts, fast ones are omitted."""
+    """Each test gets its share of a shared fixture's seconds; its most expensive case counts, and all cases for its file."""
     rows = [
         {"fixture": "a::shared", "seconds": 4.0},
-        {"test": "test_a.py::test_one", "seconds": 0.1, "fixtures": ["a::shared"]},
-        {"test": "test_a.py::test_one", "seconds": 0.5, "fixtures": ["a::shared"]},
-        {"test": "test_a.py::test_quick", "seconds": 0.05, "fixtures": []},
+        {"file": "local/test_a.py", "test": "test_a.py::test_one", "seconds": 0.1, "fixtures": ["a::shared"]},
+        {"file": "local/test_a.py", "test": "test_a.py::test_one", "seconds": 0.5, "fixtures": ["a::shared"]},
+        {"file": "local/test_a.py", "test": "test_a.py::test_quick", "seconds": 0.06, "fixtures": []},
+        {"file": "cli/test_a.py", "test": "test_a.py::test_other", "seconds": 0.05, "fixtures": []},
     ]
 
-    assert stopwatch.summary(rows) == {"test_a.py::test_one": 2.5}
+    assert stopwatch.summary(rows) == {"files": {"local/test_a.py": 4.7}, "tests": {"test_a.py::test_one": 2.5}}
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="Linux alone says what a process that still runs took")
