@@ -100,9 +100,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no long file of which the default suite runs no test."""
-    is_left_out = config.option.markexpr == _DEFAULT and collection_path.suffix == ".py" and is_long(collection_path)
-    return True if is_left_out else None
+    """Import no file of which the default suite, or that of the long files, runs no test."""
+    expression = config.option.markexpr
+    if expression not in (_DEFAULT, "long") or not collection_path.match("test_*.py"):
+        return None
+    return is_long(collection_path) is (expression == _DEFAULT) or None
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

@@ -1,12 +1,13 @@
 """Test tiers: fixtures mark tests of a cloud, measured seconds mark slow tests."""
 
 import functools
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests import stopwatch, tiers
@@ -62,38 +63,22 @@ def test_files_are_long_by_all_their_cases(monkeypatch: pytest.MonkeyPatch) -> N
         tiers.is_long.cache_clear()
 
 
-def test_the_default_suite_imports_no_long_file(tmp_path: Path) -> None:
-    """A long file that cannot be imported is no error there; it is where the long files run."""
-    (tmp_path / "conftest.py").write_text("pytest_plugins = ['tests.tiers']\n")
-    (tmp_path / "test_broken.py").write_text("raise ImportError('no browser')\n")
-    (tmp_path / "test_short.py").write_text("def test_one() -> None: ...\n")
-    measurements = tmp_path / "measured.json"
-    measurements.write_text(json.dumps({"files": {"test_broken.py": 60.0}, "tests": {}}))
-    program = (
-        "import pathlib, sys, pytest\nfrom tests import tiers\n"
-        "tiers.MEASURED = pathlib.Path(sys.argv[1])\nsys.exit(pytest.main(sys.argv[2:]))"
-    )
+def test_a_tier_imports_no_file_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long files load browsers, Spark and stock clients; another expression may select tests of any file."""
+    monkeypatch.setattr(tiers, "measured_files", lambda: {"examples/test_rollouts.py": 60.0})
+    names = ("examples", "examples/conftest.py", "examples/test_rollouts.py", "runtime/test_codec.py")
+    tiers.is_long.cache_clear()
 
-    def run(tier: str) -> tuple[int, str]:
-        command = [
-            sys.executable,
-            "-c",
-            program,
-            str(measurements),
-            "-n",
-            "0",
-            "-p",
-            "no:cacheprovider",
-            "--rootdir",
-            str(tmp_path),
-        ]
-        done = subprocess.run(
-            [*command, "-m", tier, "-q", str(tmp_path)], capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        return done.returncode, done.stdout
+    def left_out(expression: str) -> list[str]:
+        config: Any = SimpleNamespace(option=SimpleNamespace(markexpr=expression))
+        return [name for name in names if tiers.pytest_ignore_collect(tiers.MEASURED.parent / name, config)]
 
-    assert run("not campaign and not long")[0] == 0
-    assert "no browser" in run("long")[1]
+    try:
+        assert left_out("not campaign and not long") == ["examples/test_rollouts.py"]
+        assert left_out("long") == ["runtime/test_codec.py"]
+        assert left_out("not cloud and not slow") == []
+    finally:
+        tiers.is_long.cache_clear()
 
 
 def test_what_was_measured_still_exists() -> None:
