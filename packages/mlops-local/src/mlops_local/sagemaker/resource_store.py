@@ -5,6 +5,7 @@ A record is the response of Describe. The running parts of a resource (a process
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -45,122 +46,70 @@ def _in_use(what: str) -> Callable[[str], ServiceError]:
     return lambda arn: ServiceError("ResourceInUse", f"{what} {arn} already exists.")
 
 
+def _stands(what: str) -> Callable[[str], ServiceError]:
+    return lambda arn: validation(f"{what} {arn} already exists.")
+
+
+def _kind(what: str, missing: str, exists: Callable[[str], ServiceError], *, name: str = "", arn: str = "") -> Kind:
+    """Return a kind; the names of its members and the resource type of its ARN follow from its own name, if not given."""
+    resource = re.sub("(?<=[a-z])(?=[A-Z])", "-", what).lower()
+    return Kind(name=name or f"{what}Name", arn=arn or f"{what}Arn", resource=resource, missing=missing, exists=exists)
+
+
+_NO_JOB = "Could not find requested job with name: {name}"
 KINDS: dict[str, Kind] = {
-    "Model": Kind(
-        name="ModelName",
-        arn="ModelArn",
-        resource="model",
-        missing='Could not find model "{arn}".',
-        exists=_already("model"),
+    "Model": _kind("Model", 'Could not find model "{arn}".', _already("model")),
+    "EndpointConfig": _kind(
+        "EndpointConfig", 'Could not find endpoint configuration "{arn}".', _already("endpoint configuration")
     ),
-    "EndpointConfig": Kind(
-        name="EndpointConfigName",
-        arn="EndpointConfigArn",
-        resource="endpoint-config",
-        missing='Could not find endpoint configuration "{arn}".',
-        exists=_already("endpoint configuration"),
-    ),
-    "Endpoint": Kind(
-        name="EndpointName",
-        arn="EndpointArn",
-        resource="endpoint",
-        missing='Could not find endpoint "{arn}".',
-        exists=_already("endpoint"),
-    ),
-    "TrainingJob": Kind(
-        name="TrainingJobName",
-        arn="TrainingJobArn",
-        resource="training-job",
-        missing="Requested resource not found.",  # github.com/aws/sagemaker-python-sdk/issues/326
-        exists=_job_exists,
-    ),
-    "ProcessingJob": Kind(
-        name="ProcessingJobName",
-        arn="ProcessingJobArn",
-        resource="processing-job",
-        missing="Could not find requested job with name: {name}",
-        exists=_job_exists,
-    ),
-    "TransformJob": Kind(
-        name="TransformJobName",
-        arn="TransformJobArn",
-        resource="transform-job",
-        missing="Could not find requested job with name: {name}",
-        exists=_job_exists,
-    ),
-    "ModelPackageGroup": Kind(
-        name="ModelPackageGroupName",
-        arn="ModelPackageGroupArn",
-        resource="model-package-group",
-        missing="ModelPackageGroup {arn} does not exist.",
-        exists=lambda arn: validation(f"Model Package Group already exists: {arn}"),
+    "Endpoint": _kind("Endpoint", 'Could not find endpoint "{arn}".', _already("endpoint")),
+    # github.com/aws/sagemaker-python-sdk/issues/326
+    "TrainingJob": _kind("TrainingJob", "Requested resource not found.", _job_exists),
+    "ProcessingJob": _kind("ProcessingJob", _NO_JOB, _job_exists),
+    "TransformJob": _kind("TransformJob", _NO_JOB, _job_exists),
+    "ModelPackageGroup": _kind(
+        "ModelPackageGroup",
+        "ModelPackageGroup {arn} does not exist.",
+        lambda arn: validation(f"Model Package Group already exists: {arn}"),
     ),
     # artifacts are stored by ARN, like versions of packages
-    "Artifact": Kind(
-        name="ArtifactArn",
-        arn="ArtifactArn",
-        resource="artifact",
-        missing="Artifact {arn} does not exist.",
-        exists=lambda arn: validation(f"Artifact {arn} already exists."),
-    ),
-    "Action": Kind(
-        name="ActionName",
-        arn="ActionArn",
-        resource="action",
-        missing="Action {arn} does not exist.",
-        exists=lambda arn: validation(f"Action {arn} already exists."),
-    ),
-    "Context": Kind(
-        name="ContextName",
-        arn="ContextArn",
-        resource="context",
-        missing="Context {arn} does not exist.",
-        exists=lambda arn: validation(f"Context {arn} already exists."),
-    ),
+    "Artifact": _kind("Artifact", "Artifact {arn} does not exist.", _stands("Artifact"), name="ArtifactArn"),
+    "Action": _kind("Action", "Action {arn} does not exist.", _stands("Action")),
+    "Context": _kind("Context", "Context {arn} does not exist.", _stands("Context")),
     # AWS identifies associations only by their two ends
-    "Association": Kind(
+    "Association": _kind(
+        "Association",
+        "Association {arn} does not exist.",
+        _stands("Association"),
         name="AssociationKey",
         arn="AssociationKey",
-        resource="association",
-        missing="Association {arn} does not exist.",
-        exists=lambda arn: validation(f"Association {arn} already exists."),
     ),
     **{
-        f"{what}JobDefinition": Kind(
+        f"{what}JobDefinition": _kind(
+            f"{what}JobDefinition",
+            "Job definition {arn} not found.",
+            _in_use("Job definition"),
             name="JobDefinitionName",
             arn="JobDefinitionArn",
-            resource=f"{word}-job-definition",
-            missing="Job definition {arn} not found.",
-            exists=_in_use("Job definition"),
         )
-        for what, word in (
-            ("DataQuality", "data-quality"),
-            ("ModelQuality", "model-quality"),
-            ("ModelBias", "model-bias"),
-            ("ModelExplainability", "model-explainability"),
-        )
+        for what in ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
     },
-    "MonitoringSchedule": Kind(
-        name="MonitoringScheduleName",
-        arn="MonitoringScheduleArn",
-        resource="monitoring-schedule",
-        missing="Monitoring schedule {arn} not found.",
-        exists=_in_use("Monitoring schedule"),
+    "MonitoringSchedule": _kind(
+        "MonitoringSchedule", "Monitoring schedule {arn} not found.", _in_use("Monitoring schedule")
     ),
     # AWS identifies executions only by schedule and time
-    "MonitoringExecution": Kind(
+    "MonitoringExecution": _kind(
+        "MonitoringExecution",
+        "Monitoring execution {arn} not found.",
+        _in_use("Monitoring execution"),
         name="ExecutionKey",
         arn="ExecutionKey",
-        resource="monitoring-execution",
-        missing="Monitoring execution {arn} not found.",
-        exists=_in_use("Monitoring execution"),
     ),
-    "ModelPackage": Kind(
+    "ModelPackage": _kind(
+        "ModelPackage",
+        "ModelPackage {arn} does not exist.",
+        lambda arn: validation(f"ModelPackage already exists: {arn}"),
         name="ModelPackageArn",
-        arn="ModelPackageArn",
-        resource="model-package",
-        missing="ModelPackage {arn} does not exist.",
-        exists=lambda arn: validation(f"ModelPackage already exists: {arn}"),
     ),
 }
 
