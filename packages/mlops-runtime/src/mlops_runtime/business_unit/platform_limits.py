@@ -186,15 +186,15 @@ def loose_rollout(rules: PlatformRules, rollout: RolloutSpec) -> Iterator[Loosen
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
     """One number of a rollout, and the direction in which it is stricter."""
 
     name: str
     read: Callable[[RolloutSpec], float]
-    is_lower_bound: bool
     fix: str
     unit: str = ""
+    is_lower_bound: bool = True
     is_asked: Callable[[RolloutSpec], bool] = lambda _: True
 
 
@@ -207,86 +207,51 @@ def _or(value: float | None, without: float) -> float:
 
 
 _PARTS = (
+    _Part("first step", _first_step, "use a canary or linear rollout with a smaller share", " %", is_lower_bound=False),
+    _Part("bake", lambda r: r.bake, "lengthen bake", " s"),
+    _Part("max_bake", lambda r: max(r.bake, _or(r.max_bake, 0)), "lengthen max_bake", " s"),
+    _Part("min_invocations", lambda r: r.min_invocations, "raise checks.min_invocations"),
+    _Part("probation", lambda r: _or(r.probation, 0), "lengthen checks.probation", " s"),
+    _Part("retained_versions", lambda r: _or(r.keep, 1), "keep more versions"),
+    _Part("synthetic_invocations", lambda r: _or(r.synthetic, 0), "raise checks.synthetic_invocations"),
     _Part(
-        name="first step",
-        read=_first_step,
+        "max_error_count",
+        lambda r: _or(r.max_error_count, math.inf),
+        "give checks.max_error_count",
         is_lower_bound=False,
-        fix="use a canary or linear rollout with a smaller share",
-        unit=" %",
-    ),
-    _Part(name="bake", read=lambda r: r.bake, is_lower_bound=True, fix="lengthen bake", unit=" s"),
-    _Part(
-        name="max_bake",
-        read=lambda r: max(r.bake, _or(r.max_bake, 0)),
-        is_lower_bound=True,
-        fix="lengthen max_bake",
-        unit=" s",
     ),
     _Part(
-        name="min_invocations",
-        read=lambda r: r.min_invocations,
-        is_lower_bound=True,
-        fix="raise checks.min_invocations",
-    ),
-    _Part(
-        name="probation",
-        read=lambda r: _or(r.probation, 0),
-        is_lower_bound=True,
-        fix="lengthen checks.probation",
-        unit=" s",
-    ),
-    _Part(name="retained_versions", read=lambda r: _or(r.keep, 1), is_lower_bound=True, fix="keep more versions"),
-    _Part(
-        name="synthetic_invocations",
-        read=lambda r: _or(r.synthetic, 0),
-        is_lower_bound=True,
-        fix="raise checks.synthetic_invocations",
-    ),
-    _Part(
-        name="max_error_count",
-        read=lambda r: _or(r.max_error_count, math.inf),
-        is_lower_bound=False,
-        fix="give checks.max_error_count",
-    ),
-    _Part(
-        name="alarm_period",
-        read=lambda r: r.alarm_period,
-        is_lower_bound=True,
-        fix="lengthen checks.alarm_period, in which errors are counted",
-        unit=" s",
+        "alarm_period",
+        lambda r: r.alarm_period,
+        "lengthen checks.alarm_period, in which errors are counted",
+        " s",
         is_asked=lambda weakest: weakest.max_error_count is not None,
     ),
     _Part(
-        name="tolerated_error_share",
-        read=lambda r: _or(r.tolerated_error_share, TOLERATED_ERROR_SHARE),
+        "tolerated_error_share",
+        lambda r: _or(r.tolerated_error_share, TOLERATED_ERROR_SHARE),
+        "lower checks.tolerated_error_share",
         is_lower_bound=False,
-        fix="lower checks.tolerated_error_share",
     ),
     _Part(
-        name="false_alarm",
-        read=lambda r: _or(r.false_alarm, FALSE_ALARM),
-        is_lower_bound=True,
-        fix="raise checks.false_alarm: a lower value lets more bad candidates pass",
+        "false_alarm",
+        lambda r: _or(r.false_alarm, FALSE_ALARM),
+        "raise checks.false_alarm: a lower value lets more bad candidates pass",
     ),
     _Part(
-        name="max_latency",
-        read=lambda r: _or(r.max_latency_ms, math.inf),
+        "max_latency", lambda r: _or(r.max_latency_ms, math.inf), "give checks.max_latency", " ms", is_lower_bound=False
+    ),
+    _Part(
+        "max_latency_ratio",
+        lambda r: _or(r.max_latency_ratio, math.inf),
+        "give checks.max_latency_ratio",
         is_lower_bound=False,
-        fix="give checks.max_latency",
-        unit=" ms",
     ),
     _Part(
-        name="max_latency_ratio",
-        read=lambda r: _or(r.max_latency_ratio, math.inf),
-        is_lower_bound=False,
-        fix="give checks.max_latency_ratio",
-    ),
-    _Part(
-        name="shadow traffic",
-        read=lambda r: 0 if r.shadow is None else r.shadow.bake,
-        is_lower_bound=True,
-        fix="give checks.shadow with at least this duration",
-        unit=" s",
+        "shadow traffic",
+        lambda r: 0 if r.shadow is None else r.shadow.bake,
+        "give checks.shadow with at least this duration",
+        " s",
     ),
 )
 
